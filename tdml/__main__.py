@@ -1,0 +1,38 @@
+"""Every rank starts here, under torchrun: check the settings, then become coordinator, worker or spare."""
+
+import os
+import sys
+
+from tdml import config as settings
+from tdml.errors import SettingError, one_line
+
+
+def main(arguments: list[str]) -> int:
+    """Run this rank; the exit status."""
+    # TensorPipe logs every lost connection from C++. The coordinator reports each loss once.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    try:
+        config = settings.load(arguments)
+        if "WORLD_SIZE" not in os.environ:
+            raise SettingError("start this module with torchrun, or run `tdml train`, which does so")
+        settings.check_world(config.topology, int(os.environ["WORLD_SIZE"]))
+    except SettingError as error:
+        return fail(str(error))
+    # torch takes seconds to import: not before the settings are known to be sound.
+    from tdml.roles import run_rank
+
+    return run_rank(config)
+
+
+def fail(message: str) -> int:
+    """Say what is wrong, once on every machine, and return the exit status for it."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"tdml: {one_line(message)}", file=sys.stderr, flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # threads that still wait for a lost peer must not hold up the end

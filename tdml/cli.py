@@ -1,0 +1,90 @@
+"""The `tdml` command."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from tdml import __version__
+from tdml import config as settings
+from tdml.errors import SettingError, one_line
+
+
+def main() -> None:
+    """Entry point; exits with the command's status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the exit status."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    try:
+        return parsed.command(parsed)
+    except SettingError as error:
+        print(f"tdml: {one_line(error)}", file=sys.stderr)
+    except OSError as error:
+        print(f"tdml: {one_line(error)}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tdml", description="Trustworthy distributed machine learning.")
+    parser.add_argument("--version", action="version", version=f"tdml {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    train = commands.add_parser(
+        "train", help="run a job on this machine: starts torchrun with the ranks that the settings need"
+    )
+    train.add_argument("--show-config", action="store_true", help="print the settings and end")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="settings, such as topology.replicas=8")
+    train.set_defaults(command=_train)
+    report = commands.add_parser("report", help="write RUN/report.html")
+    report.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    report.set_defaults(command=_report)
+    export = commands.add_parser("export", help="write a run's model as safetensors")
+    export.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    export.add_argument("out", type=Path, metavar="OUT.safetensors")
+    export.set_defaults(command=_export)
+    return parser
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    config = settings.load(parsed.overrides)
+    if parsed.show_config:
+        print(settings.to_yaml(config), end="")
+        return 0
+    workers = config.topology.world_size - 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args
+    from torch.distributed.run import run as torchrun
+
+    # The ranks say themselves what went wrong; torchrun would add a page of its own.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    ranks = ["--standalone", "--nproc-per-node", str(config.topology.world_size)]
+    try:
+        torchrun(parse_args([*ranks, "-m", "tdml", *parsed.overrides]))
+    except (ChildFailedError, SignalException):
+        return 1
+    return 0
+
+
+def _report(parsed: argparse.Namespace) -> int:
+    from tdml.monitor.report import write_report
+
+    print(write_report(parsed.run))
+    return 0
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    import torch
+    from safetensors.torch import save_file
+
+    model = parsed.run / "model.pt"
+    if not model.exists():
+        raise SettingError(f"{model} does not exist: give the folder of a finished run")
+    save_file(torch.load(model, weights_only=True), parsed.out)
+    print(parsed.out)
+    return 0

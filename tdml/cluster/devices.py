@@ -1,0 +1,39 @@
+"""Which device a worker computes on, and how the stages of a replica are connected."""
+
+from dataclasses import dataclass
+
+import torch
+
+from tdml.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Device:
+    """`own` is true if no other rank computes on this GPU."""
+
+    device: torch.device
+    own: bool
+
+
+def choose_device(setting: str, local_worker: int, local_workers: int) -> Device:
+    """The device of the `local_worker`-th of `local_workers` workers on this machine.
+
+    Raises:
+        SettingError: `device=cuda` without a GPU.
+    """
+    gpus = 0 if setting == "cpu" else torch.cuda.device_count()
+    if gpus == 0:
+        if setting == "cuda":
+            raise SettingError("device=cuda, but torch sees no GPU on this machine: set device=auto or device=cpu")
+        return Device(torch.device("cpu"), own=False)
+    return Device(torch.device("cuda", local_worker % gpus), own=local_workers <= gpus)
+
+
+def choose_backend(every_rank_owns_a_gpu: bool) -> str:
+    """NCCL refuses two ranks on one GPU, so it takes a GPU of its own for every rank."""
+    return "nccl" if every_rank_owns_a_gpu else "gloo"
+
+
+def border_device(device: torch.device, backend: str) -> torch.device:
+    """Where tensors lie when they cross from stage to stage: gloo moves host memory only."""
+    return device if backend == "nccl" else torch.device("cpu")

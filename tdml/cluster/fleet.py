@@ -1,0 +1,160 @@
+"""All nodes of a job: who sits where, who is banned or dead, and which replicas can work."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from torch.distributed import rpc
+
+from tdml import worker
+from tdml.cluster.messages import Seat
+from tdml.cluster.replica import Node, Replica, ReplicaLost
+from tdml.cluster.topology import address, first_seat, node_name
+from tdml.config import Config
+from tdml.models.plan import Plan
+
+_T = TypeVar("_T")
+log = logging.getLogger(__name__)
+
+# A node that waits in vain for its neighbour notices after sync.timeout. The coordinator waits a little
+# longer, so that it hears this from the living and does not take them for dead.
+_GRACE_S = 15.0
+
+
+class Fleet:
+    """The nodes and the replicas that they form.
+
+    `tell` hears, in one line, of every replica that is lost and every spare that is seated, with the
+    failures' stack traces if there are any.
+    """
+
+    def __init__(self, config: Config, plan: Plan, backend: str, tell: Callable[[str, str], None]) -> None:
+        self._config, self._plan, self._backend, self._tell = config, plan, backend, tell
+        topology = config.topology
+        ranks = range(1, topology.world_size)
+        self.nodes = {name: Node(name, rank) for rank in ranks for name in [node_name(rank, topology)]}
+        self._seats = {seat: node_name(rank, topology) for rank in ranks if (seat := first_seat(rank, topology))}
+        self._generations = [0] * topology.replicas
+        self._formed: dict[int, Replica] = {}
+        self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
+
+    # Who sits where
+
+    def muster(self) -> list[Replica]:
+        """The replicas that can work now: vacant seats are filled from the spares, and lost groups formed again."""
+        while True:
+            self._fill_seats()
+            missing = [index for index in range(self._config.topology.replicas) if self._can_form(index)]
+            if not missing:
+                break
+            self.each(self._form, [self._assemble(index) for index in missing])
+            # A node that fell silent while its group was formed has left a seat to fill. A replica that
+            # failed with all its nodes alive waits for the next round.
+            if all(not node.dead for index in missing for node in self._occupants(index)):
+                break
+        return [self._formed[index] for index in sorted(self._formed)]
+
+    def ban(self, names: Iterable[str]) -> None:
+        """Exclude nodes for the rest of the job. Their replicas' groups end."""
+        for name in names:
+            self.nodes[name].banned = True
+        for index, replica in list(self._formed.items()):
+            if any(node.banned for node in replica.nodes):
+                del self._formed[index]
+
+    @property
+    def banned(self) -> list[str]:
+        """Names of the banned nodes."""
+        return [node.name for node in self.nodes.values() if node.banned]
+
+    @property
+    def dead(self) -> list[str]:
+        """Names of the nodes that no longer answer."""
+        return [node.name for node in self.nodes.values() if node.dead]
+
+    @property
+    def spares(self) -> list[str]:
+        """Names of the nodes that could take a seat."""
+        seated = set(self._seats.values())
+        return [n.name for n in self.nodes.values() if n.name not in seated and not n.banned and not n.dead]
+
+    def state(self) -> dict:
+        """What a checkpoint must keep."""
+        return {
+            "banned": self.banned,
+            "seats": [[seat.replica, seat.stage, name] for seat, name in self._seats.items()],
+        }
+
+    def restore(self, state: dict) -> None:
+        """Undo `state`."""
+        self.ban(state["banned"])
+        self._seats = {Seat(replica, stage): name for replica, stage, name in state["seats"]}
+
+    def can_go_on(self) -> bool:
+        """Whether some replica has all its nodes, formed or not."""
+        replicas = range(self._config.topology.replicas)
+        return any(not any(n.banned or n.dead for n in self._occupants(index)) for index in replicas)
+
+    def _fill_seats(self) -> None:
+        for seat, name in self._seats.items():
+            node = self.nodes[name]
+            if (node.banned or node.dead) and self.spares:
+                self._seats[seat] = self.spares[0]
+                why = "banned" if node.banned else "dead"
+                self._tell(f"{self._seats[seat]} takes the place of {name} ({why})", "")
+
+    def _occupants(self, index: int) -> list[Node]:
+        return [self.nodes[name] for seat, name in self._seats.items() if seat.replica == index]
+
+    def _can_form(self, index: int) -> bool:
+        usable = not any(node.banned or node.dead for node in self._occupants(index))
+        return usable and index not in self._formed
+
+    def _assemble(self, index: int) -> Replica:
+        return Replica(index, self._occupants(index), self._config.sync.timeout + _GRACE_S)
+
+    def _form(self, replica: Replica) -> None:
+        self._generations[replica.index] += 1
+        replica.join(self._generations[replica.index], self._plan, self._backend)
+        self._formed[replica.index] = replica
+
+    # Orders to many replicas at once
+
+    def each(self, order: Callable[[Replica], _T], replicas: Sequence[Replica]) -> dict[int, _T]:
+        """The order's results by replica, all at the same time. Replicas that fail are left out."""
+        futures = {replica.index: self._pool.submit(order, replica) for replica in replicas}
+        results = {}
+        for index, future in futures.items():
+            try:
+                results[index] = future.result()
+            except ReplicaLost as loss:
+                self._formed.pop(index, None)
+                self._tell(f"replica {index} lost: {loss}", "\n".join(f.detail for f in loss.failures if f.detail))
+        return results
+
+    def ready(self, indices: Iterable[int]) -> list[Replica]:
+        """Those of the replicas that are still formed."""
+        return [self._formed[index] for index in indices if index in self._formed]
+
+    def stop(self) -> None:
+        """Send every living node home."""
+        futures = []
+        for node in self.nodes.values():
+            if not node.dead:
+                try:
+                    futures.append(rpc.rpc_async(address(node.rank), worker.stop, timeout=5))
+                except RuntimeError as error:
+                    log.debug("%s: %s", node.name, error)
+        for future in futures:
+            _settle(future)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _settle(future: Any) -> None:
+    try:
+        future.wait()
+    except RuntimeError as error:  # it was gone already
+        log.debug("stop: %s", error)
+
+

@@ -1,0 +1,77 @@
+"""What the coordinator and the nodes tell each other. Plain frozen data, sent by RPC."""
+
+from dataclasses import dataclass
+
+import torch
+
+from tdml.attacks.base import Knowledge
+from tdml.models.plan import Plan
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A place in the cluster: stage `stage` of replica `replica`."""
+
+    replica: int
+    stage: int
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Take this seat. The replica's process group is formed under a prefix new for every generation."""
+
+    seat: Seat
+    generation: int
+    plan: Plan
+    backend: str  # "gloo" or "nccl"
+
+
+@dataclass(frozen=True)
+class TrainOrder:
+    """Train on `batches` (steps, batch_size) of the training set, from the weights that were loaded."""
+
+    round: int
+    batches: torch.Tensor
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a node did in a round. The loss is known at the last stage only."""
+
+    steps: int
+    loss: float | None  # mean over the steps
+
+
+@dataclass(frozen=True)
+class CommitOrder:
+    """Commit to the update of this round. `knowledge` is for nodes that play an omniscient attacker."""
+
+    round: int
+    knowledge: Knowledge | None = None
+
+
+@dataclass(frozen=True)
+class EvaluateOrder:
+    """Evaluate the loaded weights, plus `update` if there is one, on the positions [start, stop) of a half."""
+
+    split: str  # "validation" or "test"
+    start: int
+    stop: int
+    update: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per sample: the cross-entropy loss (k,) float32 and whether the largest logit is right (k,) bool."""
+
+    losses: torch.Tensor
+    correct: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An order that could not be carried out."""
+
+    node: str
+    message: str  # one line
+    detail: str  # the stack trace, for the run's log

@@ -1,0 +1,29 @@
+"""Ranks, roles and names."""
+
+from tdml.cluster.messages import Seat
+from tdml.config import Topology
+
+COORDINATOR = 0
+
+
+def node_name(rank: int, topology: Topology) -> str:
+    """The name that a node keeps for the whole job: the seat it starts in, or its number among the spares."""
+    assert rank > COORDINATOR
+    seat = first_seat(rank, topology)
+    return seat_name(seat) if seat else f"spare{rank - 1 - topology.replicas * topology.stages}"
+
+
+def first_seat(rank: int, topology: Topology) -> Seat | None:
+    """The seat that a rank starts in; None for spares."""
+    replica, stage = divmod(rank - 1, topology.stages)
+    return Seat(replica, stage) if replica < topology.replicas else None
+
+
+def seat_name(seat: Seat) -> str:
+    """`r{replica}.s{stage}`."""
+    return f"r{seat.replica}.s{seat.stage}"
+
+
+def address(rank: int) -> str:
+    """The RPC name of a rank."""
+    return f"rank{rank}"

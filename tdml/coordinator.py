@@ -1,0 +1,241 @@
+"""The coordinator: the round loop, to be read from top to bottom."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from tdml.cluster.deadline import Deadline
+from tdml.cluster.fleet import Fleet
+from tdml.cluster.gather import Gathered, gather
+from tdml.cluster.jury import hold_jury
+from tdml.cluster.messages import TrainOrder, TrainReport
+from tdml.cluster.replica import Replica
+from tdml.job import Job
+from tdml.models import whole
+from tdml.monitor.monitor import Monitor
+from tdml.monitor.record import ReplicaRecord, RoundRecord, Stopwatch
+from tdml.seeds import derive
+from tdml.training.checkpoint import Checkpoint, save, save_atomically
+from tdml.training.outer import outer_optimizer, weighted_mean
+from tdml.trust.cross_check import Judgement, judge_losses, plan_checks
+from tdml.trust.screen import LEAST_REPLICAS, Screening, Thresholds, features, gate
+from tdml.trust.verdict import Verdict, decide, refuse
+
+LOST = "lost"
+
+
+class NoReplicaLeft(Exception):
+    """No replica can be formed any more."""
+
+
+class Coordinator:
+    """Owns the global weights. The only party that is trusted."""
+
+    def __init__(self, job: Job, fleet: Fleet, monitor: Monitor, checkpoint: Checkpoint | None) -> None:
+        self.job, self.fleet, self.monitor = job, fleet, monitor
+        self.outer = outer_optimizer(job.config.sync)
+        self.last_round = 0
+        if checkpoint is not None:
+            self.last_round = checkpoint.round
+            job.model.load_state_dict(checkpoint.model, strict=False)
+            self.outer.restore(checkpoint.outer)
+            fleet.restore(checkpoint.fleet)
+        self.weights = whole.flatten(job.model, job.layouts)
+        self.version = self.last_round  # of the weights: the round that made them
+        self._activity = ""
+        self._replicas: list[Replica] = []
+        monitor.terminal.status(self._status)
+
+    def run(self) -> None:
+        """Play the rounds that are left, then write the model.
+
+        Raises:
+            NoReplicaLeft: all replicas have lost nodes that no spare can replace.
+        """
+        self._say_what_trust_can_do()
+        for number in range(self.last_round + 1, self.job.config.rounds + 1):
+            self.play(number)
+        save_atomically(self.job.write_weights(self.weights), self.monitor.folder.path / "model.pt")
+
+    def play(self, number: int) -> None:
+        """One round."""
+        clock, sent = Stopwatch(), 0
+        with self._phase(clock, "broadcast", number):
+            sent += self.broadcast(self._muster())
+        with self._phase(clock, "train", number):
+            reports = self.train(number)
+        with self._phase(clock, "gather", number):
+            found = gather(self.fleet, self.job, number, sorted(reports))
+        with self._phase(clock, "screen", number):
+            overall, by_stage = self.screen(found)
+        with self._phase(clock, "cross_check", number):
+            judgements = self.cross_check(number, found, overall, by_stage)
+            verdicts = self.decide(found, overall, by_stage, judgements)
+            nodes = self.ban(verdicts)
+        with self._phase(clock, "aggregate", number):
+            accepted = [index for index, verdict in sorted(verdicts.items()) if verdict.accepted]
+            self.aggregate(number, found, accepted)
+        with self._phase(clock, "broadcast", number):
+            sent += self.broadcast(self.fleet.ready(accepted or sorted(verdicts)))
+        with self._phase(clock, "evaluate", number):
+            accuracy, loss = self.evaluate(accepted or sorted(verdicts))
+        record = RoundRecord(
+            round=number, replicas=self._records(reports, found, overall, verdicts, nodes), accepted=accepted,
+            test_accuracy=accuracy, test_loss=loss, seconds={},
+            bytes={"up": found.bytes, "down": sent}, notes=self.monitor.take_notes(),
+        )  # fmt: skip
+        with self._phase(clock, "record", number):
+            record.seconds = clock.read()
+            self.checkpoint(record)
+        record.seconds = clock.read()
+        self.monitor.round(record)
+        self.last_round = number
+
+    # The phases
+
+    def broadcast(self, replicas: Sequence[Replica]) -> int:
+        """Send the global weights to those that do not hold them yet. Returns bytes sent."""
+        return sum(self.fleet.each(lambda replica: replica.load(self.weights, self.version), replicas).values())
+
+    def train(self, number: int) -> dict[int, TrainReport]:
+        """All formed replicas take their local steps; those that fail or are late lose the round."""
+        replicas = self.fleet.ready(range(self.job.config.topology.replicas))
+        self._replicas, deadline = replicas, Deadline(len(replicas), self.job.config.sync.deadline)
+
+        def order(replica: Replica) -> TrainReport:
+            report = replica.train(TrainOrder(number, self.job.batches(replica.index, number)), deadline.passed)
+            deadline.finished()
+            return report
+
+        return self.fleet.each(order, replicas)
+
+    def screen(self, found: Gathered) -> tuple[Screening, list[Screening]]:
+        """Rank the updates, as a whole and stage by stage."""
+        by_stage = [features(updates) for updates in found.updates]
+        thresholds = Thresholds()
+        overall = gate(sum(by_stage[1:], by_stage[0]), thresholds)
+        screenings = [gate(part, thresholds) for part in by_stage]
+        trust = self.job.config.trust
+        if not trust.enabled or trust.screen == "none":
+            nobody = Screening((), (), overall.moments, {})
+            return nobody, [nobody] * len(screenings)
+        return overall, screenings
+
+    def cross_check(
+        self, number: int, found: Gathered, overall: Screening, by_stage: Sequence[Screening]
+    ) -> dict[int, Judgement]:
+        """Have candidates judged by other replicas."""
+        if not self.job.config.trust.enabled or len(found.replicas) == 0:
+            return {}
+        rows = {row for screening in (overall, *by_stage) for row in screening.suspects}
+        suspects = [found.replicas[row] for row in sorted(rows)]
+        trust = self.job.config.trust
+        juries, samples = plan_checks(
+            found.replicas, suspects, trust.validators, self.job.source.size("validation"),
+            sum(self.job.samples(index) for index in found.replicas), trust.budget,
+            torch.Generator().manual_seed(derive(self.job.config.seed, "cross-check", number)),
+        )  # fmt: skip
+        before, after = hold_jury(self.fleet, found, juries, samples)
+        if before is None:
+            return {}
+        return judge_losses(before, after, [index for index in after if index not in suspects])
+
+    def decide(
+        self, found: Gathered, overall: Screening, by_stage: Sequence[Screening], judgements: dict[int, Judgement]
+    ) -> dict[int, Verdict]:
+        """The verdict on every replica that handed something in."""
+        verdicts = {index: refuse(faults) for index, faults in found.faults.items()}
+        for row, index in enumerate(found.replicas):
+            verdicts[index] = decide(row, overall, by_stage, judgements.get(index))
+        return verdicts
+
+    def ban(self, verdicts: dict[int, Verdict]) -> dict[int, list[str]]:
+        """Ban the nodes that are to blame. Returns their names by replica."""
+        seated = {replica.index: replica.nodes for replica in self._replicas}
+        nodes = {i: [seated[i][stage].name for stage in verdict.stages] for i, verdict in verdicts.items()}
+        self.fleet.ban(name for names in nodes.values() for name in names)
+        return nodes
+
+    def aggregate(self, number: int, found: Gathered, accepted: Sequence[int]) -> None:
+        """The outer step on the mean of the accepted updates. With none, the weights stay as they were."""
+        if not accepted:
+            self.monitor.tell("no update was accepted: the global weights stay as they were", "")
+            return
+        rows = [found.replicas.index(index) for index in accepted]
+        samples = [self.job.samples(index) for index in accepted]
+        means = [weighted_mean(updates[rows], samples) for updates in found.updates]
+        self.weights = self.outer.step(self.weights, means, [layout.parameters for layout in self.job.layouts])
+        self.version = number
+
+    def evaluate(self, accepted: Sequence[int]) -> tuple[float | None, float | None]:
+        """Test accuracy and loss of the global weights. The accepted replicas share the samples among them."""
+        size = self.job.source.size("test")
+        while replicas := self.fleet.ready(accepted):
+            edges = [size * i // len(replicas) for i in range(len(replicas) + 1)]
+            parts = {replica.index: range(*edges[i : i + 2]) for i, replica in enumerate(replicas)}
+            done = self.fleet.each(lambda replica, parts=parts: replica.evaluate("test", parts[replica.index]), replicas)
+            if len(done) == len(replicas):
+                correct = torch.cat([evaluation.correct for evaluation in done.values()])
+                losses = torch.cat([evaluation.losses for evaluation in done.values()])
+                return float(correct.float().mean()), float(losses.double().mean())
+        self.monitor.tell("the test accuracy is unknown: no replica could measure it", "")
+        return None, None
+
+    def checkpoint(self, record: RoundRecord) -> None:
+        """Keep what the next round depends on."""
+        save(
+            Checkpoint(
+                round=record.round, model=self.job.write_weights(self.weights), outer=self.outer.state(),
+                cuts=list(self.job.plan.cuts), fleet=self.fleet.state(), metrics=json.dumps(record.to_json()),
+            ),
+            self.monitor.folder.checkpoints,
+        )  # fmt: skip
+
+    # What the phases share
+
+    def _muster(self) -> list[Replica]:
+        replicas = self.fleet.muster()
+        if not self.fleet.can_go_on():
+            raise NoReplicaLeft(
+                f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} dead, no spare. "
+                "Start again with resume=true, with more topology.spares if nodes are banned"
+            )
+        return replicas
+
+    def _records(
+        self, reports: dict[int, TrainReport], found: Gathered, overall: Screening, verdicts: dict[int, Verdict],
+        nodes: dict[int, list[str]],
+    ) -> dict[int, ReplicaRecord]:  # fmt: skip
+        records = {replica.index: ReplicaRecord(LOST, reason="see notes") for replica in self._replicas}
+        for index, verdict in verdicts.items():
+            records[index] = ReplicaRecord(
+                verdict.status, reports[index].loss, reason=verdict.reason, nodes=nodes.get(index, [])
+            )
+        for row, index in enumerate(found.replicas):
+            records[index].rank_mean = float(overall.moments.mean[row])
+            records[index].rank_std = float(overall.moments.std[row])
+        return records
+
+    @contextmanager
+    def _phase(self, clock: Stopwatch, name: str, number: int) -> Iterator[None]:
+        self._activity = f"round {number}/{self.job.config.rounds}: {name.replace('_', ' ')}"
+        with clock.phase(name):
+            yield
+
+    def _status(self) -> str:
+        if not self._activity.endswith("train"):
+            return self._activity
+        steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in self._replicas)
+        return f"{self._activity}   {'  '.join(steps)} steps"
+
+    def _say_what_trust_can_do(self) -> None:
+        """Ranking and judging need company: say once what is missing."""
+        replicas, trust = self.job.config.topology.replicas, self.job.config.trust
+        if not trust.enabled:
+            self.monitor.terminal.say("trust.enabled=false: every update is averaged, whoever sent it", "yellow")
+        elif replicas == 1:
+            self.monitor.terminal.say("1 replica: nobody can rank or judge it, so its updates are trusted", "yellow")
+        elif replicas < LEAST_REPLICAS:
+            self.monitor.terminal.say("2 replicas: ranking says nothing, and each is judged by the other alone", "yellow")

@@ -1,0 +1,96 @@
+"""A job's data on one machine: loaded once, read by index, with every random choice seeded."""
+
+import random
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from torch.utils.data import Dataset, default_collate
+
+from tdml.errors import SettingError, one_line
+from tdml.seeds import derive
+
+_OURS = {"partition", "alpha"}  # settings of the group that are not the source's own
+
+
+class Source:
+    """Training, validation and test samples.
+
+    The test set is split once, by the job's seed: one half judges candidates in cross-checks, the other
+    half is only reported.
+    """
+
+    def __init__(self, train: Dataset, test: Dataset, seed: int) -> None:
+        self.train, self._test = train, test
+        order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
+        self.halves = {"validation": order[: len(order) // 2], "test": order[len(order) // 2 :]}
+
+    def size(self, split: str) -> int:
+        """Samples in "validation" or "test"."""
+        return len(self.halves[split])
+
+    @cached_property
+    def labels(self) -> list[int]:
+        """Labels of all training samples: `targets` of the dataset if it has them, else read one by one."""
+        targets = getattr(self.train, "targets", None)
+        return [int(label) for label in (targets if targets is not None else (item[1] for item in self.train))]
+
+    def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Training samples, with random augmentation decided by `seed` alone."""
+        return fetch(self.train, indices, seed)
+
+    def held_out_batch(self, split: str, positions: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples of the validation or the test half, by their positions in it."""
+        return fetch(self._test, self.halves[split][positions], seed=0)
+
+
+def load(settings: dict, seed: int) -> Source:
+    """Make the datasets that `data` names.
+
+    Raises:
+        SettingError: the `_target_` cannot be found, fails, or returns something else than two datasets.
+    """
+    try:
+        datasets = instantiate({key: value for key, value in settings.items() if key not in _OURS})
+    except SettingError:
+        raise
+    except Exception as error:
+        inner = error.__cause__
+        if isinstance(inner, SettingError):  # Hydra wraps what the target raises
+            raise inner from error
+        raise SettingError(f"data={settings['_target_']} cannot be loaded: {one_line(error)}") from error
+    try:
+        train, test = datasets
+        enough = len(train) > 0 and len(test) > 1
+    except TypeError as error:
+        raise SettingError(
+            f"data._target_={settings['_target_']} must return a training and a test dataset with a length"
+        ) from error
+    if not enough:
+        raise SettingError(f"data={settings['_target_']} is empty: it needs training samples and two test samples or more")
+    return Source(train, test, seed)
+
+
+def fetch(dataset: Dataset, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some samples as (inputs, int64 labels); whatever the dataset draws at random is decided by `seed`.
+
+    Python's, numpy's and torch's global generators are seeded for the call and put back after it.
+    """
+    indices = [int(i) for i in indices]
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - users' transforms draw from it
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            if hasattr(dataset, "__getitems__"):
+                samples = dataset.__getitems__(indices)
+            else:
+                samples = [dataset[i] for i in indices]
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
+    inputs, labels = samples if isinstance(samples, tuple) else default_collate(samples)
+    return inputs, labels.long()

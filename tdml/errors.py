@@ -1,0 +1,17 @@
+"""The one kind of error that is the user's to mend."""
+
+import re
+
+
+class SettingError(ValueError):
+    """A setting that cannot work.
+
+    The message is one line that names the setting and says what to do. The programs print it
+    without a stack trace and exit with status 1.
+    """
+
+
+def one_line(error: BaseException | str) -> str:
+    """The text of an error with its line breaks folded, without Hydra's advice to its developers."""
+    text = re.sub(r",? ?set (the )?env.*HYDRA_FULL_ERROR=1.*", "", " ".join(str(error).split()), flags=re.IGNORECASE)
+    return text or type(error).__name__

@@ -1,0 +1,90 @@
+"""A job made ready: data, model, pipelines and shares, with every check that needs them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from tdml.attacks.base import make_attack
+from tdml.config import Config
+from tdml.data import source as data
+from tdml.data.order import assigned_batches, steps_per_round
+from tdml.data.partition import partition
+from tdml.errors import SettingError
+from tdml.models import whole
+from tdml.models.layout import Layout
+from tdml.models.plan import Plan, layouts, make_plan
+from tdml.models.split import Border
+from tdml.training.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the coordinator works with. `shares` are the samples of each replica, `steps` its H."""
+
+    config: Config
+    source: data.Source
+    model: nn.Module
+    plan: Plan
+    layouts: list[Layout]
+    shares: list[np.ndarray]
+    steps: list[int]
+    omniscient: bool  # whether the attack must be told of the honest updates
+
+    def batches(self, replica: int, round_number: int) -> torch.Tensor:
+        """The samples that a replica trains on in a round: (steps, batch_size) int64."""
+        return torch.from_numpy(
+            assigned_batches(
+                self.shares[replica], self.config.train.batch_size, self.steps[replica], self.config.seed,
+                round_number, replica,
+            )
+        )  # fmt: skip
+
+    def samples(self, replica: int) -> int:
+        """How many samples a replica trains on in a round: its weight in the average."""
+        return self.steps[replica] * self.config.train.batch_size
+
+    def write_weights(self, flats: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Put the stages' flat vectors into the model and return its state dict."""
+        whole.write(self.model, self.layouts, flats)
+        return self.model.state_dict()
+
+
+def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) -> Job:
+    """Make a job ready. A resumed job keeps the cuts of its checkpoint, which its outer optimizer is bound to.
+
+    Raises:
+        SettingError: the settings do not fit the data or the model.
+    """
+    if checkpoint is not None:
+        config = replace(config, topology=replace(config.topology, cuts=checkpoint.cuts))
+    kind = config.data.get("partition", "iid")
+    labels = source.labels
+    shares = partition(
+        kind, labels, len(source.train), config.topology.replicas, config.train.batch_size, config.seed,
+        config.data.get("alpha", 1.0),
+    )  # fmt: skip
+    model = whole.initial_model(config.model, config.seed)
+    plan = make_plan(config, model, _micro_batch(config, source), classes=max(labels) + 1)
+    attack = make_attack(config.attack) if config.attack.get("_target_") else None
+    return Job(
+        config=config,
+        source=source,
+        model=model,
+        plan=plan,
+        layouts=layouts(plan, config.model, config.topology.stages),
+        shares=shares,
+        steps=[steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares],
+        omniscient=attack is not None and attack.omniscient,
+    )
+
+
+def _micro_batch(config: Config, source: data.Source) -> Border:
+    try:
+        inputs, _ = source.training_batch([0], seed=0)
+    except Exception as error:
+        raise SettingError(f"data: the first training sample cannot be read as (tensor, label): {error}") from error
+    size = config.train.batch_size // config.microbatches
+    return Border(torch.Size([size, *inputs.shape[1:]]), inputs.dtype)

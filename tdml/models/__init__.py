@@ -1,0 +1,7 @@
+"""The models. Any `_target_` works that returns an `nn.Sequential` of blocks or a module with `blocks()`."""
+
+from tdml.models.cnn import cnn
+from tdml.models.mlp import mlp
+from tdml.models.resnet import resnet18, resnet50
+
+__all__ = ["cnn", "mlp", "resnet18", "resnet50"]

@@ -1,0 +1,58 @@
+"""A node's share of the weights as one flat vector: parameters first, then buffers.
+
+One tensor moves over RPC several times faster than a state dict of hundreds. Integer buffers (BatchNorm's
+count of batches) travel as float32, which is exact below 2^24.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tdml.models.split import Part
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order of a node's tensors in its flat vector."""
+
+    names: tuple[str, ...]
+    shapes: tuple[torch.Size, ...]
+    parameters: int  # numbers that are parameters; the buffers follow
+    size: int  # numbers in all
+
+    @staticmethod
+    def of(parts: Sequence[Part]) -> "Layout":
+        """The layout of the parts that one node holds."""
+        parameters = [(name, _shape(part, local)) for part in parts for name, local in part.parameters.items()]
+        buffers = [(name, _shape(part, local)) for part in parts for name, local in part.buffers.items()]
+        entries = parameters + buffers
+        return Layout(
+            names=tuple(name for name, _ in entries),
+            shapes=tuple(shape for _, shape in entries),
+            parameters=sum(shape.numel() for _, shape in parameters),
+            size=sum(shape.numel() for _, shape in entries),
+        )
+
+    def flatten(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Tensors in the layout's order → (size,) float32 on the host."""
+        flat = torch.empty(self.size, dtype=torch.float32)
+        for view, tensor in zip(self.views(flat), tensors, strict=True):
+            view.copy_(tensor.detach())
+        return flat
+
+    @torch.no_grad()
+    def scatter(self, flat: torch.Tensor, tensors: Sequence[torch.Tensor]) -> None:
+        """Write a flat vector into tensors in the layout's order; integer buffers are rounded."""
+        for view, tensor in zip(self.views(flat), tensors, strict=True):
+            tensor.copy_(view if tensor.is_floating_point() else view.round())
+
+    def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
+        """The pieces of a flat vector, in the shapes of the tensors."""
+        sizes = [shape.numel() for shape in self.shapes]
+        return [piece.view(shape) for piece, shape in zip(flat.split(sizes), self.shapes, strict=True)]
+
+
+def _shape(part: Part, local: str) -> torch.Size:
+    owner, _, attribute = local.rpartition(".")
+    return getattr(part.module.get_submodule(owner), attribute).shape

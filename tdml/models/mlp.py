@@ -1,0 +1,16 @@
+"""A multi-layer perceptron: the smallest model that learns something."""
+
+from torch import nn
+
+
+def mlp(num_classes: int, features: int, hidden: int, depth: int) -> nn.Sequential:
+    """`depth` hidden layers of `hidden` units with ReLU, one block each, then a linear layer.
+
+    Input: (batch, ...) with `features` numbers per sample; output: (batch, num_classes) logits.
+    """
+    widths = [features] + [hidden] * depth
+    layers = [
+        nn.Sequential(nn.Flatten(), nn.Linear(before, after), nn.ReLU())
+        for before, after in zip(widths[:-1], widths[1:], strict=True)
+    ]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))

@@ -1,0 +1,34 @@
+"""The coordinator's copy of the model: real weights, and the flat vectors that the stages see."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from tdml.models.layout import Layout
+from tdml.models.split import build
+from tdml.seeds import derive
+
+
+def initial_model(settings: dict, seed: int) -> nn.Module:
+    """The un-split model on the CPU, initialised from the job's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "initial weights"))
+        return build(settings, "cpu")
+
+
+def flatten(model: nn.Module, layouts: Sequence[Layout]) -> list[torch.Tensor]:
+    """The model's weights, one flat float32 vector per stage."""
+    tensors = _tensors(model)
+    return [layout.flatten([tensors[name] for name in layout.names]) for layout in layouts]
+
+
+def write(model: nn.Module, layouts: Sequence[Layout], flats: Sequence[torch.Tensor]) -> None:
+    """Put the stages' flat vectors into the model."""
+    tensors = _tensors(model)
+    for layout, flat in zip(layouts, flats, strict=True):
+        layout.scatter(flat, [tensors[name] for name in layout.names])
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -1,0 +1,1 @@
+"""What people see: the run folder, the terminal, TensorBoard, figures and the report."""

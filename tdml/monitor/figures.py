@@ -1,0 +1,72 @@
+"""The figures, made with matplotlib and without a display."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.figure import Figure
+
+ACCUSED, SUSPECT, HONEST = "#c62828", "#ef8f00", "#1565c0"
+COLOURS = {"malicious": ACCUSED, "suspicious": SUSPECT, "honest": HONEST}
+
+
+def rank_scatter(line: dict[str, Any]) -> Figure | None:
+    """The paper's figure for one round of metrics.jsonl: mean against standard deviation of ranks.
+
+    One point a replica, the accused in red. None if no replica was ranked.
+    """
+    ranked = {k: r for k, r in line["replicas"].items() if r["rank_mean"] is not None}
+    if not ranked:
+        return None
+    figure = Figure(figsize=(3.4, 2.8), layout="constrained")
+    axes = figure.subplots()
+    for verdict, colour in COLOURS.items():
+        points = [r for r in ranked.values() if r["verdict"] == verdict]
+        if points:
+            axes.scatter(
+                [r["rank_mean"] for r in points], [r["rank_std"] for r in points], c=colour, s=42, label=verdict
+            )
+    for name, record in ranked.items():
+        axes.annotate(
+            f"r{name}", (record["rank_mean"], record["rank_std"]), xytext=(5, 4), textcoords="offset points", fontsize=8
+        )
+    axes.margins(0.25)
+    axes.set(xlabel="mean of ranks", ylabel="standard deviation of ranks", title=f"round {line['round']}")
+    axes.legend(fontsize=7, loc="best")
+    axes.grid(alpha=0.25)
+    return figure
+
+
+def curves(lines: Sequence[dict[str, Any]]) -> Figure:
+    """Test accuracy and the losses over the rounds of metrics.jsonl."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    accuracy, loss = figure.subplots(1, 2)
+    rounds = [line["round"] for line in lines]
+    accuracy.plot(rounds, [_number(line["test_accuracy"]) for line in lines], "o-", color=HONEST)
+    accuracy.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.02), title="Test accuracy")
+    for name in sorted({name for line in lines for name in line["replicas"]}, key=int):
+        records = [line["replicas"].get(name, {}) for line in lines]
+        loss.plot(rounds, [_number(r.get("train_loss")) for r in records], ".-", alpha=0.7, label=f"r{name}, training")
+    loss.plot(rounds, [_number(line["test_loss"]) for line in lines], "ko--", markersize=4, label="global, test")
+    loss.set(xlabel="round", ylabel="loss", title="Loss", yscale="log")
+    loss.legend(fontsize=7, ncols=2)
+    for axes in (accuracy, loss):
+        axes.grid(alpha=0.25)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an SVG element to be put into a page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg")
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,67 @@
+"""All that watches a run, behind one interface for the round loop."""
+
+from pathlib import Path
+from typing import Any
+
+from tdml import __version__
+from tdml.config import Config
+from tdml.monitor.record import RoundRecord
+from tdml.monitor.run_folder import RunFolder, read_metrics
+from tdml.monitor.tensorboard import TensorBoard
+from tdml.monitor.terminal import Terminal
+
+
+class Monitor:
+    """Hands every round to the run folder, TensorBoard and the terminal."""
+
+    def __init__(self, config: Config, folder: RunFolder, terminal: Terminal, first_round: int) -> None:
+        self._config, self.folder, self.terminal = config, folder, terminal
+        self._board = TensorBoard(folder.path, config, first_round)
+        self._notes: list[str] = []
+
+    def tell(self, text: str, detail: str) -> None:
+        """Something that the user should know of; it goes into the round's notes. Stack traces go to failures.log."""
+        self._notes.append(text)
+        if detail:
+            with (self.folder.path / "failures.log").open("a", encoding="utf-8") as file:
+                file.write(f"{text}\n{detail}\n")
+
+    def take_notes(self) -> list[str]:
+        """The notes since the last round."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def round(self, record: RoundRecord) -> None:
+        """Record one round everywhere."""
+        self.folder.append(record)
+        self._board.add(record)
+        self.terminal.round(record)
+
+    def finish(self, exit_reason: str, banned: list[str], dead: list[str], model: str | None) -> None:
+        """Write summary.json and close what is open."""
+        lines = read_metrics(self.folder.path)
+        self.folder.summarise(summary(self._config, lines, exit_reason, banned, dead, model))
+        self._board.close()
+
+
+def summary(
+    config: Config, lines: list[dict[str, Any]], exit_reason: str, banned: list[str], dead: list[str], model: str | None
+) -> dict[str, Any]:
+    """What summary.json holds: the last round's figures, the totals, who was banned, and why the run ended."""
+    last = lines[-1] if lines else {}
+    return {
+        "name": config.name,
+        "version": __version__,
+        "exit_reason": exit_reason,
+        "round": last.get("round", 0),
+        "rounds": config.rounds,
+        "test_accuracy": last.get("test_accuracy"),
+        "test_loss": last.get("test_loss"),
+        "accepted": last.get("accepted", []),
+        "banned": banned,
+        "dead": dead,
+        "seconds": round(sum(line["seconds"]["total"] for line in lines), 3),
+        "bytes": {way: sum(line["bytes"][way] for line in lines) for way in ("up", "down")},
+        "model": model,
+        "run_dir": str(Path(config.run_dir)),
+    }

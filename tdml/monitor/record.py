@@ -1,0 +1,90 @@
+"""The record of one round: one line of metrics.jsonl, and what every monitor shows."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+MARKS = {"honest": "✓", "suspicious": "?", "malicious": "✗", "lost": "–"}
+NOT_FORMED = "·"
+PHASES = ("broadcast", "train", "gather", "screen", "cross_check", "aggregate", "evaluate", "record")
+
+
+class Stopwatch:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time inside of the block to a phase."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def read(self) -> dict[str, float]:
+        """All phases and the total, rounded to milliseconds."""
+        everything = {name: self.seconds[name] for name in PHASES}
+        return {k: round(v, 3) for k, v in (everything | {"total": time.perf_counter() - self._start}).items()}
+
+
+@dataclass
+class ReplicaRecord:
+    """One replica in one round. The verdict is "lost" where it handed in nothing; the reason says why."""
+
+    verdict: str
+    train_loss: float | None = None
+    rank_mean: float | None = None
+    rank_std: float | None = None
+    reason: str = ""
+    nodes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RoundRecord:
+    """One round."""
+
+    round: int
+    replicas: dict[int, ReplicaRecord]
+    accepted: list[int]
+    test_accuracy: float | None
+    test_loss: float | None
+    seconds: dict[str, float]
+    bytes: dict[str, int]
+    notes: list[str]  # what happened besides: replicas lost, spares seated
+
+    def to_json(self) -> dict[str, Any]:
+        """The line of metrics.jsonl. Numbers that are not finite become null: JSON has none."""
+        return {
+            "round": self.round,
+            "test_accuracy": finite(self.test_accuracy),
+            "test_loss": finite(self.test_loss),
+            "replicas": {str(index): _replica(record) for index, record in sorted(self.replicas.items())},
+            "accepted": self.accepted,
+            "seconds": self.seconds,
+            "bytes": self.bytes,
+            "notes": self.notes,
+        }
+
+
+def _replica(record: ReplicaRecord) -> dict[str, Any]:
+    line = {
+        "verdict": record.verdict,
+        "train_loss": finite(record.train_loss),
+        "rank_mean": finite(record.rank_mean),
+        "rank_std": finite(record.rank_std),
+        "reason": record.reason,
+    }
+    return line | ({"nodes": record.nodes} if record.nodes else {})
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None where it is none."""
+    return value if value is not None and math.isfinite(value) else None

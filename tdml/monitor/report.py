@@ -1,0 +1,124 @@
+"""`report.html`: one page, nothing beside it needed, made from the run folder alone."""
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from tdml.errors import SettingError
+from tdml.monitor.figures import COLOURS, curves, rank_scatter, to_svg
+from tdml.monitor.record import MARKS, NOT_FORMED
+from tdml.monitor.run_folder import read_metrics
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1a1a1a; }
+h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+p.sub { color: #666; margin-top: .2rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; } dt { color: #666; } dd { margin: 0; }
+table { border-collapse: collapse; } th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #e3e3e3; }
+th { font-weight: 600; } td.verdict { text-align: center; font-weight: 700; }
+td.reason, th.reason { text-align: left; }
+svg { max-width: 100%; height: auto; } .figures { display: flex; flex-wrap: wrap; gap: .5rem; }
+.wide { overflow-x: auto; } pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 13px; }
+"""
+
+
+def write_report(run: Path) -> Path:
+    """Write RUN/report.html and return its path.
+
+    Raises:
+        SettingError: `run` holds no rounds.
+    """
+    lines = read_metrics(run)
+    if not lines:
+        raise SettingError(f"{run} holds no rounds: give the folder of a run, such as runs/demo")
+    path = run / "report.html"
+    path.write_text(_page(run, lines), encoding="utf-8")
+    return path
+
+
+def _page(run: Path, lines: list[dict[str, Any]]) -> str:
+    summary_file = run / "summary.json"
+    summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else {}
+    settings = OmegaConf.to_yaml(OmegaConf.load(run / "config.yaml")) if (run / "config.yaml").exists() else ""
+    title = html.escape(str(summary.get("name", run.name)))
+    scatters = "".join(to_svg(figure) for line in lines if (figure := rank_scatter(line)) is not None)
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>TDML run {title}</title><style>{_STYLE}</style></head><body>
+<h1>TDML run {title}</h1><p class="sub">{html.escape(str(summary.get("exit_reason", "unfinished")))}</p>
+{_facts(lines, summary)}
+<h2>Accuracy and loss</h2>{to_svg(curves(lines))}
+<h2>Verdicts</h2><div class="wide">{_verdicts(lines)}</div>{_legend()}
+<h2>What was found</h2>{_findings(lines)}
+<h2>Mean against standard deviation of ranks</h2><div class="figures">{scatters or "<p>No replica was ranked.</p>"}</div>
+<h2>Seconds by phase</h2><div class="wide">{_seconds(lines)}</div>
+<h2>Settings</h2><pre>{html.escape(settings)}</pre>
+</body></html>
+"""
+
+
+def _facts(lines: list[dict[str, Any]], summary: dict[str, Any]) -> str:
+    last = lines[-1]
+    accuracy = last["test_accuracy"]
+    facts = {
+        "Rounds": str(last["round"]),
+        "Test accuracy": "unknown" if accuracy is None else f"{accuracy:.4f}",
+        "Banned nodes": ", ".join(summary.get("banned", [])) or "none",
+        "Seconds": f"{sum(line['seconds']['total'] for line in lines):.1f}",
+        "Sent and received": f"{sum(line['bytes']['down'] for line in lines) / 1e6:.0f} MB down, "
+        f"{sum(line['bytes']['up'] for line in lines) / 1e6:.0f} MB up",
+    }
+    return "<dl>" + "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items()) + "</dl>"
+
+
+def _names(lines: list[dict[str, Any]]) -> list[str]:
+    return sorted({name for line in lines for name in line["replicas"]}, key=int)
+
+
+def _verdicts(lines: list[dict[str, Any]]) -> str:
+    head = "<tr><th>round</th><th>accuracy</th>" + "".join(f"<th>r{name}</th>" for name in _names(lines)) + "</tr>"
+    rows = []
+    for line in lines:
+        accuracy = line["test_accuracy"]
+        cells = f"<td>{line['round']}</td><td>{'–' if accuracy is None else f'{accuracy:.3f}'}</td>"
+        for name in _names(lines):
+            record = line["replicas"].get(name, {"verdict": "", "reason": "not formed"})
+            colour = COLOURS.get(record["verdict"], "#777")
+            tip = html.escape(record["reason"], quote=True)
+            cells += f'<td class="verdict" style="color:{colour}" title="{tip}">{MARKS.get(record["verdict"], NOT_FORMED)}</td>'
+        rows.append(f"<tr>{cells}</tr>")
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _legend() -> str:
+    marks = (*MARKS.items(), ("not formed", NOT_FORMED))
+    return '<p class="sub">' + " &nbsp; ".join(f"{mark} {verdict}" for verdict, mark in marks) + "</p>"
+
+
+def _findings(lines: list[dict[str, Any]]) -> str:
+    rows = []
+    for line in lines:
+        for name, record in line["replicas"].items():
+            if record["verdict"] != "honest":
+                where = ", ".join(record.get("nodes", [])) or f"r{name}"
+                text = (str(line["round"]), where, record["verdict"], record["reason"])
+                rows.append("<tr>" + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text) + "</tr>")
+        for note in line.get("notes", []):
+            rows.append(f'<tr><td class="reason">{line["round"]}</td><td class="reason" colspan="3">{html.escape(note)}</td></tr>')
+    if not rows:
+        return "<p>Nothing: every replica was found honest in every round.</p>"
+    head = "".join(f'<th class="reason">{title}</th>' for title in ("round", "who", "verdict", "evidence"))
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _seconds(lines: list[dict[str, Any]]) -> str:
+    phases = list(lines[0]["seconds"])
+    head = "<tr><th>round</th>" + "".join(f"<th>{phase.replace('_', ' ')}</th>" for phase in phases) + "</tr>"
+    rows = "".join(
+        f"<tr><td>{line['round']}</td>" + "".join(f"<td>{line['seconds'][phase]:.2f}</td>" for phase in phases) + "</tr>"
+        for line in lines
+    )
+    return f"<table>{head}{rows}</table>"

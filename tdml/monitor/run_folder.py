@@ -1,0 +1,120 @@
+"""The run folder: settings, metrics and summary, written as the run goes."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tdml.config import Config, from_yaml, to_yaml
+from tdml.errors import SettingError, one_line
+from tdml.monitor.record import RoundRecord
+
+_MAY_CHANGE = {"rounds", "resume", "run_dir", "name", "device"}  # on resuming; the rest would change the result
+
+
+class RunFolder:
+    """One run's folder. It is locked while the run goes on."""
+
+    def __init__(self, config: Config) -> None:
+        """Make it, or on `resume=true` take it up again. An earlier run in it is moved aside, never overwritten.
+
+        Raises:
+            SettingError: it cannot be written, another run uses it, or there is nothing to resume.
+        """
+        self.path = Path(config.run_dir)
+        self.moved: Path | None = None
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = self._take_lock()
+            if config.resume:
+                self._check_same_job(config)
+            elif self._used():
+                self._lock.close()
+                self.moved = self._move_aside()
+                self.path.mkdir()
+                self._lock = self._take_lock()
+            (self.path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        except OSError as error:
+            raise SettingError(f"run_dir={config.run_dir} cannot be written: {one_line(error)}") from error
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.path / "checkpoints"
+
+    def rewind(self, last: int, line: str) -> None:
+        """Make metrics.jsonl end with round `last`, whose line the checkpoint holds too; later ones come again."""
+        kept = {record["round"]: json.dumps(record) for record in read_metrics(self.path)}
+        lines = {last: line} | {number: text for number, text in kept.items() if number <= last}
+        self._write("metrics.jsonl", "".join(lines[number] + "\n" for number in sorted(lines)))
+
+    def append(self, record: RoundRecord) -> None:
+        """Add a round to metrics.jsonl."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record.to_json()) + "\n")
+
+    def summarise(self, summary: dict[str, Any]) -> None:
+        """Replace summary.json."""
+        self._write("summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        partial = self.path / (name + ".partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self.path / name)
+
+    def _take_lock(self) -> IO[str]:
+        file = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise SettingError(f"run_dir={self.path} is in use by another run: choose another run_dir or name") from None
+        return file
+
+    def _used(self) -> bool:
+        return any(entry.name != ".lock" for entry in self.path.iterdir())
+
+    def _move_aside(self) -> Path:
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}.{number}")).exists():
+            number += 1
+        os.rename(self.path, aside)
+        return aside
+
+    def _check_same_job(self, config: Config) -> None:
+        if not (self.path / "config.yaml").exists():
+            raise SettingError(f"resume=true, but run_dir={config.run_dir} holds no run: start it with resume=false")
+        before = _flat(from_yaml(self.path / "config.yaml"))
+        now = _flat_config(config)
+        for key in sorted(before.keys() | now.keys()):
+            if key.split(".")[0] not in _MAY_CHANGE and before.get(key) != now.get(key):
+                raise SettingError(
+                    f"{key}={now.get(key)}, but the run to resume has {key}={before.get(key)}: "
+                    "give the setting that it was started with, or start a new run"
+                )
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The rounds in metrics.jsonl; a line that was cut off by a crash is left out."""
+    path = run / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rounds = []
+    for line in lines:
+        try:
+            rounds.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rounds
+
+
+def _flat_config(config: Config) -> dict[str, Any]:
+    return _flat(OmegaConf.structured(config))
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, DictConfig):
+        return {prefix: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node}
+    return {k: v for key in node for k, v in _flat(node[key], f"{prefix}.{key}" if prefix else str(key)).items()}

@@ -1,0 +1,70 @@
+"""TensorBoard: scalars, the scatter of ranks, and the hyperparameters."""
+
+from pathlib import Path
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from tdml.config import Config
+from tdml.monitor.figures import rank_scatter
+from tdml.monitor.record import RoundRecord
+
+
+class TensorBoard:
+    """Writes one event file in RUN/tensorboard. On resuming, what lies after `first_round` is superseded."""
+
+    def __init__(self, run: Path, config: Config, first_round: int) -> None:
+        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_round)
+        if first_round == 1:
+            # add_hparams would open a second event file; these are the summaries that it writes.
+            values = hyperparameters(config)
+            for summary in hparams(values, {"test/accuracy": 0.0}):
+                self._writer.file_writer.add_summary(summary)
+
+    def add(self, record: RoundRecord) -> None:
+        """Write one round."""
+        line, step = record.to_json(), record.round
+        scalars = {"test/accuracy": line["test_accuracy"], "test/loss": line["test_loss"]}
+        for name, replica in line["replicas"].items():
+            for key in ("train_loss", "rank_mean", "rank_std"):
+                scalars[f"{key}/r{name}"] = replica[key]
+        scalars |= {f"seconds/{phase}": value for phase, value in line["seconds"].items()}
+        scalars |= {f"bytes/{way}": value for way, value in line["bytes"].items()}
+        scalars["accepted_replicas"] = len(line["accepted"])
+        for tag, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(tag, value, step)
+        if (figure := rank_scatter(line)) is not None:
+            figure.set_dpi(110)
+            self._writer.add_image("ranks", _pixels(figure), step, dataformats="HWC")
+        for note in line["notes"]:
+            self._writer.add_text("notes", note, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the event file."""
+        self._writer.close()
+
+
+def hyperparameters(config: Config) -> dict[str, str | int | float | bool]:
+    """The settings that a comparison of runs would sort by."""
+    flat = {
+        "model": config.model["_target_"].rpartition(".")[2],
+        "data": config.data["_target_"].rpartition(".")[2],
+        "partition": config.data.get("partition", "iid"),
+        "attack": (config.attack.get("_target_") or "none").rpartition(".")[2],
+        "seed": config.seed,
+    }
+    for group in ("topology", "sync", "trust", "train"):
+        for key, value in vars(getattr(config, group)).items():
+            flat[f"{group}.{key}"] = value if isinstance(value, bool | int | float) else str(value)
+    return flat
+
+
+def _pixels(figure: object) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

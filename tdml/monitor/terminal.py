@@ -1,0 +1,96 @@
+"""The terminal: a live line of progress and a table row per round. Plain lines where there is no terminal."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from tdml.monitor.record import MARKS, NOT_FORMED, PHASES, RoundRecord
+
+_COLOURS = {"honest": "green", "suspicious": "yellow", "malicious": "bold red", "lost": "magenta"}
+_SHORT = {"broadcast": "send", "cross_check": "check", "aggregate": "mean", "evaluate": "test"}
+_PLAIN_WIDTH = 140  # of lines that go to a file or a pipe
+_REFRESHES_PER_S = 4
+
+
+class Terminal:
+    """Shows a run to whoever started it."""
+
+    def __init__(self, rounds: int, replicas: int) -> None:
+        width = None if os.isatty(1) else _PLAIN_WIDTH
+        self.console = Console(highlight=False, width=width, soft_wrap=not os.isatty(1))
+        self._rounds, self._replicas = rounds, replicas
+        self._status: Callable[[], str] = lambda: ""
+        self._live = Live(get_renderable=self._line, console=self.console, refresh_per_second=_REFRESHES_PER_S, transient=True)
+        self._titled = False
+
+    def __enter__(self) -> "Terminal":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def status(self, text: Callable[[], str]) -> None:
+        """What is going on, asked anew at every refresh."""
+        self._status = text
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line that stays."""
+        self.console.print(Text(text, style=style))
+
+    def round(self, record: RoundRecord) -> None:
+        """The table row of a round, and a line for each accusation and each note."""
+        if not self._titled:
+            self.console.print(Text(self._titles(), style="bold"))
+            self._titled = True
+        self.console.print(self._row(record))
+        for index, replica in sorted(record.replicas.items()):
+            if replica.verdict not in ("honest", "lost"):
+                names = ", ".join(replica.nodes) or f"replica {index}"
+                banned = ", banned" if replica.nodes else ""
+                self.say(f"      {names} {replica.verdict}{banned}: {replica.reason}", _COLOURS[replica.verdict])
+        for note in record.notes:
+            self.say(f"      {note}", "magenta")
+
+    def _line(self) -> Text:
+        return Text(self._status(), style="cyan")
+
+    def _titles(self) -> str:
+        phases = "".join(f"{_SHORT.get(phase, phase):>8}" for phase in PHASES)
+        return f"{'round':>7}{'accuracy':>10}{'loss':>8}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
+
+    @property
+    def _width(self) -> int:
+        return max(9, 2 * self._replicas + 1)
+
+    def _row(self, record: RoundRecord) -> Text:
+        def number(value: float | None, form: str) -> str:
+            return "–" if value is None else format(value, form)
+
+        line = record.to_json()
+        row = Text(f"{record.round:>4}/{self._rounds:<2}")
+        row.append(f"{number(line['test_accuracy'], '.3f'):>10}{number(line['test_loss'], '.3g'):>8}  ")
+        for index in range(self._replicas):
+            replica = record.replicas.get(index)
+            row.append(MARKS[replica.verdict] if replica else NOT_FORMED, _COLOURS.get(replica.verdict if replica else "", "dim"))
+            row.append(" ")
+        row.append(" " * (self._width - 2 * self._replicas))
+        seconds = record.seconds
+        row.append(f"{seconds['total']:>8.1f}" + "".join(f"{seconds[phase]:>8.2f}" for phase in PHASES))
+        return row
+
+
+LEGEND = "   ".join(f"{mark} {verdict}" for verdict, mark in (*MARKS.items(), ("not formed", NOT_FORMED)))
+
+
+def closing_lines(run: Path, report: bool, finished: bool) -> Sequence[str]:
+    """Where to find what the run has left."""
+    lines = [f"run folder    {run}"]
+    lines += [f"model         {run / 'model.pt'}"] if finished else []
+    lines += [f"TensorBoard   tensorboard --logdir {run / 'tensorboard'}"]
+    return lines + ([f"report        {run / 'report.html'}"] if report else [])

@@ -1,0 +1,1 @@
+"""Training: the pipeline of a replica, the inner and the outer optimizer, checkpoints."""

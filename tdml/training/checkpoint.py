@@ -1,0 +1,48 @@
+"""A checkpoint after every round, from which the job goes on bit for bit."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+_KEPT = 2  # the last, and the one before it in case the last cannot be read
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the next round depends on. Everything else follows from the settings."""
+
+    round: int  # the last round that is part of it
+    model: dict[str, torch.Tensor]  # every tensor of the un-split model, by name
+    outer: list[torch.Tensor]  # state of the outer optimizer
+    cuts: list[int]
+    fleet: dict  # banned nodes and who sits where
+    metrics: str  # the round's line of metrics.jsonl
+
+
+def save(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write it under its final name only once it is complete, then drop the oldest."""
+    folder.mkdir(exist_ok=True)
+    save_atomically(asdict(checkpoint), folder / f"round-{checkpoint.round:06d}.pt")
+    for old in sorted(folder.glob("round-*.pt"))[:-_KEPT]:
+        old.unlink()
+
+
+def load_last(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run, None if there is none."""
+    found = sorted(folder.glob("round-*.pt"))
+    return Checkpoint(**torch.load(found[-1], weights_only=True)) if found else None
+
+
+def save_atomically(value: object, path: Path) -> None:
+    """`torch.save` such that an interrupted write leaves nothing under `path`."""
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

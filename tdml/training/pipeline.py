@@ -1,0 +1,94 @@
+"""One node's end of its replica's pipeline, on torch.distributed.pipelining."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B
+
+from tdml.models.plan import Plan
+
+_SINGLE = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
+
+
+class HostBorder(nn.Module):
+    """A stage on a GPU whose neighbours are reached through host memory.
+
+    Where several ranks share a GPU, NCCL refuses to connect them and gloo moves no CUDA tensors between
+    stages: then what crosses a border crosses on the host.
+    """
+
+    def __init__(self, body: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.body, self.device = body, device
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Host tensor in, host tensor out; gradients take the same way back."""
+        return self.body(value.to(self.device)).cpu()
+
+
+class Pipeline:
+    """The stages that a node holds, and the schedule that runs them over the default process group.
+
+    Args:
+        modules: the node's parts of the model, in order, on `device`.
+        plan: where the model is cut. Shapes are static: every micro-batch has the first border's shape.
+        stage, stages: the node's place in its replica.
+        border_device: where tensors lie when they cross: `device` itself, or the host.
+    """
+
+    def __init__(
+        self, modules: Sequence[nn.Module], plan: Plan, stage: int, stages: int, schedule: str, microbatches: int,
+        device: torch.device, border_device: torch.device,
+    ) -> None:  # fmt: skip
+        self.modules = list(modules)
+        self.first, self.last = stage == 0, stage == stages - 1
+        self.batch_size = plan.borders[0].shape[0] * microbatches
+        self._border_device = border_device
+        runners = [HostBorder(m, device) if border_device != device else m for m in self.modules]
+        indices = plan.parts_of(stage, stages)
+        built = [self._stage(runner, plan, i) for runner, i in zip(runners, indices, strict=True)]
+        if schedule == "interleaved_1f1b":
+            self._schedule = ScheduleInterleaved1F1B(built, microbatches, loss_fn=F.cross_entropy)
+        else:
+            self._schedule = _SINGLE[schedule](built[0], microbatches, loss_fn=F.cross_entropy)
+
+    def _stage(self, module: nn.Module, plan: Plan, index: int) -> PipelineStage:
+        # Static shapes. Left to itself the library infers them by running the module on uninitialised
+        # memory, which ruins BatchNorm's running statistics.
+        return PipelineStage(
+            module, index, plan.parts, self._border_device,
+            input_args=plan.borders[index].example("meta", requires_grad=index > 0),
+            output_args=plan.borders[index + 1].example("meta", requires_grad=True),
+        )  # fmt: skip
+
+    def train_step(self, inputs: torch.Tensor | None, labels: torch.Tensor | None) -> float | None:
+        """Forward and backward of one batch; gradients are the mean over its micro-batches.
+
+        The first stage passes `inputs` (batch, …), the last `labels` (batch,). Returns the batch's mean
+        loss at the last stage.
+        """
+        for module in self.modules:
+            module.train()
+        losses: list[torch.Tensor] = []
+        self._schedule.step(*self._inputs(inputs), **self._targets(labels, losses), return_outputs=False)
+        return float(torch.stack(losses).detach().mean()) if self.last else None
+
+    @torch.no_grad()
+    def predict(self, inputs: torch.Tensor | None) -> torch.Tensor | None:
+        """Logits of one batch at the last stage, in evaluation mode. The batch may be short: it is padded."""
+        for module in self.modules:
+            module.eval()
+        if inputs is not None and len(inputs) < self.batch_size:
+            padding = inputs[-1:].expand(self.batch_size - len(inputs), *inputs.shape[1:])
+            inputs = torch.cat([inputs, padding])
+        # A schedule with a loss function asks for targets even here; what it makes of them is not used.
+        targets = self._targets(torch.zeros(self.batch_size, dtype=torch.int64), [])
+        return self._schedule.eval(*self._inputs(inputs), **targets)
+
+    def _inputs(self, inputs: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+        return (inputs.to(self._border_device),) if self.first else ()
+
+    def _targets(self, labels: torch.Tensor | None, losses: list[torch.Tensor]) -> dict:
+        return {"target": labels.to(self._border_device), "losses": losses} if self.last else {}

@@ -1,0 +1,111 @@
+"""The cross-check: candidates judged by other replicas on held-out data.
+
+Each candidate is evaluated by several validators, on the same samples; the median over the validators
+counts, sample by sample, so that a minority of liars changes nothing. What is compared is the probability
+that a model gives to the right label, exp(−loss): unlike the loss it is bounded, so that one wild sample
+decides nothing. Early in training honest models' losses differ by factors of ten and more, their
+probabilities do not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+_GUILTY_SHARE = 0.4  # of its peers' and of the starting point's probability
+_GUILTY_T = 4.0  # standard errors below the median peer
+LEAST_SAMPLES = 32
+_BACKWARD = 3  # a training step costs about three forward passes
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The outcome for one candidate."""
+
+    guilty: bool
+    loss_change: float  # held-out loss after minus before, mean over samples; may be infinite
+    reason: str
+
+
+def plan_checks(
+    replicas: Sequence[int], suspects: Sequence[int], validators: int, validation: int, training_samples: int,
+    budget: float, generator: torch.Generator,
+) -> tuple[dict[int, tuple[int, ...]], int]:  # fmt: skip
+    """Who judges whom, and on how many samples.
+
+    With suspects every replica is judged, the others serving as the measure, on the whole validation half.
+    Without, everyone is, on as many samples as the budget affords; where those would be too few to tell
+    anything, a random choice of replicas on the fewest that do. Costs are counted (forward passes), not
+    timed, so that the plan is a pure function of the seed.
+
+    Args:
+        replicas: those that handed in an update.
+        validation: samples in the validation half.
+        training_samples: samples that all replicas together trained on in this round.
+        budget: share of the round's computation.
+
+    Returns candidate → its validators, and the number of samples.
+    """
+    jurors = min(validators, len(replicas) - 1)
+    if jurors < 1:
+        return {}, 0
+    samples, candidates = validation, list(replicas)
+    if not suspects:
+        affordable = budget * _BACKWARD * training_samples / jurors
+        least = min(LEAST_SAMPLES, validation)
+        count = min(len(replicas), int(affordable // least))
+        if count == 0:
+            return {}, 0
+        shuffled = [replicas[i] for i in torch.randperm(len(replicas), generator=generator)]
+        candidates = sorted(shuffled[:count])
+        samples = min(validation, int(affordable / count))
+    return {candidate: _jury(candidate, replicas, jurors, generator) for candidate in candidates}, samples
+
+
+def _jury(candidate: int, replicas: Sequence[int], jurors: int, generator: torch.Generator) -> tuple[int, ...]:
+    others = [replica for replica in replicas if replica != candidate]
+    chosen = torch.randperm(len(others), generator=generator)[:jurors]
+    return tuple(sorted(others[i] for i in chosen))
+
+
+def judge_losses(before: torch.Tensor, after: Mapping[int, torch.Tensor], trusted: Sequence[int]) -> dict[int, Judgement]:
+    """Judge the candidates of one round.
+
+    Args:
+        before: (validators, samples) losses of the global weights that the round started from.
+        after: candidate → (validators, samples) losses with its update. NaN counts as the worst.
+        trusted: the candidates that the screen does not suspect; they are the measure for the others.
+
+    A candidate is guilty if its probability of the right label is below 0.4 of both the starting point's
+    and the median peer's, and 4 standard errors below the peers'.
+    """
+    start = _probability(before)
+    probabilities = {candidate: _probability(losses) for candidate, losses in after.items()}
+    start_loss = _median_loss(before).mean()
+    judgements = {}
+    for candidate, probability in probabilities.items():
+        change = float(_median_loss(after[candidate]).mean() - start_loss)
+        peers = [probabilities[peer] for peer in trusted if peer != candidate and peer in probabilities]
+        measure = torch.stack(peers).quantile(0.5, dim=0) if peers else start
+        bar = _GUILTY_SHARE * min(float(start.mean()), float(measure.mean()))
+        guilty = float(probability.mean()) < bar and _t_statistic(measure - probability) > _GUILTY_T
+        reason = (
+            f"held-out loss {change:+.3g}; probability of the right label {float(probability.mean()):.2f}, "
+            f"peers {float(measure.mean()):.2f}, before {float(start.mean()):.2f}, {before.shape[1]} samples"
+        )
+        judgements[candidate] = Judgement(guilty, change, reason)
+    return judgements
+
+
+def _median_loss(losses: torch.Tensor) -> torch.Tensor:
+    """(validators, samples) → (samples,)"""
+    return losses.double().nan_to_num(nan=float("inf")).quantile(0.5, dim=0, interpolation="higher")
+
+
+def _probability(losses: torch.Tensor) -> torch.Tensor:
+    return torch.exp(-_median_loss(losses))
+
+
+def _t_statistic(differences: torch.Tensor) -> float:
+    error = differences.std() / len(differences) ** 0.5
+    return float(differences.mean() / error) if error > 0 else float("inf") * float(differences.mean().sign())
