@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
         "train", help="run a job on this machine: starts torchrun with the ranks that the settings need"
     )
     train.add_argument("--show-config", action="store_true", help="print the settings and end")
-    train.add_argument("overrides", nargs="*", metavar="key=value", help="settings, such as topology.replicas=8")
+    train.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings, such as topology.replicas=8"
+    )
     train.set_defaults(command=_train)
     report = commands.add_parser("report", help="write RUN/report.html")
     report.add_argument("run", type=Path, metavar="RUN", help="a run folder")

@@ -233,7 +233,9 @@ def _check_attackers(config: Config) -> None:
     if not attack.get("_target_"):
         return
     if not attack.get("replicas") and not attack.get("nodes"):
-        raise SettingError("attack.replicas and attack.nodes are empty: name who attacks, such as attack.replicas=[0]")
+        raise SettingError(
+            "attack.replicas and attack.nodes are empty: name who attacks, such as attack.replicas=[0]"
+        )
     for name in ("replicas", "nodes"):
         if not isinstance(attack.get(name), list):
             raise SettingError(f"attack.{name}={attack.get(name)} must be a list, such as attack.{name}=[…]")
@@ -267,7 +269,9 @@ def check_world(topology: Topology, world_size: int) -> None:
 def _explain(error: Exception) -> str:
     """Hydra's and OmegaConf's messages in one line, with the setting's name in front."""
     text = one_line(error)
-    if match := re.search(r"Could not find '(\w+)/([^']*)'.*?Available options in '\w+': (.*?)(?: Config search|$)", text):
+    if match := re.search(
+        r"Could not find '(\w+)/([^']*)'.*?Available options in '\w+': (.*?)(?: Config search|$)", text
+    ):
         group, choice, available = match.groups()
         return f"{group}={choice} is unknown: choose one of {', '.join(available.split())}"
     if override := getattr(error, "override", None):

@@ -21,7 +21,7 @@ from tdml.training.checkpoint import Checkpoint, save, save_atomically
 from tdml.training.outer import outer_optimizer, weighted_mean
 from tdml.trust.cross_check import Judgement, judge_losses, plan_checks
 from tdml.trust.screen import LEAST_REPLICAS, Screening, Thresholds, features, gate
-from tdml.trust.verdict import Verdict, decide, refuse
+from tdml.trust.verdict import Verdict, count_strikes, decide, refuse
 
 LOST = "lost"
 
@@ -37,10 +37,12 @@ class Coordinator:
         self.job, self.fleet, self.monitor = job, fleet, monitor
         self.outer = outer_optimizer(job.config.sync)
         self.last_round = 0
+        self.strikes: dict[str, int] = {}
         if checkpoint is not None:
             self.last_round = checkpoint.round
             job.model.load_state_dict(checkpoint.model, strict=False)
             self.outer.restore(checkpoint.outer)
+            self.strikes = checkpoint.strikes
             fleet.restore(checkpoint.fleet)
         self.weights = whole.flatten(job.model, job.layouts)
         self.version = self.last_round  # of the weights: the round that made them
@@ -97,7 +99,9 @@ class Coordinator:
 
     def broadcast(self, replicas: Sequence[Replica]) -> int:
         """Send the global weights to those that do not hold them yet. Returns bytes sent."""
-        return sum(self.fleet.each(lambda replica: replica.load(self.weights, self.version), replicas).values())
+        return sum(
+            self.fleet.each(lambda replica: replica.load(self.weights, self.version), replicas).values()
+        )
 
     def train(self, number: int) -> dict[int, TrainReport]:
         """All formed replicas take their local steps; those that fail or are late lose the round."""
@@ -105,7 +109,9 @@ class Coordinator:
         self._replicas, deadline = replicas, Deadline(len(replicas), self.job.config.sync.deadline)
 
         def order(replica: Replica) -> TrainReport:
-            report = replica.train(TrainOrder(number, self.job.batches(replica.index, number)), deadline.passed)
+            report = replica.train(
+                TrainOrder(number, self.job.batches(replica.index, number)), deadline.passed
+            )
             deadline.finished()
             return report
 
@@ -135,6 +141,7 @@ class Coordinator:
         juries, samples = plan_checks(
             found.replicas, suspects, trust.validators, self.job.source.size("validation"),
             sum(self.job.samples(index) for index in found.replicas), trust.budget,
+            self.job.config.train.batch_size,
             torch.Generator().manual_seed(derive(self.job.config.seed, "cross-check", number)),
         )  # fmt: skip
         before, after = hold_jury(self.fleet, found, juries, samples)
@@ -143,12 +150,20 @@ class Coordinator:
         return judge_losses(before, after, [index for index in after if index not in suspects])
 
     def decide(
-        self, found: Gathered, overall: Screening, by_stage: Sequence[Screening], judgements: dict[int, Judgement]
+        self,
+        found: Gathered,
+        overall: Screening,
+        by_stage: Sequence[Screening],
+        judgements: dict[int, Judgement],
     ) -> dict[int, Verdict]:
         """The verdict on every replica that handed something in."""
+        names = {replica.index: "+".join(node.name for node in replica.nodes) for replica in self._replicas}
+        self.strikes = count_strikes(self.strikes, {names[index]: j for index, j in judgements.items()})
         verdicts = {index: refuse(faults) for index, faults in found.faults.items()}
         for row, index in enumerate(found.replicas):
-            verdicts[index] = decide(row, overall, by_stage, judgements.get(index))
+            # Under skewed shares an honest replica may do badly on held-out data time and again.
+            strikes = self.strikes.get(names[index], 0) if self.job.alike else 0
+            verdicts[index] = decide(row, overall, by_stage, judgements.get(index), strikes)
         return verdicts
 
     def ban(self, verdicts: dict[int, Verdict]) -> dict[int, list[str]]:
@@ -166,7 +181,9 @@ class Coordinator:
         rows = [found.replicas.index(index) for index in accepted]
         samples = [self.job.samples(index) for index in accepted]
         means = [weighted_mean(updates[rows], samples) for updates in found.updates]
-        self.weights = self.outer.step(self.weights, means, [layout.parameters for layout in self.job.layouts])
+        self.weights = self.outer.step(
+            self.weights, means, [layout.parameters for layout in self.job.layouts]
+        )
         self.version = number
 
     def evaluate(self, accepted: Sequence[int]) -> tuple[float | None, float | None]:
@@ -175,7 +192,9 @@ class Coordinator:
         while replicas := self.fleet.ready(accepted):
             edges = [size * i // len(replicas) for i in range(len(replicas) + 1)]
             parts = {replica.index: range(*edges[i : i + 2]) for i, replica in enumerate(replicas)}
-            done = self.fleet.each(lambda replica, parts=parts: replica.evaluate("test", parts[replica.index]), replicas)
+            done = self.fleet.each(
+                lambda replica, parts=parts: replica.evaluate("test", parts[replica.index]), replicas
+            )
             if len(done) == len(replicas):
                 correct = torch.cat([evaluation.correct for evaluation in done.values()])
                 losses = torch.cat([evaluation.losses for evaluation in done.values()])
@@ -188,7 +207,8 @@ class Coordinator:
         save(
             Checkpoint(
                 round=record.round, model=self.job.write_weights(self.weights), outer=self.outer.state(),
-                cuts=list(self.job.plan.cuts), fleet=self.fleet.state(), metrics=json.dumps(record.to_json()),
+                cuts=list(self.job.plan.cuts), fleet=self.fleet.state(), strikes=self.strikes,
+                metrics=json.dumps(record.to_json()),
             ),
             self.monitor.folder.checkpoints,
         )  # fmt: skip
@@ -234,8 +254,14 @@ class Coordinator:
         """Ranking and judging need company: say once what is missing."""
         replicas, trust = self.job.config.topology.replicas, self.job.config.trust
         if not trust.enabled:
-            self.monitor.terminal.say("trust.enabled=false: every update is averaged, whoever sent it", "yellow")
+            self.monitor.terminal.say(
+                "trust.enabled=false: every update is averaged, whoever sent it", "yellow"
+            )
         elif replicas == 1:
-            self.monitor.terminal.say("1 replica: nobody can rank or judge it, so its updates are trusted", "yellow")
+            self.monitor.terminal.say(
+                "1 replica: nobody can rank or judge it, so its updates are trusted", "yellow"
+            )
         elif replicas < LEAST_REPLICAS:
-            self.monitor.terminal.say("2 replicas: ranking says nothing, and each is judged by the other alone", "yellow")
+            self.monitor.terminal.say(
+                "2 replicas: ranking says nothing, and each is judged by the other alone", "yellow"
+            )

@@ -69,7 +69,10 @@ def _run(coordinator: Coordinator, terminal: Terminal) -> int:
     except KeyboardInterrupt:
         reason, status = f"interrupted after round {coordinator.last_round}: go on with resume=true", 1
     except OSError as error:
-        reason, status = f"run_dir={monitor.folder.path} cannot be written: {one_line(error)}. Go on with resume=true", 1
+        reason, status = (
+            f"run_dir={monitor.folder.path} cannot be written: {one_line(error)}. Go on with resume=true",
+            1,
+        )
     try:
         model = "model.pt" if status == 0 else None
         monitor.finish(reason, fleet.banned, fleet.dead, model)
@@ -108,7 +111,9 @@ def _check_cards(lobby: Lobby, terminal: Terminal, config: Config) -> str:
         if card.error:
             raise SettingError(card.error)
         if card.fingerprint != cards[COORDINATOR].fingerprint:
-            raise SettingError(f"rank {rank} was started with other settings than rank 0: give all of them the same")
+            raise SettingError(
+                f"rank {rank} was started with other settings than rank 0: give all of them the same"
+            )
     return choose_backend(all(card.owns_gpu for card in cards[1:]))
 
 

@@ -31,6 +31,7 @@ class Job:
     layouts: list[Layout]
     shares: list[np.ndarray]
     steps: list[int]
+    alike: bool  # whether the replicas' shares are drawn alike
     omniscient: bool  # whether the attack must be told of the honest updates
 
     def batches(self, replica: int, round_number: int) -> torch.Tensor:
@@ -76,7 +77,10 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         plan=plan,
         layouts=layouts(plan, config.model, config.topology.stages),
         shares=shares,
-        steps=[steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares],
+        steps=[
+            steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares
+        ],
+        alike=kind == "iid",
         omniscient=attack is not None and attack.omniscient,
     )
 
@@ -85,6 +89,8 @@ def _micro_batch(config: Config, source: data.Source) -> Border:
     try:
         inputs, _ = source.training_batch([0], seed=0)
     except Exception as error:
-        raise SettingError(f"data: the first training sample cannot be read as (tensor, label): {error}") from error
+        raise SettingError(
+            f"data: the first training sample cannot be read as (tensor, label): {error}"
+        ) from error
     size = config.train.batch_size // config.microbatches
     return Border(torch.Size([size, *inputs.shape[1:]]), inputs.dtype)

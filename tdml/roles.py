@@ -44,7 +44,9 @@ def work(config: Config, lobby: Lobby) -> int:
             source = data.load(config.data, config.seed)
         lobby.enter(Card(fingerprint(config), device.own))
     except SettingError as error:
-        lobby.enter(Card(fingerprint(config), owns_gpu=False, error=f"{name} on {socket.gethostname()}: {error}"))
+        lobby.enter(
+            Card(fingerprint(config), owns_gpu=False, error=f"{name} on {socket.gethostname()}: {error}")
+        )
     try:
         answer = lobby.await_answer()
     except dist.DistError:

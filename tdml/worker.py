@@ -23,7 +23,13 @@ from tdml.attacks.base import Context, Knowledge, attackers, make_attack
 from tdml.cluster.devices import border_device
 from tdml.cluster.lobby import Lobby
 from tdml.cluster.messages import (
-    Assignment, CommitOrder, EvaluateOrder, Evaluation, Failure, TrainOrder, TrainReport,
+    Assignment,
+    CommitOrder,
+    EvaluateOrder,
+    Evaluation,
+    Failure,
+    TrainOrder,
+    TrainReport,
 )  # fmt: skip
 from tdml.config import Config
 from tdml.data.source import Source
@@ -47,7 +53,9 @@ class Cancelled(Exception):
 class Worker:
     """One node. Its methods run on the main thread, one at a time."""
 
-    def __init__(self, config: Config, name: str, device: torch.device, lobby: Lobby, source: Source | None) -> None:
+    def __init__(
+        self, config: Config, name: str, device: torch.device, lobby: Lobby, source: Source | None
+    ) -> None:
         self.config, self.name, self.device = config, name, device
         self._lobby, self._source = lobby, source
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -86,7 +94,9 @@ class Worker:
             try:
                 result = method(*arguments)
             except Exception as error:
-                result = Failure(self.name, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc())
+                result = Failure(
+                    self.name, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc()
+                )
             if isinstance(result, Failure):
                 self.leave()  # closes the connections, so that neighbours that wait for this node stop waiting
             done.set_result(result)
@@ -113,7 +123,9 @@ class Worker:
         seat, plan, stages = assignment.seat, assignment.plan, self.config.topology.stages
         dist.init_process_group(
             assignment.backend,
-            store=dist.PrefixStore(f"replica{seat.replica}/generation{assignment.generation}", self._lobby.store),
+            store=dist.PrefixStore(
+                f"replica{seat.replica}/generation{assignment.generation}", self._lobby.store
+            ),
             rank=seat.stage,
             world_size=stages,
             timeout=timedelta(seconds=self.config.sync.timeout),
@@ -202,7 +214,9 @@ class Worker:
 
     # Data and attack
 
-    def _training_batch(self, order: TrainOrder, step: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _training_batch(
+        self, order: TrainOrder, step: int
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not (self._pipeline.first or self._pipeline.last):
             return None, None
         seat = self._assignment.seat
@@ -212,7 +226,9 @@ class Worker:
             labels = self._attack.poison_labels(labels, self._context(order.round, None))
         return inputs, labels
 
-    def _held_out_batch(self, split: str, positions: range) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _held_out_batch(
+        self, split: str, positions: range
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not (self._pipeline.first or self._pipeline.last):
             return None, None
         return self._source.held_out_batch(split, list(positions))

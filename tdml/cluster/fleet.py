@@ -34,7 +34,9 @@ class Fleet:
         topology = config.topology
         ranks = range(1, topology.world_size)
         self.nodes = {name: Node(name, rank) for rank in ranks for name in [node_name(rank, topology)]}
-        self._seats = {seat: node_name(rank, topology) for rank in ranks if (seat := first_seat(rank, topology))}
+        self._seats = {
+            seat: node_name(rank, topology) for rank in ranks if (seat := first_seat(rank, topology))
+        }
         self._generations = [0] * topology.replicas
         self._formed: dict[int, Replica] = {}
         self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
@@ -130,7 +132,9 @@ class Fleet:
                 results[index] = future.result()
             except ReplicaLost as loss:
                 self._formed.pop(index, None)
-                self._tell(f"replica {index} lost: {loss}", "\n".join(f.detail for f in loss.failures if f.detail))
+                self._tell(
+                    f"replica {index} lost: {loss}", "\n".join(f.detail for f in loss.failures if f.detail)
+                )
         return results
 
     def ready(self, indices: Iterable[int]) -> list[Replica]:
@@ -156,5 +160,3 @@ def _settle(future: Any) -> None:
         future.wait()
     except RuntimeError as error:  # it was gone already
         log.debug("stop: %s", error)
-
-

@@ -1,5 +1,6 @@
 """Commit before reveal: the updates of a round, each checked against what its node had committed to."""
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tdml.cluster.fleet import Fleet
 from tdml.cluster.messages import CommitOrder
 from tdml.cluster.replica import Replica
 from tdml.job import Job
+from tdml.training.outer import weighted_mean
 from tdml.trust.commitment import commitment
 
 
@@ -34,7 +36,7 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int]) -> Gathe
     Omniscient attackers are an experiment's device: to act on the honest updates they commit only after
     those have been revealed. No attacker outside of an experiment is given that.
     """
-    told = _told(job, number)
+    told = _told(fleet, job, number)
     revealed = _commit_and_reveal(fleet, number, fleet.ready(i for i in indices if i not in told), {})
     if told:
         knowledge = _knowledge(job, [updates for _, updates in revealed.values()], told)
@@ -54,7 +56,9 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int]) -> Gathe
     good = sorted(set(revealed) - set(faults))
     sizes = [layout.size for layout in job.layouts]
     matrices = [_stack([revealed[i][1][stage] for i in good], size) for stage, size in enumerate(sizes)]
-    received = sum(u.numel() * u.element_size() for _, us in revealed.values() for u in us if isinstance(u, torch.Tensor))
+    received = sum(
+        u.numel() * u.element_size() for _, us in revealed.values() for u in us if isinstance(u, torch.Tensor)
+    )
     return Gathered(good, matrices, faults, received)
 
 
@@ -74,11 +78,17 @@ def _commit_and_reveal(
 def _fault(update: object, size: int, digest: object, name: str, number: int, strict: bool) -> str:
     """What is wrong with a node's update; empty if nothing is. Values are judged only if `strict`."""
     if not isinstance(update, torch.Tensor) or update.dtype != torch.float32 or update.shape != (size,):
-        kind = f"{update.dtype} of shape {tuple(update.shape)}" if isinstance(update, torch.Tensor) else type(update).__name__
+        kind = (
+            f"{update.dtype} of shape {tuple(update.shape)}"
+            if isinstance(update, torch.Tensor)
+            else type(update).__name__
+        )
         return f"the update is {kind}, not float32 of shape ({size},)"
     if strict and digest != commitment(number, name, update):
         return "the update is not the one that it had committed to"
-    if strict and not bool(update.isfinite().all()):
+    if strict and not math.isfinite(
+        update.sum(dtype=torch.float64)
+    ):  # one pass; finite values cannot overflow it
         return "the update has values that are not finite"
     return ""
 
@@ -87,25 +97,29 @@ def _stack(rows: Sequence[torch.Tensor], size: int) -> torch.Tensor:
     return torch.stack(list(rows)) if rows else torch.empty(0, size)
 
 
-def _told(job: Job, number: int) -> dict[int, list[str]]:
-    """The replicas with omniscient attackers that act in this round, and the attacking nodes."""
+def _told(fleet: Fleet, job: Job, number: int) -> dict[int, dict[int, str]]:
+    """The replicas with omniscient attackers that act in this round: replica → stage → the attacker there."""
     attack, topology = job.config.attack, job.config.topology
     if not job.omniscient or number < attack["from_round"]:
         return {}
-    told: dict[int, list[str]] = {}
-    for name in sorted(attackers(attack, topology.replicas, topology.stages)):
-        told.setdefault(int(name[1:].split(".")[0]), []).append(name)
-    return told
+    names = attackers(attack, topology.replicas, topology.stages)
+    replicas = fleet.ready(range(topology.replicas))
+    seated = {r.index: {s: n.name for s, n in enumerate(r.nodes) if n.name in names} for r in replicas}
+    return {index: stages for index, stages in seated.items() if stages}
 
 
-def _knowledge(job: Job, honest: Sequence[list[torch.Tensor]], told: dict[int, list[str]]) -> dict[str, Knowledge]:
+def _knowledge(
+    job: Job, honest: Sequence[list[torch.Tensor]], told: dict[int, dict[int, str]]
+) -> dict[str, Knowledge]:
     """What each attacking node is told of the honest updates of its stage."""
     knowledge = {}
-    for name in (name for names in told.values() for name in names):
-        stage = int(name.split(".s")[1])
-        rows = _stack([updates[stage] for updates in honest], job.layouts[stage].size)
-        colluding = sum(other.endswith(f".s{stage}") for names in told.values() for other in names)
-        nothing = torch.zeros(rows.shape[1])
-        mean, std = (rows.mean(0), rows.std(0, correction=0)) if len(rows) else (nothing, nothing)
-        knowledge[name] = Knowledge(mean, std, honest=len(rows), attackers=colluding)
+    for stage, layout in enumerate(job.layouts):
+        names = [stages[stage] for stages in told.values() if stage in stages]
+        if not names:
+            continue
+        rows, equal = [updates[stage] for updates in honest], [1.0] * len(honest)
+        mean = weighted_mean(rows, equal) if rows else torch.zeros(layout.size)
+        squares = [(row - mean).square_() for row in rows]
+        std = weighted_mean(squares, equal).sqrt_() if rows else torch.zeros(layout.size)
+        knowledge |= dict.fromkeys(names, Knowledge(mean, std, honest=len(rows), attackers=len(names)))
     return knowledge

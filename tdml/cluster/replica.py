@@ -12,7 +12,14 @@ from torch.distributed import rpc
 
 from tdml import worker
 from tdml.cluster.messages import (
-    Assignment, CommitOrder, EvaluateOrder, Evaluation, Failure, Seat, TrainOrder, TrainReport,
+    Assignment,
+    CommitOrder,
+    EvaluateOrder,
+    Evaluation,
+    Failure,
+    Seat,
+    TrainOrder,
+    TrainReport,
 )  # fmt: skip
 from tdml.cluster.topology import address
 from tdml.errors import one_line
@@ -87,7 +94,10 @@ class Replica:
         return self._ask(worker.evaluate, orders)[-1]
 
     def _ask(
-        self, endpoint: Callable, arguments: Sequence[tuple], watch: Callable[[], Failure | None] | None = None
+        self,
+        endpoint: Callable,
+        arguments: Sequence[tuple],
+        watch: Callable[[], Failure | None] | None = None,
     ) -> list[Any]:
         """The answers of all nodes, by stage. With `watch`, a node may take as long as `watch` allows."""
         inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
@@ -118,7 +128,9 @@ class Replica:
             raise ReplicaLost(self.index, failures)
         return [answers[stage] for stage in range(len(self.nodes))]
 
-    def _send(self, node: Node, endpoint: Callable, args: tuple, timeout: float, deliver: Callable[[Any], None]) -> None:
+    def _send(
+        self, node: Node, endpoint: Callable, args: tuple, timeout: float, deliver: Callable[[Any], None]
+    ) -> None:
         try:
             future = rpc.rpc_async(address(node.rank), endpoint, args=args, timeout=timeout)
             future.add_done_callback(lambda done: deliver(_outcome(done)))

@@ -17,7 +17,12 @@ class Images(Dataset):
     """
 
     def __init__(
-        self, images: torch.Tensor, targets: list[int], mean: list[float], std: list[float], augment: bool = False
+        self,
+        images: torch.Tensor,
+        targets: list[int],
+        mean: list[float],
+        std: list[float],
+        augment: bool = False,
     ) -> None:
         self.images, self.targets, self.augment = images, targets, augment
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))

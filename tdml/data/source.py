@@ -35,7 +35,9 @@ class Source:
     def labels(self) -> list[int]:
         """Labels of all training samples: `targets` of the dataset if it has them, else read one by one."""
         targets = getattr(self.train, "targets", None)
-        return [int(label) for label in (targets if targets is not None else (item[1] for item in self.train))]
+        return [
+            int(label) for label in (targets if targets is not None else (item[1] for item in self.train))
+        ]
 
     def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Training samples, with random augmentation decided by `seed` alone."""
@@ -69,7 +71,9 @@ def load(settings: dict, seed: int) -> Source:
             f"data._target_={settings['_target_']} must return a training and a test dataset with a length"
         ) from error
     if not enough:
-        raise SettingError(f"data={settings['_target_']} is empty: it needs training samples and two test samples or more")
+        raise SettingError(
+            f"data={settings['_target_']} is empty: it needs training samples and two test samples or more"
+        )
     return Source(train, test, seed)
 
 
@@ -79,11 +83,11 @@ def fetch(dataset: Dataset, indices: Sequence[int], seed: int) -> tuple[torch.Te
     Python's, numpy's and torch's global generators are seeded for the call and put back after it.
     """
     indices = [int(i) for i in indices]
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - users' transforms draw from it
+    python, legacy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
+        np.random.seed(seed % 2**32)
         try:
             if hasattr(dataset, "__getitems__"):
                 samples = dataset.__getitems__(indices)
@@ -91,6 +95,6 @@ def fetch(dataset: Dataset, indices: Sequence[int], seed: int) -> tuple[torch.Te
                 samples = [dataset[i] for i in indices]
         finally:
             random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002
+            np.random.set_state(legacy)
     inputs, labels = samples if isinstance(samples, tuple) else default_collate(samples)
     return inputs, labels.long()

@@ -33,9 +33,7 @@ def balance(costs: Sequence[float], parts: int) -> list[int]:
     best = {k: (total[k], []) for k in range(1, blocks + 1)}
     for part in range(2, parts + 1):
         best = {
-            k: min(
-                (max(best[j][0], total[k] - total[j]), [*best[j][1], j]) for j in range(part - 1, k)
-            )
+            k: min((max(best[j][0], total[k] - total[j]), [*best[j][1], j]) for j in range(part - 1, k))
             for k in range(part, blocks + 1)
         }
     return best[blocks][1]

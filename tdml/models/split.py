@@ -68,7 +68,9 @@ def trace_borders(blocks: Sequence[nn.Module], sample: Border) -> list[Border]:
                 "(see model, data, train.batch_size and topology.microbatches)"
             ) from error
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            raise SettingError(f"model: block {index} must return one floating-point tensor to be a place for a cut")
+            raise SettingError(
+                f"model: block {index} must return one floating-point tensor to be a place for a cut"
+            )
         borders.append(Border(value.shape, value.dtype))
     return borders
 
@@ -78,7 +80,9 @@ def check_cuts(cuts: Sequence[int], blocks: int) -> None:
     SettingError: a cut lies beyond the model's last block.
     """
     if cuts and cuts[-1] >= blocks:
-        raise SettingError(f"topology.cuts={list(cuts)}: the model has {blocks} blocks, so no cut may exceed {blocks - 1}")
+        raise SettingError(
+            f"topology.cuts={list(cuts)}: the model has {blocks} blocks, so no cut may exceed {blocks - 1}"
+        )
 
 
 class Part:
@@ -117,7 +121,11 @@ def check_no_sharing(model: nn.Module, parts: Sequence[Part]) -> None:
     owned = [name for part in parts for name in (*part.parameters, *part.buffers)]
     shared = {name for name in owned if owned.count(name) > 1} if len(owned) != len(set(owned)) else set()
     if shared:
-        raise SettingError(f"topology.cuts: {', '.join(sorted(shared))} is used on both sides of a cut: cut elsewhere")
+        raise SettingError(
+            f"topology.cuts: {', '.join(sorted(shared))} is used on both sides of a cut: cut elsewhere"
+        )
     everything = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     if missing := everything - set(owned):
-        raise SettingError(f"model: blocks() leaves out {', '.join(sorted(missing)[:3])}: every tensor must be in a block")
+        raise SettingError(
+            f"model: blocks() leaves out {', '.join(sorted(missing)[:3])}: every tensor must be in a block"
+        )

@@ -28,11 +28,19 @@ def rank_scatter(line: dict[str, Any]) -> Figure | None:
         points = [r for r in ranked.values() if r["verdict"] == verdict]
         if points:
             axes.scatter(
-                [r["rank_mean"] for r in points], [r["rank_std"] for r in points], c=colour, s=42, label=verdict
+                [r["rank_mean"] for r in points],
+                [r["rank_std"] for r in points],
+                c=colour,
+                s=42,
+                label=verdict,
             )
     for name, record in ranked.items():
         axes.annotate(
-            f"r{name}", (record["rank_mean"], record["rank_std"]), xytext=(5, 4), textcoords="offset points", fontsize=8
+            f"r{name}",
+            (record["rank_mean"], record["rank_std"]),
+            xytext=(5, 4),
+            textcoords="offset points",
+            fontsize=8,
         )
     axes.margins(0.25)
     axes.set(xlabel="mean of ranks", ylabel="standard deviation of ranks", title=f"round {line['round']}")
@@ -50,8 +58,16 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
     accuracy.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.02), title="Test accuracy")
     for name in sorted({name for line in lines for name in line["replicas"]}, key=int):
         records = [line["replicas"].get(name, {}) for line in lines]
-        loss.plot(rounds, [_number(r.get("train_loss")) for r in records], ".-", alpha=0.7, label=f"r{name}, training")
-    loss.plot(rounds, [_number(line["test_loss"]) for line in lines], "ko--", markersize=4, label="global, test")
+        loss.plot(
+            rounds,
+            [_number(r.get("train_loss")) for r in records],
+            ".-",
+            alpha=0.7,
+            label=f"r{name}, training",
+        )
+    loss.plot(
+        rounds, [_number(line["test_loss"]) for line in lines], "ko--", markersize=4, label="global, test"
+    )
     loss.set(xlabel="round", ylabel="loss", title="Loss", yscale="log")
     loss.legend(fontsize=7, ncols=2)
     for axes in (accuracy, loss):

@@ -45,7 +45,12 @@ class Monitor:
 
 
 def summary(
-    config: Config, lines: list[dict[str, Any]], exit_reason: str, banned: list[str], dead: list[str], model: str | None
+    config: Config,
+    lines: list[dict[str, Any]],
+    exit_reason: str,
+    banned: list[str],
+    dead: list[str],
+    model: str | None,
 ) -> dict[str, Any]:
     """What summary.json holds: the last round's figures, the totals, who was banned, and why the run ended."""
     last = lines[-1] if lines else {}

@@ -42,7 +42,9 @@ def write_report(run: Path) -> Path:
 def _page(run: Path, lines: list[dict[str, Any]]) -> str:
     summary_file = run / "summary.json"
     summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else {}
-    settings = OmegaConf.to_yaml(OmegaConf.load(run / "config.yaml")) if (run / "config.yaml").exists() else ""
+    settings = (
+        OmegaConf.to_yaml(OmegaConf.load(run / "config.yaml")) if (run / "config.yaml").exists() else ""
+    )
     title = html.escape(str(summary.get("name", run.name)))
     scatters = "".join(to_svg(figure) for line in lines if (figure := rank_scatter(line)) is not None)
     return f"""<!DOCTYPE html>
@@ -79,7 +81,11 @@ def _names(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _verdicts(lines: list[dict[str, Any]]) -> str:
-    head = "<tr><th>round</th><th>accuracy</th>" + "".join(f"<th>r{name}</th>" for name in _names(lines)) + "</tr>"
+    head = (
+        "<tr><th>round</th><th>accuracy</th>"
+        + "".join(f"<th>r{name}</th>" for name in _names(lines))
+        + "</tr>"
+    )
     rows = []
     for line in lines:
         accuracy = line["test_accuracy"]
@@ -105,9 +111,15 @@ def _findings(lines: list[dict[str, Any]]) -> str:
             if record["verdict"] != "honest":
                 where = ", ".join(record.get("nodes", [])) or f"r{name}"
                 text = (str(line["round"]), where, record["verdict"], record["reason"])
-                rows.append("<tr>" + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text) + "</tr>")
+                rows.append(
+                    "<tr>"
+                    + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text)
+                    + "</tr>"
+                )
         for note in line.get("notes", []):
-            rows.append(f'<tr><td class="reason">{line["round"]}</td><td class="reason" colspan="3">{html.escape(note)}</td></tr>')
+            rows.append(
+                f'<tr><td class="reason">{line["round"]}</td><td class="reason" colspan="3">{html.escape(note)}</td></tr>'
+            )
     if not rows:
         return "<p>Nothing: every replica was found honest in every round.</p>"
     head = "".join(f'<th class="reason">{title}</th>' for title in ("round", "who", "verdict", "evidence"))
@@ -118,7 +130,9 @@ def _seconds(lines: list[dict[str, Any]]) -> str:
     phases = list(lines[0]["seconds"])
     head = "<tr><th>round</th>" + "".join(f"<th>{phase.replace('_', ' ')}</th>" for phase in phases) + "</tr>"
     rows = "".join(
-        f"<tr><td>{line['round']}</td>" + "".join(f"<td>{line['seconds'][phase]:.2f}</td>" for phase in phases) + "</tr>"
+        f"<tr><td>{line['round']}</td>"
+        + "".join(f"<td>{line['seconds'][phase]:.2f}</td>" for phase in phases)
+        + "</tr>"
         for line in lines
     )
     return f"<table>{head}{rows}</table>"

@@ -12,7 +12,13 @@ from tdml.config import Config, from_yaml, to_yaml
 from tdml.errors import SettingError, one_line
 from tdml.monitor.record import RoundRecord
 
-_MAY_CHANGE = {"rounds", "resume", "run_dir", "name", "device"}  # on resuming; the rest would change the result
+_MAY_CHANGE = {
+    "rounds",
+    "resume",
+    "run_dir",
+    "name",
+    "device",
+}  # on resuming; the rest would change the result
 
 
 class RunFolder:
@@ -71,7 +77,9 @@ class RunFolder:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise SettingError(f"run_dir={self.path} is in use by another run: choose another run_dir or name") from None
+            raise SettingError(
+                f"run_dir={self.path} is in use by another run: choose another run_dir or name"
+            ) from None
         return file
 
     def _used(self) -> bool:
@@ -86,7 +94,9 @@ class RunFolder:
 
     def _check_same_job(self, config: Config) -> None:
         if not (self.path / "config.yaml").exists():
-            raise SettingError(f"resume=true, but run_dir={config.run_dir} holds no run: start it with resume=false")
+            raise SettingError(
+                f"resume=true, but run_dir={config.run_dir} holds no run: start it with resume=false"
+            )
         before = _flat(from_yaml(self.path / "config.yaml"))
         now = _flat_config(config)
         for key in sorted(before.keys() | now.keys()):
@@ -117,4 +127,6 @@ def _flat_config(config: Config) -> dict[str, Any]:
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, DictConfig):
         return {prefix: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node}
-    return {k: v for key in node for k, v in _flat(node[key], f"{prefix}.{key}" if prefix else str(key)).items()}
+    return {
+        k: v for key in node for k, v in _flat(node[key], f"{prefix}.{key}" if prefix else str(key)).items()
+    }

@@ -24,7 +24,12 @@ class Terminal:
         self.console = Console(highlight=False, width=width, soft_wrap=not os.isatty(1))
         self._rounds, self._replicas = rounds, replicas
         self._status: Callable[[], str] = lambda: ""
-        self._live = Live(get_renderable=self._line, console=self.console, refresh_per_second=_REFRESHES_PER_S, transient=True)
+        self._live = Live(
+            get_renderable=self._line,
+            console=self.console,
+            refresh_per_second=_REFRESHES_PER_S,
+            transient=True,
+        )
         self._titled = False
 
     def __enter__(self) -> "Terminal":
@@ -53,7 +58,9 @@ class Terminal:
             if replica.verdict not in ("honest", "lost"):
                 names = ", ".join(replica.nodes) or f"replica {index}"
                 banned = ", banned" if replica.nodes else ""
-                self.say(f"      {names} {replica.verdict}{banned}: {replica.reason}", _COLOURS[replica.verdict])
+                self.say(
+                    f"      {names} {replica.verdict}{banned}: {replica.reason}", _COLOURS[replica.verdict]
+                )
         for note in record.notes:
             self.say(f"      {note}", "magenta")
 
@@ -77,7 +84,10 @@ class Terminal:
         row.append(f"{number(line['test_accuracy'], '.3f'):>10}{number(line['test_loss'], '.3g'):>8}  ")
         for index in range(self._replicas):
             replica = record.replicas.get(index)
-            row.append(MARKS[replica.verdict] if replica else NOT_FORMED, _COLOURS.get(replica.verdict if replica else "", "dim"))
+            row.append(
+                MARKS[replica.verdict] if replica else NOT_FORMED,
+                _COLOURS.get(replica.verdict if replica else "", "dim"),
+            )
             row.append(" ")
         row.append(" " * (self._width - 2 * self._replicas))
         seconds = record.seconds

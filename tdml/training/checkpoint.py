@@ -18,6 +18,7 @@ class Checkpoint:
     outer: list[torch.Tensor]  # state of the outer optimizer
     cuts: list[int]
     fleet: dict  # banned nodes and who sits where
+    strikes: dict[str, int]  # see tdml.trust.verdict
     metrics: str  # the round's line of metrics.jsonl
 
 

@@ -49,7 +49,9 @@ class Nesterov:
     ) -> list[torch.Tensor]:
         """As `FedAvg.step`."""
         if not self._velocity:
-            self._velocity = [torch.zeros_like(u[:count]) for u, count in zip(mean_update, parameters, strict=True)]
+            self._velocity = [
+                torch.zeros_like(u[:count]) for u, count in zip(mean_update, parameters, strict=True)
+            ]
         following = []
         for i, (weight, update, count) in enumerate(zip(weights, mean_update, parameters, strict=True)):
             self._velocity[i] = self.momentum * self._velocity[i] + update[:count]
@@ -72,9 +74,9 @@ def outer_optimizer(settings: Sync) -> FedAvg | Nesterov:
     return FedAvg() if settings.outer == "fedavg" else Nesterov(settings.outer_lr, settings.outer_momentum)
 
 
-def weighted_mean(updates: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """Rows of (n, d) weighted by n numbers → (d,) float32, added in the order of the rows."""
-    total = torch.zeros(updates.shape[1])
+def weighted_mean(updates: Sequence[torch.Tensor] | torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
+    """n ≥ 1 rows of d numbers weighted by n numbers → (d,) float32, added in the order of the rows."""
+    total = torch.zeros_like(updates[0])
     for row, weight in zip(updates, weights, strict=True):
-        total += row * (weight / sum(weights))
+        total.add_(row, alpha=weight / sum(weights))
     return total

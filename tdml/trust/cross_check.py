@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-_GUILTY_SHARE = 0.4  # of its peers' and of the starting point's probability
-_GUILTY_T = 4.0  # standard errors below the median peer
+_HARMFUL_SHARE = 0.4  # of its peers' and of the starting point's probability
+_HARMFUL_T = 4.0  # standard errors below the median peer
 LEAST_SAMPLES = 32
+SUSPECT_SAMPLES = 128
 _BACKWARD = 3  # a training step costs about three forward passes
 
 
@@ -22,34 +23,35 @@ _BACKWARD = 3  # a training step costs about three forward passes
 class Judgement:
     """The outcome for one candidate."""
 
-    guilty: bool
+    harmful: bool
     loss_change: float  # held-out loss after minus before, mean over samples; may be infinite
     reason: str
 
 
 def plan_checks(
     replicas: Sequence[int], suspects: Sequence[int], validators: int, validation: int, training_samples: int,
-    budget: float, generator: torch.Generator,
+    budget: float, batch_size: int, generator: torch.Generator,
 ) -> tuple[dict[int, tuple[int, ...]], int]:  # fmt: skip
     """Who judges whom, and on how many samples.
 
-    With suspects every replica is judged, the others serving as the measure, on the whole validation half.
-    Without, everyone is, on as many samples as the budget affords; where those would be too few to tell
-    anything, a random choice of replicas on the fewest that do. Costs are counted (forward passes), not
-    timed, so that the plan is a pure function of the seed.
+    With suspects every replica is judged, the others serving as the measure, whatever it costs. Without,
+    everyone is, on as many samples as the budget affords; where those would be too few to tell anything, a
+    random choice of replicas on the fewest that do. Costs are counted (forward passes), not timed, so that
+    the plan is a pure function of the seed.
 
     Args:
         replicas: those that handed in an update.
         validation: samples in the validation half.
         training_samples: samples that all replicas together trained on in this round.
         budget: share of the round's computation.
+        batch_size: validators evaluate whole batches, so a part of one would be paid for and not used.
 
     Returns candidate → its validators, and the number of samples.
     """
     jurors = min(validators, len(replicas) - 1)
     if jurors < 1:
         return {}, 0
-    samples, candidates = validation, list(replicas)
+    samples, candidates = min(validation, SUSPECT_SAMPLES), list(replicas)
     if not suspects:
         affordable = budget * _BACKWARD * training_samples / jurors
         least = min(LEAST_SAMPLES, validation)
@@ -59,16 +61,21 @@ def plan_checks(
         shuffled = [replicas[i] for i in torch.randperm(len(replicas), generator=generator)]
         candidates = sorted(shuffled[:count])
         samples = min(validation, int(affordable / count))
+        samples -= samples % batch_size if samples > batch_size else 0
     return {candidate: _jury(candidate, replicas, jurors, generator) for candidate in candidates}, samples
 
 
-def _jury(candidate: int, replicas: Sequence[int], jurors: int, generator: torch.Generator) -> tuple[int, ...]:
+def _jury(
+    candidate: int, replicas: Sequence[int], jurors: int, generator: torch.Generator
+) -> tuple[int, ...]:
     others = [replica for replica in replicas if replica != candidate]
     chosen = torch.randperm(len(others), generator=generator)[:jurors]
     return tuple(sorted(others[i] for i in chosen))
 
 
-def judge_losses(before: torch.Tensor, after: Mapping[int, torch.Tensor], trusted: Sequence[int]) -> dict[int, Judgement]:
+def judge_losses(
+    before: torch.Tensor, after: Mapping[int, torch.Tensor], trusted: Sequence[int]
+) -> dict[int, Judgement]:
     """Judge the candidates of one round.
 
     Args:
@@ -76,8 +83,9 @@ def judge_losses(before: torch.Tensor, after: Mapping[int, torch.Tensor], truste
         after: candidate → (validators, samples) losses with its update. NaN counts as the worst.
         trusted: the candidates that the screen does not suspect; they are the measure for the others.
 
-    A candidate is guilty if its probability of the right label is below 0.4 of both the starting point's
-    and the median peer's, and 4 standard errors below the peers'.
+    A candidate is harmful if its probability of the right label is below 0.4 of both the starting point's
+    and the median peer's, and 4 standard errors below the peers'. That alone convicts nobody: one honest
+    replica in a few dozen does as badly after a bad run of batches, and far more do under skewed data.
     """
     start = _probability(before)
     probabilities = {candidate: _probability(losses) for candidate, losses in after.items()}
@@ -87,13 +95,13 @@ def judge_losses(before: torch.Tensor, after: Mapping[int, torch.Tensor], truste
         change = float(_median_loss(after[candidate]).mean() - start_loss)
         peers = [probabilities[peer] for peer in trusted if peer != candidate and peer in probabilities]
         measure = torch.stack(peers).quantile(0.5, dim=0) if peers else start
-        bar = _GUILTY_SHARE * min(float(start.mean()), float(measure.mean()))
-        guilty = float(probability.mean()) < bar and _t_statistic(measure - probability) > _GUILTY_T
+        bar = _HARMFUL_SHARE * min(float(start.mean()), float(measure.mean()))
+        harmful = float(probability.mean()) < bar and _t_statistic(measure - probability) > _HARMFUL_T
         reason = (
             f"held-out loss {change:+.3g}; probability of the right label {float(probability.mean()):.2f}, "
             f"peers {float(measure.mean()):.2f}, before {float(start.mean()):.2f}, {before.shape[1]} samples"
         )
-        judgements[candidate] = Judgement(guilty, change, reason)
+        judgements[candidate] = Judgement(harmful, change, reason)
     return judgements
 
 
