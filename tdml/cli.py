@@ -37,9 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         "train", help="run a job on this machine: starts torchrun with the ranks that the settings need"
     )
     train.add_argument("--show-config", action="store_true", help="print the settings and end")
-    train.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings, such as topology.replicas=8"
-    )
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="settings, such as topology.replicas=8")
     train.set_defaults(command=_train)
     report = commands.add_parser("report", help="write RUN/report.html")
     report.add_argument("run", type=Path, metavar="RUN", help="a run folder")
@@ -56,6 +54,7 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.show_config:
         print(settings.to_yaml(config), end="")
         return 0
+    _check_model_and_data(config)
     workers = config.topology.world_size - 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -71,6 +70,15 @@ def _train(parsed: argparse.Namespace) -> int:
     except (ChildFailedError, SignalException):
         return 1
     return 0
+
+
+def _check_model_and_data(config: settings.Config) -> None:
+    """Find here, in seconds, what the ranks would find only once all of them have started."""
+    from tdml import job
+    from tdml.data import source
+
+    sys.path.insert(0, str(Path.cwd()))  # for the user's own classes, as `python -m` has it
+    job.prepare(config, source.load(config.data, config.seed), checkpoint=None)
 
 
 def _report(parsed: argparse.Namespace) -> int:

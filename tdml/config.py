@@ -233,9 +233,7 @@ def _check_attackers(config: Config) -> None:
     if not attack.get("_target_"):
         return
     if not attack.get("replicas") and not attack.get("nodes"):
-        raise SettingError(
-            "attack.replicas and attack.nodes are empty: name who attacks, such as attack.replicas=[0]"
-        )
+        raise SettingError("attack.replicas and attack.nodes are empty: name who attacks, such as attack.replicas=[0]")
     for name in ("replicas", "nodes"):
         if not isinstance(attack.get(name), list):
             raise SettingError(f"attack.{name}={attack.get(name)} must be a list, such as attack.{name}=[…]")

@@ -99,9 +99,7 @@ class Coordinator:
 
     def broadcast(self, replicas: Sequence[Replica]) -> int:
         """Send the global weights to those that do not hold them yet. Returns bytes sent."""
-        return sum(
-            self.fleet.each(lambda replica: replica.load(self.weights, self.version), replicas).values()
-        )
+        return sum(self.fleet.each(lambda replica: replica.load(self.weights, self.version), replicas).values())
 
     def train(self, number: int) -> dict[int, TrainReport]:
         """All formed replicas take their local steps; those that fail or are late lose the round."""
@@ -109,9 +107,7 @@ class Coordinator:
         self._replicas, deadline = replicas, Deadline(len(replicas), self.job.config.sync.deadline)
 
         def order(replica: Replica) -> TrainReport:
-            report = replica.train(
-                TrainOrder(number, self.job.batches(replica.index, number)), deadline.passed
-            )
+            report = replica.train(TrainOrder(number, self.job.batches(replica.index, number)), deadline.passed)
             deadline.finished()
             return report
 
@@ -181,9 +177,7 @@ class Coordinator:
         rows = [found.replicas.index(index) for index in accepted]
         samples = [self.job.samples(index) for index in accepted]
         means = [weighted_mean(updates[rows], samples) for updates in found.updates]
-        self.weights = self.outer.step(
-            self.weights, means, [layout.parameters for layout in self.job.layouts]
-        )
+        self.weights = self.outer.step(self.weights, means, [layout.parameters for layout in self.job.layouts])
         self.version = number
 
     def evaluate(self, accepted: Sequence[int]) -> tuple[float | None, float | None]:
@@ -254,13 +248,9 @@ class Coordinator:
         """Ranking and judging need company: say once what is missing."""
         replicas, trust = self.job.config.topology.replicas, self.job.config.trust
         if not trust.enabled:
-            self.monitor.terminal.say(
-                "trust.enabled=false: every update is averaged, whoever sent it", "yellow"
-            )
+            self.monitor.terminal.say("trust.enabled=false: every update is averaged, whoever sent it", "yellow")
         elif replicas == 1:
-            self.monitor.terminal.say(
-                "1 replica: nobody can rank or judge it, so its updates are trusted", "yellow"
-            )
+            self.monitor.terminal.say("1 replica: nobody can rank or judge it, so its updates are trusted", "yellow")
         elif replicas < LEAST_REPLICAS:
             self.monitor.terminal.say(
                 "2 replicas: ranking says nothing, and each is judged by the other alone", "yellow"

@@ -13,7 +13,5 @@ class SettingError(ValueError):
 
 def one_line(error: BaseException | str) -> str:
     """The text of an error with its line breaks folded, without Hydra's advice to its developers."""
-    text = re.sub(
-        r",? ?set (the )?env.*HYDRA_FULL_ERROR=1.*", "", " ".join(str(error).split()), flags=re.IGNORECASE
-    )
+    text = re.sub(r",? ?set (the )?env.*HYDRA_FULL_ERROR=1.*", "", " ".join(str(error).split()), flags=re.IGNORECASE)
     return text or type(error).__name__

@@ -111,9 +111,7 @@ def _check_cards(lobby: Lobby, terminal: Terminal, config: Config) -> str:
         if card.error:
             raise SettingError(card.error)
         if card.fingerprint != cards[COORDINATOR].fingerprint:
-            raise SettingError(
-                f"rank {rank} was started with other settings than rank 0: give all of them the same"
-            )
+            raise SettingError(f"rank {rank} was started with other settings than rank 0: give all of them the same")
     return choose_backend(all(card.owns_gpu for card in cards[1:]))
 
 

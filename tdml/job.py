@@ -77,9 +77,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         plan=plan,
         layouts=layouts(plan, config.model, config.topology.stages),
         shares=shares,
-        steps=[
-            steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares
-        ],
+        steps=[steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares],
         alike=kind == "iid",
         omniscient=attack is not None and attack.omniscient,
     )
@@ -89,8 +87,6 @@ def _micro_batch(config: Config, source: data.Source) -> Border:
     try:
         inputs, _ = source.training_batch([0], seed=0)
     except Exception as error:
-        raise SettingError(
-            f"data: the first training sample cannot be read as (tensor, label): {error}"
-        ) from error
+        raise SettingError(f"data: the first training sample cannot be read as (tensor, label): {error}") from error
     size = config.train.batch_size // config.microbatches
     return Border(torch.Size([size, *inputs.shape[1:]]), inputs.dtype)

@@ -44,9 +44,7 @@ def work(config: Config, lobby: Lobby) -> int:
             source = data.load(config.data, config.seed)
         lobby.enter(Card(fingerprint(config), device.own))
     except SettingError as error:
-        lobby.enter(
-            Card(fingerprint(config), owns_gpu=False, error=f"{name} on {socket.gethostname()}: {error}")
-        )
+        lobby.enter(Card(fingerprint(config), owns_gpu=False, error=f"{name} on {socket.gethostname()}: {error}"))
     try:
         answer = lobby.await_answer()
     except dist.DistError:
@@ -79,9 +77,7 @@ def start_rpc(lobby: Lobby, config: Config) -> None:
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using a Backend")  # torch's own call of itself
-        rpc.init_rpc(
-            address(lobby.rank), rank=lobby.rank, world_size=lobby.world_size, rpc_backend_options=options
-        )
+        rpc.init_rpc(address(lobby.rank), rank=lobby.rank, world_size=lobby.world_size, rpc_backend_options=options)
 
 
 def fingerprint(config: Config) -> str:

@@ -53,9 +53,7 @@ class Cancelled(Exception):
 class Worker:
     """One node. Its methods run on the main thread, one at a time."""
 
-    def __init__(
-        self, config: Config, name: str, device: torch.device, lobby: Lobby, source: Source | None
-    ) -> None:
+    def __init__(self, config: Config, name: str, device: torch.device, lobby: Lobby, source: Source | None) -> None:
         self.config, self.name, self.device = config, name, device
         self._lobby, self._source = lobby, source
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -94,9 +92,7 @@ class Worker:
             try:
                 result = method(*arguments)
             except Exception as error:
-                result = Failure(
-                    self.name, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc()
-                )
+                result = Failure(self.name, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc())
             if isinstance(result, Failure):
                 self.leave()  # closes the connections, so that neighbours that wait for this node stop waiting
             done.set_result(result)
@@ -123,9 +119,7 @@ class Worker:
         seat, plan, stages = assignment.seat, assignment.plan, self.config.topology.stages
         dist.init_process_group(
             assignment.backend,
-            store=dist.PrefixStore(
-                f"replica{seat.replica}/generation{assignment.generation}", self._lobby.store
-            ),
+            store=dist.PrefixStore(f"replica{seat.replica}/generation{assignment.generation}", self._lobby.store),
             rank=seat.stage,
             world_size=stages,
             timeout=timedelta(seconds=self.config.sync.timeout),
@@ -214,9 +208,7 @@ class Worker:
 
     # Data and attack
 
-    def _training_batch(
-        self, order: TrainOrder, step: int
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _training_batch(self, order: TrainOrder, step: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not (self._pipeline.first or self._pipeline.last):
             return None, None
         seat = self._assignment.seat
@@ -226,9 +218,7 @@ class Worker:
             labels = self._attack.poison_labels(labels, self._context(order.round, None))
         return inputs, labels
 
-    def _held_out_batch(
-        self, split: str, positions: range
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _held_out_batch(self, split: str, positions: range) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not (self._pipeline.first or self._pipeline.last):
             return None, None
         return self._source.held_out_batch(split, list(positions))
@@ -257,12 +247,12 @@ def install(worker: Worker) -> None:
     _worker = worker
 
 
-def join(assignment: Assignment) -> None | Failure:
+def join(assignment: Assignment) -> Failure | None:
     """See `Worker.join`."""
     return _worker.carry_out(_worker.join, assignment)
 
 
-def load(weights: torch.Tensor) -> None | Failure:
+def load(weights: torch.Tensor) -> Failure | None:
     """See `Worker.load`."""
     return _worker.carry_out(_worker.load, weights)
 
@@ -282,7 +272,7 @@ def reveal() -> torch.Tensor | Failure:
     return _worker.carry_out(_worker.reveal)
 
 
-def evaluate(order: EvaluateOrder) -> Evaluation | None | Failure:
+def evaluate(order: EvaluateOrder) -> Evaluation | Failure | None:
     """See `Worker.evaluate`."""
     return _worker.carry_out(_worker.evaluate, order)
 

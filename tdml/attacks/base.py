@@ -73,11 +73,7 @@ def make_attack(settings: dict) -> Attack:
     try:
         attack = instantiate({key: value for key, value in settings.items() if key not in _OURS})
     except Exception as error:
-        raise SettingError(
-            f"attack._target_={settings['_target_']} cannot be made: {one_line(error)}"
-        ) from error
+        raise SettingError(f"attack._target_={settings['_target_']} cannot be made: {one_line(error)}") from error
     if not isinstance(attack, Attack):
-        raise SettingError(
-            f"attack._target_={settings['_target_']} must be a subclass of tdml.attacks.Attack"
-        )
+        raise SettingError(f"attack._target_={settings['_target_']} must be a subclass of tdml.attacks.Attack")
     return attack

@@ -32,9 +32,7 @@ class Deadline:
         elapsed = time.monotonic() - self._start
         if elapsed <= limit:
             return None
-        cause = (
-            "sync.deadline" if self._seconds else f"the others took {statistics.median(self._finished):.1f} s"
-        )
+        cause = "sync.deadline" if self._seconds else f"the others took {statistics.median(self._finished):.1f} s"
         return f"late: not done after {elapsed:.1f} s ({cause})"
 
 

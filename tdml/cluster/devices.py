@@ -24,9 +24,7 @@ def choose_device(setting: str, local_worker: int, local_workers: int) -> Device
     gpus = 0 if setting == "cpu" else torch.cuda.device_count()
     if gpus == 0:
         if setting == "cuda":
-            raise SettingError(
-                "device=cuda, but torch sees no GPU on this machine: set device=auto or device=cpu"
-            )
+            raise SettingError("device=cuda, but torch sees no GPU on this machine: set device=auto or device=cpu")
         return Device(torch.device("cpu"), own=False)
     return Device(torch.device("cuda", local_worker % gpus), own=local_workers <= gpus)
 

@@ -34,9 +34,7 @@ class Fleet:
         topology = config.topology
         ranks = range(1, topology.world_size)
         self.nodes = {name: Node(name, rank) for rank in ranks for name in [node_name(rank, topology)]}
-        self._seats = {
-            seat: node_name(rank, topology) for rank in ranks if (seat := first_seat(rank, topology))
-        }
+        self._seats = {seat: node_name(rank, topology) for rank in ranks if (seat := first_seat(rank, topology))}
         self._generations = [0] * topology.replicas
         self._formed: dict[int, Replica] = {}
         self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
@@ -132,9 +130,7 @@ class Fleet:
                 results[index] = future.result()
             except ReplicaLost as loss:
                 self._formed.pop(index, None)
-                self._tell(
-                    f"replica {index} lost: {loss}", "\n".join(f.detail for f in loss.failures if f.detail)
-                )
+                self._tell(f"replica {index} lost: {loss}", "\n".join(f.detail for f in loss.failures if f.detail))
         return results
 
     def ready(self, indices: Iterable[int]) -> list[Replica]:

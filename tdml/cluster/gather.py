@@ -86,9 +86,7 @@ def _fault(update: object, size: int, digest: object, name: str, number: int, st
         return f"the update is {kind}, not float32 of shape ({size},)"
     if strict and digest != commitment(number, name, update):
         return "the update is not the one that it had committed to"
-    if strict and not math.isfinite(
-        update.sum(dtype=torch.float64)
-    ):  # one pass; finite values cannot overflow it
+    if strict and not math.isfinite(update.sum(dtype=torch.float64)):  # one pass; finite values cannot overflow it
         return "the update has values that are not finite"
     return ""
 
@@ -108,9 +106,7 @@ def _told(fleet: Fleet, job: Job, number: int) -> dict[int, dict[int, str]]:
     return {index: stages for index, stages in seated.items() if stages}
 
 
-def _knowledge(
-    job: Job, honest: Sequence[list[torch.Tensor]], told: dict[int, dict[int, str]]
-) -> dict[str, Knowledge]:
+def _knowledge(job: Job, honest: Sequence[list[torch.Tensor]], told: dict[int, dict[int, str]]) -> dict[str, Knowledge]:
     """What each attacking node is told of the honest updates of its stage."""
     knowledge = {}
     for stage, layout in enumerate(job.layouts):

@@ -71,9 +71,7 @@ class Lobby:
             waiting(len(cards))
             if time.monotonic() > deadline:
                 missing = sorted(set(range(self.world_size)) - set(cards))
-                raise SettingError(
-                    f"--nnodes, --master-addr: ranks {missing} did not come within {_PATIENCE_S:.0f} s"
-                )
+                raise SettingError(f"--nnodes, --master-addr: ranks {missing} did not come within {_PATIENCE_S:.0f} s")
             time.sleep(_POLL_S)
         return [cards[rank] for rank in range(self.world_size)]
 

@@ -85,9 +85,7 @@ class Replica:
         """The nodes' updates, by stage."""
         return self._ask(worker.reveal, [()] * len(self.nodes))
 
-    def evaluate(
-        self, split: str, samples: range, candidate: Sequence[torch.Tensor] | None = None
-    ) -> Evaluation:
+    def evaluate(self, split: str, samples: range, candidate: Sequence[torch.Tensor] | None = None) -> Evaluation:
         """Evaluate the loaded weights, plus a candidate's update if given, on positions of a held-out half."""
         updates = candidate if candidate is not None else [None] * len(self.nodes)
         orders = [(EvaluateOrder(split, samples.start, samples.stop, update),) for update in updates]

@@ -35,9 +35,7 @@ class Source:
     def labels(self) -> list[int]:
         """Labels of all training samples: `targets` of the dataset if it has them, else read one by one."""
         targets = getattr(self.train, "targets", None)
-        return [
-            int(label) for label in (targets if targets is not None else (item[1] for item in self.train))
-        ]
+        return [int(label) for label in (targets if targets is not None else (item[1] for item in self.train))]
 
     def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Training samples, with random augmentation decided by `seed` alone."""

@@ -24,9 +24,7 @@ class Layout:
     @staticmethod
     def of(parts: Sequence[Part]) -> "Layout":
         """The layout of the parts that one node holds."""
-        parameters = [
-            (name, _shape(part, local)) for part in parts for name, local in part.parameters.items()
-        ]
+        parameters = [(name, _shape(part, local)) for part in parts for name, local in part.parameters.items()]
         buffers = [(name, _shape(part, local)) for part in parts for name, local in part.buffers.items()]
         entries = parameters + buffers
         return Layout(

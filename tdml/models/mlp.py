@@ -1,5 +1,7 @@
 """A multi-layer perceptron: the smallest model that learns something."""
 
+import itertools
+
 from torch import nn
 
 
@@ -11,6 +13,6 @@ def mlp(num_classes: int, features: int, hidden: int, depth: int) -> nn.Sequenti
     widths = [features] + [hidden] * depth
     layers = [
         nn.Sequential(nn.Flatten(), nn.Linear(before, after), nn.ReLU())
-        for before, after in zip(widths[:-1], widths[1:], strict=True)
+        for before, after in itertools.pairwise(widths)
     ]
     return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))

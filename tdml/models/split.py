@@ -68,9 +68,7 @@ def trace_borders(blocks: Sequence[nn.Module], sample: Border) -> list[Border]:
                 "(see model, data, train.batch_size and topology.microbatches)"
             ) from error
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            raise SettingError(
-                f"model: block {index} must return one floating-point tensor to be a place for a cut"
-            )
+            raise SettingError(f"model: block {index} must return one floating-point tensor to be a place for a cut")
         borders.append(Border(value.shape, value.dtype))
     return borders
 
@@ -121,9 +119,7 @@ def check_no_sharing(model: nn.Module, parts: Sequence[Part]) -> None:
     owned = [name for part in parts for name in (*part.parameters, *part.buffers)]
     shared = {name for name in owned if owned.count(name) > 1} if len(owned) != len(set(owned)) else set()
     if shared:
-        raise SettingError(
-            f"topology.cuts: {', '.join(sorted(shared))} is used on both sides of a cut: cut elsewhere"
-        )
+        raise SettingError(f"topology.cuts: {', '.join(sorted(shared))} is used on both sides of a cut: cut elsewhere")
     everything = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     if missing := everything - set(owned):
         raise SettingError(

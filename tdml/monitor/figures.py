@@ -65,9 +65,7 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
             alpha=0.7,
             label=f"r{name}, training",
         )
-    loss.plot(
-        rounds, [_number(line["test_loss"]) for line in lines], "ko--", markersize=4, label="global, test"
-    )
+    loss.plot(rounds, [_number(line["test_loss"]) for line in lines], "ko--", markersize=4, label="global, test")
     loss.set(xlabel="round", ylabel="loss", title="Loss", yscale="log")
     loss.legend(fontsize=7, ncols=2)
     for axes in (accuracy, loss):

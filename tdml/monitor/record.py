@@ -32,9 +32,7 @@ class Stopwatch:
     def read(self) -> dict[str, float]:
         """All phases and the total, rounded to milliseconds."""
         everything = {name: self.seconds[name] for name in PHASES}
-        return {
-            k: round(v, 3) for k, v in (everything | {"total": time.perf_counter() - self._start}).items()
-        }
+        return {k: round(v, 3) for k, v in (everything | {"total": time.perf_counter() - self._start}).items()}
 
 
 @dataclass

@@ -17,7 +17,8 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p.sub { color: #666; margin-top: .2rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; } dt { color: #666; } dd { margin: 0; }
-table { border-collapse: collapse; } th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #e3e3e3; }
+table { border-collapse: collapse; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #e3e3e3; }
 th { font-weight: 600; } td.verdict { text-align: center; font-weight: 700; }
 td.reason, th.reason { text-align: left; }
 svg { max-width: 100%; height: auto; } .figures { display: flex; flex-wrap: wrap; gap: .5rem; }
@@ -42,11 +43,10 @@ def write_report(run: Path) -> Path:
 def _page(run: Path, lines: list[dict[str, Any]]) -> str:
     summary_file = run / "summary.json"
     summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else {}
-    settings = (
-        OmegaConf.to_yaml(OmegaConf.load(run / "config.yaml")) if (run / "config.yaml").exists() else ""
-    )
+    settings = OmegaConf.to_yaml(OmegaConf.load(run / "config.yaml")) if (run / "config.yaml").exists() else ""
     title = html.escape(str(summary.get("name", run.name)))
     scatters = "".join(to_svg(figure) for line in lines if (figure := rank_scatter(line)) is not None)
+    scatters = scatters or "<p>No replica was ranked.</p>"
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>TDML run {title}</title><style>{_STYLE}</style></head><body>
@@ -55,7 +55,7 @@ def _page(run: Path, lines: list[dict[str, Any]]) -> str:
 <h2>Accuracy and loss</h2>{to_svg(curves(lines))}
 <h2>Verdicts</h2><div class="wide">{_verdicts(lines)}</div>{_legend()}
 <h2>What was found</h2>{_findings(lines)}
-<h2>Mean against standard deviation of ranks</h2><div class="figures">{scatters or "<p>No replica was ranked.</p>"}</div>
+<h2>Mean against standard deviation of ranks</h2><div class="figures">{scatters}</div>
 <h2>Seconds by phase</h2><div class="wide">{_seconds(lines)}</div>
 <h2>Settings</h2><pre>{html.escape(settings)}</pre>
 </body></html>
@@ -81,11 +81,7 @@ def _names(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _verdicts(lines: list[dict[str, Any]]) -> str:
-    head = (
-        "<tr><th>round</th><th>accuracy</th>"
-        + "".join(f"<th>r{name}</th>" for name in _names(lines))
-        + "</tr>"
-    )
+    head = "<tr><th>round</th><th>accuracy</th>" + "".join(f"<th>r{name}</th>" for name in _names(lines)) + "</tr>"
     rows = []
     for line in lines:
         accuracy = line["test_accuracy"]
@@ -94,7 +90,8 @@ def _verdicts(lines: list[dict[str, Any]]) -> str:
             record = line["replicas"].get(name, {"verdict": "", "reason": "not formed"})
             colour = COLOURS.get(record["verdict"], "#777")
             tip = html.escape(record["reason"], quote=True)
-            cells += f'<td class="verdict" style="color:{colour}" title="{tip}">{MARKS.get(record["verdict"], NOT_FORMED)}</td>'
+            mark = MARKS.get(record["verdict"], NOT_FORMED)
+            cells += f'<td class="verdict" style="color:{colour}" title="{tip}">{mark}</td>'
         rows.append(f"<tr>{cells}</tr>")
     return f"<table>{head}{''.join(rows)}</table>"
 
@@ -111,15 +108,10 @@ def _findings(lines: list[dict[str, Any]]) -> str:
             if record["verdict"] != "honest":
                 where = ", ".join(record.get("nodes", [])) or f"r{name}"
                 text = (str(line["round"]), where, record["verdict"], record["reason"])
-                rows.append(
-                    "<tr>"
-                    + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text)
-                    + "</tr>"
-                )
+                rows.append("<tr>" + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text) + "</tr>")
         for note in line.get("notes", []):
-            rows.append(
-                f'<tr><td class="reason">{line["round"]}</td><td class="reason" colspan="3">{html.escape(note)}</td></tr>'
-            )
+            cell = f'<td class="reason" colspan="3">{html.escape(note)}</td>'
+            rows.append(f'<tr><td class="reason">{line["round"]}</td>{cell}</tr>')
     if not rows:
         return "<p>Nothing: every replica was found honest in every round.</p>"
     head = "".join(f'<th class="reason">{title}</th>' for title in ("round", "who", "verdict", "evidence"))

@@ -94,9 +94,7 @@ class RunFolder:
 
     def _check_same_job(self, config: Config) -> None:
         if not (self.path / "config.yaml").exists():
-            raise SettingError(
-                f"resume=true, but run_dir={config.run_dir} holds no run: start it with resume=false"
-            )
+            raise SettingError(f"resume=true, but run_dir={config.run_dir} holds no run: start it with resume=false")
         before = _flat(from_yaml(self.path / "config.yaml"))
         now = _flat_config(config)
         for key in sorted(before.keys() | now.keys()):
@@ -127,6 +125,4 @@ def _flat_config(config: Config) -> dict[str, Any]:
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, DictConfig):
         return {prefix: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node}
-    return {
-        k: v for key in node for k, v in _flat(node[key], f"{prefix}.{key}" if prefix else str(key)).items()
-    }
+    return {k: v for key in node for k, v in _flat(node[key], f"{prefix}.{key}" if prefix else str(key)).items()}

@@ -58,9 +58,7 @@ class Terminal:
             if replica.verdict not in ("honest", "lost"):
                 names = ", ".join(replica.nodes) or f"replica {index}"
                 banned = ", banned" if replica.nodes else ""
-                self.say(
-                    f"      {names} {replica.verdict}{banned}: {replica.reason}", _COLOURS[replica.verdict]
-                )
+                self.say(f"      {names} {replica.verdict}{banned}: {replica.reason}", _COLOURS[replica.verdict])
         for note in record.notes:
             self.say(f"      {note}", "magenta")
 

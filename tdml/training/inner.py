@@ -7,9 +7,7 @@ import torch
 from tdml.config import Train
 
 
-def inner_optimizer(
-    settings: Train, parameters: Iterable[torch.nn.Parameter]
-) -> torch.optim.Optimizer | None:
+def inner_optimizer(settings: Train, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer | None:
     """SGD, Adam or AdamW over one node's parameters; None where a stage has none."""
     parameters = list(parameters)
     if not parameters:

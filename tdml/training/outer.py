@@ -49,9 +49,7 @@ class Nesterov:
     ) -> list[torch.Tensor]:
         """As `FedAvg.step`."""
         if not self._velocity:
-            self._velocity = [
-                torch.zeros_like(u[:count]) for u, count in zip(mean_update, parameters, strict=True)
-            ]
+            self._velocity = [torch.zeros_like(u[:count]) for u, count in zip(mean_update, parameters, strict=True)]
         following = []
         for i, (weight, update, count) in enumerate(zip(weights, mean_update, parameters, strict=True)):
             self._velocity[i] = self.momentum * self._velocity[i] + update[:count]

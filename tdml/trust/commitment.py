@@ -10,8 +10,6 @@ def commitment(round_number: int, node: str, update: torch.Tensor) -> str:
 
     The binding makes another node's commitment useless to whoever copies it.
     """
-    digest = hashlib.sha256(
-        f"tdml update|{round_number}|{node}|{update.dtype}|{tuple(update.shape)}|".encode()
-    )
+    digest = hashlib.sha256(f"tdml update|{round_number}|{node}|{update.dtype}|{tuple(update.shape)}|".encode())
     digest.update(update.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -65,9 +65,7 @@ def plan_checks(
     return {candidate: _jury(candidate, replicas, jurors, generator) for candidate in candidates}, samples
 
 
-def _jury(
-    candidate: int, replicas: Sequence[int], jurors: int, generator: torch.Generator
-) -> tuple[int, ...]:
+def _jury(candidate: int, replicas: Sequence[int], jurors: int, generator: torch.Generator) -> tuple[int, ...]:
     others = [replica for replica in replicas if replica != candidate]
     chosen = torch.randperm(len(others), generator=generator)[:jurors]
     return tuple(sorted(others[i] for i in chosen))

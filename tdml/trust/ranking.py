@@ -24,9 +24,7 @@ class RankSums:
     squares: torch.Tensor  # (n,) float64, of the squared ranks
 
     def __add__(self, other: "RankSums") -> "RankSums":
-        return RankSums(
-            self.coordinates + other.coordinates, self.total + other.total, self.squares + other.squares
-        )
+        return RankSums(self.coordinates + other.coordinates, self.total + other.total, self.squares + other.squares)
 
     def moments(self) -> Moments:
         """Mean and standard deviation of the ranks."""

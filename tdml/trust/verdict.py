@@ -60,6 +60,4 @@ def decide(
         texts.append(f"harmful in {strikes} checks in a row")
     if not guilty:
         return Verdict(SUSPICIOUS, "; ".join(texts))
-    return Verdict(
-        MALICIOUS, "; ".join(texts), tuple(guilty_stages or suspect_stages or range(len(by_stage)))
-    )
+    return Verdict(MALICIOUS, "; ".join(texts), tuple(guilty_stages or suspect_stages or range(len(by_stage))))

@@ -1,0 +1,145 @@
+"""Whole jobs for tests: real ranks, real RPC, real groups.
+
+`run_job` starts one process per rank with the environment that torchrun would give it. The processes are
+forked from a server that has imported torch once, so a job of five ranks takes seconds, not half a minute.
+`run_torchrun` is the real thing, for the tests of the launch itself.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_ROOT = Path(__file__).resolve().parent.parent
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tdml.head", "tdml.training.pipeline", "tests.plugins"])
+
+# A small model on small images: what is tested is the system.
+SMALL = ["model=cnn", "model.width=8", "data.size=16", "train.lr=0.05"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job has left."""
+
+    run: Path
+    statuses: list[int]
+    output: str
+
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        path = self.run / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json."""
+        return json.loads((self.run / "summary.json").read_text())
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy after the last round; an unknown one counts as 0."""
+        return self.rounds[-1]["test_accuracy"] or 0.0
+
+    @property
+    def model(self) -> dict[str, torch.Tensor]:
+        """model.pt."""
+        return torch.load(self.run / "model.pt", weights_only=True)
+
+    def verdicts(self, replica: int) -> list[str]:
+        """The verdicts on a replica, round by round; "" where it was not formed."""
+        return [line["replicas"].get(str(replica), {}).get("verdict", "") for line in self.rounds]
+
+
+def run_job(run: Path, ranks: int, *overrides: str, seconds: float = 90) -> Result:
+    """Run a job of that many ranks to its end. Fails if it takes longer than `seconds`."""
+    processes, log = start_job(run, ranks, *overrides)
+    try:
+        return finish_job(run, processes, log, seconds)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def start_job(run: Path, ranks: int, *overrides: str) -> tuple[list[multiprocessing.Process], Path]:
+    """Start a job's ranks; the caller must see to it that they end."""
+    log = run.with_name(run.name + ".log")
+    shared = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    arguments = [f"run_dir={run}", *overrides]
+    processes = []
+    for rank in range(ranks):
+        environment = {key: str(value) for key, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()}
+        processes.append(_context.Process(target=_rank, args=(environment, arguments, log), daemon=True))
+        processes[-1].start()
+    return processes, log
+
+
+def finish_job(run: Path, processes: list[multiprocessing.Process], log: Path, seconds: float) -> Result:
+    """Wait for a job that `start_job` started."""
+    deadline = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    output = log.read_text()
+    assert all(process.exitcode is not None for process in processes), f"not done after {seconds} s:\n{output}"
+    return Result(run, [process.exitcode for process in processes], output)
+
+
+def _rank(environment: dict[str, str], arguments: list[str], log: Path) -> None:
+    from tdml.__main__ import main
+
+    os.environ.update(environment)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    sys.stdout = sys.stderr = open(log, "a", buffering=1)  # noqa: SIM115 - for the life of the process
+    os._exit(main(arguments))
+
+
+def run_torchrun(*arguments: str, seconds: float = 90) -> subprocess.CompletedProcess:
+    """`torchrun …` in the project's root; its whole process group is killed if it takes too long."""
+    return run_command(sys.executable, "-m", "torch.distributed.run", *arguments, seconds=seconds)
+
+
+def run_command(*command: str, seconds: float = 90, cwd: Path = _ROOT) -> subprocess.CompletedProcess:
+    """Run a command; standard output and error come back together."""
+    process = start_command(*command, cwd=cwd)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"{command} was not done after {seconds} s") from None
+    finally:
+        kill_group(process)
+    return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+def start_command(*command: str, cwd: Path = _ROOT) -> subprocess.Popen:
+    """Start a command in a process group of its own."""
+    return subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    """Kill a command and all that it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def free_port() -> int:
+    """A TCP port that nobody uses."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
