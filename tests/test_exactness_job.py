@@ -1,0 +1,149 @@
+"""What a distributed job computes equals what one process computes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tdml import config as settings
+from tdml.data import source as data
+from tdml.data.order import assigned_batches
+from tdml.data.partition import partition
+from tdml.models.whole import initial_model
+from tdml.seeds import derive
+from tests.jobs import SMALL, run_job
+
+_SCHEDULES = [("gpipe", 2), ("1f1b", 2), ("1f1b", 4), ("interleaved_1f1b", 2)]
+
+
+@pytest.mark.parametrize(("schedule", "stages"), _SCHEDULES)
+def test_pipeline_equals_accumulation_in_one_process(schedule: str, stages: int, tmp_path: Path) -> None:
+    """Three steps of SGD with momentum through BatchNorm: the same bits, parameters and buffers."""
+    overrides = [
+        *SMALL, "topology.replicas=1", f"topology.stages={stages}", "topology.microbatches=4",
+        f"topology.schedule={schedule}", "sync.local_steps=3", "rounds=1",
+    ]  # fmt: skip
+    result = run_job(tmp_path / "run", 1 + stages, *overrides)
+    assert result.statuses == [0] * (1 + stages), result.output
+    config = settings.load(overrides)
+    source = data.load(config.data, config.seed)
+    model = initial_model(config.model, config.seed)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=config.train.lr, momentum=config.train.momentum)
+    for inputs, labels in _batches(config, source, replica=0, round_number=1):
+        optimizer.zero_grad()
+        for micro, targets in zip(inputs.chunk(4), labels.chunk(4), strict=True):
+            (F.cross_entropy(model(micro), targets) / 4).backward()
+        optimizer.step()
+    for name, value in model.state_dict().items():
+        # The update travels as local − global and is added to global again.
+        expected = start[name] + (value - start[name])
+        assert torch.equal(result.model[name], expected), name
+
+
+def test_one_local_step_equals_sgd_on_the_joined_batch(tmp_path: Path) -> None:
+    overrides = [
+        *SMALL, "model.norm=false", "topology.replicas=3", "topology.stages=1", "sync.local_steps=1",
+        "train.momentum=0", "rounds=4",
+    ]  # fmt: skip
+    result = run_job(tmp_path / "run", 4, *overrides)
+    config = settings.load(overrides)
+    source = data.load(config.data, config.seed)
+    model = initial_model(config.model, config.seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=config.train.lr)
+    for number in range(1, 5):
+        parts = [_batches(config, source, replica, number)[0] for replica in range(3)]
+        optimizer.zero_grad()
+        F.cross_entropy(model(torch.cat([p[0] for p in parts])), torch.cat([p[1] for p in parts])).backward()
+        optimizer.step()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(result.model[name], value, atol=1e-5, rtol=0)
+
+
+def test_local_steps_of_diloco_equal_a_plain_loop(tmp_path: Path) -> None:
+    """Two replicas, AdamW inside, Nesterov outside, two rounds, against torch's own optimizers."""
+    overrides = [
+        *SMALL, "model.norm=false", "topology.replicas=2", "topology.stages=2", "sync=nesterov", "train=adamw",
+        "sync.local_steps=3", "train.lr=0.003", "rounds=2",
+    ]  # fmt: skip
+    result = run_job(tmp_path / "run", 5, *overrides)
+    config = settings.load(overrides)
+    source = data.load(config.data, config.seed)
+    model = initial_model(config.model, config.seed)
+    outer = torch.optim.SGD(model.parameters(), lr=0.7, momentum=0.9, nesterov=True)
+    for number in (1, 2):
+        locals_ = [_local_adamw(config, source, model, replica, number) for replica in range(2)]
+        for parameter, *moved in zip(model.parameters(), *(local.parameters() for local in locals_), strict=True):
+            parameter.grad = parameter.detach() - torch.stack([m.detach() for m in moved]).mean(0)
+        outer.step()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(result.model[name], value, atol=1e-5, rtol=0)
+
+
+def test_same_seed_gives_the_same_bits_and_resuming_changes_none(tmp_path: Path) -> None:
+    """Six rounds in one go; three, then three more; and another seed. An attacker is banned on the way."""
+    job = [
+        *SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1", "sync=nesterov", "sync.outer_lr=0.5",
+        "attack=gaussian", "attack.nodes=[r1.s1]", "attack.from_round=2", "sync.local_steps=4",
+    ]  # fmt: skip
+    whole = run_job(tmp_path / "whole", 8, *job, "rounds=6")
+    half = run_job(tmp_path / "parts", 8, *job, "rounds=3")
+    halfway = half.model
+    resumed = run_job(tmp_path / "parts", 8, *job, "rounds=6", "resume=true")
+    again = run_job(tmp_path / "again", 8, *job, "rounds=3")
+    other = run_job(tmp_path / "other", 8, *job, "rounds=3", "seed=1")
+    assert [line["round"] for line in resumed.rounds] == [1, 2, 3, 4, 5, 6]
+    assert resumed.summary["banned"] == ["r1.s1"]
+    assert _equal(whole.model, resumed.model)
+    assert _equal(halfway, again.model)
+    assert not _equal(halfway, other.model)
+
+
+def test_model_loads_into_the_unsplit_model(tmp_path: Path) -> None:
+    """ResNet-18 in three stages: the file is torchvision's own state dict."""
+    result = run_job(
+        tmp_path / "run", 4, "model=resnet18", "topology.replicas=1", "topology.stages=3", "sync.local_steps=1",
+        "rounds=1", "train.batch_size=6", "topology.microbatches=3",
+    )  # fmt: skip
+    from tdml.vision import torchvision
+
+    model = torchvision().models.resnet18(num_classes=10)
+    model.load_state_dict(result.model, strict=True)
+    assert result.model["bn1.num_batches_tracked"] == 3
+    assert result.model["bn1.num_batches_tracked"].dtype == torch.int64
+
+
+def _batches(
+    config: settings.Config, source: data.Source, replica: int, round_number: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of a replica's round, made as DESIGN.md states it: from the seed alone."""
+    shares = partition(
+        "iid", None, len(source.train), config.topology.replicas, config.train.batch_size, config.seed, alpha=1.0
+    )
+    assert config.sync.local_steps is not None
+    indices = assigned_batches(
+        shares[replica], config.train.batch_size, config.sync.local_steps, config.seed, round_number, replica
+    )
+    assert np.isin(indices, shares[replica]).all()
+    seeds = [derive(config.seed, "augmentation", round_number, replica, step) for step in range(len(indices))]
+    return [source.training_batch(batch.tolist(), seed) for batch, seed in zip(indices, seeds, strict=True)]
+
+
+def _local_adamw(
+    config: settings.Config, source: data.Source, model: torch.nn.Module, replica: int, number: int
+) -> torch.nn.Module:
+    local = initial_model(config.model, config.seed)
+    local.load_state_dict(model.state_dict())
+    optimizer = torch.optim.AdamW(local.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay)
+    for inputs, labels in _batches(config, source, replica, number):
+        optimizer.zero_grad()
+        for micro, targets in zip(inputs.chunk(2), labels.chunk(2), strict=True):
+            (F.cross_entropy(local(micro), targets) / 2).backward()
+        optimizer.step()
+    return local
+
+
+def _equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

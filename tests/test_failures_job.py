@@ -1,0 +1,105 @@
+"""Nodes that raise, die, hang or are stopped, and coordinators that are interrupted."""
+
+import json
+import os
+import signal
+import time
+from multiprocessing import Process
+from pathlib import Path
+
+from tests.jobs import SMALL, Result, finish_job, run_job, start_job
+
+_JOB = [*SMALL, "topology.replicas=3", "topology.stages=2", "sync.local_steps=3"]
+
+
+def test_worker_that_raises_costs_its_replica_the_round(tmp_path: Path) -> None:
+    result = run_job(
+        tmp_path / "run", 7, *_JOB, "rounds=3", "attack._target_=tests.plugins.Raises", "+attack.in_round=2",
+        "attack.nodes=[r1.s1]",
+    )  # fmt: skip
+    assert result.statuses == [0] * 7, result.output
+    assert result.verdicts(1) == ["honest", "lost", "honest"]
+    assert [line["accepted"] for line in result.rounds] == [[0, 1, 2], [0, 2], [0, 1, 2]]
+    assert "replica 1 lost: r1.s1: RuntimeError: planted failure" in result.rounds[1]["notes"]
+    assert result.summary["banned"] == []
+    assert "planted failure" in (result.run / "failures.log").read_text()
+    assert "Traceback" not in result.output
+
+
+def test_killed_node_is_replaced_by_a_spare(tmp_path: Path) -> None:
+    result = _disturb(tmp_path / "run", 8, [*_JOB, "topology.spares=1", "rounds=6"], rank=3, signum=signal.SIGKILL)
+    assert result.statuses == [0, 0, 0, -signal.SIGKILL, 0, 0, 0, 0], result.output
+    assert result.summary["dead"] == ["r1.s0"]
+    assert result.summary["round"] == 6
+    assert result.rounds[-1]["accepted"] == [0, 1, 2]
+    assert "spare0 takes the place of r1.s0 (dead)" in result.output
+
+
+def test_without_a_spare_the_other_replicas_go_on(tmp_path: Path) -> None:
+    result = _disturb(tmp_path / "run", 7, [*_JOB, "rounds=5"], rank=6, signum=signal.SIGKILL)
+    assert result.statuses[0] == 0, result.output
+    assert result.rounds[-1]["accepted"] == [0, 1]
+    assert result.verdicts(2)[-1] == ""
+
+
+def test_node_that_hangs_is_given_up_after_the_timeout(tmp_path: Path) -> None:
+    job = [*_JOB, "topology.spares=1", "rounds=6", "sync.timeout=3"]
+    result = _disturb(tmp_path / "run", 8, job, rank=5, signum=signal.SIGSTOP)
+    assert result.statuses[0] == 0, result.output
+    assert result.summary["dead"] == ["r2.s0"]
+    assert result.rounds[-1]["accepted"] == [0, 1, 2]
+
+
+def test_when_no_replica_is_left_the_run_ends_and_says_so(tmp_path: Path) -> None:
+    job = [*SMALL, "topology.replicas=1", "topology.stages=2", "sync.local_steps=3", "rounds=50"]
+    result = _disturb(tmp_path / "run", 3, job, rank=1, signum=signal.SIGKILL)
+    assert result.statuses[0] == 1
+    assert "no replica is left" in result.summary["exit_reason"]
+    assert "resume=true" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_interrupted_run_can_be_resumed(tmp_path: Path) -> None:
+    job = [*_JOB, "rounds=8"]
+    stopped = _disturb(tmp_path / "run", 7, job, rank=0, signum=signal.SIGTERM)
+    assert stopped.statuses == [1] + [0] * 6, stopped.output
+    assert "interrupted after round" in stopped.summary["exit_reason"]
+    assert "Traceback" not in stopped.output
+    result = run_job(tmp_path / "run", 7, *job, "resume=true")
+    assert [line["round"] for line in result.rounds] == list(range(1, 9)), result.output
+
+
+def test_slow_replica_loses_the_round_at_the_deadline(tmp_path: Path) -> None:
+    result = run_job(
+        tmp_path / "run", 7, *_JOB, "rounds=3", "attack._target_=tests.plugins.Dawdles", "+attack.in_round=2",
+        "attack.nodes=[r0.s1]", "sync.deadline=6", "sync.timeout=60",
+    )  # fmt: skip
+    assert result.statuses == [0] * 7, result.output
+    assert result.verdicts(0) == ["honest", "lost", "honest"]
+    assert "late" in " ".join(result.rounds[1]["notes"])
+    assert result.rounds[1]["seconds"]["train"] < 30
+
+
+def _disturb(run: Path, ranks: int, job: list[str], rank: int, signum: int) -> Result:
+    """Send a signal to one rank as soon as the first round is recorded."""
+    processes, log = start_job(run, ranks, *job)
+    try:
+        _wait_for_rounds(run, 1, processes)
+        os.kill(processes[rank].pid, signum)
+        if signum == signal.SIGSTOP:
+            processes[0].join(90)
+            processes[rank].kill()
+        return finish_job(run, processes, log, seconds=90)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _wait_for_rounds(run: Path, count: int, processes: list[Process]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and all(process.is_alive() for process in processes):
+        metrics = run / "metrics.jsonl"
+        if metrics.exists() and len([json.loads(line) for line in metrics.read_text().splitlines()]) >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("no round was recorded")
