@@ -98,3 +98,7 @@ def _export(parsed: argparse.Namespace) -> int:
     save_file(torch.load(model, weights_only=True), parsed.out)
     print(parsed.out)
     return 0
+
+
+if __name__ == "__main__":
+    main()

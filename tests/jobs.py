@@ -5,6 +5,7 @@ forked from a server that has imported torch once, so a job of five ranks takes 
 `run_torchrun` is the real thing, for the tests of the launch itself.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -106,7 +107,7 @@ def _rank(environment: dict[str, str], arguments: list[str], log: Path) -> None:
 
 
 def run_torchrun(*arguments: str, seconds: float = 90) -> subprocess.CompletedProcess:
-    """`torchrun …` in the project's root; its whole process group is killed if it takes too long."""
+    """`torchrun …` in the project's root; all that it started is killed if it takes too long."""
     return run_command(sys.executable, "-m", "torch.distributed.run", *arguments, seconds=seconds)
 
 
@@ -118,24 +119,32 @@ def run_command(*command: str, seconds: float = 90, cwd: Path = _ROOT) -> subpro
     except subprocess.TimeoutExpired:
         raise AssertionError(f"{command} was not done after {seconds} s") from None
     finally:
-        kill_group(process)
+        kill_tree(process)
     return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 def start_command(*command: str, cwd: Path = _ROOT) -> subprocess.Popen:
-    """Start a command in a process group of its own."""
+    """Start a command in a session of its own."""
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 
-def kill_group(process: subprocess.Popen) -> None:
-    """Kill a command and all that it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def kill_tree(process: subprocess.Popen) -> None:
+    """Kill a command and all that it started; torchrun gives every rank a session of its own."""
+    for pid in [process.pid, *descendants(process.pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+    return children + [grandchild for child in children for grandchild in descendants(child)]
 
 
 def free_port() -> int:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from tdml.errors import SettingError
 
 _PATIENCE_S = 600.0
+_FAREWELL_S = 15.0
 _POLL_S = 0.1
 
 
@@ -76,13 +77,20 @@ class Lobby:
         return [cards[rank] for rank in range(self.world_size)]
 
     def answer(self, answer: Answer) -> None:
-        """Tell all ranks what was decided."""
+        """Tell all ranks what was decided. With an error, stay until they have heard it: this process may host
+        the store."""
         self._keys.set("answer", json.dumps(asdict(answer)))
+        deadline = time.monotonic() + _FAREWELL_S
+        others = [f"heard/{rank}" for rank in range(1, self.world_size)]
+        while answer.error and not self._keys.check(others) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
     def await_answer(self) -> Answer:
         """Wait for the coordinator's decision."""
         self._keys.wait(["answer"], timedelta(seconds=2 * _PATIENCE_S))
-        return Answer(**json.loads(self._keys.get("answer")))
+        answer = Answer(**json.loads(self._keys.get("answer")))
+        self._keys.set(f"heard/{self.rank}", "")
+        return answer
 
     def coordinator_lives(self) -> bool:
         """Whether the machine that hosts the store, the coordinator's, still answers."""

@@ -164,6 +164,4 @@ def test_all_alike_are_harmless():
 def test_the_reason_has_the_figures():
     after = {0: constant(0.8), 1: constant(0.25)}
     reason = judge_losses(constant(0.5), after, trusted=[0])[1].reason
-    assert reason == (
-        "held-out loss +0.693; probability of the right label 0.25, peers 0.80, before 0.50, 8 samples"
-    )
+    assert reason == ("held-out loss +0.693; probability of the right label 0.25, peers 0.80, before 0.50, 8 samples")

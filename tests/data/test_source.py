@@ -1,0 +1,257 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.utils.data import Dataset, Subset, TensorDataset
+
+from tdml.data import cifar10, digits
+from tdml.data.source import Source, fetch, load
+from tdml.errors import SettingError
+
+# Users' own data
+
+
+class Points(Dataset):
+    """Sample i is (i, i) with label i mod 3, and noise from all three global generators if asked."""
+
+    def __init__(self, size, noisy=False):
+        self.size, self.noisy = size, noisy
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.size:
+            raise AssertionError(f"sample {index} of {self.size} was asked for")
+        noise = random.random() + np.random.rand() + torch.rand(2) if self.noisy else torch.zeros(2)  # noqa: NPY002
+        return torch.full((2,), float(index)) + noise, index % 3
+
+
+class WithTargets(Points):
+    """Knows its labels without reading the samples."""
+
+    def __getitem__(self, index):
+        raise AssertionError("was read")
+
+    @property
+    def targets(self):
+        return torch.tensor([i % 3 for i in range(self.size)])
+
+
+def points(train, test, noisy=False):
+    return Points(train, noisy), Points(test)
+
+
+def three(size):
+    return Points(size), Points(size), Points(size)
+
+
+def one(size):
+    return Points(size)
+
+
+def refuses(size):
+    raise SettingError("data.size: not this one")
+
+
+def breaks(size):
+    raise RuntimeError("the disk\nis gone")
+
+
+def iterators(size):
+    return iter(range(size)), iter(range(size))
+
+
+def settings(function, **arguments):
+    return {"_target_": f"{__name__}.{function.__name__}", "partition": "iid", "alpha": 0.5, **arguments}
+
+
+def state():
+    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()  # noqa: NPY002
+
+
+def test_a_users_own_data():
+    source = load(settings(points, train=6, test=4), seed=0)
+    inputs, labels = source.training_batch([4, 1], seed=0)
+    assert inputs.tolist() == [[4.0, 4.0], [1.0, 1.0]]
+    assert (labels.tolist(), labels.dtype) == ([1, 1], torch.int64)
+    assert source.size("validation") + source.size("test") == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"_target_": "tdml.data.nothing"}, "data=tdml.data.nothing cannot be loaded"),
+        (settings(points, train=6), "points cannot be loaded"),
+        (settings(breaks, size=3), "breaks cannot be loaded: Error in call to target"),
+        (settings(refuses, size=3), "data.size: not this one"),
+        (settings(iterators, size=3), "iterators must return a training and a test dataset with a length"),
+        (settings(points, train=0, test=4), "points is empty"),
+        (settings(points, train=4, test=1), "points is empty: it needs training samples and two test samples"),
+    ],
+    ids=["unknown", "argument missing", "fails", "refuses", "no length", "no training data", "one test sample"],
+)
+def test_what_cannot_be_loaded_is_the_users_mistake(data, message):
+    with pytest.raises(SettingError) as caught:
+        load(data, seed=0)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, reason="ValueError, which only programmers read; one of length 2 even passes")
+@pytest.mark.parametrize(("function", "size"), [(three, 3), (one, 3), (one, 2)])
+def test_another_number_of_datasets_is_the_users_mistake(function, size):
+    with pytest.raises(SettingError, match="must return a training and a test dataset"):
+        load(settings(function, size=size), seed=0)
+
+
+# Validation and test
+
+
+def test_the_halves_share_no_sample():
+    source = Source(Points(3), Points(11), seed=5)
+    validation, test = source.halves["validation"].tolist(), source.halves["test"].tolist()
+    assert sorted(validation + test) == list(range(11))
+    assert (source.size("validation"), source.size("test")) == (5, 6)
+
+
+def test_the_halves_are_drawn_by_the_seed():
+    draws = [Source(Points(3), Points(40), seed).halves["test"].tolist() for seed in (5, 5, 6)]
+    assert draws[0] == draws[1] != draws[2]
+    assert draws[0] != sorted(draws[0])
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_positions_count_within_a_half(split):
+    source = Source(Points(3), Points(10), seed=5)
+    inputs, labels = source.held_out_batch(split, [4, 0])
+    members = source.halves[split][[4, 0]]
+    assert inputs[:, 0].tolist() == members.tolist()
+    assert labels.tolist() == (members % 3).tolist()
+
+
+# Labels
+
+
+def test_targets_spare_reading_the_samples():
+    assert Source(WithTargets(7), Points(2), seed=0).labels == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_labels_of_a_tensor_dataset():
+    dataset = TensorDataset(torch.zeros(4, 2), torch.tensor([3, 1, 2, 0]))
+    assert Source(dataset, Points(2), seed=0).labels == [3, 1, 2, 0]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="reads on until the dataset raises IndexError, which __len__ need not agree with"
+)
+def test_labels_are_read_by_length():
+    assert Source(Points(5), Points(2), seed=0).labels == [0, 1, 2, 0, 1]
+
+
+# Random choices
+
+
+def test_the_seed_decides_all_that_a_dataset_draws():
+    noisy = Source(Points(8, noisy=True), Points(2), seed=0)
+    draws = []
+    for global_seed, seed in ((1, 10), (2, 10), (3, 11)):
+        random.seed(global_seed)
+        np.random.seed(global_seed)  # noqa: NPY002
+        torch.manual_seed(global_seed)
+        draws.append(noisy.training_batch([3, 5], seed)[0])
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("indices", [[2, 3], [99]], ids=["read", "failed to read"])
+def test_the_global_generators_are_put_back(indices):
+    before = state()
+    try:
+        fetch(Points(8, noisy=True), indices, seed=2**62 + 1)
+    except AssertionError:
+        assert indices == [99]
+    assert state() == before
+
+
+def test_augmentation_is_seeded():
+    train, test = digits(8)
+    train.augment = True
+    source = Source(train, test, seed=0)
+    first, again, other = (source.training_batch([1, 2, 3], seed)[0] for seed in (4, 4, 5))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+# Shapes of datasets
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        TensorDataset(torch.arange(12.0).view(6, 2), torch.arange(6, dtype=torch.int32)),
+        Subset(TensorDataset(torch.arange(24.0).view(12, 2), torch.arange(12)), range(6)),
+        [(torch.tensor([2.0 * i, 2.0 * i + 1]), i) for i in range(6)],
+        [(np.array([2 * i, 2 * i + 1], dtype=np.float32), np.int64(i)) for i in range(6)],
+    ],
+    ids=["tensors", "subset", "list", "numpy"],
+)
+def test_map_style_datasets_are_collated(dataset):
+    inputs, labels = fetch(dataset, np.array([5, 0]), seed=0)
+    assert inputs.tolist() == [[10.0, 11.0], [0.0, 1.0]]
+    assert (labels.tolist(), labels.dtype) == ([5, 0], torch.int64)
+
+
+# TDML's own
+
+
+def test_digits_are_scikit_learns():
+    train, test = digits(8)
+    theirs = load_digits()
+    pixels = np.round(theirs.images / 16 * 255).astype(np.uint8)
+    ours = [
+        (image[channel].numpy().tobytes(), target)
+        for part in (train, test)
+        for image, target in zip(part.images, part.targets, strict=True)
+        for channel in range(3)
+    ]
+    expected = [(image.tobytes(), int(target)) for image, target in zip(pixels, theirs.target, strict=True)]
+    assert sorted(ours) == sorted(expected * 3)
+
+
+def test_digits_are_split_in_the_same_way_at_any_size():
+    small, large = digits(8), digits(12)
+    assert [len(part) for part in large] == [1437, 360]
+    assert [part.targets for part in small] == [part.targets for part in large]
+    assert large[0][0][0].shape == (3, 12, 12)
+
+
+def test_digits_have_all_classes_in_both_parts():
+    for part in digits(8):
+        assert np.bincount(part.targets).min() > 0.06 * len(part)
+
+
+def test_digits_are_normalised():
+    train, _ = digits(8)
+    inputs, _ = fetch(train, range(len(train)), seed=0)
+    assert abs(float(inputs.mean())) < 0.1
+    assert abs(float(inputs.std()) - 1) < 0.1
+
+
+def test_cifar10_that_is_not_there(tmp_path):
+    data = {"_target_": "tdml.data.cifar10", "root": str(tmp_path), "download": False, "augment": True}
+    with pytest.raises(SettingError, match=r"data\.root=.* does not hold CIFAR-10 .* data\.download=true"):
+        load(data, seed=0)
+
+
+def test_cifar10_is_augmented_in_training_only(cifar10_root):
+    train, test = cifar10(str(cifar10_root), download=False, augment=True)
+    assert (len(train), len(test)) == (50000, 10000)
+    assert (train.augment, test.augment) == (True, False)
+    assert np.bincount(train.targets).tolist() == [5000] * 10
+    assert train[0][0].shape == (3, 32, 32)
+    inputs, _ = fetch(test, range(2000), seed=0)
+    assert abs(float(inputs.mean())) < 0.05
+    assert abs(float(inputs.std()) - 1) < 0.05

@@ -1,0 +1,199 @@
+import pytest
+import torch
+from torch import nn
+
+from tdml.errors import SettingError
+from tdml.models.split import Border, Part, blocks_of, build, check_cuts, check_no_sharing, trace_borders
+
+CNN = {"_target_": "tdml.models.cnn", "num_classes": 10, "channels": 3, "width": 4, "norm": True}
+RESNET = {"_target_": "tdml.models.resnet18", "num_classes": 10}
+
+
+# Users' own models
+
+
+class WithBlocks(nn.Module):
+    """Two layers under names of their own; `blocks()` may forget the second."""
+
+    def __init__(self, forget=False):
+        super().__init__()
+        self.entry, self.exit = nn.Linear(4, 5), nn.Linear(5, 3)
+        self.forget = forget
+
+    def blocks(self):
+        return [self.entry] if self.forget else [self.entry, self.exit]
+
+
+def tied():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    return model
+
+
+def no_blocks():
+    return nn.Linear(4, 3)
+
+
+class ReturnsTwo(nn.Module):
+    def forward(self, value):
+        return value, value
+
+
+class ReturnsWholeNumbers(nn.Module):
+    def forward(self, value):
+        return value.long()
+
+
+def settings(function, **arguments):
+    return {"_target_": f"{__name__}.{function.__name__}", **arguments}
+
+
+# Building
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"_target_": "tdml.models.nothing"}, "model=tdml.models.nothing cannot be built"),
+        ({"_target_": "no_such_package.model"}, "model=no_such_package.model cannot be built"),
+        (CNN | {"colour": 1}, "model=tdml.models.cnn cannot be built"),
+        (settings(no_blocks), "returned Linear: it must return an nn.Sequential of blocks or a module with a method"),
+    ],
+    ids=["unknown function", "unknown package", "unknown setting", "no blocks"],
+)
+def test_what_cannot_be_built_is_the_users_mistake(model, message):
+    with pytest.raises(SettingError) as caught:
+        build(model, "meta")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_blocks_of_a_module_are_those_that_it_names():
+    model = build(settings(WithBlocks), "meta")
+    assert blocks_of(model) == [model.entry, model.exit]
+
+
+def test_torchvisions_resnets_have_a_block_for_every_residual():
+    assert len(blocks_of(build(RESNET, "meta"))) == 10
+    assert len(blocks_of(build(RESNET | {"_target_": "tdml.models.resnet50"}, "meta"))) == 18
+
+
+# Borders
+
+
+def test_borders_have_the_shapes_of_a_real_pass():
+    sample = torch.zeros(2, 3, 32, 32)
+    borders = trace_borders(blocks_of(build(CNN, "meta")), Border(sample.shape, sample.dtype))
+    shapes = [sample.shape]
+    for block in blocks_of(build(CNN, "cpu")):
+        sample = block(sample)
+        shapes.append(sample.shape)
+    assert [border.shape for border in borders] == shapes
+    assert {border.dtype for border in borders} == {torch.float32}
+
+
+def test_a_border_gives_an_example():
+    example = Border(torch.Size([2, 3]), torch.float64).example("cpu", requires_grad=True)
+    assert (example.shape, example.dtype, example.requires_grad) == ((2, 3), torch.float64, True)
+    assert not Border(torch.Size([2]), torch.int64).example("meta", requires_grad=False).requires_grad
+
+
+def test_token_numbers_may_go_in():
+    with torch.device("meta"):
+        blocks = [nn.Embedding(7, 5), nn.Linear(5, 2)]
+    borders = trace_borders(blocks, Border(torch.Size([3, 4]), torch.int64))
+    assert [tuple(border.shape) for border in borders] == [(3, 4), (3, 4, 5), (3, 4, 2)]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_batch_norm_needs_more_than_one_value_per_channel(size):
+    # At 32 × 32 the last residuals of a ResNet are one pixel wide.
+    blocks, sample = blocks_of(build(RESNET, "meta")), Border(torch.Size([size, 3, 32, 32]), torch.float32)
+    if size == 2:
+        assert trace_borders(blocks, sample)[-1].shape == (2, 10)
+        return
+    with pytest.raises(SettingError, match=r"Expected more than 1 value per channel.*topology\.microbatches"):
+        trace_borders(blocks, sample)
+
+
+def test_a_block_that_rejects_its_input_is_named():
+    with torch.device("meta"):
+        blocks = [nn.Linear(4, 5), nn.Linear(6, 3)]
+    with pytest.raises(SettingError, match=r"block 1 does not take a micro-batch of \(2, 5\)"):
+        trace_borders(blocks, Border(torch.Size([2, 4]), torch.float32))
+
+
+@pytest.mark.parametrize("block", [ReturnsTwo, ReturnsWholeNumbers])
+def test_a_block_must_return_one_floating_point_tensor(block):
+    with pytest.raises(SettingError, match="block 0 must return one floating-point tensor"):
+        trace_borders([block()], Border(torch.Size([2, 4]), torch.float32))
+
+
+# Parts
+
+
+def test_names_are_those_of_the_whole_model():
+    model = build(RESNET, "meta")
+    part = Part(model, 0, 2)
+    assert part.parameters["conv1.weight"] == "0.0.weight"
+    assert part.parameters["layer1.0.bn2.bias"] == "1.bn2.bias"
+    assert "layer1.1.conv1.weight" not in part.parameters
+    assert {"bn1.running_mean", "layer1.0.bn1.num_batches_tracked"} <= set(part.buffers)
+    own, whole = dict(part.module.named_parameters()), dict(model.named_parameters())
+    assert all(own[local] is whole[name] for name, local in part.parameters.items())
+
+
+@pytest.mark.parametrize("edges", [[0, 10], [0, 4, 10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]])
+def test_the_parts_have_every_tensor_once(edges):
+    model = build(RESNET, "meta")
+    parts = [Part(model, *edges[i : i + 2]) for i in range(len(edges) - 1)]
+    names = [name for part in parts for name in (*part.parameters, *part.buffers)]
+    assert sorted(names) == sorted(model.state_dict())
+    check_no_sharing(model, parts)
+
+
+def test_only_the_own_part_takes_memory():
+    model = build(CNN, "meta")
+    part = Part(model, 1, 3)
+    part.materialise(torch.device("cpu"))
+    blocks = blocks_of(model)
+    own = [tensor for block in blocks[1:3] for tensor in block.state_dict().values()]
+    other = [tensor for block in (blocks[0], blocks[3]) for tensor in block.state_dict().values()]
+    assert {tensor.device.type for tensor in own} == {"cpu"}
+    assert {tensor.device.type for tensor in other} == {"meta"}
+
+
+def test_tensors_come_in_the_order_of_the_names():
+    model = build(CNN, "cpu")
+    part = Part(model, 1, 3)
+    everything = model.state_dict()
+    for names in (part.parameters, part.buffers):
+        for name, tensor in zip(names, part.tensors(names), strict=True):
+            assert tensor.data_ptr() == everything[name].data_ptr()
+
+
+# Cuts
+
+
+@pytest.mark.parametrize(("cuts", "blocks"), [([4], 4), ([1, 9], 4)])
+def test_a_cut_beyond_the_last_block(cuts, blocks):
+    with pytest.raises(SettingError, match=r"topology\.cuts=.*the model has 4 blocks, so no cut may exceed 3"):
+        check_cuts(cuts, blocks)
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [1, 3]])
+def test_cuts_between_blocks(cuts):
+    check_cuts(cuts, 4)
+
+
+def test_tied_weights_on_both_sides_of_a_cut_are_refused():
+    model = build(settings(tied), "meta")
+    check_no_sharing(model, [Part(model, 0, 3)])
+    with pytest.raises(SettingError, match=r"topology\.cuts: 0\.weight is used on both sides of a cut"):
+        check_no_sharing(model, [Part(model, 0, 1), Part(model, 1, 3)])
+
+
+def test_a_tensor_in_no_block_is_refused():
+    model = build(settings(WithBlocks, forget=True), "meta")
+    with pytest.raises(SettingError, match=r"blocks\(\) leaves out exit\.bias, exit\.weight"):
+        check_no_sharing(model, [Part(model, 0, 1)])

@@ -1,0 +1,236 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from tdml import config as settings
+from tdml.errors import SettingError
+from tdml.monitor.record import RoundRecord
+from tdml.monitor.run_folder import RunFolder, read_metrics
+
+CONFIG = settings.load(["train.lr=0.05", "topology.cuts=[3]", "sync.outer_lr=1e-5"])
+
+
+def config(path, **changes):
+    return replace(CONFIG, run_dir=str(path), **changes)
+
+
+def record(number, total=1.0):
+    return RoundRecord(number, {}, [], 0.5, 0.7, {"total": total}, {"up": 0, "down": 0}, [])
+
+
+def line(number, total=1.0):
+    return json.dumps(record(number, total).to_json())
+
+
+def leave_a_run(path, *rounds, **changes):
+    """A run that has come to an end: nothing holds its lock."""
+    folder = RunFolder(config(path, **changes))
+    for number in rounds:
+        folder.append(record(number))
+
+
+def rounds_of(path):
+    return [found["round"] for found in read_metrics(path)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "runs" / "mine"
+
+
+# Taking a folder
+
+
+def test_a_new_folder_holds_the_settings(path):
+    folder = RunFolder(config(path))
+    assert folder.moved is None
+    assert folder.checkpoints == path / "checkpoints"
+    saved = settings.from_yaml(path / "config.yaml")
+    assert (saved.run_dir, saved.train.lr, saved.sync.outer_lr) == (str(path), 0.05, 1e-5)
+    assert list(saved.topology.cuts) == [3]
+    assert saved.model._target_ == "tdml.models.resnet18"
+
+
+def test_an_earlier_run_is_moved_aside(path):
+    moved = []
+    for number in (1, 2, 3):
+        folder = RunFolder(config(path))
+        moved.append(folder.moved)
+        folder.append(record(number))
+        del folder
+    assert moved == [None, path.with_name("mine.1"), path.with_name("mine.2")]
+    assert [rounds_of(place) for place in (path.with_name("mine.1"), path.with_name("mine.2"), path)] == [[1], [2], [3]]
+
+
+def test_an_empty_folder_is_taken_as_it_is(path):
+    path.mkdir(parents=True)
+    assert RunFolder(config(path)).moved is None
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_under_way_is_left_alone(path, resume):
+    folder = RunFolder(config(path))
+    folder.append(record(1))
+    with pytest.raises(SettingError, match=r"run_dir=.*mine is in use by another run"):
+        RunFolder(config(path, resume=resume))
+    assert rounds_of(path) == [1]
+    assert [place.name for place in path.parent.iterdir()] == ["mine"]
+    folder.append(record(2))
+    assert rounds_of(path) == [1, 2]
+
+
+def test_the_folder_that_replaces_one_moved_aside_is_locked_too(path):
+    leave_a_run(path, 1)
+    folder = RunFolder(config(path))
+    assert folder.moved is not None
+    with pytest.raises(SettingError, match="in use"):
+        RunFolder(config(path))
+
+
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_a_folder_that_cannot_be_made(tmp_path, where):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match=r"run_dir=.* cannot be written: "):
+        RunFolder(config(tmp_path / where))
+
+
+@pytest.mark.xfail(strict=True, reason="whatever is in run_dir is taken for a run and moved")
+def test_a_folder_of_something_else_is_not_moved(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("one")
+    with pytest.raises(SettingError, match="run_dir"):
+        RunFolder(config(tmp_path / "thesis"))
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "one"
+
+
+@pytest.mark.xfail(strict=True, reason="pathlib's ValueError: the current folder has no name to put a number to")
+def test_the_current_folder_is_not_moved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chapter.txt").write_text("one")
+    with pytest.raises(SettingError):
+        RunFolder(config("."))
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["missing", "empty"])
+def test_nothing_to_resume(path, there):
+    if there:
+        path.mkdir(parents=True)
+    with pytest.raises(SettingError, match=r"resume=true, but run_dir=.*mine holds no run"):
+        RunFolder(config(path, resume=True))
+
+
+def test_a_run_is_resumed_in_its_place(path):
+    leave_a_run(path, 1, 2)
+    folder = RunFolder(config(path, resume=True))
+    assert folder.moved is None
+    assert rounds_of(path) == [1, 2]
+
+
+@pytest.mark.parametrize("changes", [{"rounds": 99}, {"name": "other"}, {"device": "cpu"}])
+def test_settings_that_may_change(path, changes):
+    leave_a_run(path, 1)
+    RunFolder(config(path, resume=True, **changes))
+    saved = settings.from_yaml(path / "config.yaml")
+    assert all(saved[key] == value for key, value in changes.items())
+
+
+def test_a_run_that_was_carried_elsewhere(path):
+    leave_a_run(path, 1)
+    elsewhere = path.with_name("elsewhere")
+    path.rename(elsewhere)
+    RunFolder(config(elsewhere, resume=True))
+    assert settings.from_yaml(elsewhere / "config.yaml").run_dir == str(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 5}, "seed=5, but the run to resume has seed=0"),
+        ({"train": replace(CONFIG.train, lr=0.1)}, "train.lr=0.1, but the run to resume has train.lr=0.05"),
+        ({"topology": replace(CONFIG.topology, cuts=[4])}, "topology.cuts=[4], but the run to resume has"),
+        ({"topology": replace(CONFIG.topology, cuts=None)}, "topology.cuts=None, but the run to resume has"),
+        ({"topology": replace(CONFIG.topology, replicas=5)}, "topology.replicas=5, but the run to resume has"),
+        ({"data": CONFIG.data | {"alpha": 0.1}}, "data.alpha=0.1, but the run to resume has data.alpha=0.5"),
+        ({"data": CONFIG.data | {"colour": 1}}, "data.colour=1, but the run to resume has data.colour=None"),
+        ({"attack": CONFIG.attack | {"replicas": [1]}}, "attack.replicas=[1], but the run to resume has"),
+        ({"model": {"_target_": "tdml.models.resnet18"}}, "model.num_classes=None, but the run to resume has"),
+    ],
+    ids=lambda value: value.split(",")[0] if isinstance(value, str) else "",
+)
+def test_settings_that_must_stay(path, changes, message):
+    leave_a_run(path, 1)
+    before = (path / "config.yaml").read_text()
+    with pytest.raises(SettingError) as caught:
+        RunFolder(config(path, resume=True, **changes))
+    assert message in str(caught.value)
+    assert (path / "config.yaml").read_text() == before
+
+
+# metrics.jsonl and summary.json
+
+
+def test_rounds_are_added_line_by_line(path):
+    folder = RunFolder(config(path))
+    folder.append(record(1))
+    folder.append(record(2))
+    assert (path / "metrics.jsonl").read_text() == line(1) + "\n" + line(2) + "\n"
+
+
+def test_no_metrics(tmp_path):
+    assert read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize("cut", [1, 20, -1])
+def test_a_line_that_was_cut_off_is_left_out(tmp_path, cut):
+    (tmp_path / "metrics.jsonl").write_text(line(1) + "\n" + line(2)[:cut])
+    assert rounds_of(tmp_path) == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "rounds"),
+    [
+        (f"{line(1)}\n{line(2)}\n{line(3)}\n", 3, [1, 2, 3]),
+        (f"{line(1)}\n{line(2)}\n{line(3)}\n", 2, [1, 2]),  # round 3 comes again
+        (f"{line(1)}\n{line(2)}\n", 3, [1, 2, 3]),  # the checkpoint was written, its line was not
+        (f"{line(1)}\n{line(2)}\n{line(3)[:30]}", 3, [1, 2, 3]),
+        (f"{line(1)}\n{line(2)[:30]}", 1, [1]),
+        ("", 1, [1]),
+    ],
+    ids=["in step", "ahead", "behind", "cut off", "cut off ahead", "empty"],
+)
+def test_metrics_are_rewound_to_the_checkpoint(path, text, last, rounds):
+    leave_a_run(path)
+    (path / "metrics.jsonl").write_text(text)
+    folder = RunFolder(config(path, resume=True))
+    folder.rewind(last, line(last))
+    assert (path / "metrics.jsonl").read_text() == "".join(line(number) + "\n" for number in rounds)
+    folder.append(record(last + 1))
+    assert rounds_of(path) == [*rounds, last + 1]
+
+
+def test_a_line_that_is_there_is_kept_before_the_checkpoints(path):
+    # The checkpoint is written before the round's last seconds are known.
+    folder = RunFolder(config(path))
+    folder.append(record(1, total=1.5))
+    folder.rewind(1, line(1, total=1.0))
+    assert read_metrics(path)[0]["seconds"] == {"total": 1.5}
+
+
+def test_the_summary_is_replaced(path):
+    folder = RunFolder(config(path))
+    folder.summarise({"round": 1})
+    folder.summarise({"round": 2, "banned": ["r3.s1"]})
+    assert json.loads((path / "summary.json").read_text()) == {"round": 2, "banned": ["r3.s1"]}
+    assert [place.name for place in path.iterdir() if "partial" in place.name] == []
+
+
+def test_a_summary_that_fails_leaves_the_last(path):
+    folder = RunFolder(config(path))
+    folder.summarise({"round": 1})
+    with pytest.raises(TypeError):
+        folder.summarise({"round": object()})
+    assert json.loads((path / "summary.json").read_text()) == {"round": 1}

@@ -1,0 +1,92 @@
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tdml.training import checkpoint as module
+from tdml.training.checkpoint import Checkpoint, load_last, save, save_atomically
+
+CHECKPOINT = Checkpoint(
+    round=1,
+    model={"a.weight": torch.tensor([[1.0, -0.0], [torch.inf, 1e-40]]), "a.count": torch.tensor(7)},
+    outer=[torch.tensor([0.1, 0.2])],
+    cuts=[3, 6],
+    fleet={"banned": ["r3.s1"], "seats": {"r3.s1": "spare0"}},
+    strikes={"r0.s0+r0.s1": 2},
+    metrics='{"round": 1}',
+)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def cannot_be_pickled():
+    return {"fine": torch.zeros(1000), "not": lambda: 0}
+
+
+def test_it_comes_back_bit_for_bit(tmp_path):
+    save(CHECKPOINT, tmp_path / "checkpoints")
+    loaded = load_last(tmp_path / "checkpoints")
+    for name, tensor in CHECKPOINT.model.items():
+        assert loaded.model[name].dtype == tensor.dtype
+        assert loaded.model[name].numpy().tobytes() == tensor.numpy().tobytes()
+    assert loaded.outer[0].tolist() == CHECKPOINT.outer[0].tolist()
+    plain = {"model": {}, "outer": []}
+    assert replace(loaded, **plain) == replace(CHECKPOINT, **plain)
+
+
+def test_the_last_two_are_kept(tmp_path):
+    for number in (8, 9, 10, 11):
+        save(replace(CHECKPOINT, round=number), tmp_path)
+    assert names(tmp_path) == ["round-000010.pt", "round-000011.pt"]
+    assert load_last(tmp_path).round == 11
+
+
+@pytest.mark.parametrize("folder", ["", "missing"])
+def test_a_run_without_checkpoints(tmp_path, folder):
+    assert load_last(tmp_path / folder) is None
+
+
+def test_a_write_that_fails_leaves_nothing_of_its_own(tmp_path):
+    with pytest.raises(Exception, match="lambda|pickle"):
+        save_atomically(cannot_be_pickled(), tmp_path / "model.pt")
+    assert names(tmp_path) == []
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    save_atomically({"a": 1}, tmp_path / "model.pt")
+    with pytest.raises(Exception, match="lambda|pickle"):
+        save_atomically(cannot_be_pickled(), tmp_path / "model.pt")
+    assert torch.load(tmp_path / "model.pt") == {"a": 1}
+    assert names(tmp_path) == ["model.pt"]
+
+
+def test_a_checkpoint_that_fails_leaves_the_earlier_ones(tmp_path):
+    for number in (1, 2):
+        save(replace(CHECKPOINT, round=number), tmp_path)
+    with pytest.raises(Exception, match="lambda|pickle"):
+        save(replace(CHECKPOINT, round=3, fleet=cannot_be_pickled()), tmp_path)
+    assert names(tmp_path) == ["round-000001.pt", "round-000002.pt"]
+    assert load_last(tmp_path).round == 2
+
+
+def test_the_final_name_appears_only_when_all_is_on_the_disk(tmp_path, monkeypatch):
+    seen = []
+
+    def fsync(descriptor):
+        seen.append((names(tmp_path), os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(module.os, "fsync", fsync)
+    save_atomically({"a": torch.zeros(1000)}, tmp_path / "model.pt")
+    ((before, size),) = seen
+    assert "model.pt" not in before
+    assert size == (tmp_path / "model.pt").stat().st_size > 4000
+    assert names(tmp_path) == ["model.pt"]
+
+
+def test_what_an_interrupted_write_left_is_no_checkpoint(tmp_path):
+    save(CHECKPOINT, tmp_path)
+    (tmp_path / "round-000002.partial").write_bytes(b"half of it")
+    assert load_last(tmp_path).round == 1
