@@ -1,11 +1,8 @@
 """The coordinator's life: getting ready, the rounds, and what a run leaves however it ends."""
 
-import os
 import signal
 import time
 from types import FrameType
-
-import torch
 
 from tdml.__main__ import fail
 from tdml.cluster.devices import choose_backend
@@ -31,7 +28,6 @@ def coordinate(config: Config, lobby: Lobby) -> int:
     """Be the coordinator."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
-    torch.set_num_threads(os.cpu_count() or 1)  # it computes while the workers wait
     with Terminal(config.rounds, config.topology.replicas) as terminal:
         try:
             folder = RunFolder(config)

@@ -1,6 +1,7 @@
 """From a rank to its role; the life of a worker or spare."""
 
 import hashlib
+import importlib
 import os
 import signal
 import socket
@@ -42,6 +43,8 @@ def work(config: Config, lobby: Lobby) -> int:
         device = _device(config)
         if _sees_data(lobby.rank, config):
             source = data.load(config.data, config.seed)
+        if first_seat(lobby.rank, config.topology):
+            importlib.import_module("tdml.training.pipeline")  # takes seconds: here nobody waits for an answer
         lobby.enter(Card(fingerprint(config), device.own))
     except SettingError as error:
         lobby.enter(Card(fingerprint(config), owns_gpu=False, error=f"{name} on {socket.gethostname()}: {error}"))

@@ -25,7 +25,7 @@ class Points(Dataset):
     def __getitem__(self, index):
         if not 0 <= index < self.size:
             raise AssertionError(f"sample {index} of {self.size} was asked for")
-        noise = random.random() + np.random.rand() + torch.rand(2) if self.noisy else torch.zeros(2)  # noqa: NPY002
+        noise = random.random() + np.random.rand() + torch.rand(2) if self.noisy else torch.zeros(2)
         return torch.full((2,), float(index)) + noise, index % 3
 
 
@@ -69,7 +69,7 @@ def settings(function, **arguments):
 
 
 def state():
-    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()  # noqa: NPY002
+    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
 
 
 def test_a_users_own_data():
@@ -144,9 +144,7 @@ def test_labels_of_a_tensor_dataset():
     assert Source(dataset, Points(2), seed=0).labels == [3, 1, 2, 0]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="reads on until the dataset raises IndexError, which __len__ need not agree with"
-)
+@pytest.mark.xfail(strict=True, reason="reads on until the dataset raises IndexError, whatever its length")
 def test_labels_are_read_by_length():
     assert Source(Points(5), Points(2), seed=0).labels == [0, 1, 2, 0, 1]
 
@@ -159,7 +157,7 @@ def test_the_seed_decides_all_that_a_dataset_draws():
     draws = []
     for global_seed, seed in ((1, 10), (2, 10), (3, 11)):
         random.seed(global_seed)
-        np.random.seed(global_seed)  # noqa: NPY002
+        np.random.seed(global_seed)
         torch.manual_seed(global_seed)
         draws.append(noisy.training_batch([3, 5], seed)[0])
     assert torch.equal(draws[0], draws[1])

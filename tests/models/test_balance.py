@@ -100,9 +100,7 @@ def test_measured_costs_are_medians_without_the_first_pass(monkeypatch):
     assert measure_costs(blocks, [Border(torch.Size([2, 3]), torch.float32)] * 3) == [2, 5]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the coordinator's initial model gets running statistics of zeros, and gradients"
-)
+@pytest.mark.xfail(strict=True, reason="running statistics move and gradients are left behind")
 def test_measuring_leaves_the_model_as_it_was():
     blocks = [nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))]
     before = {name: tensor.clone() for name, tensor in blocks[0].state_dict().items()}

@@ -50,14 +50,14 @@ def test_a_run_without_checkpoints(tmp_path, folder):
 
 
 def test_a_write_that_fails_leaves_nothing_of_its_own(tmp_path):
-    with pytest.raises(Exception, match="lambda|pickle"):
+    with pytest.raises(Exception, match=r"lambda|pickle"):
         save_atomically(cannot_be_pickled(), tmp_path / "model.pt")
     assert names(tmp_path) == []
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     save_atomically({"a": 1}, tmp_path / "model.pt")
-    with pytest.raises(Exception, match="lambda|pickle"):
+    with pytest.raises(Exception, match=r"lambda|pickle"):
         save_atomically(cannot_be_pickled(), tmp_path / "model.pt")
     assert torch.load(tmp_path / "model.pt") == {"a": 1}
     assert names(tmp_path) == ["model.pt"]
@@ -66,7 +66,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
 def test_a_checkpoint_that_fails_leaves_the_earlier_ones(tmp_path):
     for number in (1, 2):
         save(replace(CHECKPOINT, round=number), tmp_path)
-    with pytest.raises(Exception, match="lambda|pickle"):
+    with pytest.raises(Exception, match=r"lambda|pickle"):
         save(replace(CHECKPOINT, round=3, fleet=cannot_be_pickled()), tmp_path)
     assert names(tmp_path) == ["round-000001.pt", "round-000002.pt"]
     assert load_last(tmp_path).round == 2
