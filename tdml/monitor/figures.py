@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 ACCUSED, SUSPECT, HONEST = "#c62828", "#ef8f00", "#1565c0"
@@ -42,11 +43,18 @@ def rank_scatter(line: dict[str, Any]) -> Figure | None:
             textcoords="offset points",
             fontsize=8,
         )
-    axes.margins(0.25)
+    _span(axes, [r["rank_mean"] for r in ranked.values()], [r["rank_std"] for r in ranked.values()])
     axes.set(xlabel="mean of ranks", ylabel="standard deviation of ranks", title=f"round {line['round']}")
     axes.legend(fontsize=7, loc="best")
     axes.grid(alpha=0.25)
     return figure
+
+
+def _span(axes: Axes, means: list[float], stds: list[float]) -> None:
+    """Limits around the points, never so close that the noise of an honest round fills the figure."""
+    for values, set_limits in ((means, axes.set_xlim), (stds, axes.set_ylim)):
+        middle, half = (min(values) + max(values)) / 2, max(0.1, 0.65 * (max(values) - min(values)))
+        set_limits(middle - half, middle + half)
 
 
 def curves(lines: Sequence[dict[str, Any]]) -> Figure:

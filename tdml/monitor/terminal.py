@@ -1,6 +1,8 @@
 """The terminal: a live line of progress and a table row per round. Plain lines where there is no terminal."""
 
 import os
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -100,5 +102,6 @@ def closing_lines(run: Path, report: bool, finished: bool) -> Sequence[str]:
     """Where to find what the run has left."""
     lines = [f"run folder    {run}"]
     lines += [f"model         {run / 'model.pt'}"] if finished else []
-    lines += [f"TensorBoard   tensorboard --logdir {run / 'tensorboard'}"]
+    program = "tensorboard" if shutil.which("tensorboard") else Path(sys.executable).with_name("tensorboard")
+    lines += [f"TensorBoard   {program} --logdir {run / 'tensorboard'}"]
     return lines + ([f"report        {run / 'report.html'}"] if report else [])
