@@ -22,7 +22,7 @@ install_project() {
         echo "installing into $venv (a few minutes the first time) ..." >&2
         local pip=("$venv/bin/python" -m pip)
         "${pip[@]}" --version >/dev/null 2>&1 || pip=("${PYTHON:-python3}" -m pip --python "$venv/bin/python")
-        "${pip[@]}" install --quiet --disable-pip-version-check -c "$root/constraints.txt" -e "$root[dev]" || exit 1
+        "${pip[@]}" install -qq --disable-pip-version-check -c "$root/constraints.txt" -e "$root[dev]" || exit 1
         echo "$wanted" >"$stamp"
     fi
 }

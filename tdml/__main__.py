@@ -4,7 +4,7 @@ import os
 import sys
 
 from tdml import config as settings
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, fail
 
 
 def main(arguments: list[str]) -> int:
@@ -22,13 +22,6 @@ def main(arguments: list[str]) -> int:
     from tdml.roles import run_rank
 
     return run_rank(config)
-
-
-def fail(message: str) -> int:
-    """Say what is wrong, once on every machine, and return the exit status for it."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"tdml: {one_line(message)}", file=sys.stderr, flush=True)
-    return 1
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ class Coordinator:
         self, reports: dict[int, TrainReport], found: Gathered, overall: Screening, verdicts: dict[int, Verdict],
         nodes: dict[int, list[str]],
     ) -> dict[int, ReplicaRecord]:  # fmt: skip
-        records = {replica.index: ReplicaRecord(LOST, reason="see notes") for replica in self._replicas}
+        records = {index: ReplicaRecord(LOST, reason=reason) for index, reason in self.fleet.losses.items()}
         for index, verdict in verdicts.items():
             records[index] = ReplicaRecord(
                 verdict.status, reports[index].loss, reason=verdict.reason, nodes=nodes.get(index, [])

@@ -1,6 +1,8 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that is the user's to mend, and how a program says it."""
 
+import os
 import re
+import sys
 
 
 class SettingError(ValueError):
@@ -15,3 +17,10 @@ def one_line(error: BaseException | str) -> str:
     """The text of an error with its line breaks folded, without Hydra's advice to its developers."""
     text = re.sub(r",? ?set (the )?env.*HYDRA_FULL_ERROR=1.*", "", " ".join(str(error).split()), flags=re.IGNORECASE)
     return text or type(error).__name__
+
+
+def fail(message: str) -> int:
+    """Say what is wrong, once on every machine, and return the exit status for it."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"tdml: {one_line(message)}", file=sys.stderr, flush=True)
+    return 1

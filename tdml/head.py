@@ -4,7 +4,6 @@ import signal
 import time
 from types import FrameType
 
-from tdml.__main__ import fail
 from tdml.cluster.devices import choose_backend
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.lobby import Answer, Card, Lobby
@@ -12,7 +11,7 @@ from tdml.cluster.topology import COORDINATOR
 from tdml.config import Config
 from tdml.coordinator import Coordinator, NoReplicaLeft
 from tdml.data import source as data
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, fail, one_line
 from tdml.job import prepare
 from tdml.monitor.monitor import Monitor
 from tdml.monitor.report import write_report

@@ -12,13 +12,12 @@ from torch.distributed import rpc
 
 from tdml import config as settings
 from tdml import worker as endpoints
-from tdml.__main__ import fail
 from tdml.cluster.devices import Device, choose_device
 from tdml.cluster.lobby import Card, Lobby
 from tdml.cluster.topology import COORDINATOR, address, first_seat, node_name
 from tdml.config import Config
 from tdml.data import source as data
-from tdml.errors import SettingError
+from tdml.errors import SettingError, fail
 
 _RPC_THREADS = 16
 

@@ -143,6 +143,7 @@ class Worker:
         self._tensors = []
         if dist.is_initialized():
             with contextlib.suppress(RuntimeError):  # the neighbours may be gone already
+                dist.group.WORLD.abort()  # NCCL would wait for them
                 dist.destroy_process_group()
 
     def load(self, weights: torch.Tensor) -> None:

@@ -281,4 +281,5 @@ def test_the_ranks_that_a_topology_needs():
 def test_one_line():
     assert one_line("a\n  b\tc") == "a b c"
     assert one_line(ValueError("")) == "ValueError"
+    assert one_line("It broke. Set the environment variable HYDRA_FULL_ERROR=1 for a trace") == "It broke."
     assert one_line("it broke, set the environment variable HYDRA_FULL_ERROR=1 for a trace") == "it broke"

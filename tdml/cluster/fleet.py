@@ -37,12 +37,14 @@ class Fleet:
         self._seats = {seat: node_name(rank, topology) for rank in ranks if (seat := first_seat(rank, topology))}
         self._generations = [0] * topology.replicas
         self._formed: dict[int, Replica] = {}
+        self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
 
     # Who sits where
 
     def muster(self) -> list[Replica]:
         """The replicas that can work now: vacant seats are filled from the spares, and lost groups formed again."""
+        self.losses = {}
         while True:
             self._fill_seats()
             missing = [index for index in range(self._config.topology.replicas) if self._can_form(index)]
@@ -130,6 +132,7 @@ class Fleet:
                 results[index] = future.result()
             except ReplicaLost as loss:
                 self._formed.pop(index, None)
+                self.losses[index] = str(loss)
                 self._tell(f"replica {index} lost: {loss}", "\n".join(f.detail for f in loss.failures if f.detail))
         return results
 

@@ -1,10 +1,13 @@
 """A checkpoint after every round, from which the job goes on bit for bit."""
 
 import os
+import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+
+from tdml.errors import SettingError
 
 _KEPT = 2  # the last, and the one before it in case the last cannot be read
 
@@ -31,9 +34,20 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def load_last(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint of a run, None if there is none."""
-    found = sorted(folder.glob("round-*.pt"))
-    return Checkpoint(**torch.load(found[-1], weights_only=True)) if found else None
+    """The newest checkpoint of a run that can be read, None if there is none.
+
+    Raises:
+        SettingError: there are checkpoints, but none of them can be read.
+    """
+    found = sorted(folder.glob("round-*.pt"), reverse=True)
+    for path in found:
+        try:
+            return Checkpoint(**torch.load(path, weights_only=True))
+        except (RuntimeError, EOFError, TypeError, pickle.UnpicklingError):
+            continue  # cut off by a failing disk: the one before it serves
+    if found:
+        raise SettingError(f"resume=true, but no checkpoint in {folder} can be read: start with resume=false")
+    return None
 
 
 def save_atomically(value: object, path: Path) -> None:

@@ -68,9 +68,9 @@ def test_zero_gradient_makes_the_sum_zero(honest, attackers):
 
 def test_mean_shift_by_hand():
     # Mean 3 and 0; standard deviation 2 and 0.
-    honest = torch.tensor([[1.0, 0.0], [5.0, 0.0]])
-    assert MeanShift(1.5).corrupt(torch.ones(2), context(honest)).tolist() == [0.0, 0.0]
-    assert MeanShift(0.0).corrupt(torch.ones(2), context(honest)).tolist() == [3.0, 0.0]
+    told = context(torch.tensor([[1.0, 0.0], [5.0, 0.0], [1.0, 0.0], [5.0, 0.0]]), attackers=3)
+    assert MeanShift(1.5).corrupt(torch.ones(2), told).tolist() == [0.0, 0.0]
+    assert MeanShift(0.0).corrupt(torch.ones(2), told).tolist() == [3.0, 0.0]
 
 
 def test_mean_shift_finds_the_shift_that_hides():

@@ -80,7 +80,8 @@ def test_without_padding_pictures_are_at_most_mirrored():
 
 
 def test_augmentation_is_off_unless_asked_for():
-    plain, augmented = images(4), images(4, augment=True)
+    plain = Images(pictures(4), [0, 1, 2, 3], [0.1, 0.2, 0.3], [0.5, 1.0, 2.0])
+    augmented = images(4, augment=True)
     assert torch.equal(plain.__getitems__([0, 1])[0], plain.__getitems__([0, 1])[0])
     assert not torch.equal(augmented.__getitems__([0, 1, 2, 3])[0], plain.__getitems__([0, 1, 2, 3])[0])
 

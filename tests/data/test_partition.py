@@ -23,6 +23,7 @@ def split(kind="iid", labels=LABELS, replicas=4, least=8, seed=0, alpha=0.5):
         {"kind": "dirichlet", "alpha": 1e-12},
         {"kind": "dirichlet", "alpha": 1e6},
         {"kind": "dirichlet", "replicas": 1},
+        {"kind": "dirichlet", "labels": [3, 5] * 4, "replicas": 1, "least": 8},
         {"kind": "dirichlet", "labels": [3, 5] * 50, "replicas": 3},
     ],
     ids=str,
@@ -42,10 +43,16 @@ def test_iid_shares_are_equal(samples, replicas, sizes):
     assert [len(share) for share in partition("iid", None, samples, replicas, 1, 0, 1.0)] == sizes
 
 
-def test_iid_shares_are_not_runs_of_neighbours():
-    labels = sorted(LABELS)  # as many data sets come
+def test_iid_shares_have_all_classes_of_sorted_data():
+    labels = sorted(LABELS)
     for share in split(labels=labels):
         assert len({labels[i] for i in share}) == 10
+
+
+@pytest.mark.parametrize("kind", ["iid", "dirichlet"])
+def test_shares_are_not_runs_of_neighbours(kind):
+    for share in split(kind, labels=[0] * 2000, alpha=100.0):
+        assert share[-1] - share[0] > 1900
 
 
 @pytest.mark.parametrize("kind", ["iid", "dirichlet"])

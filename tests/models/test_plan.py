@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from tdml import config as settings
 from tdml.errors import SettingError
@@ -11,6 +12,13 @@ from tdml.models.whole import initial_model
 
 CONFIG = settings.load(["model=cnn", "model.width=4"])  # four blocks
 SAMPLE = Border(torch.Size([4, 3, 16, 16]), torch.float32)
+
+
+def tied():
+    """A user's own model, whose two layers share a weight."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 10))
+    model[2].weight = model[1].weight
+    return model
 
 
 def plan_for(classes=10, **topology):
@@ -52,3 +60,12 @@ def test_what_does_not_fit_is_refused(topology, classes, message):
     with pytest.raises(SettingError) as caught:
         plan_for(classes, **topology)
     assert message in str(caught.value)
+
+
+def test_a_cut_through_tied_weights_is_refused():
+    model, sample = {"_target_": f"{__name__}.tied"}, Border(torch.Size([4, 3, 2, 2]), torch.float32)
+    config = replace(CONFIG, model=model, topology=replace(CONFIG.topology, cuts=[2]))
+    with pytest.raises(SettingError, match=r"topology\.cuts: 1\.weight is used on both sides of a cut"):
+        make_plan(config, initial_model(model, 0), sample, classes=10)
+    apart = replace(config, topology=replace(config.topology, cuts=[3]))
+    assert make_plan(apart, initial_model(model, 0), sample, classes=10).cuts == (3,)

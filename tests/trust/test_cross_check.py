@@ -43,6 +43,7 @@ def test_suspects_have_all_judged_whatever_it_costs(validation, samples):
         ({"training": 512, "validators": 1}, 4, 96),
         ({"training": 10**6}, 4, 160),  # no more than there are
         ({"training": 512, "validation": 10}, 4, 10),
+        ({"training": 64, "validation": 10}, 1, 10),  # 16: all that there are will do
         ({"budget": 0.0}, 0, 0),
         ({"replicas": (5,)}, 0, 0),  # nobody else is there
         ({"replicas": (5,), "suspects": (5,)}, 0, 0),
@@ -120,6 +121,13 @@ def test_one_lying_validator_of_three_changes_nothing(lie, probability):
     judge = [judge_losses(constant(0.7), {0: peers, 1: found}, trusted=[0])[1] for found in (honest, lied)]
     assert judge[0] == judge[1]
     assert judge[0].harmful == (probability == 0.1)
+
+
+def test_of_two_validators_the_worse_counts():
+    after = {0: torch.tensor([[0.5, 0.5], [torch.inf, 0.25]])}
+    assert judge_losses(torch.tensor([[0.0, 0.0]]), after, trusted=[0])[0].loss_change == math.inf
+    after = {0: torch.tensor([[0.5, 0.5], [0.75, 0.25]])}
+    assert judge_losses(torch.tensor([[0.0, 0.0]]), after, trusted=[0])[0].loss_change == 0.625
 
 
 def test_validators_may_differ_sample_by_sample():

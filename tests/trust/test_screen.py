@@ -75,14 +75,24 @@ def test_guilt_has_a_threshold_of_its_own(limit, feature, sign):
         assert i not in screen(updates, Thresholds(**BLIND | {limit: value + sign * 1e-4})).guilty
 
 
-def test_a_small_update_is_narrow_without_guilt():
-    updates = honest(8)
-    updates[2] = updates[[0, 1, 3, 4, 5, 6, 7]].mean(dim=0)
-    assert screen(updates).guilty == (2,)
-    updates[2] /= 10
+@pytest.mark.parametrize(("share", "guilty"), [(1.0, (2,)), (0.5, ())])
+def test_hiding_in_the_middle_is_guilt_unless_the_update_is_small(share, guilty):
+    # The mean of seven independent updates is 0.38 of their size; below a third it is small.
+    updates = honest(8, common=0.0)
+    updates[2] = share * updates[[0, 1, 3, 4, 5, 6, 7]].mean(dim=0)
     found = screen(updates)
-    assert 2 in found.suspects
-    assert found.guilty == ()
+    assert found.suspects == (2,)
+    assert found.guilty == guilty
+
+
+@pytest.mark.parametrize(("common", "guilty"), [(1.0, (2,)), (0.7, ())])
+def test_turning_round_is_guilt_where_the_others_agree_well(common, guilty):
+    # The mean cosine is −0.5, and −0.33.
+    updates = honest(8, common=common)
+    updates[2] = -updates[2]
+    found = screen(updates)
+    assert found.suspects == (2,)
+    assert found.guilty == guilty
 
 
 @pytest.mark.parametrize("replicas", [3, 4, 8, 16])
