@@ -3,4 +3,4 @@
 # Arguments are settings: bash launch/demo.sh rounds=12 attack=zero_gradient
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
-exec "$venv/bin/tdml" train experiment=demo "$@"
+exec "$venv/bin/tdml" train experiment=demo "run_dir='$root/runs/\${name}'" "$@"
