@@ -237,14 +237,16 @@ def _check_attackers(config: Config) -> None:
     for name in ("replicas", "nodes"):
         if not isinstance(attack.get(name), list):
             raise SettingError(f"attack.{name}={attack.get(name)} must be a list, such as attack.{name}=[…]")
+    if attack.get("from_round") is None:
+        raise SettingError("attack.from_round is empty: give the first round in which they attack, such as 1")
     for replica in attack["replicas"]:
-        if replica not in range(topology.replicas):
+        if not isinstance(replica, int) or replica not in range(topology.replicas):
             raise SettingError(
                 f"attack.replicas names replica {replica}, but there are {topology.replicas}: "
                 f"0 to {topology.replicas - 1} (topology.replicas)"
             )
     for node in attack["nodes"]:
-        match = re.fullmatch(r"r(\d+)\.s(\d+)", str(node))
+        match = re.fullmatch(r"r(0|[1-9]\d*)\.s(0|[1-9]\d*)", str(node))
         if not match or int(match[1]) >= topology.replicas or int(match[2]) >= topology.stages:
             raise SettingError(
                 f"attack.nodes names {node}, but the nodes are r0.s0 to "

@@ -197,12 +197,10 @@ def test_a_mistake_is_named(changes, message):
     assert re.match(message, refused(changes))
 
 
-@pytest.mark.xfail(strict=True, reason="compared with the round's number in every round, which loses the replica")
 def test_an_attack_needs_a_round_to_start_from():
     refused(ATTACK | {"attack.replicas": [1], "attack.from_round": None})
 
 
-@pytest.mark.xfail(strict=True, reason="passes, but no node has the name that follows from it: nobody attacks")
 @pytest.mark.parametrize("attackers", [{"attack.nodes": ["r00.s1"]}, {"attack.replicas": [1.0]}])
 def test_attackers_are_written_as_the_nodes_are(attackers):
     refused(ATTACK | attackers)

@@ -132,7 +132,7 @@ def test_several_agents_and_a_node_that_is_killed(tmp_path: Path) -> None:
     assert "spare0 takes the place of r1.s0 (dead)" in output
 
 
-def _wait_until(condition, agent) -> None:  # noqa: ANN001
+def _wait_until(condition, agent) -> None:
     deadline = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < deadline, "the condition never came"

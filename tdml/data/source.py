@@ -35,7 +35,9 @@ class Source:
     def labels(self) -> list[int]:
         """Labels of all training samples: `targets` of the dataset if it has them, else read one by one."""
         targets = getattr(self.train, "targets", None)
-        return [int(label) for label in (targets if targets is not None else (item[1] for item in self.train))]
+        if targets is None:
+            targets = (self.train[i][1] for i in range(len(self.train)))
+        return [int(label) for label in targets]
 
     def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Training samples, with random augmentation decided by `seed` alone."""
@@ -61,18 +63,20 @@ def load(settings: dict, seed: int) -> Source:
         if isinstance(inner, SettingError):  # Hydra wraps what the target raises
             raise inner from error
         raise SettingError(f"data={settings['_target_']} cannot be loaded: {one_line(error)}") from error
-    try:
-        train, test = datasets
-        enough = len(train) > 0 and len(test) > 1
-    except TypeError as error:
+    if not isinstance(datasets, tuple | list) or len(datasets) != 2 or not all(map(_is_map_style, datasets)):
         raise SettingError(
-            f"data._target_={settings['_target_']} must return a training and a test dataset with a length"
-        ) from error
-    if not enough:
+            f"data._target_={settings['_target_']} must return a training and a test dataset, with a length"
+        )
+    train, test = datasets
+    if len(train) == 0 or len(test) < 2:
         raise SettingError(
             f"data={settings['_target_']} is empty: it needs training samples and two test samples or more"
         )
     return Source(train, test, seed)
+
+
+def _is_map_style(dataset: object) -> bool:
+    return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
 
 
 def fetch(dataset: Dataset, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:

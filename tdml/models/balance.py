@@ -1,5 +1,6 @@
 """Where to cut: blocks are weighed, and the heaviest stage is made as light as it can be."""
 
+import copy
 import itertools
 import statistics
 import time
@@ -55,8 +56,8 @@ def count_costs(blocks: Sequence[nn.Module], borders: Sequence[Border]) -> list[
 def measure_costs(blocks: Sequence[nn.Module], borders: Sequence[Border], repeats: int = 3) -> list[float]:
     """Median seconds of each block's forward and backward pass on this machine. `blocks` have real weights."""
     costs = []
-    for block, before in zip(blocks, borders[:-1], strict=True):
-        times = []
+    for original, before in zip(blocks, borders[:-1], strict=True):
+        block, times = copy.deepcopy(original), []  # running statistics move and gradients stay behind
         for _ in range(repeats + 1):
             value = before.example("cpu", requires_grad=before.dtype.is_floating_point)
             start = time.perf_counter()

@@ -31,6 +31,7 @@ class RunFolder:
             SettingError: it cannot be written, another run uses it, or there is nothing to resume.
         """
         self.path = Path(config.run_dir)
+        self._check_is_a_run()
         self.moved: Path | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,12 @@ class RunFolder:
                 f"run_dir={self.path} is in use by another run: choose another run_dir or name"
             ) from None
         return file
+
+    def _check_is_a_run(self) -> None:
+        """Only the folder of a run may be moved or written into, not whatever else has that name."""
+        ours = {".lock", "config.yaml"}
+        if self.path.is_dir() and (names := {entry.name for entry in self.path.iterdir()}) and not names & ours:
+            raise SettingError(f"run_dir={self.path} holds files that are not of a run: choose a folder of its own")
 
     def _used(self) -> bool:
         return any(entry.name != ".lock" for entry in self.path.iterdir())

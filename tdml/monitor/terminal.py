@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.text import Text
 
 from tdml.monitor.record import MARKS, NOT_FORMED, PHASES, RoundRecord
@@ -16,6 +17,7 @@ _COLOURS = {"honest": "green", "suspicious": "yellow", "malicious": "bold red", 
 _SHORT = {"broadcast": "send", "cross_check": "check", "aggregate": "mean", "evaluate": "test"}
 _PLAIN_WIDTH = 140  # of lines that go to a file or a pipe
 _REFRESHES_PER_S = 4
+_INDENT = 7  # of what is said about a round below its row
 
 
 class Terminal:
@@ -60,9 +62,12 @@ class Terminal:
             if replica.verdict not in ("honest", "lost"):
                 names = ", ".join(replica.nodes) or f"replica {index}"
                 banned = ", banned" if replica.nodes else ""
-                self.say(f"      {names} {replica.verdict}{banned}: {replica.reason}", _COLOURS[replica.verdict])
+                self._remark(f"{names} {replica.verdict}{banned}: {replica.reason}", _COLOURS[replica.verdict])
         for note in record.notes:
-            self.say(f"      {note}", "magenta")
+            self._remark(note, "magenta")
+
+    def _remark(self, text: str, style: str) -> None:
+        self.console.print(Padding(Text(text, style=style), (0, 0, 0, _INDENT)))
 
     def _line(self) -> Text:
         return Text(self._status(), style="cyan")

@@ -105,7 +105,7 @@ def judge_losses(
 
 def _median_loss(losses: torch.Tensor) -> torch.Tensor:
     """(validators, samples) → (samples,)"""
-    return losses.double().nan_to_num(nan=float("inf")).quantile(0.5, dim=0, interpolation="higher")
+    return losses.double().where(~losses.isnan(), torch.inf).quantile(0.5, dim=0, interpolation="higher")
 
 
 def _probability(losses: torch.Tensor) -> torch.Tensor:

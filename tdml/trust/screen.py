@@ -26,6 +26,7 @@ import torch
 
 from tdml.trust.ranking import Moments, RankSums, rank_sums
 
+_BLOCK = 1 << 15  # coordinates multiplied at a time
 LEAST_REPLICAS = 3  # of fewer, ranking says nothing
 
 
@@ -75,8 +76,11 @@ def screen(updates: torch.Tensor, thresholds: Thresholds | None = None) -> Scree
 
 def features(updates: torch.Tensor) -> Features:
     """The sums that `gate` judges by, for (n, d) finite updates."""
-    wide = updates.float()
-    return Features(rank_sums(wide), (wide @ wide.T).double().cpu())
+    products = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
+    for block in updates.split(_BLOCK, dim=1):
+        wide = block.double()  # an absurd update must not overflow the products of the others
+        products += wide @ wide.T
+    return Features(rank_sums(updates), products.cpu())
 
 
 def gate(found: Features, thresholds: Thresholds) -> Screening:
@@ -105,7 +109,7 @@ def _departures(found: Features, moments: Moments, i: int, limit: Thresholds) ->
     direction = _mean_cosine(found.products, norms, i, peers)
     reasons = []
     if abs(spread) > limit.suspect_spread:
-        reasons.append(f"rank spread {math.exp(spread):.2f} of its peers'")
+        reasons.append(f"rank spread {math.exp(spread):.2f} times its peers'")
     if abs(level) > limit.suspect_level:
         reasons.append(f"mean rank {level:+.2f} standard deviations off the middle")
     if abs(size) > limit.suspect_size:

@@ -106,7 +106,6 @@ def test_what_cannot_be_loaded_is_the_users_mistake(data, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="ValueError, which only programmers read; one of length 2 even passes")
 @pytest.mark.parametrize(("function", "size"), [(three, 3), (one, 3), (one, 2)])
 def test_another_number_of_datasets_is_the_users_mistake(function, size):
     with pytest.raises(SettingError, match="must return a training and a test dataset"):
@@ -150,7 +149,6 @@ def test_labels_of_a_tensor_dataset():
     assert Source(dataset, Points(2), seed=0).labels == [3, 1, 2, 0]
 
 
-@pytest.mark.xfail(strict=True, reason="reads on until the dataset raises IndexError, whatever its length")
 def test_labels_are_read_by_length():
     assert Source(Points(5), Points(2), seed=0).labels == [0, 1, 2, 0, 1]
 

@@ -95,7 +95,6 @@ def test_a_folder_that_cannot_be_made(tmp_path, where):
         RunFolder(config(tmp_path / where))
 
 
-@pytest.mark.xfail(strict=True, reason="whatever is in run_dir is taken for a run and moved")
 def test_a_folder_of_something_else_is_not_moved(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("one")
@@ -104,7 +103,6 @@ def test_a_folder_of_something_else_is_not_moved(tmp_path):
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "one"
 
 
-@pytest.mark.xfail(strict=True, reason="pathlib's ValueError: the current folder has no name to put a number to")
 def test_the_current_folder_is_not_moved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chapter.txt").write_text("one")

@@ -31,6 +31,7 @@ CASES = {
     "float64 apart by less than float32 tells": 1 + normal(4, 50).double() * 1e-12,
     "float16": normal(4, 50).half(),
     "not contiguous": normal(30, 4).T,
+    "many replicas": torch.arange(258.0).view(129, 2) % 200,
 }
 
 
