@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from tdml import config as settings
 from tdml.attacks import make_attack
 from tdml.config import Config, check, check_world
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError
 
 DEFAULTS = settings.load([])
 ATTACK = {"attack._target_": "tdml.attacks.SignFlip"}
@@ -274,10 +274,3 @@ def test_the_ranks_that_a_topology_needs():
             caught.value
         )
         assert "--nproc-per-node 8" in str(caught.value)
-
-
-def test_one_line():
-    assert one_line("a\n  b\tc") == "a b c"
-    assert one_line(ValueError("")) == "ValueError"
-    assert one_line("It broke. Set the environment variable HYDRA_FULL_ERROR=1 for a trace") == "It broke."
-    assert one_line("it broke, set the environment variable HYDRA_FULL_ERROR=1 for a trace") == "it broke"

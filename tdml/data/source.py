@@ -65,7 +65,7 @@ def load(settings: dict, seed: int) -> Source:
         raise SettingError(f"data={settings['_target_']} cannot be loaded: {one_line(error)}") from error
     if not isinstance(datasets, tuple | list) or len(datasets) != 2 or not all(map(_is_map_style, datasets)):
         raise SettingError(
-            f"data._target_={settings['_target_']} must return a training and a test dataset, with a length"
+            f"data._target_={settings['_target_']} must return a training and a test dataset with a length"
         )
     train, test = datasets
     if len(train) == 0 or len(test) < 2:

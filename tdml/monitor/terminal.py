@@ -67,14 +67,18 @@ class Terminal:
             self._remark(note, "magenta")
 
     def _remark(self, text: str, style: str) -> None:
-        self.console.print(Padding(Text(text, style=style), (0, 0, 0, _INDENT)))
+        line = Text(text, style=style)
+        if self.console.is_terminal:
+            self.console.print(Padding(line, (0, 0, 0, _INDENT)))
+        else:
+            self.console.print(Text(" " * _INDENT).append_text(line))  # one line, however long: for grep
 
     def _line(self) -> Text:
         return Text(self._status(), style="cyan")
 
     def _titles(self) -> str:
         phases = "".join(f"{_SHORT.get(phase, phase):>8}" for phase in PHASES)
-        return f"{'round':>7}{'accuracy':>10}{'loss':>8}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
+        return f"{'round':>7}{'accuracy':>10}{'loss':>10}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
 
     @property
     def _width(self) -> int:
@@ -86,7 +90,7 @@ class Terminal:
 
         line = record.to_json()
         row = Text(f"{record.round:>4}/{self._rounds:<2}")
-        row.append(f"{number(line['test_accuracy'], '.3f'):>10}{number(line['test_loss'], '.3g'):>8}  ")
+        row.append(f"{number(line['test_accuracy'], '.3f'):>10}{number(line['test_loss'], '.3g'):>10}  ")
         for index in range(self._replicas):
             replica = record.replicas.get(index)
             row.append(

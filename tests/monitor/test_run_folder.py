@@ -1,3 +1,4 @@
+import contextlib
 import json
 from dataclasses import replace
 
@@ -107,6 +108,15 @@ def test_the_current_folder_is_not_moved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chapter.txt").write_text("one")
     with pytest.raises(SettingError):
+        RunFolder(config("."))
+
+
+@pytest.mark.xfail(strict=True, reason="pathlib's ValueError: '.' has no name to put a number to")
+def test_a_run_in_the_current_folder_is_followed_by_another(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    leave_a_run(".", 1)
+    with contextlib.suppress(SettingError):  # to say no is as good as to move it aside
         RunFolder(config("."))
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tdml.errors import SettingError
 from tdml.training import checkpoint as module
 from tdml.training.checkpoint import Checkpoint, load_last, save, save_atomically
 
@@ -89,4 +90,43 @@ def test_the_final_name_appears_only_when_all_is_on_the_disk(tmp_path, monkeypat
 def test_what_an_interrupted_write_left_is_no_checkpoint(tmp_path):
     save(CHECKPOINT, tmp_path)
     (tmp_path / "round-000002.partial").write_bytes(b"half of it")
+    assert load_last(tmp_path).round == 1
+
+
+DAMAGES = {
+    "empty": lambda whole: b"",
+    "cut in half": lambda whole: whole[: len(whole) // 2],
+    "the end is missing": lambda whole: whole[:-1],
+    "of something else": lambda whole: b"round: 2\n",
+    "a name that is no text": lambda whole: whole.replace(b"a.weight", b"a.w\xffight"),
+}
+NOT_CAUGHT = pytest.mark.xfail(strict=True, reason="IndexError, UnicodeDecodeError; KeyError is met as well")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(
+            damage, id=name, marks=NOT_CAUGHT if name in ("of something else", "a name that is no text") else ()
+        )
+        for name, damage in DAMAGES.items()
+    ],
+)
+def test_a_checkpoint_that_cannot_be_read_is_passed_over(tmp_path, damage):
+    for number in (1, 2):
+        save(replace(CHECKPOINT, round=number), tmp_path)
+    newest, oldest = tmp_path / "round-000002.pt", tmp_path / "round-000001.pt"
+    newest.write_bytes(damage(newest.read_bytes()))
+    assert load_last(tmp_path).round == 1
+    oldest.write_bytes(damage(oldest.read_bytes()))
+    with pytest.raises(SettingError, match=r"resume=true, but no checkpoint in .* can be read"):
+        load_last(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [torch.zeros(2), {"round": 2}, {"colour": 1}], ids=["tensor", "too little", "other"]
+)
+def test_a_file_that_holds_no_checkpoint_is_passed_over(tmp_path, content):
+    save(CHECKPOINT, tmp_path)
+    torch.save(content, tmp_path / "round-000002.pt")
     assert load_last(tmp_path).round == 1

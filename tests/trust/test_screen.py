@@ -1,3 +1,4 @@
+import importlib
 import math
 
 import numpy as np
@@ -167,6 +168,13 @@ def test_features_of_pieces_add_up():
     whole, summed = screen(updates), gate(added, Thresholds())
     assert (summed.suspects, summed.guilty) == (whole.suspects, whole.guilty)
     torch.testing.assert_close(summed.moments.std, whole.moments.std)
+
+
+@pytest.mark.parametrize("coordinates", [1, 7, 8, 15, 40])
+def test_more_coordinates_than_fit_into_a_block(monkeypatch, coordinates):
+    monkeypatch.setattr(importlib.import_module("tdml.trust.screen"), "_BLOCK", 7)
+    updates = uneven(5)[:, :coordinates].round()
+    assert torch.equal(features(updates).products, updates.double() @ updates.double().T)
 
 
 def test_moments_are_handed_on():
