@@ -31,19 +31,20 @@ def coordinate(config: Config, lobby: Lobby) -> int:
         try:
             folder = RunFolder(config)
             checkpoint = load_last(folder.checkpoints) if config.resume else None
+            if checkpoint is not None:
+                folder.rewind(checkpoint.round, checkpoint.metrics)
             job = prepare(config, data.load(config.data, config.seed), checkpoint)
             lobby.enter(Card(fingerprint(config), owns_gpu=False))
             backend = _check_cards(lobby, terminal, config)
-        except (SettingError, KeyboardInterrupt) as error:
-            lobby.answer(Answer(error=one_line(error)))
-            return fail(str(error))
+        except (SettingError, OSError, KeyboardInterrupt) as error:
+            text = f"run_dir={config.run_dir}: {error}" if isinstance(error, OSError) else one_line(error)
+            lobby.answer(Answer(error=text))
+            return fail(text)
         except Exception as error:
             lobby.answer(Answer(error=f"the coordinator failed: {one_line(error)}"))
             raise
         lobby.answer(Answer())
         start_rpc(lobby, config)
-        if checkpoint is not None:
-            folder.rewind(checkpoint.round, checkpoint.metrics)
         monitor = Monitor(config, folder, terminal, first_round=checkpoint.round + 1 if checkpoint else 1)
         fleet = Fleet(config, job.plan, backend, monitor.tell)
         _introduce(config, folder, terminal, backend, checkpoint.round if checkpoint else 0)
@@ -115,7 +116,7 @@ def _introduce(config: Config, folder: RunFolder, terminal: Terminal, backend: s
     if folder.moved:
         terminal.say(f"an earlier run in {folder.path} was moved to {folder.moved}", "yellow")
     terminal.say(
-        f"{config.name}: {topology.replicas} replicas × {topology.stages} stages + {topology.spares} spares, "
+        f"{config.name}: replicas {topology.replicas} × stages {topology.stages} + spares {topology.spares}, "
         f"stages connected by {backend}" + (f", going on after round {resumed}" if resumed else ""),
         "bold",
     )

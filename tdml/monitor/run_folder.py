@@ -93,6 +93,10 @@ class RunFolder:
         return any(entry.name != ".lock" for entry in self.path.iterdir())
 
     def _move_aside(self) -> Path:
+        if Path.cwd().resolve().is_relative_to(self.path.resolve()):
+            raise SettingError(
+                f"run_dir={self.path} holds a run and the current folder is in it: choose another run_dir"
+            )
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.{number}")).exists():
             number += 1

@@ -1,7 +1,7 @@
 """A checkpoint after every round, from which the job goes on bit for bit."""
 
+import io
 import os
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,8 +43,8 @@ def load_last(folder: Path) -> Checkpoint | None:
     for path in found:
         try:
             return Checkpoint(**torch.load(path, weights_only=True))
-        except (RuntimeError, EOFError, TypeError, pickle.UnpicklingError):
-            continue  # cut off by a failing disk: the one before it serves
+        except Exception:  # a damaged file makes torch raise almost anything
+            continue
     if found:
         raise SettingError(f"resume=true, but no checkpoint in {folder} can be read: start with resume=false")
     return None
@@ -53,9 +53,11 @@ def load_last(folder: Path) -> Checkpoint | None:
 def save_atomically(value: object, path: Path) -> None:
     """`torch.save` such that an interrupted write leaves nothing under `path`."""
     partial = path.with_suffix(".partial")
+    buffer = io.BytesIO()  # torch turns a full disk into a RuntimeError of its own; plain writes say OSError
+    torch.save(value, buffer)
     try:
         with partial.open("wb") as file:
-            torch.save(value, file)
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -111,7 +111,6 @@ def test_the_current_folder_is_not_moved(tmp_path, monkeypatch):
         RunFolder(config("."))
 
 
-@pytest.mark.xfail(strict=True, reason="pathlib's ValueError: '.' has no name to put a number to")
 def test_a_run_in_the_current_folder_is_followed_by_another(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path / "mine")
