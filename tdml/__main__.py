@@ -19,9 +19,17 @@ def main(arguments: list[str]) -> int:
     except SettingError as error:
         return fail(str(error))
     # torch takes seconds to import: not before the settings are known to be sound.
-    from tdml.roles import run_rank
+    from tdml.cluster.lobby import Lobby
+    from tdml.cluster.topology import COORDINATOR
 
-    return run_rank(config)
+    lobby = Lobby(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    if lobby.rank == COORDINATOR:
+        from tdml.start_coordinator import coordinate  # figures and TensorBoard, which workers need not import
+
+        return coordinate(config, lobby)
+    from tdml.start_worker import work
+
+    return work(config, lobby)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ Checks that need the model or the data (too few blocks, a missing data root) rai
 `SettingError` from where those are loaded, before any training.
 """
 
+import hashlib
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,12 @@ def load(overrides: list[str]) -> Config:
 def to_yaml(config: Config) -> str:
     """The settings as they are written to `config.yaml`."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def fingerprint(config: Config) -> str:
+    """Equal on ranks that were started with the same settings, but for what a machine may have of its own."""
+    own = {"device": "", "run_dir": "", "data": config.data | {"root": ""}}
+    return hashlib.sha256(to_yaml(replace(config, **own)).encode()).hexdigest()
 
 
 def from_yaml(path: Path) -> DictConfig:

@@ -22,7 +22,9 @@ import torch
 
 _ROOT = Path(__file__).resolve().parent.parent
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tdml.head", "tdml.training.pipeline", "tests.plugins"])
+_context.set_forkserver_preload(
+    ["tdml.start_coordinator", "tdml.start_worker", "tdml.training.pipeline", "tests.plugins"]
+)
 
 # A small model on small images: what is tested is the system.
 SMALL = ["model=cnn", "model.width=8", "data.size=16", "train.lr=0.05"]

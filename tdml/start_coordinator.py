@@ -8,7 +8,8 @@ from tdml.cluster.devices import choose_backend
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.lobby import Answer, Card, Lobby
 from tdml.cluster.topology import COORDINATOR
-from tdml.config import Config
+from tdml.cluster.wire import start_rpc
+from tdml.config import Config, fingerprint
 from tdml.coordinator import Coordinator, NoReplicaLeft
 from tdml.data import source as data
 from tdml.errors import SettingError, fail, one_line
@@ -17,7 +18,6 @@ from tdml.monitor.monitor import Monitor
 from tdml.monitor.report import write_report
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
-from tdml.roles import fingerprint, start_rpc
 from tdml.training.checkpoint import load_last
 
 _WAITING_SAID_EVERY_S = 15.0
