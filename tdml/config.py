@@ -148,7 +148,7 @@ def check(config: Config) -> None:
     """
     for name, value, least in _lower_bounds(config):
         if value is not None and not (math.isfinite(value) and value >= least):
-            raise SettingError(f"{name}={value} is too small: it must be at least {least}")
+            raise SettingError(f"{name}={value} must be a number of at least {least}")
     for name, value, choices in _choices(config):
         if value not in choices:
             raise SettingError(f"{name}={value} is unknown: choose one of {', '.join(choices)}")
@@ -230,7 +230,7 @@ def _check_cuts(config: Config) -> None:
         return
     if len(cuts) != parts - 1 or sorted(set(cuts)) != list(cuts) or (cuts and cuts[0] < 1):
         raise SettingError(
-            f"topology.cuts={list(cuts)} must be {parts - 1} rising block numbers, the first block of each "
+            f"topology.cuts={list(cuts)} must list {parts - 1} rising block numbers, the first block of each "
             f"of the {parts} stages but the first"
         )
 

@@ -40,7 +40,7 @@ class Coordinator:
         self.strikes: dict[str, int] = {}
         if checkpoint is not None:
             self.last_round = checkpoint.round
-            job.model.load_state_dict(checkpoint.model, strict=False)
+            whole.restore(job.model, checkpoint.model)
             self.outer.restore(checkpoint.outer)
             self.strikes = checkpoint.strikes
             fleet.restore(checkpoint.fleet)
@@ -198,9 +198,10 @@ class Coordinator:
 
     def checkpoint(self, record: RoundRecord) -> None:
         """Keep what the next round depends on."""
+        self.job.write_weights(self.weights)
         save(
             Checkpoint(
-                round=record.round, model=self.job.write_weights(self.weights), outer=self.outer.state(),
+                round=record.round, model=whole.tensors_of(self.job.model), outer=self.outer.state(),
                 cuts=list(self.job.plan.cuts), fleet=self.fleet.state(), strikes=self.strikes,
                 metrics=json.dumps(record.to_json()),
             ),

@@ -2,7 +2,10 @@
 
 import os
 import re
+import signal
 import sys
+
+_LAST_WORDS_S = 10.0
 
 
 class SettingError(ValueError):
@@ -23,4 +26,8 @@ def fail(message: str) -> int:
     """Say what is wrong, once on every machine, and return the exit status for it."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"tdml: {one_line(message)}", file=sys.stderr, flush=True)
+    elif "TORCHELASTIC_RUN_ID" in os.environ:
+        # torchrun ends all ranks as soon as one has failed. Let that be the one that speaks.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        signal.sigtimedwait({signal.SIGTERM}, _LAST_WORDS_S)
     return 1

@@ -172,7 +172,9 @@ class Worker:
             if optimizer:
                 optimizer.step()
             self.steps_done = step + 1
-        self._update = self._layout.flatten(self._tensors) - self._weights
+        local = self._layout.flatten(self._tensors)
+        # Where nothing changed the update is zero, also in a buffer that holds infinities, such as a mask.
+        self._update = torch.where(local == self._weights, 0.0, local - self._weights)
         loss = sum(losses) / len(losses) if self._pipeline.last else None
         return TrainReport(len(order.batches), loss)
 

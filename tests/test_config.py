@@ -122,7 +122,7 @@ def test_sound_settings_pass(changes):
     ],
 )
 def test_too_small(name, value, least):
-    assert refused({name: value}) == f"{name}={value} is too small: it must be at least {least}"
+    assert refused({name: value}) == f"{name}={value} must be a number of at least {least}"
     check(changed({"topology.schedule": "gpipe", name: least}))
 
 
@@ -163,12 +163,12 @@ def test_unknown_choice(name, choices):
             {"topology.schedule": "interleaved_1f1b", "topology.microbatches": 5, "train.batch_size": 10},
             r"topology\.microbatches=5: interleaved_1f1b needs a multiple of 2",
         ),
-        ({"topology.cuts": [3, 6]}, r"topology\.cuts=\[3, 6\] must be 1 rising block numbers.*2 stages"),
-        ({"topology.cuts": []}, r"topology\.cuts=\[\] must be 1 rising"),
-        ({"topology.cuts": [0]}, r"topology\.cuts=\[0\] must be 1 rising"),
-        ({"topology.stages": 3, "topology.cuts": [6, 3]}, r"topology\.cuts=\[6, 3\] must be 2 rising"),
-        ({"topology.stages": 3, "topology.cuts": [3, 3]}, r"topology\.cuts=\[3, 3\] must be 2 rising"),
-        ({"topology.schedule": "interleaved_1f1b", "topology.cuts": [3]}, r"topology\.cuts=\[3\] must be 3 rising"),
+        ({"topology.cuts": [3, 6]}, r"topology\.cuts=\[3, 6\] must list 1 rising block numbers.*2 stages"),
+        ({"topology.cuts": []}, r"topology\.cuts=\[\] must list 1 rising"),
+        ({"topology.cuts": [0]}, r"topology\.cuts=\[0\] must list 1 rising"),
+        ({"topology.stages": 3, "topology.cuts": [6, 3]}, r"topology\.cuts=\[6, 3\] must list 2 rising"),
+        ({"topology.stages": 3, "topology.cuts": [3, 3]}, r"topology\.cuts=\[3, 3\] must list 2 rising"),
+        ({"topology.schedule": "interleaved_1f1b", "topology.cuts": [3]}, r"topology\.cuts=\[3\] must list 3 rising"),
         ({"trust.budget": -0.1}, r"trust\.budget=-0\.1 must lie between 0 and 1"),
         ({"trust.budget": 1.1}, r"trust\.budget=1\.1 must lie between 0 and 1"),
         ({"trust.budget": math.nan}, r"trust\.budget=nan must lie between 0 and 1"),
@@ -224,7 +224,7 @@ def test_attackers_are_written_as_the_nodes_are(attackers):
         ("+train.colour=3", "train.colour: Key 'colour' not in 'Train'"),
         ("~rounds", "rounds: Structured config of type `Config` has missing mandatory value"),
         ("name=${nothing}", "name: Interpolation key 'nothing' not found"),
-        ("train.lr=-1", "train.lr=-1.0 is too small"),
+        ("train.lr=-1", "train.lr=-1.0 must be a number of at least 0"),
     ],
 )
 def test_an_override_that_hydra_rejects_is_explained_in_one_line(override, message):

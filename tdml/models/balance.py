@@ -18,7 +18,7 @@ def balance(costs: Sequence[float], parts: int) -> list[int]:
     """The cuts of `costs` into `parts` non-empty runs that minimise the largest sum.
 
     Returns parts − 1 indices: the first block of every part but the first. Dynamic programming over
-    (blocks, parts); among equals the earliest cuts win.
+    (blocks, parts).
 
     Raises:
         SettingError: there are more parts than blocks.

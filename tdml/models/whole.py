@@ -19,16 +19,24 @@ def initial_model(settings: dict, seed: int) -> nn.Module:
 
 def flatten(model: nn.Module, layouts: Sequence[Layout]) -> list[torch.Tensor]:
     """The model's weights, one flat float32 vector per stage."""
-    tensors = _tensors(model)
+    tensors = tensors_of(model)
     return [layout.flatten([tensors[name] for name in layout.names]) for layout in layouts]
 
 
 def write(model: nn.Module, layouts: Sequence[Layout], flats: Sequence[torch.Tensor]) -> None:
     """Put the stages' flat vectors into the model."""
-    tensors = _tensors(model)
+    tensors = tensors_of(model)
     for layout, flat in zip(layouts, flats, strict=True):
         layout.scatter(flat, [tensors[name] for name in layout.names])
 
 
-def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+def restore(model: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+    """Put back what `tensors_of` gave."""
+    with torch.no_grad():
+        for name, tensor in tensors_of(model).items():
+            tensor.copy_(saved[name])
+
+
+def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """All parameters and buffers by name, with the buffers that a state dict leaves out."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -31,9 +31,9 @@ class RunFolder:
             SettingError: it cannot be written, another run uses it, or there is nothing to resume.
         """
         self.path = Path(config.run_dir)
-        self._check_is_a_run()
         self.moved: Path | None = None
         try:
+            self._check_is_a_run()
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
             if config.resume:

@@ -17,7 +17,7 @@ class Checkpoint:
     """What the next round depends on. Everything else follows from the settings."""
 
     round: int  # the last round that is part of it
-    model: dict[str, torch.Tensor]  # every tensor of the un-split model, by name
+    model: dict[str, torch.Tensor]  # parameters and buffers of the un-split model
     outer: list[torch.Tensor]  # state of the outer optimizer
     cuts: list[int]
     fleet: dict  # banned nodes and who sits where

@@ -60,7 +60,7 @@ class Nesterov:
 
     def state(self) -> list[torch.Tensor]:
         """As `FedAvg.state`."""
-        return self._velocity
+        return list(self._velocity)
 
     def restore(self, state: list[torch.Tensor]) -> None:
         """As `FedAvg.restore`."""

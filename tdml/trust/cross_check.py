@@ -1,7 +1,8 @@
 """The cross-check: candidates judged by other replicas on held-out data.
 
 Each candidate is evaluated by several validators, on the same samples; the median over the validators
-counts, sample by sample, so that a minority of liars changes nothing. What is compared is the probability
+counts, sample by sample, so that a minority of liars changes nothing (of two the milder counts: nobody is
+convicted on one word against another). What is compared is the probability
 that a model gives to the right label, exp(−loss): unlike the loss it is bounded, so that one wild sample
 decides nothing. Early in training honest models' losses differ by factors of ten and more, their
 probabilities do not.
@@ -53,16 +54,22 @@ def plan_checks(
         return {}, 0
     samples, candidates = min(validation, SUSPECT_SAMPLES), list(replicas)
     if not suspects:
-        affordable = budget * _BACKWARD * training_samples / jurors
-        least = min(LEAST_SAMPLES, validation)
-        count = min(len(replicas), int(affordable // least))
+        affordable = budget * _BACKWARD * training_samples
+        count = len(replicas)
+        while count and affordable < min(LEAST_SAMPLES, validation) * _evaluations(count, jurors, len(replicas)):
+            count -= 1
         if count == 0:
             return {}, 0
         shuffled = [replicas[i] for i in torch.randperm(len(replicas), generator=generator)]
         candidates = sorted(shuffled[:count])
-        samples = min(validation, int(affordable / count))
+        samples = min(validation, int(affordable / _evaluations(count, jurors, len(replicas))))
         samples -= samples % batch_size if samples > batch_size else 0
     return {candidate: _jury(candidate, replicas, jurors, generator) for candidate in candidates}, samples
+
+
+def _evaluations(candidates: int, jurors: int, replicas: int) -> int:
+    """Of candidates by their jurors, and of the starting point by every replica that is a juror."""
+    return candidates * jurors + min(replicas, candidates * jurors)
 
 
 def _jury(candidate: int, replicas: Sequence[int], jurors: int, generator: torch.Generator) -> tuple[int, ...]:
@@ -105,7 +112,8 @@ def judge_losses(
 
 def _median_loss(losses: torch.Tensor) -> torch.Tensor:
     """(validators, samples) → (samples,)"""
-    return losses.double().where(~losses.isnan(), torch.inf).quantile(0.5, dim=0, interpolation="higher")
+    worst = losses.double().where(~losses.isnan(), torch.inf).clamp(min=0)
+    return worst.quantile(0.5, dim=0, interpolation="lower")
 
 
 def _probability(losses: torch.Tensor) -> torch.Tensor:

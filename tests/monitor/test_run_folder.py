@@ -69,6 +69,13 @@ def test_an_empty_folder_is_taken_as_it_is(path):
     assert RunFolder(config(path)).moved is None
 
 
+@pytest.mark.parametrize(("left", "moved"), [(".lock", False), ("config.yaml", True)])
+def test_a_run_that_got_no_further_is_a_run(path, left, moved):
+    path.mkdir(parents=True)
+    (path / left).write_text("")
+    assert RunFolder(config(path)).moved == (path.with_name("mine.1") if moved else None)
+
+
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_run_under_way_is_left_alone(path, resume):
     folder = RunFolder(config(path))
