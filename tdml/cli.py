@@ -63,7 +63,7 @@ def _train(parsed: argparse.Namespace) -> int:
     from torch.distributed.run import run as torchrun
 
     # The ranks say themselves what went wrong; torchrun would add a page of its own.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable(logging.ERROR)
     ranks = ["--standalone", "--nproc-per-node", str(config.topology.world_size)]
     try:
         torchrun(parse_args([*ranks, "-m", "tdml", *parsed.overrides]))

@@ -34,6 +34,7 @@ def coordinate(config: Config, lobby: Lobby) -> int:
             if checkpoint is not None:
                 folder.rewind(checkpoint.round, checkpoint.metrics)
             job = prepare(config, data.load(config.data, config.seed), checkpoint)
+            lobby.prepared()
             lobby.enter(Card(fingerprint(config), owns_gpu=False))
             backend = _check_cards(lobby, terminal, config)
         except (SettingError, OSError, KeyboardInterrupt) as error:

@@ -76,10 +76,19 @@ class Lobby:
             time.sleep(_POLL_S)
         return [cards[rank] for rank in range(self.world_size)]
 
+    def prepared(self) -> None:
+        """Tell all ranks that the coordinator has found nothing wrong with the settings, the data or the model."""
+        self._keys.set("prepared", "")
+
+    def await_prepared(self) -> None:
+        """Wait until the coordinator is prepared, or has answered that it cannot be."""
+        self._keys.wait(["prepared"], timedelta(seconds=_PATIENCE_S))
+
     def answer(self, answer: Answer) -> None:
         """Tell all ranks what was decided. With an error, stay until they have heard it: this process may host
         the store."""
         self._keys.set("answer", json.dumps(asdict(answer)))
+        self.prepared()
         deadline = time.monotonic() + _FAREWELL_S
         others = [f"heard/{rank}" for rank in range(1, self.world_size)]
         while answer.error and not self._keys.check(others) and time.monotonic() < deadline:
