@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,7 +15,6 @@ from tdml.cluster.messages import TrainOrder, TrainReport
 from tdml.cluster.replica import Replica
 from tdml.job import Job
 from tdml.models import whole
-from tdml.monitor.monitor import Monitor
 from tdml.monitor.record import ReplicaRecord, RoundRecord, Stopwatch
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint, save, save_atomically
@@ -22,6 +22,9 @@ from tdml.training.outer import outer_optimizer, weighted_mean
 from tdml.trust.cross_check import Judgement, judge_losses, plan_checks
 from tdml.trust.screen import LEAST_REPLICAS, Screening, Thresholds, features, gate
 from tdml.trust.verdict import Verdict, count_strikes, decide, refuse
+
+if TYPE_CHECKING:
+    from tdml.monitor.monitor import Monitor
 
 LOST = "lost"
 
@@ -33,7 +36,7 @@ class NoReplicaLeft(Exception):
 class Coordinator:
     """Owns the global weights. The only party that is trusted."""
 
-    def __init__(self, job: Job, fleet: Fleet, monitor: Monitor, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, job: Job, fleet: Fleet, monitor: "Monitor", checkpoint: Checkpoint | None) -> None:
         self.job, self.fleet, self.monitor = job, fleet, monitor
         self.outer = outer_optimizer(job.config.sync)
         self.last_round = 0

@@ -14,8 +14,6 @@ from tdml.coordinator import Coordinator, NoReplicaLeft
 from tdml.data import source as data
 from tdml.errors import SettingError, fail, one_line
 from tdml.job import prepare
-from tdml.monitor.monitor import Monitor
-from tdml.monitor.report import write_report
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
 from tdml.training.checkpoint import load_last
@@ -45,6 +43,8 @@ def coordinate(config: Config, lobby: Lobby) -> int:
             lobby.answer(Answer(error=f"the coordinator failed: {one_line(error)}"))
             raise
         lobby.answer(Answer())
+        from tdml.monitor.monitor import Monitor  # figures and TensorBoard: seconds, once all is known to be sound
+
         start_rpc(lobby, config)
         monitor = Monitor(config, folder, terminal, first_round=checkpoint.round + 1 if checkpoint else 1)
         fleet = Fleet(config, job.plan, backend, monitor.tell)
@@ -70,6 +70,8 @@ def _run(coordinator: Coordinator, terminal: Terminal) -> int:
             f"run_dir={monitor.folder.path} cannot be written: {one_line(error)}. Go on with resume=true",
             1,
         )
+    from tdml.monitor.report import write_report
+
     try:
         model = "model.pt" if status == 0 else None
         monitor.finish(reason, fleet.banned, fleet.dead, model)

@@ -24,9 +24,9 @@ def work(config: Config, lobby: Lobby) -> int:
     source = None
     try:
         device = _device(config)
+        lobby.await_prepared()  # where a setting is wrong, the cores are left to the coordinator that finds it
         if _sees_data(lobby.rank, config):
             source = data.load(config.data, config.seed)
-        lobby.await_prepared()  # where a setting is wrong, the cores are left to the coordinator that finds it
         if first_seat(lobby.rank, config.topology):
             importlib.import_module("tdml.training.pipeline")  # takes seconds: here nobody waits for an answer
         lobby.enter(Card(fingerprint(config), device.own))

@@ -23,7 +23,14 @@ import torch
 _ROOT = Path(__file__).resolve().parent.parent
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["tdml.start_coordinator", "tdml.start_worker", "tdml.training.pipeline", "tests.plugins"]
+    [
+        "tdml.start_coordinator",
+        "tdml.start_worker",
+        "tdml.monitor.report",
+        "tdml.monitor.monitor",
+        "tdml.training.pipeline",
+        "tests.plugins",
+    ]
 )
 
 # A small model on small images: what is tested is the system.
