@@ -1,4 +1,3 @@
-import contextlib
 import json
 from dataclasses import replace
 
@@ -118,11 +117,11 @@ def test_the_current_folder_is_not_moved(tmp_path, monkeypatch):
         RunFolder(config("."))
 
 
-def test_a_run_in_the_current_folder_is_followed_by_another(tmp_path, monkeypatch):
+def test_a_run_in_the_current_folder_is_not_moved(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path / "mine")
     leave_a_run(".", 1)
-    with contextlib.suppress(SettingError):  # to say no is as good as to move it aside
+    with pytest.raises(SettingError, match="run_dir"):
         RunFolder(config("."))
 
 
