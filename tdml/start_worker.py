@@ -16,6 +16,8 @@ from tdml.config import Config, fingerprint
 from tdml.data import source as data
 from tdml.errors import fail, one_line
 
+_NO_COORDINATOR = "the coordinator ended before the job began: see its machine for the reason"
+
 
 def work(config: Config, lobby: Lobby) -> int:
     """Be a worker, or a spare that may become one."""
@@ -30,13 +32,15 @@ def work(config: Config, lobby: Lobby) -> int:
         if first_seat(lobby.rank, config.topology):
             importlib.import_module("tdml.training.pipeline")  # takes seconds: here nobody waits for an answer
         lobby.enter(Card(fingerprint(config), device.own))
+    except dist.DistError:
+        return fail(_NO_COORDINATOR)
     except Exception as error:  # whatever it is, the others must not wait for this rank
         text = f"{name} on {socket.gethostname()}: {one_line(error)}"
         lobby.enter(Card(fingerprint(config), owns_gpu=False, error=text))
     try:
         answer = lobby.await_answer()
     except dist.DistError:
-        return fail("the coordinator ended before the job began: see its machine for the reason")
+        return fail(_NO_COORDINATOR)
     if answer.error:
         return fail(answer.error)
     worker = endpoints.Worker(config, name, device.device, lobby, source)

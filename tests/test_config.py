@@ -246,7 +246,8 @@ def test_the_groups_have_what_the_schema_needs():
 
 @pytest.mark.parametrize("attack", ["gaussian", "label_flip", "mean_shift", "sign_flip", "zero_gradient"])
 def test_every_attack_can_be_made(attack):
-    make_attack(settings.load([f"attack={attack}", "attack.replicas=[3]"]).attack)
+    made = make_attack(settings.load([f"attack={attack}", "attack.replicas=[3]"]).attack)
+    assert type(made).__name__.lower() == attack.replace("_", "")
 
 
 def test_an_experiment_is_a_set_of_overrides():
