@@ -60,6 +60,28 @@ class Trust:
     budget: float = MISSING
     conviction: float = MISSING
     thresholds: dict[str, float | None] = field(default_factory=dict)
+    audit_rate: float = MISSING
+    audit_windows: int = MISSING
+    audit_memory: int = MISSING
+
+
+@dataclass
+class IdentitySettings:
+    folder: str = MISSING
+    roster: str | None = None
+    ban_list: str | None = None
+
+
+@dataclass
+class LedgerSettings:
+    artifacts: str | None = None
+
+
+@dataclass
+class Rewards:
+    policy: str = MISSING
+    pool: int = MISSING
+    stake: int | None = None
 
 
 @dataclass
@@ -85,6 +107,9 @@ class Config:
     sync: Sync = field(default_factory=Sync)
     trust: Trust = field(default_factory=Trust)
     train: Train = field(default_factory=Train)
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    rewards: Rewards = field(default_factory=Rewards)
     model: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     attack: dict[str, Any] = field(default_factory=dict)
@@ -125,7 +150,13 @@ def to_yaml(config: Config) -> str:
 
 def fingerprint(config: Config) -> str:
     """Equal on ranks that were started with the same settings, but for what a machine may have of its own."""
-    own = {"device": "", "run_dir": "", "data": config.data | {"root": ""}}
+    own = {
+        "device": "",
+        "run_dir": "",
+        "data": config.data | {"root": ""},
+        "identity": IdentitySettings(""),
+        "ledger": LedgerSettings(),
+    }
     return hashlib.sha256(to_yaml(replace(config, **own)).encode()).hexdigest()
 
 
@@ -157,8 +188,9 @@ def check(config: Config) -> None:
     _check_microbatches(config)
     _check_cuts(config)
     _check_attackers(config)
-    if not 0 <= config.trust.budget <= 1:
-        raise SettingError(f"trust.budget={config.trust.budget} must lie between 0 and 1")
+    for name in ("budget", "audit_rate"):
+        if not 0 <= getattr(config.trust, name) <= 1:
+            raise SettingError(f"trust.{name}={getattr(config.trust, name)} must lie between 0 and 1")
     for group in ("model", "data"):
         if not getattr(config, group).get("_target_"):
             raise SettingError(f"{group}._target_ is empty: name the class or function that makes it")
@@ -181,6 +213,10 @@ def _lower_bounds(config: Config) -> list[tuple[str, float | None, float]]:
         ("sync.timeout", config.sync.timeout, 1),
         ("trust.validators", config.trust.validators, 1),
         ("trust.conviction", config.trust.conviction, 1),
+        ("trust.audit_windows", config.trust.audit_windows, 1),
+        ("trust.audit_memory", config.trust.audit_memory, 0),
+        ("rewards.pool", config.rewards.pool, 0),
+        ("rewards.stake", config.rewards.stake, 0),
         ("train.batch_size", config.train.batch_size, 1),
         ("train.lr", config.train.lr, 0),
         ("train.momentum", config.train.momentum, 0),
@@ -196,6 +232,7 @@ def _choices(config: Config) -> list[tuple[str, str, tuple[str, ...]]]:
         ("topology.cost", config.topology.cost, ("counted", "measured")),
         ("sync.outer", config.sync.outer, ("fedavg", "nesterov")),
         ("trust.screen", config.trust.screen, ("gate", "none")),
+        ("rewards.policy", config.rewards.policy, ("work", "equal", "improvement")),
         ("train.optimizer", config.train.optimizer, ("sgd", "adam", "adamw")),
         ("data.partition", config.data.get("partition", "iid"), ("iid", "dirichlet")),
         ("device", config.device, ("auto", "cpu", "cuda")),

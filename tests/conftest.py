@@ -1,12 +1,14 @@
 """What all tests share."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # the ranks of a test job share two cores
 os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
+os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")  # the keys of test nodes are none of the user's
 
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -18,6 +18,7 @@ _MAY_CHANGE = {
     "run_dir",
     "name",
     "device",
+    "identity",
 }  # on resuming; the rest would change the result
 
 

@@ -1,0 +1,83 @@
+"""Who a node is: an Ed25519 key (RFC 8032), made at its first start and kept in a file that nobody else may read."""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from tdml.errors import SettingError, one_line
+
+
+class Identity:
+    """A key pair. `public` is the public key, 64 hex digits."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+    @staticmethod
+    def new() -> "Identity":
+        """A fresh key that is kept nowhere."""
+        return Identity(Ed25519PrivateKey.generate())
+
+    @staticmethod
+    def load(folder: str, name: str) -> "Identity":
+        """The key in `folder`/`name`.pem, made if there is none yet.
+
+        Raises:
+            SettingError: it cannot be read or made, is no Ed25519 key, or others may read it.
+        """
+        path = Path(folder).expanduser() / f"{name}.pem"
+        try:
+            if not path.exists():
+                _make(path)
+            if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                raise SettingError(f"identity.folder={folder}: others may read {path}: chmod 600 it, or make a new key")
+            key = load_pem_private_key(path.read_bytes(), password=None)
+        except OSError as error:
+            raise SettingError(f"identity.folder={folder}: no key can be kept there: {one_line(error)}") from error
+        except (ValueError, TypeError) as error:
+            raise SettingError(f"identity.folder={folder}: {path} is not a private key: {one_line(error)}") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise SettingError(f"identity.folder={folder}: {path} is not an Ed25519 key")
+        return Identity(key)
+
+    def sign(self, message: bytes) -> str:
+        """The signature, 128 hex digits."""
+        return self._key.sign(message).hex()
+
+
+def verify(public: str, signature: object, message: bytes) -> bool:
+    """Whether the key `public` has signed the message. Anything else, of whatever type, is no."""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(bytes.fromhex(signature), message)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def _make(path: Path) -> None:
+    """Write a new key under its final name only once it is complete; of several at the same time one is kept."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        partial.unlink()

@@ -1,0 +1,1 @@
+"""The ledger: an append-only chain of signed statements about a run."""

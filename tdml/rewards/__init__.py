@@ -1,0 +1,1 @@
+"""What work is paid: policies, accounts and the statement of a run."""
