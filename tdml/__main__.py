@@ -9,8 +9,8 @@ from tdml.errors import SettingError, fail
 
 def main(arguments: list[str]) -> int:
     """Run this rank; the exit status."""
-    # TensorPipe logs every lost connection from C++. The coordinator reports each loss once.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    # TensorPipe logs every lost connection and every refused call from C++. The coordinator reports each loss once.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     try:
         config = settings.load(arguments)
         if "WORLD_SIZE" not in os.environ:

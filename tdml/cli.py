@@ -8,7 +8,10 @@ from pathlib import Path
 
 from tdml import __version__
 from tdml import config as settings
+from tdml.cluster import keys_command as keys
 from tdml.errors import SettingError, one_line
+from tdml.ledger import command as ledger
+from tdml.rewards import command as rewards
 
 
 def main() -> None:
@@ -21,7 +24,12 @@ def run(arguments: list[str]) -> int:
     parser = _parser()
     parsed = parser.parse_args(arguments)
     try:
-        return parsed.command(parsed)
+        status = parsed.command(parsed)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SettingError as error:
         print(f"tdml: {one_line(error)}", file=sys.stderr)
     except OSError as error:
@@ -46,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     export.add_argument("out", type=Path, metavar="OUT.safetensors")
     export.set_defaults(command=_export)
+    keys.add_to(commands)
+    ledger.add_to(commands)
+    rewards.add_to(commands)
     _add_bench(commands)
     return parser
 

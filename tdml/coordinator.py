@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tdml.cluster.channel import Offence
 from tdml.cluster.court import Court
 from tdml.cluster.deadline import Deadline
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.gather import Gathered, gather
+from tdml.cluster.improvement import improvements
 from tdml.cluster.messages import TrainOrder, TrainReport
 from tdml.cluster.replica import Replica
 from tdml.data.pieces import held_out
 from tdml.job import Job
+from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
 from tdml.monitor.record import ReplicaRecord, RoundRecord, Stopwatch
 from tdml.training.checkpoint import Checkpoint, save, save_atomically
@@ -26,6 +29,7 @@ from tdml.trust.verdict import Verdict
 
 if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
+    from tdml.notary import Notary
 
 LOST = "lost"
 
@@ -37,8 +41,10 @@ class NoReplicaLeft(Exception):
 class Coordinator:
     """Owns the global weights. The only party that is trusted."""
 
-    def __init__(self, job: Job, fleet: Fleet, monitor: "Monitor", checkpoint: Checkpoint | None) -> None:
-        self.job, self.fleet, self.monitor = job, fleet, monitor
+    def __init__(
+        self, job: Job, fleet: Fleet, monitor: "Monitor", notary: "Notary", checkpoint: Checkpoint | None
+    ) -> None:
+        self.job, self.fleet, self.monitor, self.notary = job, fleet, monitor, notary
         self.outer = outer_optimizer(job.config.sync)
         self.last_round = 0
         self.court = Court(job, fleet)
@@ -50,6 +56,7 @@ class Coordinator:
             fleet.restore(checkpoint.fleet)
         self.weights = whole.flatten(job.model, job.layouts)
         self.version = self.last_round  # of the weights: the round that made them
+        self._digested = (-1, "")  # version of the weights, and their digest
         self._activity = ""
         self._replicas: list[Replica] = []
         monitor.terminal.status(self._status)
@@ -63,13 +70,18 @@ class Coordinator:
         self._say_what_trust_can_do()
         for number in range(self.last_round + 1, self.job.config.rounds + 1):
             self.play(number)
-        save_atomically(self.job.write_weights(self.weights), self.monitor.folder.path / "model.pt")
+        model = self.job.write_weights(self.weights)
+        save_atomically(model, self.monitor.folder.path / "model.pt")
+        self.notary.end(model, f"all {self.job.config.rounds} rounds done")
 
     def play(self, number: int) -> None:
         """One round."""
         clock, sent = Stopwatch(), 0
         with self._phase(clock, "broadcast", number):
-            sent += self.broadcast(self._muster())
+            replicas = self._muster()
+            seats = {replica.index: [node.name for node in replica.nodes] for replica in replicas}
+            self.notary.open_round(number, self._digest(), seats)
+            sent += self.broadcast(replicas)
         with self._phase(clock, "train", number):
             reports = self.train(number)
         with self._phase(clock, "gather", number):
@@ -77,8 +89,14 @@ class Coordinator:
         with self._phase(clock, "screen", number):
             screened = self.court.screen(found)
         with self._phase(clock, "cross_check", number):
-            verdicts = self.court.judge(number, found, screened, self._replicas)
-            nodes = self.ban(verdicts)
+            secret = self.notary.secret(number)
+            verdicts = self.court.judge(number, found, screened, self._replicas, secret)
+        with self._phase(clock, "audit", number):
+            outcomes = self.court.audit(number, found, verdicts, self.weights, secret)
+            verdicts = self.court.conclude(found, verdicts, outcomes, self._replicas)
+            worth = self.improvements(number, found, verdicts)
+            offences = self.fleet.take_offences()
+            bans = self.ban(verdicts, offences)
         with self._phase(clock, "aggregate", number):
             accepted = [index for index, verdict in sorted(verdicts.items()) if verdict.accepted]
             self.aggregate(number, found, verdicts)
@@ -87,11 +105,18 @@ class Coordinator:
         with self._phase(clock, "evaluate", number):
             accuracy, loss = self.evaluate(accepted or sorted(verdicts))
         record = RoundRecord(
-            round=number, replicas=self._records(reports, found, screened.overall, verdicts, nodes), accepted=accepted,
+            round=number, replicas=self._records(reports, found, screened.overall, verdicts, seats), accepted=accepted,
             test_accuracy=accuracy, test_loss=loss, seconds={},
             bytes={"up": found.bytes, "down": sent}, notes=self.monitor.take_notes(),
         )  # fmt: skip
         with self._phase(clock, "record", number):
+            self.notary.close_round(
+                number, seats, commitments=found.commitments, suspicions=self.court.suspicions(found, screened),
+                verdicts=verdicts, lost=self.fleet.losses,
+                outcomes=outcomes, refusals=self._refusals(offences), bans=bans,
+                samples={index: self.job.samples(index) for index in seats}, improvements=worth,
+                weights=self._digest(),
+            )  # fmt: skip
             record.seconds = clock.read()
             self.checkpoint(record)
         record.seconds = clock.read()
@@ -110,22 +135,34 @@ class Coordinator:
         self._replicas, deadline = replicas, Deadline(len(replicas), self.job.config.sync.deadline)
 
         def order(replica: Replica) -> TrainReport:
-            report = replica.train(TrainOrder(number, self.job.batches(replica.index, number)), deadline.passed)
+            batches, edges = self.job.batches(replica.index, number), self.job.edges(replica.index)
+            report = replica.train(TrainOrder(number, batches, edges), deadline.passed)
             deadline.finished()
             return report
 
         return self.fleet.each(order, replicas)
 
-    def ban(self, verdicts: dict[int, Verdict]) -> dict[int, list[str]]:
-        """Ban the nodes that are to blame. Returns their names by replica."""
+    def improvements(self, number: int, found: Gathered, verdicts: dict[int, Verdict]) -> dict[int, int]:
+        """What each update is worth, in millionths of a nat, where rewards depend on it."""
+        if self.job.config.rewards.policy != "improvement":
+            return {}
+        weights = self._influences(found, verdicts)
+        return improvements(
+            self.job, self.fleet, number, found, weights, [i for i, v in verdicts.items() if v.accepted]
+        )
+
+    def ban(self, verdicts: dict[int, Verdict], offences: Sequence[Offence]) -> dict[str, str]:
+        """Ban the nodes that are to blame. Returns why, by name."""
         seated = {replica.index: replica.nodes for replica in self._replicas}
-        nodes = {i: [seated[i][stage].name for stage in verdict.stages] for i, verdict in verdicts.items()}
-        self.fleet.ban(name for names in nodes.values() for name in names)
-        return nodes
+        bans = {seated[i][stage].name: verdict.reason for i, verdict in verdicts.items() for stage in verdict.stages}
+        bans |= {offence.node: offence.text for offence in offences if offence.proven}
+        for name, reason in bans.items():
+            self.fleet.ban([name], reason)
+        return bans
 
     def aggregate(self, number: int, found: Gathered, verdicts: dict[int, Verdict]) -> None:
         """The outer step on the mean of the accepted updates. With none, the weights stay as they were."""
-        weights = [self.job.samples(index) * verdicts[index].influence for index in found.replicas]
+        weights = self._influences(found, verdicts)
         if not any(weights):
             self.monitor.tell("no update was accepted: the global weights stay as they were", "")
             return
@@ -164,24 +201,42 @@ class Coordinator:
 
     # What the phases share
 
+    def _influences(self, found: Gathered, verdicts: dict[int, Verdict]) -> list[float]:
+        return [self.job.samples(index) * verdicts[index].influence for index in found.replicas]
+
+    def _refusals(self, offences: Sequence[Offence]) -> list[tuple[str, str]]:
+        """What was not let in during the round, for the ledger."""
+        received = [(name, f"it refused: {what}") for name, what in self.fleet.refusals()]
+        for name, what in received:
+            self.monitor.tell(f"{name}: {what}", "")
+        return [*((offence.node, offence.text) for offence in offences), *received]
+
+    def _digest(self) -> str:
+        """Of the global weights; computed once a version."""
+        if self._digested[0] != self.version:
+            self._digested = (self.version, digest_of_weights(self.job.write_weights(self.weights)))
+        return self._digested[1]
+
     def _muster(self) -> list[Replica]:
         replicas = self.fleet.muster()
         if not self.fleet.can_go_on():
             raise NoReplicaLeft(
-                f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} dead, no spare. "
-                "Start again with resume=true, with more topology.spares if nodes are banned"
+                f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} dead, "
+                f"{len(self.fleet.roster.refused)} refused, no spare. Start again with resume=true, with more "
+                "topology.spares if nodes are banned"
             )
         return replicas
 
     def _records(
         self, reports: dict[int, TrainReport], found: Gathered, overall: Screening, verdicts: dict[int, Verdict],
-        nodes: dict[int, list[str]],
+        seats: dict[int, list[str]],
     ) -> dict[int, ReplicaRecord]:  # fmt: skip
         records = {index: ReplicaRecord(LOST, reason=reason) for index, reason in self.fleet.losses.items()}
         for index, verdict in verdicts.items():
             records[index] = ReplicaRecord(
-                verdict.status, reports[index].loss, reason=verdict.reason, nodes=nodes.get(index, [])
-            )
+                verdict.status, reports[index].loss, reason=verdict.reason,
+                nodes=[seats[index][stage] for stage in verdict.stages],
+            )  # fmt: skip
         for row, index in enumerate(found.replicas):
             records[index].rank_mean = float(overall.moments.mean[row])
             records[index].rank_std = float(overall.moments.std[row])

@@ -19,6 +19,8 @@ from tdml.models.plan import Plan, layouts, make_plan
 from tdml.models.split import Border
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint
+from tdml.training.inner import state_size
+from tdml.trust.audit import edges, windows_that_fit
 from tdml.trust.screen import ALIKE, SKEWED, Thresholds
 
 
@@ -34,6 +36,7 @@ class Job:
     shares: list[np.ndarray]
     steps: list[int]
     alike: bool  # whether the replicas' shares are drawn alike
+    windows: int  # of a round's steps, for audits; 0: there are none
     thresholds: Thresholds  # of the screen
     omniscient: bool  # whether the attack must be told of the honest updates
     sees_updates: bool  # and of every one of them
@@ -63,6 +66,16 @@ class Job:
         """How many samples a replica trains on in a round: its weight in the average."""
         return self.steps[replica] * self.config.train.batch_size
 
+    @property
+    def shares_of_work(self) -> list[int]:
+        """The stages' shares of a replica's computation, in millionths."""
+        stages = self.config.topology.stages
+        return [sum(self.plan.shares[part] for part in self.plan.parts_of(s, stages)) for s in range(stages)]
+
+    def edges(self, replica: int) -> tuple[int, ...]:
+        """Where the windows of a replica's round begin and end; empty without audits."""
+        return edges(self.steps[replica], self.windows) if self.windows else ()
+
     def write_weights(self, flats: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Put the stages' flat vectors into the model and return its state dict."""
         whole.write(self.model, self.layouts, flats)
@@ -85,20 +98,31 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     )  # fmt: skip
     model = whole.initial_model(config.model, config.seed)
     plan = make_plan(config, model, _micro_batch(config, source), classes=max(labels) + 1)
+    stage_layouts = layouts(plan, config.model, config.topology.stages)
     attack = make_attack(config.attack) if config.attack.get("_target_") else None
     return Job(
         config=config,
         source=source,
         model=model,
         plan=plan,
-        layouts=layouts(plan, config.model, config.topology.stages),
+        layouts=stage_layouts,
         shares=shares,
         steps=[steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares],
         alike=kind == "iid",
+        windows=_windows(config, stage_layouts),
         thresholds=_thresholds(kind == "iid", config.trust.thresholds),
         omniscient=attack is not None and attack.omniscient,
         sees_updates=attack is not None and attack.sees_updates,
     )
+
+
+def _windows(config: Config, stage_layouts: Sequence[Layout]) -> int:
+    """As many as are set and as the memory for kept states allows; none where nobody could audit anybody."""
+    trust = config.trust
+    if not trust.enabled or not trust.audit_rate or config.topology.replicas == 1:
+        return 0
+    largest = max(state_size(layout, config.train) for layout in stage_layouts)
+    return windows_that_fit(trust.audit_windows, largest * torch.float32.itemsize, trust.audit_memory * 2**20)
 
 
 def _thresholds(alike: bool, chosen: dict[str, float | None]) -> Thresholds:

@@ -1,22 +1,37 @@
 """The coordinator's life: getting ready, the rounds, and what a run leaves however it ends."""
 
+import secrets
 import signal
 import time
+from functools import partial
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from tdml.cluster.devices import choose_backend
+from tdml.cluster.channel import Caller, Session
+from tdml.cluster.entrance import Admission, admit_ranks
 from tdml.cluster.fleet import Fleet
+from tdml.cluster.guard import Guard
 from tdml.cluster.lobby import Answer, Card, Lobby
-from tdml.cluster.topology import COORDINATOR
+from tdml.cluster.own_key import named_identity
+from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
+from tdml.cluster.topology import COORDINATOR, node_names
 from tdml.cluster.wire import start_rpc
 from tdml.config import Config, fingerprint
 from tdml.coordinator import Coordinator, NoReplicaLeft
 from tdml.data import source as data
 from tdml.errors import SettingError, fail, one_line
+from tdml.identity import Identity
 from tdml.job import prepare
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
+from tdml.rewards.deterrence import warning
+from tdml.start_notary import banned_keys, job_id, start_notary, terms_of
 from tdml.training.checkpoint import load_last
+from tdml.worker import METHODS
+
+if TYPE_CHECKING:
+    from tdml.monitor.monitor import Monitor
 
 _WAITING_SAID_EVERY_S = 15.0
 
@@ -29,12 +44,17 @@ def coordinate(config: Config, lobby: Lobby) -> int:
         try:
             folder = RunFolder(config)
             checkpoint = load_last(folder.checkpoints) if config.resume else None
+            resumed = checkpoint.round if checkpoint else 0
             if checkpoint is not None:
                 folder.rewind(checkpoint.round, checkpoint.metrics)
             job = prepare(config, data.load(config.data, config.seed), checkpoint)
-            lobby.prepared()
-            lobby.enter(Card(fingerprint(config), owns_gpu=False))
-            backend = _check_cards(lobby, terminal, config)
+            bans = BanList(config.identity.ban_list)
+            identity = named_identity(config.identity.folder, COORDINATOR_NAME)
+            terms = terms_of(config, job, identity)
+            caller, admission = _open(config, folder.path, identity, lobby, terminal, bans, resumed)
+            admission.roster.write(folder.path / "roster.yaml")
+            notary = start_notary(folder.path, config, terms, caller, admission.roster, resumed)
+            folder.write_settings(config)
         except (SettingError, OSError, KeyboardInterrupt) as error:
             text = f"run_dir={config.run_dir}: {error}" if isinstance(error, OSError) else one_line(error)
             lobby.answer(Answer(error=text))
@@ -42,17 +62,41 @@ def coordinate(config: Config, lobby: Lobby) -> int:
         except Exception as error:
             lobby.answer(Answer(error=f"the coordinator failed: {one_line(error)}"))
             raise
-        lobby.answer(Answer())
+        lobby.answer(admission.answer(caller.at).signed(caller.identity))
         from tdml.monitor.monitor import Monitor  # figures and TensorBoard: seconds, once all is known to be sound
 
-        start_rpc(lobby, config)
-        monitor = Monitor(config, folder, terminal, first_round=checkpoint.round + 1 if checkpoint else 1)
-        fleet = Fleet(config, job.plan, backend, monitor.tell)
-        _introduce(config, folder, terminal, backend, checkpoint.round if checkpoint else 0)
+        start_rpc(lobby, admission.members, config)
+        monitor = Monitor(config, folder, terminal, first_round=resumed + 1)
+        keep_ban = partial(_keep_ban, bans, admission.roster, caller.at.job, monitor)
+        fleet = Fleet(config, job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban)
+        _introduce(config, folder, terminal, admission, resumed)
+        if text := warning(terms):
+            terminal.say(text, "yellow")
         try:
-            return _run(Coordinator(job, fleet, monitor, checkpoint), terminal)
+            return _run(Coordinator(job, fleet, monitor, notary, checkpoint), terminal)
         finally:
             fleet.stop()
+            notary.close()
+
+
+def _open(
+    config: Config, run: Path, identity: Identity, lobby: Lobby, terminal: Terminal, bans: BanList,
+    resumed: int,
+) -> tuple[Caller, Admission]:  # fmt: skip
+    """Let the ranks in, and guard this one against them.
+
+    Raises:
+        SettingError: a rank cannot take part, or was started with other settings.
+    """
+    at = Session(job=job_id(run), session=secrets.token_hex(16))
+    given = read_roster(config.identity.roster, node_names(config.topology))
+    lobby.prepared(at.session)
+    lobby.enter(Card(fingerprint(config), owns_gpu=False).signed(identity, at.session, COORDINATOR))
+    banned = bans.keys | banned_keys(run, resumed)
+    admission = admit_ranks(_await_cards(lobby, terminal), at.session, config.topology, given, banned)
+    guard = Guard(obey=None)
+    guard.install()
+    return Caller(identity, at, admission.roster.keys, METHODS, guard.refusals), admission
 
 
 def _run(coordinator: Coordinator, terminal: Terminal) -> int:
@@ -70,6 +114,8 @@ def _run(coordinator: Coordinator, terminal: Terminal) -> int:
             f"run_dir={monitor.folder.path} cannot be written: {one_line(error)}. Go on with resume=true",
             1,
         )
+    except SettingError as error:
+        reason, status = f"{one_line(error)}. Go on with resume=true", 1
     from tdml.monitor.report import write_report
 
     try:
@@ -89,11 +135,11 @@ def _run(coordinator: Coordinator, terminal: Terminal) -> int:
     return status
 
 
-def _check_cards(lobby: Lobby, terminal: Terminal, config: Config) -> str:
-    """Wait for all ranks; the backend that connects the stages.
+def _await_cards(lobby: Lobby, terminal: Terminal) -> list[Card]:
+    """Wait for all ranks; their cards.
 
     Raises:
-        SettingError: a rank cannot take part, or was started with other settings.
+        SettingError: a rank cannot take part.
     """
     said = time.monotonic()
 
@@ -106,23 +152,35 @@ def _check_cards(lobby: Lobby, terminal: Terminal, config: Config) -> str:
             said = time.monotonic()
 
     cards = lobby.gather(waiting)
-    for rank, card in enumerate(cards):
+    for card in cards:
         if card.error:
             raise SettingError(card.error)
-        if card.fingerprint != cards[COORDINATOR].fingerprint:
-            raise SettingError(f"rank {rank} was started with other settings than rank 0: give all of them the same")
-    return choose_backend(all(card.owns_gpu for card in cards[1:]))
+    return cards
 
 
-def _introduce(config: Config, folder: RunFolder, terminal: Terminal, backend: str, resumed: int) -> None:
+def _keep_ban(bans: BanList, roster: Roster, job: str, monitor: "Monitor", name: str, reason: str) -> None:
+    """Add a node's key to the ban list. The run goes on without that: the node is banned from this one anyway."""
+    try:
+        bans.add(roster.keys[name], name, reason, job)
+    except (OSError, SettingError) as error:
+        monitor.tell(f"the key of {name} could not be added to identity.ban_list: {one_line(error)}", "")
+
+
+def _introduce(config: Config, folder: RunFolder, terminal: Terminal, admission: Admission, resumed: int) -> None:
     topology = config.topology
     if folder.moved:
         terminal.say(f"an earlier run in {folder.path} was moved to {folder.moved}", "yellow")
     terminal.say(
         f"{config.name}: replicas {topology.replicas} × stages {topology.stages} + spares {topology.spares}, "
-        f"stages connected by {backend}" + (f", going on after round {resumed}" if resumed else ""),
+        f"stages connected by {admission.backend}" + (f", going on after round {resumed}" if resumed else ""),
         "bold",
     )
+    roster = admission.roster
+    for name, reason in roster.refused.items():
+        terminal.say(f"{name} is refused: {reason}", "yellow")
+    if not roster.given:
+        keys = ", ".join(f"{name} {key[:8]}" for name, key in roster.keys.items())
+        terminal.say(f"keys trusted at first contact: {keys}", "dim")
     terminal.say(LEGEND, "dim")
 
 

@@ -4,49 +4,96 @@ import importlib
 import os
 import signal
 import socket
+from dataclasses import dataclass
 
 import torch.distributed as dist
 
 from tdml import worker as endpoints
 from tdml.cluster.devices import Device, choose_device
-from tdml.cluster.lobby import Card, Lobby
-from tdml.cluster.topology import first_seat, node_name
+from tdml.cluster.lobby import Answer, Card, Lobby
+from tdml.cluster.own_key import node_identity
+from tdml.cluster.roster import COORDINATOR_NAME, read_roster
+from tdml.cluster.topology import first_seat, node_name, node_names
 from tdml.cluster.wire import start_rpc
 from tdml.config import Config, fingerprint
 from tdml.data import source as data
-from tdml.errors import fail, one_line
+from tdml.data.source import Source
+from tdml.errors import SettingError, fail, one_line
+from tdml.identity import Identity
 
 _NO_COORDINATOR = "the coordinator ended before the job began: see its machine for the reason"
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What a rank has when it enters."""
+
+    identity: Identity
+    device: Device
+    source: Source | None
+    roster: dict[str, str] | None
 
 
 def work(config: Config, lobby: Lobby) -> int:
     """Be a worker, or a spare that may become one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the coordinator, who stops the workers
     name = node_name(lobby.rank, config.topology)
-    source = None
     try:
-        device = _device(config)
-        lobby.await_prepared()  # where a setting is wrong, the cores are left to the coordinator that finds it
-        if _sees_data(lobby.rank, config):
-            source = data.load(config.data, config.seed)
-        if first_seat(lobby.rank, config.topology):
-            importlib.import_module("tdml.training.pipeline")  # takes seconds: here nobody waits for an answer
-        lobby.enter(Card(fingerprint(config), device.own))
+        ready = _enter(config, lobby, name)
+        answer = lobby.await_answer()
+        _check(answer, ready, config)
     except dist.DistError:
         return fail(_NO_COORDINATOR)
+    except SettingError as error:
+        return fail(str(error))
+    if lobby.rank in answer.refused:
+        fail(f"{name} is refused: {answer.refused[lobby.rank]}")
+        return 0  # a failure would end the machine's other ranks too
+    assert ready is not None
+    worker = endpoints.Worker(config, name, ready.device.device, lobby, ready.source)
+    endpoints.install(worker, ready.identity, answer.at, answer.public)
+    start_rpc(lobby, answer.members, config)
+    return 0 if worker.serve() else fail(f"{name}: the coordinator is gone")
+
+
+def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
+    """Get ready and hand in a card; None if the card had to say what is wrong."""
+    try:
+        device, identity = _device(config), _identity(config)
+        roster = read_roster(config.identity.roster, node_names(config.topology))
+        # Where a setting is wrong, the cores are left to the coordinator that finds it.
+        session = lobby.await_prepared()
+        source = data.load(config.data, config.seed) if _sees_data(lobby.rank, config) else None
+        if first_seat(lobby.rank, config.topology):
+            importlib.import_module("tdml.training.pipeline")  # takes seconds: here nobody waits for an answer
+        lobby.enter(Card(fingerprint(config), device.own).signed(identity, session, lobby.rank))
+    except dist.DistError:
+        raise
     except Exception as error:  # whatever it is, the others must not wait for this rank
         text = f"{name} on {socket.gethostname()}: {one_line(error)}"
         lobby.enter(Card(fingerprint(config), owns_gpu=False, error=text))
-    try:
-        answer = lobby.await_answer()
-    except dist.DistError:
-        return fail(_NO_COORDINATOR)
-    if answer.error:
-        return fail(answer.error)
-    worker = endpoints.Worker(config, name, device.device, lobby, source)
-    endpoints.install(worker)
-    start_rpc(lobby, config)
-    return 0 if worker.serve() else fail(f"{name}: the coordinator is gone")
+        return None
+    return _Ready(identity, device, source, roster)
+
+
+def _check(answer: Answer, ready: _Ready | None, config: Config) -> None:
+    """Whether to go on.
+
+    Raises:
+        SettingError: the coordinator has found something wrong, or is not the one of `identity.roster`.
+    """
+    if answer.error or ready is None:
+        raise SettingError(answer.error or "this rank could not get ready")
+    if ready.roster and ready.roster.get(COORDINATOR_NAME, answer.public) != answer.public:
+        raise SettingError(
+            f"identity.roster={config.identity.roster} has another key for the coordinator than {answer.public}, "
+            "which somebody shows: ask whoever runs it"
+        )
+
+
+def _identity(config: Config) -> Identity:
+    local, ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    return node_identity(config.identity.folder, local, ranks)
 
 
 def _device(config: Config) -> Device:

@@ -3,14 +3,33 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from tests.jobs import Result
+
 os.environ["OMP_NUM_THREADS"] = "1"  # the ranks of a test job share two cores
-os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
+os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
 os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")  # the keys of test nodes are none of the user's
 
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> "Result":
+    """A run of 3 × 2 nodes and a spare, in which r1.s0 attacks from round 2 of 4 on. It is only read."""
+    from tests.jobs import SMALL, run_job
+
+    folder = tmp_path_factory.mktemp("attacked")
+    result = run_job(
+        folder / "run", 8, *SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1",
+        "sync.local_steps=3", "rounds=4", "trust.budget=1", "trust.audit_rate=1", "rewards.stake=5000000",
+        "attack=gaussian", "attack.nodes=[r1.s0]", "attack.from_round=2", f"ledger.artifacts={folder / 'store'}",
+    )  # fmt: skip
+    assert result.statuses == [0] * 8, result.output
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from tdml import config as settings
-from tdml.config import Config, check, check_world
+from tdml.config import Config, check_world
+from tdml.config_checks import check
 from tdml.errors import SettingError
 
 DEFAULTS = settings.load([])

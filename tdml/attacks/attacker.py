@@ -69,6 +69,10 @@ class Attacker:
         """What a validator reports of a candidate, at the last stage."""
         return self._attack.testify(losses, candidate, self._context(number)) if self._acts(number) else losses
 
+    def repetition(self, end: torch.Tensor, candidate: int, number: int) -> torch.Tensor:
+        """What a validator reports as the end of a candidate's steps that it took again."""
+        return self._attack.repeat(end, candidate, self._context(number)) if self._acts(number) else end
+
     def _acts(self, number: int) -> bool:
         return self._attack is not None and acts(self._config.attack, self._config.seed, number)
 

@@ -94,6 +94,11 @@ class Attack:
         """
         return losses
 
+    def repeat(self, end: torch.Tensor, candidate: int, context: Context) -> torch.Tensor:
+        """What the node reports as the end of a window of a candidate replica's steps that it took again, in an audit:
+        (size,) float32 → the same."""
+        return end
+
 
 def known(context: Context) -> Knowledge:
     """What an omniscient attack has been told."""

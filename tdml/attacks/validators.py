@@ -8,7 +8,8 @@ from tdml.errors import SettingError
 
 
 class LyingValidator(Attack):
-    """As a validator, praises its friends (every loss is `praise`) and damns all others (every loss + `damn` nats).
+    """As a validator, praises its friends (every loss is `praise`) and damns all others (every loss + `damn` nats; in
+    an audit, another end of their steps than they have).
 
     Ours. The losses of the weights that the round started from are reported as they are. Alone the training is
     honest; with `attack`, another attack's settings, that one is carried out as well and the lies cover for it.
@@ -37,3 +38,6 @@ class LyingValidator(Attack):
         if candidate is None:
             return losses
         return torch.full_like(losses, self.praise) if candidate in context.friends else losses + self.damn
+
+    def repeat(self, end: torch.Tensor, candidate: int, context: Context) -> torch.Tensor:
+        return end if candidate in context.friends else -end

@@ -58,4 +58,5 @@ def cross_check(
         whom = None if candidate is None else found.replicas[candidate]
         return federation.testimony(found.replicas[juror], true[candidate], whom, found.number)
 
-    return jury.cross_check(federation.job, found.number, found.replicas, plan, suspects, ask, judge)
+    draw = torch.Generator().manual_seed(federation.job.seed("questions", found.number))
+    return jury.cross_check(federation.job, found.number, found.replicas, plan, suspects, draw, ask, judge)

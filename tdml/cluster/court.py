@@ -2,22 +2,25 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 
+from tdml.cluster.audit import Auditor
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.gather import Gathered
 from tdml.cluster.jury import ask_validators, cross_check
 from tdml.cluster.replica import Replica
 from tdml.job import Job
+from tdml.seeds import derive
+from tdml.trust.audit import CLEAN, UNSETTLED, Outcome
 from tdml.trust.cross_check import Purse, allowance
 from tdml.trust.exam import Hearing
 from tdml.trust.memory import Memory
 from tdml.trust.ranking import rank_moments
 from tdml.trust.screen import Screening, screen_stages
-from tdml.trust.verdict import Verdict, refuse
+from tdml.trust.verdict import HONEST, Verdict, after_audit, departures, refuse
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,24 @@ class Screened:
         """Rows of the updates that are suspect anywhere."""
         return frozenset(row for found in (self.overall, *self.by_stage) for row in found.suspects)
 
+    def reason(self, row: int) -> str:
+        """Why the screen suspects a row; "" if it does not."""
+        return "; ".join(departures(row, self.overall, self.by_stage))
+
 
 class Court:
     """Screens, has candidates cross-checked within the budget, and decides.
 
     `memory` knows a replica by the names of its nodes: one in which a node was replaced starts anew. `seen` has the
-    content of every update so far, and its round.
+    content of every update so far, and its round. `unsettled` are the replicas whose last audit settled nothing: they
+    are audited until one does.
     """
 
     def __init__(self, job: Job, fleet: Fleet) -> None:
         self._job, self._fleet = job, fleet
-        self.memory, self.purse = Memory(), Purse()
+        self.memory, self.purse, self.auditor = Memory(), Purse(), Auditor(job, fleet)
         self.seen: dict[str, int] = {}
+        self.unsettled: set[int] = set()
         # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
         ready = torch.zeros(job.config.topology.replicas, 1)
         threading.Thread(target=rank_moments, args=(ready,), daemon=True).start()
@@ -59,44 +68,79 @@ class Court:
             return Screened(nobody, (nobody,) * len(by_stage))
         return Screened(overall, by_stage)
 
+    def suspicions(self, found: Gathered, screened: Screened) -> dict[int, str]:
+        """Why the screen suspects those whom it suspects, by replica."""
+        return {found.replicas[row]: screened.reason(row) for row in sorted(screened.suspects)}
+
     def judge(
-        self, number: int, found: Gathered, screened: Screened, replicas: Sequence[Replica]
+        self, number: int, found: Gathered, screened: Screened, replicas: Sequence[Replica], secret: int
     ) -> dict[int, Verdict]:
-        """The verdict on every replica that handed something in, by its index."""
+        """The verdict of screen and cross-check on every replica that handed something in, by its index. `secret` seeds
+        what nobody may foresee."""
         verdicts = {index: refuse(faults) for index, faults in found.faults.items()}
         if not self._job.config.trust.enabled:
-            return verdicts | {index: Verdict("honest") for index in found.replicas}
-        by_index = {replica.index: "+".join(node.name for node in replica.nodes) for replica in replicas}
-        names = [by_index[index] for index in found.replicas]
+            return verdicts | {index: Verdict(HONEST) for index in found.replicas}
+        names = self._names(found, replicas)
         decided = partial(
             self.memory.decide, names=names, overall=screened.overall, by_stage=screened.by_stage,
             alike=self._job.alike, conviction=self._job.config.trust.conviction,
         )  # fmt: skip
-        judged = decided(self._hear(number, found, screened, decided))
-        self.memory.keep(names, judged)
-        return verdicts | dict(zip(found.replicas, judged, strict=True))
+        judged = decided(self._hear(number, found, screened, secret, decided))
+        for index, verdict in zip(found.replicas, judged, strict=True):
+            verdicts[index] = replace(verdict, judges=tuple(found.replicas[row] for row in verdict.judges))
+        return verdicts
+
+    def audit(
+        self, number: int, found: Gathered, verdicts: dict[int, Verdict], weights: Sequence[torch.Tensor], secret: int
+    ) -> dict[int, Outcome]:
+        """Have suspects, and a few others, audited: see `Auditor.audit`."""
+        suspects = [i for i in found.replicas if verdicts[i].status != HONEST or i in self.unsettled]
+        draw = torch.Generator().manual_seed(derive(secret, "audit"))
+        return self.auditor.audit(number, found, suspects, weights, draw)
+
+    def conclude(
+        self, found: Gathered, verdicts: dict[int, Verdict], outcomes: dict[int, Outcome], replicas: Sequence[Replica]
+    ) -> dict[int, Verdict]:
+        """The final verdicts, which later rounds remember."""
+        final = after_audit(verdicts, outcomes, len(self._job.layouts), self._job.config.trust.conviction)
+        self.unsettled |= {index for index, outcome in outcomes.items() if outcome.result == UNSETTLED}
+        self.unsettled -= {index for index, outcome in outcomes.items() if outcome.result == CLEAN}
+        self.memory.keep(self._names(found, replicas), [final[index] for index in found.replicas])
+        return final
+
+    def _names(self, found: Gathered, replicas: Sequence[Replica]) -> list[str]:
+        by_index = {replica.index: "+".join(node.name for node in replica.nodes) for replica in replicas}
+        return [by_index[index] for index in found.replicas]
 
     def _hear(
-        self, number: int, found: Gathered, screened: Screened, judge: Callable[[Hearing], list[Verdict]]
-    ) -> Hearing | None:
+        self, number: int, found: Gathered, screened: Screened, secret: int,
+        judge: Callable[[Hearing], list[Verdict]],
+    ) -> Hearing | None:  # fmt: skip
         """The round's cross-check, if there is one."""
         trust, job = self._job.config.trust, self._job
         plan = self.purse.plan(
             allowance(sum(job.samples(index) for index in found.replicas), trust.budget), found.replicas,
             [found.replicas[row] for row in sorted(screened.suspects)], trust.validators,
             job.distinct(number, found.replicas), job.source.size("validation"),
-            torch.Generator().manual_seed(job.seed("cross-check", number)),
+            torch.Generator().manual_seed(derive(secret, "cross-check")),
         )  # fmt: skip
         if plan is None:
             return None
         ask = partial(ask_validators, self._fleet, number, found)
-        return cross_check(job, number, found.replicas, plan, screened.suspects, ask, judge)
+        questions = torch.Generator().manual_seed(derive(secret, "questions"))
+        return cross_check(job, number, found.replicas, plan, screened.suspects, questions, ask, judge)
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
-        return self.memory.state() | {"passes": self.purse.passes, "seen": self.seen}
+        kept = {
+            "passes": self.purse.passes, "seen": self.seen, "scatter": self.auditor.tolerance.seen,
+            "unsettled": sorted(self.unsettled),
+        }  # fmt: skip
+        return self.memory.state() | kept
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.memory.restore(state)
         self.purse.passes, self.seen = state["passes"], dict(state["seen"])
+        self.auditor.tolerance.seen = dict(state["scatter"])
+        self.unsettled = set(state["unsettled"])

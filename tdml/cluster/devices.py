@@ -1,6 +1,9 @@
 """Which device a worker computes on, and how the stages of a replica are connected."""
 
+import platform
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -37,3 +40,14 @@ def choose_backend(every_rank_owns_a_gpu: bool) -> str:
 def border_device(device: torch.device, backend: str) -> torch.device:
     """Where tensors lie when they cross from stage to stage: gloo moves host memory only."""
     return device if backend == "nccl" else torch.device("cpu")
+
+
+def machine_kind(device: torch.device) -> str:
+    """What decides the bits of a result: software, hardware and threads. Equal kinds repeat each other's steps."""
+    if device.type == "cuda":
+        return f"torch {torch.__version__}, {torch.cuda.get_device_name(device)}"
+    information = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", information.read_text()) if information.exists() else None
+    processor = found[1] if found else platform.processor()
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, {processor} {capability}, {torch.get_num_threads()} threads"

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 from torch.distributed import rpc
 
 from tdml import worker
+from tdml.cluster.channel import Caller, Offence
 from tdml.cluster.messages import Seat
 from tdml.cluster.replica import Node, Replica, ReplicaLost
+from tdml.cluster.roster import COORDINATOR_NAME, Roster
 from tdml.cluster.topology import address, first_seat, node_name
 from tdml.config import Config
 from tdml.models.plan import Plan
@@ -26,11 +28,15 @@ class Fleet:
     """The nodes and the replicas that they form.
 
     `tell` hears, in one line, of every replica that is lost and every spare that is seated, with the
-    failures' stack traces if there are any.
+    failures' stack traces if there are any. `on_ban` hears of every node that is banned, and why.
     """
 
-    def __init__(self, config: Config, plan: Plan, backend: str, tell: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, config: Config, plan: Plan, backend: str, tell: Callable[[str, str], None], caller: Caller,
+        roster: Roster, on_ban: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
         self._config, self._plan, self._backend, self._tell = config, plan, backend, tell
+        self.caller, self.roster, self._on_ban = caller, roster, on_ban
         topology = config.topology
         ranks = range(1, topology.world_size)
         self.nodes = {name: Node(name, rank) for rank in ranks for name in [node_name(rank, topology)]}
@@ -39,6 +45,8 @@ class Fleet:
         self._formed: dict[int, Replica] = {}
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
+        for name in roster.refused:
+            self.nodes[name].refused = True
 
     # Who sits where
 
@@ -57,13 +65,13 @@ class Fleet:
                 break
         return [self._formed[index] for index in sorted(self._formed)]
 
-    def ban(self, names: Iterable[str]) -> None:
+    def ban(self, names: Iterable[str], reason: str) -> None:
         """Exclude nodes for the rest of the job. Their replicas' groups end."""
         for name in names:
-            self.nodes[name].banned = True
-        for index, replica in list(self._formed.items()):
-            if any(node.banned for node in replica.nodes):
-                del self._formed[index]
+            if not self.nodes[name].banned:
+                self.nodes[name].banned = True
+                self._on_ban(name, reason)
+        self._dissolve()
 
     @property
     def banned(self) -> list[str]:
@@ -79,7 +87,19 @@ class Fleet:
     def spares(self) -> list[str]:
         """Names of the nodes that could take a seat."""
         seated = set(self._seats.values())
-        return [n.name for n in self.nodes.values() if n.name not in seated and not n.banned and not n.dead]
+        return [n.name for n in self.nodes.values() if n.name not in seated and n.usable]
+
+    def take_offences(self) -> list[Offence]:
+        """What nodes did by RPC that no honest node does, since this was last asked."""
+        return self.caller.take_offences()
+
+    def refusals(self) -> list[tuple[str, str]]:
+        """What came by RPC since this was last asked and was refused: to whom, and what. Who sent it, RPC does not
+        tell."""
+        told = self.each(lambda replica: replica.refused(), self.ready(range(self._config.topology.replicas)))
+        by_name = {name: texts for by_node in told.values() for name, texts in by_node.items()}
+        by_name[COORDINATOR_NAME] = self.caller.refusals.take()
+        return [(name, text) for name, texts in by_name.items() for text in texts]
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
@@ -90,31 +110,38 @@ class Fleet:
 
     def restore(self, state: dict) -> None:
         """Undo `state`."""
-        self.ban(state["banned"])
+        for name in state["banned"]:  # their keys were banned then; another may have the name now
+            self.nodes[name].banned = True
+        self._dissolve()
         self._seats = {Seat(replica, stage): name for replica, stage, name in state["seats"]}
 
     def can_go_on(self) -> bool:
         """Whether some replica has all its nodes, formed or not."""
         replicas = range(self._config.topology.replicas)
-        return any(not any(n.banned or n.dead for n in self._occupants(index)) for index in replicas)
+        return any(all(n.usable for n in self._occupants(index)) for index in replicas)
+
+    def _dissolve(self) -> None:
+        """Give up the groups that have banned nodes."""
+        for index, replica in list(self._formed.items()):
+            if any(node.banned for node in replica.nodes):
+                del self._formed[index]
 
     def _fill_seats(self) -> None:
         for seat, name in self._seats.items():
             node = self.nodes[name]
-            if (node.banned or node.dead) and self.spares:
+            if not node.usable and self.spares:
                 self._seats[seat] = self.spares[0]
-                why = "banned" if node.banned else "dead"
+                why = "refused" if node.refused else "banned" if node.banned else "dead"
                 self._tell(f"{self._seats[seat]} takes the place of {name} ({why})", "")
 
     def _occupants(self, index: int) -> list[Node]:
         return [self.nodes[name] for seat, name in self._seats.items() if seat.replica == index]
 
     def _can_form(self, index: int) -> bool:
-        usable = not any(node.banned or node.dead for node in self._occupants(index))
-        return usable and index not in self._formed
+        return index not in self._formed and all(node.usable for node in self._occupants(index))
 
     def _assemble(self, index: int) -> Replica:
-        return Replica(index, self._occupants(index), self._config.sync.timeout + _GRACE_S)
+        return Replica(index, self._occupants(index), self._config.sync.timeout + _GRACE_S, self.caller)
 
     def _form(self, replica: Replica) -> None:
         self._generations[replica.index] += 1
@@ -144,9 +171,11 @@ class Fleet:
         """Send every living node home."""
         futures = []
         for node in self.nodes.values():
-            if not node.dead:
+            if not node.dead and not node.refused:
+                _, order = self.caller.order(node.name, "stop", ())
+                sent = (order.header, order.tensors, order.signature)
                 try:
-                    futures.append(rpc.rpc_async(address(node.rank), worker.stop, timeout=5))
+                    futures.append(rpc.rpc_async(address(node.rank), worker.obey, args=sent, timeout=5))
                 except RuntimeError as error:
                     log.debug("%s: %s", node.name, error)
         for future in futures:

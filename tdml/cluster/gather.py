@@ -8,7 +8,7 @@ import torch
 
 from tdml.attacks.base import Knowledge, acts, attackers
 from tdml.cluster.fleet import Fleet
-from tdml.cluster.messages import CommitOrder
+from tdml.cluster.messages import Commitment, CommitOrder
 from tdml.cluster.replica import Replica
 from tdml.job import Job
 from tdml.trust.commitment import inspect, remember
@@ -19,13 +19,16 @@ class Gathered:
     """The updates of a round.
 
     `updates` has one (n, d_s) float32 matrix per stage; its rows belong to `replicas`. `faults` has the
-    replicas whose updates are none, and what is wrong with them by stage.
+    replicas whose updates are none, and what is wrong with them by stage. `commitments` are the nodes' own, by
+    replica and stage; `contents` the digests of their updates.
     """
 
     replicas: list[int]
     updates: list[torch.Tensor]
     faults: dict[int, dict[int, str]]
     bytes: int
+    commitments: dict[int, list[Commitment]]
+    contents: dict[int, list[str]]
 
 
 def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: dict[str, int]) -> Gathered:
@@ -45,37 +48,39 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
         revealed |= _commit_and_reveal(fleet, number, late, knowledge)
     nodes = {replica.index: replica.nodes for replica in fleet.ready(revealed)}
     faults: dict[int, dict[int, str]] = {}
-    contents: list[str] = []
+    contents: dict[int, list[str]] = {}
     sizes = [layout.size for layout in job.layouts]
     strict = job.config.trust.enabled
     with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
-        for index, (digests, updates) in revealed.items():
+        for index, (commitments, updates) in revealed.items():
             names = [node.name for node in nodes[index]]
+            digests = [commitment.update for commitment in commitments]
             found = list(pool.map(lambda *stage: inspect(*stage, number, seen, strict), updates, sizes, digests, names))
-            contents += [inspection.content for inspection in found]
+            contents[index] = [inspection.content for inspection in found]
             if wrong := {stage: inspection.fault for stage, inspection in enumerate(found) if inspection.fault}:
                 faults[index] = wrong
     if len(revealed) > 1:  # one alone has nobody to be compared with
-        remember(seen, contents, number)
+        remember(seen, [content for stages in contents.values() for content in stages], number)
     good = sorted(set(revealed) - set(faults))
     matrices = [_stack([revealed[i][1][stage] for i in good], size) for stage, size in enumerate(sizes)]
     received = sum(
         u.numel() * u.element_size() for _, us in revealed.values() for u in us if isinstance(u, torch.Tensor)
     )
-    return Gathered(good, matrices, faults, received)
+    commitments = {index: commitments for index, (commitments, _) in revealed.items()}
+    return Gathered(good, matrices, faults, received, commitments, contents)
 
 
 def _commit_and_reveal(
     fleet: Fleet, number: int, replicas: Sequence[Replica], knowledge: dict[str, Knowledge]
-) -> dict[int, tuple[list[str], list[torch.Tensor]]]:
+) -> dict[int, tuple[list[Commitment], list[torch.Tensor]]]:
     """Commitments and updates by replica: nobody reveals before all have committed."""
 
-    def order(replica: Replica) -> list[str]:
+    def order(replica: Replica) -> list[Commitment]:
         return replica.commit([CommitOrder(number, knowledge.get(node.name)) for node in replica.nodes])
 
-    digests = fleet.each(order, replicas)
-    updates = fleet.each(lambda replica: replica.reveal(), fleet.ready(digests))
-    return {index: (digests[index], updates[index]) for index in updates}
+    commitments = fleet.each(order, replicas)
+    updates = fleet.each(lambda replica: replica.reveal(), fleet.ready(commitments))
+    return {index: (commitments[index], updates[index]) for index in updates}
 
 
 def _stack(rows: Sequence[torch.Tensor], size: int) -> torch.Tensor:

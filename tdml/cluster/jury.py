@@ -29,7 +29,7 @@ class Questions:
 
 
 def cross_check(
-    job: Job, number: int, replicas: Sequence[int], plan: CheckPlan, suspects: frozenset[int],
+    job: Job, number: int, replicas: Sequence[int], plan: CheckPlan, suspects: frozenset[int], draw: torch.Generator,
     ask: Callable[[Juries, Questions], Testimony], judge: Callable[[Hearing], Sequence[Verdict]],
 ) -> Hearing | None:  # fmt: skip
     """Have the candidates of a plan heard: see `tdml.trust.hearing.hold_hearing`.
@@ -37,8 +37,9 @@ def cross_check(
     Args:
         replicas: who handed in an update, in the order of the rows.
         suspects, ask, judge: by these rows.
+        draw: chooses the samples.
     """
-    questions = _set_questions(job, number, plan)
+    questions = _set_questions(job, number, plan, draw)
     row = {index: i for i, index in enumerate(replicas)} | {-1: -1}
     juries: Juries = {row[c]: tuple(row[i] for i in jury) for c, jury in plan.juries.items()}
     start = tuple(row[i] for i in plan.start)
@@ -55,12 +56,13 @@ def ask_validators(
     """By rows of the updates: candidate → validator → losses. Validators that are lost, or answer with something
     else, are left out."""
     validators = {found.replicas[row]: row for jury in juries.values() for row in jury}
+    rows = [updates.unbind() for updates in found.updates]  # the same tensors for all, so that each is hashed once
 
     def testify(validator: Replica) -> dict[int | None, Evaluation]:
         answers = {}
         for row in (c for c, jury in juries.items() if validators[validator.index] in jury):
             candidate = None if row is None else found.replicas[row]
-            updates = None if row is None else [updates[row] for updates in found.updates]
+            updates = None if row is None else [stage[row] for stage in rows]
             answers[row] = validator.testify(number, questions.pieces, candidate, updates)
         return answers
 
@@ -73,9 +75,8 @@ def ask_validators(
     return reports
 
 
-def _set_questions(job: Job, number: int, plan: CheckPlan) -> Questions:
+def _set_questions(job: Job, number: int, plan: CheckPlan, draw: torch.Generator) -> Questions:
     """Choose the samples: some of each candidate's own, exactly as it was to train on them, and held-out ones."""
-    draw = torch.Generator().manual_seed(job.seed("questions", number))
     chosen: list[Piece] = []
     owners: list[int] = []
     for candidate in plan.juries:

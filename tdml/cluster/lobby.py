@@ -4,16 +4,19 @@ It uses torchrun's store. A mistake on any machine thus ends every rank with the
 training, and no rank waits for one that has already failed.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+import msgspec
 import torch.distributed as dist
 
+from tdml.cluster.channel import Session
 from tdml.errors import SettingError
+from tdml.identity import Identity, verify
+from tdml.ledger.statement import canonical
 
 _PATIENCE_S = 600.0
 _FAREWELL_S = 15.0
@@ -22,18 +25,50 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True)
 class Card:
-    """What a rank says of itself."""
+    """What a rank says of itself. `public` is its key; the signature shows that it holds the private half."""
 
     fingerprint: str  # of its settings
     owns_gpu: bool
     error: str | None = None  # why it cannot take part, in one line
+    public: str = ""
+    signature: str = ""
+
+    def signed(self, identity: Identity, session: str, rank: int) -> "Card":
+        """The card of `identity` for one rank of one session."""
+        card = replace(self, public=identity.public)
+        return replace(card, signature=identity.sign(card._text(session, rank)))
+
+    def is_signed(self, session: str, rank: int) -> bool:
+        """Whether whoever made this card holds its key, and made it for this rank and session."""
+        return verify(self.public, self.signature, self._text(session, rank))
+
+    def _text(self, session: str, rank: int) -> bytes:
+        return canonical(["tdml card", session, rank, self.fingerprint, self.owns_gpu, self.public])
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the coordinator decided: an error that ends the job, or to go on."""
+    """What the coordinator decided: an error that ends the job, or to go on with these ranks."""
 
     error: str | None = None
+    at: Session = Session("", "")  # noqa: RUF009 - frozen
+    members: tuple[int, ...] = ()  # ranks that take part, the coordinator's first
+    refused: dict[int, str] = field(default_factory=dict)  # the others, and why
+    public: str = ""  # the coordinator's key
+    signature: str = ""
+
+    def signed(self, identity: Identity) -> "Answer":
+        """The answer of the coordinator with this key."""
+        answer = replace(self, public=identity.public)
+        return replace(answer, signature=identity.sign(answer._text()))
+
+    def is_signed(self) -> bool:
+        """Whether whoever made this answer holds its key."""
+        return verify(self.public, self.signature, self._text())
+
+    def _text(self) -> bytes:
+        refused = sorted([rank, reason] for rank, reason in self.refused.items())
+        return canonical(["tdml answer", self.at.job, self.at.session, list(self.members), refused, self.public])
 
 
 class Lobby:
@@ -53,7 +88,7 @@ class Lobby:
 
     def enter(self, card: Card) -> None:
         """Hand in this rank's card."""
-        self._keys.set(f"card/{self.rank}", json.dumps(asdict(card)))
+        self._keys.set(f"card/{self.rank}", msgspec.json.encode(card))
 
     def gather(self, waiting: Callable[[int], None]) -> list[Card]:
         """All cards, by rank; ends at the first with an error. `waiting` hears how many have come.
@@ -66,7 +101,7 @@ class Lobby:
         while len(cards) < self.world_size:
             for rank in set(range(self.world_size)) - set(cards):
                 if self._keys.check([f"card/{rank}"]):
-                    cards[rank] = Card(**json.loads(self._keys.get(f"card/{rank}")))
+                    cards[rank] = _read_card(self._keys.get(f"card/{rank}"))
                     if cards[rank].error:
                         return [cards[rank]]
             waiting(len(cards))
@@ -76,29 +111,40 @@ class Lobby:
             time.sleep(_POLL_S)
         return [cards[rank] for rank in range(self.world_size)]
 
-    def prepared(self) -> None:
-        """Tell all ranks that the coordinator has found nothing wrong with the settings, the data or the model."""
-        self._keys.set("prepared", "")
+    def prepared(self, session: str) -> None:
+        """Tell all ranks that the coordinator has found nothing wrong with the settings, the data or the model, and
+        which session their cards are for."""
+        self._keys.set("prepared", session)
 
-    def await_prepared(self) -> None:
-        """Wait until the coordinator is prepared, or has answered that it cannot be."""
+    def await_prepared(self) -> str:
+        """Wait until the coordinator is prepared, or has answered that it cannot be; the session."""
         self._keys.wait(["prepared"], timedelta(seconds=_PATIENCE_S))
+        return self._keys.get("prepared").decode()
 
     def answer(self, answer: Answer) -> None:
         """Tell all ranks what was decided. With an error, stay until they have heard it: this process may host
         the store."""
-        self._keys.set("answer", json.dumps(asdict(answer)))
-        self.prepared()
+        self._keys.set("answer", msgspec.json.encode(answer))
+        self.prepared(answer.at.session)
         deadline = time.monotonic() + _FAREWELL_S
         others = [f"heard/{rank}" for rank in range(1, self.world_size)]
         while answer.error and not self._keys.check(others) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
     def await_answer(self) -> Answer:
-        """Wait for the coordinator's decision."""
+        """Wait for the coordinator's decision.
+
+        Raises:
+            SettingError: what is there is not signed by a coordinator.
+        """
         self._keys.wait(["answer"], timedelta(seconds=2 * _PATIENCE_S))
-        answer = Answer(**json.loads(self._keys.get("answer")))
+        try:
+            answer = msgspec.json.decode(self._keys.get("answer"), type=Answer)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise SettingError(f"the coordinator's answer cannot be read: {error}") from error
         self._keys.set(f"heard/{self.rank}", "")
+        if not answer.error and not answer.is_signed():
+            raise SettingError("the coordinator's answer is not signed: somebody else writes to the job's store")
         return answer
 
     def coordinator_lives(self) -> bool:
@@ -107,3 +153,11 @@ class Lobby:
             return self._keys.check(["answer"])
         except dist.DistError:
             return False
+
+
+def _read_card(data: bytes) -> Card:
+    """A card; one that cannot be read is that of nobody."""
+    try:
+        return msgspec.json.decode(data, type=Card)
+    except (msgspec.MsgspecError, RecursionError):
+        return Card(fingerprint="", owns_gpu=False)

@@ -6,6 +6,7 @@ import torch
 
 from tdml.attacks.base import Knowledge
 from tdml.data.pieces import Piece
+from tdml.ledger.bodies import Digest, DigestOrNone
 from tdml.models.plan import Plan
 
 
@@ -29,10 +30,12 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TrainOrder:
-    """Train on `batches` (steps, batch_size) of the training set, from the weights that were loaded."""
+    """Train on `batches` (steps, batch_size) of the training set, from the weights that were loaded. `edges` are the
+    steps where the windows that may be audited begin and end; none: nothing is kept for audits."""
 
     round: int
     batches: torch.Tensor
+    edges: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,39 @@ class CommitOrder:
 
     round: int
     knowledge: Knowledge | None = None
+
+
+@dataclass(frozen=True)
+class Commitment:
+    """What a node is held to: its update, and the root over its states of the round ("" if none were kept), signed."""
+
+    update: Digest
+    states: DigestOrNone
+    signature: str
+
+
+@dataclass(frozen=True)
+class RepeatOrder:
+    """Take some steps of another replica again, as a validator.
+
+    `batches` (k, batch_size) are those of the steps from `first` on, `state` the state before them (None: the global
+    weights that were loaded). `last`: they are the round's last, and their result is the update.
+    """
+
+    round: int
+    replica: int
+    first: int
+    last: bool
+    batches: torch.Tensor
+    state: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """A validator's result: the digest of what the steps lead to, and what crossed the node's borders."""
+
+    digest: str
+    sketches: torch.Tensor
 
 
 @dataclass(frozen=True)

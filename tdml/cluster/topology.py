@@ -13,6 +13,11 @@ def node_name(rank: int, topology: Topology) -> str:
     return seat_name(seat) if seat else f"spare{rank - 1 - topology.replicas * topology.stages}"
 
 
+def node_names(topology: Topology) -> list[str]:
+    """The names of all nodes, by rank from 1 on."""
+    return [node_name(rank, topology) for rank in range(COORDINATOR + 1, topology.world_size)]
+
+
 def first_seat(rank: int, topology: Topology) -> Seat | None:
     """The seat that a rank starts in; None for spares."""
     replica, stage = divmod(rank - 1, topology.stages)

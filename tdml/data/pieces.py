@@ -34,6 +34,11 @@ def count(pieces: Sequence[Piece]) -> int:
     return sum(len(piece.keep) for piece in pieces)
 
 
+def equal(one: Sequence[Piece], other: Sequence[Piece]) -> bool:
+    """Whether they mean the same samples, read in the same way."""
+    return len(one) == len(other) and all(map(_same, one, other))
+
+
 def read(source: Source, piece: Piece) -> tuple[torch.Tensor, torch.Tensor]:
     """The inputs and labels that a piece means."""
     indices = piece.indices.tolist()
@@ -56,3 +61,8 @@ def batches(source: Source, pieces: Sequence[Piece], size: int) -> Iterator[tupl
             inputs, labels = inputs[size:], labels[size:]
     if len(labels):
         yield inputs, labels
+
+
+def _same(one: Piece, other: Piece) -> bool:
+    alike = (one.split, one.seed) == (other.split, other.seed)
+    return alike and torch.equal(one.indices, other.indices) and torch.equal(one.keep, other.keep)

@@ -1,11 +1,14 @@
 """What is signed: a statement of one author about one round of one job, in its canonical encoding."""
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
 
 from tdml.identity import Identity, verify
+
+_LARGEST_INTEGER = 2**53  # RFC 8785 knows none of this size
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Statement:
         Raises:
             ValueError: the body is not JSON, or holds a number that JSON does not have.
         """
-        return canonical(asdict(self))
+        return canonical(vars(self))
 
     def sign(self, identity: Identity) -> str:
         """The author's signature."""
@@ -42,4 +45,27 @@ def canonical(value: Any) -> bytes:
     Raises:
         ValueError: the value is not JSON.
     """
-    return rfc8785.dumps(value)
+    try:
+        return rfc8785.dumps(value)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply") from None
+
+
+def parse(text: str) -> Any:
+    """Undo `canonical`.
+
+    Raises:
+        ValueError: the text is not the canonical form of anything.
+    """
+    try:
+        value = json.loads(text, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply") from None
+    if canonical(value).decode() != text:
+        raise ValueError("the text is not in canonical form")
+    return value
+
+
+def _integer(text: str) -> int | float:
+    """RFC 8785 writes large floats without a point."""
+    return int(text) if abs(float(text)) < _LARGEST_INTEGER else float(text)

@@ -20,6 +20,7 @@ class Layout:
     shapes: tuple[torch.Size, ...]
     parameters: int  # numbers that are parameters; the buffers follow
     size: int  # numbers in all
+    parameter_tensors: int  # tensors that are parameters
 
     @staticmethod
     def of(parts: Sequence[Part]) -> "Layout":
@@ -32,6 +33,7 @@ class Layout:
             shapes=tuple(shape for _, shape in entries),
             parameters=sum(shape.numel() for _, shape in parameters),
             size=sum(shape.numel() for _, shape in entries),
+            parameter_tensors=len(parameters),
         )
 
     def flatten(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -3,6 +3,7 @@
 The coordinator makes it once; a node that joins a replica gets it with its assignment.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,10 +18,12 @@ from tdml.models.split import Border, Part, blocks_of, build, check_cuts, check_
 
 @dataclass(frozen=True)
 class Plan:
-    """`cuts` as in `topology.cuts`; `borders` has the input of every part and the output of the last."""
+    """`cuts` as in `topology.cuts`; `borders` has the input of every part and the output of the last; `shares` are the
+    parts' shares of the computation, in millionths."""
 
     cuts: tuple[int, ...]
     borders: tuple[Border, ...]
+    shares: tuple[int, ...]
 
     @property
     def parts(self) -> int:
@@ -52,13 +55,15 @@ def make_plan(config: Config, whole: nn.Module, sample: Border, classes: int) ->
     blocks = blocks_of(meta)
     borders = trace_borders(blocks, sample)
     _check_output(borders[-1], classes)
-    cuts = config.topology.cuts
+    cuts, counted = config.topology.cuts, count_costs(blocks, borders)
     if cuts is None:
         measured = config.topology.cost == "measured"
-        costs = measure_costs(blocks_of(whole), borders) if measured else count_costs(blocks, borders)
+        costs = measure_costs(blocks_of(whole), borders) if measured else counted
         cuts = balance(costs, config.topology.parts)
     check_cuts(cuts, len(blocks))
-    plan = Plan(tuple(cuts), tuple(borders[i] for i in (0, *cuts, len(blocks))))
+    edges = (0, *cuts, len(blocks))
+    shares = (sum(counted[a:b]) / sum(counted) for a, b in itertools.pairwise(edges))
+    plan = Plan(tuple(cuts), tuple(borders[i] for i in edges), tuple(round(1e6 * share) for share in shares))
     check_no_sharing(meta, plan.cut(meta, range(plan.parts)))
     return plan
 

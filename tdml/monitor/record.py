@@ -10,7 +10,7 @@ from typing import Any
 
 MARKS = {"honest": "✓", "suspicious": "?", "malicious": "✗", "lost": "–"}
 NOT_FORMED = "·"
-PHASES = ("broadcast", "train", "gather", "screen", "cross_check", "aggregate", "evaluate", "record")
+PHASES = ("broadcast", "train", "gather", "screen", "cross_check", "audit", "aggregate", "evaluate", "record")
 
 
 class Stopwatch:

@@ -19,6 +19,7 @@ _MAY_CHANGE = {
     "name",
     "device",
     "identity",
+    "ledger",
 }  # on resuming; the rest would change the result
 
 
@@ -44,9 +45,14 @@ class RunFolder:
                 self.moved = self._move_aside()
                 self.path.mkdir()
                 self._lock = self._take_lock()
-            (self.path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+            if not config.resume:
+                self.write_settings(config)
         except OSError as error:
             raise SettingError(f"run_dir={config.run_dir} cannot be written: {one_line(error)}") from error
+
+    def write_settings(self, config: Config) -> None:
+        """Write config.yaml. A run is resumed with new ones only once nothing can keep it from going on."""
+        self._write("config.yaml", to_yaml(config))
 
     @property
     def checkpoints(self) -> Path:

@@ -111,6 +111,12 @@ def closing_lines(run: Path, report: bool, finished: bool) -> Sequence[str]:
     """Where to find what the run has left."""
     lines = [f"run folder    {run}"]
     lines += [f"model         {run / 'model.pt'}"] if finished else []
-    program = "tensorboard" if shutil.which("tensorboard") else Path(sys.executable).with_name("tensorboard")
-    lines += [f"TensorBoard   {program} --logdir {run / 'tensorboard'}"]
+    lines += [f"TensorBoard   {_program('tensorboard')} --logdir {run / 'tensorboard'}"]
+    tdml = _program("tdml")
+    lines += [f"ledger        {tdml} ledger verify {run}", f"rewards       {tdml} rewards {run}"]
     return lines + ([f"report        {run / 'report.html'}"] if report else [])
+
+
+def _program(name: str) -> str:
+    """As one can type it here."""
+    return name if shutil.which(name) else str(Path(sys.executable).with_name(name))

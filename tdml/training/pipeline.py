@@ -8,6 +8,7 @@ from torch import nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B
 
 from tdml.models.plan import Plan
+from tdml.training.borders import Recorder
 
 _SINGLE = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
 
@@ -48,6 +49,7 @@ class Pipeline:
         self._border_device = border_device
         runners = [HostBorder(m, device) if border_device != device else m for m in self.modules]
         indices = plan.parts_of(stage, stages)
+        self._recorders = [Recorder(r, i == 0, i == plan.parts - 1) for r, i in zip(runners, indices, strict=True)]
         built = [self._stage(runner, plan, i) for runner, i in zip(runners, indices, strict=True)]
         if schedule == "interleaved_1f1b":
             self._schedule = ScheduleInterleaved1F1B(built, microbatches, loss_fn=F.cross_entropy)
@@ -63,14 +65,19 @@ class Pipeline:
             output_args=plan.borders[index + 1].example("meta", requires_grad=True),
         )  # fmt: skip
 
-    def train_step(self, inputs: torch.Tensor | None, labels: torch.Tensor | None) -> float | None:
+    def train_step(
+        self, inputs: torch.Tensor | None, labels: torch.Tensor | None, records: torch.Tensor | None = None
+    ) -> float | None:
         """Forward and backward of one batch; gradients are the mean over its micro-batches.
 
-        The first stage passes `inputs` (batch, …), the last `labels` (batch,). Returns the batch's mean
-        loss at the last stage.
+        The first stage passes `inputs` (batch, …), the last `labels` (batch,). What crosses the node's borders is
+        written into `records`, (parts, 4, microbatches, 12) float64, if given; see `tdml.training.borders`. Returns
+        the batch's mean loss at the last stage.
         """
         for module in self.modules:
             module.train()
+        for part, recorder in enumerate(self._recorders):
+            recorder.start(records[part] if records is not None else None)
         losses: list[torch.Tensor] = []
         self._schedule.step(*self._inputs(inputs), **self._targets(labels, losses), return_outputs=False)
         return float(torch.stack(losses).detach().mean()) if self.last else None

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
+from tdml.digest import digest
+
 
 def content(update: torch.Tensor) -> str:
     """SHA-256, in hex, of an update's type, shape and bytes."""
-    digest = hashlib.sha256(f"tdml update|{update.dtype}|{tuple(update.shape)}|".encode())
-    digest.update(update.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return digest(update).hex()
 
 
 def commitment(round_number: int, node: str, content: str) -> str:
@@ -42,7 +42,7 @@ def inspect(
             an update of zeros, where nothing moves.
         strict: whether more than type and shape counts.
     """
-    if not _is_vector(update, size):
+    if not is_plain(update, (size,), torch.float32):
         is_tensor = isinstance(update, torch.Tensor)
         kind = f"{update.dtype} of shape {tuple(update.shape)}" if is_tensor else type(update).__name__
         return Inspection("", f"the update is {kind}, not float32 of shape ({size},)")
@@ -66,6 +66,7 @@ def remember(seen: dict[str, int], contents: Sequence[str], round_number: int) -
     seen |= {text: round_number for text, count in counts.items() if text and count == 1 and text not in seen}
 
 
-def _is_vector(update: object, size: int) -> bool:
-    plain = isinstance(update, torch.Tensor) and update.layout == torch.strided and update.device.type != "meta"
-    return plain and update.dtype == torch.float32 and update.shape == (size,)
+def is_plain(value: object, shape: Sequence[int], dtype: torch.dtype) -> bool:
+    """Whether what a node sent is a tensor with values, of this shape and type."""
+    plain = isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type != "meta"
+    return plain and value.dtype == dtype and tuple(value.shape) == tuple(shape)

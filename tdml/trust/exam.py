@@ -1,7 +1,7 @@
 """What a cross-check brings to light, before anyone weighs it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -24,8 +24,9 @@ class Exam:
 @dataclass(frozen=True)
 class Hearing:
     """A round's cross-check, by rows of the updates: `candidates` are the rows of `exam`; `perjurers` those whose
-    testimony contradicts all others', and what they said."""
+    testimony contradicts all others', and what they said; `judges` has the validators of each candidate."""
 
     candidates: tuple[int, ...]
     exam: Exam
     perjurers: Mapping[int, str]
+    judges: Mapping[int, tuple[int, ...]] = field(default_factory=dict)

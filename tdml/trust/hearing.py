@@ -79,7 +79,9 @@ def hear(told: Testimony, labels: torch.Tensor, owners: torch.Tensor, suspects: 
     position = {row: i for i, row in enumerate(candidates)} | {-1: -1}
     rows = torch.tensor([position.get(int(row), len(candidates)) for row in owners])
     after = torch.stack([agreed(reports[row]) for row in candidates])
-    return Hearing(candidates, Exam(agreed(told[None]), after, labels, rows), _perjurers(reports, owners, suspects))
+    exam = Exam(agreed(told[None]), after, labels, rows)
+    judges = {row: tuple(sorted(jury)) for row, jury in reports.items()}
+    return Hearing(candidates, exam, _perjurers(reports, owners, suspects), judges)
 
 
 def _perjurers(

@@ -1,9 +1,10 @@
 """The verdict on each replica and each node of a round, from all the evidence."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tdml.trust.advantage import own_advantage
+from tdml.trust.audit import LIED, UNSETTLED, Outcome
 from tdml.trust.evidence import CONVICTION, DOUBT, HARM, PERJURY, SUSPICION, influence, weigh
 from tdml.trust.exam import Hearing
 from tdml.trust.harm import judge_harm
@@ -25,10 +26,13 @@ class Verdict:
     suspected: tuple[int, ...] = ()  # stages that the screen suspects in this round
     influence: float = 1.0  # what its update counts in the average, 0 to 1
 
+    perjured: bool = False  # whether it lied as a validator
+    judges: tuple[int, ...] = ()  # who evaluated it in the cross-check
+
     @property
     def accepted(self) -> bool:
         """Whether its update goes into the average."""
-        return self.status != MALICIOUS
+        return self.influence > 0
 
 
 def refuse(faults: Mapping[int, str]) -> Verdict:
@@ -79,15 +83,64 @@ def decide(
         verdicts.append(
             Verdict(
                 status,
-                "" if status == HONEST else "; ".join(filter(None, [*_departures(row, overall, by_stage), *texts])),
+                "" if status == HONEST else "; ".join(filter(None, [*departures(row, overall, by_stage), *texts])),
                 _to_blame(row, by_stage, earlier_suspicions[row]) if status == MALICIOUS else (),
                 lasting,
                 against,
                 tuple(s for s, found in enumerate(by_stage) if row in found.suspects),
                 influence(lasting, conviction) if status != MALICIOUS else 0.0,
+                bool(perjury),
+                hearing.judges.get(row, ()) if hearing is not None else (),
             )
         )
     return verdicts
+
+
+def after_audit(
+    verdicts: Mapping[int, Verdict], outcomes: Mapping[int, Outcome], stages: int, conviction: float = CONVICTION
+) -> dict[int, Verdict]:
+    """The verdicts as the audit leaves them, by replica.
+
+    A proven lie convicts, and names the stages. A suspect is cleared, and the evidence against it forgotten, if all of
+    its work was found again. Where the audit could not settle it, the update does not count, and the replica is
+    suspicious, or stays convicted. A validator whom most others contradict is held to have lied.
+    """
+    rulings = [r for outcome in outcomes.values() for r in outcome.rulings.values()]
+    liars = {validator for ruling in rulings for validator in ruling.dissenters}
+    final = {}
+    for index, verdict in verdicts.items():
+        outcome = outcomes.get(index)
+        final[index] = _heard(verdict, outcome, conviction) if outcome is not None else verdict
+        if index in liars and final[index].status != MALICIOUS:
+            final[index] = _perjured(final[index], stages, conviction)
+    return final
+
+
+def _heard(verdict: Verdict, outcome: Outcome, conviction: float) -> Verdict:
+    """On a replica that was audited."""
+    reason = "; ".join(filter(None, [outcome.reason, verdict.reason]))
+    if outcome.result == LIED:
+        evidence = max(verdict.evidence, conviction)
+        return replace(
+            verdict, status=MALICIOUS, reason=reason, stages=outcome.blamed, influence=0.0, evidence=evidence
+        )
+    if outcome.result == UNSETTLED:
+        if verdict.status == MALICIOUS:  # whoever could spoil its audit would be acquitted by that
+            return replace(verdict, reason=reason)
+        return replace(verdict, status=SUSPICIOUS, reason=reason, influence=0.0)
+    if outcome.full and not verdict.perjured:
+        return Verdict(HONEST, suspected=verdict.suspected, judges=verdict.judges)
+    return verdict
+
+
+def _perjured(verdict: Verdict, stages: int, conviction: float) -> Verdict:
+    """On a validator that lied in an audit; which of its nodes did, nobody can tell."""
+    evidence = verdict.evidence + PERJURY
+    reason = "; ".join(filter(None, ["audit: most others contradict what it found", verdict.reason]))
+    verdict = replace(verdict, status=SUSPICIOUS, reason=reason, evidence=evidence, perjured=True)
+    if evidence < conviction:
+        return replace(verdict, influence=min(verdict.influence, influence(evidence, conviction)))
+    return replace(verdict, status=MALICIOUS, stages=tuple(range(stages)), influence=0.0)
 
 
 @dataclass(frozen=True)
@@ -121,7 +174,7 @@ def _weigh_all(
     return findings
 
 
-def _departures(row: int, overall: Screening, by_stage: Sequence[Screening]) -> list[str]:
+def departures(row: int, overall: Screening, by_stage: Sequence[Screening]) -> list[str]:
     """Why the screen suspects a replica: stage by stage, or as a whole where no stage stands out."""
     texts = [f"stage {s}: {found.reasons[row]}" for s, found in enumerate(by_stage) if row in found.suspects]
     return texts or ([overall.reasons[row]] if row in overall.reasons else [])

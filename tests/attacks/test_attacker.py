@@ -6,7 +6,7 @@ from tdml.attacks.attacker import Attacker
 from tdml.config import load
 from tdml.models.layout import Layout
 
-LAYOUT = Layout(("a", "b"), (torch.Size([2]), torch.Size([1])), parameters=2, size=3)
+LAYOUT = Layout(("a", "b"), (torch.Size([2]), torch.Size([1])), parameters=2, size=3, parameter_tensors=1)
 OWN = torch.tensor([1.0, 2.0, 3.0])
 
 

@@ -24,7 +24,7 @@ def trained(settings, seed):
 
 
 def plan_for(cuts):
-    return Plan(tuple(cuts), ())
+    return Plan(tuple(cuts), (), ())
 
 
 def test_parameters_come_first_then_buffers():
@@ -39,7 +39,7 @@ def test_parameters_come_first_then_buffers():
 
 
 def test_flattening_by_hand():
-    layout = Layout(("a", "b", "n"), (torch.Size([2, 2]), torch.Size([1]), torch.Size([])), 4, 6)
+    layout = Layout(("a", "b", "n"), (torch.Size([2, 2]), torch.Size([1]), torch.Size([])), 4, 6, 1)
     tensors = [torch.tensor([[1.0, 2.0], [3.0, 4.0]]).T, torch.tensor([5.0]), torch.tensor(6)]
     flat = layout.flatten(tensors)
     assert flat.tolist() == [1.0, 3.0, 2.0, 4.0, 5.0, 6.0]
@@ -52,20 +52,20 @@ def test_flattening_by_hand():
 
 @pytest.mark.parametrize(("averaged", "count"), [(6.4, 6), (6.6, 7), (0.0, 0), (2.0**24, 2**24)])
 def test_whole_numbers_are_rounded(averaged, count):
-    layout, tensor = Layout(("n",), (torch.Size([]),), 0, 1), torch.tensor(1)
+    layout, tensor = Layout(("n",), (torch.Size([]),), 0, 1, 0), torch.tensor(1)
     layout.scatter(torch.tensor([averaged]), [tensor])
     assert (tensor.item(), tensor.dtype) == (count, torch.int64)
 
 
 def test_flattening_copies():
-    layout, tensor = Layout(("a",), (torch.Size([2]),), 2, 2), torch.ones(2)
+    layout, tensor = Layout(("a",), (torch.Size([2]),), 2, 2, 1), torch.ones(2)
     flat = layout.flatten([tensor])
     tensor.zero_()
     assert flat.tolist() == [1.0, 1.0]
 
 
 def test_a_parameter_that_requires_gradients_can_be_written():
-    layout, parameter = Layout(("a",), (torch.Size([2]),), 2, 2), nn.Parameter(torch.zeros(2))
+    layout, parameter = Layout(("a",), (torch.Size([2]),), 2, 2, 1), nn.Parameter(torch.zeros(2))
     layout.scatter(torch.ones(2), [parameter])
     assert parameter.tolist() == [1.0, 1.0]
     assert parameter.grad_fn is None

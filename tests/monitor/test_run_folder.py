@@ -144,9 +144,12 @@ def test_a_run_is_resumed_in_its_place(path):
 
 
 @pytest.mark.parametrize("changes", [{"rounds": 99}, {"name": "other"}, {"device": "cpu"}])
-def test_settings_that_may_change(path, changes):
+def test_settings_that_may_change_are_written_when_the_run_goes_on(path, changes):
     leave_a_run(path, 1)
-    RunFolder(config(path, resume=True, **changes))
+    before = (path / "config.yaml").read_text()
+    folder = RunFolder(config(path, resume=True, **changes))
+    assert (path / "config.yaml").read_text() == before
+    folder.write_settings(config(path, resume=True, **changes))
     saved = settings.from_yaml(path / "config.yaml")
     assert all(saved[key] == value for key, value in changes.items())
 
@@ -155,7 +158,7 @@ def test_a_run_that_was_carried_elsewhere(path):
     leave_a_run(path, 1)
     elsewhere = path.with_name("elsewhere")
     path.rename(elsewhere)
-    RunFolder(config(elsewhere, resume=True))
+    RunFolder(config(elsewhere, resume=True)).write_settings(config(elsewhere, resume=True))
     assert settings.from_yaml(elsewhere / "config.yaml").run_dir == str(elsewhere)
 
 

@@ -14,7 +14,7 @@ CONTENT = content(UPDATE)
 
 
 def test_digest_of_type_shape_and_bytes():
-    text = b"tdml update|torch.float32|(2,)|" + struct.pack("<2f", 1.5, -2.0)
+    text = b"tdml tensor|torch.float32|(2,)|" + struct.pack("<2f", 1.5, -2.0)
     assert content(UPDATE) == hashlib.sha256(text).hexdigest()
 
 

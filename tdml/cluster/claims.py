@@ -1,0 +1,159 @@
+"""What audited replicas show of a round: states, and what crossed their borders, as they had committed to them."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from tdml.cluster.fleet import Fleet
+from tdml.cluster.gather import Gathered
+from tdml.cluster.replica import Replica, ReplicaLost
+from tdml.job import Job
+from tdml.models.layout import change
+from tdml.training import borders
+from tdml.training.inner import state_size
+from tdml.training.tape import Opening
+from tdml.trust.audit import LIED, UNSETTLED, Outcome
+from tdml.trust.commitment import content, is_plain
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a replica's round; both by number."""
+
+    replica: int
+    number: int
+
+
+class Claims:
+    """What the audited replicas claim. `refusals` has the outcome for those that could not show what they had committed
+    to."""
+
+    def __init__(self, job: Job, fleet: Fleet, found: Gathered, weights: Sequence[torch.Tensor]) -> None:
+        """`weights` are the global weights that the round started from, by stage."""
+        self._job, self._fleet, self._found, self._weights = job, fleet, found, weights
+        self._openings: dict[int, tuple[tuple[int, ...], list[Opening]]] = {}
+        self._ends: dict[Window, list[torch.Tensor] | None] = {}
+        self.refusals: dict[int, Outcome] = {}
+
+    def open(self, windows: Mapping[int, tuple[int, ...]]) -> Collection[int]:
+        """Have replicas show some of their windows; returns those whose showings are what they had committed to."""
+        for index, openings in self._shown(lambda replica: replica.open(windows[replica.index]), windows).items():
+            holds = [self._holds(index, stage, opening, windows[index]) for stage, opening in enumerate(openings)]
+            if all(holds):
+                self._openings[index] = windows[index], openings
+            else:
+                self._refuse(index, [stage for stage, sound in enumerate(holds) if not sound])
+        return self._openings.keys()
+
+    # Of a window that was opened
+
+    def is_last(self, window: Window) -> bool:
+        """Whether it is the round's last, which ends with the update."""
+        return window.number == len(self._job.edges(window.replica)) - 2
+
+    def start(self, window: Window, stage: int) -> torch.Tensor | None:
+        """The state of a stage before the window; None for the global weights."""
+        windows, openings = self._openings[window.replica]
+        return openings[stage].starts[windows.index(window.number)]
+
+    def origin(self, window: Window, stage: int) -> torch.Tensor:
+        """Where the window began, in the terms of its end: a state, or the update so far."""
+        weights, start = self._weights[stage], self.start(window, stage)
+        if self.is_last(window):
+            return torch.zeros_like(weights) if start is None else change(weights, start[: len(weights)])
+        if start is not None:
+            return start
+        return torch.cat([weights, torch.zeros(self._size(stage, last=False) - len(weights))])
+
+    def sketches(self, window: Window) -> list[torch.Tensor]:
+        """What crossed the borders of every stage."""
+        windows, openings = self._openings[window.replica]
+        return [opening.sketches[windows.index(window.number)] for opening in openings]
+
+    def digests(self, window: Window) -> tuple[str, ...]:
+        """Of the window's end, by stage."""
+        _, openings = self._openings[window.replica]
+        return tuple(opening.states[window.number + 1] for opening in openings)
+
+    def ends(self, window: Window) -> list[torch.Tensor] | None:
+        """The window's end, by stage; None if the replica cannot show it."""
+        if window not in self._ends:
+            self._ends[window] = self._show_ends(window)
+        return self._ends[window]
+
+    # What fits
+
+    def digest(self, stage: int, end: object, last: bool) -> str:
+        """Of a stage's state, or of its update at the round's end; "" of what is neither."""
+        return content(end) if is_plain(end, (self._size(stage, last),), torch.float32) else ""
+
+    def records_shape(self, window: Window) -> torch.Size:
+        """Of the sketches of one node."""
+        first, stop = self._job.edges(window.replica)[window.number : window.number + 2]
+        config = self._job.config
+        return borders.empty(stop - first, self._job.plan.parts // config.topology.stages, config.microbatches).shape
+
+    def _size(self, stage: int, last: bool) -> int:
+        layout = self._job.layouts[stage]
+        return layout.size if last else state_size(layout, self._job.config.train)
+
+    # What is shown
+
+    def _shown(self, order: Callable[[Replica], _T], indices: Collection[int]) -> dict[int, _T]:
+        """What replicas show. A node that is there and does not answer as it must is to blame for that."""
+
+        def ask(replica: Replica) -> _T:
+            try:
+                return order(replica)
+            except ReplicaLost as loss:
+                refusing = {failure.node for failure in loss.failures}
+                stages = [s for s, node in enumerate(replica.nodes) if node.name in refusing and not node.dead]
+                self._refuse(replica.index, stages)
+                raise
+
+        shown = self._fleet.each(ask, self._fleet.ready(indices))
+        for index in set(indices) - set(shown) - set(self.refusals):
+            self._refuse(index, [])
+        return shown
+
+    def _refuse(self, index: int, stages: Sequence[int]) -> None:
+        text = "; ".join(f"stage {stage} cannot show the work that it had committed to" for stage in stages)
+        self.refusals[index] = (
+            Outcome(LIED, f"audit: {text}", tuple(stages))
+            if stages
+            else Outcome(UNSETTLED, "audit: it was lost when it had to show its work")
+        )
+
+    def _holds(self, index: int, stage: int, opening: object, windows: Sequence[int]) -> bool:
+        """Whether what a node shows is what it had committed to, from the global weights to its update."""
+        edges = self._job.edges(index)
+        if not isinstance(opening, Opening) or not opening.has(len(edges) - 1, len(windows)):
+            return False
+        ends = content(self._weights[stage]), self._found.contents[index][stage]
+        bound = opening.root == self._found.commitments[index][stage].states
+        if not bound or (opening.states[0], opening.states[-1]) != ends:
+            return False
+        for window, start, sketches in zip(windows, opening.starts, opening.sketches, strict=True):
+            shape = self.records_shape(Window(index, window))
+            if not is_plain(sketches, shape, torch.float64) or content(sketches) != opening.records[window]:
+                return False
+            if window and self.digest(stage, start, last=False) != opening.states[window]:
+                return False
+        return True
+
+    def _show_ends(self, window: Window) -> list[torch.Tensor] | None:
+        if self.is_last(window):
+            row = self._found.replicas.index(window.replica)
+            return [updates[row] for updates in self._found.updates]
+        shown = self._shown(lambda replica: replica.border(window.number + 1), [window.replica])
+        if not (ends := shown.get(window.replica)):
+            return None
+        digests = self.digests(window)
+        false = [s for s, end in enumerate(ends) if self.digest(s, end, last=False) != digests[s]]
+        if false:
+            self._refuse(window.replica, false)
+        return None if false else ends

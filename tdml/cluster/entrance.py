@@ -1,0 +1,56 @@
+"""The coordinator at the entrance: which ranks may take part, and how their stages are connected."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from tdml.cluster.channel import Session
+from tdml.cluster.devices import choose_backend
+from tdml.cluster.lobby import Answer, Card
+from tdml.cluster.roster import COORDINATOR_NAME, Roster, admit
+from tdml.cluster.topology import COORDINATOR, node_names
+from tdml.config import Topology
+from tdml.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Admission:
+    """`members` are the ranks that take part, the coordinator's first; `refused` has the others, and why."""
+
+    roster: Roster
+    backend: str
+    members: tuple[int, ...]
+    refused: dict[int, str]
+
+    def answer(self, at: Session) -> Answer:
+        """What the ranks are told."""
+        return Answer(None, at, self.members, self.refused)
+
+
+def admit_ranks(
+    cards: Sequence[Card], session: str, topology: Topology, given: Mapping[str, str] | None,
+    banned: Collection[str],
+) -> Admission:  # fmt: skip
+    """Decide by the ranks' cards.
+
+    Args:
+        cards: by rank.
+        given: the user's roster, None to trust at first contact.
+        banned: keys that may not take part.
+
+    Raises:
+        SettingError: a rank that may take part was started with other settings, or the coordinator may not.
+    """
+    names = dict(enumerate(node_names(topology), start=COORDINATOR + 1))
+    presented = {COORDINATOR_NAME: cards[COORDINATOR].public}
+    presented |= {name: cards[rank].public for rank, name in names.items() if cards[rank].is_signed(session, rank)}
+    faults = {name: "it has not shown that it holds its key" for name in names.values() if name not in presented}
+    roster = admit(presented, faults, given, banned)
+    if COORDINATOR_NAME in roster.refused:
+        raise SettingError(f"rank 0, the coordinator, is refused: {roster.refused[COORDINATOR_NAME]}")
+    refused = {rank: roster.refused[name] for rank, name in names.items() if name in roster.refused}
+    members = tuple(rank for rank in range(len(cards)) if rank not in refused)
+    for rank in members:
+        if cards[rank].fingerprint != cards[COORDINATOR].fingerprint:
+            raise SettingError(f"rank {rank} was started with other settings than rank 0: give all of them the same")
+    backend = choose_backend(all(cards[rank].owns_gpu for rank in members if rank != COORDINATOR))
+    return Admission(roster, backend, members, refused)

@@ -1,0 +1,145 @@
+"""Every check of the settings that needs neither torch nor data.
+
+Checks that need the model or the data (too few blocks, a missing data root) raise the same
+`SettingError` from where those are loaded, before any training.
+"""
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from tdml.errors import SettingError
+
+if TYPE_CHECKING:
+    from tdml.config import Config
+
+
+def check(config: "Config") -> None:
+    """Every check that needs the settings alone.
+
+    Raises:
+        SettingError: names the setting to change.
+    """
+    for name, value, least in _lower_bounds(config):
+        if value is not None and not (math.isfinite(value) and value >= least):
+            raise SettingError(f"{name}={value} must be a number of at least {least}")
+    for name, value, choices in _choices(config):
+        if value not in choices:
+            raise SettingError(f"{name}={value} is unknown: choose one of {', '.join(choices)}")
+    _check_microbatches(config)
+    _check_cuts(config)
+    _check_attackers(config)
+    for name in ("budget", "audit_rate"):
+        if not 0 <= getattr(config.trust, name) <= 1:
+            raise SettingError(f"trust.{name}={getattr(config.trust, name)} must lie between 0 and 1")
+    for group in ("model", "data"):
+        if not getattr(config, group).get("_target_"):
+            raise SettingError(f"{group}._target_ is empty: name the class or function that makes it")
+
+
+def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
+    tiny = 1e-12
+    return [
+        ("rounds", config.rounds, 1),
+        ("seed", config.seed, 0),
+        ("topology.replicas", config.topology.replicas, 1),
+        ("topology.stages", config.topology.stages, 1),
+        ("topology.spares", config.topology.spares, 0),
+        ("topology.microbatches", config.topology.microbatches, 1),
+        ("topology.chunks", config.topology.chunks, 1),
+        ("sync.local_steps", config.sync.local_steps, 1),
+        ("sync.outer_lr", config.sync.outer_lr, tiny),
+        ("sync.outer_momentum", config.sync.outer_momentum, 0),
+        ("sync.deadline", config.sync.deadline, tiny),
+        ("sync.timeout", config.sync.timeout, 1),
+        ("trust.validators", config.trust.validators, 1),
+        ("trust.conviction", config.trust.conviction, 1),
+        ("trust.audit_windows", config.trust.audit_windows, 1),
+        ("trust.audit_memory", config.trust.audit_memory, 0),
+        ("rewards.pool", config.rewards.pool, 0),
+        ("rewards.stake", config.rewards.stake, 0),
+        ("train.batch_size", config.train.batch_size, 1),
+        ("train.lr", config.train.lr, 0),
+        ("train.momentum", config.train.momentum, 0),
+        ("train.weight_decay", config.train.weight_decay, 0),
+        ("data.alpha", _number(config.data.get("alpha"), "data.alpha"), tiny),
+        ("attack.from_round", _number(config.attack.get("from_round"), "attack.from_round"), 1),
+    ]
+
+
+def _choices(config: "Config") -> list[tuple[str, str, tuple[str, ...]]]:
+    return [
+        ("topology.schedule", config.topology.schedule, ("gpipe", "1f1b", "interleaved_1f1b")),
+        ("topology.cost", config.topology.cost, ("counted", "measured")),
+        ("sync.outer", config.sync.outer, ("fedavg", "nesterov")),
+        ("trust.screen", config.trust.screen, ("gate", "none")),
+        ("rewards.policy", config.rewards.policy, ("work", "equal", "improvement")),
+        ("train.optimizer", config.train.optimizer, ("sgd", "adam", "adamw")),
+        ("data.partition", config.data.get("partition", "iid"), ("iid", "dirichlet")),
+        ("device", config.device, ("auto", "cpu", "cuda")),
+    ]
+
+
+def _number(value: Any, name: str) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise SettingError(f"{name}={value} is not a number")
+    return value
+
+
+def _check_microbatches(config: "Config") -> None:
+    topology, micro, batch = config.topology, config.microbatches, config.train.batch_size
+    if batch % micro:
+        raise SettingError(
+            f"topology.microbatches={micro} does not divide train.batch_size={batch}: change one of them"
+        )
+    if topology.schedule != "gpipe" and micro < topology.stages:
+        raise SettingError(
+            f"topology.microbatches={micro} is less than topology.stages={topology.stages}, which the schedule "
+            f"{topology.schedule} needs at least: raise topology.microbatches (train.batch_size={batch} must be a "
+            "multiple of it) or take topology.schedule=gpipe"
+        )
+    if topology.schedule == "interleaved_1f1b" and micro % max(1, micro // topology.stages):
+        raise SettingError(
+            f"topology.microbatches={micro}: interleaved_1f1b needs a multiple of "
+            f"{micro // topology.stages} (microbatches // stages)"
+        )
+
+
+def _check_cuts(config: "Config") -> None:
+    cuts, parts = config.topology.cuts, config.topology.parts
+    if cuts is None:
+        return
+    if len(cuts) != parts - 1 or sorted(set(cuts)) != list(cuts) or (cuts and cuts[0] < 1):
+        raise SettingError(
+            f"topology.cuts={list(cuts)} must list {parts - 1} rising block numbers, the first block of each "
+            f"of the {parts} stages but the first"
+        )
+
+
+def _check_attackers(config: "Config") -> None:
+    attack, topology = config.attack, config.topology
+    if not attack.get("_target_"):
+        return
+    if not attack.get("replicas") and not attack.get("nodes"):
+        raise SettingError("attack.replicas and attack.nodes are empty: name who attacks, such as attack.replicas=[0]")
+    for name in ("replicas", "nodes"):
+        if not isinstance(attack.get(name), list):
+            raise SettingError(f"attack.{name}={attack.get(name)} must be a list, such as attack.{name}=[…]")
+    if attack.get("from_round") is None:
+        raise SettingError("attack.from_round is empty: give the first round in which they attack, such as 1")
+    share = _number(attack.get("share_of_rounds"), "attack.share_of_rounds")
+    if share is None or not 0 < share <= 1:
+        raise SettingError(f"attack.share_of_rounds={share} must be more than 0 and at most 1")
+    for replica in attack["replicas"]:
+        if not isinstance(replica, int) or replica not in range(topology.replicas):
+            raise SettingError(
+                f"attack.replicas names replica {replica}, but there are {topology.replicas}: "
+                f"0 to {topology.replicas - 1} (topology.replicas)"
+            )
+    for node in attack["nodes"]:
+        match = re.fullmatch(r"r(0|[1-9]\d*)\.s(0|[1-9]\d*)", str(node))
+        if not match or int(match[1]) >= topology.replicas or int(match[2]) >= topology.stages:
+            raise SettingError(
+                f"attack.nodes names {node}, but the nodes are r0.s0 to "
+                f"r{topology.replicas - 1}.s{topology.stages - 1} (topology.replicas, topology.stages)"
+            )

@@ -1,0 +1,40 @@
+"""What a node reads of the data: inputs and labels at the ends of a pipeline, nothing in between."""
+
+import itertools
+import math
+from collections.abc import Iterable
+
+import torch
+
+from tdml.data import pieces
+from tdml.data.pieces import Piece
+from tdml.data.source import Source
+from tdml.seeds import derive
+
+Batch = tuple[torch.Tensor | None, torch.Tensor | None]  # inputs and labels, both None where nothing is read
+
+
+class Reader:
+    """Reads for one seat. `source` is None where nothing is read."""
+
+    def __init__(self, source: Source | None, seed: int) -> None:
+        self._source, self._seed = source, seed
+        self._asked: tuple[Piece, ...] = ()
+        self._answered: list[Batch] = []
+
+    def training_batch(self, round_number: int, replica: int, step: int, indices: torch.Tensor) -> Batch:
+        """The samples of one step of a replica's round, with the augmentation that this step has."""
+        if self._source is None:
+            return None, None
+        seed = derive(self._seed, "augmentation", round_number, replica, step)
+        return self._source.training_batch(indices.tolist(), seed)
+
+    def evaluation_batches(self, asked: tuple[Piece, ...], size: int, again: bool) -> Iterable[Batch]:
+        """Some samples in batches of `size`. `again`: the same ones are likely to be asked for next."""
+        if self._source is None:
+            return itertools.repeat((None, None), math.ceil(pieces.count(asked) / size))
+        if not again:
+            return pieces.batches(self._source, asked, size)
+        if not pieces.equal(asked, self._asked):
+            self._asked, self._answered = asked, list(pieces.batches(self._source, asked, size))
+        return self._answered

@@ -1,0 +1,25 @@
+"""The digest of a tensor, by which it is signed, committed to and found again."""
+
+import hashlib
+import threading
+
+import torch
+from torch.utils.weak import WeakIdKeyDictionary
+
+# Weights, states and updates are asked for several times a round: by the channel, the commitment and the audit.
+_known: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_lock = threading.Lock()
+
+
+def digest(tensor: torch.Tensor) -> bytes:
+    """SHA-256 of a dense tensor's type, shape and bytes. It is computed once, unless the tensor is changed in place."""
+    with _lock:
+        version, known = _known.get(tensor, (-1, b""))
+    if version == tensor._version:
+        return known
+    version = tensor._version
+    found = hashlib.sha256(f"tdml tensor|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+    found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    with _lock:
+        _known[tensor] = (version, found.digest())
+    return found.digest()

@@ -1,0 +1,129 @@
+"""`tdml ledger`: verify, show, proof, check."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tdml.errors import SettingError, one_line
+from tdml.ledger import proof
+from tdml.ledger.describe import printable
+from tdml.ledger.reader import read
+from tdml.ledger.show import Line, lines, node_keys
+from tdml.ledger.verify import Summary, Wrong, verify_run
+
+_KIND_WIDTH = 12
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `ledger` to the commands of `tdml`."""
+    ledger = commands.add_parser("ledger", help="the signed record of a run")
+    actions = ledger.add_subparsers(required=True, metavar="action")
+    verify = actions.add_parser("verify", help="compute all of it again; exit status 1 if anything is wrong")
+    verify.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    verify.add_argument("--roster", type=Path, metavar="FILE", help="YAML, node name: public key; also coordinator:")
+    verify.add_argument("--root", metavar="HEX", help="the root that some round must have")
+    verify.set_defaults(command=_verify)
+    show = actions.add_parser("show", help="what it says, with the evidence of each verdict")
+    show.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    show.add_argument("--node", metavar="NAME", help="only what names this node")
+    show.add_argument("--round", type=int, metavar="N", help="only this round; 0 is what comes before the first")
+    show.set_defaults(command=_show)
+    prove = actions.add_parser("proof", help="write a file that proves one entry to whoever holds the round's root")
+    prove.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    prove.add_argument("entry", type=int, metavar="ENTRY", help="its number, as `tdml ledger show` says it")
+    prove.add_argument("--out", type=Path, metavar="FILE", help="proof-ENTRY.json")
+    prove.set_defaults(command=_prove)
+    check = actions.add_parser("check", help="check such a file; exit status 1 if it proves nothing")
+    check.add_argument("proof", type=Path, metavar="PROOF")
+    check.add_argument("root", metavar="ROOT", help="of the round, from a source that you trust")
+    check.set_defaults(command=_check)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from tdml.rewards.accounts import Book
+
+    roster = None if parsed.roster is None else read_roster(parsed.roster)
+    try:
+        summary = verify_run(parsed.run, Book, roster, parsed.root)
+    except Wrong as error:
+        print(f"{parsed.run}: wrong: {printable(one_line(error))}")
+        return 1
+    print(f"{parsed.run}: {_all_is_well(summary)}")
+    return 0
+
+
+def _all_is_well(summary: Summary) -> str:
+    end = "model.pt is the model of the last" if summary.ended else "the run has not ended, so model.pt was not checked"
+    return f"all is well: {summary.entries} entries, {summary.rounds} rounds, {end}; last root {summary.root or 'none'}"
+
+
+def read_roster(path: Path) -> dict[str, str]:
+    """Public keys by node name.
+
+    Raises:
+        SettingError: the file cannot be read, or is not that.
+    """
+    import yaml
+
+    try:
+        roster = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SettingError(f"--roster={path} cannot be read: {one_line(error)}") from error
+    if not isinstance(roster, dict) or not all(isinstance(text, str) for pair in roster.items() for text in pair):
+        raise SettingError(f"--roster={path} must have lines of the form node name: public key")
+    return roster
+
+
+def _show(parsed: argparse.Namespace) -> int:
+    with read(parsed.run / "ledger.db") as ledger:
+        entries = ledger.entries()
+    if parsed.node is not None and parsed.node not in (keys := node_keys(entries)):
+        raise SettingError(f"--node={parsed.node}: no such node: choose one of {', '.join(keys)}")
+    if parsed.round is not None and all(entry.round != parsed.round for entry in entries):
+        raise SettingError(f"--round={parsed.round}: there is no such round")
+    _print(lines(entries, parsed.node, parsed.round))
+    return 0
+
+
+def _print(found: Sequence[Line]) -> None:
+    """Wrapped in columns on a terminal; elsewhere one line each, however long."""
+    console = Console(highlight=False)
+    width = max((len(line.label) for line in found), default=0)
+    for line in found:
+        label, kind = f"{line.label:>{width}}", f"{line.kind:<{_KIND_WIDTH}}"
+        if not console.is_terminal:
+            print(f"{label}  {kind} {line.text}" if line.label else f"\n{line.text}")
+        elif not line.label:
+            console.print(Text(f"\n{line.text}", style=line.style))
+        else:
+            row = Table.grid(padding=(0, 1))
+            row.add_row(
+                Text(label, style="dim"),
+                Text(kind, style=line.style),
+                Text(line.text, style=line.style, overflow="fold"),
+            )
+            console.print(row)
+
+
+def _prove(parsed: argparse.Namespace) -> int:
+    with read(parsed.run / "ledger.db") as ledger:
+        found, root = proof.prove(ledger.entries(), parsed.entry)
+    out = parsed.out or Path(f"proof-{parsed.entry}.json")
+    out.write_bytes(found.encode())
+    print(f"{out}: entry {parsed.entry} is under the root {root} of round {found.statement.round}")
+    return 0
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    try:
+        found = proof.check(parsed.proof.read_bytes(), parsed.root)
+    except ValueError as error:
+        print(f"{parsed.proof}: wrong: {printable(one_line(error))}")
+        return 1
+    said = f"{found.statement.kind} of round {found.statement.round} by {found.statement.author}"
+    print(f"{parsed.proof}: entry {found.index} is under this root: {printable(said)}")
+    return 0

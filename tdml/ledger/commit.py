@@ -1,0 +1,13 @@
+"""What a node signs when it commits to its round."""
+
+from typing import TYPE_CHECKING
+
+from tdml.ledger.statement import Statement
+
+if TYPE_CHECKING:
+    from tdml.cluster.messages import Commitment
+
+
+def commit_statement(job: str, round_number: int, key: str, node: str, made: "Commitment") -> Statement:
+    """The statement of the node `node`, whose public key is `key`."""
+    return Statement(job, round_number, "commit", key, {"node": node, "update": made.update, "states": made.states})

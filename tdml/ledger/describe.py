@@ -1,0 +1,111 @@
+"""What an entry says, in one line of plain text."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tdml.ledger.entry import Entry
+from tdml.ledger.statement import canonical
+
+_SHORT = 12  # digits of a digest
+
+
+def describe(entry: Entry, names: Mapping[str, str]) -> str:
+    """One line.
+
+    Args:
+        names: node names by public key.
+    """
+    return printable(_rewards(entry.body, names) if entry.kind == "rewards" else _TEXTS[entry.kind](entry.body))
+
+
+def printable(text: str) -> str:
+    """The text without what could move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _job(body: dict[str, Any]) -> str:
+    return (
+        f"{body['name']}: {body['rounds']} rounds, {body['replicas']} replicas × {body['stages']} stages, TDML "
+        f"{body['version']}; rewards: {body['policy']}, pool {body['pool']:,}, stake {body['stake']:,}; "
+        f"audits: rate {body['audit_rate']:g}, {body['audit_windows']} windows; "
+        f"coordinator {_short(body['coordinator'])}"
+    )
+
+
+def _roster(body: dict[str, Any]) -> str:
+    keys = ", ".join(f"{name} {_short(key)}" for name, key in body["keys"].items())
+    refused = "".join(f"; {name} refused: {why}" for name, why in body["refused"].items())
+    return f"keys {'given in advance' if body['given'] else 'trusted at first contact'}: {keys}{refused}"
+
+
+def _round(body: dict[str, Any]) -> str:
+    seats = "; ".join(f"{replica}: {' '.join(nodes)}" for replica, nodes in body["seats"].items())
+    return f"from weights {_short(body['weights'])}; seats {seats}"
+
+
+def _commit(body: dict[str, Any]) -> str:
+    digests = (f"{what} {_short(body[what])}" for what in ("update", "states") if body[what])
+    return f"{body['node']}: {', '.join(digests) or 'nothing'}"
+
+
+def _suspicion(body: dict[str, Any]) -> str:
+    return f"{_who(body)}: {body['reason']}"
+
+
+def _evidence(body: dict[str, Any]) -> str:
+    judges = ", ".join(map(str, body["judges"]))
+    text = f"{_who(body)}: {body['against']:+.2f} nats, {body['total']:.2f} so far"
+    return text + f"; judges {judges}" * bool(judges) + f": {body['reason']}" * bool(body["reason"])
+
+
+def _audit(body: dict[str, Any]) -> str:
+    windows, validators = ", ".join(map(str, body["windows"])), canonical(body["validators"]).decode()
+    text = f"{_who(body)} {body['outcome']}: windows {windows}, executed again by {validators}"
+    artifacts = "".join(f"; {name} in artifact {digest}" for name, digest in body["artifacts"].items())
+    return text + _blamed(body) + f": {body['reason']}" * bool(body["reason"]) + artifacts
+
+
+def _verdict(body: dict[str, Any]) -> str:
+    work = f", {body['samples']:,} samples" if body["samples"] else ""
+    return f"{_who(body)} {body['status']}{work}" + _blamed(body) + f": {body['reason']}" * bool(body["reason"])
+
+
+def _rewards(body: dict[str, Any], names: Mapping[str, str]) -> str:
+    def account(text: str) -> str:
+        kind, _, key = text.partition(":")
+        return f"{kind} of {names.get(key, _short(key))}" if key else kind
+
+    moves = (f"{p['amount']:,} {account(p['from'])} → {account(p['to'])} ({p['why']})" for p in body["postings"])
+    return "; ".join(moves) or "nothing"
+
+
+def _who(body: dict[str, Any]) -> str:
+    nodes = " ".join(body["nodes"])
+    return f"replica {body['replica']}" + f" ({nodes})" * bool(nodes)
+
+
+def _blamed(body: dict[str, Any]) -> str:
+    return f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
+
+
+def _short(digest: str) -> str:
+    return digest[:_SHORT] + "…" * (len(digest) > _SHORT)
+
+
+_TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "job": _job,
+    "roster": _roster,
+    "resume": lambda body: f"goes on after round {body['after']}; what came later is void",
+    "round": _round,
+    "commit": _commit,
+    "reveal": lambda body: f"secret {_short(body['secret'])}",
+    "suspicion": _suspicion,
+    "evidence": _evidence,
+    "audit": _audit,
+    "verdict": _verdict,
+    "refusal": lambda body: f"{body['node'] or 'unknown'}: {body['what']}",
+    "ban": lambda body: f"{body['node']} with the key {_short(body['key'])}: {body['reason']}",
+    "weights": lambda body: body["digest"],
+    "root": lambda body: f"{body['root']} over {body['entries']} entries",
+    "end": lambda body: f"{body['reason']}; model {body['model']}",
+}

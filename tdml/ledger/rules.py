@@ -1,0 +1,208 @@
+"""What an entry may say after those before it: the rules of the chain that are not cryptography."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
+
+from tdml.ledger import merkle
+from tdml.ledger.entry import Entry
+from tdml.ledger.place import check_place
+
+
+class Book(Protocol):
+    """The accounts, which follow from the entries after the first roster."""
+
+    def apply(self, kind: str, round: int, body: dict[str, Any]) -> None:
+        """Raises:
+        ValueError: money moves otherwise than the rules say.
+        """
+
+    def snapshot(self) -> Any:
+        """The balances and all that they depend on."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Undo what was applied since."""
+
+
+MakeBook = Callable[[dict[str, Any], dict[str, Any]], Book]  # from the bodies of `job` and `roster`
+
+
+@dataclass(frozen=True)
+class State:
+    """What holds after a round."""
+
+    weights: str = ""  # digest of the global weights, if known
+    roster: Mapping[str, Any] = field(default_factory=dict)  # the body of the last `roster`
+    banned: frozenset[str] = frozenset()  # public keys
+    ended: bool = False
+    root: str = ""  # of the round
+    book: Any = None  # snapshot of the accounts
+
+
+@dataclass
+class _Open:
+    """The round that is being written."""
+
+    number: int
+    leaves: list[str] = field(default_factory=list)  # hashes of its entries
+    kinds: list[str] = field(default_factory=list)
+    secret: str = ""
+    seated: frozenset[str] = frozenset()
+    committed: set[str] = field(default_factory=set)
+    judged: set[int] = field(default_factory=set)
+
+
+class Rules:
+    """Applies the rules to the entries in their order."""
+
+    def __init__(self, make_book: MakeBook) -> None:
+        self._make_book = make_book
+        self._book: Book | None = None  # from the roster on
+        self._job: Entry | None = None  # the first entry
+        self._closed: list[State] = []  # by round
+        self._state = State()
+        self._open: _Open | None = None
+        self.config = ""  # what config.yaml should hash to
+
+    @property
+    def coordinator(self) -> str:
+        """The public key that the first entry names; "" before it."""
+        return self._job.body["coordinator"] if self._job else ""
+
+    @property
+    def last(self) -> State:
+        """What holds after the last closed round."""
+        return self._closed[-1] if self._closed else State()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
+        return self.last.ended and self._open is None
+
+    @property
+    def rounds(self) -> int:
+        """Closed rounds that count, but for those before the first and of the end."""
+        return max(0, len(self._closed) - 1 - self.last.ended)
+
+    def apply(self, entry: Entry) -> None:
+        """Take the next entry, whose body is what its kind has.
+
+        Raises:
+            ValueError: it is against the rules.
+        """
+        self._check_author(entry)
+        if entry.kind == "resume":
+            self._rewind(entry)
+        round_ = self._open = self._open or _Open(len(self._closed))
+        if entry.round != round_.number:
+            raise ValueError(f"it is of round {entry.round}, but round {round_.number} comes here")
+        check_place(entry.kind, round_.kinds, round_.number, self.last.ended)
+        if rule := self._RULES.get(entry.kind):
+            rule(self, entry, round_)
+        self._apply_to_book(entry)
+        round_.leaves.append(entry.hash)
+        round_.kinds.append(entry.kind)
+        if entry.kind == "root":
+            self._close(entry)
+
+    def _apply_to_book(self, entry: Entry) -> None:
+        if self._book is not None:
+            self._book.apply(entry.kind, entry.round, entry.body)
+        elif entry.kind == "roster":
+            self._book = self._make_book(self._job.body, entry.body)
+
+    def _check_author(self, entry: Entry) -> None:
+        if self._job is None:
+            if entry.kind != "job":
+                raise ValueError("the first entry is no job")
+            self._job, self.config = entry, entry.body["config"]
+        if entry.job != self._job.job:
+            raise ValueError("it is of another job")
+        if entry.kind != "commit" and entry.author != self.coordinator:
+            raise ValueError("its author is not the coordinator")
+
+    def _rewind(self, entry: Entry) -> None:
+        after = entry.body["after"]
+        if after >= len(self._closed) or self._closed[after].ended:
+            raise ValueError(f"it goes on after round {after}, which is not closed")
+        del self._closed[after + 1 :]
+        self._state = self.last
+        self._book.restore(self._state.book)
+        self._open = _Open(after + 1)
+        self.config = entry.body.get("config", self.config)
+
+    def _close(self, entry: Entry) -> None:
+        self._closed.append(replace(self._state, root=entry.body["root"], book=self._book.snapshot()))
+        self._state, self._open = self.last, None
+
+    # One rule per kind, where there is more to say than where it may stand
+
+    def _take_roster(self, entry: Entry, round_: _Open) -> None:
+        self._state = replace(self._state, roster=entry.body)
+
+    def _begin_round(self, entry: Entry, round_: _Open) -> None:
+        body = entry.body
+        if self._state.weights not in ("", body["weights"]):
+            raise ValueError("it does not start from the weights with which the round before ended")
+        seated = [node for nodes in body["seats"].values() for node in nodes]
+        if len(set(seated)) < len(seated):
+            raise ValueError("a node has two seats")
+        if strangers := set(seated) - self._state.roster["keys"].keys():
+            raise ValueError(f"{min(strangers)} has a seat but is not in the roster")
+        round_.secret, round_.seated = body["secret"], frozenset(seated)
+
+    def _check_commit(self, entry: Entry, round_: _Open) -> None:
+        node = entry.body["node"]
+        if node not in round_.seated:
+            raise ValueError(f"{node} has no seat in this round")
+        if entry.author != self._state.roster["keys"][node]:
+            raise ValueError(f"its author is not {node}")
+        if entry.author in self._state.banned or node in self._state.roster["refused"]:
+            raise ValueError(f"{node} is banned")
+        if node in round_.committed:
+            raise ValueError(f"{node} commits twice")
+        round_.committed.add(node)
+
+    def _check_reveal(self, entry: Entry, round_: _Open) -> None:
+        if hashlib.sha256(bytes.fromhex(entry.body["secret"])).hexdigest() != round_.secret:
+            raise ValueError("the secret is not the one that the round had committed to")
+
+    def _check_verdict(self, entry: Entry, round_: _Open) -> None:
+        if entry.body["replica"] in round_.judged:
+            raise ValueError(f"replica {entry.body['replica']} has two verdicts")
+        round_.judged.add(entry.body["replica"])
+
+    def _ban(self, entry: Entry, round_: _Open) -> None:
+        node, key = entry.body["node"], entry.body["key"]
+        if self._state.roster["keys"].get(node) != key:
+            raise ValueError(f"the key is not that of {node}")
+        if key in self._state.banned:
+            raise ValueError(f"{node} is banned already")
+        self._state = replace(self._state, banned=self._state.banned | {key})
+
+    def _change_weights(self, entry: Entry, round_: _Open) -> None:
+        self._state = replace(self._state, weights=entry.body["digest"])
+
+    def _end(self, entry: Entry, round_: _Open) -> None:
+        if self._state.weights not in ("", entry.body["model"]):
+            raise ValueError("the model is not that of the last round")
+        self._state = replace(self._state, weights=entry.body["model"], ended=True)
+
+    def _check_root(self, entry: Entry, round_: _Open) -> None:
+        if entry.body["entries"] != len(round_.leaves):
+            raise ValueError(f"it speaks of {entry.body['entries']} entries, but the round has {len(round_.leaves)}")
+        if entry.body["root"] != merkle.root(round_.leaves):
+            raise ValueError("it is not the root of the round's entries")
+
+    _RULES: ClassVar[dict[str, Callable[["Rules", Entry, _Open], None]]] = {
+        "roster": _take_roster,
+        "round": _begin_round,
+        "commit": _check_commit,
+        "reveal": _check_reveal,
+        "verdict": _check_verdict,
+        "ban": _ban,
+        "weights": _change_weights,
+        "end": _end,
+        "root": _check_root,
+    }

@@ -1,0 +1,101 @@
+"""A ledger as text, for people."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tdml.ledger.describe import describe
+from tdml.ledger.entry import Entry, by_round
+
+_GROUNDS = ("suspicion", "evidence", "audit")  # what a verdict rests on
+_STYLES = {"malicious": "bold red", "suspicious": "yellow", "lost": "magenta"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """An entry's number and kind, and what it says; a heading has neither number nor kind."""
+
+    label: str
+    kind: str
+    text: str
+    style: str = ""  # rich's
+
+
+def lines(entries: Sequence[Entry], node: str | None = None, round: int | None = None) -> list[Line]:
+    """The ledger, with a heading per round and the evidence of each verdict under it.
+
+    Args:
+        entries: all of them.
+        node: only what names this node or its key.
+        round: only this round.
+    """
+    keys = node_keys(entries)
+    names = {key: name for entry in entries if entry.kind == "roster" for name, key in entry.body["keys"].items()}
+    found, rounds = [], by_round(entries)
+    for number, part in enumerate(rounds):
+        shown = part if node is None else _about(part, node, keys[node])
+        if shown and round in (None, part[0].round):
+            found.append(_heading(part, rounds[number + 1 :]))
+            found += _of_round(shown, names)
+    return found
+
+
+def node_keys(entries: Sequence[Entry]) -> dict[str, str]:
+    """Public keys by node name, as the last roster that has the name says."""
+    return {name: key for entry in entries if entry.kind == "roster" for name, key in entry.body["keys"].items()}
+
+
+def _heading(part: Sequence[Entry], later: Sequence[Sequence[Entry]]) -> Line:
+    number, last = part[0].round, part[-1]
+    text = "end" if any(entry.kind == "end" for entry in part) else f"round {number}"
+    voids = (e for other in later for e in other if e.kind == "resume" and e.body["after"] < number)
+    if void := next(voids, None):
+        text += f", void: entry {void.index} goes on after round {void.body['after']}"
+    elif last.kind != "root":
+        text += ", not closed"
+    return Line("", "", text, "bold")
+
+
+def _of_round(part: Sequence[Entry], names: Mapping[str, str]) -> list[Line]:
+    """A line per entry in their order, but that what a verdict rests on comes right after it."""
+    grounds: dict[Any, list[Entry]] = {}
+    for entry in part:
+        if entry.kind in _GROUNDS:
+            grounds.setdefault(entry.body["replica"], []).append(entry)
+    judged = {entry.body["replica"] for entry in part if entry.kind == "verdict"}
+    found = []
+    for entry in part:
+        if entry.kind in _GROUNDS and entry.body["replica"] in judged:
+            continue
+        found.append(_line(entry, names))
+        if entry.kind == "verdict":
+            found += [_line(ground, names, indent="  ") for ground in grounds.get(entry.body["replica"], ())]
+    return found
+
+
+def _line(entry: Entry, names: Mapping[str, str], indent: str = "") -> Line:
+    style = _STYLES.get(entry.body.get("status", ""), "red" if entry.kind in ("ban", "refusal") else "")
+    return Line(str(entry.index), indent + entry.kind, describe(entry, names), style)
+
+
+def _about(part: Sequence[Entry], node: str, key: str) -> list[Entry]:
+    """The entries that name a node, with those postings alone that move its money."""
+    found = []
+    for entry in part:
+        if not _names(entry.body, node, key):
+            continue
+        if entry.kind == "rewards":
+            postings = [posting for posting in entry.body["postings"] if _names(posting, node, key)]
+            found.append(replace(entry, body={"postings": postings}))
+        else:
+            found.append(entry)
+    return found
+
+
+def _names(value: Any, node: str, key: str) -> bool:
+    """Whether a name or a key is somewhere in a body."""
+    if isinstance(value, str):
+        return value == node or key in value
+    if isinstance(value, Mapping):
+        return any(_names(part, node, key) for pair in value.items() for part in pair)
+    return isinstance(value, Sequence) and any(_names(part, node, key) for part in value)

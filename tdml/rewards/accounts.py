@@ -1,0 +1,248 @@
+"""The accounts of a job: double entry in integers, a pure function of the ledger's entries."""
+
+import copy
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+from tdml.rewards.entries import (
+    DEPOSIT,
+    MINT,
+    TREASURY,
+    Ban,
+    Job,
+    Posting,
+    Resume,
+    Rewards,
+    Roster,
+    Verdict,
+    read,
+)
+from tdml.rewards.policies import divide, policy_of
+from tdml.rewards.settlement import Settlement
+
+Entry = tuple[int, str, dict]  # round, kind and body of an entry of the ledger
+
+
+@dataclass
+class _State:
+    balances: dict[str, int] = field(default_factory=dict)  # by account
+    sums: Counter[str] = field(default_factory=Counter)  # of the balances, by kind of account
+    keys: dict[str, str] = field(default_factory=dict)  # name → key
+    members: set[str] = field(default_factory=set)  # all keys that ever were in the roster
+    newcomers: list[str] = field(default_factory=list)  # those of them whose stake is due
+    convicted: set[str] = field(default_factory=set)  # keys, all of whose stake is gone
+    slashed: int = 0  # of all stakes
+    # Of the round that is not settled yet:
+    round: int = 0
+    verdicts: dict[int, Verdict] = field(default_factory=dict)  # by replica
+    accused: dict[str, None] = field(default_factory=dict)  # keys that it blames or bans, in their order
+
+
+class Book:
+    """All accounts, brought up to date entry by entry.
+
+    A convicted key loses its stake, what was held back and its share of the round. The credit of earlier rounds
+    stays: nobody can tell which of them were honest, and the stake is so large that every single lie was a bad bet
+    when it was made, however the earlier ones had ended.
+
+    Args:
+        job: body of the job's entry, its stake settled.
+        roster: body of the roster's entry.
+
+    Raises:
+        ValueError: one of them has another form.
+    """
+
+    def __init__(self, job: dict, roster: dict) -> None:
+        terms = read(job, Job)
+        if terms.stake is None:
+            raise ValueError("the job has no stake")
+        self._pool, self._stake, self._stages = terms.pool, terms.stake, len(terms.shares)
+        self._policy = policy_of(terms.policy, terms.shares)
+        self._state = _State()
+        self._admit(read(roster, Roster))
+
+    @property
+    def balances(self) -> dict[str, int]:
+        """By account. Only those of `mint` and `deposit` fall below 0: what has come from there."""
+        return dict(self._state.balances)
+
+    @property
+    def convicted(self) -> frozenset[str]:
+        """The keys that earlier rounds have blamed or banned."""
+        return frozenset(self._state.convicted)
+
+    def apply(self, kind: str, round: int, body: dict) -> None:
+        """Take the next entry of the ledger. What has nothing to do with money is passed over, and so is `resume`: the
+        caller restores the snapshot of the round that it names.
+
+        Raises:
+            ValueError: the entry has another form than its kind, or is not what the rules give from those before it.
+        """
+        match kind:
+            case "roster":
+                self._admit(read(body, Roster))
+            case "verdict":
+                self._judge(round, read(body, Verdict))
+            case "ban":
+                self._accuse(round, [read(body, Ban).key])
+            case "rewards":
+                self._settle(round, read(body, Rewards))
+            case "root":
+                self._end(round)
+
+    def settle(self, round: int) -> list[dict]:
+        """The postings that are due for what was applied since the last settlement: the body of the `rewards` entry is
+        {"postings": …}. Nothing changes before that is applied. A round that hands in nothing costs nothing.
+
+        Raises:
+            ValueError: it is another round that is to be settled.
+        """
+        self._begin(round)
+        state = self._state
+        verdicts = [v for v in state.verdicts.values() if v.handed_in]
+        due = Settlement(state.balances, state.keys, state.convicted | state.accused.keys())
+        due.take_stakes(state.newcomers, self._stake)
+        if verdicts:
+            due.pay(verdicts, divide(self._pool, self._policy.weights(verdicts)), self._pool)
+        due.release(verdicts)
+        due.slash(state.accused)
+        return due.postings
+
+    def totals(self) -> dict[str, int]:
+        """Sums over all keys: pool_in, slashed, credit, held, treasury, deposits, stake."""
+        sums = self._state.sums
+        kept = {kind: sums[kind] for kind in ("credit", "held", TREASURY, "stake")}
+        return {"pool_in": -sums[MINT], "deposits": -sums[DEPOSIT], "slashed": self._state.slashed, **kept}
+
+    def check(self) -> None:
+        """Raises:
+        ValueError: money was made or lost, or there is less than nothing in an account.
+        """
+        balances, sums = self._state.balances, self.totals()
+        for account, balance in balances.items():
+            if balance < 0 and account not in (MINT, DEPOSIT):
+                raise ValueError(f"{account} has fallen to {balance}")
+        if sum(balances.values()):
+            raise ValueError(f"all accounts together hold {sum(balances.values())}, not 0")
+        if sums["pool_in"] + sums["slashed"] != sums["credit"] + sums["held"] + sums[TREASURY]:
+            raise ValueError(f"pool in and slashed stakes are not credits, held back and treasury: {sums}")
+        if sums["deposits"] != sums["stake"] + sums["slashed"]:
+            raise ValueError(f"stakes put down are not stakes kept and slashed: {sums}")
+
+    def snapshot(self) -> Any:
+        """Everything, to be restored when a `resume` makes later rounds void."""
+        return copy.deepcopy(self._state)
+
+    def restore(self, snapshot: Any) -> None:
+        """Undo everything since the snapshot, which can be restored again."""
+        self._state = copy.deepcopy(snapshot)
+
+    def _admit(self, roster: Roster) -> None:
+        state = self._state
+        state.keys |= roster.admitted
+        new = set(state.keys.values()) - state.members
+        state.members |= new
+        state.newcomers += sorted(new)
+
+    def _begin(self, round: int) -> None:
+        state = self._state
+        if state.round != round and (state.verdicts or state.accused):
+            raise ValueError(f"round {state.round} is not settled yet")
+        state.round = round
+
+    def _judge(self, round: int, verdict: Verdict) -> None:
+        self._begin(round)
+        if verdict.replica in self._state.verdicts:
+            raise ValueError(f"there are two verdicts on replica {verdict.replica}")
+        if len(verdict.nodes) != self._stages:
+            raise ValueError(f"the verdict names {len(verdict.nodes)} nodes of {self._stages} stages")
+        for name in (*verdict.nodes, *verdict.blamed):
+            if name not in self._state.keys:
+                raise ValueError(f"the verdict names {name}, which is not in the roster")
+        self._state.verdicts[verdict.replica] = verdict
+        self._accuse(round, [self._state.keys[name] for name in verdict.blamed])
+
+    def _accuse(self, round: int, keys: Sequence[str]) -> None:
+        self._begin(round)
+        self._state.accused |= dict.fromkeys(keys)
+
+    def _settle(self, round: int, rewards: Rewards) -> None:
+        due = read(self.settle(round), list[Posting])
+        _compare(rewards.postings, due)
+        state = self._state
+        for posting in due:
+            self._move(posting.source, -posting.amount)
+            self._move(posting.target, posting.amount)
+            state.slashed += posting.amount if posting.source.startswith("stake:") else 0
+        self._forget()
+        self.check()
+
+    def _move(self, account: str, amount: int) -> None:
+        self._state.balances[account] = self._state.balances.get(account, 0) + amount
+        self._state.sums[account.partition(":")[0]] += amount
+
+    def _end(self, round: int) -> None:
+        if due := self.settle(round):
+            raise ValueError(f"the round ends, but {_said(read(due[0], Posting))} is still due")
+        self._forget()
+
+    def _forget(self) -> None:
+        """The round is settled, or nothing was due."""
+        state = self._state
+        state.convicted |= state.accused.keys()
+        state.newcomers, state.verdicts, state.accused = [], {}, {}
+
+
+def standing(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries that no later `resume` has made void.
+
+    Raises:
+        ValueError: a `resume` does not say after which round.
+    """
+    kept: list[Entry] = []
+    for entry in entries:
+        _, kind, body = entry
+        if kind == "resume":
+            after = read(body, Resume).after
+            kept = [earlier for earlier in kept if earlier[0] <= after]
+        kept.append(entry)
+    return kept
+
+
+def book_of(entries: Iterable[Entry]) -> Book:
+    """The book at the end of a ledger.
+
+    Raises:
+        ValueError: it lacks the job or the roster, or an entry is not what the rules give.
+    """
+    kept = standing(entries)
+    book = Book(_first(kept, "job"), _first(kept, "roster"))
+    for round, kind, body in kept:
+        try:
+            book.apply(kind, round, body)
+        except ValueError as error:
+            raise ValueError(f"round {round}: {error}") from error
+    return book
+
+
+def _first(entries: Iterable[Entry], wanted: str) -> dict:
+    for _, kind, body in entries:
+        if kind == wanted:
+            return body
+    raise ValueError(f"there is no entry of the kind {wanted}")
+
+
+def _compare(found: Sequence[Posting], due: Sequence[Posting]) -> None:
+    for index, (one, other) in enumerate(zip_longest(found, due)):
+        if one != other:
+            raise ValueError(f"posting {index} is {_said(one)}; the rules give {_said(other)}")
+
+
+def _said(posting: Posting | None) -> str:
+    if posting is None:
+        return "nothing"
+    return f"{posting.amount} from {posting.source} to {posting.target} ({posting.why})"

@@ -1,0 +1,112 @@
+"""`tdml rewards RUN`: the statement per key."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tdml.errors import SettingError, one_line
+
+if TYPE_CHECKING:
+    from tdml.rewards.entries import Posting
+    from tdml.rewards.statement import Line, Statement
+
+_KEY = 16  # hex digits of a key that are shown
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to those of `tdml`."""
+    rewards = commands.add_parser("rewards", help="what every node of a run has earned and lost")
+    rewards.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    rewards.add_argument(
+        "--node", metavar="NAME|KEY", help="only this one, with all its postings; the start of a key is enough"
+    )
+    rewards.add_argument("--json", action="store_true", help="print JSON, with the keys in full")
+    rewards.set_defaults(command=_rewards)
+
+
+def _rewards(parsed: argparse.Namespace) -> int:
+    statement = _read(parsed.run)
+    lines = statement.lines if parsed.node is None else _chosen(statement, parsed.node)
+    if parsed.json:
+        print(to_json(statement, lines, postings=parsed.node is not None))
+    else:
+        print(to_text(statement, lines, postings=parsed.node is not None))
+    return 0
+
+
+def to_text(statement: "Statement", lines: "list[Line]", postings: bool) -> str:
+    """A table of the lines, and their postings where asked for; for the whole job the totals below it."""
+    rows = [("node", "key", "rounds", "earned", "held back", "lost", "stake left")]
+    for line in lines:
+        amounts = (line.rounds, line.earned, line.held, line.lost, line.stake)
+        rows.append((", ".join(line.names), line.key[:_KEY], *(f"{amount:,}" for amount in amounts)))
+    text = _table(rows, "<<>>>>>")
+    if postings:
+        return "\n".join([text, *(_postings(statement, line) for line in lines)])
+    t = statement.totals
+    return (
+        f"{text}\n\n"
+        f"pools {t['pool_in']:,} + slashed stakes {t['slashed']:,} "
+        f"= credits {t['credit']:,} + held back {t['held']:,} + treasury {t['treasury']:,}\n"
+        f"stakes put down {t['deposits']:,} = stakes left {t['stake']:,} + slashed stakes {t['slashed']:,}"
+    )
+
+
+def to_json(statement: "Statement", lines: "list[Line]", postings: bool) -> str:
+    """The same as JSON."""
+    keys = []
+    for line in lines:
+        own = [{"round": round, **_plain(posting)} for round, posting in statement.of(line.key)]
+        keys.append(asdict(line) | ({"postings": own} if postings else {}))
+    return json.dumps({"keys": keys, "totals": statement.totals}, indent=2)
+
+
+def _read(run: Path) -> "Statement":
+    from tdml.ledger.chain import Ledger
+    from tdml.rewards.statement import statement_of
+
+    with Ledger.read(run / "ledger.db") as ledger:
+        entries = [(entry.round, entry.kind, entry.body) for entry in ledger.entries()]
+    try:
+        return statement_of(entries)
+    except ValueError as error:
+        raise SettingError(f"{run / 'ledger.db'}: {one_line(error)}: see tdml ledger verify {run}") from error
+
+
+def _chosen(statement: "Statement", node: str) -> "list[Line]":
+    chosen = [line for line in statement.lines if node in line.names or (node and line.key.startswith(node))]
+    if not chosen:
+        names = ", ".join(name for line in statement.lines for name in line.names)
+        raise SettingError(f"--node {node}: there is no such name or key: choose one of {names}")
+    return chosen
+
+
+def _postings(statement: "Statement", line: "Line") -> str:
+    rows = [("round", "amount", "from", "to", "why")]
+    for round, posting in statement.of(line.key):
+        accounts = (_short(posting.source), _short(posting.target))
+        rows.append((str(round), f"{posting.amount:,}", *accounts, posting.why))
+    return "\n" + _table(rows, ">><<<")
+
+
+def _short(account: str) -> str:
+    kind, colon, key = account.partition(":")
+    return kind + colon + key[:_KEY]
+
+
+def _plain(posting: "Posting") -> dict:
+    import msgspec
+
+    return msgspec.to_builtins(posting)
+
+
+def _table(rows: list[tuple[str, ...]], alignment: str) -> str:
+    """Columns two blanks apart, each flush left (<) or right (>)."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, alignment, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""Why cheating does not pay: the stake that makes every lie a bad bet, and a warning where it is smaller.
+
+A node that lies in a round gains at most its pay of that round, and loses its stake if the lie is met. With the chance
+q that it is met, the bet is bad if stake · q ≥ gain · (1 − q). Only audits are counted here: that the screen and the
+cross-check find most lies is a reserve, not part of the sum.
+"""
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+
+from tdml.errors import SettingError
+from tdml.rewards.entries import LARGEST, Job, Verdict, read
+from tdml.rewards.policies import divide, policy_of
+
+_WITHOUT_AUDITS = 10  # rounds' pay that null stakes where no stake is enough
+
+
+def met(audit_rate: float, windows: int, lied: int = 1) -> float:
+    """The chance that a lie in `lied` of a round's windows, at least one, is met.
+
+    Each window is audited independently, such that some window is with the chance `audit_rate`.
+    """
+    if audit_rate == 1:
+        return 1.0
+    return -math.expm1(math.log1p(-audit_rate) * lied / windows)
+
+
+def gain(job: Mapping) -> int:
+    """The most that a node can earn in a round in which all replicas hand in something.
+
+    Under `improvement` that is its stage's share of the whole pool: a cheat can hope to be in the only replica that
+    improves anything.
+
+    Args:
+        job: body of the job's entry.
+    """
+    terms = read(job, Job)
+    round_of_all = [
+        Verdict(replica, [], "honest", samples=samples, improvement=int(replica == 0))
+        for replica, samples in enumerate(terms.samples)
+    ]
+    parts = divide(terms.pool, policy_of(terms.policy, terms.shares).weights(round_of_all))
+    return max(map(max, parts))
+
+
+def least_stake(gain: int, chance: float) -> int:
+    """The smallest stake s that satisfies s · chance ≥ gain · (1 − chance), for a chance above 0."""
+    exact = Fraction(chance)
+    return math.ceil(gain * (1 - exact) / exact)
+
+
+def stake_of(job: Mapping) -> int:
+    """The stake of every key: as set, or as much as makes a lie in a single window not pay.
+
+    Without audits no stake is enough, and it is ten rounds' pay.
+
+    Args:
+        job: body of the job's entry, in which `stake` may still be None. `audit_rate` is 0 where nobody audits.
+
+    Raises:
+        SettingError: there would be more money than the ledger can write down.
+    """
+    terms = read(job, Job)
+    if terms.pool * terms.rounds > LARGEST:
+        raise SettingError(f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds {LARGEST}: lower rewards.pool")
+    if terms.stake is not None:
+        stake, remedy = terms.stake, "lower it"
+    elif terms.audit_rate == 0:
+        stake, remedy = _WITHOUT_AUDITS * gain(job), "lower rewards.pool"
+    else:
+        stake = least_stake(gain(job), met(terms.audit_rate, terms.audit_windows))
+        remedy = "lower rewards.pool or raise trust.audit_rate"
+    if stake > LARGEST:
+        raise SettingError(f"rewards.stake={stake} exceeds {LARGEST}, the most that the ledger can write: {remedy}")
+    return stake
+
+
+def warning(job: Mapping) -> str | None:
+    """What to say at a run's start, in one line, if a lie that only audits can find pays; None if it does not.
+
+    Args:
+        job: as for `stake_of`.
+    """
+    terms, most, stake = read(job, Job), gain(job), stake_of(job)
+    chance = met(terms.audit_rate, terms.audit_windows)
+    if stake * Fraction(chance) >= most * (1 - Fraction(chance)):
+        return None
+    rate = _least_rate(most, stake, terms.audit_windows)
+    if chance == 0:
+        return (
+            f"trust.audit_rate=0: no rewards.stake makes a lie not pay that screen and cross-check miss; with "
+            f"rewards.stake={stake} it takes trust.audit_rate={rate:g}"
+        )
+    return (
+        f"rewards.stake={stake} does not outweigh the {most} that a lie in one of {terms.audit_windows} windows gains: "
+        f"trust.audit_rate={terms.audit_rate:g} meets it with a chance of {chance:.3g}; it takes "
+        f"rewards.stake={least_stake(most, chance)}, or trust.audit_rate={rate:g}"
+    )
+
+
+def _least_rate(gain: int, stake: int, windows: int) -> float:
+    """The audit rate from which on the stake is enough, rounded up to thousandths."""
+    chance = gain / (gain + stake)
+    return math.ceil(1000 * (1 - (1 - chance) ** windows)) / 1000

@@ -1,0 +1,98 @@
+"""The rules of a round's money, one after the other."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from tdml.rewards.entries import (
+    DEPOSIT,
+    MINT,
+    TREASURY,
+    Posting,
+    Verdict,
+    credit_account,
+    held_account,
+    stake_account,
+)
+
+
+class Settlement:
+    """The postings that are due. `balances` of all accounts before them are left as they are.
+
+    Args:
+        keys: name → key.
+        convicted: keys of all that were blamed or banned so far, in this round too.
+    """
+
+    def __init__(self, balances: Mapping[str, int], keys: Mapping[str, str], convicted: Collection[str]) -> None:
+        self._balances, self._keys, self._convicted = balances, keys, convicted
+        self._changes: dict[str, int] = {}
+        self._postings: list[Posting] = []
+
+    @property
+    def postings(self) -> list[dict]:
+        """As the `rewards` entry has them."""
+        return msgspec.to_builtins(self._postings)
+
+    def take_stakes(self, keys: Iterable[str], stake: int) -> None:
+        """Every new key puts down its stake."""
+        for key in keys:
+            self._post(DEPOSIT, stake_account(key), stake, "stake")
+
+    def pay(self, verdicts: Sequence[Verdict], shares: Sequence[Sequence[int]], pool: int) -> None:
+        """The pool in full: to the nodes by `shares`, by verdict and stage, and the rest to the treasury."""
+        paid_by_stakes = 0
+        for verdict, row in zip(verdicts, shares, strict=True):
+            for name, share in zip(verdict.nodes, row, strict=True):
+                paid_by_stakes += self._pay_node(verdict, name, share)
+        self._post(MINT, TREASURY, paid_by_stakes, "left in the pool by what stakes have paid")
+        self._post(MINT, TREASURY, pool - sum(map(sum, shares)), "rest of the division")
+
+    def release(self, verdicts: Sequence[Verdict]) -> None:
+        """Whoever met nothing but honest verdicts in this round is cleared: what was held back becomes its credit."""
+        doubted = {self._keys[name] for v in verdicts if v.status != "honest" for name in v.nodes}
+        for verdict in verdicts:
+            for key in (self._keys[name] for name in verdict.nodes):
+                if key not in doubted and key not in self._convicted:
+                    self._post(held_account(key), credit_account(key), self._balance(held_account(key)), "cleared")
+
+    def slash(self, keys: Iterable[str]) -> None:
+        """What is left of the stakes of the newly convicted, and what was held back of their pay."""
+        for key in keys:
+            for account in (stake_account(key), held_account(key)):
+                self._post(account, TREASURY, self._balance(account), "convicted")
+
+    def _pay_node(self, verdict: Verdict, name: str, share: int) -> int:
+        """Pay a node its share; the part of it that came from stakes."""
+        key = self._keys[name]
+        if key in self._convicted:
+            self._post(MINT, TREASURY, share, f"share of {name}, convicted")
+        elif verdict.status == "honest":
+            self._post(MINT, credit_account(key), share, f"work of {name}")
+        elif verdict.status == "malicious" and verdict.blamed:
+            due = self._pay_from_stakes(verdict, name, share)
+            self._post(MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake")
+            return share - due
+        else:
+            # Suspicious; or refused with nobody to blame, which clears nobody and convicts nobody either.
+            self._post(MINT, held_account(key), share, f"work of {name}, held back")
+        return 0
+
+    def _pay_from_stakes(self, verdict: Verdict, name: str, share: int) -> int:
+        """Pay a node from the stakes of those who cheated in its replica, in their order; what is still due."""
+        due = share
+        for cheat in verdict.blamed:
+            account = stake_account(self._keys[cheat])
+            part = min(due, self._balance(account))
+            self._post(account, credit_account(self._keys[name]), part, f"work of {name}, paid by {cheat}'s stake")
+            due -= part
+        return due
+
+    def _balance(self, account: str) -> int:
+        return self._balances.get(account, 0) + self._changes.get(account, 0)
+
+    def _post(self, source: str, target: str, amount: int, why: str) -> None:
+        if amount:
+            self._postings.append(Posting(source, target, amount, why))
+            self._changes[source] = self._changes.get(source, 0) - amount
+            self._changes[target] = self._changes.get(target, 0) + amount

@@ -1,0 +1,92 @@
+"""What every key has earned and lost, and why: read from the entries of a ledger."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tdml.rewards.accounts import Entry, book_of, standing
+from tdml.rewards.entries import (
+    TREASURY,
+    Posting,
+    Rewards,
+    Roster,
+    Verdict,
+    accounts_of,
+    read,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One key. Amounts in units."""
+
+    key: str
+    names: list[str]
+    rounds: int  # in which a replica that it sat in handed in something
+    earned: int
+    held: int
+    lost: int  # of its stake, and of what was held back
+    stake: int  # what is left of it
+
+
+@dataclass(frozen=True)
+class Statement:
+    """All keys, by name; the totals of `Book.totals`; and the round and posting of all that was posted."""
+
+    lines: list[Line]
+    totals: dict[str, int]
+    postings: list[tuple[int, Posting]]
+
+    def of(self, key: str) -> list[tuple[int, Posting]]:
+        """The postings from and to the key's accounts."""
+        own = accounts_of(key)
+        return [(round, p) for round, p in self.postings if p.source in own or p.target in own]
+
+
+def statement_of(entries: Iterable[Entry]) -> Statement:
+    """The statement at the end of a ledger, whose money is recomputed on the way.
+
+    Raises:
+        ValueError: an entry is not what the rules give from those before it.
+    """
+    kept = standing(entries)
+    book = book_of(kept)
+    postings = [(round, p) for round, kind, body in kept if kind == "rewards" for p in read(body, Rewards).postings]
+    keys: dict[str, str] = {}
+    for _, kind, body in kept:
+        if kind == "roster":
+            keys |= read(body, Roster).admitted
+    names: dict[str, list[str]] = {}
+    for name in sorted(keys, key=_natural):
+        names.setdefault(keys[name], []).append(name)
+    rounds, lost = _rounds(kept, keys), _lost(postings)
+    lines = []
+    for key, own in names.items():
+        credit, held, stake = (book.balances.get(account, 0) for account in accounts_of(key))
+        lines.append(Line(key, own, rounds[key], credit, held, lost[key], stake))
+    return Statement(lines, book.totals(), postings)
+
+
+def _rounds(entries: Iterable[Entry], keys: Mapping[str, str]) -> Counter[str]:
+    """In how many rounds each key sat in a replica that handed in something."""
+    seated = set()
+    for round, kind, body in entries:
+        if kind == "verdict" and (verdict := read(body, Verdict)).handed_in:
+            seated |= {(round, keys[name]) for name in verdict.nodes}
+    return Counter(key for _, key in seated)
+
+
+def _lost(postings: Iterable[tuple[int, Posting]]) -> Counter[str]:
+    """What has left the stakes, or the held accounts for the treasury, by key."""
+    lost: Counter[str] = Counter()
+    for _, posting in postings:
+        kind, _, key = posting.source.partition(":")
+        if kind == "stake" or (kind == "held" and posting.target == TREASURY):
+            lost[key] += posting.amount
+    return lost
+
+
+def _natural(name: str) -> list[str | int]:
+    """Sorts r2.s0 before r10.s0."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name))]

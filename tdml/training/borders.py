@@ -1,0 +1,71 @@
+"""What a node saw cross its borders while it trained: one small sketch of every activation and every gradient.
+
+An audit that finds a wrong state must tell the node that lied from those it misled. The sketches let it: the first
+message that the repeated steps do not confirm names its sender.
+"""
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+SUMS = 8
+MEASURES = SUMS + 1  # of a sketch, that nearly equal messages nearly share; the rest is a digest
+_DIGITS = 3
+SKETCH = MEASURES + _DIGITS
+NOT_TAKEN = -1.0  # in place of a norm: no message, however false, can make a node record it
+RECEIVED, SENT, GRADIENT_RECEIVED, GRADIENT_SENT = range(4)
+
+
+def sketch(value: torch.Tensor) -> torch.Tensor:
+    """Any tensor → (12,) float64: its norm, the sums over every eighth of its values, scaled to be of its size, and 144
+    bits of a digest, since whoever knows how the sums are taken can change a message and leave them as they are."""
+    message = value.detach().reshape(-1).cpu().contiguous()
+    flat = message.double()
+    padded = nn.functional.pad(flat, (0, -len(flat) % SUMS)).view(-1, SUMS)
+    digest = hashlib.sha256(message.view(torch.uint8).numpy()).digest()
+    digits = [float(int.from_bytes(digest[6 * i : 6 * i + 6], "big")) for i in range(_DIGITS)]
+    measures = torch.cat([flat.norm().view(1), padded.sum(dim=0) / max(len(padded), 1) ** 0.5])
+    return torch.cat([measures, torch.tensor(digits, dtype=torch.float64)])
+
+
+def empty(steps: int, parts: int, microbatches: int) -> torch.Tensor:
+    """Records of some steps before they are taken: (steps, parts, 4, microbatches, 12) float64. A step that is taken
+    is zero where nothing crosses a border."""
+    return torch.full((steps, parts, 4, microbatches, SKETCH), NOT_TAKEN, dtype=torch.float64)
+
+
+class Recorder:
+    """Listens at the borders of one part of the model; `into` is where a step's sketches go, (4, microbatches, 12)."""
+
+    def __init__(self, runner: nn.Module, first: bool, last: bool) -> None:
+        self._first, self._last = first, last
+        self.into: torch.Tensor | None = None
+        self._seen = 0
+        runner.register_forward_hook(self._forward)
+
+    def start(self, into: torch.Tensor | None) -> None:
+        """A step begins; None: nothing is recorded."""
+        self.into, self._seen = into, 0
+        if into is not None:
+            into.zero_()
+
+    def _forward(self, _: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if self.into is None or not torch.is_grad_enabled():
+            return
+        micro, self._seen = self._seen, self._seen + 1
+        if not self._first:
+            self._put(RECEIVED, micro, inputs[0])
+            inputs[0].register_hook(self._listener(GRADIENT_SENT, micro))
+        if not self._last:
+            self._put(SENT, micro, output)
+            output.register_hook(self._listener(GRADIENT_RECEIVED, micro))
+
+    def _listener(self, kind: int, micro: int) -> Any:
+        into = self.into
+        return lambda gradient: self._put(kind, micro, gradient, into)
+
+    def _put(self, kind: int, micro: int, value: torch.Tensor, into: torch.Tensor | None = None) -> None:
+        target = self.into if into is None else into
+        target[kind, micro] = sketch(value)

@@ -1,0 +1,57 @@
+"""Whose lie it was: following what crossed the borders between the stages of an audited replica."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, MEASURES, NOT_TAKEN, RECEIVED, SENT
+
+
+def to_blame(
+    wrong: Sequence[int], claimed: Sequence[torch.Tensor], repeated: Sequence[torch.Tensor], limit: float
+) -> tuple[int, ...]:
+    """The stages that lied in a window; none where two neighbours contradict each other and either may lie.
+
+    A stage that was misled by another has a wrong state, too. Hence the messages are followed in the order in which
+    one depends on another: the first that was not confirmed names who sent it. If all were, whoever has a wrong state
+    is to blame. If the receiver tells of another message than the sender, whose own is confirmed, either may lie.
+
+    Args:
+        wrong: the stages whose state was not confirmed, at least one.
+        claimed, repeated: what crossed each stage's borders, (steps, parts, 4, microbatches, 12) float64; parts are
+            dealt to the stages in turn.
+        limit: relative error up to which a message is confirmed; 0: only the very same message is.
+    """
+    if idle := tuple(stage for stage, rows in enumerate(claimed) if _left_out(rows)):
+        return idle
+    stages = len(claimed)
+    for step in range(len(repeated[0])):
+        for sender, sent, receiver, received in _messages(stages * repeated[0].shape[1]):
+            place = (step, sender // stages, sent)
+            if _differ(claimed[sender % stages][place], repeated[sender % stages][place], limit):
+                return (sender % stages,)
+            place = (step, receiver // stages, received)
+            if _differ(claimed[receiver % stages][place], repeated[receiver % stages][place], limit):
+                return ()
+    return tuple(wrong)
+
+
+def _messages(parts: int) -> Iterator[tuple[int, int, int, int]]:
+    """Sender, what it sent, receiver, what it received, in one step: activations down the parts, gradients back."""
+    for part in range(parts - 1):
+        yield part, SENT, part + 1, RECEIVED
+    for part in range(parts - 1, 0, -1):
+        yield part, GRADIENT_SENT, part - 1, GRADIENT_RECEIVED
+
+
+def _differ(claimed: torch.Tensor, repeated: torch.Tensor, limit: float) -> bool:
+    """Whether sketches (microbatches, 12) are farther apart than `limit` of their norms."""
+    if not limit:
+        return not torch.equal(claimed, repeated)
+    distance = (claimed - repeated)[:, :MEASURES].norm(dim=1)
+    return not bool((distance <= limit * repeated[:, 0]).all())
+
+
+def _left_out(claimed: torch.Tensor) -> bool:
+    """Whether steps were not taken, which nobody can make a node say who took them."""
+    return bool((claimed == NOT_TAKEN).flatten(1).all(dim=1).any())

@@ -1,0 +1,169 @@
+"""Nodes whose owners have written their own worker. Named by `attack._target_=tests.hostile_workers.Hostile`.
+
+What the interface of attacks cannot express is patched into the worker of the attacking process: every rank of a test
+job has a process of its own, and only an attacker's makes an attack and a worker.
+"""
+
+import os
+import signal
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from tdml import worker
+from tdml.attacks import Attack
+from tdml.ledger.commit import commit_statement
+from tdml.training.borders import SENT
+
+
+class Hostile(Attack):
+    """Does one of the deeds below, by name."""
+
+    def __init__(self, deed: str) -> None:
+        install = worker.install
+
+        def install_hostile(made: worker.Worker, *session: object) -> None:
+            made.__class__ = type("HostileWorker", (_DEEDS[deed], worker.Worker), {})
+            install(made, *session)
+
+        worker.install = install_hostile
+
+
+class LabelsAtFirst:
+    """Other labels in the first two steps, honest work after that."""
+
+    def _training_batch(self, number, replica, step, indices):
+        inputs, labels = super()._training_batch(number, replica, step, indices)
+        own = replica == self._assignment.seat.replica
+        return inputs, (9 - labels if own and step < 2 else labels)
+
+
+class SkipsOneStep:
+    """Leaves out the second step, and says that it took it."""
+
+    def _step(self, number, replica, step, inputs, labels, records, row):
+        if replica == self._assignment.seat.replica and step == 1:
+            records[row].zero_()
+            return 1.0
+        return super()._step(number, replica, step, inputs, labels, records, row)
+
+
+class RandomDigests:
+    """Commits to nothing."""
+
+    def commit(self, order):
+        states = os.urandom(32).hex()
+        made = replace(super().commit(order), states=states)
+        statement = commit_statement(self.job_id, order.round, self.identity.public, self.name, made)
+        return replace(made, signature=statement.sign(self.identity))
+
+
+class RefusesToOpen:
+    """Trains on other labels, and answers nothing when it is asked to show it."""
+
+    def _training_batch(self, number, replica, step, indices):
+        inputs, labels = super()._training_batch(number, replica, step, indices)
+        return inputs, (9 - labels if replica == self._assignment.seat.replica else labels)
+
+    def open(self, windows):
+        raise RuntimeError("no")
+
+
+class DiesWhenAsked:
+    """Is gone as soon as it is audited."""
+
+    def open(self, windows):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class ShowsOthers:
+    """Shows other states than it committed to."""
+
+    def open(self, windows):
+        opening = super().open(windows)
+        return replace(opening, starts=tuple(s if s is None else s + 1 for s in opening.starts))
+
+
+class OtherSketches:
+    """As a validator, finds what is right and tells another way to it."""
+
+    def repeat(self, order):
+        done = super().repeat(order)
+        done.sketches[:, :, SENT] += 1
+        return done
+
+
+class _InFlight:
+    """Sends other activations while it trains; `_own` is whether it trains for itself."""
+
+    _own = False
+
+    def join(self, assignment):
+        kind = super().join(assignment)
+        for module in self._pipeline.modules:
+            module.register_forward_hook(lambda module, inputs, output: self._tamper(output), prepend=True)
+        return kind
+
+    def train(self, order):
+        self._own = True
+        report = super().train(order)
+        self._own = False
+        return report
+
+    def _tamper(self, output: torch.Tensor) -> torch.Tensor:
+        return self.other(output) if self._own and torch.is_grad_enabled() else output
+
+    def other(self, output: torch.Tensor) -> torch.Tensor:
+        self.truth = output
+        return output + 0.5
+
+
+class TampersInFlight(_InFlight):
+    """Its records tell what it sent."""
+
+
+class SendsZeros(_InFlight):
+    """So that nothing comes out of the next stage either."""
+
+    def other(self, output):
+        return 0 * output
+
+
+class SwapsSamples(_InFlight):
+    """The activations of a micro-batch go to other labels, with the same sums."""
+
+    def other(self, output):
+        return output.roll(1, dims=0)
+
+
+class TampersAndDenies(_InFlight):
+    """Its records tell what it should have sent."""
+
+    def join(self, assignment):
+        kind = super().join(assignment)
+        for recorder in self._pipeline._recorders:
+            put = recorder._put
+
+            def deny(kind, micro, value, into=None, put=put):
+                put(kind, micro, self.truth if kind == SENT and self._own else value, into)
+
+            recorder._put = deny
+        return kind
+
+
+_DEEDS = {deed.__name__: deed for deed in (
+    LabelsAtFirst, SkipsOneStep, RandomDigests, RefusesToOpen, DiesWhenAsked, ShowsOthers, OtherSketches,
+    TampersInFlight, SendsZeros, SwapsSamples, TampersAndDenies,
+)}  # fmt: skip
+
+
+class Dropout(nn.Sequential):
+    """A model that draws at random while it trains."""
+
+    def __init__(self, num_classes: int, channels: int, width: int) -> None:
+        super().__init__(
+            nn.Sequential(nn.Conv2d(channels, width, 3, stride=2), nn.ReLU(), nn.Dropout(0.2)),
+            nn.Sequential(nn.Conv2d(width, width, 3, stride=2), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.2)),
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes)),
+        )

@@ -1,0 +1,139 @@
+"""Small ledgers for the tests, written as a run writes them."""
+
+import hashlib
+from pathlib import Path
+
+from tdml.identity import Identity
+from tdml.ledger.chain import Ledger
+from tdml.ledger.statement import Statement
+
+JOB = "5e" * 16
+POOL = 1000
+SECRET = "ab" * 32
+NODES = ("r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0")
+SEATS = {"0": ["r0.s0", "r0.s1"], "1": ["r1.s0", "r1.s1"]}
+
+
+def digest(text):
+    """SHA-256, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def key(number):
+    """A key that is the same in every test."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Identity(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32))
+
+
+COORDINATOR = key(255)
+KEYS = {name: key(number) for number, name in enumerate(NODES)}
+CONFIG = b"name: test\n"
+
+
+class PlainBook:
+    """Accounts that only know that each round pays out the pool, to keys of the roster."""
+
+    def __init__(self, job, roster):
+        self.pool, self.keys, self.paid = job["pool"], set(roster["keys"].values()), 0
+
+    def apply(self, kind, round, body):
+        """Check a round's postings."""
+        if kind == "roster":
+            self.keys |= set(body["keys"].values())
+        if kind != "rewards":
+            return
+        if not all(posting["to"].partition(":")[2] in self.keys for posting in body["postings"]):
+            raise ValueError("a stranger is paid")
+        amount = sum(posting["amount"] for posting in body["postings"])
+        if amount != (self.pool if round else 0):
+            raise ValueError(f"{amount} units are paid, not {self.pool}")
+        self.paid += amount
+
+    def snapshot(self):
+        """The balance."""
+        return self.paid
+
+    def restore(self, snapshot):
+        """Take it back."""
+        self.paid = snapshot
+
+
+def begin(ledger, **changes):
+    """Round 0."""
+    with ledger.batch():
+        ledger.append(0, "job", job_body() | changes)
+        keys = {name: identity.public for name, identity in KEYS.items()}
+        ledger.append(0, "roster", {"keys": keys, "given": False, "refused": {}})
+        ledger.append(0, "rewards", {"postings": []})
+        ledger.append(0, "weights", {"digest": digest("weights 0")})
+        ledger.close_round(0)
+
+
+def job_body():
+    """What the first entry says."""
+    return {
+        "name": "test", "version": "0.1.0", "config": hashlib.sha256(CONFIG).hexdigest(),
+        "coordinator": COORDINATOR.public, "rounds": 3, "replicas": 2, "stages": 2, "policy": "work", "pool": POOL,
+        "stake": 500, "audit_rate": 0.25, "audit_windows": 4, "shares": [600_000, 400_000], "samples": [64, 64],
+    }  # fmt: skip
+
+
+def commit(ledger, round, node, identity=None):
+    """A node's commit, signed by its own key or another."""
+    identity = identity or KEYS[node]
+    body = {"node": node, "update": digest(f"{node} {round}"), "states": ""}
+    statement = Statement(JOB, round, "commit", identity.public, body)
+    return ledger.append_signed(statement, statement.sign(identity))
+
+
+def before_commits(ledger, round, seats=SEATS, weights=None):
+    """A round's first entry."""
+    secret = hashlib.sha256(bytes.fromhex(SECRET)).hexdigest()
+    body = {"secret": secret, "weights": weights or digest(f"weights {round - 1}"), "seats": seats}
+    ledger.append(round, "round", body)
+
+
+def after_commits(ledger, round, blamed=(), weights=None):
+    """The rest of a round. The replica of the blamed node is malicious."""
+    ledger.append(round, "reveal", {"secret": SECRET})
+    replica = {"replica": 1, "nodes": SEATS["1"]}
+    if blamed:
+        ledger.append(round, "suspicion", replica | {"reason": "rank spread 9.8 sigma"})
+        ledger.append(round, "evidence", replica | {"against": 7.25, "total": 12.5, "reason": "", "judges": [0]})
+        audit = {"windows": [2], "validators": {"0": "r0.s1"}, "outcome": "lied", "blamed": list(blamed)}
+        audit |= {"reason": "step 7 differs by 0.3", "artifacts": {"state 7": digest("state")}}
+        ledger.append(round, "audit", replica | audit)
+    honest = {"replica": 0, "nodes": SEATS["0"], "status": "honest", "reason": "", "blamed": [], "samples": 64}
+    ledger.append(round, "verdict", honest)
+    status = "malicious" if blamed else "honest"
+    ledger.append(round, "verdict", honest | replica | {"status": status, "blamed": list(blamed)})
+    for node in blamed:
+        ledger.append(round, "ban", {"node": node, "key": KEYS[node].public, "reason": "its audit failed"})
+    posting = {"from": "mint", "to": f"credit:{KEYS['r0.s0'].public}", "amount": POOL, "why": "work"}
+    ledger.append(round, "rewards", {"postings": [posting]})
+    ledger.append(round, "weights", {"digest": weights or digest(f"weights {round}")})
+    ledger.close_round(round)
+
+
+def play(ledger, round, blamed=(), seats=SEATS):
+    """A whole round."""
+    with ledger.batch():
+        before_commits(ledger, round, seats)
+        for nodes in seats.values():
+            for node in nodes:
+                commit(ledger, round, node)
+        after_commits(ledger, round, blamed)
+
+
+def write(path: Path):
+    """A run that caught a node in round 2, was broken off in round 3, resumed after round 1 and ended."""
+    with Ledger.open(path, COORDINATOR, JOB) as ledger:
+        begin(ledger)
+        play(ledger, 1)
+        play(ledger, 2, blamed=["r1.s1"])
+        before_commits(ledger, 3)
+        ledger.resume(1)
+        play(ledger, 2, blamed=["r1.s1"])
+        play(ledger, 3, seats={"0": SEATS["0"], "1": ["r1.s0", "spare0"]})
+        ledger.end(digest("weights 3"), "all 3 rounds done")

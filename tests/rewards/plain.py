@@ -1,0 +1,65 @@
+"""The rules of money once more, as plainly as can be: purses instead of postings, fractions instead of integers."""
+
+from collections import defaultdict
+from fractions import Fraction
+
+
+class PlainBook:
+    """Three purses per key and the treasury."""
+
+    def __init__(self, job, roster):
+        self.job, self.keys = job, roster["keys"]
+        self.stake = dict.fromkeys(self.keys.values(), job["stake"])
+        self.held, self.credit = defaultdict(int), defaultdict(int)
+        self.treasury, self.convicted = 0, set()
+
+    def play(self, verdicts, bans):
+        """One round."""
+        verdicts = sorted(verdicts, key=lambda v: v["replica"])
+        cheats = [self.keys[n] for v in verdicts for n in v["blamed"]] + [b["key"] for b in bans]
+        self.convicted |= set(cheats)
+        verdicts = [v for v in verdicts if v["status"] != "lost"]
+        saved = self._pay(verdicts)
+        self.treasury += saved
+        doubted = {self.keys[n] for v in verdicts for n in v["nodes"] if v["status"] != "honest"}
+        for key in {self.keys[n] for v in verdicts for n in v["nodes"]} - doubted - self.convicted:
+            self.credit[key] += self.held.pop(key, 0)
+        for key in self.convicted:
+            self.treasury += self.stake.get(key, 0) + self.held.pop(key, 0)
+            self.stake[key] = 0
+
+    def _pay(self, verdicts):
+        """Pay everyone; what stays of the pool."""
+        left = self.job["pool"] if verdicts else 0
+        weights = self._weights(verdicts)
+        total = sum(weights.values())
+        for v in verdicts:
+            for stage, name in enumerate(v["nodes"]):
+                part = Fraction(weights[v["replica"], stage], total or 1)
+                share, key = int(part * self.job["pool"]), self.keys[name]
+                if key in self.convicted:
+                    continue
+                if v["status"] == "honest":
+                    self.credit[key] += share
+                elif v["blamed"]:
+                    self.credit[key] += share
+                    for cheat in v["blamed"]:
+                        from_stake = min(share, self.stake[self.keys[cheat]])
+                        self.stake[self.keys[cheat]] -= from_stake
+                        share -= from_stake
+                else:
+                    self.held[key] += share
+                left -= share
+        return left
+
+    def _weights(self, verdicts):
+        sound = [max(0, v["improvement"]) for v in verdicts if not v["blamed"]]
+        weights = {}
+        for v in verdicts:
+            improvement = max(0, v["improvement"])
+            if v["blamed"]:
+                improvement = sum(sound) // len(sound) if sound else 0
+            worth = {"work": v["samples"], "improvement": improvement}.get(self.job["policy"])
+            for stage, share in enumerate(self.job["shares"]):
+                weights[v["replica"], stage] = 1 if worth is None else worth * share
+        return weights

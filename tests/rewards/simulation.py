@@ -1,0 +1,191 @@
+"""A thousand rounds of honest nodes and of every attack of the laboratory, paid by the real book.
+
+`python -m tests.rewards.simulation` prints the table. The worst case for the defence: screen and cross-check see
+nothing, and only audits find a lie. A cheat sits at the stage that is paid best, beside an honest partner. Profit is
+credit − stakes lost − cost of the work done, in rounds of honest pay.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tdml.rewards.accounts import Book
+from tdml.rewards.deterrence import met, stake_of
+
+ROUNDS, WINDOWS, AUDIT_RATE, COST = 1000, 3, 0.1, 0.9  # the cost of honest work, as a share of its pay
+_SHARES, _SAMPLES, _PAY = [400_000, 600_000], 100, 60_000  # _PAY of a round, at the second stage
+_HEARINGS = 0.1  # share of the rounds in which a validator is heard in a routine cross-check (trust.budget)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What a node does in the rounds in which it cheats."""
+
+    name: str
+    attacks: tuple[str, ...] = ()  # of conf/attack
+    lied: int = WINDOWS  # windows of a round in which its work is not what was asked for
+    worked: float = 1.0  # share of the round's work that it does
+    rounds: float = 1.0  # share of the rounds in which it cheats
+    returns: bool = True  # after a ban, under a new key with a new stake
+    perjury: bool = False  # it lies about others, not about its work
+
+    def found(self, draws: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(ROUNDS,) bool each: when it cheats, and when that is found."""
+        cheats = draws.random(ROUNDS) < self.rounds
+        if self.perjury:
+            # Two hearings in which a validator contradicts all the others convict it (`tdml.trust.evidence`).
+            heard = cheats & (draws.random(ROUNDS) < _HEARINGS)
+            return cheats, heard & (np.cumsum(heard) % 2 == 0)
+        audited = draws.random((ROUNDS, WINDOWS)) < met(AUDIT_RATE, WINDOWS)
+        lies = draws.permuted(np.tile(np.arange(WINDOWS) < self.lied, (ROUNDS, 1)), axis=1)
+        return cheats, cheats & (audited & lies).any(axis=1)
+
+
+HONEST = Strategy("honest work", lied=0, rounds=0.0)
+_ALWAYS = [
+    Strategy(
+        "a false update after honest steps",
+        (
+            "adaptive", "alie", "bias_noise", "buffer_poison", "collusion", "garbage", "gaussian", "honest_noise",
+            "ipm", "mean_shift", "min_max", "min_sum", "reversed_mean", "scaled", "sign_flip", "single_layer",
+            "zero_gradient",
+        ),
+        lied=1,
+    ),
+    Strategy("poisoned samples", ("backdoor", "label_flip")),
+    Strategy("no work at all", ("copy_aggregate", "mimic", "replay", "zero_update"), worked=0.0),
+    Strategy("half of the work", ("half_work",), lied=2, worked=0.5),
+    Strategy("one window left out", lied=1, worked=1 - 1 / WINDOWS),
+    Strategy("false testimony", ("lying_validator",), lied=0, perjury=True),
+]  # fmt: skip
+STRATEGIES = [
+    replace(strategy, **variant) for strategy in _ALWAYS for variant in ({}, {"returns": False}, {"rounds": 0.1})
+]
+
+
+@dataclass
+class Copy:
+    """One cheat, in a replica of its own. It is called c{number}.{bans so far}."""
+
+    strategy: Strategy
+    number: int
+    cheats: np.ndarray
+    found: np.ndarray
+    bans: int = 0
+
+    @property
+    def partner(self) -> str:
+        """The honest node at the first stage."""
+        return f"p{self.number}"
+
+    @property
+    def spare(self) -> str:
+        """The honest node that takes the place of a cheat who does not come back."""
+        return f"spare{self.number}"
+
+    @property
+    def names(self) -> list[str]:
+        """All keys that it uses up."""
+        last = int(self.found.sum()) if self.strategy.returns else 0
+        return [f"c{self.number}.{ban}" for ban in range(last + 1)]
+
+    @property
+    def gone(self) -> bool:
+        """Whether the spare has taken its place."""
+        return self.bans > 0 and not self.strategy.returns
+
+    @property
+    def cost(self) -> float:
+        """Of the work that it does until it is gone, in rounds of honest pay."""
+        end = ROUNDS if self.strategy.returns or not self.found.any() else int(self.found.argmax()) + 1
+        worked = np.where(self.cheats, self.strategy.worked, 1.0)[:end]
+        return COST * float(worked.sum())
+
+
+def simulate(strategies: list[Strategy], stake_share: float, copies: int) -> tuple[list[float], list[float]]:
+    """Play all strategies side by side, each in so many replicas of its own.
+
+    Args:
+        stake_share: of the least stake that deters.
+
+    Returns:
+        by strategy: the mean profit of the cheats, and the mean pay of their honest partners.
+    """
+    draws = np.random.default_rng(0)
+    chosen = [strategy for strategy in strategies for _ in range(copies)]
+    played = [Copy(strategy, number, *strategy.found(draws)) for number, strategy in enumerate(chosen)]
+    job = _job(len(played))
+    job["stake"] = round(stake_of(job) * stake_share)
+    names = [name for copy in played for name in (copy.partner, copy.spare, *copy.names)]
+    book = Book(job, {"keys": {name: name for name in names}, "given": True, "refused": {}})
+    for number in range(ROUNDS + 1):
+        if number:
+            _play(book, number, played)
+        book.apply("rewards", number, {"postings": book.settle(number)})
+    balances = book.balances
+    profits = [_profit(balances, copy, job["stake"]) for copy in played]
+    partners = [balances[f"credit:{copy.partner}"] / (_PAY * _SHARES[0] / _SHARES[1]) for copy in played]
+    return _means(profits, copies), _means(partners, copies)
+
+
+def expected(strategy: Strategy, stake_share: float) -> float | None:
+    """The mean profit, worked out: that of a round times the rounds that it is played (Wald's equation). None for
+    perjury, which audits do not find."""
+    if strategy.perjury:
+        return None
+    found, one = met(AUDIT_RATE, WINDOWS, strategy.lied), met(AUDIT_RATE, WINDOWS)
+    stake = stake_share * (1 - one) / one
+    cheating = (1 - found) - found * stake - COST * strategy.worked
+    ends = 0 if strategy.returns else strategy.rounds * found
+    played = (1 - (1 - ends) ** ROUNDS) / ends if ends else ROUNDS
+    return played * (strategy.rounds * cheating + (1 - strategy.rounds) * (1 - COST))
+
+
+def table(copies: int) -> str:
+    """Profits of all strategies, at the least stake that deters and at a tenth of it."""
+    strategies = [HONEST, *STRATEGIES]
+    full, tenth = (simulate(strategies, share, copies)[0] for share in (1.0, 0.1))
+    lines = [f"{'strategy':<34}{'rounds':>7}{'after a ban':>13}{'expected':>10}{'simulated':>11}{'at a tenth':>12}"]
+    for strategy, one, other in zip(strategies, full, tenth, strict=True):
+        after = "" if strategy is HONEST else "new key" if strategy.returns else "leaves"
+        rounds = "" if strategy is HONEST else f"{strategy.rounds:.0%}"
+        mean = "–" if strategy.perjury else f"{expected(strategy, 1.0):.0f}"
+        lines.append(f"{strategy.name:<34}{rounds:>7}{after:>13}{mean:>10}{one:>11.0f}{other:>12.0f}")
+    return "\n".join(lines)
+
+
+def _job(replicas: int) -> dict:
+    pool = replicas * _PAY * sum(_SHARES) // _SHARES[1]
+    return {
+        "rounds": ROUNDS, "policy": "work", "pool": pool, "stake": None, "audit_rate": AUDIT_RATE,
+        "audit_windows": WINDOWS, "shares": _SHARES, "samples": [_SAMPLES] * replicas,
+    }  # fmt: skip
+
+
+def _play(book: Book, number: int, played: list[Copy]) -> None:
+    """The verdicts and bans of a round."""
+    for copy in played:
+        cheat = copy.spare if copy.gone else f"c{copy.number}.{copy.bans}"
+        found = bool(copy.found[number - 1]) and not copy.gone
+        body = {
+            "replica": copy.number, "nodes": [copy.partner, cheat], "status": "malicious" if found else "honest",
+            "blamed": [cheat] if found else [], "samples": _SAMPLES,
+        }  # fmt: skip
+        book.apply("verdict", number, body)
+        if found:
+            book.apply("ban", number, {"node": cheat, "key": cheat, "reason": "audit"})
+            copy.bans += 1
+
+
+def _profit(balances: dict[str, int], copy: Copy, stake: int) -> float:
+    credit = sum(balances.get(f"credit:{name}", 0) for name in copy.names)
+    lost = sum(stake - balances.get(f"stake:{name}", 0) for name in copy.names)
+    return (credit - lost) / _PAY - copy.cost
+
+
+def _means(values: list[float], copies: int) -> list[float]:
+    return np.asarray(values).reshape(-1, copies).mean(axis=1).tolist()
+
+
+if __name__ == "__main__":
+    print(table(copies=16))

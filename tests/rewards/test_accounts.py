@@ -1,0 +1,364 @@
+import copy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdml.rewards.accounts import Book, book_of, standing
+from tdml.rewards.entries import DEPOSIT, MINT, TREASURY
+from tests.rewards.plain import PlainBook
+from tests.rewards.stories import ban, close, job, roster, stories, verdict
+
+NAMES = [f"r{replica}.s{stage}" for replica in range(3) for stage in range(2)] + ["spare0"]
+MALICIOUS = verdict(2, "malicious", ["r2.s1"])
+
+
+def opened(**changes):
+    """A book after round 0."""
+    book = Book(job(**changes), roster(NAMES))
+    close(book, 0)
+    return book
+
+
+def play(book, round, *verdicts, bans=()):
+    """One round of the book; its postings."""
+    for body in verdicts:
+        book.apply("verdict", round, body)
+    for body in bans:
+        book.apply("ban", round, body)
+    return close(book, round)
+
+
+def purse(book, name):
+    """Credit, held back and stake of a node."""
+    return tuple(book.balances.get(f"{kind}:key-{name}", 0) for kind in ("credit", "held", "stake"))
+
+
+# Stakes
+
+
+def test_every_key_puts_down_one_stake():
+    book = Book(job(), roster(["a", "b", "c", "d"], refused=["d"], c="key-a"))
+    assert close(book, 0) == [
+        {"from": "deposit", "to": "stake:key-a", "amount": 5000, "why": "stake"},
+        {"from": "deposit", "to": "stake:key-b", "amount": 5000, "why": "stake"},
+    ]
+    assert book.balances[DEPOSIT] == -10000
+    assert close(book, 1) == []
+
+
+def test_a_key_under_another_name_keeps_its_accounts_and_a_new_one_puts_down_its_stake():
+    book = opened()
+    play(book, 1, verdict(0))
+    book.apply("roster", 2, roster([], moved="key-r0.s0", late="key-late"))
+    postings = play(book, 2, verdict(0, nodes=["moved", "late"]))
+    assert [p["to"] for p in postings] == ["stake:key-late", "credit:key-r0.s0", "credit:key-late"]
+    assert purse(book, "r0.s0") == (800, 0, 5000)
+
+
+# Who is paid
+
+
+def test_the_pool_goes_to_the_honest_by_their_work():
+    book = opened(shares=[1, 2])
+    play(book, 1, verdict(0), verdict(1, samples=200), verdict(2, samples=33))
+    assert [purse(book, name)[0] for name in NAMES] == [100, 200, 200, 400, 33, 66, 0]
+    assert (book.balances[MINT], book.balances[TREASURY]) == (-1000, 1)
+
+
+def test_the_lost_are_not_paid_and_not_counted():
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "lost"), verdict(2, "lost"))
+    assert [purse(book, name)[0] for name in NAMES] == [400, 600, 0, 0, 0, 0, 0]
+
+
+def test_a_round_without_work_costs_nothing():
+    book = opened()
+    assert play(book, 1) == []
+    assert play(book, 2, verdict(0, "lost"), verdict(1, "lost")) == []
+
+
+def test_work_that_is_worth_nothing_leaves_the_pool_to_the_treasury():
+    book = opened(policy="improvement")
+    play(book, 1, verdict(0, improvement=-5), verdict(1, improvement=0))
+    assert book.balances[TREASURY] == 1000
+
+
+def test_the_pay_of_a_suspect_is_held_back_until_an_honest_verdict():
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "suspicious"))
+    assert purse(book, "r1.s1") == (0, 300, 5000)
+    play(book, 2, verdict(0), verdict(1, "lost"))
+    play(book, 3, verdict(0), verdict(1, "suspicious"))
+    assert purse(book, "r1.s1") == (0, 600, 5000)
+    play(book, 4, verdict(0, nodes=["r0.s0", "r1.s1"]), verdict(1, "suspicious", nodes=["r1.s0", "spare0"]))
+    assert purse(book, "r1.s1") == (900, 0, 5000)
+    assert purse(book, "r1.s0") == (0, 600, 5000)
+
+
+def test_two_seats_of_one_key_clear_it_only_together():
+    book = Book(job(), roster(NAMES, spare0="key-r1.s0"))
+    close(book, 0)
+    play(book, 1, verdict(0), verdict(1, "suspicious"))
+    play(book, 2, verdict(0, nodes=["r0.s0", "spare0"]), verdict(1, "suspicious"))
+    assert purse(book, "r1.s0") == (300, 400, 5000)
+
+
+# Who pays
+
+
+def test_the_cheat_loses_its_stake_and_pays_its_partner_first():
+    book = opened()
+    postings = play(book, 1, verdict(0), verdict(1), MALICIOUS, bans=[ban("r2.s1")])
+    assert purse(book, "r2.s1") == (0, 0, 0)
+    assert purse(book, "r2.s0") == purse(book, "r0.s0") == (133, 0, 5000)
+    assert {"from": "stake:key-r2.s1", "to": "treasury", "amount": 5000 - 133, "why": "convicted"} in postings
+    assert book.totals() == {
+        "pool_in": 1000, "deposits": 35000, "slashed": 5000, "credit": 133 * 3 + 200 * 2, "held": 0,
+        "treasury": 1000 - 133 * 2 - 200 * 2 + 5000 - 133, "stake": 30000,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("stake", "from_stakes"), [(0, 0), (1, 2), (60, 120), (400, 166)])
+def test_where_the_stakes_are_short_the_pool_pays_the_partner(stake, from_stakes):
+    book = opened(stake=stake, shares=[1, 1, 1])
+    trio = ["r0.s0", "r0.s1", "r1.s0"], ["r2.s0", "r2.s1", "spare0"]
+    postings = play(book, 1, verdict(0, nodes=trio[0]), verdict(1, "malicious", ["spare0", "r2.s0"], nodes=trio[1]))
+    assert purse(book, "r2.s1")[0] == 166
+    paid = [p["amount"] for p in postings if p["from"].startswith("stake:") and p["to"].startswith("credit:")]
+    assert sum(paid) == from_stakes
+    assert book.balances[MINT] == -1000
+
+
+def test_what_was_held_back_is_lost_with_the_conviction_and_credit_is_not():
+    book = opened()
+    play(book, 1, verdict(2))
+    play(book, 2, verdict(2, "suspicious"))
+    assert purse(book, "r2.s1") == (600, 600, 5000)
+    play(book, 3, MALICIOUS)
+    assert purse(book, "r2.s1") == (600, 0, 0)
+    assert purse(book, "r2.s0") == (800, 400, 5000)
+
+
+def test_a_ban_without_a_verdict_takes_the_stake_too():
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "lost"), bans=[ban("r1.s0"), ban("spare0"), ban("stranger")])
+    assert purse(book, "r1.s0") == purse(book, "spare0") == (0, 0, 0)
+    assert purse(book, "r0.s0") == (400, 0, 5000)
+
+
+def test_the_partner_of_a_node_that_is_banned_for_something_else_is_paid_from_the_pool():
+    book = opened()
+    play(book, 1, verdict(0), bans=[ban("r0.s1")])
+    assert (purse(book, "r0.s0"), purse(book, "r0.s1")) == ((400, 0, 5000), (0, 0, 0))
+    assert book.balances[TREASURY] == 600 + 5000
+
+
+def test_a_ban_after_the_settlement_is_settled_by_another():
+    book = opened()
+    book.apply("verdict", 1, verdict(0))
+    book.apply("rewards", 1, {"postings": book.settle(1)})
+    book.apply("ban", 1, ban("r0.s1"))
+    close(book, 1)
+    assert purse(book, "r0.s1") == (600, 0, 0)
+
+
+def test_where_nothing_is_due_a_round_may_end_without_a_settlement():
+    book = opened(stake=0)
+    book.apply("verdict", 1, verdict(0, "lost"))
+    book.apply("ban", 1, ban("r0.s1"))
+    book.apply("root", 1, {})
+    play(book, 2, verdict(0))
+    assert (purse(book, "r0.s0")[0], purse(book, "r0.s1")[0]) == (400, 0)
+
+
+def test_the_convicted_are_never_paid_again():
+    book = opened()
+    play(book, 1, MALICIOUS)
+    play(book, 2, verdict(2))
+    play(book, 3, verdict(2, "suspicious"))
+    assert purse(book, "r2.s1") == (0, 0, 0)
+
+
+def test_a_refusal_that_blames_nobody_holds_the_pay_back():
+    book = opened()
+    play(book, 1, verdict(0, "malicious"))
+    assert purse(book, "r0.s0") == (0, 400, 5000)
+
+
+# What verify must find
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda p: p.pop(), "posting 6 is nothing; the rules give 1 from mint to treasury"),
+        (lambda p: p.append(p[0]), "posting 7 is 133 from mint to credit:key-r0.s0 .*; the rules give nothing"),
+        (lambda p: p.reverse(), "posting 0 is"),
+        (lambda p: p[0].update(amount=134), "posting 0 is 134 from mint"),
+        (lambda p: p[0].update(to="credit:key-r0.s1"), "posting 0 is 133 from mint to credit:key-r0.s1"),
+        (lambda p: p[0].update({"from": "treasury"}), "posting 0 is 133 from treasury"),
+        (lambda p: p[0].update(why="a present"), "a present"),
+        (lambda p: p[0].update(amount=True), "Expected `int`"),
+        (lambda p: p[0].update(amount=133.0), "Expected `int`"),
+        (lambda p: p[0].update(amount=0), "Expected `int` >= 1"),
+        (lambda p: p[0].update(more=1), "unknown field"),
+        (lambda p: p[0].pop("why"), "missing required field"),
+        (lambda p: p.clear(), "posting 0 is nothing"),
+    ],
+)  # fmt: skip
+def test_postings_that_the_rules_do_not_give(change, reason):
+    book = opened()
+    for body in (verdict(0), verdict(1), verdict(2, "suspicious")):
+        book.apply("verdict", 1, body)
+    before, postings = book.balances, book.settle(1)
+    change(postings)
+    with pytest.raises(ValueError, match=reason):
+        book.apply("rewards", 1, {"postings": postings})
+    assert book.balances == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "reason"),
+    [
+        ("verdict", verdict(1, nodes=["r1.s0", "nobody"]), "nobody, which is not in the roster"),
+        ("verdict", verdict(1, "malicious", ["nobody"]), "nobody, which is not in the roster"),
+        ("verdict", verdict(0), "two verdicts on replica 0"),
+        ("verdict", verdict(1, nodes=["r1.s0"]), "1 nodes of 2 stages"),
+        ("verdict", verdict(1, "innocent"), "innocent"),
+        ("verdict", verdict(1, samples=-1), ">= 0"),
+        ("verdict", {}, "missing required field"),
+        ("ban", {"node": "r0.s0"}, "missing required field"),
+        ("ban", [], "Expected `object`"),
+        ("roster", {"keys": {"a": 1}}, "Expected `str`"),
+        ("rewards", {}, "missing required field"),
+        ("root", {}, "133|400 from mint to credit:key-r0.s0 .* is still due"),
+    ],
+)
+def test_entries_that_cannot_be(kind, body, reason):
+    book = opened()
+    book.apply("verdict", 1, verdict(0))
+    with pytest.raises(ValueError, match=reason):
+        book.apply(kind, 1, body)
+
+
+def test_a_round_is_settled_before_the_next():
+    book = opened()
+    book.apply("verdict", 1, verdict(0))
+    for kind, body in (("verdict", verdict(1)), ("ban", ban("r0.s0")), ("rewards", {"postings": []})):
+        with pytest.raises(ValueError, match="round 1 is not settled yet"):
+            book.apply(kind, 2, body)
+
+
+def test_a_job_needs_its_stake():
+    with pytest.raises(ValueError, match="no stake"):
+        Book(job(stake=None), roster(NAMES))
+    with pytest.raises(ValueError, match="no entry of the kind roster"):
+        book_of([(0, "job", job())])
+
+
+def test_other_kinds_are_passed_over():
+    book = opened()
+    before = book.balances
+    for kind in ("job", "round", "commit", "reveal", "suspicion", "evidence", "audit", "refusal", "weights", "end"):
+        book.apply(kind, 1, {"anything": 1})
+    assert book.balances == before
+
+
+@pytest.mark.parametrize("account", ["held:key-r0.s0", "credit:key-r0.s0", "stake:key-r0.s0", TREASURY, MINT, DEPOSIT])
+def test_check_finds_money_that_was_made_or_lost(account):
+    book = opened()
+    play(book, 1, verdict(0))
+    book.check()
+    for change in (-10_000, -1, 1, 10_000):
+        broken, snapshot = copy.deepcopy(book), book.snapshot()
+        snapshot.balances[account] = snapshot.balances.get(account, 0) + change
+        broken.restore(snapshot)
+        with pytest.raises(ValueError, match=r"fallen|not 0"):
+            broken.check()
+
+
+# Going back
+
+
+def test_a_snapshot_brings_back_everything_as_often_as_wanted():
+    book = opened()
+    play(book, 1, verdict(0), verdict(2, "suspicious"))
+    snapshot, balances = book.snapshot(), book.balances
+    for _ in range(2):
+        play(book, 2, MALICIOUS)
+        book.apply("roster", 3, roster(["late"]))
+        book.apply("verdict", 3, verdict(0))  # a round that was never settled
+        book.restore(snapshot)
+        assert book.balances == balances
+        assert book.settle(2) == []
+    play(book, 2, verdict(2))
+    assert purse(book, "r2.s1") == (300 + 600, 0, 5000)
+
+
+# Whatever happens
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(stories())
+def test_any_story_ends_as_plain_arithmetic_says(story):
+    book, plain = Book(story.job, story.roster), PlainBook(story.job, story.roster)
+    entries = [(0, "job", story.job), (0, "roster", story.roster)]
+    entries.append((0, "rewards", {"postings": close(book, 0)}))
+    closed, number = [(book.snapshot(), copy.deepcopy(plain))], 0
+    for happening in story.rounds:
+        if happening.resume is not None:
+            number = min(happening.resume, number)
+            entries.append((number + 1, "resume", {"after": number}))
+            del closed[number + 1 :]
+            book.restore(closed[-1][0])
+            plain = copy.deepcopy(closed[-1][1])
+            continue
+        number += 1
+        before = book.balances
+        new = [("verdict", v) for v in happening.verdicts] + [("ban", b) for b in happening.bans]
+        for kind, body in new:
+            book.apply(kind, number, body)
+            book.check()
+        postings = close(book, number)
+        entries += [(number, kind, body) for kind, body in [*new, ("rewards", {"postings": postings})]]
+        plain.play(happening.verdicts, happening.bans)
+        _check_postings(before, postings, plain.convicted)
+        _check_purses(book, plain)
+        closed.append((book.snapshot(), copy.deepcopy(plain)))
+    assert _without_zeros(book_of(entries)) == _without_zeros(book)
+
+
+def _check_postings(before, postings, convicted):
+    """One by one, none takes what is not there, and none pays a cheat."""
+    balances = dict(before)
+    for posting in postings:
+        assert posting["amount"] > 0
+        balances[posting["from"]] = balances.get(posting["from"], 0) - posting["amount"]
+        balances[posting["to"]] = balances.get(posting["to"], 0) + posting["amount"]
+        assert min([b for a, b in balances.items() if a not in (MINT, DEPOSIT)], default=0) >= 0
+        assert posting["to"].partition(":")[2] not in convicted
+
+
+def _check_purses(book, plain):
+    purses = {"stake": plain.stake, "held": plain.held, "credit": plain.credit}
+    expected = {f"{kind}:{key}": amount for kind, purse in purses.items() for key, amount in purse.items()}
+    expected[TREASURY] = plain.treasury
+    found = {account: b for account, b in _without_zeros(book).items() if account not in (MINT, DEPOSIT)}
+    assert found == {account: amount for account, amount in expected.items() if amount}
+
+
+def _without_zeros(book):
+    return {account: balance for account, balance in book.balances.items() if balance}
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 4), max_size=6))
+def test_a_resume_makes_all_later_rounds_void(resumes):
+    entries, number = [], 0
+    for after in resumes:
+        entries += [(number + i, "verdict", {}) for i in (1, 2)]
+        number = min(after, number + 2)
+        entries.append((number + 1, "resume", {"after": number}))
+    kept = [round for round, kind, _ in standing(entries) if kind == "verdict"]
+    assert kept == list(range(1, number + 1))

@@ -1,0 +1,179 @@
+import json
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from tdml import cli
+from tdml.errors import SettingError
+from tdml.rewards.accounts import Book
+from tdml.rewards.statement import statement_of
+from tests.rewards.stories import ban, job, roster, verdict
+
+NAMES = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0", "spare10", "spare9"]
+
+
+def entries(*rounds, stake=5000):
+    """The entries of a job, whose `rewards` are worked out; a round is a list of (kind, body), or the number of a
+    round to go back to."""
+    found = [(0, "job", job(stake=stake)), (0, "roster", roster(NAMES, r1s1="key-r1.s1"))]
+    book, closed, number = Book(found[0][2], found[1][2]), [], 0
+    for happening in ([], *rounds):
+        if isinstance(happening, int):
+            number = happening + 1
+            found.append((number, "resume", {"after": happening}))
+            book.restore(closed[happening])
+            del closed[number:]
+            continue
+        for kind, body in happening:
+            book.apply(kind, number, body)
+            found.append((number, kind, body))
+        found.append((number, "rewards", {"postings": book.settle(number)}))
+        book.apply(*[found[-1][i] for i in (1, 0, 2)])
+        closed.append(book.snapshot())
+        number += 1
+    return found
+
+
+HONEST = [("verdict", verdict(0)), ("verdict", verdict(1))]
+DOUBTED = [("verdict", verdict(0)), ("verdict", verdict(1, "suspicious"))]
+CAUGHT = [("verdict", verdict(0)), ("verdict", verdict(1, "malicious", ["r1.s1"])), ("ban", ban("r1.s1"))]
+STORY = entries(HONEST, DOUBTED, CAUGHT)
+
+
+def lines(story):
+    return {line.names[0]: line for line in statement_of(story).lines}
+
+
+def test_what_each_key_earned_and_lost():
+    found = lines(STORY)
+    assert list(found) == ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0", "spare9", "spare10"]
+    cheat, partner, spare = found["r1.s1"], found["r1.s0"], found["spare9"]
+    assert (cheat.rounds, cheat.earned, cheat.held, cheat.lost, cheat.stake) == (3, 300, 0, 5300, 0)
+    assert (partner.rounds, partner.earned, partner.held, partner.lost, partner.stake) == (3, 400, 200, 0, 5000)
+    assert (spare.rounds, spare.earned, spare.held, spare.lost, spare.stake) == (0, 0, 0, 0, 5000)
+    assert cheat.names == ["r1.s1", "r1s1"]
+
+
+def test_a_lost_round_is_no_round_of_work():
+    assert lines(entries([("verdict", verdict(0, "lost"))]))["r0.s0"].rounds == 0
+
+
+def test_what_was_held_back_and_cleared_is_earned_and_not_lost():
+    found = lines(entries(DOUBTED, HONEST))["r1.s1"]
+    assert (found.earned, found.held, found.lost) == (600, 0, 0)
+
+
+def test_void_rounds_do_not_count():
+    assert lines(entries(CAUGHT, CAUGHT, 0, HONEST, DOUBTED, CAUGHT)) == lines(STORY)
+
+
+def test_money_that_the_rules_do_not_give_is_refused():
+    wrong = [(r, k, {"postings": []} if k == "rewards" else b) for r, k, b in STORY]
+    with pytest.raises(ValueError, match="posting 0 is nothing"):
+        statement_of(wrong)
+
+
+# The command
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run folder whose ledger holds `STORY`, or what is put into the list that is returned with it."""
+    story = list(STORY)
+
+    class Reader:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def entries(self):
+            return [SimpleNamespace(round=r, kind=k, body=b) for r, k, b in story]
+
+    def read(path):
+        if not path.parent.exists():
+            raise SettingError(f"{path} does not exist")
+        return Reader()
+
+    chain = ModuleType("tdml.ledger.chain")
+    chain.Ledger = SimpleNamespace(read=read)
+    monkeypatch.setitem(sys.modules, "tdml.ledger.chain", chain)
+    return tmp_path, story
+
+
+def test_the_table(run, capsys):
+    assert cli.run(["rewards", str(run[0])]) == 0
+    assert (
+        capsys.readouterr().out
+        == """\
+node         key          rounds  earned  held back   lost  stake left
+r0.s0        key-r0.s0         3     600          0      0       5,000
+r0.s1        key-r0.s1         3     900          0      0       5,000
+r1.s0        key-r1.s0         3     400        200      0       5,000
+r1.s1, r1s1  key-r1.s1         3     300          0  5,300           0
+spare0       key-spare0        0       0          0      0       5,000
+spare9       key-spare9        0       0          0      0       5,000
+spare10      key-spare10       0       0          0      0       5,000
+
+pools 3,000 + slashed stakes 5,000 = credits 2,200 + held back 200 + treasury 5,600
+stakes put down 35,000 = stakes left 30,000 + slashed stakes 5,000
+"""
+    )
+
+
+@pytest.mark.parametrize("node", ["r1.s1", "r1s1", "key-r1.s1"])
+def test_one_node_with_its_postings(run, capsys, node):
+    assert cli.run(["rewards", str(run[0]), "--node", node]) == 0
+    assert (
+        capsys.readouterr().out
+        == """\
+node         key        rounds  earned  held back   lost  stake left
+r1.s1, r1s1  key-r1.s1       3     300          0  5,300           0
+
+round  amount  from             to                why
+    0   5,000  deposit          stake:key-r1.s1   stake
+    1     300  mint             credit:key-r1.s1  work of r1.s1
+    2     300  mint             held:key-r1.s1    work of r1.s1, held back
+    3     200  stake:key-r1.s1  credit:key-r1.s0  work of r1.s0, paid by r1.s1's stake
+    3   4,800  stake:key-r1.s1  treasury          convicted
+    3     300  held:key-r1.s1   treasury          convicted
+"""
+    )
+
+
+def test_json(run, capsys):
+    assert cli.run(["rewards", str(run[0]), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["totals"]["treasury"] == 5600
+    assert found["keys"][3] == {
+        "key": "key-r1.s1", "names": ["r1.s1", "r1s1"], "rounds": 3, "earned": 300, "held": 0, "lost": 5300, "stake": 0,
+    }  # fmt: skip
+    assert cli.run(["rewards", str(run[0]), "--json", "--node", "r0.s0"]) == 0
+    [line] = json.loads(capsys.readouterr().out)["keys"]
+    first = {"round": 0, "from": "deposit", "to": "stake:key-r0.s0", "amount": 5000, "why": "stake"}
+    assert (len(line["postings"]), line["postings"][0]) == (4, first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--node", "r9.s9"], "--node r9.s9: there is no such name or key: choose one of r0.s0, r0.s1, r1.s0, r1.s1"),
+        (["--node", ""], "there is no such name or key"),
+    ],
+)
+def test_an_unknown_node(run, capsys, arguments, message):
+    assert cli.run(["rewards", str(run[0]), *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_ledger_that_is_wrong(run, capsys):
+    folder, story = run
+    story[:] = [entry for entry in story if entry[1] != "verdict"]
+    assert cli.run(["rewards", str(folder)]) == 1
+    assert (
+        "ledger.db: round 1: posting 0 is 200 from mint to credit:key-r0.s0 (work of r0.s0)" in capsys.readouterr().err
+    )
+    assert cli.run(["rewards", str(folder / "nowhere")]) == 1
+    assert "does not exist" in capsys.readouterr().err

@@ -1,0 +1,34 @@
+"""What befalls the ledger of a test job. Named by `attack._target_`."""
+
+import os
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+from tdml import worker
+from tdml.attacks import Attack
+
+
+class FullDisk(Attack):
+    """The coordinator can write no file beyond `size` bytes as long as there is a file `marker`."""
+
+    def __init__(self, marker: str, size: int) -> None:
+        if os.environ["RANK"] == "0" and Path(marker).exists():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+class Unsigned(Attack):
+    """Commits with the signature that `spoil` makes of its own: "none", "foreign" or "upper" (the same digits in upper
+    case)."""
+
+    def __init__(self, spoil: str) -> None:
+        commit = worker.Worker.commit
+
+        def spoilt(self: worker.Worker, order: worker.CommitOrder) -> worker.Commitment:
+            made = commit(self, order)
+            if not self._attacker.attacks or order.round < 2:
+                return made
+            signatures = {"none": "", "foreign": self.identity.sign(b"?"), "upper": made.signature.upper()}
+            return replace(made, signature=signatures[spoil])
+
+        worker.Worker.commit = spoilt

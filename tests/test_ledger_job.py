@@ -1,0 +1,163 @@
+"""The ledger of whole jobs: what it records of an attacker, and that nobody can change it afterwards."""
+
+import hashlib
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tdml.ledger.artifacts import Store
+from tests.jobs import Result
+from tests.run_ledgers import assert_wrong, entries, tdml, verify
+
+_LIAR = "r1.s0"
+_ALWAYS = {"round": 1, "reveal": 1, "rewards": 1, "weights": 1, "root": 1}
+
+
+@pytest.fixture
+def copy(attacked: Result, tmp_path: Path) -> Path:
+    """A copy of its folder, to be tampered with."""
+    return shutil.copytree(attacked.run, tmp_path / "moved")
+
+
+def test_every_round_has_all_kinds_of_entries(attacked: Result) -> None:
+    assert Counter(entry.kind for entry in entries(attacked.run, round=0)) == {
+        "job": 1, "roster": 1, "rewards": 1, "root": 1,
+    }  # fmt: skip
+    for number in (1, 2, 3, 4):
+        kinds = Counter(entry.kind for entry in entries(attacked.run, round=number))
+        expected = _ALWAYS | {"commit": 6, "verdict": 3, "audit": 3} | ({"ban": 1} if number == 2 else {})
+        assert {kind: count for kind, count in kinds.items() if kind not in ("suspicion", "evidence")} == expected
+    assert [entry.body["replica"] for entry in entries(attacked.run, "suspicion", round=2)] == [1]
+    assert 1 in [entry.body["replica"] for entry in entries(attacked.run, "evidence", round=2)]
+    assert [entry.kind for entry in entries(attacked.run, round=5)] == ["end", "root"]
+
+
+def test_ledger_metrics_and_summary_agree(attacked: Result) -> None:
+    keys = entries(attacked.run, "roster")[0].body["keys"]
+    [ban] = entries(attacked.run, "ban")
+    assert (ban.round, ban.body["node"], ban.body["key"]) == (2, _LIAR, keys[_LIAR])
+    assert attacked.summary["banned"] == [_LIAR]
+    for line in attacked.rounds:
+        verdicts = {str(entry.body["replica"]): entry.body for entry in entries(attacked.run, "verdict", line["round"])}
+        assert verdicts.keys() == line["replicas"].keys()
+        for index, shown in line["replicas"].items():
+            said = verdicts[index]
+            assert (said["status"], said["reason"]) == (shown["verdict"], shown["reason"])
+            assert said["blamed"] == shown.get("nodes", [])
+    assert [seated(attacked, number)["1"] for number in (2, 3)] == [["r1.s0", "r1.s1"], ["spare0", "r1.s1"]]
+
+
+def seated(result: Result, number: int) -> dict[str, list[str]]:
+    [opened] = entries(result.run, "round", number)
+    return opened.body["seats"]
+
+
+def test_all_is_well_also_where_the_folder_was_moved_to(attacked: Result, copy: Path, capsys) -> None:
+    assert "4 rounds, model.pt is the model of the last" in verify(attacked.run, capsys)
+    verify(copy, capsys)
+    status, text = tdml(capsys, "ledger", "verify", copy, "--roster", attacked.run / "roster.yaml")
+    assert status == 0, text
+
+
+def test_an_entry_is_proved_by_the_root_of_its_round_alone(attacked: Result, tmp_path: Path, capsys) -> None:
+    [ban] = entries(attacked.run, "ban")
+    roots = {entry.round: entry.body["root"] for entry in entries(attacked.run, "root")}
+    proof = tmp_path / "proof.json"
+    status, text = tdml(capsys, "ledger", "proof", attacked.run, ban.index, "--out", proof)
+    assert status == 0 and roots[2] in text
+    assert tdml(capsys, "ledger", "check", proof, roots[2])[0] == 0
+    for number in (1, 3):
+        status, text = tdml(capsys, "ledger", "check", proof, roots[number])
+        assert status == 1 and text.count("\n") == 1
+
+
+def test_what_convicted_a_node_can_be_read_back_and_shows_the_lie(attacked: Result) -> None:
+    store = Store(str(attacked.run.parent / "store"))
+    audits = [entry.body for entry in entries(attacked.run, "audit", round=2) if entry.body["outcome"] == "lied"]
+    [audit] = audits
+    assert audit["blamed"] == [_LIAR]
+    states = store.get_tensors(audit["artifacts"]["states"])
+    [window] = {name.rsplit(".", 2)[0] for name in states}
+    assert {name.rsplit(".", 2)[1] for name in states} == {"stage0"}
+    start, claimed, repeated = (states[f"{window}.stage0.{name}"] for name in ("start", "claimed", "repeated"))
+    honest = torch.linalg.vector_norm(repeated - start)
+    assert torch.linalg.vector_norm(claimed - repeated) > 10 * honest > 0
+
+
+def test_artifacts_lie_under_their_hashes(attacked: Result) -> None:
+    files = [path for path in (attacked.run.parent / "store").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert path.parent.name + path.name == hashlib.sha256(path.read_bytes()).hexdigest()
+    model = Store(str(attacked.run.parent / "store"))
+    [end] = entries(attacked.run, "end")
+    assert end.body["reason"] == "all 4 rounds done"
+    assert any(_equal(model, path, attacked) for path in files)
+
+
+def _equal(store: Store, path: Path, result: Result) -> bool:
+    tensors = store.get_tensors(path.parent.name + path.name)
+    wanted = result.model
+    return tensors.keys() == wanted.keys() and all(torch.equal(tensors[name], wanted[name]) for name in wanted)
+
+
+# Tampering with the run after it
+
+
+def _flip_model(run: Path) -> None:
+    path = run / "model.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _edit_config(run: Path) -> None:
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
+
+
+def _sql(run: Path, *commands: str) -> None:
+    database = sqlite3.connect(run / "ledger.db", isolation_level=None)
+    for command in commands:
+        database.execute(command)
+    database.close()
+
+
+def _delete_last(run: Path) -> None:
+    _sql(run, 'DELETE FROM entries WHERE "index" = (SELECT max("index") FROM entries)')
+
+
+def _swap(run: Path) -> None:
+    _sql(
+        run,
+        'UPDATE entries SET "index" = -1 WHERE "index" = 6',
+        'UPDATE entries SET "index" = 6 WHERE "index" = 7',
+        'UPDATE entries SET "index" = 7 WHERE "index" = -1',
+    )
+
+
+def _change_amount(run: Path) -> None:
+    before = entries(run, "rewards")[1].body["postings"][0]["amount"]
+    _sql(run, f"UPDATE entries SET body = replace(body, '\"amount\":{before}', '\"amount\":{before + 1}')")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "expected"),
+    [
+        (_flip_model, "model.pt is not the model of the last round"),
+        (_edit_config, "config.yaml is not the one that the job was started with"),
+        (_delete_last, "the head speaks of"),
+        (_swap, "wrong: entry 6"),
+        (_change_amount, "its hash is not that of what it says"),
+    ],
+)
+def test_tampering_is_found_and_said_in_one_line(
+    tamper: Callable[[Path], None], expected: str, copy: Path, capsys
+) -> None:
+    tamper(copy)
+    assert_wrong(copy, capsys, expected)

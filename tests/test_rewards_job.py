@@ -1,0 +1,152 @@
+"""What whole jobs pay: under every policy, with and without attackers, and with settings at their edges."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tdml.ledger.entry import Entry
+from tests.jobs import SMALL, Result, run_command, run_job
+from tests.run_ledgers import assert_balanced, entries, rewards, tdml, verify
+
+_LIAR, _STAKE = "r1.s0", 5_000_000
+_JOB = [*SMALL, "sync.local_steps=3", "rounds=3", f"rewards.stake={_STAKE}"]
+_ATTACKED = ["topology.replicas=3", "attack=gaussian", "attack.from_round=2"]
+_PIPELINES = [*_ATTACKED, "topology.stages=2", "topology.spares=1", "attack.nodes=[r1.s0]"]
+_REPLICAS = [*_ATTACKED, "topology.stages=1", "attack.nodes=[r1.s0]"]
+
+
+def test_liar_pays_and_the_honest_are_paid_by_their_work(attacked: Result, capsys) -> None:
+    _assert_liar_pays(attacked, capsys)
+    work = entries(attacked.run, "job")[0].body["shares"]
+    paid = [_paid(attacked, name, 4)["mint"] for name in ("r0.s0", "r0.s1")]
+    assert paid == [1_000_000 * share // (3 * sum(work)) for share in work]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("policy", "topology"), [("improvement", _PIPELINES), ("improvement", _REPLICAS), ("equal", _PIPELINES)]
+)
+def test_liar_pays_under_every_policy(policy: str, topology: list[str], tmp_path: Path, capsys) -> None:
+    ranks = 8 if topology is _PIPELINES else 4
+    result = run_job(tmp_path / "run", ranks, *_JOB, *topology, f"rewards.policy={policy}", "trust.budget=1")
+    assert result.statuses == [0] * ranks, result.output
+    _assert_liar_pays(result, capsys)
+
+
+def _assert_liar_pays(result: Result, capsys) -> None:
+    """The node r1.s0, which attacks from round 2 on, loses its stake, to its partner first; all others are paid."""
+    assert result.summary["banned"] == [_LIAR]
+    verify(result.run, capsys)
+    assert_balanced(result.run, capsys, rounds=len(result.rounds))
+    lines, totals = rewards(result.run, capsys)
+    assert totals["slashed"] == _STAKE
+    for name, line in lines.items():
+        assert (line["lost"], line["stake"]) == ((_STAKE, 0) if name == _LIAR else (0, _STAKE))
+        paid = [_paid(result, name, number) for number in range(1, 1 + len(result.rounds))]
+        assert line["earned"] == sum(part.total() for part in paid)
+        assert any(part["stake"] for part in paid) == (name == "r1.s1"), "only its partner is paid by a liar's stake"
+        assert name != _LIAR or not any(paid[1:]), "a liar is paid nothing from its first lie on"
+    if (
+        "r1.s1" in lines and entries(result.run, "job")[0].body["policy"] != "improvement"
+    ):  # what a partner of a liar improves cannot be measured
+        assert _paid(result, "r1.s1", 2).total() == _paid(result, "r0.s1", 2).total() > 0
+    [slashed] = [entry for entry in entries(result.run, "rewards") if _from_liar(result, entry)]
+    assert slashed.round == 2
+    assert [p["to"] for p in _from_liar(result, slashed)][-1] == "treasury", "the partner comes first"
+    assert sum(p["amount"] for p in _from_liar(result, slashed)) == _STAKE
+
+
+def _key(result: Result, name: str) -> str:
+    return entries(result.run, "roster")[0].body["keys"][name]
+
+
+def _paid(result: Result, name: str, number: int) -> Counter[str]:
+    """What reached a node's credit in a round, by the kind of account that it came from."""
+    paid: Counter[str] = Counter()
+    for posting in entries(result.run, "rewards", number)[0].body["postings"]:
+        if posting["to"] == f"credit:{_key(result, name)}":
+            paid[posting["from"].partition(":")[0]] += posting["amount"]
+    return paid
+
+
+def _from_liar(result: Result, settled: Entry) -> list[dict]:
+    """The postings from the liar's stake."""
+    return [p for p in settled.body["postings"] if p["from"] == f"stake:{_key(result, _LIAR)}"]
+
+
+def test_improvement_is_measured_beside_the_cross_check_and_bans_nobody(tmp_path: Path, capsys) -> None:
+    """With a budget for both, validators are asked twice in a round, about different samples."""
+    job = [*_JOB, "topology.replicas=3", "topology.stages=1", "sync.local_steps=8", "trust.budget=1", "rounds=3"]
+    result = run_job(tmp_path / "run", 4, *job, "rewards.policy=improvement")
+    assert result.summary["banned"] == [], result.output
+    assert entries(result.run, "evidence"), "nobody was cross-checked, so this tests nothing"
+    worth = [entry.body["improvement"] for entry in entries(result.run, "verdict")]
+    assert len(worth) == 9 and all(worth)
+    verify(result.run, capsys)
+    assert_balanced(result.run, capsys, rounds=3)
+
+
+_QUIET = [*SMALL, "topology.stages=1", "sync.local_steps=2", "rounds=2"]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "overrides", "expected"),
+    [
+        (3, ["rewards.stake=0"], "rewards.stake=0 does not outweigh"),
+        pytest.param(3, ["rewards.pool=0"], "", marks=pytest.mark.slow),
+        pytest.param(3, ["trust.audit_rate=0"], "trust.audit_rate=0: no rewards.stake", marks=pytest.mark.slow),
+        pytest.param(3, ["trust.enabled=false"], "trust.enabled=false: every update", marks=pytest.mark.slow),
+        pytest.param(2, [], "2 replicas", marks=pytest.mark.slow),
+        pytest.param(2, ["rewards.policy=improvement"], "2 replicas", marks=pytest.mark.slow),
+        pytest.param(1, ["rewards.policy=improvement"], "1 replica", marks=pytest.mark.slow),
+        pytest.param(
+            3, ["data.partition=dirichlet", "data.alpha=0.5", "sync.local_steps=null"], "", marks=pytest.mark.slow
+        ),
+    ],
+    ids=str,
+)
+def test_every_way_to_run_leaves_a_sound_ledger(
+    replicas: int, overrides: list[str], expected: str, tmp_path: Path, capsys
+) -> None:
+    job = [*_QUIET, f"topology.replicas={replicas}", *overrides]
+    result = run_job(tmp_path / "run", 1 + replicas, *job)
+    assert result.statuses == [0] * (1 + replicas), result.output
+    assert "Traceback" not in result.output
+    assert expected in result.output
+    assert "2 rounds, model.pt is the model of the last" in verify(result.run, capsys)
+    assert_balanced(result.run, capsys, rounds=2)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("rewards.pool=9007199254740993", "rewards.pool=9007199254740993 × rounds=2 exceeds"),
+        ("rewards.stake=9007199254740993", "rewards.stake=9007199254740993 exceeds"),
+        ("ledger.artifacts=file:///dev/null/store", "ledger.artifacts=file:///dev/null/store cannot be used"),
+        ("ledger.artifacts=nothing://store", "ledger.artifacts=nothing://store cannot be used"),
+    ],
+)
+def test_setting_that_cannot_work_is_named_before_any_training(override: str, expected: str, tmp_path: Path) -> None:
+    result = run_job(tmp_path / "run", 2, *_QUIET, "topology.replicas=1", override)
+    assert result.statuses == [1, 1]
+    [line] = result.output.splitlines()
+    assert line.startswith(f"tdml: {expected}")
+    assert result.rounds == []
+
+
+def test_one_replica_earns_all_and_the_table_says_the_same_as_json(tmp_path: Path, capsys) -> None:
+    result = run_job(tmp_path / "run", 2, *_QUIET, "topology.replicas=1")
+    assert result.statuses == [0, 0], result.output
+    assert "1 replica: nobody can rank or judge it" in result.output
+    assert "2 rounds, model.pt is the model of the last" in verify(result.run, capsys)
+    assert_balanced(result.run, capsys, rounds=2)
+    lines, totals = rewards(result.run, capsys)
+    assert lines["r0.s0"]["earned"] == totals["pool_in"]
+    status, text = tdml(capsys, "rewards", result.run)
+    assert status == 0
+    assert f"{lines['r0.s0']['earned']:,}" in text and f"pools {totals['pool_in']:,}" in text
+    piped = f"{sys.executable} -m tdml.cli rewards {result.run} | head -n 0; echo ${{PIPESTATUS[0]}}"
+    done = run_command("bash", "-c", piped)
+    assert done.stdout == "0\n", "it ends quietly when nobody reads on"

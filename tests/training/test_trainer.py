@@ -1,0 +1,218 @@
+"""Steps taken again from a kept state: the same bits as without the interruption."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+from tdml import config as settings
+from tdml.models.layout import Layout
+from tdml.models.plan import Plan
+from tdml.models.split import Border, Part, trace_borders
+from tdml.training.borders import empty
+from tdml.training.inner import inner_optimizer, state_size
+from tdml.training.pipeline import Pipeline
+from tdml.training.trainer import Trainer
+
+TRAIN = settings.load([]).train
+BATCH, STEPS = 4, 6
+
+SGD = replace(TRAIN, optimizer="sgd", lr=0.1)
+OPTIMIZERS = {
+    "plain": replace(SGD, momentum=0.0),
+    "momentum": replace(SGD, momentum=0.9),
+    "decay": replace(SGD, momentum=0.9, weight_decay=0.1),
+    "adam": replace(TRAIN, optimizer="adam", lr=0.01, weight_decay=0.1),
+    "adamw": replace(TRAIN, optimizer="adamw", lr=0.01, weight_decay=0.1),
+}
+
+
+class HalfUsed(nn.Linear):
+    """Has a parameter that no gradient ever reaches."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.unused = nn.Parameter(torch.ones(3))
+
+
+class LateBias(nn.Linear):
+    """Its bias takes part from the fourth step on only."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        late = value.is_meta or self.calls > 3 * 2  # two micro-batches a step
+        return F.linear(value, self.weight, self.bias if late else None)
+
+
+MODELS = {
+    "batch norm": lambda: nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)),
+    "dropout": lambda: nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.5), nn.Linear(8, 3)),
+    "half used": lambda: nn.Sequential(nn.Linear(5, 8), HalfUsed(8, 3)),
+    "late bias": lambda: nn.Sequential(nn.Linear(5, 8), LateBias(8, 3)),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def group():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def trainer_of(make, train):
+    """A trainer of a model in one stage with two micro-batches, its layout, and initial weights."""
+    with torch.device("meta"):
+        model = make()
+    borders = trace_borders(list(model), Border(torch.Size([BATCH // 2, 5]), torch.float32))
+    part = Part(model, 0, len(model))
+    part.materialise(torch.device("cpu"))
+    layout = Layout.of([part])
+    tensors = part.tensors(part.parameters) + part.tensors(part.buffers)
+    cpu = torch.device("cpu")
+    pipeline = Pipeline([part.module], Plan((), (borders[0], borders[-1]), (1_000_000,)), 0, 1, "1f1b", 2, cpu, cpu)
+    torch.manual_seed(1)
+    real = make()
+    initial = layout.flatten([*real.parameters(), *real.buffers()])
+    return Trainer(pipeline, layout, tensors, train), layout, initial
+
+
+def batch(step):
+    generator = torch.Generator().manual_seed(step)
+    return torch.randn(BATCH, 5, generator=generator), torch.randint(3, (BATCH,), generator=generator)
+
+
+def take(trainer, steps):
+    return [trainer.step(*batch(step), seed=100 + step) for step in steps]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("model", MODELS)
+def test_resuming_changes_no_bit(model, optimizer):
+    trainer, layout, initial = trainer_of(MODELS[model], OPTIMIZERS[optimizer])
+    trainer.begin(initial)
+    states, losses = [trainer.state()], []
+    for step in range(STEPS):
+        losses += take(trainer, [step])
+        states.append(trainer.state())
+    assert {s.shape for s in states} == {(state_size(layout, OPTIMIZERS[optimizer]),)}
+    assert not torch.equal(states[-1], states[-2])
+    other, _, _ = trainer_of(MODELS[model], OPTIMIZERS[optimizer])
+    for first, last in [(0, 1), (1, STEPS), (2, 4), (3, STEPS), (5, STEPS)]:
+        other.resume(states[first])
+        assert torch.equal(other.state(), states[first])
+        assert take(other, range(first, last)) == losses[first:last]
+        assert torch.equal(other.state(), states[last]), (first, last)
+        assert torch.equal(other.weights(), states[last][: layout.size])
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_steps_equal_a_plain_loop(optimizer):
+    """The whole trainer against torch alone: gradients are the mean over the micro-batches."""
+    trainer, layout, initial = trainer_of(MODELS["batch norm"], OPTIMIZERS[optimizer])
+    trainer.begin(initial)
+    losses = take(trainer, range(3))
+    torch.manual_seed(1)
+    model = MODELS["batch norm"]()
+    plain = inner_optimizer(OPTIMIZERS[optimizer], model.parameters())
+    for step in range(3):
+        plain.zero_grad()
+        total = 0.0
+        for inputs, labels in zip(*(tensor.chunk(2) for tensor in batch(step)), strict=True):
+            loss = F.cross_entropy(model(inputs), labels) / 2
+            loss.backward()
+            total += loss.item()
+        plain.step()
+        assert losses[step] == pytest.approx(total, rel=1e-6)
+    assert torch.equal(trainer.weights(), layout.flatten([*model.parameters(), *model.buffers()]))
+
+
+def test_another_seed_of_a_step_is_another_dropout():
+    trainer, _, initial = trainer_of(MODELS["dropout"], OPTIMIZERS["plain"])
+    ends = []
+    for seed in (1, 1, 2):
+        trainer.begin(initial)
+        trainer.step(*batch(0), seed=seed)
+        ends.append(trainer.state())
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
+
+
+def test_beginning_forgets_the_optimizer():
+    trainer, _, initial = trainer_of(MODELS["batch norm"], OPTIMIZERS["momentum"])
+    ends = []
+    for _ in range(2):
+        trainer.begin(initial)
+        take(trainer, range(2))
+        ends.append(trainer.state())
+    assert torch.equal(*ends)
+
+
+def test_a_state_is_a_copy():
+    trainer, _, initial = trainer_of(MODELS["batch norm"], OPTIMIZERS["momentum"])
+    trainer.begin(initial)
+    take(trainer, range(2))
+    kept = trainer.state()
+    before = kept.clone()
+    take(trainer, range(2, 4))
+    assert torch.equal(kept, before)
+    trainer.resume(kept)
+    take(trainer, range(2, 4))
+    assert torch.equal(kept, before)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_size_of_the_state_is_what_the_optimizer_keeps(optimizer):
+    """Counted from torch's own state after a step in which every parameter took part."""
+    trainer, layout, initial = trainer_of(MODELS["batch norm"], OPTIMIZERS[optimizer])
+    torch.manual_seed(1)
+    model = MODELS["batch norm"]()
+    plain = inner_optimizer(OPTIMIZERS[optimizer], model.parameters())
+    F.cross_entropy(model(batch(0)[0]), batch(0)[1]).backward()
+    plain.step()
+    slots = [v for kept in plain.state.values() for v in kept.values() if isinstance(v, torch.Tensor)]
+    expected = sum(t.numel() for t in (*model.parameters(), *model.buffers(), *slots))
+    assert state_size(layout, OPTIMIZERS[optimizer]) == expected
+    trainer.begin(initial)
+    assert trainer.state().shape == (expected,)
+
+
+def test_a_stage_without_parameters_has_no_optimizer():
+    assert inner_optimizer(SGD, []) is None
+    train = OPTIMIZERS["adam"]
+    nothing = Layout(names=(), shapes=(), parameters=0, size=0, parameter_tensors=0)
+    assert state_size(nothing, train) == 0
+    pipeline = Still()
+    trainer = Trainer(pipeline, nothing, [], train)
+    trainer.begin(torch.empty(0))
+    trainer.step(None, None, seed=0)
+    assert trainer.state().shape == (0,)
+    trainer.resume(torch.empty(0))
+    trainer.step(None, None, seed=0)
+    assert pipeline.steps == 2
+
+
+class Still:
+    """A pipeline of a stage that has nothing to learn."""
+
+    modules = (nn.ReLU(),)
+
+    def __init__(self):
+        self.steps = 0
+
+    def train_step(self, inputs, labels, records):
+        self.steps += 1
+
+
+def test_a_single_stage_sends_nothing_but_has_taken_its_step():
+    trainer, _, initial = trainer_of(MODELS["batch norm"], OPTIMIZERS["plain"])
+    records = empty(1, 1, 2)
+    trainer.begin(initial)
+    trainer.step(*batch(0), 0, records[0])
+    assert not records.any()
