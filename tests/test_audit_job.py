@@ -52,7 +52,7 @@ def assert_convicted(result: Result, nodes: list[str], round_number: int = 1) ->
 def assert_margin(reason: str, name: str) -> None:
     """What convicts is far above the limit, in every window in which there was a lie."""
     found = [
-        (float(e), float(limit)) for e, limit in re.findall(r": (\S+) of the change .*? where (\S+) may be", reason)
+        (float(e), float(limit)) for e, limit in re.findall(r": off by (\S+) of the change .*? limit ([^\s;]+)", reason)
     ]
     error, limit = min(found)
     print(f"| {name} | {error:.2g} | {limit:.0e} |")

@@ -1,5 +1,6 @@
 """TensorBoard: scalars, the scatter of ranks, and the hyperparameters."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,20 @@ from tdml.config import Config
 from tdml.monitor.figures import rank_scatter
 from tdml.monitor.record import RoundRecord
 
+# Its writer thread would print a stack trace where the disk is full. The round's own record then says so in one line.
+_usual_hook = threading.excepthook
+
+
+def _without_full_disks(failure: threading.ExceptHookArgs) -> None:
+    if not issubclass(failure.exc_type, OSError):
+        _usual_hook(failure)
+
 
 class TensorBoard:
     """Writes one event file in RUN/tensorboard. On resuming, what lies after `first_round` is superseded."""
 
     def __init__(self, run: Path, config: Config, first_round: int) -> None:
+        threading.excepthook = _without_full_disks
         self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_round)
         if first_round == 1:
             # add_hparams would open a second event file; these are the summaries that it writes.

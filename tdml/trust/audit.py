@@ -141,8 +141,8 @@ def conclude(rulings: Mapping[int, Ruling], full: bool, exhibit: Mapping[str, to
     Where those who repeated the steps are so far apart that a lie could hide between them, nobody is cleared by it.
     """
     texts = [
-        f"audit of window {window}: {ruling.error:.2g} of the change from what {_count(ruling)} found, "
-        f"where {ruling.limit:.1g} may be"
+        f"audit of window {window}: off by {ruling.error:.2g} of the change that {_count(ruling)} found, "
+        f"limit {ruling.limit:.1g}"
         for window, ruling in sorted(rulings.items())
         if ruling.result != CLEAN
     ]
@@ -155,4 +155,4 @@ def conclude(rulings: Mapping[int, Ruling], full: bool, exhibit: Mapping[str, to
 
 def _count(ruling: Ruling) -> str:
     agreeing = len(ruling.validators) - len(ruling.dissenters)
-    return f"{agreeing} of {len(ruling.validators)} who repeated it"
+    return f"{agreeing} of {len(ruling.validators)} validators"

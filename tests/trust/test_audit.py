@@ -215,8 +215,8 @@ def test_outcome_of_several_windows():
     outcome = conclude({2: lied, 0: clean, 1: unsettled}, True, {})
     assert (outcome.result, outcome.blamed, outcome.full) == (LIED, (1,), True)
     first, second = outcome.reason.split("; ")
-    assert first.startswith("audit of window 1: inf of the change")
-    assert second == ("audit of window 2: 0.7 of the change from what 2 of 3 who repeated it found, where 1e-05 may be")
+    assert first.startswith("audit of window 1: off by inf of the change")
+    assert second == "audit of window 2: off by 0.7 of the change that 2 of 3 validators found, limit 1e-05"
     assert conclude({0: lied, 1: lied_too}, False, {}).blamed == (0, 1)
     assert conclude({0: clean, 1: unsettled}, True, {}).result == UNSETTLED
     assert conclude({0: clean, 1: unsettled}, True, {}).blamed == ()
