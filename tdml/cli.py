@@ -107,7 +107,7 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.show_config:
         print(settings.to_yaml(config), end="")
         return 0
-    _check_model_and_data(config)
+    _check(config)
     workers = config.topology.world_size - 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -125,13 +125,24 @@ def _train(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _check_model_and_data(config: settings.Config) -> None:
+def _check(config: settings.Config) -> None:
     """Find here, in seconds, what the ranks would find only once all of them have started."""
     from tdml import job
+    from tdml.cluster.own_key import named_identity
+    from tdml.cluster.roster import COORDINATOR_NAME, BanList, read_roster
+    from tdml.cluster.topology import node_names
     from tdml.data import source
+    from tdml.ledger.artifacts import Store
+    from tdml.start_notary import terms_of
 
     sys.path.insert(0, str(Path.cwd()))  # for the user's own classes, as `python -m` has it
-    job.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+    read_roster(config.identity.roster, node_names(config.topology))
+    BanList(config.identity.ban_list)
+    identity = named_identity(config.identity.folder, COORDINATOR_NAME)
+    if config.ledger.artifacts:
+        Store(config.ledger.artifacts)
+    prepared = job.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+    terms_of(config, prepared, identity)
 
 
 def _report(parsed: argparse.Namespace) -> int:

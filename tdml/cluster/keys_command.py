@@ -4,6 +4,7 @@ import argparse
 
 from tdml.cluster.own_key import named_identity
 from tdml.cluster.roster import COORDINATOR_NAME
+from tdml.errors import SettingError
 
 _FOLDER = "~/.tdml/keys"
 
@@ -22,6 +23,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _keys(parsed: argparse.Namespace) -> int:
+    if parsed.nodes < 1:
+        raise SettingError(f"--nodes={parsed.nodes} must be at least 1")
     first = 1 if parsed.coordinator else 0  # a machine's local ranks; the coordinator's is 0
     names = [COORDINATOR_NAME] * parsed.coordinator + [f"node{first + k}" for k in range(parsed.nodes)]
     for name in names:

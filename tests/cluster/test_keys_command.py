@@ -27,3 +27,8 @@ def test_a_folder_that_cannot_be_is_named_in_one_line(tmp_path: Path, capsys: py
     assert run(["keys", "--folder", str(tmp_path / "file")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("tdml: identity.folder=") and error.count("\n") == 1
+
+
+def test_no_nodes_are_a_mistake(capsys: pytest.CaptureFixture) -> None:
+    assert run(["keys", "--nodes", "0"]) == 1
+    assert capsys.readouterr().err == "tdml: --nodes=0 must be at least 1\n"
