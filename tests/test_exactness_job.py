@@ -103,6 +103,7 @@ def test_same_seed_gives_the_same_bits_and_resuming_changes_none(tmp_path: Path)
     assert not _equal(halfway, other.model)
 
 
+@pytest.mark.slow
 def test_resuming_changes_no_verdict_that_cross_checks_lead_to(tmp_path: Path) -> None:
     """What a cross-check costs is saved up over rounds, and evidence is added up: both go on where they stood."""
     job = [

@@ -15,6 +15,7 @@ _JOB = [*SMALL, "topology.replicas=3", "topology.stages=1", "sync.local_steps=2"
 
 
 @pytest.mark.timeout(170)
+@pytest.mark.slow
 def test_two_runs_share_a_folder_of_keys_and_are_verified_as_they_go(tmp_path: Path, capsys) -> None:
     runs = [tmp_path / "one", tmp_path / "two"]
     jobs = [start_job(run, 4, *_JOB, "rounds=3", f"identity.folder={tmp_path / 'keys'}") for run in runs]

@@ -94,7 +94,7 @@ _QUIET = [*SMALL, "topology.stages=1", "sync.local_steps=2", "rounds=2"]
 @pytest.mark.parametrize(
     ("replicas", "overrides", "expected"),
     [
-        (3, ["rewards.stake=0"], "rewards.stake=0 does not outweigh"),
+        pytest.param(3, ["rewards.stake=0"], "rewards.stake=0 does not outweigh", marks=pytest.mark.slow),
         pytest.param(3, ["rewards.pool=0"], "", marks=pytest.mark.slow),
         pytest.param(3, ["trust.audit_rate=0"], "trust.audit_rate=0: no rewards.stake", marks=pytest.mark.slow),
         pytest.param(3, ["trust.enabled=false"], "trust.enabled=false: every update", marks=pytest.mark.slow),
