@@ -7,6 +7,8 @@ import time
 from multiprocessing import Process
 from pathlib import Path
 
+import pytest
+
 from tests.jobs import SMALL, Result, finish_job, run_job, start_job
 
 _JOB = [*SMALL, "topology.replicas=3", "topology.stages=2", "sync.local_steps=3"]
@@ -69,6 +71,7 @@ def test_interrupted_run_can_be_resumed(tmp_path: Path) -> None:
     assert [line["round"] for line in result.rounds] == list(range(1, 9)), result.output
 
 
+@pytest.mark.slow
 def test_slow_replica_loses_the_round_at_the_deadline(tmp_path: Path) -> None:
     result = run_job(
         tmp_path / "run", 7, *_JOB, "rounds=3", "attack._target_=tests.plugins.Dawdles", "+attack.in_round=2",

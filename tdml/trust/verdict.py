@@ -198,13 +198,13 @@ def _majority(chosen: list[int], otherwise: list[int], candidates: int) -> list[
 
 
 def _copies(groups: set[tuple[int, ...]], findings: Mapping[int, _Finding]) -> set[int]:
-    """Of each group of equals, once it was heard, those who know their samples less well than the best of them; the
-    best too if it does not know them as one who has worked."""
+    """Of each group of equals, once it was heard, those who know their samples less well than the best of them, by
+    enough to tell the copy from the original; the best too if it does not know them as one who has worked."""
     found: set[int] = set()
     for group in groups:
         if all(row in findings for row in group):
             against = {row: findings[row].against for row in group}
             best = min(against.values())
-            # With equal numbers nothing was measured, and nobody is better than the others.
-            found |= {row for row, nats in against.items() if nats > best or nats > 0}
+            # Of few samples, or where little was learnt, nothing follows: evidence adds up over the rounds.
+            found |= {row for row, nats in against.items() if nats - best >= DOUBT or nats >= DOUBT}
     return found

@@ -7,7 +7,7 @@ import torch
 from tdml.trust import Moments, Screening
 from tdml.trust.evidence import CONVICTION, DOUBT, HARM, PERJURY
 from tdml.trust.exam import Exam, Hearing
-from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, decide, refuse
+from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, _copies, _Finding, decide, refuse
 
 CAP = CONVICTION / 2  # what a clear outcome of one round adds or takes away
 MUCH = CONVICTION * 2 / 3  # from here on suspicious
@@ -364,3 +364,18 @@ def test_doubt_lowers_the_influence_and_conviction_ends_it(share, weight, convic
 
 def test_the_guilty_have_no_influence_however_little_is_known_of_them():
     assert decide(None, GUILTY, [GUILTY], [0.0] * 4, True)[1].influence == 0.0
+
+
+@pytest.mark.parametrize(
+    ("against", "guilty"),
+    [
+        ({0: 0.19, 2: 0.0}, set()),  # so it was seen: the original knew its samples a little less well than its copy
+        ({0: 0.0, 2: 3.3}, set()),
+        ({0: 0.0, 2: 3.4}, {2}),
+        ({0: -2.0, 2: 1.4}, {2}),
+        ({0: 3.4, 2: 5.0}, {0, 2}),
+        ({0: -5.0, 2: -1.0, 3: -4.0}, {2}),
+    ],
+)
+def test_a_copy_is_told_from_its_original_by_more_than_chance(against: dict[int, float], guilty: set[int]) -> None:
+    assert _copies({tuple(against)}, {row: _Finding(nats) for row, nats in against.items()}) == guilty
