@@ -46,6 +46,10 @@ class _Payload(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     signature: str
 
 
+# Made here and not at the first message: what msgspec learns of a type crashes if two threads learn it together.
+_payloads = msgspec.msgpack.Decoder(_Payload)
+
+
 class Refusals:
     """What a rank has refused since it was last asked: the latest few, and how many in all."""
 
@@ -124,7 +128,7 @@ class Guard:
         if len(data) > _LARGEST_HEADER or len(tensors) > _MOST_TENSORS:
             raise Malformed(f"{len(data)} bytes and {len(tensors)} tensors are too many")
         try:
-            payload = msgspec.msgpack.decode(data, type=_Payload)
+            payload = _payloads.decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise Malformed(str(error)[:200]) from None
         for tensor in tensors:

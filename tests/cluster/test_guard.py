@@ -6,6 +6,8 @@ import pickle
 import pickletools
 import random
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -233,3 +235,26 @@ def _resident() -> int:
     """Bytes of memory that this process has."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
+
+
+_FIRST_MESSAGES = """
+import importlib, sys, threading
+from tdml.cluster import guard
+
+sys.setswitchinterval(1e-6)
+for _ in range(400):
+    importlib.reload(guard)
+    data, _ = guard.Guard(None).serialize(guard.Envelope(b"header", (), "signature"))
+    start = threading.Barrier(4)
+    read = guard.Guard(None).deserialize
+    threads = [threading.Thread(target=lambda: (start.wait(), read(data, []))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_threads_that_read_the_first_messages_together() -> None:
+    """Without care the process dies, as whole coordinators did."""
+    subprocess.run([sys.executable, "-c", _FIRST_MESSAGES], check=True, timeout=120)  # the status is the assertion
