@@ -41,19 +41,30 @@ def read_roster(setting: str | None, nodes: Collection[str]) -> dict[str, str] |
     if setting is None:
         return None
     where = f"identity.roster={setting}"
-    roster = _read_yaml(where, Path(setting).expanduser())
-    if not isinstance(roster, dict) or not all(isinstance(name, str) for name in roster):
-        raise SettingError(f"{where} must map node names to public keys, one to a line")
-    for name, key in roster.items():
+    roster = read_keys(where, Path(setting).expanduser())
+    for name in roster:
         if name != COORDINATOR_NAME and name not in nodes:
             raise SettingError(f"{where}: {name} is no node of this job: its nodes are {', '.join(nodes)}")
-        if not _is_key(key):
-            raise SettingError(f"{where}: the key of {name} must be {_HEX_DIGITS} hex digits, in quotes")
     if missing := [name for name in nodes if name not in roster]:
         raise SettingError(f"{where} has no key for {', '.join(missing)}")
     if twice := _twice(roster):
         raise SettingError(f"{where} gives {' and '.join(twice)} the same key: each needs its own")
     return roster
+
+
+def read_keys(where: str, path: Path) -> dict[str, str]:
+    """Name → public key, from a YAML file; `where` is what the user calls it.
+
+    Raises:
+        SettingError: it cannot be read, or is not that.
+    """
+    keys = _read_yaml(where, path)
+    if not isinstance(keys, dict) or not all(isinstance(name, str) for name in keys):
+        raise SettingError(f"{where} must map node names to public keys, one to a line")
+    for name, key in keys.items():
+        if not _is_key(key):
+            raise SettingError(f"{where}: the key of {name} must be {_HEX_DIGITS} hex digits, in quotes")
+    return keys
 
 
 def admit(

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tdml.cluster.roster import read_keys
 from tdml.errors import SettingError, one_line
 from tdml.ledger import proof
 from tdml.ledger.describe import printable
@@ -46,7 +47,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def _verify(parsed: argparse.Namespace) -> int:
     from tdml.rewards.accounts import Book
 
-    roster = None if parsed.roster is None else read_roster(parsed.roster)
+    roster = None if parsed.roster is None else read_keys(f"--roster={parsed.roster}", parsed.roster)
     try:
         summary = verify_run(parsed.run, Book, roster, parsed.root)
     except Wrong as error:
@@ -59,23 +60,6 @@ def _verify(parsed: argparse.Namespace) -> int:
 def _all_is_well(summary: Summary) -> str:
     end = "model.pt is the model of the last" if summary.ended else "the run has not ended, so model.pt was not checked"
     return f"all is well: {summary.entries} entries, {summary.rounds} rounds, {end}; last root {summary.root or 'none'}"
-
-
-def read_roster(path: Path) -> dict[str, str]:
-    """Public keys by node name.
-
-    Raises:
-        SettingError: the file cannot be read, or is not that.
-    """
-    import yaml
-
-    try:
-        roster = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SettingError(f"--roster={path} cannot be read: {one_line(error)}") from error
-    if not isinstance(roster, dict) or not all(isinstance(text, str) for pair in roster.items() for text in pair):
-        raise SettingError(f"--roster={path} must have lines of the form node name: public key")
-    return roster
 
 
 def _show(parsed: argparse.Namespace) -> int:

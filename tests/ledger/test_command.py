@@ -91,7 +91,7 @@ def test_verify_with_a_roster(run, capsys, tmp_path):
     for content in ("", "- a\n", "a: 3\n", "a: [", "\x00"):
         file.write_text(content)
         status, text = tdml(capsys, "verify", run, "--roster", file)
-        assert status == 1 and text.startswith(f"tdml: --roster={file} ") and text.count("\n") == 1
+        assert status == 1 and text.startswith(f"tdml: --roster={file}") and text.count("\n") == 1
     assert tdml(capsys, "verify", run, "--roster", tmp_path / "no")[1].startswith("tdml: --roster=")
 
 
