@@ -50,10 +50,7 @@ class Calls(Attack):
     def poison_labels(self, labels: torch.Tensor, context: Context) -> torch.Tensor:
         """Listen in round 1, attack in round 2."""
         if context.round == 1 and not self._heard:
-            obey = worker._listener.obey
-            worker._listener.obey = lambda *order: (
-                self._heard.append(_order(order[0], order[2], order[1])) or obey(*order)
-            )
+            self._listen()
         found = self._folder / "attempts.json"
         if context.round == 2 and not found.exists():
             found.write_text(json.dumps({rank: self._assault(rank) for rank in _RANKS}))

@@ -23,7 +23,9 @@ def test_hostile_calls_do_nothing(tmp_path: Path) -> None:
     attempts = json.loads((tmp_path / "attempts.json").read_text())
     assert list(attempts) == ["rank0", "rank1", "rank2"]
     for found in attempts.values():
-        assert len(found) > 25
+        replays = [name for name in found if name.startswith("replay")]
+        assert len(replays) >= 4, "commit, reveal, load and evaluate were heard, however often progress was asked for"
+        assert len(found) - len(replays) == 17
         assert found.pop("flood") == "came back: 2000"
         assert found.pop("file").startswith("failed: ")
         assert set(found.values()) == {"came back: Envelope(header=b'', tensors=(), signature='')"}
