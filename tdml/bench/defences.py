@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from tdml.bench.audits import audit
 from tdml.bench.byzfl_rules import RULES, Rule, make_rule
 from tdml.bench.court import Round, cross_check
 from tdml.bench.federation import Federation
@@ -15,7 +16,7 @@ from tdml.trust.aggregate import bounded_mean
 from tdml.trust.cross_check import CheckPlan, Purse, allowance, plan_checks
 from tdml.trust.memory import Memory
 from tdml.trust.screen import Screening, screen_stages
-from tdml.trust.verdict import MALICIOUS, SUSPICIOUS, Verdict
+from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict, after_audit
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,17 @@ class Full(Defence):
         )  # fmt: skip
         plan = self.plan(found, [found.replicas[row] for row in sorted(suspects)])
         verdicts = decided(cross_check(found, plan, suspects, decided) if plan is not None else None)
+        verdicts = self.audited(found, verdicts)
         self._memory.keep(names, verdicts)
         return _outcome(found, verdicts)
 
     def plan(self, found: Round, suspects: Sequence[int]) -> CheckPlan | None:
         """Who judges whom in this round."""
         return plan_checks(found.replicas, suspects, *_limits(found), math.inf, found.generator())
+
+    def audited(self, found: Round, verdicts: list[Verdict]) -> list[Verdict]:
+        """The verdicts, by row, as audits leave them: here there are none."""
+        return verdicts
 
 
 class Budgeted(Full):
@@ -115,6 +121,17 @@ class Budgeted(Full):
     def plan(self, found: Round, suspects: Sequence[int]) -> CheckPlan | None:
         earned = allowance(sum(found.samples), found.federation.config.trust.budget)
         return self._purse.plan(earned, found.replicas, suspects, *_limits(found), found.generator())
+
+
+class Audited(Budgeted):
+    """All of TDML's, as the cluster has it: within `trust.budget`, and with audits at `trust.audit_rate`."""
+
+    def audited(self, found: Round, verdicts: list[Verdict]) -> list[Verdict]:
+        named = dict(zip(found.replicas, verdicts, strict=True))
+        job = found.federation.job
+        outcomes = audit(found, [replica for replica, verdict in named.items() if verdict.status != HONEST])
+        final = after_audit(named, outcomes, len(job.layouts), job.config.trust.conviction)
+        return [final[replica] for replica in found.replicas]
 
 
 class Robust(Defence):
@@ -132,7 +149,14 @@ class Robust(Defence):
         return Outcome(list(self._rule(matrix, byzantine).split([updates.shape[1] for updates in found.stages])))
 
 
-_OWN = {"none": Mean, "mandera": Mandera, "screen": Screen, "tdml": Full, "tdml-budget": Budgeted}
+_OWN = {
+    "none": Mean,
+    "mandera": Mandera,
+    "screen": Screen,
+    "tdml": Full,
+    "tdml-budget": Budgeted,
+    "tdml-audits": Audited,
+}
 NAMES = (*_OWN, *RULES)
 
 

@@ -13,12 +13,12 @@ from tdml import config as settings
 from tdml import job as jobs
 from tdml.attacks.attacker import Attacker
 from tdml.attacks.base import Attack, Knowledge, make_attack
+from tdml.bench.steps import LocalSteps, State
 from tdml.data import source
 from tdml.data.images import Images
 from tdml.models import whole
 from tdml.models.layout import change
 from tdml.seeds import derive
-from tdml.training.inner import inner_optimizer
 from tdml.training.outer import outer_optimizer
 from tdml.trust.commitment import commitment, content, inspect, remember
 
@@ -64,12 +64,12 @@ class Federation:
         self.weights = whole.flatten(self.job.model, self.layouts)
         self.live = list(range(config.topology.replicas))
         self.first_deed: dict[int, int] = {}  # replica → the first round in which it did anything but honest work
+        self.states: dict[int, list[State]] = {}  # of the last round: replica → between its windows
         self._outer = outer_optimizer(config.sync)
         self._attackers = {replica: self._seat(replica) for replica in self.live}
         self._change: list[torch.Tensor] | None = None
         self._seen: dict[str, int] = {}  # content of every update so far → its round
-        self._parameters = list(self.job.model.parameters())
-        self._optimizer = inner_optimizer(config.train, self._parameters)
+        self._steps = LocalSteps(self.job)
         self._assigned = lru_cache(maxsize=_KEPT)(lambda number, replica: self.job.batches(replica, number))
 
     @property
@@ -90,24 +90,30 @@ class Federation:
 
     def train(self, replica: int, number: int) -> list[torch.Tensor]:
         """The update of a replica's local steps, one (d_s,) float32 per stage, as `Worker.train` makes it."""
-        model, seated = self.job.model, self._attackers[replica]
-        whole.write(model, self.layouts, self.weights)
-        model.train()
-        # Not torch.manual_seed, which keeps a stack trace of every call for the time when CUDA starts.
-        torch.default_generator.manual_seed(derive(self.config.seed, "model", number, replica, 0))
-        if self._optimizer is not None:
-            self._optimizer.state.clear()  # as good as new
+        seated, borders = self._attackers[replica], self.job.edges(replica)[1:-1]
         assigned = self.job.steps[replica]
         taken = min(attacker.steps(assigned, number) for attacker in seated)
         self._note(replica, number, taken != assigned)
-        for step in range(taken):
-            given, right = self._batch(number, replica, step)
-            inputs = seated[0].inputs(given.clone(), number)
-            labels = seated[-1].labels(right.clone(), number)
-            if seated[0].attacks or seated[-1].attacks:
-                self._note(replica, number, not (torch.equal(inputs, given) and torch.equal(labels, right)))
-            self._step(inputs, labels)
-        return [change(*pair) for pair in zip(self.weights, whole.flatten(model, self.layouts), strict=True)]
+        self._steps.begin(self.weights)
+        self.states[replica] = []
+        for step in range(assigned):
+            if step in borders:
+                self.states[replica].append(self._steps.state())
+            if step < taken:
+                self._steps.step(*self._given(number, replica, step), self._seed(number, replica, step))
+        return self._update()
+
+    def repeat(self, replica: int, number: int, window: int) -> list[torch.Tensor]:
+        """What the assigned steps of a window lead to, from the state before it that the replica has kept: the weights
+        by stage, or at the round's end the update."""
+        edges = self.job.edges(replica)
+        if window == 0:
+            self._steps.begin(self.weights)
+        else:
+            self._steps.resume(self.states[replica][window - 1])
+        for step in range(*edges[window : window + 2]):
+            self._steps.step(*self._batch(number, replica, step), self._seed(number, replica, step))
+        return self._update() if window == len(edges) - 2 else self._steps.weights()
 
     def corrupt(self, trained: dict[int, list[torch.Tensor]], number: int) -> dict[int, list[torch.Tensor]]:
         """What is handed in in place of the updates that were trained. Attackers know those of the honest."""
@@ -197,19 +203,24 @@ class Federation:
             attacker.sit(replica, stage, self.layouts[stage], skips)
         return seated
 
-    def _step(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
-        """One optimizer step on a batch, in the job's micro-batches."""
-        for parameter in self._parameters:
-            parameter.grad = None
-        pieces = self.config.microbatches
-        for part, right in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
-            (F.cross_entropy(self.job.model(part), right) / pieces).backward()
-        if self._optimizer is not None:
-            self._optimizer.step()
+    def _given(self, number: int, replica: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch that a replica trains on, as its attackers have it."""
+        seated = self._attackers[replica]
+        given, right = self._batch(number, replica, step)
+        inputs, labels = seated[0].inputs(given.clone(), number), seated[-1].labels(right.clone(), number)
+        if seated[0].attacks or seated[-1].attacks:
+            self._note(replica, number, not (torch.equal(inputs, given) and torch.equal(labels, right)))
+        return inputs, labels
 
     def _batch(self, number: int, replica: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         indices = self._assigned(number, replica)[step].tolist()
         return self.job.source.training_batch(indices, self.job.augmentation(number, replica, step))
+
+    def _seed(self, number: int, replica: int, step: int) -> int:
+        return derive(self.config.seed, "model", number, replica, 0, step)
+
+    def _update(self) -> list[torch.Tensor]:
+        return [change(*pair) for pair in zip(self.weights, self._steps.weights(), strict=True)]
 
     def _knowledge(
         self, stage: int, honest: Sequence[list[torch.Tensor]], trained: dict[int, list[torch.Tensor]]

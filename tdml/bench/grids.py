@@ -131,7 +131,7 @@ def _bar() -> Iterator[Case]:
 
 
 def _yardsticks() -> Iterator[Case]:
-    defences = ("none", "mandera", "screen", "tdml", "tdml-budget", *RULES)
+    defences = ("none", "mandera", "screen", "tdml", "tdml-budget", "tdml-audits", *RULES)
     base = Case("digits-mlp", 8, 0, 1, CLEAN, "tdml", 0, 30)
     for steps, defence, seed in product((1, 10), defences, range(3)):
         yield replace(base, steps=steps, defence=defence, seed=seed)
@@ -140,11 +140,11 @@ def _yardsticks() -> Iterator[Case]:
 
 
 def _budget() -> Iterator[Case]:
-    base = Case("digits-mlp", 8, 0, 1, CLEAN, "tdml-budget", 0, 50)
-    for steps, seed in product((1, 10), range(3)):
-        yield replace(base, steps=steps, seed=seed)
+    base = Case("digits-mlp", 8, 0, 1, CLEAN, "tdml", 0, 50)
+    for defence, steps, seed in product(("tdml-budget", "tdml-audits"), (1, 10), range(3)):
+        yield replace(base, defence=defence, steps=steps, seed=seed)
         for attack in attack_names():
-            yield replace(base, attackers=2, attack=attack, steps=steps, seed=seed)
+            yield replace(base, attackers=2, attack=attack, steps=steps, seed=seed, defence=defence)
 
 
 def _nodes() -> Iterator[Case]:
