@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch.distributed as dist
 
 from tdml import worker as endpoints
-from tdml.cluster.devices import Device, choose_device
+from tdml.cluster.devices import Device, choose_device, make_repeatable
 from tdml.cluster.lobby import Answer, Card, Lobby
 from tdml.cluster.own_key import node_identity
 from tdml.cluster.roster import COORDINATOR_NAME, read_roster
@@ -60,6 +60,8 @@ def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
     """Get ready and hand in a card; None if the card had to say what is wrong."""
     try:
         device, identity = _device(config), _identity(config)
+        if config.trust.audit_rate:
+            make_repeatable()
         roster = read_roster(config.identity.roster, node_names(config.topology))
         # Where a setting is wrong, the cores are left to the coordinator that finds it.
         session = lobby.await_prepared()

@@ -1,5 +1,6 @@
 """Which device a worker computes on, and how the stages of a replica are connected."""
 
+import os
 import platform
 import re
 from dataclasses import dataclass
@@ -40,6 +41,18 @@ def choose_backend(every_rank_owns_a_gpu: bool) -> str:
 def border_device(device: torch.device, backend: str) -> torch.device:
     """Where tensors lie when they cross from stage to stage: gloo moves host memory only."""
     return device if backend == "nccl" else torch.device("cpu")
+
+
+def make_repeatable() -> None:
+    """Have torch choose kernels that give the same bits every time, so that an audit finds the same steps again.
+
+    To be called before a GPU is first used. Where torch has no such kernel it warns once, and audits of that model are
+    only as sharp as its machines repeat each other.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # of use to debuggers only
 
 
 def machine_kind(device: torch.device) -> str:

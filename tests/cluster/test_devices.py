@@ -1,0 +1,37 @@
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from tdml.cluster.devices import choose_device, make_repeatable
+from tdml.errors import SettingError
+
+
+@pytest.fixture
+def torch_as_it_was() -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill, benchmark = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    yield
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+    torch.backends.cudnn.benchmark = benchmark
+
+
+def test_steps_are_made_repeatable_and_nothing_is_refused(
+    torch_as_it_was: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.backends.cudnn.benchmark = True
+    make_repeatable()
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.is_deterministic_algorithms_warn_only_enabled()  # a model without such a kernel still trains
+    assert not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.skipif(torch.cuda.device_count() > 0, reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_a_users_mistake() -> None:
+    assert choose_device("auto", 0, 1).device == torch.device("cpu")
+    with pytest.raises(SettingError, match="device=cuda, but torch sees no GPU"):
+        choose_device("cuda", 0, 1)
