@@ -33,10 +33,10 @@ class Hostile(Attack):
 class LabelsAtFirst:
     """Other labels in the first two steps, honest work after that."""
 
-    def _training_batch(self, number, replica, step, indices):
-        inputs, labels = super()._training_batch(number, replica, step, indices)
+    def _step(self, number, replica, step, inputs, labels, records, row):
         own = replica == self._assignment.seat.replica
-        return inputs, (9 - labels if own and step < 2 else labels)
+        labels = 9 - labels if own and step < 2 else labels
+        return super()._step(number, replica, step, inputs, labels, records, row)
 
 
 class SkipsOneStep:
@@ -62,9 +62,9 @@ class RandomDigests:
 class RefusesToOpen:
     """Trains on other labels, and answers nothing when it is asked to show it."""
 
-    def _training_batch(self, number, replica, step, indices):
-        inputs, labels = super()._training_batch(number, replica, step, indices)
-        return inputs, (9 - labels if replica == self._assignment.seat.replica else labels)
+    def _step(self, number, replica, step, inputs, labels, records, row):
+        labels = 9 - labels if replica == self._assignment.seat.replica else labels
+        return super()._step(number, replica, step, inputs, labels, records, row)
 
     def open(self, windows):
         raise RuntimeError("no")
