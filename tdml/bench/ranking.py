@@ -1,24 +1,22 @@
 """`tdml bench ranking`: what the ranking of updates costs, beside a copy of them and beside what others do.
 
 All contenders take turns on the same matrix in the same run, so that a busy machine slows all of them; what
-counts are the ratios.
+counts are the ratios. Where there is a GPU, the ranking is measured on it too, beside reading the matrix once.
 """
 
-import ctypes
 import importlib.metadata
 import json
 import os
 import platform
-import statistics
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from tdml.bench.turns import Timing, meminfo, take_turn
 from tdml.errors import SettingError
 from tdml.trust import ranking
 
@@ -27,21 +25,9 @@ _PATIENCE_S = 4.0  # a contender that has taken so long on a matrix gets no furt
 _ONE_IN = {"scipy rankdata": 100, "torch operations": 10}  # the slow get only some of the coordinates,
 _LEAST = 1000  # but no fewer than these
 _BYTES_PER_VALUE = 32  # the matrix, its copy, and what TrMean's sorting allocates
-_COPY, _OURS = "copy", "rank_moments"
-
-
-@dataclass
-class Timing:
-    """What one contender took for a matrix."""
-
-    name: str
-    seconds: list[float] = field(default_factory=list)  # of each turn, for the whole matrix
-    share: float = 1.0  # of the coordinates that it was given; `seconds` are scaled up
-    extra_bytes: int | None = None  # most memory in its first turn beyond what there was; None: unknown
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
+_GPU_BYTES_PER_VALUE = 12  # the matrix, its copy, and what torch operations need of a tenth
+_GPU = "cuda"
+_COPY, _READ, _OURS = "copy", "read (sum)", "rank_moments"
 
 
 @dataclass
@@ -50,9 +36,15 @@ class Result:
 
     replicas: int
     coordinates: int
-    byzantine: int  # ByzFL's f
-    threads: int  # of rank_moments
+    byzantine: int  # ByzFL's f; on a GPU it takes no part
+    device: str  # cpu or cuda
+    tool: str  # what rank_moments runs on
     timings: list[Timing]
+
+    @property
+    def yardstick(self) -> str:
+        """The contender that tells how fast the memory is."""
+        return _READ if self.device == _GPU else _COPY
 
     def ratio(self, name: str, base: str) -> float:
         """How many times as long one contender takes as another."""
@@ -73,6 +65,8 @@ def run(replicas: Sequence[int], values: int, json_file: Path | None) -> int:
         console.print("rank_moments runs on torch operations, for numba is missing: pip install numba")
     console.print(missing, end="", highlight=False, soft_wrap=True)
     results = [measure(n, values // n, others) for n in replicas]
+    if torch.cuda.is_available():
+        results += [measure_on_gpu(n, values // n) for n in replicas]
     for result in results:
         console.print(_table(result))
     console.print(_notes(), highlight=False, soft_wrap=True)
@@ -86,10 +80,14 @@ def _check(replicas: Sequence[int], values: int, json_file: Path | None) -> None
         raise SettingError(f"--replicas {min(replicas)}: a ranking needs at least 2")
     if values < max(replicas):
         raise SettingError(f"--values {values} is less than one for each of {max(replicas)} replicas: give more")
-    needed, available = values * _BYTES_PER_VALUE, _meminfo("/proc/meminfo", "MemAvailable")
+    needed, available = values * _BYTES_PER_VALUE, meminfo("/proc/meminfo", "MemAvailable")
     if available is not None and needed > available:
         most = available // _BYTES_PER_VALUE
         raise SettingError(f"--values {values} needs {needed / 1e9:.1f} GB of memory: give at most {most}")
+    needed = values * _GPU_BYTES_PER_VALUE
+    if torch.cuda.is_available() and needed > (free := torch.cuda.mem_get_info()[0]):
+        most = free // _GPU_BYTES_PER_VALUE
+        raise SettingError(f"--values {values} needs {needed / 1e9:.1f} GB of the GPU's memory: give at most {most}")
     if json_file and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise SettingError(f"--json {json_file}: give a file in a folder that exists")
 
@@ -97,34 +95,50 @@ def _check(replicas: Sequence[int], values: int, json_file: Path | None) -> None
 def measure(replicas: int, coordinates: int, others: Callable[[int], dict[str, Callable]]) -> Result:
     """Time all contenders on one random matrix, in turns."""
     matrix = torch.randn(replicas, coordinates, generator=torch.Generator().manual_seed(0))
-    target = torch.zeros_like(matrix)
     byzantine = (replicas - 1) // 2
     contenders = {
         _OURS: ranking.rank_moments,
-        _COPY: target.copy_,
+        _COPY: torch.zeros_like(matrix).copy_,
         "torch operations": ranking.lead_sums,
         "scipy rankdata": _by_scipy,
         **others(byzantine),
     }
-    widths = {name: max(min(_LEAST, coordinates), coordinates // _ONE_IN.get(name, 1)) for name in contenders}
-    timings = [Timing(name, share=width / coordinates) for name, width in widths.items()]
     ranking.rank_moments(matrix[:, :1])  # compiles
+    fast = ranking.compiled()
+    tool = f"numba on {fast.threads(coordinates)}" if fast else f"torch operations on {_torch_threads()}"
+    return Result(replicas, coordinates, byzantine, "cpu", f"{tool} threads", _in_turns(matrix, contenders))
+
+
+def measure_on_gpu(replicas: int, coordinates: int) -> Result:
+    """The same on a GPU, for what can run there."""
+    matrix = torch.randn(replicas, coordinates, device=_GPU, generator=torch.Generator(_GPU).manual_seed(0))
+    contenders = {
+        _OURS: ranking.rank_moments,
+        _READ: torch.sum,
+        _COPY: torch.zeros_like(matrix).copy_,
+        "torch operations": ranking.lead_sums,
+    }
+    for name, contender in contenders.items():  # compiles; and a GPU's first launch of anything is slow
+        contender(_part(matrix, name))
+    slow = ranking.on_gpu(matrix.device, matrix.dtype, replicas) is ranking.lead_sums
+    tool = "torch operations" if slow else "Triton"
+    return Result(replicas, coordinates, 0, _GPU, tool, _in_turns(matrix, contenders))
+
+
+def _in_turns(matrix: torch.Tensor, contenders: dict[str, Callable]) -> list[Timing]:
+    timings = [Timing(name, share=_part(matrix, name).shape[1] / matrix.shape[1]) for name in contenders]
     for _ in range(_TURNS):
         for timing in timings:
             if sum(timing.seconds) * timing.share < _PATIENCE_S:
-                part = matrix[:, : widths[timing.name]]
-                _take_turn(timing, lambda: contenders[timing.name](part))  # noqa: B023 - called at once
-    fast = ranking.compiled()
-    return Result(replicas, coordinates, byzantine, fast.threads(coordinates) if fast else _torch_threads(), timings)
+                contender, part = contenders[timing.name], _part(matrix, timing.name)
+                take_turn(timing, lambda: contender(part), matrix.device.type)  # noqa: B023 - called at once
+    return timings
 
 
-def _take_turn(timing: Timing, contender: Callable[[], object]) -> None:
-    before = None if timing.seconds else _reset_peak()
-    start = time.perf_counter()
-    contender()
-    timing.seconds.append((time.perf_counter() - start) / timing.share)
-    if before is not None:
-        timing.extra_bytes = max(0, (_meminfo("/proc/self/status", "VmHWM") or 0) - before)
+def _part(matrix: torch.Tensor, name: str) -> torch.Tensor:
+    """The coordinates that a contender is given."""
+    coordinates = matrix.shape[1]
+    return matrix[:, : max(min(_LEAST, coordinates), coordinates // _ONE_IN.get(name, 1))]
 
 
 def _by_scipy(matrix: torch.Tensor) -> None:
@@ -152,30 +166,11 @@ def _byzfl() -> tuple[Callable[[int], dict[str, Callable]], str]:
     }, ""
 
 
-def _reset_peak() -> int | None:
-    """Forget the process's peak of memory; the bytes that it holds now, or None where that is not to be had."""
-    try:
-        # Freed memory that the C library still holds would hide what is allocated next.
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):
-        return None
-    return _meminfo("/proc/self/status", "VmRSS")
-
-
-def _meminfo(path: str, key: str) -> int | None:
-    """The bytes of one line of a file as /proc/meminfo."""
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)
-
-
 def _table(result: Result) -> Table:
     size = 4 * result.replicas * result.coordinates
-    title = f"{result.replicas} replicas × {result.coordinates:,} coordinates, {size / 1e6:,.0f} MB of float32"
-    table = Table("", "seconds", "× copy", "× rank_moments", "extra memory", "turns", title=title)
+    shape = f"{result.replicas} replicas × {result.coordinates:,} coordinates"
+    title = f"{shape}, {size / 1e6:,.0f} MB of float32 on {result.device}"
+    table = Table("", "seconds", f"× {result.yardstick}", "× rank_moments", "extra memory", "turns", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     for timing in sorted(result.timings, key=lambda timing: timing.median):
@@ -183,13 +178,14 @@ def _table(result: Result) -> Table:
         name = timing.name if timing.share == 1 else f"{timing.name} (on {timing.share:.1%}, scaled)"
         table.add_row(
             name,
-            f"{timing.median:.3f}",
-            f"{result.ratio(timing.name, _COPY):.2f}",
+            f"{timing.median:.3f}" if result.device == "cpu" else f"{timing.median:.6f}",
+            f"{result.ratio(timing.name, result.yardstick):.2f}",
             f"{result.ratio(timing.name, _OURS):.2f}",
             extra,
             str(len(timing.seconds)),
         )
-    table.caption = f"rank_moments on {result.threads} threads; ByzFL with f = ⌊(n − 1)/2⌋ = {result.byzantine}"
+    byzfl = f"; ByzFL with f = ⌊(n − 1)/2⌋ = {result.byzantine}" if result.device == "cpu" else ""
+    table.caption = f"rank_moments by {result.tool}{byzfl}"
     return table
 
 
@@ -197,19 +193,23 @@ def _notes() -> str:
     return (
         f"Medians of up to {_TURNS} turns, taken in rotation; a contender that has had {_PATIENCE_S:.0f} s gets no "
         f"further one.\nCopy: into memory that is there already. Extra memory: the most beyond the matrix in a "
-        f"first turn, as a share of it.\n{_processor()}; torch {torch.__version__} on {_torch_threads()} threads."
+        f"first turn, as a share of it.\n{_processor()}; GPU: {_gpu() or 'none'}; "
+        f"torch {torch.__version__} on {_torch_threads()} threads."
     )
 
 
 def _as_json(results: Sequence[Result]) -> dict:
-    packages = ("torch", "numba", "scipy", "byzfl")
+    packages = ("torch", "numba", "triton", "scipy", "byzfl")
     return {
         "processor": _processor(),
+        "gpu": _gpu(),
         "torch_threads": _torch_threads(),
         "versions": {name: _version(name) for name in packages},
         "results": [
             asdict(result)
             | {
+                "yardstick": result.yardstick,
+                "times_yardstick": {t.name: result.ratio(t.name, result.yardstick) for t in result.timings},
                 "times_copy": {timing.name: result.ratio(timing.name, _COPY) for timing in result.timings},
                 "times_rank_moments": {timing.name: result.ratio(timing.name, _OURS) for timing in result.timings},
             }
@@ -227,6 +227,10 @@ def _version(package: str) -> str | None:
 
 def _processor() -> str:
     return f"{platform.machine()}, {os.cpu_count()} processors"
+
+
+def _gpu() -> str | None:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _torch_threads() -> int:

@@ -5,10 +5,14 @@ the number of values below it less the number above it: a whole number, whose su
 """
 
 import functools
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
 import torch
+
+log = logging.getLogger(__name__)
 
 _BLOCK = (1 << 15) - 1  # coordinates ranked at a time: with one more torch starts threads, whose waiting costs more
 _GPU_BLOCKS = 32  # of so many pieces each is worth its kernel launches, and takes 2 % of the updates' memory
@@ -57,8 +61,7 @@ def rank_moments(updates: torch.Tensor) -> Moments:
 
 def rank_sums(updates: torch.Tensor) -> RankSums:
     """As `rank_moments`, in a form that can be added up over pieces of the coordinates."""
-    fast = compiled() if updates.device.type == "cpu" else None
-    total, squares = (fast.lead_sums if fast else lead_sums)(updates)
+    total, squares = _fastest(updates)(updates)
     coordinates, middle = updates.shape[1], (len(updates) + 1) / 2
     total, squares = total.double(), squares.double()
     return RankSums(
@@ -66,6 +69,27 @@ def rank_sums(updates: torch.Tensor) -> RankSums:
         total=coordinates * middle + total / 2,
         squares=coordinates * middle**2 + middle * total + squares / 4,
     )
+
+
+def _fastest(updates: torch.Tensor) -> Callable:
+    """The `lead_sums` for where the updates are."""
+    if updates.device.type == "cuda":
+        return on_gpu(updates.device, updates.dtype, len(updates))
+    fast = compiled() if updates.device.type == "cpu" else None
+    return fast.lead_sums if fast else lead_sums
+
+
+@functools.cache
+def on_gpu(device: torch.device, dtype: torch.dtype, replicas: int) -> Callable:
+    """The `lead_sums` by Triton, or by torch operations where it is missing or cannot compile; the log says why."""
+    try:
+        from tdml.trust import ranking_triton
+
+        ranking_triton.lead_sums(torch.zeros(replicas, 1, dtype=dtype, device=device))
+    except Exception as error:  # Triton, its compilers and drivers raise all kinds
+        log.info("%d updates on %s are ranked by torch operations, without Triton: %r", replicas, device, error)
+        return lead_sums
+    return ranking_triton.lead_sums
 
 
 @functools.cache

@@ -1,4 +1,5 @@
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -173,3 +174,51 @@ def test_the_updates_are_left_as_they_were(lead_sums):
     before = updates.detach().clone()
     lead_sums(updates)
     assert torch.equal(updates, before)
+
+
+class SaidToBeOnAGPU(torch.Tensor):
+    """Updates in the host's memory that say otherwise."""
+
+    device = torch.device("cuda")
+
+
+def test_updates_on_a_gpu_go_to_what_is_for_gpus(monkeypatch):
+    updates, asked = whole_numbers(3, 20, 4), []
+    monkeypatch.setattr(ranking, "on_gpu", lambda *what: asked.append(what) or ranking_compiled.lead_sums)
+    usual = rank_moments(updates)
+    assert asked == []
+    moments = rank_moments(updates.as_subclass(SaidToBeOnAGPU))
+    assert asked == [(torch.device("cuda"), torch.float32, 3)]
+    assert torch.equal(moments.std, usual.std)
+
+
+def broken(updates):
+    raise RuntimeError("no C compiler")
+
+
+@pytest.mark.parametrize(("kernels", "reason"), [(None, "ranking_triton"), (SimpleNamespace(lead_sums=broken), "no C")])
+def test_without_triton_torch_operations_do_on_a_gpu(monkeypatch, caplog, kernels, reason):
+    monkeypatch.setitem(sys.modules, "tdml.trust.ranking_triton", kernels)
+    monkeypatch.delattr("tdml.trust.ranking_triton", raising=False)
+    caplog.set_level("INFO")
+    ranking.on_gpu.cache_clear()
+    try:
+        ways = [ranking.on_gpu(torch.device("cpu"), torch.float32, 3) for _ in range(2)]
+    finally:
+        ranking.on_gpu.cache_clear()
+    assert ways == [ranking.lead_sums] * 2
+    (line,) = caplog.messages
+    assert line.startswith("3 updates on cpu are ranked by torch operations, without Triton: ")
+    assert reason in line
+    assert "\n" not in line
+
+
+def test_kernels_that_compile_are_used(monkeypatch):
+    kernels = SimpleNamespace(lead_sums=ranking_compiled.lead_sums)
+    monkeypatch.setitem(sys.modules, "tdml.trust.ranking_triton", kernels)
+    monkeypatch.delattr("tdml.trust.ranking_triton", raising=False)
+    ranking.on_gpu.cache_clear()
+    try:
+        assert ranking.on_gpu(torch.device("cpu"), torch.float32, 3) is kernels.lead_sums
+    finally:
+        ranking.on_gpu.cache_clear()

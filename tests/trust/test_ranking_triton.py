@@ -1,0 +1,138 @@
+"""The kernels for GPUs: run where there is a GPU; by Triton's interpreter and its compiler also where there is none."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tdml.trust import ranking
+from tests.trust.test_ranking import CASES, leads_by_scipy, normal, whole_numbers
+
+triton = pytest.importorskip("triton", reason="Triton is missing: torch brings it where it is built for GPUs")
+
+from tdml.trust import ranking_triton as kernels  # noqa: E402
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
+MOST_INTERPRETED = 40  # replicas: of more the interpreter takes minutes
+executed = pytest.mark.skipif(not INTERPRETED and not torch.cuda.is_available(), reason="no GPU: see the interpreter's")
+compiled = pytest.mark.skipif(INTERPRETED, reason="interpreted, not compiled")
+
+
+@pytest.mark.timeout(600)  # half a minute of two free cores
+@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's run")
+def test_all_that_is_executed_here_by_the_interpreter():
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+        check=False,
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        timeout=580,
+    )
+    assert run.returncode == 0, run.stdout[-4000:]
+    assert " passed" in run.stdout
+
+
+@pytest.fixture(params=["few", "many"])
+def lead_sums(request, monkeypatch):
+    """Each kernel for any number of replicas, in steps small enough for several to be taken."""
+    monkeypatch.setattr(kernels, "_MOST_FEW", 100 if request.param == "few" else 0)
+    for name, value in {"_FEW_WIDTH": 128, "_FEW_TRIPS": 2, "_MANY_WIDTH": 128, "_MANY_TRIPS": 2}.items():
+        monkeypatch.setattr(kernels, name, value)
+    return kernels.lead_sums
+
+
+def assert_exact(sums, updates):
+    leads = leads_by_scipy(updates)
+    total, squares = sums
+    assert (total.dtype, squares.dtype, total.device.type) == (torch.int64, torch.int64, "cpu")
+    assert total.tolist() == leads.sum(dim=1).tolist()
+    assert squares.tolist() == (leads**2).sum(dim=1).tolist()
+
+
+@executed
+@pytest.mark.parametrize("updates", CASES.values(), ids=CASES.keys())
+def test_sums_are_exactly_those_of_scipys_ranks(updates, lead_sums):
+    if len(updates) > 8 and kernels._MOST_FEW:
+        pytest.skip("the next test compiles the kernel of few for no more")
+    if INTERPRETED and len(updates) > MOST_INTERPRETED:
+        pytest.skip("too many for the interpreter")
+    assert_exact(lead_sums(updates.to(DEVICE)), updates)
+
+
+@executed
+@pytest.mark.parametrize("replicas", [1, 2, kernels._MOST_FEW, kernels._MOST_FEW + 1])
+def test_the_kernels_that_are_chosen(replicas, monkeypatch):
+    if INTERPRETED:
+        monkeypatch.setattr(kernels, "_FEW_TRIPS", 1)
+        monkeypatch.setattr(kernels, "_MANY_TRIPS", 1)
+    updates = whole_numbers(replicas, 131, 7)
+    assert_exact(kernels.lead_sums(updates.to(DEVICE)), updates)
+
+
+@executed
+def test_not_a_number_is_neither_above_nor_below(lead_sums):
+    updates = whole_numbers(5, 40, 3)
+    updates[whole_numbers(5, 40, 4) == 0] = torch.nan
+    for sums, plain in zip(lead_sums(updates.to(DEVICE)), ranking.lead_sums(updates), strict=True):
+        assert sums.tolist() == plain.tolist()
+
+
+@executed
+def test_rows_further_apart_than_32_bits_tell(lead_sums):
+    far = torch.empty(3, 2**30 + 3, dtype=torch.bfloat16, device=DEVICE)  # on a CPU only what is touched takes memory
+    updates = normal(3, 20).bfloat16()
+    far[:, -20:] = updates.to(DEVICE)
+    assert_exact(lead_sums(far[:, -20:]), updates)
+
+
+@executed
+def test_no_coordinates_make_no_sums(lead_sums):
+    for sums in lead_sums(torch.empty(3, 0, device=DEVICE)):
+        assert sums.tolist() == [0, 0, 0]
+
+
+@executed
+def test_the_updates_are_left_as_they_were(lead_sums):
+    updates = normal(4, 20).to(DEVICE).requires_grad_()
+    before = updates.detach().clone()
+    lead_sums(updates)
+    assert torch.equal(updates, before)
+
+
+@pytest.mark.skipif(INTERPRETED or not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("replicas", [3, 30])
+def test_a_gpus_moments_are_a_processors_in_little_memory(replicas):
+    updates = whole_numbers(replicas, 1_000_003, 50)
+    there = updates.to(DEVICE)
+    assert ranking.on_gpu(there.device, there.dtype, replicas) is kernels.lead_sums
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    sums, usual = ranking.rank_sums(there), ranking.rank_sums(updates)
+    assert torch.cuda.max_memory_allocated() - before < 0.05 * there.nbytes
+    assert (sums.total.tolist(), sums.squares.tolist()) == (usual.total.tolist(), usual.squares.tolist())
+
+
+@compiled
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp64"])
+@pytest.mark.parametrize("capability", [80, 90])
+def test_the_compiler_takes_the_kernels(dtype, capability):
+    for kernel, constants in [
+        (kernels._few, {"replicas": 8, "width": kernels._FEW_WIDTH, "trips": kernels._FEW_TRIPS}),
+        (kernels._many, {"rows": kernels._ROWS, "width": kernels._MANY_WIDTH, "trips": kernels._MANY_TRIPS}),
+    ]:
+        code = compile_for(capability, kernel, constants | {"step": 1}, dtype)
+        # Values that are smaller than the smallest normal number must not be taken for 0.
+        assert ".ftz" not in code.asm["ptx"]
+
+
+def compile_for(capability, kernel, constants, dtype):
+    from triton.backends.compiler import GPUTarget
+
+    types = dict.fromkeys(kernel.arg_names, "i32") | {"updates": f"*{dtype}"}
+    types |= {"sums": "*i32" if kernel is kernels._few else "*i64"} | dict.fromkeys(constants, "constexpr")
+    source = triton.compiler.ASTSource(kernel, types, constexprs=constants)
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32))
