@@ -21,6 +21,7 @@ from tdml.job import Job
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
 from tdml.monitor.record import ReplicaRecord, RoundRecord, Stopwatch
+from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint, save, save_atomically
 from tdml.training.outer import outer_optimizer
 from tdml.trust.aggregate import LARGEST, bounded_mean
@@ -78,7 +79,7 @@ class Coordinator:
         """One round."""
         clock, sent = Stopwatch(), 0
         with self._phase(clock, "broadcast", number):
-            replicas = self._muster()
+            replicas = self._muster(number)
             seats = {replica.index: [node.name for node in replica.nodes] for replica in replicas}
             self.notary.open_round(number, self._digest(), seats)
             sent += self.broadcast(replicas)
@@ -92,8 +93,8 @@ class Coordinator:
             secret = self.notary.secret(number)
             verdicts = self.court.judge(number, found, screened, self._replicas, secret)
         with self._phase(clock, "audit", number):
-            outcomes = self.court.audit(number, found, verdicts, self.weights, secret)
-            verdicts = self.court.conclude(found, verdicts, outcomes, self._replicas)
+            outcomes = self.court.audit(number, found, verdicts, self.weights, self._replicas, secret)
+            verdicts = self.court.conclude(number, found, verdicts, outcomes, self._replicas)
             worth = self.improvements(number, found, verdicts)
             offences = self.fleet.take_offences()
             bans = self.ban(verdicts, offences)
@@ -217,8 +218,10 @@ class Coordinator:
             self._digested = (self.version, digest_of_weights(self.job.write_weights(self.weights)))
         return self._digested[1]
 
-    def _muster(self) -> list[Replica]:
-        replicas = self.fleet.muster()
+    def _muster(self, number: int) -> list[Replica]:
+        """For a round. Who is moved after a dispute is drawn from the secret of the round before, in which it arose."""
+        draw = torch.Generator().manual_seed(derive(self.notary.secret(number - 1), "seats"))
+        replicas = self.fleet.muster(self.court.disputes, draw)
         if not self.fleet.can_go_on():
             raise NoReplicaLeft(
                 f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} dead, "

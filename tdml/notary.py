@@ -147,6 +147,7 @@ def _audit(index: int, seats: Seats, outcome: Outcome) -> dict:
         "validators": {str(v): [w for w, ruling in rulings if v in ruling.validators] for v in asked},
         "outcome": outcome.result, "reason": outcome.reason, "findings": findings,
         "blamed": [seats[index][stage] for stage in outcome.blamed],
+        "disputes": _named(seats[index], outcome.disputes),
     }  # fmt: skip
 
 
@@ -155,8 +156,14 @@ def _verdict(index: int, names: Sequence[str], verdict: Verdict | None, lost: st
     if verdict is None:
         return said | {"status": "lost", "reason": lost, "blamed": []}
     return said | {
-        "status": verdict.status, "reason": verdict.reason, "blamed": [names[stage] for stage in verdict.stages]
+        "status": verdict.status, "reason": verdict.reason, "blamed": [names[stage] for stage in verdict.stages],
+        "perjured": [names[stage] for stage in verdict.perjured],
+        "disputes": _named(names, verdict.disputes),
     }  # fmt: skip
+
+
+def _named(names: Sequence[str], disputes: Iterable[tuple[int, int]]) -> list[list[str]]:
+    return [[names[one], names[other]] for one, other in disputes]
 
 
 def _json_number(value: float) -> float | str:

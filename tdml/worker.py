@@ -6,6 +6,7 @@ something went wrong: no exception crosses the wire.
 """
 
 import contextlib
+import math
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from tdml.cluster.messages import (
     TrainReport,
 )  # fmt: skip
 from tdml.config import Config
+from tdml.data import pieces
 from tdml.data.reader import Reader
 from tdml.data.source import Source
 from tdml.errors import one_line
@@ -244,29 +246,29 @@ class Worker:
         """What the last repetition led to."""
         return self._repeated
 
-    def evaluate(self, order: EvaluateOrder) -> Evaluation | None:
+    def evaluate(self, order: EvaluateOrder) -> Evaluation:
         """Losses of the global weights, or of a candidate, on some samples; known at the last stage only."""
         assert self._pipeline is not None
         assert self._layout is not None
         weights = self._weights if order.update is None else self._weights + order.update
         self._layout.scatter(weights, self._tensors)
-        losses, correct = [], []
+        losses, correct = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
+        size = self._pipeline.batch_size
+        records = self._records(math.ceil(pieces.count(order.pieces) / size)) if order.testimony else None
         # A cross-check asks the same of one candidate after the other.
-        batches = self._reader.evaluation_batches(order.pieces, self._pipeline.batch_size, again=order.testimony)
-        for inputs, labels in batches:
+        batches = self._reader.evaluation_batches(order.pieces, size, again=order.testimony)
+        for i, (inputs, labels) in enumerate(batches):
             if self._cancelled.is_set():
                 raise Cancelled("gave up an evaluation")
-            logits = self._pipeline.predict(inputs)
+            logits = self._pipeline.predict(inputs, None if records is None else records[i], order.measured)
             if logits is not None:
                 logits = logits[: len(labels)].float().cpu()
                 losses.append(F.cross_entropy(logits, labels, reduction="none"))
                 correct.append(logits.argmax(dim=1) == labels)
-        if not self._pipeline.last:
-            return None
         reported = torch.cat(losses)
-        if order.testimony:
+        if order.testimony and self._pipeline.last:
             reported = self._attacker.testimony(reported, order.candidate, order.round)
-        return Evaluation(reported, torch.cat(correct))
+        return Evaluation(reported, torch.cat(correct), records)
 
     # What the orders share
 

@@ -14,7 +14,7 @@ from torch import nn
 from tdml import worker
 from tdml.attacks import Attack
 from tdml.ledger.commit import commit_statement
-from tdml.training.borders import SENT
+from tdml.training.borders import RECEIVED, SENT
 
 
 class Hostile(Attack):
@@ -152,9 +152,71 @@ class TampersAndDenies(_InFlight):
         return kind
 
 
+class BlamesItsNeighbour:
+    """Hands in another update than it has trained, and its records tell that it was sent something else."""
+
+    _own = False
+
+    def join(self, assignment):
+        kind = super().join(assignment)
+        for recorder in self._pipeline._recorders:
+            put = recorder._put
+
+            def other(kind, micro, value, into=None, put=put):
+                put(kind, micro, value + 1 if kind == RECEIVED and self._own else value, into)
+
+            recorder._put = other
+        return kind
+
+    def train(self, order):
+        self._own = True
+        report = super().train(order)
+        self._own = False
+        self._update = self._update * 1.5
+        return report
+
+
+class MisleadsValidators:
+    """Sends other activations while its replica judges a candidate; its records tell what it sent."""
+
+    _lies = False
+
+    def join(self, assignment):
+        kind = super().join(assignment)
+        for module in self._pipeline.modules:
+            module.register_forward_hook(lambda module, inputs, output: self._tamper(output), prepend=True)
+        return kind
+
+    def evaluate(self, order):
+        self._lies = order.candidate is not None
+        answer = super().evaluate(order)
+        self._lies = False
+        return answer
+
+    def _tamper(self, output):
+        self.truth = output
+        return output.roll(1, dims=0) if self._lies else output
+
+
+class MisleadsValidatorsAndDenies(MisleadsValidators):
+    """Its records tell what it should have sent."""
+
+    def join(self, assignment):
+        kind = super().join(assignment)
+        for recorder in self._pipeline._recorders:
+            put = recorder._put
+
+            def deny(kind, micro, value, into=None, put=put):
+                put(kind, micro, self.truth if kind == SENT and self._lies else value, into)
+
+            recorder._put = deny
+        return kind
+
+
 _DEEDS = {deed.__name__: deed for deed in (
     LabelsAtFirst, SkipsOneStep, RandomDigests, RefusesToOpen, DiesWhenAsked, ShowsOthers, OtherSketches,
-    TampersInFlight, SendsZeros, SwapsSamples, TampersAndDenies,
+    TampersInFlight, SendsZeros, SwapsSamples, TampersAndDenies, BlamesItsNeighbour, MisleadsValidators,
+    MisleadsValidatorsAndDenies,
 )}  # fmt: skip
 
 

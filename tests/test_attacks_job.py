@@ -134,6 +134,26 @@ def test_single_bad_node_of_a_pipeline_is_named(attack: str, tmp_path: Path) -> 
 
 @_slow
 @_long
+@pytest.mark.parametrize(
+    ("attack", "node"),
+    [
+        (["attack=lying_validator"], "r2.s1"),
+        (["attack._target_=tests.hostile_workers.Hostile", "+attack.deed=MisleadsValidators"], "r2.s0"),
+    ],
+    ids=["the last stage", "the first stage"],
+)
+def test_of_a_lying_validator_the_node_is_banned_that_lied(attack: list[str], node: str, tmp_path: Path) -> None:
+    result = run_job(tmp_path / "run", 9, *_JOB_4X2, _ROUNDS, *attack, f"attack.nodes=[{node}]", seconds=180)
+    assert result.statuses == [0] * 9, result.output
+    assert result.summary["banned"] == [node], _why(result)
+    caught = result.verdicts(2).index("malicious")
+    assert result.rounds[caught]["replicas"]["2"]["nodes"] == [node]
+    for honest in (0, 1, 3):
+        assert set(result.verdicts(honest)) == {"honest"}, _why(result)
+
+
+@_slow
+@_long
 def test_single_bad_node_that_the_screen_can_only_suspect_is_named_by_an_audit(tmp_path: Path) -> None:
     _assert_named(tmp_path, "single_layer", "trust.audit_rate=0.1")
 

@@ -12,12 +12,14 @@ from tdml.identity import Identity
 from tdml.ledger.artifacts import Store
 from tdml.ledger.chain import Ledger
 from tdml.ledger.commit import commit_statement
+from tdml.ledger.describe import describe
 from tdml.ledger.verify import verify
 from tdml.ledger.weights import digest_of_weights
 from tdml.notary import Notary
 from tdml.rewards.accounts import Book, book_of
-from tdml.trust.audit import CLEAN, LIED, Outcome, Ruling
-from tdml.trust.verdict import HONEST, MALICIOUS, Verdict
+from tdml.trust.audit import CLEAN, LIED, UNSETTLED, Outcome, Ruling
+from tdml.trust.blame import Blame
+from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict
 from tests.ledger.chains import COORDINATOR, JOB, KEYS, SEATS, digest, job_body
 
 POOL = 1_000
@@ -178,6 +180,30 @@ def test_conviction_names_the_states_that_it_rests_on(notary: Notary, path: Path
     assert [(found["error"], found["limit"]) for found in second["findings"]] == [("infinite", "infinite")]
     states = Store(str(path.parent / "store")).get_tensors(second["artifacts"]["states"])
     assert states.keys() == exhibit.keys() and all(torch.equal(states[name], exhibit[name]) for name in states)
+    verify(path, Book)
+
+
+def test_two_in_dispute_are_named_and_wait_for_their_pay(notary: Notary, path: Path) -> None:
+    ruling = Ruling(UNSETTLED, 0.5, 1e-5, (0,), 0, (), {0: Blame((1,))}, ((1, 0),))
+    outcome = Outcome(UNSETTLED, "audit", rulings={0: ruling}, disputes=((1, 0),))
+    liar = Verdict(SUSPICIOUS, "contradicted", perjured=(1,))
+    disputed = Verdict(SUSPICIOUS, "audit", disputes=((1, 0),), influence=0.0)
+    play(notary, 1, outcomes={1: outcome}, verdicts={0: liar, 1: disputed})
+    play(notary, 2)
+    [audit] = bodies(path, "audit")
+    assert audit["disputes"] == [["r1.s1", "r1.s0"]]
+    assert audit["findings"][0]["contradicted"] == [0]
+    lied, told = bodies(path, "verdict", 1)
+    assert (lied["perjured"], lied["disputes"]) == (["r0.s1"], [])
+    assert (told["perjured"], told["disputes"]) == ([], [["r1.s1", "r1.s0"]])
+    with Ledger.read(path) as reader:
+        shown = [describe(entry, {}) for entry in reader.entries(1)]
+    assert any("replica 0 (r0.s0 r0.s1) suspicious" in line and "; lied as validators: r0.s1" in line for line in shown)
+    assert sum("; in dispute: r1.s1 and r1.s0: audit" in line for line in shown) == 2
+    held = {name: balances(path).get(f"held:{key}", 0) for name, key in PUBLIC.items()}
+    assert held == {"r0.s0": 0, "r0.s1": 0, "r1.s0": 300, "r1.s1": 200, "spare0": 0}
+    play(notary, 3, bans={"r1.s1": "elsewhere"})
+    assert balances(path)[f"held:{PUBLIC['r1.s0']}"] == 0
     verify(path, Book)
 
 

@@ -10,7 +10,7 @@ import torch
 from tdml.bench.audits import audit
 from tdml.bench.byzfl_rules import RULES, Rule, make_rule
 from tdml.bench.court import Round, cross_check
-from tdml.bench.federation import Federation
+from tdml.bench.federation import Federation, node
 from tdml.training.outer import weighted_mean
 from tdml.trust.aggregate import bounded_mean
 from tdml.trust.cross_check import CheckPlan, Purse, allowance, plan_checks
@@ -91,16 +91,16 @@ class Full(Defence):
     def judge(self, found: Round) -> Outcome:
         overall, by_stage = _screened(found)
         suspects = frozenset(row for part in (overall, *by_stage) for row in part.suspects)
-        job, names = found.federation.job, [str(replica) for replica in found.replicas]
+        job, conviction = found.federation.job, found.federation.config.trust.conviction
+        nodes = [[node(replica, stage) for stage in range(len(by_stage))] for replica in found.replicas]
         decided = partial(
-            self._memory.decide, names=names, overall=overall, by_stage=by_stage, alike=job.alike,
-            conviction=job.config.trust.conviction,
+            self._memory.decide, replicas=nodes, overall=overall, by_stage=by_stage, alike=job.alike,
+            conviction=conviction,
         )  # fmt: skip
         plan = self.plan(found, [found.replicas[row] for row in sorted(suspects)])
         verdicts = decided(cross_check(found, plan, suspects, decided) if plan is not None else None)
         verdicts = self.audited(found, verdicts)
-        self._memory.keep(names, verdicts)
-        return _outcome(found, verdicts)
+        return _outcome(found, self._memory.conclude(found.number, nodes, verdicts, conviction))
 
     def plan(self, found: Round, suspects: Sequence[int]) -> CheckPlan | None:
         """Who judges whom in this round."""
@@ -130,7 +130,7 @@ class Audited(Budgeted):
         named = dict(zip(found.replicas, verdicts, strict=True))
         job = found.federation.job
         outcomes = audit(found, [replica for replica, verdict in named.items() if verdict.status != HONEST])
-        final = after_audit(named, outcomes, len(job.layouts), job.config.trust.conviction)
+        final = after_audit(named, outcomes, job.config.trust.conviction)
         return [final[replica] for replica in found.replicas]
 
 

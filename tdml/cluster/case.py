@@ -1,7 +1,7 @@
 """One round's audit: what validators find when they take audited replicas' steps again, and the comparison."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,18 +13,20 @@ from tdml.cluster.replica import Replica
 from tdml.job import Job
 from tdml.training.inner import sections
 from tdml.trust.audit import CLEAN, DIFFERENT, LARGEST, LIED, UNSETTLED, Ruling, Tolerance, agree, relative_error
-from tdml.trust.blame import to_blame
+from tdml.trust.blame import Blame, to_blame
 from tdml.trust.commitment import is_plain
 
 
 @dataclass(frozen=True)
 class Result:
     """What a validator found, by stage: the digests at the end of the window, what crossed the borders in it, and, if
-    any digest is not the claimed one, the ends themselves. All are empty where what it sent does not fit together."""
+    any digest is not the claimed one, the ends themselves. All are empty where what it sent does not fit together,
+    which is the fault of the stages `misfits`."""
 
     digests: tuple[str, ...] = ()
     sketches: tuple[torch.Tensor, ...] = ()
     ends: tuple[torch.Tensor, ...] = ()
+    misfits: tuple[int, ...] = ()
 
 
 class Case:
@@ -61,22 +63,30 @@ class Case:
 
     def rule(self, window: Window, heard: Mapping[int, Result]) -> Ruling:
         """Decide on a window from the results of all who repeated it."""
+        misfits = {v: Blame(result.misfits) for v, result in heard.items() if result.misfits}
+        sound = {v: result for v, result in heard.items() if v not in misfits}
+        ruling = self._rule(window, sound) if len(sound) > 1 else self._word_of_one(window, sound)
+        return replace(ruling, validators=tuple(heard), dissenters={**misfits, **ruling.dissenters})
+
+    def _rule(self, window: Window, heard: Mapping[int, Result]) -> Ruling:
+        """From the results of two or more."""
         validators = tuple(heard)
-        if len(validators) < 2:
-            return self._word_of_one(window, heard)
         distances = torch.tensor(
             [[self._between(window, heard[a], heard[b]) for b in validators] for a in validators], dtype=torch.float64
         )
         consensus = agree(distances)
         centre = validators[consensus.centre]
         far = {validators[i]: float(distances[consensus.centre, i]) for i in consensus.dissenters}
-        dissenters = tuple(v for v, distance in far.items() if not self._may_be_honest(centre, v, distance))
+        liars = [v for v, distance in far.items() if not self._may_be_honest(centre, v, distance)]
+        honest = {v: result for v, result in heard.items() if v not in liars}
+        dissenters = {v: self._blame_validator(window, centre, v, heard[v], honest, consensus.limit) for v in liars}
         error, limit = self.error(window, heard[centre]), self._limit(centre, window.replica, consensus.limit)
         if error <= limit:
             return Ruling(CLEAN, error, limit, validators, centre, (), dissenters)
         excused = self._may_be_honest(centre, window.replica, error)
-        blamed = () if excused else self._blame(window, centre, heard, limit)
-        return Ruling(LIED if blamed else UNSETTLED, error, limit, validators, centre, blamed, dissenters)
+        blame = Blame() if excused else self._blame(window, centre, heard, limit)
+        result = LIED if blame.stages else UNSETTLED
+        return Ruling(result, error, limit, validators, centre, blame.stages, dissenters, blame.disputes)
 
     def exhibit(self, window: Window, heard: Mapping[int, Result], ruling: Ruling) -> dict[str, torch.Tensor]:
         """What a conviction rests on: of every stage that lied, where the window began, what was claimed of its end,
@@ -126,14 +136,16 @@ class Case:
             for stage in range(len(self._job.layouts))
         ]
         done, shape = validator.repeat(orders), self._claims.records_shape(window)
-        if not all(isinstance(d, Repetition) and is_plain(d.sketches, shape, torch.float64) for d in done):
-            return Result()
+        sound = [isinstance(d, Repetition) and is_plain(d.sketches, shape, torch.float64) for d in done]
+        if not all(sound):
+            return Result(misfits=_where(sound, False))
         result = Result(tuple(d.digest for d in done), tuple(d.sketches for d in done))
         if self._confirmed(window, result):
             return result
         ends = tuple(validator.repeated())
         digests = tuple(self._claims.digest(stage, end, last) for stage, end in enumerate(ends))
-        return Result(digests, result.sketches, ends) if all(digests) and digests == result.digests else Result()
+        shown = [bool(digest) and digest == told for digest, told in zip(digests, result.digests, strict=True)]
+        return Result(digests, result.sketches, ends) if all(shown) else Result(misfits=_where(shown, False))
 
     def _confirmed(self, window: Window, result: Result) -> bool:
         return self._claims.digests(window) == result.digests
@@ -161,17 +173,51 @@ class Case:
         pieces = (sections(flat, layout, settings) for flat in (self._claims.origin(window, stage), one, other))
         return max(relative_error(*triple) for triple in zip(*pieces, strict=True))
 
-    def _blame(self, window: Window, centre: int, heard: Mapping[int, Result], limit: float) -> tuple[int, ...]:
-        claim, ends = self._claims.ends(window), self._ends(window, heard[centre])
+    # Who lied
+
+    def _blame(self, window: Window, centre: int, heard: Mapping[int, Result], limit: float) -> Blame:
+        """In the audited replica."""
+        claim = self._claims.ends(window)
+        ends = self._ends(window, heard[centre])
         if not claim or not ends:
-            return ()
-        wrong = [
-            stage for stage, (claimed, repeated) in enumerate(zip(claim, ends, strict=True))
-            if self._stage_error(window, stage, claimed, repeated) > limit
-        ]  # fmt: skip
+            return Blame()
+        wrong = self._wrong(window, claim, ends, limit)
         # Whoever found the right end may still lie about the way to it: most of all validators decide.
-        told = [result.sketches for result in heard.values() if result.sketches]
-        repeated = [torch.stack(stage).median(dim=0).values for stage in zip(*told, strict=True)]
+        exact = self._repeat_exactly(window.replica, centre, heard)
+        return to_blame(wrong, self._claims.sketches(window), _agreed(heard), 0.0 if exact else limit)
+
+    def _blame_validator(
+        self, window: Window, centre: int, validator: int, found: Result, honest: Mapping[int, Result], scatter: float
+    ) -> Blame:
+        """In a replica that has found something else than the `honest`, who are most of all validators."""
+        limit = self._limit(centre, validator, scatter)
+        one, other = self._ends(window, found), self._ends(window, honest[centre])
+        if one and other:
+            wrong = self._wrong(window, one, other, limit)
+        else:  # who was audited cannot show an end that the one, or the other, says that it found, too
+            same = [a == b for a, b in zip(found.digests, honest[centre].digests, strict=True)]
+            wrong = _where(same, False)
+        exact = self._repeat_exactly(validator, centre, honest)
+        return to_blame(wrong, found.sketches, _agreed(honest), 0.0 if exact else limit)
+
+    def _wrong(
+        self, window: Window, one: Sequence[torch.Tensor], other: Sequence[torch.Tensor], limit: float
+    ) -> tuple[int, ...]:
+        """The stages whose ends differ."""
+        pairs = enumerate(zip(one, other, strict=True))
+        return _where([self._stage_error(window, stage, *ends) > limit for stage, ends in pairs], True)
+
+    def _repeat_exactly(self, replica: int, centre: int, heard: Mapping[int, Result]) -> bool:
+        """Whether a replica's work must be bit for bit what those who agree have found."""
         agreeing = [v for v, result in heard.items() if result.digests == heard[centre].digests]
-        exact = len(agreeing) > len(heard) / 2 and len({self._kinds[i] for i in (window.replica, *agreeing)}) == 1
-        return to_blame(wrong, self._claims.sketches(window), repeated, 0.0 if exact else limit)
+        return len(agreeing) > len(heard) / 2 and len({self._kinds[i] for i in (replica, *agreeing)}) == 1
+
+
+def _agreed(heard: Mapping[int, Result]) -> list[torch.Tensor]:
+    """What most validators say that crossed the borders, by stage."""
+    told = [result.sketches for result in heard.values() if result.sketches]
+    return [torch.stack(stage).median(dim=0).values for stage in zip(*told, strict=True)]
+
+
+def _where(values: Sequence[bool], wanted: bool) -> tuple[int, ...]:
+    return tuple(i for i, value in enumerate(values) if value == wanted)

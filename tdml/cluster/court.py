@@ -18,6 +18,7 @@ from tdml.trust.audit import CLEAN, UNSETTLED, Outcome
 from tdml.trust.cross_check import Purse, allowance
 from tdml.trust.exam import Hearing
 from tdml.trust.memory import Memory
+from tdml.trust.perjury import Record, name_liars
 from tdml.trust.ranking import rank_moments
 from tdml.trust.screen import Screening, screen_stages
 from tdml.trust.verdict import HONEST, Verdict, after_audit, departures, refuse
@@ -44,7 +45,7 @@ class Court:
     """Screens, has candidates cross-checked within the budget, and decides.
 
     `memory` knows a replica by the names of its nodes: one in which a node was replaced starts anew. `seen` has the
-    content of every update so far, and its round. `unsettled` are the replicas whose last audit settled nothing: they
+    content of every update so far, and its round. `unsettled` are the nodes whose last audit settled nothing: they
     are audited until one does.
     """
 
@@ -52,10 +53,15 @@ class Court:
         self._job, self._fleet = job, fleet
         self.memory, self.purse, self.auditor = Memory(), Purse(), Auditor(job, fleet)
         self.seen: dict[str, int] = {}
-        self.unsettled: set[int] = set()
+        self.unsettled: set[str] = set()
         # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
         ready = torch.zeros(job.config.topology.replicas, 1)
         threading.Thread(target=rank_moments, args=(ready,), daemon=True).start()
+
+    @property
+    def disputes(self) -> list[tuple[str, str]]:
+        """The nodes that contradict each other, by pairs, where neither of the two is known to lie."""
+        return [(one, other) for _, one, other in self.memory.disputes]
 
     def screen(self, found: Gathered) -> Screened:
         """Rank and compare the updates."""
@@ -80,9 +86,8 @@ class Court:
         verdicts = {index: refuse(faults) for index, faults in found.faults.items()}
         if not self._job.config.trust.enabled:
             return verdicts | {index: Verdict(HONEST) for index in found.replicas}
-        names = self._names(found, replicas)
         decided = partial(
-            self.memory.decide, names=names, overall=screened.overall, by_stage=screened.by_stage,
+            self.memory.decide, replicas=_nodes(found, replicas), overall=screened.overall, by_stage=screened.by_stage,
             alike=self._job.alike, conviction=self._job.config.trust.conviction,
         )  # fmt: skip
         judged = decided(self._hear(number, found, screened, secret, decided))
@@ -91,26 +96,30 @@ class Court:
         return verdicts
 
     def audit(
-        self, number: int, found: Gathered, verdicts: dict[int, Verdict], weights: Sequence[torch.Tensor], secret: int
-    ) -> dict[int, Outcome]:
+        self, number: int, found: Gathered, verdicts: dict[int, Verdict], weights: Sequence[torch.Tensor],
+        replicas: Sequence[Replica], secret: int,
+    ) -> dict[int, Outcome]:  # fmt: skip
         """Have suspects, and a few others, audited: see `Auditor.audit`."""
-        suspects = [i for i in found.replicas if verdicts[i].status != HONEST or i in self.unsettled]
+        seated = zip(found.replicas, _nodes(found, replicas), strict=True)
+        suspects = [i for i, nodes in seated if verdicts[i].status != HONEST or self.unsettled & {*nodes}]
         draw = torch.Generator().manual_seed(derive(secret, "audit"))
         return self.auditor.audit(number, found, suspects, weights, draw)
 
     def conclude(
-        self, found: Gathered, verdicts: dict[int, Verdict], outcomes: dict[int, Outcome], replicas: Sequence[Replica]
-    ) -> dict[int, Verdict]:
+        self, number: int, found: Gathered, verdicts: dict[int, Verdict], outcomes: dict[int, Outcome],
+        replicas: Sequence[Replica],
+    ) -> dict[int, Verdict]:  # fmt: skip
         """The final verdicts, which later rounds remember."""
-        final = after_audit(verdicts, outcomes, len(self._job.layouts), self._job.config.trust.conviction)
-        self.unsettled |= {index for index, outcome in outcomes.items() if outcome.result == UNSETTLED}
-        self.unsettled -= {index for index, outcome in outcomes.items() if outcome.result == CLEAN}
-        self.memory.keep(self._names(found, replicas), [final[index] for index in found.replicas])
-        return final
-
-    def _names(self, found: Gathered, replicas: Sequence[Replica]) -> list[str]:
-        by_index = {replica.index: "+".join(node.name for node in replica.nodes) for replica in replicas}
-        return [by_index[index] for index in found.replicas]
+        conviction, seated = self._job.config.trust.conviction, _nodes(found, replicas)
+        self.memory.settle(self._fleet.banned)
+        final = after_audit(verdicts, outcomes, conviction)
+        judged = self.memory.conclude(number, seated, [final[index] for index in found.replicas], conviction)
+        for index, nodes in zip(found.replicas, seated, strict=True):
+            if index in outcomes and outcomes[index].result == UNSETTLED:
+                self.unsettled |= {*nodes}
+            if index in outcomes and outcomes[index].result == CLEAN:
+                self.unsettled -= {*nodes}
+        return final | dict(zip(found.replicas, judged, strict=True))
 
     def _hear(
         self, number: int, found: Gathered, screened: Screened, secret: int,
@@ -126,9 +135,11 @@ class Court:
         )  # fmt: skip
         if plan is None:
             return None
-        ask = partial(ask_validators, self._fleet, number, found)
+        records: dict[int | None, dict[int, Record]] = {}
+        ask = partial(ask_validators, job, self._fleet, number, found, records)
         questions = torch.Generator().manual_seed(derive(secret, "questions"))
-        return cross_check(job, number, found.replicas, plan, screened.suspects, questions, ask, judge)
+        hearing = cross_check(job, number, found.replicas, plan, screened.suspects, questions, ask, judge)
+        return replace(hearing, blame=name_liars(hearing, records)) if hearing is not None else None
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
@@ -144,3 +155,9 @@ class Court:
         self.purse.passes, self.seen = state["passes"], dict(state["seen"])
         self.auditor.tolerance.seen = dict(state["scatter"])
         self.unsettled = set(state["unsettled"])
+
+
+def _nodes(found: Gathered, replicas: Sequence[Replica]) -> list[list[str]]:
+    """The names of the nodes of all who handed something in, by row and stage."""
+    by_index = {replica.index: [node.name for node in replica.nodes] for replica in replicas}
+    return [by_index[index] for index in found.replicas]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import torch
 from torch.distributed import rpc
 
 from tdml import worker
@@ -12,6 +13,7 @@ from tdml.cluster.channel import Caller, Offence
 from tdml.cluster.messages import Seat
 from tdml.cluster.replica import Node, Replica, ReplicaLost
 from tdml.cluster.roster import COORDINATOR_NAME, Roster
+from tdml.cluster.seating import Pairs, separate
 from tdml.cluster.topology import address, first_seat, node_name
 from tdml.config import Config
 from tdml.models.plan import Plan
@@ -50,11 +52,13 @@ class Fleet:
 
     # Who sits where
 
-    def muster(self) -> list[Replica]:
-        """The replicas that can work now: vacant seats are filled from the spares, and lost groups formed again."""
+    def muster(self, disputes: Pairs, draw: torch.Generator) -> list[Replica]:
+        """The replicas that can work now: vacant seats are filled from the spares, nodes in dispute are separated, and
+        lost groups formed again."""
         self.losses = {}
         while True:
             self._fill_seats()
+            self._separate(disputes, draw)
             missing = [index for index in range(self._config.topology.replicas) if self._can_form(index)]
             if not missing:
                 break
@@ -121,9 +125,9 @@ class Fleet:
         return any(all(n.usable for n in self._occupants(index)) for index in replicas)
 
     def _dissolve(self) -> None:
-        """Give up the groups that have banned nodes."""
+        """Give up the groups that have banned nodes, or nodes that sit elsewhere."""
         for index, replica in list(self._formed.items()):
-            if any(node.banned for node in replica.nodes):
+            if any(node.banned for node in replica.nodes) or replica.nodes != self._occupants(index):
                 del self._formed[index]
 
     def _fill_seats(self) -> None:
@@ -133,6 +137,14 @@ class Fleet:
                 self._seats[seat] = self.spares[0]
                 why = "refused" if node.refused else "banned" if node.banned else "dead"
                 self._tell(f"{self._seats[seat]} takes the place of {name} ({why})", "")
+
+    def _separate(self, disputes: Pairs, draw: torch.Generator) -> None:
+        usable = {seat: name for seat, name in self._seats.items() if self.nodes[name].usable}
+        for seat, name in separate(usable, self.spares, disputes, draw).items():
+            if name != usable[seat]:
+                self._tell(f"{name} takes the place of {usable[seat]}, to separate a dispute", "")
+                self._seats[seat] = name
+        self._dissolve()
 
     def _occupants(self, index: int) -> list[Node]:
         return [self.nodes[name] for seat, name in self._seats.items() if seat.replica == index]

@@ -40,9 +40,10 @@ def improvements(
 
     def measure(validator: Replica) -> Mapping[int, torch.Tensor]:
         """Losses with all, under the validator's own row, and without each of the others."""
-        own = {-1: validator.testify(number, pieces, None, everyone).losses}
         asked = [row for row in counted if validator.index in _jury(row)]
-        return own | {row: validator.testify(number, pieces, found.replicas[row], means[row]).losses for row in asked}
+        told = {-1: validator.testify(number, pieces, None, everyone)}
+        told |= {row: validator.testify(number, pieces, found.replicas[row], means[row]) for row in asked}
+        return {row: stages[-1].losses for row, stages in told.items()}
 
     def _jury(row: int) -> list[int]:
         others = [index for index in replicas if index != found.replicas[row]]

@@ -1,5 +1,6 @@
 """The jury of a cross-check: validators evaluate candidates through their own pipelines."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +13,12 @@ from tdml.cluster.replica import Replica
 from tdml.data import pieces
 from tdml.data.pieces import Piece
 from tdml.job import Job
+from tdml.training import borders
+from tdml.trust.commitment import is_plain
 from tdml.trust.cross_check import CheckPlan, choose_samples
 from tdml.trust.exam import Hearing
 from tdml.trust.hearing import Juries, Testimony, hold_hearing
+from tdml.trust.perjury import Record
 from tdml.trust.verdict import Verdict
 
 
@@ -51,28 +55,39 @@ def cross_check(
 
 
 def ask_validators(
-    fleet: Fleet, number: int, found: Gathered, juries: Juries, questions: Questions
-) -> dict[int | None, dict[int, torch.Tensor]]:
-    """By rows of the updates: candidate → validator → losses. Validators that are lost, or answer with something
-    else, are left out."""
+    job: Job, fleet: Fleet, number: int, found: Gathered, records: dict[int | None, dict[int, Record]],
+    juries: Juries, questions: Questions,
+) -> dict[int | None, dict[int, torch.Tensor]]:  # fmt: skip
+    """By rows of the updates: candidate → validator → losses. Validators that are lost are left out. What they recorded
+    on the way is added to `records`."""
     validators = {found.replicas[row]: row for jury in juries.values() for row in jury}
+    measured = len({replica.kind for replica in fleet.ready(found.replicas)}) > 1
     rows = [updates.unbind() for updates in found.updates]  # the same tensors for all, so that each is hashed once
 
-    def testify(validator: Replica) -> dict[int | None, Evaluation]:
+    def testify(validator: Replica) -> dict[int | None, list[Evaluation]]:
         answers = {}
         for row in (c for c, jury in juries.items() if validators[validator.index] in jury):
             candidate = None if row is None else found.replicas[row]
             updates = None if row is None else [stage[row] for stage in rows]
-            answers[row] = validator.testify(number, questions.pieces, candidate, updates)
+            answers[row] = validator.testify(number, questions.pieces, candidate, updates, measured)
         return answers
 
-    told = fleet.each(testify, fleet.ready(sorted(validators)))
+    asked = fleet.ready(sorted(validators))
+    kinds, shape = {validator.index: validator.kind for validator in asked}, _records_shape(job, questions)
     reports: dict[int | None, dict[int, torch.Tensor]] = {}
-    for validator, answers in told.items():
-        for row, evaluation in answers.items():
-            if _sound(evaluation, len(questions.labels)):
-                reports.setdefault(row, {})[validators[validator]] = evaluation.losses
+    for validator, answers in fleet.each(testify, asked).items():
+        for row, stages in answers.items():
+            sketches = (stage.sketches if is_plain(stage.sketches, shape, torch.float64) else None for stage in stages)
+            reports.setdefault(row, {})[validators[validator]] = stages[-1].losses
+            records.setdefault(row, {})[validators[validator]] = Record(tuple(sketches), kinds[validator], measured)
     return reports
+
+
+def _records_shape(job: Job, questions: Questions) -> torch.Size:
+    """Of what one node records of an evaluation."""
+    config = job.config
+    batches = math.ceil(len(questions.labels) / config.train.batch_size)
+    return borders.empty(batches, job.plan.parts // config.topology.stages, config.microbatches).shape
 
 
 def _set_questions(job: Job, number: int, plan: CheckPlan, draw: torch.Generator) -> Questions:
@@ -91,7 +106,3 @@ def _set_questions(job: Job, number: int, plan: CheckPlan, draw: torch.Generator
     owners += [-1] * len(held_out)
     labels = torch.cat([pieces.read(job.source, piece)[1] for piece in chosen])
     return Questions(tuple(chosen), labels, torch.tensor(owners))
-
-
-def _sound(evaluation: object, samples: int) -> bool:
-    return isinstance(evaluation, Evaluation) and evaluation.losses.shape == (samples,)

@@ -96,14 +96,17 @@ class EvaluateOrder:
     round: int = 0
     testimony: bool = False  # asked in a cross-check, where validators may lie
     candidate: int | None = None  # the replica whose update it is
+    measured: bool = False  # whether validators' machines differ, so that digests are not enough of a record
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Per sample: the cross-entropy loss (k,) float32 and whether the largest logit is right (k,) bool."""
+    """Per sample: the cross-entropy loss (k,) float32 and whether the largest logit is right (k,) bool; both are empty
+    at all stages but the last. `sketches`, in a cross-check: what crossed the node's borders."""
 
     losses: torch.Tensor
     correct: torch.Tensor
+    sketches: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

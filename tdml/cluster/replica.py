@@ -128,16 +128,16 @@ class Replica:
 
     def evaluate(self, pieces: tuple[Piece, ...]) -> Evaluation:
         """Evaluate the loaded weights."""
-        return self._evaluation(self._ask("evaluate", [(EvaluateOrder(pieces),)] * len(self.nodes))[-1], pieces)
+        return self._evaluations([EvaluateOrder(pieces)] * len(self.nodes))[-1]
 
     def testify(
-        self, number: int, pieces: tuple[Piece, ...], candidate: int | None, updates: Sequence[torch.Tensor] | None
-    ) -> Evaluation:
+        self, number: int, pieces: tuple[Piece, ...], candidate: int | None, updates: Sequence[torch.Tensor] | None,
+        measured: bool = False,
+    ) -> list[Evaluation]:  # fmt: skip
         """Evaluate, as a validator in round `number`, a candidate replica's updates, one per stage; without, the
-        loaded weights."""
+        loaded weights. The answers by stage: the last has the losses. `measured`: see `EvaluateOrder`."""
         shards = updates if updates is not None else [None] * len(self.nodes)
-        orders = [(EvaluateOrder(pieces, shard, number, testimony=True, candidate=candidate),) for shard in shards]
-        return self._evaluation(self._ask("evaluate", orders)[-1], pieces)
+        return self._evaluations([EvaluateOrder(pieces, shard, number, True, candidate, measured) for shard in shards])
 
     def refused(self) -> dict[str, list[str]]:
         """What the nodes have refused since they were last asked, by their names; those that have not are left out."""
@@ -149,15 +149,15 @@ class Replica:
         statement = commit_statement(self._caller.at.job, round_number, key, node.name, made)
         return is_signature(made.signature) and statement.signed_by_author(made.signature)
 
-    def _evaluation(self, answer: Evaluation | None, pieces: tuple[Piece, ...]) -> Evaluation:
-        """The last stage's answer, if it is an evaluation of these samples; another is an offence."""
-        shape = (count(pieces),)
-        if (
-            answer is not None
-            and (answer.losses.shape, answer.losses.dtype) == (shape, torch.float32)
-            and (answer.correct.shape, answer.correct.dtype) == (shape, torch.bool)
-        ):
-            return answer
+    def _evaluations(self, orders: Sequence[EvaluateOrder]) -> list[Evaluation]:
+        """The nodes' answers, if the last is an evaluation of the samples that it was asked for; another is an
+        offence."""
+        shape = (count(orders[-1].pieces),)
+        answers: list[Evaluation] = self._ask("evaluate", [(order,) for order in orders])
+        last = answers[-1]
+        plain = (last.losses.shape, last.losses.dtype) == (shape, torch.float32)
+        if plain and (last.correct.shape, last.correct.dtype) == (shape, torch.bool):
+            return answers
         failure = self._caller.offend(self.nodes[-1].name, "answered evaluate with something else")
         raise ReplicaLost(self.index, [failure])
 

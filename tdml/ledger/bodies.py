@@ -94,6 +94,7 @@ class Audit(TypedDict):
     validators: dict[str, Any]
     outcome: Literal["clean", "lied", "unsettled"]
     blamed: list[str]
+    disputes: NotRequired[list[tuple[str, str]]]  # nodes that contradict each other: one of each pair lied
     reason: str
     artifacts: dict[str, Digest]
 
@@ -106,6 +107,8 @@ class Verdict(TypedDict):
     status: Literal["honest", "suspicious", "malicious", "lost"]
     reason: str
     blamed: list[str]
+    perjured: NotRequired[list[str]]  # nodes that lied as validators in this round
+    disputes: NotRequired[list[tuple[str, str]]]  # those that an audit or a cross-check of others has found
     samples: Count
     improvement: NotRequired[int]
 

@@ -67,7 +67,9 @@ def _audit(body: dict[str, Any]) -> str:
 
 def _verdict(body: dict[str, Any]) -> str:
     work = f", {body['samples']:,} samples" if body["samples"] else ""
-    return f"{_who(body)} {body['status']}{work}" + _blamed(body) + f": {body['reason']}" * bool(body["reason"])
+    lied = f"; lied as validators: {', '.join(body['perjured'])}" if body.get("perjured") else ""
+    said = f"{_who(body)} {body['status']}{work}" + _blamed(body) + lied
+    return said + f": {body['reason']}" * bool(body["reason"])
 
 
 def _rewards(body: dict[str, Any], names: Mapping[str, str]) -> str:
@@ -85,7 +87,8 @@ def _who(body: dict[str, Any]) -> str:
 
 
 def _blamed(body: dict[str, Any]) -> str:
-    return f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
+    blamed = f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
+    return blamed + "".join(f"; in dispute: {one} and {other}" for one, other in body.get("disputes", []))
 
 
 def _short(digest: str) -> str:

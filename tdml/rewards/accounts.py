@@ -4,7 +4,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import chain
 from typing import Any
 
 from tdml.rewards.entries import (
@@ -21,7 +21,7 @@ from tdml.rewards.entries import (
     read,
 )
 from tdml.rewards.policies import divide, policy_of
-from tdml.rewards.settlement import Settlement
+from tdml.rewards.settlement import Settlement, compare, said
 
 Entry = tuple[int, str, dict]  # round, kind and body of an entry of the ledger
 
@@ -34,6 +34,7 @@ class _State:
     members: set[str] = field(default_factory=set)  # all keys that ever were in the roster
     newcomers: list[str] = field(default_factory=list)  # those of them whose stake is due
     convicted: set[str] = field(default_factory=set)  # keys, all of whose stake is gone
+    disputes: set[tuple[str, str]] = field(default_factory=set)  # keys of whom one lied
     slashed: int = 0  # of all stakes
     # Of the round that is not settled yet:
     round: int = 0
@@ -46,7 +47,8 @@ class Book:
 
     A convicted key loses its stake, what was held back and its share of the round. The credit of earlier rounds
     stays: nobody can tell which of them were honest, and the stake is so large that every single lie was a bad bet
-    when it was made, however the earlier ones had ended.
+    when it was made, however the earlier ones had ended. Of two in dispute one lied: what is held back of their pay
+    stays there until the other is convicted.
 
     Args:
         job: body of the job's entry, its stake settled.
@@ -104,7 +106,7 @@ class Book:
         self._begin(round)
         state = self._state
         verdicts = [v for v in state.verdicts.values() if v.handed_in]
-        due = Settlement(state.balances, state.keys, state.convicted | state.accused.keys())
+        due = Settlement(state.balances, state.keys, state.convicted | state.accused.keys(), state.disputes)
         due.take_stakes(state.newcomers, self._stake)
         if verdicts:
             due.pay(verdicts, divide(self._pool, self._policy.weights(verdicts)), self._pool)
@@ -160,10 +162,11 @@ class Book:
             raise ValueError(f"there are two verdicts on replica {verdict.replica}")
         if len(verdict.nodes) != self._stages:
             raise ValueError(f"the verdict names {len(verdict.nodes)} nodes of {self._stages} stages")
-        for name in (*verdict.nodes, *verdict.blamed):
+        for name in (*verdict.nodes, *verdict.blamed, *chain(*verdict.disputes)):
             if name not in self._state.keys:
                 raise ValueError(f"the verdict names {name}, which is not in the roster")
         self._state.verdicts[verdict.replica] = verdict
+        self._state.disputes |= {(self._state.keys[one], self._state.keys[other]) for one, other in verdict.disputes}
         self._accuse(round, [self._state.keys[name] for name in verdict.blamed])
 
     def _accuse(self, round: int, keys: Sequence[str]) -> None:
@@ -172,7 +175,7 @@ class Book:
 
     def _settle(self, round: int, rewards: Rewards) -> None:
         due = read(self.settle(round), list[Posting])
-        _compare(rewards.postings, due)
+        compare(rewards.postings, due)
         state = self._state
         for posting in due:
             self._move(posting.source, -posting.amount)
@@ -187,7 +190,7 @@ class Book:
 
     def _end(self, round: int) -> None:
         if due := self.settle(round):
-            raise ValueError(f"the round ends, but {_said(read(due[0], Posting))} is still due")
+            raise ValueError(f"the round ends, but {said(read(due[0], Posting))} is still due")
         self._forget()
 
     def _forget(self) -> None:
@@ -234,15 +237,3 @@ def _first(entries: Iterable[Entry], wanted: str) -> dict:
         if kind == wanted:
             return body
     raise ValueError(f"there is no entry of the kind {wanted}")
-
-
-def _compare(found: Sequence[Posting], due: Sequence[Posting]) -> None:
-    for index, (one, other) in enumerate(zip_longest(found, due)):
-        if one != other:
-            raise ValueError(f"posting {index} is {_said(one)}; the rules give {_said(other)}")
-
-
-def _said(posting: Posting | None) -> str:
-    if posting is None:
-        return "nothing"
-    return f"{posting.amount} from {posting.source} to {posting.target} ({posting.why})"

@@ -48,6 +48,7 @@ class Verdict(msgspec.Struct, frozen=True):
     nodes: list[str]  # names, by stage
     status: Literal["honest", "suspicious", "malicious", "lost"]
     blamed: list[str] = []
+    disputes: list[tuple[str, str]] = []  # nodes that contradict each other: one of each pair lied
     samples: Amount = 0
     improvement: int = 0  # of the held-out loss, in millionths of a nat; only measured under that policy
 

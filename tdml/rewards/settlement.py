@@ -1,6 +1,7 @@
 """The rules of a round's money, one after the other."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 import msgspec
 
@@ -22,10 +23,15 @@ class Settlement:
     Args:
         keys: name → key.
         convicted: keys of all that were blamed or banned so far, in this round too.
+        disputes: keys of whom one lied, by pairs.
     """
 
-    def __init__(self, balances: Mapping[str, int], keys: Mapping[str, str], convicted: Collection[str]) -> None:
+    def __init__(
+        self, balances: Mapping[str, int], keys: Mapping[str, str], convicted: Collection[str],
+        disputes: Collection[tuple[str, str]],
+    ) -> None:  # fmt: skip
         self._balances, self._keys, self._convicted = balances, keys, convicted
+        self._in_dispute = {key for pair in disputes if self._is_open(pair) for key in pair}
         self._changes: dict[str, int] = {}
         self._postings: list[Posting] = []
 
@@ -49,11 +55,12 @@ class Settlement:
         self._post(MINT, TREASURY, pool - sum(map(sum, shares)), "rest of the division")
 
     def release(self, verdicts: Sequence[Verdict]) -> None:
-        """Whoever met nothing but honest verdicts in this round is cleared: what was held back becomes its credit."""
+        """Whoever met nothing but honest verdicts in this round, and is not in dispute with one who is not convicted,
+        is cleared: what was held back becomes its credit."""
         doubted = {self._keys[name] for v in verdicts if v.status != "honest" for name in v.nodes}
         for verdict in verdicts:
             for key in (self._keys[name] for name in verdict.nodes):
-                if key not in doubted and key not in self._convicted:
+                if key not in doubted and key not in self._convicted and key not in self._in_dispute:
                     self._post(held_account(key), credit_account(key), self._balance(held_account(key)), "cleared")
 
     def slash(self, keys: Iterable[str]) -> None:
@@ -69,14 +76,22 @@ class Settlement:
             self._post(MINT, TREASURY, share, f"share of {name}, convicted")
         elif verdict.status == "honest":
             self._post(MINT, credit_account(key), share, f"work of {name}")
-        elif verdict.status == "malicious" and verdict.blamed:
+        elif verdict.status == "malicious" and verdict.blamed and not self._is_disputed(verdict, name):
             due = self._pay_from_stakes(verdict, name, share)
             self._post(MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake")
             return share - due
         else:
-            # Suspicious; or refused with nobody to blame, which clears nobody and convicts nobody either.
+            # Suspicious, or in dispute; or refused with nobody to blame, which neither clears nor convicts anybody.
             self._post(MINT, held_account(key), share, f"work of {name}, held back")
         return 0
+
+    def _is_disputed(self, verdict: Verdict, name: str) -> bool:
+        """Whether a node is in a dispute of this round, and may be the one that lied."""
+        pairs = [(self._keys[one], self._keys[other]) for one, other in verdict.disputes if name in (one, other)]
+        return any(map(self._is_open, pairs))
+
+    def _is_open(self, dispute: tuple[str, str]) -> bool:
+        return not any(key in self._convicted for key in dispute)
 
     def _pay_from_stakes(self, verdict: Verdict, name: str, share: int) -> int:
         """Pay a node from the stakes of those who cheated in its replica, in their order; what is still due."""
@@ -96,3 +111,19 @@ class Settlement:
             self._postings.append(Posting(source, target, amount, why))
             self._changes[source] = self._changes.get(source, 0) - amount
             self._changes[target] = self._changes.get(target, 0) + amount
+
+
+def compare(found: Sequence[Posting], due: Sequence[Posting]) -> None:
+    """Raises:
+    ValueError: they are not the same, in the same order.
+    """
+    for index, (one, other) in enumerate(zip_longest(found, due)):
+        if one != other:
+            raise ValueError(f"posting {index} is {said(one)}; the rules give {said(other)}")
+
+
+def said(posting: Posting | None) -> str:
+    """A posting in words."""
+    if posting is None:
+        return "nothing"
+    return f"{posting.amount} from {posting.source} to {posting.target} ({posting.why})"

@@ -1,7 +1,8 @@
-"""What a node saw cross its borders while it trained: one small sketch of every activation and every gradient.
+"""What a node saw cross its borders: one small sketch of every activation and every gradient.
 
-An audit that finds a wrong state must tell the node that lied from those it misled. The sketches let it: the first
-message that the repeated steps do not confirm names its sender.
+An audit that finds a wrong state must tell the node that lied from those it misled, and so must a cross-check in which
+a validator lied. The sketches let them: the first message that the same steps elsewhere do not confirm names its
+sender.
 """
 
 import hashlib
@@ -18,14 +19,20 @@ NOT_TAKEN = -1.0  # in place of a norm: no message, however false, can make a no
 RECEIVED, SENT, GRADIENT_RECEIVED, GRADIENT_SENT = range(4)
 
 
-def sketch(value: torch.Tensor) -> torch.Tensor:
+def sketch(value: torch.Tensor, measured: bool = True) -> torch.Tensor:
     """Any tensor → (12,) float64: its norm, the sums over every eighth of its values, scaled to be of its size, and 144
-    bits of a digest, since whoever knows how the sums are taken can change a message and leave them as they are."""
+    bits of a digest, since whoever knows how the sums are taken can change a message and leave them as they are.
+
+    Without `measured`, zeros in place of norm and sums, which take most of the time: enough where all machines are of
+    one kind, and see the very same messages.
+    """
     message = value.detach().reshape(-1).cpu().contiguous()
-    flat = message.double()
-    padded = nn.functional.pad(flat, (0, -len(flat) % SUMS)).view(-1, SUMS)
     digest = hashlib.sha256(message.view(torch.uint8).numpy()).digest()
     digits = [float(int.from_bytes(digest[6 * i : 6 * i + 6], "big")) for i in range(_DIGITS)]
+    if not measured:
+        return torch.tensor([0.0] * MEASURES + digits, dtype=torch.float64)
+    flat = message.double()
+    padded = nn.functional.pad(flat, (0, -len(flat) % SUMS)).view(-1, SUMS)
     measures = torch.cat([flat.norm().view(1), padded.sum(dim=0) / max(len(padded), 1) ** 0.5])
     return torch.cat([measures, torch.tensor(digits, dtype=torch.float64)])
 
@@ -42,25 +49,31 @@ class Recorder:
     def __init__(self, runner: nn.Module, first: bool, last: bool) -> None:
         self._first, self._last = first, last
         self.into: torch.Tensor | None = None
-        self._seen = 0
+        self._seen, self._measured = 0, True
         runner.register_forward_hook(self._forward)
 
-    def start(self, into: torch.Tensor | None) -> None:
+    def start(self, into: torch.Tensor | None, measured: bool = True) -> None:
         """A step begins; None: nothing is recorded."""
-        self.into, self._seen = into, 0
+        self.into, self._seen, self._measured = into, 0, measured
         if into is not None:
             into.zero_()
 
     def _forward(self, _: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        if self.into is None or not torch.is_grad_enabled():
+        if self.into is None:
             return
         micro, self._seen = self._seen, self._seen + 1
         if not self._first:
             self._put(RECEIVED, micro, inputs[0])
-            inputs[0].register_hook(self._listener(GRADIENT_SENT, micro))
         if not self._last:
             self._put(SENT, micro, output)
-            output.register_hook(self._listener(GRADIENT_RECEIVED, micro))
+        if torch.is_grad_enabled():
+            self._await_gradients(micro, inputs[0], output)
+
+    def _await_gradients(self, micro: int, received: torch.Tensor, sent: torch.Tensor) -> None:
+        if not self._first:
+            received.register_hook(self._listener(GRADIENT_SENT, micro))
+        if not self._last:
+            sent.register_hook(self._listener(GRADIENT_RECEIVED, micro))
 
     def _listener(self, kind: int, micro: int) -> Any:
         into = self.into
@@ -68,4 +81,4 @@ class Recorder:
 
     def _put(self, kind: int, micro: int, value: torch.Tensor, into: torch.Tensor | None = None) -> None:
         target = self.into if into is None else into
-        target[kind, micro] = sketch(value)
+        target[kind, micro] = sketch(value, self._measured)

@@ -76,23 +76,30 @@ class Pipeline:
         """
         for module in self.modules:
             module.train()
-        for part, recorder in enumerate(self._recorders):
-            recorder.start(records[part] if records is not None else None)
+        self._record(records)
         losses: list[torch.Tensor] = []
         self._schedule.step(*self._inputs(inputs), **self._targets(labels, losses), return_outputs=False)
         return float(torch.stack(losses).detach().mean()) if self.last else None
 
     @torch.no_grad()
-    def predict(self, inputs: torch.Tensor | None) -> torch.Tensor | None:
-        """Logits of one batch at the last stage, in evaluation mode. The batch may be short: it is padded."""
+    def predict(
+        self, inputs: torch.Tensor | None, records: torch.Tensor | None = None, measured: bool = True
+    ) -> torch.Tensor | None:
+        """Logits of one batch at the last stage, in evaluation mode. The batch may be short: it is padded. `records`
+        as in `train_step`, but there are no gradients; `measured` as in `tdml.training.borders.sketch`."""
         for module in self.modules:
             module.eval()
+        self._record(records, measured)
         if inputs is not None and len(inputs) < self.batch_size:
             padding = inputs[-1:].expand(self.batch_size - len(inputs), *inputs.shape[1:])
             inputs = torch.cat([inputs, padding])
         # A schedule with a loss function asks for targets even here; what it makes of them is not used.
         targets = self._targets(torch.zeros(self.batch_size, dtype=torch.int64), [])
         return self._schedule.eval(*self._inputs(inputs), **targets)
+
+    def _record(self, records: torch.Tensor | None, measured: bool = True) -> None:
+        for part, recorder in enumerate(self._recorders):
+            recorder.start(records[part] if records is not None else None, measured)
 
     def _inputs(self, inputs: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         return (inputs.to(self._border_device),) if self.first else ()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from tdml.trust.blame import Blame, all_of, contradiction
+
 EXACT = 1e-5  # relative error that counts as none
 LARGEST = 0.01  # the most that is let pass on one validator's word, between different machines, or to clear a suspect
 DIFFERENT = 0.25  # up to here work on another kind of machine may differ and be honest: nobody is convicted of it
@@ -110,8 +112,8 @@ def agree(distances: torch.Tensor) -> Consensus:
 @dataclass(frozen=True)
 class Ruling:
     """On one window of one replica. `error` is how far its state is from what the validator `centre` found, in whom
-    most others agree, `limit` how far it may be. `blamed` are the stages that lied, `dissenters` validators whom most
-    others contradict."""
+    most others agree, `limit` how far it may be. `blamed` are the stages that lied, `disputes` those of whom one did,
+    by pairs. `dissenters` are the validators whom most others contradict, and who lied in them."""
 
     result: str
     error: float
@@ -119,13 +121,14 @@ class Ruling:
     validators: tuple[int, ...]
     centre: int
     blamed: tuple[int, ...] = ()
-    dissenters: tuple[int, ...] = ()
+    dissenters: Mapping[int, Blame] = field(default_factory=dict)
+    disputes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What the audit of a replica's round comes to. `full`: every window was repeated by everyone else, and closely
-    enough to clear it."""
+    enough to clear it. `blamed` and `disputes` as in a `Ruling`."""
 
     result: str
     reason: str
@@ -133,6 +136,7 @@ class Outcome:
     full: bool = False
     rulings: Mapping[int, Ruling] = field(default_factory=dict)  # by window
     exhibit: Mapping[str, torch.Tensor] = field(default_factory=dict)  # what a conviction rests on
+    disputes: tuple[tuple[int, int], ...] = ()
 
 
 def conclude(rulings: Mapping[int, Ruling], full: bool, exhibit: Mapping[str, torch.Tensor]) -> Outcome:
@@ -142,15 +146,15 @@ def conclude(rulings: Mapping[int, Ruling], full: bool, exhibit: Mapping[str, to
     """
     texts = [
         f"audit of window {window}: off by {ruling.error:.2g} of the change that {_count(ruling)} found, "
-        f"limit {ruling.limit:.1g}"
+        f"limit {ruling.limit:.1g}" + "".join(f"; {contradiction(pair)}" for pair in ruling.disputes)
         for window, ruling in sorted(rulings.items())
         if ruling.result != CLEAN
     ]
     sharp = all(ruling.limit <= LARGEST for ruling in rulings.values())
     results = {ruling.result for ruling in rulings.values()}
     result = next(r for r in (LIED, UNSETTLED, CLEAN) if r in results)
-    blamed = {stage for ruling in rulings.values() if ruling.result == LIED for stage in ruling.blamed}
-    return Outcome(result, "; ".join(texts), tuple(sorted(blamed)), full and sharp, rulings, exhibit)
+    blame = all_of(Blame(ruling.blamed, ruling.disputes) for ruling in rulings.values())
+    return Outcome(result, "; ".join(texts), blame.stages, full and sharp, rulings, exhibit, blame.disputes)
 
 
 def _count(ruling: Ruling) -> str:

@@ -1,39 +1,62 @@
-"""Whose lie it was: following what crossed the borders between the stages of an audited replica."""
+"""Whose lie it was: following what crossed the borders between the stages of a replica."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, MEASURES, NOT_TAKEN, RECEIVED, SENT
 
 
+@dataclass(frozen=True)
+class Blame:
+    """Who lied in a replica: all of `stages`; and of each of `disputes`, between the sender of a message and its
+    receiver, one of the two stages, nobody can tell which."""
+
+    stages: tuple[int, ...] = ()
+    disputes: tuple[tuple[int, int], ...] = ()
+
+
+def all_of(blames: Iterable[Blame]) -> Blame:
+    """Several findings on one replica as one."""
+    found = list(blames)
+    stages = {stage for blame in found for stage in blame.stages}
+    disputes = {pair for blame in found for pair in blame.disputes}
+    return Blame(tuple(sorted(stages)), tuple(sorted(disputes)))
+
+
+def contradiction(dispute: tuple[int, int]) -> str:
+    """A dispute in words."""
+    return f"stages {dispute[0]} and {dispute[1]} contradict each other on what passed between them"
+
+
 def to_blame(
     wrong: Sequence[int], claimed: Sequence[torch.Tensor], repeated: Sequence[torch.Tensor], limit: float
-) -> tuple[int, ...]:
-    """The stages that lied in a window; none where two neighbours contradict each other and either may lie.
+) -> Blame:
+    """The stages that lied in a window, or in an evaluation; or the two neighbours who contradict each other.
 
     A stage that was misled by another has a wrong state, too. Hence the messages are followed in the order in which
     one depends on another: the first that was not confirmed names who sent it. If all were, whoever has a wrong state
     is to blame. If the receiver tells of another message than the sender, whose own is confirmed, either may lie.
 
     Args:
-        wrong: the stages whose state was not confirmed, at least one.
+        wrong: the stages whose result was not confirmed, at least one.
         claimed, repeated: what crossed each stage's borders, (steps, parts, 4, microbatches, 12) float64; parts are
             dealt to the stages in turn.
         limit: relative error up to which a message is confirmed; 0: only the very same message is.
     """
     if idle := tuple(stage for stage, rows in enumerate(claimed) if _left_out(rows)):
-        return idle
+        return Blame(idle)
     stages = len(claimed)
     for step in range(len(repeated[0])):
         for sender, sent, receiver, received in _messages(stages * repeated[0].shape[1]):
             place = (step, sender // stages, sent)
             if _differ(claimed[sender % stages][place], repeated[sender % stages][place], limit):
-                return (sender % stages,)
+                return Blame((sender % stages,))
             place = (step, receiver // stages, received)
             if _differ(claimed[receiver % stages][place], repeated[receiver % stages][place], limit):
-                return ()
-    return tuple(wrong)
+                return Blame(disputes=((sender % stages, receiver % stages),))
+    return Blame(tuple(wrong))
 
 
 def _messages(parts: int) -> Iterator[tuple[int, int, int, int]]:

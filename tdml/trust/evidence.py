@@ -15,7 +15,7 @@ CONVICTION = 10.0  # nats
 DOUBT = CONVICTION / 3  # from here on a replica counts less, and is no measure for others
 HARM = CONVICTION / 3  # of a round in which a replica is harmful: three in a row convict
 SUSPICION = CONVICTION / 2  # of the screen
-PERJURY = CONVICTION / 2  # of a round in which a validator contradicts all the others
+PERJURY = CONVICTION / 2  # of a round in which a node lied as a validator: see `tdml.trust.sentence`
 
 _CAP = CONVICTION / 2  # no single round convicts by its advantage alone
 _SPREAD = 0.25  # of honest t, as a share of what is expected, beside the 1 of theory: replicas differ

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from tdml.trust.blame import Blame
+
 
 @dataclass(frozen=True)
 class Exam:
@@ -24,9 +26,12 @@ class Exam:
 @dataclass(frozen=True)
 class Hearing:
     """A round's cross-check, by rows of the updates: `candidates` are the rows of `exam`; `perjurers` those whose
-    testimony contradicts all others', and what they said; `judges` has the validators of each candidate."""
+    testimony contradicts all others', and what they said; `judges` has the validators of each candidate, `contradicted`
+    the candidates on whom a perjurer lied, `blame` which of its nodes did, where records tell."""
 
     candidates: tuple[int, ...]
     exam: Exam
     perjurers: Mapping[int, str]
     judges: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    contradicted: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    blame: Mapping[int, Blame] = field(default_factory=dict)

@@ -81,13 +81,18 @@ def hear(told: Testimony, labels: torch.Tensor, owners: torch.Tensor, suspects: 
     after = torch.stack([agreed(reports[row]) for row in candidates])
     exam = Exam(agreed(told[None]), after, labels, rows)
     judges = {row: tuple(sorted(jury)) for row, jury in reports.items()}
-    return Hearing(candidates, exam, _perjurers(reports, owners, suspects), judges)
+    contradicted = _contradicted(reports, owners, suspects)
+    perjurers = {
+        liar: f"its judgement of {len(victims)} candidate{'s' if len(victims) > 1 else ''} contradicts all others'"
+        for liar, victims in contradicted.items()
+    }
+    return Hearing(candidates, exam, perjurers, judges, contradicted)
 
 
-def _perjurers(
+def _contradicted(
     reports: Mapping[int, Mapping[int, torch.Tensor]], owners: torch.Tensor, suspects: Collection[int]
-) -> dict[int, str]:
-    """Validators who contradict all others, who agree among themselves."""
+) -> dict[int, tuple[int, ...]]:
+    """Validators who contradict all others, who agree among themselves, and the candidates on whom they do."""
     found: dict[int, list[int]] = {}
     for candidate, jury in reports.items():
         if candidate in suspects or len(jury) < _MANY:
@@ -98,10 +103,7 @@ def _perjurers(
         if len(honest) > len(jury) / 2 and not dissenters(honest, own):
             for liar in liars:
                 found.setdefault(liar, []).append(candidate)
-    return {
-        liar: f"its judgement of {len(victims)} candidate{'s' if len(victims) > 1 else ''} contradicts all others'"
-        for liar, victims in found.items()
-    }
+    return {liar: tuple(victims) for liar, victims in found.items()}
 
 
 def _is_accused(verdict: Verdict) -> bool:

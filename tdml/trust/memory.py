@@ -1,39 +1,75 @@
-"""What earlier rounds have shown of each replica."""
+"""What earlier rounds have shown of each replica, and of each node."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from tdml.trust.evidence import PERJURY
 from tdml.trust.exam import Hearing
 from tdml.trust.screen import Screening
+from tdml.trust.sentence import sentence
 from tdml.trust.verdict import Verdict, decide
+
+Nodes = Sequence[str]  # the names of a replica's nodes, by stage
 
 
 class Memory:
     """`evidence` is what the rounds so far say against each replica, in nats; `suspected` has the stages that the
-    screen ever suspected. Replicas go by whatever name the caller gives them."""
+    screen ever suspected. A replica goes by the names of its nodes. `perjury` is what each node's lies as a validator
+    add up to, in nats, and `disputes` has round and nodes of every dispute that is open: neither of the two is known
+    to lie."""
 
     def __init__(self) -> None:
         self.evidence: dict[str, float] = {}
         self.suspected: dict[str, list[int]] = {}
+        self.perjury: dict[str, float] = {}
+        self.disputes: list[tuple[int, str, str]] = []
 
     def decide(
-        self, hearing: Hearing | None, names: Sequence[str], overall: Screening, by_stage: Sequence[Screening],
+        self, hearing: Hearing | None, replicas: Sequence[Nodes], overall: Screening, by_stage: Sequence[Screening],
         alike: bool, conviction: float,
     ) -> list[Verdict]:  # fmt: skip
-        """The verdicts on the replicas of these names, in their order: see `tdml.trust.verdict.decide`."""
-        before = [self.evidence.get(name, 0.0) for name in names]
-        suspected = [self.suspected.get(name, []) for name in names]
+        """The verdicts on the replicas of these nodes, in their order: see `tdml.trust.verdict.decide`."""
+        before = [self.evidence.get(_name(nodes), 0.0) for nodes in replicas]
+        suspected = [self.suspected.get(_name(nodes), []) for nodes in replicas]
         return decide(hearing, overall, by_stage, before, alike, conviction, suspected)
 
-    def keep(self, names: Sequence[str], verdicts: Sequence[Verdict]) -> None:
-        """Remember a round's verdicts."""
-        for name, verdict in zip(names, verdicts, strict=True):
-            self.evidence[name] = verdict.evidence
-            self.suspected[name] = sorted({*self.suspected.get(name, []), *verdict.suspected})
+    def conclude(
+        self, number: int, replicas: Sequence[Nodes], verdicts: Sequence[Verdict], conviction: float
+    ) -> list[Verdict]:
+        """The final verdicts of round `number`, which later rounds remember: see `tdml.trust.sentence`."""
+        for nodes, verdict in zip(replicas, verdicts, strict=True):
+            self.evidence[_name(nodes)] = verdict.evidence
+            self.suspected[_name(nodes)] = sorted({*self.suspected.get(_name(nodes), []), *verdict.suspected})
+            for stage in verdict.perjured:
+                self.perjury[nodes[stage]] = self.perjury.get(nodes[stage], 0.0) + PERJURY
+            self.disputes += [(number, nodes[one], nodes[other]) for one, other in verdict.disputes]
+        return [
+            sentence(v, [self.perjury.get(n, 0.0) for n in nodes], [self._neighbours(n) for n in nodes], conviction)
+            for nodes, v in zip(replicas, verdicts, strict=True)
+        ]
+
+    def settle(self, convicted: Collection[str]) -> None:
+        """Close the disputes of nodes that are known to lie: nothing is left of them against the others."""
+        self.disputes = [dispute for dispute in self.disputes if not {*dispute[1:]} & {*convicted}]
+
+    def _neighbours(self, node: str) -> dict[str, int]:
+        """With whom a node is in dispute, and since when."""
+        found: dict[str, int] = {}
+        for number, one, other in self.disputes:
+            if node in (one, other):
+                found.setdefault(other if node == one else one, number)
+        return found
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
-        return {"evidence": self.evidence, "suspected": self.suspected}
+        return {
+            "evidence": self.evidence, "suspected": self.suspected, "perjury": self.perjury, "disputes": self.disputes
+        }  # fmt: skip
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.evidence, self.suspected = dict(state["evidence"]), dict(state["suspected"])
+        self.perjury, self.disputes = dict(state["perjury"]), list(state["disputes"])
+
+
+def _name(nodes: Nodes) -> str:
+    return "+".join(nodes)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from tdml.trust.advantage import own_advantage
 from tdml.trust.audit import LIED, UNSETTLED, Outcome
-from tdml.trust.evidence import CONVICTION, DOUBT, HARM, PERJURY, SUSPICION, influence, weigh
+from tdml.trust.blame import Blame, all_of, contradiction
+from tdml.trust.evidence import CONVICTION, DOUBT, HARM, SUSPICION, influence, weigh
 from tdml.trust.exam import Hearing
 from tdml.trust.harm import judge_harm
 from tdml.trust.screen import Screening
@@ -26,7 +27,8 @@ class Verdict:
     suspected: tuple[int, ...] = ()  # stages that the screen suspects in this round
     influence: float = 1.0  # what its update counts in the average, 0 to 1
 
-    perjured: bool = False  # whether it lied as a validator
+    perjured: tuple[int, ...] = ()  # stages that lied as validators in this round
+    disputes: tuple[tuple[int, int], ...] = ()  # stages that contradict each other, by pairs: one of each pair lied
     judges: tuple[int, ...] = ()  # who evaluated it in the cross-check
 
     @property
@@ -51,7 +53,8 @@ def decide(
     cross-check; a copy, but for the one of a group of equals that knows its samples best; or with evidence of
     `conviction` nats or more. The nodes to blame are those that the screen finds guilty, else those that it
     suspects now and suspected before, else all of the replica: the cross-check cannot tell its nodes apart.
-    Suspicious: suspected by the screen, with two thirds of that evidence, or a liar.
+    Suspicious: suspected by the screen, with two thirds of that evidence, or with a node that lied as a validator. What
+    follows from that for the node is for `tdml.trust.sentence` to say.
 
     Args:
         hearing: the cross-check of the round, if there was one.
@@ -70,8 +73,7 @@ def decide(
     for row, earlier in enumerate(before):
         finding = findings.get(row, _NOTHING)
         perjury = hearing.perjurers.get(row, "") if hearing is not None else ""
-        against = max(0.0, finding.against) + PERJURY if perjury else finding.against
-        lasting = max(0.0, earlier + against)
+        lasting = max(0.0, earlier + finding.against)
         total = lasting + (SUSPICION if row in suspects else 0.0)
         if row in guilty or total >= conviction:
             status, lasting = MALICIOUS, max(lasting, conviction)
@@ -80,45 +82,48 @@ def decide(
             status = SUSPICIOUS if doubted else HONEST
         judged = () if row in findings else ("no cross-check in this round",)
         texts = [*finding.texts, perjury, *judged, f"evidence {total:.2f} of {conviction:.0f} nats"]
-        verdicts.append(
-            Verdict(
-                status,
-                "" if status == HONEST else "; ".join(filter(None, [*departures(row, overall, by_stage), *texts])),
-                _to_blame(row, by_stage, earlier_suspicions[row]) if status == MALICIOUS else (),
-                lasting,
-                against,
-                tuple(s for s, found in enumerate(by_stage) if row in found.suspects),
-                influence(lasting, conviction) if status != MALICIOUS else 0.0,
-                bool(perjury),
-                hearing.judges.get(row, ()) if hearing is not None else (),
-            )
+        verdict = Verdict(
+            status,
+            "" if status == HONEST else "; ".join(filter(None, [*departures(row, overall, by_stage), *texts])),
+            _to_blame(row, by_stage, earlier_suspicions[row]) if status == MALICIOUS else (),
+            lasting,
+            finding.against,
+            tuple(s for s, found in enumerate(by_stage) if row in found.suspects),
+            influence(lasting, conviction) if status != MALICIOUS else 0.0,
+            judges=hearing.judges.get(row, ()) if hearing is not None else (),
         )
+        # The last stage reports the losses: without records of what the others sent it, it is to blame.
+        blame = hearing.blame.get(row, Blame((len(by_stage) - 1,))) if perjury else Blame()
+        verdicts.append(_noting(verdict, blame))
     return verdicts
 
 
 def after_audit(
-    verdicts: Mapping[int, Verdict], outcomes: Mapping[int, Outcome], stages: int, conviction: float = CONVICTION
+    verdicts: Mapping[int, Verdict], outcomes: Mapping[int, Outcome], conviction: float = CONVICTION
 ) -> dict[int, Verdict]:
     """The verdicts as the audit leaves them, by replica.
 
     A proven lie convicts, and names the stages. A suspect is cleared, and the evidence against it forgotten, if all of
-    its work was found again. Where the audit could not settle it, the update does not count, and the replica is
-    suspicious, or stays convicted. A validator whom most others contradict is held to have lied.
+    its work was found again; what its nodes did as validators is not. Where the audit could not settle it, the update
+    does not count, and the replica is suspicious, or stays convicted. A validator whom most others contradict is held
+    to have lied.
     """
     rulings = [r for outcome in outcomes.values() for r in outcome.rulings.values()]
-    liars = {validator for ruling in rulings for validator in ruling.dissenters}
     final = {}
     for index, verdict in verdicts.items():
         outcome = outcomes.get(index)
         final[index] = _heard(verdict, outcome, conviction) if outcome is not None else verdict
-        if index in liars and final[index].status != MALICIOUS:
-            final[index] = _perjured(final[index], stages, conviction)
+        found = [ruling.dissenters[index] for ruling in rulings if index in ruling.dissenters]
+        if found:
+            reason = "; ".join(filter(None, ["audit: most others contradict what it found", final[index].reason]))
+            final[index] = _noting(replace(final[index], reason=reason), all_of(found))
     return final
 
 
 def _heard(verdict: Verdict, outcome: Outcome, conviction: float) -> Verdict:
     """On a replica that was audited."""
     reason = "; ".join(filter(None, [outcome.reason, verdict.reason]))
+    verdict = replace(verdict, disputes=tuple(sorted({*verdict.disputes, *outcome.disputes})))
     if outcome.result == LIED:
         evidence = max(verdict.evidence, conviction)
         return replace(
@@ -128,19 +133,26 @@ def _heard(verdict: Verdict, outcome: Outcome, conviction: float) -> Verdict:
         if verdict.status == MALICIOUS:  # whoever could spoil its audit would be acquitted by that
             return replace(verdict, reason=reason)
         return replace(verdict, status=SUSPICIOUS, reason=reason, influence=0.0)
-    if outcome.full and not verdict.perjured:
-        return Verdict(HONEST, suspected=verdict.suspected, judges=verdict.judges)
-    return verdict
+    if not outcome.full:
+        return verdict
+    perjury = Blame(verdict.perjured, verdict.disputes)
+    reason = verdict.reason if perjury != Blame() else ""
+    return _noting(Verdict(HONEST, reason, suspected=verdict.suspected, judges=verdict.judges), perjury)
 
 
-def _perjured(verdict: Verdict, stages: int, conviction: float) -> Verdict:
-    """On a validator that lied in an audit; which of its nodes did, nobody can tell."""
-    evidence = verdict.evidence + PERJURY
-    reason = "; ".join(filter(None, ["audit: most others contradict what it found", verdict.reason]))
-    verdict = replace(verdict, status=SUSPICIOUS, reason=reason, evidence=evidence, perjured=True)
-    if evidence < conviction:
-        return replace(verdict, influence=min(verdict.influence, influence(evidence, conviction)))
-    return replace(verdict, status=MALICIOUS, stages=tuple(range(stages)), influence=0.0)
+def _noting(verdict: Verdict, perjury: Blame) -> Verdict:
+    """With the lies that its nodes told as validators."""
+    stages = tuple(sorted({*verdict.perjured, *perjury.stages}))
+    disputes = tuple(sorted({*verdict.disputes, *perjury.disputes}))
+    if not (stages or disputes):
+        return verdict
+    texts = [verdict.reason, *(contradiction(pair) for pair in perjury.disputes)]
+    reason = "; ".join(dict.fromkeys(filter(None, texts)))
+    status = SUSPICIOUS if verdict.status == HONEST else verdict.status
+    worth = 0.0 if disputes else verdict.influence
+    return replace(
+        verdict, status=status, reason=reason, perjured=stages, disputes=disputes, influence=worth
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from tdml.cluster.messages import Commitment
-from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, MEASURES, NOT_TAKEN, RECEIVED, SENT, sketch
+from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, MEASURES, NOT_TAKEN, RECEIVED, SENT, empty, sketch
 from tdml.training.tape import Opening
 from tdml.trust.audit import CLEAN, DIFFERENT, LARGEST, LIED, UNSETTLED
+from tdml.trust.blame import Blame
 from tdml.trust.commitment import content
-from tests.cluster.replicas import EDGES, STAGES, WEIGHTS, WINDOWS, FakeReplica, audit, auditor_of, failing
+from tests.cluster.replicas import EDGES, STAGES, WEIGHTS, WINDOWS, FakeReplica, audit, auditor_of, batches, failing
 
 LIAR = 2
 
@@ -103,6 +104,8 @@ def test_a_message_that_changed_on_its_way_convicts_nobody_and_is_not_forgotten(
 
     outcomes = audit(among_honest(Lies(LIAR)))
     assert_only(outcomes, UNSETTLED)
+    assert outcomes[LIAR].disputes == ((truth_at, 1 - truth_at),)
+    assert {outcome.disputes for index, outcome in outcomes.items() if index != LIAR} == {()}
 
 
 def test_equal_sums_do_not_hide_a_false_message():
@@ -307,8 +310,8 @@ def test_a_lying_validator_convicts_nobody(word, suspects):
 def test_a_lying_validator_is_found(word):
     """But for one who confirms the end: nothing follows from the rest that it says."""
     outcomes = audit([perjurer(0, word), *(FakeReplica(i) for i in (1, 2, 3))], suspects=[1, 2, 3])
-    dissenters = {r.dissenters for i, o in outcomes.items() if i for r in o.rulings.values()}
-    assert dissenters == {(0,)}
+    dissenters = [r.dissenters for i, o in outcomes.items() if i for r in o.rulings.values()]
+    assert dissenters == [{0: Blame((0, 1))}] * 9
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -322,6 +325,83 @@ def test_a_lying_validator_acquits_nobody_and_moves_no_blame(word):
 
         replicas = [perjurer(0, word), *(FakeReplica(i) for i in (1, 3)), Lies(LIAR)]
         assert_only(audit(replicas, [LIAR]), LIED, (stage,))
+
+
+def one_stage(word, stage):
+    """What a lying validator reports whose other stage tells the truth."""
+
+    def report(done, ends):
+        false, others = WORDS[word](done, ends)
+        mix = [pair[s == stage] for s, pair in enumerate(zip(done, false, strict=True))]
+        return mix, [pair[s == stage] for s, pair in enumerate(zip(ends, others, strict=True))]
+
+    return report
+
+
+@pytest.mark.parametrize("word", sorted(set(WORDS) - {"other sketches", "an end that is not its digest"}))
+@pytest.mark.parametrize("stage", range(STAGES))
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_of_a_lying_validator_the_stage_is_named_that_lied(word, stage, kind):
+    class Perjures(FakeReplica):
+        def tell(self, done, ends, order):
+            return one_stage(word, stage)(done, ends)
+
+    liar = Perjures(0, kind, eps=1e-6 if kind == "gpu" else 0.0)
+    outcomes = audit([liar, *(FakeReplica(i) for i in (1, 2, 3))], suspects=[1, 2, 3])
+    dissenters = [r.dissenters for i, o in outcomes.items() if i for r in o.rulings.values()]
+    assert dissenters == [{0: Blame((stage,))}] * 9
+
+
+@pytest.mark.parametrize(("kind", "sender"), [(SENT, 0), (GRADIENT_SENT, 1)])
+@pytest.mark.parametrize("denied_by", [None, "sender", "receiver"])
+def test_a_validator_that_misleads_its_partner_is_named_or_in_dispute(kind, sender, denied_by):
+    """While it repeats the steps of others, it sends something else; then it, or its partner, tells what was right."""
+    received = {SENT: RECEIVED, GRADIENT_SENT: GRADIENT_RECEIVED}[kind]
+
+    class Misleads(FakeReplica):
+        def repeat(self, orders):
+            self.honest = []
+            return super().repeat(orders)
+
+        def send(self, sent, value, own):
+            if sent != kind or own is not None:
+                return value
+            self.honest.append(sketch(value))
+            return value + 0.5
+
+        def tell(self, done, ends, order):
+            place = {None: (sender, kind), "sender": (sender, kind), "receiver": (1 - sender, received)}[denied_by]
+            for step, honest in enumerate(self.honest if denied_by else []):
+                done[place[0]].sketches[step, 0, place[1], 0] = honest
+            return done, ends
+
+    dispute = denied_by == "sender"
+    expected = Blame(disputes=((sender, 1 - sender),)) if dispute else Blame((sender,))
+    outcomes = audit([Misleads(0), *(FakeReplica(i) for i in (1, 2, 3))], suspects=[1, 2, 3])
+    dissenters = [r.dissenters for i, o in outcomes.items() if i for r in o.rulings.values()]
+    assert dissenters == [{0: expected}] * 9
+
+
+def test_equal_sums_do_not_hide_what_misleads_the_partner_of_a_validator():
+    class Misleads(FakeReplica):
+        def send(self, sent, value, own):
+            if sent != SENT or own is not None:
+                return value
+            return value + 0.5
+
+        def tell(self, done, ends, order):
+            for stage, row in ((0, SENT), (1, RECEIVED)):
+                done[stage].sketches[:, 0, row, 0, :MEASURES] = truth[stage][:, 0, row, 0, :MEASURES]
+            return done, ends
+
+    honest = FakeReplica(9)
+    for audited in (1, 2):  # each in its first window, where all start from the global weights
+        states = [torch.cat([flat, torch.zeros(4)]) for flat in WEIGHTS]
+        truth = [empty(EDGES[1], 1, 1) for _ in range(STAGES)]
+        for step in range(EDGES[1]):
+            states = honest.step(states, batches(audited)[step], [rows[step, 0] for rows in truth])
+        outcomes = audit([Misleads(0), *(FakeReplica(i) for i in (1, 2, 3))], suspects=[audited], rate=0.0)
+        assert outcomes[audited].rulings[0].dissenters == {0: Blame((0,))}
 
 
 def test_a_validator_who_is_gone_is_no_reason_to_convict_or_to_acquit():
@@ -350,7 +430,7 @@ def test_an_honest_replica_on_another_kind_of_machine_is_not_convicted(suspects,
     odd = FakeReplica(LIAR, "gpu", eps=1e-4)
     outcomes = audit(among_honest(odd), suspects, rounds=rounds)
     assert {o.result for o in outcomes.values()} == {CLEAN}, outcomes
-    assert {r.dissenters for o in outcomes.values() for r in o.rulings.values()} == {()}
+    assert [r.dissenters for o in outcomes.values() for r in o.rulings.values() if r.dissenters] == []
 
 
 def test_everyone_on_another_kind_of_machine():

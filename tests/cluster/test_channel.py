@@ -52,7 +52,7 @@ _RESULTS = {
     "border": None,
     "repeat": Repetition("ab" * 32, torch.zeros(2, 1, 4, 2, 9, dtype=torch.float64)),
     "repeated": torch.randn(50),
-    "evaluate": Evaluation(torch.rand(7), torch.rand(7) < 0.5),
+    "evaluate": Evaluation(torch.rand(7), torch.rand(7) < 0.5, torch.zeros(2, 1, 4, 2, 9, dtype=torch.float64)),
     "progress": 12,
     "refused": ["one", "two"],
 }

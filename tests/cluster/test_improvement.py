@@ -34,11 +34,13 @@ class Validator:
     index: int
     lie: Callable[[torch.Tensor, int | None], torch.Tensor] = lambda losses, candidate: losses
 
-    def testify(self, number: int, asked: tuple, candidate: int | None, updates: Sequence[torch.Tensor]) -> Evaluation:
+    def testify(
+        self, number: int, asked: tuple, candidate: int | None, updates: Sequence[torch.Tensor]
+    ) -> list[Evaluation]:
         assert candidate != self.index, "nobody judges itself"
         inputs, labels = _read(self.job, asked)
         losses = plain_losses(self.job, updates, inputs, labels)
-        return Evaluation(self.lie(losses, candidate), torch.zeros(len(losses), dtype=torch.bool))
+        return [Evaluation(self.lie(losses, candidate), torch.zeros(len(losses), dtype=torch.bool))]
 
 
 class Fleet:

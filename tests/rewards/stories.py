@@ -25,11 +25,11 @@ def roster(names, refused=(), **keys):
     }
 
 
-def verdict(replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0):
+def verdict(replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, disputes=()):
     """On a replica with the nodes that it starts with, if none are given."""
     return {
         "replica": replica, "nodes": nodes or [f"r{replica}.s0", f"r{replica}.s1"], "status": status, "reason": "",
-        "blamed": list(blamed), "samples": samples, "improvement": improvement,
+        "blamed": list(blamed), "disputes": list(map(list, disputes)), "samples": samples, "improvement": improvement,
     }  # fmt: skip
 
 
@@ -93,6 +93,8 @@ def _rounds(draw, names, stages, replicas):
         blamed = [n for n in nodes if draw(st.booleans())] if status == "malicious" else []
         samples = draw(st.sampled_from([100, 33, 10**6, 0]))
         improvement = draw(st.sampled_from([7, 20_011, 10**6, 0, -5000]))
-        verdicts.append(verdict(replica, status, blamed, nodes, samples, improvement))
+        disputed = stages > 1 and status in ("suspicious", "malicious") and draw(st.booleans())
+        disputes = [nodes[:2]] * disputed
+        verdicts.append(verdict(replica, status, blamed, nodes, samples, improvement, disputes))
     bans = [ban(name) for name in draw(st.lists(st.sampled_from(names), max_size=1))]
     return Round(draw(st.permutations(verdicts)), bans)

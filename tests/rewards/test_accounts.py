@@ -186,6 +186,56 @@ def test_a_refusal_that_blames_nobody_holds_the_pay_back():
     assert purse(book, "r0.s0") == (0, 400, 5000)
 
 
+# Disputes
+
+DISPUTED = verdict(1, "suspicious", disputes=[("r1.s0", "r1.s1")])
+
+
+def test_the_pay_of_two_in_dispute_is_held_back_whatever_they_do_next():
+    book = opened()
+    play(book, 1, verdict(0), DISPUTED)
+    play(book, 2, verdict(0, nodes=["r0.s0", "r1.s1"]), verdict(1, nodes=["r1.s0", "r0.s1"]))
+    assert purse(book, "r1.s0") == (200, 200, 5000)
+    assert purse(book, "r1.s1") == (300, 300, 5000)
+
+
+@pytest.mark.parametrize("banned", [False, True])
+def test_when_one_of_them_is_convicted_the_other_gets_what_was_held_back(banned):
+    book = opened()
+    play(book, 1, verdict(0), DISPUTED)
+    if banned:
+        play(book, 2, verdict(0, nodes=["r0.s0", "r1.s1"]), bans=[ban("r1.s0")])
+    else:
+        play(book, 2, verdict(0, nodes=["r0.s0", "r1.s1"]), verdict(1, "malicious", ["r1.s0"], ["r1.s0", "r0.s1"]))
+    credit, held, stake = purse(book, "r1.s1")
+    assert (credit, held, stake) == (300 + (600 if banned else 300), 0, 5000)
+    assert purse(book, "r1.s0") == (0, 0, 0)
+
+
+def test_the_last_of_a_liars_neighbours_is_paid_from_its_stake_at_once():
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "malicious", ["r1.s0"], disputes=[("r1.s0", "r1.s1")]))
+    assert purse(book, "r1.s1") == (300, 0, 5000)
+
+
+def test_who_is_in_dispute_is_not_paid_because_another_of_the_replica_lied():
+    book = opened(shares=[1, 1, 1])
+    trio = ["r1.s0", "r1.s1", "r2.s0"]
+    play(book, 1, verdict(1, "malicious", ["r1.s0"], trio, disputes=[("r2.s0", "r1.s1")]))
+    assert purse(book, "r1.s1") == purse(book, "r2.s0") == (0, 333, 5000)
+
+
+def test_a_dispute_with_one_liar_does_not_keep_back_what_another_owes():
+    book = opened()
+    play(book, 1, verdict(0), DISPUTED)
+    play(book, 2, verdict(2, "suspicious", nodes=["r2.s0", "r1.s1"], disputes=[("r2.s0", "r1.s1")]))
+    play(book, 3, verdict(0), bans=[ban("r2.s0")])
+    play(book, 4, verdict(2, nodes=["r2.s0", "r1.s1"]))
+    assert purse(book, "r1.s1")[1] == 900, "r1.s0 is not convicted"
+    play(book, 5, verdict(2, nodes=["spare0", "r1.s1"]), bans=[ban("r1.s0")])
+    assert purse(book, "r1.s1")[1] == 0
+
+
 # What verify must find
 
 
@@ -223,6 +273,8 @@ def test_postings_that_the_rules_do_not_give(change, reason):
     [
         ("verdict", verdict(1, nodes=["r1.s0", "nobody"]), "nobody, which is not in the roster"),
         ("verdict", verdict(1, "malicious", ["nobody"]), "nobody, which is not in the roster"),
+        ("verdict", verdict(1, disputes=[("r1.s0", "nobody")]), "nobody, which is not in the roster"),
+        ("verdict", verdict(1, disputes=[("r1.s0",)]), "length 2"),
         ("verdict", verdict(0), "two verdicts on replica 0"),
         ("verdict", verdict(1, nodes=["r1.s0"]), "1 nodes of 2 stages"),
         ("verdict", verdict(1, "innocent"), "innocent"),

@@ -34,6 +34,13 @@ def test_sketch_equals_a_plain_implementation() -> None:
         assert found[MEASURES:].tolist() == [int(digest[i : i + 12], 16) for i in (0, 12, 24)]
 
 
+def test_sketch_without_measures_is_the_digest() -> None:
+    value = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    found = sketch(value, measured=False)
+    assert not found[:MEASURES].any()
+    assert torch.equal(found[MEASURES:], sketch(value)[MEASURES:])
+
+
 def test_sketch_scales_with_the_value_and_is_zero_for_nothing() -> None:
     value = torch.randn(100, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     torch.testing.assert_close(sketch(3 * value)[:MEASURES], 3 * sketch(value)[:MEASURES])
@@ -77,16 +84,30 @@ def test_recorder_at_the_ends_hears_only_what_crosses_a_border() -> None:
         assert heard == set(range(4)) - set(silent)
 
 
-def test_nothing_is_recorded_without_a_place_or_without_gradients() -> None:
+def test_nothing_is_recorded_without_a_place() -> None:
     layer = nn.Linear(3, 3)
     recorder = Recorder(layer, first=False, last=False)
-    recorder.start(None)
-    layer(torch.ones(2, 3, requires_grad=True)).sum().backward()
     into = torch.zeros(4, 1, SKETCH, dtype=torch.float64)
     recorder.start(into)
-    with torch.no_grad():
-        layer(torch.ones(2, 3))
+    recorder.start(None)
+    layer(torch.ones(2, 3, requires_grad=True)).sum().backward()
     assert not into.any()
+
+
+def test_without_gradients_only_what_goes_forward_is_recorded() -> None:
+    layer, value = nn.Linear(3, 3), torch.ones(2, 3)
+    recorder = Recorder(layer, first=False, last=False)
+    into = torch.full((4, 1, SKETCH), NOT_TAKEN, dtype=torch.float64)
+    recorder.start(into)
+    with torch.no_grad():
+        output = layer(value)
+    assert torch.equal(into[RECEIVED, 0], sketch(value))
+    assert torch.equal(into[SENT, 0], sketch(output))
+    assert not into[[GRADIENT_RECEIVED, GRADIENT_SENT]].any()
+    recorder.start(into, measured=False)
+    with torch.no_grad():
+        layer(value)
+    assert torch.equal(into[SENT, 0], sketch(output, measured=False))
 
 
 def test_a_gradient_goes_to_the_step_that_its_activation_belongs_to() -> None:

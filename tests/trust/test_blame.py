@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, NOT_TAKEN, RECEIVED, SENT, empty
-from tdml.trust.blame import to_blame
+from tdml.trust.blame import Blame, all_of, to_blame
 
 LIMIT, STEPS, MICRO = 1e-3, 3, 2
 
@@ -35,8 +35,14 @@ class Tale:
         self.claimed[stage][step, part, kind, 1, 3] += size
         return self
 
-    def blamed(self, *wrong, limit=LIMIT):
+    def blame(self, *wrong, limit=LIMIT):
         return to_blame(wrong, self.claimed, self.repeated, limit)
+
+    def blamed(self, *wrong, limit=LIMIT):
+        """The stages, where nobody is in dispute."""
+        blame = self.blame(*wrong, limit=limit)
+        assert blame.disputes == ()
+        return blame.stages
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 4])
@@ -69,16 +75,18 @@ def test_a_false_gradient_names_its_sender(stages, liar):
 
 
 @pytest.mark.parametrize("stages", [2, 3, 4])
-def test_where_neighbours_contradict_each_other_nobody_is_named(stages):
+def test_where_neighbours_contradict_each_other_both_are_named(stages):
     for stage in range(1, stages):
-        assert Tale(stages).other(stage, 0, RECEIVED).blamed(stage) == ()
-        assert Tale(stages).other(stage - 1, 0, GRADIENT_RECEIVED).blamed(stage - 1) == ()
+        found = Tale(stages).other(stage, 0, RECEIVED).blame(stage)
+        assert found == Blame(disputes=((stage - 1, stage),))
+        found = Tale(stages).other(stage - 1, 0, GRADIENT_RECEIVED).blame(stage - 1)
+        assert found == Blame(disputes=((stage, stage - 1),))
 
 
 def test_a_contradiction_does_not_hide_an_earlier_lie():
     tale = Tale(3).other(0, 0, SENT).other(1, 0, RECEIVED).other(2, 1, RECEIVED)
     assert tale.blamed(0, 1, 2) == (0,)
-    assert Tale(3).other(0, 1, SENT).other(2, 0, RECEIVED).blamed(0, 1, 2) == ()
+    assert Tale(3).other(0, 1, SENT).other(2, 0, RECEIVED).blame(0, 1, 2) == Blame(disputes=((1, 2),))
 
 
 def test_gradients_come_after_the_activations_of_a_step():
@@ -107,7 +115,7 @@ def test_parts_are_dealt_to_the_stages_in_turn(stages, parts):
         assert tale.blamed(*range(stages)) == (sender % stages,)
         receiver = sender + 1
         tale = Tale(stages, parts).other(receiver % stages, 0, RECEIVED, receiver // stages)
-        assert tale.blamed(receiver % stages) == ()
+        assert tale.blame(receiver % stages) == Blame(disputes=((sender % stages, receiver % stages),))
         tale = Tale(stages, parts).other(receiver % stages, 0, GRADIENT_SENT, receiver // stages)
         assert tale.blamed(0) == (receiver % stages,)
 
@@ -148,3 +156,9 @@ def test_without_tolerance_the_least_change_names_its_sender():
         tale.other(stage, 0, kind, size=1e-15)
     tale.other(1, 0, SENT).other(2, 0, RECEIVED)
     assert tale.blamed(0, 1, 2, limit=0.0) == (0,)
+
+
+def test_findings_on_one_replica_add_up():
+    blames = [Blame((2,)), Blame(disputes=((1, 2), (1, 0))), Blame((0, 2)), Blame(disputes=((1, 0),))]
+    assert all_of(blames) == Blame((0, 2), ((1, 0), (1, 2)))
+    assert all_of([]) == Blame()

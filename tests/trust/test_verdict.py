@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tdml.trust import Moments, Screening
-from tdml.trust.evidence import CONVICTION, DOUBT, HARM, PERJURY
+from tdml.trust.blame import Blame
+from tdml.trust.evidence import CONVICTION, DOUBT, HARM
 from tdml.trust.exam import Exam, Hearing
 from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, _copies, _Finding, decide, refuse
 
@@ -274,47 +275,45 @@ def test_two_groups_of_equals_are_judged_each_by_itself():
 
 
 @pytest.mark.parametrize(
-    ("before", "status", "evidence"),
-    [(0.0, SUSPICIOUS, PERJURY), (CAP - 0.5, SUSPICIOUS, PERJURY + CAP - 0.5), (CAP, MALICIOUS, CONVICTION)],
-)
-def test_perjury_counts_against_a_validator(before, status, evidence):
+    ("before", "status"), [(0.0, SUSPICIOUS), (MUCH, SUSPICIOUS), (CONVICTION, MALICIOUS)]
+)  # fmt: skip
+def test_a_liar_is_suspicious_and_its_evidence_is_what_it_was(before, status):
     # Row 5 was no candidate.
     hearing = heard(ALL_WORKED, perjurers={5: "contradicts all others"})
     verdict = verdicts(hearing, before=[0.0] * 5 + [before])[5]
-    assert (verdict.status, verdict.evidence) == (status, pytest.approx(evidence))
-    assert verdict.against == PERJURY
-    texts = ["contradicts all others", "no cross-check in this round", f"evidence {PERJURY + before:.2f} of 10 nats"]
+    assert (verdict.status, verdict.evidence, verdict.against) == (status, before, 0.0)
+    assert verdict.perjured == (1,), "the last stage reported the losses"
+    texts = ["contradicts all others", "no cross-check in this round", f"evidence {before:.2f} of 10 nats"]
     assert verdict.reason == "; ".join(texts)
 
 
 @pytest.mark.parametrize(
-    ("work", "before", "status", "against"),
-    [
-        (WORKED, 0.0, SUSPICIOUS, PERJURY),
-        (WORKED, 2.0, SUSPICIOUS, PERJURY),
-        (WORKED, CAP, MALICIOUS, PERJURY),
-        (HARMFUL, 0.0, SUSPICIOUS, PERJURY),
-        (IDLE, 0.0, MALICIOUS, CAP + PERJURY),
-    ],
+    ("work", "status", "against"),
+    [(WORKED, SUSPICIOUS, -CAP), (HARMFUL, SUSPICIOUS, HARM - CAP), (IDLE, SUSPICIOUS, CAP)],
 )
-def test_good_work_does_not_make_up_for_perjury(work, before, status, against):
+def test_good_work_does_not_hide_perjury(work, status, against):
     hearing = heard(ROW_1[work], perjurers={1: "contradicts all others"})
-    found = verdicts(hearing, before=[0.0, before, 0.0, 0.0])
+    found = verdicts(hearing)
     assert (found[1].status, found[1].against) == (status, pytest.approx(against))
-    assert found[1].evidence == pytest.approx(before + against)
     assert "contradicts all others" in found[1].reason
     assert [verdict.status for verdict in found][::2] == [HONEST, HONEST]
+
+
+@pytest.mark.parametrize(
+    ("blame", "accepted"), [(Blame((0,)), True), (Blame((0, 1)), True), (Blame(disputes=((0, 1),)), False)]
+)
+def test_records_say_which_stage_lied(blame, accepted):
+    hearing = heard(ALL_WORKED, perjurers={1: "contradicts all others"})
+    found = verdicts(replace(hearing, blame={1: blame, 2: Blame((0,))}))
+    assert (found[1].perjured, found[1].disputes, found[1].accepted) == (blame.stages, blame.disputes, accepted)
+    assert found[2] == verdicts(heard(ALL_WORKED))[2], "who is no perjurer is not to blame"
+    assert ("contradict each other" in found[1].reason) == bool(blame.disputes)
 
 
 def test_however_high_the_threshold_a_liar_is_suspicious():
     hearing = heard(ALL_WORKED, perjurers={1: "contradicts all others"})
     found = decide(hearing, CLEAN, [CLEAN], [0.0] * 4, True, conviction=1000.0)
     assert [verdict.status for verdict in found] == [HONEST, SUSPICIOUS, HONEST, HONEST]
-
-
-def test_good_work_in_later_rounds_makes_up_for_perjury():
-    verdict = verdicts(heard(ALL_WORKED), before=[0.0, PERJURY, 0.0, 0.0])[1]
-    assert (verdict.status, verdict.evidence) == (HONEST, pytest.approx(0.0))
 
 
 # The conviction threshold

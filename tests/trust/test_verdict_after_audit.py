@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from tdml.trust.audit import CLEAN, LIED, UNSETTLED, Outcome, Ruling
-from tdml.trust.evidence import CONVICTION, PERJURY
+from tdml.trust.blame import Blame
+from tdml.trust.evidence import CONVICTION
 from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict, after_audit
 
 GOOD = Verdict(HONEST)
@@ -10,18 +13,19 @@ GUILTY = Verdict(MALICIOUS, "wide ranks", (1,), CONVICTION, suspected=(1,), infl
 
 
 def heard(verdict, outcome, index=0):
-    return after_audit({index: verdict}, {index: outcome}, stages=2)[index]
+    return after_audit({index: verdict}, {index: outcome})[index]
 
 
-def contradicted(*dissenters):
-    """A clean audit of replica 9 in which these validators found something else than most."""
+def contradicted(*stages, disputes=()):
+    """A clean audit of replica 9 in which validator 1 found something else than most, because of these stages."""
+    dissenters = {1: Blame(stages, disputes)}
     return Outcome(CLEAN, "", rulings={0: Ruling(CLEAN, 0.0, 1e-5, (0, 1, 2, 3), 0, (), dissenters)})
 
 
 def test_without_audits_nothing_changes():
     verdicts = {0: GOOD, 1: DOUBTED, 2: GUILTY}
-    assert after_audit(verdicts, {}, stages=2) == verdicts
-    assert after_audit(verdicts, {9: Outcome(LIED, "", (0,))}, stages=2) == verdicts
+    assert after_audit(verdicts, {}) == verdicts
+    assert after_audit(verdicts, {9: Outcome(LIED, "", (0,))}) == verdicts
 
 
 @pytest.mark.parametrize("verdict", [GOOD, DOUBTED, GUILTY])
@@ -33,7 +37,7 @@ def test_a_proven_lie_convicts_the_stages_that_lied(verdict):
 
 
 def test_evidence_of_a_proven_lie_follows_the_setting():
-    assert after_audit({0: GOOD}, {0: Outcome(LIED, "", (0,))}, 1, conviction=25.0)[0].evidence == 25.0
+    assert after_audit({0: GOOD}, {0: Outcome(LIED, "", (0,))}, conviction=25.0)[0].evidence == 25.0
 
 
 @pytest.mark.parametrize("verdict", [DOUBTED, GUILTY])
@@ -48,9 +52,21 @@ def test_a_few_clean_windows_clear_nobody(verdict):
     assert heard(verdict, Outcome(CLEAN, "", full=False)) == verdict
 
 
-def test_a_liar_of_the_cross_check_is_not_cleared_by_its_own_honest_work():
-    verdict = Verdict(SUSPICIOUS, "contradicts", evidence=PERJURY, perjured=True)
-    assert heard(verdict, Outcome(CLEAN, "", full=True)) == verdict
+def test_an_audit_clears_a_replica_of_all_but_its_nodes_lies_as_validators():
+    verdict = replace(DOUBTED, reason="contradicts", perjured=(1,))
+    final = heard(verdict, Outcome(CLEAN, "", full=True))
+    assert (final.status, final.reason, final.perjured) == (SUSPICIOUS, "contradicts", (1,))
+    assert (final.evidence, final.influence) == (0.0, 1.0)
+    final = heard(replace(verdict, perjured=(), disputes=((0, 1),)), Outcome(CLEAN, "", full=True))
+    assert (final.status, final.disputes, final.accepted) == (SUSPICIOUS, ((0, 1),), False)
+
+
+@pytest.mark.parametrize("result", [LIED, UNSETTLED])
+def test_a_dispute_of_an_audit_is_noted(result):
+    outcome = Outcome(result, "window 0", (2,) if result == LIED else (), disputes=((1, 0),))
+    final = heard(replace(GOOD, disputes=((0, 1),)), outcome)
+    assert (final.disputes, final.accepted) == (((0, 1), (1, 0)), False)
+    assert final.stages == outcome.blamed
 
 
 def test_an_unsettled_audit_acquits_nobody():
@@ -68,29 +84,34 @@ def test_an_unsettled_audit_keeps_the_update_out_and_convicts_nobody(verdict):
 
 
 def test_a_contradicted_validator_is_held_to_have_lied():
-    once = after_audit({1: GOOD}, {9: contradicted(1)}, stages=2)[1]
-    assert (once.status, once.evidence, once.perjured) == (SUSPICIOUS, PERJURY, True)
-    assert "most others contradict" in once.reason
-    assert 0 < once.influence < 1
-    twice = after_audit({1: DOUBTED}, {9: contradicted(1)}, stages=2)[1]
-    assert (twice.status, twice.accepted) == (MALICIOUS, False)
-    assert twice.evidence == DOUBTED.evidence + PERJURY
+    final = after_audit({1: GOOD, 2: GOOD}, {9: contradicted(1)})
+    assert final[2] == GOOD
+    assert (final[1].status, final[1].perjured, final[1].disputes) == (SUSPICIOUS, (1,), ())
+    assert final[1].reason == "audit: most others contradict what it found"
+    assert (final[1].evidence, final[1].influence) == (0.0, 1.0)
 
 
-def test_perjury_counts_once_a_round():
-    both = {8: contradicted(1), 9: contradicted(1)}
-    assert after_audit({1: GOOD}, both, stages=2)[1].evidence == PERJURY
+def test_where_the_nodes_of_a_contradicted_validator_contradict_each_other_its_update_does_not_count():
+    final = after_audit({1: GOOD}, {9: contradicted(disputes=((0, 1),))})[1]
+    assert (final.status, final.perjured, final.disputes) == (SUSPICIOUS, (), ((0, 1),))
+    assert not final.accepted
+    assert final.reason.endswith("stages 0 and 1 contradict each other on what passed between them")
 
 
-def test_perjury_is_weighed_after_the_own_audit():
+def test_each_liar_of_a_validator_is_named_once():
+    both = {8: contradicted(1), 9: contradicted(0, 1)}
+    assert after_audit({1: GOOD}, both)[1].perjured == (0, 1)
+
+
+def test_perjury_is_noted_after_the_own_audit():
     """A suspect that is cleared as a trainer has still lied as a validator."""
     outcomes = {1: Outcome(CLEAN, "", full=True), 9: contradicted(1)}
-    final = after_audit({1: DOUBTED}, outcomes, stages=2)[1]
-    assert (final.status, final.evidence) == (SUSPICIOUS, PERJURY)
+    final = after_audit({1: DOUBTED}, outcomes)[1]
+    assert (final.status, final.evidence, final.perjured) == (SUSPICIOUS, 0.0, (1,))
 
 
-def test_the_convicted_need_no_further_conviction():
-    final = after_audit({1: GUILTY}, {9: contradicted(1)}, stages=2)[1]
-    assert final == GUILTY
-    final = after_audit({1: GOOD}, {1: Outcome(LIED, "", (0,)), 9: contradicted(1)}, stages=2)[1]
-    assert final.stages == (0,)
+def test_the_convicted_stay_convicted_and_their_perjury_is_noted():
+    final = after_audit({1: GUILTY}, {9: contradicted(0)})[1]
+    assert (final.status, final.stages, final.perjured) == (MALICIOUS, (1,), (0,))
+    final = after_audit({1: GOOD}, {1: Outcome(LIED, "", (0,)), 9: contradicted(1)})[1]
+    assert (final.stages, final.perjured) == ((0,), (1,))
