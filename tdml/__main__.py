@@ -19,9 +19,11 @@ def main(arguments: list[str]) -> int:
     except SettingError as error:
         return fail(str(error))
     # torch takes seconds to import: not before the settings are known to be sound.
+    from tdml.cluster.interface import choose_interface
     from tdml.cluster.lobby import Lobby
     from tdml.cluster.topology import COORDINATOR
 
+    choose_interface(os.environ["MASTER_ADDR"])
     lobby = Lobby(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if lobby.rank == COORDINATOR:
         from tdml.start_coordinator import coordinate  # figures and TensorBoard, which workers need not import

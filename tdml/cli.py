@@ -140,7 +140,7 @@ def _check(config: settings.Config) -> None:
     BanList(config.identity.ban_list)
     identity = named_identity(config.identity.folder, COORDINATOR_NAME)
     if config.ledger.artifacts:
-        Store(config.ledger.artifacts)
+        Store(config.ledger.artifacts).put(settings.to_yaml(config).encode())
     prepared = job.prepare(config, source.load(config.data, config.seed), checkpoint=None)
     terms_of(config, prepared, identity)
 
@@ -153,13 +153,18 @@ def _report(parsed: argparse.Namespace) -> int:
 
 
 def _export(parsed: argparse.Namespace) -> int:
-    import torch
     from safetensors.torch import save_file
+
+    from tdml.ledger.model_file import read_weights
 
     model = parsed.run / "model.pt"
     if not model.exists():
         raise SettingError(f"{model} does not exist: give the folder of a finished run")
-    save_file(torch.load(model, weights_only=True), parsed.out)
+    try:
+        weights = read_weights(model)
+    except ValueError as error:
+        raise SettingError(str(error)) from error
+    save_file({name: tensor.clone() for name, tensor in weights.items()}, parsed.out)  # it refuses shared memory
     print(parsed.out)
     return 0
 

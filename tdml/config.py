@@ -15,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from tdml.config_checks import check
 from tdml.errors import SettingError, one_line
 
+_OPEN = ("model", "data", "attack")  # groups whose `_target_` decides what they take
+
 
 @dataclass
 class Topology:
@@ -134,6 +136,10 @@ def load(overrides: list[str]) -> Config:
         config = OmegaConf.to_object(merged)
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingError(_explain(error)) from error
+    except ValueError as error:  # Hydra's, about the choice of a group
+        groups = {folder.name for folder in config_dir().iterdir()}
+        chosen = [override for override in overrides if override.partition("=")[0] in groups | {""}]
+        raise SettingError(f"{' '.join(chosen)}: {one_line(error)}") from error
     assert isinstance(config, Config)
     check(config)
     return config
@@ -192,7 +198,18 @@ def _explain(error: Exception) -> str:
     if override := getattr(error, "override", None):
         return f"{override}: {text}"
     key = getattr(error, "full_key", None)
+    if match := re.match(r"Could not override '([^']*)'|Key '\w+' not in '\w+'", text):
+        return _unknown(match[1] or key)
+    if "is not a ListConfig" in text:
+        return f"{key} must be a list, such as {key}=[1,2]"
     if key and not text.startswith(str(key)):
         text = re.sub(r"\s*full_key: .*$", "", text)
         return f"{key}: {text}"
     return text
+
+
+def _unknown(key: str) -> str:
+    group = key.partition(".")[0]
+    if group in _OPEN and group != key:
+        return f"{key} is no setting of this {group}: if its _target_ takes such an argument, add it as +{key}=…"
+    return f"{key} is unknown: tdml train --show-config prints all settings"

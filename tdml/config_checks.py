@@ -13,6 +13,11 @@ from tdml.errors import SettingError
 if TYPE_CHECKING:
     from tdml.config import Config
 
+_TINY = 1e-12
+_MOST_RANKS = 4096
+_MOST_STEPS = 10**6
+_LONGEST_TIMEOUT_S = 10**6
+
 
 def check(config: "Config") -> None:
     """Every check that needs the settings alone.
@@ -22,7 +27,10 @@ def check(config: "Config") -> None:
     """
     for name, value, least in _lower_bounds(config):
         if value is not None and not (math.isfinite(value) and value >= least):
-            raise SettingError(f"{name}={value} must be a number of at least {least}")
+            enough = "above 0" if least == _TINY else f"of at least {least}"
+            raise SettingError(f"{name}={value} must be a finite number {enough}")
+    _check_not_too_much(config)
+    _check_texts(config)
     for name, value, choices in _choices(config):
         if value not in choices:
             raise SettingError(f"{name}={value} is unknown: choose one of {', '.join(choices)}")
@@ -32,13 +40,42 @@ def check(config: "Config") -> None:
     for name in ("budget", "audit_rate"):
         if not 0 <= getattr(config.trust, name) <= 1:
             raise SettingError(f"trust.{name}={getattr(config.trust, name)} must lie between 0 and 1")
+    for name, value in config.trust.thresholds.items():
+        if value is not None and not math.isfinite(value):
+            raise SettingError(f"trust.thresholds.{name}={value} must be a finite number: with it nothing is compared")
     for group in ("model", "data"):
         if not getattr(config, group).get("_target_"):
             raise SettingError(f"{group}._target_ is empty: name the class or function that makes it")
 
 
+def _check_not_too_much(config: "Config") -> None:
+    """What would fill this machine, or what torch cannot count, before anything says so."""
+    topology, sync, train = config.topology, config.sync, config.train
+    if topology.world_size > _MOST_RANKS:
+        raise SettingError(
+            f"topology: {topology.replicas} replicas × {topology.stages} stages + {topology.spares} spares need "
+            f"{topology.world_size} ranks: {_MOST_RANKS} are the most"
+        )
+    if sync.local_steps is not None and sync.local_steps > _MOST_STEPS:
+        raise SettingError(f"sync.local_steps={sync.local_steps} must be at most {_MOST_STEPS}: take more rounds")
+    if sync.timeout > _LONGEST_TIMEOUT_S:
+        raise SettingError(f"sync.timeout={sync.timeout} must be at most {_LONGEST_TIMEOUT_S} seconds")
+    for name, value in (("train.momentum", train.momentum), ("sync.outer_momentum", sync.outer_momentum)):
+        if value >= 1:
+            raise SettingError(f"{name}={value} must be less than 1: with more, every step is larger than the last")
+
+
+def _check_texts(config: "Config") -> None:
+    for name, value in (
+        ("name", config.name),
+        ("run_dir", config.run_dir),
+        ("identity.folder", config.identity.folder),
+    ):
+        if not value.strip():
+            raise SettingError(f"{name} is empty: give one, or leave the setting out")
+
+
 def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
-    tiny = 1e-12
     return [
         ("rounds", config.rounds, 1),
         ("seed", config.seed, 0),
@@ -48,9 +85,9 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
         ("topology.microbatches", config.topology.microbatches, 1),
         ("topology.chunks", config.topology.chunks, 1),
         ("sync.local_steps", config.sync.local_steps, 1),
-        ("sync.outer_lr", config.sync.outer_lr, tiny),
+        ("sync.outer_lr", config.sync.outer_lr, _TINY),
         ("sync.outer_momentum", config.sync.outer_momentum, 0),
-        ("sync.deadline", config.sync.deadline, tiny),
+        ("sync.deadline", config.sync.deadline, _TINY),
         ("sync.timeout", config.sync.timeout, 1),
         ("trust.validators", config.trust.validators, 1),
         ("trust.conviction", config.trust.conviction, 1),
@@ -62,7 +99,7 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
         ("train.lr", config.train.lr, 0),
         ("train.momentum", config.train.momentum, 0),
         ("train.weight_decay", config.train.weight_decay, 0),
-        ("data.alpha", _number(config.data.get("alpha"), "data.alpha"), tiny),
+        ("data.alpha", _number(config.data.get("alpha"), "data.alpha"), _TINY),
         ("attack.from_round", _number(config.attack.get("from_round"), "attack.from_round"), 1),
     ]
 

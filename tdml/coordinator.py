@@ -17,6 +17,7 @@ from tdml.cluster.improvement import improvements
 from tdml.cluster.messages import TrainOrder, TrainReport
 from tdml.cluster.replica import Replica
 from tdml.data.pieces import held_out
+from tdml.errors import one_line
 from tdml.job import Job
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
@@ -207,7 +208,7 @@ class Coordinator:
 
     def _refusals(self, offences: Sequence[Offence]) -> list[tuple[str, str]]:
         """What was not let in during the round, for the ledger."""
-        received = [(name, f"it refused: {what}") for name, what in self.fleet.refusals()]
+        received = [(name, f"it refused: {one_line(what)}") for name, what in self.fleet.refusals()]
         for name, what in received:
             self.monitor.tell(f"{name}: {what}", "")
         return [*((offence.node, offence.text) for offence in offences), *received]

@@ -17,9 +17,20 @@ class SettingError(ValueError):
 
 
 def one_line(error: BaseException | str) -> str:
-    """The text of an error with its line breaks folded, without Hydra's advice to its developers."""
+    """The text of an error, printable, with its line breaks folded, without Hydra's advice to its developers."""
     text = re.sub(r",? ?set (the )?env.*HYDRA_FULL_ERROR=1.*", "", " ".join(str(error).split()), flags=re.IGNORECASE)
-    return text or type(error).__name__
+    return printable(text) or type(error).__name__
+
+
+def cause(error: Exception) -> str:
+    """Why Hydra could not make a `_target_`, in one line. Where that cannot be imported Hydra hides the reason."""
+    hidden = error.__cause__
+    return one_line(hidden if isinstance(hidden, ImportError) else error)
+
+
+def printable(text: str) -> str:
+    """The text without what could control a terminal: others may have a part in it."""
+    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def fail(message: str) -> int:

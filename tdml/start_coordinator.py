@@ -27,13 +27,14 @@ from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
 from tdml.rewards.deterrence import warning
 from tdml.start_notary import banned_keys, job_id, start_notary, terms_of
-from tdml.training.checkpoint import load_last
+from tdml.training.checkpoint import Checkpoint, load_last
 from tdml.worker import METHODS
 
 if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
 
 _WAITING_SAID_EVERY_S = 15.0
+_LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take part for
 
 
 def coordinate(config: Config, lobby: Lobby) -> int:
@@ -43,7 +44,7 @@ def coordinate(config: Config, lobby: Lobby) -> int:
     with Terminal(config.rounds, config.topology.replicas) as terminal:
         try:
             folder = RunFolder(config)
-            checkpoint = load_last(folder.checkpoints) if config.resume else None
+            checkpoint = _last_checkpoint(config, folder.checkpoints)
             resumed = checkpoint.round if checkpoint else 0
             if checkpoint is not None:
                 folder.rewind(checkpoint.round, checkpoint.metrics)
@@ -65,7 +66,11 @@ def coordinate(config: Config, lobby: Lobby) -> int:
         lobby.answer(admission.answer(caller.at).signed(caller.identity))
         from tdml.monitor.monitor import Monitor  # figures and TensorBoard: seconds, once all is known to be sound
 
-        start_rpc(lobby, admission.members, config)
+        try:
+            start_rpc(lobby, admission.members, config)
+        except SettingError as error:
+            notary.close()
+            return fail(str(error))
         monitor = Monitor(config, folder, terminal, first_round=resumed + 1)
         keep_ban = partial(_keep_ban, bans, admission.roster, caller.at.job, monitor)
         fleet = Fleet(config, job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban)
@@ -77,6 +82,21 @@ def coordinate(config: Config, lobby: Lobby) -> int:
         finally:
             fleet.stop()
             notary.close()
+
+
+def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
+    """What a run goes on from, if it is to be resumed.
+
+    Raises:
+        SettingError: no checkpoint can be read, or more rounds are done than the run is to have.
+    """
+    checkpoint = load_last(folder) if config.resume else None
+    if checkpoint is not None and checkpoint.round > config.rounds:
+        raise SettingError(
+            f"rounds={config.rounds}, but run_dir={config.run_dir} has done {checkpoint.round} already: "
+            f"give rounds={checkpoint.round} or more"
+        )
+    return checkpoint
 
 
 def _open(
@@ -154,7 +174,7 @@ def _await_cards(lobby: Lobby, terminal: Terminal) -> list[Card]:
     cards = lobby.gather(waiting)
     for card in cards:
         if card.error:
-            raise SettingError(card.error)
+            raise SettingError(card.error[:_LONGEST_ERROR])
     return cards
 
 

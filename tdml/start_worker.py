@@ -52,7 +52,10 @@ def work(config: Config, lobby: Lobby) -> int:
     assert ready is not None
     worker = endpoints.Worker(config, name, ready.device.device, lobby, ready.source)
     endpoints.install(worker, ready.identity, answer.at, answer.public)
-    start_rpc(lobby, answer.members, config)
+    try:
+        start_rpc(lobby, answer.members, config)
+    except SettingError as error:
+        return fail(str(error))
     return 0 if worker.serve() else fail(f"{name}: the coordinator is gone")
 
 

@@ -25,12 +25,15 @@ from tdml.cluster.guard import Envelope, Guard, Refusals
 from tdml.cluster.lobby import Lobby
 from tdml.cluster.main_thread import MainThread
 from tdml.cluster.messages import (
+    LONGEST_KIND,
     Assignment,
     Commitment,
     CommitOrder,
     EvaluateOrder,
     Evaluation,
     Failure,
+    Kind,
+    Refused,
     RepeatOrder,
     Repetition,
     TrainOrder,
@@ -115,13 +118,13 @@ class Worker:
         """End `serve`."""
         self._main_thread.stop()
 
-    def refused(self) -> list[str]:
+    def refused(self) -> Refused:
         """What has come by RPC since the last time that was no order of the coordinator's."""
         return self.refusals.take()
 
     # Orders that are carried out in their turn, on the main thread
 
-    def join(self, assignment: Assignment) -> str:
+    def join(self, assignment: Assignment) -> Kind:
         """Take a seat: connect to the replica's other nodes and make room for the stage's weights. Returns the kind
         of machine that this is."""
         from tdml.training.pipeline import Pipeline  # seconds to import, and the coordinator never needs it
@@ -156,7 +159,7 @@ class Worker:
         self._assignment = assignment
         attack = [store.get(f"attacks/{stage}") == b"True" for stage in range(stages)]
         self._attacker.sit(seat.replica, seat.stage, self._layout, skips=all(attack))
-        return machine_kind(self.device)
+        return machine_kind(self.device)[:LONGEST_KIND]
 
     def leave(self) -> None:
         """Give up the seat and close the connections to the replica's other nodes."""

@@ -133,11 +133,21 @@ class Answers(Attack):
                 listener._carry_out = lambda *_: strange
             case 8:
                 listener.obey = lambda *order: _unsigned(obey(*order))
+            case 9:
+                carry_out, flood = listener._carry_out, [f"\x1b[2J {number}" for number in range(10**5)]
+                listener._carry_out = lambda name, given: flood if name == "refused" else carry_out(name, given)
+            case 10:
+                pickler.serialize = _shout
         return update
 
 
 def _unsigned(envelope: Envelope) -> Envelope:
     return Envelope(envelope.header, envelope.tensors, worker._listener._identity.sign(b"else|" + _ANSWER))
+
+
+def _shout(_: object) -> Sent:
+    """torch sends the text of what is raised here, past the guard."""
+    raise RuntimeError("\x1b[2J" + "A" * 10**7)
 
 
 def _pickled(value: Any) -> Sent:

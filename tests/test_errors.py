@@ -1,12 +1,14 @@
 import pytest
 
-from tdml.errors import fail, one_line
+from tdml.errors import SettingError, fail, one_line
+from tdml.models.split import build
 
 
 @pytest.mark.parametrize(
     ("error", "text"),
     [
         ("a\n  b\tc ", "a b c"),
+        ("\x1b[2Jwiped\x9b1m \u202etxet\ud800", "�[2Jwiped�1m �txet�"),
         (ValueError("the disk\nis full"), "the disk is full"),
         (ValueError(""), "ValueError"),
         ("It broke. Set the environment variable HYDRA_FULL_ERROR=1 for a stack trace.", "It broke."),
@@ -24,3 +26,11 @@ def test_a_failure_is_said_once_on_every_machine(monkeypatch, capsys, local_rank
         monkeypatch.setenv("LOCAL_RANK", local_rank)
     assert fail("no\ndisk") == 1
     assert capsys.readouterr() == ("", said)
+
+
+def test_a_target_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
+    (tmp_path / "broken_plugin.py").write_text("import not_installed_here\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SettingError, match=r"^model=broken_plugin\.net cannot .*not_installed_here") as caught:
+        build({"_target_": "broken_plugin.net"}, "meta")
+    assert "\n" not in str(caught.value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from hydra.utils import instantiate
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, cause
 from tdml.seeds import derive
 
 _OURS = {"replicas", "nodes", "from_round", "share_of_rounds"}  # settings of the group that say who attacks and when
@@ -135,7 +135,7 @@ def make_attack(settings: dict) -> Attack:
         inner = error.__cause__
         if isinstance(inner, SettingError):  # Hydra wraps what the target raises
             raise inner from error
-        raise SettingError(f"attack._target_={settings['_target_']} cannot be made: {one_line(error)}") from error
+        raise SettingError(f"attack._target_={settings['_target_']} cannot be made: {cause(error)}") from error
     if not isinstance(attack, Attack):
         raise SettingError(f"attack._target_={settings['_target_']} must be a subclass of tdml.attacks.Attack")
     return attack

@@ -10,10 +10,10 @@ from typing import Any, get_type_hints
 import torch
 
 from tdml.cluster.codec import Malformed, decode, encode
-from tdml.cluster.guard import NOTHING, Envelope, Refusals, printable
+from tdml.cluster.guard import NOTHING, Envelope, Refusals
 from tdml.cluster.messages import Failure
 from tdml.digest import digest
-from tdml.errors import one_line
+from tdml.errors import one_line, printable
 from tdml.identity import Identity, verify
 
 _WINDOW = 1024  # orders that may overtake one another on the way
@@ -62,8 +62,8 @@ class Method:
 
     @staticmethod
     def of(function: Callable) -> "Method":
-        """As annotated; `self` has no annotation."""
-        hints = get_type_hints(function)
+        """As annotated, with the limits that the annotations set; `self` has no annotation."""
+        hints = get_type_hints(function, include_extras=True)
         result = hints.pop("return")
         return Method(tuple[tuple(hints.values())], result)
 
@@ -228,4 +228,4 @@ def _signs_for(node: str, key: str, envelope: Envelope) -> bool:
 def _tidy(failure: Failure, node: str) -> Failure:
     """A failure as the log may show it: of the node that reports it, without control characters, and not too long."""
     detail = "\n".join(printable(line) for line in failure.detail[:_LONGEST_DETAIL].splitlines())
-    return Failure(node, one_line(printable(failure.message[:_LONGEST_MESSAGE])), detail)
+    return Failure(node, one_line(failure.message[:_LONGEST_MESSAGE]), detail)

@@ -38,7 +38,7 @@ def admit_ranks(
         banned: keys that may not take part.
 
     Raises:
-        SettingError: a rank that may take part was started with other settings, or the coordinator may not.
+        SettingError: a rank that may take part was started with other settings, or the coordinator or no node may.
     """
     names = dict(enumerate(node_names(topology), start=COORDINATOR + 1))
     presented = {COORDINATOR_NAME: cards[COORDINATOR].public}
@@ -49,6 +49,9 @@ def admit_ranks(
         raise SettingError(f"rank 0, the coordinator, is refused: {roster.refused[COORDINATOR_NAME]}")
     refused = {rank: roster.refused[name] for rank, name in names.items() if name in roster.refused}
     members = tuple(rank for rank in range(len(cards)) if rank not in refused)
+    if members == (COORDINATOR,):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in roster.refused.items())
+        raise SettingError(f"every node is refused ({reasons}): see identity.roster and identity.ban_list")
     for rank in members:
         if cards[rank].fingerprint != cards[COORDINATOR].fingerprint:
             raise SettingError(f"rank {rank} was started with other settings than rank 0: give all of them the same")

@@ -19,10 +19,13 @@ import torch
 from torch.distributed.rpc import api, internal
 
 from tdml.cluster.codec import Malformed, check_tensor
+from tdml.errors import one_line
 
 _LARGEST_HEADER = 4 * 2**20  # bytes
 _MOST_TENSORS = 2**16
-_KEPT, _LONGEST = 20, 300  # refusals that are kept, and their characters
+_KEPT = 20  # refusals
+LONGEST_REFUSAL = 300  # characters
+MOST_REFUSALS = _KEPT + 1  # lines: the last says how many there were
 _library: list[torch.library.Library] = []  # overrides hold as long as their library lives
 
 
@@ -60,14 +63,14 @@ class Refusals:
 
     def add(self, text: str) -> None:
         """Count one, in one line, which a peer may have a part in; safe on any thread."""
-        text = printable(text)[:_LONGEST]
+        text = one_line(text)[:LONGEST_REFUSAL]
         with self._lock:
             self._count += 1
             if text not in self._latest:
                 self._latest.append(text)
 
     def take(self) -> list[str]:
-        """At most 21 lines; none if nothing was refused."""
+        """At most `MOST_REFUSALS` lines; none if nothing was refused."""
         with self._lock:
             latest, count = list(self._latest), self._count
             self._latest.clear()
@@ -138,11 +141,6 @@ class Guard:
     def _refuse(self, reason: str) -> Envelope:
         self.refusals.add(reason)
         return NOTHING
-
-
-def printable(text: str) -> str:
-    """A peer's words without what would control a terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _no_gathering(*_: object, **__: object) -> None:

@@ -1,13 +1,21 @@
 """What the coordinator and the nodes tell each other. Plain frozen data, sent by RPC."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 
 from tdml.attacks.base import Knowledge
+from tdml.cluster.guard import LONGEST_REFUSAL, MOST_REFUSALS
 from tdml.data.pieces import Piece
 from tdml.ledger.bodies import Digest, DigestOrNone
 from tdml.models.plan import Plan
+
+# What a node says in words. It ends up in the ledger and before the user's eyes: no node may fill them.
+LONGEST_KIND = 300  # characters
+Kind = Annotated[str, Meta(max_length=LONGEST_KIND)]  # of machine
+Refused = Annotated[list[Annotated[str, Meta(max_length=LONGEST_REFUSAL)]], Meta(max_length=MOST_REFUSALS)]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from tdml.models.plan import Plan
 from tdml.training.tape import Opening
 
 _TICK_S = 0.25
+_LONGEST_REASON = 500  # characters of an error that a peer may have a part in
 
 
 @dataclass
@@ -257,7 +258,7 @@ def _outcome(future: torch.futures.Future, read: Callable[[Envelope], Any]) -> A
     try:
         return read(future.value().envelope)
     except Exception as error:  # whatever a peer makes this raise, somebody waits for an outcome
-        return _Silence(f"no answer ({one_line(error)})")
+        return _Silence(f"no answer ({one_line(error)[:_LONGEST_REASON]})")
 
 
 def _put(inbox: queue.SimpleQueue, stage: int, answer: Any) -> None:

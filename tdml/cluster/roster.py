@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,10 +146,21 @@ class BanList:
             yield
 
 
+class _Loader(yaml.SafeLoader):
+    """Of a name that is there twice YAML would take the last key without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """As `SafeLoader` does, or raise `YAMLError`."""
+        names = Counter(name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode))
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise yaml.YAMLError(f"{', '.join(twice)} is there twice")
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(where: str, path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise SettingError(f"{where} cannot be read: {one_line(error)}") from error
 
 

@@ -9,9 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tdml.cluster.roster import read_keys
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, printable
 from tdml.ledger import proof
-from tdml.ledger.describe import printable
 from tdml.ledger.reader import read
 from tdml.ledger.show import Line, lines, node_keys
 from tdml.ledger.verify import Summary, Wrong, verify_run
@@ -51,7 +50,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     try:
         summary = verify_run(parsed.run, Book, roster, parsed.root)
     except Wrong as error:
-        print(f"{parsed.run}: wrong: {printable(one_line(error))}")
+        print(f"{parsed.run}: wrong: {one_line(error)}")
         return 1
     print(f"{parsed.run}: {_all_is_well(summary)}")
     return 0
@@ -106,7 +105,7 @@ def _check(parsed: argparse.Namespace) -> int:
     try:
         found = proof.check(parsed.proof.read_bytes(), parsed.root)
     except ValueError as error:
-        print(f"{parsed.proof}: wrong: {printable(one_line(error))}")
+        print(f"{parsed.proof}: wrong: {one_line(error)}")
         return 1
     said = f"{found.statement.kind} of round {found.statement.round} by {found.statement.author}"
     print(f"{parsed.proof}: entry {found.index} is under this root: {printable(said)}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tdml.errors import printable
 from tdml.ledger.entry import Entry
 from tdml.ledger.statement import canonical
 
@@ -16,11 +17,6 @@ def describe(entry: Entry, names: Mapping[str, str]) -> str:
         names: node names by public key.
     """
     return printable(_rewards(entry.body, names) if entry.kind == "rewards" else _TEXTS[entry.kind](entry.body))
-
-
-def printable(text: str) -> str:
-    """The text without what could move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _job(body: dict[str, Any]) -> str:

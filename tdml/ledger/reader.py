@@ -58,7 +58,13 @@ class Reader:
         return found
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """The table of entries as it is, whatever it holds, in the order of the indices."""
+        """The table of entries as it is, whatever it holds, in the order of the indices.
+
+        Raises:
+            SettingError: the database is damaged, or no ledger.
+        """
+        if foreign := self._foreign():  # a view of that name could go on without end
+            raise SettingError(f"{self.path} is no ledger: {foreign}")
         with unreadable(self.path):
             yield from self._database.execute(f'SELECT {COLUMNS} FROM entries ORDER BY "index"')
 
@@ -74,15 +80,22 @@ class Reader:
 
     def fault(self) -> str:
         """What is wrong with the database as such: its tables, and what SQLite finds; empty if nothing is."""
+        if foreign := self._foreign():
+            return foreign
         with unreadable(self.path):
-            found = self._database.execute("SELECT name, sql FROM sqlite_master").fetchall()
-            for name, made in found:
-                if SCHEMA.get(name) != made:
-                    return f"the schema is not a ledger's: {name!r} is {'changed' if name in SCHEMA else 'foreign'}"
-            if len(found) != len(SCHEMA):
-                return f"the schema is not a ledger's: it has {len(found)} tables, not {len(SCHEMA)}"
             [(finding,), *_] = self._database.execute("PRAGMA integrity_check")
         return "" if finding == "ok" else f"SQLite finds it damaged: {one_line(finding)}"
+
+    def _foreign(self) -> str:
+        """What is wrong with the tables; empty if nothing is."""
+        with unreadable(self.path):
+            found = self._database.execute("SELECT name, sql FROM sqlite_master").fetchall()
+        for name, made in found:
+            if SCHEMA.get(name) != made:
+                return f"the schema is not a ledger's: {name!r} is {'changed' if name in SCHEMA else 'foreign'}"
+        if len(found) != len(SCHEMA):
+            return f"the schema is not a ledger's: it has {len(found)} tables, not {len(SCHEMA)}"
+        return ""
 
 
 def read(path: Path) -> Reader:

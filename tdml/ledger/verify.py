@@ -21,6 +21,7 @@ from tdml.ledger.reader import Reader, read, to_entry
 from tdml.ledger.rules import MakeBook, Rules
 
 COORDINATOR = "coordinator"  # its name in a roster
+_LARGEST_CONFIG = 2**20  # bytes
 
 
 class Wrong(ValueError):
@@ -77,8 +78,7 @@ def verify_run(
         SettingError: as `verify`.
     """
     summary = verify(run / "ledger.db", make_book, roster, root)
-    config = run / "config.yaml"
-    if not config.is_file() or hashlib.sha256(config.read_bytes()).hexdigest() != summary.config:
+    if _digest_of_config(run / "config.yaml") != summary.config:
         raise Wrong("config.yaml is not the one that the job was started with")
     if summary.ended and _digest_of_model(run / "model.pt") != summary.weights:
         raise Wrong("model.pt is not the model of the last round")
@@ -127,11 +127,17 @@ def _check_keys(entry: Entry, roster: Mapping[str, str]) -> None:
 
 def _digest_of_model(path: Path) -> str:
     """Of a file that may hold anything; "" if it holds no weights."""
-    import torch
-
+    from tdml.ledger.model_file import read_weights
     from tdml.ledger.weights import digest_of_weights
 
     try:
-        return digest_of_weights(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception:  # a damaged file makes torch raise almost anything
+        return digest_of_weights(read_weights(path))
+    except ValueError:
         return ""
+
+
+def _digest_of_config(path: Path) -> str:
+    """Of a file that may hold anything; "" if there is none, or it is no settings by its size."""
+    if not path.is_file() or path.stat().st_size > _LARGEST_CONFIG:
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -11,7 +11,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, cause, one_line
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def build(settings: dict, device: str) -> nn.Module:
         with torch.device(device):
             model = instantiate(settings)
     except Exception as error:
-        raise SettingError(f"model={settings['_target_']} cannot be built: {one_line(error)}") from error
+        raise SettingError(f"model={settings['_target_']} cannot be built: {cause(error)}") from error
     if not isinstance(model, nn.Sequential) and not callable(getattr(model, "blocks", None)):
         raise SettingError(
             f"model._target_={settings['_target_']} returned {type(model).__name__}: it must return an "

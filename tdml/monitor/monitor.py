@@ -5,6 +5,7 @@ from typing import Any
 
 from tdml import __version__
 from tdml.config import Config
+from tdml.errors import one_line
 from tdml.monitor.record import RoundRecord
 from tdml.monitor.run_folder import RunFolder, read_metrics
 from tdml.monitor.tensorboard import TensorBoard
@@ -21,6 +22,7 @@ class Monitor:
 
     def tell(self, text: str, detail: str) -> None:
         """Something that the user should know of; it goes into the round's notes. Stack traces go to failures.log."""
+        text = one_line(text)  # a peer may have a part in it
         self._notes.append(text)
         if detail:
             with (self.folder.path / "failures.log").open("a", encoding="utf-8") as file:

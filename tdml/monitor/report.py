@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from tdml.errors import SettingError
+from tdml.cluster.roster import replace_file
+from tdml.errors import SettingError, one_line
 from tdml.monitor.figures import COLOURS, curves, rank_scatter, to_svg
 from tdml.monitor.record import MARKS, NOT_FORMED
 from tdml.monitor.run_folder import read_metrics
@@ -30,20 +29,25 @@ def write_report(run: Path) -> Path:
     """Write RUN/report.html and return its path.
 
     Raises:
-        SettingError: `run` holds no rounds.
+        SettingError: `run` holds no rounds, or a file in it is not what a run writes.
     """
     lines = read_metrics(run)
     if not lines:
         raise SettingError(f"{run} holds no rounds: give the folder of a run, such as runs/demo")
     path = run / "report.html"
-    path.write_text(_page(run, lines), encoding="utf-8")
+    try:
+        page = _page(run, lines)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise SettingError(f"{run}: metrics.jsonl or summary.json is damaged: {one_line(repr(error))[:200]}") from error
+    replace_file(path, page)
     return path
 
 
 def _page(run: Path, lines: list[dict[str, Any]]) -> str:
     summary_file = run / "summary.json"
-    summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else {}
-    settings = OmegaConf.to_yaml(OmegaConf.load(run / "config.yaml")) if (run / "config.yaml").exists() else ""
+    summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.is_file() else {}
+    config = run / "config.yaml"
+    settings = config.read_text(encoding="utf-8") if config.is_file() else ""
     title = html.escape(str(summary.get("name", run.name)))
     scatters = "".join(to_svg(figure) for line in lines if (figure := rank_scatter(line)) is not None)
     scatters = scatters or "<p>No replica was ranked.</p>"

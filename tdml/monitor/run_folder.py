@@ -80,7 +80,7 @@ class RunFolder:
         partial.replace(self.path / name)
 
     def _take_lock(self) -> IO[str]:
-        file = (self.path / ".lock").open("w")
+        file = (self.path / ".lock").open("a")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -126,7 +126,7 @@ class RunFolder:
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The rounds in metrics.jsonl; a line that was cut off by a crash is left out."""
     path = run / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     rounds = []
     for line in lines:
         try:

@@ -1,6 +1,7 @@
 """The terminal: a live line of progress and a table row per round. Plain lines where there is no terminal."""
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ _SHORT = {"broadcast": "send", "cross_check": "check", "aggregate": "mean", "eva
 _PLAIN_WIDTH = 140  # of lines that go to a file or a pipe
 _REFRESHES_PER_S = 4
 _INDENT = 7  # of what is said about a round below its row
+_BEFORE_PHASES, _COLUMN = 37, 8  # characters of a row without its replicas and phases, and of a phase
 
 
 class Terminal:
@@ -77,12 +79,19 @@ class Terminal:
         return Text(self._status(), style="cyan")
 
     def _titles(self) -> str:
-        phases = "".join(f"{_SHORT.get(phase, phase):>8}" for phase in PHASES)
+        phases = "".join(f"{_SHORT.get(phase, phase):>{_COLUMN}}" for phase in self._phases)
         return f"{'round':>7}{'accuracy':>10}{'loss':>10}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
 
     @property
     def _width(self) -> int:
         return max(9, 2 * self._replicas + 1)
+
+    @property
+    def _phases(self) -> Sequence[str]:
+        """Those whose seconds have room in a row; the report has all of them."""
+        if not self.console.is_terminal:
+            return PHASES
+        return PHASES[: max(0, self.console.width - _BEFORE_PHASES - self._width) // _COLUMN]
 
     def _row(self, record: RoundRecord) -> Text:
         def number(value: float | None, form: str) -> str:
@@ -100,7 +109,7 @@ class Terminal:
             row.append(" ")
         row.append(" " * (self._width - 2 * self._replicas))
         seconds = record.seconds
-        row.append(f"{seconds['total']:>8.1f}" + "".join(f"{seconds[phase]:>8.2f}" for phase in PHASES))
+        row.append(f"{seconds['total']:>8.1f}" + "".join(f"{seconds[phase]:>{_COLUMN}.2f}" for phase in self._phases))
         return row
 
 
@@ -109,11 +118,12 @@ LEGEND = "   ".join(f"{mark} {verdict}" for verdict, mark in (*MARKS.items(), ("
 
 def closing_lines(run: Path, report: bool, finished: bool) -> Sequence[str]:
     """Where to find what the run has left."""
+    typed = shlex.quote(str(run))
     lines = [f"run folder    {run}"]
     lines += [f"model         {run / 'model.pt'}"] if finished else []
-    lines += [f"TensorBoard   {_program('tensorboard')} --logdir {run / 'tensorboard'}"]
+    lines += [f"TensorBoard   {_program('tensorboard')} --logdir {shlex.quote(str(run / 'tensorboard'))}"]
     tdml = _program("tdml")
-    lines += [f"ledger        {tdml} ledger verify {run}", f"rewards       {tdml} rewards {run}"]
+    lines += [f"ledger        {tdml} ledger verify {typed}", f"rewards       {tdml} rewards {typed}"]
     return lines + ([f"report        {run / 'report.html'}"] if report else [])
 
 

@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, printable
 
 if TYPE_CHECKING:
     from tdml.rewards.entries import Posting
@@ -32,26 +36,28 @@ def _rewards(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(to_json(statement, lines, postings=parsed.node is not None))
     else:
-        print(to_text(statement, lines, postings=parsed.node is not None))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+        print(to_text(statement, lines, parsed.node is not None, width))
     return 0
 
 
-def to_text(statement: "Statement", lines: "list[Line]", postings: bool) -> str:
-    """A table of the lines, and their postings where asked for; for the whole job the totals below it."""
+def to_text(statement: "Statement", lines: "list[Line]", postings: bool, width: int) -> str:
+    """A table of the lines, and their postings where asked for; for the whole job the totals below it. No line is
+    longer than `width` characters."""
     rows = [("node", "key", "rounds", "earned", "held back", "lost", "stake left")]
     for line in lines:
         amounts = (line.rounds, line.earned, line.held, line.lost, line.stake)
         rows.append((", ".join(line.names), line.key[:_KEY], *(f"{amount:,}" for amount in amounts)))
-    text = _table(rows, "<<>>>>>")
+    text = _table(rows, "<<>>>>>", width)
     if postings:
-        return "\n".join([text, *(_postings(statement, line) for line in lines)])
+        return "\n".join([text, *(_postings(statement, line, width) for line in lines)])
     t = statement.totals
-    return (
-        f"{text}\n\n"
+    sums = (
         f"pools {t['pool_in']:,} + slashed stakes {t['slashed']:,} "
-        f"= credits {t['credit']:,} + held back {t['held']:,} + treasury {t['treasury']:,}\n"
-        f"stakes put down {t['deposits']:,} = stakes left {t['stake']:,} + slashed stakes {t['slashed']:,}"
+        f"= credits {t['credit']:,} + held back {t['held']:,} + treasury {t['treasury']:,}",
+        f"stakes put down {t['deposits']:,} = stakes left {t['stake']:,} + slashed stakes {t['slashed']:,}",
     )
+    return "\n".join([text, "", *(_fold(line, width) for line in sums)])
 
 
 def to_json(statement: "Statement", lines: "list[Line]", postings: bool) -> str:
@@ -83,12 +89,12 @@ def _chosen(statement: "Statement", node: str) -> "list[Line]":
     return chosen
 
 
-def _postings(statement: "Statement", line: "Line") -> str:
+def _postings(statement: "Statement", line: "Line", width: int) -> str:
     rows = [("round", "amount", "from", "to", "why")]
     for round, posting in statement.of(line.key):
         accounts = (_short(posting.source), _short(posting.target))
         rows.append((str(round), f"{posting.amount:,}", *accounts, posting.why))
-    return "\n" + _table(rows, ">><<<")
+    return "\n" + _table(rows, ">><<<", width)
 
 
 def _short(account: str) -> str:
@@ -102,11 +108,25 @@ def _plain(posting: "Posting") -> dict:
     return msgspec.to_builtins(posting)
 
 
-def _table(rows: list[tuple[str, ...]], alignment: str) -> str:
-    """Columns two blanks apart, each flush left (<) or right (>)."""
+def _table(rows: list[tuple[str, ...]], alignment: str, width: int) -> str:
+    """Columns two blanks apart, each flush left (<) or right (>); where that is too wide, a paragraph for each row.
+    What a stranger's ledger says may not control the terminal."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, alignment, widths, strict=True)]
+        cells = [f"{cell:{side}{size}}" for cell, side, size in zip(row, alignment, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join(lines if max(map(len, lines)) <= width else _paragraphs(rows, width))
+
+
+def _paragraphs(rows: list[tuple[str, ...]], width: int) -> Iterator[str]:
+    """The cells with their titles, which are the first row."""
+    titles, *rest = rows
+    for row in rest:
+        said = [f"{title} {cell}" for title, cell in zip(titles, row, strict=True)]
+        yield _fold(f"{said[0]}: {'; '.join(said[1:])}", width)
+
+
+def _fold(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

@@ -63,7 +63,7 @@ def stake_of(job: Mapping) -> int:
     """
     terms = read(job, Job)
     if terms.pool * terms.rounds > LARGEST:
-        raise SettingError(f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds {LARGEST}: lower rewards.pool")
+        raise SettingError(f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds {LARGEST}: lower one of them")
     if terms.stake is not None:
         stake, remedy = terms.stake, "lower it"
     elif terms.audit_rate == 0:

@@ -75,6 +75,15 @@ def test_results_come_back_as_they_were(method: str) -> None:
     assert pair.refusals.take() == []
 
 
+@pytest.mark.parametrize(("method", "words"), [("refused", ["x"] * 22), ("refused", ["x" * 301]), ("join", "x" * 301)])
+def test_a_node_that_says_too_much_has_answered_with_something_else(method: str, words: object) -> None:
+    pair = Pair(words)
+    assert isinstance(pair.ask(method, *[_ORDERS[method]] if method in _ORDERS else []), Failure)
+    (offence,) = pair.caller.take_offences()
+    assert offence.proven
+    assert len(offence.text) < 200
+
+
 def test_an_order_is_obeyed_once() -> None:
     pair = Pair()
     _, order = pair.caller.order("a", "load", (torch.ones(3),))
@@ -197,7 +206,7 @@ def test_a_failure_is_of_its_node_and_fit_to_print() -> None:
     pair = Pair(Failure("b", "\x1b[2J\x07wiped\n" + "x" * 10_000, "line\r\x1b]0;title\x07\nnext" + "y" * 10**6))
     found = pair.ask("progress")
     assert found.node == "a"
-    assert found.message.startswith("[2J wiped x")
+    assert found.message.startswith("�[2J�wiped x")
     assert len(found.message) <= 500
     assert "\x1b" not in found.detail
     assert len(found.detail.splitlines()) == 3

@@ -1,6 +1,8 @@
+import contextlib
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 import sys
 import types
@@ -176,3 +178,26 @@ def _read(descriptor):
 
 def environment():
     return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("action", [["show"], ["proof", "3"], ["verify"]])
+def test_a_view_without_end_in_the_place_of_the_table_is_refused(run, capsys, action):
+    with contextlib.closing(sqlite3.connect(run / "ledger.db", isolation_level=None)) as database:
+        database.execute("ALTER TABLE entries RENAME TO few")
+        database.execute(
+            "CREATE VIEW entries AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+            'SELECT i AS "index", job, round, kind, author, body, signature, prev, hash, seal FROM n, few'
+        )
+    status, text = tdml(capsys, action[0], run, *action[1:])
+    assert status == 1 and text.count("\n") == 1
+    assert "the schema is not a ledger's" in text
+
+
+def test_a_config_without_end_is_not_read(run, capsys):
+    with (run / "config.yaml").open("r+b") as file:
+        file.truncate(2**40)  # a file with a hole: it takes no room on the disk
+    assert tdml(capsys, "verify", run) == (
+        1,
+        f"{run}: wrong: config.yaml is not the one that the job was started with\n",
+    )

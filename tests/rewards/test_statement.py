@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tdml import cli
 from tdml.errors import SettingError
 from tdml.rewards.accounts import Book
+from tdml.rewards.command import to_text
 from tdml.rewards.statement import statement_of
 from tests.rewards.stories import ban, job, roster, verdict
 
@@ -141,6 +143,24 @@ round  amount  from             to                why
     3     300  held:key-r1.s1   treasury          convicted
 """
     )
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_on_a_narrow_terminal_every_row_is_a_paragraph(run, width):
+    statement = statement_of(run[1])
+    text = to_text(statement, [line for line in statement.lines if "r1.s1" in line.names], True, width)
+    assert max(map(len, text.splitlines())) <= width
+    for row in (
+        "node r1.s1, r1s1: key key-r1.s1; rounds 3; earned 300; held back 0; lost 5,300; stake left 0",
+        "round 3: amount 200; from stake:key-r1.s1; to credit:key-r1.s0; why work of r1.s0, paid by r1.s1's stake",
+    ):
+        assert row in " ".join(text.split())
+
+
+def test_a_strangers_ledger_cannot_control_the_terminal(run):
+    statement = statement_of(run[1])
+    named = replace(statement.lines[0], names=["r0\x1b[2J.s0"])
+    assert "r0�[2J.s0" in to_text(statement, [named], False, 200)
 
 
 def test_json(run, capsys):

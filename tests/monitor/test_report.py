@@ -1,0 +1,54 @@
+"""The report of a run folder in which anything may lie."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tdml.errors import SettingError
+from tdml.monitor.report import write_report
+
+_LINE = {
+    "round": 1, "test_accuracy": None, "test_loss": None, "accepted": [], "seconds": {"total": 1.0},
+    "bytes": {"up": 1, "down": 1}, "notes": ["<script>"],
+    "replicas": {"0": {"verdict": "lost", "train_loss": None, "rank_mean": None, "rank_std": None, "reason": "<b>"}},
+}  # fmt: skip
+
+
+def _run(folder: Path, metrics: str = json.dumps(_LINE) + "\n") -> Path:
+    (folder / "metrics.jsonl").write_text(metrics)
+    return folder
+
+
+@pytest.mark.timeout(60)
+def test_a_report_is_written_in_its_place_and_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.html").symlink_to(tmp_path / "victim")
+    (tmp_path / "run" / "config.yaml").write_text("a: &a [1, 2]\nb: [*a, *a]\n</pre><script>")
+    page = write_report(_run(tmp_path / "run")).read_text()
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert "b: [*a, *a]" in page and "<script>" not in page
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("metrics", ["3\n", "[]\n", '{"round": 1}\n', json.dumps(_LINE | {"seconds": None}) + "\n"])
+def test_damaged_metrics_are_one_line(tmp_path: Path, metrics: str) -> None:
+    with pytest.raises(SettingError, match="damaged") as caught:
+        write_report(_run(tmp_path, metrics))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(60)
+def test_a_damaged_summary_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("[")
+    with pytest.raises(SettingError, match="damaged"):
+        write_report(_run(tmp_path))
+
+
+@pytest.mark.timeout(60)
+def test_what_is_no_text_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(SettingError, match="holds no rounds"):
+        write_report(tmp_path)

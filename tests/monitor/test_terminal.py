@@ -1,0 +1,40 @@
+"""What a run shows on a terminal."""
+
+import pytest
+from rich.console import Console
+
+from tdml.monitor.record import PHASES, ReplicaRecord, RoundRecord
+from tdml.monitor.terminal import Terminal, closing_lines
+from tests.monitor.test_record import round_record
+
+
+def _shown(width: int, record: RoundRecord, is_terminal: bool = True) -> list[str]:
+    terminal = Terminal(rounds=10, replicas=4)
+    terminal.console = Console(force_terminal=is_terminal, width=width, highlight=False, soft_wrap=not is_terminal)
+    with terminal.console.capture() as captured:
+        terminal.round(record)
+    return [line.rstrip() for line in captured.get().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()]
+
+
+def _record() -> RoundRecord:
+    replicas = {index: ReplicaRecord("lost") for index in range(4)}
+    return round_record(replicas=replicas, seconds=dict.fromkeys(PHASES, 1.25) | {"total": 9.0})
+
+
+@pytest.mark.parametrize(("width", "phases"), [(46, 0), (60, 1), (80, 4), (118, 9), (200, 9)])
+def test_a_round_is_one_row_however_narrow_the_terminal(width: int, phases: int) -> None:
+    titles, row = _shown(width, _record())
+    assert titles.split()[:3] == ["round", "accuracy", "loss"]
+    assert row.count("1.25") == phases
+    assert len(titles.split()) == 5 + phases
+
+
+def test_a_file_gets_all_columns() -> None:
+    titles, row = _shown(140, _record(), is_terminal=False)
+    assert row.count("1.25") == len(titles.split()) - 5 == len(PHASES)
+
+
+def test_what_is_to_be_typed_can_be_typed(tmp_path) -> None:
+    folder = tmp_path / "my runs"
+    lines = closing_lines(folder, report=True, finished=True)
+    assert [f"'{folder}" in line for line in lines] == [False, False, True, True, True, False]
