@@ -79,6 +79,7 @@ def clean_4x2(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return run_job(tmp_path_factory.mktemp("clean_4x2") / "run", 9, *_JOB_4X2, _ROUNDS, seconds=180)
 
 
+@_slow
 @_long
 def test_clean_rounds_in_which_everyone_is_judged_accuse_nobody(clean_4x2: Result) -> None:
     assert clean_4x2.statuses == [0] * 9, clean_4x2.output
@@ -114,6 +115,7 @@ def test_attack_that_may_stay_hidden_does_no_harm(attack: list[str], clean_4x2: 
     _assert_no_harm(_attacked(tmp_path, attack, _ROUNDS), clean_4x2)
 
 
+@_slow
 @_long
 def test_lying_validator_is_named_and_changes_no_verdict(clean_4x2: Result, tmp_path: Path) -> None:
     result = _attacked(tmp_path, ["lying_validator"], _ROUNDS)
