@@ -21,7 +21,7 @@ from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint
 from tdml.training.inner import state_size
 from tdml.trust.audit import edges, windows_that_fit
-from tdml.trust.screen import ALIKE, SKEWED, Thresholds
+from tdml.trust.thresholds import ALIKE, SKEWED, Thresholds
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,25 @@ def test_two_hundred_honest_rounds_accuse_nobody(tmp_path: Path) -> None:
     assert_clean(result, 8)
 
 
+@_slow
+def test_nobody_is_convicted_where_honest_steps_diverge(tmp_path: Path) -> None:
+    """Without BatchNorm and with such a learning rate the updates soon are not finite."""
+    job = [
+        *SMALL,
+        "model.norm=false",
+        "train.lr=1000",
+        "sync.local_steps=6",
+        "topology.replicas=4",
+        "topology.stages=1",
+    ]
+    result = run(tmp_path, _FOUR, *job, "trust.audit_rate=0.1", "rounds=2")
+    assert result.summary["banned"] == [], why(result)
+    assert any(len(line["accepted"]) < 4 for line in result.rounds), "nothing diverged"
+    assert {found["verdict"] for line in result.rounds for found in line["replicas"].values()} == {"honest"}, why(
+        result
+    )
+
+
 # The laboratory's attacks
 
 

@@ -33,7 +33,7 @@ class Auditor:
             weights: the global weights that the round started from, by stage.
             draw: decides who is audited, and by whom; nobody can have foreseen it.
         """
-        asked = self._choose(found.replicas, suspects, draw) if self._job.windows else {}
+        asked = self._choose(found.audited, suspects, draw) if self._job.windows else {}
         if not asked:
             return {}
         claims = Claims(self._job, self._fleet, found, weights)
@@ -45,7 +45,7 @@ class Auditor:
             window for window, heard in results.items()
             if window.replica not in suspects and not self._passes(case, window, heard)
         ]  # fmt: skip
-        others = {w: [i for i in found.replicas if i != w.replica and i not in results[w]] for w in doubtful}
+        others = {w: [i for i in found.audited if i != w.replica and i not in results[w]] for w in doubtful}
         for window, heard in case.repeat(others).items():
             results[window] |= heard
         rulings: dict[int, dict[int, Ruling]] = {index: {} for index in sound}

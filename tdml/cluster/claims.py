@@ -147,8 +147,7 @@ class Claims:
 
     def _show_ends(self, window: Window) -> list[torch.Tensor] | None:
         if self.is_last(window):
-            row = self._found.replicas.index(window.replica)
-            return [updates[row] for updates in self._found.updates]
+            return self._found.update(window.replica)
         shown = self._shown(lambda replica: replica.border(window.number + 1), [window.replica])
         if not (ends := shown.get(window.replica)):
             return None

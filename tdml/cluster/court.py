@@ -87,8 +87,8 @@ class Court:
         if not self._job.config.trust.enabled:
             return verdicts | {index: Verdict(HONEST) for index in found.replicas}
         decided = partial(
-            self.memory.decide, replicas=_nodes(found, replicas), overall=screened.overall, by_stage=screened.by_stage,
-            alike=self._job.alike, conviction=self._job.config.trust.conviction,
+            self.memory.decide, replicas=_nodes(found.replicas, replicas), overall=screened.overall,
+            by_stage=screened.by_stage, alike=self._job.alike, conviction=self._job.config.trust.conviction,
         )  # fmt: skip
         judged = decided(self._hear(number, found, screened, secret, decided))
         for index, verdict in zip(found.replicas, judged, strict=True):
@@ -100,8 +100,8 @@ class Court:
         replicas: Sequence[Replica], secret: int,
     ) -> dict[int, Outcome]:  # fmt: skip
         """Have suspects, and a few others, audited: see `Auditor.audit`."""
-        seated = zip(found.replicas, _nodes(found, replicas), strict=True)
-        suspects = [i for i, nodes in seated if verdicts[i].status != HONEST or self.unsettled & {*nodes}]
+        seated = {replica.index: {node.name for node in replica.nodes} for replica in replicas}
+        suspects = [i for i in found.audited if verdicts[i].status != HONEST or self.unsettled & seated[i]]
         draw = torch.Generator().manual_seed(derive(secret, "audit"))
         return self.auditor.audit(number, found, suspects, weights, draw)
 
@@ -110,16 +110,16 @@ class Court:
         replicas: Sequence[Replica],
     ) -> dict[int, Verdict]:  # fmt: skip
         """The final verdicts, which later rounds remember."""
-        conviction, seated = self._job.config.trust.conviction, _nodes(found, replicas)
+        conviction, seated = self._job.config.trust.conviction, _nodes(found.audited, replicas)
         self.memory.settle(self._fleet.banned)
         final = after_audit(verdicts, outcomes, conviction)
-        judged = self.memory.conclude(number, seated, [final[index] for index in found.replicas], conviction)
-        for index, nodes in zip(found.replicas, seated, strict=True):
+        judged = self.memory.conclude(number, seated, [final[index] for index in found.audited], conviction)
+        for index, nodes in zip(found.audited, seated, strict=True):
             if index in outcomes and outcomes[index].result == UNSETTLED:
                 self.unsettled |= {*nodes}
             if index in outcomes and outcomes[index].result == CLEAN:
                 self.unsettled -= {*nodes}
-        return final | dict(zip(found.replicas, judged, strict=True))
+        return final | dict(zip(found.audited, judged, strict=True))
 
     def _hear(
         self, number: int, found: Gathered, screened: Screened, secret: int,
@@ -157,7 +157,7 @@ class Court:
         self.unsettled = set(state["unsettled"])
 
 
-def _nodes(found: Gathered, replicas: Sequence[Replica]) -> list[list[str]]:
-    """The names of the nodes of all who handed something in, by row and stage."""
+def _nodes(indices: Sequence[int], replicas: Sequence[Replica]) -> list[list[str]]:
+    """The names of the nodes of replicas, by stage."""
     by_index = {replica.index: [node.name for node in replica.nodes] for replica in replicas}
-    return [by_index[index] for index in found.replicas]
+    return [by_index[index] for index in indices]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -19,8 +19,9 @@ class Gathered:
     """The updates of a round.
 
     `updates` has one (n, d_s) float32 matrix per stage; its rows belong to `replicas`. `faults` has the
-    replicas whose updates are none, and what is wrong with them by stage. `commitments` are the nodes' own, by
-    replica and stage; `contents` the digests of their updates.
+    replicas whose updates are none, and what is wrong with them by stage; `diverged` the updates of those among them
+    whose only fault is that they are not finite. `commitments` are the nodes' own, by replica and stage; `contents` the
+    digests of their updates.
     """
 
     replicas: list[int]
@@ -29,6 +30,19 @@ class Gathered:
     bytes: int
     commitments: dict[int, list[Commitment]]
     contents: dict[int, list[str]]
+    diverged: dict[int, list[torch.Tensor]] = field(default_factory=dict)
+
+    @property
+    def audited(self) -> list[int]:
+        """The replicas that can be audited: those that handed in updates, finite or not."""
+        return [*self.replicas, *self.diverged]
+
+    def update(self, index: int) -> list[torch.Tensor]:
+        """What such a replica handed in, by stage."""
+        if index in self.diverged:
+            return self.diverged[index]
+        row = self.replicas.index(index)
+        return [updates[row] for updates in self.updates]
 
 
 def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: dict[str, int]) -> Gathered:
@@ -49,6 +63,7 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
     nodes = {replica.index: replica.nodes for replica in fleet.ready(revealed)}
     faults: dict[int, dict[int, str]] = {}
     contents: dict[int, list[str]] = {}
+    diverged: dict[int, list[torch.Tensor]] = {}
     sizes = [layout.size for layout in job.layouts]
     strict = job.config.trust.enabled
     with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
@@ -59,6 +74,8 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
             contents[index] = [inspection.content for inspection in found]
             if wrong := {stage: inspection.fault for stage, inspection in enumerate(found) if inspection.fault}:
                 faults[index] = wrong
+                if all(inspection.diverged for inspection in found if inspection.fault):
+                    diverged[index] = updates
     if len(revealed) > 1:  # one alone has nobody to be compared with
         remember(seen, [content for stages in contents.values() for content in stages], number)
     good = sorted(set(revealed) - set(faults))
@@ -67,7 +84,7 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
         u.numel() * u.element_size() for _, us in revealed.values() for u in us if isinstance(u, torch.Tensor)
     )
     commitments = {index: commitments for index, (commitments, _) in revealed.items()}
-    return Gathered(good, matrices, faults, received, commitments, contents)
+    return Gathered(good, matrices, faults, received, commitments, contents, diverged)
 
 
 def _commit_and_reveal(

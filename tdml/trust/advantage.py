@@ -17,7 +17,8 @@ With shares that are drawn alike:
   advantage.
 
 With skewed shares nearly every sample of a class belongs to one replica: then nothing is matched, and knowing
-one's own classes is itself the advantage.
+one's own classes is itself the advantage. It can be negative for an honest replica whose classes are those that most
+others know better; but it has made progress on its own samples since the round's start.
 """
 
 import math
@@ -34,16 +35,21 @@ _LEAST_WEIGHT = 0.02
 _LEAST_MISSING = 0.03
 _LEAST_CONTROLS = 3  # samples of a class that others were assigned, without which it cannot be compared
 _LEAST_OWN = 4
+_CLEARLY = 3.0  # standard errors
 _LEAST_CANDIDATES = 3  # of two, each is the only measure of the other
 
 
 @dataclass(frozen=True)
 class Advantage:
     """`t` (n,) float64: each candidate's own advantage over its standard error, 0 where nothing could be compared.
-    `expected` (n,) float64: what its peers' make one expect of it, never below 0."""
+    `expected` (n,) float64: what its peers' make one expect of it, never below 0. `learnt` (n,) bool: whether it does
+    better on its own samples than the weights that the round started from. `error` is the standard error of what is
+    expected of one who has as much to learn as its peers."""
 
     t: torch.Tensor
     expected: torch.Tensor
+    learnt: torch.Tensor
+    error: float
 
 
 def own_advantage(exam: Exam, alike: bool, trusted: Sequence[int]) -> Advantage:
@@ -67,7 +73,10 @@ def own_advantage(exam: Exam, alike: bool, trusted: Sequence[int]) -> Advantage:
     chance = torch.tensor([_to_learn(missing[exam.owners == i]) if alike else 1.0 for i in rows], dtype=torch.float64)
     compared = ~t.isnan()
     chance, t = chance * compared, t.nan_to_num(nan=0.0)
-    return Advantage(t, _expected(t, chance, trusted))
+    progress = torch.log(_finite(exam.before) + _EPSILON[alike]) - logs
+    learnt = torch.tensor([_is_positive(progress[i, exam.owners == i]) for i in rows])
+    usable = [row for row in trusted if chance[row] > 0]
+    return Advantage(t, _expected(t, chance, usable), learnt, _error_of_median(len(usable) - 1))
 
 
 def _t(
@@ -95,14 +104,23 @@ def _t(
     return float(advantage / variance.sqrt()) if variance > 0 else math.nan
 
 
+def _is_positive(values: torch.Tensor) -> bool:
+    """Whether the mean lies above zero by _CLEARLY standard errors."""
+    return len(values) >= _LEAST_OWN and float(values.mean()) > _CLEARLY * float(values.std()) / len(values) ** 0.5
+
+
 def _to_learn(missing: torch.Tensor) -> float:
     """How large an advantage a set of samples allows, up to a factor that all replicas share."""
     return float((missing**2 + _LEAST_MISSING**2).sum().sqrt())
 
 
-def _expected(t: torch.Tensor, chance: torch.Tensor, trusted: Sequence[int]) -> torch.Tensor:
-    """The median of the trusted peers' t, and in proportion less where there was less to learn."""
-    usable = [row for row in trusted if chance[row] > 0]
+def _error_of_median(peers: int) -> float:
+    """Of so many values whose own standard error is 1."""
+    return math.sqrt(math.pi / 2 / max(peers, 1))
+
+
+def _expected(t: torch.Tensor, chance: torch.Tensor, usable: Sequence[int]) -> torch.Tensor:
+    """The median of the usable peers' t, and in proportion less where there was less to learn."""
     if len(usable) < _LEAST_CANDIDATES:
         return torch.zeros_like(t)
     usual = median_of_others(torch.stack([t, chance], dim=1), usable)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from tdml.trust.medians import departure
+from tdml.trust.medians import departure, scatter
 
 _ALL = 4.0  # times the size of the peers': counts of batches, on which the honest agree, dominate it
 _STATISTICS = 100.0  # without the counts; of honest ones that had settled 4.5 was seen
@@ -28,9 +28,10 @@ def oversized(buffers: torch.Tensor) -> dict[int, str]:
 def _beyond(values: torch.Tensor, limit: float) -> dict[int, str]:
     sizes = torch.stack([torch.linalg.vector_norm(row, dtype=torch.float64) for row in values]).clamp(min=_TINY).log()
     rows = range(len(sizes))
-    times = [math.exp(departure(sizes, i, [j for j in rows if j != i])) for i in rows]
+    bound = max(math.log(limit), scatter(sizes))
+    farther = [departure(sizes, i, [j for j in rows if j != i]) for i in rows]
     return {
-        i: f"buffers moved {times[i]:.3g} times as far as its peers', limit {limit:.0f}"
+        i: f"buffers moved {math.exp(farther[i]):.3g} times as far as its peers', limit {math.exp(bound):.3g}"
         for i in rows
-        if times[i] > limit
+        if farther[i] > bound
     }

@@ -24,10 +24,12 @@ def commitment(round_number: int, node: str, content: str) -> str:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A node's update at first sight: its content, and what is wrong with it; empty if nothing is."""
+    """A node's update at first sight: its content, and what is wrong with it; empty if nothing is. `diverged`: nothing
+    but that it is not finite, which honest steps may lead to."""
 
     content: str
     fault: str
+    diverged: bool = False
 
 
 def inspect(
@@ -53,7 +55,7 @@ def inspect(
         return Inspection(found, "the update is not the one that it had committed to")
     total = float(update.detach().sum(dtype=torch.float64))  # one pass; finite values cannot overflow it
     if not math.isfinite(total):
-        return Inspection(found, "the update has values that are not finite")
+        return Inspection(found, "the update has values that are not finite", diverged=True)
     if found in seen and bool(update.any()):
         return Inspection(found, f"the update was handed in before, in round {seen[found]}")
     return Inspection(found, "")

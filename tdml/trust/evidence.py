@@ -17,6 +17,9 @@ HARM = CONVICTION / 3  # of a round in which a replica is harmful: three in a ro
 SUSPICION = CONVICTION / 2  # of the screen
 PERJURY = CONVICTION / 2  # of a round in which a node lied as a validator: see `tdml.trust.sentence`
 
+CONFIRMATION = 1.0  # nats of a round's own advantage that bear out what the screen found
+
+_ALLOWANCE = 2.0  # squared standard errors of what is expected
 _CAP = CONVICTION / 2  # no single round convicts by its advantage alone
 _SPREAD = 0.25  # of honest t, as a share of what is expected, beside the 1 of theory: replicas differ
 _SHARE = 0.25  # an own advantage of this share of the expected one is not the work that was asked for
@@ -26,17 +29,33 @@ def weigh(advantage: Advantage, alike: bool) -> torch.Tensor:
     """The nats that a round's own advantages add, (n,) float64, negative where they exonerate.
 
     With shares drawn alike an honest t is about N(μ, 1 + (μ/4)²), where μ is what its peers' make one expect;
-    that of one who did a quarter of the work is about N(μ/4, 1 + (μ/4)²), and of less work, less. With skewed
-    shares honest t differ by much more than their errors, so only a negative advantage, a tenth of the
-    expected one, counts against.
+    that of one who did a quarter of the work is about N(μ/4, 1 + (μ/4)²), and of less work, less. But μ is an
+    estimate: where nobody has anything left to learn, chance makes it positive in half of the rounds, and the ratio
+    would speak against everyone, a little each time. So two squared standard errors of μ are allowed for: then the sum
+    falls where there is nothing to see, and hardly changes where there is. With skewed shares honest t differ by much
+    more than their errors, so only a negative advantage, a tenth of the expected one, counts against, and only of
+    those who have made no progress on their own samples.
     """
     t, mean = advantage.t, advantage.expected
     variance = 1 + (_SPREAD * mean) ** 2
     if alike:
         slope, middle = mean * (1 - _SHARE) / variance, mean * (1 + _SHARE) / 2
+        allowance = (1 - _SHARE) / variance * _ALLOWANCE * advantage.error**2 * (mean > 0)
     else:
-        slope, middle = 0.3 * mean / variance, -0.1 * mean
-    return (slope * (middle - t)).clamp(-_CAP, _CAP)
+        slope, middle, allowance = 0.3 * mean / variance, -0.1 * mean, 0.0
+    nats = (slope * (middle - t) - allowance).clamp(-_CAP, _CAP)
+    return nats if alike else nats.where(~advantage.learnt, nats.clamp(max=0))
+
+
+def bears_out(advantage: Advantage, alike: bool) -> torch.Tensor:
+    """Whether a round's own advantages bear out that the work was not done, (n,) bool.
+
+    They do if that is likelier by CONFIRMATION nats. With skewed shares, where honest t differ by more than their
+    errors, t must be below a quarter of the expected one as well, and no progress on the own samples be seen. Where
+    nothing can be expected they never do.
+    """
+    idle = weigh(advantage, alike=True) >= CONFIRMATION
+    return idle if alike else idle & (advantage.t < _SHARE * advantage.expected) & ~advantage.learnt
 
 
 def influence(evidence: float, conviction: float = CONVICTION) -> float:

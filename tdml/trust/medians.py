@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
+_WIDTHS = 3.0
+
 
 def median(values: torch.Tensor) -> torch.Tensor:
     """Over the first dimension; of an even number the mean of the middle two."""
@@ -32,3 +34,16 @@ def departure(values: torch.Tensor, i: int, peers: Sequence[int]) -> float:
     order = values[list(peers)].sort().values
     low, high = order[(len(peers) - 1) // 2], order[len(peers) // 2]
     return float(values[i] - values[i].clamp(low, high))
+
+
+def shortest(values: torch.Tensor, count: int) -> float:
+    """The length of the shortest interval that holds `count` of the values."""
+    order = values.sort().values
+    return float((order[count - 1 :] - order[: len(order) - count + 1]).min())
+
+
+def scatter(values: torch.Tensor) -> float:
+    """How far from the others one of n values may lie where nothing is wrong with it: three times the length of the
+    shortest interval that holds half of them. As long as the honest are half of all, nobody can make that longer than
+    three times what the honest lie apart."""
+    return _WIDTHS * shortest(values, (len(values) + 1) // 2)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tdml.trust.advantage import own_advantage
 from tdml.trust.audit import LIED, UNSETTLED, Outcome
 from tdml.trust.blame import Blame, all_of, contradiction
-from tdml.trust.evidence import CONVICTION, DOUBT, HARM, SUSPICION, influence, weigh
+from tdml.trust.evidence import CONVICTION, DOUBT, HARM, SUSPICION, bears_out, influence, weigh
 from tdml.trust.exam import Hearing
 from tdml.trust.harm import judge_harm
 from tdml.trust.screen import Screening
@@ -30,6 +30,7 @@ class Verdict:
     perjured: tuple[int, ...] = ()  # stages that lied as validators in this round
     disputes: tuple[tuple[int, int], ...] = ()  # stages that contradict each other, by pairs: one of each pair lied
     judges: tuple[int, ...] = ()  # who evaluated it in the cross-check
+    unusable: bool = False  # what it handed in cannot be averaged
 
     @property
     def accepted(self) -> bool:
@@ -40,7 +41,7 @@ class Verdict:
 def refuse(faults: Mapping[int, str]) -> Verdict:
     """On a replica some of whose stages handed in what cannot be an update: stage → what is wrong with it."""
     reason = "; ".join(f"stage {stage}: {fault}" for stage, fault in sorted(faults.items()))
-    return Verdict(MALICIOUS, reason, tuple(sorted(faults)), CONVICTION, influence=0.0)
+    return Verdict(MALICIOUS, reason, tuple(sorted(faults)), CONVICTION, influence=0.0, unusable=True)
 
 
 def decide(
@@ -49,10 +50,11 @@ def decide(
 ) -> list[Verdict]:  # fmt: skip
     """The verdicts on all replicas that handed in an update, by row.
 
-    Malicious: guilty by the screen, as a whole or at one stage; suspected by it and harmful by the
-    cross-check; a copy, but for the one of a group of equals that knows its samples best; or with evidence of
-    `conviction` nats or more. The nodes to blame are those that the screen finds guilty, else those that it
-    suspects now and suspected before, else all of the replica: the cross-check cannot tell its nodes apart.
+    Malicious: certainly guilty by the screen, as a whole or at one stage; guilty by it, or suspected by it and harmful
+    by the cross-check, where its own advantage bears that out; a copy, but for the one of a group of equals that knows
+    its samples best; or with evidence of `conviction` nats or more. The nodes to blame are those that the screen finds
+    guilty, else those that it suspects now and suspected before, else all of the replica: the cross-check cannot tell
+    its nodes apart.
     Suspicious: suspected by the screen, with two thirds of that evidence, or with a node that lied as a validator. What
     follows from that for the node is for `tdml.trust.sentence` to say.
 
@@ -67,7 +69,10 @@ def decide(
     equals = {group for found in screenings for group in found.equals}
     guilty = {row for found in screenings for row in found.guilty}
     findings = _weigh_all(hearing, guilty, equals, before, alike) if hearing is not None else {}
-    guilty |= _copies(equals, findings) | {row for row in suspects if row in findings and findings[row].harmful}
+    accused = guilty | {row for row in suspects if row in findings and findings[row].harmful}
+    borne_out = {row for row in accused if row in findings and findings[row].idle}
+    certain = {row for found in screenings for row in found.certain}
+    convicted = certain | borne_out | _copies(equals, findings)
     earlier_suspicions = suspected_before or [()] * len(before)
     verdicts = []
     for row, earlier in enumerate(before):
@@ -75,13 +80,15 @@ def decide(
         perjury = hearing.perjurers.get(row, "") if hearing is not None else ""
         lasting = max(0.0, earlier + finding.against)
         total = lasting + (SUSPICION if row in suspects else 0.0)
-        if row in guilty or total >= conviction:
+        if row in convicted or total >= conviction:
             status, lasting = MALICIOUS, max(lasting, conviction)
         else:
             doubted = row in suspects or perjury or total >= conviction * 2 / 3
             status = SUSPICIOUS if doubted else HONEST
         judged = () if row in findings else ("no cross-check in this round",)
-        texts = [*finding.texts, perjury, *judged, f"evidence {total:.2f} of {conviction:.0f} nats"]
+        agreed = "which bears out the screen" if row in borne_out else ""
+        alone = "the screen alone convicts" if row in certain else ""
+        texts = [*finding.texts, agreed, alone, perjury, *judged, f"evidence {total:.2f} of {conviction:.0f} nats"]
         verdict = Verdict(
             status,
             "" if status == HONEST else "; ".join(filter(None, [*departures(row, overall, by_stage), *texts])),
@@ -104,9 +111,9 @@ def after_audit(
     """The verdicts as the audit leaves them, by replica.
 
     A proven lie convicts, and names the stages. A suspect is cleared, and the evidence against it forgotten, if all of
-    its work was found again; what its nodes did as validators is not. Where the audit could not settle it, the update
-    does not count, and the replica is suspicious, or stays convicted. A validator whom most others contradict is held
-    to have lied.
+    its work was found again, but not of what its nodes did as validators; its update then counts, if it is finite.
+    Where the audit could not settle it, the update does not count, and the replica is suspicious, or stays convicted. A
+    validator whom most others contradict is held to have lied.
     """
     rulings = [r for outcome in outcomes.values() for r in outcome.rulings.values()]
     final = {}
@@ -136,8 +143,11 @@ def _heard(verdict: Verdict, outcome: Outcome, conviction: float) -> Verdict:
     if not outcome.full:
         return verdict
     perjury = Blame(verdict.perjured, verdict.disputes)
-    reason = verdict.reason if perjury != Blame() else ""
-    return _noting(Verdict(HONEST, reason, suspected=verdict.suspected, judges=verdict.judges), perjury)
+    cleared = Verdict(
+        HONEST, verdict.reason if perjury != Blame() else "", suspected=verdict.suspected, judges=verdict.judges,
+        influence=0.0 if verdict.unusable else 1.0, unusable=verdict.unusable,
+    )  # fmt: skip
+    return _noting(cleared, perjury)
 
 
 def _noting(verdict: Verdict, perjury: Blame) -> Verdict:
@@ -161,6 +171,7 @@ class _Finding:
 
     against: float = 0.0  # nats
     harmful: bool = False
+    idle: bool = False  # whether its own advantage bears out what the screen found
     texts: tuple[str, ...] = ()
 
 
@@ -178,11 +189,12 @@ def _weigh_all(
     trusted = _majority([i for i in trusted if weighed[i] < _NO_MEASURE], trusted, len(hearing.candidates))
     advantage = own_advantage(hearing.exam, alike, trusted)
     weighed = weigh(advantage, alike)
-    findings = {}
+    findings, idle = {}, bears_out(advantage, alike)
     for i, (row, harm) in enumerate(zip(hearing.candidates, judge_harm(hearing.exam, trusted), strict=True)):
         own = f"own advantage {float(advantage.t[i]):+.1f} where {float(advantage.expected[i]):.1f} was expected"
         against = float(weighed[i]) + (HARM if harm.harmful and alike else 0.0)
-        findings[row] = _Finding(against, harm.harmful, (own, harm.reason) if harm.harmful else (own,))
+        texts = (own, harm.reason) if harm.harmful else (own,)
+        findings[row] = _Finding(against, harm.harmful, bool(idle[i]), texts)
     return findings
 
 

@@ -43,6 +43,25 @@ def test_at_rate_zero_only_suspects_are_audited():
     assert audit(among_honest(FakeReplica(LIAR)), [1], rate=0.0).keys() == {1}
 
 
+@pytest.mark.parametrize("lies", [False, True])
+def test_an_update_that_is_not_finite_is_audited_and_its_replica_audits_others(lies):
+    class Refused(FakeReplica):
+        def hand_in(self, stage, update):
+            return update * torch.nan if lies and stage == 1 else update
+
+    replicas = among_honest(Refused(LIAR))
+    auditor, found = auditor_of(replicas)
+    others = [index for index in range(4) if index != LIAR]
+    apart = dataclasses.replace(
+        found, replicas=others, updates=[updates[others] for updates in found.updates],
+        diverged={LIAR: replicas[LIAR].updates},
+    )  # fmt: skip
+    outcomes = auditor.audit(1, apart, [0, LIAR], WEIGHTS, torch.Generator().manual_seed(1))
+    assert_only(outcomes, *((LIED, (1,)) if lies else (CLEAN, ())))
+    assert outcomes[0].full
+    assert LIAR in outcomes[0].rulings[0].validators
+
+
 # Lies of the candidate
 
 

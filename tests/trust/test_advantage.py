@@ -339,3 +339,28 @@ def test_a_class_that_no_sample_has_changes_nothing(replicas, absent):
     usual = own_advantage(exam, True, range(replicas))
     np.testing.assert_allclose(found.t, usual.t, rtol=1e-6)
     assert found.t.min() > 3
+
+
+# Progress on the own samples
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("own", [3, 4, 64])
+def test_who_does_better_on_its_own_samples_than_the_start_has_learnt(alike, own):
+    exam = make_exam(own=own, noise=0.05, gains=torch.tensor([0.0, 0.8, 0.0, 0.8, 0.0, 0.0]))
+    for row in (0, 1, 2):  # row 3 has worked as well, and yet ends where it began; others' samples do not count
+        exam.after[row, exam.owners != row] *= 0.1
+    exam.after[3, exam.owners == 3] = exam.before[exam.owners == 3]
+    exam.after[[0, 2]] *= torch.where(torch.isin(exam.owners, torch.tensor([0, 2])), 5.0, 1.0)
+    found = own_advantage(exam, alike, range(6)).learnt.tolist()
+    assert found[:4] == [False, own >= 4, False, False]
+
+
+@pytest.mark.parametrize(("mean", "learnt"), [(0.29, False), (0.31, True), (-0.31, False)])
+def test_progress_must_lie_three_standard_errors_above_nothing(mean, learnt):
+    exam = make_exam(own=100)
+    own = exam.owners == 2
+    noise = torch.randn(100, generator=seeded(1)).double()
+    noise = (noise - noise.mean()) / noise.std()
+    exam.after[2, own] = torch.exp(torch.log(exam.before[own] + _EPSILON[False]) - mean - noise) - _EPSILON[False]
+    assert bool(own_advantage(exam, False, range(6)).learnt[2]) == learnt

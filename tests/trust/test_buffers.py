@@ -105,3 +105,10 @@ def test_the_order_of_the_rows_does_not_matter():
     moved[1] *= 7
     order = np.random.default_rng(0).permutation(6)
     assert list(oversized(moved[order])) == [int(np.flatnonzero(order == 1)[0])]
+
+
+def test_where_most_lie_far_apart_it_takes_more():
+    sizes = torch.tensor([1.0, 2.0, 4.0, 8.0, 100.0])
+    assert oversized(sizes[:, None] * torch.ones(5, 8)) == {}
+    sizes[4] = 10_000
+    assert list(oversized(sizes[:, None] * torch.ones(5, 8))) == [4]

@@ -117,7 +117,7 @@ def test_another_digest_than_the_updates_is_a_fault(digest):
 )
 def test_what_is_not_finite_is_a_fault(update):
     update = torch.tensor(update)
-    assert look(update) == Inspection(content(update), "the update has values that are not finite")
+    assert look(update) == Inspection(content(update), "the update has values that are not finite", diverged=True)
 
 
 def test_the_largest_numbers_are_finite():

@@ -3,13 +3,18 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from tdml.trust.advantage import Advantage
-from tdml.trust.evidence import CONVICTION, DOUBT, HARM, PERJURY, SUSPICION, influence, weigh
+from tdml.trust.advantage import Advantage, own_advantage
+from tdml.trust.evidence import CONFIRMATION, CONVICTION, DOUBT, HARM, PERJURY, SUSPICION, bears_out, influence, weigh
+from tdml.trust.exam import Exam
 
 
-def nats(t, expected, alike=True):
+def advantage(t, expected, learnt=False, error=0.0):
     t, expected = torch.broadcast_tensors(*(torch.as_tensor(x, dtype=torch.float64) for x in (t, expected)))
-    return weigh(Advantage(t, expected), alike)
+    return Advantage(t, expected, torch.full(t.shape, learnt), error)
+
+
+def nats(t, expected, alike=True, learnt=False, error=0.0):
+    return weigh(advantage(t, expected, learnt, error), alike)
 
 
 GRID = [
@@ -68,9 +73,26 @@ def test_skewed_the_same_t_weighs_less():
     assert abs(nats(-2.0, 4.0, alike=False)) < abs(nats(-2.0, 4.0))
 
 
+def test_skewed_nothing_counts_against_one_who_has_made_progress_on_its_own_samples():
+    t = [-9.0, -1.0, 0.0, 5.0]
+    assert nats(t, 4.0, alike=False, learnt=True).tolist() == nats(t, 4.0, alike=False).clamp(max=0).tolist()
+    assert nats(t, 4.0, learnt=True).tolist() == nats(t, 4.0).tolist()
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.3, 1.0, 2.5, 6.0, 20.0])
+def test_what_bears_out_the_screen(mean):
+    t = torch.linspace(-3 * mean - 1, 3 * mean + 1, 201).double()
+    idle = nats(t, mean) >= CONFIRMATION
+    assert bears_out(advantage(t, mean), True).tolist() == idle.tolist()
+    assert bears_out(advantage(t, mean), False).tolist() == (idle & (t < mean / 4)).tolist()
+    assert not bears_out(advantage(t, mean, learnt=True), False).any()
+    assert bears_out(advantage(t, mean, learnt=True), True).tolist() == idle.tolist()
+    assert bool(idle.any()) == (mean > 0.5)  # of one that nobody expected anything of, nothing is borne out
+
+
 def rounds_to_conviction(t, expected):
     """For each of (runs, rounds) the round in which the sum convicts, or one more than there are."""
-    weighed = weigh(Advantage(t.flatten(), torch.full((t.numel(),), expected).double()), True).view(t.shape)
+    weighed = nats(t, expected)
     total = torch.zeros(len(t)).double()
     convicted = torch.full((len(t),), t.shape[1] + 1)
     for i in range(t.shape[1]):
@@ -119,3 +141,37 @@ def test_steps_of_doubt():
 )
 def test_influence_falls_from_doubt_to_conviction(evidence, weight):
     assert influence(evidence) == pytest.approx(weight)
+
+
+# Where nothing is left to learn
+
+
+@pytest.mark.parametrize("mean", [0.3, 2.0, 6.0])
+def test_the_allowance_is_two_squared_errors_of_what_is_expected(mean):
+    t = torch.linspace(-mean, mean, 21).double()
+    less = nats(t, mean) - nats(t, mean, error=0.4)
+    inside = (nats(t, mean).abs() < CAP) & (nats(t, mean, error=0.4).abs() < CAP)
+    assert torch.allclose(less[inside], torch.tensor(0.75 * 2 * 0.4**2 / (1 + (mean / 4) ** 2)).double())
+    assert nats(t, mean, alike=False, error=0.4).tolist() == nats(t, mean, alike=False).tolist()
+    assert nats(t, 0.0, error=0.4).abs().max() == 0
+
+
+def exam_of_nothing(replicas, generator, gain):
+    """Losses by chance alone, but for the candidates' `gain` on their own samples, in standard deviations."""
+    owners = torch.arange(replicas).repeat_interleave(16)
+    logs = torch.randn(replicas, len(owners), generator=generator).double()
+    logs[owners, torch.arange(len(owners))] -= gain
+    return Exam(torch.full((len(owners),), 2.0).double(), torch.exp(0.1 * logs), torch.zeros_like(owners), owners)
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("replicas", [3, 4, 8])
+def test_in_a_long_run_in_which_little_is_learnt_nobody_is_convicted(replicas, gain):
+    generator = torch.Generator().manual_seed(replicas)
+    total, doubted = torch.zeros(replicas).double(), 0
+    for _ in range(300):
+        found = own_advantage(exam_of_nothing(replicas, generator, gain), True, range(replicas))
+        total = (total + weigh(found, True)).clamp(min=0)
+        assert float(total.max()) < CONVICTION
+        doubted += int((total >= DOUBT).sum())
+    assert doubted <= 0.02 * 300 * replicas

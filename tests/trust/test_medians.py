@@ -1,10 +1,12 @@
+import itertools
+import math
 import statistics
 
 import numpy as np
 import pytest
 import torch
 
-from tdml.trust.medians import departure, median, median_of_others
+from tdml.trust.medians import departure, median, median_of_others, scatter
 
 
 def seeded(seed):
@@ -97,3 +99,23 @@ def test_a_minority_cannot_make_an_honest_one_depart_further_than_the_honest_do(
     for i in range(honest):
         assert abs(departure(values, i, [j for j in range(len(values)) if j != i])) <= 1
     assert abs(departure(values, honest, [j for j in range(len(values)) if j != honest])) > 1e8
+
+
+# Scatter
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 4, 7, 8])
+def test_scatter_is_three_times_the_shortest_interval_that_holds_half(replicas):
+    values = torch.randn(replicas, generator=seeded(replicas)).double()
+    half = math.ceil(replicas / 2)
+    shortest = min(max(chosen) - min(chosen) for chosen in itertools.combinations(values.tolist(), half))
+    assert scatter(values) == pytest.approx(3 * shortest)
+
+
+@pytest.mark.parametrize(("replicas", "liars"), [(3, 1), (4, 2), (5, 2), (8, 4)])
+def test_no_minority_makes_the_scatter_larger_than_that_of_the_honest(replicas, liars):
+    for seed in range(20):
+        values = torch.randn(replicas, generator=seeded(seed)).double()
+        values[:liars] *= torch.logspace(0, 30, 20)[seed] * (-1) ** torch.arange(liars)
+        honest = values[liars:]
+        assert scatter(values) <= 3 * float(honest.max() - honest.min()) + 1e-9

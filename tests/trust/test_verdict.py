@@ -15,11 +15,12 @@ MUCH = CONVICTION * 2 / 3  # from here on suspicious
 WORKED, IDLE, HARMFUL, HARMFUL_IDLE = "worked", "idle", "harmful", "harmful and idle"
 
 
-def found(suspects=(), guilty=(), equals=()):
+def found(suspects=(), guilty=(), equals=(), certain=()):
     nothing = torch.zeros(4)
+    guilty = tuple(sorted({*guilty, *certain}))
     suspects = tuple(sorted({*suspects, *guilty, *(row for group in equals for row in group)}))
     reasons = {i: f"row {i} wide" for i in suspects}
-    return Screening(suspects, tuple(guilty), Moments(nothing, nothing), reasons, tuple(equals))
+    return Screening(suspects, guilty, Moments(nothing, nothing), reasons, tuple(equals), tuple(certain))
 
 
 def heard(works, candidates=None, perjurers=None, own=128, held_out=128):
@@ -47,7 +48,8 @@ def verdicts(
     return decide(hearing, overall or found(), by_stage, before, alike, suspected_before=suspected_before)
 
 
-CLEAN, SUSPECT, GUILTY, ANOTHER = found(), found([1]), found([1], [1]), found([0, 2], [0])
+CLEAN, SUSPECT, GUILTY, ANOTHER = found(), found([1]), found([1], [1]), found([0, 2], certain=[0])
+CERTAIN = found(certain=[1])
 ALL_WORKED = [WORKED] * 4
 ROW_1 = {work: [WORKED, work, WORKED, WORKED] for work in (WORKED, IDLE, HARMFUL, HARMFUL_IDLE)}
 
@@ -72,14 +74,20 @@ CASES = {
     "harmful alone": (CLEAN, [CLEAN, CLEAN], HARMFUL, CAP, HONEST, (), HARM),
     "harmful and idle": (CLEAN, [CLEAN, CLEAN], HARMFUL_IDLE, 0, SUSPICIOUS, (), CAP + HARM),
     "harmful and idle after doubts": (CLEAN, [CLEAN, CLEAN], HARMFUL_IDLE, 3, MALICIOUS, (0, 1), CAP + HARM + 3),
-    "suspect as a whole and harmful": (SUSPECT, [CLEAN, CLEAN], HARMFUL, 0, MALICIOUS, (0, 1), CONVICTION),
-    "suspect at a stage and harmful": (CLEAN, [CLEAN, SUSPECT], HARMFUL, 0, MALICIOUS, (0, 1), CONVICTION),
-    "suspect at all stages and harmful": (SUSPECT, [SUSPECT, SUSPECT], HARMFUL, 0, MALICIOUS, (0, 1), CONVICTION),
-    "guilty as a whole": (GUILTY, [CLEAN, CLEAN], None, 0, MALICIOUS, (0, 1), CONVICTION),
-    "guilty as a whole, suspect at a stage": (GUILTY, [SUSPECT, CLEAN], None, 0, MALICIOUS, (0, 1), CONVICTION),
-    "guilty at a stage": (CLEAN, [GUILTY, CLEAN], None, 0, MALICIOUS, (0,), CONVICTION),
-    "guilty at a stage, suspect at another": (SUSPECT, [SUSPECT, GUILTY], None, 0, MALICIOUS, (1,), CONVICTION),
-    "guilty though it worked": (GUILTY, [GUILTY, CLEAN], WORKED, 0, MALICIOUS, (0,), CONVICTION),
+    "suspect as a whole and harmful": (SUSPECT, [CLEAN, CLEAN], HARMFUL_IDLE, 0, MALICIOUS, (0, 1), CONVICTION),
+    "suspect at a stage and harmful": (CLEAN, [CLEAN, SUSPECT], HARMFUL_IDLE, 0, MALICIOUS, (0, 1), CONVICTION),
+    "suspect everywhere and harmful": (SUSPECT, [SUSPECT, SUSPECT], HARMFUL_IDLE, 0, MALICIOUS, (0, 1), CONVICTION),
+    "suspect and harmful, but worked": (SUSPECT, [SUSPECT, SUSPECT], HARMFUL, 0, SUSPICIOUS, (), 0),
+    "certain as a whole": (CERTAIN, [CLEAN, CLEAN], None, 0, MALICIOUS, (0, 1), CONVICTION),
+    "certain as a whole, suspect at a stage": (CERTAIN, [SUSPECT, CLEAN], None, 0, MALICIOUS, (0, 1), CONVICTION),
+    "certain at a stage": (CLEAN, [CERTAIN, CLEAN], None, 0, MALICIOUS, (0,), CONVICTION),
+    "certain at a stage, suspect at another": (SUSPECT, [SUSPECT, CERTAIN], None, 0, MALICIOUS, (1,), CONVICTION),
+    "certain though it worked": (CERTAIN, [CERTAIN, CLEAN], WORKED, 0, MALICIOUS, (0,), CONVICTION),
+    "guilty, not heard": (GUILTY, [GUILTY, CLEAN], None, 0, SUSPICIOUS, (), 0),
+    "guilty, but worked": (GUILTY, [GUILTY, CLEAN], WORKED, 0, SUSPICIOUS, (), 0),
+    "guilty and harmful, but worked": (GUILTY, [GUILTY, CLEAN], HARMFUL, 0, SUSPICIOUS, (), 0),
+    "guilty at a stage and idle": (CLEAN, [GUILTY, CLEAN], IDLE, 0, MALICIOUS, (0,), CONVICTION),
+    "guilty as a whole and idle": (GUILTY, [CLEAN, CLEAN], IDLE, 0, MALICIOUS, (0, 1), CONVICTION),
     "another is guilty": (ANOTHER, [ANOTHER, CLEAN], None, 0, HONEST, (), 0),
     "another is guilty, idle": (ANOTHER, [ANOTHER, CLEAN], IDLE, 2, SUSPICIOUS, (), CAP + 2),
 }
@@ -119,7 +127,7 @@ BLAME = {
 @pytest.mark.parametrize(("overall", "by_stage", "before", "stages"), BLAME.values(), ids=BLAME.keys())
 def test_a_stage_is_to_blame_alone_if_it_was_suspected_before(overall, by_stage, before, stages, collection):
     suspected_before = [collection(()), collection(before), collection(()), collection(())]
-    verdict = verdicts(heard(ROW_1[HARMFUL]), overall, by_stage, suspected_before=suspected_before)[1]
+    verdict = verdicts(heard(ROW_1[HARMFUL_IDLE]), overall, by_stage, suspected_before=suspected_before)[1]
     assert (verdict.status, verdict.stages) == (MALICIOUS, stages)
 
 
@@ -145,7 +153,7 @@ def test_it_says_at_which_stages_the_screen_suspects_whom():
 
 def test_the_others_are_not_to_blame():
     for works in ROW_1.values():
-        judged = verdicts(heard(works), GUILTY, [CLEAN, SUSPECT])
+        judged = verdicts(heard(works), CERTAIN, [CLEAN, SUSPECT])
         assert [verdict.status for verdict in judged] == [HONEST, MALICIOUS, HONEST, HONEST]
         assert [verdict.evidence for verdict in judged][::2] == [0.0, 0.0]
 
@@ -227,8 +235,10 @@ def test_skewed_shares_excuse_what_alike_ones_do_not(work, status):
     assert verdict.against == -CAP if work != IDLE else -CAP < verdict.against <= 0
 
 
-def test_skewed_shares_do_not_excuse_harm_of_a_suspect():
-    assert verdicts(heard(ROW_1[HARMFUL]), SUSPECT, alike=False)[1].status == MALICIOUS
+@pytest.mark.parametrize("screening", [SUSPECT, GUILTY])
+@pytest.mark.parametrize(("work", "status"), [(HARMFUL, SUSPICIOUS), (HARMFUL_IDLE, MALICIOUS)])
+def test_skewed_shares_excuse_harm_of_a_suspect_only_if_it_worked(screening, work, status):
+    assert verdicts(heard(ROW_1[work]), screening, alike=False)[1].status == status
 
 
 # Copies
@@ -333,12 +343,26 @@ def test_the_threshold_can_be_set():
 
 def test_the_reason_names_the_stage_and_the_judgement():
     verdict = verdicts(heard(ROW_1[HARMFUL_IDLE]), SUSPECT, [CLEAN, SUSPECT])[1]
-    stage, advantage, harm, probability, total = verdict.reason.split("; ")
+    stage, advantage, harm, probability, agreed, total = verdict.reason.split("; ")
+    assert agreed == "which bears out the screen"
     assert stage == "stage 1: row 1 wide"
     assert advantage.startswith("own advantage ")
     assert harm.startswith("held-out loss +")
     assert probability.startswith("probability of the right label ")
     assert total == f"evidence {CAP + HARM + CONVICTION / 2:.2f} of {CONVICTION:.0f} nats"
+
+
+def test_the_reason_says_who_convicts():
+    works = {work: heard(ROW_1[work]) for work in (WORKED, IDLE)}
+    said = {
+        (screening, work): verdicts(works[work], found_, [found_, CLEAN])[1].reason
+        for screening, found_ in (("guilty", GUILTY), ("certain", CERTAIN))
+        for work in works
+    }
+    alone, together = "the screen alone convicts", "which bears out the screen"
+    assert [(alone in text, together in text) for text in said.values()] == [
+        (False, False), (False, True), (True, False), (True, True),
+    ]  # fmt: skip
 
 
 def test_the_reason_is_the_whole_replicas_where_no_stage_stands_out():
@@ -362,7 +386,7 @@ def test_doubt_lowers_the_influence_and_conviction_ends_it(share, weight, convic
 
 
 def test_the_guilty_have_no_influence_however_little_is_known_of_them():
-    assert decide(None, GUILTY, [GUILTY], [0.0] * 4, True)[1].influence == 0.0
+    assert decide(None, CERTAIN, [CERTAIN], [0.0] * 4, True)[1].influence == 0.0
 
 
 @pytest.mark.parametrize(

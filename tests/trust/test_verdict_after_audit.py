@@ -5,7 +5,7 @@ import pytest
 from tdml.trust.audit import CLEAN, LIED, UNSETTLED, Outcome, Ruling
 from tdml.trust.blame import Blame
 from tdml.trust.evidence import CONVICTION
-from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict, after_audit
+from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict, after_audit, refuse
 
 GOOD = Verdict(HONEST)
 DOUBTED = Verdict(SUSPICIOUS, "wide ranks", evidence=7.0, against=3.0, suspected=(1,), influence=0.45)
@@ -45,6 +45,14 @@ def test_a_suspect_whose_whole_round_was_found_again_is_cleared(verdict):
     final = heard(verdict, Outcome(CLEAN, "", full=True))
     assert (final.status, final.stages, final.evidence, final.influence) == (HONEST, (), 0.0, 1.0)
     assert final.suspected == (1,)
+
+
+def test_whose_steps_lead_to_what_is_not_finite_is_cleared_and_its_update_kept_out():
+    refused = refuse({1: "the update has values that are not finite"})
+    final = heard(refused, Outcome(CLEAN, "", full=True))
+    assert (final.status, final.stages, final.evidence, final.accepted) == (HONEST, (), 0.0, False)
+    for outcome in (Outcome(CLEAN, "", full=False), Outcome(UNSETTLED, "")):
+        assert (heard(refused, outcome).status, heard(refused, outcome).accepted) == (MALICIOUS, False)
 
 
 @pytest.mark.parametrize("verdict", [GOOD, DOUBTED, GUILTY])
