@@ -163,7 +163,7 @@ def _full() -> Iterator[Case]:
     ):
         base = Case(setting, replicas, 0, steps, CLEAN, "tdml", seed, 50, *kind)
         yield base
-        most = (replicas - 1) // 2
+        most = max(1, (replicas - 1) // 2)  # of two, one word stands against another
         counts = range(1, most + 1) if replicas <= 8 else sorted({1, replicas // 4, most})
         for attackers, attack in product(counts, attack_names()):
             yield replace(base, attackers=attackers, attack=attack, rounds=30)
