@@ -26,15 +26,35 @@ def test_six_clean_rounds_accuse_nobody(clean: Result) -> None:
     assert clean.accuracy > 0.9
 
 
-@pytest.mark.parametrize("attack", ["gaussian", "zero_gradient", "mean_shift"])
-def test_attacker_is_banned_and_does_no_harm(attack: str, clean: Result, tmp_path: Path) -> None:
-    result = run_job(tmp_path / "run", 5, *_JOB, f"attack={attack}", "attack.replicas=[2]")
+@pytest.mark.parametrize(
+    "attack",
+    [
+        ["attack=gaussian"],
+        ["attack=zero_gradient"],
+        ["attack=mean_shift", "trust.audit_rate=0.1"],  # of four replicas, ranks alone are no certain guilt
+    ],
+    ids=" ".join,
+)
+def test_attacker_is_banned_in_its_first_round_and_does_no_harm(
+    attack: list[str], clean: Result, tmp_path: Path
+) -> None:
+    result = run_job(tmp_path / "run", 5, *_JOB, *attack, "attack.replicas=[2]")
     assert result.statuses == [0] * 5, result.output
     assert result.summary["banned"] == ["r2.s0"]
     assert result.verdicts(2)[0] == "malicious"
     assert 2 not in result.rounds[0]["accepted"]
     for honest in (0, 1, 3):
         assert "malicious" not in result.verdicts(honest)
+    assert result.accuracy > clean.accuracy - 0.02
+
+
+def test_what_the_screen_suspects_is_convicted_without_audits_once_the_cross_check_bears_it_out(
+    clean: Result, tmp_path: Path
+) -> None:
+    result = run_job(tmp_path / "run", 5, *_JOB, "attack=mean_shift", "attack.replicas=[2]")
+    assert result.statuses == [0] * 5, result.output
+    assert result.summary["banned"] == ["r2.s0"]
+    assert result.verdicts(2)[0] in ("suspicious", "malicious")
     assert result.accuracy > clean.accuracy - 0.02
 
 
