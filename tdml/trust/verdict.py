@@ -57,6 +57,7 @@ def decide(
     its nodes apart.
     Suspicious: suspected by the screen, with two thirds of that evidence, or with a node that lied as a validator. What
     follows from that for the node is for `tdml.trust.sentence` to say.
+    An update that the screen finds guilty counts only if its own advantage speaks for it, unless half are guilty.
 
     Args:
         hearing: the cross-check of the round, if there was one.
@@ -73,6 +74,7 @@ def decide(
     borne_out = {row for row in accused if row in findings and findings[row].idle}
     certain = {row for found in screenings for row in found.certain}
     convicted = certain | borne_out | _copies(equals, findings)
+    outliers = guilty if len(guilty) < len(before) / 2 else set()  # of most it says nothing: they are what is usual
     earlier_suspicions = suspected_before or [()] * len(before)
     verdicts = []
     for row, earlier in enumerate(before):
@@ -86,6 +88,7 @@ def decide(
             doubted = row in suspects or perjury or total >= conviction * 2 / 3
             status = SUSPICIOUS if doubted else HONEST
         judged = () if row in findings else ("no cross-check in this round",)
+        discounted = row in outliers and finding.against >= 0
         agreed = "which bears out the screen" if row in borne_out else ""
         alone = "the screen alone convicts" if row in certain else ""
         texts = [*finding.texts, agreed, alone, perjury, *judged, f"evidence {total:.2f} of {conviction:.0f} nats"]
@@ -96,7 +99,7 @@ def decide(
             lasting,
             finding.against,
             tuple(s for s, found in enumerate(by_stage) if row in found.suspects),
-            influence(lasting, conviction) if status != MALICIOUS else 0.0,
+            0.0 if status == MALICIOUS or discounted else influence(lasting, conviction),
             judges=hearing.judges.get(row, ()) if hearing is not None else (),
         )
         # The last stage reports the losses: without records of what the others sent it, it is to blame.

@@ -101,7 +101,8 @@ def test_verdict(overall, by_stage, work, before, status, stages, evidence):
     verdict = verdicts(hearing, overall, by_stage, [0.0, float(before), 0.0, 0.0])[1]
     assert (verdict.status, verdict.stages) == (status, stages)
     assert verdict.evidence == pytest.approx(evidence)
-    assert verdict.accepted == (status != MALICIOUS)
+    unheard = work is None and 1 in {*overall.guilty, *by_stage[0].guilty, *by_stage[1].guilty}
+    assert verdict.accepted == (status != MALICIOUS and not unheard)
     assert bool(verdict.reason) == (status != HONEST)
     assert verdict.suspected == tuple(stage for stage in range(2) if 1 in by_stage[stage].suspects)
     added = {None: 0, WORKED: -CAP, IDLE: CAP, HARMFUL: HARM - CAP, HARMFUL_IDLE: HARM + CAP}[work]
@@ -383,6 +384,14 @@ def test_doubt_lowers_the_influence_and_conviction_ends_it(share, weight, convic
     (verdict,) = decide(None, found(), [found()], [share * conviction], True, conviction)
     assert verdict.influence == pytest.approx(weight)
     assert verdict.accepted == (share < 1)
+
+
+def test_an_update_that_the_screen_finds_guilty_counts_only_if_something_speaks_for_it():
+    assert not verdicts(None, GUILTY)[1].accepted
+    assert not verdicts(heard([WORKED, WORKED], candidates=[0, 2]), GUILTY)[1].accepted
+    assert verdicts(heard(ALL_WORKED), GUILTY)[1].influence == 1
+    most = found([0, 1], [0, 1])
+    assert [verdict.accepted for verdict in verdicts(None, most)] == [True] * 4
 
 
 def test_the_guilty_have_no_influence_however_little_is_known_of_them():
