@@ -67,13 +67,15 @@ class Auditor:
         asked = {}
         for index in replicas:
             others = [other for other in replicas if other != index]
+            if not others:
+                break  # the only one that handed anything in: nobody is there to repeat its steps
             count = len(self._job.edges(index)) - 1
             drawn = choose_windows(self._job.config.trust.audit_rate, count, draw)
             order = torch.randperm(len(others), generator=draw).tolist()
             for window in range(count) if index in suspects else drawn:
                 jury = others if index in suspects else [others[order[window % len(others)]]]
                 asked[Window(index, window)] = jury
-        return {window: jury for window, jury in asked.items() if jury}
+        return asked
 
     def _passes(self, case: Case, window: Window, heard: dict[int, Result]) -> bool:
         """Whether the one validator that was asked confirms the window."""

@@ -38,6 +38,11 @@ def test_honest_replicas_are_confirmed_bit_for_bit(suspects):
     assert sum(replica.repetitions for replica in replicas) == expected
 
 
+@pytest.mark.parametrize("suspects", [(), (0,)])
+def test_the_only_replica_that_is_left_is_not_audited(suspects):
+    assert audit([FakeReplica(0)], suspects) == {}
+
+
 def test_at_rate_zero_only_suspects_are_audited():
     assert audit(among_honest(FakeReplica(LIAR)), rate=0.0) == {}
     assert audit(among_honest(FakeReplica(LIAR)), [1], rate=0.0).keys() == {1}
