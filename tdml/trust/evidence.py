@@ -7,6 +7,8 @@ rounds. What an attacker does in a round is found by its sum; a single bad round
 forgotten.
 """
 
+import math
+
 import torch
 
 from tdml.trust.advantage import Advantage
@@ -19,7 +21,7 @@ PERJURY = CONVICTION / 2  # of a round in which a node lied as a validator: see 
 
 CONFIRMATION = 1.0  # nats of a round's own advantage that bear out what the screen found
 
-_ALLOWANCE = 2.0  # squared standard errors of what is expected
+_LEAST_LEFT = 0.1  # of what is expected of few peers next to nothing is known
 _CAP = CONVICTION / 2  # no single round convicts by its advantage alone
 _SPREAD = 0.25  # of honest t, as a share of what is expected, beside the 1 of theory: replicas differ
 _SHARE = 0.25  # an own advantage of this share of the expected one is not the work that was asked for
@@ -31,8 +33,7 @@ def weigh(advantage: Advantage, alike: bool) -> torch.Tensor:
     With shares drawn alike an honest t is about N(μ, 1 + (μ/4)²), where μ is what its peers' make one expect;
     that of one who did a quarter of the work is about N(μ/4, 1 + (μ/4)²), and of less work, less. But μ is an
     estimate: where nobody has anything left to learn, chance makes it positive in half of the rounds, and the ratio
-    would speak against everyone, a little each time. So two squared standard errors of μ are allowed for: then the sum
-    falls where there is nothing to see, and hardly changes where there is. With skewed shares honest t differ by much
+    would speak against everyone, a little each time (see `_allowance`). With skewed shares honest t differ by much
     more than their errors, so only a negative advantage, a tenth of the expected one, counts against, and only of
     those who have made no progress on their own samples.
     """
@@ -40,11 +41,21 @@ def weigh(advantage: Advantage, alike: bool) -> torch.Tensor:
     variance = 1 + (_SPREAD * mean) ** 2
     if alike:
         slope, middle = mean * (1 - _SHARE) / variance, mean * (1 + _SHARE) / 2
-        allowance = (1 - _SHARE) / variance * _ALLOWANCE * advantage.error**2 * (mean > 0)
+        allowance = _allowance(advantage.error) / variance * (mean > 0)
     else:
         slope, middle, allowance = 0.3 * mean / variance, -0.1 * mean, 0.0
     nats = (slope * (middle - t) - allowance).clamp(-_CAP, _CAP)
     return nats if alike else nats.where(~advantage.learnt, nats.clamp(max=0))
+
+
+def _allowance(error: float) -> float:
+    """Nats to take off, for an expected μ > 0 whose standard error this is.
+
+    Where nobody has an advantage, t is N(0, 1) and μ is N(0, ε²). With a = _SHARE the mean of exp(nats) over t is then
+    exp((1 − a) μ²), and over μ > 0 it is 1/√(1 − 2 (1 − a) ε²). With its logarithm taken off that mean is 1, as Wald's
+    test has it for the honest.
+    """
+    return -0.5 * math.log(max(1 - 2 * (1 - _SHARE) * error**2, _LEAST_LEFT))
 
 
 def bears_out(advantage: Advantage, alike: bool) -> torch.Tensor:

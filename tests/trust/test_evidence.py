@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -147,13 +149,24 @@ def test_influence_falls_from_doubt_to_conviction(evidence, weight):
 
 
 @pytest.mark.parametrize("mean", [0.3, 2.0, 6.0])
-def test_the_allowance_is_two_squared_errors_of_what_is_expected(mean):
+def test_what_is_allowed_for_is_little_where_much_is_expected(mean):
     t = torch.linspace(-mean, mean, 21).double()
     less = nats(t, mean) - nats(t, mean, error=0.4)
     inside = (nats(t, mean).abs() < CAP) & (nats(t, mean, error=0.4).abs() < CAP)
-    assert torch.allclose(less[inside], torch.tensor(0.75 * 2 * 0.4**2 / (1 + (mean / 4) ** 2)).double())
+    expected = math.log((1 - 1.5 * 0.4**2) ** -0.5) / (1 + (mean / 4) ** 2)
+    assert torch.allclose(less[inside], torch.tensor(expected).double())
     assert nats(t, mean, alike=False, error=0.4).tolist() == nats(t, mean, alike=False).tolist()
     assert nats(t, 0.0, error=0.4).abs().max() == 0
+
+
+@pytest.mark.parametrize("error", [0.3, 0.47, 0.6])
+def test_by_chance_alone_a_round_is_no_likelier_to_speak_against_than_for_the_honest(error):
+    generator = torch.Generator().manual_seed(0)
+    mean = error * torch.randn(200_000, generator=generator).double().abs()
+    t = torch.randn(200_000, generator=generator).double()
+    ratio = float(weigh(Advantage(t, mean, torch.zeros(len(t), dtype=torch.bool), error), True).exp().mean())
+    without = float(weigh(Advantage(t, mean, torch.zeros(len(t), dtype=torch.bool), 0.0), True).exp().mean())
+    assert 0.9 < ratio < 1.01 < without
 
 
 def exam_of_nothing(replicas, generator, gain):
