@@ -9,7 +9,7 @@ from tdml.trust.blame import Blame, all_of, contradiction
 from tdml.trust.evidence import CONVICTION, DOUBT, HARM, SUSPICION, bears_out, influence, weigh
 from tdml.trust.exam import Hearing
 from tdml.trust.harm import judge_harm
-from tdml.trust.screen import Screening
+from tdml.trust.screen import LEAST_REPLICAS, Screening
 
 _NO_MEASURE = 1.0  # nats against a candidate in one round, from which on it sets none for the others
 HONEST, SUSPICIOUS, MALICIOUS = "honest", "suspicious", "malicious"
@@ -52,9 +52,9 @@ def decide(
 
     Malicious: certainly guilty by the screen, as a whole or at one stage; guilty by it, or suspected by it and harmful
     by the cross-check, where its own advantage bears that out; a copy, but for the one of a group of equals that knows
-    its samples best; or with evidence of `conviction` nats or more. The nodes to blame are those that the screen finds
-    guilty, else those that it suspects now and suspected before, else all of the replica: the cross-check cannot tell
-    its nodes apart.
+    its samples best; or with evidence of `conviction` nats or more, unless there are but two, of whom one word stands
+    against one. The nodes to blame are those that the screen finds guilty, else those that it suspects now and
+    suspected before, else all of the replica: the cross-check cannot tell its nodes apart.
     Suspicious: suspected by the screen, with two thirds of that evidence, or with a node that lied as a validator. What
     follows from that for the node is for `tdml.trust.sentence` to say.
     An update that the screen finds guilty counts only if its own advantage speaks for it, unless half are guilty.
@@ -82,7 +82,7 @@ def decide(
         perjury = hearing.perjurers.get(row, "") if hearing is not None else ""
         lasting = max(0.0, earlier + finding.against)
         total = lasting + (SUSPICION if row in suspects else 0.0)
-        if row in convicted or total >= conviction:
+        if row in convicted or (total >= conviction and len(before) >= LEAST_REPLICAS):
             status, lasting = MALICIOUS, max(lasting, conviction)
         else:
             doubted = row in suspects or perjury or total >= conviction * 2 / 3

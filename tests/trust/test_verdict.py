@@ -394,6 +394,11 @@ def test_an_update_that_the_screen_finds_guilty_counts_only_if_something_speaks_
     assert [verdict.accepted for verdict in verdicts(None, most)] == [True] * 4
 
 
+def test_of_two_nobody_is_convicted_on_the_others_word():
+    _, doubted = verdicts(None, before=[0.0, 2 * CONVICTION], replicas=2)
+    assert (doubted.status, doubted.stages, doubted.accepted) == (SUSPICIOUS, (), False)
+
+
 def test_the_guilty_have_no_influence_however_little_is_known_of_them():
     assert decide(None, CERTAIN, [CERTAIN], [0.0] * 4, True)[1].influence == 0.0
 
