@@ -65,36 +65,26 @@ def decide(
         alike: whether the replicas' shares are drawn alike.
         suspected_before: by row, the stages that the screen suspected in earlier rounds.
     """
-    screenings = (overall, *by_stage)
-    suspects = {row for found in screenings for row in found.suspects}
-    equals = {group for found in screenings for group in found.equals}
-    guilty = {row for found in screenings for row in found.guilty}
-    findings = _weigh_all(hearing, guilty, equals, before, alike) if hearing is not None else {}
-    accused = guilty | {row for row in suspects if row in findings and findings[row].harmful}
-    borne_out = {row for row in accused if row in findings and findings[row].idle}
-    certain = {row for found in screenings for row in found.certain}
-    convicted = certain | borne_out | _copies(equals, findings)
-    outliers = guilty if len(guilty) < len(before) / 2 else set()  # of most it says nothing: they are what is usual
+    grounds = _weigh_grounds(hearing, (overall, *by_stage), before, alike)
     earlier_suspicions = suspected_before or [()] * len(before)
     verdicts = []
     for row, earlier in enumerate(before):
-        finding = findings.get(row, _NOTHING)
+        finding = grounds.findings.get(row, _NOTHING)
         perjury = hearing.perjurers.get(row, "") if hearing is not None else ""
         lasting = max(0.0, earlier + finding.against)
-        total = lasting + (SUSPICION if row in suspects else 0.0)
-        if row in convicted or (total >= conviction and len(before) >= LEAST_REPLICAS):
+        total = lasting + (SUSPICION if row in grounds.suspects else 0.0)
+        if row in grounds.convicted or (total >= conviction and len(before) >= LEAST_REPLICAS):
             status, lasting = MALICIOUS, max(lasting, conviction)
         else:
-            doubted = row in suspects or perjury or total >= conviction * 2 / 3
+            doubted = row in grounds.suspects or perjury or total >= conviction * 2 / 3
             status = SUSPICIOUS if doubted else HONEST
-        judged = () if row in findings else ("no cross-check in this round",)
-        discounted = row in outliers and finding.against >= 0
-        agreed = "which bears out the screen" if row in borne_out else ""
-        alone = "the screen alone convicts" if row in certain else ""
-        texts = [*finding.texts, agreed, alone, perjury, *judged, f"evidence {total:.2f} of {conviction:.0f} nats"]
+        judged = "" if row in grounds.findings else "no cross-check in this round"
+        evidence = f"evidence {total:.2f} of {conviction:.0f} nats"
+        texts = [*departures(row, overall, by_stage), *grounds.texts(row), perjury, judged, evidence]
+        discounted = row in grounds.outliers and finding.against >= 0
         verdict = Verdict(
             status,
-            "" if status == HONEST else "; ".join(filter(None, [*departures(row, overall, by_stage), *texts])),
+            "" if status == HONEST else "; ".join(filter(None, texts)),
             _to_blame(row, by_stage, earlier_suspicions[row]) if status == MALICIOUS else (),
             lasting,
             finding.against,
@@ -179,6 +169,39 @@ class _Finding:
 
 
 _NOTHING = _Finding()
+
+
+@dataclass(frozen=True)
+class _Grounds:
+    """What screen and cross-check of a round bring against whom, by row."""
+
+    findings: Mapping[int, _Finding]
+    suspects: set[int]
+    outliers: set[int]  # guilty by the screen, unless half are: then they are what is usual
+    certain: set[int]  # the screen alone convicts them
+    borne_out: set[int]  # accused, and their own advantage agrees
+    convicted: set[int]
+
+    def texts(self, row: int) -> list[str]:
+        """What the cross-check says of a row, and who convicts it."""
+        agreed = ["which bears out the screen"] if row in self.borne_out else []
+        alone = ["the screen alone convicts"] if row in self.certain else []
+        return [*self.findings.get(row, _NOTHING).texts, *agreed, *alone]
+
+
+def _weigh_grounds(
+    hearing: Hearing | None, screenings: Sequence[Screening], before: Sequence[float], alike: bool
+) -> _Grounds:
+    suspects = {row for found in screenings for row in found.suspects}
+    equals = {group for found in screenings for group in found.equals}
+    guilty = {row for found in screenings for row in found.guilty}
+    certain = {row for found in screenings for row in found.certain}
+    findings = _weigh_all(hearing, guilty, equals, before, alike) if hearing is not None else {}
+    accused = guilty | {row for row in suspects if row in findings and findings[row].harmful}
+    borne_out = {row for row in accused if row in findings and findings[row].idle}
+    outliers = guilty if len(guilty) < len(before) / 2 else set()
+    convicted = certain | borne_out | _copies(equals, findings)
+    return _Grounds(findings, suspects, outliers, certain, borne_out, convicted)
 
 
 def _weigh_all(
