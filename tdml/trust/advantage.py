@@ -115,8 +115,9 @@ def _to_learn(missing: torch.Tensor) -> float:
 
 
 def _error_of_median(peers: int) -> float:
-    """Of so many values whose own standard error is 1."""
-    return math.sqrt(math.pi / 2 / max(peers, 1))
+    """Of so many values whose own standard error is 1: exact for one and for very many, and to 2 % for other odd
+    numbers; for even ones it is less."""
+    return math.sqrt(math.pi / 2 / (max(peers, 1) + math.pi / 2 - 1))
 
 
 def _expected(t: torch.Tensor, chance: torch.Tensor, usable: Sequence[int]) -> torch.Tensor:

@@ -4,7 +4,7 @@
   Updates outside of the honest range have large spreads; those hidden in its middle have small ones.
 - level: the mean of its ranks, in standard deviations of a rank, less the median of its peers.
 - size: the norm of its update, as a logarithm of the ratio to the median of its peers. Small is no crime: it
-  is what a replica hands in that has little left to learn.
+  is what a replica hands in that has little left to learn. But next to nothing calls for a look at its work.
 - direction: the mean cosine between its update and those of its peers. Work on a common task points
   the same way or nowhere; an update that cancels the others points against them.
 
@@ -77,8 +77,9 @@ def _depart(found: Measures, i: int, peers: Sequence[int], limit: Thresholds) ->
     if abs(level) > limit.suspect_level:
         bound = limit.guilty_level if shifted else limit.suspect_level
         reasons.append(f"mean rank {level:+.2f} standard deviations off its peers', limit {bound:.2f}")
-    if size > limit.suspect_size or outside:
-        bound = limit.outside_size if outside else limit.guilty_size if large else limit.suspect_size
+    if not limit.suspect_small <= size <= limit.suspect_size or outside:
+        upper = limit.outside_size if outside else limit.guilty_size if large else limit.suspect_size
+        bound = upper if size > 0 else limit.suspect_small
         reasons.append(f"update {math.exp(size):.3g} times the size of its peers', limit {math.exp(bound):.3g}")
     if direction < limit.suspect_direction:
         bound = limit.guilty_direction if against else limit.suspect_direction

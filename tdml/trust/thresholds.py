@@ -11,6 +11,8 @@ never occur, a network that is stuck), replicas differ as those few numbers do: 
 were seen, at most 5 times what three quarters of the replicas lay apart. Updates hidden in the middle of the ranks,
 shifted or turned round were 8 times as far and more. So what is nearer convicts only if the cross-check bears it out;
 with skewed shares, where the honest fall into groups and one may be a thousand times as large, all but absurd buffers.
+Small updates: a sixth of the peers' size in 40 such jobs; in long runs that have learnt nearly all, with batches of
+eight and three steps, less than a hundredth now and then. So next to nothing is suspect, and never guilt.
 """
 
 import math
@@ -25,6 +27,7 @@ class Thresholds:
     suspect_narrow: float = -0.55
     suspect_level: float = 0.5
     suspect_size: float = math.log(4)
+    suspect_small: float = -math.log(100)  # next to nothing
     suspect_direction: float = -0.2
     guilty_narrow: float = -0.75  # in the middle of its peers nearly everywhere, and yet
     narrow_size: float = -math.log(3)  # not because it is small
@@ -32,13 +35,12 @@ class Thresholds:
     guilty_size: float = math.log(6)
     outside_size: float = math.log(3)  # of an update that also lies outside of its peers' range
     guilty_direction: float = -0.45
-    apart: float = (
-        7.0  # times what three quarters of the replicas lie apart, at least, for guilt to be certain; inf: it never is
-    )
+    apart: float = 7.0  # times what three quarters of the replicas lie apart make guilt certain; inf: it never is
 
 
 ALIKE = Thresholds()  # where the replicas' shares are drawn alike
 SKEWED = Thresholds(
-    suspect_wide=0.7, suspect_narrow=-0.7, suspect_level=0.8, suspect_size=math.log(20), suspect_direction=-0.4,
-    guilty_size=math.log(100), outside_size=math.log(100), guilty_direction=-0.55, apart=math.inf,
+    suspect_wide=0.7, suspect_narrow=-0.7, suspect_level=0.8, suspect_size=math.log(20), suspect_small=-math.log(1000),
+    suspect_direction=-0.4, guilty_size=math.log(100), outside_size=math.log(100), guilty_direction=-0.55,
+    apart=math.inf,
 )  # fmt: skip

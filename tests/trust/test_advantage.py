@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdml.trust.advantage import _EPSILON, _LEAST_MISSING, _LEAST_WEIGHT, own_advantage
+from tdml.trust.advantage import _EPSILON, _LEAST_MISSING, _LEAST_WEIGHT, _error_of_median, own_advantage
 from tdml.trust.exam import Exam
 from tests.trust.test_medians import plain_median_of_others
 
@@ -364,3 +364,9 @@ def test_progress_must_lie_three_standard_errors_above_nothing(mean, learnt):
     noise = (noise - noise.mean()) / noise.std()
     exam.after[2, own] = torch.exp(torch.log(exam.before[own] + _EPSILON[False]) - mean - noise) - _EPSILON[False]
     assert bool(own_advantage(exam, False, range(6)).learnt[2]) == learnt
+
+
+@pytest.mark.parametrize(("peers", "least", "most"), [(1, 0.99, 1.01), (2, 0.8, 1.0), (3, 0.98, 1.03), (7, 0.98, 1.03)])
+def test_the_error_of_what_is_expected_is_that_of_a_median(peers, least, most):
+    measured = torch.randn(100_000, peers, generator=seeded(1)).quantile(0.5, dim=1).std()
+    assert least < float(measured) / _error_of_median(peers) < most

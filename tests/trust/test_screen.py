@@ -18,6 +18,7 @@ BLIND = {
     "suspect_narrow": -math.inf,
     "suspect_level": math.inf,
     "suspect_size": math.inf,
+    "suspect_small": -math.inf,
     "suspect_direction": -math.inf,
     "guilty_narrow": -math.inf,
     "narrow_size": -math.inf,
@@ -70,6 +71,7 @@ LIMITS = {  # the feature and the side on which it counts
     "suspect_narrow": ("spread", -1),
     "suspect_level": ("level", 0),
     "suspect_size": ("size", 1),
+    "suspect_small": ("size", -1),
     "suspect_direction": ("direction", -1),
     "guilty_narrow": ("spread", -1),
     "guilty_level": ("level", 0),
@@ -100,7 +102,7 @@ def test_guilt_takes_more_than_suspicion(thresholds):
     # Otherwise the guilty would not be among the suspects.
     assert thresholds.guilty_narrow < thresholds.suspect_narrow < 0 < thresholds.suspect_wide
     assert thresholds.guilty_level > thresholds.suspect_level > 0
-    assert thresholds.guilty_size > thresholds.suspect_size > 0
+    assert thresholds.guilty_size > thresholds.suspect_size > 0 > thresholds.suspect_small
     assert thresholds.guilty_direction < thresholds.suspect_direction < 0
 
 
@@ -109,6 +111,7 @@ def test_skewed_shares_excuse_more():
     assert SKEWED.suspect_narrow < ALIKE.suspect_narrow
     assert SKEWED.suspect_level > ALIKE.suspect_level
     assert SKEWED.suspect_size > ALIKE.suspect_size
+    assert SKEWED.suspect_small < ALIKE.suspect_small
     assert SKEWED.suspect_direction < ALIKE.suspect_direction
 
 
@@ -120,6 +123,21 @@ def test_hiding_in_the_middle_is_guilt_unless_the_update_is_small(share, guilty)
     found = screen(updates)
     assert found.suspects == (2,)
     assert found.guilty == guilty
+
+
+@pytest.mark.parametrize("thresholds", [ALIKE, SKEWED])
+@pytest.mark.parametrize("replicas", [3, 4, 8])
+@pytest.mark.parametrize("share", [0.0, 1e-5])
+def test_next_to_nothing_is_suspect_and_no_guilt(share, replicas, thresholds):
+    updates = honest(replicas)
+    updates[1] *= share
+    found = gate(features(updates), thresholds)
+    assert (found.suspects, found.guilty) == ((1,), ())
+    assert "times the size of its peers', limit 0.0" in found.reasons[1]
+
+
+def test_where_all_hand_in_nothing_nobody_is_suspect():
+    assert screen(torch.zeros(4, 50)).suspects == ()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +195,7 @@ def test_the_attacker_alone_is_suspect(attack, reason, replicas):
     assert reason in found.reasons[1]
 
 
-@pytest.mark.parametrize("share", [0.0, 1e-6, 0.01, 0.5])
+@pytest.mark.parametrize("share", [0.02, 0.5])
 @pytest.mark.parametrize("replicas", [4, 8])
 def test_who_had_little_to_learn_is_no_suspect(share, replicas):
     updates = honest(replicas)
@@ -291,7 +309,7 @@ def test_two_who_hand_in_nothing_are_no_equals(value):
     updates = honest(6)
     updates[[1, 4]] = value
     found = screen(updates)
-    assert (found.equals, found.suspects) == ((), ())
+    assert (found.equals, found.guilty) == ((), ())
 
 
 @pytest.mark.parametrize("length", [4, 5, 16])
