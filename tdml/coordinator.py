@@ -1,7 +1,6 @@
 """The coordinator: the round loop, to be read from top to bottom."""
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -24,8 +23,8 @@ from tdml.models import whole
 from tdml.monitor.record import ReplicaRecord, RoundRecord, Stopwatch
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint, save, save_atomically
-from tdml.training.outer import outer_optimizer
-from tdml.trust.aggregate import LARGEST, bounded_mean
+from tdml.training.outer import outer_optimizer, weighted_mean
+from tdml.trust.aggregate import combine
 from tdml.trust.screen import LEAST_REPLICAS, Screening
 from tdml.trust.verdict import Verdict
 
@@ -168,9 +167,11 @@ class Coordinator:
         if not any(weights):
             self.monitor.tell("no update was accepted: the global weights stay as they were", "")
             return
-        bound = LARGEST if self.job.config.trust.enabled else math.inf
-        means = bounded_mean(found.updates, weights, bound)
-        self.weights = self.outer.step(self.weights, means, [layout.parameters for layout in self.job.layouts])
+        if self.job.config.trust.enabled:
+            means = combine(found.updates, weights, self.job.parameters)
+        else:
+            means = [weighted_mean(updates, weights) for updates in found.updates]
+        self.weights = self.outer.step(self.weights, means, self.job.parameters)
         self.version = number
 
     def evaluate(self, accepted: Sequence[int]) -> tuple[float | None, float | None]:

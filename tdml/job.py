@@ -76,6 +76,11 @@ class Job:
         """Where the windows of a replica's round begin and end; empty without audits."""
         return edges(self.steps[replica], self.windows) if self.windows else ()
 
+    @property
+    def parameters(self) -> list[int]:
+        """How many of each stage's numbers are parameters; buffers follow."""
+        return [layout.parameters for layout in self.layouts]
+
     def write_weights(self, flats: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Put the stages' flat vectors into the model and return its state dict."""
         whole.write(self.model, self.layouts, flats)

@@ -12,7 +12,7 @@ from tdml.bench.byzfl_rules import RULES, Rule, make_rule
 from tdml.bench.court import Round, cross_check
 from tdml.bench.federation import Federation, node
 from tdml.training.outer import weighted_mean
-from tdml.trust.aggregate import bounded_mean
+from tdml.trust.aggregate import combine
 from tdml.trust.cross_check import CheckPlan, Purse, allowance, plan_checks
 from tdml.trust.memory import Memory
 from tdml.trust.screen import Screening, screen_stages
@@ -180,7 +180,7 @@ def _limits(found: Round) -> tuple[int, int, int]:
 
 def _screened(found: Round) -> tuple[Screening, tuple[Screening, ...]]:
     job = found.federation.job
-    return screen_stages(found.stages, job.thresholds, [layout.parameters for layout in job.layouts])
+    return screen_stages(found.stages, job.thresholds, job.parameters)
 
 
 def _mean_without(found: Round, rows: set[int]) -> list[torch.Tensor]:
@@ -197,7 +197,7 @@ def _outcome(found: Round, verdicts: Sequence[Verdict]) -> Outcome:
     weights = [size * verdict.influence for size, verdict in zip(found.samples, verdicts, strict=True)]
     malicious = frozenset(replica for replica, verdict in named.items() if verdict.status == MALICIOUS)
     return Outcome(
-        bounded_mean(found.stages, weights),
+        combine(found.stages, weights, found.federation.job.parameters),
         accused=malicious,
         banned=malicious,
         suspicious=frozenset(replica for replica, verdict in named.items() if verdict.status == SUSPICIOUS),

@@ -65,9 +65,7 @@ class Court:
 
     def screen(self, found: Gathered) -> Screened:
         """Rank and compare the updates."""
-        overall, by_stage = screen_stages(
-            found.updates, self._job.thresholds, [part.parameters for part in self._job.layouts]
-        )
+        overall, by_stage = screen_stages(found.updates, self._job.thresholds, self._job.parameters)
         trust = self._job.config.trust
         if not trust.enabled or trust.screen == "none":
             nobody = Screening((), (), overall.moments, {})

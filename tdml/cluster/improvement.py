@@ -10,7 +10,7 @@ from tdml.cluster.gather import Gathered
 from tdml.cluster.replica import Replica
 from tdml.data.pieces import held_out
 from tdml.job import Job
-from tdml.trust.aggregate import LARGEST, bounded_mean
+from tdml.trust.aggregate import combine
 from tdml.trust.cross_check import agreed
 
 _MILLIONTHS = 1_000_000
@@ -35,8 +35,8 @@ def improvements(
     if len(counted) < 2:
         return {}
     candidates = {row: [w if i != row else 0.0 for i, w in enumerate(weights)] for row in counted}
-    means = {row: bounded_mean(found.updates, left, LARGEST) for row, left in candidates.items()}
-    everyone = bounded_mean(found.updates, weights, LARGEST)
+    means = {row: combine(found.updates, left, job.parameters) for row, left in candidates.items()}
+    everyone = combine(found.updates, weights, job.parameters)
 
     def measure(validator: Replica) -> Mapping[int, torch.Tensor]:
         """Losses with all, under the validator's own row, and without each of the others."""

@@ -1,11 +1,36 @@
-"""The average of the accepted updates, in which nobody can outweigh the others."""
+"""The average of the accepted updates, in which nobody can outweigh the others.
+
+Parameters and buffers are combined apart. What a round does to BatchNorm's statistics and counters is a hundred times
+as large as what it does to the parameters, and would hide whatever an attacker does to these. And a variance that is
+moved a little too far is negative, after which the network computes nothing: so the statistics are not averaged.
+"""
 
 import math
 from collections.abc import Sequence
 
 import torch
 
+from tdml.trust.medians import median
+
 LARGEST = 2.0  # times the median size; honest updates on like shares differ by less
+
+
+def combine(stages: Sequence[torch.Tensor], weights: Sequence[float], parameters: Sequence[int]) -> list[torch.Tensor]:
+    """What the accepted updates come to, (d_s,) float32 by stage: the `bounded_mean` of their parameters, and of their
+    buffers the median, number by number, which lies among the honest ones as long as most of the updates are honest.
+
+    Args:
+        stages, weights: as for `bounded_mean`; among those of weight above 0 all count alike in the median.
+        parameters: how many of each stage's columns are parameters; buffers follow.
+    """
+    parts = list(zip(stages, parameters, strict=True))
+    means = bounded_mean([updates[:, :count] for updates, count in parts], weights)
+    rows = [row for row, weight in enumerate(weights) if weight > 0]
+    middles = [
+        median(updates[rows, count:]) if rows else updates.new_zeros(updates.shape[1] - count)
+        for updates, count in parts
+    ]
+    return [torch.cat(pair) for pair in zip(means, middles, strict=True)]
 
 
 def bounded_mean(

@@ -68,10 +68,12 @@ def screen_stages(
 
     Args:
         stages: one (n, d_s) matrix per stage, as for `screen`.
-        parameters: how many of each stage's columns are parameters; buffers follow. Unset: all of them.
+        parameters: how many of each stage's columns are parameters; buffers follow, which are so much larger that they
+            are looked at apart (`tdml.trust.buffers`). Unset: all of them.
     """
     counts = parameters or [updates.shape[1] for updates in stages]
     absurd = [oversized(updates[:, count:]) for updates, count in zip(stages, counts, strict=True)]
+    stages = [updates[:, :count] for updates, count in zip(stages, counts, strict=True)]
     everywhere = {row: reason for found in absurd for row, reason in found.items()}
     rows = list(range(len(stages[0])))
     passes: list[list[Screening]] = []

@@ -57,7 +57,8 @@ def decide(
     suspected before, else all of the replica: the cross-check cannot tell its nodes apart.
     Suspicious: suspected by the screen, with two thirds of that evidence, or with a node that lied as a validator. What
     follows from that for the node is for `tdml.trust.sentence` to say.
-    An update that the screen finds guilty counts only if its own advantage speaks for it, unless half are guilty.
+    An update that the screen finds guilty counts only if its own advantage speaks for it, unless half are guilty; a
+    suspicious one that is harmful does not, where shares are alike.
 
     Args:
         hearing: the cross-check of the round, if there was one.
@@ -82,6 +83,7 @@ def decide(
         evidence = f"evidence {total:.2f} of {conviction:.0f} nats"
         texts = [*departures(row, overall, by_stage), *grounds.texts(row), perjury, judged, evidence]
         discounted = row in grounds.outliers and finding.against >= 0
+        discounted |= status == SUSPICIOUS and finding.harmful and alike
         verdict = Verdict(
             status,
             "" if status == HONEST else "; ".join(filter(None, texts)),

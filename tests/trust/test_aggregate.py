@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tdml.training.outer import weighted_mean
-from tdml.trust.aggregate import LARGEST, bounded_mean
+from tdml.trust.aggregate import LARGEST, bounded_mean, combine
 
 
 def honest(replicas, sizes=(300,), seed=0):
@@ -188,3 +188,47 @@ def test_the_updates_are_left_as_they_were():
     before = [stage.clone() for stage in stages]
     bounded_mean(stages, [1.0, 1.0, 0.0, 2.0])
     assert all(torch.equal(*pair) for pair in zip(stages, before, strict=True))
+
+
+def with_buffers(replicas, statistics=1000.0):
+    """Two stages of 40 and 30 parameters, whose buffers are much larger and alike, and a third that has none."""
+    parameters = honest(replicas, (40, 30, 20))
+    buffers = [statistics + stage for stage in honest(replicas, (6, 4, 0), seed=1)]
+    return [torch.cat(pair, dim=1) for pair in zip(parameters, buffers, strict=True)], [40, 30, 20]
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 5, 6])
+def test_parameters_have_their_bounded_mean_and_buffers_their_median(replicas):
+    stages, parameters = with_buffers(replicas)
+    for stage in stages:
+        stage[-1, :20] *= 50
+    weights = [1.0, 0.5, 0.0, 2.0, 1.0, 0.3][:replicas]
+    counted = [row for row, weight in enumerate(weights) if weight]
+    usual = bounded_mean([stage[:, :count] for stage, count in zip(stages, parameters, strict=True)], weights)
+    for found, mean, stage, count in zip(combine(stages, weights, parameters), usual, stages, parameters, strict=True):
+        assert found.dtype == torch.float32
+        assert torch.equal(found[:count], mean)
+        np.testing.assert_allclose(found[count:], np.median(stage[counted, count:], axis=0), rtol=1e-6)
+
+
+def test_large_buffers_do_not_hide_a_large_update():
+    stages, parameters = with_buffers(5)
+    stages[0][1, :40] *= 100
+    found = combine(stages, [1.0] * 5, parameters)
+    assert norm([found[0][:40]]) < norm([stages[0][0, :40]])
+
+
+@pytest.mark.parametrize("replicas", [3, 4, 7, 8])
+def test_a_minority_moves_no_statistic_out_of_the_honest_range(replicas):
+    stages, parameters = with_buffers(replicas)
+    liars = (replicas - 1) // 2
+    for stage, count in zip(stages, parameters, strict=True):
+        stage[:liars, count:] = -1e6
+    for found, stage, count in zip(combine(stages, [1.0] * replicas, parameters), stages, parameters, strict=True):
+        truth = stage[liars:, count:]
+        assert bool(((truth.amin(dim=0) <= found[count:]) & (found[count:] <= truth.amax(dim=0))).all())
+
+
+def test_if_all_weights_are_zero_nothing_changes():
+    stages, parameters = with_buffers(3)
+    assert [stage.any().item() for stage in combine(stages, [0.0] * 3, parameters)] == [False] * 3

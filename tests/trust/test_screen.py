@@ -528,6 +528,26 @@ def test_who_moves_the_buffers_too_far_is_guilty_at_that_stage_and_as_a_whole(ti
         assert sorted(found.reasons) == list(guilty)
 
 
+@pytest.mark.parametrize(
+    "attack", [lambda own: -own, lambda own: 50 * own, lambda own: 0 * own], ids=["turned", "large", "nothing"]
+)
+def test_large_buffers_hide_nothing_that_is_done_to_the_parameters(attack):
+    """Counters and statistics move a hundred times as far as the parameters, and point the same way."""
+    (stage,), (count,) = with_buffers([honest(6, common=2.0)])
+    stage[:, count:] *= 1e4
+    bare = stage[:, :count].clone()
+    stage[2, :count], bare[2] = attack(stage[2, :count]), attack(bare[2])
+    found, expected = screen_stages([stage], ALIKE, [count])[0], screen(bare)
+    assert found.suspects == (2,)
+    assert (found.suspects, found.guilty, found.reasons) == (expected.suspects, expected.guilty, expected.reasons)
+
+
+def test_copied_parameters_are_equal_whatever_the_buffers():
+    (stage,), (count,) = with_buffers([honest(6)])
+    stage[4, :count] = stage[1, :count]
+    assert screen_stages([stage], ALIKE, [count])[0].equals == ((1, 4),)
+
+
 def test_of_unknown_buffers_nobody_is_guilty():
     (stage,), (count,) = with_buffers([honest(6, coordinates=20_000)], count=3)
     stage[2, count:] *= 5

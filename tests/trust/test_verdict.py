@@ -102,7 +102,8 @@ def test_verdict(overall, by_stage, work, before, status, stages, evidence):
     assert (verdict.status, verdict.stages) == (status, stages)
     assert verdict.evidence == pytest.approx(evidence)
     unheard = work is None and 1 in {*overall.guilty, *by_stage[0].guilty, *by_stage[1].guilty}
-    assert verdict.accepted == (status != MALICIOUS and not unheard)
+    harmful = status == SUSPICIOUS and work in (HARMFUL, HARMFUL_IDLE)
+    assert verdict.accepted == (status != MALICIOUS and not unheard and not harmful)
     assert bool(verdict.reason) == (status != HONEST)
     assert verdict.suspected == tuple(stage for stage in range(2) if 1 in by_stage[stage].suspects)
     added = {None: 0, WORKED: -CAP, IDLE: CAP, HARMFUL: HARM - CAP, HARMFUL_IDLE: HARM + CAP}[work]
