@@ -30,7 +30,7 @@ def test_six_clean_rounds_accuse_nobody(clean: Result) -> None:
     "attack",
     [
         ["attack=gaussian"],
-        ["attack=zero_gradient"],
+        pytest.param(["attack=zero_gradient"], marks=_slow),
         ["attack=mean_shift", "trust.audit_rate=0.1"],  # of four replicas, ranks alone are no certain guilt
     ],
     ids=" ".join,
@@ -48,6 +48,7 @@ def test_attacker_is_banned_in_its_first_round_and_does_no_harm(
     assert result.accuracy > clean.accuracy - 0.02
 
 
+@_slow
 def test_what_the_screen_can_only_suspect_does_no_harm_without_audits(clean: Result, tmp_path: Path) -> None:
     """Of four replicas ranks alone convict nobody here; whether the cross-check bears them out depends on its draws."""
     result = run_job(tmp_path / "run", 5, *_JOB, "attack=mean_shift", "attack.replicas=[2]")

@@ -37,6 +37,7 @@ def test_killed_node_is_replaced_by_a_spare(tmp_path: Path) -> None:
     assert "spare0 takes the place of r1.s0 (dead)" in result.output
 
 
+@pytest.mark.slow
 def test_without_a_spare_the_other_replicas_go_on(tmp_path: Path) -> None:
     result = _disturb(tmp_path / "run", 7, [*_JOB, "rounds=5"], rank=6, signum=signal.SIGKILL)
     assert result.statuses[0] == 0, result.output

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tdml import cli
 from tests.jobs import SMALL, descendants, free_port, kill_tree, run_command, run_job, run_torchrun, start_command
 
 _TDML = [sys.executable, "-m", "tdml.cli"]
@@ -87,14 +88,14 @@ def test_train_report_and_export(tmp_path: Path) -> None:
     for expected in (str(run), "tensorboard --logdir", "report.html", "1 replica: nobody can rank or judge it"):
         assert expected in result.stdout
     (run / "report.html").unlink()
-    assert run_command(*_TDML, "report", str(run)).returncode == 0
+    assert cli.run(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
     assert page.count("<svg") == 1 + 2
     assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     ).replace("https://matplotlib.org", "")
     out = tmp_path / "model.safetensors"
-    assert run_command(*_TDML, "export", str(run), str(out)).returncode == 0
+    assert cli.run(["export", str(run), str(out)]) == 0
     exported, model = load_file(out), torch.load(run / "model.pt", weights_only=True)
     assert exported.keys() == model.keys()
     assert all(torch.equal(exported[name], model[name]) for name in model)

@@ -117,7 +117,7 @@ def test_mistake_in_the_ban_list_is_named(content: str, tmp_path: Path) -> None:
         BanList(_file(tmp_path, content))
 
 
-@pytest.mark.parametrize("content", ["r0.s0: a\nr0.s0: b\n", "{" * 20_000, "[" * 20_000])
+@pytest.mark.parametrize("content", ["r0.s0: a\nr0.s0: b\n", "{" * 3000, "[" * 3000])
 def test_a_name_given_twice_and_bottomless_yaml_are_one_line(content: str, tmp_path: Path) -> None:
     for read in (BanList, lambda file: read_roster(file, _NODES)):
         with pytest.raises(SettingError, match=r"^identity.* cannot be read: (r0\.s0 is .* twice|maximum recursion)"):
