@@ -64,11 +64,11 @@ def test_who_is_gone_whenever_it_may_be_earns_less_than_honest_work():
 @pytest.mark.timeout(120)
 def test_who_is_gone_once_and_honest_from_then_on_keeps_what_it_has_saved_until_then():
     """No stake prevents that. It is the work of the rounds before it was met, less the pay of that one."""
-    (honest, *profits), _ = simulate([HONEST, *SILENT_ONCE], 1.0, 16)
+    (honest, *profits), _ = simulate([HONEST, *SILENT_ONCE], 1.0, 2 * COPIES)
     for strategy, profit in zip(SILENT_ONCE, profits, strict=True):
         chance, saved = met(AUDIT_RATE, WINDOWS, strategy.lied), COST * (1 - strategy.worked)
         gained = saved / chance - 1
-        assert abs(profit - honest - gained) <= 4 * saved / chance / math.sqrt(16), strategy
+        assert abs(profit - honest - gained) <= 4 * saved / chance / math.sqrt(2 * COPIES), strategy
         assert gained < (1 - chance) / met(AUDIT_RATE, WINDOWS), "less than a stake"
 
 
