@@ -148,6 +148,7 @@ def _audit(index: int, seats: Seats, outcome: Outcome) -> dict:
         "outcome": outcome.result, "reason": outcome.reason, "findings": findings,
         "blamed": [seats[index][stage] for stage in outcome.blamed],
         "disputes": _named(seats[index], outcome.disputes),
+        "absent": [seats[index][stage] for stage in outcome.absent],
     }  # fmt: skip
 
 
@@ -159,6 +160,7 @@ def _verdict(index: int, names: Sequence[str], verdict: Verdict | None, lost: st
         "status": verdict.status, "reason": verdict.reason, "blamed": [names[stage] for stage in verdict.stages],
         "perjured": [names[stage] for stage in verdict.perjured],
         "disputes": _named(names, verdict.disputes),
+        "absent": [names[stage] for stage in verdict.absent],
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch.distributed.rpc.api import _to_worker_info
 
 from tdml import worker
 from tdml.attacks import Attack, Context
-from tdml.cluster.channel import _ANSWER, _ORDER, Order
-from tdml.cluster.codec import encode
+from tdml.cluster.channel import _ANSWER, _ORDER, Answer, Order
+from tdml.cluster.codec import decode, encode
 from tdml.cluster.guard import NOTHING, Envelope
 from tdml.cluster.messages import Failure
 
@@ -132,7 +133,7 @@ class Answers(Attack):
                 strange = torch.ones(3).to(torch.float64)
                 listener._carry_out = lambda *_: strange
             case 8:
-                listener.obey = lambda *order: _unsigned(obey(*order))
+                listener.obey = lambda *order: _for_another(obey(*order))
             case 9:
                 carry_out, flood = listener._carry_out, [f"\x1b[2J {number}" for number in range(10**5)]
                 listener._carry_out = lambda name, given: flood if name == "refused" else carry_out(name, given)
@@ -141,8 +142,10 @@ class Answers(Attack):
         return update
 
 
-def _unsigned(envelope: Envelope) -> Envelope:
-    return Envelope(envelope.header, envelope.tensors, worker._listener._identity.sign(b"else|" + _ANSWER))
+def _for_another(envelope: Envelope) -> Envelope:
+    """The answer in the place of an honest node."""
+    header, _ = encode(replace(decode(Answer, envelope.header, []), node="r0.s0"))
+    return Envelope(header, envelope.tensors, worker._listener._identity.sign(_ANSWER + header))
 
 
 def _shout(_: object) -> Sent:

@@ -77,6 +77,39 @@ class DiesWhenAsked:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DiesInOddRounds:
+    """Trains on other labels in odd rounds, and is gone as soon as it is audited in one of them."""
+
+    _odd = False
+
+    def train(self, order):
+        self._odd = order.round % 2 == 1
+        return super().train(order)
+
+    def _step(self, number, replica, step, inputs, labels, records, row):
+        own = self._odd and replica == self._assignment.seat.replica
+        labels = 9 - labels if own and labels is not None else labels
+        return super()._step(number, replica, step, inputs, labels, records, row)
+
+    def open(self, windows):
+        if self._odd:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().open(windows)
+
+
+class FailsAsValidator:
+    """Trains on other labels, and fails whenever it is to judge another."""
+
+    def _step(self, number, replica, step, inputs, labels, records, row):
+        labels = 9 - labels if replica == self._assignment.seat.replica else labels
+        return super()._step(number, replica, step, inputs, labels, records, row)
+
+    def evaluate(self, order):
+        if order.testimony:
+            raise RuntimeError("no")
+        return super().evaluate(order)
+
+
 class ShowsOthers:
     """Shows other states than it committed to."""
 
@@ -214,9 +247,9 @@ class MisleadsValidatorsAndDenies(MisleadsValidators):
 
 
 _DEEDS = {deed.__name__: deed for deed in (
-    LabelsAtFirst, SkipsOneStep, RandomDigests, RefusesToOpen, DiesWhenAsked, ShowsOthers, OtherSketches,
-    TampersInFlight, SendsZeros, SwapsSamples, TampersAndDenies, BlamesItsNeighbour, MisleadsValidators,
-    MisleadsValidatorsAndDenies,
+    LabelsAtFirst, SkipsOneStep, RandomDigests, RefusesToOpen, DiesWhenAsked, DiesInOddRounds, FailsAsValidator,
+    ShowsOthers, OtherSketches, TampersInFlight, SendsZeros, SwapsSamples, TampersAndDenies, BlamesItsNeighbour,
+    MisleadsValidators, MisleadsValidatorsAndDenies,
 )}  # fmt: skip
 
 

@@ -205,6 +205,15 @@ def test_a_worker_of_its_own_making_is_convicted(deed: str, tmp_path: Path) -> N
         assert "window 1" not in reason
 
 
+@_slow
+def test_who_fails_before_its_audit_is_audited_all_the_same(tmp_path: Path) -> None:
+    """Its replica is lost in the cross-check, but a node needs no neighbour to show its work."""
+    overrides = ["rounds=1", "sync.local_steps=null", "trust.budget=1", *hostile("FailsAsValidator", "r2.s0")]
+    result = run(tmp_path, _FOUR, *overrides)
+    assert_convicted(result, ["r2.s0"])
+    assert any("replica 2 lost: r2.s0: RuntimeError: no" in note for note in result.rounds[0]["notes"])
+
+
 @pytest.mark.parametrize(
     "deed", ["SendsZeros", pytest.param("SwapsSamples", marks=_slow), pytest.param("TampersInFlight", marks=_slow)]
 )

@@ -6,8 +6,21 @@ from pathlib import Path
 import pytest
 
 from tests.jobs import SMALL, Result, run_job
+from tests.run_ledgers import entries
 
 _JOB = [*SMALL, "topology.stages=1", "sync.local_steps=2"]
+_COORDINATOR_REFUSES = {
+    f"it refused: a message that is none: {what}"
+    for what in ("its bytes are no envelope", "too many bytes or tensors", "a tensor is not plain")
+} | {"it refused: a call with tdml order"}
+_WORKERS_REFUSE = {
+    f"it refused: {what}"
+    for what in (
+        "a message that is none: its bytes are no envelope", "a message that is none: too many bytes or tensors",
+        "a message that is none: a tensor is not plain", "an order that the coordinator has not signed",
+        "an order for r2.s0 of another session, or another node",
+    )
+}  # fmt: skip
 
 
 @pytest.mark.timeout(120)
@@ -31,6 +44,12 @@ def test_hostile_calls_do_nothing(tmp_path: Path) -> None:
         assert set(found.values()) == {"came back: Envelope(header=b'', tensors=(), signature='')"}
     assert "Traceback" not in result.output
     assert len(result.output) < 10_000, "a peer must not be able to fill the terminal"
+    told = [entry.body for entry in entries(result.run, "refusal")]
+    assert {body["node"] for body in told} == {"coordinator", "r0.s0", "r1.s0"}
+    for name in ("r0.s0", "r1.s0"):
+        assert {body["what"] for body in told if body["node"] == name} >= _WORKERS_REFUSE
+    assert {body["what"] for body in told if body["node"] == "coordinator"} >= _COORDINATOR_REFUSES
+    assert len(told) < 3 * 12, "whatever their number"
 
 
 @pytest.mark.timeout(120)
@@ -53,6 +72,10 @@ def test_hostile_answers_cost_their_replicas_the_round_and_nobody_else(tmp_path:
     assert "r6.s0: �[2Jwiped wiped" in notes
     assert "r10.s0: no answer (RuntimeError: �[2JAAAA" in notes
     assert any("r9.s0: answered refused with something else" in note for note in result.rounds[2]["notes"])
+    named = {entry.body["node"] for kind in ("refusal", "ban") for entry in entries(result.run, kind)}
+    lost = {entry.body["nodes"][0] for entry in entries(result.run, "verdict", 2) if entry.body["status"] == "lost"}
+    assert named == {f"r{number}.s0" for number in (2, 3, 4, 5, 7, 8, 9)}
+    assert lost == {f"r{number}.s0" for number in (2, 3, 4, 5, 6, 8, 10)}, "the others said that they failed"
     assert "\x1b" not in result.output
     assert len(result.output) < 20_000
     assert (result.run / "ledger.db").stat().st_size < 2**20

@@ -207,6 +207,23 @@ def test_two_in_dispute_are_named_and_wait_for_their_pay(notary: Notary, path: P
     verify(path, Book)
 
 
+def test_who_was_gone_is_named_and_waits_for_its_pay(notary: Notary, path: Path) -> None:
+    play(
+        notary, 1, outcomes={1: Outcome(UNSETTLED, "audit", absent=(1,))},
+        verdicts={0: Verdict(HONEST), 1: Verdict(SUSPICIOUS, "audit", absent=(1,), influence=0.0)},
+    )  # fmt: skip
+    play(notary, 2)
+    [audit] = bodies(path, "audit")
+    assert audit["absent"] == ["r1.s1"]
+    assert [body["absent"] for body in bodies(path, "verdict", 1)] == [[], ["r1.s1"]]
+    with Ledger.read(path) as reader:
+        shown = [describe(entry, {}) for entry in reader.entries(1)]
+    assert sum("; gone: r1.s1: audit" in line for line in shown) == 2
+    assert balances(path)[f"held:{PUBLIC['r1.s1']}"] == 200
+    assert balances(path)[f"held:{PUBLIC['r1.s0']}"] == 0
+    verify(path, Book)
+
+
 def test_suspicions_evidence_and_refusals_are_written_where_there_are_any(notary: Notary, path: Path) -> None:
     judged = Verdict(HONEST, evidence=1.5, against=-0.5, judges=(1,))
     play(

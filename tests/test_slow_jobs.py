@@ -23,6 +23,8 @@ def test_the_demo_learns_and_catches_its_attacker(tmp_path: Path) -> None:
     assert rounds[1]["replicas"]["3"]["verdict"] == "malicious"
     assert rounds[2]["accepted"] == [0, 1, 2, 3]
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    routine = [line["seconds"] for line in rounds if line is not rounds[1]]
+    assert sum(s["audit"] for s in routine) < 0.15 * sum(s["total"] for s in routine), routine
 
 
 @pytest.mark.parametrize("seed", [0, 1])

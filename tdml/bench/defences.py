@@ -11,6 +11,7 @@ from tdml.bench.audits import audit
 from tdml.bench.byzfl_rules import RULES, Rule, make_rule
 from tdml.bench.court import Round, cross_check
 from tdml.bench.federation import Federation, node
+from tdml.cluster.topology import node_names
 from tdml.training.outer import weighted_mean
 from tdml.trust.aggregate import combine
 from tdml.trust.cross_check import CheckPlan, Purse, allowance, plan_checks
@@ -86,7 +87,8 @@ class Full(Defence):
     """All of TDML's, with everyone judged in every round on as many samples as there are."""
 
     def __init__(self, federation: Federation, byzantine: int) -> None:
-        self._memory = Memory()
+        names = node_names(federation.config.topology)
+        self._memory = Memory(dict(zip(names, names, strict=True)))  # nobody has a key here
 
     def judge(self, found: Round) -> Outcome:
         overall, by_stage = _screened(found)

@@ -36,7 +36,7 @@ class Case:
         self, job: Job, fleet: Fleet, number: int, found: Gathered, claims: Claims, tolerance: Tolerance
     ) -> None:
         self._job, self._fleet, self._number, self._claims, self._tolerance = job, fleet, number, claims, tolerance
-        self._kinds = {replica.index: replica.kind for replica in fleet.ready(found.audited)}
+        self._kinds = {replica.index: replica.kind for replica in fleet.seated(found.audited)}
 
     def repeat(self, juries: Mapping[Window, Sequence[int]]) -> dict[Window, dict[int, Result]]:
         """Have windows repeated by replicas: window → validator → result. Validators that are lost are left out."""

@@ -30,7 +30,11 @@ class Window:
 
 class Claims:
     """What the audited replicas claim. `refusals` has the outcome for those that could not show what they had committed
-    to."""
+    to.
+
+    A replica that was lost since it handed in its update is asked too: a node needs no neighbour to show its work, so
+    that nobody escapes the audit by failing before it.
+    """
 
     def __init__(self, job: Job, fleet: Fleet, found: Gathered, weights: Sequence[torch.Tensor]) -> None:
         """`weights` are the global weights that the round started from, by stage."""
@@ -110,23 +114,19 @@ class Claims:
             try:
                 return order(replica)
             except ReplicaLost as loss:
-                refusing = {failure.node for failure in loss.failures}
-                stages = [s for s, node in enumerate(replica.nodes) if node.name in refusing and not node.dead]
-                self._refuse(replica.index, stages)
+                failing = {failure.node for failure in loss.failures}
+                absent = [s for s, node in enumerate(replica.nodes) if node.dead]
+                refusing = [s for s, node in enumerate(replica.nodes) if node.name in failing and not node.dead]
+                self._refuse(replica.index, refusing, absent)
                 raise
 
-        shown = self._fleet.each(ask, self._fleet.ready(indices))
-        for index in set(indices) - set(shown) - set(self.refusals):
-            self._refuse(index, [])
-        return shown
+        return self._fleet.each(ask, self._fleet.seated(indices))
 
-    def _refuse(self, index: int, stages: Sequence[int]) -> None:
-        text = "; ".join(f"stage {stage} cannot show the work that it had committed to" for stage in stages)
-        self.refusals[index] = (
-            Outcome(LIED, f"audit: {text}", tuple(stages))
-            if stages
-            else Outcome(UNSETTLED, "audit: it was lost when it had to show its work")
-        )
+    def _refuse(self, index: int, refusing: Sequence[int], absent: Sequence[int] = ()) -> None:
+        texts = [f"stage {stage} cannot show the work that it had committed to" for stage in refusing]
+        texts += [f"stage {stage} was gone when it had to show its work" for stage in absent]
+        result = LIED if refusing else UNSETTLED
+        self.refusals[index] = Outcome(result, f"audit: {'; '.join(texts)}", tuple(refusing), absent=tuple(absent))
 
     def _holds(self, index: int, stage: int, opening: object, windows: Sequence[int]) -> bool:
         """Whether what a node shows is what it had committed to, from the global weights to its update."""

@@ -80,6 +80,6 @@ def check_tensor(tensor: torch.Tensor) -> None:
     dense = tensor.layout is torch.strided and tensor.device.type == "cpu" and tensor.dtype in _DTYPES.values()
     # One number that is repeated by a stride of 0 would become gigabytes at the first copy.
     if not dense or not tensor.is_contiguous() or tensor.is_neg():
-        raise Malformed(f"a tensor is not plain: {tensor.layout}, {tensor.dtype}, {tensor.device}")
+        raise Malformed("a tensor is not plain")
     if tensor.storage_offset() * tensor.itemsize + tensor.nbytes > tensor.untyped_storage().nbytes():
         raise Malformed("a tensor claims more bytes than it has")

@@ -45,13 +45,13 @@ class Court:
     """Screens, has candidates cross-checked within the budget, and decides.
 
     `memory` knows a replica by the names of its nodes: one in which a node was replaced starts anew. `seen` has the
-    content of every update so far, and its round. `unsettled` are the nodes whose last audit settled nothing: they
-    are audited until one does.
+    content of every update so far, and its round. `unsettled` are the keys of the nodes whose last audit settled
+    nothing, or that were gone when it took place: they are audited until one settles it.
     """
 
     def __init__(self, job: Job, fleet: Fleet) -> None:
         self._job, self._fleet = job, fleet
-        self.memory, self.purse, self.auditor = Memory(), Purse(), Auditor(job, fleet)
+        self.memory, self.purse, self.auditor = Memory(fleet.roster.keys), Purse(), Auditor(job, fleet)
         self.seen: dict[str, int] = {}
         self.unsettled: set[str] = set()
         # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
@@ -98,8 +98,9 @@ class Court:
         replicas: Sequence[Replica], secret: int,
     ) -> dict[int, Outcome]:  # fmt: skip
         """Have suspects, and a few others, audited: see `Auditor.audit`."""
-        seated = {replica.index: {node.name for node in replica.nodes} for replica in replicas}
-        suspects = [i for i in found.audited if verdicts[i].status != HONEST or self.unsettled & seated[i]]
+        seated = dict(zip(found.audited, _nodes(found.audited, replicas), strict=True))
+        unsettled = {index for index, nodes in seated.items() if self.unsettled & {*self._keys(nodes)}}
+        suspects = [index for index in found.audited if verdicts[index].status != HONEST or index in unsettled]
         draw = torch.Generator().manual_seed(derive(secret, "audit"))
         return self.auditor.audit(number, found, suspects, weights, draw)
 
@@ -113,11 +114,21 @@ class Court:
         final = after_audit(verdicts, outcomes, conviction)
         judged = self.memory.conclude(number, seated, [final[index] for index in found.audited], conviction)
         for index, nodes in zip(found.audited, seated, strict=True):
-            if index in outcomes and outcomes[index].result == UNSETTLED:
-                self.unsettled |= {*nodes}
-            if index in outcomes and outcomes[index].result == CLEAN:
-                self.unsettled -= {*nodes}
+            if index in outcomes:
+                self._note_unsettled(nodes, outcomes[index])
         return final | dict(zip(found.audited, judged, strict=True))
+
+    def _note_unsettled(self, nodes: Sequence[str], outcome: Outcome) -> None:
+        """Whom of a replica's nodes later rounds must audit, and whom no more."""
+        keys = self._keys(nodes)
+        self.unsettled |= {keys[stage] for stage in outcome.absent}
+        if outcome.result == UNSETTLED:
+            self.unsettled |= {*keys}
+        if outcome.result == CLEAN:
+            self.unsettled -= {*keys}
+
+    def _keys(self, nodes: Sequence[str]) -> list[str]:
+        return [self._fleet.roster.keys[name] for name in nodes]
 
     def _hear(
         self, number: int, found: Gathered, screened: Screened, secret: int,

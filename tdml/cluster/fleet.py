@@ -45,6 +45,7 @@ class Fleet:
         self._seats = {seat: node_name(rank, topology) for rank in ranks if (seat := first_seat(rank, topology))}
         self._generations = [0] * topology.replicas
         self._formed: dict[int, Replica] = {}
+        self._mustered: dict[int, Replica] = {}  # for the round, even if they were lost since
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
         for name in roster.refused:
@@ -67,6 +68,7 @@ class Fleet:
             # failed with all its nodes alive waits for the next round.
             if all(not node.dead for index in missing for node in self._occupants(index)):
                 break
+        self._mustered = dict(self._formed)
         return [self._formed[index] for index in sorted(self._formed)]
 
     def ban(self, names: Iterable[str], reason: str) -> None:
@@ -178,6 +180,11 @@ class Fleet:
     def ready(self, indices: Iterable[int]) -> list[Replica]:
         """Those of the replicas that are still formed."""
         return [self._formed[index] for index in indices if index in self._formed]
+
+    def seated(self, indices: Iterable[int]) -> list[Replica]:
+        """The replicas as they began the round. Those that were lost since can do nothing together any more, but
+        their living nodes still answer."""
+        return [self._mustered[index] for index in indices]
 
     def stop(self) -> None:
         """Send every living node home."""

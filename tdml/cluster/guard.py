@@ -128,12 +128,13 @@ class Guard:
         return _Call(self._refuse, (f"a call with {payload.kind}",), answer)
 
     def _read(self, data: bytes, tensors: list[torch.Tensor]) -> _Payload:
+        """Says what is wrong in few different words: nobody can crowd out of the ledger what else was refused."""
         if len(data) > _LARGEST_HEADER or len(tensors) > _MOST_TENSORS:
-            raise Malformed(f"{len(data)} bytes and {len(tensors)} tensors are too many")
+            raise Malformed("too many bytes or tensors")
         try:
             payload = _payloads.decode(data)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise Malformed(str(error)[:200]) from None
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise Malformed("its bytes are no envelope") from None
         for tensor in tensors:
             check_tensor(tensor)
         return payload

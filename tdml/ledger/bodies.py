@@ -95,6 +95,7 @@ class Audit(TypedDict):
     outcome: Literal["clean", "lied", "unsettled"]
     blamed: list[str]
     disputes: NotRequired[list[tuple[str, str]]]  # nodes that contradict each other: one of each pair lied
+    absent: NotRequired[list[str]]  # nodes that were gone when they had to show their work
     reason: str
     artifacts: dict[str, Digest]
 
@@ -109,6 +110,7 @@ class Verdict(TypedDict):
     blamed: list[str]
     perjured: NotRequired[list[str]]  # nodes that lied as validators in this round
     disputes: NotRequired[list[tuple[str, str]]]  # those that an audit or a cross-check of others has found
+    absent: NotRequired[list[str]]  # nodes that were gone when they had to show their work
     samples: Count
     improvement: NotRequired[int]
 

@@ -84,7 +84,8 @@ def _who(body: dict[str, Any]) -> str:
 
 def _blamed(body: dict[str, Any]) -> str:
     blamed = f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
-    return blamed + "".join(f"; in dispute: {one} and {other}" for one, other in body.get("disputes", []))
+    disputes = "".join(f"; in dispute: {one} and {other}" for one, other in body.get("disputes", []))
+    return blamed + disputes + (f"; gone: {', '.join(body['absent'])}" if body.get("absent") else "")
 
 
 def _short(digest: str) -> str:

@@ -35,6 +35,7 @@ class State:
     weights: str = ""  # digest of the global weights, if known
     roster: Mapping[str, Any] = field(default_factory=dict)  # the body of the last `roster`
     banned: frozenset[str] = frozenset()  # public keys
+    absent: frozenset[str] = frozenset()  # public keys, of nodes that were gone when they had to show their work
     ended: bool = False
     root: str = ""  # of the round
     book: Any = None  # snapshot of the accounts
@@ -172,6 +173,19 @@ class Rules:
         if entry.body["replica"] in round_.judged:
             raise ValueError(f"replica {entry.body['replica']} has two verdicts")
         round_.judged.add(entry.body["replica"])
+        for node in entry.body.get("absent", ()):
+            self._note_absence(entry.body, node, round_)
+
+    def _note_absence(self, verdict: Mapping[str, Any], node: str, round_: _Open) -> None:
+        """Of a node that was gone when it had to show its work."""
+        if node not in round_.seated or node not in verdict["nodes"]:
+            raise ValueError(f"{node} was gone when it had to show its work, but has no seat in the replica")
+        if verdict["status"] == "honest":
+            raise ValueError(f"{node} was gone when it had to show its work, and the verdict is honest")
+        key = self._state.roster["keys"][node]
+        if key in self._state.absent and node not in verdict["blamed"]:
+            raise ValueError(f"{node} was gone a second time when it had to show its work, and is not to blame")
+        self._state = replace(self._state, absent=self._state.absent | {key})
 
     def _ban(self, entry: Entry, round_: _Open) -> None:
         node, key = entry.body["node"], entry.body["key"]

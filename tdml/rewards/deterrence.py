@@ -2,7 +2,9 @@
 
 A node that lies in a round gains at most its pay of that round, and loses its stake if the lie is met. With the chance
 q that it is met, the bet is bad if stake · q ≥ gain · (1 − q). Only audits are counted here: that the screen and the
-cross-check find most lies is a reserve, not part of the sum.
+cross-check find most lies is a reserve, not part of the sum. Nor is it part of it that who ends itself when it is asked
+keeps its stake the first time: who stops then never loses it, so no stake weighs anything before, and after it the sum
+holds.
 """
 
 import math

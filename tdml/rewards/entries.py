@@ -49,6 +49,7 @@ class Verdict(msgspec.Struct, frozen=True):
     status: Literal["honest", "suspicious", "malicious", "lost"]
     blamed: list[str] = []
     disputes: list[tuple[str, str]] = []  # nodes that contradict each other: one of each pair lied
+    absent: list[str] = []  # nodes that were gone when they had to show their work
     samples: Amount = 0
     improvement: int = 0  # of the held-out loss, in millionths of a nat; only measured under that policy
 

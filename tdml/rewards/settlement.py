@@ -24,14 +24,16 @@ class Settlement:
         keys: name → key.
         convicted: keys of all that were blamed or banned so far, in this round too.
         disputes: keys of whom one lied, by pairs.
+        absent: keys that once were gone when they had to show their work.
     """
 
     def __init__(
         self, balances: Mapping[str, int], keys: Mapping[str, str], convicted: Collection[str],
-        disputes: Collection[tuple[str, str]],
+        disputes: Collection[tuple[str, str]], absent: Collection[str],
     ) -> None:  # fmt: skip
         self._balances, self._keys, self._convicted = balances, keys, convicted
-        self._in_dispute = {key for pair in disputes if self._is_open(pair) for key in pair}
+        in_dispute = {key for pair in disputes if self._is_open(pair) for key in pair}
+        self._uncleared = {*convicted, *in_dispute, *absent}
         self._changes: dict[str, int] = {}
         self._postings: list[Posting] = []
 
@@ -55,12 +57,12 @@ class Settlement:
         self._post(MINT, TREASURY, pool - sum(map(sum, shares)), "rest of the division")
 
     def release(self, verdicts: Sequence[Verdict]) -> None:
-        """Whoever met nothing but honest verdicts in this round, and is not in dispute with one who is not convicted,
-        is cleared: what was held back becomes its credit."""
+        """Whoever met nothing but honest verdicts in this round, is not in dispute with one who is not convicted, and
+        was never gone when it had to show its work, is cleared: what was held back becomes its credit."""
         doubted = {self._keys[name] for v in verdicts if v.status != "honest" for name in v.nodes}
         for verdict in verdicts:
             for key in (self._keys[name] for name in verdict.nodes):
-                if key not in doubted and key not in self._convicted and key not in self._in_dispute:
+                if key not in doubted and key not in self._uncleared:
                     self._post(held_account(key), credit_account(key), self._balance(held_account(key)), "cleared")
 
     def slash(self, keys: Iterable[str]) -> None:
@@ -76,19 +78,19 @@ class Settlement:
             self._post(MINT, TREASURY, share, f"share of {name}, convicted")
         elif verdict.status == "honest":
             self._post(MINT, credit_account(key), share, f"work of {name}")
-        elif verdict.status == "malicious" and verdict.blamed and not self._is_disputed(verdict, name):
+        elif verdict.status == "malicious" and verdict.blamed and not self._is_doubted(verdict, name):
             due = self._pay_from_stakes(verdict, name, share)
             self._post(MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake")
             return share - due
         else:
-            # Suspicious, or in dispute; or refused with nobody to blame, which neither clears nor convicts anybody.
+            # Suspicious, disputed or gone; or refused with nobody to blame, which neither clears nor convicts anybody.
             self._post(MINT, held_account(key), share, f"work of {name}, held back")
         return 0
 
-    def _is_disputed(self, verdict: Verdict, name: str) -> bool:
-        """Whether a node is in a dispute of this round, and may be the one that lied."""
+    def _is_doubted(self, verdict: Verdict, name: str) -> bool:
+        """Whether a node did not show its work, or is in a dispute of this round and may be the one that lied."""
         pairs = [(self._keys[one], self._keys[other]) for one, other in verdict.disputes if name in (one, other)]
-        return any(map(self._is_open, pairs))
+        return name in verdict.absent or any(map(self._is_open, pairs))
 
     def _is_open(self, dispute: tuple[str, str]) -> bool:
         return not any(key in self._convicted for key in dispute)

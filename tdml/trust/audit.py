@@ -128,7 +128,8 @@ class Ruling:
 @dataclass(frozen=True)
 class Outcome:
     """What the audit of a replica's round comes to. `full`: every window was repeated by everyone else, and closely
-    enough to clear it. `blamed` and `disputes` as in a `Ruling`."""
+    enough to clear it. `blamed` and `disputes` as in a `Ruling`; `absent` are the stages that were gone when they had
+    to show their work."""
 
     result: str
     reason: str
@@ -137,6 +138,7 @@ class Outcome:
     rulings: Mapping[int, Ruling] = field(default_factory=dict)  # by window
     exhibit: Mapping[str, torch.Tensor] = field(default_factory=dict)  # what a conviction rests on
     disputes: tuple[tuple[int, int], ...] = ()
+    absent: tuple[int, ...] = ()
 
 
 def conclude(rulings: Mapping[int, Ruling], full: bool, exhibit: Mapping[str, torch.Tensor]) -> Outcome:

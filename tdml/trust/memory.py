@@ -15,13 +15,17 @@ class Memory:
     """`evidence` is what the rounds so far say against each replica, in nats; `suspected` has the stages that the
     screen ever suspected. A replica goes by the names of its nodes. `perjury` is what each node's lies as a validator
     add up to, in nats, and `disputes` has round and nodes of every dispute that is open: neither of the two is known
-    to lie."""
+    to lie. `absences` are the rounds in which a node was gone when it had to show its work. They go by its key, for
+    who was gone comes back with a later start, and may come under another name."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        """`keys` are the nodes' public keys, by name."""
+        self._keys = keys
         self.evidence: dict[str, float] = {}
         self.suspected: dict[str, list[int]] = {}
         self.perjury: dict[str, float] = {}
         self.disputes: list[tuple[int, str, str]] = []
+        self.absences: dict[str, list[int]] = {}
 
     def decide(
         self, hearing: Hearing | None, replicas: Sequence[Nodes], overall: Screening, by_stage: Sequence[Screening],
@@ -42,10 +46,15 @@ class Memory:
             for stage in verdict.perjured:
                 self.perjury[nodes[stage]] = self.perjury.get(nodes[stage], 0.0) + PERJURY
             self.disputes += [(number, nodes[one], nodes[other]) for one, other in verdict.disputes]
-        return [
-            sentence(v, [self.perjury.get(n, 0.0) for n in nodes], [self._neighbours(n) for n in nodes], conviction)
-            for nodes, v in zip(replicas, verdicts, strict=True)
-        ]
+            for stage in verdict.absent:
+                self.absences.setdefault(self._keys[nodes[stage]], []).append(number)
+        return [self._sentence(nodes, verdict, conviction) for nodes, verdict in zip(replicas, verdicts, strict=True)]
+
+    def _sentence(self, nodes: Nodes, verdict: Verdict, conviction: float) -> Verdict:
+        return sentence(
+            verdict, [self.perjury.get(name, 0.0) for name in nodes], [self._neighbours(name) for name in nodes],
+            [self.absences.get(self._keys[name], []) for name in nodes], conviction,
+        )  # fmt: skip
 
     def settle(self, convicted: Collection[str]) -> None:
         """Close the disputes of nodes that are known to lie: nothing is left of them against the others."""
@@ -62,13 +71,15 @@ class Memory:
     def state(self) -> dict:
         """What a checkpoint must keep."""
         return {
-            "evidence": self.evidence, "suspected": self.suspected, "perjury": self.perjury, "disputes": self.disputes
+            "evidence": self.evidence, "suspected": self.suspected, "perjury": self.perjury, "disputes": self.disputes,
+            "absences": self.absences,
         }  # fmt: skip
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.evidence, self.suspected = dict(state["evidence"]), dict(state["suspected"])
         self.perjury, self.disputes = dict(state["perjury"]), list(state["disputes"])
+        self.absences = {key: list(rounds) for key, rounds in state["absences"].items()}
 
 
 def _name(nodes: Nodes) -> str:

@@ -29,6 +29,7 @@ class Verdict:
 
     perjured: tuple[int, ...] = ()  # stages that lied as validators in this round
     disputes: tuple[tuple[int, int], ...] = ()  # stages that contradict each other, by pairs: one of each pair lied
+    absent: tuple[int, ...] = ()  # stages that were gone when they had to show their work
     judges: tuple[int, ...] = ()  # who evaluated it in the cross-check
     unusable: bool = False  # what it handed in cannot be averaged
 
@@ -125,7 +126,8 @@ def after_audit(
 def _heard(verdict: Verdict, outcome: Outcome, conviction: float) -> Verdict:
     """On a replica that was audited."""
     reason = "; ".join(filter(None, [outcome.reason, verdict.reason]))
-    verdict = replace(verdict, disputes=tuple(sorted({*verdict.disputes, *outcome.disputes})))
+    disputes = tuple(sorted({*verdict.disputes, *outcome.disputes}))
+    verdict = replace(verdict, disputes=disputes, absent=outcome.absent)
     if outcome.result == LIED:
         evidence = max(verdict.evidence, conviction)
         return replace(

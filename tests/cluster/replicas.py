@@ -115,10 +115,14 @@ class FakeFleet:
     """The replicas that are there, by index."""
 
     def __init__(self, replicas):
-        self.formed = {replica.index: replica for replica in replicas}
+        self.mustered = {replica.index: replica for replica in replicas}
+        self.formed = dict(self.mustered)
 
     def ready(self, indices):
         return [self.formed[i] for i in indices if i in self.formed]
+
+    def seated(self, indices):
+        return [self.mustered[i] for i in indices]
 
     def each(self, order, replicas):
         done = {}
@@ -126,7 +130,7 @@ class FakeFleet:
             try:
                 done[replica.index] = order(replica)
             except ReplicaLost:
-                self.formed.pop(replica.index)
+                self.formed.pop(replica.index, None)
         return done
 
 

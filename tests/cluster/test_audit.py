@@ -270,7 +270,31 @@ def test_who_refuses_to_answer_is_malicious_and_who_is_gone_is_not(asked, dead):
         def border(self, window):
             return failing(self, 1, dead)
 
-    assert_only(audit(among_honest(Refuses(LIAR))), *((UNSETTLED, ()) if dead else (LIED, (1,))))
+    outcomes = audit(among_honest(Refuses(LIAR)))
+    assert_only(outcomes, *((UNSETTLED, ()) if dead else (LIED, (1,))))
+    assert {index: outcome.absent for index, outcome in outcomes.items() if outcome.absent} == (
+        {LIAR: (1,)} if dead else {}
+    )
+
+
+def test_of_two_nodes_one_that_refuses_is_malicious_and_one_that_is_gone_is_noted():
+    class Refuses(FakeReplica):
+        def open(self, windows):
+            self.nodes[0].dead = True
+            failing(self, 1)
+
+    outcomes = audit(among_honest(Refuses(LIAR)))
+    assert_only(outcomes, LIED, (1,))
+    assert outcomes[LIAR].absent == (0,)
+
+
+@pytest.mark.parametrize("liar", [LiesAtFirst, FakeReplica])
+def test_a_replica_that_was_lost_before_its_audit_shows_its_work_all_the_same(liar):
+    """Otherwise whoever lies would only have to fail, without dying, when it judges others."""
+    auditor, found = auditor_of(among_honest(liar(LIAR)))
+    del auditor._fleet.formed[LIAR]
+    outcomes = auditor.audit(1, found, [LIAR], WEIGHTS, torch.Generator().manual_seed(1))
+    assert_only(outcomes, *((LIED, (1,)) if liar is LiesAtFirst else (CLEAN, ())))
 
 
 # Lies of validators

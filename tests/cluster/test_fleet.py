@@ -7,7 +7,8 @@ import torch
 
 from tdml import config as settings
 from tdml.cluster.fleet import Fleet
-from tdml.cluster.replica import Replica
+from tdml.cluster.messages import Failure
+from tdml.cluster.replica import Replica, ReplicaLost
 
 DISPUTE = ("r1.s0", "r1.s1")
 
@@ -67,3 +68,19 @@ def test_the_dead_and_the_banned_are_not_moved(joined: list[int]) -> None:
     fleet.ban(["r1.s0"], "lied")
     del before[1]
     assert muster(fleet, DISPUTE) == before
+
+
+def test_a_replica_that_was_lost_keeps_its_nodes_until_the_next_muster(joined: list[int]) -> None:
+    def lose(replica: Replica) -> None:
+        raise ReplicaLost(replica.index, [Failure("r1.s0", "planted", "")])
+
+    fleet = make_fleet([])
+    muster(fleet)
+    fleet.each(lose, fleet.ready([1]))
+    assert fleet.ready([1]) == []
+    [lost] = fleet.seated([1])
+    assert [node.name for node in lost.nodes] == ["r1.s0", "r1.s1"]
+    fleet.each(lose, [lost])
+    fleet.nodes["r1.s0"].dead = True
+    assert muster(fleet)[1] == ["spare0", "r1.s1"]
+    assert fleet.seated([1]) == fleet.ready([1]) != [lost]

@@ -171,6 +171,18 @@ IN_A_ROUND = {
         lambda x: [x.append(2, "verdict", verdict()) for _ in range(2)],
         "replica 0 has two verdicts",
     ),
+    "gone from another replica": (
+        lambda x: x.append(2, "verdict", verdict(absent=["r1.s0"])),
+        "r1.s0 was gone when it had to show its work, but has no seat in the replica",
+    ),
+    "gone from nowhere": (
+        lambda x: x.append(2, "verdict", verdict(nodes=["nobody"], absent=["nobody"])),
+        "nobody was gone when it had to show its work, but has no seat in the replica",
+    ),
+    "gone and honest": (
+        lambda x: x.append(2, "verdict", verdict(status="honest", absent=["r0.s1"])),
+        "r0.s1 was gone when it had to show its work, and the verdict is honest",
+    ),
     "false money": (
         lambda x: x.append(2, "rewards", {"postings": []}),
         "0 units are paid, not 1000",
@@ -178,8 +190,9 @@ IN_A_ROUND = {
 }  # fmt: skip
 
 
-def verdict():
-    return {"replica": 0, "nodes": [], "status": "lost", "reason": "", "blamed": [], "samples": 0}
+def verdict(**changes):
+    said = {"replica": 0, "nodes": chains.SEATS["0"], "status": "lost", "reason": "", "blamed": [], "samples": 0}
+    return said | changes
 
 
 def chains_tail(ledger):

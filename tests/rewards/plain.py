@@ -11,7 +11,7 @@ class PlainBook:
         self.job, self.keys = job, roster["keys"]
         self.stake = dict.fromkeys(self.keys.values(), job["stake"])
         self.held, self.credit = defaultdict(int), defaultdict(int)
-        self.treasury, self.convicted, self.disputes = 0, set(), []
+        self.treasury, self.convicted, self.disputes, self.absent = 0, set(), [], set()
 
     def play(self, verdicts, bans):
         """One round."""
@@ -19,12 +19,13 @@ class PlainBook:
         cheats = [self.keys[n] for v in verdicts for n in v["blamed"]] + [b["key"] for b in bans]
         self.convicted |= set(cheats)
         self.disputes += [{self.keys[name] for name in pair} for v in verdicts for pair in v.get("disputes", [])]
+        self.absent |= {self.keys[name] for v in verdicts for name in v.get("absent", [])}
         verdicts = [v for v in verdicts if v["status"] != "lost"]
         saved = self._pay(verdicts)
         self.treasury += saved
         doubted = {self.keys[n] for v in verdicts for n in v["nodes"] if v["status"] != "honest"}
-        disputed = {key for pair in self.disputes if not pair & self.convicted for key in pair}
-        for key in {self.keys[n] for v in verdicts for n in v["nodes"]} - doubted - disputed - self.convicted:
+        kept = {key for pair in self.disputes if not pair & self.convicted for key in pair} | self.absent
+        for key in {self.keys[n] for v in verdicts for n in v["nodes"]} - doubted - kept - self.convicted:
             self.credit[key] += self.held.pop(key, 0)
         for key in self.convicted:
             self.treasury += self.stake.get(key, 0) + self.held.pop(key, 0)
@@ -43,7 +44,7 @@ class PlainBook:
                     continue
                 if v["status"] == "honest":
                     self.credit[key] += share
-                elif v["blamed"] and not self._is_disputed(v, name):
+                elif v["blamed"] and name not in v["absent"] and not self._is_disputed(v, name):
                     self.credit[key] += share
                     for cheat in v["blamed"]:
                         from_stake = min(share, self.stake[self.keys[cheat]])

@@ -28,6 +28,8 @@ class Strategy:
     rounds: float = 1.0  # share of the rounds in which it cheats
     returns: bool = True  # after a ban, under a new key with a new stake
     perjury: bool = False  # it lies about others, not about its work
+    silent: bool = False  # it ends itself the first time that it is asked, and is back in the next round
+    stops: bool = False  # from then on it is honest
 
     def found(self, draws: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(ROUNDS,) bool each: when it cheats, and when that is found."""
@@ -38,7 +40,10 @@ class Strategy:
             return cheats, heard & (np.cumsum(heard) % 2 == 0)
         audited = draws.random((ROUNDS, WINDOWS)) < met(AUDIT_RATE, WINDOWS)
         lies = draws.permuted(np.tile(np.arange(WINDOWS) < self.lied, (ROUNDS, 1)), axis=1)
-        return cheats, cheats & (audited & lies).any(axis=1)
+        found = cheats & (audited & lies).any(axis=1)
+        if self.stops and found.any():
+            cheats[found.argmax() + 1 :] = found[found.argmax() + 1 :] = False
+        return cheats, found
 
 
 HONEST = Strategy("honest work", lied=0, rounds=0.0)
@@ -61,6 +66,8 @@ _ALWAYS = [
 STRATEGIES = [
     replace(strategy, **variant) for strategy in _ALWAYS for variant in ({}, {"returns": False}, {"rounds": 0.1})
 ]
+SILENT = [replace(strategy, silent=True) for strategy in _ALWAYS if not strategy.perjury]
+SILENT_ONCE = [replace(strategy, stops=True) for strategy in SILENT]
 
 
 @dataclass
@@ -72,6 +79,7 @@ class Copy:
     cheats: np.ndarray
     found: np.ndarray
     bans: int = 0
+    was_gone: bool = False  # under its key of now
 
     @property
     def partner(self) -> str:
@@ -143,14 +151,15 @@ def expected(strategy: Strategy, stake_share: float) -> float | None:
 
 def table(copies: int) -> str:
     """Profits of all strategies, at the least stake that deters and at a tenth of it."""
-    strategies = [HONEST, *STRATEGIES]
+    strategies = [HONEST, *STRATEGIES, *SILENT, *SILENT_ONCE]
     full, tenth = (simulate(strategies, share, copies)[0] for share in (1.0, 0.1))
-    lines = [f"{'strategy':<34}{'rounds':>7}{'after a ban':>13}{'expected':>10}{'simulated':>11}{'at a tenth':>12}"]
+    lines = [f"{'strategy':<34}{'rounds':>7}{'when met':>15}{'expected':>10}{'simulated':>11}{'at a tenth':>12}"]
     for strategy, one, other in zip(strategies, full, tenth, strict=True):
         after = "" if strategy is HONEST else "new key" if strategy.returns else "leaves"
+        after = "honest" if strategy.stops else f"gone, {after}" if strategy.silent else after
         rounds = "" if strategy is HONEST else f"{strategy.rounds:.0%}"
-        mean = "–" if strategy.perjury else f"{expected(strategy, 1.0):.0f}"
-        lines.append(f"{strategy.name:<34}{rounds:>7}{after:>13}{mean:>10}{one:>11.0f}{other:>12.0f}")
+        mean = "–" if strategy.perjury or strategy.silent else f"{expected(strategy, 1.0):.0f}"
+        lines.append(f"{strategy.name:<34}{rounds:>7}{after:>15}{mean:>10}{one:>11.0f}{other:>12.0f}")
     return "\n".join(lines)
 
 
@@ -167,12 +176,16 @@ def _play(book: Book, number: int, played: list[Copy]) -> None:
     for copy in played:
         cheat = copy.spare if copy.gone else f"c{copy.number}.{copy.bans}"
         found = bool(copy.found[number - 1]) and not copy.gone
+        silent = found and copy.strategy.silent
+        convicted = found and (not silent or copy.was_gone)
         body = {
-            "replica": copy.number, "nodes": [copy.partner, cheat], "status": "malicious" if found else "honest",
-            "blamed": [cheat] if found else [], "samples": _SAMPLES,
+            "replica": copy.number, "nodes": [copy.partner, cheat],
+            "status": "malicious" if convicted else "suspicious" if silent else "honest",
+            "blamed": [cheat] if convicted else [], "absent": [cheat] if silent else [], "samples": _SAMPLES,
         }  # fmt: skip
         book.apply("verdict", number, body)
-        if found:
+        copy.was_gone = (silent or copy.was_gone) and not convicted
+        if convicted:
             book.apply("ban", number, {"node": cheat, "key": cheat, "reason": "audit"})
             copy.bans += 1
 

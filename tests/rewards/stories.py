@@ -25,11 +25,12 @@ def roster(names, refused=(), **keys):
     }
 
 
-def verdict(replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, disputes=()):
+def verdict(replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, disputes=(), absent=()):
     """On a replica with the nodes that it starts with, if none are given."""
     return {
         "replica": replica, "nodes": nodes or [f"r{replica}.s0", f"r{replica}.s1"], "status": status, "reason": "",
-        "blamed": list(blamed), "disputes": list(map(list, disputes)), "samples": samples, "improvement": improvement,
+        "blamed": list(blamed), "disputes": list(map(list, disputes)), "absent": list(absent), "samples": samples,
+        "improvement": improvement,
     }  # fmt: skip
 
 
@@ -95,6 +96,7 @@ def _rounds(draw, names, stages, replicas):
         improvement = draw(st.sampled_from([7, 20_011, 10**6, 0, -5000]))
         disputed = stages > 1 and status in ("suspicious", "malicious") and draw(st.booleans())
         disputes = [nodes[:2]] * disputed
-        verdicts.append(verdict(replica, status, blamed, nodes, samples, improvement, disputes))
+        absent = [n for n in nodes if status in ("suspicious", "malicious") and draw(st.integers(0, 4)) == 0]
+        verdicts.append(verdict(replica, status, blamed, nodes, samples, improvement, disputes, absent))
     bans = [ban(name) for name in draw(st.lists(st.sampled_from(names), max_size=1))]
     return Round(draw(st.permutations(verdicts)), bans)

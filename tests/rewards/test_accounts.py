@@ -236,6 +236,38 @@ def test_a_dispute_with_one_liar_does_not_keep_back_what_another_owes():
     assert purse(book, "r1.s1")[1] == 0
 
 
+# Who was gone when it had to show its work
+
+GONE = verdict(1, "suspicious", absent=["r1.s1"])
+
+
+def test_what_is_held_back_of_a_node_that_was_gone_is_not_released_by_honest_rounds():
+    book = opened()
+    play(book, 1, verdict(0), GONE)
+    assert (purse(book, "r1.s0")[1], purse(book, "r1.s1")[1]) == (200, 300)
+    book.apply("roster", 2, roster([], back="key-r1.s1"))
+    for number in range(2, 5):
+        play(book, number, verdict(0), verdict(1, nodes=["r1.s0", "back"]))
+    assert purse(book, "r1.s0") == (800, 0, 5000), "its partner is cleared"
+    assert purse(book, "r1.s1") == (900, 300, 5000)
+
+
+def test_who_is_gone_a_second_time_pays_its_partner_and_loses_all_that_was_held_back():
+    book = opened()
+    play(book, 1, verdict(0), GONE)
+    play(book, 2, verdict(0), verdict(1, "malicious", ["r1.s1"], absent=["r1.s1"]))
+    assert purse(book, "r1.s1") == (0, 0, 0)
+    assert purse(book, "r1.s0") == (200, 200, 5000)
+    assert book.balances[TREASURY] == 300 + 300 + 200 + 5000 - 200, "its pay, what its stake has paid for, and the rest"
+
+
+def test_who_is_gone_beside_a_liar_is_not_paid_from_the_liars_stake():
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "malicious", ["r1.s0"], absent=["r1.s1"]))
+    play(book, 2, verdict(0), verdict(1, nodes=["spare0", "r1.s1"]))
+    assert purse(book, "r1.s1") == (300, 300, 5000)
+
+
 # What verify must find
 
 
@@ -275,6 +307,7 @@ def test_postings_that_the_rules_do_not_give(change, reason):
         ("verdict", verdict(1, "malicious", ["nobody"]), "nobody, which is not in the roster"),
         ("verdict", verdict(1, disputes=[("r1.s0", "nobody")]), "nobody, which is not in the roster"),
         ("verdict", verdict(1, disputes=[("r1.s0",)]), "length 2"),
+        ("verdict", verdict(1, "suspicious", absent=["nobody"]), "nobody, which is not in the roster"),
         ("verdict", verdict(0), "two verdicts on replica 0"),
         ("verdict", verdict(1, nodes=["r1.s0"]), "1 nodes of 2 stages"),
         ("verdict", verdict(1, "innocent"), "innocent"),

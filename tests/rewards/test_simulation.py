@@ -4,7 +4,18 @@ import pytest
 
 from tdml.config import config_dir
 from tdml.rewards.deterrence import met
-from tests.rewards.simulation import AUDIT_RATE, HONEST, ROUNDS, STRATEGIES, WINDOWS, expected, simulate
+from tests.rewards.simulation import (
+    AUDIT_RATE,
+    COST,
+    HONEST,
+    ROUNDS,
+    SILENT,
+    SILENT_ONCE,
+    STRATEGIES,
+    WINDOWS,
+    expected,
+    simulate,
+)
 
 COPIES = 4
 RETURNING = [s for s in STRATEGIES if s.returns and not s.perjury]
@@ -40,6 +51,25 @@ def test_the_simulation_agrees_with_the_sum(at_the_least_stake):
     for strategy, profit in zip([HONEST, *STRATEGIES], at_the_least_stake[0], strict=True):
         if strategy in RETURNING:
             assert abs(profit - expected(strategy, 1.0)) < 4 * deviation(strategy), strategy
+
+
+@pytest.mark.timeout(120)
+def test_who_is_gone_whenever_it_may_be_earns_less_than_honest_work():
+    (honest, *profits), (_, *partners) = simulate([HONEST, *SILENT], 1.0, COPIES)
+    for strategy, profit in zip(SILENT, profits, strict=True):
+        assert profit < honest, strategy
+    assert min(partners) > 0.99 * ROUNDS, "but for the rounds after which no honest one came"
+
+
+@pytest.mark.timeout(120)
+def test_who_is_gone_once_and_honest_from_then_on_keeps_what_it_has_saved_until_then():
+    """No stake prevents that. It is the work of the rounds before it was met, less the pay of that one."""
+    (honest, *profits), _ = simulate([HONEST, *SILENT_ONCE], 1.0, 2 * COPIES)
+    for strategy, profit in zip(SILENT_ONCE, profits, strict=True):
+        chance, saved = met(AUDIT_RATE, WINDOWS, strategy.lied), COST * (1 - strategy.worked)
+        gained = saved / chance - 1
+        assert abs(profit - honest - gained) <= 4 * saved / chance / math.sqrt(2 * COPIES), strategy
+        assert gained < (1 - chance) / met(AUDIT_RATE, WINDOWS), "less than a stake"
 
 
 @pytest.mark.timeout(120)

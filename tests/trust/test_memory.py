@@ -8,9 +8,11 @@ from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict
 
 NOBODY = Screening((), (), Moments(torch.zeros(2), torch.zeros(2)), {})
 A, B, NEW = ["a.s0", "a.s1"], ["b.s0", "b.s1"], ["a.s0", "new"]
+KEYS = {name: f"key-{name}" for name in (*A, *B, "new", "x", "y", "z")} | {"back": "key-a.s1"}
 HONEST_WORK = Verdict(HONEST)
 LIED = Verdict(SUSPICIOUS, "contradicts", perjured=(1,))
 DISPUTED = Verdict(SUSPICIOUS, "contradict each other", disputes=((0, 1),), influence=0.0)
+GONE = Verdict(SUSPICIOUS, "audit", absent=(1,), influence=0.0)
 
 
 def conclude(memory, number, *seated):
@@ -20,14 +22,14 @@ def conclude(memory, number, *seated):
 
 
 def test_evidence_follows_the_names_and_not_the_row():
-    memory = Memory()
+    memory = Memory(KEYS)
     conclude(memory, 1, (A, Verdict(HONEST, evidence=3.0)), (B, Verdict(HONEST, evidence=1.0)))
     verdicts = memory.decide(None, [B, NEW, A], NOBODY, [NOBODY], True, 10.0)
     assert [verdict.evidence for verdict in verdicts] == [1.0, 0.0, 3.0]
 
 
 def test_the_stages_that_were_ever_suspected_are_remembered():
-    memory = Memory()
+    memory = Memory(KEYS)
     conclude(memory, 1, (A, Verdict(SUSPICIOUS, suspected=(1,))))
     conclude(memory, 2, (A, Verdict(SUSPICIOUS, suspected=(0, 1))))
     conclude(memory, 3, (A, HONEST_WORK))
@@ -35,7 +37,7 @@ def test_the_stages_that_were_ever_suspected_are_remembered():
 
 
 def test_perjury_follows_the_node_and_no_honest_round_makes_it_good():
-    memory = Memory()
+    memory = Memory(KEYS)
     [once] = conclude(memory, 1, (A, LIED))
     assert (once.status, memory.perjury) == (SUSPICIOUS, {"a.s1": PERJURY})
     for number in range(2, 50):
@@ -49,7 +51,7 @@ def test_perjury_follows_the_node_and_no_honest_round_makes_it_good():
 
 @pytest.mark.parametrize("settled", [False, True])
 def test_disputes_with_three_neighbours_convict_unless_one_of_them_is_known_to_lie(settled):
-    memory = Memory()
+    memory = Memory(KEYS)
     for number, neighbour in enumerate(["x", "y", "y"], start=1):
         assert conclude(memory, number, (["a.s0", neighbour], DISPUTED))[0].status == SUSPICIOUS
     if settled:
@@ -63,18 +65,34 @@ def test_disputes_with_three_neighbours_convict_unless_one_of_them_is_known_to_l
 
 
 def test_a_dispute_is_one_of_both_nodes_whoever_sent():
-    memory = Memory()
+    memory = Memory(KEYS)
     for number, sender in enumerate(["x", "y"], start=1):
         conclude(memory, number, ([sender, "b.s1"], DISPUTED))
     [last] = conclude(memory, 3, (["z", "b.s1"], Verdict(SUSPICIOUS, disputes=((1, 0),), influence=0.0)))
     assert last.stages == (1,)
 
 
+@pytest.mark.parametrize("name", ["a.s1", "back"])
+def test_who_is_gone_a_second_time_is_convicted_whatever_its_name_and_however_honest_it_was_between(name):
+    memory = Memory(KEYS)
+    first, other = conclude(memory, 1, (A, GONE), (B, HONEST_WORK))
+    assert (first.status, other.status) == (SUSPICIOUS, HONEST)
+    for number in range(2, 20):
+        assert conclude(memory, number, (A, HONEST_WORK))[0].status == HONEST
+    back, first_time = conclude(memory, 20, (["b.s0", name], GONE), (["a.s0", "b.s1"], GONE))
+    assert (back.status, back.stages) == (MALICIOUS, (1,))
+    assert "in rounds 1 and 20" in back.reason
+    assert (first_time.status, first_time.stages) == (SUSPICIOUS, ())
+
+
 def test_a_checkpoint_brings_it_back():
-    memory, other = Memory(), Memory()
-    conclude(memory, 1, (A, Verdict(SUSPICIOUS, evidence=2.5, suspected=(1,), perjured=(0,), disputes=((0, 1),))))
+    memory, other = Memory(KEYS), Memory(KEYS)
+    seen = Verdict(SUSPICIOUS, evidence=2.5, suspected=(1,), perjured=(0,), disputes=((0, 1),), absent=(0,))
+    conclude(memory, 1, (A, seen))
     other.restore(memory.state())
+    assert other.absences == {"key-a.s0": [1]}
     assert (other.evidence, other.suspected) == ({"a.s0+a.s1": 2.5}, {"a.s0+a.s1": [1]})
     assert (other.perjury, other.disputes) == ({"a.s0": PERJURY}, [(1, "a.s0", "a.s1")])
-    conclude(other, 2, (B, DISPUTED))
+    conclude(other, 2, (B, DISPUTED), (A, Verdict(SUSPICIOUS, absent=(0,))))
     assert len(memory.disputes) == 1, "its own"
+    assert memory.absences == {"key-a.s0": [1]}, "its own"

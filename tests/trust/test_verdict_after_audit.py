@@ -77,6 +77,13 @@ def test_a_dispute_of_an_audit_is_noted(result):
     assert final.stages == outcome.blamed
 
 
+@pytest.mark.parametrize("verdict", [GOOD, DOUBTED, GUILTY])
+def test_who_was_gone_is_named_and_its_update_does_not_count(verdict):
+    final = heard(verdict, Outcome(UNSETTLED, "gone", absent=(1,)))
+    assert (final.absent, final.accepted) == ((1,), False)
+    assert final.status == (MALICIOUS if verdict is GUILTY else SUSPICIOUS)
+
+
 def test_an_unsettled_audit_acquits_nobody():
     """Else whoever is convicted would only have to spoil its audit."""
     final = heard(GUILTY, Outcome(UNSETTLED, "it was lost"))
