@@ -28,7 +28,8 @@ class Adaptive(Attack):
         together = sorted(context.friends | {context.replica})
         noise = told.std * torch.randn(len(together), len(update), generator=context.shared)
         mine = noise[together.index(context.replica)]
-        return mine + (1 - self.strength(told.updates, told.mean, noise)) * told.mean
+        seen = slice(context.parameters)  # by the screen
+        return mine + (1 - self.strength(told.updates[:, seen], told.mean[seen], noise[:, seen])) * told.mean
 
     def strength(self, honest: torch.Tensor, mean: torch.Tensor, noise: torch.Tensor) -> float:
         """The largest γ that passes for all attackers, whose noise is (attackers, d)."""

@@ -16,16 +16,21 @@ def honest_updates(replicas):
 
 def attackers_updates(rows, friends):
     return [
-        Adaptive().corrupt(torch.ones(D), context(rows, len(friends), replica=replica, friends=frozenset(friends)))
+        Adaptive().corrupt(
+            torch.ones(rows.shape[1]),
+            context(rows, len(friends), replica=replica, friends=frozenset(friends), parameters=D),
+        )
         for replica in friends
     ]
 
 
+@pytest.mark.parametrize("buffers", [0, 50])
 @pytest.mark.parametrize("friends", [[6], [1, 5]])
-def test_they_are_not_suspected_and_a_fifth_more_would_be(friends):
+def test_they_are_not_suspected_and_a_fifth_more_would_be(friends, buffers):
     rows = honest_updates(6)
     mean, spread = rows.mean(dim=0), rows.std(dim=0, correction=0)
-    sent = torch.stack(attackers_updates(rows, friends))
+    # The screen does not look at buffers, which are large and alike.
+    sent = torch.stack(attackers_updates(torch.cat([rows, torch.full((6, buffers), 1e4)], dim=1), friends))[:, :D]
     assert not set(screen(torch.cat([rows, sent])).suspects) & set(range(6, 6 + len(friends)))
 
     gamma = 1 - float(((sent * mean).sum(dim=1) / mean.square().sum()).mean())  # but for what the noise has of it
