@@ -71,8 +71,8 @@ def test_small_is_no_crime(factor):
     assert oversized(moved) == {}
 
 
-@pytest.mark.parametrize(("replicas", "large"), [(3, 1), (4, 2), (5, 2), (7, 3)])
-def test_up_to_half_of_all_are_found_and_nobody_else(replicas, large):
+@pytest.mark.parametrize(("replicas", "large"), [(3, 1), (4, 1), (5, 2), (7, 3), (8, 3)])
+def test_any_minority_is_found_and_nobody_else(replicas, large):
     moved = honest(replicas)
     moved[:large] *= 1000.0 ** torch.arange(1, large + 1)[:, None]
     assert list(oversized(moved)) == list(range(large))
