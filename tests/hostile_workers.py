@@ -11,42 +11,43 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from tdml import worker
 from tdml.attacks import Attack
 from tdml.ledger.commit import commit_statement
 from tdml.training.borders import RECEIVED, SENT
+from tdml.worker import Worker
 
 
 class Hostile(Attack):
     """Does one of the deeds below, by name."""
 
     def __init__(self, deed: str) -> None:
-        install = worker.install
+        hostile = type("HostileWorker", (_DEEDS[deed], Worker), {})
+        order = Worker.order
 
-        def install_hostile(made: worker.Worker, *session: object) -> None:
-            made.__class__ = type("HostileWorker", (_DEEDS[deed], worker.Worker), {})
-            install(made, *session)
+        def turn_hostile(made: Worker, name: str, arguments: tuple) -> object:
+            made.__class__ = hostile
+            return order(made, name, arguments)
 
-        worker.install = install_hostile
+        Worker.order = turn_hostile
 
 
 class LabelsAtFirst:
     """Other labels in the first two steps, honest work after that."""
 
-    def _step(self, number, replica, step, inputs, labels, records, row):
-        own = replica == self._assignment.seat.replica
+    def _step(self, number, replica, step, inputs, labels, records):
+        own = replica == self._seat.replica
         labels = 9 - labels if own and step < 2 else labels
-        return super()._step(number, replica, step, inputs, labels, records, row)
+        return super()._step(number, replica, step, inputs, labels, records)
 
 
 class SkipsOneStep:
     """Leaves out the second step, and says that it took it."""
 
-    def _step(self, number, replica, step, inputs, labels, records, row):
-        if replica == self._assignment.seat.replica and step == 1:
-            records[row].zero_()
+    def _step(self, number, replica, step, inputs, labels, records):
+        if replica == self._seat.replica and step == 1:
+            records.zero_()
             return 1.0
-        return super()._step(number, replica, step, inputs, labels, records, row)
+        return super()._step(number, replica, step, inputs, labels, records)
 
 
 class RandomDigests:
@@ -55,16 +56,16 @@ class RandomDigests:
     def commit(self, order):
         states = os.urandom(32).hex()
         made = replace(super().commit(order), states=states)
-        statement = commit_statement(self.job_id, order.round, self.identity.public, self.name, made)
-        return replace(made, signature=statement.sign(self.identity))
+        statement = commit_statement(self._job_id, order.round, self._identity.public, self.name, made)
+        return replace(made, signature=statement.sign(self._identity))
 
 
 class RefusesToOpen:
     """Trains on other labels, and answers nothing when it is asked to show it."""
 
-    def _step(self, number, replica, step, inputs, labels, records, row):
-        labels = 9 - labels if replica == self._assignment.seat.replica else labels
-        return super()._step(number, replica, step, inputs, labels, records, row)
+    def _step(self, number, replica, step, inputs, labels, records):
+        labels = 9 - labels if replica == self._seat.replica else labels
+        return super()._step(number, replica, step, inputs, labels, records)
 
     def open(self, windows):
         raise RuntimeError("no")
@@ -101,7 +102,7 @@ class _InFlight:
 
     def join(self, assignment):
         kind = super().join(assignment)
-        for module in self._pipeline.modules:
+        for module in self._stage.pipeline.modules:
             module.register_forward_hook(lambda module, inputs, output: self._tamper(output), prepend=True)
         return kind
 
@@ -142,7 +143,7 @@ class TampersAndDenies(_InFlight):
 
     def join(self, assignment):
         kind = super().join(assignment)
-        for recorder in self._pipeline._recorders:
+        for recorder in self._stage.pipeline._recorders:
             put = recorder._put
 
             def deny(kind, micro, value, into=None, put=put):
@@ -159,7 +160,7 @@ class BlamesItsNeighbour:
 
     def join(self, assignment):
         kind = super().join(assignment)
-        for recorder in self._pipeline._recorders:
+        for recorder in self._stage.pipeline._recorders:
             put = recorder._put
 
             def other(kind, micro, value, into=None, put=put):
@@ -183,7 +184,7 @@ class MisleadsValidators:
 
     def join(self, assignment):
         kind = super().join(assignment)
-        for module in self._pipeline.modules:
+        for module in self._stage.pipeline.modules:
             module.register_forward_hook(lambda module, inputs, output: self._tamper(output), prepend=True)
         return kind
 
@@ -203,7 +204,7 @@ class MisleadsValidatorsAndDenies(MisleadsValidators):
 
     def join(self, assignment):
         kind = super().join(assignment)
-        for recorder in self._pipeline._recorders:
+        for recorder in self._stage.pipeline._recorders:
             put = recorder._put
 
             def deny(kind, micro, value, into=None, put=put):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch.distributed import rpc
 
-from tdml import worker
+from tdml.cluster import endpoint
 from tdml.cluster.channel import Caller, Offence
 from tdml.cluster.messages import Seat
 from tdml.cluster.replica import Node, Replica, ReplicaLost
@@ -187,7 +187,7 @@ class Fleet:
                 _, order = self.caller.order(node.name, "stop", ())
                 sent = (order.header, order.tensors, order.signature)
                 try:
-                    futures.append(rpc.rpc_async(address(node.rank), worker.obey, args=sent, timeout=5))
+                    futures.append(rpc.rpc_async(address(node.rank), endpoint.obey, args=sent, timeout=5))
                 except RuntimeError as error:
                     log.debug("%s: %s", node.name, error)
         for future in futures:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.distributed import rpc
 
-from tdml import worker
+from tdml.cluster import endpoint
 from tdml.cluster.channel import Caller
 from tdml.cluster.guard import Envelope
 from tdml.cluster.messages import (
@@ -168,8 +168,8 @@ class Replica:
         arguments: Sequence[tuple],
         watch: Callable[[], Failure | None] | None = None,
     ) -> list[Any]:
-        """The answers of all nodes to an order, one of `worker.METHODS`, by stage. With `watch`, a node may take as
-        long as `watch` allows."""
+        """The answers of all nodes to an order, a method of `tdml.worker.Worker`, by stage. With `watch`, a node may
+        take as long as `watch` allows."""
         inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         for stage, (node, args) in enumerate(zip(self.nodes, arguments, strict=True)):
             self._send(node, method, args, 0 if watch else self._timeout, partial(_put, inbox, stage))
@@ -206,7 +206,7 @@ class Replica:
             deliver(_outcome(done, partial(self._caller.read, node.name, counter, method)))
 
         try:
-            rpc.rpc_async(address(node.rank), worker.obey, args=sent, timeout=timeout).add_done_callback(read)
+            rpc.rpc_async(address(node.rank), endpoint.obey, args=sent, timeout=timeout).add_done_callback(read)
         except RuntimeError as error:
             deliver(_Silence(one_line(error)))
 

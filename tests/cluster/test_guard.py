@@ -20,8 +20,8 @@ from torch.distributed.rpc import internal
 
 from tdml.cluster.channel import NoAnswer
 from tdml.cluster.codec import Malformed, check_tensor
+from tdml.cluster.endpoint import obey
 from tdml.cluster.guard import NOTHING, Envelope, Guard
-from tdml.worker import obey
 from tests.cluster.envelopes import Pair
 
 
