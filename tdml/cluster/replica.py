@@ -8,10 +8,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.distributed import rpc
 
-from tdml.cluster import endpoint
 from tdml.cluster.channel import Caller
+from tdml.cluster.endpoint import send
 from tdml.cluster.guard import Envelope
 from tdml.cluster.messages import (
     Assignment,
@@ -26,7 +25,6 @@ from tdml.cluster.messages import (
     TrainOrder,
     TrainReport,
 )  # fmt: skip
-from tdml.cluster.topology import address
 from tdml.data.pieces import Piece, count
 from tdml.errors import one_line
 from tdml.ledger.commit import commit_statement
@@ -200,13 +198,12 @@ class Replica:
 
     def _send(self, node: Node, method: str, args: tuple, timeout: float, deliver: Callable[[Any], None]) -> None:
         counter, envelope = self._caller.order(node.name, method, args)
-        sent = (envelope.header, envelope.tensors, envelope.signature)
 
         def read(done: torch.futures.Future) -> None:
             deliver(_outcome(done, partial(self._caller.read, node.name, counter, method)))
 
         try:
-            rpc.rpc_async(address(node.rank), endpoint.obey, args=sent, timeout=timeout).add_done_callback(read)
+            send(node.rank, envelope, timeout).add_done_callback(read)
         except RuntimeError as error:
             deliver(_Silence(one_line(error)))
 
