@@ -52,7 +52,7 @@ def test_hostile_answers_cost_their_replicas_the_round_and_nobody_else(tmp_path:
     assert "float64" in result.rounds[1]["replicas"]["7"]["reason"]
     assert "r6.s0: �[2Jwiped wiped" in notes
     assert "r10.s0: no answer (RuntimeError: �[2JAAAA" in notes
-    assert any("r9.s0: answered refused with something else" in note for note in result.rounds[2]["notes"])
+    assert any("r9.s0: answered refused with something else" in note for note in result.rounds[1]["notes"])
     assert "\x1b" not in result.output
     assert len(result.output) < 20_000
     assert (result.run / "ledger.db").stat().st_size < 2**20

@@ -16,7 +16,7 @@ def config(path, **changes):
 
 
 def record(number, total=1.0):
-    return RoundRecord(number, {}, [], 0.5, 0.7, {"total": total}, {"up": 0, "down": 0}, [])
+    return RoundRecord(number, {}, [], 0.5, 0.7, {"up": 0, "down": 0}, [], {"total": total})
 
 
 def line(number, total=1.0):
