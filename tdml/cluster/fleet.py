@@ -9,8 +9,9 @@ import torch
 
 from tdml.cluster.channel import Caller, Offence
 from tdml.cluster.endpoint import send
+from tdml.cluster.exchange import Node, ReplicaLost
 from tdml.cluster.messages import Seat
-from tdml.cluster.replica import Node, Replica, ReplicaLost
+from tdml.cluster.replica import Replica
 from tdml.cluster.roster import COORDINATOR_NAME, Roster
 from tdml.cluster.seating import Pairs, separate
 from tdml.cluster.topology import first_seat, node_name

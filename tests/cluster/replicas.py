@@ -7,9 +7,9 @@ import torch
 
 from tdml import config as settings
 from tdml.cluster.audit import Auditor
+from tdml.cluster.exchange import Node, ReplicaLost
 from tdml.cluster.gather import Gathered
 from tdml.cluster.messages import Commitment, Failure, Repetition
-from tdml.cluster.replica import Node, ReplicaLost
 from tdml.models.layout import Layout, change
 from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, RECEIVED, SENT, empty, sketch
 from tdml.training.tape import Tape
