@@ -31,6 +31,7 @@ def test_only_an_absurd_size_is_certain_guilt(factors, certain):
     overall, (stage,) = screen_stages([updates])
     assert overall.certain == stage.certain == certain
     assert set(certain) <= set(overall.guilty)
+    assert screen(updates, SKEWED).certain == ()
 
 
 def plain_apart(values, i):
