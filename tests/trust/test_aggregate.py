@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdml.training.outer import weighted_mean
-from tdml.trust.aggregate import LARGEST, bounded_mean
+from tdml.trust.aggregate import LARGEST, bounded_mean, weighted_mean
 
 
 def honest(replicas, sizes=(300,), seed=0):
@@ -188,3 +187,27 @@ def test_the_updates_are_left_as_they_were():
     before = [stage.clone() for stage in stages]
     bounded_mean(stages, [1.0, 1.0, 0.0, 2.0])
     assert all(torch.equal(*pair) for pair in zip(stages, before, strict=True))
+
+
+# The plain mean
+
+
+@pytest.mark.parametrize("rows", [list, torch.stack], ids=["rows", "matrix"])
+def test_the_mean_is_weighted_by_samples(rows):
+    updates = rows([torch.tensor([1.0, 0.0]), torch.tensor([5.0, 8.0])])
+    assert weighted_mean(updates, [96, 32]).tolist() == [2.0, 2.0]
+    assert weighted_mean(updates, [1, 1]).tolist() == [3.0, 4.0]
+    assert weighted_mean(updates[:1], [7]).tolist() == [1.0, 0.0]
+
+
+def test_the_mean_of_many_is_numpys():
+    rows, samples = honest(6)[0], [3, 1, 4, 1, 5, 9]
+    expected = (rows.double() * torch.tensor(samples).view(-1, 1)).sum(dim=0) / 23
+    mean = weighted_mean(rows, samples)
+    torch.testing.assert_close(mean.double(), expected, rtol=1e-5, atol=1e-6)
+    assert mean.dtype == torch.float32
+
+
+def test_every_row_has_a_weight():
+    with pytest.raises(ValueError, match="zip"):
+        weighted_mean([torch.ones(2), torch.ones(2)], [1.0])
