@@ -40,8 +40,8 @@ def bounded_mean(
 
 
 def weighted_mean(updates: Sequence[torch.Tensor] | torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """The plain mean, for comparison: n ≥ 1 rows of d numbers weighted by n numbers → (d,) float32, added in the order
-    of the rows."""
+    """The plain mean, which bounds nobody: n ≥ 1 rows of d numbers weighted by n numbers → (d,) float32, added in the
+    order of the rows."""
     total = torch.zeros_like(updates[0])
     for row, weight in zip(updates, weights, strict=True):
         total.add_(row, alpha=weight / sum(weights))
