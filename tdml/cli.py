@@ -30,11 +30,9 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except SettingError as error:
+    except (SettingError, OSError) as error:
         print(f"tdml: {one_line(error)}", file=sys.stderr)
-    except OSError as error:
-        print(f"tdml: {one_line(error)}", file=sys.stderr)
-    return 1
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -176,8 +176,10 @@ def config_dir() -> Path:
 
 
 def check_world(topology: Topology, world_size: int) -> None:
-    """Raises:
-    SettingError: torchrun started another number of ranks than the topology needs.
+    """Check that torchrun has started as many ranks as the topology needs.
+
+    Raises:
+        SettingError: it has not.
     """
     if world_size != topology.world_size:
         raise SettingError(

@@ -23,9 +23,9 @@ from tdml.models import whole
 from tdml.monitor.record import ReplicaRecord, RoundRecord, Stopwatch
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint, save, save_atomically
-from tdml.training.outer import outer_optimizer, weighted_mean
-from tdml.trust.aggregate import combine
-from tdml.trust.screen import LEAST_REPLICAS, Screening
+from tdml.training.outer import outer_optimizer
+from tdml.trust.aggregate import combine, weighted_mean
+from tdml.trust.screen import Screening
 from tdml.trust.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Coordinator:
         Raises:
             NoReplicaLeft: all replicas have lost nodes that no spare can replace.
         """
-        self._say_what_trust_can_do()
+        if limits := self.court.limits:
+            self.monitor.terminal.say(limits, "yellow")
         for number in range(self.last_round + 1, self.job.config.rounds + 1):
             self.play(number)
         model = self.job.write_weights(self.weights)
@@ -98,23 +99,24 @@ class Coordinator:
             worth = self.improvements(number, found, verdicts)
             offences = self.fleet.take_offences()
             bans = self.ban(verdicts, offences)
+        accepted = [index for index, verdict in sorted(verdicts.items()) if verdict.accepted]
+        able = accepted or sorted(verdicts)
         with self._phase(clock, "aggregate", number):
-            accepted = [index for index, verdict in sorted(verdicts.items()) if verdict.accepted]
             self.aggregate(number, found, verdicts)
         with self._phase(clock, "broadcast", number):
-            sent += self.broadcast(self.fleet.ready(accepted or sorted(verdicts)))
+            sent += self.broadcast(self.fleet.ready(able))
         with self._phase(clock, "evaluate", number):
-            accuracy, loss = self.evaluate(accepted or sorted(verdicts))
-        record = RoundRecord(
-            round=number, replicas=self._records(reports, found, screened.overall, verdicts, seats), accepted=accepted,
-            test_accuracy=accuracy, test_loss=loss, seconds={},
-            bytes={"up": found.bytes, "down": sent}, notes=self.monitor.take_notes(),
-        )  # fmt: skip
+            accuracy, loss = self.evaluate(able)
         with self._phase(clock, "record", number):
+            refusals = self._refusals(offences)
+            record = RoundRecord(
+                round=number, replicas=self._records(reports, found, screened.overall, verdicts, seats),
+                accepted=accepted, test_accuracy=accuracy, test_loss=loss, bytes={"up": found.bytes, "down": sent},
+                notes=self.monitor.take_notes(),
+            )  # fmt: skip
             self.notary.close_round(
                 number, seats, commitments=found.commitments, suspicions=self.court.suspicions(found, screened),
-                verdicts=verdicts, lost=self.fleet.losses,
-                outcomes=outcomes, refusals=self._refusals(offences), bans=bans,
+                verdicts=verdicts, lost=self.fleet.losses, outcomes=outcomes, refusals=refusals, bans=bans,
                 samples={index: self.job.samples(index) for index in seats}, improvements=worth,
                 weights=self._digest(),
             )  # fmt: skip
@@ -258,15 +260,3 @@ class Coordinator:
             return self._activity
         steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in self._replicas)
         return f"{self._activity}   {'  '.join(steps)} steps"
-
-    def _say_what_trust_can_do(self) -> None:
-        """Ranking and judging need company: say once what is missing."""
-        replicas, trust = self.job.config.topology.replicas, self.job.config.trust
-        if not trust.enabled:
-            self.monitor.terminal.say("trust.enabled=false: every update is averaged, whoever sent it", "yellow")
-        elif replicas == 1:
-            self.monitor.terminal.say("1 replica: nobody can rank or judge it, so its updates are trusted", "yellow")
-        elif replicas < LEAST_REPLICAS:
-            self.monitor.terminal.say(
-                "2 replicas: ranking says nothing, and each is judged by the other alone", "yellow"
-            )

@@ -22,10 +22,12 @@ def one_line(error: BaseException | str) -> str:
     return printable(text) or type(error).__name__
 
 
-def cause(error: Exception) -> str:
-    """Why Hydra could not make a `_target_`, in one line. Where that cannot be imported Hydra hides the reason."""
-    hidden = error.__cause__
-    return one_line(hidden if isinstance(hidden, ImportError) else error)
+def cause(error: Exception, group: str) -> str:
+    """Why Hydra could not make the `_target_` of a group of settings, in one line."""
+    hidden = error.__cause__  # where it cannot be imported Hydra hides the reason
+    text = one_line(hidden if isinstance(hidden, ImportError) else error)
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
+    return f"{text}: leave that out with '~{group}.{unexpected[1]}'" if unexpected else text
 
 
 def printable(text: str) -> str:

@@ -68,29 +68,21 @@ class Notary:
             OSError: it cannot be written.
             SettingError: what a conviction rests on cannot be kept where `ledger.artifacts` says.
         """
-        convicted = self._book.convicted
         exhibits = {index: self._keep(outcome.exhibit) for index, outcome in outcomes.items()}
+        banned_now = {node: reason for node, reason in bans.items() if self._keys[node] not in self._book.convicted}
         with self._ledger.batch():
             for index, stages in sorted(commitments.items()):
                 self._write_commits(round_number, seats[index], stages)
             self._write(round_number, "reveal", {"secret": self._secret(round_number).hex()})
-            for index, reason in sorted(suspicions.items()):
-                said = {"replica": index, "nodes": list(seats[index]), "reason": reason}
-                self._write(round_number, "suspicion", said)
-            for index, verdict in sorted(verdicts.items()):
-                if verdict.judges:
-                    self._write(round_number, "evidence", _evidence(index, seats[index], verdict))
-            for index, outcome in sorted(outcomes.items()):
-                self._write(round_number, "audit", _audit(index, seats, outcome) | {"artifacts": exhibits[index]})
+            self._write_findings(round_number, seats, suspicions, verdicts, outcomes, exhibits)
             for index, names in sorted(seats.items()):
                 said = _verdict(index, names, verdicts.get(index), lost.get(index, ""))
                 said |= {"samples": samples.get(index, 0), "improvement": improvements.get(index, 0)}
                 self._write(round_number, "verdict", said)
             for node, what in refusals:
                 self._write(round_number, "refusal", {"node": node, "what": what})
-            for node, reason in bans.items():
-                if self._keys[node] not in convicted:
-                    self._write(round_number, "ban", {"node": node, "key": self._keys[node], "reason": reason})
+            for node, reason in banned_now.items():
+                self._write(round_number, "ban", {"node": node, "key": self._keys[node], "reason": reason})
             self._write(round_number, "rewards", {"postings": self._book.settle(round_number)})
             self._write(round_number, "weights", {"digest": weights})
             root = self._ledger.close_round(round_number)
@@ -118,6 +110,20 @@ class Notary:
     def _write(self, round_number: int, kind: str, body: dict) -> None:
         self._ledger.append(round_number, kind, body)
         self._book.apply(kind, round_number, body)
+
+    def _write_findings(
+        self, round_number: int, seats: Seats, suspicions: Mapping[int, str], verdicts: Mapping[int, Verdict],
+        outcomes: Mapping[int, Outcome], exhibits: Mapping[int, dict[str, str]],
+    ) -> None:  # fmt: skip
+        """What screen, cross-check and audit have found, in this order."""
+        for index, reason in sorted(suspicions.items()):
+            said = {"replica": index, "nodes": list(seats[index]), "reason": reason}
+            self._write(round_number, "suspicion", said)
+        for index, verdict in sorted(verdicts.items()):
+            if verdict.judges:
+                self._write(round_number, "evidence", _evidence(index, seats[index], verdict))
+        for index, outcome in sorted(outcomes.items()):
+            self._write(round_number, "audit", _audit(index, seats, outcome) | {"artifacts": exhibits[index]})
 
     def _write_commits(self, round_number: int, names: Sequence[str], stages: Sequence[Commitment]) -> None:
         for name, made in zip(names, stages, strict=True):

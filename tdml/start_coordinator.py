@@ -3,6 +3,7 @@
 import secrets
 import signal
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -22,9 +23,10 @@ from tdml.coordinator import Coordinator, NoReplicaLeft
 from tdml.data import source as data
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
-from tdml.job import prepare
+from tdml.job import Job, prepare
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
+from tdml.notary import Notary
 from tdml.rewards.deterrence import warning
 from tdml.start_notary import banned_keys, job_id, start_notary, terms_of
 from tdml.training.checkpoint import Checkpoint, load_last
@@ -37,25 +39,32 @@ _WAITING_SAID_EVERY_S = 15.0
 _LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take part for
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """What the coordinator has when it answers the ranks."""
+
+    folder: RunFolder
+    checkpoint: Checkpoint | None
+    job: Job
+    bans: BanList
+    terms: dict
+    caller: Caller
+    admission: Admission
+    notary: Notary
+
+    @property
+    def resumed(self) -> int:
+        """The last round that is done already."""
+        return self.checkpoint.round if self.checkpoint else 0
+
+
 def coordinate(config: Config, lobby: Lobby) -> int:
     """Be the coordinator."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     with Terminal(config.rounds, config.topology.replicas) as terminal:
         try:
-            folder = RunFolder(config)
-            checkpoint = _last_checkpoint(config, folder.checkpoints)
-            resumed = checkpoint.round if checkpoint else 0
-            if checkpoint is not None:
-                folder.rewind(checkpoint.round, checkpoint.metrics)
-            job = prepare(config, data.load(config.data, config.seed), checkpoint)
-            bans = BanList(config.identity.ban_list)
-            identity = named_identity(config.identity.folder, COORDINATOR_NAME)
-            terms = terms_of(config, job, identity)
-            caller, admission = _open(config, folder.path, identity, lobby, terminal, bans, resumed)
-            admission.roster.write(folder.path / "roster.yaml")
-            notary = start_notary(folder.path, config, terms, caller, admission.roster, resumed)
-            folder.write_settings(config)
+            ready = _get_ready(config, lobby, terminal)
         except (SettingError, OSError, KeyboardInterrupt) as error:
             text = f"run_dir={config.run_dir}: {error}" if isinstance(error, OSError) else one_line(error)
             lobby.answer(Answer(error=text))
@@ -63,25 +72,53 @@ def coordinate(config: Config, lobby: Lobby) -> int:
         except Exception as error:
             lobby.answer(Answer(error=f"the coordinator failed: {one_line(error)}"))
             raise
-        lobby.answer(admission.answer(caller.at).signed(caller.identity))
-        from tdml.monitor.monitor import Monitor  # figures and TensorBoard: seconds, once all is known to be sound
-
+        lobby.answer(ready.admission.answer(ready.caller.at).signed(ready.caller.identity))
         try:
-            start_rpc(lobby, admission.members, config)
+            start_rpc(lobby, ready.admission.members, config)
         except SettingError as error:
-            notary.close()
+            ready.notary.close()
             return fail(str(error))
-        monitor = Monitor(config, folder, terminal, first_round=resumed + 1)
-        keep_ban = partial(_keep_ban, bans, admission.roster, caller.at.job, monitor)
-        fleet = Fleet(config, job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban)
-        _introduce(config, folder, terminal, admission, resumed)
-        if text := warning(terms):
-            terminal.say(text, "yellow")
-        try:
-            return _run(Coordinator(job, fleet, monitor, notary, checkpoint), terminal)
-        finally:
-            fleet.stop()
-            notary.close()
+        return _lead(config, ready, terminal)
+
+
+def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
+    """Find whatever is wrong before any training, and let the ranks in.
+
+    Raises:
+        SettingError, OSError: something is.
+    """
+    folder = RunFolder(config)
+    checkpoint = _last_checkpoint(config, folder.checkpoints)
+    resumed = checkpoint.round if checkpoint else 0
+    if checkpoint is not None:
+        folder.rewind(checkpoint.round, checkpoint.metrics)
+    job = prepare(config, data.load(config.data, config.seed), checkpoint)
+    bans = BanList(config.identity.ban_list)
+    identity = named_identity(config.identity.folder, COORDINATOR_NAME)
+    terms = terms_of(config, job, identity)
+    caller, admission = _open(config, folder.path, identity, lobby, terminal, bans, resumed)
+    admission.roster.write(folder.path / "roster.yaml")
+    notary = start_notary(folder.path, config, terms, caller, admission.roster, resumed)
+    folder.write_settings(config)
+    return _Ready(folder, checkpoint, job, bans, terms, caller, admission, notary)
+
+
+def _lead(config: Config, ready: _Ready, terminal: Terminal) -> int:
+    """Lead the ranks through the job; the exit status."""
+    from tdml.monitor.monitor import Monitor  # figures and TensorBoard: seconds, once all is known to be sound
+
+    caller, admission = ready.caller, ready.admission
+    monitor = Monitor(config, ready.folder, terminal, first_round=ready.resumed + 1)
+    keep_ban = partial(_keep_ban, ready.bans, admission.roster, caller.at.job, monitor)
+    fleet = Fleet(config, ready.job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban)
+    _introduce(config, ready.folder, terminal, admission, ready.resumed)
+    if text := warning(ready.terms):
+        terminal.say(text, "yellow")
+    try:
+        return _run(Coordinator(ready.job, fleet, monitor, ready.notary, ready.checkpoint), terminal)
+    finally:
+        fleet.stop()
+        ready.notary.close()
 
 
 def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
@@ -122,20 +159,18 @@ def _open(
 def _run(coordinator: Coordinator, terminal: Terminal) -> int:
     """Run the rounds and write what a run leaves, however it ends."""
     fleet, monitor, rounds = coordinator.fleet, coordinator.monitor, coordinator.job.config.rounds
-    reason, status = f"all {rounds} rounds done", 0
+    status = 1
     try:
         coordinator.run()
+        reason, status = f"all {rounds} rounds done", 0
     except NoReplicaLeft as error:
-        reason, status = str(error), 1
+        reason = str(error)
     except KeyboardInterrupt:
-        reason, status = f"interrupted after round {coordinator.last_round}: go on with resume=true", 1
+        reason = f"interrupted after round {coordinator.last_round}: go on with resume=true"
     except OSError as error:
-        reason, status = (
-            f"run_dir={monitor.folder.path} cannot be written: {one_line(error)}. Go on with resume=true",
-            1,
-        )
+        reason = f"run_dir={monitor.folder.path} cannot be written: {one_line(error)}. Go on with resume=true"
     except SettingError as error:
-        reason, status = f"{one_line(error)}. Go on with resume=true", 1
+        reason = f"{one_line(error)}. Go on with resume=true"
     from tdml.monitor.report import write_report
 
     try:

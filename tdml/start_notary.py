@@ -73,7 +73,7 @@ def start_notary(run: Path, config: Config, terms: dict, caller: Caller, roster:
         ledger.close()
         raise _behind(run, after, "holds no round" if last is None else f"ends with round {last}")
     if last is None:
-        _begin(ledger, terms, said)
+        begin(ledger, terms, said)
     else:
         with ledger.batch():
             ledger.resume(after, terms["config"])
@@ -86,7 +86,8 @@ def _behind(run: Path, after: int, what: str) -> SettingError:
     return SettingError(f"run_dir={run}: {LEDGER} {what}, but the checkpoint is of round {after}: {_REMEDY}")
 
 
-def _begin(ledger: Ledger, terms: dict, roster: dict) -> None:
+def begin(ledger: Ledger, terms: dict, roster: dict) -> None:
+    """Write what a new ledger begins with: the terms, who takes part, and the stakes."""
     book = Book(terms, roster)
     with ledger.batch():
         ledger.append(0, "job", terms)

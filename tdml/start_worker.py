@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import torch.distributed as dist
 
-from tdml import worker as endpoints
+from tdml.cluster import endpoint
+from tdml.cluster.channel import Listener
 from tdml.cluster.devices import Device, choose_device, make_repeatable
+from tdml.cluster.guard import Guard
 from tdml.cluster.lobby import Answer, Card, Lobby
 from tdml.cluster.own_key import node_identity
 from tdml.cluster.roster import COORDINATOR_NAME, read_roster
@@ -20,6 +22,7 @@ from tdml.data import source as data
 from tdml.data.source import Source
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
+from tdml.worker import METHODS, Worker
 
 _NO_COORDINATOR = "the coordinator ended before the job began: see its machine for the reason"
 
@@ -50,8 +53,12 @@ def work(config: Config, lobby: Lobby) -> int:
         fail(f"{name} is refused: {answer.refused[lobby.rank]}")
         return 0  # a failure would end the machine's other ranks too
     assert ready is not None
-    worker = endpoints.Worker(config, name, ready.device.device, lobby, ready.source)
-    endpoints.install(worker, ready.identity, answer.at, answer.public)
+    guard = Guard(endpoint.obey)
+    worker = Worker(
+        config, name, ready.device.device, lobby, ready.source, ready.identity, answer.at.job, guard.refusals
+    )
+    listener = Listener(ready.identity, answer.at, name, answer.public, METHODS, worker.order, guard.refusals)
+    endpoint.install(guard, listener)
     try:
         start_rpc(lobby, answer.members, config)
     except SettingError as error:
@@ -70,7 +77,7 @@ def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
         session = lobby.await_prepared()
         source = data.load(config.data, config.seed) if _sees_data(lobby.rank, config) else None
         if first_seat(lobby.rank, config.topology):
-            importlib.import_module("tdml.training.pipeline")  # takes seconds: here nobody waits for an answer
+            importlib.import_module("tdml.training.stage")  # takes seconds: here nobody waits for an answer
         lobby.enter(Card(fingerprint(config), device.own).signed(identity, session, lobby.rank))
     except dist.DistError:
         raise

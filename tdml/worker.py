@@ -1,27 +1,23 @@
 """A worker: one stage of one replica. It keeps nothing between rounds that matters.
 
-`obey`, at the end of the file, is what the coordinator calls by RPC. It hands its work to the process's main
-thread, so that all tensors, generators and groups belong to one thread, and it answers with a `Failure` where
+The coordinator's orders are methods of `Worker`; the last lines of the file list them. They are handed to the process's
+main thread, so that all tensors, generators and groups belong to one thread, and answered with a `Failure` where
 something went wrong: no exception crosses the wire.
 """
 
-import contextlib
-import math
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 
 from tdml.attacks.attacker import Attacker
-from tdml.cluster.channel import Listener, Method, Session
+from tdml.cluster.channel import Method
 from tdml.cluster.devices import border_device, machine_kind
-from tdml.cluster.guard import Envelope, Guard, Refusals
+from tdml.cluster.group import connect, disconnect
+from tdml.cluster.guard import Refusals
 from tdml.cluster.lobby import Lobby
 from tdml.cluster.main_thread import MainThread
 from tdml.cluster.messages import (
@@ -36,26 +32,22 @@ from tdml.cluster.messages import (
     Refused,
     RepeatOrder,
     Repetition,
+    Seat,
     TrainOrder,
     TrainReport,
 )  # fmt: skip
 from tdml.config import Config
-from tdml.data import pieces
-from tdml.data.reader import Reader
 from tdml.data.source import Source
 from tdml.errors import one_line
 from tdml.identity import Identity
 from tdml.ledger.commit import commit_statement
-from tdml.models.layout import Layout, change
-from tdml.models.split import build
+from tdml.models.layout import change
 from tdml.seeds import derive
-from tdml.training import borders
 from tdml.training.tape import Opening, Tape
 from tdml.trust.commitment import commitment, content
 
 if TYPE_CHECKING:
-    from tdml.training.pipeline import Pipeline
-    from tdml.training.trainer import Trainer
+    from tdml.training.stage import Stage
 
 
 class Cancelled(Exception):
@@ -65,24 +57,22 @@ class Cancelled(Exception):
 class Worker:
     """One node. Its methods run on the main thread, one at a time."""
 
-    def __init__(self, config: Config, name: str, device: torch.device, lobby: Lobby, source: Source | None) -> None:
+    def __init__(
+        self, config: Config, name: str, device: torch.device, lobby: Lobby, source: Source | None,
+        identity: Identity, job_id: str, refusals: Refusals,
+    ) -> None:  # fmt: skip
         self.config, self.name, self.device = config, name, device
         self._lobby, self._source = lobby, source
+        self._identity, self._job_id, self._refusals = identity, job_id, refusals
         self._main_thread = MainThread(lobby.coordinator_lives)
         self._cancelled = threading.Event()
-        self.identity, self.job_id, self.refusals = Identity.new(), "", Refusals()  # until it is installed
         self.steps_done = 0
         self._attacker = Attacker(config, name)
-        self._assignment: Assignment | None = None
-        self._pipeline: Pipeline | None = None
-        self._trainer: Trainer | None = None
-        self._layout: Layout | None = None
-        self._tensors: list[torch.Tensor] = []
-        self._weights = torch.empty(0)
-        self._update = torch.empty(0)
+        self._seat: Seat | None = None
+        self._stage: Stage | None = None
+        self._weights = self._update = torch.empty(0)
         self._tape: Tape | None = None  # of the round, for its audit
         self._repeated = torch.empty(0)  # the result of the last repetition
-        self._reader = Reader(None, config.seed)
 
     def serve(self) -> bool:
         """Carry out orders until the coordinator says stop; false if it is gone without a word."""
@@ -97,12 +87,11 @@ class Worker:
 
     def _carry_out(self, method: Callable[..., Any], arguments: tuple) -> Any:
         try:
-            result = method(*arguments)
+            return method(*arguments)
         except Exception as error:
-            result = Failure(self.name, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc())
-        if isinstance(result, Failure):
+            failure = Failure(self.name, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc())
             self.leave()  # closes the connections, so that neighbours that wait for this node stop waiting
-        return result
+            return failure
 
     # Orders that are carried out at once, on an RPC thread
 
@@ -120,87 +109,63 @@ class Worker:
 
     def refused(self) -> Refused:
         """What has come by RPC since the last time that was no order of the coordinator's."""
-        return self.refusals.take()
+        return self._refusals.take()
 
     # Orders that are carried out in their turn, on the main thread
 
     def join(self, assignment: Assignment) -> Kind:
         """Take a seat: connect to the replica's other nodes and make room for the stage's weights. Returns the kind
         of machine that this is."""
-        from tdml.training.pipeline import Pipeline  # seconds to import, and the coordinator never needs it
-        from tdml.training.trainer import Trainer
+        from tdml.training.stage import Stage  # seconds to import, and the coordinator never needs it
 
         self.leave()
         self._cancelled.clear()
-        seat, plan, stages = assignment.seat, assignment.plan, self.config.topology.stages
-        store = dist.PrefixStore(f"replica{seat.replica}/generation{assignment.generation}", self._lobby.store)
-        store.set(f"attacks/{seat.stage}", str(self._attacker.attacks))
-        dist.init_process_group(
-            assignment.backend,
-            store=store,
-            rank=seat.stage,
-            world_size=stages,
-            timeout=timedelta(seconds=self.config.sync.timeout),
-            device_id=self.device if assignment.backend == "nccl" else None,
-        )
-        parts = plan.cut(build(self.config.model, "meta"), plan.parts_of(seat.stage, stages))
-        for part in parts:
-            part.materialise(self.device)
-        self._layout = Layout.of(parts)
-        self._tensors = [t for part in parts for t in part.tensors(part.parameters)]
-        self._tensors += [t for part in parts for t in part.tensors(part.buffers)]
-        self._pipeline = Pipeline(
-            [part.module for part in parts], plan, seat.stage, stages, self.config.topology.schedule,
-            self.config.microbatches, self.device, border_device(self.device, assignment.backend),
-        )  # fmt: skip
-        reads = self._pipeline.first or self._pipeline.last
-        self._reader = Reader(self._source if reads else None, self.config.seed)
-        self._trainer = Trainer(self._pipeline, self._layout, self._tensors, self.config.train)
-        self._assignment = assignment
-        attack = [store.get(f"attacks/{stage}") == b"True" for stage in range(stages)]
-        self._attacker.sit(seat.replica, seat.stage, self._layout, skips=all(attack))
+        self._seat, stages = assignment.seat, self.config.topology.stages
+        shared = connect(self._lobby.store, assignment, stages, self.config.sync.timeout, self.device)
+        border = border_device(self.device, assignment.backend)
+        self._stage = Stage(self.config, self._seat.stage, assignment.plan, self.device, border, self._source)
+        # Nodes that attack together may leave out steps.
+        shared.set(f"attacks/{self._seat.stage}", str(self._attacker.attacks))
+        attack = [shared.get(f"attacks/{stage}") == b"True" for stage in range(stages)]
+        self._attacker.sit(self._seat.replica, self._seat.stage, self._stage.layout, skips=all(attack))
         return machine_kind(self.device)[:LONGEST_KIND]
 
     def leave(self) -> None:
         """Give up the seat and close the connections to the replica's other nodes."""
-        self._assignment = self._pipeline = self._layout = self._trainer = None
-        self._tensors = []
-        if dist.is_initialized():
-            with contextlib.suppress(RuntimeError):  # the neighbours may be gone already
-                dist.group.WORLD.abort()  # NCCL would wait for them
-                dist.destroy_process_group()
+        self._seat = self._stage = None
+        disconnect()
 
     def load(self, weights: torch.Tensor) -> None:
         """Take the global weights of the stage: (d_s,) float32."""
-        assert self._layout is not None
-        assert weights.shape == (self._layout.size,)
+        assert self._stage is not None
+        assert weights.shape == (self._stage.layout.size,)
         if self._attacker.attacks and weights.shape == self._weights.shape:
             self._attacker.watch(change(self._weights, weights))
         self._weights = weights
 
     def train(self, order: TrainOrder) -> TrainReport:
         """Take the round's local steps from the global weights; the update is kept for `commit`."""
-        assert self._assignment is not None
-        assert self._trainer is not None
-        replica, steps, self.steps_done = self._assignment.seat.replica, len(order.batches), 0
-        self._trainer.begin(self._weights)
-        records = self._records(steps) if order.edges else None
+        assert self._stage is not None
+        trainer, pipeline, steps = self._stage.trainer, self._stage.pipeline, len(order.batches)
+        replica, self.steps_done = self._seat.replica, 0
+        trainer.begin(self._weights)
+        records = self._stage.records(steps) if order.edges else None
         self._tape = Tape(order.edges, self._weights, records) if order.edges else None
         losses = []
         for step in range(self._attacker.steps(steps, order.round)):
-            if self._cancelled.is_set():
-                raise Cancelled(f"gave up at step {step} of {steps}")
+            self._go_on(f"step {step} of {steps}")
             if self._tape and self._tape.wants(step):
-                self._tape.keep(self._trainer.state())
-            inputs, labels = self._reader.training_batch(order.round, replica, step, order.batches[step])
-            if self._pipeline.first:
+                self._tape.keep(trainer.state())
+            inputs, labels = self._stage.reader.training_batch(order.round, replica, step, order.batches[step])
+            if pipeline.first:
                 inputs = self._attacker.inputs(inputs, order.round)
-            if self._pipeline.last:
+            if pipeline.last:
                 labels = self._attacker.labels(labels, order.round)
-            losses.append(self._step(order.round, replica, step, inputs, labels, records, step))
+            row = None if records is None else records[step]
+            losses.append(self._step(order.round, replica, step, inputs, labels, row))
             self.steps_done = step + 1
-        self._update = change(self._weights, self._trainer.weights())
-        loss = sum(losses) / len(losses) if self._pipeline.last else None
+        self._update = change(self._weights, trainer.weights())
+        loss = sum(losses) / len(losses) if pipeline.last else None
         return TrainReport(steps, loss)
 
     def commit(self, order: CommitOrder) -> Commitment:
@@ -208,8 +173,8 @@ class Worker:
         self._update = self._attacker.update(self._update, order.round, order.knowledge)
         states = self._tape.seal(self._update) if self._tape else ""
         made = Commitment(commitment(order.round, self.name, content(self._update)), states, "")
-        statement = commit_statement(self.job_id, order.round, self.identity.public, self.name, made)
-        return replace(made, signature=statement.sign(self.identity))
+        statement = commit_statement(self._job_id, order.round, self._identity.public, self.name, made)
+        return replace(made, signature=statement.sign(self._identity))
 
     def reveal(self) -> torch.Tensor:
         """Hand in the update."""
@@ -229,19 +194,19 @@ class Worker:
 
     def repeat(self, order: RepeatOrder) -> Repetition:
         """Take a window of another replica's steps again; what they lead to is kept for `repeated`."""
-        assert self._trainer is not None
+        assert self._stage is not None
+        trainer = self._stage.trainer
         if order.state is None:
-            self._trainer.begin(self._weights)
+            trainer.begin(self._weights)
         else:
-            self._trainer.resume(order.state)
-        records = self._records(len(order.batches))
+            trainer.resume(order.state)
+        records = self._stage.records(len(order.batches))
         for i, batch in enumerate(order.batches):
-            if self._cancelled.is_set():
-                raise Cancelled("gave up a repetition")
+            self._go_on("a repetition")
             step = order.first + i
-            inputs, labels = self._reader.training_batch(order.round, order.replica, step, batch)
-            self._step(order.round, order.replica, step, inputs, labels, records, i)
-        end = change(self._weights, self._trainer.weights()) if order.last else self._trainer.state()
+            inputs, labels = self._stage.reader.training_batch(order.round, order.replica, step, batch)
+            self._step(order.round, order.replica, step, inputs, labels, records[i])
+        end = change(self._weights, trainer.weights()) if order.last else trainer.state()
         self._repeated = self._attacker.repetition(end, order.replica, order.round)
         return Repetition(content(self._repeated), records)
 
@@ -251,40 +216,28 @@ class Worker:
 
     def evaluate(self, order: EvaluateOrder) -> Evaluation:
         """Losses of the global weights, or of a candidate, on some samples; known at the last stage only."""
-        assert self._pipeline is not None
-        assert self._layout is not None
+        assert self._stage is not None
         weights = self._weights if order.update is None else self._weights + order.update
-        self._layout.scatter(weights, self._tensors)
-        losses, correct = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
-        size = self._pipeline.batch_size
-        records = self._records(math.ceil(pieces.count(order.pieces) / size)) if order.testimony else None
-        # A cross-check asks the same of one candidate after the other.
-        batches = self._reader.evaluation_batches(order.pieces, size, again=order.testimony)
-        for i, (inputs, labels) in enumerate(batches):
-            if self._cancelled.is_set():
-                raise Cancelled("gave up an evaluation")
-            logits = self._pipeline.predict(inputs, None if records is None else records[i], order.measured)
-            if logits is not None:
-                logits = logits[: len(labels)].float().cpu()
-                losses.append(F.cross_entropy(logits, labels, reduction="none"))
-                correct.append(logits.argmax(dim=1) == labels)
-        reported = torch.cat(losses)
-        if order.testimony and self._pipeline.last:
-            reported = self._attacker.testimony(reported, order.candidate, order.round)
-        return Evaluation(reported, torch.cat(correct), records)
+        losses, correct, records = self._stage.evaluate(
+            weights, order.pieces, order.testimony, order.measured, lambda: self._go_on("an evaluation")
+        )
+        if order.testimony and self._stage.pipeline.last:
+            losses = self._attacker.testimony(losses, order.candidate, order.round)
+        return Evaluation(losses, correct, records)
 
     # What the orders share
 
+    def _go_on(self, what: str) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled(f"gave up {what}")
+
     def _step(
         self, round_number: int, replica: int, step: int, inputs: torch.Tensor | None, labels: torch.Tensor | None,
-        records: torch.Tensor | None, row: int,
+        records: torch.Tensor | None,
     ) -> float | None:  # fmt: skip
         """One step of a replica's round, its own or another's: a function of the state and these numbers alone."""
-        seed = derive(self.config.seed, "model", round_number, replica, self._assignment.seat.stage, step)
-        return self._trainer.step(inputs, labels, seed, None if records is None else records[row])
-
-    def _records(self, steps: int) -> torch.Tensor:
-        return borders.empty(steps, len(self._pipeline.modules), self.config.microbatches)
+        seed = derive(self.config.seed, "model", round_number, replica, self._seat.stage, step)
+        return self._stage.trainer.step(inputs, labels, seed, records)
 
 
 # What the coordinator may order. All but the last few are done on the main thread, in their turn.
@@ -295,23 +248,3 @@ _IN_TURN = (
 )  # fmt: skip
 _AT_ONCE = (Worker.progress, Worker.cancel, Worker.stop, Worker.refused)
 METHODS = {function.__name__: Method.of(function) for function in (*_IN_TURN, *_AT_ONCE)}
-
-
-# The endpoint. A process is one worker, installed before RPC starts.
-
-_listener: Listener | None = None
-
-
-def install(worker: Worker, identity: Identity, at: Session, coordinator: str) -> None:
-    """Make this process answer as `worker`, to the coordinator with that public key only."""
-    global _listener  # noqa: PLW0603
-    guard = Guard(obey)
-    worker.identity, worker.job_id, worker.refusals = identity, at.job, guard.refusals
-    _listener = Listener(identity, at, worker.name, coordinator, METHODS, worker.order, guard.refusals)
-    guard.install()
-
-
-def obey(header: bytes, tensors: Sequence[torch.Tensor], signature: str) -> Envelope:
-    """The one function that is called by RPC: see `Listener.obey`."""
-    assert _listener is not None
-    return _listener.obey(header, tensors, signature)

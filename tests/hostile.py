@@ -15,8 +15,8 @@ from torch.distributed import rpc
 from torch.distributed.rpc import internal
 from torch.distributed.rpc.api import _to_worker_info
 
-from tdml import worker
 from tdml.attacks import Attack, Context
+from tdml.cluster import endpoint
 from tdml.cluster.channel import _ANSWER, _ORDER, Answer, Order
 from tdml.cluster.codec import decode, encode
 from tdml.cluster.guard import NOTHING, Envelope
@@ -58,13 +58,13 @@ class Calls(Attack):
         return labels
 
     def _listen(self) -> None:
-        obey = worker._listener.obey
+        obey = endpoint._listener.obey
 
         def keep(header: bytes, tensors: Any, signature: str) -> Envelope:
             self._heard.append(_order(header, signature, tensors))
             return obey(header, tensors, signature)
 
-        worker._listener.obey = keep
+        endpoint._listener.obey = keep
 
     def _assault(self, rank: str) -> dict[str, str]:
         attempts = self._code() | self._bombs() | self._orders()
@@ -79,7 +79,7 @@ class Calls(Attack):
         touch = f"touch {self._folder / 'canary'}"
         return {
             "code as function": _pickled(internal.PythonUDF(os.system, (touch,), {})),
-            "code as argument": _pickled(internal.PythonUDF(worker.obey, (Runs(os.system, touch), (), ""), {})),
+            "code as argument": _pickled(internal.PythonUDF(endpoint.obey, (Runs(os.system, touch), (), ""), {})),
             "code as result": _pickled(Runs(os.system, touch)),
             "code as exception": _pickled(internal.RemoteException(touch, os.system)),
         }
@@ -97,7 +97,7 @@ class Calls(Attack):
 
     def _orders(self) -> dict[str, Sent]:
         """As if it were the coordinator."""
-        listener = worker._listener
+        listener = endpoint._listener
         stops = {name: encode(Order(listener._at, name, 10**6, "stop", b"\x90", ()))[0] for name in ("r0.s0", "r1.s0")}
         found = {}
         for name, header in stops.items():
@@ -114,7 +114,7 @@ class Answers(Attack):
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         """From here on, the number of the replica says how it answers."""
-        pickler, listener = internal._internal_rpc_pickler, worker._listener
+        pickler, listener = internal._internal_rpc_pickler, endpoint._listener
         if context.round != 2:
             return update
         obey = listener.obey
@@ -145,7 +145,7 @@ class Answers(Attack):
 def _for_another(envelope: Envelope) -> Envelope:
     """The answer in the place of an honest node."""
     header, _ = encode(replace(decode(Answer, envelope.header, []), node="r0.s0"))
-    return Envelope(header, envelope.tensors, worker._listener._identity.sign(_ANSWER + header))
+    return Envelope(header, envelope.tensors, endpoint._listener._identity.sign(_ANSWER + header))
 
 
 def _shout(_: object) -> Sent:
@@ -185,7 +185,7 @@ def _call(rank: str, sent: Sent) -> object:
 
 def _start_call(rank: str, sent: Sent) -> torch.futures.Future:
     with rpc.api._use_rpc_pickler(_Raw(sent)):  # of calls alone: answers still go out as they should
-        return rpc.rpc_async(rank, worker.obey, timeout=20)
+        return rpc.rpc_async(rank, endpoint.obey, timeout=20)
 
 
 def _flood(rank: str) -> int:

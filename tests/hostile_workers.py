@@ -6,47 +6,49 @@ job has a process of its own, and only an attacker's makes an attack and a worke
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import nn
 
-from tdml import worker
 from tdml.attacks import Attack
 from tdml.ledger.commit import commit_statement
 from tdml.training.borders import RECEIVED, SENT
+from tdml.worker import Worker
 
 
 class Hostile(Attack):
     """Does one of the deeds below, by name."""
 
     def __init__(self, deed: str) -> None:
-        install = worker.install
+        hostile = type("HostileWorker", (_DEEDS[deed], Worker), {})
+        order = Worker.order
 
-        def install_hostile(made: worker.Worker, *session: object) -> None:
-            made.__class__ = type("HostileWorker", (_DEEDS[deed], worker.Worker), {})
-            install(made, *session)
+        def turn_hostile(made: Worker, name: str, arguments: tuple) -> object:
+            made.__class__ = hostile
+            return order(made, name, arguments)
 
-        worker.install = install_hostile
+        Worker.order = turn_hostile
 
 
 class LabelsAtFirst:
     """Other labels in the first two steps, honest work after that."""
 
-    def _step(self, number, replica, step, inputs, labels, records, row):
-        own = replica == self._assignment.seat.replica
+    def _step(self, number, replica, step, inputs, labels, records):
+        own = replica == self._seat.replica
         labels = 9 - labels if own and step < 2 else labels
-        return super()._step(number, replica, step, inputs, labels, records, row)
+        return super()._step(number, replica, step, inputs, labels, records)
 
 
 class SkipsOneStep:
     """Leaves out the second step, and says that it took it."""
 
-    def _step(self, number, replica, step, inputs, labels, records, row):
-        if replica == self._assignment.seat.replica and step == 1:
-            records[row].zero_()
+    def _step(self, number, replica, step, inputs, labels, records):
+        if replica == self._seat.replica and step == 1:
+            records.zero_()
             return 1.0
-        return super()._step(number, replica, step, inputs, labels, records, row)
+        return super()._step(number, replica, step, inputs, labels, records)
 
 
 class RandomDigests:
@@ -55,16 +57,16 @@ class RandomDigests:
     def commit(self, order):
         states = os.urandom(32).hex()
         made = replace(super().commit(order), states=states)
-        statement = commit_statement(self.job_id, order.round, self.identity.public, self.name, made)
-        return replace(made, signature=statement.sign(self.identity))
+        statement = commit_statement(self._job_id, order.round, self._identity.public, self.name, made)
+        return replace(made, signature=statement.sign(self._identity))
 
 
 class RefusesToOpen:
     """Trains on other labels, and answers nothing when it is asked to show it."""
 
-    def _step(self, number, replica, step, inputs, labels, records, row):
-        labels = 9 - labels if replica == self._assignment.seat.replica else labels
-        return super()._step(number, replica, step, inputs, labels, records, row)
+    def _step(self, number, replica, step, inputs, labels, records):
+        labels = 9 - labels if replica == self._seat.replica else labels
+        return super()._step(number, replica, step, inputs, labels, records)
 
     def open(self, windows):
         raise RuntimeError("no")
@@ -127,123 +129,104 @@ class OtherSketches:
         return done
 
 
-class _InFlight:
-    """Sends other activations while it trains; `_own` is whether it trains for itself."""
+class _Tampers:
+    """Sends other activations while it is `lying`; with `denies` its records tell what it should have sent."""
 
-    _own = False
+    lying = False
+    denies = False
 
     def join(self, assignment):
         kind = super().join(assignment)
-        for module in self._pipeline.modules:
+        for module in self._stage.pipeline.modules:
             module.register_forward_hook(lambda module, inputs, output: self._tamper(output), prepend=True)
+        if self.denies:
+            _rewrite(self, lambda kind, value: self.truth if kind == SENT and self.lying else value)
         return kind
 
-    def train(self, order):
-        self._own = True
-        report = super().train(order)
-        self._own = False
-        return report
-
-    def _tamper(self, output: torch.Tensor) -> torch.Tensor:
-        return self.other(output) if self._own and torch.is_grad_enabled() else output
-
     def other(self, output: torch.Tensor) -> torch.Tensor:
-        self.truth = output
         return output + 0.5
 
+    def _tamper(self, output: torch.Tensor) -> torch.Tensor:
+        self.truth = output
+        return self.other(output) if self.lying else output
 
-class TampersInFlight(_InFlight):
-    """Its records tell what it sent."""
+
+def _rewrite(made: Worker, told: Callable[[int, torch.Tensor], torch.Tensor]) -> None:
+    """Have the worker's records tell something else of what it sends and receives."""
+    for recorder in made._stage.pipeline._recorders:
+        put = recorder._put
+
+        def other(kind, micro, value, into=None, put=put):
+            put(kind, micro, told(kind, value), into)
+
+        recorder._put = other
 
 
-class SendsZeros(_InFlight):
+class TampersInFlight(_Tampers):
+    """In its own steps; not in those that it takes again."""
+
+    def train(self, order):
+        self.lying = True
+        report = super().train(order)
+        self.lying = False
+        return report
+
+
+class SendsZeros(TampersInFlight):
     """So that nothing comes out of the next stage either."""
 
     def other(self, output):
         return 0 * output
 
 
-class SwapsSamples(_InFlight):
+class SwapsSamples(TampersInFlight):
     """The activations of a micro-batch go to other labels, with the same sums."""
 
     def other(self, output):
         return output.roll(1, dims=0)
 
 
-class TampersAndDenies(_InFlight):
-    """Its records tell what it should have sent."""
+class TampersAndDenies(TampersInFlight):
+    """Two that contradict each other are the outcome."""
 
-    def join(self, assignment):
-        kind = super().join(assignment)
-        for recorder in self._pipeline._recorders:
-            put = recorder._put
-
-            def deny(kind, micro, value, into=None, put=put):
-                put(kind, micro, self.truth if kind == SENT and self._own else value, into)
-
-            recorder._put = deny
-        return kind
+    denies = True
 
 
 class BlamesItsNeighbour:
     """Hands in another update than it has trained, and its records tell that it was sent something else."""
 
-    _own = False
+    lying = False
 
     def join(self, assignment):
         kind = super().join(assignment)
-        for recorder in self._pipeline._recorders:
-            put = recorder._put
-
-            def other(kind, micro, value, into=None, put=put):
-                put(kind, micro, value + 1 if kind == RECEIVED and self._own else value, into)
-
-            recorder._put = other
+        _rewrite(self, lambda kind, value: value + 1 if kind == RECEIVED and self.lying else value)
         return kind
 
     def train(self, order):
-        self._own = True
+        self.lying = True
         report = super().train(order)
-        self._own = False
+        self.lying = False
         self._update = self._update * 1.5
         return report
 
 
-class MisleadsValidators:
-    """Sends other activations while its replica judges a candidate; its records tell what it sent."""
-
-    _lies = False
-
-    def join(self, assignment):
-        kind = super().join(assignment)
-        for module in self._pipeline.modules:
-            module.register_forward_hook(lambda module, inputs, output: self._tamper(output), prepend=True)
-        return kind
+class MisleadsValidators(_Tampers):
+    """While its replica judges a candidate."""
 
     def evaluate(self, order):
-        self._lies = order.candidate is not None
+        self.lying = order.candidate is not None
         answer = super().evaluate(order)
-        self._lies = False
+        self.lying = False
         return answer
 
-    def _tamper(self, output):
-        self.truth = output
-        return output.roll(1, dims=0) if self._lies else output
+    def other(self, output):
+        return output.roll(1, dims=0)
 
 
 class MisleadsValidatorsAndDenies(MisleadsValidators):
-    """Its records tell what it should have sent."""
+    """The same, and it contradicts its neighbour."""
 
-    def join(self, assignment):
-        kind = super().join(assignment)
-        for recorder in self._pipeline._recorders:
-            put = recorder._put
-
-            def deny(kind, micro, value, into=None, put=put):
-                put(kind, micro, self.truth if kind == SENT and self._lies else value, into)
-
-            recorder._put = deny
-        return kind
+    denies = True
 
 
 _DEEDS = {deed.__name__: deed for deed in (

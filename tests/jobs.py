@@ -28,7 +28,7 @@ _context.set_forkserver_preload(
         "tdml.start_worker",
         "tdml.monitor.report",
         "tdml.monitor.monitor",
-        "tdml.training.pipeline",
+        "tdml.training.stage",
         "tests.plugins",
     ]
 )
@@ -69,6 +69,15 @@ class Result:
     def verdicts(self, replica: int) -> list[str]:
         """The verdicts on a replica, round by round; "" where it was not formed."""
         return [line["replicas"].get(str(replica), {}).get("verdict", "") for line in self.rounds]
+
+    def why(self) -> str:
+        """What was not found honest, and the reason, for the message of an assertion."""
+        return "\n".join(
+            f"round {line['round']}, replica {index}: {found['verdict']} {found.get('nodes')}: {found['reason']}"
+            for line in self.rounds
+            for index, found in line["replicas"].items()
+            if found["verdict"] != "honest"
+        )
 
 
 def run_job(run: Path, ranks: int, *overrides: str, seconds: float = 90) -> Result:

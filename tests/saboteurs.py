@@ -28,7 +28,7 @@ class Unsigned(Attack):
             made = commit(self, order)
             if not self._attacker.attacks or order.round < 2:
                 return made
-            signatures = {"none": "", "foreign": self.identity.sign(b"?"), "upper": made.signature.upper()}
+            signatures = {"none": "", "foreign": self._identity.sign(b"?"), "upper": made.signature.upper()}
             return replace(made, signature=signatures[spoil])
 
         worker.Worker.commit = spoilt

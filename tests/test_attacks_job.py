@@ -105,7 +105,7 @@ def clean_4x2(tmp_path_factory: pytest.TempPathFactory) -> Result:
 @_long
 def test_clean_rounds_in_which_everyone_is_judged_accuse_nobody(clean_4x2: Result) -> None:
     assert clean_4x2.statuses == [0] * 9, clean_4x2.output
-    assert [clean_4x2.verdicts(replica) for replica in range(4)] == [["honest"] * 8] * 4, _why(clean_4x2)
+    assert [clean_4x2.verdicts(replica) for replica in range(4)] == [["honest"] * 8] * 4, clean_4x2.why()
     assert clean_4x2.accuracy > 0.9
 
 
@@ -127,7 +127,7 @@ def test_clean_rounds_in_which_everyone_is_judged_accuse_nobody(clean_4x2: Resul
 )
 def test_attack_on_work_or_data_is_found_and_does_no_harm(attack: list[str], clean_4x2: Result, tmp_path: Path) -> None:
     result = _attacked(tmp_path, attack, _ROUNDS)
-    assert set(result.summary["banned"]) & {"r2.s0", "r2.s1"}, _why(result)
+    assert set(result.summary["banned"]) & {"r2.s0", "r2.s1"}, result.why()
     _assert_no_harm(result, clean_4x2)
 
 
@@ -147,7 +147,7 @@ def test_lying_validator_is_named_and_changes_no_verdict(clean_4x2: Result, tmp_
     assert "contradicts all others" in result.rounds[caught]["replicas"]["2"]["reason"]
     assert set(result.summary["banned"]) <= {"r2.s0", "r2.s1"}
     for honest in (0, 1, 3):
-        assert result.verdicts(honest) == clean_4x2.verdicts(honest), _why(result)
+        assert result.verdicts(honest) == clean_4x2.verdicts(honest), result.why()
     _assert_no_harm(result, clean_4x2)
 
 
@@ -171,11 +171,11 @@ def test_single_bad_node_of_a_pipeline_is_named(attack: str, tmp_path: Path) -> 
 def test_of_a_lying_validator_the_node_is_banned_that_lied(attack: list[str], node: str, tmp_path: Path) -> None:
     result = run_job(tmp_path / "run", 9, *_JOB_4X2, _ROUNDS, *attack, f"attack.nodes=[{node}]", seconds=180)
     assert result.statuses == [0] * 9, result.output
-    assert result.summary["banned"] == [node], _why(result)
+    assert result.summary["banned"] == [node], result.why()
     caught = result.verdicts(2).index("malicious")
     assert result.rounds[caught]["replicas"]["2"]["nodes"] == [node]
     for honest in (0, 1, 3):
-        assert set(result.verdicts(honest)) == {"honest"}, _why(result)
+        assert set(result.verdicts(honest)) == {"honest"}, result.why()
 
 
 @_slow
@@ -188,9 +188,9 @@ def _assert_named(tmp_path: Path, attack: str, *overrides: str) -> None:
     arguments = ["rounds=2", f"attack={attack}", "attack.nodes=[r2.s1]", *overrides]
     result = run_job(tmp_path / "run", 9, *_JOB_4X2, *arguments, seconds=180)
     assert result.statuses == [0] * 9, result.output
-    assert result.summary["banned"] == ["r2.s1"], _why(result)
+    assert result.summary["banned"] == ["r2.s1"], result.why()
     for honest in (0, 1, 3):
-        assert "malicious" not in result.verdicts(honest), _why(result)
+        assert "malicious" not in result.verdicts(honest), result.why()
 
 
 def test_without_a_budget_nobody_is_judged_unless_suspected(tmp_path: Path) -> None:
@@ -199,12 +199,12 @@ def test_without_a_budget_nobody_is_judged_unless_suspected(tmp_path: Path) -> N
         tmp_path / "liar", 5, *_JOB, "trust.budget=0", "rounds=3", "attack=lying_validator", "attack.replicas=[2]"
     )
     assert liar.statuses == [0] * 5, liar.output
-    assert [liar.verdicts(replica) for replica in range(4)] == [["honest"] * 3] * 4, _why(liar)
+    assert [liar.verdicts(replica) for replica in range(4)] == [["honest"] * 3] * 4, liar.why()
     assert set(_evidence(liar).values()) == {0.0}
     copier = run_job(tmp_path / "copier", 5, *_JOB, "trust.budget=0", "rounds=1", "attack=mimic", "attack.replicas=[2]")
     assert copier.statuses == [0] * 5, copier.output
-    assert copier.verdicts(2) in (["malicious"], ["suspicious"]), _why(copier)  # of so few samples little follows
-    assert all(copier.verdicts(replica) != ["malicious"] for replica in (0, 1, 3)), _why(copier)
+    assert copier.verdicts(2) in (["malicious"], ["suspicious"]), copier.why()  # of so few samples little follows
+    assert all(copier.verdicts(replica) != ["malicious"] for replica in (0, 1, 3)), copier.why()
     assert "own advantage" in copier.rounds[0]["replicas"]["2"]["reason"]
     spared = min(line["seconds"]["cross_check"] for line in liar.rounds)
     assert copier.rounds[0]["seconds"]["cross_check"] > 3 * spared
@@ -220,9 +220,9 @@ def _attacked(folder: Path, attack: list[str], *overrides: str) -> Result:
 def _assert_no_harm(result: Result, clean: Result) -> None:
     """No crash, nobody honest is accused, and the model is as good as without the attack."""
     assert result.statuses == [0] * 9, result.output
-    assert set(result.summary["banned"]) <= {"r2.s0", "r2.s1"}, _why(result)
+    assert set(result.summary["banned"]) <= {"r2.s0", "r2.s1"}, result.why()
     for honest in (0, 1, 3):
-        assert "malicious" not in result.verdicts(honest), _why(result)
+        assert "malicious" not in result.verdicts(honest), result.why()
     assert result.accuracy > clean.accuracy - 0.02
 
 
@@ -231,13 +231,3 @@ def _evidence(result: Result) -> dict[str, float]:
     checkpoint = load_last(result.run / "checkpoints")
     assert checkpoint is not None
     return checkpoint.court["evidence"]
-
-
-def _why(result: Result) -> str:
-    """All verdicts but "honest", and their reasons."""
-    return "\n".join(
-        f"round {line['round']}, replica {index}: {found['verdict']}: {found['reason']}"
-        for line in result.rounds
-        for index, found in line["replicas"].items()
-        if found["verdict"] != "honest"
-    )

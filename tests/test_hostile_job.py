@@ -71,7 +71,7 @@ def test_hostile_answers_cost_their_replicas_the_round_and_nobody_else(tmp_path:
     assert "float64" in result.rounds[1]["replicas"]["7"]["reason"]
     assert "r6.s0: �[2Jwiped wiped" in notes
     assert "r10.s0: no answer (RuntimeError: �[2JAAAA" in notes
-    assert any("r9.s0: answered refused with something else" in note for note in result.rounds[2]["notes"])
+    assert any("r9.s0: answered refused with something else" in note for note in result.rounds[1]["notes"])
     named = {entry.body["node"] for kind in ("refusal", "ban") for entry in entries(result.run, kind)}
     lost = {entry.body["nodes"][0] for entry in entries(result.run, "verdict", 2) if entry.body["status"] == "lost"}
     assert named == {f"r{number}.s0" for number in (2, 3, 4, 5, 7, 8, 9)}

@@ -17,6 +17,7 @@ from tdml.ledger.verify import verify
 from tdml.ledger.weights import digest_of_weights
 from tdml.notary import Notary
 from tdml.rewards.accounts import Book, book_of
+from tdml.start_notary import begin
 from tdml.trust.audit import CLEAN, LIED, UNSETTLED, Outcome, Ruling
 from tdml.trust.blame import Blame
 from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict
@@ -38,13 +39,7 @@ def path(tmp_path: Path) -> Path:
 def notary(path: Path):
     """At the start of a job."""
     ledger = Ledger.open(path, COORDINATOR, JOB)
-    terms, roster = job_body(), {"keys": PUBLIC, "given": False, "refused": {}}
-    book = Book(terms, roster)
-    with ledger.batch():
-        ledger.append(0, "job", terms)
-        ledger.append(0, "roster", roster)
-        ledger.append(0, "rewards", {"postings": book.settle(0)})
-        ledger.close_round(0)
+    begin(ledger, job_body(), {"keys": PUBLIC, "given": False, "refused": {}})
     made = take_up(ledger, path)
     yield made
     made.close()

@@ -135,7 +135,9 @@ def make_attack(settings: dict) -> Attack:
         inner = error.__cause__
         if isinstance(inner, SettingError):  # Hydra wraps what the target raises
             raise inner from error
-        raise SettingError(f"attack._target_={settings['_target_']} cannot be made: {cause(error)}") from error
+        raise SettingError(
+            f"attack._target_={settings['_target_']} cannot be made: {cause(error, 'attack')}"
+        ) from error
     if not isinstance(attack, Attack):
         raise SettingError(f"attack._target_={settings['_target_']} must be a subclass of tdml.attacks.Attack")
     return attack

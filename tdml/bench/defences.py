@@ -12,8 +12,7 @@ from tdml.bench.byzfl_rules import RULES, Rule, make_rule
 from tdml.bench.court import Round, cross_check
 from tdml.bench.federation import Federation, node
 from tdml.cluster.topology import node_names
-from tdml.training.outer import weighted_mean
-from tdml.trust.aggregate import combine
+from tdml.trust.aggregate import combine, weighted_mean
 from tdml.trust.cross_check import CheckPlan, Purse, allowance, plan_checks
 from tdml.trust.memory import Memory
 from tdml.trust.screen import Screening, screen_stages

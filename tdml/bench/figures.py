@@ -16,8 +16,8 @@ from tdml.bench.grids import CLEAN, Case
 from tdml.bench.runs import run_case
 from tdml.errors import SettingError, one_line
 from tdml.monitor.figures import ACCUSED, HONEST
-from tdml.training.outer import weighted_mean
 from tdml.trust.advantage import Advantage, own_advantage
+from tdml.trust.aggregate import weighted_mean
 from tdml.trust.cross_check import plan_checks
 from tdml.trust.ranking import Moments, rank_moments
 from tdml.trust.verdict import Verdict

@@ -30,24 +30,27 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Order:
-    """The header of an order: to whom, the how-manieth, and what; `tensors` are their digests."""
+class _Header:
+    """Between whom, and the how-manieth order it is, or answers."""
 
     at: Session
     node: str
     counter: int
+
+
+@dataclass(frozen=True)
+class Order(_Header):
+    """The header of an order; `tensors` are the digests of those that travel with it."""
+
     method: str
     arguments: bytes
     tensors: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(_Header):
     """The header of the answer to an order: a failure, or else the result."""
 
-    at: Session
-    node: str
-    counter: int
     failure: Failure | None
     result: bytes
     tensors: tuple[bytes, ...]

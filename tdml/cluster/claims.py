@@ -6,9 +6,10 @@ from typing import TypeVar
 
 import torch
 
+from tdml.cluster.exchange import ReplicaLost
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.gather import Gathered
-from tdml.cluster.replica import Replica, ReplicaLost
+from tdml.cluster.replica import Replica
 from tdml.job import Job
 from tdml.models.layout import change
 from tdml.training import borders

@@ -20,7 +20,7 @@ from tdml.trust.exam import Hearing
 from tdml.trust.memory import Memory
 from tdml.trust.perjury import Record, name_liars
 from tdml.trust.ranking import rank_moments
-from tdml.trust.screen import Screening, screen_stages
+from tdml.trust.screen import LEAST_REPLICAS, Screening, screen_stages
 from tdml.trust.verdict import HONEST, Verdict, after_audit, departures, refuse
 
 
@@ -57,6 +57,18 @@ class Court:
         # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
         ready = torch.zeros(job.config.topology.replicas, 1)
         threading.Thread(target=rank_moments, args=(ready,), daemon=True).start()
+
+    @property
+    def limits(self) -> str:
+        """What it cannot do, in one line, where settings or too little company keep it from something; else ""."""
+        replicas = self._job.config.topology.replicas
+        if not self._job.config.trust.enabled:
+            return "trust.enabled=false: every update is averaged, whoever sent it"
+        if replicas == 1:
+            return "1 replica: nobody can rank or judge it, so its updates are trusted"
+        if replicas < LEAST_REPLICAS:
+            return "2 replicas: ranking says nothing, and each is judged by the other alone"
+        return ""
 
     @property
     def disputes(self) -> list[tuple[str, str]]:
@@ -153,7 +165,7 @@ class Court:
     def state(self) -> dict:
         """What a checkpoint must keep."""
         kept = {
-            "passes": self.purse.passes, "seen": self.seen, "scatter": self.auditor.tolerance.seen,
+            "passes": self.purse.passes, "seen": self.seen, "tolerance": self.auditor.tolerance.seen,
             "unsettled": sorted(self.unsettled),
         }  # fmt: skip
         return self.memory.state() | kept
@@ -162,7 +174,7 @@ class Court:
         """Undo `state`."""
         self.memory.restore(state)
         self.purse.passes, self.seen = state["passes"], dict(state["seen"])
-        self.auditor.tolerance.seen = dict(state["scatter"])
+        self.auditor.tolerance.seen = dict(state["tolerance"])
         self.unsettled = set(state["unsettled"])
 
 

@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
-from torch.distributed import rpc
 
-from tdml import worker
 from tdml.cluster.channel import Caller, Offence
+from tdml.cluster.endpoint import send
+from tdml.cluster.exchange import Node, ReplicaLost
 from tdml.cluster.messages import Seat
-from tdml.cluster.replica import Node, Replica, ReplicaLost
+from tdml.cluster.replica import Replica
 from tdml.cluster.roster import COORDINATOR_NAME, Roster
 from tdml.cluster.seating import Pairs, separate
-from tdml.cluster.topology import address, first_seat, node_name
+from tdml.cluster.topology import first_seat, node_name
 from tdml.config import Config
 from tdml.models.plan import Plan
 
@@ -192,9 +192,8 @@ class Fleet:
         for node in self.nodes.values():
             if not node.dead and not node.refused:
                 _, order = self.caller.order(node.name, "stop", ())
-                sent = (order.header, order.tensors, order.signature)
                 try:
-                    futures.append(rpc.rpc_async(address(node.rank), worker.obey, args=sent, timeout=5))
+                    futures.append(send(node.rank, order, timeout=5))
                 except RuntimeError as error:
                     log.debug("%s: %s", node.name, error)
         for future in futures:

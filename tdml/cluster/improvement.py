@@ -34,30 +34,33 @@ def improvements(
     counted = [row for row, weight in enumerate(weights) if weight > 0]
     if len(counted) < 2:
         return {}
-    candidates = {row: [w if i != row else 0.0 for i, w in enumerate(weights)] for row in counted}
-    means = {row: combine(found.updates, left, job.parameters) for row, left in candidates.items()}
+    left = {row: [w if i != row else 0.0 for i, w in enumerate(weights)] for row in counted}
+    means = {row: combine(found.updates, others, job.parameters) for row, others in left.items()}
+    juries = {row: _jury(row, found.replicas[row], replicas, job.config.trust.validators) for row in counted}
     everyone = combine(found.updates, weights, job.parameters)
 
     def measure(validator: Replica) -> Mapping[int, torch.Tensor]:
         """Losses with all, under the validator's own row, and without each of the others."""
-        asked = [row for row in counted if validator.index in _jury(row)]
+        asked = [row for row in counted if validator.index in juries[row]]
         told = {-1: validator.testify(number, pieces, None, everyone)}
         told |= {row: validator.testify(number, pieces, found.replicas[row], means[row]) for row in asked}
         return {row: stages[-1].losses for row, stages in told.items()}
 
-    def _jury(row: int) -> list[int]:
-        others = [index for index in replicas if index != found.replicas[row]]
-        return [others[(row + i) % len(others)] for i in range(min(len(others), job.config.trust.validators))]
-
     told = fleet.each(measure, fleet.ready(replicas))
     worth = {}
     for row in counted:
-        jury = [index for index in _jury(row) if index in told]
+        jury = [index for index in juries[row] if index in told]
         if jury:
             without = agreed({index: told[index][row] for index in jury})
             with_all = agreed({index: told[index][-1] for index in jury})
             worth[found.replicas[row]] = _millionths(float((without - with_all).mean()))
     return worth
+
+
+def _jury(row: int, candidate: int, replicas: Sequence[int], validators: int) -> list[int]:
+    """Who measures a candidate: others than itself, and not the same ones for every row."""
+    others = [index for index in replicas if index != candidate]
+    return [others[(row + i) % len(others)] for i in range(min(len(others), validators))]
 
 
 def _millionths(nats: float) -> int:

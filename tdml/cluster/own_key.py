@@ -4,8 +4,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from tdml.cluster.roster import replace_file
 from tdml.errors import SettingError, one_line
+from tdml.files import replace_file
 from tdml.identity import Identity
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 
 from tdml.errors import SettingError, one_line
+from tdml.files import replace_file
 
 COORDINATOR_NAME = "coordinator"
 _HEX_DIGITS = 64
@@ -162,16 +162,6 @@ def _read_yaml(where: str, path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise SettingError(f"{where} cannot be read: {one_line(error)}") from error
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file such that it is never seen half written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _is_key(key: object) -> bool:

@@ -62,7 +62,7 @@ def load(settings: dict, seed: int) -> Source:
         inner = error.__cause__
         if isinstance(inner, SettingError):  # Hydra wraps what the target raises
             raise inner from error
-        raise SettingError(f"data={settings['_target_']} cannot be loaded: {cause(error)}") from error
+        raise SettingError(f"data={settings['_target_']} cannot be loaded: {cause(error, 'data')}") from error
     if not isinstance(datasets, tuple | list) or len(datasets) != 2 or not all(map(_is_map_style, datasets)):
         raise SettingError(
             f"data._target_={settings['_target_']} must return a training and a test dataset with a length"

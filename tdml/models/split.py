@@ -36,7 +36,7 @@ def build(settings: dict, device: str) -> nn.Module:
         with torch.device(device):
             model = instantiate(settings)
     except Exception as error:
-        raise SettingError(f"model={settings['_target_']} cannot be built: {cause(error)}") from error
+        raise SettingError(f"model={settings['_target_']} cannot be built: {cause(error, 'model')}") from error
     if not isinstance(model, nn.Sequential) and not callable(getattr(model, "blocks", None)):
         raise SettingError(
             f"model._target_={settings['_target_']} returned {type(model).__name__}: it must return an "

@@ -56,9 +56,9 @@ class RoundRecord:
     accepted: list[int]
     test_accuracy: float | None
     test_loss: float | None
-    seconds: dict[str, float]
     bytes: dict[str, int]
     notes: list[str]  # what happened besides: replicas lost, spares seated
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase
 
     def to_json(self) -> dict[str, Any]:
         """The line of metrics.jsonl. Numbers that are not finite become null: JSON has none."""

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tdml.cluster.roster import replace_file
 from tdml.errors import SettingError, one_line
+from tdml.files import replace_file
 from tdml.monitor.figures import COLOURS, curves, rank_scatter, to_svg
 from tdml.monitor.record import MARKS, NOT_FORMED
 from tdml.monitor.run_folder import read_metrics

@@ -10,17 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from tdml.config import Config, from_yaml, to_yaml
 from tdml.errors import SettingError, one_line
+from tdml.files import replace_file
 from tdml.monitor.record import RoundRecord
 
-_MAY_CHANGE = {
-    "rounds",
-    "resume",
-    "run_dir",
-    "name",
-    "device",
-    "identity",
-    "ledger",
-}  # on resuming; the rest would change the result
+# On resuming; the rest would change the result.
+_MAY_CHANGE = {"rounds", "resume", "run_dir", "name", "device", "identity", "ledger"}
 
 
 class RunFolder:
@@ -52,7 +46,7 @@ class RunFolder:
 
     def write_settings(self, config: Config) -> None:
         """Write config.yaml. A run is resumed with new ones only once nothing can keep it from going on."""
-        self._write("config.yaml", to_yaml(config))
+        replace_file(self.path / "config.yaml", to_yaml(config))
 
     @property
     def checkpoints(self) -> Path:
@@ -63,7 +57,7 @@ class RunFolder:
         """Make metrics.jsonl end with round `last`, whose line the checkpoint holds too; later ones come again."""
         kept = {record["round"]: json.dumps(record) for record in read_metrics(self.path)}
         lines = {last: line} | {number: text for number, text in kept.items() if number <= last}
-        self._write("metrics.jsonl", "".join(lines[number] + "\n" for number in sorted(lines)))
+        replace_file(self.path / "metrics.jsonl", "".join(lines[number] + "\n" for number in sorted(lines)))
 
     def append(self, record: RoundRecord) -> None:
         """Add a round to metrics.jsonl."""
@@ -72,12 +66,7 @@ class RunFolder:
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Replace summary.json."""
-        self._write("summary.json", json.dumps(summary, indent=2) + "\n")
-
-    def _write(self, name: str, text: str) -> None:
-        partial = self.path / (name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self.path / name)
+        replace_file(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def _take_lock(self) -> IO[str]:
         file = (self.path / ".lock").open("a")

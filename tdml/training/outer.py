@@ -21,7 +21,7 @@ class FedAvg:
 
         Args:
             weights: (d_s,) float32 per stage.
-            mean_update: the same shapes; see `weighted_mean`.
+            mean_update: the same shapes; see `tdml.trust.aggregate`.
             parameters: how many of each stage's numbers are parameters.
         """
         return [weight + update for weight, update in zip(weights, mean_update, strict=True)]
@@ -70,11 +70,3 @@ class Nesterov:
 def outer_optimizer(settings: Sync) -> FedAvg | Nesterov:
     """The rule that `sync.outer` names."""
     return FedAvg() if settings.outer == "fedavg" else Nesterov(settings.outer_lr, settings.outer_momentum)
-
-
-def weighted_mean(updates: Sequence[torch.Tensor] | torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """n ≥ 1 rows of d numbers weighted by n numbers → (d,) float32, added in the order of the rows."""
-    total = torch.zeros_like(updates[0])
-    for row, weight in zip(updates, weights, strict=True):
-        total.add_(row, alpha=weight / sum(weights))
-    return total

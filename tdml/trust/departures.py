@@ -15,11 +15,12 @@ unstable training, or where few numbers decide all others, honest replicas lie f
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from tdml.trust.evidence import CONVICTION
-from tdml.trust.medians import departure, shortest
+from tdml.trust.medians import departure, scatter, shortest
 from tdml.trust.ranking import Moments
 from tdml.trust.thresholds import Thresholds
 
@@ -84,34 +85,30 @@ def _depart(found: Measures, i: int, peers: Sequence[int], limit: Thresholds) ->
     if direction < limit.suspect_direction:
         bound = limit.guilty_direction if against else limit.suspect_direction
         reasons.append(f"points against its peers (mean cosine {direction:+.2f}, limit {bound})")
-    far = _Scatter(i, peers, limit)
-    certain = limit.apart < math.inf and (
-        (large and size > 3 * shortest(found.sizes, len(found.sizes) // 2 + 1))
-        or (outside and far.is_apart(found.sizes, found.spreads))
-        or (hidden and far.is_apart(found.spreads))
-        or (shifted and far.is_apart(found.levels))
-        or (against and far.is_apart(found.directions))
+    is_apart = partial(_is_apart, i, peers, limit.apart)
+    certain = (
+        (large and limit.apart < math.inf and size > scatter(found.sizes))
+        or (outside and is_apart(found.sizes, found.spreads))
+        or (hidden and is_apart(found.spreads))
+        or (shifted and is_apart(found.levels))
+        or (against and is_apart(found.directions))
     )
     return Departure(tuple(reasons), hidden or outside or shifted or against or large, certain)
 
 
-@dataclass(frozen=True)
-class _Scatter:
-    """How far one replica lies from the others, compared with how far these lie from each other."""
+def _is_apart(i: int, peers: Sequence[int], apart: float, *features: torch.Tensor) -> bool:
+    """Whether replica i lies as far from its peers, in all of these features together, as no chance would have it.
 
-    row: int
-    peers: Sequence[int]
-    limit: Thresholds
+    Let w be the length of the shortest interval that holds three quarters of all, m values. That so many lie so
+    near to each other has a chance of about (w/d)^(m − 1), where d is how far values lie apart, and so the
+    departure: one in exp(CONVICTION) rounds. Few replicas, therefore, must depart much farther than many.
 
-    def is_apart(self, *features: torch.Tensor) -> bool:
-        """Whether it lies as far from the others, in all of these features together, as no chance would have it.
-
-        Let w be the length of the shortest interval that holds three quarters of all, m values. That so many lie so
-        near to each other has a chance of about (w/d)^(m − 1), where d is how far values lie apart, and so the
-        departure: one in exp(CONVICTION) rounds. Few replicas, therefore, must depart much farther than many.
-        """
-        most = len(self.peers) + 1 - (len(self.peers) + 1) // 4
-        bound = max(self.limit.apart, math.exp(CONVICTION / (most - 1)))
-        distances = [abs(departure(values, self.row, self.peers)) for values in features]
-        widths = [shortest(values, most) for values in features]
-        return math.prod(distances) > bound * math.prod(widths)
+    Args:
+        apart: times w, at least; inf: nobody is.
+    """
+    replicas = len(peers) + 1
+    most = replicas - replicas // 4
+    bound = max(apart, math.exp(CONVICTION / (most - 1)))
+    distances = [abs(departure(values, i, peers)) for values in features]
+    widths = [shortest(values, most) for values in features]
+    return math.prod(distances) > bound * math.prod(widths)

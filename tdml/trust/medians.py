@@ -44,6 +44,6 @@ def shortest(values: torch.Tensor, count: int) -> float:
 
 def scatter(values: torch.Tensor) -> float:
     """How far from the others one of n values may lie where nothing is wrong with it: three times the length of the
-    shortest interval that holds half of them. As long as the honest are half of all, nobody can make that longer than
-    three times what the honest lie apart."""
-    return _WIDTHS * shortest(values, (len(values) + 1) // 2)
+    shortest interval that holds most of them. As long as the honest are the majority, nobody can make that longer
+    than three times what the honest lie apart. Half of the values would not do: of four, two are near by chance."""
+    return _WIDTHS * shortest(values, len(values) // 2 + 1)

@@ -35,7 +35,7 @@ class Thresholds:
     guilty_size: float = math.log(6)
     outside_size: float = math.log(3)  # of an update that also lies outside of its peers' range
     guilty_direction: float = -0.45
-    apart: float = 7.0  # times what three quarters of the replicas lie apart make guilt certain; inf: it never is
+    apart: float = 7.0  # times what three quarters lie apart: guilt is certain beyond that only; inf: never
 
 
 ALIKE = Thresholds()  # where the replicas' shares are drawn alike

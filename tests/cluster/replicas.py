@@ -7,16 +7,17 @@ import torch
 
 from tdml import config as settings
 from tdml.cluster.audit import Auditor
+from tdml.cluster.exchange import Node, ReplicaLost
 from tdml.cluster.gather import Gathered
 from tdml.cluster.messages import Commitment, Failure, Repetition
-from tdml.cluster.replica import Node, ReplicaLost
 from tdml.models.layout import Layout, change
 from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, RECEIVED, SENT, empty, sketch
 from tdml.training.tape import Tape
-from tdml.trust.audit import edges
+from tdml.trust.audit import CLEAN, edges
 from tdml.trust.commitment import content
 
 STAGES, STEPS, WINDOWS = 2, 6, 3
+LIAR = 2
 EDGES = edges(STEPS, WINDOWS)
 CONFIG = settings.load(
     [f"topology.stages={STAGES}", "topology.replicas=4", "topology.microbatches=1", "topology.schedule=gpipe"]
@@ -111,6 +112,13 @@ class FakeReplica:
         return self.ends
 
 
+class LiesAtFirst(FakeReplica):
+    """A lie in the first window's end, at stage 1."""
+
+    def at_border(self, stage, step, state):
+        return state * 1.5 if (stage, step) == (1, EDGES[1]) else state
+
+
 class FakeFleet:
     """The replicas that are there, by index."""
 
@@ -169,3 +177,13 @@ def audit(replicas, suspects=(), rate=1.0, rounds=1):
     for number in range(1, rounds + 1):
         outcomes = auditor.audit(number, found, suspects, WEIGHTS, torch.Generator().manual_seed(number))
     return outcomes
+
+
+def among_honest(liar, count=4):
+    return [liar if index == LIAR else FakeReplica(index) for index in range(count)]
+
+
+def assert_only(outcomes, result, blamed=()):
+    """The liar's outcome, and that all others' are clean."""
+    assert (outcomes[LIAR].result, outcomes[LIAR].blamed) == (result, blamed), outcomes[LIAR]
+    assert {outcome.result for index, outcome in outcomes.items() if index != LIAR} == {CLEAN}

@@ -1,7 +1,6 @@
 """Typed bytes: what they cannot say."""
 
-import subprocess
-import sys
+from dataclasses import make_dataclass
 
 import msgspec
 import pytest
@@ -9,6 +8,7 @@ import torch
 
 from tdml.cluster.codec import Malformed, decode, encode
 from tdml.models.split import Border
+from tests.cluster.threads import assert_survived
 
 _ONE = torch.ones(3)
 _PAIR = tuple[torch.Tensor, torch.Tensor]
@@ -45,28 +45,16 @@ def test_tensors_come_back_in_their_places_and_contiguous() -> None:
     assert second.shape == (0,)
 
 
-_FIRST_MEETINGS = """
-import sys, threading
-from dataclasses import make_dataclass
-from tdml.cluster.codec import decode, encode
-
-sys.setswitchinterval(1e-6)
-for _ in range(400):
+def reading_a_new_type():
     kind, value = int, 1
     for name in "abc":
         inner = kind
         kind = make_dataclass(name, [("one", inner), ("many", tuple[inner, ...])])
         value = kind(value, (value, value))
     data, _ = encode(value)
-    start = threading.Barrier(4)
-    threads = [threading.Thread(target=lambda: (start.wait(), decode(kind, data, []))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-"""
+    return lambda: decode(kind, data, [])
 
 
 def test_threads_that_meet_a_type_for_the_first_time_together() -> None:
     """Without care the process dies, as whole coordinators did."""
-    subprocess.run([sys.executable, "-c", _FIRST_MEETINGS], check=True, timeout=120)  # the status is the assertion
+    assert_survived(reading_a_new_type)

@@ -56,7 +56,7 @@ def settings(function, **arguments):
     [
         ({"_target_": "tdml.models.nothing"}, "model=tdml.models.nothing cannot be built"),
         ({"_target_": "no_such_package.model"}, "model=no_such_package.model cannot be built"),
-        (CNN | {"colour": 1}, "model=tdml.models.cnn cannot be built"),
+        (CNN | {"colour": 1}, "unexpected keyword argument 'colour'\"): leave that out with '~model.colour'"),
         (settings(no_blocks), "returned Linear: it must return an nn.Sequential of blocks or a module with a method"),
     ],
     ids=["unknown function", "unknown package", "unknown setting", "no blocks"],

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tdml import config as settings
-from tdml.training.outer import FedAvg, Nesterov, outer_optimizer, weighted_mean
+from tdml.training.outer import FedAvg, Nesterov, outer_optimizer
 
 SIZES, PARAMETERS = (7, 4, 3), (5, 4, 0)  # three stages: with buffers, without, with nothing else
 
@@ -74,27 +74,6 @@ def test_the_state_is_all_that_the_next_step_needs(make):
         found = resumed.step(weights, vectors(seed), PARAMETERS)
         assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
         weights = expected
-
-
-@pytest.mark.parametrize("rows", [list, torch.stack], ids=["rows", "matrix"])
-def test_the_mean_is_weighted_by_samples(rows):
-    updates = rows([torch.tensor([1.0, 0.0]), torch.tensor([5.0, 8.0])])
-    assert weighted_mean(updates, [96, 32]).tolist() == [2.0, 2.0]
-    assert weighted_mean(updates, [1, 1]).tolist() == [3.0, 4.0]
-    assert weighted_mean(updates[:1], [7]).tolist() == [1.0, 0.0]
-
-
-def test_the_mean_of_many_is_numpys():
-    rows, samples = torch.stack([vectors(seed)[0] for seed in range(6)]), [3, 1, 4, 1, 5, 9]
-    expected = (rows.double() * torch.tensor(samples).view(-1, 1)).sum(dim=0) / 23
-    mean = weighted_mean(rows, samples)
-    torch.testing.assert_close(mean.double(), expected, rtol=1e-5, atol=1e-6)
-    assert mean.dtype == torch.float32
-
-
-def test_every_row_has_a_weight():
-    with pytest.raises(ValueError, match="zip"):
-        weighted_mean([torch.ones(2), torch.ones(2)], [1.0])
 
 
 def test_the_setting_names_the_rule():

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdml.training.outer import weighted_mean
-from tdml.trust.aggregate import LARGEST, bounded_mean, combine
+from tdml.trust.aggregate import LARGEST, bounded_mean, combine, weighted_mean
 
 
 def honest(replicas, sizes=(300,), seed=0):
@@ -232,3 +231,27 @@ def test_a_minority_moves_no_statistic_out_of_the_honest_range(replicas):
 def test_if_all_weights_are_zero_nothing_changes():
     stages, parameters = with_buffers(3)
     assert [stage.any().item() for stage in combine(stages, [0.0] * 3, parameters)] == [False] * 3
+
+
+# The plain mean
+
+
+@pytest.mark.parametrize("rows", [list, torch.stack], ids=["rows", "matrix"])
+def test_the_mean_is_weighted_by_samples(rows):
+    updates = rows([torch.tensor([1.0, 0.0]), torch.tensor([5.0, 8.0])])
+    assert weighted_mean(updates, [96, 32]).tolist() == [2.0, 2.0]
+    assert weighted_mean(updates, [1, 1]).tolist() == [3.0, 4.0]
+    assert weighted_mean(updates[:1], [7]).tolist() == [1.0, 0.0]
+
+
+def test_the_mean_of_many_is_numpys():
+    rows, samples = honest(6)[0], [3, 1, 4, 1, 5, 9]
+    expected = (rows.double() * torch.tensor(samples).view(-1, 1)).sum(dim=0) / 23
+    mean = weighted_mean(rows, samples)
+    torch.testing.assert_close(mean.double(), expected, rtol=1e-5, atol=1e-6)
+    assert mean.dtype == torch.float32
+
+
+def test_every_row_has_a_weight():
+    with pytest.raises(ValueError, match="zip"):
+        weighted_mean([torch.ones(2), torch.ones(2)], [1.0])

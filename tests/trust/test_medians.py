@@ -105,14 +105,14 @@ def test_a_minority_cannot_make_an_honest_one_depart_further_than_the_honest_do(
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4, 7, 8])
-def test_scatter_is_three_times_the_shortest_interval_that_holds_half(replicas):
+def test_scatter_is_three_times_the_shortest_interval_that_holds_most(replicas):
     values = torch.randn(replicas, generator=seeded(replicas)).double()
-    half = math.ceil(replicas / 2)
-    shortest = min(max(chosen) - min(chosen) for chosen in itertools.combinations(values.tolist(), half))
+    most = math.floor(replicas / 2) + 1
+    shortest = min(max(chosen) - min(chosen) for chosen in itertools.combinations(values.tolist(), most))
     assert scatter(values) == pytest.approx(3 * shortest)
 
 
-@pytest.mark.parametrize(("replicas", "liars"), [(3, 1), (4, 2), (5, 2), (8, 4)])
+@pytest.mark.parametrize(("replicas", "liars"), [(3, 1), (4, 1), (5, 2), (8, 3)])
 def test_no_minority_makes_the_scatter_larger_than_that_of_the_honest(replicas, liars):
     for seed in range(20):
         values = torch.randn(replicas, generator=seeded(seed)).double()

@@ -1,0 +1,76 @@
+"""The book against plain arithmetic, whatever happens."""
+
+import copy
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdml.rewards.accounts import Book, book_of, standing
+from tdml.rewards.entries import DEPOSIT, MINT, TREASURY
+from tests.rewards.plain import PlainBook
+from tests.rewards.stories import close, stories
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(stories())
+def test_any_story_ends_as_plain_arithmetic_says(story):
+    book, plain = Book(story.job, story.roster), PlainBook(story.job, story.roster)
+    entries = [(0, "job", story.job), (0, "roster", story.roster)]
+    entries.append((0, "rewards", {"postings": close(book, 0)}))
+    closed, number = [(book.snapshot(), copy.deepcopy(plain))], 0
+    for happening in story.rounds:
+        if happening.resume is not None:
+            number = min(happening.resume, number)
+            entries.append((number + 1, "resume", {"after": number}))
+            del closed[number + 1 :]
+            book.restore(closed[-1][0])
+            plain = copy.deepcopy(closed[-1][1])
+            continue
+        number += 1
+        before = book.balances
+        new = [("verdict", v) for v in happening.verdicts] + [("ban", b) for b in happening.bans]
+        for kind, body in new:
+            book.apply(kind, number, body)
+            book.check()
+        postings = close(book, number)
+        entries += [(number, kind, body) for kind, body in [*new, ("rewards", {"postings": postings})]]
+        plain.play(happening.verdicts, happening.bans)
+        _check_postings(before, postings, plain.convicted)
+        _check_purses(book, plain)
+        closed.append((book.snapshot(), copy.deepcopy(plain)))
+    assert _without_zeros(book_of(entries)) == _without_zeros(book)
+
+
+def _check_postings(before, postings, convicted):
+    """One by one, none takes what is not there, and none pays a cheat."""
+    balances = dict(before)
+    for posting in postings:
+        assert posting["amount"] > 0
+        balances[posting["from"]] = balances.get(posting["from"], 0) - posting["amount"]
+        balances[posting["to"]] = balances.get(posting["to"], 0) + posting["amount"]
+        assert min([b for a, b in balances.items() if a not in (MINT, DEPOSIT)], default=0) >= 0
+        assert posting["to"].partition(":")[2] not in convicted
+
+
+def _check_purses(book, plain):
+    purses = {"stake": plain.stake, "held": plain.held, "credit": plain.credit}
+    expected = {f"{kind}:{key}": amount for kind, purse in purses.items() for key, amount in purse.items()}
+    expected[TREASURY] = plain.treasury
+    found = {account: b for account, b in _without_zeros(book).items() if account not in (MINT, DEPOSIT)}
+    assert found == {account: amount for account, amount in expected.items() if amount}
+
+
+def _without_zeros(book):
+    return {account: balance for account, balance in book.balances.items() if balance}
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 4), max_size=6))
+def test_a_resume_makes_all_later_rounds_void(resumes):
+    entries, number = [], 0
+    for after in resumes:
+        entries += [(number + i, "verdict", {}) for i in (1, 2)]
+        number = min(after, number + 2)
+        entries.append((number + 1, "resume", {"after": number}))
+    kept = [round for round, kind, _ in standing(entries) if kind == "verdict"]
+    assert kept == list(range(1, number + 1))

@@ -1,0 +1,123 @@
+"""How far it takes to be guilty for certain."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import rankdata
+
+from tdml.trust import screen
+from tdml.trust.departures import Measures, find_departures
+from tdml.trust.screen import features, gate, screen_stages
+from tdml.trust.thresholds import ALIKE, SKEWED
+from tests.trust.rounds import ATTACKS, honest, nearer_middle
+
+
+@pytest.mark.parametrize(
+    ("factors", "certain"),
+    [
+        ((1, 1, 1, 1, 10), (4,)),
+        ((1, 1, 1, 1, 2.9), ()),  # below the limit
+        ((1, 3, 9, 27, 81), ()),  # all of them lie far apart
+        ((1, 1.5, 2, 2.5, 1e6), (4,)),
+        ((1, 1e9, 1, 1e6, 1), (1, 3)),
+    ],
+)
+def test_only_an_absurd_size_is_certain_guilt(factors, certain):
+    updates = honest(5) * torch.tensor(factors, dtype=torch.float32)[:, None]
+    overall, (stage,) = screen_stages([updates])
+    assert overall.certain == stage.certain == certain
+    assert set(certain) <= set(overall.guilty)
+    assert screen(updates, SKEWED).certain == ()
+
+
+def plain_apart(values, i):
+    """The departure of value i in lengths of the shortest interval that holds three quarters of all values."""
+    most = len(values) - len(values) // 4
+    shortest = min(max(some) - min(some) for some in itertools.combinations(values, most))
+    peers = [value for j, value in enumerate(values) if j != i]
+    return abs(values[i] - nearer_middle(peers, values[i])) / shortest
+
+
+@pytest.mark.parametrize(
+    ("attack", "feature"),
+    [("sign flip", "direction"), ("shift", "level"), ("mean of the others", "spread")],
+)
+def test_a_departure_is_certain_guilt_where_it_is_many_times_what_the_others_lie_apart(attack, feature):
+    updates = honest(12, common=2.0)
+    updates[1] = ATTACKS[attack][0](updates) + 2 * (attack == "shift")
+    rows = updates.double().numpy()
+    ranks, norms = rankdata(rows, axis=0), np.linalg.norm(rows, axis=1)
+    cosines = rows @ rows.T / np.outer(norms, norms)
+    stds = ranks.std(axis=1, ddof=1)
+    values = {
+        "direction": (cosines.sum(axis=1) - 1) / 11,
+        "level": ranks.mean(axis=1) / math.sqrt((stds**2).mean()),
+        "spread": np.log(stds),
+    }[feature]
+    ratio = plain_apart(list(values), 1)
+    for factor, certain in ((0.999, (1,)), (1.001, ())):
+        limits = replace(ALIKE, apart=factor * ratio, guilty_size=math.inf, outside_size=math.inf)
+        found = gate(features(updates), limits)
+        assert (found.guilty, found.certain) == ((1,), certain)
+    assert ratio > ALIKE.apart
+    assert gate(features(updates), SKEWED).certain == ()
+
+
+@pytest.mark.parametrize(("replicas", "bound"), [(4, math.exp(5)), (5, math.exp(10 / 3)), (8, math.exp(2)), (12, 7)])
+def test_the_fewer_replicas_the_farther_it_takes_to_be_certain(replicas, bound):
+    # The others' levels are 0, a, …, so that three quarters of all lie within `width`.
+    most = replicas - replicas // 4
+    values = torch.arange(replicas, dtype=torch.float64)
+    width = most - 1.0
+    nothing = torch.zeros(replicas, dtype=torch.float64)
+    for factor, certain in ((1.01, True), (0.99, False)):
+        # Less the nearer of the middle two of the others, which is the replicas / 2-th.
+        levels = values.clone()
+        levels[-1] = (replicas - 1) // 2 + factor * bound * width
+        found = find_departures(Measures(nothing, levels, nothing, nothing), ALIKE)
+        assert (found[-1].guilty, found[-1].certain) == (True, certain)
+
+
+def few_decide_all(replicas, seed):
+    """Honest updates of many coordinates that are all multiples of three numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(replicas, 3, generator=generator) @ torch.randn(3, 3000, generator=generator)
+
+
+@pytest.mark.parametrize("replicas", [3, 4, 5, 8, 12])
+def test_where_few_numbers_decide_all_others_the_honest_may_be_guilty_but_not_for_certain(replicas):
+    found = [screen(few_decide_all(replicas, seed)) for seed in range(200)]
+    assert sum(len(part.guilty) for part in found) >= 20
+    assert sum(len(part.certain) for part in found) <= 5  # of 600 and more replica-rounds
+
+
+def test_the_certainly_guilty_are_numbered_as_the_rows_in_every_pass():
+    updates = honest(5) * torch.tensor([[1.0], [1e6], [1.0], [1e5], [8.0]])
+    assert screen(updates).certain == (1, 3, 4)
+
+
+def test_whoever_hands_in_the_same_as_the_certainly_guilty_is_too():
+    updates = honest(7)
+    updates[2] *= 50
+    updates[5] = updates[2]
+    assert screen(updates).certain == (2, 5)
+
+
+def test_absurd_buffers_are_certain_guilt():
+    updates = honest(5)
+    updates[3, 2900:] *= 1e4
+    found, _ = screen_stages([updates], parameters=[2900])
+    assert (found.guilty, found.certain) == ((3,), (3,))
+
+
+@pytest.mark.parametrize(
+    ("attack", "limit"), [("sign flip", "-0.45"), ("mean of the others", "0.47"), ("a hundredfold", "limit 3")]
+)
+def test_the_reason_has_the_limit_that_was_passed(attack, limit):
+    updates = honest(8, common=2.0)
+    updates[1] = ATTACKS[attack][0](updates)
+    assert limit in screen(updates).reasons[1]
