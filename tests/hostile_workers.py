@@ -89,7 +89,7 @@ class DiesInOddRounds:
         return super().train(order)
 
     def _step(self, number, replica, step, inputs, labels, records, row):
-        own = self._odd and replica == self._assignment.seat.replica
+        own = self._odd and replica == self._seat.replica
         labels = 9 - labels if own and labels is not None else labels
         return super()._step(number, replica, step, inputs, labels, records, row)
 
@@ -103,7 +103,7 @@ class FailsAsValidator:
     """Trains on other labels, and fails whenever it is to judge another."""
 
     def _step(self, number, replica, step, inputs, labels, records, row):
-        labels = 9 - labels if replica == self._assignment.seat.replica else labels
+        labels = 9 - labels if replica == self._seat.replica else labels
         return super()._step(number, replica, step, inputs, labels, records, row)
 
     def evaluate(self, order):

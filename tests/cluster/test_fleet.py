@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from tdml import config as settings
+from tdml.cluster.exchange import ReplicaLost
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.messages import Failure
-from tdml.cluster.replica import Replica, ReplicaLost
+from tdml.cluster.replica import Replica
 
 DISPUTE = ("r1.s0", "r1.s1")
 
