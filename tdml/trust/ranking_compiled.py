@@ -50,6 +50,8 @@ def lead_sums(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _add_part(updates: torch.Tensor, sums: np.ndarray) -> None:
     """Add the sums of (n, k) updates to (2, n) int64 `sums`."""
+    if not updates.numel():
+        return
     if updates.dtype in {torch.float32, torch.float64} and updates.stride(1) == 1:
         _add_rows(updates, sums)
         return
@@ -61,8 +63,6 @@ def _add_part(updates: torch.Tensor, sums: np.ndarray) -> None:
 def _add_rows(updates: torch.Tensor, sums: np.ndarray) -> None:
     """The same for rows that lie in memory value by value, though perhaps apart."""
     replicas, coordinates = updates.shape
-    if not coordinates:
-        return
     # As one dimension, so that the compiler knows neighbours to be neighbours also where rows lie apart.
     step = updates.stride(0)
     flat = updates.as_strided(((replicas - 1) * step + coordinates,), (1,)).numpy()

@@ -28,6 +28,9 @@ CASES = {
     "infinities": with_infinities(),
     "infinities beside rows that fill up a tile": with_infinities(5, 300),
     "signed zeros": torch.tensor([[0.0, -0.0, -0.0], [-0.0, 0.0, 1.0], [0.0, -0.0, -1.0]]),
+    "no replica": normal(0, 10),
+    "a piece of no row": normal(0, 700)[:, 3:600],
+    "no replica, bfloat16": normal(0, 10).bfloat16(),
     "one replica": normal(1, 10),
     "two replicas": normal(2, 11),
     "all equal": torch.full((4, 9), 2.5),
@@ -74,7 +77,9 @@ def test_sums_are_exactly_those_of_scipys_ranks(updates, lead_sums):
 def test_moments_are_those_of_scipys_ranks(updates):
     moments = rank_moments(updates)
     ranks = torch.from_numpy(rankdata(updates.double().numpy(), axis=0, method="average"))
-    std = ranks.std(dim=1, correction=1) if updates.shape[1] > 1 else torch.zeros(len(updates)).double()
+    std = (
+        ranks.std(dim=1, correction=1) if len(updates) and updates.shape[1] > 1 else torch.zeros(len(updates)).double()
+    )
     torch.testing.assert_close(moments.mean, ranks.mean(dim=1), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(moments.std, std, rtol=1e-9, atol=1e-9)
 
