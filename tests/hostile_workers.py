@@ -88,10 +88,10 @@ class DiesInOddRounds:
         self._odd = order.round % 2 == 1
         return super().train(order)
 
-    def _step(self, number, replica, step, inputs, labels, records, row):
+    def _step(self, number, replica, step, inputs, labels, records):
         own = self._odd and replica == self._seat.replica
         labels = 9 - labels if own and labels is not None else labels
-        return super()._step(number, replica, step, inputs, labels, records, row)
+        return super()._step(number, replica, step, inputs, labels, records)
 
     def open(self, windows):
         if self._odd:
@@ -102,9 +102,9 @@ class DiesInOddRounds:
 class FailsAsValidator:
     """Trains on other labels, and fails whenever it is to judge another."""
 
-    def _step(self, number, replica, step, inputs, labels, records, row):
+    def _step(self, number, replica, step, inputs, labels, records):
         labels = 9 - labels if replica == self._seat.replica else labels
-        return super()._step(number, replica, step, inputs, labels, records, row)
+        return super()._step(number, replica, step, inputs, labels, records)
 
     def evaluate(self, order):
         if order.testimony:
