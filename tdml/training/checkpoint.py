@@ -9,6 +9,7 @@ import torch
 
 from tdml.errors import SettingError
 
+_FORM = 1  # of what is kept: another number whenever that changes
 _KEPT = 2  # the last, and the one before it in case the last cannot be read
 
 
@@ -28,7 +29,7 @@ class Checkpoint:
 def save(checkpoint: Checkpoint, folder: Path) -> None:
     """Write it under its final name only once it is complete, then drop the oldest."""
     folder.mkdir(exist_ok=True)
-    save_atomically(asdict(checkpoint), folder / f"round-{checkpoint.round:06d}.pt")
+    save_atomically({"form": _FORM} | asdict(checkpoint), folder / f"round-{checkpoint.round:06d}.pt")
     for old in sorted(folder.glob("round-*.pt"))[:-_KEPT]:
         old.unlink()
 
@@ -37,16 +38,21 @@ def load_last(folder: Path) -> Checkpoint | None:
     """The newest checkpoint of a run that can be read, None if there is none.
 
     Raises:
-        SettingError: there are checkpoints, but none of them can be read.
+        SettingError: there are checkpoints, but none of them can be read, or another version of TDML wrote them.
     """
     found = sorted(folder.glob("round-*.pt"), reverse=True)
     for path in found:
         try:
-            return Checkpoint(**torch.load(path, weights_only=True))
+            kept = torch.load(path, weights_only=True)
+            if kept.pop("form") == _FORM:
+                return Checkpoint(**kept)
         except Exception:  # a damaged file makes torch raise almost anything
             continue
     if found:
-        raise SettingError(f"resume=true, but no checkpoint in {folder} can be read: start with resume=false")
+        raise SettingError(
+            f"resume=true, but no checkpoint in {folder} can be read: they are damaged, or another version of TDML "
+            "wrote them. Go on with that version, or start with resume=false"
+        )
     return None
 
 

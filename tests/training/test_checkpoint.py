@@ -141,3 +141,15 @@ def test_a_file_that_holds_no_checkpoint_is_passed_over(tmp_path, content):
     save(CHECKPOINT, tmp_path)
     torch.save(content, tmp_path / "round-000002.pt")
     assert load_last(tmp_path).round == 1
+
+
+@pytest.mark.parametrize("form", [None, 0, module._FORM + 1])
+def test_what_another_version_wrote_is_not_read(form, tmp_path):
+    save(CHECKPOINT, tmp_path)
+    kept = torch.load(tmp_path / "round-000001.pt", weights_only=True)
+    torch.save(
+        {**kept, "form": form} if form is not None else {k: kept[k] for k in kept if k != "form"},
+        tmp_path / "round-000001.pt",
+    )
+    with pytest.raises(SettingError, match="another version of TDML wrote them"):
+        load_last(tmp_path)
