@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from tdml.trust.buffers import oversized
+from tdml.trust.buffers import miscounted, oversized
 from tdml.trust.departures import find_departures, measure
 from tdml.trust.ranking import Moments, RankSums, rank_sums
 from tdml.trust.thresholds import ALIKE, Thresholds
@@ -72,9 +72,8 @@ def screen_stages(
             are looked at apart (`tdml.trust.buffers`). Unset: all of them.
     """
     counts = parameters or [updates.shape[1] for updates in stages]
-    absurd = [oversized(updates[:, count:]) for updates, count in zip(stages, counts, strict=True)]
+    buffers = [_find_in_buffers(updates[:, count:]) for updates, count in zip(stages, counts, strict=True)]
     stages = [updates[:, :count] for updates, count in zip(stages, counts, strict=True)]
-    everywhere = {row: reason for found in absurd for row, reason in found.items()}
     rows = list(range(len(stages[0])))
     passes: list[list[Screening]] = []
     while True:
@@ -83,7 +82,7 @@ def screen_stages(
         found = [_renumbered(gate(part, thresholds), rows) for part in (*whole, *by_stage)]
         found = found if whole else found * 2
         if not passes:
-            found = [_also_guilty(part, more) for part, more in zip(found, (everywhere, *absurd), strict=True)]
+            found = [_also(part, more) for part, more in zip(found, (buffers, *([b] for b in buffers)), strict=True)]
         passes.append(found)
         away = {row for part in found for row in (*part.guilty, *(r for group in part.equals for r in group[1:]))}
         rows = [row for row in rows if row not in away]
@@ -137,15 +136,29 @@ def _equal_to(i: int, group: Sequence[int]) -> str:
     return f"hands in the same numbers as {len(group) - 1} other{'s' if len(group) > 2 else ''}"
 
 
-def _also_guilty(found: Screening, reasons: dict[int, str]) -> Screening:
-    joined = found.reasons | {
-        row: "; ".join(filter(None, (reason, found.reasons.get(row)))) for row, reason in reasons.items()
-    }
-    guilty = tuple(sorted({*found.guilty, *reasons}))
-    certain = tuple(sorted({*found.certain, *reasons}))
+@dataclass(frozen=True)
+class _InBuffers:
+    """Why whose buffers count against it, by row: for certain, or if the cross-check does not acquit it."""
+
+    certain: dict[int, str]
+    guilty: dict[int, str]
+
+
+def _find_in_buffers(buffers: torch.Tensor) -> _InBuffers:
+    return _InBuffers(miscounted(buffers), oversized(buffers))
+
+
+def _also(found: Screening, stages: Sequence[_InBuffers]) -> Screening:
+    """What is found, and what is found in the buffers of some stages."""
+    reasons = dict(found.reasons)
+    for row, reason in (item for part in stages for kind in (part.guilty, part.certain) for item in kind.items()):
+        reasons[row] = "; ".join(filter(None, (reason, reasons.get(row))))
+    certain = {row for part in stages for row in part.certain}
+    guilty = {row for part in stages for row in part.guilty} | certain
     return replace(
-        found, suspects=tuple(sorted({*found.suspects, *reasons})), guilty=guilty, reasons=joined, certain=certain
-    )
+        found, suspects=tuple(sorted({*found.suspects, *guilty})), guilty=tuple(sorted({*found.guilty, *guilty})),
+        reasons=reasons, certain=tuple(sorted({*found.certain, *certain})),
+    )  # fmt: skip
 
 
 def _renumbered(found: Screening, rows: Sequence[int]) -> Screening:

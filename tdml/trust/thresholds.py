@@ -10,7 +10,7 @@ Other jobs know other honest departures. Where few numbers decide all others (an
 never occur, a network that is stuck), replicas differ as those few numbers do: mean ranks of 1.2 and cosines of −0.76
 were seen, at most 5 times what three quarters of the replicas lay apart. Updates hidden in the middle of the ranks,
 shifted or turned round were 8 times as far and more. So what is nearer convicts only if the cross-check bears it out;
-with skewed shares, where the honest fall into groups and one may be a thousand times as large, all but absurd buffers.
+with skewed shares, where the honest fall into groups and one may be a thousand times as large, all but false counts.
 Small updates: a sixth of the peers' size in 40 such jobs; in long runs that have learnt nearly all, with batches of
 eight and three steps, less than a hundredth now and then. So next to nothing is suspect, and never guilt.
 """

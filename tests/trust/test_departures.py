@@ -107,11 +107,13 @@ def test_whoever_hands_in_the_same_as_the_certainly_guilty_is_too():
     assert screen(updates).certain == (2, 5)
 
 
-def test_absurd_buffers_are_certain_guilt():
+@pytest.mark.parametrize(("counts", "certain"), [(True, (3,)), (False, ())])
+def test_absurd_counts_are_certain_guilt_and_absurd_statistics_are_guilt(counts, certain):
     updates = honest(5)
+    updates[:, 2900:] = 10.0 if counts else updates[:, 2900:]
     updates[3, 2900:] *= 1e4
     found, _ = screen_stages([updates], parameters=[2900])
-    assert (found.guilty, found.certain) == ((3,), (3,))
+    assert (found.guilty, found.certain) == ((3,), certain)
 
 
 @pytest.mark.parametrize(
