@@ -105,7 +105,7 @@ def test_resuming_changes_no_verdict_that_cross_checks_lead_to(tmp_path: Path) -
     """What a cross-check costs is saved up over rounds, and evidence is added up: both go on where they stood."""
     job = [
         *SMALL, "topology.replicas=4", "topology.stages=1", "sync.local_steps=6", "trust.budget=1",
-        "attack=lying_validator", "attack.replicas=[1]",
+        "attack=lying_validator", "attack.replicas=[1]", "attack.from_round=2",
     ]  # fmt: skip
     # Two runs that start anew draw different checks: both go on from the same one.
     half = run_job(tmp_path / "parts", 5, *job, "rounds=2")
@@ -116,7 +116,8 @@ def test_resuming_changes_no_verdict_that_cross_checks_lead_to(tmp_path: Path) -
     resumed = run_job(tmp_path / "parts", 5, *job, "rounds=4", "resume=true")
     assert whole.statuses == more.statuses == resumed.statuses == [0] * 5, resumed.output
     assert before["passes"] > 0
-    assert before["evidence"]["r1.s0"] > 0
+    assert before["perjury"]["r1.s0"] > 0
+    assert resumed.summary["banned"] == ["r1.s0"]
     assert _court(whole.run) == _court(resumed.run)
     assert [_found(line) for line in whole.rounds] == [_found(line) for line in resumed.rounds]
     assert _equal(whole.model, resumed.model)
