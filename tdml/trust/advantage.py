@@ -43,7 +43,8 @@ _LEAST_CANDIDATES = 3  # of two, each is the only measure of the other
 class Advantage:
     """`t` (n,) float64: each candidate's own advantage over its standard error, 0 where nothing could be compared.
     `expected` (n,) float64: what its peers' make one expect of it, never below 0. `learnt` (n,) bool: whether it does
-    better on its own samples than the weights that the round started from. `error` is the standard error of what is
+    better on its own samples than the weights that the round started from; all have where fewer than two thirds do, for
+    then there was little to learn. `error` is the standard error of what is
     expected of one who has as much to learn as its peers."""
 
     t: torch.Tensor
@@ -75,6 +76,8 @@ def own_advantage(exam: Exam, alike: bool, trusted: Sequence[int]) -> Advantage:
     chance, t = chance * compared, t.nan_to_num(nan=0.0)
     progress = torch.log(_finite(exam.before) + _EPSILON[alike]) - logs
     learnt = torch.tensor([_is_positive(progress[i, exam.owners == i]) for i in rows])
+    if 3 * int(learnt.sum()) < 2 * len(learnt):
+        learnt = torch.ones_like(learnt)
     usable = [row for row in trusted if chance[row] > 0]
     return Advantage(t, _expected(t, chance, usable), learnt, _error_of_median(len(usable) - 1))
 

@@ -57,7 +57,8 @@ def decide(
     against one. The nodes to blame are those that the screen finds guilty, else those that it suspects now and
     suspected before, else all of the replica: the cross-check cannot tell its nodes apart.
     Suspicious: suspected by the screen, with two thirds of that evidence, or with a node that lied as a validator. What
-    follows from that for the node is for `tdml.trust.sentence` to say.
+    follows from that for the node is for `tdml.trust.sentence` to say. With skewed shares also who has not learnt its
+    own samples while most others have, and its update does not count.
     An update that the screen finds guilty counts only if its own advantage speaks for it, unless half are guilty; a
     suspicious one that is harmful does not, where shares are alike.
 
@@ -78,13 +79,13 @@ def decide(
         if row in grounds.convicted or (total >= conviction and len(before) >= LEAST_REPLICAS):
             status, lasting = MALICIOUS, max(lasting, conviction)
         else:
-            doubted = row in grounds.suspects or perjury or total >= conviction * 2 / 3
+            doubted = row in grounds.suspects or finding.still or perjury or total >= conviction * 2 / 3
             status = SUSPICIOUS if doubted else HONEST
         judged = "" if row in grounds.findings else "no cross-check in this round"
         evidence = f"evidence {total:.2f} of {conviction:.0f} nats"
         texts = [*departures(row, overall, by_stage), *grounds.texts(row), perjury, judged, evidence]
         discounted = row in grounds.outliers and finding.against >= 0
-        discounted |= status == SUSPICIOUS and finding.harmful and alike
+        discounted |= finding.still or (status == SUSPICIOUS and finding.harmful and alike)
         verdict = Verdict(
             status,
             "" if status == HONEST else "; ".join(filter(None, texts)),
@@ -169,6 +170,7 @@ class _Finding:
     against: float = 0.0  # nats
     harmful: bool = False
     idle: bool = False  # whether its own advantage bears out what the screen found
+    still: bool = False  # whether it has not learnt its own samples, though shares are skewed and most have
     texts: tuple[str, ...] = ()
 
 
@@ -219,12 +221,13 @@ def _weigh_all(
     trusted = _majority([i for i in trusted if weighed[i] < _NO_MEASURE], trusted, len(hearing.candidates))
     advantage = own_advantage(hearing.exam, alike, trusted)
     weighed = weigh(advantage, alike)
-    findings, idle = {}, bears_out(advantage, alike)
+    findings, idle, still = {}, bears_out(advantage, alike), ~advantage.learnt & (not alike)
     for i, (row, harm) in enumerate(zip(hearing.candidates, judge_harm(hearing.exam, trusted), strict=True)):
         own = f"own advantage {float(advantage.t[i]):+.1f} where {float(advantage.expected[i]):.1f} was expected"
         against = float(weighed[i]) + (HARM if harm.harmful and alike else 0.0)
-        texts = (own, harm.reason) if harm.harmful else (own,)
-        findings[row] = _Finding(against, harm.harmful, bool(idle[i]), texts)
+        stuck = "has not learnt its own samples, while most others have" if still[i] else ""
+        texts = tuple(filter(None, (own, stuck, harm.reason if harm.harmful else "")))
+        findings[row] = _Finding(against, harm.harmful, bool(idle[i]), bool(still[i]), texts)
     return findings
 
 

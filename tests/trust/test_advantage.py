@@ -347,13 +347,20 @@ def test_a_class_that_no_sample_has_changes_nothing(replicas, absent):
 @pytest.mark.parametrize("alike", [True, False])
 @pytest.mark.parametrize("own", [3, 4, 64])
 def test_who_does_better_on_its_own_samples_than_the_start_has_learnt(alike, own):
-    exam = make_exam(own=own, noise=0.05, gains=torch.tensor([0.0, 0.8, 0.0, 0.8, 0.0, 0.0]))
+    exam = make_exam(15, own, noise=0.05, gains=torch.tensor([0.0, 0.8, 0.0, 0.8, *[0.8] * 11]))
     for row in (0, 1, 2):  # row 3 has worked as well, and yet ends where it began; others' samples do not count
         exam.after[row, exam.owners != row] *= 0.1
     exam.after[3, exam.owners == 3] = exam.before[exam.owners == 3]
     exam.after[[0, 2]] *= torch.where(torch.isin(exam.owners, torch.tensor([0, 2])), 5.0, 1.0)
-    found = own_advantage(exam, alike, range(6)).learnt.tolist()
-    assert found[:4] == [False, own >= 4, False, False]
+    found = own_advantage(exam, alike, range(15)).learnt.tolist()
+    assert found == ([False, True, False, False] + [True] * 11 if own >= 4 else [True] * 15)
+
+
+@pytest.mark.parametrize(("replicas", "working", "told"), [(3, 2, True), (3, 1, False), (8, 6, True), (8, 5, False)])
+def test_where_fewer_than_two_thirds_have_learnt_nobody_is_told_from_them(replicas, working, told):
+    exam = make_exam(replicas, noise=0.05, gains=torch.tensor([0.8] * working + [-2.0] * (replicas - working)))
+    expected = [True] * working + [not told] * (replicas - working)
+    assert own_advantage(exam, False, range(replicas)).learnt.tolist() == expected
 
 
 @pytest.mark.parametrize(("mean", "learnt"), [(0.29, False), (0.31, True), (-0.31, False)])

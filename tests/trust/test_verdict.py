@@ -140,11 +140,20 @@ def test_where_hardly_any_are_above_doubt_all_set_the_measure():
 # Skewed shares
 
 
-@pytest.mark.parametrize(("work", "status"), [(WORKED, HONEST), (IDLE, HONEST), (HARMFUL, HONEST)])
+@pytest.mark.parametrize(("work", "status"), [(WORKED, HONEST), (IDLE, HONEST)])
 def test_skewed_shares_excuse_what_alike_ones_do_not(work, status):
     verdict = verdicts(heard(ROW_1[work]), alike=False)[1]
     assert verdict.status == status
     assert verdict.against == -CAP if work != IDLE else -CAP < verdict.against <= 0
+
+
+def test_of_skewed_shares_who_stands_still_is_suspicious_and_does_not_count():
+    """Its own losses are above those that it began with, while all others have lowered theirs."""
+    verdict = verdicts(heard(ROW_1[HARMFUL]), alike=False)[1]
+    assert (verdict.status, verdict.accepted, verdict.evidence) == (SUSPICIOUS, False, 0)
+    assert "has not learnt its own samples" in verdict.reason
+    alike = verdicts(heard(ROW_1[HARMFUL]))[1]
+    assert (alike.status, alike.accepted) == (HONEST, True)
 
 
 @pytest.mark.parametrize("screening", [SUSPECT, GUILTY])
