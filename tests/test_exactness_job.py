@@ -17,7 +17,8 @@ from tdml.seeds import derive
 from tdml.training.checkpoint import load_last
 from tests.jobs import SMALL, run_job
 
-_SCHEDULES = [("gpipe", 2), ("1f1b", 2), ("1f1b", 4), ("interleaved_1f1b", 2)]
+_SLOW = pytest.mark.slow  # four stages show what two do
+_SCHEDULES = [("gpipe", 2), pytest.param("1f1b", 2, marks=_SLOW), ("1f1b", 4), ("interleaved_1f1b", 2)]
 
 
 @pytest.mark.parametrize(("schedule", "stages"), _SCHEDULES)
