@@ -1,7 +1,7 @@
 """The outer optimizer: from the accepted updates of a round to the next global weights.
 
 Weights and updates are lists of flat vectors, one per stage, parameters first and buffers after them.
-Buffers (BatchNorm's running statistics) are averaged, whatever the rule for the parameters.
+Buffers (BatchNorm's running statistics) take the change they are given, whatever the rule for the parameters.
 """
 
 from collections.abc import Sequence

@@ -33,10 +33,8 @@ def combine(stages: Sequence[torch.Tensor], weights: Sequence[float], parameters
     return [torch.cat(pair) for pair in zip(means, middles, strict=True)]
 
 
-def bounded_mean(
-    stages: Sequence[torch.Tensor], weights: Sequence[float], largest: float = LARGEST
-) -> list[torch.Tensor]:
-    """The weighted mean of updates that are each scaled down to at most `largest` times the median size.
+def bounded_mean(stages: Sequence[torch.Tensor], weights: Sequence[float]) -> list[torch.Tensor]:
+    """The weighted mean of updates that are each scaled down to at most LARGEST times the median size.
 
     The size is the Euclidean norm over all stages. So an attacker who is not yet found out does no more than
     an honest replica that is twice wrong (norm bounding: Sun et al., arXiv 1911.07963). Where no update is
@@ -54,7 +52,7 @@ def bounded_mean(
     squares = torch.stack([_squares(updates[rows]) for updates in stages]).sum(dim=0)
     sizes = squares.sqrt()
     middle = float(sizes.sort().values[(len(sizes) - 1) // 2])  # of an even number the lower: it may be one of two
-    limit = largest * middle if middle > 0 else math.inf
+    limit = LARGEST * middle if middle > 0 else math.inf
     total = sum(weights[row] for row in rows)
     bounds = [limit / size if size > limit else 1.0 for size in sizes.tolist()]
     means = [torch.zeros_like(updates[0]) for updates in stages]

@@ -138,26 +138,25 @@ def _equal_to(i: int, group: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class _InBuffers:
-    """Why whose buffers count against it, by row: for certain, or if the cross-check does not acquit it."""
+    """Whose buffers make it guilty, and why, by row; `certain` are those whom that convicts by itself."""
 
-    certain: dict[int, str]
-    guilty: dict[int, str]
+    reasons: dict[int, str]
+    certain: frozenset[int]
 
 
 def _find_in_buffers(buffers: torch.Tensor) -> _InBuffers:
-    return _InBuffers(miscounted(buffers), oversized(buffers))
+    certain = miscounted(buffers)
+    return _InBuffers(oversized(buffers) | certain, frozenset(certain))
 
 
 def _also(found: Screening, stages: Sequence[_InBuffers]) -> Screening:
     """What is found, and what is found in the buffers of some stages."""
-    reasons = dict(found.reasons)
-    for row, reason in (item for part in stages for kind in (part.guilty, part.certain) for item in kind.items()):
-        reasons[row] = "; ".join(filter(None, (reason, reasons.get(row))))
+    reasons = {row: reason for part in stages for row, reason in part.reasons.items()}
+    joined = {row: "; ".join(filter(None, (reason, found.reasons.get(row)))) for row, reason in reasons.items()}
     certain = {row for part in stages for row in part.certain}
-    guilty = {row for part in stages for row in part.guilty} | certain
     return replace(
-        found, suspects=tuple(sorted({*found.suspects, *guilty})), guilty=tuple(sorted({*found.guilty, *guilty})),
-        reasons=reasons, certain=tuple(sorted({*found.certain, *certain})),
+        found, suspects=tuple(sorted({*found.suspects, *reasons})), guilty=tuple(sorted({*found.guilty, *reasons})),
+        reasons=found.reasons | joined, certain=tuple(sorted({*found.certain, *certain})),
     )  # fmt: skip
 
 

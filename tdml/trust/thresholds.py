@@ -4,7 +4,8 @@ They are stated in natural units, not in multiples of an estimated error, becaus
 replicas the error cannot be estimated. They were set from honest rounds (an MLP, a CNN and ResNet-18 on
 the digits, 4 and 8 replicas, one step to one epoch a round, whole models and single stages). The largest
 honest departures seen, IID and (in brackets) Dirichlet 0.1: spread −0.49 to 0.25 (±0.60, of updates that were
-a tenth of their peers' size), level 0.28 (0.62), size log 2.8 (log 17), direction −0.18 (−0.36).
+a tenth of their peers' size), level 0.28 (0.62), size log 2.8 (log 17), direction −0.18 (−0.36). Networks with
+BatchNorm were measured again by their parameters alone: all of it lies inside of these.
 
 Other jobs know other honest departures. Where few numbers decide all others (an output layer most of whose classes
 never occur, a network that is stuck), replicas differ as those few numbers do: mean ranks of 1.2 and cosines of −0.76
