@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from tdml import __version__
@@ -77,20 +78,21 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     detection = benchmarks.add_parser("detection", help="whom the defences find, and whom they accuse wrongly")
     add = detection.add_argument
+    add_several = partial(add, action="extend", nargs="+")
     add(
         "--grid", default="quick", choices=("quick", "bar", "yardsticks", "budget", "nodes", "full"),
         help="which cases: %(default)s (minutes), … full (days)",
     )  # fmt: skip
     add("--quick", action="store_const", const="quick", dest="grid", help="the same as --grid quick")
-    add("--attack", nargs="+", metavar="NAME", help="only these of conf/attack; 'none' for the clean cases alone")
-    add("--setting", nargs="+", metavar="NAME", help="only these: digits-mlp, digits-cnn, cifar-cnn")
-    add("--defence", nargs="+", metavar="NAME", help="only these, such as tdml mandera trmean")
-    add("--replicas", nargs="+", type=int, metavar="N", help="only these numbers of replicas")
-    add("--attackers", nargs="+", type=int, metavar="F", help="only these numbers of attackers")
-    add("--steps", nargs="+", type=_steps, metavar="H", help="only these numbers of local steps, or epoch")
-    add("--seeds", nargs="+", type=int, metavar="SEED", help="only these seeds")
+    add_several("--attack", metavar="NAME", help="only these of conf/attack; 'none' for the clean cases alone")
+    add_several("--setting", metavar="NAME", help="only these: digits-mlp, digits-cnn, cifar-cnn")
+    add_several("--defence", metavar="NAME", help="only these, such as tdml mandera trmean")
+    add_several("--replicas", type=int, metavar="N", help="only these numbers of replicas")
+    add_several("--attackers", type=int, metavar="F", help="only these numbers of attackers")
+    add_several("--steps", type=_steps, metavar="H", help="only these numbers of local steps, or epoch")
+    add_several("--seeds", type=int, metavar="SEED", help="only these seeds")
     add("--rounds", type=int, metavar="R", help="of every case, instead of the grid's")
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every case, as for tdml train")
+    add_several("--set", default=[], metavar="KEY=VALUE", help="settings of every case, as for tdml train")
     add("--cifar", type=Path, metavar="ROOT", help="folder of cifar-10-batches-py, for the cases on CIFAR-10")
     add("--jobs", type=int, default=os.cpu_count(), metavar="J", help="processes: %(default)s")
     add("--out", type=Path, default=Path("runs/bench-detection"), metavar="FOLDER", help="%(default)s")

@@ -8,8 +8,9 @@
 - direction: the mean cosine between its update and those of its peers. Work on a common task points
   the same way or nowhere; an update that cancels the others points against them.
 
-A departure beyond the limit of guilt is certain only if it is also many times what the others lie apart. In a stuck or
-unstable training, or where few numbers decide all others, honest replicas lie far apart too.
+A departure beyond the limit of guilt convicts alone only if it is also many times what the others lie apart. In a
+stuck or unstable training, or where few numbers decide all others, honest replicas lie far apart too; and where nothing
+is left to learn their sizes may differ by thousands, for a rare sample decides them.
 """
 
 import math
@@ -43,7 +44,8 @@ class Departure:
 
     reasons: tuple[str, ...]
     guilty: bool
-    certain: bool
+    apart: bool  # from its peers in rank or direction, farther than any chance would have it
+    vast: bool  # the same in size
 
 
 def measure(moments: Moments, products: torch.Tensor) -> Measures:
@@ -86,14 +88,15 @@ def _depart(found: Measures, i: int, peers: Sequence[int], limit: Thresholds) ->
         bound = limit.guilty_direction if against else limit.suspect_direction
         reasons.append(f"points against its peers (mean cosine {direction:+.2f}, limit {bound})")
     is_apart = partial(_is_apart, i, peers, limit.apart)
-    certain = (
-        (large and limit.apart < math.inf and size > scatter(found.sizes))
-        or (outside and is_apart(found.sizes, found.spreads))
-        or (hidden and is_apart(found.spreads))
+    vast = (large and limit.apart < math.inf and size > scatter(found.sizes)) or (
+        outside and is_apart(found.sizes, found.spreads)
+    )
+    apart = (
+        (hidden and is_apart(found.spreads))
         or (shifted and is_apart(found.levels))
         or (against and is_apart(found.directions))
     )
-    return Departure(tuple(reasons), hidden or outside or shifted or against or large, certain)
+    return Departure(tuple(reasons), hidden or outside or shifted or against or large, apart, vast)
 
 
 def _is_apart(i: int, peers: Sequence[int], apart: float, *features: torch.Tensor) -> bool:

@@ -19,7 +19,8 @@ HARM = CONVICTION / 3  # of a round in which a replica is harmful: three in a ro
 SUSPICION = CONVICTION / 2  # of the screen
 PERJURY = CONVICTION / 2  # of a round in which a node lied as a validator: see `tdml.trust.sentence`
 
-CONFIRMATION = 1.0  # nats of a round's own advantage that bear out what the screen found
+CONFIRMATION = 1.0  # nats of a round's own advantage that bear out what the screen found, or speak against it
+TELLING = 2.0  # expected own advantage, from which on those who worked can be told from those who did not
 
 _LEAST_LEFT = 0.1  # of what is expected of few peers next to nothing is known
 _CAP = CONVICTION / 2  # no single round convicts by its advantage alone
@@ -61,11 +62,11 @@ def _allowance(error: float) -> float:
 def bears_out(advantage: Advantage, alike: bool) -> torch.Tensor:
     """Whether a round's own advantages bear out that the work was not done, (n,) bool.
 
-    They do if that is likelier by CONFIRMATION nats. With skewed shares, where honest t differ by more than their
-    errors, t must be below a quarter of the expected one as well, and no progress on the own samples be seen. Where
-    nothing can be expected they never do.
+    They do if that is likelier by CONFIRMATION nats, in a round that tells who worked. With skewed shares, where honest
+    t differ by more than their errors, t must be below a quarter of the expected one as well, and no progress on the
+    own samples be seen.
     """
-    idle = weigh(advantage, alike=True) >= CONFIRMATION
+    idle = (advantage.expected >= TELLING) & (weigh(advantage, alike=True) >= CONFIRMATION)
     return idle if alike else idle & (advantage.t < _SHARE * advantage.expected) & ~advantage.learnt
 
 

@@ -14,7 +14,7 @@ Attackers distort what the others are measured by. So whoever is found guilty, a
 equals, is set aside and the rest are compared again among themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -49,7 +49,9 @@ class Screening:
     moments: Moments
     reasons: dict[int, str]  # of the suspects
     equals: tuple[tuple[int, ...], ...] = ()  # groups of suspects that handed in the same numbers
-    certain: tuple[int, ...] = ()  # those among the guilty whom no work acquits
+    certain: tuple[int, ...] = ()  # those among the guilty whom nothing acquits
+    apart: tuple[int, ...] = ()  # those whom only their own work acquits
+    vast: tuple[int, ...] = ()  # those whom nothing acquits where there is something to learn
 
 
 def screen(updates: torch.Tensor, thresholds: Thresholds = ALIKE) -> Screening:
@@ -116,8 +118,9 @@ def gate(found: Features, thresholds: Thresholds) -> Screening:
             suspects.setdefault(i, []).extend(departs.reasons)
     reasons = {i: "; ".join(texts) for i, texts in suspects.items()}
     guilty = tuple(i for i, departs in enumerate(departures) if departs.guilty)
-    certain = tuple(i for i, departs in enumerate(departures) if departs.certain)
-    return Screening(tuple(sorted(suspects)), guilty, moments, reasons, equals, certain)
+    apart = tuple(i for i, departs in enumerate(departures) if departs.apart)
+    vast = tuple(i for i, departs in enumerate(departures) if departs.vast)
+    return Screening(tuple(sorted(suspects)), guilty, moments, reasons, equals, apart=apart, vast=vast)
 
 
 def _equals(products: torch.Tensor) -> tuple[tuple[int, ...], ...]:
@@ -166,24 +169,25 @@ def _renumbered(found: Screening, rows: Sequence[int]) -> Screening:
         tuple(rows[i] for i in found.suspects), tuple(rows[i] for i in found.guilty), found.moments,
         {rows[i]: reason for i, reason in found.reasons.items()},
         tuple(tuple(rows[i] for i in group) for group in found.equals), tuple(rows[i] for i in found.certain),
+        tuple(rows[i] for i in found.apart), tuple(rows[i] for i in found.vast),
     )  # fmt: skip
 
 
 def _merged(passes: Sequence[Screening], conclusive: bool) -> Screening:
     """One screening of several passes: the guilty and the equal of each, the suspects of the last if `conclusive`."""
     equals = tuple(group for found in passes for group in found.equals)
-    guilty = _with_equals({row for found in passes for row in found.guilty}, equals)
-    certain = _with_equals({row for found in passes for row in found.certain}, equals)
-    named = guilty | {row for group in equals for row in group}
-    named |= set(passes[-1].suspects) if conclusive else set()
+    guilty, certain, apart, vast = (
+        _with_equals((row for found in passes for row in getattr(found, kind)), equals)
+        for kind in ("guilty", "certain", "apart", "vast")
+    )
+    named = {*guilty, *(row for group in equals for row in group), *(passes[-1].suspects if conclusive else ())}
     reasons: dict[int, str] = {}
     for found in passes:
         reasons |= {row: reason for row, reason in found.reasons.items() if row in named}
-    return Screening(
-        tuple(sorted(named)), tuple(sorted(guilty)), passes[0].moments, reasons, equals, tuple(sorted(certain))
-    )
+    return Screening(tuple(sorted(named)), guilty, passes[0].moments, reasons, equals, certain, apart, vast)
 
 
-def _with_equals(rows: set[int], equals: Sequence[tuple[int, ...]]) -> set[int]:
-    """The rows, and those that handed in the same as one of them."""
-    return rows | {row for group in equals if rows & set(group) for row in group}
+def _with_equals(rows: Iterable[int], equals: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The rows, and those that handed in the same as one of them, in order."""
+    chosen = set(rows)
+    return tuple(sorted(chosen | {row for group in equals if chosen & set(group) for row in group}))

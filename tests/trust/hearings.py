@@ -14,12 +14,14 @@ MUCH = CONVICTION * 2 / 3  # from here on suspicious
 WORKED, IDLE, HARMFUL, HARMFUL_IDLE = "worked", "idle", "harmful", "harmful and idle"
 
 
-def found(suspects=(), guilty=(), equals=(), certain=()):
+def found(suspects=(), guilty=(), equals=(), certain=(), apart=(), vast=()):
     nothing = torch.zeros(4)
-    guilty = tuple(sorted({*guilty, *certain}))
+    guilty = tuple(sorted({*guilty, *certain, *apart, *vast}))
     suspects = tuple(sorted({*suspects, *guilty, *(row for group in equals for row in group)}))
     reasons = {i: f"row {i} wide" for i in suspects}
-    return Screening(suspects, guilty, Moments(nothing, nothing), reasons, tuple(equals), tuple(certain))
+    return Screening(
+        suspects, guilty, Moments(nothing, nothing), reasons, tuple(equals), tuple(certain), tuple(apart), tuple(vast)
+    )
 
 
 def heard(works, candidates=None, perjurers=None, own=128, held_out=128):
@@ -48,6 +50,6 @@ def verdicts(
 
 
 CLEAN, SUSPECT, GUILTY, ANOTHER = found(), found([1]), found([1], [1]), found([0, 2], certain=[0])
-CERTAIN = found(certain=[1])
+CERTAIN, APART, VAST = found(certain=[1]), found(apart=[1]), found(vast=[1])
 ALL_WORKED = [WORKED] * 4
 ROW_1 = {work: [WORKED, work, WORKED, WORKED] for work in (WORKED, IDLE, HARMFUL, HARMFUL_IDLE)}

@@ -1,4 +1,4 @@
-"""How far it takes to be guilty for certain."""
+"""How far it takes to be guilty beyond all chance."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ from tests.trust.rounds import ATTACKS, honest, nearer_middle
 
 
 @pytest.mark.parametrize(
-    ("factors", "certain"),
+    ("factors", "vast"),
     [
         ((1, 1, 1, 1, 10), (4,)),
         ((1, 1, 1, 1, 2.9), ()),  # below the limit
@@ -26,12 +26,12 @@ from tests.trust.rounds import ATTACKS, honest, nearer_middle
         ((1, 1e9, 1, 1e6, 1), (1, 3)),
     ],
 )
-def test_only_an_absurd_size_is_certain_guilt(factors, certain):
+def test_only_an_absurd_size_is_vast(factors, vast):
     updates = honest(5) * torch.tensor(factors, dtype=torch.float32)[:, None]
     overall, (stage,) = screen_stages([updates])
-    assert overall.certain == stage.certain == certain
-    assert set(certain) <= set(overall.guilty)
-    assert screen(updates, SKEWED).certain == ()
+    assert overall.vast == stage.vast == vast
+    assert set(vast) <= set(overall.guilty)
+    assert screen(updates, SKEWED).vast == overall.certain == overall.apart == ()
 
 
 def plain_apart(values, i):
@@ -46,7 +46,7 @@ def plain_apart(values, i):
     ("attack", "feature"),
     [("sign flip", "direction"), ("shift", "level"), ("mean of the others", "spread")],
 )
-def test_a_departure_is_certain_guilt_where_it_is_many_times_what_the_others_lie_apart(attack, feature):
+def test_a_departure_is_beyond_chance_where_it_is_many_times_what_the_others_lie_apart(attack, feature):
     updates = honest(12, common=2.0)
     updates[1] = ATTACKS[attack][0](updates) + 2 * (attack == "shift")
     rows = updates.double().numpy()
@@ -59,27 +59,27 @@ def test_a_departure_is_certain_guilt_where_it_is_many_times_what_the_others_lie
         "spread": np.log(stds),
     }[feature]
     ratio = plain_apart(list(values), 1)
-    for factor, certain in ((0.999, (1,)), (1.001, ())):
+    for factor, apart in ((0.999, (1,)), (1.001, ())):
         limits = replace(ALIKE, apart=factor * ratio, guilty_size=math.inf, outside_size=math.inf)
         found = gate(features(updates), limits)
-        assert (found.guilty, found.certain) == ((1,), certain)
+        assert (found.guilty, found.apart, found.certain) == ((1,), apart, ())
     assert ratio > ALIKE.apart
-    assert gate(features(updates), SKEWED).certain == ()
+    assert gate(features(updates), SKEWED).apart == ()
 
 
 @pytest.mark.parametrize(("replicas", "bound"), [(4, math.exp(5)), (5, math.exp(10 / 3)), (8, math.exp(2)), (12, 7)])
-def test_the_fewer_replicas_the_farther_it_takes_to_be_certain(replicas, bound):
+def test_the_fewer_replicas_the_farther_it_takes_to_be_beyond_chance(replicas, bound):
     # The others' levels are 0, a, …, so that three quarters of all lie within `width`.
     most = replicas - replicas // 4
     values = torch.arange(replicas, dtype=torch.float64)
     width = most - 1.0
     nothing = torch.zeros(replicas, dtype=torch.float64)
-    for factor, certain in ((1.01, True), (0.99, False)):
+    for factor, apart in ((1.01, True), (0.99, False)):
         # Less the nearer of the middle two of the others, which is the replicas / 2-th.
         levels = values.clone()
         levels[-1] = (replicas - 1) // 2 + factor * bound * width
         found = find_departures(Measures(nothing, levels, nothing, nothing), ALIKE)
-        assert (found[-1].guilty, found[-1].certain) == (True, certain)
+        assert (found[-1].guilty, found[-1].apart) == (True, apart)
 
 
 def few_decide_all(replicas, seed):
@@ -89,22 +89,22 @@ def few_decide_all(replicas, seed):
 
 
 @pytest.mark.parametrize("replicas", [3, 4, 5, 8, 12])
-def test_where_few_numbers_decide_all_others_the_honest_may_be_guilty_but_not_for_certain(replicas):
+def test_where_few_numbers_decide_all_others_the_honest_may_be_guilty_but_not_beyond_chance(replicas):
     found = [screen(few_decide_all(replicas, seed)) for seed in range(200)]
     assert sum(len(part.guilty) for part in found) >= 20
-    assert sum(len(part.certain) for part in found) <= 5  # of 600 and more replica-rounds
+    assert sum(len({*part.apart, *part.vast}) for part in found) <= 5  # of 600 and more replica-rounds
 
 
-def test_the_certainly_guilty_are_numbered_as_the_rows_in_every_pass():
+def test_the_vast_are_numbered_as_the_rows_in_every_pass():
     updates = honest(5) * torch.tensor([[1.0], [1e6], [1.0], [1e5], [8.0]])
-    assert screen(updates).certain == (1, 3, 4)
+    assert screen(updates).vast == (1, 3, 4)
 
 
-def test_whoever_hands_in_the_same_as_the_certainly_guilty_is_too():
+def test_whoever_hands_in_the_same_as_the_vast_is_vast():
     updates = honest(7)
     updates[2] *= 50
     updates[5] = updates[2]
-    assert screen(updates).certain == (2, 5)
+    assert screen(updates).vast == (2, 5)
 
 
 @pytest.mark.parametrize(("counts", "certain"), [(True, (3,)), (False, ())])

@@ -6,6 +6,7 @@ from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, decide
 from tests.trust.hearings import (
     ALL_WORKED,
     ANOTHER,
+    APART,
     CAP,
     CERTAIN,
     CLEAN,
@@ -16,6 +17,7 @@ from tests.trust.hearings import (
     MUCH,
     ROW_1,
     SUSPECT,
+    VAST,
     WORKED,
     found,
     heard,
@@ -52,6 +54,12 @@ CASES = {
     "certain at a stage": (CLEAN, [CERTAIN, CLEAN], None, 0, MALICIOUS, (0,), CONVICTION),
     "certain at a stage, suspect at another": (SUSPECT, [SUSPECT, CERTAIN], None, 0, MALICIOUS, (1,), CONVICTION),
     "certain though it worked": (CERTAIN, [CERTAIN, CLEAN], WORKED, 0, MALICIOUS, (0,), CONVICTION),
+    "apart, not heard": (APART, [APART, CLEAN], None, 0, MALICIOUS, (0,), CONVICTION),
+    "apart and idle": (APART, [APART, CLEAN], IDLE, 0, MALICIOUS, (0,), CONVICTION),
+    "apart, but worked": (APART, [APART, CLEAN], WORKED, 0, SUSPICIOUS, (), 0),
+    "vast, not heard": (VAST, [CLEAN, VAST], None, 0, MALICIOUS, (1,), CONVICTION),
+    "vast and idle": (VAST, [CLEAN, VAST], IDLE, 0, MALICIOUS, (1,), CONVICTION),
+    "vast though it worked": (VAST, [CLEAN, VAST], WORKED, 0, MALICIOUS, (1,), CONVICTION),
     "guilty, not heard": (GUILTY, [GUILTY, CLEAN], None, 0, SUSPICIOUS, (), 0),
     "guilty, but worked": (GUILTY, [GUILTY, CLEAN], WORKED, 0, SUSPICIOUS, (), 0),
     "guilty and harmful, but worked": (GUILTY, [GUILTY, CLEAN], HARMFUL, 0, SUSPICIOUS, (), 0),
@@ -77,6 +85,23 @@ def test_verdict(overall, by_stage, work, before, status, stages, evidence):
     assert verdict.suspected == tuple(stage for stage in range(2) if 1 in by_stage[stage].suspects)
     added = {None: 0, WORKED: -CAP, IDLE: CAP, HARMFUL: HARM - CAP, HARMFUL_IDLE: HARM + CAP}[work]
     assert verdict.against == pytest.approx(added)
+
+
+@pytest.mark.parametrize(
+    ("overall", "works", "status", "accepted"),
+    [
+        (VAST, [IDLE] * 4, SUSPICIOUS, False),  # so it may be where nothing is left to learn
+        (VAST, [IDLE, HARMFUL_IDLE, IDLE, IDLE], MALICIOUS, False),
+        (APART, [IDLE] * 4, MALICIOUS, False),
+        (CERTAIN, [IDLE] * 4, MALICIOUS, False),
+        (GUILTY, [IDLE] * 4, SUSPICIOUS, False),
+        (SUSPECT, [IDLE] * 4, SUSPICIOUS, True),
+    ],
+)
+def test_where_nobody_can_be_seen_to_have_worked(overall, works, status, accepted):
+    verdict = verdicts(heard(works), overall)[1]
+    assert (verdict.status, verdict.accepted) == (status, accepted)
+    assert ("the screen alone convicts" in verdict.reason) == (status == MALICIOUS)
 
 
 def test_only_who_was_heard_is_judged():

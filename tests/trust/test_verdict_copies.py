@@ -2,7 +2,8 @@
 
 import pytest
 
-from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, _copies, _Finding, decide
+from tdml.trust.grounds import Finding, _copies
+from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, decide
 from tests.trust.hearings import CLEAN, IDLE, WORKED, found, heard, verdicts
 
 
@@ -55,4 +56,4 @@ def test_two_groups_of_equals_are_judged_each_by_itself():
     ],
 )
 def test_a_copy_is_told_from_its_original_by_more_than_chance(against: dict[int, float], guilty: set[int]) -> None:
-    assert _copies({tuple(against)}, {row: _Finding(nats) for row, nats in against.items()}) == guilty
+    assert _copies({tuple(against)}, {row: Finding(nats) for row, nats in against.items()}) == guilty
