@@ -30,6 +30,7 @@ _context.set_forkserver_preload(
         "tdml.monitor.monitor",
         "tdml.training.stage",
         "tests.plugins",
+        "torch._dynamo",  # which tracing a model's shapes loads
     ]
 )
 
