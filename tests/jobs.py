@@ -30,7 +30,12 @@ _context.set_forkserver_preload(
         "tdml.monitor.monitor",
         "tdml.training.stage",
         "tests.plugins",
-        "torch._dynamo",  # which tracing a model's shapes loads
+        # What these load only when they are first used.
+        "tdml.trust.ranking_compiled",
+        "numba.core.caching",
+        "safetensors.torch",
+        "scipy.linalg",
+        "torch._dynamo",
     ]
 )
 
