@@ -13,7 +13,7 @@ from tdml.cluster.channel import Caller, Session
 from tdml.cluster.entrance import Admission, admit_ranks
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.guard import Guard
-from tdml.cluster.lobby import Answer, Card, Lobby
+from tdml.cluster.lobby import Card, Decision, Lobby
 from tdml.cluster.own_key import named_identity
 from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.cluster.topology import COORDINATOR, node_names
@@ -67,12 +67,12 @@ def coordinate(config: Config, lobby: Lobby) -> int:
             ready = _get_ready(config, lobby, terminal)
         except (SettingError, OSError, KeyboardInterrupt) as error:
             text = f"run_dir={config.run_dir}: {error}" if isinstance(error, OSError) else one_line(error)
-            lobby.answer(Answer(error=text))
+            lobby.announce(Decision(error=text))
             return fail(text)
         except Exception as error:
-            lobby.answer(Answer(error=f"the coordinator failed: {one_line(error)}"))
+            lobby.announce(Decision(error=f"the coordinator failed: {one_line(error)}"))
             raise
-        lobby.answer(ready.admission.answer(ready.caller.at).signed(ready.caller.identity))
+        lobby.announce(ready.admission.decision(ready.caller.at).signed(ready.caller.identity))
         try:
             start_rpc(lobby, ready.admission.members, config)
         except SettingError as error:

@@ -12,7 +12,7 @@ from tdml.cluster import endpoint
 from tdml.cluster.channel import Listener
 from tdml.cluster.devices import Device, choose_device, make_repeatable
 from tdml.cluster.guard import Guard
-from tdml.cluster.lobby import Answer, Card, Lobby
+from tdml.cluster.lobby import Card, Decision, Lobby
 from tdml.cluster.own_key import node_identity
 from tdml.cluster.roster import COORDINATOR_NAME, read_roster
 from tdml.cluster.topology import first_seat, node_name, node_names
@@ -43,24 +43,24 @@ def work(config: Config, lobby: Lobby) -> int:
     name = node_name(lobby.rank, config.topology)
     try:
         ready = _enter(config, lobby, name)
-        answer = lobby.await_answer()
-        _check(answer, ready, config)
+        decision = lobby.await_decision()
+        _check(decision, ready, config)
     except dist.DistError:
         return fail(_NO_COORDINATOR)
     except SettingError as error:
         return fail(str(error))
-    if lobby.rank in answer.refused:
-        fail(f"{name} is refused: {answer.refused[lobby.rank]}")
+    if lobby.rank in decision.refused:
+        fail(f"{name} is refused: {decision.refused[lobby.rank]}")
         return 0  # a failure would end the machine's other ranks too
     assert ready is not None
     guard = Guard(endpoint.obey)
     worker = Worker(
-        config, name, ready.device.device, lobby, ready.source, ready.identity, answer.at.job, guard.refusals
+        config, name, ready.device.device, lobby, ready.source, ready.identity, decision.at.job, guard.refusals
     )
-    listener = Listener(ready.identity, answer.at, name, answer.public, METHODS, worker.order, guard.refusals)
+    listener = Listener(ready.identity, decision.at, name, decision.public, METHODS, worker.order, guard.refusals)
     endpoint.install(guard, listener)
     try:
-        start_rpc(lobby, answer.members, config)
+        start_rpc(lobby, decision.members, config)
     except SettingError as error:
         return fail(str(error))
     return 0 if worker.serve() else fail(f"{name}: the coordinator is gone")
@@ -88,17 +88,17 @@ def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
     return _Ready(identity, device, source, roster)
 
 
-def _check(answer: Answer, ready: _Ready | None, config: Config) -> None:
+def _check(decision: Decision, ready: _Ready | None, config: Config) -> None:
     """Whether to go on.
 
     Raises:
         SettingError: the coordinator has found something wrong, or is not the one of `identity.roster`.
     """
-    if answer.error or ready is None:
-        raise SettingError(answer.error or "this rank could not get ready")
-    if ready.roster and ready.roster.get(COORDINATOR_NAME, answer.public) != answer.public:
+    if decision.error or ready is None:
+        raise SettingError(decision.error or "this rank could not get ready")
+    if ready.roster and ready.roster.get(COORDINATOR_NAME, decision.public) != decision.public:
         raise SettingError(
-            f"identity.roster={config.identity.roster} has another key for the coordinator than {answer.public}, "
+            f"identity.roster={config.identity.roster} has another key for the coordinator than {decision.public}, "
             "which somebody shows: ask whoever runs it"
         )
 

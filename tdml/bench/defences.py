@@ -10,8 +10,9 @@ import torch
 from tdml.bench.audits import audit
 from tdml.bench.byzfl_rules import RULES, Rule, make_rule
 from tdml.bench.court import Round, cross_check
-from tdml.bench.federation import Federation, node
-from tdml.cluster.topology import node_names
+from tdml.bench.federation import Federation
+from tdml.cluster.messages import Seat
+from tdml.cluster.topology import node_names, seat_name
 from tdml.trust.aggregate import combine, weighted_mean
 from tdml.trust.cross_check import CheckPlan, Purse, allowance, plan_checks
 from tdml.trust.memory import Memory
@@ -93,7 +94,7 @@ class Full(Defence):
         overall, by_stage = _screened(found)
         suspects = frozenset(row for part in (overall, *by_stage) for row in part.suspects)
         job, conviction = found.federation.job, found.federation.config.trust.conviction
-        nodes = [[node(replica, stage) for stage in range(len(by_stage))] for replica in found.replicas]
+        nodes = [[seat_name(Seat(replica, stage)) for stage in range(len(by_stage))] for replica in found.replicas]
         decided = partial(
             self._memory.decide, replicas=nodes, overall=overall, by_stage=by_stage, alike=job.alike,
             conviction=conviction,

@@ -14,6 +14,8 @@ from tdml import job as jobs
 from tdml.attacks.attacker import Attacker
 from tdml.attacks.base import Attack, Knowledge, make_attack
 from tdml.bench.steps import LocalSteps, State
+from tdml.cluster.messages import Seat
+from tdml.cluster.topology import seat_name
 from tdml.data import source
 from tdml.data.images import Images
 from tdml.models import whole
@@ -135,7 +137,7 @@ class Federation:
         contents = []
         for replica, parts in updates.items():
             for stage, (part, layout) in enumerate(zip(parts, self.layouts, strict=True)):
-                name = node(replica, stage)
+                name = seat_name(Seat(replica, stage))
                 digest = commitment(number, name, content(part))
                 inspection = inspect(part, layout.size, digest, name, number, self._seen, strict)
                 contents.append(inspection.content)
@@ -197,7 +199,7 @@ class Federation:
     # Inside
 
     def _seat(self, replica: int) -> list[Attacker]:
-        seated = [Attacker(self.config, node(replica, stage)) for stage in range(len(self.layouts))]
+        seated = [Attacker(self.config, seat_name(Seat(replica, stage))) for stage in range(len(self.layouts))]
         skips = all(attacker.attacks for attacker in seated)
         for stage, attacker in enumerate(seated):
             attacker.sit(replica, stage, self.layouts[stage], skips)
@@ -239,11 +241,6 @@ class Federation:
     def _note(self, replica: int, number: int, deed: bool) -> None:
         if deed:
             self.first_deed.setdefault(replica, number)
-
-
-def node(replica: int, stage: int) -> str:
-    """The name of a node."""
-    return f"r{replica}.s{stage}"
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tdml.cluster.channel import Session
 from tdml.cluster.devices import choose_backend
-from tdml.cluster.lobby import Answer, Card
+from tdml.cluster.lobby import Card, Decision
 from tdml.cluster.roster import COORDINATOR_NAME, Roster, admit
 from tdml.cluster.topology import COORDINATOR, node_names
 from tdml.config import Topology
@@ -21,9 +21,9 @@ class Admission:
     members: tuple[int, ...]
     refused: dict[int, str]
 
-    def answer(self, at: Session) -> Answer:
+    def decision(self, at: Session) -> Decision:
         """What the ranks are told."""
-        return Answer(None, at, self.members, self.refused)
+        return Decision(None, at, self.members, self.refused)
 
 
 def admit_ranks(

@@ -1,4 +1,4 @@
-"""Where the ranks meet before the job: every rank hands in a card, the coordinator answers all of them.
+"""Where the ranks meet before the job: every rank hands in a card, the coordinator tells all of them what it decided.
 
 It uses torchrun's store. A mistake on any machine thus ends every rank with the same line, before any
 training, and no rank waits for one that has already failed.
@@ -47,7 +47,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Decision:
     """What the coordinator decided: an error that ends the job, or to go on with these ranks."""
 
     error: str | None = None
@@ -57,18 +57,18 @@ class Answer:
     public: str = ""  # the coordinator's key
     signature: str = ""
 
-    def signed(self, identity: Identity) -> "Answer":
-        """The answer of the coordinator with this key."""
-        answer = replace(self, public=identity.public)
-        return replace(answer, signature=identity.sign(answer._text()))
+    def signed(self, identity: Identity) -> "Decision":
+        """The decision of the coordinator with this key."""
+        decision = replace(self, public=identity.public)
+        return replace(decision, signature=identity.sign(decision._text()))
 
     def is_signed(self) -> bool:
-        """Whether whoever made this answer holds its key."""
+        """Whether whoever made this decision holds its key."""
         return verify(self.public, self.signature, self._text())
 
     def _text(self) -> bytes:
         refused = sorted([rank, reason] for rank, reason in self.refused.items())
-        return canonical(["tdml answer", self.at.job, self.at.session, list(self.members), refused, self.public])
+        return canonical(["tdml decision", self.at.job, self.at.session, list(self.members), refused, self.public])
 
 
 class Lobby:
@@ -117,40 +117,40 @@ class Lobby:
         self._keys.set("prepared", session)
 
     def await_prepared(self) -> str:
-        """Wait until the coordinator is prepared, or has answered that it cannot be; the session."""
+        """Wait until the coordinator is prepared, or has said that it cannot be; the session."""
         self._keys.wait(["prepared"], timedelta(seconds=_PATIENCE_S))
         return self._keys.get("prepared").decode()
 
-    def answer(self, answer: Answer) -> None:
+    def announce(self, decision: Decision) -> None:
         """Tell all ranks what was decided. With an error, stay until they have heard it: this process may host
         the store."""
-        self._keys.set("answer", msgspec.json.encode(answer))
-        self.prepared(answer.at.session)
+        self._keys.set("decision", msgspec.json.encode(decision))
+        self.prepared(decision.at.session)
         deadline = time.monotonic() + _FAREWELL_S
         others = [f"heard/{rank}" for rank in range(1, self.world_size)]
-        while answer.error and not self._keys.check(others) and time.monotonic() < deadline:
+        while decision.error and not self._keys.check(others) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
-    def await_answer(self) -> Answer:
+    def await_decision(self) -> Decision:
         """Wait for the coordinator's decision.
 
         Raises:
             SettingError: what is there is not signed by a coordinator.
         """
-        self._keys.wait(["answer"], timedelta(seconds=2 * _PATIENCE_S))
+        self._keys.wait(["decision"], timedelta(seconds=2 * _PATIENCE_S))
         try:
-            answer = msgspec.json.decode(self._keys.get("answer"), type=Answer)
+            decision = msgspec.json.decode(self._keys.get("decision"), type=Decision)
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise SettingError(f"the coordinator's answer cannot be read: {error}") from error
+            raise SettingError(f"the coordinator's decision cannot be read: {error}") from error
         self._keys.set(f"heard/{self.rank}", "")
-        if not answer.error and not answer.is_signed():
-            raise SettingError("the coordinator's answer is not signed: somebody else writes to the job's store")
-        return answer
+        if not decision.error and not decision.is_signed():
+            raise SettingError("the coordinator's decision is not signed: somebody else writes to the job's store")
+        return decision
 
     def coordinator_lives(self) -> bool:
         """Whether the machine that hosts the store, the coordinator's, still answers."""
         try:
-            return self._keys.check(["answer"])
+            return self._keys.check(["decision"])
         except dist.DistError:
             return False
 

@@ -1,9 +1,9 @@
-"""Cards and the coordinator's answer: nobody can make one for a key that is not theirs."""
+"""Cards and the coordinator's decision: nobody can make one for a key that is not theirs."""
 
 from dataclasses import replace
 
 from tdml.cluster.channel import Session
-from tdml.cluster.lobby import Answer, Card, _read_card
+from tdml.cluster.lobby import Card, Decision, _read_card
 from tdml.identity import Identity
 
 _ME, _OTHER = Identity.new(), Identity.new()
@@ -27,13 +27,13 @@ def test_card_that_cannot_be_read_is_nobodys() -> None:
         assert not _read_card(data).is_signed("session", 1)
 
 
-def test_answer_counts_as_it_was_signed_only() -> None:
-    answer = Answer(None, Session("job", "session"), (0, 2), {1: "banned"}).signed(_ME)
-    assert answer.public == _ME.public
-    assert answer.is_signed()
+def test_decision_counts_as_it_was_signed_only() -> None:
+    decision = Decision(None, Session("job", "session"), (0, 2), {1: "banned"}).signed(_ME)
+    assert decision.public == _ME.public
+    assert decision.is_signed()
     for altered in (
-        replace(answer, public=_OTHER.public), replace(answer, members=(0, 1, 2)), replace(answer, refused={}),
-        replace(answer, at=Session("job", "other")), replace(answer, at=Session("other", "session")),
-        replace(answer, signature=_OTHER.sign(b"")),
+        replace(decision, public=_OTHER.public), replace(decision, members=(0, 1, 2)), replace(decision, refused={}),
+        replace(decision, at=Session("job", "other")), replace(decision, at=Session("other", "session")),
+        replace(decision, signature=_OTHER.sign(b"")),
     ):  # fmt: skip
         assert not altered.is_signed()
