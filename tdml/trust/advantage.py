@@ -44,12 +44,14 @@ class Advantage:
     """`t` (n,) float64: each candidate's own advantage over its standard error, 0 where nothing could be compared.
     `expected` (n,) float64: what its peers' make one expect of it, never below 0. `learnt` (n,) bool: whether it does
     better on its own samples than the weights that the round started from; all have where fewer than two thirds do, for
-    then there was little to learn. `error` is the standard error of what is
-    expected of one who has as much to learn as its peers."""
+    then there was little to learn. `missing` (n,) float64: the probability that is still missing from the right labels
+    of its own samples, on average, as its peers see them. `error` is the standard error of what is expected of one who
+    has as much to learn as its peers."""
 
     t: torch.Tensor
     expected: torch.Tensor
     learnt: torch.Tensor
+    missing: torch.Tensor
     error: float
 
 
@@ -72,6 +74,7 @@ def own_advantage(exam: Exam, alike: bool, trusted: Sequence[int]) -> Advantage:
         [_t(gain[i], weight, labels, exam.owners == i, exam.owners != i) for i in rows], dtype=torch.float64
     )
     chance = torch.tensor([_to_learn(missing[exam.owners == i]) if alike else 1.0 for i in rows], dtype=torch.float64)
+    left = torch.stack([missing[exam.owners == i].mean() for i in rows]).nan_to_num(nan=0.0)
     compared = ~t.isnan()
     chance, t = chance * compared, t.nan_to_num(nan=0.0)
     progress = torch.log(_finite(exam.before) + _EPSILON[alike]) - logs
@@ -79,7 +82,7 @@ def own_advantage(exam: Exam, alike: bool, trusted: Sequence[int]) -> Advantage:
     if 3 * int(learnt.sum()) < 2 * len(learnt):
         learnt = torch.ones_like(learnt)
     usable = [row for row in trusted if chance[row] > 0]
-    return Advantage(t, _expected(t, chance, usable), learnt, _error_of_median(len(usable) - 1))
+    return Advantage(t, _expected(t, chance, usable), learnt, left, _error_of_median(len(usable) - 1))
 
 
 def _t(

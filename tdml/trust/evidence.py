@@ -19,9 +19,10 @@ HARM = CONVICTION / 3  # of a round in which a replica is harmful: three in a ro
 SUSPICION = CONVICTION / 2  # of the screen
 PERJURY = CONVICTION / 2  # of a round in which a node lied as a validator: see `tdml.trust.sentence`
 
-CONFIRMATION = 1.0  # nats of a round's own advantage that bear out what the screen found, or speak against it
-TELLING = 2.0  # expected own advantage, from which on those who worked can be told from those who did not
+CONFIRMATION = 1.0  # nats of a telling round's own advantage that bear out what the screen found, or speak against it
 
+_LEAST_EXPECTED = 2.0  # own advantage, of which those who worked can be told from those who did not
+_LEAST_MISSING = 0.1  # probability of the right label, of which rare samples do not decide an honest update
 _LEAST_LEFT = 0.1  # of what is expected of few peers next to nothing is known
 _CAP = CONVICTION / 2  # no single round convicts by its advantage alone
 _SPREAD = 0.25  # of honest t, as a share of what is expected, beside the 1 of theory: replicas differ
@@ -59,15 +60,24 @@ def _allowance(error: float) -> float:
     return -0.5 * math.log(max(1 - 2 * (1 - _SHARE) * error**2, _LEAST_LEFT))
 
 
+def tells(advantage: Advantage) -> torch.Tensor:
+    """Whether a round tells who worked, (n,) bool: an own advantage can be expected, and enough is left to learn.
+
+    Where nothing is, or where training is unstable, honest updates differ by any factor.
+    """
+    return (advantage.expected >= _LEAST_EXPECTED) & (advantage.missing >= _LEAST_MISSING)
+
+
 def bears_out(advantage: Advantage, alike: bool) -> torch.Tensor:
     """Whether a round's own advantages bear out that the work was not done, (n,) bool.
 
-    They do if that is likelier by CONFIRMATION nats, in a round that tells who worked. With skewed shares, where honest
-    t differ by more than their errors, t must be below a quarter of the expected one as well, and no progress on the
-    own samples be seen.
+    They do if that is likelier by CONFIRMATION nats in a round that tells, by DOUBT nats in any. With skewed shares,
+    where honest t differ by more than their errors, the round must tell, t be below a quarter of the expected one as
+    well, and no progress on the own samples be seen.
     """
-    idle = (advantage.expected >= TELLING) & (weigh(advantage, alike=True) >= CONFIRMATION)
-    return idle if alike else idle & (advantage.t < _SHARE * advantage.expected) & ~advantage.learnt
+    nats, telling = weigh(advantage, alike=True), tells(advantage)
+    idle = (nats >= DOUBT) | (telling & (nats >= CONFIRMATION))
+    return idle if alike else idle & telling & (advantage.t < _SHARE * advantage.expected) & ~advantage.learnt
 
 
 def influence(evidence: float, conviction: float = CONVICTION) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tdml.trust.advantage import own_advantage
-from tdml.trust.evidence import CONFIRMATION, DOUBT, HARM, TELLING, bears_out, weigh
+from tdml.trust.evidence import CONFIRMATION, DOUBT, HARM, bears_out, tells, weigh
 from tdml.trust.exam import Hearing
 from tdml.trust.harm import judge_harm
 from tdml.trust.screen import Screening
@@ -95,7 +95,7 @@ def _weigh_all(
     trusted = _majority([i for i in trusted if weighed[i] < _NO_MEASURE], trusted, len(hearing.candidates))
     advantage = own_advantage(hearing.exam, alike, trusted)
     weighed = weigh(advantage, alike)
-    telling, idle = advantage.expected >= TELLING, bears_out(advantage, alike)
+    telling, idle = tells(advantage), bears_out(advantage, alike)
     findings: dict[int, Finding] = {}
     still = ~advantage.learnt & (not alike)
     for i, (row, harm) in enumerate(zip(hearing.candidates, judge_harm(hearing.exam, trusted), strict=True)):

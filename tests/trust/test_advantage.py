@@ -48,7 +48,7 @@ def plain_advantage(exam, alike, trusted):
     missing = [1 - math.exp(-(max(0.0, usual[s]) + before[s]) / 2) for s in range(samples)]
     weight = [missing[s] + _LEAST_WEIGHT if alike else 1.0 for s in range(samples)]
     peers = plain_median_of_others(logs, trusted)
-    ts, chances = [], []
+    ts, chances, left = [], [], []
     for i in range(count):
         gain = peers[i] - logs[i]
         controls, level, error = {}, {}, {}
@@ -73,6 +73,7 @@ def plain_advantage(exam, alike, trusted):
         mine = [s for s in range(samples) if owners[s] == i]
         chance = math.sqrt(sum(missing[s] ** 2 + _LEAST_MISSING**2 for s in mine)) if alike else 1.0
         chances.append(0.0 if t is None else chance)
+        left.append(sum(missing[s] for s in mine) / len(mine) if mine else 0.0)
     expected = []
     for i in range(count):
         usable = [j for j in trusted if chances[j] > 0]
@@ -80,7 +81,7 @@ def plain_advantage(exam, alike, trusted):
         usual = np.median([ts[j] for j in others]) if len(usable) >= 3 else 0.0
         measure = np.median([chances[j] for j in others]) if len(usable) >= 3 else 1.0
         expected.append(max(0.0, usual * min(1.0, chances[i] / measure)))
-    return ts, expected
+    return ts, expected, left
 
 
 CASES = {
@@ -105,9 +106,10 @@ def test_t_and_what_is_expected_by_plain_loops(settings, trusted, alike):
     exam = make_exam(**settings, seed=3)
     trusted = trusted or list(range(len(exam.after)))
     found = own_advantage(exam, alike, trusted)
-    t, expected = plain_advantage(exam, alike, trusted)
+    t, expected, missing = plain_advantage(exam, alike, trusted)
     np.testing.assert_allclose(found.t, t, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(found.expected, expected, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(found.missing, missing, rtol=1e-7, atol=1e-9)
     assert (found.t.dtype, found.expected.dtype) == (torch.float64, torch.float64)
 
 
@@ -116,7 +118,7 @@ def test_shares_of_one_candidate_of_another_size_and_labels_by_plain_loops():
     keep = (exam.owners != 2) | (exam.labels == 1)  # few samples, of one class only
     exam = Exam(exam.before[keep], exam.after[:, keep], exam.labels[keep], exam.owners[keep])
     found = own_advantage(exam, True, [0, 1, 3, 4, 5])
-    t, expected = plain_advantage(exam, True, [0, 1, 3, 4, 5])
+    t, expected, _ = plain_advantage(exam, True, [0, 1, 3, 4, 5])
     np.testing.assert_allclose(found.t, t, rtol=1e-7)
     np.testing.assert_allclose(found.expected, expected, rtol=1e-7)
     assert 0 < found.expected[2] < 0.6 * found.expected[1]

@@ -6,13 +6,24 @@ import torch
 from scipy.stats import norm
 
 from tdml.trust.advantage import Advantage, own_advantage
-from tdml.trust.evidence import CONFIRMATION, CONVICTION, DOUBT, HARM, PERJURY, SUSPICION, bears_out, influence, weigh
+from tdml.trust.evidence import (
+    CONFIRMATION,
+    CONVICTION,
+    DOUBT,
+    HARM,
+    PERJURY,
+    SUSPICION,
+    bears_out,
+    influence,
+    tells,
+    weigh,
+)
 from tdml.trust.exam import Exam
 
 
-def advantage(t, expected, learnt=False, error=0.0):
+def advantage(t, expected, learnt=False, error=0.0, missing=0.5):
     t, expected = torch.broadcast_tensors(*(torch.as_tensor(x, dtype=torch.float64) for x in (t, expected)))
-    return Advantage(t, expected, torch.full(t.shape, learnt), error)
+    return Advantage(t, expected, torch.full(t.shape, learnt), torch.full(t.shape, missing).double(), error)
 
 
 def nats(t, expected, alike=True, learnt=False, error=0.0):
@@ -84,12 +95,23 @@ def test_skewed_nothing_counts_against_one_who_has_made_progress_on_its_own_samp
 @pytest.mark.parametrize("mean", [0.0, 0.3, 1.9, 2.1, 2.5, 6.0, 20.0])
 def test_what_bears_out_the_screen(mean):
     t = torch.linspace(-3 * mean - 1, 3 * mean + 1, 201).double()
-    idle = (nats(t, mean) >= CONFIRMATION) & (mean >= 2)
+    idle = nats(t, mean) >= (CONFIRMATION if mean >= 2 else DOUBT)
     assert bears_out(advantage(t, mean), True).tolist() == idle.tolist()
-    assert bears_out(advantage(t, mean), False).tolist() == (idle & (t < mean / 4)).tolist()
+    assert bears_out(advantage(t, mean), False).tolist() == (idle & (t < mean / 4) & (mean >= 2)).tolist()
     assert not bears_out(advantage(t, mean, learnt=True), False).any()
     assert bears_out(advantage(t, mean, learnt=True), True).tolist() == idle.tolist()
-    assert bool(idle.any()) == (mean > 2)  # where nobody can be seen to have worked, nothing is borne out
+    assert bool(idle.any()) == (mean > 1)  # of one that nobody expected anything of, nothing is borne out
+
+
+@pytest.mark.parametrize(
+    ("mean", "missing", "told"), [(1.99, 0.5, False), (2.0, 0.5, True), (6.0, 0.11, True), (6.0, 0.09, False)]
+)
+def test_where_a_round_tells_little_it_takes_more_to_bear_out_the_screen(mean, missing, told):
+    t = torch.linspace(-9, 9, 401).double()
+    found, weighed = advantage(t, mean, missing=missing), nats(t, mean)
+    assert tells(found).tolist() == [told] * 401
+    assert bears_out(found, True).tolist() == (weighed >= (CONFIRMATION if told else DOUBT)).tolist()
+    assert bears_out(found, False).any() == told
 
 
 def rounds_to_conviction(t, expected):
@@ -164,8 +186,8 @@ def test_by_chance_alone_a_round_is_no_likelier_to_speak_against_than_for_the_ho
     generator = torch.Generator().manual_seed(0)
     mean = error * torch.randn(200_000, generator=generator).double().abs()
     t = torch.randn(200_000, generator=generator).double()
-    ratio = float(weigh(Advantage(t, mean, torch.zeros(len(t), dtype=torch.bool), error), True).exp().mean())
-    without = float(weigh(Advantage(t, mean, torch.zeros(len(t), dtype=torch.bool), 0.0), True).exp().mean())
+    ratio = float(nats(t, mean, error=error).exp().mean())
+    without = float(nats(t, mean).exp().mean())
     assert 0.9 < ratio < 1.01 < without
 
 
