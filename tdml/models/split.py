@@ -94,7 +94,16 @@ class Part:
 
     def materialise(self, device: torch.device) -> None:
         """Give the part's tensors memory, uninitialised: their values come from the coordinator."""
-        self.module.to_empty(device=device)
+        first: dict[int, str] = {}
+        named = (
+            *self.module.named_parameters(remove_duplicate=False),
+            *self.module.named_buffers(remove_duplicate=False),
+        )
+        ties = [(name, first.setdefault(id(tensor), name)) for name, tensor in named]
+        self.module.to_empty(device=device)  # where layers share a tensor, it makes one for each of them
+        for name, kept in ties:
+            owner, _, attribute = name.rpartition(".")
+            setattr(self.module.get_submodule(owner), attribute, _get(self.module, kept))
 
     def tensors(self, names: dict[str, str]) -> list[torch.Tensor]:
         """The tensors of `parameters` or `buffers`, in their order."""

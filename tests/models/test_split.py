@@ -30,6 +30,12 @@ def tied():
     return model
 
 
+def tied_statistics():
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.BatchNorm1d(4))
+    model[1].running_mean = model[0].running_mean
+    return model
+
+
 def no_blocks():
     return nn.Linear(4, 3)
 
@@ -161,6 +167,19 @@ def test_only_the_own_part_takes_memory():
     other = [tensor for block in (blocks[0], blocks[3]) for tensor in block.state_dict().values()]
     assert {tensor.device.type for tensor in own} == {"cpu"}
     assert {tensor.device.type for tensor in other} == {"meta"}
+
+
+def test_tied_tensors_stay_tied_when_they_get_memory():
+    part, norms = (
+        Part(model, 0, len(model)) for model in (build(settings(m), "meta") for m in (tied, tied_statistics))
+    )
+    for each in (part, norms):
+        each.materialise(torch.device("cpu"))
+    assert part.module[0].weight is part.module[2].weight
+    assert part.module[0].bias is not part.module[2].bias
+    assert len(part.tensors(part.parameters)) == len(list(part.module.parameters())) == 3
+    assert norms.module[0].running_mean is norms.module[1].running_mean
+    assert norms.module[0].running_var is not norms.module[1].running_var
 
 
 def test_tensors_come_in_the_order_of_the_names():
