@@ -12,7 +12,7 @@ CONFIG = settings.load(["model._target_=tests.test_job.net", "topology.replicas=
 
 
 def net(num_classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(6, num_classes))
+    return nn.Sequential(nn.Linear(6, 6), nn.Linear(6, num_classes))
 
 
 def samples(count, shape=(6,), dtype=torch.float32, labels=None):
@@ -53,7 +53,7 @@ def test_a_job_that_fits():
         ),
         (samples(40), samples(10, shape=(2, 3)), r"data: a training sample is a tensor \(6,\) .* \(2, 3\)"),
         (samples(40), samples(10, dtype=torch.float64), "torch.float32, a test sample .* torch.float64"),
-        (samples(40, dtype=torch.float64), samples(10, dtype=torch.float64), "model: block 1 fails on the first"),
+        (samples(40, dtype=torch.float64), samples(10, dtype=torch.float64), "model: block 0 fails on the first"),
     ],
     ids=["lists", "growing", "label vectors", "test shape", "test type", "type"],
 )

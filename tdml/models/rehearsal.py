@@ -10,7 +10,7 @@ from torch import nn
 from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.plan import Plan
-from tdml.models.split import build
+from tdml.models.split import Part, build
 
 
 def rehearse(settings: dict, plan: Plan, model: nn.Module, inputs: torch.Tensor) -> None:
@@ -25,17 +25,28 @@ def rehearse(settings: dict, plan: Plan, model: nn.Module, inputs: torch.Tensor)
     """
     weights, number, value = whole.tensors_of(model), 0, inputs
     meta = build(settings, "meta")
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         for part in plan.cut(meta, range(plan.parts)):
             part.materialise(torch.device("cpu"))
-            names = part.parameters | part.buffers
-            for name, tensor in zip(names, part.tensors(names), strict=True):
-                tensor.copy_(weights[name])
+            _load(part, weights)
+            value = value.detach().requires_grad_(number > 0)  # as it comes from another stage
             for block in part.module:
                 value = _pass(block, number, value)
                 number += 1
+            if number in plan.cuts and not value.requires_grad:
+                raise SettingError(
+                    f"topology.cuts={list(plan.cuts)}: nothing before block {number} can be trained, so no gradients "
+                    "cross that cut: cut behind a block that can be trained, or take one stage less"
+                )
     if not value.isfinite().all():
         raise SettingError("model: what it returns for the first training samples is not finite (see model and data)")
+
+
+@torch.no_grad()
+def _load(part: Part, weights: dict[str, torch.Tensor]) -> None:
+    names = part.parameters | part.buffers
+    for name, tensor in zip(names, part.tensors(names), strict=True):
+        tensor.copy_(weights[name])
 
 
 def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
