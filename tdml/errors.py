@@ -22,6 +22,15 @@ def one_line(error: BaseException | str) -> str:
     return printable(text) or type(error).__name__
 
 
+def origin(error: BaseException) -> BaseException:
+    """The error that others were raised from: libraries wrap it into one that says where it happened."""
+    seen = set()
+    while error.__cause__ is not None and id(error) not in seen:
+        seen.add(id(error))
+        error = error.__cause__
+    return error
+
+
 def cause(error: Exception, group: str) -> str:
     """Why Hydra could not make the `_target_` of a group of settings, in one line."""
     hidden = error.__cause__  # where it cannot be imported Hydra hides the reason

@@ -1,6 +1,6 @@
 import pytest
 
-from tdml.errors import SettingError, fail, one_line
+from tdml.errors import SettingError, fail, one_line, origin
 from tdml.models.split import build
 
 
@@ -17,6 +17,14 @@ from tdml.models.split import build
 )
 def test_one_line(error, text):
     assert one_line(error) == text
+
+
+def test_the_origin_of_a_chain_of_errors():
+    first, second, third = OSError("the disk is full"), RuntimeError("stage 0 failed"), ValueError("no batch")
+    second.__cause__, third.__cause__ = first, second
+    assert origin(third) is origin(first) is first
+    first.__cause__ = third
+    assert origin(third) in (first, second, third)
 
 
 @pytest.mark.parametrize(("local_rank", "said"), [(None, "tdml: no disk\n"), ("0", "tdml: no disk\n"), ("1", "")])
