@@ -19,7 +19,7 @@ from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.cluster.topology import COORDINATOR, node_names
 from tdml.cluster.wire import start_rpc
 from tdml.config import Config, fingerprint
-from tdml.coordinator import Coordinator, NoReplicaLeft
+from tdml.coordinator import CannotGoOn, Coordinator
 from tdml.data import source as data
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
@@ -163,7 +163,7 @@ def _run(coordinator: Coordinator, terminal: Terminal) -> int:
     try:
         coordinator.run()
         reason, status = f"all {rounds} rounds done", 0
-    except NoReplicaLeft as error:
+    except CannotGoOn as error:
         reason = str(error)
     except KeyboardInterrupt:
         reason = f"interrupted after round {coordinator.last_round}: go on with resume=true"
