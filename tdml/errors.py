@@ -44,6 +44,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
+def write_any_text() -> None:
+    """Have what the terminal's encoding lacks written as its code: a tick must not end a run."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it anyway
+
+
 def fail(message: str) -> int:
     """Say what is wrong, once on every machine, and return the exit status for it."""
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -35,6 +35,7 @@ from tdml.worker import METHODS
 if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # torchrun passes on that its terminal was closed
 _WAITING_SAID_EVERY_S = 15.0
 _LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take part for
 
@@ -60,8 +61,8 @@ class _Ready:
 
 def coordinate(config: Config, lobby: Lobby) -> int:
     """Be the coordinator."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in _INTERRUPTS:
+        signal.signal(number, _interrupt)
     with Terminal(config.rounds, config.topology.replicas) as terminal:
         try:
             ready = _get_ready(config, lobby, terminal)
@@ -75,10 +76,11 @@ def coordinate(config: Config, lobby: Lobby) -> int:
         lobby.answer(ready.admission.answer(ready.caller.at).signed(ready.caller.identity))
         try:
             start_rpc(lobby, ready.admission.members, config)
-        except SettingError as error:
-            ready.notary.close()
+            return _lead(config, ready, terminal)
+        except (SettingError, KeyboardInterrupt) as error:
             return fail(str(error))
-        return _lead(config, ready, terminal)
+        finally:
+            ready.notary.close()
 
 
 def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
@@ -119,7 +121,6 @@ def _lead(config: Config, ready: _Ready, terminal: Terminal) -> int:
         return _run(Coordinator(ready.job, fleet, monitor, ready.notary, ready.checkpoint), terminal)
     finally:
         fleet.stop()
-        ready.notary.close()
 
 
 def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
@@ -241,6 +242,6 @@ def _introduce(config: Config, folder: RunFolder, terminal: Terminal, admission:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: the end must not be interrupted itself
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt(signal.Signals(signum).name)
+    for number in _INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)  # one is enough: the end must not be interrupted itself
+    raise KeyboardInterrupt(f"interrupted before the first round ({signal.Signals(signum).name})")

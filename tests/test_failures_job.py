@@ -84,9 +84,10 @@ def test_a_run_that_has_learnt_nothing_has_failed(tmp_path: Path) -> None:
     assert not (result.run / "model.pt").exists()
 
 
-def test_interrupted_run_can_be_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+def test_interrupted_run_can_be_resumed(tmp_path: Path, signum: int) -> None:
     job = [*_JOB, "rounds=8"]
-    stopped = _disturb(tmp_path / "run", 7, job, rank=0, signum=signal.SIGTERM)
+    stopped = _disturb(tmp_path / "run", 7, job, rank=0, signum=signum)
     assert stopped.statuses == [1] + [0] * 6, stopped.output
     assert "interrupted after round" in stopped.summary["exit_reason"]
     assert "Traceback" not in stopped.output
