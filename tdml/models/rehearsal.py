@@ -6,6 +6,7 @@ that are neither parameters nor buffers and so stay behind, and what a model doe
 
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from tdml.errors import SettingError, one_line
 from tdml.models import whole
@@ -25,7 +26,8 @@ def rehearse(settings: dict, plan: Plan, model: nn.Module, inputs: torch.Tensor)
     """
     weights, number, value = whole.tensors_of(model), 0, inputs
     meta = build(settings, "meta")
-    with torch.random.fork_rng(devices=[]):
+    nothing_is_kept = saved_tensors_hooks(lambda tensor: None, lambda nothing: nothing)  # nobody goes backwards
+    with torch.random.fork_rng(devices=[]), nothing_is_kept:
         for part in plan.cut(meta, range(plan.parts)):
             part.materialise(torch.device("cpu"))
             _load(part, weights)
