@@ -1,14 +1,18 @@
 """Every rank starts here, under torchrun: check the settings, then become coordinator, worker or spare."""
 
 import os
+import signal
 import sys
 
 from tdml import config as settings
-from tdml.errors import SettingError, fail
+from tdml.errors import SettingError, fail, write_any_text
 
 
 def main(arguments: list[str]) -> int:
     """Run this rank; the exit status."""
+    # Until a rank knows its role Ctrl-C just ends it: an exception can get lost while torch is imported.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    write_any_text()
     # TensorPipe logs every lost connection and every refused call from C++. The coordinator reports each loss once.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     try:

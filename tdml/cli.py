@@ -3,20 +3,26 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tdml import __version__
 from tdml import config as settings
 from tdml.cluster import keys_command as keys
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, write_any_text
 from tdml.ledger import command as ledger
 from tdml.rewards import command as rewards
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 
 def main() -> None:
     """Entry point; exits with the command's status."""
+    write_any_text()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -34,6 +40,9 @@ def run(arguments: list[str]) -> int:
     except (SettingError, OSError) as error:
         print(f"tdml: {one_line(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("tdml: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,9 +129,22 @@ def _train(parsed: argparse.Namespace) -> int:
     ranks = ["--standalone", "--nproc-per-node", str(config.topology.world_size)]
     try:
         torchrun(parse_args([*ranks, "-m", "tdml", *parsed.overrides]))
-    except (ChildFailedError, SignalException):
+    except SignalException:
         return 1
+    except ChildFailedError as error:
+        return _report_killed(*error.get_first_failure(), config)
     return 0
+
+
+def _report_killed(rank: int, failure: "ProcessFailure", config: settings.Config) -> int:
+    """Say who was killed, which nobody else can: torchrun has ended all other ranks with it."""
+    from tdml.cluster.topology import COORDINATOR, node_name
+
+    if failure.exitcode < 0:
+        name = "the coordinator" if rank == COORDINATOR else node_name(rank, config.topology)
+        text = f"{name} was killed ({failure.signal_name()}; a system that is short of memory does so)"
+        print(f"tdml: {text}: after the first round a run goes on with resume=true", file=sys.stderr)
+    return 1
 
 
 def _check(config: settings.Config) -> None:

@@ -196,9 +196,10 @@ def _explain(error: Exception) -> str:
         r"Could not find '(\w+)/([^']*)'.*?Available options in '\w+': (.*?)(?: Config search|$)", text
     ):
         group, choice, available = match.groups()
-        return f"{group}={choice} is unknown: choose one of {', '.join(available.split())}"
+        own = f", or name your own with {group}._target_=…" if group in _OPEN else ""
+        return f"{group}={choice} is unknown: choose one of {', '.join(available.split())}{own}"
     if override := getattr(error, "override", None):
-        return f"{override}: {text}"
+        return f"{override}: {_what_cannot_be_read(text)}"
     key = getattr(error, "full_key", None)
     if match := re.match(r"Could not override '([^']*)'|Key '\w+' not in '\w+'", text):
         return _unknown(match[1] or key)
@@ -207,6 +208,13 @@ def _explain(error: Exception) -> str:
     if key and not text.startswith(str(key)):
         text = re.sub(r"\s*full_key: .*$", "", text)
         return f"{key}: {text}"
+    return text
+
+
+def _what_cannot_be_read(text: str) -> str:
+    """Hydra's words for an override, but for those in which its parser names its own classes."""
+    if "LexerNoViableAlt" in text:
+        return "cannot be read: write key=value, an unusual value in two quotes, such as name=\"'a b'\""
     return text
 
 

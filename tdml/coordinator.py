@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from tdml.notary import Notary
 
 LOST = "lost"
+_MOST_IDLE_ROUNDS = 3  # in a row: what stops every replica so often is no accident
 
 
-class NoReplicaLeft(Exception):
-    """No replica can be formed any more."""
+class CannotGoOn(Exception):
+    """No replica can be formed any more, or the rounds lead nowhere. The message says what to do."""
 
 
 class Coordinator:
@@ -57,6 +58,7 @@ class Coordinator:
             fleet.restore(checkpoint.fleet)
         self.weights = whole.flatten(job.model, job.layouts)
         self.version = self.last_round  # of the weights: the round that made them
+        self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._digested = (-1, "")  # version of the weights, and their digest
         self._activity = ""
         self._replicas: list[Replica] = []
@@ -66,12 +68,17 @@ class Coordinator:
         """Play the rounds that are left, then write the model.
 
         Raises:
-            NoReplicaLeft: all replicas have lost nodes that no spare can replace.
+            CannotGoOn: all replicas have lost nodes that no spare can replace, or nothing comes of the rounds.
         """
         if limits := self.court.limits:
             self.monitor.terminal.say(limits, "yellow")
         for number in range(self.last_round + 1, self.job.config.rounds + 1):
             self.play(number)
+            self._check_progress()
+        if self.version == 0:
+            raise CannotGoOn(
+                "no update was accepted in any round, so there is no model: see the rounds for the reasons"
+            )
         model = self.job.write_weights(self.weights)
         save_atomically(model, self.monitor.folder.path / "model.pt")
         self.notary.end(model, f"all {self.job.config.rounds} rounds done")
@@ -86,6 +93,7 @@ class Coordinator:
             sent += self.broadcast(replicas)
         with self._phase(clock, "train", number):
             reports = self.train(number)
+            self._idle_rounds = 0 if reports else self._idle_rounds + 1
         with self._phase(clock, "gather", number):
             found = gather(self.fleet, self.job, number, sorted(reports), self.court.seen)
         with self._phase(clock, "screen", number):
@@ -227,12 +235,20 @@ class Coordinator:
         draw = torch.Generator().manual_seed(derive(self.notary.secret(number - 1), "seats"))
         replicas = self.fleet.muster(self.court.disputes, draw)
         if not self.fleet.can_go_on():
-            raise NoReplicaLeft(
+            raise CannotGoOn(
                 f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} dead, "
                 f"{len(self.fleet.roster.refused)} refused, no spare. Start again with resume=true, with more "
                 "topology.spares if nodes are banned"
             )
         return replicas
+
+    def _check_progress(self) -> None:
+        if self._idle_rounds == _MOST_IDLE_ROUNDS:
+            reasons = "; ".join(self.fleet.losses.values())
+            raise CannotGoOn(
+                f"no replica has finished its steps in {_MOST_IDLE_ROUNDS} rounds: {reasons}. failures.log in the run "
+                "folder has the stack traces. Mend that and go on with resume=true"
+            )
 
     def _records(
         self, reports: dict[int, TrainReport], found: Gathered, overall: Screening, verdicts: dict[int, Verdict],

@@ -22,6 +22,15 @@ def one_line(error: BaseException | str) -> str:
     return printable(text) or type(error).__name__
 
 
+def origin(error: BaseException) -> BaseException:
+    """The error that others were raised from: libraries wrap it into one that says where it happened."""
+    seen = set()
+    while error.__cause__ is not None and id(error) not in seen:
+        seen.add(id(error))
+        error = error.__cause__
+    return error
+
+
 def cause(error: Exception, group: str) -> str:
     """Why Hydra could not make the `_target_` of a group of settings, in one line."""
     hidden = error.__cause__  # where it cannot be imported Hydra hides the reason
@@ -33,6 +42,11 @@ def cause(error: Exception, group: str) -> str:
 def printable(text: str) -> str:
     """The text without what could control a terminal: others may have a part in it."""
     return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def write_any_text() -> None:
+    """Have what the terminal's encoding lacks written as its code: a tick must not end a run."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it anyway
 
 
 def fail(message: str) -> int:

@@ -12,10 +12,11 @@ from tdml.config import Config
 from tdml.data import source as data
 from tdml.data.order import assigned_batches, steps_per_round
 from tdml.data.partition import partition
-from tdml.errors import SettingError
+from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, layouts, make_plan
+from tdml.models.rehearsal import rehearse
 from tdml.models.split import Border
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint
@@ -102,7 +103,10 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         config.data.get("alpha", 1.0),
     )  # fmt: skip
     model = whole.initial_model(config.model, config.seed)
-    plan = make_plan(config, model, _micro_batch(config, source), classes=max(labels) + 1)
+    inputs = _first_inputs(config, source)
+    plan = make_plan(config, model, Border(inputs.shape, inputs.dtype), classes=max(labels) + 1)
+    if config.device != "cuda" and not torch.cuda.is_available():  # or the model may be one for GPUs only
+        rehearse(config.model, plan, model, inputs)
     stage_layouts = layouts(plan, config.model, config.topology.stages)
     attack = make_attack(config.attack) if config.attack.get("_target_") else None
     return Job(
@@ -138,10 +142,20 @@ def _thresholds(alike: bool, chosen: dict[str, float | None]) -> Thresholds:
     return replace(ALIKE if alike else SKEWED, **{name: value for name, value in chosen.items() if value is not None})
 
 
-def _micro_batch(config: Config, source: data.Source) -> Border:
-    try:
-        inputs, _ = source.training_batch([0], seed=0)
-    except Exception as error:
-        raise SettingError(f"data: the first training sample cannot be read as (tensor, label): {error}") from error
+def _first_inputs(config: Config, source: data.Source) -> torch.Tensor:
+    """A micro-batch of training samples, whose form all others must have."""
     size = config.train.batch_size // config.microbatches
-    return Border(torch.Size([size, *inputs.shape[1:]]), inputs.dtype)
+    try:
+        inputs, labels = source.training_batch(range(size), seed=0)
+        tested, _ = source.held_out_batch("test", [0])
+        form, form_tested = ((tuple(batch.shape[1:]), batch.dtype) for batch in (inputs, tested))
+    except Exception as error:
+        raise SettingError(f"data: the first samples cannot be read as (tensor, label): {one_line(error)}") from error
+    if labels.shape != (size,):
+        raise SettingError(f"data: {size} samples have labels of the shape {tuple(labels.shape)}: each needs one class")
+    if form != form_tested:
+        raise SettingError(
+            f"data: a training sample is a tensor {form[0]} of {form[1]}, a test sample {form_tested[0]} of "
+            f"{form_tested[1]}: both must be alike"
+        )
+    return inputs

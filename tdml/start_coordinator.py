@@ -19,7 +19,7 @@ from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.cluster.topology import COORDINATOR, node_names
 from tdml.cluster.wire import start_rpc
 from tdml.config import Config, fingerprint
-from tdml.coordinator import Coordinator, NoReplicaLeft
+from tdml.coordinator import CannotGoOn, Coordinator
 from tdml.data import source as data
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
@@ -35,6 +35,7 @@ from tdml.worker import METHODS
 if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # torchrun passes on that its terminal was closed
 _WAITING_SAID_EVERY_S = 15.0
 _LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take part for
 
@@ -60,8 +61,8 @@ class _Ready:
 
 def coordinate(config: Config, lobby: Lobby) -> int:
     """Be the coordinator."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in _INTERRUPTS:
+        signal.signal(number, _interrupt)
     with Terminal(config.rounds, config.topology.replicas) as terminal:
         try:
             ready = _get_ready(config, lobby, terminal)
@@ -75,10 +76,11 @@ def coordinate(config: Config, lobby: Lobby) -> int:
         lobby.announce(ready.admission.decision(ready.caller.at).signed(ready.caller.identity))
         try:
             start_rpc(lobby, ready.admission.members, config)
-        except SettingError as error:
-            ready.notary.close()
+            return _lead(config, ready, terminal)
+        except (SettingError, KeyboardInterrupt) as error:
             return fail(str(error))
-        return _lead(config, ready, terminal)
+        finally:
+            ready.notary.close()
 
 
 def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
@@ -112,13 +114,13 @@ def _lead(config: Config, ready: _Ready, terminal: Terminal) -> int:
     keep_ban = partial(_keep_ban, ready.bans, admission.roster, caller.at.job, monitor)
     fleet = Fleet(config, ready.job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban)
     _introduce(config, ready.folder, terminal, admission, ready.resumed)
-    if text := warning(ready.terms):
+    audited = config.trust.enabled and config.topology.replicas > 1  # where nobody could be, no rate is advised
+    if audited and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
     try:
         return _run(Coordinator(ready.job, fleet, monitor, ready.notary, ready.checkpoint), terminal)
     finally:
         fleet.stop()
-        ready.notary.close()
 
 
 def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
@@ -163,7 +165,7 @@ def _run(coordinator: Coordinator, terminal: Terminal) -> int:
     try:
         coordinator.run()
         reason, status = f"all {rounds} rounds done", 0
-    except NoReplicaLeft as error:
+    except CannotGoOn as error:
         reason = str(error)
     except KeyboardInterrupt:
         reason = f"interrupted after round {coordinator.last_round}: go on with resume=true"
@@ -240,6 +242,6 @@ def _introduce(config: Config, folder: RunFolder, terminal: Terminal, admission:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: the end must not be interrupted itself
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt(signal.Signals(signum).name)
+    for number in _INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)  # one is enough: the end must not be interrupted itself
+    raise KeyboardInterrupt(f"interrupted before the first round ({signal.Signals(signum).name})")

@@ -3,8 +3,11 @@
 import time
 
 import torch
+from torch.utils.data import Dataset
 
 from tdml.attacks import Attack, Context
+from tdml.data import digits
+from tdml.data.images import Images
 
 
 class Raises(Attack):
@@ -31,3 +34,25 @@ class Dawdles(Attack):
         if context.round == self.in_round:
             time.sleep(8)
         return labels
+
+
+class Unreadable(Dataset):
+    """A data set of which only the first samples can be read; the labels are known."""
+
+    def __init__(self, whole: Images) -> None:
+        self.whole, self.targets = whole, whole.targets
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        """Raise for most."""
+        if index >= 100:
+            raise OSError(f"sample {index} is gone")
+        return self.whole[index]
+
+
+def unreadable() -> tuple[Unreadable, Images]:
+    """The digits, most of which cannot be read."""
+    train, test = digits(16)
+    return Unreadable(train), test

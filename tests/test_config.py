@@ -227,7 +227,12 @@ def test_attackers_are_written_as_the_nodes_are(attackers):
         ("rounds=1.5", "rounds: Value '1.5' of type 'float' could not be converted to Integer"),
         ("trust.enabled=maybe", "trust.enabled: Value 'maybe' is not a valid bool"),
         ("topology.cuts=3", "topology.cuts must be a list"),
-        ("model=vgg", "model=vgg is unknown: choose one of cnn, mlp, resnet18, resnet50"),
+        (
+            "model=vgg",
+            "model=vgg is unknown: choose one of cnn, mlp, resnet18, resnet50, or name your own with model._",
+        ),
+        ("--rounds", "--rounds: cannot be read: write key=value"),
+        ("name=größe", "name=größe: cannot be read: write key=value, an unusual value in two quotes"),
         ("experiment=nothing", "experiment=nothing is unknown: choose one of "),
         ("rounds", "rounds: Error parsing override 'rounds'"),
         ("rounds=[1", "rounds=[1: "),

@@ -1,6 +1,9 @@
+import io
+import sys
+
 import pytest
 
-from tdml.errors import SettingError, fail, one_line
+from tdml.errors import SettingError, fail, one_line, origin, write_any_text
 from tdml.models.split import build
 
 
@@ -17,6 +20,22 @@ from tdml.models.split import build
 )
 def test_one_line(error, text):
     assert one_line(error) == text
+
+
+def test_the_origin_of_a_chain_of_errors():
+    first, second, third = OSError("the disk is full"), RuntimeError("stage 0 failed"), ValueError("no batch")
+    second.__cause__, third.__cause__ = first, second
+    assert origin(third) is origin(first) is first
+    first.__cause__ = third
+    assert origin(third) in (first, second, third)
+
+
+def test_a_terminal_that_has_no_ticks(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    write_any_text()
+    print("\u2713 or \u2717", flush=True)
+    assert written.getvalue() == b"\\u2713 or \\u2717\n"
 
 
 @pytest.mark.parametrize(("local_rank", "said"), [(None, "tdml: no disk\n"), ("0", "tdml: no disk\n"), ("1", "")])

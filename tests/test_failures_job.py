@@ -62,9 +62,32 @@ def test_when_no_replica_is_left_the_run_ends_and_says_so(tmp_path: Path) -> Non
     assert "Traceback" not in result.output
 
 
-def test_interrupted_run_can_be_resumed(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_when_no_replica_finishes_its_steps_the_run_ends_and_says_why(tmp_path: Path) -> None:
+    result = run_job(
+        tmp_path / "run", 3, *SMALL, "topology.replicas=2", "topology.stages=1", "rounds=50",
+        "data._target_=tests.plugins.unreadable", "~data.size",
+    )  # fmt: skip
+    assert result.statuses[0] == 1
+    assert result.summary["round"] == 3
+    assert "no replica has finished its steps in 3 rounds: r0.s0: OSError: sample" in result.summary["exit_reason"]
+    assert not (result.run / "model.pt").exists()
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.slow
+def test_a_run_that_has_learnt_nothing_has_failed(tmp_path: Path) -> None:
+    job = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=2", "rounds=2", "train.lr=1e30"]
+    result = run_job(tmp_path / "run", 3, *job)
+    assert result.statuses[0] == 1
+    assert "no update was accepted in any round" in result.output
+    assert not (result.run / "model.pt").exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+def test_interrupted_run_can_be_resumed(tmp_path: Path, signum: int) -> None:
     job = [*_JOB, "rounds=8"]
-    stopped = _disturb(tmp_path / "run", 7, job, rank=0, signum=signal.SIGTERM)
+    stopped = _disturb(tmp_path / "run", 7, job, rank=0, signum=signum)
     assert stopped.statuses == [1] + [0] * 6, stopped.output
     assert "interrupted after round" in stopped.summary["exit_reason"]
     assert "Traceback" not in stopped.output

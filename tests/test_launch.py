@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from tdml import cli
+from tdml import config as settings
 from tests.jobs import SMALL, descendants, free_port, kill_tree, run_command, run_job, run_torchrun, start_command
 
 _TDML = [sys.executable, "-m", "tdml.cli"]
@@ -102,6 +104,31 @@ def test_train_report_and_export(tmp_path: Path) -> None:
     again = run_command(*_TDML, "train", *job, "topology.stages=9")
     assert again.returncode == 1
     assert again.stdout.count("\n") == 1, "the check before the start says it in one line"
+
+
+def test_an_interrupted_command_says_so(monkeypatch, capsys, tmp_path: Path) -> None:
+    def interrupt(run: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tdml.monitor.report.write_report", interrupt)
+    assert cli.run(["report", str(tmp_path)]) == 130
+    assert capsys.readouterr() == ("", "tdml: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("rank", "exitcode", "said"),
+    [
+        (0, -signal.SIGKILL, "tdml: the coordinator was killed (SIGKILL; "),
+        (3, -signal.SIGSEGV, "tdml: r1.s0 was killed (SIGSEGV; "),
+        (5, -signal.SIGKILL, "tdml: spare0 was killed (SIGKILL; "),
+        (3, 1, ""),
+    ],
+)
+def test_a_rank_that_was_killed_is_named(capsys, rank: int, exitcode: int, said: str) -> None:
+    config = settings.load(["topology.replicas=2", "topology.stages=2", "topology.spares=1"])
+    assert cli._report_killed(rank, ProcessFailure(rank, 1, exitcode, ""), config) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(said) and bool(error) == bool(said)
 
 
 def test_several_agents_and_a_node_that_is_killed(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_one_replica_earns_all_and_the_table_says_the_same_as_json(tmp_path: Pat
     result = run_job(tmp_path / "run", 2, *_QUIET, "topology.replicas=1")
     assert result.statuses == [0, 0], result.output
     assert "1 replica: nobody can rank or judge it" in result.output
+    assert "rewards.stake" not in result.output  # nobody could be audited
     assert "2 rounds, model.pt is the model of the last" in verify(result.run, capsys)
     assert_balanced(result.run, capsys, rounds=2)
     lines, totals = rewards(result.run, capsys)

@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from torch.utils.data import Dataset, default_collate
 
-from tdml.errors import SettingError, cause
+from tdml.errors import SettingError, cause, one_line
 from tdml.seeds import derive
 
 _OURS = {"partition", "alpha"}  # settings of the group that are not the source's own
@@ -33,11 +33,20 @@ class Source:
 
     @cached_property
     def labels(self) -> list[int]:
-        """Labels of all training samples: `targets` of the dataset if it has them, else read one by one."""
-        targets = getattr(self.train, "targets", None)
-        if targets is None:
-            targets = (self.train[i][1] for i in range(len(self.train)))
-        return [int(label) for label in targets]
+        """Labels of all training samples: `targets` of the dataset if it has them, else read one by one.
+
+        Raises:
+            SettingError: one cannot be read, or is no class.
+        """
+        targets, labels = getattr(self.train, "targets", None), []
+        for i in range(len(self.train)):
+            try:
+                labels.append(_class(self.train[i][1] if targets is None else targets[i]))
+            except Exception as error:
+                raise SettingError(
+                    f"data: training sample {i} cannot be read as (tensor, label): {one_line(error)}"
+                ) from error
+        return labels
 
     def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Training samples, with random augmentation decided by `seed` alone."""
@@ -77,6 +86,13 @@ def load(settings: dict, seed: int) -> Source:
 
 def _is_map_style(dataset: object) -> bool:
     return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+
+
+def _class(label: object) -> int:
+    number = int(label)
+    if number != label or number < 0:
+        raise ValueError(f"its label {label} is no class, which is a whole number from 0")
+    return number
 
 
 def fetch(dataset: Dataset, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:

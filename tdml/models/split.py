@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from hydra.utils import instantiate
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from tdml.errors import SettingError, cause, one_line
 
@@ -37,17 +38,41 @@ def build(settings: dict, device: str) -> nn.Module:
             model = instantiate(settings)
     except Exception as error:
         raise SettingError(f"model={settings['_target_']} cannot be built: {cause(error, 'model')}") from error
-    if not isinstance(model, nn.Sequential) and not callable(getattr(model, "blocks", None)):
+    if not isinstance(model, nn.Sequential) and not (isinstance(model, nn.Module) and hasattr(model, "blocks")):
         raise SettingError(
             f"model._target_={settings['_target_']} returned {type(model).__name__}: it must return an "
             "nn.Sequential of blocks or a module with a method blocks()"
         )
+    _check_tensors(model)
     return model
 
 
+def _check_tensors(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise SettingError(f"model: {name} gets its shape from the first batch: give its layer the sizes instead")
+        if tensor.is_complex():
+            raise SettingError(
+                f"model: {name} holds complex numbers, and only real ones are exchanged: keep its real and imaginary "
+                "parts (torch.view_as_real)"
+            )
+
+
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """The blocks of a model, first to last: the places where it may be cut."""
-    return list(model) if isinstance(model, nn.Sequential) else list(model.blocks())
+    """The blocks of a model, first to last: the places where it may be cut.
+
+    Raises:
+        SettingError: `blocks()` fails, or lists something else than modules.
+    """
+    if isinstance(model, nn.Sequential):
+        return list(model)
+    try:
+        blocks = list(model.blocks())
+    except Exception as error:
+        raise SettingError(f"model: blocks() fails: {one_line(error)}") from error
+    if not all(isinstance(block, nn.Module) for block in blocks):
+        raise SettingError("model: blocks() must list modules: wrap whatever else the model does in a module")
+    return blocks
 
 
 def trace_borders(blocks: Sequence[nn.Module], sample: Border) -> list[Border]:
@@ -94,7 +119,16 @@ class Part:
 
     def materialise(self, device: torch.device) -> None:
         """Give the part's tensors memory, uninitialised: their values come from the coordinator."""
-        self.module.to_empty(device=device)
+        first: dict[int, str] = {}
+        named = (
+            *self.module.named_parameters(remove_duplicate=False),
+            *self.module.named_buffers(remove_duplicate=False),
+        )
+        ties = [(name, first.setdefault(id(tensor), name)) for name, tensor in named]
+        self.module.to_empty(device=device)  # where layers share a tensor, it makes one for each of them
+        for name, kept in ties:
+            owner, _, attribute = name.rpartition(".")
+            setattr(self.module.get_submodule(owner), attribute, _get(self.module, kept))
 
     def tensors(self, names: dict[str, str]) -> list[torch.Tensor]:
         """The tensors of `parameters` or `buffers`, in their order."""

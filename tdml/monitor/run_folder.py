@@ -15,6 +15,7 @@ from tdml.monitor.record import RoundRecord
 
 # On resuming; the rest would change the result.
 _MAY_CHANGE = {"rounds", "resume", "run_dir", "name", "device", "identity", "ledger"}
+_SPARES = "topology.spares"  # may grow, where others have been banned
 
 
 class RunFolder:
@@ -105,6 +106,8 @@ class RunFolder:
         before = _flat(from_yaml(self.path / "config.yaml"))
         now = _flat_config(config)
         for key in sorted(before.keys() | now.keys()):
+            if key == _SPARES and now[key] >= before.get(key, 0):
+                continue
             if key.split(".")[0] not in _MAY_CHANGE and before.get(key) != now.get(key):
                 raise SettingError(
                     f"{key}={now.get(key)}, but the run to resume has {key}={before.get(key)}: "

@@ -22,12 +22,19 @@ _INDENT = 7  # of what is said about a round below its row
 _BEFORE_PHASES, _COLUMN = 37, 8  # characters of a row without its replicas and phases, and of a phase
 
 
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read has gone. The run goes on, and its folder has all that is not shown."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 class Terminal:
     """Shows a run to whoever started it."""
 
     def __init__(self, rounds: int, replicas: int) -> None:
         width = None if os.isatty(1) else _PLAIN_WIDTH
-        self.console = Console(highlight=False, width=width, soft_wrap=not os.isatty(1))
+        self.console = _Screen(highlight=False, width=width, soft_wrap=not os.isatty(1))
         self._rounds, self._replicas = rounds, replicas
         self._status: Callable[[], str] = lambda: ""
         self._live = Live(

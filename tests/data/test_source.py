@@ -153,6 +153,24 @@ def test_labels_are_read_by_length():
     assert Source(Points(5), Points(2), seed=0).labels == [0, 1, 2, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ([(torch.zeros(2), 0), (torch.zeros(2), -100)], "data: training sample 1 .*label -100 is no class"),
+        ([(torch.zeros(2), 0), (torch.zeros(2), 0.5)], "data: training sample 1 .*label 0.5 is no class"),
+        ([(torch.zeros(2), torch.eye(3)[0])], "data: training sample 0 cannot be read as .tensor, label"),
+        ([(torch.zeros(2), "cat")], "data: training sample 0 cannot be read as .tensor, label"),
+        ([(torch.zeros(2), 0), None], "data: training sample 1 cannot be read as .tensor, label"),
+        (WithTargets(3), "data: training sample 2 .*: list index out of range"),
+    ],
+    ids=["negative", "fraction", "vector", "text", "nothing", "too few targets"],
+)
+def test_labels_that_are_no_classes_are_the_users_mistake(monkeypatch, dataset, message):
+    monkeypatch.setattr(WithTargets, "targets", [0, 1])
+    with pytest.raises(SettingError, match=message):
+        _ = Source(dataset, Points(2), seed=0).labels
+
+
 # Random choices
 
 

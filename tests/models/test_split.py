@@ -30,8 +30,34 @@ def tied():
     return model
 
 
+def tied_statistics():
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.BatchNorm1d(4))
+    model[1].running_mean = model[0].running_mean
+    return model
+
+
 def no_blocks():
     return nn.Linear(4, 3)
+
+
+def sizes_left_open():
+    return nn.Sequential(nn.Linear(4, 4), nn.LazyLinear(3))
+
+
+def complex_buffer():
+    model = nn.Sequential(nn.Linear(4, 3))
+    model.register_buffer("phases", torch.zeros(2, dtype=torch.complex64))
+    return model
+
+
+class BlocksThatFail(nn.Module):
+    def blocks(self):
+        raise RuntimeError("not\nyet")
+
+
+class BlocksThatAreNoModules(nn.Module):
+    def blocks(self):
+        return [nn.Flatten(), torch.relu]
 
 
 class ReturnsTwo(nn.Module):
@@ -58,8 +84,10 @@ def settings(function, **arguments):
         ({"_target_": "no_such_package.model"}, "model=no_such_package.model cannot be built"),
         (CNN | {"colour": 1}, "unexpected keyword argument 'colour'\"): leave that out with '~model.colour'"),
         (settings(no_blocks), "returned Linear: it must return an nn.Sequential of blocks or a module with a method"),
+        (settings(sizes_left_open), "model: 1.weight gets its shape from the first batch: give its layer the sizes"),
+        (settings(complex_buffer), "model: phases holds complex numbers"),
     ],
-    ids=["unknown function", "unknown package", "unknown setting", "no blocks"],
+    ids=["unknown function", "unknown package", "unknown setting", "no blocks", "lazy", "complex"],
 )
 def test_what_cannot_be_built_is_the_users_mistake(model, message):
     with pytest.raises(SettingError) as caught:
@@ -71,6 +99,16 @@ def test_what_cannot_be_built_is_the_users_mistake(model, message):
 def test_the_blocks_of_a_module_are_those_that_it_names():
     model = build(settings(WithBlocks), "meta")
     assert blocks_of(model) == [model.entry, model.exit]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [(BlocksThatFail, "model: blocks() fails: not yet"), (BlocksThatAreNoModules, "model: blocks() must list modules")],
+)
+def test_blocks_that_are_none_are_the_users_mistake(model, message):
+    with pytest.raises(SettingError) as caught:
+        blocks_of(build(settings(model), "meta"))
+    assert str(caught.value).startswith(message)
 
 
 def test_torchvisions_resnets_have_a_block_for_every_residual():
@@ -161,6 +199,19 @@ def test_only_the_own_part_takes_memory():
     other = [tensor for block in (blocks[0], blocks[3]) for tensor in block.state_dict().values()]
     assert {tensor.device.type for tensor in own} == {"cpu"}
     assert {tensor.device.type for tensor in other} == {"meta"}
+
+
+def test_tied_tensors_stay_tied_when_they_get_memory():
+    part, norms = (
+        Part(model, 0, len(model)) for model in (build(settings(m), "meta") for m in (tied, tied_statistics))
+    )
+    for each in (part, norms):
+        each.materialise(torch.device("cpu"))
+    assert part.module[0].weight is part.module[2].weight
+    assert part.module[0].bias is not part.module[2].bias
+    assert len(part.tensors(part.parameters)) == len(list(part.module.parameters())) == 3
+    assert norms.module[0].running_mean is norms.module[1].running_mean
+    assert norms.module[0].running_var is not norms.module[1].running_var
 
 
 def test_tensors_come_in_the_order_of_the_names():

@@ -154,6 +154,16 @@ def test_settings_that_may_change_are_written_when_the_run_goes_on(path, changes
     assert all(saved[key] == value for key, value in changes.items())
 
 
+def test_spares_may_be_added_but_not_left_out(path):
+    few, many = (replace(CONFIG.topology, spares=spares) for spares in (1, 2))
+    leave_a_run(path, 1, topology=few)
+    changed = config(path, resume=True, topology=many)
+    RunFolder(changed).write_settings(changed)
+    assert settings.from_yaml(path / "config.yaml").topology.spares == 2
+    with pytest.raises(SettingError, match=r"topology\.spares=1, but the run to resume has topology\.spares=2"):
+        RunFolder(config(path, resume=True, topology=few))
+
+
 def test_a_run_that_was_carried_elsewhere(path):
     leave_a_run(path, 1)
     elsewhere = path.with_name("elsewhere")

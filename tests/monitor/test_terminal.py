@@ -1,5 +1,7 @@
 """What a run shows on a terminal."""
 
+import os
+
 import pytest
 from rich.console import Console
 
@@ -38,3 +40,14 @@ def test_what_is_to_be_typed_can_be_typed(tmp_path) -> None:
     folder = tmp_path / "my runs"
     lines = closing_lines(folder, report=True, finished=True)
     assert [f"'{folder}" in line for line in lines] == [False, False, True, True, True, False]
+
+
+def test_a_run_goes_on_when_nobody_reads_any_more() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        terminal = Terminal(rounds=10, replicas=4)
+        terminal.console.file = pipe
+        terminal.say("nobody reads this")
+        terminal.round(_record())
+        pipe.write("nor this\n")
