@@ -97,14 +97,14 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     if checkpoint is not None:
         config = replace(config, topology=replace(config.topology, cuts=checkpoint.cuts))
     kind = config.data.get("partition", "iid")
-    labels = source.labels
+    labels, classes = source.labels, source.classes
     shares = partition(
         kind, labels, len(source.train), config.topology.replicas, config.train.batch_size, config.seed,
         config.data.get("alpha", 1.0),
     )  # fmt: skip
     model = whole.initial_model(config.model, config.seed)
     inputs = _first_inputs(config, source)
-    plan = make_plan(config, model, Border(inputs.shape, inputs.dtype), classes=max(labels) + 1)
+    plan = make_plan(config, model, Border(inputs.shape, inputs.dtype), classes=classes)
     if config.device != "cuda" and not torch.cuda.is_available():  # or the model may be one for GPUs only
         rehearse(config.model, plan, model, inputs)
     stage_layouts = layouts(plan, config.model, config.topology.stages)

@@ -70,7 +70,7 @@ def scatter() -> Figure:
 
 def strength() -> Figure:
     """Recall against strength, for some attacks: of the screen alone and of both stages, within ten rounds."""
-    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    figure = Figure(figsize=(9, 3.1), layout="constrained")
     for axes, (attack, (setting, label, values)) in zip(
         figure.subplots(1, len(_STRENGTHS)), track(_STRENGTHS.items(), "strength", transient=True), strict=True
     ):
@@ -80,7 +80,7 @@ def strength() -> Figure:
         axes.set(title=attack, xlabel=label, ylim=(-0.05, 1.05))
         axes.grid(alpha=0.25)
     figure.axes[0].set_ylabel("found within ten rounds")
-    figure.axes[0].legend(fontsize=7, loc="center right")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

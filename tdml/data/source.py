@@ -38,15 +38,12 @@ class Source:
         Raises:
             SettingError: one cannot be read, or is no class.
         """
-        targets, labels = getattr(self.train, "targets", None), []
-        for i in range(len(self.train)):
-            try:
-                labels.append(_class(self.train[i][1] if targets is None else targets[i]))
-            except Exception as error:
-                raise SettingError(
-                    f"data: training sample {i} cannot be read as (tensor, label): {one_line(error)}"
-                ) from error
-        return labels
+        return _labels(self.train, "training")
+
+    @cached_property
+    def classes(self) -> int:
+        """Labels of training and test samples are below this. Raises like `labels`."""
+        return 1 + max([*self.labels, *_labels(self._test, "test")])
 
     def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Training samples, with random augmentation decided by `seed` alone."""
@@ -86,6 +83,18 @@ def load(settings: dict, seed: int) -> Source:
 
 def _is_map_style(dataset: object) -> bool:
     return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+
+
+def _labels(dataset: Dataset, split: str) -> list[int]:
+    targets, labels = getattr(dataset, "targets", None), []
+    for i in range(len(dataset)):
+        try:
+            labels.append(_class(dataset[i][1] if targets is None else targets[i]))
+        except Exception as error:
+            raise SettingError(
+                f"data: {split} sample {i} cannot be read as (tensor, label): {one_line(error)}"
+            ) from error
+    return labels
 
 
 def _class(label: object) -> int:

@@ -80,7 +80,7 @@ class Evidence(TypedDict):
     replica: Count
     nodes: list[str]
     against: float  # in this round
-    total: float  # so far
+    total: float  # over all rounds; of who is convicted at least what convicts
     reason: str
     judges: list[Any]
 

@@ -50,7 +50,7 @@ def _suspicion(body: dict[str, Any]) -> str:
 
 def _evidence(body: dict[str, Any]) -> str:
     judges = ", ".join(map(str, body["judges"]))
-    text = f"{_who(body)}: {body['against']:+.2f} nats, {body['total']:.2f} so far"
+    text = f"{_who(body)}: {body['against']:+.2f} nats, stands at {body['total']:.2f}"
     return text + f"; judges {judges}" * bool(judges) + f": {body['reason']}" * bool(body["reason"])
 
 

@@ -149,6 +149,18 @@ def test_labels_of_a_tensor_dataset():
     assert Source(dataset, Points(2), seed=0).labels == [3, 1, 2, 0]
 
 
+def test_classes_are_those_of_training_and_test_samples():
+    assert Source(Points(5), Points(2), seed=0).classes == 3
+    assert Source(Points(2), Points(5), seed=0).classes == 3
+    assert Source(Points(2), Points(2), seed=0).classes == 2
+
+
+def test_a_test_label_that_is_no_class_is_the_users_mistake():
+    unknown = TensorDataset(torch.zeros(2, 1), torch.tensor([0, -100]))
+    with pytest.raises(SettingError, match=r"data: test sample 1 cannot be read .* its label -100 is no class"):
+        _ = Source(Points(5), unknown, seed=0).classes
+
+
 def test_labels_are_read_by_length():
     assert Source(Points(5), Points(2), seed=0).labels == [0, 1, 2, 0, 1]
 
