@@ -22,7 +22,7 @@ from tdml.models import whole
 from tdml.models.layout import change
 from tdml.seeds import derive
 from tdml.training.outer import outer_optimizer
-from tdml.trust.commitment import commitment, content, inspect, remember
+from tdml.trust.commitment import Inspection, commitment, content, inspect, remember
 
 _EVALUATED = 1024  # samples in a forward pass
 _KEPT = 512  # training batches in memory
@@ -131,19 +131,15 @@ class Federation:
             self._note(replica, number, not same)
         return handed_in
 
-    def faults(self, updates: dict[int, list[torch.Tensor]], number: int, strict: bool) -> dict[int, dict[int, str]]:
+    def inspect(self, updates: dict[int, list[torch.Tensor]], number: int, strict: bool) -> dict[int, list[Inspection]]:
         """What is no update at all, by replica and stage, as the cluster finds it."""
-        found: dict[int, dict[int, str]] = {}
-        contents = []
+        found: dict[int, list[Inspection]] = {replica: [] for replica in updates}
         for replica, parts in updates.items():
             for stage, (part, layout) in enumerate(zip(parts, self.layouts, strict=True)):
                 name = seat_name(Seat(replica, stage))
                 digest = commitment(number, name, content(part))
-                inspection = inspect(part, layout.size, digest, name, number, self._seen, strict)
-                contents.append(inspection.content)
-                if inspection.fault:
-                    found.setdefault(replica, {})[stage] = inspection.fault
-        remember(self._seen, contents, number)
+                found[replica].append(inspect(part, layout.size, digest, name, number, self._seen, strict))
+        remember(self._seen, [inspection.content for nodes in found.values() for inspection in nodes], number)
         return found
 
     def step(self, mean_update: Sequence[torch.Tensor]) -> None:

@@ -1,6 +1,7 @@
 """One case of `tdml bench detection`, from the first round to the last."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch
@@ -9,6 +10,7 @@ from tdml.bench.defences import Defence, Outcome, Round, make_defence
 from tdml.bench.federation import Federation
 from tdml.bench.grids import CLEAN, Case
 from tdml.errors import SettingError, one_line
+from tdml.trust.commitment import Inspection, all_diverged
 
 _EVERY = 5  # rounds between two measurements of the accuracy
 
@@ -54,10 +56,16 @@ class _Run:
     def _round(self, number: int) -> None:
         federation = self._federation
         updates = federation.updates(number)
-        faults = federation.faults(updates, number, self._defence.strict)
+        inspections = federation.inspect(updates, number, self._defence.strict)
+        faults = {replica: _faults(found) for replica, found in inspections.items() if _faults(found)}
         good = [replica for replica in federation.live if replica not in faults]
+        common = all_diverged(inspections.values())
         for replica, wrong in faults.items():
-            self._accuse(replica, number, tuple(wrong), "; ".join(wrong.values()), ban=True)
+            if common and all(inspection.diverged for inspection in wrong.values()):
+                self._suspicious[replica].append(number)
+            else:
+                reason = "; ".join(inspection.fault for inspection in wrong.values())
+                self._accuse(replica, number, tuple(wrong), reason, ban=True)
         if good:
             stages = [torch.stack(parts) for parts in zip(*(updates[replica] for replica in good), strict=True)]
             outcome = self._defence.judge(Round(federation, number, good, stages))
@@ -113,3 +121,8 @@ class _Run:
             "replica": replica, "accused": self._accused[replica], "rounds": end,
             "suspicious": self._suspicious[replica], "reason": self._reasons.get(replica, ""),
         }  # fmt: skip
+
+
+def _faults(inspections: Sequence[Inspection]) -> dict[int, Inspection]:
+    """Those that found something, by stage."""
+    return {stage: inspection for stage, inspection in enumerate(inspections) if inspection.fault}

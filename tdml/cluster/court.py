@@ -93,7 +93,10 @@ class Court:
     ) -> dict[int, Verdict]:
         """The verdict of screen and cross-check on every replica that handed something in, by its index. `secret` seeds
         what nobody may foresee."""
-        verdicts = {index: refuse(faults) for index, faults in found.faults.items()}
+        verdicts = {
+            index: refuse(faults, common=found.all_diverged and index in found.diverged)
+            for index, faults in found.faults.items()
+        }
         if not self._job.config.trust.enabled:
             return verdicts | {index: Verdict(HONEST) for index in found.replicas}
         decided = partial(

@@ -11,17 +11,17 @@ from tdml.cluster.fleet import Fleet
 from tdml.cluster.messages import Commitment, CommitOrder
 from tdml.cluster.replica import Replica
 from tdml.job import Job
-from tdml.trust.commitment import inspect, remember
+from tdml.trust.commitment import Inspection, all_diverged, inspect, remember
 
 
 @dataclass(frozen=True)
 class Gathered:
     """The updates of a round.
 
-    `updates` has one (n, d_s) float32 matrix per stage; its rows belong to `replicas`. `faults` has the
-    replicas whose updates are none, and what is wrong with them by stage; `diverged` the updates of those among them
-    whose only fault is that they are not finite. `commitments` are the nodes' own, by replica and stage; `contents` the
-    digests of their updates.
+    `updates` has one (n, d_s) float32 matrix per stage; its rows belong to `replicas`. `faults` has the replicas whose
+    updates are none, and what is wrong with them by stage; `diverged` the updates of those among them whose only fault
+    is that they are not finite, and `all_diverged` whether those are most of all. `commitments` are the nodes' own, by
+    replica and stage; `contents` the digests of their updates.
     """
 
     replicas: list[int]
@@ -31,6 +31,7 @@ class Gathered:
     commitments: dict[int, list[Commitment]]
     contents: dict[int, list[str]]
     diverged: dict[int, list[torch.Tensor]] = field(default_factory=dict)
+    all_diverged: bool = False
 
     @property
     def audited(self) -> list[int]:
@@ -64,6 +65,7 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
     faults: dict[int, dict[int, str]] = {}
     contents: dict[int, list[str]] = {}
     diverged: dict[int, list[torch.Tensor]] = {}
+    inspections: list[list[Inspection]] = []
     sizes = [layout.size for layout in job.layouts]
     strict = job.config.trust.enabled
     with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
@@ -71,6 +73,7 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
             names = [node.name for node in nodes[index]]
             digests = [commitment.update for commitment in commitments]
             found = list(pool.map(lambda *stage: inspect(*stage, number, seen, strict), updates, sizes, digests, names))
+            inspections.append(found)
             contents[index] = [inspection.content for inspection in found]
             if wrong := {stage: inspection.fault for stage, inspection in enumerate(found) if inspection.fault}:
                 faults[index] = wrong
@@ -84,7 +87,7 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
         u.numel() * u.element_size() for _, us in revealed.values() for u in us if isinstance(u, torch.Tensor)
     )
     commitments = {index: commitments for index, (commitments, _) in revealed.items()}
-    return Gathered(good, matrices, faults, received, commitments, contents, diverged)
+    return Gathered(good, matrices, faults, received, commitments, contents, diverged, all_diverged(inspections))
 
 
 def _commit_and_reveal(

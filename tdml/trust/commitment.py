@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +59,14 @@ def inspect(
     if found in seen and bool(update.any()):
         return Inspection(found, f"the update was handed in before, in round {seen[found]}")
     return Inspection(found, "")
+
+
+def all_diverged(inspections: Collection[Sequence[Inspection]]) -> bool:
+    """Whether the updates of most replicas are not finite, and nothing else is wrong with them: then training diverges.
+    Each replica is given by the inspections of its nodes' updates."""
+    faults = [[inspection for inspection in nodes if inspection.fault] for nodes in inspections]
+    diverged = [wrong for wrong in faults if wrong and all(inspection.diverged for inspection in wrong)]
+    return 2 * len(diverged) > len(inspections)
 
 
 def remember(seen: dict[str, int], contents: Sequence[str], round_number: int) -> None:

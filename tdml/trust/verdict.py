@@ -38,9 +38,17 @@ class Verdict:
         return self.influence > 0
 
 
-def refuse(faults: Mapping[int, str]) -> Verdict:
-    """On a replica some of whose stages handed in what cannot be an update: stage → what is wrong with it."""
+def refuse(faults: Mapping[int, str], common: bool = False) -> Verdict:
+    """On a replica some of whose stages handed in what cannot be an update.
+
+    Args:
+        faults: stage → what is wrong with it.
+        common: whether that is so because training diverges, which is nobody's fault.
+    """
     reason = "; ".join(f"stage {stage}: {fault}" for stage, fault in sorted(faults.items()))
+    if common:
+        reason += ", as most others' have: training diverges (see train.lr)"
+        return Verdict(SUSPICIOUS, reason, influence=0.0, unusable=True)
     return Verdict(MALICIOUS, reason, tuple(sorted(faults)), CONVICTION, influence=0.0, unusable=True)
 
 

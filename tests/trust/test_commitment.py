@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdml.trust.commitment import Inspection, commitment, content, inspect, remember
+from tdml.trust.commitment import Inspection, all_diverged, commitment, content, inspect, remember
 
 UPDATE = torch.tensor([1.5, -2.0])
 CONTENT = content(UPDATE)
@@ -179,3 +179,20 @@ def test_what_several_handed_in_and_what_is_none_is_not_remembered():
     seen: dict[str, int] = {}
     remember(seen, ["a", "a", "", "b"], 3)
     assert seen == {"b": 3}
+
+
+SOUND, DIVERGED, WRONG = Inspection("a", ""), Inspection("b", "not finite", diverged=True), Inspection("c", "a list")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "diverges"),
+    [
+        ([[SOUND, DIVERGED], [DIVERGED, DIVERGED], [SOUND, SOUND]], True),
+        ([[SOUND, DIVERGED], [SOUND, SOUND]], False),  # half of them are not most
+        ([[DIVERGED, WRONG], [DIVERGED, SOUND], [SOUND, SOUND]], False),
+        ([[DIVERGED]], True),
+        ([], False),
+    ],
+)
+def test_training_diverges_if_most_updates_are_not_finite_and_that_is_all(replicas, diverges):
+    assert all_diverged(replicas) == diverges

@@ -82,6 +82,12 @@ def test_what_is_no_update_is_refused_and_its_nodes_are_to_blame():
     assert (verdict.evidence, verdict.influence) == (CONVICTION, 0.0)
 
 
+def test_where_training_diverges_an_update_is_refused_and_nobody_to_blame():
+    verdict = refuse({1: "not finite"}, common=True)
+    assert (verdict.status, verdict.stages, verdict.evidence, verdict.accepted) == (SUSPICIOUS, (), 0.0, False)
+    assert verdict.reason == "stage 1: not finite, as most others' have: training diverges (see train.lr)"
+
+
 # Perjury
 
 
