@@ -75,8 +75,11 @@ def weigh_grounds(
     guilty = {row for found in screenings for row in found.guilty}
     findings = _weigh_all(hearing, guilty, equals, before, alike) if hearing is not None else {}
     certain = {row for found in screenings for row in found.certain}
-    certain |= {row for found in screenings for row in found.apart if not findings.get(row, _NOTHING).exonerates}
-    certain |= {row for found in screenings for row in found.vast if row not in findings or findings[row].telling}
+    telling = {row for row in range(len(before)) if row not in findings or findings[row].telling}
+    certain |= {row for found in screenings for row in found.vast if row in telling}
+    # In a pipeline the work of the other stages would acquit a stage that lies, wherever own advantages tell.
+    acquitted = {row for row in findings if findings[row].exonerates} - telling
+    certain |= {row for found in screenings for row in found.apart if row not in acquitted}
     accused = guilty | {row for row in suspects if row in findings and findings[row].harmful}
     borne_out = {row for row in accused if row in findings and findings[row].idle}
     outliers = guilty if len(guilty) < len(before) / 2 else set()

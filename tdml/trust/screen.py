@@ -50,7 +50,7 @@ class Screening:
     reasons: dict[int, str]  # of the suspects
     equals: tuple[tuple[int, ...], ...] = ()  # groups of suspects that handed in the same numbers
     certain: tuple[int, ...] = ()  # those among the guilty whom nothing acquits
-    apart: tuple[int, ...] = ()  # those whom only their own work acquits
+    apart: tuple[int, ...] = ()  # those whom their own work acquits where there is little to learn
     vast: tuple[int, ...] = ()  # those whom nothing acquits where there is something to learn
 
 

@@ -59,11 +59,11 @@ def decide(
     """The verdicts on all replicas that handed in an update, by row.
 
     Malicious: certainly guilty by the screen, as a whole or at one stage, which its size is only where there is
-    something to learn, and its ranks and direction are unless its own advantage speaks for it; guilty by it, or
-    suspected by it and harmful by the cross-check, where its own advantage bears that out; a copy, but for the one of a
-    group of equals that knows its samples best; or with evidence of `conviction` nats or more, unless there are but
-    two, of whom one word stands against one. The nodes to blame are those that the screen finds guilty, else those that
-    it suspects now and suspected before, else all of the replica: the cross-check cannot tell its nodes apart.
+    something to learn, and its ranks and direction are unless little is and its own advantage speaks for it; guilty by
+    it, or suspected by it and harmful by the cross-check, where its own advantage bears that out; a copy, but for the
+    one of a group of equals that knows its samples best; or with evidence of `conviction` nats or more, unless there
+    are but two, of whom one word stands against one. The nodes to blame are those that the screen finds guilty, else
+    those that it suspects now and suspected before, else all of the replica: the cross-check cannot tell its nodes apart.
     Suspicious: suspected by the screen, with two thirds of that evidence, or with a node that lied as a validator. What
     follows from that for the node is for `tdml.trust.sentence` to say. With skewed shares also who has not learnt its
     own samples while most others have, and its update does not count.

@@ -56,7 +56,7 @@ CASES = {
     "certain though it worked": (CERTAIN, [CERTAIN, CLEAN], WORKED, 0, MALICIOUS, (0,), CONVICTION),
     "apart, not heard": (APART, [APART, CLEAN], None, 0, MALICIOUS, (0,), CONVICTION),
     "apart and idle": (APART, [APART, CLEAN], IDLE, 0, MALICIOUS, (0,), CONVICTION),
-    "apart, but worked": (APART, [APART, CLEAN], WORKED, 0, SUSPICIOUS, (), 0),
+    "apart though it worked": (APART, [APART, CLEAN], WORKED, 0, MALICIOUS, (0,), CONVICTION),
     "vast, not heard": (VAST, [CLEAN, VAST], None, 0, MALICIOUS, (1,), CONVICTION),
     "vast and idle": (VAST, [CLEAN, VAST], IDLE, 0, MALICIOUS, (1,), CONVICTION),
     "vast though it worked": (VAST, [CLEAN, VAST], WORKED, 0, MALICIOUS, (1,), CONVICTION),
