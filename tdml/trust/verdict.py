@@ -63,7 +63,8 @@ def decide(
     it, or suspected by it and harmful by the cross-check, where its own advantage bears that out; a copy, but for the
     one of a group of equals that knows its samples best; or with evidence of `conviction` nats or more, unless there
     are but two, of whom one word stands against one. The nodes to blame are those that the screen finds guilty, else
-    those that it suspects now and suspected before, else all of the replica: the cross-check cannot tell its nodes apart.
+    those that it suspects now and suspected before, else all of the replica: the cross-check cannot tell its nodes
+    apart.
     Suspicious: suspected by the screen, with two thirds of that evidence, or with a node that lied as a validator. What
     follows from that for the node is for `tdml.trust.sentence` to say. With skewed shares also who has not learnt its
     own samples while most others have, and its update does not count.
