@@ -10,7 +10,7 @@ from tdml.bench.defences import Defence, Outcome, Round, make_defence
 from tdml.bench.federation import Federation
 from tdml.bench.grids import CLEAN, Case
 from tdml.errors import SettingError, one_line
-from tdml.trust.commitment import Inspection, all_diverged
+from tdml.trust.commitment import Inspection, has_diverged, training_diverges
 
 _EVERY = 5  # rounds between two measurements of the accuracy
 
@@ -57,15 +57,15 @@ class _Run:
         federation = self._federation
         updates = federation.updates(number)
         inspections = federation.inspect(updates, number, self._defence.strict)
-        faults = {replica: _faults(found) for replica, found in inspections.items() if _faults(found)}
+        faults = {replica: wrong for replica, found in inspections.items() if (wrong := _faults(found))}
         good = [replica for replica in federation.live if replica not in faults]
-        common = all_diverged(inspections.values())
+        diverged = [replica for replica, found in inspections.items() if has_diverged(found)]
+        common = training_diverges(len(diverged), len(inspections))
         for replica, wrong in faults.items():
-            if common and all(inspection.diverged for inspection in wrong.values()):
+            if common and replica in diverged:
                 self._suspicious[replica].append(number)
             else:
-                reason = "; ".join(inspection.fault for inspection in wrong.values())
-                self._accuse(replica, number, tuple(wrong), reason, ban=True)
+                self._accuse(replica, number, tuple(wrong), "; ".join(wrong.values()), ban=True)
         if good:
             stages = [torch.stack(parts) for parts in zip(*(updates[replica] for replica in good), strict=True)]
             outcome = self._defence.judge(Round(federation, number, good, stages))
@@ -123,6 +123,6 @@ class _Run:
         }  # fmt: skip
 
 
-def _faults(inspections: Sequence[Inspection]) -> dict[int, Inspection]:
-    """Those that found something, by stage."""
-    return {stage: inspection for stage, inspection in enumerate(inspections) if inspection.fault}
+def _faults(inspections: Sequence[Inspection]) -> dict[int, str]:
+    """What is wrong, by stage."""
+    return {stage: inspection.fault for stage, inspection in enumerate(inspections) if inspection.fault}

@@ -94,7 +94,7 @@ class Court:
         """The verdict of screen and cross-check on every replica that handed something in, by its index. `secret` seeds
         what nobody may foresee."""
         verdicts = {
-            index: refuse(faults, common=found.all_diverged and index in found.diverged)
+            index: refuse(faults, common=found.diverges and index in found.diverged)
             for index, faults in found.faults.items()
         }
         if not self._job.config.trust.enabled:

@@ -11,7 +11,7 @@ from tdml.cluster.fleet import Fleet
 from tdml.cluster.messages import Commitment, CommitOrder
 from tdml.cluster.replica import Replica
 from tdml.job import Job
-from tdml.trust.commitment import Inspection, all_diverged, inspect, remember
+from tdml.trust.commitment import has_diverged, inspect, remember, training_diverges
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Gathered:
 
     `updates` has one (n, d_s) float32 matrix per stage; its rows belong to `replicas`. `faults` has the replicas whose
     updates are none, and what is wrong with them by stage; `diverged` the updates of those among them whose only fault
-    is that they are not finite, and `all_diverged` whether those are most of all. `commitments` are the nodes' own, by
-    replica and stage; `contents` the digests of their updates.
+    is that they are not finite. `commitments` are the nodes' own, by replica and stage; `contents` the digests of their
+    updates.
     """
 
     replicas: list[int]
@@ -31,7 +31,11 @@ class Gathered:
     commitments: dict[int, list[Commitment]]
     contents: dict[int, list[str]]
     diverged: dict[int, list[torch.Tensor]] = field(default_factory=dict)
-    all_diverged: bool = False
+
+    @property
+    def diverges(self) -> bool:
+        """Whether training diverges, and not single replicas."""
+        return training_diverges(len(self.diverged), len(self.replicas) + len(self.faults))
 
     @property
     def audited(self) -> list[int]:
@@ -65,7 +69,6 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
     faults: dict[int, dict[int, str]] = {}
     contents: dict[int, list[str]] = {}
     diverged: dict[int, list[torch.Tensor]] = {}
-    inspections: list[list[Inspection]] = []
     sizes = [layout.size for layout in job.layouts]
     strict = job.config.trust.enabled
     with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
@@ -73,11 +76,10 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
             names = [node.name for node in nodes[index]]
             digests = [commitment.update for commitment in commitments]
             found = list(pool.map(lambda *stage: inspect(*stage, number, seen, strict), updates, sizes, digests, names))
-            inspections.append(found)
             contents[index] = [inspection.content for inspection in found]
             if wrong := {stage: inspection.fault for stage, inspection in enumerate(found) if inspection.fault}:
                 faults[index] = wrong
-                if all(inspection.diverged for inspection in found if inspection.fault):
+                if has_diverged(found):
                     diverged[index] = updates
     if len(revealed) > 1:  # one alone has nobody to be compared with
         remember(seen, [content for stages in contents.values() for content in stages], number)
@@ -87,7 +89,7 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
         u.numel() * u.element_size() for _, us in revealed.values() for u in us if isinstance(u, torch.Tensor)
     )
     commitments = {index: commitments for index, (commitments, _) in revealed.items()}
-    return Gathered(good, matrices, faults, received, commitments, contents, diverged, all_diverged(inspections))
+    return Gathered(good, matrices, faults, received, commitments, contents, diverged)
 
 
 def _commit_and_reveal(

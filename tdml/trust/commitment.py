@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,12 +61,15 @@ def inspect(
     return Inspection(found, "")
 
 
-def all_diverged(inspections: Collection[Sequence[Inspection]]) -> bool:
-    """Whether the updates of most replicas are not finite, and nothing else is wrong with them: then training diverges.
-    Each replica is given by the inspections of its nodes' updates."""
-    faults = [[inspection for inspection in nodes if inspection.fault] for nodes in inspections]
-    diverged = [wrong for wrong in faults if wrong and all(inspection.diverged for inspection in wrong)]
-    return 2 * len(diverged) > len(inspections)
+def has_diverged(inspections: Sequence[Inspection]) -> bool:
+    """Whether a replica's updates, by stage, are not finite, and that is all that is wrong with them."""
+    wrong = [inspection for inspection in inspections if inspection.fault]
+    return bool(wrong) and all(inspection.diverged for inspection in wrong)
+
+
+def training_diverges(diverged: int, replicas: int) -> bool:
+    """Whether so many of the replicas have diverged that it is nobody's fault."""
+    return 2 * diverged > replicas
 
 
 def remember(seen: dict[str, int], contents: Sequence[str], round_number: int) -> None:

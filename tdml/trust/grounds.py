@@ -18,7 +18,7 @@ class Finding:
 
     against: float = 0.0  # nats
     harmful: bool = False
-    telling: bool = False  # whether the size of an update tells: there is something to learn, or it does harm
+    telling: bool = False  # whether the round tells who worked
     idle: bool = False  # whether its own advantage bears out what the screen found
     still: bool = False  # whether it has not learnt its own samples, though shares are skewed and most have
     texts: tuple[str, ...] = ()
@@ -27,6 +27,17 @@ class Finding:
     def exonerates(self) -> bool:
         """Whether its own advantage speaks for the candidate."""
         return self.against <= -CONFIRMATION
+
+    @property
+    def acquits(self) -> bool:
+        """Whether it acquits of ranks and direction beyond all chance. Where a round tells, no work does: in a pipeline
+        that of the other stages would acquit the one that lies."""
+        return self.exonerates and not self.telling
+
+    @property
+    def size_tells(self) -> bool:
+        """Whether a size beyond all chance convicts: where all is known, a rare sample decides an honest update."""
+        return self.telling or self.harmful
 
 
 _NOTHING = Finding()
@@ -75,11 +86,8 @@ def weigh_grounds(
     guilty = {row for found in screenings for row in found.guilty}
     findings = _weigh_all(hearing, guilty, equals, before, alike) if hearing is not None else {}
     certain = {row for found in screenings for row in found.certain}
-    telling = {row for row in range(len(before)) if row not in findings or findings[row].telling}
-    certain |= {row for found in screenings for row in found.vast if row in telling}
-    # In a pipeline the work of the other stages would acquit a stage that lies, wherever own advantages tell.
-    acquitted = {row for row in findings if findings[row].exonerates} - telling
-    certain |= {row for found in screenings for row in found.apart if row not in acquitted}
+    certain |= {row for found in screenings for row in found.vast if row not in findings or findings[row].size_tells}
+    certain |= {row for found in screenings for row in found.apart if row not in findings or not findings[row].acquits}
     accused = guilty | {row for row in suspects if row in findings and findings[row].harmful}
     borne_out = {row for row in accused if row in findings and findings[row].idle}
     outliers = guilty if len(guilty) < len(before) / 2 else set()
@@ -106,9 +114,7 @@ def _weigh_all(
         against = float(weighed[i]) + (HARM if harm.harmful and alike else 0.0)
         stuck = "has not learnt its own samples, while most others have" if still[i] else ""
         texts = tuple(filter(None, (own, stuck, harm.reason if harm.harmful else "")))
-        findings[row] = Finding(
-            against, harm.harmful, bool(telling[i]) or harm.harmful, bool(idle[i]), bool(still[i]), texts
-        )
+        findings[row] = Finding(against, harm.harmful, bool(telling[i]), bool(idle[i]), bool(still[i]), texts)
     return findings
 
 

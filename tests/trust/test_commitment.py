@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdml.trust.commitment import Inspection, all_diverged, commitment, content, inspect, remember
+from tdml.trust.commitment import Inspection, commitment, content, has_diverged, inspect, remember, training_diverges
 
 UPDATE = torch.tensor([1.5, -2.0])
 CONTENT = content(UPDATE)
@@ -185,14 +185,13 @@ SOUND, DIVERGED, WRONG = Inspection("a", ""), Inspection("b", "not finite", dive
 
 
 @pytest.mark.parametrize(
-    ("replicas", "diverges"),
-    [
-        ([[SOUND, DIVERGED], [DIVERGED, DIVERGED], [SOUND, SOUND]], True),
-        ([[SOUND, DIVERGED], [SOUND, SOUND]], False),  # half of them are not most
-        ([[DIVERGED, WRONG], [DIVERGED, SOUND], [SOUND, SOUND]], False),
-        ([[DIVERGED]], True),
-        ([], False),
-    ],
+    ("nodes", "diverged"),
+    [([SOUND, DIVERGED], True), ([DIVERGED], True), ([SOUND, SOUND], False), ([DIVERGED, WRONG], False)],
 )
-def test_training_diverges_if_most_updates_are_not_finite_and_that_is_all(replicas, diverges):
-    assert all_diverged(replicas) == diverges
+def test_a_replica_has_diverged_if_its_update_is_not_finite_and_that_is_all(nodes, diverged):
+    assert has_diverged(nodes) == diverged
+
+
+def test_training_diverges_where_most_replicas_do():
+    counts = ((0, 1), (1, 1), (1, 2), (2, 2), (2, 4), (3, 5))
+    assert [training_diverges(*count) for count in counts] == [False, True, False, True, False, True]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tdml.trust import Screening
@@ -102,6 +104,18 @@ def test_where_nobody_can_be_seen_to_have_worked(overall, works, status, accepte
     verdict = verdicts(heard(works), overall)[1]
     assert (verdict.status, verdict.accepted) == (status, accepted)
     assert ("the screen alone convicts" in verdict.reason) == (status == MALICIOUS)
+
+
+@pytest.mark.parametrize(("known", "status"), [(False, MALICIOUS), (True, SUSPICIOUS)])
+@pytest.mark.parametrize("screening", [APART, VAST], ids=["apart", "vast"])
+def test_work_acquits_where_nearly_all_was_known_before(screening, known, status):
+    hearing = heard(ALL_WORKED)
+    if known:
+        exam = hearing.exam
+        hearing = replace(hearing, exam=replace(exam, before=exam.before / 20, after=exam.after / 20))
+    verdict = verdicts(hearing, screening)[1]
+    assert verdict.against < -1, "its own advantage speaks for it"
+    assert (verdict.status, verdict.accepted) == (status, known)
 
 
 def test_only_who_was_heard_is_judged():
