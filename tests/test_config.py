@@ -203,7 +203,8 @@ def test_a_mistake_is_named(changes, message):
 
 
 def test_an_attack_needs_a_round_to_start_from():
-    refused(ATTACK | {"attack.replicas": [1], "attack.from_round": None})
+    message = refused(ATTACK | {"attack.replicas": [1], "attack.from_round": None})
+    assert message.startswith("attack.from_round is empty")
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.5, None, math.nan])
@@ -212,9 +213,15 @@ def test_attackers_act_in_some_of_the_rounds(share):
     assert message == f"attack.share_of_rounds={share} must be more than 0 and at most 1"
 
 
-@pytest.mark.parametrize("attackers", [{"attack.nodes": ["r00.s1"]}, {"attack.replicas": [1.0]}])
-def test_attackers_are_written_as_the_nodes_are(attackers):
-    refused(ATTACK | attackers)
+@pytest.mark.parametrize(
+    ("attackers", "message"),
+    [
+        ({"attack.nodes": ["r00.s1"]}, "attack.nodes names r00.s1"),
+        ({"attack.replicas": [1.0]}, "attack.replicas names replica 1.0"),
+    ],
+)
+def test_attackers_are_written_as_the_nodes_are(attackers, message):
+    assert refused(ATTACK | attackers).startswith(message)
 
 
 # Hydra's own complaints

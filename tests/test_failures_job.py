@@ -76,13 +76,12 @@ def test_when_no_replica_finishes_its_steps_the_run_ends_and_says_why(tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", [0.0, 0.1])
-def test_a_run_that_has_learnt_nothing_has_failed_and_nobody_is_to_blame(tmp_path: Path, rate: float) -> None:
+def test_a_run_that_has_learnt_nothing_has_failed_and_nobody_is_to_blame(tmp_path: Path) -> None:
     job = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=2", "rounds=2", "train.lr=1e30"]
-    result = run_job(tmp_path / "run", 3, *job, f"trust.audit_rate={rate}")
+    result = run_job(tmp_path / "run", 3, *job, "trust.audit_rate=0")
     assert result.statuses[0] == 1
     assert "no update was accepted in any round" in result.output
-    assert "training diverges (see train.lr)" in result.why() or rate
+    assert "training diverges (see train.lr)" in result.why()
     assert result.summary["banned"] == []
     assert not (result.run / "model.pt").exists()
 
