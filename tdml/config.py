@@ -1,7 +1,6 @@
 """The settings: their schema, and how they are composed."""
 
 import hashlib
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tdml.config_checks import check
-from tdml.errors import SettingError, one_line
-
-_OPEN = ("model", "data", "attack")  # groups whose `_target_` decides what they take
+from tdml.errors import SettingError
+from tdml.overrides import check_overrides, explain
 
 
 @dataclass
@@ -130,16 +128,13 @@ def load(overrides: list[str]) -> Config:
     """
     GlobalHydra.instance().clear()
     try:
+        check_overrides(overrides, _groups())
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = compose("config", overrides=overrides)
         merged = OmegaConf.merge(OmegaConf.structured(Config), composed)
         config = OmegaConf.to_object(merged)
     except (HydraException, OmegaConfBaseException) as error:
-        raise SettingError(_explain(error)) from error
-    except ValueError as error:  # Hydra's, about the choice of a group
-        groups = {folder.name for folder in config_dir().iterdir()}
-        chosen = [override for override in overrides if override.partition("=")[0] in groups | {""}]
-        raise SettingError(f"{' '.join(chosen)}: {one_line(error)}") from error
+        raise SettingError(explain(error)) from error
     assert isinstance(config, Config)
     check(config)
     return config
@@ -189,37 +184,7 @@ def check_world(topology: Topology, world_size: int) -> None:
         )
 
 
-def _explain(error: Exception) -> str:
-    """Hydra's and OmegaConf's messages in one line, with the setting's name in front."""
-    text = one_line(error)
-    if match := re.search(
-        r"Could not find '(\w+)/([^']*)'.*?Available options in '\w+': (.*?)(?: Config search|$)", text
-    ):
-        group, choice, available = match.groups()
-        own = f", or name your own with {group}._target_=…" if group in _OPEN else ""
-        return f"{group}={choice} is unknown: choose one of {', '.join(available.split())}{own}"
-    if override := getattr(error, "override", None):
-        return f"{override}: {_what_cannot_be_read(text)}"
-    key = getattr(error, "full_key", None)
-    if match := re.match(r"Could not override '([^']*)'|Key '\w+' not in '\w+'", text):
-        return _unknown(match[1] or key)
-    if "is not a ListConfig" in text:
-        return f"{key} must be a list, such as {key}=[1,2]"
-    if key and not text.startswith(str(key)):
-        text = re.sub(r"\s*full_key: .*$", "", text)
-        return f"{key}: {text}"
-    return text
-
-
-def _what_cannot_be_read(text: str) -> str:
-    """Hydra's words for an override, but for those in which its parser names its own classes."""
-    if "LexerNoViableAlt" in text:
-        return "cannot be read: write key=value, an unusual value in two quotes, such as name=\"'a b'\""
-    return text
-
-
-def _unknown(key: str) -> str:
-    group = key.partition(".")[0]
-    if group in _OPEN and group != key:
-        return f"{key} is no setting of this {group}: if its _target_ takes such an argument, add it as +{key}=…"
-    return f"{key} is unknown: tdml train --show-config prints all settings"
+def _groups() -> dict[str, list[str]]:
+    """The groups of `conf/`, and the choices that each has."""
+    folders = [folder for folder in config_dir().iterdir() if folder.is_dir()]
+    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
