@@ -14,6 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the ranks of a test job share two cores
 os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
 os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")  # the keys of test nodes are none of the user's
 
+_RUN_JOBS = ("_job", "_jobs", "test_launch")  # how the names of their files end
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -38,3 +39,10 @@ def cifar10_root() -> Path:
     if not (_CIFAR10 / "cifar-10-batches-py").is_dir():
         pytest.skip("CIFAR-10 is not here")
     return _CIFAR10
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs whole jobs runs in one process, one after the other: two at a time would wait for each other."""
+    for item in items:
+        runs_jobs = item.path.stem.endswith(_RUN_JOBS) or "attacked" in item.fixturenames
+        item.add_marker(pytest.mark.xdist_group("jobs" if runs_jobs else str(item.path)))
