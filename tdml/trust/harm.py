@@ -20,10 +20,9 @@ _LEAST_SAMPLES = 8  # held-out ones, of fewer nothing follows
 
 @dataclass(frozen=True)
 class Harm:
-    """Whether a candidate is harmful, and the numbers."""
+    """Whether a candidate is harmful, and the numbers in words."""
 
     harmful: bool
-    loss_change: float  # held-out loss after minus before, mean over samples; may be infinite
     reason: str
 
 
@@ -54,7 +53,7 @@ def judge_harm(exam: Exam, trusted: Sequence[int]) -> list[Harm]:
             f"held-out loss {change:+.3g}; probability of the right label {float(probability.mean()):.2f}, "
             f"peers {float(measure.mean()):.2f}, before {float(start.mean()):.2f}, {len(start)} samples"
         )
-        found.append(Harm(harmful, change, reason))
+        found.append(Harm(harmful, reason))
     return found
 
 

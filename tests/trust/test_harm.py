@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -22,6 +23,11 @@ def exam(start, after, owners=None):
     return Exam(start, torch.stack(after), torch.zeros(len(start), dtype=torch.int64), owners)
 
 
+def loss_change(harm):
+    """The one that the reason names, to three digits."""
+    return float(re.match(r"held-out loss ([^;]*);", harm.reason)[1])
+
+
 @pytest.mark.parametrize(
     ("start", "peers", "candidate", "harmful"),
     [
@@ -38,7 +44,7 @@ def test_harm_is_less_than_two_fifths_of_both_the_start_and_the_peers(start, pee
     after = [constant(peers), constant(candidate), constant(peers), constant(peers)]
     found = judge_harm(exam(constant(start), after), trusted=[0, 2, 3])
     assert [harm.harmful for harm in found] == [False, harmful, False, False]
-    assert found[1].loss_change == pytest.approx(math.log(start / candidate))
+    assert loss_change(found[1]) == pytest.approx(math.log(start / candidate), rel=0.005)
 
 
 @pytest.mark.parametrize(("repeats", "harmful"), [(1, False), (2, True)])
@@ -77,7 +83,7 @@ def test_own_samples_tell_of_no_harm():
     bad = torch.cat([constant(0.01, 16), constant(0.8)])
     found = judge_harm(exam(constant(0.8, 24), [constant(0.8, 24), bad], own), trusted=[0])
     assert not found[1].harmful
-    assert found[1].loss_change == pytest.approx(0.0)
+    assert loss_change(found[1]) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("lie", [0.0, 50.0, torch.inf, torch.nan, -torch.inf])
@@ -95,12 +101,12 @@ def test_a_model_that_gives_no_loss_is_harmful(worst):
     said = agreed(dict.fromkeys(range(3), torch.full((8,), worst)))
     found = judge_harm(exam(constant(0.5), [constant(0.5), said]), trusted=[0])
     assert [harm.harmful for harm in found] == [False, True]
-    assert found[1].loss_change == math.inf
+    assert loss_change(found[1]) == math.inf
 
 
 def test_one_infinite_loss_makes_the_change_infinite_but_no_harm():
     found = judge_harm(exam(torch.zeros(8), [torch.tensor([torch.inf] + [0.1] * 7), constant(0.9)]), trusted=[1])
-    assert found[0].loss_change == math.inf
+    assert loss_change(found[0]) == math.inf
     assert not found[0].harmful
 
 
@@ -124,7 +130,7 @@ def test_without_peers_the_start_is_the_measure(candidate, harmful, trusted):
 
 def test_all_alike_are_harmless():
     found = judge_harm(exam(constant(0.5), [constant(0.5)] * 3), trusted=[0, 1, 2])
-    assert [(harm.harmful, harm.loss_change) for harm in found] == [(False, 0.0)] * 3
+    assert [(harm.harmful, loss_change(harm)) for harm in found] == [(False, 0.0)] * 3
 
 
 def test_the_reason_has_the_figures():
@@ -160,6 +166,6 @@ def test_the_change_to_or_from_what_is_no_number_is_infinite(held_out):
     wild = constant(0.8, 16)
     wild[0 if held_out else 8] = torch.nan
     usual = constant(0.8, 16)
-    worse = judge_harm(exam(usual, [usual, wild], owners), trusted=[0])[1].loss_change
-    better = judge_harm(exam(wild, [usual, usual], owners), trusted=[0])[1].loss_change
+    worse = loss_change(judge_harm(exam(usual, [usual, wild], owners), trusted=[0])[1])
+    better = loss_change(judge_harm(exam(wild, [usual, usual], owners), trusted=[0])[1])
     assert (worse, better) == ((math.inf, -math.inf) if held_out else (0.0, 0.0))
