@@ -81,6 +81,12 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     ranking.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     ranking.set_defaults(command=_bench_ranking)
+    throughput = benchmarks.add_parser(
+        "throughput", help="what a job computes beside a plain loop, and where its rounds' time goes; a few minutes"
+    )
+    throughput.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for tdml train")
+    throughput.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    throughput.set_defaults(command=_bench_throughput)
     _add_detection(benchmarks)
 
 
@@ -195,6 +201,12 @@ def _bench_ranking(parsed: argparse.Namespace) -> int:
     from tdml.bench import ranking
 
     return ranking.run(parsed.replicas, parsed.values, parsed.json)
+
+
+def _bench_throughput(parsed: argparse.Namespace) -> int:
+    from tdml.bench import throughput
+
+    return throughput.run(parsed.overrides, parsed.json)
 
 
 def _bench_detection(parsed: argparse.Namespace) -> int:

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from tdml import config as settings
+from tdml import job as jobs
+from tdml.bench import throughput
+from tdml.data import source
+from tdml.errors import SettingError
+from tests.jobs import SMALL
+
+
+@pytest.fixture(scope="module")
+def job():
+    """Two replicas that take three steps of 32 samples a round."""
+    config = settings.load([*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3"])
+    return jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+
+
+def line(train, total, losses=(0.5, 0.4)):
+    replicas = {str(index): {"train_loss": loss} for index, loss in enumerate(losses)}
+    return {"replicas": replicas, "seconds": {"train": train, "screen": total - train, "total": total}}
+
+
+def test_what_the_rounds_say_by_hand(job):
+    assert job.samples(0) == job.samples(1) == 96
+    result = throughput.summarise(job, [line(2.0, 3.0), line(4.0, 8.0), line(3.0, 4.0)], plain=100.0)
+    assert (result.plain, result.training, result.whole) == (100.0, 192 / 3, 192 / 4)
+    assert result.seconds == {"train": 3.0, "screen": 1.0, "total": 4.0}
+
+
+def test_who_did_not_train_counts_for_nothing(job):
+    result = throughput.summarise(job, [line(2.0, 3.0, losses=(0.5, None))], plain=100.0)
+    assert result.training == 48.0
+
+
+def test_the_plain_loop_counts_what_follows_its_warm_up(job, monkeypatch):
+    clock, before = iter(range(100)), {name: tensor.clone() for name, tensor in job.model.state_dict().items()}
+    monkeypatch.setattr(throughput, "_now", lambda device: float(next(clock)))
+    assert throughput.plain_loop(job, seconds=2.0) == 32  # a second a step
+    assert next(clock) == 3  # at the start, and after each of two steps
+    for name, tensor in job.model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "json_file", "message"),
+    [
+        (["rounds=1"], None, "rounds=1: take at least 2"),
+        (["rounds=many"], None, "rounds: "),
+        ([], "no/such/folder/x.json", "--json no/such/folder/x.json: its folder does not exist"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_anything_runs(overrides, json_file, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError) as caught:
+        throughput.run(overrides, None if json_file is None else tmp_path.joinpath(json_file).relative_to(tmp_path))
+    assert str(caught.value).startswith(message)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,33 @@
+import json
+import sys
+
+import pytest
+
+from tests.jobs import SMALL, run_command
+
+pytestmark = pytest.mark.timeout(120)
+BENCH = [sys.executable, "-m", "tdml.cli", "bench", "throughput"]
+
+
+def test_a_job_beside_a_plain_loop(tmp_path):
+    small = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3", "rounds=3"]
+    result = run_command(
+        *BENCH, *small, f"identity.folder={tmp_path / 'keys'}", "--json", str(tmp_path / "found.json"), cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stdout
+    assert "2 × 1 nodes, whole rounds" in result.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    lines = (tmp_path / "runs" / "bench-throughput" / "metrics.jsonl").read_text().splitlines()
+    totals = [json.loads(line)["seconds"]["total"] for line in lines]
+    assert len(totals) == 3
+    assert found["plain"] > 0
+    assert found["whole"] == pytest.approx(2 * 3 * 32 / ((totals[1] + totals[2]) / 2))
+    assert found["training"] > found["whole"]
+    assert found["settings"] == [*small, f"identity.folder={tmp_path / 'keys'}"]
+
+
+def test_a_job_that_cannot_start_says_why(tmp_path):
+    result = run_command(*BENCH, *SMALL, "data._target_=no.such.module", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stdout.startswith("tdml: data=no.such.module cannot be loaded: ")
+    assert len(result.stdout.splitlines()) == 1
