@@ -212,6 +212,7 @@ def _bench_throughput(parsed: argparse.Namespace) -> int:
 def _bench_detection(parsed: argparse.Namespace) -> int:
     from tdml.bench import detection
 
+    sys.path.insert(0, str(Path.cwd()))  # for the user's own classes
     fields = ("attack", "setting", "defence", "replicas", "attackers", "steps")
     chosen = {name: values for name in fields if (values := getattr(parsed, name)) is not None}
     if parsed.seeds is not None:

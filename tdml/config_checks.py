@@ -37,6 +37,8 @@ def check(config: "Config") -> None:
     _check_microbatches(config)
     _check_cuts(config)
     _check_attackers(config)
+    if config.data.get("partition") == "dirichlet" and config.data.get("alpha", 1.0) is None:
+        raise SettingError("data.alpha is empty: data.partition=dirichlet needs one, such as 0.5")
     for name in ("budget", "audit_rate"):
         if not 0 <= getattr(config.trust, name) <= 1:
             raise SettingError(f"trust.{name}={getattr(config.trust, name)} must lie between 0 and 1")
@@ -168,7 +170,7 @@ def _check_attackers(config: "Config") -> None:
     if share is None or not 0 < share <= 1:
         raise SettingError(f"attack.share_of_rounds={share} must be more than 0 and at most 1")
     for replica in attack["replicas"]:
-        if not isinstance(replica, int) or replica not in range(topology.replicas):
+        if type(replica) is not int or replica not in range(topology.replicas):
             raise SettingError(
                 f"attack.replicas names replica {replica}, but there are {topology.replicas}: "
                 f"0 to {topology.replicas - 1} (topology.replicas)"

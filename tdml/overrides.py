@@ -46,7 +46,8 @@ def explain(error: Exception) -> str:
         return _unknown_choice(*match.groups())
     if override := getattr(error, "override", None):
         return f"{override}: cannot be read: write key=value, an unusual value in two quotes, such as name=\"'a b'\""
-    return _about(getattr(error, "full_key", None), text)
+    inner = error.__cause__ if "Could not override" in text else None  # of a group it names the group alone
+    return _about(getattr(inner, "full_key", None) or getattr(error, "full_key", None), text)
 
 
 def _unknown_choice(group: str, choice: str, available: str) -> str:
@@ -57,7 +58,7 @@ def _unknown_choice(group: str, choice: str, available: str) -> str:
 def _about(key: str | None, text: str) -> str:
     """What is said of one setting."""
     if match := _UNKNOWN_KEY.match(text):
-        return _unknown(match[1] or str(key))
+        return _unknown(key or match[1])
     if "has missing mandatory value" in text:
         return f"{key} is missing: give it a value"
     if "is not a ListConfig" in text:

@@ -150,7 +150,7 @@ def _open(
     at = Session(job=job_id(run), session=secrets.token_hex(16))
     given = read_roster(config.identity.roster, node_names(config.topology))
     lobby.prepared(at.session)
-    lobby.enter(Card(fingerprint(config), owns_gpu=False).signed(identity, at.session, COORDINATOR))
+    lobby.enter(Card(fingerprint(config), gpu="").signed(identity, at.session, COORDINATOR))
     banned = bans.keys | banned_keys(run, resumed)
     admission = admit_ranks(_await_cards(lobby, terminal), at.session, config.topology, given, banned)
     guard = Guard(obey=None)

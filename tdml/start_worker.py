@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from tdml.cluster import endpoint
 from tdml.cluster.channel import Listener
-from tdml.cluster.devices import Device, choose_device, make_repeatable
+from tdml.cluster.devices import Device, choose_device, make_repeatable, own_gpu
 from tdml.cluster.guard import Guard
 from tdml.cluster.lobby import Card, Decision, Lobby
 from tdml.cluster.own_key import node_identity
@@ -78,12 +78,12 @@ def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
         source = data.load(config.data, config.seed) if _sees_data(lobby.rank, config) else None
         if first_seat(lobby.rank, config.topology):
             importlib.import_module("tdml.training.stage")  # takes seconds: here nobody waits for an answer
-        lobby.enter(Card(fingerprint(config), device.own).signed(identity, session, lobby.rank))
+        lobby.enter(Card(fingerprint(config), own_gpu(device)).signed(identity, session, lobby.rank))
     except dist.DistError:
         raise
     except Exception as error:  # whatever it is, the others must not wait for this rank
         text = f"{name} on {socket.gethostname()}: {one_line(error)}"
-        lobby.enter(Card(fingerprint(config), owns_gpu=False, error=text))
+        lobby.enter(Card(fingerprint(config), gpu="", error=text))
         return None
     return _Ready(identity, device, source, roster)
 

@@ -178,6 +178,7 @@ def test_unknown_choice(name, choices):
         ({"model": {}}, r"model\._target_ is empty"),
         ({"data.alpha": "much"}, r"data\.alpha=much is not a number"),
         ({"data.alpha": True}, r"data\.alpha=True is not a number"),
+        ({"data.partition": "dirichlet", "data.alpha": None}, r"data\.alpha is empty"),
         (
             ATTACK | {"attack.replicas": [1], "attack.share_of_rounds": "few"},
             r"attack\.share_of_rounds=few is not a number",
@@ -187,6 +188,7 @@ def test_unknown_choice(name, choices):
         (ATTACK | {"attack.replicas": 3}, r"attack\.replicas=3 must be a list"),
         (ATTACK | {"attack.nodes": "r0.s1"}, r"attack\.nodes=r0\.s1 must be a list"),
         (ATTACK | {"attack.replicas": [1], "attack.nodes": None}, r"attack\.nodes=None must be a list"),
+        (ATTACK | {"attack.replicas": [True]}, r"attack\.replicas names replica True, but there are 4: 0 to 3"),
         (ATTACK | {"attack.replicas": [1, 4]}, r"attack\.replicas names replica 4, but there are 4: 0 to 3"),
         (ATTACK | {"attack.replicas": [-1]}, r"attack\.replicas names replica -1"),
         (ATTACK | {"attack.replicas": ["r1"]}, r"attack\.replicas names replica r1"),

@@ -53,6 +53,8 @@ def test_one_value_is_taken(override):
         ("+nosuch=1", "nosuch is unknown: "),
         ("+train.colour=3", "train.colour is unknown: "),
         ("model.width=3", "model.width is no setting of this model: "),
+        ("attack={_target_: mine.Attack, scale: 1}", "attack.scale is no setting of this attack: "),
+        ("train={lr: 0.1, colour: 3}", "train.colour is unknown: "),
         ("~rounds", "rounds is missing: give it a value"),
         ("~train", "train.batch_size is missing: give it a value"),
         ("name=${nothing}", "name: Interpolation key 'nothing' not found"),

@@ -78,7 +78,7 @@ class Case:
         if self.root and self.setting.startswith("cifar"):
             given.append(f"data.root={self.root}")
         if self.attack == CLEAN or not self.attackers:
-            return [*given, *self.extra]
+            return [*given, *(setting for setting in self.extra if not setting.lstrip("+~").startswith("attack"))]
         names = [f"r{replica}.s{self.attacking_stage}" for replica in self.attacking]
         who = f"attack.nodes=[{','.join(names)}]" if self.single_node else f"attack.replicas={self.attacking}"
         given += VARIANTS.get(self.attack, [f"attack={self.attack}"])

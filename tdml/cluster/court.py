@@ -45,8 +45,8 @@ class Court:
     """Screens, has candidates cross-checked within the budget, and decides.
 
     `memory` knows a replica by the names of its nodes: one in which a node was replaced starts anew. `seen` has the
-    content of every update so far, and its round. `unsettled` are the keys of the nodes whose last audit settled
-    nothing, or that were gone when it took place: they are audited until one settles it.
+    content of every update so far that one node alone handed in, and its round. `unsettled` are the keys of the nodes
+    whose last audit settled nothing, or that were gone when it took place: they are audited until one settles it.
     """
 
     def __init__(self, job: Job, fleet: Fleet) -> None:
@@ -63,7 +63,7 @@ class Court:
         """What it cannot do, in one line, where settings or too little company keep it from something; else ""."""
         replicas = self._job.config.topology.replicas
         if not self._job.config.trust.enabled:
-            return "trust.enabled=false: every update is averaged, whoever sent it"
+            return "trust.enabled=false: every update of the right form is averaged, whoever sent it"
         if replicas == 1:
             return "1 replica: nobody can rank or judge it, so its updates are trusted"
         if replicas < LEAST_REPLICAS:

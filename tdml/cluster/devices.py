@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tdml.errors import SettingError
 
 @dataclass(frozen=True)
 class Device:
-    """`own` is true if no other rank computes on this GPU."""
+    """`own` is true if no other rank that this agent has started computes on this GPU."""
 
     device: torch.device
     own: bool
@@ -33,9 +34,15 @@ def choose_device(setting: str, local_worker: int, local_workers: int) -> Device
     return Device(torch.device("cuda", local_worker % gpus), own=local_workers <= gpus)
 
 
-def choose_backend(every_rank_owns_a_gpu: bool) -> str:
-    """NCCL refuses two ranks on one GPU, so it takes a GPU of its own for every rank."""
-    return "nccl" if every_rank_owns_a_gpu else "gloo"
+def own_gpu(device: Device) -> str:
+    """The name that this GPU alone has, on whatever machine; "" where a rank has none of its own."""
+    return str(torch.cuda.get_device_properties(device.device).uuid) if device.own else ""
+
+
+def choose_backend(own_gpus: Sequence[str]) -> str:
+    """NCCL refuses two ranks on one GPU, so it takes a GPU of its own for every rank. Ranks that agents of their own
+    have started on one machine may all have chosen the same."""
+    return "nccl" if all(own_gpus) and len(set(own_gpus)) == len(own_gpus) else "gloo"
 
 
 def border_device(device: torch.device, backend: str) -> torch.device:

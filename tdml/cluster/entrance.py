@@ -55,5 +55,5 @@ def admit_ranks(
     for rank in members:
         if cards[rank].fingerprint != cards[COORDINATOR].fingerprint:
             raise SettingError(f"rank {rank} was started with other settings than rank 0: give all of them the same")
-    backend = choose_backend(all(cards[rank].owns_gpu for rank in members if rank != COORDINATOR))
+    backend = choose_backend([cards[rank].gpu for rank in members if rank != COORDINATOR])
     return Admission(roster, backend, members, refused)

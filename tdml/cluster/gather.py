@@ -57,7 +57,8 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int], seen: di
     those have been revealed. No attacker outside of an experiment is given that.
 
     Args:
-        seen: the contents of all earlier updates and their rounds; those of this round are added.
+        seen: the contents of all earlier updates that one node alone handed in, and their rounds; those of this round
+            are added.
     """
     told = _told(fleet, job, number)
     revealed = _commit_and_reveal(fleet, number, fleet.ready(i for i in indices if i not in told), {})

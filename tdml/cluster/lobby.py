@@ -28,7 +28,7 @@ class Card:
     """What a rank says of itself. `public` is its key; the signature shows that it holds the private half."""
 
     fingerprint: str  # of its settings
-    owns_gpu: bool
+    gpu: str  # that it has to itself: see `own_gpu`
     error: str | None = None  # why it cannot take part, in one line
     public: str = ""
     signature: str = ""
@@ -43,7 +43,7 @@ class Card:
         return verify(self.public, self.signature, self._text(session, rank))
 
     def _text(self, session: str, rank: int) -> bytes:
-        return canonical(["tdml card", session, rank, self.fingerprint, self.owns_gpu, self.public])
+        return canonical(["tdml card", session, rank, self.fingerprint, self.gpu, self.public])
 
 
 @dataclass(frozen=True)
@@ -160,4 +160,4 @@ def _read_card(data: bytes) -> Card:
     try:
         return msgspec.json.decode(data, type=Card)
     except (msgspec.MsgspecError, RecursionError):
-        return Card(fingerprint="", owns_gpu=False)
+        return Card(fingerprint="", gpu="")

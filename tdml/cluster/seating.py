@@ -23,7 +23,7 @@ class _Move:
 
     @property
     def cost(self) -> tuple[int, bool, bool]:
-        """The less, the better. A spare comes last: who makes room for it has no work any more."""
+        """The less, the better. A spare comes late: who makes room for it has no work any more."""
         return self.leaves, self.disputed, self.spare
 
 
@@ -32,8 +32,8 @@ def separate(
 ) -> dict[Seat, str]:
     """Seats in which nodes that are in dispute sit in different replicas, as far as that can be.
 
-    One of the two changes places with a node of the same stage of another replica, one without a dispute if there is
-    one, or with a spare. Which of the two, and with whom, is drawn.
+    One of the two changes places with a node of the same stage of another replica that has no dispute; if there is
+    none with a spare, and else with one that has. Which of the two, and with whom, is drawn.
 
     Args:
         seats: of nodes that can work.

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tdml.cluster.roster import read_keys
 from tdml.errors import SettingError, one_line, printable
+from tdml.files import replace_file
 from tdml.ledger import proof
 from tdml.ledger.reader import read
 from tdml.ledger.show import Line, lines, node_keys
@@ -96,7 +97,7 @@ def _prove(parsed: argparse.Namespace) -> int:
     with read(parsed.run / "ledger.db") as ledger:
         found, root = proof.prove(ledger.entries(), parsed.entry)
     out = parsed.out or Path(f"proof-{parsed.entry}.json")
-    out.write_bytes(found.encode())
+    replace_file(out, found.encode().decode())  # through no link that somebody has left there
     print(f"{out}: entry {parsed.entry} is under the root {root} of round {found.statement.round}")
     return 0
 

@@ -18,7 +18,7 @@ _ROOM = 2**30  # bytes that reading may take beyond a few times the size of the 
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The plain state dict in the file, in host memory. It takes a few times the memory that the file does on disk.
+    """The plain state dict in the file, in host memory, of which it takes 1 GiB and four times the file's size at most.
 
     Raises:
         ValueError: there is none, or it is something else.

@@ -48,6 +48,7 @@ class Memory:
             self.disputes += [(number, nodes[one], nodes[other]) for one, other in verdict.disputes]
             for stage in verdict.absent:
                 self.absences.setdefault(self._keys[nodes[stage]], []).append(number)
+        self.settle({nodes[s] for nodes, verdict in zip(replicas, verdicts, strict=True) for s in verdict.stages})
         return [self._sentence(nodes, verdict, conviction) for nodes, verdict in zip(replicas, verdicts, strict=True)]
 
     def _sentence(self, nodes: Nodes, verdict: Verdict, conviction: float) -> Verdict:

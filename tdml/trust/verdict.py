@@ -154,8 +154,8 @@ def _heard(verdict: Verdict, outcome: Outcome, conviction: float) -> Verdict:
         return verdict
     perjury = Blame(verdict.perjured, verdict.disputes)
     cleared = Verdict(
-        HONEST, verdict.reason if perjury != Blame() else "", suspected=verdict.suspected, judges=verdict.judges,
-        influence=0.0 if verdict.unusable else 1.0, unusable=verdict.unusable,
+        HONEST, verdict.reason if perjury != Blame() else "", against=verdict.against, suspected=verdict.suspected,
+        judges=verdict.judges, influence=0.0 if verdict.unusable else 1.0, unusable=verdict.unusable,
     )  # fmt: skip
     return _noting(cleared, perjury)
 

@@ -208,6 +208,27 @@ def test_cases_can_be_set_up(setting):
     assert config.data.get("root") == ("there" if setting == "cifar-cnn" else None)
 
 
+def test_clean_cases_have_no_settings_of_an_attack():
+    extra = ("attack.scale=0.1", "~attack.share", "+attack.own=1", "train.lr=0.5")
+    assert case(extra=extra).overrides()[-1] == "train.lr=0.5"
+    assert not [setting for setting in case(extra=extra).overrides() if "attack" in setting]
+    assert case("sign_flip", 1, extra=extra).overrides()[-4:] == list(extra)
+
+
+def test_an_attack_of_ones_own_is_found_in_the_current_folder(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_attack.py").write_text(
+        "from tdml.attacks import Attack\n\n\nclass Nothing(Attack):\n"
+        "    def corrupt(self, update, context):\n        return update * 0\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    own = ["attack._target_=own_attack.Nothing", "~attack.scale"]
+    assert run("--attack", "sign_flip", "--defence", "tdml", "--steps", 1, "--rounds", 1, "--set", *own) == 0
+    kept = [json.loads(line) for line in (tmp_path / "runs/bench-detection/cases.jsonl").read_text().splitlines()]
+    assert {found["case"]["attack"] for found in kept} == {"none", "sign_flip"}
+    assert all("final_accuracy" in found for found in kept), kept
+
+
 def test_narrowing_keeps_the_clean_cases_to_compare_with():
     kept = narrowed(grid("bar", None), {"attack": ["alie"], "steps": [10], "seed": [1], "attackers": [2]})
     assert [(case.attack, case.replicas, case.attackers, case.partition) for case in kept] == [

@@ -1,10 +1,11 @@
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from tdml.cluster.devices import choose_device, make_repeatable
+from tdml.cluster.devices import choose_device, make_repeatable, own_gpu
 from tdml.errors import SettingError
 
 
@@ -28,6 +29,14 @@ def test_steps_are_made_repeatable_and_nothing_is_refused(
     assert torch.is_deterministic_algorithms_warn_only_enabled()  # a model without such a kernel still trains
     assert not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_a_gpu_has_a_name_only_where_it_is_a_ranks_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=f"GPU-{device.index}"))
+    assert [own_gpu(choose_device("auto", local, 2)) for local in range(2)] == ["GPU-0", "GPU-1"]
+    assert [own_gpu(choose_device("auto", local, 3)) for local in range(3)] == ["", "", ""]
+    assert own_gpu(choose_device("cpu", 0, 1)) == ""
 
 
 @pytest.mark.skipif(torch.cuda.device_count() > 0, reason="there is a GPU")

@@ -16,14 +16,14 @@ def test_card_counts_for_its_key_rank_and_session_only() -> None:
     assert not card.is_signed("session", 4)
     assert not card.is_signed("earlier", 3)
     for altered in (
-        replace(card, public=_OTHER.public), replace(card, fingerprint="others"), replace(card, owns_gpu=False),
+        replace(card, public=_OTHER.public), replace(card, fingerprint="others"), replace(card, gpu="other"),
         replace(card, signature=""), Card("settings", True),
     ):  # fmt: skip
         assert not altered.is_signed("session", 3)
 
 
 def test_card_that_cannot_be_read_is_nobodys() -> None:
-    for data in (b"", b"{}", b"[" * 10_000, b'{"fingerprint": 1, "owns_gpu": true}', b"\xff"):
+    for data in (b"", b"{}", b"[" * 10_000, b'{"fingerprint": 1, "gpu": ""}', b"\xff"):
         assert not _read_card(data).is_signed("session", 1)
 
 

@@ -147,6 +147,14 @@ def test_proof_and_check(run, capsys, tmp_path):
     assert tdml(capsys, "check", "missing.json", root)[0] == 1
 
 
+def test_a_proof_is_written_through_no_link(run, capsys, tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "proof-6.json").symlink_to(tmp_path / "precious")
+    assert tdml(capsys, "proof", run, 6)[0] == 0
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert tdml(capsys, "check", "proof-6.json", roots(run)[1])[0] == 0
+
+
 @pytest.mark.timeout(60)
 def test_show_ends_quietly_when_nobody_reads_on(run):
     command = f"{sys.executable} -m tdml.cli ledger show {run} | head -n 1; echo ${{PIPESTATUS[0]}}"

@@ -44,6 +44,7 @@ def main(folder: str, backend: str, *overrides: str) -> int:
     there = device.start(Path(folder))
     nccl.register()
     start_worker.choose_device = lambda *_: Device(there, own=backend == "nccl")
+    start_worker.own_gpu = lambda found: os.environ["RANK"] if found.own else ""
     group.dist = _DistributedWithoutNccl()
     stage.Stage = _ToldStage
     return rank.main(list(overrides))

@@ -64,6 +64,16 @@ def test_disputes_with_three_neighbours_convict_unless_one_of_them_is_known_to_l
     ]  # fmt: skip
 
 
+def test_a_dispute_with_one_who_is_convicted_in_the_same_round_does_not_count():
+    memory = Memory(KEYS)
+    for number, neighbour in enumerate(["x", "y"], start=1):
+        conclude(memory, number, (["a.s0", neighbour], DISPUTED))
+    convicted = Verdict(MALICIOUS, "a lie", stages=(1,), influence=0.0)
+    mine, _ = conclude(memory, 3, (["a.s0", "z"], DISPUTED), (["b.s0", "x"], convicted))
+    assert (mine.status, mine.stages) == (SUSPICIOUS, ())
+    assert memory.disputes == [(2, "a.s0", "y"), (3, "a.s0", "z")]
+
+
 def test_a_dispute_is_one_of_both_nodes_whoever_sent():
     memory = Memory(KEYS)
     for number, sender in enumerate(["x", "y"], start=1):

@@ -9,7 +9,7 @@ from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict, after_aud
 
 GOOD = Verdict(HONEST)
 DOUBTED = Verdict(SUSPICIOUS, "wide ranks", evidence=7.0, against=3.0, suspected=(1,), influence=0.45)
-GUILTY = Verdict(MALICIOUS, "wide ranks", (1,), CONVICTION, suspected=(1,), influence=0.0)
+GUILTY = Verdict(MALICIOUS, "wide ranks", (1,), CONVICTION, against=4.0, suspected=(1,), influence=0.0)
 
 
 def heard(verdict, outcome, index=0):
@@ -45,6 +45,7 @@ def test_a_suspect_whose_whole_round_was_found_again_is_cleared(verdict):
     final = heard(verdict, Outcome(CLEAN, "", full=True))
     assert (final.status, final.stages, final.evidence, final.influence) == (HONEST, (), 0.0, 1.0)
     assert final.suspected == (1,)
+    assert final.against == verdict.against  # the record keeps what the cross-check said
 
 
 def test_whose_steps_lead_to_what_is_not_finite_is_cleared_and_its_update_kept_out():
