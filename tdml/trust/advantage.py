@@ -25,6 +25,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from tdml.trust.exam import Exam
@@ -62,6 +63,7 @@ def own_advantage(exam: Exam, alike: bool, trusted: Sequence[int]) -> Advantage:
         alike: whether the replicas' shares are drawn alike.
         trusted: the rows that may set the measure for the others.
     """
+    exam = _distinct(exam)
     logs = torch.log(_finite(exam.after) + _EPSILON[alike])
     peers = median_of_others(logs, trusted)
     gain = peers - logs
@@ -83,6 +85,15 @@ def own_advantage(exam: Exam, alike: bool, trusted: Sequence[int]) -> Advantage:
         learnt = torch.ones_like(learnt)
     usable = [row for row in trusted if chance[row] > 0]
     return Advantage(t, _expected(t, chance, usable), learnt, left, _error_of_median(len(usable) - 1))
+
+
+def _distinct(exam: Exam) -> Exam:
+    """Without the copies of samples: what an owner has of one class, and every model loses the same on, counts once."""
+    about = [exam.owners.double(), exam.labels.double(), _finite(exam.before), *_finite(exam.after)]
+    rows = (torch.stack(about, dim=1) + 0.0).numpy()  # without −0, for they are compared as bytes
+    _, first = np.unique(rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel(), return_index=True)
+    kept = torch.from_numpy(np.sort(first))
+    return Exam(exam.before[kept], exam.after[:, kept], exam.labels[kept], exam.owners[kept])
 
 
 def _t(

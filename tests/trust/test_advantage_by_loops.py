@@ -8,11 +8,19 @@ import torch
 
 from tdml.trust.advantage import _EPSILON, _LEAST_MISSING, _LEAST_WEIGHT, own_advantage
 from tdml.trust.exam import Exam
-from tests.trust.exams import make_exam
+from tests.trust.exams import make_exam, seeded
 from tests.trust.test_medians import plain_median_of_others
 
 
+def distinct(exam):
+    """The first of the samples of one owner and class on which every model loses the same."""
+    columns = zip(exam.owners.tolist(), exam.labels.tolist(), exam.before.tolist(), *exam.after.tolist(), strict=True)
+    kept = sorted({column: place for place, column in reversed(list(enumerate(columns)))}.values())
+    return Exam(exam.before[kept], exam.after[:, kept], exam.labels[kept], exam.owners[kept])
+
+
 def plain_advantage(exam, alike, trusted):
+    exam = distinct(exam)
     epsilon = _EPSILON[alike]
 
     def finite(loss):
@@ -89,6 +97,32 @@ def test_t_and_what_is_expected_by_plain_loops(settings, trusted, alike):
     np.testing.assert_allclose(found.expected, expected, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(found.missing, missing, rtol=1e-7, atol=1e-9)
     assert (found.t.dtype, found.expected.dtype) == (torch.float64, torch.float64)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_copies_of_samples_change_nothing(alike):
+    exam = make_exam(gains=[0.3, 0.2, 0.0, 0.4, -0.3, 0.1], seed=3)
+    drawn = torch.randint(len(exam.labels), (500,), generator=seeded(5))
+    places = torch.cat([torch.arange(len(exam.labels)), drawn])[
+        torch.randperm(len(exam.labels) + 500, generator=seeded(6))
+    ]
+    copied = Exam(exam.before[places], exam.after[:, places], exam.labels[places], exam.owners[places])
+    one, other = (own_advantage(found, alike, range(6)) for found in (exam, copied))
+    for field in ("t", "expected", "missing"):
+        np.testing.assert_allclose(getattr(other, field), getattr(one, field), rtol=1e-9)
+    assert torch.equal(one.learnt, other.learnt)
+    np.testing.assert_allclose(one.t, plain_advantage(copied, alike, range(6))[0], rtol=1e-7)
+
+
+def test_the_same_losses_on_samples_of_others_or_of_another_class_are_no_copies():
+    exam = make_exam(gains=0.3, seed=3)
+    losses = exam.after.clone()
+    losses[:, 1::2] = losses[:, ::2]  # neighbours are of two classes
+    twins = Exam(exam.before, losses, exam.labels, exam.owners)
+    assert len(distinct(twins).labels) == len(exam.labels)
+    np.testing.assert_allclose(
+        own_advantage(twins, True, range(6)).t, plain_advantage(twins, True, range(6))[0], rtol=1e-7
+    )
 
 
 def test_shares_of_one_candidate_of_another_size_and_labels_by_plain_loops():
