@@ -212,3 +212,21 @@ def test_what_is_shown_is_an_opening():
     assert all(isinstance(opening, Opening) for opening in replica.open((0, 1)))
     assert replica.commitments[0].states == replica.open(())[0].root
     assert GRADIENT_RECEIVED != GRADIENT_SENT
+
+
+@pytest.mark.parametrize("suspects", [(), (LIAR,), (0, 1, 2, 3)])
+def test_only_suspects_are_audited_in_full(suspects):
+    outcomes = audit(among_honest(FakeReplica(LIAR)), suspects)
+    assert {index for index, outcome in outcomes.items() if outcome.full} == {*suspects}
+
+
+def test_who_audits_whom_is_drawn_and_the_windows_of_one_go_to_several():
+    replicas = among_honest(FakeReplica(LIAR))
+    auditor, found = auditor_of(replicas)
+    drawn = set()
+    for number in range(8):
+        outcomes = auditor.audit(number, found, (), WEIGHTS, torch.Generator().manual_seed(number))
+        rulings = outcomes[LIAR].rulings
+        assert len({ruling.validators for ruling in rulings.values()}) == WINDOWS == 3
+        drawn.add(rulings[0].validators)
+    assert drawn == {(0,), (1,), (3,)}

@@ -16,8 +16,10 @@ from tests.cluster.replicas import (
     WEIGHTS,
     FakeReplica,
     LiesAtFirst,
+    among_honest,
     assert_only,
     audit,
+    auditor_of,
     batches,
     failing,
 )
@@ -189,3 +191,41 @@ def test_the_word_of_one_clears_but_does_not_convict():
     assert {o.result for o in audit([FakeReplica(0), FakeReplica(1)], [0, 1]).values()} == {CLEAN}
     outcomes = audit([FakeReplica(0), LiesAtFirst(LIAR)])
     assert (outcomes[LIAR].result, outcomes[0].result) == (UNSETTLED, CLEAN)
+
+
+@pytest.mark.parametrize("stage", range(STAGES))
+def test_where_machines_of_one_kind_do_not_repeat_each_other_bit_for_bit_the_liar_alone_is_named(stage):
+    class Lies(FakeReplica):
+        def hand_in(self, s, update):
+            return update * 1.5 if s == stage else update
+
+    replicas = [
+        *(FakeReplica(i, eps=1e-5 * i) for i in (0, 1)),
+        Lies(2, eps=2e-5),
+        *(FakeReplica(i, eps=1e-5 * i) for i in (3, 4)),
+    ]
+    assert_only(audit(replicas, [2]), LIED, (stage,))
+
+
+def test_the_exhibit_shows_what_most_validators_found():
+    replicas = [perjurer(0, "another end"), FakeReplica(1), LiesAtFirst(2), FakeReplica(3)]
+    shown = audit(replicas, [2])[2].exhibit
+    honest = FakeReplica(2)
+    honest.work()
+    assert torch.equal(shown["window0.stage1.repeated"], honest.tapes[1].border(1))
+    assert torch.equal(shown["window0.stage1.claimed"], 1.5 * honest.tapes[1].border(1))
+
+
+def test_whoever_confirmed_a_doubtful_window_or_not_repeats_it_once():
+    replicas = [FakeReplica(0), FakeReplica(1), LiesAtFirst(2), FakeReplica(3)]
+    audit(replicas)
+    assert sum(replica.repetitions for replica in replicas) == 4 * 3 + 2
+
+
+@pytest.mark.parametrize(
+    "replicas", [[perjurer(0, "another end"), *map(FakeReplica, (1, 2, 3))], among_honest(LiesAtFirst(LIAR))]
+)
+def test_no_lie_teaches_how_far_the_honest_are_apart(replicas):
+    auditor, found = auditor_of(replicas)
+    auditor.audit(1, found, (1, 2, 3), WEIGHTS, torch.Generator().manual_seed(1))
+    assert {error for seen in auditor.tolerance.seen.values() for error in seen} == {0.0}

@@ -259,3 +259,22 @@ def test_what_is_signed_as_an_order_is_no_answer() -> None:
         pair.caller.read("a", 0, "join", Envelope(header, (), signature))
     header, _ = encode(Order(AT, "a", 0, "stop", b"\x90", ()))
     assert pair.listener.obey(header, (), pair.coordinator.sign(_ANSWER + header)) == NOTHING
+
+
+def test_an_answer_of_an_earlier_start_answers_nothing():
+    """The counters begin anew with every start."""
+    pair = Pair()
+    earlier = replace(pair.caller, at=Session(AT.job, "earlier"))
+    counter, order = earlier.order("a", "reveal", ())
+    old = pair.listen(Session(AT.job, "earlier")).obey(order.header, order.tensors, order.signature)
+    earlier.read("a", counter, "reveal", old)
+    assert pair.caller.order("a", "reveal", ())[0] == counter
+    with pytest.raises(NoAnswer):
+        pair.caller.read("a", counter, "reveal", old)
+
+
+def test_the_number_at_the_windows_edge_is_accepted_once_and_little_is_kept():
+    window = Window()
+    assert all(window.accept(number) for number in range(1025))
+    assert not window.accept(0) and not window.accept(1)
+    assert len(window._seen) == 1024

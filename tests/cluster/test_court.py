@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tdml.cluster.court import Court
 from tdml.trust.audit import CLEAN, LIED, UNSETTLED, Outcome
@@ -71,3 +72,19 @@ def test_a_checkpoint_keeps_who_was_gone(court):
     final = conclude(other, 2, Outcome(UNSETTLED, "", absent=(0,)))
     assert final[1].stages == (0,)
     assert conclude(court, 2, Outcome(UNSETTLED, "", absent=(1,)))[1].status == SUSPICIOUS
+
+
+def test_a_ban_closes_the_disputes_of_the_banned(court):
+    conclude(court, 1, Outcome(UNSETTLED, "", disputes=((0, 1),)))
+    assert court.disputes == [("r1.s0", "r1.s1")]
+    court._fleet.banned = ["r1.s0"]
+    conclude(court, 2, Outcome(CLEAN, ""))
+    assert court.disputes == []
+
+
+def test_who_is_suspected_is_audited_in_full_and_the_draw_is_secret(court):
+    verdicts = dict.fromkeys(FOUND.audited, Verdict(HONEST)) | {2: Verdict(SUSPICIOUS)}
+    assert court.audit(1, FOUND, verdicts, [], REPLICAS, 7) == [2]
+    court.auditor.audit = lambda number, found, suspects, weights, draw: float(torch.rand((), generator=draw))
+    first, again, other = (court.audit(1, FOUND, verdicts, [], REPLICAS, secret) for secret in (7, 7, 8))
+    assert first == again != other

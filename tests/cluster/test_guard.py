@@ -141,7 +141,9 @@ def test_a_peers_words_cannot_control_the_terminal() -> None:
     guard = Guard(None)
     guard.deserialize(msgspec.msgpack.encode(["\x1b[2J\n" + "x" * 1000, b"", ""]), [])
     guard.deserialize(msgspec.msgpack.encode(["tdml answer", b"", ""]), []).func("\x1b[2J" + "x" * 1000)
-    for text in guard.refusals.take():
+    taken = guard.refusals.take()
+    assert len(taken) == 2
+    for text in taken:
         assert text.isprintable()
         assert len(text) <= 300
 

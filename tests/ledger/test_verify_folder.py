@@ -5,7 +5,7 @@ import torch
 
 from tdml.errors import SettingError
 from tdml.ledger.chain import Ledger
-from tdml.ledger.verify import Wrong, verify_run
+from tdml.ledger.verify import Wrong, verify, verify_run
 from tdml.ledger.weights import digest_of_weights
 from tests.ledger import chains
 
@@ -56,3 +56,15 @@ def test_another_config_is_found_but_a_resume_may_bring_one(tmp_path):
 def test_a_folder_without_a_ledger_is_the_users_to_mend(tmp_path):
     with pytest.raises(SettingError, match=r"ledger\.db does not exist: give the folder of a run"):
         verify_run(tmp_path, chains.PlainBook)
+
+
+def test_a_resume_may_name_other_settings(tmp_path):
+    other = chains.digest("other settings")
+    with Ledger.open(tmp_path / "ledger.db", chains.COORDINATOR, chains.JOB) as made:
+        chains.begin(made)
+        chains.play(made, 1)
+        before = verify(made.path, chains.PlainBook).config
+        made.resume(1)
+        assert verify(made.path, chains.PlainBook).config == before
+        made.resume(1, other)
+        assert verify(made.path, chains.PlainBook).config == other != before

@@ -255,3 +255,11 @@ def test_a_snapshot_brings_back_everything_as_often_as_wanted():
         assert book.settle(2) == []
     play(book, 2, verdict(2))
     assert purse(book, "r2.s1") == (300 + 600, 0, 5000)
+
+
+def test_a_ban_takes_what_was_held_back_though_the_verdict_of_that_round_is_honest():
+    book = opened()
+    play(book, 1, verdict(0, "suspicious"))
+    play(book, 2, verdict(0), bans=[ban("r0.s1")])
+    assert purse(book, "r0.s1") == (0, 0, 0)
+    assert purse(book, "r0.s0") == (800, 0, 5000)

@@ -100,3 +100,22 @@ def test_check_finds_money_that_was_made_or_lost(account):
         broken.restore(snapshot)
         with pytest.raises(ValueError, match=r"fallen|not 0"):
             broken.check()
+
+
+@pytest.mark.parametrize(
+    ("account", "other", "text"),
+    [
+        ("credit:key-r0.s0", "treasury", "has fallen to"),
+        ("credit:key-r0.s0", None, "hold"),
+        ("stake:key-r0.s0", "credit:key-r0.s0", "pool in and slashed"),
+        ("deposit", "mint", "pool in and slashed"),
+    ],
+)
+def test_books_that_do_not_balance_are_refused(account, other, text):
+    book = opened()
+    play(book, 1, verdict(0))
+    book._move(account, -401 if text == "has fallen to" else -1)
+    if other:
+        book._move(other, 401 if text == "has fallen to" else 1)
+    with pytest.raises(ValueError, match=text):
+        book.check()

@@ -258,3 +258,16 @@ def test_progress_must_lie_three_standard_errors_above_nothing(mean, learnt):
 def test_the_error_of_what_is_expected_is_that_of_a_median(peers, least, most):
     measured = torch.randn(100_000, peers, generator=seeded(1)).quantile(0.5, dim=1).std()
     assert least < float(measured) / _error_of_median(peers) < most
+
+
+def test_who_has_more_to_learn_than_its_peers_is_expected_no_more_of():
+    exam = make_exam(5, gains=0.5)
+    known = exam.owners >= 1  # what the others were assigned is nearly known
+    easy = Exam(
+        torch.where(known, 0.05, exam.before),
+        torch.where(known, exam.after * 0.1, exam.after),
+        exam.labels,
+        exam.owners,
+    )
+    found = own_advantage(easy, True, range(5))
+    assert 0 < found.expected[0] <= found.t[1:].max() + 1e-9

@@ -222,3 +222,9 @@ def test_outcome_of_several_windows():
     assert conclude({0: clean, 1: unsettled}, True, {}).blamed == ()
     good = conclude({0: clean}, False, {})
     assert (good.result, good.reason, good.full, good.rulings) == (CLEAN, "", False, {0: clean})
+
+
+@pytest.mark.parametrize(("limit", "full"), [(0.009, True), (0.011, False)])
+def test_validators_who_are_far_apart_clear_nobody(limit, full):
+    rulings = {0: Ruling(CLEAN, 0.0, 1e-5, (0, 1, 3), 0), 1: Ruling(CLEAN, 0.0, limit, (0, 1, 3), 0)}
+    assert conclude(rulings, True, {}).full == full

@@ -123,3 +123,29 @@ def test_the_reason_has_the_limit_that_was_passed(attack, limit):
     updates = honest(8, common=2.0)
     updates[1] = ATTACKS[attack][0](updates)
     assert limit in screen(updates).reasons[1]
+
+
+def test_who_lies_outside_is_vast_only_if_size_and_spread_together_are_far_apart():
+    zeros, sizes = torch.zeros(8).double(), torch.tensor([1.3, 0.0, 0.05, -0.05, 0.1, -0.1, 0.12, -0.12]).double()
+    for spread, vast in ((0.35, False), (3.0, True)):
+        spreads = torch.tensor([spread, -0.6, -0.6, -0.3, 0.0, 0.3, 0.5, 0.6]).double()
+        found = find_departures(Measures(spreads, zeros, sizes, zeros), ALIKE)[0]
+        assert (found.guilty, found.vast) == (True, vast)
+
+
+@pytest.mark.parametrize(("times", "guilty"), [(50, ()), (150, (0,))])
+def test_of_skewed_shares_a_hundred_times_the_size_is_guilty(times, guilty):
+    updates = honest(6)
+    updates[0] *= times
+    assert screen(updates, SKEWED).guilty == guilty
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "cosine", "guilty"),
+    [(SKEWED, -0.5, False), (SKEWED, -0.6, True), (ALIKE, -0.5, True), (ALIKE, -0.4, False)],
+)
+def test_from_which_direction_on_one_is_guilty(thresholds, cosine, guilty):
+    zeros = torch.zeros(6).double()
+    directions = zeros.clone()
+    directions[0] = cosine
+    assert find_departures(Measures(zeros, zeros, zeros, directions), thresholds)[0].guilty == guilty

@@ -149,6 +149,7 @@ def test_steps_of_doubt():
     assert 0 < DOUBT < CONVICTION
     assert SUSPICION == PERJURY == CONVICTION / 2
     assert 2 * HARM < CONVICTION <= 3 * HARM + 1e-9
+    assert CONFIRMATION == CONVICTION / 10
 
 
 @pytest.mark.parametrize(

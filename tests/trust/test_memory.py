@@ -5,6 +5,7 @@ from tdml.trust import Moments, Screening
 from tdml.trust.evidence import CONVICTION, PERJURY
 from tdml.trust.memory import Memory
 from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict
+from tests.trust.hearings import found
 
 NOBODY = Screening((), (), Moments(torch.zeros(2), torch.zeros(2)), {})
 A, B, NEW = ["a.s0", "a.s1"], ["b.s0", "b.s1"], ["a.s0", "new"]
@@ -106,3 +107,10 @@ def test_a_checkpoint_brings_it_back():
     conclude(other, 2, (B, DISPUTED), (A, Verdict(SUSPICIOUS, absent=(0,))))
     assert len(memory.disputes) == 1, "its own"
     assert memory.absences == {"key-a.s0": [1]}, "its own"
+
+
+def test_of_the_convicted_the_stage_is_named_that_was_suspected_before():
+    memory = Memory(KEYS)
+    memory.evidence, memory.suspected = {"+".join(A): 20.0}, {"+".join(A): [1]}
+    by_stage = [found([0]), found([0])]
+    assert memory.decide(None, [A, B, ["x", "y"]], found(), by_stage, True, 10.0)[0].stages == (1,)

@@ -51,3 +51,9 @@ def test_who_is_gone_a_second_time_when_it_had_to_show_its_work_is_convicted_alo
     final = sentence(unsettled, [0.0, 0.0], NOBODY, [(2,), (3, 8)])
     assert (final.status, final.stages, final.accepted) == (MALICIOUS, (1,), False)
     assert final.reason == "stage 1 was gone when it had to show its work, in rounds 3 and 8; audit"
+
+
+def test_the_worst_node_alone_lowers_the_influence_by_the_set_conviction():
+    once = sentence(GOOD, [PERJURY, 0.0], NOBODY, NEVER)
+    assert sentence(GOOD, [PERJURY, PERJURY], NOBODY, NEVER).influence == once.influence == 0.75
+    assert sentence(GOOD, [PERJURY, 0.0], NOBODY, NEVER, conviction=3 * CONVICTION).influence == 1.0

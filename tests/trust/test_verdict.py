@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from tdml.trust import Screening
 from tdml.trust.evidence import CONVICTION, DOUBT, HARM
@@ -239,3 +240,23 @@ def test_of_two_nobody_is_convicted_on_the_others_word():
 
 def test_the_guilty_have_no_influence_however_little_is_known_of_them():
     assert decide(None, CERTAIN, [CERTAIN], [0.0] * 4, True)[1].influence == 0.0
+
+
+def test_a_suspect_that_is_idle_and_does_no_harm_is_convicted_by_evidence_alone():
+    assert decide(heard(ROW_1[IDLE]), SUSPECT, [CLEAN], [0.0] * 4, True, conviction=30.0)[1].status == SUSPICIOUS
+
+
+def test_of_three_who_is_idle_is_told_though_two_are_left_to_be_the_measure():
+    hearing = heard([WORKED, IDLE, WORKED])
+    assert verdicts(hearing, replicas=3)[1].against > 2
+    assert verdicts(hearing, before=[0.0, CAP, 0.0])[1].against > 2
+
+
+def test_of_skewed_shares_harm_is_no_evidence_and_keeps_no_update_out_that_has_learnt():
+    hearing = heard(ROW_1[HARMFUL])
+    exam = hearing.exam
+    before = torch.where(exam.owners >= 0, 50 * exam.before, exam.before)  # so that all have learnt their own samples
+    hearing = replace(hearing, exam=replace(exam, before=before))
+    skewed, alike = (verdicts(hearing, SUSPECT, alike=alike)[1] for alike in (False, True))
+    assert (skewed.status, skewed.accepted, skewed.against) == (SUSPICIOUS, True, -CAP)
+    assert (alike.status, alike.accepted, alike.against) == (SUSPICIOUS, False, pytest.approx(-CAP + CONVICTION / 3))

@@ -131,3 +131,9 @@ def test_the_convicted_stay_convicted_and_their_perjury_is_noted():
     assert (final.status, final.stages, final.perjured) == (MALICIOUS, (1,), (0,))
     final = after_audit({1: GOOD}, {1: Outcome(LIED, "", (0,)), 9: contradicted(1)})[1]
     assert (final.stages, final.perjured) == ((0,), (1,))
+
+
+def test_a_cleared_suspect_keeps_its_judges_and_a_liar_its_evidence():
+    doubted = Verdict(SUSPICIOUS, evidence=17.0, judges=(1, 2))
+    assert after_audit({0: doubted}, {0: Outcome(CLEAN, "", full=True)})[0].judges == (1, 2)
+    assert after_audit({0: doubted}, {0: Outcome(LIED, "", (0,))})[0].evidence == 17.0
