@@ -37,8 +37,8 @@ _WARM_UP = 3  # steps
 
 @dataclass(frozen=True)
 class Result:
-    """Samples a second, of the plain loop, of the job while its replicas train, and of its whole rounds; and the median
-    seconds of a round's phases."""
+    """Samples a second, of the plain loop, of the job while its replicas train, and of its whole rounds; and the mean
+    seconds of a round's phases: some, as audits, take theirs in few of the rounds."""
 
     plain: float
     training: float
@@ -97,12 +97,12 @@ def plain_loop(job: Job, seconds: float) -> float:
 
 def summarise(job: Job, rounds: Sequence[Mapping[str, Any]], plain: float) -> Result:
     """What the lines of some rounds in `metrics.jsonl` say; `plain` is the plain loop's samples a second."""
-    samples = statistics.median(
+    samples = statistics.fmean(
         sum(job.samples(int(index)) for index, found in line["replicas"].items() if found["train_loss"] is not None)
         for line in rounds
     )
     phases = rounds[0]["seconds"]
-    seconds = {phase: statistics.median(line["seconds"][phase] for line in rounds) for phase in phases}
+    seconds = {phase: statistics.fmean(line["seconds"][phase] for line in rounds) for phase in phases}
     return Result(plain, samples / seconds["train"], samples / seconds["total"], seconds)
 
 
