@@ -163,7 +163,7 @@ def _check(config: settings.Config) -> None:
     from tdml.ledger.artifacts import Store
     from tdml.start_notary import terms_of
 
-    sys.path.insert(0, str(Path.cwd()))  # for the user's own classes, as `python -m` has it
+    _see_own_classes()
     read_roster(config.identity.roster, node_names(config.topology))
     BanList(config.identity.ban_list)
     identity = named_identity(config.identity.folder, COORDINATOR_NAME)
@@ -171,6 +171,11 @@ def _check(config: settings.Config) -> None:
         Store(config.ledger.artifacts).put(settings.to_yaml(config).encode())
     prepared = job.prepare(config, source.load(config.data, config.seed), checkpoint=None)
     terms_of(config, prepared, identity)
+
+
+def _see_own_classes() -> None:
+    """The user's, in the current folder, as `python -m` has it. Not for commands that look at others' folders."""
+    sys.path.insert(0, str(Path.cwd()))
 
 
 def _report(parsed: argparse.Namespace) -> int:
@@ -206,13 +211,14 @@ def _bench_ranking(parsed: argparse.Namespace) -> int:
 def _bench_throughput(parsed: argparse.Namespace) -> int:
     from tdml.bench import throughput
 
+    _see_own_classes()
     return throughput.run(parsed.overrides, parsed.json)
 
 
 def _bench_detection(parsed: argparse.Namespace) -> int:
     from tdml.bench import detection
 
-    sys.path.insert(0, str(Path.cwd()))  # for the user's own classes
+    _see_own_classes()
     fields = ("attack", "setting", "defence", "replicas", "attackers", "steps")
     chosen = {name: values for name in fields if (values := getattr(parsed, name)) is not None}
     if parsed.seeds is not None:

@@ -8,9 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from tdml.errors import SettingError, one_line
 
 _OPEN = ("model", "data", "attack")  # groups whose `_target_` decides what they take
-_UNKNOWN_CHOICE = re.compile(
-    r"Could not find '(\w+)/([^']*)'.*?Available options in '\w+': (.*?)(?: Config search|$)"
-)  # fmt: skip
+_UNKNOWN_CHOICE = re.compile(r"Could not find '(\w+)/([^']*)'.*?Available options in '\w+': (.*?)(?: Config search|$)")
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'|Key '\w+' not in '\w+'")
 
 

@@ -29,10 +29,17 @@ def test_what_hydra_would_take_for_something_else_is_refused(override, message):
 
 
 @pytest.mark.parametrize(
-    "override", ["name=\"'a,b'\"", "attack.replicas=[0,1]", "attack=alie", "attack='alie'", "+attack.own={a: 1}"]
+    ("override", "found"),
+    [
+        ("name='a,b'", lambda config: config.name == "a,b"),
+        ("attack.nodes=[r0.s0,r1.s0]", lambda config: config.attack["nodes"] == ["r0.s0", "r1.s0"]),
+        ("attack=sign_flip", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
+        ("attack='sign_flip'", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
+        ("+attack.own={a: 1}", lambda config: config.attack["own"] == {"a": 1}),
+    ],
 )
-def test_one_value_is_taken(override):
-    settings.load([override, "attack.replicas=[1]"])
+def test_one_value_is_taken(override, found):
+    assert found(settings.load([override, "attack.replicas=[1]"]))
 
 
 @pytest.mark.parametrize(

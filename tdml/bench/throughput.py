@@ -58,7 +58,6 @@ def run(overrides: Sequence[str], json_file: Path | None) -> int:
         raise SettingError(f"rounds={config.rounds}: take at least 2, for the first one warms up")
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise SettingError(f"--json {json_file}: its folder does not exist")
-    sys.path.insert(0, str(Path.cwd()))  # for the user's own classes
     job = jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
     before = plain_loop(job, _TURN_S)
     ended = subprocess.run([sys.executable, "-m", "tdml.cli", "train", *chosen], check=False)
@@ -80,19 +79,23 @@ def plain_loop(job: Job, seconds: float) -> float:
     model = copy.deepcopy(job.model).to(device).train()
     optimizer = inner_optimizer(train, model.parameters())
     reader, batches = Reader(job.source, job.config.seed), job.batches(0, 1)
-    start = 0.0
-    for step in itertools.count():
-        if step == _WARM_UP:
-            start = _now(device)
-        if step > _WARM_UP and (taken := _now(device) - start) >= seconds:
-            return (step - _WARM_UP) * train.batch_size / taken
-        place = step % len(batches)
+    places = itertools.cycle(range(len(batches)))
+
+    def take_step() -> None:
+        place = next(places)
         inputs, labels = reader.training_batch(1, 0, place, batches[place])
         model.zero_grad()
         F.cross_entropy(model(inputs.to(device)), labels.to(device)).backward()
         if optimizer is not None:
             optimizer.step()
-    raise AssertionError("the loop ends by itself")
+
+    for _ in range(_WARM_UP):
+        take_step()
+    start, steps = _now(device), 0
+    while (taken := _now(device) - start) < seconds:
+        take_step()
+        steps += 1
+    return steps * train.batch_size / taken
 
 
 def summarise(job: Job, rounds: Sequence[Mapping[str, Any]], plain: float) -> Result:

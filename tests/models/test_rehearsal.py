@@ -92,7 +92,9 @@ def test_what_only_numbers_show_is_the_users_mistake(arguments, message):
 
 
 def test_a_stage_may_begin_with_frozen_blocks():
+    Through.seen.clear()
     through(cuts=(2,), frozen=1)
+    assert Through.seen[0].requires_grad
 
 
 def test_a_rehearsal_has_the_initial_weights_and_changes_nothing():
