@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from tdml.job import Job
 from tdml.models import whole
+from tdml.seeds import seeded
 from tdml.training.inner import inner_optimizer
 
 
@@ -42,13 +43,12 @@ class LocalSteps:
 
     def step(self, inputs: torch.Tensor, labels: torch.Tensor, seed: int) -> None:
         """One optimizer step on a batch, in the job's micro-batches."""
-        # Not torch.manual_seed, which keeps a stack trace of every call for the time when CUDA starts.
-        torch.default_generator.manual_seed(seed)
         for parameter in self._parameters:
             parameter.grad = None
         pieces = self._job.config.microbatches
-        for part, right in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
-            (F.cross_entropy(self._model(part), right) / pieces).backward()
+        with seeded(seed):
+            for part, right in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
+                (F.cross_entropy(self._model(part), right) / pieces).backward()
         if self._optimizer is not None:
             self._optimizer.step()
 

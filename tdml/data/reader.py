@@ -37,4 +37,5 @@ class Reader:
             return pieces.batches(self._source, asked, size)
         if not pieces.equal(asked, self._asked):
             self._asked, self._answered = asked, list(pieces.batches(self._source, asked, size))
-        return self._answered
+        # A model may work in place on its input: what is kept is not what is handed out.
+        return ((inputs.clone(), labels) for inputs, labels in self._answered)

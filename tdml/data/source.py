@@ -1,6 +1,5 @@
 """A job's data on one machine: loaded once, read by index, with every random choice seeded."""
 
-import random
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -10,7 +9,7 @@ from hydra.utils import instantiate
 from torch.utils.data import Dataset, default_collate
 
 from tdml.errors import SettingError, cause, one_line
-from tdml.seeds import derive
+from tdml.seeds import derive, seeded
 
 _OURS = {"partition", "alpha"}  # settings of the group that are not the source's own
 
@@ -55,13 +54,14 @@ class Source:
 
 
 def load(settings: dict, seed: int) -> Source:
-    """Make the datasets that `data` names.
+    """Make the datasets that `data` names: what they draw at random follows from the job's seed, on every rank alike.
 
     Raises:
         SettingError: the `_target_` cannot be found, fails, or returns something else than two datasets.
     """
     try:
-        datasets = instantiate({key: value for key, value in settings.items() if key not in _OURS})
+        with seeded(derive(seed, "data")):
+            datasets = instantiate({key: value for key, value in settings.items() if key not in _OURS})
     except SettingError:
         raise
     except Exception as error:
@@ -110,18 +110,8 @@ def fetch(dataset: Dataset, indices: Sequence[int], seed: int) -> tuple[torch.Te
     Python's, numpy's and torch's global generators are seeded for the call and put back after it.
     """
     indices = [int(i) for i in indices]
-    python, legacy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # not CUDA's too, which would take 2 ms
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            if hasattr(dataset, "__getitems__"):
-                samples = dataset.__getitems__(indices)
-            else:
-                samples = [dataset[i] for i in indices]
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)
+    with seeded(seed, host_only=True):
+        several = getattr(dataset, "__getitems__", None)
+        samples = several(indices) if several else [dataset[i] for i in indices]
     inputs, labels = samples if isinstance(samples, tuple) else default_collate(samples)
     return inputs, labels.long()

@@ -7,13 +7,12 @@ from torch import nn
 
 from tdml.models.layout import Layout
 from tdml.models.split import build
-from tdml.seeds import derive
+from tdml.seeds import derive, seeded
 
 
 def initial_model(settings: dict, seed: int) -> nn.Module:
     """The un-split model on the CPU, initialised from the job's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "initial weights"))
+    with seeded(derive(seed, "initial weights")):
         return build(settings, "cpu")
 
 

@@ -4,6 +4,7 @@ import torch
 
 from tdml.config import Train
 from tdml.models.layout import Layout
+from tdml.seeds import seeded
 from tdml.training.inner import inner_optimizer, slot_names, state_size
 from tdml.training.pipeline import Pipeline
 
@@ -47,10 +48,10 @@ class Trainer:
         self, inputs: torch.Tensor | None, labels: torch.Tensor | None, seed: int, records: torch.Tensor | None = None
     ) -> float | None:
         """One step; see `Pipeline.train_step`."""
-        torch.manual_seed(seed)
         for parameter in self._parameters:
             parameter.grad = None
-        loss = self._pipeline.train_step(inputs, labels, records)
+        with seeded(seed):
+            loss = self._pipeline.train_step(inputs, labels, records)
         if self._optimizer:
             self._optimizer.step()
         return loss

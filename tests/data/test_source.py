@@ -287,3 +287,20 @@ def test_cifar10_is_augmented_in_training_only(cifar10_root):
     inputs, _ = fetch(test, range(2000), seed=0)
     assert abs(float(inputs.mean())) < 0.05
     assert abs(float(inputs.std()) - 1) < 0.05
+
+
+def test_what_a_data_function_draws_follows_from_the_jobs_seed():
+    settings = {"_target_": "tests.data.test_source.split_at_random"}
+
+    def labels(seed):
+        return load(settings, seed).labels
+
+    assert labels(1) == labels(1)
+    assert labels(1) != labels(2)
+
+
+def split_at_random():
+    """As with scikit-learn's `train_test_split` without a seed."""
+    labels = torch.from_numpy(np.random.permutation(50))
+    samples = TensorDataset(torch.rand(50, 2), labels)
+    return Subset(samples, range(40)), Subset(samples, range(40, 50))

@@ -1,7 +1,9 @@
 """Steps taken again from a kept state: the same bits as without the interruption."""
 
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -216,3 +218,23 @@ def test_a_single_stage_sends_nothing_but_has_taken_its_step():
     trainer.begin(initial)
     trainer.step(*batch(0), 0, records[0])
     assert not records.any()
+
+
+class DrawsEverywhere(nn.Linear):
+    """Drops its output by Python's generator, and scales it by numpy's, as LayerDrop and its like do."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        scaled = super().forward(value) * (1.0 if value.is_meta else float(np.random.rand()))
+        return scaled if value.is_meta or random.random() < 0.7 else 0 * scaled
+
+
+def test_a_step_is_a_function_of_its_seed_whatever_generator_the_model_draws_from():
+    trainer, _, weights = trainer_of(lambda: nn.Sequential(nn.Linear(5, 8), DrawsEverywhere(8, 3)), SGD)
+    inputs, labels = torch.rand(BATCH, 5), torch.tensor([0, 1, 2, 0])
+
+    def losses(seeds):
+        trainer.begin(weights)
+        return [trainer.step(inputs, labels, seed) for seed in seeds]
+
+    assert losses(range(6)) == losses(range(6))
+    assert losses(range(6)) != losses(range(6, 12))
