@@ -16,8 +16,8 @@ from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, layouts, make_plan
-from tdml.models.rehearsal import rehearse
 from tdml.models.split import Border
+from tdml.rehearsal import rehearse
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint
 from tdml.training.inner import state_size
@@ -105,8 +105,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     model = whole.initial_model(config.model, config.seed)
     inputs = _first_inputs(config, source)
     plan = make_plan(config, model, Border(inputs.shape, inputs.dtype), classes=classes)
-    if config.device != "cuda" and not torch.cuda.is_available():  # or the model may be one for GPUs only
-        rehearse(config.model, plan, model, inputs)
+    if problem := rehearse(config, plan, model, source, range(len(inputs))):
+        raise SettingError(problem)
     stage_layouts = layouts(plan, config.model, config.topology.stages)
     attack = make_attack(config.attack) if config.attack.get("_target_") else None
     return Job(

@@ -21,6 +21,8 @@ from tdml.cluster.wire import start_rpc
 from tdml.config import Config, fingerprint
 from tdml.coordinator import CannotGoOn, Coordinator
 from tdml.data import source as data
+from tdml.data.contents import contents_of
+from tdml.data.source import Source
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
 from tdml.job import Job, prepare
@@ -98,7 +100,7 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     bans = BanList(config.identity.ban_list)
     identity = named_identity(config.identity.folder, COORDINATOR_NAME)
     terms = terms_of(config, job, identity)
-    caller, admission = _open(config, folder.path, identity, lobby, terminal, bans, resumed)
+    caller, admission = _open(config, job.source, folder.path, identity, lobby, terminal, bans, resumed)
     admission.roster.write(folder.path / "roster.yaml")
     notary = start_notary(folder.path, config, terms, caller, admission.roster, resumed)
     folder.write_settings(config)
@@ -139,18 +141,19 @@ def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
 
 
 def _open(
-    config: Config, run: Path, identity: Identity, lobby: Lobby, terminal: Terminal, bans: BanList,
+    config: Config, source: Source, run: Path, identity: Identity, lobby: Lobby, terminal: Terminal, bans: BanList,
     resumed: int,
 ) -> tuple[Caller, Admission]:  # fmt: skip
     """Let the ranks in, and guard this one against them.
 
     Raises:
-        SettingError: a rank cannot take part, or was started with other settings.
+        SettingError: a rank cannot take part, or was started with other settings, or holds other data.
     """
     at = Session(job=job_id(run), session=secrets.token_hex(16))
     given = read_roster(config.identity.roster, node_names(config.topology))
     lobby.prepared(at.session)
-    lobby.enter(Card(fingerprint(config), gpu="").signed(identity, at.session, COORDINATOR))
+    card = Card(fingerprint(config), gpu="", data=contents_of(source, config.seed))
+    lobby.enter(card.signed(identity, at.session, COORDINATOR))
     banned = bans.keys | banned_keys(run, resumed)
     admission = admit_ranks(_await_cards(lobby, terminal), at.session, config.topology, given, banned)
     guard = Guard(obey=None)

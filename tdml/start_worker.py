@@ -19,6 +19,7 @@ from tdml.cluster.topology import first_seat, node_name, node_names
 from tdml.cluster.wire import start_rpc
 from tdml.config import Config, fingerprint
 from tdml.data import source as data
+from tdml.data.contents import contents_of
 from tdml.data.source import Source
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
@@ -78,7 +79,8 @@ def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
         source = data.load(config.data, config.seed) if _sees_data(lobby.rank, config) else None
         if first_seat(lobby.rank, config.topology):
             importlib.import_module("tdml.training.stage")  # takes seconds: here nobody waits for an answer
-        lobby.enter(Card(fingerprint(config), own_gpu(device)).signed(identity, session, lobby.rank))
+        held = contents_of(source, config.seed) if source else None
+        lobby.enter(Card(fingerprint(config), own_gpu(device), held).signed(identity, session, lobby.rank))
     except dist.DistError:
         raise
     except Exception as error:  # whatever it is, the others must not wait for this rank

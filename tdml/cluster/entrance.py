@@ -9,6 +9,7 @@ from tdml.cluster.lobby import Card, Decision
 from tdml.cluster.roster import COORDINATOR_NAME, Roster, admit
 from tdml.cluster.topology import COORDINATOR, node_names
 from tdml.config import Topology
+from tdml.data.contents import difference
 from tdml.errors import SettingError
 
 
@@ -38,7 +39,8 @@ def admit_ranks(
         banned: keys that may not take part.
 
     Raises:
-        SettingError: a rank that may take part was started with other settings, or the coordinator or no node may.
+        SettingError: a rank that may take part was started with other settings, or holds other data, or the coordinator
+            or no node may.
     """
     names = dict(enumerate(node_names(topology), start=COORDINATOR + 1))
     presented = {COORDINATOR_NAME: cards[COORDINATOR].public}
@@ -53,7 +55,21 @@ def admit_ranks(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in roster.refused.items())
         raise SettingError(f"every node is refused ({reasons}): see identity.roster and identity.ban_list")
     for rank in members:
-        if cards[rank].fingerprint != cards[COORDINATOR].fingerprint:
-            raise SettingError(f"rank {rank} was started with other settings than rank 0: give all of them the same")
+        _check_same_job(rank, cards[rank], cards[COORDINATOR])
     backend = choose_backend([cards[rank].gpu for rank in members if rank != COORDINATOR])
     return Admission(roster, backend, members, refused)
+
+
+def _check_same_job(rank: int, card: Card, coordinator: Card) -> None:
+    """Raises:
+    SettingError: a rank has other settings than the coordinator, or other data.
+    """
+    if card.fingerprint != coordinator.fingerprint:
+        raise SettingError(f"rank {rank} was started with other settings than rank 0: give all of them the same")
+    if card.data is None or coordinator.data is None:
+        return
+    if found := difference(card.data, coordinator.data):
+        raise SettingError(
+            f"data: the {found} of rank {rank} and rank 0 differ: every rank must read the same samples in the same "
+            "order (the same files, sorted by name; what is drawn at random from a seeded generator)"
+        )

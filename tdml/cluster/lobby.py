@@ -7,13 +7,14 @@ training, and no rank waits for one that has already failed.
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 
 import msgspec
 import torch.distributed as dist
 
 from tdml.cluster.channel import Session
+from tdml.data.contents import Contents
 from tdml.errors import SettingError
 from tdml.identity import Identity, verify
 from tdml.ledger.statement import canonical
@@ -29,6 +30,7 @@ class Card:
 
     fingerprint: str  # of its settings
     gpu: str  # that it has to itself: see `own_gpu`
+    data: Contents | None = None  # what its data hold; None where it reads none
     error: str | None = None  # why it cannot take part, in one line
     public: str = ""
     signature: str = ""
@@ -43,7 +45,8 @@ class Card:
         return verify(self.public, self.signature, self._text(session, rank))
 
     def _text(self, session: str, rank: int) -> bytes:
-        return canonical(["tdml card", session, rank, self.fingerprint, self.gpu, self.public])
+        data = self.data and asdict(self.data)
+        return canonical(["tdml card", session, rank, self.fingerprint, self.gpu, data, self.public])
 
 
 @dataclass(frozen=True)

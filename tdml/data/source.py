@@ -22,7 +22,7 @@ class Source:
     """
 
     def __init__(self, train: Dataset, test: Dataset, seed: int) -> None:
-        self.train, self._test = train, test
+        self.train, self.test = train, test
         order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
         self.halves = {"validation": order[: len(order) // 2], "test": order[len(order) // 2 :]}
 
@@ -40,9 +40,14 @@ class Source:
         return _labels(self.train, "training")
 
     @cached_property
+    def test_labels(self) -> list[int]:
+        """As `labels`, of the test samples, both halves."""
+        return _labels(self.test, "test")
+
+    @property
     def classes(self) -> int:
         """Labels of training and test samples are below this. Raises like `labels`."""
-        return 1 + max([*self.labels, *_labels(self._test, "test")])
+        return 1 + max(*self.labels, *self.test_labels)
 
     def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Training samples, with random augmentation decided by `seed` alone."""
@@ -50,7 +55,7 @@ class Source:
 
     def held_out_batch(self, split: str, positions: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples of the validation or the test half, by their positions in it."""
-        return fetch(self._test, self.halves[split][positions], seed=0)
+        return fetch(self.test, self.halves[split][positions], seed=0)
 
 
 def load(settings: dict, seed: int) -> Source:

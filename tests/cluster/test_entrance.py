@@ -1,10 +1,13 @@
 """Who may take part."""
 
+from dataclasses import replace
+
 import pytest
 
 from tdml.cluster.entrance import admit_ranks
 from tdml.cluster.lobby import Card
 from tdml.config import Topology
+from tdml.data.contents import Contents
 from tdml.errors import SettingError
 from tdml.identity import Identity
 
@@ -36,3 +39,26 @@ def test_a_ban_list_that_bans_every_node_ends_the_job_at_the_entrance() -> None:
 def test_a_ban_list_that_bans_the_coordinator_says_so() -> None:
     with pytest.raises(SettingError, match=r"^rank 0, the coordinator, is refused: its key is banned$"):
         admit_ranks(_CARDS, "session", _TOPOLOGY, None, {key.public for key in _KEYS})
+
+
+@pytest.mark.parametrize(
+    ("theirs", "message"),
+    [
+        (Contents(9, 4, "a", "b", "c", "d"), r"^data: the training samples \(9 and 10\) of rank 2 and rank 0 differ: "),
+        (Contents(10, 4, "a", "B", "c", "d"), "^data: the test labels of rank 2 and rank 0 differ: every rank must "),
+        (Contents(10, 4, "a", "b", "C", "d"), "^data: the training inputs of rank 2 and rank 0 differ: "),
+    ],
+)
+def test_a_rank_with_other_data_ends_the_job_at_the_entrance(theirs: Contents, message: str) -> None:
+    ours = Contents(10, 4, "a", "b", "c", "d")
+    held = (ours, None, theirs)  # the second rank reads none
+    cards = [Card("settings", "", data).signed(_KEYS[rank], "session", rank) for rank, data in enumerate(held)]
+    with pytest.raises(SettingError, match=message):
+        admit_ranks(cards, "session", _TOPOLOGY, None, set())
+    assert admit_ranks(cards, "session", _TOPOLOGY, None, {_KEYS[2].public}).members == (0, 1)
+
+
+def test_nobody_can_speak_of_the_data_of_another_rank() -> None:
+    card = Card("settings", "", Contents(1, 1, "a", "b", "c", "d")).signed(_KEYS[1], "session", 1)
+    assert card.is_signed("session", 1)
+    assert not replace(card, data=None).is_signed("session", 1)

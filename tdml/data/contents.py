@@ -1,0 +1,63 @@
+"""What a job's data hold, in a few words, so that ranks can tell whether they hold the same."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tdml.data.source import Source, fetch
+from tdml.digest import digest
+from tdml.seeds import derive
+
+_READ = 64  # samples of each split whose inputs are compared
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Digests of a rank's data. Inputs are those of a sample of samples, which the job's seed draws."""
+
+    training_samples: int
+    test_samples: int
+    training_labels: str
+    test_labels: str
+    training_inputs: str
+    test_inputs: str
+
+
+def contents_of(source: Source, seed: int) -> Contents:
+    """What the training and the test data hold.
+
+    Args:
+        seed: of the job.
+
+    Raises:
+        SettingError: a label cannot be read, or is no class.
+    """
+    return Contents(
+        len(source.train), len(source.test),
+        _labels(source.labels), _labels(source.test_labels),
+        _inputs(source.train, derive(seed, "training contents")), _inputs(source.test, derive(seed, "test contents")),
+    )  # fmt: skip
+
+
+def difference(one: Contents, other: Contents) -> str:
+    """What two ranks' data differ in first, such as "test labels"; "" if in nothing."""
+    for name, value in vars(one).items():
+        theirs = getattr(other, name)
+        if value != theirs:
+            counts = f" ({value} and {theirs})" if isinstance(value, int) else ""
+            return name.replace("_", " ") + counts
+    return ""
+
+
+def _labels(labels: list[int]) -> str:
+    return hashlib.sha256(np.asarray(labels, dtype=np.int64).tobytes()).hexdigest()
+
+
+def _inputs(dataset: Any, seed: int) -> str:
+    """With their augmentation, which must be the same everywhere too."""
+    chosen = np.random.default_rng(seed).permutation(len(dataset))[:_READ]
+    inputs, _ = fetch(dataset, chosen, seed)
+    return digest(inputs if isinstance(inputs, torch.Tensor) else torch.empty(0)).hex()

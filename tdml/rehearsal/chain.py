@@ -1,0 +1,174 @@
+"""The model as the nodes will hold it: all parts in one process, each made as the node at its stage makes it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tdml.config import Train
+from tdml.digest import digest
+from tdml.errors import SettingError, one_line
+from tdml.models.plan import Plan
+from tdml.models.split import build
+from tdml.seeds import seeded
+from tdml.training.inner import inner_optimizer
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the model something was seen: in which block, and in words what."""
+
+    block: int
+    what: str
+
+
+Footprint = dict[Place, bytes]  # what a pass leaves, in the order in which one thing follows from another: its digest
+
+
+class Chain:
+    """A fresh copy of the model on `device`.
+
+    Args:
+        settings: of the group `model`.
+        weights: parameters and buffers of the un-split model by name, to which every pass returns first.
+    """
+
+    def __init__(
+        self, settings: dict, plan: Plan, weights: dict[str, torch.Tensor], train: Train, device: torch.device
+    ) -> None:
+        self._plan, self._weights, self._train, self._device = plan, weights, train, device
+        self._parts = plan.cut(build(settings, "meta"), range(plan.parts))
+        for part in self._parts:
+            part.materialise(device)
+        self.blocks: list[nn.Module] = [block for part in self._parts for block in part.module]
+
+    def train_step(self, inputs: torch.Tensor, labels: torch.Tensor, seed: int) -> Footprint:
+        """One optimizer step on a micro-batch.
+
+        Raises:
+            SettingError: a block fails, or a cut lies where no gradient crosses it.
+        """
+        self._reset(training=True)
+        optimizer = inner_optimizer(self._train, [p for block in self.blocks for p in block.parameters()])
+        left: Footprint = {}
+
+        with seeded(seed):
+            borders = self._forward(inputs, lambda number, value: left.update(_output(number, value)))
+            self._backward(borders, labels)
+            left |= self._look("gradient", lambda parameter: parameter.grad)
+            if optimizer is not None:
+                optimizer.step()
+
+        left |= self._look("next value", lambda parameter: parameter)
+        return left | self._look_at_buffers()
+
+    @torch.no_grad()
+    def evaluate(self, inputs: torch.Tensor, seed: int) -> tuple[Footprint, list[torch.Tensor]]:
+        """A pass in evaluation mode, and what each part returned.
+
+        Raises:
+            SettingError: a block fails.
+        """
+        self._reset(training=False)
+        left: Footprint = {}
+        with seeded(seed):
+            borders = self._forward(inputs, lambda number, value: left.update(_output(number, value)))
+        return left, [output for _, output in borders]
+
+    @torch.no_grad()
+    def values(self, inputs: torch.Tensor, seed: int, training: bool) -> list[torch.Tensor]:
+        """What each block returns in a pass without gradients."""
+        self._reset(training)
+        found: list[torch.Tensor] = []
+        with seeded(seed):
+            self._forward(inputs, lambda _, value: found.append(value.to("cpu", copy=True)))  # blocks work in place
+        return found
+
+    def _reset(self, training: bool) -> None:
+        for part in self._parts:
+            part.module.train(training)
+            part.module.zero_grad(set_to_none=True)
+            names = part.parameters | part.buffers
+            with torch.no_grad():
+                for name, tensor in zip(names, part.tensors(names), strict=True):
+                    tensor.copy_(self._weights[name])
+
+    def _forward(
+        self, inputs: torch.Tensor, look: Callable[[int, torch.Tensor], None]
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Input and output of every part. `look` sees what each block returns."""
+        borders: list[tuple[torch.Tensor, torch.Tensor]] = []
+        number, value = 0, inputs.to(self._device, copy=True)
+        for part in self._parts:
+            if borders:  # it comes from another stage: no graph crosses the border
+                value = value.detach().requires_grad_(torch.is_grad_enabled())
+            received = value
+            for block in part.module:
+                value = _pass(block, number, value)
+                look(number, value)
+                number += 1
+            self._check_gradient_crosses(number, value)
+            borders.append((received, value))
+        return borders
+
+    def _check_gradient_crosses(self, number: int, value: torch.Tensor) -> None:
+        if number in self._plan.cuts and torch.is_grad_enabled() and not value.requires_grad:
+            raise SettingError(
+                f"topology.cuts={list(self._plan.cuts)}: nothing before block {number} can be trained, so no gradients "
+                "cross that cut: cut behind a block that can be trained, or take one stage less"
+            )
+
+    def _backward(self, borders: list[tuple[torch.Tensor, torch.Tensor]], labels: torch.Tensor) -> None:
+        logits = borders[-1][1]
+        if not logits.isfinite().all():
+            raise SettingError("model: what it returns for the first training samples is not finite (see model, data)")
+        if not logits.requires_grad:
+            raise SettingError("model: nothing in it can be trained: it has no parameters, or all are frozen")
+        F.cross_entropy(logits.float(), labels.to(logits.device)).backward()
+        for (_, output), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
+            output.backward(following.grad)
+
+    def _look(self, what: str, get: Callable[[nn.Parameter], torch.Tensor | None]) -> Footprint:
+        """At something of every parameter, from the last block to the first."""
+        return {
+            Place(number, f"{what} of {name}"): _digest(get(parameter))
+            for number, block in reversed(list(enumerate(self.blocks)))
+            for name, parameter in block.named_parameters()
+        }
+
+    def _look_at_buffers(self) -> Footprint:
+        return {
+            Place(number, f"next value of {name}"): _digest(buffer)
+            for number, block in enumerate(self.blocks)
+            for name, buffer in block.named_buffers()
+        }
+
+
+def first_difference(one: Footprint, other: Footprint) -> Place | None:
+    """The first place where two passes differ."""
+    return next((place for place, found in one.items() if other.get(place) != found), None)
+
+
+def _output(number: int, value: torch.Tensor) -> Footprint:
+    return {Place(number, "output"): _digest(value)}
+
+
+def _digest(value: torch.Tensor | None) -> bytes:
+    if value is None:
+        return b""
+    return digest((value.to_dense() if value.is_sparse else value).detach())
+
+
+def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
+    mode = "" if block.training else " in eval()"
+    try:
+        output = block(value)
+    except Exception as error:
+        text = one_line(error)
+        hint = ": what a model holds must be its parameters or buffers (register_buffer)" if "meta" in text else ""
+        raise SettingError(f"model: block {number} fails{mode} on the first training samples: {text}{hint}") from error
+    if not isinstance(output, torch.Tensor):
+        raise SettingError(f"model: block {number} returns a {type(output).__name__}{mode}: it must return one tensor")
+    return output

@@ -1,0 +1,69 @@
+"""The chain of blocks against the model's own `forward`: what lies between the blocks would not be trained."""
+
+import torch
+from torch import nn
+
+from tdml.errors import SettingError
+from tdml.models import whole
+from tdml.models.split import blocks_of
+from tdml.rehearsal.chain import Chain
+from tdml.seeds import seeded
+
+_RELATIVE, _ABSOLUTE = 1e-3, 1e-5  # the same sums in another order are the same model
+
+
+def check_own_forward(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed: int) -> None:
+    """Compare `model(inputs)` with what the chain returns, in training and in evaluation.
+
+    A model without a `forward` of its own, or whose `forward` takes something else, has nothing to compare.
+
+    Raises:
+        SettingError: they differ.
+    """
+    if isinstance(model, nn.Sequential):
+        return
+    kept = {name: tensor.clone() for name, tensor in whole.tensors_of(model).items()}
+    was_training = model.training
+    try:
+        for training in (False, True):
+            _compare(model, chain, inputs, seed, training)
+    finally:
+        whole.restore(model, kept)
+        model.train(was_training)
+
+
+@torch.no_grad()
+def _compare(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed: int, training: bool) -> None:
+    given: dict[int, torch.Tensor] = {}
+    hooks = [
+        block.register_forward_pre_hook(lambda _, args, number=number: given.setdefault(number, args[0].clone()))
+        for number, block in enumerate(blocks_of(model))
+    ]
+    try:
+        with seeded(seed):
+            own = model.train(training)(inputs.clone())
+    except Exception:
+        return
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(own, torch.Tensor):
+        return
+    values = chain.values(inputs, seed, training)
+    mode = "training" if training else "evaluation"
+    for number, value in given.items():
+        if number > 0 and not _alike(value, values[number - 1]):
+            raise SettingError(_message(f"before block {number}", mode))
+    if not _alike(own, values[-1]):
+        raise SettingError(_message("before it returns", mode))
+
+
+def _message(where: str, mode: str) -> str:
+    return (
+        f"model: forward() does something {where} that blocks() leaves out (in {mode}), and only blocks are trained: "
+        "put functions such as relu or flatten into blocks of their own (nn.ReLU(), nn.Flatten())"
+    )
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one.float(), other.float(), _RELATIVE, _ABSOLUTE, equal_nan=True)

@@ -1,0 +1,101 @@
+"""What is rehearsed, and what is said of a job that cannot be repeated."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from tdml.cluster.devices import make_repeatable
+from tdml.config import Config
+from tdml.data.source import Source
+from tdml.errors import SettingError
+from tdml.models import whole
+from tdml.models.plan import Plan
+from tdml.rehearsal.attributes import changed, snapshot
+from tdml.rehearsal.chain import Chain, Footprint, first_difference
+from tdml.rehearsal.own_forward import check_own_forward
+from tdml.seeds import derive
+
+_ADVICE = (
+    "it must follow from weights, seeds and samples alone. Keep state in buffers (register_buffer), draw from the "
+    "global generators of torch, numpy or Python, or give up proofs with trust.repeatable=warn (docs/your-model.md)"
+)
+
+
+def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, samples: Sequence[int]) -> str:
+    """Take a training step and an evaluation pass on the first micro-batch, each of them again, and on a fresh copy.
+
+    Args:
+        model: the un-split model with its initial weights, which stay as they are.
+        samples: of the first micro-batch, by index.
+
+    Returns why the job cannot be repeated, in one line; "" if it can.
+
+    Raises:
+        SettingError: the job cannot work: a block fails, the output is not finite, or evaluation or the model's own
+            `forward` give something else than its blocks do in training.
+    """
+    seed = derive(config.seed, "rehearsal")
+    inputs, labels = source.training_batch(samples, seed)
+    if problem := _read_again(source, samples, seed, inputs):
+        return problem
+    weights, device = whole.tensors_of(model), _device(config)
+
+    chain = Chain(config.model, plan, weights, config.train, device)
+    step = chain.train_step(inputs, labels, seed)
+    kept = snapshot(chain.blocks)
+    evaluation, outputs = chain.evaluate(inputs, seed)
+    _check_outputs(outputs, plan)
+    check_own_forward(model, chain, inputs, seed)
+    repeated = chain.train_step(inputs, labels, seed)
+    if (found := changed(kept, snapshot(chain.blocks))) is not None:
+        return _keeps_state(chain, *found)
+    if problem := _differs(chain, step, repeated, "a training step, taken again,"):
+        return problem
+
+    fresh = Chain(config.model, plan, weights, config.train, device)
+    if problem := _differs(fresh, step, fresh.train_step(inputs, labels, seed), "a training step of a fresh copy"):
+        return problem
+    return _differs(fresh, evaluation, fresh.evaluate(inputs, seed)[0], "an evaluation by a fresh copy")
+
+
+def _device(config: Config) -> torch.device:
+    """Where the job computes, if this machine can."""
+    if config.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    make_repeatable()
+    return torch.device("cuda")
+
+
+def _read_again(source: Source, samples: Sequence[int], seed: int, first: torch.Tensor) -> str:
+    """Whether a batch is another when it is read again, after others."""
+    source.training_batch(samples[:1], seed + 1)
+    again, _ = source.training_batch(samples, seed)
+    if first.shape == again.shape and torch.equal(first, again):
+        return ""
+    differing = next((i for i, a, b in zip(samples, first, again, strict=False) if not torch.equal(a, b)), samples[0])
+    return f"data: training sample {differing}, read again with the same seeds, has other values: {_ADVICE}"
+
+
+def _check_outputs(outputs: Sequence[torch.Tensor], plan: Plan) -> None:
+    """What crosses a border in evaluation must be what crosses it in training: pipelines have static shapes."""
+    for part, (output, border) in enumerate(zip(outputs, plan.borders[1:], strict=True)):
+        where = f"what crosses the cut before block {plan.cuts[part]}" if part < len(plan.cuts) else "its output"
+        if (output.shape, output.dtype) != (border.shape, border.dtype):
+            raise SettingError(
+                f"model: in eval() {where} is {tuple(output.shape)} of {output.dtype}, in training "
+                f"{tuple(border.shape)} of {border.dtype}: both must be alike"
+            )
+
+
+def _keeps_state(chain: Chain, block: int, name: str) -> str:
+    where = f"block {block} ({type(chain.blocks[block]).__name__})"
+    return f"model: {where} keeps {name} outside of parameters and buffers, and a pass changes it: {_ADVICE}"
+
+
+def _differs(chain: Chain, one: Footprint, other: Footprint, which: str) -> str:
+    place = first_difference(one, other)
+    if place is None:
+        return ""
+    kind = type(chain.blocks[place.block]).__name__
+    return f"model: {which} differs in the {place.what} of block {place.block} ({kind}): {_ADVICE}"

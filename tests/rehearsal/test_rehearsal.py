@@ -1,0 +1,208 @@
+"""What is found before any rank trains."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+from tdml import config as settings
+from tdml.data.source import Source
+from tdml.errors import SettingError
+from tdml.models.plan import make_plan
+from tdml.models.split import Border
+from tdml.models.whole import initial_model
+from tdml.rehearsal import rehearse
+from tests.rehearsal import users
+
+CONFIG = settings.load(["topology.stages=2"])
+INPUTS = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+SAMPLES = TensorDataset(INPUTS, torch.tensor([0, 1, 2, 0]))
+
+# Users' own models
+
+
+class HoldsPlainTensor(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.ones(5)
+
+    def forward(self, value):
+        return value * self.scale
+
+
+class FailsOnNumbers(nn.Module):
+    def forward(self, value):
+        if value.device.type != "meta":
+            raise RuntimeError("no such\nkernel")
+        return value
+
+
+class InPlace(nn.Module):
+    def forward(self, value):
+        return value.relu_()
+
+
+class Overflows(nn.Module):
+    def forward(self, value):
+        return value / 0
+
+
+def model(between=None, dtype="float32", frozen=0):
+    """A user's own model with two layers, and whatever is to lie between them."""
+    middle = between() if between else nn.Identity()
+    net = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), middle, nn.Dropout(0.5), nn.Linear(5, 3))
+    for block in net[:frozen]:
+        block.requires_grad_(False)
+    return net.to(getattr(torch, dtype))
+
+
+def through(cuts=(1,), samples=SAMPLES, target=f"{__name__}.model", initial=None, **arguments):
+    """Rehearse with it in two stages; what cannot be repeated."""
+    chosen = {"_target_": target, **arguments}
+    config = replace(CONFIG, model=chosen, topology=replace(CONFIG.topology, cuts=list(cuts)))
+    initial = initial or initial_model(chosen, seed=3)
+    plan = make_plan(config, initial, Border(INPUTS.shape, INPUTS.dtype), classes=3)
+    return rehearse(config, plan, initial, Source(samples, samples, seed=0), range(4))
+
+
+# What cannot work
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dtype": "float64"}, "model: block 0 fails on the first training samples: mat1 and mat2 must have the same"),
+        ({"between": HoldsPlainTensor}, "model: block 2 fails .* must be its parameters or buffers"),
+        ({"between": FailsOnNumbers}, "model: block 2 fails on the first training samples: no such kernel"),
+        ({"between": Overflows}, "model: what it returns for the first training samples is not finite"),
+        ({"between": InPlace, "cuts": (2,)}, "model: block 2 fails on the first training samples: a leaf Variable"),
+        ({"frozen": 2}, r"topology.cuts=\[1\]: nothing before block 1 can be trained"),
+        ({"frozen": 5, "cuts": ()}, "model: nothing in it can be trained"),
+        ({"between": users.NarrowInEvaluation, "cuts": (3,)}, r"model: block 4 fails in eval\(\) on the first"),
+        ({"between": users.PairInEvaluation}, r"model: block 2 returns a tuple in eval\(\): it must return one tensor"),
+        ({"between": users.DoubleInEvaluation}, r"model: block 4 fails in eval\(\) on the first"),
+    ],
+    ids=[
+        "other type", "plain tensor", "fails", "not finite", "in place", "frozen", "all frozen", "narrow in eval",
+        "pair in eval", "double in eval",
+    ],
+)  # fmt: skip
+def test_what_only_numbers_show_is_the_users_mistake(arguments, message):
+    with pytest.raises(SettingError, match=message):
+        through(**arguments)
+
+
+class WideInEvaluation(nn.Linear):
+    def forward(self, value):
+        logits = super().forward(value)
+        return logits if self.training else torch.cat([logits, logits], dim=1)
+
+
+def wide():
+    return nn.Sequential(nn.Linear(6, 5), WideInEvaluation(5, 3))
+
+
+def test_another_output_in_evaluation_is_the_users_mistake():
+    with pytest.raises(SettingError, match=r"in eval\(\) its output is \(4, 6\) .* in training \(4, 3\)"):
+        through(target=f"{__name__}.wide")
+
+
+# What cannot be repeated
+
+
+@pytest.mark.parametrize(
+    ("between", "told"),
+    [
+        (users.PlainCounter, r"block 2 \(PlainCounter\) keeps calls outside of parameters and buffers"),
+        (users.PlainMean, r"block 2 \(PlainMean\) keeps mean outside"),
+        (users.Nested, r"block 2 \(Nested\) keeps state outside"),
+        (users.Iterator, r"block 2 \(Iterator\) keeps number outside"),
+        (users.CountsEvaluations, r"block 2 \(CountsEvaluations\) keeps evaluations outside"),
+        (users.OwnGenerator, r"block 2 \(OwnGenerator\) keeps generator outside"),
+        (users.OwnPython, r"a training step, taken again, differs in the output of block 2 \(Noise\)"),
+        (users.OwnNumpy, r"a training step, taken again, differs in the output of block 2 \(Noise\)"),
+        (users.SystemNoise, r"a training step, taken again, differs in the output of block 2 \(Noise\)"),
+        (users.Global, r"a training step, taken again, differs in the output of block 2 \(Global\)"),
+    ],
+)
+def test_what_depends_on_more_than_weights_seeds_and_samples_is_named(between, told):
+    problem = through(between=between)
+    assert problem.startswith("model: ")
+    assert "trust.repeatable=warn" in problem
+    assert "\n" not in problem
+    assert re.search(told, problem), problem
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        None, users.LateDrop, users.NumpyDrop, users.Caches, users.old_weight_norm, users.spectral_norm,
+        users.attention,
+    ],
+)  # fmt: skip
+def test_what_can_be_repeated_is_not_accused(between):
+    assert through(between=between) == ""
+
+
+class Augmented(Dataset):
+    """Samples with noise from a generator of the data set's own."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return INPUTS[index] + (torch.rand(6, generator=self.generator) if index == 2 else 0), index % 3
+
+
+def test_an_augmentation_with_a_generator_of_its_own_is_named():
+    problem = through(samples=Augmented())
+    assert problem.startswith("data: training sample 2, read again with the same seeds, has other values: ")
+
+
+# The model's own forward
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("relu", "forward.. does something before block 2 that blocks.. leaves out .in evaluation"),
+        ("dropout", "forward.. does something before block 2 that blocks.. leaves out .in training"),
+        ("scaled", "forward.. does something before it returns that blocks.. leaves out .in evaluation"),
+    ],
+)
+def test_what_lies_between_the_blocks_is_the_users_mistake(more, told):
+    with pytest.raises(SettingError, match=told):
+        through(target="tests.rehearsal.users.Net", more=more)
+
+
+@pytest.mark.parametrize("more", ["", "auxiliary"])
+def test_a_forward_that_does_what_the_blocks_do(more):
+    assert through(target="tests.rehearsal.users.Net", more=more) == ""
+
+
+def test_a_forward_that_takes_something_else_has_nothing_to_compare():
+    assert through(target="tests.rehearsal.users.NoForward") == ""
+
+
+# What a rehearsal leaves
+
+
+def test_a_rehearsal_changes_nothing():
+    chosen = {"_target_": "tests.rehearsal.users.Net"}
+    initial, fresh = (initial_model(chosen, seed=3) for _ in range(2))
+    drawn = torch.get_rng_state()
+    assert through(target=chosen["_target_"], initial=initial) == ""
+    assert torch.equal(torch.get_rng_state(), drawn)
+    for name, tensor in initial.state_dict().items():
+        assert torch.equal(tensor, fresh.state_dict()[name]), name
+    assert initial.training
+
+
+def test_a_stage_may_begin_with_frozen_blocks():
+    assert through(cuts=(2,), frozen=1) == ""

@@ -1,0 +1,185 @@
+"""Users' own blocks: what can be repeated, and what cannot."""
+
+import itertools
+import random
+from collections import deque
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class PlainCounter(nn.Module):
+    """Counts its passes in a plain attribute, and uses the count after a long while only."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, value):
+        self.calls += not value.is_meta
+        return value if self.calls < 1000 else 0 * value
+
+
+class PlainMean(nn.Module):
+    """A running mean that is no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = None
+
+    def forward(self, value):
+        if not value.is_meta:
+            now = value.detach().mean()
+            self.mean = now if self.mean is None else 0.9 * self.mean + 0.1 * now
+        return value
+
+
+class Nested(nn.Module):
+    """Keeps state in objects within objects."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = SimpleNamespace(history={"last": deque(maxlen=3)})
+
+    def forward(self, value):
+        self.state.history["last"].append(0.5 if value.is_meta else len(self.state.history["last"]))
+        return value
+
+
+class Iterator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.number = itertools.count()
+
+    def forward(self, value):
+        next(self.number)
+        return value
+
+
+class CountsEvaluations(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.evaluations = 0
+
+    def forward(self, value):
+        self.evaluations += not self.training
+        return value
+
+
+def _noise(draw):
+    class Noise(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.draw = draw()
+
+        def forward(self, value):
+            return value if value.is_meta else value * self.draw()
+
+    return Noise
+
+
+class OwnGenerator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, value):
+        return value if value.is_meta else value * torch.rand((), generator=self.generator)
+
+
+OwnPython = _noise(lambda: random.Random(0).random)  # a bound method hides its generator
+OwnNumpy = _noise(lambda: np.random.default_rng(0).random)
+SystemNoise = _noise(lambda: random.SystemRandom().random)
+
+_calls = itertools.count(1)
+
+
+class Global(nn.Module):
+    """Counts in a variable of its file."""
+
+    def forward(self, value):
+        return value if value.is_meta else value / next(_calls)
+
+
+class LateDrop(nn.Module):
+    """As LayerDrop often does it: by Python's generator."""
+
+    def forward(self, value):
+        return value if random.random() < 0.5 else 2 * value
+
+
+class NumpyDrop(nn.Module):
+    def forward(self, value):
+        return value * float(np.random.rand() < 0.5)
+
+
+class Caches(nn.Module):
+    """Remembers what every pass finds anew, which harms nobody."""
+
+    def __init__(self):
+        super().__init__()
+        self.shape, self.largest, self.seen = None, None, {}
+
+    def forward(self, value):
+        self.shape = value.shape
+        self.largest = None if value.is_meta else value.detach().max()
+        self.seen[len(value)] = True
+        return value
+
+
+def old_weight_norm():
+    return nn.utils.parametrizations.weight_norm(nn.Linear(5, 5))
+
+
+def spectral_norm():
+    return nn.utils.parametrizations.spectral_norm(nn.Linear(5, 5))
+
+
+def attention():
+    return nn.TransformerEncoderLayer(5, 1, 8)
+
+
+class NarrowInEvaluation(nn.Module):
+    def forward(self, value):
+        return value if self.training else value[:, :-1]
+
+
+class PairInEvaluation(nn.Module):
+    def forward(self, value):
+        return value if self.training else (value, value)
+
+
+class DoubleInEvaluation(nn.Module):
+    def forward(self, value):
+        return value if self.training else value.double()
+
+
+class Net(nn.Module):
+    """A model with a `forward` of its own; `more` is what it does beside its blocks."""
+
+    def __init__(self, more=""):
+        super().__init__()
+        self.more = more
+        self.first, self.norm, self.last = nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)
+
+    def blocks(self):
+        return [self.first, self.norm, self.last]
+
+    def forward(self, value, mask=None):
+        value = self.norm(self.first(value))
+        if self.more == "relu":
+            value = F.relu(value)
+        if self.more == "dropout":
+            value = F.dropout(value, 0.5, self.training)
+        value = self.last(value)
+        if self.more == "scaled":
+            value = 2 * value
+        return (value, value) if self.more == "auxiliary" and self.training else value
+
+
+class NoForward(Net):
+    def forward(self, batch: dict):
+        return batch.popitem()
