@@ -1,11 +1,14 @@
 """Every rank starts here, under torchrun: check the settings, then become coordinator, worker or spare."""
 
+import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 
 from tdml import config as settings
-from tdml.errors import SettingError, fail, write_any_text
+from tdml.errors import SettingError, fail, watch_warnings, write_any_text
+from tdml.overrides import add_arguments, overrides_of
 
 
 def main(arguments: list[str]) -> int:
@@ -15,8 +18,11 @@ def main(arguments: list[str]) -> int:
     write_any_text()
     # TensorPipe logs every lost connection and every refused call from C++. The coordinator reports each loss once.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    parsed, more = _parser().parse_known_args(arguments)
+    # `tdml train` has shown its user all that the libraries warn of.
+    watch_warnings(shown=parsed.settings is None and os.environ.get("LOCAL_RANK", "0") == "0")
     try:
-        config = settings.load(arguments)
+        config = settings.read(parsed.settings) if parsed.settings else settings.load(overrides_of(parsed, more))
         if "WORLD_SIZE" not in os.environ:
             raise SettingError("start this module with torchrun, or run `tdml train`, which does so")
         settings.check_world(config.topology, int(os.environ["WORLD_SIZE"]))
@@ -36,6 +42,13 @@ def main(arguments: list[str]) -> int:
     from tdml.start_worker import work
 
     return work(config, lobby)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tdml", add_help=False, allow_abbrev=False)
+    parser.add_argument("--settings", type=Path, help="a file that `tdml train` has written, instead of overrides")
+    add_arguments(parser)
+    return parser
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tdml import __version__
 from tdml import config as settings
 from tdml.cluster import keys_command as keys
-from tdml.errors import SettingError, one_line, write_any_text
+from tdml.errors import SettingError, one_line, watch_warnings, write_any_text
 from tdml.ledger import command as ledger
+from tdml.overrides import add_arguments, overrides_of
 from tdml.rewards import command as rewards
 
 if TYPE_CHECKING:
@@ -23,14 +25,19 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point; exits with the command's status."""
     write_any_text()
+    watch_warnings(shown=True)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; the exit status."""
     parser = _parser()
-    parsed = parser.parse_args(arguments)
+    parsed, more = parser.parse_known_args(arguments)
     try:
+        if "overrides" in parsed:
+            parsed.overrides = overrides_of(parsed, more)
+        elif more:
+            parser.error(f"unrecognized arguments: {' '.join(more)}")
         status = parsed.command(parsed)
         sys.stdout.flush()
         return status
@@ -50,10 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tdml {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     train = commands.add_parser(
-        "train", help="run a job on this machine: starts torchrun with the ranks that the settings need"
+        "train", allow_abbrev=False, help="run a job on this machine: starts torchrun with the ranks that it needs"
     )
     train.add_argument("--show-config", action="store_true", help="print the settings and end")
-    train.add_argument("overrides", nargs="*", metavar="key=value", help="settings, such as topology.replicas=8")
+    add_arguments(train)
     train.set_defaults(command=_train)
     report = commands.add_parser("report", help="write RUN/report.html")
     report.add_argument("run", type=Path, metavar="RUN", help="a run folder")
@@ -82,9 +89,11 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     ranking.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     ranking.set_defaults(command=_bench_ranking)
     throughput = benchmarks.add_parser(
-        "throughput", help="what a job computes beside a plain loop, and where its rounds' time goes; a few minutes"
+        "throughput",
+        allow_abbrev=False,
+        help="what a job computes beside a plain loop, and where its rounds' time goes; a few minutes",
     )
-    throughput.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for tdml train")
+    add_arguments(throughput)
     throughput.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     throughput.set_defaults(command=_bench_throughput)
     _add_detection(benchmarks)
@@ -118,11 +127,20 @@ def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _train(parsed: argparse.Namespace) -> int:
+    _see_own_classes()
     config = settings.load(parsed.overrides)
     if parsed.show_config:
         print(settings.to_yaml(config), end="")
         return 0
     _check(config)
+    with TemporaryDirectory(prefix="tdml-") as folder:  # what was interpolated must be the same for all ranks
+        handed_on = Path(folder) / "settings.yaml"
+        settings.write(config, handed_on)
+        return _launch(config, ["--settings", str(handed_on)])
+
+
+def _launch(config: settings.Config, arguments: list[str]) -> int:
+    """Start the ranks by torchrun, and wait for them."""
     workers = config.topology.world_size - 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -134,7 +152,7 @@ def _train(parsed: argparse.Namespace) -> int:
     logging.disable(logging.ERROR)
     ranks = ["--standalone", "--nproc-per-node", str(config.topology.world_size)]
     try:
-        torchrun(parse_args([*ranks, "-m", "tdml", *parsed.overrides]))
+        torchrun(parse_args([*ranks, "-m", "tdml", *arguments]))
     except SignalException:
         return 1
     except ChildFailedError as error:
@@ -163,7 +181,6 @@ def _check(config: settings.Config) -> None:
     from tdml.ledger.artifacts import Store
     from tdml.start_notary import terms_of
 
-    _see_own_classes()
     read_roster(config.identity.roster, node_names(config.topology))
     BanList(config.identity.ban_list)
     identity = named_identity(config.identity.folder, COORDINATOR_NAME)

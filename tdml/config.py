@@ -1,19 +1,23 @@
 """The settings: their schema, and how they are composed."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tdml.config_checks import check
-from tdml.errors import SettingError
-from tdml.overrides import check_overrides, explain
+from tdml.errors import SettingError, one_line
+from tdml.overrides import SEARCH_PATH, check_overrides, explain
 
 
 @dataclass
@@ -119,8 +123,8 @@ class Config:
         return next((m for m in range(self.topology.stages, batch) if batch % m == 0), batch)
 
 
-def load(overrides: list[str]) -> Config:
-    """Compose the settings from `conf/` and Hydra overrides, and check them.
+def load(overrides: Sequence[str]) -> Config:
+    """Compose the settings from `conf/` and Hydra overrides, and check them. Interpolations are resolved.
 
     Raises:
         SettingError: an override that cannot be parsed, an unknown setting or choice, a wrong type
@@ -129,15 +133,39 @@ def load(overrides: list[str]) -> Config:
     GlobalHydra.instance().clear()
     try:
         check_overrides(overrides, _groups())
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            composed = compose("config", overrides=overrides)
+        with initialize_config_dir(str(config_dir()), version_base="1.3"), warnings.catch_warnings():
+            warnings.filterwarnings("error", f"provider={SEARCH_PATH}")  # a folder that is not there
+            composed = compose("config", overrides=list(overrides), return_hydra_config=True)
+        for folder in OmegaConf.select(composed, SEARCH_PATH):
+            _check_own_folder(folder)
+        with open_dict(composed):
+            del composed["hydra"]
         merged = OmegaConf.merge(OmegaConf.structured(Config), composed)
         config = OmegaConf.to_object(merged)
-    except (HydraException, OmegaConfBaseException) as error:
+    except UserWarning as warning:
+        raise SettingError(f"{SEARCH_PATH}: {one_line(warning).partition('path=')[2]}") from warning
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingError(explain(error)) from error
     assert isinstance(config, Config)
     check(config)
     return config
+
+
+def write(config: Config, path: Path) -> None:
+    """Write the settings, to be handed on to another process of this machine: `read` gives the very same."""
+    path.write_text(yaml.safe_dump(asdict(config)))
+
+
+def read(path: Path) -> Config:
+    """What `write` wrote.
+
+    Raises:
+        SettingError: it is not there any more.
+    """
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text()), Config)
+    except OSError as error:
+        raise SettingError(f"--settings {path} cannot be read ({one_line(error)}): start the job anew") from error
 
 
 def to_yaml(config: Config) -> str:
@@ -145,16 +173,30 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
+def flat(settings: Config | DictConfig) -> dict[str, Any]:
+    """Every setting by its full name, such as `train.lr`."""
+    return _flat(settings if isinstance(settings, DictConfig) else OmegaConf.structured(settings), "")
+
+
 def fingerprint(config: Config) -> str:
-    """Equal on ranks that were started with the same settings, but for what a machine may have of its own."""
+    """A line for every setting, with its name and a digest, but for what the coordinator alone uses and what a machine
+    may have of its own."""
     own = {
+        "name": "",
         "device": "",
         "run_dir": "",
         "data": config.data | {"root": ""},
         "identity": IdentitySettings(""),
         "ledger": LedgerSettings(),
     }
-    return hashlib.sha256(to_yaml(replace(config, **own)).encode()).hexdigest()
+    values = flat(replace(config, **own))
+    return "\n".join(f"{key} {hashlib.sha256(repr(value).encode()).hexdigest()[:16]}" for key, value in values.items())
+
+
+def differing(fingerprint: str, other: str) -> list[str]:
+    """The names of the settings that differ between two fingerprints."""
+    lines = {*fingerprint.splitlines()} ^ {*other.splitlines()}
+    return sorted({line.partition(" ")[0] for line in lines})
 
 
 def from_yaml(path: Path) -> DictConfig:
@@ -182,6 +224,22 @@ def check_world(topology: Topology, world_size: int) -> None:
             f"1 coordinator + {topology.spares} spares need {topology.world_size}: start torchrun with "
             f"--nproc-per-node {topology.world_size}, or with --nnodes × --nproc-per-node of that product"
         )
+
+
+def _check_own_folder(folder: str) -> None:
+    """Check that nothing in a folder of the user's is hidden by a file of ours: ours are found first."""
+    for ours in sorted(config_dir().rglob("*.yaml")):
+        name = ours.relative_to(config_dir())
+        file = folder.removeprefix("file://") / name
+        if file.exists() and not file.samefile(ours):
+            instead = "give it another name" if name.parent.name else "put what you change into experiment/NAME.yaml"
+            raise SettingError(f"{file} would not be read, for there is a conf/{name}: {instead}")
+
+
+def _flat(node: Any, name: str) -> dict[str, Any]:
+    if not isinstance(node, DictConfig):
+        return {name: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node}
+    return {k: v for key in node for k, v in _flat(node[key], f"{name}.{key}" if name else str(key)).items()}
 
 
 def _groups() -> dict[str, list[str]]:

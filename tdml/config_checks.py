@@ -45,9 +45,18 @@ def check(config: "Config") -> None:
     for name, value in config.trust.thresholds.items():
         if value is not None and not math.isfinite(value):
             raise SettingError(f"trust.thresholds.{name}={value} must be a finite number: with it nothing is compared")
-    for group in ("model", "data"):
-        if not getattr(config, group).get("_target_"):
+    _check_targets(config)
+
+
+def _check_targets(config: "Config") -> None:
+    for group in ("model", "data", "attack"):
+        target = getattr(config, group).get("_target_")
+        if not target and group != "attack":
             raise SettingError(f"{group}._target_ is empty: name the class or function that makes it")
+        if target and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", str(target)):
+            raise SettingError(
+                f"{group}._target_={target} is no dotted name: that of the function net in mine.py is mine.net"
+            )
 
 
 def _check_not_too_much(config: "Config") -> None:
@@ -148,7 +157,12 @@ def _check_cuts(config: "Config") -> None:
     cuts, parts = config.topology.cuts, config.topology.parts
     if cuts is None:
         return
-    if len(cuts) != parts - 1 or sorted(set(cuts)) != list(cuts) or (cuts and cuts[0] < 1):
+    if (
+        not all(isinstance(cut, int) for cut in cuts)
+        or len(cuts) != parts - 1
+        or sorted(set(cuts)) != list(cuts)
+        or (cuts and cuts[0] < 1)
+    ):
         raise SettingError(
             f"topology.cuts={list(cuts)} must list {parts - 1} rising block numbers, the first block of each "
             f"of the {parts} stages but the first"

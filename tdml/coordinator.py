@@ -59,6 +59,7 @@ class Coordinator:
         self.weights = whole.flatten(job.model, job.layouts)
         self.version = self.last_round  # of the weights: the round that made them
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
+        self._evaluated: list[bool] = []  # whether the weights could be, by round
         self._digested = (-1, "")  # version of the weights, and their digest
         self._activity = ""
         self._replicas: list[Replica] = []
@@ -78,6 +79,12 @@ class Coordinator:
         if self.version == 0:
             raise CannotGoOn(
                 "no update was accepted in any round, so there is no model: see the rounds for the reasons"
+            )
+        if self._evaluated and not any(self._evaluated):
+            reasons = "; ".join(self.fleet.losses.values())
+            raise CannotGoOn(
+                f"the weights could be evaluated in no round, so nobody knows what they are worth: {reasons}. "
+                "failures.log in the run folder has the stack traces"
             )
         model = self.job.write_weights(self.weights)
         save_atomically(model, self.monitor.folder.path / "model.pt")
@@ -115,6 +122,7 @@ class Coordinator:
             sent += self.broadcast(self.fleet.ready(able))
         with self._phase(clock, "evaluate", number):
             accuracy, loss = self.evaluate(able)
+            self._evaluated.append(accuracy is not None)
         with self._phase(clock, "record", number):
             refusals = self._refusals(offences)
             record = RoundRecord(

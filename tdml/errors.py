@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 
 _LAST_WORDS_S = 10.0
 
@@ -23,9 +24,10 @@ def one_line(error: BaseException | str) -> str:
 
 
 def origin(error: BaseException) -> BaseException:
-    """The error that others were raised from: libraries wrap it into one that says where it happened."""
+    """The error that others were raised from: libraries wrap it into one that says where it happened. What a
+    `SettingError` was raised from it says itself."""
     seen = set()
-    while error.__cause__ is not None and id(error) not in seen:
+    while error.__cause__ is not None and not isinstance(error, SettingError) and id(error) not in seen:
         seen.add(id(error))
         error = error.__cause__
     return error
@@ -47,6 +49,25 @@ def printable(text: str) -> str:
 def write_any_text() -> None:
     """Have what the terminal's encoding lacks written as its code: a tick must not end a run."""
     sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it anyway
+
+
+def watch_warnings(shown: bool) -> None:
+    """Show what libraries warn of once in this process, in a line, or not at all. PYTHONWARNINGS shows it everywhere.
+
+    Python's own memory of what was said is lost wherever filters change: in torch, at every build of a model.
+    """
+    said = set()
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None,
+        line: str | None = None,
+    ) -> None:  # fmt: skip
+        text = f"{category.__name__}: {one_line(message)}"
+        if (shown or sys.warnoptions) and text not in said:
+            said.add(text)
+            print(f"{filename}:{lineno}: {text}", file=sys.stderr, flush=True)
+
+    warnings.showwarning = show
 
 
 def fail(message: str) -> int:

@@ -38,7 +38,7 @@ from tdml.cluster.messages import (
 )  # fmt: skip
 from tdml.config import Config
 from tdml.data.source import Source
-from tdml.errors import one_line, origin
+from tdml.errors import SettingError, one_line, origin
 from tdml.identity import Identity
 from tdml.ledger.commit import commit_statement
 from tdml.models.layout import change
@@ -90,7 +90,8 @@ class Worker:
             return method(*arguments)
         except Exception as error:
             first = origin(error)
-            failure = Failure(self.name, f"{type(first).__name__}: {one_line(first)}", traceback.format_exc())
+            kind = "" if isinstance(first, SettingError) else f"{type(first).__name__}: "
+            failure = Failure(self.name, f"{kind}{one_line(first)}", traceback.format_exc())
             self.leave()  # closes the connections, so that neighbours that wait for this node stop waiting
             return failure
 

@@ -1,13 +1,18 @@
 """Users' own classes, named by `_target_` in the tests."""
 
+import os
 import time
+import warnings
+from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import Dataset
 
 from tdml.attacks import Attack, Context
 from tdml.data import digits
 from tdml.data.images import Images
+from tdml.models import cnn
 
 
 class Raises(Attack):
@@ -36,23 +41,47 @@ class Dawdles(Attack):
         return labels
 
 
+class TrainsOnly(nn.Module):
+    """A block that workers cannot evaluate."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The inputs."""
+        if not self.training and os.environ.get("RANK", "0") != "0":
+            raise RuntimeError("cannot be evaluated")
+        return inputs
+
+
+def trains_only(**settings: Any) -> nn.Sequential:
+    """A small network that workers cannot evaluate."""
+    return nn.Sequential(TrainsOnly(), *cnn(**settings))
+
+
+def warns(**settings: Any) -> nn.Sequential:
+    """A small network that warns whenever it is built."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as in torch: what Python has said before is forgotten
+    warnings.warn("built in a slow way", stacklevel=1)
+    return cnn(**settings)
+
+
 class Unreadable(Dataset):
-    """A data set of which only the first samples can be read; the labels are known."""
+    """A data set that each process can read a few hundred samples of."""
 
     def __init__(self, whole: Images) -> None:
-        self.whole, self.targets = whole, whole.targets
+        self.whole, self.targets, self.reads = whole, whole.targets, 0
 
     def __len__(self) -> int:
         return len(self.whole)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """Raise for most."""
-        if index >= 100:
-            raise OSError(f"sample {index} is gone")
+        """Raise from some time on."""
+        self.reads += 1
+        if self.reads > 500:
+            raise OSError("the disk is gone")
         return self.whole[index]
 
 
 def unreadable() -> tuple[Unreadable, Images]:
-    """The digits, most of which cannot be read."""
+    """The digits, which cannot be read to the end of the first round."""
     train, test = digits(16)
     return Unreadable(train), test

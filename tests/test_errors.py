@@ -1,9 +1,10 @@
 import io
 import sys
+import warnings
 
 import pytest
 
-from tdml.errors import SettingError, fail, one_line, origin, write_any_text
+from tdml.errors import SettingError, fail, one_line, origin, watch_warnings, write_any_text
 from tdml.models.split import build
 
 
@@ -28,6 +29,31 @@ def test_the_origin_of_a_chain_of_errors():
     assert origin(third) is origin(first) is first
     first.__cause__ = third
     assert origin(third) in (first, second, third)
+
+
+def test_a_mistake_of_the_users_says_itself_what_it_comes_from():
+    mistake, wrapper = SettingError("data: training sample 7 cannot be read: OSError"), RuntimeError("stage 0 failed")
+    mistake.__cause__, wrapper.__cause__ = OSError("it cannot"), mistake
+    assert origin(wrapper) is origin(mistake) is mistake
+
+
+@pytest.mark.parametrize(
+    ("shown", "options", "said"),
+    [(True, [], ["a b", "other"]), (False, [], []), (False, ["default"], ["a b", "other"])],
+    ids=["first rank", "another rank", "asked for"],
+)
+def test_what_libraries_warn_of_is_said_once_in_a_line(monkeypatch, capsys, shown, options, said):
+    """Whatever changes of filters come between, with which Python forgets what it has said."""
+    monkeypatch.setattr(sys, "warnoptions", options)
+    with warnings.catch_warnings():
+        watch_warnings(shown)
+        for text in ("a\nb", "a\nb", "other"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")
+                warnings.warn(text, stacklevel=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": UserWarning: ")[2] for line in lines] == said
+    assert all(line.startswith(f"{__file__}:") for line in lines)
 
 
 def test_a_terminal_that_has_no_ticks(monkeypatch):

@@ -70,7 +70,20 @@ def test_when_no_replica_finishes_its_steps_the_run_ends_and_says_why(tmp_path: 
     )  # fmt: skip
     assert result.statuses[0] == 1
     assert result.summary["round"] == 3
-    assert "no replica has finished its steps in 3 rounds: r0.s0: OSError: sample" in result.summary["exit_reason"]
+    assert (
+        "no replica has finished its steps in 3 rounds: r0.s0: data: training sample" in result.summary["exit_reason"]
+    )
+    assert not (result.run / "model.pt").exists()
+    assert "Traceback" not in result.output
+
+
+def test_a_run_of_which_nothing_could_be_evaluated_has_failed_and_says_why(tmp_path: Path) -> None:
+    job = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=2", "rounds=2", "trust.enabled=false"]
+    result = run_job(tmp_path / "run", 3, *job, "model._target_=tests.plugins.trains_only")
+    assert result.statuses[0] == 1
+    assert [line["test_accuracy"] for line in result.rounds] == [None, None]
+    assert "evaluated in no round, so nobody knows what they are worth" in result.summary["exit_reason"]
+    assert "r0.s0: RuntimeError: cannot be evaluated" in result.summary["exit_reason"]
     assert not (result.run / "model.pt").exists()
     assert "Traceback" not in result.output
 

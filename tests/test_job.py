@@ -44,18 +44,37 @@ def test_a_job_that_fits():
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (Lists(*samples(40).tensors), samples(10), "data: the first samples cannot be read as .tensor, label"),
-        (Growing(*samples(40).tensors), samples(10), "data: the first samples cannot be read as .tensor, label"),
+        (Lists(*samples(40).tensors), samples(10), "data: training sample 0 cannot be read .* its input is a list"),
+        (Growing(*samples(40).tensors), samples(10), r"data: training sample \d+ is a tensor \(\d+,\) .* 0 .* \(6,\)"),
         (
             samples(40, labels=torch.zeros(40, 1, dtype=torch.int64)),
             samples(10),
             r"data: 2 samples have labels of the shape \(2, 1\)",
         ),
-        (samples(40), samples(10, shape=(2, 3)), r"data: a training sample is a tensor \(6,\) .* \(2, 3\)"),
-        (samples(40), samples(10, dtype=torch.float64), "torch.float32, a test sample .* torch.float64"),
-        (samples(40, dtype=torch.float64), samples(10, dtype=torch.float64), "model: block 0 fails on the first"),
+        (samples(40), samples(10, shape=(2, 3)), r"data: test sample \d+ is a tensor \(2, 3\) .* 0 is a tensor \(6,\)"),
+        (samples(40), samples(10, dtype=torch.float64), "data: test sample .* torch.float64, .* 0 .* torch.float32"),
+        (
+            samples(40, dtype=torch.float64),
+            samples(10, dtype=torch.float64),
+            r"model: block 0 fails on the first .* inputs are torch.float64, .* such as inputs\.float\(\)",
+        ),
+        (
+            samples(40, dtype=torch.uint8),
+            samples(10, dtype=torch.uint8),
+            r"model: block 0 .* inputs are torch.uint8, .* such as image\.float\(\) / 255",
+        ),
+        (
+            samples(40, dtype=torch.int64),
+            samples(10, dtype=torch.int64),
+            "model: block 0 .* inputs are torch.int64, .* a layer that is no embedding takes floats",
+        ),
+        (
+            samples(40, labels=torch.arange(40) % 10 + 1),
+            samples(10),
+            r"model.num_classes: .* \(2, 10\), .* needs \(batch, 11\): if its labels begin at 1, return label - 1",
+        ),
     ],
-    ids=["lists", "growing", "label vectors", "test shape", "test type", "type"],
+    ids=["lists", "growing", "label vectors", "test shape", "test type", "float64", "uint8", "int64", "labels from 1"],
 )
 def test_samples_that_do_not_fit_are_the_users_mistake(train, test, message):
     with pytest.raises(SettingError, match=message):

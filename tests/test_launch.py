@@ -64,9 +64,11 @@ def test_wrong_world_size_says_what_to_start() -> None:
 
 
 def test_ranks_with_other_settings_are_refused(tmp_path: Path) -> None:
-    port = free_port()
+    """Each rank composes its own; the name and the folder of the run are the coordinator's."""
+    port, own = free_port(), _own_experiment(tmp_path)
     common = ["--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", str(port), "-m", "tdml"]
-    job = [f"run_dir={tmp_path / 'run'}", *SMALL, "topology.replicas=1", "topology.stages=2", "rounds=1"]
+    job = [f"run_dir={tmp_path}/${{now:%f}}", *SMALL, "topology.replicas=1", "topology.stages=2", "name=${now:%f}"]
+    job += ["--config-dir", str(own), "experiment=mine"]
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
     other = start_command(*torchrun, "--nproc-per-node", "1", "--node-rank", "1", *common, *job, "seed=1")
     try:
@@ -76,17 +78,20 @@ def test_ranks_with_other_settings_are_refused(tmp_path: Path) -> None:
         kill_tree(other)
     assert result.returncode != 0
     assert other.returncode != 0
-    assert "rank 2 was started with other settings than rank 0" in result.stdout
+    assert "rank 2 was started with other settings than rank 0 (seed): give all of them the same" in result.stdout
 
 
 def test_train_report_and_export(tmp_path: Path) -> None:
     """One replica of one stage: the single-machine baseline, on the same path."""
-    run = tmp_path / "run"
-    job = [*SMALL, "topology.replicas=1", "topology.stages=1", "rounds=2", f"run_dir={run}"]
-    result = run_command(*_TDML, "train", *job)
+    job = [*SMALL, "topology.replicas=1", "topology.stages=1", f"run_dir={tmp_path}/run-${{now:%f}}"]
+    own = ["--config-dir", str(_own_experiment(tmp_path)), "experiment=mine", "model._target_=tests.plugins.warns"]
+    result = run_command(*_TDML, "train", "name=${now:%f}", *own, *job)
     assert result.returncode == 0, result.stdout
     assert "Traceback" not in result.stdout
-    assert "Warning" not in result.stdout
+    assert result.stdout.count("Warning") == result.stdout.count("UserWarning: built in a slow way") == 1
+    (run,) = tmp_path.glob("run-*")
+    config = settings.from_yaml(run / "config.yaml")
+    assert (config.run_dir, config.rounds, config.name.isdigit()) == (str(run), 2, True), "resolved once, for all ranks"
     for expected in (str(run), "tensorboard --logdir", "report.html", "1 replica: nobody can rank or judge it"):
         assert expected in result.stdout
     (run / "report.html").unlink()
@@ -158,6 +163,14 @@ def test_several_agents_and_a_node_that_is_killed(tmp_path: Path) -> None:
         for agent in agents:
             kill_tree(agent)
     assert "spare0 takes the place of r1.s0 (dead)" in output
+
+
+def _own_experiment(folder: Path) -> Path:
+    """A folder of choices of a user's own: `experiment=mine` has two rounds."""
+    own = folder / "own conf, it's mine"
+    (own / "experiment").mkdir(parents=True)
+    (own / "experiment" / "mine.yaml").write_text("# @package _global_\nrounds: 2\n")
+    return own
 
 
 def _wait_until(condition, agent) -> None:

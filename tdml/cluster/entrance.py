@@ -8,9 +8,12 @@ from tdml.cluster.devices import choose_backend
 from tdml.cluster.lobby import Card, Decision
 from tdml.cluster.roster import COORDINATOR_NAME, Roster, admit
 from tdml.cluster.topology import COORDINATOR, node_names
-from tdml.config import Topology
+from tdml.config import Topology, differing
 from tdml.data.contents import difference
 from tdml.errors import SettingError
+
+_NAMED = 3  # settings that differ
+_LONGEST = 200  # characters: a rank may call them whatever it likes
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,12 @@ def _check_same_job(rank: int, card: Card, coordinator: Card) -> None:
     """Raises:
     SettingError: a rank has other settings than the coordinator, or other data.
     """
-    if card.fingerprint != coordinator.fingerprint:
-        raise SettingError(f"rank {rank} was started with other settings than rank 0: give all of them the same")
+    if names := differing(card.fingerprint, coordinator.fingerprint):
+        some = ", ".join(names[:_NAMED])[:_LONGEST]
+        raise SettingError(
+            f"rank {rank} was started with other settings than rank 0 ({some}): give all of them the same, and "
+            "instead of what each works out for itself, such as ${now:…} and ${oc.env:…}, its value"
+        )
     if card.data is None or coordinator.data is None:
         return
     if found := difference(card.data, coordinator.data):

@@ -1,13 +1,12 @@
 """What a job's data hold, in a few words, so that ranks can tell whether they hold the same."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 
-from tdml.data.source import Source, fetch
+from tdml.data.source import Source
 from tdml.digest import digest
 from tdml.seeds import derive
 
@@ -33,12 +32,13 @@ def contents_of(source: Source, seed: int) -> Contents:
         seed: of the job.
 
     Raises:
-        SettingError: a label cannot be read, or is no class.
+        SettingError: a sample cannot be read, or is not like the others.
     """
     return Contents(
         len(source.train), len(source.test),
         _labels(source.labels), _labels(source.test_labels),
-        _inputs(source.train, derive(seed, "training contents")), _inputs(source.test, derive(seed, "test contents")),
+        _inputs(source.training_batch, len(source.train), derive(seed, "training contents")),
+        _inputs(source.test_batch, len(source.test), derive(seed, "test contents")),
     )  # fmt: skip
 
 
@@ -56,8 +56,7 @@ def _labels(labels: list[int]) -> str:
     return hashlib.sha256(np.asarray(labels, dtype=np.int64).tobytes()).hexdigest()
 
 
-def _inputs(dataset: Any, seed: int) -> str:
+def _inputs(read: Callable, count: int, seed: int) -> str:
     """With their augmentation, which must be the same everywhere too."""
-    chosen = np.random.default_rng(seed).permutation(len(dataset))[:_READ]
-    inputs, _ = fetch(dataset, chosen, seed)
-    return digest(inputs if isinstance(inputs, torch.Tensor) else torch.empty(0)).hex()
+    inputs, _ = read(np.random.default_rng(seed).permutation(count)[:_READ], seed)
+    return digest(inputs).hex()

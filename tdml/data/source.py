@@ -1,14 +1,17 @@
 """A job's data on one machine: loaded once, read by index, with every random choice seeded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from tdml.errors import SettingError, cause, one_line
+from tdml.data.labels import labels_of
+from tdml.data.sample import Form, look
+from tdml.errors import SettingError, cause
 from tdml.seeds import derive, seeded
 
 _OURS = {"partition", "alpha"}  # settings of the group that are not the source's own
@@ -22,7 +25,7 @@ class Source:
     """
 
     def __init__(self, train: Dataset, test: Dataset, seed: int) -> None:
-        self.train, self.test = train, test
+        self.train, self.test, self._seed = train, test, seed
         order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
         self.halves = {"validation": order[: len(order) // 2], "test": order[len(order) // 2 :]}
 
@@ -32,30 +35,75 @@ class Source:
 
     @cached_property
     def labels(self) -> list[int]:
-        """Labels of all training samples: `targets` of the dataset if it has them, else read one by one.
+        """Labels of all training samples. Few samples are read where the data set keeps them, as `targets` say.
 
         Raises:
             SettingError: one cannot be read, or is no class.
         """
-        return _labels(self.train, "training")
+        return self._labels(self.train, "training")
 
     @cached_property
     def test_labels(self) -> list[int]:
         """As `labels`, of the test samples, both halves."""
-        return _labels(self.test, "test")
+        return self._labels(self.test, "test")
 
     @property
     def classes(self) -> int:
         """Labels of training and test samples are below this. Raises like `labels`."""
         return 1 + max(*self.labels, *self.test_labels)
 
+    @cached_property
+    def form(self) -> Form:
+        """That of the first training sample, which all others must have. Raises like `labels`."""
+        with self._seeded():
+            return look(self.train, 0, "training")[0]
+
     def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Training samples, with random augmentation decided by `seed` alone."""
-        return fetch(self.train, indices, seed)
+        """Training samples, with random augmentation decided by `seed` alone.
+
+        Raises:
+            SettingError: names a sample that cannot be read, or whose input has another form than the first.
+        """
+        return self._fetch(self.train, "training", indices, seed)
 
     def held_out_batch(self, split: str, positions: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples of the validation or the test half, by their positions in it."""
-        return fetch(self.test, self.halves[split][positions], seed=0)
+        """Samples of the validation or the test half, by their positions in it. Raises like `training_batch`."""
+        return self.test_batch(self.halves[split][positions], seed=0)
+
+    def test_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples of both halves, by their index in the test set. Raises like `training_batch`."""
+        return self._fetch(self.test, "test", indices, seed)
+
+    def _labels(self, dataset: Dataset, split: str) -> list[int]:
+        with self._seeded():
+            return labels_of(dataset, lambda index: self._look(dataset, index, split), derive(self._seed, "labels"))
+
+    def _fetch(
+        self, dataset: Dataset, split: str, indices: Sequence[int], seed: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        try:
+            inputs, labels = fetch(dataset, indices, seed)
+            if Form.of(inputs) != self.form:
+                raise TypeError(f"several {split} samples are {Form.of(inputs)} each, one alone {self.form}")
+        except Exception:
+            with seeded(seed, host_only=True):
+                for index in indices:
+                    self._look(dataset, int(index), split)  # names the one that is to blame
+            raise
+        return inputs, labels
+
+    def _look(self, dataset: Dataset, index: int, split: str) -> int:
+        """A sample's class, where its input is like all others."""
+        form, label = look(dataset, index, split)
+        if form != self.form:
+            raise SettingError(
+                f"data: {split} sample {index} is {form}, but training sample 0 is {self.form}: have the dataset bring "
+                "all to one form"
+            )
+        return label
+
+    def _seeded(self) -> AbstractContextManager[None]:
+        return seeded(derive(self._seed, "looks"), host_only=True)
 
 
 def load(settings: dict, seed: int) -> Source:
@@ -74,39 +122,41 @@ def load(settings: dict, seed: int) -> Source:
         if isinstance(inner, SettingError):  # Hydra wraps what the target raises
             raise inner from error
         raise SettingError(f"data={settings['_target_']} cannot be loaded: {cause(error, 'data')}") from error
-    if not isinstance(datasets, tuple | list) or len(datasets) != 2 or not all(map(_is_map_style, datasets)):
+    if fault := _fault(datasets):
         raise SettingError(
-            f"data._target_={settings['_target_']} must return a training and a test dataset with a length"
+            f"data._target_={settings['_target_']} must return a training and a test dataset with a length, as a "
+            f"tuple: {fault}"
         )
     train, test = datasets
     if len(train) == 0 or len(test) < 2:
         raise SettingError(
-            f"data={settings['_target_']} is empty: it needs training samples and two test samples or more"
+            f"data={settings['_target_']} is empty: it needs training samples and two test samples or more, and has "
+            f"{len(train)} and {len(test)}"
         )
     return Source(train, test, seed)
 
 
-def _is_map_style(dataset: object) -> bool:
-    return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+def _fault(datasets: object) -> str:
+    """What is wrong with what a data function has returned; "" for two map-style datasets."""
+    if isinstance(datasets, Mapping):
+        return f"it returned a dict of {', '.join(map(repr, datasets))}"
+    if not isinstance(datasets, tuple | list):
+        return f"it returned a {type(datasets).__name__}"
+    if len(datasets) != 2:
+        return f"it returned {len(datasets)} of them"
+    return next(filter(None, map(_not_map_style, datasets)), "")
 
 
-def _labels(dataset: Dataset, split: str) -> list[int]:
-    targets, labels = getattr(dataset, "targets", None), []
-    for i in range(len(dataset)):
-        try:
-            labels.append(_class(dataset[i][1] if targets is None else targets[i]))
-        except Exception as error:
-            raise SettingError(
-                f"data: {split} sample {i} cannot be read as (tensor, label): {one_line(error)}"
-            ) from error
-    return labels
-
-
-def _class(label: object) -> int:
-    number = int(label)
-    if number != label or number < 0:
-        raise ValueError(f"its label {label} is no class, which is a whole number from 0")
-    return number
+def _not_map_style(dataset: object) -> str:
+    if isinstance(dataset, DataLoader):
+        return "it returned a DataLoader: return its dataset, of which TDML makes batches (train.batch_size)"
+    if isinstance(dataset, IterableDataset):
+        return f"it returned the IterableDataset {type(dataset).__name__}: return one that is read by index"
+    try:
+        len(dataset)
+    except (TypeError, NotImplementedError):
+        return f"it returned a {type(dataset).__name__} without __len__"
+    return "" if hasattr(dataset, "__getitem__") else f"it returned a {type(dataset).__name__} without __getitem__"
 
 
 def fetch(dataset: Dataset, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:

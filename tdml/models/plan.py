@@ -76,7 +76,8 @@ def layouts(plan: Plan, model_settings: dict, stages: int) -> list[Layout]:
 
 def _check_output(output: Border, classes: int) -> None:
     if len(output.shape) != 2 or output.shape[1] < classes:
+        one_less = len(output.shape) == 2 and output.shape[1] == classes - 1
         raise SettingError(
             f"model.num_classes: the model returns {tuple(output.shape)}, but the data has {classes} classes and "
-            f"needs (batch, {classes})"
+            f"needs (batch, {classes})" + (": if its labels begin at 1, return label - 1" if one_less else "")
         )

@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from tdml.data.sample import advice
 from tdml.errors import SettingError, cause, one_line
 
 
@@ -90,7 +91,7 @@ def trace_borders(blocks: Sequence[nn.Module], sample: Border) -> list[Border]:
         except Exception as error:
             raise SettingError(
                 f"model: block {index} does not take a micro-batch of {tuple(borders[-1].shape)}: {one_line(error)} "
-                "(see model, data, train.batch_size and topology.microbatches)"
+                f"(see model, data, train.batch_size and topology.microbatches){advice(borders[-1].dtype)}"
             ) from error
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             raise SettingError(f"model: block {index} must return one floating-point tensor to be a place for a cut")

@@ -6,9 +6,7 @@ import os
 from pathlib import Path
 from typing import IO, Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from tdml.config import Config, from_yaml, to_yaml
+from tdml.config import Config, flat, from_yaml, to_yaml
 from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
 from tdml.monitor.record import RoundRecord
@@ -103,8 +101,8 @@ class RunFolder:
     def _check_same_job(self, config: Config) -> None:
         if not (self.path / "config.yaml").exists():
             raise SettingError(f"resume=true, but run_dir={config.run_dir} holds no run: start it with resume=false")
-        before = _flat(from_yaml(self.path / "config.yaml"))
-        now = _flat_config(config)
+        before = flat(from_yaml(self.path / "config.yaml"))
+        now = flat(config)
         for key in sorted(before.keys() | now.keys()):
             if key == _SPARES and now[key] >= before.get(key, 0):
                 continue
@@ -126,13 +124,3 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rounds
-
-
-def _flat_config(config: Config) -> dict[str, Any]:
-    return _flat(OmegaConf.structured(config))
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(node, DictConfig):
-        return {prefix: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node}
-    return {k: v for key in node for k, v in _flat(node[key], f"{prefix}.{key}" if prefix else str(key)).items()}

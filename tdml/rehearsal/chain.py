@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tdml.config import Train
+from tdml.data.sample import advice
 from tdml.digest import digest
 from tdml.errors import SettingError, one_line
 from tdml.models.plan import Plan
@@ -167,7 +168,9 @@ def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
         output = block(value)
     except Exception as error:
         text = one_line(error)
-        hint = ": what a model holds must be its parameters or buffers (register_buffer)" if "meta" in text else ""
+        hint = advice(value.dtype)
+        if "meta" in text:
+            hint = ": what a model holds must be its parameters or buffers (register_buffer)"
         raise SettingError(f"model: block {number} fails{mode} on the first training samples: {text}{hint}") from error
     if not isinstance(output, torch.Tensor):
         raise SettingError(f"model: block {number} returns a {type(output).__name__}{mode}: it must return one tensor")

@@ -62,3 +62,14 @@ def test_nobody_can_speak_of_the_data_of_another_rank() -> None:
     card = Card("settings", "", Contents(1, 1, "a", "b", "c", "d")).signed(_KEYS[1], "session", 1)
     assert card.is_signed("session", 1)
     assert not replace(card, data=None).is_signed("session", 1)
+
+
+def test_a_rank_with_other_settings_ends_the_job_and_they_are_named() -> None:
+    other = Card("many 1\nseed 2\n" + "x" * 10_000, gpu="").signed(_KEYS[1], "session", 1)
+    own = [Card("many 1\nseed 1", gpu="").signed(key, "session", rank) for rank, key in enumerate(_KEYS)]
+    with pytest.raises(
+        SettingError, match=r"^rank 1 was started with other settings than rank 0 \(seed, xxx+\): give"
+    ) as e:
+        admit_ranks([own[0], other, own[2]], "session", _TOPOLOGY, None, set())
+    assert len(str(e.value)) < 500
+    assert "${now:…}" in str(e.value)

@@ -13,7 +13,9 @@ def samples(count=200):
 
 
 def contents(inputs, labels, test=None, seed=0):
-    return contents_of(Source(TensorDataset(inputs, labels), TensorDataset(*(test or samples(20))), seed), seed)
+    held_out, classes = test or samples(20)
+    train, test = TensorDataset(inputs, labels), TensorDataset(held_out.to(inputs.dtype), classes)
+    return contents_of(Source(train, test, seed), seed)
 
 
 def test_equal_data_have_equal_contents():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from tdml.data import cifar10, digits
 from tdml.data.source import Source, fetch, load
@@ -29,17 +29,6 @@ class Points(Dataset):
         return torch.full((2,), float(index)) + noise, index % 3
 
 
-class WithTargets(Points):
-    """Knows its labels without reading the samples."""
-
-    def __getitem__(self, index):
-        raise AssertionError("was read")
-
-    @property
-    def targets(self):
-        return torch.tensor([i % 3 for i in range(self.size)])
-
-
 def points(train, test, noisy=False):
     return Points(train, noisy), Points(test)
 
@@ -62,6 +51,39 @@ def breaks(size):
 
 def iterators(size):
     return iter(range(size)), iter(range(size))
+
+
+class Stream(IterableDataset):
+    """Knows its length."""
+
+    def __iter__(self):
+        return iter([])
+
+    def __len__(self):
+        return 3
+
+
+class WithoutLength(Dataset):
+    """Read by index, of unknown length."""
+
+    def __getitem__(self, index):
+        return torch.zeros(2), 0
+
+
+def loaders(size):
+    return DataLoader(Points(size)), DataLoader(Points(size))
+
+
+def by_name(size):
+    return {"train": Points(size), "test": Points(size)}
+
+
+def streams(size):
+    return Stream(), Stream()
+
+
+def endless(size):
+    return Points(size), WithoutLength()
 
 
 def settings(function, **arguments):
@@ -106,10 +128,25 @@ def test_what_cannot_be_loaded_is_the_users_mistake(data, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("function", "size"), [(three, 3), (one, 3), (one, 2)])
-def test_another_number_of_datasets_is_the_users_mistake(function, size):
-    with pytest.raises(SettingError, match="must return a training and a test dataset"):
+@pytest.mark.parametrize(
+    ("function", "size", "returned"),
+    [
+        (three, 3, "3 of them"),
+        (one, 3, "a Points"),
+        (one, 2, "a Points"),
+        (by_name, 3, "a dict of 'train', 'test'"),
+        (loaders, 3, "a DataLoader: return its dataset, of which TDML makes batches (train.batch_size)"),
+        (streams, 3, "the IterableDataset Stream: return one that is read by index"),
+        (endless, 3, "a WithoutLength without __len__"),
+        (iterators, 3, "a range_iterator without __len__"),
+    ],
+)
+def test_what_are_no_two_datasets_is_the_users_mistake(function, size, returned):
+    with pytest.raises(SettingError) as caught:
         load(settings(function, size=size), seed=0)
+    assert str(caught.value).endswith(
+        f"must return a training and a test dataset with a length, as a tuple: it returned {returned}"
+    )
 
 
 # Validation and test
@@ -140,10 +177,6 @@ def test_positions_count_within_a_half(split):
 # Labels
 
 
-def test_targets_spare_reading_the_samples():
-    assert Source(WithTargets(7), Points(2), seed=0).labels == [0, 1, 2, 0, 1, 2, 0]
-
-
 def test_labels_of_a_tensor_dataset():
     dataset = TensorDataset(torch.zeros(4, 2), torch.tensor([3, 1, 2, 0]))
     assert Source(dataset, Points(2), seed=0).labels == [3, 1, 2, 0]
@@ -156,7 +189,7 @@ def test_classes_are_those_of_training_and_test_samples():
 
 
 def test_a_test_label_that_is_no_class_is_the_users_mistake():
-    unknown = TensorDataset(torch.zeros(2, 1), torch.tensor([0, -100]))
+    unknown = TensorDataset(torch.zeros(2, 2), torch.tensor([0, -100]))
     with pytest.raises(SettingError, match=r"data: test sample 1 cannot be read .* its label -100 is no class"):
         _ = Source(Points(5), unknown, seed=0).classes
 
@@ -173,13 +206,78 @@ def test_labels_are_read_by_length():
         ([(torch.zeros(2), torch.eye(3)[0])], "data: training sample 0 cannot be read as .tensor, label"),
         ([(torch.zeros(2), "cat")], "data: training sample 0 cannot be read as .tensor, label"),
         ([(torch.zeros(2), 0), None], "data: training sample 1 cannot be read as .tensor, label"),
-        (WithTargets(3), "data: training sample 2 .*: list index out of range"),
     ],
-    ids=["negative", "fraction", "vector", "text", "nothing", "too few targets"],
+    ids=["negative", "fraction", "vector", "text", "nothing"],
 )
-def test_labels_that_are_no_classes_are_the_users_mistake(monkeypatch, dataset, message):
-    monkeypatch.setattr(WithTargets, "targets", [0, 1])
+def test_labels_that_are_no_classes_are_the_users_mistake(dataset, message):
     with pytest.raises(SettingError, match=message):
+        _ = Source(dataset, Points(2), seed=0).labels
+
+
+def test_the_samples_decide_what_a_label_is():
+    """As with a `target_transform`, or targets in another order."""
+    dataset = Points(9)
+    dataset.targets = [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert Source(dataset, Points(2), seed=0).labels == [0, 1, 2] * 3
+
+
+def test_reading_labels_leaves_the_global_generators_alone():
+    before = state()
+    _ = Source(Points(8, noisy=True), Points(2), seed=0).labels
+    assert state() == before
+
+
+# Samples that are not like the others
+
+
+class OneOdd(Points):
+    """Sample 5 is odd; the labels are known, so that nobody looks at it before it is trained on."""
+
+    def __init__(self, odd):
+        super().__init__(300)
+        self.odd, self.targets = odd, [index % 3 for index in range(300)]
+
+    def __getitem__(self, index):
+        return (self.odd, index % 3) if index == 5 else super().__getitem__(index)
+
+
+class Batched(OneOdd):
+    """Serves batches itself."""
+
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
+@pytest.mark.parametrize("kind", [OneOdd, Batched, lambda odd: Subset(OneOdd(odd), range(300))])
+@pytest.mark.parametrize("batch", [[5], [7, 5, 9]], ids=["alone", "among others"])
+@pytest.mark.parametrize(
+    ("odd", "found"),
+    [
+        (torch.zeros(3), "is a tensor (3,) of torch.float32, but training sample 0 is a tensor (2,) of torch.float32"),
+        (torch.zeros(2, dtype=torch.float64), "is a tensor (2,) of torch.float64, but training sample 0 is a tensor"),
+        ([1.0, 2.0], "cannot be read as (tensor, label): its input is a list"),
+    ],
+    ids=["shape", "type", "list"],
+)
+def test_a_sample_of_another_form_is_named_in_whatever_batch_it_comes(kind, batch, odd, found):
+    source = Source(kind(odd), Points(2), seed=0)
+    source.training_batch([1, 2], seed=0)
+    with pytest.raises(SettingError) as caught:
+        source.training_batch(batch, seed=0)
+    assert str(caught.value).startswith(f"data: training sample 5 {found}")
+
+
+def test_a_held_out_sample_is_named_by_its_place_in_the_dataset():
+    source = Source(Points(3), OneOdd(torch.zeros(3)), seed=0)
+    split = next(split for split, half in source.halves.items() if 5 in half)
+    with pytest.raises(SettingError, match=r"^data: test sample 5 is a tensor \(3,\)"):
+        source.held_out_batch(split, range(150))
+
+
+def test_where_every_sample_is_read_for_its_label_an_odd_one_is_found_then():
+    dataset = OneOdd(torch.zeros(3))
+    del dataset.targets
+    with pytest.raises(SettingError, match=r"^data: training sample 5 is a tensor \(3,\)"):
         _ = Source(dataset, Points(2), seed=0).labels
 
 
