@@ -63,6 +63,7 @@ class Trust:
     audit_rate: float = MISSING
     audit_windows: int = MISSING
     audit_memory: int = MISSING
+    repeatable: str = MISSING
 
 
 @dataclass

@@ -121,6 +121,7 @@ def _choices(config: "Config") -> list[tuple[str, str, tuple[str, ...]]]:
         ("topology.cost", config.topology.cost, ("counted", "measured")),
         ("sync.outer", config.sync.outer, ("fedavg", "nesterov")),
         ("trust.screen", config.trust.screen, ("gate", "none")),
+        ("trust.repeatable", config.trust.repeatable, ("require", "warn")),
         ("rewards.policy", config.rewards.policy, ("work", "equal", "improvement")),
         ("train.optimizer", config.train.optimizer, ("sgd", "adam", "adamw")),
         ("data.partition", config.data.get("partition", "iid"), ("iid", "dirichlet")),

@@ -25,6 +25,7 @@ from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint, save, save_atomically
 from tdml.training.outer import outer_optimizer
 from tdml.trust.aggregate import combine, weighted_mean
+from tdml.trust.audit import Outcome
 from tdml.trust.screen import Screening
 from tdml.trust.verdict import Verdict
 
@@ -64,6 +65,11 @@ class Coordinator:
         self._activity = ""
         self._replicas: list[Replica] = []
         monitor.terminal.status(self._status)
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know of the whole run."""
+        return [self.court.auditor.notice] if self.court.auditor.notice else []
 
     def run(self) -> None:
         """Play the rounds that are left, then write the model.
@@ -109,7 +115,7 @@ class Coordinator:
             secret = self.notary.secret(number)
             verdicts = self.court.judge(number, found, screened, self._replicas, secret)
         with self._phase(clock, "audit", number):
-            outcomes = self.court.audit(number, found, verdicts, self.weights, self._replicas, secret)
+            outcomes = self.audit(number, found, verdicts, secret)
             verdicts = self.court.conclude(number, found, verdicts, outcomes, self._replicas)
             worth = self.improvements(number, found, verdicts)
             offences = self.fleet.take_offences()
@@ -160,6 +166,14 @@ class Coordinator:
             return report
 
         return self.fleet.each(order, replicas)
+
+    def audit(self, number: int, found: Gathered, verdicts: dict[int, Verdict], secret: int) -> dict[int, Outcome]:
+        """Have steps taken again; what keeps audits from convicting anybody is said once."""
+        known = self.notices
+        outcomes = self.court.audit(number, found, verdicts, self.weights, self._replicas, secret)
+        for text in set(self.notices).difference(known):
+            self.monitor.tell(text, "")
+        return outcomes
 
     def improvements(self, number: int, found: Gathered, verdicts: dict[int, Verdict]) -> dict[int, int]:
         """What each update is worth, in millionths of a nat, where rewards depend on it."""

@@ -41,6 +41,7 @@ class Job:
     thresholds: Thresholds  # of the screen
     omniscient: bool  # whether the attack must be told of the honest updates
     sees_updates: bool  # and of every one of them
+    repeatable: bool = True  # whether the rehearsal found that its steps can be taken again
 
     def batches(self, replica: int, round_number: int) -> torch.Tensor:
         """The samples that a replica trains on in a round: (steps, batch_size) int64."""

@@ -145,6 +145,7 @@ def _audit(index: int, seats: Seats, outcome: Outcome) -> dict:
         {
             "window": window, "result": ruling.result, "error": _json_number(ruling.error),
             "limit": _json_number(ruling.limit), "contradicted": list(ruling.dissenters),
+            "unsteady": list(ruling.unsteady),
         }
         for window, ruling in rulings
     ]  # fmt: skip
@@ -155,6 +156,7 @@ def _audit(index: int, seats: Seats, outcome: Outcome) -> dict:
         "blamed": [seats[index][stage] for stage in outcome.blamed],
         "disputes": _named(seats[index], outcome.disputes),
         "absent": [seats[index][stage] for stage in outcome.absent],
+        "erratic": [seats[index][stage] for stage in outcome.erratic],
     }  # fmt: skip
 
 
@@ -167,6 +169,7 @@ def _verdict(index: int, names: Sequence[str], verdict: Verdict | None, lost: st
         "perjured": [names[stage] for stage in verdict.perjured],
         "disputes": _named(names, verdict.disputes),
         "absent": [names[stage] for stage in verdict.absent],
+        "erratic": [names[stage] for stage in verdict.erratic],
     }  # fmt: skip
 
 

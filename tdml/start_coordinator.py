@@ -180,7 +180,7 @@ def _run(coordinator: Coordinator, terminal: Terminal) -> int:
 
     try:
         model = "model.pt" if status == 0 else None
-        monitor.finish(reason, fleet.banned, fleet.dead, model)
+        monitor.finish(reason, fleet.banned, fleet.dead, model, coordinator.notices)
         report = coordinator.last_round > 0 and bool(write_report(monitor.folder.path))
     except OSError as error:
         return fail(f"{reason}; summary.json cannot be written: {one_line(error)}")

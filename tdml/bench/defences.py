@@ -14,6 +14,7 @@ from tdml.bench.federation import Federation
 from tdml.cluster.messages import Seat
 from tdml.cluster.topology import node_names, seat_name
 from tdml.trust.aggregate import combine, weighted_mean
+from tdml.trust.audit import LIED
 from tdml.trust.cross_check import CheckPlan, Purse, allowance, plan_checks
 from tdml.trust.memory import Memory
 from tdml.trust.screen import Screening, screen_stages
@@ -45,6 +46,10 @@ class Defence:
     def judge(self, found: Round) -> Outcome:
         """One round."""
         raise NotImplementedError
+
+    def refutes(self, found: Round, replica: int) -> bool:
+        """Whether it proves that an update which is not finite is not what the assigned steps lead to."""
+        return False
 
 
 class Mean(Defence):
@@ -134,6 +139,10 @@ class Audited(Budgeted):
         outcomes = audit(found, [replica for replica, verdict in named.items() if verdict.status != HONEST])
         final = after_audit(named, outcomes, job.config.trust.conviction)
         return [final[replica] for replica in found.replicas]
+
+    def refutes(self, found: Round, replica: int) -> bool:
+        outcomes = audit(found, [replica])
+        return replica in outcomes and outcomes[replica].result == LIED
 
 
 class Robust(Defence):

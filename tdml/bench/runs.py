@@ -61,14 +61,14 @@ class _Run:
         good = [replica for replica in federation.live if replica not in faults]
         diverged = [replica for replica, found in inspections.items() if has_diverged(found)]
         common = training_diverges(len(diverged), len(inspections))
+        whole = _round_of(federation, number, [*good, *diverged], updates)
         for replica, wrong in faults.items():
-            if common and replica in diverged:
+            if replica in diverged and (common or not self._defence.refutes(whole, replica)):
                 self._suspicious[replica].append(number)
             else:
                 self._accuse(replica, number, tuple(wrong), "; ".join(wrong.values()), ban=True)
         if good:
-            stages = [torch.stack(parts) for parts in zip(*(updates[replica] for replica in good), strict=True)]
-            outcome = self._defence.judge(Round(federation, number, good, stages))
+            outcome = self._defence.judge(_round_of(federation, number, good, updates))
             federation.step(outcome.aggregate)
             self._note(outcome, number)
         federation.live = [replica for replica in federation.live if replica not in self._banned]
@@ -121,6 +121,13 @@ class _Run:
             "replica": replica, "accused": self._accused[replica], "rounds": end,
             "suspicious": self._suspicious[replica], "reason": self._reasons.get(replica, ""),
         }  # fmt: skip
+
+
+def _round_of(
+    federation: Federation, number: int, replicas: list[int], updates: dict[int, list[torch.Tensor]]
+) -> Round:
+    stages = zip(*(updates[replica] for replica in replicas), strict=True)
+    return Round(federation, number, replicas, [torch.stack(parts) for parts in stages])
 
 
 def _faults(inspections: Sequence[Inspection]) -> dict[int, str]:

@@ -1,23 +1,25 @@
 """The audit of a round: replicas take parts of each other's steps again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
+from tdml.cluster.appeal import appeal
 from tdml.cluster.case import Case, Result
 from tdml.cluster.claims import Claims, Window
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.gather import Gathered
 from tdml.job import Job
-from tdml.trust.audit import CLEAN, LIED, Outcome, Ruling, Tolerance, choose_windows, conclude
+from tdml.trust.audit import CLEAN, LIED, Outcome, Ruling, Tolerance, choose_windows, conclude, why_void
 
 
 class Auditor:
-    """Audits the rounds of a job. `tolerance` is what the audits so far have taught it."""
+    """Audits the rounds of a job. `tolerance` is what the audits so far have taught it; `notice` says why they cannot
+    convict anybody, "" if they can."""
 
     def __init__(self, job: Job, fleet: Fleet) -> None:
         self._job, self._fleet = job, fleet
-        self.tolerance = Tolerance()
+        self.tolerance, self.notice = Tolerance(), ""
 
     def audit(
         self, number: int, found: Gathered, suspects: Collection[int], weights: Sequence[torch.Tensor],
@@ -48,16 +50,18 @@ class Auditor:
         others = {w: [i for i in found.audited if i != w.replica and i not in results[w]] for w in doubtful}
         for window, heard in case.repeat(others).items():
             results[window] |= heard
-        rulings: dict[int, dict[int, Ruling]] = {index: {} for index in sound}
+        judged = {window for window in results if window.replica in suspects or window in doubtful}
+        rulings = {window: self._rule(case, window, heard, window in judged) for window, heard in results.items()}
+        settled = appeal(case, self._job.repeatable, results, rulings)
+        rulings |= settled
+        self._note(settled)
         exhibits: dict[int, dict[str, torch.Tensor]] = {}
-        for window, heard in results.items():
-            judged = window.replica in suspects or window in doubtful
-            ruling = case.rule(window, heard) if judged else self._confirmed(case, window, heard)
-            rulings[window.replica][window.number] = ruling
-            self._learn(case, window, heard, ruling)
+        for window, ruling in rulings.items():
+            self._learn(case, window, results[window], ruling)
             if ruling.result == LIED and not exhibits.get(window.replica):
-                exhibits[window.replica] = case.exhibit(window, heard, ruling)
-        outcomes = {i: conclude(ruled, i in suspects, exhibits.get(i, {})) for i, ruled in rulings.items()}
+                exhibits[window.replica] = case.exhibit(window, results[window], ruling)
+        by_replica = {i: {w.number: ruling for w, ruling in rulings.items() if w.replica == i} for i in sound}
+        outcomes = {i: conclude(ruled, i in suspects, exhibits.get(i, {})) for i, ruled in by_replica.items()}
         return outcomes | claims.refusals
 
     def _choose(
@@ -77,6 +81,17 @@ class Auditor:
                 asked[Window(index, window)] = jury
         return asked
 
+    def _note(self, rulings: Mapping[Window, Ruling]) -> None:
+        """Why nothing follows from these, the first time."""
+        why = "the rehearsal has found that the steps of this job cannot be repeated" if rulings else ""
+        if self._job.repeatable:
+            why = why_void(rulings.values())
+        if why and not self.notice:
+            self.notice = (
+                f"audits cannot convict: {why}; the model or the data draw on something other than weights, seeds and "
+                "samples: see docs/your-model.md"
+            )
+
     def _passes(self, case: Case, window: Window, heard: dict[int, Result]) -> bool:
         """Whether the one validator that was asked confirms the window."""
         for validator, result in heard.items():
@@ -87,11 +102,14 @@ class Auditor:
     def _learn(self, case: Case, window: Window, heard: dict[int, Result], ruling: Ruling) -> None:
         """What was no lie shows how far the honest are apart."""
         for validator, result in heard.items():
-            if ruling.result == CLEAN and validator not in ruling.dissenters:
+            doubted = ruling.centre < 0 or validator in (*ruling.dissenters, *ruling.unsteady)
+            if ruling.result == CLEAN and not doubted:
                 self.tolerance.add(*case.kinds(validator, window.replica), case.error(window, result))
 
-    def _confirmed(self, case: Case, window: Window, heard: dict[int, Result]) -> Ruling:
-        """On a window that the one who was asked has confirmed."""
+    def _rule(self, case: Case, window: Window, heard: dict[int, Result], judged: bool) -> Ruling:
+        """On a window that all others have repeated, or that the one who was asked has confirmed."""
+        if judged:
+            return case.rule(window, heard)
         ((validator, result),) = heard.items()
         limit = self.tolerance.limit(*case.kinds(validator, window.replica))
         return Ruling(CLEAN, case.error(window, result), limit, (validator,), validator)

@@ -12,8 +12,19 @@ from tdml.cluster.messages import RepeatOrder, Repetition
 from tdml.cluster.replica import Replica
 from tdml.job import Job
 from tdml.training.inner import sections
-from tdml.trust.audit import CLEAN, DIFFERENT, LARGEST, LIED, UNSETTLED, Ruling, Tolerance, agree, relative_error
-from tdml.trust.blame import Blame, to_blame
+from tdml.trust.audit import (
+    CLEAN,
+    DIFFERENT,
+    FARTHEST,
+    LARGEST,
+    LIED,
+    UNSETTLED,
+    Ruling,
+    Tolerance,
+    agree,
+    relative_error,
+)
+from tdml.trust.blame import Blame, agreed, to_blame
 from tdml.trust.commitment import is_plain
 
 
@@ -38,15 +49,24 @@ class Case:
         self._job, self._fleet, self._number, self._claims, self._tolerance = job, fleet, number, claims, tolerance
         self._kinds = {replica.index: replica.kind for replica in fleet.seated(found.audited)}
 
-    def repeat(self, juries: Mapping[Window, Sequence[int]]) -> dict[Window, dict[int, Result]]:
-        """Have windows repeated by replicas: window → validator → result. Validators that are lost are left out."""
+    def repeat(
+        self, juries: Mapping[Window, Sequence[int]], before: Mapping[Window, Mapping[int, Result]] | None = None
+    ) -> dict[Window, dict[int, Result]]:
+        """Have windows repeated by replicas: window → validator → result. Validators that are lost are left out.
+
+        Args:
+            before: what each has found already, if it takes them once more: ends that are the same do not travel.
+        """
         tasks: dict[int, list[Window]] = {}
         for window, jury in juries.items():
             for validator in jury:
                 tasks.setdefault(validator, []).append(window)
 
         def work(validator: Replica) -> dict[Window, Result]:
-            return {window: self._repeat_one(validator, window) for window in tasks[validator.index]}
+            return {
+                window: self._repeat_one(validator, window, before and before[window][validator.index])
+                for window in tasks[validator.index]
+            }
 
         results: dict[Window, dict[int, Result]] = {window: {} for window in juries}
         for validator, found in self._fleet.each(work, self._fleet.ready(sorted(tasks))).items():
@@ -61,6 +81,12 @@ class Case:
             return 0.0
         return self._distance(window, self._claims.ends(window), result.ends)
 
+    def apart(self, window: Window, one: Result, other: Result) -> float:
+        """How far apart two repetitions are."""
+        if one.digests == other.digests:
+            return 0.0
+        return self._distance(window, self._ends(window, one), self._ends(window, other))
+
     def rule(self, window: Window, heard: Mapping[int, Result]) -> Ruling:
         """Decide on a window from the results of all who repeated it."""
         misfits = {v: Blame(result.misfits) for v, result in heard.items() if result.misfits}
@@ -72,18 +98,20 @@ class Case:
         """From the results of two or more."""
         validators = tuple(heard)
         distances = torch.tensor(
-            [[self._between(window, heard[a], heard[b]) for b in validators] for a in validators], dtype=torch.float64
+            [[self.apart(window, heard[a], heard[b]) for b in validators] for a in validators], dtype=torch.float64
         )
         consensus = agree(distances)
+        if consensus.limit > self._widest(validators):
+            return self._without_consensus(window, heard, consensus.limit)
         centre = validators[consensus.centre]
         far = {validators[i]: float(distances[consensus.centre, i]) for i in consensus.dissenters}
-        liars = [v for v, distance in far.items() if not self._may_be_honest(centre, v, distance)]
+        liars = [v for v, distance in far.items() if not self._may_be_honest(window, heard, centre, v, distance)]
         honest = {v: result for v, result in heard.items() if v not in liars}
         dissenters = {v: self._blame_validator(window, centre, v, heard[v], honest, consensus.limit) for v in liars}
         error, limit = self.error(window, heard[centre]), self._limit(centre, window.replica, consensus.limit)
         if error <= limit:
             return Ruling(CLEAN, error, limit, validators, centre, (), dissenters)
-        excused = self._may_be_honest(centre, window.replica, error)
+        excused = self._may_be_honest(window, heard, centre, window.replica, error)
         blame = Blame() if excused else self._blame(window, centre, heard, limit)
         result = LIED if blame.stages else UNSETTLED
         return Ruling(result, error, limit, validators, centre, blame.stages, dissenters, blame.disputes)
@@ -114,9 +142,28 @@ class Case:
         same = self._kinds[one] == self._kinds[other]
         return scatter if same else max(scatter, LARGEST)
 
-    def _may_be_honest(self, one: int, other: int, distance: float) -> bool:
-        """Whether results so far apart may both be honest, because the machines are of different kinds."""
-        return self._kinds[one] != self._kinds[other] and distance <= DIFFERENT
+    def _widest(self, validators: Sequence[int]) -> float:
+        """The largest limit of validators who agree."""
+        return LARGEST if len({self._kinds[v] for v in validators}) == 1 else FARTHEST
+
+    def _may_be_honest(
+        self, window: Window, heard: Mapping[int, Result], centre: int, other: int, distance: float
+    ) -> bool:
+        """Whether a result so far from the centre's may be honest, because the machines are of different kinds. Where
+        the centre's is not finite, it says nothing of what another kind should find."""
+        if self._kinds[centre] == self._kinds[other]:
+            return False
+        ends = self._ends(window, heard[centre]) or ()
+        return distance <= DIFFERENT or not all(bool(end.isfinite().all()) for end in ends)
+
+    def _without_consensus(self, window: Window, heard: Mapping[int, Result], limit: float) -> Ruling:
+        """Where validators do not agree nobody is named; but with the replica itself, most of all may have found the
+        same."""
+        errors = {v: self.error(window, result) for v, result in heard.items()}
+        agreeing = [v for v, e in errors.items() if e <= self._tolerance.limit(*self.kinds(v, window.replica))]
+        clean = 2 * (len(agreeing) + 1) > len(heard) + 1
+        void = not clean and len(heard) > 2  # of two, one may have lied
+        return Ruling(CLEAN if clean else UNSETTLED, min(errors.values()), limit, tuple(heard), -1, void=void)
 
     def _word_of_one(self, window: Window, heard: Mapping[int, Result]) -> Ruling:
         """With nobody else to ask, one validator's word clears, but does not convict."""
@@ -127,7 +174,7 @@ class Case:
 
     # What validators find
 
-    def _repeat_one(self, validator: Replica, window: Window) -> Result:
+    def _repeat_one(self, validator: Replica, window: Window, before: Result | None) -> Result:
         index, last = window.replica, self._claims.is_last(window)
         first, stop = self._job.edges(index)[window.number : window.number + 2]
         batches = self._job.batches(index, self._number)[first:stop]
@@ -140,7 +187,7 @@ class Case:
         if not all(sound):
             return Result(misfits=_where(sound, False))
         result = Result(tuple(d.digest for d in done), tuple(d.sketches for d in done))
-        if self._confirmed(window, result):
+        if result.digests == (before.digests if before else self._claims.digests(window)):
             return result
         ends = tuple(validator.repeated())
         digests = tuple(self._claims.digest(stage, end, last) for stage, end in enumerate(ends))
@@ -149,12 +196,6 @@ class Case:
 
     def _confirmed(self, window: Window, result: Result) -> bool:
         return self._claims.digests(window) == result.digests
-
-    def _between(self, window: Window, one: Result, other: Result) -> float:
-        """How far apart two validators' results are."""
-        if one.digests == other.digests:
-            return 0.0
-        return self._distance(window, self._ends(window, one), self._ends(window, other))
 
     def _ends(self, window: Window, result: Result) -> Sequence[torch.Tensor] | None:
         return self._claims.ends(window) if self._confirmed(window, result) else result.ends
@@ -186,6 +227,14 @@ class Case:
         exact = self._repeat_exactly(window.replica, centre, heard)
         return to_blame(wrong, self._claims.sketches(window), _agreed(heard), 0.0 if exact else limit)
 
+    def erratic(self, window: Window, heard: Mapping[int, Result], ruling: Ruling, own: Sequence[Result]) -> Blame:
+        """Whose doing it is that two repetitions of the audited replica's own differ; nobody's if they do not."""
+        if any(result.misfits for result in own) or self.apart(window, *own) <= ruling.limit:
+            return Blame()
+        wrong = self._wrong(window, *(self._ends(window, result) for result in own), ruling.limit)
+        exact = self._repeat_exactly(window.replica, ruling.centre, heard)
+        return to_blame(wrong, *(result.sketches for result in own), 0.0 if exact else ruling.limit)
+
     def _blame_validator(
         self, window: Window, centre: int, validator: int, found: Result, honest: Mapping[int, Result], scatter: float
     ) -> Blame:
@@ -215,8 +264,7 @@ class Case:
 
 def _agreed(heard: Mapping[int, Result]) -> list[torch.Tensor]:
     """What most validators say that crossed the borders, by stage."""
-    told = [result.sketches for result in heard.values() if result.sketches]
-    return [torch.stack(stage).median(dim=0).values for stage in zip(*told, strict=True)]
+    return agreed([result.sketches for result in heard.values() if result.sketches])
 
 
 def _where(values: Sequence[bool], wanted: bool) -> tuple[int, ...]:

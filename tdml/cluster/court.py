@@ -12,6 +12,7 @@ from tdml.cluster.fleet import Fleet
 from tdml.cluster.gather import Gathered
 from tdml.cluster.jury import ask_validators, cross_check
 from tdml.cluster.replica import Replica
+from tdml.data.faults import faults_of
 from tdml.job import Job
 from tdml.seeds import derive
 from tdml.trust.audit import CLEAN, UNSETTLED, Outcome
@@ -21,7 +22,7 @@ from tdml.trust.memory import Memory
 from tdml.trust.perjury import Record, name_liars
 from tdml.trust.ranking import rank_moments
 from tdml.trust.screen import LEAST_REPLICAS, Screening, screen_stages
-from tdml.trust.verdict import HONEST, Verdict, after_audit, departures, refuse
+from tdml.trust.verdict import HONEST, Verdict, after_audit, departures, leave_out, refuse
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Court:
     `memory` knows a replica by the names of its nodes: one in which a node was replaced starts anew. `seen` has the
     content of every update so far that one node alone handed in, and its round. `unsettled` are the keys of the nodes
     whose last audit settled nothing, or that were gone when it took place: they are audited until one settles it.
+    `erratic` are those of the nodes whose own repetitions of their work once differed: they always are.
     """
 
     def __init__(self, job: Job, fleet: Fleet) -> None:
@@ -54,6 +56,7 @@ class Court:
         self.memory, self.purse, self.auditor = Memory(fleet.roster.keys), Purse(), Auditor(job, fleet)
         self.seen: dict[str, int] = {}
         self.unsettled: set[str] = set()
+        self.erratic: set[str] = set()
         # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
         ready = torch.zeros(job.config.topology.replicas, 1)
         threading.Thread(target=rank_moments, args=(ready,), daemon=True).start()
@@ -93,10 +96,7 @@ class Court:
     ) -> dict[int, Verdict]:
         """The verdict of screen and cross-check on every replica that handed something in, by its index. `secret` seeds
         what nobody may foresee."""
-        verdicts = {
-            index: refuse(faults, common=found.diverges and index in found.diverged)
-            for index, faults in found.faults.items()
-        }
+        verdicts = {index: self._refuse(number, found, index, replicas) for index in found.faults}
         if not self._job.config.trust.enabled:
             return verdicts | {index: Verdict(HONEST) for index in found.replicas}
         decided = partial(
@@ -114,8 +114,9 @@ class Court:
     ) -> dict[int, Outcome]:  # fmt: skip
         """Have suspects, and a few others, audited: see `Auditor.audit`."""
         seated = dict(zip(found.audited, _nodes(found.audited, replicas), strict=True))
-        unsettled = {index for index, nodes in seated.items() if self.unsettled & {*self._keys(nodes)}}
-        suspects = [index for index in found.audited if verdicts[index].status != HONEST or index in unsettled]
+        watched = self.unsettled | self.erratic
+        unsettled = {index for index, nodes in seated.items() if watched & {*self._keys(nodes)}}
+        suspects = [index for index in found.audited if verdicts[index].doubted or index in unsettled]
         draw = torch.Generator().manual_seed(derive(secret, "audit"))
         return self.auditor.audit(number, found, suspects, weights, draw)
 
@@ -133,11 +134,24 @@ class Court:
                 self._note_unsettled(nodes, outcomes[index])
         return final | dict(zip(found.audited, judged, strict=True))
 
+    def _refuse(self, number: int, found: Gathered, index: int, replicas: Sequence[Replica]) -> Verdict:
+        """On a replica that has handed in no update, or one that is not finite."""
+        faults, job = found.faults[index], self._job
+        if index not in found.diverged:
+            return refuse(faults)
+        samples = ""
+        if not found.diverges or index == min(found.diverged):  # where all diverge, one look is enough
+            batches = job.batches(index, number)
+            samples = faults_of(job.source, batches, [job.augmentation(number, index, s) for s in range(len(batches))])
+        evidence = self.memory.earlier(_nodes([index], replicas)[0])
+        return leave_out(faults, samples, found.diverges, evidence)
+
     def _note_unsettled(self, nodes: Sequence[str], outcome: Outcome) -> None:
         """Whom of a replica's nodes later rounds must audit, and whom no more."""
         keys = self._keys(nodes)
         self.unsettled |= {keys[stage] for stage in outcome.absent}
-        if outcome.result == UNSETTLED:
+        self.erratic |= {keys[stage] for stage in outcome.erratic}
+        if outcome.result == UNSETTLED and not outcome.void:
             self.unsettled |= {*keys}
         if outcome.result == CLEAN:
             self.unsettled -= {*keys}
@@ -163,13 +177,17 @@ class Court:
         ask = partial(ask_validators, job, self._fleet, number, found, records)
         questions = torch.Generator().manual_seed(derive(secret, "questions"))
         hearing = cross_check(job, number, found.replicas, plan, screened.suspects, questions, ask, judge)
-        return replace(hearing, blame=name_liars(hearing, records)) if hearing is not None else None
+        if hearing is None:
+            return None
+        if not job.repeatable:  # then nobody lies who contradicts the others
+            return replace(hearing, perjurers={}, contradicted={})
+        return replace(hearing, blame=name_liars(hearing, records))
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
         kept = {
             "passes": self.purse.passes, "seen": self.seen, "tolerance": self.auditor.tolerance.seen,
-            "unsettled": sorted(self.unsettled),
+            "unsettled": sorted(self.unsettled), "erratic": sorted(self.erratic), "notice": self.auditor.notice,
         }  # fmt: skip
         return self.memory.state() | kept
 
@@ -178,7 +196,8 @@ class Court:
         self.memory.restore(state)
         self.purse.passes, self.seen = state["passes"], dict(state["seen"])
         self.auditor.tolerance.seen = dict(state["tolerance"])
-        self.unsettled = set(state["unsettled"])
+        self.unsettled, self.erratic = set(state["unsettled"]), set(state["erratic"])
+        self.auditor.notice = state["notice"]
 
 
 def _nodes(indices: Sequence[int], replicas: Sequence[Replica]) -> list[list[str]]:

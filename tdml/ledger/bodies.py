@@ -96,6 +96,7 @@ class Audit(TypedDict):
     blamed: list[str]
     disputes: NotRequired[list[tuple[str, str]]]  # nodes that contradict each other: one of each pair lied
     absent: NotRequired[list[str]]  # nodes that were gone when they had to show their work
+    erratic: NotRequired[list[str]]  # nodes whose own repetitions of their work differ
     reason: str
     artifacts: dict[str, Digest]
 
@@ -111,6 +112,7 @@ class Verdict(TypedDict):
     perjured: NotRequired[list[str]]  # nodes that lied as validators in this round
     disputes: NotRequired[list[tuple[str, str]]]  # those that an audit or a cross-check of others has found
     absent: NotRequired[list[str]]  # nodes that were gone when they had to show their work
+    erratic: NotRequired[list[str]]  # nodes whose own repetitions of their work differ
     samples: Count
     improvement: NotRequired[int]
 

@@ -85,7 +85,9 @@ def _who(body: dict[str, Any]) -> str:
 def _blamed(body: dict[str, Any]) -> str:
     blamed = f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
     disputes = "".join(f"; in dispute: {one} and {other}" for one, other in body.get("disputes", []))
-    return blamed + disputes + (f"; gone: {', '.join(body['absent'])}" if body.get("absent") else "")
+    gone = f"; gone: {', '.join(body['absent'])}" if body.get("absent") else ""
+    erratic = f"; own repetitions differ: {', '.join(body['erratic'])}" if body.get("erratic") else ""
+    return blamed + disputes + gone + erratic
 
 
 def _short(digest: str) -> str:

@@ -175,6 +175,9 @@ class Rules:
         round_.judged.add(entry.body["replica"])
         for node in entry.body.get("absent", ()):
             self._note_absence(entry.body, node, round_)
+        for node in entry.body.get("erratic", ()):
+            if node not in entry.body["nodes"] or entry.body["status"] == "honest":
+                raise ValueError(f"{node} did not find its own work again, but has no seat, or the verdict is honest")
 
     def _note_absence(self, verdict: Mapping[str, Any], node: str, round_: _Open) -> None:
         """Of a node that was gone when it had to show its work."""

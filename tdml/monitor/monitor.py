@@ -39,10 +39,12 @@ class Monitor:
         self._board.add(record)
         self.terminal.round(record)
 
-    def finish(self, exit_reason: str, banned: list[str], dead: list[str], model: str | None) -> None:
+    def finish(
+        self, exit_reason: str, banned: list[str], dead: list[str], model: str | None, notices: list[str]
+    ) -> None:
         """Write summary.json and close what is open."""
         lines = read_metrics(self.folder.path)
-        self.folder.summarise(summary(self._config, lines, exit_reason, banned, dead, model))
+        self.folder.summarise(summary(self._config, lines, exit_reason, banned, dead, model, notices))
         self._board.close()
 
 
@@ -53,8 +55,10 @@ def summary(
     banned: list[str],
     dead: list[str],
     model: str | None,
+    notices: list[str],
 ) -> dict[str, Any]:
-    """What summary.json holds: the last round's figures, the totals, who was banned, and why the run ended."""
+    """What summary.json holds: the last round's figures, the totals, who was banned, why the run ended, and what holds
+    of all of it."""
     last = lines[-1] if lines else {}
     return {
         "name": config.name,
@@ -67,6 +71,7 @@ def summary(
         "accepted": last.get("accepted", []),
         "banned": banned,
         "dead": dead,
+        "notices": notices,
         "seconds": round(sum(line["seconds"]["total"] for line in lines), 3),
         "bytes": {way: sum(line["bytes"][way] for line in lines) for way in ("up", "down")},
         "model": model,

@@ -111,7 +111,7 @@ def _findings(lines: list[dict[str, Any]]) -> str:
         for name, record in line["replicas"].items():
             if record["verdict"] != "honest":
                 where = ", ".join(record.get("nodes", [])) or f"r{name}"
-                text = (str(line["round"]), where, record["verdict"], record["reason"])
+                text = (str(line["round"]), where, _effect(line, name), record["reason"])
                 rows.append("<tr>" + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text) + "</tr>")
         for note in line.get("notes", []):
             cell = f'<td class="reason" colspan="3">{html.escape(note)}</td>'
@@ -120,6 +120,12 @@ def _findings(lines: list[dict[str, Any]]) -> str:
         return "<p>Nothing: every replica was found honest in every round.</p>"
     head = "".join(f'<th class="reason">{title}</th>' for title in ("round", "who", "verdict", "evidence"))
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _effect(line: dict[str, Any], name: str) -> str:
+    """The verdict, and whether the update counts where that does not go without saying."""
+    verdict = line["replicas"][name]["verdict"]
+    return verdict if verdict != "suspicious" or int(name) in line["accepted"] else "suspicious, does not count"
 
 
 def _seconds(lines: list[dict[str, Any]]) -> str:

@@ -70,8 +70,9 @@ class Terminal:
         for index, replica in sorted(record.replicas.items()):
             if replica.verdict not in ("honest", "lost"):
                 names = ", ".join(replica.nodes) or f"replica {index}"
-                banned = ", banned" if replica.nodes else ""
-                self._remark(f"{names} {replica.verdict}{banned}: {replica.reason}", _COLOURS[replica.verdict])
+                uncounted = "" if index in record.accepted else ", its update does not count"
+                effect = ", banned" if replica.nodes else uncounted
+                self._remark(f"{names} {replica.verdict}{effect}: {replica.reason}", _COLOURS[replica.verdict])
         for note in record.notes:
             self._remark(note, "magenta")
 

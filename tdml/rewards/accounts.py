@@ -35,7 +35,7 @@ class _State:
     newcomers: list[str] = field(default_factory=list)  # those of them whose stake is due
     convicted: set[str] = field(default_factory=set)  # keys, all of whose stake is gone
     disputes: set[tuple[str, str]] = field(default_factory=set)  # keys of whom one lied
-    absent: set[str] = field(default_factory=set)  # keys that once were gone when they had to show their work
+    unshown: set[str] = field(default_factory=set)  # keys that once could not show their work
     slashed: int = 0  # of all stakes
     # Of the round that is not settled yet:
     round: int = 0
@@ -49,8 +49,8 @@ class Book:
     A convicted key loses its stake, what was held back and its share of the round. The credit of earlier rounds
     stays: nobody can tell which of them were honest, and the stake is so large that every single lie was a bad bet
     when it was made, however the earlier ones had ended. Of two in dispute one lied: what is held back of their pay
-    stays there until the other is convicted. What is held back of a key that was once gone when it had to show its
-    work stays there for good.
+    stays there until the other is convicted. What is held back of a key that once could not show its work, because it
+    was gone or its own repetitions differed, stays there for good.
 
     Args:
         job: body of the job's entry, its stake settled.
@@ -109,7 +109,7 @@ class Book:
         state = self._state
         verdicts = [v for v in state.verdicts.values() if v.handed_in]
         convicted = state.convicted | state.accused.keys()
-        due = Settlement(state.balances, state.keys, convicted, state.disputes, state.absent)
+        due = Settlement(state.balances, state.keys, convicted, state.disputes, state.unshown)
         due.take_stakes(state.newcomers, self._stake)
         if verdicts:
             due.pay(verdicts, divide(self._pool, self._policy.weights(verdicts)), self._pool)
@@ -165,12 +165,12 @@ class Book:
             raise ValueError(f"there are two verdicts on replica {verdict.replica}")
         if len(verdict.nodes) != self._stages:
             raise ValueError(f"the verdict names {len(verdict.nodes)} nodes of {self._stages} stages")
-        for name in (*verdict.nodes, *verdict.blamed, *chain(*verdict.disputes), *verdict.absent):
+        for name in (*verdict.nodes, *verdict.blamed, *chain(*verdict.disputes), *verdict.unshown):
             if name not in self._state.keys:
                 raise ValueError(f"the verdict names {name}, which is not in the roster")
         self._state.verdicts[verdict.replica] = verdict
         self._state.disputes |= {(self._state.keys[one], self._state.keys[other]) for one, other in verdict.disputes}
-        self._state.absent |= {self._state.keys[name] for name in verdict.absent}
+        self._state.unshown |= {self._state.keys[name] for name in verdict.unshown}
         self._accuse(round, [self._state.keys[name] for name in verdict.blamed])
 
     def _accuse(self, round: int, keys: Sequence[str]) -> None:

@@ -50,8 +50,14 @@ class Verdict(msgspec.Struct, frozen=True):
     blamed: list[str] = []
     disputes: list[tuple[str, str]] = []  # nodes that contradict each other: one of each pair lied
     absent: list[str] = []  # nodes that were gone when they had to show their work
+    erratic: list[str] = []  # nodes whose own repetitions of their work differ
     samples: Amount = 0
     improvement: int = 0  # of the held-out loss, in millionths of a nat; only measured under that policy
+
+    @property
+    def unshown(self) -> list[str]:
+        """The nodes that could not show their work."""
+        return [*self.absent, *self.erratic]
 
     @property
     def handed_in(self) -> bool:

@@ -24,16 +24,16 @@ class Settlement:
         keys: name → key.
         convicted: keys of all that were blamed or banned so far, in this round too.
         disputes: keys of whom one lied, by pairs.
-        absent: keys that once were gone when they had to show their work.
+        unshown: keys that once could not show their work.
     """
 
     def __init__(
         self, balances: Mapping[str, int], keys: Mapping[str, str], convicted: Collection[str],
-        disputes: Collection[tuple[str, str]], absent: Collection[str],
+        disputes: Collection[tuple[str, str]], unshown: Collection[str],
     ) -> None:  # fmt: skip
         self._balances, self._keys, self._convicted = balances, keys, convicted
         in_dispute = {key for pair in disputes if self._is_open(pair) for key in pair}
-        self._uncleared = {*convicted, *in_dispute, *absent}
+        self._uncleared = {*convicted, *in_dispute, *unshown}
         self._changes: dict[str, int] = {}
         self._postings: list[Posting] = []
 
@@ -58,7 +58,7 @@ class Settlement:
 
     def release(self, verdicts: Sequence[Verdict]) -> None:
         """Whoever met nothing but honest verdicts in this round, is not in dispute with one who is not convicted, and
-        was never gone when it had to show its work, is cleared: what was held back becomes its credit."""
+        has always shown its work, is cleared: what was held back becomes its credit."""
         doubted = {self._keys[name] for v in verdicts if v.status != "honest" for name in v.nodes}
         for verdict in verdicts:
             for key in (self._keys[name] for name in verdict.nodes):
@@ -83,14 +83,14 @@ class Settlement:
             self._post(MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake")
             return share - due
         else:
-            # Suspicious, disputed or gone; or refused with nobody to blame, which neither clears nor convicts anybody.
+            # Suspicious, disputed or not shown; or refused with nobody to blame, which neither clears nor convicts.
             self._post(MINT, held_account(key), share, f"work of {name}, held back")
         return 0
 
     def _is_doubted(self, verdict: Verdict, name: str) -> bool:
         """Whether a node did not show its work, or is in a dispute of this round and may be the one that lied."""
         pairs = [(self._keys[one], self._keys[other]) for one, other in verdict.disputes if name in (one, other)]
-        return name in verdict.absent or any(map(self._is_open, pairs))
+        return name in verdict.unshown or any(map(self._is_open, pairs))
 
     def _is_open(self, dispute: tuple[str, str]) -> bool:
         return not any(key in self._convicted for key in dispute)

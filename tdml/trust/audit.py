@@ -6,8 +6,8 @@ false about the update is false in some window.
 """
 
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -17,6 +17,7 @@ EXACT = 1e-5  # relative error that counts as none
 LARGEST = 0.01  # the most that is let pass on one validator's word, between different machines, or to clear a suspect
 DIFFERENT = 0.25  # up to here work on another kind of machine may differ and be honest: nobody is convicted of it
 _FACTOR = 8.0
+FARTHEST = _FACTOR * DIFFERENT  # the limit of different machines of which nobody needs to lie
 _LEAST_SEEN, _MOST_KEPT = 3, 99
 CLEAN, LIED, UNSETTLED = "clean", "lied", "unsettled"
 
@@ -47,9 +48,9 @@ def choose_windows(rate: float, windows: int, generator: torch.Generator) -> tup
 def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> float:
     """How far apart two ends of a window are, relative to the change over it: ‖a − b‖ / max(‖a − s‖, ‖b − s‖).
 
-    0 where they are equal; infinite where anything is not finite.
+    0 where they are equal, which what is not a number is to itself; else infinite where anything is not finite.
     """
-    if torch.equal(one, other):
+    if torch.allclose(one, other, rtol=0, atol=0, equal_nan=True):
         return 0.0
     a, b, s = one.double(), other.double(), start.double()
     error = float((a - b).norm() / torch.maximum((a - s).norm(), (b - s).norm()))
@@ -112,8 +113,10 @@ def agree(distances: torch.Tensor) -> Consensus:
 @dataclass(frozen=True)
 class Ruling:
     """On one window of one replica. `error` is how far its state is from what the validator `centre` found, in whom
-    most others agree, `limit` how far it may be. `blamed` are the stages that lied, `disputes` those of whom one did,
-    by pairs. `dissenters` are the validators whom most others contradict, and who lied in them."""
+    most others agree, `limit` how far it may be; `centre` is −1 where they do not agree. `blamed` are the stages that
+    lied, `disputes` those of whom one did, by pairs. `dissenters` are the validators whom most others contradict, and
+    who lied in them. `unsteady` are the validators whose own repetitions differ, `erratic` the stages of the replica
+    whose own do. `void`: nothing follows for anybody."""
 
     result: str
     error: float
@@ -123,13 +126,26 @@ class Ruling:
     blamed: tuple[int, ...] = ()
     dissenters: Mapping[int, Blame] = field(default_factory=dict)
     disputes: tuple[tuple[int, int], ...] = ()
+    unsteady: tuple[int, ...] = ()
+    erratic: tuple[int, ...] = ()
+    void: bool = False
+
+    @property
+    def accuses(self) -> bool:
+        """Whether it speaks against anybody."""
+        return self.result != CLEAN or bool(self.dissenters)
+
+    def acquit(self, result: str, misfits: Collection[int], unsteady: tuple[int, ...] = ()) -> "Ruling":
+        """The same where nothing follows from it, but for validators whose answers do not fit together."""
+        dissenters = {validator: blame for validator, blame in self.dissenters.items() if validator in misfits}
+        return replace(self, result=result, blamed=(), disputes=(), dissenters=dissenters, unsteady=unsteady, void=True)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What the audit of a replica's round comes to. `full`: every window was repeated by everyone else, and closely
-    enough to clear it. `blamed` and `disputes` as in a `Ruling`; `absent` are the stages that were gone when they had
-    to show their work."""
+    enough to clear it. `blamed`, `disputes` and `erratic` as in a `Ruling`; `absent` are the stages that were gone when
+    they had to show their work. `void`: it is unsettled, and nothing else can be expected of another audit."""
 
     result: str
     reason: str
@@ -139,6 +155,8 @@ class Outcome:
     exhibit: Mapping[str, torch.Tensor] = field(default_factory=dict)  # what a conviction rests on
     disputes: tuple[tuple[int, int], ...] = ()
     absent: tuple[int, ...] = ()
+    erratic: tuple[int, ...] = ()
+    void: bool = False
 
 
 def conclude(rulings: Mapping[int, Ruling], full: bool, exhibit: Mapping[str, torch.Tensor]) -> Outcome:
@@ -146,19 +164,51 @@ def conclude(rulings: Mapping[int, Ruling], full: bool, exhibit: Mapping[str, to
 
     Where those who repeated the steps are so far apart that a lie could hide between them, nobody is cleared by it.
     """
-    texts = [
-        f"audit of window {window}: off by {ruling.error:.2g} of the change that {_count(ruling)} found, "
-        f"limit {ruling.limit:.1g}" + "".join(f"; {contradiction(pair)}" for pair in ruling.disputes)
-        for window, ruling in sorted(rulings.items())
-        if ruling.result != CLEAN
-    ]
+    texts = [_said(window, ruling) for window, ruling in sorted(rulings.items()) if ruling.result != CLEAN]
     sharp = all(ruling.limit <= LARGEST for ruling in rulings.values())
     results = {ruling.result for ruling in rulings.values()}
     result = next(r for r in (LIED, UNSETTLED, CLEAN) if r in results)
     blame = all_of(Blame(ruling.blamed, ruling.disputes) for ruling in rulings.values())
-    return Outcome(result, "; ".join(texts), blame.stages, full and sharp, rulings, exhibit, blame.disputes)
+    erratic = all_of(Blame(ruling.erratic) for ruling in rulings.values()).stages
+    void = all(ruling.void for ruling in rulings.values() if ruling.result == result)
+    return Outcome(
+        result, "; ".join(texts), blame.stages, full and sharp, rulings, exhibit, blame.disputes, erratic=erratic,
+        void=result == UNSETTLED and void,
+    )  # fmt: skip
+
+
+def why_void(rulings: Iterable[Ruling]) -> str:
+    """Why audits cannot convict, from those of a round: whose repetitions differ, from their own or from the others';
+    "" if they can."""
+    for ruling in rulings:
+        if ruling.void and ruling.unsteady:
+            return f"{_names(ruling.unsteady, 's')} own repetitions differ"
+        if ruling.void and ruling.centre < 0:
+            return f"{_names(ruling.validators)} find different ends of the same steps"
+    return ""
+
+
+def _said(window: int, ruling: Ruling) -> str:
+    """What is not clean of a window."""
+    if why := why_void([ruling]):
+        return f"audit of window {window}: {why}"
+    texts = [
+        f"audit of window {window}: off by {ruling.error:.2g} of the change that {_count(ruling)} found, "
+        f"limit {ruling.limit:.1g}",
+        "but this job cannot be repeated" if ruling.void else "",
+        f"{_names(ruling.unsteady, 's')} own repetitions differ and do not count" if ruling.unsteady else "",
+        "its own repetitions differ, too" if ruling.erratic else "",
+        *(contradiction(pair) for pair in ruling.disputes),
+    ]
+    return "; ".join(filter(None, texts))
 
 
 def _count(ruling: Ruling) -> str:
-    agreeing = len(ruling.validators) - len(ruling.dissenters)
+    agreeing = len(ruling.validators) - len({*ruling.dissenters, *ruling.unsteady})
     return f"{agreeing} of {len(ruling.validators)} validators"
+
+
+def _names(replicas: Sequence[int], ending: str = "") -> str:
+    """Such as r0, r1 and r3; with the ending "s", r0's, r1's and r3's."""
+    names = [f"r{index}" + f"'{ending}" * bool(ending) for index in replicas]
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -30,6 +30,12 @@ def contradiction(dispute: tuple[int, int]) -> str:
     return f"stages {dispute[0]} and {dispute[1]} contradict each other on what passed between them"
 
 
+def agreed(told: Sequence[Sequence[torch.Tensor]]) -> list[torch.Tensor]:
+    """What most say that crossed the borders, by stage, from what each of them says: the lower median, in which what is
+    not a number is the largest, so that a few who say so do not move it."""
+    return [torch.stack(stage).sort(dim=0).values[(len(told) - 1) // 2] for stage in zip(*told, strict=True)]
+
+
 def to_blame(
     wrong: Sequence[int], claimed: Sequence[torch.Tensor], repeated: Sequence[torch.Tensor], limit: float
 ) -> Blame:
@@ -68,11 +74,13 @@ def _messages(parts: int) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _differ(claimed: torch.Tensor, repeated: torch.Tensor, limit: float) -> bool:
-    """Whether sketches (microbatches, 12) are farther apart than `limit` of their norms."""
+    """Whether sketches (microbatches, 12) are farther apart than `limit` of their norms. What is not a number equals
+    itself: samples or weights may lead there."""
+    same = (claimed == repeated) | (claimed.isnan() & repeated.isnan())
     if not limit:
-        return not torch.equal(claimed, repeated)
-    distance = (claimed - repeated)[:, :MEASURES].norm(dim=1)
-    return not bool((distance <= limit * repeated[:, 0]).all())
+        return not bool(same.all())
+    distance = (claimed - repeated).where(~same, 0.0)[:, :MEASURES].norm(dim=1)
+    return not bool((distance <= limit * repeated[:, 0].nan_to_num()).all())
 
 
 def _left_out(claimed: torch.Tensor) -> bool:

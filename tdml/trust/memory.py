@@ -27,12 +27,16 @@ class Memory:
         self.disputes: list[tuple[int, str, str]] = []
         self.absences: dict[str, list[int]] = {}
 
+    def earlier(self, nodes: Nodes) -> float:
+        """What the rounds so far say against a replica, in nats."""
+        return self.evidence.get(_name(nodes), 0.0)
+
     def decide(
         self, hearing: Hearing | None, replicas: Sequence[Nodes], overall: Screening, by_stage: Sequence[Screening],
         alike: bool, conviction: float,
     ) -> list[Verdict]:  # fmt: skip
         """The verdicts on the replicas of these nodes, in their order: see `tdml.trust.verdict.decide`."""
-        before = [self.evidence.get(_name(nodes), 0.0) for nodes in replicas]
+        before = [self.earlier(nodes) for nodes in replicas]
         suspected = [self.suspected.get(_name(nodes), []) for nodes in replicas]
         return decide(hearing, overall, by_stage, before, alike, conviction, suspected)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from tdml.trust.audit import LARGEST
-from tdml.trust.blame import Blame, all_of, to_blame
+from tdml.trust.blame import Blame, agreed, all_of, to_blame
 from tdml.trust.exam import Hearing
 
 
@@ -49,10 +49,10 @@ def _name(liar: Record, honest: Sequence[Record]) -> Blame:
         return Blame(misfits)
     if not honest:
         return Blame()
-    agreed = [torch.stack(stage).median(dim=0).values for stage in zip(*(r.sketches for r in honest), strict=True)]
-    same = [r for r in honest if all(map(torch.equal, r.sketches, agreed))]
+    most = agreed([r.sketches for r in honest])
+    same = [r for r in honest if all(map(torch.equal, r.sketches, most))]
     exact = len(same) > len(honest) / 2 and {r.kind for r in same} == {liar.kind}
     if not exact and not liar.measured:
         return Blame()
     last = len(liar.sketches) - 1
-    return to_blame([last], liar.sketches, agreed, 0.0 if exact else LARGEST)
+    return to_blame([last], liar.sketches, most, 0.0 if exact else LARGEST)

@@ -29,8 +29,18 @@ class Verdict:
     perjured: tuple[int, ...] = ()  # stages that lied as validators in this round
     disputes: tuple[tuple[int, int], ...] = ()  # stages that contradict each other, by pairs: one of each pair lied
     absent: tuple[int, ...] = ()  # stages that were gone when they had to show their work
+    erratic: tuple[int, ...] = ()  # stages whose own repetitions of their work differ
     judges: tuple[int, ...] = ()  # who evaluated it in the cross-check
     unusable: bool = False  # what it handed in cannot be averaged
+    excused: bool = False  # because of the samples that it was given
+
+    def __post_init__(self) -> None:
+        assert self.influence or self.status != HONEST, "what does not count is never shown as honest"
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it is a reason to audit all of its work."""
+        return self.status != HONEST and not self.excused
 
     @property
     def accepted(self) -> bool:
@@ -38,18 +48,37 @@ class Verdict:
         return self.influence > 0
 
 
-def refuse(faults: Mapping[int, str], common: bool = False) -> Verdict:
-    """On a replica some of whose stages handed in what cannot be an update.
+def refuse(faults: Mapping[int, str]) -> Verdict:
+    """On a replica some of whose stages handed in what no honest steps lead to.
 
     Args:
         faults: stage → what is wrong with it.
-        common: whether that is so because training diverges, which is nobody's fault.
     """
-    reason = "; ".join(f"stage {stage}: {fault}" for stage, fault in sorted(faults.items()))
-    if common:
-        reason += ", as most others' have: training diverges (see train.lr)"
-        return Verdict(SUSPICIOUS, reason, influence=0.0, unusable=True)
-    return Verdict(MALICIOUS, reason, tuple(sorted(faults)), CONVICTION, influence=0.0, unusable=True)
+    return Verdict(MALICIOUS, _said(faults), tuple(sorted(faults)), CONVICTION, influence=0.0, unusable=True)
+
+
+def leave_out(faults: Mapping[int, str], samples: str, common: bool, evidence: float) -> Verdict:
+    """On a replica whose update is not finite, and that is all that is wrong with it.
+
+    It does not count, but honest steps may lead there: on samples that are not finite themselves, where training
+    diverges, or on a share unlike the others'. So it is no proof; an audit finds out.
+
+    Args:
+        faults: stage → what is wrong with it.
+        samples: which of those that it was assigned explain it, and how; "" if none do.
+        common: whether training diverges for most.
+        evidence: nats that earlier rounds have left.
+    """
+    cause = f", for {samples}" if samples else ""
+    if common and not samples:
+        cause = ", as most others' have: training diverges (see train.lr)"
+    return Verdict(
+        SUSPICIOUS, _said(faults) + cause, evidence=evidence, influence=0.0, unusable=True, excused=bool(samples)
+    )
+
+
+def _said(faults: Mapping[int, str]) -> str:
+    return "; ".join(f"stage {stage}: {fault}" for stage, fault in sorted(faults.items()))
 
 
 def decide(
@@ -120,7 +149,8 @@ def after_audit(
     """The verdicts as the audit leaves them, by replica.
 
     A proven lie convicts, and names the stages. A suspect is cleared, and the evidence against it forgotten, if all of
-    its work was found again, but not of what its nodes did as validators; its update then counts, if it is finite.
+    its work was found again, but not of what its nodes did as validators; its update then counts. One that is not
+    finite never does.
     Where the audit could not settle it, the update does not count, and the replica is suspicious, or stays convicted. A
     validator whom most others contradict is held to have lied.
     """
@@ -140,7 +170,7 @@ def _heard(verdict: Verdict, outcome: Outcome, conviction: float) -> Verdict:
     """On a replica that was audited."""
     reason = "; ".join(filter(None, [outcome.reason, verdict.reason]))
     disputes = tuple(sorted({*verdict.disputes, *outcome.disputes}))
-    verdict = replace(verdict, disputes=disputes, absent=outcome.absent)
+    verdict = replace(verdict, disputes=disputes, absent=outcome.absent, erratic=outcome.erratic)
     if outcome.result == LIED:
         evidence = max(verdict.evidence, conviction)
         return replace(
@@ -153,9 +183,11 @@ def _heard(verdict: Verdict, outcome: Outcome, conviction: float) -> Verdict:
     if not outcome.full:
         return verdict
     perjury = Blame(verdict.perjured, verdict.disputes)
+    if verdict.unusable:
+        return _noting(replace(verdict, reason=f"{reason}; all others find the same", evidence=0.0), perjury)
     cleared = Verdict(
         HONEST, verdict.reason if perjury != Blame() else "", against=verdict.against, suspected=verdict.suspected,
-        judges=verdict.judges, influence=0.0 if verdict.unusable else 1.0, unusable=verdict.unusable,
+        judges=verdict.judges,
     )  # fmt: skip
     return _noting(cleared, perjury)
 

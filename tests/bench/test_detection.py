@@ -35,13 +35,13 @@ def case(attack="none", attackers=0, **changes):
 
 
 def test_a_small_grid_from_end_to_end(tmp_path, capsys):
-    narrow = ("--attack", "sign_flip", "garbage", "--steps", 1, "--rounds", 2, "--out", tmp_path)
+    narrow = ("--attack", "sign_flip", "garbage+shape", "--steps", 1, "--rounds", 2, "--out", tmp_path)
     assert run("--quick", *narrow) == 0
     kept = [json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]
-    assert {result["case"]["attack"] for result in kept} == {"none", "sign_flip", "garbage"}
+    assert {result["case"]["attack"] for result in kept} == {"none", "sign_flip", "garbage+shape"}
     assert {result["case"]["rounds"] for result in kept} == {2}
     groups = json.loads((tmp_path / "results.json").read_text())["groups"]
-    garbage = next(group for group in groups if group["case"]["attack"] == "garbage")
+    garbage = next(group for group in groups if group["case"]["attack"] == "garbage+shape")
     assert garbage["found_at_once"]["share"] == 1
     assert garbage["rounds_to_conviction"] == {"median": 1, "p95": 1}
     assert garbage["clean_accuracy"] is not None
@@ -161,11 +161,15 @@ def test_the_first_deed_is_the_first_that_is_not_honest_work(attack, rounds, fir
 # Cases
 
 
-def test_a_case_with_a_garbled_update():
-    result = run_case(case("garbage", 1))
+@pytest.mark.parametrize("defence", ["tdml", "tdml-audits"])
+def test_a_case_with_an_update_that_is_not_finite_which_only_an_audit_convicts(defence):
+    result = run_case(case("garbage", 1, defence=defence))
     (attacker,) = result["attackers"]
-    assert (attacker["first_act"], attacker["convicted"]) == (1, 1)
-    assert "not finite" in attacker["reason"]
+    if defence == "tdml":
+        assert (attacker["first_act"], attacker["convicted"], attacker["suspicious_rounds"]) == (1, None, 3)
+    else:
+        assert (attacker["first_act"], attacker["convicted"]) == (1, 1)
+        assert "not finite" in attacker["reason"]
     assert [honest["accused"] for honest in result["honest"]] == [[], [], []]
     assert list(result["accuracy"]) == [3]
 
@@ -176,7 +180,7 @@ def test_a_case_that_cannot_be_is_skipped():
 
 
 def test_the_attacking_node_is_named():
-    result = run_case(case("garbage", 1, stages=2, single_node=True, seed=1))
+    result = run_case(case("garbage", 1, stages=2, single_node=True, seed=1, defence="tdml-audits"))
     assert result["attackers"][0]["named"] == [1]
     assert result["attackers"][0]["named_right"]
 

@@ -152,7 +152,7 @@ def failing(replica, stage, dead=False):
     raise ReplicaLost(replica.index, [Failure(replica.nodes[stage].name, "planted", "")])
 
 
-def auditor_of(replicas, rate=1.0):
+def auditor_of(replicas, rate=1.0, repeatable=True):
     """An auditor of these replicas, which have worked, and what was gathered from them."""
     for replica in replicas:
         replica.work()
@@ -161,7 +161,7 @@ def auditor_of(replicas, rate=1.0):
     config.trust.audit_rate = rate
     job = SimpleNamespace(
         config=config, windows=WINDOWS, edges=lambda index: EDGES, layouts=[LAYOUT] * STAGES,
-        batches=lambda index, number: batches(index), plan=SimpleNamespace(parts=STAGES),
+        batches=lambda index, number: batches(index), repeatable=repeatable, plan=SimpleNamespace(parts=STAGES),
     )  # fmt: skip
     found = Gathered(
         [r.index for r in replicas],
@@ -171,9 +171,9 @@ def auditor_of(replicas, rate=1.0):
     return Auditor(job, FakeFleet(replicas)), found
 
 
-def audit(replicas, suspects=(), rate=1.0, rounds=1):
+def audit(replicas, suspects=(), rate=1.0, rounds=1, repeatable=True):
     """The outcomes of a round's audit; with `rounds`, of the last of several that are alike."""
-    auditor, found = auditor_of(replicas, rate)
+    auditor, found = auditor_of(replicas, rate, repeatable)
     for number in range(1, rounds + 1):
         outcomes = auditor.audit(number, found, suspects, WEIGHTS, torch.Generator().manual_seed(number))
     return outcomes
