@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 
 from tdml.errors import SettingError, cause
 from tdml.seeds import derive
+from tdml.vision import mend_torchvision
 
 _OURS = {"replicas", "nodes", "from_round", "share_of_rounds"}  # settings of the group that say who attacks and when
 
@@ -129,6 +130,7 @@ def make_attack(settings: dict) -> Attack:
     Raises:
         SettingError: the class cannot be found, refuses the settings or is no `Attack`.
     """
+    mend_torchvision()
     try:
         attack = instantiate({key: value for key, value in settings.items() if key not in _OURS})
     except Exception as error:

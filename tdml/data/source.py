@@ -13,6 +13,7 @@ from tdml.data.labels import labels_of
 from tdml.data.sample import Form, look
 from tdml.errors import SettingError, cause
 from tdml.seeds import derive, seeded
+from tdml.vision import mend_torchvision
 
 _OURS = {"partition", "alpha"}  # settings of the group that are not the source's own
 
@@ -112,6 +113,7 @@ def load(settings: dict, seed: int) -> Source:
     Raises:
         SettingError: the `_target_` cannot be found, fails, or returns something else than two datasets.
     """
+    mend_torchvision()
     try:
         with seeded(derive(seed, "data")):
             datasets = instantiate({key: value for key, value in settings.items() if key not in _OURS})

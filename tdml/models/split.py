@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from tdml.data.sample import advice
 from tdml.errors import SettingError, cause, one_line
+from tdml.vision import mend_torchvision
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def build(settings: dict, device: str) -> nn.Module:
     Raises:
         SettingError: the `_target_` cannot be found or does not accept the settings.
     """
+    mend_torchvision()
     try:
         with torch.device(device):
             model = instantiate(settings)
