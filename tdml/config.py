@@ -17,7 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tdml.config_checks import check
 from tdml.errors import SettingError, one_line
-from tdml.overrides import SEARCH_PATH, check_overrides, explain
+from tdml.overrides import SEARCH_PATH, check_overrides, explain, open_targets
+
+_TARGETS = ("schedule",)  # of the group `train`: names, or a `_target_` with its own arguments
 
 
 @dataclass
@@ -92,6 +94,8 @@ class Train:
     lr: float = MISSING
     momentum: float = MISSING
     weight_decay: float = MISSING
+    schedule: dict[str, Any] = field(default_factory=dict)
+    warmup: int = MISSING
 
 
 @dataclass
@@ -134,13 +138,15 @@ def load(overrides: Sequence[str]) -> Config:
     GlobalHydra.instance().clear()
     try:
         check_overrides(overrides, _groups())
+        opened = open_targets(overrides, [f"train.{name}" for name in _TARGETS])
         with initialize_config_dir(str(config_dir()), version_base="1.3"), warnings.catch_warnings():
             warnings.filterwarnings("error", f"provider={SEARCH_PATH}")  # a folder that is not there
-            composed = compose("config", overrides=list(overrides), return_hydra_config=True)
+            composed = compose("config", overrides=opened, return_hydra_config=True)
         for folder in OmegaConf.select(composed, SEARCH_PATH):
             _check_own_folder(folder)
         with open_dict(composed):
             del composed["hydra"]
+        _spell_out(composed.get("train", {}))
         merged = OmegaConf.merge(OmegaConf.structured(Config), composed)
         config = OmegaConf.to_object(merged)
     except UserWarning as warning:
@@ -241,6 +247,13 @@ def _flat(node: Any, name: str) -> dict[str, Any]:
     if not isinstance(node, DictConfig):
         return {name: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node}
     return {k: v for key in node for k, v in _flat(node[key], f"{name}.{key}" if name else str(key)).items()}
+
+
+def _spell_out(train: DictConfig) -> None:
+    """In a file a name alone may stand for what has a `_target_`."""
+    for setting in _TARGETS:
+        if isinstance(name := train.get(setting), str):
+            train[setting] = {"_target_": name}
 
 
 def _groups() -> dict[str, list[str]]:

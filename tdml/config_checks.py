@@ -57,6 +57,11 @@ def _check_targets(config: "Config") -> None:
             raise SettingError(
                 f"{group}._target_={target} is no dotted name: that of the function net in mine.py is mine.net"
             )
+    for setting in ("schedule",):
+        if not isinstance(getattr(config.train, setting).get("_target_"), str):
+            raise SettingError(
+                f"train.{setting} has no name: give it one, or the path of your own, as train.{setting}=…"
+            )
 
 
 def _check_not_too_much(config: "Config") -> None:
@@ -110,6 +115,7 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
         ("train.lr", config.train.lr, 0),
         ("train.momentum", config.train.momentum, 0),
         ("train.weight_decay", config.train.weight_decay, 0),
+        ("train.warmup", config.train.warmup, 0),
         ("data.alpha", _number(config.data.get("alpha"), "data.alpha"), _TINY),
         ("attack.from_round", _number(config.attack.get("from_round"), "attack.from_round"), 1),
     ]

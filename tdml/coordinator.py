@@ -161,7 +161,7 @@ class Coordinator:
 
         def order(replica: Replica) -> TrainReport:
             batches, edges = self.job.batches(replica.index, number), self.job.edges(replica.index)
-            report = replica.train(TrainOrder(number, batches, edges), deadline.passed)
+            report = replica.train(TrainOrder(number, self.job.longest, batches, edges), deadline.passed)
             deadline.finished()
             return report
 

@@ -21,6 +21,7 @@ from tdml.rehearsal import rehearse
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint
 from tdml.training.inner import state_size
+from tdml.training.schedule import Schedule
 from tdml.trust.audit import edges, windows_that_fit
 from tdml.trust.thresholds import ALIKE, SKEWED, Thresholds
 
@@ -69,6 +70,11 @@ class Job:
         return self.steps[replica] * self.config.train.batch_size
 
     @property
+    def longest(self) -> int:
+        """The most steps that any replica takes in a round."""
+        return max(self.steps)
+
+    @property
     def shares_of_work(self) -> list[int]:
         """The stages' shares of a replica's computation, in millionths."""
         stages = self.config.topology.stages
@@ -110,6 +116,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         raise SettingError(problem)
     stage_layouts = layouts(plan, config.model, config.topology.stages)
     attack = make_attack(config.attack) if config.attack.get("_target_") else None
+    steps = [steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares]
+    Schedule(config.train, config.rounds).check(max(steps))
     return Job(
         config=config,
         source=source,
@@ -117,7 +125,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         plan=plan,
         layouts=stage_layouts,
         shares=shares,
-        steps=[steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares],
+        steps=steps,
         alike=kind == "iid",
         windows=_windows(config, stage_layouts),
         thresholds=_thresholds(kind == "iid", config.trust.thresholds),

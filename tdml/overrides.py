@@ -108,6 +108,18 @@ def _instead(option: str) -> str:
     return f"settings are written without dashes: {name.strip('-') or 'key'}={value or '…'}"
 
 
+def open_targets(overrides: Sequence[str], settings: Sequence[str]) -> list[str]:
+    """Of some settings that have a `_target_`: `setting=name` gives that alone, and arguments need no `+`."""
+    return [_open_target(override, settings) for override in overrides]
+
+
+def _open_target(override: str, settings: Sequence[str]) -> str:
+    key, equals, value = override.lstrip("+").partition("=")
+    if override.startswith("~") or not equals or not any(key == s or key.startswith(f"{s}.") for s in settings):
+        return override
+    return f"++{key}={value}" if key not in settings or value.lstrip().startswith("{") else f"++{key}._target_={value}"
+
+
 def explain(error: Exception) -> str:
     """What Hydra, OmegaConf or the reader of a file of settings says, in one line, with the setting's name in front."""
     text = one_line(error)

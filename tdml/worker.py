@@ -164,7 +164,7 @@ class Worker:
             if pipeline.last:
                 labels = self._attacker.labels(labels, order.round)
             row = None if records is None else records[step]
-            losses.append(self._step(order.round, replica, step, inputs, labels, row))
+            losses.append(self._step(order, replica, step, inputs, labels, row))
             self.steps_done = step + 1
         self._update = change(self._weights, trainer.weights())
         loss = sum(losses) / len(losses) if pipeline.last else None
@@ -207,7 +207,7 @@ class Worker:
             self._go_on("a repetition")
             step = order.first + i
             inputs, labels = self._stage.reader.training_batch(order.round, order.replica, step, batch)
-            self._step(order.round, order.replica, step, inputs, labels, records[i])
+            self._step(order, order.replica, step, inputs, labels, records[i])
         end = change(self._weights, trainer.weights()) if order.last else trainer.state()
         self._repeated = self._attacker.repetition(end, order.replica, order.round)
         return Repetition(content(self._repeated), records)
@@ -234,12 +234,13 @@ class Worker:
             raise Cancelled(f"gave up {what}")
 
     def _step(
-        self, round_number: int, replica: int, step: int, inputs: torch.Tensor | None, labels: torch.Tensor | None,
-        records: torch.Tensor | None,
+        self, order: TrainOrder | RepeatOrder, replica: int, step: int, inputs: torch.Tensor | None,
+        labels: torch.Tensor | None, records: torch.Tensor | None,
     ) -> float | None:  # fmt: skip
         """One step of a replica's round, its own or another's: a function of the state and these numbers alone."""
-        seed = derive(self.config.seed, "model", round_number, replica, self._seat.stage, step)
-        return self._stage.trainer.step(inputs, labels, seed, records)
+        seed = derive(self.config.seed, "model", order.round, replica, self._seat.stage, step)
+        lr = self._stage.schedule.rate(order.round, step, order.longest)
+        return self._stage.trainer.step(inputs, labels, seed, lr, records)
 
 
 # What the coordinator may order. All but the last few are done on the main thread, in their turn.

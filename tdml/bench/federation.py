@@ -102,7 +102,7 @@ class Federation:
             if step in borders:
                 self.states[replica].append(self._steps.state())
             if step < taken:
-                self._steps.step(*self._given(number, replica, step), self._seed(number, replica, step))
+                self._steps.step(*self._given(number, replica, step), self._seed(number, replica, step), number, step)
         return self._update()
 
     def repeat(self, replica: int, number: int, window: int) -> list[torch.Tensor]:
@@ -114,7 +114,7 @@ class Federation:
         else:
             self._steps.resume(self.states[replica][window - 1])
         for step in range(*edges[window : window + 2]):
-            self._steps.step(*self._batch(number, replica, step), self._seed(number, replica, step))
+            self._steps.step(*self._batch(number, replica, step), self._seed(number, replica, step), number, step)
         return self._update() if window == len(edges) - 2 else self._steps.weights()
 
     def corrupt(self, trained: dict[int, list[torch.Tensor]], number: int) -> dict[int, list[torch.Tensor]]:

@@ -11,6 +11,7 @@ from tdml.job import Job
 from tdml.models import whole
 from tdml.seeds import seeded
 from tdml.training.inner import inner_optimizer
+from tdml.training.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class LocalSteps:
         self._job, self._model = job, job.model
         self._parameters = list(self._model.parameters())
         self._optimizer = inner_optimizer(job.config.train, self._parameters)
+        self._schedule = Schedule(job.config.train, job.config.rounds)
 
     def begin(self, weights: Sequence[torch.Tensor]) -> None:
         """Start from global weights, one flat vector per stage, with a fresh optimizer."""
@@ -41,8 +43,8 @@ class LocalSteps:
         if self._optimizer is not None:
             self._optimizer.load_state_dict(copy.deepcopy(state.optimizer))
 
-    def step(self, inputs: torch.Tensor, labels: torch.Tensor, seed: int) -> None:
-        """One optimizer step on a batch, in the job's micro-batches."""
+    def step(self, inputs: torch.Tensor, labels: torch.Tensor, seed: int, round_number: int, step: int) -> None:
+        """One optimizer step of a round on a batch, in the job's micro-batches."""
         for parameter in self._parameters:
             parameter.grad = None
         pieces = self._job.config.microbatches
@@ -50,6 +52,8 @@ class LocalSteps:
             for part, right in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
                 (F.cross_entropy(self._model(part), right) / pieces).backward()
         if self._optimizer is not None:
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._schedule.rate(round_number, step, self._job.longest)
             self._optimizer.step()
 
     def weights(self) -> list[torch.Tensor]:

@@ -179,7 +179,7 @@ class Case:
         first, stop = self._job.edges(index)[window.number : window.number + 2]
         batches = self._job.batches(index, self._number)[first:stop]
         orders = [
-            RepeatOrder(self._number, index, first, last, batches, self._claims.start(window, stage))
+            RepeatOrder(self._number, self._job.longest, index, first, last, batches, self._claims.start(window, stage))
             for stage in range(len(self._job.layouts))
         ]
         done, shape = validator.repeat(orders), self._claims.records_shape(window)

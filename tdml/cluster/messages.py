@@ -39,9 +39,11 @@ class Assignment:
 @dataclass(frozen=True)
 class TrainOrder:
     """Train on `batches` (steps, batch_size) of the training set, from the weights that were loaded. `edges` are the
-    steps where the windows that may be audited begin and end; none: nothing is kept for audits."""
+    steps where the windows that may be audited begin and end; none: nothing is kept for audits. `longest` is the most
+    steps that any replica takes in a round, by which learning rates are counted."""
 
     round: int
+    longest: int
     batches: torch.Tensor
     edges: tuple[int, ...] = ()
 
@@ -76,10 +78,12 @@ class RepeatOrder:
     """Take some steps of another replica again, as a validator.
 
     `batches` (k, batch_size) are those of the steps from `first` on, `state` the state before them (None: the global
-    weights that were loaded). `last`: they are the round's last, and their result is the update.
+    weights that were loaded). `last`: they are the round's last, and their result is the update. `longest` as in
+    `TrainOrder`.
     """
 
     round: int
+    longest: int
     replica: int
     first: int
     last: bool

@@ -16,6 +16,7 @@ from tdml.models.plan import Plan
 from tdml.models.split import build
 from tdml.training import borders
 from tdml.training.pipeline import Pipeline
+from tdml.training.schedule import Schedule
 from tdml.training.trainer import Trainer
 
 
@@ -45,6 +46,7 @@ class Stage:
         )  # fmt: skip
         self.reader = Reader(source if self.pipeline.first or self.pipeline.last else None, config.seed)
         self.trainer = Trainer(self.pipeline, self.layout, self._tensors, config.train)
+        self.schedule = Schedule(config.train, config.rounds)
 
     def records(self, steps: int) -> torch.Tensor:
         """Room for what crosses the node's borders in so many steps: see `tdml.training.borders`."""

@@ -45,14 +45,17 @@ class Trainer:
             }
 
     def step(
-        self, inputs: torch.Tensor | None, labels: torch.Tensor | None, seed: int, records: torch.Tensor | None = None
-    ) -> float | None:
-        """One step; see `Pipeline.train_step`."""
+        self, inputs: torch.Tensor | None, labels: torch.Tensor | None, seed: int, lr: float,
+        records: torch.Tensor | None = None,
+    ) -> float | None:  # fmt: skip
+        """One step with the learning rate `lr`; see `Pipeline.train_step`."""
         for parameter in self._parameters:
             parameter.grad = None
         with seeded(seed):
             loss = self._pipeline.train_step(inputs, labels, records)
         if self._optimizer:
+            for group in self._optimizer.param_groups:
+                group["lr"] = lr
             self._optimizer.step()
         return loss
 

@@ -160,7 +160,7 @@ def auditor_of(replicas, rate=1.0, repeatable=True):
     config.trust = copy.copy(CONFIG.trust)
     config.trust.audit_rate = rate
     job = SimpleNamespace(
-        config=config, windows=WINDOWS, edges=lambda index: EDGES, layouts=[LAYOUT] * STAGES,
+        config=config, windows=WINDOWS, longest=STEPS, edges=lambda index: EDGES, layouts=[LAYOUT] * STAGES,
         batches=lambda index, number: batches(index), repeatable=repeatable, plan=SimpleNamespace(parts=STAGES),
     )  # fmt: skip
     found = Gathered(

@@ -36,11 +36,11 @@ _BORDER = Border(torch.Size([4, 3, 8, 8]), torch.float32)
 _ORDERS = {
     "join": Assignment(Seat(1, 0), 3, Plan((2, 5), (_BORDER,) * 4, (500_000, 300_000, 200_000)), "gloo"),
     "load": torch.randn(1000),
-    "train": TrainOrder(2, torch.arange(12).view(3, 4), (0, 1, 3)),
+    "train": TrainOrder(2, 3, torch.arange(12).view(3, 4), (0, 1, 3)),
     "commit": CommitOrder(2, Knowledge(torch.randn(5), torch.rand(5), 3, 1, torch.randn(3, 5))),
     "open": (0, 2),
     "border": 1,
-    "repeat": RepeatOrder(2, 1, 4, True, torch.arange(8).view(2, 4), torch.randn(50)),
+    "repeat": RepeatOrder(2, 5, 1, 4, True, torch.arange(8).view(2, 4), torch.randn(50)),
     "evaluate": EvaluateOrder((_PIECE, _PIECE), torch.randn(1000), 2, True, 1),
 }  # fmt: skip
 _RESULTS = {
@@ -128,7 +128,7 @@ def test_forged_altered_and_misdirected_orders_are_refused_without_a_signature()
 
 @pytest.mark.parametrize(
     ("method", "arguments"),
-    [("install", ()), ("__init__", ()), ("load", ()), ("load", (1,)), ("train", (TrainOrder(1, torch.ones(1)), 1))],
+    [("install", ()), ("__init__", ()), ("load", ()), ("load", (1,)), ("train", (TrainOrder(1, 1, torch.ones(1)), 1))],
 )
 def test_even_the_coordinator_can_order_only_what_there_is(method: str, arguments: tuple) -> None:
     pair = Pair()

@@ -20,15 +20,15 @@ from tdml.training.pipeline import Pipeline
 from tdml.training.trainer import Trainer
 
 TRAIN = settings.load([]).train
-BATCH, STEPS = 4, 6
+BATCH, STEPS, LR = 4, 6, 0.05
 
-SGD = replace(TRAIN, optimizer="sgd", lr=0.1)
+SGD = replace(TRAIN, optimizer="sgd", lr=LR)
 OPTIMIZERS = {
     "plain": replace(SGD, momentum=0.0),
     "momentum": replace(SGD, momentum=0.9),
     "decay": replace(SGD, momentum=0.9, weight_decay=0.1),
-    "adam": replace(TRAIN, optimizer="adam", lr=0.01, weight_decay=0.1),
-    "adamw": replace(TRAIN, optimizer="adamw", lr=0.01, weight_decay=0.1),
+    "adam": replace(TRAIN, optimizer="adam", lr=LR, weight_decay=0.1),
+    "adamw": replace(TRAIN, optimizer="adamw", lr=LR, weight_decay=0.1),
 }
 
 
@@ -91,7 +91,7 @@ def batch(step):
 
 
 def take(trainer, steps):
-    return [trainer.step(*batch(step), seed=100 + step) for step in steps]
+    return [trainer.step(*batch(step), 100 + step, LR) for step in steps]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -140,7 +140,7 @@ def test_another_seed_of_a_step_is_another_dropout():
     ends = []
     for seed in (1, 1, 2):
         trainer.begin(initial)
-        trainer.step(*batch(0), seed=seed)
+        trainer.step(*batch(0), seed, LR)
         ends.append(trainer.state())
     assert torch.equal(ends[0], ends[1])
     assert not torch.equal(ends[0], ends[2])
@@ -193,10 +193,10 @@ def test_a_stage_without_parameters_has_no_optimizer():
     pipeline = Still()
     trainer = Trainer(pipeline, nothing, [], train)
     trainer.begin(torch.empty(0))
-    trainer.step(None, None, seed=0)
+    trainer.step(None, None, 0, LR)
     assert trainer.state().shape == (0,)
     trainer.resume(torch.empty(0))
-    trainer.step(None, None, seed=0)
+    trainer.step(None, None, 0, LR)
     assert pipeline.steps == 2
 
 
@@ -216,7 +216,7 @@ def test_a_single_stage_sends_nothing_but_has_taken_its_step():
     trainer, _, initial = trainer_of(MODELS["batch norm"], OPTIMIZERS["plain"])
     records = empty(1, 1, 2)
     trainer.begin(initial)
-    trainer.step(*batch(0), 0, records[0])
+    trainer.step(*batch(0), 0, LR, records[0])
     assert not records.any()
 
 
@@ -234,7 +234,7 @@ def test_a_step_is_a_function_of_its_seed_whatever_generator_the_model_draws_fro
 
     def losses(seeds):
         trainer.begin(weights)
-        return [trainer.step(inputs, labels, seed) for seed in seeds]
+        return [trainer.step(inputs, labels, seed, LR) for seed in seeds]
 
     assert losses(range(6)) == losses(range(6))
     assert losses(range(6)) != losses(range(6, 12))

@@ -1,0 +1,33 @@
+"""Settings that name a class or a function: `_target_`, beside its own arguments."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from hydra.utils import instantiate
+
+from tdml.errors import SettingError, cause
+
+_T = TypeVar("_T")
+
+
+def is_path(target: str) -> bool:
+    """Whether a `_target_` is the path of something to import, rather than a name of ours."""
+    return "." in target
+
+
+def partial_of(settings: Mapping[str, Any], group: str) -> partial:
+    """What `_target_` names, with its own arguments bound.
+
+    Raises:
+        SettingError: it cannot be imported; names `group`.
+    """
+    return made(group, settings["_target_"], instantiate, {**settings, "_partial_": True, "_convert_": "all"})
+
+
+def made(group: str, target: str, make: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+    """What `make` returns; what it raises becomes a `SettingError` about the setting `group`."""
+    try:
+        return make(*args, **kwargs)
+    except Exception as error:
+        raise SettingError(f"{group}={target} cannot be used: {cause(error, group)}") from error
