@@ -42,7 +42,12 @@ class Job:
     thresholds: Thresholds  # of the screen
     omniscient: bool  # whether the attack must be told of the honest updates
     sees_updates: bool  # and of every one of them
-    repeatable: bool = True  # whether the rehearsal found that its steps can be taken again
+    problem: str = ""  # why its steps cannot be taken again, as the rehearsal has found
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether its steps can be taken again."""
+        return not self.problem
 
     def batches(self, replica: int, round_number: int) -> torch.Tensor:
         """The samples that a replica trains on in a round: (steps, batch_size) int64."""
@@ -112,7 +117,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     model = whole.initial_model(config.model, config.seed)
     inputs = _first_inputs(config, source)
     plan = make_plan(config, model, Border(inputs.shape, inputs.dtype), classes=classes)
-    if problem := rehearse(config, plan, model, source, range(len(inputs))):
+    problem = rehearse(config, plan, model, source, range(len(inputs)))
+    if problem and config.trust.repeatable == "require":
         raise SettingError(problem)
     stage_layouts = layouts(plan, config.model, config.topology.stages)
     attack = make_attack(config.attack) if config.attack.get("_target_") else None
@@ -131,6 +137,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         thresholds=_thresholds(kind == "iid", config.trust.thresholds),
         omniscient=attack is not None and attack.omniscient,
         sees_updates=attack is not None and attack.sees_updates,
+        problem=problem,
     )
 
 

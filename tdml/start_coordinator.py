@@ -116,6 +116,8 @@ def _lead(config: Config, ready: _Ready, terminal: Terminal) -> int:
     keep_ban = partial(_keep_ban, ready.bans, admission.roster, caller.at.job, monitor)
     fleet = Fleet(config, ready.job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban)
     _introduce(config, ready.folder, terminal, admission, ready.resumed)
+    if ready.job.problem:
+        terminal.say(f"trust.repeatable=warn: no audit of this job convicts anybody: {ready.job.problem}", "yellow")
     audited = config.trust.enabled and config.topology.replicas > 1  # where nobody could be, no rate is advised
     if audited and (text := warning(ready.terms)):
         terminal.say(text, "yellow")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -79,3 +81,26 @@ def test_a_job_that_fits():
 def test_samples_that_do_not_fit_are_the_users_mistake(train, test, message):
     with pytest.raises(SettingError, match=message):
         prepare(CONFIG, Source(train, test, seed=0), checkpoint=None)
+
+
+class Counts(nn.Linear):
+    def forward(self, value):
+        self.passes = getattr(self, "passes", 0) + 1
+        return super().forward(value)
+
+
+def counting(num_classes):
+    return nn.Sequential(nn.Linear(6, 6), Counts(6, num_classes))
+
+
+def test_a_job_that_cannot_be_repeated_is_refused_or_known_as_such():
+    source = Source(samples(40), samples(10), seed=0)
+    config = replace(CONFIG, model={"_target_": "tests.test_job.counting", "num_classes": 3})
+    with pytest.raises(
+        SettingError, match=r"^model: block 1 \(Counts\) keeps passes outside of parameters and buffers"
+    ):
+        prepare(config, source, checkpoint=None)
+    job = prepare(replace(config, trust=replace(config.trust, repeatable="warn")), source, checkpoint=None)
+    assert not job.repeatable
+    assert job.problem.startswith("model: block 1 (Counts) keeps passes")
+    assert prepare(CONFIG, source, checkpoint=None).repeatable
