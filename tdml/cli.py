@@ -16,6 +16,7 @@ from tdml.cluster import keys_command as keys
 from tdml.errors import SettingError, one_line, watch_warnings, write_any_text
 from tdml.ledger import command as ledger
 from tdml.overrides import add_arguments, overrides_of
+from tdml.paper import command as paper
 from tdml.rewards import command as rewards
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--show-config", action="store_true", help="print the settings and end")
     add_arguments(train)
     train.set_defaults(command=_train)
-    report = commands.add_parser("report", help="write RUN/report.html")
-    report.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    report.set_defaults(command=_report)
+    _add_report(commands)
     export = commands.add_parser("export", help="write a run's model as safetensors")
     export.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     export.add_argument("out", type=Path, metavar="OUT.safetensors")
@@ -72,8 +71,21 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_to(commands)
     ledger.add_to(commands)
     rewards.add_to(commands)
+    paper.add_to(commands)
     _add_bench(commands)
     return parser
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    report = commands.add_parser("report", help="write RUN/report.html, or one page that compares several runs")
+    one_or_several = report.add_mutually_exclusive_group(required=True)
+    one_or_several.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run folder")
+    one_or_several.add_argument(
+        "--compare", nargs="+", type=Path, metavar="RUN", help="run folders, or what docs/results keeps of runs"
+    )
+    out = Path("runs/compare")
+    report.add_argument("--out", type=Path, default=out, metavar="FOLDER", help="of the comparison: %(default)s")
+    report.set_defaults(command=_report)
 
 
 def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -196,9 +208,14 @@ def _see_own_classes() -> None:
 
 
 def _report(parsed: argparse.Namespace) -> int:
-    from tdml.monitor.report import write_report
+    if parsed.compare:
+        from tdml.monitor.compare import write_comparison
 
-    print(write_report(parsed.run))
+        print(write_comparison(parsed.compare, parsed.out))
+    else:
+        from tdml.monitor.report import write_report
+
+        print(write_report(parsed.run))
     return 0
 
 

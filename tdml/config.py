@@ -96,6 +96,12 @@ class Train:
     weight_decay: float = MISSING
     schedule: dict[str, Any] = field(default_factory=dict)
     warmup: int = MISSING
+    patience: int | None = None
+
+
+@dataclass
+class MonitorSettings:
+    best: bool = MISSING
 
 
 @dataclass
@@ -112,12 +118,18 @@ class Config:
     sync: Sync = field(default_factory=Sync)
     trust: Trust = field(default_factory=Trust)
     train: Train = field(default_factory=Train)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     rewards: Rewards = field(default_factory=Rewards)
     model: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     attack: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def validates(self) -> bool:
+        """Whether the validation accuracy is measured in every round."""
+        return self.monitor.best or self.train.patience is not None
 
     @property
     def microbatches(self) -> int:

@@ -116,6 +116,7 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
         ("train.momentum", config.train.momentum, 0),
         ("train.weight_decay", config.train.weight_decay, 0),
         ("train.warmup", config.train.warmup, 0),
+        ("train.patience", config.train.patience, 1),
         ("data.alpha", _number(config.data.get("alpha"), "data.alpha"), _TINY),
         ("attack.from_round", _number(config.attack.get("from_round"), "attack.from_round"), 1),
     ]

@@ -21,6 +21,7 @@ from tdml.job import Job
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
 from tdml.monitor.record import ReplicaRecord, RoundRecord, Stopwatch
+from tdml.monitor.run_folder import BEST_MODEL
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint, save, save_atomically
 from tdml.training.outer import outer_optimizer
@@ -71,16 +72,17 @@ class Coordinator:
         """What the user should know of the whole run."""
         return [self.court.auditor.notice] if self.court.auditor.notice else []
 
-    def run(self) -> None:
-        """Play the rounds that are left, then write the model.
+    def run(self) -> str:
+        """Play the rounds that are left, then write the model. Returns why there are no more rounds.
 
         Raises:
             CannotGoOn: all replicas have lost nodes that no spare can replace, or nothing comes of the rounds.
         """
         if limits := self.court.limits:
             self.monitor.terminal.say(limits, "yellow")
-        for number in range(self.last_round + 1, self.job.config.rounds + 1):
-            self.play(number)
+        self._keep_best(self.last_round)  # a run may have been cut off before it did so
+        while not (over := self._is_over()):
+            self.play(self.last_round + 1)
             self._check_progress()
         if self.version == 0:
             raise CannotGoOn(
@@ -94,7 +96,8 @@ class Coordinator:
             )
         model = self.job.write_weights(self.weights)
         save_atomically(model, self.monitor.folder.path / "model.pt")
-        self.notary.end(model, f"all {self.job.config.rounds} rounds done")
+        self.notary.end(model, over)
+        return over
 
     def play(self, number: int) -> None:
         """One round."""
@@ -127,14 +130,15 @@ class Coordinator:
         with self._phase(clock, "broadcast", number):
             sent += self.broadcast(self.fleet.ready(able))
         with self._phase(clock, "evaluate", number):
-            accuracy, loss = self.evaluate(able)
+            accuracy, loss = self.evaluate(able, "test")
             self._evaluated.append(accuracy is not None)
+            validated, _ = self.evaluate(able, "validation") if self.job.config.validates else (None, None)
         with self._phase(clock, "record", number):
             refusals = self._refusals(offences)
             record = RoundRecord(
                 round=number, replicas=self._records(reports, found, screened.overall, verdicts, seats),
                 accepted=accepted, test_accuracy=accuracy, test_loss=loss, bytes={"up": found.bytes, "down": sent},
-                notes=self.monitor.take_notes(),
+                notes=self.monitor.take_notes(), validation_accuracy=validated,
             )  # fmt: skip
             self.notary.close_round(
                 number, seats, commitments=found.commitments, suspicions=self.court.suspicions(found, screened),
@@ -144,6 +148,8 @@ class Coordinator:
             )  # fmt: skip
             record.seconds = clock.read()
             self.checkpoint(record)
+            self.monitor.best.add(number, validated)
+            self._keep_best(number)
         record.seconds = clock.read()
         self.monitor.round(record)
         self.last_round = number
@@ -206,20 +212,21 @@ class Coordinator:
         self.weights = self.outer.step(self.weights, means, self.job.parameters)
         self.version = number
 
-    def evaluate(self, accepted: Sequence[int]) -> tuple[float | None, float | None]:
-        """Test accuracy and loss of the global weights. The accepted replicas share the samples among them."""
-        size, batch = self.job.source.size("test"), self.job.config.train.batch_size
+    def evaluate(self, accepted: Sequence[int], split: str) -> tuple[float | None, float | None]:
+        """Accuracy and loss of the global weights on "test" or "validation". The accepted replicas share the samples
+        among them."""
+        size, batch = self.job.source.size(split), self.job.config.train.batch_size
         while replicas := self.fleet.ready(accepted):
             edges = [size * i // len(replicas) for i in range(len(replicas) + 1)]
             parts = {replica.index: range(*edges[i : i + 2]) for i, replica in enumerate(replicas)}
             done = self.fleet.each(
-                lambda replica, parts=parts: replica.evaluate(held_out("test", parts[replica.index], batch)), replicas
+                lambda replica, parts=parts: replica.evaluate(held_out(split, parts[replica.index], batch)), replicas
             )
             if len(done) == len(replicas):
                 correct = torch.cat([evaluation.correct for evaluation in done.values()])
                 losses = torch.cat([evaluation.losses for evaluation in done.values()])
                 return float(correct.float().mean()), float(losses.double().mean())
-        self.monitor.tell("the test accuracy is unknown: no replica could measure it", "")
+        self.monitor.tell(f"the {split} accuracy is unknown: no replica could measure it", "")
         return None, None
 
     def checkpoint(self, record: RoundRecord) -> None:
@@ -263,6 +270,21 @@ class Coordinator:
                 "topology.spares if nodes are banned"
             )
         return replicas
+
+    def _is_over(self) -> str:
+        """Why there are no more rounds to play; "" if there are."""
+        if self.last_round >= self.job.config.rounds:
+            return f"all {self.job.config.rounds} rounds done"
+        patience, best = self.job.config.train.patience, self.monitor.best
+        if patience is not None and best.rounds_since(self.last_round) >= patience:
+            return f"no better validation accuracy since round {best.round} (train.patience={patience})"
+        return ""
+
+    def _keep_best(self, number: int) -> None:
+        """Write the weights after this round to model-best.pt, if no other was as good."""
+        if number and self.monitor.best.round == number:
+            model = self.job.write_weights(self.weights)
+            save_atomically(model, self.monitor.folder.path / BEST_MODEL)
 
     def _check_progress(self) -> None:
         if self._idle_rounds == _MOST_IDLE_ROUNDS:

@@ -102,7 +102,7 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     terms = terms_of(config, job, identity)
     caller, admission = _open(config, job.source, folder.path, identity, lobby, terminal, bans, resumed)
     admission.roster.write(folder.path / "roster.yaml")
-    notary = start_notary(folder.path, config, terms, caller, admission.roster, resumed)
+    notary = start_notary(folder.path, config, terms, caller, admission.roster, resumed, folder.changed)
     folder.write_settings(config)
     return _Ready(folder, checkpoint, job, bans, terms, caller, admission, notary)
 
@@ -165,11 +165,10 @@ def _open(
 
 def _run(coordinator: Coordinator, terminal: Terminal) -> int:
     """Run the rounds and write what a run leaves, however it ends."""
-    fleet, monitor, rounds = coordinator.fleet, coordinator.monitor, coordinator.job.config.rounds
+    fleet, monitor = coordinator.fleet, coordinator.monitor
     status = 1
     try:
-        coordinator.run()
-        reason, status = f"all {rounds} rounds done", 0
+        reason, status = coordinator.run(), 0
     except CannotGoOn as error:
         reason = str(error)
     except KeyboardInterrupt:

@@ -2,8 +2,9 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tdml import __version__
 from tdml.cluster.channel import Caller
@@ -51,13 +52,17 @@ def _entries(run: Path) -> list[Entry]:
         raise SettingError(f"run_dir={run}: {one_line(error)}: {_REMEDY}") from error
 
 
-def start_notary(run: Path, config: Config, terms: dict, caller: Caller, roster: Roster, after: int) -> Notary:
+def start_notary(
+    run: Path, config: Config, terms: dict, caller: Caller, roster: Roster, after: int,
+    changed: Mapping[str, Sequence[Any]],
+) -> Notary:  # fmt: skip
     """Open the ledger of a run, or go on with it.
 
     Args:
         terms: see `terms_of`.
         caller: who speaks for the coordinator, and of which job.
         after: the last round that counts where a run is resumed.
+        changed: settings that are others than before: see `Ledger.resume`.
 
     Raises:
         SettingError: the ledger cannot be written, or is not that of the run; or artifacts cannot be written.
@@ -76,7 +81,7 @@ def start_notary(run: Path, config: Config, terms: dict, caller: Caller, roster:
         begin(ledger, terms, said)
     else:
         with ledger.batch():
-            ledger.resume(after, terms["config"])
+            ledger.resume(after, terms["config"], changed)
             ledger.append(after + 1, "roster", said)
     book = book_of(_plain(ledger.entries()))
     return Notary(ledger, book, store, caller.identity, caller.at.job, roster.keys)

@@ -66,8 +66,12 @@ def machine_kind(device: torch.device) -> str:
     """What decides the bits of a result: software, hardware and threads. Equal kinds repeat each other's steps."""
     if device.type == "cuda":
         return f"torch {torch.__version__}, {torch.cuda.get_device_name(device)}"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, {processor()} {capability}, {torch.get_num_threads()} threads"
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
     information = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", information.read_text()) if information.exists() else None
-    processor = found[1] if found else platform.processor()
-    capability = torch.backends.cpu.get_cpu_capability()
-    return f"torch {torch.__version__}, {processor} {capability}, {torch.get_num_threads()} threads"
+    return found[1] if found else platform.processor()

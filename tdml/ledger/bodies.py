@@ -42,6 +42,7 @@ class Resume(TypedDict):
 
     after: Count
     config: NotRequired[Digest]  # of config.yaml, if it is another than before
+    changed: NotRequired[dict[str, tuple[Any, Any]]]  # settings of the rounds to come: before and now
 
 
 class Round(TypedDict):

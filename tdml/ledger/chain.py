@@ -5,7 +5,7 @@ the length of the chain and its last hash, signed, so that a chain whose end was
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,14 +137,18 @@ class Ledger(Reader):
         leaves = self._tip.leaves
         return self.append(round, "root", {"entries": len(leaves), "root": merkle.root(leaves)})
 
-    def resume(self, after: int, config: str | None = None) -> Entry:
+    def resume(
+        self, after: int, config: str | None = None, changed: Mapping[str, Sequence[Any]] | None = None
+    ) -> Entry:
         """Declare the rounds > `after` void. The entry belongs to round `after` + 1.
 
         Args:
             after: a closed round.
             config: SHA-256 of config.yaml, where it is another than before.
+            changed: settings of the rounds to come that are others than before: both values of each.
         """
-        body = {"after": after} if config is None else {"after": after, "config": config}
+        body = {"after": after} | ({} if config is None else {"config": config})
+        body |= {"changed": {key: list(values) for key, values in changed.items()}} if changed else {}
         return self.append(after + 1, "resume", body)
 
     def end(self, model: str, reason: str) -> Entry:

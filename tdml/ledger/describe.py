@@ -34,6 +34,12 @@ def _roster(body: dict[str, Any]) -> str:
     return f"keys {'given in advance' if body['given'] else 'trusted at first contact'}: {keys}{refused}"
 
 
+def _resume(body: dict[str, Any]) -> str:
+    changes = ((key, *map(canonical, values)) for key, values in body.get("changed", {}).items())
+    changed = "".join(f"; {key} {old.decode()} → {new.decode()}" for key, old, new in changes)
+    return f"goes on after round {body['after']}; what came later is void{changed}"
+
+
 def _round(body: dict[str, Any]) -> str:
     seats = "; ".join(f"{replica}: {' '.join(nodes)}" for replica, nodes in body["seats"].items())
     return f"from weights {_short(body['weights'])}; seats {seats}"
@@ -97,7 +103,7 @@ def _short(digest: str) -> str:
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "job": _job,
     "roster": _roster,
-    "resume": lambda body: f"goes on after round {body['after']}; what came later is void",
+    "resume": _resume,
     "round": _round,
     "commit": _commit,
     "reveal": lambda body: f"secret {_short(body['secret'])}",

@@ -62,8 +62,12 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(9, 3), layout="constrained")
     accuracy, loss = figure.subplots(1, 2)
     rounds = [line["round"] for line in lines]
-    accuracy.plot(rounds, [_number(line["test_accuracy"]) for line in lines], "o-", color=HONEST)
-    accuracy.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.02), title="Test accuracy")
+    accuracy.plot(rounds, [_number(line["test_accuracy"]) for line in lines], "o-", color=HONEST, label="test")
+    if any("validation_accuracy" in line for line in lines):
+        validated = [_number(line.get("validation_accuracy")) for line in lines]
+        accuracy.plot(rounds, validated, ".--", color=SUSPECT, label="validation")
+        accuracy.legend(fontsize=7, loc="lower right")
+    accuracy.set(xlabel="round", ylabel="accuracy", ylim=(0, 1.02), title="Test accuracy")
     for name in sorted({name for line in lines for name in line["replicas"]}, key=int):
         records = [line["replicas"].get(name, {}) for line in lines]
         loss.plot(
@@ -83,9 +87,10 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as an SVG element to be put into a page."""
+    """The figure as an SVG element to be put into a page; the same text for the same figure."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg")
+    with matplotlib.rc_context({"svg.hashsalt": "tdml"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 

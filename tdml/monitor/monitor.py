@@ -6,8 +6,10 @@ from typing import Any
 from tdml import __version__
 from tdml.config import Config
 from tdml.errors import one_line
+from tdml.monitor import machine
+from tdml.monitor.best import Best
 from tdml.monitor.record import RoundRecord
-from tdml.monitor.run_folder import RunFolder, read_metrics
+from tdml.monitor.run_folder import BEST_MODEL, RunFolder, read_metrics
 from tdml.monitor.tensorboard import TensorBoard
 from tdml.monitor.terminal import Terminal
 
@@ -19,6 +21,8 @@ class Monitor:
         self._config, self.folder, self.terminal = config, folder, terminal
         self._board = TensorBoard(folder.path, config, first_round)
         self._notes: list[str] = []
+        machine.note(folder.path, machine.this_machine(first_round))
+        self.best = Best(read_metrics(folder.path))
 
     def tell(self, text: str, detail: str) -> None:
         """Something that the user should know of; it goes into the round's notes. Stack traces go to failures.log."""
@@ -75,5 +79,18 @@ def summary(
         "seconds": round(sum(line["seconds"]["total"] for line in lines), 3),
         "bytes": {way: sum(line["bytes"][way] for line in lines) for way in ("up", "down")},
         "model": model,
+        "best": _best(lines),
         "run_dir": str(Path(config.run_dir)),
     }
+
+
+def _best(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The round whose model is in model-best.pt, if there is one."""
+    best = Best(lines)
+    accuracies = {line["round"]: line["test_accuracy"] for line in lines}
+    if not best.round:
+        return None
+    return {
+        "round": best.round, "validation_accuracy": best.accuracy, "test_accuracy": accuracies[best.round],
+        "model": BEST_MODEL,
+    }  # fmt: skip

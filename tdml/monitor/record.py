@@ -59,13 +59,16 @@ class RoundRecord:
     bytes: dict[str, int]
     notes: list[str]  # what happened besides: replicas lost, spares seated
     seconds: dict[str, float] = field(default_factory=dict)  # by phase
+    validation_accuracy: float | None = None  # where it is measured
 
     def to_json(self) -> dict[str, Any]:
         """The line of metrics.jsonl. Numbers that are not finite become null: JSON has none."""
+        validated = {"validation_accuracy": finite(self.validation_accuracy)}
         return {
             "round": self.round,
             "test_accuracy": finite(self.test_accuracy),
             "test_loss": finite(self.test_loss),
+            **(validated if self.validation_accuracy is not None else {}),
             "replicas": {str(index): _replica(record) for index, record in sorted(self.replicas.items())},
             "accepted": self.accepted,
             "seconds": self.seconds,

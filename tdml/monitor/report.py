@@ -11,7 +11,7 @@ from tdml.monitor.figures import COLOURS, curves, rank_scatter, to_svg
 from tdml.monitor.record import MARKS, NOT_FORMED
 from tdml.monitor.run_folder import read_metrics
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1a1a1a; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p.sub { color: #666; margin-top: .2rem; }
@@ -53,7 +53,7 @@ def _page(run: Path, lines: list[dict[str, Any]]) -> str:
     scatters = scatters or "<p>No replica was ranked.</p>"
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>TDML run {title}</title><style>{_STYLE}</style></head><body>
+<title>TDML run {title}</title><style>{STYLE}</style></head><body>
 <h1>TDML run {title}</h1><p class="sub">{html.escape(str(summary.get("exit_reason", "unfinished")))}</p>
 {_facts(lines, summary)}
 <h2>Accuracy and loss</h2>{to_svg(curves(lines))}
@@ -72,12 +72,18 @@ def _facts(lines: list[dict[str, Any]], summary: dict[str, Any]) -> str:
     facts = {
         "Rounds": str(last["round"]),
         "Test accuracy": "unknown" if accuracy is None else f"{accuracy:.4f}",
+        **_best(summary.get("best")),
         "Banned nodes": ", ".join(summary.get("banned", [])) or "none",
         "Seconds": f"{sum(line['seconds']['total'] for line in lines):.1f}",
         "Sent and received": f"{sum(line['bytes']['down'] for line in lines) / 1e6:.0f} MB down, "
         f"{sum(line['bytes']['up'] for line in lines) / 1e6:.0f} MB up",
     }
     return "<dl>" + "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items()) + "</dl>"
+
+
+def _best(best: dict[str, Any] | None) -> dict[str, str]:
+    text = "{validation_accuracy:.4f} in round {round}, test accuracy {test_accuracy}"
+    return {"Best validation accuracy": text.format(**best)} if best else {}
 
 
 def _names(lines: list[dict[str, Any]]) -> list[str]:

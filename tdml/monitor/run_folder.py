@@ -11,8 +11,13 @@ from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
 from tdml.monitor.record import RoundRecord
 
-# On resuming; the rest would change the result.
-_MAY_CHANGE = {"rounds", "resume", "run_dir", "name", "device", "identity", "ledger"}
+BEST_MODEL = "model-best.pt"
+
+# What may change on resuming; the rest would change rounds that are done, or what the next ones start from.
+_OF_A_START = {"resume", "run_dir", "name", "device", "identity", "ledger"}  # groups, or settings without one
+_OF_ROUNDS_TO_COME = {
+    "rounds", "monitor.best", "train.lr", "train.schedule", "train.warmup", "train.batch_size", "train.patience",
+}  # fmt: skip
 _SPARES = "topology.spares"  # may grow, where others have been banned
 
 
@@ -27,12 +32,13 @@ class RunFolder:
         """
         self.path = Path(config.run_dir)
         self.moved: Path | None = None
+        self.changed: dict[str, list[Any]] = {}  # on resuming: settings of the rounds to come, before and now
         try:
             self._check_is_a_run()
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
             if config.resume:
-                self._check_same_job(config)
+                self.changed = self._check_same_job(config)
             elif self._used():
                 self._lock.close()
                 self.moved = self._move_aside()
@@ -98,19 +104,28 @@ class RunFolder:
         os.rename(self.path, aside)
         return aside
 
-    def _check_same_job(self, config: Config) -> None:
+    def _check_same_job(self, config: Config) -> dict[str, list[Any]]:
+        """The settings that differ from those of the run to resume, but for those of a start: before and now.
+
+        Raises:
+            SettingError: there is none, or one differs that must not.
+        """
         if not (self.path / "config.yaml").exists():
             raise SettingError(f"resume=true, but run_dir={config.run_dir} holds no run: start it with resume=false")
-        before = flat(from_yaml(self.path / "config.yaml"))
-        now = flat(config)
-        for key in sorted(before.keys() | now.keys()):
-            if key == _SPARES and now[key] >= before.get(key, 0):
-                continue
-            if key.split(".")[0] not in _MAY_CHANGE and before.get(key) != now.get(key):
+        before, now = flat(from_yaml(self.path / "config.yaml")), flat(config)
+        keys = (key for key in before.keys() | now.keys() if key.split(".")[0] not in _OF_A_START)
+        changed = {key: [before.get(key), now.get(key)] for key in sorted(keys) if before.get(key) != now.get(key)}
+        for key, (old, new) in changed.items():
+            if not _of_rounds_to_come(key) and not (key == _SPARES and new > (old or 0)):
                 raise SettingError(
-                    f"{key}={now.get(key)}, but the run to resume has {key}={before.get(key)}: "
+                    f"{key}={new}, but the run to resume has {key}={old}: "
                     "give the setting that it was started with, or start a new run"
                 )
+        return changed
+
+
+def _of_rounds_to_come(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in _OF_ROUNDS_TO_COME)
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

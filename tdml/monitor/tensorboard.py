@@ -36,6 +36,7 @@ class TensorBoard:
         """Write one round."""
         line, step = record.to_json(), record.round
         scalars = {"test/accuracy": line["test_accuracy"], "test/loss": line["test_loss"]}
+        scalars["validation/accuracy"] = line.get("validation_accuracy")
         for name, replica in line["replicas"].items():
             for key in ("train_loss", "rank_mean", "rank_std"):
                 scalars[f"{key}/r{name}"] = replica[key]

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from tdml.monitor.record import MARKS, NOT_FORMED, PHASES, RoundRecord
+from tdml.monitor.run_folder import BEST_MODEL
 
 _COLOURS = {"honest": "green", "suspicious": "yellow", "malicious": "bold red", "lost": "magenta"}
 _SHORT = {"broadcast": "send", "cross_check": "check", "aggregate": "mean", "evaluate": "test"}
@@ -129,6 +130,7 @@ def closing_lines(run: Path, report: bool, finished: bool) -> Sequence[str]:
     typed = shlex.quote(str(run))
     lines = [f"run folder    {run}"]
     lines += [f"model         {run / 'model.pt'}"] if finished else []
+    lines += [f"best model    {run / BEST_MODEL}"] if (run / BEST_MODEL).is_file() else []
     lines += [f"TensorBoard   {_program('tensorboard')} --logdir {shlex.quote(str(run / 'tensorboard'))}"]
     tdml = _program("tdml")
     lines += [f"ledger        {tdml} ledger verify {typed}", f"rewards       {tdml} rewards {typed}"]

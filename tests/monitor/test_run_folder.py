@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from tdml import config as settings
+from tdml.config import MonitorSettings
 from tdml.errors import SettingError
 from tdml.monitor.record import RoundRecord
 from tdml.monitor.run_folder import RunFolder, read_metrics
@@ -154,6 +155,20 @@ def test_settings_that_may_change_are_written_when_the_run_goes_on(path, changes
     assert all(saved[key] == value for key, value in changes.items())
 
 
+def test_what_changes_for_the_rounds_to_come_is_noted(path):
+    leave_a_run(path, 1)
+    train = replace(CONFIG.train, lr=0.1, batch_size=16, patience=3)
+    changes = {"rounds": 99, "name": "other", "train": train, "monitor": MonitorSettings(best=True)}
+    folder = RunFolder(config(path, resume=True, **changes))
+    assert folder.changed == {
+        "monitor.best": [False, True],
+        "rounds": [10, 99],
+        "train.batch_size": [32, 16],
+        "train.lr": [0.05, 0.1],
+        "train.patience": [None, 3],
+    }
+
+
 def test_spares_may_be_added_but_not_left_out(path):
     few, many = (replace(CONFIG.topology, spares=spares) for spares in (1, 2))
     leave_a_run(path, 1, topology=few)
@@ -176,7 +191,8 @@ def test_a_run_that_was_carried_elsewhere(path):
     ("changes", "message"),
     [
         ({"seed": 5}, "seed=5, but the run to resume has seed=0"),
-        ({"train": replace(CONFIG.train, lr=0.1)}, "train.lr=0.1, but the run to resume has train.lr=0.05"),
+        ({"train": replace(CONFIG.train, momentum=0.1)}, "train.momentum=0.1, but the run to resume has"),
+        ({"sync": replace(CONFIG.sync, local_steps=3)}, "sync.local_steps=3, but the run to resume has"),
         ({"topology": replace(CONFIG.topology, cuts=[4])}, "topology.cuts=[4], but the run to resume has"),
         ({"topology": replace(CONFIG.topology, cuts=None)}, "topology.cuts=None, but the run to resume has"),
         ({"topology": replace(CONFIG.topology, replicas=5)}, "topology.replicas=5, but the run to resume has"),

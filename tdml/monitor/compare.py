@@ -1,0 +1,103 @@
+"""`tdml report --compare`: several runs on one page, with nothing beside it needed, and the page's figures as files."""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from tdml.files import replace_file
+from tdml.monitor import compare_figures
+from tdml.monitor.compare_figures import PAPERS_ACCURACY
+from tdml.monitor.figures import to_svg
+from tdml.monitor.history import History, baseline_of, read_all
+from tdml.monitor.report import STYLE
+
+_STYLE = """
+body { max-width: 90rem; } .wide { margin-top: 1.5rem; }
+td { white-space: nowrap; } td:first-child, th:first-child { text-align: left; }
+"""
+_HEAD = (
+    "run", "replicas × stages", "attack", "rounds", "test accuracy", "best", "0.90 at round", "against one machine",
+    "hours",
+)  # fmt: skip
+
+
+def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
+    """Write compare.html and its figures into a folder, which is made. Returns the page's path.
+
+    Raises:
+        SettingError: one of `runs` is not a run.
+        OSError: the folder cannot be written.
+    """
+    histories = read_all(runs)
+    figures = draw(histories)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, svg in figures.items():
+        replace_file(folder / f"{name}.svg", svg)
+    page = folder / "compare.html"
+    replace_file(page, _page(histories, figures))
+    return page
+
+
+def draw(histories: Sequence[History]) -> dict[str, str]:
+    """The figures as SVG, by name: accuracy, loss, and ranks where a run was attacked."""
+    figures = {"accuracy": compare_figures.accuracies(histories), "loss": compare_figures.losses(histories)}
+    if scatter := compare_figures.ranks(histories):
+        figures["ranks"] = scatter
+    return {name: to_svg(figure) for name, figure in figures.items()}
+
+
+def _page(histories: Sequence[History], figures: dict[str, str]) -> str:
+    head = "".join(f"<th>{title}</th>" for title in _HEAD)
+    rows = "".join(f"<tr>{_row(history, histories)}</tr>" for history in histories)
+    drawn = "".join(f'<div class="wide">{svg}</div>' for svg in figures.values())
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>TDML runs compared</title><style>{STYLE}{_STYLE}</style></head><body>
+<h1>{len(histories)} runs compared</h1>
+<p class="sub">Lines end in a ring where a run has not ended, and are dashed where nobody defends.</p>
+<div class="wide"><table><tr>{head}</tr>{rows}</table></div>
+{drawn}
+</body></html>
+"""
+
+
+def _row(history: History, histories: Sequence[History]) -> str:
+    known = [line.test_accuracy for line in history.rounds if line.test_accuracy is not None]
+    reached = history.first_round_at(PAPERS_ACCURACY)
+    cells = [
+        history.name,
+        "{} × {}".format(*history.topology),
+        attack_of(history),
+        f"{history.last.round if history.last else 0} of {history.settings['rounds']}",
+        _number(history.last.test_accuracy if history.last else None),
+        _number(max(known, default=None)),
+        "–" if reached is None else str(reached),
+        difference(history, histories),
+        f"{history.seconds / 3600:.2f}",
+    ]
+    return "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+
+
+def attack_of(history: History) -> str:
+    """Who attacks how, in words."""
+    if not history.attack:
+        return "–"
+    defended = "" if history.settings["trust"]["enabled"] else ", undefended"
+    return f"{history.attack}, {len(history.attackers)} of {history.topology[0]}{defended}"
+
+
+def difference(history: History, histories: Sequence[History]) -> str:
+    """How much better a run is than the one on one machine, if that is among `histories`: in test accuracy, after the
+    last round that both have."""
+    baseline = baseline_of(history, histories)
+    if baseline is None or history.is_baseline or not history.last or not baseline.last:
+        return "–"
+    number = min(history.last.round, baseline.last.round)
+    ours, theirs = history.accuracy(number), baseline.accuracy(number)
+    if ours is None or theirs is None:
+        return "–"
+    return f"{ours - theirs:+.4f}" + (f" at round {number}" if number < history.settings["rounds"] else "")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

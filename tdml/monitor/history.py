@@ -1,0 +1,208 @@
+"""What became of a run, round by round: read from its run folder, or from the JSON that keeps it."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tdml.config import from_yaml
+from tdml.errors import SettingError, one_line
+from tdml.files import replace_file
+from tdml.monitor import machine
+from tdml.monitor.run_folder import read_metrics
+
+_FOR_SPEED = ("precision", "channels_last")  # settings of `train` that change a result by little
+_OF_A_MACHINE = ("run_dir", "resume", "identity", "ledger")  # settings, beside data.root
+_DAMAGED = (
+    ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError, yaml.YAMLError, OmegaConfBaseException,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round. What is not known is None."""
+
+    round: int
+    test_accuracy: float | None
+    test_loss: float | None
+    train_loss: float | None  # the mean of the replicas that count
+    seconds: float
+    malicious: list[int] = field(default_factory=list)  # replicas
+    banned: list[str] = field(default_factory=list)  # nodes
+    ranks: dict[str, tuple[float, float]] = field(default_factory=dict)  # mean and standard deviation, by replica
+
+
+@dataclass(frozen=True)
+class History:
+    """A run's settings, without those of a machine, where it ran, and its rounds."""
+
+    name: str
+    settings: dict[str, Any]
+    machines: list[machine.Machine]
+    ended: bool
+    rounds: list[Round]
+
+    @property
+    def topology(self) -> tuple[int, int]:
+        """Replicas and stages."""
+        return self.settings["topology"]["replicas"], self.settings["topology"]["stages"]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether one machine trains alone."""
+        return self.topology == (1, 1)
+
+    @property
+    def last(self) -> Round | None:
+        """The last round so far."""
+        return self.rounds[-1] if self.rounds else None
+
+    @property
+    def seconds(self) -> float:
+        """Of all rounds."""
+        return sum(line.seconds for line in self.rounds)
+
+    def accuracy(self, number: int) -> float | None:
+        """The test accuracy after a round, None if it is not known."""
+        return next((line.test_accuracy for line in self.rounds if line.round == number), None)
+
+    def first_round_at(self, accuracy: float) -> int | None:
+        """The first round whose test accuracy is at least this high."""
+        reached = (line.round for line in self.rounds if (line.test_accuracy or 0.0) >= accuracy)
+        return next(reached, None)
+
+    # Who attacks, by the settings
+
+    @property
+    def attack(self) -> str:
+        """The attack's class in small letters; "" where nobody attacks."""
+        return (self.settings["attack"].get("_target_") or "").rpartition(".")[2].lower()
+
+    @property
+    def attacked_from(self) -> int:
+        """The first round of the attack."""
+        return self.settings["attack"]["from_round"]
+
+    @property
+    def attackers(self) -> dict[int, set[str]]:
+        """The nodes that attack, by replica."""
+        attack, found = self.settings["attack"], {}
+        for replica in attack.get("replicas", []) if self.attack else []:
+            found[replica] = {f"r{replica}.s{stage}" for stage in range(self.topology[1])}
+        for node in attack.get("nodes", []) if self.attack else []:
+            found.setdefault(int(re.match(r"r(\d+)\.", node)[1]), set()).add(node)
+        return found
+
+    def attacking(self, number: int) -> set[int]:
+        """The replicas with a node in them that attacks in a round and was not banned before."""
+        if not self.attack or number < self.attacked_from:
+            return set()
+        gone = {node for line in self.rounds if line.round < number for node in line.banned}
+        return {replica for replica, nodes in self.attackers.items() if nodes - gone}
+
+
+def baseline_of(history: History, histories: Iterable[History]) -> History | None:
+    """The run on one machine that was trained in the same way for as many rounds, if it is among `histories`."""
+    alike = (one for one in histories if one.is_baseline and _training(one) == _training(history))
+    return next(alike, None)
+
+
+def _training(history: History) -> dict[str, Any]:
+    """What decides how well a run learns, besides who takes part."""
+    settings = history.settings
+    train = {name: value for name, value in settings["train"].items() if name not in _FOR_SPEED}
+    return {"model": settings["model"], "data": settings["data"], "rounds": settings["rounds"], "train": train}
+
+
+def read(path: Path) -> History:
+    """The history in a run folder, or in a JSON file that `write` has made.
+
+    Raises:
+        SettingError: it is neither, or is damaged.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=History) if path.is_file() else _read_run(path)
+        _ = found.topology, found.attacked_from, found.attackers, _training(found)  # what is missing is missed here
+    except SettingError:
+        raise
+    except _DAMAGED as error:
+        raise SettingError(f"{path} is not a run, or is damaged: {one_line(repr(error))[:200]}") from error
+    return found
+
+
+def write(history: History, path: Path) -> None:
+    """Keep it as JSON, a line for each round. Ranks are kept of attacked runs alone: nobody draws the others."""
+    rounds = history.rounds if history.attack else [replace(line, ranks={}) for line in history.rounds]
+    head = {name: value for name, value in asdict(history).items() if name != "rounds"}
+    lines = ",\n  ".join(json.dumps(_shortened(asdict(line))) for line in rounds)
+    replace_file(path, f'{json.dumps(head, indent=1)[:-2]},\n "rounds": [\n  {lines}\n ]\n}}\n')
+
+
+def read_all(paths: Iterable[Path]) -> list[History]:
+    """Several; where names come again, a number is added. Raises like `read`."""
+    return _named_apart(map(read, paths))
+
+
+def _named_apart(histories: Iterable[History]) -> list[History]:
+    """The same, with a number behind the name of each whose name came before."""
+    seen: dict[str, int] = {}
+    apart = []
+    for history in histories:
+        seen[history.name] = number = seen.get(history.name, 0) + 1
+        apart.append(history if number == 1 else replace(history, name=f"{history.name} ({number})"))
+    return apart
+
+
+def _read_run(run: Path) -> History:
+    if not (run / "config.yaml").is_file():
+        raise SettingError(f"{run} is no run: give the folder of one, such as runs/demo")
+    settings = OmegaConf.to_container(from_yaml(run / "config.yaml"))
+    settings = {key: value for key, value in settings.items() if key not in _OF_A_MACHINE}
+    settings["data"] = {key: value for key, value in settings["data"].items() if key != "root"}
+    summary = _summary(run)
+    rounds = [_round(line) for line in read_metrics(run)]
+    reached = (rounds[-1].round if rounds else 0, settings["rounds"])
+    current = (summary.get("round"), summary.get("rounds")) == reached  # or it goes on, and that is of an earlier start
+    return History(
+        name=settings["name"], settings=settings, machines=machine.read(run),
+        ended=current and summary["model"] is not None, rounds=rounds,
+    )  # fmt: skip
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    path = run / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _round(line: dict[str, Any]) -> Round:
+    replicas = line["replicas"]
+    counted = [str(index) for index in line["accepted"]] or list(replicas)
+    losses = [loss for name in counted if (loss := replicas[name]["train_loss"]) is not None]
+    malicious = {int(name): found for name, found in replicas.items() if found["verdict"] == "malicious"}
+    banned = sorted(node for found in malicious.values() for node in found.get("nodes", []))
+    return Round(
+        round=line["round"], test_accuracy=line["test_accuracy"], test_loss=line["test_loss"],
+        train_loss=sum(losses) / len(losses) if losses else None, seconds=line["seconds"]["total"],
+        malicious=sorted(malicious), banned=banned,
+        ranks={
+            name: (found["rank_mean"], found["rank_std"])
+            for name, found in replicas.items()
+            if found["rank_mean"] is not None
+        },
+    )  # fmt: skip
+
+
+def _shortened(value: Any) -> Any:
+    """Without what is empty, and numbers with no more digits than anybody reads."""
+    if isinstance(value, dict):
+        return {name: _shortened(part) for name, part in value.items() if part not in ([], {})}
+    if isinstance(value, list | tuple):
+        return [_shortened(part) for part in value]
+    return round(value, 5) if isinstance(value, float) else value

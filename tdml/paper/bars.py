@@ -1,0 +1,107 @@
+"""The bars that the paper's runs are held against, and which of them are met."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tdml.monitor.history import History
+from tdml.paper.runs import Run
+
+MET, MISSED, NOT_RUN = "met", "missed", "not run"
+_ACCURACY = 0.9
+_BELOW_ONE_MACHINE = {2: 0.01, 4: 0.01, 8: 0.02}  # by replicas
+_BELOW_WITHOUT_ATTACK = 0.005
+_TINY = 1e-9  # differences are of numbers with a few digits
+
+Histories = Mapping[str, History]  # by the name of the run
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What is asked of some runs. `judge` says MET, MISSED or what is missing, and the figure that it rests on."""
+
+    text: str
+    concerns: Callable[[Run], bool]
+    judge: Callable[[Run, History, Histories], tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a bar says of one run: met, missed, not run, or how far it has come."""
+
+    run: Run
+    status: str
+    figure: str = ""
+
+
+def findings(bar: Bar, runs: Sequence[Run], histories: Histories) -> list[Finding]:
+    """What a bar says of each run that it concerns. Only runs that have ended meet or miss it."""
+    return [Finding(run, *_judge(bar, run, histories)) for run in runs if bar.concerns(run)]
+
+
+def _judge(bar: Bar, run: Run, histories: Histories) -> tuple[str, str]:
+    history = histories.get(run.name)
+    if history is None:
+        return NOT_RUN, ""
+    if not history.ended:
+        return f"at round {history.last.round if history.last else 0} of {history.settings['rounds']}", ""
+    return bar.judge(run, history, histories)
+
+
+def _near_one_machine(run: Run, history: History, histories: Histories) -> tuple[str, str]:
+    return _near(history, run.baseline, _BELOW_ONE_MACHINE[run.replicas], histories)
+
+
+def _near_without_attack(run: Run, history: History, histories: Histories) -> tuple[str, str]:
+    return _near(history, run.without_attack, _BELOW_WITHOUT_ATTACK, histories)
+
+
+def _near(history: History, other: Run, below: float, histories: Histories) -> tuple[str, str]:
+    """Whether a run has ended at most so far below another one, after as many rounds."""
+    reference, last = histories.get(other.name), history.last
+    theirs = reference.accuracy(last.round) if reference and reference.ended else None
+    if theirs is None or last.test_accuracy is None:
+        return f"{other.name} has not ended", ""
+    difference = last.test_accuracy - theirs
+    return MET if difference >= -below - _TINY else MISSED, f"{difference:+.4f}"
+
+
+def _reaches(run: Run, history: History, histories: Histories) -> tuple[str, str]:
+    """Whether it has been as good in any round up to its own last."""
+    reached = history.first_round_at(_ACCURACY)
+    best = max((line.test_accuracy or 0.0 for line in history.rounds), default=0.0)
+    return (MISSED, f"{best:.4f}") if reached is None else (MET, f"round {reached}")
+
+
+def _banned_at_once(run: Run, history: History, histories: Histories) -> tuple[str, str]:
+    """Whether every node that attacks was banned in the attack's first round."""
+    first = history.attacked_from
+    banned = {node: line.round for line in history.rounds for node in line.banned}
+    attackers = sorted(node for nodes in history.attackers.values() for node in nodes)
+    late = {node: banned.get(node) for node in attackers if banned.get(node) != first}
+    if not late:
+        return MET, f"round {first}"
+    return MISSED, ", ".join(f"{node} " + ("never" if n is None else f"in round {n}") for node, n in late.items())
+
+
+BARS = (
+    Bar(
+        "2 and 4 replicas end at most 0.01 below one machine, with the same recipe and after the same rounds",
+        lambda run: run.replicas in (2, 4) and not run.attack, _near_one_machine,
+    ),
+    Bar(
+        "8 replicas end at most 0.02 below it",
+        lambda run: run.replicas == 8 and not run.attack, _near_one_machine,
+    ),
+    Bar(
+        "With the paper's recipe 2 and 4 replicas reach 0.90 by round 75, 8 by round 100",
+        lambda run: run.replicas > 1 and not run.attack and run.recipe == "paper" and not run.longer, _reaches,
+    ),
+    Bar(
+        "Under each attack, defended, a run ends at most 0.005 below the one without it",
+        lambda run: bool(run.attack) and run.defended, _near_without_attack,
+    ),
+    Bar(
+        "Attackers are banned in the round of their first deed",
+        lambda run: bool(run.attack) and run.defended, _banned_at_once,
+    ),
+)  # fmt: skip

@@ -1,0 +1,138 @@
+"""`docs/results.md` and its figures, made from `docs/results/*.json` alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tdml.files import replace_file
+from tdml.monitor.compare import attack_of, difference, draw
+from tdml.monitor.compare_figures import PAPERS_ACCURACY
+from tdml.monitor.history import History
+from tdml.paper.bars import BARS, MET, MISSED, NOT_RUN, Bar, Finding, findings
+from tdml.paper.runs import MODELS, RECIPES, Run
+
+_INTRODUCTION = """# What the paper trained, in TDML
+
+The paper (arXiv 2407.07339) trains ResNet-50 on CIFAR-10, on one machine and in {2, 4, 8} replicas × {2, 4, 8} stages,
+and shows how three attacks are found. `bash launch/paper.sh` plays these runs here; `bash launch/paper.sh --results`
+makes this page from `docs/results/*.json`, and these from the run folders: nothing on it is written by hand.
+
+- **Runs** are named MODEL-RECIPE-REPLICASxSTAGES, then the attack, `undefended` (`trust.enabled=false`), and the rounds
+  where they are more than usual. A round is one epoch. Accuracies are of the half of CIFAR-10's test set that judges
+  nobody.
+- **Recipes:** `paper` is the paper's, `fast` the practice of today in 30 epochs; `conf/recipe/` has both.
+- **Attackers:** 1 of 4 or 3 of 8 replicas, from round 10 on. Spares take the places of those who are banned.
+"""
+_COLUMNS = (
+    "run", "attack", "rounds", "test accuracy", f"first {PAPERS_ACCURACY:.2f}", "against one machine", "hours",
+    "precision", "machine",
+)  # fmt: skip
+
+_ATTACKS = "-attacks"  # at the end of a figure's title
+
+Histories = Mapping[str, History]  # by the name of the run
+
+
+def write_page(docs: Path, runs: Sequence[Run], histories: Histories) -> Path:
+    """Write DOCS/results.md, and its figures into DOCS/results/. Returns the page's path."""
+    (docs / "results").mkdir(parents=True, exist_ok=True)
+    for old in (docs / "results").glob("*.svg"):
+        old.unlink()
+    for title, chosen in _figures(runs, histories).items():
+        drawn = draw(chosen)
+        for name in _names(title):
+            replace_file(docs / "results" / f"{title}-{name}.svg", drawn[name])
+    page = docs / "results.md"
+    replace_file(page, page_text(runs, histories))
+    return page
+
+
+def page_text(runs: Sequence[Run], histories: Histories) -> str:
+    """The page, in Markdown."""
+    parts = [_INTRODUCTION, "## The bars\n", *(_bar(bar, runs, histories) for bar in BARS)]
+    for model in MODELS:
+        for recipe in RECIPES:
+            chosen = [run for run in runs if (run.model, run.recipe) == (model, recipe)]
+            parts += [f"## {model}, recipe {recipe}\n", *_section(chosen, histories)]
+    return "\n".join(parts)
+
+
+def _bar(bar: Bar, runs: Sequence[Run], histories: Histories) -> str:
+    """Who meets it, who misses it, and of whom it is not known yet."""
+    found = findings(bar, runs, histories)
+    rows = [f"**{bar.text}.**\n"]
+    for status in (MET, MISSED):
+        rows += [f"- {status}: {_list(one for one in found if one.status == status)}"]
+    known = (MET, MISSED, NOT_RUN)
+    waiting = [f"`{one.run.name}` ({one.status})" for one in found if one.status not in known]
+    rows += [f"- not known yet: {', '.join(waiting)}"] if waiting else []
+    return "\n".join([*rows, f"- not run: {_grouped(one.run for one in found if one.status == NOT_RUN)}\n"])
+
+
+def _list(found: Iterable[Finding]) -> str:
+    return ", ".join(f"`{one.run.name}` ({one.figure})" for one in found) or "none"
+
+
+def _section(runs: Sequence[Run], histories: Histories) -> list[str]:
+    """The runs of one model and one recipe."""
+    ordered = sorted(runs, key=lambda run: (run.attack, run.longer, run.replicas, run.stages, not run.defended))
+    begun = [histories[run.name] for run in ordered if run.name in histories]
+    parts = [
+        f"![{title}: {name}](results/{title}-{name}.svg)\n"
+        for title in _figures(runs, histories) for name in _names(title)
+    ]  # fmt: skip
+    if begun:
+        table = [_COLUMNS, ["---"] * len(_COLUMNS), *(_row(history, begun) for history in begun)]
+        parts += ["\n".join(f"| {' | '.join(row)} |" for row in table) + "\n"]
+    left = [run for run in ordered if run.name not in histories]
+    return parts + ([f"Not run: {_grouped(left)}.\n"] if left else [])
+
+
+def _figures(runs: Sequence[Run], histories: Histories) -> dict[str, list[History]]:
+    """What is drawn together, by a title: the runs of a model and a recipe without attacks, and those with them beside
+    the ones that they are held against."""
+    groups: dict[str, list[History]] = {}
+    for run in runs:
+        for title in _titles(run) if run.name in histories else ():
+            groups.setdefault(title, []).append(histories[run.name])
+    attacked = {run.name for run in runs if run.attack}
+    return {
+        title: chosen for title, chosen in groups.items()
+        if not title.endswith(_ATTACKS) or any(history.name in attacked for history in chosen)
+    }  # fmt: skip
+
+
+def _titles(run: Run) -> list[str]:
+    title = f"{run.model}-{run.recipe}"
+    if run.attack:
+        return [title + _ATTACKS]
+    compared = (run.replicas, run.stages) in ((1, 1), (4, 2), (8, 2)) and not run.longer
+    return [title, title + _ATTACKS] if compared else [title]
+
+
+def _names(title: str) -> tuple[str, str]:
+    return ("accuracy", "ranks") if title.endswith(_ATTACKS) else ("accuracy", "loss")
+
+
+def _row(history: History, others: Sequence[History]) -> list[str]:
+    last, reached = history.last, history.first_round_at(PAPERS_ACCURACY)
+    accuracy = "–" if last is None or last.test_accuracy is None else f"{last.test_accuracy:.4f}"
+    return [
+        f"`{history.name}`",
+        attack_of(history),
+        f"{last.round if last else 0} of {history.settings['rounds']}" + ("" if history.ended else ", not ended"),
+        accuracy,
+        "–" if reached is None else str(reached),
+        difference(history, others),
+        f"{history.seconds / 3600:.1f}",
+        str(history.settings["train"].get("precision", "fp32")),
+        "; ".join(dict.fromkeys(machine.words for machine in history.machines)) or "unknown",
+    ]
+
+
+def _grouped(runs: Iterable[Run]) -> str:
+    """Names, with what they begin alike said once."""
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        start = f"{run.model}-{run.recipe}-"
+        groups.setdefault(start, []).append(run.name.removeprefix(start))
+    return "; ".join(f"{start}… {', '.join(ends)}" for start, ends in groups.items()) or "none"

@@ -1,0 +1,103 @@
+"""Playing runs one after the other: what is done is skipped, what was cut off goes on."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from tdml import config as settings
+from tdml.data import source
+from tdml.monitor.history import History, read
+from tdml.paper.runs import Run
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TRAIN = (sys.executable, "-m", "tdml.cli", "train")
+
+
+class Player:
+    """Plays runs with `tdml train`, each in a folder of its own under `folder`, all with the settings `extra`."""
+
+    def __init__(self, folder: Path, data: Path, extra: Sequence[str], train: Sequence[str] = _TRAIN) -> None:
+        """`data` is the folder of CIFAR-10, `train` the command that plays a run."""
+        self._folder, self._train_command = folder, train
+        self._extra = [f"data.root={_quoted(data)}", *extra]
+        self._child: subprocess.Popen | None = None
+        self._stopped = False
+
+    def overrides(self, run: Run) -> list[str]:
+        """All settings of a run. It goes on if its folder is there."""
+        folder = self._folder / run.name
+        begun = str((folder / "config.yaml").exists()).lower()
+        return [*run.settings, *self._extra, f"name={run.name}", f"run_dir={_quoted(folder)}", f"resume={begun}"]
+
+    def check(self, run: Run) -> None:
+        """Find with one run what all would stumble over, before any starts.
+
+        Raises:
+            SettingError: a setting cannot work, or the data are missing.
+        """
+        config = settings.load(self.overrides(run))
+        source.load(config.data, config.seed)
+
+    def play(self, runs: Sequence[Run]) -> int:
+        """Play those that are not done; the exit status. Ctrl-C ends the run under way as it would end it alone."""
+        for number in _STOPS:
+            signal.signal(number, self._stop)
+        failed = []
+        for place, run in enumerate(runs, start=1):
+            folder = self._folder / run.name
+            print(f"[{place}/{len(runs)}] {run.name}: {state_of(folder)}", flush=True)
+            status = 0 if self._is_done(run) else self._train(run)
+            if self._stopped:
+                print(f"stopped: {run.name}: {state_of(folder)}. The same command goes on from there")
+                return 128 + signal.SIGINT
+            failed += [run.name] if status else []
+        if failed:
+            print(f"tdml: {len(failed)} of {len(runs)} runs have failed: {', '.join(failed)}", file=sys.stderr)
+        return 1 if failed else 0
+
+    def _is_done(self, run: Run) -> bool:
+        history = _look(self._folder / run.name)
+        if history is None or not history.ended:
+            return False
+        return history.settings["rounds"] >= settings.load(self.overrides(run)).rounds
+
+    def _train(self, run: Run) -> int:
+        # In a session of its own: Ctrl-C on the terminal would otherwise reach it twice, from there and from here.
+        command = [*self._train_command, *self.overrides(run)]
+        self._child = subprocess.Popen(command, start_new_session=True)
+        if self._stopped:  # just before it was there to be told
+            self._child.terminate()
+        return self._child.wait()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if not self._stopped and self._child is not None:
+            self._child.terminate()
+        self._stopped = True
+
+
+def state_of(folder: Path) -> str:
+    """How far the run in a folder has come, in words.
+
+    Raises:
+        SettingError: the run is damaged.
+    """
+    history = _look(folder)
+    if history is None or history.last is None:
+        return "not begun"
+    last = history.last
+    reached = f"round {last.round} of {history.settings['rounds']}"
+    reached += "" if last.test_accuracy is None else f", {last.test_accuracy:.3f}"
+    return f"done: {reached}" if history.ended else reached
+
+
+def _look(folder: Path) -> History | None:
+    return read(folder) if (folder / "config.yaml").exists() else None
+
+
+def _quoted(path: Path) -> str:
+    """A path as a value of an override, whatever is in it."""
+    text = str(path.absolute()).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

@@ -1,0 +1,46 @@
+"""Run folders as a job leaves them, without the job."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tdml import config as settings
+from tdml.monitor.machine import Machine, note
+from tdml.monitor.monitor import summary
+from tdml.monitor.record import ReplicaRecord, RoundRecord
+from tdml.monitor.run_folder import RunFolder, read_metrics
+
+MACHINE = Machine(1, "AMD EPYC", 2, "AVX512", [], "2.13.0", "3.11.7")
+
+
+def leave_run(
+    folder: Path, *overrides: str, accuracies: Sequence[float | None], ended: bool = True,
+    banned: Mapping[int, Sequence[str]] | None = None,
+) -> Path:  # fmt: skip
+    """A run with a round for each accuracy, in which every replica is honest but where a node of it is banned.
+
+    Args:
+        ended: whether it has come to the end of its rounds, which are as many as accuracies then.
+        banned: nodes by round.
+    """
+    given = [f"rounds={len(accuracies)}"] if ended else []
+    config = settings.load([f"name={folder.name}", f"run_dir='{folder}'", *given, *overrides])
+    run = RunFolder(config)
+    note(folder, MACHINE)
+    for number, accuracy in enumerate(accuracies, start=1):
+        run.append(_round(number, config.topology.replicas, accuracy, (banned or {}).get(number, ())))
+    if ended:
+        run.summarise(summary(config, read_metrics(folder), "all rounds done", [], [], "model.pt", []))
+    return folder
+
+
+def _round(number: int, replicas: int, accuracy: float | None, banned: Sequence[str]) -> RoundRecord:
+    guilty = {int(node[1 : node.index(".")]) for node in banned}
+    records = {
+        i: ReplicaRecord("honest", 2.0 / number + i, rank_mean=replicas / 2, rank_std=1.0 + i / 10)
+        for i in range(replicas)
+    }
+    for i in guilty:
+        nodes = [node for node in banned if node.startswith(f"r{i}.")]
+        records[i] = ReplicaRecord("malicious", 9.0, rank_mean=replicas / 2, rank_std=2.0, reason="spread", nodes=nodes)
+    accepted = [i for i in records if i not in guilty]
+    return RoundRecord(number, records, accepted, accuracy, 1.0 / number, {"up": 1, "down": 1}, [], {"total": 7.5})

@@ -1,0 +1,143 @@
+"""What became of a run, from its folder and from JSON."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tdml.errors import SettingError
+from tdml.monitor.history import baseline_of, read, read_all, write
+from tests.monitor.run_folders import MACHINE, leave_run
+
+_ATTACKED = [
+    "topology.replicas=4",
+    "attack=gaussian",
+    "attack.replicas=[3]",
+    "attack.nodes=[r1.s0]",
+    "attack.from_round=2",
+]
+
+
+def test_a_run_folder_is_read(tmp_path: Path) -> None:
+    history = read(leave_run(tmp_path / "mine", "topology.replicas=2", accuracies=[0.5, None, 0.92]))
+    assert (history.name, history.topology, history.ended, history.is_baseline) == ("mine", (2, 2), True, False)
+    assert history.machines == [MACHINE]
+    assert [line.test_accuracy for line in history.rounds] == [0.5, None, 0.92]
+    assert history.rounds[1].train_loss == 1.5  # the mean of 1 and 2
+    assert (history.accuracy(3), history.accuracy(4), history.first_round_at(0.9)) == (0.92, None, 3)
+    assert history.seconds == 22.5
+
+
+def test_a_run_under_way_has_not_ended(tmp_path: Path) -> None:
+    history = read(leave_run(tmp_path / "run", "rounds=5", accuracies=[0.5], ended=False))
+    assert (history.ended, history.last.round) == (False, 1)
+    assert read(leave_run(tmp_path / "new", accuracies=[], ended=False)).last is None
+
+
+def test_a_run_that_goes_on_for_more_rounds_has_not_ended(tmp_path: Path) -> None:
+    run = leave_run(tmp_path / "run", accuracies=[0.5, 0.6])
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("rounds: 2\n", "rounds: 9\n"))
+    assert not read(run).ended
+
+
+def test_the_loss_is_that_of_the_replicas_that_count(tmp_path: Path) -> None:
+    run = leave_run(tmp_path / "run", *_ATTACKED, accuracies=[0.5, 0.6], banned={2: ["r3.s0", "r3.s1"]})
+    assert read(run).rounds[1].train_loss == 2.0  # of 1, 2 and 3, without the 9 of the liar
+    assert (read(run).rounds[1].malicious, read(run).rounds[1].banned) == ([3], ["r3.s0", "r3.s1"])
+
+
+def test_who_attacks_until_it_is_banned(tmp_path: Path) -> None:
+    banned = {2: ["r3.s0"], 3: ["r3.s1"], 4: ["r1.s0"]}
+    history = read(leave_run(tmp_path / "run", *_ATTACKED, accuracies=[0.5] * 5, banned=banned))
+    assert history.attack == "gaussian"
+    assert history.attackers == {1: {"r1.s0"}, 3: {"r3.s0", "r3.s1"}}
+    assert [history.attacking(number) for number in range(1, 6)] == [set(), {1, 3}, {1, 3}, {1}, set()]
+
+
+def test_json_says_the_same_and_nothing_of_the_machine(tmp_path: Path) -> None:
+    run = leave_run(
+        tmp_path / "secret" / "run", *_ATTACKED, f"data.root={tmp_path}/secret", "data=cifar10",
+        f"identity.folder={tmp_path}/secret", accuracies=[1 / 3, 0.6], banned={2: ["r3.s0"]},
+    )  # fmt: skip
+    history = read(run)
+    write(history, tmp_path / "run.json")
+    text = (tmp_path / "run.json").read_text()
+    assert "secret" not in text and str(tmp_path) not in text
+    assert text.count('{"round": ') == 2  # a line each
+    kept = read(tmp_path / "run.json")
+    assert kept.rounds[0].test_accuracy == 0.33333
+    assert replace(kept, rounds=kept.rounds[1:]) == replace(history, rounds=history.rounds[1:])
+    write(kept, tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text() == text
+
+
+def test_ranks_are_kept_of_attacked_runs_alone(tmp_path: Path) -> None:
+    write(read(leave_run(tmp_path / "run", accuracies=[0.5])), tmp_path / "run.json")
+    assert not read(tmp_path / "run.json").rounds[0].ranks
+
+
+def test_the_baseline_was_trained_alike(tmp_path: Path) -> None:
+    alone = ["topology.replicas=1", "topology.stages=1"]
+    others = {
+        "lr": [*alone, "train.lr=0.1"],
+        "model": [*alone, "model=cnn"],
+        "distributed": [],
+        "right": alone,
+        "later": alone,
+    }
+    folders = [leave_run(tmp_path / name, *given, accuracies=[0.5, 0.6]) for name, given in others.items()]
+    longer = leave_run(tmp_path / "longer", *alone, accuracies=[0.5] * 3)
+    history = read(leave_run(tmp_path / "ours", "topology.replicas=2", accuracies=[0.5, 0.6]))
+    assert baseline_of(history, read_all([longer, *folders])).name == "right"
+    assert baseline_of(history, read_all([longer])) is None
+
+
+def test_names_that_come_again_are_told_apart(tmp_path: Path) -> None:
+    runs = [leave_run(tmp_path / folder / "run", accuracies=[0.5]) for folder in "abc"]
+    assert [history.name for history in read_all(runs)] == ["run", "run (2)", "run (3)"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.yaml", "a: 1\n"),
+        ("config.yaml", "["),
+        ("config.yaml", "a: ${b}\n"),
+        ("config.yaml", "- 1\n"),
+        ("metrics.jsonl", '{"round": 1}\n'),
+        ("metrics.jsonl", "3\n"),
+        ("summary.json", "["),
+        ("summary.json", "[]"),
+        ("machines.json", '[{"cores": "many"}]'),
+    ],
+)
+def test_a_damaged_run_is_one_line(file: str, text: str, tmp_path: Path) -> None:
+    run = leave_run(tmp_path / "run", accuracies=[0.5])
+    (run / file).write_text(text)
+    assert "is not a run, or is damaged" in _refused(run)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}', "\xff"])
+def test_what_is_no_run_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "file.json").write_text(text)
+    assert "is not a run, or is damaged" in _refused(tmp_path / "file.json")
+    assert "is no run: give the folder of one" in _refused(tmp_path)
+    assert "is no run: give the folder of one" in _refused(tmp_path / "nowhere")
+
+
+def test_kept_settings_that_lack_something_are_one_line(tmp_path: Path) -> None:
+    write(read(leave_run(tmp_path / "run", accuracies=[0.5])), tmp_path / "run.json")
+    kept = json.loads((tmp_path / "run.json").read_text())
+    for group in ("topology", "attack", "train", "model", "data", "rounds"):
+        settings = {name: value for name, value in kept["settings"].items() if name != group}
+        (tmp_path / "less.json").write_text(json.dumps(kept | {"settings": settings}))
+        assert group in _refused(tmp_path / "less.json")
+
+
+def _refused(path: Path) -> str:
+    with pytest.raises(SettingError) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
