@@ -96,6 +96,9 @@ class Train:
     weight_decay: float = MISSING
     schedule: dict[str, Any] = field(default_factory=dict)
     warmup: int = MISSING
+    label_smoothing: float = MISSING
+    precision: str = MISSING
+    channels_last: bool = MISSING
     patience: int | None = None
 
 

@@ -76,6 +76,8 @@ def _check_not_too_much(config: "Config") -> None:
         raise SettingError(f"sync.local_steps={sync.local_steps} must be at most {_MOST_STEPS}: take more rounds")
     if sync.timeout > _LONGEST_TIMEOUT_S:
         raise SettingError(f"sync.timeout={sync.timeout} must be at most {_LONGEST_TIMEOUT_S} seconds")
+    if train.label_smoothing >= 1:
+        raise SettingError(f"train.label_smoothing={train.label_smoothing} must be less than 1: nothing else is left")
     for name, value in (("train.momentum", train.momentum), ("sync.outer_momentum", sync.outer_momentum)):
         if value >= 1:
             raise SettingError(f"{name}={value} must be less than 1: with more, every step is larger than the last")
@@ -116,6 +118,7 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
         ("train.momentum", config.train.momentum, 0),
         ("train.weight_decay", config.train.weight_decay, 0),
         ("train.warmup", config.train.warmup, 0),
+        ("train.label_smoothing", config.train.label_smoothing, 0),
         ("train.patience", config.train.patience, 1),
         ("data.alpha", _number(config.data.get("alpha"), "data.alpha"), _TINY),
         ("attack.from_round", _number(config.attack.get("from_round"), "attack.from_round"), 1),
@@ -131,6 +134,7 @@ def _choices(config: "Config") -> list[tuple[str, str, tuple[str, ...]]]:
         ("trust.repeatable", config.trust.repeatable, ("require", "warn")),
         ("rewards.policy", config.rewards.policy, ("work", "equal", "improvement")),
         ("train.optimizer", config.train.optimizer, ("sgd", "adam", "adamw")),
+        ("train.precision", config.train.precision, ("fp32", "bf16")),
         ("data.partition", config.data.get("partition", "iid"), ("iid", "dirichlet")),
         ("device", config.device, ("auto", "cpu", "cuda")),
     ]

@@ -18,15 +18,20 @@ from tdml.training.checkpoint import load_last
 from tests.jobs import SMALL, run_job
 
 _SLOW = pytest.mark.slow  # four stages show what two do
-_SCHEDULES = [("gpipe", 2), pytest.param("1f1b", 2, marks=_SLOW), ("1f1b", 4), ("interleaved_1f1b", 2)]
+_SCHEDULES = [
+    ("gpipe", 2, "fp32"), pytest.param("1f1b", 2, "fp32", marks=_SLOW), ("1f1b", 4, "fp32"),
+    ("interleaved_1f1b", 2, "fp32"), ("1f1b", 2, "bf16"), pytest.param("1f1b", 1, "bf16", marks=_SLOW),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("schedule", "stages"), _SCHEDULES)
-def test_pipeline_equals_accumulation_in_one_process(schedule: str, stages: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("schedule", "stages", "precision"), _SCHEDULES)
+def test_pipeline_equals_accumulation_in_one_process(
+    schedule: str, stages: int, precision: str, tmp_path: Path
+) -> None:
     """Three steps of SGD with momentum through BatchNorm: the same bits, parameters and buffers."""
     overrides = [
         *SMALL, "topology.replicas=1", f"topology.stages={stages}", "topology.microbatches=4",
-        f"topology.schedule={schedule}", "sync.local_steps=3", "rounds=1",
+        f"topology.schedule={schedule}", "sync.local_steps=3", "rounds=1", f"train.precision={precision}",
     ]  # fmt: skip
     result = run_job(tmp_path / "run", 1 + stages, *overrides)
     assert result.statuses == [0] * (1 + stages), result.output
@@ -38,7 +43,9 @@ def test_pipeline_equals_accumulation_in_one_process(schedule: str, stages: int,
     for inputs, labels in _batches(config, source, replica=0, round_number=1):
         optimizer.zero_grad()
         for micro, targets in zip(inputs.chunk(4), labels.chunk(4), strict=True):
-            (F.cross_entropy(model(micro), targets) / 4).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                logits = model(micro)
+            (F.cross_entropy(logits.float(), targets) / 4).backward()
         optimizer.step()
     for name, value in model.state_dict().items():
         # The update travels as local − global and is added to global again.

@@ -19,6 +19,7 @@ from tdml.cluster.topology import seat_name
 from tdml.data import source
 from tdml.data.images import Images
 from tdml.models import whole
+from tdml.models.compute import autocast, lay_out
 from tdml.models.layout import change
 from tdml.seeds import derive
 from tdml.training.outer import outer_optimizer
@@ -165,7 +166,10 @@ class Federation:
         flats = self.weights if update is None else [w + u for w, u in zip(self.weights, update, strict=True)]
         whole.write(self.job.model, self.layouts, flats)
         self.job.model.eval()
-        return torch.cat([self.job.model(part) for part in inputs.split(_EVALUATED)])
+        train = self.config.train
+        with autocast(train, inputs.device):
+            parts = [self.job.model(lay_out(part, train)) for part in inputs.split(_EVALUATED)]
+        return torch.cat(parts).float()
 
     def losses(
         self, inputs: torch.Tensor, labels: torch.Tensor, update: Sequence[torch.Tensor] | None = None

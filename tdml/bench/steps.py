@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from tdml.job import Job
 from tdml.models import whole
+from tdml.models.compute import autocast, lay_out, lay_out_weights, training_loss
 from tdml.seeds import seeded
 from tdml.training.inner import inner_optimizer
 from tdml.training.schedule import Schedule
@@ -26,10 +26,11 @@ class LocalSteps:
     """Takes the steps of a round on the job's own model."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._model = job, job.model
+        self._job, self._model, self._train = job, job.model, job.config.train
+        lay_out_weights(self._model, self._train)
         self._parameters = list(self._model.parameters())
-        self._optimizer = inner_optimizer(job.config.train, self._parameters)
-        self._schedule = Schedule(job.config.train, job.config.rounds)
+        self._optimizer = inner_optimizer(self._train, self._parameters)
+        self._schedule = Schedule(self._train, job.config.rounds)
 
     def begin(self, weights: Sequence[torch.Tensor]) -> None:
         """Start from global weights, one flat vector per stage, with a fresh optimizer."""
@@ -50,7 +51,7 @@ class LocalSteps:
         pieces = self._job.config.microbatches
         with seeded(seed):
             for part, right in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
-                (F.cross_entropy(self._model(part), right) / pieces).backward()
+                (training_loss(self._forward(part), right, self._train) / pieces).backward()
         if self._optimizer is not None:
             for group in self._optimizer.param_groups:
                 group["lr"] = self._schedule.rate(round_number, step, self._job.longest)
@@ -64,6 +65,10 @@ class LocalSteps:
         """The state after the steps so far."""
         kept = None if self._optimizer is None else copy.deepcopy(self._optimizer.state_dict())
         return State(self.weights(), kept)
+
+    def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        with autocast(self._train, inputs.device):
+            return self._model(lay_out(inputs, self._train))
 
     def _write(self, weights: Sequence[torch.Tensor]) -> None:
         whole.write(self._model, self._job.layouts, weights)

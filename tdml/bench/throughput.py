@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +27,7 @@ from tdml.data import source
 from tdml.data.reader import Reader
 from tdml.errors import SettingError
 from tdml.job import Job
+from tdml.models.compute import autocast, lay_out, lay_out_weights, training_loss
 from tdml.training.inner import inner_optimizer
 
 _ROUNDS = 5  # unless others are asked for; the first is not counted, for what is compiled and loaded in it
@@ -77,6 +77,7 @@ def plain_loop(job: Job, seconds: float) -> float:
     with all threads that torch takes."""
     train, device = job.config.train, _device(job)
     model = copy.deepcopy(job.model).to(device).train()
+    lay_out_weights(model, train)
     optimizer = inner_optimizer(train, model.parameters())
     reader, batches = Reader(job.source, job.config.seed), job.batches(0, 1)
     places = itertools.cycle(range(len(batches)))
@@ -85,7 +86,9 @@ def plain_loop(job: Job, seconds: float) -> float:
         place = next(places)
         inputs, labels = reader.training_batch(1, 0, place, batches[place])
         model.zero_grad()
-        F.cross_entropy(model(inputs.to(device)), labels.to(device)).backward()
+        with autocast(train, device):
+            logits = model(lay_out(inputs.to(device), train))
+        training_loss(logits, labels.to(device), train).backward()
         if optimizer is not None:
             optimizer.step()
 

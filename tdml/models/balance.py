@@ -48,7 +48,8 @@ def count_costs(blocks: Sequence[nn.Module], borders: Sequence[Border]) -> list[
     costs = []
     for block, before, after in zip(blocks, borders[:-1], borders[1:], strict=True):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            block(before.example("meta", requires_grad=False))
+            given = before.example("meta", requires_grad=False)  # which knows no autocast
+            block(given.float() if given.is_floating_point() else given)
         costs.append(counter.get_total_flops() + float(after.shape.numel()))
     return costs
 

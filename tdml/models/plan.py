@@ -3,17 +3,23 @@
 The coordinator makes it once; a node that joins a replica gets it with its assignment.
 """
 
+import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from tdml.config import Config
 from tdml.errors import SettingError
 from tdml.models.balance import balance, count_costs, measure_costs
+from tdml.models.compute import autocast
 from tdml.models.layout import Layout
 from tdml.models.split import Border, Part, blocks_of, build, check_cuts, check_no_sharing, trace_borders
+from tdml.seeds import seeded
+
+_HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ def make_plan(config: Config, whole: nn.Module, sample: Border, classes: int) ->
     """Cut the model for `config.topology`.
 
     Args:
-        whole: the un-split model with real weights; only timed, and only if costs are measured.
+        whole: the un-split model with real weights, which stay as they are.
         sample: a micro-batch of inputs.
         classes: labels of the data are below this.
 
@@ -54,11 +60,15 @@ def make_plan(config: Config, whole: nn.Module, sample: Border, classes: int) ->
     meta = build(config.model, "meta")
     blocks = blocks_of(meta)
     borders = trace_borders(blocks, sample)
+    if config.train.precision != "fp32":  # the meta device knows no autocast
+        with torch.no_grad(), seeded(config.seed), autocast(config.train, _HOST):
+            borders = trace_borders(blocks_of(copy.deepcopy(whole)), sample, "cpu")
     _check_output(borders[-1], classes)
     cuts, counted = config.topology.cuts, count_costs(blocks, borders)
     if cuts is None:
         measured = config.topology.cost == "measured"
-        costs = measure_costs(blocks_of(whole), borders) if measured else counted
+        with autocast(config.train, _HOST):
+            costs = measure_costs(blocks_of(whole), borders) if measured else counted
         cuts = balance(costs, config.topology.parts)
     check_cuts(cuts, len(blocks))
     edges = (0, *cuts, len(blocks))

@@ -78,15 +78,15 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     return blocks
 
 
-def trace_borders(blocks: Sequence[nn.Module], sample: Border) -> list[Border]:
-    """The input of each block and the output of the last, from one forward pass on the meta device.
+def trace_borders(blocks: Sequence[nn.Module], sample: Border, device: str = "meta") -> list[Border]:
+    """The input of each block and the output of the last, from one forward pass.
 
-    `blocks` lie on the meta device; `sample` is a micro-batch of inputs. Returns len(blocks) + 1 borders.
+    `blocks` lie on `device`; `sample` is a micro-batch of inputs. Returns len(blocks) + 1 borders.
 
     Raises:
         SettingError: a block rejects its input, or returns something other than one floating-point tensor.
     """
-    value, borders = sample.example("meta", requires_grad=False), [sample]
+    value, borders = sample.example(device, requires_grad=False), [sample]
     for index, block in enumerate(blocks):
         try:
             value = block(value)

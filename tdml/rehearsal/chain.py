@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from tdml.config import Train
 from tdml.data.sample import advice
 from tdml.digest import digest
 from tdml.errors import SettingError, one_line
+from tdml.models.compute import autocast, lay_out, lay_out_weights, training_loss
 from tdml.models.plan import Plan
 from tdml.models.split import build
 from tdml.seeds import seeded
@@ -43,6 +43,7 @@ class Chain:
         self._parts = plan.cut(build(settings, "meta"), range(plan.parts))
         for part in self._parts:
             part.materialise(device)
+            lay_out_weights(part.module, train)
         self.blocks: list[nn.Module] = [block for part in self._parts for block in part.module]
 
     def train_step(self, inputs: torch.Tensor, labels: torch.Tensor, seed: int) -> Footprint:
@@ -106,10 +107,12 @@ class Chain:
             if borders:  # it comes from another stage: no graph crosses the border
                 value = value.detach().requires_grad_(torch.is_grad_enabled())
             received = value
-            for block in part.module:
-                value = _pass(block, number, value)
-                look(number, value)
-                number += 1
+            with autocast(self._train, self._device):
+                value = lay_out(value, self._train)
+                for block in part.module:
+                    value = _pass(block, number, value)
+                    look(number, value)
+                    number += 1
             self._check_gradient_crosses(number, value)
             borders.append((received, value))
         return borders
@@ -127,7 +130,7 @@ class Chain:
             raise SettingError("model: what it returns for the first training samples is not finite (see model, data)")
         if not logits.requires_grad:
             raise SettingError("model: nothing in it can be trained: it has no parameters, or all are frozen")
-        F.cross_entropy(logits.float(), labels.to(logits.device)).backward()
+        training_loss(logits, labels.to(logits.device), self._train).backward()
         for (_, output), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
             output.backward(following.grad)
 

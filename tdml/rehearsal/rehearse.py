@@ -1,6 +1,7 @@
 """What is rehearsed, and what is said of a job that cannot be repeated."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -46,7 +47,8 @@ def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, sampl
     kept = snapshot(chain.blocks)
     evaluation, outputs = chain.evaluate(inputs, seed)
     _check_outputs(outputs, plan)
-    check_own_forward(model, chain, inputs, seed)
+    exact = replace(config.train, precision="fp32", channels_last=False)  # the same sums in the same order
+    check_own_forward(model, Chain(config.model, plan, weights, exact, device), inputs, seed)
     repeated = chain.train_step(inputs, labels, seed)
     if (found := changed(kept, snapshot(chain.blocks))) is not None:
         return _keeps_state(chain, *found)

@@ -1,32 +1,18 @@
 """One node's end of its replica's pipeline, on torch.distributed.pipelining."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B
 
+from tdml.config import Train
+from tdml.models.compute import Runner, training_loss
 from tdml.models.plan import Plan
 from tdml.training.borders import Recorder
 
 _SINGLE = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
-
-
-class HostBorder(nn.Module):
-    """A stage on a GPU whose neighbours are reached through host memory.
-
-    Where several ranks share a GPU, NCCL refuses to connect them and gloo moves no CUDA tensors between
-    stages: then what crosses a border crosses on the host.
-    """
-
-    def __init__(self, body: nn.Module, device: torch.device) -> None:
-        super().__init__()
-        self.body, self.device = body, device
-
-    def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """Host tensor in, host tensor out; gradients take the same way back."""
-        return self.body(value.to(self.device)).cpu()
 
 
 class Pipeline:
@@ -34,27 +20,29 @@ class Pipeline:
 
     Args:
         modules: the node's parts of the model, in order, on `device`.
+        train: how they compute, and the loss.
         plan: where the model is cut. Shapes are static: every micro-batch has the first border's shape.
         stage, stages: the node's place in its replica.
         border_device: where tensors lie when they cross: `device` itself, or the host.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], plan: Plan, stage: int, stages: int, schedule: str, microbatches: int,
-        device: torch.device, border_device: torch.device,
+        self, modules: Sequence[nn.Module], train: Train, plan: Plan, stage: int, stages: int, schedule: str,
+        microbatches: int, device: torch.device, border_device: torch.device,
     ) -> None:  # fmt: skip
         self.modules = list(modules)
         self.first, self.last = stage == 0, stage == stages - 1
         self.batch_size = plan.borders[0].shape[0] * microbatches
         self._border_device = border_device
-        runners = [HostBorder(m, device) if border_device != device else m for m in self.modules]
+        runners = [Runner(module, train, device, border_device) for module in self.modules]
         indices = plan.parts_of(stage, stages)
         self._recorders = [Recorder(r, i == 0, i == plan.parts - 1) for r, i in zip(runners, indices, strict=True)]
         built = [self._stage(runner, plan, i) for runner, i in zip(runners, indices, strict=True)]
+        loss = partial(training_loss, train=train)
         if schedule == "interleaved_1f1b":
-            self._schedule = ScheduleInterleaved1F1B(built, microbatches, loss_fn=F.cross_entropy)
+            self._schedule = ScheduleInterleaved1F1B(built, microbatches, loss_fn=loss)
         else:
-            self._schedule = _SINGLE[schedule](built[0], microbatches, loss_fn=F.cross_entropy)
+            self._schedule = _SINGLE[schedule](built[0], microbatches, loss_fn=loss)
 
     def _stage(self, module: nn.Module, plan: Plan, index: int) -> PipelineStage:
         # Static shapes. Left to itself the library infers them by running the module on uninitialised

@@ -41,8 +41,8 @@ class Stage:
         self._tensors = [t for part in parts for t in part.tensors(part.parameters)]
         self._tensors += [t for part in parts for t in part.tensors(part.buffers)]
         self.pipeline = Pipeline(
-            [part.module for part in parts], plan, index, stages, config.topology.schedule, config.microbatches,
-            device, border_device,
+            [part.module for part in parts], config.train, plan, index, stages, config.topology.schedule,
+            config.microbatches, device, border_device,
         )  # fmt: skip
         self.reader = Reader(source if self.pipeline.first or self.pipeline.last else None, config.seed)
         self.trainer = Trainer(self.pipeline, self.layout, self._tensors, config.train)

@@ -1,0 +1,53 @@
+"""How a model computes: in which precision, how its tensors lie in memory, and what it is trained for."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tdml.config import Train
+
+
+def autocast(train: Train, device: torch.device) -> torch.autocast:
+    """The context in which every forward pass runs: with `train.precision=bf16` torch computes in bfloat16 what loses
+    nothing by it. Weights, gradients and the optimizer's state stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bf16")
+
+
+def lay_out(value: torch.Tensor, train: Train) -> torch.Tensor:
+    """Inputs and activations as `train.channels_last` wants them in memory; it concerns those of four dimensions."""
+    if train.channels_last and value.dim() == 4:
+        return value.contiguous(memory_format=torch.channels_last)
+    return value
+
+
+def lay_out_weights(module: nn.Module, train: Train) -> None:
+    """The same for a model's parameters."""
+    for parameter in module.parameters():
+        parameter.data = lay_out(parameter.data, train)
+
+
+def training_loss(logits: torch.Tensor, labels: torch.Tensor, train: Train) -> torch.Tensor:
+    """The mean cross-entropy in float32, with `train.label_smoothing`."""
+    return F.cross_entropy(logits.float(), labels, label_smoothing=train.label_smoothing)
+
+
+class Runner(nn.Module):
+    """A part of a model as a pipeline calls it.
+
+    What crosses its borders lies contiguously on `border_device`: NCCL refuses to connect ranks that share a GPU, and
+    gloo moves no CUDA tensors between stages; then it crosses on the host.
+    """
+
+    def __init__(self, body: nn.Module, train: Train, device: torch.device, border_device: torch.device) -> None:
+        super().__init__()
+        self.body, self.device, self._train, self._border_device = body, device, train, border_device
+        lay_out_weights(body, train)
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """From border to border; gradients take the same way back, and lie as the activations did."""
+        value = lay_out(value.to(self.device), self._train)
+        with autocast(self._train, self.device):
+            output = self.body(value)
+        if output.requires_grad and lay_out(output, self._train) is output:
+            output.register_hook(lambda gradient: lay_out(gradient, self._train))
+        return output.to(self._border_device).contiguous()
