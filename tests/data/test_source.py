@@ -1,5 +1,3 @@
-import random
-
 import numpy as np
 import pytest
 import torch
@@ -9,24 +7,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 from tdml.data import cifar10, digits
 from tdml.data.source import Source, fetch, load
 from tdml.errors import SettingError
+from tests.data.points import Points
 
 # Users' own data
-
-
-class Points(Dataset):
-    """Sample i is (i, i) with label i mod 3, and noise from all three global generators if asked."""
-
-    def __init__(self, size, noisy=False):
-        self.size, self.noisy = size, noisy
-
-    def __len__(self):
-        return self.size
-
-    def __getitem__(self, index):
-        if not isinstance(index, int) or not 0 <= index < self.size:
-            raise AssertionError(f"sample {index} of {self.size} was asked for")
-        noise = random.random() + np.random.rand() + torch.rand(2) if self.noisy else torch.zeros(2)
-        return torch.full((2,), float(index)) + noise, index % 3
 
 
 def points(train, test, noisy=False):
@@ -88,10 +71,6 @@ def endless(size):
 
 def settings(function, **arguments):
     return {"_target_": f"{__name__}.{function.__name__}", "partition": "iid", "alpha": 0.5, **arguments}
-
-
-def state():
-    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
 
 
 def test_a_users_own_data():
@@ -172,147 +151,6 @@ def test_positions_count_within_a_half(split):
     members = source.halves[split][[4, 0]]
     assert inputs[:, 0].tolist() == members.tolist()
     assert labels.tolist() == (members % 3).tolist()
-
-
-# Labels
-
-
-def test_labels_of_a_tensor_dataset():
-    dataset = TensorDataset(torch.zeros(4, 2), torch.tensor([3, 1, 2, 0]))
-    assert Source(dataset, Points(2), seed=0).labels == [3, 1, 2, 0]
-
-
-def test_classes_are_those_of_training_and_test_samples():
-    assert Source(Points(5), Points(2), seed=0).classes == 3
-    assert Source(Points(2), Points(5), seed=0).classes == 3
-    assert Source(Points(2), Points(2), seed=0).classes == 2
-
-
-def test_a_test_label_that_is_no_class_is_the_users_mistake():
-    unknown = TensorDataset(torch.zeros(2, 2), torch.tensor([0, -100]))
-    with pytest.raises(SettingError, match=r"data: test sample 1 cannot be read .* its label -100 is no class"):
-        _ = Source(Points(5), unknown, seed=0).classes
-
-
-def test_labels_are_read_by_length():
-    assert Source(Points(5), Points(2), seed=0).labels == [0, 1, 2, 0, 1]
-
-
-@pytest.mark.parametrize(
-    ("dataset", "message"),
-    [
-        ([(torch.zeros(2), 0), (torch.zeros(2), -100)], "data: training sample 1 .*label -100 is no class"),
-        ([(torch.zeros(2), 0), (torch.zeros(2), 0.5)], "data: training sample 1 .*label 0.5 is no class"),
-        ([(torch.zeros(2), torch.eye(3)[0])], "data: training sample 0 cannot be read as .tensor, label"),
-        ([(torch.zeros(2), "cat")], "data: training sample 0 cannot be read as .tensor, label"),
-        ([(torch.zeros(2), 0), None], "data: training sample 1 cannot be read as .tensor, label"),
-    ],
-    ids=["negative", "fraction", "vector", "text", "nothing"],
-)
-def test_labels_that_are_no_classes_are_the_users_mistake(dataset, message):
-    with pytest.raises(SettingError, match=message):
-        _ = Source(dataset, Points(2), seed=0).labels
-
-
-def test_the_samples_decide_what_a_label_is():
-    """As with a `target_transform`, or targets in another order."""
-    dataset = Points(9)
-    dataset.targets = [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert Source(dataset, Points(2), seed=0).labels == [0, 1, 2] * 3
-
-
-def test_reading_labels_leaves_the_global_generators_alone():
-    before = state()
-    _ = Source(Points(8, noisy=True), Points(2), seed=0).labels
-    assert state() == before
-
-
-# Samples that are not like the others
-
-
-class OneOdd(Points):
-    """Sample 5 is odd; the labels are known, so that nobody looks at it before it is trained on."""
-
-    def __init__(self, odd):
-        super().__init__(300)
-        self.odd, self.targets = odd, [index % 3 for index in range(300)]
-
-    def __getitem__(self, index):
-        return (self.odd, index % 3) if index == 5 else super().__getitem__(index)
-
-
-class Batched(OneOdd):
-    """Serves batches itself."""
-
-    def __getitems__(self, indices):
-        return [self[index] for index in indices]
-
-
-@pytest.mark.parametrize("kind", [OneOdd, Batched, lambda odd: Subset(OneOdd(odd), range(300))])
-@pytest.mark.parametrize("batch", [[5], [7, 5, 9]], ids=["alone", "among others"])
-@pytest.mark.parametrize(
-    ("odd", "found"),
-    [
-        (torch.zeros(3), "is a tensor (3,) of torch.float32, but training sample 0 is a tensor (2,) of torch.float32"),
-        (torch.zeros(2, dtype=torch.float64), "is a tensor (2,) of torch.float64, but training sample 0 is a tensor"),
-        ([1.0, 2.0], "cannot be read as (tensor, label): its input is a list"),
-    ],
-    ids=["shape", "type", "list"],
-)
-def test_a_sample_of_another_form_is_named_in_whatever_batch_it_comes(kind, batch, odd, found):
-    source = Source(kind(odd), Points(2), seed=0)
-    source.training_batch([1, 2], seed=0)
-    with pytest.raises(SettingError) as caught:
-        source.training_batch(batch, seed=0)
-    assert str(caught.value).startswith(f"data: training sample 5 {found}")
-
-
-def test_a_held_out_sample_is_named_by_its_place_in_the_dataset():
-    source = Source(Points(3), OneOdd(torch.zeros(3)), seed=0)
-    split = next(split for split, half in source.halves.items() if 5 in half)
-    with pytest.raises(SettingError, match=r"^data: test sample 5 is a tensor \(3,\)"):
-        source.held_out_batch(split, range(150))
-
-
-def test_where_every_sample_is_read_for_its_label_an_odd_one_is_found_then():
-    dataset = OneOdd(torch.zeros(3))
-    del dataset.targets
-    with pytest.raises(SettingError, match=r"^data: training sample 5 is a tensor \(3,\)"):
-        _ = Source(dataset, Points(2), seed=0).labels
-
-
-# Random choices
-
-
-def test_the_seed_decides_all_that_a_dataset_draws():
-    noisy = Source(Points(8, noisy=True), Points(2), seed=0)
-    draws = []
-    for global_seed, seed in ((1, 10), (2, 10), (3, 11)):
-        random.seed(global_seed)
-        np.random.seed(global_seed)
-        torch.manual_seed(global_seed)
-        draws.append(noisy.training_batch([3, 5], seed)[0])
-    assert torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
-
-
-@pytest.mark.parametrize("indices", [[2, 3], [99]], ids=["read", "failed to read"])
-def test_the_global_generators_are_put_back(indices):
-    before = state()
-    try:
-        fetch(Points(8, noisy=True), indices, seed=2**62 + 1)
-    except AssertionError:
-        assert indices == [99]
-    assert state() == before
-
-
-def test_augmentation_is_seeded():
-    train, test = digits(8)
-    train.augment = True
-    source = Source(train, test, seed=0)
-    first, again, other = (source.training_batch([1, 2, 3], seed)[0] for seed in (4, 4, 5))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
 
 
 # Shapes of datasets
