@@ -38,7 +38,7 @@ def this_machine(first_round: int) -> Machine:
     return Machine(
         first_round, processor(), os.cpu_count() or 1, torch.backends.cpu.get_cpu_capability(),
         [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        torch.__version__, platform.python_version(),
+        str(torch.__version__), platform.python_version(),
     )  # fmt: skip
 
 

@@ -17,6 +17,11 @@ def test_this_machine_is_described() -> None:
     assert f"torch {torch.__version__}" in machine.words
 
 
+def test_what_is_noted_of_this_machine_is_read_back(tmp_path: Path) -> None:
+    note(tmp_path, this_machine(first_round=1))
+    assert read(tmp_path) == [this_machine(first_round=1)]
+
+
 @pytest.mark.parametrize(
     ("noted", "kept"),
     [
