@@ -19,7 +19,7 @@ from tdml.config_checks import check
 from tdml.errors import SettingError, one_line
 from tdml.overrides import SEARCH_PATH, check_overrides, explain, open_targets
 
-_TARGETS = ("schedule",)  # of the group `train`: names, or a `_target_` with its own arguments
+_TARGETS = ("optimizer", "schedule")  # of the group `train`: names, or a `_target_` with its own arguments
 
 
 @dataclass
@@ -90,10 +90,11 @@ class Rewards:
 @dataclass
 class Train:
     batch_size: int = MISSING
-    optimizer: str = MISSING
+    optimizer: dict[str, Any] = field(default_factory=dict)
     lr: float = MISSING
     momentum: float = MISSING
     weight_decay: float = MISSING
+    decay_norms_and_biases: bool = MISSING
     schedule: dict[str, Any] = field(default_factory=dict)
     warmup: int = MISSING
     label_smoothing: float = MISSING

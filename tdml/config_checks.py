@@ -57,7 +57,7 @@ def _check_targets(config: "Config") -> None:
             raise SettingError(
                 f"{group}._target_={target} is no dotted name: that of the function net in mine.py is mine.net"
             )
-    for setting in ("schedule",):
+    for setting in ("optimizer", "schedule"):
         if not isinstance(getattr(config.train, setting).get("_target_"), str):
             raise SettingError(
                 f"train.{setting} has no name: give it one, or the path of your own, as train.{setting}=…"
@@ -133,7 +133,6 @@ def _choices(config: "Config") -> list[tuple[str, str, tuple[str, ...]]]:
         ("trust.screen", config.trust.screen, ("gate", "none")),
         ("trust.repeatable", config.trust.repeatable, ("require", "warn")),
         ("rewards.policy", config.rewards.policy, ("work", "equal", "improvement")),
-        ("train.optimizer", config.train.optimizer, ("sgd", "adam", "adamw")),
         ("train.precision", config.train.precision, ("fp32", "bf16")),
         ("data.partition", config.data.get("partition", "iid"), ("iid", "dirichlet")),
         ("device", config.device, ("auto", "cpu", "cuda")),

@@ -20,8 +20,8 @@ from tdml.models.split import Border
 from tdml.rehearsal import rehearse
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint
-from tdml.training.inner import state_size
 from tdml.training.schedule import Schedule
+from tdml.training.state import StateLayout
 from tdml.trust.audit import edges, windows_that_fit
 from tdml.trust.thresholds import ALIKE, SKEWED, Thresholds
 
@@ -35,6 +35,7 @@ class Job:
     model: nn.Module
     plan: Plan
     layouts: list[Layout]
+    states: list[StateLayout]
     shares: list[np.ndarray]
     steps: list[int]
     alike: bool  # whether the replicas' shares are drawn alike
@@ -117,10 +118,11 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     model = whole.initial_model(config.model, config.seed)
     inputs = _first_inputs(config, source)
     plan = make_plan(config, model, Border(inputs.shape, inputs.dtype), classes=classes)
+    stage_layouts = layouts(plan, config.model, config.topology.stages)
+    states = [StateLayout(layout, config.train) for layout in stage_layouts]
     problem = rehearse(config, plan, model, source, range(len(inputs)))
     if problem and config.trust.repeatable == "require":
         raise SettingError(problem)
-    stage_layouts = layouts(plan, config.model, config.topology.stages)
     attack = make_attack(config.attack) if config.attack.get("_target_") else None
     steps = [steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares]
     Schedule(config.train, config.rounds).check(max(steps))
@@ -130,10 +132,11 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         model=model,
         plan=plan,
         layouts=stage_layouts,
+        states=states,
         shares=shares,
         steps=steps,
         alike=kind == "iid",
-        windows=_windows(config, stage_layouts),
+        windows=_windows(config, states),
         thresholds=_thresholds(kind == "iid", config.trust.thresholds),
         omniscient=attack is not None and attack.omniscient,
         sees_updates=attack is not None and attack.sees_updates,
@@ -141,12 +144,12 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     )
 
 
-def _windows(config: Config, stage_layouts: Sequence[Layout]) -> int:
+def _windows(config: Config, states: Sequence[StateLayout]) -> int:
     """As many as are set and as the memory for kept states allows; none where nobody could audit anybody."""
     trust = config.trust
     if not trust.enabled or not trust.audit_rate or config.topology.replicas == 1:
         return 0
-    largest = max(state_size(layout, config.train) for layout in stage_layouts)
+    largest = max(state.size for state in states)
     return windows_that_fit(trust.audit_windows, largest * torch.float32.itemsize, trust.audit_memory * 2**20)
 
 

@@ -15,7 +15,11 @@ DEFAULTS = settings.load([])
 def test_the_groups_have_what_the_schema_needs():
     overrides = ["model=mlp", "data=cifar10", "sync=nesterov", "train=adamw", "attack=gaussian", "attack.nodes=[r1.s0]"]
     config = settings.load(overrides)
-    assert (config.sync.outer, config.train.optimizer, config.data["augment"]) == ("nesterov", "adamw", True)
+    assert (config.sync.outer, config.train.optimizer["_target_"], config.data["augment"]) == (
+        "nesterov",
+        "adamw",
+        True,
+    )
     assert (config.attack["std"], config.attack["nodes"], config.attack["replicas"]) == (30.0, ["r1.s0"], [])
 
 

@@ -62,6 +62,17 @@ def test_what_hydra_would_take_for_something_else_is_refused(override, message):
         ("attack=sign_flip", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
         ("attack='sign_flip'", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
         ("+attack.own={a: 1}", lambda config: config.attack["own"] == {"a": 1}),
+        ("train.optimizer=adamw", lambda config: config.train.optimizer == {"_target_": "adamw"}),
+        ("train.optimizer._target_=mine.Opt", lambda config: config.train.optimizer == {"_target_": "mine.Opt"}),
+        (
+            "+train.optimizer.nesterov=true",
+            lambda config: config.train.optimizer == {"_target_": "sgd", "nesterov": True},
+        ),
+        (
+            "train.optimizer={_target_: adam, eps: 1}",
+            lambda config: config.train.optimizer == {"_target_": "adam", "eps": 1},
+        ),
+        ("train.schedule=cosine", lambda config: config.train.schedule == {"_target_": "cosine"}),
     ],
 )
 def test_one_value_is_taken(override, found):

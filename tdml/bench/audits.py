@@ -10,7 +10,6 @@ from collections.abc import Collection
 import torch
 
 from tdml.bench.court import Round
-from tdml.training.inner import sections
 from tdml.trust.audit import CLEAN, EXACT, LIED, UNSETTLED, Outcome, Ruling, choose_windows, conclude, relative_error
 
 _LEAST_TO_CONVICT = 3  # replicas: of two, one word stands against another
@@ -62,8 +61,7 @@ def _errors(found: Round, replica: int, window: int) -> list[float]:
     claimed = [updates[row] for updates in found.stages] if last else states[window].weights
     if last:
         start = [before - weights for before, weights in zip(start, federation.weights, strict=True)]
-    train = federation.config.train
     return [
-        max(map(relative_error, *(sections(flat, layout, train) for flat in triple)))
-        for layout, *triple in zip(federation.layouts, start, claimed, repeated, strict=True)
+        max(map(relative_error, *(form.sections(flat) for flat in triple)))
+        for form, *triple in zip(federation.job.states, start, claimed, repeated, strict=True)
     ]

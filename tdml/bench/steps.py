@@ -1,6 +1,5 @@
 """Local steps on an un-split model: what `tdml.training.trainer` does on the nodes of a pipeline."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,16 +9,17 @@ from tdml.job import Job
 from tdml.models import whole
 from tdml.models.compute import autocast, lay_out, lay_out_weights, training_loss
 from tdml.seeds import seeded
-from tdml.training.inner import inner_optimizer
+from tdml.training.inner import inner_optimizer, set_rate
 from tdml.training.schedule import Schedule
+from tdml.training.slots import Slots
 
 
 @dataclass(frozen=True)
 class State:
-    """Between two steps: the weights by stage, and torch's state of the inner optimizer, None without parameters."""
+    """Between two steps: the weights by stage, and what the inner optimizer keeps."""
 
     weights: list[torch.Tensor]
-    optimizer: dict | None
+    optimizer: torch.Tensor
 
 
 class LocalSteps:
@@ -29,20 +29,19 @@ class LocalSteps:
         self._job, self._model, self._train = job, job.model, job.config.train
         lay_out_weights(self._model, self._train)
         self._parameters = list(self._model.parameters())
+        self._slots = Slots(self._train, [p.shape for p in self._parameters], torch.device("cpu"))
         self._optimizer = inner_optimizer(self._train, self._parameters)
         self._schedule = Schedule(self._train, job.config.rounds)
 
     def begin(self, weights: Sequence[torch.Tensor]) -> None:
         """Start from global weights, one flat vector per stage, with a fresh optimizer."""
         self._write(weights)
-        if self._optimizer is not None:
-            self._optimizer.state.clear()  # as good as new
+        self._optimizer = inner_optimizer(self._train, self._parameters)
 
     def resume(self, state: State) -> None:
         """Start from a state."""
         self._write(state.weights)
-        if self._optimizer is not None:
-            self._optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+        self._slots.write(state.optimizer, self._optimizer, self._parameters)
 
     def step(self, inputs: torch.Tensor, labels: torch.Tensor, seed: int, round_number: int, step: int) -> None:
         """One optimizer step of a round on a batch, in the job's micro-batches."""
@@ -53,8 +52,7 @@ class LocalSteps:
             for part, right in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
                 (training_loss(self._forward(part), right, self._train) / pieces).backward()
         if self._optimizer is not None:
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._schedule.rate(round_number, step, self._job.longest)
+            set_rate(self._optimizer, self._schedule.rate(round_number, step, self._job.longest))
             self._optimizer.step()
 
     def weights(self) -> list[torch.Tensor]:
@@ -63,8 +61,7 @@ class LocalSteps:
 
     def state(self) -> State:
         """The state after the steps so far."""
-        kept = None if self._optimizer is None else copy.deepcopy(self._optimizer.state_dict())
-        return State(self.weights(), kept)
+        return State(self.weights(), self._slots.read(self._optimizer, self._parameters))
 
     def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
         with autocast(self._train, inputs.device):

@@ -11,7 +11,6 @@ from tdml.cluster.gather import Gathered
 from tdml.cluster.messages import RepeatOrder, Repetition
 from tdml.cluster.replica import Replica
 from tdml.job import Job
-from tdml.training.inner import sections
 from tdml.trust.audit import (
     CLEAN,
     DIFFERENT,
@@ -210,8 +209,8 @@ class Case:
 
     def _stage_error(self, window: Window, stage: int, one: torch.Tensor, other: torch.Tensor) -> float:
         """The largest relative error over the sections of a stage's state."""
-        layout, settings = self._job.layouts[stage], self._job.config.train
-        pieces = (sections(flat, layout, settings) for flat in (self._claims.origin(window, stage), one, other))
+        states = self._job.states[stage]
+        pieces = (states.sections(flat) for flat in (self._claims.origin(window, stage), one, other))
         return max(relative_error(*triple) for triple in zip(*pieces, strict=True))
 
     # Who lied

@@ -13,7 +13,6 @@ from tdml.cluster.replica import Replica
 from tdml.job import Job
 from tdml.models.layout import change
 from tdml.training import borders
-from tdml.training.inner import state_size
 from tdml.training.tape import Opening
 from tdml.trust.audit import LIED, UNSETTLED, Outcome
 from tdml.trust.commitment import content, is_plain
@@ -103,8 +102,7 @@ class Claims:
         return borders.empty(stop - first, self._job.plan.parts // config.topology.stages, config.microbatches).shape
 
     def _size(self, stage: int, last: bool) -> int:
-        layout = self._job.layouts[stage]
-        return layout.size if last else state_size(layout, self._job.config.train)
+        return self._job.layouts[stage].size if last else self._job.states[stage].size
 
     # What is shown
 

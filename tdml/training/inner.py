@@ -1,49 +1,76 @@
-"""The inner optimizer, which starts fresh in every round, and the size of what it keeps."""
+"""The inner optimizer, which starts fresh in every round."""
 
+import inspect
 from collections.abc import Iterable
-from math import prod
+from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
 
 from tdml.config import Train
-from tdml.models.layout import Layout
+from tdml.errors import SettingError
+from tdml.targets import is_path, made, partial_of
 
-_ADAM = ("step", "exp_avg", "exp_avg_sq")
+_TORCHS = {
+    name.lower(): f"torch.optim.{name}"
+    for name, value in vars(torch.optim).items()
+    if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+}
 
 
-def inner_optimizer(settings: Train, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer | None:
-    """SGD, Adam or AdamW over one node's parameters; None where a stage has none."""
-    parameters = list(parameters)
+def inner_optimizer(train: Train, parameters: Iterable[nn.Parameter]) -> Optimizer | None:
+    """What `train.optimizer` names, over one node's parameters; None where a stage has none.
+
+    Raises:
+        SettingError: there is no such optimizer, or it does not take its arguments or these parameters.
+    """
+    parameters, name = list(parameters), train.optimizer["_target_"]
     if not parameters:
         return None
-    common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer](parameters, **common)
+    make = _factory(train.optimizer)
+    optimizer = made("train.optimizer", name, make, _groups(train, parameters), **_arguments(train, make))
+    if not isinstance(optimizer, Optimizer):
+        raise SettingError(
+            f"train.optimizer={name} returned {type(optimizer).__name__}: it must return a torch.optim.Optimizer"
+        )
+    return optimizer
 
 
-def slot_names(settings: Train) -> tuple[str, ...]:
-    """What the inner optimizer keeps of each parameter, by torch's names."""
-    if settings.optimizer == "sgd":
-        return ("momentum_buffer",) if settings.momentum else ()
-    return _ADAM
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """The learning rate of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
-def state_size(layout: Layout, settings: Train) -> int:
-    """Numbers in a node's training state."""
-    names = slot_names(settings)
-    counters = layout.parameter_tensors if "step" in names else 0
-    return layout.size + sum(name != "step" for name in names) * layout.parameters + counters
+def _factory(settings: dict[str, Any]) -> partial:
+    target = settings["_target_"]
+    path = target if is_path(target) else _TORCHS.get(target.lower())
+    if path is None:
+        raise SettingError(
+            f"train.optimizer={target} is unknown: choose one of {', '.join(sorted(_TORCHS))}, or name your own with "
+            "train.optimizer._target_=…"
+        )
+    if "lr" in settings:
+        raise SettingError("train.optimizer.lr is set for every step: give it as train.lr (and see train.schedule)")
+    return partial_of({**settings, "_target_": path}, "train.optimizer")
 
 
-def sections(vector: torch.Tensor, layout: Layout, settings: Train) -> list[torch.Tensor]:
-    """A training state, or an update, in pieces that are each of one kind: all parameters, every buffer, and what the
-    optimizer keeps of all parameters under one name. Beside a counter of steps all else would seem small."""
-    sizes = [prod(shape) for shape in layout.shapes]
-    first = layout.parameter_tensors
-    weights = vector[: layout.size].split([layout.parameters, *sizes[first:]])
-    if len(vector) == layout.size:
-        return list(weights)
-    names = slot_names(settings)
-    kept = vector[layout.size :].split([1 if name == "step" else size for size in sizes[:first] for name in names])
-    return [*weights, *(torch.cat(kept[i :: len(names)]) for i in range(len(names)))]
+def _arguments(train: Train, make: partial) -> dict[str, float]:
+    """Those settings of the group `train` that the optimizer takes and is not given as arguments of its own."""
+    takes = inspect.signature(make.func).parameters
+    if train.weight_decay and "weight_decay" not in takes:
+        name = train.optimizer["_target_"]
+        raise SettingError(f"train.weight_decay={train.weight_decay}: {name} has none: set train.weight_decay=0")
+    shared = {"lr": train.lr, "weight_decay": train.weight_decay, "momentum": train.momentum}
+    return {name: value for name, value in shared.items() if name in takes and name not in make.keywords}
+
+
+def _groups(train: Train, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+    """Norms and biases are what has one dimension, as everywhere."""
+    if train.decay_norms_and_biases:
+        return [{"params": parameters}]
+    matrices = {"params": [p for p in parameters if p.dim() > 1]}
+    vectors = {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}
+    return [group for group in (matrices, vectors) if group["params"]]

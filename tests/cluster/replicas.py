@@ -12,6 +12,7 @@ from tdml.cluster.gather import Gathered
 from tdml.cluster.messages import Commitment, Failure, Repetition
 from tdml.models.layout import Layout, change
 from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, RECEIVED, SENT, empty, sketch
+from tdml.training.state import StateLayout
 from tdml.training.tape import Tape
 from tdml.trust.audit import CLEAN, edges
 from tdml.trust.commitment import content
@@ -22,7 +23,8 @@ EDGES = edges(STEPS, WINDOWS)
 CONFIG = settings.load(
     [f"topology.stages={STAGES}", "topology.replicas=4", "topology.microbatches=1", "topology.schedule=gpipe"]
 )
-# Four parameters, a buffer that moves as they do, and a counter that moves a lot; then four momenta.
+# Four parameters, a buffer that moves as they do, and a counter that moves a lot; then whether there are momenta, and
+# four of them.
 LAYOUT = Layout(("a", "mean", "count"), tuple(map(torch.Size, ((4,), (2,), ()))), 4, 7, 1)
 WEIGHTS = [torch.arange(7.0) / 10 + stage for stage in range(STAGES)]
 
@@ -37,7 +39,7 @@ class FakeReplica:
 
     def work(self):
         """A round: tapes, updates and commitments."""
-        states = [torch.cat([flat, torch.zeros(4)]) for flat in WEIGHTS]
+        states = [torch.cat([flat, torch.zeros(5)]) for flat in WEIGHTS]
         records = [empty(STEPS, 1, 1) for _ in range(STAGES)]
         self.tapes = [Tape(EDGES, flat, rows) for flat, rows in zip(WEIGHTS, records, strict=True)]
         for step in range(STEPS):
@@ -64,9 +66,9 @@ class FakeReplica:
         return [self.learn(state, g * (1 + self.eps)) for state, g in zip(states, moved, strict=True)]
 
     def learn(self, state, gradient):
-        momentum = 0.9 * state[7:] + gradient
+        momentum = 0.9 * state[8:] + gradient
         weights = state[:4] - 0.01 * momentum
-        return torch.cat([weights, state[4:6] + 0.01 * gradient[:2], state[6:7] + 50, momentum])
+        return torch.cat([weights, state[4:6] + 0.01 * gradient[:2], state[6:7] + 50, torch.ones(1), momentum])
 
     # What a test may override
 
@@ -97,7 +99,7 @@ class FakeReplica:
     def repeat(self, orders):
         self.repetitions += 1
         order = orders[0]
-        begin = [torch.cat([flat, torch.zeros(4)]) for flat in WEIGHTS]
+        begin = [torch.cat([flat, torch.zeros(5)]) for flat in WEIGHTS]
         states = [first if o.state is None else o.state for first, o in zip(begin, orders, strict=True)]
         records = [empty(len(order.batches), 1, 1) for _ in range(STAGES)]
         for i, batch in enumerate(order.batches):
@@ -161,6 +163,7 @@ def auditor_of(replicas, rate=1.0, repeatable=True):
     config.trust.audit_rate = rate
     job = SimpleNamespace(
         config=config, windows=WINDOWS, longest=STEPS, edges=lambda index: EDGES, layouts=[LAYOUT] * STAGES,
+        states=[StateLayout(LAYOUT, CONFIG.train)] * STAGES,
         batches=lambda index, number: batches(index), repeatable=repeatable, plan=SimpleNamespace(parts=STAGES),
     )  # fmt: skip
     found = Gathered(

@@ -169,7 +169,7 @@ def test_equal_sums_do_not_hide_what_misleads_the_partner_of_a_validator():
 
     honest = FakeReplica(9)
     for audited in (1, 2):  # each in its first window, where all start from the global weights
-        states = [torch.cat([flat, torch.zeros(4)]) for flat in WEIGHTS]
+        states = [torch.cat([flat, torch.zeros(5)]) for flat in WEIGHTS]
         truth = [empty(EDGES[1], 1, 1) for _ in range(STAGES)]
         for step in range(EDGES[1]):
             states = honest.step(states, batches(audited)[step], [rows[step, 0] for rows in truth])

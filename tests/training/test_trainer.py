@@ -15,20 +15,56 @@ from tdml.models.layout import Layout
 from tdml.models.plan import Plan
 from tdml.models.split import Border, Part, trace_borders
 from tdml.training.borders import empty
-from tdml.training.inner import inner_optimizer, state_size
+from tdml.training.inner import inner_optimizer
 from tdml.training.pipeline import Pipeline
+from tdml.training.state import StateLayout
 from tdml.training.trainer import Trainer
 
 TRAIN = settings.load([]).train
 BATCH, STEPS, LR = 4, 6, 0.05
 
-SGD = replace(TRAIN, optimizer="sgd", lr=LR)
+
+class Recalls(torch.optim.Optimizer):
+    """Keeps numbers of Python's, a double, and from its second step on a tensor of another shape."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._step(parameter, group["lr"])
+
+    def _step(self, parameter, lr):
+        kept = self.state[parameter]
+        kept["steps"] = kept.get("steps", 0) + 1
+        kept["share"] = kept.get("share", 1.0) / 3
+        kept["odd"] = not kept.get("odd", False)
+        kept["norms"] = kept.get("norms", torch.zeros(2, dtype=torch.float64)) / 7 + parameter.grad.double().norm()
+        if kept["steps"] > 1:
+            kept["late"] = kept.get("late", torch.ones(1, 2)) * 1.1
+        size = kept["share"] * kept["odd"] + kept["norms"][1] / kept["steps"] + kept.get("late", torch.zeros(1)).sum()
+        parameter.sub_(lr * parameter.grad * size)
+
+
+def trained_by(optimizer, **settings):
+    own = {name: settings.pop(name) for name in set(settings) - {"momentum", "weight_decay", "decay_norms_and_biases"}}
+    return replace(TRAIN, optimizer={"_target_": optimizer, **own}, lr=LR, **settings)
+
+
 OPTIMIZERS = {
-    "plain": replace(SGD, momentum=0.0),
-    "momentum": replace(SGD, momentum=0.9),
-    "decay": replace(SGD, momentum=0.9, weight_decay=0.1),
-    "adam": replace(TRAIN, optimizer="adam", lr=LR, weight_decay=0.1),
-    "adamw": replace(TRAIN, optimizer="adamw", lr=LR, weight_decay=0.1),
+    "plain": trained_by("sgd", momentum=0.0),
+    "momentum": trained_by("SGD", momentum=0.9),
+    "decay": trained_by("sgd", momentum=0.9, weight_decay=0.1),
+    "nesterov": trained_by("sgd", nesterov=True, weight_decay=0.1, decay_norms_and_biases=False),
+    "adam": trained_by("adam", weight_decay=0.1, amsgrad=True),
+    "adamw": trained_by("adamw", weight_decay=0.1, betas=[0.8, 0.9], decay_norms_and_biases=False),
+    **{name: trained_by(name) for name in ("adafactor", "adadelta", "adagrad", "adamax", "asgd", "nadam", "radam")},
+    "rprop": trained_by("rprop", etas=[0.4, 1.3]),
+    "rmsprop": trained_by("rmsprop", centered=True),
+    "own": trained_by(f"{__name__}.Recalls"),
 }
 
 
@@ -104,7 +140,7 @@ def test_resuming_changes_no_bit(model, optimizer):
     for step in range(STEPS):
         losses += take(trainer, [step])
         states.append(trainer.state())
-    assert {s.shape for s in states} == {(state_size(layout, OPTIMIZERS[optimizer]),)}
+    assert {s.shape for s in states} == {(StateLayout(layout, OPTIMIZERS[optimizer]).size,)}
     assert not torch.equal(states[-1], states[-2])
     other, _, _ = trainer_of(MODELS[model], OPTIMIZERS[optimizer])
     for first, last in [(0, 1), (1, STEPS), (2, 4), (3, STEPS), (5, STEPS)]:
@@ -172,25 +208,27 @@ def test_a_state_is_a_copy():
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_size_of_the_state_is_what_the_optimizer_keeps(optimizer):
-    """Counted from torch's own state after a step in which every parameter took part."""
+    """Counted from torch's own state after two steps in which every parameter took part."""
     trainer, layout, initial = trainer_of(MODELS["batch norm"], OPTIMIZERS[optimizer])
     torch.manual_seed(1)
     model = MODELS["batch norm"]()
     plain = inner_optimizer(OPTIMIZERS[optimizer], model.parameters())
     F.cross_entropy(model(batch(0)[0]), batch(0)[1]).backward()
     plain.step()
-    slots = [v for kept in plain.state.values() for v in kept.values() if isinstance(v, torch.Tensor)]
-    expected = sum(t.numel() for t in (*model.parameters(), *model.buffers(), *slots))
-    assert state_size(layout, OPTIMIZERS[optimizer]) == expected
+    plain.step()
+    kept = [np.asarray(value) for slots in plain.state.values() for value in slots.values()]
+    expected = sum(t.numel() for t in (*model.parameters(), *model.buffers()))
+    expected += sum(1 + value.size * (3 if value.dtype == np.float64 else 1) for value in kept)  # 1: that it is kept
+    assert StateLayout(layout, OPTIMIZERS[optimizer]).size == expected
     trainer.begin(initial)
     assert trainer.state().shape == (expected,)
 
 
 def test_a_stage_without_parameters_has_no_optimizer():
-    assert inner_optimizer(SGD, []) is None
+    assert inner_optimizer(TRAIN, []) is None
     train = OPTIMIZERS["adam"]
     nothing = Layout(names=(), shapes=(), parameters=0, size=0, parameter_tensors=0)
-    assert state_size(nothing, train) == 0
+    assert StateLayout(nothing, train).size == 0
     pipeline = Still()
     trainer = Trainer(pipeline, nothing, [], train)
     trainer.begin(torch.empty(0))
@@ -230,7 +268,7 @@ class DrawsEverywhere(nn.Linear):
 
 
 def test_a_step_is_a_function_of_its_seed_whatever_generator_the_model_draws_from():
-    trainer, _, weights = trainer_of(lambda: nn.Sequential(nn.Linear(5, 8), DrawsEverywhere(8, 3)), SGD)
+    trainer, _, weights = trainer_of(lambda: nn.Sequential(nn.Linear(5, 8), DrawsEverywhere(8, 3)), OPTIMIZERS["plain"])
     inputs, labels = torch.rand(BATCH, 5), torch.tensor([0, 1, 2, 0])
 
     def losses(seeds):
