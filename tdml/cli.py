@@ -5,13 +5,13 @@ import logging
 import os
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tdml import __version__
 from tdml import config as settings
+from tdml.bench import command as bench
 from tdml.cluster import keys_command as keys
 from tdml.errors import SettingError, one_line, watch_warnings, write_any_text
 from tdml.ledger import command as ledger
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_to(commands)
     rewards.add_to(commands)
     paper.add_to(commands)
-    _add_bench(commands)
+    bench.add_to(commands)
     return parser
 
 
@@ -88,58 +88,8 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     report.set_defaults(command=_report)
 
 
-def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    bench = commands.add_parser("bench", help="measure this version on this machine")
-    benchmarks = bench.add_subparsers(required=True, metavar="benchmark")
-    ranking = benchmarks.add_parser("ranking", help="time and memory of the ranking of updates; about a minute")
-    ranking.add_argument(
-        "--replicas", nargs="+", type=int, default=[8, 16, 100], metavar="N", help="updates in a matrix: %(default)s"
-    )
-    ranking.add_argument(
-        "--values", type=int, default=188_000_000, help="values in a matrix (%(default)s: eight updates of a ResNet-50)"
-    )
-    ranking.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
-    ranking.set_defaults(command=_bench_ranking)
-    throughput = benchmarks.add_parser(
-        "throughput",
-        allow_abbrev=False,
-        help="what a job computes beside a plain loop, and where its rounds' time goes; a few minutes",
-    )
-    add_arguments(throughput)
-    throughput.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
-    throughput.set_defaults(command=_bench_throughput)
-    _add_detection(benchmarks)
-
-
-def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    detection = benchmarks.add_parser("detection", help="whom the defences find, and whom they accuse wrongly")
-    add = detection.add_argument
-    add_several = partial(add, action="extend", nargs="+")
-    add(
-        "--grid", default="quick", choices=("quick", "bar", "yardsticks", "budget", "nodes", "full"),
-        help="which cases: %(default)s (minutes), … full (days)",
-    )  # fmt: skip
-    add("--quick", action="store_const", const="quick", dest="grid", help="the same as --grid quick")
-    add_several("--attack", metavar="NAME", help="only these of conf/attack; 'none' for the clean cases alone")
-    add_several("--setting", metavar="NAME", help="only these: digits-mlp, digits-cnn, cifar-cnn")
-    add_several("--defence", metavar="NAME", help="only these, such as tdml mandera trmean")
-    add_several("--replicas", type=int, metavar="N", help="only these numbers of replicas")
-    add_several("--attackers", type=int, metavar="F", help="only these numbers of attackers")
-    add_several("--steps", type=_steps, metavar="H", help="only these numbers of local steps, or epoch")
-    add_several("--seeds", type=int, metavar="SEED", help="only these seeds")
-    add("--rounds", type=int, metavar="R", help="of every case, instead of the grid's")
-    add_several("--set", default=[], metavar="KEY=VALUE", help="settings of every case, as for tdml train")
-    add("--cifar", type=Path, metavar="ROOT", help="folder of cifar-10-batches-py, for the cases on CIFAR-10")
-    add("--jobs", type=int, default=os.cpu_count(), metavar="J", help="processes: %(default)s")
-    add("--out", type=Path, default=Path("runs/bench-detection"), metavar="FOLDER", help="%(default)s")
-    detection.set_defaults(command=_bench_detection)
-    figures = benchmarks.add_parser("figures", help="the figures of docs/detection.md, from runs; a few minutes")
-    figures.add_argument("--out", type=Path, default=Path("runs/bench-figures"), metavar="FOLDER", help="%(default)s")
-    figures.set_defaults(command=_bench_figures)
-
-
 def _train(parsed: argparse.Namespace) -> int:
-    _see_own_classes()
+    settings.see_own_classes()
     config = settings.load(parsed.overrides)
     if parsed.show_config:
         print(settings.to_yaml(config), end="")
@@ -202,11 +152,6 @@ def _check(config: settings.Config) -> None:
     terms_of(config, prepared, identity)
 
 
-def _see_own_classes() -> None:
-    """The user's, in the current folder, as `python -m` has it. Not for commands that look at others' folders."""
-    sys.path.insert(0, str(Path.cwd()))
-
-
 def _report(parsed: argparse.Namespace) -> int:
     if parsed.compare:
         from tdml.monitor.compare import write_comparison
@@ -234,41 +179,6 @@ def _export(parsed: argparse.Namespace) -> int:
     save_file({name: tensor.clone() for name, tensor in weights.items()}, parsed.out)  # it refuses shared memory
     print(parsed.out)
     return 0
-
-
-def _bench_ranking(parsed: argparse.Namespace) -> int:
-    from tdml.bench import ranking
-
-    return ranking.run(parsed.replicas, parsed.values, parsed.json)
-
-
-def _bench_throughput(parsed: argparse.Namespace) -> int:
-    from tdml.bench import throughput
-
-    _see_own_classes()
-    return throughput.run(parsed.overrides, parsed.json)
-
-
-def _bench_detection(parsed: argparse.Namespace) -> int:
-    from tdml.bench import detection
-
-    _see_own_classes()
-    fields = ("attack", "setting", "defence", "replicas", "attackers", "steps")
-    chosen = {name: values for name in fields if (values := getattr(parsed, name)) is not None}
-    if parsed.seeds is not None:
-        chosen["seed"] = parsed.seeds
-    root = None if parsed.cifar is None else str(parsed.cifar)
-    return detection.run(parsed.grid, chosen, parsed.rounds, parsed.set, parsed.jobs, parsed.out, root)
-
-
-def _bench_figures(parsed: argparse.Namespace) -> int:
-    from tdml.bench import figures
-
-    return figures.run(parsed.out)
-
-
-def _steps(text: str) -> int | None:
-    return None if text == "epoch" else int(text)
 
 
 if __name__ == "__main__":

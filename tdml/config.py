@@ -1,6 +1,7 @@
 """The settings: their schema, and how they are composed."""
 
 import hashlib
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -233,6 +234,11 @@ def config_dir() -> Path:
     """`conf/`: beside this file in a wheel, beside the package in a checkout."""
     here = Path(__file__).resolve().parent
     return next(folder for folder in (here / "conf", here.parent / "conf") if folder.is_dir())
+
+
+def see_own_classes() -> None:
+    """The user's, in the current folder, as `python -m` has it. Not for commands that look at others' folders."""
+    sys.path.insert(0, str(Path.cwd()))
 
 
 def check_world(topology: Topology, world_size: int) -> None:

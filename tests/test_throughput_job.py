@@ -2,6 +2,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from tests.jobs import SMALL, run_command
 
@@ -21,6 +22,8 @@ def test_a_job_beside_a_plain_loop(tmp_path):
     totals = [json.loads(line)["seconds"]["total"] for line in lines]
     assert len(totals) == 3
     assert found["plain"] > 0
+    assert found["machine"]["versions"]["torch"] == torch.__version__
+    assert result.stdout.splitlines()[-1].startswith("2 × 1 nodes train at ")
     assert found["whole"] == pytest.approx(2 * 3 * 32 / ((totals[1] + totals[2]) / 2))
     assert found["training"] > found["whole"]
     assert found["settings"] == [*small, f"identity.folder={tmp_path / 'keys'}"]

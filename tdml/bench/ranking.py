@@ -4,10 +4,6 @@ All contenders take turns on the same matrix in the same run, so that a busy mac
 counts are the ratios. Where there is a GPU, the ranking is measured on it too, beside reading the matrix once.
 """
 
-import importlib.metadata
-import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from tdml.bench import hardware, json_file
 from tdml.bench.turns import Timing, meminfo, take_turn
 from tdml.errors import SettingError
 from tdml.trust import ranking
@@ -52,13 +49,13 @@ class Result:
         return medians[name] / medians[base]
 
 
-def run(replicas: Sequence[int], values: int, json_file: Path | None) -> int:
-    """Measure, print, and write `json_file` where one is given.
+def run(replicas: Sequence[int], values: int, out: Path | None) -> int:
+    """Measure, print, and write JSON to `out` where it is given.
 
     Raises:
         SettingError: the arguments make no sense, or the machine has too little memory for them.
     """
-    _check(replicas, values, json_file)
+    _check(replicas, values, out)
     console = Console()
     others, missing = _byzfl()
     if ranking.compiled() is None:
@@ -70,12 +67,12 @@ def run(replicas: Sequence[int], values: int, json_file: Path | None) -> int:
     for result in results:
         console.print(_table(result))
     console.print(_notes(), highlight=False, soft_wrap=True)
-    if json_file:
-        json_file.write_text(json.dumps(_as_json(results), indent=2) + "\n")
+    console.print(_sentence(results), highlight=False, soft_wrap=True)
+    json_file.write(out, _as_json(results))
     return 0
 
 
-def _check(replicas: Sequence[int], values: int, json_file: Path | None) -> None:
+def _check(replicas: Sequence[int], values: int, out: Path | None) -> None:
     if min(replicas) < 2:
         raise SettingError(f"--replicas {min(replicas)}: a ranking needs at least 2")
     if values < max(replicas):
@@ -88,8 +85,7 @@ def _check(replicas: Sequence[int], values: int, json_file: Path | None) -> None
     if torch.cuda.is_available() and needed > (free := torch.cuda.mem_get_info()[0]):
         most = free // _GPU_BYTES_PER_VALUE
         raise SettingError(f"--values {values} needs {needed / 1e9:.1f} GB of the GPU's memory: give at most {most}")
-    if json_file and (json_file.is_dir() or not json_file.parent.is_dir()):
-        raise SettingError(f"--json {json_file}: give a file in a folder that exists")
+    json_file.check(out)
 
 
 def measure(replicas: int, coordinates: int, others: Callable[[int], dict[str, Callable]]) -> Result:
@@ -193,18 +189,20 @@ def _notes() -> str:
     return (
         f"Medians of up to {_TURNS} turns, taken in rotation; a contender that has had {_PATIENCE_S:.0f} s gets no "
         f"further one.\nCopy: into memory that is there already. Extra memory: the most beyond the matrix in a "
-        f"first turn, as a share of it.\n{_processor()}; GPU: {_gpu() or 'none'}; "
+        f"first turn, as a share of it.\n{hardware.processor()}; GPU: {hardware.gpu() or 'none'}; "
         f"torch {torch.__version__} on {_torch_threads()} threads."
     )
 
 
+def _sentence(results: Sequence[Result]) -> str:
+    last = results[-1]  # the GPU's come last
+    there = [result for result in results if result.device == last.device]
+    times = ", ".join(f"{result.ratio(_OURS, last.yardstick):.2f} ({result.replicas} replicas)" for result in there)
+    return f"rank_moments by {last.tool} on {last.device} takes so many times as long as {last.yardstick}: {times}"
+
+
 def _as_json(results: Sequence[Result]) -> dict:
-    packages = ("torch", "numba", "triton", "scipy", "byzfl")
-    return {
-        "processor": _processor(),
-        "gpu": _gpu(),
-        "torch_threads": _torch_threads(),
-        "versions": {name: _version(name) for name in packages},
+    return hardware.describe() | {
         "results": [
             asdict(result)
             | {
@@ -216,21 +214,6 @@ def _as_json(results: Sequence[Result]) -> dict:
             for result in results
         ],
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} processors"
-
-
-def _gpu() -> str | None:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _torch_threads() -> int:

@@ -4,13 +4,7 @@ where the time of a round goes.
 The loop takes its turn before and after the job, so that what else the machine does slows both of them.
 """
 
-import copy
-import itertools
-import json
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,17 +16,16 @@ from rich.table import Table
 
 from tdml import config as settings
 from tdml import job as jobs
-from tdml.cluster.devices import choose_device, machine_kind
+from tdml.bench import hardware, json_file
+from tdml.bench.plain_loop import device_of, plain_loop
+from tdml.bench.play import play
 from tdml.data import source
-from tdml.data.reader import Reader
 from tdml.errors import SettingError
 from tdml.job import Job
-from tdml.models.compute import autocast, lay_out, lay_out_weights, training_loss
-from tdml.training.inner import inner_optimizer
+from tdml.monitor.run_folder import read_metrics
 
 _ROUNDS = 5  # unless others are asked for; the first is not counted, for what is compiled and loaded in it
 _TURN_S = 5.0  # of the plain loop
-_WARM_UP = 3  # steps
 
 
 @dataclass(frozen=True)
@@ -46,8 +39,8 @@ class Result:
     seconds: Mapping[str, float]
 
 
-def run(overrides: Sequence[str], json_file: Path | None) -> int:
-    """Measure, print, and write `json_file` where one is given. The run stays in its folder.
+def run(overrides: Sequence[str], out: Path | None) -> int:
+    """Measure, print, and write JSON to `out` where it is given. The run stays in its folder.
 
     Raises:
         SettingError: settings that no job could have, or of which there is nothing to measure.
@@ -56,49 +49,19 @@ def run(overrides: Sequence[str], json_file: Path | None) -> int:
     config = settings.load(chosen)
     if config.rounds < 2:
         raise SettingError(f"rounds={config.rounds}: take at least 2, for the first one warms up")
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise SettingError(f"--json {json_file}: its folder does not exist")
+    json_file.check(out)
     job = jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
     before = plain_loop(job, _TURN_S)
-    ended = subprocess.run([sys.executable, "-m", "tdml.cli", "train", *chosen], check=False)
-    if ended.returncode:
-        return ended.returncode  # it has said why
-    rounds = [json.loads(line) for line in Path(config.run_dir, "metrics.jsonl").read_text().splitlines()]
-    result = summarise(job, rounds[1:], (before + plain_loop(job, _TURN_S)) / 2)
-    Console().print(*_tables(job, result))
-    if json_file is not None:
-        about = {"machine": machine_kind(_device(job)), "settings": list(overrides)}
-        json_file.write_text(json.dumps(about | asdict(result), indent=2) + "\n")
+    if status := play(chosen):
+        return status
+    rounds = read_metrics(Path(config.run_dir))[1:]
+    result = summarise(job, rounds, (before + plain_loop(job, _TURN_S)) / 2)
+    console = Console(soft_wrap=True)
+    console.print(*_tables(job, result))
+    console.print(_sentence(job, result), highlight=False)
+    about = {"machine": hardware.describe(device_of(job)), "settings": list(overrides)}
+    json_file.write(out, about | asdict(result))
     return 0
-
-
-def plain_loop(job: Job, seconds: float) -> float:
-    """Samples a second of what one would write without TDML: a loop in one process over the first replica's batches,
-    with all threads that torch takes."""
-    train, device = job.config.train, _device(job)
-    model = copy.deepcopy(job.model).to(device).train()
-    lay_out_weights(model, train)
-    optimizer = inner_optimizer(train, model.parameters())
-    reader, batches = Reader(job.source, job.config.seed), job.batches(0, 1)
-    places = itertools.cycle(range(len(batches)))
-
-    def take_step() -> None:
-        place = next(places)
-        inputs, labels = reader.training_batch(1, 0, place, batches[place])
-        model.zero_grad()
-        with autocast(train, device):
-            logits = model(lay_out(inputs.to(device), train))
-        training_loss(logits, labels.to(device), train).backward()
-        if optimizer is not None:
-            optimizer.step()
-
-    for _ in range(_WARM_UP):
-        take_step()
-    start, steps = _now(device), 0
-    while (taken := _now(device) - start) < seconds:
-        take_step()
-        steps += 1
-    return steps * train.batch_size / taken
 
 
 def summarise(job: Job, rounds: Sequence[Mapping[str, Any]], plain: float) -> Result:
@@ -112,20 +75,9 @@ def summarise(job: Job, rounds: Sequence[Mapping[str, Any]], plain: float) -> Re
     return Result(plain, samples / seconds["train"], samples / seconds["total"], seconds)
 
 
-def _device(job: Job) -> torch.device:
-    return choose_device(job.config.device, 0, 1).device
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
 def _tables(job: Job, result: Result) -> tuple[Table, Table]:
-    topology = job.config.topology
     speed = Table("samples a second", "", "of the plain loop's")
-    nodes = f"{topology.replicas} × {topology.stages} nodes"
+    nodes = _nodes(job)
     for name, value in (
         (f"plain loop, {torch.get_num_threads()} threads", result.plain),
         (f"{nodes}, while they train", result.training),
@@ -136,3 +88,15 @@ def _tables(job: Job, result: Result) -> tuple[Table, Table]:
     for phase, value in result.seconds.items():
         phases.add_row(phase, f"{value:.3g}", f"{value / result.seconds['total']:.0%}")
     return speed, phases
+
+
+def _sentence(job: Job, result: Result) -> str:
+    rest = 1 - result.seconds["train"] / result.seconds["total"]
+    speed = (
+        f"{_nodes(job)} train at {result.training / result.plain:.1%} of a plain loop's {result.plain:.4g} samples/s"
+    )
+    return f"{speed}; {rest:.1%} of a round is not training"
+
+
+def _nodes(job: Job) -> str:
+    return f"{job.config.topology.replicas} × {job.config.topology.stages} nodes"

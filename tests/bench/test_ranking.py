@@ -149,6 +149,8 @@ def test_a_gpus_yardstick_is_reading_once(without_byzfl, monkeypatch, capsys, tm
     printed = capsys.readouterr().out
     for text in ("float32 on cpu", "float32 on cuda", "× read (sum)", "rank_moments by Triton", "GPU: Some GPU"):
         assert text in printed
+    said = "rank_moments by Triton on cuda takes so many times as long as read (sum): 2.50 (8 replicas)"
+    assert printed.splitlines()[-1] == said
     written = json.loads(file.read_text())
     assert written["gpu"] == "Some GPU"
     assert [(part["device"], part["yardstick"]) for part in written["results"]] == [

@@ -1,0 +1,94 @@
+"""`tdml bench outcome`: what came of runs: accuracy, who was accused and whether rightly, and where the time went."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tdml.bench import json_file
+from tdml.errors import SettingError
+from tdml.monitor import history
+from tdml.monitor.history import History
+from tdml.monitor.run_folder import read_metrics
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one run, as far as it has come. `accuracy`, `loss` and `verdicts` (by replica) have one value a round;
+    `accused` are nodes, or replicas of which no node was named, with the round of the first accusation; `seconds` are
+    the means of the rounds' phases."""
+
+    run: str
+    attackers: list[str]
+    accused: Mapping[str, int]
+    accuracy: list[float | None]
+    loss: list[float | None]
+    verdicts: list[Mapping[str, str]]
+    seconds: Mapping[str, float]
+
+    @property
+    def wrongly_accused(self) -> list[str]:
+        """Those of the accused who did not attack: a replica attacks if any of its nodes does."""
+        guilty = {*self.attackers, *(name.partition(".")[0] for name in self.attackers)}
+        return [name for name in self.accused if name not in guilty]
+
+
+def run(folders: Sequence[Path], out: Path | None) -> int:
+    """Read, print a line for each run, and write JSON to `out` where it is given.
+
+    Raises:
+        SettingError: a folder is none of a run, or has no rounds.
+    """
+    json_file.check(out)
+    outcomes = [read(folder) for folder in folders]
+    for outcome in outcomes:
+        print(_sentence(outcome))
+    found = [asdict(outcome) | {"wrongly_accused": outcome.wrongly_accused} for outcome in outcomes]
+    json_file.write(out, {"runs": found})
+    return 0
+
+
+def read(folder: Path) -> Outcome:
+    """The outcome of the run in a folder.
+
+    Raises:
+        SettingError: it is no run, or has no rounds.
+    """
+    found, lines = history.read(folder), read_metrics(folder)
+    if not lines:
+        raise SettingError(f"{folder} holds no rounds yet")
+    return summarise(found, lines)
+
+
+def summarise(found: History, lines: Sequence[Mapping[str, Any]]) -> Outcome:
+    """From a run's history and the lines of its metrics.jsonl."""
+    accused: dict[str, int] = {}
+    for line in lines:
+        for index, replica in line["replicas"].items():
+            if replica["verdict"] == "malicious":
+                for node in replica.get("nodes", [f"r{index}"]):
+                    accused.setdefault(node, line["round"])
+    return Outcome(
+        run=found.name,
+        attackers=sorted(node for nodes in found.attackers.values() for node in nodes),
+        accused=accused,
+        accuracy=[line["test_accuracy"] for line in lines],
+        loss=[line["test_loss"] for line in lines],
+        verdicts=[{index: replica["verdict"] for index, replica in line["replicas"].items()} for line in lines],
+        seconds={p: statistics.fmean(line["seconds"][p] for line in lines) for p in lines[0]["seconds"]},
+    )
+
+
+def _sentence(outcome: Outcome) -> str:
+    accuracy = "unknown" if outcome.accuracy[-1] is None else f"{outcome.accuracy[-1]:.4f}"
+    accused = ", ".join(f"{name} in round {number}" for name, number in outcome.accused.items()) or "nobody"
+    wrongly = ", ".join(outcome.wrongly_accused) or "nobody"
+    phases = ", ".join(
+        f"{name.replace('_', ' ')} {value:.2f}" for name, value in outcome.seconds.items() if name != "total"
+    )
+    return (
+        f"{outcome.run}: accuracy {accuracy} after {len(outcome.accuracy)} rounds; attackers: "
+        f"{', '.join(outcome.attackers) or 'none'}; accused: {accused}; wrongly: {wrongly}; "
+        f"{outcome.seconds['total']:.2f} s a round: {phases}"
+    )

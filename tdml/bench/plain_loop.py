@@ -1,0 +1,77 @@
+"""The yardstick of a job's speed: what one would write without TDML."""
+
+import copy
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tdml.cluster.devices import choose_device, make_repeatable
+from tdml.data.reader import Reader
+from tdml.job import Job
+from tdml.models.compute import autocast, lay_out, lay_out_weights, training_loss
+from tdml.training.inner import inner_optimizer
+
+_WARM_UP = 3  # steps
+
+
+def plain_loop(job: Job, seconds: float, repeatable: bool = False) -> float:
+    """Samples a second of a loop in one process over the first replica's batches, with all threads that torch takes.
+
+    `repeatable`: with the kernels that a job's workers use; else with the fastest that torch finds.
+    """
+    train, device = job.config.train, device_of(job)
+    model = copy.deepcopy(job.model).to(device).train()
+    lay_out_weights(model, train)
+    optimizer = inner_optimizer(train, model.parameters())
+    reader, batches = Reader(job.source, job.config.seed), job.batches(0, 1)
+    places = itertools.cycle(range(len(batches)))
+
+    def take_step() -> None:
+        place = next(places)
+        inputs, labels = reader.training_batch(1, 0, place, batches[place])
+        model.zero_grad()
+        with autocast(train, device):
+            logits = model(lay_out(inputs.to(device), train))
+        training_loss(logits, labels.to(device), train).backward()
+        if optimizer is not None:
+            optimizer.step()
+
+    with _kernels(repeatable):
+        for _ in range(_WARM_UP):
+            take_step()
+        start, steps = _now(device), 0
+        while (taken := _now(device) - start) < seconds:
+            take_step()
+            steps += 1
+    return steps * train.batch_size / taken
+
+
+def device_of(job: Job) -> torch.device:
+    """Where a job's first worker on this machine computes."""
+    return choose_device(job.config.device, 0, 1).device
+
+
+@contextmanager
+def _kernels(repeatable: bool) -> Iterator[None]:
+    """The kernels that a job's workers use, which give the same bits every time, or the fastest for the shapes."""
+    cudnn, deterministic = torch.backends.cudnn, torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, deterministic.fill_uninitialized_memory
+    if repeatable:
+        make_repeatable()
+    else:
+        torch.use_deterministic_algorithms(False)
+        cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=True)
+        _, cudnn.benchmark, deterministic.fill_uninitialized_memory = before
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

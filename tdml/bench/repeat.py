@@ -1,0 +1,97 @@
+"""`tdml bench repeat`: whether this machine takes the same steps again bit for bit, and what that costs in time.
+
+A job is played in which every replica is audited in every round: another process takes all of its steps again. The
+audits' relative errors are in the job's ledger.
+"""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tdml import config as settings
+from tdml import job as jobs
+from tdml.bench import hardware, json_file
+from tdml.bench.plain_loop import device_of, plain_loop
+from tdml.bench.play import play
+from tdml.data import source
+from tdml.errors import SettingError
+from tdml.ledger import reader
+from tdml.monitor.record import finite
+
+_ROUNDS = 50  # unless others are asked for; of four replicas: 200 audits
+_TURNS, _TURN_S = 3, 2.0  # of each plain loop
+
+
+@dataclass(frozen=True)
+class Audits:
+    """What all audits of a job come to. `errors` are the relative errors of the windows that were not repeated bit for
+    bit, the largest first; `outcomes` counts the audits by what came of them."""
+
+    replica_rounds: int
+    windows: int
+    errors: list[float]
+    outcomes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Samples a second of a plain loop: with kernels that repeat, and with the fastest."""
+
+    repeatable: float
+    fastest: float
+
+
+def run(overrides: Sequence[str], out: Path | None) -> int:
+    """Play, print, and write JSON to `out` where it is given. The run stays in its folder.
+
+    Raises:
+        SettingError: settings that no job could have, or with which nobody is audited.
+    """
+    chosen = [f"rounds={_ROUNDS}", "name=bench-repeat", "trust.audit_rate=1", *overrides]
+    config = settings.load(chosen)
+    json_file.check(out)
+    job = jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+    if not job.windows:
+        raise SettingError(
+            f"topology.replicas={config.topology.replicas}, trust.enabled={str(config.trust.enabled).lower()}, "
+            f"trust.audit_rate={config.trust.audit_rate:g}: so nobody is audited: take 2 replicas or more, true, and 1"
+        )
+    turns = [(plain_loop(job, _TURN_S, repeatable=True), plain_loop(job, _TURN_S)) for _ in range(_TURNS)]
+    cost = Cost(*map(statistics.fmean, zip(*turns, strict=True)))
+    if status := play(chosen):
+        return status
+    with reader.read(Path(config.run_dir, "ledger.db")) as ledger:
+        audits = summarise([entry.body for entry in ledger.entries(kind="audit")])
+    Console(soft_wrap=True).print(_sentence(audits, cost), highlight=False)
+    about = {"machine": hardware.describe(device_of(job)), "settings": list(overrides)}
+    figures = asdict(audits) | {"errors": [finite(error) for error in audits.errors]} | asdict(cost)
+    json_file.write(out, about | figures)
+    return 0
+
+
+def summarise(audits: Sequence[Mapping[str, Any]]) -> Audits:
+    """From the bodies of a ledger's audits."""
+    found = [finding["error"] for body in audits for finding in body["findings"]]
+    errors = [math.inf if error == "infinite" else error for error in found]
+    return Audits(
+        replica_rounds=len(audits),
+        windows=len(errors),
+        errors=sorted((error for error in errors if error), reverse=True),
+        outcomes=dict(Counter(body["outcome"] for body in audits)),
+    )
+
+
+def _sentence(audits: Audits, cost: Cost) -> str:
+    exact = f"{audits.windows - len(audits.errors)} of {audits.windows} windows"
+    largest = max(audits.errors, default=0.0)
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(audits.outcomes.items()))
+    return (
+        f"{exact} repeated bit for bit, largest relative error {largest:.2g}; audits: {outcomes}; kernels that repeat "
+        f"run at {cost.repeatable / cost.fastest:.1%} of the fastest's {cost.fastest:.4g} samples a second"
+    )
