@@ -81,6 +81,11 @@ class Unreadable(Dataset):
         return self.whole[index]
 
 
+def small(root: str, download: bool, augment: bool) -> tuple[Images, Images]:
+    """The digits, small, with the settings of CIFAR-10."""
+    return digits(16)
+
+
 def unreadable() -> tuple[Unreadable, Images]:
     """The digits, which cannot be read to the end of the first round."""
     train, test = digits(16)

@@ -1,6 +1,8 @@
 """Run folders as a job leaves them, without the job."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from tdml import config as settings
@@ -23,7 +25,7 @@ def leave_run(
         banned: nodes by round.
     """
     given = [f"rounds={len(accuracies)}"] if ended else []
-    config = settings.load([f"name={folder.name}", f"run_dir='{folder}'", *given, *overrides])
+    config = replace(_composed(*given, *overrides), name=folder.name, run_dir=str(folder))
     run = RunFolder(config)
     note(folder, MACHINE)
     for number, accuracy in enumerate(accuracies, start=1):
@@ -31,6 +33,11 @@ def leave_run(
     if ended:
         run.summarise(summary(config, read_metrics(folder), "all rounds done", [], [], "model.pt", []))
     return folder
+
+
+@cache
+def _composed(*overrides: str) -> settings.Config:
+    return settings.load(list(overrides))
 
 
 def _round(number: int, replicas: int, accuracy: float | None, banned: Sequence[str]) -> RoundRecord:
