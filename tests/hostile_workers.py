@@ -15,6 +15,7 @@ from torch import nn
 from tdml.attacks import Attack
 from tdml.ledger.commit import commit_statement
 from tdml.training.borders import RECEIVED, SENT
+from tdml.trust.commitment import content
 from tdml.worker import Worker
 
 
@@ -97,6 +98,24 @@ class DiesInOddRounds:
         if self._odd:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().open(windows)
+
+
+class Wavers:
+    """Trains on other labels in odd rounds, and finds something else whenever it is to take its own steps again."""
+
+    _repetitions = 0
+
+    def _step(self, number, replica, step, inputs, labels, records):
+        labels = 9 - labels if number % 2 and replica == self._seat.replica else labels
+        return super()._step(number, replica, step, inputs, labels, records)
+
+    def repeat(self, order):
+        done = super().repeat(order)
+        if order.replica != self._seat.replica:
+            return done
+        self._repetitions += 1
+        self._repeated = self._repeated * self._repetitions
+        return replace(done, digest=content(self._repeated))
 
 
 class FailsAsValidator:
@@ -230,7 +249,7 @@ class MisleadsValidatorsAndDenies(MisleadsValidators):
 
 
 _DEEDS = {deed.__name__: deed for deed in (
-    LabelsAtFirst, SkipsOneStep, RandomDigests, RefusesToOpen, DiesWhenAsked, DiesInOddRounds, FailsAsValidator,
+    LabelsAtFirst, SkipsOneStep, RandomDigests, RefusesToOpen, DiesWhenAsked, DiesInOddRounds, Wavers, FailsAsValidator,
     ShowsOthers, OtherSketches, TampersInFlight, SendsZeros, SwapsSamples, TampersAndDenies, BlamesItsNeighbour,
     MisleadsValidators, MisleadsValidatorsAndDenies,
 )}  # fmt: skip

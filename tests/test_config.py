@@ -138,6 +138,7 @@ def test_no_number_to_compute_with(name, value):
         ("topology.cost", ["counted", "measured"]),
         ("sync.outer", ["fedavg", "nesterov"]),
         ("trust.screen", ["gate", "none"]),
+        ("trust.repeatable", ["require", "warn"]),
         ("train.precision", ["fp32", "bf16"]),
         ("data.partition", ["iid", "dirichlet"]),
         ("device", ["auto", "cpu", "cuda"]),

@@ -219,6 +219,24 @@ def test_who_was_gone_is_named_and_waits_for_its_pay(notary: Notary, path: Path)
     verify(path, Book)
 
 
+def test_whose_own_repetitions_differ_is_named_and_never_paid_for_it(notary: Notary, path: Path) -> None:
+    ruling = Ruling(UNSETTLED, 0.5, 1e-5, (0,), 0, unsteady=(0,), erratic=(1,))
+    play(
+        notary, 1, outcomes={1: Outcome(UNSETTLED, "audit", rulings={0: ruling}, erratic=(1,))},
+        verdicts={0: Verdict(HONEST), 1: Verdict(SUSPICIOUS, "audit", erratic=(1,), influence=0.0)},
+    )  # fmt: skip
+    play(notary, 2)
+    [audit] = bodies(path, "audit")
+    assert (audit["erratic"], audit["findings"][0]["unsteady"]) == (["r1.s1"], [0])
+    assert [body["erratic"] for body in bodies(path, "verdict", 1)] == [[], ["r1.s1"]]
+    with Ledger.read(path) as reader:
+        shown = [describe(entry, {}) for entry in reader.entries(1)]
+    assert sum("; own repetitions differ: r1.s1: audit" in line for line in shown) == 2
+    assert balances(path)[f"held:{PUBLIC['r1.s1']}"] == 200
+    assert balances(path)[f"held:{PUBLIC['r1.s0']}"] == 0
+    verify(path, Book)
+
+
 def test_suspicions_evidence_and_refusals_are_written_where_there_are_any(notary: Notary, path: Path) -> None:
     judged = Verdict(HONEST, evidence=1.5, against=-0.5, judges=(1,))
     play(

@@ -216,10 +216,11 @@ def test_the_exhibit_shows_what_most_validators_found():
     assert torch.equal(shown["window0.stage1.claimed"], 1.5 * honest.tapes[1].border(1))
 
 
-def test_whoever_confirmed_a_doubtful_window_or_not_repeats_it_once():
+def test_whoever_confirmed_a_doubtful_window_or_not_repeats_it_twice():
+    """And so does the accused."""
     replicas = [FakeReplica(0), FakeReplica(1), LiesAtFirst(2), FakeReplica(3)]
     audit(replicas)
-    assert sum(replica.repetitions for replica in replicas) == 4 * 3 + 2
+    assert sum(replica.repetitions for replica in replicas) == 4 * 3 + 2 + 3 + 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from tdml.cluster.court import Court
 from tdml.trust.audit import CLEAN, LIED, UNSETTLED, Outcome
-from tdml.trust.verdict import HONEST, SUSPICIOUS, Verdict
+from tdml.trust.verdict import HONEST, SUSPICIOUS, Verdict, leave_out
 
 KEYS = {f"r{replica}.s{stage}": f"key-{replica}-{stage}" for replica in range(3) for stage in range(2)}
 REPLICAS = [
@@ -55,6 +55,23 @@ def test_who_was_gone_or_whose_work_is_unsettled_is_audited_until_it_is_clean(co
     assert audited_in_full(court) == []
 
 
+@pytest.mark.parametrize("void", [False, True])
+def test_where_nothing_can_follow_from_an_audit_it_is_not_taken_again(court, void):
+    conclude(court, 1, Outcome(UNSETTLED, "", void=void))
+    assert audited_in_full(court) == [1] * (not void)
+
+
+def test_whose_own_repetitions_differed_is_audited_in_every_round(court):
+    assert conclude(court, 1, Outcome(UNSETTLED, "", erratic=(0,)))[1].erratic == (0,)
+    for number in (2, 3):
+        assert conclude(court, number, Outcome(CLEAN, "", full=True))[1] == Verdict(HONEST)
+        assert audited_in_full(court) == [1]
+    other = Court(court._job, court._fleet)
+    other.auditor.notice = "audits cannot convict"
+    other.restore(court.state())
+    assert (other.erratic, other.auditor.notice) == ({"key-1-0"}, "")
+
+
 def test_who_comes_back_under_another_name_is_audited_and_judged_as_the_one_it_is(court):
     conclude(court, 1, Outcome(UNSETTLED, "", absent=(1,)))
     court._fleet.roster.keys |= {"r1.s1": KEYS["r2.s1"], "r2.s1": KEYS["r1.s1"]}
@@ -83,8 +100,11 @@ def test_a_ban_closes_the_disputes_of_the_banned(court):
 
 
 def test_who_is_suspected_is_audited_in_full_and_the_draw_is_secret(court):
-    verdicts = dict.fromkeys(FOUND.audited, Verdict(HONEST)) | {2: Verdict(SUSPICIOUS)}
-    assert court.audit(1, FOUND, verdicts, [], REPLICAS, 7) == [2]
+    spoilt = leave_out({0: "not finite"}, "training sample 7 has values that are not finite", False, 0.0)
+    verdicts = dict.fromkeys(FOUND.audited, Verdict(HONEST)) | {1: spoilt, 2: Verdict(SUSPICIOUS)}
+    assert court.audit(1, FOUND, verdicts, [], REPLICAS, 7) == [2], (
+        "no replica is suspected for the samples it is given"
+    )
     court.auditor.audit = lambda number, found, suspects, weights, draw: float(torch.rand((), generator=draw))
     first, again, other = (court.audit(1, FOUND, verdicts, [], REPLICAS, secret) for secret in (7, 7, 8))
     assert first == again != other

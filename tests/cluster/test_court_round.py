@@ -1,6 +1,7 @@
 """A round before the court, without processes: screen, cross-check and verdict, by the replicas' numbers."""
 
 import dataclasses
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -89,6 +90,11 @@ def gathered(job, faults=None, diverged=None, change=lambda rows: rows):
     return Gathered(HANDED_IN, rows, faults or {}, 0, {}, {}, diverged or {})
 
 
+def among(found, count):
+    """Of those who handed in an update, the first few."""
+    return dataclasses.replace(found, replicas=HANDED_IN[:count], updates=[rows[:count] for rows in found.updates])
+
+
 def round_of(job, found, liar=None, secret=5, passes=1e9):
     fleet = Fleet(job, liar)
     court = Court(job, fleet)
@@ -130,20 +136,56 @@ def test_who_is_judged_cannot_be_foreseen(job):
     assert len(drawn) > 1
 
 
-@pytest.mark.parametrize(("diverged", "status"), [(0, MALICIOUS), (7, SUSPICIOUS)])
-def test_a_fault_is_nobodys_only_where_training_diverges_and_it_is_that_fault(job, diverged, status):
-    common = {10 + i: [torch.zeros(1)] for i in range(diverged)}
-    faults = {1: {0: "of another shape"}} | {i: {0: "not finite"} for i in common}
-    *_, verdicts = round_of(job, gathered(job, faults, common))
-    assert verdicts[1].status == MALICIOUS
-    assert {verdicts[i].status for i in common} == ({status} if common else set())
+@pytest.mark.parametrize("diverges", [False, True])
+def test_what_is_not_finite_is_nobodys_fault_and_what_is_no_update_is_its_nodes(job, diverges):
+    faults = {1: {0: "of another shape"}, 4: {0: "not finite"}, 5: {0: "not finite"}}
+    found = among(gathered(job, faults, {4: [torch.zeros(1)], 5: [torch.zeros(1)]}), 0 if diverges else 3)
+    fleet = Fleet(job)
+    court = Court(job, fleet)
+    court.memory.evidence["r4.s0+r4.s1"] = 4.0
+    verdicts = court.judge(NUMBER, found, court.screen(found), fleet.replicas, 1)
+    assert (verdicts[1].status, verdicts[1].stages) == (MALICIOUS, (0,))
+    assert (verdicts[4].status, verdicts[4].evidence, verdicts[4].accepted) == (SUSPICIOUS, 4.0, False)
+    assert ("training diverges" in verdicts[4].reason) == diverges
+
+
+def test_the_samples_are_named_that_no_training_survives(job):
+    """They are read as the replica reads them: it alone was given the one that is not finite."""
+    train, batches = job.source.train, job.batches(4, NUMBER)
+    bad = int(batches[-1, 3])
+
+    class Spoilt:
+        targets = train.targets
+
+        def __len__(self):
+            return len(train)
+
+        def __getitem__(self, index):
+            inputs, label = train[index]
+            return inputs * (math.nan if index == bad else 1), label
+
+    spoilt = dataclasses.replace(job, source=source.Source(Spoilt(), job.source.test, job.config.seed))
+    everyone = {index: [torch.zeros(1)] for index in (3, 4)}
+    found = gathered(job, {index: {1: "not finite"} for index in everyone}, everyone)
+    *_, verdicts = round_of(spoilt, among(found, 2))
+    assert verdicts[4].reason == f"stage 1: not finite, for training sample {bad} has values that are not finite"
+    assert (verdicts[4].status, verdicts[4].excused, verdicts[4].doubted) == (SUSPICIOUS, True, False)
+    assert (verdicts[3].reason, verdicts[3].excused, verdicts[3].doubted) == ("stage 1: not finite", False, True)
+
+
+def test_without_trust_what_has_not_the_form_of_an_update_is_refused_all_the_same(job):
     off = settings.load(["trust.enabled=false"])
     untrusting = SimpleNamespace(config=off, thresholds=job.thresholds, parameters=job.parameters)
-    found = gathered(job, faults, common)
+    found = gathered(job, {1: {0: "of another shape"}})
     fleet = Fleet(job)
     court = Court(untrusting, fleet)
     verdicts = court.judge(1, found, court.screen(found), fleet.replicas, 1)
     assert verdicts[1].status == MALICIOUS and verdicts[0].status == HONEST
+
+
+def test_nobody_lies_as_a_validator_in_a_job_that_cannot_be_repeated(job):
+    _, _, _, verdicts = round_of(dataclasses.replace(job, problem="it counts"), gathered(job), liar=LIAR)
+    assert {i for i, verdict in verdicts.items() if verdict.perjured} == set()
 
 
 def test_a_checkpoint_keeps_what_was_saved_seen_and_learnt(job):

@@ -1,5 +1,7 @@
 """Nodes that were gone when they had to show their work: whom a verdict must blame for it."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from tdml.ledger.chain import Ledger
@@ -56,6 +58,19 @@ def test_a_resume_takes_back_that_a_node_was_gone(ledger):
         ledger.resume(1)
     close_with_gone(ledger, 2, "r0.s1")
     verify(ledger.path, chains.PlainBook)
+
+
+@pytest.mark.parametrize(
+    ("node", "status", "sound"),
+    [("r0.s1", "suspicious", True), ("r0.s1", "honest", False), ("r1.s0", "suspicious", False)],
+)
+def test_whose_own_repetitions_differ_has_a_seat_and_is_not_honest(ledger, node, status, sound):
+    chains.before_commits(ledger, 2)
+    ledger.append(2, "reveal", {"secret": chains.SECRET})
+    said = {"replica": 0, "nodes": chains.SEATS["0"], "status": status, "reason": "", "blamed": [], "samples": 64}
+    ledger.append(2, "verdict", said | {"erratic": [node]})
+    with nullcontext() if sound else pytest.raises(Wrong, match=f"{node} did not find its own work again"):
+        verify(ledger.path, chains.PlainBook)
 
 
 def test_who_was_gone_under_another_name_is_known_by_its_key(ledger):

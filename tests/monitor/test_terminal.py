@@ -31,6 +31,21 @@ def test_a_round_is_one_row_however_narrow_the_terminal(width: int, phases: int)
     assert len(titles.split()) == 5 + phases
 
 
+def test_whose_update_does_not_count_is_said_with_the_reason() -> None:
+    replicas = {
+        0: ReplicaRecord("suspicious", reason="for training sample 7"), 1: ReplicaRecord("suspicious", reason="wide"),
+        2: ReplicaRecord("malicious", reason="a lie", nodes=["r2.s0"]), 3: ReplicaRecord("honest"),
+    }  # fmt: skip
+    record = round_record(replicas=replicas, accepted=[1, 3], seconds=dict.fromkeys(PHASES, 1.0) | {"total": 9.0})
+    _, row, *lines = _shown(140, record, is_terminal=False)
+    assert "? ? ✗ ✓" in row
+    assert [line.strip() for line in lines] == [
+        "replica 0 suspicious, its update does not count: for training sample 7",
+        "replica 1 suspicious: wide",
+        "r2.s0 malicious, banned: a lie",
+    ]
+
+
 def test_a_file_gets_all_columns() -> None:
     titles, row = _shown(140, _record(), is_terminal=False)
     assert row.count("1.25") == len(titles.split()) - 5 == len(PHASES)

@@ -232,6 +232,16 @@ def test_who_is_gone_a_second_time_pays_its_partner_and_loses_all_that_was_held_
     assert book.balances[TREASURY] == 300 + 300 + 200 + 5000 - 200, "its pay, what its stake has paid for, and the rest"
 
 
+def test_what_is_held_back_of_a_node_whose_own_repetitions_differed_stays_there():
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "suspicious") | {"erratic": ["r1.s1"]})
+    play(book, 2, verdict(0), verdict(1))
+    assert purse(book, "r1.s0") == (400, 0, 5000), "its partner is cleared"
+    assert purse(book, "r1.s1") == (300, 300, 5000), "later work that is found again is paid"
+    play(book, 3, verdict(0), verdict(1, "malicious", ["r1.s0"]) | {"erratic": ["r1.s1"]})
+    assert purse(book, "r1.s1") == (300, 600, 5000), "nor is it paid from a liar's stake"
+
+
 def test_who_is_gone_beside_a_liar_is_not_paid_from_the_liars_stake():
     book = opened()
     play(book, 1, verdict(0), verdict(1, "malicious", ["r1.s0"], absent=["r1.s1"]))

@@ -20,9 +20,11 @@ from tdml.trust.audit import (
     conclude,
     edges,
     relative_error,
+    why_void,
     window_probability,
     windows_that_fit,
 )
+from tdml.trust.blame import Blame
 
 checked = settings(derandomize=True, deadline=None, max_examples=200)
 
@@ -100,6 +102,13 @@ def test_relative_error_of_what_is_not_finite_is_infinite(bad):
     start, spoilt = torch.zeros(2), torch.tensor([bad, 1.0])
     assert relative_error(start, spoilt, torch.ones(2)) == math.inf
     assert relative_error(start, torch.ones(2), spoilt) == math.inf
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_in_the_same_places_is_equal(bad):
+    one = torch.tensor([bad, 1.0])
+    assert relative_error(torch.zeros(2), one, one.clone()) == 0.0
+    assert relative_error(torch.zeros(2), one, torch.tensor([bad, 2.0])) == math.inf
 
 
 def test_relative_error_of_huge_values_is_no_overflow():
@@ -222,6 +231,25 @@ def test_outcome_of_several_windows():
     assert conclude({0: clean, 1: unsettled}, True, {}).blamed == ()
     good = conclude({0: clean}, False, {})
     assert (good.result, good.reason, good.full, good.rulings) == (CLEAN, "", False, {0: clean})
+
+
+def test_a_ruling_that_says_nothing_of_anybody():
+    void = Ruling(UNSETTLED, 0.7, EXACT, (0, 1, 3), 0, unsteady=(0, 3), void=True)
+    apart = Ruling(UNSETTLED, 0.7, 4.0, (0, 1, 3), -1, void=True)
+    dispute = Ruling(UNSETTLED, 0.7, EXACT, (0, 1), 0, disputes=((0, 1),))
+    assert conclude({0: void}, True, {}).reason == "audit of window 0: r0's and r3's own repetitions differ"
+    assert conclude({2: apart}, True, {}).reason.endswith("2: r0, r1 and r3 find different ends of the same steps")
+    assert conclude({0: void, 1: apart}, True, {}).void
+    assert not conclude({0: void, 1: dispute}, True, {}).void
+    assert why_void([dispute, apart, void]).startswith("r0, r1 and r3 find")
+    assert why_void([dispute]) == ""
+
+
+def test_what_acquits_keeps_only_answers_that_do_not_fit_together():
+    lied = Ruling(LIED, 0.7, EXACT, (0, 1, 3), 0, (1,), {1: Blame((0,)), 3: Blame((1,))}, ((0, 1),))
+    acquitted = lied.acquit(UNSETTLED, [3], (1,))
+    assert acquitted == Ruling(UNSETTLED, 0.7, EXACT, (0, 1, 3), 0, (), {3: Blame((1,))}, (), (1,), (), True)
+    assert (lied.accuses, Ruling(CLEAN, 0.0, EXACT, (0,), 0).accuses) == (True, False)
 
 
 @pytest.mark.parametrize(("limit", "full"), [(0.009, True), (0.011, False)])

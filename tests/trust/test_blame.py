@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, NOT_TAKEN, RECEIVED, SENT, empty
-from tdml.trust.blame import Blame, all_of, to_blame
+from tdml.trust.blame import Blame, agreed, all_of, to_blame
 
 LIMIT, STEPS, MICRO = 1e-3, 3, 2
 
@@ -102,6 +102,27 @@ def test_a_lie_in_one_micro_batch_of_one_step_is_enough():
 def test_what_is_not_finite_is_not_confirmed():
     assert Tale(2).other(0, 0, SENT, size=float("nan")).blamed(0, 1) == (0,)
     assert Tale(2).other(0, 0, SENT, size=float("inf")).blamed(0, 1) == (0,)
+
+
+@pytest.mark.parametrize("limit", [0.0, LIMIT])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_for_everybody_is_confirmed(bad, limit):
+    """As where a sample is not finite: then the stage is named whose end alone is wrong."""
+    tale = Tale(2)
+    for stage, kind in ((0, SENT), (1, RECEIVED), (1, GRADIENT_SENT), (0, GRADIENT_RECEIVED)):
+        for rows in (tale.repeated[stage], tale.claimed[stage]):
+            rows[1, 0, kind] = bad
+            rows[1, 0, kind, :, 0] = abs(bad)
+    assert tale.blamed(1, limit=limit) == (1,)
+
+
+def test_what_most_say_is_moved_by_no_minority():
+    one, two, three = (torch.tensor([value]) for value in (1.0, 2.0, 3.0))
+    nothing = torch.tensor([float("nan")])
+    assert [float(x) for x in agreed([[one, two], [nothing, two], [one, three]])] == [1.0, 2.0]
+    assert float(agreed([[two], [nothing], [three]])[0]) == 3.0
+    assert float(agreed([[three], [one], [two], [one]])[0]) == 1.0, "the lower of the two in the middle"
+    assert agreed([[nothing], [nothing], [one]])[0].isnan().all()
 
 
 @pytest.mark.parametrize(("stages", "parts"), [(2, 2), (3, 2), (2, 3)])

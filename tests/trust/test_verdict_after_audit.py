@@ -5,7 +5,7 @@ import pytest
 from tdml.trust.audit import CLEAN, LIED, UNSETTLED, Outcome, Ruling
 from tdml.trust.blame import Blame
 from tdml.trust.evidence import CONVICTION
-from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict, after_audit, refuse
+from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, Verdict, after_audit, leave_out
 
 GOOD = Verdict(HONEST)
 DOUBTED = Verdict(SUSPICIOUS, "wide ranks", evidence=7.0, against=3.0, suspected=(1,), influence=0.45)
@@ -48,12 +48,34 @@ def test_a_suspect_whose_whole_round_was_found_again_is_cleared(verdict):
     assert final.against == verdict.against  # the record keeps what the cross-check said
 
 
-def test_whose_steps_lead_to_what_is_not_finite_is_cleared_and_its_update_kept_out():
-    refused = refuse({1: "the update has values that are not finite"})
-    final = heard(refused, Outcome(CLEAN, "", full=True))
-    assert (final.status, final.stages, final.evidence, final.accepted) == (HONEST, (), 0.0, False)
+@pytest.mark.parametrize("samples", ["", "training sample 700 has values that are not finite"])
+def test_what_is_not_finite_is_kept_out_and_shown_and_no_proof_until_an_audit_finds_a_lie(samples):
+    left_out = leave_out({1: "not finite"}, samples, False, evidence=4.0)
+    assert (left_out.doubted, left_out.excused) == (not samples, bool(samples))
+    cleared = heard(left_out, Outcome(CLEAN, "", full=True))
+    assert (cleared.status, cleared.stages, cleared.evidence, cleared.accepted) == (SUSPICIOUS, (), 0.0, False)
+    assert cleared.reason == left_out.reason + "; all others find the same"
     for outcome in (Outcome(CLEAN, "", full=False), Outcome(UNSETTLED, "")):
-        assert (heard(refused, outcome).status, heard(refused, outcome).accepted) == (MALICIOUS, False)
+        final = heard(left_out, outcome)
+        assert (final.status, final.evidence, final.accepted) == (SUSPICIOUS, 4.0, False)
+    lied = heard(left_out, Outcome(LIED, "window 1: false", (1,)))
+    assert (lied.status, lied.stages, lied.evidence, lied.accepted) == (MALICIOUS, (1,), CONVICTION, False)
+    assert lied.reason == "window 1: false; " + left_out.reason
+
+
+@pytest.mark.parametrize("result", [CLEAN, UNSETTLED, LIED])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("verdict", [GOOD, DOUBTED, GUILTY, leave_out({0: "not finite"}, "", False, 0.0)])
+def test_what_does_not_count_is_never_shown_as_honest(verdict, full, result):
+    final = heard(verdict, Outcome(result, "", (0,) * (result == LIED), full))
+    assert final.accepted or final.status != HONEST
+    with pytest.raises(AssertionError, match="never shown as honest"):
+        Verdict(HONEST, influence=0.0)
+
+
+def test_stages_whose_own_repetitions_differ_are_noted():
+    final = heard(GOOD, Outcome(UNSETTLED, "off", erratic=(1,)))
+    assert (final.status, final.stages, final.erratic, final.accepted) == (SUSPICIOUS, (), (1,), False)
 
 
 @pytest.mark.parametrize("verdict", [GOOD, DOUBTED, GUILTY])

@@ -6,7 +6,7 @@ import pytest
 
 from tdml.trust.blame import Blame
 from tdml.trust.evidence import CONVICTION, HARM
-from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, decide, refuse
+from tdml.trust.verdict import HONEST, MALICIOUS, SUSPICIOUS, decide, leave_out, refuse
 from tests.trust.hearings import (
     ALL_WORKED,
     CAP,
@@ -82,10 +82,19 @@ def test_what_is_no_update_is_refused_and_its_nodes_are_to_blame():
     assert (verdict.evidence, verdict.influence) == (CONVICTION, 0.0)
 
 
-def test_where_training_diverges_an_update_is_refused_and_nobody_to_blame():
-    verdict = refuse({1: "not finite"}, common=True)
-    assert (verdict.status, verdict.stages, verdict.evidence, verdict.accepted) == (SUSPICIOUS, (), 0.0, False)
-    assert verdict.reason == "stage 1: not finite, as most others' have: training diverges (see train.lr)"
+@pytest.mark.parametrize(
+    ("samples", "common", "cause"),
+    [
+        ("", False, ""),
+        ("", True, ", as most others' have: training diverges (see train.lr)"),
+        ("training sample 7 has a fault", False, ", for training sample 7 has a fault"),
+        ("training sample 7 has a fault", True, ", for training sample 7 has a fault"),
+    ],
+)
+def test_what_is_not_finite_does_not_count_and_nobody_is_to_blame(samples, common, cause):
+    verdict = leave_out({1: "not finite"}, samples, common, evidence=4.0)
+    assert (verdict.status, verdict.stages, verdict.evidence, verdict.accepted) == (SUSPICIOUS, (), 4.0, False)
+    assert verdict.reason == "stage 1: not finite" + cause
 
 
 # Perjury
