@@ -27,8 +27,8 @@ from tdml.data import source
 from tdml.data.reader import Reader
 from tdml.job import Job
 from tdml.models.layout import Layout
-from tdml.training.inner import sections
 from tdml.training.schedule import Schedule
+from tdml.training.state import StateLayout
 from tdml.trust.audit import relative_error
 
 _STEPS = 10  # of a round, unless others are asked for
@@ -122,10 +122,9 @@ def _tf32(allowed: bool) -> Iterator[None]:
 
 def _errors(before: torch.Tensor, one: Taken, other: Taken, layout: Layout, train: Train) -> list[float]:
     """In the order of `_MEASURED`."""
-    changes = [
-        relative_error(*triple)
-        for triple in zip(*(sections(w, layout, train) for w in (before, one.weights, other.weights)), strict=True)
-    ]
+    sections = StateLayout(layout, train).sections
+    pieces = (sections(weights) for weights in (before, one.weights, other.weights))
+    changes = [relative_error(*triple) for triple in zip(*pieces, strict=True)]
     pairs = (one.outputs, other.outputs), (one.passed, other.passed), ([one.gradients], [other.gradients])
     return [*(_apart(*pair) for pair in pairs), changes[0], max(changes[1:], default=0.0)]
 
