@@ -13,49 +13,22 @@
 # DATA is the folder of CIFAR-10 (data), for the paper's runs; COMMIT names the version where git cannot.
 set -euo pipefail
 
-fail() { echo "tdml: $1" >&2 && exit 1; }
-
-[[ "${MINUTES:=30}" =~ ^[0-9]+$ ]] || fail "MINUTES=$MINUTES: give a whole number"
-deadline=$((SECONDS + 60 * 10#$MINUTES))
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-runs="$(realpath -m "${RUNS:-$root/runs/gpu}")"
-data="$(realpath -m "${DATA:-$root/data}")"
-python="${PYTHON:-$root/.venv/bin/python}"
-[ -n "${PYTHON:-}" ] || [ -x "$python" ] || python=python3
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$python is older than 3.11: set PYTHON to another"
-if [ -n "${WHEELS:-}" ]; then
-    "$python" -m pip install -q --no-index --no-deps --upgrade --target "$runs/site" "$WHEELS"/*.whl
-fi
-export PYTHONPATH="$root:$runs/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-cd "$root"
-machine="$("$python" -m tdml.bench.record "$runs")"
-read -r device gpus folder <<<"$machine"
-
-if [ "$device" = cuda ]; then
-    resnet18="model=resnet18" resnet50="model=resnet50" values=188000000 rounds=50 steps=390
-    papers="resnet50-paper-1x1 resnet50-paper-2x2 resnet50-fast-1x1 resnet50-paper-4x2 resnet50-paper-8x2" papers_with=""
-else
-    echo "no GPU is here: all checks run small on the processor"
-    resnet18="model=cnn model.width=8 data.size=16" resnet50="$resnet18" values=2000000 rounds=2 steps=5
-    papers="resnet18-paper-1x1" papers_with="rounds=1 sync.local_steps=2"
-fi
-
-# Name, minutes that a check takes, minutes after which it is cut off, command. All ranks of a job share the GPU.
+# Name, minutes that a check takes, minutes after which it is cut off, command. All ranks of a job share the GPU. The
+# paper comes last, for it takes all that is left.
 checks='
-kernels    1   5  kernels
-ranking    1   5  bench ranking --values $values
-demo       2   6  job experiment=demo $resnet18
-repeat     3   8  bench repeat "$run_dir" $resnet18 topology.replicas=4 topology.stages=1 sync.local_steps=6 rounds=$rounds
-kinds      2   6  bench kinds $resnet18 topology.stages=2
-throughput 3   8  bench throughput "$run_dir" $resnet50 topology.replicas=1 topology.stages=1 sync.local_steps=$steps
-nccl       1   4  nccl $resnet18 topology.replicas=1 topology.stages=2 device=cuda rounds=3
-paper      2 999  paper "$papers" $papers_with
+kernels         1   5  kernels
+ranking         1   5  bench ranking --values $values
+demo            2   6  job experiment=demo $resnet18
+repeat          2   6  bench repeat "$run_dir" $four $resnet18 rounds=$rounds
+repeat-bf16     2   6  bench repeat "$run_dir" $four $resnet18 rounds=$rounds $fast
+kinds           2   6  bench kinds $resnet18 topology.stages=2
+throughput      2   6  bench throughput "$run_dir" $one $resnet50 sync.local_steps=$steps
+throughput-bf16 2   6  bench throughput "$run_dir" $one $resnet50 sync.local_steps=$steps $fast
+nccl            1   4  nccl $resnet18 topology.replicas=1 topology.stages=2 device=cuda rounds=3
+paper           2 999  paper "$papers" $fast $papers_with
 '
 
-for name in "$@"; do
-    grep -q "^$name " <<<"$checks" || fail "$name is no check: choose among $(awk '{ printf $1 " " }' <<<"$checks")"
-done
-
+fail() { echo "tdml: $1" >&2 && exit 1; }
 cannot() { echo "$1" && exit 77; }
 
 bench() { "$python" -m tdml.cli bench "$@" --json "$figures"; }
@@ -65,24 +38,27 @@ kernels() {
     "$python" -m pytest -q -p no:cacheprovider tests/trust/test_ranking_triton.py
 }
 
-job() {
+job() { # settings
     "$python" -m tdml.cli train "$run_dir" "$@"
     bench outcome "$folder/$name"
 }
 
-nccl() {
+nccl() { # settings
     [ "$gpus" -ge 2 ] || cannot "two ranks with NCCL need two GPUs: this machine has $gpus"
     job "$@"
     grep -q "stages connected by nccl" "$folder/$name.log"
 }
 
-paper() {
+paper() { # runs, and settings of all of them
     [ -d "$data/cifar-10-batches-py" ] || cannot "CIFAR-10 is missing: set DATA to the folder of cifar-10-batches-py"
-    local run status=0
+    local run status=0 paper=("$python" -m tdml.cli paper --runs "$folder/paper")
     for run in $1; do
-        [ $status != 0 ] || "$python" -m tdml.paper --data "$data" --runs "$folder/paper" "$run" "${@:2}" || status=$?
+        [ $status = 130 ] || "${paper[@]}" --data "$data" "$run" "${@:2}" || status=$?
     done
-    [ $status = 1 ] || bench outcome "$folder"/paper/*/ # else the reason is said last
+    if compgen -G "$folder/paper/*/metrics.jsonl" >/dev/null; then
+        "${paper[@]}" --results --docs "$folder"
+        bench outcome "$folder"/paper/*/
+    fi
     return $status
 }
 
@@ -91,7 +67,7 @@ stop() {
     kill "$running" 2>/dev/null || true
 }
 
-# Run a check for so many seconds at most, from the first argument, and save what comes of it.
+# Run a check, a command, for so many seconds at most, and save what comes of it.
 try() {
     local begin=$SECONDS status=0
     figures="$folder/$name.figures" run_dir="run_dir='$folder/$name'"
@@ -103,22 +79,51 @@ try() {
     [ -z "$stopped" ] || { wait "$running" || status=$?; }
     "$python" -m tdml.bench.record "$folder" "$name" "$status" $((SECONDS - begin))
     [ -z "$stopped" ] || exit 130
-    [ "$status" = 0 ] || [ "$status" = 77 ] || [ "$status" = 124 ] || failed=yes
+    [[ $status = @(0|77|124) ]] || failed=yes
 }
 
-export python folder data gpus name figures run_dir resnet18 resnet50 values rounds steps papers papers_with
+[[ "${MINUTES:=30}" =~ ^[0-9]+$ ]] || fail "MINUTES=$MINUTES: give a whole number"
+deadline=$((SECONDS + 60 * 10#$MINUTES))
+for name in "$@"; do
+    grep -q "^$name " <<<"$checks" || fail "$name is no check: choose among $(awk 'NF { print $1 }' <<<"$checks" | xargs)"
+done
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+runs="$(realpath -m "${RUNS:-$root/runs/gpu}")" data="$(realpath -m "${DATA:-$root/data}")"
+python="${PYTHON:-$root/.venv/bin/python}"
+[ -n "${PYTHON:-}" ] || [ -x "$python" ] || python=python3
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$python is older than 3.11: set PYTHON to another"
+if [ -n "${WHEELS:-}" ]; then
+    "$python" -m pip install -q --no-index --no-deps --upgrade --target "$runs/site" "$WHEELS"/*.whl
+fi
+export PYTHONPATH="$root:$runs/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+cd "$root"
+machine="$("$python" -m tdml.bench.record "$runs")"
+read -r device gpus folder <<<"$machine"
+
+four="topology.replicas=4 topology.stages=1 sync.local_steps=6" one="topology.replicas=1 topology.stages=1"
+fast="train.precision=bf16 train.channels_last=true"
+if [ "$device" = cuda ]; then
+    resnet18="model=resnet18" resnet50="model=resnet50 train.batch_size=128" values=188000000 rounds=50 steps=390
+    papers="resnet50-paper-1x1 resnet50-paper-2x2 resnet50-fast-1x1 resnet50-paper-4x2 resnet50-paper-8x2" papers_with=""
+else
+    echo "no GPU is here: all checks run small on the processor"
+    resnet18="model=cnn model.width=8 data.size=16" resnet50="$resnet18" values=2000000 rounds=2 steps=5
+    papers="resnet18-paper-1x1" papers_with="rounds=1 sync.local_steps=2"
+fi
+export python folder data gpus name figures run_dir four one fast resnet18 resnet50 values rounds steps papers papers_with
 export -f bench cannot job kernels nccl paper
+
 stopped="" failed=""
 trap stop INT TERM
 while read -r name least most command; do
     [ -n "$name" ] && { [ $# = 0 ] || [[ " $* " = *" $name "* ]]; } || continue
-    left=$((deadline - SECONDS)) longest=$((60 * most))
+    left=$((SECONDS < deadline ? deadline - SECONDS : 0))
     if grep -qs '"outcome": "done"' "$folder/$name.json"; then
         echo "$name: already in $folder/$name.json"
-    elif [ $left -lt $((60 * least)) ]; then
-        echo "$name: not begun: it takes $least min, and $((left / 60)) are left"
+    elif [ $(((left + 59) / 60)) -lt "$least" ]; then
+        echo "$name: not begun: it takes $least min, and $left s are left"
     else
-        try $((left < longest ? left : longest)) "$command"
+        try $((left < 60 * most ? left : 60 * most)) "$command"
     fi
 done <<<"$checks"
 [ -z "$failed" ]

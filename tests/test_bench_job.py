@@ -26,5 +26,5 @@ def test_steps_are_repeated_bit_for_bit_and_nobody_is_accused(tmp_path, monkeypa
 
     assert cli.run(["bench", "outcome", str(run)]) == 0
     said = capfd.readouterr().out
-    assert said.startswith("run: accuracy 0.")
+    assert said.startswith("bench-repeat: accuracy 0.")
     assert " after 2 rounds; attackers: none; accused: nobody; wrongly: nobody; " in said
