@@ -1,6 +1,7 @@
 """The settings: their schema, and how they are composed."""
 
 import hashlib
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -91,6 +92,7 @@ class Rewards:
 @dataclass
 class Train:
     batch_size: int = MISSING
+    accumulate: int = MISSING
     optimizer: dict[str, Any] = field(default_factory=dict)
     lr: float = MISSING
     momentum: float = MISSING
@@ -98,10 +100,16 @@ class Train:
     decay_norms_and_biases: bool = MISSING
     schedule: dict[str, Any] = field(default_factory=dict)
     warmup: int = MISSING
+    clip_norm: float | None = None
     label_smoothing: float = MISSING
     precision: str = MISSING
     channels_last: bool = MISSING
     patience: int | None = None
+
+    @property
+    def effective_batch_size(self) -> int:
+        """Samples of one optimizer step of a replica."""
+        return self.batch_size * self.accumulate
 
 
 @dataclass
@@ -138,11 +146,15 @@ class Config:
 
     @property
     def microbatches(self) -> int:
-        """Micro-batches per batch, with the default worked out."""
-        if self.topology.microbatches is not None:
-            return self.topology.microbatches
-        batch = self.train.batch_size
-        return next((m for m in range(self.topology.stages, batch) if batch % m == 0), batch)
+        """Micro-batches per optimizer step, with the default worked out."""
+        batch, accumulate, chosen = self.train.batch_size, self.train.accumulate, self.topology.microbatches
+        least = math.ceil(self.topology.stages / accumulate)
+        return accumulate * (chosen or next((m for m in range(least, batch) if batch % m == 0), batch))
+
+    @property
+    def stages_that_tell_norms(self) -> int:
+        """Of a replica, each to all others, for `train.clip_norm`."""
+        return self.topology.stages if self.train.clip_norm is not None else 0
 
 
 def load(overrides: Sequence[str]) -> Config:

@@ -117,7 +117,9 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
         ("train.lr", config.train.lr, 0),
         ("train.momentum", config.train.momentum, 0),
         ("train.weight_decay", config.train.weight_decay, 0),
+        ("train.accumulate", config.train.accumulate, 1),
         ("train.warmup", config.train.warmup, 0),
+        ("train.clip_norm", config.train.clip_norm, _TINY),
         ("train.label_smoothing", config.train.label_smoothing, 0),
         ("train.patience", config.train.patience, 1),
         ("data.alpha", _number(config.data.get("alpha"), "data.alpha"), _TINY),
@@ -146,21 +148,22 @@ def _number(value: Any, name: str) -> float | None:
 
 
 def _check_microbatches(config: "Config") -> None:
-    topology, micro, batch = config.topology, config.microbatches, config.train.batch_size
-    if batch % micro:
-        raise SettingError(
-            f"topology.microbatches={micro} does not divide train.batch_size={batch}: change one of them"
-        )
+    topology, micro, batch, accumulate = (
+        config.topology, config.microbatches, config.train.batch_size, config.train.accumulate,
+    )  # fmt: skip
+    given = f"topology.microbatches={micro // accumulate}"
+    if batch % (micro // accumulate):
+        raise SettingError(f"{given} does not divide train.batch_size={batch}: change one of them")
+    given += f" × train.accumulate={accumulate}" if accumulate > 1 else ""
     if topology.schedule != "gpipe" and micro < topology.stages:
         raise SettingError(
-            f"topology.microbatches={micro} is less than topology.stages={topology.stages}, which the schedule "
+            f"{given} is less than topology.stages={topology.stages}, which the schedule "
             f"{topology.schedule} needs at least: raise topology.microbatches (train.batch_size={batch} must be a "
             "multiple of it) or take topology.schedule=gpipe"
         )
     if topology.schedule == "interleaved_1f1b" and micro % max(1, micro // topology.stages):
         raise SettingError(
-            f"topology.microbatches={micro}: interleaved_1f1b needs a multiple of "
-            f"{micro // topology.stages} (microbatches // stages)"
+            f"{given}: interleaved_1f1b needs a multiple of {micro // topology.stages} (microbatches // stages)"
         )
 
 

@@ -54,7 +54,7 @@ class Job:
         """The samples that a replica trains on in a round: (steps, batch_size) int64."""
         return torch.from_numpy(
             assigned_batches(
-                self.shares[replica], self.config.train.batch_size, self.steps[replica], self.config.seed,
+                self.shares[replica], self.config.train.effective_batch_size, self.steps[replica], self.config.seed,
                 round_number, replica,
             )
         )  # fmt: skip
@@ -73,7 +73,7 @@ class Job:
 
     def samples(self, replica: int) -> int:
         """How many samples a replica trains on in a round: its weight in the average."""
-        return self.steps[replica] * self.config.train.batch_size
+        return self.steps[replica] * self.config.train.effective_batch_size
 
     @property
     def longest(self) -> int:
@@ -112,7 +112,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     kind = config.data.get("partition", "iid")
     labels, classes = source.labels, source.classes
     shares = partition(
-        kind, labels, len(source.train), config.topology.replicas, config.train.batch_size, config.seed,
+        kind, labels, len(source.train), config.topology.replicas, config.train.effective_batch_size, config.seed,
         config.data.get("alpha", 1.0),
     )  # fmt: skip
     model = whole.initial_model(config.model, config.seed)
@@ -124,7 +124,9 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     if problem and config.trust.repeatable == "require":
         raise SettingError(problem)
     attack = make_attack(config.attack) if config.attack.get("_target_") else None
-    steps = [steps_per_round(len(share), config.train.batch_size, config.sync.local_steps) for share in shares]
+    steps = [
+        steps_per_round(len(share), config.train.effective_batch_size, config.sync.local_steps) for share in shares
+    ]
     Schedule(config.train, config.rounds).check(max(steps))
     return Job(
         config=config,
@@ -163,7 +165,7 @@ def _thresholds(alike: bool, chosen: dict[str, float | None]) -> Thresholds:
 
 def _first_inputs(config: Config, source: data.Source) -> torch.Tensor:
     """A micro-batch of training samples, whose form all others must have."""
-    size = config.train.batch_size // config.microbatches
+    size = config.train.effective_batch_size // config.microbatches
     try:
         inputs, labels = source.training_batch(range(size), seed=0)
         source.held_out_batch("test", [0])

@@ -1,6 +1,7 @@
 """What a distributed job computes equals what one process computes."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,39 +19,70 @@ from tdml.training.checkpoint import load_last
 from tests.jobs import SMALL, run_job
 
 _SLOW = pytest.mark.slow  # four stages show what two do
+_BF16 = ("train.precision=bf16",)
+_EVERYTHING = (
+    "train.optimizer.nesterov=true", "train.weight_decay=0.1", "train.decay_norms_and_biases=false",
+    "train.schedule=cosine", "train.warmup=1", "train.accumulate=2", "train.clip_norm=0.5",
+    "train.label_smoothing=0.1", "train.channels_last=true", *_BF16,
+)  # fmt: skip
 _SCHEDULES = [
-    ("gpipe", 2, "fp32"), pytest.param("1f1b", 2, "fp32", marks=_SLOW), ("1f1b", 4, "fp32"),
-    ("interleaved_1f1b", 2, "fp32"), ("1f1b", 2, "bf16"), pytest.param("1f1b", 1, "bf16", marks=_SLOW),
+    ("gpipe", 2, ()), pytest.param("1f1b", 2, (), marks=_SLOW), ("1f1b", 4, ()), ("interleaved_1f1b", 2, ()),
+    pytest.param("1f1b", 2, _BF16, marks=_SLOW), ("1f1b", 2, _EVERYTHING), ("interleaved_1f1b", 2, _EVERYTHING),
+    pytest.param("1f1b", 1, _EVERYTHING, marks=_SLOW),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("schedule", "stages", "precision"), _SCHEDULES)
+@pytest.mark.parametrize(("schedule", "stages", "recipe"), _SCHEDULES)
 def test_pipeline_equals_accumulation_in_one_process(
-    schedule: str, stages: int, precision: str, tmp_path: Path
+    schedule: str, stages: int, recipe: Sequence[str], tmp_path: Path
 ) -> None:
     """Three steps of SGD with momentum through BatchNorm: the same bits, parameters and buffers."""
     overrides = [
         *SMALL, "topology.replicas=1", f"topology.stages={stages}", "topology.microbatches=4",
-        f"topology.schedule={schedule}", "sync.local_steps=3", "rounds=1", f"train.precision={precision}",
+        f"topology.schedule={schedule}", "sync.local_steps=3", "rounds=1", *recipe,
     ]  # fmt: skip
     result = run_job(tmp_path / "run", 1 + stages, *overrides)
     assert result.statuses == [0] * (1 + stages), result.output
     config = settings.load(overrides)
-    source = data.load(config.data, config.seed)
     model = initial_model(config.model, config.seed)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = torch.optim.SGD(model.parameters(), lr=config.train.lr, momentum=config.train.momentum)
-    for inputs, labels in _batches(config, source, replica=0, round_number=1):
-        optimizer.zero_grad()
-        for micro, targets in zip(inputs.chunk(4), labels.chunk(4), strict=True):
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                logits = model(micro)
-            (F.cross_entropy(logits.float(), targets) / 4).backward()
-        optimizer.step()
+    _train_plainly(config, model)
     for name, value in model.state_dict().items():
         # The update travels as local − global and is added to global again.
         expected = start[name] + (value - start[name])
         assert torch.equal(result.model[name], expected), name
+
+
+def _train_plainly(config: settings.Config, model: torch.nn.Module) -> None:
+    """The first round's steps of SGD, in torch's own words."""
+    train = config.train
+    layout = torch.channels_last if train.channels_last else torch.contiguous_format
+    model.to(memory_format=layout)
+    norms = [p for p in model.parameters() if p.dim() == 1]
+    others = [p for p in model.parameters() if p.dim() > 1]
+    optimizer = torch.optim.SGD(
+        [{"params": others}, {"params": norms, **({} if train.decay_norms_and_biases else {"weight_decay": 0.0})}],
+        lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay,
+        nesterov=train.optimizer.get("nesterov", False),
+    )  # fmt: skip
+    schedulers = torch.optim.lr_scheduler
+    scheduler = schedulers.ConstantLR(optimizer, 1.0)
+    if train.schedule["_target_"] == "cosine":
+        warmup = schedulers.LinearLR(optimizer, 1 / (train.warmup + 1), 1.0, train.warmup)
+        cosine = schedulers.CosineAnnealingLR(optimizer, 3 - train.warmup)
+        scheduler = schedulers.SequentialLR(optimizer, [warmup, cosine], [train.warmup])
+    for inputs, labels in _batches(config, data.load(config.data, config.seed), replica=0, round_number=1):
+        optimizer.zero_grad()
+        pieces = 4 * train.accumulate
+        for micro, targets in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=train.precision == "bf16"):
+                logits = model(micro.to(memory_format=layout))
+            (F.cross_entropy(logits.float(), targets, label_smoothing=train.label_smoothing) / pieces).backward()
+        if train.clip_norm is not None:
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip_norm)
+            assert norm > train.clip_norm
+        optimizer.step()
+        scheduler.step()
 
 
 def test_one_local_step_equals_sgd_on_the_joined_batch(tmp_path: Path) -> None:
@@ -162,11 +194,17 @@ def _batches(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """The batches of a replica's round, made as DESIGN.md states it: from the seed alone."""
     shares = partition(
-        "iid", None, len(source.train), config.topology.replicas, config.train.batch_size, config.seed, alpha=1.0
+        "iid",
+        None,
+        len(source.train),
+        config.topology.replicas,
+        config.train.effective_batch_size,
+        config.seed,
+        alpha=1.0,
     )
     assert config.sync.local_steps is not None
     indices = assigned_batches(
-        shares[replica], config.train.batch_size, config.sync.local_steps, config.seed, round_number, replica
+        shares[replica], config.train.effective_batch_size, config.sync.local_steps, config.seed, round_number, replica
     )
     assert np.isin(indices, shares[replica]).all()
     seeds = [derive(config.seed, "augmentation", round_number, replica, step) for step in range(len(indices))]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from tdml.cluster.devices import choose_device, make_repeatable
 from tdml.data.reader import Reader
@@ -33,9 +34,12 @@ def plain_loop(job: Job, seconds: float, repeatable: bool = False) -> float:
         place = next(places)
         inputs, labels = reader.training_batch(1, 0, place, batches[place])
         model.zero_grad()
-        with autocast(train, device):
-            logits = model(lay_out(inputs.to(device), train))
-        training_loss(logits, labels.to(device), train).backward()
+        for part, right in zip(inputs.split(train.batch_size), labels.split(train.batch_size), strict=True):
+            with autocast(train, device):
+                logits = model(lay_out(part.to(device), train))
+            (training_loss(logits, right.to(device), train) / train.accumulate).backward()
+        if train.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), train.clip_norm)
         if optimizer is not None:
             optimizer.step()
 
@@ -46,7 +50,7 @@ def plain_loop(job: Job, seconds: float, repeatable: bool = False) -> float:
         while (taken := _now(device) - start) < seconds:
             take_step()
             steps += 1
-    return steps * train.batch_size / taken
+    return steps * train.effective_batch_size / taken
 
 
 def device_of(job: Job) -> torch.device:

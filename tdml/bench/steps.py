@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from tdml.job import Job
 from tdml.models import whole
@@ -51,6 +52,8 @@ class LocalSteps:
         with seeded(seed):
             for part, right in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
                 (training_loss(self._forward(part), right, self._train) / pieces).backward()
+        if self._train.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._train.clip_norm)
         if self._optimizer is not None:
             set_rate(self._optimizer, self._schedule.rate(round_number, step, self._job.longest))
             self._optimizer.step()

@@ -98,8 +98,8 @@ class Claims:
     def records_shape(self, window: Window) -> torch.Size:
         """Of the sketches of one node."""
         first, stop = self._job.edges(window.replica)[window.number : window.number + 2]
-        config = self._job.config
-        return borders.empty(stop - first, self._job.plan.parts // config.topology.stages, config.microbatches).shape
+        config, parts = self._job.config, self._job.plan.parts // self._job.config.topology.stages
+        return borders.empty(stop - first, parts, config.microbatches, config.stages_that_tell_norms).shape
 
     def _size(self, stage: int, last: bool) -> int:
         return self._job.layouts[stage].size if last else self._job.states[stage].size

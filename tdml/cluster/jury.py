@@ -86,7 +86,7 @@ def ask_validators(
 def _records_shape(job: Job, questions: Questions) -> torch.Size:
     """Of what one node records of an evaluation."""
     config = job.config
-    batches = math.ceil(len(questions.labels) / config.train.batch_size)
+    batches = math.ceil(len(questions.labels) / config.train.effective_batch_size)
     return borders.empty(batches, job.plan.parts // config.topology.stages, config.microbatches).shape
 
 

@@ -18,7 +18,7 @@ def partition(
     Args:
         kind: "iid" or "dirichlet".
         labels: of all samples; only the Dirichlet partition looks at them.
-        least: samples that each replica needs (one batch).
+        least: samples that each replica needs, those of one optimizer step.
         alpha: concentration of the Dirichlet distribution.
 
     Returns one sorted int64 array of indices per replica; together they hold every sample once.
@@ -29,8 +29,8 @@ def partition(
     generator = np.random.default_rng(derive(seed, "partition"))
     if samples < replicas * least:
         raise SettingError(
-            f"train.batch_size={least}: {samples} training samples are too few for a batch in each of {replicas} "
-            "replicas; lower train.batch_size or topology.replicas"
+            f"train.batch_size: {samples} training samples are too few for an optimizer step on {least} in each of "
+            f"{replicas} replicas; lower train.batch_size, train.accumulate or topology.replicas"
         )
     if kind == "iid":
         shares = np.array_split(generator.permutation(samples), replicas)
@@ -61,6 +61,6 @@ def dirichlet(
         if min(map(len, joined)) >= least:
             return joined
     raise SettingError(
-        f"data.alpha={alpha} is so small that some replica never gets the {least} samples of one batch: raise "
-        "data.alpha, or lower train.batch_size or topology.replicas"
+        f"data.alpha={alpha} is so small that some replica never gets the {least} samples of one optimizer step: "
+        "raise data.alpha, or lower train.batch_size or topology.replicas"
     )

@@ -53,13 +53,16 @@ class Chain:
             SettingError: a block fails, or a cut lies where no gradient crosses it.
         """
         self._reset(training=True)
-        optimizer = inner_optimizer(self._train, [p for block in self.blocks for p in block.parameters()])
+        parameters = [p for block in self.blocks for p in block.parameters()]
+        optimizer = inner_optimizer(self._train, parameters)
         left: Footprint = {}
 
         with seeded(seed):
             borders = self._forward(inputs, lambda number, value: left.update(_output(number, value)))
             self._backward(borders, labels)
             left |= self._look("gradient", lambda parameter: parameter.grad)
+            if self._train.clip_norm is not None:
+                nn.utils.clip_grad_norm_(parameters, self._train.clip_norm)
             if optimizer is not None:
                 optimizer.step()
 

@@ -17,6 +17,9 @@ _DIGITS = 3
 SKETCH = MEASURES + _DIGITS
 NOT_TAKEN = -1.0  # in place of a norm: no message, however false, can make a node record it
 RECEIVED, SENT, GRADIENT_RECEIVED, GRADIENT_SENT = range(4)
+# Where gradients are clipped: the norms of a node's own, and, by the stage they came from, those of the others. They
+# stand at the node's first part and micro-batch.
+NORMS_SENT, NORMS_RECEIVED = 4, 5
 
 
 def sketch(value: torch.Tensor, measured: bool = True) -> torch.Tensor:
@@ -37,14 +40,17 @@ def sketch(value: torch.Tensor, measured: bool = True) -> torch.Tensor:
     return torch.cat([measures, torch.tensor(digits, dtype=torch.float64)])
 
 
-def empty(steps: int, parts: int, microbatches: int) -> torch.Tensor:
-    """Records of some steps before they are taken: (steps, parts, 4, microbatches, 12) float64. A step that is taken
-    is zero where nothing crosses a border."""
-    return torch.full((steps, parts, 4, microbatches, SKETCH), NOT_TAKEN, dtype=torch.float64)
+def empty(steps: int, parts: int, microbatches: int, told: int = 0) -> torch.Tensor:
+    """Records of some steps before they are taken: (steps, parts, kinds, microbatches, 12) float64; there are 4 kinds
+    of messages, and 5 + `told` where so many stages tell each other norms. A step that is taken is zero where nothing
+    crosses a border."""
+    kinds = NORMS_RECEIVED + told if told else NORMS_SENT
+    return torch.full((steps, parts, kinds, microbatches, SKETCH), NOT_TAKEN, dtype=torch.float64)
 
 
 class Recorder:
-    """Listens at the borders of one part of the model; `into` is where a step's sketches go, (4, microbatches, 12)."""
+    """Listens at the borders of one part of the model; `into` is where a step's sketches go, (kinds, micro-batches,
+    12)."""
 
     def __init__(self, runner: nn.Module, first: bool, last: bool) -> None:
         self._first, self._last = first, last

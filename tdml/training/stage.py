@@ -12,9 +12,10 @@ from tdml.data.pieces import Piece
 from tdml.data.reader import Reader
 from tdml.data.source import Source
 from tdml.models.layout import Layout
-from tdml.models.plan import Plan
+from tdml.models.plan import Plan, layouts
 from tdml.models.split import build
 from tdml.training import borders
+from tdml.training.clip import Clip
 from tdml.training.pipeline import Pipeline
 from tdml.training.schedule import Schedule
 from tdml.training.trainer import Trainer
@@ -33,8 +34,9 @@ class Stage:
         self, config: Config, index: int, plan: Plan, device: torch.device, border_device: torch.device,
         source: Source | None,
     ) -> None:  # fmt: skip
-        self._microbatches, stages = config.microbatches, config.topology.stages
-        parts = plan.cut(build(config.model, "meta"), plan.parts_of(index, stages))
+        self._config, stages = config, config.topology.stages
+        model = build(config.model, "meta")
+        parts = plan.cut(model, plan.parts_of(index, stages))
         for part in parts:
             part.materialise(device)
         self.layout = Layout.of(parts)
@@ -45,12 +47,17 @@ class Stage:
             config.microbatches, device, border_device,
         )  # fmt: skip
         self.reader = Reader(source if self.pipeline.first or self.pipeline.last else None, config.seed)
-        self.trainer = Trainer(self.pipeline, self.layout, self._tensors, config.train)
+        clip = None
+        if config.train.clip_norm is not None:
+            names = [name for name, _ in model.named_parameters()]
+            clip = Clip(config.train.clip_norm, names, layouts(plan, config.model, stages), index, border_device)
+        self.trainer = Trainer(self.pipeline, self.layout, self._tensors, config.train, clip)
         self.schedule = Schedule(config.train, config.rounds)
 
     def records(self, steps: int) -> torch.Tensor:
-        """Room for what crosses the node's borders in so many steps: see `tdml.training.borders`."""
-        return borders.empty(steps, len(self.pipeline.modules), self._microbatches)
+        """Room for what crosses the node's borders in so many steps of training: see `tdml.training.borders`."""
+        told = self._config.stages_that_tell_norms
+        return borders.empty(steps, len(self.pipeline.modules), self._config.microbatches, told)
 
     def evaluate(
         self, weights: torch.Tensor, asked: tuple[Piece, ...], testimony: bool, measured: bool,
@@ -66,7 +73,8 @@ class Stage:
         self.layout.scatter(weights, self._tensors)
         losses, correct = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
         size = self.pipeline.batch_size
-        records = self.records(math.ceil(pieces.count(asked) / size)) if testimony else None
+        passes, parts = math.ceil(pieces.count(asked) / size), len(self.pipeline.modules)
+        records = borders.empty(passes, parts, self._config.microbatches) if testimony else None
         # A cross-check asks the same of one candidate after the other.
         for i, (inputs, labels) in enumerate(self.reader.evaluation_batches(asked, size, again=testimony)):
             go_on()

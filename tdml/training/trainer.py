@@ -5,6 +5,7 @@ import torch
 from tdml.config import Train
 from tdml.models.layout import Layout
 from tdml.seeds import seeded
+from tdml.training.clip import Clip
 from tdml.training.inner import inner_optimizer, set_rate
 from tdml.training.pipeline import Pipeline
 from tdml.training.state import StateLayout
@@ -17,9 +18,16 @@ class Trainer:
     the state needs none of it. The state is (size,) float32, as `StateLayout` has it.
     """
 
-    def __init__(self, pipeline: Pipeline, layout: Layout, tensors: list[torch.Tensor], train: Train) -> None:
-        """`tensors` are the node's parameters and buffers, in the layout's order."""
+    def __init__(
+        self, pipeline: Pipeline, layout: Layout, tensors: list[torch.Tensor], train: Train, clip: Clip | None = None
+    ) -> None:
+        """
+        Args:
+            tensors: the node's parameters and buffers, in the layout's order.
+            clip: of the gradients, if `train.clip_norm` asks for it.
+        """
         self._pipeline, self._layout, self._tensors, self._train = pipeline, layout, tensors, train
+        self._clip = clip
         self._form = StateLayout(layout, train, tensors[0].device if tensors else torch.device("cpu"))
         self._parameters = [p for module in pipeline.modules for p in module.parameters()]
         self._optimizer: torch.optim.Optimizer | None = None
@@ -44,6 +52,8 @@ class Trainer:
             parameter.grad = None
         with seeded(seed):
             loss = self._pipeline.train_step(inputs, labels, records)
+        if self._clip is not None:
+            self._clip(self._parameters, records)
         if self._optimizer:
             set_rate(self._optimizer, lr)
             self._optimizer.step()

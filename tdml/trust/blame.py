@@ -1,11 +1,21 @@
 """Whose lie it was: following what crossed the borders between the stages of a replica."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, MEASURES, NOT_TAKEN, RECEIVED, SENT
+from tdml.training.borders import (
+    GRADIENT_RECEIVED,
+    GRADIENT_SENT,
+    MEASURES,
+    NORMS_RECEIVED,
+    NORMS_SENT,
+    NOT_TAKEN,
+    RECEIVED,
+    SENT,
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ def agreed(told: Sequence[Sequence[torch.Tensor]]) -> list[torch.Tensor]:
 def to_blame(
     wrong: Sequence[int], claimed: Sequence[torch.Tensor], repeated: Sequence[torch.Tensor], limit: float
 ) -> Blame:
-    """The stages that lied in a window, or in an evaluation; or the two neighbours who contradict each other.
+    """The stages that lied in a window, or in an evaluation; or two that contradict each other.
 
     A stage that was misled by another has a wrong state, too. Hence the messages are followed in the order in which
     one depends on another: the first that was not confirmed names who sent it. If all were, whoever has a wrong state
@@ -47,15 +57,15 @@ def to_blame(
 
     Args:
         wrong: the stages whose result was not confirmed, at least one.
-        claimed, repeated: what crossed each stage's borders, (steps, parts, 4, microbatches, 12) float64; parts are
+        claimed, repeated: what crossed each stage's borders, (steps, parts, kinds, microbatches, 12) float64; parts are
             dealt to the stages in turn.
         limit: relative error up to which a message is confirmed; 0: only the very same message is.
     """
     if idle := tuple(stage for stage, rows in enumerate(claimed) if _left_out(rows)):
         return Blame(idle)
-    stages = len(claimed)
-    for step in range(len(repeated[0])):
-        for sender, sent, receiver, received in _messages(stages * repeated[0].shape[1]):
+    stages, (steps, parts, kinds) = len(claimed), repeated[0].shape[:3]
+    for step in range(steps):
+        for sender, sent, receiver, received in _messages(stages, parts, norms=kinds > NORMS_SENT):
             place = (step, sender // stages, sent)
             if _differ(claimed[sender % stages][place], repeated[sender % stages][place], limit):
                 return Blame((sender % stages,))
@@ -65,12 +75,16 @@ def to_blame(
     return Blame(tuple(wrong))
 
 
-def _messages(parts: int) -> Iterator[tuple[int, int, int, int]]:
-    """Sender, what it sent, receiver, what it received, in one step: activations down the parts, gradients back."""
-    for part in range(parts - 1):
+def _messages(stages: int, parts: int, norms: bool) -> Iterator[tuple[int, int, int, int]]:
+    """Sender, what it sent, receiver, what it received, in one step: activations down the parts, gradients back, and
+    where gradients are clipped their norms, from the first part of each stage to that of every other."""
+    last = stages * parts - 1
+    for part in range(last):
         yield part, SENT, part + 1, RECEIVED
-    for part in range(parts - 1, 0, -1):
+    for part in range(last, 0, -1):
         yield part, GRADIENT_SENT, part - 1, GRADIENT_RECEIVED
+    for sender, receiver in itertools.permutations(range(stages), 2) if norms else ():
+        yield sender, NORMS_SENT, receiver, NORMS_RECEIVED + sender
 
 
 def _differ(claimed: torch.Tensor, repeated: torch.Tensor, limit: float) -> bool:

@@ -87,7 +87,9 @@ def test_dirichlet_proportions_have_the_distributions_spread():
 
 @pytest.mark.parametrize("kind", ["iid", "dirichlet"])
 def test_too_few_samples_for_a_batch_each(kind):
-    with pytest.raises(SettingError, match=r"train\.batch_size=501: 2000 training samples are too few .* 4 replicas"):
+    with pytest.raises(
+        SettingError, match=r"train\.batch_size: 2000 training samples are too few .* 501 in each of 4 replicas"
+    ):
         split(kind, least=501)
     assert [len(share) for share in split("iid", least=500)] == [500] * 4
 

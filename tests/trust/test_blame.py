@@ -1,17 +1,28 @@
 """Who lied, from made-up messages: every sketch is the number of the message, disturbed where somebody lies."""
 
+import itertools
+
 import pytest
 import torch
 
-from tdml.training.borders import GRADIENT_RECEIVED, GRADIENT_SENT, NOT_TAKEN, RECEIVED, SENT, empty
+from tdml.training.borders import (
+    GRADIENT_RECEIVED,
+    GRADIENT_SENT,
+    NORMS_RECEIVED,
+    NORMS_SENT,
+    NOT_TAKEN,
+    RECEIVED,
+    SENT,
+    empty,
+)
 from tdml.trust.blame import Blame, agreed, all_of, to_blame
 
 LIMIT, STEPS, MICRO = 1e-3, 3, 2
 
 
-def truth(stages, parts=1):
+def truth(stages, parts=1, norms=False):
     """What a validator saw: a different sketch for every message."""
-    seen = [empty(STEPS, parts, MICRO).zero_() for _ in range(stages)]
+    seen = [empty(STEPS, parts, MICRO, stages if norms else 0).zero_() for _ in range(stages)]
     generator = torch.Generator().manual_seed(0)
     for step in range(STEPS):
         for part in range(stages * parts - 1):
@@ -20,14 +31,19 @@ def truth(stages, parts=1):
                 message[:, 0] = 2.0
                 seen[part % stages][step, part // stages, sent] = message
                 seen[(part + 1) % stages][step, (part + 1) // stages, received] = message
+        for sender in range(stages if norms else 0):
+            message = torch.randn(12, generator=generator, dtype=torch.float64).abs()
+            seen[sender][step, 0, NORMS_SENT, 0] = message
+            for receiver in set(range(stages)) - {sender}:
+                seen[receiver][step, 0, NORMS_RECEIVED + sender, 0] = message
     return seen
 
 
 class Tale:
     """What the nodes of a replica say that they saw; at first the truth."""
 
-    def __init__(self, stages, parts=1):
-        self.repeated = truth(stages, parts)
+    def __init__(self, stages, parts=1, norms=False):
+        self.repeated = truth(stages, parts, norms)
         self.claimed = [rows.clone() for rows in self.repeated]
 
     def other(self, stage, step, kind, part=0, size=1.0):
@@ -151,6 +167,29 @@ def test_whoever_left_out_a_step_is_to_blame_for_it(stages):
     for rows in tale.claimed:
         rows[2] = NOT_TAKEN
     assert tale.blamed(0) == tuple(range(stages))
+
+
+@pytest.mark.parametrize(("stages", "parts"), [(2, 1), (3, 1), (4, 1), (2, 2)])
+def test_false_norms_name_who_told_them(stages, parts):
+    """Clipped by them, all stages have a wrong state, and everything in the next step is another."""
+    for liar in range(stages):
+        tale = Tale(stages, parts, norms=True).other(liar, 1, NORMS_SENT)
+        for stage in range(stages):
+            tale.other(stage, 1, NORMS_RECEIVED + liar if stage != liar else NORMS_SENT)
+            tale.other(stage, 2, SENT).other(stage, 2, RECEIVED).other(stage, 2, NORMS_SENT)
+        assert tale.blamed(*range(stages)) == (liar,)
+
+
+def test_of_norms_that_two_stages_tell_of_otherwise_either_may_be_false():
+    for sender, receiver in itertools.permutations(range(3), 2):
+        tale = Tale(3, norms=True).other(receiver, 0, NORMS_RECEIVED + sender).other(receiver, 1, SENT)
+        assert tale.blame(receiver) == Blame(disputes=((sender, receiver),))
+
+
+def test_norms_come_after_the_gradients_of_their_step():
+    tale = Tale(3, norms=True).other(2, 1, NORMS_SENT)
+    assert tale.other(1, 1, GRADIENT_SENT).blamed(0, 1, 2) == (1,)
+    assert tale.other(0, 0, NORMS_SENT).blamed(0, 1, 2) == (0,)
 
 
 def test_silence_that_another_forces_on_a_node_is_not_its_own():
