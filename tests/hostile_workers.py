@@ -105,9 +105,9 @@ class Wavers:
 
     _repetitions = 0
 
-    def _step(self, number, replica, step, inputs, labels, records):
-        labels = 9 - labels if number % 2 and replica == self._seat.replica else labels
-        return super()._step(number, replica, step, inputs, labels, records)
+    def _step(self, order, replica, step, inputs, labels, records):
+        labels = 9 - labels if order.round % 2 and replica == self._seat.replica else labels
+        return super()._step(order, replica, step, inputs, labels, records)
 
     def repeat(self, order):
         done = super().repeat(order)

@@ -139,8 +139,7 @@ def test_attack_is_convicted_in_its_first_round(attack: list[str], tmp_path: Pat
     name, *others = attack
     result = run(tmp_path, _FOUR, "rounds=1", f"attack={name}", "attack.replicas=[2]", *others)
     reason = assert_convicted(result, ["r2.s0"])
-    if name != "garbage":  # no update, which needs no audit
-        assert_margin(reason, " ".join(attack))
+    assert_margin(reason, " ".join(attack))
 
 
 @_slow

@@ -50,7 +50,7 @@ class Counts(nn.Module):
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """Scale."""
         self.calls += not value.is_meta
-        return value * (1 + 0.1 * (self.calls % 7))
+        return value * (1 + 0.01 * self.calls)
 
 
 _CALLS = itertools.count()
@@ -62,7 +62,7 @@ class CountsElsewhere(nn.Module):
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """Scale."""
         calls = 0 if value.is_meta else next(_CALLS)
-        return value * (1 + 0.1 * (max(0, calls - 100) % 7))
+        return value * (1 + 0.01 * max(0, calls - 10))
 
 
 def counting(num_classes: int) -> nn.Sequential:
@@ -73,7 +73,7 @@ def counting_elsewhere(num_classes: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), CountsElsewhere(), nn.Linear(32, num_classes))
 
 
-def assert_told(result: Result, line: dict, capsys: pytest.CaptureFixture) -> None:
+def assert_told(result: Result, line: dict) -> None:
     """What does not count in a round is nowhere shown as honest, and the ledger says the same."""
     for index, found in line["replicas"].items():
         assert (int(index) in line["accepted"]) == (found["verdict"] == "honest"), found
@@ -86,7 +86,7 @@ def assert_told(result: Result, line: dict, capsys: pytest.CaptureFixture) -> No
 def test_the_owner_of_a_sample_that_is_not_finite_is_not_banned_and_the_sample_is_named(
     rate: int, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    job = [*FOUR, f"data._target_={HERE}.spoilt", "rounds=3", f"trust.audit_rate={rate}"]
+    job = [*FOUR, f"data._target_={HERE}.spoilt", "rounds=2", f"trust.audit_rate={rate}"]
     result = run_job(tmp_path / "run", 5, *job)
     assert result.statuses == [0] * 5, result.output
     assert result.summary["banned"] == []
@@ -94,14 +94,14 @@ def test_the_owner_of_a_sample_that_is_not_finite_is_not_banned_and_the_sample_i
     assert any(left_out) and len(set().union(*left_out)) == 1, result.why()
     said = f"the update has values that are not finite, for training sample {BAD} has values that are not finite"
     for line, owner in zip(result.rounds, left_out, strict=True):
-        assert_told(result, line, capsys)
+        assert_told(result, line)
         for index in owner:
             assert line["replicas"][str(index)]["reason"] == f"stage 0: {said}"
             assert f"replica {index} suspicious, its update does not count: stage 0: {said}" in result.output
     assert "suspicious, does not count" in (result.run / "report.html").read_text()
     assert "diverges" not in result.output and result.accuracy > 0.5
     verify(result.run, capsys)
-    assert_balanced(result.run, capsys, rounds=3)
+    assert_balanced(result.run, capsys, rounds=2)
 
 
 @pytest.mark.parametrize(("model", "warn"), [("counting", True), ("counting_elsewhere", False)])
@@ -109,23 +109,25 @@ def test_a_model_that_keeps_a_counter_gets_nobody_banned_and_is_told_of_once(
     model: str, warn: bool, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """Whether the rehearsal has found it, or only the audits do."""
-    job = [*FOUR, f"model._target_={HERE}.{model}", "rounds=3", "trust.audit_rate=1", "sync.local_steps=4"]
+    job = [*FOUR, f"model._target_={HERE}.{model}", "rounds=2", "trust.audit_rate=1", "sync.local_steps=6"]
     result = run_job(tmp_path / "run", 5, *job, f"trust.repeatable={'warn' if warn else 'require'}")
     assert result.summary["banned"] == [], result.why()
-    assert [len(line["replicas"]) for line in result.rounds] == [4] * 3
+    assert [len(line["replicas"]) for line in result.rounds] == [4] * 2
     for line in result.rounds:
-        assert_told(result, line, capsys)
+        assert_told(result, line)
     assert result.output.count("audits cannot convict: ") == 1, result.output
     [notice] = result.summary["notices"]
-    assert notice in " ".join(result.rounds[0]["notes"]) and notice.endswith("see docs/your-model.md")
+    assert notice in [note for line in result.rounds for note in line["notes"]]
+    assert notice.endswith("see docs/your-model.md")
     assert ("rehearsal" in notice) == warn and ("own repetitions differ" in notice) != warn
     assert load_last(result.run / "checkpoints").court["perjury"] == {}
     verify(result.run, capsys)
 
 
+@pytest.mark.slow
 def test_who_lies_and_never_finds_the_same_again_gains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """In every other round: it is never convicted, but its lies never count, and it is not paid for them."""
-    job = [*FOUR, "rounds=3", "trust.audit_rate=0.5", "trust.budget=0", "seed=1", "sync.local_steps=6"]
+    job = [*FOUR, "rounds=3", "trust.audit_rate=1", "trust.budget=0", "sync.local_steps=6"]
     attack = ["attack._target_=tests.hostile_workers.Hostile", "+attack.deed=Wavers", "attack.nodes=[r2.s0]"]
     result = run_job(tmp_path / "run", 5, *job, *attack)
     assert result.statuses == [0] * 5, result.output
@@ -133,8 +135,8 @@ def test_who_lies_and_never_finds_the_same_again_gains_nothing(tmp_path: Path, c
     assert [2 in line["accepted"] for line in result.rounds] == [False, True, False]
     assert result.summary["banned"] == [] and result.summary["notices"] == []
     audits = [entry.body for entry in entries(result.run, "audit") if entry.body["replica"] == 2]
-    assert [audit["erratic"] for audit in audits[:1]] == [["r2.s0"]]
-    assert [len(audit["windows"]) for audit in audits[1:]] == [3, 3], "all others repeat all of its later rounds"
+    assert [audit["erratic"] for audit in audits] == [["r2.s0"], [], ["r2.s0"]]
+    assert audits[1]["validators"] == {v: [0, 1, 2] for v in "013"}, "all others repeat all of its later rounds"
     assert "; own repetitions differ: r2.s0: audit" in tdml(capsys, "ledger", "show", result.run, "--node", "r2.s0")[1]
     key = entries(result.run, "roster")[0].body["keys"]["r2.s0"]
     moved = [posting for entry in entries(result.run, "rewards") for posting in entry.body["postings"]]
