@@ -19,8 +19,8 @@ checks='
 kernels         1   5  kernels
 ranking         1   5  bench ranking --values $values
 demo            2   6  job experiment=demo $resnet18
-repeat          2   6  bench repeat "$run_dir" $four $resnet18 rounds=$rounds
-repeat-bf16     2   6  bench repeat "$run_dir" $four $resnet18 rounds=$rounds $fast
+repeat          3   8  bench repeat "$run_dir" $four $resnet18 rounds=$rounds
+repeat-bf16     3   8  bench repeat "$run_dir" $four $resnet18 rounds=$rounds $fast
 kinds           2   6  bench kinds $resnet18 topology.stages=2
 throughput      2   6  bench throughput "$run_dir" $one $resnet50 sync.local_steps=$steps
 throughput-bf16 2   6  bench throughput "$run_dir" $one $resnet50 sync.local_steps=$steps $fast

@@ -21,7 +21,7 @@ def test_steps_are_repeated_bit_for_bit_and_nobody_is_accused(tmp_path, monkeypa
     assert (found["replica_rounds"], found["windows"], found["errors"]) == (6, 18, [])
     assert found["outcomes"] == {"clean": 6}
     assert found["repeatable"] > 0 < found["fastest"]
-    assert found["settings"] == [*small, *own]
+    assert (found["settings"], found["rehearsal"]) == ([*small, *own], "")
     assert capfd.readouterr().out.splitlines()[-1].startswith("18 of 18 windows repeated bit for bit")
 
     assert cli.run(["bench", "outcome", str(run)]) == 0

@@ -77,7 +77,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     found: list[Errors] = []
     for optimizer, arithmetic in itertools.product(_OPTIMIZERS, _ARITHMETICS):
         given = [f"train={optimizer}", f"train.precision={_ARITHMETICS[arithmetic].precision}"]
-        config = settings.load([f"sync.local_steps={_STEPS}", *given, *overrides])
+        config = settings.load([f"sync.local_steps={_STEPS}", "trust.repeatable=warn", *given, *overrides])
         job = jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
         device = device_of(job)
         if device != _HOST or arithmetic != "tf32":
@@ -130,7 +130,7 @@ def _errors(before: torch.Tensor, one: Taken, other: Taken, layout: Layout, trai
 
 
 def _apart(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
-    a, b = (torch.cat([torch.empty(0), *(value.float().view(-1) for value in values)]) for values in (one, other))
+    a, b = (torch.cat([torch.empty(0), *(value.float().reshape(-1) for value in values)]) for values in (one, other))
     return relative_error(torch.zeros_like(a), a, b)
 
 

@@ -53,7 +53,8 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     Raises:
         SettingError: settings that no job could have, or with which nobody is audited.
     """
-    chosen = [f"rounds={_ROUNDS}", "name=bench-repeat", "trust.audit_rate=1", *overrides]
+    ours = [f"rounds={_ROUNDS}", "name=bench-repeat", "trust.audit_rate=1", "trust.repeatable=warn"]
+    chosen = [*ours, *overrides]
     config = settings.load(chosen)
     json_file.check(out)
     job = jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
@@ -69,7 +70,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     with reader.read(Path(config.run_dir, "ledger.db")) as ledger:
         audits = summarise([entry.body for entry in ledger.entries(kind="audit")])
     Console(soft_wrap=True).print(_sentence(audits, cost), highlight=False)
-    about = {"machine": hardware.describe(device_of(job)), "settings": list(overrides)}
+    about = {"machine": hardware.describe(device_of(job)), "settings": list(overrides), "rehearsal": job.problem}
     figures = asdict(audits) | {"errors": [finite(error) for error in audits.errors]} | asdict(cost)
     json_file.write(out, about | figures)
     return 0

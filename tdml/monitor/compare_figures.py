@@ -81,7 +81,7 @@ def ranks(histories: Sequence[History]) -> Figure | None:
     attacked = [(history, points) for history in histories if (points := _ranked(history))]
     if not attacked:
         return None
-    columns = min(3, len(attacked))
+    columns = 2 if len(attacked) == 4 else min(3, len(attacked))
     rows = -(-len(attacked) // columns)
     figure = Figure(figsize=(0.4 + 3.5 * columns, 0.8 + 2.9 * rows), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.1)
@@ -137,6 +137,7 @@ def _empty_figure(panels: Sequence[Sequence[_Line]], quantity: _Quantity) -> Fig
         place = ((left + _LEFT) / total[0], _BOTTOM / total[1], width / total[0], height / total[1])
         axes = figure.add_axes(place)
         axes.set(xlabel="round", ylabel=quantity.name, yscale=quantity.scale)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         left += _LEFT + width + labels

@@ -157,7 +157,8 @@ def test_settings_that_may_change_are_written_when_the_run_goes_on(path, changes
 
 def test_what_changes_for_the_rounds_to_come_is_noted(path):
     leave_a_run(path, 1)
-    train = replace(CONFIG.train, lr=0.1, batch_size=16, patience=3)
+    schedule = {"_target_": "cosine", "final": 0.1}
+    train = replace(CONFIG.train, lr=0.1, batch_size=16, patience=3, schedule=schedule, warmup=5)
     changes = {"rounds": 99, "name": "other", "train": train, "monitor": MonitorSettings(best=True)}
     folder = RunFolder(config(path, resume=True, **changes))
     assert folder.changed == {
@@ -166,6 +167,9 @@ def test_what_changes_for_the_rounds_to_come_is_noted(path):
         "train.batch_size": [32, 16],
         "train.lr": [0.05, 0.1],
         "train.patience": [None, 3],
+        "train.schedule._target_": ["constant", "cosine"],
+        "train.schedule.final": [None, 0.1],
+        "train.warmup": [0, 5],
     }
 
 

@@ -84,8 +84,9 @@ def test_a_run_with_attackers(name: str, attack: str, attackers: list[int], spar
 def test_the_fast_recipe_is_todays_practice_in_thirty_epochs() -> None:
     config = settings.load(BY_NAME["resnet18-fast-8x2"].settings)
     assert config.rounds == 30
-    assert config.train.schedule["_target_"] == "onecycle"
-    assert config.train.label_smoothing == 0.1
+    assert config.train.optimizer == {"_target_": "sgd", "nesterov": True}
+    assert config.train.schedule == {"_target_": "onecycle", "pct_start": 0.2}
+    assert (config.train.label_smoothing, config.train.decay_norms_and_biases) == (0.1, False)
 
 
 @pytest.mark.parametrize(
