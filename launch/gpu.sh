@@ -5,11 +5,12 @@
 # them run small on the processor, which shows that they work.
 #
 # Nothing is fetched. PYTHON is the interpreter (.venv's, else python3), with whatever torch it has. Packages that it
-# lacks are taken from the folder WHEELS, made where there is a network, here for Python 3.12:
+# lacks are taken from the folder WHEELS, made where there is a network, here of those that a machine with torch,
+# torchvision, tensorboard, scikit-learn, numba and the like lacks, for Python 3.12:
 #   pip wheel --no-deps -w wheels antlr4-python3-runtime==4.9.3
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
-#       --platform manylinux2014_x86_64 -c constraints.txt -d wheels hydra-core omegaconf cryptography cffi pycparser \
-#       msgspec rfc8785
+#       --platform manylinux2014_x86_64 -c constraints.txt -d wheels hydra-core omegaconf pyyaml cryptography cffi \
+#       pycparser msgspec rfc8785
 # DATA is the folder of CIFAR-10 (data), for the paper's runs; COMMIT names the version where git cannot.
 set -euo pipefail
 

@@ -10,31 +10,29 @@ import torch
 from tdml.cluster.channel import Offence
 from tdml.cluster.court import Court
 from tdml.cluster.deadline import Deadline
+from tdml.cluster.evaluation import evaluate
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.gather import Gathered, gather
 from tdml.cluster.improvement import improvements
 from tdml.cluster.messages import TrainOrder, TrainReport
 from tdml.cluster.replica import Replica
-from tdml.data.pieces import held_out
 from tdml.errors import one_line
 from tdml.job import Job
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
-from tdml.monitor.record import ReplicaRecord, RoundRecord, Stopwatch
+from tdml.monitor.record import RoundRecord, Stopwatch, replica_records
 from tdml.monitor.run_folder import BEST_MODEL
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint, save, save_atomically
 from tdml.training.outer import outer_optimizer
 from tdml.trust.aggregate import combine, weighted_mean
 from tdml.trust.audit import Outcome
-from tdml.trust.screen import Screening
 from tdml.trust.verdict import Verdict
 
 if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
     from tdml.notary import Notary
 
-LOST = "lost"
 _MOST_IDLE_ROUNDS = 3  # in a row: what stops every replica so often is no accident
 
 
@@ -135,10 +133,11 @@ class Coordinator:
             validated, _ = self.evaluate(able, "validation") if self.job.config.validates else (None, None)
         with self._phase(clock, "record", number):
             refusals = self._refusals(offences)
+            records = replica_records(self.fleet.losses, reports, found, screened.overall, verdicts, seats)
             record = RoundRecord(
-                round=number, replicas=self._records(reports, found, screened.overall, verdicts, seats),
-                accepted=accepted, test_accuracy=accuracy, test_loss=loss, bytes={"up": found.bytes, "down": sent},
-                notes=self.monitor.take_notes(), validation_accuracy=validated,
+                round=number, replicas=records, accepted=accepted, test_accuracy=accuracy, test_loss=loss,
+                bytes={"up": found.bytes, "down": sent}, notes=self.monitor.take_notes(),
+                validation_accuracy=validated,
             )  # fmt: skip
             self.notary.close_round(
                 number, seats, commitments=found.commitments, suspicions=self.court.suspicions(found, screened),
@@ -212,22 +211,12 @@ class Coordinator:
         self.weights = self.outer.step(self.weights, means, self.job.parameters)
         self.version = number
 
-    def evaluate(self, accepted: Sequence[int], split: str) -> tuple[float | None, float | None]:
-        """Accuracy and loss of the global weights on "test" or "validation". The accepted replicas share the samples
-        among them."""
-        size, batch = self.job.source.size(split), self.job.config.train.batch_size
-        while replicas := self.fleet.ready(accepted):
-            edges = [size * i // len(replicas) for i in range(len(replicas) + 1)]
-            parts = {replica.index: range(*edges[i : i + 2]) for i, replica in enumerate(replicas)}
-            done = self.fleet.each(
-                lambda replica, parts=parts: replica.evaluate(held_out(split, parts[replica.index], batch)), replicas
-            )
-            if len(done) == len(replicas):
-                correct = torch.cat([evaluation.correct for evaluation in done.values()])
-                losses = torch.cat([evaluation.losses for evaluation in done.values()])
-                return float(correct.float().mean()), float(losses.double().mean())
-        self.monitor.tell(f"the {split} accuracy is unknown: no replica could measure it", "")
-        return None, None
+    def evaluate(self, replicas: Sequence[int], split: str) -> tuple[float | None, float | None]:
+        """Accuracy and loss of the global weights on "test" or "validation", where they can be measured."""
+        found = evaluate(self.job, self.fleet, replicas, split)
+        if found is None:
+            self.monitor.tell(f"the {split} accuracy is unknown: no replica could measure it", "")
+        return found or (None, None)
 
     def checkpoint(self, record: RoundRecord) -> None:
         """Keep what the next round depends on."""
@@ -275,10 +264,7 @@ class Coordinator:
         """Why there are no more rounds to play; "" if there are."""
         if self.last_round >= self.job.config.rounds:
             return f"all {self.job.config.rounds} rounds done"
-        patience, best = self.job.config.train.patience, self.monitor.best
-        if patience is not None and best.rounds_since(self.last_round) >= patience:
-            return f"no better validation accuracy since round {best.round} (train.patience={patience})"
-        return ""
+        return self.monitor.best.no_better(self.last_round, self.job.config.train.patience)
 
     def _keep_best(self, number: int) -> None:
         """Write the weights after this round to model-best.pt, if no other was as good."""
@@ -293,21 +279,6 @@ class Coordinator:
                 f"no replica has finished its steps in {_MOST_IDLE_ROUNDS} rounds: {reasons}. failures.log in the run "
                 "folder has the stack traces. Mend that and go on with resume=true"
             )
-
-    def _records(
-        self, reports: dict[int, TrainReport], found: Gathered, overall: Screening, verdicts: dict[int, Verdict],
-        seats: dict[int, list[str]],
-    ) -> dict[int, ReplicaRecord]:  # fmt: skip
-        records = {index: ReplicaRecord(LOST, reason=reason) for index, reason in self.fleet.losses.items()}
-        for index, verdict in verdicts.items():
-            records[index] = ReplicaRecord(
-                verdict.status, reports[index].loss, reason=verdict.reason,
-                nodes=[seats[index][stage] for stage in verdict.stages],
-            )  # fmt: skip
-        for row, index in enumerate(found.replicas):
-            records[index].rank_mean = float(overall.moments.mean[row])
-            records[index].rank_std = float(overall.moments.std[row])
-        return records
 
     @contextmanager
     def _phase(self, clock: Stopwatch, name: str, number: int) -> Iterator[None]:

@@ -17,7 +17,14 @@ def version(package: str) -> str | None:
 
 
 def missing(project: Path = _PROJECT) -> list[str]:
-    """The packages that a checkout of the project needs and that are not installed."""
-    needed = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
-    names = [re.match(r"[\w.-]+", requirement)[0] for requirement in needed]
-    return [name for name in names if version(name) is None]
+    """The packages that a checkout of the project needs and that are not installed, with those that the installed ones
+    need on every system; what a missing one needs is not known."""
+    open_ones = list(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"])
+    seen: dict[str, bool] = {}  # name → whether it is missing
+    while open_ones:
+        name = re.match(r"[\w.-]+", open_ones.pop(0))[0]
+        if name not in seen:
+            seen[name] = version(name) is None
+            needed = [] if seen[name] else importlib.metadata.requires(name) or []
+            open_ones += [requirement for requirement in needed if ";" not in requirement]
+    return [name for name, absent in seen.items() if absent]

@@ -18,6 +18,8 @@ class Best:
         if accuracy is not None and (self.round == 0 or accuracy > self.accuracy):
             self.round, self.accuracy = number, accuracy
 
-    def rounds_since(self, number: int) -> int:
-        """How many rounds up to `number` have not been better."""
-        return number - self.round if self.round else 0
+    def no_better(self, number: int, patience: int | None) -> str:
+        """Why a run ends after a round, if the `patience` last ones were no better; "" if it goes on."""
+        if patience is None or not self.round or number - self.round < patience:
+            return ""
+        return f"no better validation accuracy since round {self.round} (train.patience={patience})"

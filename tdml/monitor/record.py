@@ -3,12 +3,19 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-MARKS = {"honest": "✓", "suspicious": "?", "malicious": "✗", "lost": "–"}
+if TYPE_CHECKING:
+    from tdml.cluster.gather import Gathered
+    from tdml.cluster.messages import TrainReport
+    from tdml.trust.screen import Screening
+    from tdml.trust.verdict import Verdict
+
+LOST = "lost"
+MARKS = {"honest": "✓", "suspicious": "?", "malicious": "✗", LOST: "–"}
 NOT_FORMED = "·"
 PHASES = ("broadcast", "train", "gather", "screen", "cross_check", "audit", "aggregate", "evaluate", "record")
 
@@ -75,6 +82,29 @@ class RoundRecord:
             "bytes": self.bytes,
             "notes": self.notes,
         }
+
+
+def replica_records(
+    losses: Mapping[int, str], reports: Mapping[int, "TrainReport"], found: "Gathered", overall: "Screening",
+    verdicts: Mapping[int, "Verdict"], seats: Mapping[int, Sequence[str]],
+) -> dict[int, ReplicaRecord]:  # fmt: skip
+    """What became of each replica in a round.
+
+    Args:
+        losses: why a replica handed in nothing.
+        overall: what the screen found of all that is in `found`.
+        seats: the names of each replica's nodes, by stage.
+    """
+    records = {index: ReplicaRecord(LOST, reason=reason) for index, reason in losses.items()}
+    for index, verdict in verdicts.items():
+        records[index] = ReplicaRecord(
+            verdict.status, reports[index].loss, reason=verdict.reason,
+            nodes=[seats[index][stage] for stage in verdict.stages],
+        )  # fmt: skip
+    for row, index in enumerate(found.replicas):
+        records[index].rank_mean = float(overall.moments.mean[row])
+        records[index].rank_std = float(overall.moments.std[row])
+    return records
 
 
 def _replica(record: ReplicaRecord) -> dict[str, Any]:

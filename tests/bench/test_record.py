@@ -72,12 +72,15 @@ def test_missing_packages_are_named_before_anything_is_imported(tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
-def test_requirements_are_read_as_names(tmp_path):
+def test_what_the_installed_packages_need_is_needed_too(tmp_path, monkeypatch):
+    needs = {"one": ["Two.x>=1,<2", "three; extra == 'more'"], "Two.x": None}
+    monkeypatch.setattr(versions, "version", lambda name: "1" if name in needs else None)
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: needs[name])
     project = tmp_path / "pyproject.toml"
-    project.write_text(
-        '[project]\ndependencies = ["nobody-has.this>=1,<2", "pytest", "nor_this==1; python_version>\'3\'"]'
-    )
+    project.write_text('[project]\ndependencies = ["nobody-has.this>=1,<2", "one", "nor_this[it]==1"]')
     assert versions.missing(project) == ["nobody-has.this", "nor_this"]
+    del needs["Two.x"]
+    assert versions.missing(project) == ["nobody-has.this", "nor_this", "Two.x"]
 
 
 def test_the_version_is_the_one_that_is_named_or_checked_out(monkeypatch):

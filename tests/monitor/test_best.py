@@ -10,20 +10,25 @@ def best(*accuracies: float | None) -> Best:
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "number", "since"),
+    ("accuracies", "number", "patience"),
     [
-        ((), 0, 0),
-        ((None, None), 0, 0),
         ((0.0, 0.0), 1, 1),
         ((0.5, 0.7, 0.6), 2, 1),
         ((0.7, 0.7, 0.7), 1, 2),
         ((None, 0.2, None), 2, 1),
-        ((0.5, 0.6, 0.61), 3, 0),
     ],
 )
-def test_the_first_of_the_best_rounds_counts(accuracies, number, since):
-    found = best(*accuracies)
-    assert (found.round, found.rounds_since(len(accuracies))) == (number, since)
+def test_the_first_of_the_best_rounds_counts_and_patience_ends(accuracies, number, patience):
+    found, last = best(*accuracies), len(accuracies)
+    assert found.round == number
+    assert f"no better validation accuracy since round {number}" in found.no_better(last, patience)
+    assert found.no_better(last, patience + 1) == found.no_better(last - 1, patience) == ""
+    assert found.no_better(last, None) == ""
+
+
+@pytest.mark.parametrize("accuracies", [(), (None, None, None), (0.5, 0.6, 0.61)])
+def test_a_run_goes_on_while_it_gets_better_or_nobody_knows(accuracies):
+    assert best(*accuracies).no_better(len(accuracies), 1) == ""
 
 
 def test_rounds_without_validation_have_no_best():
