@@ -38,7 +38,8 @@ def compile_for_gpu(capability: int) -> None:
     for replicas, coordinates in product(_REPLICAS, _COORDINATES):
         strides = torch.empty(replicas, coordinates, device="meta").stride()
         kernels._few.warmup(
-            torch.float32, *strides, coordinates, torch.int32, replicas, kernels._FEW_WIDTH, kernels._FEW_TRIPS, grid=(1,)
+            torch.float32, *strides, coordinates, torch.int32, replicas, kernels._FEW_WIDTH, kernels._FEW_TRIPS,
+            grid=(1,),
         )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The coordinator: the round loop, to be read from top to bottom."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
     from tdml.notary import Notary
 
-_MOST_IDLE_ROUNDS = 3  # in a row: what stops every replica so often is no accident
+_MOST_IDLE_ROUNDS = 3  # in a row: what stops every replica so often is no accident, whatever the reasons
 
 
 class CannotGoOn(Exception):
@@ -79,9 +80,10 @@ class Coordinator:
         if limits := self.court.limits:
             self.monitor.terminal.say(limits, "yellow")
         self._keep_best(self.last_round)  # a run may have been cut off before it did so
+        first = self.last_round + 1
         while not (over := self._is_over()):
             self.play(self.last_round + 1)
-            self._check_progress()
+            self._check_progress(at_first=self.last_round == first)
         if self.version == 0:
             raise CannotGoOn(
                 "no update was accepted in any round, so there is no model: see the rounds for the reasons"
@@ -209,6 +211,7 @@ class Coordinator:
         else:
             means = [weighted_mean(updates, weights) for updates in found.updates]
         self.weights = self.outer.step(self.weights, means, self.job.parameters)
+        whole.agree(self.job.layouts, self.weights)
         self.version = number
 
     def evaluate(self, replicas: Sequence[int], split: str) -> tuple[float | None, float | None]:
@@ -272,12 +275,15 @@ class Coordinator:
             model = self.job.write_weights(self.weights)
             save_atomically(model, self.monitor.folder.path / BEST_MODEL)
 
-    def _check_progress(self) -> None:
-        if self._idle_rounds == _MOST_IDLE_ROUNDS:
-            reasons = "; ".join(self.fleet.losses.values())
+    def _check_progress(self, at_first: bool) -> None:
+        """What stops every replica in the first round alike stops them in all others too."""
+        reasons = list(self.fleet.losses.values())
+        alike = len({re.sub(r"\d+", "", reason) for reason in reasons}) == 1 and not self.fleet.dead
+        if self._idle_rounds == _MOST_IDLE_ROUNDS or (self._idle_rounds and at_first and alike):
+            rounds = "1 round" if self._idle_rounds == 1 else f"{self._idle_rounds} rounds"
             raise CannotGoOn(
-                f"no replica has finished its steps in {_MOST_IDLE_ROUNDS} rounds: {reasons}. failures.log in the run "
-                "folder has the stack traces. Mend that and go on with resume=true"
+                f"no replica has finished its steps in {rounds}: {'; '.join(reasons)}. failures.log in the run folder "
+                "has the stack traces. Mend that and go on with resume=true"
             )
 
     @contextmanager

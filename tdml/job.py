@@ -16,7 +16,6 @@ from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, layouts, make_plan
-from tdml.models.split import Border
 from tdml.rehearsal import rehearse
 from tdml.seeds import derive
 from tdml.training.checkpoint import Checkpoint
@@ -117,8 +116,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     )  # fmt: skip
     model = whole.initial_model(config.model, config.seed)
     inputs = _first_inputs(config, source)
-    plan = make_plan(config, model, Border(inputs.shape, inputs.dtype), classes=classes)
-    stage_layouts = layouts(plan, config.model, config.topology.stages)
+    plan = make_plan(config, model, inputs, classes)
+    stage_layouts = layouts(plan, model, config.topology.stages)
     states = [StateLayout(layout, config.train) for layout in stage_layouts]
     problem = rehearse(config, plan, model, source, range(len(inputs)))
     if problem and config.trust.repeatable == "require":

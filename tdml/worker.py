@@ -16,7 +16,7 @@ import torch
 from tdml.attacks.attacker import Attacker
 from tdml.cluster.channel import Method
 from tdml.cluster.devices import border_device, machine_kind
-from tdml.cluster.group import connect, disconnect
+from tdml.cluster.group import connect, disconnect, release
 from tdml.cluster.guard import Refusals
 from tdml.cluster.lobby import Lobby
 from tdml.cluster.main_thread import MainThread
@@ -92,6 +92,7 @@ class Worker:
             first = origin(error)
             kind = "" if isinstance(first, SettingError) else f"{type(first).__name__}: "
             failure = Failure(self.name, f"{kind}{one_line(first)}", traceback.format_exc())
+            release(error)
             self.leave()  # closes the connections, so that neighbours that wait for this node stop waiting
             return failure
 

@@ -1,5 +1,6 @@
 """Users' own classes, named by `_target_` in the tests."""
 
+import itertools
 import os
 import time
 import warnings
@@ -39,6 +40,29 @@ class Dawdles(Attack):
         if context.round == self.in_round:
             time.sleep(8)
         return labels
+
+
+class FailsInAStep(nn.Module):
+    """A block that fails on workers, in the second micro-batch of a step."""
+
+    def __init__(self, alike: bool) -> None:
+        super().__init__()
+        self.alike = alike
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The inputs, once."""
+        rank = int(os.environ.get("RANK", "0"))
+        if rank > 0 and self.training and next(_passes) > 0:
+            raise RuntimeError(f"planted on rank {rank if self.alike else 'ABC'[rank]}")
+        return inputs
+
+
+def fails_in_a_step(alike: bool, **settings: Any) -> nn.Sequential:
+    """A small network that workers cannot train."""
+    return nn.Sequential(FailsInAStep(alike), *cnn(**settings))
+
+
+_passes = itertools.count()
 
 
 class TrainsOnly(nn.Module):

@@ -62,6 +62,31 @@ def test_when_no_replica_is_left_the_run_ends_and_says_so(tmp_path: Path) -> Non
     assert "Traceback" not in result.output
 
 
+def test_what_stops_every_replica_alike_ends_the_run_in_its_first_round_and_no_neighbour_waits(tmp_path: Path) -> None:
+    """Every stage 0 fails in the middle of a step, while its neighbour waits for what it was to send."""
+    job = [*SMALL, "model._target_=tests.plugins.fails_in_a_step", "+model.alike=true"]
+    result = run_job(
+        tmp_path / "run", 5, *job, "topology.replicas=2", "topology.stages=2", "topology.cuts=[2]", "rounds=50",
+        "sync.timeout=60",
+    )  # fmt: skip
+    assert result.statuses[0] == 1
+    assert [line["round"] for line in result.rounds] == [1]
+    assert result.rounds[0]["seconds"]["train"] < 30
+    assert result.summary["dead"] == []
+    reason = "no replica has finished its steps in 1 round: r0.s0: RuntimeError: planted on rank"
+    assert result.summary["exit_reason"].startswith(reason)
+    assert not (result.run / "model.pt").exists()
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.slow
+def test_what_stops_every_replica_for_reasons_of_its_own_ends_the_run_in_the_third_round(tmp_path: Path) -> None:
+    job = [*SMALL, "model._target_=tests.plugins.fails_in_a_step", "+model.alike=false"]
+    result = run_job(tmp_path / "run", 3, *job, "topology.replicas=2", "topology.stages=1", "rounds=50")
+    assert result.statuses[0] == 1
+    assert "no replica has finished its steps in 3 rounds: r0.s0: RuntimeError: " in result.summary["exit_reason"]
+
+
 @pytest.mark.slow
 def test_when_no_replica_finishes_its_steps_the_run_ends_and_says_why(tmp_path: Path) -> None:
     result = run_job(
@@ -69,10 +94,8 @@ def test_when_no_replica_finishes_its_steps_the_run_ends_and_says_why(tmp_path: 
         "data._target_=tests.plugins.unreadable", "~data.size",
     )  # fmt: skip
     assert result.statuses[0] == 1
-    assert result.summary["round"] == 3
-    assert (
-        "no replica has finished its steps in 3 rounds: r0.s0: data: training sample" in result.summary["exit_reason"]
-    )
+    assert result.summary["round"] == 1
+    assert "no replica has finished its steps in 1 round: r0.s0: data: training sample" in result.summary["exit_reason"]
     assert not (result.run / "model.pt").exists()
     assert "Traceback" not in result.output
 

@@ -10,7 +10,6 @@ from tdml.job import Job
 from tdml.models import whole
 from tdml.models.compute import Runner, training_loss
 from tdml.models.layout import Layout
-from tdml.models.split import build
 from tdml.seeds import seeded
 from tdml.training.inner import inner_optimizer
 
@@ -43,12 +42,12 @@ class Alone:
     """A part of a job's model on `device`, with the job's inner optimizer."""
 
     def __init__(self, job: Job, index: int, device: torch.device) -> None:
-        [part] = job.plan.cut(build(job.config.model, "meta"), [index])
+        [part] = job.plan.cut(whole.outline(job.config.model, job.config.seed), [index])
         part.materialise(device)
         self.layout = Layout.of([part])
         self._train, self._device = job.config.train, device
         self._first, self._last = index == 0, index == job.plan.parts - 1
-        self._runner = Runner(part.module.train(), self._train, device, _HOST)
+        self._runner = Runner(part.module.train(), self._train, self._first, device, _HOST)
         self._parameters = part.tensors(part.parameters)
         self._tensors = [*self._parameters, *part.tensors(part.buffers)]
         self._optimizer = inner_optimizer(self._train, self._parameters)

@@ -147,6 +147,7 @@ class Federation:
         """The outer step on the round's aggregate."""
         before = self.weights
         self.weights = self._outer.step(before, mean_update, self.job.parameters)
+        whole.agree(self.layouts, self.weights)
         self._change = [change(*pair) for pair in zip(before, self.weights, strict=True)]
 
     def testimony(self, juror: int, losses: torch.Tensor, candidate: int | None, number: int) -> torch.Tensor:

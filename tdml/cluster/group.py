@@ -1,6 +1,7 @@
 """The process group of one replica, over which activations and gradients go: the default one of its nodes."""
 
 import contextlib
+import traceback
 from datetime import timedelta
 
 import torch
@@ -34,3 +35,13 @@ def disconnect() -> None:
         with contextlib.suppress(RuntimeError):  # the neighbours may be gone already
             dist.group.WORLD.abort()  # NCCL would wait for them
             dist.destroy_process_group()
+
+
+def release(error: BaseException | None) -> None:
+    """Let go of what the frames that an error came through hold, such as messages on their way: gloo keeps connections
+    open for as long as anybody holds one, and neighbours would wait until their timeout."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -8,61 +8,78 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tdml.errors import SettingError
-from tdml.models.split import Border
+from tdml.models.trace import walk
 
 
-def balance(costs: Sequence[float], parts: int) -> list[int]:
+def balance(costs: Sequence[float], parts: int, places: Sequence[int]) -> list[int]:
     """The cuts of `costs` into `parts` non-empty runs that minimise the largest sum.
 
-    Returns parts − 1 indices: the first block of every part but the first. Dynamic programming over
-    (blocks, parts).
-
-    Raises:
-        SettingError: there are more parts than blocks.
+    Every cut is one of `places`, indices of the first block behind it, of which there must be enough. Returns parts − 1
+    of them: the first block of every part but the first. Dynamic programming over (places, parts).
     """
-    blocks = len(costs)
-    if parts > blocks:
-        raise SettingError(
-            f"topology.stages asks for {parts} parts (stages × chunks), but the model has only {blocks} blocks: "
-            "lower topology.stages or take a deeper model"
-        )
+    assert parts <= len(places) + 1
+    blocks, places = len(costs), sorted(places)
     total = [0.0, *itertools.accumulate(costs)]
     # best[k]: (largest sum, cuts) for the first k blocks in the number of parts reached so far
-    best = {k: (total[k], []) for k in range(1, blocks + 1)}
+    best = {k: (total[k], []) for k in (*places, blocks)}
     for part in range(2, parts + 1):
         best = {
-            k: min((max(best[j][0], total[k] - total[j]), [*best[j][1], j]) for j in range(part - 1, k))
-            for k in range(part, blocks + 1)
+            k: min((max(best[j][0], total[k] - total[j]), [*best[j][1], j]) for j in best if j < k)
+            for k in (*places[part - 1 :], blocks)
         }
     return best[blocks][1]
 
 
-def count_costs(blocks: Sequence[nn.Module], borders: Sequence[Border]) -> list[float]:
-    """Operations of each block's forward pass on one micro-batch, counted on the meta device.
+def count_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[float]:
+    """Operations of each block's forward pass on a micro-batch.
 
-    Matrix products and convolutions by torch's counter, plus one for each number that a block returns.
+    Matrix products and convolutions by torch's counter, plus one for each number that a block returns. Raises as
+    `trace_borders`.
     """
     costs = []
-    for block, before, after in zip(blocks, borders[:-1], borders[1:], strict=True):
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            given = before.example("meta", requires_grad=False)  # which knows no autocast
-            block(given.float() if given.is_floating_point() else given)
-        costs.append(counter.get_total_flops() + float(after.shape.numel()))
+
+    def visit(block: nn.Module, given: torch.Tensor) -> torch.Tensor:
+        operations = _operations(block, given)
+        output = block(given.clone())
+        costs.append(operations + float(output.numel()))
+        return output
+
+    with torch.no_grad():
+        walk(blocks, inputs, visit)
     return costs
 
 
-def measure_costs(blocks: Sequence[nn.Module], borders: Sequence[Border], repeats: int = 3) -> list[float]:
-    """Median seconds of each block's forward and backward pass on this machine. `blocks` have real weights."""
+def measure_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor, repeats: int = 3) -> list[float]:
+    """Median seconds of each block's forward and backward pass on this machine. Raises as `trace_borders`."""
     costs = []
-    for original, before in zip(blocks, borders[:-1], strict=True):
-        block, times = copy.deepcopy(original), []  # running statistics move and gradients stay behind
+
+    def visit(block: nn.Module, given: torch.Tensor) -> torch.Tensor:
+        times = []
         for _ in range(repeats + 1):
-            value = before.example("cpu", requires_grad=before.dtype.is_floating_point)
             start = time.perf_counter()
-            block(value).sum().backward()
+            output = block(given.clone())
+            if output.requires_grad:
+                output.sum().backward()
             times.append(time.perf_counter() - start)
         costs.append(statistics.median(times[1:]))  # the first pass also pays for caches
+        return output
+
+    walk(blocks, inputs, visit)
     return costs
+
+
+def _operations(block: nn.Module, given: torch.Tensor) -> int:
+    """On the meta device, where all operations are of the kinds that the counter knows; where the block needs values,
+    on the host, where it misses those of LSTMs."""
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter:
+            copy.deepcopy(block).to("meta")(given.to("meta"))
+    except Exception:
+        counter = FlopCounterMode(display=False)
+        with counter, sdpa_kernel(SDPBackend.MATH):
+            block(given.clone())
+    return counter.get_total_flops()

@@ -35,17 +35,21 @@ class Runner(nn.Module):
     """A part of a model as a pipeline calls it.
 
     What crosses its borders lies contiguously on `border_device`: NCCL refuses to connect ranks that share a GPU, and
-    gloo moves no CUDA tensors between stages; then it crosses on the host.
+    gloo moves no CUDA tensors between stages; then it crosses on the host. What comes in from another part is copied,
+    for the first block may work in place.
     """
 
-    def __init__(self, body: nn.Module, train: Train, device: torch.device, border_device: torch.device) -> None:
+    def __init__(
+        self, body: nn.Module, train: Train, first: bool, device: torch.device, border_device: torch.device
+    ) -> None:
         super().__init__()
-        self.body, self.device, self._train, self._border_device = body, device, train, border_device
+        self.body, self.first, self.device = body, first, device
+        self._train, self._border_device = train, border_device
         lay_out_weights(body, train)
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """From border to border; gradients take the same way back, and lie as the activations did."""
-        value = lay_out(value.to(self.device), self._train)
+        value = lay_out(value.to(self.device, copy=not self.first), self._train)
         with autocast(self._train, self.device):
             output = self.body(value)
         if output.requires_grad and lay_out(output, self._train) is output:

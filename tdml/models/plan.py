@@ -3,7 +3,6 @@
 The coordinator makes it once; a node that joins a replica gets it with its assignment.
 """
 
-import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tdml.config import Config
+from tdml.config import Config, Topology
 from tdml.errors import SettingError
 from tdml.models.balance import balance, count_costs, measure_costs
 from tdml.models.compute import autocast
+from tdml.models.cuts import check_cuts, check_has_blocks, check_parts, find_obstacles
 from tdml.models.layout import Layout
-from tdml.models.split import Border, Part, blocks_of, build, check_cuts, check_no_sharing, trace_borders
-from tdml.seeds import seeded
-
-_HOST = torch.device("cpu")
+from tdml.models.split import Border, Part, blocks_of, check_complete
+from tdml.models.trace import trace_borders
 
 
 @dataclass(frozen=True)
@@ -41,47 +39,53 @@ class Plan:
         return range(stage, self.parts, stages)
 
     def cut(self, model: nn.Module, indices: Sequence[int]) -> list[Part]:
-        """Some pieces of an un-split model that lies on the meta device."""
+        """Some pieces of an un-split model."""
         edges = [0, *self.cuts, len(blocks_of(model))]
         return [Part(model, edges[i], edges[i + 1]) for i in indices]
 
 
-def make_plan(config: Config, whole: nn.Module, sample: Border, classes: int) -> Plan:
+def make_plan(config: Config, model: nn.Module, inputs: torch.Tensor, classes: int) -> Plan:
     """Cut the model for `config.topology`.
 
     Args:
-        whole: the un-split model with real weights, which stay as they are.
-        sample: a micro-batch of inputs.
+        model: the un-split model with its initial weights, on the host. It stays as it is.
+        inputs: the first micro-batch, on which everything that depends on values is tried.
         classes: labels of the data are below this.
 
     Raises:
         SettingError: the model cannot be cut so, or does not fit the data.
     """
-    meta = build(config.model, "meta")
-    blocks = blocks_of(meta)
-    borders = trace_borders(blocks, sample)
-    if config.train.precision != "fp32":  # the meta device knows no autocast
-        with torch.no_grad(), seeded(config.seed), autocast(config.train, _HOST):
-            borders = trace_borders(blocks_of(copy.deepcopy(whole)), sample, "cpu")
-    _check_output(borders[-1], classes)
-    cuts, counted = config.topology.cuts, count_costs(blocks, borders)
-    if cuts is None:
-        measured = config.topology.cost == "measured"
-        with autocast(config.train, _HOST):
-            costs = measure_costs(blocks_of(whole), borders) if measured else counted
-        cuts = balance(costs, config.topology.parts)
-    check_cuts(cuts, len(blocks))
+    blocks = blocks_of(model)
+    check_complete(model, blocks)
+    with autocast(config.train, torch.device("cpu")):
+        borders = trace_borders(blocks, inputs)
+        _check_output(borders[-1], classes)
+        counted = count_costs(blocks, inputs)
+        cuts = _cuts(config.topology, model, borders, inputs, counted)
     edges = (0, *cuts, len(blocks))
     shares = (sum(counted[a:b]) / sum(counted) for a, b in itertools.pairwise(edges))
-    plan = Plan(tuple(cuts), tuple(borders[i] for i in edges), tuple(round(1e6 * share) for share in shares))
-    check_no_sharing(meta, plan.cut(meta, range(plan.parts)))
-    return plan
+    return Plan(tuple(cuts), tuple(borders[i] for i in edges), tuple(round(1e6 * share) for share in shares))
 
 
-def layouts(plan: Plan, model_settings: dict, stages: int) -> list[Layout]:
-    """The layout of every stage's flat vector."""
-    meta = build(model_settings, "meta")
-    return [Layout.of(plan.cut(meta, plan.parts_of(stage, stages))) for stage in range(stages)]
+def _cuts(
+    topology: Topology, model: nn.Module, borders: Sequence[Border], inputs: torch.Tensor, counted: list[float]
+) -> list[int]:
+    if topology.parts == 1:
+        return []
+    check_has_blocks(model)
+    blocks = blocks_of(model)
+    obstacles = find_obstacles(model, borders, inputs)
+    if topology.cuts is not None:
+        check_cuts(topology.cuts, len(blocks), obstacles)
+        return topology.cuts
+    check_parts(topology.parts, len(blocks), obstacles)
+    costs = measure_costs(blocks, inputs) if topology.cost == "measured" else counted
+    return balance(costs, topology.parts, [place for place in range(1, len(blocks)) if place not in obstacles])
+
+
+def layouts(plan: Plan, model: nn.Module, stages: int) -> list[Layout]:
+    """The layout of every stage's flat vector, for the un-split model."""
+    return [Layout.of(plan.cut(model, plan.parts_of(stage, stages))) for stage in range(stages)]
 
 
 def _check_output(output: Border, classes: int) -> None:

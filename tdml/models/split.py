@@ -1,19 +1,18 @@
 """A model cut into parts, of which a node materialises only its own.
 
-The whole model is built on the meta device, where tensors have shapes but no memory. A part is a run of
-consecutive blocks; `Part.names` maps its tensors to their names in the un-split model.
+A part is a run of consecutive blocks; `Part.parameters` and `Part.buffers` map the names of its tensors in the un-split
+model to those in the part. A buffer that several parts use is in each of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from hydra.utils import instantiate
 from torch import nn
-from torch.nn.parameter import is_lazy
 
-from tdml.data.sample import advice
 from tdml.errors import SettingError, cause, one_line
+from tdml.models.tensors import bring_into_form
 from tdml.vision import mend_torchvision
 
 
@@ -30,10 +29,11 @@ class Border:
 
 
 def build(settings: dict, device: str) -> nn.Module:
-    """The un-split model on `device` ("meta" for shapes alone).
+    """The un-split model on `device` ("meta" for shapes alone, as far as its constructor lets itself be led there).
 
     Raises:
-        SettingError: the `_target_` cannot be found or does not accept the settings.
+        SettingError: the `_target_` cannot be found or does not accept the settings, or makes something that nodes
+            cannot hold.
     """
     mend_torchvision()
     try:
@@ -41,36 +41,25 @@ def build(settings: dict, device: str) -> nn.Module:
             model = instantiate(settings)
     except Exception as error:
         raise SettingError(f"model={settings['_target_']} cannot be built: {cause(error, 'model')}") from error
-    if not isinstance(model, nn.Sequential) and not (isinstance(model, nn.Module) and hasattr(model, "blocks")):
+    if not isinstance(model, nn.Module):
         raise SettingError(
             f"model._target_={settings['_target_']} returned {type(model).__name__}: it must return an "
             "nn.Sequential of blocks or a module with a method blocks()"
         )
-    _check_tensors(model)
+    bring_into_form(model)
     return model
 
 
-def _check_tensors(model: nn.Module) -> None:
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if is_lazy(tensor):
-            raise SettingError(f"model: {name} gets its shape from the first batch: give its layer the sizes instead")
-        if tensor.is_complex():
-            raise SettingError(
-                f"model: {name} holds complex numbers, and only real ones are exchanged: keep its real and imaginary "
-                "parts (torch.view_as_real)"
-            )
-
-
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """The blocks of a model, first to last: the places where it may be cut.
+    """The blocks of a model, first to last: the places where it may be cut. One that lists none is a single block.
 
     Raises:
         SettingError: `blocks()` fails, or lists something else than modules.
     """
-    if isinstance(model, nn.Sequential):
-        return list(model)
+    if not has_blocks(model):
+        return [model]
     try:
-        blocks = list(model.blocks())
+        blocks = list(model if _is_plain_sequence(model) else model.blocks())
     except Exception as error:
         raise SettingError(f"model: blocks() fails: {one_line(error)}") from error
     if not all(isinstance(block, nn.Module) for block in blocks):
@@ -78,44 +67,41 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     return blocks
 
 
-def trace_borders(blocks: Sequence[nn.Module], sample: Border, device: str = "meta") -> list[Border]:
-    """The input of each block and the output of the last, from one forward pass.
-
-    `blocks` lie on `device`; `sample` is a micro-batch of inputs. Returns len(blocks) + 1 borders.
-
-    Raises:
-        SettingError: a block rejects its input, or returns something other than one floating-point tensor.
-    """
-    value, borders = sample.example(device, requires_grad=False), [sample]
-    for index, block in enumerate(blocks):
-        try:
-            value = block(value)
-        except Exception as error:
-            raise SettingError(
-                f"model: block {index} does not take a micro-batch of {tuple(borders[-1].shape)}: {one_line(error)} "
-                f"(see model, data, train.batch_size and topology.microbatches){advice(borders[-1].dtype)}"
-            ) from error
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            raise SettingError(f"model: block {index} must return one floating-point tensor to be a place for a cut")
-        borders.append(Border(value.shape, value.dtype))
-    return borders
+def has_blocks(model: nn.Module) -> bool:
+    """Whether it says where it may be cut. In many models `blocks` is one of their modules, and says nothing."""
+    method = getattr(model, "blocks", None)
+    return _is_plain_sequence(model) or (callable(method) and not isinstance(method, nn.Module))
 
 
-def check_cuts(cuts: Sequence[int], blocks: int) -> None:
+def _is_plain_sequence(model: nn.Module) -> bool:
+    return type(model).forward is nn.Sequential.forward
+
+
+def check_complete(model: nn.Module, blocks: Sequence[nn.Module]) -> None:
     """Raises:
-    SettingError: a cut lies beyond the model's last block.
+    SettingError: a tensor of the model is in no block, or a block holds one that is not the model's.
     """
-    if cuts and cuts[-1] >= blocks:
+    used = {id(tensor): f"{name} in block {i}" for i, block in enumerate(blocks) for name, tensor in tensors_in(block)}
+    own = {id(tensor): name for name, tensor in tensors_in(model)}
+    if missing := sorted(own[key] for key in own.keys() - used.keys()):
+        raise SettingError(f"model: blocks() leaves out {', '.join(missing[:3])}: every tensor must be in a block")
+    if foreign := sorted(used[key] for key in used.keys() - own.keys()):
         raise SettingError(
-            f"topology.cuts={list(cuts)}: the model has {blocks} blocks, so no cut may exceed {blocks - 1}"
+            f"model: blocks() lists {foreign[0]}, which is none of the model's own tensors: make it in the constructor"
         )
+
+
+def tensors_in(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers with their names, each once."""
+    yield from module.named_parameters()
+    yield from module.named_buffers()
 
 
 class Part:
     """The blocks [start, stop) of a model and the names of their tensors in the un-split model."""
 
     def __init__(self, model: nn.Module, start: int, stop: int) -> None:
-        """`model` lies on the meta device and stays there; `materialise` gives this part memory."""
+        """Where `model` lies does not matter: `materialise` gives this part memory of its own."""
         self.module = nn.Sequential(*blocks_of(model)[start:stop])
         self.parameters = _names(model.named_parameters, self.module.named_parameters)
         self.buffers = _names(model.named_buffers, self.module.named_buffers)
@@ -147,18 +133,3 @@ def _names(whole: Callable, part: Callable) -> dict[str, str]:
 def _get(module: nn.Module, name: str) -> torch.Tensor:
     owner, _, attribute = name.rpartition(".")
     return getattr(module.get_submodule(owner), attribute)
-
-
-def check_no_sharing(model: nn.Module, parts: Sequence[Part]) -> None:
-    """Raises:
-    SettingError: a tensor is used by two parts, or by none.
-    """
-    owned = [name for part in parts for name in (*part.parameters, *part.buffers)]
-    shared = {name for name in owned if owned.count(name) > 1} if len(owned) != len(set(owned)) else set()
-    if shared:
-        raise SettingError(f"topology.cuts: {', '.join(sorted(shared))} is used on both sides of a cut: cut elsewhere")
-    everything = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
-    if missing := everything - set(owned):
-        raise SettingError(
-            f"model: blocks() leaves out {', '.join(sorted(missing)[:3])}: every tensor must be in a block"
-        )

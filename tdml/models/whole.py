@@ -5,15 +5,31 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from tdml.errors import SettingError
 from tdml.models.layout import Layout
 from tdml.models.split import build
 from tdml.seeds import derive, seeded
 
 
 def initial_model(settings: dict, seed: int) -> nn.Module:
-    """The un-split model on the CPU, initialised from the job's seed."""
-    with seeded(derive(seed, "initial weights")):
-        return build(settings, "cpu")
+    """The un-split model on the CPU, initialised from the job's seed. Raises as `build`."""
+    return _build(settings, seed, "cpu")
+
+
+def outline(settings: dict, seed: int) -> nn.Module:
+    """The un-split model for its form alone; what its tensors hold is not to be looked at. Raises as `build`.
+
+    They take no memory where the constructor never looks at values: else it runs as for the initial model.
+    """
+    try:
+        return _build(settings, seed, "meta")
+    except SettingError:
+        return initial_model(settings, seed)
+
+
+def _build(settings: dict, seed: int, device: str) -> nn.Module:
+    with seeded(derive(seed, "initial weights")):  # everywhere, for a constructor may draw the model's form
+        return build(settings, device)
 
 
 def flatten(model: nn.Module, layouts: Sequence[Layout]) -> list[torch.Tensor]:
@@ -27,6 +43,15 @@ def write(model: nn.Module, layouts: Sequence[Layout], flats: Sequence[torch.Ten
     tensors = tensors_of(model)
     for layout, flat in zip(layouts, flats, strict=True):
         layout.scatter(flat, [tensors[name] for name in layout.names])
+
+
+def agree(layouts: Sequence[Layout], flats: Sequence[torch.Tensor]) -> None:
+    """Let the copies of a buffer that several parts use be what the first of them holds, in place."""
+    first: dict[str, torch.Tensor] = {}
+    for layout, flat in zip(layouts, flats, strict=True):
+        for name, view in zip(layout.names, layout.views(flat), strict=True):
+            if (kept := first.setdefault(name, view)) is not view:
+                view.copy_(kept)
 
 
 def restore(model: nn.Module, saved: dict[str, torch.Tensor]) -> None:

@@ -12,7 +12,7 @@ from tdml.digest import digest
 from tdml.errors import SettingError, one_line
 from tdml.models.compute import autocast, lay_out, lay_out_weights, training_loss
 from tdml.models.plan import Plan
-from tdml.models.split import build
+from tdml.models.whole import outline
 from tdml.seeds import seeded
 from tdml.training.inner import inner_optimizer
 
@@ -32,15 +32,16 @@ class Chain:
     """A fresh copy of the model on `device`.
 
     Args:
-        settings: of the group `model`.
+        settings, seed: of the group `model`, and the job's.
         weights: parameters and buffers of the un-split model by name, to which every pass returns first.
     """
 
     def __init__(
-        self, settings: dict, plan: Plan, weights: dict[str, torch.Tensor], train: Train, device: torch.device
-    ) -> None:
-        self._plan, self._weights, self._train, self._device = plan, weights, train, device
-        self._parts = plan.cut(build(settings, "meta"), range(plan.parts))
+        self, settings: dict, seed: int, plan: Plan, weights: dict[str, torch.Tensor], train: Train,
+        device: torch.device,
+    ) -> None:  # fmt: skip
+        self._weights, self._train, self._device = weights, train, device
+        self._parts = plan.cut(outline(settings, seed), range(plan.parts))
         for part in self._parts:
             part.materialise(device)
             lay_out_weights(part.module, train)
@@ -50,7 +51,7 @@ class Chain:
         """One optimizer step on a micro-batch.
 
         Raises:
-            SettingError: a block fails, or a cut lies where no gradient crosses it.
+            SettingError: a block fails, or its gradients cannot be computed.
         """
         self._reset(training=True)
         parameters = [p for block in self.blocks for p in block.parameters()]
@@ -107,25 +108,18 @@ class Chain:
         borders: list[tuple[torch.Tensor, torch.Tensor]] = []
         number, value = 0, inputs.to(self._device, copy=True)
         for part in self._parts:
-            if borders:  # it comes from another stage: no graph crosses the border
-                value = value.detach().requires_grad_(torch.is_grad_enabled())
             received = value
+            if borders:  # it comes from another stage: no graph crosses the border
+                received = value.detach().requires_grad_(torch.is_grad_enabled())
+                value = received.clone()
             with autocast(self._train, self._device):
                 value = lay_out(value, self._train)
                 for block in part.module:
                     value = _pass(block, number, value)
                     look(number, value)
                     number += 1
-            self._check_gradient_crosses(number, value)
             borders.append((received, value))
         return borders
-
-    def _check_gradient_crosses(self, number: int, value: torch.Tensor) -> None:
-        if number in self._plan.cuts and torch.is_grad_enabled() and not value.requires_grad:
-            raise SettingError(
-                f"topology.cuts={list(self._plan.cuts)}: nothing before block {number} can be trained, so no gradients "
-                "cross that cut: cut behind a block that can be trained, or take one stage less"
-            )
 
     def _backward(self, borders: list[tuple[torch.Tensor, torch.Tensor]], labels: torch.Tensor) -> None:
         logits = borders[-1][1]
@@ -133,9 +127,19 @@ class Chain:
             raise SettingError("model: what it returns for the first training samples is not finite (see model, data)")
         if not logits.requires_grad:
             raise SettingError("model: nothing in it can be trained: it has no parameters, or all are frozen")
-        training_loss(logits, labels.to(logits.device), self._train).backward()
-        for (_, output), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
-            output.backward(following.grad)
+        try:
+            training_loss(logits, labels.to(logits.device), self._train).backward()
+            for (_, output), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
+                output.backward(following.grad)
+        except RuntimeError as error:
+            raise SettingError(f"model: its gradients cannot be computed: {one_line(error)}") from error
+        self._check_gradients_are_dense()
+
+    def _check_gradients_are_dense(self) -> None:
+        for number, block in enumerate(self.blocks):
+            for name, parameter in block.named_parameters():
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    raise SettingError(f"model: block {number}: the gradient of {name} is sparse: give sparse=False")
 
     def _look(self, what: str, get: Callable[[nn.Parameter], torch.Tensor | None]) -> Footprint:
         """At something of every parameter, from the last block to the first."""
@@ -165,7 +169,7 @@ def _output(number: int, value: torch.Tensor) -> Footprint:
 def _digest(value: torch.Tensor | None) -> bytes:
     if value is None:
         return b""
-    return digest((value.to_dense() if value.is_sparse else value).detach())
+    return digest(value.detach())
 
 
 def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:

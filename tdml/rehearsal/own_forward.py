@@ -20,7 +20,7 @@ def check_own_forward(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed
     Raises:
         SettingError: they differ.
     """
-    if isinstance(model, nn.Sequential):
+    if type(model).forward is nn.Sequential.forward:
         return
     kept = {name: tensor.clone() for name, tensor in whole.tensors_of(model).items()}
     was_training = model.training

@@ -42,20 +42,20 @@ def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, sampl
         return problem
     weights, device = whole.tensors_of(model), _device(config)
 
-    chain = Chain(config.model, plan, weights, config.train, device)
+    chain = Chain(config.model, config.seed, plan, weights, config.train, device)
     step = chain.train_step(inputs, labels, seed)
     kept = snapshot(chain.blocks)
     evaluation, outputs = chain.evaluate(inputs, seed)
     _check_outputs(outputs, plan)
     exact = replace(config.train, precision="fp32", channels_last=False)  # the same sums in the same order
-    check_own_forward(model, Chain(config.model, plan, weights, exact, device), inputs, seed)
+    check_own_forward(model, Chain(config.model, config.seed, plan, weights, exact, device), inputs, seed)
     repeated = chain.train_step(inputs, labels, seed)
     if (found := changed(kept, snapshot(chain.blocks))) is not None:
         return _keeps_state(chain, *found)
     if problem := _differs(chain, step, repeated, "a training step, taken again,"):
         return problem
 
-    fresh = Chain(config.model, plan, weights, config.train, device)
+    fresh = Chain(config.model, config.seed, plan, weights, config.train, device)
     if problem := _differs(fresh, step, fresh.train_step(inputs, labels, seed), "a training step of a fresh copy"):
         return problem
     return _differs(fresh, evaluation, fresh.evaluate(inputs, seed)[0], "an evaluation by a fresh copy")

@@ -34,8 +34,8 @@ class Pipeline:
         self.first, self.last = stage == 0, stage == stages - 1
         self.batch_size = plan.borders[0].shape[0] * microbatches
         self._border_device = border_device
-        runners = [Runner(module, train, device, border_device) for module in self.modules]
         indices = plan.parts_of(stage, stages)
+        runners = [Runner(m, train, i == 0, device, border_device) for m, i in zip(modules, indices, strict=True)]
         self._recorders = [Recorder(r, i == 0, i == plan.parts - 1) for r, i in zip(runners, indices, strict=True)]
         built = [self._stage(runner, plan, i) for runner, i in zip(runners, indices, strict=True)]
         loss = partial(training_loss, train=train)

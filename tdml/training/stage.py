@@ -13,7 +13,7 @@ from tdml.data.reader import Reader
 from tdml.data.source import Source
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, layouts
-from tdml.models.split import build
+from tdml.models.whole import outline
 from tdml.training import borders
 from tdml.training.clip import Clip
 from tdml.training.pipeline import Pipeline
@@ -35,24 +35,27 @@ class Stage:
         source: Source | None,
     ) -> None:  # fmt: skip
         self._config, stages = config, config.topology.stages
-        model = build(config.model, "meta")
-        parts = plan.cut(model, plan.parts_of(index, stages))
-        for part in parts:
+        model = outline(config.model, config.seed)
+        self._parts = plan.cut(model, plan.parts_of(index, stages))
+        for part in self._parts:
             part.materialise(device)
-        self.layout = Layout.of(parts)
-        self._tensors = [t for part in parts for t in part.tensors(part.parameters)]
-        self._tensors += [t for part in parts for t in part.tensors(part.buffers)]
+        self.layout = Layout.of(self._parts)
         self.pipeline = Pipeline(
-            [part.module for part in parts], config.train, plan, index, stages, config.topology.schedule,
+            [part.module for part in self._parts], config.train, plan, index, stages, config.topology.schedule,
             config.microbatches, device, border_device,
         )  # fmt: skip
         self.reader = Reader(source if self.pipeline.first or self.pipeline.last else None, config.seed)
         clip = None
         if config.train.clip_norm is not None:
             names = [name for name, _ in model.named_parameters()]
-            clip = Clip(config.train.clip_norm, names, layouts(plan, config.model, stages), index, border_device)
+            clip = Clip(config.train.clip_norm, names, layouts(plan, model, stages), index, border_device)
         self.trainer = Trainer(self.pipeline, self.layout, self._tensors, config.train, clip)
         self.schedule = Schedule(config.train, config.rounds)
+
+    def _tensors(self) -> list[torch.Tensor]:
+        """Parameters and buffers now, in the layout's order: a block may put another tensor in a buffer's place."""
+        parameters = [tensor for part in self._parts for tensor in part.tensors(part.parameters)]
+        return parameters + [tensor for part in self._parts for tensor in part.tensors(part.buffers)]
 
     def records(self, steps: int) -> torch.Tensor:
         """Room for what crosses the node's borders in so many steps of training: see `tdml.training.borders`."""
@@ -70,7 +73,7 @@ class Stage:
             measured: see `tdml.training.borders.sketch`.
             go_on: asked before every batch; raises to give up.
         """
-        self.layout.scatter(weights, self._tensors)
+        self.layout.scatter(weights, self._tensors())
         losses, correct = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
         size = self.pipeline.batch_size
         passes, parts = math.ceil(pieces.count(asked) / size), len(self.pipeline.modules)

@@ -1,5 +1,7 @@
 """One node's local steps, and its training state as one flat vector from which the steps can be taken again."""
 
+from collections.abc import Callable
+
 import torch
 
 from tdml.config import Train
@@ -19,22 +21,24 @@ class Trainer:
     """
 
     def __init__(
-        self, pipeline: Pipeline, layout: Layout, tensors: list[torch.Tensor], train: Train, clip: Clip | None = None
-    ) -> None:
+        self, pipeline: Pipeline, layout: Layout, tensors: Callable[[], list[torch.Tensor]], train: Train,
+        clip: Clip | None = None,
+    ) -> None:  # fmt: skip
         """
         Args:
-            tensors: the node's parameters and buffers, in the layout's order.
+            tensors: gives the node's parameters and buffers, in the layout's order.
             clip: of the gradients, if `train.clip_norm` asks for it.
         """
         self._pipeline, self._layout, self._tensors, self._train = pipeline, layout, tensors, train
         self._clip = clip
-        self._form = StateLayout(layout, train, tensors[0].device if tensors else torch.device("cpu"))
+        held = tensors()
+        self._form = StateLayout(layout, train, held[0].device if held else torch.device("cpu"))
         self._parameters = [p for module in pipeline.modules for p in module.parameters()]
         self._optimizer: torch.optim.Optimizer | None = None
 
     def begin(self, weights: torch.Tensor) -> None:
         """Start from global weights (d,) float32, with a fresh optimizer."""
-        self._layout.scatter(weights, self._tensors)
+        self._layout.scatter(weights, self._tensors())
         self._optimizer = inner_optimizer(self._train, self._parameters)
 
     def resume(self, state: torch.Tensor) -> None:
@@ -61,7 +65,7 @@ class Trainer:
 
     def weights(self) -> torch.Tensor:
         """Parameters and buffers: (d,) float32 on the host."""
-        return self._layout.flatten(self._tensors)
+        return self._layout.flatten(self._tensors())
 
     def state(self) -> torch.Tensor:
         """The state after the steps so far: (size,) float32 on the host."""

@@ -5,10 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from tdml.errors import SettingError
 from tdml.models import balance as module
 from tdml.models.balance import balance, count_costs, measure_costs
-from tdml.models.split import Border, trace_borders
 
 
 def heaviest(costs, cuts):
@@ -20,13 +18,14 @@ def heaviest(costs, cuts):
 def test_no_other_cuts_have_a_lighter_heaviest_stage(seed):
     generator = random.Random(seed)
     costs = [generator.randint(0, 9) for _ in range(8)]
-    for parts in range(1, len(costs) + 1):
-        cuts = balance(costs, parts)
-        every = itertools.combinations(range(1, len(costs)), parts - 1)
-        assert heaviest(costs, cuts) == min(heaviest(costs, other) for other in every)
-        assert len(cuts) == parts - 1
-        assert cuts == sorted(set(cuts))
-        assert all(0 < cut < len(costs) for cut in cuts)
+    for places in (range(1, 8), sorted(generator.sample(range(1, 8), 4))):
+        for parts in range(1, len(places) + 2):
+            cuts = balance(costs, parts, places)
+            every = itertools.combinations(places, parts - 1)
+            assert heaviest(costs, cuts) == min(heaviest(costs, other) for other in every)
+            assert len(cuts) == parts - 1
+            assert cuts == sorted(set(cuts))
+            assert set(cuts) <= set(places)
 
 
 @pytest.mark.parametrize(
@@ -43,31 +42,52 @@ def test_no_other_cuts_have_a_lighter_heaviest_stage(seed):
     ],
 )
 def test_cuts_by_hand(costs, parts, cuts):
-    assert balance(costs, parts) == cuts
-
-
-def test_more_parts_than_blocks():
-    with pytest.raises(SettingError, match=r"topology\.stages asks for 4 parts .* only 3 blocks"):
-        balance([1, 1, 1], 4)
-
-
-def meta(*layers):
-    with torch.device("meta"):
-        return [layer() for layer in layers]
+    assert balance(costs, parts, range(1, len(costs))) == cuts
 
 
 def test_counted_costs_by_hand():
-    blocks = meta(lambda: nn.Linear(6, 10), nn.ReLU, lambda: nn.Linear(10, 3))
-    borders = trace_borders(blocks, Border(torch.Size([4, 6]), torch.float32))
+    blocks = [nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 3)]
     # A product and a sum for each weight and sample, and one for each number returned.
-    assert count_costs(blocks, borders) == [2 * 4 * 6 * 10 + 40, 40, 2 * 4 * 10 * 3 + 12]
+    assert count_costs(blocks, torch.zeros(4, 6)) == [2 * 4 * 6 * 10 + 40, 40, 2 * 4 * 10 * 3 + 12]
 
 
 def test_counted_cost_of_a_convolution_by_hand():
-    blocks = meta(lambda: nn.Conv2d(3, 8, 3, padding=1))
-    borders = trace_borders(blocks, Border(torch.Size([2, 3, 5, 5]), torch.float32))
     returned = 2 * 8 * 5 * 5
-    assert count_costs(blocks, borders) == [2 * returned * 3 * 3 * 3 + returned]
+    costs = count_costs([nn.Conv2d(3, 8, 3, padding=1)], torch.zeros(2, 3, 5, 5))
+    assert costs == [2 * returned * 3 * 3 * 3 + returned]
+
+
+class Attention(nn.Module):
+    """Of a sequence to itself; may look at its values, which only real numbers have."""
+
+    def __init__(self, looks):
+        super().__init__()
+        self.looks = looks
+
+    def forward(self, value):
+        if self.looks and value.max() > 100:
+            return value
+        return nn.functional.scaled_dot_product_attention(value, value, value)
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_the_cost_of_attention_is_counted_wherever_the_block_runs(looks):
+    batch, heads, length, width = 2, 3, 5, 7
+    products = 2 * (2 * batch * heads * length * length * width)
+    inputs = torch.zeros(batch, heads, length, width)
+    assert count_costs([Attention(looks)], inputs) == [products + batch * heads * length * width]
+
+
+class Last(nn.LSTM):
+    def forward(self, value):
+        return super().forward(value)[0]
+
+
+def test_the_cost_of_an_lstm_by_hand():
+    batch, length, inputs, hidden = 2, 5, 3, 4
+    products = 2 * batch * length * (inputs + hidden) * 4 * hidden
+    costs = count_costs([Last(inputs, hidden, batch_first=True)], torch.zeros(batch, length, inputs))
+    assert costs == [products + batch * length * hidden]
 
 
 class Clock:
@@ -106,12 +126,24 @@ def test_measured_costs_are_medians_of_both_ways_without_the_first(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     blocks = [Takes(clock, [90, 1, 8, 2]), Takes(clock, [90, 5, 5, 80])]
-    assert measure_costs(blocks, [Border(torch.Size([2, 3]), torch.float32)] * 3) == [4, 10]
+    assert measure_costs(blocks, torch.zeros(2, 3)) == [4, 10]
 
 
-def test_measuring_leaves_the_model_as_it_was():
-    blocks = [nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))]
-    before = {name: tensor.clone() for name, tensor in blocks[0].state_dict().items()}
-    measure_costs(blocks, [Border(torch.Size([2, 3]), torch.float32), Border(torch.Size([2, 4]), torch.float32)])
-    assert all(torch.equal(tensor, before[name]) for name, tensor in blocks[0].state_dict().items())
-    assert all(parameter.grad is None for parameter in blocks[0].parameters())
+class OneHot(nn.Module):
+    """Numbers of classes, which have no gradients, into something that needs none."""
+
+    def forward(self, value):
+        return nn.functional.one_hot(value, 4).float()
+
+
+@pytest.mark.parametrize("cost", [count_costs, measure_costs])
+def test_weighing_leaves_the_model_as_it_was(cost):
+    blocks = [OneHot(), nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+    before = {name: tensor.clone() for name, tensor in blocks[1].state_dict().items()}
+    drawn = torch.get_rng_state()
+    inputs = torch.tensor([1, 3])
+    assert all(found > 0 for found in cost(blocks, inputs))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in blocks[1].state_dict().items())
+    assert all(parameter.grad is None for parameter in blocks[1].parameters())
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert inputs.tolist() == [1, 3]

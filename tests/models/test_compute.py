@@ -46,7 +46,7 @@ def plain(train):
 def test_two_parts_equal_the_whole_bit_for_bit(precision, channels_last, cut):
     train = replace(TRAIN, precision=precision, channels_last=channels_last, label_smoothing=0.1)
     whole, (inputs, labels) = model(), batch()
-    first, second = Runner(whole[:cut], train, CPU, CPU), Runner(whole[cut:], train, CPU, CPU)
+    first, second = Runner(whole[:cut], train, True, CPU, CPU), Runner(whole[cut:], train, False, CPU, CPU)
     sent = first(inputs)
     received = sent.detach().requires_grad_()
     logits = second(received)
@@ -68,7 +68,7 @@ def test_what_lies_otherwise_in_memory_crosses_contiguously():
         def forward(self, value):
             return value.transpose(1, 2)
 
-    first = Runner(Turn(), TRAIN, CPU, CPU)
+    first = Runner(Turn(), TRAIN, True, CPU, CPU)
     value = torch.randn(2, 3, 4)
     assert first(value).is_contiguous()
     assert torch.equal(first(value), value.transpose(1, 2))
@@ -78,7 +78,7 @@ def test_weights_of_other_dimensions_stay_as_they_are():
     """Also in three dimensions of space, for which channels_last is another format."""
     layers = nn.Sequential(nn.Conv3d(1, 2, 3), nn.Conv1d(1, 2, 3), nn.Conv2d(4, 2, 3))
     before = copy.deepcopy(layers)
-    Runner(layers, replace(TRAIN, channels_last=True), CPU, CPU)
+    Runner(layers, replace(TRAIN, channels_last=True), True, CPU, CPU)
     assert all(map(torch.equal, layers.parameters(), before.parameters()))
     assert layers[2].weight.is_contiguous(memory_format=torch.channels_last)
     assert layers[0].weight.is_contiguous()

@@ -88,7 +88,7 @@ def test_a_parameter_that_requires_gradients_can_be_written():
 )
 def test_a_model_survives_the_way_through_the_stages(settings, cuts, stages):
     sender, receiver = trained(settings, 1), trained(settings, 2)
-    layout = layouts(plan_for(cuts), settings, stages)
+    layout = layouts(plan_for(cuts), sender, stages)
     flats = whole.flatten(sender, layout)
     assert [flat.shape for flat in flats] == [(each.size,) for each in layout]
     assert sum(each.parameters for each in layout) == sum(p.numel() for p in sender.parameters())
@@ -99,7 +99,7 @@ def test_a_model_survives_the_way_through_the_stages(settings, cuts, stages):
 
 
 def test_an_interleaved_node_holds_every_other_part():
-    first, second = layouts(plan_for([1, 2, 3]), CNN, 2)
+    first, second = layouts(plan_for([1, 2, 3]), build(CNN, "meta"), 2)
     assert {name.split(".")[0] for name in first.names} == {"0", "2"}
     assert {name.split(".")[0] for name in second.names} == {"1", "3"}
 
@@ -115,7 +115,7 @@ def test_the_keys_are_torchvisions_own(name):
 
 def test_torchvisions_model_loads_the_weights_and_computes_what_the_parts_compute():
     plan, sender = plan_for([3, 6]), trained(RESNET, 1)
-    flats = whole.flatten(sender, layouts(plan, RESNET, 3))
+    flats = whole.flatten(sender, layouts(plan, sender, 3))
     inputs = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     value = inputs
     for stage, flat in enumerate(flats):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tdml.errors import SettingError
-from tdml.models.split import Border, Part, blocks_of, build, check_cuts, check_no_sharing, trace_borders
+from tdml.models.split import Border, Part, blocks_of, build, check_complete
 
 CNN = {"_target_": "tdml.models.cnn", "num_classes": 10, "channels": 3, "width": 4, "norm": True}
 RESNET = {"_target_": "tdml.models.resnet18", "num_classes": 10}
@@ -36,8 +36,8 @@ def tied_statistics():
     return model
 
 
-def no_blocks():
-    return nn.Linear(4, 3)
+def no_module():
+    return [nn.Linear(4, 3)]
 
 
 def sizes_left_open():
@@ -60,14 +60,28 @@ class BlocksThatAreNoModules(nn.Module):
         return [nn.Flatten(), torch.relu]
 
 
-class ReturnsTwo(nn.Module):
-    def forward(self, value):
-        return value, value
+class BlocksIsAModule(nn.Module):
+    """As in timm."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
 
 
-class ReturnsWholeNumbers(nn.Module):
+class BlocksMadeAnew(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.entry = nn.Linear(4, 3)
+
+    def blocks(self):
+        return [self.entry, nn.Linear(3, 3)]
+
+
+class FlattensFirst(nn.Sequential):
+    """Not what its children alone do."""
+
     def forward(self, value):
-        return value.long()
+        return super().forward(value.flatten(1))
 
 
 def settings(function, **arguments):
@@ -83,11 +97,11 @@ def settings(function, **arguments):
         ({"_target_": "tdml.models.nothing"}, "model=tdml.models.nothing cannot be built"),
         ({"_target_": "no_such_package.model"}, "model=no_such_package.model cannot be built"),
         (CNN | {"colour": 1}, "unexpected keyword argument 'colour'\"): leave that out with '~model.colour'"),
-        (settings(no_blocks), "returned Linear: it must return an nn.Sequential of blocks or a module with a method"),
+        (settings(no_module), "returned list: it must return an nn.Sequential of blocks or a module with a method"),
         (settings(sizes_left_open), "model: 1.weight gets its shape from the first batch: give its layer the sizes"),
         (settings(complex_buffer), "model: phases holds complex numbers"),
     ],
-    ids=["unknown function", "unknown package", "unknown setting", "no blocks", "lazy", "complex"],
+    ids=["unknown function", "unknown package", "unknown setting", "no module", "lazy", "complex"],
 )
 def test_what_cannot_be_built_is_the_users_mistake(model, message):
     with pytest.raises(SettingError) as caught:
@@ -111,60 +125,15 @@ def test_blocks_that_are_none_are_the_users_mistake(model, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), BlocksIsAModule, lambda: FlattensFirst(nn.Linear(4, 3))])
+def test_a_model_that_lists_no_blocks_is_one(make):
+    model = make()
+    assert blocks_of(model) == [model]
+
+
 def test_torchvisions_resnets_have_a_block_for_every_residual():
     assert len(blocks_of(build(RESNET, "meta"))) == 10
     assert len(blocks_of(build(RESNET | {"_target_": "tdml.models.resnet50"}, "meta"))) == 18
-
-
-# Borders
-
-
-def test_borders_have_the_shapes_of_a_real_pass():
-    sample = torch.zeros(2, 3, 32, 32)
-    borders = trace_borders(blocks_of(build(CNN, "meta")), Border(sample.shape, sample.dtype))
-    shapes = [sample.shape]
-    for block in blocks_of(build(CNN, "cpu")):
-        sample = block(sample)
-        shapes.append(sample.shape)
-    assert [border.shape for border in borders] == shapes
-    assert {border.dtype for border in borders} == {torch.float32}
-
-
-def test_a_border_gives_an_example():
-    example = Border(torch.Size([2, 3]), torch.float64).example("cpu", requires_grad=True)
-    assert (example.shape, example.dtype, example.requires_grad) == ((2, 3), torch.float64, True)
-    assert not Border(torch.Size([2]), torch.int64).example("meta", requires_grad=False).requires_grad
-
-
-def test_token_numbers_may_go_in():
-    with torch.device("meta"):
-        blocks = [nn.Embedding(7, 5), nn.Linear(5, 2)]
-    borders = trace_borders(blocks, Border(torch.Size([3, 4]), torch.int64))
-    assert [tuple(border.shape) for border in borders] == [(3, 4), (3, 4, 5), (3, 4, 2)]
-
-
-@pytest.mark.parametrize("size", [1, 2])
-def test_batch_norm_needs_more_than_one_value_per_channel(size):
-    # At 32 × 32 the last residuals of a ResNet are one pixel wide.
-    blocks, sample = blocks_of(build(RESNET, "meta")), Border(torch.Size([size, 3, 32, 32]), torch.float32)
-    if size == 2:
-        assert trace_borders(blocks, sample)[-1].shape == (2, 10)
-        return
-    with pytest.raises(SettingError, match=r"Expected more than 1 value per channel.*topology\.microbatches"):
-        trace_borders(blocks, sample)
-
-
-def test_a_block_that_rejects_its_input_is_named():
-    with torch.device("meta"):
-        blocks = [nn.Linear(4, 5), nn.Linear(6, 3)]
-    with pytest.raises(SettingError, match=r"block 1 does not take a micro-batch of \(2, 5\)"):
-        trace_borders(blocks, Border(torch.Size([2, 4]), torch.float32))
-
-
-@pytest.mark.parametrize("block", [ReturnsTwo, ReturnsWholeNumbers])
-def test_a_block_must_return_one_floating_point_tensor(block):
-    with pytest.raises(SettingError, match="block 0 must return one floating-point tensor"):
-        trace_borders([block()], Border(torch.Size([2, 4]), torch.float32))
 
 
 # Parts
@@ -187,7 +156,7 @@ def test_the_parts_have_every_tensor_once(edges):
     parts = [Part(model, *edges[i : i + 2]) for i in range(len(edges) - 1)]
     names = [name for part in parts for name in (*part.parameters, *part.buffers)]
     assert sorted(names) == sorted(model.state_dict())
-    check_no_sharing(model, parts)
+    check_complete(model, blocks_of(model))
 
 
 def test_only_the_own_part_takes_memory():
@@ -223,28 +192,36 @@ def test_tensors_come_in_the_order_of_the_names():
             assert tensor.data_ptr() == everything[name].data_ptr()
 
 
-# Cuts
+def shared_buffer():
+    """A table that two blocks use and no state dict has."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    for block in (model[0], model[2]):
+        block.register_buffer("table", model[0].table if block is model[2] else torch.zeros(3), persistent=False)
+    return model
 
 
-@pytest.mark.parametrize(("cuts", "blocks"), [([4], 4), ([1, 9], 4)])
-def test_a_cut_beyond_the_last_block(cuts, blocks):
-    with pytest.raises(SettingError, match=r"topology\.cuts=.*the model has 4 blocks, so no cut may exceed 3"):
-        check_cuts(cuts, blocks)
+def test_every_part_has_a_shared_buffer_of_its_own():
+    model = build(settings(shared_buffer), "meta")
+    parts = [Part(model, i, i + 1) for i in range(3)]
+    assert [part.buffers for part in parts] == [{"0.table": "0.table"}, {}, {"0.table": "0.table"}]
+    for part in parts:
+        part.materialise(torch.device("cpu"))
+    assert parts[0].module[0].table is not parts[2].module[0].table
 
 
-@pytest.mark.parametrize("cuts", [[], [1], [1, 3]])
-def test_cuts_between_blocks(cuts):
-    check_cuts(cuts, 4)
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (WithBlocks(forget=True), r"blocks\(\) leaves out exit\.bias, exit\.weight"),
+        (BlocksMadeAnew(), r"blocks\(\) lists bias in block 1, which is none of the model's own tensors"),
+    ],
+)
+def test_the_blocks_must_hold_all_that_the_model_holds_and_no_more(model, message):
+    with pytest.raises(SettingError, match=message):
+        check_complete(model, blocks_of(model))
 
 
-def test_tied_weights_on_both_sides_of_a_cut_are_refused():
-    model = build(settings(tied), "meta")
-    check_no_sharing(model, [Part(model, 0, 3)])
-    with pytest.raises(SettingError, match=r"topology\.cuts: 0\.weight is used on both sides of a cut"):
-        check_no_sharing(model, [Part(model, 0, 1), Part(model, 1, 3)])
-
-
-def test_a_tensor_in_no_block_is_refused():
-    model = build(settings(WithBlocks, forget=True), "meta")
-    with pytest.raises(SettingError, match=r"blocks\(\) leaves out exit\.bias, exit\.weight"):
-        check_no_sharing(model, [Part(model, 0, 1)])
+def test_a_border_gives_an_example():
+    example = Border(torch.Size([2, 3]), torch.float64).example("cpu", requires_grad=True)
+    assert (example.shape, example.dtype, example.requires_grad) == ((2, 3), torch.float64, True)
+    assert not Border(torch.Size([2]), torch.int64).example("meta", requires_grad=False).requires_grad

@@ -12,7 +12,6 @@ from tdml import config as settings
 from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.models.plan import make_plan
-from tdml.models.split import Border
 from tdml.models.whole import initial_model
 from tdml.rehearsal import rehearse
 from tests.rehearsal import users
@@ -35,14 +34,27 @@ class HoldsPlainTensor(nn.Module):
 
 class FailsOnNumbers(nn.Module):
     def forward(self, value):
-        if value.device.type != "meta":
-            raise RuntimeError("no such\nkernel")
-        return value
+        raise RuntimeError("no such\nkernel")
 
 
 class InPlace(nn.Module):
     def forward(self, value):
         return value.relu_()
+
+
+class Spoils(nn.Module):
+    """Changes in place what the way back of `before` needs."""
+
+    def __init__(self, before):
+        super().__init__()
+        self.before = before()
+
+    def forward(self, value):
+        return self.before(value).mul_(2)
+
+
+def spoils_another():
+    return nn.Sequential(nn.Linear(6, 5), nn.Sigmoid(), Spoils(nn.Identity), nn.Linear(5, 3))
 
 
 class Overflows(nn.Module):
@@ -64,7 +76,7 @@ def through(cuts=(1,), samples=SAMPLES, target=f"{__name__}.model", initial=None
     chosen = {"_target_": target, **arguments}
     config = replace(CONFIG, model=chosen, topology=replace(CONFIG.topology, cuts=list(cuts)))
     initial = initial or initial_model(chosen, seed=3)
-    plan = make_plan(config, initial, Border(INPUTS.shape, INPUTS.dtype), classes=3)
+    plan = make_plan(config, initial, INPUTS, classes=3)
     return rehearse(config, plan, initial, Source(samples, samples, seed=0), range(4))
 
 
@@ -74,11 +86,12 @@ def through(cuts=(1,), samples=SAMPLES, target=f"{__name__}.model", initial=None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dtype": "float64"}, "model: block 0 fails on the first training samples: mat1 and mat2 must have the same"),
+        ({"dtype": "float64"}, "model: 0.weight is float64, and nodes exchange float32"),
         ({"between": HoldsPlainTensor}, "model: block 2 fails .* must be its parameters or buffers"),
-        ({"between": FailsOnNumbers}, "model: block 2 fails on the first training samples: no such kernel"),
+        ({"between": FailsOnNumbers}, r"model: block 2 does not take a micro-batch of \(4, 5\): no such kernel"),
         ({"between": Overflows}, "model: what it returns for the first training samples is not finite"),
-        ({"between": InPlace, "cuts": (2,)}, "model: block 2 fails on the first training samples: a leaf Variable"),
+        ({"between": lambda: Spoils(nn.Sigmoid)}, "the gradients of block 2 cannot be computed: .* inplace operation"),
+        ({"target": f"{__name__}.spoils_another"}, "model: its gradients cannot be computed: .* inplace operation"),
         ({"frozen": 2}, r"topology.cuts=\[1\]: nothing before block 1 can be trained"),
         ({"frozen": 5, "cuts": ()}, "model: nothing in it can be trained"),
         ({"between": users.NarrowInEvaluation, "cuts": (3,)}, r"model: block 4 fails in eval\(\) on the first"),
@@ -86,8 +99,8 @@ def through(cuts=(1,), samples=SAMPLES, target=f"{__name__}.model", initial=None
         ({"between": users.DoubleInEvaluation}, r"model: block 4 fails in eval\(\) on the first"),
     ],
     ids=[
-        "other type", "plain tensor", "fails", "not finite", "in place", "frozen", "all frozen", "narrow in eval",
-        "pair in eval", "double in eval",
+        "other type", "plain tensor", "fails", "not finite", "spoils", "spoils another", "frozen", "all frozen",
+        "narrow in eval", "pair in eval", "double in eval",
     ],
 )  # fmt: skip
 def test_what_only_numbers_show_is_the_users_mistake(arguments, message):
@@ -206,3 +219,24 @@ def test_a_rehearsal_changes_nothing():
 
 def test_a_stage_may_begin_with_frozen_blocks():
     assert through(cuts=(2,), frozen=1) == ""
+
+
+def test_a_stage_may_begin_with_a_block_that_works_in_place():
+    assert through(cuts=(2,), between=InPlace) == ""
+
+
+class SparseByHand(nn.Linear):
+    """As `F.embedding(…, sparse=True)`, which no module of torch's would tell."""
+
+    def forward(self, value):
+        rows = nn.functional.embedding(torch.arange(5), self.weight, sparse=True)
+        return value @ rows + self.bias
+
+
+def test_sparse_gradients_by_hand_are_the_users_mistake():
+    with pytest.raises(SettingError, match=r"model: block 2: the gradient of weight is sparse: give sparse=False"):
+        through(target=f"{__name__}.sparse_by_hand")
+
+
+def sparse_by_hand():
+    return model(lambda: SparseByHand(5, 5))

@@ -13,7 +13,8 @@ from torch import nn
 from tdml import config as settings
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan
-from tdml.models.split import Border, Part, trace_borders
+from tdml.models.split import Part
+from tdml.models.trace import trace_borders
 from tdml.training.borders import empty
 from tdml.training.inner import inner_optimizer
 from tdml.training.pipeline import Pipeline
@@ -85,13 +86,26 @@ class LateBias(nn.Linear):
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         self.calls += 1
-        late = value.is_meta or self.calls > 3 * 2  # two micro-batches a step
+        late = self.calls > 3 * 2  # two micro-batches a step
         return F.linear(value, self.weight, self.bias if late else None)
+
+
+class Centred(nn.Module):
+    """Keeps a running mean by putting a new tensor in its place."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * value.detach().mean(0)
+        return value - self.mean
 
 
 MODELS = {
     "batch norm": lambda: nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)),
     "dropout": lambda: nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.5), nn.Linear(8, 3)),
+    "replaced buffer": lambda: nn.Sequential(nn.Linear(5, 8), Centred(8), nn.Linear(8, 3)),
     "half used": lambda: nn.Sequential(nn.Linear(5, 8), HalfUsed(8, 3)),
     "late bias": lambda: nn.Sequential(nn.Linear(5, 8), LateBias(8, 3)),
 }
@@ -108,17 +122,20 @@ def trainer_of(make, train):
     """A trainer of a model in one stage with two micro-batches, its layout, and initial weights."""
     with torch.device("meta"):
         model = make()
-    borders = trace_borders(list(model), Border(torch.Size([BATCH // 2, 5]), torch.float32))
+    borders = trace_borders(list(make()), torch.zeros(BATCH // 2, 5))
     part = Part(model, 0, len(model))
     part.materialise(torch.device("cpu"))
     layout = Layout.of([part])
-    tensors = part.tensors(part.parameters) + part.tensors(part.buffers)
     cpu = torch.device("cpu")
     plan = Plan((), (borders[0], borders[-1]), (1_000_000,))
     pipeline = Pipeline([part.module], train, plan, 0, 1, "1f1b", 2, cpu, cpu)
     torch.manual_seed(1)
     real = make()
     initial = layout.flatten([*real.parameters(), *real.buffers()])
+
+    def tensors():
+        return part.tensors(part.parameters) + part.tensors(part.buffers)
+
     return Trainer(pipeline, layout, tensors, train), layout, initial
 
 
@@ -152,13 +169,14 @@ def test_resuming_changes_no_bit(model, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
-def test_steps_equal_a_plain_loop(optimizer):
+@pytest.mark.parametrize("name", ["batch norm", "replaced buffer"])
+def test_steps_equal_a_plain_loop(name, optimizer):
     """The whole trainer against torch alone: gradients are the mean over the micro-batches."""
-    trainer, layout, initial = trainer_of(MODELS["batch norm"], OPTIMIZERS[optimizer])
+    trainer, layout, initial = trainer_of(MODELS[name], OPTIMIZERS[optimizer])
     trainer.begin(initial)
     losses = take(trainer, range(3))
     torch.manual_seed(1)
-    model = MODELS["batch norm"]()
+    model = MODELS[name]()
     plain = inner_optimizer(OPTIMIZERS[optimizer], model.parameters())
     for step in range(3):
         plain.zero_grad()
@@ -230,7 +248,7 @@ def test_a_stage_without_parameters_has_no_optimizer():
     nothing = Layout(names=(), shapes=(), parameters=0, size=0, parameter_tensors=0)
     assert StateLayout(nothing, train).size == 0
     pipeline = Still()
-    trainer = Trainer(pipeline, nothing, [], train)
+    trainer = Trainer(pipeline, nothing, list, train)
     trainer.begin(torch.empty(0))
     trainer.step(None, None, 0, LR)
     assert trainer.state().shape == (0,)
@@ -263,8 +281,8 @@ class DrawsEverywhere(nn.Linear):
     """Drops its output by Python's generator, and scales it by numpy's, as LayerDrop and its like do."""
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        scaled = super().forward(value) * (1.0 if value.is_meta else float(np.random.rand()))
-        return scaled if value.is_meta or random.random() < 0.7 else 0 * scaled
+        scaled = super().forward(value) * float(np.random.rand())
+        return scaled if random.random() < 0.7 else 0 * scaled
 
 
 def test_a_step_is_a_function_of_its_seed_whatever_generator_the_model_draws_from():

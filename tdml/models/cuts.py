@@ -1,0 +1,92 @@
+"""Where a model can be cut, whatever the other cuts are, and why it cannot be elsewhere."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from tdml.errors import SettingError
+from tdml.models.split import Border, blocks_of, has_blocks, tensors_in
+from tdml.models.trace import changed_buffers, trace_gradients
+
+Obstacles = Mapping[int, str]  # why no cut can lie before some of the blocks
+_SHOWN = 10  # places
+
+
+def find_obstacles(model: nn.Module, borders: Sequence[Border], inputs: torch.Tensor) -> Obstacles:
+    """Before which blocks no cut can lie.
+
+    Args:
+        model: with its weights, which stay as they are.
+        borders: of its blocks, for the micro-batch `inputs`.
+    """
+    blocks = blocks_of(model)
+    crossed = trace_gradients(blocks, inputs)
+    found = {}
+    for place in range(1, len(blocks)):
+        if not borders[place].dtype.is_floating_point:
+            found[place] = f"block {place - 1} returns {borders[place].dtype}, which has no gradients"
+        elif not crossed[place]:
+            found[place] = f"nothing before block {place} can be trained, so no gradients cross that cut"
+    for name, places in _shared(model, blocks, inputs).items():
+        found |= dict.fromkeys(places, f"{name} is used on both sides of a cut")
+    return found
+
+
+def check_has_blocks(model: nn.Module) -> None:
+    """Raises:
+    SettingError: the model does not say where it may be cut.
+    """
+    if not has_blocks(model):
+        named = " (its `blocks` is one of its modules)" if hasattr(model, "blocks") else ""
+        raise SettingError(
+            f"model: {type(model).__name__} is no nn.Sequential and has no method blocks() that lists its "
+            f"parts{named}: add one, for without it cannot be cut, or set topology.stages=1"
+        )
+
+
+def check_parts(parts: int, blocks: int, obstacles: Obstacles) -> None:
+    """Raises:
+    SettingError: the model cannot be cut into so many parts.
+    """
+    most, asked = blocks - len(obstacles), f"topology.stages asks for {parts} parts (stages × chunks), but the model"
+    if parts > blocks:
+        raise SettingError(f"{asked} has only {blocks} blocks: lower topology.stages or take a deeper model")
+    if parts > most:
+        place = min(obstacles)
+        raise SettingError(
+            f"{asked} can be cut into {most} at most: before block {place} it cannot be cut, for {obstacles[place]}. "
+            "Lower topology.stages"
+        )
+
+
+def check_cuts(cuts: Sequence[int], blocks: int, obstacles: Obstacles) -> None:
+    """Raises:
+    SettingError: a cut lies beyond the model's last block, or where none can.
+    """
+    if cuts and cuts[-1] >= blocks:
+        raise SettingError(
+            f"topology.cuts={list(cuts)}: the model has {blocks} blocks, so no cut may exceed {blocks - 1}"
+        )
+    for cut in cuts:
+        if cut in obstacles:
+            places = [place for place in range(1, blocks) if place not in obstacles]
+            more = ", …" if len(places) > _SHOWN else ""
+            others = f"cuts can be {', '.join(map(str, places[:_SHOWN]))}{more}" if places else "no cut can be made"
+            raise SettingError(f"topology.cuts={list(cuts)}: {obstacles[cut]}: {others}")
+
+
+def _shared(model: nn.Module, blocks: Sequence[nn.Module], inputs: torch.Tensor) -> dict[str, range]:
+    """Tensors that several blocks use, and the cuts that would part these. Every part can have a copy of a buffer that
+    stays as it is."""
+    names = {id(tensor): name for name, tensor in reversed(list(tensors_in(model)))}
+    users: dict[int, list[int]] = {}
+    for number, block in enumerate(blocks):
+        for _, tensor in tensors_in(block):
+            users.setdefault(id(tensor), []).append(number)
+    shared = {key: numbers for key, numbers in users.items() if len(numbers) > 1}
+    buffers = {id(buffer) for buffer in model.buffers()} & shared.keys()
+    constant = buffers - changed_buffers(blocks, inputs) if buffers else set()
+    return {
+        names[key]: range(numbers[0] + 1, numbers[-1] + 1) for key, numbers in shared.items() if key not in constant
+    }
