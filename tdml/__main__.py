@@ -2,9 +2,13 @@
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
+
+from tdml.cluster.interruption import Interruption, end_with_parent
+
+if __name__ == "__main__":
+    end_with_parent()  # before anything that takes time
 
 from tdml import config as settings
 from tdml.errors import SettingError, fail, watch_warnings, write_any_text
@@ -13,8 +17,7 @@ from tdml.overrides import add_arguments, overrides_of
 
 def main(arguments: list[str]) -> int:
     """Run this rank; the exit status."""
-    # Until a rank knows its role Ctrl-C just ends it: an exception can get lost while torch is imported.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    interruption = Interruption()
     write_any_text()
     # TensorPipe logs every lost connection and every refused call from C++. The coordinator reports each loss once.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
@@ -38,10 +41,10 @@ def main(arguments: list[str]) -> int:
     if lobby.rank == COORDINATOR:
         from tdml.start_coordinator import coordinate  # figures and TensorBoard, which workers need not import
 
-        return coordinate(config, lobby)
+        return coordinate(config, lobby, interruption)
     from tdml.start_worker import work
 
-    return work(config, lobby)
+    return work(config, lobby, interruption)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,15 +1,13 @@
 """The `tdml` command."""
 
 import argparse
-import logging
 import os
 import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-from tdml import __version__
+from tdml import __version__, launch
 from tdml import config as settings
 from tdml.bench import command as bench
 from tdml.cluster import keys_command as keys
@@ -18,9 +16,6 @@ from tdml.ledger import command as ledger
 from tdml.overrides import add_arguments, overrides_of
 from tdml.paper import command as paper
 from tdml.rewards import command as rewards
-
-if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 
 def main() -> None:
@@ -94,43 +89,14 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.show_config:
         print(settings.to_yaml(config), end="")
         return 0
-    _check(config)
-    with TemporaryDirectory(prefix="tdml-") as folder:  # what was interpolated must be the same for all ranks
-        handed_on = Path(folder) / "settings.yaml"
-        settings.write(config, handed_on)
-        return _launch(config, ["--settings", str(handed_on)])
-
-
-def _launch(config: settings.Config, arguments: list[str]) -> int:
-    """Start the ranks by torchrun, and wait for them."""
     workers = config.topology.world_size - 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import parse_args
-    from torch.distributed.run import run as torchrun
-
-    # The ranks say themselves what went wrong; torchrun would add a page of its own.
-    logging.disable(logging.ERROR)
-    ranks = ["--standalone", "--nproc-per-node", str(config.topology.world_size)]
-    try:
-        torchrun(parse_args([*ranks, "-m", "tdml", *arguments]))
-    except SignalException:
-        return 1
-    except ChildFailedError as error:
-        return _report_killed(*error.get_first_failure(), config)
-    return 0
-
-
-def _report_killed(rank: int, failure: "ProcessFailure", config: settings.Config) -> int:
-    """Say who was killed, which nobody else can: torchrun has ended all other ranks with it."""
-    from tdml.cluster.topology import COORDINATOR, node_name
-
-    if failure.exitcode < 0:
-        name = "the coordinator" if rank == COORDINATOR else node_name(rank, config.topology)
-        text = f"{name} was killed ({failure.signal_name()}; a system that is short of memory does so)"
-        print(f"tdml: {text}: after the first round a run goes on with resume=true", file=sys.stderr)
-    return 1
+    with launch.handled_by(launch.leave):
+        _check(config)
+        with TemporaryDirectory(prefix="tdml-") as folder:  # what was interpolated must be the same for all ranks
+            handed_on = Path(folder) / "settings.yaml"
+            settings.write(config, handed_on)
+            return launch.run_ranks(config.topology, ["--settings", str(handed_on)])
 
 
 def _check(config: settings.Config) -> None:

@@ -125,7 +125,7 @@ class Config:
     seed: int = MISSING
     rounds: int = MISSING
     run_dir: str = MISSING
-    resume: bool = MISSING
+    resume: Any = MISSING  # False, True or "auto"
     device: str = MISSING
     topology: Topology = field(default_factory=Topology)
     sync: Sync = field(default_factory=Sync)

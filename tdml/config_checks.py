@@ -34,6 +34,8 @@ def check(config: "Config") -> None:
     for name, value, choices in _choices(config):
         if value not in choices:
             raise SettingError(f"{name}={value} is unknown: choose one of {', '.join(choices)}")
+    if not isinstance(config.resume, bool) and config.resume != "auto":
+        raise SettingError(f"resume={config.resume} is unknown: choose one of false, true, auto")
     _check_microbatches(config)
     _check_cuts(config)
     _check_attackers(config)

@@ -288,12 +288,14 @@ class Coordinator:
 
     @contextmanager
     def _phase(self, clock: Stopwatch, name: str, number: int) -> Iterator[None]:
+        self.fleet.meanwhile()
         self._activity = f"round {number}/{self.job.config.rounds}: {name.replace('_', ' ')}"
         with clock.phase(name):
             yield
 
     def _status(self) -> str:
-        if not self._activity.endswith("train"):
-            return self._activity
-        steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in self._replicas)
-        return f"{self._activity}   {'  '.join(steps)} steps"
+        parts = [self._activity]
+        if self._activity.endswith("train"):
+            steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in self._replicas)
+            parts.append(f"{'  '.join(steps)} steps")
+        return "   ".join([*parts, *filter(None, [self.fleet.waiting])])

@@ -2,10 +2,12 @@
 
 import os
 import re
-import signal
 import sys
+import time
 import warnings
+from contextlib import suppress
 
+INTERRUPTED = os.EX_TEMPFAIL  # the exit status of a run that was interrupted and can go on
 _LAST_WORDS_S = 10.0
 
 
@@ -70,12 +72,12 @@ def watch_warnings(shown: bool) -> None:
     warnings.showwarning = show
 
 
-def fail(message: str) -> int:
+def fail(message: str, status: int = 1) -> int:
     """Say what is wrong, once on every machine, and return the exit status for it."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"tdml: {one_line(message)}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody reads any more
+            print(f"tdml: {one_line(message)}", file=sys.stderr, flush=True)
     elif "TORCHELASTIC_RUN_ID" in os.environ:
         # torchrun ends all ranks as soon as one has failed. Let that be the one that speaks.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        signal.sigtimedwait({signal.SIGTERM}, _LAST_WORDS_S)
-    return 1
+        time.sleep(_LAST_WORDS_S)
+    return status

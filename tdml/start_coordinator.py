@@ -1,29 +1,35 @@
 """The coordinator's life: getting ready, the rounds, and what a run leaves however it ends."""
 
+import os
 import secrets
-import signal
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
+from signal import Signals
 from typing import TYPE_CHECKING
+
+import torch.distributed as dist
 
 from tdml.cluster.channel import Caller, Session
 from tdml.cluster.entrance import Admission, admit_ranks
 from tdml.cluster.fleet import Fleet
 from tdml.cluster.guard import Guard
+from tdml.cluster.interruption import Interruption
 from tdml.cluster.lobby import Card, Decision, Lobby
 from tdml.cluster.own_key import named_identity
 from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
-from tdml.cluster.topology import COORDINATOR, node_names
+from tdml.cluster.topology import COORDINATOR, node_name, node_names
+from tdml.cluster.waiting import LONG_S, listed
 from tdml.cluster.wire import start_rpc
-from tdml.config import Config, fingerprint
+from tdml.config import Config, Topology, fingerprint
 from tdml.coordinator import CannotGoOn, Coordinator
 from tdml.data import source as data
 from tdml.data.contents import contents_of
 from tdml.data.source import Source
-from tdml.errors import SettingError, fail, one_line
+from tdml.errors import INTERRUPTED, SettingError, fail, one_line
 from tdml.identity import Identity
 from tdml.job import Job, prepare
 from tdml.monitor.run_folder import RunFolder
@@ -37,8 +43,7 @@ from tdml.worker import METHODS
 if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
 
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # torchrun passes on that its terminal was closed
-_WAITING_SAID_EVERY_S = 15.0
+_ORDERLY_END_S = 25.0  # that an interrupted run may take for it: torchrun kills after 30
 _LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take part for
 
 
@@ -61,14 +66,13 @@ class _Ready:
         return self.checkpoint.round if self.checkpoint else 0
 
 
-def coordinate(config: Config, lobby: Lobby) -> int:
+def coordinate(config: Config, lobby: Lobby, interruption: Interruption) -> int:
     """Be the coordinator."""
-    for number in _INTERRUPTS:
-        signal.signal(number, _interrupt)
     with Terminal(config.rounds, config.topology.replicas) as terminal:
+        interruption.defer(0, partial(_leave, terminal))
         try:
             ready = _get_ready(config, lobby, terminal)
-        except (SettingError, OSError, KeyboardInterrupt) as error:
+        except (SettingError, OSError) as error:
             text = f"run_dir={config.run_dir}: {error}" if isinstance(error, OSError) else one_line(error)
             lobby.announce(Decision(error=text))
             return fail(text)
@@ -78,8 +82,8 @@ def coordinate(config: Config, lobby: Lobby) -> int:
         lobby.announce(ready.admission.decision(ready.caller.at).signed(ready.caller.identity))
         try:
             start_rpc(lobby, ready.admission.members, config)
-            return _lead(config, ready, terminal)
-        except (SettingError, KeyboardInterrupt) as error:
+            return _lead(config, lobby, ready, terminal, interruption)
+        except SettingError as error:
             return fail(str(error))
         finally:
             ready.notary.close()
@@ -107,24 +111,38 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     return _Ready(folder, checkpoint, job, bans, terms, caller, admission, notary)
 
 
-def _lead(config: Config, ready: _Ready, terminal: Terminal) -> int:
+def _lead(config: Config, lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interruption) -> int:
     """Lead the ranks through the job; the exit status."""
     from tdml.monitor.monitor import Monitor  # figures and TensorBoard: seconds, once all is known to be sound
 
     caller, admission = ready.caller, ready.admission
     monitor = Monitor(config, ready.folder, terminal, first_round=ready.resumed + 1)
     keep_ban = partial(_keep_ban, ready.bans, admission.roster, caller.at.job, monitor)
-    fleet = Fleet(config, ready.job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban)
+
+    def meanwhile() -> None:
+        interruption.check()
+        terminal.waiting(fleet.waiting)
+
+    fleet = Fleet(
+        config, ready.job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban, meanwhile
+    )
     _introduce(config, ready.folder, terminal, admission, ready.resumed)
     if ready.job.problem:
         terminal.say(f"trust.repeatable=warn: no audit of this job convicts anybody: {ready.job.problem}", "yellow")
     audited = config.trust.enabled and config.topology.replicas > 1  # where nobody could be, no rate is advised
     if audited and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
+    coordinator, status = Coordinator(ready.job, fleet, monitor, ready.notary, ready.checkpoint), 1
+    interruption.defer(_ORDERLY_END_S, partial(_give_up, coordinator))
     try:
-        return _run(Coordinator(ready.job, fleet, monitor, ready.notary, ready.checkpoint), terminal)
+        reason, status = _play(coordinator)
     finally:
-        fleet.stop()
+        fleet.stop(status)
+    status = _conclude(coordinator, terminal, reason, status)
+    nodes = fleet.nodes.values()
+    with suppress(dist.DistError):  # its agent is gone
+        lobby.end(status, [node.rank for node in nodes if node.dead], [node.rank for node in nodes if node.refused])
+    return status
 
 
 def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
@@ -157,34 +175,38 @@ def _open(
     card = Card(fingerprint(config), gpu="", data=contents_of(source, config.seed))
     lobby.enter(card.signed(identity, at.session, COORDINATOR))
     banned = bans.keys | banned_keys(run, resumed)
-    admission = admit_ranks(_await_cards(lobby, terminal), at.session, config.topology, given, banned)
+    admission = admit_ranks(_await_cards(lobby, terminal, config.topology), at.session, config.topology, given, banned)
     guard = Guard(obey=None)
     guard.install()
     return Caller(identity, at, admission.roster.keys, METHODS, guard.refusals), admission
 
 
-def _run(coordinator: Coordinator, terminal: Terminal) -> int:
-    """Run the rounds and write what a run leaves, however it ends."""
-    fleet, monitor = coordinator.fleet, coordinator.monitor
-    status = 1
+def _play(coordinator: Coordinator) -> tuple[str, int]:
+    """Play the rounds; why there are no more of them, and the exit status."""
+    config = coordinator.job.config
     try:
-        reason, status = coordinator.run(), 0
+        return coordinator.run(), 0
     except CannotGoOn as error:
-        reason = str(error)
+        return str(error), 1
     except KeyboardInterrupt:
-        reason = f"interrupted after round {coordinator.last_round}: go on with resume=true"
+        return _interrupted(coordinator.last_round), INTERRUPTED
     except OSError as error:
-        reason = f"run_dir={monitor.folder.path} cannot be written: {one_line(error)}. Go on with resume=true"
+        return f"run_dir={config.run_dir} cannot be written: {one_line(error)}. Go on with resume=true", 1
     except SettingError as error:
-        reason = f"{one_line(error)}. Go on with resume=true"
+        return f"{one_line(error)}. Go on with resume=true", 1
+
+
+def _conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: int) -> int:
+    """Write what a run leaves, however it has ended; the exit status."""
     from tdml.monitor.report import write_report
 
+    fleet, monitor = coordinator.fleet, coordinator.monitor
     try:
         model = "model.pt" if status == 0 else None
         monitor.finish(reason, fleet.banned, fleet.dead, model, coordinator.notices)
         report = coordinator.last_round > 0 and bool(write_report(monitor.folder.path))
     except OSError as error:
-        return fail(f"{reason}; summary.json cannot be written: {one_line(error)}")
+        return fail(f"{reason}; summary.json cannot be written: {one_line(error)}", status or 1)
     terminal.say("")
     if status:
         fail(reason)
@@ -196,21 +218,20 @@ def _run(coordinator: Coordinator, terminal: Terminal) -> int:
     return status
 
 
-def _await_cards(lobby: Lobby, terminal: Terminal) -> list[Card]:
+def _await_cards(lobby: Lobby, terminal: Terminal, topology: Topology) -> list[Card]:
     """Wait for all ranks; their cards.
 
     Raises:
         SettingError: a rank cannot take part.
     """
-    said = time.monotonic()
+    start = time.monotonic()
 
-    def waiting(arrived: int) -> None:
-        nonlocal said
-        text = f"waiting for ranks: {arrived} of {lobby.world_size} are here"
+    def waiting(missing: Sequence[int]) -> None:
+        names = [node_name(rank, topology) for rank in missing if rank != COORDINATOR]
+        text = f"waiting for {len(names)} of {topology.world_size - 1} nodes: {listed(names)}" if names else ""
         terminal.status(lambda: text)
-        if time.monotonic() - said > _WAITING_SAID_EVERY_S:
-            terminal.say(text, "cyan")
-            said = time.monotonic()
+        if time.monotonic() - start > LONG_S:
+            terminal.waiting(text)
 
     cards = lobby.gather(waiting)
     for card in cards:
@@ -245,7 +266,22 @@ def _introduce(config: Config, folder: RunFolder, terminal: Terminal, admission:
     terminal.say(LEGEND, "dim")
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    for number in _INTERRUPTS:
-        signal.signal(number, signal.SIG_IGN)  # one is enough: the end must not be interrupted itself
-    raise KeyboardInterrupt(f"interrupted before the first round ({signal.Signals(signum).name})")
+def _interrupted(last_round: int) -> str:
+    if last_round == 0:
+        return "interrupted before the first round was done: begin again, with resume=false or resume=auto"
+    return f"interrupted after round {last_round}: go on with resume=true"
+
+
+def _leave(terminal: Terminal, number: Signals) -> None:
+    """Nothing is at stake yet. The other ranks hear it from their agents, or find the store gone."""
+    try:
+        terminal.close()
+        fail(f"interrupted before the rounds began ({number.name})")
+    finally:
+        os._exit(INTERRUPTED)
+
+
+def _give_up(coordinator: Coordinator, number: Signals) -> None:
+    """The end takes too long; what counts is written after every round."""
+    text = f"{_interrupted(coordinator.last_round)} (the end took longer than {_ORDERLY_END_S:.0f} s: no report)"
+    os._exit(fail(text, INTERRUPTED))

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import signal
 import socket
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from tdml.cluster import endpoint
 from tdml.cluster.channel import Listener
 from tdml.cluster.devices import Device, choose_device, make_repeatable, own_gpu
 from tdml.cluster.guard import Guard
+from tdml.cluster.interruption import Interruption
 from tdml.cluster.lobby import Card, Decision, Lobby
 from tdml.cluster.own_key import node_identity
 from tdml.cluster.roster import COORDINATOR_NAME, read_roster
@@ -25,7 +25,8 @@ from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
 from tdml.worker import METHODS, Worker
 
-_NO_COORDINATOR = "the coordinator ended before the job began: see its machine for the reason"
+_GRACE_S = 3.0  # in which a signal that all ranks get reaches the coordinator too, before it finds workers dead
+_NO_COORDINATOR = "the coordinator is gone: see its machine for the reason"
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,20 @@ class _Ready:
     roster: dict[str, str] | None
 
 
-def work(config: Config, lobby: Lobby) -> int:
+def work(config: Config, lobby: Lobby, interruption: Interruption) -> int:
     """Be a worker, or a spare that may become one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the coordinator, who stops the workers
     name = node_name(lobby.rank, config.topology)
     try:
         ready = _enter(config, lobby, name)
         decision = lobby.await_decision()
         _check(decision, ready, config)
+        if lobby.rank in decision.refused:
+            fail(f"{name} is refused: {decision.refused[lobby.rank]}")
+            return lobby.await_end()  # a failure would end the machine's other ranks too
     except dist.DistError:
         return fail(_NO_COORDINATOR)
     except SettingError as error:
         return fail(str(error))
-    if lobby.rank in decision.refused:
-        fail(f"{name} is refused: {decision.refused[lobby.rank]}")
-        return 0  # a failure would end the machine's other ranks too
     assert ready is not None
     guard = Guard(endpoint.obey)
     worker = Worker(
@@ -64,7 +64,10 @@ def work(config: Config, lobby: Lobby) -> int:
         start_rpc(lobby, decision.members, config)
     except SettingError as error:
         return fail(str(error))
-    return 0 if worker.serve() else fail(f"{name}: the coordinator is gone")
+    interruption.defer(_GRACE_S)
+    status = worker.serve()
+    interruption.defer(0)
+    return fail(f"{name}: the coordinator is gone") if status is None else status
 
 
 def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:

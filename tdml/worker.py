@@ -64,8 +64,8 @@ class Worker:
         self.config, self.name, self.device = config, name, device
         self._lobby, self._source = lobby, source
         self._identity, self._job_id, self._refusals = identity, job_id, refusals
-        self._main_thread = MainThread(lobby.coordinator_lives)
         self._cancelled = threading.Event()
+        self._main_thread = MainThread(lobby.coordinator_lives, self._cancelled.set)
         self.steps_done = 0
         self._attacker = Attacker(config, name)
         self._seat: Seat | None = None
@@ -74,8 +74,9 @@ class Worker:
         self._tape: Tape | None = None  # of the round, for its audit
         self._repeated = torch.empty(0)  # the result of the last repetition
 
-    def serve(self) -> bool:
-        """Carry out orders until the coordinator says stop; false if it is gone without a word."""
+    def serve(self) -> int | None:
+        """Carry out orders until the coordinator says stop, with which exit status; None if it is gone without a
+        word."""
         return self._main_thread.serve()
 
     def order(self, name: str, arguments: tuple) -> Any:
@@ -106,9 +107,10 @@ class Worker:
         """Give up the order under way."""
         self._cancelled.set()
 
-    def stop(self) -> None:
-        """End `serve`."""
-        self._main_thread.stop()
+    def stop(self, status: int) -> None:
+        """Give up the order under way, and end `serve`."""
+        self._cancelled.set()
+        self._main_thread.stop(status)
 
     def refused(self) -> Refused:
         """What has come by RPC since the last time that was no order of the coordinator's."""

@@ -98,7 +98,9 @@ class Calls(Attack):
     def _orders(self) -> dict[str, Sent]:
         """As if it were the coordinator."""
         listener = endpoint._listener
-        stops = {name: encode(Order(listener._at, name, 10**6, "stop", b"\x90", ()))[0] for name in ("r0.s0", "r1.s0")}
+        stops = {
+            name: encode(Order(listener._at, name, 10**6, "stop", b"\x91\x00", ()))[0] for name in ("r0.s0", "r1.s0")
+        }
         found = {}
         for name, header in stops.items():
             found[f"unsigned, to {name}"] = _order(header, "")

@@ -147,11 +147,12 @@ def run_command(*command: str, seconds: float = 90, cwd: Path = _ROOT) -> subpro
     return subprocess.CompletedProcess(command, process.returncode, output)
 
 
-def start_command(*command: str, cwd: Path = _ROOT) -> subprocess.Popen:
-    """Start a command in a session of its own."""
+def start_command(*command: str, cwd: Path = _ROOT, environment: dict[str, str] | None = None) -> subprocess.Popen:
+    """Start a command in a session of its own, with these variables beside the others."""
     return subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+        command, cwd=cwd, env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def kill_tree(process: subprocess.Popen) -> None:

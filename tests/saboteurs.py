@@ -2,10 +2,11 @@
 
 import os
 import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
-from tdml import worker
+from tdml import coordinator, worker
 from tdml.attacks import Attack
 
 
@@ -32,3 +33,18 @@ class Unsigned(Attack):
             return replace(made, signature=signatures[spoil])
 
         worker.Worker.commit = spoilt
+
+
+class InterruptsRecord(Attack):
+    """The coordinator is sent SIGTERM when the ledger has a round, and the checkpoint has not."""
+
+    def __init__(self) -> None:
+        if os.environ["RANK"] != "0":
+            return
+        save = coordinator.save
+
+        def interrupted(*arguments: object) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            save(*arguments)
+
+        coordinator.save = interrupted

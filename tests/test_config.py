@@ -213,6 +213,20 @@ def test_a_mistake_is_named(changes, message):
     assert re.match(message, refused(changes))
 
 
+@pytest.mark.parametrize(("text", "value"), [("false", False), ("true", True), ("auto", "auto")])
+def test_whether_to_go_on(text, value, tmp_path):
+    config = settings.load([f"resume={text}"])
+    assert config.resume is value or config.resume == value == "auto"
+    (tmp_path / "config.yaml").write_text(settings.to_yaml(config))
+    assert settings.from_yaml(tmp_path / "config.yaml").resume == value
+
+
+@pytest.mark.parametrize("text", ["maybe", "1", "null", "[true]"])
+def test_whether_to_go_on_is_one_of_three(text):
+    with pytest.raises(SettingError, match=r"^resume=.* is unknown: choose one of false, true, auto$"):
+        settings.load([f"resume={text}"])
+
+
 def test_an_attack_needs_a_round_to_start_from():
     message = refused(ATTACK | {"attack.replicas": [1], "attack.from_round": None})
     assert message.startswith("attack.from_round is empty")

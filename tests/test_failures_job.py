@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from multiprocessing import Process
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tdml.errors import INTERRUPTED
 from tests.jobs import SMALL, Result, finish_job, run_job, start_job
 
 _JOB = [*SMALL, "topology.replicas=3", "topology.stages=2", "sync.local_steps=3"]
@@ -50,6 +52,7 @@ def test_node_that_hangs_is_given_up_after_the_timeout(tmp_path: Path) -> None:
     result = _disturb(tmp_path / "run", 8, job, rank=5, signum=signal.SIGSTOP)
     assert result.statuses[0] == 0, result.output
     assert result.summary["dead"] == ["r2.s0"]
+    assert re.search(r"^waiting for r2\.s0 \(\d+ s\)$", result.output, re.MULTILINE), result.output
     assert result.rounds[-1]["accepted"] == [0, 1, 2]
 
 
@@ -126,7 +129,7 @@ def test_a_run_that_has_learnt_nothing_has_failed_and_nobody_is_to_blame(tmp_pat
 def test_interrupted_run_can_be_resumed(tmp_path: Path, signum: int) -> None:
     job = [*_JOB, "rounds=8"]
     stopped = _disturb(tmp_path / "run", 7, job, rank=0, signum=signum)
-    assert stopped.statuses == [1] + [0] * 6, stopped.output
+    assert stopped.statuses == [INTERRUPTED] * 7, stopped.output
     assert "interrupted after round" in stopped.summary["exit_reason"]
     assert "Traceback" not in stopped.output
     result = run_job(tmp_path / "run", 7, *job, "resume=true")

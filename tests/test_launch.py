@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from tdml import cli
+from tdml import cli, launch
 from tdml import config as settings
+from tdml.errors import INTERRUPTED
 from tests.jobs import SMALL, descendants, free_port, kill_tree, run_command, run_job, run_torchrun, start_command
 
 _TDML = [sys.executable, "-m", "tdml.cli"]
@@ -21,7 +22,7 @@ _MISTAKES = {
     "data root without data": (["data=cifar10", "data.root=/nowhere"], "data.root=/nowhere"),
     "unknown attack class": (["attack._target_=nobody.Knows", "attack.nodes=[r0.s0]"], "attack._target_=nobody.Knows"),
     "too few classes": (["model.num_classes=5"], "model.num_classes"),
-    "too large a batch": (["train.batch_size=1000", "topology.replicas=2"], "train.batch_size=1000"),
+    "too large a batch": (["train.batch_size=1000", "topology.replicas=2"], "train.batch_size: 1437 training samples are"),
     "resume of nothing": (["resume=true"], "resume=true"),
 }
 
@@ -130,8 +131,9 @@ def test_an_interrupted_command_says_so(monkeypatch, capsys, tmp_path: Path) -> 
     ],
 )
 def test_a_rank_that_was_killed_is_named(capsys, rank: int, exitcode: int, said: str) -> None:
-    config = settings.load(["topology.replicas=2", "topology.stages=2", "topology.spares=1"])
-    assert cli._report_killed(rank, ProcessFailure(rank, 1, exitcode, ""), config) == 1
+    topology = settings.load(["topology.replicas=2", "topology.stages=2", "topology.spares=1"]).topology
+    assert launch._status(0, ProcessFailure(0, 1, INTERRUPTED, ""), topology) == INTERRUPTED
+    assert launch._status(rank, ProcessFailure(rank, 1, exitcode, ""), topology) == 1
     error = capsys.readouterr().err
     assert error.startswith(said) and bool(error) == bool(said)
 

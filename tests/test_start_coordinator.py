@@ -1,13 +1,18 @@
-"""What a run that is resumed goes on from."""
+"""What a run that is resumed goes on from, and whom the coordinator waits for before it begins."""
 
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tdml import start_coordinator
+from tdml.cluster.lobby import Card
 from tdml.config import load
 from tdml.errors import SettingError
-from tdml.start_coordinator import _last_checkpoint
+from tdml.start_coordinator import _await_cards, _last_checkpoint
 from tdml.training.checkpoint import save
 from tests.training.test_checkpoint import CHECKPOINT
 
@@ -21,3 +26,26 @@ def test_a_run_that_has_done_more_rounds_than_it_is_to_have_is_not_resumed(tmp_p
         assert found.round == 14
     with pytest.raises(SettingError, match=r"^rounds=5, but run_dir=.* has done 14 already: give rounds=14 or more$"):
         _last_checkpoint(load(["rounds=5", "resume=true"]), tmp_path)
+
+
+def test_before_the_job_begins_the_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once in the live line; where there is none, once it takes long."""
+    seconds = itertools.count(0, 3)
+    monkeypatch.setattr(start_coordinator.time, "monotonic", lambda: float(next(seconds)))
+    live: list[str] = []
+    lines: list[str] = []
+
+    def gather(waiting: Callable[[Sequence[int]], None]) -> list[Card]:
+        for missing in ([0, 1, 2, 3], [2, 3], [3], []):
+            waiting(missing)
+        return [Card("settings", "")]
+
+    terminal = SimpleNamespace(status=lambda text: live.append(text()), waiting=lines.append)
+    topology = load(["topology.replicas=2", "topology.stages=1", "topology.spares=1"]).topology
+    assert _await_cards(SimpleNamespace(gather=gather), terminal, topology) == [Card("settings", "")]
+    assert live[:3] == [
+        "waiting for 3 of 3 nodes: r0.s0, r1.s0, spare0",
+        "waiting for 2 of 3 nodes: r1.s0, spare0",
+        "waiting for 1 of 3 nodes: spare0",
+    ]
+    assert lines == live[1:]

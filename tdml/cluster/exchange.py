@@ -3,7 +3,7 @@
 import queue
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ class Node:
     banned: bool = False
     dead: bool = False
     refused: bool = False  # from the start: its key may not take part
+    awaited: dict[int, float] = field(default_factory=dict)  # numbers of orders, and since when an answer is missing
 
     @property
     def usable(self) -> bool:
@@ -51,7 +52,40 @@ class _Silence:
 
 
 Inbox = queue.SimpleQueue[tuple[int, Any]]  # stages, and what came from them
-Watch = Callable[[], Failure | None]  # asked now and then while a node is waited for; a failure ends the waiting
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What came of telling a node to give up."""
+
+    outcome: Any
+
+
+class Watch:
+    """Asks nodes that may take their time for signs of life."""
+
+    def __init__(self, exchange: "Exchange", late: Callable[[], str | None], progress: Callable[[int], None]) -> None:
+        self._exchange, self._late, self._progress = exchange, late, progress
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._asked: set[int] = set()
+
+    def lost(self) -> Failure | None:
+        """The failure of a node that has not answered within its timeout, or that RPC has lost."""
+        for stage in self._exchange.alive - self._asked:
+            self._asked.add(stage)
+            self._exchange.send(stage, "progress", (), partial(_put, self._inbox, stage))
+        while not self._inbox.empty():
+            stage, answer = self._inbox.get()
+            self._asked.discard(stage)
+            if (failure := self._exchange.failure(stage, answer)) is not None:
+                return failure
+            self._progress(answer)
+        return None
+
+    def late(self) -> Failure | None:
+        """Why not to wait any longer, if there is a reason."""
+        reason = self._late()
+        return Failure(f"r{self._exchange.index}", reason, "") if reason else None
 
 
 class Exchange:
@@ -59,7 +93,12 @@ class Exchange:
     seconds is marked dead."""
 
     def __init__(self, index: int, nodes: Sequence[Node], timeout: float, caller: Caller) -> None:
-        self._index, self._nodes, self._timeout, self._caller = index, nodes, timeout, caller
+        self.index, self._nodes, self._timeout, self._caller = index, nodes, timeout, caller
+
+    @property
+    def alive(self) -> set[int]:
+        """The stages whose nodes are not dead."""
+        return {stage for stage, node in enumerate(self._nodes) if not node.dead}
 
     def ask(self, method: str, arguments: Sequence[tuple], watch: Watch | None = None) -> list[Any]:
         """The answers of all nodes to an order, a method of `tdml.worker.Worker`, by stage. With `watch`, a node may
@@ -69,22 +108,24 @@ class Exchange:
             ReplicaLost: one of them has failed, or fell silent. The others have been told to give up.
         """
         inbox: Inbox = queue.SimpleQueue()
-        for stage, (node, args) in enumerate(zip(self._nodes, arguments, strict=True)):
-            self._send(node, method, args, 0 if watch else self._timeout, partial(_put, inbox, stage))
+        for stage, args in enumerate(arguments):
+            self.send(stage, method, args, partial(_put, inbox, stage), patient=watch is not None)
         answers: dict[int, Any] = {}
+        told: set[int] = set()  # to give up; whether they have heard it is not known yet
         failures: list[Failure] = []
         give_up_at = float("inf")
-        while len(answers) < len(self._nodes) and time.monotonic() <= give_up_at:
-            failure = self._await_one(inbox, answers, watch if not failures else None)
-            if failure is not None:
-                if not failures:
-                    give_up_at = time.monotonic() + self._timeout
-                    self._cancel()
-                failures.append(failure)
+        while self.alive - (answers.keys() - told) and time.monotonic() <= give_up_at:
+            failure = self._await_one(inbox, answers, told) or self._look(watch, late=not failures)
+            if failure is None:
+                continue
+            if not failures:
+                give_up_at = time.monotonic() + self._timeout
+                told |= self._cancel(inbox)
+            failures.append(failure)
         for stage, node in enumerate(self._nodes):
             node.dead |= stage not in answers
         if failures:
-            raise ReplicaLost(self._index, failures)
+            raise ReplicaLost(self.index, failures)
         return [answers[stage] for stage in range(len(self._nodes))]
 
     def watch(self, late: Callable[[], str | None], progress: Callable[[int], None]) -> Watch:
@@ -94,59 +135,57 @@ class Exchange:
             late: asked as often; the reason to give up waiting, if there is one.
             progress: hears how many steps a node has done.
         """
-        inbox: Inbox = queue.SimpleQueue()
-        asked: set[int] = set()
+        return Watch(self, late, progress)
 
-        def watch() -> Failure | None:
-            for stage in set(range(len(self._nodes))) - asked:
-                asked.add(stage)
-                self._send(self._nodes[stage], "progress", (), self._timeout, partial(_put, inbox, stage))
-            while not inbox.empty():
-                stage, answer = inbox.get()
-                asked.discard(stage)
-                if (failure := self._failure(stage, answer)) is not None:
-                    return failure
-                progress(answer)
-            reason = late()
-            return Failure(f"r{self._index}", reason, "") if reason else None
-
-        return watch
-
-    def _await_one(self, inbox: Inbox, answers: dict[int, Any], watch: Watch | None) -> Failure | None:
-        """Wait a moment for one more answer; the failure that it is, or that `watch` has found."""
-        try:
-            stage, answer = inbox.get(timeout=_TICK_S)
-        except queue.Empty:
-            return watch() if watch else None
-        answers[stage] = answer
-        return self._failure(stage, answer)
-
-    def _failure(self, stage: int, answer: Any) -> Failure | None:
+    def failure(self, stage: int, answer: Any) -> Failure | None:
         """The failure that an answer is, if it is one."""
         if isinstance(answer, _Silence):
             self._nodes[stage].dead = True
             return Failure(self._nodes[stage].name, answer.message, "")
         return answer if isinstance(answer, Failure) else None
 
-    def _send(self, node: Node, method: str, args: tuple, timeout: float, deliver: Callable[[Any], None]) -> None:
+    def send(self, stage: int, method: str, args: tuple, deliver: Callable[[Any], None], patient: bool = False) -> None:
+        """Give an order to one node; `deliver` gets its answer, or its silence after the timeout: with `patient` it has
+        none."""
+        node = self._nodes[stage]
         counter, envelope = self._caller.order(node.name, method, args)
+        if not patient:
+            node.awaited[counter] = time.monotonic()
 
         def read(done: torch.futures.Future) -> None:
+            node.awaited.pop(counter, None)
             deliver(_outcome(done, partial(self._caller.read, node.name, counter, method)))
 
         try:
-            send(node.rank, envelope, timeout).add_done_callback(read)
+            send(node.rank, envelope, 0 if patient else self._timeout).add_done_callback(read)
         except RuntimeError as error:
+            node.awaited.pop(counter, None)
             deliver(_Silence(one_line(error)))
 
-    def _cancel(self) -> None:
-        """Tell all nodes to give up, and wait until the living have heard it."""
-        inbox: Inbox = queue.SimpleQueue()
-        alive = [node for node in self._nodes if not node.dead]
-        for node in alive:
-            self._send(node, "cancel", (), self._timeout, partial(_put, inbox, 0))
-        for _ in alive:
-            inbox.get()
+    def _await_one(self, inbox: Inbox, answers: dict[int, Any], told: set[int]) -> Failure | None:
+        """Wait a moment for one more answer; the failure that it is."""
+        try:
+            stage, answer = inbox.get(timeout=_TICK_S)
+        except queue.Empty:
+            return None
+        if isinstance(answer, _Heard):
+            told.discard(stage)
+            silent = isinstance(answer.outcome, _Silence) and stage not in answers
+            return self.failure(stage, answer.outcome) if silent else None
+        answers[stage] = answer
+        return self.failure(stage, answer)
+
+    def _look(self, watch: Watch | None, late: bool) -> Failure | None:
+        if watch is None:
+            return None
+        return watch.lost() or (watch.late() if late else None)
+
+    def _cancel(self, inbox: Inbox) -> set[int]:
+        """Tell all living nodes to give up; their stages."""
+        alive = self.alive
+        for stage in alive:
+            self.send(stage, "cancel", (), lambda outcome, stage=stage: inbox.put((stage, _Heard(outcome))))
+        return alive
 
 
 def _outcome(future: torch.futures.Future, read: Callable[[Envelope], Any]) -> Any:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +15,7 @@ from tdml.cluster.replica import Replica
 from tdml.cluster.roster import COORDINATOR_NAME, Roster
 from tdml.cluster.seating import Pairs, separate
 from tdml.cluster.topology import first_seat, node_name
+from tdml.cluster.waiting import waiting_for
 from tdml.config import Config
 from tdml.models.plan import Plan
 
@@ -24,21 +25,23 @@ log = logging.getLogger(__name__)
 # A node that waits in vain for its neighbour notices after sync.timeout. The coordinator waits a little
 # longer, so that it hears this from the living and does not take them for dead.
 _GRACE_S = 15.0
+_TICK_S = 0.25
 
 
 class Fleet:
     """The nodes and the replicas that they form.
 
     `tell` hears, in one line, of every replica that is lost and every spare that is seated, with the
-    failures' stack traces if there are any. `on_ban` hears of every node that is banned, and why.
+    failures' stack traces if there are any. `on_ban` hears of every node that is banned, and why. `meanwhile` is called
+    several times a second while replicas are waited for; what it raises ends the waiting.
     """
 
     def __init__(
         self, config: Config, plan: Plan, backend: str, tell: Callable[[str, str], None], caller: Caller,
-        roster: Roster, on_ban: Callable[[str, str], None],
+        roster: Roster, on_ban: Callable[[str, str], None], meanwhile: Callable[[], None],
     ) -> None:  # fmt: skip
         self._config, self._plan, self._backend, self._tell = config, plan, backend, tell
-        self.caller, self.roster, self._on_ban = caller, roster, on_ban
+        self.caller, self.roster, self._on_ban, self.meanwhile = caller, roster, on_ban, meanwhile
         topology = config.topology
         ranks = range(1, topology.world_size)
         self.nodes = {name: Node(name, rank) for rank in ranks for name in [node_name(rank, topology)]}
@@ -88,6 +91,11 @@ class Fleet:
     def dead(self) -> list[str]:
         """Names of the nodes that no longer answer."""
         return [node.name for node in self.nodes.values() if node.dead]
+
+    @property
+    def waiting(self) -> str:
+        """Whom an order has been waiting for too long to be passed over, in words; "" for nobody."""
+        return waiting_for(self.nodes.values())
 
     @property
     def spares(self) -> list[str]:
@@ -170,7 +178,7 @@ class Fleet:
         results = {}
         for index, future in futures.items():
             try:
-                results[index] = future.result()
+                results[index] = self._await(future)
             except ReplicaLost as loss:
                 self._formed.pop(index, None)
                 self.losses[index] = str(loss)
@@ -186,12 +194,12 @@ class Fleet:
         their living nodes still answer."""
         return [self._mustered[index] for index in indices]
 
-    def stop(self) -> None:
-        """Send every living node home."""
+    def stop(self, status: int) -> None:
+        """Send every living node home, with the run's exit status."""
         futures = []
         for node in self.nodes.values():
             if not node.dead and not node.refused:
-                _, order = self.caller.order(node.name, "stop", ())
+                _, order = self.caller.order(node.name, "stop", (status,))
                 try:
                     futures.append(send(node.rank, order, timeout=5))
                 except RuntimeError as error:
@@ -199,6 +207,11 @@ class Fleet:
         for future in futures:
             _settle(future)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _await(self, future: "Future[_T]") -> _T:
+        while not wait([future], timeout=_TICK_S).done:
+            self.meanwhile()
+        return future.result()
 
 
 def _settle(future: Any) -> None:

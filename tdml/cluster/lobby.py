@@ -6,13 +6,14 @@ training, and no rank waits for one that has already failed.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 
 import msgspec
 import torch.distributed as dist
 
+from tdml.cluster import exit_barrier
 from tdml.cluster.channel import Session
 from tdml.data.contents import Contents
 from tdml.errors import SettingError
@@ -20,6 +21,7 @@ from tdml.identity import Identity, verify
 from tdml.ledger.statement import canonical
 
 _PATIENCE_S = 600.0
+_AGES = timedelta(days=365)
 _FAREWELL_S = 15.0
 _POLL_S = 0.1
 
@@ -91,26 +93,26 @@ class Lobby:
 
     def enter(self, card: Card) -> None:
         """Hand in this rank's card."""
+        self._keys.set(f"agent/{self.rank}", os.environ.get("GROUP_RANK", "0"))
         self._keys.set(f"card/{self.rank}", msgspec.json.encode(card))
 
-    def gather(self, waiting: Callable[[int], None]) -> list[Card]:
-        """All cards, by rank; ends at the first with an error. `waiting` hears how many have come.
+    def gather(self, waiting: Callable[[Sequence[int]], None]) -> list[Card]:
+        """All cards, by rank; ends at the first with an error. `waiting` hears which ranks have not come yet.
 
         Raises:
             SettingError: ranks are missing after ten minutes.
         """
         cards: dict[int, Card] = {}
         deadline = time.monotonic() + _PATIENCE_S
-        while len(cards) < self.world_size:
-            for rank in set(range(self.world_size)) - set(cards):
+        while missing := [rank for rank in range(self.world_size) if rank not in cards]:
+            waiting(missing)
+            if time.monotonic() > deadline:
+                raise SettingError(f"--nnodes, --master-addr: ranks {missing} did not come within {_PATIENCE_S:.0f} s")
+            for rank in missing:
                 if self._keys.check([f"card/{rank}"]):
                     cards[rank] = _read_card(self._keys.get(f"card/{rank}"))
                     if cards[rank].error:
                         return [cards[rank]]
-            waiting(len(cards))
-            if time.monotonic() > deadline:
-                missing = sorted(set(range(self.world_size)) - set(cards))
-                raise SettingError(f"--nnodes, --master-addr: ranks {missing} did not come within {_PATIENCE_S:.0f} s")
             time.sleep(_POLL_S)
         return [cards[rank] for rank in range(self.world_size)]
 
@@ -149,6 +151,24 @@ class Lobby:
         if not decision.error and not decision.is_signed():
             raise SettingError("the coordinator's decision is not signed: somebody else writes to the job's store")
         return decision
+
+    def end(self, status: int, lost: Iterable[int], refused: Collection[int]) -> None:
+        """Say that the run is over, with which exit status. Those that were refused at its start hear it here; nobody
+        waits for the agents of lost ranks."""
+        self._keys.set("over", str(status))
+        if status == 0:  # else every agent ends with its ranks
+            agents = {self._keys.get(f"agent/{rank}") for rank in lost} - {self._keys.get(f"agent/{self.rank}")}
+            exit_barrier.check_in(self.store, len(agents))
+        deadline = time.monotonic() + _FAREWELL_S
+        while not all(self._keys.check([f"left/{rank}"]) for rank in refused) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+    def await_end(self) -> int:
+        """The exit status of a run in which this rank takes no part: its agent would be deaf to signals without it."""
+        self._keys.wait(["over"], _AGES)
+        status = int(self._keys.get("over"))
+        self._keys.set(f"left/{self.rank}", "")
+        return status
 
     def coordinator_lives(self) -> bool:
         """Whether the machine that hosts the store, the coordinator's, still answers."""

@@ -1,6 +1,8 @@
 """The thread on which a worker does its work: orders come in on others, and are carried out here in their turn."""
 
 import queue
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -10,24 +12,22 @@ _CHECK_S = 5.0
 
 
 class MainThread:
-    """All tensors, generators and groups of a worker belong to the thread that calls `serve`."""
+    """All tensors, generators and groups of a worker belong to the thread that calls `serve`.
 
-    def __init__(self, coordinator_lives: Callable[[], bool]) -> None:
-        self._coordinator_lives = coordinator_lives
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+    Without a coordinator there is nothing to do: once `coordinator_lives` says no, `give_up` is called on another
+    thread, and `serve` ends.
+    """
 
-    def serve(self) -> bool:
-        """Do what comes until `stop`; false if the coordinator is gone without a word."""
-        while True:
-            try:
-                job = self._jobs.get(timeout=_CHECK_S)
-            except queue.Empty:
-                if not self._coordinator_lives():
-                    return False
-                continue
-            if job is None:
-                return True
+    def __init__(self, coordinator_lives: Callable[[], bool], give_up: Callable[[], None]) -> None:
+        self._coordinator_lives, self._give_up = coordinator_lives, give_up
+        self._jobs: queue.SimpleQueue[Callable[[], None] | int | None] = queue.SimpleQueue()
+
+    def serve(self) -> int | None:
+        """Do what comes until `stop`, and return its status; None if the coordinator is gone without a word."""
+        threading.Thread(target=self._watch, daemon=True).start()
+        while callable(job := self._jobs.get()):
             job()
+        return job
 
     def do(self, work: Callable[[], _T]) -> _T:
         """Have something done, and wait for its result. `work` raises nothing. Called on other threads."""
@@ -35,6 +35,12 @@ class MainThread:
         self._jobs.put(lambda: done.set_result(work()))
         return done.result()
 
-    def stop(self) -> None:
+    def stop(self, status: int) -> None:
         """End `serve`. Called on another thread."""
+        self._jobs.put(status)
+
+    def _watch(self) -> None:
+        while self._coordinator_lives():
+            time.sleep(_CHECK_S)
+        self._give_up()
         self._jobs.put(None)

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import socket
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +20,7 @@ _OF_A_START = {"resume", "run_dir", "name", "device", "identity", "ledger"}  # g
 _OF_ROUNDS_TO_COME = {
     "rounds", "monitor.best", "train.lr", "train.schedule", "train.warmup", "train.batch_size", "train.patience",
 }  # fmt: skip
+_LONGEST_USER = 200  # characters of a lock file
 _SPARES = "topology.spares"  # may grow, where others have been banned
 
 
@@ -25,7 +28,7 @@ class RunFolder:
     """One run's folder. It is locked while the run goes on."""
 
     def __init__(self, config: Config) -> None:
-        """Make it, or on `resume=true` take it up again. An earlier run in it is moved aside, never overwritten.
+        """Make it, or take it up again as `resume` says. An earlier run in it is moved aside, never overwritten.
 
         Raises:
             SettingError: it cannot be written, another run uses it, or there is nothing to resume.
@@ -37,14 +40,15 @@ class RunFolder:
             self._check_is_a_run()
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
-            if config.resume:
+            goes_on = bool(config.resume) and self._has_checkpoint(config)
+            if goes_on:
                 self.changed = self._check_same_job(config)
             elif self._used():
                 self._lock.close()
                 self.moved = self._move_aside()
                 self.path.mkdir()
                 self._lock = self._take_lock()
-            if not config.resume:
+            if not goes_on:
                 self.write_settings(config)
         except OSError as error:
             raise SettingError(f"run_dir={config.run_dir} cannot be written: {one_line(error)}") from error
@@ -74,14 +78,19 @@ class RunFolder:
         replace_file(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def _take_lock(self) -> IO[str]:
-        file = (self.path / ".lock").open("a")
+        file = (self.path / ".lock").open("a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.seek(0)
+            user = one_line(file.read(_LONGEST_USER)) if os.fstat(file.fileno()).st_size else "somebody"
             file.close()
             raise SettingError(
-                f"run_dir={self.path} is in use by another run: choose another run_dir or name"
+                f"run_dir={self.path} is in use by another run, {user}: end that, or choose another run_dir or name"
             ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
         return file
 
     def _check_is_a_run(self) -> None:
@@ -104,14 +113,21 @@ class RunFolder:
         os.rename(self.path, aside)
         return aside
 
+    def _has_checkpoint(self, config: Config) -> bool:
+        there = (self.path / "config.yaml").exists() and any(self.checkpoints.glob("*.pt"))
+        if config.resume is True and not there:
+            raise SettingError(
+                f"resume=true, but run_dir={config.run_dir} holds no checkpoint: begin with resume=false, or give "
+                "resume=auto, which goes on where there is one"
+            )
+        return there
+
     def _check_same_job(self, config: Config) -> dict[str, list[Any]]:
         """The settings that differ from those of the run to resume, but for those of a start: before and now.
 
         Raises:
-            SettingError: there is none, or one differs that must not.
+            SettingError: one differs that must not.
         """
-        if not (self.path / "config.yaml").exists():
-            raise SettingError(f"resume=true, but run_dir={config.run_dir} holds no run: start it with resume=false")
         before, now = flat(from_yaml(self.path / "config.yaml")), flat(config)
         keys = (key for key in before.keys() | now.keys() if key.split(".")[0] not in _OF_A_START)
         changed = {key: [before.get(key), now.get(key)] for key in sorted(keys) if before.get(key) != now.get(key)}

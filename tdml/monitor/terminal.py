@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _COLOURS = {"honest": "green", "suspicious": "yellow", "malicious": "bold red", 
 _SHORT = {"broadcast": "send", "cross_check": "check", "aggregate": "mean", "evaluate": "test"}
 _PLAIN_WIDTH = 140  # of lines that go to a file or a pipe
 _REFRESHES_PER_S = 4
+_WAITING_SAID_EVERY_S = 30.0  # where there is no live line
 _INDENT = 7  # of what is said about a round below its row
 _BEFORE_PHASES, _COLUMN = 37, 8  # characters of a row without its replicas and phases, and of a phase
 
@@ -45,6 +47,7 @@ class Terminal:
             transient=True,
         )
         self._titled = False
+        self._waiting_said = float("-inf")
 
     def __enter__(self) -> "Terminal":
         if self.console.is_terminal:
@@ -52,11 +55,22 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the live line away, and give the cursor back."""
         self._live.stop()
 
     def status(self, text: Callable[[], str]) -> None:
         """What is going on, asked anew at every refresh."""
         self._status = text
+
+    def waiting(self, text: str) -> None:
+        """Who is waited for, if anybody, which the status says too. Where nothing shows that, a line now and then."""
+        now = time.monotonic()
+        if text and not self.console.is_terminal and now - self._waiting_said >= _WAITING_SAID_EVERY_S:
+            self._waiting_said = now
+            self.say(text, "cyan")
 
     def say(self, text: str, style: str = "") -> None:
         """One line that stays."""

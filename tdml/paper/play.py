@@ -27,10 +27,9 @@ class Player:
         self._stopped = False
 
     def overrides(self, run: Run) -> list[str]:
-        """All settings of a run. It goes on if its folder is there."""
-        folder = self._folder / run.name
-        begun = str((folder / "config.yaml").exists()).lower()
-        return [*run.settings, *self._extra, f"name={run.name}", f"run_dir={_quoted(folder)}", f"resume={begun}"]
+        """All settings of a run. It goes on from where it was cut off."""
+        folder = _quoted(self._folder / run.name)
+        return [*run.settings, *self._extra, f"name={run.name}", f"run_dir={folder}", "resume=auto"]
 
     def check(self, run: Run) -> None:
         """Find with one run what all would stumble over, before any starts.

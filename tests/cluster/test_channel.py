@@ -257,7 +257,7 @@ def test_what_is_signed_as_an_order_is_no_answer() -> None:
     signature = pair.a.sign(_ORDER + header)
     with pytest.raises(NoAnswer):
         pair.caller.read("a", 0, "join", Envelope(header, (), signature))
-    header, _ = encode(Order(AT, "a", 0, "stop", b"\x90", ()))
+    header, _ = encode(Order(AT, "a", 0, "stop", b"\x91\x00", ()))
     assert pair.listener.obey(header, (), pair.coordinator.sign(_ANSWER + header)) == NOTHING
 
 

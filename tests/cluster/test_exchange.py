@@ -1,6 +1,7 @@
 """One order to several nodes, without processes: what comes of answers, failures, silence and lateness."""
 
 import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -29,7 +30,8 @@ class Nodes:
         coordinator, identities = Identity.new(), [Identity.new() for _ in range(3)]
         self.nodes = [Node(f"r4.s{stage}", rank=stage) for stage in range(3)]
         self.heard: list[tuple[str, str]] = []
-        self.cancelled = threading.Event()
+        self.cancelled, self.never = threading.Event(), threading.Event()
+        self.silent: set[int] = set()  # stages that do not even answer that they gave up
         keys = {node.name: identity.public for node, identity in zip(self.nodes, identities, strict=True)}
         self.exchange = Exchange(4, self.nodes, timeout, Caller(coordinator, AT, keys, METHODS))
         self.deeds = deeds
@@ -56,6 +58,7 @@ class Nodes:
             self.heard.append((node.name, method))
             if method == "cancel":
                 self.cancelled.set()
+                assert node.rank not in self.silent or self.never.wait(25)
                 return None
             answer = self.deeds.get(node.rank, lambda method: 7)(method)
             if answer is SILENT:
@@ -131,6 +134,65 @@ def test_who_is_lost_while_it_is_waited_for_is_dead(nodes_of: Callable[..., Node
     with pytest.raises(ReplicaLost, match=r"r4\.s1: no answer"):
         nodes.exchange.ask("reveal", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None))
     assert [node.dead for node in nodes.nodes] == [False, True, False]
+
+
+@pytest.mark.parametrize("first", ["silence", "failure"])
+def test_who_has_fallen_silent_is_waited_for_once(nodes_of: Callable[..., Nodes], first: str) -> None:
+    """Two nodes of a host that is cut off, and a neighbour that notices before or after RPC does: once their silence is
+    known, nothing else that they were sent is waited for."""
+    nodes = nodes_of({}, timeout=1000.0)
+
+    def train(method: str) -> object:
+        nodes.cancelled.wait(20)
+        return Failure("", "gave up", "")
+
+    def notice(method: str) -> object:
+        return 5 if method == "progress" else Failure("", "timed out", "")
+
+    def silent(method: str) -> object:
+        if method != "progress":
+            nodes.never.wait(25)
+        elif first == "failure":
+            nodes.cancelled.wait(20)
+        return SILENT
+
+    nodes.silent = {1, 2}
+    nodes.deeds = {0: notice if first == "failure" else train, 1: silent, 2: silent}
+    with pytest.raises(ReplicaLost, match=r"r4\.s1: no answer") as caught:
+        nodes.exchange.ask("reveal", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None))
+    nodes.never.set()
+    assert {failure.node for failure in caught.value.failures} == {"r4.s0", "r4.s1", "r4.s2"}
+    assert [node.dead for node in nodes.nodes] == [False, True, True]
+
+
+def test_whose_answer_is_missing_is_known(nodes_of: Callable[..., Nodes]) -> None:
+    """While it trains a node owes signs of life alone."""
+    nodes, free = nodes_of({}), threading.Event()
+
+    def ask(*order: object) -> threading.Thread:
+        thread = threading.Thread(target=nodes.exchange.ask, args=order)
+        thread.start()
+        return thread
+
+    nodes.deeds[1] = lambda method: free.wait(20) and 7
+    waiting = ask("progress", [()] * 3)
+    _wait_until(lambda: [bool(node.awaited) for node in nodes.nodes] == [False, True, False])
+    free.set()
+    waiting.join(20)
+    free.clear()
+    steps: list[int] = []
+    nodes.deeds = dict.fromkeys(range(3), lambda method: 5 if method == "progress" else free.wait(20) and None)
+    waiting = ask("load", [(torch.zeros(1),)] * 3, nodes.exchange.watch(lambda: None, steps.append))
+    _wait_until(lambda: len(steps) > 6 and not any(node.awaited for node in nodes.nodes))
+    free.set()
+    waiting.join(20)
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_what_followed_from_another_failure_is_not_said() -> None:

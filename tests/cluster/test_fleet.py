@@ -25,7 +25,9 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def make_fleet(told: list[str]) -> Fleet:
     config = settings.load(["topology.replicas=3", "topology.stages=2", "topology.spares=1"])
     nobody = SimpleNamespace(refused={})
-    return Fleet(config, None, "gloo", lambda text, _: told.append(text), None, nobody, lambda name, why: None)
+    return Fleet(
+        config, None, "gloo", lambda text, _: told.append(text), None, nobody, lambda name, why: None, lambda: None
+    )
 
 
 def muster(fleet: Fleet, *disputes: tuple[str, str]) -> dict[int, list[str]]:

@@ -89,7 +89,7 @@ def test_pickles_are_no_messages(tmp_path: Path, capfd: pytest.CaptureFixture) -
 
 def test_the_coordinator_accepts_no_call() -> None:
     _, coordinator, pair = _guards()
-    _, order = pair.caller.order("a", "stop", ())
+    _, order = pair.caller.order("a", "stop", (0,))
     sent = coordinator.serialize(internal.PythonUDF(obey, (order.header, order.tensors, order.signature), {}))
     assert _receive(coordinator, *sent) == (NOTHING, NOTHING)
     assert coordinator.refusals.take() == ["a call with tdml order", "1 refused in all"]

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -25,8 +26,10 @@ def line(number, total=1.0):
 
 
 def leave_a_run(path, *rounds, **changes):
-    """A run that has come to an end: nothing holds its lock."""
+    """A run that has come to an end, with a checkpoint: nothing holds its lock."""
     folder = RunFolder(config(path, **changes))
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "round-000001.pt").touch()
     for number in rounds:
         folder.append(record(number))
 
@@ -80,7 +83,8 @@ def test_a_run_that_got_no_further_is_a_run(path, left, moved):
 def test_a_run_under_way_is_left_alone(path, resume):
     folder = RunFolder(config(path))
     folder.append(record(1))
-    with pytest.raises(SettingError, match=r"run_dir=.*mine is in use by another run"):
+    user = rf"process {os.getpid()} on \S+, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d: end that, or choose"
+    with pytest.raises(SettingError, match=rf"run_dir=.*mine is in use by another run, {user}"):
         RunFolder(config(path, resume=resume))
     assert rounds_of(path) == [1]
     assert [place.name for place in path.parent.iterdir()] == ["mine"]
@@ -129,17 +133,37 @@ def test_a_run_in_the_current_folder_is_not_moved(tmp_path, monkeypatch):
 # Resuming
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["missing", "empty"])
+@pytest.mark.parametrize("there", ["nothing", "folder", "run without a checkpoint", "checkpoint in the making"])
 def test_nothing_to_resume(path, there):
-    if there:
-        path.mkdir(parents=True)
-    with pytest.raises(SettingError, match=r"resume=true, but run_dir=.*mine holds no run"):
+    leave_no_checkpoint(path, there)
+    with pytest.raises(SettingError, match=r"resume=true, but run_dir=.*mine holds no checkpoint"):
         RunFolder(config(path, resume=True))
 
 
-def test_a_run_is_resumed_in_its_place(path):
+@pytest.mark.parametrize("there", ["nothing", "folder", "run without a checkpoint", "checkpoint in the making"])
+def test_where_there_is_no_checkpoint_auto_begins(path, there):
+    leave_no_checkpoint(path, there)
+    changed = config(path, resume="auto", seed=5)  # nothing was done with the former settings
+    folder = RunFolder(changed)
+    assert bool(folder.moved) == (there in ("run without a checkpoint", "checkpoint in the making"))
+    assert settings.from_yaml(path / "config.yaml").seed == 5
+
+
+def leave_no_checkpoint(path, there):
+    if there == "folder":
+        path.mkdir(parents=True)
+    elif there != "nothing":
+        leave_a_run(path)
+        for file in (path / "checkpoints").iterdir():
+            file.rename(file.with_suffix(".partial"))
+        if there == "run without a checkpoint":
+            (path / "checkpoints" / "round-000001.partial").unlink()
+
+
+@pytest.mark.parametrize("resume", [True, "auto"])
+def test_a_run_is_resumed_in_its_place(path, resume):
     leave_a_run(path, 1, 2)
-    folder = RunFolder(config(path, resume=True))
+    folder = RunFolder(config(path, resume=resume))
     assert folder.moved is None
     assert rounds_of(path) == [1, 2]
 

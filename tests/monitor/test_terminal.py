@@ -51,6 +51,19 @@ def test_a_file_gets_all_columns() -> None:
     assert row.count("1.25") == len(titles.split()) - 5 == len(PHASES)
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_who_is_waited_for_is_a_line_now_and_then_where_there_is_no_live_one(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    terminal = Terminal(rounds=10, replicas=4)
+    terminal.console = Console(force_terminal=is_terminal, width=100)
+    with terminal.console.capture() as captured:
+        for second, text in ((0, ""), (1, "waiting for a"), (2, "waiting for b"), (29, ""), (40, "waiting for c")):
+            monkeypatch.setattr("tdml.monitor.terminal.time.monotonic", lambda second=second: 1000.0 + second)
+            terminal.waiting(text)
+    assert captured.get().splitlines() == ([] if is_terminal else ["waiting for a", "waiting for c"])
+
+
 def test_what_is_to_be_typed_can_be_typed(tmp_path) -> None:
     folder = tmp_path / "my runs"
     lines = closing_lines(folder, report=True, finished=True)

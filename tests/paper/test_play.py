@@ -37,9 +37,9 @@ def test_what_is_done_is_skipped_and_what_was_cut_off_goes_on(tmp_path: Path, ca
     lines = capfd.readouterr().out.splitlines()
     assert lines[0] == "[1/3] resnet18-paper-1x1: done: round 75 of 75, 0.900"
     assert lines[1] == "[2/3] resnet18-paper-2x2: round 2 of 75"
-    assert "recipe=paper" in lines[2] and "resume=true" in lines[2]
+    assert "recipe=paper" in lines[2] and "resume=auto" in lines[2]
     assert lines[3] == "[3/3] resnet18-paper-4x2: not begun"
-    assert "resume=false" in lines[4] and " seed=1 " in lines[4] and " name=resnet18-paper-4x2 " in lines[4]
+    assert "resume=auto" in lines[4] and " seed=1 " in lines[4] and " name=resnet18-paper-4x2 " in lines[4]
 
 
 def test_settings_are_read_as_they_are_meant(tmp_path: Path) -> None:
