@@ -1,9 +1,9 @@
 """The images' health check: does this container's rank live?
 
-The kernel is asked, for it cannot hang with the rank: a rank is a process that torchrun gave a RANK, and it lives if
-one of its threads has run within the last seconds. That is so of every rank that works, and of those that only wait:
-they look around every five seconds. It is not so of one that was killed or stopped, or whose threads all wait for each
-other. Whether what it does is of use to the round, the coordinator judges (`sync.timeout`, `sync.deadline`).
+The kernel is asked, for it cannot hang with the rank. A rank is a process that torchrun gave a RANK, and it lives if
+one of its threads has run within the last seconds. That is so of every rank that works, and of one that only waits,
+which looks around every five seconds. It is not so of one that was killed or stopped, or all of whose threads wait
+for each other. Whether what it does is of use to the round, the coordinator judges (`sync.timeout`, `sync.deadline`).
 
 Needs nothing but Python. Exit status 0: all ranks here live; 1: none is here, or one does not.
 """

@@ -22,7 +22,7 @@ _MISTAKES = {
     "data root without data": (["data=cifar10", "data.root=/nowhere"], "data.root=/nowhere"),
     "unknown attack class": (["attack._target_=nobody.Knows", "attack.nodes=[r0.s0]"], "attack._target_=nobody.Knows"),
     "too few classes": (["model.num_classes=5"], "model.num_classes"),
-    "too large a batch": (["train.batch_size=1000", "topology.replicas=2"], "train.batch_size: 1437 training samples are"),
+    "too large a batch": (["train.batch_size=1000", "topology.replicas=2"], "train.batch_size: 1437 training samples"),
     "resume of nothing": (["resume=true"], "resume=true"),
 }
 

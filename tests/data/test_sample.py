@@ -59,7 +59,7 @@ X = torch.zeros(2)
         (("text", 3), "its input is a str: return a tensor"),
         ((np.zeros(4)[::-1], 3), "At least one stride in the given numpy array is negative"),
     ],
-    ids=str,
+    ids=lambda value: value[:40] if isinstance(value, str) else type(value).__name__,
 )
 def test_a_sample_that_is_something_else_says_what_to_do(sample, why):
     with pytest.raises(SettingError) as caught:
