@@ -71,13 +71,14 @@ def test_the_launcher_passes_a_signal_on_and_ends_with_a_status_of_its_own(
 
 def test_a_launcher_that_is_killed_takes_its_ranks_along(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Started by an operator whose variables are for torchrun on many machines."""
-    launcher = _train(tmp_path / "run", environment=_OPERATOR)
+    launcher, ranks = _train(tmp_path / "run", environment=_OPERATOR), []
     try:
         ranks = _await_rounds(tmp_path / "run", launcher)
         assert len(ranks) == 3
         launcher.kill()
         output, _ = launcher.communicate(timeout=30)  # the pipe ends with the last of them
     finally:
+        kill_tree(launcher)
         for pid in ranks:
             _kill(pid)
     last = _assert_can_go_on(tmp_path / "run", output, capsys)
