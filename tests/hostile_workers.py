@@ -14,6 +14,7 @@ from torch import nn
 
 from tdml.attacks import Attack
 from tdml.ledger.commit import commit_statement
+from tdml.training import clip
 from tdml.training.borders import RECEIVED, SENT
 from tdml.trust.commitment import content
 from tdml.worker import Worker
@@ -36,20 +37,20 @@ class Hostile(Attack):
 class LabelsAtFirst:
     """Other labels in the first two steps, honest work after that."""
 
-    def _step(self, number, replica, step, inputs, labels, records):
+    def _step(self, order, replica, step, inputs, labels, records):
         own = replica == self._seat.replica
         labels = 9 - labels if own and step < 2 else labels
-        return super()._step(number, replica, step, inputs, labels, records)
+        return super()._step(order, replica, step, inputs, labels, records)
 
 
 class SkipsOneStep:
     """Leaves out the second step, and says that it took it."""
 
-    def _step(self, number, replica, step, inputs, labels, records):
+    def _step(self, order, replica, step, inputs, labels, records):
         if replica == self._seat.replica and step == 1:
             records.zero_()
             return 1.0
-        return super()._step(number, replica, step, inputs, labels, records)
+        return super()._step(order, replica, step, inputs, labels, records)
 
 
 class RandomDigests:
@@ -65,9 +66,9 @@ class RandomDigests:
 class RefusesToOpen:
     """Trains on other labels, and answers nothing when it is asked to show it."""
 
-    def _step(self, number, replica, step, inputs, labels, records):
+    def _step(self, order, replica, step, inputs, labels, records):
         labels = 9 - labels if replica == self._seat.replica else labels
-        return super()._step(number, replica, step, inputs, labels, records)
+        return super()._step(order, replica, step, inputs, labels, records)
 
     def open(self, windows):
         raise RuntimeError("no")
@@ -89,10 +90,10 @@ class DiesInOddRounds:
         self._odd = order.round % 2 == 1
         return super().train(order)
 
-    def _step(self, number, replica, step, inputs, labels, records):
+    def _step(self, order, replica, step, inputs, labels, records):
         own = self._odd and replica == self._seat.replica
         labels = 9 - labels if own and labels is not None else labels
-        return super()._step(number, replica, step, inputs, labels, records)
+        return super()._step(order, replica, step, inputs, labels, records)
 
     def open(self, windows):
         if self._odd:
@@ -121,9 +122,9 @@ class Wavers:
 class FailsAsValidator:
     """Trains on other labels, and fails whenever it is to judge another."""
 
-    def _step(self, number, replica, step, inputs, labels, records):
+    def _step(self, order, replica, step, inputs, labels, records):
         labels = 9 - labels if replica == self._seat.replica else labels
-        return super()._step(number, replica, step, inputs, labels, records)
+        return super()._step(order, replica, step, inputs, labels, records)
 
     def evaluate(self, order):
         if order.testimony:
@@ -211,6 +212,19 @@ class TampersAndDenies(TampersInFlight):
     denies = True
 
 
+class TellsFalseNorms:
+    """So that its neighbour, whose gradients are clipped by them, hardly moves."""
+
+    def _step(self, order, replica, step, inputs, labels, records):
+        if replica != self._seat.replica:
+            return super()._step(order, replica, step, inputs, labels, records)
+        true = clip._norms
+        clip._norms = lambda *given: 100 * true(*given)
+        loss = super()._step(order, replica, step, inputs, labels, records)
+        clip._norms = true
+        return loss
+
+
 class BlamesItsNeighbour:
     """Hands in another update than it has trained, and its records tell that it was sent something else."""
 
@@ -250,8 +264,8 @@ class MisleadsValidatorsAndDenies(MisleadsValidators):
 
 _DEEDS = {deed.__name__: deed for deed in (
     LabelsAtFirst, SkipsOneStep, RandomDigests, RefusesToOpen, DiesWhenAsked, DiesInOddRounds, Wavers, FailsAsValidator,
-    ShowsOthers, OtherSketches, TampersInFlight, SendsZeros, SwapsSamples, TampersAndDenies, BlamesItsNeighbour,
-    MisleadsValidators, MisleadsValidatorsAndDenies,
+    ShowsOthers, OtherSketches, TellsFalseNorms, TampersInFlight, SendsZeros, SwapsSamples, TampersAndDenies,
+    BlamesItsNeighbour, MisleadsValidators, MisleadsValidatorsAndDenies,
 )}  # fmt: skip
 
 

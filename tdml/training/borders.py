@@ -6,10 +6,10 @@ sender.
 """
 
 import hashlib
-from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 SUMS = 8
 MEASURES = SUMS + 1  # of a sketch, that nearly equal messages nearly share; the rest is a digest
@@ -56,6 +56,7 @@ class Recorder:
         self._first, self._last = first, last
         self.into: torch.Tensor | None = None
         self._seen, self._measured = 0, True
+        self._listening: dict[tuple[int, int], RemovableHandle] = {}
         runner.register_forward_hook(self._forward)
 
     def start(self, into: torch.Tensor | None, measured: bool = True) -> None:
@@ -77,13 +78,15 @@ class Recorder:
 
     def _await_gradients(self, micro: int, received: torch.Tensor, sent: torch.Tensor) -> None:
         if not self._first:
-            received.register_hook(self._listener(GRADIENT_SENT, micro))
+            self._listen(received, GRADIENT_SENT, micro)
         if not self._last:
-            sent.register_hook(self._listener(GRADIENT_RECEIVED, micro))
+            self._listen(sent, GRADIENT_RECEIVED, micro)
 
-    def _listener(self, kind: int, micro: int) -> Any:
+    def _listen(self, value: torch.Tensor, kind: int, micro: int) -> None:
         into = self.into
-        return lambda gradient: self._put(kind, micro, gradient, into)
+        if before := self._listening.get((kind, micro)):
+            before.remove()  # a pipeline receives the activations of every step in the same tensors
+        self._listening[kind, micro] = value.register_hook(lambda gradient: self._put(kind, micro, gradient, into))
 
     def _put(self, kind: int, micro: int, value: torch.Tensor, into: torch.Tensor | None = None) -> None:
         target = self.into if into is None else into

@@ -72,6 +72,20 @@ def test_recorder_hears_every_message_of_a_part_in_the_middle() -> None:
         assert torch.equal(into[GRADIENT_SENT, micro], sketch(message.grad))
 
 
+def test_what_a_later_step_sends_is_not_written_into_an_earlier_ones_record() -> None:
+    """A pipeline receives in the same tensors at every step."""
+    layer, received, seen = nn.Linear(6, 4), torch.ones(3, 6, requires_grad=True), []
+    recorder = Recorder(layer, first=False, last=True)
+    for scale in (1.0, 2.0, 3.0):
+        received.grad, into = None, torch.zeros(4, 1, SKETCH, dtype=torch.float64)
+        recorder.start(into)
+        (scale * layer(received).sum()).backward()
+        seen.append((into, sketch(received.grad)))
+    for into, sent in seen:
+        assert torch.equal(into[GRADIENT_SENT, 0], sent)
+    assert len(received._backward_hooks) == 1  # or every step would cost more than the one before
+
+
 def test_recorder_at_the_ends_hears_only_what_crosses_a_border() -> None:
     value = torch.ones(2, 3, requires_grad=True)
     for first, last, silent in [(True, False, (RECEIVED, GRADIENT_SENT)), (False, True, (SENT, GRADIENT_RECEIVED))]:
