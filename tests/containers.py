@@ -22,6 +22,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = ROOT / "docker" / "compose.yaml"
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
+_ENOUGH = 8192  # files, and processes, of a container
 
 
 def expand(text: str, **variables: str) -> str:
@@ -77,11 +78,11 @@ def find_engine(folder: Path) -> Engine:
 
 
 def _podman_limits(folder: Path) -> dict[str, str]:
-    """Containers get no more than this process has: podman's defaults may be more than it may give."""
+    """Enough for a rank, and no more than this process may give: podman's defaults can be."""
     if "CONTAINERS_CONF" in os.environ:
         return {}
     names = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
-    limits = {name: resource.getrlimit(kind)[1] for name, kind in names.items()}
+    limits = {name: min(resource.getrlimit(kind)[1], _ENOUGH) for name, kind in names.items()}
     file = folder / "containers.conf"
     file.write_text(f"[containers]\ndefault_ulimits = {json.dumps([f'{k}={v}:{v}' for k, v in limits.items()])}\n")
     return {"CONTAINERS_CONF": str(file)}
