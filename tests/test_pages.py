@@ -15,7 +15,9 @@ from tdml.job import prepare
 _ROOT = Path(__file__).resolve().parent.parent
 _PAGES = {str(path.relative_to(_ROOT)): path.read_text() for path in [*_ROOT.glob("*.md"), *_ROOT.glob("*/*.md")]}
 _FILES = [
-    str(path.relative_to(_ROOT)) for folder in ("tdml", "tests", "conf") for path in _ROOT.glob(f"{folder}/**/*.*")
+    str(path.relative_to(_ROOT))
+    for folder in ("tdml", "tests", "conf", "docker")
+    for path in _ROOT.glob(f"{folder}/**/*.*")
 ]
 
 
