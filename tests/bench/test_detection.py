@@ -176,7 +176,7 @@ def test_a_case_with_an_update_that_is_not_finite_which_only_an_audit_convicts(d
 
 def test_a_case_that_cannot_be_is_skipped():
     result = run_case(Case("digits-mlp", 200, 0, 1, "none", "tdml", 0, 1))
-    assert "too few for a batch" in result["skipped"]
+    assert "samples are too few for an optimizer step on 8 in each of 200 replicas" in result["skipped"]
 
 
 def test_the_attacking_node_is_named():
