@@ -24,7 +24,7 @@ from tdml.models import whole
 from tdml.monitor.record import RoundRecord, Stopwatch, replica_records
 from tdml.monitor.run_folder import BEST_MODEL
 from tdml.seeds import derive
-from tdml.training.checkpoint import Checkpoint, save, save_atomically
+from tdml.training.checkpoint import Checkpoint, how_to_go_on, save, save_atomically
 from tdml.training.outer import outer_optimizer
 from tdml.trust.aggregate import combine, weighted_mean
 from tdml.trust.audit import Outcome
@@ -258,7 +258,7 @@ class Coordinator:
         if not self.fleet.can_go_on():
             raise CannotGoOn(
                 f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} dead, "
-                f"{len(self.fleet.roster.refused)} refused, no spare. Start again with resume=true, with more "
+                f"{len(self.fleet.roster.refused)} refused, no spare: {how_to_go_on(self.last_round)}, with more "
                 "topology.spares if nodes are banned"
             )
         return replicas

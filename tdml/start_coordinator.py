@@ -37,7 +37,7 @@ from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
 from tdml.notary import Notary
 from tdml.rewards.deterrence import warning
 from tdml.start_notary import banned_keys, job_id, start_notary, terms_of
-from tdml.training.checkpoint import Checkpoint, load_last
+from tdml.training.checkpoint import Checkpoint, how_to_go_on, load_last
 from tdml.worker import METHODS
 
 if TYPE_CHECKING:
@@ -183,7 +183,6 @@ def _open(
 
 def _play(coordinator: Coordinator) -> tuple[str, int]:
     """Play the rounds; why there are no more of them, and the exit status."""
-    config = coordinator.job.config
     try:
         return coordinator.run(), 0
     except CannotGoOn as error:
@@ -191,9 +190,10 @@ def _play(coordinator: Coordinator) -> tuple[str, int]:
     except KeyboardInterrupt:
         return _interrupted(coordinator.last_round), INTERRUPTED
     except OSError as error:
-        return f"run_dir={config.run_dir} cannot be written: {one_line(error)}. Go on with resume=true", 1
+        go_on = how_to_go_on(coordinator.last_round)
+        return f"run_dir={coordinator.job.config.run_dir} cannot be written: {one_line(error)}: {go_on}", 1
     except SettingError as error:
-        return f"{one_line(error)}. Go on with resume=true", 1
+        return f"{one_line(error)}: {how_to_go_on(coordinator.last_round)}", 1
 
 
 def _conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: int) -> int:
@@ -234,6 +234,7 @@ def _await_cards(lobby: Lobby, terminal: Terminal, topology: Topology) -> list[C
             terminal.waiting(text)
 
     cards = lobby.gather(waiting)
+    waiting([])
     for card in cards:
         if card.error:
             raise SettingError(card.error[:_LONGEST_ERROR])
@@ -267,9 +268,8 @@ def _introduce(config: Config, folder: RunFolder, terminal: Terminal, admission:
 
 
 def _interrupted(last_round: int) -> str:
-    if last_round == 0:
-        return "interrupted before the first round was done: begin again, with resume=false or resume=auto"
-    return f"interrupted after round {last_round}: go on with resume=true"
+    done = f"after round {last_round}" if last_round else "before the first round was done"
+    return f"interrupted {done}: {how_to_go_on(last_round)}"
 
 
 def _leave(terminal: Terminal, number: Signals) -> None:

@@ -12,7 +12,7 @@ from tdml import start_coordinator
 from tdml.cluster.lobby import Card
 from tdml.config import load
 from tdml.errors import SettingError
-from tdml.start_coordinator import _await_cards, _last_checkpoint
+from tdml.start_coordinator import _await_cards, _interrupted, _last_checkpoint
 from tdml.training.checkpoint import save
 from tests.training.test_checkpoint import CHECKPOINT
 
@@ -49,3 +49,8 @@ def test_before_the_job_begins_the_missing_are_named(monkeypatch: pytest.MonkeyP
         "waiting for 1 of 3 nodes: spare0",
     ]
     assert lines == live[1:]
+
+
+def test_an_interrupted_run_says_what_to_do_next() -> None:
+    assert _interrupted(7) == "interrupted after round 7: go on with resume=true"
+    assert _interrupted(0) == "interrupted before the first round was done: begin again with resume=false"

@@ -34,6 +34,11 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
         old.unlink()
 
 
+def how_to_go_on(last_round: int) -> str:
+    """What to do after a run that has ended early, whose last checkpoint is of that round."""
+    return "go on with resume=true" if last_round else "begin again with resume=false"
+
+
 def load_last(folder: Path) -> Checkpoint | None:
     """The newest checkpoint of a run that can be read, None if there is none.
 
