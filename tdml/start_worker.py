@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from tdml.cluster import endpoint
 from tdml.cluster.channel import Listener
-from tdml.cluster.devices import Device, choose_device, make_repeatable, own_gpu
+from tdml.cluster.devices import Device, check_precision, choose_device, make_repeatable, own_gpu
 from tdml.cluster.guard import Guard
 from tdml.cluster.interruption import Interruption
 from tdml.cluster.lobby import Card, Decision, Lobby
@@ -116,7 +116,9 @@ def _identity(config: Config) -> Identity:
 def _device(config: Config) -> Device:
     local, ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     hosts_coordinator = int(os.environ["RANK"]) == local
-    return choose_device(config.device, local - hosts_coordinator, ranks - hosts_coordinator)
+    chosen = choose_device(config.device, local - hosts_coordinator, ranks - hosts_coordinator)
+    check_precision(config.train.precision, chosen.device)
+    return chosen
 
 
 def _sees_data(rank: int, config: Config) -> bool:

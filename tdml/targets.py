@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from hydra.utils import instantiate
+import hydra.utils
 
 from tdml.errors import SettingError, cause
+from tdml.vision import mend_torchvision
 
 _T = TypeVar("_T")
 
@@ -14,6 +15,12 @@ _T = TypeVar("_T")
 def is_path(target: str) -> bool:
     """Whether a `_target_` is the path of something to import, rather than a name of ours."""
     return "." in target
+
+
+def instantiate(settings: Mapping[str, Any]) -> Any:
+    """What `_target_` makes of its own arguments; the file that it is in may import torchvision."""
+    mend_torchvision()
+    return hydra.utils.instantiate(settings)
 
 
 def partial_of(settings: Mapping[str, Any], group: str) -> partial:

@@ -127,11 +127,12 @@ class Worker:
         self._cancelled.clear()
         self._seat, stages = assignment.seat, self.config.topology.stages
         shared = connect(self._lobby.store, assignment, stages, self.config.sync.timeout, self.device)
-        border = border_device(self.device, assignment.backend)
-        self._stage = Stage(self.config, self._seat.stage, assignment.plan, self.device, border, self._source)
-        # Nodes that attack together may leave out steps.
+        # Nodes that attack together may leave out steps. Whatever fails on one of them must come after this: the others
+        # wait for its word.
         shared.set(f"attacks/{self._seat.stage}", str(self._attacker.attacks))
         attack = [shared.get(f"attacks/{stage}") == b"True" for stage in range(stages)]
+        border = border_device(self.device, assignment.backend)
+        self._stage = Stage(self.config, self._seat.stage, assignment.plan, self.device, border, self._source)
         self._attacker.sit(self._seat.replica, self._seat.stage, self._stage.layout, skips=all(attack))
         return machine_kind(self.device)[:LONGEST_KIND]
 

@@ -65,6 +65,13 @@ def fails_in_a_step(alike: bool, **settings: Any) -> nn.Sequential:
 _passes = itertools.count()
 
 
+def not_on_rank_2(**settings: Any) -> nn.Sequential:
+    """A small network that needs a file which one machine lacks."""
+    if os.environ.get("RANK") == "2":
+        raise OSError("no such file")
+    return cnn(**settings)
+
+
 class TrainsOnly(nn.Module):
     """A block that workers cannot evaluate."""
 

@@ -61,6 +61,18 @@ def test_micro_batches_are_the_fewest_that_fill_the_pipeline(batch_size, stages,
     assert config.microbatches == microbatches
 
 
+@pytest.mark.parametrize(
+    ("chosen", "stages", "accumulate", "microbatches"),
+    [(None, 3, 2, 4), (None, 2, 4, 4), (None, 5, 2, 8), (4, 3, 2, 8)],
+)
+def test_the_batches_of_a_step_fill_the_pipeline_together(chosen, stages, accumulate, microbatches):
+    """At the least, every batch is one micro-batch."""
+    config = changed({"topology.microbatches": chosen, "topology.stages": stages, "train.accumulate": accumulate})
+    check(config)
+    assert config.microbatches == microbatches
+    assert config.train.effective_batch_size == 32 * accumulate
+
+
 def test_micro_batches_as_set():
     assert changed({"topology.microbatches": 16}).microbatches == 16
 
@@ -112,6 +124,11 @@ def test_sound_settings_pass(changes):
         ("sync.timeout", 0.5, 1),
         ("trust.validators", 0, 1),
         ("train.batch_size", 0, 1),
+        ("train.accumulate", 0, 1),
+        ("train.warmup", -1, 0),
+        ("train.label_smoothing", -0.1, 0),
+        ("train.clip_norm", 0.0, 1e-12),
+        ("train.clip_norm", -1.0, 1e-12),
         ("train.lr", -0.1, 0),
         ("train.momentum", -0.1, 0),
         ("train.weight_decay", -0.1, 0),

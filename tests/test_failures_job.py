@@ -82,6 +82,16 @@ def test_what_stops_every_replica_alike_ends_the_run_in_its_first_round_and_no_n
     assert "Traceback" not in result.output
 
 
+def test_a_model_that_one_node_cannot_build_costs_its_replica_alone_and_no_neighbour_waits(tmp_path: Path) -> None:
+    job = [*SMALL, "model._target_=tests.plugins.not_on_rank_2", "topology.replicas=2", "topology.stages=2"]
+    result = run_job(tmp_path / "run", 5, *job, "sync.local_steps=2", "rounds=2", "sync.timeout=60")
+    assert result.statuses == [0] * 5, result.output
+    assert [line["accepted"] for line in result.rounds] == [[1], [1]]
+    assert "replica 0 lost: r0.s1: OSError: no such file" in result.rounds[0]["notes"]
+    assert result.summary["dead"] == []
+    assert "Traceback" not in result.output
+
+
 @pytest.mark.slow
 def test_what_stops_every_replica_for_reasons_of_its_own_ends_the_run_in_the_third_round(tmp_path: Path) -> None:
     job = [*SMALL, "model._target_=tests.plugins.fails_in_a_step", "+model.alike=false"]

@@ -17,6 +17,17 @@ def net(num_classes):
     return nn.Sequential(nn.Linear(6, 6), nn.Linear(6, num_classes))
 
 
+class Whole(nn.Module):
+    """No `nn.Sequential`; as in timm, `blocks` is one of its modules."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.embed, self.blocks = nn.Linear(6, 6), nn.Sequential(nn.Linear(6, num_classes))
+
+    def forward(self, value):
+        return self.blocks(self.embed(value).relu())
+
+
 def samples(count, shape=(6,), dtype=torch.float32, labels=None):
     classes = torch.arange(count) % 3 if labels is None else labels
     return TensorDataset(torch.zeros(count, *shape, dtype=dtype), classes)
@@ -41,6 +52,13 @@ class Growing(TensorDataset):
 def test_a_job_that_fits():
     job = prepare(CONFIG, Source(samples(40), samples(10), seed=0), checkpoint=None)
     assert job.plan.borders[0].shape == (2, 6)
+
+
+def test_for_one_stage_no_blocks_are_needed():
+    topology = replace(CONFIG.topology, stages=1)
+    config = replace(CONFIG, topology=topology, model={"_target_": "tests.test_job.Whole", "num_classes": 3})
+    job = prepare(config, Source(samples(40), samples(10), seed=0), checkpoint=None)
+    assert job.layouts[0].names == ("embed.weight", "embed.bias", "blocks.0.weight", "blocks.0.bias")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ import os, sys
 from tdml.attacks.base import make_attack
 from tdml.data.source import load
 from tdml.models.split import build
+from tdml.targets import partial_of
 
 sys.path.insert(0, {folder!r})
 build({{"_target_": "torch.nn.Sequential"}}, "meta")
@@ -35,6 +36,7 @@ for use in (
     lambda: build({{"_target_": "own.net"}}, "meta"),
     lambda: load({{"_target_": "own.datasets"}}, 0),
     lambda: make_attack({{"_target_": "own.Harmless"}}),
+    lambda: partial_of({{"_target_": "own.net"}}, "train.optimizer"),
 ):
     if (child := os.fork()) == 0:  # each in a process that has not imported torchvision
         use()

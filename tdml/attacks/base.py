@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from hydra.utils import instantiate
 
 from tdml.errors import SettingError, cause
 from tdml.seeds import derive
-from tdml.vision import mend_torchvision
+from tdml.targets import instantiate
 
 _OURS = {"replicas", "nodes", "from_round", "share_of_rounds"}  # settings of the group that say who attacks and when
 
@@ -130,7 +129,6 @@ def make_attack(settings: dict) -> Attack:
     Raises:
         SettingError: the class cannot be found, refuses the settings or is no `Attack`.
     """
-    mend_torchvision()
     try:
         attack = instantiate({key: value for key, value in settings.items() if key not in _OURS})
     except Exception as error:

@@ -34,6 +34,19 @@ def choose_device(setting: str, local_worker: int, local_workers: int) -> Device
     return Device(torch.device("cuda", local_worker % gpus), own=local_workers <= gpus)
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """
+    Raises:
+        SettingError: the device cannot compute so.
+    """
+    if precision != "bf16" or device.type != "cuda":
+        return
+    with torch.cuda.device(device):
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            name = torch.cuda.get_device_name(device)
+            raise SettingError(f"train.precision=bf16, but {name} has no bfloat16: set train.precision=fp32")
+
+
 def own_gpu(device: Device) -> str:
     """The name that this GPU alone has, on whatever machine; "" where a rank has none of its own."""
     return str(torch.cuda.get_device_properties(device.device).uuid) if device.own else ""

@@ -6,14 +6,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from tdml.data.labels import labels_of
 from tdml.data.sample import Form, look
 from tdml.errors import SettingError, cause
 from tdml.seeds import derive, seeded
-from tdml.vision import mend_torchvision
+from tdml.targets import instantiate
 
 _OURS = {"partition", "alpha"}  # settings of the group that are not the source's own
 
@@ -113,7 +112,6 @@ def load(settings: dict, seed: int) -> Source:
     Raises:
         SettingError: the `_target_` cannot be found, fails, or returns something else than two datasets.
     """
-    mend_torchvision()
     try:
         with seeded(derive(seed, "data")):
             datasets = instantiate({key: value for key, value in settings.items() if key not in _OURS})

@@ -1,5 +1,7 @@
 """How a model computes: in which precision, how its tensors lie in memory, and what it is trained for."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -7,10 +9,10 @@ from torch import nn
 from tdml.config import Train
 
 
-def autocast(train: Train, device: torch.device) -> torch.autocast:
+def autocast(train: Train, device: torch.device) -> AbstractContextManager:
     """The context in which every forward pass runs: with `train.precision=bf16` torch computes in bfloat16 what loses
     nothing by it. Weights, gradients and the optimizer's state stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bf16")
+    return torch.autocast(device.type, torch.bfloat16) if train.precision == "bf16" else nullcontext()
 
 
 def lay_out(value: torch.Tensor, train: Train) -> torch.Tensor:

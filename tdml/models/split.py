@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from hydra.utils import instantiate
 from torch import nn
 
 from tdml.errors import SettingError, cause, one_line
 from tdml.models.tensors import bring_into_form
-from tdml.vision import mend_torchvision
+from tdml.targets import instantiate
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,6 @@ def build(settings: dict, device: str) -> nn.Module:
         SettingError: the `_target_` cannot be found or does not accept the settings, or makes something that nodes
             cannot hold.
     """
-    mend_torchvision()
     try:
         with torch.device(device):
             model = instantiate(settings)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from tdml.cluster.devices import make_repeatable
+from tdml.cluster.devices import check_precision, make_repeatable
 from tdml.config import Config
 from tdml.data.source import Source
 from tdml.errors import SettingError
@@ -62,11 +62,17 @@ def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, sampl
 
 
 def _device(config: Config) -> torch.device:
-    """Where the job computes, if this machine can."""
+    """Where the job computes, if this machine can.
+
+    Raises:
+        SettingError: it cannot compute so.
+    """
     if config.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
+    device = torch.device("cuda")
+    check_precision(config.train.precision, device)
     make_repeatable()
-    return torch.device("cuda")
+    return device
 
 
 def _read_again(source: Source, samples: Sequence[int], seed: int, first: torch.Tensor) -> str:

@@ -1,11 +1,12 @@
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from tdml.cluster.devices import choose_device, make_repeatable, own_gpu
+from tdml.cluster.devices import check_precision, choose_device, make_repeatable, own_gpu
 from tdml.errors import SettingError
 
 
@@ -44,3 +45,16 @@ def test_a_gpu_that_is_not_there_is_a_users_mistake() -> None:
     assert choose_device("auto", 0, 1).device == torch.device("cpu")
     with pytest.raises(SettingError, match="device=cuda, but torch sees no GPU"):
         choose_device("cuda", 0, 1)
+
+
+def test_a_gpu_without_bfloat16_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    with pytest.raises(SettingError, match="train.precision=bf16, but Tesla T4 has no bfloat16: set"):
+        check_precision("bf16", gpu)
+    check_precision("fp32", gpu)
+    check_precision("bf16", torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    check_precision("bf16", gpu)
