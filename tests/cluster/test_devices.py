@@ -52,7 +52,7 @@ def test_a_gpu_without_bfloat16_is_told_in_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    with pytest.raises(SettingError, match="train.precision=bf16, but Tesla T4 has no bfloat16: set"):
+    with pytest.raises(SettingError, match=r"train\.precision=bf16, but Tesla T4 has no bfloat16: set"):
         check_precision("bf16", gpu)
     check_precision("fp32", gpu)
     check_precision("bf16", torch.device("cpu"))
