@@ -39,7 +39,7 @@ class Taken:
 
 
 class Alone:
-    """A part of a job's model on `device`, with the job's inner optimizer."""
+    """A part of a job's model on `device`, with the job's inner optimizer. It does not clip: that takes all parts."""
 
     def __init__(self, job: Job, index: int, device: torch.device) -> None:
         [part] = job.plan.cut(whole.outline(job.config.model, job.config.seed), [index])
