@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tdml import __version__, launch
 from tdml import config as settings
@@ -53,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tdml {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     train = commands.add_parser(
-        "train", allow_abbrev=False, help="run a job on this machine: starts torchrun with the ranks that it needs"
+        "train", allow_abbrev=False, help="run a job on this machine: starts the ranks that it needs"
     )
     train.add_argument("--show-config", action="store_true", help="print the settings and end")
     add_arguments(train)
@@ -90,32 +89,9 @@ def _train(parsed: argparse.Namespace) -> int:
         print(settings.to_yaml(config), end="")
         return 0
     workers = config.topology.world_size - 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))  # before torch is imported
     with launch.handled_by(launch.leave):
-        _check(config)
-        with TemporaryDirectory(prefix="tdml-") as folder:  # what was interpolated must be the same for all ranks
-            handed_on = Path(folder) / "settings.yaml"
-            settings.write(config, handed_on)
-            return launch.run_ranks(config.topology, ["--settings", str(handed_on)])
-
-
-def _check(config: settings.Config) -> None:
-    """Find here, in seconds, what the ranks would find only once all of them have started."""
-    from tdml import job
-    from tdml.cluster.own_key import named_identity
-    from tdml.cluster.roster import COORDINATOR_NAME, BanList, read_roster
-    from tdml.cluster.topology import node_names
-    from tdml.data import source
-    from tdml.ledger.artifacts import Store
-    from tdml.start_notary import terms_of
-
-    read_roster(config.identity.roster, node_names(config.topology))
-    BanList(config.identity.ban_list)
-    identity = named_identity(config.identity.folder, COORDINATOR_NAME)
-    if config.ledger.artifacts:
-        Store(config.ledger.artifacts).put(settings.to_yaml(config).encode())
-    prepared = job.prepare(config, source.load(config.data, config.seed), checkpoint=None)
-    terms_of(config, prepared, identity)
+        return launch.run_ranks(config)
 
 
 def _report(parsed: argparse.Namespace) -> int:

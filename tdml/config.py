@@ -5,11 +5,10 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -185,23 +184,6 @@ def load(overrides: Sequence[str]) -> Config:
     assert isinstance(config, Config)
     check(config)
     return config
-
-
-def write(config: Config, path: Path) -> None:
-    """Write the settings, to be handed on to another process of this machine: `read` gives the very same."""
-    path.write_text(yaml.safe_dump(asdict(config)))
-
-
-def read(path: Path) -> Config:
-    """What `write` wrote.
-
-    Raises:
-        SettingError: it is not there any more.
-    """
-    try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), Config)
-    except OSError as error:
-        raise SettingError(f"--settings {path} cannot be read ({one_line(error)}): start the job anew") from error
 
 
 def to_yaml(config: Config) -> str:

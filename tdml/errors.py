@@ -7,6 +7,8 @@ import time
 import warnings
 from contextlib import suppress
 
+from tdml.cluster.interruption import LAUNCHER
+
 INTERRUPTED = os.EX_TEMPFAIL  # the exit status of a run that was interrupted and can go on
 _LAST_WORDS_S = 10.0
 
@@ -72,12 +74,18 @@ def watch_warnings(shown: bool) -> None:
     warnings.showwarning = show
 
 
+def hush_torch() -> None:
+    """To be called before torch is imported: TensorPipe logs every lost connection and every refused call from C++, and
+    the coordinator reports each loss once."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+
+
 def fail(message: str, status: int = 1) -> int:
     """Say what is wrong, once on every machine, and return the exit status for it."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         with suppress(OSError):  # nobody reads any more
             print(f"tdml: {one_line(message)}", file=sys.stderr, flush=True)
-    elif "TORCHELASTIC_RUN_ID" in os.environ:
-        # torchrun ends all ranks as soon as one has failed. Let that be the one that speaks.
+    elif "TORCHELASTIC_RUN_ID" in os.environ or LAUNCHER in os.environ:
+        # Whoever has started the ranks ends all of them as soon as one has failed. Let that be the one that speaks.
         time.sleep(_LAST_WORDS_S)
     return status

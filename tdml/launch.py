@@ -1,54 +1,63 @@
-"""torchrun's agent for the ranks of one machine.
+"""The ranks of a job whose nodes are all on this machine.
 
-What it takes from the environment for a job of many machines (`PET_…`, as operators of Kubernetes set it) is not meant
-for a job of one: `torchrun` obeys it, this does not.
+They are forked from this process once it has imported what they need, which takes seconds and hundreds of megabytes:
+once for all of them. Nothing is computed here, for a fork loses the threads that torch starts for that.
 """
 
-import logging
+import gc
+import importlib
+import multiprocessing
 import os
 import signal
+import socket
 import sys
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from types import FrameType
-from typing import TYPE_CHECKING
 
+from tdml.cluster.interface import STORE_SOCKET
 from tdml.cluster.interruption import LAUNCHER, interrupts
-from tdml.config import Topology
-from tdml.errors import INTERRUPTED
+from tdml.config import Config, Topology
+from tdml.errors import INTERRUPTED, hush_torch, watch_warnings
 
-if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+_OF_RANKS = ("tdml.start_coordinator", "tdml.start_worker", "tdml.training.stage")
+_HOST = "127.0.0.1"
+_END_S = 30.0  # that ranks may take to end in their own way
+
+_Process = multiprocessing.context.ForkProcess
 
 
-def run_ranks(topology: Topology, arguments: Sequence[str]) -> int:
-    """Run all ranks of a job on this machine, each with these arguments; the exit status. An interruption reaches every
-    rank at once."""
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+def run_ranks(config: Config) -> int:
+    """Run all ranks of a job on this machine; the exit status. An interruption reaches every rank at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for other in interrupts():
             signal.signal(other, signal.SIG_IGN)  # one is enough: while the ranks end nothing may cut that short
-        raise SignalException(f"got {signal.Signals(number).name}", signal.Signals(number))
+        raise KeyboardInterrupt
 
-    # The ranks say themselves what went wrong; torchrun would add a page of its own.
-    logging.disable(logging.ERROR)
-    os.environ[LAUNCHER] = str(os.getpid())
-    agent = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=topology.world_size, run_id=str(uuid.uuid4()), rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", max_restarts=0, signals_to_handle="SIGQUIT",
-    )  # fmt: skip
+    import_once()
+    ranks: list[_Process] = []
     try:
         with handled_by(interrupt):
-            elastic_launch(agent, sys.executable)("-u", "-m", "tdml", *arguments)
-    except SignalException:
+            _start(config, ranks)
+            failed = _await(ranks)
+            _end(ranks)
+    except KeyboardInterrupt:
+        _end(ranks)
         return INTERRUPTED
-    except ChildFailedError as error:
-        return _status(*error.get_first_failure(), topology)
-    return 0
+    return _status(*failed, config.topology) if failed else 0
+
+
+def import_once() -> None:
+    """Import what ranks need, to be shared by all that are forked from here."""
+    hush_torch()
+    gc.disable()  # what is imported stays, and to look through it again and again takes a sixth of the time
+    for name in _OF_RANKS:
+        importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
 
 
 def leave(number: int, frame: FrameType | None) -> None:
@@ -68,16 +77,75 @@ def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Non
             signal.signal(number, former)
 
 
-def _status(rank: int, failure: "ProcessFailure", topology: Topology) -> int:
+def _start(config: Config, ranks: list[_Process]) -> None:
+    """Start the ranks one by one, each added to `ranks`."""
+    size = config.topology.world_size
+    os.environ[LAUNCHER] = str(os.getpid())
+    # A rank is told of a signal as soon as it can take one, and until all are there, this process is not.
+    signal.pthread_sigmask(signal.SIG_BLOCK, interrupts())
+    try:
+        with socket.create_server((_HOST, 0)) as store:
+            job = {"MASTER_ADDR": _HOST, "MASTER_PORT": store.getsockname()[1], "WORLD_SIZE": size}
+            ranks.append(_fork(config, 0, job | {STORE_SOCKET: store.fileno()}))
+        for rank in range(1, size):  # without the socket: it must be closed where the coordinator ends
+            ranks.append(_fork(config, rank, job))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts())
+
+
+def _fork(config: Config, rank: int, job: Mapping[str, object]) -> _Process:
+    """Start a rank with the variables that torchrun would give it."""
+    variables = job | {"RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": job["WORLD_SIZE"]}
+    process = _Process(target=_be_rank, args=(config, {name: str(value) for name, value in variables.items()}))
+    process.start()
+    return process
+
+
+def _be_rank(config: Config, variables: Mapping[str, str]) -> None:
+    from tdml.__main__ import leave_with, take_part
+    from tdml.cluster.interruption import Interruption, end_with_parent
+
+    end_with_parent()
+    os.environ.update(variables)
+    sys.stdout.reconfigure(line_buffering=True)
+    watch_warnings(shown=variables["LOCAL_RANK"] == "0")
+    leave_with(take_part(config, Interruption()))
+
+
+def _await(ranks: Sequence[_Process]) -> tuple[int, int] | None:
+    """Wait until all ranks have ended well, or one has not; its number and exit status."""
+    running = {process.sentinel: rank for rank, process in enumerate(ranks)}
+    while running:
+        for sentinel in wait(list(running)):
+            rank = running.pop(sentinel)
+            ranks[rank].join()
+            if ranks[rank].exitcode:
+                return rank, ranks[rank].exitcode
+    return None
+
+
+def _end(ranks: Sequence[_Process]) -> None:
+    """Have those that still run end, and kill those that do not within half a minute."""
+    for process in ranks:
+        process.terminate()
+    deadline = time.monotonic() + _END_S
+    for process in ranks:
+        process.join(max(0.0, deadline - time.monotonic()))
+    for process in ranks:
+        process.kill()
+        process.join()
+
+
+def _status(rank: int, exitcode: int, topology: Topology) -> int:
     """The exit status after that of a rank. Says who was killed, which nobody else can: all others were ended, too."""
     from tdml.cluster.topology import COORDINATOR, node_name
 
-    if failure.exitcode == INTERRUPTED:
+    if exitcode == INTERRUPTED:
         return INTERRUPTED
-    if failure.exitcode < 0:
+    if exitcode < 0:
         name = "the coordinator" if rank == COORDINATOR else node_name(rank, topology)
-        text = f"{name} was killed ({failure.signal_name()}; a system that is short of memory does so)"
-        _say(f"{text}: after the first round a run goes on with resume=true")
+        reason = f"{signal.Signals(-exitcode).name}; a system that is short of memory does so"
+        _say(f"{name} was killed ({reason}): after the first round a run goes on with resume=true")
     return 1
 
 

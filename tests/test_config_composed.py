@@ -35,33 +35,6 @@ def test_settings_come_back_from_their_file(tmp_path):
     assert OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), loaded)) == config
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        [],
-        ["sync.deadline=2", "topology.cuts=[4]", "train.lr=1e-5", "+trust.thresholds.guilty_size=3"],
-        [
-            "+model.layers={1: 64, 2: [a, null]}",
-            "name='1e3'",
-            "+data.when='2026-11-27'",
-            "+data.top=inf",
-            "name='ö: #'",
-        ],
-        [r"+data.kept='\${x}'"],
-    ],
-    ids=str,
-)
-def test_settings_are_handed_on_as_they_are(tmp_path, overrides):
-    config = settings.load(overrides)
-    settings.write(config, tmp_path / "settings")
-    assert settings.read(tmp_path / "settings") == config
-
-
-def test_settings_that_are_gone_are_named(tmp_path):
-    with pytest.raises(SettingError, match=r"--settings .*nosuch cannot be read"):
-        settings.read(tmp_path / "nosuch")
-
-
 def test_interpolations_are_resolved(monkeypatch):
     monkeypatch.setenv("PLACE", "here")
     config = settings.load(["name=${now:%f}-${oc.env:PLACE}", "+data.kept=${name}"])

@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 
+STORE_SOCKET = "TDML_STORE_SOCKET"  # names the variable with the open socket on which rank 0 hosts the job's store
 _SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 _DISCARD = 9  # a port; nothing is sent there
 

@@ -64,7 +64,8 @@ def interrupts() -> set[signal.Signals]:
 
 
 def end_with_parent() -> None:
-    """Have this process sent SIGTERM when its parent dies, torchrun's agent: one that is killed takes nobody along."""
+    """Have this process sent SIGTERM when its parent dies, which has started it: one that is killed takes nobody
+    along by itself."""
     parent = int(os.environ.get(LAUNCHER, os.getppid()))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before

@@ -1,6 +1,6 @@
 """Where the ranks meet before the job: every rank hands in a card, the coordinator tells all of them what it decided.
 
-It uses torchrun's store. A mistake on any machine thus ends every rank with the same line, before any
+It uses the store that torchrun or rank 0 hosts. A mistake on any machine thus ends every rank with the same line, before any
 training, and no rank waits for one that has already failed.
 """
 
@@ -15,6 +15,7 @@ import torch.distributed as dist
 
 from tdml.cluster import exit_barrier
 from tdml.cluster.channel import Session
+from tdml.cluster.interface import STORE_SOCKET
 from tdml.data.contents import Contents
 from tdml.errors import SettingError
 from tdml.identity import Identity, verify
@@ -77,15 +78,17 @@ class Decision:
 
 
 class Lobby:
-    """The ranks' meeting place on torchrun's store. `store` is the store itself, for the replicas' groups."""
+    """The ranks' meeting place on the job's store. `store` is the store itself, for the replicas' groups."""
 
     def __init__(self, rank: int, world_size: int) -> None:
         self.rank, self.world_size = rank, world_size
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         agent_hosts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        socket = os.environ.get(STORE_SOCKET)
         self.store = dist.TCPStore(
             host, port, is_master=rank == 0 and not agent_hosts, wait_for_workers=False,
             timeout=timedelta(seconds=_PATIENCE_S), multi_tenant=True,
+            master_listen_fd=int(socket) if socket else None,
         )  # fmt: skip
         # A restarted job meets the keys of its former self in the same store.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
