@@ -1,5 +1,6 @@
 """The coordinator's life: getting ready, the rounds, and what a run leaves however it ends."""
 
+import importlib
 import os
 import secrets
 import time
@@ -24,20 +25,21 @@ from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.cluster.topology import COORDINATOR, node_name, node_names
 from tdml.cluster.waiting import LONG_S, listed
 from tdml.cluster.wire import start_rpc
-from tdml.config import Config, Topology, fingerprint
+from tdml.config import Config, Topology, fingerprint, to_yaml
 from tdml.coordinator import CannotGoOn, Coordinator
 from tdml.data import source as data
 from tdml.data.contents import contents_of
-from tdml.data.source import Source
 from tdml.errors import INTERRUPTED, SettingError, fail, one_line
 from tdml.identity import Identity
 from tdml.job import Job, prepare
+from tdml.ledger.artifacts import Store
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
 from tdml.notary import Notary
 from tdml.rewards.deterrence import warning
 from tdml.start_notary import banned_keys, job_id, start_notary, terms_of
 from tdml.training.checkpoint import Checkpoint, how_to_go_on, load_last
+from tdml.trust import ranking
 from tdml.worker import METHODS
 
 if TYPE_CHECKING:
@@ -100,11 +102,16 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     resumed = checkpoint.round if checkpoint else 0
     if checkpoint is not None:
         folder.rewind(checkpoint.round, checkpoint.metrics)
-    job = prepare(config, data.load(config.data, config.seed), checkpoint)
+    given = read_roster(config.identity.roster, node_names(config.topology))
     bans = BanList(config.identity.ban_list)
     identity = named_identity(config.identity.folder, COORDINATOR_NAME)
+    if config.ledger.artifacts:
+        Store(config.ledger.artifacts).put(to_yaml(config).encode())
+    job = prepare(config, data.load(config.data, config.seed), checkpoint)
     terms = terms_of(config, job, identity)
-    caller, admission = _open(config, job.source, folder.path, identity, lobby, terminal, bans, resumed)
+    folder.begin(config)
+    banned = bans.keys | banned_keys(folder.path, resumed)
+    caller, admission = _open(config, job, folder.path, identity, lobby, terminal, given, banned)
     admission.roster.write(folder.path / "roster.yaml")
     notary = start_notary(folder.path, config, terms, caller, admission.roster, resumed, folder.changed)
     folder.write_settings(config)
@@ -113,7 +120,7 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
 
 def _lead(config: Config, lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interruption) -> int:
     """Lead the ranks through the job; the exit status."""
-    from tdml.monitor.monitor import Monitor  # figures and TensorBoard: seconds, once all is known to be sound
+    from tdml.monitor.monitor import Monitor
 
     caller, admission = ready.caller, ready.admission
     monitor = Monitor(config, ready.folder, terminal, first_round=ready.resumed + 1)
@@ -161,8 +168,8 @@ def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
 
 
 def _open(
-    config: Config, source: Source, run: Path, identity: Identity, lobby: Lobby, terminal: Terminal, bans: BanList,
-    resumed: int,
+    config: Config, job: Job, run: Path, identity: Identity, lobby: Lobby, terminal: Terminal,
+    given: dict[str, str] | None, banned: frozenset[str],
 ) -> tuple[Caller, Admission]:  # fmt: skip
     """Let the ranks in, and guard this one against them.
 
@@ -170,11 +177,12 @@ def _open(
         SettingError: a rank cannot take part, or was started with other settings, or holds other data.
     """
     at = Session(job=job_id(run), session=secrets.token_hex(16))
-    given = read_roster(config.identity.roster, node_names(config.topology))
     lobby.prepared(at.session)
-    card = Card(fingerprint(config), gpu="", data=contents_of(source, config.seed))
+    card = Card(fingerprint(config), gpu="", data=contents_of(job.source, config.seed))
     lobby.enter(card.signed(identity, at.session, COORDINATOR))
-    banned = bans.keys | banned_keys(run, resumed)
+    importlib.import_module("tdml.monitor.monitor")  # it takes a while, and the others read their data meanwhile
+    if config.trust.enabled:
+        ranking.compiled()
     admission = admit_ranks(_await_cards(lobby, terminal, config.topology), at.session, config.topology, given, banned)
     guard = Guard(obey=None)
     guard.install()

@@ -87,9 +87,10 @@ def test_a_launcher_that_is_killed_takes_its_ranks_along(tmp_path: Path, capsys:
     assert [line["round"] for line in again.rounds] == list(range(1, last + 2))
 
 
-def test_an_interrupted_check_has_that_status_too() -> None:
+def test_an_interruption_before_there_are_ranks_has_that_status_too() -> None:
     script = (
-        "import os, signal; from tdml import cli; cli._check = lambda config: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "import os, signal; from tdml import cli, launch\n"
+        "launch.import_once = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
         "cli.run(['train'])"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from tdml import cli, launch
 from tdml import config as settings
@@ -107,9 +106,10 @@ def test_train_report_and_export(tmp_path: Path) -> None:
     exported, model = load_file(out), torch.load(run / "model.pt", weights_only=True)
     assert exported.keys() == model.keys()
     assert all(torch.equal(exported[name], model[name]) for name in model)
-    again = run_command(*_TDML, "train", *job, "topology.stages=9")
+    again = run_command(*_TDML, "train", *job, f"run_dir={run}", "topology.stages=9")
     assert again.returncode == 1
-    assert again.stdout.count("\n") == 1, "the check before the start says it in one line"
+    assert again.stdout.count("\n") == 1, again.stdout
+    assert [folder.name for folder in tmp_path.glob("run-*")] == [run.name], "a mistake moves no run aside"
 
 
 def test_an_interrupted_command_says_so(monkeypatch, capsys, tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_an_interrupted_command_says_so(monkeypatch, capsys, tmp_path: Path) -> 
 )
 def test_a_rank_that_was_killed_is_named(capsys, rank: int, exitcode: int, said: str) -> None:
     topology = settings.load(["topology.replicas=2", "topology.stages=2", "topology.spares=1"]).topology
-    assert launch._status(0, ProcessFailure(0, 1, INTERRUPTED, ""), topology) == INTERRUPTED
-    assert launch._status(rank, ProcessFailure(rank, 1, exitcode, ""), topology) == 1
+    assert launch._status(0, INTERRUPTED, topology) == INTERRUPTED
+    assert launch._status(rank, exitcode, topology) == 1
     error = capsys.readouterr().err
     assert error.startswith(said) and bool(error) == bool(said)
 

@@ -1,7 +1,7 @@
 """Where the ranks meet before the job: every rank hands in a card, the coordinator tells all of them what it decided.
 
-It uses the store that torchrun or rank 0 hosts. A mistake on any machine thus ends every rank with the same line, before any
-training, and no rank waits for one that has already failed.
+It uses the store that torchrun or rank 0 hosts. A mistake on any machine thus ends every rank with the same line,
+before any training, and no rank waits for one that has already failed.
 """
 
 import os

@@ -28,7 +28,7 @@ class RunFolder:
     """One run's folder. It is locked while the run goes on."""
 
     def __init__(self, config: Config) -> None:
-        """Make it, or take it up again as `resume` says. An earlier run in it is moved aside, never overwritten.
+        """Lock it, for a new run or to go on with the one in it, as `resume` says.
 
         Raises:
             SettingError: it cannot be written, another run uses it, or there is nothing to resume.
@@ -40,18 +40,27 @@ class RunFolder:
             self._check_is_a_run()
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
-            goes_on = bool(config.resume) and self._has_checkpoint(config)
-            if goes_on:
+            self._goes_on = bool(config.resume) and self._has_checkpoint(config)
+            if self._goes_on:
                 self.changed = self._check_same_job(config)
-            elif self._used():
-                self._lock.close()
-                self.moved = self._move_aside()
-                self.path.mkdir()
-                self._lock = self._take_lock()
-            if not goes_on:
-                self.write_settings(config)
         except OSError as error:
             raise SettingError(f"run_dir={config.run_dir} cannot be written: {one_line(error)}") from error
+
+    def begin(self, config: Config) -> None:
+        """Begin a new run, unless one goes on: an earlier one is moved aside, never overwritten.
+
+        Raises:
+            SettingError: the current folder is in it.
+            OSError: it cannot be written.
+        """
+        if self._goes_on:
+            return
+        if self._used():
+            self._lock.close()
+            self.moved = self._move_aside()
+            self.path.mkdir()
+            self._lock = self._take_lock()
+        self.write_settings(config)
 
     def write_settings(self, config: Config) -> None:
         """Write config.yaml. A run is resumed with new ones only once nothing can keep it from going on."""

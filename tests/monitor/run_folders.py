@@ -27,6 +27,7 @@ def leave_run(
     given = [f"rounds={len(accuracies)}"] if ended else []
     config = replace(_composed(*given, *overrides), name=folder.name, run_dir=str(folder))
     run = RunFolder(config)
+    run.begin(config)
     note(folder, MACHINE)
     for number, accuracy in enumerate(accuracies, start=1):
         run.append(_round(number, config.topology.replicas, accuracy, (banned or {}).get(number, ())))

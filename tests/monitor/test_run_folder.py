@@ -25,9 +25,16 @@ def line(number, total=1.0):
     return json.dumps(record(number, total).to_json())
 
 
+def take(config):
+    """A run folder as the coordinator takes it."""
+    folder = RunFolder(config)
+    folder.begin(config)
+    return folder
+
+
 def leave_a_run(path, *rounds, **changes):
     """A run that has come to an end, with a checkpoint: nothing holds its lock."""
-    folder = RunFolder(config(path, **changes))
+    folder = take(config(path, **changes))
     folder.checkpoints.mkdir()
     (folder.checkpoints / "round-000001.pt").touch()
     for number in rounds:
@@ -47,7 +54,7 @@ def path(tmp_path):
 
 
 def test_a_new_folder_holds_the_settings(path):
-    folder = RunFolder(config(path))
+    folder = take(config(path))
     assert folder.moved is None
     assert folder.checkpoints == path / "checkpoints"
     saved = settings.from_yaml(path / "config.yaml")
@@ -59,7 +66,7 @@ def test_a_new_folder_holds_the_settings(path):
 def test_an_earlier_run_is_moved_aside(path):
     moved = []
     for number in (1, 2, 3):
-        folder = RunFolder(config(path))
+        folder = take(config(path))
         moved.append(folder.moved)
         folder.append(record(number))
         del folder
@@ -67,25 +74,35 @@ def test_an_earlier_run_is_moved_aside(path):
     assert [rounds_of(place) for place in (path.with_name("mine.1"), path.with_name("mine.2"), path)] == [[1], [2], [3]]
 
 
+def test_an_earlier_run_stays_until_the_new_one_begins(path):
+    leave_a_run(path, 1)
+    folder = RunFolder(config(path))
+    assert (folder.moved, rounds_of(path)) == (None, [1])
+    with pytest.raises(SettingError, match="in use"):
+        RunFolder(config(path))
+    folder.begin(config(path))
+    assert (folder.moved, rounds_of(path)) == (path.with_name("mine.1"), [])
+
+
 def test_an_empty_folder_is_taken_as_it_is(path):
     path.mkdir(parents=True)
-    assert RunFolder(config(path)).moved is None
+    assert take(config(path)).moved is None
 
 
 @pytest.mark.parametrize(("left", "moved"), [(".lock", False), ("config.yaml", True)])
 def test_a_run_that_got_no_further_is_a_run(path, left, moved):
     path.mkdir(parents=True)
     (path / left).write_text("")
-    assert RunFolder(config(path)).moved == (path.with_name("mine.1") if moved else None)
+    assert take(config(path)).moved == (path.with_name("mine.1") if moved else None)
 
 
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_run_under_way_is_left_alone(path, resume):
-    folder = RunFolder(config(path))
+    folder = take(config(path))
     folder.append(record(1))
     user = rf"process {os.getpid()} on \S+, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d: end that, or choose"
     with pytest.raises(SettingError, match=rf"run_dir=.*mine is in use by another run, {user}"):
-        RunFolder(config(path, resume=resume))
+        take(config(path, resume=resume))
     assert rounds_of(path) == [1]
     assert [place.name for place in path.parent.iterdir()] == ["mine"]
     folder.append(record(2))
@@ -94,24 +111,24 @@ def test_a_run_under_way_is_left_alone(path, resume):
 
 def test_the_folder_that_replaces_one_moved_aside_is_locked_too(path):
     leave_a_run(path, 1)
-    folder = RunFolder(config(path))
+    folder = take(config(path))
     assert folder.moved is not None
     with pytest.raises(SettingError, match="in use"):
-        RunFolder(config(path))
+        take(config(path))
 
 
 @pytest.mark.parametrize("where", ["file", "file/below"])
 def test_a_folder_that_cannot_be_made(tmp_path, where):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"run_dir=.* cannot be written: "):
-        RunFolder(config(tmp_path / where))
+        take(config(tmp_path / where))
 
 
 def test_a_folder_of_something_else_is_not_moved(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("one")
     with pytest.raises(SettingError, match="run_dir"):
-        RunFolder(config(tmp_path / "thesis"))
+        take(config(tmp_path / "thesis"))
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "one"
 
 
@@ -119,7 +136,7 @@ def test_the_current_folder_is_not_moved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chapter.txt").write_text("one")
     with pytest.raises(SettingError):
-        RunFolder(config("."))
+        take(config("."))
 
 
 def test_a_run_in_the_current_folder_is_not_moved(tmp_path, monkeypatch):
@@ -127,7 +144,7 @@ def test_a_run_in_the_current_folder_is_not_moved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "mine")
     leave_a_run(".", 1)
     with pytest.raises(SettingError, match="run_dir"):
-        RunFolder(config("."))
+        take(config("."))
 
 
 # Resuming
@@ -137,14 +154,14 @@ def test_a_run_in_the_current_folder_is_not_moved(tmp_path, monkeypatch):
 def test_nothing_to_resume(path, there):
     leave_no_checkpoint(path, there)
     with pytest.raises(SettingError, match=r"resume=true, but run_dir=.*mine holds no checkpoint"):
-        RunFolder(config(path, resume=True))
+        take(config(path, resume=True))
 
 
 @pytest.mark.parametrize("there", ["nothing", "folder", "run without a checkpoint", "checkpoint in the making"])
 def test_where_there_is_no_checkpoint_auto_begins(path, there):
     leave_no_checkpoint(path, there)
     changed = config(path, resume="auto", seed=5)  # nothing was done with the former settings
-    folder = RunFolder(changed)
+    folder = take(changed)
     assert bool(folder.moved) == (there in ("run without a checkpoint", "checkpoint in the making"))
     assert settings.from_yaml(path / "config.yaml").seed == 5
 
@@ -163,7 +180,7 @@ def leave_no_checkpoint(path, there):
 @pytest.mark.parametrize("resume", [True, "auto"])
 def test_a_run_is_resumed_in_its_place(path, resume):
     leave_a_run(path, 1, 2)
-    folder = RunFolder(config(path, resume=resume))
+    folder = take(config(path, resume=resume))
     assert folder.moved is None
     assert rounds_of(path) == [1, 2]
 
@@ -172,7 +189,7 @@ def test_a_run_is_resumed_in_its_place(path, resume):
 def test_settings_that_may_change_are_written_when_the_run_goes_on(path, changes):
     leave_a_run(path, 1)
     before = (path / "config.yaml").read_text()
-    folder = RunFolder(config(path, resume=True, **changes))
+    folder = take(config(path, resume=True, **changes))
     assert (path / "config.yaml").read_text() == before
     folder.write_settings(config(path, resume=True, **changes))
     saved = settings.from_yaml(path / "config.yaml")
@@ -184,7 +201,7 @@ def test_what_changes_for_the_rounds_to_come_is_noted(path):
     schedule = {"_target_": "cosine", "final": 0.1}
     train = replace(CONFIG.train, lr=0.1, batch_size=16, patience=3, schedule=schedule, warmup=5)
     changes = {"rounds": 99, "name": "other", "train": train, "monitor": MonitorSettings(best=True)}
-    folder = RunFolder(config(path, resume=True, **changes))
+    folder = take(config(path, resume=True, **changes))
     assert folder.changed == {
         "monitor.best": [False, True],
         "rounds": [10, 99],
@@ -201,17 +218,17 @@ def test_spares_may_be_added_but_not_left_out(path):
     few, many = (replace(CONFIG.topology, spares=spares) for spares in (1, 2))
     leave_a_run(path, 1, topology=few)
     changed = config(path, resume=True, topology=many)
-    RunFolder(changed).write_settings(changed)
+    take(changed).write_settings(changed)
     assert settings.from_yaml(path / "config.yaml").topology.spares == 2
     with pytest.raises(SettingError, match=r"topology\.spares=1, but the run to resume has topology\.spares=2"):
-        RunFolder(config(path, resume=True, topology=few))
+        take(config(path, resume=True, topology=few))
 
 
 def test_a_run_that_was_carried_elsewhere(path):
     leave_a_run(path, 1)
     elsewhere = path.with_name("elsewhere")
     path.rename(elsewhere)
-    RunFolder(config(elsewhere, resume=True)).write_settings(config(elsewhere, resume=True))
+    take(config(elsewhere, resume=True)).write_settings(config(elsewhere, resume=True))
     assert settings.from_yaml(elsewhere / "config.yaml").run_dir == str(elsewhere)
 
 
@@ -235,7 +252,7 @@ def test_settings_that_must_stay(path, changes, message):
     leave_a_run(path, 1)
     before = (path / "config.yaml").read_text()
     with pytest.raises(SettingError) as caught:
-        RunFolder(config(path, resume=True, **changes))
+        take(config(path, resume=True, **changes))
     assert message in str(caught.value)
     assert (path / "config.yaml").read_text() == before
 
@@ -244,7 +261,7 @@ def test_settings_that_must_stay(path, changes, message):
 
 
 def test_rounds_are_added_line_by_line(path):
-    folder = RunFolder(config(path))
+    folder = take(config(path))
     folder.append(record(1))
     folder.append(record(2))
     assert (path / "metrics.jsonl").read_text() == line(1) + "\n" + line(2) + "\n"
@@ -275,7 +292,7 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path, cut):
 def test_metrics_are_rewound_to_the_checkpoint(path, text, last, rounds):
     leave_a_run(path)
     (path / "metrics.jsonl").write_text(text)
-    folder = RunFolder(config(path, resume=True))
+    folder = take(config(path, resume=True))
     folder.rewind(last, line(last))
     assert (path / "metrics.jsonl").read_text() == "".join(line(number) + "\n" for number in rounds)
     folder.append(record(last + 1))
@@ -284,14 +301,14 @@ def test_metrics_are_rewound_to_the_checkpoint(path, text, last, rounds):
 
 def test_a_line_that_is_there_is_kept_before_the_checkpoints(path):
     # The checkpoint is written before the round's last seconds are known.
-    folder = RunFolder(config(path))
+    folder = take(config(path))
     folder.append(record(1, total=1.5))
     folder.rewind(1, line(1, total=1.0))
     assert read_metrics(path)[0]["seconds"] == {"total": 1.5}
 
 
 def test_the_summary_is_replaced(path):
-    folder = RunFolder(config(path))
+    folder = take(config(path))
     folder.summarise({"round": 1})
     folder.summarise({"round": 2, "banned": ["r3.s1"]})
     assert json.loads((path / "summary.json").read_text()) == {"round": 2, "banned": ["r3.s1"]}
@@ -299,7 +316,7 @@ def test_the_summary_is_replaced(path):
 
 
 def test_a_summary_that_fails_leaves_the_last(path):
-    folder = RunFolder(config(path))
+    folder = take(config(path))
     folder.summarise({"round": 1})
     with pytest.raises(TypeError):
         folder.summarise({"round": object()})
