@@ -32,3 +32,17 @@ def test_what_is_not_imported(who: str) -> None:
     told = f"{script}\nimport json, sys; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60, check=True)
     assert not heavy & set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_no_gpu_is_touched_before_the_ranks_are_forked() -> None:
+    """CUDA cannot be used in the forks of a process that has only so much as counted its GPUs."""
+    script = """
+import torch
+asked = []
+for name in ("is_available", "device_count", "_lazy_init"):
+    setattr(torch.cuda, name, lambda name=name: asked.append(name))
+from tdml import launch
+launch.import_once()
+assert not asked, asked
+"""
+    subprocess.run([sys.executable, "-c", script], timeout=60, check=True)
