@@ -145,7 +145,7 @@ class Config:
 
     @property
     def microbatches(self) -> int:
-        """Micro-batches per optimizer step, with the default worked out."""
+        """Micro-batches per optimizer step; the fewest that fill the pipeline where `topology.microbatches` is null."""
         batch, accumulate, chosen = self.train.batch_size, self.train.accumulate, self.topology.microbatches
         least = math.ceil(self.topology.stages / accumulate)
         return accumulate * (chosen or next((m for m in range(least, batch) if batch % m == 0), batch))

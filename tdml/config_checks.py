@@ -36,7 +36,7 @@ def check(config: "Config") -> None:
             raise SettingError(f"{name}={value} is unknown: choose one of {', '.join(choices)}")
     if not isinstance(config.resume, bool) and config.resume != "auto":
         raise SettingError(f"resume={config.resume} is unknown: choose one of false, true, auto")
-    _check_microbatches(config)
+    check_microbatches(config)
     _check_cuts(config)
     _check_attackers(config)
     if config.data.get("partition") == "dirichlet" and config.data.get("alpha", 1.0) is None:
@@ -149,7 +149,7 @@ def _number(value: Any, name: str) -> float | None:
     return value
 
 
-def _check_microbatches(config: "Config") -> None:
+def check_microbatches(config: "Config") -> None:
     topology, micro, batch, accumulate = (
         config.topology, config.microbatches, config.train.batch_size, config.train.accumulate,
     )  # fmt: skip

@@ -36,6 +36,7 @@ from tdml.ledger.artifacts import Store
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
 from tdml.notary import Notary
+from tdml.rehearsal.timing import with_microbatches
 from tdml.rewards.deterrence import warning
 from tdml.start_notary import banned_keys, job_id, start_notary, terms_of
 from tdml.training.checkpoint import Checkpoint, how_to_go_on, load_last
@@ -51,8 +52,9 @@ _LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take par
 
 @dataclass(frozen=True)
 class _Ready:
-    """What the coordinator has when it answers the ranks."""
+    """What the coordinator has when it answers the ranks. `config` is that of config.yaml."""
 
+    config: Config
     folder: RunFolder
     checkpoint: Checkpoint | None
     job: Job
@@ -84,7 +86,7 @@ def coordinate(config: Config, lobby: Lobby, interruption: Interruption) -> int:
         lobby.announce(ready.admission.decision(ready.caller.at).signed(ready.caller.identity))
         try:
             start_rpc(lobby, ready.admission.members, config)
-            return _lead(config, lobby, ready, terminal, interruption)
+            return _lead(lobby, ready, terminal, interruption)
         except SettingError as error:
             return fail(str(error))
         finally:
@@ -105,24 +107,26 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     given = read_roster(config.identity.roster, node_names(config.topology))
     bans = BanList(config.identity.ban_list)
     identity = named_identity(config.identity.folder, COORDINATOR_NAME)
+    source = data.load(config.data, config.seed)
+    complete = with_microbatches(folder.config, source)
     if config.ledger.artifacts:
-        Store(config.ledger.artifacts).put(to_yaml(config).encode())
-    job = prepare(config, data.load(config.data, config.seed), checkpoint)
-    terms = terms_of(config, job, identity)
-    folder.begin(config)
+        Store(config.ledger.artifacts).put(to_yaml(complete).encode())
+    job = prepare(complete, source, checkpoint)
+    terms = terms_of(complete, job, identity)
+    folder.begin(complete)
     banned = bans.keys | banned_keys(folder.path, resumed)
     caller, admission = _open(config, job, folder.path, identity, lobby, terminal, given, banned)
     admission.roster.write(folder.path / "roster.yaml")
-    notary = start_notary(folder.path, config, terms, caller, admission.roster, resumed, folder.changed)
-    folder.write_settings(config)
-    return _Ready(folder, checkpoint, job, bans, terms, caller, admission, notary)
+    notary = start_notary(folder.path, complete, terms, caller, admission.roster, resumed, folder.changed)
+    folder.write_settings(complete)
+    return _Ready(complete, folder, checkpoint, job, bans, terms, caller, admission, notary)
 
 
-def _lead(config: Config, lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interruption) -> int:
+def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interruption) -> int:
     """Lead the ranks through the job; the exit status."""
     from tdml.monitor.monitor import Monitor
 
-    caller, admission = ready.caller, ready.admission
+    config, caller, admission = ready.config, ready.caller, ready.admission
     monitor = Monitor(config, ready.folder, terminal, first_round=ready.resumed + 1)
     keep_ban = partial(_keep_ban, ready.bans, admission.roster, caller.at.job, monitor)
 

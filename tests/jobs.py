@@ -7,6 +7,7 @@ forked from a server that has imported torch once, so a job of five ranks takes 
 
 import contextlib
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,13 +102,23 @@ def start_job(run: Path, ranks: int, *overrides: str) -> tuple[list[multiprocess
     """Start a job's ranks; the caller must see to it that they end."""
     log = run.with_name(run.name + ".log")
     shared = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    arguments = [f"run_dir={run}", *overrides]
+    arguments = [f"run_dir={run}", *_microbatches(overrides), *overrides]
     processes = []
     for rank in range(ranks):
         environment = {key: str(value) for key, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()}
         processes.append(_context.Process(target=_rank, args=(environment, arguments, log), daemon=True))
         processes[-1].start()
     return processes, log
+
+
+def _microbatches(overrides: Sequence[str]) -> list[str]:
+    """As few as fill the pipeline, unless the test says what it wants: what is measured differs from run to run."""
+    given = dict(override.partition("=")[::2] for override in overrides)
+    if given.keys() & {"topology.microbatches", "experiment"}:
+        return []
+    stages, batch = int(given.get("topology.stages", 2)), int(given.get("train.batch_size", 32))
+    least = math.ceil(stages / int(given.get("train.accumulate", 1)))
+    return [f"topology.microbatches={next(m for m in range(least, batch + 1) if batch % m == 0)}"]
 
 
 def finish_job(run: Path, processes: list[multiprocessing.Process], log: Path, seconds: float) -> Result:

@@ -23,11 +23,12 @@ from tdml.models.trace import trace_borders
 @dataclass(frozen=True)
 class Plan:
     """`cuts` as in `topology.cuts`; `borders` has the input of every part and the output of the last; `shares` are the
-    parts' shares of the computation, in millionths."""
+    parts' shares of the computation, in millionths; a step takes `microbatches` of the first border's shape."""
 
     cuts: tuple[int, ...]
     borders: tuple[Border, ...]
     shares: tuple[int, ...]
+    microbatches: int
 
     @property
     def parts(self) -> int:
@@ -64,7 +65,8 @@ def make_plan(config: Config, model: nn.Module, inputs: torch.Tensor, classes: i
         cuts = _cuts(config.topology, model, borders, inputs, counted)
     edges = (0, *cuts, len(blocks))
     shares = (sum(counted[a:b]) / sum(counted) for a, b in itertools.pairwise(edges))
-    return Plan(tuple(cuts), tuple(borders[i] for i in edges), tuple(round(1e6 * share) for share in shares))
+    millionths = tuple(round(1e6 * share) for share in shares)
+    return Plan(tuple(cuts), tuple(borders[i] for i in edges), millionths, config.microbatches)
 
 
 def _cuts(

@@ -5,10 +5,12 @@ import json
 import os
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from tdml.config import Config, flat, from_yaml, to_yaml
+from tdml.config_checks import check
 from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
 from tdml.monitor.record import RoundRecord
@@ -19,6 +21,7 @@ BEST_MODEL = "model-best.pt"
 _OF_A_START = {"resume", "run_dir", "name", "device", "identity", "ledger"}  # groups, or settings without one
 _OF_ROUNDS_TO_COME = {
     "rounds", "monitor.best", "train.lr", "train.schedule", "train.warmup", "train.batch_size", "train.patience",
+    "topology.microbatches",
 }  # fmt: skip
 _LONGEST_USER = 200  # characters of a lock file
 _SPARES = "topology.spares"  # may grow, where others have been banned
@@ -28,7 +31,8 @@ class RunFolder:
     """One run's folder. It is locked while the run goes on."""
 
     def __init__(self, config: Config) -> None:
-        """Lock it, for a new run or to go on with the one in it, as `resume` says.
+        """Lock it, for a new run or to go on with the one in it, as `resume` says. `self.config` has the settings, with
+        what a run that goes on has measured.
 
         Raises:
             SettingError: it cannot be written, another run uses it, or there is nothing to resume.
@@ -41,8 +45,9 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
             self._goes_on = bool(config.resume) and self._has_checkpoint(config)
+            self.config = self._with_choices(config)
             if self._goes_on:
-                self.changed = self._check_same_job(config)
+                self.changed = self._check_same_job(self.config)
         except OSError as error:
             raise SettingError(f"run_dir={config.run_dir} cannot be written: {one_line(error)}") from error
 
@@ -130,6 +135,19 @@ class RunFolder:
                 "resume=auto, which goes on where there is one"
             )
         return there
+
+    def _with_choices(self, config: Config) -> Config:
+        """The settings with the micro-batches of the run to resume, where no others are given.
+
+        Raises:
+            SettingError: they do not fit what else has changed.
+        """
+        if not self._goes_on or config.topology.microbatches is not None:
+            return config
+        before = from_yaml(self.path / "config.yaml").topology.microbatches
+        config = replace(config, topology=replace(config.topology, microbatches=before))
+        check(config)
+        return config
 
     def _check_same_job(self, config: Config) -> dict[str, list[Any]]:
         """The settings that differ from those of the run to resume, but for those of a start: before and now.

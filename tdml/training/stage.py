@@ -34,7 +34,7 @@ class Stage:
         self, config: Config, index: int, plan: Plan, device: torch.device, border_device: torch.device,
         source: Source | None,
     ) -> None:  # fmt: skip
-        self._config, stages = config, config.topology.stages
+        self._config, stages, self._microbatches = config, config.topology.stages, plan.microbatches
         model = outline(config.model, config.seed)
         self._parts = plan.cut(model, plan.parts_of(index, stages))
         for part in self._parts:
@@ -42,7 +42,7 @@ class Stage:
         self.layout = Layout.of(self._parts)
         self.pipeline = Pipeline(
             [part.module for part in self._parts], config.train, plan, index, stages, config.topology.schedule,
-            config.microbatches, device, border_device,
+            plan.microbatches, device, border_device,
         )  # fmt: skip
         self.reader = Reader(source if self.pipeline.first or self.pipeline.last else None, config.seed)
         clip = None
@@ -60,7 +60,7 @@ class Stage:
     def records(self, steps: int) -> torch.Tensor:
         """Room for what crosses the node's borders in so many steps of training: see `tdml.training.borders`."""
         told = self._config.stages_that_tell_norms
-        return borders.empty(steps, len(self.pipeline.modules), self._config.microbatches, told)
+        return borders.empty(steps, len(self.pipeline.modules), self._microbatches, told)
 
     def evaluate(
         self, weights: torch.Tensor, asked: tuple[Piece, ...], testimony: bool, measured: bool,
@@ -77,7 +77,7 @@ class Stage:
         losses, correct = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
         size = self.pipeline.batch_size
         passes, parts = math.ceil(pieces.count(asked) / size), len(self.pipeline.modules)
-        records = borders.empty(passes, parts, self._config.microbatches) if testimony else None
+        records = borders.empty(passes, parts, self._microbatches) if testimony else None
         # A cross-check asks the same of one candidate after the other.
         for i, (inputs, labels) in enumerate(self.reader.evaluation_batches(asked, size, again=testimony)):
             go_on()

@@ -34,7 +34,7 @@ from tests.cluster.envelopes import AT, Pair
 _PIECE = Piece("train", torch.arange(4), 2**63 + 5, torch.tensor([0, 3]))
 _BORDER = Border(torch.Size([4, 3, 8, 8]), torch.float32)
 _ORDERS = {
-    "join": Assignment(Seat(1, 0), 3, Plan((2, 5), (_BORDER,) * 4, (500_000, 300_000, 200_000)), "gloo"),
+    "join": Assignment(Seat(1, 0), 3, Plan((2, 5), (_BORDER,) * 4, (500_000, 300_000, 200_000), 2), "gloo"),
     "load": torch.randn(1000),
     "train": TrainOrder(2, 3, torch.arange(12).view(3, 4), (0, 1, 3)),
     "commit": CommitOrder(2, Knowledge(torch.randn(5), torch.rand(5), 3, 1, torch.randn(3, 5))),

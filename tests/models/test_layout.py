@@ -24,7 +24,7 @@ def trained(settings, seed):
 
 
 def plan_for(cuts):
-    return Plan(tuple(cuts), (), ())
+    return Plan(tuple(cuts), (), (), 1)
 
 
 def test_parameters_come_first_then_buffers():

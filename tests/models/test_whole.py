@@ -86,13 +86,13 @@ def test_the_form_alone_takes_no_memory():
 def test_the_weights_arrive_whatever_the_constructor_does(make, cuts):
     if make is tied_after_reading and cuts:
         return
-    sender, plan = initial_model(settings(make), 5), Plan(cuts, (), ())
+    sender, plan = initial_model(settings(make), 5), Plan(cuts, (), (), 1)
     flats = whole.flatten(sender, layouts(plan, sender, len(cuts) + 1))
     arrived = {}
     for stage, flat in enumerate(flats):
         (part,) = plan.cut(outline(settings(make), 5), [stage])
         part.materialise(torch.device("cpu"))
-        (layout,) = layouts(Plan((), (), ()), part.module, 1)
+        (layout,) = layouts(Plan((), (), (), 1), part.module, 1)
         tensors = part.tensors(part.parameters) + part.tensors(part.buffers)
         layout.scatter(flat, tensors)
         arrived |= dict(zip([*part.parameters, *part.buffers], tensors, strict=True))
@@ -109,7 +109,7 @@ def test_what_fails_on_the_host_too_is_the_users_mistake():
 
 def test_copies_of_a_shared_buffer_are_what_the_first_part_holds():
     model = initial_model(settings(shares_a_table), 0)
-    stages = layouts(Plan((1, 2), (), ()), model, 3)
+    stages = layouts(Plan((1, 2), (), (), 1), model, 3)
     flats = whole.flatten(model, stages)
     assert [flat[6:].tolist() for flat in flats] == [[1, 1], [], [1, 1]]
     flats[0][7], flats[2][6] = 5.0, 9.0

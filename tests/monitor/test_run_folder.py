@@ -177,6 +177,19 @@ def leave_no_checkpoint(path, there):
             (path / "checkpoints" / "round-000001.partial").unlink()
 
 
+def test_a_run_goes_on_with_the_micro_batches_that_it_measured(path):
+    measured = replace(CONFIG.topology, microbatches=8)
+    leave_a_run(path, 1, topology=measured)
+    folder = RunFolder(config(path, resume=True))
+    assert (folder.config.topology, folder.changed) == (measured, {})
+    del folder
+    other = RunFolder(config(path, resume=True, topology=replace(measured, microbatches=4)))
+    assert (other.config.topology.microbatches, other.changed) == (4, {"topology.microbatches": [8, 4]})
+    del other
+    with pytest.raises(SettingError, match=r"topology\.microbatches=8 does not divide train\.batch_size=12"):
+        RunFolder(config(path, resume=True, train=replace(CONFIG.train, batch_size=12)))
+
+
 @pytest.mark.parametrize("resume", [True, "auto"])
 def test_a_run_is_resumed_in_its_place(path, resume):
     leave_a_run(path, 1, 2)

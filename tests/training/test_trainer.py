@@ -127,7 +127,7 @@ def trainer_of(make, train):
     part.materialise(torch.device("cpu"))
     layout = Layout.of([part])
     cpu = torch.device("cpu")
-    plan = Plan((), (borders[0], borders[-1]), (1_000_000,))
+    plan = Plan((), (borders[0], borders[-1]), (1_000_000,), 1)
     pipeline = Pipeline([part.module], train, plan, 0, 1, "1f1b", 2, cpu, cpu)
     torch.manual_seed(1)
     real = make()

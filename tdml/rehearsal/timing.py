@@ -1,0 +1,152 @@
+"""How long the stages of a pipeline take for micro-batches of different sizes, and how many are best."""
+
+import os
+import time
+from dataclasses import replace
+
+import torch
+
+from tdml.config import Config, Topology
+from tdml.config_checks import check_microbatches
+from tdml.data.source import Source
+from tdml.errors import SettingError
+from tdml.models import whole
+from tdml.models.compute import Runner, training_loss
+from tdml.models.microbatches import fastest
+from tdml.models.plan import Plan, make_plan
+from tdml.rehearsal.rehearse import device_of
+from tdml.seeds import derive, seeded
+
+_PASSES = 3  # the fastest counts: whatever else the machine does makes the others slower
+_MORE = 2  # of the first size, before any: for what is loaded and chosen in it
+
+
+def with_microbatches(config: Config, source: Source) -> Config:
+    """The settings with `topology.microbatches`: what promises the shortest step here, where it is null.
+
+    Whatever cannot be computed is left to `prepare`, which says why.
+    """
+    choices = [count for count in range(1, config.train.batch_size + 1) if _is_possible(config, count)]
+    if config.topology.microbatches is not None or not choices:
+        return config
+    best = choices[0]
+    if config.topology.stages > 1:
+        accumulate, batch = config.train.accumulate, config.train.batch_size
+        try:
+            stages = Stages(config, source, batch // best)
+        except Exception:
+            return _with(config, best)
+
+        def measure(total: int) -> list[float] | None:
+            try:
+                return stages.seconds(batch * accumulate // total)
+            except Exception:  # such as BatchNorm's, which needs more than one value
+                return None
+
+        totals = [accumulate * count for count in choices]
+        chunks = config.topology.parts // config.topology.stages
+        best = fastest(totals, measure, chunks, load(config.topology, stages.device)) // accumulate
+    return _with(config, best)
+
+
+class Stages:
+    """The stages of a job's pipeline with their initial weights, in one process.
+
+    Args:
+        largest: of the micro-batches, in samples.
+
+    Raises whatever the model or the data do.
+    """
+
+    def __init__(self, config: Config, source: Source, largest: int) -> None:
+        self._train, self._stages = config.train, config.topology.stages
+        self._seed, self.device = derive(config.seed, "timing"), device_of(config)
+        self._inputs, self._labels = source.training_batch(range(largest), self._seed)
+        model = whole.initial_model(config.model, config.seed)
+        plan = make_plan(config, model, self._inputs, source.classes)
+        self._runners = _runners(config, plan, whole.tensors_of(model), self.device)
+        with seeded(self._seed):
+            for _ in range(_MORE):
+                self._pass(self._inputs, self._labels)
+
+    def seconds(self, size: int) -> list[float]:
+        """Of each stage, for a micro-batch of so many samples forward and backward. Raises as the constructor."""
+        with seeded(self._seed):
+            found = [self._pass(self._inputs[:size], self._labels[:size]) for _ in range(_PASSES)]
+        parts = [min(taken) for taken in zip(*found, strict=True)]
+        return [sum(parts[stage :: self._stages]) for stage in range(self._stages)]
+
+    def _pass(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
+        """Seconds of each part."""
+        clock, value = _Clock(self.device), inputs.clone()  # a block may work in place
+        borders = []
+        for index, runner in enumerate(self._runners):
+            runner.zero_grad()
+            received = value.detach().requires_grad_(index > 0)
+            value = runner(received)
+            borders.append((received, value))
+            clock.tick()
+        gradient = None
+        for received, output in reversed(borders):
+            if gradient is None:
+                training_loss(output, labels.to(self.device), self._train).backward()
+            else:
+                output.backward(gradient)
+            gradient = received.grad
+            clock.tick()
+        forward, backward = clock.ticks[: len(borders)], clock.ticks[len(borders) :]
+        return [one + other for one, other in zip(forward, reversed(backward), strict=True)]
+
+
+class _Clock:
+    """Seconds between one tick and the next."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.ticks: list[float] = []
+        self._device = device
+        self._last = self._now()
+
+    def tick(self) -> None:
+        now = self._now()
+        self.ticks.append(now - self._last)
+        self._last = now
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def load(topology: Topology, device: torch.device) -> float:
+    """Replicas on this machine ÷ stages that it can compute at a time; see `step_seconds`. Other machines are taken for
+    its like."""
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", topology.world_size))
+    nodes = min(ranks - 1, topology.replicas * topology.stages)
+    if device.type == "cuda":
+        at_a_time = float(torch.cuda.device_count())
+    else:
+        at_a_time = max(1.0, len(os.sched_getaffinity(0)) / torch.get_num_threads())
+    return nodes / topology.stages / at_a_time
+
+
+def _runners(config: Config, plan: Plan, weights: dict[str, torch.Tensor], device: torch.device) -> list[Runner]:
+    parts = plan.cut(whole.outline(config.model, config.seed), range(plan.parts))
+    for part in parts:
+        part.materialise(device)
+        names = part.parameters | part.buffers
+        with torch.no_grad():
+            for name, tensor in zip(names, part.tensors(names), strict=True):
+                tensor.copy_(weights[name])
+    return [Runner(part.module.train(), config.train, i == 0, device, device) for i, part in enumerate(parts)]
+
+
+def _is_possible(config: Config, count: int) -> bool:
+    try:
+        check_microbatches(_with(config, count))
+    except SettingError:
+        return False
+    return True
+
+
+def _with(config: Config, count: int) -> Config:
+    return replace(config, topology=replace(config.topology, microbatches=count))
