@@ -88,8 +88,7 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.show_config:
         print(settings.to_yaml(config), end="")
         return 0
-    workers = config.topology.world_size - 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))  # before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", str(launch.threads(config.topology)))  # before torch is imported
     with launch.handled_by(launch.leave):
         return launch.run_ranks(config)
 

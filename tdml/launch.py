@@ -60,6 +60,11 @@ def import_once() -> None:
     gc.enable()
 
 
+def threads(topology: Topology) -> int:
+    """Of each rank, so that its workers share this machine's processors, unless `OMP_NUM_THREADS` says otherwise."""
+    return max(1, (os.cpu_count() or 1) // (topology.world_size - 1))
+
+
 def leave(number: int, frame: FrameType | None) -> None:
     """End this process while it has no ranks."""
     _say(f"interrupted ({signal.Signals(number).name})")

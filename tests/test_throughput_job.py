@@ -26,6 +26,8 @@ def test_a_job_beside_a_plain_loop(tmp_path):
     assert result.stdout.splitlines()[-1].startswith("2 × 1 nodes train at ")
     assert found["whole"] == pytest.approx(2 * 3 * 32 / ((totals[1] + totals[2]) / 2))
     assert found["training"] > found["whole"]
+    assert found["limit"] > 0
+    assert "of what its pipelines allow" in result.stdout
     assert found["settings"] == [*small, f"identity.folder={tmp_path / 'keys'}"]
 
 

@@ -1,12 +1,15 @@
 """`tdml bench throughput`: how many samples a second a job trains on, beside a plain loop on the same machine, and
 where the time of a round goes.
 
-The loop takes its turn before and after the job, so that what else the machine does slows both of them.
+What pipelines could reach is what their stages take, measured one after the other in this process, and the time that
+they have to wait for each other. The loop takes its turn before and after the job, so that what else the machine does
+slows both of them.
 """
 
+import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,10 @@ from tdml.bench.play import play
 from tdml.data import source
 from tdml.errors import SettingError
 from tdml.job import Job
+from tdml.launch import threads
+from tdml.models.microbatches import busy_share, step_seconds
 from tdml.monitor.run_folder import read_metrics
+from tdml.rehearsal.timing import Stages, load
 
 _ROUNDS = 5  # unless others are asked for; the first is not counted, for what is compiled and loaded in it
 _TURN_S = 5.0  # of the plain loop
@@ -30,10 +36,13 @@ _TURN_S = 5.0  # of the plain loop
 
 @dataclass(frozen=True)
 class Result:
-    """Samples a second, of the plain loop, of the job while its replicas train, and of its whole rounds; and the mean
-    seconds of a round's phases: some, as audits, take theirs in few of the rounds."""
+    """Samples a second, of the plain loop, of pipelines that lose nothing, of the job while its replicas train, and of
+    its whole rounds; `busy` is the share of a step in which those pipelines' stages compute. And the mean seconds of a
+    round's phases: some, as audits, take theirs in few of the rounds."""
 
     plain: float
+    limit: float
+    busy: float
     training: float
     whole: float
     seconds: Mapping[str, float]
@@ -50,12 +59,16 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     if config.rounds < 2:
         raise SettingError(f"rounds={config.rounds}: take at least 2, for the first one warms up")
     json_file.check(out)
-    job = jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+    samples = source.load(config.data, config.seed)
+    job = jobs.prepare(config, samples, checkpoint=None)
     before = plain_loop(job, _TURN_S)
     if status := play(chosen):
         return status
-    rounds = read_metrics(Path(config.run_dir))[1:]
-    result = summarise(job, rounds, (before + plain_loop(job, _TURN_S)) / 2)
+    run = Path(config.run_dir)
+    microbatches = settings.from_yaml(run / "config.yaml").topology.microbatches  # which it has chosen itself
+    job = jobs.prepare(replace(config, topology=replace(config.topology, microbatches=microbatches)), samples, None)
+    plain = (before + plain_loop(job, _TURN_S)) / 2
+    result = summarise(job, read_metrics(run)[1:], plain, *limit(job))
     console = Console(soft_wrap=True)
     console.print(*_tables(job, result))
     console.print(_sentence(job, result), highlight=False)
@@ -64,22 +77,38 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     return 0
 
 
-def summarise(job: Job, rounds: Sequence[Mapping[str, Any]], plain: float) -> Result:
-    """What the lines of some rounds in `metrics.jsonl` say; `plain` is the plain loop's samples a second."""
+def limit(job: Job) -> tuple[float, float]:
+    """Samples a second of pipelines that lose nothing on the way, and the share of a step in which their stages
+    compute, by what they take with as many threads as in a job."""
+    config, topology, before = job.config, job.config.topology, torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", threads(topology))))
+    try:
+        stages = Stages(config, job.source, job.plan.borders[0].shape[0])
+        times = stages.seconds(job.plan.borders[0].shape[0])
+        step = times, config.microbatches, topology.parts // topology.stages, load(topology, stages.device)
+    finally:
+        torch.set_num_threads(before)
+    return topology.replicas * config.train.effective_batch_size / step_seconds(*step), busy_share(*step)
+
+
+def summarise(job: Job, rounds: Sequence[Mapping[str, Any]], plain: float, limit: float, busy: float) -> Result:
+    """What the lines of some rounds in `metrics.jsonl` say; the others are those of the result."""
     samples = statistics.fmean(
         sum(job.samples(int(index)) for index, found in line["replicas"].items() if found["train_loss"] is not None)
         for line in rounds
     )
     phases = rounds[0]["seconds"]
     seconds = {phase: statistics.fmean(line["seconds"][phase] for line in rounds) for phase in phases}
-    return Result(plain, samples / seconds["train"], samples / seconds["total"], seconds)
+    return Result(plain, limit, busy, samples / seconds["train"], samples / seconds["total"], seconds)
 
 
 def _tables(job: Job, result: Result) -> tuple[Table, Table]:
     speed = Table("samples a second", "", "of the plain loop's")
     nodes = _nodes(job)
+    could = f"{nodes}, if nothing were lost (stages compute {result.busy:.0%} of the time)"
     for name, value in (
         (f"plain loop, {torch.get_num_threads()} threads", result.plain),
+        (could, result.limit),
         (f"{nodes}, while they train", result.training),
         (f"{nodes}, whole rounds", result.whole),
     ):
@@ -95,7 +124,8 @@ def _sentence(job: Job, result: Result) -> str:
     speed = (
         f"{_nodes(job)} train at {result.training / result.plain:.1%} of a plain loop's {result.plain:.4g} samples/s"
     )
-    return f"{speed}; {rest:.1%} of a round is not training"
+    share = f"{result.training / result.limit:.1%} of what its pipelines allow"
+    return f"{speed}, {share}; {rest:.1%} of a round is not training"
 
 
 def _nodes(job: Job) -> str:

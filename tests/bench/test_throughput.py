@@ -22,13 +22,25 @@ def line(train, total, losses=(0.5, 0.4)):
 
 def test_what_the_rounds_say_by_hand(job):
     assert job.samples(0) == job.samples(1) == 96
-    result = throughput.summarise(job, [line(2.0, 3.0), line(4.0, 8.0), line(3.0, 4.0)], plain=100.0)
-    assert (result.plain, result.training, result.whole) == (100.0, 192 / 3, 192 / 5)
+    result = throughput.summarise(
+        job, [line(2.0, 3.0), line(4.0, 8.0), line(3.0, 4.0)], plain=100.0, limit=80.0, busy=0.8
+    )
+    assert (result.plain, result.limit, result.training, result.whole) == (100.0, 80.0, 192 / 3, 192 / 5)
+    assert "at 64.0% of a plain loop's 100 samples/s, 80.0% of what its pipelines allow; " in throughput._sentence(
+        job, result
+    )
     assert result.seconds == {"train": 3.0, "screen": 2.0, "total": 5.0}
 
 
+def test_the_limit_by_hand(job, monkeypatch):
+    """Two replicas of one stage on one processor, a step of 32 samples in 0.5 s: one replica computes at a time."""
+    monkeypatch.setattr(throughput.Stages, "seconds", lambda stages, size: [size / 64])
+    monkeypatch.setattr(throughput, "load", lambda topology, device: 2.0)
+    assert throughput.limit(job) == (64.0, 0.5)
+
+
 def test_who_did_not_train_counts_for_nothing(job):
-    result = throughput.summarise(job, [line(2.0, 3.0, losses=(0.5, None))], plain=100.0)
+    result = throughput.summarise(job, [line(2.0, 3.0, losses=(0.5, None))], plain=100.0, limit=80.0, busy=0.8)
     assert result.training == 48.0
 
 
