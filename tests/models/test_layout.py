@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tdml.models import whole
-from tdml.models.layout import Layout
+from tdml.models.layout import Layout, change
 from tdml.models.plan import Plan, layouts
 from tdml.models.split import Part, blocks_of, build
 from tdml.vision import torchvision
@@ -143,6 +143,16 @@ def test_making_a_model_draws_nothing_from_the_global_generator():
     before = torch.get_rng_state()
     whole.initial_model(MLP, 5)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_change_is_zero_where_infinities_stay():
+    inf, nan, big = float("inf"), float("nan"), 3e38
+    before = torch.tensor([1.0, inf, -inf, 2.0, inf, nan, big, big])
+    after = torch.tensor([3.0, inf, -inf, inf, 2.0, 1.0, -big, 0.0])
+    expected = torch.tensor([2.0, 0.0, 0.0, inf, -inf, nan, -inf, -big])
+    assert torch.equal(change(before, after).nan_to_num(7.0), expected.nan_to_num(7.0))
+    assert torch.equal(change(before[:1], after[:1]), expected[:1])
+    assert torch.equal(change(before[[1, 7]], after[[1, 7]]), expected[[1, 7]])
 
 
 @pytest.mark.parametrize(("settings", "shape"), [(MLP, (2, 3, 2, 2)), (CNN, (2, 3, 16, 16))])
