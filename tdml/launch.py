@@ -39,14 +39,14 @@ def run_ranks(config: Config) -> int:
 
     import_once()
     ranks: list[_Process] = []
-    try:
-        with handled_by(interrupt):
+    with handled_by(interrupt):
+        try:
             _start(config, ranks)
             failed = _await(ranks)
             _end(ranks)
-    except KeyboardInterrupt:
-        _end(ranks)
-        return INTERRUPTED
+        except KeyboardInterrupt:
+            _end(ranks)
+            return INTERRUPTED
     return _status(*failed, config.topology) if failed else 0
 
 

@@ -61,8 +61,9 @@ def test_the_launcher_passes_a_signal_on_and_ends_with_a_status_of_its_own(
         for _ in range(2):
             launcher.send_signal(signal.SIGTERM)
             time.sleep(0.3)
+        launcher.wait(timeout=30)
+        assert not any(map(_runs, ranks)), "it ends last"
         output, _ = launcher.communicate(timeout=30)
-        assert not any(map(_runs, ranks))
     finally:
         kill_tree(launcher)
     assert launcher.returncode == INTERRUPTED, output

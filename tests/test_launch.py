@@ -1,5 +1,6 @@
 """Starting a job: torchrun on one and on several agents, `tdml train`, and mistakes in the settings."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -136,6 +137,27 @@ def test_a_rank_that_was_killed_is_named(capsys, rank: int, exitcode: int, said:
     assert launch._status(rank, exitcode, topology) == 1
     error = capsys.readouterr().err
     assert error.startswith(said) and bool(error) == bool(said)
+
+
+def test_when_a_rank_fails_the_others_end_whether_they_want_or_not(monkeypatch) -> None:
+    def be_deaf() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        ready.set()
+        time.sleep(60)
+
+    def fail() -> None:
+        ready.wait()
+        os._exit(3)
+
+    monkeypatch.setattr(launch, "_END_S", 0.2)
+    ready = multiprocessing.get_context("fork").Event()
+    ranks = [launch._Process(target=target) for target in (be_deaf, lambda: time.sleep(60), fail)]
+    for rank in ranks:
+        rank.start()
+    assert launch._await(ranks) == (2, 3)
+    launch._end(ranks)
+    assert [rank.exitcode for rank in ranks] == [-signal.SIGKILL, -signal.SIGTERM, 3]
+    assert launch._await(ranks[:0]) is None
 
 
 def test_several_agents_and_a_node_that_is_killed(tmp_path: Path) -> None:
