@@ -81,11 +81,11 @@ def limit(job: Job) -> tuple[float, float]:
     """Samples a second of pipelines that lose nothing on the way, and the share of a step in which their stages
     compute, by what they take with as many threads as in a job."""
     config, topology, before = job.config, job.config.topology, torch.get_num_threads()
+    device, size = device_of(job), job.plan.borders[0].shape[0]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", threads(topology))))
     try:
-        stages = Stages(config, job.source, job.plan.borders[0].shape[0])
-        times = stages.seconds(job.plan.borders[0].shape[0])
-        step = times, config.microbatches, topology.parts // topology.stages, load(topology, stages.device)
+        times = Stages(config, job.source, size, device).seconds(size)
+        step = times, config.microbatches, topology.parts // topology.stages, load(topology, device)
     finally:
         torch.set_num_threads(before)
     return topology.replicas * config.train.effective_batch_size / step_seconds(*step), busy_share(*step)

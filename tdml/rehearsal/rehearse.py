@@ -40,7 +40,7 @@ def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, sampl
     inputs, labels = source.training_batch(samples, seed)
     if problem := _read_again(source, samples, seed, inputs):
         return problem
-    weights, device = whole.tensors_of(model), device_of(config)
+    weights, device = whole.tensors_of(model), device_for(config)
 
     chain = Chain(config.model, config.seed, plan, weights, config.train, device)
     step = chain.train_step(inputs, labels, seed)
@@ -61,7 +61,7 @@ def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, sampl
     return _differs(fresh, evaluation, fresh.evaluate(inputs, seed)[0], "an evaluation by a fresh copy")
 
 
-def device_of(config: Config) -> torch.device:
+def device_for(config: Config) -> torch.device:
     """Where the job computes, if this machine can.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -14,7 +15,7 @@ from tdml.models import whole
 from tdml.models.compute import Runner, training_loss
 from tdml.models.microbatches import fastest
 from tdml.models.plan import Plan, make_plan
-from tdml.rehearsal.rehearse import device_of
+from tdml.rehearsal.rehearse import device_for
 from tdml.seeds import derive, seeded
 
 _PASSES = 3  # the fastest counts: whatever else the machine does makes the others slower
@@ -29,24 +30,30 @@ def with_microbatches(config: Config, source: Source) -> Config:
     choices = [count for count in range(1, config.train.batch_size + 1) if _is_possible(config, count)]
     if config.topology.microbatches is not None or not choices:
         return config
-    best = choices[0]
-    if config.topology.stages > 1:
-        accumulate, batch = config.train.accumulate, config.train.batch_size
+    return _with(config, _best(config, source, choices))
+
+
+def _best(config: Config, source: Source, choices: Sequence[int]) -> int:
+    """The first of the choices where there is nothing to choose by."""
+    topology, accumulate, batch = config.topology, config.train.accumulate, config.train.batch_size
+    if topology.stages == 1:
+        return choices[0]
+    try:
+        device = device_for(config)
+        if (busy := load(topology, device)) >= 1:  # while a stage waits, another replica's computes
+            return choices[0]
+        stages = Stages(config, source, batch // choices[0], device)
+    except Exception:
+        return choices[0]
+
+    def measure(microbatches: int) -> list[float] | None:
         try:
-            stages = Stages(config, source, batch // best)
-        except Exception:
-            return _with(config, best)
+            return stages.seconds(batch * accumulate // microbatches)
+        except Exception:  # such as BatchNorm's, which needs more than one value
+            return None
 
-        def measure(total: int) -> list[float] | None:
-            try:
-                return stages.seconds(batch * accumulate // total)
-            except Exception:  # such as BatchNorm's, which needs more than one value
-                return None
-
-        totals = [accumulate * count for count in choices]
-        chunks = config.topology.parts // config.topology.stages
-        best = fastest(totals, measure, chunks, load(config.topology, stages.device)) // accumulate
-    return _with(config, best)
+    totals, chunks = [accumulate * count for count in choices], topology.parts // topology.stages
+    return fastest(totals, measure, chunks, busy) // accumulate
 
 
 class Stages:
@@ -58,13 +65,13 @@ class Stages:
     Raises whatever the model or the data do.
     """
 
-    def __init__(self, config: Config, source: Source, largest: int) -> None:
-        self._train, self._stages = config.train, config.topology.stages
-        self._seed, self.device = derive(config.seed, "timing"), device_of(config)
+    def __init__(self, config: Config, source: Source, largest: int, device: torch.device) -> None:
+        self._train, self._stages, self._device = config.train, config.topology.stages, device
+        self._seed = derive(config.seed, "timing")
         self._inputs, self._labels = source.training_batch(range(largest), self._seed)
         model = whole.initial_model(config.model, config.seed)
         plan = make_plan(config, model, self._inputs, source.classes)
-        self._runners = _runners(config, plan, whole.tensors_of(model), self.device)
+        self._runners = _runners(config, plan, whole.tensors_of(model), self._device)
         with seeded(self._seed):
             for _ in range(_MORE):
                 self._pass(self._inputs, self._labels)
@@ -78,7 +85,7 @@ class Stages:
 
     def _pass(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
         """Seconds of each part."""
-        clock, value = _Clock(self.device), inputs.clone()  # a block may work in place
+        clock, value = _Clock(self._device), inputs.clone()  # a block may work in place
         borders = []
         for index, runner in enumerate(self._runners):
             runner.zero_grad()
@@ -89,7 +96,7 @@ class Stages:
         gradient = None
         for received, output in reversed(borders):
             if gradient is None:
-                training_loss(output, labels.to(self.device), self._train).backward()
+                training_loss(output, labels.to(self._device), self._train).backward()
             else:
                 output.backward(gradient)
             gradient = received.grad

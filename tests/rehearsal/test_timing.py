@@ -37,9 +37,14 @@ def chosen(source, *overrides):
         (["topology.microbatches=16"], 16),
         (["topology.stages=1"], 1),
         (["topology.stages=1", "train.accumulate=4"], 1),
+        (["topology.replicas=2"], 2),
+        (["topology.replicas=3", "topology.stages=3"], 4),
     ],
 )
-def test_what_is_given_or_has_no_stages_is_not_measured(source, monkeypatch, overrides, microbatches):
+def test_nothing_is_measured_without_a_choice_or_a_wait(source, monkeypatch, overrides, microbatches):
+    """Where other replicas' stages share the processors, none of these is idle."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(2))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(timing, "Stages", None)
     assert chosen(source, *overrides) == microbatches
 
@@ -68,13 +73,14 @@ def test_stages_are_measured_as_they_are_cut(source):
     for overrides, stages in ((["topology.stages=3"], 3), (["topology.schedule=interleaved_1f1b"], 2)):
         config = settings.load([*_TWO, *overrides])
         before = torch.get_rng_state()
-        seconds = Stages(config, source, 8).seconds(4)
+        seconds = Stages(config, source, 8, torch.device("cpu")).seconds(4)
         assert len(seconds) == stages
         assert all(0 < value < 10 for value in seconds)
         assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_where_a_micro_batch_is_too_small_for_the_model_a_larger_one_is_taken(source, monkeypatch):
+    monkeypatch.setattr(timing, "load", lambda topology, device: 0.5)
     monkeypatch.setattr(timing, "fastest", lambda choices, measure, *_: max(c for c in choices if measure(c)))
     assert chosen(source, "train.batch_size=8") == 8
     assert chosen(source, "train.batch_size=8", "model._target_=tests.rehearsal.test_timing.rows") == 4
