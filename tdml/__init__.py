@@ -1,3 +1,44 @@
-"""TDML: trustworthy distributed machine learning (after arXiv 2407.07339)."""
+"""TDML: trustworthy distributed machine learning (after arXiv 2407.07339).
 
-__version__ = "0.1.0"
+What a notebook needs: `load` settings, `train` a job, `read` a run; the mathematics is in `tdml.trust`, and attacks
+derive from `tdml.attacks.Attack`.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tdml.config import Config
+    from tdml.monitor.history import History
+
+__version__ = "0.2.0"
+
+
+def load(*overrides: str) -> "Config":
+    """The settings of a job, as `tdml train` would take them.
+
+    Raises:
+        tdml.errors.SettingError: one of them cannot work.
+    """
+    from tdml import config
+
+    return config.load(overrides)
+
+
+def train(*overrides: str) -> int:
+    """Play a job whose nodes are all on this machine, in processes of its own; the exit status of `tdml train`."""
+    from tdml.bench.play import play
+
+    return play(overrides)
+
+
+def read(run: str) -> "History":
+    """What became of a run, from its folder.
+
+    Raises:
+        tdml.errors.SettingError: it is no run.
+    """
+    from pathlib import Path
+
+    from tdml.monitor import history
+
+    return history.read(Path(run))

@@ -58,9 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(train)
     train.set_defaults(command=_train)
     _add_report(commands)
-    export = commands.add_parser("export", help="write a run's model as safetensors")
+    export = commands.add_parser("export", help="write a run's model as safetensors, and for transformers")
     export.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    export.add_argument("out", type=Path, metavar="OUT.safetensors")
+    export.add_argument("out", type=Path, metavar="OUT", help="a file.safetensors; or a folder, for from_pretrained")
     export.set_defaults(command=_export)
     keys.add_to(commands)
     ledger.add_to(commands)
@@ -106,19 +106,9 @@ def _report(parsed: argparse.Namespace) -> int:
 
 
 def _export(parsed: argparse.Namespace) -> int:
-    from safetensors.torch import save_file
+    from tdml.export import export
 
-    from tdml.ledger.model_file import read_weights
-
-    model = parsed.run / "model.pt"
-    if not model.exists():
-        raise SettingError(f"{model} does not exist: give the folder of a finished run")
-    try:
-        weights = read_weights(model)
-    except ValueError as error:
-        raise SettingError(str(error)) from error
-    save_file({name: tensor.clone() for name, tensor in weights.items()}, parsed.out)  # it refuses shared memory
-    print(parsed.out)
+    print(export(parsed.run, parsed.out))
     return 0
 
 

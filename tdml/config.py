@@ -56,17 +56,23 @@ class Sync:
 
 
 @dataclass
+class Gather:
+    memory: int = MISSING
+
+
+@dataclass
+class CheckpointSettings:
+    memory: int = MISSING
+
+
+@dataclass
 class Trust:
     enabled: bool = MISSING
-    screen: str = MISSING
-    validators: int = MISSING
     budget: float = MISSING
-    conviction: float = MISSING
-    thresholds: dict[str, float | None] = field(default_factory=dict)
-    audit_rate: float = MISSING
     audit_windows: int = MISSING
     audit_memory: int = MISSING
     repeatable: str = MISSING
+    rollback: str = MISSING
 
 
 @dataclass
@@ -118,7 +124,7 @@ class MonitorSettings:
 
 @dataclass
 class Config:
-    """All settings of a job. `model`, `data` and `attack` are open: their `_target_` decides what they take."""
+    """All settings of a job. `model`, `data`, `task` and `attack` are open: their `_target_` decides what they take."""
 
     name: str = MISSING
     seed: int = MISSING
@@ -128,6 +134,8 @@ class Config:
     device: str = MISSING
     topology: Topology = field(default_factory=Topology)
     sync: Sync = field(default_factory=Sync)
+    gather: Gather = field(default_factory=Gather)
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     trust: Trust = field(default_factory=Trust)
     train: Train = field(default_factory=Train)
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
@@ -136,6 +144,7 @@ class Config:
     rewards: Rewards = field(default_factory=Rewards)
     model: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
     attack: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -149,11 +158,6 @@ class Config:
         batch, accumulate, chosen = self.train.batch_size, self.train.accumulate, self.topology.microbatches
         least = math.ceil(self.topology.stages / accumulate)
         return accumulate * (chosen or next((m for m in range(least, batch) if batch % m == 0), batch))
-
-    @property
-    def stages_that_tell_norms(self) -> int:
-        """Of a replica, each to all others, for `train.clip_norm`."""
-        return self.topology.stages if self.train.clip_norm is not None else 0
 
 
 def load(overrides: Sequence[str]) -> Config:
@@ -203,7 +207,7 @@ def fingerprint(config: Config) -> str:
         "name": "",
         "device": "",
         "run_dir": "",
-        "data": config.data | {"root": ""},
+        "data": config.data | {"root": "", "path": ""},
         "identity": IdentitySettings(""),
         "ledger": LedgerSettings(),
     }

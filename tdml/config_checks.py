@@ -41,17 +41,13 @@ def check(config: "Config") -> None:
     _check_attackers(config)
     if config.data.get("partition") == "dirichlet" and config.data.get("alpha", 1.0) is None:
         raise SettingError("data.alpha is empty: data.partition=dirichlet needs one, such as 0.5")
-    for name in ("budget", "audit_rate"):
-        if not 0 <= getattr(config.trust, name) <= 1:
-            raise SettingError(f"trust.{name}={getattr(config.trust, name)} must lie between 0 and 1")
-    for name, value in config.trust.thresholds.items():
-        if value is not None and not math.isfinite(value):
-            raise SettingError(f"trust.thresholds.{name}={value} must be a finite number: with it nothing is compared")
+    if not 0 <= config.trust.budget <= 1:
+        raise SettingError(f"trust.budget={config.trust.budget} must lie between 0 and 1")
     _check_targets(config)
 
 
 def _check_targets(config: "Config") -> None:
-    for group in ("model", "data", "attack"):
+    for group in ("model", "data", "task", "attack"):
         target = getattr(config, group).get("_target_")
         if not target and group != "attack":
             raise SettingError(f"{group}._target_ is empty: name the class or function that makes it")
@@ -109,8 +105,8 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
         ("sync.outer_momentum", config.sync.outer_momentum, 0),
         ("sync.deadline", config.sync.deadline, _TINY),
         ("sync.timeout", config.sync.timeout, 1),
-        ("trust.validators", config.trust.validators, 1),
-        ("trust.conviction", config.trust.conviction, 1),
+        ("gather.memory", config.gather.memory, 0),
+        ("checkpoint.memory", config.checkpoint.memory, 0),
         ("trust.audit_windows", config.trust.audit_windows, 1),
         ("trust.audit_memory", config.trust.audit_memory, 0),
         ("rewards.pool", config.rewards.pool, 0),
@@ -134,8 +130,8 @@ def _choices(config: "Config") -> list[tuple[str, str, tuple[str, ...]]]:
         ("topology.schedule", config.topology.schedule, ("gpipe", "1f1b", "interleaved_1f1b")),
         ("topology.cost", config.topology.cost, ("counted", "measured")),
         ("sync.outer", config.sync.outer, ("fedavg", "nesterov")),
-        ("trust.screen", config.trust.screen, ("gate", "none")),
         ("trust.repeatable", config.trust.repeatable, ("require", "warn")),
+        ("trust.rollback", config.trust.rollback, ("auto", "off")),
         ("rewards.policy", config.rewards.policy, ("work", "equal", "improvement")),
         ("train.precision", config.train.precision, ("fp32", "bf16")),
         ("data.partition", config.data.get("partition", "iid"), ("iid", "dirichlet")),

@@ -1,40 +1,32 @@
-"""The coordinator: the round loop, to be read from top to bottom."""
+"""The coordinator's run: rounds, one after the other, each recorded before the next begins."""
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
 from tdml.cluster.channel import Offence
-from tdml.cluster.court import Court
-from tdml.cluster.deadline import Deadline
-from tdml.cluster.evaluation import evaluate
-from tdml.cluster.fleet import Fleet
-from tdml.cluster.gather import Gathered, gather
-from tdml.cluster.improvement import improvements
-from tdml.cluster.messages import TrainOrder, TrainReport
-from tdml.cluster.replica import Replica
+from tdml.cluster.fleet import RpcFleet
 from tdml.errors import one_line
 from tdml.job import Job
-from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
-from tdml.monitor.record import RoundRecord, Stopwatch, replica_records
+from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import BEST_MODEL
-from tdml.seeds import derive
-from tdml.training.checkpoint import Checkpoint, how_to_go_on, save, save_atomically
-from tdml.training.outer import outer_optimizer
-from tdml.trust.aggregate import combine, weighted_mean
-from tdml.trust.audit import Outcome
-from tdml.trust.verdict import Verdict
+from tdml.round.checkpoint import Checkpoint, drop, how_to_go_on, load, save, save_atomically
+from tdml.round.engine import Engine, Round
+from tdml.round.rollback import taken_back
+from tdml.trust.judgement import Proof
 
 if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
-    from tdml.notary import Notary
+    from tdml.recorder import Recorder
 
 _MOST_IDLE_ROUNDS = 3  # in a row: what stops every replica so often is no accident, whatever the reasons
+
+_UNREPEATABLE = (
+    "some audits could not be settled: recomputation has confirmed neither side. If that happens again, steps of this "
+    "job cannot be repeated, and nobody can be convicted by them: see docs/your-model.md"
+)
 
 
 class CannotGoOn(Exception):
@@ -42,34 +34,27 @@ class CannotGoOn(Exception):
 
 
 class Coordinator:
-    """Owns the global weights. The only party that is trusted."""
+    """Plays the rounds of a job, and keeps what the next one depends on. The only party that is trusted."""
 
     def __init__(
-        self, job: Job, fleet: Fleet, monitor: "Monitor", notary: "Notary", checkpoint: Checkpoint | None
-    ) -> None:
-        self.job, self.fleet, self.monitor, self.notary = job, fleet, monitor, notary
-        self.outer = outer_optimizer(job.config.sync)
+        self, job: Job, fleet: RpcFleet, monitor: "Monitor", recorder: "Recorder", job_id: str,
+        checkpoint: Checkpoint | None,
+    ) -> None:  # fmt: skip
+        self.job, self.fleet, self.monitor, self.recorder = job, fleet, monitor, recorder
         self.last_round = 0
-        self.court = Court(job, fleet)
         if checkpoint is not None:
             self.last_round = checkpoint.round
             whole.restore(job.model, checkpoint.model)
-            self.outer.restore(checkpoint.outer)
-            self.court.restore(checkpoint.court)
             fleet.restore(checkpoint.fleet)
-        self.weights = whole.flatten(job.model, job.layouts)
-        self.version = self.last_round  # of the weights: the round that made them
+        self.engine = Engine(job, fleet, recorder, job_id)
+        if checkpoint is not None:
+            self.engine.outer.restore(checkpoint.outer)
+            self.engine.judge.restore(checkpoint.judge)
+            self.engine.moved = checkpoint.round
+        self.notices = list(filter(None, [self.engine.judge.limits]))  # what the user should know of the whole run
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round
-        self._digested = (-1, "")  # version of the weights, and their digest
-        self._activity = ""
-        self._replicas: list[Replica] = []
         monitor.terminal.status(self._status)
-
-    @property
-    def notices(self) -> list[str]:
-        """What the user should know of the whole run."""
-        return [self.court.auditor.notice] if self.court.auditor.notice else []
 
     def run(self) -> str:
         """Play the rounds that are left, then write the model. Returns why there are no more rounds.
@@ -77,14 +62,14 @@ class Coordinator:
         Raises:
             CannotGoOn: all replicas have lost nodes that no spare can replace, or nothing comes of the rounds.
         """
-        if limits := self.court.limits:
-            self.monitor.terminal.say(limits, "yellow")
+        for notice in self.notices:
+            self.monitor.terminal.say(notice, "yellow")
         self._keep_best(self.last_round)  # a run may have been cut off before it did so
         first = self.last_round + 1
         while not (over := self._is_over()):
             self.play(self.last_round + 1)
             self._check_progress(at_first=self.last_round == first)
-        if self.version == 0:
+        if self.engine.moved == 0:
             raise CannotGoOn(
                 "no update was accepted in any round, so there is no model: see the rounds for the reasons"
             )
@@ -94,149 +79,94 @@ class Coordinator:
                 f"the weights could be evaluated in no round, so nobody knows what they are worth: {reasons}. "
                 "failures.log in the run folder has the stack traces"
             )
-        model = self.job.write_weights(self.weights)
+        model = self.job.write_weights(self.engine.weights)
         save_atomically(model, self.monitor.folder.path / "model.pt")
-        self.notary.end(model, over)
+        self.recorder.end(model, over)
         return over
 
     def play(self, number: int) -> None:
-        """One round."""
-        clock, sent = Stopwatch(), 0
-        with self._phase(clock, "broadcast", number):
-            replicas = self._muster(number)
-            seats = {replica.index: [node.name for node in replica.nodes] for replica in replicas}
-            self.notary.open_round(number, self._digest(), seats)
-            sent += self.broadcast(replicas)
-        with self._phase(clock, "train", number):
-            reports = self.train(number)
-            self._idle_rounds = 0 if reports else self._idle_rounds + 1
-        with self._phase(clock, "gather", number):
-            found = gather(self.fleet, self.job, number, sorted(reports), self.court.seen)
-        with self._phase(clock, "screen", number):
-            screened = self.court.screen(found)
-        with self._phase(clock, "cross_check", number):
-            secret = self.notary.secret(number)
-            verdicts = self.court.judge(number, found, screened, self._replicas, secret)
-        with self._phase(clock, "audit", number):
-            outcomes = self.audit(number, found, verdicts, secret)
-            verdicts = self.court.conclude(number, found, verdicts, outcomes, self._replicas)
-            worth = self.improvements(number, found, verdicts)
-            offences = self.fleet.take_offences()
-            bans = self.ban(verdicts, offences)
-        accepted = [index for index, verdict in sorted(verdicts.items()) if verdict.accepted]
-        able = accepted or sorted(verdicts)
-        with self._phase(clock, "aggregate", number):
-            self.aggregate(number, found, verdicts)
-        with self._phase(clock, "broadcast", number):
-            sent += self.broadcast(self.fleet.ready(able))
-        with self._phase(clock, "evaluate", number):
-            accuracy, loss = self.evaluate(able, "test")
-            self._evaluated.append(accuracy is not None)
-            validated, _ = self.evaluate(able, "validation") if self.job.config.validates else (None, None)
-        with self._phase(clock, "record", number):
-            refusals = self._refusals(offences)
-            records = replica_records(self.fleet.losses, reports, found, screened.overall, verdicts, seats)
-            record = RoundRecord(
-                round=number, replicas=records, accepted=accepted, test_accuracy=accuracy, test_loss=loss,
-                bytes={"up": found.bytes, "down": sent}, notes=self.monitor.take_notes(),
-                validation_accuracy=validated,
-            )  # fmt: skip
-            self.notary.close_round(
-                number, seats, commitments=found.commitments, suspicions=self.court.suspicions(found, screened),
-                verdicts=verdicts, lost=self.fleet.losses, outcomes=outcomes, refusals=refusals, bans=bans,
-                samples={index: self.job.samples(index) for index in seats}, improvements=worth,
-                weights=self._digest(),
-            )  # fmt: skip
-            record.seconds = clock.read()
-            self.checkpoint(record)
-            self.monitor.best.add(number, validated)
-            self._keep_best(number)
-        record.seconds = clock.read()
-        self.monitor.round(record)
+        """One round, and its record."""
+        replicas = self._muster()
+        slots = {replica.index: replica.names for replica in replicas}
+        self.recorder.open_round(number, self.engine.digest(), slots)
+        played = self.engine.play(number, slots)
+        self._idle_rounds = 0 if played.trained else self._idle_rounds + 1
+        self._evaluated.append(played.evaluated)
+        self._record(played)
         self.last_round = number
+        self._notice(played)
+        if played.tainted is not None and self.job.config.trust.rollback == "auto":
+            self._go_back(played)
 
-    # The phases
+    def _notice(self, played: Round) -> None:
+        """What the user should know of the run, once."""
+        found = [_UNREPEATABLE] if any(settled.unsettled for settled in played.settlements) else []
+        if played.tainted is not None and self.job.config.trust.rollback == "off":
+            found.append(_stays(played))
+        for text in found:
+            if text not in self.notices:
+                self.notices.append(text)
+                self.monitor.terminal.say(text, "yellow")
 
-    def broadcast(self, replicas: Sequence[Replica]) -> int:
-        """Send the global weights to those that do not hold them yet. Returns bytes sent."""
-        return sum(self.fleet.each(lambda replica: replica.load(self.weights, self.version), replicas).values())
-
-    def train(self, number: int) -> dict[int, TrainReport]:
-        """All formed replicas take their local steps; those that fail or are late lose the round."""
-        replicas = self.fleet.ready(range(self.job.config.topology.replicas))
-        self._replicas, deadline = replicas, Deadline(len(replicas), self.job.config.sync.deadline)
-
-        def order(replica: Replica) -> TrainReport:
-            batches, edges = self.job.batches(replica.index, number), self.job.edges(replica.index)
-            report = replica.train(TrainOrder(number, self.job.longest, batches, edges), deadline.passed)
-            deadline.finished()
-            return report
-
-        return self.fleet.each(order, replicas)
-
-    def audit(self, number: int, found: Gathered, verdicts: dict[int, Verdict], secret: int) -> dict[int, Outcome]:
-        """Have steps taken again; what keeps audits from convicting anybody is said once."""
-        known = self.notices
-        outcomes = self.court.audit(number, found, verdicts, self.weights, self._replicas, secret)
-        for text in set(self.notices).difference(known):
-            self.monitor.tell(text, "")
-        return outcomes
-
-    def improvements(self, number: int, found: Gathered, verdicts: dict[int, Verdict]) -> dict[int, int]:
-        """What each update is worth, in millionths of a nat, where rewards depend on it."""
-        if self.job.config.rewards.policy != "improvement":
-            return {}
-        weights = self._influences(found, verdicts)
-        return improvements(
-            self.job, self.fleet, number, found, weights, [i for i, v in verdicts.items() if v.accepted]
-        )
-
-    def ban(self, verdicts: dict[int, Verdict], offences: Sequence[Offence]) -> dict[str, str]:
-        """Ban the nodes that are to blame. Returns why, by name."""
-        seated = {replica.index: replica.nodes for replica in self._replicas}
-        bans = {seated[i][stage].name: verdict.reason for i, verdict in verdicts.items() for stage in verdict.stages}
-        bans |= {offence.node: offence.text for offence in offences if offence.proven}
-        for name, reason in bans.items():
-            self.fleet.ban([name], reason)
-        return bans
-
-    def aggregate(self, number: int, found: Gathered, verdicts: dict[int, Verdict]) -> None:
-        """The outer step on the mean of the accepted updates. With none, the weights stay as they were."""
-        weights = self._influences(found, verdicts)
-        if not any(weights):
-            self.monitor.tell("no update was accepted: the global weights stay as they were", "")
+    def _go_back(self, played: Round) -> None:
+        """Take out what nodes that are proven to lie have put in before."""
+        number, rounds = played.number, self.job.config.rounds
+        before = load(self.monitor.folder.checkpoints, played.tainted)
+        after = before.round if before else 0
+        unproven = self.engine.judge.standing.unproven
+        if not unproven.may_go_back(after, number, rounds):
+            self.notices.append(f"{_stays(played)}: as many rounds as the run has were taken back already")
             return
-        if self.job.config.trust.enabled:
-            means = combine(found.updates, weights, self.job.parameters)
+        if before is not None:
+            whole.restore(self.job.model, before.model)
         else:
-            means = [weighted_mean(updates, weights) for updates in found.updates]
-        self.weights = self.outer.step(self.weights, means, self.job.parameters)
-        whole.agree(self.job.layouts, self.weights)
-        self.version = number
+            whole.restore(
+                self.job.model, whole.tensors_of(whole.initial_model(self.job.config.model, self.job.config.seed))
+            )
+        unproven.forget(after, number)
+        self.engine.go_back(whole.flatten(self.job.model, self.job.layouts), before.outer if before else [], after)
+        reason = taken_back(played, after)
+        self._save(after, before.metrics if before else "")
+        drop(self.monitor.folder.checkpoints, after)
+        self.recorder.roll_back(after, reason)
+        self.monitor.take_back(after, reason)
+        self.last_round = after
 
-    def evaluate(self, replicas: Sequence[int], split: str) -> tuple[float | None, float | None]:
-        """Accuracy and loss of the global weights on "test" or "validation", where they can be measured."""
-        found = evaluate(self.job, self.fleet, replicas, split)
-        if found is None:
-            self.monitor.tell(f"the {split} accuracy is unknown: no replica could measure it", "")
-        return found or (None, None)
+    def _record(self, played: Round) -> None:
+        """Write everything down; the ledger first, for a round that it does not know has not been played."""
+        with self.engine.phase("record", played.number):
+            offences = self.fleet.take_offences()
+            self._ban([offence for offence in offences if offence.proven], played)
+            refusals = self._refusals(offences)
+            played.notes[:0] = self.monitor.take_notes()
+            self.recorder.close_round(played, refusals)
+            self.monitor.best.add(played.number, played.validation)
+            self._keep_best(played.number)
+            played.seconds = self.engine.seconds
+            self._save(played.number, json.dumps(line_of(played)))
+        played.seconds = self.engine.seconds
+        self.monitor.round(played)
 
-    def checkpoint(self, record: RoundRecord) -> None:
-        """Keep what the next round depends on."""
-        self.job.write_weights(self.weights)
+    def _ban(self, offences: Sequence[Offence], played: Round) -> None:
+        """Ban nodes whose own signatures show that they have sent what no honest node sends."""
+        proofs = [Proof((offence.node,), offence.text) for offence in offences]
+        for offence in offences:
+            self.fleet.ban([offence.node], offence.text)
+            played.bans.setdefault(offence.node, offence.text)
+        tainted = [played.tainted, self.engine.judge.tainted(played.number, proofs)]
+        played.tainted = min((number for number in tainted if number is not None), default=None)
+
+    def _save(self, number: int, metrics: str) -> None:
+        """Keep what the round after this one depends on; `metrics` is its line of metrics.jsonl."""
+        self.job.write_weights(self.engine.weights)
         save(
             Checkpoint(
-                round=record.round, model=whole.tensors_of(self.job.model), outer=self.outer.state(),
-                cuts=list(self.job.plan.cuts), fleet=self.fleet.state(), court=self.court.state(),
-                metrics=json.dumps(record.to_json()),
+                round=number, model=whole.tensors_of(self.job.model), outer=self.engine.outer.state(),
+                cuts=list(self.job.plan.cuts), fleet=self.fleet.state(), judge=self.engine.judge.state(),
+                metrics=metrics,
             ),
-            self.monitor.folder.checkpoints,
+            self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20,
         )  # fmt: skip
-
-    # What the phases share
-
-    def _influences(self, found: Gathered, verdicts: dict[int, Verdict]) -> list[float]:
-        return [self.job.samples(index) * verdicts[index].influence for index in found.replicas]
 
     def _refusals(self, offences: Sequence[Offence]) -> list[tuple[str, str]]:
         """What was not let in during the round, for the ledger."""
@@ -245,16 +175,9 @@ class Coordinator:
             self.monitor.tell(f"{name}: {what}", "")
         return [*((offence.node, offence.text) for offence in offences), *received]
 
-    def _digest(self) -> str:
-        """Of the global weights; computed once a version."""
-        if self._digested[0] != self.version:
-            self._digested = (self.version, digest_of_weights(self.job.write_weights(self.weights)))
-        return self._digested[1]
-
-    def _muster(self, number: int) -> list[Replica]:
-        """For a round. Who is moved after a dispute is drawn from the secret of the round before, in which it arose."""
-        draw = torch.Generator().manual_seed(derive(self.notary.secret(number - 1), "seats"))
-        replicas = self.fleet.muster(self.court.disputes, draw)
+    def _muster(self) -> Sequence:
+        """Those who can take part in a round."""
+        replicas = self.fleet.muster()
         if not self.fleet.can_go_on():
             raise CannotGoOn(
                 f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} dead, "
@@ -272,7 +195,7 @@ class Coordinator:
     def _keep_best(self, number: int) -> None:
         """Write the weights after this round to model-best.pt, if no other was as good."""
         if number and self.monitor.best.round == number:
-            model = self.job.write_weights(self.weights)
+            model = self.job.write_weights(self.engine.weights)
             save_atomically(model, self.monitor.folder.path / BEST_MODEL)
 
     def _check_progress(self, at_first: bool) -> None:
@@ -286,16 +209,18 @@ class Coordinator:
                 "has the stack traces. Mend that and go on with resume=true"
             )
 
-    @contextmanager
-    def _phase(self, clock: Stopwatch, name: str, number: int) -> Iterator[None]:
-        self.fleet.meanwhile()
-        self._activity = f"round {number}/{self.job.config.rounds}: {name.replace('_', ' ')}"
-        with clock.phase(name):
-            yield
-
     def _status(self) -> str:
-        parts = [self._activity]
-        if self._activity.endswith("train"):
-            steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in self._replicas)
+        parts = [self.engine.activity]
+        if parts[0].endswith("train"):
+            replicas = self.engine.training
+            steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in replicas)
             parts.append(f"{'  '.join(steps)} steps")
         return "   ".join([*parts, *filter(None, [self.fleet.waiting])])
+
+
+def _stays(played: Round) -> str:
+    """What a proven liar may have put in, where it is not taken out."""
+    names, rounds = ", ".join(played.bans), f"rounds {played.tainted} to {played.number - 1}"
+    return (
+        f"{names} lied: {rounds} may hold more of it, and stay; the checkpoint of round {played.tainted - 1} does not"
+    )

@@ -1,7 +1,7 @@
 """A job made ready: data, model, pipelines and shares, with every check that needs them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,14 +15,17 @@ from tdml.data.partition import partition
 from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.layout import Layout
-from tdml.models.plan import Plan, layouts, make_plan
+from tdml.models.plan import Plan, frozen_layouts, layouts, make_plan
+from tdml.models.tokens import check_tokens
+from tdml.node.messages import Channel, channels
+from tdml.node.schedule import Schedule
+from tdml.node.state import StateLayout
 from tdml.rehearsal import rehearse
+from tdml.round.checkpoint import Checkpoint
 from tdml.seeds import derive
-from tdml.training.checkpoint import Checkpoint
-from tdml.training.schedule import Schedule
-from tdml.training.state import StateLayout
-from tdml.trust.audit import edges, windows_that_fit
-from tdml.trust.thresholds import ALIKE, SKEWED, Thresholds
+from tdml.tasks import Task
+from tdml.tasks.measures import Measures, look_at
+from tdml.trust.suspicion import window_edges, windows_that_fit
 
 
 @dataclass(frozen=True)
@@ -34,20 +37,30 @@ class Job:
     model: nn.Module
     plan: Plan
     layouts: list[Layout]
+    frozen: list[torch.Tensor]  # by stage: the parameters that are not trained, (f_s,) float32
     states: list[StateLayout]
     shares: list[np.ndarray]
     steps: list[int]
+    measures: Measures  # of the task
     alike: bool  # whether the replicas' shares are drawn alike
     windows: int  # of a round's steps, for audits; 0: there are none
-    thresholds: Thresholds  # of the screen
-    omniscient: bool  # whether the attack must be told of the honest updates
-    sees_updates: bool  # and of every one of them
+    channels: tuple[Channel, ...]  # between the stages of a replica
     problem: str = ""  # why its steps cannot be taken again, as the rehearsal has found
 
     @property
-    def repeatable(self) -> bool:
-        """Whether its steps can be taken again."""
-        return not self.problem
+    def task(self) -> Task:
+        """What it trains for."""
+        return self.source.task
+
+    @property
+    def audits(self) -> bool:
+        """Whether anything is repeated at all."""
+        return self.windows > 0 and not self.problem
+
+    def keeps_updates(self, replicas: int) -> bool:
+        """Whether the coordinator keeps so many updates until it takes their mean."""
+        numbers = replicas * sum(layout.size for layout in self.layouts)
+        return numbers * torch.float32.itemsize <= self.config.gather.memory * 2**20
 
     def batches(self, replica: int, round_number: int) -> torch.Tensor:
         """The samples that a replica trains on in a round: (steps, batch_size) int64."""
@@ -87,7 +100,7 @@ class Job:
 
     def edges(self, replica: int) -> tuple[int, ...]:
         """Where the windows of a replica's round begin and end; empty without audits."""
-        return edges(self.steps[replica], self.windows) if self.windows else ()
+        return window_edges(self.steps[replica], self.windows) if self.windows else ()
 
     @property
     def parameters(self) -> list[int]:
@@ -109,20 +122,24 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     if checkpoint is not None:
         config = replace(config, topology=replace(config.topology, cuts=checkpoint.cuts))
     kind = config.data.get("partition", "iid")
-    labels, classes = source.labels, source.classes
+    strata = _strata(kind, source)
     shares = partition(
-        kind, labels, len(source.train), config.topology.replicas, config.train.effective_batch_size, config.seed,
+        kind, strata, len(source.train), config.topology.replicas, config.train.effective_batch_size, config.seed,
         config.data.get("alpha", 1.0),
     )  # fmt: skip
     model = whole.initial_model(config.model, config.seed)
-    inputs = _first_inputs(config, source)
-    plan = make_plan(config, model, inputs, classes)
+    inputs, targets = _first_samples(config, source)
+    check_tokens(model, source.train, inputs)
+    plan = make_plan(config, model, inputs, lambda shape: _check_output(source, shape))
     stage_layouts = layouts(plan, model, config.topology.stages)
     states = [StateLayout(layout, config.train) for layout in stage_layouts]
+    measures = look_at(source.task, plan.borders[-1], targets)
+    frozen = whole.flatten(model, frozen_layouts(plan, model, config.topology.stages))
     problem = rehearse(config, plan, model, source, range(len(inputs)))
     if problem and config.trust.repeatable == "require":
         raise SettingError(problem)
-    attack = make_attack(config.attack) if config.attack.get("_target_") else None
+    if config.attack.get("_target_"):
+        make_attack(config.attack)  # a mistake in its settings is found here
     steps = [
         steps_per_round(len(share), config.train.effective_batch_size, config.sync.local_steps) for share in shares
     ]
@@ -133,45 +150,52 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         model=model,
         plan=plan,
         layouts=stage_layouts,
+        frozen=frozen,
         states=states,
         shares=shares,
         steps=steps,
+        measures=measures,
         alike=kind == "iid",
         windows=_windows(config, states),
-        thresholds=_thresholds(kind == "iid", config.trust.thresholds),
-        omniscient=attack is not None and attack.omniscient,
-        sees_updates=attack is not None and attack.sees_updates,
+        channels=channels(plan.parts, config.topology.stages, config.train.clip_norm is not None),
         problem=problem,
     )
 
 
 def _windows(config: Config, states: Sequence[StateLayout]) -> int:
-    """As many as are set and as the memory for kept states allows; none where nobody could audit anybody."""
+    """As many as are set and as the memory for kept states allows; none where nobody is audited."""
     trust = config.trust
-    if not trust.enabled or not trust.audit_rate or config.topology.replicas == 1:
+    if not trust.enabled or not trust.budget:
         return 0
     largest = max(state.size for state in states)
     return windows_that_fit(trust.audit_windows, largest * torch.float32.itemsize, trust.audit_memory * 2**20)
 
 
-def _thresholds(alike: bool, chosen: dict[str, float | None]) -> Thresholds:
-    known = [field.name for field in fields(Thresholds)]
-    for name in chosen:
-        if name not in known:
-            raise SettingError(f"trust.thresholds.{name} is unknown: choose one of {', '.join(known)}")
-    return replace(ALIKE if alike else SKEWED, **{name: value for name, value in chosen.items() if value is not None})
+def _strata(kind: str, source: data.Source) -> list[int] | None:
+    """The classes of all samples, by which they are dealt out where the shares are to differ."""
+    strata = source.strata
+    if kind == "dirichlet" and strata is None:
+        raise SettingError("data.partition=dirichlet: the task has no classes to deal out: take data.partition=iid")
+    return strata
 
 
-def _first_inputs(config: Config, source: data.Source) -> torch.Tensor:
+def _check_output(source: data.Source, shape: torch.Size) -> None:
+    """What the task says of what the model returns, if it says anything."""
+    if check := getattr(source.task, "check_output", None):
+        check(shape, None if source.strata is None else [*source.strata, *source.test_strata])
+
+
+def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, torch.Tensor]:
     """A micro-batch of training samples, whose form all others must have."""
     size = config.train.effective_batch_size // config.microbatches
     try:
-        inputs, labels = source.training_batch(range(size), seed=0)
+        inputs, targets = source.training_batch(range(size), seed=0)
         source.held_out_batch("test", [0])
     except SettingError:
         raise
     except Exception as error:
-        raise SettingError(f"data: the first samples cannot be read as (tensor, label): {one_line(error)}") from error
-    if labels.shape != (size,):
-        raise SettingError(f"data: {size} samples have labels of the shape {tuple(labels.shape)}: each needs one class")
-    return inputs
+        raise SettingError(f"data: the first samples cannot be read: {one_line(error)}") from error
+    strata = source.task.strata(targets)
+    if strata is not None and strata.shape != (size,):
+        raise SettingError(f"data: {size} samples have labels of the shape {tuple(strata.shape)}: each needs one class")
+    return inputs, targets

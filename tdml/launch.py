@@ -22,7 +22,7 @@ from tdml.cluster.interruption import LAUNCHER, interrupts
 from tdml.config import Config, Topology
 from tdml.errors import INTERRUPTED, hush_torch, watch_warnings
 
-_OF_RANKS = ("tdml.start_coordinator", "tdml.start_worker", "tdml.training.stage")
+_OF_RANKS = ("tdml.start_coordinator", "tdml.start_worker", "tdml.node.pipeline")
 _HOST = "127.0.0.1"
 _END_S = 30.0  # that ranks may take to end in their own way
 

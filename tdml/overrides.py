@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tdml.errors import SettingError, one_line
 
 SEARCH_PATH = "hydra.searchpath"
-_OPEN = ("model", "data", "attack")  # groups whose `_target_` decides what they take
+_OPEN = ("model", "data", "task", "attack")  # groups whose `_target_` decides what they take
 _SHOW = "tdml train --show-config prints all settings"
 _INSTEAD = {  # Hydra's own options, and what does the same here
     ("-m", "--multirun"): "a command runs one job: for several, loop in the shell: "

@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from tdml.cluster.channel import Caller, Session
 from tdml.cluster.entrance import Admission, admit_ranks
-from tdml.cluster.fleet import Fleet
+from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.guard import Guard
 from tdml.cluster.interruption import Interruption
 from tdml.cluster.lobby import Card, Decision, Lobby
@@ -35,11 +35,12 @@ from tdml.job import Job, prepare
 from tdml.ledger.artifacts import Store
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
-from tdml.notary import Notary
+from tdml.recorder import Recorder
 from tdml.rehearsal.timing import with_microbatches
 from tdml.rewards.deterrence import warning
-from tdml.start_notary import banned_keys, job_id, start_notary, terms_of
-from tdml.training.checkpoint import Checkpoint, how_to_go_on, load_last
+from tdml.round.checkpoint import Checkpoint, how_to_go_on, load_last
+from tdml.start_recorder import banned_keys, job_id, start_recorder, terms_of
+from tdml.tasks.objective import task_of
 from tdml.trust import ranking
 from tdml.worker import METHODS
 
@@ -62,7 +63,7 @@ class _Ready:
     terms: dict
     caller: Caller
     admission: Admission
-    notary: Notary
+    recorder: Recorder
 
     @property
     def resumed(self) -> int:
@@ -90,7 +91,7 @@ def coordinate(config: Config, lobby: Lobby, interruption: Interruption) -> int:
         except SettingError as error:
             return fail(str(error))
         finally:
-            ready.notary.close()
+            ready.recorder.close()
 
 
 def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
@@ -107,7 +108,7 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     given = read_roster(config.identity.roster, node_names(config.topology))
     bans = BanList(config.identity.ban_list)
     identity = named_identity(config.identity.folder, COORDINATOR_NAME)
-    source = data.load(config.data, config.seed)
+    source = data.load(config.data, config.seed, task_of(config))
     complete = with_microbatches(folder.config, source)
     if config.ledger.artifacts:
         Store(config.ledger.artifacts).put(to_yaml(complete).encode())
@@ -117,9 +118,9 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     banned = bans.keys | banned_keys(folder.path, resumed)
     caller, admission = _open(config, job, folder.path, identity, lobby, terminal, given, banned)
     admission.roster.write(folder.path / "roster.yaml")
-    notary = start_notary(folder.path, complete, terms, caller, admission.roster, resumed, folder.changed)
+    recorder = start_recorder(folder.path, complete, terms, caller, admission.roster, resumed, folder.changed)
     folder.write_settings(complete)
-    return _Ready(complete, folder, checkpoint, job, bans, terms, caller, admission, notary)
+    return _Ready(complete, folder, checkpoint, job, bans, terms, caller, admission, recorder)
 
 
 def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interruption) -> int:
@@ -134,16 +135,13 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
         interruption.check()
         terminal.waiting(fleet.waiting)
 
-    fleet = Fleet(
+    fleet = RpcFleet(
         config, ready.job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban, meanwhile
     )
     _introduce(config, ready.folder, terminal, admission, ready.resumed)
-    if ready.job.problem:
-        terminal.say(f"trust.repeatable=warn: no audit of this job convicts anybody: {ready.job.problem}", "yellow")
-    audited = config.trust.enabled and config.topology.replicas > 1  # where nobody could be, no rate is advised
-    if audited and (text := warning(ready.terms)):
+    if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
-    coordinator, status = Coordinator(ready.job, fleet, monitor, ready.notary, ready.checkpoint), 1
+    coordinator, status = Coordinator(ready.job, fleet, monitor, ready.recorder, caller.at.job, ready.checkpoint), 1
     interruption.defer(_ORDERLY_END_S, partial(_give_up, coordinator))
     try:
         reason, status = _play(coordinator)

@@ -15,7 +15,7 @@ from tdml.cluster.interruption import Interruption
 from tdml.cluster.lobby import Card, Decision, Lobby
 from tdml.cluster.own_key import node_identity
 from tdml.cluster.roster import COORDINATOR_NAME, read_roster
-from tdml.cluster.topology import first_seat, node_name, node_names
+from tdml.cluster.topology import first_slot, node_name, node_names
 from tdml.cluster.wire import start_rpc
 from tdml.config import Config, fingerprint
 from tdml.data import source as data
@@ -23,6 +23,7 @@ from tdml.data.contents import contents_of
 from tdml.data.source import Source
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
+from tdml.tasks.objective import task_of
 from tdml.worker import METHODS, Worker
 
 _GRACE_S = 3.0  # in which a signal that all ranks get reaches the coordinator too, before it finds workers dead
@@ -55,9 +56,11 @@ def work(config: Config, lobby: Lobby, interruption: Interruption) -> int:
         return fail(str(error))
     assert ready is not None
     guard = Guard(endpoint.obey)
-    worker = Worker(
-        config, name, ready.device.device, lobby, ready.source, ready.identity, decision.at.job, guard.refusals
-    )
+    from tdml.attacks.node import make_node  # seconds to import
+    from tdml.attacks.tap import StoreTap
+
+    node = make_node(config, name, ready.identity, decision.at.job, ready.source, StoreTap(lobby.store))
+    worker = Worker(config, node, ready.device.device, lobby, guard.refusals)
     listener = Listener(ready.identity, decision.at, name, decision.public, METHODS, worker.order, guard.refusals)
     endpoint.install(guard, listener)
     try:
@@ -74,14 +77,14 @@ def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
     """Get ready and hand in a card; None if the card had to say what is wrong."""
     try:
         device, identity = _device(config), _identity(config)
-        if config.trust.audit_rate:
+        if config.trust.budget:
             make_repeatable()
         roster = read_roster(config.identity.roster, node_names(config.topology))
         # Where a setting is wrong, the cores are left to the coordinator that finds it.
         session = lobby.await_prepared()
-        source = data.load(config.data, config.seed) if _sees_data(lobby.rank, config) else None
-        if first_seat(lobby.rank, config.topology):
-            importlib.import_module("tdml.training.stage")  # takes seconds: here nobody waits for an answer
+        source = data.load(config.data, config.seed, task_of(config)) if _sees_data(lobby.rank, config) else None
+        if first_slot(lobby.rank, config.topology):
+            importlib.import_module("tdml.node.pipeline")  # takes seconds: here nobody waits for an answer
         held = contents_of(source, config.seed) if source else None
         lobby.enter(Card(fingerprint(config), own_gpu(device), held).signed(identity, session, lobby.rank))
     except dist.DistError:
@@ -123,5 +126,5 @@ def _device(config: Config) -> Device:
 
 def _sees_data(rank: int, config: Config) -> bool:
     """The first stage reads inputs, the last labels; a spare may become either."""
-    seat = first_seat(rank, config.topology)
+    seat = first_slot(rank, config.topology)
     return seat is None or seat.stage in (0, config.topology.stages - 1)

@@ -33,8 +33,10 @@ def partial_of(settings: Mapping[str, Any], group: str) -> partial:
 
 
 def made(group: str, target: str, make: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-    """What `make` returns; what it raises becomes a `SettingError` about the setting `group`."""
+    """What `make` returns; what it raises becomes a `SettingError` about the setting `group`, unless it is one."""
     try:
         return make(*args, **kwargs)
+    except SettingError:
+        raise
     except Exception as error:
         raise SettingError(f"{group}={target} cannot be used: {cause(error, group)}") from error

@@ -20,7 +20,7 @@ from tdml.cluster import endpoint
 from tdml.cluster.channel import _ANSWER, _ORDER, Answer, Order
 from tdml.cluster.codec import decode, encode
 from tdml.cluster.guard import NOTHING, Envelope
-from tdml.cluster.messages import Failure
+from tdml.round.orders import Failure
 
 _FLOOD = 2_000
 _RANKS = ("rank0", "rank1", "rank2")  # of the coordinator and the honest nodes

@@ -30,7 +30,8 @@ _context.set_forkserver_preload(
         "tdml.start_worker",
         "tdml.monitor.report",
         "tdml.monitor.monitor",
-        "tdml.training.stage",
+        "tdml.node.pipeline",
+        "tdml.attacks.node",
         "tests.plugins",
         # What these load only when they are first used.
         "tdml.trust.ranking_compiled",
@@ -55,7 +56,12 @@ class Result:
 
     @property
     def rounds(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
+        """The lines of metrics.jsonl, but for rounds that were taken back."""
+        return [line for line in self.all_rounds if not line.get("void")]
+
+    @property
+    def all_rounds(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, in the order in which their rounds began to count."""
         path = self.run / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from tdml.attacks import Attack, Context
 from tdml.data import digits
 from tdml.data.images import Images
-from tdml.models import cnn
+from tdml.models import cnn, gpt
 
 
 class Raises(Attack):
@@ -121,3 +121,19 @@ def unreadable() -> tuple[Unreadable, Images]:
     """The digits, which cannot be read to the end of the first round."""
     train, test = digits(16)
     return Unreadable(train), test
+
+
+def half_frozen(**settings):
+    """The small GPT, of whose blocks only the attention is trained."""
+    model = gpt(**settings)
+    for block in model[1:-1]:
+        block.mlp.requires_grad_(False)
+    return model
+
+
+def ragged_text() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Sequences of 2 to 17 tokens."""
+    generator = torch.Generator().manual_seed(7)
+    lengths = torch.randint(2, 18, (80,), generator=generator).tolist()
+    sequences = [torch.randint(1, 64, (length,), generator=generator) for length in lengths]
+    return sequences[:64], sequences[64:]

@@ -18,7 +18,7 @@ def test_steps_are_repeated_bit_for_bit_and_nobody_is_accused(tmp_path, monkeypa
     own = [f"run_dir={run}", f"identity.folder={tmp_path / 'keys'}"]
     assert cli.run(["bench", "repeat", *small, *own, "--json", str(tmp_path / "found.json")]) == 0
     found = json.loads((tmp_path / "found.json").read_text())
-    assert (found["replica_rounds"], found["windows"], found["errors"]) == (6, 18, [])
+    assert (found["replica_rounds"], found["windows"], found["parted"]) == (6, 18, [])
     assert found["outcomes"] == {"clean": 6}
     assert found["repeatable"] > 0 < found["fastest"]
     assert (found["settings"], found["rehearsal"]) == ([*small, *own], "")

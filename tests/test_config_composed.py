@@ -88,7 +88,7 @@ def test_choices_and_experiments_of_ones_own(own):
         (
             {"model__own": "_target_: a.b"},
             "model=other",
-            "model=other is unknown: choose one of cnn, mlp, own, resnet18",
+            "model=other is unknown: choose one of cnn, gpt, hf, mlp, own, resnet18",
         ),
         ({"model__backbone__small": ""}, "+model/backbone=big", "model/backbone=big is unknown: choose one of small"),
     ],

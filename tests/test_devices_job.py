@@ -17,7 +17,7 @@ pytestmark = [
 ]
 ATTACKED = [
     *SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1", "sync.local_steps=3", "rounds=3",
-    "trust.budget=1", "trust.audit_rate=1", "attack=gaussian", "attack.nodes=[r1.s0]", "attack.from_round=2",
+    "trust.budget=1", "trust.budget=1", "attack=gaussian", "attack.nodes=[r1.s0]", "attack.from_round=2",
 ]  # fmt: skip
 INTERLEAVED = [
     "model=resnet18", "topology.replicas=1", "topology.stages=3", "topology.schedule=interleaved_1f1b", "train=adamw",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tdml.errors import INTERRUPTED
-from tdml.training.checkpoint import load_last
+from tdml.round.checkpoint import load_last
 from tests.jobs import SMALL, descendants, finish_job, free_port, kill_tree, run_job, start_command, start_job
 from tests.run_ledgers import await_entry, entries, verify
 

@@ -14,8 +14,9 @@ from tdml.data import source as data
 from tdml.data.order import assigned_batches
 from tdml.data.partition import partition
 from tdml.models.whole import initial_model
+from tdml.round.checkpoint import load_last
 from tdml.seeds import derive
-from tdml.training.checkpoint import load_last
+from tdml.tasks.objective import task_of
 from tests.jobs import SMALL, run_job
 
 _SLOW = pytest.mark.slow  # four stages show what two do
@@ -239,3 +240,32 @@ def _local_adamw(
 
 def _equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "stages"), [("1f1b", 2), pytest.param("interleaved_1f1b", 2, marks=_SLOW), ("gpipe", 4)]
+)
+def test_sequences_of_several_lengths_count_by_their_tokens(schedule: str, stages: int, tmp_path: Path) -> None:
+    """Whatever tokens a micro-batch has: the gradient is that of the mean over all tokens of the batch."""
+    overrides = [
+        "task=language", "task.context=16", "data._target_=tests.plugins.ragged_text", "~data.size", "model=gpt",
+        "model.layers=3", "model.width=16", "model.heads=2", "model.vocabulary=64", "model.context=16",
+        "topology.replicas=1", f"topology.stages={stages}", "topology.microbatches=4",
+        f"topology.schedule={schedule}", "sync.local_steps=3", "rounds=1", "train.batch_size=16", "train.lr=0.5",
+        "train.momentum=0",
+    ]  # fmt: skip
+    result = run_job(tmp_path / "run", 1 + stages, *overrides)
+    assert result.statuses == [0] * (1 + stages), result.output
+    config = settings.load(overrides)
+    model = initial_model(config.model, config.seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=config.train.lr)
+    source, losses = data.load(config.data, config.seed, task_of(config)), []
+    for inputs, targets in _batches(config, source, replica=0, round_number=1):
+        optimizer.zero_grad()
+        losses.append(F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), ignore_index=-100))
+        losses[-1].backward()
+        optimizer.step()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(result.model[name], value, atol=2e-6, rtol=0)
+    loss = result.rounds[0]["replicas"]["0"]["train_loss"]
+    assert loss == pytest.approx(float(torch.stack(losses).detach().mean()), rel=1e-5)

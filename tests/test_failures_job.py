@@ -128,7 +128,7 @@ def test_a_run_of_which_nothing_could_be_evaluated_has_failed_and_says_why(tmp_p
 @pytest.mark.slow
 def test_a_run_that_has_learnt_nothing_has_failed_and_nobody_is_to_blame(tmp_path: Path) -> None:
     job = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=2", "rounds=2", "train.lr=1e30"]
-    result = run_job(tmp_path / "run", 3, *job, "trust.audit_rate=0")
+    result = run_job(tmp_path / "run", 3, *job, "trust.budget=0")
     assert result.statuses[0] == 1
     assert "no update was accepted in any round" in result.output
     assert "training diverges (see train.lr)" in result.why()

@@ -131,7 +131,7 @@ def test_all_checks_on_a_processor(tmp_path, cifar10_root, monkeypatch):
     assert {error["update"] for error in errors} == {0.0}
     for check in ("repeat", "repeat-bf16"):
         figures = desk.kept(check)["figures"]
-        assert (figures["windows"], figures["errors"]) == (24, [])
+        assert (figures["windows"], figures["parted"]) == (24, [])
     [demo] = desk.kept("demo")["figures"]["runs"]
     assert list(demo["accused"]) == ["r3.s1"] and demo["wrongly_accused"] == []
     [paper] = desk.kept("paper")["figures"]["runs"]

@@ -57,7 +57,13 @@ def test_hostile_answers_cost_their_replicas_the_round_and_nobody_else(tmp_path:
     (tmp_path / "secret").touch()
     hostile = [f"r{replica}.s0" for replica in range(2, 11)]
     result = _run(
-        tmp_path, 12, "topology.replicas=11", "rounds=3", "attack._target_=tests.hostile.Answers", nodes=hostile
+        tmp_path,
+        12,
+        "topology.replicas=11",
+        "rounds=3",
+        "trust.rollback=off",
+        "attack._target_=tests.hostile.Answers",
+        nodes=hostile,
     )
     assert result.statuses[:3] == [0] * 3, result.output
     assert not (tmp_path / "canary").exists()

@@ -25,7 +25,7 @@ def test_banned_key_stays_banned_whatever_name_it_takes(tmp_path: Path) -> None:
     bans = yaml.safe_load((tmp_path / "bans.yaml").read_text())
     assert list(bans) == [roster["r2.s0"]]
     assert bans[roster["r2.s0"]]["name"] == "r2.s0"
-    assert "not finite" in bans[roster["r2.s0"]]["reason"]
+    assert "recomputation" in bans[roster["r2.s0"]]["reason"]
 
     second = run_job(
         tmp_path / "second", 5, *_SHORT, *keys, "topology.replicas=1", "topology.stages=3", "topology.spares=1"

@@ -19,7 +19,7 @@ _SCRIPTS = {
         _FIGURES | _STATISTICS | {"torchvision"},
     ),
     "a worker and its data": (
-        "import tdml.start_worker, tdml.training.stage; from tdml import config; from tdml.data import source\n"
+        "import tdml.start_worker, tdml.node.pipeline; from tdml import config; from tdml.data import source\n"
         "settings = config.load(['model=mlp']); source.load(settings.data, 0)",
         _FIGURES | _STATISTICS | {"rich", "tdml.monitor"},
     ),

@@ -119,6 +119,6 @@ def test_a_job_that_cannot_be_repeated_is_refused_or_known_as_such():
     ):
         prepare(config, source, checkpoint=None)
     job = prepare(replace(config, trust=replace(config.trust, repeatable="warn")), source, checkpoint=None)
-    assert not job.repeatable
+    assert job.windows and not job.audits
     assert job.problem.startswith("model: block 1 (Counts) keeps passes")
-    assert prepare(CONFIG, source, checkpoint=None).repeatable
+    assert prepare(CONFIG, source, checkpoint=None).audits

@@ -76,12 +76,10 @@ def _from_liar(result: Result, settled: Entry) -> list[dict]:
     return [p for p in settled.body["postings"] if p["from"] == f"stake:{_key(result, _LIAR)}"]
 
 
-def test_improvement_is_measured_beside_the_cross_check_and_bans_nobody(tmp_path: Path, capsys) -> None:
-    """With a budget for both, validators are asked twice in a round, about different samples."""
+def test_improvement_is_measured_and_bans_nobody(tmp_path: Path, capsys) -> None:
     job = [*_JOB, "topology.replicas=3", "topology.stages=1", "sync.local_steps=8", "trust.budget=1", "rounds=3"]
     result = run_job(tmp_path / "run", 4, *job, "rewards.policy=improvement")
     assert result.summary["banned"] == [], result.output
-    assert entries(result.run, "evidence"), "nobody was cross-checked, so this tests nothing"
     worth = [entry.body["improvement"] for entry in entries(result.run, "verdict")]
     assert len(worth) == 9 and all(worth)
     verify(result.run, capsys)
@@ -96,10 +94,10 @@ _QUIET = [*SMALL, "topology.stages=1", "sync.local_steps=2", "rounds=2"]
     [
         pytest.param(3, ["rewards.stake=0"], "rewards.stake=0 does not outweigh", marks=pytest.mark.slow),
         pytest.param(3, ["rewards.pool=0"], "", marks=pytest.mark.slow),
-        pytest.param(3, ["trust.audit_rate=0"], "trust.audit_rate=0: no rewards.stake", marks=pytest.mark.slow),
+        pytest.param(3, ["trust.budget=0"], "trust.budget=0: nothing is audited", marks=pytest.mark.slow),
         pytest.param(3, ["trust.enabled=false"], "trust.enabled=false: every update", marks=pytest.mark.slow),
-        pytest.param(2, [], "2 replicas", marks=pytest.mark.slow),
-        pytest.param(2, ["rewards.policy=improvement"], "2 replicas", marks=pytest.mark.slow),
+        pytest.param(2, [], "", marks=pytest.mark.slow),
+        pytest.param(2, ["rewards.policy=improvement"], "", marks=pytest.mark.slow),
         pytest.param(1, ["rewards.policy=improvement"], "1 replica", marks=pytest.mark.slow),
         pytest.param(
             3, ["data.partition=dirichlet", "data.alpha=0.5", "sync.local_steps=null"], "", marks=pytest.mark.slow
@@ -139,8 +137,7 @@ def test_setting_that_cannot_work_is_named_before_any_training(override: str, ex
 def test_one_replica_earns_all_and_the_table_says_the_same_as_json(tmp_path: Path, capsys) -> None:
     result = run_job(tmp_path / "run", 2, *_QUIET, "topology.replicas=1")
     assert result.statuses == [0, 0], result.output
-    assert "1 replica: nobody can rank or judge it" in result.output
-    assert "rewards.stake" not in result.output  # nobody could be audited
+    assert "1 replica: nobody can repeat its work but the coordinator" in result.output
     assert "2 rounds, model.pt is the model of the last" in verify(result.run, capsys)
     assert_balanced(result.run, capsys, rounds=2)
     lines, totals = rewards(result.run, capsys)

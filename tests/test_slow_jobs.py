@@ -66,3 +66,12 @@ def test_eight_replicas_of_eight_stages_start(tmp_path: Path) -> None:
 def _read(run: Path) -> tuple[dict, list[dict]]:
     lines = (run / "metrics.jsonl").read_text().splitlines()
     return json.loads((run / "summary.json").read_text()), [json.loads(line) for line in lines]
+
+
+def test_the_demo_of_a_language_model_learns_and_catches_its_attacker(tmp_path: Path) -> None:
+    result = run_command(*_TRAIN, "experiment=demo_gpt", f"run_dir={tmp_path / 'run'}", seconds=400)
+    assert result.returncode == 0, result.stdout
+    summary, rounds = _read(tmp_path / "run")
+    assert summary["banned"] == ["r3.s1"]
+    assert summary["test_perplexity"] < 256 / 10  # a tenth of what who knows nothing has
+    assert {r["verdict"] for line in rounds for i, r in line["replicas"].items() if i != "3"} == {"honest"}

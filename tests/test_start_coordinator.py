@@ -12,13 +12,13 @@ from tdml import start_coordinator
 from tdml.cluster.lobby import Card
 from tdml.config import load
 from tdml.errors import SettingError
+from tdml.round.checkpoint import save
 from tdml.start_coordinator import _await_cards, _interrupted, _last_checkpoint
-from tdml.training.checkpoint import save
-from tests.training.test_checkpoint import CHECKPOINT
+from tests.round.test_checkpoint import CHECKPOINT
 
 
 def test_a_run_that_has_done_more_rounds_than_it_is_to_have_is_not_resumed(tmp_path: Path) -> None:
-    save(replace(CHECKPOINT, round=14), tmp_path)
+    save(replace(CHECKPOINT, round=14), tmp_path, memory=0)
     assert _last_checkpoint(load(["rounds=5"]), tmp_path) is None
     for rounds in (14, 15):
         found = _last_checkpoint(load([f"rounds={rounds}", "resume=true"]), tmp_path)

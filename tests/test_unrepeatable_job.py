@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from tdml.training.checkpoint import load_last
 from tests.jobs import Result, run_job
-from tests.run_ledgers import assert_balanced, entries, tdml, verify
+from tests.run_ledgers import assert_balanced, entries, verify
 from tests.test_repeatable_job import HERE as THERE
 from tests.test_repeatable_job import split_at_random
 
@@ -82,11 +81,11 @@ def assert_told(result: Result, line: dict) -> None:
     assert told == {index: found["verdict"] for index, found in line["replicas"].items()}
 
 
-@pytest.mark.parametrize("rate", [0, 1])
+@pytest.mark.parametrize("budget", [0, 1])
 def test_the_owner_of_a_sample_that_is_not_finite_is_not_banned_and_the_sample_is_named(
-    rate: int, tmp_path: Path, capsys: pytest.CaptureFixture
+    budget: int, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    job = [*FOUR, f"data._target_={HERE}.spoilt", "rounds=2", f"trust.audit_rate={rate}"]
+    job = [*FOUR, f"data._target_={HERE}.spoilt", "rounds=2", f"trust.budget={budget}"]
     result = run_job(tmp_path / "run", 5, *job)
     assert result.statuses == [0] * 5, result.output
     assert result.summary["banned"] == []
@@ -109,38 +108,16 @@ def test_a_model_that_keeps_a_counter_gets_nobody_banned_and_is_told_of_once(
     model: str, warn: bool, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """Whether the rehearsal has found it, or only the audits do."""
-    job = [*FOUR, f"model._target_={HERE}.{model}", "rounds=2", "trust.audit_rate=1", "sync.local_steps=6"]
+    job = [*FOUR, f"model._target_={HERE}.{model}", "rounds=2", "trust.budget=0.5", "sync.local_steps=6"]
     result = run_job(tmp_path / "run", 5, *job, f"trust.repeatable={'warn' if warn else 'require'}")
     assert result.summary["banned"] == [], result.why()
     assert [len(line["replicas"]) for line in result.rounds] == [4] * 2
     for line in result.rounds:
         assert_told(result, line)
-    assert result.output.count("audits cannot convict: ") == 1, result.output
     [notice] = result.summary["notices"]
-    assert notice in [note for line in result.rounds for note in line["notes"]]
-    assert notice.endswith("see docs/your-model.md")
-    assert ("rehearsal" in notice) == warn and ("own repetitions differ" in notice) != warn
-    assert load_last(result.run / "checkpoints").court["perjury"] == {}
-    verify(result.run, capsys)
-
-
-@pytest.mark.slow
-def test_who_lies_and_never_finds_the_same_again_gains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """In every other round: it is never convicted, but its lies never count, and it is not paid for them."""
-    job = [*FOUR, "rounds=3", "trust.audit_rate=1", "trust.budget=0", "sync.local_steps=6"]
-    attack = ["attack._target_=tests.hostile_workers.Hostile", "+attack.deed=Wavers", "attack.nodes=[r2.s0]"]
-    result = run_job(tmp_path / "run", 5, *job, *attack)
-    assert result.statuses == [0] * 5, result.output
-    assert result.verdicts(2) == ["suspicious", "honest", "suspicious"], result.why()
-    assert [2 in line["accepted"] for line in result.rounds] == [False, True, False]
-    assert result.summary["banned"] == [] and result.summary["notices"] == []
-    audits = [entry.body for entry in entries(result.run, "audit") if entry.body["replica"] == 2]
-    assert [audit["erratic"] for audit in audits] == [["r2.s0"], [], ["r2.s0"]]
-    assert audits[1]["validators"] == {v: [0, 1, 2] for v in "013"}, "all others repeat all of its later rounds"
-    assert "; own repetitions differ: r2.s0: audit" in tdml(capsys, "ledger", "show", result.run, "--node", "r2.s0")[1]
-    key = entries(result.run, "roster")[0].body["keys"]["r2.s0"]
-    moved = [posting for entry in entries(result.run, "rewards") for posting in entry.body["postings"]]
-    assert [p["from"] for p in moved if p["to"] == f"credit:{key}"] == ["mint"], "for the honest round"
-    for honest in (0, 1, 3):
-        assert set(result.verdicts(honest)) == {"honest"}, result.why()
+    assert result.output.count(notice) == 1, result.output
+    assert "docs/your-model.md" in notice
+    assert notice.startswith(
+        "trust.repeatable=warn: nothing is audited" if warn else "some audits could not be settled"
+    )
     verify(result.run, capsys)

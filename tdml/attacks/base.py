@@ -78,8 +78,8 @@ class Attack:
         return inputs
 
     def poison_labels(self, labels: torch.Tensor, context: Context) -> torch.Tensor:
-        """The labels that a batch is trained on: (batch,) int64 → the same. Called where the labels are: at the
-        last stage."""
+        """The targets that a batch is trained on, such as labels: (batch, …) → the same. Called where they are:
+        at the last stage."""
         return labels
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:

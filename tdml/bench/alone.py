@@ -8,10 +8,11 @@ import torch
 
 from tdml.job import Job
 from tdml.models import whole
-from tdml.models.compute import Runner, training_loss
+from tdml.models.compute import Runner
 from tdml.models.layout import Layout
+from tdml.node.inner import inner_optimizer
 from tdml.seeds import seeded
-from tdml.training.inner import inner_optimizer
+from tdml.tasks.objective import mean_loss, task_of
 
 _HOST = torch.device("cpu")
 
@@ -44,8 +45,13 @@ class Alone:
     def __init__(self, job: Job, index: int, device: torch.device) -> None:
         [part] = job.plan.cut(whole.outline(job.config.model, job.config.seed), [index])
         part.materialise(device)
+        with torch.no_grad():
+            known = whole.tensors_of(job.model)
+            for name, tensor in zip(part.frozen, part.tensors(part.frozen), strict=True):
+                tensor.copy_(known[name])
         self.layout = Layout.of([part])
         self._train, self._device = job.config.train, device
+        self._task = task_of(job.config, training=True)
         self._first, self._last = index == 0, index == job.plan.parts - 1
         self._runner = Runner(part.module.train(), self._train, self._first, device, _HOST)
         self._parameters = part.tensors(part.parameters)
@@ -81,7 +87,7 @@ class Alone:
             parameter.grad = None
         for output, value in zip(self._outputs, returned, strict=True):
             if self._last:
-                training_loss(output, value, self._train).backward()
+                mean_loss(self._task, output, value).backward()
             else:
                 output.backward(value)
         for parameter in self._parameters:

@@ -43,7 +43,7 @@ def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
     add = detection.add_argument
     add_several = partial(add, action="extend", nargs="+")
     add(
-        "--grid", default="quick", choices=("quick", "bar", "yardsticks", "budget", "nodes", "full"),
+        "--grid", default="quick", choices=("quick", "bar", "yardsticks", "few", "nodes", "full"),
         help="which cases: %(default)s (minutes), … full (days)",
     )  # fmt: skip
     add("--quick", action="store_const", const="quick", dest="grid", help="the same as --grid quick")
@@ -60,9 +60,6 @@ def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
     add("--jobs", type=int, default=os.cpu_count(), metavar="J", help="processes: %(default)s")
     add("--out", type=Path, default=Path("runs/bench-detection"), metavar="FOLDER", help="%(default)s")
     detection.set_defaults(command=_bench_detection)
-    figures = benchmarks.add_parser("figures", help="the figures of docs/detection.md, from runs; a few minutes")
-    figures.add_argument("--out", type=Path, default=Path("runs/bench-figures"), metavar="FOLDER", help="%(default)s")
-    figures.set_defaults(command=_bench_figures)
 
 
 def _bench_ranking(parsed: argparse.Namespace) -> int:
@@ -99,7 +96,7 @@ def _bench_outcome(parsed: argparse.Namespace) -> int:
 
 
 def _bench_detection(parsed: argparse.Namespace) -> int:
-    from tdml.bench import detection
+    from tdml.lab import detection
 
     settings.see_own_classes()
     fields = ("attack", "setting", "defence", "replicas", "attackers", "steps")
@@ -108,12 +105,6 @@ def _bench_detection(parsed: argparse.Namespace) -> int:
         chosen["seed"] = parsed.seeds
     root = None if parsed.cifar is None else str(parsed.cifar)
     return detection.run(parsed.grid, chosen, parsed.rounds, parsed.set, parsed.jobs, parsed.out, root)
-
-
-def _bench_figures(parsed: argparse.Namespace) -> int:
-    from tdml.bench import figures
-
-    return figures.run(parsed.out)
 
 
 def _steps(text: str) -> int | None:

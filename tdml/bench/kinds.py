@@ -27,9 +27,10 @@ from tdml.data import source
 from tdml.data.reader import Reader
 from tdml.job import Job
 from tdml.models.layout import Layout
-from tdml.training.schedule import Schedule
-from tdml.training.state import StateLayout
-from tdml.trust.audit import relative_error
+from tdml.node.schedule import Schedule
+from tdml.node.state import StateLayout
+from tdml.tasks.objective import task_of
+from tdml.trust.tolerance import relative_error
 
 _STEPS = 10  # of a round, unless others are asked for
 _OPTIMIZERS = ("sgd", "adamw")  # of conf/train
@@ -78,7 +79,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     for optimizer, arithmetic in itertools.product(_OPTIMIZERS, _ARITHMETICS):
         given = [f"train={optimizer}", f"train.precision={_ARITHMETICS[arithmetic].precision}"]
         config = settings.load([f"sync.local_steps={_STEPS}", "trust.repeatable=warn", *given, *overrides])
-        job = jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+        job = jobs.prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)
         device = device_of(job)
         if device != _HOST or arithmetic != "tf32":
             found += compare(job, optimizer, arithmetic, device)

@@ -73,7 +73,7 @@ def summarise(found: History, lines: Sequence[Mapping[str, Any]]) -> Outcome:
         run=found.name,
         attackers=sorted(node for nodes in found.attackers.values() for node in nodes),
         accused=accused,
-        accuracy=[line["test_accuracy"] for line in lines],
+        accuracy=[line.get("test_accuracy") for line in lines],
         loss=[line["test_loss"] for line in lines],
         verdicts=[{index: replica["verdict"] for index, replica in line["replicas"].items()} for line in lines],
         seconds={p: statistics.fmean(line["seconds"][p] for line in lines) for p in lines[0]["seconds"]},

@@ -12,8 +12,9 @@ from torch import nn
 from tdml.cluster.devices import choose_device, make_repeatable
 from tdml.data.reader import Reader
 from tdml.job import Job
-from tdml.models.compute import autocast, lay_out, lay_out_weights, training_loss
-from tdml.training.inner import inner_optimizer
+from tdml.models.compute import autocast, lay_out, lay_out_weights
+from tdml.node.inner import inner_optimizer
+from tdml.tasks.objective import mean_loss, task_of
 
 _WARM_UP = 3  # steps
 
@@ -23,7 +24,7 @@ def plain_loop(job: Job, seconds: float, repeatable: bool = False) -> float:
 
     `repeatable`: with the kernels that a job's workers use; else with the fastest that torch finds.
     """
-    train, device = job.config.train, device_of(job)
+    train, device, task = job.config.train, device_of(job), task_of(job.config, training=True)
     model = copy.deepcopy(job.model).to(device).train()
     lay_out_weights(model, train)
     optimizer = inner_optimizer(train, model.parameters())
@@ -36,8 +37,9 @@ def plain_loop(job: Job, seconds: float, repeatable: bool = False) -> float:
         model.zero_grad()
         for part, right in zip(inputs.split(train.batch_size), labels.split(train.batch_size), strict=True):
             with autocast(train, device):
-                logits = model(lay_out(part.to(device), train))
-            (training_loss(logits, right.to(device), train) / train.accumulate).backward()
+                output = model(lay_out(part.to(device), train))
+            output = getattr(output, "logits", output)  # of Hugging Face's models
+            (mean_loss(task, output, right.to(device)) / train.accumulate).backward()
         if train.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), train.clip_norm)
         if optimizer is not None:

@@ -1,10 +1,9 @@
 """`tdml bench repeat`: whether this machine takes the same steps again bit for bit, and what that costs in time.
 
-A job is played in which every replica is audited in every round: another process takes all of its steps again. The
-audits' relative errors are in the job's ledger.
+A job is played in which every replica is audited in every round: another process takes all of its steps again. Where
+the two have parted is in the job's ledger.
 """
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from tdml.bench.play import play
 from tdml.data import source
 from tdml.errors import SettingError
 from tdml.ledger import reader
-from tdml.monitor.record import finite
+from tdml.tasks.objective import task_of
 
 _ROUNDS = 50  # unless others are asked for; of four replicas: 200 audits
 _TURNS, _TURN_S = 3, 2.0  # of each plain loop
@@ -30,12 +29,12 @@ _TURNS, _TURN_S = 3, 2.0  # of each plain loop
 
 @dataclass(frozen=True)
 class Audits:
-    """What all audits of a job come to. `errors` are the relative errors of the windows that were not repeated bit for
-    bit, the largest first; `outcomes` counts the audits by what came of them."""
+    """What all audits of a job come to. `parted` are the places at which a window was not repeated bit for bit;
+    `outcomes` counts the audits by what came of them."""
 
     replica_rounds: int
     windows: int
-    errors: list[float]
+    parted: list[str]
     outcomes: Mapping[str, int]
 
 
@@ -53,15 +52,15 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     Raises:
         SettingError: settings that no job could have, or with which nobody is audited.
     """
-    ours = [f"rounds={_ROUNDS}", "name=bench-repeat", "trust.audit_rate=1", "trust.repeatable=warn"]
+    ours = [f"rounds={_ROUNDS}", "name=bench-repeat", "trust.budget=1", "trust.repeatable=warn"]
     chosen = [*ours, *overrides]
     config = settings.load(chosen)
     json_file.check(out)
-    job = jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
-    if not job.windows:
+    job = jobs.prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)
+    if not job.windows or config.topology.replicas == 1:
         raise SettingError(
             f"topology.replicas={config.topology.replicas}, trust.enabled={str(config.trust.enabled).lower()}, "
-            f"trust.audit_rate={config.trust.audit_rate:g}: so nobody is audited: take 2 replicas or more, true, and 1"
+            f"trust.budget={config.trust.budget:g}: so nobody is audited: take 2 replicas or more, true, and 1"
         )
     turns = [(plain_loop(job, _TURN_S, repeatable=True), plain_loop(job, _TURN_S)) for _ in range(_TURNS)]
     cost = Cost(*map(statistics.fmean, zip(*turns, strict=True)))
@@ -71,28 +70,25 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
         audits = summarise([entry.body for entry in ledger.entries(kind="audit")])
     Console(soft_wrap=True).print(_sentence(audits, cost), highlight=False)
     about = {"machine": hardware.describe(device_of(job)), "settings": list(overrides), "rehearsal": job.problem}
-    figures = asdict(audits) | {"errors": [finite(error) for error in audits.errors]} | asdict(cost)
-    json_file.write(out, about | figures)
+    json_file.write(out, about | asdict(audits) | asdict(cost))
     return 0
 
 
 def summarise(audits: Sequence[Mapping[str, Any]]) -> Audits:
     """From the bodies of a ledger's audits."""
-    found = [finding["error"] for body in audits for finding in body["findings"]]
-    errors = [math.inf if error == "infinite" else error for error in found]
     return Audits(
         replica_rounds=len(audits),
-        windows=len(errors),
-        errors=sorted((error for error in errors if error), reverse=True),
+        windows=sum(len(body["validators"]) for body in audits),
+        parted=[dispute["place"] for body in audits for dispute in body["disputes"]],
         outcomes=dict(Counter(body["outcome"] for body in audits)),
     )
 
 
 def _sentence(audits: Audits, cost: Cost) -> str:
-    exact = f"{audits.windows - len(audits.errors)} of {audits.windows} windows"
-    largest = max(audits.errors, default=0.0)
+    exact = f"{audits.windows - len(audits.parted)} of {audits.windows} windows"
+    first = f", the others part first at {audits.parted[0]}" if audits.parted else ""
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(audits.outcomes.items()))
     return (
-        f"{exact} repeated bit for bit, largest relative error {largest:.2g}; audits: {outcomes}; kernels that repeat "
-        f"run at {cost.repeatable / cost.fastest:.1%} of the fastest's {cost.fastest:.4g} samples a second"
+        f"{exact} repeated bit for bit{first}; audits: {outcomes}; kernels that repeat run "
+        f"at {cost.repeatable / cost.fastest:.1%} of the fastest's {cost.fastest:.4g} samples a second"
     )

@@ -29,6 +29,7 @@ from tdml.launch import threads
 from tdml.models.microbatches import busy_share, step_seconds
 from tdml.monitor.run_folder import read_metrics
 from tdml.rehearsal.timing import Stages, load
+from tdml.tasks.objective import task_of
 
 _ROUNDS = 5  # unless others are asked for; the first is not counted, for what is compiled and loaded in it
 _TURN_S = 5.0  # of the plain loop
@@ -59,7 +60,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     if config.rounds < 2:
         raise SettingError(f"rounds={config.rounds}: take at least 2, for the first one warms up")
     json_file.check(out)
-    samples = source.load(config.data, config.seed)
+    samples = source.load(config.data, config.seed, task_of(config))
     job = jobs.prepare(config, samples, checkpoint=None)
     before = plain_loop(job, _TURN_S)
     if status := play(chosen):

@@ -11,10 +11,10 @@ import torch
 
 from tdml.cluster.codec import Malformed, decode, encode
 from tdml.cluster.guard import NOTHING, Envelope, Refusals
-from tdml.cluster.messages import Failure
 from tdml.digest import digest
 from tdml.errors import one_line, printable
 from tdml.identity import Identity, verify
+from tdml.round.orders import Failure
 
 _WINDOW = 1024  # orders that may overtake one another on the way
 _ORDER, _ANSWER = b"tdml order|", b"tdml answer|"  # what is signed as the one is never the other

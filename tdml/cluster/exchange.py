@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,8 +12,9 @@ import torch
 from tdml.cluster.channel import Caller
 from tdml.cluster.endpoint import send
 from tdml.cluster.guard import Envelope
-from tdml.cluster.messages import Failure
 from tdml.errors import one_line
+from tdml.round.fleet import ReplicaLost
+from tdml.round.orders import Failure
 
 _TICK_S = 0.25
 _LONGEST_REASON = 500  # characters of an error that a peer may have a part in
@@ -34,14 +35,6 @@ class Node:
     def usable(self) -> bool:
         """Whether it may have a seat."""
         return not (self.banned or self.dead or self.refused)
-
-
-class ReplicaLost(Exception):
-    """A replica could not do what it was asked to; its group must be formed again."""
-
-    def __init__(self, replica: int, failures: Sequence[Failure]) -> None:
-        self.replica, self.failures = replica, tuple(failures)
-        super().__init__("; ".join(f"{failure.node}: {failure.message}" for failure in _causes(failures)))
 
 
 @dataclass(frozen=True)
@@ -94,6 +87,7 @@ class Exchange:
 
     def __init__(self, index: int, nodes: Sequence[Node], timeout: float, caller: Caller) -> None:
         self.index, self._nodes, self._timeout, self._caller = index, nodes, timeout, caller
+        self.failed = False  # once: some have given up, and can do nothing together before they join again
 
     @property
     def alive(self) -> set[int]:
@@ -107,26 +101,47 @@ class Exchange:
         Raises:
             ReplicaLost: one of them has failed, or fell silent. The others have been told to give up.
         """
+        answers = self._ask(method, dict(enumerate(arguments)), watch)
+        return [answers[stage] for stage in range(len(self._nodes))]
+
+    def ask_one(self, stage: int, method: str, *args: Any) -> Any:
+        """The answer of one node to an order that it carries out by itself. Raises as `ask`."""
+        return self._ask(method, {stage: args}, None)[stage]
+
+    def _ask(self, method: str, arguments: Mapping[int, tuple], watch: Watch | None) -> dict[int, Any]:
+        if dead := arguments.keys() - self.alive:
+            raise self._lost(
+                [Failure(self._nodes[stage].name, "it no longer answers", "") for stage in sorted(dead)], dead
+            )
         inbox: Inbox = queue.SimpleQueue()
-        for stage, args in enumerate(arguments):
+        for stage, args in arguments.items():
             self.send(stage, method, args, partial(_put, inbox, stage), patient=watch is not None)
         answers: dict[int, Any] = {}
         told: set[int] = set()  # to give up; whether they have heard it is not known yet
         failures: list[Failure] = []
         give_up_at = float("inf")
-        while self.alive - (answers.keys() - told) and time.monotonic() <= give_up_at:
+        while (self.alive & arguments.keys()) - (answers.keys() - told) and time.monotonic() <= give_up_at:
             failure = self._await_one(inbox, answers, told) or self._look(watch, late=not failures)
             if failure is None:
                 continue
             if not failures:
                 give_up_at = time.monotonic() + self._timeout
-                told |= self._cancel(inbox)
+                told |= self._cancel(inbox) & arguments.keys()
             failures.append(failure)
-        for stage, node in enumerate(self._nodes):
-            node.dead |= stage not in answers
+        for stage in arguments:
+            self._nodes[stage].dead |= stage not in answers
+        for stage in arguments.keys() - answers.keys() if not failures else ():
+            failures.append(Failure(self._nodes[stage].name, "it is gone", ""))
         if failures:
-            raise ReplicaLost(self.index, failures)
-        return [answers[stage] for stage in range(len(self._nodes))]
+            raise self._lost(failures, [stage for stage in arguments if self._nodes[stage].dead])
+        return answers
+
+    def _lost(self, failures: Sequence[Failure], silent: Iterable[int]) -> ReplicaLost:
+        """The replica's group must be formed again. `silent`: the stages that do not answer."""
+        self.failed = True
+        said = "; ".join(f"{failure.node}: {failure.message}" for failure in _causes(failures))
+        detail = "\n".join(failure.detail for failure in failures if failure.detail)
+        return ReplicaLost(self.index, said, [self._nodes[stage].name for stage in silent], detail)
 
     def watch(self, late: Callable[[], str | None], progress: Callable[[int], None]) -> Watch:
         """Polls the nodes while they train: one that does not answer is found at its timeout.

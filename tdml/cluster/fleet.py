@@ -5,19 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
-import torch
-
 from tdml.cluster.channel import Caller, Offence
 from tdml.cluster.endpoint import send
-from tdml.cluster.exchange import Node, ReplicaLost
-from tdml.cluster.messages import Seat
-from tdml.cluster.replica import Replica
+from tdml.cluster.exchange import Node
+from tdml.cluster.replica import RpcReplica
 from tdml.cluster.roster import COORDINATOR_NAME, Roster
-from tdml.cluster.seating import Pairs, separate
-from tdml.cluster.topology import first_seat, node_name
+from tdml.cluster.topology import first_slot, node_name
 from tdml.cluster.waiting import waiting_for
 from tdml.config import Config
 from tdml.models.plan import Plan
+from tdml.round.fleet import ReplicaLost
+from tdml.round.orders import Slot
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
@@ -28,8 +26,8 @@ _GRACE_S = 15.0
 _TICK_S = 0.25
 
 
-class Fleet:
-    """The nodes and the replicas that they form.
+class RpcFleet:
+    """The nodes, which are processes, and the replicas that they form: see `tdml.round.fleet.Fleet`.
 
     `tell` hears, in one line, of every replica that is lost and every spare that is seated, with the
     failures' stack traces if there are any. `on_ban` hears of every node that is banned, and why. `meanwhile` is called
@@ -45,10 +43,10 @@ class Fleet:
         topology = config.topology
         ranks = range(1, topology.world_size)
         self.nodes = {name: Node(name, rank) for rank in ranks for name in [node_name(rank, topology)]}
-        self._seats = {seat: node_name(rank, topology) for rank in ranks if (seat := first_seat(rank, topology))}
+        self._seats = {seat: node_name(rank, topology) for rank in ranks if (seat := first_slot(rank, topology))}
         self._generations = [0] * topology.replicas
-        self._formed: dict[int, Replica] = {}
-        self._mustered: dict[int, Replica] = {}  # for the round, even if they were lost since
+        self._formed: dict[int, RpcReplica] = {}
+        self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
         for name in roster.refused:
@@ -56,13 +54,12 @@ class Fleet:
 
     # Who sits where
 
-    def muster(self, disputes: Pairs, draw: torch.Generator) -> list[Replica]:
-        """The replicas that can work now: vacant seats are filled from the spares, nodes in dispute are separated, and
-        lost groups formed again."""
+    def muster(self) -> list[RpcReplica]:
+        """The replicas that can work now: vacant seats are filled from the spares, and lost groups formed again."""
         self.losses = {}
         while True:
             self._fill_seats()
-            self._separate(disputes, draw)
+            self._dissolve()
             missing = [index for index in range(self._config.topology.replicas) if self._can_form(index)]
             if not missing:
                 break
@@ -115,6 +112,10 @@ class Fleet:
         by_name[COORDINATOR_NAME] = self.caller.refusals.take()
         return [(name, text) for name, texts in by_name.items() for text in texts]
 
+    def key(self, name: str) -> str:
+        """A node's public key."""
+        return self.roster.keys[name]
+
     def state(self) -> dict:
         """What a checkpoint must keep."""
         return {
@@ -127,7 +128,7 @@ class Fleet:
         for name in state["banned"]:  # their keys were banned then; another may have the name now
             self.nodes[name].banned = True
         self._dissolve()
-        self._seats = {Seat(replica, stage): name for replica, stage, name in state["seats"]}
+        self._seats = {Slot(replica, stage): name for replica, stage, name in state["seats"]}
 
     def can_go_on(self) -> bool:
         """Whether some replica has all its nodes, formed or not."""
@@ -135,9 +136,9 @@ class Fleet:
         return any(all(n.usable for n in self._occupants(index)) for index in replicas)
 
     def _dissolve(self) -> None:
-        """Give up the groups that have banned nodes, or nodes that sit elsewhere."""
+        """Give up the groups that can do nothing any more, or whose nodes sit elsewhere."""
         for index, replica in list(self._formed.items()):
-            if any(node.banned for node in replica.nodes) or replica.nodes != self._occupants(index):
+            if not replica.whole or replica.nodes != self._occupants(index):
                 del self._formed[index]
 
     def _fill_seats(self) -> None:
@@ -148,48 +149,42 @@ class Fleet:
                 why = "refused" if node.refused else "banned" if node.banned else "dead"
                 self._tell(f"{self._seats[seat]} takes the place of {name} ({why})", "")
 
-    def _separate(self, disputes: Pairs, draw: torch.Generator) -> None:
-        usable = {seat: name for seat, name in self._seats.items() if self.nodes[name].usable}
-        for seat, name in separate(usable, self.spares, disputes, draw).items():
-            if name != usable[seat]:
-                self._tell(f"{name} takes the place of {usable[seat]}, to separate a dispute", "")
-                self._seats[seat] = name
-        self._dissolve()
-
     def _occupants(self, index: int) -> list[Node]:
         return [self.nodes[name] for seat, name in self._seats.items() if seat.replica == index]
 
     def _can_form(self, index: int) -> bool:
         return index not in self._formed and all(node.usable for node in self._occupants(index))
 
-    def _assemble(self, index: int) -> Replica:
-        return Replica(index, self._occupants(index), self._config.sync.timeout + _GRACE_S, self.caller)
+    def _assemble(self, index: int) -> RpcReplica:
+        return RpcReplica(index, self._occupants(index), self._config.sync.timeout + _GRACE_S, self.caller)
 
-    def _form(self, replica: Replica) -> None:
+    def _form(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1
         replica.join(self._generations[replica.index], self._plan, self._backend)
         self._formed[replica.index] = replica
 
     # Orders to many replicas at once
 
-    def each(self, order: Callable[[Replica], _T], replicas: Sequence[Replica]) -> dict[int, _T]:
-        """The order's results by replica, all at the same time. Replicas that fail are left out."""
+    def each(self, order: Callable[[RpcReplica], _T], replicas: Sequence[RpcReplica]) -> dict[int, _T]:
+        """The order's results by replica, all at the same time. Replicas that fail are left out, and those whose order
+        needed another one that has failed."""
+        self.meanwhile()
         futures = {replica.index: self._pool.submit(order, replica) for replica in replicas}
         results = {}
         for index, future in futures.items():
             try:
                 results[index] = self._await(future)
             except ReplicaLost as loss:
-                self._formed.pop(index, None)
-                self.losses[index] = str(loss)
-                self._tell(f"replica {index} lost: {loss}", "\n".join(f.detail for f in loss.failures if f.detail))
+                if self._formed.pop(loss.replica, None) or loss.replica == index:  # not one that is lost already
+                    self.losses[loss.replica] = str(loss)
+                    self._tell(f"replica {loss.replica} lost: {loss}", loss.detail)
         return results
 
-    def ready(self, indices: Iterable[int]) -> list[Replica]:
+    def ready(self, indices: Iterable[int]) -> list[RpcReplica]:
         """Those of the replicas that are still formed."""
-        return [self._formed[index] for index in indices if index in self._formed]
+        return [self._formed[index] for index in indices if index in self._formed and self._formed[index].whole]
 
-    def seated(self, indices: Iterable[int]) -> list[Replica]:
+    def seated(self, indices: Iterable[int]) -> list[RpcReplica]:
         """The replicas as they began the round. Those that were lost since can do nothing together any more, but
         their living nodes still answer."""
         return [self._mustered[index] for index in indices]

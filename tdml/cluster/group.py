@@ -2,31 +2,43 @@
 
 import contextlib
 import traceback
+from collections.abc import Mapping
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
-from tdml.cluster.messages import Assignment
+from tdml.round.orders import Assignment
 
 
-def connect(store: dist.Store, assignment: Assignment, stages: int, timeout: float, device: torch.device) -> dist.Store:
-    """Connect this process to the replica's other nodes, within `timeout` seconds; returns a store that they share.
+def connect(store: dist.Store, assignment: Assignment, stages: int, timeout: float, device: torch.device) -> None:
+    """Connect this process to the replica's other nodes, within `timeout` seconds.
 
     Args:
         store: of the whole job.
     """
-    seat = assignment.seat
-    shared = dist.PrefixStore(f"replica{seat.replica}/generation{assignment.generation}", store)
+    slot = assignment.slot
+    shared = dist.PrefixStore(f"replica{slot.replica}/generation{assignment.generation}", store)
     dist.init_process_group(
         assignment.backend,
         store=shared,
-        rank=seat.stage,
+        rank=slot.stage,
         world_size=stages,
         timeout=timedelta(seconds=timeout),
         device_id=device if assignment.backend == "nccl" else None,
     )
-    return shared
+
+
+def exchange(offers: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+    """Send a tensor to each of some stages, and receive one of the same form from each."""
+    device = torch.device("cuda") if dist.is_initialized() and dist.get_backend() == "nccl" else torch.device("cpu")
+    sent = {peer: tensor.to(device) for peer, tensor in offers.items()}
+    received = {peer: torch.empty_like(tensor) for peer, tensor in sent.items()}
+    crossing = [dist.P2POp(dist.isend, tensor, peer) for peer, tensor in sorted(sent.items())]
+    crossing += [dist.P2POp(dist.irecv, tensor, peer) for peer, tensor in sorted(received.items())]
+    for work in dist.batch_isend_irecv(crossing) if crossing else []:
+        work.wait()
+    return {peer: tensor.cpu() for peer, tensor in received.items()}
 
 
 def disconnect() -> None:

@@ -1,7 +1,7 @@
 """Ranks, roles and names."""
 
-from tdml.cluster.messages import Seat
 from tdml.config import Topology
+from tdml.round.orders import Slot
 
 COORDINATOR = 0
 
@@ -9,8 +9,8 @@ COORDINATOR = 0
 def node_name(rank: int, topology: Topology) -> str:
     """The name that a node keeps for the whole job: the seat it starts in, or its number among the spares."""
     assert rank > COORDINATOR
-    seat = first_seat(rank, topology)
-    return seat_name(seat) if seat else f"spare{rank - 1 - topology.replicas * topology.stages}"
+    seat = first_slot(rank, topology)
+    return slot_name(seat) if seat else f"spare{rank - 1 - topology.replicas * topology.stages}"
 
 
 def node_names(topology: Topology) -> list[str]:
@@ -18,13 +18,13 @@ def node_names(topology: Topology) -> list[str]:
     return [node_name(rank, topology) for rank in range(COORDINATOR + 1, topology.world_size)]
 
 
-def first_seat(rank: int, topology: Topology) -> Seat | None:
+def first_slot(rank: int, topology: Topology) -> Slot | None:
     """The seat that a rank starts in; None for spares."""
     replica, stage = divmod(rank - 1, topology.stages)
-    return Seat(replica, stage) if replica < topology.replicas else None
+    return Slot(replica, stage) if replica < topology.replicas else None
 
 
-def seat_name(seat: Seat) -> str:
+def slot_name(seat: Slot) -> str:
     """`r{replica}.s{stage}`."""
     return f"r{seat.replica}.s{seat.stage}"
 

@@ -15,7 +15,8 @@ _READ = 64  # samples of each split whose inputs are compared
 
 @dataclass(frozen=True)
 class Contents:
-    """Digests of a rank's data. Inputs are those of a sample of samples, which the job's seed draws."""
+    """Digests of a rank's data. Labels are those of all samples, if the task has any; inputs, and what is to be said of
+    them, those of a sample of samples, which the job's seed draws."""
 
     training_samples: int
     test_samples: int
@@ -36,7 +37,7 @@ def contents_of(source: Source, seed: int) -> Contents:
     """
     return Contents(
         len(source.train), len(source.test),
-        _labels(source.labels), _labels(source.test_labels),
+        _strata(source.strata), _strata(source.test_strata),
         _inputs(source.training_batch, len(source.train), derive(seed, "training contents")),
         _inputs(source.test_batch, len(source.test), derive(seed, "test contents")),
     )  # fmt: skip
@@ -52,11 +53,14 @@ def difference(one: Contents, other: Contents) -> str:
     return ""
 
 
-def _labels(labels: list[int]) -> str:
+def _strata(labels: list[int] | None) -> str:
+    if labels is None:
+        return ""
     return hashlib.sha256(np.asarray(labels, dtype=np.int64).tobytes()).hexdigest()
 
 
 def _inputs(read: Callable, count: int, seed: int) -> str:
     """With their augmentation, which must be the same everywhere too."""
-    inputs, _ = read(np.random.default_rng(seed).permutation(count)[:_READ], seed)
-    return digest(inputs).hex()
+    chosen = np.random.default_rng(seed).choice(count, min(count, _READ), replace=False)
+    inputs, targets = read(chosen, seed)
+    return hashlib.sha256(digest(inputs) + digest(targets)).hexdigest()

@@ -1,4 +1,4 @@
-"""Samples that no training survives: inputs that are not finite. Their labels were all looked at before the start."""
+"""Samples that no training survives: inputs that are not finite. What is to be said of them the task has looked at."""
 
 from collections.abc import Iterator, Sequence
 

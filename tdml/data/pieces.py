@@ -40,27 +40,26 @@ def equal(one: Sequence[Piece], other: Sequence[Piece]) -> bool:
 
 
 def read(source: Source, piece: Piece) -> tuple[torch.Tensor, torch.Tensor]:
-    """The inputs and labels that a piece means."""
+    """The inputs and targets that a piece means."""
     indices = piece.indices.tolist()
     if piece.split == "train":
-        inputs, labels = source.training_batch(indices, piece.seed)
+        inputs, targets = source.training_batch(indices, piece.seed)
     else:
-        inputs, labels = source.held_out_batch(piece.split, indices)
-    return inputs[piece.keep], labels[piece.keep]
+        inputs, targets = source.held_out_batch(piece.split, indices)
+    return inputs[piece.keep], targets[piece.keep]
 
 
 def batches(source: Source, pieces: Sequence[Piece], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """All samples of the pieces, in their order, in batches of `size`; the last may be smaller."""
-    inputs, labels = torch.empty(0), torch.empty(0, dtype=torch.int64)
+    held: list[torch.Tensor] = []
     for piece in pieces:
-        more, named = read(source, piece)
-        inputs = torch.cat([inputs, more]) if len(labels) else more
-        labels = torch.cat([labels, named])
-        while len(labels) >= size:
-            yield inputs[:size], labels[:size]
-            inputs, labels = inputs[size:], labels[size:]
-    if len(labels):
-        yield inputs, labels
+        more = read(source, piece)
+        held = [torch.cat(pair) for pair in zip(held, more, strict=True)] if held else list(more)
+        while len(held[1]) >= size:
+            yield held[0][:size], held[1][:size]
+            held = [tensor[size:] for tensor in held]
+    if held and len(held[1]):
+        yield held[0], held[1]
 
 
 def _same(one: Piece, other: Piece) -> bool:

@@ -1,4 +1,4 @@
-"""What a node reads of the data: inputs and labels at the ends of a pipeline, nothing in between."""
+"""What a node reads of the data: inputs and targets at the ends of a pipeline, nothing in between."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from tdml.data.pieces import Piece
 from tdml.data.source import Source
 from tdml.seeds import derive
 
-Batch = tuple[torch.Tensor | None, torch.Tensor | None]  # inputs and labels, both None where nothing is read
+Batch = tuple[torch.Tensor | None, torch.Tensor | None]  # inputs and targets, both None where nothing is read
 
 
 class Reader:
@@ -38,4 +38,4 @@ class Reader:
         if not pieces.equal(asked, self._asked):
             self._asked, self._answered = asked, list(pieces.batches(self._source, asked, size))
         # A model may work in place on its input: what is kept is not what is handed out.
-        return ((inputs.clone(), labels) for inputs, labels in self._answered)
+        return ((inputs.clone(), targets) for inputs, targets in self._answered)

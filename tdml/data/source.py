@@ -6,26 +6,28 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from tdml.data.labels import labels_of
 from tdml.data.sample import Form, look
 from tdml.errors import SettingError, cause
 from tdml.seeds import derive, seeded
 from tdml.targets import instantiate
+from tdml.tasks import Classification, Task
 
-_OURS = {"partition", "alpha"}  # settings of the group that are not the source's own
+CLASSIFICATION = Classification()
+_OURS = {"partition", "alpha", "weights"}  # settings of the group that are not the source's own
 
 
 class Source:
     """Training, validation and test samples.
 
     The test set is split once, by the job's seed: one half judges candidates in cross-checks, the other
-    half is only reported.
+    half is only reported. `task` makes batches of samples.
     """
 
-    def __init__(self, train: Dataset, test: Dataset, seed: int) -> None:
-        self.train, self.test, self._seed = train, test, seed
+    def __init__(self, train: Dataset, test: Dataset, seed: int, task: Task = CLASSIFICATION) -> None:
+        self.train, self.test, self._seed, self.task = train, test, seed, task
         order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
         self.halves = {"validation": order[: len(order) // 2], "test": order[len(order) // 2 :]}
 
@@ -34,29 +36,25 @@ class Source:
         return len(self.halves[split])
 
     @cached_property
-    def labels(self) -> list[int]:
-        """Labels of all training samples. Few samples are read where the data set keeps them, as `targets` say.
+    def strata(self) -> list[int] | None:
+        """Classes of all training samples, where the task has any. Few samples are read where the data set keeps them,
+        as `targets` say.
 
         Raises:
-            SettingError: one cannot be read, or is no class.
+            SettingError: one cannot be read, or is nothing for the task.
         """
-        return self._labels(self.train, "training")
+        return self._strata(self.train, "training")
 
     @cached_property
-    def test_labels(self) -> list[int]:
-        """As `labels`, of the test samples, both halves."""
-        return self._labels(self.test, "test")
-
-    @property
-    def classes(self) -> int:
-        """Labels of training and test samples are below this. Raises like `labels`."""
-        return 1 + max(*self.labels, *self.test_labels)
+    def test_strata(self) -> list[int] | None:
+        """As `strata`, of the test samples, both halves."""
+        return self._strata(self.test, "test")
 
     @cached_property
     def form(self) -> Form:
-        """That of the first training sample, which all others must have. Raises like `labels`."""
+        """That of the first training sample, which all others must have. Raises like `strata`."""
         with self._seeded():
-            return look(self.train, 0, "training")[0]
+            return look(self.train, 0, "training", self.task)[0]
 
     def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Training samples, with random augmentation decided by `seed` alone.
@@ -74,15 +72,20 @@ class Source:
         """Samples of both halves, by their index in the test set. Raises like `training_batch`."""
         return self._fetch(self.test, "test", indices, seed)
 
-    def _labels(self, dataset: Dataset, split: str) -> list[int]:
+    def _strata(self, dataset: Dataset, split: str) -> list[int] | None:
         with self._seeded():
-            return labels_of(dataset, lambda index: self._look(dataset, index, split), derive(self._seed, "labels"))
+            if self.task.strata(self._look(dataset, 0, split)) is None:
+                return None
+            return labels_of(dataset, lambda index: self._stratum(dataset, index, split), derive(self._seed, "labels"))
+
+    def _stratum(self, dataset: Dataset, index: int, split: str) -> int:
+        return int(self.task.strata(self._look(dataset, index, split))[0])
 
     def _fetch(
         self, dataset: Dataset, split: str, indices: Sequence[int], seed: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         try:
-            inputs, labels = fetch(dataset, indices, seed)
+            inputs, targets = fetch(dataset, indices, seed, self.task)
             if Form.of(inputs) != self.form:
                 raise TypeError(f"several {split} samples are {Form.of(inputs)} each, one alone {self.form}")
         except Exception:
@@ -90,23 +93,23 @@ class Source:
                 for index in indices:
                     self._look(dataset, int(index), split)  # names the one that is to blame
             raise
-        return inputs, labels
+        return inputs, targets
 
-    def _look(self, dataset: Dataset, index: int, split: str) -> int:
-        """A sample's class, where its input is like all others."""
-        form, label = look(dataset, index, split)
+    def _look(self, dataset: Dataset, index: int, split: str) -> torch.Tensor:
+        """A sample's target (1, …), where its input is like all others."""
+        form, target = look(dataset, index, split, self.task)
         if form != self.form:
             raise SettingError(
                 f"data: {split} sample {index} is {form}, but training sample 0 is {self.form}: have the dataset bring "
                 "all to one form"
             )
-        return label
+        return target
 
     def _seeded(self) -> AbstractContextManager[None]:
         return seeded(derive(self._seed, "looks"), host_only=True)
 
 
-def load(settings: dict, seed: int) -> Source:
+def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
     """Make the datasets that `data` names: what they draw at random follows from the job's seed, on every rank alike.
 
     Raises:
@@ -133,7 +136,7 @@ def load(settings: dict, seed: int) -> Source:
             f"data={settings['_target_']} is empty: it needs training samples and two test samples or more, and has "
             f"{len(train)} and {len(test)}"
         )
-    return Source(train, test, seed)
+    return Source(train, test, seed, task)
 
 
 def _fault(datasets: object) -> str:
@@ -159,8 +162,8 @@ def _not_map_style(dataset: object) -> str:
     return "" if hasattr(dataset, "__getitem__") else f"it returned a {type(dataset).__name__} without __getitem__"
 
 
-def fetch(dataset: Dataset, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some samples as (inputs, int64 labels); whatever the dataset draws at random is decided by `seed`.
+def fetch(dataset: Dataset, indices: Sequence[int], seed: int, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some samples as inputs and targets; whatever the dataset and the task draw at random is decided by `seed`.
 
     Python's, numpy's and torch's global generators are seeded for the call and put back after it.
     """
@@ -168,5 +171,4 @@ def fetch(dataset: Dataset, indices: Sequence[int], seed: int) -> tuple[torch.Te
     with seeded(seed, host_only=True):
         several = getattr(dataset, "__getitems__", None)
         samples = several(indices) if several else [dataset[i] for i in indices]
-    inputs, labels = samples if isinstance(samples, tuple) else default_collate(samples)
-    return inputs, labels.long()
+        return task.collate(samples)

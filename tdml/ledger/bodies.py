@@ -23,8 +23,7 @@ class Job(TypedDict):
     policy: str
     pool: Count
     stake: Count
-    audit_rate: float
-    audit_windows: Count
+    audit_chance: float  # that a window of somebody's round is executed again, whoever it is
     shares: list[Count]  # of the computation, by stage, in millionths
     samples: list[Count]  # by replica
 
@@ -45,12 +44,20 @@ class Resume(TypedDict):
     changed: NotRequired[dict[str, tuple[Any, Any]]]  # settings of the rounds to come: before and now
 
 
+class Rollback(TypedDict):
+    """The run goes on from the weights after round `after`: what a proven liar put in since is taken out. The work of
+    the rounds since then was done, and stays paid; who was banned stays so."""
+
+    after: Count
+    reason: str
+
+
 class Round(TypedDict):
     """A round begins."""
 
     secret: Digest  # of the secret that is told after the commits
     weights: Digest  # of the global weights
-    seats: dict[str, list[str]]  # node names by replica, in the order of the stages
+    slots: dict[str, list[str]]  # node names by replica, in the order of the stages
 
 
 class Commit(TypedDict):
@@ -67,39 +74,26 @@ class Reveal(TypedDict):
     secret: Annotated[str, Meta(pattern=r"\A([0-9a-f]{2})+\Z")]
 
 
-class Suspicion(TypedDict):
-    """What the screen says against a replica."""
+class Dispute(TypedDict):
+    """Two accounts of a window that part; `place` is where, and `blamed` who was proven to lie by recomputation."""
 
-    replica: Count
-    nodes: list[str]
-    reason: str
-
-
-class Evidence(TypedDict):
-    """What the cross-check says about a replica, in nats."""
-
-    replica: Count
-    nodes: list[str]
-    against: float  # in this round
-    total: float  # over all rounds; of who is convicted at least what convicts
-    reason: str
-    judges: list[Any]
+    window: Count
+    validator: Count | None  # None: it was the coordinator that looked
+    place: str
+    blamed: list[str]
+    unsettled: str  # why nobody is blamed
+    artifacts: dict[str, Digest]
 
 
 class Audit(TypedDict):
-    """A replica's work was executed again."""
+    """Some windows of a replica's work were executed again."""
 
     replica: Count
     nodes: list[str]
-    windows: list[Any]
-    validators: dict[str, Any]
+    validators: dict[str, Count | None]  # who executed each window again; null: the coordinator, a part of it
     outcome: Literal["clean", "lied", "unsettled"]
-    blamed: list[str]
-    disputes: NotRequired[list[tuple[str, str]]]  # nodes that contradict each other: one of each pair lied
-    absent: NotRequired[list[str]]  # nodes that were gone when they had to show their work
-    erratic: NotRequired[list[str]]  # nodes whose own repetitions of their work differ
     reason: str
-    artifacts: dict[str, Digest]
+    disputes: list[Dispute]
 
 
 class Verdict(TypedDict):
@@ -110,12 +104,12 @@ class Verdict(TypedDict):
     status: Literal["honest", "suspicious", "malicious", "lost"]
     reason: str
     blamed: list[str]
-    perjured: NotRequired[list[str]]  # nodes that lied as validators in this round
-    disputes: NotRequired[list[tuple[str, str]]]  # those that an audit or a cross-check of others has found
-    absent: NotRequired[list[str]]  # nodes that were gone when they had to show their work
-    erratic: NotRequired[list[str]]  # nodes whose own repetitions of their work differ
+    weight: float  # what its update counts, from 0 to 1
+    scale: float  # what it was shortened to
+    distance: float | None  # by which it stands out, in widths; None: it equals another
+    p: float | None  # of the work test
     samples: Count
-    improvement: NotRequired[int]
+    improvement: int
 
 
 class Refusal(TypedDict):
@@ -165,8 +159,7 @@ class End(TypedDict):
 KINDS: dict[str, Any] = {
     shape.__name__.lower(): shape
     for shape in (
-        Job, Roster, Resume, Round, Commit, Reveal, Suspicion, Evidence, Audit, Verdict, Refusal, Ban, Rewards,
-        Weights, Root, End,
+        Job, Roster, Resume, Rollback, Round, Commit, Reveal, Audit, Verdict, Refusal, Ban, Rewards, Weights, Root, End,
     )
 }  # fmt: skip
 

@@ -32,7 +32,7 @@ class _Tip:
     def after(self, entry: Entry) -> "_Tip":
         """Where it ends once the entry is there."""
         tip = replace(self, entries=entry.index + 1, hash=entry.hash, leaves=(*self.leaves, entry.hash))
-        if entry.kind == "resume":
+        if entry.kind in ("resume", "rollback"):
             return replace(tip, leaves=(entry.hash,), last_round=entry.body["after"], ending=False)
         if entry.kind == "root":
             last_round = self.last_round if self.ending else entry.round
@@ -150,6 +150,10 @@ class Ledger(Reader):
         body = {"after": after} | ({} if config is None else {"config": config})
         body |= {"changed": {key: list(values) for key, values in changed.items()}} if changed else {}
         return self.append(after + 1, "resume", body)
+
+    def roll_back(self, after: int, reason: str) -> Entry:
+        """Go on from the weights after a closed round; the entry belongs to round `after` + 1."""
+        return self.append(after + 1, "rollback", {"after": after, "reason": reason})
 
     def end(self, model: str, reason: str) -> Entry:
         """Say that the run is over, once model.pt is written. The entry has a round of its own after the last, which is

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tdml.ledger.statement import Statement
 
 if TYPE_CHECKING:
-    from tdml.cluster.messages import Commitment
+    from tdml.round.orders import Commitment
 
 
 def commit_statement(job: str, round_number: int, key: str, node: str, made: "Commitment") -> Statement:

@@ -23,7 +23,7 @@ def _job(body: dict[str, Any]) -> str:
     return (
         f"{body['name']}: {body['rounds']} rounds, {body['replicas']} replicas × {body['stages']} stages, TDML "
         f"{body['version']}; rewards: {body['policy']}, pool {body['pool']:,}, stake {body['stake']:,}; "
-        f"audits: rate {body['audit_rate']:g}, {body['audit_windows']} windows; "
+        f"audits: chance {body['audit_chance']:g} a window; "
         f"coordinator {_short(body['coordinator'])}"
     )
 
@@ -41,8 +41,8 @@ def _resume(body: dict[str, Any]) -> str:
 
 
 def _round(body: dict[str, Any]) -> str:
-    seats = "; ".join(f"{replica}: {' '.join(nodes)}" for replica, nodes in body["seats"].items())
-    return f"from weights {_short(body['weights'])}; seats {seats}"
+    slots = "; ".join(f"{replica}: {' '.join(nodes)}" for replica, nodes in body["slots"].items())
+    return f"from weights {_short(body['weights'])}; {slots}"
 
 
 def _commit(body: dict[str, Any]) -> str:
@@ -50,28 +50,24 @@ def _commit(body: dict[str, Any]) -> str:
     return f"{body['node']}: {', '.join(digests) or 'nothing'}"
 
 
-def _suspicion(body: dict[str, Any]) -> str:
-    return f"{_who(body)}: {body['reason']}"
-
-
-def _evidence(body: dict[str, Any]) -> str:
-    judges = ", ".join(map(str, body["judges"]))
-    text = f"{_who(body)}: {body['against']:+.2f} nats, stands at {body['total']:.2f}"
-    return text + f"; judges {judges}" * bool(judges) + f": {body['reason']}" * bool(body["reason"])
-
-
 def _audit(body: dict[str, Any]) -> str:
-    windows, validators = ", ".join(map(str, body["windows"])), canonical(body["validators"]).decode()
-    text = f"{_who(body)} {body['outcome']}: windows {windows}, executed again by {validators}"
-    artifacts = "".join(f"; {name} in artifact {digest}" for name, digest in body["artifacts"].items())
-    return text + _blamed(body) + f": {body['reason']}" * bool(body["reason"]) + artifacts
+    by = (
+        f"{window} by {'the coordinator' if v is None else f'replica {v}'}" for window, v in body["validators"].items()
+    )
+    text = f"{_who(body)} {body['outcome']}: windows executed again: {', '.join(by) or 'none'}"
+    return text + f": {body['reason']}" * bool(body["reason"]) + "".join(map(_dispute, body["disputes"]))
+
+
+def _dispute(dispute: dict[str, Any]) -> str:
+    found = f"{', '.join(dispute['blamed'])} lied" if dispute["blamed"] else dispute["unsettled"]
+    artifacts = "".join(f"; {name} in artifact {digest}" for name, digest in dispute["artifacts"].items())
+    return f"; window {dispute['window']}, {dispute['place']}: {found}{artifacts}"
 
 
 def _verdict(body: dict[str, Any]) -> str:
     work = f", {body['samples']:,} samples" if body["samples"] else ""
-    lied = f"; lied as validators: {', '.join(body['perjured'])}" if body.get("perjured") else ""
-    said = f"{_who(body)} {body['status']}{work}" + _blamed(body) + lied
-    return said + f": {body['reason']}" * bool(body["reason"])
+    blamed = f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
+    return f"{_who(body)} {body['status']}{work}{blamed}" + f": {body['reason']}" * bool(body["reason"])
 
 
 def _rewards(body: dict[str, Any], names: Mapping[str, str]) -> str:
@@ -88,14 +84,6 @@ def _who(body: dict[str, Any]) -> str:
     return f"replica {body['replica']}" + f" ({nodes})" * bool(nodes)
 
 
-def _blamed(body: dict[str, Any]) -> str:
-    blamed = f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
-    disputes = "".join(f"; in dispute: {one} and {other}" for one, other in body.get("disputes", []))
-    gone = f"; gone: {', '.join(body['absent'])}" if body.get("absent") else ""
-    erratic = f"; own repetitions differ: {', '.join(body['erratic'])}" if body.get("erratic") else ""
-    return blamed + disputes + gone + erratic
-
-
 def _short(digest: str) -> str:
     return digest[:_SHORT] + "…" * (len(digest) > _SHORT)
 
@@ -104,11 +92,10 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "job": _job,
     "roster": _roster,
     "resume": _resume,
+    "rollback": lambda body: f"goes on from the weights after round {body['after']}: {body['reason']}",
     "round": _round,
     "commit": _commit,
     "reveal": lambda body: f"secret {_short(body['secret'])}",
-    "suspicion": _suspicion,
-    "evidence": _evidence,
     "audit": _audit,
     "verdict": _verdict,
     "refusal": lambda body: f"{body['node'] or 'unknown'}: {body['what']}",

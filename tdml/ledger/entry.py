@@ -97,7 +97,7 @@ def by_round(entries: Sequence[Entry]) -> list[list[Entry]]:
     """The entries that are or will be under one root together, root included. A round that was broken off has none."""
     rounds: list[list[Entry]] = []
     for entry in entries:
-        if not rounds or rounds[-1][-1].kind == "root" or entry.kind == "resume":
+        if not rounds or rounds[-1][-1].kind == "root" or entry.kind in ("resume", "rollback"):
             rounds.append([])
         rounds[-1].append(entry)
     return rounds

@@ -4,12 +4,13 @@ Round 0 goes: `job`, `roster`, the stakes as `rewards`, perhaps the first `weigh
 `round` to `root`, with the kinds between them in the order of `_ORDER`. A `refusal` may stand anywhere in between.
 `end` and its `root` are a round of their own after the last, so that every entry is under the root of its round. A
 `resume` is the first entry of the round with which the run goes on; a `roster` may follow it, where keys have changed.
+So is a `rollback`.
 """
 
 from collections.abc import Sequence
 
 _ORDER = (
-    "roster", "commit", "reveal", "suspicion", "evidence", "audit", "verdict", "ban", "rewards", "weights", "root",
+    "roster", "commit", "reveal", "audit", "verdict", "ban", "rewards", "weights", "root",
 )  # fmt: skip
 _BEFORE_THE_FIRST = {"roster", "refusal", "rewards", "weights", "root"}
 _IN_A_ROUND = {*_ORDER, "refusal"} - {"roster"}
@@ -38,11 +39,13 @@ def check_place(kind: str, before: Sequence[str], number: int, ended: bool) -> N
         raise ValueError(f"the round has no {min(missing)}")
 
 
-def _allowed(before: Sequence[str], number: int, ended: bool) -> set[str]:
+def _allowed(before: Sequence[str], number: int, ended: bool) -> set[str]:  # noqa: PLR0911 - one line a case
     if not before and number == 0:
         return {"job"}
     if not before:
-        return {"resume"} if ended else {"resume", "round", "end"}
+        return {"resume"} if ended else {"resume", "rollback", "round", "end"}
+    if list(before) == ["rollback"]:
+        return {"round"}
     if list(before) == ["resume"]:
         return {"roster", "round", "end"}
     if list(before) == ["resume", "roster"]:

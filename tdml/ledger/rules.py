@@ -35,7 +35,6 @@ class State:
     weights: str = ""  # digest of the global weights, if known
     roster: Mapping[str, Any] = field(default_factory=dict)  # the body of the last `roster`
     banned: frozenset[str] = frozenset()  # public keys
-    absent: frozenset[str] = frozenset()  # public keys, of nodes that were gone when they had to show their work
     ended: bool = False
     root: str = ""  # of the round
     book: Any = None  # snapshot of the accounts
@@ -49,7 +48,7 @@ class _Open:
     leaves: list[str] = field(default_factory=list)  # hashes of its entries
     kinds: list[str] = field(default_factory=list)
     secret: str = ""
-    seated: frozenset[str] = frozenset()
+    placed: frozenset[str] = frozenset()
     committed: set[str] = field(default_factory=set)
     judged: set[int] = field(default_factory=set)
 
@@ -95,6 +94,8 @@ class Rules:
         self._check_author(entry)
         if entry.kind == "resume":
             self._rewind(entry)
+        if entry.kind == "rollback":
+            self._roll_back(entry)
         round_ = self._open = self._open or _Open(len(self._closed))
         if entry.round != round_.number:
             raise ValueError(f"it is of round {entry.round}, but round {round_.number} comes here")
@@ -133,6 +134,16 @@ class Rules:
         self._open = _Open(after + 1)
         self.config = entry.body.get("config", self.config)
 
+    def _roll_back(self, entry: Entry) -> None:
+        """The weights are those of an earlier round; bans, keys and money are not."""
+        after = entry.body["after"]
+        if self._open is not None or after >= len(self._closed) or self.last.ended:
+            raise ValueError(f"it goes on after round {after}, which is not closed, or another round is open")
+        weights = self._closed[after].weights
+        del self._closed[after + 1 :]
+        self._closed[after] = self._state = replace(self._state, weights=weights, root=self._closed[after].root)
+        self._open = _Open(after + 1)
+
     def _close(self, entry: Entry) -> None:
         self._closed.append(replace(self._state, root=entry.body["root"], book=self._book.snapshot()))
         self._state, self._open = self.last, None
@@ -146,17 +157,17 @@ class Rules:
         body = entry.body
         if self._state.weights not in ("", body["weights"]):
             raise ValueError("it does not start from the weights with which the round before ended")
-        seated = [node for nodes in body["seats"].values() for node in nodes]
-        if len(set(seated)) < len(seated):
-            raise ValueError("a node has two seats")
-        if strangers := set(seated) - self._state.roster["keys"].keys():
-            raise ValueError(f"{min(strangers)} has a seat but is not in the roster")
-        round_.secret, round_.seated = body["secret"], frozenset(seated)
+        placed = [node for nodes in body["slots"].values() for node in nodes]
+        if len(set(placed)) < len(placed):
+            raise ValueError("a node has two slots")
+        if strangers := set(placed) - self._state.roster["keys"].keys():
+            raise ValueError(f"{min(strangers)} has a slot but is not in the roster")
+        round_.secret, round_.placed = body["secret"], frozenset(placed)
 
     def _check_commit(self, entry: Entry, round_: _Open) -> None:
         node = entry.body["node"]
-        if node not in round_.seated:
-            raise ValueError(f"{node} has no seat in this round")
+        if node not in round_.placed:
+            raise ValueError(f"{node} has no slot in this round")
         if entry.author != self._state.roster["keys"][node]:
             raise ValueError(f"its author is not {node}")
         if entry.author in self._state.banned or node in self._state.roster["refused"]:
@@ -173,22 +184,8 @@ class Rules:
         if entry.body["replica"] in round_.judged:
             raise ValueError(f"replica {entry.body['replica']} has two verdicts")
         round_.judged.add(entry.body["replica"])
-        for node in entry.body.get("absent", ()):
-            self._note_absence(entry.body, node, round_)
-        for node in entry.body.get("erratic", ()):
-            if node not in entry.body["nodes"] or entry.body["status"] == "honest":
-                raise ValueError(f"{node} did not find its own work again, but has no seat, or the verdict is honest")
-
-    def _note_absence(self, verdict: Mapping[str, Any], node: str, round_: _Open) -> None:
-        """Of a node that was gone when it had to show its work."""
-        if node not in round_.seated or node not in verdict["nodes"]:
-            raise ValueError(f"{node} was gone when it had to show its work, but has no seat in the replica")
-        if verdict["status"] == "honest":
-            raise ValueError(f"{node} was gone when it had to show its work, and the verdict is honest")
-        key = self._state.roster["keys"][node]
-        if key in self._state.absent and node not in verdict["blamed"]:
-            raise ValueError(f"{node} was gone a second time when it had to show its work, and is not to blame")
-        self._state = replace(self._state, absent=self._state.absent | {key})
+        if strangers := set(entry.body["blamed"]) - set(entry.body["nodes"]):
+            raise ValueError(f"{min(strangers)} is blamed but has no slot in the replica")
 
     def _ban(self, entry: Entry, round_: _Open) -> None:
         node, key = entry.body["node"], entry.body["key"]

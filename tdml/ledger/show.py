@@ -7,7 +7,7 @@ from typing import Any
 from tdml.ledger.describe import describe
 from tdml.ledger.entry import Entry, by_round
 
-_GROUNDS = ("suspicion", "evidence", "audit")  # what a verdict rests on
+_GROUNDS = ("audit",)  # what a verdict rests on
 _STYLES = {"malicious": "bold red", "suspicious": "yellow", "lost": "magenta"}
 
 
@@ -48,7 +48,7 @@ def node_keys(entries: Sequence[Entry]) -> dict[str, str]:
 def _heading(part: Sequence[Entry], later: Sequence[Sequence[Entry]]) -> Line:
     number, last = part[0].round, part[-1]
     text = "end" if any(entry.kind == "end" for entry in part) else f"round {number}"
-    voids = (e for other in later for e in other if e.kind == "resume" and e.body["after"] < number)
+    voids = (e for other in later for e in other if e.kind in ("resume", "rollback") and e.body["after"] < number)
     if void := next(voids, None):
         text += f", void: entry {void.index} goes on after round {void.body['after']}"
     elif last.kind != "root":

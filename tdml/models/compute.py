@@ -1,12 +1,12 @@
-"""How a model computes: in which precision, how its tensors lie in memory, and what it is trained for."""
+"""How a model computes: in which precision, and how its tensors lie in memory."""
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from tdml.config import Train
+from tdml.seeds import derive, seeded
 
 
 def autocast(train: Train, device: torch.device) -> AbstractContextManager:
@@ -28,11 +28,6 @@ def lay_out_weights(module: nn.Module, train: Train) -> None:
         parameter.data = lay_out(parameter.data, train)
 
 
-def training_loss(logits: torch.Tensor, labels: torch.Tensor, train: Train) -> torch.Tensor:
-    """The mean cross-entropy in float32, with `train.label_smoothing`."""
-    return F.cross_entropy(logits.float(), labels, label_smoothing=train.label_smoothing)
-
-
 class Runner(nn.Module):
     """A part of a model as a pipeline calls it.
 
@@ -47,10 +42,24 @@ class Runner(nn.Module):
         super().__init__()
         self.body, self.first, self.device = body, first, device
         self._train, self._border_device = train, border_device
+        self._seed: int | None = None
+        self._micro = 0
         lay_out_weights(body, train)
+
+    def reseed(self, seed: int | None) -> None:
+        """Seed what the next micro-batches draw, each by itself: where a node runs several parts in turn, what one
+        draws must not depend on when the other's turn is."""
+        self._seed, self._micro = seed, 0
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """From border to border; gradients take the same way back, and lie as the activations did."""
+        if self._seed is None:
+            return self._compute(value)
+        self._micro += 1
+        with seeded(derive(self._seed, self._micro)):
+            return self._compute(value)
+
+    def _compute(self, value: torch.Tensor) -> torch.Tensor:
         value = lay_out(value.to(self.device, copy=not self.first), self._train)
         with autocast(self._train, self.device):
             output = self.body(value)

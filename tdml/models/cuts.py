@@ -29,7 +29,7 @@ def find_obstacles(model: nn.Module, borders: Sequence[Border], inputs: torch.Te
         elif not crossed[place]:
             found[place] = f"nothing before block {place} can be trained, so no gradients cross that cut"
     for name, places in _shared(model, blocks, inputs).items():
-        found |= dict.fromkeys(places, f"{name} is used on both sides of a cut")
+        found |= dict.fromkeys(places, f"{name} is used on both sides of a cut{getattr(model, 'untie_advice', '')}")
     return found
 
 
@@ -77,8 +77,8 @@ def check_cuts(cuts: Sequence[int], blocks: int, obstacles: Obstacles) -> None:
 
 
 def _shared(model: nn.Module, blocks: Sequence[nn.Module], inputs: torch.Tensor) -> dict[str, range]:
-    """Tensors that several blocks use, and the cuts that would part these. Every part can have a copy of a buffer that
-    stays as it is."""
+    """Tensors that several blocks use, and the cuts that would part these. Every part can have a copy of a buffer or a
+    parameter that stays as it is."""
     names = {id(tensor): name for name, tensor in reversed(list(tensors_in(model)))}
     users: dict[int, list[int]] = {}
     for number, block in enumerate(blocks):
@@ -87,6 +87,7 @@ def _shared(model: nn.Module, blocks: Sequence[nn.Module], inputs: torch.Tensor)
     shared = {key: numbers for key, numbers in users.items() if len(numbers) > 1}
     buffers = {id(buffer) for buffer in model.buffers()} & shared.keys()
     constant = buffers - changed_buffers(blocks, inputs) if buffers else set()
+    constant |= {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}
     return {
         names[key]: range(numbers[0] + 1, numbers[-1] + 1) for key, numbers in shared.items() if key not in constant
     }

@@ -1,4 +1,4 @@
-"""A node's share of the weights as one flat vector: parameters first, then buffers.
+"""A node's share of the weights as one flat vector: parameters that are trained first, then buffers.
 
 One tensor moves over RPC several times faster than a state dict of hundreds. Integer buffers (BatchNorm's
 count of batches) travel as float32, which is exact below 2^24.
@@ -24,7 +24,7 @@ class Layout:
 
     @staticmethod
     def of(parts: Sequence[Part]) -> "Layout":
-        """The layout of the parts that one node holds."""
+        """The layout of what the parts that one node holds exchange: all but frozen parameters."""
         parameters = [(name, _shape(part, local)) for part in parts for name, local in part.parameters.items()]
         buffers = [(name, _shape(part, local)) for part in parts for name, local in part.buffers.items()]
         entries = parameters + buffers
@@ -35,6 +35,14 @@ class Layout:
             size=sum(shape.numel() for _, shape in entries),
             parameter_tensors=len(parameters),
         )
+
+    @staticmethod
+    def of_frozen(parts: Sequence[Part]) -> "Layout":
+        """The layout of those, which a node is sent once."""
+        entries = [(name, _shape(part, local)) for part in parts for name, local in part.frozen.items()]
+        size = sum(shape.numel() for _, shape in entries)
+        names, shapes = tuple(name for name, _ in entries), tuple(shape for _, shape in entries)
+        return Layout(names, shapes, size, size, len(entries))
 
     def flatten(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         """Tensors in the layout's order → (size,) float32 on the host."""

@@ -4,14 +4,13 @@ The coordinator makes it once; a node that joins a replica gets it with its assi
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from tdml.config import Config, Topology
-from tdml.errors import SettingError
 from tdml.models.balance import balance, count_costs, measure_costs
 from tdml.models.compute import autocast
 from tdml.models.cuts import check_cuts, check_has_blocks, check_parts, find_obstacles
@@ -45,13 +44,15 @@ class Plan:
         return [Part(model, edges[i], edges[i + 1]) for i in indices]
 
 
-def make_plan(config: Config, model: nn.Module, inputs: torch.Tensor, classes: int) -> Plan:
+def make_plan(
+    config: Config, model: nn.Module, inputs: torch.Tensor, check_output: Callable[[torch.Size], None] = lambda _: None
+) -> Plan:
     """Cut the model for `config.topology`.
 
     Args:
         model: the un-split model with its initial weights, on the host. It stays as it is.
         inputs: the first micro-batch, on which everything that depends on values is tried.
-        classes: labels of the data are below this.
+        check_output: told the shape of what the model returns; raises where that does not fit the data.
 
     Raises:
         SettingError: the model cannot be cut so, or does not fit the data.
@@ -60,7 +61,7 @@ def make_plan(config: Config, model: nn.Module, inputs: torch.Tensor, classes: i
     check_complete(model, blocks)
     with autocast(config.train, torch.device("cpu")):
         borders = trace_borders(blocks, inputs)
-        _check_output(borders[-1], classes)
+        check_output(borders[-1].shape)
         counted = count_costs(blocks, inputs)
         cuts = _cuts(config.topology, model, borders, inputs, counted)
     edges = (0, *cuts, len(blocks))
@@ -90,10 +91,6 @@ def layouts(plan: Plan, model: nn.Module, stages: int) -> list[Layout]:
     return [Layout.of(plan.cut(model, plan.parts_of(stage, stages))) for stage in range(stages)]
 
 
-def _check_output(output: Border, classes: int) -> None:
-    if len(output.shape) != 2 or output.shape[1] < classes:
-        one_less = len(output.shape) == 2 and output.shape[1] == classes - 1
-        raise SettingError(
-            f"model.num_classes: the model returns {tuple(output.shape)}, but the data has {classes} classes and "
-            f"needs (batch, {classes})" + (": if its labels begin at 1, return label - 1" if one_less else "")
-        )
+def frozen_layouts(plan: Plan, model: nn.Module, stages: int) -> list[Layout]:
+    """The same for what is not trained."""
+    return [Layout.of_frozen(plan.cut(model, plan.parts_of(stage, stages))) for stage in range(stages)]

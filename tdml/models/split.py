@@ -1,7 +1,8 @@
 """A model cut into parts, of which a node materialises only its own.
 
-A part is a run of consecutive blocks; `Part.parameters` and `Part.buffers` map the names of its tensors in the un-split
-model to those in the part. A buffer that several parts use is in each of them.
+A part is a run of consecutive blocks; `Part.parameters`, `Part.buffers` and `Part.frozen`, the parameters that are not
+trained, map the names of its tensors in the un-split model to those in the part. A buffer, or a frozen parameter, that
+several parts use is in each of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,8 @@ def build(settings: dict, device: str) -> nn.Module:
         with torch.device(device):
             model = instantiate(settings)
     except Exception as error:
+        if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
+            raise error.__cause__ from error
         raise SettingError(f"model={settings['_target_']} cannot be built: {cause(error, 'model')}") from error
     if not isinstance(model, nn.Module):
         raise SettingError(
@@ -101,8 +104,16 @@ class Part:
     def __init__(self, model: nn.Module, start: int, stop: int) -> None:
         """Where `model` lies does not matter: `materialise` gives this part memory of its own."""
         self.module = nn.Sequential(*blocks_of(model)[start:stop])
-        self.parameters = _names(model.named_parameters, self.module.named_parameters)
+        named = _names(model.named_parameters, self.module.named_parameters)
+        trained = {name: _get(self.module, local).requires_grad for name, local in named.items()}
+        self.parameters = {name: local for name, local in named.items() if trained[name]}
+        self.frozen = {name: local for name, local in named.items() if not trained[name]}
         self.buffers = _names(model.named_buffers, self.module.named_buffers)
+        # Some models know constants, such as tables of positions, from their settings: these are never sent.
+        self._fill_constants = getattr(model, "fill_constants", None)
+        if self._fill_constants is not None:
+            kept = model.state_dict(keep_vars=True).keys()
+            self.buffers = {name: local for name, local in self.buffers.items() if name in kept}
 
     def materialise(self, device: torch.device) -> None:
         """Give the part's tensors memory, uninitialised: their values come from the coordinator."""
@@ -116,9 +127,11 @@ class Part:
         for name, kept in ties:
             owner, _, attribute = name.rpartition(".")
             setattr(self.module.get_submodule(owner), attribute, _get(self.module, kept))
+        if self._fill_constants is not None:
+            self._fill_constants(self.module)
 
     def tensors(self, names: dict[str, str]) -> list[torch.Tensor]:
-        """The tensors of `parameters` or `buffers`, in their order."""
+        """The tensors of `parameters`, `buffers` or `frozen`, in their order."""
         return [_get(self.module, local) for local in names.values()]
 
 

@@ -11,6 +11,8 @@ matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tdml.monitor.record import headline
+
 ACCUSED, SUSPECT, HONEST = "#c62828", "#ef8f00", "#1565c0"
 COLOURS = {"malicious": ACCUSED, "suspicious": SUSPECT, "honest": HONEST}
 
@@ -58,29 +60,33 @@ def _span(axes: Axes, means: list[float], stds: list[float]) -> None:
 
 
 def curves(lines: Sequence[dict[str, Any]]) -> Figure:
-    """Test accuracy and the losses over the rounds of metrics.jsonl."""
+    """The task's first metric and the losses over the rounds of metrics.jsonl."""
     figure = Figure(figsize=(9, 3), layout="constrained")
-    accuracy, loss = figure.subplots(1, 2)
+    metric, loss = figure.subplots(1, 2)
     rounds = [line["round"] for line in lines]
-    accuracy.plot(rounds, [_number(line["test_accuracy"]) for line in lines], "o-", color=HONEST, label="test")
-    if any("validation_accuracy" in line for line in lines):
-        validated = [_number(line.get("validation_accuracy")) for line in lines]
-        accuracy.plot(rounds, validated, ".--", color=SUSPECT, label="validation")
-        accuracy.legend(fontsize=7, loc="lower right")
-    accuracy.set(xlabel="round", ylabel="accuracy", ylim=(0, 1.02), title="Test accuracy")
-    for name in sorted({name for line in lines for name in line["replicas"]}, key=int):
-        records = [line["replicas"].get(name, {}) for line in lines]
+    name = headline(lines[-1])
+    metric.plot(rounds, [_number(line.get(f"test_{name}")) for line in lines], "o-", color=HONEST, label="test")
+    if any(f"validation_{name}" in line for line in lines):
+        validated = [_number(line.get(f"validation_{name}")) for line in lines]
+        metric.plot(rounds, validated, ".--", color=SUSPECT, label="validation")
+        metric.legend(fontsize=7, loc="lower right")
+    title = name.replace("_", " ")
+    metric.set(xlabel="round", ylabel=title, title=f"Test {title}")
+    if name.endswith("accuracy"):
+        metric.set_ylim(0, 1.02)
+    for replica in sorted({name for line in lines for name in line["replicas"]}, key=int):
+        records = [line["replicas"].get(replica, {}) for line in lines]
         loss.plot(
             rounds,
             [_number(r.get("train_loss")) for r in records],
             ".-",
             alpha=0.7,
-            label=f"r{name}, training",
+            label=f"r{replica}, training",
         )
     loss.plot(rounds, [_number(line["test_loss"]) for line in lines], "ko--", markersize=4, label="global, test")
     loss.set(xlabel="round", ylabel="loss", title="Loss", yscale="log")
     loss.legend(fontsize=7, ncols=2)
-    for axes in (accuracy, loss):
+    for axes in (metric, loss):
         axes.grid(alpha=0.25)
         axes.xaxis.get_major_locator().set_params(integer=True)
     return figure

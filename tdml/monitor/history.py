@@ -188,7 +188,7 @@ def _round(line: dict[str, Any]) -> Round:
     malicious = {int(name): found for name, found in replicas.items() if found["verdict"] == "malicious"}
     banned = sorted(node for found in malicious.values() for node in found.get("nodes", []))
     return Round(
-        round=line["round"], test_accuracy=line["test_accuracy"], test_loss=line["test_loss"],
+        round=line["round"], test_accuracy=line.get("test_accuracy"), test_loss=line["test_loss"],
         train_loss=sum(losses) / len(losses) if losses else None, seconds=line["seconds"]["total"],
         malicious=sorted(malicious), banned=banned,
         ranks={

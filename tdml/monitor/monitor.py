@@ -8,10 +8,12 @@ from tdml.config import Config
 from tdml.errors import one_line
 from tdml.monitor import machine
 from tdml.monitor.best import Best
-from tdml.monitor.record import RoundRecord
 from tdml.monitor.run_folder import BEST_MODEL, RunFolder, read_metrics
 from tdml.monitor.tensorboard import TensorBoard
 from tdml.monitor.terminal import Terminal
+from tdml.round.engine import Round
+
+_UNKNOWN = {"test_accuracy": None, "test_loss": None}  # where no round was done
 
 
 class Monitor:
@@ -37,18 +39,26 @@ class Monitor:
         notes, self._notes = self._notes, []
         return notes
 
-    def round(self, record: RoundRecord) -> None:
+    def round(self, played: Round) -> None:
         """Record one round everywhere."""
-        self.folder.append(record)
-        self._board.add(record)
-        self.terminal.round(record)
+        self.folder.append(played)
+        self._board.add(played)
+        self.terminal.round(played)
+
+    def take_back(self, after: int, reason: str) -> None:
+        """The rounds after one are void, and come again."""
+        self.folder.take_back(after)
+        self._board.take_back(after)
+        self.best = Best(read_metrics(self.folder.path))
+        self.terminal.say(reason, "yellow")
 
     def finish(
         self, exit_reason: str, banned: list[str], dead: list[str], model: str | None, notices: list[str]
     ) -> None:
         """Write summary.json and close what is open."""
-        lines = read_metrics(self.folder.path)
-        self.folder.summarise(summary(self._config, lines, exit_reason, banned, dead, model, notices))
+        lines, void = read_metrics(self.folder.path), read_metrics(self.folder.path, void=True)
+        found = summary(self._config, lines, exit_reason, banned, dead, model, notices, void)
+        self.folder.summarise(found)
         self._board.close()
 
 
@@ -60,6 +70,7 @@ def summary(
     dead: list[str],
     model: str | None,
     notices: list[str],
+    void: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """What summary.json holds: the last round's figures, the totals, who was banned, why the run ended, and what holds
     of all of it."""
@@ -70,14 +81,14 @@ def summary(
         "exit_reason": exit_reason,
         "round": last.get("round", 0),
         "rounds": config.rounds,
-        "test_accuracy": last.get("test_accuracy"),
-        "test_loss": last.get("test_loss"),
+        **({name: value for name, value in last.items() if name.startswith("test_")} or _UNKNOWN),
         "accepted": last.get("accepted", []),
         "banned": banned,
         "dead": dead,
         "notices": notices,
-        "seconds": round(sum(line["seconds"]["total"] for line in lines), 3),
-        "bytes": {way: sum(line["bytes"][way] for line in lines) for way in ("up", "down")},
+        "void_rounds": len(void),
+        "seconds": round(sum(line["seconds"]["total"] for line in (*void, *lines)), 3),
+        "bytes": {way: sum(line["bytes"][way] for line in (*void, *lines)) for way in ("up", "down")},
         "model": model,
         "best": _best(lines),
         "run_dir": str(Path(config.run_dir)),
@@ -87,10 +98,10 @@ def summary(
 def _best(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The round whose model is in model-best.pt, if there is one."""
     best = Best(lines)
-    accuracies = {line["round"]: line["test_accuracy"] for line in lines}
+    tested = {line["round"]: line.get(f"test_{best.name}") for line in lines}
     if not best.round:
         return None
     return {
-        "round": best.round, "validation_accuracy": best.accuracy, "test_accuracy": accuracies[best.round],
+        "round": best.round, f"validation_{best.name}": best.value, f"test_{best.name}": tested[best.round],
         "model": BEST_MODEL,
     }  # fmt: skip

@@ -1,121 +1,43 @@
-"""The record of one round: one line of metrics.jsonl, and what every monitor shows."""
+"""One line of metrics.jsonl, and what every monitor shows of a round."""
 
 import math
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tdml.cluster.gather import Gathered
-    from tdml.cluster.messages import TrainReport
-    from tdml.trust.screen import Screening
-    from tdml.trust.verdict import Verdict
+from tdml.round.engine import Round
+from tdml.trust.judgement import LOST, Judgement
 
-LOST = "lost"
 MARKS = {"honest": "✓", "suspicious": "?", "malicious": "✗", LOST: "–"}
 NOT_FORMED = "·"
-PHASES = ("broadcast", "train", "gather", "screen", "cross_check", "audit", "aggregate", "evaluate", "record")
 
 
-class Stopwatch:
-    """Seconds by phase."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time inside of the block to a phase."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - start
-
-    def read(self) -> dict[str, float]:
-        """All phases and the total, rounded to milliseconds."""
-        everything = {name: self.seconds[name] for name in PHASES}
-        return {k: round(v, 3) for k, v in (everything | {"total": time.perf_counter() - self._start}).items()}
+def line_of(played: Round) -> dict[str, Any]:
+    """The line of metrics.jsonl. Numbers that are not finite become null: JSON has none."""
+    tested = {f"test_{name}": finite(value) for name, value in played.test.items()}
+    validated = {f"validation_{name}": finite(value) for name, value in played.validation.items()}
+    replicas = {str(index): _replica(made) for index, made in sorted(played.judgements.items())}
+    return {
+        "round": played.number, **tested, **validated,
+        "replicas": replicas, "accepted": played.accepted, "seconds": played.seconds, "bytes": played.bytes,
+        "spent": round(played.spent, 3), "notes": played.notes,
+    }  # fmt: skip
 
 
-@dataclass
-class ReplicaRecord:
-    """One replica in one round. The verdict is "lost" where it handed in nothing; the reason says why."""
-
-    verdict: str
-    train_loss: float | None = None
-    rank_mean: float | None = None
-    rank_std: float | None = None
-    reason: str = ""
-    nodes: list[str] = field(default_factory=list)
+def headline(line: dict[str, Any]) -> str:
+    """The name of the metric that a round is known by, in a line of metrics.jsonl: the task's first, else the loss."""
+    return next(name.removeprefix("test_") for name in line if name.startswith("test_"))
 
 
-@dataclass
-class RoundRecord:
-    """One round."""
-
-    round: int
-    replicas: dict[int, ReplicaRecord]
-    accepted: list[int]
-    test_accuracy: float | None
-    test_loss: float | None
-    bytes: dict[str, int]
-    notes: list[str]  # what happened besides: replicas lost, spares seated
-    seconds: dict[str, float] = field(default_factory=dict)  # by phase
-    validation_accuracy: float | None = None  # where it is measured
-
-    def to_json(self) -> dict[str, Any]:
-        """The line of metrics.jsonl. Numbers that are not finite become null: JSON has none."""
-        validated = {"validation_accuracy": finite(self.validation_accuracy)}
-        return {
-            "round": self.round,
-            "test_accuracy": finite(self.test_accuracy),
-            "test_loss": finite(self.test_loss),
-            **(validated if self.validation_accuracy is not None else {}),
-            "replicas": {str(index): _replica(record) for index, record in sorted(self.replicas.items())},
-            "accepted": self.accepted,
-            "seconds": self.seconds,
-            "bytes": self.bytes,
-            "notes": self.notes,
-        }
+def form_of(metric: str) -> str:
+    """How a number of it is written: shares with three digits behind the point, others with four in all."""
+    return ".3f" if metric.endswith("accuracy") else ".4g"
 
 
-def replica_records(
-    losses: Mapping[int, str], reports: Mapping[int, "TrainReport"], found: "Gathered", overall: "Screening",
-    verdicts: Mapping[int, "Verdict"], seats: Mapping[int, Sequence[str]],
-) -> dict[int, ReplicaRecord]:  # fmt: skip
-    """What became of each replica in a round.
-
-    Args:
-        losses: why a replica handed in nothing.
-        overall: what the screen found of all that is in `found`.
-        seats: the names of each replica's nodes, by stage.
-    """
-    records = {index: ReplicaRecord(LOST, reason=reason) for index, reason in losses.items()}
-    for index, verdict in verdicts.items():
-        records[index] = ReplicaRecord(
-            verdict.status, reports[index].loss, reason=verdict.reason,
-            nodes=[seats[index][stage] for stage in verdict.stages],
-        )  # fmt: skip
-    for row, index in enumerate(found.replicas):
-        records[index].rank_mean = float(overall.moments.mean[row])
-        records[index].rank_std = float(overall.moments.std[row])
-    return records
-
-
-def _replica(record: ReplicaRecord) -> dict[str, Any]:
+def _replica(made: Judgement) -> dict[str, Any]:
     line = {
-        "verdict": record.verdict,
-        "train_loss": finite(record.train_loss),
-        "rank_mean": finite(record.rank_mean),
-        "rank_std": finite(record.rank_std),
-        "reason": record.reason,
-    }
-    return line | ({"nodes": record.nodes} if record.nodes else {})
+        "verdict": made.status, "train_loss": finite(made.train_loss), "rank_mean": finite(made.rank_mean),
+        "rank_std": finite(made.rank_std), "reason": made.reason, "weight": made.weight,
+    }  # fmt: skip
+    return line | ({"nodes": list(made.blamed)} if made.blamed else {})
 
 
 def finite(value: float | None) -> float | None:

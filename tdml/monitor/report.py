@@ -8,7 +8,7 @@ from typing import Any
 from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
 from tdml.monitor.figures import COLOURS, curves, rank_scatter, to_svg
-from tdml.monitor.record import MARKS, NOT_FORMED
+from tdml.monitor.record import MARKS, NOT_FORMED, form_of, headline
 from tdml.monitor.run_folder import read_metrics
 
 STYLE = """
@@ -56,7 +56,7 @@ def _page(run: Path, lines: list[dict[str, Any]]) -> str:
 <title>TDML run {title}</title><style>{STYLE}</style></head><body>
 <h1>TDML run {title}</h1><p class="sub">{html.escape(str(summary.get("exit_reason", "unfinished")))}</p>
 {_facts(lines, summary)}
-<h2>Accuracy and loss</h2>{to_svg(curves(lines))}
+<h2>{_title(headline(lines[-1]))} and loss</h2>{to_svg(curves(lines))}
 <h2>Verdicts</h2><div class="wide">{_verdicts(lines)}</div>{_legend()}
 <h2>What was found</h2>{_findings(lines)}
 <h2>Mean against standard deviation of ranks</h2><div class="figures">{scatters}</div>
@@ -68,10 +68,10 @@ def _page(run: Path, lines: list[dict[str, Any]]) -> str:
 
 def _facts(lines: list[dict[str, Any]], summary: dict[str, Any]) -> str:
     last = lines[-1]
-    accuracy = last["test_accuracy"]
+    metrics = {name: value for name, value in last.items() if name.startswith("test_") and name != "test_loss"}
     facts = {
         "Rounds": str(last["round"]),
-        "Test accuracy": "unknown" if accuracy is None else f"{accuracy:.4f}",
+        **{_title(name): "unknown" if value is None else f"{value:.4f}" for name, value in metrics.items()},
         **_best(summary.get("best")),
         "Banned nodes": ", ".join(summary.get("banned", [])) or "none",
         "Seconds": f"{sum(line['seconds']['total'] for line in lines):.1f}",
@@ -82,8 +82,16 @@ def _facts(lines: list[dict[str, Any]], summary: dict[str, Any]) -> str:
 
 
 def _best(best: dict[str, Any] | None) -> dict[str, str]:
-    text = "{validation_accuracy:.4f} in round {round}, test accuracy {test_accuracy}"
-    return {"Best validation accuracy": text.format(**best)} if best else {}
+    if not best:
+        return {}
+    name = "accuracy" if "validation_accuracy" in best else "loss"
+    value, tested = best[f"validation_{name}"], best[f"test_{name}"]
+    return {f"Best validation {name}": f"{value:.4f} in round {best['round']}, test {name} {tested}"}
+
+
+def _title(name: str) -> str:
+    """Of a metric: test_token_accuracy → Test token accuracy."""
+    return name.replace("_", " ").capitalize()
 
 
 def _names(lines: list[dict[str, Any]]) -> list[str]:
@@ -91,11 +99,16 @@ def _names(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _verdicts(lines: list[dict[str, Any]]) -> str:
-    head = "<tr><th>round</th><th>accuracy</th>" + "".join(f"<th>r{name}</th>" for name in _names(lines)) + "</tr>"
+    metric = headline(lines[-1])
+    head = (
+        f"<tr><th>round</th><th>{html.escape(metric.replace('_', ' '))}</th>"
+        + "".join(f"<th>r{name}</th>" for name in _names(lines))
+        + "</tr>"
+    )
     rows = []
     for line in lines:
-        accuracy = line["test_accuracy"]
-        cells = f"<td>{line['round']}</td><td>{'–' if accuracy is None else f'{accuracy:.3f}'}</td>"
+        value = line.get(f"test_{metric}")
+        cells = f"<td>{line['round']}</td><td>{'–' if value is None else format(value, form_of(metric))}</td>"
         for name in _names(lines):
             record = line["replicas"].get(name, {"verdict": "", "reason": "not formed"})
             colour = COLOURS.get(record["verdict"], "#777")

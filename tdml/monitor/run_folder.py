@@ -13,7 +13,8 @@ from tdml.config import Config, flat, from_yaml, to_yaml
 from tdml.config_checks import check
 from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
-from tdml.monitor.record import RoundRecord
+from tdml.monitor.record import line_of
+from tdml.round.engine import Round
 
 BEST_MODEL = "model-best.pt"
 
@@ -79,13 +80,20 @@ class RunFolder:
     def rewind(self, last: int, line: str) -> None:
         """Make metrics.jsonl end with round `last`, whose line the checkpoint holds too; later ones come again."""
         kept = {record["round"]: json.dumps(record) for record in read_metrics(self.path)}
-        lines = {last: line} | {number: text for number, text in kept.items() if number <= last}
-        replace_file(self.path / "metrics.jsonl", "".join(lines[number] + "\n" for number in sorted(lines)))
+        lines = ({last: line} if last else {}) | {number: text for number, text in kept.items() if number <= last}
+        void = "".join(json.dumps(record) + "\n" for record in read_metrics(self.path, void=True))
+        replace_file(self.path / "metrics.jsonl", void + "".join(lines[n] + "\n" for n in sorted(lines)))
 
-    def append(self, record: RoundRecord) -> None:
+    def take_back(self, after: int) -> None:
+        """Mark the rounds after one as void in metrics.jsonl: they come again."""
+        lines = [json.loads(text) for text in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        marked = [line | {"void": True} if line["round"] > after else line for line in lines]
+        replace_file(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in marked))
+
+    def append(self, played: Round) -> None:
         """Add a round to metrics.jsonl."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record.to_json()) + "\n")
+            file.write(json.dumps(line_of(played)) + "\n")
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Replace summary.json."""
@@ -171,8 +179,8 @@ def _of_rounds_to_come(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in _OF_ROUNDS_TO_COME)
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The rounds in metrics.jsonl; a line that was cut off by a crash is left out."""
+def read_metrics(run: Path, void: bool = False) -> list[dict[str, Any]]:
+    """The rounds in metrics.jsonl, or those that were taken back; a line that was cut off by a crash is left out."""
     path = run / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     rounds = []
@@ -181,4 +189,4 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
             rounds.append(json.loads(line))
         except json.JSONDecodeError:
             break
-    return rounds
+    return [line for line in rounds if bool(isinstance(line, dict) and line.get("void")) == void]

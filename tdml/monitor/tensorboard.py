@@ -9,7 +9,8 @@ from torch.utils.tensorboard.summary import hparams
 
 from tdml.config import Config
 from tdml.monitor.figures import rank_scatter
-from tdml.monitor.record import RoundRecord
+from tdml.monitor.record import headline, line_of
+from tdml.round.engine import Round
 
 # Its writer thread would print a stack trace where the disk is full. The round's own record then says so in one line.
 _usual_hook = threading.excepthook
@@ -26,17 +27,21 @@ class TensorBoard:
     def __init__(self, run: Path, config: Config, first_round: int) -> None:
         threading.excepthook = _without_full_disks
         self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_round)
-        if first_round == 1:
-            # add_hparams would open a second event file; these are the summaries that it writes.
-            values = hyperparameters(config)
-            for summary in hparams(values, {"test/accuracy": 0.0}):
-                self._writer.file_writer.add_summary(summary)
+        self._config = config
 
-    def add(self, record: RoundRecord) -> None:
+    def add(self, played: Round) -> None:
         """Write one round."""
-        line, step = record.to_json(), record.round
-        scalars = {"test/accuracy": line["test_accuracy"], "test/loss": line["test_loss"]}
-        scalars["validation/accuracy"] = line.get("validation_accuracy")
+        line, step = line_of(played), played.number
+        if step == 1:
+            # add_hparams would open a second event file; these are the summaries that it writes.
+            for summary in hparams(hyperparameters(self._config), {f"test/{headline(line)}": 0.0}):
+                self._writer.file_writer.add_summary(summary)
+        scalars = {
+            f"{split}/{name.removeprefix(split)[1:]}": value
+            for split in ("test", "validation")
+            for name, value in line.items()
+            if name.startswith(f"{split}_")
+        }
         for name, replica in line["replicas"].items():
             for key in ("train_loss", "rank_mean", "rank_std"):
                 scalars[f"{key}/r{name}"] = replica[key]
@@ -53,6 +58,11 @@ class TensorBoard:
             self._writer.add_text("notes", note, step)
         self._writer.flush()
 
+    def take_back(self, after: int) -> None:
+        """The rounds after one come again: what was written of them is superseded."""
+        self._writer.close()
+        self._writer = SummaryWriter(self._writer.log_dir, purge_step=after + 1)
+
     def close(self) -> None:
         """Finish the event file."""
         self._writer.close()
@@ -62,6 +72,7 @@ def hyperparameters(config: Config) -> dict[str, str | int | float | bool]:
     """The settings that a comparison of runs would sort by."""
     flat = {
         "model": config.model["_target_"].rpartition(".")[2],
+        "task": config.task["_target_"].rpartition(".")[2],
         "data": config.data["_target_"].rpartition(".")[2],
         "partition": config.data.get("partition", "iid"),
         "attack": (config.attack.get("_target_") or "none").rpartition(".")[2],

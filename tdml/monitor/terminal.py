@@ -13,8 +13,10 @@ from rich.live import Live
 from rich.padding import Padding
 from rich.text import Text
 
-from tdml.monitor.record import MARKS, NOT_FORMED, PHASES, RoundRecord
+from tdml.monitor.record import MARKS, NOT_FORMED, form_of, headline, line_of
 from tdml.monitor.run_folder import BEST_MODEL
+from tdml.round.clock import PHASES
+from tdml.round.engine import Round
 
 _COLOURS = {"honest": "green", "suspicious": "yellow", "malicious": "bold red", "lost": "magenta"}
 _SHORT = {"broadcast": "send", "cross_check": "check", "aggregate": "mean", "evaluate": "test"}
@@ -22,6 +24,7 @@ _PLAIN_WIDTH = 140  # of lines that go to a file or a pipe
 _REFRESHES_PER_S = 4
 _WAITING_SAID_EVERY_S = 30.0  # where there is no live line
 _INDENT = 7  # of what is said about a round below its row
+_LONGEST_METRIC = 10  # characters of its name
 _BEFORE_PHASES, _COLUMN = 37, 8  # characters of a row without its replicas and phases, and of a phase
 
 
@@ -76,19 +79,19 @@ class Terminal:
         """One line that stays."""
         self.console.print(Text(text, style=style))
 
-    def round(self, record: RoundRecord) -> None:
+    def round(self, played: Round) -> None:
         """The table row of a round, and a line for each accusation and each note."""
         if not self._titled:
-            self.console.print(Text(self._titles(), style="bold"))
+            self.console.print(Text(self._titles(headline(line_of(played))), style="bold"))
             self._titled = True
-        self.console.print(self._row(record))
-        for index, replica in sorted(record.replicas.items()):
-            if replica.verdict not in ("honest", "lost"):
-                names = ", ".join(replica.nodes) or f"replica {index}"
-                uncounted = "" if index in record.accepted else ", its update does not count"
-                effect = ", banned" if replica.nodes else uncounted
-                self._remark(f"{names} {replica.verdict}{effect}: {replica.reason}", _COLOURS[replica.verdict])
-        for note in record.notes:
+        self.console.print(self._row(played))
+        for index, made in sorted(played.judgements.items()):
+            if made.status not in ("honest", "lost"):
+                names = ", ".join(made.blamed) or f"replica {index}"
+                uncounted = "" if made.accepted else ", its update does not count"
+                effect = ", banned" if made.blamed else uncounted
+                self._remark(f"{names} {made.status}{effect}: {made.reason}", _COLOURS[made.status])
+        for note in played.notes:
             self._remark(note, "magenta")
 
     def _remark(self, text: str, style: str) -> None:
@@ -101,9 +104,11 @@ class Terminal:
     def _line(self) -> Text:
         return Text(self._status(), style="cyan")
 
-    def _titles(self) -> str:
+    def _titles(self, metric: str) -> str:
         phases = "".join(f"{_SHORT.get(phase, phase):>{_COLUMN}}" for phase in self._phases)
-        return f"{'round':>7}{'accuracy':>10}{'loss':>10}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
+        return (
+            f"{'round':>7}{metric[:_LONGEST_METRIC]:>10}{'loss':>10}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
+        )
 
     @property
     def _width(self) -> int:
@@ -116,22 +121,21 @@ class Terminal:
             return PHASES
         return PHASES[: max(0, self.console.width - _BEFORE_PHASES - self._width) // _COLUMN]
 
-    def _row(self, record: RoundRecord) -> Text:
+    def _row(self, played: Round) -> Text:
         def number(value: float | None, form: str) -> str:
             return "–" if value is None else format(value, form)
 
-        line = record.to_json()
-        row = Text(f"{record.round:>4}/{self._rounds:<2}")
-        row.append(f"{number(line['test_accuracy'], '.3f'):>10}{number(line['test_loss'], '.3g'):>10}  ")
+        line = line_of(played)
+        metric = headline(line)
+        row = Text(f"{played.number:>4}/{self._rounds:<2}")
+        row.append(f"{number(line.get(f'test_{metric}'), form_of(metric)):>10}")
+        row.append(f"{number(line['test_loss'], '.3g'):>10}  ")
         for index in range(self._replicas):
-            replica = record.replicas.get(index)
-            row.append(
-                MARKS[replica.verdict] if replica else NOT_FORMED,
-                _COLOURS.get(replica.verdict if replica else "", "dim"),
-            )
+            made = played.judgements.get(index)
+            row.append(MARKS[made.status] if made else NOT_FORMED, _COLOURS.get(made.status if made else "", "dim"))
             row.append(" ")
         row.append(" " * (self._width - 2 * self._replicas))
-        seconds = record.seconds
+        seconds = played.seconds
         row.append(f"{seconds['total']:>8.1f}" + "".join(f"{seconds[phase]:>{_COLUMN}.2f}" for phase in self._phases))
         return row
 

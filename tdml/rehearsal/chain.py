@@ -10,11 +10,13 @@ from tdml.config import Train
 from tdml.data.sample import advice
 from tdml.digest import digest
 from tdml.errors import SettingError, one_line
-from tdml.models.compute import autocast, lay_out, lay_out_weights, training_loss
+from tdml.models.compute import autocast, lay_out, lay_out_weights
 from tdml.models.plan import Plan
 from tdml.models.whole import outline
+from tdml.node.inner import inner_optimizer
 from tdml.seeds import seeded
-from tdml.training.inner import inner_optimizer
+from tdml.tasks import Task
+from tdml.tasks.objective import mean_loss
 
 
 @dataclass(frozen=True)
@@ -33,34 +35,36 @@ class Chain:
 
     Args:
         settings, seed: of the group `model`, and the job's.
+        task: the loss, as in training.
         weights: parameters and buffers of the un-split model by name, to which every pass returns first.
     """
 
     def __init__(
         self, settings: dict, seed: int, plan: Plan, weights: dict[str, torch.Tensor], train: Train,
-        device: torch.device,
+        task: Task, device: torch.device,
     ) -> None:  # fmt: skip
-        self._weights, self._train, self._device = weights, train, device
+        self._weights, self._train, self._task, self._device = weights, train, task, device
         self._parts = plan.cut(outline(settings, seed), range(plan.parts))
         for part in self._parts:
             part.materialise(device)
             lay_out_weights(part.module, train)
         self.blocks: list[nn.Module] = [block for part in self._parts for block in part.module]
 
-    def train_step(self, inputs: torch.Tensor, labels: torch.Tensor, seed: int) -> Footprint:
+    def train_step(self, inputs: torch.Tensor, targets: torch.Tensor, seed: int) -> Footprint:
         """One optimizer step on a micro-batch.
 
         Raises:
             SettingError: a block fails, or its gradients cannot be computed.
         """
         self._reset(training=True)
-        parameters = [p for block in self.blocks for p in block.parameters()]
+        found = (p for block in self.blocks for p in block.parameters() if p.requires_grad)
+        parameters = list(dict.fromkeys(found))  # in one stage two blocks may share some
         optimizer = inner_optimizer(self._train, parameters)
         left: Footprint = {}
 
         with seeded(seed):
             borders = self._forward(inputs, lambda number, value: left.update(_output(number, value)))
-            self._backward(borders, labels)
+            self._backward(borders, targets)
             left |= self._look("gradient", lambda parameter: parameter.grad)
             if self._train.clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, self._train.clip_norm)
@@ -96,7 +100,7 @@ class Chain:
         for part in self._parts:
             part.module.train(training)
             part.module.zero_grad(set_to_none=True)
-            names = part.parameters | part.buffers
+            names = part.parameters | part.buffers | part.frozen
             with torch.no_grad():
                 for name, tensor in zip(names, part.tensors(names), strict=True):
                     tensor.copy_(self._weights[name])
@@ -121,16 +125,16 @@ class Chain:
             borders.append((received, value))
         return borders
 
-    def _backward(self, borders: list[tuple[torch.Tensor, torch.Tensor]], labels: torch.Tensor) -> None:
-        logits = borders[-1][1]
-        if not logits.isfinite().all():
+    def _backward(self, borders: list[tuple[torch.Tensor, torch.Tensor]], targets: torch.Tensor) -> None:
+        output = borders[-1][1]
+        if not output.isfinite().all():
             raise SettingError("model: what it returns for the first training samples is not finite (see model, data)")
-        if not logits.requires_grad:
+        if not output.requires_grad:
             raise SettingError("model: nothing in it can be trained: it has no parameters, or all are frozen")
         try:
-            training_loss(logits, labels.to(logits.device), self._train).backward()
-            for (_, output), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
-                output.backward(following.grad)
+            mean_loss(self._task, output, targets.to(output.device)).backward()
+            for (_, sent), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
+                sent.backward(following.grad)
         except RuntimeError as error:
             raise SettingError(f"model: its gradients cannot be computed: {one_line(error)}") from error
         self._check_gradients_are_dense()

@@ -3,13 +3,14 @@
 import torch
 from torch import nn
 
-from tdml.errors import SettingError
+from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.split import blocks_of
 from tdml.rehearsal.chain import Chain
 from tdml.seeds import seeded
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-5  # the same sums in another order are the same model
+_ROUNDING = 1e-6
 
 
 def check_own_forward(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed: int) -> None:
@@ -42,28 +43,44 @@ def _compare(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed: int, tr
     try:
         with seeded(seed):
             own = model.train(training)(inputs.clone())
-    except Exception:
+    except Exception as error:
+        if _is_exact(model):
+            raise SettingError(
+                f"model: {type(model).__name__} fails on the first samples: {one_line(error)}"
+            ) from error
         return
     finally:
         for hook in hooks:
             hook.remove()
+    own = getattr(own, "logits", own)  # of Hugging Face's models
     if not isinstance(own, torch.Tensor):
         return
     values = chain.values(inputs, seed, training)
     mode = "training" if training else "evaluation"
     for number, value in given.items():
-        if number > 0 and not _alike(value, values[number - 1]):
-            raise SettingError(_message(f"before block {number}", mode))
-    if not _alike(own, values[-1]):
-        raise SettingError(_message("before it returns", mode))
+        if number > 0 and not _alike(value, values[number - 1], model):
+            raise SettingError(_message(model, f"before block {number}", mode))
+    if not _alike(own, values[-1], model):
+        raise SettingError(_message(model, "before it returns", mode))
 
 
-def _message(where: str, mode: str) -> str:
+def _is_exact(model: nn.Module) -> bool:
+    """Whether somebody else has cut it into blocks, which must do the very same, and not only nearly."""
+    return getattr(model, "blocks_are_exact", False)
+
+
+def _message(model: nn.Module, where: str, mode: str) -> str:
+    if _is_exact(model):
+        return (
+            f"model: {type(model).__name__} does something {where} that is in none of its layers (in {mode}), such as "
+            "with its logits, and only layers are trained: take another architecture"
+        )
     return (
         f"model: forward() does something {where} that blocks() leaves out (in {mode}), and only blocks are trained: "
         "put functions such as relu or flatten into blocks of their own (nn.ReLU(), nn.Flatten())"
     )
 
 
-def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one.float(), other.float(), _RELATIVE, _ABSOLUTE, equal_nan=True)
+def _alike(one: torch.Tensor, other: torch.Tensor, model: nn.Module) -> bool:
+    relative, absolute = (_ROUNDING, _ROUNDING * float(one.abs().max())) if _is_exact(model) else (_RELATIVE, _ABSOLUTE)
+    return one.shape == other.shape and torch.allclose(one.float(), other.float(), relative, absolute, equal_nan=True)

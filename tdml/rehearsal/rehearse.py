@@ -16,6 +16,7 @@ from tdml.rehearsal.attributes import changed, snapshot
 from tdml.rehearsal.chain import Chain, Footprint, first_difference
 from tdml.rehearsal.own_forward import check_own_forward
 from tdml.seeds import derive
+from tdml.tasks.objective import task_of
 
 _ADVICE = (
     "it must follow from weights, seeds and samples alone. Keep state in buffers (register_buffer), draw from the "
@@ -37,26 +38,26 @@ def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, sampl
             `forward` give something else than its blocks do in training.
     """
     seed = derive(config.seed, "rehearsal")
-    inputs, labels = source.training_batch(samples, seed)
-    if problem := _read_again(source, samples, seed, inputs):
+    inputs, targets = source.training_batch(samples, seed)
+    if problem := _read_again(source, samples, seed, inputs, targets):
         return problem
-    weights, device = whole.tensors_of(model), device_for(config)
+    weights, device, task = whole.tensors_of(model), device_for(config), task_of(config, training=True)
 
-    chain = Chain(config.model, config.seed, plan, weights, config.train, device)
-    step = chain.train_step(inputs, labels, seed)
+    chain = Chain(config.model, config.seed, plan, weights, config.train, task, device)
+    step = chain.train_step(inputs, targets, seed)
     kept = snapshot(chain.blocks)
     evaluation, outputs = chain.evaluate(inputs, seed)
     _check_outputs(outputs, plan)
     exact = replace(config.train, precision="fp32", channels_last=False)  # the same sums in the same order
-    check_own_forward(model, Chain(config.model, config.seed, plan, weights, exact, device), inputs, seed)
-    repeated = chain.train_step(inputs, labels, seed)
+    check_own_forward(model, Chain(config.model, config.seed, plan, weights, exact, task, device), inputs, seed)
+    repeated = chain.train_step(inputs, targets, seed)
     if (found := changed(kept, snapshot(chain.blocks))) is not None:
         return _keeps_state(chain, *found)
     if problem := _differs(chain, step, repeated, "a training step, taken again,"):
         return problem
 
-    fresh = Chain(config.model, config.seed, plan, weights, config.train, device)
-    if problem := _differs(fresh, step, fresh.train_step(inputs, labels, seed), "a training step of a fresh copy"):
+    fresh = Chain(config.model, config.seed, plan, weights, config.train, task, device)
+    if problem := _differs(fresh, step, fresh.train_step(inputs, targets, seed), "a training step of a fresh copy"):
         return problem
     return _differs(fresh, evaluation, fresh.evaluate(inputs, seed)[0], "an evaluation by a fresh copy")
 
@@ -75,14 +76,16 @@ def device_for(config: Config) -> torch.device:
     return device
 
 
-def _read_again(source: Source, samples: Sequence[int], seed: int, first: torch.Tensor) -> str:
+def _read_again(source: Source, samples: Sequence[int], seed: int, inputs: torch.Tensor, targets: torch.Tensor) -> str:
     """Whether a batch is another when it is read again, after others."""
     source.training_batch(samples[:1], seed + 1)
-    again, _ = source.training_batch(samples, seed)
-    if first.shape == again.shape and torch.equal(first, again):
-        return ""
-    differing = next((i for i, a, b in zip(samples, first, again, strict=False) if not torch.equal(a, b)), samples[0])
-    return f"data: training sample {differing}, read again with the same seeds, has other values: {_ADVICE}"
+    for first, again in zip((inputs, targets), source.training_batch(samples, seed), strict=True):
+        if first.shape == again.shape and torch.equal(first, again):
+            continue
+        differing = (i for i, a, b in zip(samples, first, again, strict=False) if not torch.equal(a, b))
+        sample = next(differing, samples[0])
+        return f"data: training sample {sample}, read again with the same seeds, has other values: {_ADVICE}"
+    return ""
 
 
 def _check_outputs(outputs: Sequence[torch.Tensor], plan: Plan) -> None:

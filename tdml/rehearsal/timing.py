@@ -12,11 +12,12 @@ from tdml.config_checks import check_microbatches
 from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.models import whole
-from tdml.models.compute import Runner, training_loss
+from tdml.models.compute import Runner
 from tdml.models.microbatches import fastest
 from tdml.models.plan import Plan, make_plan
 from tdml.rehearsal.rehearse import device_for
 from tdml.seeds import derive, seeded
+from tdml.tasks.objective import mean_loss, task_of
 
 _PASSES = 3  # the fastest counts: whatever else the machine does makes the others slower
 _MORE = 2  # of the first size, before any: for what is loaded and chosen in it
@@ -66,24 +67,24 @@ class Stages:
     """
 
     def __init__(self, config: Config, source: Source, largest: int, device: torch.device) -> None:
-        self._train, self._stages, self._device = config.train, config.topology.stages, device
+        self._task, self._stages, self._device = task_of(config, training=True), config.topology.stages, device
         self._seed = derive(config.seed, "timing")
-        self._inputs, self._labels = source.training_batch(range(largest), self._seed)
+        self._inputs, self._targets = source.training_batch(range(largest), self._seed)
         model = whole.initial_model(config.model, config.seed)
-        plan = make_plan(config, model, self._inputs, source.classes)
+        plan = make_plan(config, model, self._inputs)
         self._runners = _runners(config, plan, whole.tensors_of(model), self._device)
         with seeded(self._seed):
             for _ in range(_MORE):
-                self._pass(self._inputs, self._labels)
+                self._pass(self._inputs, self._targets)
 
     def seconds(self, size: int) -> list[float]:
         """Of each stage, for a micro-batch of so many samples forward and backward. Raises as the constructor."""
         with seeded(self._seed):
-            found = [self._pass(self._inputs[:size], self._labels[:size]) for _ in range(_PASSES)]
+            found = [self._pass(self._inputs[:size], self._targets[:size]) for _ in range(_PASSES)]
         parts = [min(taken) for taken in zip(*found, strict=True)]
         return [sum(parts[stage :: self._stages]) for stage in range(self._stages)]
 
-    def _pass(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    def _pass(self, inputs: torch.Tensor, targets: torch.Tensor) -> list[float]:
         """Seconds of each part."""
         clock, value = _Clock(self._device), inputs.clone()  # a block may work in place
         borders = []
@@ -96,7 +97,7 @@ class Stages:
         gradient = None
         for received, output in reversed(borders):
             if gradient is None:
-                training_loss(output, labels.to(self._device), self._train).backward()
+                mean_loss(self._task, output, targets.to(self._device)).backward()
             else:
                 output.backward(gradient)
             gradient = received.grad

@@ -4,7 +4,6 @@ import copy
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from tdml.rewards.entries import (
@@ -34,8 +33,6 @@ class _State:
     members: set[str] = field(default_factory=set)  # all keys that ever were in the roster
     newcomers: list[str] = field(default_factory=list)  # those of them whose stake is due
     convicted: set[str] = field(default_factory=set)  # keys, all of whose stake is gone
-    disputes: set[tuple[str, str]] = field(default_factory=set)  # keys of whom one lied
-    unshown: set[str] = field(default_factory=set)  # keys that once could not show their work
     slashed: int = 0  # of all stakes
     # Of the round that is not settled yet:
     round: int = 0
@@ -109,7 +106,7 @@ class Book:
         state = self._state
         verdicts = [v for v in state.verdicts.values() if v.handed_in]
         convicted = state.convicted | state.accused.keys()
-        due = Settlement(state.balances, state.keys, convicted, state.disputes, state.unshown)
+        due = Settlement(state.balances, state.keys, convicted)
         due.take_stakes(state.newcomers, self._stake)
         if verdicts:
             due.pay(verdicts, divide(self._pool, self._policy.weights(verdicts)), self._pool)
@@ -165,12 +162,10 @@ class Book:
             raise ValueError(f"there are two verdicts on replica {verdict.replica}")
         if len(verdict.nodes) != self._stages:
             raise ValueError(f"the verdict names {len(verdict.nodes)} nodes of {self._stages} stages")
-        for name in (*verdict.nodes, *verdict.blamed, *chain(*verdict.disputes), *verdict.unshown):
+        for name in (*verdict.nodes, *verdict.blamed):
             if name not in self._state.keys:
                 raise ValueError(f"the verdict names {name}, which is not in the roster")
         self._state.verdicts[verdict.replica] = verdict
-        self._state.disputes |= {(self._state.keys[one], self._state.keys[other]) for one, other in verdict.disputes}
-        self._state.unshown |= {self._state.keys[name] for name in verdict.unshown}
         self._accuse(round, [self._state.keys[name] for name in verdict.blamed])
 
     def _accuse(self, round: int, keys: Sequence[str]) -> None:
@@ -214,10 +209,15 @@ def standing(entries: Iterable[Entry]) -> list[Entry]:
     for entry in entries:
         _, kind, body = entry
         if kind == "resume":
-            after = read(body, Resume).after
-            kept = [earlier for earlier in kept if earlier[0] <= after]
+            kept = until(kept, read(body, Resume).after)
         kept.append(entry)
     return kept
+
+
+def until(entries: list[Entry], after: int) -> list[Entry]:
+    """The entries up to the end of the last round with this number: a `rollback` lets numbers come again."""
+    ends = [place for place, (number, kind, _) in enumerate(entries) if kind == "root" and number == after]
+    return entries[: ends[-1] + 1] if ends else []
 
 
 def book_of(entries: Iterable[Entry]) -> Book:

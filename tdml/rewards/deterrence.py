@@ -1,10 +1,9 @@
 """Why cheating does not pay: the stake that makes every lie a bad bet, and a warning where it is smaller.
 
 A node that lies in a round gains at most its pay of that round, and loses its stake if the lie is met. With the chance
-q that it is met, the bet is bad if stake · q ≥ gain · (1 − q). Only audits are counted here: that the screen and the
-cross-check find most lies is a reserve, not part of the sum. Nor is it part of it that who ends itself when it is asked
-keeps its stake the first time: who stops then never loses it, so no stake weighs anything before, and after it the sum
-holds.
+q that it is met, the bet is bad if stake · q ≥ gain · (1 − q). Only windows that chance chooses are counted here, and a
+lie in a single one of them: that suspects are looked at before others is a reserve, not part of the sum. Nor is it part
+of it that who falls silent when it is asked is not convicted: it is not paid either, until it has shown its work.
 """
 
 import math
@@ -14,18 +13,9 @@ from fractions import Fraction
 from tdml.errors import SettingError
 from tdml.rewards.entries import LARGEST, Job, Verdict, read
 from tdml.rewards.policies import divide, policy_of
+from tdml.trust.numbers import RANDOM_SHARE
 
 _WITHOUT_AUDITS = 10  # rounds' pay that null stakes where no stake is enough
-
-
-def met(audit_rate: float, windows: int, lied: int = 1) -> float:
-    """The chance that a lie in `lied` of a round's windows, at least one, is met.
-
-    Each window is audited independently, such that some window is with the chance `audit_rate`.
-    """
-    if audit_rate == 1:
-        return 1.0
-    return -math.expm1(math.log1p(-audit_rate) * lied / windows)
 
 
 def gain(job: Mapping) -> int:
@@ -58,7 +48,7 @@ def stake_of(job: Mapping) -> int:
     Without audits no stake is enough, and it is ten rounds' pay.
 
     Args:
-        job: body of the job's entry, in which `stake` may still be None. `audit_rate` is 0 where nobody audits.
+        job: body of the job's entry, in which `stake` may still be None. `audit_chance` is 0 where nobody audits.
 
     Raises:
         SettingError: there would be more money than the ledger can write down.
@@ -68,11 +58,11 @@ def stake_of(job: Mapping) -> int:
         raise SettingError(f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds {LARGEST}: lower one of them")
     if terms.stake is not None:
         stake, remedy = terms.stake, "lower it"
-    elif terms.audit_rate == 0:
+    elif terms.audit_chance == 0:
         stake, remedy = _WITHOUT_AUDITS * gain(job), "lower rewards.pool"
     else:
-        stake = least_stake(gain(job), met(terms.audit_rate, terms.audit_windows))
-        remedy = "lower rewards.pool or raise trust.audit_rate"
+        stake = least_stake(gain(job), terms.audit_chance)
+        remedy = "lower rewards.pool or raise trust.budget"
     if stake > LARGEST:
         raise SettingError(f"rewards.stake={stake} exceeds {LARGEST}, the most that the ledger can write: {remedy}")
     return stake
@@ -85,23 +75,20 @@ def warning(job: Mapping) -> str | None:
         job: as for `stake_of`.
     """
     terms, most, stake = read(job, Job), gain(job), stake_of(job)
-    chance = met(terms.audit_rate, terms.audit_windows)
+    chance = terms.audit_chance
     if stake * Fraction(chance) >= most * (1 - Fraction(chance)):
         return None
-    rate = _least_rate(most, stake, terms.audit_windows)
+    budget = _least_budget(most, stake)
     if chance == 0:
-        return (
-            f"trust.audit_rate=0: no rewards.stake makes a lie not pay that screen and cross-check miss; with "
-            f"rewards.stake={stake} it takes trust.audit_rate={rate:g}"
-        )
+        remedy = f"; with rewards.stake={stake} it takes trust.budget={budget:g}" if budget <= 1 else ""
+        return f"trust.budget=0: nothing is audited, so no rewards.stake makes a lie not pay{remedy}"
+    remedy = f", or trust.budget={budget:g}" if budget <= 1 else ""
     return (
-        f"rewards.stake={stake} does not outweigh the {most} that a lie in one of {terms.audit_windows} windows gains: "
-        f"trust.audit_rate={terms.audit_rate:g} meets it with a chance of {chance:.3g}; it takes "
-        f"rewards.stake={least_stake(most, chance)}, or trust.audit_rate={rate:g}"
+        f"rewards.stake={stake} does not outweigh the {most} that a lie gains: the budget meets it with a chance of "
+        f"{chance:.3g}; it takes rewards.stake={least_stake(most, chance)}{remedy}"
     )
 
 
-def _least_rate(gain: int, stake: int, windows: int) -> float:
-    """The audit rate from which on the stake is enough, rounded up to thousandths."""
-    chance = gain / (gain + stake)
-    return math.ceil(1000 * (1 - (1 - chance) ** windows)) / 1000
+def _least_budget(gain: int, stake: int) -> float:
+    """The budget from which on the stake is enough, rounded up to thousandths; above 1 where none is."""
+    return math.ceil(1000 * gain / (gain + stake) / RANDOM_SHARE) / 1000

@@ -23,8 +23,7 @@ class Job(msgspec.Struct, frozen=True):
     policy: Literal["work", "equal", "improvement"]
     pool: Amount  # paid out for a round
     stake: Amount | None  # of every key; None only before it is settled, see `tdml.rewards.deterrence.stake_of`
-    audit_rate: Annotated[float, msgspec.Meta(ge=0, le=1)]
-    audit_windows: Annotated[int, msgspec.Meta(ge=1)]
+    audit_chance: Annotated[float, msgspec.Meta(ge=0, le=1)]  # that a window is executed again
     shares: list[Amount]  # of the computation, by stage, in millionths
     samples: list[Amount]  # of a round, by replica
 
@@ -48,16 +47,8 @@ class Verdict(msgspec.Struct, frozen=True):
     nodes: list[str]  # names, by stage
     status: Literal["honest", "suspicious", "malicious", "lost"]
     blamed: list[str] = []
-    disputes: list[tuple[str, str]] = []  # nodes that contradict each other: one of each pair lied
-    absent: list[str] = []  # nodes that were gone when they had to show their work
-    erratic: list[str] = []  # nodes whose own repetitions of their work differ
     samples: Amount = 0
     improvement: int = 0  # of the held-out loss, in millionths of a nat; only measured under that policy
-
-    @property
-    def unshown(self) -> list[str]:
-        """The nodes that could not show their work."""
-        return [*self.absent, *self.erratic]
 
     @property
     def handed_in(self) -> bool:

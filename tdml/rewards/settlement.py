@@ -23,17 +23,10 @@ class Settlement:
     Args:
         keys: name → key.
         convicted: keys of all that were blamed or banned so far, in this round too.
-        disputes: keys of whom one lied, by pairs.
-        unshown: keys that once could not show their work.
     """
 
-    def __init__(
-        self, balances: Mapping[str, int], keys: Mapping[str, str], convicted: Collection[str],
-        disputes: Collection[tuple[str, str]], unshown: Collection[str],
-    ) -> None:  # fmt: skip
+    def __init__(self, balances: Mapping[str, int], keys: Mapping[str, str], convicted: Collection[str]) -> None:
         self._balances, self._keys, self._convicted = balances, keys, convicted
-        in_dispute = {key for pair in disputes if self._is_open(pair) for key in pair}
-        self._uncleared = {*convicted, *in_dispute, *unshown}
         self._changes: dict[str, int] = {}
         self._postings: list[Posting] = []
 
@@ -57,12 +50,11 @@ class Settlement:
         self._post(MINT, TREASURY, pool - sum(map(sum, shares)), "rest of the division")
 
     def release(self, verdicts: Sequence[Verdict]) -> None:
-        """Whoever met nothing but honest verdicts in this round, is not in dispute with one who is not convicted, and
-        has always shown its work, is cleared: what was held back becomes its credit."""
+        """Whoever met nothing but honest verdicts in this round is cleared: what was held back becomes its credit."""
         doubted = {self._keys[name] for v in verdicts if v.status != "honest" for name in v.nodes}
         for verdict in verdicts:
             for key in (self._keys[name] for name in verdict.nodes):
-                if key not in doubted and key not in self._uncleared:
+                if key not in doubted and key not in self._convicted:
                     self._post(held_account(key), credit_account(key), self._balance(held_account(key)), "cleared")
 
     def slash(self, keys: Iterable[str]) -> None:
@@ -78,22 +70,14 @@ class Settlement:
             self._post(MINT, TREASURY, share, f"share of {name}, convicted")
         elif verdict.status == "honest":
             self._post(MINT, credit_account(key), share, f"work of {name}")
-        elif verdict.status == "malicious" and verdict.blamed and not self._is_doubted(verdict, name):
+        elif verdict.status == "malicious" and verdict.blamed:
             due = self._pay_from_stakes(verdict, name, share)
             self._post(MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake")
             return share - due
         else:
-            # Suspicious, disputed or not shown; or refused with nobody to blame, which neither clears nor convicts.
+            # Suspicious; or refused with nobody to blame, which neither clears nor convicts.
             self._post(MINT, held_account(key), share, f"work of {name}, held back")
         return 0
-
-    def _is_doubted(self, verdict: Verdict, name: str) -> bool:
-        """Whether a node did not show its work, or is in a dispute of this round and may be the one that lied."""
-        pairs = [(self._keys[one], self._keys[other]) for one, other in verdict.disputes if name in (one, other)]
-        return name in verdict.unshown or any(map(self._is_open, pairs))
-
-    def _is_open(self, dispute: tuple[str, str]) -> bool:
-        return not any(key in self._convicted for key in dispute)
 
     def _pay_from_stakes(self, verdict: Verdict, name: str, share: int) -> int:
         """Pay a node from the stakes of those who cheated in its replica, in their order; what is still due."""

@@ -1,4 +1,4 @@
-"""Trust: pure functions on tensors that find out who lied. Nothing here knows of RPC."""
+"""Trust: pure functions, tensors in and judgements out. Nothing here knows of processes."""
 
 from tdml.trust.mandera import mandera
 from tdml.trust.ranking import Moments, rank_moments

@@ -6,9 +6,10 @@ import torch
 from tdml import config as settings
 from tdml import job as jobs
 from tdml.bench import alone
-from tdml.bench.steps import LocalSteps
 from tdml.data import source
 from tdml.models import whole
+from tdml.node.lockstep import Given, train_step
+from tdml.node.stage import Stage
 from tests.jobs import SMALL
 
 CPU, STEP = torch.device("cpu"), alone.Step(seed=1, lr=0.01)
@@ -29,14 +30,15 @@ def batches(job):
 
 def test_the_parts_train_as_the_whole_model_does(job):
     parts, initial = alone.start(job, CPU), whole.flatten(job.model, job.layouts)
-    reference = LocalSteps(job)
-    reference.begin(initial)
-    for number, (inputs, labels) in enumerate(batches(job)):
+    stages = [Stage(job.config, index, job.plan, CPU, CPU) for index in range(2)]
+    for stage, weights in zip(stages, initial, strict=True):
+        stage.trainer.begin(weights)
+    for inputs, labels in batches(job):
         taken = alone.take(parts, inputs, labels, 2, STEP)
-        reference.step(inputs, labels, STEP.seed, round_number=1, step=number)
-        for step, before, expected in zip(taken, initial, reference.weights(), strict=True):
-            assert not torch.equal(expected, before)
-            assert torch.equal(step.weights, expected)
+        train_step(stages, [Given(inputs, labels, STEP.seed, STEP.lr)] * 2, [None, None])
+        for step, before, stage in zip(taken, initial, stages, strict=True):
+            assert not torch.equal(stage.trainer.weights(), before)
+            assert torch.equal(step.weights, stage.trainer.weights())
 
 
 def test_what_is_handed_on_is_what_the_neighbour_receives(job):

@@ -7,52 +7,55 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tdml.attacks.base import Knowledge
 from tdml.cluster.channel import _ANSWER, _ORDER, Answer, NoAnswer, Order, Session, Window
 from tdml.cluster.codec import encode
 from tdml.cluster.guard import NOTHING, Envelope
-from tdml.cluster.messages import (
+from tdml.data.pieces import Piece
+from tdml.identity import Identity
+from tdml.models.plan import Plan
+from tdml.models.split import Border
+from tdml.node.tape import Opening
+from tdml.round.orders import (
     Assignment,
     Commitment,
-    CommitOrder,
     EvaluateOrder,
     Evaluation,
     Failure,
     RepeatOrder,
     Repetition,
-    Seat,
+    Shown,
+    Slot,
     TrainOrder,
     TrainReport,
-)  # fmt: skip
-from tdml.data.pieces import Piece
-from tdml.identity import Identity
-from tdml.models.plan import Plan
-from tdml.models.split import Border
-from tdml.training.tape import Opening
+)
 from tests.cluster.envelopes import AT, Pair
 
 _PIECE = Piece("train", torch.arange(4), 2**63 + 5, torch.tensor([0, 3]))
-_BORDER = Border(torch.Size([4, 3, 8, 8]), torch.float32)
+_PLAN = Plan((2, 5), (Border(torch.Size([4, 3, 8, 8]), torch.float32),) * 4, (500_000, 300_000, 200_000), 2)
+_LOG, _SIGNED = torch.arange(256, dtype=torch.uint8).view(2, 4, 32), ("", "ef" * 64)
 _ORDERS = {
-    "join": Assignment(Seat(1, 0), 3, Plan((2, 5), (_BORDER,) * 4, (500_000, 300_000, 200_000), 2), "gloo"),
-    "load": torch.randn(1000),
-    "train": TrainOrder(2, 3, torch.arange(12).view(3, 4), (0, 1, 3)),
-    "commit": CommitOrder(2, Knowledge(torch.randn(5), torch.rand(5), 3, 1, torch.randn(3, 5))),
-    "open": (0, 2),
-    "border": 1,
-    "repeat": RepeatOrder(2, 5, 1, 4, True, torch.arange(8).view(2, 4), torch.randn(50)),
-    "evaluate": EvaluateOrder((_PIECE, _PIECE), torch.randn(1000), 2, True, 1),
+    "join": (Assignment(Slot(1, 0), 3, _PLAN, "gloo", ("r1.s0", "r1.s1"), ("ab" * 32, "cd" * 32)),),
+    "load": (torch.randn(1000),),
+    "train": (TrainOrder(2, 3, torch.arange(12).view(3, 4), (0, 1, 3)),),
+    "commit": (2,),
+    "digests": ("update",),
+    "reveal": ("state 1", 2),
+    "hold": (0, torch.randn(5)),
+    "repeat": (RepeatOrder(2, 5, 1, 4, True, torch.arange(8).view(2, 4), own=True, each=True, show=1),),
+    "evaluate": (EvaluateOrder(2, (_PIECE, _PIECE), 2, check=True, log=True, show=1),),
+    "stop": (3,),
 }  # fmt: skip
 _RESULTS = {
     "join": "a kind of machine",
     "train": TrainReport(3, float("inf")),
-    "commit": Commitment("ab" * 32, "cd" * 32, "ef" * 64),
+    "commit": Commitment("ab" * 32, "cd" * 32, ("12" * 32, "34" * 32), "ef" * 64),
+    "digests": ("ab" * 32, "cd" * 32),
     "reveal": torch.randn(1000),
-    "open": Opening(("ab" * 32,) * 3, ("cd" * 32,) * 2, (None, torch.randn(9)), (torch.zeros(2, 1, 4, 2, 9),) * 2),
-    "border": None,
-    "repeat": Repetition("ab" * 32, torch.zeros(2, 1, 4, 2, 9, dtype=torch.float64)),
-    "repeated": torch.randn(50),
-    "evaluate": Evaluation(torch.rand(7), torch.rand(7) < 0.5, torch.zeros(2, 1, 4, 2, 9, dtype=torch.float64)),
+    "hold": None,
+    "open": Opening(("ab" * 32,) * 3, _LOG, _SIGNED),
+    "repeat": Repetition("ab" * 32, _LOG, _SIGNED, ("cd" * 32,) * 2),
+    "shown": Shown((0, 3), ((torch.randn(2, 3), torch.randn(2, 3)), (torch.randn(4),))),
+    "evaluate": Evaluation(torch.rand(7), torch.rand(7) < 0.5, _LOG, _SIGNED),
     "progress": 12,
     "refused": ["one", "two"],
 }
@@ -61,15 +64,15 @@ _RESULTS = {
 @pytest.mark.parametrize("method", _ORDERS)
 def test_orders_arrive_as_they_were_given(method: str) -> None:
     pair = Pair()
-    pair.ask(method, _ORDERS[method])
+    pair.ask(method, *_ORDERS[method])
     assert pair.done[0][0] == method
-    assert repr(pair.done[0][1][0]) == repr(_ORDERS[method])
+    assert repr(pair.done[0][1]) == repr(_ORDERS[method])
 
 
 @pytest.mark.parametrize("method", _RESULTS)
 def test_results_come_back_as_they_were(method: str) -> None:
     pair = Pair(_RESULTS[method])
-    found = pair.ask(method, *[_ORDERS[method]] if method in _ORDERS else [])
+    found = pair.ask(method, *_ORDERS.get(method, ()))
     assert repr(found) == repr(_RESULTS[method])
     assert pair.caller.take_offences() == []
     assert pair.refusals.take() == []
@@ -78,7 +81,7 @@ def test_results_come_back_as_they_were(method: str) -> None:
 @pytest.mark.parametrize(("method", "words"), [("refused", ["x"] * 22), ("refused", ["x" * 301]), ("join", "x" * 301)])
 def test_a_node_that_says_too_much_has_answered_with_something_else(method: str, words: object) -> None:
     pair = Pair(words)
-    assert isinstance(pair.ask(method, *[_ORDERS[method]] if method in _ORDERS else []), Failure)
+    assert isinstance(pair.ask(method, *_ORDERS.get(method, ())), Failure)
     (offence,) = pair.caller.take_offences()
     assert offence.proven
     assert len(offence.text) < 200
@@ -139,7 +142,7 @@ def test_even_the_coordinator_can_order_only_what_there_is(method: str, argument
 
 def test_answer_of_another_node_convicts_who_signed_it() -> None:
     pair = Pair(torch.ones(3))
-    counter, order = pair.caller.order("a", "reveal", ())
+    counter, order = pair.caller.order("a", "reveal", _ORDERS["reveal"])
     answer = pair.listener.obey(order.header, order.tensors, order.signature)
     stolen = replace(answer, signature=pair.b.sign(_ANSWER + answer.header))
     with pytest.raises(NoAnswer):
@@ -150,9 +153,9 @@ def test_answer_of_another_node_convicts_who_signed_it() -> None:
 
 def test_own_answer_sent_again_by_somebody_else_convicts_nobody() -> None:
     pair = Pair(torch.ones(3))
-    counter, order = pair.caller.order("a", "reveal", ())
+    counter, order = pair.caller.order("a", "reveal", _ORDERS["reveal"])
     answer = pair.listener.obey(order.header, order.tensors, order.signature)
-    assert pair.caller.order("b", "reveal", ())[0] == counter
+    assert pair.caller.order("b", "reveal", _ORDERS["reveal"])[0] == counter
     with pytest.raises(NoAnswer):
         pair.caller.read("b", counter, "reveal", answer)
     offence = pair.caller.take_offences()[0]
@@ -161,16 +164,16 @@ def test_own_answer_sent_again_by_somebody_else_convicts_nobody() -> None:
 
 def test_result_that_cannot_be_sent_is_a_failure() -> None:
     for result in (object(), 2**70):
-        found = Pair(result).ask("reveal")
+        found = Pair(result).ask("reveal", *_ORDERS["reveal"])
         assert isinstance(found, Failure)
         assert "reveal has no result that can be sent" in found.message
 
 
 def test_answer_that_nobody_signed_convicts_nobody() -> None:
     pair = Pair(torch.ones(3))
-    counter, order = pair.caller.order("a", "reveal", ())
+    counter, order = pair.caller.order("a", "reveal", _ORDERS["reveal"])
     answer = pair.listener.obey(order.header, order.tensors, order.signature)
-    earlier, _ = pair.caller.order("a", "reveal", ())
+    earlier, _ = pair.caller.order("a", "reveal", _ORDERS["reveal"])
     for_b, _ = encode(Answer(AT, "b", counter, None, b"\xc0", ()))
     attempts = [
         (counter, NOTHING),
@@ -196,7 +199,7 @@ def test_answer_that_nobody_signed_convicts_nobody() -> None:
 )  # fmt: skip
 def test_signed_answer_of_another_type_is_a_proven_offence(method: str, result: object) -> None:
     pair = Pair(result)
-    found = pair.ask(method, *[_ORDERS[method]] if method in _ORDERS else [])
+    found = pair.ask(method, *_ORDERS.get(method, ()))
     assert isinstance(found, Failure)
     offence = pair.caller.take_offences()[0]
     assert (offence.node, offence.proven) == ("a", True)
@@ -265,10 +268,10 @@ def test_an_answer_of_an_earlier_start_answers_nothing():
     """The counters begin anew with every start."""
     pair = Pair()
     earlier = replace(pair.caller, at=Session(AT.job, "earlier"))
-    counter, order = earlier.order("a", "reveal", ())
+    counter, order = earlier.order("a", "reveal", _ORDERS["reveal"])
     old = pair.listen(Session(AT.job, "earlier")).obey(order.header, order.tensors, order.signature)
     earlier.read("a", counter, "reveal", old)
-    assert pair.caller.order("a", "reveal", ())[0] == counter
+    assert pair.caller.order("a", "reveal", _ORDERS["reveal"])[0] == counter
     with pytest.raises(NoAnswer):
         pair.caller.read("a", counter, "reveal", old)
 

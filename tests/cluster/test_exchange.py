@@ -10,10 +10,11 @@ import torch
 
 from tdml.cluster import exchange as module
 from tdml.cluster.channel import Caller, Listener, Session
-from tdml.cluster.exchange import Exchange, Node, ReplicaLost
+from tdml.cluster.exchange import Exchange, Node, _causes
 from tdml.cluster.guard import Envelope, Refusals
-from tdml.cluster.messages import Failure
 from tdml.identity import Identity
+from tdml.round.fleet import ReplicaLost
+from tdml.round.orders import Failure
 from tdml.worker import METHODS
 
 pytestmark = pytest.mark.timeout(30)
@@ -92,7 +93,8 @@ def test_a_failure_ends_the_order_for_all_and_nobody_is_dead(nodes_of: Callable[
     with pytest.raises(ReplicaLost) as caught:
         nodes.exchange.ask("progress", [()] * 3)
     assert caught.value.replica == 4
-    assert {(f.node, f.message) for f in caught.value.failures} == {("r4.s1", "no room"), ("r4.s2", "gave up")}
+    assert set(str(caught.value).split("; ")) == {"r4.s1: no room", "r4.s2: gave up"}
+    assert (caught.value.silent, caught.value.detail) == ((), "trace")
     assert [node.dead for node in nodes.nodes] == [False] * 3
     assert {name for name, method in nodes.heard if method == "cancel"} == {"r4.s0", "r4.s1", "r4.s2"}
 
@@ -121,7 +123,7 @@ def test_who_is_late_is_told_to_give_up(nodes_of: Callable[..., Nodes]) -> None:
         nodes.deeds[stage] = lambda method: 5 if method == "progress" else nodes.cancelled.wait(20) and None
     watch = nodes.exchange.watch(lambda: "late" if len(steps) > 3 else None, steps.append)
     with pytest.raises(ReplicaLost, match="r4: late"):
-        nodes.exchange.ask("reveal", [()] * 3, watch)
+        nodes.exchange.ask("shown", [()] * 3, watch)
     assert set(steps) == {5}
     assert [node.dead for node in nodes.nodes] == [False] * 3
 
@@ -132,7 +134,7 @@ def test_who_is_lost_while_it_is_waited_for_is_dead(nodes_of: Callable[..., Node
         nodes.deeds[stage] = lambda method: 5 if method == "progress" else nodes.cancelled.wait(20) and None
     nodes.deeds[1] = lambda method: SILENT if method == "progress" else nodes.cancelled.wait(20) and None
     with pytest.raises(ReplicaLost, match=r"r4\.s1: no answer"):
-        nodes.exchange.ask("reveal", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None))
+        nodes.exchange.ask("shown", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None))
     assert [node.dead for node in nodes.nodes] == [False, True, False]
 
 
@@ -159,10 +161,11 @@ def test_who_has_fallen_silent_is_waited_for_once(nodes_of: Callable[..., Nodes]
     nodes.silent = {1, 2}
     nodes.deeds = {0: notice if first == "failure" else train, 1: silent, 2: silent}
     with pytest.raises(ReplicaLost, match=r"r4\.s1: no answer") as caught:
-        nodes.exchange.ask("reveal", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None))
+        nodes.exchange.ask("shown", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None))
     nodes.never.set()
-    assert {failure.node for failure in caught.value.failures} == {"r4.s0", "r4.s1", "r4.s2"}
+    assert {said.split(":")[0] for said in str(caught.value).split("; ")} == {"r4.s0", "r4.s1", "r4.s2"}
     assert [node.dead for node in nodes.nodes] == [False, True, True]
+    assert caught.value.silent == ("r4.s1", "r4.s2")
 
 
 def test_whose_answer_is_missing_is_known(nodes_of: Callable[..., Nodes]) -> None:
@@ -197,5 +200,26 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 def test_what_followed_from_another_failure_is_not_said() -> None:
     effect = Failure("r1.s0", "RuntimeError: gloo/transport/tcp: Connection closed by peer", "")
-    assert str(ReplicaLost(1, [effect, Failure("r1.s1", "planted", "")])) == "r1.s1: planted"
-    assert str(ReplicaLost(1, [effect])).startswith("r1.s0: RuntimeError")
+    cause = Failure("r1.s1", "planted", "")
+    assert _causes([effect, cause]) == [cause]
+    assert _causes([effect]) == [effect]
+
+
+def test_an_order_to_one_node_is_that_nodes_alone(nodes_of: Callable[..., Nodes]) -> None:
+    nodes = nodes_of({1: lambda _: 9})
+    nodes.nodes[2].dead = True
+    assert nodes.exchange.ask_one(1, "progress") == 9
+    assert nodes.heard == [("r4.s1", "progress")]
+    assert not nodes.exchange.failed
+
+
+@pytest.mark.parametrize("stages", [(2,), (0, 1, 2)])
+def test_who_is_dead_already_is_not_asked_again(nodes_of: Callable[..., Nodes], stages: tuple[int, ...]) -> None:
+    """The living nodes of a replica are asked for what they hold when another of it is gone."""
+    nodes = nodes_of({})
+    nodes.nodes[2].dead = True
+    with pytest.raises(ReplicaLost, match=r"^r4\.s2: it no longer answers$") as caught:
+        nodes.exchange.ask_one(2, "progress") if stages == (2,) else nodes.exchange.ask("progress", [()] * 3)
+    assert caught.value.silent == ("r4.s2",)
+    assert nodes.heard == []
+    assert nodes.exchange.failed

@@ -68,7 +68,7 @@ def _receive(guard: Guard, data: bytes, tensors: list[torch.Tensor]) -> tuple[En
 
 def test_an_order_reaches_the_worker_and_its_answer_the_coordinator() -> None:
     worker, coordinator, pair = _guards()
-    counter, order = pair.caller.order("a", "reveal", ())
+    counter, order = pair.caller.order("a", "reveal", ("update", 0))
     sent = coordinator.serialize(internal.PythonUDF(obey, (order.header, order.tensors, order.signature), {}))
     result, _ = _receive(worker, *sent)
     answer = coordinator.deserialize(*worker.serialize(result)).envelope

@@ -1,8 +1,8 @@
 import pytest
 
-from tdml.cluster.messages import Seat
-from tdml.cluster.topology import address, first_seat, node_name, seat_name
+from tdml.cluster.topology import address, first_slot, node_name, slot_name
 from tdml.config import Topology
+from tdml.round.orders import Slot
 
 
 def topology(replicas, stages, spares, **settings):
@@ -15,10 +15,10 @@ def test_names_by_rank():
 
 
 @pytest.mark.parametrize(
-    ("rank", "seat"), [(1, Seat(0, 0)), (3, Seat(0, 2)), (4, Seat(1, 0)), (6, Seat(1, 2)), (7, None), (8, None)]
+    ("rank", "seat"), [(1, Slot(0, 0)), (3, Slot(0, 2)), (4, Slot(1, 0)), (6, Slot(1, 2)), (7, None), (8, None)]
 )
 def test_seats_by_rank(rank, seat):
-    assert first_seat(rank, topology(2, 3, 2)) == seat
+    assert first_slot(rank, topology(2, 3, 2)) == seat
 
 
 def test_the_coordinator_is_no_node():
@@ -31,7 +31,7 @@ def test_every_rank_has_a_name_of_its_own(replicas, stages, spares, ranks):
     shape = topology(replicas, stages, spares)
     assert shape.world_size == ranks
     assert len({node_name(rank, shape) for rank in range(1, ranks)}) == ranks - 1
-    assert sum(first_seat(rank, shape) is None for rank in range(1, ranks)) == spares
+    assert sum(first_slot(rank, shape) is None for rank in range(1, ranks)) == spares
 
 
 @pytest.mark.parametrize(("schedule", "parts"), [("1f1b", 3), ("gpipe", 3), ("interleaved_1f1b", 12)])
@@ -40,5 +40,5 @@ def test_only_the_interleaved_schedule_cuts_finer(schedule, parts):
 
 
 def test_how_they_are_written():
-    assert seat_name(Seat(12, 3)) == "r12.s3"
+    assert slot_name(Slot(12, 3)) == "r12.s3"
     assert address(7) == "rank7"

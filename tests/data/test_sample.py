@@ -6,6 +6,7 @@ import torch
 
 from tdml.data.sample import Form, advice, look
 from tdml.errors import SettingError
+from tdml.tasks import Classification
 
 
 class Broken:
@@ -27,7 +28,8 @@ class Broken:
     ids=["tensor", "numpy", "number", "float label", "bool label"],
 )
 def test_a_pair_of_a_tensor_and_a_class(sample, form, label):
-    assert look([sample], 0, "training") == (form, label)
+    found, target = look([sample], 0, "training", Classification())
+    assert (found, target.tolist(), target.dtype) == (form, [label], torch.int64)
 
 
 X = torch.zeros(2)
@@ -63,7 +65,7 @@ X = torch.zeros(2)
 )
 def test_a_sample_that_is_something_else_says_what_to_do(sample, why):
     with pytest.raises(SettingError) as caught:
-        look([(X, 0), sample], 1, "test")
+        look([(X, 0), sample], 1, "test", Classification())
     assert str(caught.value).startswith(f"data: test sample 1 cannot be read as (tensor, label): {why}")
     assert "\n" not in str(caught.value)
 
@@ -71,7 +73,7 @@ def test_a_sample_that_is_something_else_says_what_to_do(sample, why):
 def test_a_sample_that_cannot_be_read_is_named():
     text = "data: training sample 7 cannot be read: OSError: image file is truncated"
     with pytest.raises(SettingError, match=f"^{re.escape(text)}$"):
-        look(Broken(), 7, "training")
+        look(Broken(), 7, "training", Classification())
 
 
 @pytest.mark.parametrize(

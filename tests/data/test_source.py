@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 from tdml.data import cifar10, digits
 from tdml.data.source import Source, fetch, load
 from tdml.errors import SettingError
+from tdml.tasks import Classification
 from tests.data.points import Points
 
 # Users' own data
@@ -167,7 +168,7 @@ def test_positions_count_within_a_half(split):
     ids=["tensors", "subset", "list", "numpy"],
 )
 def test_map_style_datasets_are_collated(dataset):
-    inputs, labels = fetch(dataset, np.array([5, 0]), seed=0)
+    inputs, labels = fetch(dataset, np.array([5, 0]), 0, Classification())
     assert inputs.tolist() == [[10.0, 11.0], [0.0, 1.0]]
     assert (labels.tolist(), labels.dtype) == ([5, 0], torch.int64)
 
@@ -203,7 +204,7 @@ def test_digits_have_all_classes_in_both_parts():
 
 def test_digits_are_normalised():
     train, _ = digits(8)
-    inputs, _ = fetch(train, range(len(train)), seed=0)
+    inputs, _ = fetch(train, range(len(train)), 0, Classification())
     assert abs(float(inputs.mean())) < 0.1
     assert abs(float(inputs.std()) - 1) < 0.1
 
@@ -220,7 +221,7 @@ def test_cifar10_is_augmented_in_training_only(cifar10_root):
     assert (train.augment, test.augment) == (True, False)
     assert np.bincount(train.targets).tolist() == [5000] * 10
     assert train[0][0].shape == (3, 32, 32)
-    inputs, _ = fetch(test, range(2000), seed=0)
+    inputs, _ = fetch(test, range(2000), 0, Classification())
     assert abs(float(inputs.mean())) < 0.05
     assert abs(float(inputs.std()) - 1) < 0.05
 
@@ -229,7 +230,7 @@ def test_what_a_data_function_draws_follows_from_the_jobs_seed():
     settings = {"_target_": "tests.data.test_source.split_at_random"}
 
     def labels(seed):
-        return load(settings, seed).labels
+        return load(settings, seed).strata
 
     assert labels(1) == labels(1)
     assert labels(1) != labels(2)

@@ -10,6 +10,7 @@ from torch.utils.data import Subset, TensorDataset
 from tdml.data import digits
 from tdml.data.source import Source, fetch
 from tdml.errors import SettingError
+from tdml.tasks import Classification
 from tests.data.points import Points
 
 
@@ -22,23 +23,22 @@ def state():
 
 def test_labels_of_a_tensor_dataset():
     dataset = TensorDataset(torch.zeros(4, 2), torch.tensor([3, 1, 2, 0]))
-    assert Source(dataset, Points(2), seed=0).labels == [3, 1, 2, 0]
+    assert Source(dataset, Points(2), seed=0).strata == [3, 1, 2, 0]
 
 
-def test_classes_are_those_of_training_and_test_samples():
-    assert Source(Points(5), Points(2), seed=0).classes == 3
-    assert Source(Points(2), Points(5), seed=0).classes == 3
-    assert Source(Points(2), Points(2), seed=0).classes == 2
+def test_test_samples_have_classes_too():
+    assert Source(Points(5), Points(2), seed=0).test_strata == [0, 1]
+    assert Source(Points(2), Points(5), seed=0).test_strata == [0, 1, 2, 0, 1]
 
 
 def test_a_test_label_that_is_no_class_is_the_users_mistake():
     unknown = TensorDataset(torch.zeros(2, 2), torch.tensor([0, -100]))
     with pytest.raises(SettingError, match=r"data: test sample 1 cannot be read .* its label -100 is no class"):
-        _ = Source(Points(5), unknown, seed=0).classes
+        _ = Source(Points(5), unknown, seed=0).test_strata
 
 
 def test_labels_are_read_by_length():
-    assert Source(Points(5), Points(2), seed=0).labels == [0, 1, 2, 0, 1]
+    assert Source(Points(5), Points(2), seed=0).strata == [0, 1, 2, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,19 @@ def test_labels_are_read_by_length():
 )
 def test_labels_that_are_no_classes_are_the_users_mistake(dataset, message):
     with pytest.raises(SettingError, match=message):
-        _ = Source(dataset, Points(2), seed=0).labels
+        _ = Source(dataset, Points(2), seed=0).strata
 
 
 def test_the_samples_decide_what_a_label_is():
     """As with a `target_transform`, or targets in another order."""
     dataset = Points(9)
     dataset.targets = [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert Source(dataset, Points(2), seed=0).labels == [0, 1, 2] * 3
+    assert Source(dataset, Points(2), seed=0).strata == [0, 1, 2] * 3
 
 
 def test_reading_labels_leaves_the_global_generators_alone():
     before = state()
-    _ = Source(Points(8, noisy=True), Points(2), seed=0).labels
+    _ = Source(Points(8, noisy=True), Points(2), seed=0).strata
     assert state() == before
 
 
@@ -121,7 +121,7 @@ def test_where_every_sample_is_read_for_its_label_an_odd_one_is_found_then():
     dataset = OneOdd(torch.zeros(3))
     del dataset.targets
     with pytest.raises(SettingError, match=r"^data: training sample 5 is a tensor \(3,\)"):
-        _ = Source(dataset, Points(2), seed=0).labels
+        _ = Source(dataset, Points(2), seed=0).strata
 
 
 # Random choices
@@ -143,7 +143,7 @@ def test_the_seed_decides_all_that_a_dataset_draws():
 def test_the_global_generators_are_put_back(indices):
     before = state()
     try:
-        fetch(Points(8, noisy=True), indices, seed=2**62 + 1)
+        fetch(Points(8, noisy=True), indices, 2**62 + 1, Classification())
     except AssertionError:
         assert indices == [99]
     assert state() == before

@@ -11,7 +11,7 @@ JOB = "5e" * 16
 POOL = 1000
 SECRET = "ab" * 32
 NODES = ("r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0")
-SEATS = {"0": ["r0.s0", "r0.s1"], "1": ["r1.s0", "r1.s1"]}
+SLOTS = {"0": ["r0.s0", "r0.s1"], "1": ["r1.s0", "r1.s1"]}
 
 
 def digest(text):
@@ -73,9 +73,9 @@ def begin(ledger, **changes):
 def job_body():
     """What the first entry says."""
     return {
-        "name": "test", "version": "0.1.0", "config": hashlib.sha256(CONFIG).hexdigest(),
+        "name": "test", "version": "0.2.0", "config": hashlib.sha256(CONFIG).hexdigest(),
         "coordinator": COORDINATOR.public, "rounds": 3, "replicas": 2, "stages": 2, "policy": "work", "pool": POOL,
-        "stake": 500, "audit_rate": 0.25, "audit_windows": 4, "shares": [600_000, 400_000], "samples": [64, 64],
+        "stake": 500, "audit_chance": 0.25, "shares": [600_000, 400_000], "samples": [64, 64],
     }  # fmt: skip
 
 
@@ -87,24 +87,32 @@ def commit(ledger, round, node, identity=None):
     return ledger.append_signed(statement, statement.sign(identity))
 
 
-def before_commits(ledger, round, seats=SEATS, weights=None):
+def before_commits(ledger, round, slots=SLOTS, weights=None):
     """A round's first entry."""
     secret = hashlib.sha256(bytes.fromhex(SECRET)).hexdigest()
-    body = {"secret": secret, "weights": weights or digest(f"weights {round - 1}"), "seats": seats}
+    body = {"secret": secret, "weights": weights or digest(f"weights {round - 1}"), "slots": slots}
     ledger.append(round, "round", body)
+
+
+def verdict(**changes):
+    """On replica 0."""
+    said = {
+        "replica": 0, "nodes": SLOTS["0"], "status": "lost", "reason": "", "blamed": [], "weight": 1.0, "scale": 1.0,
+        "distance": 0.5, "p": None, "samples": 0, "improvement": 0,
+    }  # fmt: skip
+    return said | changes
 
 
 def after_commits(ledger, round, blamed=(), weights=None):
     """The rest of a round. The replica of the blamed node is malicious."""
     ledger.append(round, "reveal", {"secret": SECRET})
-    replica = {"replica": 1, "nodes": SEATS["1"]}
+    replica = {"replica": 1, "nodes": SLOTS["1"]}
     if blamed:
-        ledger.append(round, "suspicion", replica | {"reason": "rank spread 9.8 sigma"})
-        ledger.append(round, "evidence", replica | {"against": 7.25, "total": 12.5, "reason": "", "judges": [0]})
-        audit = {"windows": [2], "validators": {"0": "r0.s1"}, "outcome": "lied", "blamed": list(blamed)}
-        audit |= {"reason": "step 7 differs by 0.3", "artifacts": {"state 7": digest("state")}}
+        dispute = {"window": 2, "validator": 0, "place": "the state of stage 1 after step 7", "blamed": list(blamed)}
+        dispute |= {"unsettled": "", "artifacts": {"truth": digest("state")}}
+        audit = {"validators": {"2": 0}, "outcome": "lied", "reason": "", "disputes": [dispute]}
         ledger.append(round, "audit", replica | audit)
-    honest = {"replica": 0, "nodes": SEATS["0"], "status": "honest", "reason": "", "blamed": [], "samples": 64}
+    honest = verdict(status="honest", samples=64)
     ledger.append(round, "verdict", honest)
     status = "malicious" if blamed else "honest"
     ledger.append(round, "verdict", honest | replica | {"status": status, "blamed": list(blamed)})
@@ -116,11 +124,11 @@ def after_commits(ledger, round, blamed=(), weights=None):
     ledger.close_round(round)
 
 
-def play(ledger, round, blamed=(), seats=SEATS):
+def play(ledger, round, blamed=(), slots=SLOTS):
     """A whole round."""
     with ledger.batch():
-        before_commits(ledger, round, seats)
-        for nodes in seats.values():
+        before_commits(ledger, round, slots)
+        for nodes in slots.values():
             for node in nodes:
                 commit(ledger, round, node)
         after_commits(ledger, round, blamed)
@@ -135,5 +143,5 @@ def write(path: Path):
         before_commits(ledger, 3)
         ledger.resume(1)
         play(ledger, 2, blamed=["r1.s1"])
-        play(ledger, 3, seats={"0": SEATS["0"], "1": ["r1.s0", "spare0"]})
+        play(ledger, 3, slots={"0": SLOTS["0"], "1": ["r1.s0", "spare0"]})
         ledger.end(digest("weights 3"), "all 3 rounds done")

@@ -145,7 +145,7 @@ def test_a_full_disk_is_an_error_of_the_system_and_loses_nothing_else(ledger):
         ("rewards", {"postings": [{"from": "mint", "to": "treasury", "amount": 0, "why": ""}]}),
         ("rewards", {"postings": [{"from": "mint", "to": "treasury", "amount": 2**53, "why": ""}]}),
         ("refusal", {"node": "r0.s0", "what": "\ud800"}),
-        ("evidence", {"replica": 0, "nodes": [], "against": float("nan"), "total": 0, "reason": "", "judges": []}),
+        ("verdict", chains.verdict(distance=float("nan"))),
     ],
 )
 def test_a_body_that_its_kind_does_not_have_is_refused(ledger, kind, body):

@@ -59,7 +59,7 @@ def roots(run):
 def test_verify_says_in_one_line_that_all_is_well(run, capsys):
     status, text = tdml(capsys, "verify", run, "--root", roots(run)[1])
     assert status == 0 and text.count("\n") == 1
-    assert re.search(r"all is well: 32 entries, 2 rounds, model\.pt is .*; last root " + roots(run)[-1], text)
+    assert re.search(r"all is well: 30 entries, 2 rounds, model\.pt is .*; last root " + roots(run)[-1], text)
 
 
 def test_verify_says_the_first_entry_that_is_wrong(run, capsys):
@@ -106,12 +106,12 @@ def test_a_folder_without_a_ledger_is_told(action, capsys, tmp_path):
 def test_show_has_every_entry_and_the_evidence_under_its_verdict(run, capsys):
     status, text = tdml(capsys, "show", run)
     assert status == 0
-    assert sorted(int(number) for number in re.findall(r"(?m)^ *(\d+)  ", text)) == list(range(32))
+    assert sorted(int(number) for number in re.findall(r"(?m)^ *(\d+)  ", text)) == list(range(30))
     [verdict] = [i for i, line in enumerate(text.splitlines()) if "malicious" in line]
-    under = text.splitlines()[verdict + 1 : verdict + 4]
-    assert [line.split()[1] for line in under] == ["suspicion", "evidence", "audit"]
-    assert "rank spread 9.8 sigma" in under[0] and "+7.25 nats" in under[1] and chains.digest("state") in under[2]
-    assert "round 2, void: entry 22 goes on after round 1" in text and "\nend\n" in text
+    under = text.splitlines()[verdict + 1]
+    assert under.split()[1] == "audit" and "windows executed again: 2 by replica 0" in under
+    assert f"the state of stage 1 after step 7: r1.s1 lied; truth in artifact {chains.digest('state')}" in under
+    assert "round 2, void: entry 20 goes on after round 1" in text and "\nend\n" in text
     assert "1,000 mint → credit of r0.s0 (work)" in text
 
 
@@ -123,7 +123,7 @@ def test_show_lets_no_node_write_to_the_terminal(run, capsys):
 def test_show_of_a_node_and_a_round(run, capsys):
     text = tdml(capsys, "show", run, "--node", "r1.s1", "--round", "1")[1]
     kinds = re.findall(r"(?m)^ *\d+ +(\w+)", text)
-    assert kinds == ["round", "commit", "verdict", "suspicion", "evidence", "audit", "ban"]
+    assert kinds == ["round", "commit", "verdict", "audit", "ban"]
     assert "r0.s0: update" not in text and "round 2" not in text
     assert " rewards " in tdml(capsys, "show", run, "--node", "r0.s0")[1]
     assert tdml(capsys, "show", run, "--node", "r7.s7") == (

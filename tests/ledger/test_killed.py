@@ -40,7 +40,7 @@ def write_on(path, out):
         round_number = ledger.last_round() + 1
         chains.before_commits(ledger, round_number)
         with ledger.batch():
-            for node in (*chains.SEATS["0"], *chains.SEATS["1"]):
+            for node in (*chains.SLOTS["0"], *chains.SLOTS["1"]):
                 chains.commit(ledger, round_number, node)
         chains.after_commits(ledger, round_number)
 

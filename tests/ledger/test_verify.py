@@ -115,7 +115,7 @@ def refusal(ledger):
 
 
 IN_A_ROUND = {
-    "no seat": (lambda x: chains.commit(x, 2, "spare0"), "spare0 has no seat in this round"),
+    "no slot": (lambda x: chains.commit(x, 2, "spare0"), "spare0 has no slot in this round"),
     "another's key": (lambda x: chains.commit(x, 2, "r0.s0", chains.KEYS["r0.s1"]), "its author is not r0.s0"),
     "the coordinator's key": (lambda x: chains.commit(x, 2, "r0.s0", chains.COORDINATOR), "its author is not r0.s0"),
     "banned": (lambda x: chains.commit(x, 2, "r1.s1"), "r1.s1 is banned"),
@@ -165,31 +165,18 @@ IN_A_ROUND = {
         "r1.s1 is banned already",
     ),
     "two verdicts": (
-        lambda x: [x.append(2, "verdict", verdict()) for _ in range(2)],
+        lambda x: [x.append(2, "verdict", chains.verdict()) for _ in range(2)],
         "replica 0 has two verdicts",
     ),
-    "gone from another replica": (
-        lambda x: x.append(2, "verdict", verdict(absent=["r1.s0"])),
-        "r1.s0 was gone when it had to show its work, but has no seat in the replica",
-    ),
-    "gone from nowhere": (
-        lambda x: x.append(2, "verdict", verdict(nodes=["nobody"], absent=["nobody"])),
-        "nobody was gone when it had to show its work, but has no seat in the replica",
-    ),
-    "gone and honest": (
-        lambda x: x.append(2, "verdict", verdict(status="honest", absent=["r0.s1"])),
-        "r0.s1 was gone when it had to show its work, and the verdict is honest",
+    "blamed in another replica": (
+        lambda x: x.append(2, "verdict", chains.verdict(status="malicious", blamed=["r1.s0"])),
+        "r1.s0 is blamed but has no slot in the replica",
     ),
     "false money": (
         lambda x: x.append(2, "rewards", {"postings": []}),
         "0 units are paid, not 1000",
     ),
 }  # fmt: skip
-
-
-def verdict(**changes):
-    said = {"replica": 0, "nodes": chains.SEATS["0"], "status": "lost", "reason": "", "blamed": [], "samples": 0}
-    return said | changes
 
 
 def chains_tail(ledger):
@@ -209,15 +196,15 @@ def test_what_a_round_may_not_hold(ledger, case):
 
 
 @pytest.mark.parametrize(
-    ("seats", "weights", "text"),
+    ("slots", "weights", "text"),
     [
-        ({"0": ["r0.s0", "r9.s9"]}, None, "r9.s9 has a seat but is not in the roster"),
-        ({"0": ["r0.s0", "r0.s0"]}, None, "a node has two seats"),
-        (chains.SEATS, "ab" * 32, "it does not start from the weights with which the round before ended"),
+        ({"0": ["r0.s0", "r9.s9"]}, None, "r9.s9 has a slot but is not in the roster"),
+        ({"0": ["r0.s0", "r0.s0"]}, None, "a node has two slots"),
+        (chains.SLOTS, "ab" * 32, "it does not start from the weights with which the round before ended"),
     ],
 )
-def test_how_a_round_may_not_begin(ledger, seats, weights, text):
-    chains.before_commits(ledger, 2, seats, weights)
+def test_how_a_round_may_not_begin(ledger, slots, weights, text):
+    chains.before_commits(ledger, 2, slots, weights)
     assert found(ledger) == text
 
 

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from tdml import config as settings
-from tdml.models.compute import Runner, training_loss
+from tdml.models.compute import Runner
+from tdml.tasks import Classification
+from tdml.tasks.objective import mean_loss
 
 TRAIN = settings.load([]).train
 CPU = torch.device("cpu")
@@ -50,7 +52,7 @@ def test_two_parts_equal_the_whole_bit_for_bit(precision, channels_last, cut):
     sent = first(inputs)
     received = sent.detach().requires_grad_()
     logits = second(received)
-    loss = training_loss(logits, labels, train)
+    loss = mean_loss(Classification(train.label_smoothing), logits, labels)
     loss.backward()
     assert sent.is_contiguous()
     assert received.grad.is_contiguous()

@@ -80,7 +80,7 @@ def whole_numbers_between():
 
 def plan(model, parts, cuts=None, inputs=INPUTS):
     topology = replace(CONFIG.topology, stages=parts, cuts=cuts)
-    return make_plan(replace(CONFIG, topology=topology), model, inputs, classes=6)
+    return make_plan(replace(CONFIG, topology=topology), model, inputs)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.models.plan import layouts, make_plan
 from tdml.models.whole import initial_model
+from tdml.tasks import Classification
 
 CONFIG = settings.load(["model=cnn", "model.width=4"])  # four blocks
 INPUTS = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -14,7 +15,12 @@ INPUTS = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 def plan_for(classes=10, **topology):
     config = replace(CONFIG, topology=replace(CONFIG.topology, **topology))
-    return make_plan(config, initial_model(config.model, 0), INPUTS, classes)
+    return make_plan(
+        config,
+        initial_model(config.model, 0),
+        INPUTS,
+        lambda shape: Classification().check_output(shape, [classes - 1]),
+    )
 
 
 @pytest.mark.parametrize(("stages", "schedule", "parts"), [(1, "1f1b", 1), (3, "gpipe", 3), (2, "interleaved_1f1b", 4)])

@@ -8,8 +8,9 @@ from pathlib import Path
 from tdml import config as settings
 from tdml.monitor.machine import Machine, note
 from tdml.monitor.monitor import summary
-from tdml.monitor.record import ReplicaRecord, RoundRecord
 from tdml.monitor.run_folder import RunFolder, read_metrics
+from tdml.round.engine import Round
+from tdml.trust.judgement import Judgement
 
 MACHINE = Machine(1, "AMD EPYC", 2, "AVX512", [], "2.13.0", "3.11.7")
 
@@ -32,7 +33,7 @@ def leave_run(
     for number, accuracy in enumerate(accuracies, start=1):
         run.append(_round(number, config.topology.replicas, accuracy, (banned or {}).get(number, ())))
     if ended:
-        run.summarise(summary(config, read_metrics(folder), "all rounds done", [], [], "model.pt", []))
+        run.summarise(summary(config, read_metrics(folder), "all rounds done", [], [], "model.pt", [], []))
     return folder
 
 
@@ -41,14 +42,18 @@ def _composed(*overrides: str) -> settings.Config:
     return settings.load(list(overrides))
 
 
-def _round(number: int, replicas: int, accuracy: float | None, banned: Sequence[str]) -> RoundRecord:
+def _round(number: int, replicas: int, accuracy: float | None, banned: Sequence[str]) -> Round:
     guilty = {int(node[1 : node.index(".")]) for node in banned}
-    records = {
-        i: ReplicaRecord("honest", 2.0 / number + i, rank_mean=replicas / 2, rank_std=1.0 + i / 10)
+    judgements = {
+        i: Judgement(
+            i, (), "honest", weight=1.0, train_loss=2.0 / number + i, rank_mean=replicas / 2, rank_std=1.0 + i / 10
+        )
         for i in range(replicas)
     }
     for i in guilty:
-        nodes = [node for node in banned if node.startswith(f"r{i}.")]
-        records[i] = ReplicaRecord("malicious", 9.0, rank_mean=replicas / 2, rank_std=2.0, reason="spread", nodes=nodes)
-    accepted = [i for i in records if i not in guilty]
-    return RoundRecord(number, records, accepted, accuracy, 1.0 / number, {"up": 1, "down": 1}, [], {"total": 7.5})
+        nodes = tuple(node for node in banned if node.startswith(f"r{i}."))
+        judgements[i] = Judgement(
+            i, (), "malicious", "spread", blamed=nodes, train_loss=9.0, rank_mean=replicas / 2, rank_std=2.0
+        )
+    test = {"accuracy": accuracy, "loss": 1.0 / number}
+    return Round(number, {}, judgements=judgements, test=test, bytes={"up": 1, "down": 1}, seconds={"total": 7.5})

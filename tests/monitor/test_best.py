@@ -33,3 +33,10 @@ def test_a_run_goes_on_while_it_gets_better_or_nobody_knows(accuracies):
 
 def test_rounds_without_validation_have_no_best():
     assert Best([{"round": 1, "test_accuracy": 0.9}]).round == 0
+
+
+def test_without_an_accuracy_the_lowest_loss_counts():
+    lines = [{"round": i, "validation_perplexity": 2.0, "validation_loss": a} for i, a in enumerate((3.0, 2.0, 2.5), 1)]
+    found = Best(lines)
+    assert (found.round, found.name, found.value) == (2, "loss", 2.0)
+    assert found.no_better(3, 1) == "no better validation loss since round 2 (train.patience=1)"

@@ -7,8 +7,9 @@ import pytest
 from tdml import config as settings
 from tdml.config import MonitorSettings
 from tdml.errors import SettingError
-from tdml.monitor.record import RoundRecord
+from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import RunFolder, read_metrics
+from tdml.round.engine import Round
 
 CONFIG = settings.load(["train.lr=0.05", "topology.cuts=[3]", "sync.outer_lr=1e-5"])
 
@@ -18,11 +19,11 @@ def config(path, **changes):
 
 
 def record(number, total=1.0):
-    return RoundRecord(number, {}, [], 0.5, 0.7, {"up": 0, "down": 0}, [], {"total": total})
+    return Round(number, {}, test={"accuracy": 0.5, "loss": 0.7}, seconds={"total": total})
 
 
 def line(number, total=1.0):
-    return json.dumps(record(number, total).to_json())
+    return json.dumps(line_of(record(number, total)))
 
 
 def take(config):

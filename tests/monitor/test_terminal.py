@@ -5,12 +5,14 @@ import os
 import pytest
 from rich.console import Console
 
-from tdml.monitor.record import PHASES, ReplicaRecord, RoundRecord
 from tdml.monitor.terminal import Terminal, closing_lines
-from tests.monitor.test_record import round_record
+from tdml.round.clock import PHASES
+from tdml.round.engine import Round
+from tdml.trust.judgement import Judgement, lost
+from tests.monitor.test_record import played
 
 
-def _shown(width: int, record: RoundRecord, is_terminal: bool = True) -> list[str]:
+def _shown(width: int, record: Round, is_terminal: bool = True) -> list[str]:
     terminal = Terminal(rounds=10, replicas=4)
     terminal.console = Console(force_terminal=is_terminal, width=width, highlight=False, soft_wrap=not is_terminal)
     with terminal.console.capture() as captured:
@@ -18,9 +20,10 @@ def _shown(width: int, record: RoundRecord, is_terminal: bool = True) -> list[st
     return [line.rstrip() for line in captured.get().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()]
 
 
-def _record() -> RoundRecord:
-    replicas = {index: ReplicaRecord("lost") for index in range(4)}
-    return round_record(replicas=replicas, seconds=dict.fromkeys(PHASES, 1.25) | {"total": 9.0})
+def _record() -> Round:
+    return played(
+        *(lost(index, (), "late") for index in range(4)), seconds=dict.fromkeys(PHASES, 1.25) | {"total": 9.0}
+    )
 
 
 @pytest.mark.parametrize(("width", "phases"), [(46, 0), (60, 1), (80, 4), (118, 9), (200, 9)])
@@ -32,11 +35,11 @@ def test_a_round_is_one_row_however_narrow_the_terminal(width: int, phases: int)
 
 
 def test_whose_update_does_not_count_is_said_with_the_reason() -> None:
-    replicas = {
-        0: ReplicaRecord("suspicious", reason="for training sample 7"), 1: ReplicaRecord("suspicious", reason="wide"),
-        2: ReplicaRecord("malicious", reason="a lie", nodes=["r2.s0"]), 3: ReplicaRecord("honest"),
-    }  # fmt: skip
-    record = round_record(replicas=replicas, accepted=[1, 3], seconds=dict.fromkeys(PHASES, 1.0) | {"total": 9.0})
+    record = played(
+        Judgement(0, (), "suspicious", "for training sample 7"), Judgement(1, (), "suspicious", "wide", weight=0.5),
+        Judgement(2, ("r2.s0", "r2.s1"), "malicious", "a lie", blamed=("r2.s0",)),
+        Judgement(3, (), "honest", weight=1.0), seconds=dict.fromkeys(PHASES, 1.0) | {"total": 9.0},
+    )  # fmt: skip
     _, row, *lines = _shown(140, record, is_terminal=False)
     assert "? ? ✗ ✓" in row
     assert [line.strip() for line in lines] == [

@@ -76,7 +76,7 @@ def through(cuts=(1,), samples=SAMPLES, target=f"{__name__}.model", initial=None
     chosen = {"_target_": target, **arguments}
     config = replace(CONFIG, model=chosen, topology=replace(CONFIG.topology, cuts=list(cuts)))
     initial = initial or initial_model(chosen, seed=3)
-    plan = make_plan(config, initial, INPUTS, classes=3)
+    plan = make_plan(config, initial, INPUTS)
     return rehearse(config, plan, initial, Source(samples, samples, seed=0), range(4))
 
 

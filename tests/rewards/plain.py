@@ -11,21 +11,18 @@ class PlainBook:
         self.job, self.keys = job, roster["keys"]
         self.stake = dict.fromkeys(self.keys.values(), job["stake"])
         self.held, self.credit = defaultdict(int), defaultdict(int)
-        self.treasury, self.convicted, self.disputes, self.absent = 0, set(), [], set()
+        self.treasury, self.convicted = 0, set()
 
     def play(self, verdicts, bans):
         """One round."""
         verdicts = sorted(verdicts, key=lambda v: v["replica"])
         cheats = [self.keys[n] for v in verdicts for n in v["blamed"]] + [b["key"] for b in bans]
         self.convicted |= set(cheats)
-        self.disputes += [{self.keys[name] for name in pair} for v in verdicts for pair in v.get("disputes", [])]
-        self.absent |= {self.keys[name] for v in verdicts for name in v.get("absent", [])}
         verdicts = [v for v in verdicts if v["status"] != "lost"]
         saved = self._pay(verdicts)
         self.treasury += saved
         doubted = {self.keys[n] for v in verdicts for n in v["nodes"] if v["status"] != "honest"}
-        kept = {key for pair in self.disputes if not pair & self.convicted for key in pair} | self.absent
-        for key in {self.keys[n] for v in verdicts for n in v["nodes"]} - doubted - kept - self.convicted:
+        for key in {self.keys[n] for v in verdicts for n in v["nodes"]} - doubted - self.convicted:
             self.credit[key] += self.held.pop(key, 0)
         for key in self.convicted:
             self.treasury += self.stake.get(key, 0) + self.held.pop(key, 0)
@@ -44,7 +41,7 @@ class PlainBook:
                     continue
                 if v["status"] == "honest":
                     self.credit[key] += share
-                elif v["blamed"] and name not in v["absent"] and not self._is_disputed(v, name):
+                elif v["blamed"]:
                     self.credit[key] += share
                     for cheat in v["blamed"]:
                         from_stake = min(share, self.stake[self.keys[cheat]])
@@ -54,12 +51,6 @@ class PlainBook:
                     self.held[key] += share
                 left -= share
         return left
-
-    def _is_disputed(self, verdict, name):
-        for one, other in verdict.get("disputes", []):
-            if name in (one, other) and not {self.keys[one], self.keys[other]} & self.convicted:
-                return True
-        return False
 
     def _weights(self, verdicts):
         sound = [max(0, v["improvement"]) for v in verdicts if not v["blamed"]]

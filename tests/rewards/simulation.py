@@ -1,20 +1,24 @@
 """A thousand rounds of honest nodes and of every attack of the laboratory, paid by the real book.
 
-`python -m tests.rewards.simulation` prints the table. The worst case for the defence: screen and cross-check see
-nothing, and only audits find a lie. A cheat sits at the stage that is paid best, beside an honest partner. Profit is
-credit − stakes lost − cost of the work done, in rounds of honest pay.
+`python -m tests.rewards.simulation` prints the table. The worst case for the defence: screen and cross-check point at
+nobody, and only windows that chance chooses are audited. A cheat sits at the stage that is paid best, beside an honest
+partner. Profit is credit − stakes lost − cost of the work done, in rounds of honest pay.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tdml import config as settings
 from tdml.rewards.accounts import Book
-from tdml.rewards.deterrence import met, stake_of
+from tdml.rewards.deterrence import stake_of
+from tdml.trust.numbers import RANDOM_SHARE
 
-ROUNDS, WINDOWS, AUDIT_RATE, COST = 1000, 3, 0.1, 0.9  # the cost of honest work, as a share of its pay
+_TRUST = settings.load([]).trust  # the default settings
+WINDOWS, CHANCE = _TRUST.audit_windows, RANDOM_SHARE * _TRUST.budget  # CHANCE: that a window is audited
+ROUNDS, COST = 1000, 0.9  # the cost of honest work, as a share of its pay
 _SHARES, _SAMPLES, _PAY = [400_000, 600_000], 100, 60_000  # _PAY of a round, at the second stage
-_HEARINGS = 0.1  # share of the rounds in which a validator is heard in a routine cross-check (trust.budget)
+_REPORTS = 8  # of a round's cross-check, one of each replica: half of one of them is evaluated again
 
 
 @dataclass(frozen=True)
@@ -28,22 +32,23 @@ class Strategy:
     rounds: float = 1.0  # share of the rounds in which it cheats
     returns: bool = True  # after a ban, under a new key with a new stake
     perjury: bool = False  # it lies about others, not about its work
-    silent: bool = False  # it ends itself the first time that it is asked, and is back in the next round
-    stops: bool = False  # from then on it is honest
+    silent: bool = False  # it does not answer when it is asked to show a lie; if it returns, with an honest round
+
+    @property
+    def caught(self) -> float:
+        """The chance that a round in which it cheats is met."""
+        return 1 / (2 * _REPORTS) if self.perjury else 1 - (1 - CHANCE) ** self.lied
 
     def found(self, draws: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(ROUNDS,) bool each: when it cheats, and when that is found."""
         cheats = draws.random(ROUNDS) < self.rounds
-        if self.perjury:
-            # Two hearings in which a validator contradicts all the others convict it (`tdml.trust.evidence`).
-            heard = cheats & (draws.random(ROUNDS) < _HEARINGS)
-            return cheats, heard & (np.cumsum(heard) % 2 == 0)
-        audited = draws.random((ROUNDS, WINDOWS)) < met(AUDIT_RATE, WINDOWS)
+        audited = draws.random((ROUNDS, WINDOWS)) < CHANCE
         lies = draws.permuted(np.tile(np.arange(WINDOWS) < self.lied, (ROUNDS, 1)), axis=1)
-        found = cheats & (audited & lies).any(axis=1)
-        if self.stops and found.any():
-            cheats[found.argmax() + 1 :] = found[found.argmax() + 1 :] = False
-        return cheats, found
+        met = draws.random(ROUNDS) < self.caught if self.perjury else (audited & lies).any(axis=1)
+        for number in range(ROUNDS - 1):
+            if self.silent and self.returns and cheats[number] and met[number]:
+                cheats[number + 1] = False
+        return cheats, cheats & met
 
 
 HONEST = Strategy("honest work", lied=0, rounds=0.0)
@@ -66,8 +71,8 @@ _ALWAYS = [
 STRATEGIES = [
     replace(strategy, **variant) for strategy in _ALWAYS for variant in ({}, {"returns": False}, {"rounds": 0.1})
 ]
-SILENT = [replace(strategy, silent=True) for strategy in _ALWAYS if not strategy.perjury]
-SILENT_ONCE = [replace(strategy, stops=True) for strategy in SILENT]
+SILENT = [replace(s, silent=True, returns=False) for s in STRATEGIES if s.returns and not s.perjury]
+SILENT_AND_BACK = [replace(strategy, returns=True) for strategy in SILENT]
 
 
 @dataclass
@@ -79,7 +84,7 @@ class Copy:
     cheats: np.ndarray
     found: np.ndarray
     bans: int = 0
-    was_gone: bool = False  # under its key of now
+    met: bool = False  # at least once
 
     @property
     def partner(self) -> str:
@@ -94,13 +99,13 @@ class Copy:
     @property
     def names(self) -> list[str]:
         """All keys that it uses up."""
-        last = int(self.found.sum()) if self.strategy.returns else 0
+        last = int(self.found.sum()) if self.strategy.returns and not self.strategy.silent else 0
         return [f"c{self.number}.{ban}" for ban in range(last + 1)]
 
     @property
     def gone(self) -> bool:
         """Whether the spare has taken its place."""
-        return self.bans > 0 and not self.strategy.returns
+        return self.met and not self.strategy.returns
 
     @property
     def cost(self) -> float:
@@ -136,13 +141,11 @@ def simulate(strategies: list[Strategy], stake_share: float, copies: int) -> tup
     return _means(profits, copies), _means(partners, copies)
 
 
-def expected(strategy: Strategy, stake_share: float) -> float | None:
-    """The mean profit, worked out: that of a round times the rounds that it is played (Wald's equation). None for
-    perjury, which audits do not find."""
-    if strategy.perjury:
-        return None
-    found, one = met(AUDIT_RATE, WINDOWS, strategy.lied), met(AUDIT_RATE, WINDOWS)
-    stake = stake_share * (1 - one) / one
+def expected(strategy: Strategy, stake_share: float) -> float:
+    """The mean profit, worked out: that of a round times the rounds that it is played (Wald's equation). Not of who is
+    silent and returns."""
+    found = strategy.caught
+    stake = 0.0 if strategy.silent else stake_share * (1 - CHANCE) / CHANCE
     cheating = (1 - found) - found * stake - COST * strategy.worked
     ends = 0 if strategy.returns else strategy.rounds * found
     played = (1 - (1 - ends) ** ROUNDS) / ends if ends else ROUNDS
@@ -151,14 +154,14 @@ def expected(strategy: Strategy, stake_share: float) -> float | None:
 
 def table(copies: int) -> str:
     """Profits of all strategies, at the least stake that deters and at a tenth of it."""
-    strategies = [HONEST, *STRATEGIES, *SILENT, *SILENT_ONCE]
+    strategies = [HONEST, *STRATEGIES, *SILENT, *SILENT_AND_BACK]
     full, tenth = (simulate(strategies, share, copies)[0] for share in (1.0, 0.1))
     lines = [f"{'strategy':<34}{'rounds':>7}{'when met':>15}{'expected':>10}{'simulated':>11}{'at a tenth':>12}"]
     for strategy, one, other in zip(strategies, full, tenth, strict=True):
         after = "" if strategy is HONEST else "new key" if strategy.returns else "leaves"
-        after = "honest" if strategy.stops else f"gone, {after}" if strategy.silent else after
+        after = f"silent, {'back' if strategy.returns else 'gone'}" if strategy.silent else after
         rounds = "" if strategy is HONEST else f"{strategy.rounds:.0%}"
-        mean = "–" if strategy.perjury or strategy.silent else f"{expected(strategy, 1.0):.0f}"
+        mean = "–" if strategy.silent and strategy.returns else f"{expected(strategy, 1.0):.0f}"
         lines.append(f"{strategy.name:<34}{rounds:>7}{after:>15}{mean:>10}{one:>11.0f}{other:>12.0f}")
     return "\n".join(lines)
 
@@ -166,8 +169,8 @@ def table(copies: int) -> str:
 def _job(replicas: int) -> dict:
     pool = replicas * _PAY * sum(_SHARES) // _SHARES[1]
     return {
-        "rounds": ROUNDS, "policy": "work", "pool": pool, "stake": None, "audit_rate": AUDIT_RATE,
-        "audit_windows": WINDOWS, "shares": _SHARES, "samples": [_SAMPLES] * replicas,
+        "rounds": ROUNDS, "policy": "work", "pool": pool, "stake": None, "audit_chance": CHANCE,
+        "shares": _SHARES, "samples": [_SAMPLES] * replicas,
     }  # fmt: skip
 
 
@@ -177,14 +180,14 @@ def _play(book: Book, number: int, played: list[Copy]) -> None:
         cheat = copy.spare if copy.gone else f"c{copy.number}.{copy.bans}"
         found = bool(copy.found[number - 1]) and not copy.gone
         silent = found and copy.strategy.silent
-        convicted = found and (not silent or copy.was_gone)
+        convicted = found and not silent
         body = {
             "replica": copy.number, "nodes": [copy.partner, cheat],
             "status": "malicious" if convicted else "suspicious" if silent else "honest",
-            "blamed": [cheat] if convicted else [], "absent": [cheat] if silent else [], "samples": _SAMPLES,
+            "blamed": [cheat] if convicted else [], "samples": _SAMPLES,
         }  # fmt: skip
         book.apply("verdict", number, body)
-        copy.was_gone = (silent or copy.was_gone) and not convicted
+        copy.met |= found
         if convicted:
             book.apply("ban", number, {"node": cheat, "key": cheat, "reason": "audit"})
             copy.bans += 1

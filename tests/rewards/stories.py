@@ -10,7 +10,7 @@ from tdml.rewards.entries import LARGEST
 def job(**changes):
     """Three replicas of two stages, where the second computes 60 %."""
     body = {
-        "rounds": 10, "policy": "work", "pool": 1000, "stake": 5000, "audit_rate": 0.1, "audit_windows": 3,
+        "rounds": 10, "policy": "work", "pool": 1000, "stake": 5000, "audit_chance": 0.05,
         "shares": [400_000, 600_000], "samples": [100, 100, 100],
     }  # fmt: skip
     return body | changes
@@ -25,12 +25,11 @@ def roster(names, refused=(), **keys):
     }
 
 
-def verdict(replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, disputes=(), absent=()):
+def verdict(replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0):
     """On a replica with the nodes that it starts with, if none are given."""
     return {
         "replica": replica, "nodes": nodes or [f"r{replica}.s0", f"r{replica}.s1"], "status": status, "reason": "",
-        "blamed": list(blamed), "disputes": list(map(list, disputes)), "absent": list(absent), "samples": samples,
-        "improvement": improvement,
+        "blamed": list(blamed), "samples": samples, "improvement": improvement,
     }  # fmt: skip
 
 
@@ -94,9 +93,6 @@ def _rounds(draw, names, stages, replicas):
         blamed = [n for n in nodes if draw(st.booleans())] if status == "malicious" else []
         samples = draw(st.sampled_from([100, 33, 10**6, 0]))
         improvement = draw(st.sampled_from([7, 20_011, 10**6, 0, -5000]))
-        disputed = stages > 1 and status in ("suspicious", "malicious") and draw(st.booleans())
-        disputes = [nodes[:2]] * disputed
-        absent = [n for n in nodes if status in ("suspicious", "malicious") and draw(st.integers(0, 4)) == 0]
-        verdicts.append(verdict(replica, status, blamed, nodes, samples, improvement, disputes, absent))
+        verdicts.append(verdict(replica, status, blamed, nodes, samples, improvement))
     bans = [ban(name) for name in draw(st.lists(st.sampled_from(names), max_size=1))]
     return Round(draw(st.permutations(verdicts)), bans)

@@ -16,7 +16,7 @@ from tests.rewards.stories import close, stories
 def test_any_story_ends_as_plain_arithmetic_says(story):
     book, plain = Book(story.job, story.roster), PlainBook(story.job, story.roster)
     entries = [(0, "job", story.job), (0, "roster", story.roster)]
-    entries.append((0, "rewards", {"postings": close(book, 0)}))
+    entries += [(0, "rewards", {"postings": close(book, 0)}), (0, "root", {})]
     closed, number = [(book.snapshot(), copy.deepcopy(plain))], 0
     for happening in story.rounds:
         if happening.resume is not None:
@@ -33,7 +33,7 @@ def test_any_story_ends_as_plain_arithmetic_says(story):
             book.apply(kind, number, body)
             book.check()
         postings = close(book, number)
-        entries += [(number, kind, body) for kind, body in [*new, ("rewards", {"postings": postings})]]
+        entries += [(number, kind, body) for kind, body in [*new, ("rewards", {"postings": postings}), ("root", {})]]
         plain.play(happening.verdicts, happening.bans)
         _check_postings(before, postings, plain.convicted)
         _check_purses(book, plain)
@@ -67,9 +67,9 @@ def _without_zeros(book):
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(st.lists(st.integers(0, 4), max_size=6))
 def test_a_resume_makes_all_later_rounds_void(resumes):
-    entries, number = [], 0
+    entries, number = [(0, "root", {})], 0
     for after in resumes:
-        entries += [(number + i, "verdict", {}) for i in (1, 2)]
+        entries += [(number + i, kind, {}) for i in (1, 2) for kind in ("verdict", "root")]
         number = min(after, number + 2)
         entries.append((number + 1, "resume", {"after": number}))
     kept = [round for round, kind, _ in standing(entries) if kind == "verdict"]

@@ -44,10 +44,6 @@ def test_postings_that_the_rules_do_not_give(change, reason):
     [
         ("verdict", verdict(1, nodes=["r1.s0", "nobody"]), "nobody, which is not in the roster"),
         ("verdict", verdict(1, "malicious", ["nobody"]), "nobody, which is not in the roster"),
-        ("verdict", verdict(1, disputes=[("r1.s0", "nobody")]), "nobody, which is not in the roster"),
-        ("verdict", verdict(1, disputes=[("r1.s0",)]), "length 2"),
-        ("verdict", verdict(1, "suspicious", absent=["nobody"]), "nobody, which is not in the roster"),
-        ("verdict", verdict(1) | {"erratic": ["nobody"]}, "nobody, which is not in the roster"),
         ("verdict", verdict(0), "two verdicts on replica 0"),
         ("verdict", verdict(1, nodes=["r1.s0"]), "1 nodes of 2 stages"),
         ("verdict", verdict(1, "innocent"), "innocent"),
@@ -85,7 +81,7 @@ def test_a_job_needs_its_stake():
 def test_other_kinds_are_passed_over():
     book = opened()
     before = book.balances
-    for kind in ("job", "round", "commit", "reveal", "suspicion", "evidence", "audit", "refusal", "weights", "end"):
+    for kind in ("job", "round", "commit", "reveal", "audit", "refusal", "weights", "end"):
         book.apply(kind, 1, {"anything": 1})
     assert book.balances == before
 

@@ -1,38 +1,17 @@
-import random
 from fractions import Fraction
 
 import pytest
 
 from tdml.errors import SettingError
 from tdml.rewards.accounts import Book
-from tdml.rewards.deterrence import gain, least_stake, met, stake_of, warning
+from tdml.rewards.deterrence import gain, least_stake, stake_of, warning
 from tdml.rewards.entries import LARGEST
+from tdml.trust.numbers import RANDOM_SHARE
 from tests.rewards.stories import close, job, roster, verdict
 
 
 def unsettled(**changes):
     return job(stake=None, pool=1_000_000, **changes)
-
-
-# The chance that a lie is met
-
-
-@pytest.mark.parametrize("rate", [0, 1e-12, 0.1, 0.5, 0.999, 1])
-@pytest.mark.parametrize("windows", [1, 3, 8])
-def test_a_lie_in_all_windows_is_met_with_the_audit_rate(rate, windows):
-    assert met(rate, windows, windows) == pytest.approx(rate, rel=1e-12)
-    q = met(rate, windows)
-    assert rate / windows <= q * (1 + 1e-12) and q <= rate
-    for lied in range(1, windows + 1):
-        assert met(rate, windows, lied) == pytest.approx(1 - (1 - q) ** lied, rel=1e-3)
-
-
-def test_the_chance_is_what_independent_draws_show():
-    draws, rate, windows = random.Random(0), 0.3, 4
-    q = met(rate, windows)
-    rounds = [[draws.random() < q for _ in range(windows)] for _ in range(20_000)]
-    assert sum(map(any, rounds)) / len(rounds) == pytest.approx(rate, abs=0.01)
-    assert sum(audited[0] for audited in rounds) / len(rounds) == pytest.approx(q, abs=0.01)
 
 
 # What a lie gains
@@ -64,7 +43,7 @@ def test_the_least_stake_outweighs_the_gain_and_a_unit_less_does_not(chance, mos
 def test_by_default_the_stake_is_the_least():
     body = unsettled()
     stake = stake_of(body)
-    assert stake == least_stake(200_000, met(0.1, 3)) == 5_595_319
+    assert stake == least_stake(200_000, 0.05) == 3_800_000
     assert warning(body) is None
     assert warning(body | {"stake": stake}) is None
     assert stake_of(body | {"stake": 12}) == 12
@@ -73,34 +52,41 @@ def test_by_default_the_stake_is_the_least():
 def test_a_stake_that_is_too_small_is_warned_of_with_figures_that_would_do():
     body = unsettled() | {"stake": 100_000}
     assert warning(body) == (
-        "rewards.stake=100000 does not outweigh the 200000 that a lie in one of 3 windows gains: trust.audit_rate=0.1 "
-        "meets it with a chance of 0.0345; it takes rewards.stake=5595319, or trust.audit_rate=0.963"
+        "rewards.stake=100000 does not outweigh the 200000 that a lie gains: the budget meets it with a chance of "
+        "0.05; it takes rewards.stake=3800000"
     )
-    assert warning(body | {"stake": 5_595_318}) is not None
-    assert warning(body | {"stake": 5_595_319}) is None
-    assert warning(body | {"audit_rate": 0.962}) is not None
-    assert warning(body | {"audit_rate": 0.963}) is None
+    assert warning(body | {"audit_chance": RANDOM_SHARE}) is not None, "no budget is enough"
+    assert warning(body | {"stake": 3_799_999}) is not None
+    assert warning(body | {"stake": 3_800_000}) is None
+
+
+def test_a_budget_that_would_do_is_named():
+    body = unsettled() | {"stake": 1_000_000}
+    assert warning(body).endswith("it takes rewards.stake=3800000, or trust.budget=0.334")
+    assert warning(body | {"audit_chance": RANDOM_SHARE * 0.333}) is not None
+    assert warning(body | {"audit_chance": RANDOM_SHARE * 0.334}) is None
 
 
 def test_without_audits_no_stake_is_enough():
-    body = unsettled(audit_rate=0)
+    body = unsettled(audit_chance=0)
     assert stake_of(body) == 2_000_000
     assert warning(body) == (
-        "trust.audit_rate=0: no rewards.stake makes a lie not pay that screen and cross-check miss; with "
-        "rewards.stake=2000000 it takes trust.audit_rate=0.249"
+        "trust.budget=0: nothing is audited, so no rewards.stake makes a lie not pay; with rewards.stake=2000000 it "
+        "takes trust.budget=0.182"
     )
-    assert warning(body | {"stake": 2_000_000, "audit_rate": 0.249}) is None
-    assert "trust.audit_rate=0:" in warning(body | {"stake": 10**9})
+    assert warning(body | {"stake": 2_000_000, "audit_chance": RANDOM_SHARE * 0.182}) is None
+    assert "trust.budget=0:" in warning(body | {"stake": 10**9})
+    assert warning(body | {"stake": 1}).endswith("makes a lie not pay"), "nor is any budget enough"
 
 
 def test_where_every_window_is_audited_no_stake_is_needed():
-    assert stake_of(unsettled(audit_rate=1)) == 0
-    assert warning(unsettled(audit_rate=1)) is None
+    assert stake_of(unsettled(audit_chance=1)) == 0
+    assert warning(unsettled(audit_chance=1)) is None
 
 
 def test_where_nothing_is_paid_nothing_is_staked():
     for rate in (0, 0.1, 1):
-        body = job(stake=None, pool=0, audit_rate=rate)
+        body = job(stake=None, pool=0, audit_chance=rate)
         assert (stake_of(body), warning(body)) == (0, None)
 
 
@@ -109,8 +95,8 @@ def test_where_nothing_is_paid_nothing_is_staked():
     [
         ({"pool": LARGEST // 10 + 1}, ("rewards.pool", "rounds=10")),
         ({"stake": LARGEST + 1}, ("rewards.stake", "lower it")),
-        ({"pool": LARGEST // 10, "audit_rate": 0.001}, ("rewards.stake", "rewards.pool or raise trust.audit_rate")),
-        ({"pool": LARGEST, "rounds": 1, "audit_rate": 0}, ("rewards.stake", "lower rewards.pool")),
+        ({"pool": LARGEST // 10, "audit_chance": 0.0001}, ("rewards.stake", "rewards.pool or raise trust.budget")),
+        ({"pool": LARGEST, "rounds": 1, "audit_chance": 0}, ("rewards.stake", "lower rewards.pool")),
     ],
 )
 def test_more_money_than_the_ledger_can_write(changes, named):

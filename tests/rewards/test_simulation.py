@@ -3,22 +3,19 @@ import math
 import pytest
 
 from tdml.config import config_dir
-from tdml.rewards.deterrence import met
 from tests.rewards.simulation import (
-    AUDIT_RATE,
-    COST,
+    CHANCE,
     HONEST,
     ROUNDS,
     SILENT,
-    SILENT_ONCE,
+    SILENT_AND_BACK,
     STRATEGIES,
-    WINDOWS,
     expected,
     simulate,
 )
 
 COPIES = 4
-RETURNING = [s for s in STRATEGIES if s.returns and not s.perjury]
+RETURNING = [s for s in STRATEGIES if s.returns]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +35,7 @@ def test_every_strategy_earns_less_than_honest_work(at_the_least_stake):
     assert honest == pytest.approx(expected(HONEST, 1.0)) == pytest.approx(100)
     for strategy, profit in zip(STRATEGIES, profits, strict=True):
         assert profit < honest, strategy
-        assert (expected(strategy, 1.0) or 0) < honest, strategy
+        assert expected(strategy, 1.0) < honest, strategy
 
 
 @pytest.mark.timeout(120)
@@ -54,22 +51,19 @@ def test_the_simulation_agrees_with_the_sum(at_the_least_stake):
 
 
 @pytest.mark.timeout(120)
-def test_who_is_gone_whenever_it_may_be_earns_less_than_honest_work():
+def test_who_does_not_answer_when_it_is_asked_and_is_gone_earns_less_than_honest_work():
     (honest, *profits), (_, *partners) = simulate([HONEST, *SILENT], 1.0, COPIES)
     for strategy, profit in zip(SILENT, profits, strict=True):
         assert profit < honest, strategy
-    assert min(partners) > 0.99 * ROUNDS, "but for the rounds after which no honest one came"
+        assert expected(strategy, 1.0) < honest, strategy
+    assert partners == [ROUNDS] * len(SILENT), "what was held back of them is cleared"
 
 
 @pytest.mark.timeout(120)
-def test_who_is_gone_once_and_honest_from_then_on_keeps_what_it_has_saved_until_then():
-    """No stake prevents that. It is the work of the rounds before it was met, less the pay of that one."""
-    (honest, *profits), _ = simulate([HONEST, *SILENT_ONCE], 1.0, 2 * COPIES)
-    for strategy, profit in zip(SILENT_ONCE, profits, strict=True):
-        chance, saved = met(AUDIT_RATE, WINDOWS, strategy.lied), COST * (1 - strategy.worked)
-        gained = saved / chance - 1
-        assert abs(profit - honest - gained) <= 4 * saved / chance / math.sqrt(2 * COPIES), strategy
-        assert gained < (1 - chance) / met(AUDIT_RATE, WINDOWS), "less than a stake"
+@pytest.mark.xfail(strict=True, reason="an honest round clears who has not shown a false one, and costs it nothing")
+def test_who_does_not_answer_when_it_is_asked_and_keeps_its_slot_earns_less_than_honest_work():
+    (honest, *profits), _ = simulate([HONEST, *SILENT_AND_BACK], 1.0, COPIES)
+    assert max(profits) < honest
 
 
 @pytest.mark.timeout(120)
@@ -82,6 +76,5 @@ def test_with_a_tenth_of_the_stake_cheating_pays():
 
 def deviation(strategy):
     """The standard deviation of the mean profit of all copies."""
-    found, one = met(AUDIT_RATE, WINDOWS, strategy.lied), met(AUDIT_RATE, WINDOWS)
-    bet = math.sqrt(found * (1 - found)) / one
+    bet = math.sqrt(strategy.caught * (1 - strategy.caught)) / CHANCE
     return bet * math.sqrt(ROUNDS * strategy.rounds / COPIES)

@@ -32,6 +32,8 @@ def entries(*rounds, stake=5000):
             found.append((number, kind, body))
         found.append((number, "rewards", {"postings": book.settle(number)}))
         book.apply(*[found[-1][i] for i in (1, 0, 2)])
+        found.append((number, "root", {}))
+        book.apply("root", number, {})
         closed.append(book.snapshot())
         number += 1
     return found

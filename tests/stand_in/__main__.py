@@ -17,7 +17,7 @@ from tdml import __main__ as rank
 from tdml import start_worker
 from tdml.cluster import group
 from tdml.cluster.devices import Device
-from tdml.training import stage
+from tdml.node import stage
 from tests.stand_in import device, nccl
 
 

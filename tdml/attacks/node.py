@@ -1,0 +1,139 @@
+"""The nodes of an experiment: attackers, and honest nodes that an omniscient attacker looks at.
+
+An honest node's own code knows nothing of either: whoever starts nodes chooses which kind they are.
+"""
+
+import io
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from tdml.attacks.base import Attack, Context, Knowledge, acts, attackers, make_attack
+from tdml.attacks.tap import StoreTap
+from tdml.config import Config
+from tdml.data.source import Source
+from tdml.identity import Identity
+from tdml.models.layout import change
+from tdml.node.lockstep import Given
+from tdml.node.node import Node
+from tdml.node.stage import Stage
+from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot, TrainOrder
+from tdml.seeds import derive
+
+Tap = StoreTap | dict[str, bytes]  # where omniscient attackers find the honest updates
+
+
+def make_node(config: Config, name: str, identity: Identity, job: str, source: Source | None, tap: Tap) -> Node:
+    """The node of that name in a job, as its group `attack` has it."""
+    names = attackers(config.attack, config.topology.replicas, config.topology.stages)
+    if name in names:
+        return AttackingNode(config, names, name, identity, job, source, tap)
+    if names and make_attack(config.attack).omniscient:
+        return WatchedNode(name, identity, job, config.seed, source, tap)
+    return Node(name, identity, job, config.seed, source)
+
+
+class WatchedNode(Node):
+    """An honest node whose updates an omniscient attacker knows: it writes them down for it."""
+
+    def __init__(self, name: str, identity: Identity, job: str, seed: int, source: Source | None, tap: Tap) -> None:
+        super().__init__(name, identity, job, seed, source)
+        self._tap = tap
+
+    def training(self, order: TrainOrder, steps: int):
+        yield from super().training(order, steps)
+        kept = io.BytesIO()
+        torch.save((order.round, self.update), kept)
+        self._tap[_key(self.slot)] = kept.getvalue()
+
+
+class AttackingNode(Node):
+    """Acts as its attack says. It remembers its last updates and the last change of the global weights: unlike that of
+    an honest node, its round depends on the rounds before it."""
+
+    def __init__(
+        self, config: Config, attacking: frozenset[str], name: str, identity: Identity, job: str,
+        source: Source | None, tap: Tap,
+    ) -> None:  # fmt: skip
+        super().__init__(name, identity, job, config.seed, source)
+        self._config, self._attacking, self._tap = config, attacking, tap
+        self._attack: Attack = make_attack(config.attack)
+        self._friends = frozenset(int(n[1:].partition(".")[0]) for n in attacking if n.startswith("r"))
+        self._past: deque[torch.Tensor] = deque(maxlen=2)
+        self._aggregate: torch.Tensor | None = None
+        self._work = 1.0
+
+    def sit(self, slot: Slot, stage: Stage, names: Sequence[str], keys: Sequence[str]) -> None:
+        super().sit(slot, stage, names, keys)
+        self._skips = all(name in self._attacking for name in names)
+
+    def load(self, weights: torch.Tensor) -> None:
+        if weights.shape == self.weights.shape and (moved := change(self.weights, weights)).any():
+            self._aggregate = moved  # the same weights may come again, which is no change
+        super().load(weights)
+
+    def planned(self, order: TrainOrder) -> int:
+        steps = taken = len(order.batches)
+        if self._skips and self._acts(order.round):
+            taken = min(max(self._attack.local_steps(steps, self._context(order.round)), 1), steps)
+        self._work = taken / steps
+        return taken
+
+    def poisoned(self, given: Given, round_number: int) -> Given:
+        if not self._acts(round_number):
+            return given
+        context = self._context(round_number)
+        if self.stage.first:
+            given = replace(given, inputs=self._attack.poison_inputs(given.inputs.clone(), context))
+        if self.stage.last:
+            given = replace(given, targets=self._attack.poison_labels(given.targets.clone(), context))
+        return given
+
+    def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
+        if self._acts(round_number):
+            update = self._attack.corrupt(update, self._context(round_number, self._look(round_number)))
+        self._past.append(update)
+        return update
+
+    def found(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
+        if order.own or not self._acts(order.round):
+            return end
+        return self._attack.repeat(end, order.replica, self._context(order.round))
+
+    def reported(self, losses: torch.Tensor, order: EvaluateOrder) -> torch.Tensor:
+        if not self._acts(order.round):
+            return losses
+        return self._attack.testify(losses, order.candidate, self._context(order.round))
+
+    def _look(self, round_number: int) -> Knowledge | None:
+        """What an omniscient attacker knows of the honest updates of its stage; of none if there are none."""
+        if not self._attack.omniscient:
+            return None
+        honest = []
+        for replica in range(self._config.topology.replicas):
+            if written := self._tap.get(_key(Slot(replica, self.slot.stage))):
+                number, update = torch.load(io.BytesIO(written), weights_only=True)
+                honest += [update] if number == round_number else []
+        rows = torch.stack(honest) if honest else torch.empty(0, self.stage.layout.size)
+        return Knowledge.of(rows, len(self._friends), self._attack.sees_updates)
+
+    def _acts(self, number: int) -> bool:
+        return acts(self._config.attack, self._config.seed, number)
+
+    def _context(self, number: int, knowledge: Knowledge | None = None) -> Context:
+        layout, seed = self.stage.layout, self._config.seed
+        return Context(
+            round=number, node=self.name, replica=self.slot.replica, stage=self.slot.stage,
+            names=layout.names, sizes=tuple(shape.numel() for shape in layout.shapes),
+            parameters=layout.parameters,
+            generator=torch.Generator().manual_seed(derive(seed, "attack", number, self.name)),
+            shared=torch.Generator().manual_seed(derive(seed, "attack together", number, self.slot.stage)),
+            friends=self._friends, past=tuple(self._past), aggregate=self._aggregate, knowledge=knowledge,
+            work=self._work,
+        )  # fmt: skip
+
+
+def _key(slot: Slot) -> str:
+    return f"honest/{slot.replica}.{slot.stage}"

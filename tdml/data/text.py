@@ -1,0 +1,131 @@
+"""Text as token ids, in sequences of one length."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from tdml.errors import SettingError, one_line
+
+_BYTES = "bytes"
+
+
+class Sequences(Dataset):
+    """A run of token ids, cut into sequences of `context` + 1: the last token of one is the first of the next, which
+    the one is to say and the other may see.
+
+    `vocabulary`: ids are below this; None where nobody knows.
+    """
+
+    def __init__(self, ids: np.ndarray, context: int, vocabulary: int | None) -> None:
+        self._ids, self._context, self.vocabulary = ids, context, vocabulary
+
+    def __len__(self) -> int:
+        return max(0, (len(self._ids) - 1) // self._context)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """(context + 1,) int64. Raises ValueError: an id is not below the vocabulary."""
+        start = index * self._context
+        ids = self._ids[start : start + self._context + 1].astype(np.int64)
+        if self.vocabulary is not None and (largest := ids.max()) >= self.vocabulary:
+            raise ValueError(f"token {largest} is not below the vocabulary's {self.vocabulary}: see data.vocabulary")
+        return torch.from_numpy(ids)
+
+
+def text(
+    path: str | Sequence[str] | None, tokenizer: str, context: int, held_out: float
+) -> tuple[Sequences, Sequences]:
+    """Training and test sequences of UTF-8 text; the last share `held_out` of every file is for the test.
+
+    Args:
+        path: a file, a folder, of which all files are read, or several; None: the topics that Python's help knows.
+        tokenizer: "bytes", or the path of a tokenizer.json of Hugging Face's.
+        context: tokens that the model sees.
+
+    Raises:
+        SettingError: something cannot be read, or there is too little of it.
+    """
+    check_sequences(context, held_out)
+    encode, vocabulary = _tokenizer(tokenizer)
+    parts: list[list[np.ndarray]] = [[], []]
+    for written in _topics() if path is None else _read(path):
+        cut = round((1 - held_out) * len(written))
+        for part, piece in zip(parts, (written[:cut], written[cut:]), strict=True):
+            part.append(encode(piece))
+    train, test = (Sequences(np.concatenate(part), context, vocabulary) for part in parts)
+    check_enough(train, test, context, "data.path")
+    return train, test
+
+
+def check_sequences(context: int, held_out: float) -> None:
+    """
+    Raises:
+        SettingError: one of these cannot be.
+    """
+    if not isinstance(context, int) or context < 1:
+        raise SettingError(f"data.context={context} must be a whole number of tokens from 1")
+    if not isinstance(held_out, float) or not 0 < held_out < 1:
+        raise SettingError(f"data.held_out={held_out} must be a share between 0 and 1")
+
+
+def check_enough(train: Sequences, test: Sequences, context: int, setting: str) -> None:
+    """
+    Raises:
+        SettingError: there are not two test sequences and one to train on.
+    """
+    if len(train) < 1 or len(test) < 2:
+        raise SettingError(
+            f"data.context={context}: there are {len(train)} training and {len(test)} test sequences of so many "
+            f"tokens: give more text ({setting}), or lower data.context"
+        )
+
+
+def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
+    """Text → ids, and the size of the vocabulary."""
+    if name == _BYTES:
+        return lambda written: np.frombuffer(written.encode(), dtype=np.uint8), 256
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise SettingError(
+            f"data.tokenizer={name} needs Hugging Face's tokenizers: pip install 'tdml[hf]', or take bytes"
+        ) from error
+    if not Path(name).is_file():
+        raise SettingError(f"data.tokenizer={name} is no file: give bytes, or the path of a tokenizer.json")
+    try:
+        tokenizer = Tokenizer.from_file(name)
+    except Exception as error:  # whatever the library makes of it
+        raise SettingError(f"data.tokenizer={name} is no tokenizer.json: {one_line(error)}") from error
+    size = tokenizer.get_vocab_size()
+    kind = np.uint16 if size <= 2**16 else np.uint32
+    return lambda written: np.array(tokenizer.encode(written, add_special_tokens=False).ids, dtype=kind), size
+
+
+def _topics() -> list[str]:
+    from pydoc_data.topics import topics
+
+    return ["\n".join(topics[name] for name in sorted(topics))]
+
+
+def _read(path: str | Sequence[str]) -> list[str]:
+    found: list[Path] = []
+    for name in [path] if isinstance(path, str) else path:
+        place = Path(name)
+        if not place.exists():
+            raise SettingError(f"data.path={name} ({place.resolve()}) does not exist: give a file or folder of text")
+        inside = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
+        if not inside:
+            raise SettingError(f"data.path={name} is an empty folder: give a file or folder of text")
+        found += inside
+    return [_text_of(file) for file in found]
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingError(f"data.path: {file} is no UTF-8 text: leave it out, or convert it") from error
+    except OSError as error:
+        raise SettingError(f"data.path: {file} cannot be read: {one_line(error)}") from error

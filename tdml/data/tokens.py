@@ -1,0 +1,49 @@
+"""Files of token ids, of which only what is asked for is read."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tdml.data.text import Sequences, check_enough, check_sequences
+from tdml.errors import SettingError, one_line
+
+_KINDS = {"uint16": np.uint16, "uint32": np.uint32}
+
+
+def tokens(
+    path: str | None, test: str | None, dtype: str, vocabulary: int | None, context: int, held_out: float
+) -> tuple[Sequences, Sequences]:
+    """Training and test sequences of plain little-endian numbers, as many tools write them (`ids.tofile`).
+
+    They are mapped into memory, so that neither start nor memory grow with the files.
+
+    Args:
+        test: a second file; None: the last share `held_out` of the first.
+        dtype: uint16 or uint32.
+        vocabulary: ids are below this, None: whatever the model takes.
+
+    Raises:
+        SettingError: a file is missing, or has too little.
+    """
+    check_sequences(context, held_out)
+    if dtype not in _KINDS:
+        raise SettingError(f"data.dtype={dtype} is unknown: choose one of {', '.join(_KINDS)}")
+    ids = _map(path, dtype, "data.path")
+    cut = len(ids) if test else round((1 - held_out) * len(ids))
+    held = _map(test, dtype, "data.test") if test else ids[cut:]
+    train, last = Sequences(ids[:cut], context, vocabulary), Sequences(held, context, vocabulary)
+    check_enough(train, last, context, "data.path")
+    return train, last
+
+
+def _map(path: str | None, dtype: str, setting: str) -> np.ndarray:
+    kind = np.dtype(_KINDS[dtype]).newbyteorder("<")
+    if path is None or not Path(path).is_file():
+        raise SettingError(f"{setting}={path} is no file: give one of token ids, {dtype} without a header")
+    size = Path(path).stat().st_size
+    if size == 0 or size % kind.itemsize:
+        raise SettingError(f"{setting}={path} has {size} bytes, which are no {dtype} numbers: see data.dtype")
+    try:
+        return np.memmap(path, dtype=kind, mode="r")
+    except OSError as error:
+        raise SettingError(f"{setting}={path} cannot be read: {one_line(error)}") from error

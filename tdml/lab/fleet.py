@@ -1,0 +1,182 @@
+"""A fleet in this process, for the laboratory: replicas are objects, and nobody is ever late."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+
+from tdml.attacks.node import make_node
+from tdml.cluster.devices import machine_kind
+from tdml.cluster.topology import slot_name
+from tdml.data.source import Source
+from tdml.errors import one_line
+from tdml.identity import Identity
+from tdml.job import Job
+from tdml.node.node import Node
+from tdml.node.replica import InProcess
+from tdml.node.stage import Stage
+from tdml.node.tape import Opening
+from tdml.round.fleet import ReplicaLost
+from tdml.round.orders import (
+    Commitment,
+    EvaluateOrder,
+    Evaluation,
+    RepeatOrder,
+    Repetition,
+    Shown,
+    Slot,
+    TrainOrder,
+    TrainReport,
+)
+
+_T = TypeVar("_T")
+_HOST = torch.device("cpu")
+
+
+class LocalReplica:
+    """A replica whose nodes are objects: see `tdml.round.fleet.Replica`."""
+
+    def __init__(self, index: int, nodes: Sequence[Node]) -> None:
+        self.index, self.kind, self.loaded = index, machine_kind(_HOST), -1
+        self.nodes, self.names = list(nodes), tuple(node.name for node in nodes)
+        self._together = InProcess(nodes)
+
+    def load(self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()) -> int:
+        if version == self.loaded:
+            return 0
+        for node, flat in zip(self.nodes, weights, strict=True):
+            node.load(flat)
+        for node, flat in zip(self.nodes, frozen, strict=False):
+            node.stage.freeze(flat)
+        self.loaded = version
+        return sum(flat.nbytes for flat in weights)
+
+    def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
+        return self._do(lambda: self._together.train(order))[-1]
+
+    def commit(self, round_number: int) -> list[Commitment]:
+        return [node.commit(round_number) for node in self.nodes]
+
+    def digests(self, vector: str, stage: int) -> tuple[str, ...]:
+        return self.nodes[stage].digests(vector)
+
+    def reveal(self, vector: str, stage: int, block: int) -> torch.Tensor:
+        return self.nodes[stage].reveal(vector, block)
+
+    def hold(self, stage: int, block: int, tensor: torch.Tensor) -> None:
+        self.nodes[stage].hold(block, tensor)
+
+    def open(self) -> list[Opening]:
+        return self._do(lambda: [node.open() for node in self.nodes])
+
+    def repeat(self, orders: Sequence[RepeatOrder]) -> list[Repetition]:
+        return self._do(lambda: self._together.repeat(orders))
+
+    def shown(self, stage: int) -> Shown:
+        return self.nodes[stage].shown()
+
+    def evaluate(self, order: EvaluateOrder, columns: int) -> list[Evaluation]:
+        return self._do(lambda: self._together.evaluate(order))
+
+    def _do(self, work: Callable[[], _T]) -> _T:
+        """What a node raises, whatever it is, loses the replica, as it does where nodes are processes."""
+        try:
+            return work()
+        except Exception as error:
+            raise ReplicaLost(self.index, f"{type(error).__name__}: {one_line(error)}") from error
+
+
+class LocalFleet:
+    """All replicas of a job in one process: see `tdml.round.fleet.Fleet`. Banned nodes leave their slots vacant unless
+    there are spares.
+
+    Args:
+        attackers_last: omniscient attackers look at the honest updates, so they train after them.
+    """
+
+    def __init__(self, job: Job, job_id: str, identities: dict[str, Identity]) -> None:
+        self.losses: dict[int, str] = {}
+        self.banned: list[str] = []
+        topology = job.config.topology
+        self._stages = [Stage(job.config, s, job.plan, _HOST, _HOST) for s in range(topology.stages)]
+        tap: dict[str, bytes] = {}
+        source = Remembered.of(job.source)
+        self._keys = {name: identity.public for name, identity in identities.items()}
+        self.nodes = {name: make_node(job.config, name, identities[name], job_id, source, tap) for name in identities}
+        self._slots = {
+            Slot(replica, stage): slot_name(Slot(replica, stage))
+            for replica in range(topology.replicas) for stage in range(topology.stages)
+        }  # fmt: skip
+        seated = set(self._slots.values())
+        self._spares = [name for name in self.nodes if name not in seated]
+        self._formed: dict[int, LocalReplica] = {}
+        self._mustered: dict[int, LocalReplica] = {}  # for the round, even if they were lost since
+
+    def muster(self) -> list[LocalReplica]:
+        self.losses = {}
+        for slot, name in self._slots.items():
+            if name in self.banned and self._spares:
+                self._slots[slot] = self._spares.pop(0)
+        for index in sorted({slot.replica for slot in self._slots}):
+            names = [name for slot, name in self._slots.items() if slot.replica == index]
+            if index not in self._formed and not set(names) & set(self.banned):
+                self._formed[index] = self._form(index, names)
+        self._mustered = dict(self._formed)
+        return list(self._formed.values())
+
+    def each(self, order: Callable[[Any], _T], replicas: Sequence[LocalReplica]) -> dict[int, _T]:
+        results = {}
+        for replica in replicas:
+            try:
+                results[replica.index] = order(replica)
+            except ReplicaLost as loss:
+                self._formed.pop(loss.replica, None)
+                self.losses[loss.replica] = str(loss)
+        return results
+
+    def ready(self, indices: Iterable[int]) -> list[LocalReplica]:
+        return [self._formed[index] for index in indices if index in self._formed]
+
+    def seated(self, indices: Iterable[int]) -> list[LocalReplica]:
+        return [self._mustered[index] for index in indices]
+
+    def ban(self, names: Iterable[str], reason: str) -> None:
+        self.banned += [name for name in names if name not in self.banned]
+        for index, replica in list(self._formed.items()):
+            if set(replica.names) & set(self.banned):
+                del self._formed[index]
+
+    def key(self, name: str) -> str:
+        return self._keys[name]
+
+    def state(self) -> dict:
+        return {"banned": self.banned, "slots": [[s.replica, s.stage, name] for s, name in self._slots.items()]}
+
+    def restore(self, state: dict) -> None:
+        self.banned = list(state["banned"])
+        self._slots = {Slot(replica, stage): name for replica, stage, name in state["slots"]}
+        self._formed = {}
+
+    def _form(self, index: int, names: Sequence[str]) -> LocalReplica:
+        """The stages are shared by all replicas: each writes its own weights before it computes."""
+        keys = tuple(self._keys[name] for name in names)
+        for stage, name in enumerate(names):
+            self.nodes[name].sit(Slot(index, stage), self._stages[stage], names, keys)
+        return LocalReplica(index, [self.nodes[name] for name in names])
+
+
+class Remembered(Source):
+    """A source that keeps the last batches that it has read: validators are given the very samples that others were."""
+
+    @staticmethod
+    @lru_cache(maxsize=4)
+    def of(source: Source) -> "Remembered":
+        found = object.__new__(Remembered)
+        found.__dict__.update(vars(source))
+        found._read = lru_cache(maxsize=512)(source.training_batch)
+        return found
+
+    def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs, labels = self._read(tuple(indices), seed)
+        return inputs.clone(), labels.clone()

@@ -1,0 +1,174 @@
+"""The cases of `tdml bench detection`: what a case is, and which of them make a grid."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+
+from tdml.config import config_dir
+from tdml.lab.yardsticks import NAMES as YARDSTICKS
+from tdml.lab.yardsticks import settings_of
+
+CLEAN = "none"
+SETTINGS = {
+    "digits-mlp": ["data=digits", "data.size=8", "model=mlp", "model.features=192", "model.hidden=64", "model.depth=2"],
+    "digits-cnn": ["data=digits", "data.size=16", "model=cnn", "model.width=16"],
+    "cifar-cnn": ["data=cifar10", "model=cnn", "model.width=16"],
+}
+# Attacks with other settings than those of their file.
+VARIANTS = {
+    "replay+noise": ["attack=replay", "attack.noise=1"],
+    "copy_aggregate+noise": ["attack=copy_aggregate", "attack.noise=1"],
+    "ipm+jitter": ["attack=ipm", "attack.jitter=1"],
+    "garbage+huge": ["attack=garbage", "attack.kind=huge"],
+    "garbage+shape": ["attack=garbage", "attack.kind=shape"],
+}
+DEFENCES = ("tdml", "tdml-no-audits", *YARDSTICKS)
+GRIDS = ("quick", "bar", "yardsticks", "few", "nodes", "full")
+_NEVER_ALONE = ("half_work", "backdoor")  # attacks that a single node of a pipeline cannot carry out
+_LAST_STAGE = ("label_flip", "lying_validator", "collusion")  # where the labels are, and the testimony
+_SMALL_BATCH = 8  # where there are too many replicas for 32
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run. The attackers are the last f replicas; with `single_node`, one node of each of them."""
+
+    setting: str
+    replicas: int
+    attackers: int
+    steps: int | None  # of a round; None: one epoch
+    attack: str
+    defence: str
+    seed: int
+    rounds: int
+    partition: str = "iid"
+    alpha: float = 0.5
+    share_of_rounds: float = 1.0
+    from_round: int = (
+        1  # of the attack: from a common start all honest updates point one way, which flatters every rule
+    )
+    stages: int = 1
+    single_node: bool = False
+    root: str = ""  # of CIFAR-10
+    extra: tuple[str, ...] = ()  # more settings
+
+    @property
+    def key(self) -> str:
+        """What tells it from all other cases, wherever the data lie."""
+        return "|".join(f"{name}={value}" for name, value in asdict(self).items() if name != "root" and value != ())
+
+    @property
+    def attacking(self) -> list[int]:
+        """The attacking replicas."""
+        return list(range(self.replicas - self.attackers, self.replicas))
+
+    @property
+    def attacking_stage(self) -> int:
+        """Where the attacking node sits, with `single_node`."""
+        return self.stages - 1 if self.attack in _LAST_STAGE else self.seed % self.stages
+
+    def overrides(self) -> list[str]:
+        """Its settings, as for `tdml train`."""
+        given = [
+            *SETTINGS[self.setting],
+            f"topology.replicas={self.replicas}", f"topology.stages={self.stages}",
+            f"sync.local_steps={'null' if self.steps is None else self.steps}",
+            f"seed={self.seed}", f"rounds={self.rounds}", "device=cpu",
+            f"data.partition={self.partition}", f"data.alpha={self.alpha}",
+        ]  # fmt: skip
+        given += settings_of(self.defence)
+        given += ["trust.budget=0"] if self.defence == "tdml-no-audits" else []
+        if self.replicas > 32 and self.setting.startswith("digits"):
+            given.append(f"train.batch_size={_SMALL_BATCH}")
+        if self.stages > 2 and self.setting == "digits-mlp":
+            given.append("model.depth=4")  # a block for every stage
+        if self.root and self.setting.startswith("cifar"):
+            given.append(f"data.root={self.root}")
+        if self.attack == CLEAN or not self.attackers:
+            return [*given, *(setting for setting in self.extra if not setting.lstrip("+~").startswith("attack"))]
+        names = [f"r{replica}.s{self.attacking_stage}" for replica in self.attacking]
+        who = f"attack.nodes=[{','.join(names)}]" if self.single_node else f"attack.replicas={self.attacking}"
+        given += VARIANTS.get(self.attack, [f"attack={self.attack}"])
+        when = [f"attack.share_of_rounds={self.share_of_rounds}", f"attack.from_round={self.from_round}"]
+        return [*given, who.replace(" ", ""), *when, *self.extra]
+
+
+def attack_names() -> list[str]:
+    """Every attack in conf/attack, and the variants."""
+    files = [path.stem for path in (config_dir() / "attack").glob("*.yaml")]
+    return sorted([*(name for name in files if name != CLEAN), *VARIANTS])
+
+
+def grid(name: str, root: str | None) -> list[Case]:
+    """The cases of one of `GRIDS`, those of CIFAR-10 only if its folder `root` is given."""
+    cases = list(dict.fromkeys(_GRIDS[name]()))
+    if name == "full" and root:
+        cases += [replace(case, setting="cifar-cnn") for case in cases if case.setting == "digits-cnn"]
+    return cases
+
+
+def narrowed(cases: Sequence[Case], chosen: dict[str, Sequence]) -> list[Case]:
+    """The cases that have one of the chosen values of each field, and the clean cases that they are compared with."""
+    kept = {case for case in cases if all(getattr(case, name) in values for name, values in chosen.items())}
+    compared = {_without_attack(case) for case in kept}
+    return [case for case in cases if case in kept or (case.attack == CLEAN and _without_attack(case) in compared)]
+
+
+def _without_attack(case: Case) -> Case:
+    return replace(case, attack=CLEAN, attackers=0, rounds=0, single_node=False, share_of_rounds=1.0, from_round=1)
+
+
+def _base(**fields: object) -> Case:
+    return replace(Case("digits-mlp", 8, 0, 10, CLEAN, "tdml", 0, 20), **fields)
+
+
+def _late(**fields: object) -> Case:
+    """Attackers that start late."""
+    return _base(**{"attackers": 2, "from_round": 8} | fields)
+
+
+def _quick() -> Iterator[Case]:
+    for steps, kind in product((1, 10), (("iid", 0.5), ("dirichlet", 0.1))):
+        yield _base(steps=steps, partition=kind[0], alpha=kind[1])
+    for attack in attack_names():
+        yield _late(attack=attack)
+
+
+def _bar() -> Iterator[Case]:
+    for replicas, steps, kind, seed in product((3, 4, 8, 16), (1, 10, None), _KINDS, range(3)):
+        yield _base(replicas=replicas, steps=steps, partition=kind[0], alpha=kind[1], seed=seed)
+    for attack, steps, attackers, kind, seed in product(attack_names(), (1, 10), (2, 3), _KINDS, range(3)):
+        yield _late(attack=attack, steps=steps, attackers=attackers, partition=kind[0], alpha=kind[1], seed=seed)
+
+
+def _yardsticks() -> Iterator[Case]:
+    for defence, steps, seed in product(("tdml", "tdml-no-audits", *YARDSTICKS), (1, 10), range(3)):
+        yield _base(defence=defence, steps=steps, seed=seed)
+        for attack in attack_names():
+            yield _late(attack=attack, defence=defence, steps=steps, seed=seed)
+
+
+def _few() -> Iterator[Case]:
+    """Two and three replicas with one liar, and four with three."""
+    for (replicas, attackers), attack, seed in product(((2, 1), (3, 1), (4, 3)), attack_names(), range(3)):
+        yield _base(replicas=replicas, attackers=attackers, attack=attack, seed=seed, rounds=30)
+
+
+def _nodes() -> Iterator[Case]:
+    for stages, steps, seed in product((2, 4), (1, 10), range(3)):
+        yield _base(stages=stages, steps=steps, seed=seed)
+        for attack in attack_names():
+            if attack not in _NEVER_ALONE:
+                yield _late(attack=attack, attackers=1, stages=stages, steps=steps, seed=seed, single_node=True)
+
+
+def _full() -> Iterator[Case]:
+    yield from _bar()
+    yield from (replace(case, setting="digits-cnn") for case in _bar())
+    yield from _few()
+    yield from _nodes()
+    yield from _yardsticks()
+
+
+_KINDS = (("iid", 0.5), ("dirichlet", 0.1))
+_GRIDS = {"quick": _quick, "bar": _bar, "yardsticks": _yardsticks, "few": _few, "nodes": _nodes, "full": _full}

@@ -1,0 +1,122 @@
+"""A whole job in one process: the engine of the cluster, on a fleet of objects."""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from types import SimpleNamespace
+
+import torch
+
+from tdml import config as settings
+from tdml import job as jobs
+from tdml.attacks.base import make_attack
+from tdml.cluster.topology import node_names
+from tdml.data import source
+from tdml.data.source import Source
+from tdml.identity import Identity
+from tdml.job import Job
+from tdml.lab.fleet import LocalFleet
+from tdml.lab.yardsticks import Yardstick
+from tdml.models.compute import autocast, lay_out
+from tdml.recorder import Recorder
+from tdml.round.engine import Engine, Round
+from tdml.round.rollback import taken_back
+from tdml.seeds import derive
+from tdml.tasks.objective import task_of
+
+_EVALUATED = 1024  # samples in a forward pass
+
+
+@lru_cache(maxsize=4)
+def _load(data: str, seed: int, task: str) -> Source:
+    """By what the settings are, as JSON."""
+    config = SimpleNamespace(data=json.loads(data), task=json.loads(task), train=SimpleNamespace(label_smoothing=0.0))
+    return source.load(config.data, seed, task_of(config))
+
+
+class Seeded:
+    """Secrets that follow from the job's seed: nobody in a laboratory looks ahead."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def secret(self, round_number: int) -> int:
+        return derive(self._seed, "secret", round_number)
+
+
+class Laboratory:
+    """A job whose rounds are played here.
+
+    Args:
+        overrides: Hydra's, as for `tdml train`.
+        rule: one of `tdml.lab.yardsticks.NAMES` in the place of TDML's own judgement; "" for that.
+        byzantine: the number of attackers, for rules that must be told.
+        recorder: writes down every round, and knows what nobody may foresee; without, that follows from the job's seed.
+        identities: the nodes' keys, by name, of the job `job_id`; fresh ones if there are none.
+    """
+
+    def __init__(
+        self, overrides: Sequence[str], rule: str = "", byzantine: int = 0, recorder: Recorder | None = None,
+        identities: dict[str, Identity] | None = None, job_id: str = "laboratory",
+    ) -> None:  # fmt: skip
+        config = settings.load(list(overrides))
+        data = _load(json.dumps(config.data), config.seed, json.dumps(config.task))
+        self.job: Job = jobs.prepare(config, data, None)
+        identities = identities or {name: Identity.new() for name in node_names(config.topology)}
+        self.fleet = LocalFleet(self.job, job_id, identities)
+        self._recorder = recorder
+        secrets = recorder or Seeded(config.seed)
+        if rule:
+            self.engine: Engine = Yardstick(self.job, self.fleet, secrets, job_id, rule, byzantine)
+        else:
+            self.engine = Engine(self.job, self.fleet, secrets, job_id)
+
+    def run(self, rounds: int) -> list[Round]:
+        """All rounds, those among them that are taken back and come again."""
+        played: list[Round] = []
+        kept = {0: (list(self.engine.weights), self.engine.outer.state())}
+        number = 1
+        while number <= rounds:
+            played.append(self.play(number))
+            kept[number] = (list(self.engine.weights), self.engine.outer.state())
+            number = self._following(played[-1], rounds, kept)
+        return played
+
+    def play(self, number: int) -> Round:
+        """One round."""
+        slots = {replica.index: replica.names for replica in self.fleet.muster()}
+        if self._recorder is None:
+            return self.engine.play(number, slots)
+        self._recorder.open_round(number, self.engine.digest(), slots)
+        played = self.engine.play(number, slots)
+        self._recorder.close_round(played, ())
+        return played
+
+    def _following(self, played: Round, rounds: int, kept: dict[int, tuple]) -> int:
+        """The number of the round that comes next."""
+        unproven = self.engine.judge.standing.unproven
+        if played.tainted is None or not unproven.may_go_back(played.tainted - 1, played.number, rounds):
+            return played.number + 1
+        after = played.tainted - 1
+        unproven.forget(after, played.number)
+        self.engine.go_back(*kept[after], after)
+        if self._recorder is not None:
+            self._recorder.roll_back(after, taken_back(played, after))
+        return played.tainted
+
+    def backdoor_success(self) -> float | None:
+        """The share of stamped test inputs taken for the target of a backdoor; None if there is no backdoor."""
+        attack = make_attack(self.job.config.attack) if self.job.config.attack.get("_target_") else None
+        if not hasattr(attack, "stamp"):
+            return None
+        positions = list(range(self.job.source.size("test")))
+        inputs, labels = self.job.source.held_out_batch("test", positions)
+        stamped = attack.stamp(inputs[labels != attack.target])
+        return float((self._logits(stamped).argmax(dim=1) == attack.target).float().mean())
+
+    @torch.no_grad()
+    def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.job.write_weights(self.engine.weights)
+        model, train = self.job.model.eval(), self.job.config.train
+        with autocast(train, inputs.device):
+            return torch.cat([model(lay_out(part, train)) for part in inputs.split(_EVALUATED)]).float()

@@ -1,0 +1,65 @@
+"""Other defences, to compare TDML's with: each takes the place of its judgement in the engine."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from tdml.job import Job
+from tdml.lab.byzfl_rules import RULES, Rule, make_rule
+from tdml.round.engine import Engine, Secrets
+from tdml.round.fleet import Fleet
+from tdml.round.gather import Gathered, walk
+from tdml.trust.judgement import Judgement
+from tdml.trust.mandera import mandera
+from tdml.trust.screen import screen
+
+_SELECT = {
+    "mandera": lambda updates, _: set(mandera(updates).suspects),
+    "screen": lambda u, p: set(screen(u, p).suspects),
+}
+NAMES = ("none", *_SELECT, *RULES)
+
+
+class Yardstick(Engine):
+    """Plays rounds without audits, and aggregates by another rule.
+
+    Args:
+        rule: "none": the mean; "mandera" or "screen": the mean of those whom it does not suspect; or one of ByzFL's.
+        byzantine: the true number of attackers, for the rules that must be told.
+    """
+
+    def __init__(self, job: Job, fleet: Fleet, secrets: Secrets, job_id: str, rule: str, byzantine: int) -> None:
+        super().__init__(job, fleet, secrets, job_id)
+        self._rule, self._byzantine = rule, byzantine
+        self._average: Rule | None = make_rule(rule) if rule in RULES else None
+
+    def aggregate(self, number: int, found: Gathered, judgements: Mapping[int, Judgement]) -> None:
+        rows = found.replicas
+        if not rows:
+            return
+        updates = self._whole(found, rows)
+        sizes = [layout.size for layout in self.job.layouts]
+        mean = self._combine(updates, rows)
+        self.weights = self.outer.step(self.weights, list(mean.split(sizes)), self.job.parameters)
+        self.version, self.moved = self.version + 1, number
+
+    def _whole(self, found: Gathered, rows: Sequence[int]) -> torch.Tensor:
+        """All updates, (n, d): few enough in a laboratory."""
+        blocks = [torch.stack([b[index] for index in rows]) for _, b in walk(self.fleet, self.job, found, rows)]
+        return torch.cat(blocks, dim=1)
+
+    def _combine(self, updates: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        if self._average is not None:
+            return self._average(updates, min(self._byzantine, (len(rows) - 1) // 2))
+        out: set[int] = set()
+        if self._rule in _SELECT and len(rows) > 2:
+            parameters = self.job.parameters[0] if len(self.job.layouts) == 1 else None
+            out = _SELECT[self._rule](updates, parameters)
+        kept = [row for row in range(len(rows)) if row not in out] or list(range(len(rows)))
+        weights = torch.tensor([float(self.job.samples(rows[row])) for row in kept])
+        return (weights[:, None] * updates[kept]).sum(dim=0) / weights.sum()
+
+
+def settings_of(defence: str) -> list[str]:
+    """The settings under which a yardstick is measured."""
+    return ["trust.enabled=false"] if defence in NAMES else []

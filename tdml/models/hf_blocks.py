@@ -1,0 +1,138 @@
+"""A model of Hugging Face's transformers as blocks, with one tensor across each border.
+
+A block is a shallow copy of the model's own base module in which one layer is left, and what comes before and after it
+hands on what it gets. So masks, positions and rotary embeddings are computed by the model's own forward, whatever the
+architecture: what is known of one are the names of its parts.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from tdml.errors import SettingError
+
+
+class _Same(nn.Module):
+    """In the place of an embedding, a dropout or a norm that another block has."""
+
+    def forward(self, value: torch.Tensor | None = None, *_: object, **named: object) -> torch.Tensor:
+        return named["inputs_embeds"] if value is None else value
+
+
+class _Zero(nn.Module):
+    """In the place of positions that were added already."""
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return torch.zeros((), device=ids.device)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Names in the base module: of its list of layers, of the norm behind them, and what takes the place of its other
+    parts in all blocks but the first; None: nothing does."""
+
+    layers: str
+    norm: str | None
+    later: Mapping[str, Callable[[], nn.Module] | None] = field(default_factory=dict)
+
+
+_FAMILIES = (
+    _Family("layers", "norm", {"embed_tokens": None}),  # as Llama
+    _Family("h", "ln_f", {"wte": None, "wpe": _Zero, "drop": _Same}),  # as GPT-2
+    _Family("encoder.layer", None, {"embeddings": _Same, "pooler": None}),  # as BERT
+)
+
+
+class Body(nn.Module):
+    """Token ids (batch, tokens), in the first, or hidden states (batch, tokens, width) → hidden states."""
+
+    def __init__(self, base: nn.Module, family: _Family, index: int | None) -> None:
+        """`index` of the layer; None: the embeddings alone."""
+        super().__init__()
+        body = _shallow(base, family.layers)
+        layers = base.get_submodule(family.layers)
+        _put(body, family.layers, nn.ModuleList([] if index is None else [layers[index]]))
+        if family.norm:
+            _put(body, family.norm, _Same())
+        if index is None:
+            if "pooler" in body._modules:
+                body._modules["pooler"] = None
+        else:
+            for name, make in family.later.items():
+                if name in body._modules:
+                    body._modules[name] = make and make()
+        body.config = _config_of_layer(base.config, index or 0)
+        self.body, self._first = body, index is None
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        given = {"input_ids": value} if self._first else {"inputs_embeds": value}
+        return self.body(**given, use_cache=False).last_hidden_state
+
+
+class _Chain(nn.Sequential):
+    """What comes behind the layers."""
+
+
+def blocks_of_hf(model: nn.Module) -> list[nn.Module]:
+    """The embeddings, each layer, and the head.
+
+    Raises:
+        SettingError: its parts have other names.
+    """
+    base = model.base_model
+    family = next((family for family in _FAMILIES if _has(base, family)), None)
+    head = _head(model, base, family) if family else None
+    if head is None:
+        raise SettingError(
+            f"model=hf: {type(model).__name__} is built in another way than Llama, GPT-2 and BERT, whose parts TDML "
+            "knows: take another architecture, or one stage of your own module (docs/your-model.md)"
+        )
+    layers = range(len(base.get_submodule(family.layers)))
+    return [Body(base, family, None), *(Body(base, family, index) for index in layers), head]
+
+
+def _has(base: nn.Module, family: _Family) -> bool:
+    names = [family.layers, family.norm, next(iter(family.later))]
+    return all(_get(base, name) is not None for name in names if name)
+
+
+def _head(model: nn.Module, base: nn.Module, family: _Family) -> nn.Module | None:
+    """Of a causal model, of a masked one, or of a classifier of sequences."""
+    after = {name: part for name, part in model._modules.items() if part is not base and part is not None}
+    if family.norm:
+        return _Chain(base._modules[family.norm], after["lm_head"]) if list(after) == ["lm_head"] else None
+    pooler = base._modules.get("pooler")
+    return _Chain(*([pooler] if pooler is not None else []), *after.values())
+
+
+def _config_of_layer(config: object, index: int) -> object:
+    """Its type, such as sliding attention, is looked up by its place."""
+    own = copy.copy(config)
+    if types := getattr(config, "layer_types", None):
+        own.layer_types = [types[index]]
+    return own
+
+
+def _shallow(module: nn.Module, path: str) -> nn.Module:
+    """A copy whose children on the path can be exchanged; all else, and every tensor, is shared."""
+    new = copy.copy(module)
+    new._modules = dict(module._modules)
+    name, _, rest = path.partition(".")
+    if rest:
+        new._modules[name] = _shallow(new._modules[name], rest)
+    return new
+
+
+def _put(module: nn.Module, path: str, value: nn.Module) -> None:
+    owner, _, name = path.rpartition(".")
+    module.get_submodule(owner)._modules[name] = value
+
+
+def _get(module: nn.Module, path: str) -> nn.Module | None:
+    found: nn.Module | None = module
+    for name in path.split("."):
+        found = None if found is None else found._modules.get(name)
+    return found

@@ -1,0 +1,101 @@
+"""Before a node commits, the two ends of every channel sign that they have logged the same.
+
+So a false message is its sender's doing, or its receiver was told so in time and did not go on: nobody can later say
+that it has sent, or received, something else.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+from tdml.identity import Identity, verify
+from tdml.ledger.statement import canonical
+from tdml.node.messages import Channel, between
+from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot
+
+_SIGNATURE = 64  # bytes
+OFFER = 32 + _SIGNATURE
+
+
+class Disagreement(Exception):
+    """The two ends of a channel have logged different messages. Which of them lies nobody else can know."""
+
+
+class Agreement:
+    """One node's side."""
+
+    def __init__(
+        self, identity: Identity, job: str, slot: Slot, keys: Sequence[str], channels: Sequence[Channel]
+    ) -> None:
+        self._identity, self._job, self._slot, self._keys, self._channels = identity, job, slot, tuple(keys), channels
+        self._purpose, self._log = "", torch.empty(0)
+        self.signatures: tuple[str, ...] = ("",) * len(keys)
+
+    def begin(self, purpose: str, log: torch.Tensor) -> None:
+        """Some steps are done; nothing is agreed on yet."""
+        self._purpose, self._log = purpose, log
+        self.signatures = ("",) * len(self._keys)
+
+    @property
+    def peers(self) -> list[int]:
+        """The stages with which this one has channels."""
+        others = range(len(self._keys))
+        return [s for s in others if s != self._slot.stage and between(self._channels, self._slot.stage, s)]
+
+    def offer(self, peer: int) -> torch.Tensor:
+        """What to send to another stage: the digest of what is logged in common, signed; (96,) uint8."""
+        digest = common_digest(self._log, self._channels, self._slot.stage, peer)
+        said = statement(self._job, self._slot.replica, self._purpose, self._slot.stage, peer, digest)
+        signed = bytes.fromhex(digest) + bytes.fromhex(self._identity.sign(said))
+        return torch.frombuffer(bytearray(signed), dtype=torch.uint8)
+
+    def accept(self, offers: dict[int, torch.Tensor]) -> None:
+        """Take what the peers have sent.
+
+        Raises:
+            Disagreement: one has logged something else, or has not signed it.
+        """
+        found = list(self.signatures)
+        for peer, offered in offers.items():
+            raw = bytes(offered.tolist())
+            digest, signature = raw[:32].hex(), raw[32:].hex()
+            own = common_digest(self._log, self._channels, self._slot.stage, peer)
+            said = statement(self._job, self._slot.replica, self._purpose, peer, self._slot.stage, digest)
+            if digest != own or not verify(self._keys[peer], signature, said):
+                raise Disagreement(
+                    f"stages {min(peer, self._slot.stage)} and {max(peer, self._slot.stage)} do not agree on what "
+                    "passed between them"
+                )
+            found[peer] = signature
+        self.signatures = tuple(found)
+
+
+def common_digest(log: torch.Tensor, channels: Sequence[Channel], one: int, other: int) -> str:
+    """Of what two stages have logged in common."""
+    common = log[:, between(channels, one, other)].contiguous()
+    return hashlib.sha256(common.numpy().tobytes()).hexdigest()
+
+
+def statement(job: str, replica: int, purpose: str, signer: int, peer: int, digest: str) -> bytes:
+    """What a stage signs for another: that it has logged so much of `purpose` in common with it."""
+    said = {"job": job, "replica": replica, "purpose": purpose, "signer": signer, "peer": peer, "log": digest}
+    return b"tdml log|" + canonical(said)
+
+
+# What is signed for, in words.
+
+
+def trained(round_number: int) -> str:
+    """A round's own steps."""
+    return f"round {round_number}"
+
+
+def repeated(order: RepeatOrder) -> str:
+    """Steps that are taken again."""
+    return f"round {order.round}, replica {order.replica} from step {order.first} again"
+
+
+def evaluated(order: EvaluateOrder) -> str:
+    """An evaluation."""
+    return f"round {order.round}, evaluation of {order.candidate}"

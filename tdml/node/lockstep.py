@@ -1,0 +1,153 @@
+"""The stages of a replica without processes: each computes when its turn is, bit for bit what a pipeline computes.
+
+So a whole replica fits into one process, and the coordinator can take one step of one stage itself, from what others
+say that crossed its borders.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from tdml.node.messages import ACTIVATION, GRADIENT, NORM, Channel, Passing
+from tdml.node.stage import Stage
+from tdml.tasks.objective import mean_loss, share_of_weights
+
+Look = Callable[[torch.Tensor, torch.Tensor], None]  # what the model returns, (k, …), and the places in the batch, (k,)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a step takes besides the state: a batch where the stage reads it, the seed of what is drawn, the rate."""
+
+    inputs: torch.Tensor | None
+    targets: torch.Tensor | None
+    seed: int
+    lr: float
+
+
+def train_step(stages: Sequence[Stage], given: Sequence[Given], passing: Sequence[Passing | None]) -> float:
+    """One step of all stages, each with its own `given` and `passing`; the batch's mean loss."""
+    for stage in stages:
+        stage.trainer.clear()
+    crossing = list(given[0].inputs.chunk(stages[0].microbatches))
+    runs = []
+    for part in range(stages[0].plan.parts):
+        owner = part % len(stages)
+        with _turn(stages[owner], part, given[owner].seed, passing[owner]):
+            runs.append(_forward(stages[owner], part, crossing))
+        crossing = [output.detach() for _, output in runs[-1]]
+    losses, returned = _losses(stages[-1], runs[-1], given[-1].targets)
+    for part in reversed(range(stages[0].plan.parts)):
+        owner = part % len(stages)
+        returned = _backward(runs[part], returned)
+        _scale(stages[owner], part)
+    told = [stage.trainer.clip.norms(stage.trainer.parameters) for stage in stages if stage.trainer.clip]
+    for stage, own, passes in zip(stages, given, passing, strict=True):
+        if stage.trainer.clip:
+            stage.trainer.clip.apply(stage.trainer.parameters, told, passes)
+        stage.trainer.update(own.lr)
+    return float(torch.stack([loss.detach() for loss in losses]).mean())
+
+
+@torch.no_grad()
+def predict(stages: Sequence[Stage], inputs: torch.Tensor, look: Look, passing: Sequence[Passing | None]) -> None:
+    """Have `look` see what the model returns for one batch, as `Pipeline.predict` does."""
+    crossing = list(stages[0].padded(inputs).chunk(stages[0].microbatches))
+    with ExitStack() as turns:
+        for stage, passes in zip(stages, passing, strict=True):
+            turns.enter_context(stage.evaluating(passes))
+        for part in range(stages[0].plan.parts):
+            runner = _runner(stages[part % len(stages)], part)
+            crossing = [runner(value) for value in crossing]
+    for output, places in zip(crossing, torch.arange(stages[0].batch_size).chunk(len(crossing)), strict=True):
+        look(output, places)
+
+
+def take_alone(
+    stage: Stage, given: Given, received: Mapping[int, Sequence[torch.Tensor]], wanted: int | None
+) -> list[torch.Tensor]:
+    """One step of one stage, which stands where `stage.trainer` has resumed, or as much of it as a message takes.
+
+    Args:
+        received: by channel, each micro-batch's tensor; those that what is wanted depends on.
+        wanted: the channel of the message to return; None: the whole step is taken, and nothing returned.
+    """
+    numbers = {(c.kind, c.place): i for i, c in enumerate(stage.channels)}
+    channel = stage.channels[wanted] if wanted is not None else None
+    alone = channel is not None and channel.kind != NORM
+    stage.trainer.clear()
+    for part in [channel.place] if alone else stage.parts:
+        values = given.inputs.chunk(stage.microbatches) if part == 0 else received[numbers[ACTIVATION, part - 1]]
+        with _turn(stage, part, given.seed, None):
+            run = _forward(stage, part, [value.detach() for value in values])
+        if alone and channel.kind == ACTIVATION:
+            return [output.detach() for _, output in run]
+        if part == stage.plan.parts - 1:
+            _, returned = _losses(stage, run, given.targets)
+        else:
+            returned = received[numbers[GRADIENT, part + 1]]
+        passed = _backward(run, returned)
+        if alone:
+            return passed
+        _scale(stage, part)
+    own = stage.trainer.clip.norms(stage.trainer.parameters) if stage.trainer.clip else torch.empty(0)
+    if wanted is not None:
+        return [own]
+    if stage.trainer.clip:
+        told = {stage.index: own}
+        told |= {c.sender: received[i][0] for i, c in enumerate(stage.channels) if _tells(c, stage.index)}
+        stage.trainer.clip.apply(stage.trainer.parameters, [told[s] for s in sorted(told)], None)
+    stage.trainer.update(given.lr)
+    return []
+
+
+def _tells(channel: Channel, stage: int) -> bool:
+    """Whether a norm comes to a stage on this channel."""
+    return channel.kind == NORM and channel.receiver == stage
+
+
+Run = list[tuple[torch.Tensor, torch.Tensor]]  # by micro-batch: what came in, and what came out
+
+
+@contextmanager
+def _turn(stage: Stage, part: int, seed: int, passing: Passing | None):
+    """A part's turn; a stage with one part draws from its seed as it does in its own process."""
+    with stage.training(seed, passing):
+        yield
+
+
+def _runner(stage: Stage, part: int):
+    return stage.runners[list(stage.parts).index(part)]
+
+
+def _forward(stage: Stage, part: int, values: Sequence[torch.Tensor]) -> Run:
+    runner = _runner(stage, part)
+    leaves = [value.clone().requires_grad_(part > 0) for value in values]
+    return [(leaf, runner(leaf)) for leaf in leaves]
+
+
+def _losses(stage: Stage, run: Run, targets: torch.Tensor) -> tuple[list[torch.Tensor], list[None]]:
+    """The losses of the last part, put in the place of its outputs, from which gradients go back."""
+    share = share_of_weights(stage.training_task, targets, stage.microbatches)
+    losses = [
+        mean_loss(stage.training_task, output, right, share)
+        for (_, output), right in zip(run, targets.chunk(stage.microbatches), strict=True)
+    ]
+    run[:] = [(leaf, loss) for (leaf, _), loss in zip(run, losses, strict=True)]
+    return losses, [None] * len(losses)
+
+
+def _backward(run: Run, returned: Sequence[torch.Tensor | None]) -> list[torch.Tensor]:
+    """Gradients through a part, and those to pass on."""
+    for (_, output), gradient in zip(run, returned, strict=True):
+        output.backward(gradient)
+    return [leaf.grad for leaf, _ in run]
+
+
+def _scale(stage: Stage, part: int) -> None:
+    """Gradients are the mean over the micro-batches, as `torch.distributed.pipelining` has it."""
+    for parameter in _runner(stage, part).parameters():
+        if parameter.grad is not None:
+            parameter.grad.div_(stage.microbatches)

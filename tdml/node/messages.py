@@ -1,0 +1,136 @@
+"""What crosses from stage to stage in a step, and the log that every node keeps of it.
+
+An audit that finds a false state must tell the node that lied from those that it misled. So each node logs a digest of
+every message that it has sent or received; before it commits to its round, the two ends of every channel compare their
+logs and sign what they agree on. The first message that recomputation does not confirm names its sender.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+ACTIVATION, GRADIENT, NORM = "activation", "gradient", "norm"
+_DIGEST = 32  # bytes
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A way from one stage to another, on which one message a step goes: all micro-batches' tensors, in their order.
+    `place` is the part of the model that sends; norms have none."""
+
+    kind: str
+    sender: int
+    receiver: int
+    place: int = -1
+
+    def __str__(self) -> str:
+        return f"the {self.kind} that stage {self.sender} sends to stage {self.receiver}"
+
+
+def channels(parts: int, stages: int, clipped: bool) -> tuple[Channel, ...]:
+    """All channels of a replica, in the order in which one message depends on another: activations down the parts of
+    the model, which are dealt to the stages in turn, gradients back, and where gradients are clipped the norms of every
+    stage's to every other."""
+    if stages == 1:
+        return ()
+    down = [Channel(ACTIVATION, p % stages, (p + 1) % stages, p) for p in range(parts - 1)]
+    back = [Channel(GRADIENT, p % stages, (p - 1) % stages, p) for p in range(parts - 1, 0, -1)]
+    norms = [Channel(NORM, *pair) for pair in itertools.permutations(range(stages), 2)] if clipped else []
+    return (*down, *back, *norms)
+
+
+def empty_log(steps: int, channels: Sequence[Channel]) -> torch.Tensor:
+    """Of some steps that are not taken yet: (steps, channels, 32) uint8, zero. Channels of others stay so."""
+    return torch.zeros(steps, len(channels), _DIGEST, dtype=torch.uint8)
+
+
+def of_stage(channels: Sequence[Channel], stage: int) -> list[int]:
+    """The numbers of the channels that a stage is an end of."""
+    return [i for i, channel in enumerate(channels) if stage in (channel.sender, channel.receiver)]
+
+
+def between(channels: Sequence[Channel], one: int, other: int) -> list[int]:
+    """The numbers of the channels between two stages."""
+    return [i for i, channel in enumerate(channels) if {channel.sender, channel.receiver} == {one, other}]
+
+
+def digest_of(message: Sequence[torch.Tensor]) -> bytes:
+    """SHA-256 over the bytes of a message's tensors."""
+    found = hashlib.sha256()
+    for tensor in message:
+        _feed(found, tensor)
+    return found.digest()
+
+
+def as_row(digest: bytes) -> torch.Tensor:
+    """A digest as a log has it."""
+    return torch.frombuffer(bytearray(digest), dtype=torch.uint8)
+
+
+@dataclass
+class Passing:
+    """What passes a node in one step: running digests by channel, and where `keeps` the tensors themselves."""
+
+    keeps: bool = False
+    kept: dict[int, list[torch.Tensor]] = field(default_factory=dict)
+    _hashes: dict[int, "hashlib._Hash"] = field(default_factory=dict)
+
+    def note(self, channel: int, tensor: torch.Tensor) -> None:
+        """The next micro-batch's tensor."""
+        _feed(self._hashes.setdefault(channel, hashlib.sha256()), tensor)
+        if self.keeps:
+            self.kept.setdefault(channel, []).append(tensor.detach().cpu().clone())
+
+    def write(self, row: torch.Tensor) -> None:
+        """The step is over: put the digests into its row of the log, (channels, 32)."""
+        for channel, found in self._hashes.items():
+            row[channel] = as_row(found.digest())
+
+
+class Recorder:
+    """Listens at the borders of one part of the model. `passing` is the step that is under way; None: nothing is
+    noted."""
+
+    def __init__(self, runner: nn.Module, part: int, channels: Sequence[Channel]) -> None:
+        numbers = {(channel.kind, channel.place): i for i, channel in enumerate(channels)}
+        self._received, self._sent = numbers.get((ACTIVATION, part - 1)), numbers.get((ACTIVATION, part))
+        self._returned, self._passed = numbers.get((GRADIENT, part + 1)), numbers.get((GRADIENT, part))
+        self.passing: Passing | None = None
+        self._micro = 0
+        self._listening: dict[tuple[int, int], RemovableHandle] = {}
+        runner.register_forward_hook(self._forward)
+
+    def start(self, passing: Passing | None) -> None:
+        """A step begins."""
+        self.passing, self._micro = passing, 0
+
+    def _forward(self, _: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if self.passing is None:
+            return
+        if self._received is not None:
+            self.passing.note(self._received, inputs[0])
+        if self._sent is not None:
+            self.passing.note(self._sent, output)
+        if torch.is_grad_enabled():
+            self._listen(self._passed, inputs[0])
+            self._listen(self._returned, output)
+        self._micro += 1
+
+    def _listen(self, channel: int | None, value: torch.Tensor) -> None:
+        passing = self.passing
+        if channel is None or not value.requires_grad:
+            return
+        if before := self._listening.get((channel, self._micro)):
+            before.remove()  # a pipeline receives the activations of every step in the same tensors
+        hook = value.register_hook(lambda gradient: passing.note(channel, gradient))
+        self._listening[channel, self._micro] = hook
+
+
+def _feed(found: "hashlib._Hash", tensor: torch.Tensor) -> None:
+    flat = tensor.detach().reshape(-1).cpu().contiguous()
+    found.update(flat.view(torch.uint8).numpy())

@@ -1,0 +1,264 @@
+"""A node: one stage of one replica, and what it does in a round. It knows nothing of processes, nor of attacks.
+
+Whoever drives the nodes of a replica (a process for each, or one for all) takes their steps together, by the methods
+of `Steps`; all else a node does by itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from tdml.data import pieces
+from tdml.data.reader import Reader
+from tdml.data.source import Source
+from tdml.identity import Identity
+from tdml.ledger.commit import commit_statement
+from tdml.models.layout import change
+from tdml.node.agreement import Agreement, evaluated, repeated, trained
+from tdml.node.lockstep import Given
+from tdml.node.messages import Passing, empty_log
+from tdml.node.stage import Stage
+from tdml.node.tape import Opening, Tape
+from tdml.round.orders import (
+    AFTER,
+    BEFORE,
+    UPDATE,
+    Commitment,
+    EvaluateOrder,
+    Evaluation,
+    RepeatOrder,
+    Repetition,
+    Shown,
+    Slot,
+    TrainOrder,
+    TrainReport,
+    kept,
+)
+from tdml.seeds import derive
+from tdml.tasks import Task
+from tdml.tasks.measures import losses_of, rows_of
+from tdml.trust.commitment import blocks_of, commitment, content, digests
+
+_NO_ROWS = torch.empty(0, 0, dtype=torch.float64)
+
+
+class Node:
+    """What a worker is at heart. It keeps nothing between rounds that matters."""
+
+    def __init__(self, name: str, identity: Identity, job: str, seed: int, source: Source | None) -> None:
+        self.name, self.identity, self._job, self._seed, self._source = name, identity, job, seed, source
+        self.slot = Slot(-1, -1)
+        self.stage: Stage | None = None
+        self.weights = self.update = torch.empty(0)
+        self._tape: Tape | None = None
+        self._vectors: dict[str, tuple[torch.Tensor, ...]] = {}  # by name, in blocks
+        self._held: list[torch.Tensor] = []  # blocks of somebody else's vector
+        self._shown = Shown((), ())
+
+    def sit(self, slot: Slot, stage: Stage, names: Sequence[str], keys: Sequence[str]) -> None:
+        """Take a slot. `names` and public `keys` are those of the replica's nodes, by stage."""
+        self.slot, self.stage, self.names = slot, stage, tuple(names)
+        self._reader = Reader(self._source if stage.first or stage.last else None, self._seed)
+        self.agreement = Agreement(self.identity, self._job, slot, keys, stage.channels)
+
+    def load(self, weights: torch.Tensor) -> None:
+        """Take the global weights of the stage: (d_s,) float32."""
+        assert weights.shape == (self.stage.layout.size,)
+        self.weights = weights
+
+    # Steps, which the nodes of a replica take together
+
+    def planned(self, order: TrainOrder) -> int:
+        """How many steps of the round to take; the same at all nodes of a replica."""
+        return len(order.batches)
+
+    def training(self, order: TrainOrder, steps: int) -> Iterator["Step"]:
+        """The steps of the round, from the global weights. The update is kept for `commit`."""
+        trainer = self.stage.trainer
+        trainer.begin(self.weights)
+        log = empty_log(len(order.batches), self.stage.channels) if order.edges else None
+        self._tape = Tape(order.edges, self.weights, log) if order.edges else None
+        for step in range(steps):
+            if self._tape and self._tape.wants(step):
+                self._tape.kept.append(trainer.state())
+            given = self.given(order, self.slot.replica, step, order.batches[step])
+            yield from self._one(self.poisoned(given, order.round), log, step)
+        if log is not None:
+            self.agreement.begin(trained(order.round), log)
+        self.update = change(self.weights, trainer.weights())
+
+    def repeating(self, order: RepeatOrder) -> Iterator["Step"]:
+        """The steps of a repetition; its result is `repeated`."""
+        trainer = self.stage.trainer
+        start = None
+        if order.first:
+            start = self._tape.before(order.first) if order.own else self.held()
+        if start is None:
+            trainer.begin(self.weights)
+        else:
+            trainer.resume(start)
+        log, states = empty_log(len(order.batches), self.stage.channels), []
+        for step, batch in enumerate(order.batches):
+            shows = step == order.show
+            if shows:
+                self._vectors[BEFORE] = blocks_of(trainer.state())
+            given = self.given(order, order.replica, order.first + step, batch)
+            yield from self._one(given, log, step, keeps=shows)
+            if order.each or shows:
+                state = trainer.state()
+                states += [content(state)] if order.each else []
+            if shows:
+                self._vectors[AFTER] = blocks_of(state)
+        self.agreement.begin(repeated(order), log)
+        end = change(self.weights, trainer.weights()) if order.last else trainer.state()
+        self._repetition = Repetition(content(self.found(end, order)), log, (), tuple(states))
+
+    def evaluating(self, order: EvaluateOrder) -> Iterator["Batch"]:
+        """The batches of an evaluation; its result is `evaluated`."""
+        weights = self.weights if order.candidate is None else self.weights + self.held()
+        self.stage.write(weights)
+        size = self.stage.batch_size
+        count = -(-pieces.count(order.pieces) // size)
+        log = empty_log(count if order.log else 0, self.stage.channels)
+        found = Found(self.stage.task, with_rows=not order.check)
+        again = order.check  # a cross-check asks the same of one candidate after the other
+        for i, (inputs, targets) in enumerate(self._reader.evaluation_batches(order.pieces, size, again=again)):
+            batch = Batch(inputs, targets, Passing(i == order.show) if order.log or i == order.show else None, found)
+            yield batch
+            if batch.passing is not None and order.log:
+                batch.passing.write(log[i])
+            if batch.passing is not None and i == order.show:
+                self._show(batch.passing)
+        if order.log:
+            self.agreement.begin(evaluated(order), log)
+        losses = torch.cat(found.losses)
+        reported = self.reported(losses, order) if self.stage.last and order.check else losses
+        self._evaluation = Evaluation(reported, torch.cat(found.rows) if found.rows else _NO_ROWS, log)
+
+    def _one(self, given: Given, log: torch.Tensor | None, step: int, keeps: bool = False) -> Iterator["Step"]:
+        passing = Passing(keeps) if log is not None else None
+        yield Step(given, passing)
+        if log is not None:
+            passing.write(log[step])
+        if keeps:
+            self._show(passing)
+
+    def _show(self, passing: Passing) -> None:
+        numbers = sorted(passing.kept)
+        self._shown = Shown(tuple(numbers), tuple(tuple(passing.kept[number]) for number in numbers))
+
+    # What comes of them
+
+    def trained(self, steps: int, losses: Sequence[float]) -> TrainReport:
+        """The report of a round whose logs are agreed on."""
+        if self._tape:
+            self._tape.signatures = self.agreement.signatures
+        return TrainReport(steps, sum(losses) / len(losses) if self.stage.last else None)
+
+    def repeated(self) -> Repetition:
+        """The result of a repetition whose logs are agreed on."""
+        return replace(self._repetition, signatures=self.agreement.signatures)
+
+    def evaluated(self) -> Evaluation:
+        """The result of an evaluation whose logs are agreed on."""
+        signatures = self.agreement.signatures if len(self._evaluation.log) else ()
+        return replace(self._evaluation, signatures=signatures)
+
+    # What others may do otherwise
+
+    def given(self, order: TrainOrder | RepeatOrder, replica: int, step: int, batch: torch.Tensor) -> Given:
+        """What a step of a replica's round takes: a function of these numbers alone."""
+        inputs, targets = self._reader.training_batch(order.round, replica, step, batch)
+        seed = derive(self._seed, "model", order.round, replica, self.slot.stage, step)
+        return Given(inputs, targets, seed, self.stage.schedule.rate(order.round, step, order.longest))
+
+    def poisoned(self, given: Given, round_number: int) -> Given:
+        """What the node trains on."""
+        return given
+
+    def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
+        """The update that it hands in."""
+        return update
+
+    def found(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
+        """What it says that a repetition has led to."""
+        return end
+
+    def reported(self, losses: torch.Tensor, order: EvaluateOrder) -> torch.Tensor:
+        """The losses that it reports of an evaluation, at the last stage."""
+        return losses
+
+    # Commit, then reveal
+
+    def commit(self, round_number: int) -> Commitment:
+        """Fix the update that `reveal` will hand in, and all that an audit may ask for."""
+        update = self.update = self.made(self.update, round_number)
+        self._vectors = {UPDATE: blocks_of(update)}
+        states = self._tape.seal(update) if self._tape else ""
+        if self._tape:
+            self._vectors |= {kept(w): blocks_of(state) for w, state in enumerate(self._tape.kept, start=1)}
+        held_to = commitment(round_number, self.name, content(update))
+        commits = Commitment(held_to, states, digests(self._vectors[UPDATE]), "")
+        statement = commit_statement(self._job, round_number, self.identity.public, self.name, commits)
+        return replace(commits, signature=statement.sign(self.identity))
+
+    def reveal(self, vector: str, block: int) -> torch.Tensor:
+        """One block of a vector."""
+        return self._vectors[vector][block]
+
+    def digests(self, vector: str) -> tuple[str, ...]:
+        """Of all its blocks."""
+        return digests(self._vectors[vector])
+
+    def hold(self, block: int, tensor: torch.Tensor) -> None:
+        """Take one block of a vector that somebody else has shown, after those before it."""
+        self._held = [*self._held[:block], tensor]
+
+    def held(self) -> torch.Tensor:
+        """The vector that was taken."""
+        return torch.cat(self._held)
+
+    def open(self) -> Opening:
+        """Show the tape of this round."""
+        assert self._tape is not None
+        return self._tape.opening
+
+    def shown(self) -> Shown:
+        """The tensors of the step, or the batch, that was to be shown."""
+        return self._shown
+
+
+class Step:
+    """A step that a node is to take: what it takes, and where what crosses its borders is noted."""
+
+    def __init__(self, given: Given, passing: Passing | None) -> None:
+        self.given, self.passing = given, passing
+
+
+class Found:
+    """What comes of an evaluation, at the last stage: losses, and rows of the task's measures."""
+
+    def __init__(self, task: Task, with_rows: bool) -> None:
+        self.task, self.with_rows = task, with_rows
+        self.losses, self.rows = [torch.empty(0)], []
+
+
+class Batch:
+    """A batch that is evaluated: inputs at the first stage, targets at the last, of which some may be missing: the
+    batch is padded then."""
+
+    def __init__(
+        self, inputs: torch.Tensor | None, targets: torch.Tensor | None, passing: Passing | None, found: Found
+    ) -> None:
+        self.inputs, self.passing = inputs, passing
+        self._targets, self._found = targets, found
+
+    def look(self, output: torch.Tensor, places: torch.Tensor) -> None:
+        """At what the model returns for a micro-batch, at these places of the batch."""
+        places = places.cpu()
+        right = self._targets[places[places < len(self._targets)]]
+        output, found = output[: len(right)].float().cpu(), self._found
+        if len(right):
+            found.losses.append(losses_of(found.task, output, right))
+            found.rows += [rows_of(found.task, output, right)] if found.with_rows else []

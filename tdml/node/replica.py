@@ -1,0 +1,50 @@
+"""A whole replica in one process: its nodes take their steps in turn. What it does is bit for bit what the nodes of a
+pipeline do."""
+
+from collections.abc import Sequence
+
+from tdml.node import lockstep
+from tdml.node.node import Node
+from tdml.round.orders import EvaluateOrder, Evaluation, RepeatOrder, Repetition, TrainOrder, TrainReport
+
+
+class InProcess:
+    """The nodes of one replica, by stage."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = list(nodes)
+        self._stages = [node.stage for node in nodes]
+
+    def train(self, order: TrainOrder) -> list[TrainReport]:
+        """A round."""
+        steps = min(node.planned(order) for node in self.nodes)
+        losses = self._take([node.training(order, steps) for node in self.nodes])
+        if order.edges:
+            self._agree()
+        return [node.trained(steps, losses) for node in self.nodes]
+
+    def repeat(self, orders: Sequence[RepeatOrder]) -> list[Repetition]:
+        """Steps again, by an order for each node."""
+        self._take([node.repeating(order) for node, order in zip(self.nodes, orders, strict=True)])
+        self._agree()
+        return [node.repeated() for node in self.nodes]
+
+    def evaluate(self, order: EvaluateOrder) -> list[Evaluation]:
+        """An evaluation."""
+        for batches in zip(*(node.evaluating(order) for node in self.nodes), strict=True):
+            passing = [batch.passing for batch in batches]
+            lockstep.predict(self._stages, batches[0].inputs, batches[-1].look, passing)
+        if order.log:
+            self._agree()
+        return [node.evaluated() for node in self.nodes]
+
+    def _take(self, steps: Sequence) -> list[float]:
+        return [
+            lockstep.train_step(self._stages, [step.given for step in taken], [step.passing for step in taken])
+            for taken in zip(*steps, strict=True)
+        ]
+
+    def _agree(self) -> None:
+        offers = [{peer: node.agreement.offer(peer) for peer in node.agreement.peers} for node in self.nodes]
+        for stage, node in enumerate(self.nodes):
+            node.agreement.accept({peer: offers[peer][stage] for peer in node.agreement.peers})

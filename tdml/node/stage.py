@@ -1,0 +1,99 @@
+"""One stage of a model as a node holds it: its parts, its weights and its optimizer. It knows nothing of the others."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tdml.config import Config
+from tdml.models.compute import Runner
+from tdml.models.layout import Layout
+from tdml.models.plan import Plan, layouts
+from tdml.models.whole import outline
+from tdml.node.clip import Clip
+from tdml.node.messages import Channel, Passing, Recorder, channels
+from tdml.node.schedule import Schedule
+from tdml.node.trainer import Trainer
+from tdml.seeds import derive, seeded
+from tdml.tasks.objective import task_of
+
+
+class Stage:
+    """The layers, without weights until `trainer` begins or `write` puts some in.
+
+    Args:
+        index: which stage.
+        plan: where the model is cut.
+        border_device: where tensors lie when they cross to another stage.
+    """
+
+    def __init__(
+        self, config: Config, index: int, plan: Plan, device: torch.device, border_device: torch.device
+    ) -> None:
+        stages, self.plan, self.index = config.topology.stages, plan, index
+        self.parts = plan.parts_of(index, stages)
+        self.first, self.last = index == 0, index == stages - 1
+        self.microbatches, self.border_device = plan.microbatches, border_device
+        self.batch_size = plan.borders[0].shape[0] * plan.microbatches
+        self.channels: tuple[Channel, ...] = channels(plan.parts, stages, config.train.clip_norm is not None)
+        model = outline(config.model, config.seed)
+        self._held = plan.cut(model, self.parts)
+        for part in self._held:
+            part.materialise(device)
+        self.layout, self._frozen_layout = Layout.of(self._held), Layout.of_frozen(self._held)
+        self.task, self.training_task = task_of(config), task_of(config, training=True)
+        self.runners = [
+            Runner(part.module, config.train, i == 0, device, border_device)
+            for part, i in zip(self._held, self.parts, strict=True)
+        ]
+        self._recorders = [Recorder(r, i, self.channels) for r, i in zip(self.runners, self.parts, strict=True)]
+        self.schedule = Schedule(config.train, config.rounds)
+        clip = None
+        if config.train.clip_norm is not None:
+            names = [name for name, _ in model.named_parameters()]
+            shards = layouts(plan, model, stages)
+            clip = Clip(config.train.clip_norm, names, shards, index, border_device, self.channels)
+        modules = [part.module for part in self._held]
+        self.trainer = Trainer(modules, self.layout, self._tensors, config.train, clip)
+
+    def freeze(self, values: torch.Tensor) -> None:
+        """Take the parameters that are not trained, (f,) float32."""
+        self._frozen_layout.scatter(values, [tensor for part in self._held for tensor in part.tensors(part.frozen)])
+
+    def write(self, weights: torch.Tensor) -> None:
+        """Put in weights (d_s,) float32, to evaluate them."""
+        self.layout.scatter(weights, self._tensors())
+
+    @contextmanager
+    def training(self, seed: int, passing: Passing | None) -> Iterator[None]:
+        """The time of one training step, in which everything that draws at random draws from `seed`."""
+        self._start(passing, training=True)
+        several = len(self.runners) > 1
+        for part, runner in zip(self.parts, self.runners, strict=True):
+            runner.reseed(derive(seed, part) if several else None)
+        with seeded(seed):
+            yield
+
+    @contextmanager
+    def evaluating(self, passing: Passing | None) -> Iterator[None]:
+        """The time of one batch that is evaluated."""
+        self._start(passing, training=False)
+        for runner in self.runners:
+            runner.reseed(None)
+        yield
+
+    def padded(self, inputs: torch.Tensor | None) -> torch.Tensor | None:
+        """A batch that may be short, made as long as all others by repeating its last sample."""
+        if inputs is None or len(inputs) == self.batch_size:
+            return inputs
+        return torch.cat([inputs, inputs[-1:].expand(self.batch_size - len(inputs), *inputs.shape[1:])])
+
+    def _start(self, passing: Passing | None, training: bool) -> None:
+        for part, recorder in zip(self._held, self._recorders, strict=True):
+            part.module.train(training)
+            recorder.start(passing)
+
+    def _tensors(self) -> list[torch.Tensor]:
+        """Parameters and buffers now, in the layout's order: a block may put another tensor in a buffer's place."""
+        parameters = [tensor for part in self._held for tensor in part.tensors(part.parameters)]
+        return parameters + [tensor for part in self._held for tensor in part.tensors(part.buffers)]

@@ -1,0 +1,67 @@
+"""One node's local steps, and its training state as one flat vector from which the steps can be taken again."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from tdml.config import Train
+from tdml.models.layout import Layout
+from tdml.node.clip import Clip
+from tdml.node.inner import inner_optimizer, set_rate
+from tdml.node.state import StateLayout
+
+
+class Trainer:
+    """The weights of a node's round, and the optimizer that moves them.
+
+    Every step seeds the generators anew, so that what a model draws at random (dropout) is a function of the step:
+    the state needs none of it. The state is (size,) float32, as `StateLayout` has it.
+    """
+
+    def __init__(
+        self, modules: Sequence[nn.Module], layout: Layout, tensors: Callable[[], list[torch.Tensor]], train: Train,
+        clip: Clip | None,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            modules: the node's parts of the model.
+            tensors: gives the node's parameters and buffers, in the layout's order.
+            clip: of the gradients, if `train.clip_norm` asks for it.
+        """
+        self._layout, self._tensors, self._train = layout, tensors, train
+        self.clip = clip
+        held = tensors()
+        self._form = StateLayout(layout, train, held[0].device if held else torch.device("cpu"))
+        self.parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    def begin(self, weights: torch.Tensor) -> None:
+        """Start from global weights (d,) float32, with a fresh optimizer."""
+        self._layout.scatter(weights, self._tensors())
+        self._optimizer = inner_optimizer(self._train, self.parameters)
+
+    def resume(self, state: torch.Tensor) -> None:
+        """Start from a state."""
+        assert state.shape == (self._form.size,)
+        self.begin(state[: self._layout.size])
+        self._form.slots.write(state[self._layout.size :], self._optimizer, self.parameters)
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def update(self, lr: float) -> None:
+        """The optimizer's step."""
+        if self._optimizer:
+            set_rate(self._optimizer, lr)
+            self._optimizer.step()
+
+    def weights(self) -> torch.Tensor:
+        """Parameters and buffers: (d,) float32 on the host."""
+        return self._layout.flatten(self._tensors())
+
+    def state(self) -> torch.Tensor:
+        """The state after the steps so far: (size,) float32 on the host."""
+        return torch.cat([self.weights(), self._form.slots.read(self._optimizer, self.parameters)])

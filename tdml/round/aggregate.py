@@ -1,0 +1,37 @@
+"""The mean of a round's updates, taken block by block."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from tdml.job import Job
+from tdml.round.fleet import Fleet
+from tdml.round.gather import Gathered, walk
+from tdml.trust.commitment import block_span
+from tdml.trust.judgement import Judgement
+from tdml.trust.mean import combine, weighted_mean
+
+
+def mean(
+    fleet: Fleet, job: Job, found: Gathered, rows: Sequence[int], judgements: Mapping[int, Judgement]
+) -> list[torch.Tensor]:
+    """What the updates of some replicas come to, (d_s,) float32 by stage. Where one of them is lost on the way it is
+    taken again without it."""
+    made = [torch.zeros(layout.size) for layout in job.layouts]
+    for (stage, number), blocks in walk(fleet, job, found, rows):
+        if len(blocks) < len(rows):
+            return mean(fleet, job, found, [index for index in rows if index in blocks], judgements)
+        start, stop = block_span(job.layouts[stage].size, number)
+        parameters = max(0, min(job.layouts[stage].parameters - start, stop - start))
+        block = torch.stack([blocks[index] for index in rows]) if rows else torch.empty(0, stop - start)
+        made[stage][start:stop] = _combine(job, block, rows, judgements, parameters)
+    return made
+
+
+def _combine(
+    job: Job, block: torch.Tensor, rows: Sequence[int], judgements: Mapping[int, Judgement], parameters: int
+) -> torch.Tensor:
+    weights = [judgements[index].weight * job.samples(index) for index in rows]
+    if not rows or not job.config.trust.enabled:
+        return weighted_mean(block, weights) if rows else torch.zeros(block.shape[1])
+    return combine(block, weights, [judgements[index].scale for index in rows], parameters)

@@ -1,0 +1,134 @@
+"""The cross-check: other replicas evaluate what each update has learnt of its own samples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tdml.data import pieces
+from tdml.data.pieces import Piece
+from tdml.job import Job
+from tdml.round.fleet import Fleet, Replica
+from tdml.round.gather import Gathered, relay, updates_of
+from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
+from tdml.trust.commitment import is_plain
+from tdml.trust.work import Work, gains, samples_that_pay, work_test
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one candidate is evaluated on: its own samples, and as many controls."""
+
+    pieces: tuple[Piece, ...]
+    own: torch.Tensor  # (k,) bool
+    strata: torch.Tensor  # (k,) int64
+
+
+@dataclass(frozen=True)
+class Report:
+    """A validator's answers, by stage, on one candidate's question: without its update, and with it."""
+
+    round: int
+    validator: int
+    candidate: int
+    question: Question
+    before: list[Evaluation]
+    after: list[Evaluation]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of the cross-check, by candidate; `reports` may be false, and are checked like any work."""
+
+    works: dict[int, Work]
+    reports: list[Report]
+    steps: float = 0.0  # what it cost, in steps of training
+
+
+NOTHING = Checked({}, [])
+
+
+def cross_check(fleet: Fleet, job: Job, number: int, found: Gathered, passes: float, draw: torch.Generator) -> Checked:
+    """Have every update tested, if that is worth what it costs.
+
+    Args:
+        passes: forward passes of one sample that may be spent.
+        draw: chooses samples and validators; nobody can have foreseen it.
+    """
+    candidates = found.replicas
+    samples = [job.samples(index) for index in candidates]
+    count = samples_that_pay(samples, job.distinct(number, candidates), passes)
+    if not count:
+        return NOTHING
+    questions = {index: _ask(job, number, index, candidates, count, draw) for index in candidates}
+    asked = _draw_validators(candidates, draw)
+    validators = {replica.index: replica for replica in fleet.ready(candidates)}
+
+    def report(validator: Replica) -> Report:
+        candidate = asked[validator.index]
+        return _evaluate(job, number, found, validators[candidate], validator, questions[candidate])
+
+    reports = list(fleet.each(report, list(validators.values())).values())
+    works = {r.candidate: work for r in reports if (work := _test(r)) is not None}
+    spent = 4 * count * len(candidates) / 3 / job.config.train.effective_batch_size
+    return Checked(works, reports, spent)
+
+
+def _draw_validators(candidates: Sequence[int], draw: torch.Generator) -> dict[int, int]:
+    """Validator → candidate, in a ring in random order: nobody judges itself."""
+    ring = [candidates[i] for i in torch.randperm(len(candidates), generator=draw).tolist()]
+    return {ring[i]: ring[(i + 1) % len(ring)] for i in range(len(ring))}
+
+
+def _ask(
+    job: Job, number: int, candidate: int, candidates: Sequence[int], count: int, draw: torch.Generator
+) -> Question:
+    """A candidate's samples, exactly as it was to train on them; half of the controls are held out, the others were
+    given to its peers."""
+    own = _assigned(job, number, [candidate], count, draw)
+    held = min(count // 2, job.source.size("validation"))
+    positions = torch.randperm(job.source.size("validation"), generator=draw)[:held]
+    others = [index for index in candidates if index != candidate]
+    controls = _assigned(job, number, others, count - held, draw)
+    controls.append(Piece("validation", positions, 0, torch.arange(held)))
+    asked = (*own, *controls)
+    targets = torch.cat([pieces.read(job.source, piece)[1] for piece in asked])
+    mine = torch.arange(len(targets)) < pieces.count(own)
+    strata = job.task.strata(targets) if job.alike else None
+    return Question(asked, mine, torch.zeros(len(targets), dtype=torch.int64) if strata is None else strata)
+
+
+def _assigned(job: Job, number: int, replicas: Sequence[int], count: int, draw: torch.Generator) -> list[Piece]:
+    """About `count` different samples that some replicas were given in this round, by whole steps."""
+    steps = [(replica, step) for replica in replicas for step in range(job.steps[replica])]
+    chosen: list[Piece] = []
+    seen: set[int] = set()
+    for place in torch.randperm(len(steps), generator=draw).tolist():
+        replica, step = steps[place]
+        batch = job.batches(replica, number)[step]
+        keep = []
+        for position, sample in enumerate(batch.tolist()):
+            if sample not in seen and len(seen) < count:
+                seen.add(sample)
+                keep.append(position)
+        if keep:
+            chosen.append(Piece("train", batch, job.augmentation(number, replica, step), torch.tensor(keep)))
+        if len(seen) == count:
+            break
+    return chosen
+
+
+def _evaluate(job: Job, number: int, found: Gathered, owner: Replica, validator: Replica, question: Question) -> Report:
+    before = validator.evaluate(EvaluateOrder(number, question.pieces, None, check=True, log=True), columns=0)
+    for stage, content in updates_of(found, owner.index).items():
+        relay(owner, UPDATE, stage, content, validator)
+    after = validator.evaluate(EvaluateOrder(number, question.pieces, owner.index, check=True, log=True), columns=0)
+    return Report(number, validator.index, owner.index, question, before, after)
+
+
+def _test(report: Report) -> Work | None:
+    shape = report.question.own.shape
+    losses = [report.before[-1].losses, report.after[-1].losses]
+    if not all(is_plain(found, shape, torch.float32) for found in losses):
+        return None
+    return work_test(gains(*losses), report.question.own, report.question.strata)

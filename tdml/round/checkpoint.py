@@ -1,0 +1,118 @@
+"""A checkpoint after every round, from which the job goes on bit for bit."""
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from tdml.errors import SettingError
+
+_FORM = 2  # of what is kept: another number whenever that changes
+_LEAST = 2  # the last, and the one before it in case the last cannot be read
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the next round depends on. Everything else follows from the settings."""
+
+    round: int  # the last round that is part of it
+    model: dict[str, torch.Tensor]  # parameters and buffers of the un-split model
+    outer: list[torch.Tensor]  # state of the outer optimizer
+    cuts: list[int]
+    fleet: dict  # banned nodes and who sits where
+    judge: dict  # what is known of the nodes so far, and what may still be spent on looking at them
+    metrics: str  # the round's line of metrics.jsonl
+
+
+def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
+    """Write it under its final name only once it is complete, then drop those that are not kept.
+
+    Args:
+        memory: bytes of disk for all of them.
+    """
+    folder.mkdir(exist_ok=True)
+    save_atomically({"form": _FORM} | asdict(checkpoint), path_of(folder, checkpoint.round))
+    there = rounds_in(folder)
+    most = max(_LEAST, memory // max(1, path_of(folder, checkpoint.round).stat().st_size))
+    for number in set(there) - set(to_keep(there)[:most]):
+        path_of(folder, number).unlink()
+
+
+def to_keep(rounds: Sequence[int]) -> list[int]:
+    """Of the rounds with a checkpoint those that are kept, the newest first: the last two, and each for four times as
+    many rounds as the largest power of two that divides it. So there always is one between d and 2·d rounds ago."""
+    newest = max(rounds)
+    return sorted((r for r in rounds if newest - r <= max(1, 4 * (r & -r))), reverse=True)
+
+
+def rounds_in(folder: Path) -> list[int]:
+    """The rounds of which a folder has checkpoints."""
+    return sorted(int(path.stem.partition("-")[2]) for path in folder.glob("round-*.pt"))
+
+
+def path_of(folder: Path, number: int) -> Path:
+    """Where the checkpoint of a round lies."""
+    return folder / f"round-{number:06d}.pt"
+
+
+def load(folder: Path, before: int) -> Checkpoint | None:
+    """The newest checkpoint of a round before another that can be read; None if there is none."""
+    for number in reversed([number for number in rounds_in(folder) if number < before]):
+        if (found := _read(path_of(folder, number))) is not None:
+            return found
+    return None
+
+
+def drop(folder: Path, after: int) -> None:
+    """Remove the checkpoints of all rounds after one, the newest first."""
+    for number in reversed([number for number in rounds_in(folder) if number > after]):
+        path_of(folder, number).unlink()
+
+
+def how_to_go_on(last_round: int) -> str:
+    """What to do after a run that has ended early, whose last checkpoint is of that round."""
+    return "go on with resume=true" if last_round else "begin again with resume=false"
+
+
+def load_last(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run that can be read, None if there is none.
+
+    Raises:
+        SettingError: there are checkpoints, but none of them can be read, or another version of TDML wrote them.
+    """
+    found = sorted(folder.glob("round-*.pt"), reverse=True)
+    for path in found:
+        if (checkpoint := _read(path)) is not None:
+            return checkpoint
+    if found:
+        raise SettingError(
+            f"resume=true, but no checkpoint in {folder} can be read: they are damaged, or another version of TDML "
+            "wrote them. Go on with that version, or start with resume=false"
+        )
+    return None
+
+
+def _read(path: Path) -> Checkpoint | None:
+    try:
+        kept = torch.load(path, weights_only=True)
+        return Checkpoint(**kept) if kept.pop("form") == _FORM else None
+    except Exception:  # a damaged file makes torch raise almost anything
+        return None
+
+
+def save_atomically(value: object, path: Path) -> None:
+    """`torch.save` such that an interrupted write leaves nothing under `path`."""
+    partial = path.with_suffix(".partial")
+    buffer = io.BytesIO()  # torch turns a full disk into a RuntimeError of its own; plain writes say OSError
+    torch.save(value, buffer)
+    try:
+        with partial.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,189 @@
+"""The round, to be read from top to bottom. One engine plays it on either fleet."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+
+from tdml.job import Job
+from tdml.ledger.weights import digest_of_weights
+from tdml.models import whole
+from tdml.round.aggregate import mean
+from tdml.round.clock import Stopwatch
+from tdml.round.deadline import Deadline
+from tdml.round.evaluate import evaluate, improvements
+from tdml.round.fleet import Fleet, Replica
+from tdml.round.gather import Gathered, gather
+from tdml.round.judge import Judge, Judged
+from tdml.round.orders import Commitment, TrainOrder, TrainReport
+from tdml.round.outer import outer_optimizer
+from tdml.round.settle import Settlement
+from tdml.trust.judgement import Audited, Judgement, lost
+from tdml.trust.ranking import rank_moments
+
+
+@dataclass
+class Round:
+    """All that has happened in one round: what every record of it is made from."""
+
+    number: int
+    slots: dict[int, tuple[str, ...]]  # names of the nodes, by replica and stage
+    weights: str = ""  # digest of the global weights afterwards
+    judgements: dict[int, Judgement] = field(default_factory=dict)
+    commitments: dict[int, list[Commitment]] = field(default_factory=dict)
+    audits: dict[int, Audited] = field(default_factory=dict)
+    settlements: list[Settlement] = field(default_factory=list)
+    bans: dict[str, str] = field(default_factory=dict)
+    test: dict[str, float | None] = field(default_factory=dict)  # the task's metrics and the loss, by name
+    validation: dict[str, float | None] = field(default_factory=dict)  # where it is measured
+    evaluated: bool = False  # whether anybody could
+    bytes: dict[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    spent: float = 0.0  # steps of training, on cross-checks and audits
+    trained: bool = False  # whether any replica has finished its steps
+    tainted: int | None = None  # the first earlier round that may hold something of a node proven to lie
+
+    @property
+    def accepted(self) -> list[int]:
+        """The replicas whose updates count."""
+        return [index for index, judgement in sorted(self.judgements.items()) if judgement.accepted]
+
+
+class Secrets(Protocol):
+    """What nobody may foresee."""
+
+    def secret(self, round_number: int) -> int:
+        """The seed of a round's draws."""
+
+
+class Engine:
+    """Owns the global weights, and plays rounds."""
+
+    def __init__(self, job: Job, fleet: Fleet, secrets: Secrets, job_id: str) -> None:
+        self.job, self.fleet, self._secrets = job, fleet, secrets
+        self.outer = outer_optimizer(job.config.sync)
+        self.judge = Judge(fleet, job, job_id)
+        self.weights = whole.flatten(job.model, job.layouts)
+        self.version = 0  # of the weights: a number that no others have had
+        self.moved = 0  # the last round that has changed them
+        self.activity = ""
+        self.training: list[Replica] = []
+        self._clock = Stopwatch()
+        # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
+        ready = torch.zeros(job.config.topology.replicas, 1)
+        threading.Thread(target=rank_moments, args=(ready,), daemon=True).start()
+
+    def play(self, number: int, slots: Mapping[int, Sequence[str]]) -> Round:
+        """One round of the replicas that were mustered, with these nodes."""
+        self._clock = Stopwatch()
+        round_ = Round(number, {index: tuple(names) for index, names in slots.items()})
+        secret = self._secrets.secret(number)
+        with self.phase("broadcast", number):
+            round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
+        with self.phase("train", number):
+            reports = self.train(number)
+        with self.phase("gather", number):
+            found = gather(self.fleet, self.job, number, sorted(reports))
+        with self.phase("screen", number):
+            screening = self.judge.screen(found)
+        with self.phase("cross_check", number):
+            checked = self.judge.cross_check(number, found, secret)
+        with self.phase("audit", number):
+            audits, drawn = self.judge.audit(number, found, screening, checked, self.weights, secret)
+            judged = self.judge.judge(number, found, screening, checked, audits, drawn, secret, self.weights)
+            round_.bans = self.ban(judged)
+        with self.phase("aggregate", number):
+            worth = improvements(self.job, self.fleet, number, found, judged.judgements)
+            self.aggregate(number, found, judged.judgements)
+        self._fill(round_, reports, found, judged, worth)
+        with self.phase("broadcast", number):
+            able = round_.accepted or sorted(found.names)
+            round_.bytes["down"] += self.broadcast(self.fleet.ready(able))
+        with self.phase("evaluate", number):
+            tested = evaluate(self.job, self.fleet, number, able, "test")
+            round_.test, round_.evaluated = tested or self.job.measures.unknown, tested is not None
+            if self.job.config.validates:
+                round_.validation = evaluate(self.job, self.fleet, number, able, "validation") or {}
+        round_.weights = self.digest()
+        round_.seconds = self.seconds
+        return round_
+
+    def go_back(self, weights: Sequence[torch.Tensor], outer: Sequence[torch.Tensor], after: int) -> None:
+        """Go on from the weights, and the outer optimizer's state, after an earlier round."""
+        self.weights, self.version, self.moved = list(weights), self.version + 1, after
+        self.outer.restore(list(outer))
+
+    # The phases
+
+    def broadcast(self, replicas: Sequence[Replica]) -> int:
+        """Send the global weights to those that do not hold them yet. Returns bytes sent."""
+        return sum(self.fleet.each(lambda r: r.load(self.weights, self.version, self.job.frozen), replicas).values())
+
+    def train(self, number: int) -> dict[int, TrainReport]:
+        """All formed replicas take their local steps; those that fail or are late lose the round."""
+        self.training = self.fleet.ready(range(self.job.config.topology.replicas))
+        deadline = Deadline(len(self.training), self.job.config.sync.deadline)
+
+        def order(replica: Replica) -> TrainReport:
+            batches, edges = self.job.batches(replica.index, number), self.job.edges(replica.index)
+            report = replica.train(TrainOrder(number, self.job.longest, batches, edges), deadline.passed)
+            deadline.finished()
+            return report
+
+        return self.fleet.each(order, self.training)
+
+    def ban(self, judged: Judged) -> dict[str, str]:
+        """Ban the nodes that are proven to lie. Returns why, by name."""
+        bans = {name: proof.reason for proof in judged.proofs for name in proof.nodes}
+        for name, reason in bans.items():
+            self.fleet.ban([name], reason)
+        return bans
+
+    def aggregate(self, number: int, found: Gathered, judgements: Mapping[int, Judgement]) -> None:
+        """The outer step on the mean of what counts. With nothing, the weights stay as they were."""
+        rows = [index for index in found.replicas if judgements[index].accepted]
+        if not rows:
+            return
+        means = mean(self.fleet, self.job, found, rows, judgements)
+        self.weights = self.outer.step(self.weights, means, self.job.parameters)
+        whole.agree(self.job.layouts, self.weights)
+        self.version, self.moved = self.version + 1, number
+
+    def digest(self) -> str:
+        """Of the model with the global weights."""
+        return digest_of_weights(self.job.write_weights(self.weights))
+
+    def _fill(
+        self, round_: Round, reports: Mapping[int, TrainReport], found: Gathered, judged: Judged,
+        worth: Mapping[int, int],
+    ) -> None:  # fmt: skip
+        round_.trained = bool(reports)
+        round_.commitments, round_.audits = found.commitments, judged.audits.by_replica
+        round_.settlements, round_.spent = judged.audits.settlements, judged.spent
+        round_.tainted = self.judge.tainted(round_.number, judged.proofs)
+        round_.bytes["up"] += found.bytes
+        round_.notes += [] if self.moved == round_.number else [_UNCHANGED]
+        for index, names in round_.slots.items():
+            made = judged.judgements.get(index) or lost(index, names, self.fleet.losses.get(index, "it was not asked"))
+            if index in reports:
+                made = replace(made, train_loss=reports[index].loss, improvement=worth.get(index, 0))
+            round_.judgements[index] = made
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Of the round so far, by phase."""
+        return self._clock.seconds
+
+    @contextmanager
+    def phase(self, name: str, number: int) -> Iterator[None]:
+        """The time of one phase of a round."""
+        self.activity = f"round {number}/{self.job.config.rounds}: {name.replace('_', ' ')}"
+        with self._clock.phase(name):
+            yield
+
+
+_UNCHANGED = "no update was accepted: the global weights stay as they were"

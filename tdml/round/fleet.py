@@ -1,0 +1,101 @@
+"""What the round asks of a fleet. Two fleets answer: processes reached by RPC, and objects in this process."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from tdml.node.tape import Opening
+from tdml.round.orders import (
+    Commitment,
+    EvaluateOrder,
+    Evaluation,
+    RepeatOrder,
+    Repetition,
+    Shown,
+    TrainOrder,
+    TrainReport,
+)
+
+_T = TypeVar("_T")
+
+
+class ReplicaLost(Exception):
+    """A replica could not do what it was asked to, or did not answer. `silent` are the nodes, by name, that did not."""
+
+    def __init__(self, replica: int, reason: str, silent: Sequence[str] = (), detail: str = "") -> None:
+        self.replica, self.silent, self.detail = replica, tuple(silent), detail
+        super().__init__(reason)
+
+
+class Replica(Protocol):
+    """A formed replica: N nodes, one for each stage. Every method may raise `ReplicaLost`.
+
+    What all nodes do together (train, repeat, evaluate) takes the replica's group. The rest each node does by itself:
+    its neighbours need not be there.
+    """
+
+    index: int
+    names: tuple[str, ...]  # of its nodes, by stage
+    kind: str  # of machines: equal kinds repeat each other's steps bit for bit
+
+    def load(self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()) -> int:
+        """Take the global weights, one flat vector a stage, unless it holds them; and before the first what is not
+        trained. Returns bytes sent."""
+
+    def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
+        """Train. `late` is asked now and then; a text that it returns is the reason to give up waiting."""
+
+    def commit(self, round_number: int) -> list[Commitment]:
+        """By stage, each signed by its node."""
+
+    def digests(self, vector: str, stage: int) -> tuple[str, ...]:
+        """Of all blocks of a node's vector."""
+
+    def reveal(self, vector: str, stage: int, block: int) -> torch.Tensor:
+        """One block of a node's vector."""
+
+    def hold(self, stage: int, block: int, tensor: torch.Tensor) -> None:
+        """Hand a node a block of a vector that another has shown."""
+
+    def open(self) -> list[Opening]:
+        """The nodes' tapes of this round, by stage."""
+
+    def repeat(self, orders: Sequence[RepeatOrder]) -> list[Repetition]:
+        """Take steps again, by an order for each stage."""
+
+    def shown(self, stage: int) -> Shown:
+        """The step, or the batch, that a node has kept to be shown."""
+
+    def evaluate(self, order: EvaluateOrder, columns: int) -> list[Evaluation]:
+        """By stage; the last has the losses, and rows of so many columns."""
+
+
+class Fleet(Protocol):
+    """The nodes, and the replicas that they form."""
+
+    losses: dict[int, str]  # replicas that failed since the last muster, and why
+
+    def muster(self) -> list[Replica]:
+        """The replicas that can work now: vacant slots are filled from the spares, and lost groups formed again."""
+
+    def each(self, order: Callable[[Any], _T], replicas: Sequence[Replica]) -> dict[int, _T]:
+        """The order's results by replica, all at the same time. Replicas that fail are left out."""
+
+    def ready(self, indices: Iterable[int]) -> list[Replica]:
+        """Those of the replicas that are still formed."""
+
+    def seated(self, indices: Iterable[int]) -> list[Replica]:
+        """The replicas as they began the round: of those that were lost since, the living nodes still answer."""
+
+    def ban(self, names: Iterable[str], reason: str) -> None:
+        """Exclude nodes for the rest of the job. Their replicas' groups end."""
+
+    def key(self, name: str) -> str:
+        """A node's public key."""
+
+    def state(self) -> dict:
+        """What a checkpoint must keep."""
+
+    def restore(self, state: dict) -> None:
+        """Undo `state`."""

@@ -1,0 +1,181 @@
+"""Commit before reveal: the updates of a round flow through the coordinator block by block, and are folded.
+
+Nobody reveals before all have committed, and every block is checked against what its node has committed to. The
+coordinator keeps the sums that the judgement needs, and the updates themselves only where all of them fit into
+`sync.memory`; else it asks for them again when it takes the mean.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+
+from tdml.digest import digest
+from tdml.job import Job
+from tdml.ledger.merkle import root
+from tdml.round.fleet import Fleet, Replica
+from tdml.round.orders import UPDATE, Commitment
+from tdml.trust.commitment import block_span, commitment, count_blocks, is_plain
+from tdml.trust.fold import StageSums, empty, fold_stage
+
+Place = tuple[int, int]  # stage and number of a block
+Blocks = dict[int, torch.Tensor]  # one place, by replica
+
+
+@dataclass
+class Gathered:
+    """The updates of a round.
+
+    `replicas` are those whose updates can be averaged, in the order of the rows of `sums`, by stage. `faults` says what
+    is wrong with the others', by stage; `diverged` are those whose only fault is that they are not finite, to which
+    honest steps may lead.
+    """
+
+    commitments: dict[int, list[Commitment]]
+    names: dict[int, tuple[str, ...]]
+    replicas: list[int] = field(default_factory=list)
+    sums: list[StageSums] = field(default_factory=list)
+    faults: dict[int, dict[int, str]] = field(default_factory=dict)
+    diverged: set[int] = field(default_factory=set)
+    kept: dict[Place, Blocks] = field(default_factory=dict)
+    bytes: int = 0
+
+    @property
+    def proven(self) -> dict[int, dict[int, str]]:
+        """The faults that no honest node's message has, by replica and stage."""
+        return {index: faults for index, faults in self.faults.items() if index not in self.diverged}
+
+    @property
+    def judged(self) -> list[int]:
+        """All that handed in an update, finite or not: what can be audited."""
+        return sorted({*self.replicas, *self.diverged})
+
+    @property
+    def sizes(self) -> dict[int, float]:
+        """The Euclidean norms of the updates' parameters over all stages, by replica."""
+        squares = sum((stage.parameters.products.diagonal() for stage in self.sums), torch.zeros(len(self.replicas)))
+        return dict(zip(self.replicas, squares.clamp(min=0).sqrt().tolist(), strict=True))
+
+
+def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int]) -> Gathered:
+    """Have the replicas commit to their updates, then reveal them, and fold them."""
+    made = fleet.each(lambda replica: replica.commit(number), fleet.ready(indices))
+    found = Gathered(made, {replica.index: replica.names for replica in fleet.ready(made)})
+    for index, commitments in made.items():
+        _check_commitments(found, job, number, index, commitments)
+    while True:
+        sound = [replica.index for replica in fleet.ready(sorted(made)) if replica.index not in found.faults]
+        if _fold(fleet, job, found, sound):
+            return found
+
+
+def walk(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> Iterator[tuple[Place, Blocks]]:
+    """All blocks of some replicas' updates, by place; the next are on their way while these are looked at. Replicas
+    that are lost, or show something else than they have committed to, are left out from there on."""
+    places = [(s, b) for s, layout in enumerate(job.layouts) for b in range(count_blocks(layout.size))]
+    with ThreadPoolExecutor(1) as ahead:
+        following = ahead.submit(_fetch, fleet, found, indices, places[0])
+        for place, after in zip(places, [*places[1:], None], strict=True):
+            blocks = following.result()
+            if after is not None:
+                following = ahead.submit(_fetch, fleet, found, indices, after)
+            yield place, blocks
+
+
+def _fold(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> bool:
+    """Once over all blocks. False where a replica has dropped out on the way: then all begins again without it."""
+    found.replicas, found.sums = list(indices), [empty(len(indices)) for _ in job.layouts]
+    keeps = job.keeps_updates(len(indices))
+    if not indices:
+        return True
+    for (stage, number), blocks in walk(fleet, job, found, indices):
+        size, parameters = job.layouts[stage].size, job.layouts[stage].parameters
+        start, stop = block_span(size, number)
+        for index, block in blocks.items():
+            _check_block(found, index, (stage, number), block, stop - start, job.config.trust.enabled)
+        if len(blocks) < len(indices) or any(index in found.faults for index in indices):
+            found.kept.clear()
+            return False
+        rows = torch.stack([blocks[index] for index in indices])
+        found.sums[stage] += fold_stage(rows, max(0, min(parameters - start, stop - start)))
+        found.bytes += rows.nbytes
+        if keeps:
+            found.kept[stage, number] = blocks
+    return True
+
+
+def _fetch(fleet: Fleet, found: Gathered, indices: Sequence[int], place: Place) -> Blocks:
+    if place in found.kept:
+        return {index: found.kept[place][index] for index in indices if index in found.kept[place]}
+    stage, number = place
+    return fleet.each(lambda replica: replica.reveal(UPDATE, stage, number), fleet.ready(indices))
+
+
+def _check_commitments(found: Gathered, job: Job, number: int, index: int, made: Sequence[Commitment]) -> None:
+    for stage, (commits, layout) in enumerate(zip(made, job.layouts, strict=True)):
+        held_to = commitment(number, found.names[index][stage], root(commits.blocks))
+        if commits.update != held_to or len(commits.blocks) != count_blocks(layout.size):
+            found.faults.setdefault(index, {})[stage] = "it has not committed to an update of the right size"
+
+
+def _check_block(found: Gathered, index: int, place: Place, block: object, size: int, strict: bool) -> None:
+    """What is wrong with one block at first sight. `strict`: whether more than its form counts."""
+    stage, number = place
+    if not is_plain(block, (size,), torch.float32):
+        is_tensor = isinstance(block, torch.Tensor)
+        kind = f"{block.dtype} of shape {tuple(block.shape)}" if is_tensor else type(block).__name__
+        found.faults.setdefault(index, {})[stage] = f"the update is {kind}, not float32 of shape ({size},)"
+    elif strict and not matches(found, index, stage, number, block):
+        found.faults.setdefault(index, {})[stage] = "the update is not the one that it had committed to"
+    elif strict and not bool(torch.isfinite(block.sum(dtype=torch.float64))):  # finite float32 cannot overflow it
+        found.faults.setdefault(index, {})[stage] = "the update has values that are not finite"
+        found.diverged.add(index)
+
+
+def matches(found: Gathered, index: int, stage: int, number: int, block: torch.Tensor) -> bool:
+    """Whether a block is the one that its node has committed to."""
+    return digest(block).hex() == found.commitments[index][stage].blocks[number]
+
+
+def relay(source: Replica, vector: str, stage: int, content: str, target: Replica) -> int:
+    """Hand a vector of one node to the same stage of another replica, block by block; bytes moved.
+
+    Raises:
+        NotShown: the owner shows something else than what it is known by.
+    """
+    blocks = source.digests(vector, stage)
+    if root(blocks) != content:
+        raise NotShown(stage)
+    moved = 0
+    for number, expected in enumerate(blocks):
+        block = source.reveal(vector, stage, number)
+        if digest(block).hex() != expected:
+            raise NotShown(stage)
+        target.hold(stage, number, block)
+        moved += block.nbytes
+    return moved
+
+
+def take(source: Replica, vector: str, stage: int, content: str = "") -> torch.Tensor:
+    """A vector of one node, block by block, which is known by its content, if it is known. Raises as `relay`."""
+    blocks = source.digests(vector, stage)
+    if content and root(blocks) != content:
+        raise NotShown(stage)
+    shown = [source.reveal(vector, stage, number) for number in range(len(blocks))]
+    if tuple(digest(block).hex() for block in shown) != tuple(blocks):
+        raise NotShown(stage)
+    return torch.cat(shown)
+
+
+class NotShown(Exception):
+    """A node shows something else than what it had bound itself to."""
+
+    def __init__(self, stage: int) -> None:
+        self.stage = stage
+        super().__init__(f"stage {stage} shows something else than it had bound itself to")
+
+
+def updates_of(found: Gathered, index: int) -> Mapping[int, str]:
+    """The content of a replica's update, by stage."""
+    return {stage: root(made.blocks) for stage, made in enumerate(found.commitments[index])}

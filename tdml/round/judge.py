@@ -1,0 +1,217 @@
+"""From what a round has shown to a judgement of every replica."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from tdml.data.faults import faults_of
+from tdml.job import Job
+from tdml.round.audit import Auditor, Audits
+from tdml.round.check import NOTHING, Checked, cross_check
+from tdml.round.fleet import Fleet
+from tdml.round.gather import Gathered
+from tdml.round.reports import false_reports
+from tdml.round.standing import Standing
+from tdml.seeds import derive
+from tdml.trust.judgement import Audited, Evidence, Judgement, Proof, judge
+from tdml.trust.numbers import LIMIT, RANDOM_SHARE
+from tdml.trust.screen import Screening, compare
+from tdml.trust.suspicion import Candidate
+from tdml.trust.work import passes_of
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of a round's judgement. `proofs` convict nodes, wherever they sit."""
+
+    judgements: dict[int, Judgement]
+    proofs: list[Proof]
+    audits: Audits
+    screening: Screening
+    spent: float = 0.0  # on cross-checks and audits, in steps of training
+    notes: list[str] = field(default_factory=list)
+
+
+class Judge:
+    """Judges the rounds of a job: statistics point, and only proofs ban."""
+
+    def __init__(self, fleet: Fleet, job: Job, job_id: str) -> None:
+        self._fleet, self._job = fleet, job
+        self.standing, self.auditor = Standing(), Auditor(fleet, job, job_id)
+
+    @property
+    def limits(self) -> str:
+        """What it cannot do, in one line, where settings or too little company keep it from something; else ""."""
+        trust = self._job.config.trust
+        if not trust.enabled:
+            return "trust.enabled=false: every update of the right form is averaged, whoever sent it"
+        if not trust.budget:
+            return "trust.budget=0: nothing is audited, so nobody is banned but for messages that no honest node sends"
+        if self._job.problem:
+            return f"trust.repeatable=warn: nothing is audited: {self._job.problem}"
+        if self._job.config.topology.replicas == 1:
+            return "1 replica: nobody can repeat its work but the coordinator, which looks at single steps"
+        return ""
+
+    def screen(self, found: Gathered) -> Screening:
+        """How far each update stands out."""
+        return compare(found.sums)
+
+    def cross_check(self, number: int, found: Gathered, secret: int) -> Checked:
+        """Have it tested who has worked, if half of the budget pays for enough samples, and it does not pay for having
+        everything repeated."""
+        if not self._job.audits or self._job.config.trust.budget == 1:
+            return NOTHING
+        passes = passes_of(self._allowance(found) * self._job.config.train.effective_batch_size) / 2
+        draw = torch.Generator().manual_seed(derive(secret, "cross-check"))
+        return cross_check(self._fleet, self._job, number, found, passes, draw)
+
+    def audit(
+        self, number: int, found: Gathered, screening: Screening, checked: Checked, weights: Sequence[torch.Tensor],
+        secret: int,
+    ) -> tuple[Audits, Mapping[int, Sequence[int]]]:  # fmt: skip
+        """Have work repeated: random windows, and those of the most suspicious. With the windows that chance chose."""
+        if not self._job.audits:
+            return Audits(), {}
+        draw = torch.Generator().manual_seed(derive(secret, "audit"))
+        distances = dict(zip(found.replicas, screening.distances, strict=True))
+        candidates = {}
+        for index in found.judged:
+            distance, names = distances.get(index, 0.0), found.names[index]
+            suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
+            at_once = distance > LIMIT or index in found.diverged or bool(self._owed(names))
+            candidates[index] = Candidate(self._windows(index), suspicion, at_once)
+        chance, allowance = RANDOM_SHARE * self._job.config.trust.budget, self._allowance(found) - checked.steps
+        windows, drawn = self.standing.purse.choose(candidates, chance, allowance, draw)
+        return self.auditor.audit(number, found, weights, windows, draw), drawn
+
+    def judge(
+        self, number: int, found: Gathered, screening: Screening, checked: Checked, audits: Audits,
+        drawn: Mapping[int, Sequence[int]], secret: int, weights: Sequence[torch.Tensor],
+    ) -> Judged:  # fmt: skip
+        """What becomes of every replica that handed something in."""
+        trusted = self._job.config.trust.enabled
+        proofs = [*_faults(found), *audits.proofs]
+        if self._job.audits:
+            proofs += false_reports(self._job, self.auditor, self._fleet, found, checked, weights, secret)
+        self._note_owing(number, found, audits)
+        evidence = {
+            index: self._evidence(number, index, found, screening, checked, audits, proofs)
+            for index in sorted({*found.replicas, *found.faults})
+        }
+        if not trusted:
+            evidence = {i: Evidence(e.nodes, e.samples, fault=e.fault) for i, e in evidence.items()}
+        judgements = judge(evidence, self.standing.power.share, self._job.alike)
+        self._learn_power(found, checked, audits, drawn)
+        moments = {
+            index: {"rank_mean": float(screening.moments.mean[row]), "rank_std": float(screening.moments.std[row])}
+            for row, index in enumerate(found.replicas)
+        }
+        judgements = {index: replace(made, **moments.get(index, {})) for index, made in judgements.items()}
+        self._note_unproven(number, evidence, judgements)
+        spent = checked.steps + sum(
+            self._windows(index)[window]
+            for index, audited in audits.by_replica.items()
+            for window in audited.validators
+        )
+        return Judged(judgements, proofs if trusted else [], audits, screening, spent)
+
+    def _evidence(
+        self, number: int, index: int, found: Gathered, screening: Screening, checked: Checked, audits: Audits,
+        proofs: Sequence[Proof],
+    ) -> Evidence:  # fmt: skip
+        names = found.names[index]
+        own = [proof for proof in proofs if set(proof.nodes) & set(names)]
+        nodes = tuple(dict.fromkeys(name for proof in own for name in proof.nodes if name in names))
+        reason = "; ".join(dict.fromkeys(proof.reason for proof in own))
+        evidence = Evidence(
+            names, self._job.samples(index), fault=self._fault(number, index, found),
+            audited=audits.by_replica.get(index, Audited()), owes=self._owed(names),
+            proof=Proof(nodes, reason) if nodes else None, work=checked.works.get(index),
+        )  # fmt: skip
+        clean = self._job.audits and len(evidence.audited.clean) == len(self._windows(index))
+        evidence = replace(evidence, full=bool(clean))
+        if index not in found.replicas:
+            return evidence
+        row = found.replicas.index(index)
+        return replace(
+            evidence, size=found.sizes[index], distance=screening.distances[row],
+            departure=screening.reasons.get(row, ""),
+        )  # fmt: skip
+
+    def _fault(self, number: int, index: int, found: Gathered) -> str:
+        """Why an update cannot be averaged, and which samples explain it."""
+        if index not in found.faults:
+            return ""
+        said = "; ".join(f"stage {stage}: {text}" for stage, text in sorted(found.faults[index].items()))
+        if index not in found.diverged:
+            return said
+        if 2 * len(found.diverged) > len(found.names) and index != min(found.diverged):
+            return f"{said}, as most others' have: training diverges (see train.lr)"
+        batches = self._job.batches(index, number)
+        seeds = [self._job.augmentation(number, index, step) for step in range(len(batches))]
+        samples = faults_of(self._job.source, batches, seeds)
+        return f"{said}, for {samples}" if samples else said
+
+    def _owed(self, names: Sequence[str]) -> str:
+        """What nodes have not shown yet, in words."""
+        owing = {name: self.standing.owing[self._fleet.key(name)] for name in names
+                 if self._fleet.key(name) in self.standing.owing}  # fmt: skip
+        return "; ".join(f"{name} has not shown its work of round {number} yet" for name, number in owing.items())
+
+    def _note_owing(self, number: int, found: Gathered, audits: Audits) -> None:
+        for name in audits.silent:
+            self.standing.owing.setdefault(self._fleet.key(name), number)
+        for index, audited in audits.by_replica.items():
+            if len({*audited.clean, *audited.looked}) == len(self._windows(index)):
+                for name in found.names[index]:
+                    self.standing.owing.pop(self._fleet.key(name), None)
+
+    def _note_unproven(
+        self, number: int, evidence: Mapping[int, Evidence], judgements: Mapping[int, Judgement]
+    ) -> None:
+        for index, made in judgements.items():
+            if made.accepted and not evidence[index].full:
+                self.standing.unproven.add(number, map(self._fleet.key, made.nodes))
+
+    def tainted(self, number: int, proofs: Sequence[Proof]) -> int | None:
+        """The first earlier round that may hold something of the nodes that are proven to lie."""
+        keys = {self._fleet.key(name) for proof in proofs for name in proof.nodes}
+        return self.standing.unproven.first(keys, number, self._job.config.trust.budget)
+
+    def _learn_power(
+        self, found: Gathered, checked: Checked, audits: Audits, drawn: Mapping[int, Sequence[int]]
+    ) -> None:
+        """From windows that chance chose: suspicion would choose those that were not seen."""
+        for index, windows in drawn.items():
+            clean = audits.by_replica.get(index, Audited()).clean
+            if index in checked.works and set(windows) <= set(clean):
+                self.standing.power.add(checked.works[index].seen)
+
+    def _windows(self, index: int) -> tuple[int, ...]:
+        """The steps of each window of a replica's round."""
+        edges = self._job.edges(index)
+        return tuple(b - a for a, b in itertools.pairwise(edges))
+
+    def _allowance(self, found: Gathered) -> float:
+        """Steps of training that a round may spend on cross-checks and audits."""
+        return self._job.config.trust.budget * sum(self._job.steps[index] for index in found.judged)
+
+    def state(self) -> dict:
+        """What a checkpoint must keep."""
+        return self.standing.state() | {"tolerance": self.auditor.settler.tolerance.seen}
+
+    def restore(self, state: Mapping) -> None:
+        """Undo `state`."""
+        self.standing.restore(state)
+        self.auditor.settler.tolerance.seen = dict(state["tolerance"])
+
+
+def _faults(found: Gathered) -> list[Proof]:
+    """What no honest node's message has."""
+    return [
+        Proof((found.names[index][stage],), f"stage {stage}: {text}")
+        for index, faults in sorted(found.proven.items()) for stage, text in sorted(faults.items())
+    ]  # fmt: skip

@@ -1,0 +1,156 @@
+"""What the coordinator asks of nodes, and what they answer. Plain frozen data, whatever carries it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from msgspec import Meta
+
+from tdml.data.pieces import Piece
+from tdml.ledger.bodies import Digest, DigestOrNone
+from tdml.models.plan import Plan
+
+# What a node says in words. It ends up in the ledger and before the user's eyes: no node may fill them.
+LONGEST_KIND = 300  # characters
+LONGEST_REFUSAL = 300
+MOST_REFUSALS = 21  # lines: the last says how many there were
+Kind = Annotated[str, Meta(max_length=LONGEST_KIND)]  # of machine
+Refused = Annotated[list[Annotated[str, Meta(max_length=LONGEST_REFUSAL)]], Meta(max_length=MOST_REFUSALS)]
+Signature = Annotated[str, Meta(max_length=128)]
+
+# The vectors that a node can show, block by block: its update, a state that it has kept, and of a step that it was
+# asked to show the states before and after it.
+UPDATE, BEFORE, AFTER = "update", "before", "after"
+
+
+def kept(window: int) -> str:
+    """The name of the state before a window."""
+    return f"state {window}"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in the cluster: stage `stage` of replica `replica`."""
+
+    replica: int
+    stage: int
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Take this slot. The replica's process group is formed under a prefix new for every generation. `names` and public
+    `keys` are those of its nodes, by stage."""
+
+    slot: Slot
+    generation: int
+    plan: Plan
+    backend: str  # "gloo" or "nccl"
+    names: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainOrder:
+    """Train on `batches` (steps, batch_size) of the training set, from the weights that were loaded. `edges` are the
+    steps where the windows that may be audited begin and end; none: nothing is kept for audits. `longest` is the most
+    steps that any replica takes in a round, by which learning rates are counted."""
+
+    round: int
+    longest: int
+    batches: torch.Tensor
+    edges: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a node did in a round. The loss is known at the last stage only."""
+
+    steps: int
+    loss: float | None  # mean over the steps
+
+
+@dataclass(frozen=True)
+class Commitment:
+    """What a node is held to: its update, and the root over its tape of the round ("" if none was kept), signed.
+    `blocks` are the digests of the update's blocks, of which it is the Merkle root."""
+
+    update: Digest
+    states: DigestOrNone
+    blocks: tuple[Digest, ...]
+    signature: Signature
+
+
+@dataclass(frozen=True)
+class RepeatOrder:
+    """Take some steps of a replica's round again: another's, as a validator, or one's own.
+
+    `batches` (k, batch_size) are those of the steps from `first` on. They start from the state before them that was
+    held, or of one's own that was kept; from the global weights that were loaded if `first` is 0. `last`: they are the
+    round's last, and lead to an update. `longest` as in `TrainOrder`. With `each`, the content of the state after
+    every step is told too; the tensors of step `show`, counted from `first`, are kept to be shown.
+    """
+
+    round: int
+    longest: int
+    replica: int
+    first: int
+    last: bool
+    batches: torch.Tensor
+    own: bool = False
+    each: bool = False
+    show: int = -1
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """What a node found: the content of what the steps lead to, the log of what crossed its borders, the other stages'
+    signatures on it, and with `each` the content of the state after every step."""
+
+    end: Digest
+    log: torch.Tensor
+    signatures: tuple[Signature, ...]
+    states: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A step of which a node kept the tensors: all messages at its ends of channels, by the channel's number. The
+    states before and after are its vectors BEFORE and AFTER."""
+
+    channels: tuple[int, ...]
+    messages: tuple[tuple[torch.Tensor, ...], ...]
+
+
+@dataclass(frozen=True)
+class EvaluateOrder:
+    """Evaluate the loaded weights, plus the update of `candidate` that was held if one is named, on some samples.
+    `check`: it is part of a cross-check. With `log`, what crosses the borders is logged. The tensors of batch `show`
+    are kept to be shown."""
+
+    round: int
+    pieces: tuple[Piece, ...]
+    candidate: int | None = None
+    check: bool = False
+    log: bool = False
+    show: int = -1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per sample: its loss (k,) float32 and, unless asked in a cross-check, its row of the task's measures (k, columns)
+    float64; both are empty at all stages but the last. `log` of what crossed the node's borders, (batches, channels,
+    32)."""
+
+    losses: torch.Tensor
+    rows: torch.Tensor
+    log: torch.Tensor
+    signatures: tuple[Signature, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An order that could not be carried out."""
+
+    node: str
+    message: str  # one line
+    detail: str  # the stack trace, for the run's log

@@ -1,0 +1,150 @@
+"""The judge of a proof: the coordinator takes one step of one stage itself, from what all have agreed on so far."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tdml.cluster.devices import machine_kind
+from tdml.data import pieces
+from tdml.data.reader import Reader
+from tdml.job import Job
+from tdml.models.layout import change
+from tdml.node.lockstep import Given, predict, take_alone
+from tdml.node.messages import Passing, digest_of, empty_log
+from tdml.node.node import Batch, Found
+from tdml.node.stage import Stage
+from tdml.round.fleet import Replica
+from tdml.round.gather import NotShown, take
+from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, RepeatOrder
+from tdml.seeds import derive
+from tdml.trust.commitment import content
+from tdml.trust.dispute import END, STATE, Item
+from tdml.trust.tolerance import relative_error
+
+_HOST = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class StepShown:
+    """What somebody shows of a step of a stage: its state before it (None: the global weights), the messages at its
+    ends of channels, and what it has made of the item in question, as tensors."""
+
+    before: torch.Tensor | None
+    messages: dict[int, list[torch.Tensor]]
+    made: list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a stage makes of an item, as tensors, and what their sizes are measured by: a state by the step's change."""
+
+    made: list[torch.Tensor]
+    origin: list[torch.Tensor]
+
+    def word(self, item: Item) -> str:
+        """The digest of the item."""
+        return digest_of(self.made).hex() if item.channel >= 0 else content(self.made[0])
+
+
+@dataclass(frozen=True)
+class Words:
+    """What all agree on before an item: the digest of the state that its step begins with, and of every message that
+    its stage has received in it."""
+
+    before: str
+    received: dict[int, str]
+
+
+class Referee:
+    """Holds the stages that it has had to take steps of, on the coordinator's processor."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._stages: dict[int, Stage] = {}
+        self._reader = Reader(job.source, job.config.seed)
+        self.kind = machine_kind(_HOST)
+        self.batch_size = job.config.train.effective_batch_size
+
+    def take(self, order: RepeatOrder, weights: torch.Tensor, item: Item, shown: StepShown) -> Truth:
+        """The step of an item, from what was shown.
+
+        Args:
+            order: the window.
+            weights: the global weights of the stage that the round started from.
+        """
+        stage = self._stage(item.stage)
+        if shown.before is None:
+            stage.trainer.begin(weights)
+        else:
+            stage.trainer.resume(shown.before)
+        before = stage.trainer.state()
+        wanted = item.channel if item.channel >= 0 else None
+        made = take_alone(stage, self._given(order, stage, item), shown.messages, wanted)
+        if item.channel == STATE:
+            return Truth([stage.trainer.state()], [before])
+        if item.channel == END:
+            made = [change(weights, stage.trainer.weights())]
+        return Truth(made, [torch.zeros_like(tensor) for tensor in made])
+
+    def evaluate(
+        self, order: EvaluateOrder, weights: Sequence[torch.Tensor], update: Sequence[torch.Tensor] | None, batch: int
+    ) -> Evaluation:
+        """One batch of an evaluation of the global weights, or of these with an update."""
+        stages = [self._stage(index) for index in range(len(weights))]
+        for index, stage in enumerate(stages):
+            stage.write(weights[index] if update is None else weights[index] + update[index])
+        batches = pieces.batches(self._job.source, order.pieces, self.batch_size)
+        inputs, targets = next(itertools.islice(batches, batch, None))
+        passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
+        found = Found(self._job.task, with_rows=False)
+        predict(stages, inputs, Batch(inputs, targets, None, found).look, passing)
+        for passes in passing:  # both ends of a channel note the same
+            passes.write(log[0])
+        return Evaluation(torch.cat(found.losses), torch.empty(0, 0, dtype=torch.float64), log)
+
+    def error(self, truth: Truth, item: Item, made: list[torch.Tensor]) -> float:
+        """How far what somebody has made of an item is from the truth; infinite where it has another form."""
+        if [m.shape for m in made] != [t.shape for t in truth.made]:
+            return float("inf")
+        pieces = self._job.states[item.stage].sections if item.channel < 0 else lambda tensor: [tensor]
+        triples = zip(truth.origin, truth.made, made, strict=True)
+        return max(relative_error(*parts) for triple in triples for parts in zip(*map(pieces, triple), strict=True))
+
+    def _stage(self, index: int) -> Stage:
+        if index not in self._stages:
+            self._stages[index] = Stage(self._job.config, index, self._job.plan, _HOST, _HOST)
+            self._stages[index].freeze(self._job.frozen[index])
+        return self._stages[index]
+
+    def _given(self, order: RepeatOrder, stage: Stage, item: Item) -> Given:
+        step = order.first + item.step
+        inputs = targets = None
+        if stage.first or stage.last:
+            inputs, targets = self._reader.training_batch(order.round, order.replica, step, order.batches[item.step])
+        seed = derive(self._job.config.seed, "model", order.round, order.replica, item.stage, step)
+        return Given(inputs, targets, seed, stage.schedule.rate(order.round, step, order.longest))
+
+
+def shown_by(replica: Replica, item: Item, fresh: bool, words: Words) -> StepShown:
+    """What a replica that was told to keep a step shows of it.
+
+    Args:
+        fresh: whether the step starts from the global weights, which need not be shown.
+        words: what all agree on.
+
+    Raises:
+        NotShown: it shows something else.
+    """
+    told = replica.shown(item.stage)
+    messages = {channel: list(message) for channel, message in zip(told.channels, told.messages, strict=True)}
+    for channel, word in words.received.items():
+        if channel not in messages or digest_of(messages[channel]).hex() != word:
+            raise NotShown(item.stage)
+    before = None if fresh else take(replica, BEFORE, item.stage, words.before)
+    if item.channel >= 0:
+        made = messages.get(item.channel, [])
+    else:
+        made = [take(replica, UPDATE if item.channel == END else AFTER, item.stage)]
+    return StepShown(before, messages, made)

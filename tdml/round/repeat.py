@@ -1,0 +1,52 @@
+"""A window of a replica's round, and having it repeated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tdml.node.tape import Opening
+from tdml.round.fleet import Replica
+from tdml.round.gather import relay
+from tdml.round.orders import RepeatOrder, Repetition, kept
+
+
+@dataclass(frozen=True)
+class Case:
+    """A window of a replica's round, as it was ordered, and the tapes that its nodes have shown."""
+
+    order: RepeatOrder
+    window: int
+    openings: Sequence[Opening]
+
+    @property
+    def logs(self) -> list[torch.Tensor]:
+        """What each node has logged of the window."""
+        first = self.order.first
+        return [opening.log[first : first + len(self.order.batches)] for opening in self.openings]
+
+    def ends(self) -> tuple[str, ...]:
+        """What the window is claimed to lead to, by stage."""
+        return tuple(opening.states[self.window + 1] for opening in self.openings)
+
+    def start(self, stage: int) -> str:
+        """What it is claimed to start from."""
+        return self.openings[stage].states[self.window]
+
+    def confirmed_by(self, answers: Sequence[Repetition]) -> bool:
+        """Whether a repetition has found the very same."""
+        same = tuple(answer.end for answer in answers) == self.ends()
+        return same and all(torch.equal(log, a.log) for log, a in zip(self.logs, answers, strict=True))
+
+
+def repeat(order: RepeatOrder, case: Case, owner: Replica, party: Replica) -> list[Repetition]:
+    """Have a party repeat a window of the owner's round, from the state that the owner has kept.
+
+    Raises:
+        ReplicaLost: one of them does not answer.
+        NotShown: the owner shows another state than it had bound itself to.
+    """
+    if order.first and not order.own:
+        for stage in range(len(owner.names)):
+            relay(owner, kept(case.window), stage, case.start(stage), party)
+    return party.repeat([order] * len(party.names))

@@ -1,0 +1,110 @@
+"""A task's metrics as numbers that are added up: over samples, batches and nodes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from tdml.errors import SettingError, one_line
+from tdml.models.split import Border
+from tdml.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How the numbers of one sample lie in a row: its weight, then of each metric the sums and the count."""
+
+    widths: Mapping[str, int]  # numbers that are summed, by metric
+
+    @property
+    def columns(self) -> int:
+        """Numbers in a row."""
+        return 1 + sum(width + 1 for width in self.widths.values())
+
+    @property
+    def unknown(self) -> dict[str, None]:
+        """What is reported where nothing could be measured."""
+        return dict.fromkeys([*self.widths, "loss"])
+
+    def means(self, task: Task, losses: torch.Tensor, rows: torch.Tensor) -> dict[str, float]:
+        """What is reported: the metrics by name, then the loss.
+
+        Args:
+            losses: (k,) of all samples.
+            rows: (k, columns) float64; see `rows_of`.
+        """
+        weights = rows[:, 0]
+        finish = getattr(task, "finish", {})
+        found, place = {}, 1
+        for name, width in self.widths.items():
+            added = rows[:, place : place + width + 1].sum(dim=0)
+            mean = (added[:-1] / added[-1]).float().squeeze(0)
+            found[name] = _finished(finish.get(name, float), mean)
+            place += width + 1
+        return found | {"loss": float((losses.double() * weights).sum() / weights.sum())}
+
+
+def losses_of(task: Task, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(k,) float32, as nodes report them, in whatever precision the task has computed them."""
+    return task.losses(output, targets).float()
+
+
+def rows_of(task: Task, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(k, columns) float64 of some samples, as `Measures` says."""
+    columns = [task.weights(targets).double().view(-1, 1)]
+    for sums, counts in task.metrics(output, targets).values():
+        columns += [sums.double().view(len(counts), -1), counts.double().view(-1, 1)]
+    return torch.cat(columns, dim=1)
+
+
+def look_at(task: Task, border: Border, targets: torch.Tensor) -> Measures:
+    """Try a task on numbers of the form that the model returns for a micro-batch; what its metrics look like.
+
+    Raises:
+        SettingError: a function of it fails, or does not give one number a sample, that is of this sample alone.
+    """
+    output = torch.rand(border.shape, generator=torch.Generator().manual_seed(0))
+    found = _tried(task, output, targets)
+    part = _tried(task, output[:1], targets[:1])
+    for name, (value, most) in found.items():
+        if value.shape[:1] != (len(output),) or value.dim() > most:
+            raise SettingError(
+                f"task: {name} of {len(output)} samples is {tuple(value.shape)}: give one number a sample, "
+                f"({len(output)},)"
+            )
+        if name not in part or not torch.allclose(part[name][0].double(), value[:1].double(), 1e-3, 1e-5, True):
+            raise SettingError(
+                f"task: {name} of a sample is another where more samples are in the batch: it must be of this sample "
+                "alone, for it is added up over micro-batches and nodes"
+            )
+    if found.keys() != part.keys():
+        raise SettingError(f"task: metrics() has other names for one sample: {', '.join(found.keys() ^ part.keys())}")
+    return Measures({name: _width(sums) for name, (sums, _) in task.metrics(output, targets).items()})
+
+
+def _tried(task: Task, output: torch.Tensor, targets: torch.Tensor) -> dict[str, tuple[torch.Tensor, int]]:
+    """All that it says of some samples, and how many dimensions that may have."""
+    try:
+        found = {"losses()": (task.losses(output, targets), 1), "weights()": (task.weights(targets), 1)}
+        for name, (sums, counts) in task.metrics(output, targets).items():
+            found |= {f"metrics() {name}, its sums,": (sums, 2), f"metrics() {name}, its counts,": (counts, 1)}
+        if (strata := task.strata(targets)) is not None:
+            found["strata()"] = (strata, 1)
+        _ = [(value.shape, value.dtype) for value, _ in found.values()]
+    except Exception as error:
+        raise SettingError(
+            f"task: it does not fit what the model returns, {tuple(output.shape)}, for targets {tuple(targets.shape)}: "
+            f"{one_line(error)} (see task, model, data)"
+        ) from error
+    return found
+
+
+def _width(sums: torch.Tensor) -> int:
+    return sums.shape[1] if sums.dim() == 2 else 1
+
+
+def _finished(finish: object, mean: torch.Tensor) -> float:
+    try:
+        return float(finish(mean))
+    except (OverflowError, ValueError, ZeroDivisionError):
+        return float("nan")

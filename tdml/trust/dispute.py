@@ -1,0 +1,71 @@
+"""A dispute: two accounts of the same steps that do not end alike. Where do they part?
+
+Both have told, for every step, what crossed every channel between the stages, and the content of every stage's state
+afterwards. These items are walked in the order in which one depends on another. All before the first on which not all
+agree is common ground; so whoever recomputes the one step of the one stage that makes it, from there, knows who lied.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+STATE, END = -1, -2  # in the place of a channel's number: a state, and the update at a round's end
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a stage made in a step: the message on a channel, STATE or END. Steps count from the window's first."""
+
+    step: int
+    stage: int  # that made it
+    channel: int = STATE
+
+
+@dataclass(frozen=True)
+class Account:
+    """What one party says of a window: the digest of every item that it speaks of."""
+
+    party: str
+    words: Mapping[Item, str]
+
+
+def items(steps: int, senders: Sequence[int], stages: int, last: bool) -> Iterator[Item]:
+    """All items of a window in causal order.
+
+    Args:
+        senders: the stages that send on the channels, in these channels' own causal order.
+        last: whether the window is the round's last, which ends with an update.
+    """
+    for step in range(steps):
+        for channel, sender in enumerate(senders):
+            yield Item(step, sender, channel)
+        for stage in range(stages):
+            yield Item(step, stage)
+    for stage in range(stages) if last else ():
+        yield Item(steps - 1, stage, END)
+
+
+def first_difference(accounts: Sequence[Account], walk: Iterator[Item]) -> Item | None:
+    """The first item on which not all that speak of it agree."""
+    for item in walk:
+        if len({account.words[item] for account in accounts if item in account.words}) > 1:
+            return item
+    return None
+
+
+def agreed(accounts: Sequence[Account], item: Item) -> str:
+    """The word of all on an item before the first difference."""
+    [word] = {account.words[item] for account in accounts if item in account.words}
+    return word
+
+
+def liars(accounts: Sequence[Account], item: Item, right: Mapping[str, bool]) -> tuple[str, ...]:
+    """The parties that have said something false of an item, if somebody has said what is true: where recomputation
+    finds what nobody has, the machines or the code are to blame, and nobody is.
+
+    Args:
+        right: of every word that was said, whether it is true.
+    """
+    spoken = [(account.party, account.words[item]) for account in accounts if item in account.words]
+    if not any(right[word] for _, word in spoken):
+        return ()
+    return tuple(dict.fromkeys(party for party, word in spoken if not right[word]))

@@ -1,0 +1,172 @@
+"""The judgement of a round, in five sentences.
+
+Statistics point. Only proofs ban. The judge of a proof is recomputation, so one honest validator is enough. Nothing
+unproven does harm. What a proven liar put in before is taken out again.
+
+A `Judgement` is the one record of it: the ledger, the metrics, the report and the rewards are made of this.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tdml.trust.numbers import LARGEST, LIMIT, TYPICAL
+from tdml.trust.work import Work
+
+HONEST, SUSPICIOUS, MALICIOUS, LOST = "honest", "suspicious", "malicious", "lost"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What convicts nodes, by name, and why. Nothing else does."""
+
+    nodes: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What came of repeating some windows of a replica: those found clean; those of which the coordinator alone has
+    looked at one step, with nothing wrong; those in which its nodes were proven to lie; and why others were not
+    settled."""
+
+    clean: tuple[int, ...] = ()
+    looked: tuple[int, ...] = ()
+    lied: tuple[int, ...] = ()
+    unsettled: str = ""
+    validators: Mapping[int, str] = field(default_factory=dict)  # window → who repeated it
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of one replica's round before it is judged.
+
+    `fault` is why what it handed in cannot be averaged; `distance` and `departure` are the screen's; `work` is None
+    where nothing was tested; `full` says that every window was audited and found clean; `owes` what its nodes still
+    have to show of earlier rounds; `proof` convicts nodes of its own.
+    """
+
+    nodes: tuple[str, ...]
+    samples: int
+    size: float = 0.0
+    fault: str = ""
+    distance: float = 0.0
+    departure: str = ""
+    work: Work | None = None
+    audited: Audited = field(default_factory=Audited)
+    full: bool = False
+    owes: str = ""
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Of one replica in one round. `weight` is what its update counts in the mean, from 0 to 1, and `scale` what it is
+    shortened to; `blamed` are those of its nodes that are proven to lie."""
+
+    replica: int
+    nodes: tuple[str, ...]
+    status: str
+    reason: str = ""
+    weight: float = 0.0
+    scale: float = 1.0
+    blamed: tuple[str, ...] = ()
+    samples: int = 0
+    improvement: int = 0
+    distance: float = 0.0
+    p: float | None = None  # of the work test
+    clean: tuple[int, ...] = ()  # windows that were repeated and found again
+    train_loss: float | None = None
+    rank_mean: float | None = None
+    rank_std: float | None = None
+
+    def __post_init__(self) -> None:
+        full = self.weight == self.scale == 1
+        assert full or self.status != HONEST, "what does not count in full is never shown as honest"
+
+    @property
+    def accepted(self) -> bool:
+        """Whether its update goes into the mean."""
+        return self.weight > 0
+
+
+def judge(found: Mapping[int, Evidence], power: float, vouches: bool) -> dict[int, Judgement]:
+    """What becomes of each replica's update, by replica.
+
+    Whoever was seen working, or whose whole round was repeated and found again, counts in full, up to LARGEST times the
+    median size; who was tested and not seen working counts 1 − power; who was not tested counts up to TYPICAL times the
+    median size. Who stands out beyond the screen's limit, and was not found clean, does not count.
+
+    Args:
+        power: the share of clean replica-rounds that the work test has seen working in this run.
+        vouches: whether the work test's result counts for a replica: it does where shares are drawn alike.
+    """
+    sizes = [e.size for e in found.values() if not (e.fault or e.proof or e.owes) and _passes(e)]
+    typical = statistics.median_low(sizes) if sizes else 0.0
+    return {index: _judge(index, evidence, typical, power, vouches) for index, evidence in found.items()}
+
+
+def _judge(index: int, found: Evidence, typical: float, power: float, vouches: bool) -> Judgement:
+    tested = vouches and found.work is not None
+    seen = tested and found.work.seen
+    weight, doubt = (1.0, "") if not tested or seen or found.full else _unseen(found.work, power)
+    scale, bound = _shorten(found.size, typical, LARGEST if seen or found.full else TYPICAL)
+    refusal = _refusal(found)
+    if refusal or found.proof is not None:
+        weight, scale, doubt, bound = 0.0, 1.0, refusal, ""
+    full = weight == scale == 1
+    status = MALICIOUS if found.proof else HONEST if full else SUSPICIOUS
+    reasons = [found.proof.reason if found.proof else "", doubt, bound]
+    return Judgement(
+        index, found.nodes, status, "; ".join(dict.fromkeys(filter(None, reasons))), weight, scale,
+        found.proof.nodes if found.proof else (), found.samples, distance=found.distance,
+        p=None if found.work is None else found.work.p, clean=found.audited.clean,
+    )  # fmt: skip
+
+
+def _refusal(found: Evidence) -> str:
+    """Why an update does not count at all; "" if it does."""
+    if found.fault or found.audited.unsettled or found.owes:
+        return found.fault or found.audited.unsettled or found.owes
+    return "" if _passes(found) else f"{found.departure}: it does not count until its work is found again"
+
+
+def _unseen(work: Work, power: float) -> tuple[float, str]:
+    """What an update counts that was tested, and not seen working; and why."""
+    return 1 - power, f"not seen working (p {work.p:.2g}) where {power:.0%} of honest work is: counts {1 - power:.2f}"
+
+
+def _shorten(size: float, typical: float, most: float) -> tuple[float, str]:
+    """What an update is shortened to, so that it is at most `most` times the typical size; and why."""
+    if typical <= 0 or size <= most * typical:
+        return 1.0, ""
+    scale = most * typical / size
+    return scale, f"{size / typical:.3g} times the median size: shortened to {most:g}"
+
+
+def _passes(found: Evidence) -> bool:
+    return found.full or found.distance <= LIMIT
+
+
+def lost(index: int, nodes: Sequence[str], reason: str) -> Judgement:
+    """Of a replica that handed in nothing."""
+    return Judgement(index, tuple(nodes), LOST, reason)
+
+
+@dataclass
+class Power:
+    """How often the work test sees honest work in this run, learnt from windows that chance chose and audits found
+    clean. Before there are any it is taken for one in two."""
+
+    clean: int = 0
+    seen: int = 0
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1."""
+        return (self.seen + 1) / (self.clean + 2)
+
+    def add(self, seen: bool) -> None:
+        """One more replica-round that is known to be honest."""
+        self.clean += 1
+        self.seen += seen

@@ -1,0 +1,45 @@
+"""How far apart two kinds of machines may be in one step of one stage, learnt from the steps of a run."""
+
+import statistics
+
+import torch
+
+from tdml.trust.numbers import ERRORS, LEAST_ERROR, MOST_ERROR
+
+_KEPT = 99
+
+
+def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> float:
+    """How far apart two results are, relative to the change that led there: ‖a − b‖ / max(‖a − s‖, ‖b − s‖).
+
+    0 where they are equal, which what is not a number is to itself; else infinite where anything is not finite.
+    """
+    if torch.allclose(one, other, rtol=0, atol=0, equal_nan=True):
+        return 0.0
+    a, b, s = one.double(), other.double(), start.double()
+    error = float((a - b).norm() / torch.maximum((a - s).norm(), (b - s).norm()))
+    return error if error < float("inf") else float("inf")
+
+
+class Tolerance:
+    """By pairs of kinds of machines: the last errors that were no lies."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[float]] = {}
+
+    def limit(self, one: str, other: str) -> float:
+        """0 between equal kinds, which repeat each other bit for bit."""
+        if one == other:
+            return 0.0
+        errors = self.seen.get(_pair(one, other))
+        return min(max(ERRORS * statistics.median(errors), LEAST_ERROR), MOST_ERROR) if errors else MOST_ERROR
+
+    def learn(self, one: str, other: str, error: float) -> None:
+        """Of a step on which both agree within the limit."""
+        kept = self.seen.setdefault(_pair(one, other), [])
+        kept.append(error)
+        del kept[:-_KEPT]
+
+
+def _pair(one: str, other: str) -> str:
+    return " | ".join(sorted((one, other)))

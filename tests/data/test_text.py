@@ -1,0 +1,130 @@
+"""Text and files of token ids."""
+
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tdml.data.contents import contents_of
+from tdml.data.source import load
+from tdml.errors import SettingError
+from tdml.tasks import Language
+
+
+def loaded(name, **settings):
+    defaults = {"text": {"path": None, "tokenizer": "bytes", "held_out": 0.2}, "tokens": {
+        "test": None, "dtype": "uint16", "vocabulary": None, "held_out": 0.2,
+    }}[name]  # fmt: skip
+    return load({"_target_": f"tdml.data.{name}", "context": 4, **defaults, **settings}, 0, Language())
+
+
+def test_a_text_is_cut_into_sequences_that_overlap_by_one(tmp_path):
+    (tmp_path / "a.txt").write_text("abcdefghijklmnopqrst", encoding="utf-8")  # 16 to train on, 4 held out
+    (tmp_path / "b.txt").write_text("äöüß" * 5, encoding="utf-8")  # 20 characters of two bytes
+    train, test = loaded("text", path=str(tmp_path)).train, loaded("text", path=str(tmp_path)).test
+    ids = [*b"abcdefghijklmnop", *("äöüß" * 4).encode()]
+    assert [train[i].tolist() for i in range(len(train))] == [ids[i : i + 5] for i in range(0, len(ids) - 4, 4)]
+    assert bytes(test[0].tolist()) == b"qrst\xc3"
+    assert train.vocabulary == 256
+
+
+def test_several_paths_and_what_comes_with_python(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name * 100)
+    both = loaded("text", path=[str(tmp_path / "a"), str(tmp_path / "b")]).train
+    assert len(both) == (160 - 1) // 4
+    assert bytes(loaded("text", context=32).train[0].tolist()).startswith(b'The "assert" statement')
+
+
+def test_a_tokenizer_of_hugging_face(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers", reason="needs pip install 'tdml[hf]'")
+    words = {"[UNK]": 0, "one": 1, "two": 2, "three": 3}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "text").write_text("one two three four " * 40)
+    source = loaded("text", path=str(tmp_path / "text"), tokenizer=str(tmp_path / "tokenizer.json"))
+    assert source.train[0].tolist() == [1, 2, 3, 0, 1]
+    assert source.train.vocabulary == 4
+
+
+def test_tokens_are_those_of_the_file(tmp_path):
+    ids = np.arange(1000, dtype="<u4") * 70
+    ids.tofile(tmp_path / "ids")
+    source = loaded("tokens", path=str(tmp_path / "ids"), dtype="uint32")
+    inputs, targets = source.training_batch([3, 0], seed=0)
+    assert inputs.tolist() == [ids[12:16].tolist(), ids[:4].tolist()]
+    assert targets.tolist() == [ids[13:17].tolist(), ids[1:5].tolist()]
+    assert len(source.train) == 199 and len(source.test) == 49
+    other = loaded("tokens", path=str(tmp_path / "ids"), test=str(tmp_path / "ids"), dtype="uint32")
+    assert len(other.train) == len(other.test) == 249
+
+
+def test_ten_gigabytes_take_no_memory_and_no_time(tmp_path):
+    """A sparse file, in which what is read afterwards was never looked at before."""
+    file = tmp_path / "ids"
+    with file.open("wb") as out:
+        out.truncate(10 * 2**30)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    source = loaded("tokens", path=str(file), context=1024, held_out=0.01)
+    contents_of(source, 0)
+    batch, _ = source.training_batch([len(source.train) - 1, 5], seed=0)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 2**10)
+    assert batch.shape == (2, 1024)
+    assert len(source.train) > 5_000_000
+    assert grown < 100 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("text", {"path": "nowhere.txt"}, "data.path=nowhere.txt"),
+        ("text", {"path": "BINARY"}, "is no UTF-8 text: leave it out, or convert it"),
+        ("text", {"path": "EMPTY"}, "is an empty folder"),
+        ("text", {"path": "SHORT"}, "data.context=4: there are 1 training and 0 test sequences of so many tokens"),
+        ("text", {"tokenizer": "nowhere.json"}, "data.tokenizer=nowhere.json"),
+        ("text", {"context": 0}, "data.context=0 must be a whole number of tokens from 1"),
+        ("text", {"held_out": 1.0}, "data.held_out=1.0 must be a share between 0 and 1"),
+        ("tokens", {"path": None}, "data.path=None is no file: give one of token ids, uint16 without a header"),
+        ("tokens", {"path": "BINARY"}, "has 5 bytes, which are no uint16 numbers: see data.dtype"),
+        ("tokens", {"path": "BINARY", "dtype": "int8"}, "data.dtype=int8 is unknown: choose one of uint16, uint32"),
+        ("tokens", {"path": "SHORT"}, "data.context=4: there are 0 training and 0 test sequences"),
+    ],
+)
+def test_what_cannot_be_read_is_the_users_mistake(name, settings, message, tmp_path):
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "SHORT").write_text("abcdefgh")
+    (tmp_path / "BINARY").write_bytes(b"\xff\xfe\x00\x00\xff")
+    given = dict(settings)
+    if given.get("path") in ("EMPTY", "SHORT", "BINARY"):
+        given["path"] = str(tmp_path / given["path"])
+    with pytest.raises(SettingError) as caught:
+        loaded(name, **given)
+    assert message in str(caught.value)
+
+
+def test_an_id_beyond_the_vocabulary_is_named(tmp_path):
+    (np.arange(100) % 9).astype("<u2").tofile(tmp_path / "ids")
+    source = loaded("tokens", path=str(tmp_path / "ids"), vocabulary=8)
+    with pytest.raises(
+        SettingError, match=r"training sample 1 cannot be read: ValueError: token 8 is not below .*'s 8"
+    ):
+        source.training_batch([0, 1], seed=0)
+
+
+def test_shares_and_batches_know_no_labels():
+    source = loaded("text")
+    assert source.strata is None and source.test_strata is None
+    assert contents_of(source, 0).training_labels == ""
+    inputs, targets = source.held_out_batch("validation", [0])
+    assert inputs.dtype == torch.int64 and torch.equal(inputs[0, 1:], targets[0, :-1])
+
+
+def test_files_come_in_the_order_of_their_names(tmp_path: Path):
+    for name in ("b", "c", "a"):
+        (tmp_path / name).write_text(name * 10)
+    train = loaded("text", path=str(tmp_path), context=2).train
+    assert b"".join(bytes(train[i].tolist()[:2]) for i in range(len(train))) == b"a" * 8 + b"b" * 8 + b"c" * 6

@@ -1,0 +1,245 @@
+"""Models of Hugging Face's transformers, cut into stages, against the models themselves."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from tdml import config as settings
+from tdml.data.source import Source
+from tdml.errors import SettingError
+from tdml.job import prepare
+from tdml.models import whole
+from tdml.models.plan import layouts
+from tdml.seeds import seeded
+from tdml.tasks.objective import mean_loss, task_of
+from tdml.vision import mend_torchvision
+
+mend_torchvision()
+pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
+
+TINY = {
+    "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2,
+    "max_position_embeddings": 32, "tie_word_embeddings": False,
+}  # fmt: skip
+GPT2 = {
+    "vocab_size": 64, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32, "tie_word_embeddings": False,
+    "bos_token_id": 0, "eos_token_id": 0,
+}  # fmt: skip
+FAMILIES = {
+    "llama": TINY | {"num_key_value_heads": 1},
+    "qwen2": TINY | {"num_key_value_heads": 1},
+    "qwen3": TINY | {"num_key_value_heads": 1, "head_dim": 8},
+    "mistral": TINY | {"num_key_value_heads": 1, "sliding_window": 4},
+    "gpt2": GPT2,
+    "bert": TINY,
+}
+
+
+class Tokens(Dataset):
+    def __init__(self, count, length=13, labels=False, vocabulary=64):
+        generator = torch.Generator().manual_seed(count)
+        self.ids = torch.randint(1, vocabulary, (count, length), generator=generator)
+        self.labels, self.vocabulary = labels, vocabulary
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, index):
+        return (self.ids[index], index % 3) if self.labels else self.ids[index]
+
+
+def config_of(kind, head, *overrides, **changes):
+    task = {"causal": "language", "masked": "masked", "classifier": "classification"}[head]
+    config = settings.load(
+        [f"task={task}", "model=hf", f"model.head={head}", "topology.replicas=1", "train.batch_size=8", *overrides]
+    )
+    model = config.model | {"config": {"model_type": kind, **FAMILIES.get(kind, TINY), **changes}, "num_labels": 3}
+    return replace(config, model=model)
+
+
+def job_of(config, **samples):
+    labels = config.model["head"] == "classifier"
+    source = Source(Tokens(40, labels=labels, **samples), Tokens(10, labels=labels, **samples), 0, task_of(config))
+    return prepare(config, source, checkpoint=None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [*((kind, "causal") for kind in FAMILIES if kind != "bert"), ("bert", "masked"), ("bert", "classifier")],
+)
+def test_stages_equal_the_model_whose_weights_they_have(kind, head):
+    """Also with dropout, which GPT-2 and BERT have. What is never sent, such as tables of positions, is computed."""
+    job = job_of(config_of(kind, head, "topology.stages=3"))
+    assert all("inv_freq" not in name and "position_ids" not in name for lay in job.layouts for name in lay.names)
+    flats = [flat + 0.01 for flat in whole.flatten(job.model, job.layouts)]
+    model = whole.outline(job.config.model, seed=0)
+    parts = job.plan.cut(model, range(3))
+    value, _ = job.source.training_batch(range(4), seed=0)
+    expected = value
+    whole.write(job.model, job.layouts, flats)
+    for part, layout, flat in zip(parts, layouts(job.plan, model, 3), flats, strict=True):
+        part.materialise(torch.device("cpu"))
+        layout.scatter(flat, part.tensors(part.parameters | part.buffers))
+        value = part.module.eval()(value)
+    assert torch.equal(value, job.model.eval()(expected).logits)
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "cohere"])
+def test_an_architecture_that_does_something_beside_its_layers_is_refused(kind):
+    more = {"num_key_value_heads": 1, "head_dim": 8, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    with pytest.raises(SettingError, match=r"does something before it returns .* take another architecture"):
+        job_of(config_of(kind, "causal", "topology.stages=2", **more))
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "message"),
+    [
+        ("phi", "causal", "PhiForCausalLM is built in another way than Llama, GPT-2 and BERT"),
+        ("llama", "classifier", "LlamaForSequenceClassification is built in another way"),
+        ("camel", "causal", "model.config cannot be read: Unrecognized model identifier: camel"),
+        ("llama", "tail", "model.head=tail is unknown: choose one of causal, masked, classifier"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused(kind, head, message):
+    config = config_of(kind, "causal")
+    with pytest.raises(SettingError) as caught:
+        whole.initial_model(config.model | {"head": head}, 0)
+    assert message in str(caught.value)
+
+
+def test_tied_embeddings_stay_on_one_node_or_become_two():
+    config = config_of("llama", "causal", "topology.stages=2", tie_word_embeddings=True)
+    with pytest.raises(SettingError, match=r"embed_tokens.weight is used on both sides of a cut .*model.untie=true"):
+        job_of(config)
+    one = job_of(replace(config, topology=replace(config.topology, stages=1)))
+    assert one.layouts[0].names.count("model.embed_tokens.weight") == 1
+    assert "lm_head.weight" not in one.layouts[0].names
+    two = job_of(replace(config, model=config.model | {"untie": True}))
+    assert "lm_head.weight" in two.layouts[1].names
+    assert two.model.config.tie_word_embeddings is False
+
+
+def save(tmp_path, **changes):
+    config = config_of("llama", "causal", **changes)
+    model = whole.initial_model(config.model, 5)
+    model.save_pretrained(tmp_path)
+    return model
+
+
+def test_a_folder_gives_the_weights_in_float32(tmp_path):
+    saved = save(tmp_path)
+    config = replace(config_of("llama", "causal"), model=config_of("llama", "causal").model | {"config": None})
+    loaded = whole.initial_model(config.model | {"pretrained": str(tmp_path)}, 0)
+    for name, tensor in saved.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+        assert loaded.state_dict()[name].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "has no *.safetensors"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"none"), "cannot be loaded"),
+        (lambda folder: _change(folder, vocab_size=80), "is (64, 16), and its config.json says (80, 16)"),
+        (
+            lambda folder: _change(folder, num_hidden_layers=4),
+            "lacks model.layers.3.input_layernorm.weight (9 ",
+        ),
+        (lambda folder: (folder / "config.json").unlink(), "model.config cannot be read"),
+    ],
+    ids=["no weights", "damaged", "shapes", "names", "no config"],
+)
+def test_a_folder_that_does_not_fit_is_the_users_mistake(spoil, message, tmp_path):
+    save(tmp_path)
+    spoil(tmp_path)
+    model = config_of("llama", "causal").model | {"config": None, "pretrained": str(tmp_path)}
+    with pytest.raises(SettingError) as caught:
+        whole.initial_model(model, 0)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def _change(folder, **settings):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"pretrained": "nowhere/at-all", "config": None}, "model.pretrained=nowhere/at-all"),
+        ({"config": "nowhere/config.json"}, "model.config=nowhere/config.json does not exist"),
+        ({"config": None}, "give one of model.config (to train from scratch) and model.pretrained"),
+    ],
+)
+def test_what_is_not_there_is_named(model, message):
+    with pytest.raises(SettingError) as caught:
+        whole.initial_model(config_of("llama", "causal").model | model, 0)
+    assert message in str(caught.value)
+
+
+# Adapters
+
+
+def with_lora(config, **lora):
+    return replace(config, model=config.model | {"lora": config.model["lora"] | {"rank": 4} | lora})
+
+
+@pytest.mark.parametrize(("kind", "head"), [("llama", "causal"), ("gpt2", "causal"), ("bert", "classifier")])
+def test_only_adapters_are_exchanged(kind, head):
+    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    job = job_of(with_lora(config_of(kind, head, "topology.stages=2")))
+    names = [name for layout in job.layouts for name in layout.names]
+    assert all("lora_" in name or "classifier" in name for name in names)
+    trained = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
+    assert sum(layout.size for layout in job.layouts) == trained < 0.5 * sum(p.numel() for p in job.model.parameters())
+    assert sum(map(len, job.frozen)) + trained == sum(p.numel() for p in job.model.parameters())
+
+
+def test_adapters_on_tied_embeddings_may_be_cut():
+    """For nothing changes these."""
+    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    job = job_of(with_lora(config_of("llama", "causal", "topology.stages=2", tie_word_embeddings=True)))
+    assert sum(map(len, job.frozen)) > sum(p.numel() for p in job.model.parameters() if not p.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("lora", "message"),
+    [
+        ({"targets": ["no_such_layer"]}, "model.lora: Target modules {'no_such_layer'} not found in the base model"),
+        ({"rank": 0}, "model.lora: `r` should be a positive integer value but the value passed is 0"),
+    ],
+)
+def test_adapters_that_cannot_be_are_the_users_mistake(lora, message):
+    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    with pytest.raises(SettingError) as caught:
+        whole.initial_model(with_lora(config_of("llama", "causal"), **lora).model, 0)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "head"), [("llama", "causal"), ("gpt2", "causal"), ("bert", "classifier")])
+def test_gradients_of_stages_are_those_of_the_model(kind, head):
+    config = config_of(kind, head, "topology.stages=3")
+    job = job_of(config)
+    inputs, targets = job.source.training_batch(range(8), seed=0)
+    chain = [part.module.train() for part in job.plan.cut(job.model, range(3))]
+    with seeded(1):
+        mean_loss(job.task, job.model.train()(inputs).logits, targets).backward()
+    expected = {name: parameter.grad for name, parameter in job.model.named_parameters()}
+    job.model.zero_grad()
+    received, sent = [inputs], []
+    with seeded(1):
+        for module in chain:
+            sent.append(module(received[-1]))
+            received.append(sent[-1].detach().requires_grad_())
+    last = received.pop()
+    mean_loss(job.task, last, targets).backward()
+    gradient = last.grad
+    for output, given in zip(reversed(sent), reversed(received), strict=True):
+        output.backward(gradient)
+        gradient = given.grad
+    for name, parameter in job.model.named_parameters():
+        assert (parameter.grad - expected[name]).norm() <= 1e-6 * expected[name].norm(), name

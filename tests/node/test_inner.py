@@ -1,0 +1,96 @@
+"""Which optimizer a job gets, from settings as a user writes them, and what is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from tdml import config as settings
+from tdml.errors import SettingError
+from tdml.node.inner import inner_optimizer
+from tdml.node.slots import Slots
+
+SHAPES = [torch.Size([3, 2]), torch.Size([3]), torch.Size([3, 2])]
+
+
+def optimizer_of(*overrides):
+    return inner_optimizer(settings.load(list(overrides)).train, [nn.Parameter(torch.ones(shape)) for shape in SHAPES])
+
+
+def test_settings_reach_torchs_own_class():
+    found = optimizer_of(
+        "train.lr=0.2", "train.momentum=0.8", "train.weight_decay=0.3", "train.optimizer.nesterov=true"
+    )
+    assert type(found) is torch.optim.SGD
+    (group,) = found.param_groups
+    assert len(group["params"]) == 3
+    for name, value in {"lr": 0.2, "momentum": 0.8, "weight_decay": 0.3, "nesterov": True}.items():
+        assert group[name] == value
+
+
+def test_any_optimizer_of_torch_by_its_name_in_any_case():
+    for name, kind in (("adamw", torch.optim.AdamW), ("NAdam", torch.optim.NAdam), ("RMSprop", torch.optim.RMSprop)):
+        assert type(optimizer_of(f"train.optimizer={name}")) is kind
+    (group,) = optimizer_of("train=adamw", "+train.optimizer.betas=[0.8,0.95]").param_groups
+    assert (tuple(group["betas"]), group["weight_decay"]) == ((0.8, 0.95), 0.01)
+    (group,) = optimizer_of("train.optimizer=rmsprop").param_groups
+    assert group["momentum"] == 0.9  # train.momentum is for every optimizer that has one
+
+
+def test_norms_and_biases_may_be_left_out_of_the_decay():
+    found = optimizer_of("train.weight_decay=0.3", "train.decay_norms_and_biases=false")
+    assert [(len(g["params"]), g["weight_decay"]) for g in found.param_groups] == [(2, 0.3), (1, 0.0)]
+    assert {p.dim() for p in found.param_groups[1]["params"]} == {1}
+
+
+class Own(torch.optim.SGD):
+    """A user's."""
+
+    def __init__(self, params, lr, damping=0.0, keep=None):
+        super().__init__(params, lr=lr, dampening=damping)
+        self.keep = keep
+
+    def step(self):
+        super().step()
+        for group in self.param_groups:
+            group["lr"] = 2.0 if self.keep == "group" else group["lr"]
+        for parameter in self.param_groups[0]["params"]:
+            if self.keep == "list":
+                self.state[parameter]["past"] = [1.0]
+            if self.keep == "all":
+                self.state["all"]["past"] = torch.ones(1)
+
+
+OWN = f"train.optimizer={__name__}.Own"
+
+
+def test_an_optimizer_of_ones_own():
+    found = optimizer_of(OWN, "train.optimizer.damping=0.5", "train.lr=0.2")
+    assert (type(found).__name__, found.defaults["lr"], found.defaults["dampening"]) == ("Own", 0.2, 0.5)
+
+
+def no_optimizer(params, lr):
+    return list(params)
+
+
+REFUSED = {
+    "train.optimizer=sdg is unknown: choose one of adadelta, .*, sgd,": ["train.optimizer=sdg"],
+    "train.optimizer=sgd cannot be used: .*'nesterof'.*'~train.optimizer.nesterof'": ["train.optimizer.nesterof=1"],
+    "train.optimizer=adamw cannot be used: .*nvalid beta": ["train.optimizer=adamw", "train.optimizer.betas=[2,3]"],
+    "train.optimizer=muon cannot be used: .*2D": ["train.optimizer=muon"],
+    "train.optimizer=nowhere.Opt cannot be used: ": ["train.optimizer._target_=nowhere.Opt"],
+    "train.optimizer=.* returned list: it must return a torch": [f"train.optimizer={__name__}.no_optimizer"],
+    "train.optimizer.lr is set for every step: give it as train.lr": ["+train.optimizer.lr=1"],
+    "train.optimizer has no name: ": ["train.optimizer=null"],
+    "train.weight_decay=0.1: rprop has none: set": ["train.optimizer=rprop", "train.weight_decay=0.1"],
+    "train.optimizer=lbfgs cannot be used: .*closure": ["train.optimizer=lbfgs"],
+    "train.optimizer=sparseadam cannot be used: .*dense gradients": ["train.optimizer=sparseadam"],
+    "train.optimizer keeps past, a list, of its parameters: ": [OWN, "train.optimizer.keep=list"],
+    "train.optimizer=.*Own keeps something beside the state of single parameters": [OWN, "train.optimizer.keep=all"],
+    "train.optimizer=.*Own keeps something beside the state of single": [OWN, "train.optimizer.keep=group"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_work_is_refused_in_one_line(message):
+    with pytest.raises(SettingError, match=f"^{message}"):
+        Slots(settings.load(REFUSED[message]).train, SHAPES, torch.device("cpu"))

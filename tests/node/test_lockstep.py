@@ -1,0 +1,156 @@
+"""The stages of a replica in one process: against the model in one piece, and each of them alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from tdml.node.lockstep import predict, train_step
+from tdml.node.messages import Passing, as_row, digest_of, of_stage
+from tdml.node.pipeline import Pipeline
+from tests.node.stages import BATCH, CPU, FEATURES, MICRO, TRAIN, Cut, alone, batch, cut, in_one_piece, log_of
+
+STEPS = 3
+SHAPES = {"1": (1, None), "2": (2, None), "4": (4, None), "2 x 4": (2, 8)}  # stages, and parts
+TRAINS = {
+    "sgd": TRAIN,
+    "clipped": replace(TRAIN, clip_norm=0.05),
+    "adamw": replace(TRAIN, optimizer={"_target_": "adamw"}, weight_decay=0.1, label_smoothing=0.1),
+    "bf16": replace(TRAIN, precision="bf16"),
+    "bf16, clipped": replace(TRAIN, precision="bf16", clip_norm=0.05),
+}
+MODELS = ("plain", "norms", "dropout", "idle")
+CASES = [(m, s, "clipped") for m in MODELS for s in SHAPES]
+CASES += [(m, "2", t) for m in MODELS for t in TRAINS if t != "clipped"]
+CASES += [(m, "2 x 4", "bf16, clipped") for m in ("norms", "dropout")]
+
+
+@pytest.fixture(params=CASES, ids=", ".join)
+def made(request) -> Cut:
+    """A model, cut, at its initial weights."""
+    model, shape, train = request.param
+    made = cut(model, *SHAPES[shape], TRAINS[train])
+    made.begin()
+    return made
+
+
+def test_stages_train_bit_for_bit_as_the_model_in_one_piece(made):
+    losses = [made.take(step)[0] for step in range(STEPS)]
+    assert losses == in_one_piece(made, STEPS)
+    for ours, expected, initial in zip(made.weights(), made.whole(), made.initial, strict=True):
+        assert torch.equal(ours, expected)
+        assert not len(ours) or not torch.equal(ours, initial)
+
+
+def test_each_stage_alone_makes_the_very_same_of_what_it_received(made):
+    """Every message of every channel, and the state that the step leads to."""
+    made.take(0)
+    before, given = made.states(), made.given(1)
+    _, passing = made.take(1, keeps=True)
+    after = made.states()
+    for index, stage in enumerate(made.fresh()):
+        assert alone(stage, given[index], before[index], passing[index].kept, None) == []
+        assert torch.equal(stage.trainer.state(), after[index])
+        for number, channel in enumerate(stage.channels):
+            if channel.sender == index:
+                found = alone(stage, given[index], before[index], passing[index].kept, number)
+                expected = passing[channel.receiver].kept[number]
+                assert len(found) == len(expected) == (1 if channel.kind == "norm" else MICRO)
+                assert all(map(torch.equal, found, expected)), channel
+
+
+def test_a_stage_alone_that_received_something_else_makes_something_else():
+    made = cut("norms", 2)
+    made.begin()
+    given, before = made.given(0), made.states()
+    _, passing = made.take(0, keeps=True)
+    after, stage = made.states(), made.fresh()[1]
+    received = {number: list(tensors) for number, tensors in passing[1].kept.items()}
+    received[0][1] = received[0][1] + 1e-3
+    alone(stage, given[1], before[1], received, None)
+    assert not torch.equal(stage.trainer.state(), after[1])
+
+
+def test_both_ends_of_a_channel_log_the_same_and_nothing_else(made):
+    _, passing = made.take(0, keeps=True)
+    logs = log_of(made, passing)
+    for index, log in enumerate(logs):
+        own = of_stage(made.stages[index].channels, index)
+        assert log.any(dim=2)[0].nonzero().view(-1).tolist() == own == sorted(passing[index].kept)
+    for number, channel in enumerate(made.stages[0].channels):
+        for end in (channel.sender, channel.receiver):
+            assert torch.equal(logs[end][0, number], as_row(digest_of(passing[channel.sender].kept[number])))
+
+
+def test_noting_what_passes_changes_nothing(made):
+    losses = [made.take(step)[0] for step in range(STEPS)]
+    noted = made.weights()
+    made.begin()
+    again = [train_step(made.stages, made.given(step), [None] * len(made.stages)) for step in range(STEPS)]
+    assert losses == again
+    assert all(map(torch.equal, noted, made.weights()))
+
+
+@pytest.mark.parametrize("size", [BATCH, 3])
+@torch.no_grad()
+def test_predictions_are_those_of_the_model_in_one_piece_and_are_logged(made, size):
+    inputs = torch.randn(size, FEATURES, generator=torch.Generator().manual_seed(9))
+    passing = [Passing() for _ in made.stages]
+    found = []
+    predict(made.stages, inputs, lambda output, places: found.append(output), passing)
+    logits = torch.cat(found)
+    model = made.model.eval()
+    padded = torch.cat([inputs, inputs[-1:].expand(BATCH - size, FEATURES)])
+    with torch.autocast("cpu", torch.bfloat16, enabled=made.config.train.precision == "bf16"):
+        expected = torch.cat([model(part) for part in padded.chunk(MICRO)])
+    assert torch.equal(logits, expected)
+    logs = log_of(made, passing)
+    for number, channel in enumerate(made.stages[0].channels):
+        said = logs[channel.sender][0, number]
+        assert torch.equal(said, logs[channel.receiver][0, number])
+        assert bool(said.any()) == (channel.kind == "activation")
+
+
+def test_another_seed_of_a_step_is_another_dropout():
+    made, ends = cut("dropout", 2), []
+    for seed in (1, 1, 2):
+        made.begin()
+        given = [replace(own, seed=seed if stage == 1 else own.seed) for stage, own in enumerate(made.given(0))]
+        train_step(made.stages, given, [None, None])
+        ends.append(torch.cat(made.weights()))
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
+
+
+# Against torch's own pipelines, as far as one process goes
+
+
+@pytest.fixture(scope="module")
+def group():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("schedule", ["1f1b", "gpipe"])
+@pytest.mark.parametrize("model", ["norms", "dropout"])
+@pytest.mark.parametrize("train", ["clipped", "adamw", "bf16"])
+def test_a_pipeline_of_one_stage_is_bit_for_bit_the_same(model, schedule, train):
+    ours, theirs = cut(model, train=TRAINS[train]), cut(model, train=TRAINS[train])
+    ours.begin()
+    theirs.begin()
+    pipeline = Pipeline(theirs.stages[0], schedule)
+    for step in range(STEPS):
+        assert ours.take(step)[0] == pipeline.train_step(theirs.given(step)[0], Passing())
+        assert torch.equal(ours.states()[0], theirs.states()[0])
+    inputs = batch(0)[0][:3]
+    one, other = [], []
+    predict(ours.stages, inputs, lambda output, places: one.append((output, places)), [None])
+    pipeline.predict(inputs.to(CPU), lambda output, places: other.append((output, places)), None)
+    assert all(
+        torch.equal(a, b)
+        for ours_, theirs_ in zip(one, other, strict=True)
+        for a, b in zip(ours_, theirs_, strict=True)
+    )

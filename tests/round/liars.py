@@ -1,0 +1,178 @@
+"""Nodes that lie in one operation of one step, to be put in the place of honest ones in a laboratory."""
+
+from dataclasses import replace
+
+import torch
+
+from tdml.node.node import Node
+from tdml.node.stage import Stage
+from tdml.trust.commitment import content
+
+OWN, AS_VALIDATOR = "own", "as validator"
+STEP = 3  # of the round, in which it lies
+
+
+class Liar(Node):
+    """Lies by `deed` in one step: of its own round, in which it repeats its lie if it is asked again (`again`), or of
+    those that it repeats for others (`when`)."""
+
+    deed = "state"
+    when = OWN
+    again = True
+
+    def training(self, order, steps):
+        self._lies = lambda step: self.when == OWN and step == STEP
+        yield from super().training(order, steps)
+
+    def repeating(self, order):
+        when = OWN if order.own else AS_VALIDATOR
+        lies = when == self.when and (self.again or when == AS_VALIDATOR)
+        self._lies = lambda step: lies and order.first + step == STEP
+        yield from super().repeating(order)
+
+    def evaluating(self, order):
+        self._lies = lambda _: False
+        yield from super().evaluating(order)
+
+    def _one(self, given, log, step, keeps=False):
+        lies = self._lies(step)
+        deed = DEEDS.get(self.deed) if lies else None
+        undo = deed(self.stage) if deed else None
+        yield from super()._one(given, log, step, keeps)
+        if undo:
+            undo()
+        if lies and self.deed == "state":
+            _nudge(self.stage)
+        if lies and self.deed == "records":
+            log[step, : len(self.stage.channels)] += 1
+
+    def made(self, update, round_number):
+        return update * 1.5 if self.deed == "update" and self.when == OWN else update
+
+    def found(self, end, order):
+        lies = self.deed == "update" and self.when == AS_VALIDATOR and not order.own
+        return end * 1.5 if lies else end
+
+
+class Confederate(Liar):
+    """Logs what it was not sent: it is in league with the stage before it, which records the truth and sends a lie."""
+
+    def _one(self, given, log, step, keeps=False):
+        yield from super()._one(given, log, step, keeps)
+        if self._lies(step) and log is not None:
+            log[step, 0] = self.truth.stage_log[step, 0]
+
+
+class Sender(Liar):
+    """Records the truth and sends a lie; `stage_log` is for its confederate."""
+
+    deed = "sends"
+
+    def _one(self, given, log, step, keeps=False):
+        self.stage_log = log
+        yield from super()._one(given, log, step, keeps)
+
+
+class CommitsToNothing(Node):
+    """Its root fits nothing that it can show."""
+
+    def commit(self, round_number):
+        from tdml.ledger.commit import commit_statement
+
+        made = replace(super().commit(round_number), states="0" * 64)
+        statement = commit_statement(self._job, round_number, self.identity.public, self.name, made)
+        return replace(made, signature=statement.sign(self.identity))
+
+
+class ShowsAnotherState(Node):
+    """Its tape is right, and the state that it shows is not what the tape names."""
+
+    def digests(self, vector):
+        return (content(torch.zeros(1)),) if vector.startswith("state") else super().digests(vector)
+
+
+class IsSilent(Node):
+    """Does not answer when it is asked to open its tape."""
+
+    silent = True
+
+    def open(self):
+        if self.silent:
+            raise RuntimeError("no")
+        return super().open()
+
+
+class LeavesOutSteps(Node):
+    """Says that it has taken steps of which it knows nothing."""
+
+    def _one(self, given, log, step, keeps=False):
+        yield from super()._one(given, log, step, keeps)
+        if log is not None and step == STEP:
+            log[step] = 0
+
+    @property
+    def agreement(self):
+        return self._agreement
+
+    @agreement.setter
+    def agreement(self, made):
+        made.accept = lambda offers: None  # its neighbour takes part
+        self._agreement = made
+
+
+def _activation(stage: Stage):
+    return stage.runners[0].register_forward_hook(lambda *parts: parts[-1] * 1.01, prepend=True).remove
+
+
+def _sends(stage: Stage):
+    return stage.runners[0].register_forward_hook(lambda *parts: _Scaled.apply(parts[-1])).remove
+
+
+def _gradient(stage: Stage):
+    runner, honest = stage.runners[0], stage.runners[0]._compute
+    runner._compute = lambda value: honest(_Doubled.apply(value))
+
+    def undo() -> None:
+        runner._compute = honest
+
+    return undo
+
+
+def _norm(stage: Stage):
+    clip, honest = stage.trainer.clip, stage.trainer.clip.norms
+    clip.norms = lambda parameters: honest(parameters) * 2
+
+    def undo() -> None:
+        clip.norms = honest
+
+    return undo
+
+
+def _nudge(stage: Stage) -> None:
+    with torch.no_grad():
+        stage.trainer.parameters[0].mul_(1.01)
+
+
+class _Scaled(torch.autograd.Function):
+    """Another value, and the gradient as if it were the same."""
+
+    @staticmethod
+    def forward(context, value):
+        return value * 1.01
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient
+
+
+class _Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(context, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * 2
+
+
+DEEDS = {"activation": _activation, "gradient": _gradient, "norm": _norm, "sends": _sends}

@@ -1,0 +1,155 @@
+import errno
+import os
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+import torch
+
+from tdml.errors import SettingError
+from tdml.round import checkpoint as module
+from tdml.round.checkpoint import Checkpoint, load_last, save, save_atomically
+
+CHECKPOINT = Checkpoint(
+    round=1,
+    model={"a.weight": torch.tensor([[1.0, -0.0], [torch.inf, 1e-40]]), "a.count": torch.tensor(7)},
+    outer=[torch.tensor([0.1, 0.2])],
+    cuts=[3, 6],
+    fleet={"banned": ["r3.s1"], "seats": {"r3.s1": "spare0"}},
+    judge={"suspicion": {"by_nodes": {"r0.s0+r0.s1": 2.5}}, "purse": {"steps": -1.5}},
+    metrics='{"round": 1}',
+)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(params=["value", "disk"])
+def unwritable(request, monkeypatch):
+    """Makes the next write fail, for its value or for the disk; the value to write and the error to expect."""
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def prepare():
+        if request.param == "value":
+            return {"fine": torch.zeros(1000), "not": lambda: 0}, pytest.raises(Exception, match=r"lambda|pickle")
+        monkeypatch.setattr(module.os, "fsync", full)
+        return {"fine": torch.zeros(1000)}, pytest.raises(OSError, match="No space left")
+
+    return prepare
+
+
+def test_it_comes_back_bit_for_bit(tmp_path):
+    save(CHECKPOINT, tmp_path / "checkpoints", memory=0)
+    loaded = load_last(tmp_path / "checkpoints")
+    for name, tensor in CHECKPOINT.model.items():
+        assert loaded.model[name].dtype == tensor.dtype
+        assert loaded.model[name].numpy().tobytes() == tensor.numpy().tobytes()
+    assert loaded.outer[0].tolist() == CHECKPOINT.outer[0].tolist()
+    plain = {"model": {}, "outer": []}
+    assert replace(loaded, **plain) == replace(CHECKPOINT, **plain)
+
+
+def test_the_last_two_are_kept(tmp_path):
+    for number in (8, 9, 10, 11):
+        save(replace(CHECKPOINT, round=number), tmp_path, memory=0)
+    assert names(tmp_path) == ["round-000010.pt", "round-000011.pt"]
+    assert load_last(tmp_path).round == 11
+
+
+@pytest.mark.parametrize("folder", ["", "missing"])
+def test_a_run_without_checkpoints(tmp_path, folder):
+    assert load_last(tmp_path / folder) is None
+
+
+def test_a_write_that_fails_leaves_nothing_of_its_own(tmp_path, unwritable):
+    value, error = unwritable()
+    with error:
+        save_atomically(value, tmp_path / "model.pt")
+    assert names(tmp_path) == []
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, unwritable):
+    save_atomically({"a": 1}, tmp_path / "model.pt")
+    value, error = unwritable()
+    with error:
+        save_atomically(value, tmp_path / "model.pt")
+    assert torch.load(tmp_path / "model.pt", weights_only=True) == {"a": 1}
+    assert names(tmp_path) == ["model.pt"]
+
+
+def test_a_checkpoint_that_fails_leaves_the_earlier_ones(tmp_path, unwritable):
+    for number in (1, 2):
+        save(replace(CHECKPOINT, round=number), tmp_path, memory=0)
+    value, error = unwritable()
+    with error:
+        save(replace(CHECKPOINT, round=3, fleet=value), tmp_path, memory=0)
+    assert names(tmp_path) == ["round-000001.pt", "round-000002.pt"]
+    assert load_last(tmp_path).round == 2
+
+
+def test_the_final_name_appears_only_when_all_is_on_the_disk(tmp_path, monkeypatch):
+    seen = []
+
+    def fsync(descriptor):
+        seen.append((names(tmp_path), os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(module.os, "fsync", fsync)
+    save_atomically({"a": 1}, tmp_path / "model.pt")  # less than a file object holds back
+    ((before, size),) = seen
+    assert "model.pt" not in before
+    assert size == (tmp_path / "model.pt").stat().st_size > 0
+    assert names(tmp_path) == ["model.pt"]
+
+
+def test_what_an_interrupted_write_left_is_no_checkpoint(tmp_path):
+    for number in (1, 2):
+        save(replace(CHECKPOINT, round=number), tmp_path, memory=0)
+    (tmp_path / "round-000002.pt").rename(tmp_path / "round-000002.partial")
+    assert load_last(tmp_path).round == 1
+
+
+DAMAGES = {
+    "empty": lambda whole: b"",
+    "cut in half": lambda whole: whole[: len(whole) // 2],
+    "the end is missing": lambda whole: whole[:-1],
+    "of something else": lambda whole: b"round: 2\n",
+    "a name that is no text": lambda whole: whole.replace(b"a.weight", b"a.w\xffight"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_checkpoint_that_cannot_be_read_is_passed_over(tmp_path, damage):
+    for number in (1, 2):
+        save(replace(CHECKPOINT, round=number), tmp_path, memory=0)
+    newest, oldest = tmp_path / "round-000002.pt", tmp_path / "round-000001.pt"
+    newest.write_bytes(damage(newest.read_bytes()))
+    assert load_last(tmp_path).round == 1
+    oldest.write_bytes(damage(oldest.read_bytes()))
+    with pytest.raises(SettingError, match=r"resume=true, but no checkpoint in .* can be read"):
+        load_last(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [torch.zeros(2), {"round": 2}, {"colour": 1}, Fraction(1, 2)],
+    ids=["tensor", "too little", "other", "what may not be loaded"],
+)
+def test_a_file_that_holds_no_checkpoint_is_passed_over(tmp_path, content):
+    save(CHECKPOINT, tmp_path, memory=0)
+    torch.save(content, tmp_path / "round-000002.pt")
+    assert load_last(tmp_path).round == 1
+
+
+@pytest.mark.parametrize("form", [None, 0, module._FORM + 1])
+def test_what_another_version_wrote_is_not_read(form, tmp_path):
+    save(CHECKPOINT, tmp_path, memory=0)
+    kept = torch.load(tmp_path / "round-000001.pt", weights_only=True)
+    torch.save(
+        {**kept, "form": form} if form is not None else {k: kept[k] for k in kept if k != "form"},
+        tmp_path / "round-000001.pt",
+    )
+    with pytest.raises(SettingError, match="another version of TDML wrote them"):
+        load_last(tmp_path)

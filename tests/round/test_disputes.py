@@ -1,0 +1,143 @@
+"""A lie in each operation of each stage, by whom is audited and by whom audits: the right node is banned, or nobody."""
+
+import pytest
+
+from tdml.lab.laboratory import Laboratory
+from tdml.round.engine import Round
+from tests.round import liars
+
+_JOB = [
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6", "train.clip_norm=1",
+    "topology.microbatches=4", "topology.stages=3", "topology.replicas=3", "trust.budget=1", "rounds=2",
+]  # fmt: skip
+
+# What a stage can lie in: the last sends no activation, the first no gradient.
+_LIES = [
+    (deed, stage)
+    for stage in range(3)
+    for deed in ("activation", "gradient", "norm", "state", "update")
+    if (deed, stage) not in (("activation", 2), ("gradient", 0))
+]
+
+
+def _laboratory(*overrides: str) -> Laboratory:
+    return Laboratory([*_JOB, *overrides])
+
+
+def _sit(laboratory: Laboratory, name: str, kind: type, **attributes: object) -> None:
+    node = laboratory.fleet.nodes[name]
+    node.__class__ = kind
+    vars(node).update(attributes)
+
+
+def _banned(played: Round) -> list[str]:
+    return sorted(played.bans)
+
+
+@pytest.mark.parametrize("again", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["and again", "once"])
+@pytest.mark.parametrize(("deed", "stage"), _LIES)
+def test_a_lie_in_the_own_round(deed: str, stage: int, again: bool) -> None:
+    laboratory = _laboratory()
+    _sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, again=again)
+    played = laboratory.play(1)
+    assert _banned(played) == [f"r1.s{stage}"]
+    assert played.judgements[1].status == "malicious"
+    assert played.accepted == [0, 2]
+
+
+@pytest.mark.parametrize(("deed", "stage"), _LIES)
+def test_a_lie_as_validator(deed: str, stage: int) -> None:
+    laboratory = _laboratory()
+    _sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, when=liars.AS_VALIDATOR)
+    played = laboratory.play(1)
+    assert _banned(played) == [f"r1.s{stage}"]
+    assert {0, 2} <= set(played.accepted), "whom it has lied about counts"
+
+
+@pytest.mark.parametrize("deed", ["activation", "state", "update"])
+def test_both_lie_at_different_places(deed: str) -> None:
+    """With two replicas the one validates the other."""
+    laboratory = _laboratory("topology.replicas=2")
+    _sit(laboratory, "r0.s1", liars.Liar, deed=deed)
+    _sit(laboratory, "r1.s0", liars.Liar, deed="state", when=liars.AS_VALIDATOR)
+    first = laboratory.play(1)
+    second = laboratory.play(2) if laboratory.fleet.muster() else None
+    banned = {*first.bans, *(second.bans if second else ())}
+    assert banned
+    assert banned <= {"r0.s1", "r1.s0"}
+
+
+def test_two_of_three_liars_and_one_honest_validator() -> None:
+    laboratory = _laboratory("topology.replicas=4", "topology.stages=1")
+    for index in (1, 2, 3):
+        _sit(laboratory, f"r{index}.s0", liars.Liar, deed="update")
+    played = laboratory.play(1)
+    assert _banned(played) == ["r1.s0", "r2.s0", "r3.s0"]
+    assert played.accepted == [0]
+
+
+def test_the_first_of_two_neighbours_in_league_is_named() -> None:
+    laboratory = _laboratory()
+    _sit(laboratory, "r1.s0", liars.Liar, deed="activation")
+    _sit(laboratory, "r1.s1", liars.Liar, deed="activation")
+    assert _banned(laboratory.play(1)) == ["r1.s0"]
+
+
+def test_who_logs_for_a_friend_what_it_was_not_sent_is_held_to_it() -> None:
+    laboratory = _laboratory()
+    _sit(laboratory, "r1.s0", liars.Sender)
+    _sit(laboratory, "r1.s1", liars.Confederate, deed="nothing", truth=laboratory.fleet.nodes["r1.s0"])
+    assert _banned(laboratory.play(1)) == ["r1.s1"]
+
+
+@pytest.mark.parametrize("deed", ["sends", "records"])
+def test_a_sender_that_sends_other_than_it_records_loses_the_round(deed: str) -> None:
+    """Its neighbour does not sign; nobody else can know which of the two lies."""
+    laboratory = _laboratory()
+    _sit(laboratory, "r1.s0", liars.Liar, deed=deed)
+    played = laboratory.play(1)
+    assert _banned(played) == []
+    assert played.judgements[1].status == "lost"
+    assert "stages 0 and 1 do not agree" in played.judgements[1].reason
+    assert played.accepted == [0, 2]
+
+
+@pytest.mark.parametrize("kind", [liars.CommitsToNothing, liars.ShowsAnotherState])
+def test_who_cannot_show_what_it_had_committed_to_is_banned(kind: type) -> None:
+    laboratory = _laboratory()
+    _sit(laboratory, "r1.s1", kind)
+    assert _banned(laboratory.play(1)) == ["r1.s1"]
+
+
+def test_silence_is_no_proof_and_does_not_count() -> None:
+    laboratory = _laboratory()
+    _sit(laboratory, "r1.s1", liars.IsSilent)
+    first = laboratory.play(1)
+    assert _banned(first) == []
+    assert first.accepted == [0, 2]
+    assert "it has not shown its work" in first.judgements[1].reason
+    laboratory.fleet.nodes["r1.s1"].silent = False
+    second = laboratory.play(2)
+    assert second.accepted == [0, 1, 2], "it has shown its work since"
+
+
+def test_without_a_budget_nobody_is_banned_for_work() -> None:
+    laboratory = _laboratory("trust.budget=0")
+    _sit(laboratory, "r1.s1", liars.Liar, deed="update")
+    assert _banned(laboratory.play(1)) == []
+
+
+def test_one_replica_alone_is_looked_at_by_the_coordinator() -> None:
+    laboratory = _laboratory("topology.replicas=1")
+    assert _banned(laboratory.play(1)) == []
+    _sit(laboratory, "r0.s1", liars.Liar, deed="update")
+    assert _banned(laboratory.play(2)) == ["r0.s1"]
+
+
+def test_honest_replicas_are_clean_in_every_window() -> None:
+    laboratory = _laboratory("topology.replicas=4", "topology.stages=2", "train=adamw", "train.clip_norm=null")
+    for number in (1, 2):
+        played = laboratory.play(number)
+        assert played.bans == {}
+        assert all(made.clean == (0, 1, 2) for made in played.judgements.values())
+        assert played.spent == 4 * 6

@@ -1,0 +1,102 @@
+"""Tasks of users: what is found before any rank starts."""
+
+import pytest
+import torch
+
+from tdml import config as settings
+from tdml.errors import SettingError
+from tdml.models.split import Border
+from tdml.tasks import Task
+from tdml.tasks.measures import look_at, losses_of
+from tdml.tasks.objective import task_of
+
+TARGETS = torch.zeros(4, 2)
+
+
+class Plain(Task):
+    def losses(self, output, targets):
+        return (output - targets).abs().mean(dim=1)
+
+
+class OneLoss(Plain):
+    def losses(self, output, targets):
+        return (output - targets).abs().mean()
+
+
+class Compares(Plain):
+    """Each sample with the mean of its batch."""
+
+    def losses(self, output, targets):
+        return (output - output.mean(dim=0)).abs().mean(dim=1)
+
+
+class Means(Plain):
+    def metrics(self, output, targets):
+        return {"error": ((output - targets).mean(), torch.ones(len(output)))}
+
+
+class OfTheBatch(Plain):
+    def metrics(self, output, targets):
+        return {"share": (output.sum(dim=1) / output.sum(), torch.ones(len(output)))}
+
+
+class Fails(Plain):
+    def weights(self, targets):
+        raise KeyError("no such\nthing")
+
+
+class NoTask:
+    def losses(self, output, targets):
+        return output
+
+
+class Quantile(Plain):
+    def __init__(self, q):
+        self.q = q
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (OneLoss(), r"task: losses\(\) of 4 samples is \(\): give one number a sample, \(4,\)"),
+        (Compares(), r"task: losses\(\) of a sample is another where more samples are in the batch"),
+        (Means(), r"task: metrics\(\) error, its sums, of 4 samples is \(\)"),
+        (OfTheBatch(), r"task: metrics\(\) share, its sums, of a sample is another where .* added up"),
+        (Fails(), r"task: it does not fit what the model returns, \(4, 2\), for targets \(4, 2\): 'no such\\nthing'"),
+    ],
+)
+def test_functions_that_do_not_add_up_are_refused(task, message):
+    with pytest.raises(SettingError, match=message):
+        look_at(task, Border(torch.Size([4, 2]), torch.float32), TARGETS)
+
+
+def test_losses_of_any_precision_are_reported_in_float32():
+    """Else an honest node would seem to answer with something else than it was asked for."""
+    found = losses_of(Plain(), torch.ones(4, 2, dtype=torch.float64), TARGETS)
+    assert (found.dtype, found.tolist()) == (torch.float32, [1.0] * 4)
+
+
+def test_losses_alone_are_enough():
+    measures = look_at(Plain(), Border(torch.Size([4, 2]), torch.float32), TARGETS)
+    assert (measures.columns, list(measures.unknown)) == (1, ["loss"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([f"task._target_={__name__}.NoTask"], "has no collate, weights, metrics, strata: a task has the functions"),
+        ([f"task._target_={__name__}.Nothing"], "task=tests.tasks.test_own_task.Nothing cannot be used"),
+        (["task=regression", "train.label_smoothing=0.1"], "has none: set train.label_smoothing=0"),
+        (["task=regression", "data.weights=[1,2]"], "data.weights=[1, 2]: task=tdml.tasks.Regression has none"),
+        (["task=regression", "task.loss=cosine"], "task.loss=cosine is unknown: choose one of mse, mae, huber"),
+        ([f"task._target_={__name__}.Quantile"], "missing 1 required positional argument: 'q'"),
+    ],
+)
+def test_what_is_no_task_is_the_users_mistake(overrides, message):
+    with pytest.raises(SettingError) as caught:
+        task_of(settings.load(overrides), training=True)
+    assert message in str(caught.value)
+
+
+def test_an_own_task_takes_its_settings():
+    assert task_of(settings.load([f"task._target_={__name__}.Quantile", "+task.q=0.9"])).q == 0.9

@@ -1,0 +1,156 @@
+"""The tasks: what they make of samples, and losses and metrics against a plain computation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tdml.errors import SettingError
+from tdml.models.split import Border
+from tdml.tasks import Classification, Language, Masked, Regression
+from tdml.tasks.measures import look_at, rows_of
+from tdml.tasks.objective import mean_loss, share_of_weights
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def sequences(*lengths):
+    return [torch.randint(1, 20, (length,), generator=GENERATOR) for length in lengths]
+
+
+def images(count):
+    return [(torch.rand(3, generator=GENERATOR), i % 4) for i in range(count)]
+
+
+def table(count, width=2):
+    return [(torch.rand(3, generator=GENERATOR), torch.rand(width, generator=GENERATOR)) for _ in range(count)]
+
+
+CASES = {
+    "classification": (Classification(), images(8), (4,)),
+    "language": (Language(), sequences(*[9] * 8), (8, 20)),
+    "language of several lengths": (Language(context=8), sequences(9, 2, 5, 9, 3, 9, 9, 4), (8, 20)),
+    "masked": (Masked(mask_token=0, share=0.4), sequences(*[9] * 8), (9, 20)),
+    "regression": (Regression(), table(8), (2,)),
+    "huber": (Regression("huber"), table(8, 1), (1,)),
+}
+
+
+def batch_of(case):
+    task, samples, shape = CASES[case]
+    torch.manual_seed(3)
+    _, targets = task.collate(samples)
+    return task, torch.randn(8, *shape), targets
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("microbatches", [1, 2, 4])
+def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(case, microbatches):
+    """Whatever they hold: with sequences of several lengths some have more tokens than others."""
+    task, output, targets = batch_of(case)
+    whole, parts = (output.clone().requires_grad_() for _ in range(2))
+    loss = mean_loss(task, whole, targets)
+    loss.backward()
+    share = share_of_weights(task, targets, microbatches)
+    pieces = zip(parts.chunk(microbatches), targets.chunk(microbatches), strict=True)
+    losses = [mean_loss(task, piece, right, share) / microbatches for piece, right in pieces]
+    sum(losses).backward()
+    assert sum(losses).item() == pytest.approx(loss.item(), rel=1e-6)
+    torch.testing.assert_close(parts.grad, whole.grad, rtol=1e-5, atol=1e-8)
+
+
+def test_losses_are_those_of_torch():
+    task, output, targets = batch_of("language of several lengths")
+    plain = F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=-100)
+    assert mean_loss(task, output, targets).item() == pytest.approx(plain.item(), rel=1e-6)
+    assert task.weights(targets).tolist() == [8, 1, 4, 8, 2, 8, 8, 3]
+    task, output, targets = batch_of("regression")
+    assert mean_loss(task, output, targets).item() == pytest.approx(F.mse_loss(output, targets).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_metrics_are_of_single_samples_and_add_up(case):
+    task, output, targets = batch_of(case)
+    measures = look_at(task, Border(output.shape, output.dtype), targets)
+    rows = torch.cat([rows_of(task, output[:3], targets[:3]), rows_of(task, output[3:], targets[3:])])
+    assert rows.shape == (8, measures.columns)
+    torch.testing.assert_close(rows, rows_of(task, output, targets))
+    found = measures.means(task, task.losses(output, targets), rows)
+    assert list(found)[-1] == "loss"
+    assert found["loss"] == pytest.approx(mean_loss(task, output, targets).item(), rel=1e-6)
+    assert list(measures.unknown) == list(found)
+
+
+def test_what_is_reported():
+    def found(case):
+        task, output, targets = batch_of(case)
+        measures = look_at(task, Border(output.shape, output.dtype), targets)
+        return measures.means(task, task.losses(output, targets), rows_of(task, output, targets)), output, targets
+
+    reported, output, targets = found("classification")
+    assert reported["accuracy"] == float((output.argmax(1) == targets).float().mean())
+    reported, output, targets = found("language of several lengths")
+    assert reported["perplexity"] == pytest.approx(math.exp(reported["loss"]), rel=1e-6)
+    counted = targets != -100
+    right = (output.argmax(2) == targets)[counted].float().mean()
+    assert reported["token_accuracy"] == pytest.approx(float(right), rel=1e-6)
+    reported, output, targets = found("regression")
+    assert reported["mae"] == pytest.approx(float((output - targets).abs().mean()), rel=1e-6)
+    left, all_ = (output - targets).square().sum(), (targets - targets.mean(0)).square().sum()
+    assert reported["r2"] == pytest.approx(1 - float(left / all_), rel=1e-5)
+
+
+def test_language_hides_the_last_token_and_asks_for_the_next():
+    inputs, targets = Language(context=4).collate([np.array([5, 6, 7, 8, 9]), [3, 4]])
+    assert inputs.tolist() == [[5, 6, 7, 8], [3, 4, 0, 0]]
+    assert targets.tolist() == [[6, 7, 8, 9], [4, -100, -100, -100]]
+
+
+def test_masked_asks_for_what_it_hides_and_draws_by_the_global_seed():
+    task, samples = Masked(mask_token=0, share=0.3, context=6), sequences(6, 4, 9)
+    draws = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        draws.append(task.collate(samples))
+    (inputs, targets), again, other = draws
+    hidden = targets != -100
+    assert hidden.any() and not hidden[1, 4:].any()
+    assert not inputs[hidden].any()
+    assert torch.equal(torch.where(hidden, targets, inputs)[0], samples[0])
+    assert torch.equal(torch.where(hidden, targets, inputs)[2], samples[2][:6])
+    assert torch.equal(inputs, again[0]) and torch.equal(targets, again[1])
+    assert not torch.equal(targets, other[1])
+
+
+@pytest.mark.parametrize(
+    ("task", "sample", "why"),
+    [
+        (Language(), torch.zeros(3), "torch.float32: return the token ids alone"),
+        (Language(), (torch.zeros(3, dtype=torch.int64), 1), "it is a tuple of 2: return the token ids alone"),
+        (Language(), torch.zeros(1, dtype=torch.int64), "fewer than two tokens"),
+        (Language(context=2), torch.zeros(4, dtype=torch.int64), "4 tokens, and 3 are expected: see data.context"),
+        (Regression(), (torch.zeros(3), math.nan), "its target is not finite"),
+        (Regression(), torch.zeros(3), "it is a tensor alone: return a tuple of it and its target"),
+        (Classification(), (torch.zeros(3), 0.5), r"no class, which is a whole number from 0 \(for numbers: task="),
+    ],
+)
+def test_samples_that_do_not_fit_say_why(task, sample, why):
+    with pytest.raises((TypeError, ValueError, RuntimeError), match=why):
+        task.collate([sample])
+
+
+def test_classes_may_count_differently():
+    _, output, targets = batch_of("classification")
+    weights = [1.0, 5.0, 0.0, 2.0]
+    task = Classification(class_weights=weights)
+    plain = F.cross_entropy(output, targets, weight=torch.tensor(weights))
+    assert mean_loss(task, output, targets).item() == pytest.approx(plain.item(), rel=1e-6)
+    share = share_of_weights(task, targets, 4)
+    parts = zip(output.chunk(4), targets.chunk(4), strict=True)
+    assert sum(mean_loss(task, *part, share) for part in parts).item() / 4 == pytest.approx(plain.item(), rel=1e-6)
+    with pytest.raises(SettingError, match=r"data.weights=\[1.0, 5.0, 0.0, 2.0\]: the data has 5 classes"):
+        task.check_output(torch.Size([8, 5]), [0, 4])
+    with pytest.raises(SettingError, match="must be one number of at least 0 for each class"):
+        Classification(class_weights=[1, -1])

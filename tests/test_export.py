@@ -1,0 +1,70 @@
+"""What `tdml export` writes, read by others."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tdml import cli
+from tdml import config as settings
+from tdml.models.whole import initial_model
+from tdml.vision import mend_torchvision
+
+IDS = torch.randint(1, 60, (2, 9), generator=torch.Generator().manual_seed(0))
+
+
+def leave_run(run: Path, *overrides: str) -> torch.nn.Module:
+    """What export reads of a run; its model."""
+    config = settings.load([*overrides, f"run_dir={run}"])
+    model = initial_model(config.model, 3)
+    run.mkdir()
+    (run / "config.yaml").write_text(settings.to_yaml(config))
+    torch.save(model.state_dict(), run / "model.pt")
+    return model.eval()
+
+
+def transformers():
+    mend_torchvision()
+    return pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
+
+
+def test_any_model_is_safetensors_in_a_file_or_a_folder(tmp_path: Path) -> None:
+    model = leave_run(tmp_path / "run", "model=cnn")
+    for out, file in (("x.safetensors", "x.safetensors"), ("folder", "folder/model.safetensors")):
+        assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / out)]) == 0
+        found = load_file(tmp_path / file)
+        assert found.keys() == model.state_dict().keys()
+        assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_the_small_gpt_is_a_gpt2_of_transformers(tmp_path: Path) -> None:
+    auto = transformers().AutoModelForCausalLM
+    model = leave_run(tmp_path / "run", "model=gpt", "model.layers=2", "model.width=32", "model.context=16")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        torch.save(model.state_dict(), tmp_path / "run" / "model.pt")
+        assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+        loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
+        assert not any(found.values()), found
+        torch.testing.assert_close(loaded.eval()(IDS).logits, model(IDS), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_of_transformers_loads_as_what_it_was(tied: bool, tmp_path: Path) -> None:
+    auto = transformers().AutoModelForCausalLM
+    model = leave_run(
+        tmp_path / "run", "model=hf", "model.config={model_type: llama, vocab_size: 64, hidden_size: 16, "
+        f"intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2, tie_word_embeddings: {tied}}}",
+    )  # fmt: skip
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(found.values()), found
+    assert torch.equal(loaded(IDS).logits, model(IDS).logits)
+    assert (loaded.lm_head.weight is loaded.model.embed_tokens.weight) is tied
+
+
+def test_what_is_no_finished_run_is_named(tmp_path: Path, capsys) -> None:
+    assert cli.run(["export", str(tmp_path), str(tmp_path / "out")]) == 1
+    assert "model.pt does not exist: give the folder of a finished run" in capsys.readouterr().err

@@ -1,0 +1,87 @@
+"""docs/your-task.md, followed word for word."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tdml import config as settings
+from tdml.data import source
+from tdml.job import Job, prepare
+from tdml.tasks.objective import task_of
+from tdml.vision import mend_torchvision
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PAGE = (_ROOT / "docs" / "your-task.md").read_text()
+_HF = "model=hf"
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", _PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a reader of the page works, with the module that the page has them write."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    [module] = _blocks("python")
+    (tmp_path / "mine.py").write_text(module)
+    yield tmp_path
+    sys.modules.pop("mine", None)
+
+
+def _run(script: str, seconds: float) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(_ROOT)}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], env=environment, timeout=seconds, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _jobs() -> dict[str, Job]:
+    """Those of the page, by name, made ready."""
+    jobs = {}
+    for block in _blocks("bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line)
+            if words[:2] == ["tdml", "train"] and (_HF not in words or find_spec("transformers")):
+                config = settings.load(words[2:])
+                loaded = source.load(config.data, config.seed, task_of(config))
+                jobs[config.name] = prepare(config, loaded, checkpoint=None)
+    return jobs
+
+
+def test_the_jobs_of_the_page_can_begin(folder: Path) -> None:
+    mend_torchvision()
+    for block in _blocks("bash"):
+        if block.startswith("python"):
+            _run(block, seconds=60)
+    jobs = _jobs()
+    assert [len(job.layouts) for job in jobs.values()] == [2] * len(jobs)
+    assert list(jobs["gpt"].measures.unknown) == ["perplexity", "token_accuracy", "loss"]
+    assert list(jobs["prices"].measures.unknown) == ["below", "loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_page_from_top_to_bottom(folder: Path) -> None:
+    for block in _blocks("bash"):
+        if _HF not in block or find_spec("transformers"):
+            _run(block, seconds=200)
+    last = json.loads((folder / "runs/prices/metrics.jsonl").read_text().splitlines()[-1])
+    assert last["test_below"] == pytest.approx(0.9, abs=0.1)
+    assert (folder / "exported-gpt" / "model.safetensors").is_file()
+    if find_spec("transformers"):
+        mend_torchvision()
+        auto = pytest.importorskip("transformers").AutoModelForCausalLM
+        for name in ("gpt", "llama"):
+            auto.from_pretrained(folder / f"exported-{name}")

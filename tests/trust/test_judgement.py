@@ -1,0 +1,77 @@
+"""What an update counts, and what is said of it."""
+
+import pytest
+
+from tdml.trust.judgement import Audited, Evidence, Power, Proof, judge, lost
+from tdml.trust.work import Work
+
+SEEN, UNSEEN = Work(5.0, 1e-6), Work(0.1, 0.46)
+
+
+def evidence(**given: object) -> Evidence:
+    return Evidence(**{"nodes": ("a", "b"), "samples": 10, "size": 1.0} | given)
+
+
+def one(power: float = 0.5, vouches: bool = True, **given: object):
+    found = {0: evidence(**given), 1: evidence(), 2: evidence()}
+    return judge(found, power, vouches)[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "weight", "scale", "status"),
+    [
+        ({}, 1, 1, "honest"),
+        ({"work": SEEN}, 1, 1, "honest"),
+        ({"work": SEEN, "size": 1.9}, 1, 1, "honest"),
+        ({"work": SEEN, "size": 4.0}, 1, 0.5, "suspicious"),
+        ({"size": 1.4}, 1, 1, "honest"),
+        ({"size": 3.0}, 1, 0.5, "suspicious"),
+        ({"full": True, "size": 1.9}, 1, 1, "honest"),
+        ({"work": UNSEEN}, 0.5, 1, "suspicious"),
+        ({"work": UNSEEN, "full": True}, 1, 1, "honest"),
+        ({"distance": 5.0, "departure": "far"}, 0, 1, "suspicious"),
+        ({"distance": 5.0, "departure": "far", "full": True}, 1, 1, "honest"),
+        ({"fault": "not finite"}, 0, 1, "suspicious"),
+        ({"owes": "not shown"}, 0, 1, "suspicious"),
+        ({"audited": Audited(unsettled="nobody is confirmed")}, 0, 1, "suspicious"),
+        ({"proof": Proof(("b",), "it lied")}, 0, 1, "malicious"),
+        ({"proof": Proof(("b",), "it lied"), "full": True, "work": SEEN}, 0, 1, "malicious"),
+    ],
+)
+def test_what_counts(given: dict, weight: float, scale: float, status: str) -> None:
+    made = one(**given)
+    assert (made.weight, made.scale, made.status) == (weight, pytest.approx(scale), status)
+    assert bool(made.reason) == (status != "honest"), "whatever does not count in full says why"
+    assert made.accepted == (weight > 0)
+    assert made.blamed == (("b",) if status == "malicious" else ())
+
+
+def test_with_skewed_shares_the_work_test_does_not_vouch() -> None:
+    assert one(vouches=False, work=UNSEEN).weight == 1
+    assert one(vouches=False, work=SEEN, size=1.9).scale < 1
+
+
+def test_who_was_not_seen_counts_the_less_the_better_honest_work_is_seen() -> None:
+    assert one(power=0.98, work=UNSEEN).weight == pytest.approx(0.02)
+
+
+def test_what_is_left_out_does_not_move_the_median_size() -> None:
+    found = {0: evidence(size=1.0), 1: evidence(size=1.2), **{i: evidence(size=50.0, distance=9.0) for i in (2, 3, 4)}}
+    assert [made.scale for made in judge(found, 0.5, True).values()][:2] == [1.0, 1.0]
+
+
+def test_of_two_the_smaller_is_the_measure() -> None:
+    made = judge({0: evidence(size=1.0), 1: evidence(size=6.0)}, 0.5, True)
+    assert (made[0].scale, made[1].scale) == (1.0, 0.25)
+
+
+def test_who_handed_in_nothing_is_lost() -> None:
+    assert (lost(3, ["a"], "late").status, lost(3, ["a"], "late").accepted) == ("lost", False)
+
+
+def test_power_is_learnt_from_clean_rounds() -> None:
+    power = Power()
+    assert power.share == 0.5
+    for seen in (True, True, True, False):
+        power.add(seen)
+    assert power.share == 4 / 6

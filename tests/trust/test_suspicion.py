@@ -1,0 +1,74 @@
+"""Whom a round's budget is spent on."""
+
+import math
+
+import pytest
+import torch
+
+from tdml.trust.suspicion import Candidate, Purse, Suspicion, window_edges, windows_that_fit
+from tdml.trust.work import Work
+
+_SEEN, _IDLE = Work(4.0, 1e-4), Work(0.0, 0.9)
+
+
+def test_suspicion_is_a_sum_that_fades() -> None:
+    memory = Suspicion()
+    assert memory.add(["r0.s0"], 4.0, _IDLE) == pytest.approx(
+        1 + math.log(1 / 0.9) / math.log(0.01) * 1 + 0.5, abs=0.03
+    )
+    before = memory.by_nodes["r0.s0"]
+    assert memory.add(["r0.s0"], 0.0, _SEEN) == pytest.approx(0.8 * before)
+    assert memory.add(["r0.s0"], 0.0, None) == pytest.approx(0.64 * before)
+    assert memory.add(["spare0"], 0.0, _SEEN) == 0.0, "who takes the place begins anew"
+
+
+def choose(budget: float, rounds: int, at_once: int = -1, seed: int = 0) -> tuple[float, list[dict]]:
+    """The share of all steps that was spent, and the windows of every round."""
+    purse, draw, chosen = Purse(), torch.Generator().manual_seed(seed), []
+    for _ in range(rounds):
+        candidates = {i: Candidate((3, 3, 4), 0.1 * i, i == at_once) for i in range(8)}
+        chosen.append(purse.choose(candidates, budget / 2, budget * 80, draw)[0])
+    spent = sum((3, 3, 4)[w] for windows in chosen for found in windows.values() for w in found)
+    return spent / (80 * rounds), chosen
+
+
+@pytest.mark.parametrize("budget", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_spent_keeps_to_the_budget(budget: float, seed: int) -> None:
+    share, _ = choose(budget, 40, seed=seed)
+    assert 0.85 * budget <= share <= budget + 0.005
+
+
+def test_with_the_whole_budget_everything_is_repeated() -> None:
+    share, chosen = choose(1.0, 5)
+    assert share == 1.0
+    assert all(windows == dict.fromkeys(range(8), (0, 1, 2)) for windows in chosen)
+
+
+def test_half_goes_to_chance_and_half_to_the_most_suspicious() -> None:
+    _, chosen = choose(0.1, 400)
+    hits = [sum(len(windows.get(i, ())) for windows in chosen) for i in range(8)]
+    assert max(hits[:5]) < 1.6 * 400 * 3 * 0.05, "by chance alone"
+    assert hits[7] > 5 * hits[0]
+    assert min(hits) > 0.5 * 400 * 3 * 0.05, "whoever is suspected, chance looks at everybody"
+
+
+def test_who_stands_out_is_looked_at_at_once_and_that_is_saved_up() -> None:
+    share, chosen = choose(0.2, 40, at_once=3)
+    assert all(windows[3] == (0, 1, 2) for windows in chosen)
+    assert share <= 0.25
+
+
+def test_nothing_is_chosen_where_there_is_nothing() -> None:
+    assert Purse().choose({}, 0.5, 10.0, torch.Generator()) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("steps", "windows", "expected"), [(10, 3, (0, 3, 7, 10)), (2, 3, (0, 1, 2)), (1, 3, (0, 1)), (9, 1, (0, 9))]
+)
+def test_edges_of_windows(steps: int, windows: int, expected: tuple[int, ...]) -> None:
+    assert window_edges(steps, windows) == expected
+
+
+def test_as_many_windows_as_fit() -> None:
+    assert [windows_that_fit(3, 100, memory) for memory in (0, 99, 100, 200, 500)] == [1, 1, 2, 3, 3]
