@@ -6,8 +6,10 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from tdml import coordinator, worker
+from tdml import coordinator
 from tdml.attacks import Attack
+from tdml.attacks.node import AttackingNode
+from tdml.round.orders import Commitment
 
 
 class FullDisk(Attack):
@@ -23,16 +25,16 @@ class Unsigned(Attack):
     case)."""
 
     def __init__(self, spoil: str) -> None:
-        commit = worker.Worker.commit
+        commit = AttackingNode.commit
 
-        def spoilt(self: worker.Worker, order: worker.CommitOrder) -> worker.Commitment:
-            made = commit(self, order)
-            if not self._attacker.attacks or order.round < 2:
+        def spoilt(self: AttackingNode, round_number: int) -> Commitment:
+            made = commit(self, round_number)
+            if round_number < 2:
                 return made
-            signatures = {"none": "", "foreign": self._identity.sign(b"?"), "upper": made.signature.upper()}
+            signatures = {"none": "", "foreign": self.identity.sign(b"?"), "upper": made.signature.upper()}
             return replace(made, signature=signatures[spoil])
 
-        worker.Worker.commit = spoilt
+        AttackingNode.commit = spoilt
 
 
 class InterruptsRecord(Attack):

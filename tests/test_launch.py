@@ -93,7 +93,7 @@ def test_train_report_and_export(tmp_path: Path) -> None:
     (run,) = tmp_path.glob("run-*")
     config = settings.from_yaml(run / "config.yaml")
     assert (config.run_dir, config.rounds, config.name.isdigit()) == (str(run), 2, True), "resolved once, for all ranks"
-    for expected in (str(run), "tensorboard --logdir", "report.html", "1 replica: nobody can rank or judge it"):
+    for expected in (str(run), "tensorboard --logdir", "report.html", "1 replica: nobody can repeat its work"):
         assert expected in result.stdout
     (run / "report.html").unlink()
     assert cli.run(["report", str(run)]) == 0

@@ -19,7 +19,7 @@ _GPT = [*_TEXT, "model=gpt", "model.layers=2", "model.width=32", "model.heads=2"
 def test_a_language_model_is_trained_and_audited_and_nobody_is_accused(tmp_path: Path) -> None:
     result = run_job(
         tmp_path / "run", 9, *_GPT, "topology.replicas=4", "topology.stages=2", "sync.local_steps=8", "rounds=3",
-        "trust.audit_rate=1", "trust.budget=1",
+        "trust.budget=1",
     )  # fmt: skip
     assert result.statuses == [0] * 9, result.output
     assert not result.why()
@@ -42,7 +42,7 @@ def test_a_model_of_hugging_face_is_trained_and_audited(more: list[str], tmp_pat
     )
     result = run_job(
         tmp_path / "run", 7, *_TEXT, "model=hf", f"model.config={config}", "topology.replicas=3", "topology.stages=2",
-        "sync.local_steps=6", "rounds=2", "trust.audit_rate=1", *more, seconds=170,
+        "sync.local_steps=6", "rounds=2", "trust.budget=1", *more, seconds=170,
     )  # fmt: skip
     assert result.statuses == [0] * 7, result.output
     assert not result.why()
@@ -57,7 +57,7 @@ def test_a_model_of_hugging_face_is_trained_and_audited(more: list[str], tmp_pat
 def test_what_is_frozen_is_sent_once_and_stays(tmp_path: Path) -> None:
     result = run_job(
         tmp_path / "run", 7, *_GPT, "model._target_=tests.plugins.half_frozen", "topology.replicas=3",
-        "topology.stages=2", "sync.local_steps=4", "rounds=3", "trust.audit_rate=1",
+        "topology.stages=2", "sync.local_steps=4", "rounds=3", "trust.budget=1",
     )  # fmt: skip
     assert result.statuses == [0] * 7, result.output
     assert not result.why()
