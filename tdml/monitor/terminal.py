@@ -107,7 +107,7 @@ class Terminal:
     def _titles(self, metric: str) -> str:
         phases = "".join(f"{_SHORT.get(phase, phase):>{_COLUMN}}" for phase in self._phases)
         return (
-            f"{'round':>7}{metric[:_LONGEST_METRIC]:>10}{'loss':>10}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
+            f"{'round':>7}{metric[:_LONGEST_METRIC]:>11}{'loss':>9}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
         )
 
     @property
@@ -128,8 +128,8 @@ class Terminal:
         line = line_of(played)
         metric = headline(line)
         row = Text(f"{played.number:>4}/{self._rounds:<2}")
-        row.append(f"{number(line.get(f'test_{metric}'), form_of(metric)):>10}")
-        row.append(f"{number(line['test_loss'], '.3g'):>10}  ")
+        row.append(f"{number(line.get(f'test_{metric}'), form_of(metric)):>11}")
+        row.append(f"{number(line['test_loss'], '.3g'):>9}  ")
         for index in range(self._replicas):
             made = played.judgements.get(index)
             row.append(MARKS[made.status] if made else NOT_FORMED, _COLOURS.get(made.status if made else "", "dim"))
