@@ -189,6 +189,8 @@ def test_whose_answer_is_missing_is_known(nodes_of: Callable[..., Nodes]) -> Non
     _wait_until(lambda: len(steps) > 6 and not any(node.awaited for node in nodes.nodes))
     free.set()
     waiting.join(20)
+    assert not waiting.is_alive()
+    assert set(steps) == {5}
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:

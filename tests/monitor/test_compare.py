@@ -83,8 +83,9 @@ def test_without_an_attack_there_are_no_ranks(runs: list[Path]) -> None:
 
 @pytest.mark.parametrize("chosen", [[0], [1], [3], [1, 2]])
 def test_any_runs_will_do(chosen: list[int], runs: list[Path]) -> None:
-    for svg in draw(read_all(runs[i] for i in chosen)).values():
-        ElementTree.fromstring(svg)
+    figures = draw(read_all(runs[i] for i in chosen))
+    assert {"accuracy", "loss"} <= set(figures)
+    assert {ElementTree.fromstring(svg).tag for svg in figures.values()} == {"{http://www.w3.org/2000/svg}svg"}
 
 
 @pytest.mark.parametrize("count", [12, 30])

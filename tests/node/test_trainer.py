@@ -16,6 +16,7 @@ from tdml.node.inner import inner_optimizer
 from tdml.node.state import StateLayout
 from tdml.node.trainer import Trainer
 from tdml.seeds import seeded
+from tests.node.stages import Centred
 
 TRAIN = settings.load([]).train
 BATCH, STEPS, LR = 4, 6, 0.05
@@ -84,18 +85,6 @@ class LateBias(nn.Linear):
         self.calls += 1
         late = self.calls > 3 * 2  # two micro-batches a step
         return F.linear(value, self.weight, self.bias if late else None)
-
-
-class Centred(nn.Module):
-    """Keeps a running mean by putting a new tensor in its place."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-
-    def forward(self, value: torch.Tensor) -> torch.Tensor:
-        self.mean = 0.9 * self.mean + 0.1 * value.detach().mean(0)
-        return value - self.mean
 
 
 MODELS = {
