@@ -60,7 +60,7 @@ def between(channels: Sequence[Channel], one: int, other: int) -> list[int]:
 
 
 def digest_of(message: Sequence[torch.Tensor]) -> bytes:
-    """SHA-256 over the bytes of a message's tensors."""
+    """SHA-256 over a message's tensors: types, shapes and values."""
     found = hashlib.sha256()
     for tensor in message:
         _feed(found, tensor)
@@ -132,5 +132,6 @@ class Recorder:
 
 
 def _feed(found: "hashlib._Hash", tensor: torch.Tensor) -> None:
+    found.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
     flat = tensor.detach().reshape(-1).cpu().contiguous()
     found.update(flat.view(torch.uint8).numpy())

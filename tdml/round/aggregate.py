@@ -6,8 +6,8 @@ import torch
 
 from tdml.job import Job
 from tdml.round.fleet import Fleet
-from tdml.round.gather import Gathered, walk
-from tdml.trust.commitment import block_span
+from tdml.round.gather import Gathered, Place, matches, walk
+from tdml.trust.commitment import block_span, is_plain
 from tdml.trust.judgement import Judgement
 from tdml.trust.mean import combine, weighted_mean
 
@@ -15,17 +15,28 @@ from tdml.trust.mean import combine, weighted_mean
 def mean(
     fleet: Fleet, job: Job, found: Gathered, rows: Sequence[int], judgements: Mapping[int, Judgement]
 ) -> list[torch.Tensor]:
-    """What the updates of some replicas come to, (d_s,) float32 by stage. Where one of them is lost on the way it is
-    taken again without it."""
+    """What the updates of some replicas come to, (d_s,) float32 by stage. Where one of them is lost on the way, or
+    shows something else than it was judged by, it is taken again without it."""
     made = [torch.zeros(layout.size) for layout in job.layouts]
     for (stage, number), blocks in walk(fleet, job, found, rows):
-        if len(blocks) < len(rows):
-            return mean(fleet, job, found, [index for index in rows if index in blocks], judgements)
         start, stop = block_span(job.layouts[stage].size, number)
+        sound = [index for index in rows if _is_sound(job, found, index, (stage, number), blocks, stop - start)]
+        if len(sound) < len(rows):
+            return mean(fleet, job, found, sound, judgements)
         parameters = max(0, min(job.layouts[stage].parameters - start, stop - start))
         block = torch.stack([blocks[index] for index in rows]) if rows else torch.empty(0, stop - start)
         made[stage][start:stop] = _combine(job, block, rows, judgements, parameters)
     return made
+
+
+def _is_sound(
+    job: Job, found: Gathered, index: int, place: Place, blocks: Mapping[int, torch.Tensor], size: int
+) -> bool:
+    """Whether a block is here, and the one that was judged."""
+    if place in found.kept:
+        return index in blocks
+    plain = is_plain(blocks.get(index), (size,), torch.float32)
+    return plain and (not job.config.trust.enabled or matches(found, index, *place, blocks[index]))
 
 
 def _combine(

@@ -8,8 +8,8 @@ import torch
 from tdml.data import pieces
 from tdml.data.pieces import Piece
 from tdml.job import Job
-from tdml.round.fleet import Fleet, Replica
-from tdml.round.gather import Gathered, relay, updates_of
+from tdml.round.fleet import Fleet, Replica, ReplicaLost
+from tdml.round.gather import Gathered, NotShown, relay, updates_of
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
 from tdml.trust.commitment import is_plain
 from tdml.trust.work import Work, gains, samples_that_pay, work_test
@@ -120,8 +120,11 @@ def _assigned(job: Job, number: int, replicas: Sequence[int], count: int, draw: 
 
 def _evaluate(job: Job, number: int, found: Gathered, owner: Replica, validator: Replica, question: Question) -> Report:
     before = validator.evaluate(EvaluateOrder(number, question.pieces, None, check=True, log=True), columns=0)
-    for stage, content in updates_of(found, owner.index).items():
-        relay(owner, UPDATE, stage, content, validator)
+    try:
+        for stage, content in updates_of(found, owner.index).items():
+            relay(owner, UPDATE, stage, content, validator)
+    except NotShown as error:
+        raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error
     after = validator.evaluate(EvaluateOrder(number, question.pieces, owner.index, check=True, log=True), columns=0)
     return Report(number, validator.index, owner.index, question, before, after)
 

@@ -35,9 +35,9 @@ def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
     """
     folder.mkdir(exist_ok=True)
     save_atomically({"form": _FORM} | asdict(checkpoint), path_of(folder, checkpoint.round))
-    there = rounds_in(folder)
+    there = rounds_in(folder)  # also of rounds that were taken back: only what was written last is sure to stay
     most = max(_LEAST, memory // max(1, path_of(folder, checkpoint.round).stat().st_size))
-    for number in set(there) - set(to_keep(there)[:most]):
+    for number in set(there) - {checkpoint.round, *to_keep(there)[:most]}:
         path_of(folder, number).unlink()
 
 

@@ -2,7 +2,7 @@
 
 Nobody reveals before all have committed, and every block is checked against what its node has committed to. The
 coordinator keeps the sums that the judgement needs, and the updates themselves only where all of them fit into
-`sync.memory`; else it asks for them again when it takes the mean.
+`gather.memory`; else it asks for them again when it takes the mean.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,8 +71,8 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int]) -> Gathe
 
 
 def walk(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> Iterator[tuple[Place, Blocks]]:
-    """All blocks of some replicas' updates, by place; the next are on their way while these are looked at. Replicas
-    that are lost, or show something else than they have committed to, are left out from there on."""
+    """All blocks of some replicas' updates, by place; the next are on their way while these are looked at. Those of
+    replicas that are lost are left out from there on. Whether they are what was committed to the caller looks at."""
     places = [(s, b) for s, layout in enumerate(job.layouts) for b in range(count_blocks(layout.size))]
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(_fetch, fleet, found, indices, places[0])
@@ -138,8 +138,8 @@ def matches(found: Gathered, index: int, stage: int, number: int, block: torch.T
     return digest(block).hex() == found.commitments[index][stage].blocks[number]
 
 
-def relay(source: Replica, vector: str, stage: int, content: str, target: Replica) -> int:
-    """Hand a vector of one node to the same stage of another replica, block by block; bytes moved.
+def relay(source: Replica, vector: str, stage: int, content: str, target: Replica) -> None:
+    """Hand a vector of one node to the same stage of another replica, block by block.
 
     Raises:
         NotShown: the owner shows something else than what it is known by.
@@ -147,20 +147,17 @@ def relay(source: Replica, vector: str, stage: int, content: str, target: Replic
     blocks = source.digests(vector, stage)
     if root(blocks) != content:
         raise NotShown(stage)
-    moved = 0
     for number, expected in enumerate(blocks):
         block = source.reveal(vector, stage, number)
         if digest(block).hex() != expected:
             raise NotShown(stage)
         target.hold(stage, number, block)
-        moved += block.nbytes
-    return moved
 
 
 def take(source: Replica, vector: str, stage: int, content: str = "") -> torch.Tensor:
     """A vector of one node, block by block, which is known by its content, if it is known. Raises as `relay`."""
     blocks = source.digests(vector, stage)
-    if content and root(blocks) != content:
+    if not blocks or (content and root(blocks) != content):
         raise NotShown(stage)
     shown = [source.reveal(vector, stage, number) for number in range(len(blocks))]
     if tuple(digest(block).hex() for block in shown) != tuple(blocks):

@@ -9,13 +9,14 @@ import torch
 from tdml.cluster.devices import machine_kind
 from tdml.data import pieces
 from tdml.data.reader import Reader
+from tdml.errors import one_line
 from tdml.job import Job
 from tdml.models.layout import change
 from tdml.node.lockstep import Given, predict, take_alone
 from tdml.node.messages import Passing, digest_of, empty_log
 from tdml.node.node import Batch, Found
 from tdml.node.stage import Stage
-from tdml.round.fleet import Replica
+from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown, take
 from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, RepeatOrder
 from tdml.seeds import derive
@@ -73,15 +74,23 @@ class Referee:
         Args:
             order: the window.
             weights: the global weights of the stage that the round started from.
+
+        Raises:
+            ReplicaLost: all agree on messages with which the step cannot be taken.
         """
         stage = self._stage(item.stage)
-        if shown.before is None:
-            stage.trainer.begin(weights)
-        else:
-            stage.trainer.resume(shown.before)
-        before = stage.trainer.state()
+        given = self._given(order, stage, item)
         wanted = item.channel if item.channel >= 0 else None
-        made = take_alone(stage, self._given(order, stage, item), shown.messages, wanted)
+        try:
+            stage.trainer.begin(weights)
+            if shown.before is not None:
+                stage.trainer.resume(shown.before)
+            before = stage.trainer.state()
+            made = take_alone(stage, given, shown.messages, wanted)
+        except Exception as error:  # a model may raise anything at what no honest stage has, or is sent
+            del self._stages[item.stage]
+            text = f"a step of stage {item.stage} cannot be taken from what it shows: {one_line(error)}"
+            raise ReplicaLost(order.replica, text) from error
         if item.channel == STATE:
             return Truth([stage.trainer.state()], [before])
         if item.channel == END:
@@ -138,6 +147,8 @@ def shown_by(replica: Replica, item: Item, fresh: bool, words: Words) -> StepSho
         NotShown: it shows something else.
     """
     told = replica.shown(item.stage)
+    if len(told.channels) != len(told.messages):
+        raise NotShown(item.stage)
     messages = {channel: list(message) for channel, message in zip(told.channels, told.messages, strict=True)}
     for channel, word in words.received.items():
         if channel not in messages or digest_of(messages[channel]).hex() != word:

@@ -55,14 +55,16 @@ def _false_logs(
     count: int,
 ) -> list[Proof]:  # fmt: skip
     """The validator's nodes whose logs of `count` batches no honest node gives."""
-    logs = [answer.log for answer in answers]
-    false = [stage for stage, log in enumerate(logs) if not is_log(log, count, job.channels)]
+    false = [
+        stage for stage, answer in enumerate(answers)
+        if not is_log(answer.log, count, job.channels) or len(answer.signatures) != len(answers)
+    ]  # fmt: skip
     if false:
         return [Proof((validator.names[stage],), "its log of an evaluation has another form") for stage in false]
     keys = [fleet.key(name) for name in validator.names]
     return broken_agreements(
-        job, auditor.job_id, validator.index, evaluated(order), validator.names, keys, logs,
-        [answer.signatures for answer in answers],
+        job, auditor.job_id, validator.index, evaluated(order), validator.names, keys,
+        [answer.log for answer in answers], [answer.signatures for answer in answers],
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from tdml.job import Job
 from tdml.models.layout import change
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown
+from tdml.round.openings import is_log
 from tdml.round.orders import Repetition
 from tdml.round.recompute import Referee, StepShown, Truth, Words, shown_by
 from tdml.round.repeat import Case, repeat
@@ -55,9 +56,7 @@ class Settler:
             NotShown: the owner shows something else than it had bound itself to.
         """
         accounts = [self._committed(case, owner), self._told(case, validator, answers)]
-        for party in (owner, validator):
-            again = repeat(replace(case.order, own=party is owner, each=True), case, owner, party)
-            accounts.append(self._told(case, party, again))
+        accounts += [self._told_again(case, owner, party) for party in (owner, validator)]
         return self._decide(case, accounts, {owner.index: owner, validator.index: validator}, owner, weights)
 
     def look(
@@ -65,8 +64,7 @@ class Settler:
     ) -> Settlement | None:
         """The coordinator's own look at one step of one stage of a window, which nobody can foresee; None if nothing is
         wrong with it. Raises as `settle`."""
-        again = repeat(replace(case.order, own=True, each=True), case, owner, owner)
-        accounts = [self._committed(case, owner), self._told(case, owner, again)]
+        accounts = [self._committed(case, owner), self._told_again(case, owner, owner)]
         if first_difference(accounts, self._walk(case)) is not None:
             return self._decide(case, accounts, {owner.index: owner}, owner, weights)
         steps, stages = len(case.order.batches), len(owner.names)
@@ -86,6 +84,15 @@ class Settler:
         steps, last = len(case.order.batches), END if case.order.last else STATE
         words |= {Item(steps - 1, stage, last): end for stage, end in enumerate(case.ends())}
         return Account(f"{owner.index}", words)
+
+    def _told_again(self, case: Case, owner: Replica, party: Replica) -> Account:
+        """By who repeats it once more, now with the state after every step."""
+        steps = len(case.order.batches)
+        answers = repeat(replace(case.order, own=party is owner, each=True), case, owner, party)
+        for name, answer in zip(party.names, answers, strict=True):
+            if not is_log(answer.log, steps, self._job.channels) or len(answer.states) != steps:
+                raise ReplicaLost(party.index, f"{name}: it has not said what every step led to", [name])
+        return self._told(case, party, answers)
 
     def _told(self, case: Case, party: Replica, answers: Sequence[Repetition]) -> Account:
         words = self._messages([answer.log for answer in answers])
@@ -184,6 +191,8 @@ class Settler:
             return shown_by(party, item, fresh, words)
         shown = shown_by(party, Item(item.step, item.stage), fresh, words)  # it has no update, but a state
         start = weights[item.stage]
+        if len(shown.made[0]) < len(start):
+            raise NotShown(item.stage)
         return replace(shown, made=[change(start, shown.made[0][: len(start)])])
 
     def _is_right(self, truth: Truth, item: Item, word: str, kind: str, made: list[torch.Tensor] | None) -> bool:

@@ -102,6 +102,64 @@ class IsSilent(Node):
         return super().open()
 
 
+class RevealsAnother(Node):
+    """Shows its update once, to be judged, and another when it is asked for it again, for the mean."""
+
+    other = staticmethod(lambda block: block * 1e6)
+
+    def commit(self, round_number):
+        self._revealed = set()
+        return super().commit(round_number)
+
+    def reveal(self, vector, block):
+        found = super().reveal(vector, block)
+        again = (vector, block) in self._revealed
+        self._revealed.add((vector, block))
+        return self.other(found) if again else found
+
+
+class ShowsAnotherUpdate(Node):
+    """Has committed to an update, and shows a validator another."""
+
+    def digests(self, vector):
+        return ("0" * 64,) * len(super().digests(vector))
+
+
+class AnswersAmiss(Node):
+    """Gives one of its answers in a form that no honest node gives it, when a dispute is narrowed down."""
+
+    amiss = ""
+
+    def repeated(self):
+        told = super().repeated()
+        return AMISS[self.amiss](told) if told.states and self.amiss in AMISS else told
+
+    def shown(self):
+        told = super().shown()
+        return AMISS_SHOWN[self.amiss](told) if self.amiss in AMISS_SHOWN else told
+
+    def digests(self, vector):
+        return () if self.amiss == f"no digests of {vector}" else super().digests(vector)
+
+
+AMISS = {
+    "no states": lambda told: replace(told, states=()),
+    "no log": lambda told: replace(told, log=torch.empty(0)),
+    "a log of other numbers": lambda told: replace(told, log=told.log.float()),
+    "a short log": lambda told: replace(told, log=told.log[:1, :1]),
+}
+AMISS_SHOWN = {
+    "flat messages": lambda told: replace(
+        told, messages=tuple(tuple(t.reshape(-1) for t in message) for message in told.messages)
+    ),
+    "split messages": lambda told: replace(
+        told, messages=tuple(tuple(half for t in message for half in t.chunk(2)) for message in told.messages)
+    ),
+    "a message less": lambda told: replace(told, messages=told.messages[:-1]),
+    "a channel less": lambda told: replace(told, channels=told.channels[:-1]),
+}
+
+
 class LeavesOutSteps(Node):
     """Says that it has taken steps of which it knows nothing."""
 

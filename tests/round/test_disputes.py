@@ -109,6 +109,30 @@ def test_who_cannot_show_what_it_had_committed_to_is_banned(kind: type) -> None:
     assert _banned(laboratory.play(1)) == ["r1.s1"]
 
 
+_AMISS = [*liars.AMISS, *liars.AMISS_SHOWN, "no digests of before", "no digests of after", "no digests of update"]
+
+
+@pytest.mark.parametrize("amiss", _AMISS)
+def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(amiss: str, monkeypatch) -> None:
+    """Whoever gives them does not count, and may be banned; the run goes on, and nobody else is touched."""
+    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    laboratory = _laboratory()
+    _sit(laboratory, "r1.s1", liars.AnswersAmiss, amiss=amiss)
+    for number in (1, 2):
+        played = laboratory.play(number)
+        assert set(_banned(played)) <= {"r1.s1"}
+        assert {0, 2} <= set(played.accepted)
+
+
+@pytest.mark.parametrize("amiss", _AMISS)
+def test_answers_of_another_form_in_a_dispute_do_no_harm(amiss: str) -> None:
+    """A validator that gives them leaves it to the other one to convict who has lied."""
+    laboratory = _laboratory()
+    _sit(laboratory, "r1.s0", liars.Liar, deed="state")
+    _sit(laboratory, "r0.s1", liars.AnswersAmiss, amiss=amiss)
+    assert _banned(laboratory.play(1)) == ["r1.s0"]
+
+
 def test_silence_is_no_proof_and_does_not_count() -> None:
     laboratory = _laboratory()
     _sit(laboratory, "r1.s1", liars.IsSilent)

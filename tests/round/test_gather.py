@@ -1,0 +1,42 @@
+"""Blocks that are not those that were committed to."""
+
+import pytest
+
+from tdml.lab.laboratory import Laboratory
+from tests.round import liars
+
+_JOB = [
+    "model=mlp", "model.hidden=16", "sync.local_steps=6", "topology.stages=2", "topology.replicas=3", "rounds=2",
+    "gather.memory=0",
+]  # fmt: skip
+
+
+_LARGE = {"large": lambda block: block * 1e6, "not finite": lambda block: block * float("nan")}
+_MISSHAPEN = {"short": lambda block: block[:1], "nothing": lambda block: None}
+
+
+@pytest.mark.parametrize(
+    ("trust", "other"),
+    [
+        *(pytest.param("trust.budget=0", other, id=name) for name, other in (_LARGE | _MISSHAPEN).items()),
+        *(pytest.param("trust.enabled=false", other, id=f"no trust, {name}") for name, other in _MISSHAPEN.items()),
+    ],
+)
+def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
+    """Without trust the form alone is looked at."""
+    laboratory = Laboratory([*_JOB, trust])
+    node = laboratory.fleet.nodes["r1.s1"]
+    node.__class__, node.other = liars.RevealsAnother, other
+    before = laboratory.engine.weights
+    laboratory.play(1)
+    moved = [float((after - was).abs().max()) for after, was in zip(laboratory.engine.weights, before, strict=True)]
+    assert 0 < max(moved) < 1
+
+
+def test_who_shows_a_validator_another_update_loses_its_own_test_alone() -> None:
+    laboratory = Laboratory([*_JOB, "trust.budget=0.5", "sync.local_steps=40"])
+    node = laboratory.fleet.nodes["r1.s1"]
+    node.__class__ = liars.ShowsAnotherUpdate
+    played = laboratory.play(1)
+    assert set(played.bans) <= {"r1.s1"}
+    assert {0, 2} <= set(played.accepted)
