@@ -152,6 +152,8 @@ def check_microbatches(config: "Config") -> None:
     given = f"topology.microbatches={micro // accumulate}"
     if batch % (micro // accumulate):
         raise SettingError(f"{given} does not divide train.batch_size={batch}: change one of them")
+    if topology.schedule == "interleaved_1f1b" and topology.stages == 1:
+        raise SettingError("topology.schedule=interleaved_1f1b needs topology.stages of at least 2: leave it out")
     given += f" × train.accumulate={accumulate}" if accumulate > 1 else ""
     if topology.schedule != "gpipe" and micro < topology.stages:
         raise SettingError(

@@ -14,7 +14,7 @@ from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import BEST_MODEL
 from tdml.round.checkpoint import Checkpoint, drop, how_to_go_on, load, save, save_atomically
 from tdml.round.engine import Engine, Round
-from tdml.round.rollback import taken_back
+from tdml.round.rollback import said, taken_back
 from tdml.trust.judgement import Proof
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Coordinator:
         if checkpoint is not None:
             self.engine.outer.restore(checkpoint.outer)
             self.engine.judge.restore(checkpoint.judge)
-            self.engine.moved = checkpoint.round
+            self.engine.moved = checkpoint.moved
         self.notices = list(filter(None, [self.engine.judge.limits]))  # what the user should know of the whole run
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round
@@ -102,11 +102,20 @@ class Coordinator:
         """What the user should know of the run, once."""
         found = [_UNREPEATABLE] if any(settled.unsettled for settled in played.settlements) else []
         if played.tainted is not None and self.job.config.trust.rollback == "off":
-            found.append(_stays(played))
+            found.append(self._stays(played))
         for text in found:
-            if text not in self.notices:
-                self.notices.append(text)
-                self.monitor.terminal.say(text, "yellow")
+            self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        if text not in self.notices:
+            self.notices.append(text)
+            self.monitor.terminal.say(text, "yellow")
+
+    def _stays(self, played: Round) -> str:
+        """What a proven liar may have put in, where it is not taken out."""
+        before = load(self.monitor.folder.checkpoints, played.tainted)
+        kept = f"; the checkpoint of round {before.round} does not" if before else ""
+        return f"{said(played)}, which stays{kept}"
 
     def _go_back(self, played: Round) -> None:
         """Take out what nodes that are proven to lie have put in before."""
@@ -115,7 +124,7 @@ class Coordinator:
         after = before.round if before else 0
         unproven = self.engine.judge.standing.unproven
         if not unproven.may_go_back(after, number, rounds):
-            self.notices.append(f"{_stays(played)}: as many rounds as the run has were taken back already")
+            self._tell(f"{self._stays(played)}: as many rounds as the run has were taken back already")
             return
         if before is not None:
             whole.restore(self.job.model, before.model)
@@ -124,7 +133,8 @@ class Coordinator:
                 self.job.model, whole.tensors_of(whole.initial_model(self.job.config.model, self.job.config.seed))
             )
         unproven.forget(after, number)
-        self.engine.go_back(whole.flatten(self.job.model, self.job.layouts), before.outer if before else [], after)
+        outer, moved = (before.outer, before.moved) if before else ([], 0)
+        self.engine.go_back(whole.flatten(self.job.model, self.job.layouts), outer, moved)
         reason = taken_back(played, after)
         self._save(after, before.metrics if before else "")
         drop(self.monitor.folder.checkpoints, after)
@@ -153,7 +163,7 @@ class Coordinator:
         for offence in offences:
             self.fleet.ban([offence.node], offence.text)
             played.bans.setdefault(offence.node, offence.text)
-        tainted = [played.tainted, self.engine.judge.tainted(played.number, proofs)]
+        tainted = [played.tainted, self.engine.judge.tainted(played.number + 1, proofs)]  # this round's mean is taken
         played.tainted = min((number for number in tainted if number is not None), default=None)
 
     def _save(self, number: int, metrics: str) -> None:
@@ -162,8 +172,8 @@ class Coordinator:
         save(
             Checkpoint(
                 round=number, model=whole.tensors_of(self.job.model), outer=self.engine.outer.state(),
-                cuts=list(self.job.plan.cuts), fleet=self.fleet.state(), judge=self.engine.judge.state(),
-                metrics=metrics,
+                moved=self.engine.moved, cuts=list(self.job.plan.cuts), fleet=self.fleet.state(),
+                judge=self.engine.judge.state(), metrics=metrics,
             ),
             self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20,
         )  # fmt: skip
@@ -216,11 +226,3 @@ class Coordinator:
             steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in replicas)
             parts.append(f"{'  '.join(steps)} steps")
         return "   ".join([*parts, *filter(None, [self.fleet.waiting])])
-
-
-def _stays(played: Round) -> str:
-    """What a proven liar may have put in, where it is not taken out."""
-    names, rounds = ", ".join(played.bans), f"rounds {played.tainted} to {played.number - 1}"
-    return (
-        f"{names} lied: {rounds} may hold more of it, and stay; the checkpoint of round {played.tainted - 1} does not"
-    )

@@ -81,9 +81,13 @@ class Worker:
         except Exception as error:
             first = origin(error)
             kind = "" if isinstance(first, SettingError) else f"{type(first).__name__}: "
-            failure = Failure(self.node.name, f"{kind}{one_line(first)}", traceback.format_exc())
+            failure = Failure(self.node.name, _utf8(f"{kind}{one_line(first)}"), _utf8(traceback.format_exc()))
             release(error)
             return failure
+
+    def commit(self, round_number: int) -> Commitment:
+        """See `Node.commit`."""
+        return self.node.commit(round_number)
 
     # Orders that are carried out at once, on an RPC thread
 
@@ -103,10 +107,6 @@ class Worker:
     def refused(self) -> Refused:
         """What has come by RPC since the last time that was no order of the coordinator's."""
         return self._refusals.take()
-
-    def commit(self, round_number: int) -> Commitment:
-        """See `Node.commit`."""
-        return self.node.commit(round_number)
 
     def digests(self, vector: str) -> tuple[str, ...]:
         """See `Node.digests`."""
@@ -198,11 +198,16 @@ class Worker:
         """Compare logs with the other stages."""
         agreement = self.node.agreement
         offers = {peer: agreement.offer(peer) for peer in agreement.peers}
-        agreement.accept(exchange(offers))
+        agreement.accept(exchange(offers, self.node.stage.border_device))
 
     def _go_on(self, what: str) -> None:
         if self._cancelled.is_set():
             raise Cancelled(f"gave up {what}")
+
+
+def _utf8(text: str) -> str:
+    """Text that can be sent: names of files may hold what is no character."""
+    return text.encode("utf-8", "replace").decode()
 
 
 # What the coordinator may order. Those that compute are done on the main thread, in their turn.

@@ -66,7 +66,9 @@ def test_attacking_node_is_named_and_a_spare_takes_its_place(tmp_path: Path) -> 
     assert result.summary["banned"] == ["r1.s1"], result.why()
     assert result.verdicts(1) == ["honest", "malicious", "honest", "honest"], result.why()
     assert any("spare0 takes the place of r1.s1" in note for note in result.rounds[2]["notes"])
-    assert "rounds 1 to 1" in " ".join(result.summary["notices"]), "what it put in before stays, and that is said"
+    assert "round 1 may hold more of it, which stays" in " ".join(result.summary["notices"]), (
+        "what it put in before stays, and that is said"
+    )
 
 
 def test_what_a_liar_put_in_is_taken_out_again(tmp_path: Path) -> None:

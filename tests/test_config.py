@@ -191,6 +191,10 @@ def test_unknown_choice(name, choices):
         ({"topology.cuts": [0]}, r"topology\.cuts=\[0\] must list 1 rising"),
         ({"topology.stages": 3, "topology.cuts": [6, 3]}, r"topology\.cuts=\[6, 3\] must list 2 rising"),
         ({"topology.stages": 3, "topology.cuts": [3, 3]}, r"topology\.cuts=\[3, 3\] must list 2 rising"),
+        (
+            {"topology.schedule": "interleaved_1f1b", "topology.stages": 1, "topology.cuts": None},
+            r"topology\.schedule=interleaved_1f1b needs topology\.stages of at least 2",
+        ),
         ({"topology.schedule": "interleaved_1f1b", "topology.cuts": [3]}, r"topology\.cuts=\[3\] must list 3 rising"),
         ({"trust.budget": -0.1}, r"trust\.budget=-0\.1 must lie between 0 and 1"),
         ({"trust.budget": 1.1}, r"trust\.budget=1\.1 must lie between 0 and 1"),

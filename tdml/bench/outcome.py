@@ -55,16 +55,18 @@ def read(folder: Path) -> Outcome:
     Raises:
         SettingError: it is no run, or has no rounds.
     """
-    found, lines = history.read(folder), read_metrics(folder)
-    if not lines:
+    found, played = history.read(folder), read_metrics(folder, void=True)
+    if not found.rounds:
         raise SettingError(f"{folder} holds no rounds yet")
-    return summarise(found, lines)
+    return summarise(found, played)
 
 
-def summarise(found: History, lines: Sequence[Mapping[str, Any]]) -> Outcome:
-    """From a run's history and the lines of its metrics.jsonl."""
+def summarise(found: History, played: Sequence[Mapping[str, Any]]) -> Outcome:
+    """From a run's history and the lines of its metrics.jsonl: who was accused in a round that was taken back is
+    accused, and all else is of the rounds that stay."""
+    lines = [line for line in played if not line.get("void")]
     accused: dict[str, int] = {}
-    for line in lines:
+    for line in played:
         for index, replica in line["replicas"].items():
             if replica["verdict"] == "malicious":
                 for node in replica.get("nodes", [f"r{index}"]):

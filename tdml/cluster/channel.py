@@ -202,7 +202,7 @@ class Listener:
         try:
             data, tensors = encode(None if failure else result)
         except (TypeError, ValueError, OverflowError) as error:  # a user's attack may hand in anything
-            failure = Failure(self._node, f"{order.method} has no result that can be sent: {error}", "")
+            failure = Failure(self._node, f"{order.method} has no result that can be sent: {error!a}", "")
             data, tensors = encode(None)
         digests = tuple(digest(tensor) for tensor in tensors)
         header, _ = encode(Answer(self._at, self._node, order.counter, failure, data, digests))

@@ -29,9 +29,9 @@ def connect(store: dist.Store, assignment: Assignment, stages: int, timeout: flo
     )
 
 
-def exchange(offers: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
-    """Send a tensor to each of some stages, and receive one of the same form from each."""
-    device = torch.device("cuda") if dist.is_initialized() and dist.get_backend() == "nccl" else torch.device("cpu")
+def exchange(offers: Mapping[int, torch.Tensor], device: torch.device) -> dict[int, torch.Tensor]:
+    """Send a tensor to each of some stages, and receive one of the same form from each. `device` is where tensors lie
+    when they cross."""
     sent = {peer: tensor.to(device) for peer, tensor in offers.items()}
     received = {peer: torch.empty_like(tensor) for peer, tensor in sent.items()}
     crossing = [dist.P2POp(dist.isend, tensor, peer) for peer, tensor in sorted(sent.items())]
@@ -44,9 +44,9 @@ def exchange(offers: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
 def disconnect() -> None:
     """Close the connections, if there are any."""
     if dist.is_initialized():
-        with contextlib.suppress(RuntimeError):  # the neighbours may be gone already
-            dist.group.WORLD.abort()  # NCCL would wait for them
-            dist.destroy_process_group()
+        for close in (dist.group.WORLD.abort, dist.destroy_process_group):  # without the first NCCL would wait
+            with contextlib.suppress(RuntimeError):  # the neighbours may be gone already
+                close()
 
 
 def release(error: BaseException | None) -> None:

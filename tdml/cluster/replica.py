@@ -87,8 +87,8 @@ class RpcReplica:
     def open(self) -> list[Opening]:
         return self._exchange.ask("open", [()] * len(self.nodes))
 
-    def repeat(self, orders: Sequence[RepeatOrder]) -> list[Repetition]:
-        return self._exchange.ask("repeat", [(order,) for order in orders], self._patience())
+    def repeat(self, order: RepeatOrder) -> list[Repetition]:
+        return self._exchange.ask("repeat", [(order,)] * len(self.nodes), self._patience())
 
     def shown(self, stage: int) -> Shown:
         return self._exchange.ask_one(stage, "shown")

@@ -56,7 +56,7 @@ class LocalReplica:
         return self._do(lambda: self._together.train(order))[-1]
 
     def commit(self, round_number: int) -> list[Commitment]:
-        return [node.commit(round_number) for node in self.nodes]
+        return self._do(lambda: [node.commit(round_number) for node in self.nodes])
 
     def digests(self, vector: str, stage: int) -> tuple[str, ...]:
         return self.nodes[stage].digests(vector)
@@ -70,8 +70,8 @@ class LocalReplica:
     def open(self) -> list[Opening]:
         return self._do(lambda: [node.open() for node in self.nodes])
 
-    def repeat(self, orders: Sequence[RepeatOrder]) -> list[Repetition]:
-        return self._do(lambda: self._together.repeat(orders))
+    def repeat(self, order: RepeatOrder) -> list[Repetition]:
+        return self._do(lambda: self._together.repeat(order))
 
     def shown(self, stage: int) -> Shown:
         return self.nodes[stage].shown()
@@ -89,11 +89,7 @@ class LocalReplica:
 
 class LocalFleet:
     """All replicas of a job in one process: see `tdml.round.fleet.Fleet`. Banned nodes leave their slots vacant unless
-    there are spares.
-
-    Args:
-        attackers_last: omniscient attackers look at the honest updates, so they train after them.
-    """
+    there are spares."""
 
     def __init__(self, job: Job, job_id: str, identities: dict[str, Identity]) -> None:
         self.losses: dict[int, str] = {}
@@ -149,14 +145,6 @@ class LocalFleet:
 
     def key(self, name: str) -> str:
         return self._keys[name]
-
-    def state(self) -> dict:
-        return {"banned": self.banned, "slots": [[s.replica, s.stage, name] for s, name in self._slots.items()]}
-
-    def restore(self, state: dict) -> None:
-        self.banned = list(state["banned"])
-        self._slots = {Slot(replica, stage): name for replica, stage, name in state["slots"]}
-        self._formed = {}
 
     def _form(self, index: int, names: Sequence[str]) -> LocalReplica:
         """The stages are shared by all replicas: each writes its own weights before it computes."""

@@ -74,13 +74,17 @@ class Laboratory:
     def run(self, rounds: int) -> list[Round]:
         """All rounds, those among them that are taken back and come again."""
         played: list[Round] = []
-        kept = {0: (list(self.engine.weights), self.engine.outer.state())}
+        kept = {0: self._kept()}
         number = 1
         while number <= rounds:
             played.append(self.play(number))
-            kept[number] = (list(self.engine.weights), self.engine.outer.state())
+            kept[number] = self._kept()
             number = self._following(played[-1], rounds, kept)
         return played
+
+    def _kept(self) -> tuple:
+        """What `Engine.go_back` takes."""
+        return list(self.engine.weights), self.engine.outer.state(), self.engine.moved
 
     def play(self, number: int) -> Round:
         """One round."""
@@ -95,11 +99,15 @@ class Laboratory:
     def _following(self, played: Round, rounds: int, kept: dict[int, tuple]) -> int:
         """The number of the round that comes next."""
         unproven = self.engine.judge.standing.unproven
-        if played.tainted is None or not unproven.may_go_back(played.tainted - 1, played.number, rounds):
+        if (
+            self.job.config.trust.rollback == "off"
+            or played.tainted is None
+            or not unproven.may_go_back(played.tainted - 1, played.number, rounds)
+        ):
             return played.number + 1
         after = played.tainted - 1
         unproven.forget(after, played.number)
-        self.engine.go_back(*kept[after], after)
+        self.engine.go_back(*kept[after])
         if self._recorder is not None:
             self._recorder.roll_back(after, taken_back(played, after))
         return played.tainted

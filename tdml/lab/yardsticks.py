@@ -39,9 +39,7 @@ class Yardstick(Engine):
             return
         updates = self._whole(found, rows)
         sizes = [layout.size for layout in self.job.layouts]
-        mean = self._combine(updates, rows)
-        self.weights = self.outer.step(self.weights, list(mean.split(sizes)), self.job.parameters)
-        self.version, self.moved = self.version + 1, number
+        self.step(number, self._combine(updates, rows).split(sizes))
 
     def _whole(self, found: Gathered, rows: Sequence[int]) -> torch.Tensor:
         """All updates, (n, d): few enough in a laboratory."""

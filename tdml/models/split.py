@@ -5,7 +5,7 @@ trained, map the names of its tensors in the un-split model to those in the part
 several parts use is in each of them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -129,6 +129,13 @@ class Part:
             setattr(self.module.get_submodule(owner), attribute, _get(self.module, kept))
         if self._fill_constants is not None:
             self._fill_constants(self.module)
+
+    @torch.no_grad()
+    def fill(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Give all of its tensors values, by their names in the un-split model."""
+        names = self.parameters | self.buffers | self.frozen
+        for name, tensor in zip(names, self.tensors(names), strict=True):
+            tensor.copy_(weights[name])
 
     def tensors(self, names: dict[str, str]) -> list[torch.Tensor]:
         """The tensors of `parameters`, `buffers` or `frozen`, in their order."""

@@ -34,8 +34,7 @@ class Round:
     test_loss: float | None
     train_loss: float | None  # the mean of the replicas that count
     seconds: float
-    malicious: list[int] = field(default_factory=list)  # replicas
-    banned: list[str] = field(default_factory=list)  # nodes
+    gone: list[str] = field(default_factory=list)  # nodes that were banned before, also in rounds that were taken back
     ranks: dict[str, tuple[float, float]] = field(default_factory=dict)  # mean and standard deviation, by replica
 
 
@@ -48,6 +47,7 @@ class History:
     machines: list[machine.Machine]
     ended: bool
     rounds: list[Round]
+    bans: dict[str, int] = field(default_factory=dict)  # the round in which a node was banned, by node
 
     @property
     def topology(self) -> tuple[int, int]:
@@ -104,7 +104,7 @@ class History:
         """The replicas with a node in them that attacks in a round and was not banned before."""
         if not self.attack or number < self.attacked_from:
             return set()
-        gone = {node for line in self.rounds if line.round < number for node in line.banned}
+        gone = {node for line in self.rounds if line.round == number for node in line.gone}
         return {replica for replica, nodes in self.attackers.items() if nodes - gone}
 
 
@@ -167,12 +167,12 @@ def _read_run(run: Path) -> History:
     settings = {key: value for key, value in settings.items() if key not in _OF_A_MACHINE}
     settings["data"] = {key: value for key, value in settings["data"].items() if key != "root"}
     summary = _summary(run)
-    rounds = [_round(line) for line in read_metrics(run)]
+    rounds, bans = _rounds(read_metrics(run, void=True))
     reached = (rounds[-1].round if rounds else 0, settings["rounds"])
     current = (summary.get("round"), summary.get("rounds")) == reached  # or it goes on, and that is of an earlier start
     return History(
         name=settings["name"], settings=settings, machines=machine.read(run),
-        ended=current and summary["model"] is not None, rounds=rounds,
+        ended=current and summary["model"] is not None, rounds=rounds, bans=bans,
     )  # fmt: skip
 
 
@@ -181,16 +181,30 @@ def _summary(run: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _round(line: dict[str, Any]) -> Round:
+def _rounds(played: Iterable[dict[str, Any]]) -> tuple[list[Round], dict[str, int]]:
+    """The rounds that stay, of all that were played, in their order; and in which of all each node was banned."""
+    rounds, bans = [], {}
+    for line in played:
+        if not line.get("void"):
+            rounds.append(_round(line, sorted(bans)))
+        for node in _banned(line):
+            bans.setdefault(node, line["round"])
+    return rounds, bans
+
+
+def _banned(line: dict[str, Any]) -> list[str]:
+    malicious = [found for found in line["replicas"].values() if found["verdict"] == "malicious"]
+    return sorted(node for found in malicious for node in found.get("nodes", []))
+
+
+def _round(line: dict[str, Any], gone: list[str]) -> Round:
     replicas = line["replicas"]
     counted = [str(index) for index in line["accepted"]] or list(replicas)
     losses = [loss for name in counted if (loss := replicas[name]["train_loss"]) is not None]
-    malicious = {int(name): found for name, found in replicas.items() if found["verdict"] == "malicious"}
-    banned = sorted(node for found in malicious.values() for node in found.get("nodes", []))
     return Round(
         round=line["round"], test_accuracy=line.get("test_accuracy"), test_loss=line["test_loss"],
         train_loss=sum(losses) / len(losses) if losses else None, seconds=line["seconds"]["total"],
-        malicious=sorted(malicious), banned=banned,
+        gone=gone,
         ranks={
             name: (found["rank_mean"], found["rank_std"])
             for name, found in replicas.items()

@@ -56,7 +56,8 @@ class Monitor:
         self, exit_reason: str, banned: list[str], dead: list[str], model: str | None, notices: list[str]
     ) -> None:
         """Write summary.json and close what is open."""
-        lines, void = read_metrics(self.folder.path), read_metrics(self.folder.path, void=True)
+        lines = read_metrics(self.folder.path)
+        void = [line for line in read_metrics(self.folder.path, void=True) if line.get("void")]
         found = summary(self._config, lines, exit_reason, banned, dead, model, notices, void)
         self.folder.summarise(found)
         self._board.close()

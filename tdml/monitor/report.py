@@ -36,14 +36,15 @@ def write_report(run: Path) -> Path:
         raise SettingError(f"{run} holds no rounds: give the folder of a run, such as runs/demo")
     path = run / "report.html"
     try:
-        page = _page(run, lines)
+        page = _page(run, lines, read_metrics(run, void=True))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise SettingError(f"{run}: metrics.jsonl or summary.json is damaged: {one_line(repr(error))[:200]}") from error
     replace_file(path, page)
     return path
 
 
-def _page(run: Path, lines: list[dict[str, Any]]) -> str:
+def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) -> str:
+    """`played` are the lines of all rounds, those that were taken back among them."""
     summary_file = run / "summary.json"
     summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.is_file() else {}
     config = run / "config.yaml"
@@ -55,10 +56,10 @@ def _page(run: Path, lines: list[dict[str, Any]]) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>TDML run {title}</title><style>{STYLE}</style></head><body>
 <h1>TDML run {title}</h1><p class="sub">{html.escape(str(summary.get("exit_reason", "unfinished")))}</p>
-{_facts(lines, summary)}
+{_facts(lines, played, summary)}
 <h2>{_title(headline(lines[-1]))} and loss</h2>{to_svg(curves(lines))}
 <h2>Verdicts</h2><div class="wide">{_verdicts(lines)}</div>{_legend()}
-<h2>What was found</h2>{_findings(lines)}
+<h2>What was found</h2>{_findings(played)}
 <h2>Mean against standard deviation of ranks</h2><div class="figures">{scatters}</div>
 <h2>Seconds by phase</h2><div class="wide">{_seconds(lines)}</div>
 <h2>Settings</h2><pre>{html.escape(settings)}</pre>
@@ -66,19 +67,24 @@ def _page(run: Path, lines: list[dict[str, Any]]) -> str:
 """
 
 
-def _facts(lines: list[dict[str, Any]], summary: dict[str, Any]) -> str:
+def _facts(lines: list[dict[str, Any]], played: list[dict[str, Any]], summary: dict[str, Any]) -> str:
     last = lines[-1]
     metrics = {name: value for name, value in last.items() if name.startswith("test_") and name != "test_loss"}
     facts = {
-        "Rounds": str(last["round"]),
+        "Rounds": f"{last['round']}{_void(played)}",
         **{_title(name): "unknown" if value is None else f"{value:.4f}" for name, value in metrics.items()},
         **_best(summary.get("best")),
         "Banned nodes": ", ".join(summary.get("banned", [])) or "none",
-        "Seconds": f"{sum(line['seconds']['total'] for line in lines):.1f}",
-        "Sent and received": f"{sum(line['bytes']['down'] for line in lines) / 1e6:.0f} MB down, "
-        f"{sum(line['bytes']['up'] for line in lines) / 1e6:.0f} MB up",
+        "Seconds": f"{sum(line['seconds']['total'] for line in played):.1f}",
+        "Sent and received": f"{sum(line['bytes']['down'] for line in played) / 1e6:.0f} MB down, "
+        f"{sum(line['bytes']['up'] for line in played) / 1e6:.0f} MB up",
     }
     return "<dl>" + "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items()) + "</dl>"
+
+
+def _void(played: list[dict[str, Any]]) -> str:
+    void = sum(bool(line.get("void")) for line in played)
+    return f", and {void} that were taken back" if void else ""
 
 
 def _best(best: dict[str, Any] | None) -> dict[str, str]:
@@ -124,17 +130,18 @@ def _legend() -> str:
     return '<p class="sub">' + " &nbsp; ".join(f"{mark} {verdict}" for verdict, mark in marks) + "</p>"
 
 
-def _findings(lines: list[dict[str, Any]]) -> str:
+def _findings(played: list[dict[str, Any]]) -> str:
     rows = []
-    for line in lines:
+    for line in played:
+        number = f"{line['round']}, taken back" if line.get("void") else str(line["round"])
         for name, record in line["replicas"].items():
             if record["verdict"] != "honest":
                 where = ", ".join(record.get("nodes", [])) or f"r{name}"
-                text = (str(line["round"]), where, _effect(line, name), record["reason"])
+                text = (number, where, _effect(line, name), record["reason"])
                 rows.append("<tr>" + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text) + "</tr>")
         for note in line.get("notes", []):
             cell = f'<td class="reason" colspan="3">{html.escape(note)}</td>'
-            rows.append(f'<tr><td class="reason">{line["round"]}</td>{cell}</tr>')
+            rows.append(f'<tr><td class="reason">{number}</td>{cell}</tr>')
     if not rows:
         return "<p>Nothing: every replica was found honest in every round.</p>"
     head = "".join(f'<th class="reason">{title}</th>' for title in ("round", "who", "verdict", "evidence"))

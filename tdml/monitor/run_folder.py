@@ -79,10 +79,11 @@ class RunFolder:
 
     def rewind(self, last: int, line: str) -> None:
         """Make metrics.jsonl end with round `last`, whose line the checkpoint holds too; later ones come again."""
-        kept = {record["round"]: json.dumps(record) for record in read_metrics(self.path)}
-        lines = ({last: line} if last else {}) | {number: text for number, text in kept.items() if number <= last}
-        void = "".join(json.dumps(record) + "\n" for record in read_metrics(self.path, void=True))
-        replace_file(self.path / "metrics.jsonl", void + "".join(lines[n] + "\n" for n in sorted(lines)))
+        there = read_metrics(self.path, void=True)
+        kept = [record for record in there if record.get("void") or record["round"] <= last]
+        if last and not any(record["round"] == last for record in kept if not record.get("void")):
+            kept.append(json.loads(line))
+        replace_file(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
 
     def take_back(self, after: int) -> None:
         """Mark the rounds after one as void in metrics.jsonl: they come again."""
@@ -180,7 +181,8 @@ def _of_rounds_to_come(key: str) -> bool:
 
 
 def read_metrics(run: Path, void: bool = False) -> list[dict[str, Any]]:
-    """The rounds in metrics.jsonl, or those that were taken back; a line that was cut off by a crash is left out."""
+    """The rounds in metrics.jsonl; with `void` those among them that were taken back, too, in the order in which they
+    were played. A line that was cut off by a crash is left out."""
     path = run / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     rounds = []
@@ -189,4 +191,4 @@ def read_metrics(run: Path, void: bool = False) -> list[dict[str, Any]]:
             rounds.append(json.loads(line))
         except json.JSONDecodeError:
             break
-    return [line for line in rounds if bool(isinstance(line, dict) and line.get("void")) == void]
+    return [line for line in rounds if void or not (isinstance(line, dict) and line.get("void"))]

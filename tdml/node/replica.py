@@ -23,9 +23,9 @@ class InProcess:
             self._agree()
         return [node.trained(steps, losses) for node in self.nodes]
 
-    def repeat(self, orders: Sequence[RepeatOrder]) -> list[Repetition]:
-        """Steps again, by an order for each node."""
-        self._take([node.repeating(order) for node, order in zip(self.nodes, orders, strict=True)])
+    def repeat(self, order: RepeatOrder) -> list[Repetition]:
+        """Steps again."""
+        self._take([node.repeating(order) for node in self.nodes])
         self._agree()
         return [node.repeated() for node in self.nodes]
 

@@ -75,9 +75,8 @@ def _reaches(run: Run, history: History, histories: Histories) -> tuple[str, str
 def _banned_at_once(run: Run, history: History, histories: Histories) -> tuple[str, str]:
     """Whether every node that attacks was banned in the attack's first round."""
     first = history.attacked_from
-    banned = {node: line.round for line in history.rounds for node in line.banned}
     attackers = sorted(node for nodes in history.attackers.values() for node in nodes)
-    late = {node: banned.get(node) for node in attackers if banned.get(node) != first}
+    late = {node: history.bans.get(node) for node in attackers if history.bans.get(node) != first}
     if not late:
         return MET, f"round {first}"
     return MISSED, ", ".join(f"{node} " + ("never" if n is None else f"in round {n}") for node, n in late.items())

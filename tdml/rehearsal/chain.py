@@ -100,10 +100,7 @@ class Chain:
         for part in self._parts:
             part.module.train(training)
             part.module.zero_grad(set_to_none=True)
-            names = part.parameters | part.buffers | part.frozen
-            with torch.no_grad():
-                for name, tensor in zip(names, part.tensors(names), strict=True):
-                    tensor.copy_(self._weights[name])
+            part.fill(self._weights)
 
     def _forward(
         self, inputs: torch.Tensor, look: Callable[[int, torch.Tensor], None]

@@ -141,10 +141,7 @@ def _runners(config: Config, plan: Plan, weights: dict[str, torch.Tensor], devic
     parts = plan.cut(whole.outline(config.model, config.seed), range(plan.parts))
     for part in parts:
         part.materialise(device)
-        names = part.parameters | part.buffers
-        with torch.no_grad():
-            for name, tensor in zip(names, part.tensors(names), strict=True):
-                tensor.copy_(weights[name])
+        part.fill(weights)
     return [Runner(part.module.train(), config.train, i == 0, device, device) for i, part in enumerate(parts)]
 
 

@@ -215,8 +215,12 @@ def standing(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def until(entries: list[Entry], after: int) -> list[Entry]:
-    """The entries up to the end of the last round with this number: a `rollback` lets numbers come again."""
-    ends = [place for place, (number, kind, _) in enumerate(entries) if kind == "root" and number == after]
+    """The entries up to where the run stood after this round for the last time: a `rollback` lets numbers come again,
+    and undoes nobody's pay or ban."""
+    ends = [
+        place for place, (number, kind, body) in enumerate(entries)
+        if (kind == "root" and number == after) or (kind == "rollback" and body["after"] == after)
+    ]  # fmt: skip
     return entries[: ends[-1] + 1] if ends else []
 
 

@@ -10,7 +10,7 @@ import torch
 
 from tdml.errors import SettingError
 
-_FORM = 2  # of what is kept: another number whenever that changes
+_FORM = 3  # of what is kept: another number whenever that changes
 _LEAST = 2  # the last, and the one before it in case the last cannot be read
 
 
@@ -21,6 +21,7 @@ class Checkpoint:
     round: int  # the last round that is part of it
     model: dict[str, torch.Tensor]  # parameters and buffers of the un-split model
     outer: list[torch.Tensor]  # state of the outer optimizer
+    moved: int  # the last round that has changed the model; 0: none has
     cuts: list[int]
     fleet: dict  # banned nodes and who sits where
     judge: dict  # what is known of the nodes so far, and what may still be spent on looking at them

@@ -112,9 +112,9 @@ class Engine:
         round_.seconds = self.seconds
         return round_
 
-    def go_back(self, weights: Sequence[torch.Tensor], outer: Sequence[torch.Tensor], after: int) -> None:
-        """Go on from the weights, and the outer optimizer's state, after an earlier round."""
-        self.weights, self.version, self.moved = list(weights), self.version + 1, after
+    def go_back(self, weights: Sequence[torch.Tensor], outer: Sequence[torch.Tensor], moved: int) -> None:
+        """Go on from the weights, the outer optimizer's state and `moved` after an earlier round."""
+        self.weights, self.version, self.moved = list(weights), self.version + 1, moved
         self.outer.restore(list(outer))
 
     # The phases
@@ -148,7 +148,10 @@ class Engine:
         rows = [index for index in found.replicas if judgements[index].accepted]
         if not rows:
             return
-        means = mean(self.fleet, self.job, found, rows, judgements)
+        self.step(number, mean(self.fleet, self.job, found, rows, judgements))
+
+    def step(self, number: int, means: Sequence[torch.Tensor]) -> None:
+        """The outer step on a mean of updates, by stage."""
         self.weights = self.outer.step(self.weights, means, self.job.parameters)
         whole.agree(self.job.layouts, self.weights)
         self.version, self.moved = self.version + 1, number

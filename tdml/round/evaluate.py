@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 
@@ -54,8 +53,7 @@ def improvements(
     everyone = mean(fleet, job, found, rows, judgements)
     worth = {}
     for place, index in enumerate(rows):
-        without = {**judgements, index: replace(judgements[index], status="suspicious", weight=0.0)}
-        others = mean(fleet, job, found, [row for row in rows if row != index], without)
+        others = mean(fleet, job, found, [row for row in rows if row != index], judgements)
         [validator] = fleet.ready([rows[(place + 1) % len(rows)]]) or [None]
         if validator is not None:
             told = fleet.each(lambda v, o=others: _difference(job, number, v, o, everyone), [validator])

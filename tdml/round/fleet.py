@@ -61,7 +61,7 @@ class Replica(Protocol):
     def open(self) -> list[Opening]:
         """The nodes' tapes of this round, by stage."""
 
-    def repeat(self, orders: Sequence[RepeatOrder]) -> list[Repetition]:
+    def repeat(self, order: RepeatOrder) -> list[Repetition]:
         """Take steps again, by an order for each stage."""
 
     def shown(self, stage: int) -> Shown:
@@ -93,9 +93,3 @@ class Fleet(Protocol):
 
     def key(self, name: str) -> str:
         """A node's public key."""
-
-    def state(self) -> dict:
-        """What a checkpoint must keep."""
-
-    def restore(self, state: dict) -> None:
-        """Undo `state`."""

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -29,9 +29,7 @@ class Judged:
     judgements: dict[int, Judgement]
     proofs: list[Proof]
     audits: Audits
-    screening: Screening
-    spent: float = 0.0  # on cross-checks and audits, in steps of training
-    notes: list[str] = field(default_factory=list)
+    spent: float  # on cross-checks and audits, in steps of training
 
 
 class Judge:
@@ -116,7 +114,7 @@ class Judge:
             for index, audited in audits.by_replica.items()
             for window in audited.validators
         )
-        return Judged(judgements, proofs if trusted else [], audits, screening, spent)
+        return Judged(judgements, proofs if trusted else [], audits, spent)
 
     def _evidence(
         self, number: int, index: int, found: Gathered, screening: Screening, checked: Checked, audits: Audits,
@@ -165,7 +163,7 @@ class Judge:
         for name in audits.silent:
             self.standing.owing.setdefault(self._fleet.key(name), number)
         for index, audited in audits.by_replica.items():
-            if len({*audited.clean, *audited.looked}) == len(self._windows(index)):
+            if not audited.unsettled and len({*audited.clean, *audited.looked}) == len(self._windows(index)):
                 for name in found.names[index]:
                     self.standing.owing.pop(self._fleet.key(name), None)
 

@@ -21,7 +21,7 @@ class FedAvg:
 
         Args:
             weights: (d_s,) float32 per stage.
-            mean_update: the same shapes; see `tdml.trust.aggregate`.
+            mean_update: the same shapes; see `tdml.round.aggregate`.
             parameters: how many of each stage's numbers are parameters.
         """
         return [weight + update for weight, update in zip(weights, mean_update, strict=True)]

@@ -49,4 +49,4 @@ def repeat(order: RepeatOrder, case: Case, owner: Replica, party: Replica) -> li
     if order.first and not order.own:
         for stage in range(len(owner.names)):
             relay(owner, kept(case.window), stage, case.start(stage), party)
-    return party.repeat([order] * len(party.names))
+    return party.repeat(order)

@@ -45,10 +45,6 @@ class Unproven:
         confess one after the other cannot keep it from its end."""
         return self.taken_back + number - after <= rounds
 
-    def state(self) -> dict:
-        """What a checkpoint must keep."""
-        return {"rounds": self.rounds, "taken_back": self.taken_back}
-
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.rounds, self.taken_back = dict(state["rounds"]), state["taken_back"]
@@ -62,6 +58,11 @@ def reach(budget: float) -> int:
 
 def taken_back(played: "Round", after: int) -> str:
     """Why a run goes on from the weights after an earlier round, in words."""
-    names, last = ", ".join(played.bans), played.number - 1
-    since = f"round {last}" if played.tainted == last else f"rounds {played.tainted} to {last}"
-    return f"{names} lied: {since} may hold more of it, so the run goes on from the weights after round {after}"
+    return f"{said(played)}, so the run goes on from the weights after round {after}"
+
+
+def said(played: "Round") -> str:
+    """Which rounds may hold what a proven liar has put in, in words."""
+    first, last = played.tainted, max(played.tainted, played.number - 1)
+    since = f"round {last}" if first == last else f"rounds {first} to {last}"
+    return f"{', '.join(played.bans)} lied: {since} may hold more of it"

@@ -37,6 +37,17 @@ def leave_run(
     return folder
 
 
+def take_back(folder: Path, after: int, *overrides: str, accuracies: Sequence[float]) -> None:
+    """The rounds after one are taken back, and played again."""
+    config = replace(_composed(*overrides), name=folder.name, run_dir=str(folder), resume=True)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "round-000001.pt").touch()
+    run = RunFolder(config)
+    run.take_back(after)
+    for number, accuracy in enumerate(accuracies, start=after + 1):
+        run.append(_round(number, config.topology.replicas, accuracy, ()))
+
+
 @cache
 def _composed(*overrides: str) -> settings.Config:
     return settings.load(list(overrides))

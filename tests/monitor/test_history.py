@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tdml.bench import outcome
 from tdml.errors import SettingError
 from tdml.monitor.history import baseline_of, read, read_all, write
-from tests.monitor.run_folders import MACHINE, leave_run
+from tdml.monitor.report import write_report
+from tests.monitor.run_folders import MACHINE, leave_run, take_back
 
 _ATTACKED = [
     "topology.replicas=4",
@@ -45,7 +47,7 @@ def test_a_run_that_goes_on_for_more_rounds_has_not_ended(tmp_path: Path) -> Non
 def test_the_loss_is_that_of_the_replicas_that_count(tmp_path: Path) -> None:
     run = leave_run(tmp_path / "run", *_ATTACKED, accuracies=[0.5, 0.6], banned={2: ["r3.s0", "r3.s1"]})
     assert read(run).rounds[1].train_loss == 2.0  # of 1, 2 and 3, without the 9 of the liar
-    assert (read(run).rounds[1].malicious, read(run).rounds[1].banned) == ([3], ["r3.s0", "r3.s1"])
+    assert read(run).bans == {"r3.s0": 2, "r3.s1": 2}
 
 
 def test_who_attacks_until_it_is_banned(tmp_path: Path) -> None:
@@ -54,6 +56,24 @@ def test_who_attacks_until_it_is_banned(tmp_path: Path) -> None:
     assert history.attack == "gaussian"
     assert history.attackers == {1: {"r1.s0"}, 3: {"r3.s0", "r3.s1"}}
     assert [history.attacking(number) for number in range(1, 6)] == [set(), {1, 3}, {1, 3}, {1}, set()]
+
+
+def test_who_was_banned_in_a_round_that_was_taken_back_no_longer_attacks(tmp_path: Path) -> None:
+    banned = {4: ["r3.s0", "r3.s1"]}
+    run = leave_run(tmp_path / "run", *_ATTACKED, accuracies=[0.1, 0.2, 0.3, 0.4], banned=banned)
+    take_back(run, 1, *_ATTACKED, accuracies=[0.5, 0.6, 0.7])
+    history = read(run)
+    assert [line.test_accuracy for line in history.rounds] == [0.1, 0.5, 0.6, 0.7]
+    assert history.bans == {"r3.s0": 4, "r3.s1": 4}
+    assert [history.attacking(number) for number in range(1, 5)] == [set(), {1}, {1}, {1}]
+    write(history, tmp_path / "run.json")
+    assert read(tmp_path / "run.json").bans == history.bans
+    page = write_report(run).read_text()
+    assert "r3.s0, r3.s1" in page
+    assert "4, taken back" in page
+    assert "4, and 3 that were taken back" in page
+    found = outcome.read(run)
+    assert (found.accused, found.accuracy) == ({"r3.s0": 4, "r3.s1": 4}, [0.1, 0.5, 0.6, 0.7])
 
 
 def test_json_says_the_same_and_nothing_of_the_machine(tmp_path: Path) -> None:

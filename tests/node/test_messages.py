@@ -69,9 +69,10 @@ def test_the_channels_of_a_stage_and_between_two():
 # Passing
 
 
-def test_a_message_is_named_by_the_bytes_of_its_tensors_in_their_order():
+def test_a_message_is_named_by_its_tensors_in_their_order():
     one, other = torch.arange(6.0).view(2, 3), torch.tensor([1.0, -0.0], dtype=torch.float64)
-    expected = hashlib.sha256(one.numpy().tobytes() + other.numpy().tobytes()).digest()
+    said = [b"torch.float32 (2, 3) ", one.numpy().tobytes(), b"torch.float64 (2,) ", other.numpy().tobytes()]
+    expected = hashlib.sha256(b"".join(said)).digest()
     passing, row = Passing(), torch.zeros(3, 32, dtype=torch.uint8)
     passing.note(1, one)
     passing.note(1, other)
@@ -86,7 +87,16 @@ def test_bf16_and_strided_tensors_are_named_by_what_they_hold():
     value = torch.randn(4, 6)
     assert digest_of([value.t()]) == digest_of([value.t().contiguous()]) != digest_of([value])
     half = value.bfloat16()
-    assert digest_of([half]) == hashlib.sha256(half.view(torch.int16).numpy().tobytes()).digest()
+    assert (
+        digest_of([half])
+        == hashlib.sha256(b"torch.bfloat16 (4, 6) " + half.view(torch.int16).numpy().tobytes()).digest()
+    )
+
+
+def test_the_same_bytes_in_another_form_are_another_message():
+    value = torch.zeros(8, 4)
+    others = [[value.view(4, 8)], [value.reshape(-1)], list(value.chunk(2)), [value.view(torch.int32)]]
+    assert len({digest_of(message) for message in [[value], *others]}) == 5
 
 
 def test_what_is_kept_is_a_copy():

@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,3 +75,12 @@ def test_a_resume_makes_all_later_rounds_void(resumes):
         entries.append((number + 1, "resume", {"after": number}))
     kept = [round for round, kind, _ in standing(entries) if kind == "verdict"]
     assert kept == list(range(1, number + 1))
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_resume_after_a_rollback_undoes_none_of_the_pay_before_it(after):
+    """Nothing may lie between the two, or a round that was not closed."""
+    played = [(number, kind, {}) for number in (1, 2) for kind in ("verdict", "ban", "root")]
+    entries = [(0, "root", {}), *played, (2, "rollback", {"after": after}), (after + 1, "verdict", {})]
+    kept = standing([*entries, (after + 1, "resume", {"after": after})])
+    assert [kind for _, kind, _ in kept] == ["root", *(kind for _, kind, _ in played), "rollback", "resume"]

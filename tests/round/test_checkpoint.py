@@ -14,6 +14,7 @@ CHECKPOINT = Checkpoint(
     round=1,
     model={"a.weight": torch.tensor([[1.0, -0.0], [torch.inf, 1e-40]]), "a.count": torch.tensor(7)},
     outer=[torch.tensor([0.1, 0.2])],
+    moved=1,
     cuts=[3, 6],
     fleet={"banned": ["r3.s1"], "seats": {"r3.s1": "spare0"}},
     judge={"suspicion": {"by_nodes": {"r0.s0+r0.s1": 2.5}}, "purse": {"steps": -1.5}},
@@ -153,3 +154,11 @@ def test_what_another_version_wrote_is_not_read(form, tmp_path):
     )
     with pytest.raises(SettingError, match="another version of TDML wrote them"):
         load_last(tmp_path)
+
+
+def test_what_was_written_last_stays_however_old_its_round_is(tmp_path):
+    """A run that was taken back to its start must keep whom it has banned."""
+    for number in (1, 2, 3, 4, 0):
+        save(replace(CHECKPOINT, round=number), tmp_path, 2**30)
+    module.drop(tmp_path, 0)
+    assert load_last(tmp_path).round == 0
