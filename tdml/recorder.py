@@ -134,7 +134,7 @@ def _verdict(made: Judgement) -> dict:
     return {
         "replica": made.replica, "nodes": list(made.nodes), "status": made.status, "reason": made.reason,
         "blamed": list(made.blamed), "weight": made.weight, "scale": made.scale, "distance": _finite(made.distance),
-        "p": made.p, "samples": made.samples, "improvement": made.improvement,
+        "p": made.p, "proven": made.proven, "samples": made.samples, "improvement": made.improvement,
     }  # fmt: skip
 
 

@@ -165,7 +165,7 @@ class Worker:
         losses = self._take(self.node.training(order, self.node.planned(order)))
         if order.edges:
             self._agree()
-        return self.node.trained(len(order.batches), losses)
+        return self.node.trained(losses)
 
     def repeat(self, order: RepeatOrder) -> Repetition:
         """Steps again."""

@@ -23,7 +23,6 @@ VARIANTS = {
     "garbage+shape": ["attack=garbage", "attack.kind=shape"],
 }
 DEFENCES = ("tdml", "tdml-no-audits", *YARDSTICKS)
-GRIDS = ("quick", "bar", "yardsticks", "few", "nodes", "full")
 _NEVER_ALONE = ("half_work", "backdoor")  # attacks that a single node of a pipeline cannot carry out
 _LAST_STAGE = ("label_flip", "lying_validator", "collusion")  # where the labels are, and the testimony
 _SMALL_BATCH = 8  # where there are too many replicas for 32
@@ -101,7 +100,7 @@ def attack_names() -> list[str]:
 
 def grid(name: str, root: str | None) -> list[Case]:
     """The cases of one of `GRIDS`, those of CIFAR-10 only if its folder `root` is given."""
-    cases = list(dict.fromkeys(_GRIDS[name]()))
+    cases = list(dict.fromkeys(GRIDS[name]()))
     if name == "full" and root:
         cases += [replace(case, setting="cifar-cnn") for case in cases if case.setting == "digits-cnn"]
     return cases
@@ -171,4 +170,4 @@ def _full() -> Iterator[Case]:
 
 
 _KINDS = (("iid", 0.5), ("dirichlet", 0.1))
-_GRIDS = {"quick": _quick, "bar": _bar, "yardsticks": _yardsticks, "few": _few, "nodes": _nodes, "full": _full}
+GRIDS = {"quick": _quick, "bar": _bar, "yardsticks": _yardsticks, "few": _few, "nodes": _nodes, "full": _full}

@@ -108,6 +108,7 @@ class Verdict(TypedDict):
     scale: float  # what it was shortened to
     distance: float | None  # by which it stands out, in widths; None: it equals another
     p: float | None  # of the work test
+    proven: bool  # all of its work was repeated and found again
     samples: Count
     improvement: int
 

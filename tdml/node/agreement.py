@@ -14,9 +14,6 @@ from tdml.ledger.statement import canonical
 from tdml.node.messages import Channel, between
 from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot
 
-_SIGNATURE = 64  # bytes
-OFFER = 32 + _SIGNATURE
-
 
 class Disagreement(Exception):
     """The two ends of a channel have logged different messages. Which of them lies nobody else can know."""

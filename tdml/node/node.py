@@ -150,11 +150,11 @@ class Node:
 
     # What comes of them
 
-    def trained(self, steps: int, losses: Sequence[float]) -> TrainReport:
+    def trained(self, losses: Sequence[float]) -> TrainReport:
         """The report of a round whose logs are agreed on."""
         if self._tape:
             self._tape.signatures = self.agreement.signatures
-        return TrainReport(steps, sum(losses) / len(losses) if self.stage.last else None)
+        return TrainReport(sum(losses) / len(losses) if self.stage.last else None)
 
     def repeated(self) -> Repetition:
         """The result of a repetition whose logs are agreed on."""

@@ -21,7 +21,7 @@ class InProcess:
         losses = self._take([node.training(order, steps) for node in self.nodes])
         if order.edges:
             self._agree()
-        return [node.trained(steps, losses) for node in self.nodes]
+        return [node.trained(losses) for node in self.nodes]
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
         """Steps again."""

@@ -79,9 +79,6 @@ def warning(job: Mapping) -> str | None:
     if stake * Fraction(chance) >= most * (1 - Fraction(chance)):
         return None
     budget = _least_budget(most, stake)
-    if chance == 0:
-        remedy = f"; with rewards.stake={stake} it takes trust.budget={budget:g}" if budget <= 1 else ""
-        return f"trust.budget=0: nothing is audited, so no rewards.stake makes a lie not pay{remedy}"
     remedy = f", or trust.budget={budget:g}" if budget <= 1 else ""
     return (
         f"rewards.stake={stake} does not outweigh the {most} that a lie gains: the budget meets it with a chance of "

@@ -47,8 +47,14 @@ class Verdict(msgspec.Struct, frozen=True):
     nodes: list[str]  # names, by stage
     status: Literal["honest", "suspicious", "malicious", "lost"]
     blamed: list[str] = []
+    proven: bool = False  # all of its work was repeated and found again
     samples: Amount = 0
     improvement: int = 0  # of the held-out loss, in millionths of a nat; only measured under that policy
+
+    @property
+    def clears(self) -> bool:
+        """Whether its nodes are known to have worked: an update may be too large to count in full, and honest."""
+        return self.status == "honest" or (self.status == "suspicious" and self.proven)
 
     @property
     def handed_in(self) -> bool:

@@ -50,8 +50,8 @@ class Settlement:
         self._post(MINT, TREASURY, pool - sum(map(sum, shares)), "rest of the division")
 
     def release(self, verdicts: Sequence[Verdict]) -> None:
-        """Whoever met nothing but honest verdicts in this round is cleared: what was held back becomes its credit."""
-        doubted = {self._keys[name] for v in verdicts if v.status != "honest" for name in v.nodes}
+        """Whoever met nothing but verdicts that clear it in this round gets what was held back as its credit."""
+        doubted = {self._keys[name] for v in verdicts if not v.clears for name in v.nodes}
         for verdict in verdicts:
             for key in (self._keys[name] for name in verdict.nodes):
                 if key not in doubted and key not in self._convicted:
@@ -68,7 +68,7 @@ class Settlement:
         key = self._keys[name]
         if key in self._convicted:
             self._post(MINT, TREASURY, share, f"share of {name}, convicted")
-        elif verdict.status == "honest":
+        elif verdict.clears:
             self._post(MINT, credit_account(key), share, f"work of {name}")
         elif verdict.status == "malicious" and verdict.blamed:
             due = self._pay_from_stakes(verdict, name, share)

@@ -12,7 +12,7 @@ from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown, relay, updates_of
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
 from tdml.trust.commitment import is_plain
-from tdml.trust.work import Work, gains, samples_that_pay, work_test
+from tdml.trust.work import Work, cost, gains, samples_that_pay, work_test
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def cross_check(fleet: Fleet, job: Job, number: int, found: Gathered, passes: fl
 
     reports = list(fleet.each(report, list(validators.values())).values())
     works = {r.candidate: work for r in reports if (work := _test(r)) is not None}
-    spent = 4 * count * len(candidates) / 3 / job.config.train.effective_batch_size
+    spent = cost(len(candidates), count) / job.config.train.effective_batch_size
     return Checked(works, reports, spent)
 
 

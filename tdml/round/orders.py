@@ -65,7 +65,6 @@ class TrainOrder:
 class TrainReport:
     """What a node did in a round. The loss is known at the last stage only."""
 
-    steps: int
     loss: float | None  # mean over the steps
 
 

@@ -75,7 +75,7 @@ class Judgement:
     improvement: int = 0
     distance: float = 0.0
     p: float | None = None  # of the work test
-    clean: tuple[int, ...] = ()  # windows that were repeated and found again
+    proven: bool = False  # all of its work was repeated and found again, so it is paid, whatever its update counts
     train_loss: float | None = None
     rank_mean: float | None = None
     rank_std: float | None = None
@@ -120,7 +120,7 @@ def _judge(index: int, found: Evidence, typical: float, power: float, vouches: b
     return Judgement(
         index, found.nodes, status, "; ".join(dict.fromkeys(filter(None, reasons))), weight, scale,
         found.proof.nodes if found.proof else (), found.samples, distance=found.distance,
-        p=None if found.work is None else found.work.p, clean=found.audited.clean,
+        p=None if found.work is None else found.work.p, proven=found.full,
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ _ORDERS = {
 }  # fmt: skip
 _RESULTS = {
     "join": "a kind of machine",
-    "train": TrainReport(3, float("inf")),
+    "train": TrainReport(float("inf")),
     "commit": Commitment("ab" * 32, "cd" * 32, ("12" * 32, "34" * 32), "ef" * 64),
     "digests": ("ab" * 32, "cd" * 32),
     "reveal": torch.randn(1000),

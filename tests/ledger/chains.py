@@ -98,7 +98,7 @@ def verdict(**changes):
     """On replica 0."""
     said = {
         "replica": 0, "nodes": SLOTS["0"], "status": "lost", "reason": "", "blamed": [], "weight": 1.0, "scale": 1.0,
-        "distance": 0.5, "p": None, "samples": 0, "improvement": 0,
+        "distance": 0.5, "p": None, "proven": False, "samples": 0, "improvement": 0,
     }  # fmt: skip
     return said | changes
 

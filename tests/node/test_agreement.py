@@ -5,7 +5,6 @@ import torch
 
 from tdml.identity import Identity
 from tdml.node.agreement import (
-    OFFER,
     Agreement,
     Disagreement,
     common_digest,
@@ -54,7 +53,7 @@ def test_all_agree_and_hold_each_others_signatures():
         assert side.peers == [other for other in range(STAGES) if other != stage]
         assert side.signatures[stage] == ""
         for peer in side.peers:
-            assert side.offer(peer).shape == (OFFER,)
+            assert side.offer(peer).shape == (32 + 64,), "a digest and a signature"
             digest = common_digest(made[peer], CHANNELS, peer, stage)
             said = statement(JOB, 1, PURPOSE, peer, stage, digest)
             assert NODES[peer].sign(said) == side.signatures[peer]
@@ -98,7 +97,7 @@ def test_a_missing_signature_one_for_another_peer_and_ones_own_are_none():
     sides = agreements(logs())
     unsigned = sides[0].offer(1)
     unsigned[32:] = 0
-    for offer in (unsigned, sides[0].offer(2), sides[1].offer(0), torch.zeros(OFFER, dtype=torch.uint8)):
+    for offer in (unsigned, sides[0].offer(2), sides[1].offer(0), torch.zeros(96, dtype=torch.uint8)):
         with pytest.raises(Disagreement):
             exchange(sides, 1, {0: offer})
     exchange(sides, 1)

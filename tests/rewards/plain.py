@@ -21,7 +21,7 @@ class PlainBook:
         verdicts = [v for v in verdicts if v["status"] != "lost"]
         saved = self._pay(verdicts)
         self.treasury += saved
-        doubted = {self.keys[n] for v in verdicts for n in v["nodes"] if v["status"] != "honest"}
+        doubted = {self.keys[n] for v in verdicts for n in v["nodes"] if not _clears(v)}
         for key in {self.keys[n] for v in verdicts for n in v["nodes"]} - doubted - self.convicted:
             self.credit[key] += self.held.pop(key, 0)
         for key in self.convicted:
@@ -39,7 +39,7 @@ class PlainBook:
                 share, key = int(part * self.job["pool"]), self.keys[name]
                 if key in self.convicted:
                     continue
-                if v["status"] == "honest":
+                if _clears(v):
                     self.credit[key] += share
                 elif v["blamed"]:
                     self.credit[key] += share
@@ -63,3 +63,7 @@ class PlainBook:
             for stage, share in enumerate(self.job["shares"]):
                 weights[v["replica"], stage] = 1 if worth is None else worth * share
         return weights
+
+
+def _clears(v):
+    return v["status"] == "honest" or (v["status"] == "suspicious" and v["proven"])

@@ -25,11 +25,11 @@ def roster(names, refused=(), **keys):
     }
 
 
-def verdict(replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0):
+def verdict(replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, proven=False):
     """On a replica with the nodes that it starts with, if none are given."""
     return {
         "replica": replica, "nodes": nodes or [f"r{replica}.s0", f"r{replica}.s1"], "status": status, "reason": "",
-        "blamed": list(blamed), "samples": samples, "improvement": improvement,
+        "blamed": list(blamed), "samples": samples, "improvement": improvement, "proven": proven,
     }  # fmt: skip
 
 

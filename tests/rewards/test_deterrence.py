@@ -67,18 +67,6 @@ def test_a_budget_that_would_do_is_named():
     assert warning(body | {"audit_chance": RANDOM_SHARE * 0.334}) is None
 
 
-def test_without_audits_no_stake_is_enough():
-    body = unsettled(audit_chance=0)
-    assert stake_of(body) == 2_000_000
-    assert warning(body) == (
-        "trust.budget=0: nothing is audited, so no rewards.stake makes a lie not pay; with rewards.stake=2000000 it "
-        "takes trust.budget=0.182"
-    )
-    assert warning(body | {"stake": 2_000_000, "audit_chance": RANDOM_SHARE * 0.182}) is None
-    assert "trust.budget=0:" in warning(body | {"stake": 10**9})
-    assert warning(body | {"stake": 1}).endswith("makes a lie not pay"), "nor is any budget enough"
-
-
 def test_where_every_window_is_audited_no_stake_is_needed():
     assert stake_of(unsettled(audit_chance=1)) == 0
     assert warning(unsettled(audit_chance=1)) is None

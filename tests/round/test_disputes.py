@@ -163,5 +163,6 @@ def test_honest_replicas_are_clean_in_every_window() -> None:
     for number in (1, 2):
         played = laboratory.play(number)
         assert played.bans == {}
-        assert all(made.clean == (0, 1, 2) for made in played.judgements.values())
+        assert all(audited.clean == (0, 1, 2) for audited in played.audits.values())
+        assert all(made.proven for made in played.judgements.values())
         assert played.spent == 4 * 6
