@@ -1,9 +1,10 @@
 """The images' health check: does this container's rank live?
 
-The kernel is asked, for it cannot hang with the rank. A rank is a process that torchrun gave a RANK, and it lives if
-one of its threads has run within the last seconds. That is so of every rank that works, and of one that only waits,
-which looks around every five seconds. It is not so of one that was killed or stopped, or all of whose threads wait
-for each other. Whether what it does is of use to the round, the coordinator judges (`sync.timeout`, `sync.deadline`).
+The kernel is asked, for it cannot hang with the rank. A rank is a process that torchrun gave a
+RANK, and it lives if one of its threads has run within the last seconds. That is so of every rank
+that works, and of one that only waits, which looks around every five seconds. It is not so of one
+that was killed or stopped, or all of whose threads wait for each other. Whether what it does is of
+use to the round, the coordinator judges (`sync.timeout`, `sync.deadline`).
 
 Needs nothing but Python. Exit status 0: all ranks here live; 1: none is here, or one does not.
 """
@@ -21,7 +22,10 @@ def main() -> int:
     found = ranks()
     living = [lives(pid) for pid in found]
     for (pid, rank), alive in zip(found.items(), living, strict=True):
-        print(f"rank {rank}, process {pid}:", "lives" if alive else f"has not run for {_WINDOW_S:.0f} s")
+        print(
+            f"rank {rank}, process {pid}:",
+            "lives" if alive else f"has not run for {_WINDOW_S:.0f} s",
+        )
     if not found:
         print("no rank is running here")
     return 0 if found and all(living) else 1
@@ -29,12 +33,15 @@ def main() -> int:
 
 def ranks() -> dict[int, str]:
     """The ranks' processes and numbers; what a rank has started itself counts as part of it."""
-    numbers = {int(entry.name): _rank(entry) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+    numbers = {
+        int(entry.name): _rank(entry) for entry in Path("/proc").iterdir() if entry.name.isdecimal()
+    }
     return {pid: rank for pid, rank in numbers.items() if rank and not numbers.get(_parent(pid))}
 
 
 def lives(pid: int) -> bool:
-    """Whether one of a process's threads runs within the window. Waits no longer than it takes to see that."""
+    """Whether one of a process's threads runs within the window. Waits no longer than it takes to
+    see that."""
     before, deadline = _runs(pid), time.monotonic() + _WINDOW_S
     while time.monotonic() < deadline:
         time.sleep(_POLL_S)
@@ -63,7 +70,9 @@ def _runs(pid: int) -> int:
     total = 0
     for task in Path(f"/proc/{pid}/task").glob("*/status"):
         try:
-            total += int(_field(task, "voluntary_ctxt_switches")) + int(_field(task, "nonvoluntary_ctxt_switches"))
+            total += int(_field(task, "voluntary_ctxt_switches")) + int(
+                _field(task, "nonvoluntary_ctxt_switches")
+            )
         except OSError:  # a thread that has ended
             continue
     return total

@@ -1,4 +1,5 @@
-"""Print the dependencies in pyproject.toml, one a line; after `--without` follow the names of those to leave out."""
+"""Print the dependencies in pyproject.toml, one a line; after `--without` follow the names of those
+to leave out."""
 
 import re
 import sys

@@ -1,4 +1,5 @@
-"""Fill the caches of what compiles at its first use, while the image is built: numba, matplotlib, and Triton."""
+"""Fill the caches of what compiles at its first use, while the image is built: numba, matplotlib,
+and Triton."""
 
 from importlib.util import find_spec
 from itertools import product
@@ -16,7 +17,9 @@ _COORDINATES = (1, 17, 32)  # Triton tells 1, multiples of 16 and all others apa
 
 def main() -> None:
     """Fill them all."""
-    for replicas, dtype in product((8, 9), (torch.float32, torch.float64)):  # each of the two functions
+    for replicas, dtype in product(
+        (8, 9), (torch.float32, torch.float64)
+    ):  # each of the two functions
         ranking_compiled.lead_sums(torch.zeros(replicas, 1, dtype=dtype))
     if find_spec("triton"):
         for capability in _CAPABILITIES:
@@ -24,7 +27,8 @@ def main() -> None:
 
 
 def compile_for_gpu(capability: int) -> None:
-    """Compile the kernels of a few replicas as a GPU of that compute capability, which need not be here, would."""
+    """Compile the kernels of a few replicas as a GPU of that compute capability, which need not be
+    here, would."""
     import triton
     from triton.backends.compiler import GPUTarget
 
@@ -32,7 +36,9 @@ def compile_for_gpu(capability: int) -> None:
 
     target = GPUTarget("cuda", capability, 32)
     absent = SimpleNamespace(
-        get_current_target=lambda: target, get_current_device=lambda: capability, get_current_stream=lambda device: 0
+        get_current_target=lambda: target,
+        get_current_device=lambda: capability,
+        get_current_stream=lambda device: 0,
     )
     triton.runtime.driver.set_active(absent)
     for replicas, coordinates in product(_REPLICAS, _COORDINATES):

@@ -1,7 +1,7 @@
 """TDML: trustworthy distributed machine learning (after arXiv 2407.07339).
 
-What a notebook needs: `load` settings, `train` a job, `read` a run; the mathematics is in `tdml.trust`, and attacks
-derive from `tdml.attacks.Attack`.
+What a notebook needs: `load` settings, `train` a job, `read` a run; the mathematics is in
+`tdml.trust`, and attacks derive from `tdml.attacks.Attack`.
 """
 
 from typing import TYPE_CHECKING
@@ -25,7 +25,8 @@ def load(*overrides: str) -> "Config":
 
 
 def train(*overrides: str) -> int:
-    """Play a job whose nodes are all on this machine, in processes of its own; the exit status of `tdml train`."""
+    """Play a job whose nodes are all on this machine, in processes of its own; the exit status of
+    `tdml train`."""
     from tdml.bench.play import play
 
     return play(overrides)

@@ -1,4 +1,5 @@
-"""Every rank starts here, under torchrun or forked by `tdml train`, and becomes coordinator, worker or spare."""
+"""Every rank starts here, under torchrun or forked by `tdml train`, and becomes coordinator, worker
+or spare."""
 
 import argparse
 import os
@@ -25,7 +26,9 @@ def main(arguments: list[str]) -> int:
     try:
         config = settings.load(_overrides(arguments))
         if "WORLD_SIZE" not in os.environ:
-            raise SettingError("start this module with torchrun, or run `tdml train`, which does so")
+            raise SettingError(
+                "start this module with torchrun, or run `tdml train`, which does so"
+            )
         settings.check_world(config.topology, int(os.environ["WORLD_SIZE"]))
     except SettingError as error:
         return fail(str(error))
@@ -42,7 +45,9 @@ def take_part(config: Config, interruption: Interruption) -> int:
     choose_interface(os.environ["MASTER_ADDR"])
     lobby = Lobby(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if lobby.rank == COORDINATOR:
-        from tdml.start_coordinator import coordinate  # figures and TensorBoard, which workers need not import
+        from tdml.start_coordinator import (
+            coordinate,
+        )  # figures and TensorBoard, which workers need not import
 
         return coordinate(config, lobby, interruption)
     from tdml.start_worker import work

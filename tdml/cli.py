@@ -48,19 +48,27 @@ def run(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tdml", description="Trustworthy distributed machine learning.")
+    parser = argparse.ArgumentParser(
+        prog="tdml", description="Trustworthy distributed machine learning."
+    )
     parser.add_argument("--version", action="version", version=f"tdml {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     train = commands.add_parser(
-        "train", allow_abbrev=False, help="run a job on this machine: starts the ranks that it needs"
+        "train",
+        allow_abbrev=False,
+        help="run a job on this machine: starts the ranks that it needs",
     )
     train.add_argument("--show-config", action="store_true", help="print the settings and end")
     add_arguments(train)
     train.set_defaults(command=_train)
     _add_report(commands)
-    export = commands.add_parser("export", help="write a run's model as safetensors, and for transformers")
+    export = commands.add_parser(
+        "export", help="write a run's model as safetensors, and for transformers"
+    )
     export.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    export.add_argument("out", type=Path, metavar="OUT", help="a file.safetensors; or a folder, for from_pretrained")
+    export.add_argument(
+        "out", type=Path, metavar="OUT", help="a file.safetensors; or a folder, for from_pretrained"
+    )
     export.set_defaults(command=_export)
     keys.add_to(commands)
     ledger.add_to(commands)
@@ -71,14 +79,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    report = commands.add_parser("report", help="write RUN/report.html, or one page that compares several runs")
+    report = commands.add_parser(
+        "report", help="write RUN/report.html, or one page that compares several runs"
+    )
     one_or_several = report.add_mutually_exclusive_group(required=True)
     one_or_several.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run folder")
     one_or_several.add_argument(
-        "--compare", nargs="+", type=Path, metavar="RUN", help="run folders, or what docs/results keeps of runs"
+        "--compare",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="run folders, or what docs/results keeps of runs",
     )
     out = Path("runs/compare")
-    report.add_argument("--out", type=Path, default=out, metavar="FOLDER", help="of the comparison: %(default)s")
+    report.add_argument(
+        "--out", type=Path, default=out, metavar="FOLDER", help="of the comparison: %(default)s"
+    )
     report.set_defaults(command=_report)
 
 
@@ -88,7 +104,9 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.show_config:
         print(settings.to_yaml(config), end="")
         return 0
-    os.environ.setdefault("OMP_NUM_THREADS", str(launch.threads(config.topology)))  # before torch is imported
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", str(launch.threads(config.topology))
+    )  # before torch is imported
     with launch.handled_by(launch.leave):
         return launch.run_ranks(config)
 

@@ -20,7 +20,10 @@ from tdml.config_checks import check
 from tdml.errors import SettingError, one_line
 from tdml.overrides import SEARCH_PATH, check_overrides, explain, open_targets
 
-_TARGETS = ("optimizer", "schedule")  # of the group `train`: names, or a `_target_` with its own arguments
+_TARGETS = (
+    "optimizer",
+    "schedule",
+)  # of the group `train`: names, or a `_target_` with its own arguments
 
 
 @dataclass
@@ -124,7 +127,8 @@ class MonitorSettings:
 
 @dataclass
 class Config:
-    """All settings of a job. `model`, `data`, `task` and `attack` are open: their `_target_` decides what they take."""
+    """All settings of a job. `model`, `data`, `task` and `attack` are open: their `_target_`
+    decides what they take."""
 
     name: str = MISSING
     seed: int = MISSING
@@ -154,14 +158,22 @@ class Config:
 
     @property
     def microbatches(self) -> int:
-        """Micro-batches per optimizer step; the fewest that fill the pipeline where `topology.microbatches` is null."""
-        batch, accumulate, chosen = self.train.batch_size, self.train.accumulate, self.topology.microbatches
+        """Micro-batches per optimizer step; the fewest that fill the pipeline where
+        `topology.microbatches` is null."""
+        batch, accumulate, chosen = (
+            self.train.batch_size,
+            self.train.accumulate,
+            self.topology.microbatches,
+        )
         least = math.ceil(self.topology.stages / accumulate)
-        return accumulate * (chosen or next((m for m in range(least, batch) if batch % m == 0), batch))
+        return accumulate * (
+            chosen or next((m for m in range(least, batch) if batch % m == 0), batch)
+        )
 
 
 def load(overrides: Sequence[str]) -> Config:
-    """Compose the settings from `conf/` and Hydra overrides, and check them. Interpolations are resolved.
+    """Compose the settings from `conf/` and Hydra overrides, and check them. Interpolations are
+    resolved.
 
     Raises:
         SettingError: an override that cannot be parsed, an unknown setting or choice, a wrong type
@@ -171,8 +183,13 @@ def load(overrides: Sequence[str]) -> Config:
     try:
         check_overrides(overrides, _groups())
         opened = open_targets(overrides, [f"train.{name}" for name in _TARGETS])
-        with initialize_config_dir(str(config_dir()), version_base="1.3"), warnings.catch_warnings():
-            warnings.filterwarnings("error", f"provider={SEARCH_PATH}")  # a folder that is not there
+        with (
+            initialize_config_dir(str(config_dir()), version_base="1.3"),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings(
+                "error", f"provider={SEARCH_PATH}"
+            )  # a folder that is not there
             composed = compose("config", overrides=opened, return_hydra_config=True)
         for folder in OmegaConf.select(composed, SEARCH_PATH):
             _check_own_folder(folder)
@@ -197,12 +214,14 @@ def to_yaml(config: Config) -> str:
 
 def flat(settings: Config | DictConfig) -> dict[str, Any]:
     """Every setting by its full name, such as `train.lr`."""
-    return _flat(settings if isinstance(settings, DictConfig) else OmegaConf.structured(settings), "")
+    return _flat(
+        settings if isinstance(settings, DictConfig) else OmegaConf.structured(settings), ""
+    )
 
 
 def fingerprint(config: Config) -> str:
-    """A line for every setting, with its name and a digest, but for what the coordinator alone uses and what a machine
-    may have of its own."""
+    """A line for every setting, with its name and a digest, but for what the coordinator alone uses
+    and what a machine may have of its own."""
     own = {
         "name": "",
         "device": "",
@@ -212,7 +231,10 @@ def fingerprint(config: Config) -> str:
         "ledger": LedgerSettings(),
     }
     values = flat(replace(config, **own))
-    return "\n".join(f"{key} {hashlib.sha256(repr(value).encode()).hexdigest()[:16]}" for key, value in values.items())
+    return "\n".join(
+        f"{key} {hashlib.sha256(repr(value).encode()).hexdigest()[:16]}"
+        for key, value in values.items()
+    )
 
 
 def differing(fingerprint: str, other: str) -> list[str]:
@@ -235,7 +257,8 @@ def config_dir() -> Path:
 
 
 def see_own_classes() -> None:
-    """The user's, in the current folder, as `python -m` has it. Not for commands that look at others' folders."""
+    """The user's, in the current folder, as `python -m` has it. Not for commands that look at
+    others' folders."""
     sys.path.insert(0, str(Path.cwd()))
 
 
@@ -247,26 +270,36 @@ def check_world(topology: Topology, world_size: int) -> None:
     """
     if world_size != topology.world_size:
         raise SettingError(
-            f"WORLD_SIZE is {world_size}, but {topology.replicas} replicas × {topology.stages} stages + "
-            f"1 coordinator + {topology.spares} spares need {topology.world_size}: start torchrun with "
-            f"--nproc-per-node {topology.world_size}, or with --nnodes × --nproc-per-node of that product"
+            f"WORLD_SIZE is {world_size}, but {topology.replicas} replicas × {topology.stages} "
+            f"stages + 1 coordinator + {topology.spares} spares need {topology.world_size}: start "
+            f"torchrun with --nproc-per-node {topology.world_size}, or with --nnodes × "
+            "--nproc-per-node of that product"
         )
 
 
 def _check_own_folder(folder: str) -> None:
-    """Check that nothing in a folder of the user's is hidden by a file of ours: ours are found first."""
+    """Check that nothing in a folder of the user's is hidden by a file of ours: ours are found
+    first."""
     for ours in sorted(config_dir().rglob("*.yaml")):
         name = ours.relative_to(config_dir())
         file = folder.removeprefix("file://") / name
         if file.exists() and not file.samefile(ours):
-            instead = "give it another name" if name.parent.name else "put what you change into experiment/NAME.yaml"
+            instead = (
+                "give it another name"
+                if name.parent.name
+                else "put what you change into experiment/NAME.yaml"
+            )
             raise SettingError(f"{file} would not be read, for there is a conf/{name}: {instead}")
 
 
 def _flat(node: Any, name: str) -> dict[str, Any]:
     if not isinstance(node, DictConfig):
         return {name: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node}
-    return {k: v for key in node for k, v in _flat(node[key], f"{name}.{key}" if name else str(key)).items()}
+    return {
+        k: v
+        for key in node
+        for k, v in _flat(node[key], f"{name}.{key}" if name else str(key)).items()
+    }
 
 
 def _spell_out(train: DictConfig) -> None:

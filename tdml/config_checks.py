@@ -50,15 +50,19 @@ def _check_targets(config: "Config") -> None:
     for group in ("model", "data", "task", "attack"):
         target = getattr(config, group).get("_target_")
         if not target and group != "attack":
-            raise SettingError(f"{group}._target_ is empty: name the class or function that makes it")
+            raise SettingError(
+                f"{group}._target_ is empty: name the class or function that makes it"
+            )
         if target and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", str(target)):
             raise SettingError(
-                f"{group}._target_={target} is no dotted name: that of the function net in mine.py is mine.net"
+                f"{group}._target_={target} is no dotted name: that of the function net in mine.py "
+                "is mine.net"
             )
     for setting in ("optimizer", "schedule"):
         if not isinstance(getattr(config.train, setting).get("_target_"), str):
             raise SettingError(
-                f"train.{setting} has no name: give it one, or the path of your own, as train.{setting}=…"
+                f"train.{setting} has no name: give it one, or the path of your own, as "
+                f"train.{setting}=…"
             )
 
 
@@ -67,18 +71,30 @@ def _check_not_too_much(config: "Config") -> None:
     topology, sync, train = config.topology, config.sync, config.train
     if topology.world_size > _MOST_RANKS:
         raise SettingError(
-            f"topology: {topology.replicas} replicas × {topology.stages} stages + {topology.spares} spares need "
-            f"{topology.world_size} ranks: {_MOST_RANKS} are the most"
+            f"topology: {topology.replicas} replicas × {topology.stages} stages + "
+            f"{topology.spares} spares need {topology.world_size} ranks: {_MOST_RANKS} are the most"
         )
     if sync.local_steps is not None and sync.local_steps > _MOST_STEPS:
-        raise SettingError(f"sync.local_steps={sync.local_steps} must be at most {_MOST_STEPS}: take more rounds")
+        raise SettingError(
+            f"sync.local_steps={sync.local_steps} must be at most {_MOST_STEPS}: take more rounds"
+        )
     if sync.timeout > _LONGEST_TIMEOUT_S:
-        raise SettingError(f"sync.timeout={sync.timeout} must be at most {_LONGEST_TIMEOUT_S} seconds")
+        raise SettingError(
+            f"sync.timeout={sync.timeout} must be at most {_LONGEST_TIMEOUT_S} seconds"
+        )
     if train.label_smoothing >= 1:
-        raise SettingError(f"train.label_smoothing={train.label_smoothing} must be less than 1: nothing else is left")
-    for name, value in (("train.momentum", train.momentum), ("sync.outer_momentum", sync.outer_momentum)):
+        raise SettingError(
+            f"train.label_smoothing={train.label_smoothing} must be less than 1: nothing else is "
+            "left"
+        )
+    for name, value in (
+        ("train.momentum", train.momentum),
+        ("sync.outer_momentum", sync.outer_momentum),
+    ):
         if value >= 1:
-            raise SettingError(f"{name}={value} must be less than 1: with more, every step is larger than the last")
+            raise SettingError(
+                f"{name}={value} must be less than 1: with more, every step is larger than the last"
+            )
 
 
 def _check_texts(config: "Config") -> None:
@@ -153,17 +169,20 @@ def check_microbatches(config: "Config") -> None:
     if batch % (micro // accumulate):
         raise SettingError(f"{given} does not divide train.batch_size={batch}: change one of them")
     if topology.schedule == "interleaved_1f1b" and topology.stages == 1:
-        raise SettingError("topology.schedule=interleaved_1f1b needs topology.stages of at least 2: leave it out")
+        raise SettingError(
+            "topology.schedule=interleaved_1f1b needs topology.stages of at least 2: leave it out"
+        )
     given += f" × train.accumulate={accumulate}" if accumulate > 1 else ""
     if topology.schedule != "gpipe" and micro < topology.stages:
         raise SettingError(
             f"{given} is less than topology.stages={topology.stages}, which the schedule "
-            f"{topology.schedule} needs at least: raise topology.microbatches (train.batch_size={batch} must be a "
-            "multiple of it) or take topology.schedule=gpipe"
+            f"{topology.schedule} needs at least: raise topology.microbatches "
+            f"(train.batch_size={batch} must be a multiple of it) or take topology.schedule=gpipe"
         )
     if topology.schedule == "interleaved_1f1b" and micro % max(1, micro // topology.stages):
         raise SettingError(
-            f"{given}: interleaved_1f1b needs a multiple of {micro // topology.stages} (microbatches // stages)"
+            f"{given}: interleaved_1f1b needs a multiple of {micro // topology.stages} "
+            "(microbatches // stages)"
         )
 
 
@@ -178,8 +197,8 @@ def _check_cuts(config: "Config") -> None:
         or (cuts and cuts[0] < 1)
     ):
         raise SettingError(
-            f"topology.cuts={list(cuts)} must list {parts - 1} rising block numbers, the first block of each "
-            f"of the {parts} stages but the first"
+            f"topology.cuts={list(cuts)} must list {parts - 1} rising block numbers, the first "
+            f"block of each of the {parts} stages but the first"
         )
 
 
@@ -188,12 +207,19 @@ def _check_attackers(config: "Config") -> None:
     if not attack.get("_target_"):
         return
     if not attack.get("replicas") and not attack.get("nodes"):
-        raise SettingError("attack.replicas and attack.nodes are empty: name who attacks, such as attack.replicas=[0]")
+        raise SettingError(
+            "attack.replicas and attack.nodes are empty: name who attacks, such as "
+            "attack.replicas=[0]"
+        )
     for name in ("replicas", "nodes"):
         if not isinstance(attack.get(name), list):
-            raise SettingError(f"attack.{name}={attack.get(name)} must be a list, such as attack.{name}=[…]")
+            raise SettingError(
+                f"attack.{name}={attack.get(name)} must be a list, such as attack.{name}=[…]"
+            )
     if attack.get("from_round") is None:
-        raise SettingError("attack.from_round is empty: give the first round in which they attack, such as 1")
+        raise SettingError(
+            "attack.from_round is empty: give the first round in which they attack, such as 1"
+        )
     share = _number(attack.get("share_of_rounds"), "attack.share_of_rounds")
     if share is None or not 0 < share <= 1:
         raise SettingError(f"attack.share_of_rounds={share} must be more than 0 and at most 1")
@@ -208,5 +234,6 @@ def _check_attackers(config: "Config") -> None:
         if not match or int(match[1]) >= topology.replicas or int(match[2]) >= topology.stages:
             raise SettingError(
                 f"attack.nodes names {node}, but the nodes are r0.s0 to "
-                f"r{topology.replicas - 1}.s{topology.stages - 1} (topology.replicas, topology.stages)"
+                f"r{topology.replicas - 1}.s{topology.stages - 1} (topology.replicas, "
+                "topology.stages)"
             )

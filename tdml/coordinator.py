@@ -21,20 +21,25 @@ if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
     from tdml.recorder import Recorder
 
-_MOST_IDLE_ROUNDS = 3  # in a row: what stops every replica so often is no accident, whatever the reasons
+_MOST_IDLE_ROUNDS = (
+    3  # in a row: what stops every replica so often is no accident, whatever the reasons
+)
 
 _UNREPEATABLE = (
-    "some audits could not be settled: recomputation has confirmed neither side. If that happens again, steps of this "
-    "job cannot be repeated, and nobody can be convicted by them: see docs/your-model.md"
+    "some audits could not be settled: recomputation has confirmed neither side. If that happens "
+    "again, steps of this job cannot be repeated, and nobody can be convicted by them: see "
+    "docs/your-model.md"
 )
 
 
 class CannotGoOn(Exception):
-    """No replica can be formed any more, or the rounds lead nowhere. The message says what to do."""
+    """No replica can be formed any more, or the rounds lead nowhere. The message says what to
+    do."""
 
 
 class Coordinator:
-    """Plays the rounds of a job, and keeps what the next one depends on. The only party that is trusted."""
+    """Plays the rounds of a job, and keeps what the next one depends on. The only party that is
+    trusted."""
 
     def __init__(
         self, job: Job, fleet: RpcFleet, monitor: "Monitor", recorder: "Recorder", job_id: str,
@@ -51,16 +56,20 @@ class Coordinator:
             self.engine.outer.restore(checkpoint.outer)
             self.engine.judge.restore(checkpoint.judge)
             self.engine.moved = checkpoint.moved
-        self.notices = list(filter(None, [self.engine.judge.limits]))  # what the user should know of the whole run
+        self.notices = list(
+            filter(None, [self.engine.judge.limits])
+        )  # what the user should know of the whole run
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round
         monitor.terminal.status(self._status)
 
     def run(self) -> str:
-        """Play the rounds that are left, then write the model. Returns why there are no more rounds.
+        """Play the rounds that are left, then write the model. Returns why there are no more
+        rounds.
 
         Raises:
-            CannotGoOn: all replicas have lost nodes that no spare can replace, or nothing comes of the rounds.
+            CannotGoOn: all replicas have lost nodes that no spare can replace, or nothing comes of
+                the rounds.
         """
         for notice in self.notices:
             self.monitor.terminal.say(notice, "yellow")
@@ -71,13 +80,14 @@ class Coordinator:
             self._check_progress(at_first=self.last_round == first)
         if self.engine.moved == 0:
             raise CannotGoOn(
-                "no update was accepted in any round, so there is no model: see the rounds for the reasons"
+                "no update was accepted in any round, so there is no model: see the rounds for the "
+                "reasons"
             )
         if self._evaluated and not any(self._evaluated):
             reasons = "; ".join(self.fleet.losses.values())
             raise CannotGoOn(
-                f"the weights could be evaluated in no round, so nobody knows what they are worth: {reasons}. "
-                "failures.log in the run folder has the stack traces"
+                "the weights could be evaluated in no round, so nobody knows what they are worth: "
+                f"{reasons}. failures.log in the run folder has the stack traces"
             )
         model = self.job.write_weights(self.engine.weights)
         save_atomically(model, self.monitor.folder.path / "model.pt")
@@ -124,13 +134,16 @@ class Coordinator:
         after = before.round if before else 0
         unproven = self.engine.judge.standing.unproven
         if not unproven.may_go_back(after, number, rounds):
-            self._tell(f"{self._stays(played)}: as many rounds as the run has were taken back already")
+            self._tell(
+                f"{self._stays(played)}: as many rounds as the run has were taken back already"
+            )
             return
         if before is not None:
             whole.restore(self.job.model, before.model)
         else:
             whole.restore(
-                self.job.model, whole.tensors_of(whole.initial_model(self.job.config.model, self.job.config.seed))
+                self.job.model,
+                whole.tensors_of(whole.initial_model(self.job.config.model, self.job.config.seed)),
             )
         unproven.forget(after, number)
         outer, moved = (before.outer, before.moved) if before else ([], 0)
@@ -143,7 +156,8 @@ class Coordinator:
         self.last_round = after
 
     def _record(self, played: Round) -> None:
-        """Write everything down; the ledger first, for a round that it does not know has not been played."""
+        """Write everything down; the ledger first, for a round that it does not know has not been
+        played."""
         with self.engine.phase("record", played.number):
             offences = self.fleet.take_offences()
             self._ban([offence for offence in offences if offence.proven], played)
@@ -163,7 +177,10 @@ class Coordinator:
         for offence in offences:
             self.fleet.ban([offence.node], offence.text)
             played.bans.setdefault(offence.node, offence.text)
-        tainted = [played.tainted, self.engine.judge.tainted(played.number + 1, proofs)]  # this round's mean is taken
+        tainted = [
+            played.tainted,
+            self.engine.judge.tainted(played.number + 1, proofs),
+        ]  # this round's mean is taken
         played.tainted = min((number for number in tainted if number is not None), default=None)
 
     def _save(self, number: int, metrics: str) -> None:
@@ -171,8 +188,9 @@ class Coordinator:
         self.job.write_weights(self.engine.weights)
         save(
             Checkpoint(
-                round=number, model=whole.tensors_of(self.job.model), outer=self.engine.outer.state(),
-                moved=self.engine.moved, cuts=list(self.job.plan.cuts), fleet=self.fleet.state(),
+                round=number, model=whole.tensors_of(self.job.model),
+                outer=self.engine.outer.state(), moved=self.engine.moved,
+                cuts=list(self.job.plan.cuts), fleet=self.fleet.state(),
                 judge=self.engine.judge.state(), metrics=metrics,
             ),
             self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20,
@@ -190,9 +208,9 @@ class Coordinator:
         replicas = self.fleet.muster()
         if not self.fleet.can_go_on():
             raise CannotGoOn(
-                f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} dead, "
-                f"{len(self.fleet.roster.refused)} refused, no spare: {how_to_go_on(self.last_round)}, with more "
-                "topology.spares if nodes are banned"
+                f"no replica is left: {len(self.fleet.banned)} nodes banned, "
+                f"{len(self.fleet.dead)} dead, {len(self.fleet.roster.refused)} refused, no spare: "
+                f"{how_to_go_on(self.last_round)}, with more topology.spares if nodes are banned"
             )
         return replicas
 
@@ -215,8 +233,9 @@ class Coordinator:
         if self._idle_rounds == _MOST_IDLE_ROUNDS or (self._idle_rounds and at_first and alike):
             rounds = "1 round" if self._idle_rounds == 1 else f"{self._idle_rounds} rounds"
             raise CannotGoOn(
-                f"no replica has finished its steps in {rounds}: {'; '.join(reasons)}. failures.log in the run folder "
-                "has the stack traces. Mend that and go on with resume=true"
+                f"no replica has finished its steps in {rounds}: {'; '.join(reasons)}. "
+                "failures.log in the run folder has the stack traces. Mend that and go on with "
+                "resume=true"
             )
 
     def _status(self) -> str:

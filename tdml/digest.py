@@ -6,13 +6,15 @@ import threading
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
-# Weights, states and updates are asked for several times a round: by the channel, the commitment and the audit.
+# Weights, states and updates are asked for several times a round: by the channel, the commitment
+# and the audit.
 _known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 _lock = threading.Lock()
 
 
 def digest(tensor: torch.Tensor) -> bytes:
-    """SHA-256 of a dense tensor's type, shape and bytes. It is computed once, unless the tensor is changed in place."""
+    """SHA-256 of a dense tensor's type, shape and bytes. It is computed once, unless the tensor is
+    changed in place."""
     with _lock:
         version, known = _known.get(tensor, (-1, b""))
     if version == tensor._version:

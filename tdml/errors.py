@@ -22,16 +22,26 @@ class SettingError(ValueError):
 
 
 def one_line(error: BaseException | str) -> str:
-    """The text of an error, printable, with its line breaks folded, without Hydra's advice to its developers."""
-    text = re.sub(r",? ?set (the )?env.*HYDRA_FULL_ERROR=1.*", "", " ".join(str(error).split()), flags=re.IGNORECASE)
+    """The text of an error, printable, with its line breaks folded, without Hydra's advice to its
+    developers."""
+    text = re.sub(
+        r",? ?set (the )?env.*HYDRA_FULL_ERROR=1.*",
+        "",
+        " ".join(str(error).split()),
+        flags=re.IGNORECASE,
+    )
     return printable(text) or type(error).__name__
 
 
 def origin(error: BaseException) -> BaseException:
-    """The error that others were raised from: libraries wrap it into one that says where it happened. What a
-    `SettingError` was raised from it says itself."""
+    """The error that others were raised from: libraries wrap it into one that says where it
+    happened. What a `SettingError` was raised from it says itself."""
     seen = set()
-    while error.__cause__ is not None and not isinstance(error, SettingError) and id(error) not in seen:
+    while (
+        error.__cause__ is not None
+        and not isinstance(error, SettingError)
+        and id(error) not in seen
+    ):
         seen.add(id(error))
         error = error.__cause__
     return error
@@ -56,14 +66,17 @@ def write_any_text() -> None:
 
 
 def watch_warnings(shown: bool) -> None:
-    """Show what libraries warn of once in this process, in a line, or not at all. PYTHONWARNINGS shows it everywhere.
+    """Show what libraries warn of once in this process, in a line, or not at all. PYTHONWARNINGS
+    shows it everywhere.
 
-    Python's own memory of what was said is lost wherever filters change: in torch, at every build of a model.
+    Python's own memory of what was said is lost wherever filters change: in torch, at every build
+    of a model.
     """
     said = set()
 
     def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None,
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: object = None,
         line: str | None = None,
     ) -> None:  # fmt: skip
         text = f"{category.__name__}: {one_line(message)}"
@@ -75,8 +88,8 @@ def watch_warnings(shown: bool) -> None:
 
 
 def hush_torch() -> None:
-    """To be called before torch is imported: TensorPipe logs every lost connection and every refused call from C++, and
-    the coordinator reports each loss once."""
+    """To be called before torch is imported: TensorPipe logs every lost connection and every
+    refused call from C++, and the coordinator reports each loss once."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
 
 
@@ -86,6 +99,7 @@ def fail(message: str, status: int = 1) -> int:
         with suppress(OSError):  # nobody reads any more
             print(f"tdml: {one_line(message)}", file=sys.stderr, flush=True)
     elif "TORCHELASTIC_RUN_ID" in os.environ or LAUNCHER in os.environ:
-        # Whoever has started the ranks ends all of them as soon as one has failed. Let that be the one that speaks.
+        # Whoever has started the ranks ends all of them as soon as one has failed. Let that be the
+        # one that speaks.
         time.sleep(_LAST_WORDS_S)
     return status

@@ -17,8 +17,9 @@ _SUFFIX = ".safetensors"
 
 
 def export(run: Path, out: Path) -> Path:
-    """Write the weights of a run as safetensors: into the file `out`, or if it has not that suffix as
-    `model.safetensors` into the folder `out`, with what transformers and peft need beside it to load the model.
+    """Write the weights of a run as safetensors: into the file `out`, or if it has not that suffix
+    as `model.safetensors` into the folder `out`, with what transformers and peft need beside it to
+    load the model.
 
     Raises:
         SettingError: there is no finished run, or its model cannot be made again.
@@ -46,7 +47,9 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise SettingError(f"{run}: model.pt does not fit config.yaml: {one_line(error)[:200]}") from error
+            raise SettingError(
+                f"{run}: model.pt does not fit config.yaml: {one_line(error)[:200]}"
+            ) from error
         model.save_pretrained(folder)
     elif name == "tdml.models.gpt":
         renamed, config = as_gpt2(weights, settings.model)
@@ -62,5 +65,7 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
 def _save(weights: dict[str, torch.Tensor], file: Path) -> None:
     from safetensors.torch import save_file
 
-    whole_tensors = {name: tensor.clone().contiguous() for name, tensor in weights.items()}  # it refuses shared memory
+    whole_tensors = {
+        name: tensor.clone().contiguous() for name, tensor in weights.items()
+    }  # it refuses shared memory
     save_file(whole_tensors, file, metadata={"format": "pt"})

@@ -1,4 +1,5 @@
-"""Who a node is: an Ed25519 key (RFC 8032), made at its first start and kept in a file that nobody else may read."""
+"""Who a node is: an Ed25519 key (RFC 8032), made at its first start and kept in a file that nobody
+else may read."""
 
 import contextlib
 import os
@@ -42,12 +43,19 @@ class Identity:
             if not path.exists():
                 _make(path)
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
-                raise SettingError(f"identity.folder={folder}: others may read {path}: chmod 600 it, or make a new key")
+                raise SettingError(
+                    f"identity.folder={folder}: others may read {path}: chmod 600 it, or make a "
+                    "new key"
+                )
             key = load_pem_private_key(path.read_bytes(), password=None)
         except OSError as error:
-            raise SettingError(f"identity.folder={folder}: no key can be kept there: {one_line(error)}") from error
+            raise SettingError(
+                f"identity.folder={folder}: no key can be kept there: {one_line(error)}"
+            ) from error
         except (ValueError, TypeError) as error:
-            raise SettingError(f"identity.folder={folder}: {path} is not a private key: {one_line(error)}") from error
+            raise SettingError(
+                f"identity.folder={folder}: {path} is not a private key: {one_line(error)}"
+            ) from error
         if not isinstance(key, Ed25519PrivateKey):
             raise SettingError(f"identity.folder={folder}: {path} is not an Ed25519 key")
         return Identity(key)
@@ -60,17 +68,22 @@ class Identity:
 def verify(public: str, signature: object, message: bytes) -> bool:
     """Whether the key `public` has signed the message. Anything else, of whatever type, is no."""
     try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(bytes.fromhex(signature), message)
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(
+            bytes.fromhex(signature), message
+        )
     except (InvalidSignature, ValueError, TypeError):
         return False
     return True
 
 
 def _make(path: Path) -> None:
-    """Write a new key under its final name only once it is complete; of several at the same time one is kept."""
+    """Write a new key under its final name only once it is complete; of several at the same time
+    one is kept."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

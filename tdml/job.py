@@ -66,8 +66,8 @@ class Job:
         """The samples that a replica trains on in a round: (steps, batch_size) int64."""
         return torch.from_numpy(
             assigned_batches(
-                self.shares[replica], self.config.train.effective_batch_size, self.steps[replica], self.config.seed,
-                round_number, replica,
+                self.shares[replica], self.config.train.effective_batch_size, self.steps[replica],
+                self.config.seed, round_number, replica,
             )
         )  # fmt: skip
 
@@ -81,7 +81,9 @@ class Job:
 
     def distinct(self, round_number: int, replicas: Sequence[int]) -> int:
         """How many different samples each of the replicas was assigned in a round, at least."""
-        return min((len(self.batches(replica, round_number).unique()) for replica in replicas), default=0)
+        return min(
+            (len(self.batches(replica, round_number).unique()) for replica in replicas), default=0
+        )
 
     def samples(self, replica: int) -> int:
         """How many samples a replica trains on in a round: its weight in the average."""
@@ -96,7 +98,10 @@ class Job:
     def shares_of_work(self) -> list[int]:
         """The stages' shares of a replica's computation, in millionths."""
         stages = self.config.topology.stages
-        return [sum(self.plan.shares[part] for part in self.plan.parts_of(s, stages)) for s in range(stages)]
+        return [
+            sum(self.plan.shares[part] for part in self.plan.parts_of(s, stages))
+            for s in range(stages)
+        ]
 
     def edges(self, replica: int) -> tuple[int, ...]:
         """Where the windows of a replica's round begin and end; empty without audits."""
@@ -114,7 +119,8 @@ class Job:
 
 
 def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) -> Job:
-    """Make a job ready. A resumed job keeps the cuts of its checkpoint, which its outer optimizer is bound to.
+    """Make a job ready. A resumed job keeps the cuts of its checkpoint, which its outer optimizer
+    is bound to.
 
     Raises:
         SettingError: the settings do not fit the data or the model.
@@ -124,7 +130,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     kind = config.data.get("partition", "iid")
     strata = _strata(kind, source)
     shares = partition(
-        kind, strata, len(source.train), config.topology.replicas, config.train.effective_batch_size, config.seed,
+        kind, strata, len(source.train), config.topology.replicas,
+        config.train.effective_batch_size, config.seed,
         config.data.get("alpha", 1.0),
     )  # fmt: skip
     model = whole.initial_model(config.model, config.seed)
@@ -141,7 +148,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     if config.attack.get("_target_"):
         make_attack(config.attack)  # a mistake in its settings is found here
     steps = [
-        steps_per_round(len(share), config.train.effective_batch_size, config.sync.local_steps) for share in shares
+        steps_per_round(len(share), config.train.effective_batch_size, config.sync.local_steps)
+        for share in shares
     ]
     Schedule(config.train, config.rounds).check(max(steps))
     return Job(
@@ -168,14 +176,18 @@ def _windows(config: Config, states: Sequence[StateLayout]) -> int:
     if not trust.enabled or not trust.budget:
         return 0
     largest = max(state.size for state in states)
-    return windows_that_fit(trust.audit_windows, largest * torch.float32.itemsize, trust.audit_memory * 2**20)
+    return windows_that_fit(
+        trust.audit_windows, largest * torch.float32.itemsize, trust.audit_memory * 2**20
+    )
 
 
 def _strata(kind: str, source: data.Source) -> list[int] | None:
     """The classes of all samples, by which they are dealt out where the shares are to differ."""
     strata = source.strata
     if kind == "dirichlet" and strata is None:
-        raise SettingError("data.partition=dirichlet: the task has no classes to deal out: take data.partition=iid")
+        raise SettingError(
+            "data.partition=dirichlet: the task has no classes to deal out: take data.partition=iid"
+        )
     return strata
 
 
@@ -197,5 +209,8 @@ def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, t
         raise SettingError(f"data: the first samples cannot be read: {one_line(error)}") from error
     strata = source.task.strata(targets)
     if strata is not None and strata.shape != (size,):
-        raise SettingError(f"data: {size} samples have labels of the shape {tuple(strata.shape)}: each needs one class")
+        raise SettingError(
+            f"data: {size} samples have labels of the shape {tuple(strata.shape)}: each needs one "
+            "class"
+        )
     return inputs, targets

@@ -1,7 +1,8 @@
 """The ranks of a job whose nodes are all on this machine.
 
-They are forked from this process once it has imported what they need, which takes seconds and hundreds of megabytes:
-once for all of them. Nothing is computed here, for a fork loses the threads that torch starts for that.
+They are forked from this process once it has imported what they need, which takes seconds and
+hundreds of megabytes: once for all of them. Nothing is computed here, for a fork loses the threads
+that torch starts for that.
 """
 
 import gc
@@ -30,11 +31,14 @@ _Process = multiprocessing.context.ForkProcess
 
 
 def run_ranks(config: Config) -> int:
-    """Run all ranks of a job on this machine; the exit status. An interruption reaches every rank at once."""
+    """Run all ranks of a job on this machine; the exit status. An interruption reaches every rank
+    at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for other in interrupts():
-            signal.signal(other, signal.SIG_IGN)  # one is enough: while the ranks end nothing may cut that short
+            signal.signal(
+                other, signal.SIG_IGN
+            )  # one is enough: while the ranks end nothing may cut that short
         raise KeyboardInterrupt
 
     import_once()
@@ -53,7 +57,8 @@ def run_ranks(config: Config) -> int:
 def import_once() -> None:
     """Import what ranks need, to be shared by all that are forked from here."""
     hush_torch()
-    gc.disable()  # what is imported stays, and to look through it again and again takes a sixth of the time
+    # what is imported stays, and to look through it again and again takes a sixth of the time
+    gc.disable()
     for name in _OF_RANKS:
         importlib.import_module(name)
     gc.freeze()
@@ -61,7 +66,8 @@ def import_once() -> None:
 
 
 def threads(topology: Topology) -> int:
-    """Of each rank, so that its workers share this machine's processors, unless `OMP_NUM_THREADS` says otherwise."""
+    """Of each rank, so that its workers share this machine's processors, unless `OMP_NUM_THREADS`
+    says otherwise."""
     return max(1, (os.cpu_count() or 1) // (topology.world_size - 1))
 
 
@@ -86,13 +92,16 @@ def _start(config: Config, ranks: list[_Process]) -> None:
     """Start the ranks one by one, each added to `ranks`."""
     size = config.topology.world_size
     os.environ[LAUNCHER] = str(os.getpid())
-    # A rank is told of a signal as soon as it can take one, and until all are there, this process is not.
+    # A rank is told of a signal as soon as it can take one, and until all are there, this process
+    # is not.
     signal.pthread_sigmask(signal.SIG_BLOCK, interrupts())
     try:
         with socket.create_server((_HOST, 0)) as store:
             job = {"MASTER_ADDR": _HOST, "MASTER_PORT": store.getsockname()[1], "WORLD_SIZE": size}
             ranks.append(_fork(config, 0, job | {STORE_SOCKET: store.fileno()}))
-        for rank in range(1, size):  # without the socket: it must be closed where the coordinator ends
+        for rank in range(
+            1, size
+        ):  # without the socket: it must be closed where the coordinator ends
             ranks.append(_fork(config, rank, job))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts())
@@ -101,7 +110,9 @@ def _start(config: Config, ranks: list[_Process]) -> None:
 def _fork(config: Config, rank: int, job: Mapping[str, object]) -> _Process:
     """Start a rank with the variables that torchrun would give it."""
     variables = job | {"RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": job["WORLD_SIZE"]}
-    process = _Process(target=_be_rank, args=(config, {name: str(value) for name, value in variables.items()}))
+    process = _Process(
+        target=_be_rank, args=(config, {name: str(value) for name, value in variables.items()})
+    )
     process.start()
     return process
 
@@ -142,7 +153,8 @@ def _end(ranks: Sequence[_Process]) -> None:
 
 
 def _status(rank: int, exitcode: int, topology: Topology) -> int:
-    """The exit status after that of a rank. Says who was killed, which nobody else can: all others were ended, too."""
+    """The exit status after that of a rank. Says who was killed, which nobody else can: all others
+    were ended, too."""
     from tdml.cluster.topology import COORDINATOR, node_name
 
     if exitcode == INTERRUPTED:

@@ -1,4 +1,5 @@
-"""Overrides on the command line: what Hydra would take for something else, and its complaints in one line."""
+"""Overrides on the command line: what Hydra would take for something else, and its complaints in
+one line."""
 
 import argparse
 import re
@@ -19,8 +20,11 @@ _INSTEAD = {  # Hydra's own options, and what does the same here
     ("-m", "--multirun"): "a command runs one job: for several, loop in the shell: "
     "for lr in 0.1 0.01; do tdml train train.lr=$lr name=lr-$lr; done",
     ("-cd",): "write --config-dir DIR",
-    ("-cn", "--config-name", "-cp", "--config-path"): "the settings begin with conf/config.yaml: put what you change "
-    "into DIR/experiment/NAME.yaml, which begins with '# @package _global_', and give --config-dir DIR experiment=NAME",
+    ("-cn", "--config-name", "-cp", "--config-path"): (
+        "the settings begin with conf/config.yaml: put what you change into "
+        "DIR/experiment/NAME.yaml, which begins with '# @package _global_', and give "
+        "--config-dir DIR experiment=NAME"
+    ),
     ("-c", "--cfg", "-p", "--package", "--resolve", "-i", "--info"): _SHOW,
     ("-h", "--help", "--hydra-help"): f"{_SHOW}, conf/ says what they mean",
 }
@@ -29,13 +33,22 @@ _UNKNOWN_CHOICE = re.compile(
 )
 _NOT_FOUND = re.compile(r"In '([^']*)': Could not find '([\w/]+/(\w+)/([^/']*))'")
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'|Key '\w+' not in '\w+'")
-_MISSING = re.compile(r".*(?i:missing mandatory value)|Incompatible value 'None'|field '[^']*' is not Optional")
+_MISSING = re.compile(
+    r".*(?i:missing mandatory value)|Incompatible value 'None'|field '[^']*' is not Optional"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What gives a job its settings on a command line: `overrides_of` reads it."""
-    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a folder of yours with more choices, as conf/")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, such as topology.replicas=8")
+    parser.add_argument(
+        "--config-dir",
+        type=Path,
+        metavar="DIR",
+        help="a folder of yours with more choices, as conf/",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings, such as topology.replicas=8"
+    )
 
 
 def overrides_of(parsed: argparse.Namespace, more: Sequence[str]) -> list[str]:
@@ -67,10 +80,14 @@ def check_overrides(overrides: Sequence[str], groups: Mapping[str, Sequence[str]
         raise SettingError(f"{option}: {_instead(option)}")
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     if sum(override.key_or_group == SEARCH_PATH for override in parsed) > 1:
-        raise SettingError(f"{SEARCH_PATH} is given twice, as by --config-dir: list all folders in one")
+        raise SettingError(
+            f"{SEARCH_PATH} is given twice, as by --config-dir: list all folders in one"
+        )
     for override in parsed:
         if not override.key_or_group:
-            raise SettingError(f"{override.input_line}: the name of the setting is missing: write key=value")
+            raise SettingError(
+                f"{override.input_line}: the name of the setting is missing: write key=value"
+            )
         _check_hydras(override)
         if not override.is_delete():
             _check_value(override, groups.get(override.key_or_group, ()))
@@ -79,22 +96,37 @@ def check_overrides(overrides: Sequence[str], groups: Mapping[str, Sequence[str]
 def _check_hydras(override: Override) -> None:
     text, name = override.input_line, override.key_or_group
     if re.split(r"[./]", name)[0] == "hydra" and not text.startswith(f"{SEARCH_PATH}="):
-        raise SettingError(f"{text}: of Hydra's own settings only {SEARCH_PATH} counts here; a run's folder is run_dir")
+        raise SettingError(
+            f"{text}: of Hydra's own settings only {SEARCH_PATH} counts here; a run's folder is "
+            "run_dir"
+        )
 
 
 def _check_value(override: Override, choices: Sequence[str]) -> None:
-    text, name, values = override.input_line, override.key_or_group, override.input_line.partition("=")[2]
+    text, name, values = (
+        override.input_line,
+        override.key_or_group,
+        override.input_line.partition("=")[2],
+    )
     several, loop = override.is_sweep_override(), ""
     if several:
         own_name = "" if name == "name" else " name=job-$v"
-        loop = f"; for a job with each, loop in the shell: for v in …; do tdml train {name}=$v{own_name}; done"
+        loop = (
+            "; for a job with each, loop in the shell: for v in …; do tdml train "
+            f"{name}=$v{own_name}; done"
+        )
     if choices and (several or not isinstance(override.value(), (str, dict))):
         raise SettingError(f"{text}: {name} takes one choice, such as {name}={choices[0]}{loop}")
-    if choices and override.is_add() | override.is_force_add() and isinstance(override.value(), str):
+    if (
+        choices
+        and override.is_add() | override.is_force_add()
+        and isinstance(override.value(), str)
+    ):
         raise SettingError(f"{text}: write {name}={values}")
     if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP:
         raise SettingError(
-            f"{text} is several values: write a list as {name}=[{values}], a text as {name}=\"'{values}'\"{loop}"
+            f"{text} is several values: write a list as {name}=[{values}], a text as "
+            f"{name}=\"'{values}'\"{loop}"
         )
     if several:
         raise SettingError(f"{text} is several values{loop}")
@@ -109,30 +141,46 @@ def _instead(option: str) -> str:
 
 
 def open_targets(overrides: Sequence[str], settings: Sequence[str]) -> list[str]:
-    """Of some settings that have a `_target_`: `setting=name` gives that alone, and arguments need no `+`."""
+    """Of some settings that have a `_target_`: `setting=name` gives that alone, and arguments need
+    no `+`."""
     return [_open_target(override, settings) for override in overrides]
 
 
 def _open_target(override: str, settings: Sequence[str]) -> str:
     key, equals, value = override.lstrip("+").partition("=")
-    if override.startswith("~") or not equals or not any(key == s or key.startswith(f"{s}.") for s in settings):
+    if (
+        override.startswith("~")
+        or not equals
+        or not any(key == s or key.startswith(f"{s}.") for s in settings)
+    ):
         return override
-    return f"++{key}={value}" if key not in settings or value.lstrip().startswith("{") else f"++{key}._target_={value}"
+    return (
+        f"++{key}={value}"
+        if key not in settings or value.lstrip().startswith("{")
+        else f"++{key}._target_={value}"
+    )
 
 
 def explain(error: Exception) -> str:
-    """What Hydra, OmegaConf or the reader of a file of settings says, in one line, with the setting's name in front."""
+    """What Hydra, OmegaConf or the reader of a file of settings says, in one line, with the
+    setting's name in front."""
     text = one_line(error)
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return f"a file of settings cannot be read: {text}"
     if override := getattr(error, "override", None):
         if "=~" in override:
             return f"{override}: cannot be read: write $HOME for ~"
-        return f"{override}: cannot be read: write key=value, an unusual value in two quotes, such as name=\"'a b'\""
+        return (
+            f"{override}: cannot be read: write key=value, an unusual value in two quotes, "
+            "such as name=\"'a b'\""
+        )
     if match := _UNKNOWN_CHOICE.search(text):
         return _unknown_choice(*match.groups())
     if match := _NOT_FOUND.match(text):
-        return f"{match[1]}.yaml: there is no {match[2]}: for the whole job write 'override /{match[3]}: {match[4]}'"
+        return (
+            f"{match[1]}.yaml: there is no {match[2]}: for the whole job write 'override "
+            f"/{match[3]}: {match[4]}'"
+        )
     # Of a group these name the group or the override alone.
     inner = error.__cause__ if re.match("Could not override|Error merging override", text) else None
     if inner is not None and text.startswith("Error merging"):
@@ -159,14 +207,23 @@ def _about(key: str | None, text: str) -> str:
     elif "object_type=dict" in text:
         said = f"{key} must be a mapping, such as {key}={{a: 1}}"
     elif "is not a ListConfig" in text or "Cannot merge DictConfig with ListConfig" in text:
-        key = key or "topology.cuts"  # the schema's only list: of the whole schema OmegaConf does not say where
+        key = (
+            key or "topology.cuts"
+        )  # the schema's only list: of the whole schema OmegaConf does not say where
         said = f"{key} must be a list, such as {key}=[1,2]"
     elif "HydraConfig was not set" in text:
-        said = f"{key}: ${{hydra:…}} has no value here, for no job of Hydra's runs: take ${{now:…}} or ${{oc.env:…}}"
+        said = (
+            f"{key}: ${{hydra:…}} has no value here, for no job of Hydra's runs: take "
+            f"${{now:…}} or ${{oc.env:…}}"
+        )
     if said:
         return said
     text = re.sub(r"\s*full_key: .*$", "", text)
-    text = re.sub(r"'?(List|Dict)Config'?", lambda kind: {"List": "a list", "Dict": "a mapping"}[kind[1]], text)
+    text = re.sub(
+        r"'?(List|Dict)Config'?",
+        lambda kind: {"List": "a list", "Dict": "a mapping"}[kind[1]],
+        text,
+    )
     return f"{key}: {text}" if key and not text.startswith(key) else text
 
 
@@ -175,5 +232,8 @@ def _unknown(key: str) -> str:
     if key == "experiment":
         return "experiment: the file of an experiment begins with the line '# @package _global_'"
     if group in _OPEN and group != key:
-        return f"{key} is no setting of this {group}: if its _target_ takes such an argument, add it as +{key}=…"
+        return (
+            f"{key} is no setting of this {group}: if its _target_ takes such an argument, "
+            f"add it as +{key}=…"
+        )
     return f"{key} is unknown: {_SHOW}"

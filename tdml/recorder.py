@@ -1,4 +1,5 @@
-"""The recorder: writes down in the ledger what happens in a run, and settles what is paid for it."""
+"""The recorder: writes down in the ledger what happens in a run, and settles what is paid for
+it."""
 
 import hashlib
 import math
@@ -23,28 +24,42 @@ from tdml.trust.judgement import Audited, Judgement
 class Recorder:
     """Keeps the ledger of one job, and the book of accounts that follows from it.
 
-    A round is two transactions: one that opens it, with the hash of its secret, before any work, and one with all the
-    rest, when it is over. Both are durable before anything else happens.
+    A round is two transactions: one that opens it, with the hash of its secret, before any work,
+    and one with all the rest, when it is over. Both are durable before anything else happens.
     """
 
     def __init__(
-        self, ledger: Ledger, book: Book, artifacts: Store, identity: Identity, job: str, keys: Mapping[str, str]
+        self,
+        ledger: Ledger,
+        book: Book,
+        artifacts: Store,
+        identity: Identity,
+        job: str,
+        keys: Mapping[str, str],
     ) -> None:
         """`keys` are the nodes' public keys, by name."""
         self._ledger, self._book, self._artifacts = ledger, book, artifacts
         self._identity, self._job, self._keys = identity, job, keys
-        self._plays = Counter(entry.round for entry in ledger.entries(kind="round"))  # how often each was opened
+        self._plays = Counter(
+            entry.round for entry in ledger.entries(kind="round")
+        )  # how often each was opened
 
     def secret(self, round_number: int) -> int:
-        """The seed of all that nobody may foresee in a round: who is checked and audited, by whom, and on what."""
+        """The seed of all that nobody may foresee in a round: who is checked and audited, by whom,
+        and on what."""
         return int.from_bytes(self._secret(round_number)[:8], "big")
 
-    def open_round(self, round_number: int, weights: str, slots: Mapping[int, Sequence[str]]) -> None:
-        """Before any work: the hash of the secret, the digest of the global weights, and who sits where."""
+    def open_round(
+        self, round_number: int, weights: str, slots: Mapping[int, Sequence[str]]
+    ) -> None:
+        """Before any work: the hash of the secret, the digest of the global weights, and who sits
+        where."""
         self._plays[round_number] += 1
         hashed = hashlib.sha256(self._secret(round_number)).hexdigest()
         named = {str(index): list(names) for index, names in slots.items()}
-        self._ledger.append(round_number, "round", {"secret": hashed, "weights": weights, "slots": named})
+        self._ledger.append(
+            round_number, "round", {"secret": hashed, "weights": weights, "slots": named}
+        )
 
     def close_round(self, played: Round, refusals: Iterable[tuple[str, str]]) -> None:
         """All that has happened in a round.
@@ -58,7 +73,11 @@ class Recorder:
         """
         number = played.number
         exhibits = [self._keep(settlement.exhibit) for settlement in played.settlements]
-        banned_now = {node: why for node, why in played.bans.items() if self._keys[node] not in self._book.convicted}
+        banned_now = {
+            node: why
+            for node, why in played.bans.items()
+            if self._keys[node] not in self._book.convicted
+        }
         with self._ledger.batch():
             for index, stages in sorted(played.commitments.items()):
                 self._write_commits(number, played.slots[index], stages)
@@ -75,7 +94,9 @@ class Recorder:
             for node, what in refusals:
                 self._write(number, "refusal", {"node": node, "what": what})
             for node, reason in banned_now.items():
-                self._write(number, "ban", {"node": node, "key": self._keys[node], "reason": reason})
+                self._write(
+                    number, "ban", {"node": node, "key": self._keys[node], "reason": reason}
+                )
             self._write(number, "rewards", {"postings": self._book.settle(number)})
             self._write(number, "weights", {"digest": played.weights})
             root = self._ledger.close_round(number)
@@ -95,8 +116,9 @@ class Recorder:
         self._ledger.close()
 
     def _secret(self, round_number: int) -> bytes:
-        """32 bytes that nobody else can know before they are revealed, others each time that a round is played. The
-        coordinator cannot choose them either: of a message its key has but one signature."""
+        """32 bytes that nobody else can know before they are revealed, others each time that a
+        round is played. The coordinator cannot choose them either: of a message its key has but one
+        signature."""
         play = {"round": round_number, "play": self._plays[round_number]}
         message = canonical({"purpose": "secret", "job": self._job, **play})
         return hashlib.sha256(bytes.fromhex(self._identity.sign(message))).digest()
@@ -108,7 +130,9 @@ class Recorder:
         self._ledger.append(round_number, kind, body)
         self._book.apply(kind, round_number, body)
 
-    def _write_commits(self, round_number: int, names: Sequence[str], stages: Sequence[Commitment]) -> None:
+    def _write_commits(
+        self, round_number: int, names: Sequence[str], stages: Sequence[Commitment]
+    ) -> None:
         for name, made in zip(names, stages, strict=True):
             statement = commit_statement(self._job, round_number, self._keys[name], name, made)
             self._ledger.append_signed(statement, made.signature)
@@ -118,7 +142,9 @@ def _audit(index: int, names: Sequence[str], audited: Audited, disputes: list[di
     outcome = "lied" if audited.lied else "unsettled" if audited.unsettled else "clean"
     return {
         "replica": index, "nodes": list(names), "outcome": outcome, "reason": audited.unsettled,
-        "validators": {str(window): validator for window, validator in sorted(audited.validators.items())},
+        "validators": {
+            str(window): validator for window, validator in sorted(audited.validators.items())
+        },
         "disputes": disputes,
     }  # fmt: skip
 
@@ -126,15 +152,17 @@ def _audit(index: int, names: Sequence[str], audited: Audited, disputes: list[di
 def _dispute(settlement: Settlement, artifacts: Mapping[str, str]) -> dict:
     return {
         "window": settlement.window, "validator": settlement.validator, "place": settlement.place,
-        "blamed": list(settlement.blamed), "unsettled": settlement.unsettled, "artifacts": dict(artifacts),
+        "blamed": list(settlement.blamed), "unsettled": settlement.unsettled,
+        "artifacts": dict(artifacts),
     }  # fmt: skip
 
 
 def _verdict(made: Judgement) -> dict:
     return {
-        "replica": made.replica, "nodes": list(made.nodes), "status": made.status, "reason": made.reason,
-        "blamed": list(made.blamed), "weight": made.weight, "scale": made.scale, "distance": _finite(made.distance),
-        "p": made.p, "proven": made.proven, "samples": made.samples, "improvement": made.improvement,
+        "replica": made.replica, "nodes": list(made.nodes), "status": made.status,
+        "reason": made.reason, "blamed": list(made.blamed), "weight": made.weight,
+        "scale": made.scale, "distance": _finite(made.distance), "p": made.p, "proven": made.proven,
+        "samples": made.samples, "improvement": made.improvement,
     }  # fmt: skip
 
 

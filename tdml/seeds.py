@@ -21,17 +21,19 @@ def derive(*parts: int | str) -> int:
 
 @contextmanager
 def seeded(seed: int, host_only: bool = False) -> Iterator[None]:
-    """Seed every generator that a user's code may draw from without being handed one, and put them back afterwards.
+    """Seed every generator that a user's code may draw from without being handed one, and put them
+    back afterwards.
 
-    They are Python's `random`, numpy's legacy generator, and torch's: on the host, and unless `host_only` on the GPUs
-    that are in use, which takes 2 ms.
+    They are Python's `random`, numpy's legacy generator, and torch's: on the host, and unless
+    `host_only` on the GPUs that are in use, which takes 2 ms.
     """
     python, legacy = random.getstate(), np.random.get_state()
     gpus = range(torch.cuda.device_count()) if not host_only and torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=gpus):
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        # Not torch.manual_seed, which keeps a stack trace of every call for the time when CUDA starts.
+        # Not torch.manual_seed, which keeps a stack trace of every call for the time when CUDA
+        # starts.
         torch.default_generator.manual_seed(seed)
         if gpus:
             torch.cuda.manual_seed_all(seed)

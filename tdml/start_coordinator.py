@@ -78,7 +78,11 @@ def coordinate(config: Config, lobby: Lobby, interruption: Interruption) -> int:
         try:
             ready = _get_ready(config, lobby, terminal)
         except (SettingError, OSError) as error:
-            text = f"run_dir={config.run_dir}: {error}" if isinstance(error, OSError) else one_line(error)
+            text = (
+                f"run_dir={config.run_dir}: {error}"
+                if isinstance(error, OSError)
+                else one_line(error)
+            )
             lobby.announce(Decision(error=text))
             return fail(text)
         except Exception as error:
@@ -118,7 +122,9 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     banned = bans.keys | banned_keys(folder.path, resumed)
     caller, admission = _open(config, job, folder.path, identity, lobby, terminal, given, banned)
     admission.roster.write(folder.path / "roster.yaml")
-    recorder = start_recorder(folder.path, complete, terms, caller, admission.roster, resumed, folder.changed)
+    recorder = start_recorder(
+        folder.path, complete, terms, caller, admission.roster, resumed, folder.changed
+    )
     folder.write_settings(complete)
     return _Ready(complete, folder, checkpoint, job, bans, terms, caller, admission, recorder)
 
@@ -136,12 +142,22 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
         terminal.waiting(fleet.waiting)
 
     fleet = RpcFleet(
-        config, ready.job.plan, admission.backend, monitor.tell, caller, admission.roster, keep_ban, meanwhile
+        config,
+        ready.job.plan,
+        admission.backend,
+        monitor.tell,
+        caller,
+        admission.roster,
+        keep_ban,
+        meanwhile,
     )
     _introduce(config, ready.folder, terminal, admission, ready.resumed)
     if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
-    coordinator, status = Coordinator(ready.job, fleet, monitor, ready.recorder, caller.at.job, ready.checkpoint), 1
+    coordinator, status = (
+        Coordinator(ready.job, fleet, monitor, ready.recorder, caller.at.job, ready.checkpoint),
+        1,
+    )
     interruption.defer(_ORDERLY_END_S, partial(_give_up, coordinator))
     try:
         reason, status = _play(coordinator)
@@ -150,7 +166,11 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
     status = _conclude(coordinator, terminal, reason, status)
     nodes = fleet.nodes.values()
     with suppress(dist.DistError):  # its agent is gone
-        lobby.end(status, [node.rank for node in nodes if node.dead], [node.rank for node in nodes if node.refused])
+        lobby.end(
+            status,
+            [node.rank for node in nodes if node.dead],
+            [node.rank for node in nodes if node.refused],
+        )
     return status
 
 
@@ -163,8 +183,8 @@ def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
     checkpoint = load_last(folder) if config.resume else None
     if checkpoint is not None and checkpoint.round > config.rounds:
         raise SettingError(
-            f"rounds={config.rounds}, but run_dir={config.run_dir} has done {checkpoint.round} already: "
-            f"give rounds={checkpoint.round} or more"
+            f"rounds={config.rounds}, but run_dir={config.run_dir} has done {checkpoint.round} "
+            f"already: give rounds={checkpoint.round} or more"
         )
     return checkpoint
 
@@ -176,16 +196,21 @@ def _open(
     """Let the ranks in, and guard this one against them.
 
     Raises:
-        SettingError: a rank cannot take part, or was started with other settings, or holds other data.
+        SettingError: a rank cannot take part, or was started with other settings, or holds other
+            data.
     """
     at = Session(job=job_id(run), session=secrets.token_hex(16))
     lobby.prepared(at.session)
     card = Card(fingerprint(config), gpu="", data=contents_of(job.source, config.seed))
     lobby.enter(card.signed(identity, at.session, COORDINATOR))
-    importlib.import_module("tdml.monitor.monitor")  # it takes a while, and the others read their data meanwhile
+    importlib.import_module(
+        "tdml.monitor.monitor"
+    )  # it takes a while, and the others read their data meanwhile
     if config.trust.enabled:
         ranking.compiled()
-    admission = admit_ranks(_await_cards(lobby, terminal, config.topology), at.session, config.topology, given, banned)
+    admission = admit_ranks(
+        _await_cards(lobby, terminal, config.topology), at.session, config.topology, given, banned
+    )
     guard = Guard(obey=None)
     guard.install()
     return Caller(identity, at, admission.roster.keys, METHODS, guard.refusals), admission
@@ -201,7 +226,11 @@ def _play(coordinator: Coordinator) -> tuple[str, int]:
         return _interrupted(coordinator.last_round), INTERRUPTED
     except OSError as error:
         go_on = how_to_go_on(coordinator.last_round)
-        return f"run_dir={coordinator.job.config.run_dir} cannot be written: {one_line(error)}: {go_on}", 1
+        return (
+            f"run_dir={coordinator.job.config.run_dir} cannot be written: {one_line(error)}: "
+            f"{go_on}",
+            1,
+        )
     except SettingError as error:
         return f"{one_line(error)}: {how_to_go_on(coordinator.last_round)}", 1
 
@@ -238,7 +267,11 @@ def _await_cards(lobby: Lobby, terminal: Terminal, topology: Topology) -> list[C
 
     def waiting(missing: Sequence[int]) -> None:
         names = [node_name(rank, topology) for rank in missing if rank != COORDINATOR]
-        text = f"waiting for {len(names)} of {topology.world_size - 1} nodes: {listed(names)}" if names else ""
+        text = (
+            f"waiting for {len(names)} of {topology.world_size - 1} nodes: {listed(names)}"
+            if names
+            else ""
+        )
         terminal.status(lambda: text)
         if time.monotonic() - start > LONG_S:
             terminal.waiting(text)
@@ -251,21 +284,29 @@ def _await_cards(lobby: Lobby, terminal: Terminal, topology: Topology) -> list[C
     return cards
 
 
-def _keep_ban(bans: BanList, roster: Roster, job: str, monitor: "Monitor", name: str, reason: str) -> None:
-    """Add a node's key to the ban list. The run goes on without that: the node is banned from this one anyway."""
+def _keep_ban(
+    bans: BanList, roster: Roster, job: str, monitor: "Monitor", name: str, reason: str
+) -> None:
+    """Add a node's key to the ban list. The run goes on without that: the node is banned from this
+    one anyway."""
     try:
         bans.add(roster.keys[name], name, reason, job)
     except (OSError, SettingError) as error:
-        monitor.tell(f"the key of {name} could not be added to identity.ban_list: {one_line(error)}", "")
+        monitor.tell(
+            f"the key of {name} could not be added to identity.ban_list: {one_line(error)}", ""
+        )
 
 
-def _introduce(config: Config, folder: RunFolder, terminal: Terminal, admission: Admission, resumed: int) -> None:
+def _introduce(
+    config: Config, folder: RunFolder, terminal: Terminal, admission: Admission, resumed: int
+) -> None:
     topology = config.topology
     if folder.moved:
         terminal.say(f"an earlier run in {folder.path} was moved to {folder.moved}", "yellow")
     terminal.say(
-        f"{config.name}: replicas {topology.replicas} × stages {topology.stages} + spares {topology.spares}, "
-        f"stages connected by {admission.backend}" + (f", going on after round {resumed}" if resumed else ""),
+        f"{config.name}: replicas {topology.replicas} × stages {topology.stages} + spares "
+        f"{topology.spares}, stages connected by {admission.backend}"
+        + (f", going on after round {resumed}" if resumed else ""),
         "bold",
     )
     roster = admission.roster
@@ -283,7 +324,8 @@ def _interrupted(last_round: int) -> str:
 
 
 def _leave(terminal: Terminal, number: Signals) -> None:
-    """Nothing is at stake yet. The other ranks hear it from their agents, or find the store gone."""
+    """Nothing is at stake yet. The other ranks hear it from their agents, or find the store
+    gone."""
     try:
         terminal.close()
         fail(f"interrupted before the rounds began ({number.name})")
@@ -293,5 +335,8 @@ def _leave(terminal: Terminal, number: Signals) -> None:
 
 def _give_up(coordinator: Coordinator, number: Signals) -> None:
     """The end takes too long; what counts is written after every round."""
-    text = f"{_interrupted(coordinator.last_round)} (the end took longer than {_ORDERLY_END_S:.0f} s: no report)"
+    text = (
+        f"{_interrupted(coordinator.last_round)} (the end took longer than "
+        f"{_ORDERLY_END_S:.0f} s: no report)"
+    )
     os._exit(fail(text, INTERRUPTED))

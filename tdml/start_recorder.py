@@ -33,13 +33,15 @@ def job_id(run: Path) -> str:
 
 
 def banned_keys(run: Path, after: int) -> frozenset[str]:
-    """The keys that a run to be resumed has banned in rounds up to `after`: what came later is void, bans too."""
+    """The keys that a run to be resumed has banned in rounds up to `after`: what came later is
+    void, bans too."""
     kept = until(standing(_plain(_entries(run))), after)
     return frozenset(body["key"] for _, kind, body in kept if kind == "ban")
 
 
 def _entries(run: Path) -> list[Entry]:
-    """Of the ledger in a run folder; none if there is no ledger, or the run was killed while it made it.
+    """Of the ledger in a run folder; none if there is no ledger, or the run was killed while it
+    made it.
 
     Raises:
         SettingError: it is damaged.
@@ -66,10 +68,13 @@ def start_recorder(
         changed: settings that are others than before: see `Ledger.resume`.
 
     Raises:
-        SettingError: the ledger cannot be written, or is not that of the run; or artifacts cannot be written.
+        SettingError: the ledger cannot be written, or is not that of the run; or artifacts cannot
+            be written.
     """
     store = Store(config.ledger.artifacts or str((run / "artifacts").resolve()))
-    store.put(to_yaml(config).encode())  # whether it can be written must not be found at the first conviction
+    store.put(
+        to_yaml(config).encode()
+    )  # whether it can be written must not be found at the first conviction
     if after and not _entries(run):
         raise _behind(run, after, "is missing or empty")
     ledger = Ledger.open(run / LEDGER, caller.identity, caller.at.job)
@@ -89,7 +94,9 @@ def start_recorder(
 
 
 def _behind(run: Path, after: int, what: str) -> SettingError:
-    return SettingError(f"run_dir={run}: {LEDGER} {what}, but the checkpoint is of round {after}: {_REMEDY}")
+    return SettingError(
+        f"run_dir={run}: {LEDGER} {what}, but the checkpoint is of round {after}: {_REMEDY}"
+    )
 
 
 def begin(ledger: Ledger, terms: dict, roster: dict) -> None:
@@ -112,12 +119,14 @@ def terms_of(config: Config, job: Job, identity: Identity) -> dict:
         SettingError: a setting of rewards cannot work.
     """
     terms = {
-        "name": config.name, "version": __version__, "coordinator": identity.public, "rounds": config.rounds,
+        "name": config.name, "version": __version__, "coordinator": identity.public,
+        "rounds": config.rounds,
         "config": hashlib.sha256(to_yaml(config).encode()).hexdigest(),
         "replicas": config.topology.replicas, "stages": config.topology.stages,
         "policy": config.rewards.policy, "pool": config.rewards.pool, "stake": config.rewards.stake,
         "audit_chance": RANDOM_SHARE * config.trust.budget if job.audits else 0.0,
-        "shares": job.shares_of_work, "samples": [job.samples(i) for i in range(config.topology.replicas)],
+        "shares": job.shares_of_work,
+        "samples": [job.samples(i) for i in range(config.topology.replicas)],
     }  # fmt: skip
     return terms | {"stake": stake_of(terms)}
 

@@ -26,7 +26,8 @@ from tdml.identity import Identity
 from tdml.tasks.objective import task_of
 from tdml.worker import METHODS, Worker
 
-_GRACE_S = 3.0  # in which a signal that all ranks get reaches the coordinator too, before it finds workers dead
+# in which a signal that all ranks get reaches the coordinator too, before it finds workers dead
+_GRACE_S = 3.0
 _NO_COORDINATOR = "the coordinator is gone: see its machine for the reason"
 
 
@@ -59,9 +60,13 @@ def work(config: Config, lobby: Lobby, interruption: Interruption) -> int:
     from tdml.attacks.node import make_node  # seconds to import
     from tdml.attacks.tap import StoreTap
 
-    node = make_node(config, name, ready.identity, decision.at.job, ready.source, StoreTap(lobby.store))
+    node = make_node(
+        config, name, ready.identity, decision.at.job, ready.source, StoreTap(lobby.store)
+    )
     worker = Worker(config, node, ready.device.device, lobby, guard.refusals)
-    listener = Listener(ready.identity, decision.at, name, decision.public, METHODS, worker.order, guard.refusals)
+    listener = Listener(
+        ready.identity, decision.at, name, decision.public, METHODS, worker.order, guard.refusals
+    )
     endpoint.install(guard, listener)
     try:
         start_rpc(lobby, decision.members, config)
@@ -82,11 +87,19 @@ def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
         roster = read_roster(config.identity.roster, node_names(config.topology))
         # Where a setting is wrong, the cores are left to the coordinator that finds it.
         session = lobby.await_prepared()
-        source = data.load(config.data, config.seed, task_of(config)) if _sees_data(lobby.rank, config) else None
+        source = (
+            data.load(config.data, config.seed, task_of(config))
+            if _sees_data(lobby.rank, config)
+            else None
+        )
         if first_slot(lobby.rank, config.topology):
-            importlib.import_module("tdml.node.pipeline")  # takes seconds: here nobody waits for an answer
+            importlib.import_module(
+                "tdml.node.pipeline"
+            )  # takes seconds: here nobody waits for an answer
         held = contents_of(source, config.seed) if source else None
-        lobby.enter(Card(fingerprint(config), own_gpu(device), held).signed(identity, session, lobby.rank))
+        lobby.enter(
+            Card(fingerprint(config), own_gpu(device), held).signed(identity, session, lobby.rank)
+        )
     except dist.DistError:
         raise
     except Exception as error:  # whatever it is, the others must not wait for this rank
@@ -100,14 +113,15 @@ def _check(decision: Decision, ready: _Ready | None, config: Config) -> None:
     """Whether to go on.
 
     Raises:
-        SettingError: the coordinator has found something wrong, or is not the one of `identity.roster`.
+        SettingError: the coordinator has found something wrong, or is not the one of
+            `identity.roster`.
     """
     if decision.error or ready is None:
         raise SettingError(decision.error or "this rank could not get ready")
     if ready.roster and ready.roster.get(COORDINATOR_NAME, decision.public) != decision.public:
         raise SettingError(
-            f"identity.roster={config.identity.roster} has another key for the coordinator than {decision.public}, "
-            "which somebody shows: ask whoever runs it"
+            f"identity.roster={config.identity.roster} has another key for the coordinator than "
+            f"{decision.public}, which somebody shows: ask whoever runs it"
         )
 
 

@@ -29,11 +29,17 @@ def partial_of(settings: Mapping[str, Any], group: str) -> partial:
     Raises:
         SettingError: it cannot be imported; names `group`.
     """
-    return made(group, settings["_target_"], instantiate, {**settings, "_partial_": True, "_convert_": "all"})
+    return made(
+        group,
+        settings["_target_"],
+        instantiate,
+        {**settings, "_partial_": True, "_convert_": "all"},
+    )
 
 
 def made(group: str, target: str, make: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-    """What `make` returns; what it raises becomes a `SettingError` about the setting `group`, unless it is one."""
+    """What `make` returns; what it raises becomes a `SettingError` about the setting `group`,
+    unless it is one."""
     try:
         return make(*args, **kwargs)
     except SettingError:

@@ -11,12 +11,13 @@ import torch
 
 @functools.cache
 def mend_torchvision() -> None:
-    """Have `import torchvision` work, in whatever file it stands. To be called before users' code is imported; imports
-    nothing itself.
+    """Have `import torchvision` work, in whatever file it stands. To be called before users' code
+    is imported; imports nothing itself.
 
-    torchvision's wheel is compiled for CUDA builds of torch. Beside a CPU build its operators do not load, and
-    the import fails because `torchvision::nms` has no schema. Models, datasets and transforms use no such
-    operator, so declaring the two schemas that the import asks for is enough.
+    torchvision's wheel is compiled for CUDA builds of torch. Beside a CPU build its operators do
+    not load, and the import fails because `torchvision::nms` has no schema. Models, datasets and
+    transforms use no such operator, so declaring the two schemas that the import asks for is
+    enough.
     """
     package = importlib.util.find_spec("torchvision")
     if package is None or "torchvision" in sys.modules:

@@ -1,8 +1,9 @@
 """A worker: a node in a process of its own, connected to the others of its replica.
 
-The coordinator's orders are methods of `Worker`; the last lines of the file list them. Those that compute are handed to
-the process's main thread, so that all tensors, generators and groups belong to one thread. All are answered with a
-`Failure` where something went wrong: no exception crosses the wire.
+The coordinator's orders are methods of `Worker`; the last lines of the file list them. Those that
+compute are handed to the process's main thread, so that all tensors, generators and groups belong
+to one thread. All are answered with a `Failure` where something went wrong: no exception crosses
+the wire.
 """
 
 import threading
@@ -49,7 +50,9 @@ class Cancelled(Exception):
 class Worker:
     """Carries out the coordinator's orders by a node."""
 
-    def __init__(self, config: Config, node: "Node", device: torch.device, lobby: Lobby, refusals: Refusals) -> None:
+    def __init__(
+        self, config: Config, node: "Node", device: torch.device, lobby: Lobby, refusals: Refusals
+    ) -> None:
         self.config, self.node, self.device = config, node, device
         self._lobby, self._refusals = lobby, refusals
         self._cancelled = threading.Event()
@@ -58,8 +61,8 @@ class Worker:
         self._pipeline: Pipeline | None = None
 
     def serve(self) -> int | None:
-        """Carry out orders until the coordinator says stop, with which exit status; None if it is gone without a
-        word."""
+        """Carry out orders until the coordinator says stop, with which exit status; None if it is
+        gone without a word."""
         return self._main_thread.serve()
 
     def order(self, name: str, arguments: tuple) -> Any:
@@ -72,7 +75,8 @@ class Worker:
     def _carry_out(self, method: Callable[..., Any], arguments: tuple) -> Any:
         answer = self._answer(method, arguments)
         if isinstance(answer, Failure):
-            self.leave()  # closes the connections, so that neighbours that wait for this node stop waiting
+            # closes the connections, so that neighbours that wait for this node stop waiting
+            self.leave()
         return answer
 
     def _answer(self, method: Callable[..., Any], arguments: tuple) -> Any:
@@ -81,7 +85,9 @@ class Worker:
         except Exception as error:
             first = origin(error)
             kind = "" if isinstance(first, SettingError) else f"{type(first).__name__}: "
-            failure = Failure(self.node.name, _utf8(f"{kind}{one_line(first)}"), _utf8(traceback.format_exc()))
+            failure = Failure(
+                self.node.name, _utf8(f"{kind}{one_line(first)}"), _utf8(traceback.format_exc())
+            )
             release(error)
             return failure
 
@@ -92,7 +98,8 @@ class Worker:
     # Orders that are carried out at once, on an RPC thread
 
     def progress(self) -> int:
-        """Steps of the current round that are done. A sign of life: answered while an order is under way."""
+        """Steps of the current round that are done. A sign of life: answered while an order is
+        under way."""
         return self.steps_done
 
     def cancel(self) -> None:
@@ -131,14 +138,20 @@ class Worker:
     # Orders that are carried out in their turn, on the main thread
 
     def join(self, assignment: Assignment) -> Kind:
-        """Take a slot: connect to the replica's other nodes and make room for the stage's weights. Returns the kind
-        of machine that this is."""
-        from tdml.node.pipeline import Pipeline  # seconds to import, and the coordinator never needs it
+        """Take a slot: connect to the replica's other nodes and make room for the stage's weights.
+        Returns the kind of machine that this is."""
+        from tdml.node.pipeline import (
+            Pipeline,
+        )  # seconds to import, and the coordinator never needs it
         from tdml.node.stage import Stage
 
         self.leave()
         self._cancelled.clear()
-        slot, stages, schedule = assignment.slot, self.config.topology.stages, self.config.topology.schedule
+        slot, stages, schedule = (
+            assignment.slot,
+            self.config.topology.stages,
+            self.config.topology.schedule,
+        )
         connect(self._lobby.store, assignment, stages, self.config.sync.timeout, self.device)
         border = border_device(self.device, assignment.backend)
         stage = Stage(self.config, slot.stage, assignment.plan, self.device, border)
@@ -174,7 +187,8 @@ class Worker:
         return self.node.repeated()
 
     def evaluate(self, order: EvaluateOrder) -> Evaluation:
-        """Losses of the global weights, or of a candidate, on some samples; known at the last stage only."""
+        """Losses of the global weights, or of a candidate, on some samples; known at the last stage
+        only."""
         assert self._pipeline is not None
         for batch in self.node.evaluating(order):
             self._go_on("an evaluation")
@@ -213,10 +227,11 @@ def _utf8(text: str) -> str:
 # What the coordinator may order. Those that compute are done on the main thread, in their turn.
 
 _IN_TURN = (
-    Worker.join, Worker.freeze, Worker.load, Worker.train, Worker.repeat, Worker.evaluate, Worker.commit,
+    Worker.join, Worker.freeze, Worker.load, Worker.train, Worker.repeat, Worker.evaluate,
+    Worker.commit,
 )  # fmt: skip
 _AT_ONCE = (
-    Worker.progress, Worker.cancel, Worker.stop, Worker.refused, Worker.digests, Worker.reveal, Worker.hold,
-    Worker.open, Worker.shown,
+    Worker.progress, Worker.cancel, Worker.stop, Worker.refused, Worker.digests, Worker.reveal,
+    Worker.hold, Worker.open, Worker.shown,
 )  # fmt: skip
 METHODS = {function.__name__: Method.of(function) for function in (*_IN_TURN, *_AT_ONCE)}

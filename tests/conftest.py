@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 os.environ["OMP_NUM_THREADS"] = "1"  # the ranks of a test job share two cores
 os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
-os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")  # the keys of test nodes are none of the user's
+os.environ["HOME"] = tempfile.mkdtemp(
+    prefix="tdml-home-"
+)  # the keys of test nodes are none of the user's
 
 _RUN_JOBS = ("_job", "_jobs", "test_launch")  # how the names of their files end
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -20,14 +22,16 @@ _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> "Result":
-    """A run of 3 × 2 nodes and a spare, in which r1.s0 attacks from round 2 of 4 on. It is only read."""
+    """A run of 3 × 2 nodes and a spare, in which r1.s0 attacks from round 2 of 4 on. It is only
+    read."""
     from tests.jobs import SMALL, run_job
 
     folder = tmp_path_factory.mktemp("attacked")
     result = run_job(
         folder / "run", 8, *SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1",
-        "sync.local_steps=3", "rounds=4", "trust.budget=1", "trust.budget=1", "rewards.stake=5000000",
-        "attack=gaussian", "attack.nodes=[r1.s0]", "attack.from_round=2", f"ledger.artifacts={folder / 'store'}",
+        "sync.local_steps=3", "rounds=4", "trust.budget=1", "trust.budget=1",
+        "rewards.stake=5000000", "attack=gaussian", "attack.nodes=[r1.s0]", "attack.from_round=2",
+        f"ledger.artifacts={folder / 'store'}",
     )  # fmt: skip
     assert result.statuses == [0] * 8, result.output
     return result
@@ -42,7 +46,8 @@ def cifar10_root() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs whole jobs runs in one process, one after the other: two at a time would wait for each other."""
+    """What runs whole jobs runs in one process, one after the other: two at a time would wait for
+    each other."""
     for item in items:
         runs_jobs = item.path.stem.endswith(_RUN_JOBS) or "attacked" in item.fixturenames
         item.add_marker(pytest.mark.xdist_group("jobs" if runs_jobs else str(item.path)))

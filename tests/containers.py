@@ -1,4 +1,5 @@
-"""What the tests of docker/ need: an engine, a base image also where no registry is reached, and packages for it."""
+"""What the tests of docker/ need: an engine, a base image also where no registry is reached, and
+packages for it."""
 
 import contextlib
 import functools
@@ -58,16 +59,22 @@ class Engine:
         """All images, by their long names."""
         return set(self.must("images", "--all", "--quiet", "--no-trunc").split())
 
-    def _run(self, command: list[str], seconds: float, variables: dict[str, str]) -> subprocess.CompletedProcess:
+    def _run(
+        self, command: list[str], seconds: float, variables: dict[str, str]
+    ) -> subprocess.CompletedProcess:
         return subprocess.run(
-            command, check=False, env=os.environ | self.environment | variables, cwd=ROOT, timeout=seconds,
-            capture_output=True, text=True,
+            command, check=False, env=os.environ | self.environment | variables, cwd=ROOT,
+            timeout=seconds, capture_output=True, text=True,
         )  # fmt: skip
 
 
 def find_engine(folder: Path) -> Engine:
     """The engine of this machine; skips where there is none."""
-    if shutil.which("docker") and _succeeds("docker", "info") and _succeeds("docker", "compose", "version"):
+    if (
+        shutil.which("docker")
+        and _succeeds("docker", "info")
+        and _succeeds("docker", "compose", "version")
+    ):
         return Engine("docker", ("docker", "compose"), {"DOCKER_BUILDKIT": "1"})
     if not shutil.which("podman") or not shutil.which("podman-compose"):
         pytest.skip("neither docker with compose, nor podman and podman-compose")
@@ -84,16 +91,21 @@ def _podman_limits(folder: Path) -> dict[str, str]:
     names = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     limits = {name: min(resource.getrlimit(kind)[1], _ENOUGH) for name, kind in names.items()}
     file = folder / "containers.conf"
-    file.write_text(f"[containers]\ndefault_ulimits = {json.dumps([f'{k}={v}:{v}' for k, v in limits.items()])}\n")
+    file.write_text(
+        f"[containers]\ndefault_ulimits = {json.dumps([f'{k}={v}:{v}' for k, v in limits.items()])}\n"
+    )
     return {"CONTAINERS_CONF": str(file)}
 
 
 @contextlib.contextmanager
 def sources(engine: Engine, folder: Path) -> Iterator[list[str]]:
-    """Arguments for a build: none where the public registries are reached. Elsewhere a base image is made of Debian's
-    packages, and Python's come from whatever index this machine's pip is set to. Skips where that fails too."""
+    """Arguments for a build: none where the public registries are reached. Elsewhere a base image
+    is made of Debian's packages, and Python's come from whatever index this machine's pip is set
+    to. Skips where that fails too."""
     base = re.search(r"^ARG BASE=(\S+)", DOCKERFILE.read_text(), re.MULTILINE)[1]
-    if engine.run("pull", "--quiet", base, seconds=600).returncode == 0 and _answers("https://download.pytorch.org"):
+    if engine.run("pull", "--quiet", base, seconds=600).returncode == 0 and _answers(
+        "https://download.pytorch.org"
+    ):
         yield []
         return
     made = _debian(engine, folder)
@@ -102,10 +114,12 @@ def sources(engine: Engine, folder: Path) -> Iterator[list[str]]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         secret = folder / "pip.conf"
-        secret.write_text(f"[global]\nno-index = true\nfind-links = http://127.0.0.1:{server.server_port}/\n")
+        secret.write_text(
+            f"[global]\nno-index = true\nfind-links = http://127.0.0.1:{server.server_port}/\n"
+        )
         yield [
-            "--network", "host", "--secret", f"id=pip.conf,src={secret}", "--build-arg", f"BASE={made}",
-            "--build-arg", "TORCH_INDEX=",
+            "--network", "host", "--secret", f"id=pip.conf,src={secret}", "--build-arg",
+            f"BASE={made}", "--build-arg", "TORCH_INDEX=",
         ]  # fmt: skip
         server.shutdown()
 
@@ -117,9 +131,17 @@ class _Silent(http.server.SimpleHTTPRequestHandler):
 
 def _debian(engine: Engine, folder: Path) -> str:
     if not shutil.which("debootstrap") or os.geteuid():
-        pytest.skip("no base image: no registry is reached, and debootstrap is missing, or needs root")
+        pytest.skip(
+            "no base image: no registry is reached, and debootstrap is missing, or needs root"
+        )
     tree = folder / "debian"
-    command = ["debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", "bookworm", tree]
+    command = [
+        "debootstrap",
+        "--variant=minbase",
+        "--include=python3,python3-venv,ca-certificates",
+        "bookworm",
+        tree,
+    ]
     made = subprocess.run(command, check=False, timeout=900, capture_output=True, text=True)
     if made.returncode:
         pytest.skip(f"no base image: debootstrap failed: {made.stdout[-500:]}")
@@ -135,9 +157,21 @@ def _wheels(folder: Path) -> Path:
         pytest.skip("no packages for the base image: this Python is not 3.11, as Debian's is")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--constraint", ROOT / "constraints.txt"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--constraint",
+        ROOT / "constraints.txt",
+    ]
     made = subprocess.run(
-        [*command, "--wheel-dir", folder / "wheels", *wanted], check=False, timeout=1200, capture_output=True, text=True
+        [*command, "--wheel-dir", folder / "wheels", *wanted],
+        check=False,
+        timeout=1200,
+        capture_output=True,
+        text=True,
     )
     if made.returncode:
         pytest.skip(f"no packages for the images: {made.stderr[-500:]}")

@@ -1,4 +1,5 @@
-"""Hostile nodes: attacks, named by `_target_`, that have a worker's process to themselves and send what they like."""
+"""Hostile nodes: attacks, named by `_target_`, that have a worker's process to themselves and send
+what they like."""
 
 import json
 import os
@@ -40,8 +41,8 @@ class Runs:
 class Calls(Attack):
     """Does its work, and in round 2 calls everybody with whatever might run or break something.
 
-    `folder`: where it writes what came of every attempt, `attempts.json`; if it ever has code run, that makes
-    `canary` there. `secret`: a file that it tries to read from afar.
+    `folder`: where it writes what came of every attempt, `attempts.json`; if it ever has code run,
+    that makes `canary` there. `secret`: a file that it tries to read from afar.
     """
 
     def __init__(self, folder: str, secret: str) -> None:
@@ -68,7 +69,9 @@ class Calls(Attack):
 
     def _assault(self, rank: str) -> dict[str, str]:
         attempts = self._code() | self._bombs() | self._orders()
-        found = {name: _attempt(lambda sent=sent: _call(rank, sent)) for name, sent in attempts.items()}
+        found = {
+            name: _attempt(lambda sent=sent: _call(rank, sent)) for name, sent in attempts.items()
+        }
         for number, sent in enumerate(self._heard[:20]):
             found[f"replay {number}"] = _attempt(lambda sent=sent: _call(rank, sent))
         found["flood"] = _attempt(lambda: _flood(rank))
@@ -79,7 +82,9 @@ class Calls(Attack):
         touch = f"touch {self._folder / 'canary'}"
         return {
             "code as function": _pickled(internal.PythonUDF(os.system, (touch,), {})),
-            "code as argument": _pickled(internal.PythonUDF(endpoint.obey, (Runs(os.system, touch), (), ""), {})),
+            "code as argument": _pickled(
+                internal.PythonUDF(endpoint.obey, (Runs(os.system, touch), (), ""), {})
+            ),
             "code as result": _pickled(Runs(os.system, touch)),
             "code as exception": _pickled(internal.RemoteException(touch, os.system)),
         }
@@ -99,7 +104,8 @@ class Calls(Attack):
         """As if it were the coordinator."""
         listener = endpoint._listener
         stops = {
-            name: encode(Order(listener._at, name, 10**6, "stop", b"\x91\x00", ()))[0] for name in ("r0.s0", "r1.s0")
+            name: encode(Order(listener._at, name, 10**6, "stop", b"\x91\x00", ()))[0]
+            for name in ("r0.s0", "r1.s0")
         }
         found = {}
         for name, header in stops.items():
@@ -124,21 +130,31 @@ class Answers(Attack):
             case 2:
                 pickler.serialize = lambda _: _pickled(Runs(os.system, self._touch))
             case 3:
-                pickler.serialize = lambda _: (b"\x80\x04" + b"]" * 10**6, [torch.zeros(1).expand(2_500_000_000)])
+                pickler.serialize = lambda _: (
+                    b"\x80\x04" + b"]" * 10**6,
+                    [torch.zeros(1).expand(2_500_000_000)],
+                )
             case 4:
                 listener.obey = lambda *_: NOTHING
             case 5:
                 listener._carry_out = lambda *_: ["something", "else"]
             case 6:
-                listener._carry_out = lambda *_: Failure("r0.s0", "\x1b[2J" + "wiped " * 10**5, "x\n" * 10**6)
+                listener._carry_out = lambda *_: Failure(
+                    "r0.s0", "\x1b[2J" + "wiped " * 10**5, "x\n" * 10**6
+                )
             case 7:
                 strange = torch.ones(3).to(torch.float64)
                 listener._carry_out = lambda *_: strange
             case 8:
                 listener.obey = lambda *order: _for_another(obey(*order))
             case 9:
-                carry_out, flood = listener._carry_out, [f"\x1b[2J {number}" for number in range(10**5)]
-                listener._carry_out = lambda name, given: flood if name == "refused" else carry_out(name, given)
+                carry_out, flood = (
+                    listener._carry_out,
+                    [f"\x1b[2J {number}" for number in range(10**5)],
+                )
+                listener._carry_out = lambda name, given: (
+                    flood if name == "refused" else carry_out(name, given)
+                )
             case 10:
                 pickler.serialize = _shout
         return update
@@ -186,7 +202,9 @@ def _call(rank: str, sent: Sent) -> object:
 
 
 def _start_call(rank: str, sent: Sent) -> torch.futures.Future:
-    with rpc.api._use_rpc_pickler(_Raw(sent)):  # of calls alone: answers still go out as they should
+    with rpc.api._use_rpc_pickler(
+        _Raw(sent)
+    ):  # of calls alone: answers still go out as they should
         return rpc.rpc_async(rank, endpoint.obey, timeout=20)
 
 
@@ -199,4 +217,6 @@ def _read_file(rank: str, path: str) -> str:
     """By an operator of torch, which needs no pickle."""
     size = Path(path).stat().st_size
     operator = ("aten::from_file", 5.0, path, False, size)
-    return bytes(_invoke_rpc_builtin(_to_worker_info(rank), *operator, dtype=torch.uint8).wait().tolist()).hex()
+    return bytes(
+        _invoke_rpc_builtin(_to_worker_info(rank), *operator, dtype=torch.uint8).wait().tolist()
+    ).hex()

@@ -1,7 +1,8 @@
-"""Nodes whose owners have written their own worker. Named by `attack._target_=tests.hostile_workers.Hostile`.
+"""Nodes whose owners have written their own worker. Named by
+`attack._target_=tests.hostile_workers.Hostile`.
 
-What the interface of attacks cannot express is mixed into the node of the attacking process: every rank of a test job
-has a process of its own.
+What the interface of attacks cannot express is mixed into the node of the attacking process: every
+rank of a test job has a process of its own.
 """
 
 import os
@@ -15,7 +16,8 @@ from tests.round import liars
 
 
 class Hostile(Attack):
-    """Makes the node that has it one of `tests.round.liars`, or one of those below, with some attributes."""
+    """Makes the node that has it one of `tests.round.liars`, or one of those below, with some
+    attributes."""
 
     def __init__(self, kind: str, **attributes: object) -> None:
         base = globals().get(kind) or getattr(liars, kind)
@@ -38,7 +40,8 @@ class DiesWhenAsked:
 
 
 class Wavers:
-    """Hands in another update than it has trained, and finds something else whenever it repeats its own work."""
+    """Hands in another update than it has trained, and finds something else whenever it repeats its
+    own work."""
 
     repetitions = 0
 
@@ -56,6 +59,11 @@ class Dropout(nn.Sequential):
     def __init__(self, num_classes: int, channels: int, width: int) -> None:
         super().__init__(
             nn.Sequential(nn.Conv2d(channels, width, 3, stride=2), nn.ReLU(), nn.Dropout(0.2)),
-            nn.Sequential(nn.Conv2d(width, width, 3, stride=2), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.2)),
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, stride=2),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+                nn.Dropout(0.2),
+            ),
             nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes)),
         )

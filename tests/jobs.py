@@ -1,8 +1,8 @@
 """Whole jobs for tests: real ranks, real RPC, real groups.
 
-`run_job` starts one process per rank with the environment that torchrun would give it. The processes are
-forked from a server that has imported torch once, so a job of five ranks takes seconds, not half a minute.
-`run_torchrun` is the real thing, for the tests of the launch itself.
+`run_job` starts one process per rank with the environment that torchrun would give it. The
+processes are forked from a server that has imported torch once, so a job of five ranks takes
+seconds, not half a minute. `run_torchrun` is the real thing, for the tests of the launch itself.
 """
 
 import contextlib
@@ -88,7 +88,8 @@ class Result:
     def why(self) -> str:
         """What was not found honest, and the reason, for the message of an assertion."""
         return "\n".join(
-            f"round {line['round']}, replica {index}: {found['verdict']} {found.get('nodes')}: {found['reason']}"
+            f"round {line['round']}, replica {index}: {found['verdict']} {found.get('nodes')}: "
+            f"{found['reason']}"
             for line in self.rounds
             for index, found in line["replicas"].items()
             if found["verdict"] != "honest"
@@ -108,18 +109,28 @@ def run_job(run: Path, ranks: int, *overrides: str, seconds: float = 90) -> Resu
 def start_job(run: Path, ranks: int, *overrides: str) -> tuple[list[multiprocessing.Process], Path]:
     """Start a job's ranks; the caller must see to it that they end."""
     log = run.with_name(run.name + ".log")
-    shared = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    shared = {
+        "WORLD_SIZE": ranks,
+        "LOCAL_WORLD_SIZE": ranks,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+    }
     arguments = [f"run_dir={run}", *_microbatches(overrides), *overrides]
     processes = []
     for rank in range(ranks):
-        environment = {key: str(value) for key, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()}
-        processes.append(_context.Process(target=_rank, args=(environment, arguments, log), daemon=True))
+        environment = {
+            key: str(value) for key, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()
+        }
+        processes.append(
+            _context.Process(target=_rank, args=(environment, arguments, log), daemon=True)
+        )
         processes[-1].start()
     return processes, log
 
 
 def _microbatches(overrides: Sequence[str]) -> list[str]:
-    """As few as fill the pipeline, unless the test says what it wants: what is measured differs from run to run."""
+    """As few as fill the pipeline, unless the test says what it wants: what is measured differs
+    from run to run."""
     given = dict(override.partition("=")[::2] for override in overrides)
     if given.keys() & {"topology.microbatches", "experiment"}:
         return []
@@ -128,13 +139,17 @@ def _microbatches(overrides: Sequence[str]) -> list[str]:
     return [f"topology.microbatches={next(m for m in range(least, batch + 1) if batch % m == 0)}"]
 
 
-def finish_job(run: Path, processes: list[multiprocessing.Process], log: Path, seconds: float) -> Result:
+def finish_job(
+    run: Path, processes: list[multiprocessing.Process], log: Path, seconds: float
+) -> Result:
     """Wait for a job that `start_job` started."""
     deadline = time.monotonic() + seconds
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
     output = log.read_text()
-    assert all(process.exitcode is not None for process in processes), f"not done after {seconds} s:\n{output}"
+    assert all(process.exitcode is not None for process in processes), (
+        f"not done after {seconds} s:\n{output}"
+    )
     return Result(run, [process.exitcode for process in processes], output)
 
 
@@ -154,7 +169,9 @@ def run_torchrun(*arguments: str, seconds: float = 90) -> subprocess.CompletedPr
     return run_command(sys.executable, "-m", "torch.distributed.run", *arguments, seconds=seconds)
 
 
-def run_command(*command: str, seconds: float = 90, cwd: Path = _ROOT) -> subprocess.CompletedProcess:
+def run_command(
+    *command: str, seconds: float = 90, cwd: Path = _ROOT
+) -> subprocess.CompletedProcess:
     """Run a command; standard output and error come back together."""
     process = start_command(*command, cwd=cwd)
     try:
@@ -166,11 +183,13 @@ def run_command(*command: str, seconds: float = 90, cwd: Path = _ROOT) -> subpro
     return subprocess.CompletedProcess(command, process.returncode, output)
 
 
-def start_command(*command: str, cwd: Path = _ROOT, environment: dict[str, str] | None = None) -> subprocess.Popen:
+def start_command(
+    *command: str, cwd: Path = _ROOT, environment: dict[str, str] | None = None
+) -> subprocess.Popen:
     """Start a command in a session of its own, with these variables beside the others."""
     return subprocess.Popen(
-        command, cwd=cwd, env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
+        command, cwd=cwd, env=os.environ | (environment or {}), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
 
@@ -185,7 +204,9 @@ def kill_tree(process: subprocess.Popen) -> None:
 def descendants(pid: int) -> list[int]:
     """The processes that a process has started, and those that they have."""
     try:
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        children = [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except FileNotFoundError:
         return []
     return children + [grandchild for child in children for grandchild in descendants(child)]

@@ -58,7 +58,10 @@ def assert_balanced(run: Path, capsys: pytest.CaptureFixture, rounds: int) -> No
     _, totals = rewards(run, capsys)
     job = entries(run, "job")[0].body
     assert totals["pool_in"] == rounds * job["pool"]
-    assert totals["pool_in"] + totals["slashed"] == totals["credit"] + totals["held"] + totals["treasury"]
+    assert (
+        totals["pool_in"] + totals["slashed"]
+        == totals["credit"] + totals["held"] + totals["treasury"]
+    )
     assert totals["deposits"] == totals["stake"] + totals["slashed"]
 
 

@@ -21,8 +21,8 @@ class FullDisk(Attack):
 
 
 class Unsigned(Attack):
-    """Commits with the signature that `spoil` makes of its own: "none", "foreign" or "upper" (the same digits in upper
-    case)."""
+    """Commits with the signature that `spoil` makes of its own: "none", "foreign" or "upper" (the
+    same digits in upper case)."""
 
     def __init__(self, spoil: str) -> None:
         commit = AttackingNode.commit
@@ -31,7 +31,11 @@ class Unsigned(Attack):
             made = commit(self, round_number)
             if round_number < 2:
                 return made
-            signatures = {"none": "", "foreign": self.identity.sign(b"?"), "upper": made.signature.upper()}
+            signatures = {
+                "none": "",
+                "foreign": self.identity.sign(b"?"),
+                "upper": made.signature.upper(),
+            }
             return replace(made, signature=signatures[spoil])
 
         AttackingNode.commit = spoilt

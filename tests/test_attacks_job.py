@@ -39,13 +39,17 @@ def test_six_clean_rounds_accuse_nobody_and_keep_to_the_budget(clean: Result) ->
 def test_a_loud_attacker_is_banned_in_its_first_round_and_does_no_harm(
     attack: list[str], clean: Result, tmp_path: Path
 ) -> None:
-    result = run_job(tmp_path / "run", 5, *_JOB, *attack, "attack.replicas=[2]", "attack.from_round=2")
+    result = run_job(
+        tmp_path / "run", 5, *_JOB, *attack, "attack.replicas=[2]", "attack.from_round=2"
+    )
     assert result.statuses == [0] * 5, result.output
     assert result.summary["banned"] == ["r2.s0"]
     second = result.all_rounds[1]
     assert second["replicas"]["2"]["verdict"] == "malicious"
     assert 2 not in second["accepted"]
-    assert all("2" not in line["replicas"] for line in result.rounds), "the run has begun again without it"
+    assert all("2" not in line["replicas"] for line in result.rounds), (
+        "the run has begun again without it"
+    )
     for honest in (0, 1, 3):
         assert "malicious" not in result.verdicts(honest)
     assert result.accuracy > clean.accuracy - 0.02
@@ -53,15 +57,26 @@ def test_a_loud_attacker_is_banned_in_its_first_round_and_does_no_harm(
 
 @_slow
 def test_without_trust_the_gaussian_attack_ruins_the_model(tmp_path: Path) -> None:
-    result = run_job(tmp_path / "run", 5, *_JOB, "attack=gaussian", "attack.replicas=[2]", "trust.enabled=false")
+    result = run_job(
+        tmp_path / "run", 5, *_JOB, "attack=gaussian", "attack.replicas=[2]", "trust.enabled=false"
+    )
     assert result.statuses == [0] * 5, result.output
     assert result.summary["banned"] == []
     assert result.accuracy < 0.5
 
 
 def test_attacking_node_is_named_and_a_spare_takes_its_place(tmp_path: Path) -> None:
-    job = [*SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1", "rounds=4", "trust.rollback=off"]
-    result = run_job(tmp_path / "run", 8, *job, "attack=sign_flip", "attack.nodes=[r1.s1]", "attack.from_round=2")
+    job = [
+        *SMALL,
+        "topology.replicas=3",
+        "topology.stages=2",
+        "topology.spares=1",
+        "rounds=4",
+        "trust.rollback=off",
+    ]
+    result = run_job(
+        tmp_path / "run", 8, *job, "attack=sign_flip", "attack.nodes=[r1.s1]", "attack.from_round=2"
+    )
     assert result.statuses == [0] * 8, result.output
     assert result.summary["banned"] == ["r1.s1"], result.why()
     assert result.verdicts(1) == ["honest", "malicious", "honest", "honest"], result.why()
@@ -74,7 +89,9 @@ def test_attacking_node_is_named_and_a_spare_takes_its_place(tmp_path: Path) -> 
 def test_what_a_liar_put_in_is_taken_out_again(tmp_path: Path) -> None:
     """With its updates of the first rounds the weights would be others than without it."""
     job = [*SMALL, "topology.replicas=4", "topology.stages=1", "rounds=4", "sync.local_steps=6"]
-    lied = run_job(tmp_path / "lied", 5, *job, "attack=gaussian", "attack.replicas=[3]", "attack.from_round=3")
+    lied = run_job(
+        tmp_path / "lied", 5, *job, "attack=gaussian", "attack.replicas=[3]", "attack.from_round=3"
+    )
     assert lied.statuses == [0] * 5, lied.output
     assert [line["round"] for line in lied.all_rounds] == [1, 2, 3, 1, 2, 3, 4]
     assert [bool(line.get("void")) for line in lied.all_rounds] == [True] * 3 + [False] * 4

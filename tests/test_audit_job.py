@@ -1,5 +1,6 @@
-"""Audits in whole jobs: real processes, real groups. With the whole budget every liar is convicted in its first round,
-and nobody else ever is. The same lies, many more of them, are told in one process in tests/round/test_disputes.py."""
+"""Audits in whole jobs: real processes, real groups. With the whole budget every liar is convicted
+in its first round, and nobody else ever is. The same lies, many more of them, are told in one
+process in tests/round/test_disputes.py."""
 
 from pathlib import Path
 
@@ -20,7 +21,12 @@ def run(folder: Path, job: list[str], *overrides: str, seconds: float = 120) -> 
 
 def hostile(kind: str, node: str, **attributes: object) -> list[str]:
     given = [f"+attack.{name}={value}" for name, value in attributes.items()]
-    return ["attack._target_=tests.hostile_workers.Hostile", f"+attack.kind={kind}", f"attack.nodes=[{node}]", *given]
+    return [
+        "attack._target_=tests.hostile_workers.Hostile",
+        f"+attack.kind={kind}",
+        f"attack.nodes=[{node}]",
+        *given,
+    ]
 
 
 def assert_clean(result: Result, replicas: int) -> None:
@@ -62,7 +68,10 @@ def test_honest_rounds_are_repeated_bit_for_bit(overrides: list[str], tmp_path: 
 @_slow
 @pytest.mark.parametrize(
     "overrides",
-    [["topology.schedule=interleaved_1f1b"], ["model._target_=tests.hostile_workers.Dropout", "~model.norm"]],
+    [
+        ["topology.schedule=interleaved_1f1b"],
+        ["model._target_=tests.hostile_workers.Dropout", "~model.norm"],
+    ],
     ids=" ".join,
 )
 def test_honest_pipelines_are_repeated_bit_for_bit(overrides: list[str], tmp_path: Path) -> None:
@@ -81,8 +90,8 @@ def test_two_hundred_honest_rounds_accuse_nobody(tmp_path: Path) -> None:
 
 # Every operation of every stage, and validators that lie in it.
 _LIES = [
-    ("activation", "r1.s0"), ("gradient", "r1.s1"), ("norm", "r1.s0"), ("norm", "r1.s1"), ("state", "r1.s0"),
-    ("state", "r1.s1"), ("update", "r1.s0"), ("update", "r1.s1"),
+    ("activation", "r1.s0"), ("gradient", "r1.s1"), ("norm", "r1.s0"), ("norm", "r1.s1"),
+    ("state", "r1.s0"), ("state", "r1.s1"), ("update", "r1.s0"), ("update", "r1.s1"),
 ]  # fmt: skip
 _DEFAULT = [("activation", "r1.s0"), ("gradient", "r1.s1"), ("update", "r1.s1")]
 
@@ -95,23 +104,35 @@ def test_a_lie_in_an_operation_names_who_told_it(deed: str, node: str, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("deed", "node"), [("activation", "r1.s0"), *(pytest.param(*lie, marks=_slow) for lie in _LIES[1:])]
+    ("deed", "node"),
+    [("activation", "r1.s0"), *(pytest.param(*lie, marks=_slow) for lie in _LIES[1:])],
 )
-def test_a_validator_that_lies_in_an_operation_is_named(deed: str, node: str, tmp_path: Path) -> None:
-    """Of two replicas: the one repeats all of the other's windows, whatever is drawn. Nobody else could repeat what is
-    left of them, so that round of the other does not count; with a third it does (tests/round/test_disputes.py)."""
+def test_a_validator_that_lies_in_an_operation_is_named(
+    deed: str, node: str, tmp_path: Path
+) -> None:
+    """Of two replicas: the one repeats all of the other's windows, whatever is drawn. Nobody else
+    could repeat what is left of them, so that round of the other does not count; with a third it
+    does (tests/round/test_disputes.py)."""
     lie = hostile("Liar", node, deed=deed, when="as\\ validator")
-    result = run_job(tmp_path / "run", 5, *_PIPELINES, "topology.replicas=2", "rounds=1", *lie, seconds=120)
+    result = run_job(
+        tmp_path / "run", 5, *_PIPELINES, "topology.replicas=2", "rounds=1", *lie, seconds=120
+    )
     assert result.summary["banned"] == [node], result.why()
     other = result.rounds[0]["replicas"]["0"]
-    assert (other["verdict"], other["reason"]) == ("suspicious", "audit: who was to repeat its work has lied")
+    assert (other["verdict"], other["reason"]) == (
+        "suspicious",
+        "audit: who was to repeat its work has lied",
+    )
 
 
 def test_a_sender_that_sends_other_than_it_records_loses_the_round(tmp_path: Path) -> None:
     result = run(tmp_path, _PIPELINES, "rounds=1", *hostile("Liar", "r1.s0", deed="sends"))
     assert result.summary["banned"] == []
     assert result.verdicts(1) == ["lost"]
-    assert "stages 0 and 1 do not agree on what passed between them" in result.rounds[0]["replicas"]["1"]["reason"]
+    assert (
+        "stages 0 and 1 do not agree on what passed between them"
+        in result.rounds[0]["replicas"]["1"]["reason"]
+    )
 
 
 @_slow
@@ -121,7 +142,9 @@ def test_who_cannot_show_what_it_had_committed_to_is_banned(kind: str, tmp_path:
 
 
 @pytest.mark.parametrize("kind", ["IsSilent", "DiesWhenAsked"])
-def test_silence_is_no_proof_and_does_not_count(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_silence_is_no_proof_and_does_not_count(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     result = run(tmp_path, _FOUR, "rounds=2", *hostile(kind, "r2.s0"))
     assert result.summary["banned"] == []
     assert result.verdicts(2)[0] == "suspicious"
@@ -130,6 +153,8 @@ def test_silence_is_no_proof_and_does_not_count(kind: str, tmp_path: Path, capsy
     verify(result.run, capsys)
 
 
-def test_who_finds_something_else_whenever_it_repeats_its_own_work_is_convicted_by_the_first(tmp_path: Path) -> None:
+def test_who_finds_something_else_whenever_it_repeats_its_own_work_is_convicted_by_the_first(
+    tmp_path: Path,
+) -> None:
     """What it had committed to is false, whatever it says afterwards."""
     assert_convicted(run(tmp_path, _FOUR, "rounds=1", *hostile("Wavers", "r2.s0")), "r2.s0")

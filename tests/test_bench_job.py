@@ -14,7 +14,14 @@ pytestmark = pytest.mark.timeout(120)
 def test_steps_are_repeated_bit_for_bit_and_nobody_is_accused(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(repeat, "_TURN_S", 0.05)
     run = tmp_path / "run"
-    small = [*SMALL, "topology.replicas=3", "topology.stages=1", "sync.local_steps=4", "rounds=2", "device=cpu"]
+    small = [
+        *SMALL,
+        "topology.replicas=3",
+        "topology.stages=1",
+        "sync.local_steps=4",
+        "rounds=2",
+        "device=cpu",
+    ]
     own = [f"run_dir={run}", f"identity.folder={tmp_path / 'keys'}"]
     assert cli.run(["bench", "repeat", *small, *own, "--json", str(tmp_path / "found.json")]) == 0
     found = json.loads((tmp_path / "found.json").read_text())
@@ -22,7 +29,9 @@ def test_steps_are_repeated_bit_for_bit_and_nobody_is_accused(tmp_path, monkeypa
     assert found["outcomes"] == {"clean": 6}
     assert found["repeatable"] > 0 < found["fastest"]
     assert (found["settings"], found["rehearsal"]) == ([*small, *own], "")
-    assert capfd.readouterr().out.splitlines()[-1].startswith("18 of 18 windows repeated bit for bit")
+    assert (
+        capfd.readouterr().out.splitlines()[-1].startswith("18 of 18 windows repeated bit for bit")
+    )
 
     assert cli.run(["bench", "outcome", str(run)]) == 0
     said = capfd.readouterr().out

@@ -1,4 +1,5 @@
-"""A run that goes on with other settings for the rounds to come, keeps its best model, and ends early."""
+"""A run that goes on with other settings for the rounds to come, keeps its best model, and ends
+early."""
 
 from pathlib import Path
 
@@ -12,8 +13,21 @@ from tdml.models.whole import initial_model
 from tests.jobs import SMALL, run_job
 from tests.run_ledgers import entries, tdml, verify
 
-_JOB = [*SMALL, "model.norm=false", "topology.replicas=2", "topology.stages=1", "sync.local_steps=8"]
-_LATER = ["rounds=9", "train.lr=0", "train.batch_size=16", "train.patience=2", "topology.spares=1", "resume=true"]
+_JOB = [
+    *SMALL,
+    "model.norm=false",
+    "topology.replicas=2",
+    "topology.stages=1",
+    "sync.local_steps=8",
+]
+_LATER = [
+    "rounds=9",
+    "train.lr=0",
+    "train.batch_size=16",
+    "train.patience=2",
+    "topology.spares=1",
+    "resume=true",
+]
 
 
 @pytest.mark.timeout(170)
@@ -24,18 +38,25 @@ def test_other_settings_for_the_rounds_to_come(tmp_path: Path, capsys) -> None:
     assert first.statuses == [0] * 3, first.output
     best = first.summary["best"]
     assert best["round"] == 3
-    assert best["validation_accuracy"] == first.rounds[2]["validation_accuracy"] == _validated(first.model)
+    assert (
+        best["validation_accuracy"]
+        == first.rounds[2]["validation_accuracy"]
+        == _validated(first.model)
+    )
     (run / "model-best.pt").unlink()  # as if it had been cut off before it was written
     second = run_job(run, 4, *_JOB, *_LATER)
     assert second.statuses == [0] * 4, second.output
     assert [line["round"] for line in second.rounds] == [1, 2, 3, 4, 5]
-    assert second.summary["exit_reason"] == "no better validation accuracy since round 3 (train.patience=2)"
+    assert (
+        second.summary["exit_reason"]
+        == "no better validation accuracy since round 3 (train.patience=2)"
+    )
     assert second.summary["best"] == best
     assert _equal(torch.load(run / "model-best.pt"), first.model)
     [resume] = entries(run, "resume")
     assert resume.body["changed"] == {
-        "monitor.best": [True, False], "rounds": [3, 9], "topology.spares": [0, 1], "train.batch_size": [32, 16],
-        "train.lr": [0.05, 0.0], "train.patience": [None, 2],
+        "monitor.best": [True, False], "rounds": [3, 9], "topology.spares": [0, 1],
+        "train.batch_size": [32, 16], "train.lr": [0.05, 0.0], "train.patience": [None, 2],
     }  # fmt: skip
     assert "; train.lr 0.05 → 0; train.patience null → 2" in tdml(capsys, "ledger", "show", run)[1]
     assert [entry.body["samples"] for entry in entries(run, "verdict")] == [256] * 6 + [128] * 4

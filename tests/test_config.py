@@ -40,8 +40,17 @@ def refused(changes):
 
 def test_defaults_are_sound():
     check(DEFAULTS)
-    assert (DEFAULTS.name, DEFAULTS.run_dir, DEFAULTS.resume, DEFAULTS.device) == ("tdml", "runs/tdml", False, "auto")
-    assert (DEFAULTS.topology.replicas, DEFAULTS.topology.stages, DEFAULTS.topology.spares) == (4, 2, 0)
+    assert (DEFAULTS.name, DEFAULTS.run_dir, DEFAULTS.resume, DEFAULTS.device) == (
+        "tdml",
+        "runs/tdml",
+        False,
+        "auto",
+    )
+    assert (DEFAULTS.topology.replicas, DEFAULTS.topology.stages, DEFAULTS.topology.spares) == (
+        4,
+        2,
+        0,
+    )
     assert (DEFAULTS.sync.outer, DEFAULTS.sync.local_steps) == ("fedavg", None)
     assert DEFAULTS.trust.enabled
     assert DEFAULTS.data["_target_"] == "tdml.data.digits"
@@ -54,7 +63,8 @@ def test_the_run_folder_has_the_jobs_name():
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "stages", "microbatches"), [(32, 2, 2), (32, 3, 4), (32, 1, 1), (30, 4, 5), (7, 2, 7), (2, 3, 2)]
+    ("batch_size", "stages", "microbatches"),
+    [(32, 2, 2), (32, 3, 4), (32, 1, 1), (30, 4, 5), (7, 2, 7), (2, 3, 2)],
 )
 def test_micro_batches_are_the_fewest_that_fill_the_pipeline(batch_size, stages, microbatches):
     config = changed({"train.batch_size": batch_size, "topology.stages": stages})
@@ -67,7 +77,9 @@ def test_micro_batches_are_the_fewest_that_fill_the_pipeline(batch_size, stages,
 )
 def test_the_batches_of_a_step_fill_the_pipeline_together(chosen, stages, accumulate, microbatches):
     """At the least, every batch is one micro-batch."""
-    config = changed({"topology.microbatches": chosen, "topology.stages": stages, "train.accumulate": accumulate})
+    config = changed(
+        {"topology.microbatches": chosen, "topology.stages": stages, "train.accumulate": accumulate}
+    )
     check(config)
     assert config.microbatches == microbatches
     assert config.train.effective_batch_size == 32 * accumulate
@@ -89,13 +101,23 @@ def test_micro_batches_as_set():
         {"topology.schedule": "interleaved_1f1b", "topology.cuts": [1, 2, 3]},
         {"topology.cuts": [3]},
         {"topology.stages": 1, "topology.cuts": []},
-        {"sync.local_steps": 1, "sync.outer": "nesterov", "sync.outer_momentum": 0.0, "sync.deadline": 0.5},
+        {
+            "sync.local_steps": 1,
+            "sync.outer": "nesterov",
+            "sync.outer_momentum": 0.0,
+            "sync.deadline": 0.5,
+        },
         {"train.lr": 0.0, "train.optimizer": {"_target_": "adam"}},
         {"trust.budget": 0.0},
         {"trust.budget": 1.0},
         {"data.partition": "dirichlet", "data.alpha": 1},
         ATTACK | {"attack.replicas": [0, 3]},
-        ATTACK | {"attack.nodes": ["r3.s1", "r0.s0"], "attack.from_round": 5, "attack.share_of_rounds": 0.25},
+        ATTACK
+        | {
+            "attack.nodes": ["r3.s1", "r0.s0"],
+            "attack.from_round": 5,
+            "attack.share_of_rounds": 0.25,
+        },
         {"model": {"_target_": "a.b"}, "data": {"_target_": "c.d"}, "attack": {}},
     ],
     ids=str,
@@ -168,7 +190,9 @@ def test_no_number_to_compute_with(name, value):
     ],
 )
 def test_unknown_choice(name, choices):
-    assert refused({name: "zigzag"}) == f"{name}=zigzag is unknown: choose one of {', '.join(choices)}"
+    assert (
+        refused({name: "zigzag"}) == f"{name}=zigzag is unknown: choose one of {', '.join(choices)}"
+    )
     for choice in choices:
         check(changed({name: choice}))
 
@@ -176,26 +200,48 @@ def test_unknown_choice(name, choices):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"topology.microbatches": 5}, r"topology\.microbatches=5 does not divide train\.batch_size=32"),
+        (
+            {"topology.microbatches": 5},
+            r"topology\.microbatches=5 does not divide train\.batch_size=32",
+        ),
         (
             {"topology.stages": 4, "topology.microbatches": 2},
             r"topology\.microbatches=2 is less than topology\.stages=4.*1f1b.*topology\.schedule=gpipe",
         ),
-        ({"topology.stages": 9, "train.batch_size": 8}, r"topology\.microbatches=8 is less than topology\.stages=9"),
         (
-            {"topology.schedule": "interleaved_1f1b", "topology.microbatches": 5, "train.batch_size": 10},
+            {"topology.stages": 9, "train.batch_size": 8},
+            r"topology\.microbatches=8 is less than topology\.stages=9",
+        ),
+        (
+            {
+                "topology.schedule": "interleaved_1f1b",
+                "topology.microbatches": 5,
+                "train.batch_size": 10,
+            },
             r"topology\.microbatches=5: interleaved_1f1b needs a multiple of 2",
         ),
-        ({"topology.cuts": [3, 6]}, r"topology\.cuts=\[3, 6\] must list 1 rising block numbers.*2 stages"),
+        (
+            {"topology.cuts": [3, 6]},
+            r"topology\.cuts=\[3, 6\] must list 1 rising block numbers.*2 stages",
+        ),
         ({"topology.cuts": []}, r"topology\.cuts=\[\] must list 1 rising"),
         ({"topology.cuts": [0]}, r"topology\.cuts=\[0\] must list 1 rising"),
-        ({"topology.stages": 3, "topology.cuts": [6, 3]}, r"topology\.cuts=\[6, 3\] must list 2 rising"),
-        ({"topology.stages": 3, "topology.cuts": [3, 3]}, r"topology\.cuts=\[3, 3\] must list 2 rising"),
+        (
+            {"topology.stages": 3, "topology.cuts": [6, 3]},
+            r"topology\.cuts=\[6, 3\] must list 2 rising",
+        ),
+        (
+            {"topology.stages": 3, "topology.cuts": [3, 3]},
+            r"topology\.cuts=\[3, 3\] must list 2 rising",
+        ),
         (
             {"topology.schedule": "interleaved_1f1b", "topology.stages": 1, "topology.cuts": None},
             r"topology\.schedule=interleaved_1f1b needs topology\.stages of at least 2",
         ),
-        ({"topology.schedule": "interleaved_1f1b", "topology.cuts": [3]}, r"topology\.cuts=\[3\] must list 3 rising"),
+        (
+            {"topology.schedule": "interleaved_1f1b", "topology.cuts": [3]},
+            r"topology\.cuts=\[3\] must list 3 rising",
+        ),
         ({"trust.budget": -0.1}, r"trust\.budget=-0\.1 must lie between 0 and 1"),
         ({"trust.budget": 1.1}, r"trust\.budget=1\.1 must lie between 0 and 1"),
         ({"trust.budget": math.nan}, r"trust\.budget=nan must lie between 0 and 1"),
@@ -210,7 +256,10 @@ def test_unknown_choice(name, choices):
         ({"data._target_": "/tmp/mine.py"}, r"data\._target_=/tmp/mine\.py is no dotted name"),
         ({"data._target_": "mine.my data"}, r"data\._target_=mine\.my data is no dotted name"),
         ({"model._target_": 3}, r"model\._target_=3 is no dotted name"),
-        ({"attack._target_": "mine:Attack", "attack.replicas": [0]}, r"attack\._target_=mine:Attack is no dotted name"),
+        (
+            {"attack._target_": "mine:Attack", "attack.replicas": [0]},
+            r"attack\._target_=mine:Attack is no dotted name",
+        ),
         ({"topology.cuts": [[1]]}, r"topology\.cuts=\[\[1\]\] must list 1 rising block numbers"),
         ({"data.alpha": "much"}, r"data\.alpha=much is not a number"),
         ({"data.alpha": True}, r"data\.alpha=True is not a number"),
@@ -223,12 +272,24 @@ def test_unknown_choice(name, choices):
         (ATTACK, r"attack\.replicas and attack\.nodes are empty"),
         (ATTACK | {"attack.replicas": 3}, r"attack\.replicas=3 must be a list"),
         (ATTACK | {"attack.nodes": "r0.s1"}, r"attack\.nodes=r0\.s1 must be a list"),
-        (ATTACK | {"attack.replicas": [1], "attack.nodes": None}, r"attack\.nodes=None must be a list"),
-        (ATTACK | {"attack.replicas": [True]}, r"attack\.replicas names replica True, but there are 4: 0 to 3"),
-        (ATTACK | {"attack.replicas": [1, 4]}, r"attack\.replicas names replica 4, but there are 4: 0 to 3"),
+        (
+            ATTACK | {"attack.replicas": [1], "attack.nodes": None},
+            r"attack\.nodes=None must be a list",
+        ),
+        (
+            ATTACK | {"attack.replicas": [True]},
+            r"attack\.replicas names replica True, but there are 4: 0 to 3",
+        ),
+        (
+            ATTACK | {"attack.replicas": [1, 4]},
+            r"attack\.replicas names replica 4, but there are 4: 0 to 3",
+        ),
         (ATTACK | {"attack.replicas": [-1]}, r"attack\.replicas names replica -1"),
         (ATTACK | {"attack.replicas": ["r1"]}, r"attack\.replicas names replica r1"),
-        (ATTACK | {"attack.nodes": ["r0.s2"]}, r"attack\.nodes names r0\.s2, but the nodes are r0\.s0 to r3\.s1"),
+        (
+            ATTACK | {"attack.nodes": ["r0.s2"]},
+            r"attack\.nodes names r0\.s2, but the nodes are r0\.s0 to r3\.s1",
+        ),
         (ATTACK | {"attack.nodes": ["r4.s0"]}, r"attack\.nodes names r4\.s0"),
         (ATTACK | {"attack.nodes": ["r0.s0", "spare0"]}, r"attack\.nodes names spare0"),
         (ATTACK | {"attack.nodes": ["r0.s0.s1"]}, r"attack\.nodes names r0\.s0\.s1"),
@@ -250,7 +311,9 @@ def test_whether_to_go_on(text, value, tmp_path):
 
 @pytest.mark.parametrize("text", ["maybe", "1", "null", "[true]"])
 def test_whether_to_go_on_is_one_of_three(text):
-    with pytest.raises(SettingError, match=r"^resume=.* is unknown: choose one of false, true, auto$"):
+    with pytest.raises(
+        SettingError, match=r"^resume=.* is unknown: choose one of false, true, auto$"
+    ):
         settings.load([f"resume={text}"])
 
 

@@ -13,14 +13,25 @@ DEFAULTS = settings.load([])
 
 
 def test_the_groups_have_what_the_schema_needs():
-    overrides = ["model=mlp", "data=cifar10", "sync=nesterov", "train=adamw", "attack=gaussian", "attack.nodes=[r1.s0]"]
+    overrides = [
+        "model=mlp",
+        "data=cifar10",
+        "sync=nesterov",
+        "train=adamw",
+        "attack=gaussian",
+        "attack.nodes=[r1.s0]",
+    ]
     config = settings.load(overrides)
     assert (config.sync.outer, config.train.optimizer["_target_"], config.data["augment"]) == (
         "nesterov",
         "adamw",
         True,
     )
-    assert (config.attack["std"], config.attack["nodes"], config.attack["replicas"]) == (30.0, ["r1.s0"], [])
+    assert (config.attack["std"], config.attack["nodes"], config.attack["replicas"]) == (
+        30.0,
+        ["r1.s0"],
+        [],
+    )
 
 
 def test_an_experiment_is_a_set_of_overrides():
@@ -29,7 +40,9 @@ def test_an_experiment_is_a_set_of_overrides():
 
 
 def test_settings_come_back_from_their_file(tmp_path):
-    config = settings.load(["sync.deadline=2", "topology.cuts=[4]", "attack=sign_flip", "attack.replicas=[1]"])
+    config = settings.load(
+        ["sync.deadline=2", "topology.cuts=[4]", "attack=sign_flip", "attack.replicas=[1]"]
+    )
     (tmp_path / "config.yaml").write_text(settings.to_yaml(config))
     loaded = settings.from_yaml(tmp_path / "config.yaml")
     assert OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), loaded)) == config
@@ -72,8 +85,16 @@ def test_choices_and_experiments_of_ones_own(own):
 @pytest.mark.parametrize(
     ("files", "override", "message"),
     [
-        ({"experiment__mine": "rounds: 7"}, "experiment=mine", "experiment: the file of an experiment begins with the"),
-        ({"experiment__mine": "rounds: [1"}, "experiment=mine", "a file of settings cannot be read: while parsing a f"),
+        (
+            {"experiment__mine": "rounds: 7"},
+            "experiment=mine",
+            "experiment: the file of an experiment begins with the",
+        ),
+        (
+            {"experiment__mine": "rounds: [1"},
+            "experiment=mine",
+            "a file of settings cannot be read: while parsing a f",
+        ),
         (
             {"experiment__mine": "# @package _global_\nround: 7"},
             "experiment=mine",
@@ -82,15 +103,26 @@ def test_choices_and_experiments_of_ones_own(own):
         (
             {"experiment__mine": "# @package _global_\ndefaults: [{model: cnn}]"},
             "experiment=mine",
-            "experiment/mine.yaml: there is no experiment/model/cnn: for the whole job write 'override /model: cnn'",
+            (
+                "experiment/mine.yaml: there is no experiment/model/cnn: for the whole job write "
+                "'override /model: cnn'"
+            ),
         ),
-        ({"model__own": "width: ???\n_target_: a.b"}, "model=own", "model.width is missing: give it a value"),
+        (
+            {"model__own": "width: ???\n_target_: a.b"},
+            "model=own",
+            "model.width is missing: give it a value",
+        ),
         (
             {"model__own": "_target_: a.b"},
             "model=other",
             "model=other is unknown: choose one of cnn, gpt, hf, mlp, own, resnet18",
         ),
-        ({"model__backbone__small": ""}, "+model/backbone=big", "model/backbone=big is unknown: choose one of small"),
+        (
+            {"model__backbone__small": ""},
+            "+model/backbone=big",
+            "model/backbone=big is unknown: choose one of small",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -109,7 +141,9 @@ def test_mistakes_in_a_folder_of_ones_own(own, files, override, message):
     ],
 )
 def test_a_file_that_would_not_be_read_is_named(own, tmp_path, name, instead):
-    with pytest.raises(SettingError, match=f"^{tmp_path}/my conf/.* would not be read, .* conf/{instead}$"):
+    with pytest.raises(
+        SettingError, match=f"^{tmp_path}/my conf/.* would not be read, .* conf/{instead}$"
+    ):
         settings.load([own(**{name: "seed: 1"})])
 
 
@@ -128,25 +162,36 @@ def test_a_folder_that_is_not_there_is_named(path):
 
 def test_settings_that_differ_between_ranks_are_named():
     mine = settings.fingerprint(DEFAULTS)
-    other = settings.fingerprint(settings.load(["seed=1", "train.lr=0.1", "+model.x=1", "topology.cuts=[3]"]))
+    other = settings.fingerprint(
+        settings.load(["seed=1", "train.lr=0.1", "+model.x=1", "topology.cuts=[3]"])
+    )
     assert settings.differing(mine, mine) == []
     assert settings.differing(mine, other) == ["model.x", "seed", "topology.cuts", "train.lr"]
 
 
 def test_what_the_coordinator_or_a_machine_has_of_its_own_may_differ():
-    own = ["name=other", "run_dir=elsewhere", "device=cpu", "identity.folder=keys", "ledger.artifacts=store"]
+    own = [
+        "name=other",
+        "run_dir=elsewhere",
+        "device=cpu",
+        "identity.folder=keys",
+        "ledger.artifacts=store",
+    ]
     assert settings.fingerprint(settings.load(own)) == settings.fingerprint(DEFAULTS)
     roots = [settings.load(["data=cifar10", f"data.root={root}"]) for root in ("a", "b")]
     assert settings.fingerprint(roots[0]) == settings.fingerprint(roots[1])
 
 
 def test_the_ranks_that_a_topology_needs():
-    topology = settings.load(["topology.replicas=3", "topology.stages=2", "topology.spares=1"]).topology
+    topology = settings.load(
+        ["topology.replicas=3", "topology.stages=2", "topology.spares=1"]
+    ).topology
     check_world(topology, 8)
     for ranks in (7, 9):
         with pytest.raises(SettingError) as caught:
             check_world(topology, ranks)
-        assert f"WORLD_SIZE is {ranks}, but 3 replicas × 2 stages + 1 coordinator + 1 spares need 8" in str(
-            caught.value
+        assert (
+            f"WORLD_SIZE is {ranks}, but 3 replicas × 2 stages + 1 coordinator + 1 spares need 8"
+            in str(caught.value)
         )
         assert "--nproc-per-node 8" in str(caught.value)

@@ -1,4 +1,5 @@
-"""Whole jobs whose stages lie on another device than the host: a stand-in for GPUs, for where there are none."""
+"""Whole jobs whose stages lie on another device than the host: a stand-in for GPUs, for where there
+are none."""
 
 import shutil
 
@@ -12,16 +13,18 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
     pytest.mark.skipif(
-        shutil.which("c++") is None or not cpp_extension.is_ninja_available(), reason="no C++ compiler, or no ninja"
+        shutil.which("c++") is None or not cpp_extension.is_ninja_available(),
+        reason="no C++ compiler, or no ninja",
     ),
 ]
 ATTACKED = [
-    *SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1", "sync.local_steps=3", "rounds=3",
-    "trust.budget=1", "trust.budget=1", "attack=gaussian", "attack.nodes=[r1.s0]", "attack.from_round=2",
+    *SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1", "sync.local_steps=3",
+    "rounds=3", "trust.budget=1", "trust.budget=1", "attack=gaussian", "attack.nodes=[r1.s0]",
+    "attack.from_round=2",
 ]  # fmt: skip
 INTERLEAVED = [
-    "model=resnet18", "topology.replicas=1", "topology.stages=3", "topology.schedule=interleaved_1f1b", "train=adamw",
-    "sync.local_steps=2", "rounds=2",
+    "model=resnet18", "topology.replicas=1", "topology.stages=3",
+    "topology.schedule=interleaved_1f1b", "train=adamw", "sync.local_steps=2", "rounds=2",
 ]  # fmt: skip
 
 
@@ -35,11 +38,15 @@ def device(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("settings", "ranks"), [(ATTACKED, 8), (INTERLEAVED, 4)], ids=["attacked", "interleaved"])
+@pytest.mark.parametrize(
+    ("settings", "ranks"), [(ATTACKED, 8), (INTERLEAVED, 4)], ids=["attacked", "interleaved"]
+)
 def test_another_device_changes_no_bit(settings, ranks, device, tmp_path):
     expected = model_of(tmp_path / "host", ranks, settings, "tdml").items()
     for backend, borders in (("gloo", "cpu"), ("nccl", "standin:0")):
-        model = model_of(tmp_path / backend, ranks, settings, "tests.stand_in", str(device), backend, borders)
+        model = model_of(
+            tmp_path / backend, ranks, settings, "tests.stand_in", str(device), backend, borders
+        )
         for name, tensor in expected:
             assert torch.equal(tensor, model[name]), name
 

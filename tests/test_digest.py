@@ -9,9 +9,10 @@ from tdml.digest import digest
 
 def test_digest_tells_type_shape_and_bytes_apart() -> None:
     tensors = [
-        torch.zeros(4), torch.zeros(2, 2), torch.zeros(4, dtype=torch.int32), torch.zeros(2, dtype=torch.float64),
-        torch.tensor(0.0), torch.zeros(0), torch.zeros(1), torch.tensor([0.0, 0.0, 0.0, -0.0]),
-        torch.zeros(4, dtype=torch.bool), torch.zeros(2, dtype=torch.bfloat16),
+        torch.zeros(4), torch.zeros(2, 2), torch.zeros(4, dtype=torch.int32),
+        torch.zeros(2, dtype=torch.float64), torch.tensor(0.0), torch.zeros(0), torch.zeros(1),
+        torch.tensor([0.0, 0.0, 0.0, -0.0]), torch.zeros(4, dtype=torch.bool),
+        torch.zeros(2, dtype=torch.bfloat16),
     ]  # fmt: skip
     assert len({digest(tensor) for tensor in tensors}) == len(tensors)
 

@@ -17,16 +17,26 @@ from tdml import config as settings
 from tests.containers import COMPOSE, DOCKERFILE, ROOT, expand
 from tests.jobs import kill_tree
 
-_PINNED = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+_PINNED = dict(
+    re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+)
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _STEPS = DOCKERFILE.read_text().replace("\\\n", " ").splitlines()
 _LEFT_OUT = re.search(r'COORDINATOR_ONLY="(.*?)"', DOCKERFILE.read_text())[1].split()
 _SERVICES: dict[str, Any] = yaml.safe_load(expand(COMPOSE.read_text()))["services"]
-_NODES = {name: service for name, service in _SERVICES.items() if "PET_NODE_RANK" in service.get("environment", {})}
+_NODES = {
+    name: service
+    for name, service in _SERVICES.items()
+    if "PET_NODE_RANK" in service.get("environment", {})
+}
 
 
 def test_what_is_copied_into_the_images_is_there() -> None:
-    shown = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    shown = [
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
     for step in _STEPS:
         if step.startswith("COPY") and "--from" not in step:
             for source in step.split()[1:-1]:
@@ -49,22 +59,29 @@ def test_versions_in_the_images_are_those_of_the_constraints() -> None:
     assert f'image.version="{_PROJECT["version"]}"' in DOCKERFILE.read_text()
     [base] = [step for step in _STEPS if step.startswith("ARG BASE=")]
     assert re.search(r":3\.(\d+)\.\d+-slim-\w+$", base), "pinned by its tag"
-    assert int(re.search(r":3\.(\d+)", base)[1]) >= int(_PROJECT["requires-python"].removeprefix(">=3."))
+    assert int(re.search(r":3\.(\d+)", base)[1]) >= int(
+        _PROJECT["requires-python"].removeprefix(">=3.")
+    )
 
 
 def test_requirements_are_the_projects_in_two_parts() -> None:
     def listed(*arguments: str) -> list[str]:
         command = [sys.executable, "docker/requirements.py", *arguments]
-        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+        return subprocess.run(
+            command, cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout.splitlines()
 
     assert listed() == _PROJECT["dependencies"]
-    rest = [line for line in _PROJECT["dependencies"] if re.match(r"[\w-]+", line)[0] not in _LEFT_OUT]
+    rest = [
+        line for line in _PROJECT["dependencies"] if re.match(r"[\w-]+", line)[0] not in _LEFT_OUT
+    ]
     assert listed("--without", *_LEFT_OUT) == rest
     assert len(rest) == len(_PROJECT["dependencies"]) - len(_LEFT_OUT)
 
 
 def test_a_worker_needs_nothing_that_its_image_leaves_out() -> None:
-    """The digits are read from scikit-learn's folder, which the image has without the rest of it."""
+    """The digits are read from scikit-learn's folder, which the image has without the rest of
+    it."""
     modules = {"scikit-learn": "sklearn"}
     code = f"""
 import sys
@@ -84,9 +101,17 @@ def test_compose_starts_the_ranks_that_its_settings_need(chosen: str) -> None:
     environments = [nodes[name]["environment"] for name in _NODES]
     [job] = {environment["JOB"] for environment in environments}
     config = settings.load(job.split())
-    assert [environment["PET_NODE_RANK"] for environment in environments] == list(range(config.topology.world_size))
-    assert {environment["PET_NNODES"] for environment in environments} == {config.topology.world_size}
-    assert {environment["PET_MASTER_ADDR"] for environment in environments} == {next(iter(_NODES))} == {"coordinator"}
+    assert [environment["PET_NODE_RANK"] for environment in environments] == list(
+        range(config.topology.world_size)
+    )
+    assert {environment["PET_NNODES"] for environment in environments} == {
+        config.topology.world_size
+    }
+    assert (
+        {environment["PET_MASTER_ADDR"] for environment in environments}
+        == {next(iter(_NODES))}
+        == {"coordinator"}
+    )
     assert config.attack["nodes"] == ["r2.s0"]
     assert config.rounds == (20 if chosen else 8)
     assert config.run_dir == "runs/demo"
@@ -94,7 +119,9 @@ def test_compose_starts_the_ranks_that_its_settings_need(chosen: str) -> None:
 
 
 def test_each_image_of_compose_is_built_once() -> None:
-    built = {service["image"]: service["build"] for service in _SERVICES.values() if "build" in service}
+    built = {
+        service["image"]: service["build"] for service in _SERVICES.values() if "build" in service
+    }
     assert len([service for service in _SERVICES.values() if "build" in service]) == len(built)
     assert {service["image"] for service in _SERVICES.values()} == set(built)
     stages = [step.split()[-1] for step in _STEPS if step.startswith("FROM")]
@@ -141,7 +168,9 @@ def test_a_rank_that_stands_still_is_no_healthy_one() -> None:
             kill_tree(process)
 
 
-def test_where_no_rank_is_none_is_healthy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_where_no_rank_is_none_is_healthy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     health = _health()
     monkeypatch.setattr(health, "ranks", dict)
     assert health.main() == 1

@@ -1,6 +1,8 @@
-"""The images are built and the demo runs in them: a node's container is killed, and the run goes on to its end.
+"""The images are built and the demo runs in them: a node's container is killed, and the run goes on
+to its end.
 
-Needs Docker with compose, or podman and podman-compose, and what `tests/containers.py` makes a base image of.
+Needs Docker with compose, or podman and podman-compose, and what `tests/containers.py` makes a base
+image of.
 """
 
 import json
@@ -58,23 +60,32 @@ def test_workers_get_a_small_image_and_nobody_is_root(images: Images) -> None:
     for image in (images.worker, images.all):
         [facts] = json.loads(images.engine.must("image", "inspect", image))
         assert facts["Config"]["User"] == "tdml"
-        check = facts["Config"].get("Healthcheck") or facts["Healthcheck"]  # Docker's place, and podman's
+        check = (
+            facts["Config"].get("Healthcheck") or facts["Healthcheck"]
+        )  # Docker's place, and podman's
         assert check["Test"] == ["CMD", "python3", "-I", "/usr/local/lib/tdml/health.py"]
         assert facts["Config"]["Labels"]["org.opencontainers.image.title"] == "tdml"
         assert images.engine.must("run", "--rm", image, "id", "-u").split()[-1] == "1000"
     assert _size(images, images.worker) < min(_WORKERS_MOST_BYTES, _size(images, images.all))
     assert "tensorboard" in images.engine.must("run", "--rm", images.all, "ls", "/opt/tdml/bin")
-    assert "tensorboard" not in images.engine.must("run", "--rm", images.worker, "ls", "/opt/tdml/bin")
+    assert "tensorboard" not in images.engine.must(
+        "run", "--rm", images.worker, "ls", "/opt/tdml/bin"
+    )
 
 
 @pytest.mark.parametrize("options", [[], ["--read-only"], ["--user", "4321:4321"]], ids=" ".join)
 def test_the_first_screen_finds_its_code_compiled(images: Images, options: list[str]) -> None:
-    said = images.engine.must("run", "--rm", *options, images.all, "python", "-c", _FIRST_SCREEN, seconds=180)
+    said = images.engine.must(
+        "run", "--rm", *options, images.all, "python", "-c", _FIRST_SCREEN, seconds=180
+    )
     assert said.splitlines()[-1] == "1 0", said
 
 
 def test_the_demo_goes_on_without_the_container_of_a_node(images: Images) -> None:
-    engine, variables = images.engine, {"TDML_IMAGE": images.all, "TDML_WORKER_IMAGE": images.worker}
+    engine, variables = (
+        images.engine,
+        {"TDML_IMAGE": images.all, "TDML_WORKER_IMAGE": images.worker},
+    )
     ports = {"TDML_TENSORBOARD_PORT": free_port(), "TDML_REPORT_PORT": free_port()}
     variables |= {name: str(port) for name, port in ports.items()} | {"TDML_SETTINGS": "rounds=15"}
     try:
@@ -88,14 +99,19 @@ def test_the_demo_goes_on_without_the_container_of_a_node(images: Images) -> Non
         page = _get(ports["TDML_REPORT_PORT"], "/demo/report.html")
         assert "<svg" in page
         assert "<title>TensorBoard</title>" in _get(ports["TDML_TENSORBOARD_PORT"], "/")
-        assert json.loads(_get(ports["TDML_TENSORBOARD_PORT"], "/data/runs")) == ["demo/tensorboard"]
+        assert json.loads(_get(ports["TDML_TENSORBOARD_PORT"], "/data/runs")) == [
+            "demo/tensorboard"
+        ]
         summary = json.loads(_get(ports["TDML_REPORT_PORT"], "/demo/summary.json"))
         assert (summary["dead"], summary["banned"]) == (["r0.s0"], ["r2.s0"])
         assert summary["accepted"] == [0, 1, 2]
         assert summary["test_accuracy"] >= 0.9
         for service in ("coordinator", "r1", "r2", "spare0", "spare1"):
             status = engine.must("wait", _container(engine, service), seconds=120)
-            assert status.split()[-1] == "0", (service, engine.must("logs", _container(engine, service)))
+            assert status.split()[-1] == "0", (
+                service,
+                engine.must("logs", _container(engine, service)),
+            )
     finally:
         engine.play(_PROJECT, "down", "--volumes", "--timeout", "5", seconds=300, **variables)
 
@@ -117,7 +133,9 @@ def _stop_and_ask(engine: Engine, service: str) -> None:
 
 
 def _healthy(engine: Engine, service: str, status: int) -> str:
-    asked = engine.run("exec", _container(engine, service), "python3", "-I", "/usr/local/lib/tdml/health.py")
+    asked = engine.run(
+        "exec", _container(engine, service), "python3", "-I", "/usr/local/lib/tdml/health.py"
+    )
     assert asked.returncode == status, asked.stdout
     return asked.stdout
 
@@ -138,13 +156,16 @@ def _said(engine: Engine, text: str) -> bool:
 
 
 def _until(condition: Callable[[], object], seconds: float, engine: Engine) -> None:
-    """Wait for a condition that comes while the coordinator's container runs, if it comes at all."""
+    """Wait for a condition that comes while the coordinator's container runs, if it comes at
+    all."""
     deadline, container = time.monotonic() + seconds, _container(engine, "coordinator")
     while True:
         [state] = json.loads(engine.must("inspect", container))
         if condition():
             return
-        assert state["State"]["Status"] != "exited" and time.monotonic() < deadline, engine.must("logs", container)
+        assert state["State"]["Status"] != "exited" and time.monotonic() < deadline, engine.must(
+            "logs", container
+        )
         time.sleep(0.5)
 
 

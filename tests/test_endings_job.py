@@ -1,4 +1,5 @@
-"""Jobs that are ended from outside, as schedulers and operators do it: what they leave, and who ends."""
+"""Jobs that are ended from outside, as schedulers and operators do it: what they leave, and who
+ends."""
 
 import os
 import re
@@ -13,27 +14,45 @@ import pytest
 
 from tdml.errors import INTERRUPTED
 from tdml.round.checkpoint import load_last
-from tests.jobs import SMALL, descendants, finish_job, free_port, kill_tree, run_job, start_command, start_job
+from tests.jobs import (
+    SMALL,
+    descendants,
+    finish_job,
+    free_port,
+    kill_tree,
+    run_job,
+    start_command,
+    start_job,
+)
 from tests.run_ledgers import await_entry, entries, verify
 
 _JOB = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=2", "rounds=300"]
 _OPERATOR = {  # of Kubernetes, for a job of three machines of which this is the second
-    "PET_NNODES": "3", "PET_NPROC_PER_NODE": "2", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "192.0.2.1",
-    "PET_MASTER_PORT": "23456", "PET_RDZV_BACKEND": "c10d", "PET_RDZV_ENDPOINT": "192.0.2.1:23456",
-    "PET_MAX_RESTARTS": "3", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "23456", "WORLD_SIZE": "6", "RANK": "2",
+    "PET_NNODES": "3", "PET_NPROC_PER_NODE": "2", "PET_NODE_RANK": "1",
+    "PET_MASTER_ADDR": "192.0.2.1", "PET_MASTER_PORT": "23456", "PET_RDZV_BACKEND": "c10d",
+    "PET_RDZV_ENDPOINT": "192.0.2.1:23456", "PET_MAX_RESTARTS": "3", "MASTER_ADDR": "192.0.2.1",
+    "MASTER_PORT": "23456", "WORLD_SIZE": "6", "RANK": "2",
 }  # fmt: skip
 
 
-def test_an_interrupted_record_is_finished_first(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_an_interrupted_record_is_finished_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     """Otherwise the ledger has a round that the checkpoint has not: none, if it is the first."""
     result = run_job(
-        tmp_path / "run", 3, *_JOB, "attack._target_=tests.saboteurs.InterruptsRecord", "attack.nodes=[r0.s0]"
+        tmp_path / "run",
+        3,
+        *_JOB,
+        "attack._target_=tests.saboteurs.InterruptsRecord",
+        "attack.nodes=[r0.s0]",
     )
     assert result.statuses == [INTERRUPTED] * 3, result.output
     _assert_can_go_on(result.run, result.output, capsys)
 
 
-def test_a_signal_that_reaches_the_workers_first_loses_nobody(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_signal_that_reaches_the_workers_first_loses_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     """Slurm signals all processes of all machines, one after the other."""
     processes, log = start_job(tmp_path / "run", 3, *_JOB)
     try:
@@ -70,7 +89,9 @@ def test_the_launcher_passes_a_signal_on_and_ends_with_a_status_of_its_own(
     _assert_can_go_on(tmp_path / "run", output, capsys)
 
 
-def test_a_launcher_that_is_killed_takes_its_ranks_along(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_launcher_that_is_killed_takes_its_ranks_along(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     """Started by an operator whose variables are for torchrun on many machines."""
     launcher, ranks = _train(tmp_path / "run", environment=_OPERATOR), []
     try:
@@ -94,8 +115,14 @@ def test_an_interruption_before_there_are_ranks_has_that_status_too() -> None:
         "launch.import_once = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
         "cli.run(['train'])"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (INTERRUPTED, "", "tdml: interrupted (SIGTERM)\n")
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        INTERRUPTED,
+        "",
+        "tdml: interrupted (SIGTERM)\n",
+    )
 
 
 @pytest.mark.slow
@@ -127,7 +154,9 @@ def test_no_agent_waits_for_a_lost_one(end: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_when_the_first_agent_is_killed_all_end(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_when_the_first_agent_is_killed_all_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     agents = _agents(tmp_path / "run", 3, "topology.replicas=2", "rounds=3000")
     try:
         _await_rounds(tmp_path / "run", agents[0])
@@ -141,7 +170,9 @@ def test_when_the_first_agent_is_killed_all_end(tmp_path: Path, capsys: pytest.C
 
 
 def _train(run: Path, environment: dict[str, str] | None = None) -> subprocess.Popen:
-    return start_command(sys.executable, "-m", "tdml.cli", "train", *_JOB, f"run_dir={run}", environment=environment)
+    return start_command(
+        sys.executable, "-m", "tdml.cli", "train", *_JOB, f"run_dir={run}", environment=environment
+    )
 
 
 def _agents(run: Path, count: int, *overrides: str) -> list[subprocess.Popen]:
@@ -149,9 +180,9 @@ def _agents(run: Path, count: int, *overrides: str) -> list[subprocess.Popen]:
     port = str(free_port())
     return [
         start_command(
-            sys.executable, "-m", "torch.distributed.run", "--nnodes", str(count), "--nproc-per-node", "1",
-            "--node-rank", str(index), "--master-addr", "127.0.0.1", "--master-port", port, "-m", "tdml",
-            *_JOB[:-1], f"run_dir={run}", *overrides,
+            sys.executable, "-m", "torch.distributed.run", "--nnodes", str(count),
+            "--nproc-per-node", "1", "--node-rank", str(index), "--master-addr", "127.0.0.1",
+            "--master-port", port, "-m", "tdml", *_JOB[:-1], f"run_dir={run}", *overrides,
         )
         for index in range(count)
     ]  # fmt: skip
@@ -160,7 +191,9 @@ def _agents(run: Path, count: int, *overrides: str) -> list[subprocess.Popen]:
 def _await_rounds(run: Path, launcher: subprocess.Popen) -> list[int]:
     """Wait until two rounds are recorded; what the launcher has started."""
     metrics = run / "metrics.jsonl"
-    _wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2, launcher, seconds=90)
+    _wait_until(
+        lambda: metrics.exists() and metrics.read_text().count("\n") >= 2, launcher, seconds=90
+    )
     return descendants(launcher.pid)
 
 
@@ -173,9 +206,12 @@ def _wait_until(condition: Callable[[], bool], process: subprocess.Popen, second
 
 
 def _assert_can_go_on(run: Path, output: str, capsys: pytest.CaptureFixture) -> int:
-    """The round that it says is the last is that of the checkpoint, of the metrics and of the ledger; that round."""
+    """The round that it says is the last is that of the checkpoint, of the metrics and of the
+    ledger; that round."""
     assert "Traceback" not in output, output
-    [said] = re.findall(r"^tdml: interrupted after round (\d+): go on with resume=true$", output, re.MULTILINE)
+    [said] = re.findall(
+        r"^tdml: interrupted after round (\d+): go on with resume=true$", output, re.MULTILINE
+    )
     last = int(said)
     checkpoint = load_last(run / "checkpoints")
     assert checkpoint is not None

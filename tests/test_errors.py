@@ -15,7 +15,10 @@ from tdml.models.split import build
         ("\x1b[2Jwiped\x9b1m \u202etxet\ud800", "�[2Jwiped�1m �txet�"),
         (ValueError("the disk\nis full"), "the disk is full"),
         (ValueError(""), "ValueError"),
-        ("It broke. Set the environment variable HYDRA_FULL_ERROR=1 for a stack trace.", "It broke."),
+        (
+            "It broke. Set the environment variable HYDRA_FULL_ERROR=1 for a stack trace.",
+            "It broke.",
+        ),
         ("it broke, set env HYDRA_FULL_ERROR=1 for a stack trace", "it broke"),
     ],
 )
@@ -24,7 +27,11 @@ def test_one_line(error, text):
 
 
 def test_the_origin_of_a_chain_of_errors():
-    first, second, third = OSError("the disk is full"), RuntimeError("stage 0 failed"), ValueError("no batch")
+    first, second, third = (
+        OSError("the disk is full"),
+        RuntimeError("stage 0 failed"),
+        ValueError("no batch"),
+    )
     second.__cause__, third.__cause__ = first, second
     assert origin(third) is origin(first) is first
     first.__cause__ = third
@@ -32,7 +39,10 @@ def test_the_origin_of_a_chain_of_errors():
 
 
 def test_a_mistake_of_the_users_says_itself_what_it_comes_from():
-    mistake, wrapper = SettingError("data: training sample 7 cannot be read: OSError"), RuntimeError("stage 0 failed")
+    mistake, wrapper = (
+        SettingError("data: training sample 7 cannot be read: OSError"),
+        RuntimeError("stage 0 failed"),
+    )
     mistake.__cause__, wrapper.__cause__ = OSError("it cannot"), mistake
     assert origin(wrapper) is origin(mistake) is mistake
 
@@ -64,7 +74,9 @@ def test_a_terminal_that_has_no_ticks(monkeypatch):
     assert written.getvalue() == b"\\u2713 or \\u2717\n"
 
 
-@pytest.mark.parametrize(("local_rank", "said"), [(None, "tdml: no disk\n"), ("0", "tdml: no disk\n"), ("1", "")])
+@pytest.mark.parametrize(
+    ("local_rank", "said"), [(None, "tdml: no disk\n"), ("0", "tdml: no disk\n"), ("1", "")]
+)
 def test_a_failure_is_said_once_on_every_machine(monkeypatch, capsys, local_rank, said):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     if local_rank is not None:
@@ -76,6 +88,8 @@ def test_a_failure_is_said_once_on_every_machine(monkeypatch, capsys, local_rank
 def test_a_target_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
     (tmp_path / "broken_plugin.py").write_text("import not_installed_here\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SettingError, match=r"^model=broken_plugin\.net cannot .*not_installed_here") as caught:
+    with pytest.raises(
+        SettingError, match=r"^model=broken_plugin\.net cannot .*not_installed_here"
+    ) as caught:
         build({"_target_": "broken_plugin.net"}, "meta")
     assert "\n" not in str(caught.value)

@@ -27,8 +27,9 @@ _EVERYTHING = (
     "train.label_smoothing=0.1", "train.channels_last=true", *_BF16,
 )  # fmt: skip
 _SCHEDULES = [
-    ("gpipe", 2, ()), pytest.param("1f1b", 2, (), marks=_SLOW), ("1f1b", 4, ()), ("interleaved_1f1b", 2, ()),
-    pytest.param("1f1b", 2, _BF16, marks=_SLOW), ("1f1b", 2, _EVERYTHING), ("interleaved_1f1b", 2, _EVERYTHING),
+    ("gpipe", 2, ()), pytest.param("1f1b", 2, (), marks=_SLOW), ("1f1b", 4, ()),
+    ("interleaved_1f1b", 2, ()), pytest.param("1f1b", 2, _BF16, marks=_SLOW),
+    ("1f1b", 2, _EVERYTHING), ("interleaved_1f1b", 2, _EVERYTHING),
     pytest.param("1f1b", 1, _EVERYTHING, marks=_SLOW),
 ]  # fmt: skip
 
@@ -72,13 +73,18 @@ def _train_plainly(config: settings.Config, model: torch.nn.Module) -> None:
         warmup = schedulers.LinearLR(optimizer, 1 / (train.warmup + 1), 1.0, train.warmup)
         cosine = schedulers.CosineAnnealingLR(optimizer, 3 - train.warmup)
         scheduler = schedulers.SequentialLR(optimizer, [warmup, cosine], [train.warmup])
-    for inputs, labels in _batches(config, data.load(config.data, config.seed), replica=0, round_number=1):
+    for inputs, labels in _batches(
+        config, data.load(config.data, config.seed), replica=0, round_number=1
+    ):
         optimizer.zero_grad()
         pieces = 4 * train.accumulate
         for micro, targets in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
             with torch.autocast("cpu", torch.bfloat16, enabled=train.precision == "bf16"):
                 logits = model(micro.to(memory_format=layout))
-            (F.cross_entropy(logits.float(), targets, label_smoothing=train.label_smoothing) / pieces).backward()
+            (
+                F.cross_entropy(logits.float(), targets, label_smoothing=train.label_smoothing)
+                / pieces
+            ).backward()
         if train.clip_norm is not None:
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip_norm)
             assert norm > train.clip_norm
@@ -88,8 +94,8 @@ def _train_plainly(config: settings.Config, model: torch.nn.Module) -> None:
 
 def test_one_local_step_equals_sgd_on_the_joined_batch(tmp_path: Path) -> None:
     overrides = [
-        *SMALL, "model.norm=false", "topology.replicas=3", "topology.stages=1", "sync.local_steps=1",
-        "train.momentum=0", "rounds=4",
+        *SMALL, "model.norm=false", "topology.replicas=3", "topology.stages=1",
+        "sync.local_steps=1", "train.momentum=0", "rounds=4",
     ]  # fmt: skip
     result = run_job(tmp_path / "run", 4, *overrides)
     config = settings.load(overrides)
@@ -99,7 +105,9 @@ def test_one_local_step_equals_sgd_on_the_joined_batch(tmp_path: Path) -> None:
     for number in range(1, 5):
         parts = [_batches(config, source, replica, number)[0] for replica in range(3)]
         optimizer.zero_grad()
-        F.cross_entropy(model(torch.cat([p[0] for p in parts])), torch.cat([p[1] for p in parts])).backward()
+        F.cross_entropy(
+            model(torch.cat([p[0] for p in parts])), torch.cat([p[1] for p in parts])
+        ).backward()
         optimizer.step()
     for name, value in model.state_dict().items():
         torch.testing.assert_close(result.model[name], value, atol=1e-5, rtol=0)
@@ -108,8 +116,8 @@ def test_one_local_step_equals_sgd_on_the_joined_batch(tmp_path: Path) -> None:
 def test_local_steps_of_diloco_equal_a_plain_loop(tmp_path: Path) -> None:
     """Two replicas, AdamW inside, Nesterov outside, two rounds, against torch's own optimizers."""
     overrides = [
-        *SMALL, "model.norm=false", "topology.replicas=2", "topology.stages=2", "sync=nesterov", "train=adamw",
-        "sync.local_steps=3", "train.lr=0.003", "rounds=2",
+        *SMALL, "model.norm=false", "topology.replicas=2", "topology.stages=2", "sync=nesterov",
+        "train=adamw", "sync.local_steps=3", "train.lr=0.003", "rounds=2",
     ]  # fmt: skip
     result = run_job(tmp_path / "run", 5, *overrides)
     config = settings.load(overrides)
@@ -118,7 +126,9 @@ def test_local_steps_of_diloco_equal_a_plain_loop(tmp_path: Path) -> None:
     outer = torch.optim.SGD(model.parameters(), lr=0.7, momentum=0.9, nesterov=True)
     for number in (1, 2):
         locals_ = [_local_adamw(config, source, model, replica, number) for replica in range(2)]
-        for parameter, *moved in zip(model.parameters(), *(local.parameters() for local in locals_), strict=True):
+        for parameter, *moved in zip(
+            model.parameters(), *(local.parameters() for local in locals_), strict=True
+        ):
             parameter.grad = parameter.detach() - torch.stack([m.detach() for m in moved]).mean(0)
         outer.step()
     for name, value in model.state_dict().items():
@@ -128,8 +138,9 @@ def test_local_steps_of_diloco_equal_a_plain_loop(tmp_path: Path) -> None:
 def test_same_seed_gives_the_same_bits_and_resuming_changes_none(tmp_path: Path) -> None:
     """Four rounds in one go; two, then two more. An attacker is banned on the way."""
     job = [
-        *SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1", "sync=nesterov", "sync.outer_lr=0.5",
-        "attack=gaussian", "attack.nodes=[r1.s1]", "attack.from_round=2", "sync.local_steps=4",
+        *SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1", "sync=nesterov",
+        "sync.outer_lr=0.5", "attack=gaussian", "attack.nodes=[r1.s1]", "attack.from_round=2",
+        "sync.local_steps=4",
     ]  # fmt: skip
     whole = run_job(tmp_path / "whole", 8, *job, "rounds=4")
     half = run_job(tmp_path / "parts", 8, *job, "rounds=2")
@@ -155,7 +166,8 @@ def test_a_job_measures_its_micro_batches_and_keeps_them(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_resuming_changes_no_verdict_that_cross_checks_lead_to(tmp_path: Path) -> None:
-    """What a cross-check costs is saved up over rounds, and evidence is added up: both go on where they stood."""
+    """What a cross-check costs is saved up over rounds, and evidence is added up: both go on where
+    they stood."""
     job = [
         *SMALL, "topology.replicas=4", "topology.stages=1", "sync.local_steps=6", "trust.budget=1",
         "attack=lying_validator", "attack.replicas=[1]", "attack.from_round=2",
@@ -185,14 +197,16 @@ def _court(run: Path) -> dict:
 
 def _found(line: dict) -> dict:
     """What a round found, without what it took."""
-    return {name: value for name, value in line.items() if name not in ("seconds", "bytes", "notes")}
+    return {
+        name: value for name, value in line.items() if name not in ("seconds", "bytes", "notes")
+    }
 
 
 def test_model_loads_into_the_unsplit_model(tmp_path: Path) -> None:
     """ResNet-18 in three stages: the file is torchvision's own state dict."""
     result = run_job(
-        tmp_path / "run", 4, "model=resnet18", "topology.replicas=1", "topology.stages=3", "sync.local_steps=1",
-        "rounds=1", "train.batch_size=6", "topology.microbatches=3",
+        tmp_path / "run", 4, "model=resnet18", "topology.replicas=1", "topology.stages=3",
+        "sync.local_steps=1", "rounds=1", "train.batch_size=6", "topology.microbatches=3",
     )  # fmt: skip
     from tdml.vision import torchvision
 
@@ -217,11 +231,22 @@ def _batches(
     )
     assert config.sync.local_steps is not None
     indices = assigned_batches(
-        shares[replica], config.train.effective_batch_size, config.sync.local_steps, config.seed, round_number, replica
+        shares[replica],
+        config.train.effective_batch_size,
+        config.sync.local_steps,
+        config.seed,
+        round_number,
+        replica,
     )
     assert np.isin(indices, shares[replica]).all()
-    seeds = [derive(config.seed, "augmentation", round_number, replica, step) for step in range(len(indices))]
-    return [source.training_batch(batch.tolist(), seed) for batch, seed in zip(indices, seeds, strict=True)]
+    seeds = [
+        derive(config.seed, "augmentation", round_number, replica, step)
+        for step in range(len(indices))
+    ]
+    return [
+        source.training_batch(batch.tolist(), seed)
+        for batch, seed in zip(indices, seeds, strict=True)
+    ]
 
 
 def _local_adamw(
@@ -229,7 +254,9 @@ def _local_adamw(
 ) -> torch.nn.Module:
     local = initial_model(config.model, config.seed)
     local.load_state_dict(model.state_dict())
-    optimizer = torch.optim.AdamW(local.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay)
+    optimizer = torch.optim.AdamW(
+        local.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
+    )
     for inputs, labels in _batches(config, source, replica, number):
         optimizer.zero_grad()
         for micro, targets in zip(inputs.chunk(2), labels.chunk(2), strict=True):
@@ -239,19 +266,26 @@ def _local_adamw(
 
 
 def _equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 @pytest.mark.parametrize(
-    ("schedule", "stages"), [("1f1b", 2), pytest.param("interleaved_1f1b", 2, marks=_SLOW), ("gpipe", 4)]
+    ("schedule", "stages"),
+    [("1f1b", 2), pytest.param("interleaved_1f1b", 2, marks=_SLOW), ("gpipe", 4)],
 )
-def test_sequences_of_several_lengths_count_by_their_tokens(schedule: str, stages: int, tmp_path: Path) -> None:
-    """Whatever tokens a micro-batch has: the gradient is that of the mean over all tokens of the batch."""
+def test_sequences_of_several_lengths_count_by_their_tokens(
+    schedule: str, stages: int, tmp_path: Path
+) -> None:
+    """Whatever tokens a micro-batch has: the gradient is that of the mean over all tokens of the
+    batch."""
     overrides = [
-        "task=language", "task.context=16", "data._target_=tests.plugins.ragged_text", "~data.size", "model=gpt",
-        "model.layers=3", "model.width=16", "model.heads=2", "model.vocabulary=64", "model.context=16",
-        "topology.replicas=1", f"topology.stages={stages}", "topology.microbatches=4",
-        f"topology.schedule={schedule}", "sync.local_steps=3", "rounds=1", "train.batch_size=16", "train.lr=0.5",
+        "task=language", "task.context=16", "data._target_=tests.plugins.ragged_text", "~data.size",
+        "model=gpt", "model.layers=3", "model.width=16", "model.heads=2", "model.vocabulary=64",
+        "model.context=16", "topology.replicas=1", f"topology.stages={stages}",
+        "topology.microbatches=4", f"topology.schedule={schedule}", "sync.local_steps=3",
+        "rounds=1", "train.batch_size=16", "train.lr=0.5",
         "train.momentum=0",
     ]  # fmt: skip
     result = run_job(tmp_path / "run", 1 + stages, *overrides)
@@ -262,7 +296,9 @@ def test_sequences_of_several_lengths_count_by_their_tokens(schedule: str, stage
     source, losses = data.load(config.data, config.seed, task_of(config)), []
     for inputs, targets in _batches(config, source, replica=0, round_number=1):
         optimizer.zero_grad()
-        losses.append(F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), ignore_index=-100))
+        losses.append(
+            F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), ignore_index=-100)
+        )
         losses[-1].backward()
         optimizer.step()
     for name, value in model.state_dict().items():

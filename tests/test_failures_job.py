@@ -18,7 +18,8 @@ _JOB = [*SMALL, "topology.replicas=3", "topology.stages=2", "sync.local_steps=3"
 
 def test_worker_that_raises_costs_its_replica_the_round(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 7, *_JOB, "rounds=3", "attack._target_=tests.plugins.Raises", "+attack.in_round=2",
+        tmp_path / "run", 7, *_JOB, "rounds=3", "attack._target_=tests.plugins.Raises",
+        "+attack.in_round=2",
         "attack.nodes=[r1.s1]",
     )  # fmt: skip
     assert result.statuses == [0] * 7, result.output
@@ -31,7 +32,9 @@ def test_worker_that_raises_costs_its_replica_the_round(tmp_path: Path) -> None:
 
 
 def test_killed_node_is_replaced_by_a_spare(tmp_path: Path) -> None:
-    result = _disturb(tmp_path / "run", 8, [*_JOB, "topology.spares=1", "rounds=6"], rank=3, signum=signal.SIGKILL)
+    result = _disturb(
+        tmp_path / "run", 8, [*_JOB, "topology.spares=1", "rounds=6"], rank=3, signum=signal.SIGKILL
+    )
     assert result.statuses == [0, 0, 0, -signal.SIGKILL, 0, 0, 0, 0], result.output
     assert result.summary["dead"] == ["r1.s0"]
     assert result.summary["round"] == 6
@@ -65,11 +68,15 @@ def test_when_no_replica_is_left_the_run_ends_and_says_so(tmp_path: Path) -> Non
     assert "Traceback" not in result.output
 
 
-def test_what_stops_every_replica_alike_ends_the_run_in_its_first_round_and_no_neighbour_waits(tmp_path: Path) -> None:
-    """Every stage 0 fails in the middle of a step, while its neighbour waits for what it was to send."""
+def test_what_stops_every_replica_alike_ends_the_run_in_its_first_round_and_no_neighbour_waits(
+    tmp_path: Path,
+) -> None:
+    """Every stage 0 fails in the middle of a step, while its neighbour waits for what it was to
+    send."""
     job = [*SMALL, "model._target_=tests.plugins.fails_in_a_step", "+model.alike=true"]
     result = run_job(
-        tmp_path / "run", 5, *job, "topology.replicas=2", "topology.stages=2", "topology.cuts=[2]", "rounds=50",
+        tmp_path / "run", 5, *job, "topology.replicas=2", "topology.stages=2", "topology.cuts=[2]",
+        "rounds=50",
         "sync.timeout=60",
     )  # fmt: skip
     assert result.statuses[0] == 1
@@ -82,23 +89,39 @@ def test_what_stops_every_replica_alike_ends_the_run_in_its_first_round_and_no_n
     assert "Traceback" not in result.output
 
 
-def test_a_model_that_one_node_cannot_build_costs_its_replica_alone_and_no_neighbour_waits(tmp_path: Path) -> None:
-    job = [*SMALL, "model._target_=tests.plugins.not_on_rank_2", "topology.replicas=2", "topology.stages=2"]
+def test_a_model_that_one_node_cannot_build_costs_its_replica_alone_and_no_neighbour_waits(
+    tmp_path: Path,
+) -> None:
+    job = [
+        *SMALL,
+        "model._target_=tests.plugins.not_on_rank_2",
+        "topology.replicas=2",
+        "topology.stages=2",
+    ]
     result = run_job(tmp_path / "run", 5, *job, "sync.local_steps=2", "rounds=2", "sync.timeout=60")
     assert result.statuses == [0] * 5, result.output
     assert [line["accepted"] for line in result.rounds] == [[1], [1]]
     [note] = result.rounds[0]["notes"]
-    assert note.startswith("replica 0 lost: r0.s1: model=tests.plugins.not_on_rank_2 cannot be built: ")
+    assert note.startswith(
+        "replica 0 lost: r0.s1: model=tests.plugins.not_on_rank_2 cannot be built: "
+    )
     assert result.summary["dead"] == []
     assert "Traceback" not in result.output
 
 
 @pytest.mark.slow
-def test_what_stops_every_replica_for_reasons_of_its_own_ends_the_run_in_the_third_round(tmp_path: Path) -> None:
+def test_what_stops_every_replica_for_reasons_of_its_own_ends_the_run_in_the_third_round(
+    tmp_path: Path,
+) -> None:
     job = [*SMALL, "model._target_=tests.plugins.fails_in_a_step", "+model.alike=false"]
-    result = run_job(tmp_path / "run", 3, *job, "topology.replicas=2", "topology.stages=1", "rounds=50")
+    result = run_job(
+        tmp_path / "run", 3, *job, "topology.replicas=2", "topology.stages=1", "rounds=50"
+    )
     assert result.statuses[0] == 1
-    assert "no replica has finished its steps in 3 rounds: r0.s0: RuntimeError: " in result.summary["exit_reason"]
+    assert (
+        "no replica has finished its steps in 3 rounds: r0.s0: RuntimeError: "
+        in result.summary["exit_reason"]
+    )
 
 
 @pytest.mark.slow
@@ -109,17 +132,30 @@ def test_when_no_replica_finishes_its_steps_the_run_ends_and_says_why(tmp_path: 
     )  # fmt: skip
     assert result.statuses[0] == 1
     assert result.summary["round"] == 1
-    assert "no replica has finished its steps in 1 round: r0.s0: data: training sample" in result.summary["exit_reason"]
+    assert (
+        "no replica has finished its steps in 1 round: r0.s0: data: training sample"
+        in result.summary["exit_reason"]
+    )
     assert not (result.run / "model.pt").exists()
     assert "Traceback" not in result.output
 
 
 def test_a_run_of_which_nothing_could_be_evaluated_has_failed_and_says_why(tmp_path: Path) -> None:
-    job = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=2", "rounds=2", "trust.enabled=false"]
+    job = [
+        *SMALL,
+        "topology.replicas=2",
+        "topology.stages=1",
+        "sync.local_steps=2",
+        "rounds=2",
+        "trust.enabled=false",
+    ]
     result = run_job(tmp_path / "run", 3, *job, "model._target_=tests.plugins.trains_only")
     assert result.statuses[0] == 1
     assert [line["test_accuracy"] for line in result.rounds] == [None, None]
-    assert "evaluated in no round, so nobody knows what they are worth" in result.summary["exit_reason"]
+    assert (
+        "evaluated in no round, so nobody knows what they are worth"
+        in result.summary["exit_reason"]
+    )
     assert "r0.s0: RuntimeError: cannot be evaluated" in result.summary["exit_reason"]
     assert not (result.run / "model.pt").exists()
     assert "Traceback" not in result.output
@@ -127,7 +163,14 @@ def test_a_run_of_which_nothing_could_be_evaluated_has_failed_and_says_why(tmp_p
 
 @pytest.mark.slow
 def test_a_run_that_has_learnt_nothing_has_failed_and_nobody_is_to_blame(tmp_path: Path) -> None:
-    job = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=2", "rounds=2", "train.lr=1e30"]
+    job = [
+        *SMALL,
+        "topology.replicas=2",
+        "topology.stages=1",
+        "sync.local_steps=2",
+        "rounds=2",
+        "train.lr=1e30",
+    ]
     result = run_job(tmp_path / "run", 3, *job, "trust.budget=0")
     assert result.statuses[0] == 1
     assert "no update was accepted in any round" in result.output
@@ -136,7 +179,9 @@ def test_a_run_that_has_learnt_nothing_has_failed_and_nobody_is_to_blame(tmp_pat
     assert not (result.run / "model.pt").exists()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_interrupted_run_can_be_resumed(tmp_path: Path, signum: int) -> None:
     job = [*_JOB, "rounds=8"]
     stopped = _disturb(tmp_path / "run", 7, job, rank=0, signum=signum)
@@ -150,8 +195,8 @@ def test_interrupted_run_can_be_resumed(tmp_path: Path, signum: int) -> None:
 @pytest.mark.slow
 def test_slow_replica_loses_the_round_at_the_deadline(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 7, *_JOB, "rounds=3", "attack._target_=tests.plugins.Dawdles", "+attack.in_round=2",
-        "attack.nodes=[r0.s1]", "sync.deadline=6", "sync.timeout=60",
+        tmp_path / "run", 7, *_JOB, "rounds=3", "attack._target_=tests.plugins.Dawdles",
+        "+attack.in_round=2", "attack.nodes=[r0.s1]", "sync.deadline=6", "sync.timeout=60",
     )  # fmt: skip
     assert result.statuses == [0] * 7, result.output
     assert result.verdicts(0) == ["honest", "lost", "honest"]
@@ -178,7 +223,10 @@ def _wait_for_rounds(run: Path, count: int, processes: list[Process]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and all(process.is_alive() for process in processes):
         metrics = run / "metrics.jsonl"
-        if metrics.exists() and len([json.loads(line) for line in metrics.read_text().splitlines()]) >= count:
+        if (
+            metrics.exists()
+            and len([json.loads(line) for line in metrics.read_text().splitlines()]) >= count
+        ):
             return
         time.sleep(0.02)
     raise AssertionError("no round was recorded")

@@ -40,14 +40,21 @@ class Desk:
             self._python.chmod(0o755)
 
     def start(self, *checks: str, minutes: int, **variables: str) -> subprocess.Popen:
-        chosen = {"PYTHON": str(self._python), "RUNS": str(self.folder / "runs"), "MINUTES": str(minutes), **variables}
+        chosen = {
+            "PYTHON": str(self._python),
+            "RUNS": str(self.folder / "runs"),
+            "MINUTES": str(minutes),
+            **variables,
+        }
         return subprocess.Popen(
             ["bash", ROOT / "launch" / "gpu.sh", *checks],
             env=os.environ | chosen, cwd=self.folder, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def call(self, *checks: str, minutes: int, seconds: float = 90, **variables: str) -> tuple[int, list[str]]:
+    def call(
+        self, *checks: str, minutes: int, seconds: float = 90, **variables: str
+    ) -> tuple[int, list[str]]:
         """The exit status, and what it has said."""
         process = self.start(*checks, minutes=minutes, **variables)
         try:
@@ -90,7 +97,10 @@ def test_a_failure_is_kept_the_rest_goes_on_and_only_what_is_done_is_skipped(des
 
 def test_whoever_stops_it_finds_what_was_cut_off(desk):
     (desk.folder / "wait").touch()
-    process, log = desk.start("ranking", "kinds", minutes=5), desk.folder / "runs" / "cpu" / "ranking.log"
+    process, log = (
+        desk.start("ranking", "kinds", minutes=5),
+        desk.folder / "runs" / "cpu" / "ranking.log",
+    )
     try:
         deadline = time.monotonic() + 60
         while not log.exists() or "it begins" not in log.read_text():

@@ -16,8 +16,10 @@ _COORDINATOR_REFUSES = {
 _WORKERS_REFUSE = {
     f"it refused: {what}"
     for what in (
-        "a message that is none: its bytes are no envelope", "a message that is none: too many bytes or tensors",
-        "a message that is none: a tensor is not plain", "an order that the coordinator has not signed",
+        "a message that is none: its bytes are no envelope",
+        "a message that is none: too many bytes or tensors",
+        "a message that is none: a tensor is not plain",
+        "an order that the coordinator has not signed",
         "an order for r2.s0 of another session, or another node",
     )
 }  # fmt: skip
@@ -28,7 +30,12 @@ def test_hostile_calls_do_nothing(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("the coordinator's key")
     result = _run(
-        tmp_path, 4, "topology.replicas=3", "rounds=4", "attack._target_=tests.hostile.Calls", nodes=["r2.s0"]
+        tmp_path,
+        4,
+        "topology.replicas=3",
+        "rounds=4",
+        "attack._target_=tests.hostile.Calls",
+        nodes=["r2.s0"],
     )
     assert result.statuses == [0] * 4, result.output
     assert result.verdicts(0) == result.verdicts(1) == ["honest"] * 4
@@ -37,7 +44,9 @@ def test_hostile_calls_do_nothing(tmp_path: Path) -> None:
     assert list(attempts) == ["rank0", "rank1", "rank2"]
     for found in attempts.values():
         replays = [name for name in found if name.startswith("replay")]
-        assert len(replays) >= 4, "commit, reveal, load and evaluate were heard, however often progress was asked for"
+        assert len(replays) >= 4, (
+            "commit, reveal, load and evaluate were heard, however often progress was asked for"
+        )
         assert len(found) - len(replays) == 17
         assert found.pop("flood") == "came back: 2000"
         assert found.pop("file").startswith("failed: ")
@@ -77,11 +86,21 @@ def test_hostile_answers_cost_their_replicas_the_round_and_nobody_else(tmp_path:
     assert "float64" in result.rounds[1]["replicas"]["7"]["reason"]
     assert "r6.s0: �[2Jwiped wiped" in notes
     assert "r10.s0: no answer (RuntimeError: �[2JAAAA" in notes
-    assert any("r9.s0: answered refused with something else" in note for note in result.rounds[1]["notes"])
-    named = {entry.body["node"] for kind in ("refusal", "ban") for entry in entries(result.run, kind)}
-    lost = {entry.body["nodes"][0] for entry in entries(result.run, "verdict", 2) if entry.body["status"] == "lost"}
+    assert any(
+        "r9.s0: answered refused with something else" in note for note in result.rounds[1]["notes"]
+    )
+    named = {
+        entry.body["node"] for kind in ("refusal", "ban") for entry in entries(result.run, kind)
+    }
+    lost = {
+        entry.body["nodes"][0]
+        for entry in entries(result.run, "verdict", 2)
+        if entry.body["status"] == "lost"
+    }
     assert named == {f"r{number}.s0" for number in (2, 3, 4, 5, 7, 8, 9)}
-    assert lost == {f"r{number}.s0" for number in (2, 3, 4, 5, 6, 8, 10)}, "the others said that they failed"
+    assert lost == {f"r{number}.s0" for number in (2, 3, 4, 5, 6, 8, 10)}, (
+        "the others said that they failed"
+    )
     assert "\x1b" not in result.output
     assert len(result.output) < 20_000
     assert (result.run / "ledger.db").stat().st_size < 2**20
@@ -90,6 +109,7 @@ def test_hostile_answers_cost_their_replicas_the_round_and_nobody_else(tmp_path:
 
 def _run(folder: Path, ranks: int, *overrides: str, nodes: list[str]) -> Result:
     return run_job(
-        folder / "run", ranks, *_JOB, *overrides, f"attack.nodes=[{','.join(nodes)}]", f"+attack.folder={folder}",
+        folder / "run", ranks, *_JOB, *overrides, f"attack.nodes=[{','.join(nodes)}]",
+        f"+attack.folder={folder}",
         f"+attack.secret={folder / 'secret'}",
     )  # fmt: skip

@@ -14,7 +14,8 @@ _SHORT = [*SMALL, "sync.local_steps=2", "rounds=1"]
 def test_banned_key_stays_banned_whatever_name_it_takes(tmp_path: Path) -> None:
     keys = [f"identity.folder={tmp_path / 'keys'}", f"identity.ban_list={tmp_path / 'bans.yaml'}"]
     first = run_job(
-        tmp_path / "first", 4, *_SHORT, *keys, "topology.replicas=3", "topology.stages=1", "attack=garbage",
+        tmp_path / "first", 4, *_SHORT, *keys, "topology.replicas=3", "topology.stages=1",
+        "attack=garbage",
         "attack.nodes=[r2.s0]",
     )  # fmt: skip
     assert first.statuses == [0] * 4, first.output
@@ -28,14 +29,22 @@ def test_banned_key_stays_banned_whatever_name_it_takes(tmp_path: Path) -> None:
     assert "recomputation" in bans[roster["r2.s0"]]["reason"]
 
     second = run_job(
-        tmp_path / "second", 5, *_SHORT, *keys, "topology.replicas=1", "topology.stages=3", "topology.spares=1"
+        tmp_path / "second",
+        5,
+        *_SHORT,
+        *keys,
+        "topology.replicas=1",
+        "topology.stages=3",
+        "topology.spares=1",
     )
     assert second.statuses == [0] * 5, second.output
     assert "r0.s2 is refused: its key is banned" in second.output
     assert "spare0 takes the place of r0.s2 (refused)" in second.output
     assert second.rounds[-1]["accepted"] == [0]
 
-    third = run_job(tmp_path / "third", 4, *_SHORT, *keys, "topology.replicas=1", "topology.stages=3")
+    third = run_job(
+        tmp_path / "third", 4, *_SHORT, *keys, "topology.replicas=1", "topology.stages=3"
+    )
     assert third.statuses == [1] * 4, third.output
     assert "no replica is left: 0 nodes banned, 0 dead, 1 refused" in third.output
     assert "Traceback" not in third.output
@@ -43,7 +52,12 @@ def test_banned_key_stays_banned_whatever_name_it_takes(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(150)
 def test_with_a_roster_unknown_keys_are_refused(tmp_path: Path) -> None:
-    job = [*_SHORT, "topology.replicas=2", "topology.stages=1", f"identity.folder={tmp_path / 'keys'}"]
+    job = [
+        *_SHORT,
+        "topology.replicas=2",
+        "topology.stages=1",
+        f"identity.folder={tmp_path / 'keys'}",
+    ]
     first = run_job(tmp_path / "first", 3, *job)
     roster = yaml.safe_load((first.run / "roster.yaml").read_text())
     path = tmp_path / "roster.yaml"
@@ -51,7 +65,9 @@ def test_with_a_roster_unknown_keys_are_refused(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({**roster, "r0.s0": "0" * 64}))
     second = run_job(tmp_path / "second", 3, *job, f"identity.roster={path}")
     assert second.statuses == [0] * 3, second.output
-    assert "r0.s0 is refused: its key is not the one that identity.roster has for it" in second.output
+    assert (
+        "r0.s0 is refused: its key is not the one that identity.roster has for it" in second.output
+    )
     assert "first contact" not in second.output
     assert second.rounds[-1]["accepted"] == [1]
     assert yaml.safe_load((second.run / "roster.yaml").read_text())["r0.s0"] == "0" * 64
@@ -59,7 +75,9 @@ def test_with_a_roster_unknown_keys_are_refused(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({**roster, "coordinator": "0" * 64}))
     third = run_job(tmp_path / "third", 3, *job, f"identity.roster={path}")
     assert third.statuses == [1] * 3, third.output
-    assert third.output.splitlines()[0].startswith("tdml: rank 0, the coordinator, is refused: its key is not the one")
+    assert third.output.splitlines()[0].startswith(
+        "tdml: rank 0, the coordinator, is refused: its key is not the one"
+    )
     assert "Traceback" not in third.output
 
     path.write_text("r0.s0: [")

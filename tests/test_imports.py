@@ -1,4 +1,5 @@
-"""What a job does not import where it does not need it: each of these costs every start tenths of seconds."""
+"""What a job does not import where it does not need it: each of these costs every start tenths of
+seconds."""
 
 import json
 import subprocess
@@ -30,7 +31,9 @@ _SCRIPTS = {
 def test_what_is_not_imported(who: str) -> None:
     script, heavy = _SCRIPTS[who]
     told = f"{script}\nimport json, sys; print(json.dumps(list(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, timeout=60, check=True
+    )
     assert not heavy & set(json.loads(done.stdout.splitlines()[-1]))
 
 

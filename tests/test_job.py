@@ -10,7 +10,9 @@ from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.job import prepare
 
-CONFIG = settings.load(["model._target_=tests.test_job.net", "topology.replicas=2", "train.batch_size=4"])
+CONFIG = settings.load(
+    ["model._target_=tests.test_job.net", "topology.replicas=2", "train.batch_size=4"]
+)
 
 
 def net(num_classes):
@@ -56,23 +58,46 @@ def test_a_job_that_fits():
 
 def test_for_one_stage_no_blocks_are_needed():
     topology = replace(CONFIG.topology, stages=1)
-    config = replace(CONFIG, topology=topology, model={"_target_": "tests.test_job.Whole", "num_classes": 3})
+    config = replace(
+        CONFIG, topology=topology, model={"_target_": "tests.test_job.Whole", "num_classes": 3}
+    )
     job = prepare(config, Source(samples(40), samples(10), seed=0), checkpoint=None)
-    assert job.layouts[0].names == ("embed.weight", "embed.bias", "blocks.0.weight", "blocks.0.bias")
+    assert job.layouts[0].names == (
+        "embed.weight",
+        "embed.bias",
+        "blocks.0.weight",
+        "blocks.0.bias",
+    )
 
 
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (Lists(*samples(40).tensors), samples(10), "data: training sample 0 cannot be read .* its input is a list"),
-        (Growing(*samples(40).tensors), samples(10), r"data: training sample \d+ is a tensor \(\d+,\) .* 0 .* \(6,\)"),
+        (
+            Lists(*samples(40).tensors),
+            samples(10),
+            "data: training sample 0 cannot be read .* its input is a list",
+        ),
+        (
+            Growing(*samples(40).tensors),
+            samples(10),
+            r"data: training sample \d+ is a tensor \(\d+,\) .* 0 .* \(6,\)",
+        ),
         (
             samples(40, labels=torch.zeros(40, 1, dtype=torch.int64)),
             samples(10),
             r"data: 2 samples have labels of the shape \(2, 1\)",
         ),
-        (samples(40), samples(10, shape=(2, 3)), r"data: test sample \d+ is a tensor \(2, 3\) .* 0 is a tensor \(6,\)"),
-        (samples(40), samples(10, dtype=torch.float64), "data: test sample .* torch.float64, .* 0 .* torch.float32"),
+        (
+            samples(40),
+            samples(10, shape=(2, 3)),
+            r"data: test sample \d+ is a tensor \(2, 3\) .* 0 is a tensor \(6,\)",
+        ),
+        (
+            samples(40),
+            samples(10, dtype=torch.float64),
+            "data: test sample .* torch.float64, .* 0 .* torch.float32",
+        ),
         (
             samples(40, dtype=torch.float64),
             samples(10, dtype=torch.float64),
@@ -86,7 +111,10 @@ def test_for_one_stage_no_blocks_are_needed():
         (
             samples(40, dtype=torch.int64),
             samples(10, dtype=torch.int64),
-            "model: block 0 .* inputs are torch.int64, .* a layer that is no embedding takes floats",
+            (
+                "model: block 0 .* inputs are torch.int64, .* a layer that is no embedding takes "
+                "floats"
+            ),
         ),
         (
             samples(40, labels=torch.arange(40) % 10 + 1),
@@ -94,7 +122,17 @@ def test_for_one_stage_no_blocks_are_needed():
             r"model.num_classes: .* \(2, 10\), .* needs \(batch, 11\): if its labels begin at 1, return label - 1",
         ),
     ],
-    ids=["lists", "growing", "label vectors", "test shape", "test type", "float64", "uint8", "int64", "labels from 1"],
+    ids=[
+        "lists",
+        "growing",
+        "label vectors",
+        "test shape",
+        "test type",
+        "float64",
+        "uint8",
+        "int64",
+        "labels from 1",
+    ],
 )
 def test_samples_that_do_not_fit_are_the_users_mistake(train, test, message):
     with pytest.raises(SettingError, match=message):
@@ -115,10 +153,13 @@ def test_a_job_that_cannot_be_repeated_is_refused_or_known_as_such():
     source = Source(samples(40), samples(10), seed=0)
     config = replace(CONFIG, model={"_target_": "tests.test_job.counting", "num_classes": 3})
     with pytest.raises(
-        SettingError, match=r"^model: block 1 \(Counts\) keeps passes outside of parameters and buffers"
+        SettingError,
+        match=r"^model: block 1 \(Counts\) keeps passes outside of parameters and buffers",
     ):
         prepare(config, source, checkpoint=None)
-    job = prepare(replace(config, trust=replace(config.trust, repeatable="warn")), source, checkpoint=None)
+    job = prepare(
+        replace(config, trust=replace(config.trust, repeatable="warn")), source, checkpoint=None
+    )
     assert job.windows and not job.audits
     assert job.problem.startswith("model: block 1 (Counts) keeps passes")
     assert prepare(CONFIG, source, checkpoint=None).audits

@@ -1,4 +1,5 @@
-"""The ledger of whole jobs: what it records of an attacker, and that nobody can change it afterwards."""
+"""The ledger of whole jobs: what it records of an attacker, and that nobody can change it
+afterwards."""
 
 import hashlib
 import shutil
@@ -30,7 +31,9 @@ def test_every_round_has_all_kinds_of_entries(attacked: Result) -> None:
     }  # fmt: skip
     for number in (1, 2, 3, 4):
         kinds = Counter(entry.kind for entry in entries(attacked.run, round=number))
-        expected = _ALWAYS | {"commit": 6, "verdict": 3, "audit": 3} | ({"ban": 1} if number == 2 else {})
+        expected = (
+            _ALWAYS | {"commit": 6, "verdict": 3, "audit": 3} | ({"ban": 1} if number == 2 else {})
+        )
         assert kinds == expected
     assert [entry.kind for entry in entries(attacked.run, round=5)] == ["end", "root"]
 
@@ -41,13 +44,19 @@ def test_ledger_metrics_and_summary_agree(attacked: Result) -> None:
     assert (ban.round, ban.body["node"], ban.body["key"]) == (2, _LIAR, keys[_LIAR])
     assert attacked.summary["banned"] == [_LIAR]
     for line in attacked.rounds:
-        verdicts = {str(entry.body["replica"]): entry.body for entry in entries(attacked.run, "verdict", line["round"])}
+        verdicts = {
+            str(entry.body["replica"]): entry.body
+            for entry in entries(attacked.run, "verdict", line["round"])
+        }
         assert verdicts.keys() == line["replicas"].keys()
         for index, shown in line["replicas"].items():
             said = verdicts[index]
             assert (said["status"], said["reason"]) == (shown["verdict"], shown["reason"])
             assert said["blamed"] == shown.get("nodes", [])
-    assert [seated(attacked, number)["1"] for number in (2, 3)] == [["r1.s0", "r1.s1"], ["spare0", "r1.s1"]]
+    assert [seated(attacked, number)["1"] for number in (2, 3)] == [
+        ["r1.s0", "r1.s1"],
+        ["spare0", "r1.s1"],
+    ]
 
 
 def seated(result: Result, number: int) -> dict[str, list[str]]:
@@ -55,14 +64,18 @@ def seated(result: Result, number: int) -> dict[str, list[str]]:
     return opened.body["slots"]
 
 
-def test_all_is_well_also_where_the_folder_was_moved_to(attacked: Result, copy: Path, capsys) -> None:
+def test_all_is_well_also_where_the_folder_was_moved_to(
+    attacked: Result, copy: Path, capsys
+) -> None:
     assert "4 rounds, model.pt is the model of the last" in verify(attacked.run, capsys)
     verify(copy, capsys)
     status, text = tdml(capsys, "ledger", "verify", copy, "--roster", attacked.run / "roster.yaml")
     assert status == 0, text
 
 
-def test_an_entry_is_proved_by_the_root_of_its_round_alone(attacked: Result, tmp_path: Path, capsys) -> None:
+def test_an_entry_is_proved_by_the_root_of_its_round_alone(
+    attacked: Result, tmp_path: Path, capsys
+) -> None:
     [ban] = entries(attacked.run, "ban")
     roots = {entry.round: entry.body["root"] for entry in entries(attacked.run, "root")}
     proof = tmp_path / "proof.json"
@@ -76,7 +89,11 @@ def test_an_entry_is_proved_by_the_root_of_its_round_alone(attacked: Result, tmp
 
 def test_what_convicted_a_node_can_be_read_back_and_shows_the_lie(attacked: Result) -> None:
     store = Store(str(attacked.run.parent / "store"))
-    audits = [entry.body for entry in entries(attacked.run, "audit", round=2) if entry.body["outcome"] == "lied"]
+    audits = [
+        entry.body
+        for entry in entries(attacked.run, "audit", round=2)
+        if entry.body["outcome"] == "lied"
+    ]
     [dispute] = audits[0]["disputes"]
     assert dispute["blamed"] == [_LIAR]
     truth = store.get_tensors(dispute["artifacts"]["truth"])
@@ -98,7 +115,9 @@ def _equal(store: Store, path: Path, result: Result) -> bool:
     if b"name: " in path.read_bytes()[:100]:  # the settings, whose writing is the test of the store
         return False
     tensors, wanted = store.get_tensors(path.parent.name + path.name), result.model
-    return tensors.keys() == wanted.keys() and all(torch.equal(tensors[name], wanted[name]) for name in wanted)
+    return tensors.keys() == wanted.keys() and all(
+        torch.equal(tensors[name], wanted[name]) for name in wanted
+    )
 
 
 # Tampering with the run after it
@@ -138,7 +157,13 @@ def _swap(run: Path) -> None:
 
 def _change_amount(run: Path) -> None:
     before = entries(run, "rewards")[1].body["postings"][0]["amount"]
-    _sql(run, f"UPDATE entries SET body = replace(body, '\"amount\":{before}', '\"amount\":{before + 1}')")
+    _sql(
+        run,
+        (
+            f"UPDATE entries SET body = replace(body, '\"amount\":{before}', "
+            f"'\"amount\":{before + 1}')"
+        ),
+    )
 
 
 @pytest.mark.parametrize(

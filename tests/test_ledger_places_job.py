@@ -1,4 +1,5 @@
-"""Ledgers in awkward places: read while they are written, beside another run, on full disks and read-only ones."""
+"""Ledgers in awkward places: read while they are written, beside another run, on full disks and
+read-only ones."""
 
 import os
 import shutil
@@ -16,9 +17,13 @@ _JOB = [*SMALL, "topology.replicas=3", "topology.stages=1", "sync.local_steps=2"
 
 @pytest.mark.timeout(170)
 @pytest.mark.slow
-def test_two_runs_share_a_folder_of_keys_and_are_verified_as_they_go(tmp_path: Path, capsys) -> None:
+def test_two_runs_share_a_folder_of_keys_and_are_verified_as_they_go(
+    tmp_path: Path, capsys
+) -> None:
     runs = [tmp_path / "one", tmp_path / "two"]
-    jobs = [start_job(run, 4, *_JOB, "rounds=3", f"identity.folder={tmp_path / 'keys'}") for run in runs]
+    jobs = [
+        start_job(run, 4, *_JOB, "rounds=3", f"identity.folder={tmp_path / 'keys'}") for run in runs
+    ]
     try:
         for run, (processes, _) in zip(runs, jobs, strict=True):
             await_entry(run, "root", 1, processes)
@@ -32,7 +37,9 @@ def test_two_runs_share_a_folder_of_keys_and_are_verified_as_they_go(tmp_path: P
         assert result.statuses == [0] * 4, result.output
         assert "3 rounds, model.pt is the model of the last" in verify(result.run, capsys)
         rosters.append(entries(result.run, "roster")[0].body["keys"])
-    assert not set(rosters[0].values()) & set(rosters[1].values()), "one key worked for two runs at the same time"
+    assert not set(rosters[0].values()) & set(rosters[1].values()), (
+        "one key worked for two runs at the same time"
+    )
     [one], [two] = (entries(run, "job") for run in runs)
     assert one.author == two.author and one.job != two.job
     assert entries(runs[0], "reveal")[0].body != entries(runs[1], "reveal")[0].body
@@ -40,7 +47,9 @@ def test_two_runs_share_a_folder_of_keys_and_are_verified_as_they_go(tmp_path: P
     assert tdml(capsys, "ledger", "verify", runs[1])[0] == 1
 
 
-def test_when_the_ledger_cannot_grow_the_run_ends_with_a_line_and_can_go_on(tmp_path: Path, capsys) -> None:
+def test_when_the_ledger_cannot_grow_the_run_ends_with_a_line_and_can_go_on(
+    tmp_path: Path, capsys
+) -> None:
     full = tmp_path / "full"
     full.touch()
     job = [
@@ -63,7 +72,8 @@ def test_when_the_ledger_cannot_grow_the_run_ends_with_a_line_and_can_go_on(tmp_
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """A file system that nobody can write, not even root, over what is in the folder `run` by then."""
+    """A file system that nobody can write, not even root, over what is in the folder `run` by
+    then."""
     if os.geteuid():
         pytest.skip("only root can mount")
     run = tmp_path / "run"
@@ -83,7 +93,9 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
-def test_run_on_a_read_only_disk_is_verified_and_shown(killed: bool, read_only, tmp_path: Path, capsys) -> None:
+def test_run_on_a_read_only_disk_is_verified_and_shown(
+    killed: bool, read_only, tmp_path: Path, capsys
+) -> None:
     """A coordinator that was killed leaves a log beside the ledger."""
     processes, log = start_job(tmp_path / "run", 4, *_JOB, "rounds=2")
     try:
@@ -103,12 +115,19 @@ def test_run_on_a_read_only_disk_is_verified_and_shown(killed: bool, read_only, 
 
 
 @pytest.mark.parametrize(
-    "spoil", ["none", pytest.param("foreign", marks=pytest.mark.slow), pytest.param("upper", marks=pytest.mark.slow)]
+    "spoil",
+    [
+        "none",
+        pytest.param("foreign", marks=pytest.mark.slow),
+        pytest.param("upper", marks=pytest.mark.slow),
+    ],
 )
-def test_node_that_does_not_sign_its_commit_is_banned_and_the_run_goes_on(spoil: str, tmp_path: Path, capsys) -> None:
+def test_node_that_does_not_sign_its_commit_is_banned_and_the_run_goes_on(
+    spoil: str, tmp_path: Path, capsys
+) -> None:
     result = run_job(
-        tmp_path / "run", 4, *_JOB, "rounds=3", "attack._target_=tests.saboteurs.Unsigned", f"+attack.spoil={spoil}",
-        "attack.nodes=[r2.s0]", "trust.rollback=off",
+        tmp_path / "run", 4, *_JOB, "rounds=3", "attack._target_=tests.saboteurs.Unsigned",
+        f"+attack.spoil={spoil}", "attack.nodes=[r2.s0]", "trust.rollback=off",
     )  # fmt: skip
     assert result.statuses == [0] * 4, result.output
     assert result.summary["banned"] == ["r2.s0"]

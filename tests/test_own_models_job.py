@@ -33,7 +33,8 @@ class Embed(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Works in place on what it gets; returns a view of its states; uses the table of the first block."""
+    """Works in place on what it gets; returns a view of its states; uses the table of the first
+    block."""
 
     def __init__(self, table):
         super().__init__()
@@ -76,21 +77,28 @@ def net(num_classes):
 def tokens():
     images, labels = load_digits(return_X_y=True)
     samples = TensorDataset(torch.from_numpy(images).long(), torch.from_numpy(labels).long())
-    return torch.utils.data.Subset(samples, range(1437)), torch.utils.data.Subset(samples, range(1437, 1797))
+    return torch.utils.data.Subset(samples, range(1437)), torch.utils.data.Subset(
+        samples, range(1437, 1797)
+    )
 
 
 def test_it_trains_in_four_stages_as_in_one_process(tmp_path: Path) -> None:
     overrides = [
-        f"model._target_={HERE}.net", f"data._target_={HERE}.tokens", "~data.size", "topology.replicas=1",
-        "topology.stages=4", "topology.microbatches=4", "sync.local_steps=3", "rounds=1",
+        f"model._target_={HERE}.net", f"data._target_={HERE}.tokens", "~data.size",
+        "topology.replicas=1", "topology.stages=4", "topology.microbatches=4", "sync.local_steps=3",
+        "rounds=1",
     ]  # fmt: skip
     result = run_job(tmp_path / "run", 5, *overrides)
     assert result.statuses == [0] * 5, result.output
     config = settings.load(overrides)
     source, model = data.load(config.data, config.seed), initial_model(config.model, config.seed)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = torch.optim.SGD(model.parameters(), lr=config.train.lr, momentum=config.train.momentum)
-    share = partition("iid", None, len(source.train), 1, config.train.batch_size, config.seed, alpha=1.0)[0]
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=config.train.lr, momentum=config.train.momentum
+    )
+    share = partition(
+        "iid", None, len(source.train), 1, config.train.batch_size, config.seed, alpha=1.0
+    )[0]
     for batch in assigned_batches(share, config.train.batch_size, 3, config.seed, 1, 0):
         inputs, labels = source.training_batch(batch, seed=0)
         optimizer.zero_grad()
@@ -100,5 +108,8 @@ def test_it_trains_in_four_stages_as_in_one_process(tmp_path: Path) -> None:
     assert result.model.keys() == start.keys()
     for name, value in model.state_dict().items():
         assert not torch.equal(value, start[name]), name
-        # A contiguous copy may be multiplied in another order than a view, and bfloat16 rounds that up.
-        torch.testing.assert_close(result.model[name] - start[name], value - start[name], rtol=0.01, atol=1e-5)
+        # A contiguous copy may be multiplied in another order than a view, and bfloat16 rounds that
+        # up.
+        torch.testing.assert_close(
+            result.model[name] - start[name], value - start[name], rtol=0.01, atol=1e-5
+        )

@@ -1,4 +1,5 @@
-"""The pages say nothing that the code does not keep: links, names of files, commands and the example."""
+"""The pages say nothing that the code does not keep: links, names of files, commands and the
+example."""
 
 import re
 import shlex
@@ -13,7 +14,10 @@ from tdml.data import source
 from tdml.job import prepare
 
 _ROOT = Path(__file__).resolve().parent.parent
-_PAGES = {str(path.relative_to(_ROOT)): path.read_text() for path in [*_ROOT.glob("*.md"), *_ROOT.glob("*/*.md")]}
+_PAGES = {
+    str(path.relative_to(_ROOT)): path.read_text()
+    for path in [*_ROOT.glob("*.md"), *_ROOT.glob("*/*.md")]
+}
 _FILES = [
     str(path.relative_to(_ROOT))
     for folder in ("tdml", "tests", "conf", "docker")
@@ -26,15 +30,22 @@ def _blocks(text: str, language: str) -> list[str]:
 
 
 def _commands() -> list[list[str]]:
-    """All commands of this project in the pages, as words, without those that are only part of one."""
-    joined = "\n".join(block for text in _PAGES.values() for block in [*_blocks(text, "bash"), *_blocks(text, "")])
+    """All commands of this project in the pages, as words, without those that are only part of
+    one."""
+    joined = "\n".join(
+        block for text in _PAGES.values() for block in [*_blocks(text, "bash"), *_blocks(text, "")]
+    )
     lines = joined.replace("\\\n", " ").splitlines()
     words = [
         shlex.split(line.removeprefix("$ "), comments=True)
         for line in lines
         if re.match(r"(\$ )?(tdml|torchrun) ", line)
     ]
-    inline = [code.split() for text in _PAGES.values() for code in re.findall(r"`(tdml \w+ [^`]*--[^`⋯]*)`", text)]
+    inline = [
+        code.split()
+        for text in _PAGES.values()
+        for code in re.findall(r"`(tdml \w+ [^`]*--[^`⋯]*)`", text)
+    ]
     return words + [["1" if word == "K" else word for word in words] for words in inline]
 
 
@@ -71,7 +82,9 @@ def test_commands_are_understood(words: list[str]) -> None:
     if overrides is not None:
         config = settings.load(overrides)
         if words[0] == "torchrun":
-            ranks = int(words[words.index("--nnodes") + 1]) * int(words[words.index("--nproc-per-node") + 1])
+            ranks = int(words[words.index("--nnodes") + 1]) * int(
+                words[words.index("--nproc-per-node") + 1]
+            )
             assert config.topology.world_size == ranks
 
 
@@ -79,7 +92,11 @@ def test_the_readmes_own_model_is_one(tmp_path: Path, monkeypatch: pytest.Monkey
     [example] = _blocks(_PAGES["README.md"], "python")
     (tmp_path / "mine.py").write_text(example)
     monkeypatch.syspath_prepend(str(tmp_path))
-    [overrides] = [words[2:] for words in _commands() if words[:3] == ["tdml", "train", "model._target_=mine.net"]]
+    [overrides] = [
+        words[2:]
+        for words in _commands()
+        if words[:3] == ["tdml", "train", "model._target_=mine.net"]
+    ]
     config = settings.load(overrides)
     job = prepare(config, source.load(config.data, config.seed), checkpoint=None)
     assert len(job.layouts) == config.topology.stages

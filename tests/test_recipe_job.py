@@ -13,10 +13,15 @@ _RECIPE = [
     "train.label_smoothing=0.1", "train.precision=bf16", "train.channels_last=true",
 ]  # fmt: skip
 _JOB = [
-    "model=cnn", "model.width=8", "data.size=16", "topology.replicas=3", "topology.stages=2", "sync.local_steps=6",
-    "trust.budget=1", "train.lr=0.02", *_RECIPE,
+    "model=cnn", "model.width=8", "data.size=16", "topology.replicas=3", "topology.stages=2",
+    "sync.local_steps=6", "trust.budget=1", "train.lr=0.02", *_RECIPE,
 ]  # fmt: skip
-_ADAMW = ["train.optimizer=adamw", "train.optimizer.amsgrad=true", "~train.optimizer.nesterov", "train.lr=0.003"]
+_ADAMW = [
+    "train.optimizer=adamw",
+    "train.optimizer.amsgrad=true",
+    "~train.optimizer.nesterov",
+    "train.lr=0.003",
+]
 _slow = pytest.mark.slow
 
 

@@ -58,7 +58,9 @@ def commitment(number: int, node: str, signer: Identity | None = None) -> Commit
 
 
 def honest(replica: int) -> Judgement:
-    return Judgement(replica, BY_REPLICA[replica], "honest", weight=1.0, samples=64, distance=0.5, p=0.001)
+    return Judgement(
+        replica, BY_REPLICA[replica], "honest", weight=1.0, samples=64, distance=0.5, p=0.001
+    )
 
 
 def played(number: int, **changes) -> Round:
@@ -87,16 +89,22 @@ def balances(path: Path) -> dict[str, int]:
         return book_of((entry.round, entry.kind, entry.body) for entry in reader.entries()).balances
 
 
-LIE = Judgement(1, BY_REPLICA[1], "malicious", "audit", blamed=("r1.s1",), samples=64, distance=math.inf)
+LIE = Judgement(
+    1, BY_REPLICA[1], "malicious", "audit", blamed=("r1.s1",), samples=64, distance=math.inf
+)
 CONVICTED = {"judgements": {0: honest(0), 1: LIE}, "bans": {"r1.s1": "audit"}}
 
 
-def test_run_without_an_attack_is_sound_and_pays_every_round(recorder: Recorder, path: Path) -> None:
+def test_run_without_an_attack_is_sound_and_pays_every_round(
+    recorder: Recorder, path: Path
+) -> None:
     for number in (1, 2, 3):
         play(recorder, number)
     summary = verify(path, Book)
     assert (summary.rounds, summary.ended, summary.weights) == (3, False, digest("weights 3"))
-    paid = {name: balances(path)[f"credit:{key}"] for name, key in PUBLIC.items() if name != "spare0"}
+    paid = {
+        name: balances(path)[f"credit:{key}"] for name, key in PUBLIC.items() if name != "spare0"
+    }
     assert paid == {"r0.s0": 900, "r0.s1": 600, "r1.s0": 900, "r1.s1": 600}
 
 
@@ -110,7 +118,9 @@ def test_end_names_and_keeps_the_model(recorder: Recorder, path: Path) -> None:
     assert torch.equal(tensors["weight"], MODEL["weight"])
 
 
-def test_secret_is_hidden_in_the_round_and_revealed_when_it_is_over(recorder: Recorder, path: Path) -> None:
+def test_secret_is_hidden_in_the_round_and_revealed_when_it_is_over(
+    recorder: Recorder, path: Path
+) -> None:
     play(recorder, 1)
     recorder.open_round(2, digest("weights 1"), BY_REPLICA)
     [hidden], [told] = bodies(path, "round", 1), bodies(path, "reveal", 1)
@@ -136,13 +146,21 @@ def test_secret_is_another_in_every_round_and_job_and_each_time_that_a_round_is_
         assert again.secret(1) == told, "what is revealed stays"
         replayed = again.secret(2)
     with Ledger.open(path.with_name("other.db"), COORDINATOR, "0" * 32) as ledger:
-        other = Recorder(ledger, Book(job_body(), {"keys": PUBLIC}), Store("memory://"), COORDINATOR, "0" * 32, PUBLIC)
+        other = Recorder(
+            ledger,
+            Book(job_body(), {"keys": PUBLIC}),
+            Store("memory://"),
+            COORDINATOR,
+            "0" * 32,
+            PUBLIC,
+        )
         elsewhere = other.secret(1)
     assert len({first, second, third, told, unused, replayed, elsewhere}) == 7
 
 
 def test_postings_follow_the_verdicts(recorder: Recorder, path: Path) -> None:
-    """The partner of a convicted node is paid from its stake; what is left of that goes to the treasury."""
+    """The partner of a convicted node is paid from its stake; what is left of that goes to the
+    treasury."""
     play(recorder, 1, **CONVICTED)
     key = PUBLIC["r1.s1"]
     assert bodies(path, "ban") == [{"node": "r1.s1", "key": key, "reason": "audit"}]
@@ -151,11 +169,15 @@ def test_postings_follow_the_verdicts(recorder: Recorder, path: Path) -> None:
     found = balances(path)
     assert found[f"credit:{PUBLIC['r1.s0']}"] == found[f"credit:{PUBLIC['r0.s0']}"] == 300
     assert found[f"stake:{key}"] == 0 and f"credit:{key}" not in found
-    assert found["treasury"] == 200 + 300 + 200  # of the stake of 500, of what it paid for, and the liar's share
+    assert (
+        found["treasury"] == 200 + 300 + 200
+    )  # of the stake of 500, of what it paid for, and the liar's share
     verify(path, Book)
 
 
-def test_ban_is_written_once_however_late_the_node_offends_again(recorder: Recorder, path: Path) -> None:
+def test_ban_is_written_once_however_late_the_node_offends_again(
+    recorder: Recorder, path: Path
+) -> None:
     """An answer may come in when its node is banned already."""
     play(recorder, 1, **CONVICTED)
     slots = {0: BY_REPLICA[0], 1: ("r1.s0", "spare0")}
@@ -168,7 +190,9 @@ def test_ban_is_written_once_however_late_the_node_offends_again(recorder: Recor
     assert (late["status"], late["reason"], late["samples"]) == ("lost", "late", 0)
 
 
-def test_commit_with_a_bad_signature_leaves_nothing_of_the_round(recorder: Recorder, path: Path) -> None:
+def test_commit_with_a_bad_signature_leaves_nothing_of_the_round(
+    recorder: Recorder, path: Path
+) -> None:
     forged = commitment(1, "r0.s1", signer=KEYS["r1.s0"])
     with pytest.raises(ValueError, match="signature"):
         play(recorder, 1, commitments={0: [commitment(1, "r0.s0"), forged]})
@@ -178,20 +202,42 @@ def test_commit_with_a_bad_signature_leaves_nothing_of_the_round(recorder: Recor
 
 def test_a_verdict_says_what_it_rests_on(recorder: Recorder, path: Path) -> None:
     doubted = Judgement(
-        1, BY_REPLICA[1], "suspicious", "not seen working", 0.25, 0.5, samples=32, improvement=-7, distance=1.5, p=0.5
+        1,
+        BY_REPLICA[1],
+        "suspicious",
+        "not seen working",
+        0.25,
+        0.5,
+        samples=32,
+        improvement=-7,
+        distance=1.5,
+        p=0.5,
     )
     play(recorder, 1, judgements={1: doubted, 0: replace(honest(0), p=None)})
     first, second = bodies(path, "verdict")
-    assert (first["replica"], first["status"], first["weight"], first["scale"], first["p"]) == (0, "honest", 1, 1, None)
+    assert (first["replica"], first["status"], first["weight"], first["scale"], first["p"]) == (
+        0,
+        "honest",
+        1,
+        1,
+        None,
+    )
     assert second == {
-        "replica": 1, "nodes": ["r1.s0", "r1.s1"], "status": "suspicious", "reason": "not seen working", "blamed": [],
-        "weight": 0.25, "scale": 0.5, "distance": 1.5, "p": 0.5, "samples": 32, "improvement": -7,
+        "replica": 1, "nodes": ["r1.s0", "r1.s1"], "status": "suspicious",
+        "reason": "not seen working", "blamed": [], "proven": False, "weight": 0.25, "scale": 0.5, "distance": 1.5,
+        "p": 0.5, "samples": 32, "improvement": -7,
     }  # fmt: skip
     verify(path, Book)
 
 
-def test_pay_of_a_suspect_is_held_back_until_an_honest_round(recorder: Recorder, path: Path) -> None:
-    play(recorder, 1, judgements={0: honest(0), 1: replace(honest(1), status="suspicious", weight=0.5)})
+def test_pay_of_a_suspect_is_held_back_until_an_honest_round(
+    recorder: Recorder, path: Path
+) -> None:
+    play(
+        recorder,
+        1,
+        judgements={0: honest(0), 1: replace(honest(1), status="suspicious", weight=0.5)},
+    )
     assert balances(path)[f"held:{PUBLIC['r1.s1']}"] == 200
     play(recorder, 2)
     assert balances(path)[f"held:{PUBLIC['r1.s1']}"] == 0
@@ -211,17 +257,30 @@ def test_conviction_names_what_recomputation_has_found(recorder: Recorder, path:
     play(recorder, 1, audits=audits, settlements=[unsettled, settled], **CONVICTED)
     first, second = bodies(path, "audit")
     assert first == {
-        "replica": 0, "nodes": ["r0.s0", "r0.s1"], "outcome": "clean", "reason": "", "validators": {"1": 1},
+        "replica": 0, "nodes": ["r0.s0", "r0.s1"], "outcome": "clean", "reason": "",
+        "validators": {"1": 1},
         "disputes": [],
     }  # fmt: skip
     assert (second["replica"], second["outcome"]) == (1, "lied")
     assert second["validators"] == {"0": None, "1": 0, "2": 0}
     vain, proven = second["disputes"]
-    assert (vain["window"], vain["validator"], vain["blamed"], vain["artifacts"]) == (0, None, [], {})
+    assert (vain["window"], vain["validator"], vain["blamed"], vain["artifacts"]) == (
+        0,
+        None,
+        [],
+        {},
+    )
     assert (vain["unsettled"], proven["unsettled"]) == ("nobody shows the step", "")
-    assert (proven["window"], proven["validator"], proven["place"], proven["blamed"]) == (2, 0, place, ["r1.s1"])
+    assert (proven["window"], proven["validator"], proven["place"], proven["blamed"]) == (
+        2,
+        0,
+        place,
+        ["r1.s1"],
+    )
     kept = Store(str(path.parent / "store")).get_tensors(proven["artifacts"]["truth"])
-    assert kept.keys() == truth.keys() and all(torch.equal(kept[name], truth[name]) for name in kept)
+    assert kept.keys() == truth.keys() and all(
+        torch.equal(kept[name], truth[name]) for name in kept
+    )
     [verdict] = [body for body in bodies(path, "verdict") if body["replica"] == 1]
     assert verdict["distance"] is None, "JSON knows no infinity"
     verify(path, Book)
@@ -236,5 +295,8 @@ def test_an_audit_that_was_not_settled_says_why(recorder: Recorder, path: Path) 
 
 def test_refusals_are_written_where_there_are_any(recorder: Recorder, path: Path) -> None:
     play(recorder, 1, refusals=[("", "a call"), ("r0.s0", "no order")])
-    assert bodies(path, "refusal") == [{"node": "", "what": "a call"}, {"node": "r0.s0", "what": "no order"}]
+    assert bodies(path, "refusal") == [
+        {"node": "", "what": "a call"},
+        {"node": "r0.s0", "what": "no order"},
+    ]
     verify(path, Book)

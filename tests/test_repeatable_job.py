@@ -1,4 +1,5 @@
-"""Data and models that are not the same for everybody: trained rightly, or refused before any rank trains."""
+"""Data and models that are not the same for everybody: trained rightly, or refused before any rank
+trains."""
 
 import os
 
@@ -12,7 +13,12 @@ from torch.utils.data import TensorDataset
 from tests.jobs import run_job
 
 HERE = "tests.test_repeatable_job"
-MINE = [f"model._target_={HERE}.net", f"data._target_={HERE}.split_at_random", "~data.size", "topology.replicas=2"]
+MINE = [
+    f"model._target_={HERE}.net",
+    f"data._target_={HERE}.split_at_random",
+    "~data.size",
+    "topology.replicas=2",
+]
 
 
 def net(num_classes):
@@ -23,7 +29,10 @@ def split_at_random():
     """Drawn without a seed, as most people do it."""
     images, labels = load_digits(return_X_y=True)
     one, other, *classes = train_test_split((images / 16).astype("float32"), labels, test_size=0.2)
-    return tuple(TensorDataset(*map(torch.from_numpy, part)) for part in ((one, classes[0]), (other, classes[1])))
+    return tuple(
+        TensorDataset(*map(torch.from_numpy, part))
+        for part in ((one, classes[0]), (other, classes[1]))
+    )
 
 
 def listed_otherwise():
@@ -48,14 +57,21 @@ def test_a_split_without_a_seed_is_the_same_for_every_rank(tmp_path):
 
 
 def test_ranks_that_list_the_samples_in_another_order_are_refused(tmp_path):
-    result = run_job(tmp_path / "run", 5, *MINE, f"data._target_={HERE}.listed_otherwise", "rounds=3")
+    result = run_job(
+        tmp_path / "run", 5, *MINE, f"data._target_={HERE}.listed_otherwise", "rounds=3"
+    )
     assert result.statuses == [1] * 5, result.output
     assert result.output.count("tdml: ") == 1
-    assert "data: the training labels of rank 2 and rank 0 differ: every rank must read" in result.output
+    assert (
+        "data: the training labels of rank 2 and rank 0 differ: every rank must read"
+        in result.output
+    )
     assert not result.rounds
 
 
 def test_data_that_no_seed_decides_are_refused(tmp_path):
-    result = run_job(tmp_path / "run", 5, *MINE, f"data._target_={HERE}.drawn_by_the_system", "rounds=3")
+    result = run_job(
+        tmp_path / "run", 5, *MINE, f"data._target_={HERE}.drawn_by_the_system", "rounds=3"
+    )
     assert result.statuses == [1] * 5, result.output
     assert "data: the training labels of rank" in result.output

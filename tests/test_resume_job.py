@@ -1,4 +1,5 @@
-"""Runs whose coordinator is killed, and that go on: nothing is paid twice, and a wrong ledger is refused."""
+"""Runs whose coordinator is killed, and that go on: nothing is paid twice, and a wrong ledger is
+refused."""
 
 import os
 import shutil
@@ -13,12 +14,19 @@ from tdml.ledger.entry import sign_head
 from tests.jobs import SMALL, Result, run_job, start_job
 from tests.run_ledgers import assert_balanced, await_entry, entries, tdml, verify
 
-_JOB = [*SMALL, "topology.replicas=3", "topology.stages=1", "sync.local_steps=2", "rewards.stake=5000000"]
+_JOB = [
+    *SMALL,
+    "topology.replicas=3",
+    "topology.stages=1",
+    "sync.local_steps=2",
+    "rewards.stake=5000000",
+]
 
 
 @pytest.mark.timeout(170)
 def test_killed_again_and_again_and_no_round_is_paid_twice(tmp_path: Path, capsys) -> None:
-    """In round 1 before there is a checkpoint, where the run begins anew; in the middle of round 2; right after one."""
+    """In round 1 before there is a checkpoint, where the run begins anew; in the middle of round 2;
+    right after one."""
     run, job = tmp_path / "run", [*_JOB, "rounds=4"]
     _kill(run, job, "round", 1)
     assert not list(run.glob("checkpoints/*"))
@@ -54,7 +62,9 @@ def copy(finished: Result, tmp_path: Path) -> Path:
 
 
 def _go_on(run: Path, rounds: int = 3, keys: str = "keys") -> Result:
-    return run_job(run, 4, *_JOB, f"rounds={rounds}", f"identity.folder={run.parent / keys}", "resume=true")
+    return run_job(
+        run, 4, *_JOB, f"rounds={rounds}", f"identity.folder={run.parent / keys}", "resume=true"
+    )
 
 
 def test_with_other_keys_a_run_goes_on_with_a_new_roster_and_new_stakes(copy: Path, capsys) -> None:
@@ -65,7 +75,12 @@ def test_with_other_keys_a_run_goes_on_with_a_new_roster_and_new_stakes(copy: Pa
     assert result.statuses == [0] * 4, result.output
     first, second = (entry.body["keys"] for entry in entries(copy, "roster"))
     assert first.keys() == second.keys() and not set(first.values()) & set(second.values())
-    stakes = [p["to"] for entry in entries(copy, "rewards") for p in entry.body["postings"] if p["why"] == "stake"]
+    stakes = [
+        p["to"]
+        for entry in entries(copy, "rewards")
+        for p in entry.body["postings"]
+        if p["why"] == "stake"
+    ]
     assert sorted(stakes) == sorted(f"stake:{key}" for key in (*first.values(), *second.values()))
     assert "3 rounds" in verify(copy, capsys)
     assert_balanced(copy, capsys, rounds=3)
@@ -73,7 +88,9 @@ def test_with_other_keys_a_run_goes_on_with_a_new_roster_and_new_stakes(copy: Pa
 
 def test_with_another_coordinators_key_nothing_changes(copy: Path, capsys) -> None:
     result = _go_on(copy, keys="others")
-    _assert_one_line(result, "was begun with another coordinator's key: give the folder that holds it")
+    _assert_one_line(
+        result, "was begun with another coordinator's key: give the folder that holds it"
+    )
     assert "2 rounds, model.pt is the model of the last" in verify(copy, capsys)
 
 
@@ -92,11 +109,17 @@ def _empty(ledger: Path) -> None:
 def _take_back(ledger: Path) -> None:
     """What an older copy holds: neither the last round nor the end."""
     database = sqlite3.connect(ledger, isolation_level=None)
-    [(last,)] = database.execute("SELECT max(\"index\") FROM entries WHERE kind = 'root' AND round = 1")
+    [(last,)] = database.execute(
+        "SELECT max(\"index\") FROM entries WHERE kind = 'root' AND round = 1"
+    )
     database.execute('DELETE FROM entries WHERE "index" > ?', (last,))
     [(hashed,)] = database.execute('SELECT hash FROM entries WHERE "index" = ?', (last,))
-    signature = sign_head(last + 1, hashed, Identity.load(str(ledger.parent.parent / "keys"), "coordinator"))
-    database.execute("UPDATE head SET entries = ?, hash = ?, signature = ?", (last + 1, hashed, signature))
+    signature = sign_head(
+        last + 1, hashed, Identity.load(str(ledger.parent.parent / "keys"), "coordinator")
+    )
+    database.execute(
+        "UPDATE head SET entries = ?, hash = ?, signature = ?", (last + 1, hashed, signature)
+    )
     database.close()
 
 
@@ -105,7 +128,11 @@ def _take_back(ledger: Path) -> None:
     [
         (_delete, "ledger.db is missing or empty, but the checkpoint is of round 2"),
         (_truncate, "ledger.db cannot be read as a ledger"),
-        pytest.param(_empty, "ledger.db is missing or empty, but the checkpoint is of round 2", marks=pytest.mark.slow),
+        pytest.param(
+            _empty,
+            "ledger.db is missing or empty, but the checkpoint is of round 2",
+            marks=pytest.mark.slow,
+        ),
         (_take_back, "ledger.db ends with round 1, but the checkpoint is of round 2"),
     ],
 )

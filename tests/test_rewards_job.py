@@ -1,4 +1,5 @@
-"""What whole jobs pay: under every policy, with and without attackers, and with settings at their edges."""
+"""What whole jobs pay: under every policy, with and without attackers, and with settings at their
+edges."""
 
 import sys
 from collections import Counter
@@ -26,17 +27,23 @@ def test_liar_pays_and_the_honest_are_paid_by_their_work(attacked: Result, capsy
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("policy", "topology"), [("improvement", _PIPELINES), ("improvement", _REPLICAS), ("equal", _PIPELINES)]
+    ("policy", "topology"),
+    [("improvement", _PIPELINES), ("improvement", _REPLICAS), ("equal", _PIPELINES)],
 )
-def test_liar_pays_under_every_policy(policy: str, topology: list[str], tmp_path: Path, capsys) -> None:
+def test_liar_pays_under_every_policy(
+    policy: str, topology: list[str], tmp_path: Path, capsys
+) -> None:
     ranks = 8 if topology is _PIPELINES else 4
-    result = run_job(tmp_path / "run", ranks, *_JOB, *topology, f"rewards.policy={policy}", "trust.budget=1")
+    result = run_job(
+        tmp_path / "run", ranks, *_JOB, *topology, f"rewards.policy={policy}", "trust.budget=1"
+    )
     assert result.statuses == [0] * ranks, result.output
     _assert_liar_pays(result, capsys)
 
 
 def _assert_liar_pays(result: Result, capsys) -> None:
-    """The node r1.s0, which attacks from round 2 on, loses its stake, to its partner first; all others are paid."""
+    """The node r1.s0, which attacks from round 2 on, loses its stake, to its partner first; all
+    others are paid."""
     assert result.summary["banned"] == [_LIAR]
     verify(result.run, capsys)
     assert_balanced(result.run, capsys, rounds=len(result.rounds))
@@ -46,7 +53,9 @@ def _assert_liar_pays(result: Result, capsys) -> None:
         assert (line["lost"], line["stake"]) == ((_STAKE, 0) if name == _LIAR else (0, _STAKE))
         paid = [_paid(result, name, number) for number in range(1, 1 + len(result.rounds))]
         assert line["earned"] == sum(part.total() for part in paid)
-        assert any(part["stake"] for part in paid) == (name == "r1.s1"), "only its partner is paid by a liar's stake"
+        assert any(part["stake"] for part in paid) == (name == "r1.s1"), (
+            "only its partner is paid by a liar's stake"
+        )
         assert name != _LIAR or not any(paid[1:]), "a liar is paid nothing from its first lie on"
     if (
         "r1.s1" in lines and entries(result.run, "job")[0].body["policy"] != "improvement"
@@ -54,7 +63,9 @@ def _assert_liar_pays(result: Result, capsys) -> None:
         assert _paid(result, "r1.s1", 2).total() == _paid(result, "r0.s1", 2).total() > 0
     [slashed] = [entry for entry in entries(result.run, "rewards") if _from_liar(result, entry)]
     assert slashed.round == 2
-    assert [p["to"] for p in _from_liar(result, slashed)][-1] == "treasury", "the partner comes first"
+    assert [p["to"] for p in _from_liar(result, slashed)][-1] == "treasury", (
+        "the partner comes first"
+    )
     assert sum(p["amount"] for p in _from_liar(result, slashed)) == _STAKE
 
 
@@ -77,7 +88,14 @@ def _from_liar(result: Result, settled: Entry) -> list[dict]:
 
 
 def test_improvement_is_measured_and_bans_nobody(tmp_path: Path, capsys) -> None:
-    job = [*_JOB, "topology.replicas=3", "topology.stages=1", "sync.local_steps=8", "trust.budget=1", "rounds=3"]
+    job = [
+        *_JOB,
+        "topology.replicas=3",
+        "topology.stages=1",
+        "sync.local_steps=8",
+        "trust.budget=1",
+        "rounds=3",
+    ]
     result = run_job(tmp_path / "run", 4, *job, "rewards.policy=improvement")
     assert result.summary["banned"] == [], result.output
     worth = [entry.body["improvement"] for entry in entries(result.run, "verdict")]
@@ -92,15 +110,24 @@ _QUIET = [*SMALL, "topology.stages=1", "sync.local_steps=2", "rounds=2"]
 @pytest.mark.parametrize(
     ("replicas", "overrides", "expected"),
     [
-        pytest.param(3, ["rewards.stake=0"], "rewards.stake=0 does not outweigh", marks=pytest.mark.slow),
+        pytest.param(
+            3, ["rewards.stake=0"], "rewards.stake=0 does not outweigh", marks=pytest.mark.slow
+        ),
         pytest.param(3, ["rewards.pool=0"], "", marks=pytest.mark.slow),
-        pytest.param(3, ["trust.budget=0"], "trust.budget=0: nothing is audited", marks=pytest.mark.slow),
-        pytest.param(3, ["trust.enabled=false"], "trust.enabled=false: every update", marks=pytest.mark.slow),
+        pytest.param(
+            3, ["trust.budget=0"], "trust.budget=0: nothing is audited", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            3, ["trust.enabled=false"], "trust.enabled=false: every update", marks=pytest.mark.slow
+        ),
         pytest.param(2, [], "", marks=pytest.mark.slow),
         pytest.param(2, ["rewards.policy=improvement"], "", marks=pytest.mark.slow),
         pytest.param(1, ["rewards.policy=improvement"], "1 replica", marks=pytest.mark.slow),
         pytest.param(
-            3, ["data.partition=dirichlet", "data.alpha=0.5", "sync.local_steps=null"], "", marks=pytest.mark.slow
+            3,
+            ["data.partition=dirichlet", "data.alpha=0.5", "sync.local_steps=null"],
+            "",
+            marks=pytest.mark.slow,
         ),
     ],
     ids=str,
@@ -122,11 +149,16 @@ def test_every_way_to_run_leaves_a_sound_ledger(
     [
         ("rewards.pool=9007199254740993", "rewards.pool=9007199254740993 × rounds=2 exceeds"),
         ("rewards.stake=9007199254740993", "rewards.stake=9007199254740993 exceeds"),
-        ("ledger.artifacts=file:///dev/null/store", "ledger.artifacts=file:///dev/null/store cannot be used"),
+        (
+            "ledger.artifacts=file:///dev/null/store",
+            "ledger.artifacts=file:///dev/null/store cannot be used",
+        ),
         ("ledger.artifacts=nothing://store", "ledger.artifacts=nothing://store cannot be used"),
     ],
 )
-def test_setting_that_cannot_work_is_named_before_any_training(override: str, expected: str, tmp_path: Path) -> None:
+def test_setting_that_cannot_work_is_named_before_any_training(
+    override: str, expected: str, tmp_path: Path
+) -> None:
     result = run_job(tmp_path / "run", 2, *_QUIET, "topology.replicas=1", override)
     assert result.statuses == [1, 1]
     [line] = result.output.splitlines()
@@ -145,6 +177,8 @@ def test_one_replica_earns_all_and_the_table_says_the_same_as_json(tmp_path: Pat
     status, text = tdml(capsys, "rewards", result.run)
     assert status == 0
     assert f"{lines['r0.s0']['earned']:,}" in text and f"pools {totals['pool_in']:,}" in text
-    piped = f"{sys.executable} -m tdml.cli rewards {result.run} | head -n 0; echo ${{PIPESTATUS[0]}}"
+    piped = (
+        f"{sys.executable} -m tdml.cli rewards {result.run} | head -n 0; echo ${{PIPESTATUS[0]}}"
+    )
     done = run_command("bash", "-c", piped)
     assert done.stdout == "0\n", "it ends quietly when nobody reads on"

@@ -14,7 +14,9 @@ def test_a_seed_is_pinned_for_good():
     assert derive(0, "order", 3) == int.from_bytes(digest[:8], "big") // 2
 
 
-@pytest.mark.parametrize("other", [(1, "order", 3), (0, "model", 3), (0, "order", 4), (0, "order"), (0, "order3")])
+@pytest.mark.parametrize(
+    "other", [(1, "order", 3), (0, "model", 3), (0, "order", 4), (0, "order"), (0, "order3")]
+)
 def test_another_purpose_gives_another_seed(other):
     assert derive(*other) != derive(0, "order", 3)
 

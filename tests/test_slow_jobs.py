@@ -34,7 +34,10 @@ def test_clean_rounds_of_the_demo_accuse_nobody(seed: int, tmp_path: Path) -> No
     assert result.returncode == 0, result.stdout
     summary, rounds = _read(tmp_path / "run")
     assert summary["banned"] == []
-    assert {r["verdict"] for line in rounds for r in line["replicas"].values()} <= {"honest", "suspicious"}
+    assert {r["verdict"] for line in rounds for r in line["replicas"].values()} <= {
+        "honest",
+        "suspicious",
+    }
 
 
 @pytest.mark.parametrize("attack", ["zero_gradient", "mean_shift"])
@@ -48,8 +51,9 @@ def test_the_papers_other_attacks_on_the_demo(attack: str, tmp_path: Path) -> No
 
 def test_resnet50_on_cifar10(cifar10_root: Path, tmp_path: Path) -> None:
     job = [
-        "data=cifar10", f"data.root={cifar10_root}", "model=resnet50", "topology.replicas=2", "topology.stages=2",
-        "topology.spares=1", "sync.local_steps=2", "rounds=1", f"run_dir={tmp_path / 'run'}",
+        "data=cifar10", f"data.root={cifar10_root}", "model=resnet50", "topology.replicas=2",
+        "topology.stages=2", "topology.spares=1", "sync.local_steps=2", "rounds=1",
+        f"run_dir={tmp_path / 'run'}",
     ]  # fmt: skip
     result = run_command(*_TRAIN, *job, seconds=400)
     assert result.returncode == 0, result.stdout
@@ -57,7 +61,13 @@ def test_resnet50_on_cifar10(cifar10_root: Path, tmp_path: Path) -> None:
 
 
 def test_eight_replicas_of_eight_stages_start(tmp_path: Path) -> None:
-    job = ["topology.replicas=8", "topology.stages=8", "sync.local_steps=1", "rounds=1", f"run_dir={tmp_path / 'run'}"]
+    job = [
+        "topology.replicas=8",
+        "topology.stages=8",
+        "sync.local_steps=1",
+        "rounds=1",
+        f"run_dir={tmp_path / 'run'}",
+    ]
     result = run_command(*_TRAIN, *job, seconds=800)
     assert result.returncode == 0, result.stdout
     assert _read(tmp_path / "run")[1][0]["accepted"] == list(range(8))
@@ -74,4 +84,6 @@ def test_the_demo_of_a_language_model_learns_and_catches_its_attacker(tmp_path: 
     summary, rounds = _read(tmp_path / "run")
     assert summary["banned"] == ["r3.s1"]
     assert summary["test_perplexity"] < 256 / 10  # a tenth of what who knows nothing has
-    assert {r["verdict"] for line in rounds for i, r in line["replicas"].items() if i != "3"} == {"honest"}
+    assert {r["verdict"] for line in rounds for i, r in line["replicas"].items() if i != "3"} == {
+        "honest"
+    }

@@ -24,7 +24,10 @@ def test_a_run_that_has_done_more_rounds_than_it_is_to_have_is_not_resumed(tmp_p
         found = _last_checkpoint(load([f"rounds={rounds}", "resume=true"]), tmp_path)
         assert found is not None
         assert found.round == 14
-    with pytest.raises(SettingError, match=r"^rounds=5, but run_dir=.* has done 14 already: give rounds=14 or more$"):
+    with pytest.raises(
+        SettingError,
+        match=r"^rounds=5, but run_dir=.* has done 14 already: give rounds=14 or more$",
+    ):
         _last_checkpoint(load(["rounds=5", "resume=true"]), tmp_path)
 
 
@@ -42,7 +45,9 @@ def test_before_the_job_begins_the_missing_are_named(monkeypatch: pytest.MonkeyP
 
     terminal = SimpleNamespace(status=lambda text: live.append(text()), waiting=lines.append)
     topology = load(["topology.replicas=2", "topology.stages=1", "topology.spares=1"]).topology
-    assert _await_cards(SimpleNamespace(gather=gather), terminal, topology) == [Card("settings", "")]
+    assert _await_cards(SimpleNamespace(gather=gather), terminal, topology) == [
+        Card("settings", "")
+    ]
     assert live[:3] == [
         "waiting for 3 of 3 nodes: r0.s0, r1.s0, spare0",
         "waiting for 2 of 3 nodes: r1.s0, spare0",
@@ -53,4 +58,7 @@ def test_before_the_job_begins_the_missing_are_named(monkeypatch: pytest.MonkeyP
 
 def test_an_interrupted_run_says_what_to_do_next() -> None:
     assert _interrupted(7) == "interrupted after round 7: go on with resume=true"
-    assert _interrupted(0) == "interrupted before the first round was done: begin again with resume=false"
+    assert (
+        _interrupted(0)
+        == "interrupted before the first round was done: begin again with resume=false"
+    )

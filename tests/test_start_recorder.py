@@ -25,7 +25,12 @@ def test_job_and_bans_are_those_of_the_ledger_but_for_what_is_void(tmp_path: Pat
     chains.write(tmp_path / LEDGER)
     assert job_id(tmp_path) == chains.JOB
     liar = frozenset([chains.KEYS["r1.s1"].public])
-    assert [banned_keys(tmp_path, after) for after in (0, 1, 2, 3)] == [frozenset(), frozenset(), liar, liar]
+    assert [banned_keys(tmp_path, after) for after in (0, 1, 2, 3)] == [
+        frozenset(),
+        frozenset(),
+        liar,
+        liar,
+    ]
 
 
 def test_bans_of_rounds_that_an_earlier_resume_made_void_are_void(tmp_path: Path) -> None:
@@ -40,5 +45,7 @@ def test_bans_of_rounds_that_an_earlier_resume_made_void_are_void(tmp_path: Path
 def test_damaged_ledger_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / LEDGER).write_bytes(b"no database" * 100)
     for read in (job_id, lambda run: banned_keys(run, 0)):
-        with pytest.raises(SettingError, match=r"run_dir=.*: put back the ledger\.db .* resume=false"):
+        with pytest.raises(
+            SettingError, match=r"run_dir=.*: put back the ledger\.db .* resume=false"
+        ):
             read(tmp_path)

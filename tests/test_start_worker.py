@@ -20,5 +20,11 @@ def test_worker_with_a_roster_follows_no_other_coordinator() -> None:
     decision = Decision(None, Session("job", "session"), (0, 1)).signed(_OTHER)
     for roster in (None, {"r0.s0": "1" * 64}, {"coordinator": _OTHER.public}):
         _check(decision, _Ready(_COORDINATOR, device, None, roster), config)
-    with pytest.raises(SettingError, match=r"identity\.roster=roster\.yaml has another key for the coordinator"):
-        _check(decision, _Ready(_COORDINATOR, device, None, {"coordinator": _COORDINATOR.public}), config)
+    with pytest.raises(
+        SettingError, match=r"identity\.roster=roster\.yaml has another key for the coordinator"
+    ):
+        _check(
+            decision,
+            _Ready(_COORDINATOR, device, None, {"coordinator": _COORDINATOR.public}),
+            config,
+        )

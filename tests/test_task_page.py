@@ -41,7 +41,8 @@ def _run(script: str, seconds: float) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(_ROOT)}
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], env=environment, timeout=seconds, capture_output=True, text=True,
+        ["bash", "-euo", "pipefail", "-c", script], env=environment, timeout=seconds,
+        capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,13 +12,21 @@ from tdml.models.whole import initial_model
 from tdml.vision import mend_torchvision
 from tests.jobs import run_job
 
-_TEXT = ["task=language", "data=text", "data.context=32", "train=adamw", "train.lr=0.003", "train.batch_size=8"]
+_TEXT = [
+    "task=language",
+    "data=text",
+    "data.context=32",
+    "train=adamw",
+    "train.lr=0.003",
+    "train.batch_size=8",
+]
 _GPT = [*_TEXT, "model=gpt", "model.layers=2", "model.width=32", "model.heads=2"]
 
 
 def test_a_language_model_is_trained_and_audited_and_nobody_is_accused(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 9, *_GPT, "topology.replicas=4", "topology.stages=2", "sync.local_steps=8", "rounds=3",
+        tmp_path / "run", 9, *_GPT, "topology.replicas=4", "topology.stages=2",
+        "sync.local_steps=8", "rounds=3",
         "trust.budget=1",
     )  # fmt: skip
     assert result.statuses == [0] * 9, result.output
@@ -32,7 +40,9 @@ def test_a_language_model_is_trained_and_audited_and_nobody_is_accused(tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [["topology.schedule=interleaved_1f1b"], ["model.lora.rank=4", "train.lr=0.01"]])
+@pytest.mark.parametrize(
+    "more", [["topology.schedule=interleaved_1f1b"], ["model.lora.rank=4", "train.lr=0.01"]]
+)
 def test_a_model_of_hugging_face_is_trained_and_audited(more: list[str], tmp_path: Path) -> None:
     mend_torchvision()
     pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
@@ -41,23 +51,28 @@ def test_a_model_of_hugging_face_is_trained_and_audited(more: list[str], tmp_pat
         "num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 32, tie_word_embeddings: false}"
     )
     result = run_job(
-        tmp_path / "run", 7, *_TEXT, "model=hf", f"model.config={config}", "topology.replicas=3", "topology.stages=2",
-        "sync.local_steps=6", "rounds=2", "trust.budget=1", *more, seconds=170,
+        tmp_path / "run", 7, *_TEXT, "model=hf", f"model.config={config}", "topology.replicas=3",
+        "topology.stages=2", "sync.local_steps=6", "rounds=2", "trust.budget=1", *more, seconds=170,
     )  # fmt: skip
     assert result.statuses == [0] * 7, result.output
     assert not result.why()
     assert result.rounds[1]["test_perplexity"] < result.rounds[0]["test_perplexity"] < 256
-    assert any(name.endswith("model.layers.2.mlp.up_proj.weight") for name in result.model) is ("lora" not in more[0])
+    assert any(name.endswith("model.layers.2.mlp.up_proj.weight") for name in result.model) is (
+        "lora" not in more[0]
+    )
     assert not any("inv_freq" in name for name in result.model)
     out = tmp_path / "out"
     assert cli.run(["export", str(result.run), str(out)]) == 0
-    assert (out / ("adapter_model.safetensors" if "lora" in more[0] else "model.safetensors")).is_file()
+    assert (
+        out / ("adapter_model.safetensors" if "lora" in more[0] else "model.safetensors")
+    ).is_file()
 
 
 def test_what_is_frozen_is_sent_once_and_stays(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 7, *_GPT, "model._target_=tests.plugins.half_frozen", "topology.replicas=3",
-        "topology.stages=2", "sync.local_steps=4", "rounds=3", "trust.budget=1",
+        tmp_path / "run", 7, *_GPT, "model._target_=tests.plugins.half_frozen",
+        "topology.replicas=3", "topology.stages=2", "sync.local_steps=4", "rounds=3",
+        "trust.budget=1",
     )  # fmt: skip
     assert result.statuses == [0] * 7, result.output
     assert not result.why()
@@ -67,7 +82,11 @@ def test_what_is_frozen_is_sent_once_and_stays(tmp_path: Path) -> None:
     trained = {name for name, parameter in start.named_parameters() if parameter.requires_grad}
     for name, tensor in start.state_dict().items():
         assert torch.equal(result.model[name], tensor) is (name not in trained), name
-    down = [line["bytes"]["down"] / 4 / 3 for line in result.rounds]  # numbers that a replica is sent in a round
-    exchanged = sum(parameter.numel() for parameter in start.parameters() if parameter.requires_grad)
+    down = [
+        line["bytes"]["down"] / 4 / 3 for line in result.rounds
+    ]  # numbers that a replica is sent in a round
+    exchanged = sum(
+        parameter.numel() for parameter in start.parameters() if parameter.requires_grad
+    )
     frozen = sum(parameter.numel() for parameter in start.parameters()) - exchanged
     assert down == [frozen + 2 * exchanged, exchanged, exchanged]

@@ -13,7 +13,12 @@ BENCH = [sys.executable, "-m", "tdml.cli", "bench", "throughput"]
 def test_a_job_beside_a_plain_loop(tmp_path):
     small = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3", "rounds=3"]
     result = run_command(
-        *BENCH, *small, f"identity.folder={tmp_path / 'keys'}", "--json", str(tmp_path / "found.json"), cwd=tmp_path
+        *BENCH,
+        *small,
+        f"identity.folder={tmp_path / 'keys'}",
+        "--json",
+        str(tmp_path / "found.json"),
+        cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout
     assert "2 × 1 nodes, whole rounds" in result.stdout

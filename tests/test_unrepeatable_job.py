@@ -1,4 +1,5 @@
-"""Whole jobs in which honest work cannot be repeated, or does not stay finite: nobody is banned, and it is said why."""
+"""Whole jobs in which honest work cannot be repeated, or does not stay finite: nobody is banned,
+and it is said why."""
 
 import itertools
 from pathlib import Path
@@ -56,7 +57,8 @@ _CALLS = itertools.count()
 
 
 class CountsElsewhere(nn.Module):
-    """Counts in a variable of its module, and lets it be seen only after the calls of the rehearsal."""
+    """Counts in a variable of its module, and lets it be seen only after the calls of the
+    rehearsal."""
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """Scale."""
@@ -69,7 +71,9 @@ def counting(num_classes: int) -> nn.Sequential:
 
 
 def counting_elsewhere(num_classes: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), CountsElsewhere(), nn.Linear(32, num_classes))
+    return nn.Sequential(
+        nn.Linear(64, 32), nn.ReLU(), CountsElsewhere(), nn.Linear(32, num_classes)
+    )
 
 
 def assert_told(result: Result, line: dict) -> None:
@@ -77,7 +81,10 @@ def assert_told(result: Result, line: dict) -> None:
     for index, found in line["replicas"].items():
         assert (int(index) in line["accepted"]) == (found["verdict"] == "honest"), found
         assert found["verdict"] == "honest" or found["reason"], found
-    told = {str(e.body["replica"]): e.body["status"] for e in entries(result.run, "verdict", line["round"])}
+    told = {
+        str(e.body["replica"]): e.body["status"]
+        for e in entries(result.run, "verdict", line["round"])
+    }
     assert told == {index: found["verdict"] for index, found in line["replicas"].items()}
 
 
@@ -96,7 +103,10 @@ def test_the_owner_of_a_sample_that_is_not_finite_is_not_banned_and_the_sample_i
         assert_told(result, line)
         for index in owner:
             assert line["replicas"][str(index)]["reason"] == f"stage 0: {said}"
-            assert f"replica {index} suspicious, its update does not count: stage 0: {said}" in result.output
+            assert (
+                f"replica {index} suspicious, its update does not count: stage 0: {said}"
+                in result.output
+            )
     assert "suspicious, does not count" in (result.run / "report.html").read_text()
     assert "diverges" not in result.output and result.accuracy > 0.5
     verify(result.run, capsys)
@@ -108,7 +118,13 @@ def test_a_model_that_keeps_a_counter_gets_nobody_banned_and_is_told_of_once(
     model: str, warn: bool, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """Whether the rehearsal has found it, or only the audits do."""
-    job = [*FOUR, f"model._target_={HERE}.{model}", "rounds=2", "trust.budget=0.5", "sync.local_steps=6"]
+    job = [
+        *FOUR,
+        f"model._target_={HERE}.{model}",
+        "rounds=2",
+        "trust.budget=0.5",
+        "sync.local_steps=6",
+    ]
     result = run_job(tmp_path / "run", 5, *job, f"trust.repeatable={'warn' if warn else 'require'}")
     assert result.summary["banned"] == [], result.why()
     assert [len(line["replicas"]) for line in result.rounds] == [4] * 2

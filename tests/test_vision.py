@@ -1,4 +1,5 @@
-"""A user's own file may import torchvision, also beside a CPU build of torch, for which its wheels are not made."""
+"""A user's own file may import torchvision, also beside a CPU build of torch, for which its wheels
+are not made."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""Attacks: one small class each, run on the attacking node, chosen by `attack=` or `attack._target_=`."""
+"""Attacks: one small class each, run on the attacking node, chosen by `attack=` or
+`attack._target_=`."""
 
 from tdml.attacks.adaptive import Adaptive
 from tdml.attacks.base import Attack, Context, Knowledge, make_attack

@@ -12,13 +12,15 @@ _HALVINGS = 12
 
 
 class Adaptive(Attack):
-    """(1 − γ) · μ + σ · N(0, I), with the largest γ at which the screen suspects none of the attackers.
+    """(1 − γ) · μ + σ · N(0, I), with the largest γ at which the screen suspects none of the
+    attackers.
 
-    Ours, in the spirit of the attacks that know the aggregation rule (Fang et al., arXiv 1911.11815; Shejwalkar
-    and Houmansadr, NDSS 2021). At γ = 0 it is a draw from among the honest updates, μ and σ being their mean and
-    standard deviation; from γ = 1 on it points against them. The attackers screen the honest updates of their
-    stage together with their own, `tdml.trust.screen` as it stands, double γ until it suspects one of them and
-    halve the interval from there. What they draw is drawn in common, so all of them find the same γ.
+    Ours, in the spirit of the attacks that know the aggregation rule (Fang et al., arXiv
+    1911.11815; Shejwalkar and Houmansadr, NDSS 2021). At γ = 0 it is a draw from among the honest
+    updates, μ and σ being their mean and standard deviation; from γ = 1 on it points against them.
+    The attackers screen the honest updates of their stage together with their own,
+    `tdml.trust.screen` as it stands, double γ until it suspects one of them and halve the interval
+    from there. What they draw is drawn in common, so all of them find the same γ.
     """
 
     omniscient = sees_updates = True
@@ -29,7 +31,11 @@ class Adaptive(Attack):
         noise = told.std * torch.randn(len(together), len(update), generator=context.shared)
         mine = noise[together.index(context.replica)]
         seen = slice(context.parameters)  # by the screen
-        return mine + (1 - self.strength(told.updates[:, seen], told.mean[seen], noise[:, seen])) * told.mean
+        return (
+            mine
+            + (1 - self.strength(told.updates[:, seen], told.mean[seen], noise[:, seen]))
+            * told.mean
+        )
 
     def strength(self, honest: torch.Tensor, mean: torch.Tensor, noise: torch.Tensor) -> float:
         """The largest γ that passes for all attackers, whose noise is (attackers, d)."""

@@ -9,7 +9,12 @@ from tdml.errors import SettingError, cause
 from tdml.seeds import derive
 from tdml.targets import instantiate
 
-_OURS = {"replicas", "nodes", "from_round", "share_of_rounds"}  # settings of the group that say who attacks and when
+_OURS = {
+    "replicas",
+    "nodes",
+    "from_round",
+    "share_of_rounds",
+}  # settings of the group that say who attacks and when
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Knowledge:
 
     @staticmethod
     def of(updates: torch.Tensor, attackers: int, every: bool) -> "Knowledge":
-        """What (h, d) honest updates tell, the updates themselves only if `every`. Of none, mean and std are zero."""
+        """What (h, d) honest updates tell, the updates themselves only if `every`. Of none, mean
+        and std are zero."""
         nothing = updates.new_zeros(updates.shape[1])
         mean = updates.mean(dim=0) if updates.numel() else nothing
         std = updates.std(dim=0, correction=0) if updates.numel() else nothing
@@ -35,11 +41,11 @@ class Knowledge:
 class Context:
     """Where and when an attack happens.
 
-    `parameters` is how many of the update's numbers are parameters; buffers follow. `generator` is seeded
-    by (job, round, node), `shared` by (job, round, stage): what attackers draw from it they have in common.
-    `past` holds the last updates that the node handed in, oldest first; `aggregate` is the last change of the
-    global weights of its shard. `friends` are the replicas with attacking nodes, its own included. `work` is
-    the share of the round's steps that the node has taken.
+    `parameters` is how many of the update's numbers are parameters; buffers follow. `generator` is
+    seeded by (job, round, node), `shared` by (job, round, stage): what attackers draw from it they
+    have in common. `past` holds the last updates that the node handed in, oldest first; `aggregate`
+    is the last change of the global weights of its shard. `friends` are the replicas with attacking
+    nodes, its own included. `work` is the share of the round's steps that the node has taken.
     """
 
     round: int
@@ -67,36 +73,40 @@ class Attack:
     def local_steps(self, steps: int, context: Context) -> int:
         """How many of the round's `steps` the node takes; at least one is taken.
 
-        All stages of a pipeline must agree on it, so it may depend on the round and the replica, not on the
-        stage, and it is asked only where every node of the replica attacks: the others would wait forever.
+        All stages of a pipeline must agree on it, so it may depend on the round and the replica,
+        not on the stage, and it is asked only where every node of the replica attacks: the others
+        would wait forever.
         """
         return steps
 
     def poison_inputs(self, inputs: torch.Tensor, context: Context) -> torch.Tensor:
-        """The inputs that a batch is trained on: (batch, …) → the same. Called where the inputs are: at the
-        first stage."""
+        """The inputs that a batch is trained on: (batch, …) → the same. Called where the inputs
+        are: at the first stage."""
         return inputs
 
     def poison_labels(self, labels: torch.Tensor, context: Context) -> torch.Tensor:
-        """The targets that a batch is trained on, such as labels: (batch, …) → the same. Called where they are:
-        at the last stage."""
+        """The targets that a batch is trained on, such as labels: (batch, …) → the same. Called
+        where they are: at the last stage."""
         return labels
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         """The update that the node commits to in place of its own: (d,) float32 → (d,) float32."""
         return update
 
-    def testify(self, losses: torch.Tensor, candidate: int | None, context: Context) -> torch.Tensor:
-        """What the node reports as a validator: (k,) float32 losses of a candidate replica's weights → the same.
+    def testify(
+        self, losses: torch.Tensor, candidate: int | None, context: Context
+    ) -> torch.Tensor:
+        """What the node reports as a validator: (k,) float32 losses of a candidate replica's
+        weights → the same.
 
-        `candidate` is None for the weights that the round started from. Called at the last stage, in
-        cross-checks only.
+        `candidate` is None for the weights that the round started from. Called at the last stage,
+        in cross-checks only.
         """
         return losses
 
     def repeat(self, end: torch.Tensor, candidate: int, context: Context) -> torch.Tensor:
-        """What the node reports as the end of a window of a candidate replica's steps that it took again, in an audit:
-        (size,) float32 → the same."""
+        """What the node reports as the end of a window of a candidate replica's steps that it took
+        again, in an audit: (size,) float32 → the same."""
         return end
 
 
@@ -107,7 +117,8 @@ def known(context: Context) -> Knowledge:
 
 
 def acts(settings: dict, seed: int, round_number: int) -> bool:
-    """Whether the attackers act in a round: from `from_round` on, in `share_of_rounds` of the rounds, all together."""
+    """Whether the attackers act in a round: from `from_round` on, in `share_of_rounds` of the
+    rounds, all together."""
     if round_number < settings["from_round"]:
         return False
     draw = torch.Generator().manual_seed(derive(seed, "attack in round", round_number))
@@ -139,5 +150,7 @@ def make_attack(settings: dict) -> Attack:
             f"attack._target_={settings['_target_']} cannot be made: {cause(error, 'attack')}"
         ) from error
     if not isinstance(attack, Attack):
-        raise SettingError(f"attack._target_={settings['_target_']} must be a subclass of tdml.attacks.Attack")
+        raise SettingError(
+            f"attack._target_={settings['_target_']} must be a subclass of tdml.attacks.Attack"
+        )
     return attack

@@ -1,6 +1,7 @@
 """Attacks on the data that a replica is trained on; the training itself is honest.
 
-Inputs are at the first stage of a pipeline and labels at the last, so the attacking nodes must be there.
+Inputs are at the first stage of a pipeline and labels at the last, so the attacking nodes must be
+there.
 """
 
 import math
@@ -12,7 +13,8 @@ from tdml.attacks.settings import number, whole
 
 
 class LabelFlip(Attack):
-    """Label y becomes num_classes − 1 − y (Tolpegin et al., arXiv 2007.08432; Fang et al., arXiv 1911.11815)."""
+    """Label y becomes num_classes − 1 − y (Tolpegin et al., arXiv 2007.08432; Fang et al., arXiv
+    1911.11815)."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = whole("num_classes", num_classes, least=2)
@@ -22,11 +24,13 @@ class LabelFlip(Attack):
 
 
 class Backdoor(Attack):
-    """A patch in the corner, and the label `target` with it: the model learns that the patch means the target.
+    """A patch in the corner, and the label `target` with it: the model learns that the patch means
+    the target.
 
     BadNets (Gu et al., arXiv 1708.06733), one target for all classes. Of every batch the first
-    ⌈share · batch⌉ samples are poisoned, which the first and the last stage know without a word; a share of
-    20/64 is that of Bagdasaryan et al. (arXiv 1807.00459). `value` is in the units of the normalised inputs.
+    ⌈share · batch⌉ samples are poisoned, which the first and the last stage know without a word; a
+    share of 20/64 is that of Bagdasaryan et al. (arXiv 1807.00459). `value` is in the units of the
+    normalised inputs.
     """
 
     def __init__(self, target: int, share: float, size: int, value: float) -> None:
@@ -43,7 +47,8 @@ class Backdoor(Attack):
         return poisoned
 
     def stamp(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Images (…, height, width) with the patch, `size` pixels square, in the lower right corner of each."""
+        """Images (…, height, width) with the patch, `size` pixels square, in the lower right corner
+        of each."""
         stamped = inputs.clone()
         stamped[..., -self.size :, -self.size :] = self.value
         return stamped

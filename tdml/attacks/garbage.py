@@ -12,8 +12,8 @@ _HUGE = 1e30  # a finite float32 whose square is not
 class Garbage(Attack):
     """The own update made unusable; a plain average does not survive any of it.
 
-    Ours. `kind`: nan or inf, in the first coordinate alone; huge, 1e30 everywhere; shape, one number too few;
-    dtype, float64.
+    Ours. `kind`: nan or inf, in the first coordinate alone; huge, 1e30 everywhere; shape, one
+    number too few; dtype, float64.
     """
 
     def __init__(self, kind: str) -> None:

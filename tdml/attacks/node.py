@@ -25,7 +25,9 @@ from tdml.seeds import derive
 Tap = StoreTap | dict[str, bytes]  # where omniscient attackers find the honest updates
 
 
-def make_node(config: Config, name: str, identity: Identity, job: str, source: Source | None, tap: Tap) -> Node:
+def make_node(
+    config: Config, name: str, identity: Identity, job: str, source: Source | None, tap: Tap
+) -> Node:
     """The node of that name in a job, as its group `attack` has it."""
     names = attackers(config.attack, config.topology.replicas, config.topology.stages)
     if name in names:
@@ -38,7 +40,9 @@ def make_node(config: Config, name: str, identity: Identity, job: str, source: S
 class WatchedNode(Node):
     """An honest node whose updates an omniscient attacker knows: it writes them down for it."""
 
-    def __init__(self, name: str, identity: Identity, job: str, seed: int, source: Source | None, tap: Tap) -> None:
+    def __init__(
+        self, name: str, identity: Identity, job: str, seed: int, source: Source | None, tap: Tap
+    ) -> None:
         super().__init__(name, identity, job, seed, source)
         self._tap = tap
 
@@ -50,8 +54,8 @@ class WatchedNode(Node):
 
 
 class AttackingNode(Node):
-    """Acts as its attack says. It remembers its last updates and the last change of the global weights: unlike that of
-    an honest node, its round depends on the rounds before it."""
+    """Acts as its attack says. It remembers its last updates and the last change of the global
+    weights: unlike that of an honest node, its round depends on the rounds before it."""
 
     def __init__(
         self, config: Config, attacking: frozenset[str], name: str, identity: Identity, job: str,
@@ -60,7 +64,9 @@ class AttackingNode(Node):
         super().__init__(name, identity, job, config.seed, source)
         self._config, self._attacking, self._tap = config, attacking, tap
         self._attack: Attack = make_attack(config.attack)
-        self._friends = frozenset(int(n[1:].partition(".")[0]) for n in attacking if n.startswith("r"))
+        self._friends = frozenset(
+            int(n[1:].partition(".")[0]) for n in attacking if n.startswith("r")
+        )
         self._past: deque[torch.Tensor] = deque(maxlen=2)
         self._aggregate: torch.Tensor | None = None
         self._work = 1.0
@@ -88,12 +94,16 @@ class AttackingNode(Node):
         if self.stage.first:
             given = replace(given, inputs=self._attack.poison_inputs(given.inputs.clone(), context))
         if self.stage.last:
-            given = replace(given, targets=self._attack.poison_labels(given.targets.clone(), context))
+            given = replace(
+                given, targets=self._attack.poison_labels(given.targets.clone(), context)
+            )
         return given
 
     def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
         if self._acts(round_number):
-            update = self._attack.corrupt(update, self._context(round_number, self._look(round_number)))
+            update = self._attack.corrupt(
+                update, self._context(round_number, self._look(round_number))
+            )
         self._past.append(update)
         return update
 
@@ -108,7 +118,8 @@ class AttackingNode(Node):
         return self._attack.testify(losses, order.candidate, self._context(order.round))
 
     def _look(self, round_number: int) -> Knowledge | None:
-        """What an omniscient attacker knows of the honest updates of its stage; of none if there are none."""
+        """What an omniscient attacker knows of the honest updates of its stage; of none if there
+        are none."""
         if not self._attack.omniscient:
             return None
         honest = []
@@ -129,8 +140,11 @@ class AttackingNode(Node):
             names=layout.names, sizes=tuple(shape.numel() for shape in layout.shapes),
             parameters=layout.parameters,
             generator=torch.Generator().manual_seed(derive(seed, "attack", number, self.name)),
-            shared=torch.Generator().manual_seed(derive(seed, "attack together", number, self.slot.stage)),
-            friends=self._friends, past=tuple(self._past), aggregate=self._aggregate, knowledge=knowledge,
+            shared=torch.Generator().manual_seed(
+                derive(seed, "attack together", number, self.slot.stage)
+            ),
+            friends=self._friends, past=tuple(self._past), aggregate=self._aggregate,
+            knowledge=knowledge,
             work=self._work,
         )  # fmt: skip
 

@@ -1,11 +1,12 @@
 """Attacks that push as far against the honest mean as a bound on distances allows.
 
-Notation: uᵢ are the h honest updates, μ and σ their mean and standard deviation, per coordinate. The attack
-is m = μ + γp with a fixed direction p and the largest γ that the bound allows, the same for all attackers.
+Notation: uᵢ are the h honest updates, μ and σ their mean and standard deviation, per coordinate.
+The attack is m = μ + γp with a fixed direction p and the largest γ that the bound allows, the same
+for all attackers.
 
-Shejwalkar and Houmansadr, "Manipulating the Byzantine", NDSS 2021. They search γ by halving (their Algorithm
-1); both bounds are quadratic in γ, so here it is their root. Their γ rests on the attackers' own honest
-updates where the others' are unknown; here the others' are known.
+Shejwalkar and Houmansadr, "Manipulating the Byzantine", NDSS 2021. They search γ by halving (their
+Algorithm 1); both bounds are quadratic in γ, so here it is their root. Their γ rests on the
+attackers' own honest updates where the others' are unknown; here the others' are known.
 """
 
 import torch
@@ -29,15 +30,21 @@ class _Furthest(Attack):
             return told.mean
         spread = told.updates - told.mean
         gram = (spread @ spread.T).double()
-        return told.mean + self.strength(gram, (spread @ push).double(), float(push.double().square().sum())) * push
+        return (
+            told.mean
+            + self.strength(gram, (spread @ push).double(), float(push.double().square().sum()))
+            * push
+        )
 
     def strength(self, gram: torch.Tensor, along: torch.Tensor, square: float) -> float:
-        """γ, from (h, h) scalar products of the uᵢ − μ, their (h,) scalar products with p, and p's own square."""
+        """γ, from (h, h) scalar products of the uᵢ − μ, their (h,) scalar products with p, and p's
+        own square."""
         raise NotImplementedError
 
 
 class MinMax(_Furthest):
-    """The largest γ with maxᵢ ‖m − uᵢ‖ ≤ maxᵢⱼ ‖uᵢ − uⱼ‖: no further from any honest update than these are apart.
+    """The largest γ with maxᵢ ‖m − uᵢ‖ ≤ maxᵢⱼ ‖uᵢ − uⱼ‖: no further from any honest update than
+    these are apart.
 
     The min-max attack (NDSS 2021).
     """
@@ -49,7 +56,8 @@ class MinMax(_Furthest):
 
 
 class MinSum(_Furthest):
-    """The largest γ with Σᵢ ‖m − uᵢ‖² ≤ maxᵢ Σⱼ ‖uᵢ − uⱼ‖²: no further from all together than an honest update is.
+    """The largest γ with Σᵢ ‖m − uᵢ‖² ≤ maxᵢ Σⱼ ‖uᵢ − uⱼ‖²: no further from all together than an
+    honest update is.
 
     The min-sum attack (NDSS 2021).
     """

@@ -1,13 +1,16 @@
-"""Where an experiment's omniscient attackers find the honest updates: the store that all ranks of a job share."""
+"""Where an experiment's omniscient attackers find the honest updates: the store that all ranks of a
+job share."""
 
 import torch.distributed as dist
 
-_PIECE = 4 << 20  # bytes: torch's store ends the connection of who hands it more than 8 MiB at a time
+_PIECE = (
+    4 << 20
+)  # bytes: torch's store ends the connection of who hands it more than 8 MiB at a time
 
 
 class StoreTap:
-    """A few methods of a dict, on a store. A key has one writer, and what it wrote before stays until it has written
-    twice: somebody may be reading it."""
+    """A few methods of a dict, on a store. A key has one writer, and what it wrote before stays
+    until it has written twice: somebody may be reading it."""
 
     def __init__(self, store: dist.Store) -> None:
         self._store = dist.PrefixStore("tap", store)

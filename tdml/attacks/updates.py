@@ -1,8 +1,8 @@
 """Attacks that replace a node's update by another, from statistics of the honest ones.
 
-Notation: u is the node's own update; μ and σ are mean and standard deviation of the honest updates, per
-coordinate; h and f count the honest and the attacking replicas, n = h + f; N(0, I) is drawn anew by every
-attacker unless said otherwise.
+Notation: u is the node's own update; μ and σ are mean and standard deviation of the honest updates,
+per coordinate; h and f count the honest and the attacking replicas, n = h + f; N(0, I) is drawn
+anew by every attacker unless said otherwise.
 """
 
 from statistics import NormalDist
@@ -16,8 +16,8 @@ from tdml.attacks.settings import number, whole
 class Gaussian(Attack):
     """μ + std · N(0, I).
 
-    MANDERA's Gaussian attack (Zhu et al., arXiv 2110.11736), whose code has std = 30; the first attack of
-    the TDML paper (arXiv 2407.07339).
+    MANDERA's Gaussian attack (Zhu et al., arXiv 2110.11736), whose code has std = 30; the first
+    attack of the TDML paper (arXiv 2407.07339).
     """
 
     omniscient = True
@@ -46,9 +46,9 @@ class ZeroGradient(Attack):
 class MeanShift(Attack):
     """μ − z·σ: a shift that hides inside the honest spread.
 
-    "A Little Is Enough" (ALIE; Baruch et al., arXiv 1902.06156, Algorithm 3), and under another name
-    MANDERA's mean shift attack (arXiv 2110.11736). With z unset it is ALIE's, the largest that still hides:
-    z = Φ⁻¹((n − f − s)/(n − f)) with s = ⌊n/2 + 1⌋ − f.
+    "A Little Is Enough" (ALIE; Baruch et al., arXiv 1902.06156, Algorithm 3), and under another
+    name MANDERA's mean shift attack (arXiv 2110.11736). With z unset it is ALIE's, the largest that
+    still hides: z = Φ⁻¹((n − f − s)/(n − f)) with s = ⌊n/2 + 1⌋ − f.
     """
 
     omniscient = True
@@ -63,17 +63,22 @@ class MeanShift(Attack):
 
 
 class InnerProduct(Attack):
-    """−epsilon · μ + jitter · σ · N(0, I): the aggregate's scalar product with the true direction turns negative.
+    """−epsilon · μ + jitter · σ · N(0, I): the aggregate's scalar product with the true direction
+    turns negative.
 
-    Inner product manipulation (IPM; Xie et al., arXiv 1903.03936), with small epsilon against rules that
-    select and large against rules that average. With epsilon = 3 it is MANDERA's sign flip attack (arXiv
-    2110.11736). The jitter, ours, keeps colluders from being told by their identical updates.
+    Inner product manipulation (IPM; Xie et al., arXiv 1903.03936), with small epsilon against rules
+    that select and large against rules that average. With epsilon = 3 it is MANDERA's sign flip
+    attack (arXiv 2110.11736). The jitter, ours, keeps colluders from being told by their identical
+    updates.
     """
 
     omniscient = True
 
     def __init__(self, epsilon: float, jitter: float) -> None:
-        self.epsilon, self.jitter = number("epsilon", epsilon, least=0), number("jitter", jitter, least=0)
+        self.epsilon, self.jitter = (
+            number("epsilon", epsilon, least=0),
+            number("jitter", jitter, least=0),
+        )
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         told = known(context)
@@ -82,10 +87,11 @@ class InnerProduct(Attack):
 
 
 class HonestNoise(Attack):
-    """−bias · σ · sign(μ) + σ · N(0, I): noise as large as the honest replicas differ, in place of any work.
+    """−bias · σ · sign(μ) + σ · N(0, I): noise as large as the honest replicas differ, in place of
+    any work.
 
-    Ours: every coordinate lies in the honest spread, and without a bias nothing points anywhere. The bias
-    pushes against the honest mean by a part of the spread, as ALIE's z does.
+    Ours: every coordinate lies in the honest spread, and without a bias nothing points anywhere.
+    The bias pushes against the honest mean by a part of the spread, as ALIE's z does.
     """
 
     omniscient = True
@@ -100,10 +106,11 @@ class HonestNoise(Attack):
 
 
 class SingleLayer(Attack):
-    """μ + scale · σ · N(0, I) in one tensor of the shard, u in all others: little shows in the whole update.
+    """μ + scale · σ · N(0, I) in one tensor of the shard, u in all others: little shows in the
+    whole update.
 
-    Ours: the Gaussian attack on a single layer. `layer` is the tensor's place in the shard, or the end of its
-    name; unset, it is the largest. A shard without such a tensor stays honest.
+    Ours: the Gaussian attack on a single layer. `layer` is the tensor's place in the shard, or the
+    end of its name; unset, it is the largest. A shard without such a tensor stays honest.
     """
 
     omniscient = True
@@ -133,11 +140,13 @@ class SingleLayer(Attack):
 
 
 class Mimic(Attack):
-    """The update of one honest replica, copied by all attackers: it counts f + 1 times, others are drowned out.
+    """The update of one honest replica, copied by all attackers: it counts f + 1 times, others are
+    drowned out.
 
-    The mimic attack (Karimireddy, He and Jaggi, arXiv 2006.09365). They choose whom to copy by the direction
-    in which honest workers differ most; here it is the honest replica at `target`, counted from 0 (the last
-    where there are fewer), always the same one, which is what makes the bias add up over rounds.
+    The mimic attack (Karimireddy, He and Jaggi, arXiv 2006.09365). They choose whom to copy by the
+    direction in which honest workers differ most; here it is the honest replica at `target`,
+    counted from 0 (the last where there are fewer), always the same one, which is what makes the
+    bias add up over rounds.
     """
 
     omniscient = sees_updates = True
@@ -161,7 +170,8 @@ class SignFlip(Attack):
 
 
 class Scaled(Attack):
-    """scale · u: with scale = n the average becomes the attacker's own model, if the others have converged.
+    """scale · u: with scale = n the average becomes the attacker's own model, if the others have
+    converged.
 
     Model replacement (Bagdasaryan et al., arXiv 1807.00459, Eq. 3, scale = n/η).
     """
@@ -174,10 +184,11 @@ class Scaled(Attack):
 
 
 class BufferPoison(Attack):
-    """u + scale · |u| in the buffers, u in the parameters: BatchNorm's running statistics drift upwards.
+    """u + scale · |u| in the buffers, u in the parameters: BatchNorm's running statistics drift
+    upwards.
 
-    Ours. Training never reads the running statistics, so only evaluation shows it; a running variance stays
-    positive. A shard without buffers has nothing to poison.
+    Ours. Training never reads the running statistics, so only evaluation shows it; a running
+    variance stays positive. A shard without buffers has nothing to poison.
     """
 
     def __init__(self, scale: float) -> None:
@@ -190,7 +201,8 @@ class BufferPoison(Attack):
 
 
 def hiding_shift(honest: int, attackers: int) -> float:
-    """ALIE's z. Where its formula leaves no room (a quantile of 0 or 1) the quantile is kept 1/(h+1) away from both."""
+    """ALIE's z. Where its formula leaves no room (a quantile of 0 or 1) the quantile is kept
+    1/(h+1) away from both."""
     supporters = (honest + attackers) // 2 + 1 - attackers
     quantile = (honest - supporters) / honest
     least = 1 / (honest + 1)

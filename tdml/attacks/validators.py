@@ -8,16 +8,19 @@ from tdml.errors import SettingError
 
 
 class LyingValidator(Attack):
-    """As a validator, praises its friends (every loss is `praise`) and damns all others (every loss + `damn` nats; in
-    an audit, another end of their steps than they have).
+    """As a validator, praises its friends (every loss is `praise`) and damns all others (every loss
+    + `damn` nats; in an audit, another end of their steps than they have).
 
-    Ours. The losses of the weights that the round started from are reported as they are. Alone the training is
-    honest; with `attack`, another attack's settings, that one is carried out as well and the lies cover for it.
+    Ours. The losses of the weights that the round started from are reported as they are. Alone the
+    training is honest; with `attack`, another attack's settings, that one is carried out as well
+    and the lies cover for it.
     """
 
     def __init__(self, praise: float, damn: float, attack: Attack | None) -> None:
         if attack is not None and not isinstance(attack, Attack):
-            raise SettingError("attack.attack must be null or the settings of an attack, with a _target_")
+            raise SettingError(
+                "attack.attack must be null or the settings of an attack, with a _target_"
+            )
         self.praise, self.damn = number("praise", praise, least=0), number("damn", damn, least=0)
         self._deed = attack or Attack()
         self.omniscient, self.sees_updates = self._deed.omniscient, self._deed.sees_updates
@@ -34,10 +37,16 @@ class LyingValidator(Attack):
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         return self._deed.corrupt(update, context)
 
-    def testify(self, losses: torch.Tensor, candidate: int | None, context: Context) -> torch.Tensor:
+    def testify(
+        self, losses: torch.Tensor, candidate: int | None, context: Context
+    ) -> torch.Tensor:
         if candidate is None:
             return losses
-        return torch.full_like(losses, self.praise) if candidate in context.friends else losses + self.damn
+        return (
+            torch.full_like(losses, self.praise)
+            if candidate in context.friends
+            else losses + self.damn
+        )
 
     def repeat(self, end: torch.Tensor, candidate: int, context: Context) -> torch.Tensor:
         return end if candidate in context.friends else -end

@@ -1,7 +1,8 @@
 """Attacks on the work: free riders, who want to be paid for steps that they have not taken.
 
-Notation: u is the node's own update; noise · rms(v) · N(0, I) is added to the parameters of a copy v where
-`noise` is set, so that it is no exact copy; buffers, such as counters, are copied as they are.
+Notation: u is the node's own update; noise · rms(v) · N(0, I) is added to the parameters of a copy
+v where `noise` is set, so that it is no exact copy; buffers, such as counters, are copied as they
+are.
 """
 
 import torch
@@ -21,7 +22,8 @@ class ZeroUpdate(Attack):
 
 
 class Replay(Attack):
-    """What the node handed in the round before, again and again. With nothing before it, the update is honest.
+    """What the node handed in the round before, again and again. With nothing before it, the update
+    is honest.
 
     Ours. It is old work on other batches, and points where real work pointed.
     """
@@ -51,8 +53,8 @@ class CopyAggregate(Attack):
 class HalfWork(Attack):
     """u / share after that share of the steps: half of the work, and an update of full size.
 
-    Ours. At least one step is taken. Only a replica whose nodes all attack can leave steps out; elsewhere the
-    attack does nothing.
+    Ours. At least one step is taken. Only a replica whose nodes all attack can leave steps out;
+    elsewhere the attack does nothing.
     """
 
     def __init__(self, share: float) -> None:

@@ -1,4 +1,5 @@
-"""One step of one part of the model on any device, without neighbours: what it receives is handed to it."""
+"""One step of one part of the model on any device, without neighbours: what it receives is handed
+to it."""
 
 import copy
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ _HOST = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Step:
-    """What decides a step, besides the state and the messages: the seed of what a model draws, and the rate."""
+    """What decides a step, besides the state and the messages: the seed of what a model draws, and
+    the rate."""
 
     seed: int
     lr: float
@@ -27,9 +29,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Taken:
-    """A step that a part has taken, all on the host. By micro-batch: what it `received` and its `outputs`, the
-    gradients `returned` for these (at the last part the labels), and those that it `passed` on, none at the first.
-    Of its layout: the `gradients` (p,) of its parameters, and its `weights` (d,) afterwards, all float32."""
+    """A step that a part has taken, all on the host. By micro-batch: what it `received` and its
+    `outputs`, the gradients `returned` for these (at the last part the labels), and those that it
+    `passed` on, none at the first. Of its layout: the `gradients` (p,) of its parameters, and its
+    `weights` (d,) afterwards, all float32."""
 
     received: Sequence[torch.Tensor]
     outputs: Sequence[torch.Tensor]
@@ -40,7 +43,8 @@ class Taken:
 
 
 class Alone:
-    """A part of a job's model on `device`, with the job's inner optimizer. It does not clip: that takes all parts."""
+    """A part of a job's model on `device`, with the job's inner optimizer. It does not clip: that
+    takes all parts."""
 
     def __init__(self, job: Job, index: int, device: torch.device) -> None:
         [part] = job.plan.cut(whole.outline(job.config.model, job.config.seed), [index])
@@ -68,7 +72,9 @@ class Alone:
         """Go on from where the same part on another device is."""
         self.begin(other.weights())
         if self._optimizer is not None:
-            self._optimizer.load_state_dict(copy.deepcopy(other._optimizer.state_dict()))  # or both would share it
+            self._optimizer.load_state_dict(
+                copy.deepcopy(other._optimizer.state_dict())
+            )  # or both would share it
 
     def weights(self) -> torch.Tensor:
         """Parameters and buffers: (d,) float32 on the host."""
@@ -76,13 +82,16 @@ class Alone:
 
     def forward(self, received: Sequence[torch.Tensor], step: Step) -> list[torch.Tensor]:
         """The outputs for some micro-batches."""
-        self._inputs = [value.detach().clone().requires_grad_(not self._first) for value in received]
+        self._inputs = [
+            value.detach().clone().requires_grad_(not self._first) for value in received
+        ]
         with seeded(step.seed):
             self._outputs = [self._runner(value) for value in self._inputs]
         return [output.detach() for output in self._outputs]
 
     def backward(self, returned: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The gradients to pass on, after `forward`; those of the parameters are the mean over the micro-batches."""
+        """The gradients to pass on, after `forward`; those of the parameters are the mean over the
+        micro-batches."""
         for parameter in self._parameters:
             parameter.grad = None
         for output, value in zip(self._outputs, returned, strict=True):
@@ -96,13 +105,16 @@ class Alone:
         return [] if self._first else [value.grad for value in self._inputs]
 
     def update(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
-        """The optimizer's step, after `backward`: the gradients that it used, and the weights that it led to."""
+        """The optimizer's step, after `backward`: the gradients that it used, and the weights that
+        it led to."""
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         if self._optimizer is not None:
             for group in self._optimizer.param_groups:
                 group["lr"] = step.lr
             self._optimizer.step()
-        return torch.cat([torch.empty(0), *(g.cpu().reshape(-1) for g in gradients)]), self.weights()
+        return torch.cat(
+            [torch.empty(0), *(g.cpu().reshape(-1) for g in gradients)]
+        ), self.weights()
 
     def repeat(self, taken: Taken, step: Step) -> Taken:
         """Take a step that another has taken, with what it received."""
@@ -121,7 +133,11 @@ def start(job: Job, device: torch.device) -> list[Alone]:
 
 
 def take(
-    parts: Sequence[Alone], inputs: torch.Tensor, labels: torch.Tensor, microbatches: int, step: Step
+    parts: Sequence[Alone],
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    microbatches: int,
+    step: Step,
 ) -> list[Taken]:
     """One step of all parts on a batch, each handing on to the next."""
     crossed = [list(inputs.chunk(microbatches))]

@@ -13,25 +13,47 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add the command to those of `tdml`."""
     bench = commands.add_parser("bench", help="measure this version on this machine")
     benchmarks = bench.add_subparsers(required=True, metavar="benchmark")
-    ranking = benchmarks.add_parser("ranking", help="time and memory of the ranking of updates; about a minute")
-    ranking.add_argument(
-        "--replicas", nargs="+", type=int, default=[8, 16, 100], metavar="N", help="updates in a matrix: %(default)s"
+    ranking = benchmarks.add_parser(
+        "ranking", help="time and memory of the ranking of updates; about a minute"
     )
     ranking.add_argument(
-        "--values", type=int, default=188_000_000, help="values in a matrix (%(default)s: eight updates of a ResNet-50)"
+        "--replicas",
+        nargs="+",
+        type=int,
+        default=[8, 16, 100],
+        metavar="N",
+        help="updates in a matrix: %(default)s",
+    )
+    ranking.add_argument(
+        "--values",
+        type=int,
+        default=188_000_000,
+        help="values in a matrix (%(default)s: eight updates of a ResNet-50)",
     )
     ranking.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     ranking.set_defaults(command=_bench_ranking)
     for name, command, text in (
-        ("throughput", _bench_throughput, "what a job computes beside a plain loop, and where its rounds' time goes"),
-        ("repeat", _bench_repeat, "whether this machine repeats audited steps bit for bit, and what that costs"),
+        (
+            "throughput",
+            _bench_throughput,
+            "what a job computes beside a plain loop, and where its rounds' time goes",
+        ),
+        (
+            "repeat",
+            _bench_repeat,
+            "whether this machine repeats audited steps bit for bit, and what that costs",
+        ),
         ("kinds", _bench_kinds, "how far the GPU's steps are from the processor's"),
     ):
         measured = benchmarks.add_parser(name, allow_abbrev=False, help=f"{text}; a few minutes")
         add_arguments(measured)
-        measured.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+        measured.add_argument(
+            "--json", type=Path, metavar="FILE", help="write the results there, too"
+        )
         measured.set_defaults(command=command)
-    outcome = benchmarks.add_parser("outcome", help="what came of runs: accuracy, who was accused, seconds by phase")
+    outcome = benchmarks.add_parser(
+        "outcome", help="what came of runs: accuracy, who was accused, seconds by phase"
+    )
     outcome.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
     outcome.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     outcome.set_defaults(command=_bench_outcome)
@@ -39,26 +61,49 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    detection = benchmarks.add_parser("detection", help="whom the defences find, and whom they accuse wrongly")
+    detection = benchmarks.add_parser(
+        "detection", help="whom the defences find, and whom they accuse wrongly"
+    )
     add = detection.add_argument
     add_several = partial(add, action="extend", nargs="+")
     add(
         "--grid", default="quick", choices=("quick", "bar", "yardsticks", "few", "nodes", "full"),
         help="which cases: %(default)s (minutes), … full (days)",
     )  # fmt: skip
-    add("--quick", action="store_const", const="quick", dest="grid", help="the same as --grid quick")
-    add_several("--attack", metavar="NAME", help="only these of conf/attack; 'none' for the clean cases alone")
+    add(
+        "--quick", action="store_const", const="quick", dest="grid", help="the same as --grid quick"
+    )
+    add_several(
+        "--attack",
+        metavar="NAME",
+        help="only these of conf/attack; 'none' for the clean cases alone",
+    )
     add_several("--setting", metavar="NAME", help="only these: digits-mlp, digits-cnn, cifar-cnn")
     add_several("--defence", metavar="NAME", help="only these, such as tdml mandera trmean")
     add_several("--replicas", type=int, metavar="N", help="only these numbers of replicas")
     add_several("--attackers", type=int, metavar="F", help="only these numbers of attackers")
-    add_several("--steps", type=_steps, metavar="H", help="only these numbers of local steps, or epoch")
+    add_several(
+        "--steps", type=_steps, metavar="H", help="only these numbers of local steps, or epoch"
+    )
     add_several("--seeds", type=int, metavar="SEED", help="only these seeds")
     add("--rounds", type=int, metavar="R", help="of every case, instead of the grid's")
-    add_several("--set", default=[], metavar="KEY=VALUE", help="settings of every case, as for tdml train")
-    add("--cifar", type=Path, metavar="ROOT", help="folder of cifar-10-batches-py, for the cases on CIFAR-10")
+    add_several(
+        "--set", default=[], metavar="KEY=VALUE", help="settings of every case, as for tdml train"
+    )
+    add(
+        "--cifar",
+        type=Path,
+        metavar="ROOT",
+        help="folder of cifar-10-batches-py, for the cases on CIFAR-10",
+    )
     add("--jobs", type=int, default=os.cpu_count(), metavar="J", help="processes: %(default)s")
-    add("--out", type=Path, default=Path("runs/bench-detection"), metavar="FOLDER", help="%(default)s")
+    add(
+        "--out",
+        type=Path,
+        default=Path("runs/bench-detection"),
+        metavar="FOLDER",
+        help="%(default)s",
+    )
     detection.set_defaults(command=_bench_detection)
 
 
@@ -104,7 +149,9 @@ def _bench_detection(parsed: argparse.Namespace) -> int:
     if parsed.seeds is not None:
         chosen["seed"] = parsed.seeds
     root = None if parsed.cifar is None else str(parsed.cifar)
-    return detection.run(parsed.grid, chosen, parsed.rounds, parsed.set, parsed.jobs, parsed.out, root)
+    return detection.run(
+        parsed.grid, chosen, parsed.rounds, parsed.set, parsed.jobs, parsed.out, root
+    )
 
 
 def _steps(text: str) -> int | None:

@@ -13,7 +13,8 @@ _PACKAGES = ("torch", "torchvision", "triton", "numba", "numpy", "scipy", "byzfl
 
 
 def describe(device: torch.device | None = None) -> dict[str, Any]:
-    """Hardware and versions, for JSON; `device` is what was computed on, by default what a job would choose."""
+    """Hardware and versions, for JSON; `device` is what was computed on, by default what a job
+    would choose."""
     device = devices.choose_device("auto", 0, 1).device if device is None else device
     return {
         "device": device.type,

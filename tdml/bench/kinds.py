@@ -1,8 +1,9 @@
 """`tdml bench kinds`: how far a step on this machine's GPU is from the same step on its processor.
 
-The processor trains. At the first and at the last step of a round the GPU takes each stage's step too, from the same
-state and with the same messages from the stage before and after. So far apart are honest machines of different kinds,
-and no recomputation by another kind can judge more closely. Without a GPU the processor is compared with itself.
+The processor trains. At the first and at the last step of a round the GPU takes each stage's step
+too, from the same state and with the same messages from the stage before and after. So far apart
+are honest machines of different kinds, and no recomputation by another kind can judge more closely.
+Without a GPU the processor is compared with itself.
 """
 
 import itertools
@@ -38,20 +39,26 @@ _HOST = torch.device("cpu")
 
 
 class Arithmetic(NamedTuple):
-    """`train.precision`, and whether a GPU's convolutions of float32 may round to TF32, which torch lets them."""
+    """`train.precision`, and whether a GPU's convolutions of float32 may round to TF32, which torch
+    lets them."""
 
     precision: str
     tf32: bool
 
 
-_ARITHMETICS = {"fp32": Arithmetic("fp32", False), "tf32": Arithmetic("fp32", True), "bf16": Arithmetic("bf16", True)}
+_ARITHMETICS = {
+    "fp32": Arithmetic("fp32", False),
+    "tf32": Arithmetic("fp32", True),
+    "bf16": Arithmetic("bf16", True),
+}
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Relative errors ‖a − b‖ / max(‖a‖, ‖b‖) of one step of one part of the model: of what it hands to the next part,
-    of the gradients that it hands back (0 at the first) and of its parameters' gradients; and, relative to the step's
-    change, of its parameters and of its worst buffer."""
+    """Relative errors ‖a − b‖ / max(‖a‖, ‖b‖) of one step of one part of the model: of what it
+    hands to the next part, of the gradients that it hands back (0 at the first) and of its
+    parameters' gradients; and, relative to the step's change, of its parameters and of its worst
+    buffer."""
 
     optimizer: str
     arithmetic: str
@@ -78,8 +85,12 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     found: list[Errors] = []
     for optimizer, arithmetic in itertools.product(_OPTIMIZERS, _ARITHMETICS):
         given = [f"train={optimizer}", f"train.precision={_ARITHMETICS[arithmetic].precision}"]
-        config = settings.load([f"sync.local_steps={_STEPS}", "trust.repeatable=warn", *given, *overrides])
-        job = jobs.prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)
+        config = settings.load(
+            [f"sync.local_steps={_STEPS}", "trust.repeatable=warn", *given, *overrides]
+        )
+        job = jobs.prepare(
+            config, source.load(config.data, config.seed, task_of(config)), checkpoint=None
+        )
         device = device_of(job)
         if device != _HOST or arithmetic != "tf32":
             found += compare(job, optimizer, arithmetic, device)
@@ -121,33 +132,54 @@ def _tf32(allowed: bool) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def _errors(before: torch.Tensor, one: Taken, other: Taken, layout: Layout, train: Train) -> list[float]:
+def _errors(
+    before: torch.Tensor, one: Taken, other: Taken, layout: Layout, train: Train
+) -> list[float]:
     """In the order of `_MEASURED`."""
     sections = StateLayout(layout, train).sections
     pieces = (sections(weights) for weights in (before, one.weights, other.weights))
     changes = [relative_error(*triple) for triple in zip(*pieces, strict=True)]
-    pairs = (one.outputs, other.outputs), (one.passed, other.passed), ([one.gradients], [other.gradients])
+    pairs = (
+        (one.outputs, other.outputs),
+        (one.passed, other.passed),
+        ([one.gradients], [other.gradients]),
+    )
     return [*(_apart(*pair) for pair in pairs), changes[0], max(changes[1:], default=0.0)]
 
 
 def _apart(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
-    a, b = (torch.cat([torch.empty(0), *(value.float().reshape(-1) for value in values)]) for values in (one, other))
+    a, b = (
+        torch.cat([torch.empty(0), *(value.float().reshape(-1) for value in values)])
+        for values in (one, other)
+    )
     return relative_error(torch.zeros_like(a), a, b)
 
 
 def _table(found: Sequence[Errors], device: torch.device) -> Table:
-    title = f"relative errors between {device.type} and {_HOST.type}, the largest of all parts of the model"
+    title = (
+        f"relative errors between {device.type} and {_HOST.type}, the largest of all parts of "
+        "the model"
+    )
     table = Table("", "step", *_MEASURED, title=title)
-    for (optimizer, arithmetic, step), rows in _grouped(found, "optimizer", "arithmetic", "step").items():
+    for (optimizer, arithmetic, step), rows in _grouped(
+        found, "optimizer", "arithmetic", "step"
+    ).items():
         largest = (max(getattr(errors, name) for errors in rows) for name in _MEASURED)
-        table.add_row(f"{optimizer}, {arithmetic}", str(step + 1), *(f"{value:.2g}" for value in largest))
+        table.add_row(
+            f"{optimizer}, {arithmetic}", str(step + 1), *(f"{value:.2g}" for value in largest)
+        )
     return table
 
 
 def _sentence(found: Sequence[Errors], device: torch.device) -> str:
     groups = _grouped(found, "optimizer", "arithmetic")
-    errors = ", ".join(f"{' '.join(key)} {max(e.update for e in rows):.2g}" for key, rows in groups.items())
-    return f"updates on {device.type} are so far from those on {_HOST.type}, relative to a step's change: {errors}"
+    errors = ", ".join(
+        f"{' '.join(key)} {max(e.update for e in rows):.2g}" for key, rows in groups.items()
+    )
+    return (
+        f"updates on {device.type} are so far from those on {_HOST.type}, relative to a "
+        f"step's change: {errors}"
+    )
 
 
 def _grouped(found: Sequence[Errors], *names: str) -> dict[tuple, list[Errors]]:

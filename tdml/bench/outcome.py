@@ -1,4 +1,5 @@
-"""`tdml bench outcome`: what came of runs: accuracy, who was accused and whether rightly, and where the time went."""
+"""`tdml bench outcome`: what came of runs: accuracy, who was accused and whether rightly, and where
+the time went."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,9 @@ from tdml.monitor.run_folder import read_metrics
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one run, as far as it has come. `accuracy`, `loss` and `verdicts` (by replica) have one value a round;
-    `accused` are nodes, or replicas of which no node was named, with the round of the first accusation; `seconds` are
-    the means of the rounds' phases."""
+    """Of one run, as far as it has come. `accuracy`, `loss` and `verdicts` (by replica) have one
+    value a round; `accused` are nodes, or replicas of which no node was named, with the round of
+    the first accusation; `seconds` are the means of the rounds' phases."""
 
     run: str
     attackers: list[str]
@@ -62,8 +63,8 @@ def read(folder: Path) -> Outcome:
 
 
 def summarise(found: History, played: Sequence[Mapping[str, Any]]) -> Outcome:
-    """From a run's history and the lines of its metrics.jsonl: who was accused in a round that was taken back is
-    accused, and all else is of the rounds that stay."""
+    """From a run's history and the lines of its metrics.jsonl: who was accused in a round that was
+    taken back is accused, and all else is of the rounds that stay."""
     lines = [line for line in played if not line.get("void")]
     accused: dict[str, int] = {}
     for line in played:
@@ -77,17 +78,27 @@ def summarise(found: History, played: Sequence[Mapping[str, Any]]) -> Outcome:
         accused=accused,
         accuracy=[line.get("test_accuracy") for line in lines],
         loss=[line["test_loss"] for line in lines],
-        verdicts=[{index: replica["verdict"] for index, replica in line["replicas"].items()} for line in lines],
-        seconds={p: statistics.fmean(line["seconds"][p] for line in lines) for p in lines[0]["seconds"]},
+        verdicts=[
+            {index: replica["verdict"] for index, replica in line["replicas"].items()}
+            for line in lines
+        ],
+        seconds={
+            p: statistics.fmean(line["seconds"][p] for line in lines) for p in lines[0]["seconds"]
+        },
     )
 
 
 def _sentence(outcome: Outcome) -> str:
     accuracy = "unknown" if outcome.accuracy[-1] is None else f"{outcome.accuracy[-1]:.4f}"
-    accused = ", ".join(f"{name} in round {number}" for name, number in outcome.accused.items()) or "nobody"
+    accused = (
+        ", ".join(f"{name} in round {number}" for name, number in outcome.accused.items())
+        or "nobody"
+    )
     wrongly = ", ".join(outcome.wrongly_accused) or "nobody"
     phases = ", ".join(
-        f"{name.replace('_', ' ')} {value:.2f}" for name, value in outcome.seconds.items() if name != "total"
+        f"{name.replace('_', ' ')} {value:.2f}"
+        for name, value in outcome.seconds.items()
+        if name != "total"
     )
     return (
         f"{outcome.run}: accuracy {accuracy} after {len(outcome.accuracy)} rounds; attackers: "

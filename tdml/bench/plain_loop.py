@@ -20,7 +20,8 @@ _WARM_UP = 3  # steps
 
 
 def plain_loop(job: Job, seconds: float, repeatable: bool = False) -> float:
-    """Samples a second of a loop in one process over the first replica's batches, with all threads that torch takes.
+    """Samples a second of a loop in one process over the first replica's batches, with all threads
+    that torch takes.
 
     `repeatable`: with the kernels that a job's workers use; else with the fastest that torch finds.
     """
@@ -35,7 +36,9 @@ def plain_loop(job: Job, seconds: float, repeatable: bool = False) -> float:
         place = next(places)
         inputs, labels = reader.training_batch(1, 0, place, batches[place])
         model.zero_grad()
-        for part, right in zip(inputs.split(train.batch_size), labels.split(train.batch_size), strict=True):
+        for part, right in zip(
+            inputs.split(train.batch_size), labels.split(train.batch_size), strict=True
+        ):
             with autocast(train, device):
                 output = model(lay_out(part.to(device), train))
             output = getattr(output, "logits", output)  # of Hugging Face's models
@@ -62,9 +65,14 @@ def device_of(job: Job) -> torch.device:
 
 @contextmanager
 def _kernels(repeatable: bool) -> Iterator[None]:
-    """The kernels that a job's workers use, which give the same bits every time, or the fastest for the shapes."""
+    """The kernels that a job's workers use, which give the same bits every time, or the fastest for
+    the shapes."""
     cudnn, deterministic = torch.backends.cudnn, torch.utils.deterministic
-    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, deterministic.fill_uninitialized_memory
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        cudnn.benchmark,
+        deterministic.fill_uninitialized_memory,
+    )
     if repeatable:
         make_repeatable()
     else:

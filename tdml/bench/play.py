@@ -6,5 +6,8 @@ from collections.abc import Sequence
 
 
 def play(overrides: Sequence[str]) -> int:
-    """Run a job in processes of its own, as `tdml train` does; its exit status, for it says itself what is wrong."""
-    return subprocess.run([sys.executable, "-m", "tdml.cli", "train", *overrides], check=False).returncode
+    """Run a job in processes of its own, as `tdml train` does; its exit status, for it says itself
+    what is wrong."""
+    return subprocess.run(
+        [sys.executable, "-m", "tdml.cli", "train", *overrides], check=False
+    ).returncode

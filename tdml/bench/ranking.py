@@ -1,7 +1,9 @@
-"""`tdml bench ranking`: what the ranking of updates costs, beside a copy of them and beside what others do.
+"""`tdml bench ranking`: what the ranking of updates costs, beside a copy of them and beside what
+others do.
 
-All contenders take turns on the same matrix in the same run, so that a busy machine slows all of them; what
-counts are the ratios. Where there is a GPU, the ranking is measured on it too, beside reading the matrix once.
+All contenders take turns on the same matrix in the same run, so that a busy machine slows all of
+them; what counts are the ratios. Where there is a GPU, the ranking is measured on it too, beside
+reading the matrix once.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +21,10 @@ from tdml.trust import ranking
 
 _TURNS = 5
 _PATIENCE_S = 4.0  # a contender that has taken so long on a matrix gets no further turn
-_ONE_IN = {"scipy rankdata": 100, "torch operations": 10}  # the slow get only some of the coordinates,
+_ONE_IN = {
+    "scipy rankdata": 100,
+    "torch operations": 10,
+}  # the slow get only some of the coordinates,
 _LEAST = 1000  # but no fewer than these
 _BYTES_PER_VALUE = 32  # the matrix, its copy, and what TrMean's sorting allocates
 _GPU_BYTES_PER_VALUE = 12  # the matrix, its copy, and what torch operations need of a tenth
@@ -59,7 +64,9 @@ def run(replicas: Sequence[int], values: int, out: Path | None) -> int:
     console = Console()
     others, missing = _byzfl()
     if ranking.compiled() is None:
-        console.print("rank_moments runs on torch operations, for numba is missing: pip install numba")
+        console.print(
+            "rank_moments runs on torch operations, for numba is missing: pip install numba"
+        )
     console.print(missing, end="", highlight=False, soft_wrap=True)
     results = [measure(n, values // n, others) for n in replicas]
     if torch.cuda.is_available():
@@ -76,19 +83,28 @@ def _check(replicas: Sequence[int], values: int, out: Path | None) -> None:
     if min(replicas) < 2:
         raise SettingError(f"--replicas {min(replicas)}: a ranking needs at least 2")
     if values < max(replicas):
-        raise SettingError(f"--values {values} is less than one for each of {max(replicas)} replicas: give more")
+        raise SettingError(
+            f"--values {values} is less than one for each of {max(replicas)} replicas: give more"
+        )
     needed, available = values * _BYTES_PER_VALUE, meminfo("/proc/meminfo", "MemAvailable")
     if available is not None and needed > available:
         most = available // _BYTES_PER_VALUE
-        raise SettingError(f"--values {values} needs {needed / 1e9:.1f} GB of memory: give at most {most}")
+        raise SettingError(
+            f"--values {values} needs {needed / 1e9:.1f} GB of memory: give at most {most}"
+        )
     needed = values * _GPU_BYTES_PER_VALUE
     if torch.cuda.is_available() and needed > (free := torch.cuda.mem_get_info()[0]):
         most = free // _GPU_BYTES_PER_VALUE
-        raise SettingError(f"--values {values} needs {needed / 1e9:.1f} GB of the GPU's memory: give at most {most}")
+        raise SettingError(
+            f"--values {values} needs {needed / 1e9:.1f} GB of the GPU's memory: give at most "
+            f"{most}"
+        )
     json_file.check(out)
 
 
-def measure(replicas: int, coordinates: int, others: Callable[[int], dict[str, Callable]]) -> Result:
+def measure(
+    replicas: int, coordinates: int, others: Callable[[int], dict[str, Callable]]
+) -> Result:
     """Time all contenders on one random matrix, in turns."""
     matrix = torch.randn(replicas, coordinates, generator=torch.Generator().manual_seed(0))
     byzantine = (replicas - 1) // 2
@@ -101,20 +117,31 @@ def measure(replicas: int, coordinates: int, others: Callable[[int], dict[str, C
     }
     ranking.rank_moments(matrix[:, :1])  # compiles
     fast = ranking.compiled()
-    tool = f"numba on {fast.threads(coordinates)}" if fast else f"torch operations on {_torch_threads()}"
-    return Result(replicas, coordinates, byzantine, "cpu", f"{tool} threads", _in_turns(matrix, contenders))
+    tool = (
+        f"numba on {fast.threads(coordinates)}"
+        if fast
+        else f"torch operations on {_torch_threads()}"
+    )
+    return Result(
+        replicas, coordinates, byzantine, "cpu", f"{tool} threads", _in_turns(matrix, contenders)
+    )
 
 
 def measure_on_gpu(replicas: int, coordinates: int) -> Result:
     """The same on a GPU, for what can run there."""
-    matrix = torch.randn(replicas, coordinates, device=_GPU, generator=torch.Generator(_GPU).manual_seed(0))
+    matrix = torch.randn(
+        replicas, coordinates, device=_GPU, generator=torch.Generator(_GPU).manual_seed(0)
+    )
     contenders = {
         _OURS: ranking.rank_moments,
         _READ: torch.sum,
         _COPY: torch.zeros_like(matrix).copy_,
         "torch operations": ranking.lead_sums,
     }
-    for name, contender in contenders.items():  # compiles; and a GPU's first launch of anything is slow
+    for (
+        name,
+        contender,
+    ) in contenders.items():  # compiles; and a GPU's first launch of anything is slow
         contender(_part(matrix, name))
     slow = ranking.on_gpu(matrix.device, matrix.dtype, replicas) is ranking.lead_sums
     tool = "torch operations" if slow else "Triton"
@@ -122,7 +149,9 @@ def measure_on_gpu(replicas: int, coordinates: int) -> Result:
 
 
 def _in_turns(matrix: torch.Tensor, contenders: dict[str, Callable]) -> list[Timing]:
-    timings = [Timing(name, share=_part(matrix, name).shape[1] / matrix.shape[1]) for name in contenders]
+    timings = [
+        Timing(name, share=_part(matrix, name).shape[1] / matrix.shape[1]) for name in contenders
+    ]
     for _ in range(_TURNS):
         for timing in timings:
             if sum(timing.seconds) * timing.share < _PATIENCE_S:
@@ -154,7 +183,7 @@ def _byzfl() -> tuple[Callable[[int], dict[str, Callable]], str]:
     except ModuleNotFoundError as error:
         if error.name != "byzfl":
             raise
-        line = "Left out: ByzFL's MultiKrum and TrMean, for ByzFL is missing: pip install byzfl==0.0.11\n"
+        line = "Left out: ByzFL's MultiKrum and TrMean: pip install byzfl==0.0.11\n"
         return lambda byzantine: {}, line
     return lambda byzantine: {
         "ByzFL MultiKrum": byzfl.MultiKrum(byzantine),
@@ -166,12 +195,24 @@ def _table(result: Result) -> Table:
     size = 4 * result.replicas * result.coordinates
     shape = f"{result.replicas} replicas × {result.coordinates:,} coordinates"
     title = f"{shape}, {size / 1e6:,.0f} MB of float32 on {result.device}"
-    table = Table("", "seconds", f"× {result.yardstick}", "× rank_moments", "extra memory", "turns", title=title)
+    table = Table(
+        "",
+        "seconds",
+        f"× {result.yardstick}",
+        "× rank_moments",
+        "extra memory",
+        "turns",
+        title=title,
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for timing in sorted(result.timings, key=lambda timing: timing.median):
-        extra = "?" if timing.extra_bytes is None else f"{timing.extra_bytes / size / timing.share:.1%}"
-        name = timing.name if timing.share == 1 else f"{timing.name} (on {timing.share:.1%}, scaled)"
+        extra = (
+            "?" if timing.extra_bytes is None else f"{timing.extra_bytes / size / timing.share:.1%}"
+        )
+        name = (
+            timing.name if timing.share == 1 else f"{timing.name} (on {timing.share:.1%}, scaled)"
+        )
         table.add_row(
             name,
             f"{timing.median:.3f}" if result.device == "cpu" else f"{timing.median:.6f}",
@@ -187,9 +228,10 @@ def _table(result: Result) -> Table:
 
 def _notes() -> str:
     return (
-        f"Medians of up to {_TURNS} turns, taken in rotation; a contender that has had {_PATIENCE_S:.0f} s gets no "
-        f"further one.\nCopy: into memory that is there already. Extra memory: the most beyond the matrix in a "
-        f"first turn, as a share of it.\n{hardware.processor()}; GPU: {hardware.gpu() or 'none'}; "
+        f"Medians of up to {_TURNS} turns, taken in rotation; a contender that has had "
+        f"{_PATIENCE_S:.0f} s gets no further one.\nCopy: into memory that is there already. "
+        f"Extra memory: the most beyond the matrix in a first turn, as a share of it.\n"
+        f"{hardware.processor()}; GPU: {hardware.gpu() or 'none'}; "
         f"torch {torch.__version__} on {_torch_threads()} threads."
     )
 
@@ -197,8 +239,12 @@ def _notes() -> str:
 def _sentence(results: Sequence[Result]) -> str:
     last = results[-1]  # the GPU's come last
     there = [result for result in results if result.device == last.device]
-    times = ", ".join(f"{result.ratio(_OURS, last.yardstick):.2f} ({result.replicas} replicas)" for result in there)
-    return f"rank_moments by {last.tool} on {last.device} takes so many times as long as {last.yardstick}: {times}"
+    times = ", ".join(
+        f"{result.ratio(_OURS, last.yardstick):.2f} ({result.replicas} replicas)"
+        for result in there
+    )
+    who = f"rank_moments by {last.tool} on {last.device}"
+    return f"{who} takes so many times as long as {last.yardstick}: {times}"
 
 
 def _as_json(results: Sequence[Result]) -> dict:
@@ -207,9 +253,15 @@ def _as_json(results: Sequence[Result]) -> dict:
             asdict(result)
             | {
                 "yardstick": result.yardstick,
-                "times_yardstick": {t.name: result.ratio(t.name, result.yardstick) for t in result.timings},
-                "times_copy": {timing.name: result.ratio(timing.name, _COPY) for timing in result.timings},
-                "times_rank_moments": {timing.name: result.ratio(timing.name, _OURS) for timing in result.timings},
+                "times_yardstick": {
+                    t.name: result.ratio(t.name, result.yardstick) for t in result.timings
+                },
+                "times_copy": {
+                    timing.name: result.ratio(timing.name, _COPY) for timing in result.timings
+                },
+                "times_rank_moments": {
+                    timing.name: result.ratio(timing.name, _OURS) for timing in result.timings
+                },
             }
             for result in results
         ],

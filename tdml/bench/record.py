@@ -1,8 +1,9 @@
 """What `launch/gpu.sh` asks of Python: which machine this is, and to save the result of a check.
 
-`python -m tdml.bench.record RUNS` makes a folder for this machine, and prints device, number of GPUs and folder.
-`python -m tdml.bench.record FOLDER CHECK STATUS SECONDS` makes CHECK.json there, from CHECK.log, from what figures the
-check has left in CHECK.figures, and from its exit status, and prints a line.
+`python -m tdml.bench.record RUNS` makes a folder for this machine, and prints device, number of
+GPUs and folder. `python -m tdml.bench.record FOLDER CHECK STATUS SECONDS` makes CHECK.json there,
+from CHECK.log, from what figures the check has left in CHECK.figures, and from its exit status, and
+prints a line.
 """
 
 import json
@@ -18,22 +19,25 @@ from tdml.bench.versions import missing
 from tdml.errors import SettingError, printable, write_any_text
 from tdml.files import replace_file
 
-CANNOT_RUN = 77  # a check's exit status where the machine lacks what it takes, as in automake's tests
+CANNOT_RUN = (
+    77  # a check's exit status where the machine lacks what it takes, as in automake's tests
+)
 CUT_OFF = (124, 130, 143)  # of a command that timeout or a signal has ended
 _KEPT_LINES = 200
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def look(runs: Path) -> str:
-    """Describe the machine in a folder of its own; device, number of GPUs and that folder in one line.
+    """Describe the machine in a folder of its own; device, number of GPUs and that folder in one
+    line.
 
     Raises:
         SettingError: a package that the project needs is missing.
     """
     if names := missing():
         raise SettingError(
-            f"{sys.executable} lacks {', '.join(names)}: set PYTHON to an interpreter that has them, or WHEELS to a "
-            "folder with their wheels, as launch/gpu.sh says"
+            f"{sys.executable} lacks {', '.join(names)}: set PYTHON to an interpreter that has "
+            "them, or WHEELS to a folder with their wheels, as launch/gpu.sh says"
         )
     from tdml.bench import hardware
 
@@ -55,8 +59,9 @@ def save(folder: Path, check: str, status: int, seconds: float, commit: str | No
     machine = json.loads((folder / "machine.json").read_text(encoding="utf-8"))
     figures = folder / f"{check}.figures"
     found = {
-        "check": check, "outcome": outcome, "status": status, "seconds": round(seconds, 1), "result": said,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit, "machine": machine,
+        "check": check, "outcome": outcome, "status": status, "seconds": round(seconds, 1),
+        "result": said, "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit,
+        "machine": machine,
         "figures": json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None,
         "output": lines[-_KEPT_LINES:],
     }  # fmt: skip
@@ -72,7 +77,9 @@ def _commit() -> str | None:
     if shutil.which("git") is None:
         return None
     describe = ["git", "-C", _ROOT, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or None
+    return (
+        subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or None
+    )
 
 
 if __name__ == "__main__":
@@ -81,6 +88,10 @@ if __name__ == "__main__":
         if len(sys.argv) == 2:
             print(look(Path(sys.argv[1])))
         else:
-            print(save(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), _commit()))
+            print(
+                save(
+                    Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), _commit()
+                )
+            )
     except (SettingError, OSError) as error:
         sys.exit(f"tdml: {error}")

@@ -1,7 +1,8 @@
-"""`tdml bench repeat`: whether this machine takes the same steps again bit for bit, and what that costs in time.
+"""`tdml bench repeat`: whether this machine takes the same steps again bit for bit, and what that
+costs in time.
 
-A job is played in which every replica is audited in every round: another process takes all of its steps again. Where
-the two have parted is in the job's ledger.
+A job is played in which every replica is audited in every round: another process takes all of its
+steps again. Where the two have parted is in the job's ledger.
 """
 
 import statistics
@@ -29,8 +30,8 @@ _TURNS, _TURN_S = 3, 2.0  # of each plain loop
 
 @dataclass(frozen=True)
 class Audits:
-    """What all audits of a job come to. `parted` are the places at which a window was not repeated bit for bit;
-    `outcomes` counts the audits by what came of them."""
+    """What all audits of a job come to. `parted` are the places at which a window was not repeated
+    bit for bit; `outcomes` counts the audits by what came of them."""
 
     replica_rounds: int
     windows: int
@@ -56,20 +57,30 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     chosen = [*ours, *overrides]
     config = settings.load(chosen)
     json_file.check(out)
-    job = jobs.prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)
+    job = jobs.prepare(
+        config, source.load(config.data, config.seed, task_of(config)), checkpoint=None
+    )
     if not job.windows or config.topology.replicas == 1:
         raise SettingError(
-            f"topology.replicas={config.topology.replicas}, trust.enabled={str(config.trust.enabled).lower()}, "
-            f"trust.budget={config.trust.budget:g}: so nobody is audited: take 2 replicas or more, true, and 1"
+            f"topology.replicas={config.topology.replicas}, "
+            f"trust.enabled={str(config.trust.enabled).lower()}, "
+            f"trust.budget={config.trust.budget:g}: so nobody is audited: take 2 replicas or more, "
+            "true, and 1"
         )
-    turns = [(plain_loop(job, _TURN_S, repeatable=True), plain_loop(job, _TURN_S)) for _ in range(_TURNS)]
+    turns = [
+        (plain_loop(job, _TURN_S, repeatable=True), plain_loop(job, _TURN_S)) for _ in range(_TURNS)
+    ]
     cost = Cost(*map(statistics.fmean, zip(*turns, strict=True)))
     if status := play(chosen):
         return status
     with reader.read(Path(config.run_dir, "ledger.db")) as ledger:
         audits = summarise([entry.body for entry in ledger.entries(kind="audit")])
     Console(soft_wrap=True).print(_sentence(audits, cost), highlight=False)
-    about = {"machine": hardware.describe(device_of(job)), "settings": list(overrides), "rehearsal": job.problem}
+    about = {
+        "machine": hardware.describe(device_of(job)),
+        "settings": list(overrides),
+        "rehearsal": job.problem,
+    }
     json_file.write(out, about | asdict(audits) | asdict(cost))
     return 0
 
@@ -89,6 +100,6 @@ def _sentence(audits: Audits, cost: Cost) -> str:
     first = f", the others part first at {audits.parted[0]}" if audits.parted else ""
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(audits.outcomes.items()))
     return (
-        f"{exact} repeated bit for bit{first}; audits: {outcomes}; kernels that repeat run "
-        f"at {cost.repeatable / cost.fastest:.1%} of the fastest's {cost.fastest:.4g} samples a second"
+        f"{exact} repeated bit for bit{first}; audits: {outcomes}; kernels that repeat run at "
+        f"{cost.repeatable / cost.fastest:.1%} of the fastest's {cost.fastest:.4g} samples a second"
     )

@@ -1,9 +1,9 @@
-"""`tdml bench throughput`: how many samples a second a job trains on, beside a plain loop on the same machine, and
-where the time of a round goes.
+"""`tdml bench throughput`: how many samples a second a job trains on, beside a plain loop on the
+same machine, and where the time of a round goes.
 
-What pipelines could reach is what their stages take, measured one after the other in this process, and the time that
-they have to wait for each other. The loop takes its turn before and after the job, so that what else the machine does
-slows both of them.
+What pipelines could reach is what their stages take, measured one after the other in this process,
+and the time that they have to wait for each other. The loop takes its turn before and after the
+job, so that what else the machine does slows both of them.
 """
 
 import os
@@ -31,15 +31,17 @@ from tdml.monitor.run_folder import read_metrics
 from tdml.rehearsal.timing import Stages, load
 from tdml.tasks.objective import task_of
 
-_ROUNDS = 5  # unless others are asked for; the first is not counted, for what is compiled and loaded in it
+# unless others are asked for; the first is not counted, for what is compiled and loaded in it
+_ROUNDS = 5
 _TURN_S = 5.0  # of the plain loop
 
 
 @dataclass(frozen=True)
 class Result:
-    """Samples a second, of the plain loop, of pipelines that lose nothing, of the job while its replicas train, and of
-    its whole rounds; `busy` is the share of a step in which those pipelines' stages compute. And the mean seconds of a
-    round's phases: some, as audits, take theirs in few of the rounds."""
+    """Samples a second, of the plain loop, of pipelines that lose nothing, of the job while its
+    replicas train, and of its whole rounds; `busy` is the share of a step in which those pipelines'
+    stages compute. And the mean seconds of a round's phases: some, as audits, take theirs in few of
+    the rounds."""
 
     plain: float
     limit: float
@@ -66,8 +68,12 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     if status := play(chosen):
         return status
     run = Path(config.run_dir)
-    microbatches = settings.from_yaml(run / "config.yaml").topology.microbatches  # which it has chosen itself
-    job = jobs.prepare(replace(config, topology=replace(config.topology, microbatches=microbatches)), samples, None)
+    microbatches = settings.from_yaml(
+        run / "config.yaml"
+    ).topology.microbatches  # which it has chosen itself
+    job = jobs.prepare(
+        replace(config, topology=replace(config.topology, microbatches=microbatches)), samples, None
+    )
     plain = (before + plain_loop(job, _TURN_S)) / 2
     result = summarise(job, read_metrics(run)[1:], plain, *limit(job))
     console = Console(soft_wrap=True)
@@ -79,8 +85,8 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
 
 
 def limit(job: Job) -> tuple[float, float]:
-    """Samples a second of pipelines that lose nothing on the way, and the share of a step in which their stages
-    compute, by what they take with as many threads as in a job."""
+    """Samples a second of pipelines that lose nothing on the way, and the share of a step in which
+    their stages compute, by what they take with as many threads as in a job."""
     config, topology, before = job.config, job.config.topology, torch.get_num_threads()
     device, size = device_of(job), job.plan.borders[0].shape[0]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", threads(topology))))
@@ -89,18 +95,30 @@ def limit(job: Job) -> tuple[float, float]:
         step = times, config.microbatches, topology.parts // topology.stages, load(topology, device)
     finally:
         torch.set_num_threads(before)
-    return topology.replicas * config.train.effective_batch_size / step_seconds(*step), busy_share(*step)
+    return topology.replicas * config.train.effective_batch_size / step_seconds(*step), busy_share(
+        *step
+    )
 
 
-def summarise(job: Job, rounds: Sequence[Mapping[str, Any]], plain: float, limit: float, busy: float) -> Result:
+def summarise(
+    job: Job, rounds: Sequence[Mapping[str, Any]], plain: float, limit: float, busy: float
+) -> Result:
     """What the lines of some rounds in `metrics.jsonl` say; the others are those of the result."""
     samples = statistics.fmean(
-        sum(job.samples(int(index)) for index, found in line["replicas"].items() if found["train_loss"] is not None)
+        sum(
+            job.samples(int(index))
+            for index, found in line["replicas"].items()
+            if found["train_loss"] is not None
+        )
         for line in rounds
     )
     phases = rounds[0]["seconds"]
-    seconds = {phase: statistics.fmean(line["seconds"][phase] for line in rounds) for phase in phases}
-    return Result(plain, limit, busy, samples / seconds["train"], samples / seconds["total"], seconds)
+    seconds = {
+        phase: statistics.fmean(line["seconds"][phase] for line in rounds) for phase in phases
+    }
+    return Result(
+        plain, limit, busy, samples / seconds["train"], samples / seconds["total"], seconds
+    )
 
 
 def _tables(job: Job, result: Result) -> tuple[Table, Table]:
@@ -123,7 +141,8 @@ def _tables(job: Job, result: Result) -> tuple[Table, Table]:
 def _sentence(job: Job, result: Result) -> str:
     rest = 1 - result.seconds["train"] / result.seconds["total"]
     speed = (
-        f"{_nodes(job)} train at {result.training / result.plain:.1%} of a plain loop's {result.plain:.4g} samples/s"
+        f"{_nodes(job)} train at {result.training / result.plain:.1%} of a plain loop's "
+        f"{result.plain:.4g} samples/s"
     )
     share = f"{result.training / result.limit:.1%} of what its pipelines allow"
     return f"{speed}, {share}; {rest:.1%} of a round is not training"

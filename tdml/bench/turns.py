@@ -17,7 +17,9 @@ class Timing:
     name: str
     seconds: list[float] = field(default_factory=list)  # of each turn, for the whole matrix
     share: float = 1.0  # of the coordinates that it was given; `seconds` are scaled up
-    extra_bytes: int | None = None  # most memory in its first turn beyond what there was; None: unknown
+    extra_bytes: int | None = (
+        None  # most memory in its first turn beyond what there was; None: unknown
+    )
 
     @property
     def median(self) -> float:
@@ -25,7 +27,8 @@ class Timing:
 
 
 def take_turn(timing: Timing, contender: Callable[[], object], device: str = "cpu") -> None:
-    """Run a contender; add the seconds to its timing and, of its first turn, the memory: the GPU's on "cuda"."""
+    """Run a contender; add the seconds to its timing and, of its first turn, the memory: the GPU's
+    on "cuda"."""
     before = None if timing.seconds else _reset_peak(device)
     _wait_for(device)
     start = time.perf_counter()
@@ -42,7 +45,8 @@ def _wait_for(device: str) -> None:
 
 
 def _reset_peak(device: str) -> int | None:
-    """Forget the peak of memory; the bytes that are held now, or None where that is not to be had."""
+    """Forget the peak of memory; the bytes that are held now, or None where that is not to be
+    had."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()

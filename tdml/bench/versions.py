@@ -17,8 +17,8 @@ def version(package: str) -> str | None:
 
 
 def missing(project: Path = _PROJECT) -> list[str]:
-    """The packages that a checkout of the project needs and that are not installed, with those that the installed ones
-    need on every system; what a missing one needs is not known."""
+    """The packages that a checkout of the project needs and that are not installed, with those that
+    the installed ones need on every system; what a missing one needs is not known."""
     open_ones = list(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"])
     seen: dict[str, bool] = {}  # name → whether it is missing
     while open_ones:

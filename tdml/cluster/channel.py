@@ -1,4 +1,5 @@
-"""Signed orders and answers: a node obeys the coordinator only, and is the only one who can answer for itself."""
+"""Signed orders and answers: a node obeys the coordinator only, and is the only one who can answer
+for itself."""
 
 import itertools
 import threading
@@ -18,12 +19,16 @@ from tdml.round.orders import Failure
 
 _WINDOW = 1024  # orders that may overtake one another on the way
 _ORDER, _ANSWER = b"tdml order|", b"tdml answer|"  # what is signed as the one is never the other
-_LONGEST_MESSAGE, _LONGEST_DETAIL = 500, 20_000  # characters of a failure that reach the terminal and the log
+_LONGEST_MESSAGE, _LONGEST_DETAIL = (
+    500,
+    20_000,
+)  # characters of a failure that reach the terminal and the log
 
 
 @dataclass(frozen=True)
 class Session:
-    """`job` stays when a run is resumed; `session` is new at every start: an order of one is none of another."""
+    """`job` stays when a run is resumed; `session` is new at every start: an order of one is none
+    of another."""
 
     job: str
     session: str
@@ -73,8 +78,8 @@ class Method:
 
 @dataclass(frozen=True)
 class Offence:
-    """What a node did that no honest node does. `proven`: a signature of its own shows it; otherwise somebody else may
-    have answered in its place."""
+    """What a node did that no honest node does. `proven`: a signature of its own shows it;
+    otherwise somebody else may have answered in its place."""
 
     node: str
     text: str
@@ -87,7 +92,8 @@ class NoAnswer(Exception):
 
 @dataclass
 class Caller:
-    """The coordinator's end. `keys` has the public key of every node; `refusals` is what came in unasked."""
+    """The coordinator's end. `keys` has the public key of every node; `refusals` is what came in
+    unasked."""
 
     identity: Identity
     at: Session
@@ -140,16 +146,22 @@ class Caller:
         return taken
 
     def _record_impostor(self, node: str, envelope: Envelope, why: str) -> None:
-        """Whoever signed an answer in the node's name has proven it; where nobody has, the node is only suspected."""
+        """Whoever signed an answer in the node's name has proven it; where nobody has, the node is
+        only suspected."""
         for name, key in self.keys.items():
             if name != node and _signs_for(node, key, envelope):
-                self._offences.append(Offence(name, f"signed an answer in the place of {node}", proven=True))
+                self._offences.append(
+                    Offence(name, f"signed an answer in the place of {node}", proven=True)
+                )
                 return
-        self._offences.append(Offence(node, f"an answer in its name is not its own: {why}", proven=False))
+        self._offences.append(
+            Offence(node, f"an answer in its name is not its own: {why}", proven=False)
+        )
 
 
 class Window:
-    """Which numbers came already, as in IPsec: each is accepted once, and none that is far behind the largest."""
+    """Which numbers came already, as in IPsec: each is accepted once, and none that is far behind
+    the largest."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -168,7 +180,8 @@ class Window:
 
 
 class Listener:
-    """A worker's end: carries out what the coordinator has signed, once, and signs what comes of it."""
+    """A worker's end: carries out what the coordinator has signed, once, and signs what comes of
+    it."""
 
     def __init__(
         self, identity: Identity, at: Session, node: str, coordinator: str,
@@ -195,14 +208,22 @@ class Listener:
             raise Malformed(f"an order to {order.method[:40]}")
         if not self._window.accept(order.counter):
             raise Malformed(f"a replayed order to {order.method}")
-        return order, decode(self._methods[order.method].arguments, order.arguments, list(envelope.tensors))
+        return order, decode(
+            self._methods[order.method].arguments, order.arguments, list(envelope.tensors)
+        )
 
     def _sign(self, order: Order, result: Any) -> Envelope:
         failure = result if isinstance(result, Failure) else None
         try:
             data, tensors = encode(None if failure else result)
-        except (TypeError, ValueError, OverflowError) as error:  # a user's attack may hand in anything
-            failure = Failure(self._node, f"{order.method} has no result that can be sent: {error!a}", "")
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+        ) as error:  # a user's attack may hand in anything
+            failure = Failure(
+                self._node, f"{order.method} has no result that can be sent: {error!a}", ""
+            )
             data, tensors = encode(None)
         digests = tuple(digest(tensor) for tensor in tensors)
         header, _ = encode(Answer(self._at, self._node, order.counter, failure, data, digests))
@@ -212,7 +233,9 @@ class Listener:
 def _open(kind: type, purpose: bytes, key: str, envelope: Envelope) -> Any:
     """The header of an envelope, once its signature and the tensors' digests are found right."""
     if not verify(key, envelope.signature, purpose + envelope.header):
-        raise Malformed("an order that the coordinator has not signed" if kind is Order else "not signed by it")
+        raise Malformed(
+            "an order that the coordinator has not signed" if kind is Order else "not signed by it"
+        )
     header = decode(kind, envelope.header, [])
     if tuple(digest(tensor) for tensor in envelope.tensors) != header.tensors:
         raise Malformed("the tensors are not those that were signed")
@@ -220,8 +243,8 @@ def _open(kind: type, purpose: bytes, key: str, envelope: Envelope) -> Any:
 
 
 def _signs_for(node: str, key: str, envelope: Envelope) -> bool:
-    """Whether this key has signed an answer in that node's name. Its holder's own answer, sent again by somebody else
-    who has seen it, is none."""
+    """Whether this key has signed an answer in that node's name. Its holder's own answer, sent
+    again by somebody else who has seen it, is none."""
     try:
         return _open(Answer, _ANSWER, key, envelope).node == node
     except Malformed:
@@ -229,6 +252,7 @@ def _signs_for(node: str, key: str, envelope: Envelope) -> bool:
 
 
 def _tidy(failure: Failure, node: str) -> Failure:
-    """A failure as the log may show it: of the node that reports it, without control characters, and not too long."""
+    """A failure as the log may show it: of the node that reports it, without control characters,
+    and not too long."""
     detail = "\n".join(printable(line) for line in failure.detail[:_LONGEST_DETAIL].splitlines())
     return Failure(node, one_line(failure.message[:_LONGEST_MESSAGE]), detail)

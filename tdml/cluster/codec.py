@@ -1,4 +1,5 @@
-"""Messages as bytes: MessagePack, read by the declared type. A tensor is its number among those that travel beside.
+"""Messages as bytes: MessagePack, read by the declared type. A tensor is its number among those
+that travel beside.
 
 Nothing is ever built but what the declared type names, so a peer can send wrong values but no code.
 """
@@ -12,12 +13,14 @@ import torch
 _DTYPES = {
     str(dtype): dtype
     for dtype in (
-        torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool,
+        torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32,
+        torch.uint8, torch.bool,
     )
 }  # fmt: skip
 
 
-# What msgspec learns of a type when it first meets it is not safe to share while it learns: it crashes.
+# What msgspec learns of a type when it first meets it is not safe to share while it learns: it
+# crashes.
 _one_at_a_time = threading.Lock()
 
 
@@ -26,7 +29,8 @@ class Malformed(Exception):
 
 
 def encode(value: Any) -> tuple[bytes, list[torch.Tensor]]:
-    """The bytes of a value made of TDML's messages, plain containers and tensors, and its tensors, contiguous."""
+    """The bytes of a value made of TDML's messages, plain containers and tensors, and its tensors,
+    contiguous."""
     tensors: list[torch.Tensor] = []
 
     def plain(part: Any) -> Any:
@@ -64,7 +68,14 @@ def decode(kind: Any, data: bytes, tensors: list[torch.Tensor]) -> Any:
     try:
         with _one_at_a_time:
             value = msgspec.msgpack.decode(data, type=kind, dec_hook=built)
-    except (msgspec.MsgspecError, TypeError, LookupError, ArithmeticError, ValueError, RecursionError) as error:
+    except (
+        msgspec.MsgspecError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise Malformed(str(error)[:200]) from None
     if sorted(meant) != list(range(len(tensors))):
         raise Malformed(f"{len(tensors)} tensors came, but not each of them is meant once")
@@ -75,11 +86,19 @@ def check_tensor(tensor: torch.Tensor) -> None:
     """Look at the outside of a tensor that came from a peer, before anything reads its values.
 
     Raises:
-        Malformed: it is not a plain dense tensor in host memory that owns the bytes which its shape claims.
+        Malformed: it is not a plain dense tensor in host memory that owns the bytes which its shape
+            claims.
     """
-    dense = tensor.layout is torch.strided and tensor.device.type == "cpu" and tensor.dtype in _DTYPES.values()
+    dense = (
+        tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.dtype in _DTYPES.values()
+    )
     # One number that is repeated by a stride of 0 would become gigabytes at the first copy.
     if not dense or not tensor.is_contiguous() or tensor.is_neg():
         raise Malformed("a tensor is not plain")
-    if tensor.storage_offset() * tensor.itemsize + tensor.nbytes > tensor.untyped_storage().nbytes():
+    if (
+        tensor.storage_offset() * tensor.itemsize + tensor.nbytes
+        > tensor.untyped_storage().nbytes()
+    ):
         raise Malformed("a tensor claims more bytes than it has")

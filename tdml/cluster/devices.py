@@ -29,7 +29,9 @@ def choose_device(setting: str, local_worker: int, local_workers: int) -> Device
     gpus = 0 if setting == "cpu" else torch.cuda.device_count()
     if gpus == 0:
         if setting == "cuda":
-            raise SettingError("device=cuda, but torch sees no GPU on this machine: set device=auto or device=cpu")
+            raise SettingError(
+                "device=cuda, but torch sees no GPU on this machine: set device=auto or device=cpu"
+            )
         return Device(torch.device("cpu"), own=False)
     return Device(torch.device("cuda", local_worker % gpus), own=local_workers <= gpus)
 
@@ -44,17 +46,20 @@ def check_precision(precision: str, device: torch.device) -> None:
     with torch.cuda.device(device):
         if not torch.cuda.is_bf16_supported(including_emulation=False):
             name = torch.cuda.get_device_name(device)
-            raise SettingError(f"train.precision=bf16, but {name} has no bfloat16: set train.precision=fp32")
+            raise SettingError(
+                f"train.precision=bf16, but {name} has no bfloat16: set train.precision=fp32"
+            )
 
 
 def own_gpu(device: Device) -> str:
-    """The name that this GPU alone has, on whatever machine; "" where a rank has none of its own."""
+    """The name that this GPU alone has, on whatever machine; "" where a rank has none of its
+    own."""
     return str(torch.cuda.get_device_properties(device.device).uuid) if device.own else ""
 
 
 def choose_backend(own_gpus: Sequence[str]) -> str:
-    """NCCL refuses two ranks on one GPU, so it takes a GPU of its own for every rank. Ranks that agents of their own
-    have started on one machine may all have chosen the same."""
+    """NCCL refuses two ranks on one GPU, so it takes a GPU of its own for every rank. Ranks that
+    agents of their own have started on one machine may all have chosen the same."""
     return "nccl" if all(own_gpus) and len(set(own_gpus)) == len(own_gpus) else "gloo"
 
 
@@ -64,10 +69,11 @@ def border_device(device: torch.device, backend: str) -> torch.device:
 
 
 def make_repeatable() -> None:
-    """Have torch choose kernels that give the same bits every time, so that an audit finds the same steps again.
+    """Have torch choose kernels that give the same bits every time, so that an audit finds the same
+    steps again.
 
-    To be called before a GPU is first used. Where torch has no such kernel it warns once, and audits of that model are
-    only as sharp as its machines repeat each other.
+    To be called before a GPU is first used. Where torch has no such kernel it warns once, and
+    audits of that model are only as sharp as its machines repeat each other.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
     torch.backends.cudnn.benchmark = False
@@ -76,15 +82,20 @@ def make_repeatable() -> None:
 
 
 def machine_kind(device: torch.device) -> str:
-    """What decides the bits of a result: software, hardware and threads. Equal kinds repeat each other's steps."""
+    """What decides the bits of a result: software, hardware and threads. Equal kinds repeat each
+    other's steps."""
     if device.type == "cuda":
         return f"torch {torch.__version__}, {torch.cuda.get_device_name(device)}"
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"torch {torch.__version__}, {processor()} {capability}, {torch.get_num_threads()} threads"
+    return (
+        f"torch {torch.__version__}, {processor()} {capability}, {torch.get_num_threads()} threads"
+    )
 
 
 def processor() -> str:
     """The name of this machine's processor."""
     information = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", information.read_text()) if information.exists() else None
+    found = (
+        re.search(r"model name\s*: (.*)", information.read_text()) if information.exists() else None
+    )
     return found[1] if found else platform.processor()

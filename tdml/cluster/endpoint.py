@@ -1,4 +1,5 @@
-"""The one function that is called by RPC, at both ends. A process is one worker, installed before RPC starts."""
+"""The one function that is called by RPC, at both ends. A process is one worker, installed before
+RPC starts."""
 
 from collections.abc import Sequence
 
@@ -26,8 +27,8 @@ def obey(header: bytes, tensors: Sequence[torch.Tensor], signature: str) -> Enve
 
 
 def send(rank: int, order: Envelope, timeout: float) -> torch.futures.Future:
-    """Have the worker of that rank obey an order. The future's value has the answer as its `envelope`; it fails after
-    `timeout` seconds, 0 for never.
+    """Have the worker of that rank obey an order. The future's value has the answer as its
+    `envelope`; it fails after `timeout` seconds, 0 for never.
 
     Raises:
         RuntimeError: the connection is lost already.

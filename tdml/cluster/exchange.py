@@ -1,4 +1,5 @@
-"""An order to all nodes of a replica at once, and one outcome: the answers of all of them, or why there are none."""
+"""An order to all nodes of a replica at once, and one outcome: the answers of all of them, or why
+there are none."""
 
 import queue
 import time
@@ -29,7 +30,9 @@ class Node:
     banned: bool = False
     dead: bool = False
     refused: bool = False  # from the start: its key may not take part
-    awaited: dict[int, float] = field(default_factory=dict)  # numbers of orders, and since when an answer is missing
+    awaited: dict[int, float] = field(
+        default_factory=dict
+    )  # numbers of orders, and since when an answer is missing
 
     @property
     def usable(self) -> bool:
@@ -57,7 +60,9 @@ class _Heard:
 class Watch:
     """Asks nodes that may take their time for signs of life."""
 
-    def __init__(self, exchange: "Exchange", late: Callable[[], str | None], progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, exchange: "Exchange", late: Callable[[], str | None], progress: Callable[[int], None]
+    ) -> None:
         self._exchange, self._late, self._progress = exchange, late, progress
         self._inbox: Inbox = queue.SimpleQueue()
         self._asked: set[int] = set()
@@ -82,12 +87,14 @@ class Watch:
 
 
 class Exchange:
-    """What the coordinator and the nodes of replica `index` say to each other. A node that is silent for `timeout`
-    seconds is marked dead."""
+    """What the coordinator and the nodes of replica `index` say to each other. A node that is
+    silent for `timeout` seconds is marked dead."""
 
     def __init__(self, index: int, nodes: Sequence[Node], timeout: float, caller: Caller) -> None:
         self.index, self._nodes, self._timeout, self._caller = index, nodes, timeout, caller
-        self.failed = False  # once: some have given up, and can do nothing together before they join again
+        self.failed = (
+            False  # once: some have given up, and can do nothing together before they join again
+        )
 
     @property
     def alive(self) -> set[int]:
@@ -95,11 +102,12 @@ class Exchange:
         return {stage for stage, node in enumerate(self._nodes) if not node.dead}
 
     def ask(self, method: str, arguments: Sequence[tuple], watch: Watch | None = None) -> list[Any]:
-        """The answers of all nodes to an order, a method of `tdml.worker.Worker`, by stage. With `watch`, a node may
-        take as long as `watch` allows.
+        """The answers of all nodes to an order, a method of `tdml.worker.Worker`, by stage. With
+        `watch`, a node may take as long as `watch` allows.
 
         Raises:
-            ReplicaLost: one of them has failed, or fell silent. The others have been told to give up.
+            ReplicaLost: one of them has failed, or fell silent. The others have been told to give
+                up.
         """
         answers = self._ask(method, dict(enumerate(arguments)), watch)
         return [answers[stage] for stage in range(len(self._nodes))]
@@ -108,10 +116,16 @@ class Exchange:
         """The answer of one node to an order that it carries out by itself. Raises as `ask`."""
         return self._ask(method, {stage: args}, None)[stage]
 
-    def _ask(self, method: str, arguments: Mapping[int, tuple], watch: Watch | None) -> dict[int, Any]:
+    def _ask(
+        self, method: str, arguments: Mapping[int, tuple], watch: Watch | None
+    ) -> dict[int, Any]:
         if dead := arguments.keys() - self.alive:
             raise self._lost(
-                [Failure(self._nodes[stage].name, "it no longer answers", "") for stage in sorted(dead)], dead
+                [
+                    Failure(self._nodes[stage].name, "it no longer answers", "")
+                    for stage in sorted(dead)
+                ],
+                dead,
             )
         inbox: Inbox = queue.SimpleQueue()
         for stage, args in arguments.items():
@@ -120,7 +134,9 @@ class Exchange:
         told: set[int] = set()  # to give up; whether they have heard it is not known yet
         failures: list[Failure] = []
         give_up_at = float("inf")
-        while (self.alive & arguments.keys()) - (answers.keys() - told) and time.monotonic() <= give_up_at:
+        while (self.alive & arguments.keys()) - (
+            answers.keys() - told
+        ) and time.monotonic() <= give_up_at:
             failure = self._await_one(inbox, answers, told) or self._look(watch, late=not failures)
             if failure is None:
                 continue
@@ -159,9 +175,16 @@ class Exchange:
             return Failure(self._nodes[stage].name, answer.message, "")
         return answer if isinstance(answer, Failure) else None
 
-    def send(self, stage: int, method: str, args: tuple, deliver: Callable[[Any], None], patient: bool = False) -> None:
-        """Give an order to one node; `deliver` gets its answer, or its silence after the timeout: with `patient` it has
-        none."""
+    def send(
+        self,
+        stage: int,
+        method: str,
+        args: tuple,
+        deliver: Callable[[Any], None],
+        patient: bool = False,
+    ) -> None:
+        """Give an order to one node; `deliver` gets its answer, or its silence after the timeout:
+        with `patient` it has none."""
         node = self._nodes[stage]
         counter, envelope = self._caller.order(node.name, method, args)
         if not patient:
@@ -199,7 +222,12 @@ class Exchange:
         """Tell all living nodes to give up; their stages."""
         alive = self.alive
         for stage in alive:
-            self.send(stage, "cancel", (), lambda outcome, stage=stage: inbox.put((stage, _Heard(outcome))))
+            self.send(
+                stage,
+                "cancel",
+                (),
+                lambda outcome, stage=stage: inbox.put((stage, _Heard(outcome))),
+            )
         return alive
 
 
@@ -215,7 +243,10 @@ def _put(inbox: Inbox, stage: int, answer: Any) -> None:
 
 
 def _causes(failures: Sequence[Failure]) -> Sequence[Failure]:
-    """The failures that others followed from: a lost connection is the effect of a neighbour's failure."""
+    """The failures that others followed from: a lost connection is the effect of a neighbour's
+    failure."""
     effects = ("onnection closed", "gloo/transport")
-    causes = [failure for failure in failures if not any(text in failure.message for text in effects)]
+    causes = [
+        failure for failure in failures if not any(text in failure.message for text in effects)
+    ]
     return causes or failures

@@ -20,30 +20,39 @@ from tdml.round.orders import Slot
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
-# A node that waits in vain for its neighbour notices after sync.timeout. The coordinator waits a little
-# longer, so that it hears this from the living and does not take them for dead.
+# A node that waits in vain for its neighbour notices after sync.timeout. The coordinator waits a
+# little longer, so that it hears this from the living and does not take them for dead.
 _GRACE_S = 15.0
 _TICK_S = 0.25
 
 
 class RpcFleet:
-    """The nodes, which are processes, and the replicas that they form: see `tdml.round.fleet.Fleet`.
+    """The nodes, which are processes, and the replicas that they form: see
+    `tdml.round.fleet.Fleet`.
 
-    `tell` hears, in one line, of every replica that is lost and every spare that is seated, with the
-    failures' stack traces if there are any. `on_ban` hears of every node that is banned, and why. `meanwhile` is called
-    several times a second while replicas are waited for; what it raises ends the waiting.
+    `tell` hears, in one line, of every replica that is lost and every spare that is seated, with
+    the failures' stack traces if there are any. `on_ban` hears of every node that is banned, and
+    why. `meanwhile` is called several times a second while replicas are waited for; what it raises
+    ends the waiting.
     """
 
     def __init__(
-        self, config: Config, plan: Plan, backend: str, tell: Callable[[str, str], None], caller: Caller,
-        roster: Roster, on_ban: Callable[[str, str], None], meanwhile: Callable[[], None],
+        self, config: Config, plan: Plan, backend: str, tell: Callable[[str, str], None],
+        caller: Caller, roster: Roster, on_ban: Callable[[str, str], None],
+        meanwhile: Callable[[], None],
     ) -> None:  # fmt: skip
         self._config, self._plan, self._backend, self._tell = config, plan, backend, tell
         self.caller, self.roster, self._on_ban, self.meanwhile = caller, roster, on_ban, meanwhile
         topology = config.topology
         ranks = range(1, topology.world_size)
-        self.nodes = {name: Node(name, rank) for rank in ranks for name in [node_name(rank, topology)]}
-        self._seats = {seat: node_name(rank, topology) for rank in ranks if (seat := first_slot(rank, topology))}
+        self.nodes = {
+            name: Node(name, rank) for rank in ranks for name in [node_name(rank, topology)]
+        }
+        self._seats = {
+            seat: node_name(rank, topology)
+            for rank in ranks
+            if (seat := first_slot(rank, topology))
+        }
         self._generations = [0] * topology.replicas
         self._formed: dict[int, RpcReplica] = {}
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
@@ -55,17 +64,20 @@ class RpcFleet:
     # Who sits where
 
     def muster(self) -> list[RpcReplica]:
-        """The replicas that can work now: vacant seats are filled from the spares, and lost groups formed again."""
+        """The replicas that can work now: vacant seats are filled from the spares, and lost groups
+        formed again."""
         self.losses = {}
         while True:
             self._fill_seats()
             self._dissolve()
-            missing = [index for index in range(self._config.topology.replicas) if self._can_form(index)]
+            missing = [
+                index for index in range(self._config.topology.replicas) if self._can_form(index)
+            ]
             if not missing:
                 break
             self.each(self._form, [self._assemble(index) for index in missing])
-            # A node that fell silent while its group was formed has left a seat to fill. A replica that
-            # failed with all its nodes alive waits for the next round.
+            # A node that fell silent while its group was formed has left a seat to fill. A replica
+            # that failed with all its nodes alive waits for the next round.
             if all(not node.dead for index in missing for node in self._occupants(index)):
                 break
         self._mustered = dict(self._formed)
@@ -91,7 +103,8 @@ class RpcFleet:
 
     @property
     def waiting(self) -> str:
-        """Whom an order has been waiting for too long to be passed over, in words; "" for nobody."""
+        """Whom an order has been waiting for too long to be passed over, in words; "" for
+        nobody."""
         return waiting_for(self.nodes.values())
 
     @property
@@ -105,9 +118,11 @@ class RpcFleet:
         return self.caller.take_offences()
 
     def refusals(self) -> list[tuple[str, str]]:
-        """What came by RPC since this was last asked and was refused: to whom, and what. Who sent it, RPC does not
-        tell."""
-        told = self.each(lambda replica: replica.refused(), self.ready(range(self._config.topology.replicas)))
+        """What came by RPC since this was last asked and was refused: to whom, and what. Who sent
+        it, RPC does not tell."""
+        told = self.each(
+            lambda replica: replica.refused(), self.ready(range(self._config.topology.replicas))
+        )
         by_name = {name: texts for by_node in told.values() for name, texts in by_node.items()}
         by_name[COORDINATOR_NAME] = self.caller.refusals.take()
         return [(name, text) for name, texts in by_name.items() for text in texts]
@@ -156,7 +171,9 @@ class RpcFleet:
         return index not in self._formed and all(node.usable for node in self._occupants(index))
 
     def _assemble(self, index: int) -> RpcReplica:
-        return RpcReplica(index, self._occupants(index), self._config.sync.timeout + _GRACE_S, self.caller)
+        return RpcReplica(
+            index, self._occupants(index), self._config.sync.timeout + _GRACE_S, self.caller
+        )
 
     def _form(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1
@@ -165,9 +182,11 @@ class RpcFleet:
 
     # Orders to many replicas at once
 
-    def each(self, order: Callable[[RpcReplica], _T], replicas: Sequence[RpcReplica]) -> dict[int, _T]:
-        """The order's results by replica, all at the same time. Replicas that fail are left out, and those whose order
-        needed another one that has failed."""
+    def each(
+        self, order: Callable[[RpcReplica], _T], replicas: Sequence[RpcReplica]
+    ) -> dict[int, _T]:
+        """The order's results by replica, all at the same time. Replicas that fail are left out,
+        and those whose order needed another one that has failed."""
         self.meanwhile()
         futures = {replica.index: self._pool.submit(order, replica) for replica in replicas}
         results = {}
@@ -175,18 +194,24 @@ class RpcFleet:
             try:
                 results[index] = self._await(future)
             except ReplicaLost as loss:
-                if self._formed.pop(loss.replica, None) or loss.replica == index:  # not one that is lost already
+                if (
+                    self._formed.pop(loss.replica, None) or loss.replica == index
+                ):  # not one that is lost already
                     self.losses[loss.replica] = str(loss)
                     self._tell(f"replica {loss.replica} lost: {loss}", loss.detail)
         return results
 
     def ready(self, indices: Iterable[int]) -> list[RpcReplica]:
         """Those of the replicas that are still formed."""
-        return [self._formed[index] for index in indices if index in self._formed and self._formed[index].whole]
+        return [
+            self._formed[index]
+            for index in indices
+            if index in self._formed and self._formed[index].whole
+        ]
 
     def seated(self, indices: Iterable[int]) -> list[RpcReplica]:
-        """The replicas as they began the round. Those that were lost since can do nothing together any more, but
-        their living nodes still answer."""
+        """The replicas as they began the round. Those that were lost since can do nothing together
+        any more, but their living nodes still answer."""
         return [self._mustered[index] for index in indices]
 
     def stop(self, status: int) -> None:

@@ -1,4 +1,5 @@
-"""The process group of one replica, over which activations and gradients go: the default one of its nodes."""
+"""The process group of one replica, over which activations and gradients go: the default one of its
+nodes."""
 
 import contextlib
 import traceback
@@ -11,7 +12,9 @@ import torch.distributed as dist
 from tdml.round.orders import Assignment
 
 
-def connect(store: dist.Store, assignment: Assignment, stages: int, timeout: float, device: torch.device) -> None:
+def connect(
+    store: dist.Store, assignment: Assignment, stages: int, timeout: float, device: torch.device
+) -> None:
     """Connect this process to the replica's other nodes, within `timeout` seconds.
 
     Args:
@@ -30,8 +33,8 @@ def connect(store: dist.Store, assignment: Assignment, stages: int, timeout: flo
 
 
 def exchange(offers: Mapping[int, torch.Tensor], device: torch.device) -> dict[int, torch.Tensor]:
-    """Send a tensor to each of some stages, and receive one of the same form from each. `device` is where tensors lie
-    when they cross."""
+    """Send a tensor to each of some stages, and receive one of the same form from each. `device` is
+    where tensors lie when they cross."""
     sent = {peer: tensor.to(device) for peer, tensor in offers.items()}
     received = {peer: torch.empty_like(tensor) for peer, tensor in sent.items()}
     crossing = [dist.P2POp(dist.isend, tensor, peer) for peer, tensor in sorted(sent.items())]
@@ -44,14 +47,18 @@ def exchange(offers: Mapping[int, torch.Tensor], device: torch.device) -> dict[i
 def disconnect() -> None:
     """Close the connections, if there are any."""
     if dist.is_initialized():
-        for close in (dist.group.WORLD.abort, dist.destroy_process_group):  # without the first NCCL would wait
+        for close in (
+            dist.group.WORLD.abort,
+            dist.destroy_process_group,
+        ):  # without the first NCCL would wait
             with contextlib.suppress(RuntimeError):  # the neighbours may be gone already
                 close()
 
 
 def release(error: BaseException | None) -> None:
-    """Let go of what the frames that an error came through hold, such as messages on their way: gloo keeps connections
-    open for as long as anybody holds one, and neighbours would wait until their timeout."""
+    """Let go of what the frames that an error came through hold, such as messages on their way:
+    gloo keeps connections open for as long as anybody holds one, and neighbours would wait until
+    their timeout."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -1,10 +1,11 @@
 """What may come in by RPC: one form of message, and no pickle.
 
-torch sends whatever its pickler makes of a call or a result, and runs whatever function comes out of it at the
-other end: with its own pickler any peer can run any code. Here every rank replaces the pickler before it joins.
-What travels then is an `Envelope`, bytes and tensors that mean nothing before `tdml.cluster.channel` has found them
-signed. A worker hands orders to one function; the coordinator accepts no call at all. Nothing here raises, for torch
-would print a stack trace for every message that a hostile peer cares to send.
+torch sends whatever its pickler makes of a call or a result, and runs whatever function comes out
+of it at the other end: with its own pickler any peer can run any code. Here every rank replaces the
+pickler before it joins. What travels then is an `Envelope`, bytes and tensors that mean nothing
+before `tdml.cluster.channel` has found them signed. A worker hands orders to one function; the
+coordinator accepts no call at all. Nothing here raises, for torch would print a stack trace for
+every message that a hostile peer cares to send.
 """
 
 import threading
@@ -31,14 +32,17 @@ _library: list[torch.library.Library] = []  # overrides hold as long as their li
 
 @dataclass(frozen=True)
 class Envelope:
-    """An order or an answer: `header` says which one and has the digests of the tensors, `signature` covers it."""
+    """An order or an answer: `header` says which one and has the digests of the tensors,
+    `signature` covers it."""
 
     header: bytes = b""
     tensors: Sequence[torch.Tensor] = ()
     signature: str = ""
 
 
-NOTHING = Envelope()  # the answer to whatever is refused: signing one would lend the node's key to anybody
+NOTHING = (
+    Envelope()
+)  # the answer to whatever is refused: signing one would lend the node's key to anybody
 
 
 class _Payload(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -49,7 +53,8 @@ class _Payload(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     signature: str
 
 
-# Made here and not at the first message: what msgspec learns of a type crashes if two threads learn it together.
+# Made here and not at the first message: what msgspec learns of a type crashes if two threads learn
+# it together.
 _payloads = msgspec.msgpack.Decoder(_Payload)
 
 
@@ -94,7 +99,9 @@ class Guard:
     `obey` is called with header, tensors and signature of every order; None accepts none.
     """
 
-    def __init__(self, obey: Callable[[bytes, Sequence[torch.Tensor], str], Envelope] | None) -> None:
+    def __init__(
+        self, obey: Callable[[bytes, Sequence[torch.Tensor], str], Envelope] | None
+    ) -> None:
         self._obey = obey
         self.refusals = Refusals()
 
@@ -111,16 +118,21 @@ class Guard:
         envelope = Envelope(*message.args) if is_call else message
         if not isinstance(envelope, Envelope):  # torch's record of an exception
             envelope = NOTHING
-        payload = _Payload("tdml order" if is_call else "tdml answer", envelope.header, envelope.signature)
+        payload = _Payload(
+            "tdml order" if is_call else "tdml answer", envelope.header, envelope.signature
+        )
         return msgspec.msgpack.encode(payload), list(envelope.tensors)
 
     def deserialize(self, data: bytes, tensors: list[torch.Tensor]) -> _Call:
-        """What torch is to do with a message: hand it to `obey`, return it to who asked, or nothing."""
+        """What torch is to do with a message: hand it to `obey`, return it to who asked, or
+        nothing."""
         try:
             payload = self._read(data, tensors)
         except Malformed as error:
             return _Call(self._refuse, (f"a message that is none: {error}",))
-        envelope = Envelope(payload.header, tuple(tensor.detach() for tensor in tensors), payload.signature)
+        envelope = Envelope(
+            payload.header, tuple(tensor.detach() for tensor in tensors), payload.signature
+        )
         if payload.kind == "tdml order" and self._obey is not None:
             return _Call(self._obey, (envelope.header, envelope.tensors, envelope.signature))
         # torch does not say whether this came as an answer. Run as a call it is refused.
@@ -128,7 +140,8 @@ class Guard:
         return _Call(self._refuse, (f"a call with {payload.kind}",), answer)
 
     def _read(self, data: bytes, tensors: list[torch.Tensor]) -> _Payload:
-        """Says what is wrong in few different words: nobody can crowd out of the ledger what else was refused."""
+        """Says what is wrong in few different words: nobody can crowd out of the ledger what else
+        was refused."""
         if len(data) > _LARGEST_HEADER or len(tensors) > _MOST_TENSORS:
             raise Malformed("too many bytes or tensors")
         try:
@@ -145,11 +158,13 @@ class Guard:
 
 
 def _no_gathering(*_: object, **__: object) -> None:
-    """torch warms its connections up with a round of calls at the start. The store has met everybody already."""
+    """torch warms its connections up with a round of calls at the start. The store has met
+    everybody already."""
 
 
 def _close_files() -> None:
-    """Operators of torch can be called past the pickler, from C++. Among those, only this one reads or makes files."""
+    """Operators of torch can be called past the pickler, from C++. Among those, only this one reads
+    or makes files."""
 
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("refused")

@@ -6,15 +6,18 @@ import os
 import socket
 import struct
 
-STORE_SOCKET = "TDML_STORE_SOCKET"  # names the variable with the open socket on which rank 0 hosts the job's store
+# names the variable with the open socket on which rank 0 hosts the job's store
+STORE_SOCKET = "TDML_STORE_SOCKET"
 _SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 _DISCARD = 9  # a port; nothing is sent there
 
 
 def choose_interface(host: str) -> None:
-    """Have gloo and RPC listen where `host`, the coordinator's machine, can be reached, unless the user has chosen.
+    """Have gloo and RPC listen where `host`, the coordinator's machine, can be reached, unless the
+    user has chosen.
 
-    Left alone they take the address that the machine's own name leads to, which on many machines is 127.0.1.1.
+    Left alone they take the address that the machine's own name leads to, which on many machines is
+    127.0.1.1.
     """
     if (name := interface_towards(host)) is not None:
         for variable in ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME"):
@@ -22,14 +25,17 @@ def choose_interface(host: str) -> None:
 
 
 def interface_towards(host: str) -> str | None:
-    """The name of the interface on the way to `host`; None where that is this machine alone, or is not known."""
+    """The name of the interface on the way to `host`; None where that is this machine alone, or is
+    not known."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((host, _DISCARD))
             own = probe.getsockname()[0]
             if ipaddress.ip_address(own).is_loopback:
                 return None
-            return next((name for _, name in socket.if_nameindex() if _address(probe, name) == own), None)
+            return next(
+                (name for _, name in socket.if_nameindex() if _address(probe, name) == own), None
+            )
     except OSError:
         return None
 

@@ -1,7 +1,7 @@
 """How a rank ends from outside: by a signal, or together with whoever started it.
 
-A thread of its own takes the signals: the main thread is deaf to them while it waits in C++, and what a handler raises
-there can get lost in a library, or cut the record of a round in half.
+A thread of its own takes the signals: the main thread is deaf to them while it waits in C++, and
+what a handler raises there can get lost in a library, or cut the record of a round in half.
 """
 
 import ctypes
@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable
 
 LAUNCHER = "TDML_LAUNCHER"  # names the variable that has the process of `tdml train`
-_ALWAYS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; a scheduler, or torchrun when another rank has failed
+_ALWAYS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+)  # Ctrl-C; a scheduler, or torchrun when another rank has failed
 _HANG_UP = signal.SIGHUP  # the terminal was closed; `nohup` has it ignored
 _PR_SET_PDEATHSIG = 1
 
 
 class Interruption:
-    """The first signal that wants this process to end. The process dies of it at once, until `defer` says otherwise.
+    """The first signal that wants this process to end. The process dies of it at once, until
+    `defer` says otherwise.
 
     To be made before any other thread is started: they inherit that these signals are not theirs.
     """
@@ -34,8 +38,8 @@ class Interruption:
         threading.Thread(target=self._take, daemon=True).start()
 
     def defer(self, seconds: float, end: Callable[[signal.Signals], None] | None = None) -> None:
-        """From now on a signal leaves the process that many seconds to end in its own way. Then `end`, which must not
-        return, ends it; without one it dies of the signal."""
+        """From now on a signal leaves the process that many seconds to end in its own way. Then
+        `end`, which must not return, ends it; without one it dies of the signal."""
         with self._lock:
             self._seconds, self._end = seconds, end or _die
 
@@ -64,8 +68,8 @@ def interrupts() -> set[signal.Signals]:
 
 
 def end_with_parent() -> None:
-    """Have this process sent SIGTERM when its parent dies, which has started it: one that is killed takes nobody
-    along by itself."""
+    """Have this process sent SIGTERM when its parent dies, which has started it: one that is killed
+    takes nobody along by itself."""
     parent = int(os.environ.get(LAUNCHER, os.getppid()))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before

@@ -1,4 +1,5 @@
-"""`tdml keys`: this machine's public keys, made where there are none, so that a roster can be written beforehand."""
+"""`tdml keys`: this machine's public keys, made where there are none, so that a roster can be
+written beforehand."""
 
 import argparse
 
@@ -15,7 +16,11 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "keys", help="this machine's public keys, for identity.roster; makes those that are missing"
     )
     keys.add_argument(
-        "--nodes", type=int, default=1, metavar="K", help="processes of workers on this machine: %(default)s"
+        "--nodes",
+        type=int,
+        default=1,
+        metavar="K",
+        help="processes of workers on this machine: %(default)s",
     )
     keys.add_argument("--coordinator", action="store_true", help="the coordinator runs here, too")
     keys.add_argument("--folder", default=_FOLDER, help="identity.folder: %(default)s")
@@ -26,7 +31,9 @@ def _keys(parsed: argparse.Namespace) -> int:
     if parsed.nodes < 1:
         raise SettingError(f"--nodes={parsed.nodes} must be at least 1")
     first = 1 if parsed.coordinator else 0  # a machine's local ranks; the coordinator's is 0
-    names = [COORDINATOR_NAME] * parsed.coordinator + [f"node{first + k}" for k in range(parsed.nodes)]
+    names = [COORDINATOR_NAME] * parsed.coordinator + [
+        f"node{first + k}" for k in range(parsed.nodes)
+    ]
     for name in names:
         print(f'{name}: "{named_identity(parsed.folder, name).public}"')
     return 0

@@ -1,7 +1,8 @@
-"""Where the ranks meet before the job: every rank hands in a card, the coordinator tells all of them what it decided.
+"""Where the ranks meet before the job: every rank hands in a card, the coordinator tells all of
+them what it decided.
 
-It uses the store that torchrun or rank 0 hosts. A mistake on any machine thus ends every rank with the same line,
-before any training, and no rank waits for one that has already failed.
+It uses the store that torchrun or rank 0 hosts. A mistake on any machine thus ends every rank with
+the same line, before any training, and no rank waits for one that has already failed.
 """
 
 import os
@@ -29,7 +30,8 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True)
 class Card:
-    """What a rank says of itself. `public` is its key; the signature shows that it holds the private half."""
+    """What a rank says of itself. `public` is its key; the signature shows that it holds the
+    private half."""
 
     fingerprint: str  # of its settings
     gpu: str  # that it has to itself: see `own_gpu`
@@ -49,7 +51,9 @@ class Card:
 
     def _text(self, session: str, rank: int) -> bytes:
         data = self.data and asdict(self.data)
-        return canonical(["tdml card", session, rank, self.fingerprint, self.gpu, data, self.public])
+        return canonical(
+            ["tdml card", session, rank, self.fingerprint, self.gpu, data, self.public]
+        )
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,21 @@ class Decision:
 
     def _text(self) -> bytes:
         refused = sorted([rank, reason] for rank, reason in self.refused.items())
-        return canonical(["tdml decision", self.at.job, self.at.session, list(self.members), refused, self.public])
+        return canonical(
+            [
+                "tdml decision",
+                self.at.job,
+                self.at.session,
+                list(self.members),
+                refused,
+                self.public,
+            ]
+        )
 
 
 class Lobby:
-    """The ranks' meeting place on the job's store. `store` is the store itself, for the replicas' groups."""
+    """The ranks' meeting place on the job's store. `store` is the store itself, for the replicas'
+    groups."""
 
     def __init__(self, rank: int, world_size: int) -> None:
         self.rank, self.world_size = rank, world_size
@@ -100,7 +114,8 @@ class Lobby:
         self._keys.set(f"card/{self.rank}", msgspec.json.encode(card))
 
     def gather(self, waiting: Callable[[Sequence[int]], None]) -> list[Card]:
-        """All cards, by rank; ends at the first with an error. `waiting` hears which ranks have not come yet.
+        """All cards, by rank; ends at the first with an error. `waiting` hears which ranks have not
+        come yet.
 
         Raises:
             SettingError: ranks are missing after ten minutes.
@@ -110,7 +125,10 @@ class Lobby:
         while missing := [rank for rank in range(self.world_size) if rank not in cards]:
             waiting(missing)
             if time.monotonic() > deadline:
-                raise SettingError(f"--nnodes, --master-addr: ranks {missing} did not come within {_PATIENCE_S:.0f} s")
+                raise SettingError(
+                    f"--nnodes, --master-addr: ranks {missing} did not come within "
+                    f"{_PATIENCE_S:.0f} s"
+                )
             for rank in missing:
                 if self._keys.check([f"card/{rank}"]):
                     cards[rank] = _read_card(self._keys.get(f"card/{rank}"))
@@ -120,8 +138,8 @@ class Lobby:
         return [cards[rank] for rank in range(self.world_size)]
 
     def prepared(self, session: str) -> None:
-        """Tell all ranks that the coordinator has found nothing wrong with the settings, the data or the model, and
-        which session their cards are for."""
+        """Tell all ranks that the coordinator has found nothing wrong with the settings, the data
+        or the model, and which session their cards are for."""
         self._keys.set("prepared", session)
 
     def await_prepared(self) -> str:
@@ -130,8 +148,8 @@ class Lobby:
         return self._keys.get("prepared").decode()
 
     def announce(self, decision: Decision) -> None:
-        """Tell all ranks what was decided. With an error, stay until they have heard it: this process may host
-        the store."""
+        """Tell all ranks what was decided. With an error, stay until they have heard it: this
+        process may host the store."""
         self._keys.set("decision", msgspec.json.encode(decision))
         self.prepared(decision.at.session)
         deadline = time.monotonic() + _FAREWELL_S
@@ -152,22 +170,30 @@ class Lobby:
             raise SettingError(f"the coordinator's decision cannot be read: {error}") from error
         self._keys.set(f"heard/{self.rank}", "")
         if not decision.error and not decision.is_signed():
-            raise SettingError("the coordinator's decision is not signed: somebody else writes to the job's store")
+            raise SettingError(
+                "the coordinator's decision is not signed: somebody else writes to the job's store"
+            )
         return decision
 
     def end(self, status: int, lost: Iterable[int], refused: Collection[int]) -> None:
-        """Say that the run is over, with which exit status. Those that were refused at its start hear it here; nobody
-        waits for the agents of lost ranks."""
+        """Say that the run is over, with which exit status. Those that were refused at its start
+        hear it here; nobody waits for the agents of lost ranks."""
         self._keys.set("over", str(status))
         if status == 0:  # else every agent ends with its ranks
-            agents = {self._keys.get(f"agent/{rank}") for rank in lost} - {self._keys.get(f"agent/{self.rank}")}
+            agents = {self._keys.get(f"agent/{rank}") for rank in lost} - {
+                self._keys.get(f"agent/{self.rank}")
+            }
             exit_barrier.check_in(self.store, len(agents))
         deadline = time.monotonic() + _FAREWELL_S
-        while not all(self._keys.check([f"left/{rank}"]) for rank in refused) and time.monotonic() < deadline:
+        while (
+            not all(self._keys.check([f"left/{rank}"]) for rank in refused)
+            and time.monotonic() < deadline
+        ):
             time.sleep(_POLL_S)
 
     def await_end(self) -> int:
-        """The exit status of a run in which this rank takes no part: its agent would be deaf to signals without it."""
+        """The exit status of a run in which this rank takes no part: its agent would be deaf to
+        signals without it."""
         self._keys.wait(["over"], _AGES)
         status = int(self._keys.get("over"))
         self._keys.set(f"left/{self.rank}", "")

@@ -10,9 +10,11 @@ from tdml.identity import Identity
 
 
 def node_identity(folder: str, first: int, step: int) -> Identity:
-    """The key `node{first}`, unless another process is using it; then the next by `step` that is free.
+    """The key `node{first}`, unless another process is using it; then the next by `step` that is
+    free.
 
-    Several agents on one machine, and machines that share a home, thus never use one key twice at a time.
+    Several agents on one machine, and machines that share a home, thus never use one key twice at a
+    time.
 
     Raises:
         SettingError: no key can be kept there.
@@ -35,7 +37,9 @@ def named_identity(folder: str, name: str) -> Identity:
         if not public.exists() or public.read_text(encoding="utf-8").strip() != identity.public:
             replace_file(public, f"{identity.public}\n")
     except (OSError, ValueError) as error:
-        raise SettingError(f"identity.folder={folder}: {public} cannot be kept: {one_line(error)}") from error
+        raise SettingError(
+            f"identity.folder={folder}: {public} cannot be kept: {one_line(error)}"
+        ) from error
     return identity
 
 
@@ -44,9 +48,13 @@ def _reserve(folder: str, name: str) -> bool:
     path = Path(folder).expanduser() / f"{name}.lock"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # stays open: the kernel frees the lock at our end
+        lock = os.open(
+            path, os.O_WRONLY | os.O_CREAT, 0o600
+        )  # stays open: the kernel frees the lock at our end
     except OSError as error:
-        raise SettingError(f"identity.folder={folder}: no key can be kept there: {one_line(error)}") from error
+        raise SettingError(
+            f"identity.folder={folder}: no key can be kept there: {one_line(error)}"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

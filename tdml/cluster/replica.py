@@ -1,4 +1,5 @@
-"""A replica whose nodes are processes: see `tdml.round.fleet.Replica`. One order to its nodes, and one outcome."""
+"""A replica whose nodes are processes: see `tdml.round.fleet.Replica`. One order to its nodes, and
+one outcome."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,7 +28,8 @@ from tdml.round.orders import (
 
 
 class RpcReplica:
-    """N nodes, connected. One that fails or is silent for `timeout` seconds loses the replica: see `Exchange.ask`."""
+    """N nodes, connected. One that fails or is silent for `timeout` seconds loses the replica: see
+    `Exchange.ask`."""
 
     def __init__(self, index: int, nodes: Sequence[Node], timeout: float, caller: Caller) -> None:
         self.index, self.nodes, self._caller = index, list(nodes), caller
@@ -52,7 +54,9 @@ class RpcReplica:
         kinds = self._exchange.ask("join", orders)
         self.kind = " + ".join(dict.fromkeys(map(str, kinds)))
 
-    def load(self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()) -> int:
+    def load(
+        self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
+    ) -> int:
         if self._loaded == version:
             return 0
         sent = 0
@@ -95,7 +99,9 @@ class RpcReplica:
 
     def evaluate(self, order: EvaluateOrder, columns: int) -> list[Evaluation]:
         samples = count(order.pieces)
-        answers: list[Evaluation] = self._exchange.ask("evaluate", [(order,)] * len(self.nodes), self._patience())
+        answers: list[Evaluation] = self._exchange.ask(
+            "evaluate", [(order,)] * len(self.nodes), self._patience()
+        )
         last, rows = answers[-1], (samples, columns) if columns else (0, 0)
         plain = (last.losses.shape, last.losses.dtype) == ((samples,), torch.float32)
         if plain and (last.rows.shape, last.rows.dtype) == (rows, torch.float64):
@@ -103,7 +109,8 @@ class RpcReplica:
         raise self._offend(self.nodes[-1], "answered evaluate with something else")
 
     def refused(self) -> dict[str, list[str]]:
-        """What the nodes have refused since they were last asked, by their names; those that have not are left out."""
+        """What the nodes have refused since they were last asked, by their names; those that have
+        not are left out."""
         told = self._exchange.ask("refused", [()] * len(self.nodes))
         return {name: texts for name, texts in zip(self.names, told, strict=True) if texts}
 

@@ -19,7 +19,8 @@ _HEX_DIGITS = 64
 
 @dataclass(frozen=True)
 class Roster:
-    """The keys of a run's nodes, and of its coordinator, by name. `given`: the user has named them beforehand.
+    """The keys of a run's nodes, and of its coordinator, by name. `given`: the user has named them
+    beforehand.
 
     `refused` has the nodes that may not take part, and why.
     """
@@ -34,7 +35,8 @@ class Roster:
 
 
 def read_roster(setting: str | None, nodes: Collection[str]) -> dict[str, str] | None:
-    """The roster that the user gives: node name → public key, for all of `nodes`; "coordinator" may be among them.
+    """The roster that the user gives: node name → public key, for all of `nodes`; "coordinator" may
+    be among them.
 
     Raises:
         SettingError: it cannot be read, or is not such a roster.
@@ -45,7 +47,9 @@ def read_roster(setting: str | None, nodes: Collection[str]) -> dict[str, str] |
     roster = read_keys(where, Path(setting).expanduser())
     for name in roster:
         if name != COORDINATOR_NAME and name not in nodes:
-            raise SettingError(f"{where}: {name} is no node of this job: its nodes are {', '.join(nodes)}")
+            raise SettingError(
+                f"{where}: {name} is no node of this job: its nodes are {', '.join(nodes)}"
+            )
     if missing := [name for name in nodes if name not in roster]:
         raise SettingError(f"{where} has no key for {', '.join(missing)}")
     if twice := _twice(roster):
@@ -64,12 +68,17 @@ def read_keys(where: str, path: Path) -> dict[str, str]:
         raise SettingError(f"{where} must map node names to public keys, one to a line")
     for name, key in keys.items():
         if not _is_key(key):
-            raise SettingError(f"{where}: the key of {name} must be {_HEX_DIGITS} hex digits, in quotes")
+            raise SettingError(
+                f"{where}: the key of {name} must be {_HEX_DIGITS} hex digits, in quotes"
+            )
     return keys
 
 
 def admit(
-    presented: Mapping[str, str], faults: Mapping[str, str], given: Mapping[str, str] | None, banned: Collection[str]
+    presented: Mapping[str, str],
+    faults: Mapping[str, str],
+    given: Mapping[str, str] | None,
+    banned: Collection[str],
 ) -> Roster:
     """Who may take part.
 
@@ -95,7 +104,8 @@ def admit(
 
 
 class BanList:
-    """Banned public keys in a YAML file, key → name, reason and job. Without a file a ban ends with the job."""
+    """Banned public keys in a YAML file, key → name, reason and job. Without a file a ban ends with
+    the job."""
 
     def __init__(self, setting: str | None) -> None:
         """Read it; a file that is not there yet has no entries.
@@ -131,7 +141,10 @@ class BanList:
             return {}
         entries = _read_yaml(self._where, self._path) or {}
         if not isinstance(entries, dict) or not all(_is_key(key) for key in entries):
-            raise SettingError(f"{self._where} must map public keys of {_HEX_DIGITS} hex digits, in quotes, to reasons")
+            raise SettingError(
+                f"{self._where} must map public keys of {_HEX_DIGITS} hex digits, in quotes, to "
+                "reasons"
+            )
         return entries
 
     @contextlib.contextmanager

@@ -7,7 +7,8 @@ COORDINATOR = 0
 
 
 def node_name(rank: int, topology: Topology) -> str:
-    """The name that a node keeps for the whole job: the seat it starts in, or its number among the spares."""
+    """The name that a node keeps for the whole job: the seat it starts in, or its number among the
+    spares."""
     assert rank > COORDINATOR
     seat = first_slot(rank, topology)
     return slot_name(seat) if seat else f"spare{rank - 1 - topology.replicas * topology.stages}"

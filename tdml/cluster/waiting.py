@@ -12,7 +12,11 @@ _MOST_NAMES = 8
 def waiting_for(nodes: Iterable[Node]) -> str:
     """The nodes whose answer has been missing for long, and for how long; "" for none."""
     now = time.monotonic()
-    waits = {node.name: now - min(since) for node in nodes if not node.dead and (since := list(node.awaited.values()))}
+    waits = {
+        node.name: now - min(since)
+        for node in nodes
+        if not node.dead and (since := list(node.awaited.values()))
+    }
     long = {name: seconds for name, seconds in waits.items() if seconds > LONG_S}
     return f"waiting for {listed(long)} ({max(long.values()):.0f} s)" if long else ""
 

@@ -12,7 +12,8 @@ _MEAN, _STD = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
 
 
 def cifar10(root: str, download: bool, augment: bool) -> tuple[Images, Images]:
-    """50000 training and 10000 test images, 3 × 32 × 32, with crop and flip in training if `augment`.
+    """50000 training and 10000 test images, 3 × 32 × 32, with crop and flip in training if
+    `augment`.
 
     Raises:
         SettingError: `root` does not hold the data, and `download` is off or failed.
@@ -22,8 +23,9 @@ def cifar10(root: str, download: bool, augment: bool) -> tuple[Images, Images]:
         train, test = (dataset(root, train=part, download=download) for part in (True, False))
     except (RuntimeError, OSError) as error:
         raise SettingError(
-            f"data.root={root} ({Path(root).resolve()}) does not hold CIFAR-10 ({one_line(error)}): point data.root "
-            "at the folder that contains cifar-10-batches-py, or set data.download=true"
+            f"data.root={root} ({Path(root).resolve()}) does not hold CIFAR-10 "
+            f"({one_line(error)}): point data.root at the folder that contains "
+            "cifar-10-batches-py, or set data.download=true"
         ) from error
 
     def images(part: object, augmented: bool) -> Images:

@@ -15,8 +15,8 @@ _READ = 64  # samples of each split whose inputs are compared
 
 @dataclass(frozen=True)
 class Contents:
-    """Digests of a rank's data. Labels are those of all samples, if the task has any; inputs, and what is to be said of
-    them, those of a sample of samples, which the job's seed draws."""
+    """Digests of a rank's data. Labels are those of all samples, if the task has any; inputs, and
+    what is to be said of them, those of a sample of samples, which the job's seed draws."""
 
     training_samples: int
     test_samples: int

@@ -18,26 +18,30 @@ _LARGEST = 512  # pixels; 1437 such images are a gigabyte
 def digits(size: int) -> tuple[Images, Images]:
     """1437 training and 360 test images, 3 × size × size: those of `sklearn.datasets.load_digits`.
 
-    The 8×8 grey images are resized bilinearly and repeated over three channels. The split is the same
-    in every job.
+    The 8×8 grey images are resized bilinearly and repeated over three channels. The split is the
+    same in every job.
 
     Raises:
         SettingError: there are no images of this size.
     """
     if not isinstance(size, int) or not 1 <= size <= _LARGEST:
-        raise SettingError(f"data.size={size} must be a whole number of pixels from 1 to {_LARGEST}")
+        raise SettingError(
+            f"data.size={size} must be a whole number of pixels from 1 to {_LARGEST}"
+        )
     pixels, targets = _read()
     grey = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
     resized = F.interpolate(grey, size=(size, size), mode="bilinear", align_corners=False)
     images = (resized * 255).round().to(torch.uint8).repeat(1, 3, 1, 1)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(derive("digits split")))
+    order = torch.randperm(
+        len(images), generator=torch.Generator().manual_seed(derive("digits split"))
+    )
     cut = int(_TRAINING_SHARE * len(order))
     return _part(images, targets, order[:cut]), _part(images, targets, order[cut:])
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:
-    # Every rank reads the data. Importing scikit-learn to do so costs each of them two seconds, so the
-    # file is read as `load_digits` reads it: 64 pixels and the label per line.
+    # Every rank reads the data. Importing scikit-learn to do so costs each of them two seconds, so
+    # the file is read as `load_digits` reads it: 64 pixels and the label per line.
     package = Path(find_spec("sklearn").origin).parent
     table = np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     return table[:, :-1], table[:, -1].astype(int)

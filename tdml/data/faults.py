@@ -1,4 +1,5 @@
-"""Samples that no training survives: inputs that are not finite. What is to be said of them the task has looked at."""
+"""Samples that no training survives: inputs that are not finite. What is to be said of them the
+task has looked at."""
 
 from collections.abc import Iterator, Sequence
 

@@ -44,11 +44,15 @@ class Images(Dataset):
 
 
 def crop_and_flip(images: torch.Tensor, padding: int) -> torch.Tensor:
-    """Each image shifted by up to `padding` pixels both ways (zeros flow in) and mirrored half of the time."""
+    """Each image shifted by up to `padding` pixels both ways (zeros flow in) and mirrored half of
+    the time."""
     count, channels, height, width = images.shape
     rows = torch.randint(2 * padding + 1, (count, 1)) + torch.arange(height)
     columns = torch.randint(2 * padding + 1, (count, 1)) + torch.arange(width)
     columns = torch.where(torch.rand(count, 1) < 0.5, columns.flip(1), columns)
     padded = F.pad(images, [padding] * 4)
-    sample, channel = torch.arange(count).view(-1, 1, 1, 1), torch.arange(channels).view(1, -1, 1, 1)
+    sample, channel = (
+        torch.arange(count).view(-1, 1, 1, 1),
+        torch.arange(channels).view(1, -1, 1, 1),
+    )
     return padded[sample, channel, rows.view(count, 1, -1, 1), columns.view(count, 1, 1, -1)]

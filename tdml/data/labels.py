@@ -11,9 +11,10 @@ _COMPARED = 64  # samples, and classes of one sample each
 def labels_of(dataset: Dataset, read: Callable[[int], int], seed: int) -> list[int]:
     """The class of every sample.
 
-    `read` gives that of one sample and decides. What a data set keeps beside its samples, such as `targets`, is a
-    short cut. It is compared first, on samples of different classes and others drawn by `seed`, and left alone where
-    it differs: the samples are in another order, or their labels are changed when they are read.
+    `read` gives that of one sample and decides. What a data set keeps beside its samples, such as
+    `targets`, is a short cut. It is compared first, on samples of different classes and others
+    drawn by `seed`, and left alone where it differs: the samples are in another order, or their
+    labels are changed when they are read.
     """
     try:
         kept = _kept(dataset)
@@ -25,12 +26,17 @@ def labels_of(dataset: Dataset, read: Callable[[int], int], seed: int) -> list[i
 
 
 def _kept(dataset: Dataset) -> np.ndarray | None:
-    """The labels that a data set, or what it is made of, keeps beside its samples: (n,) int64, if there are any."""
+    """The labels that a data set, or what it is made of, keeps beside its samples: (n,) int64, if
+    there are any."""
     if hasattr(dataset, "targets"):
         change = getattr(dataset, "target_transform", None)  # torchvision's name for it
-        return _whole_numbers(dataset.targets if change is None else [*map(change, dataset.targets)], len(dataset))
+        return _whole_numbers(
+            dataset.targets if change is None else [*map(change, dataset.targets)], len(dataset)
+        )
     if isinstance(dataset, TensorDataset):
-        return _whole_numbers(dataset.tensors[1], len(dataset)) if len(dataset.tensors) == 2 else None
+        return (
+            _whole_numbers(dataset.tensors[1], len(dataset)) if len(dataset.tensors) == 2 else None
+        )
     if isinstance(dataset, Subset):
         inner = _kept(dataset.dataset)
         return None if inner is None else inner[np.asarray(dataset.indices, dtype=np.int64)]

@@ -1,8 +1,8 @@
 """The order of a replica's samples: a pure function of (job seed, round, replica).
 
-A replica walks through an endless stream of epochs, each a fresh permutation of its share cut into whole
-batches. Round k takes the k-th run of H batches, so that with few steps a round every sample is still seen
-once before any is seen twice, and any step can be executed again from the seed.
+A replica walks through an endless stream of epochs, each a fresh permutation of its share cut into
+whole batches. Round k takes the k-th run of H batches, so that with few steps a round every sample
+is still seen once before any is seen twice, and any step can be executed again from the seed.
 """
 
 import numpy as np

@@ -11,7 +11,13 @@ _ATTEMPTS = 1000
 
 
 def partition(
-    kind: str, labels: Sequence[int] | None, samples: int, replicas: int, least: int, seed: int, alpha: float
+    kind: str,
+    labels: Sequence[int] | None,
+    samples: int,
+    replicas: int,
+    least: int,
+    seed: int,
+    alpha: float,
 ) -> list[np.ndarray]:
     """Split range(samples) over the replicas.
 
@@ -29,8 +35,9 @@ def partition(
     generator = np.random.default_rng(derive(seed, "partition"))
     if samples < replicas * least:
         raise SettingError(
-            f"train.batch_size: {samples} training samples are too few for an optimizer step on {least} in each of "
-            f"{replicas} replicas; lower train.batch_size, train.accumulate or topology.replicas"
+            f"train.batch_size: {samples} training samples are too few for an optimizer step on "
+            f"{least} in each of {replicas} replicas; lower train.batch_size, train.accumulate or "
+            "topology.replicas"
         )
     if kind == "iid":
         shares = np.array_split(generator.permutation(samples), replicas)
@@ -43,7 +50,8 @@ def partition(
 def dirichlet(
     labels: np.ndarray, replicas: int, least: int, alpha: float, generator: np.random.Generator
 ) -> list[np.ndarray]:
-    """Each class is dealt to the replicas in proportions drawn from Dirichlet(alpha) (Hsu et al., arXiv 1909.06335).
+    """Each class is dealt to the replicas in proportions drawn from Dirichlet(alpha) (Hsu et al.,
+    arXiv 1909.06335).
 
     Drawn again until every replica has at least `least` samples.
 
@@ -54,13 +62,15 @@ def dirichlet(
         shares: list[list[np.ndarray]] = [[] for _ in range(replicas)]
         for label in np.unique(labels):
             members = generator.permutation(np.flatnonzero(labels == label))
-            edges = (np.cumsum(generator.dirichlet([alpha] * replicas))[:-1] * len(members)).astype(int)
+            edges = (np.cumsum(generator.dirichlet([alpha] * replicas))[:-1] * len(members)).astype(
+                int
+            )
             for share, piece in zip(shares, np.split(members, edges), strict=True):
                 share.append(piece)
         joined = [np.concatenate(share) for share in shares]
         if min(map(len, joined)) >= least:
             return joined
     raise SettingError(
-        f"data.alpha={alpha} is so small that some replica never gets the {least} samples of one optimizer step: "
-        "raise data.alpha, or lower train.batch_size or topology.replicas"
+        f"data.alpha={alpha} is so small that some replica never gets the {least} samples of one "
+        "optimizer step: raise data.alpha, or lower train.batch_size or topology.replicas"
     )

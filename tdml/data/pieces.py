@@ -1,4 +1,5 @@
-"""Samples to evaluate on: pieces of the training or held-out data, read exactly as a replica would read them."""
+"""Samples to evaluate on: pieces of the training or held-out data, read exactly as a replica would
+read them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from tdml.data.source import Source
 class Piece:
     """Some samples of one batch.
 
-    The batch is `indices` (k,) int64 of the training set, or positions in a held-out half, with the random
-    augmentation that `seed` decides; of it only the places `keep` (m,) int64 are meant.
+    The batch is `indices` (k,) int64 of the training set, or positions in a held-out half, with the
+    random augmentation that `seed` decides; of it only the places `keep` (m,) int64 are meant.
     """
 
     split: str  # "train", "validation" or "test"
@@ -49,7 +50,9 @@ def read(source: Source, piece: Piece) -> tuple[torch.Tensor, torch.Tensor]:
     return inputs[piece.keep], targets[piece.keep]
 
 
-def batches(source: Source, pieces: Sequence[Piece], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(
+    source: Source, pieces: Sequence[Piece], size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """All samples of the pieces, in their order, in batches of `size`; the last may be smaller."""
     held: list[torch.Tensor] = []
     for piece in pieces:

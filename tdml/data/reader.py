@@ -1,4 +1,5 @@
-"""What a node reads of the data: inputs and targets at the ends of a pipeline, nothing in between."""
+"""What a node reads of the data: inputs and targets at the ends of a pipeline, nothing in
+between."""
 
 import itertools
 import math
@@ -11,7 +12,9 @@ from tdml.data.pieces import Piece
 from tdml.data.source import Source
 from tdml.seeds import derive
 
-Batch = tuple[torch.Tensor | None, torch.Tensor | None]  # inputs and targets, both None where nothing is read
+Batch = tuple[
+    torch.Tensor | None, torch.Tensor | None
+]  # inputs and targets, both None where nothing is read
 
 
 class Reader:
@@ -22,15 +25,21 @@ class Reader:
         self._asked: tuple[Piece, ...] = ()
         self._answered: list[Batch] = []
 
-    def training_batch(self, round_number: int, replica: int, step: int, indices: torch.Tensor) -> Batch:
-        """The samples of one step of a replica's round, with the augmentation that this step has."""
+    def training_batch(
+        self, round_number: int, replica: int, step: int, indices: torch.Tensor
+    ) -> Batch:
+        """The samples of one step of a replica's round, with the augmentation that this step
+        has."""
         if self._source is None:
             return None, None
         seed = derive(self._seed, "augmentation", round_number, replica, step)
         return self._source.training_batch(indices.tolist(), seed)
 
-    def evaluation_batches(self, asked: tuple[Piece, ...], size: int, again: bool) -> Iterable[Batch]:
-        """Some samples in batches of `size`. `again`: the same ones are likely to be asked for next."""
+    def evaluation_batches(
+        self, asked: tuple[Piece, ...], size: int, again: bool
+    ) -> Iterable[Batch]:
+        """Some samples in batches of `size`. `again`: the same ones are likely to be asked for
+        next."""
         if self._source is None:
             return itertools.repeat((None, None), math.ceil(pieces.count(asked) / size))
         if not again:

@@ -37,18 +37,24 @@ def look(dataset: Dataset, index: int, split: str, task: Task) -> tuple[Form, to
     try:
         sample = dataset[index]
     except Exception as error:
-        text = f"data: {split} sample {index} cannot be read: {type(error).__name__}: {one_line(error)}"
+        text = (
+            f"data: {split} sample {index} cannot be read: {type(error).__name__}: "
+            f"{one_line(error)}"
+        )
         raise SettingError(text) from error
     try:
         inputs, targets = task.collate([sample])
         return Form.of(inputs), targets
     except Exception as error:
         kind = getattr(task, "sample", "the task's collate() needs it")
-        raise SettingError(f"data: {split} sample {index} cannot be read as {kind}: {one_line(error)}") from error
+        raise SettingError(
+            f"data: {split} sample {index} cannot be read as {kind}: {one_line(error)}"
+        ) from error
 
 
 def advice(dtype: torch.dtype) -> str:
-    """What to do where a model does not take inputs of this type; "" for float32, which is the usual one."""
+    """What to do where a model does not take inputs of this type; "" for float32, which is the
+    usual one."""
     if dtype == torch.float32:
         return ""
     if dtype == torch.uint8:

@@ -22,11 +22,13 @@ _OURS = {"partition", "alpha", "weights"}  # settings of the group that are not 
 class Source:
     """Training, validation and test samples.
 
-    The test set is split once, by the job's seed: one half judges candidates in cross-checks, the other
-    half is only reported. `task` makes batches of samples.
+    The test set is split once, by the job's seed: one half judges candidates in cross-checks, the
+    other half is only reported. `task` makes batches of samples.
     """
 
-    def __init__(self, train: Dataset, test: Dataset, seed: int, task: Task = CLASSIFICATION) -> None:
+    def __init__(
+        self, train: Dataset, test: Dataset, seed: int, task: Task = CLASSIFICATION
+    ) -> None:
         self.train, self.test, self._seed, self.task = train, test, seed, task
         order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
         self.halves = {"validation": order[: len(order) // 2], "test": order[len(order) // 2 :]}
@@ -37,8 +39,8 @@ class Source:
 
     @cached_property
     def strata(self) -> list[int] | None:
-        """Classes of all training samples, where the task has any. Few samples are read where the data set keeps them,
-        as `targets` say.
+        """Classes of all training samples, where the task has any. Few samples are read where the
+        data set keeps them, as `targets` say.
 
         Raises:
             SettingError: one cannot be read, or is nothing for the task.
@@ -56,16 +58,22 @@ class Source:
         with self._seeded():
             return look(self.train, 0, "training", self.task)[0]
 
-    def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_batch(
+        self, indices: Sequence[int], seed: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Training samples, with random augmentation decided by `seed` alone.
 
         Raises:
-            SettingError: names a sample that cannot be read, or whose input has another form than the first.
+            SettingError: names a sample that cannot be read, or whose input has another form than
+                the first.
         """
         return self._fetch(self.train, "training", indices, seed)
 
-    def held_out_batch(self, split: str, positions: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples of the validation or the test half, by their positions in it. Raises like `training_batch`."""
+    def held_out_batch(
+        self, split: str, positions: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples of the validation or the test half, by their positions in it. Raises like
+        `training_batch`."""
         return self.test_batch(self.halves[split][positions], seed=0)
 
     def test_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,7 +84,11 @@ class Source:
         with self._seeded():
             if self.task.strata(self._look(dataset, 0, split)) is None:
                 return None
-            return labels_of(dataset, lambda index: self._stratum(dataset, index, split), derive(self._seed, "labels"))
+            return labels_of(
+                dataset,
+                lambda index: self._stratum(dataset, index, split),
+                derive(self._seed, "labels"),
+            )
 
     def _stratum(self, dataset: Dataset, index: int, split: str) -> int:
         return int(self.task.strata(self._look(dataset, index, split))[0])
@@ -87,7 +99,9 @@ class Source:
         try:
             inputs, targets = fetch(dataset, indices, seed, self.task)
             if Form.of(inputs) != self.form:
-                raise TypeError(f"several {split} samples are {Form.of(inputs)} each, one alone {self.form}")
+                raise TypeError(
+                    f"several {split} samples are {Form.of(inputs)} each, one alone {self.form}"
+                )
         except Exception:
             with seeded(seed, host_only=True):
                 for index in indices:
@@ -100,8 +114,8 @@ class Source:
         form, target = look(dataset, index, split, self.task)
         if form != self.form:
             raise SettingError(
-                f"data: {split} sample {index} is {form}, but training sample 0 is {self.form}: have the dataset bring "
-                "all to one form"
+                f"data: {split} sample {index} is {form}, but training sample 0 is {self.form}: "
+                "have the dataset bring all to one form"
             )
         return target
 
@@ -110,31 +124,37 @@ class Source:
 
 
 def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
-    """Make the datasets that `data` names: what they draw at random follows from the job's seed, on every rank alike.
+    """Make the datasets that `data` names: what they draw at random follows from the job's seed, on
+    every rank alike.
 
     Raises:
-        SettingError: the `_target_` cannot be found, fails, or returns something else than two datasets.
+        SettingError: the `_target_` cannot be found, fails, or returns something else than two
+            datasets.
     """
     try:
         with seeded(derive(seed, "data")):
-            datasets = instantiate({key: value for key, value in settings.items() if key not in _OURS})
+            datasets = instantiate(
+                {key: value for key, value in settings.items() if key not in _OURS}
+            )
     except SettingError:
         raise
     except Exception as error:
         inner = error.__cause__
         if isinstance(inner, SettingError):  # Hydra wraps what the target raises
             raise inner from error
-        raise SettingError(f"data={settings['_target_']} cannot be loaded: {cause(error, 'data')}") from error
+        raise SettingError(
+            f"data={settings['_target_']} cannot be loaded: {cause(error, 'data')}"
+        ) from error
     if fault := _fault(datasets):
         raise SettingError(
-            f"data._target_={settings['_target_']} must return a training and a test dataset with a length, as a "
-            f"tuple: {fault}"
+            f"data._target_={settings['_target_']} must return a training and a test dataset with "
+            f"a length, as a tuple: {fault}"
         )
     train, test = datasets
     if len(train) == 0 or len(test) < 2:
         raise SettingError(
-            f"data={settings['_target_']} is empty: it needs training samples and two test samples or more, and has "
-            f"{len(train)} and {len(test)}"
+            f"data={settings['_target_']} is empty: it needs training samples and two test samples "
+            f"or more, and has {len(train)} and {len(test)}"
         )
     return Source(train, test, seed, task)
 
@@ -152,18 +172,31 @@ def _fault(datasets: object) -> str:
 
 def _not_map_style(dataset: object) -> str:
     if isinstance(dataset, DataLoader):
-        return "it returned a DataLoader: return its dataset, of which TDML makes batches (train.batch_size)"
+        return (
+            "it returned a DataLoader: return its dataset, of which TDML makes batches "
+            "(train.batch_size)"
+        )
     if isinstance(dataset, IterableDataset):
-        return f"it returned the IterableDataset {type(dataset).__name__}: return one that is read by index"
+        return (
+            f"it returned the IterableDataset {type(dataset).__name__}: return one that is "
+            "read by index"
+        )
     try:
         len(dataset)
     except (TypeError, NotImplementedError):
         return f"it returned a {type(dataset).__name__} without __len__"
-    return "" if hasattr(dataset, "__getitem__") else f"it returned a {type(dataset).__name__} without __getitem__"
+    return (
+        ""
+        if hasattr(dataset, "__getitem__")
+        else f"it returned a {type(dataset).__name__} without __getitem__"
+    )
 
 
-def fetch(dataset: Dataset, indices: Sequence[int], seed: int, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some samples as inputs and targets; whatever the dataset and the task draw at random is decided by `seed`.
+def fetch(
+    dataset: Dataset, indices: Sequence[int], seed: int, task: Task
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some samples as inputs and targets; whatever the dataset and the task draw at random is
+    decided by `seed`.
 
     Python's, numpy's and torch's global generators are seeded for the call and put back after it.
     """

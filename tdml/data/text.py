@@ -13,8 +13,8 @@ _BYTES = "bytes"
 
 
 class Sequences(Dataset):
-    """A run of token ids, cut into sequences of `context` + 1: the last token of one is the first of the next, which
-    the one is to say and the other may see.
+    """A run of token ids, cut into sequences of `context` + 1: the last token of one is the first
+    of the next, which the one is to say and the other may see.
 
     `vocabulary`: ids are below this; None where nobody knows.
     """
@@ -30,17 +30,22 @@ class Sequences(Dataset):
         start = index * self._context
         ids = self._ids[start : start + self._context + 1].astype(np.int64)
         if self.vocabulary is not None and (largest := ids.max()) >= self.vocabulary:
-            raise ValueError(f"token {largest} is not below the vocabulary's {self.vocabulary}: see data.vocabulary")
+            raise ValueError(
+                f"token {largest} is not below the vocabulary's {self.vocabulary}: see "
+                "data.vocabulary"
+            )
         return torch.from_numpy(ids)
 
 
 def text(
     path: str | Sequence[str] | None, tokenizer: str, context: int, held_out: float
 ) -> tuple[Sequences, Sequences]:
-    """Training and test sequences of UTF-8 text; the last share `held_out` of every file is for the test.
+    """Training and test sequences of UTF-8 text; the last share `held_out` of every file is for the
+    test.
 
     Args:
-        path: a file, a folder, of which all files are read, or several; None: the topics that Python's help knows.
+        path: a file, a folder, of which all files are read, or several; None: the topics that
+            Python's help knows.
         tokenizer: "bytes", or the path of a tokenizer.json of Hugging Face's.
         context: tokens that the model sees.
 
@@ -77,8 +82,8 @@ def check_enough(train: Sequences, test: Sequences, context: int, setting: str) 
     """
     if len(train) < 1 or len(test) < 2:
         raise SettingError(
-            f"data.context={context}: there are {len(train)} training and {len(test)} test sequences of so many "
-            f"tokens: give more text ({setting}), or lower data.context"
+            f"data.context={context}: there are {len(train)} training and {len(test)} test "
+            f"sequences of so many tokens: give more text ({setting}), or lower data.context"
         )
 
 
@@ -90,17 +95,24 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise SettingError(
-            f"data.tokenizer={name} needs Hugging Face's tokenizers: pip install 'tdml[hf]', or take bytes"
+            f"data.tokenizer={name} needs Hugging Face's tokenizers: pip install 'tdml[hf]', or "
+            "take bytes"
         ) from error
     if not Path(name).is_file():
-        raise SettingError(f"data.tokenizer={name} is no file: give bytes, or the path of a tokenizer.json")
+        raise SettingError(
+            f"data.tokenizer={name} is no file: give bytes, or the path of a tokenizer.json"
+        )
     try:
         tokenizer = Tokenizer.from_file(name)
     except Exception as error:  # whatever the library makes of it
-        raise SettingError(f"data.tokenizer={name} is no tokenizer.json: {one_line(error)}") from error
+        raise SettingError(
+            f"data.tokenizer={name} is no tokenizer.json: {one_line(error)}"
+        ) from error
     size = tokenizer.get_vocab_size()
     kind = np.uint16 if size <= 2**16 else np.uint32
-    return lambda written: np.array(tokenizer.encode(written, add_special_tokens=False).ids, dtype=kind), size
+    return lambda written: np.array(
+        tokenizer.encode(written, add_special_tokens=False).ids, dtype=kind
+    ), size
 
 
 def _topics() -> list[str]:
@@ -114,10 +126,19 @@ def _read(path: str | Sequence[str]) -> list[str]:
     for name in [path] if isinstance(path, str) else path:
         place = Path(name)
         if not place.exists():
-            raise SettingError(f"data.path={name} ({place.resolve()}) does not exist: give a file or folder of text")
-        inside = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
+            raise SettingError(
+                f"data.path={name} ({place.resolve()}) does not exist: give a file or folder of "
+                "text"
+            )
+        inside = (
+            sorted(file for file in place.rglob("*") if file.is_file())
+            if place.is_dir()
+            else [place]
+        )
         if not inside:
-            raise SettingError(f"data.path={name} is an empty folder: give a file or folder of text")
+            raise SettingError(
+                f"data.path={name} is an empty folder: give a file or folder of text"
+            )
         found += inside
     return [_text_of(file) for file in found]
 
@@ -126,6 +147,8 @@ def _text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise SettingError(f"data.path: {file} is no UTF-8 text: leave it out, or convert it") from error
+        raise SettingError(
+            f"data.path: {file} is no UTF-8 text: leave it out, or convert it"
+        ) from error
     except OSError as error:
         raise SettingError(f"data.path: {file} cannot be read: {one_line(error)}") from error

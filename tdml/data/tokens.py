@@ -11,9 +11,15 @@ _KINDS = {"uint16": np.uint16, "uint32": np.uint32}
 
 
 def tokens(
-    path: str | None, test: str | None, dtype: str, vocabulary: int | None, context: int, held_out: float
+    path: str | None,
+    test: str | None,
+    dtype: str,
+    vocabulary: int | None,
+    context: int,
+    held_out: float,
 ) -> tuple[Sequences, Sequences]:
-    """Training and test sequences of plain little-endian numbers, as many tools write them (`ids.tofile`).
+    """Training and test sequences of plain little-endian numbers, as many tools write them
+    (`ids.tofile`).
 
     They are mapped into memory, so that neither start nor memory grow with the files.
 
@@ -39,10 +45,14 @@ def tokens(
 def _map(path: str | None, dtype: str, setting: str) -> np.ndarray:
     kind = np.dtype(_KINDS[dtype]).newbyteorder("<")
     if path is None or not Path(path).is_file():
-        raise SettingError(f"{setting}={path} is no file: give one of token ids, {dtype} without a header")
+        raise SettingError(
+            f"{setting}={path} is no file: give one of token ids, {dtype} without a header"
+        )
     size = Path(path).stat().st_size
     if size == 0 or size % kind.itemsize:
-        raise SettingError(f"{setting}={path} has {size} bytes, which are no {dtype} numbers: see data.dtype")
+        raise SettingError(
+            f"{setting}={path} has {size} bytes, which are no {dtype} numbers: see data.dtype"
+        )
     try:
         return np.memmap(path, dtype=kind, mode="r")
     except OSError as error:

@@ -45,8 +45,8 @@ def make_rule(name: str) -> Rule:
 
 
 class _Clipping:
-    """Centered clipping around the last aggregate, at the median distance from it: ByzFL's radius is a constant that
-    would have to be tuned for every model."""
+    """Centered clipping around the last aggregate, at the median distance from it: ByzFL's radius
+    is a constant that would have to be tuned for every model."""
 
     def __init__(self, byzfl: ModuleType) -> None:
         self._byzfl, self._center = byzfl, None

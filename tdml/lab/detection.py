@@ -1,7 +1,9 @@
-"""`tdml bench detection`: whom the defences find, how soon, and whom they accuse wrongly, over a grid of cases.
+"""`tdml bench detection`: whom the defences find, how soon, and whom they accuse wrongly, over a
+grid of cases.
 
-Every case is a whole run in one process, without RPC, of the functions in `tdml.trust` and `tdml.attacks` that
-the cluster runs. Cases are kept one by one: what was interrupted goes on where it was.
+Every case is a whole run in one process, without RPC, of the functions in `tdml.trust` and
+`tdml.attacks` that the cluster runs. Cases are kept one by one: what was interrupted goes on where
+it was.
 """
 
 import json
@@ -18,7 +20,14 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from tdml.errors import SettingError, one_line
 from tdml.lab import byzfl_rules
@@ -30,7 +39,8 @@ CASES = "cases.jsonl"
 
 
 def run(
-    grid_name: str, chosen: dict[str, Sequence], rounds: int | None, extra: Sequence[str], jobs: int, out: Path,
+    grid_name: str, chosen: dict[str, Sequence], rounds: int | None, extra: Sequence[str],
+    jobs: int, out: Path,
     root: str | None,
 ) -> int:  # fmt: skip
     """Play the cases that are not in `out` yet, then write its tables.
@@ -60,13 +70,16 @@ def run(
     markdown = write_tables(mine, grid_name, out)
     failed = [result for result in mine if "error" in result]
     for result in failed[:5]:
-        console.print(f"failed: {result['key']}: {result['error']}", highlight=False, soft_wrap=True)
+        console.print(
+            f"failed: {result['key']}: {result['error']}", highlight=False, soft_wrap=True
+        )
     console.print(f"{len(mine)} of {len(cases)} cases: {markdown}", highlight=False, soft_wrap=True)
     return 130 if interrupted else int(bool(failed))
 
 
 def read_cases(file: Path) -> dict[str, dict]:
-    """The results of a cases.jsonl by key, the last one of each; a line that was cut off does not count."""
+    """The results of a cases.jsonl by key, the last one of each; a line that was cut off does not
+    count."""
     found = {}
     for line in file.read_text().splitlines() if file.exists() else []:
         try:
@@ -78,13 +91,19 @@ def read_cases(file: Path) -> dict[str, dict]:
 
 
 def _cases(
-    grid_name: str, chosen: dict[str, Sequence], rounds: int | None, extra: tuple[str, ...], root: str | None
+    grid_name: str,
+    chosen: dict[str, Sequence],
+    rounds: int | None,
+    extra: tuple[str, ...],
+    root: str | None,
 ) -> list[Case]:
     known = {"attack": [*attack_names(), CLEAN], "defence": DEFENCES, "setting": list(SETTINGS)}
     for name, values in chosen.items():
         for value in values:
             if name in known and value not in known[name]:
-                raise SettingError(f"--{name} {value} is unknown: choose from {', '.join(known[name])}")
+                raise SettingError(
+                    f"--{name} {value} is unknown: choose from {', '.join(known[name])}"
+                )
     if rounds is not None and rounds < 1:
         raise SettingError(f"--rounds {rounds}: give at least 1")
     cases = narrowed(grid(grid_name, root), chosen)
@@ -109,7 +128,8 @@ def _open(out: Path) -> Path:
 
 
 def _play_all(cases: Sequence[Case], jobs: int, file: Path, console: Console) -> bool:
-    """Play the cases and append each to the file as soon as it has ended. Returns whether Ctrl-C ended it early."""
+    """Play the cases and append each to the file as soon as it has ended. Returns whether Ctrl-C
+    ended it early."""
     columns = (
         TextColumn("[progress.description]{task.description}"), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(),
@@ -139,11 +159,15 @@ def _results(cases: Sequence[Case], jobs: int) -> Iterable[dict]:
 
 
 def _in_processes(cases: Sequence[Case], jobs: int) -> Iterator[dict]:
-    os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"  # the processes are the parallelism
+    os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = (
+        "1"  # the processes are the parallelism
+    )
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_settle_in, initargs=(os.getpid(),))
     try:
-        with _deaf_to_ctrl_c():  # the processes start with the first case and inherit it: they are ended from here
+        with (
+            _deaf_to_ctrl_c()
+        ):  # the processes start with the first case and inherit it: they are ended from here
             futures = [pool.submit(run_case, case) for case in cases]
         for future in as_completed(futures):
             yield future.result()

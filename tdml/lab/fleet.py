@@ -42,7 +42,9 @@ class LocalReplica:
         self.nodes, self.names = list(nodes), tuple(node.name for node in nodes)
         self._together = InProcess(nodes)
 
-    def load(self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()) -> int:
+    def load(
+        self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
+    ) -> int:
         if version == self.loaded:
             return 0
         for node, flat in zip(self.nodes, weights, strict=True):
@@ -80,7 +82,8 @@ class LocalReplica:
         return self._do(lambda: self._together.evaluate(order))
 
     def _do(self, work: Callable[[], _T]) -> _T:
-        """What a node raises, whatever it is, loses the replica, as it does where nodes are processes."""
+        """What a node raises, whatever it is, loses the replica, as it does where nodes are
+        processes."""
         try:
             return work()
         except Exception as error:
@@ -88,18 +91,23 @@ class LocalReplica:
 
 
 class LocalFleet:
-    """All replicas of a job in one process: see `tdml.round.fleet.Fleet`. Banned nodes leave their slots vacant unless
-    there are spares."""
+    """All replicas of a job in one process: see `tdml.round.fleet.Fleet`. Banned nodes leave their
+    slots vacant unless there are spares."""
 
     def __init__(self, job: Job, job_id: str, identities: dict[str, Identity]) -> None:
         self.losses: dict[int, str] = {}
         self.banned: list[str] = []
         topology = job.config.topology
-        self._stages = [Stage(job.config, s, job.plan, _HOST, _HOST) for s in range(topology.stages)]
+        self._stages = [
+            Stage(job.config, s, job.plan, _HOST, _HOST) for s in range(topology.stages)
+        ]
         tap: dict[str, bytes] = {}
         source = Remembered.of(job.source)
         self._keys = {name: identity.public for name, identity in identities.items()}
-        self.nodes = {name: make_node(job.config, name, identities[name], job_id, source, tap) for name in identities}
+        self.nodes = {
+            name: make_node(job.config, name, identities[name], job_id, source, tap)
+            for name in identities
+        }
         self._slots = {
             Slot(replica, stage): slot_name(Slot(replica, stage))
             for replica in range(topology.replicas) for stage in range(topology.stages)
@@ -155,7 +163,8 @@ class LocalFleet:
 
 
 class Remembered(Source):
-    """A source that keeps the last batches that it has read: validators are given the very samples that others were."""
+    """A source that keeps the last batches that it has read: validators are given the very samples
+    that others were."""
 
     @staticmethod
     @lru_cache(maxsize=4)
@@ -165,6 +174,8 @@ class Remembered(Source):
         found._read = lru_cache(maxsize=512)(source.training_batch)
         return found
 
-    def training_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_batch(
+        self, indices: Sequence[int], seed: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         inputs, labels = self._read(tuple(indices), seed)
         return inputs.clone(), labels.clone()

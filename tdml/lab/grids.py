@@ -10,7 +10,14 @@ from tdml.lab.yardsticks import settings_of
 
 CLEAN = "none"
 SETTINGS = {
-    "digits-mlp": ["data=digits", "data.size=8", "model=mlp", "model.features=192", "model.hidden=64", "model.depth=2"],
+    "digits-mlp": [
+        "data=digits",
+        "data.size=8",
+        "model=mlp",
+        "model.features=192",
+        "model.hidden=64",
+        "model.depth=2",
+    ],
     "digits-cnn": ["data=digits", "data.size=16", "model=cnn", "model.width=16"],
     "cifar-cnn": ["data=cifar10", "model=cnn", "model.width=16"],
 }
@@ -23,14 +30,22 @@ VARIANTS = {
     "garbage+shape": ["attack=garbage", "attack.kind=shape"],
 }
 DEFENCES = ("tdml", "tdml-no-audits", *YARDSTICKS)
-_NEVER_ALONE = ("half_work", "backdoor")  # attacks that a single node of a pipeline cannot carry out
-_LAST_STAGE = ("label_flip", "lying_validator", "collusion")  # where the labels are, and the testimony
+_NEVER_ALONE = (
+    "half_work",
+    "backdoor",
+)  # attacks that a single node of a pipeline cannot carry out
+_LAST_STAGE = (
+    "label_flip",
+    "lying_validator",
+    "collusion",
+)  # where the labels are, and the testimony
 _SMALL_BATCH = 8  # where there are too many replicas for 32
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run. The attackers are the last f replicas; with `single_node`, one node of each of them."""
+    """One run. The attackers are the last f replicas; with `single_node`, one node of each of
+    them."""
 
     setting: str
     replicas: int
@@ -43,9 +58,8 @@ class Case:
     partition: str = "iid"
     alpha: float = 0.5
     share_of_rounds: float = 1.0
-    from_round: int = (
-        1  # of the attack: from a common start all honest updates point one way, which flatters every rule
-    )
+    # of the attack: from a common start all honest updates point one way, which flatters every rule
+    from_round: int = 1
     stages: int = 1
     single_node: bool = False
     root: str = ""  # of CIFAR-10
@@ -54,7 +68,11 @@ class Case:
     @property
     def key(self) -> str:
         """What tells it from all other cases, wherever the data lie."""
-        return "|".join(f"{name}={value}" for name, value in asdict(self).items() if name != "root" and value != ())
+        return "|".join(
+            f"{name}={value}"
+            for name, value in asdict(self).items()
+            if name != "root" and value != ()
+        )
 
     @property
     def attacking(self) -> list[int]:
@@ -84,11 +102,25 @@ class Case:
         if self.root and self.setting.startswith("cifar"):
             given.append(f"data.root={self.root}")
         if self.attack == CLEAN or not self.attackers:
-            return [*given, *(setting for setting in self.extra if not setting.lstrip("+~").startswith("attack"))]
+            return [
+                *given,
+                *(
+                    setting
+                    for setting in self.extra
+                    if not setting.lstrip("+~").startswith("attack")
+                ),
+            ]
         names = [f"r{replica}.s{self.attacking_stage}" for replica in self.attacking]
-        who = f"attack.nodes=[{','.join(names)}]" if self.single_node else f"attack.replicas={self.attacking}"
+        who = (
+            f"attack.nodes=[{','.join(names)}]"
+            if self.single_node
+            else f"attack.replicas={self.attacking}"
+        )
         given += VARIANTS.get(self.attack, [f"attack={self.attack}"])
-        when = [f"attack.share_of_rounds={self.share_of_rounds}", f"attack.from_round={self.from_round}"]
+        when = [
+            f"attack.share_of_rounds={self.share_of_rounds}",
+            f"attack.from_round={self.from_round}",
+        ]
         return [*given, who.replace(" ", ""), *when, *self.extra]
 
 
@@ -102,19 +134,38 @@ def grid(name: str, root: str | None) -> list[Case]:
     """The cases of one of `GRIDS`, those of CIFAR-10 only if its folder `root` is given."""
     cases = list(dict.fromkeys(GRIDS[name]()))
     if name == "full" and root:
-        cases += [replace(case, setting="cifar-cnn") for case in cases if case.setting == "digits-cnn"]
+        cases += [
+            replace(case, setting="cifar-cnn") for case in cases if case.setting == "digits-cnn"
+        ]
     return cases
 
 
 def narrowed(cases: Sequence[Case], chosen: dict[str, Sequence]) -> list[Case]:
-    """The cases that have one of the chosen values of each field, and the clean cases that they are compared with."""
-    kept = {case for case in cases if all(getattr(case, name) in values for name, values in chosen.items())}
+    """The cases that have one of the chosen values of each field, and the clean cases that they are
+    compared with."""
+    kept = {
+        case
+        for case in cases
+        if all(getattr(case, name) in values for name, values in chosen.items())
+    }
     compared = {_without_attack(case) for case in kept}
-    return [case for case in cases if case in kept or (case.attack == CLEAN and _without_attack(case) in compared)]
+    return [
+        case
+        for case in cases
+        if case in kept or (case.attack == CLEAN and _without_attack(case) in compared)
+    ]
 
 
 def _without_attack(case: Case) -> Case:
-    return replace(case, attack=CLEAN, attackers=0, rounds=0, single_node=False, share_of_rounds=1.0, from_round=1)
+    return replace(
+        case,
+        attack=CLEAN,
+        attackers=0,
+        rounds=0,
+        single_node=False,
+        share_of_rounds=1.0,
+        from_round=1,
+    )
 
 
 def _base(**fields: object) -> Case:
@@ -136,8 +187,17 @@ def _quick() -> Iterator[Case]:
 def _bar() -> Iterator[Case]:
     for replicas, steps, kind, seed in product((3, 4, 8, 16), (1, 10, None), _KINDS, range(3)):
         yield _base(replicas=replicas, steps=steps, partition=kind[0], alpha=kind[1], seed=seed)
-    for attack, steps, attackers, kind, seed in product(attack_names(), (1, 10), (2, 3), _KINDS, range(3)):
-        yield _late(attack=attack, steps=steps, attackers=attackers, partition=kind[0], alpha=kind[1], seed=seed)
+    for attack, steps, attackers, kind, seed in product(
+        attack_names(), (1, 10), (2, 3), _KINDS, range(3)
+    ):
+        yield _late(
+            attack=attack,
+            steps=steps,
+            attackers=attackers,
+            partition=kind[0],
+            alpha=kind[1],
+            seed=seed,
+        )
 
 
 def _yardsticks() -> Iterator[Case]:
@@ -149,7 +209,9 @@ def _yardsticks() -> Iterator[Case]:
 
 def _few() -> Iterator[Case]:
     """Two and three replicas with one liar, and four with three."""
-    for (replicas, attackers), attack, seed in product(((2, 1), (3, 1), (4, 3)), attack_names(), range(3)):
+    for (replicas, attackers), attack, seed in product(
+        ((2, 1), (3, 1), (4, 3)), attack_names(), range(3)
+    ):
         yield _base(replicas=replicas, attackers=attackers, attack=attack, seed=seed, rounds=30)
 
 
@@ -158,7 +220,14 @@ def _nodes() -> Iterator[Case]:
         yield _base(stages=stages, steps=steps, seed=seed)
         for attack in attack_names():
             if attack not in _NEVER_ALONE:
-                yield _late(attack=attack, attackers=1, stages=stages, steps=steps, seed=seed, single_node=True)
+                yield _late(
+                    attack=attack,
+                    attackers=1,
+                    stages=stages,
+                    steps=steps,
+                    seed=seed,
+                    single_node=True,
+                )
 
 
 def _full() -> Iterator[Case]:
@@ -170,4 +239,11 @@ def _full() -> Iterator[Case]:
 
 
 _KINDS = (("iid", 0.5), ("dirichlet", 0.1))
-GRIDS = {"quick": _quick, "bar": _bar, "yardsticks": _yardsticks, "few": _few, "nodes": _nodes, "full": _full}
+GRIDS = {
+    "quick": _quick,
+    "bar": _bar,
+    "yardsticks": _yardsticks,
+    "few": _few,
+    "nodes": _nodes,
+    "full": _full,
+}

@@ -18,7 +18,8 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half the width of Student's t interval; NaN for the latter with fewer than two values."""
+    """Mean and half the width of Student's t interval; NaN for the latter with fewer than two
+    values."""
     if len(values) < 2:
         return statistics.fmean(values), math.nan
     from scipy.stats import t

@@ -30,7 +30,9 @@ _EVALUATED = 1024  # samples in a forward pass
 @lru_cache(maxsize=4)
 def _load(data: str, seed: int, task: str) -> Source:
     """By what the settings are, as JSON."""
-    config = SimpleNamespace(data=json.loads(data), task=json.loads(task), train=SimpleNamespace(label_smoothing=0.0))
+    config = SimpleNamespace(
+        data=json.loads(data), task=json.loads(task), train=SimpleNamespace(label_smoothing=0.0)
+    )
     return source.load(config.data, seed, task_of(config))
 
 
@@ -51,13 +53,15 @@ class Laboratory:
         overrides: Hydra's, as for `tdml train`.
         rule: one of `tdml.lab.yardsticks.NAMES` in the place of TDML's own judgement; "" for that.
         byzantine: the number of attackers, for rules that must be told.
-        recorder: writes down every round, and knows what nobody may foresee; without, that follows from the job's seed.
+        recorder: writes down every round, and knows what nobody may foresee; without, that follows
+            from the job's seed.
         identities: the nodes' keys, by name, of the job `job_id`; fresh ones if there are none.
     """
 
     def __init__(
-        self, overrides: Sequence[str], rule: str = "", byzantine: int = 0, recorder: Recorder | None = None,
-        identities: dict[str, Identity] | None = None, job_id: str = "laboratory",
+        self, overrides: Sequence[str], rule: str = "", byzantine: int = 0,
+        recorder: Recorder | None = None, identities: dict[str, Identity] | None = None,
+        job_id: str = "laboratory",
     ) -> None:  # fmt: skip
         config = settings.load(list(overrides))
         data = _load(json.dumps(config.data), config.seed, json.dumps(config.task))
@@ -113,8 +117,11 @@ class Laboratory:
         return played.tainted
 
     def backdoor_success(self) -> float | None:
-        """The share of stamped test inputs taken for the target of a backdoor; None if there is no backdoor."""
-        attack = make_attack(self.job.config.attack) if self.job.config.attack.get("_target_") else None
+        """The share of stamped test inputs taken for the target of a backdoor; None if there is no
+        backdoor."""
+        attack = (
+            make_attack(self.job.config.attack) if self.job.config.attack.get("_target_") else None
+        )
         if not hasattr(attack, "stamp"):
             return None
         positions = list(range(self.job.source.size("test")))
@@ -127,4 +134,6 @@ class Laboratory:
         self.job.write_weights(self.engine.weights)
         model, train = self.job.model.eval(), self.job.config.train
         with autocast(train, inputs.device):
-            return torch.cat([model(lay_out(part, train)) for part in inputs.split(_EVALUATED)]).float()
+            return torch.cat(
+                [model(lay_out(part, train)) for part in inputs.split(_EVALUATED)]
+            ).float()

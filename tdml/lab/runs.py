@@ -14,8 +14,8 @@ _EVERY = 5  # rounds between two measurements of the accuracy that are kept
 
 
 def run_case(case: Case) -> dict:
-    """What happened, as it is kept in cases.jsonl. A case that its settings forbid is `skipped`, with the reason; one
-    that fails has its `error`."""
+    """What happened, as it is kept in cases.jsonl. A case that its settings forbid is `skipped`,
+    with the reason; one that fails has its `error`."""
     start = time.perf_counter()
     head = {"key": case.key, "case": asdict(case)}
     try:
@@ -41,12 +41,16 @@ class _Run:
         """All rounds."""
         self._rounds = self._laboratory.run(self._case.rounds)
         accuracy = {
-            r.number: r.test["accuracy"] for r in self._rounds if r.number % _EVERY == 0 or r is self._rounds[-1]
+            r.number: r.test["accuracy"]
+            for r in self._rounds
+            if r.number % _EVERY == 0 or r is self._rounds[-1]
         }
         steps = sum(self._laboratory.job.steps[i] for r in self._rounds for i in r.judgements)
         result = {
             "attackers": [self._attacker(replica) for replica in sorted(self._attacking)],
-            "honest": [self._honest(r) for r in range(self._case.replicas) if r not in self._attacking],
+            "honest": [
+                self._honest(r) for r in range(self._case.replicas) if r not in self._attacking
+            ],
             "accuracy": accuracy, "final_accuracy": self._rounds[-1].test["accuracy"],
             "void_rounds": len(self._rounds) - self._case.rounds,
             "spent": sum(r.spent for r in self._rounds) / max(steps, 1),
@@ -58,11 +62,16 @@ class _Run:
         config = self._laboratory.job.config
         active = [r.number for r in self._rounds if acts(config.attack, config.seed, r.number)]
         nodes = self._banned(replica)
-        mine = [r.judgements[replica] for r in self._rounds if replica in r.judgements and r.number in active]
+        mine = [
+            r.judgements[replica]
+            for r in self._rounds
+            if replica in r.judgements and r.number in active
+        ]
         found = {
             "replica": replica, "first_act": active[0] if active else None,
             "convicted": min(nodes.values()) if nodes else None,
-            "counted": sum(judgement.weight * judgement.scale for judgement in mine), "rounds": len(mine),
+            "counted": sum(judgement.weight * judgement.scale for judgement in mine),
+            "rounds": len(mine),
             "reason": next((made.reason for made in mine if made.blamed), ""),
         }  # fmt: skip
         if self._case.single_node and nodes:
@@ -83,5 +92,8 @@ class _Run:
     def _banned(self, replica: int) -> dict[str, int]:
         """The replica's nodes that were banned, and when."""
         return {
-            name: r.number for r in self._rounds for name in r.bans if name.startswith(f"r{replica}.")
-        }  # fmt: skip
+            name: r.number
+            for r in self._rounds
+            for name in r.bans
+            if name.startswith(f"r{replica}.")
+        }

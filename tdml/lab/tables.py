@@ -1,4 +1,5 @@
-"""The tables of `tdml bench detection`: results.json and results.md, over the seeds of each group of cases."""
+"""The tables of `tdml bench detection`: results.json and results.md, over the seeds of each group
+of cases."""
 
 import json
 import math
@@ -13,11 +14,13 @@ from tdml.lab.grids import CLEAN
 from tdml.lab.intervals import mean_interval, wilson
 
 _SAME = (
-    "setting", "replicas", "steps", "partition", "alpha", "stages", "single_node", "share_of_rounds", "from_round",
+    "setting", "replicas", "steps", "partition", "alpha", "stages", "single_node",
+    "share_of_rounds", "from_round",
 )  # fmt: skip
 _HEAD = (
     "attack", "defence", "proven at once", "rounds to the proof (median, 95 %)", "never proven",
-    "attackers' weight that counted", "honest banned", "honest weight not counted", "spent", "accuracy", "clean",
+    "attackers' weight that counted", "honest banned", "honest weight not counted", "spent",
+    "accuracy", "clean",
 )  # fmt: skip
 
 
@@ -43,8 +46,13 @@ def summarise(played: Sequence[dict]) -> list[dict]:
     groups: dict[tuple, list[dict]] = {}
     for result in played:
         case = result["case"]
-        groups.setdefault(_setting(case) + tuple(case[k] for k in ("attackers", "attack", "defence", "rounds")), [])
-        groups[_setting(case) + tuple(case[k] for k in ("attackers", "attack", "defence", "rounds"))].append(result)
+        groups.setdefault(
+            _setting(case) + tuple(case[k] for k in ("attackers", "attack", "defence", "rounds")),
+            [],
+        )
+        groups[
+            _setting(case) + tuple(case[k] for k in ("attackers", "attack", "defence", "rounds"))
+        ].append(result)
     clean = {
         (*_setting(case, shared=True), case["defence"], case["seed"]): result["accuracy"]
         for result in played
@@ -57,7 +65,9 @@ def _summary(group: Sequence[dict], clean: dict) -> dict:
     case = {name: value for name, value in group[0]["case"].items() if name not in ("seed", "root")}
     attackers = [a for result in group for a in result["attackers"] if a["first_act"] is not None]
     honest = [h for result in group for h in result["honest"]]
-    delays = [a["convicted"] - a["first_act"] + 1 if a["convicted"] else math.inf for a in attackers]
+    delays = [
+        a["convicted"] - a["first_act"] + 1 if a["convicted"] else math.inf for a in attackers
+    ]
     replica_rounds = sum(h["rounds"] for h in honest)
     attacker_rounds = sum(a["rounds"] for a in attackers)
     summary = {
@@ -67,16 +77,22 @@ def _summary(group: Sequence[dict], clean: dict) -> dict:
         "proven_at_once": _share(sum(delay == 1 for delay in delays), len(delays)),
         "rounds_to_proof": {"median": _quantile(delays, 0.5), "p95": _quantile(delays, 0.95)},
         "never_proven": _share(sum(math.isinf(delay) for delay in delays), len(delays)),
-        "attackers_counted": sum(a["counted"] for a in attackers) / attacker_rounds if attacker_rounds else None,
+        "attackers_counted": sum(a["counted"] for a in attackers) / attacker_rounds
+        if attacker_rounds
+        else None,
         "honest_banned": _share(sum(bool(h["banned"]) for h in honest), len(honest)),
-        "honest_not_counted": sum(h["lost_weight"] for h in honest) / replica_rounds if replica_rounds else None,
+        "honest_not_counted": sum(h["lost_weight"] for h in honest) / replica_rounds
+        if replica_rounds
+        else None,
         "spent": _mean([result["spent"] for result in group]),
         "final_accuracy": _mean([result["final_accuracy"] for result in group]),
         "clean_accuracy": _mean(list(_clean(group, clean))),
         "seconds": _mean([result["seconds"] for result in group]),
     }
     if any("backdoor_success" in result for result in group):
-        summary["backdoor_success"] = _mean([r["backdoor_success"] for r in group if "backdoor_success" in r])
+        summary["backdoor_success"] = _mean(
+            [r["backdoor_success"] for r in group if "backdoor_success" in r]
+        )
     if case["single_node"]:
         named = [a["named_right"] for a in attackers if "named_right" in a]
         summary["right_node"] = _share(sum(named), len(named))
@@ -100,7 +116,13 @@ def _setting(case: dict, shared: bool = False) -> tuple:
 
 def _share(hits: int, trials: int) -> dict:
     low, high = wilson(hits, trials)
-    return {"hits": hits, "of": trials, "share": hits / trials if trials else None, "low": low, "high": high}
+    return {
+        "hits": hits,
+        "of": trials,
+        "share": hits / trials if trials else None,
+        "low": low,
+        "high": high,
+    }
 
 
 def _mean(values: Sequence[float]) -> dict | None:
@@ -111,7 +133,8 @@ def _mean(values: Sequence[float]) -> dict | None:
 
 
 def _quantile(delays: Sequence[float], share: float) -> float | None:
-    """The smallest delay that this share of the attackers do not exceed; None if they are never found."""
+    """The smallest delay that this share of the attackers do not exceed; None if they are never
+    found."""
     if not delays:
         return None
     found = sorted(delays)[max(0, math.ceil(share * len(delays)) - 1)]
@@ -124,16 +147,27 @@ def _quantile(delays: Sequence[float], share: float) -> float | None:
 def _markdown(head: dict, groups: Sequence[dict], skipped: Sequence[dict]) -> Iterable[str]:
     yield f"# tdml bench detection --grid {head['grid']}"
     yield ""
-    yield f"{head['cases']} cases, {head['seconds']:.0f} s of computing; {head['processor']}, torch {head['torch']}."
-    yield "Proven at once: in the round of its first deed. Rounds to the proof: 1 is that round. In brackets: 95 %"
-    yield "intervals (Wilson's of shares, Student's of accuracies over the seeds). Spent: of the fleet's computation."
+    yield (
+        f"{head['cases']} cases, {head['seconds']:.0f} s of computing; {head['processor']}, "
+        f"torch {head['torch']}."
+    )
+    yield (
+        "Proven at once: in the round of its first deed. Rounds to the proof: 1 is that "
+        "round. In brackets: 95 %"
+    )
+    yield (
+        "intervals (Wilson's of shares, Student's of accuracies over the seeds). Spent: of "
+        "the fleet's computation."
+    )
     tables: dict[tuple, list[dict]] = {}
     for group in groups:
         tables.setdefault((*_setting(group["case"]), group["case"]["attackers"]), []).append(group)
     for rows in tables.values():
         yield from ("", f"## {_title(rows[0]['case'])}", "")
         named = any("right_node" in row for row in rows)
-        yield from _grid([*_HEAD, *(["right node"] if named else [])], [_row(row, named) for row in rows])
+        yield from _grid(
+            [*_HEAD, *(["right node"] if named else [])], [_row(row, named) for row in rows]
+        )
         if len({row["case"]["defence"] for row in rows}) > 1:
             yield from ("", "Accuracy after the last round:", "", *_by_defence(rows))
     if skipped:
@@ -142,11 +176,23 @@ def _markdown(head: dict, groups: Sequence[dict], skipped: Sequence[dict]) -> It
 
 
 def _title(case: dict) -> str:
-    steps = "one epoch" if case["steps"] is None else f"{case['steps']} step{'s' if case['steps'] > 1 else ''}"
+    steps = (
+        "one epoch"
+        if case["steps"] is None
+        else f"{case['steps']} step{'s' if case['steps'] > 1 else ''}"
+    )
     kind = "IID" if case["partition"] == "iid" else f"Dirichlet {case['alpha']}"
-    parts = [case["setting"], f"n = {case['replicas']}", f"f = {case['attackers']}", f"{steps} a round", kind]
+    parts = [
+        case["setting"],
+        f"n = {case['replicas']}",
+        f"f = {case['attackers']}",
+        f"{steps} a round",
+        kind,
+    ]
     if case["stages"] > 1:
-        parts.append(f"{case['stages']} stages{', one node attacks' if case['single_node'] else ''}")
+        parts.append(
+            f"{case['stages']} stages{', one node attacks' if case['single_node'] else ''}"
+        )
     if case["from_round"] > 1 and case["attackers"]:
         parts.append(f"from round {case['from_round']} on")
     if case["share_of_rounds"] < 1:
@@ -159,13 +205,18 @@ def _row(group: dict, named: bool) -> list[str]:
     cells = [
         group["case"]["attack"], group["case"]["defence"], _percent(group["proven_at_once"]),
         f"{_count(delay['median'])}, {_count(delay['p95'])}" if group["attackers"] else "",
-        _percent(group["never_proven"]), _plain(group["attackers_counted"]), _percent(group["honest_banned"]),
-        _plain(group["honest_not_counted"]), _plain(group["spent"]["mean"]), _accuracy(group["final_accuracy"]),
+        _percent(group["never_proven"]), _plain(group["attackers_counted"]),
+        _percent(group["honest_banned"]), _plain(group["honest_not_counted"]),
+        _plain(group["spent"]["mean"]), _accuracy(group["final_accuracy"]),
         _accuracy(group["clean_accuracy"]),
     ]  # fmt: skip
     if success := group.get("backdoor_success"):
         cells[9] += f"; backdoor {_accuracy(success)}"
-    return [*cells, _percent(group["right_node"])] if named and "right_node" in group else cells + [""] * named
+    return (
+        [*cells, _percent(group["right_node"])]
+        if named and "right_node" in group
+        else cells + [""] * named
+    )
 
 
 def _plain(share: float | None) -> str:
@@ -175,8 +226,13 @@ def _plain(share: float | None) -> str:
 def _by_defence(rows: Sequence[dict]) -> Iterable[str]:
     defences = list(dict.fromkeys(row["case"]["defence"] for row in rows))
     attacks = list(dict.fromkeys(row["case"]["attack"] for row in rows))
-    found = {(row["case"]["attack"], row["case"]["defence"]): _accuracy(row["final_accuracy"]) for row in rows}
-    return _grid(["attack", *defences], [[a, *(found.get((a, d), "") for d in defences)] for a in attacks])
+    found = {
+        (row["case"]["attack"], row["case"]["defence"]): _accuracy(row["final_accuracy"])
+        for row in rows
+    }
+    return _grid(
+        ["attack", *defences], [[a, *(found.get((a, d), "") for d in defences)] for a in attacks]
+    )
 
 
 def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -24,11 +24,14 @@ class Yardstick(Engine):
     """Plays rounds without audits, and aggregates by another rule.
 
     Args:
-        rule: "none": the mean; "mandera" or "screen": the mean of those whom it does not suspect; or one of ByzFL's.
+        rule: "none": the mean; "mandera" or "screen": the mean of those whom it does not suspect;
+            or one of ByzFL's.
         byzantine: the true number of attackers, for the rules that must be told.
     """
 
-    def __init__(self, job: Job, fleet: Fleet, secrets: Secrets, job_id: str, rule: str, byzantine: int) -> None:
+    def __init__(
+        self, job: Job, fleet: Fleet, secrets: Secrets, job_id: str, rule: str, byzantine: int
+    ) -> None:
         super().__init__(job, fleet, secrets, job_id)
         self._rule, self._byzantine = rule, byzantine
         self._average: Rule | None = make_rule(rule) if rule in RULES else None
@@ -43,7 +46,10 @@ class Yardstick(Engine):
 
     def _whole(self, found: Gathered, rows: Sequence[int]) -> torch.Tensor:
         """All updates, (n, d): few enough in a laboratory."""
-        blocks = [torch.stack([b[index] for index in rows]) for _, b in walk(self.fleet, self.job, found, rows)]
+        blocks = [
+            torch.stack([b[index] for index in rows])
+            for _, b in walk(self.fleet, self.job, found, rows)
+        ]
         return torch.cat(blocks, dim=1)
 
     def _combine(self, updates: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:

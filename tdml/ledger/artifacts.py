@@ -1,4 +1,5 @@
-"""Artifacts by their SHA-256: weights and states that the ledger speaks of, at any URL that fsspec knows."""
+"""Artifacts by their SHA-256: weights and states that the ledger speaks of, at any URL that fsspec
+knows."""
 
 import hashlib
 import os
@@ -34,7 +35,8 @@ class Store:
         self._root = root.rstrip("/")
 
     def put(self, content: bytes) -> str:
-        """Keep a content. It gets its final name only once it is complete. Returns its SHA-256, in hex.
+        """Keep a content. It gets its final name only once it is complete. Returns its SHA-256, in
+        hex.
 
         Raises:
             SettingError: it cannot be written.
@@ -68,7 +70,11 @@ class Store:
         from safetensors.torch import save
 
         # A copy of its own for each: safetensors refuses tensors that share memory.
-        return self.put(save({name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}))
+        return self.put(
+            save(
+                {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+            )
+        )
 
     def get_tensors(self, digest: str) -> "dict[str, torch.Tensor]":
         """Undo `put_tensors`; raises like `get`."""

@@ -41,12 +41,15 @@ class Resume(TypedDict):
 
     after: Count
     config: NotRequired[Digest]  # of config.yaml, if it is another than before
-    changed: NotRequired[dict[str, tuple[Any, Any]]]  # settings of the rounds to come: before and now
+    changed: NotRequired[
+        dict[str, tuple[Any, Any]]
+    ]  # settings of the rounds to come: before and now
 
 
 class Rollback(TypedDict):
-    """The run goes on from the weights after round `after`: what a proven liar put in since is taken out. The work of
-    the rounds since then was done, and stays paid; who was banned stays so."""
+    """The run goes on from the weights after round `after`: what a proven liar put in since is
+    taken out. The work of the rounds since then was done, and stays paid; who was banned stays
+    so."""
 
     after: Count
     reason: str
@@ -75,7 +78,8 @@ class Reveal(TypedDict):
 
 
 class Dispute(TypedDict):
-    """Two accounts of a window that part; `place` is where, and `blamed` who was proven to lie by recomputation."""
+    """Two accounts of a window that part; `place` is where, and `blamed` who was proven to lie by
+    recomputation."""
 
     window: Count
     validator: Count | None  # None: it was the coordinator that looked
@@ -90,7 +94,9 @@ class Audit(TypedDict):
 
     replica: Count
     nodes: list[str]
-    validators: dict[str, Count | None]  # who executed each window again; null: the coordinator, a part of it
+    validators: dict[
+        str, Count | None
+    ]  # who executed each window again; null: the coordinator, a part of it
     outcome: Literal["clean", "lied", "unsettled"]
     reason: str
     disputes: list[Dispute]
@@ -128,7 +134,9 @@ class Ban(TypedDict):
     reason: str
 
 
-Posting = TypedDict("Posting", {"from": str, "to": str, "amount": Annotated[int, Meta(gt=0)], "why": str})
+Posting = TypedDict(
+    "Posting", {"from": str, "to": str, "amount": Annotated[int, Meta(gt=0)], "why": str}
+)
 
 
 class Rewards(TypedDict):
@@ -160,7 +168,8 @@ class End(TypedDict):
 KINDS: dict[str, Any] = {
     shape.__name__.lower(): shape
     for shape in (
-        Job, Roster, Resume, Rollback, Round, Commit, Reveal, Audit, Verdict, Refusal, Ban, Rewards, Weights, Root, End,
+        Job, Roster, Resume, Rollback, Round, Commit, Reveal, Audit, Verdict, Refusal, Ban, Rewards,
+        Weights, Root, End,
     )
 }  # fmt: skip
 

@@ -1,7 +1,8 @@
 """`ledger.db`: the append-only chain of a run, written by the coordinator.
 
-A transaction is durable once it is committed: SQLite's write-ahead log with `synchronous=FULL`. The table `head` holds
-the length of the chain and its last hash, signed, so that a chain whose end was cut off is found.
+A transaction is durable once it is committed: SQLite's write-ahead log with `synchronous=FULL`. The
+table `head` holds the length of the chain and its last hash, signed, so that a chain whose end was
+cut off is found.
 """
 
 import sqlite3
@@ -31,7 +32,9 @@ class _Tip:
 
     def after(self, entry: Entry) -> "_Tip":
         """Where it ends once the entry is there."""
-        tip = replace(self, entries=entry.index + 1, hash=entry.hash, leaves=(*self.leaves, entry.hash))
+        tip = replace(
+            self, entries=entry.index + 1, hash=entry.hash, leaves=(*self.leaves, entry.hash)
+        )
         if entry.kind in ("resume", "rollback"):
             return replace(tip, leaves=(entry.hash,), last_round=entry.body["after"], ending=False)
         if entry.kind == "root":
@@ -43,7 +46,9 @@ class _Tip:
 class Ledger(Reader):
     """The chain of one run. One thread appends."""
 
-    def __init__(self, path: Path, database: sqlite3.Connection, identity: Identity, job: str) -> None:
+    def __init__(
+        self, path: Path, database: sqlite3.Connection, identity: Identity, job: str
+    ) -> None:
         """Use `open`."""
         super().__init__(path, database)
         self._identity, self._job = identity, job
@@ -70,7 +75,9 @@ class Ledger(Reader):
                 database.close()
                 raise
         except sqlite3.Error as error:
-            raise SettingError(f"run_dir={path.parent}: {path.name} cannot be used: {one_line(error)}") from error
+            raise SettingError(
+                f"run_dir={path.parent}: {path.name} cannot be used: {one_line(error)}"
+            ) from error
         return ledger
 
     @staticmethod
@@ -83,8 +90,8 @@ class Ledger(Reader):
         return read(path)
 
     def last_round(self) -> int | None:
-        """The last round that is closed: 0 is what comes before the first, None not even that. A `resume` counts
-        back."""
+        """The last round that is closed: 0 is what comes before the first, None not even that. A
+        `resume` counts back."""
         return self._tip.last_round
 
     @contextmanager
@@ -99,7 +106,11 @@ class Ledger(Reader):
         try:
             self._database.execute("BEGIN IMMEDIATE")
             yield
-            head = (self._tip.entries, self._tip.hash, sign_head(self._tip.entries, self._tip.hash, self._identity))
+            head = (
+                self._tip.entries,
+                self._tip.hash,
+                sign_head(self._tip.entries, self._tip.hash, self._identity),
+            )
             self._database.execute("UPDATE head SET entries = ?, hash = ?, signature = ?", head)
             self._database.execute("COMMIT")
         except BaseException as error:
@@ -119,11 +130,12 @@ class Ledger(Reader):
         return self._add(statement, statement.sign(self._identity))
 
     def append_signed(self, statement: Statement, signature: str) -> Entry:
-        """Add a node's own entry, which is a `commit`. Whether it is that node's turn is for the caller to know.
+        """Add a node's own entry, which is a `commit`. Whether it is that node's turn is for the
+        caller to know.
 
         Raises:
-            ValueError: the signature is not the author's, the statement is of another job or kind, or its body is not
-                what a commit has.
+            ValueError: the signature is not the author's, the statement is of another job or kind,
+                or its body is not what a commit has.
             OSError: the file cannot be written.
         """
         if statement.job != self._job or statement.kind != "commit":
@@ -138,17 +150,23 @@ class Ledger(Reader):
         return self.append(round, "root", {"entries": len(leaves), "root": merkle.root(leaves)})
 
     def resume(
-        self, after: int, config: str | None = None, changed: Mapping[str, Sequence[Any]] | None = None
+        self,
+        after: int,
+        config: str | None = None,
+        changed: Mapping[str, Sequence[Any]] | None = None,
     ) -> Entry:
         """Declare the rounds > `after` void. The entry belongs to round `after` + 1.
 
         Args:
             after: a closed round.
             config: SHA-256 of config.yaml, where it is another than before.
-            changed: settings of the rounds to come that are others than before: both values of each.
+            changed: settings of the rounds to come that are others than before: both values of
+                each.
         """
         body = {"after": after} | ({} if config is None else {"config": config})
-        body |= {"changed": {key: list(values) for key, values in changed.items()}} if changed else {}
+        body |= (
+            {"changed": {key: list(values) for key, values in changed.items()}} if changed else {}
+        )
         return self.append(after + 1, "resume", body)
 
     def roll_back(self, after: int, reason: str) -> Entry:
@@ -156,8 +174,8 @@ class Ledger(Reader):
         return self.append(after + 1, "rollback", {"after": after, "reason": reason})
 
     def end(self, model: str, reason: str) -> Entry:
-        """Say that the run is over, once model.pt is written. The entry has a round of its own after the last, which is
-        closed at once: so every entry is under the root of its round.
+        """Say that the run is over, once model.pt is written. The entry has a round of its own
+        after the last, which is closed at once: so every entry is under the root of its round.
 
         Args:
             model: digest of the weights in model.pt.
@@ -189,8 +207,8 @@ class Ledger(Reader):
         damage = self.fault() or self._follow()
         if damage:
             raise SettingError(
-                f"run_dir={self.path.parent}: {self.path.name} is damaged, so no run can go on with it: {damage}. "
-                "Start a new run with resume=false"
+                f"run_dir={self.path.parent}: {self.path.name} is damaged, so no run can go on "
+                f"with it: {damage}. Start a new run with resume=false"
             )
 
     def _make(self) -> None:
@@ -202,8 +220,8 @@ class Ledger(Reader):
         self._database.execute("COMMIT")
 
     def _follow(self) -> str:
-        """Go along the chain to its end. Returns what is wrong on the way; signatures are for `verify`, but for that of
-        the head: with it, the hashes vouch for all that was signed."""
+        """Go along the chain to its end. Returns what is wrong on the way; signatures are for
+        `verify`, but for that of the head: with it, the hashes vouch for all that was signed."""
         try:
             entries = self.entries()
             for entry in entries:
@@ -221,19 +239,24 @@ class Ledger(Reader):
 
     def _check_ours(self, first: Entry) -> None:
         if first.job != self._job:
-            raise SettingError(f"run_dir={self.path.parent}: its ledger is of another job: start with resume=false")
+            raise SettingError(
+                f"run_dir={self.path.parent}: its ledger is of another job: start with resume=false"
+            )
         if first.author != self._identity.public:
             raise SettingError(
-                f"identity.folder: run_dir={self.path.parent} was begun with another coordinator's key: "
-                "give the folder that holds it, or start with resume=false"
+                f"identity.folder: run_dir={self.path.parent} was begun with another coordinator's "
+                "key: give the folder that holds it, or start with resume=false"
             )
 
     def _fall_back(self, before: _Tip) -> None:
-        """After a failure, follow the file: an interrupt may come when the commit is already done."""
+        """After a failure, follow the file: an interrupt may come when the commit is already
+        done."""
         try:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
-            committed = self._database.execute("SELECT entries FROM head").fetchone() == (self._tip.entries,)
+            committed = self._database.execute("SELECT entries FROM head").fetchone() == (
+                self._tip.entries,
+            )
         except sqlite3.Error:
             committed = False
         if not committed:
@@ -246,7 +269,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         [(mode,)] = database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
         if mode != "wal":
-            raise sqlite3.OperationalError("this file system cannot hold a write-ahead log: choose a local folder")
+            raise sqlite3.OperationalError(
+                "this file system cannot hold a write-ahead log: choose a local folder"
+            )
     except BaseException:
         database.close()
         raise

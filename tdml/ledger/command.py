@@ -23,22 +23,34 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add `ledger` to the commands of `tdml`."""
     ledger = commands.add_parser("ledger", help="the signed record of a run")
     actions = ledger.add_subparsers(required=True, metavar="action")
-    verify = actions.add_parser("verify", help="compute all of it again; exit status 1 if anything is wrong")
+    verify = actions.add_parser(
+        "verify", help="compute all of it again; exit status 1 if anything is wrong"
+    )
     verify.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    verify.add_argument("--roster", type=Path, metavar="FILE", help="YAML, node name: public key; also coordinator:")
+    verify.add_argument(
+        "--roster", type=Path, metavar="FILE", help="YAML, node name: public key; also coordinator:"
+    )
     verify.add_argument("--root", metavar="HEX", help="the root that some round must have")
     verify.set_defaults(command=_verify)
     show = actions.add_parser("show", help="what it says, with the evidence of each verdict")
     show.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     show.add_argument("--node", metavar="NAME", help="only what names this node")
-    show.add_argument("--round", type=int, metavar="N", help="only this round; 0 is what comes before the first")
+    show.add_argument(
+        "--round", type=int, metavar="N", help="only this round; 0 is what comes before the first"
+    )
     show.set_defaults(command=_show)
-    prove = actions.add_parser("proof", help="write a file that proves one entry to whoever holds the round's root")
+    prove = actions.add_parser(
+        "proof", help="write a file that proves one entry to whoever holds the round's root"
+    )
     prove.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    prove.add_argument("entry", type=int, metavar="ENTRY", help="its number, as `tdml ledger show` says it")
+    prove.add_argument(
+        "entry", type=int, metavar="ENTRY", help="its number, as `tdml ledger show` says it"
+    )
     prove.add_argument("--out", type=Path, metavar="FILE", help="proof-ENTRY.json")
     prove.set_defaults(command=_prove)
-    check = actions.add_parser("check", help="check such a file; exit status 1 if it proves nothing")
+    check = actions.add_parser(
+        "check", help="check such a file; exit status 1 if it proves nothing"
+    )
     check.add_argument("proof", type=Path, metavar="PROOF")
     check.add_argument("root", metavar="ROOT", help="of the round, from a source that you trust")
     check.set_defaults(command=_check)
@@ -47,7 +59,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def _verify(parsed: argparse.Namespace) -> int:
     from tdml.rewards.accounts import Book
 
-    roster = None if parsed.roster is None else read_keys(f"--roster={parsed.roster}", parsed.roster)
+    roster = (
+        None if parsed.roster is None else read_keys(f"--roster={parsed.roster}", parsed.roster)
+    )
     try:
         summary = verify_run(parsed.run, Book, roster, parsed.root)
     except Wrong as error:
@@ -58,8 +72,15 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _all_is_well(summary: Summary) -> str:
-    end = "model.pt is the model of the last" if summary.ended else "the run has not ended, so model.pt was not checked"
-    return f"all is well: {summary.entries} entries, {summary.rounds} rounds, {end}; last root {summary.root or 'none'}"
+    end = (
+        "model.pt is the model of the last"
+        if summary.ended
+        else "the run has not ended, so model.pt was not checked"
+    )
+    return (
+        f"all is well: {summary.entries} entries, {summary.rounds} rounds, {end}; last root "
+        f"{summary.root or 'none'}"
+    )
 
 
 def _show(parsed: argparse.Namespace) -> int:

@@ -8,6 +8,14 @@ if TYPE_CHECKING:
     from tdml.round.orders import Commitment
 
 
-def commit_statement(job: str, round_number: int, key: str, node: str, made: "Commitment") -> Statement:
+def commit_statement(
+    job: str, round_number: int, key: str, node: str, made: "Commitment"
+) -> Statement:
     """The statement of the node `node`, whose public key is `key`."""
-    return Statement(job, round_number, "commit", key, {"node": node, "update": made.update, "states": made.states})
+    return Statement(
+        job,
+        round_number,
+        "commit",
+        key,
+        {"node": node, "update": made.update, "states": made.states},
+    )

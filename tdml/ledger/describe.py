@@ -16,22 +16,27 @@ def describe(entry: Entry, names: Mapping[str, str]) -> str:
     Args:
         names: node names by public key.
     """
-    return printable(_rewards(entry.body, names) if entry.kind == "rewards" else _TEXTS[entry.kind](entry.body))
+    return printable(
+        _rewards(entry.body, names) if entry.kind == "rewards" else _TEXTS[entry.kind](entry.body)
+    )
 
 
 def _job(body: dict[str, Any]) -> str:
     return (
-        f"{body['name']}: {body['rounds']} rounds, {body['replicas']} replicas × {body['stages']} stages, TDML "
-        f"{body['version']}; rewards: {body['policy']}, pool {body['pool']:,}, stake {body['stake']:,}; "
-        f"audits: chance {body['audit_chance']:g} a window; "
-        f"coordinator {_short(body['coordinator'])}"
+        f"{body['name']}: {body['rounds']} rounds, {body['replicas']} replicas × {body['stages']} "
+        f"stages, TDML {body['version']}; rewards: {body['policy']}, pool {body['pool']:,}, stake "
+        f"{body['stake']:,}; audits: chance {body['audit_chance']:g} a window; coordinator "
+        f"{_short(body['coordinator'])}"
     )
 
 
 def _roster(body: dict[str, Any]) -> str:
     keys = ", ".join(f"{name} {_short(key)}" for name, key in body["keys"].items())
     refused = "".join(f"; {name} refused: {why}" for name, why in body["refused"].items())
-    return f"keys {'given in advance' if body['given'] else 'trusted at first contact'}: {keys}{refused}"
+    return (
+        f"keys {'given in advance' if body['given'] else 'trusted at first contact'}: "
+        f"{keys}{refused}"
+    )
 
 
 def _resume(body: dict[str, Any]) -> str:
@@ -52,22 +57,31 @@ def _commit(body: dict[str, Any]) -> str:
 
 def _audit(body: dict[str, Any]) -> str:
     by = (
-        f"{window} by {'the coordinator' if v is None else f'replica {v}'}" for window, v in body["validators"].items()
+        f"{window} by {'the coordinator' if v is None else f'replica {v}'}"
+        for window, v in body["validators"].items()
     )
     text = f"{_who(body)} {body['outcome']}: windows executed again: {', '.join(by) or 'none'}"
-    return text + f": {body['reason']}" * bool(body["reason"]) + "".join(map(_dispute, body["disputes"]))
+    return (
+        text
+        + f": {body['reason']}" * bool(body["reason"])
+        + "".join(map(_dispute, body["disputes"]))
+    )
 
 
 def _dispute(dispute: dict[str, Any]) -> str:
     found = f"{', '.join(dispute['blamed'])} lied" if dispute["blamed"] else dispute["unsettled"]
-    artifacts = "".join(f"; {name} in artifact {digest}" for name, digest in dispute["artifacts"].items())
+    artifacts = "".join(
+        f"; {name} in artifact {digest}" for name, digest in dispute["artifacts"].items()
+    )
     return f"; window {dispute['window']}, {dispute['place']}: {found}{artifacts}"
 
 
 def _verdict(body: dict[str, Any]) -> str:
     work = f", {body['samples']:,} samples" if body["samples"] else ""
     blamed = f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
-    return f"{_who(body)} {body['status']}{work}{blamed}" + f": {body['reason']}" * bool(body["reason"])
+    return f"{_who(body)} {body['status']}{work}{blamed}" + f": {body['reason']}" * bool(
+        body["reason"]
+    )
 
 
 def _rewards(body: dict[str, Any], names: Mapping[str, str]) -> str:
@@ -75,7 +89,10 @@ def _rewards(body: dict[str, Any], names: Mapping[str, str]) -> str:
         kind, _, key = text.partition(":")
         return f"{kind} of {names.get(key, _short(key))}" if key else kind
 
-    moves = (f"{p['amount']:,} {account(p['from'])} → {account(p['to'])} ({p['why']})" for p in body["postings"])
+    moves = (
+        f"{p['amount']:,} {account(p['from'])} → {account(p['to'])} ({p['why']})"
+        for p in body["postings"]
+    )
     return "; ".join(moves) or "nothing"
 
 
@@ -92,7 +109,9 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "job": _job,
     "roster": _roster,
     "resume": _resume,
-    "rollback": lambda body: f"goes on from the weights after round {body['after']}: {body['reason']}",
+    "rollback": lambda body: (
+        f"goes on from the weights after round {body['after']}: {body['reason']}"
+    ),
     "round": _round,
     "commit": _commit,
     "reveal": lambda body: f"secret {_short(body['secret'])}",

@@ -1,4 +1,5 @@
-"""An entry of the ledger: a signed statement, chained to the one before and sealed by the coordinator."""
+"""An entry of the ledger: a signed statement, chained to the one before and sealed by the
+coordinator."""
 
 import hashlib
 import re
@@ -35,7 +36,8 @@ class Entry:
 
     def check_link(self, index: int, prev: str) -> None:
         """Raises:
-        ValueError: it is not what follows as entry `index` on one with the hash `prev`, or its own hash is wrong.
+        ValueError: it is not what follows as entry `index` on one with the hash `prev`, or its own
+        hash is wrong.
         """
         if self.index != index:
             raise ValueError(f"entry {index} is missing")
@@ -74,7 +76,8 @@ def check_head(rows: list[tuple[Any, ...]], entries: int, hash: str, coordinator
     """Check the table `head` against the chain.
 
     Raises:
-        ValueError: it has not one row, says another length or hash, or is not signed by this public key.
+        ValueError: it has not one row, says another length or hash, or is not signed by this public
+            key.
     """
     if len(rows) != 1:
         raise ValueError(f"the table head has {len(rows)} rows, not 1")
@@ -89,12 +92,14 @@ def check_head(rows: list[tuple[Any, ...]], entries: int, hash: str, coordinator
 
 
 def is_signature(text: object) -> bool:
-    """Whether it is written as signatures are here. What is no part of a hash needs a single spelling."""
+    """Whether it is written as signatures are here. What is no part of a hash needs a single
+    spelling."""
     return isinstance(text, str) and bool(_SIGNATURE.match(text))
 
 
 def by_round(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """The entries that are or will be under one root together, root included. A round that was broken off has none."""
+    """The entries that are or will be under one root together, root included. A round that was
+    broken off has none."""
     rounds: list[list[Entry]] = []
     for entry in entries:
         if not rounds or rounds[-1][-1].kind == "root" or entry.kind in ("resume", "rollback"):

@@ -1,7 +1,8 @@
 """Merkle trees over SHA-256 digests, in the manner of RFC 6962 (section 2.1).
 
-Leaves and inner nodes are hashed with different prefixes, so neither can pass for the other; a tree whose number of
-leaves is no power of two is split unevenly, so no leaf is ever counted twice. Digests are 64 lower-case hex digits.
+Leaves and inner nodes are hashed with different prefixes, so neither can pass for the other; a tree
+whose number of leaves is no power of two is split unevenly, so no leaf is ever counted twice.
+Digests are 64 lower-case hex digits.
 """
 
 import hashlib

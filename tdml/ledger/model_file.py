@@ -1,7 +1,8 @@
-"""Reading model.pt of a run that may be anybody's: the weights, or one line that says why there are none.
+"""Reading model.pt of a run that may be anybody's: the weights, or one line that says why there are
+none.
 
-The file is a zip archive that torch reads. Made by a stranger, such a file can be small and unpack to more than any
-machine holds; torch refuses to run code from it, but not to fill the memory.
+The file is a zip archive that torch reads. Made by a stranger, such a file can be small and unpack
+to more than any machine holds; torch refuses to run code from it, but not to fill the memory.
 """
 
 import resource
@@ -18,7 +19,8 @@ _ROOM = 2**30  # bytes that reading may take beyond a few times the size of the 
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The plain state dict in the file, in host memory, of which it takes 1 GiB and four times the file's size at most.
+    """The plain state dict in the file, in host memory, of which it takes 1 GiB and four times the
+    file's size at most.
 
     Raises:
         ValueError: there is none, or it is something else.
@@ -31,7 +33,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes torch raise almost anything
         raise ValueError(f"{path} does not hold weights: {one_line(error)}") from error
-    if not isinstance(state, dict) or not all(isinstance(name, str) and _is_plain(t) for name, t in state.items()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and _is_plain(t) for name, t in state.items()
+    ):
         raise ValueError(f"{path} does not hold weights: it is no plain state dict")
     return state
 
@@ -45,8 +49,13 @@ def _check_archive(path: Path) -> None:
 
 
 def _is_plain(tensor: object) -> bool:
-    """Whether a value is a dense tensor that has all the bytes which its shape claims: a stride of 0 repeats some."""
-    dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
+    """Whether a value is a dense tensor that has all the bytes which its shape claims: a stride of
+    0 repeats some."""
+    dense = (
+        isinstance(tensor, torch.Tensor)
+        and tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+    )
     return dense and not tensor.is_quantized and tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 

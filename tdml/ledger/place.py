@@ -1,10 +1,10 @@
 """Which kind of entry may stand where in a round.
 
-Round 0 goes: `job`, `roster`, the stakes as `rewards`, perhaps the first `weights`, `root`. A round n ≥ 1 goes from
-`round` to `root`, with the kinds between them in the order of `_ORDER`. A `refusal` may stand anywhere in between.
-`end` and its `root` are a round of their own after the last, so that every entry is under the root of its round. A
-`resume` is the first entry of the round with which the run goes on; a `roster` may follow it, where keys have changed.
-So is a `rollback`.
+Round 0 goes: `job`, `roster`, the stakes as `rewards`, perhaps the first `weights`, `root`. A round
+n ≥ 1 goes from `round` to `root`, with the kinds between them in the order of `_ORDER`. A `refusal`
+may stand anywhere in between. `end` and its `root` are a round of their own after the last, so that
+every entry is under the root of its round. A `resume` is the first entry of the round with which
+the run goes on; a `roster` may follow it, where keys have changed. So is a `rollback`.
 """
 
 from collections.abc import Sequence

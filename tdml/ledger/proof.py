@@ -42,9 +42,13 @@ def prove(entries: Sequence[Entry], index: int) -> tuple[Proof, str]:
     entry = entries[index]
     round_ = next(found for found in by_round(entries) if found[-1].index >= index)
     if entry.kind == "root":
-        raise SettingError(f"ENTRY={index} is the root of round {entry.round} itself: it needs no proof")
+        raise SettingError(
+            f"ENTRY={index} is the root of round {entry.round} itself: it needs no proof"
+        )
     if round_[-1].kind != "root":
-        raise SettingError(f"ENTRY={index} is under no root: round {entry.round} was broken off, or goes on still")
+        raise SettingError(
+            f"ENTRY={index} is under no root: round {entry.round} was broken off, or goes on still"
+        )
     hashes = [other.hash for other in round_[:-1]]
     path = merkle.path(hashes, index - round_[0].index)
     return Proof(index, entry.prev, entry.statement, entry.signature, path), merkle.root(hashes)

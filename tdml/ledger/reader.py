@@ -16,11 +16,13 @@ from tdml.ledger.statement import parse
 COLUMNS = '"index", job, round, kind, author, body, signature, prev, hash, seal'
 SCHEMA = {
     "entries": (
-        'CREATE TABLE entries ("index" INTEGER PRIMARY KEY, job TEXT NOT NULL, round INTEGER NOT NULL, '
-        "kind TEXT NOT NULL, author TEXT NOT NULL, body TEXT NOT NULL, signature TEXT NOT NULL, "
-        "prev TEXT NOT NULL, hash TEXT NOT NULL, seal TEXT NOT NULL)"
+        'CREATE TABLE entries ("index" INTEGER PRIMARY KEY, job TEXT NOT NULL, '
+        "round INTEGER NOT NULL, kind TEXT NOT NULL, author TEXT NOT NULL, body TEXT NOT NULL, "
+        "signature TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL, seal TEXT NOT NULL)"
     ),
-    "head": "CREATE TABLE head (entries INTEGER NOT NULL, hash TEXT NOT NULL, signature TEXT NOT NULL)",
+    "head": (
+        "CREATE TABLE head (entries INTEGER NOT NULL, hash TEXT NOT NULL, signature TEXT NOT NULL)"
+    ),
 }
 _TYPES = (int, str, int, str, str, str, str, str, str, str)  # of the columns
 
@@ -42,7 +44,8 @@ class Reader:
         self._database.close()
 
     def entries(self, round: int | None = None, kind: str | None = None) -> list[Entry]:
-        """All entries in their order, of one round or one kind if wanted; also those that a `resume` made void.
+        """All entries in their order, of one round or one kind if wanted; also those that a
+        `resume` made void.
 
         Raises:
             SettingError: the database is damaged.
@@ -52,7 +55,9 @@ class Reader:
             try:
                 entry = to_entry(row)
             except ValueError as error:
-                raise SettingError(f"{self.path} is damaged at entry {row[0]}: {one_line(error)}") from error
+                raise SettingError(
+                    f"{self.path} is damaged at entry {row[0]}: {one_line(error)}"
+                ) from error
             if round in (None, entry.round) and kind in (None, entry.kind):
                 found.append(entry)
         return found
@@ -79,7 +84,8 @@ class Reader:
             return self._database.execute("SELECT entries, hash, signature FROM head").fetchall()
 
     def fault(self) -> str:
-        """What is wrong with the database as such: its tables, and what SQLite finds; empty if nothing is."""
+        """What is wrong with the database as such: its tables, and what SQLite finds; empty if
+        nothing is."""
         if foreign := self._foreign():
             return foreign
         with unreadable(self.path):
@@ -92,7 +98,8 @@ class Reader:
             found = self._database.execute("SELECT name, sql FROM sqlite_master").fetchall()
         for name, made in found:
             if SCHEMA.get(name) != made:
-                return f"the schema is not a ledger's: {name!r} is {'changed' if name in SCHEMA else 'foreign'}"
+                kind = "changed" if name in SCHEMA else "foreign"
+                return f"the schema is not a ledger's: {name!r} is {kind}"
         if len(found) != len(SCHEMA):
             return f"the schema is not a ledger's: it has {len(found)} tables, not {len(SCHEMA)}"
         return ""
@@ -112,7 +119,8 @@ def read(path: Path) -> Reader:
 
 def to_entry(row: tuple[Any, ...]) -> Entry:
     """Raises:
-    ValueError: a column has a wrong type, or the body is not in canonical form or not what this kind has.
+    ValueError: a column has a wrong type, or the body is not in canonical form or not what this
+    kind has.
     """
     for value, expected in zip(row, _TYPES, strict=True):
         if type(value) is not expected:
@@ -133,8 +141,9 @@ def unreadable(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Without a log beside it nobody writes, and the file can be read by itself; SQLite would leave files behind.
-    A log in a folder that cannot be written is of no use to SQLite: both are read from a copy."""
+    """Without a log beside it nobody writes, and the file can be read by itself; SQLite would leave
+    files behind. A log in a folder that cannot be written is of no use to SQLite: both are read
+    from a copy."""
     if not _log(path).exists():
         return _connect(path, "immutable=1")
     try:

@@ -138,14 +138,20 @@ class Rules:
         """The weights are those of an earlier round; bans, keys and money are not."""
         after = entry.body["after"]
         if self._open is not None or after >= len(self._closed) or self.last.ended:
-            raise ValueError(f"it goes on after round {after}, which is not closed, or another round is open")
+            raise ValueError(
+                f"it goes on after round {after}, which is not closed, or another round is open"
+            )
         weights = self._closed[after].weights
         del self._closed[after + 1 :]
-        self._closed[after] = self._state = replace(self._state, weights=weights, root=self._closed[after].root)
+        self._closed[after] = self._state = replace(
+            self._state, weights=weights, root=self._closed[after].root
+        )
         self._open = _Open(after + 1)
 
     def _close(self, entry: Entry) -> None:
-        self._closed.append(replace(self._state, root=entry.body["root"], book=self._book.snapshot()))
+        self._closed.append(
+            replace(self._state, root=entry.body["root"], book=self._book.snapshot())
+        )
         self._state, self._open = self.last, None
 
     # One rule per kind, where there is more to say than where it may stand
@@ -205,7 +211,10 @@ class Rules:
 
     def _check_root(self, entry: Entry, round_: _Open) -> None:
         if entry.body["entries"] != len(round_.leaves):
-            raise ValueError(f"it speaks of {entry.body['entries']} entries, but the round has {len(round_.leaves)}")
+            raise ValueError(
+                f"it speaks of {entry.body['entries']} entries, but the round has "
+                f"{len(round_.leaves)}"
+            )
         if entry.body["root"] != merkle.root(round_.leaves):
             raise ValueError("it is not the root of the round's entries")
 

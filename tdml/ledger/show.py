@@ -21,7 +21,9 @@ class Line:
     style: str = ""  # rich's
 
 
-def lines(entries: Sequence[Entry], node: str | None = None, round: int | None = None) -> list[Line]:
+def lines(
+    entries: Sequence[Entry], node: str | None = None, round: int | None = None
+) -> list[Line]:
     """The ledger, with a heading per round and the evidence of each verdict under it.
 
     Args:
@@ -30,7 +32,12 @@ def lines(entries: Sequence[Entry], node: str | None = None, round: int | None =
         round: only this round.
     """
     keys = node_keys(entries)
-    names = {key: name for entry in entries if entry.kind == "roster" for name, key in entry.body["keys"].items()}
+    names = {
+        key: name
+        for entry in entries
+        if entry.kind == "roster"
+        for name, key in entry.body["keys"].items()
+    }
     found, rounds = [], by_round(entries)
     for number, part in enumerate(rounds):
         shown = part if node is None else _about(part, node, keys[node])
@@ -42,13 +49,23 @@ def lines(entries: Sequence[Entry], node: str | None = None, round: int | None =
 
 def node_keys(entries: Sequence[Entry]) -> dict[str, str]:
     """Public keys by node name, as the last roster that has the name says."""
-    return {name: key for entry in entries if entry.kind == "roster" for name, key in entry.body["keys"].items()}
+    return {
+        name: key
+        for entry in entries
+        if entry.kind == "roster"
+        for name, key in entry.body["keys"].items()
+    }
 
 
 def _heading(part: Sequence[Entry], later: Sequence[Sequence[Entry]]) -> Line:
     number, last = part[0].round, part[-1]
     text = "end" if any(entry.kind == "end" for entry in part) else f"round {number}"
-    voids = (e for other in later for e in other if e.kind in ("resume", "rollback") and e.body["after"] < number)
+    voids = (
+        e
+        for other in later
+        for e in other
+        if e.kind in ("resume", "rollback") and e.body["after"] < number
+    )
     if void := next(voids, None):
         text += f", void: entry {void.index} goes on after round {void.body['after']}"
     elif last.kind != "root":
@@ -69,12 +86,17 @@ def _of_round(part: Sequence[Entry], names: Mapping[str, str]) -> list[Line]:
             continue
         found.append(_line(entry, names))
         if entry.kind == "verdict":
-            found += [_line(ground, names, indent="  ") for ground in grounds.get(entry.body["replica"], ())]
+            found += [
+                _line(ground, names, indent="  ")
+                for ground in grounds.get(entry.body["replica"], ())
+            ]
     return found
 
 
 def _line(entry: Entry, names: Mapping[str, str], indent: str = "") -> Line:
-    style = _STYLES.get(entry.body.get("status", ""), "red" if entry.kind in ("ban", "refusal") else "")
+    style = _STYLES.get(
+        entry.body.get("status", ""), "red" if entry.kind in ("ban", "refusal") else ""
+    )
     return Line(str(entry.index), indent + entry.kind, describe(entry, names), style)
 
 

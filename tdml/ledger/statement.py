@@ -1,4 +1,5 @@
-"""What is signed: a statement of one author about one round of one job, in its canonical encoding."""
+"""What is signed: a statement of one author about one round of one job, in its canonical
+encoding."""
 
 import json
 from dataclasses import dataclass

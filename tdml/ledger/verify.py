@@ -1,13 +1,14 @@
 """Check a ledger from its file alone, without trusting the process that wrote it.
 
-What cannot be found without something that is held outside, because all is then signed as it should be:
+What cannot be found without something that is held outside, because all is then signed as it should
+be:
 
-- the coordinator has made the whole chain anew, or somebody else has under another coordinator's key. Nobody but the
-  nodes can sign their commits, but commits can be left out.
+- the coordinator has made the whole chain anew, or somebody else has under another coordinator's
+  key. Nobody but the nodes can sign their commits, but commits can be left out.
 - an older copy of the file has been put in the place of a newer one.
 
-Whoever holds the root of a round (`root`) finds every such change up to that round. Whoever knows the public keys
-(`roster`) finds another coordinator and invented nodes.
+Whoever holds the root of a round (`root`) finds every such change up to that round. Whoever knows
+the public keys (`roster`) finds another coordinator and invented nodes.
 """
 
 import hashlib
@@ -36,18 +37,23 @@ class Summary:
     rounds: int  # closed rounds that count, but for round 0 and the end
     ended: bool
     root: str  # of the last closed round, which may be the end's; "" if none is closed
-    weights: str  # digest of the last global weights, the model's if the run has ended; "" if there are none
+    # digest of the last global weights, the model's if the run has ended; "" if there are none
+    weights: str
     config: str  # SHA-256 of config.yaml
 
 
 def verify(
-    path: Path, make_book: MakeBook, roster: Mapping[str, str] | None = None, root: str | None = None
+    path: Path,
+    make_book: MakeBook,
+    roster: Mapping[str, str] | None = None,
+    root: str | None = None,
 ) -> Summary:
     """Check the ledger at `path`: tables, hashes, signatures, order, money.
 
     Args:
         make_book: makes the accounts of a job from the bodies of its `job` and its `roster`.
-        roster: public keys by name that all must be the run's, with `coordinator` among the names or not.
+        roster: public keys by name that all must be the run's, with `coordinator` among the names
+            or not.
         root: that some round must have, be it one that became void.
 
     Raises:
@@ -65,7 +71,9 @@ def verify(
             raise Wrong(str(error)) from None
     if root is not None and root not in roots:
         raise Wrong(f"no round has the root {root}")
-    return Summary(entries, rules.rounds, rules.ended, rules.last.root, rules.last.weights, rules.config)
+    return Summary(
+        entries, rules.rounds, rules.ended, rules.last.root, rules.last.weights, rules.config
+    )
 
 
 def verify_run(
@@ -85,7 +93,9 @@ def verify_run(
     return summary
 
 
-def _follow(reader: Reader, rules: Rules, roster: Mapping[str, str] | None) -> tuple[int, str, set[str]]:
+def _follow(
+    reader: Reader, rules: Rules, roster: Mapping[str, str] | None
+) -> tuple[int, str, set[str]]:
     """Check every entry. Returns their number, the last hash and the roots."""
     count, hash, roots = 0, START, set()
     for row in reader.rows():

@@ -9,14 +9,18 @@ from tdml.ledger.statement import canonical
 
 
 def digest_of_weights(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256, in hex, of a plain state dict: its sorted names with types and shapes, then the bytes of all tensors in
-    that order. The device does not matter.
+    """SHA-256, in hex, of a plain state dict: its sorted names with types and shapes, then the
+    bytes of all tensors in that order. The device does not matter.
 
     Raises:
         ValueError: a name is no string, or a value is no dense tensor.
     """
     for name, tensor in state.items():
-        dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided and tensor.device.type != "meta"
+        dense = (
+            isinstance(tensor, torch.Tensor)
+            and tensor.layout == torch.strided
+            and tensor.device.type != "meta"
+        )
         if not isinstance(name, str) or not dense or tensor.is_quantized:
             raise ValueError(f"{name!r} is no dense tensor with a name")
     names = sorted(state)

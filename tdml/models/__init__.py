@@ -1,4 +1,5 @@
-"""The models. Any `_target_` works that returns an `nn.Sequential` of blocks or a module with `blocks()`."""
+"""The models. Any `_target_` works that returns an `nn.Sequential` of blocks or a module with
+`blocks()`."""
 
 from tdml.models.cnn import cnn
 from tdml.models.gpt import gpt

@@ -17,8 +17,9 @@ from tdml.models.trace import walk
 def balance(costs: Sequence[float], parts: int, places: Sequence[int]) -> list[int]:
     """The cuts of `costs` into `parts` non-empty runs that minimise the largest sum.
 
-    Every cut is one of `places`, indices of the first block behind it, of which there must be enough. Returns parts − 1
-    of them: the first block of every part but the first. Dynamic programming over (places, parts).
+    Every cut is one of `places`, indices of the first block behind it, of which there must be
+    enough. Returns parts − 1 of them: the first block of every part but the first. Dynamic
+    programming over (places, parts).
     """
     assert parts <= len(places) + 1
     blocks, places = len(costs), sorted(places)
@@ -36,8 +37,8 @@ def balance(costs: Sequence[float], parts: int, places: Sequence[int]) -> list[i
 def count_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[float]:
     """Operations of each block's forward pass on a micro-batch.
 
-    Matrix products and convolutions by torch's counter, plus one for each number that a block returns. Raises as
-    `trace_borders`.
+    Matrix products and convolutions by torch's counter, plus one for each number that a block
+    returns. Raises as `trace_borders`.
     """
     costs = []
 
@@ -52,8 +53,11 @@ def count_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[float
     return costs
 
 
-def measure_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor, repeats: int = 3) -> list[float]:
-    """Median seconds of each block's forward and backward pass on this machine. Raises as `trace_borders`."""
+def measure_costs(
+    blocks: Sequence[nn.Module], inputs: torch.Tensor, repeats: int = 3
+) -> list[float]:
+    """Median seconds of each block's forward and backward pass on this machine. Raises as
+    `trace_borders`."""
     costs = []
 
     def visit(block: nn.Module, given: torch.Tensor) -> torch.Tensor:
@@ -72,8 +76,8 @@ def measure_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor, repeats: in
 
 
 def _operations(block: nn.Module, given: torch.Tensor) -> int:
-    """On the meta device, where all operations are of the kinds that the counter knows; where the block needs values,
-    on the host, where it misses those of LSTMs."""
+    """On the meta device, where all operations are of the kinds that the counter knows; where the
+    block needs values, on the host, where it misses those of LSTMs."""
     counter = FlopCounterMode(display=False)
     try:
         with counter:

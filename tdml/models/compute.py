@@ -10,13 +10,16 @@ from tdml.seeds import derive, seeded
 
 
 def autocast(train: Train, device: torch.device) -> AbstractContextManager:
-    """The context in which every forward pass runs: with `train.precision=bf16` torch computes in bfloat16 what loses
-    nothing by it. Weights, gradients and the optimizer's state stay float32."""
-    return torch.autocast(device.type, torch.bfloat16) if train.precision == "bf16" else nullcontext()
+    """The context in which every forward pass runs: with `train.precision=bf16` torch computes in
+    bfloat16 what loses nothing by it. Weights, gradients and the optimizer's state stay float32."""
+    return (
+        torch.autocast(device.type, torch.bfloat16) if train.precision == "bf16" else nullcontext()
+    )
 
 
 def lay_out(value: torch.Tensor, train: Train) -> torch.Tensor:
-    """Inputs and activations as `train.channels_last` wants them in memory; it concerns those of four dimensions."""
+    """Inputs and activations as `train.channels_last` wants them in memory; it concerns those of
+    four dimensions."""
     if train.channels_last and value.dim() == 4:
         return value.contiguous(memory_format=torch.channels_last)
     return value
@@ -31,13 +34,18 @@ def lay_out_weights(module: nn.Module, train: Train) -> None:
 class Runner(nn.Module):
     """A part of a model as a pipeline calls it.
 
-    What crosses its borders lies contiguously on `border_device`: NCCL refuses to connect ranks that share a GPU, and
-    gloo moves no CUDA tensors between stages; then it crosses on the host. What comes in from another part is copied,
-    for the first block may work in place.
+    What crosses its borders lies contiguously on `border_device`: NCCL refuses to connect ranks
+    that share a GPU, and gloo moves no CUDA tensors between stages; then it crosses on the host.
+    What comes in from another part is copied, for the first block may work in place.
     """
 
     def __init__(
-        self, body: nn.Module, train: Train, first: bool, device: torch.device, border_device: torch.device
+        self,
+        body: nn.Module,
+        train: Train,
+        first: bool,
+        device: torch.device,
+        border_device: torch.device,
     ) -> None:
         super().__init__()
         self.body, self.first, self.device = body, first, device
@@ -47,12 +55,13 @@ class Runner(nn.Module):
         lay_out_weights(body, train)
 
     def reseed(self, seed: int | None) -> None:
-        """Seed what the next micro-batches draw, each by itself: where a node runs several parts in turn, what one
-        draws must not depend on when the other's turn is."""
+        """Seed what the next micro-batches draw, each by itself: where a node runs several parts in
+        turn, what one draws must not depend on when the other's turn is."""
         self._seed, self._micro = seed, 0
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """From border to border; gradients take the same way back, and lie as the activations did."""
+        """From border to border; gradients take the same way back, and lie as the activations
+        did."""
         if self._seed is None:
             return self._compute(value)
         self._micro += 1

@@ -25,11 +25,17 @@ def find_obstacles(model: nn.Module, borders: Sequence[Border], inputs: torch.Te
     found = {}
     for place in range(1, len(blocks)):
         if not borders[place].dtype.is_floating_point:
-            found[place] = f"block {place - 1} returns {borders[place].dtype}, which has no gradients"
+            found[place] = (
+                f"block {place - 1} returns {borders[place].dtype}, which has no gradients"
+            )
         elif not crossed[place]:
-            found[place] = f"nothing before block {place} can be trained, so no gradients cross that cut"
+            found[place] = (
+                f"nothing before block {place} can be trained, so no gradients cross that cut"
+            )
     for name, places in _shared(model, blocks, inputs).items():
-        found |= dict.fromkeys(places, f"{name} is used on both sides of a cut{getattr(model, 'untie_advice', '')}")
+        found |= dict.fromkeys(
+            places, f"{name} is used on both sides of a cut{getattr(model, 'untie_advice', '')}"
+        )
     return found
 
 
@@ -40,8 +46,9 @@ def check_has_blocks(model: nn.Module) -> None:
     if not has_blocks(model):
         named = " (its `blocks` is one of its modules)" if hasattr(model, "blocks") else ""
         raise SettingError(
-            f"model: {type(model).__name__} is no nn.Sequential and has no method blocks() that lists its "
-            f"parts{named}: add one, for without it cannot be cut, or set topology.stages=1"
+            f"model: {type(model).__name__} is no nn.Sequential and has no method blocks() that "
+            f"lists its parts{named}: add one, for without it cannot be cut, or set "
+            "topology.stages=1"
         )
 
 
@@ -49,14 +56,19 @@ def check_parts(parts: int, blocks: int, obstacles: Obstacles) -> None:
     """Raises:
     SettingError: the model cannot be cut into so many parts.
     """
-    most, asked = blocks - len(obstacles), f"topology.stages asks for {parts} parts (stages × chunks), but the model"
+    most, asked = (
+        blocks - len(obstacles),
+        f"topology.stages asks for {parts} parts (stages × chunks), but the model",
+    )
     if parts > blocks:
-        raise SettingError(f"{asked} has only {blocks} blocks: lower topology.stages or take a deeper model")
+        raise SettingError(
+            f"{asked} has only {blocks} blocks: lower topology.stages or take a deeper model"
+        )
     if parts > most:
         place = min(obstacles)
         raise SettingError(
-            f"{asked} can be cut into {most} at most: before block {place} it cannot be cut, for {obstacles[place]}. "
-            "Lower topology.stages"
+            f"{asked} can be cut into {most} at most: before block {place} it cannot be cut, for "
+            f"{obstacles[place]}. Lower topology.stages"
         )
 
 
@@ -66,19 +78,26 @@ def check_cuts(cuts: Sequence[int], blocks: int, obstacles: Obstacles) -> None:
     """
     if cuts and cuts[-1] >= blocks:
         raise SettingError(
-            f"topology.cuts={list(cuts)}: the model has {blocks} blocks, so no cut may exceed {blocks - 1}"
+            f"topology.cuts={list(cuts)}: the model has {blocks} blocks, so no cut may exceed "
+            f"{blocks - 1}"
         )
     for cut in cuts:
         if cut in obstacles:
             places = [place for place in range(1, blocks) if place not in obstacles]
             more = ", …" if len(places) > _SHOWN else ""
-            others = f"cuts can be {', '.join(map(str, places[:_SHOWN]))}{more}" if places else "no cut can be made"
+            others = (
+                f"cuts can be {', '.join(map(str, places[:_SHOWN]))}{more}"
+                if places
+                else "no cut can be made"
+            )
             raise SettingError(f"topology.cuts={list(cuts)}: {obstacles[cut]}: {others}")
 
 
-def _shared(model: nn.Module, blocks: Sequence[nn.Module], inputs: torch.Tensor) -> dict[str, range]:
-    """Tensors that several blocks use, and the cuts that would part these. Every part can have a copy of a buffer or a
-    parameter that stays as it is."""
+def _shared(
+    model: nn.Module, blocks: Sequence[nn.Module], inputs: torch.Tensor
+) -> dict[str, range]:
+    """Tensors that several blocks use, and the cuts that would part these. Every part can have a
+    copy of a buffer or a parameter that stays as it is."""
     names = {id(tensor): name for name, tensor in reversed(list(tensors_in(model)))}
     users: dict[int, list[int]] = {}
     for number, block in enumerate(blocks):
@@ -89,5 +108,7 @@ def _shared(model: nn.Module, blocks: Sequence[nn.Module], inputs: torch.Tensor)
     constant = buffers - changed_buffers(blocks, inputs) if buffers else set()
     constant |= {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}
     return {
-        names[key]: range(numbers[0] + 1, numbers[-1] + 1) for key, numbers in shared.items() if key not in constant
+        names[key]: range(numbers[0] + 1, numbers[-1] + 1)
+        for key, numbers in shared.items()
+        if key not in constant
     }

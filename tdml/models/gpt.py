@@ -10,9 +10,11 @@ from torch import nn
 from tdml.errors import SettingError
 
 
-def gpt(vocabulary: int, context: int, layers: int, width: int, heads: int, dropout: float) -> nn.Sequential:
-    """layers + 2 blocks. Input: (batch, tokens) int64, up to `context` tokens; output: (batch, tokens, vocabulary)
-    logits of the next token.
+def gpt(
+    vocabulary: int, context: int, layers: int, width: int, heads: int, dropout: float
+) -> nn.Sequential:
+    """layers + 2 blocks. Input: (batch, tokens) int64, up to `context` tokens; output: (batch,
+    tokens, vocabulary) logits of the next token.
 
     Raises:
         SettingError: the heads cannot share the width.
@@ -72,7 +74,9 @@ class Attention(nn.Module):
         three = self.queries_keys_values(self.norm(value)).view(batch, tokens, 3, self._heads, -1)
         queries, keys, values = three.permute(2, 0, 3, 1, 4)
         dropout = self._dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, dropout_p=dropout)
+        seen = F.scaled_dot_product_attention(
+            queries, keys, values, is_causal=True, dropout_p=dropout
+        )
         return self.onto(seen.transpose(1, 2).reshape(batch, tokens, width))
 
 
@@ -103,14 +107,20 @@ class Head(nn.Module):
         return self.logits(self.norm(value))
 
 
-def as_gpt2(weights: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict]:
+def as_gpt2(
+    weights: Mapping[str, torch.Tensor], settings: Mapping[str, Any]
+) -> tuple[dict[str, torch.Tensor], dict]:
     """The same model as transformers' GPT2LMHeadModel: its state dict, and its config.json.
 
     Args:
         weights: the state dict of a `gpt` of these settings.
     """
     layers = settings["layers"]
-    names = {"0.tokens": "transformer.wte", "0.places": "transformer.wpe", f"{layers + 1}.norm": "transformer.ln_f"}
+    names = {
+        "0.tokens": "transformer.wte",
+        "0.places": "transformer.wpe",
+        f"{layers + 1}.norm": "transformer.ln_f",
+    }
     names[f"{layers + 1}.logits"] = "lm_head"
     for i in range(layers):
         ours, theirs = f"{i + 1}", f"transformer.h.{i}"
@@ -123,12 +133,15 @@ def as_gpt2(weights: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) ->
     renamed = {}
     for name, tensor in weights.items():
         module, _, kind = name.rpartition(".")
-        transposed = ".c_" in names[module] and tensor.dim() == 2  # theirs are convolutions of width 1
+        transposed = (
+            ".c_" in names[module] and tensor.dim() == 2
+        )  # theirs are convolutions of width 1
         renamed[f"{names[module]}.{kind}"] = tensor.T if transposed else tensor
     config = {
-        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": settings["vocabulary"],
-        "n_positions": settings["context"], "n_embd": settings["width"], "n_layer": layers,
-        "n_head": settings["heads"], "activation_function": "gelu", "layer_norm_epsilon": 1e-5,
+        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": settings["vocabulary"], "n_positions": settings["context"],
+        "n_embd": settings["width"], "n_layer": layers, "n_head": settings["heads"],
+        "activation_function": "gelu", "layer_norm_epsilon": 1e-5,
         "resid_pdrop": settings["dropout"], "attn_pdrop": settings["dropout"], "embd_pdrop": 0.0,
         "tie_word_embeddings": False, "bos_token_id": None, "eos_token_id": None,
     }  # fmt: skip

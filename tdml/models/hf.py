@@ -21,28 +21,37 @@ _PEFT_TASKS = {"causal": "CAUSAL_LM", "masked": None, "classifier": "SEQ_CLS"}
 
 
 def hf(
-    config: str | Mapping[str, Any] | None, pretrained: str | None, head: str, num_labels: int | None, untie: bool,
+    config: str | Mapping[str, Any] | None, pretrained: str | None, head: str,
+    num_labels: int | None, untie: bool,
     lora: Mapping[str, Any],
 ) -> nn.Module:  # fmt: skip
     """The model itself, with a method `blocks()`: its embeddings, each of its layers, and its head.
 
     Args:
-        config: a mapping with a model_type, or the path of a config.json or of the folder that has it.
+        config: a mapping with a model_type, or the path of a config.json or of the folder that has
+            it.
         pretrained: the folder of a model in safetensors, instead.
         head: "causal", "masked" or "classifier", of `num_labels` classes.
         untie: whether input and output embeddings, where one is the other, become two.
-        lora: rank, alpha, dropout and targets of adapters (Hu et al., arXiv 2106.09685), which alone are trained then;
-            rank None: all is trained.
+        lora: rank, alpha, dropout and targets of adapters (Hu et al., arXiv 2106.09685), which
+            alone are trained then; rank None: all is trained.
 
     Raises:
         SettingError: there is no such model, or its parts cannot be told apart.
     """
     auto = _auto(head)
     if (config is None) == (pretrained is None):
-        raise SettingError("model=hf: give one of model.config (to train from scratch) and model.pretrained (a folder)")
+        raise SettingError(
+            "model=hf: give one of model.config (to train from scratch) and model.pretrained (a "
+            "folder)"
+        )
     settings = _config(config if pretrained is None else _folder(pretrained), num_labels)
     on_meta = torch.get_default_device().type == "meta"
-    model = _from_config(auto, settings) if pretrained is None or on_meta else _load(auto, Path(pretrained), settings)
+    model = (
+        _from_config(auto, settings)
+        if pretrained is None or on_meta
+        else _load(auto, Path(pretrained), settings)
+    )
     if untie:
         _untie(model)
     blocks_of_hf(model)  # raises where it cannot
@@ -63,7 +72,8 @@ def _auto(head: str) -> Any:
         import transformers
     except ImportError as error:
         raise SettingError(
-            "model=hf needs Hugging Face's transformers, which are not installed: pip install 'tdml[hf]'"
+            "model=hf needs Hugging Face's transformers, which are not installed: pip install "
+            "'tdml[hf]'"
         ) from error
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -74,11 +84,14 @@ def _folder(pretrained: str) -> str:
     folder = Path(pretrained)
     if not folder.is_dir():
         raise SettingError(
-            f"model.pretrained={pretrained} ({folder.resolve()}) is no folder: download the model first, such as with "
-            "hf download NAME --local-dir FOLDER, for nothing is fetched while a job runs"
+            f"model.pretrained={pretrained} ({folder.resolve()}) is no folder: download the model "
+            "first, such as with hf download NAME --local-dir FOLDER, for nothing is fetched while "
+            "a job runs"
         )
     if not any(folder.glob("*.safetensors")):
-        raise SettingError(f"model.pretrained={pretrained} has no *.safetensors: give the folder of a saved model")
+        raise SettingError(
+            f"model.pretrained={pretrained} has no *.safetensors: give the folder of a saved model"
+        )
     return pretrained
 
 
@@ -88,8 +101,8 @@ def _config(given: str | Mapping[str, Any], num_labels: int | None) -> Any:
     labels = {} if num_labels is None else {"num_labels": num_labels}
     if isinstance(given, str) and not Path(given).exists():
         raise SettingError(
-            f"model.config={given} does not exist: give the path of a config.json, or a mapping such as "
-            "model.config={model_type: llama, hidden_size: 64}"
+            f"model.config={given} does not exist: give the path of a config.json, "
+            "or a mapping such as model.config={model_type: llama, hidden_size: 64}"
         )
     try:
         if isinstance(given, str):
@@ -112,21 +125,26 @@ def _load(auto: Any, folder: Path, settings: Any) -> nn.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model, found = auto.from_pretrained(
-                folder, config=settings, dtype=torch.float32, local_files_only=True, output_loading_info=True,
+                folder, config=settings, dtype=torch.float32, local_files_only=True,
+                output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )  # fmt: skip
     except Exception as error:
-        raise SettingError(f"model.pretrained={folder} cannot be loaded: {one_line(error)[:300]}") from error
+        raise SettingError(
+            f"model.pretrained={folder} cannot be loaded: {one_line(error)[:300]}"
+        ) from error
     head = auto.__name__ == _HEADS["classifier"]
     inside = f"{model.base_model_prefix}."
     missing = sorted(name for name in found["missing_keys"] if not head or name.startswith(inside))
     if missing:
-        raise SettingError(f"model.pretrained={folder} lacks {missing[0]} ({len(missing)} tensors): see model.head")
+        raise SettingError(
+            f"model.pretrained={folder} lacks {missing[0]} ({len(missing)} tensors): see model.head"
+        )
     if odd := sorted(found["mismatched_keys"]):
         name, theirs, ours = odd[0]
         raise SettingError(
-            f"model.pretrained={folder}: {name} is {tuple(theirs)}, and its config.json says {tuple(ours)}: the two do "
-            "not belong together"
+            f"model.pretrained={folder}: {name} is {tuple(theirs)}, and its config.json says "
+            f"{tuple(ours)}: the two do not belong together"
         )
     return model
 
@@ -143,18 +161,23 @@ def _with_adapters(model: nn.Module, lora: Mapping[str, Any], head: str) -> nn.M
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise SettingError("model.lora needs Hugging Face's peft: pip install 'tdml[hf]'") from error
+        raise SettingError(
+            "model.lora needs Hugging Face's peft: pip install 'tdml[hf]'"
+        ) from error
     targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
     try:
         chosen = LoraConfig(
-            r=lora["rank"], lora_alpha=lora["alpha"], lora_dropout=lora["dropout"], target_modules=targets,
+            r=lora["rank"], lora_alpha=lora["alpha"], lora_dropout=lora["dropout"],
+            target_modules=targets,
             task_type=_PEFT_TASKS[head],
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the library decides by itself
             return get_peft_model(model, chosen)
     except (ValueError, TypeError) as error:
-        raise SettingError(f"model.lora: {one_line(error)[:300]} (see model.lora.targets and rank)") from error
+        raise SettingError(
+            f"model.lora: {one_line(error)[:300]} (see model.lora.targets and rank)"
+        ) from error
 
 
 def _blocks(model: nn.Module) -> list[nn.Module]:
@@ -167,10 +190,11 @@ def _base(model: nn.Module) -> nn.Module:
 
 
 def _fill_constants(model: nn.Module, part: nn.Module) -> None:
-    """Compute what follows from the configuration, such as rotary tables, which no file and no message has.
+    """Compute what follows from the configuration, such as rotary tables, which no file and no
+    message has.
 
-    The only place that knows them is the function that initialises modules; it leaves alone the parameters of those
-    that have such buffers, or values for them are still to come.
+    The only place that knows them is the function that initialises modules; it leaves alone the
+    parameters of those that have such buffers, or values for them are still to come.
     """
     for module in part.modules():
         if module._non_persistent_buffers_set and module._buffers:

@@ -1,8 +1,8 @@
 """A model of Hugging Face's transformers as blocks, with one tensor across each border.
 
-A block is a shallow copy of the model's own base module in which one layer is left, and what comes before and after it
-hands on what it gets. So masks, positions and rotary embeddings are computed by the model's own forward, whatever the
-architecture: what is known of one are the names of its parts.
+A block is a shallow copy of the model's own base module in which one layer is left, and what comes
+before and after it hands on what it gets. So masks, positions and rotary embeddings are computed by
+the model's own forward, whatever the architecture: what is known of one are the names of its parts.
 """
 
 import copy
@@ -18,7 +18,9 @@ from tdml.errors import SettingError
 class _Same(nn.Module):
     """In the place of an embedding, a dropout or a norm that another block has."""
 
-    def forward(self, value: torch.Tensor | None = None, *_: object, **named: object) -> torch.Tensor:
+    def forward(
+        self, value: torch.Tensor | None = None, *_: object, **named: object
+    ) -> torch.Tensor:
         return named["inputs_embeds"] if value is None else value
 
 
@@ -31,8 +33,8 @@ class _Zero(nn.Module):
 
 @dataclass(frozen=True)
 class _Family:
-    """Names in the base module: of its list of layers, of the norm behind them, and what takes the place of its other
-    parts in all blocks but the first; None: nothing does."""
+    """Names in the base module: of its list of layers, of the norm behind them, and what takes the
+    place of its other parts in all blocks but the first; None: nothing does."""
 
     layers: str
     norm: str | None
@@ -47,7 +49,8 @@ _FAMILIES = (
 
 
 class Body(nn.Module):
-    """Token ids (batch, tokens), in the first, or hidden states (batch, tokens, width) → hidden states."""
+    """Token ids (batch, tokens), in the first, or hidden states (batch, tokens, width) → hidden
+    states."""
 
     def __init__(self, base: nn.Module, family: _Family, index: int | None) -> None:
         """`index` of the layer; None: the embeddings alone."""
@@ -87,8 +90,9 @@ def blocks_of_hf(model: nn.Module) -> list[nn.Module]:
     head = _head(model, base, family) if family else None
     if head is None:
         raise SettingError(
-            f"model=hf: {type(model).__name__} is built in another way than Llama, GPT-2 and BERT, whose parts TDML "
-            "knows: take another architecture, or one stage of your own module (docs/your-model.md)"
+            f"model=hf: {type(model).__name__} is built in another way than Llama, GPT-2 and BERT, "
+            "whose parts TDML knows: take another architecture, or one stage of your own module "
+            "(docs/your-model.md)"
         )
     layers = range(len(base.get_submodule(family.layers)))
     return [Body(base, family, None), *(Body(base, family, index) for index in layers), head]
@@ -101,9 +105,15 @@ def _has(base: nn.Module, family: _Family) -> bool:
 
 def _head(model: nn.Module, base: nn.Module, family: _Family) -> nn.Module | None:
     """Of a causal model, of a masked one, or of a classifier of sequences."""
-    after = {name: part for name, part in model._modules.items() if part is not base and part is not None}
+    after = {
+        name: part for name, part in model._modules.items() if part is not base and part is not None
+    }
     if family.norm:
-        return _Chain(base._modules[family.norm], after["lm_head"]) if list(after) == ["lm_head"] else None
+        return (
+            _Chain(base._modules[family.norm], after["lm_head"])
+            if list(after) == ["lm_head"]
+            else None
+        )
     pooler = base._modules.get("pooler")
     return _Chain(*([pooler] if pooler is not None else []), *after.values())
 

@@ -1,7 +1,8 @@
-"""A node's share of the weights as one flat vector: parameters that are trained first, then buffers.
+"""A node's share of the weights as one flat vector: parameters that are trained first, then
+buffers.
 
-One tensor moves over RPC several times faster than a state dict of hundreds. Integer buffers (BatchNorm's
-count of batches) travel as float32, which is exact below 2^24.
+One tensor moves over RPC several times faster than a state dict of hundreds. Integer buffers
+(BatchNorm's count of batches) travel as float32, which is exact below 2^24.
 """
 
 from collections.abc import Sequence
@@ -25,8 +26,12 @@ class Layout:
     @staticmethod
     def of(parts: Sequence[Part]) -> "Layout":
         """The layout of what the parts that one node holds exchange: all but frozen parameters."""
-        parameters = [(name, _shape(part, local)) for part in parts for name, local in part.parameters.items()]
-        buffers = [(name, _shape(part, local)) for part in parts for name, local in part.buffers.items()]
+        parameters = [
+            (name, _shape(part, local)) for part in parts for name, local in part.parameters.items()
+        ]
+        buffers = [
+            (name, _shape(part, local)) for part in parts for name, local in part.buffers.items()
+        ]
         entries = parameters + buffers
         return Layout(
             names=tuple(name for name, _ in entries),
@@ -39,7 +44,9 @@ class Layout:
     @staticmethod
     def of_frozen(parts: Sequence[Part]) -> "Layout":
         """The layout of those, which a node is sent once."""
-        entries = [(name, _shape(part, local)) for part in parts for name, local in part.frozen.items()]
+        entries = [
+            (name, _shape(part, local)) for part in parts for name, local in part.frozen.items()
+        ]
         size = sum(shape.numel() for _, shape in entries)
         names, shapes = tuple(name for name, _ in entries), tuple(shape for _, shape in entries)
         return Layout(names, shapes, size, size, len(entries))
@@ -60,11 +67,14 @@ class Layout:
     def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """The pieces of a flat vector, in the shapes of the tensors."""
         sizes = [shape.numel() for shape in self.shapes]
-        return [piece.view(shape) for piece, shape in zip(flat.split(sizes), self.shapes, strict=True)]
+        return [
+            piece.view(shape) for piece, shape in zip(flat.split(sizes), self.shapes, strict=True)
+        ]
 
 
 def change(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """after − before; zero where nothing changed, also in a buffer that holds infinities, such as a mask."""
+    """after − before; zero where nothing changed, also in a buffer that holds infinities, such as a
+    mask."""
     changes = after - before
     if changes.sum().isfinite():  # one look at them costs a third of comparing all
         return changes

@@ -12,6 +12,7 @@ def mlp(num_classes: int, features: int, hidden: int, depth: int) -> nn.Sequenti
     """
     widths = [features] + [hidden] * depth
     layers = [
-        nn.Sequential(nn.Flatten(), nn.Linear(before, after), nn.ReLU()) for before, after in itertools.pairwise(widths)
+        nn.Sequential(nn.Flatten(), nn.Linear(before, after), nn.ReLU())
+        for before, after in itertools.pairwise(widths)
     ]
     return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))

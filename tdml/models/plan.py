@@ -21,8 +21,9 @@ from tdml.models.trace import trace_borders
 
 @dataclass(frozen=True)
 class Plan:
-    """`cuts` as in `topology.cuts`; `borders` has the input of every part and the output of the last; `shares` are the
-    parts' shares of the computation, in millionths; a step takes `microbatches` of the first border's shape."""
+    """`cuts` as in `topology.cuts`; `borders` has the input of every part and the output of the
+    last; `shares` are the parts' shares of the computation, in millionths; a step takes
+    `microbatches` of the first border's shape."""
 
     cuts: tuple[int, ...]
     borders: tuple[Border, ...]
@@ -35,7 +36,8 @@ class Plan:
         return len(self.cuts) + 1
 
     def parts_of(self, stage: int, stages: int) -> range:
-        """The pieces that the node at `stage` holds: one, or every `stages`-th under the interleaved schedule."""
+        """The pieces that the node at `stage` holds: one, or every `stages`-th under the
+        interleaved schedule."""
         return range(stage, self.parts, stages)
 
     def cut(self, model: nn.Module, indices: Sequence[int]) -> list[Part]:
@@ -45,14 +47,18 @@ class Plan:
 
 
 def make_plan(
-    config: Config, model: nn.Module, inputs: torch.Tensor, check_output: Callable[[torch.Size], None] = lambda _: None
+    config: Config,
+    model: nn.Module,
+    inputs: torch.Tensor,
+    check_output: Callable[[torch.Size], None] = lambda _: None,
 ) -> Plan:
     """Cut the model for `config.topology`.
 
     Args:
         model: the un-split model with its initial weights, on the host. It stays as it is.
         inputs: the first micro-batch, on which everything that depends on values is tried.
-        check_output: told the shape of what the model returns; raises where that does not fit the data.
+        check_output: told the shape of what the model returns; raises where that does not fit the
+            data.
 
     Raises:
         SettingError: the model cannot be cut so, or does not fit the data.
@@ -71,7 +77,11 @@ def make_plan(
 
 
 def _cuts(
-    topology: Topology, model: nn.Module, borders: Sequence[Border], inputs: torch.Tensor, counted: list[float]
+    topology: Topology,
+    model: nn.Module,
+    borders: Sequence[Border],
+    inputs: torch.Tensor,
+    counted: list[float],
 ) -> list[int]:
     if topology.parts == 1:
         return []
@@ -83,7 +93,9 @@ def _cuts(
         return topology.cuts
     check_parts(topology.parts, len(blocks), obstacles)
     costs = measure_costs(blocks, inputs) if topology.cost == "measured" else counted
-    return balance(costs, topology.parts, [place for place in range(1, len(blocks)) if place not in obstacles])
+    return balance(
+        costs, topology.parts, [place for place in range(1, len(blocks)) if place not in obstacles]
+    )
 
 
 def layouts(plan: Plan, model: nn.Module, stages: int) -> list[Layout]:
@@ -93,4 +105,6 @@ def layouts(plan: Plan, model: nn.Module, stages: int) -> list[Layout]:
 
 def frozen_layouts(plan: Plan, model: nn.Module, stages: int) -> list[Layout]:
     """The same for what is not trained."""
-    return [Layout.of_frozen(plan.cut(model, plan.parts_of(stage, stages))) for stage in range(stages)]
+    return [
+        Layout.of_frozen(plan.cut(model, plan.parts_of(stage, stages))) for stage in range(stages)
+    ]

@@ -1,4 +1,5 @@
-"""torchvision's residual networks, cut between blocks so that no skip connection crosses a border."""
+"""torchvision's residual networks, cut between blocks so that no skip connection crosses a
+border."""
 
 from types import MethodType
 

@@ -1,8 +1,8 @@
 """A model cut into parts, of which a node materialises only its own.
 
-A part is a run of consecutive blocks; `Part.parameters`, `Part.buffers` and `Part.frozen`, the parameters that are not
-trained, map the names of its tensors in the un-split model to those in the part. A buffer, or a frozen parameter, that
-several parts use is in each of them.
+A part is a run of consecutive blocks; `Part.parameters`, `Part.buffers` and `Part.frozen`, the
+parameters that are not trained, map the names of its tensors in the un-split model to those in the
+part. A buffer, or a frozen parameter, that several parts use is in each of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,15 +25,18 @@ class Border:
 
     def example(self, device: torch.device | str, requires_grad: bool) -> torch.Tensor:
         """A tensor of this shape, for the pipeline's static buffers."""
-        return torch.zeros(self.shape, dtype=self.dtype, device=device).requires_grad_(requires_grad)
+        return torch.zeros(self.shape, dtype=self.dtype, device=device).requires_grad_(
+            requires_grad
+        )
 
 
 def build(settings: dict, device: str) -> nn.Module:
-    """The un-split model on `device` ("meta" for shapes alone, as far as its constructor lets itself be led there).
+    """The un-split model on `device` ("meta" for shapes alone, as far as its constructor lets
+    itself be led there).
 
     Raises:
-        SettingError: the `_target_` cannot be found or does not accept the settings, or makes something that nodes
-            cannot hold.
+        SettingError: the `_target_` cannot be found or does not accept the settings, or makes
+            something that nodes cannot hold.
     """
     try:
         with torch.device(device):
@@ -41,18 +44,21 @@ def build(settings: dict, device: str) -> nn.Module:
     except Exception as error:
         if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
             raise error.__cause__ from error
-        raise SettingError(f"model={settings['_target_']} cannot be built: {cause(error, 'model')}") from error
+        raise SettingError(
+            f"model={settings['_target_']} cannot be built: {cause(error, 'model')}"
+        ) from error
     if not isinstance(model, nn.Module):
         raise SettingError(
-            f"model._target_={settings['_target_']} returned {type(model).__name__}: it must return an "
-            "nn.Sequential of blocks or a module with a method blocks()"
+            f"model._target_={settings['_target_']} returned {type(model).__name__}: it must "
+            "return an nn.Sequential of blocks or a module with a method blocks()"
         )
     bring_into_form(model)
     return model
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """The blocks of a model, first to last: the places where it may be cut. One that lists none is a single block.
+    """The blocks of a model, first to last: the places where it may be cut. One that lists none is
+    a single block.
 
     Raises:
         SettingError: `blocks()` fails, or lists something else than modules.
@@ -64,12 +70,15 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     except Exception as error:
         raise SettingError(f"model: blocks() fails: {one_line(error)}") from error
     if not all(isinstance(block, nn.Module) for block in blocks):
-        raise SettingError("model: blocks() must list modules: wrap whatever else the model does in a module")
+        raise SettingError(
+            "model: blocks() must list modules: wrap whatever else the model does in a module"
+        )
     return blocks
 
 
 def has_blocks(model: nn.Module) -> bool:
-    """Whether it says where it may be cut. In many models `blocks` is one of their modules, and says nothing."""
+    """Whether it says where it may be cut. In many models `blocks` is one of their modules, and
+    says nothing."""
     method = getattr(model, "blocks", None)
     return _is_plain_sequence(model) or (callable(method) and not isinstance(method, nn.Module))
 
@@ -80,15 +89,23 @@ def _is_plain_sequence(model: nn.Module) -> bool:
 
 def check_complete(model: nn.Module, blocks: Sequence[nn.Module]) -> None:
     """Raises:
-    SettingError: a tensor of the model is in no block, or a block holds one that is not the model's.
+    SettingError: a tensor of the model is in no block, or a block holds one that is not the
+    model's.
     """
-    used = {id(tensor): f"{name} in block {i}" for i, block in enumerate(blocks) for name, tensor in tensors_in(block)}
+    used = {
+        id(tensor): f"{name} in block {i}"
+        for i, block in enumerate(blocks)
+        for name, tensor in tensors_in(block)
+    }
     own = {id(tensor): name for name, tensor in tensors_in(model)}
     if missing := sorted(own[key] for key in own.keys() - used.keys()):
-        raise SettingError(f"model: blocks() leaves out {', '.join(missing[:3])}: every tensor must be in a block")
+        raise SettingError(
+            f"model: blocks() leaves out {', '.join(missing[:3])}: every tensor must be in a block"
+        )
     if foreign := sorted(used[key] for key in used.keys() - own.keys()):
         raise SettingError(
-            f"model: blocks() lists {foreign[0]}, which is none of the model's own tensors: make it in the constructor"
+            f"model: blocks() lists {foreign[0]}, which is none of the model's own tensors: make "
+            "it in the constructor"
         )
 
 
@@ -109,7 +126,8 @@ class Part:
         self.parameters = {name: local for name, local in named.items() if trained[name]}
         self.frozen = {name: local for name, local in named.items() if not trained[name]}
         self.buffers = _names(model.named_buffers, self.module.named_buffers)
-        # Some models know constants, such as tables of positions, from their settings: these are never sent.
+        # Some models know constants, such as tables of positions, from their settings: these are
+        # never sent.
         self._fill_constants = getattr(model, "fill_constants", None)
         if self._fill_constants is not None:
             kept = model.state_dict(keep_vars=True).keys()
@@ -123,7 +141,9 @@ class Part:
             *self.module.named_buffers(remove_duplicate=False),
         )
         ties = [(name, first.setdefault(id(tensor), name)) for name, tensor in named]
-        self.module.to_empty(device=device)  # where layers share a tensor, it makes one for each of them
+        self.module.to_empty(
+            device=device
+        )  # where layers share a tensor, it makes one for each of them
         for name, kept in ties:
             owner, _, attribute = name.rpartition(".")
             setattr(self.module.get_submodule(owner), attribute, _get(self.module, kept))

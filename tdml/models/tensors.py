@@ -10,8 +10,9 @@ _EXACT = 2**24  # whole numbers up to here are exact in float32
 
 
 def bring_into_form(model: nn.Module) -> None:
-    """What can be had in the form that is exchanged is brought into it: gradients of embeddings are dense, and tensors
-    that repeat one value by a stride of 0 get memory for each, for every value is written.
+    """What can be had in the form that is exchanged is brought into it: gradients of embeddings are
+    dense, and tensors that repeat one value by a stride of 0 get memory for each, for every value
+    is written.
 
     Raises:
         SettingError: names a tensor that cannot be exchanged, and says what to do.
@@ -22,7 +23,10 @@ def bring_into_form(model: nn.Module) -> None:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if fault := _fault(tensor):
             raise SettingError(f"model: {name} {fault}")
-        if any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+        if any(
+            stride == 0 and size > 1
+            for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+        ):
             tensor.data = tensor.data.contiguous()
     _check_ties(model)
 
@@ -34,33 +38,42 @@ def _fault(tensor: torch.Tensor) -> str:
         return "is sparse, and only dense tensors are exchanged: keep it dense (to_dense())"
     if tensor.is_complex():
         return (
-            "holds complex numbers, and only real ones are exchanged: keep its real and imaginary parts "
-            "(torch.view_as_real)"
+            "holds complex numbers, and only real ones are exchanged: keep its real and imaginary "
+            "parts (torch.view_as_real)"
         )
     if tensor.dtype is torch.float64:
-        return "is float64, and nodes exchange float32: make it float32 (float(), or dtype=torch.float32)"
+        return (
+            "is float64, and nodes exchange float32: make it float32 (float(), or "
+            "dtype=torch.float32)"
+        )
     if _has_large_numbers(tensor):
         return (
-            "holds whole numbers above 2^24, which float32 would round, and nodes exchange float32: keep it as two "
-            "buffers, such as value // 2**16 and value % 2**16"
+            "holds whole numbers above 2^24, which float32 would round, and nodes exchange "
+            "float32: keep it as two buffers, such as value // 2**16 and value % 2**16"
         )
     return ""
 
 
 def _has_large_numbers(tensor: torch.Tensor) -> bool:
-    if tensor.is_meta or tensor.is_floating_point() or tensor.dtype is torch.bool or tensor.numel() == 0:
+    if (
+        tensor.is_meta
+        or tensor.is_floating_point()
+        or tensor.dtype is torch.bool
+        or tensor.numel() == 0
+    ):
         return False
     return bool(tensor.double().abs().max() > _EXACT)
 
 
 def _check_ties(model: nn.Module) -> None:
-    """Parameters are told apart by what they are: two that share memory would each get their own on a node."""
+    """Parameters are told apart by what they are: two that share memory would each get their own on
+    a node."""
     owners: dict[int, str] = {}
     for name, parameter in model.named_parameters():
         if parameter.is_meta or parameter.numel() == 0:
             continue
         if (other := owners.setdefault(parameter.data_ptr(), name)) != name:
             raise SettingError(
-                f"model: {other} and {name} share their memory, but are two parameters: tie them by assigning one to "
-                "both (a.weight = b.weight)"
+                f"model: {other} and {name} share their memory, but are two parameters: tie them "
+                "by assigning one to both (a.weight = b.weight)"
             )

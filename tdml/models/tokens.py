@@ -23,19 +23,20 @@ def check_tokens(model: nn.Module, data: Dataset, inputs: torch.Tensor) -> None:
     first = next((m for m in blocks_of(model)[0].modules() if isinstance(m, nn.Embedding)), None)
     if first is not None and vocabulary is not None and vocabulary > first.num_embeddings:
         raise SettingError(
-            f"data.tokenizer: the vocabulary of the data has {vocabulary} tokens, that of the model "
-            f"{first.num_embeddings}: set model.vocabulary={vocabulary} (of model=hf: model.config.vocab_size), or "
-            "take the tokenizer that belongs to the model"
+            f"data.tokenizer: the vocabulary of the data has {vocabulary} tokens, that of the "
+            f"model {first.num_embeddings}: set model.vocabulary={vocabulary} (of model=hf: "
+            "model.config.vocab_size), or take the tokenizer that belongs to the model"
         )
     largest = int(inputs.max())
     if first is not None and largest >= first.num_embeddings:
         raise SettingError(
-            f"data: there is a token {largest}, and the vocabulary of the model has {first.num_embeddings}: see "
-            "model.vocabulary, and task.mask_token"
+            f"data: there is a token {largest}, and the vocabulary of the model has "
+            f"{first.num_embeddings}: see model.vocabulary, and task.mask_token"
         )
     most = getattr(model, "most_tokens", None)
     if most is not None and inputs.shape[1] > most:
         raise SettingError(
-            f"data.context: sequences have {inputs.shape[1]} tokens, and the model sees {most} at most: lower "
-            "data.context, or take a larger model.context (of model=hf: model.config.max_position_embeddings)"
+            f"data.context: sequences have {inputs.shape[1]} tokens, and the model sees {most} at "
+            "most: lower data.context, or take a larger model.context (of model=hf: "
+            "model.config.max_position_embeddings)"
         )

@@ -17,9 +17,11 @@ def initial_model(settings: dict, seed: int) -> nn.Module:
 
 
 def outline(settings: dict, seed: int) -> nn.Module:
-    """The un-split model for its form alone; what its tensors hold is not to be looked at. Raises as `build`.
+    """The un-split model for its form alone; what its tensors hold is not to be looked at. Raises
+    as `build`.
 
-    They take no memory where the constructor never looks at values: else it runs as for the initial model.
+    They take no memory where the constructor never looks at values: else it runs as for the initial
+    model.
     """
     try:
         return _build(settings, seed, "meta")
@@ -28,7 +30,9 @@ def outline(settings: dict, seed: int) -> nn.Module:
 
 
 def _build(settings: dict, seed: int, device: str) -> nn.Module:
-    with seeded(derive(seed, "initial weights")):  # everywhere, for a constructor may draw the model's form
+    with seeded(
+        derive(seed, "initial weights")
+    ):  # everywhere, for a constructor may draw the model's form
         return build(settings, device)
 
 
@@ -46,7 +50,8 @@ def write(model: nn.Module, layouts: Sequence[Layout], flats: Sequence[torch.Ten
 
 
 def agree(layouts: Sequence[Layout], flats: Sequence[torch.Tensor]) -> None:
-    """Let the copies of a buffer that several parts use be what the first of them holds, in place."""
+    """Let the copies of a buffer that several parts use be what the first of them holds, in
+    place."""
     first: dict[str, torch.Tensor] = {}
     for layout, flat in zip(layouts, flats, strict=True):
         for name, view in zip(layout.names, layout.views(flat), strict=True):

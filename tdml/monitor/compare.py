@@ -1,4 +1,5 @@
-"""`tdml report --compare`: several runs on one page, with nothing beside it needed, and the page's figures as files."""
+"""`tdml report --compare`: several runs on one page, with nothing beside it needed, and the page's
+figures as files."""
 
 import html
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ body { max-width: 90rem; } .wide { margin-top: 1.5rem; }
 td { white-space: nowrap; } td:first-child, th:first-child { text-align: left; }
 """
 _HEAD = (
-    "run", "replicas × stages", "attack", "rounds", "test accuracy", "best", "0.90 at round", "against one machine",
+    "run", "replicas × stages", "attack", "rounds", "test accuracy", "best", "0.90 at round",
+    "against one machine",
     "hours",
 )  # fmt: skip
 
@@ -40,7 +42,10 @@ def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
 
 def draw(histories: Sequence[History]) -> dict[str, str]:
     """The figures as SVG, by name: accuracy, loss, and ranks where a run was attacked."""
-    figures = {"accuracy": compare_figures.accuracies(histories), "loss": compare_figures.losses(histories)}
+    figures = {
+        "accuracy": compare_figures.accuracies(histories),
+        "loss": compare_figures.losses(histories),
+    }
     if scatter := compare_figures.ranks(histories):
         figures["ranks"] = scatter
     return {name: to_svg(figure) for name, figure in figures.items()}
@@ -54,7 +59,8 @@ def _page(histories: Sequence[History], figures: dict[str, str]) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>TDML runs compared</title><style>{STYLE}{_STYLE}</style></head><body>
 <h1>{len(histories)} runs compared</h1>
-<p class="sub">Lines end in a ring where a run has not ended, and are dashed where nobody defends.</p>
+<p class="sub">Lines end in a ring where a run has not ended,
+and are dashed where nobody defends.</p>
 <div class="wide"><table><tr>{head}</tr>{rows}</table></div>
 {drawn}
 </body></html>
@@ -87,8 +93,8 @@ def attack_of(history: History) -> str:
 
 
 def difference(history: History, histories: Sequence[History]) -> str:
-    """How much better a run is than the one on one machine, if that is among `histories`: in test accuracy, after the
-    last round that both have."""
+    """How much better a run is than the one on one machine, if that is among `histories`: in test
+    accuracy, after the last round that both have."""
     baseline = baseline_of(history, histories)
     if baseline is None or history.is_baseline or not history.last or not baseline.last:
         return "–"
@@ -96,7 +102,9 @@ def difference(history: History, histories: Sequence[History]) -> str:
     ours, theirs = history.accuracy(number), baseline.accuracy(number)
     if ours is None or theirs is None:
         return "–"
-    return f"{ours - theirs:+.4f}" + (f" at round {number}" if number < history.settings["rounds"] else "")
+    return f"{ours - theirs:+.4f}" + (
+        f" at round {number}" if number < history.settings["rounds"] else ""
+    )
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,5 @@
-"""The paper's figures (arXiv 2407.07339) from any runs: a line for each, with its name and last value at its end."""
+"""The paper's figures (arXiv 2407.07339) from any runs: a line for each, with its name and last
+value at its end."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from tdml.monitor.labels import shorten, spread
 
 PAPERS_ACCURACY = 0.9  # what all of the paper's runs end near
 _COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#c0549a", "#8c6d00", "#3aa0dc", "#7a3e9d", "#e69f00", "#1b5e20", "#b2182b",
-    "#5e6b73", "#00a5a8",
+    "#0072b2", "#d55e00", "#009e73", "#c0549a", "#8c6d00", "#3aa0dc", "#7a3e9d", "#e69f00",
+    "#1b5e20", "#b2182b", "#5e6b73", "#00a5a8",
 )  # fmt: skip
 _MUTED = "#8a8a8a"
 _DASHES = (0, (5, 4))
@@ -40,11 +41,17 @@ class _Quantity:
     def points(self, history: History) -> tuple[list[int], list[float]]:
         """Rounds and values; a gap where a value is not known."""
         values = (self.of(line) for line in history.rounds)
-        return [line.round for line in history.rounds], [float("nan") if v is None else v for v in values]
+        return [line.round for line in history.rounds], [
+            float("nan") if v is None else v for v in values
+        ]
 
     def end(self, history: History) -> tuple[int, float] | None:
         """The last round with a value, and that; None if there is none."""
-        known = ((line.round, value) for line in reversed(history.rounds) if (value := self.of(line)) is not None)
+        known = (
+            (line.round, value)
+            for line in reversed(history.rounds)
+            if (value := self.of(line)) is not None
+        )
         return next(known, None)
 
 
@@ -59,7 +66,10 @@ class _Line:
 
 def accuracies(histories: Sequence[History]) -> Figure:
     """Test accuracy by round: the baselines, and beside them all others."""
-    figure = _by_round(histories, _Quantity("test accuracy", lambda line: line.test_accuracy, ".3f", limits=(0.0, 1.0)))
+    figure = _by_round(
+        histories,
+        _Quantity("test accuracy", lambda line: line.test_accuracy, ".3f", limits=(0.0, 1.0)),
+    )
     _enlarge_ends(figure.axes[-1])
     for axes in figure.axes:
         axes.axhline(PAPERS_ACCURACY, color=_MUTED, linewidth=0.9, linestyle=_DASHES, zorder=1)
@@ -71,13 +81,16 @@ def accuracies(histories: Sequence[History]) -> Figure:
 
 
 def losses(histories: Sequence[History]) -> Figure:
-    """Training loss by round, the mean of the replicas that count: the baselines, and beside them all others."""
-    return _by_round(histories, _Quantity("training loss", lambda line: line.train_loss, ".3g", scale="log"))
+    """Training loss by round, the mean of the replicas that count: the baselines, and beside them
+    all others."""
+    return _by_round(
+        histories, _Quantity("training loss", lambda line: line.train_loss, ".3g", scale="log")
+    )
 
 
 def ranks(histories: Sequence[History]) -> Figure | None:
-    """Mean against standard deviation of the ranks of every update, from the attack's first round on: a panel for each
-    attacked run. None if none was attacked yet."""
+    """Mean against standard deviation of the ranks of every update, from the attack's first round
+    on: a panel for each attacked run. None if none was attacked yet."""
     attacked = [(history, points) for history in histories if (points := _ranked(history))]
     if not attacked:
         return None
@@ -95,12 +108,19 @@ def ranks(histories: Sequence[History]) -> Figure | None:
     figure.suptitle(title, fontsize=11)
     figure.supxlabel("mean of ranks", fontsize=9)
     figure.supylabel("standard deviation of ranks", fontsize=9)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8, frameon=False)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower right",
+        ncols=2,
+        fontsize=8,
+        frameon=False,
+    )
     return figure
 
 
 def _by_round(histories: Sequence[History], quantity: _Quantity) -> Figure:
-    """A panel for the baselines, one for all others, in which the baselines are drawn in grey once more."""
+    """A panel for the baselines, one for all others, in which the baselines are drawn in grey once
+    more."""
     title, names = shorten([history.name for history in histories])
     named = dict(zip(map(id, histories), names, strict=True))
     baselines = [history for history in histories if history.is_baseline]
@@ -110,14 +130,23 @@ def _by_round(histories: Sequence[History], quantity: _Quantity) -> Figure:
         for group in (baselines, others) if group
     ]  # fmt: skip
     figure = _empty_figure(panels, quantity)
-    figure.suptitle(" · ".join(filter(None, [quantity.name.capitalize(), title])), x=0.01, ha="left", fontsize=12)
+    figure.suptitle(
+        " · ".join(filter(None, [quantity.name.capitalize(), title])),
+        x=0.01,
+        ha="left",
+        fontsize=12,
+    )
     for axes, lines in zip(figure.axes, panels, strict=True):
         alone = lines[0].history.is_baseline
         for history in () if alone else baselines:
             axes.plot(*quantity.points(history), color=_MUTED, linewidth=1.2, alpha=0.7, zorder=2)
         for line in lines:
             _draw(axes, line, quantity)
-        kind = "one machine" if alone else "replicas × stages" + ", in grey one machine" * bool(baselines)
+        kind = (
+            "one machine"
+            if alone
+            else "replicas × stages" + ", in grey one machine" * bool(baselines)
+        )
         axes.set_title(kind, fontsize=9, loc="left", color=_MUTED)
     _share_limits(figure.axes, histories, quantity)
     for axes, lines in zip(figure.axes, panels, strict=True):
@@ -130,7 +159,10 @@ def _empty_figure(panels: Sequence[Sequence[_Line]], quantity: _Quantity) -> Fig
     """With a place for each panel, and at its right for its labels."""
     height = max(_LEAST_HEIGHT, max(map(len, panels)) * _LABEL / 72)
     widths = [_NARROW if lines[0].history.is_baseline else _WIDE for lines in panels]
-    beside = [0.35 + _INCHES_A_LETTER * max(len(_text(line, quantity)) for line in lines) for lines in panels]
+    beside = [
+        0.35 + _INCHES_A_LETTER * max(len(_text(line, quantity)) for line in lines)
+        for lines in panels
+    ]
     total = sum(widths) + sum(beside) + _LEFT * len(panels), _BOTTOM + height + _TOP
     figure, left = Figure(figsize=total), 0.0
     for width, labels in zip(widths, beside, strict=True):
@@ -148,14 +180,22 @@ def _draw(axes: Axes, line: _Line, quantity: _Quantity) -> None:
     """Dashed where nobody defends; the end is filled once the run has ended."""
     undefended = line.history.attack and not line.history.settings["trust"]["enabled"]
     style = (0, (4, 2)) if undefended else "solid"
-    axes.plot(*quantity.points(line.history), color=line.colour, linewidth=1.5, linestyle=style, zorder=3)
+    axes.plot(
+        *quantity.points(line.history), color=line.colour, linewidth=1.5, linestyle=style, zorder=3
+    )
     if end := quantity.end(line.history):
         face = line.colour if line.history.ended else "white"
-        axes.plot(*end, "o", markersize=5, markeredgecolor=line.colour, markerfacecolor=face, zorder=4)
+        axes.plot(
+            *end, "o", markersize=5, markeredgecolor=line.colour, markerfacecolor=face, zorder=4
+        )
 
 
-def _share_limits(panels: Sequence[Axes], histories: Sequence[History], quantity: _Quantity) -> None:
-    last = max((max(h.settings["rounds"], h.last.round if h.last else 0) for h in histories), default=1)
+def _share_limits(
+    panels: Sequence[Axes], histories: Sequence[History], quantity: _Quantity
+) -> None:
+    last = max(
+        (max(h.settings["rounds"], h.last.round if h.last else 0) for h in histories), default=1
+    )
     low = min(axes.get_ylim()[0] for axes in panels)
     high = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
@@ -163,9 +203,12 @@ def _share_limits(panels: Sequence[Axes], histories: Sequence[History], quantity
 
 
 def _enlarge_ends(axes: Axes) -> None:
-    """The last rounds of the best lines once more, where a panel of accuracies is empty: their ends lie close."""
+    """The last rounds of the best lines once more, where a panel of accuracies is empty: their ends
+    lie close."""
     x, y, width, height = _INSET
-    rounds, values = np.concatenate([np.asarray(line.get_data(), float) for line in axes.get_lines()], axis=1)
+    rounds, values = np.concatenate(
+        [np.asarray(line.get_data(), float) for line in axes.get_lines()], axis=1
+    )
     known = ~np.isnan(values)
     last = rounds[known].max(initial=0.0)
     late = values[known & (rounds > last * x)]
@@ -184,11 +227,16 @@ def _enlarge_ends(axes: Axes) -> None:
 
 def _mark_attacks(axes: Axes, lines: Sequence[_Line]) -> None:
     for number in sorted({line.history.attacked_from for line in lines if line.history.attack}):
-        across = {"transform": axes.get_xaxis_transform(), "color": ACCUSED, "linewidth": 0.9, "linestyle": (0, (1, 2))}
+        across = {
+            "transform": axes.get_xaxis_transform(),
+            "color": ACCUSED,
+            "linewidth": 0.9,
+            "linestyle": (0, (1, 2)),
+        }
         axes.vlines(number, 0, 1, **across)
         axes.annotate(
-            f"attack from round {number}", (number, 0.01), xycoords=("data", "axes fraction"), xytext=(3, 0),
-            textcoords="offset points", fontsize=8, color=ACCUSED,
+            f"attack from round {number}", (number, 0.01), xycoords=("data", "axes fraction"),
+            xytext=(3, 0), textcoords="offset points", fontsize=8, color=ACCUSED,
         )  # fmt: skip
 
 
@@ -196,7 +244,11 @@ def _text(line: _Line, quantity: _Quantity) -> str:
     """A line's label."""
     end = quantity.end(line.history)
     value = "no round yet" if end is None else format(end[1], quantity.form)
-    reached = "" if line.history.ended or end is None else f", round {end[0]} of {line.history.settings['rounds']}"
+    reached = (
+        ""
+        if line.history.ended or end is None
+        else f", round {end[0]} of {line.history.settings['rounds']}"
+    )
     return f"{line.name}  {value}{reached}"
 
 
@@ -208,17 +260,19 @@ def _write_labels(axes: Axes, lines: Sequence[_Line], quantity: _Quantity) -> No
     heights = [0.5 if end is None else float(to_panel.transform(end)[1]) for end in ends]
     for line, end, place in zip(lines, ends, spread(heights, _LABEL / height, 0, 1), strict=True):
         axes.annotate(
-            _text(line, quantity), end or (0, 0), xycoords="data", xytext=(1.03, place), textcoords="axes fraction",
-            fontsize=8.5, color=line.colour, va="center",
+            _text(line, quantity), end or (0, 0), xycoords="data", xytext=(1.03, place),
+            textcoords="axes fraction", fontsize=8.5, color=line.colour, va="center",
             arrowprops=None if end is None else {
-                "arrowstyle": "-", "color": line.colour, "linewidth": 0.6, "alpha": 0.6, "shrinkB": 3,
+                "arrowstyle": "-", "color": line.colour, "linewidth": 0.6, "alpha": 0.6,
+                "shrinkB": 3,
                 "relpos": (0, 0.5),
             },
         )  # fmt: skip
 
 
 def _ranked(history: History) -> list[tuple[float, float, bool]]:
-    """Mean and standard deviation of the ranks of each update since the attack began, and whether it is a lie."""
+    """Mean and standard deviation of the ranks of each update since the attack began, and whether
+    it is a lie."""
     return [
         (*moments, int(name) in history.attacking(line.round))
         for line in history.rounds if history.attack and line.round >= history.attacked_from
@@ -227,10 +281,16 @@ def _ranked(history: History) -> list[tuple[float, float, bool]]:
 
 
 def _scatter(axes: Axes, points: Sequence[tuple[float, float, bool]]) -> None:
-    for attacks, colour, marker, name in ((False, HONEST, "o", "honest"), (True, ACCUSED, "X", "attacks")):
+    for attacks, colour, marker, name in (
+        (False, HONEST, "o", "honest"),
+        (True, ACCUSED, "X", "attacks"),
+    ):
         chosen = [(mean, std) for mean, std, attacker in points if attacker == attacks]
-        axes.scatter(*zip(*chosen, strict=True) if chosen else ((), ()), c=colour, marker=marker, label=name,
-                     s=30, alpha=0.65, linewidths=0, zorder=2 + attacks)  # fmt: skip
+        means, stds = zip(*chosen, strict=True) if chosen else ((), ())
+        axes.scatter(
+            means, stds, c=colour, marker=marker, label=name, s=30, alpha=0.65, linewidths=0,
+            zorder=2 + attacks,
+        )  # fmt: skip
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.tick_params(labelsize=8)
     axes.margins(0.12)

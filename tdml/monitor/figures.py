@@ -46,14 +46,17 @@ def rank_scatter(line: dict[str, Any]) -> Figure | None:
             fontsize=8,
         )
     _span(axes, [r["rank_mean"] for r in ranked.values()], [r["rank_std"] for r in ranked.values()])
-    axes.set(xlabel="mean of ranks", ylabel="standard deviation of ranks", title=f"round {line['round']}")
+    axes.set(
+        xlabel="mean of ranks", ylabel="standard deviation of ranks", title=f"round {line['round']}"
+    )
     axes.legend(fontsize=7, loc="best")
     axes.grid(alpha=0.25)
     return figure
 
 
 def _span(axes: Axes, means: list[float], stds: list[float]) -> None:
-    """Limits around the points, never so close that the noise of an honest round fills the figure."""
+    """Limits around the points, never so close that the noise of an honest round fills the
+    figure."""
     for values, set_limits in ((means, axes.set_xlim), (stds, axes.set_ylim)):
         middle, half = (min(values) + max(values)) / 2, max(0.1, 0.65 * (max(values) - min(values)))
         set_limits(middle - half, middle + half)
@@ -65,7 +68,13 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
     metric, loss = figure.subplots(1, 2)
     rounds = [line["round"] for line in lines]
     name = headline(lines[-1])
-    metric.plot(rounds, [_number(line.get(f"test_{name}")) for line in lines], "o-", color=HONEST, label="test")
+    metric.plot(
+        rounds,
+        [_number(line.get(f"test_{name}")) for line in lines],
+        "o-",
+        color=HONEST,
+        label="test",
+    )
     if any(f"validation_{name}" in line for line in lines):
         validated = [_number(line.get(f"validation_{name}")) for line in lines]
         metric.plot(rounds, validated, ".--", color=SUSPECT, label="validation")
@@ -83,7 +92,13 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
             alpha=0.7,
             label=f"r{replica}, training",
         )
-    loss.plot(rounds, [_number(line["test_loss"]) for line in lines], "ko--", markersize=4, label="global, test")
+    loss.plot(
+        rounds,
+        [_number(line["test_loss"]) for line in lines],
+        "ko--",
+        markersize=4,
+        label="global, test",
+    )
     loss.set(xlabel="round", ylabel="loss", title="Loss", yscale="log")
     loss.legend(fontsize=7, ncols=2)
     for axes in (metric, loss):

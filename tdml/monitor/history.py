@@ -1,4 +1,5 @@
-"""What became of a run, round by round: read from its run folder, or from the JSON that keeps it."""
+"""What became of a run, round by round: read from its run folder, or from the JSON that keeps
+it."""
 
 import json
 import re
@@ -21,7 +22,8 @@ from tdml.monitor.run_folder import read_metrics
 _FOR_SPEED = ("precision", "channels_last")  # settings of `train` that change a result by little
 _OF_A_MACHINE = ("run_dir", "resume", "identity", "ledger")  # settings, beside data.root
 _DAMAGED = (
-    ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError, yaml.YAMLError, OmegaConfBaseException,
+    ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError, yaml.YAMLError,
+    OmegaConfBaseException,
 )  # fmt: skip
 
 
@@ -34,8 +36,12 @@ class Round:
     test_loss: float | None
     train_loss: float | None  # the mean of the replicas that count
     seconds: float
-    gone: list[str] = field(default_factory=list)  # nodes that were banned before, also in rounds that were taken back
-    ranks: dict[str, tuple[float, float]] = field(default_factory=dict)  # mean and standard deviation, by replica
+    gone: list[str] = field(
+        default_factory=list
+    )  # nodes that were banned before, also in rounds that were taken back
+    ranks: dict[str, tuple[float, float]] = field(
+        default_factory=dict
+    )  # mean and standard deviation, by replica
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ class History:
     machines: list[machine.Machine]
     ended: bool
     rounds: list[Round]
-    bans: dict[str, int] = field(default_factory=dict)  # the round in which a node was banned, by node
+    bans: dict[str, int] = field(
+        default_factory=dict
+    )  # the round in which a node was banned, by node
 
     @property
     def topology(self) -> tuple[int, int]:
@@ -109,7 +117,8 @@ class History:
 
 
 def baseline_of(history: History, histories: Iterable[History]) -> History | None:
-    """The run on one machine that was trained in the same way for as many rounds, if it is among `histories`."""
+    """The run on one machine that was trained in the same way for as many rounds, if it is among
+    `histories`."""
     alike = (one for one in histories if one.is_baseline and _training(one) == _training(history))
     return next(alike, None)
 
@@ -118,7 +127,12 @@ def _training(history: History) -> dict[str, Any]:
     """What decides how well a run learns, besides who takes part."""
     settings = history.settings
     train = {name: value for name, value in settings["train"].items() if name not in _FOR_SPEED}
-    return {"model": settings["model"], "data": settings["data"], "rounds": settings["rounds"], "train": train}
+    return {
+        "model": settings["model"],
+        "data": settings["data"],
+        "rounds": settings["rounds"],
+        "train": train,
+    }
 
 
 def read(path: Path) -> History:
@@ -128,18 +142,32 @@ def read(path: Path) -> History:
         SettingError: it is neither, or is damaged.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=History) if path.is_file() else _read_run(path)
-        _ = found.topology, found.attacked_from, found.attackers, _training(found)  # what is missing is missed here
+        found = (
+            msgspec.json.decode(path.read_bytes(), type=History)
+            if path.is_file()
+            else _read_run(path)
+        )
+        _ = (
+            found.topology,
+            found.attacked_from,
+            found.attackers,
+            _training(found),
+        )  # what is missing is missed here
     except SettingError:
         raise
     except _DAMAGED as error:
-        raise SettingError(f"{path} is not a run, or is damaged: {one_line(repr(error))[:200]}") from error
+        raise SettingError(
+            f"{path} is not a run, or is damaged: {one_line(repr(error))[:200]}"
+        ) from error
     return found
 
 
 def write(history: History, path: Path) -> None:
-    """Keep it as JSON, a line for each round. Ranks are kept of attacked runs alone: nobody draws the others."""
-    rounds = history.rounds if history.attack else [replace(line, ranks={}) for line in history.rounds]
+    """Keep it as JSON, a line for each round. Ranks are kept of attacked runs alone: nobody draws
+    the others."""
+    rounds = (
+        history.rounds if history.attack else [replace(line, ranks={}) for line in history.rounds]
+    )
     head = {name: value for name, value in asdict(history).items() if name != "rounds"}
     lines = ",\n  ".join(json.dumps(_shortened(asdict(line))) for line in rounds)
     replace_file(path, f'{json.dumps(head, indent=1)[:-2]},\n "rounds": [\n  {lines}\n ]\n}}\n')
@@ -156,7 +184,9 @@ def _named_apart(histories: Iterable[History]) -> list[History]:
     apart = []
     for history in histories:
         seen[history.name] = number = seen.get(history.name, 0) + 1
-        apart.append(history if number == 1 else replace(history, name=f"{history.name} ({number})"))
+        apart.append(
+            history if number == 1 else replace(history, name=f"{history.name} ({number})")
+        )
     return apart
 
 
@@ -169,7 +199,10 @@ def _read_run(run: Path) -> History:
     summary = _summary(run)
     rounds, bans = _rounds(read_metrics(run, void=True))
     reached = (rounds[-1].round if rounds else 0, settings["rounds"])
-    current = (summary.get("round"), summary.get("rounds")) == reached  # or it goes on, and that is of an earlier start
+    current = (
+        summary.get("round"),
+        summary.get("rounds"),
+    ) == reached  # or it goes on, and that is of an earlier start
     return History(
         name=settings["name"], settings=settings, machines=machine.read(run),
         ended=current and summary["model"] is not None, rounds=rounds, bans=bans,
@@ -182,7 +215,8 @@ def _summary(run: Path) -> dict[str, Any]:
 
 
 def _rounds(played: Iterable[dict[str, Any]]) -> tuple[list[Round], dict[str, int]]:
-    """The rounds that stay, of all that were played, in their order; and in which of all each node was banned."""
+    """The rounds that stay, of all that were played, in their order; and in which of all each node
+    was banned."""
     rounds, bans = [], {}
     for line in played:
         if not line.get("void"):

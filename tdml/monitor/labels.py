@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 
 def spread(values: Sequence[float], least: float, low: float, high: float) -> list[float]:
-    """The values moved apart until neighbours lie at least `least` from each other, and into [low, high] if they have
-    room there. Those that crowd stay centred on where they were, together. In the order of `values`."""
+    """The values moved apart until neighbours lie at least `least` from each other, and into [low,
+    high] if they have room there. Those that crowd stay centred on where they were, together. In
+    the order of `values`."""
     order = sorted(range(len(values)), key=lambda i: values[i])
     crowds: list[tuple[float, list[int]]] = []  # centre, and members from the lowest to the highest
     for i in order:
@@ -24,15 +25,21 @@ def spread(values: Sequence[float], least: float, low: float, high: float) -> li
 
 
 def _inside(centre: float, half: float, low: float, high: float) -> float:
-    """The centre of a crowd that reaches `half` both ways, moved inside; the middle where there is no room."""
+    """The centre of a crowd that reaches `half` both ways, moved inside; the middle where there is
+    no room."""
     return (low + high) / 2 if high - low < 2 * half else min(max(centre, low + half), high - half)
 
 
 def shorten(names: Sequence[str]) -> tuple[str, list[str]]:
-    """The words with which all names begin, as a title, and the names without them. Words have hyphens between them,
-    and every name keeps one at least."""
+    """The words with which all names begin, as a title, and the names without them. Words have
+    hyphens between them, and every name keeps one at least."""
     words = [name.split("-") for name in names]
     shared = 0
-    while all(len(parts) > shared + 1 for parts in words) and len({parts[shared] for parts in words}) == 1:
+    while (
+        all(len(parts) > shared + 1 for parts in words)
+        and len({parts[shared] for parts in words}) == 1
+    ):
         shared += 1
-    return " · ".join(words[0][:shared]) if words else "", ["-".join(parts[shared:]) for parts in words]
+    return " · ".join(words[0][:shared]) if words else "", [
+        "-".join(parts[shared:]) for parts in words
+    ]

@@ -43,7 +43,8 @@ def this_machine(first_round: int) -> Machine:
 
 
 def note(run: Path, machine: Machine) -> None:
-    """Say in the run folder where its rounds from `machine.first_round` on are played, if that is elsewhere."""
+    """Say in the run folder where its rounds from `machine.first_round` on are played, if that is
+    elsewhere."""
     known = [said for said in read(run) if said.first_round < machine.first_round]
     if not known or replace(known[-1], first_round=machine.first_round) != machine:
         known.append(machine)

@@ -19,7 +19,9 @@ _UNKNOWN = {"test_accuracy": None, "test_loss": None}  # where no round was done
 class Monitor:
     """Hands every round to the run folder, TensorBoard and the terminal."""
 
-    def __init__(self, config: Config, folder: RunFolder, terminal: Terminal, first_round: int) -> None:
+    def __init__(
+        self, config: Config, folder: RunFolder, terminal: Terminal, first_round: int
+    ) -> None:
         self._config, self.folder, self.terminal = config, folder, terminal
         self._board = TensorBoard(folder.path, config, first_round)
         self._notes: list[str] = []
@@ -27,7 +29,8 @@ class Monitor:
         self.best = Best(read_metrics(folder.path))
 
     def tell(self, text: str, detail: str) -> None:
-        """Something that the user should know of; it goes into the round's notes. Stack traces go to failures.log."""
+        """Something that the user should know of; it goes into the round's notes. Stack traces go
+        to failures.log."""
         text = one_line(text)  # a peer may have a part in it
         self._notes.append(text)
         if detail:
@@ -53,7 +56,12 @@ class Monitor:
         self.terminal.say(reason, "yellow")
 
     def finish(
-        self, exit_reason: str, banned: list[str], dead: list[str], model: str | None, notices: list[str]
+        self,
+        exit_reason: str,
+        banned: list[str],
+        dead: list[str],
+        model: str | None,
+        notices: list[str],
     ) -> None:
         """Write summary.json and close what is open."""
         lines = read_metrics(self.folder.path)
@@ -73,8 +81,8 @@ def summary(
     notices: list[str],
     void: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """What summary.json holds: the last round's figures, the totals, who was banned, why the run ended, and what holds
-    of all of it."""
+    """What summary.json holds: the last round's figures, the totals, who was banned, why the run
+    ended, and what holds of all of it."""
     last = lines[-1] if lines else {}
     return {
         "name": config.name,
@@ -89,7 +97,9 @@ def summary(
         "notices": notices,
         "void_rounds": len(void),
         "seconds": round(sum(line["seconds"]["total"] for line in (*void, *lines)), 3),
-        "bytes": {way: sum(line["bytes"][way] for line in (*void, *lines)) for way in ("up", "down")},
+        "bytes": {
+            way: sum(line["bytes"][way] for line in (*void, *lines)) for way in ("up", "down")
+        },
         "model": model,
         "best": _best(lines),
         "run_dir": str(Path(config.run_dir)),
@@ -103,6 +113,7 @@ def _best(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
     if not best.round:
         return None
     return {
-        "round": best.round, f"validation_{best.name}": best.value, f"test_{best.name}": tested[best.round],
+        "round": best.round, f"validation_{best.name}": best.value,
+        f"test_{best.name}": tested[best.round],
         "model": BEST_MODEL,
     }  # fmt: skip

@@ -17,25 +17,28 @@ def line_of(played: Round) -> dict[str, Any]:
     replicas = {str(index): _replica(made) for index, made in sorted(played.judgements.items())}
     return {
         "round": played.number, **tested, **validated,
-        "replicas": replicas, "accepted": played.accepted, "seconds": played.seconds, "bytes": played.bytes,
-        "spent": round(played.spent, 3), "notes": played.notes,
+        "replicas": replicas, "accepted": played.accepted, "seconds": played.seconds,
+        "bytes": played.bytes, "spent": round(played.spent, 3), "notes": played.notes,
     }  # fmt: skip
 
 
 def headline(line: dict[str, Any]) -> str:
-    """The name of the metric that a round is known by, in a line of metrics.jsonl: the task's first, else the loss."""
+    """The name of the metric that a round is known by, in a line of metrics.jsonl: the task's
+    first, else the loss."""
     return next(name.removeprefix("test_") for name in line if name.startswith("test_"))
 
 
 def form_of(metric: str) -> str:
-    """How a number of it is written: shares with three digits behind the point, others with four in all."""
+    """How a number of it is written: shares with three digits behind the point, others with four in
+    all."""
     return ".3f" if metric.endswith("accuracy") else ".4g"
 
 
 def _replica(made: Judgement) -> dict[str, Any]:
     line = {
-        "verdict": made.status, "train_loss": finite(made.train_loss), "rank_mean": finite(made.rank_mean),
-        "rank_std": finite(made.rank_std), "reason": made.reason, "weight": made.weight,
+        "verdict": made.status, "train_loss": finite(made.train_loss),
+        "rank_mean": finite(made.rank_mean), "rank_std": finite(made.rank_std),
+        "reason": made.reason, "weight": made.weight,
     }  # fmt: skip
     return line | ({"nodes": list(made.blamed)} if made.blamed else {})
 

@@ -12,16 +12,19 @@ from tdml.monitor.record import MARKS, NOT_FORMED, form_of, headline
 from tdml.monitor.run_folder import read_metrics
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1a1a1a; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; }
+body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p.sub { color: #666; margin-top: .2rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; } dt { color: #666; } dd { margin: 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; }
+dt { color: #666; } dd { margin: 0; }
 table { border-collapse: collapse; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #e3e3e3; }
 th { font-weight: 600; } td.verdict { text-align: center; font-weight: 700; }
 td.reason, th.reason { text-align: left; }
 svg { max-width: 100%; height: auto; } .figures { display: flex; flex-wrap: wrap; gap: .5rem; }
-.wide { overflow-x: auto; } pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 13px; }
+.wide { overflow-x: auto; }
+pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 13px; }
 """
 
 
@@ -38,7 +41,9 @@ def write_report(run: Path) -> Path:
     try:
         page = _page(run, lines, read_metrics(run, void=True))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise SettingError(f"{run}: metrics.jsonl or summary.json is damaged: {one_line(repr(error))[:200]}") from error
+        raise SettingError(
+            f"{run}: metrics.jsonl or summary.json is damaged: {one_line(repr(error))[:200]}"
+        ) from error
     replace_file(path, page)
     return path
 
@@ -50,12 +55,15 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
     config = run / "config.yaml"
     settings = config.read_text(encoding="utf-8") if config.is_file() else ""
     title = html.escape(str(summary.get("name", run.name)))
-    scatters = "".join(to_svg(figure) for line in lines if (figure := rank_scatter(line)) is not None)
+    ended = html.escape(str(summary.get("exit_reason", "unfinished")))
+    scatters = "".join(
+        to_svg(figure) for line in lines if (figure := rank_scatter(line)) is not None
+    )
     scatters = scatters or "<p>No replica was ranked.</p>"
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>TDML run {title}</title><style>{STYLE}</style></head><body>
-<h1>TDML run {title}</h1><p class="sub">{html.escape(str(summary.get("exit_reason", "unfinished")))}</p>
+<h1>TDML run {title}</h1><p class="sub">{ended}</p>
 {_facts(lines, played, summary)}
 <h2>{_title(headline(lines[-1]))} and loss</h2>{to_svg(curves(lines))}
 <h2>Verdicts</h2><div class="wide">{_verdicts(lines)}</div>{_legend()}
@@ -67,19 +75,32 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
 """
 
 
-def _facts(lines: list[dict[str, Any]], played: list[dict[str, Any]], summary: dict[str, Any]) -> str:
+def _facts(
+    lines: list[dict[str, Any]], played: list[dict[str, Any]], summary: dict[str, Any]
+) -> str:
     last = lines[-1]
-    metrics = {name: value for name, value in last.items() if name.startswith("test_") and name != "test_loss"}
+    metrics = {
+        name: value
+        for name, value in last.items()
+        if name.startswith("test_") and name != "test_loss"
+    }
     facts = {
         "Rounds": f"{last['round']}{_void(played)}",
-        **{_title(name): "unknown" if value is None else f"{value:.4f}" for name, value in metrics.items()},
+        **{
+            _title(name): "unknown" if value is None else f"{value:.4f}"
+            for name, value in metrics.items()
+        },
         **_best(summary.get("best")),
         "Banned nodes": ", ".join(summary.get("banned", [])) or "none",
         "Seconds": f"{sum(line['seconds']['total'] for line in played):.1f}",
         "Sent and received": f"{sum(line['bytes']['down'] for line in played) / 1e6:.0f} MB down, "
         f"{sum(line['bytes']['up'] for line in played) / 1e6:.0f} MB up",
     }
-    return "<dl>" + "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items()) + "</dl>"
+    return (
+        "<dl>"
+        + "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
+        + "</dl>"
+    )
 
 
 def _void(played: list[dict[str, Any]]) -> str:
@@ -92,7 +113,9 @@ def _best(best: dict[str, Any] | None) -> dict[str, str]:
         return {}
     name = "accuracy" if "validation_accuracy" in best else "loss"
     value, tested = best[f"validation_{name}"], best[f"test_{name}"]
-    return {f"Best validation {name}": f"{value:.4f} in round {best['round']}, test {name} {tested}"}
+    return {
+        f"Best validation {name}": f"{value:.4f} in round {best['round']}, test {name} {tested}"
+    }
 
 
 def _title(name: str) -> str:
@@ -114,7 +137,8 @@ def _verdicts(lines: list[dict[str, Any]]) -> str:
     rows = []
     for line in lines:
         value = line.get(f"test_{metric}")
-        cells = f"<td>{line['round']}</td><td>{'–' if value is None else format(value, form_of(metric))}</td>"
+        shown = "–" if value is None else format(value, form_of(metric))
+        cells = f"<td>{line['round']}</td><td>{shown}</td>"
         for name in _names(lines):
             record = line["replicas"].get(name, {"verdict": "", "reason": "not formed"})
             colour = COLOURS.get(record["verdict"], "#777")
@@ -127,7 +151,9 @@ def _verdicts(lines: list[dict[str, Any]]) -> str:
 
 def _legend() -> str:
     marks = (*MARKS.items(), ("not formed", NOT_FORMED))
-    return '<p class="sub">' + " &nbsp; ".join(f"{mark} {verdict}" for verdict, mark in marks) + "</p>"
+    return (
+        '<p class="sub">' + " &nbsp; ".join(f"{mark} {verdict}" for verdict, mark in marks) + "</p>"
+    )
 
 
 def _findings(played: list[dict[str, Any]]) -> str:
@@ -138,25 +164,39 @@ def _findings(played: list[dict[str, Any]]) -> str:
             if record["verdict"] != "honest":
                 where = ", ".join(record.get("nodes", [])) or f"r{name}"
                 text = (number, where, _effect(line, name), record["reason"])
-                rows.append("<tr>" + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text) + "</tr>")
+                rows.append(
+                    "<tr>"
+                    + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text)
+                    + "</tr>"
+                )
         for note in line.get("notes", []):
             cell = f'<td class="reason" colspan="3">{html.escape(note)}</td>'
             rows.append(f'<tr><td class="reason">{number}</td>{cell}</tr>')
     if not rows:
         return "<p>Nothing: every replica was found honest in every round.</p>"
-    head = "".join(f'<th class="reason">{title}</th>' for title in ("round", "who", "verdict", "evidence"))
+    head = "".join(
+        f'<th class="reason">{title}</th>' for title in ("round", "who", "verdict", "evidence")
+    )
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
 def _effect(line: dict[str, Any], name: str) -> str:
     """The verdict, and whether the update counts where that does not go without saying."""
     verdict = line["replicas"][name]["verdict"]
-    return verdict if verdict != "suspicious" or int(name) in line["accepted"] else "suspicious, does not count"
+    return (
+        verdict
+        if verdict != "suspicious" or int(name) in line["accepted"]
+        else "suspicious, does not count"
+    )
 
 
 def _seconds(lines: list[dict[str, Any]]) -> str:
     phases = list(lines[0]["seconds"])
-    head = "<tr><th>round</th>" + "".join(f"<th>{phase.replace('_', ' ')}</th>" for phase in phases) + "</tr>"
+    head = (
+        "<tr><th>round</th>"
+        + "".join(f"<th>{phase.replace('_', ' ')}</th>" for phase in phases)
+        + "</tr>"
+    )
     rows = "".join(
         f"<tr><td>{line['round']}</td>"
         + "".join(f"<td>{line['seconds'][phase]:.2f}</td>" for phase in phases)

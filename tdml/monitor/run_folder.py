@@ -18,10 +18,19 @@ from tdml.round.engine import Round
 
 BEST_MODEL = "model-best.pt"
 
-# What may change on resuming; the rest would change rounds that are done, or what the next ones start from.
-_OF_A_START = {"resume", "run_dir", "name", "device", "identity", "ledger"}  # groups, or settings without one
+# What may change on resuming; the rest would change rounds that are done, or what the next ones
+# start from.
+_OF_A_START = {
+    "resume",
+    "run_dir",
+    "name",
+    "device",
+    "identity",
+    "ledger",
+}  # groups, or settings without one
 _OF_ROUNDS_TO_COME = {
-    "rounds", "monitor.best", "train.lr", "train.schedule", "train.warmup", "train.batch_size", "train.patience",
+    "rounds", "monitor.best", "train.lr", "train.schedule", "train.warmup", "train.batch_size",
+    "train.patience",
     "topology.microbatches",
 }  # fmt: skip
 _LONGEST_USER = 200  # characters of a lock file
@@ -32,15 +41,17 @@ class RunFolder:
     """One run's folder. It is locked while the run goes on."""
 
     def __init__(self, config: Config) -> None:
-        """Lock it, for a new run or to go on with the one in it, as `resume` says. `self.config` has the settings, with
-        what a run that goes on has measured.
+        """Lock it, for a new run or to go on with the one in it, as `resume` says. `self.config`
+        has the settings, with what a run that goes on has measured.
 
         Raises:
             SettingError: it cannot be written, another run uses it, or there is nothing to resume.
         """
         self.path = Path(config.run_dir)
         self.moved: Path | None = None
-        self.changed: dict[str, list[Any]] = {}  # on resuming: settings of the rounds to come, before and now
+        self.changed: dict[
+            str, list[Any]
+        ] = {}  # on resuming: settings of the rounds to come, before and now
         try:
             self._check_is_a_run()
             self.path.mkdir(parents=True, exist_ok=True)
@@ -50,7 +61,9 @@ class RunFolder:
             if self._goes_on:
                 self.changed = self._check_same_job(self.config)
         except OSError as error:
-            raise SettingError(f"run_dir={config.run_dir} cannot be written: {one_line(error)}") from error
+            raise SettingError(
+                f"run_dir={config.run_dir} cannot be written: {one_line(error)}"
+            ) from error
 
     def begin(self, config: Config) -> None:
         """Begin a new run, unless one goes on: an earlier one is moved aside, never overwritten.
@@ -69,7 +82,8 @@ class RunFolder:
         self.write_settings(config)
 
     def write_settings(self, config: Config) -> None:
-        """Write config.yaml. A run is resumed with new ones only once nothing can keep it from going on."""
+        """Write config.yaml. A run is resumed with new ones only once nothing can keep it from
+        going on."""
         replace_file(self.path / "config.yaml", to_yaml(config))
 
     @property
@@ -78,18 +92,26 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def rewind(self, last: int, line: str) -> None:
-        """Make metrics.jsonl end with round `last`, whose line the checkpoint holds too; later ones come again."""
+        """Make metrics.jsonl end with round `last`, whose line the checkpoint holds too; later ones
+        come again."""
         there = read_metrics(self.path, void=True)
         kept = [record for record in there if record.get("void") or record["round"] <= last]
         if last and not any(record["round"] == last for record in kept if not record.get("void")):
             kept.append(json.loads(line))
-        replace_file(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+        replace_file(
+            self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept)
+        )
 
     def take_back(self, after: int) -> None:
         """Mark the rounds after one as void in metrics.jsonl: they come again."""
-        lines = [json.loads(text) for text in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        lines = [
+            json.loads(text)
+            for text in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         marked = [line | {"void": True} if line["round"] > after else line for line in lines]
-        replace_file(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in marked))
+        replace_file(
+            self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in marked)
+        )
 
     def append(self, played: Round) -> None:
         """Add a round to metrics.jsonl."""
@@ -106,21 +128,36 @@ class RunFolder:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            user = one_line(file.read(_LONGEST_USER)) if os.fstat(file.fileno()).st_size else "somebody"
+            user = (
+                one_line(file.read(_LONGEST_USER))
+                if os.fstat(file.fileno()).st_size
+                else "somebody"
+            )
             file.close()
             raise SettingError(
-                f"run_dir={self.path} is in use by another run, {user}: end that, or choose another run_dir or name"
+                f"run_dir={self.path} is in use by another run, {user}: end that, or choose "
+                "another run_dir or name"
             ) from None
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.write(
+            f"process {os.getpid()} on {socket.gethostname()}, since "
+            f"{time.strftime('%Y-%m-%d %H:%M:%S')}"
+        )
         file.flush()
         return file
 
     def _check_is_a_run(self) -> None:
-        """Only the folder of a run may be moved or written into, not whatever else has that name."""
+        """Only the folder of a run may be moved or written into, not whatever else has that
+        name."""
         ours = {".lock", "config.yaml"}
-        if self.path.is_dir() and (names := {entry.name for entry in self.path.iterdir()}) and not names & ours:
-            raise SettingError(f"run_dir={self.path} holds files that are not of a run: choose a folder of its own")
+        if (
+            self.path.is_dir()
+            and (names := {entry.name for entry in self.path.iterdir()})
+            and not names & ours
+        ):
+            raise SettingError(
+                f"run_dir={self.path} holds files that are not of a run: choose a folder of its own"
+            )
 
     def _used(self) -> bool:
         return any(entry.name != ".lock" for entry in self.path.iterdir())
@@ -128,7 +165,8 @@ class RunFolder:
     def _move_aside(self) -> Path:
         if Path.cwd().resolve().is_relative_to(self.path.resolve()):
             raise SettingError(
-                f"run_dir={self.path} holds a run and the current folder is in it: choose another run_dir"
+                f"run_dir={self.path} holds a run and the current folder is in it: choose another "
+                "run_dir"
             )
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.{number}")).exists():
@@ -140,8 +178,8 @@ class RunFolder:
         there = (self.path / "config.yaml").exists() and any(self.checkpoints.glob("*.pt"))
         if config.resume is True and not there:
             raise SettingError(
-                f"resume=true, but run_dir={config.run_dir} holds no checkpoint: begin with resume=false, or give "
-                "resume=auto, which goes on where there is one"
+                f"resume=true, but run_dir={config.run_dir} holds no checkpoint: begin with "
+                "resume=false, or give resume=auto, which goes on where there is one"
             )
         return there
 
@@ -159,14 +197,19 @@ class RunFolder:
         return config
 
     def _check_same_job(self, config: Config) -> dict[str, list[Any]]:
-        """The settings that differ from those of the run to resume, but for those of a start: before and now.
+        """The settings that differ from those of the run to resume, but for those of a start:
+        before and now.
 
         Raises:
             SettingError: one differs that must not.
         """
         before, now = flat(from_yaml(self.path / "config.yaml")), flat(config)
         keys = (key for key in before.keys() | now.keys() if key.split(".")[0] not in _OF_A_START)
-        changed = {key: [before.get(key), now.get(key)] for key in sorted(keys) if before.get(key) != now.get(key)}
+        changed = {
+            key: [before.get(key), now.get(key)]
+            for key in sorted(keys)
+            if before.get(key) != now.get(key)
+        }
         for key, (old, new) in changed.items():
             if not _of_rounds_to_come(key) and not (key == _SPARES and new > (old or 0)):
                 raise SettingError(
@@ -181,10 +224,12 @@ def _of_rounds_to_come(key: str) -> bool:
 
 
 def read_metrics(run: Path, void: bool = False) -> list[dict[str, Any]]:
-    """The rounds in metrics.jsonl; with `void` those among them that were taken back, too, in the order in which they
-    were played. A line that was cut off by a crash is left out."""
+    """The rounds in metrics.jsonl; with `void` those among them that were taken back, too, in the
+    order in which they were played. A line that was cut off by a crash is left out."""
     path = run / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    lines = (
+        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    )
     rounds = []
     for line in lines:
         try:

@@ -12,7 +12,8 @@ from tdml.monitor.figures import rank_scatter
 from tdml.monitor.record import headline, line_of
 from tdml.round.engine import Round
 
-# Its writer thread would print a stack trace where the disk is full. The round's own record then says so in one line.
+# Its writer thread would print a stack trace where the disk is full. The round's own record then
+# says so in one line.
 _usual_hook = threading.excepthook
 
 
@@ -22,7 +23,8 @@ def _without_full_disks(failure: threading.ExceptHookArgs) -> None:
 
 
 class TensorBoard:
-    """Writes one event file in RUN/tensorboard. On resuming, what lies after `first_round` is superseded."""
+    """Writes one event file in RUN/tensorboard. On resuming, what lies after `first_round` is
+    superseded."""
 
     def __init__(self, run: Path, config: Config, first_round: int) -> None:
         threading.excepthook = _without_full_disks

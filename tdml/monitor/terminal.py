@@ -1,4 +1,5 @@
-"""The terminal: a live line of progress and a table row per round. Plain lines where there is no terminal."""
+"""The terminal: a live line of progress and a table row per round. Plain lines where there is no
+terminal."""
 
 import os
 import shlex
@@ -25,7 +26,10 @@ _REFRESHES_PER_S = 4
 _WAITING_SAID_EVERY_S = 30.0  # where there is no live line
 _INDENT = 7  # of what is said about a round below its row
 _LONGEST_METRIC = 10  # characters of its name
-_BEFORE_PHASES, _COLUMN = 37, 8  # characters of a row without its replicas and phases, and of a phase
+_BEFORE_PHASES, _COLUMN = (
+    37,
+    8,
+)  # characters of a row without its replicas and phases, and of a phase
 
 
 class _Screen(Console):
@@ -69,9 +73,14 @@ class Terminal:
         self._status = text
 
     def waiting(self, text: str) -> None:
-        """Who is waited for, if anybody, which the status says too. Where nothing shows that, a line now and then."""
+        """Who is waited for, if anybody, which the status says too. Where nothing shows that, a
+        line now and then."""
         now = time.monotonic()
-        if text and not self.console.is_terminal and now - self._waiting_said >= _WAITING_SAID_EVERY_S:
+        if (
+            text
+            and not self.console.is_terminal
+            and now - self._waiting_said >= _WAITING_SAID_EVERY_S
+        ):
             self._waiting_said = now
             self.say(text, "cyan")
 
@@ -99,7 +108,9 @@ class Terminal:
         if self.console.is_terminal:
             self.console.print(Padding(line, (0, 0, 0, _INDENT)))
         else:
-            self.console.print(Text(" " * _INDENT).append_text(line))  # one line, however long: for grep
+            self.console.print(
+                Text(" " * _INDENT).append_text(line)
+            )  # one line, however long: for grep
 
     def _line(self) -> Text:
         return Text(self._status(), style="cyan")
@@ -107,7 +118,8 @@ class Terminal:
     def _titles(self, metric: str) -> str:
         phases = "".join(f"{_SHORT.get(phase, phase):>{_COLUMN}}" for phase in self._phases)
         return (
-            f"{'round':>7}{metric[:_LONGEST_METRIC]:>11}{'loss':>9}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
+            f"{'round':>7}{metric[:_LONGEST_METRIC]:>11}{'loss':>9}  "
+            f"{'replicas':<{self._width}}{'seconds':>8}{phases}"
         )
 
     @property
@@ -132,15 +144,23 @@ class Terminal:
         row.append(f"{number(line['test_loss'], '.3g'):>9}  ")
         for index in range(self._replicas):
             made = played.judgements.get(index)
-            row.append(MARKS[made.status] if made else NOT_FORMED, _COLOURS.get(made.status if made else "", "dim"))
+            row.append(
+                MARKS[made.status] if made else NOT_FORMED,
+                _COLOURS.get(made.status if made else "", "dim"),
+            )
             row.append(" ")
         row.append(" " * (self._width - 2 * self._replicas))
         seconds = played.seconds
-        row.append(f"{seconds['total']:>8.1f}" + "".join(f"{seconds[phase]:>{_COLUMN}.2f}" for phase in self._phases))
+        row.append(
+            f"{seconds['total']:>8.1f}"
+            + "".join(f"{seconds[phase]:>{_COLUMN}.2f}" for phase in self._phases)
+        )
         return row
 
 
-LEGEND = "   ".join(f"{mark} {verdict}" for verdict, mark in (*MARKS.items(), ("not formed", NOT_FORMED)))
+LEGEND = "   ".join(
+    f"{mark} {verdict}" for verdict, mark in (*MARKS.items(), ("not formed", NOT_FORMED))
+)
 
 
 def closing_lines(run: Path, report: bool, finished: bool) -> Sequence[str]:
@@ -149,9 +169,14 @@ def closing_lines(run: Path, report: bool, finished: bool) -> Sequence[str]:
     lines = [f"run folder    {run}"]
     lines += [f"model         {run / 'model.pt'}"] if finished else []
     lines += [f"best model    {run / BEST_MODEL}"] if (run / BEST_MODEL).is_file() else []
-    lines += [f"TensorBoard   {_program('tensorboard')} --logdir {shlex.quote(str(run / 'tensorboard'))}"]
+    lines += [
+        f"TensorBoard   {_program('tensorboard')} --logdir {shlex.quote(str(run / 'tensorboard'))}"
+    ]
     tdml = _program("tdml")
-    lines += [f"ledger        {tdml} ledger verify {typed}", f"rewards       {tdml} rewards {typed}"]
+    lines += [
+        f"ledger        {tdml} ledger verify {typed}",
+        f"rewards       {tdml} rewards {typed}",
+    ]
     return lines + ([f"report        {run / 'report.html'}"] if report else [])
 
 

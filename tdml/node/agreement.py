@@ -1,7 +1,7 @@
 """Before a node commits, the two ends of every channel sign that they have logged the same.
 
-So a false message is its sender's doing, or its receiver was told so in time and did not go on: nobody can later say
-that it has sent, or received, something else.
+So a false message is its sender's doing, or its receiver was told so in time and did not go on:
+nobody can later say that it has sent, or received, something else.
 """
 
 import hashlib
@@ -16,16 +16,28 @@ from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot
 
 
 class Disagreement(Exception):
-    """The two ends of a channel have logged different messages. Which of them lies nobody else can know."""
+    """The two ends of a channel have logged different messages. Which of them lies nobody else can
+    know."""
 
 
 class Agreement:
     """One node's side."""
 
     def __init__(
-        self, identity: Identity, job: str, slot: Slot, keys: Sequence[str], channels: Sequence[Channel]
+        self,
+        identity: Identity,
+        job: str,
+        slot: Slot,
+        keys: Sequence[str],
+        channels: Sequence[Channel],
     ) -> None:
-        self._identity, self._job, self._slot, self._keys, self._channels = identity, job, slot, tuple(keys), channels
+        self._identity, self._job, self._slot, self._keys, self._channels = (
+            identity,
+            job,
+            slot,
+            tuple(keys),
+            channels,
+        )
         self._purpose, self._log = "", torch.empty(0)
         self.signatures: tuple[str, ...] = ("",) * len(keys)
 
@@ -38,12 +50,19 @@ class Agreement:
     def peers(self) -> list[int]:
         """The stages with which this one has channels."""
         others = range(len(self._keys))
-        return [s for s in others if s != self._slot.stage and between(self._channels, self._slot.stage, s)]
+        return [
+            s
+            for s in others
+            if s != self._slot.stage and between(self._channels, self._slot.stage, s)
+        ]
 
     def offer(self, peer: int) -> torch.Tensor:
-        """What to send to another stage: the digest of what is logged in common, signed; (96,) uint8."""
+        """What to send to another stage: the digest of what is logged in common, signed; (96,)
+        uint8."""
         digest = common_digest(self._log, self._channels, self._slot.stage, peer)
-        said = statement(self._job, self._slot.replica, self._purpose, self._slot.stage, peer, digest)
+        said = statement(
+            self._job, self._slot.replica, self._purpose, self._slot.stage, peer, digest
+        )
         signed = bytes.fromhex(digest) + bytes.fromhex(self._identity.sign(said))
         return torch.frombuffer(bytearray(signed), dtype=torch.uint8)
 
@@ -58,11 +77,13 @@ class Agreement:
             raw = bytes(offered.tolist())
             digest, signature = raw[:32].hex(), raw[32:].hex()
             own = common_digest(self._log, self._channels, self._slot.stage, peer)
-            said = statement(self._job, self._slot.replica, self._purpose, peer, self._slot.stage, digest)
+            said = statement(
+                self._job, self._slot.replica, self._purpose, peer, self._slot.stage, digest
+            )
             if digest != own or not verify(self._keys[peer], signature, said):
                 raise Disagreement(
-                    f"stages {min(peer, self._slot.stage)} and {max(peer, self._slot.stage)} do not agree on what "
-                    "passed between them"
+                    f"stages {min(peer, self._slot.stage)} and {max(peer, self._slot.stage)} do "
+                    "not agree on what passed between them"
                 )
             found[peer] = signature
         self.signatures = tuple(found)
@@ -76,7 +97,14 @@ def common_digest(log: torch.Tensor, channels: Sequence[Channel], one: int, othe
 
 def statement(job: str, replica: int, purpose: str, signer: int, peer: int, digest: str) -> bytes:
     """What a stage signs for another: that it has logged so much of `purpose` in common with it."""
-    said = {"job": job, "replica": replica, "purpose": purpose, "signer": signer, "peer": peer, "log": digest}
+    said = {
+        "job": job,
+        "replica": replica,
+        "purpose": purpose,
+        "signer": signer,
+        "peer": peer,
+        "log": digest,
+    }
     return b"tdml log|" + canonical(said)
 
 

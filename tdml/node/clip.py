@@ -1,8 +1,9 @@
 """The norm of the whole model's gradient, over all stages of a replica.
 
-Every node tells every other the norms of its own tensors; each then computes the norm of all of them in the order that
-they have in the un-split model, so that the result is bit for bit that of `torch.nn.utils.clip_grad_norm_` on it. They
-go from node to node, so that what each has sent and received can be recorded, and a lie be told from whom it misled.
+Every node tells every other the norms of its own tensors; each then computes the norm of all of
+them in the order that they have in the un-split model, so that the result is bit for bit that of
+`torch.nn.utils.clip_grad_norm_` on it. They go from node to node, so that what each has sent and
+received can be recorded, and a lie be told from whom it misled.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ class Clip:
     """Scales the gradients of one node so that the whole model's has a norm of at most `most`."""
 
     def __init__(
-        self, most: float, names: Sequence[str], layouts: Sequence[Layout], stage: int, device: torch.device,
+        self, most: float, names: Sequence[str], layouts: Sequence[Layout], stage: int,
+        device: torch.device,
         channels: Sequence[Channel],
     ) -> None:  # fmt: skip
         """
@@ -32,7 +34,9 @@ class Clip:
             channels: of the replica.
         """
         order = {name: place for place, name in enumerate(names)}
-        self._places = [[order[name] for name in layout.names[: layout.parameter_tensors]] for layout in layouts]
+        self._places = [
+            [order[name] for name in layout.names[: layout.parameter_tensors]] for layout in layouts
+        ]
         self._most, self._count, self.stage, self._device = most, len(names), stage, device
         numbered = [(i, c) for i, c in enumerate(channels) if c.kind == NORM]
         self._channels = [(i, c) for i, c in numbered if stage in (c.sender, c.receiver)]
@@ -53,7 +57,12 @@ class Clip:
                 work.wait()
         return told
 
-    def apply(self, parameters: Sequence[nn.Parameter], told: Sequence[torch.Tensor], passing: Passing | None) -> None:
+    def apply(
+        self,
+        parameters: Sequence[nn.Parameter],
+        told: Sequence[torch.Tensor],
+        passing: Passing | None,
+    ) -> None:
         """Clip the gradients by the norms of every stage's tensors, and note what crossed."""
         if passing is not None:
             for number, channel in self._channels:
@@ -69,5 +78,7 @@ def _norms(parameters: Sequence[nn.Parameter], device: torch.device) -> torch.Te
     norms = torch.full((len(parameters),), _NO_GRADIENT, device=device)
     present = [place for place, parameter in enumerate(parameters) if parameter.grad is not None]
     if present:
-        norms[present] = torch.stack([torch.linalg.vector_norm(parameters[i].grad) for i in present]).to(device)
+        norms[present] = torch.stack(
+            [torch.linalg.vector_norm(parameters[i].grad) for i in present]
+        ).to(device)
     return norms

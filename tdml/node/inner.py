@@ -24,16 +24,20 @@ def inner_optimizer(train: Train, parameters: Iterable[nn.Parameter]) -> Optimiz
     """What `train.optimizer` names, over one node's parameters; None where a stage has none.
 
     Raises:
-        SettingError: there is no such optimizer, or it does not take its arguments or these parameters.
+        SettingError: there is no such optimizer, or it does not take its arguments or these
+            parameters.
     """
     parameters, name = list(parameters), train.optimizer["_target_"]
     if not parameters:
         return None
     make = _factory(train.optimizer)
-    optimizer = made("train.optimizer", name, make, _groups(train, parameters), **_arguments(train, make))
+    optimizer = made(
+        "train.optimizer", name, make, _groups(train, parameters), **_arguments(train, make)
+    )
     if not isinstance(optimizer, Optimizer):
         raise SettingError(
-            f"train.optimizer={name} returned {type(optimizer).__name__}: it must return a torch.optim.Optimizer"
+            f"train.optimizer={name} returned {type(optimizer).__name__}: it must return a "
+            "torch.optim.Optimizer"
         )
     return optimizer
 
@@ -49,22 +53,29 @@ def _factory(settings: dict[str, Any]) -> partial:
     path = target if is_path(target) else _TORCHS.get(target.lower())
     if path is None:
         raise SettingError(
-            f"train.optimizer={target} is unknown: choose one of {', '.join(sorted(_TORCHS))}, or name your own with "
-            "train.optimizer._target_=…"
+            f"train.optimizer={target} is unknown: choose one of {', '.join(sorted(_TORCHS))}, or "
+            "name your own with train.optimizer._target_=…"
         )
     if "lr" in settings:
-        raise SettingError("train.optimizer.lr is set for every step: give it as train.lr (and see train.schedule)")
+        raise SettingError(
+            "train.optimizer.lr is set for every step: give it as train.lr (and see train.schedule)"
+        )
     return partial_of({**settings, "_target_": path}, "train.optimizer")
 
 
 def _arguments(train: Train, make: partial) -> dict[str, float]:
-    """Those settings of the group `train` that the optimizer takes and is not given as arguments of its own."""
+    """Those settings of the group `train` that the optimizer takes and is not given as arguments of
+    its own."""
     takes = inspect.signature(make.func).parameters
     if train.weight_decay and "weight_decay" not in takes:
         name = train.optimizer["_target_"]
-        raise SettingError(f"train.weight_decay={train.weight_decay}: {name} has none: set train.weight_decay=0")
+        raise SettingError(
+            f"train.weight_decay={train.weight_decay}: {name} has none: set train.weight_decay=0"
+        )
     shared = {"lr": train.lr, "weight_decay": train.weight_decay, "momentum": train.momentum}
-    return {name: value for name, value in shared.items() if name in takes and name not in make.keywords}
+    return {
+        name: value for name, value in shared.items() if name in takes and name not in make.keywords
+    }
 
 
 def _groups(train: Train, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:

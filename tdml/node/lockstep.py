@@ -1,7 +1,8 @@
-"""The stages of a replica without processes: each computes when its turn is, bit for bit what a pipeline computes.
+"""The stages of a replica without processes: each computes when its turn is, bit for bit what a
+pipeline computes.
 
-So a whole replica fits into one process, and the coordinator can take one step of one stage itself, from what others
-say that crossed its borders.
+So a whole replica fits into one process, and the coordinator can take one step of one stage itself,
+from what others say that crossed its borders.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,15 @@ from tdml.node.messages import ACTIVATION, GRADIENT, NORM, Channel, Passing
 from tdml.node.stage import Stage
 from tdml.tasks.objective import mean_loss, share_of_weights
 
-Look = Callable[[torch.Tensor, torch.Tensor], None]  # what the model returns, (k, …), and the places in the batch, (k,)
+Look = Callable[
+    [torch.Tensor, torch.Tensor], None
+]  # what the model returns, (k, …), and the places in the batch, (k,)
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a step takes besides the state: a batch where the stage reads it, the seed of what is drawn, the rate."""
+    """What a step takes besides the state: a batch where the stage reads it, the seed of what is
+    drawn, the rate."""
 
     inputs: torch.Tensor | None
     targets: torch.Tensor | None
@@ -27,7 +31,9 @@ class Given:
     lr: float
 
 
-def train_step(stages: Sequence[Stage], given: Sequence[Given], passing: Sequence[Passing | None]) -> float:
+def train_step(
+    stages: Sequence[Stage], given: Sequence[Given], passing: Sequence[Passing | None]
+) -> float:
     """One step of all stages, each with its own `given` and `passing`; the batch's mean loss."""
     for stage in stages:
         stage.trainer.clear()
@@ -43,7 +49,9 @@ def train_step(stages: Sequence[Stage], given: Sequence[Given], passing: Sequenc
         owner = part % len(stages)
         returned = _backward(runs[part], returned)
         _scale(stages[owner], part)
-    told = [stage.trainer.clip.norms(stage.trainer.parameters) for stage in stages if stage.trainer.clip]
+    told = [
+        stage.trainer.clip.norms(stage.trainer.parameters) for stage in stages if stage.trainer.clip
+    ]
     for stage, own, passes in zip(stages, given, passing, strict=True):
         if stage.trainer.clip:
             stage.trainer.clip.apply(stage.trainer.parameters, told, passes)
@@ -52,7 +60,9 @@ def train_step(stages: Sequence[Stage], given: Sequence[Given], passing: Sequenc
 
 
 @torch.no_grad()
-def predict(stages: Sequence[Stage], inputs: torch.Tensor, look: Look, passing: Sequence[Passing | None]) -> None:
+def predict(
+    stages: Sequence[Stage], inputs: torch.Tensor, look: Look, passing: Sequence[Passing | None]
+) -> None:
     """Have `look` see what the model returns for one batch, as `Pipeline.predict` does."""
     crossing = list(stages[0].padded(inputs).chunk(stages[0].microbatches))
     with ExitStack() as turns:
@@ -61,25 +71,33 @@ def predict(stages: Sequence[Stage], inputs: torch.Tensor, look: Look, passing: 
         for part in range(stages[0].plan.parts):
             runner = _runner(stages[part % len(stages)], part)
             crossing = [runner(value) for value in crossing]
-    for output, places in zip(crossing, torch.arange(stages[0].batch_size).chunk(len(crossing)), strict=True):
+    for output, places in zip(
+        crossing, torch.arange(stages[0].batch_size).chunk(len(crossing)), strict=True
+    ):
         look(output, places)
 
 
 def take_alone(
     stage: Stage, given: Given, received: Mapping[int, Sequence[torch.Tensor]], wanted: int | None
 ) -> list[torch.Tensor]:
-    """One step of one stage, which stands where `stage.trainer` has resumed, or as much of it as a message takes.
+    """One step of one stage, which stands where `stage.trainer` has resumed, or as much of it as a
+    message takes.
 
     Args:
         received: by channel, each micro-batch's tensor; those that what is wanted depends on.
-        wanted: the channel of the message to return; None: the whole step is taken, and nothing returned.
+        wanted: the channel of the message to return; None: the whole step is taken, and nothing
+            returned.
     """
     numbers = {(c.kind, c.place): i for i, c in enumerate(stage.channels)}
     channel = stage.channels[wanted] if wanted is not None else None
     alone = channel is not None and channel.kind != NORM
     stage.trainer.clear()
     for part in [channel.place] if alone else stage.parts:
-        values = given.inputs.chunk(stage.microbatches) if part == 0 else received[numbers[ACTIVATION, part - 1]]
+        values = (
+            given.inputs.chunk(stage.microbatches)
+            if part == 0
+            else received[numbers[ACTIVATION, part - 1]]
+        )
         with _turn(stage, part, given.seed, None):
             run = _forward(stage, part, [value.detach() for value in values])
         if alone and channel.kind == ACTIVATION:
@@ -92,12 +110,16 @@ def take_alone(
         if alone:
             return passed
         _scale(stage, part)
-    own = stage.trainer.clip.norms(stage.trainer.parameters) if stage.trainer.clip else torch.empty(0)
+    own = (
+        stage.trainer.clip.norms(stage.trainer.parameters) if stage.trainer.clip else torch.empty(0)
+    )
     if wanted is not None:
         return [own]
     if stage.trainer.clip:
         told = {stage.index: own}
-        told |= {c.sender: received[i][0] for i, c in enumerate(stage.channels) if _tells(c, stage.index)}
+        told |= {
+            c.sender: received[i][0] for i, c in enumerate(stage.channels) if _tells(c, stage.index)
+        }
         stage.trainer.clip.apply(stage.trainer.parameters, [told[s] for s in sorted(told)], None)
     stage.trainer.update(given.lr)
     return []
@@ -129,7 +151,8 @@ def _forward(stage: Stage, part: int, values: Sequence[torch.Tensor]) -> Run:
 
 
 def _losses(stage: Stage, run: Run, targets: torch.Tensor) -> tuple[list[torch.Tensor], list[None]]:
-    """The losses of the last part, put in the place of its outputs, from which gradients go back."""
+    """The losses of the last part, put in the place of its outputs, from which gradients go
+    back."""
     share = share_of_weights(stage.training_task, targets, stage.microbatches)
     losses = [
         mean_loss(stage.training_task, output, right, share)

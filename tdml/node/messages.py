@@ -1,8 +1,9 @@
 """What crosses from stage to stage in a step, and the log that every node keeps of it.
 
-An audit that finds a false state must tell the node that lied from those that it misled. So each node logs a digest of
-every message that it has sent or received; before it commits to its round, the two ends of every channel compare their
-logs and sign what they agree on. The first message that recomputation does not confirm names its sender.
+An audit that finds a false state must tell the node that lied from those that it misled. So each
+node logs a digest of every message that it has sent or received; before it commits to its round,
+the two ends of every channel compare their logs and sign what they agree on. The first message that
+recomputation does not confirm names its sender.
 """
 
 import hashlib
@@ -20,8 +21,8 @@ _DIGEST = 32  # bytes
 
 @dataclass(frozen=True)
 class Channel:
-    """A way from one stage to another, on which one message a step goes: all micro-batches' tensors, in their order.
-    `place` is the part of the model that sends; norms have none."""
+    """A way from one stage to another, on which one message a step goes: all micro-batches'
+    tensors, in their order. `place` is the part of the model that sends; norms have none."""
 
     kind: str
     sender: int
@@ -33,19 +34,24 @@ class Channel:
 
 
 def channels(parts: int, stages: int, clipped: bool) -> tuple[Channel, ...]:
-    """All channels of a replica, in the order in which one message depends on another: activations down the parts of
-    the model, which are dealt to the stages in turn, gradients back, and where gradients are clipped the norms of every
-    stage's to every other."""
+    """All channels of a replica, in the order in which one message depends on another: activations
+    down the parts of the model, which are dealt to the stages in turn, gradients back, and where
+    gradients are clipped the norms of every stage's to every other."""
     if stages == 1:
         return ()
     down = [Channel(ACTIVATION, p % stages, (p + 1) % stages, p) for p in range(parts - 1)]
     back = [Channel(GRADIENT, p % stages, (p - 1) % stages, p) for p in range(parts - 1, 0, -1)]
-    norms = [Channel(NORM, *pair) for pair in itertools.permutations(range(stages), 2)] if clipped else []
+    norms = (
+        [Channel(NORM, *pair) for pair in itertools.permutations(range(stages), 2)]
+        if clipped
+        else []
+    )
     return (*down, *back, *norms)
 
 
 def empty_log(steps: int, channels: Sequence[Channel]) -> torch.Tensor:
-    """Of some steps that are not taken yet: (steps, channels, 32) uint8, zero. Channels of others stay so."""
+    """Of some steps that are not taken yet: (steps, channels, 32) uint8, zero. Channels of others
+    stay so."""
     return torch.zeros(steps, len(channels), _DIGEST, dtype=torch.uint8)
 
 
@@ -56,7 +62,11 @@ def of_stage(channels: Sequence[Channel], stage: int) -> list[int]:
 
 def between(channels: Sequence[Channel], one: int, other: int) -> list[int]:
     """The numbers of the channels between two stages."""
-    return [i for i, channel in enumerate(channels) if {channel.sender, channel.receiver} == {one, other}]
+    return [
+        i
+        for i, channel in enumerate(channels)
+        if {channel.sender, channel.receiver} == {one, other}
+    ]
 
 
 def digest_of(message: Sequence[torch.Tensor]) -> bytes:
@@ -74,7 +84,8 @@ def as_row(digest: bytes) -> torch.Tensor:
 
 @dataclass
 class Passing:
-    """What passes a node in one step: running digests by channel, and where `keeps` the tensors themselves."""
+    """What passes a node in one step: running digests by channel, and where `keeps` the tensors
+    themselves."""
 
     keeps: bool = False
     kept: dict[int, list[torch.Tensor]] = field(default_factory=dict)
@@ -93,13 +104,19 @@ class Passing:
 
 
 class Recorder:
-    """Listens at the borders of one part of the model. `passing` is the step that is under way; None: nothing is
-    noted."""
+    """Listens at the borders of one part of the model. `passing` is the step that is under way;
+    None: nothing is noted."""
 
     def __init__(self, runner: nn.Module, part: int, channels: Sequence[Channel]) -> None:
         numbers = {(channel.kind, channel.place): i for i, channel in enumerate(channels)}
-        self._received, self._sent = numbers.get((ACTIVATION, part - 1)), numbers.get((ACTIVATION, part))
-        self._returned, self._passed = numbers.get((GRADIENT, part + 1)), numbers.get((GRADIENT, part))
+        self._received, self._sent = (
+            numbers.get((ACTIVATION, part - 1)),
+            numbers.get((ACTIVATION, part)),
+        )
+        self._returned, self._passed = (
+            numbers.get((GRADIENT, part + 1)),
+            numbers.get((GRADIENT, part)),
+        )
         self.passing: Passing | None = None
         self._micro = 0
         self._listening: dict[tuple[int, int], RemovableHandle] = {}
@@ -109,7 +126,9 @@ class Recorder:
         """A step begins."""
         self.passing, self._micro = passing, 0
 
-    def _forward(self, _: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def _forward(
+        self, _: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+    ) -> None:
         if self.passing is None:
             return
         if self._received is not None:

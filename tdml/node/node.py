@@ -1,7 +1,8 @@
-"""A node: one stage of one replica, and what it does in a round. It knows nothing of processes, nor of attacks.
+"""A node: one stage of one replica, and what it does in a round. It knows nothing of processes, nor
+of attacks.
 
-Whoever drives the nodes of a replica (a process for each, or one for all) takes their steps together, by the methods
-of `Steps`; all else a node does by itself.
+Whoever drives the nodes of a replica (a process for each, or one for all) takes their steps
+together, by the methods of `Steps`; all else a node does by itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,8 +47,16 @@ _NO_ROWS = torch.empty(0, 0, dtype=torch.float64)
 class Node:
     """What a worker is at heart. It keeps nothing between rounds that matters."""
 
-    def __init__(self, name: str, identity: Identity, job: str, seed: int, source: Source | None) -> None:
-        self.name, self.identity, self._job, self._seed, self._source = name, identity, job, seed, source
+    def __init__(
+        self, name: str, identity: Identity, job: str, seed: int, source: Source | None
+    ) -> None:
+        self.name, self.identity, self._job, self._seed, self._source = (
+            name,
+            identity,
+            job,
+            seed,
+            source,
+        )
         self.slot = Slot(-1, -1)
         self.stage: Stage | None = None
         self.weights = self.update = torch.empty(0)
@@ -123,8 +132,15 @@ class Node:
         log = empty_log(count if order.log else 0, self.stage.channels)
         found = Found(self.stage.task, with_rows=not order.check)
         again = order.check  # a cross-check asks the same of one candidate after the other
-        for i, (inputs, targets) in enumerate(self._reader.evaluation_batches(order.pieces, size, again=again)):
-            batch = Batch(inputs, targets, Passing(i == order.show) if order.log or i == order.show else None, found)
+        for i, (inputs, targets) in enumerate(
+            self._reader.evaluation_batches(order.pieces, size, again=again)
+        ):
+            batch = Batch(
+                inputs,
+                targets,
+                Passing(i == order.show) if order.log or i == order.show else None,
+                found,
+            )
             yield batch
             if batch.passing is not None and order.log:
                 batch.passing.write(log[i])
@@ -134,9 +150,13 @@ class Node:
             self.agreement.begin(evaluated(order), log)
         losses = torch.cat(found.losses)
         reported = self.reported(losses, order) if self.stage.last and order.check else losses
-        self._evaluation = Evaluation(reported, torch.cat(found.rows) if found.rows else _NO_ROWS, log)
+        self._evaluation = Evaluation(
+            reported, torch.cat(found.rows) if found.rows else _NO_ROWS, log
+        )
 
-    def _one(self, given: Given, log: torch.Tensor | None, step: int, keeps: bool = False) -> Iterator["Step"]:
+    def _one(
+        self, given: Given, log: torch.Tensor | None, step: int, keeps: bool = False
+    ) -> Iterator["Step"]:
         passing = Passing(keeps) if log is not None else None
         yield Step(given, passing)
         if log is not None:
@@ -146,7 +166,9 @@ class Node:
 
     def _show(self, passing: Passing) -> None:
         numbers = sorted(passing.kept)
-        self._shown = Shown(tuple(numbers), tuple(tuple(passing.kept[number]) for number in numbers))
+        self._shown = Shown(
+            tuple(numbers), tuple(tuple(passing.kept[number]) for number in numbers)
+        )
 
     # What comes of them
 
@@ -167,11 +189,15 @@ class Node:
 
     # What others may do otherwise
 
-    def given(self, order: TrainOrder | RepeatOrder, replica: int, step: int, batch: torch.Tensor) -> Given:
+    def given(
+        self, order: TrainOrder | RepeatOrder, replica: int, step: int, batch: torch.Tensor
+    ) -> Given:
         """What a step of a replica's round takes: a function of these numbers alone."""
         inputs, targets = self._reader.training_batch(order.round, replica, step, batch)
         seed = derive(self._seed, "model", order.round, replica, self.slot.stage, step)
-        return Given(inputs, targets, seed, self.stage.schedule.rate(order.round, step, order.longest))
+        return Given(
+            inputs, targets, seed, self.stage.schedule.rate(order.round, step, order.longest)
+        )
 
     def poisoned(self, given: Given, round_number: int) -> Given:
         """What the node trains on."""
@@ -197,10 +223,14 @@ class Node:
         self._vectors = {UPDATE: blocks_of(update)}
         states = self._tape.seal(update) if self._tape else ""
         if self._tape:
-            self._vectors |= {kept(w): blocks_of(state) for w, state in enumerate(self._tape.kept, start=1)}
+            self._vectors |= {
+                kept(w): blocks_of(state) for w, state in enumerate(self._tape.kept, start=1)
+            }
         held_to = commitment(round_number, self.name, content(update))
         commits = Commitment(held_to, states, digests(self._vectors[UPDATE]), "")
-        statement = commit_statement(self._job, round_number, self.identity.public, self.name, commits)
+        statement = commit_statement(
+            self._job, round_number, self.identity.public, self.name, commits
+        )
         return replace(commits, signature=statement.sign(self.identity))
 
     def reveal(self, vector: str, block: int) -> torch.Tensor:
@@ -245,11 +275,15 @@ class Found:
 
 
 class Batch:
-    """A batch that is evaluated: inputs at the first stage, targets at the last, of which some may be missing: the
-    batch is padded then."""
+    """A batch that is evaluated: inputs at the first stage, targets at the last, of which some may
+    be missing: the batch is padded then."""
 
     def __init__(
-        self, inputs: torch.Tensor | None, targets: torch.Tensor | None, passing: Passing | None, found: Found
+        self,
+        inputs: torch.Tensor | None,
+        targets: torch.Tensor | None,
+        passing: Passing | None,
+        found: Found,
     ) -> None:
         self.inputs, self.passing = inputs, passing
         self._targets, self._found = targets, found

@@ -4,7 +4,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B
+from torch.distributed.pipelining import (
+    PipelineStage,
+    Schedule1F1B,
+    ScheduleGPipe,
+    ScheduleInterleaved1F1B,
+)
 
 from tdml.models.plan import Plan
 from tdml.node.lockstep import Given, Look
@@ -19,13 +24,19 @@ class Pipeline:
     """The stages that a node holds, and the schedule that runs them over the default process group.
 
     Args:
-        stage: what the node holds. Shapes are static: every micro-batch has the first border's shape.
+        stage: what the node holds. Shapes are static: every micro-batch has the first border's
+            shape.
     """
 
     def __init__(self, stage: Stage, schedule: str) -> None:
         self._stage, self._border_device = stage, stage.border_device
-        built = [self._build(runner, stage.plan, i) for runner, i in zip(stage.runners, stage.parts, strict=True)]
-        self._batch: tuple[torch.Tensor, torch.Tensor] | None = None  # targets, and their share of weights
+        built = [
+            self._build(runner, stage.plan, i)
+            for runner, i in zip(stage.runners, stage.parts, strict=True)
+        ]
+        self._batch: tuple[torch.Tensor, torch.Tensor] | None = (
+            None  # targets, and their share of weights
+        )
         self._look: Look | None = None  # who sees what the model returns where nothing is trained
         if schedule == "interleaved_1f1b":
             self._schedule = ScheduleInterleaved1F1B(built, stage.microbatches, loss_fn=self._loss)
@@ -33,8 +44,8 @@ class Pipeline:
             self._schedule = _SINGLE[schedule](built[0], stage.microbatches, loss_fn=self._loss)
 
     def _build(self, module: nn.Module, plan: Plan, index: int) -> PipelineStage:
-        # Static shapes. Left to itself the library infers them by running the module on uninitialised
-        # memory, which ruins BatchNorm's running statistics.
+        # Static shapes. Left to itself the library infers them by running the module on
+        # uninitialised memory, which ruins BatchNorm's running statistics.
         return PipelineStage(
             module, index, plan.parts, self._border_device,
             input_args=plan.borders[index].example("meta", requires_grad=index > 0),
@@ -42,19 +53,24 @@ class Pipeline:
         )  # fmt: skip
 
     def train_step(self, given: Given, passing: Passing | None) -> float | None:
-        """Forward and backward of one batch, and the optimizer's step; gradients are those of the mean over its
-        samples, by their weights.
+        """Forward and backward of one batch, and the optimizer's step; gradients are those of the
+        mean over its samples, by their weights.
 
-        What crosses the node's borders is noted in `passing`, if there is one. Returns the batch's mean loss at the
-        last stage.
+        What crosses the node's borders is noted in `passing`, if there is one. Returns the batch's
+        mean loss at the last stage.
         """
         trainer, losses = self._stage.trainer, []
         trainer.clear()
         with self._stage.training(given.seed, passing):
             if self._stage.last:
                 targets = given.targets.to(self._border_device)
-                self._batch = targets, share_of_weights(self._stage.training_task, targets, self._stage.microbatches)
-            self._schedule.step(*self._inputs(given.inputs), **self._places(losses), return_outputs=False)
+                self._batch = (
+                    targets,
+                    share_of_weights(self._stage.training_task, targets, self._stage.microbatches),
+                )
+            self._schedule.step(
+                *self._inputs(given.inputs), **self._places(losses), return_outputs=False
+            )
         if trainer.clip is not None:
             told = trainer.clip.exchange(trainer.clip.norms(trainer.parameters))
             trainer.clip.apply(trainer.parameters, told, passing)
@@ -63,9 +79,9 @@ class Pipeline:
 
     @torch.no_grad()
     def predict(self, inputs: torch.Tensor | None, look: Look, passing: Passing | None) -> None:
-        """Have `look` see, at the last stage, what the model returns for one batch in evaluation mode, a micro-batch at
-        a time: all logits of a language model would take more memory than the model. The batch may be short: it is
-        padded."""
+        """Have `look` see, at the last stage, what the model returns for one batch in evaluation
+        mode, a micro-batch at a time: all logits of a language model would take more memory than
+        the model. The batch may be short: it is padded."""
         self._batch, self._look = None, look
         with self._stage.evaluating(passing):
             inputs = self._stage.padded(inputs)
@@ -75,12 +91,14 @@ class Pipeline:
         return (inputs.to(self._border_device),) if self._stage.first else ()
 
     def _places(self, losses: list[torch.Tensor]) -> dict[str, Any]:
-        """The schedule cuts tensors of one dimension alike: it is given the samples' places in the batch."""
+        """The schedule cuts tensors of one dimension alike: it is given the samples' places in the
+        batch."""
         places = torch.arange(self._stage.batch_size, device=self._border_device)
         return {"target": places, "losses": losses} if self._stage.last else {}
 
     def _loss(self, output: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """Of a micro-batch; the schedule takes the mean over these. It asks for one even where nothing is trained."""
+        """Of a micro-batch; the schedule takes the mean over these. It asks for one even where
+        nothing is trained."""
         if self._batch is None:
             self._look(output, places)
             return output.new_zeros(())

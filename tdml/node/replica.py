@@ -1,11 +1,18 @@
-"""A whole replica in one process: its nodes take their steps in turn. What it does is bit for bit what the nodes of a
-pipeline do."""
+"""A whole replica in one process: its nodes take their steps in turn. What it does is bit for bit
+what the nodes of a pipeline do."""
 
 from collections.abc import Sequence
 
 from tdml.node import lockstep
 from tdml.node.node import Node
-from tdml.round.orders import EvaluateOrder, Evaluation, RepeatOrder, Repetition, TrainOrder, TrainReport
+from tdml.round.orders import (
+    EvaluateOrder,
+    Evaluation,
+    RepeatOrder,
+    Repetition,
+    TrainOrder,
+    TrainReport,
+)
 
 
 class InProcess:
@@ -40,11 +47,16 @@ class InProcess:
 
     def _take(self, steps: Sequence) -> list[float]:
         return [
-            lockstep.train_step(self._stages, [step.given for step in taken], [step.passing for step in taken])
+            lockstep.train_step(
+                self._stages, [step.given for step in taken], [step.passing for step in taken]
+            )
             for taken in zip(*steps, strict=True)
         ]
 
     def _agree(self) -> None:
-        offers = [{peer: node.agreement.offer(peer) for peer in node.agreement.peers} for node in self.nodes]
+        offers = [
+            {peer: node.agreement.offer(peer) for peer in node.agreement.peers}
+            for node in self.nodes
+        ]
         for stage, node in enumerate(self.nodes):
             node.agreement.accept({peer: offers[peer][stage] for peer in node.agreement.peers})

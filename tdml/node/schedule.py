@@ -1,7 +1,8 @@
 """The learning rate: a pure function of the global step and of the job's steps.
 
-The global step counts on over rounds, (round − 1)·H + step, where H is the most steps that any replica takes in a
-round: at the same step of the same round all replicas, and whoever takes it again, have the same rate.
+The global step counts on over rounds, (round − 1)·H + step, where H is the most steps that any
+replica takes in a round: at the same step of the same round all replicas, and whoever takes it
+again, have the same rate.
 """
 
 import inspect
@@ -14,7 +15,9 @@ from tdml.config import Train
 from tdml.errors import SettingError
 from tdml.targets import is_path, made, partial_of
 
-Factor = Callable[[int, int], float]  # of (step from 0, steps in all): what `train.lr` is multiplied by
+Factor = Callable[
+    [int, int], float
+]  # of (step from 0, steps in all): what `train.lr` is multiplied by
 
 
 def constant(step: int, total: int) -> float:
@@ -23,7 +26,8 @@ def constant(step: int, total: int) -> float:
 
 
 def cosine(step: int, total: int, final: float = 0.0) -> float:
-    """Half a cosine from 1 to `final` (Loshchilov and Hutter, arXiv 1608.03983), as torch's CosineAnnealingLR."""
+    """Half a cosine from 1 to `final` (Loshchilov and Hutter, arXiv 1608.03983), as torch's
+    CosineAnnealingLR."""
     return _between(1.0, final, step / total)
 
 
@@ -33,8 +37,8 @@ def linear(step: int, total: int, final: float = 0.0) -> float:
 
 
 def wsd(step: int, total: int, decay: float = 0.2, final: float = 0.0) -> float:
-    """Warm-up, stable, decay (Hu et al., arXiv 2404.06395): 1, and in the last `decay` of the steps a straight line
-    to `final`."""
+    """Warm-up, stable, decay (Hu et al., arXiv 2404.06395): 1, and in the last `decay` of the steps
+    a straight line to `final`."""
     stable = total - round(decay * total)
     return 1.0 if step < stable else linear(step - stable, total - stable, final)
 
@@ -43,8 +47,9 @@ def onecycle(
     step: int, total: int, warmup: int = 0, pct_start: float = 0.3, div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> float:  # fmt: skip
-    """Half a cosine up from 1/div_factor and half a cosine down (Smith and Topin, arXiv 1708.07120), as torch's
-    OneCycleLR, but for the momentum, which stays. It rises for `warmup` steps, or without for `pct_start` of all."""
+    """Half a cosine up from 1/div_factor and half a cosine down (Smith and Topin, arXiv
+    1708.07120), as torch's OneCycleLR, but for the momentum, which stays. It rises for `warmup`
+    steps, or without for `pct_start` of all."""
     top = warmup or pct_start * total - 1
     start, last = 1 / div_factor, total - 1
     if step < top:
@@ -58,8 +63,9 @@ _NAMED = {function.__name__: function for function in (constant, cosine, linear,
 class Schedule:
     """The learning rate of a job.
 
-    The warm-up is a straight line: its first step has 1/(warmup + 1) of the rate, the first step after it all of
-    it. What `train.schedule` names is a function of the steps that remain, unless it takes `warmup` itself.
+    The warm-up is a straight line: its first step has 1/(warmup + 1) of the rate, the first step
+    after it all of it. What `train.schedule` names is a function of the steps that remain, unless
+    it takes `warmup` itself.
     """
 
     def __init__(self, settings: Train, rounds: int) -> None:
@@ -67,10 +73,16 @@ class Schedule:
         Raises:
             SettingError: `train.schedule` is unknown, or cannot be made.
         """
-        self._name, self._lr, self._warmup = settings.schedule["_target_"], settings.lr, settings.warmup
+        self._name, self._lr, self._warmup = (
+            settings.schedule["_target_"],
+            settings.lr,
+            settings.warmup,
+        )
         self._rounds = rounds
         self._factor = _make(settings.schedule)
-        self._warms_up = "warmup" in inspect.signature(getattr(self._factor, "func", self._factor)).parameters
+        self._warms_up = (
+            "warmup" in inspect.signature(getattr(self._factor, "func", self._factor)).parameters
+        )
         if self._warms_up:
             self._factor = partial(self._factor, warmup=settings.warmup)
 
@@ -85,18 +97,24 @@ class Schedule:
     def check(self, longest: int) -> None:
         """
         Raises:
-            SettingError: the warm-up is longer than the job, or a factor is no number of at least 0.
+            SettingError: the warm-up is longer than the job, or a factor is no number of at least
+                0.
         """
         total = self._rounds * longest
         if self._warmup >= total:
             raise SettingError(
-                f"train.warmup={self._warmup} must be less than the {total} steps of the job ({self._rounds} rounds of "
-                f"{longest})"
+                f"train.warmup={self._warmup} must be less than the {total} steps of the job "
+                f"({self._rounds} rounds of {longest})"
             )
         for step in {0, self._warmup, total // 2, total - 1}:
-            factor = made("train.schedule", self._name, lambda step=step: float(self._at(step, total)))
+            factor = made(
+                "train.schedule", self._name, lambda step=step: float(self._at(step, total))
+            )
             if not 0 <= factor < math.inf:
-                raise SettingError(f"train.schedule: its factor at step {step} of {total} is {factor}: it must be ≥ 0")
+                raise SettingError(
+                    f"train.schedule: its factor at step {step} of {total} is {factor}: it must be "
+                    "≥ 0"
+                )
 
     def _at(self, step: int, total: int) -> float:
         if self._warms_up:
@@ -109,11 +127,14 @@ class Schedule:
 def _make(settings: dict[str, Any]) -> Factor:
     target = settings["_target_"]
     if target in _NAMED:
-        return partial(_NAMED[target], **{name: value for name, value in settings.items() if name != "_target_"})
+        return partial(
+            _NAMED[target],
+            **{name: value for name, value in settings.items() if name != "_target_"},
+        )
     if not is_path(target):
         raise SettingError(
-            f"train.schedule={target} is unknown: choose one of {', '.join(_NAMED)}, or name your own with "
-            "train.schedule._target_=…"
+            f"train.schedule={target} is unknown: choose one of {', '.join(_NAMED)}, or name your "
+            "own with train.schedule._target_=…"
         )
     own = partial_of(settings, "train.schedule")
     return made("train.schedule", target, own) if inspect.isclass(own.func) else own

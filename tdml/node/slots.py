@@ -24,7 +24,8 @@ _PROBES = 2
 
 @dataclass(frozen=True)
 class Slot:
-    """What is kept of a parameter under one name: a tensor, or a number of Python's, whose shape is None."""
+    """What is kept of a parameter under one name: a tensor, or a number of Python's, whose shape is
+    None."""
 
     name: str
     shape: torch.Size | None
@@ -37,13 +38,17 @@ class Slot:
         Raises:
             SettingError: it is neither tensor nor number.
         """
-        if isinstance(value, torch.Tensor) and not value.is_complex() and value.layout is torch.strided:
+        if (
+            isinstance(value, torch.Tensor)
+            and not value.is_complex()
+            and value.layout is torch.strided
+        ):
             return Slot(name, value.shape, value.dtype, value.device)
         if type(value) in _NUMBERS:
             return Slot(name, None, _NUMBERS[type(value)], torch.device("cpu"))
         raise SettingError(
-            f"train.optimizer keeps {name}, a {type(value).__name__}, of its parameters: only real tensors and "
-            "numbers can be audited"
+            f"train.optimizer keeps {name}, a {type(value).__name__}, of its parameters: only real "
+            "tensors and numbers can be audited"
         )
 
     @property
@@ -70,23 +75,29 @@ class Slot:
         if self.shape is None:
             return flat.to(self.dtype).item()
         like = parameter if self.shape == parameter.shape else torch.empty(self.shape)
-        return torch.empty_like(like, dtype=self.dtype, device=self.device).copy_(flat.view(self.shape))
+        return torch.empty_like(like, dtype=self.dtype, device=self.device).copy_(
+            flat.view(self.shape)
+        )
 
 
 class Slots:
-    """The vector of some parameters: whether each slot is filled, then what is in all slots of one name, of the next,
-    and so on. A slot that is not filled yet is zero."""
+    """The vector of some parameters: whether each slot is filled, then what is in all slots of one
+    name, of the next, and so on. A slot that is not filled yet is zero."""
 
     def __init__(self, train: Train, shapes: Sequence[torch.Size], device: torch.device) -> None:
         """
         Raises:
-            SettingError: the optimizer cannot take steps, or keeps something that cannot be audited.
+            SettingError: the optimizer cannot take steps, or keeps something that cannot be
+                audited.
         """
         known = _probe(train, list(dict.fromkeys(shapes)), device)
         self._known = [{slot.name: slot for slot in known[shape]} for shape in shapes]
         self._names = list(dict.fromkeys(name for slots in self._known for name in slots))
         self._entries = [
-            (number, slots[name]) for name in self._names for number, slots in enumerate(self._known) if name in slots
+            (number, slots[name])
+            for name in self._names
+            for number, slots in enumerate(self._known)
+            if name in slots
         ]
         self._sizes = [slot.size for _, slot in self._entries]
         self.size = len(self._entries) + sum(self._sizes)
@@ -101,7 +112,9 @@ class Slots:
         for slots, found in zip(self._known, kept, strict=True):
             for name, value in found.items():
                 if value is not None and slots.get(name) != Slot.of(name, value):
-                    raise SettingError(f"train.optimizer: what it keeps as {name} is not the same at every step")
+                    raise SettingError(
+                        f"train.optimizer: what it keeps as {name} is not the same at every step"
+                    )
         values = [kept[number].get(slot.name) for number, slot in self._entries]
         filled = torch.tensor([float(value is not None) for value in values])
         flats = [
@@ -110,24 +123,32 @@ class Slots:
         ]
         return torch.cat([filled, *flats])
 
-    def write(self, flat: torch.Tensor, optimizer: Optimizer | None, parameters: Sequence[nn.Parameter]) -> None:
+    def write(
+        self, flat: torch.Tensor, optimizer: Optimizer | None, parameters: Sequence[nn.Parameter]
+    ) -> None:
         """Have the optimizer go on from a vector."""
         if optimizer is None:
             return
         optimizer.state.clear()
         filled, rest = flat.split([len(self._entries), self.size - len(self._entries)])
-        for (number, slot), there, piece in zip(self._entries, filled, rest.split(self._sizes), strict=True):
+        for (number, slot), there, piece in zip(
+            self._entries, filled, rest.split(self._sizes), strict=True
+        ):
             if there:
                 parameter = parameters[number]
                 optimizer.state[parameter][slot.name] = slot.write(piece, parameter)
 
     def sections(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """The vector in pieces that are each of one kind."""
-        sizes = [sum(slot.size for _, slot in self._entries if slot.name == name) for name in self._names]
+        sizes = [
+            sum(slot.size for _, slot in self._entries if slot.name == name) for name in self._names
+        ]
         return list(flat.split([len(self._entries), *sizes])) if self._entries else []
 
 
-def _probe(train: Train, shapes: Sequence[torch.Size], device: torch.device) -> dict[torch.Size, list[Slot]]:
+def _probe(
+    train: Train, shapes: Sequence[torch.Size], device: torch.device
+) -> dict[torch.Size, list[Slot]]:
     """What is kept of a parameter of each shape, in the order of its names."""
     parameters = [nn.Parameter(torch.ones(shape, device=device)) for shape in shapes]
     optimizer = inner_optimizer(train, parameters)
@@ -141,13 +162,21 @@ def _probe(train: Train, shapes: Sequence[torch.Size], device: torch.device) -> 
             made("train.optimizer", name, optimizer.step)
     if _settings_of(optimizer) != before or optimizer.state.keys() - set(parameters):
         raise SettingError(
-            f"train.optimizer={name} keeps something beside the state of single parameters, which nobody could audit: "
-            "choose another"
+            f"train.optimizer={name} keeps something beside the state of single parameters, which "
+            "nobody could audit: choose another"
         )
     kept = [optimizer.state.get(parameter, {}) for parameter in parameters]
-    slots = [[Slot.of(key, found[key]) for key in sorted(found) if found[key] is not None] for found in kept]
+    slots = [
+        [Slot.of(key, found[key]) for key in sorted(found) if found[key] is not None]
+        for found in kept
+    ]
     return dict(zip(shapes, slots, strict=True))
 
 
 def _settings_of(optimizer: Optimizer) -> str:
-    return repr([{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups])
+    return repr(
+        [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in optimizer.param_groups
+        ]
+    )

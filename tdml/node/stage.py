@@ -1,4 +1,5 @@
-"""One stage of a model as a node holds it: its parts, its weights and its optimizer. It knows nothing of the others."""
+"""One stage of a model as a node holds it: its parts, its weights and its optimizer. It knows
+nothing of the others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +29,21 @@ class Stage:
     """
 
     def __init__(
-        self, config: Config, index: int, plan: Plan, device: torch.device, border_device: torch.device
+        self,
+        config: Config,
+        index: int,
+        plan: Plan,
+        device: torch.device,
+        border_device: torch.device,
     ) -> None:
         stages, self.plan, self.index = config.topology.stages, plan, index
         self.parts = plan.parts_of(index, stages)
         self.first, self.last = index == 0, index == stages - 1
         self.microbatches, self.border_device = plan.microbatches, border_device
         self.batch_size = plan.borders[0].shape[0] * plan.microbatches
-        self.channels: tuple[Channel, ...] = channels(plan.parts, stages, config.train.clip_norm is not None)
+        self.channels: tuple[Channel, ...] = channels(
+            plan.parts, stages, config.train.clip_norm is not None
+        )
         model = outline(config.model, config.seed)
         self._held = plan.cut(model, self.parts)
         for part in self._held:
@@ -46,7 +54,9 @@ class Stage:
             Runner(part.module, config.train, i == 0, device, border_device)
             for part, i in zip(self._held, self.parts, strict=True)
         ]
-        self._recorders = [Recorder(r, i, self.channels) for r, i in zip(self.runners, self.parts, strict=True)]
+        self._recorders = [
+            Recorder(r, i, self.channels) for r, i in zip(self.runners, self.parts, strict=True)
+        ]
         self.schedule = Schedule(config.train, config.rounds)
         clip = None
         if config.train.clip_norm is not None:
@@ -58,7 +68,9 @@ class Stage:
 
     def freeze(self, values: torch.Tensor) -> None:
         """Take the parameters that are not trained, (f,) float32."""
-        self._frozen_layout.scatter(values, [tensor for part in self._held for tensor in part.tensors(part.frozen)])
+        self._frozen_layout.scatter(
+            values, [tensor for part in self._held for tensor in part.tensors(part.frozen)]
+        )
 
     def write(self, weights: torch.Tensor) -> None:
         """Put in weights (d_s,) float32, to evaluate them."""
@@ -66,7 +78,8 @@ class Stage:
 
     @contextmanager
     def training(self, seed: int, passing: Passing | None) -> Iterator[None]:
-        """The time of one training step, in which everything that draws at random draws from `seed`."""
+        """The time of one training step, in which everything that draws at random draws from
+        `seed`."""
         self._start(passing, training=True)
         several = len(self.runners) > 1
         for part, runner in zip(self.parts, self.runners, strict=True):
@@ -86,7 +99,9 @@ class Stage:
         """A batch that may be short, made as long as all others by repeating its last sample."""
         if inputs is None or len(inputs) == self.batch_size:
             return inputs
-        return torch.cat([inputs, inputs[-1:].expand(self.batch_size - len(inputs), *inputs.shape[1:])])
+        return torch.cat(
+            [inputs, inputs[-1:].expand(self.batch_size - len(inputs), *inputs.shape[1:])]
+        )
 
     def _start(self, passing: Passing | None, training: bool) -> None:
         for part, recorder in zip(self._held, self._recorders, strict=True):
@@ -94,6 +109,7 @@ class Stage:
             recorder.start(passing)
 
     def _tensors(self) -> list[torch.Tensor]:
-        """Parameters and buffers now, in the layout's order: a block may put another tensor in a buffer's place."""
+        """Parameters and buffers now, in the layout's order: a block may put another tensor in a
+        buffer's place."""
         parameters = [tensor for part in self._held for tensor in part.tensors(part.parameters)]
         return parameters + [tensor for part in self._held for tensor in part.tensors(part.buffers)]

@@ -12,7 +12,8 @@ _HOST = torch.device("cpu")
 
 
 class StateLayout:
-    """Parameters and buffers as in `Layout`, then what the inner optimizer keeps of each parameter."""
+    """Parameters and buffers as in `Layout`, then what the inner optimizer keeps of each
+    parameter."""
 
     def __init__(self, layout: Layout, train: Train, device: torch.device = _HOST) -> None:
         """
@@ -24,9 +25,14 @@ class StateLayout:
         self.size = layout.size + self.slots.size
 
     def sections(self, vector: torch.Tensor) -> list[torch.Tensor]:
-        """A training state, or an update, in pieces that are each of one kind: all parameters, every buffer, and what
-        the optimizer keeps under one name. Beside a counter of steps all else would seem small."""
+        """A training state, or an update, in pieces that are each of one kind: all parameters,
+        every buffer, and what the optimizer keeps under one name. Beside a counter of steps all
+        else would seem small."""
         layout = self._layout
         buffers = [prod(shape) for shape in layout.shapes[layout.parameter_tensors :]]
         weights = list(vector[: layout.size].split([layout.parameters, *buffers]))
-        return weights if len(vector) == layout.size else weights + self.slots.sections(vector[layout.size :])
+        return (
+            weights
+            if len(vector) == layout.size
+            else weights + self.slots.sections(vector[layout.size :])
+        )

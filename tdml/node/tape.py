@@ -1,5 +1,6 @@
-"""What a node keeps of a round so that its work can be audited: its states between the windows, and the log of what
-crossed its borders. The root over all of it is committed to before anybody knows which window will be asked for."""
+"""What a node keeps of a round so that its work can be audited: its states between the windows, and
+the log of what crossed its borders. The root over all of it is committed to before anybody knows
+which window will be asked for."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from tdml.trust.commitment import content
 class Opening:
     """A tape as it is revealed.
 
-    `states` has the content of each of the W + 1 ends of windows: the first is that of the global weights, the last
-    that of the update. `log` is that of the whole round, (steps, channels, 32) uint8; `signatures` are those of the
-    other stages on what they have logged in common with this one, by stage, "" where nothing is.
+    `states` has the content of each of the W + 1 ends of windows: the first is that of the global
+    weights, the last that of the update. `log` is that of the whole round, (steps, channels, 32)
+    uint8; `signatures` are those of the other stages on what they have logged in common with this
+    one, by stage, "" where nothing is.
     """
 
     states: tuple[str, ...]
@@ -32,8 +34,8 @@ class Opening:
 
 @dataclass
 class Tape:
-    """One round of one node, in W windows. `edges` are the W + 1 steps where windows begin and end; `log` is that of
-    all steps of the round."""
+    """One round of one node, in W windows. `edges` are the W + 1 steps where windows begin and end;
+    `log` is that of all steps of the round."""
 
     edges: tuple[int, ...]
     weights: torch.Tensor  # that the round starts from
@@ -55,7 +57,8 @@ class Tape:
         return self.opening.root
 
     def before(self, step: int) -> torch.Tensor | None:
-        """The state that a window begins with at this step; None for the global weights, at the first."""
+        """The state that a window begins with at this step; None for the global weights, at the
+        first."""
         return self.kept[self.edges.index(step) - 1] if step else None
 
 

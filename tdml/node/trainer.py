@@ -1,4 +1,5 @@
-"""One node's local steps, and its training state as one flat vector from which the steps can be taken again."""
+"""One node's local steps, and its training state as one flat vector from which the steps can be
+taken again."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,12 +16,14 @@ from tdml.node.state import StateLayout
 class Trainer:
     """The weights of a node's round, and the optimizer that moves them.
 
-    Every step seeds the generators anew, so that what a model draws at random (dropout) is a function of the step:
-    the state needs none of it. The state is (size,) float32, as `StateLayout` has it.
+    Every step seeds the generators anew, so that what a model draws at random (dropout) is a
+    function of the step: the state needs none of it. The state is (size,) float32, as `StateLayout`
+    has it.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], layout: Layout, tensors: Callable[[], list[torch.Tensor]], train: Train,
+        self, modules: Sequence[nn.Module], layout: Layout,
+        tensors: Callable[[], list[torch.Tensor]], train: Train,
         clip: Clip | None,
     ) -> None:  # fmt: skip
         """

@@ -17,7 +17,8 @@ Histories = Mapping[str, History]  # by the name of the run
 
 @dataclass(frozen=True)
 class Bar:
-    """What is asked of some runs. `judge` says MET, MISSED or what is missing, and the figure that it rests on."""
+    """What is asked of some runs. `judge` says MET, MISSED or what is missing, and the figure that
+    it rests on."""
 
     text: str
     concerns: Callable[[Run], bool]
@@ -43,7 +44,10 @@ def _judge(bar: Bar, run: Run, histories: Histories) -> tuple[str, str]:
     if history is None:
         return NOT_RUN, ""
     if not history.ended:
-        return f"at round {history.last.round if history.last else 0} of {history.settings['rounds']}", ""
+        return (
+            f"at round {history.last.round if history.last else 0} of {history.settings['rounds']}",
+            "",
+        )
     return bar.judge(run, history, histories)
 
 
@@ -79,12 +83,15 @@ def _banned_at_once(run: Run, history: History, histories: Histories) -> tuple[s
     late = {node: history.bans.get(node) for node in attackers if history.bans.get(node) != first}
     if not late:
         return MET, f"round {first}"
-    return MISSED, ", ".join(f"{node} " + ("never" if n is None else f"in round {n}") for node, n in late.items())
+    return MISSED, ", ".join(
+        f"{node} " + ("never" if n is None else f"in round {n}") for node, n in late.items()
+    )
 
 
 BARS = (
     Bar(
-        "2 and 4 replicas end at most 0.01 below one machine, with the same recipe and after the same rounds",
+        "2 and 4 replicas end at most 0.01 below one machine, with the same recipe and after the "
+        "same rounds",
         lambda run: run.replicas in (2, 4) and not run.attack, _near_one_machine,
     ),
     Bar(
@@ -93,7 +100,10 @@ BARS = (
     ),
     Bar(
         "With the paper's recipe 2 and 4 replicas reach 0.90 by round 75, 8 by round 100",
-        lambda run: run.replicas > 1 and not run.attack and run.recipe == "paper" and not run.longer, _reaches,
+        lambda run: (
+            run.replicas > 1 and not run.attack and run.recipe == "paper" and not run.longer
+        ),
+        _reaches,
     ),
     Bar(
         "Under each attack, defended, a run ends at most 0.005 below the one without it",

@@ -1,4 +1,5 @@
-"""`tdml paper`: plays the paper's experiments, and makes a page of them. `launch/paper.sh` installs and calls it."""
+"""`tdml paper`: plays the paper's experiments, and makes a page of them. `launch/paper.sh` installs
+and calls it."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,22 +8,41 @@ from pathlib import Path
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    parser = commands.add_parser("paper", help="play the experiments of the paper (arXiv 2407.07339); days")
+    parser = commands.add_parser(
+        "paper", help="play the experiments of the paper (arXiv 2407.07339); days"
+    )
     add = parser.add_argument
     add(
         "chosen", nargs="*", metavar="filter|key=value",
-        help="runs, by name, by a pattern of names or by words of one, all without; and settings of every run",
+        help=(
+            "runs, by name, by a pattern of names or by words of one, all without; and "
+            "settings of every run"
+        ),
     )  # fmt: skip
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="show the runs, how far they have come and their settings")
-    what.add_argument("--results", action="store_true", help="keep what they came to in docs/results, make the page")
+    what.add_argument(
+        "--list",
+        action="store_true",
+        help="show the runs, how far they have come and their settings",
+    )
+    what.add_argument(
+        "--results",
+        action="store_true",
+        help="keep what they came to in docs/results, make the page",
+    )
     folders = {
         "runs": ("runs/paper", "run folders"),
         "data": ("data", "data (cifar-10-batches-py)"),
         "docs": ("docs", "pages"),
     }
     for name, (folder, holds) in folders.items():
-        add(f"--{name}", type=Path, default=Path(folder), metavar="FOLDER", help=f"of the {holds}: %(default)s")
+        add(
+            f"--{name}",
+            type=Path,
+            default=Path(folder),
+            metavar="FOLDER",
+            help=f"of the {holds}: %(default)s",
+        )
     parser.set_defaults(command=_paper)
 
 

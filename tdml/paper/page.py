@@ -12,19 +12,22 @@ from tdml.paper.runs import MODELS, RECIPES, Run
 
 _INTRODUCTION = """# What the paper trained, in TDML
 
-The paper (arXiv 2407.07339) trains ResNet-50 on CIFAR-10, on one machine and in {2, 4, 8} replicas × {2, 4, 8} stages,
-and shows how three attacks are found. `bash launch/paper.sh` plays these runs here; `bash launch/paper.sh --results`
-makes this page from `docs/results/*.json`, and these from the run folders: nothing on it is written by hand.
+The paper (arXiv 2407.07339) trains ResNet-50 on CIFAR-10, on one machine and in {2, 4, 8}
+replicas × {2, 4, 8} stages, and shows how three attacks are found. `bash launch/paper.sh` plays
+these runs here; `bash launch/paper.sh --results` makes this page from `docs/results/*.json`, and
+these from the run folders: nothing on it is written by hand.
 
-- **Runs** are named MODEL-RECIPE-REPLICASxSTAGES, then the attack, `undefended` (`trust.enabled=false`), and the rounds
-  where they are more than usual. A round is one epoch. Accuracies are of the half of CIFAR-10's test set that judges
-  nobody.
-- **Recipes:** `paper` is the paper's, `fast` the practice of today in 30 epochs; `conf/recipe/` has both.
-- **Attackers:** 1 of 4 or 3 of 8 replicas, from round 10 on. Spares take the places of those who are banned.
+- **Runs** are named MODEL-RECIPE-REPLICASxSTAGES, then the attack, `undefended`
+  (`trust.enabled=false`), and the rounds where they are more than usual. A round is one epoch.
+  Accuracies are of the half of CIFAR-10's test set that judges nobody.
+- **Recipes:** `paper` is the paper's, `fast` the practice of today in 30 epochs; `conf/recipe/` has
+  both.
+- **Attackers:** 1 of 4 or 3 of 8 replicas, from round 10 on. Spares take the places of those who
+  are banned.
 """
 _COLUMNS = (
-    "run", "attack", "rounds", "test accuracy", f"first {PAPERS_ACCURACY:.2f}", "against one machine", "hours",
-    "precision", "machine",
+    "run", "attack", "rounds", "test accuracy", f"first {PAPERS_ACCURACY:.2f}",
+    "against one machine", "hours", "precision", "machine",
 )  # fmt: skip
 
 _ATTACKS = "-attacks"  # at the end of a figure's title
@@ -65,7 +68,9 @@ def _bar(bar: Bar, runs: Sequence[Run], histories: Histories) -> str:
     known = (MET, MISSED, NOT_RUN)
     waiting = [f"`{one.run.name}` ({one.status})" for one in found if one.status not in known]
     rows += [f"- not known yet: {', '.join(waiting)}"] if waiting else []
-    return "\n".join([*rows, f"- not run: {_grouped(one.run for one in found if one.status == NOT_RUN)}\n"])
+    return "\n".join(
+        [*rows, f"- not run: {_grouped(one.run for one in found if one.status == NOT_RUN)}\n"]
+    )
 
 
 def _list(found: Iterable[Finding]) -> str:
@@ -74,7 +79,9 @@ def _list(found: Iterable[Finding]) -> str:
 
 def _section(runs: Sequence[Run], histories: Histories) -> list[str]:
     """The runs of one model and one recipe."""
-    ordered = sorted(runs, key=lambda run: (run.attack, run.longer, run.replicas, run.stages, not run.defended))
+    ordered = sorted(
+        runs, key=lambda run: (run.attack, run.longer, run.replicas, run.stages, not run.defended)
+    )
     begun = [histories[run.name] for run in ordered if run.name in histories]
     parts = [
         f"![{title}: {name}](results/{title}-{name}.svg)\n"
@@ -88,8 +95,8 @@ def _section(runs: Sequence[Run], histories: Histories) -> list[str]:
 
 
 def _figures(runs: Sequence[Run], histories: Histories) -> dict[str, list[History]]:
-    """What is drawn together, by a title: the runs of a model and a recipe without attacks, and those with them beside
-    the ones that they are held against."""
+    """What is drawn together, by a title: the runs of a model and a recipe without attacks, and
+    those with them beside the ones that they are held against."""
     groups: dict[str, list[History]] = {}
     for run in runs:
         for title in _titles(run) if run.name in histories else ():
@@ -119,7 +126,8 @@ def _row(history: History, others: Sequence[History]) -> list[str]:
     return [
         f"`{history.name}`",
         attack_of(history),
-        f"{last.round if last else 0} of {history.settings['rounds']}" + ("" if history.ended else ", not ended"),
+        f"{last.round if last else 0} of {history.settings['rounds']}"
+        + ("" if history.ended else ", not ended"),
         accuracy,
         "–" if reached is None else str(reached),
         difference(history, others),

@@ -18,9 +18,12 @@ _TRAIN = (sys.executable, "-m", "tdml.cli", "train")
 
 
 class Player:
-    """Plays runs with `tdml train`, each in a folder of its own under `folder`, all with the settings `extra`."""
+    """Plays runs with `tdml train`, each in a folder of its own under `folder`, all with the
+    settings `extra`."""
 
-    def __init__(self, folder: Path, data: Path, extra: Sequence[str], train: Sequence[str] = _TRAIN) -> None:
+    def __init__(
+        self, folder: Path, data: Path, extra: Sequence[str], train: Sequence[str] = _TRAIN
+    ) -> None:
         """`data` is the folder of CIFAR-10, `train` the command that plays a run."""
         self._folder, self._train_command = folder, train
         self._extra = [f"data.root={_quoted(data)}", *extra]
@@ -42,7 +45,8 @@ class Player:
         source.load(config.data, config.seed, task_of(config))
 
     def play(self, runs: Sequence[Run]) -> int:
-        """Play those that are not done; the exit status. Ctrl-C ends the run under way as it would end it alone."""
+        """Play those that are not done; the exit status. Ctrl-C ends the run under way as it would
+        end it alone."""
         for number in _STOPS:
             signal.signal(number, self._stop)
         failed = []
@@ -51,11 +55,16 @@ class Player:
             print(f"[{place}/{len(runs)}] {run.name}: {state_of(folder)}", flush=True)
             status = 0 if self._is_done(run) else self._train(run)
             if self._stopped:
-                print(f"stopped: {run.name}: {state_of(folder)}. The same command goes on from there")
+                print(
+                    f"stopped: {run.name}: {state_of(folder)}. The same command goes on from there"
+                )
                 return 128 + signal.SIGINT
             failed += [run.name] if status else []
         if failed:
-            print(f"tdml: {len(failed)} of {len(runs)} runs have failed: {', '.join(failed)}", file=sys.stderr)
+            print(
+                f"tdml: {len(failed)} of {len(runs)} runs have failed: {', '.join(failed)}",
+                file=sys.stderr,
+            )
         return 1 if failed else 0
 
     def _is_done(self, run: Run) -> bool:
@@ -65,7 +74,8 @@ class Player:
         return history.settings["rounds"] >= settings.load(self.overrides(run)).rounds
 
     def _train(self, run: Run) -> int:
-        # In a session of its own: Ctrl-C on the terminal would otherwise reach it twice, from there and from here.
+        # In a session of its own: Ctrl-C on the terminal would otherwise reach it twice, from there
+        # and from here.
         command = [*self._train_command, *self.overrides(run)]
         self._child = subprocess.Popen(command, start_new_session=True)
         if self._stopped:  # just before it was there to be told

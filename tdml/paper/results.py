@@ -9,7 +9,8 @@ from tdml.paper.runs import Run
 
 
 def update(names: Sequence[str], folder: Path, kept: Path) -> list[str]:
-    """Write the JSON of those runs that have begun. Returns a line for each of these, which says what was done.
+    """Write the JSON of those runs that have begun. Returns a line for each of these, which says
+    what was done.
 
     What is kept of more rounds than a run folder holds stays as it is.
 
@@ -22,7 +23,11 @@ def update(names: Sequence[str], folder: Path, kept: Path) -> list[str]:
         SettingError: a run folder is damaged, or a file cannot be read.
     """
     kept.mkdir(parents=True, exist_ok=True)
-    return [_keep(folder / name, kept / f"{name}.json") for name in names if (folder / name / "config.yaml").exists()]
+    return [
+        _keep(folder / name, kept / f"{name}.json")
+        for name in names
+        if (folder / name / "config.yaml").exists()
+    ]
 
 
 def _keep(run: Path, path: Path) -> str:
@@ -43,5 +48,7 @@ def load(kept: Path, runs: Sequence[Run]) -> dict[str, History]:
     names = {run.name for run in runs}
     histories = {path.stem: read(path) for path in sorted(kept.glob("*.json"))}
     if strange := sorted(histories.keys() - names):
-        raise SettingError(f"{kept / strange[0]}.json is of none of the paper's runs: move it elsewhere")
+        raise SettingError(
+            f"{kept / strange[0]}.json is of none of the paper's runs: move it elsewhere"
+        )
     return histories

@@ -1,4 +1,5 @@
-"""The runs that the paper's results are made of (arXiv 2407.07339), in the order in which they are played."""
+"""The runs that the paper's results are made of (arXiv 2407.07339), in the order in which they are
+played."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,9 @@ SIZES = (2, 4, 8)  # of the paper's replicas and of its stages
 _EXPERIMENTS = {1: "baseline", 2: "two", 4: "four", 8: "eight"}
 _ATTACKED = {4: "one_of_four", 8: "three_of_eight"}
 _ROUNDS, _ROUNDS_OF_EIGHT, _FULL, _FAST = 75, 100, 200, 30
-_LEAST_MICROBATCHES = 2  # of a batch of 128, where the stages need no more: BatchNorm sees 64 samples at most
+_LEAST_MICROBATCHES = (
+    2  # of a batch of 128, where the stages need no more: BatchNorm sees 64 samples at most
+)
 _FIRST = (
     "resnet18-paper-2x2", "resnet18-paper-1x1", "resnet18-paper-4x2", "resnet18-paper-8x1",
     *(f"resnet18-paper-4x2-{attack}" for attack in ATTACKS),
@@ -23,7 +26,8 @@ _FIRST = (
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment. `attack` is empty where nobody attacks; `longer`: the rounds, where they are more than usual."""
+    """One experiment. `attack` is empty where nobody attacks; `longer`: the rounds, where they are
+    more than usual."""
 
     model: str
     recipe: str
@@ -43,7 +47,13 @@ class Run:
     @property
     def rounds(self) -> int:
         """Of one epoch each."""
-        usual = _FAST if self.recipe == "fast" else _ROUNDS_OF_EIGHT if self.replicas == max(SIZES) else _ROUNDS
+        usual = (
+            _FAST
+            if self.recipe == "fast"
+            else _ROUNDS_OF_EIGHT
+            if self.replicas == max(SIZES)
+            else _ROUNDS
+        )
         return self.longer or usual
 
     @property
@@ -70,7 +80,11 @@ class Run:
 
 def all_runs() -> list[Run]:
     """Every experiment, those that say most for their time first."""
-    clean = [(1, 1), *((replicas, stages) for replicas in SIZES for stages in SIZES), (max(SIZES), 1)]
+    clean = [
+        (1, 1),
+        *((replicas, stages) for replicas in SIZES for stages in SIZES),
+        (max(SIZES), 1),
+    ]
     clean.sort(key=lambda topology: topology[0] * topology[1])
     runs = []
     for recipe in RECIPES:
@@ -84,23 +98,29 @@ def all_runs() -> list[Run]:
         runs += [Run(model, "paper", *topology, longer=_FULL) for topology in clean]
     runs += [run.baseline for run in runs if run.baseline not in runs]
     runs = list(dict.fromkeys(runs))
-    return sorted(runs, key=lambda run: _FIRST.index(run.name) if run.name in _FIRST else len(_FIRST))
+    return sorted(
+        runs, key=lambda run: _FIRST.index(run.name) if run.name in _FIRST else len(_FIRST)
+    )
 
 
 def choose(filters: Iterable[str], runs: Sequence[Run]) -> list[Run]:
     """The runs that any of the filters means, in their order; all of them without filters.
 
-    A filter is a run's name, a pattern of names (resnet18-*-[24]x2), or words that must all be in the name
-    (resnet18-gaussian).
+    A filter is a run's name, a pattern of names (resnet18-*-[24]x2), or words that must all be in
+    the name (resnet18-gaussian).
 
     Raises:
         SettingError: a filter means no run.
     """
     filters, chosen = list(filters), set()
     for text in filters:
-        found = [run for run in runs if run.name == text] or [run for run in runs if _means(text, run)]
+        found = [run for run in runs if run.name == text] or [
+            run for run in runs if _means(text, run)
+        ]
         if not found:
-            raise SettingError(f"{text} is no run, nor a pattern or word of one: launch/paper.sh --list shows all")
+            raise SettingError(
+                f"{text} is no run, nor a pattern or word of one: launch/paper.sh --list shows all"
+            )
         chosen |= set(found)
     return [run for run in runs if run in chosen or not filters]
 

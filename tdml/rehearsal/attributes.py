@@ -1,4 +1,5 @@
-"""State that a model keeps where nobody exchanges it: in plain attributes, beside parameters and buffers."""
+"""State that a model keeps where nobody exchanges it: in plain attributes, beside parameters and
+buffers."""
 
 import random
 from collections import deque
@@ -14,7 +15,18 @@ from tdml.digest import digest
 _DEEPEST = 4  # containers and objects within one another that are looked into
 _MOST = 1000  # elements of a container
 _OF_TORCH = frozenset(vars(nn.Module()))
-_NUMBERS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.Size, torch.device)
+_NUMBERS = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    type(None),
+    torch.dtype,
+    torch.Size,
+    torch.device,
+)
 
 Snapshot = dict[tuple[int, str], Any]  # by block and the attribute's name
 
@@ -32,7 +44,9 @@ def snapshot(blocks: Sequence[nn.Module]) -> Snapshot:
 
 def changed(before: Snapshot, after: Snapshot) -> tuple[int, str] | None:
     """Block and name of the first attribute that is another."""
-    return next((key for key, value in after.items() if key in before and before[key] != value), None)
+    return next(
+        (key for key, value in after.items() if key in before and before[key] != value), None
+    )
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -40,7 +54,9 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, _NUMBERS):
         return repr(value)
     if isinstance(value, torch.Tensor):
-        return None if value.is_meta or value.layout is not torch.strided else digest(value.detach())
+        return (
+            None if value.is_meta or value.layout is not torch.strided else digest(value.detach())
+        )
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.str, value.shape, value.tobytes()
     if (state := _generator_state(value)) is not None:
@@ -69,7 +85,9 @@ def _inside(value: Any, depth: int) -> Any:
         return sorted(repr(item) for item in _first(value))
     if hasattr(value, "__next__"):
         return repr(value)  # itertools.count tells where it is
-    return [(name, _plain(item, depth)) for name, item in _first(getattr(value, "__dict__", {}).items())]
+    return [
+        (name, _plain(item, depth)) for name, item in _first(getattr(value, "__dict__", {}).items())
+    ]
 
 
 def _first(items: Iterable[Any]) -> list[Any]:

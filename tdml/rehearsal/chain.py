@@ -1,4 +1,5 @@
-"""The model as the nodes will hold it: all parts in one process, each made as the node at its stage makes it."""
+"""The model as the nodes will hold it: all parts in one process, each made as the node at its stage
+makes it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ class Place:
     what: str
 
 
-Footprint = dict[Place, bytes]  # what a pass leaves, in the order in which one thing follows from another: its digest
+Footprint = dict[
+    Place, bytes
+]  # what a pass leaves, in the order in which one thing follows from another: its digest
 
 
 class Chain:
@@ -36,7 +39,8 @@ class Chain:
     Args:
         settings, seed: of the group `model`, and the job's.
         task: the loss, as in training.
-        weights: parameters and buffers of the un-split model by name, to which every pass returns first.
+        weights: parameters and buffers of the un-split model by name, to which every pass returns
+            first.
     """
 
     def __init__(
@@ -63,7 +67,9 @@ class Chain:
         left: Footprint = {}
 
         with seeded(seed):
-            borders = self._forward(inputs, lambda number, value: left.update(_output(number, value)))
+            borders = self._forward(
+                inputs, lambda number, value: left.update(_output(number, value))
+            )
             self._backward(borders, targets)
             left |= self._look("gradient", lambda parameter: parameter.grad)
             if self._train.clip_norm is not None:
@@ -84,7 +90,9 @@ class Chain:
         self._reset(training=False)
         left: Footprint = {}
         with seeded(seed):
-            borders = self._forward(inputs, lambda number, value: left.update(_output(number, value)))
+            borders = self._forward(
+                inputs, lambda number, value: left.update(_output(number, value))
+            )
         return left, [output for _, output in borders]
 
     @torch.no_grad()
@@ -93,7 +101,9 @@ class Chain:
         self._reset(training)
         found: list[torch.Tensor] = []
         with seeded(seed):
-            self._forward(inputs, lambda _, value: found.append(value.to("cpu", copy=True)))  # blocks work in place
+            self._forward(
+                inputs, lambda _, value: found.append(value.to("cpu", copy=True))
+            )  # blocks work in place
         return found
 
     def _reset(self, training: bool) -> None:
@@ -122,25 +132,37 @@ class Chain:
             borders.append((received, value))
         return borders
 
-    def _backward(self, borders: list[tuple[torch.Tensor, torch.Tensor]], targets: torch.Tensor) -> None:
+    def _backward(
+        self, borders: list[tuple[torch.Tensor, torch.Tensor]], targets: torch.Tensor
+    ) -> None:
         output = borders[-1][1]
         if not output.isfinite().all():
-            raise SettingError("model: what it returns for the first training samples is not finite (see model, data)")
+            raise SettingError(
+                "model: what it returns for the first training samples is not finite (see model, "
+                "data)"
+            )
         if not output.requires_grad:
-            raise SettingError("model: nothing in it can be trained: it has no parameters, or all are frozen")
+            raise SettingError(
+                "model: nothing in it can be trained: it has no parameters, or all are frozen"
+            )
         try:
             mean_loss(self._task, output, targets.to(output.device)).backward()
             for (_, sent), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
                 sent.backward(following.grad)
         except RuntimeError as error:
-            raise SettingError(f"model: its gradients cannot be computed: {one_line(error)}") from error
+            raise SettingError(
+                f"model: its gradients cannot be computed: {one_line(error)}"
+            ) from error
         self._check_gradients_are_dense()
 
     def _check_gradients_are_dense(self) -> None:
         for number, block in enumerate(self.blocks):
             for name, parameter in block.named_parameters():
                 if parameter.grad is not None and parameter.grad.is_sparse:
-                    raise SettingError(f"model: block {number}: the gradient of {name} is sparse: give sparse=False")
+                    raise SettingError(
+                        f"model: block {number}: the gradient of {name} is sparse: give "
+                        "sparse=False"
+                    )
 
     def _look(self, what: str, get: Callable[[nn.Parameter], torch.Tensor | None]) -> Footprint:
         """At something of every parameter, from the last block to the first."""
@@ -182,7 +204,12 @@ def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
         hint = advice(value.dtype)
         if "meta" in text:
             hint = ": what a model holds must be its parameters or buffers (register_buffer)"
-        raise SettingError(f"model: block {number} fails{mode} on the first training samples: {text}{hint}") from error
+        raise SettingError(
+            f"model: block {number} fails{mode} on the first training samples: {text}{hint}"
+        ) from error
     if not isinstance(output, torch.Tensor):
-        raise SettingError(f"model: block {number} returns a {type(output).__name__}{mode}: it must return one tensor")
+        raise SettingError(
+            f"model: block {number} returns a {type(output).__name__}{mode}: it must return one "
+            "tensor"
+        )
     return output

@@ -1,4 +1,5 @@
-"""The chain of blocks against the model's own `forward`: what lies between the blocks would not be trained."""
+"""The chain of blocks against the model's own `forward`: what lies between the blocks would not be
+trained."""
 
 import torch
 from torch import nn
@@ -16,7 +17,8 @@ _ROUNDING = 1e-6
 def check_own_forward(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed: int) -> None:
     """Compare `model(inputs)` with what the chain returns, in training and in evaluation.
 
-    A model without a `forward` of its own, or whose `forward` takes something else, has nothing to compare.
+    A model without a `forward` of its own, or whose `forward` takes something else, has nothing to
+    compare.
 
     Raises:
         SettingError: they differ.
@@ -34,10 +36,14 @@ def check_own_forward(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed
 
 
 @torch.no_grad()
-def _compare(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed: int, training: bool) -> None:
+def _compare(
+    model: nn.Module, chain: Chain, inputs: torch.Tensor, seed: int, training: bool
+) -> None:
     given: dict[int, torch.Tensor] = {}
     hooks = [
-        block.register_forward_pre_hook(lambda _, args, number=number: given.setdefault(number, args[0].clone()))
+        block.register_forward_pre_hook(
+            lambda _, args, number=number: given.setdefault(number, args[0].clone())
+        )
         for number, block in enumerate(blocks_of(model))
     ]
     try:
@@ -65,22 +71,31 @@ def _compare(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed: int, tr
 
 
 def _is_exact(model: nn.Module) -> bool:
-    """Whether somebody else has cut it into blocks, which must do the very same, and not only nearly."""
+    """Whether somebody else has cut it into blocks, which must do the very same, and not only
+    nearly."""
     return getattr(model, "blocks_are_exact", False)
 
 
 def _message(model: nn.Module, where: str, mode: str) -> str:
     if _is_exact(model):
         return (
-            f"model: {type(model).__name__} does something {where} that is in none of its layers (in {mode}), such as "
-            "with its logits, and only layers are trained: take another architecture"
+            f"model: {type(model).__name__} does something {where} that is in none of its layers "
+            f"(in {mode}), such as with its logits, and only layers are trained: take another "
+            "architecture"
         )
     return (
-        f"model: forward() does something {where} that blocks() leaves out (in {mode}), and only blocks are trained: "
-        "put functions such as relu or flatten into blocks of their own (nn.ReLU(), nn.Flatten())"
+        f"model: forward() does something {where} that blocks() leaves out (in {mode}), and only "
+        "blocks are trained: put functions such as relu or flatten into blocks of their own "
+        "(nn.ReLU(), nn.Flatten())"
     )
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor, model: nn.Module) -> bool:
-    relative, absolute = (_ROUNDING, _ROUNDING * float(one.abs().max())) if _is_exact(model) else (_RELATIVE, _ABSOLUTE)
-    return one.shape == other.shape and torch.allclose(one.float(), other.float(), relative, absolute, equal_nan=True)
+    relative, absolute = (
+        (_ROUNDING, _ROUNDING * float(one.abs().max()))
+        if _is_exact(model)
+        else (_RELATIVE, _ABSOLUTE)
+    )
+    return one.shape == other.shape and torch.allclose(
+        one.float(), other.float(), relative, absolute, equal_nan=True
+    )

@@ -19,13 +19,17 @@ from tdml.seeds import derive
 from tdml.tasks.objective import task_of
 
 _ADVICE = (
-    "it must follow from weights, seeds and samples alone. Keep state in buffers (register_buffer), draw from the "
-    "global generators of torch, numpy or Python, or give up proofs with trust.repeatable=warn (docs/your-model.md)"
+    "it must follow from weights, seeds and samples alone. Keep state in buffers "
+    "(register_buffer), draw from the global generators of torch, numpy or Python, or give up "
+    "proofs with trust.repeatable=warn (docs/your-model.md)"
 )
 
 
-def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, samples: Sequence[int]) -> str:
-    """Take a training step and an evaluation pass on the first micro-batch, each of them again, and on a fresh copy.
+def rehearse(
+    config: Config, plan: Plan, model: nn.Module, source: Source, samples: Sequence[int]
+) -> str:
+    """Take a training step and an evaluation pass on the first micro-batch, each of them again, and
+    on a fresh copy.
 
     Args:
         model: the un-split model with its initial weights, which stay as they are.
@@ -34,22 +38,30 @@ def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, sampl
     Returns why the job cannot be repeated, in one line; "" if it can.
 
     Raises:
-        SettingError: the job cannot work: a block fails, the output is not finite, or evaluation or the model's own
-            `forward` give something else than its blocks do in training.
+        SettingError: the job cannot work: a block fails, the output is not finite, or evaluation or
+            the model's own `forward` give something else than its blocks do in training.
     """
     seed = derive(config.seed, "rehearsal")
     inputs, targets = source.training_batch(samples, seed)
     if problem := _read_again(source, samples, seed, inputs, targets):
         return problem
-    weights, device, task = whole.tensors_of(model), device_for(config), task_of(config, training=True)
+    weights, device, task = (
+        whole.tensors_of(model),
+        device_for(config),
+        task_of(config, training=True),
+    )
 
     chain = Chain(config.model, config.seed, plan, weights, config.train, task, device)
     step = chain.train_step(inputs, targets, seed)
     kept = snapshot(chain.blocks)
     evaluation, outputs = chain.evaluate(inputs, seed)
     _check_outputs(outputs, plan)
-    exact = replace(config.train, precision="fp32", channels_last=False)  # the same sums in the same order
-    check_own_forward(model, Chain(config.model, config.seed, plan, weights, exact, task, device), inputs, seed)
+    exact = replace(
+        config.train, precision="fp32", channels_last=False
+    )  # the same sums in the same order
+    check_own_forward(
+        model, Chain(config.model, config.seed, plan, weights, exact, task, device), inputs, seed
+    )
     repeated = chain.train_step(inputs, targets, seed)
     if (found := changed(kept, snapshot(chain.blocks))) is not None:
         return _keeps_state(chain, *found)
@@ -57,9 +69,13 @@ def rehearse(config: Config, plan: Plan, model: nn.Module, source: Source, sampl
         return problem
 
     fresh = Chain(config.model, config.seed, plan, weights, config.train, task, device)
-    if problem := _differs(fresh, step, fresh.train_step(inputs, targets, seed), "a training step of a fresh copy"):
+    if problem := _differs(
+        fresh, step, fresh.train_step(inputs, targets, seed), "a training step of a fresh copy"
+    ):
         return problem
-    return _differs(fresh, evaluation, fresh.evaluate(inputs, seed)[0], "an evaluation by a fresh copy")
+    return _differs(
+        fresh, evaluation, fresh.evaluate(inputs, seed)[0], "an evaluation by a fresh copy"
+    )
 
 
 def device_for(config: Config) -> torch.device:
@@ -76,22 +92,34 @@ def device_for(config: Config) -> torch.device:
     return device
 
 
-def _read_again(source: Source, samples: Sequence[int], seed: int, inputs: torch.Tensor, targets: torch.Tensor) -> str:
+def _read_again(
+    source: Source, samples: Sequence[int], seed: int, inputs: torch.Tensor, targets: torch.Tensor
+) -> str:
     """Whether a batch is another when it is read again, after others."""
     source.training_batch(samples[:1], seed + 1)
     for first, again in zip((inputs, targets), source.training_batch(samples, seed), strict=True):
         if first.shape == again.shape and torch.equal(first, again):
             continue
-        differing = (i for i, a, b in zip(samples, first, again, strict=False) if not torch.equal(a, b))
+        differing = (
+            i for i, a, b in zip(samples, first, again, strict=False) if not torch.equal(a, b)
+        )
         sample = next(differing, samples[0])
-        return f"data: training sample {sample}, read again with the same seeds, has other values: {_ADVICE}"
+        return (
+            f"data: training sample {sample}, read again with the same seeds, has other "
+            f"values: {_ADVICE}"
+        )
     return ""
 
 
 def _check_outputs(outputs: Sequence[torch.Tensor], plan: Plan) -> None:
-    """What crosses a border in evaluation must be what crosses it in training: pipelines have static shapes."""
+    """What crosses a border in evaluation must be what crosses it in training: pipelines have
+    static shapes."""
     for part, (output, border) in enumerate(zip(outputs, plan.borders[1:], strict=True)):
-        where = f"what crosses the cut before block {plan.cuts[part]}" if part < len(plan.cuts) else "its output"
+        where = (
+            f"what crosses the cut before block {plan.cuts[part]}"
+            if part < len(plan.cuts)
+            else "its output"
+        )
         if (output.shape, output.dtype) != (border.shape, border.dtype):
             raise SettingError(
                 f"model: in eval() {where} is {tuple(output.shape)} of {output.dtype}, in training "
@@ -101,7 +129,10 @@ def _check_outputs(outputs: Sequence[torch.Tensor], plan: Plan) -> None:
 
 def _keeps_state(chain: Chain, block: int, name: str) -> str:
     where = f"block {block} ({type(chain.blocks[block]).__name__})"
-    return f"model: {where} keeps {name} outside of parameters and buffers, and a pass changes it: {_ADVICE}"
+    return (
+        f"model: {where} keeps {name} outside of parameters and buffers, and a pass changes "
+        f"it: {_ADVICE}"
+    )
 
 
 def _differs(chain: Chain, one: Footprint, other: Footprint, which: str) -> str:

@@ -1,4 +1,5 @@
-"""How long the stages of a pipeline take for micro-batches of different sizes, and how many are best."""
+"""How long the stages of a pipeline take for micro-batches of different sizes, and how many are
+best."""
 
 import os
 import time
@@ -24,11 +25,14 @@ _MORE = 2  # of the first size, before any: for what is loaded and chosen in it
 
 
 def with_microbatches(config: Config, source: Source) -> Config:
-    """The settings with `topology.microbatches`: what promises the shortest step here, where it is null.
+    """The settings with `topology.microbatches`: what promises the shortest step here, where it is
+    null.
 
     Whatever cannot be computed is left to `prepare`, which says why.
     """
-    choices = [count for count in range(1, config.train.batch_size + 1) if _is_possible(config, count)]
+    choices = [
+        count for count in range(1, config.train.batch_size + 1) if _is_possible(config, count)
+    ]
     if config.topology.microbatches is not None or not choices:
         return config
     return _with(config, _best(config, source, choices))
@@ -67,7 +71,11 @@ class Stages:
     """
 
     def __init__(self, config: Config, source: Source, largest: int, device: torch.device) -> None:
-        self._task, self._stages, self._device = task_of(config, training=True), config.topology.stages, device
+        self._task, self._stages, self._device = (
+            task_of(config, training=True),
+            config.topology.stages,
+            device,
+        )
         self._seed = derive(config.seed, "timing")
         self._inputs, self._targets = source.training_batch(range(largest), self._seed)
         model = whole.initial_model(config.model, config.seed)
@@ -78,7 +86,8 @@ class Stages:
                 self._pass(self._inputs, self._targets)
 
     def seconds(self, size: int) -> list[float]:
-        """Of each stage, for a micro-batch of so many samples forward and backward. Raises as the constructor."""
+        """Of each stage, for a micro-batch of so many samples forward and backward. Raises as the
+        constructor."""
         with seeded(self._seed):
             found = [self._pass(self._inputs[:size], self._targets[:size]) for _ in range(_PASSES)]
         parts = [min(taken) for taken in zip(*found, strict=True)]
@@ -126,8 +135,8 @@ class _Clock:
 
 
 def load(topology: Topology, device: torch.device) -> float:
-    """Replicas on this machine ÷ stages that it can compute at a time; see `step_seconds`. Other machines are taken for
-    its like."""
+    """Replicas on this machine ÷ stages that it can compute at a time; see `step_seconds`. Other
+    machines are taken for its like."""
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", topology.world_size))
     nodes = min(ranks - 1, topology.replicas * topology.stages)
     if device.type == "cuda":
@@ -137,12 +146,17 @@ def load(topology: Topology, device: torch.device) -> float:
     return nodes / topology.stages / at_a_time
 
 
-def _runners(config: Config, plan: Plan, weights: dict[str, torch.Tensor], device: torch.device) -> list[Runner]:
+def _runners(
+    config: Config, plan: Plan, weights: dict[str, torch.Tensor], device: torch.device
+) -> list[Runner]:
     parts = plan.cut(whole.outline(config.model, config.seed), range(plan.parts))
     for part in parts:
         part.materialise(device)
         part.fill(weights)
-    return [Runner(part.module.train(), config.train, i == 0, device, device) for i, part in enumerate(parts)]
+    return [
+        Runner(part.module.train(), config.train, i == 0, device, device)
+        for i, part in enumerate(parts)
+    ]
 
 
 def _is_possible(config: Config, count: int) -> bool:

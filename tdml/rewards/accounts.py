@@ -37,17 +37,20 @@ class _State:
     # Of the round that is not settled yet:
     round: int = 0
     verdicts: dict[int, Verdict] = field(default_factory=dict)  # by replica
-    accused: dict[str, None] = field(default_factory=dict)  # keys that it blames or bans, in their order
+    accused: dict[str, None] = field(
+        default_factory=dict
+    )  # keys that it blames or bans, in their order
 
 
 class Book:
     """All accounts, brought up to date entry by entry.
 
-    A convicted key loses its stake, what was held back and its share of the round. The credit of earlier rounds
-    stays: nobody can tell which of them were honest, and the stake is so large that every single lie was a bad bet
-    when it was made, however the earlier ones had ended. Of two in dispute one lied: what is held back of their pay
-    stays there until the other is convicted. What is held back of a key that once could not show its work, because it
-    was gone or its own repetitions differed, stays there for good.
+    A convicted key loses its stake, what was held back and its share of the round. The credit of
+    earlier rounds stays: nobody can tell which of them were honest, and the stake is so large that
+    every single lie was a bad bet when it was made, however the earlier ones had ended. Of two in
+    dispute one lied: what is held back of their pay stays there until the other is convicted. What
+    is held back of a key that once could not show its work, because it was gone or its own
+    repetitions differed, stays there for good.
 
     Args:
         job: body of the job's entry, its stake settled.
@@ -77,11 +80,12 @@ class Book:
         return frozenset(self._state.convicted)
 
     def apply(self, kind: str, round: int, body: dict) -> None:
-        """Take the next entry of the ledger. What has nothing to do with money is passed over, and so is `resume`: the
-        caller restores the snapshot of the round that it names.
+        """Take the next entry of the ledger. What has nothing to do with money is passed over, and
+        so is `resume`: the caller restores the snapshot of the round that it names.
 
         Raises:
-            ValueError: the entry has another form than its kind, or is not what the rules give from those before it.
+            ValueError: the entry has another form than its kind, or is not what the rules give from
+                those before it.
         """
         match kind:
             case "roster":
@@ -96,8 +100,9 @@ class Book:
                 self._end(round)
 
     def settle(self, round: int) -> list[dict]:
-        """The postings that are due for what was applied since the last settlement: the body of the `rewards` entry is
-        {"postings": …}. Nothing changes before that is applied. A round that hands in nothing costs nothing.
+        """The postings that are due for what was applied since the last settlement: the body of the
+        `rewards` entry is {"postings": …}. Nothing changes before that is applied. A round that
+        hands in nothing costs nothing.
 
         Raises:
             ValueError: it is another round that is to be settled.
@@ -118,7 +123,12 @@ class Book:
         """Sums over all keys: pool_in, slashed, credit, held, treasury, deposits, stake."""
         sums = self._state.sums
         kept = {kind: sums[kind] for kind in ("credit", "held", TREASURY, "stake")}
-        return {"pool_in": -sums[MINT], "deposits": -sums[DEPOSIT], "slashed": self._state.slashed, **kept}
+        return {
+            "pool_in": -sums[MINT],
+            "deposits": -sums[DEPOSIT],
+            "slashed": self._state.slashed,
+            **kept,
+        }
 
     def check(self) -> None:
         """Raises:
@@ -131,7 +141,9 @@ class Book:
         if sum(balances.values()):
             raise ValueError(f"all accounts together hold {sum(balances.values())}, not 0")
         if sums["pool_in"] + sums["slashed"] != sums["credit"] + sums["held"] + sums[TREASURY]:
-            raise ValueError(f"pool in and slashed stakes are not credits, held back and treasury: {sums}")
+            raise ValueError(
+                f"pool in and slashed stakes are not credits, held back and treasury: {sums}"
+            )
         if sums["deposits"] != sums["stake"] + sums["slashed"]:
             raise ValueError(f"stakes put down are not stakes kept and slashed: {sums}")
 
@@ -161,7 +173,9 @@ class Book:
         if verdict.replica in self._state.verdicts:
             raise ValueError(f"there are two verdicts on replica {verdict.replica}")
         if len(verdict.nodes) != self._stages:
-            raise ValueError(f"the verdict names {len(verdict.nodes)} nodes of {self._stages} stages")
+            raise ValueError(
+                f"the verdict names {len(verdict.nodes)} nodes of {self._stages} stages"
+            )
         for name in (*verdict.nodes, *verdict.blamed):
             if name not in self._state.keys:
                 raise ValueError(f"the verdict names {name}, which is not in the roster")
@@ -215,8 +229,8 @@ def standing(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def until(entries: list[Entry], after: int) -> list[Entry]:
-    """The entries up to where the run stood after this round for the last time: a `rollback` lets numbers come again,
-    and undoes nobody's pay or ban."""
+    """The entries up to where the run stood after this round for the last time: a `rollback` lets
+    numbers come again, and undoes nobody's pay or ban."""
     ends = [
         place for place, (number, kind, body) in enumerate(entries)
         if (kind == "root" and number == after) or (kind == "rollback" and body["after"] == after)

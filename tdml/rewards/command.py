@@ -24,7 +24,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     rewards = commands.add_parser("rewards", help="what every node of a run has earned and lost")
     rewards.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     rewards.add_argument(
-        "--node", metavar="NAME|KEY", help="only this one, with all its postings; the start of a key is enough"
+        "--node",
+        metavar="NAME|KEY",
+        help="only this one, with all its postings; the start of a key is enough",
     )
     rewards.add_argument("--json", action="store_true", help="print JSON, with the keys in full")
     rewards.set_defaults(command=_rewards)
@@ -42,12 +44,14 @@ def _rewards(parsed: argparse.Namespace) -> int:
 
 
 def to_text(statement: "Statement", lines: "list[Line]", postings: bool, width: int) -> str:
-    """A table of the lines, and their postings where asked for; for the whole job the totals below it. No line is
-    longer than `width` characters."""
+    """A table of the lines, and their postings where asked for; for the whole job the totals below
+    it. No line is longer than `width` characters."""
     rows = [("node", "key", "rounds", "earned", "held back", "lost", "stake left")]
     for line in lines:
         amounts = (line.rounds, line.earned, line.held, line.lost, line.stake)
-        rows.append((", ".join(line.names), line.key[:_KEY], *(f"{amount:,}" for amount in amounts)))
+        rows.append(
+            (", ".join(line.names), line.key[:_KEY], *(f"{amount:,}" for amount in amounts))
+        )
     text = _table(rows, "<<>>>>>", width)
     if postings:
         return "\n".join([text, *(_postings(statement, line, width) for line in lines)])
@@ -55,7 +59,10 @@ def to_text(statement: "Statement", lines: "list[Line]", postings: bool, width: 
     sums = (
         f"pools {t['pool_in']:,} + slashed stakes {t['slashed']:,} "
         f"= credits {t['credit']:,} + held back {t['held']:,} + treasury {t['treasury']:,}",
-        f"stakes put down {t['deposits']:,} = stakes left {t['stake']:,} + slashed stakes {t['slashed']:,}",
+        (
+            f"stakes put down {t['deposits']:,} = stakes left {t['stake']:,} + slashed stakes "
+            f"{t['slashed']:,}"
+        ),
     )
     return "\n".join([text, "", *(_fold(line, width) for line in sums)])
 
@@ -78,11 +85,17 @@ def _read(run: Path) -> "Statement":
     try:
         return statement_of(entries)
     except ValueError as error:
-        raise SettingError(f"{run / 'ledger.db'}: {one_line(error)}: see tdml ledger verify {run}") from error
+        raise SettingError(
+            f"{run / 'ledger.db'}: {one_line(error)}: see tdml ledger verify {run}"
+        ) from error
 
 
 def _chosen(statement: "Statement", node: str) -> "list[Line]":
-    chosen = [line for line in statement.lines if node in line.names or (node and line.key.startswith(node))]
+    chosen = [
+        line
+        for line in statement.lines
+        if node in line.names or (node and line.key.startswith(node))
+    ]
     if not chosen:
         names = ", ".join(name for line in statement.lines for name in line.names)
         raise SettingError(f"--node {node}: there is no such name or key: choose one of {names}")
@@ -109,13 +122,15 @@ def _plain(posting: "Posting") -> dict:
 
 
 def _table(rows: list[tuple[str, ...]], alignment: str, width: int) -> str:
-    """Columns two blanks apart, each flush left (<) or right (>); where that is too wide, a paragraph for each row.
-    What a stranger's ledger says may not control the terminal."""
+    """Columns two blanks apart, each flush left (<) or right (>); where that is too wide, a
+    paragraph for each row. What a stranger's ledger says may not control the terminal."""
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [f"{cell:{side}{size}}" for cell, side, size in zip(row, alignment, widths, strict=True)]
+        cells = [
+            f"{cell:{side}{size}}" for cell, side, size in zip(row, alignment, widths, strict=True)
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines if max(map(len, lines)) <= width else _paragraphs(rows, width))
 

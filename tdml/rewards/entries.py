@@ -1,8 +1,8 @@
 """The entries of the ledger that money follows from, as types: a body of another form is refused.
 
-An account is a name: `mint`, where the pools come from; `deposit`, where the stakes come from; `treasury`; and for
-every key `stake:KEY`, `held:KEY` and `credit:KEY`. It is the key that owns them: whatever name a node takes, its money
-stays with its key.
+An account is a name: `mint`, where the pools come from; `deposit`, where the stakes come from;
+`treasury`; and for every key `stake:KEY`, `held:KEY` and `credit:KEY`. It is the key that owns
+them: whatever name a node takes, its money stays with its key.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,7 +22,9 @@ class Job(msgspec.Struct, frozen=True):
     rounds: Annotated[int, msgspec.Meta(ge=1)]
     policy: Literal["work", "equal", "improvement"]
     pool: Amount  # paid out for a round
-    stake: Amount | None  # of every key; None only before it is settled, see `tdml.rewards.deterrence.stake_of`
+    stake: (
+        Amount | None
+    )  # of every key; None only before it is settled, see `tdml.rewards.deterrence.stake_of`
     audit_chance: Annotated[float, msgspec.Meta(ge=0, le=1)]  # that a window is executed again
     shares: list[Amount]  # of the computation, by stage, in millionths
     samples: list[Amount]  # of a round, by replica
@@ -49,11 +51,14 @@ class Verdict(msgspec.Struct, frozen=True):
     blamed: list[str] = []
     proven: bool = False  # all of its work was repeated and found again
     samples: Amount = 0
-    improvement: int = 0  # of the held-out loss, in millionths of a nat; only measured under that policy
+    improvement: int = (
+        0  # of the held-out loss, in millionths of a nat; only measured under that policy
+    )
 
     @property
     def clears(self) -> bool:
-        """Whether its nodes are known to have worked: an update may be too large to count in full, and honest."""
+        """Whether its nodes are known to have worked: an update may be too large to count in full,
+        and honest."""
         return self.status == "honest" or (self.status == "suspicious" and self.proven)
 
     @property
@@ -74,7 +79,12 @@ class Resume(msgspec.Struct, frozen=True):
     after: Annotated[int, msgspec.Meta(ge=0)]
 
 
-class Posting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}):
+class Posting(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"source": "from", "target": "to"},
+):
     """An amount that goes from one account to another."""
 
     source: str

@@ -1,4 +1,5 @@
-"""What a node's round counts, and the division of the pool by it. Integers throughout: all machines must agree."""
+"""What a node's round counts, and the division of the pool by it. Integers throughout: all machines
+must agree."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,14 +8,16 @@ from tdml.rewards.entries import Verdict
 
 
 class Policy(ABC):
-    """Weighs the nodes of the replicas that handed in something. `shares`: of the computation, by stage."""
+    """Weighs the nodes of the replicas that handed in something. `shares`: of the computation, by
+    stage."""
 
     def __init__(self, shares: Sequence[int]) -> None:
         self.shares = list(shares)
 
     @abstractmethod
     def weights(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
-        """By replica and stage, none below 0, those of a replica that is refused as if it had been accepted."""
+        """By replica and stage, none below 0, those of a replica that is refused as if it had been
+        accepted."""
 
 
 class Equal(Policy):
@@ -32,10 +35,11 @@ class Work(Policy):
 
 
 class Improvement(Policy):
-    """By how much the held-out loss would be worse without the replica, never below 0 × the stage's share.
+    """By how much the held-out loss would be worse without the replica, never below 0 × the stage's
+    share.
 
-    What honest nodes have added to an update that another of their replica has spoilt cannot be measured: it counts
-    as much as the mean of the replicas in which nobody is blamed.
+    What honest nodes have added to an update that another of their replica has spoilt cannot be
+    measured: it counts as much as the mean of the replicas in which nobody is blamed.
     """
 
     def weights(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
@@ -54,9 +58,11 @@ def policy_of(name: str, shares: Sequence[int]) -> Policy:
 
 
 def divide(pool: int, weights: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The pool in proportion to the weights, each part rounded down, all 0 where nothing has weight.
+    """The pool in proportion to the weights, each part rounded down, all 0 where nothing has
+    weight.
 
-    So a part depends on its weight and the sum alone. The rest, less than a unit per node, is the treasury's.
+    So a part depends on its weight and the sum alone. The rest, less than a unit per node, is the
+    treasury's.
     """
     total = sum(map(sum, weights)) or 1
     return [[pool * weight // total for weight in row] for row in weights]

@@ -25,7 +25,9 @@ class Settlement:
         convicted: keys of all that were blamed or banned so far, in this round too.
     """
 
-    def __init__(self, balances: Mapping[str, int], keys: Mapping[str, str], convicted: Collection[str]) -> None:
+    def __init__(
+        self, balances: Mapping[str, int], keys: Mapping[str, str], convicted: Collection[str]
+    ) -> None:
         self._balances, self._keys, self._convicted = balances, keys, convicted
         self._changes: dict[str, int] = {}
         self._postings: list[Posting] = []
@@ -41,7 +43,8 @@ class Settlement:
             self._post(DEPOSIT, stake_account(key), stake, "stake")
 
     def pay(self, verdicts: Sequence[Verdict], shares: Sequence[Sequence[int]], pool: int) -> None:
-        """The pool in full: to the nodes by `shares`, by verdict and stage, and the rest to the treasury."""
+        """The pool in full: to the nodes by `shares`, by verdict and stage, and the rest to the
+        treasury."""
         paid_by_stakes = 0
         for verdict, row in zip(verdicts, shares, strict=True):
             for name, share in zip(verdict.nodes, row, strict=True):
@@ -50,15 +53,22 @@ class Settlement:
         self._post(MINT, TREASURY, pool - sum(map(sum, shares)), "rest of the division")
 
     def release(self, verdicts: Sequence[Verdict]) -> None:
-        """Whoever met nothing but verdicts that clear it in this round gets what was held back as its credit."""
+        """Whoever met nothing but verdicts that clear it in this round gets what was held back as
+        its credit."""
         doubted = {self._keys[name] for v in verdicts if not v.clears for name in v.nodes}
         for verdict in verdicts:
             for key in (self._keys[name] for name in verdict.nodes):
                 if key not in doubted and key not in self._convicted:
-                    self._post(held_account(key), credit_account(key), self._balance(held_account(key)), "cleared")
+                    self._post(
+                        held_account(key),
+                        credit_account(key),
+                        self._balance(held_account(key)),
+                        "cleared",
+                    )
 
     def slash(self, keys: Iterable[str]) -> None:
-        """What is left of the stakes of the newly convicted, and what was held back of their pay."""
+        """What is left of the stakes of the newly convicted, and what was held back of their
+        pay."""
         for key in keys:
             for account in (stake_account(key), held_account(key)):
                 self._post(account, TREASURY, self._balance(account), "convicted")
@@ -72,7 +82,9 @@ class Settlement:
             self._post(MINT, credit_account(key), share, f"work of {name}")
         elif verdict.status == "malicious" and verdict.blamed:
             due = self._pay_from_stakes(verdict, name, share)
-            self._post(MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake")
+            self._post(
+                MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake"
+            )
             return share - due
         else:
             # Suspicious; or refused with nobody to blame, which neither clears nor convicts.
@@ -80,12 +92,18 @@ class Settlement:
         return 0
 
     def _pay_from_stakes(self, verdict: Verdict, name: str, share: int) -> int:
-        """Pay a node from the stakes of those who cheated in its replica, in their order; what is still due."""
+        """Pay a node from the stakes of those who cheated in its replica, in their order; what is
+        still due."""
         due = share
         for cheat in verdict.blamed:
             account = stake_account(self._keys[cheat])
             part = min(due, self._balance(account))
-            self._post(account, credit_account(self._keys[name]), part, f"work of {name}, paid by {cheat}'s stake")
+            self._post(
+                account,
+                credit_account(self._keys[name]),
+                part,
+                f"work of {name}, paid by {cheat}'s stake",
+            )
             due -= part
         return due
 

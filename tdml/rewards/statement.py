@@ -32,7 +32,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Statement:
-    """All keys, by name; the totals of `Book.totals`; and the round and posting of all that was posted."""
+    """All keys, by name; the totals of `Book.totals`; and the round and posting of all that was
+    posted."""
 
     lines: list[Line]
     totals: dict[str, int]
@@ -52,7 +53,12 @@ def statement_of(entries: Iterable[Entry]) -> Statement:
     """
     kept = standing(entries)
     book = book_of(kept)
-    postings = [(round, p) for round, kind, body in kept if kind == "rewards" for p in read(body, Rewards).postings]
+    postings = [
+        (round, p)
+        for round, kind, body in kept
+        if kind == "rewards"
+        for p in read(body, Rewards).postings
+    ]
     keys: dict[str, str] = {}
     for _, kind, body in kept:
         if kind == "roster":

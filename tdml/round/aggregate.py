@@ -13,24 +13,39 @@ from tdml.trust.mean import combine, weighted_mean
 
 
 def mean(
-    fleet: Fleet, job: Job, found: Gathered, rows: Sequence[int], judgements: Mapping[int, Judgement]
+    fleet: Fleet,
+    job: Job,
+    found: Gathered,
+    rows: Sequence[int],
+    judgements: Mapping[int, Judgement],
 ) -> list[torch.Tensor]:
-    """What the updates of some replicas come to, (d_s,) float32 by stage. Where one of them is lost on the way, or
-    shows something else than it was judged by, it is taken again without it."""
+    """What the updates of some replicas come to, (d_s,) float32 by stage. Where one of them is lost
+    on the way, or shows something else than it was judged by, it is taken again without it."""
     made = [torch.zeros(layout.size) for layout in job.layouts]
     for (stage, number), blocks in walk(fleet, job, found, rows):
         start, stop = block_span(job.layouts[stage].size, number)
-        sound = [index for index in rows if _is_sound(job, found, index, (stage, number), blocks, stop - start)]
+        sound = [
+            index
+            for index in rows
+            if _is_sound(job, found, index, (stage, number), blocks, stop - start)
+        ]
         if len(sound) < len(rows):
             return mean(fleet, job, found, sound, judgements)
         parameters = max(0, min(job.layouts[stage].parameters - start, stop - start))
-        block = torch.stack([blocks[index] for index in rows]) if rows else torch.empty(0, stop - start)
+        block = (
+            torch.stack([blocks[index] for index in rows]) if rows else torch.empty(0, stop - start)
+        )
         made[stage][start:stop] = _combine(job, block, rows, judgements, parameters)
     return made
 
 
 def _is_sound(
-    job: Job, found: Gathered, index: int, place: Place, blocks: Mapping[int, torch.Tensor], size: int
+    job: Job,
+    found: Gathered,
+    index: int,
+    place: Place,
+    blocks: Mapping[int, torch.Tensor],
+    size: int,
 ) -> bool:
     """Whether a block is here, and the one that was judged."""
     if place in found.kept:
@@ -40,7 +55,11 @@ def _is_sound(
 
 
 def _combine(
-    job: Job, block: torch.Tensor, rows: Sequence[int], judgements: Mapping[int, Judgement], parameters: int
+    job: Job,
+    block: torch.Tensor,
+    rows: Sequence[int],
+    judgements: Mapping[int, Judgement],
+    parameters: int,
 ) -> torch.Tensor:
     weights = [judgements[index].weight * job.samples(index) for index in rows]
     if not rows or not job.config.trust.enabled:

@@ -1,4 +1,5 @@
-"""The audit: one other replica repeats some windows of a replica's round. Where both end alike, that is all."""
+"""The audit: one other replica repeats some windows of a replica's round. Where both end alike,
+that is all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,21 +32,27 @@ class Audits:
     silent: set[str] = field(default_factory=set)  # names
     settlements: list[Settlement] = field(default_factory=list)
 
-    def add(self, case: Case, validator: int | None, clean: bool = False, unsettled: str = "") -> None:
+    def add(
+        self, case: Case, validator: int | None, clean: bool = False, unsettled: str = ""
+    ) -> None:
         """The result of one window; without a validator it was the coordinator that has looked."""
         index, window = case.order.replica, case.window
         before = self.by_replica.get(index, Audited())
         validators = {**before.validators, window: validator}
         if clean and validator is None:
             looked = tuple(sorted({*before.looked, window} - {*before.clean}))
-            self.by_replica[index] = replace(before, looked=looked, validators={window: None, **before.validators})
+            self.by_replica[index] = replace(
+                before, looked=looked, validators={window: None, **before.validators}
+            )
         elif clean:
             windows = tuple(sorted({*before.clean, window}))
             self.by_replica[index] = replace(before, clean=windows, validators=validators)
         elif unsettled:
             self.by_replica[index] = replace(before, unsettled=unsettled, validators=validators)
         else:
-            self.by_replica[index] = replace(before, lied=(*before.lied, window), validators=validators)
+            self.by_replica[index] = replace(
+                before, lied=(*before.lied, window), validators=validators
+            )
 
 
 class Auditor:
@@ -56,7 +63,8 @@ class Auditor:
         self.settler = Settler(job)
 
     def audit(
-        self, number: int, found: Gathered, weights: Sequence[torch.Tensor], windows: Mapping[int, Sequence[int]],
+        self, number: int, found: Gathered, weights: Sequence[torch.Tensor],
+        windows: Mapping[int, Sequence[int]],
         draw: torch.Generator,
     ) -> Audits:  # fmt: skip
         """Have some windows repeated.
@@ -68,19 +76,32 @@ class Auditor:
         """
         audits = Audits()
         openings = self._open(number, found, weights, sorted(windows), audits)
-        cases = [Case(self._order(number, i, w), w, openings[i]) for i in sorted(openings) for w in windows[i]]
+        cases = [
+            Case(self._order(number, i, w), w, openings[i])
+            for i in sorted(openings)
+            for w in windows[i]
+        ]
         validators = [self._validators(case, found, draw) for case in cases]
         answers = self._repeat(cases, [others[0] if others else None for others in validators])
         for case, others, answer in zip(cases, validators, answers, strict=True):
             self._conclude(case, others, answer, weights, draw, audits)
-        clean = [case for case in cases if case.window in audits.by_replica[case.order.replica].clean]
-        for case, chance in zip(clean, torch.rand(len(clean), generator=draw).tolist(), strict=True):
+        clean = [
+            case for case in cases if case.window in audits.by_replica[case.order.replica].clean
+        ]
+        for case, chance in zip(
+            clean, torch.rand(len(clean), generator=draw).tolist(), strict=True
+        ):
             if chance < LOOK:  # the two may be in league
                 self._look(case, weights, draw, audits)
         return audits
 
     def _open(
-        self, number: int, found: Gathered, weights: Sequence[torch.Tensor], indices: Sequence[int], audits: Audits
+        self,
+        number: int,
+        found: Gathered,
+        weights: Sequence[torch.Tensor],
+        indices: Sequence[int],
+        audits: Audits,
     ) -> dict[int, list[Opening]]:
         """The tapes that are what their nodes had committed to."""
         shown, sound = self._fleet.each(_opened, self._fleet.seated(indices)), {}
@@ -88,18 +109,27 @@ class Auditor:
             result = shown.get(index)
             if not isinstance(result, list):
                 audits.silent |= _unshown(result, found.names[index])
-                audits.by_replica[index] = Audited(unsettled=f"audit: it has not shown its work: {result}")
+                audits.by_replica[index] = Audited(
+                    unsettled=f"audit: it has not shown its work: {result}"
+                )
                 continue
             proofs = self._false_tapes(number, found, weights, index, result)
             audits.proofs += proofs
             if proofs:
-                audits.by_replica[index] = Audited(lied=tuple(range(len(self._job.edges(index)) - 1)))
+                audits.by_replica[index] = Audited(
+                    lied=tuple(range(len(self._job.edges(index)) - 1))
+                )
             else:
                 sound[index] = result
         return sound
 
     def _false_tapes(
-        self, number: int, found: Gathered, weights: Sequence[torch.Tensor], index: int, openings: list[Opening]
+        self,
+        number: int,
+        found: Gathered,
+        weights: Sequence[torch.Tensor],
+        index: int,
+        openings: list[Opening],
     ) -> list[Proof]:
         names = found.names[index]
         false = false_openings(self._job, weights, names, index, found.commitments[index], openings)
@@ -112,17 +142,23 @@ class Auditor:
         edges = self._job.edges(index)
         first, stop = edges[window : window + 2]
         batches = self._job.batches(index, number)[first:stop]
-        return RepeatOrder(number, self._job.longest, index, first, window == len(edges) - 2, batches)
+        return RepeatOrder(
+            number, self._job.longest, index, first, window == len(edges) - 2, batches
+        )
 
     def _validators(self, case: Case, found: Gathered, draw: torch.Generator) -> list[Replica]:
-        """Others on machines of the same kind, in random order: they repeat each other bit for bit."""
+        """Others on machines of the same kind, in random order: they repeat each other bit for
+        bit."""
         [owner] = self._fleet.seated([case.order.replica])
         others = self._fleet.ready(index for index in found.judged if index != owner.index)
         alike = [other for other in others if other.kind == owner.kind]
         return [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
 
-    def _repeat(self, cases: Sequence[Case], validators: Sequence[Replica | None]) -> list[Answer | None]:
-        """Every window by its validator, all validators at the same time; None where there is no answer."""
+    def _repeat(
+        self, cases: Sequence[Case], validators: Sequence[Replica | None]
+    ) -> list[Answer | None]:
+        """Every window by its validator, all validators at the same time; None where there is no
+        answer."""
         tasks: dict[int, list[int]] = {}
         for place, validator in enumerate(validators):
             if validator is not None:
@@ -149,17 +185,20 @@ class Auditor:
             raise
 
     def _conclude(
-        self, case: Case, validators: Sequence[Replica], answer: Answer | None, weights: Sequence[torch.Tensor],
-        draw: torch.Generator, audits: Audits,
+        self, case: Case, validators: Sequence[Replica], answer: Answer | None,
+        weights: Sequence[torch.Tensor], draw: torch.Generator, audits: Audits,
     ) -> None:  # fmt: skip
-        """By one validator after the other, until one confirms the window or its owner is proven to lie."""
+        """By one validator after the other, until one confirms the window or its owner is proven to
+        lie."""
         [owner] = self._fleet.seated([case.order.replica])
         if audits.by_replica.get(owner.index, Audited()).lied:
             return
         outcome = _NOBODY
         for place, validator in enumerate(validators):
             if place:
-                answer = self._fleet.each(lambda v: self._repeat_one(case, v), [validator]).get(validator.index)
+                answer = self._fleet.each(lambda v: self._repeat_one(case, v), [validator]).get(
+                    validator.index
+                )
             outcome = self._hear(case, owner, validator, answer, weights, audits)
             if not outcome:
                 return
@@ -169,10 +208,12 @@ class Auditor:
             audits.add(case, None, unsettled=outcome)
 
     def _hear(
-        self, case: Case, owner: Replica, validator: Replica, answer: Answer | None, weights: Sequence[torch.Tensor],
+        self, case: Case, owner: Replica, validator: Replica, answer: Answer | None,
+        weights: Sequence[torch.Tensor],
         audits: Audits,
     ) -> str:  # fmt: skip
-        """What one validator's answer leads to; why another has to be asked, or "" if the window is settled."""
+        """What one validator's answer leads to; why another has to be asked, or "" if the window is
+        settled."""
         if answer is None:
             return "audit: who was to repeat its work did not answer"
         if not isinstance(answer, list):
@@ -187,7 +228,12 @@ class Auditor:
         return self._settle(case, owner, validator, answer, weights, audits)
 
     def _note_unshown(
-        self, case: Case, owner: Replica, validator: Replica, answer: NotShown | ReplicaLost, audits: Audits
+        self,
+        case: Case,
+        owner: Replica,
+        validator: Replica,
+        answer: NotShown | ReplicaLost,
+        audits: Audits,
     ) -> None:
         """Of an owner that did not show the state that a window begins with."""
         if isinstance(answer, NotShown):
@@ -198,7 +244,8 @@ class Auditor:
             audits.add(case, None, unsettled=f"audit: it has not shown its work: {answer}")
 
     def _settle(
-        self, case: Case, owner: Replica, validator: Replica, answer: list[Repetition], weights: Sequence[torch.Tensor],
+        self, case: Case, owner: Replica, validator: Replica, answer: list[Repetition],
+        weights: Sequence[torch.Tensor],
         audits: Audits,
     ) -> str:  # fmt: skip
         """The dispute between the two; why another validator has to be asked, or ""."""
@@ -209,7 +256,9 @@ class Auditor:
             audits.add(case, validator.index)
             return ""
         except ReplicaLost as loss:
-            audits.silent |= _unshown(loss, owner.names) if loss.replica == owner.index else set(loss.silent)
+            audits.silent |= (
+                _unshown(loss, owner.names) if loss.replica == owner.index else set(loss.silent)
+            )
             return f"audit: a dispute could not be settled: {loss}"
         audits.settlements.append(settled)
         audits.proofs += settled.proofs
@@ -218,7 +267,9 @@ class Auditor:
             return ""
         return settled.unsettled or "audit: who was to repeat its work has lied"
 
-    def _look(self, case: Case, weights: Sequence[torch.Tensor], draw: torch.Generator, audits: Audits) -> None:
+    def _look(
+        self, case: Case, weights: Sequence[torch.Tensor], draw: torch.Generator, audits: Audits
+    ) -> None:
         """The coordinator looks itself, at one step of one stage."""
 
         def look(owner: Replica) -> list[Settlement] | NotShown:
@@ -242,14 +293,21 @@ class Auditor:
             audits.proofs += settled.proofs
             audits.add(case, None, unsettled="" if settled.proofs else settled.unsettled)
 
-    def _false_answer(self, case: Case, validator: Replica, answers: Sequence[Repetition]) -> list[Proof]:
+    def _false_answer(
+        self, case: Case, validator: Replica, answers: Sequence[Repetition]
+    ) -> list[Proof]:
         """The validator's nodes whose answers no honest node gives."""
         names, steps = validator.names, len(case.order.batches)
         channels = self._job.channels
         for stage, answer in enumerate(answers):
             formed = is_log(answer.log, steps, channels) and len(answer.signatures) == len(names)
             if not formed or left_out(answer.log, of_stage(channels, stage)):
-                return [Proof((names[stage],), f"audit: stage {stage} has not repeated what it was to repeat")]
+                return [
+                    Proof(
+                        (names[stage],),
+                        f"audit: stage {stage} has not repeated what it was to repeat",
+                    )
+                ]
         return broken_agreements(
             self._job, self.job_id, validator.index, repeated(case.order), names, self._keys(names),
             [answer.log for answer in answers], [answer.signatures for answer in answers],
@@ -260,7 +318,8 @@ class Auditor:
 
 
 def _unshown(loss: ReplicaLost | None, names: Sequence[str]) -> set[str]:
-    """Who of a replica has not shown its work: those that do not answer, or, where all do, any of them."""
+    """Who of a replica has not shown its work: those that do not answer, or, where all do, any of
+    them."""
     return set(loss.silent if loss is not None and loss.silent else names)
 
 

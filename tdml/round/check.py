@@ -26,7 +26,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Report:
-    """A validator's answers, by stage, on one candidate's question: without its update, and with it."""
+    """A validator's answers, by stage, on one candidate's question: without its update, and with
+    it."""
 
     round: int
     validator: int
@@ -38,7 +39,8 @@ class Report:
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of the cross-check, by candidate; `reports` may be false, and are checked like any work."""
+    """What came of the cross-check, by candidate; `reports` may be false, and are checked like any
+    work."""
 
     works: dict[int, Work]
     reports: list[Report]
@@ -48,7 +50,9 @@ class Checked:
 NOTHING = Checked({}, [])
 
 
-def cross_check(fleet: Fleet, job: Job, number: int, found: Gathered, passes: float, draw: torch.Generator) -> Checked:
+def cross_check(
+    fleet: Fleet, job: Job, number: int, found: Gathered, passes: float, draw: torch.Generator
+) -> Checked:
     """Have every update tested, if that is worth what it costs.
 
     Args:
@@ -81,10 +85,15 @@ def _draw_validators(candidates: Sequence[int], draw: torch.Generator) -> dict[i
 
 
 def _ask(
-    job: Job, number: int, candidate: int, candidates: Sequence[int], count: int, draw: torch.Generator
+    job: Job,
+    number: int,
+    candidate: int,
+    candidates: Sequence[int],
+    count: int,
+    draw: torch.Generator,
 ) -> Question:
-    """A candidate's samples, exactly as it was to train on them; half of the controls are held out, the others were
-    given to its peers."""
+    """A candidate's samples, exactly as it was to train on them; half of the controls are held out,
+    the others were given to its peers."""
     own = _assigned(job, number, [candidate], count, draw)
     held = min(count // 2, job.source.size("validation"))
     positions = torch.randperm(job.source.size("validation"), generator=draw)[:held]
@@ -95,11 +104,16 @@ def _ask(
     targets = torch.cat([pieces.read(job.source, piece)[1] for piece in asked])
     mine = torch.arange(len(targets)) < pieces.count(own)
     strata = job.task.strata(targets) if job.alike else None
-    return Question(asked, mine, torch.zeros(len(targets), dtype=torch.int64) if strata is None else strata)
+    return Question(
+        asked, mine, torch.zeros(len(targets), dtype=torch.int64) if strata is None else strata
+    )
 
 
-def _assigned(job: Job, number: int, replicas: Sequence[int], count: int, draw: torch.Generator) -> list[Piece]:
-    """About `count` different samples that some replicas were given in this round, by whole steps."""
+def _assigned(
+    job: Job, number: int, replicas: Sequence[int], count: int, draw: torch.Generator
+) -> list[Piece]:
+    """About `count` different samples that some replicas were given in this round, by whole
+    steps."""
     steps = [(replica, step) for replica in replicas for step in range(job.steps[replica])]
     chosen: list[Piece] = []
     seen: set[int] = set()
@@ -112,20 +126,28 @@ def _assigned(job: Job, number: int, replicas: Sequence[int], count: int, draw: 
                 seen.add(sample)
                 keep.append(position)
         if keep:
-            chosen.append(Piece("train", batch, job.augmentation(number, replica, step), torch.tensor(keep)))
+            chosen.append(
+                Piece("train", batch, job.augmentation(number, replica, step), torch.tensor(keep))
+            )
         if len(seen) == count:
             break
     return chosen
 
 
-def _evaluate(job: Job, number: int, found: Gathered, owner: Replica, validator: Replica, question: Question) -> Report:
-    before = validator.evaluate(EvaluateOrder(number, question.pieces, None, check=True, log=True), columns=0)
+def _evaluate(
+    job: Job, number: int, found: Gathered, owner: Replica, validator: Replica, question: Question
+) -> Report:
+    before = validator.evaluate(
+        EvaluateOrder(number, question.pieces, None, check=True, log=True), columns=0
+    )
     try:
         for stage, content in updates_of(found, owner.index).items():
             relay(owner, UPDATE, stage, content, validator)
     except NotShown as error:
         raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error
-    after = validator.evaluate(EvaluateOrder(number, question.pieces, owner.index, check=True, log=True), columns=0)
+    after = validator.evaluate(
+        EvaluateOrder(number, question.pieces, owner.index, check=True, log=True), columns=0
+    )
     return Report(number, validator.index, owner.index, question, before, after)
 
 

@@ -36,15 +36,18 @@ def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
     """
     folder.mkdir(exist_ok=True)
     save_atomically({"form": _FORM} | asdict(checkpoint), path_of(folder, checkpoint.round))
-    there = rounds_in(folder)  # also of rounds that were taken back: only what was written last is sure to stay
+    there = rounds_in(
+        folder
+    )  # also of rounds that were taken back: only what was written last is sure to stay
     most = max(_LEAST, memory // max(1, path_of(folder, checkpoint.round).stat().st_size))
     for number in set(there) - {checkpoint.round, *to_keep(there)[:most]}:
         path_of(folder, number).unlink()
 
 
 def to_keep(rounds: Sequence[int]) -> list[int]:
-    """Of the rounds with a checkpoint those that are kept, the newest first: the last two, and each for four times as
-    many rounds as the largest power of two that divides it. So there always is one between d and 2·d rounds ago."""
+    """Of the rounds with a checkpoint those that are kept, the newest first: the last two, and each
+    for four times as many rounds as the largest power of two that divides it. So there always is
+    one between d and 2·d rounds ago."""
     newest = max(rounds)
     return sorted((r for r in rounds if newest - r <= max(1, 4 * (r & -r))), reverse=True)
 
@@ -82,7 +85,8 @@ def load_last(folder: Path) -> Checkpoint | None:
     """The newest checkpoint of a run that can be read, None if there is none.
 
     Raises:
-        SettingError: there are checkpoints, but none of them can be read, or another version of TDML wrote them.
+        SettingError: there are checkpoints, but none of them can be read, or another version of
+            TDML wrote them.
     """
     found = sorted(folder.glob("round-*.pt"), reverse=True)
     for path in found:
@@ -90,8 +94,8 @@ def load_last(folder: Path) -> Checkpoint | None:
             return checkpoint
     if found:
         raise SettingError(
-            f"resume=true, but no checkpoint in {folder} can be read: they are damaged, or another version of TDML "
-            "wrote them. Go on with that version, or start with resume=false"
+            f"resume=true, but no checkpoint in {folder} can be read: they are damaged, or another "
+            "version of TDML wrote them. Go on with that version, or start with resume=false"
         )
     return None
 
@@ -107,7 +111,9 @@ def _read(path: Path) -> Checkpoint | None:
 def save_atomically(value: object, path: Path) -> None:
     """`torch.save` such that an interrupted write leaves nothing under `path`."""
     partial = path.with_suffix(".partial")
-    buffer = io.BytesIO()  # torch turns a full disk into a RuntimeError of its own; plain writes say OSError
+    buffer = (
+        io.BytesIO()
+    )  # torch turns a full disk into a RuntimeError of its own; plain writes say OSError
     torch.save(value, buffer)
     try:
         with partial.open("wb") as file:

@@ -5,7 +5,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PHASES = ("broadcast", "train", "gather", "screen", "cross_check", "audit", "aggregate", "evaluate", "record")
+PHASES = (
+    "broadcast",
+    "train",
+    "gather",
+    "screen",
+    "cross_check",
+    "audit",
+    "aggregate",
+    "evaluate",
+    "record",
+)
 
 
 class Stopwatch:
@@ -28,4 +38,7 @@ class Stopwatch:
     def seconds(self) -> dict[str, float]:
         """All phases and the total, rounded to milliseconds."""
         everything = {name: self._spent[name] for name in PHASES}
-        return {k: round(v, 3) for k, v in (everything | {"total": time.perf_counter() - self._start}).items()}
+        return {
+            k: round(v, 3)
+            for k, v in (everything | {"total": time.perf_counter() - self._start}).items()
+        }

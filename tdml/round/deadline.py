@@ -10,8 +10,8 @@ _FACTOR, _SLACK_S = 3.0, 30.0
 class Deadline:
     """The deadline of one round, shared by the threads that wait for its replicas.
 
-    As set by the user, or, once more than half of the replicas have finished, three times their median
-    time plus 30 s.
+    As set by the user, or, once more than half of the replicas have finished, three times their
+    median time plus 30 s.
     """
 
     def __init__(self, replicas: int, seconds: float | None) -> None:
@@ -32,7 +32,11 @@ class Deadline:
         elapsed = time.monotonic() - self._start
         if elapsed <= limit:
             return None
-        cause = "sync.deadline" if self._seconds else f"the others took {statistics.median(self._finished):.1f} s"
+        cause = (
+            "sync.deadline"
+            if self._seconds
+            else f"the others took {statistics.median(self._finished):.1f} s"
+        )
         return f"late: not done after {elapsed:.1f} s ({cause})"
 
 

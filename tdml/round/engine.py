@@ -37,7 +37,9 @@ class Round:
     audits: dict[int, Audited] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
     bans: dict[str, str] = field(default_factory=dict)
-    test: dict[str, float | None] = field(default_factory=dict)  # the task's metrics and the loss, by name
+    test: dict[str, float | None] = field(
+        default_factory=dict
+    )  # the task's metrics and the loss, by name
     validation: dict[str, float | None] = field(default_factory=dict)  # where it is measured
     evaluated: bool = False  # whether anybody could
     bytes: dict[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
@@ -45,7 +47,9 @@ class Round:
     notes: list[str] = field(default_factory=list)
     spent: float = 0.0  # steps of training, on cross-checks and audits
     trained: bool = False  # whether any replica has finished its steps
-    tainted: int | None = None  # the first earlier round that may hold something of a node proven to lie
+    tainted: int | None = (
+        None  # the first earlier round that may hold something of a node proven to lie
+    )
 
     @property
     def accepted(self) -> list[int]:
@@ -93,8 +97,12 @@ class Engine:
         with self.phase("cross_check", number):
             checked = self.judge.cross_check(number, found, secret)
         with self.phase("audit", number):
-            audits, drawn = self.judge.audit(number, found, screening, checked, self.weights, secret)
-            judged = self.judge.judge(number, found, screening, checked, audits, drawn, secret, self.weights)
+            audits, drawn = self.judge.audit(
+                number, found, screening, checked, self.weights, secret
+            )
+            judged = self.judge.judge(
+                number, found, screening, checked, audits, drawn, secret, self.weights
+            )
             round_.bans = self.ban(judged)
         with self.phase("aggregate", number):
             worth = improvements(self.job, self.fleet, number, found, judged.judgements)
@@ -112,8 +120,11 @@ class Engine:
         round_.seconds = self.seconds
         return round_
 
-    def go_back(self, weights: Sequence[torch.Tensor], outer: Sequence[torch.Tensor], moved: int) -> None:
-        """Go on from the weights, the outer optimizer's state and `moved` after an earlier round."""
+    def go_back(
+        self, weights: Sequence[torch.Tensor], outer: Sequence[torch.Tensor], moved: int
+    ) -> None:
+        """Go on from the weights, the outer optimizer's state and `moved` after an earlier
+        round."""
         self.weights, self.version, self.moved = list(weights), self.version + 1, moved
         self.outer.restore(list(outer))
 
@@ -121,16 +132,23 @@ class Engine:
 
     def broadcast(self, replicas: Sequence[Replica]) -> int:
         """Send the global weights to those that do not hold them yet. Returns bytes sent."""
-        return sum(self.fleet.each(lambda r: r.load(self.weights, self.version, self.job.frozen), replicas).values())
+        return sum(
+            self.fleet.each(
+                lambda r: r.load(self.weights, self.version, self.job.frozen), replicas
+            ).values()
+        )
 
     def train(self, number: int) -> dict[int, TrainReport]:
-        """All formed replicas take their local steps; those that fail or are late lose the round."""
+        """All formed replicas take their local steps; those that fail or are late lose the
+        round."""
         self.training = self.fleet.ready(range(self.job.config.topology.replicas))
         deadline = Deadline(len(self.training), self.job.config.sync.deadline)
 
         def order(replica: Replica) -> TrainReport:
             batches, edges = self.job.batches(replica.index, number), self.job.edges(replica.index)
-            report = replica.train(TrainOrder(number, self.job.longest, batches, edges), deadline.passed)
+            report = replica.train(
+                TrainOrder(number, self.job.longest, batches, edges), deadline.passed
+            )
             deadline.finished()
             return report
 
@@ -144,7 +162,8 @@ class Engine:
         return bans
 
     def aggregate(self, number: int, found: Gathered, judgements: Mapping[int, Judgement]) -> None:
-        """The outer step on the mean of what counts. With nothing, the weights stay as they were."""
+        """The outer step on the mean of what counts. With nothing, the weights stay as they
+        were."""
         rows = [index for index in found.replicas if judgements[index].accepted]
         if not rows:
             return
@@ -171,9 +190,13 @@ class Engine:
         round_.bytes["up"] += found.bytes
         round_.notes += [] if self.moved == round_.number else [_UNCHANGED]
         for index, names in round_.slots.items():
-            made = judged.judgements.get(index) or lost(index, names, self.fleet.losses.get(index, "it was not asked"))
+            made = judged.judgements.get(index) or lost(
+                index, names, self.fleet.losses.get(index, "it was not asked")
+            )
             if index in reports:
-                made = replace(made, train_loss=reports[index].loss, improvement=worth.get(index, 0))
+                made = replace(
+                    made, train_loss=reports[index].loss, improvement=worth.get(index, 0)
+                )
             round_.judgements[index] = made
 
     @property

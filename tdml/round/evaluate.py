@@ -17,10 +17,14 @@ from tdml.trust.judgement import Judgement
 _MILLIONTHS, _MOST = 1_000_000, 1000.0  # nats
 
 
-def evaluate(job: Job, fleet: Fleet, number: int, replicas: Sequence[int], split: str) -> dict[str, float] | None:
-    """The task's metrics and the loss, by name, on "test" or "validation"; None if no replica could measure them.
+def evaluate(
+    job: Job, fleet: Fleet, number: int, replicas: Sequence[int], split: str
+) -> dict[str, float] | None:
+    """The task's metrics and the loss, by name, on "test" or "validation"; None if no replica could
+    measure them.
 
-    The replicas, which hold the weights, share the samples among them; if one is lost the others begin again.
+    The replicas, which hold the weights, share the samples among them; if one is lost the others
+    begin again.
     """
     size, batch = job.source.size(split), job.config.train.batch_size
     while ready := fleet.ready(replicas):
@@ -42,8 +46,9 @@ def evaluate(job: Job, fleet: Fleet, number: int, replicas: Sequence[int], split
 def improvements(
     job: Job, fleet: Fleet, number: int, found: Gathered, judgements: Mapping[int, Judgement]
 ) -> dict[int, int]:
-    """Leave one out: for every replica whose update counts, the loss after the mean of all others' updates, less that
-    after the mean of all, on the validation half; in millionths of a nat, by replica. Only where rewards depend on it.
+    """Leave one out: for every replica whose update counts, the loss after the mean of all others'
+    updates, less that after the mean of all, on the validation half; in millionths of a nat, by
+    replica. Only where rewards depend on it.
 
     Another replica measures it, a different one for every update.
     """
@@ -56,18 +61,26 @@ def improvements(
         others = mean(fleet, job, found, [row for row in rows if row != index], judgements)
         [validator] = fleet.ready([rows[(place + 1) % len(rows)]]) or [None]
         if validator is not None:
-            told = fleet.each(lambda v, o=others: _difference(job, number, v, o, everyone), [validator])
+            told = fleet.each(
+                lambda v, o=others: _difference(job, number, v, o, everyone), [validator]
+            )
             if validator.index in told:
                 worth[index] = _millionths(told[validator.index])
     return worth
 
 
 def _difference(
-    job: Job, number: int, validator: Replica, one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]
+    job: Job,
+    number: int,
+    validator: Replica,
+    one: Sequence[torch.Tensor],
+    other: Sequence[torch.Tensor],
 ) -> float:
     """By how much the mean loss is larger with the first of two updates."""
     batch = job.config.train.batch_size
-    order = EvaluateOrder(number, held_out("validation", range(job.source.size("validation")), batch), candidate=-1)
+    order = EvaluateOrder(
+        number, held_out("validation", range(job.source.size("validation")), batch), candidate=-1
+    )
     losses = []
     for update in (one, other):
         for stage, flat in enumerate(update):

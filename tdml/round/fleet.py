@@ -1,4 +1,5 @@
-"""What the round asks of a fleet. Two fleets answer: processes reached by RPC, and objects in this process."""
+"""What the round asks of a fleet. Two fleets answer: processes reached by RPC, and objects in this
+process."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -21,9 +22,12 @@ _T = TypeVar("_T")
 
 
 class ReplicaLost(Exception):
-    """A replica could not do what it was asked to, or did not answer. `silent` are the nodes, by name, that did not."""
+    """A replica could not do what it was asked to, or did not answer. `silent` are the nodes, by
+    name, that did not."""
 
-    def __init__(self, replica: int, reason: str, silent: Sequence[str] = (), detail: str = "") -> None:
+    def __init__(
+        self, replica: int, reason: str, silent: Sequence[str] = (), detail: str = ""
+    ) -> None:
         self.replica, self.silent, self.detail = replica, tuple(silent), detail
         super().__init__(reason)
 
@@ -31,20 +35,23 @@ class ReplicaLost(Exception):
 class Replica(Protocol):
     """A formed replica: N nodes, one for each stage. Every method may raise `ReplicaLost`.
 
-    What all nodes do together (train, repeat, evaluate) takes the replica's group. The rest each node does by itself:
-    its neighbours need not be there.
+    What all nodes do together (train, repeat, evaluate) takes the replica's group. The rest each
+    node does by itself: its neighbours need not be there.
     """
 
     index: int
     names: tuple[str, ...]  # of its nodes, by stage
     kind: str  # of machines: equal kinds repeat each other's steps bit for bit
 
-    def load(self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()) -> int:
-        """Take the global weights, one flat vector a stage, unless it holds them; and before the first what is not
-        trained. Returns bytes sent."""
+    def load(
+        self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
+    ) -> int:
+        """Take the global weights, one flat vector a stage, unless it holds them; and before the
+        first what is not trained. Returns bytes sent."""
 
     def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
-        """Train. `late` is asked now and then; a text that it returns is the reason to give up waiting."""
+        """Train. `late` is asked now and then; a text that it returns is the reason to give up
+        waiting."""
 
     def commit(self, round_number: int) -> list[Commitment]:
         """By stage, each signed by its node."""
@@ -77,7 +84,8 @@ class Fleet(Protocol):
     losses: dict[int, str]  # replicas that failed since the last muster, and why
 
     def muster(self) -> list[Replica]:
-        """The replicas that can work now: vacant slots are filled from the spares, and lost groups formed again."""
+        """The replicas that can work now: vacant slots are filled from the spares, and lost groups
+        formed again."""
 
     def each(self, order: Callable[[Any], _T], replicas: Sequence[Replica]) -> dict[int, _T]:
         """The order's results by replica, all at the same time. Replicas that fail are left out."""
@@ -86,7 +94,8 @@ class Fleet(Protocol):
         """Those of the replicas that are still formed."""
 
     def seated(self, indices: Iterable[int]) -> list[Replica]:
-        """The replicas as they began the round: of those that were lost since, the living nodes still answer."""
+        """The replicas as they began the round: of those that were lost since, the living nodes
+        still answer."""
 
     def ban(self, names: Iterable[str], reason: str) -> None:
         """Exclude nodes for the rest of the job. Their replicas' groups end."""

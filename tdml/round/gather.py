@@ -1,8 +1,9 @@
-"""Commit before reveal: the updates of a round flow through the coordinator block by block, and are folded.
+"""Commit before reveal: the updates of a round flow through the coordinator block by block, and are
+folded.
 
-Nobody reveals before all have committed, and every block is checked against what its node has committed to. The
-coordinator keeps the sums that the judgement needs, and the updates themselves only where all of them fit into
-`gather.memory`; else it asks for them again when it takes the mean.
+Nobody reveals before all have committed, and every block is checked against what its node has
+committed to. The coordinator keeps the sums that the judgement needs, and the updates themselves
+only where all of them fit into `gather.memory`; else it asks for them again when it takes the mean.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +28,9 @@ Blocks = dict[int, torch.Tensor]  # one place, by replica
 class Gathered:
     """The updates of a round.
 
-    `replicas` are those whose updates can be averaged, in the order of the rows of `sums`, by stage. `faults` says what
-    is wrong with the others', by stage; `diverged` are those whose only fault is that they are not finite, to which
-    honest steps may lead.
+    `replicas` are those whose updates can be averaged, in the order of the rows of `sums`, by
+    stage. `faults` says what is wrong with the others', by stage; `diverged` are those whose only
+    fault is that they are not finite, to which honest steps may lead.
     """
 
     commitments: dict[int, list[Commitment]]
@@ -44,7 +45,9 @@ class Gathered:
     @property
     def proven(self) -> dict[int, dict[int, str]]:
         """The faults that no honest node's message has, by replica and stage."""
-        return {index: faults for index, faults in self.faults.items() if index not in self.diverged}
+        return {
+            index: faults for index, faults in self.faults.items() if index not in self.diverged
+        }
 
     @property
     def judged(self) -> list[int]:
@@ -54,7 +57,10 @@ class Gathered:
     @property
     def sizes(self) -> dict[int, float]:
         """The Euclidean norms of the updates' parameters over all stages, by replica."""
-        squares = sum((stage.parameters.products.diagonal() for stage in self.sums), torch.zeros(len(self.replicas)))
+        squares = sum(
+            (stage.parameters.products.diagonal() for stage in self.sums),
+            torch.zeros(len(self.replicas)),
+        )
         return dict(zip(self.replicas, squares.clamp(min=0).sqrt().tolist(), strict=True))
 
 
@@ -65,15 +71,24 @@ def gather(fleet: Fleet, job: Job, number: int, indices: Sequence[int]) -> Gathe
     for index, commitments in made.items():
         _check_commitments(found, job, number, index, commitments)
     while True:
-        sound = [replica.index for replica in fleet.ready(sorted(made)) if replica.index not in found.faults]
+        sound = [
+            replica.index
+            for replica in fleet.ready(sorted(made))
+            if replica.index not in found.faults
+        ]
         if _fold(fleet, job, found, sound):
             return found
 
 
-def walk(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> Iterator[tuple[Place, Blocks]]:
-    """All blocks of some replicas' updates, by place; the next are on their way while these are looked at. Those of
-    replicas that are lost are left out from there on. Whether they are what was committed to the caller looks at."""
-    places = [(s, b) for s, layout in enumerate(job.layouts) for b in range(count_blocks(layout.size))]
+def walk(
+    fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]
+) -> Iterator[tuple[Place, Blocks]]:
+    """All blocks of some replicas' updates, by place; the next are on their way while these are
+    looked at. Those of replicas that are lost are left out from there on. Whether they are what was
+    committed to the caller looks at."""
+    places = [
+        (s, b) for s, layout in enumerate(job.layouts) for b in range(count_blocks(layout.size))
+    ]
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(_fetch, fleet, found, indices, places[0])
         for place, after in zip(places, [*places[1:], None], strict=True):
@@ -84,7 +99,8 @@ def walk(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> Ite
 
 
 def _fold(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> bool:
-    """Once over all blocks. False where a replica has dropped out on the way: then all begins again without it."""
+    """Once over all blocks. False where a replica has dropped out on the way: then all begins again
+    without it."""
     found.replicas, found.sums = list(indices), [empty(len(indices)) for _ in job.layouts]
     keeps = job.keeps_updates(len(indices))
     if not indices:
@@ -93,7 +109,9 @@ def _fold(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> bo
         size, parameters = job.layouts[stage].size, job.layouts[stage].parameters
         start, stop = block_span(size, number)
         for index, block in blocks.items():
-            _check_block(found, index, (stage, number), block, stop - start, job.config.trust.enabled)
+            _check_block(
+                found, index, (stage, number), block, stop - start, job.config.trust.enabled
+            )
         if len(blocks) < len(indices) or any(index in found.faults for index in indices):
             found.kept.clear()
             return False
@@ -112,23 +130,35 @@ def _fetch(fleet: Fleet, found: Gathered, indices: Sequence[int], place: Place) 
     return fleet.each(lambda replica: replica.reveal(UPDATE, stage, number), fleet.ready(indices))
 
 
-def _check_commitments(found: Gathered, job: Job, number: int, index: int, made: Sequence[Commitment]) -> None:
+def _check_commitments(
+    found: Gathered, job: Job, number: int, index: int, made: Sequence[Commitment]
+) -> None:
     for stage, (commits, layout) in enumerate(zip(made, job.layouts, strict=True)):
         held_to = commitment(number, found.names[index][stage], root(commits.blocks))
         if commits.update != held_to or len(commits.blocks) != count_blocks(layout.size):
-            found.faults.setdefault(index, {})[stage] = "it has not committed to an update of the right size"
+            found.faults.setdefault(index, {})[stage] = (
+                "it has not committed to an update of the right size"
+            )
 
 
-def _check_block(found: Gathered, index: int, place: Place, block: object, size: int, strict: bool) -> None:
+def _check_block(
+    found: Gathered, index: int, place: Place, block: object, size: int, strict: bool
+) -> None:
     """What is wrong with one block at first sight. `strict`: whether more than its form counts."""
     stage, number = place
     if not is_plain(block, (size,), torch.float32):
         is_tensor = isinstance(block, torch.Tensor)
         kind = f"{block.dtype} of shape {tuple(block.shape)}" if is_tensor else type(block).__name__
-        found.faults.setdefault(index, {})[stage] = f"the update is {kind}, not float32 of shape ({size},)"
+        found.faults.setdefault(index, {})[stage] = (
+            f"the update is {kind}, not float32 of shape ({size},)"
+        )
     elif strict and not matches(found, index, stage, number, block):
-        found.faults.setdefault(index, {})[stage] = "the update is not the one that it had committed to"
-    elif strict and not bool(torch.isfinite(block.sum(dtype=torch.float64))):  # finite float32 cannot overflow it
+        found.faults.setdefault(index, {})[stage] = (
+            "the update is not the one that it had committed to"
+        )
+    elif strict and not bool(
+        torch.isfinite(block.sum(dtype=torch.float64))
+    ):  # finite float32 cannot overflow it
         found.faults.setdefault(index, {})[stage] = "the update has values that are not finite"
         found.diverged.add(index)
 
@@ -155,7 +185,8 @@ def relay(source: Replica, vector: str, stage: int, content: str, target: Replic
 
 
 def take(source: Replica, vector: str, stage: int, content: str = "") -> torch.Tensor:
-    """A vector of one node, block by block, which is known by its content, if it is known. Raises as `relay`."""
+    """A vector of one node, block by block, which is known by its content, if it is known. Raises
+    as `relay`."""
     blocks = source.digests(vector, stage)
     if not blocks or (content and root(blocks) != content):
         raise NotShown(stage)

@@ -41,16 +41,25 @@ class Judge:
 
     @property
     def limits(self) -> str:
-        """What it cannot do, in one line, where settings or too little company keep it from something; else ""."""
+        """What it cannot do, in one line, where settings or too little company keep it from
+        something; else ""."""
         trust = self._job.config.trust
         if not trust.enabled:
-            return "trust.enabled=false: every update of the right form is averaged, whoever sent it"
+            return (
+                "trust.enabled=false: every update of the right form is averaged, whoever sent it"
+            )
         if not trust.budget:
-            return "trust.budget=0: nothing is audited, so nobody is banned but for messages that no honest node sends"
+            return (
+                "trust.budget=0: nothing is audited, so nobody is banned but for messages "
+                "that no honest node sends"
+            )
         if self._job.problem:
             return f"trust.repeatable=warn: nothing is audited: {self._job.problem}"
         if self._job.config.topology.replicas == 1:
-            return "1 replica: nobody can repeat its work but the coordinator, which looks at single steps"
+            return (
+                "1 replica: nobody can repeat its work but the coordinator, which looks at "
+                "single steps"
+            )
         return ""
 
     def screen(self, found: Gathered) -> Screening:
@@ -58,8 +67,8 @@ class Judge:
         return compare(found.sums)
 
     def cross_check(self, number: int, found: Gathered, secret: int) -> Checked:
-        """Have it tested who has worked, if half of the budget pays for enough samples, and it does not pay for having
-        everything repeated."""
+        """Have it tested who has worked, if half of the budget pays for enough samples, and it does
+        not pay for having everything repeated."""
         if not self._job.audits or self._job.config.trust.budget == 1:
             return NOTHING
         passes = passes_of(self._allowance(found) * self._job.config.train.effective_batch_size) / 2
@@ -67,10 +76,12 @@ class Judge:
         return cross_check(self._fleet, self._job, number, found, passes, draw)
 
     def audit(
-        self, number: int, found: Gathered, screening: Screening, checked: Checked, weights: Sequence[torch.Tensor],
+        self, number: int, found: Gathered, screening: Screening, checked: Checked,
+        weights: Sequence[torch.Tensor],
         secret: int,
     ) -> tuple[Audits, Mapping[int, Sequence[int]]]:  # fmt: skip
-        """Have work repeated: random windows, and those of the most suspicious. With the windows that chance chose."""
+        """Have work repeated: random windows, and those of the most suspicious. With the windows
+        that chance chose."""
         if not self._job.audits:
             return Audits(), {}
         draw = torch.Generator().manual_seed(derive(secret, "audit"))
@@ -81,7 +92,10 @@ class Judge:
             suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
             at_once = distance > LIMIT or index in found.diverged or bool(self._owed(names))
             candidates[index] = Candidate(self._windows(index), suspicion, at_once)
-        chance, allowance = RANDOM_SHARE * self._job.config.trust.budget, self._allowance(found) - checked.steps
+        chance, allowance = (
+            RANDOM_SHARE * self._job.config.trust.budget,
+            self._allowance(found) - checked.steps,
+        )
         windows, drawn = self.standing.purse.choose(candidates, chance, allowance, draw)
         return self.auditor.audit(number, found, weights, windows, draw), drawn
 
@@ -93,7 +107,9 @@ class Judge:
         trusted = self._job.config.trust.enabled
         proofs = [*_faults(found), *audits.proofs]
         if self._job.audits:
-            proofs += false_reports(self._job, self.auditor, self._fleet, found, checked, weights, secret)
+            proofs += false_reports(
+                self._job, self.auditor, self._fleet, found, checked, weights, secret
+            )
         self._note_owing(number, found, audits)
         evidence = {
             index: self._evidence(number, index, found, screening, checked, audits, proofs)
@@ -104,10 +120,15 @@ class Judge:
         judgements = judge(evidence, self.standing.power.share, self._job.alike)
         self._learn_power(found, checked, audits, drawn)
         moments = {
-            index: {"rank_mean": float(screening.moments.mean[row]), "rank_std": float(screening.moments.std[row])}
+            index: {
+                "rank_mean": float(screening.moments.mean[row]),
+                "rank_std": float(screening.moments.std[row]),
+            }
             for row, index in enumerate(found.replicas)
         }
-        judgements = {index: replace(made, **moments.get(index, {})) for index, made in judgements.items()}
+        judgements = {
+            index: replace(made, **moments.get(index, {})) for index, made in judgements.items()
+        }
         self._note_unproven(number, evidence, judgements)
         spent = checked.steps + sum(
             self._windows(index)[window]
@@ -117,7 +138,8 @@ class Judge:
         return Judged(judgements, proofs if trusted else [], audits, spent)
 
     def _evidence(
-        self, number: int, index: int, found: Gathered, screening: Screening, checked: Checked, audits: Audits,
+        self, number: int, index: int, found: Gathered, screening: Screening, checked: Checked,
+        audits: Audits,
         proofs: Sequence[Proof],
     ) -> Evidence:  # fmt: skip
         names = found.names[index]
@@ -143,7 +165,9 @@ class Judge:
         """Why an update cannot be averaged, and which samples explain it."""
         if index not in found.faults:
             return ""
-        said = "; ".join(f"stage {stage}: {text}" for stage, text in sorted(found.faults[index].items()))
+        said = "; ".join(
+            f"stage {stage}: {text}" for stage, text in sorted(found.faults[index].items())
+        )
         if index not in found.diverged:
             return said
         if 2 * len(found.diverged) > len(found.names) and index != min(found.diverged):
@@ -157,13 +181,17 @@ class Judge:
         """What nodes have not shown yet, in words."""
         owing = {name: self.standing.owing[self._fleet.key(name)] for name in names
                  if self._fleet.key(name) in self.standing.owing}  # fmt: skip
-        return "; ".join(f"{name} has not shown its work of round {number} yet" for name, number in owing.items())
+        return "; ".join(
+            f"{name} has not shown its work of round {number} yet" for name, number in owing.items()
+        )
 
     def _note_owing(self, number: int, found: Gathered, audits: Audits) -> None:
         for name in audits.silent:
             self.standing.owing.setdefault(self._fleet.key(name), number)
         for index, audited in audits.by_replica.items():
-            if not audited.unsettled and len({*audited.clean, *audited.looked}) == len(self._windows(index)):
+            if not audited.unsettled and len({*audited.clean, *audited.looked}) == len(
+                self._windows(index)
+            ):
                 for name in found.names[index]:
                     self.standing.owing.pop(self._fleet.key(name), None)
 

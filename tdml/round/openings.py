@@ -16,10 +16,12 @@ from tdml.trust.judgement import Proof
 
 
 def false_openings(
-    job: Job, weights: Sequence[torch.Tensor], names: Sequence[str], index: int, commitments: Sequence[Commitment],
+    job: Job, weights: Sequence[torch.Tensor], names: Sequence[str], index: int,
+    commitments: Sequence[Commitment],
     openings: Sequence[Opening],
 ) -> list[Proof]:  # fmt: skip
-    """The nodes of a replica that show something else than they have committed to, or have left out steps.
+    """The nodes of a replica that show something else than they have committed to, or have left out
+    steps.
 
     Args:
         weights: the global weights that the round started from, by stage.
@@ -29,7 +31,10 @@ def false_openings(
         if not _holds(job, index, weights[stage], made, opening)
     ]  # fmt: skip
     if false:
-        return [Proof((names[s],), f"stage {s} cannot show the work that it had committed to") for s in false]
+        return [
+            Proof((names[s],), f"stage {s} cannot show the work that it had committed to")
+            for s in false
+        ]
     channels = job.channels
     idle = [s for s, opening in enumerate(openings) if left_out(opening.log, of_stage(channels, s))]
     return [Proof((names[s],), f"stage {s} has not taken all of its steps") for s in idle]
@@ -39,22 +44,31 @@ def broken_agreements(
     job: Job, job_id: str, index: int, purpose: str, names: Sequence[str], keys: Sequence[str],
     logs: Sequence[torch.Tensor], signatures: Sequence[Sequence[str]],
 ) -> list[Proof]:  # fmt: skip
-    """The nodes of a replica that log something else than they have signed for a neighbour, or than it has signed for
-    them.
+    """The nodes of a replica that log something else than they have signed for a neighbour, or than
+    it has signed for them.
 
     Args:
         index: the replica whose nodes have signed.
         logs, signatures: by stage.
     """
     found = []
-    pairs = [(a, b) for a in range(len(names)) for b in range(len(names)) if a != b and between(job.channels, a, b)]
+    pairs = [
+        (a, b)
+        for a in range(len(names))
+        for b in range(len(names))
+        if a != b and between(job.channels, a, b)
+    ]
     for one, other in pairs:
         mine = common_digest(logs[one], job.channels, one, other)
         said = statement(job_id, index, purpose, other, one, mine)
         if not verify(keys[other], signatures[one][other], said):
-            found.append(Proof((names[one],), f"stage {one} logs what stage {other} has not signed"))
+            found.append(
+                Proof((names[one],), f"stage {one} logs what stage {other} has not signed")
+            )
         elif mine != common_digest(logs[other], job.channels, one, other):
-            found.append(Proof((names[other],), f"stage {other} logs something else than it has signed"))
+            found.append(
+                Proof((names[other],), f"stage {other} logs something else than it has signed")
+            )
     return found
 
 
@@ -66,7 +80,9 @@ def is_log(log: object, steps: int, channels: Sequence[Channel]) -> bool:
 def _holds(job: Job, index: int, weights: torch.Tensor, made: Commitment, opening: Opening) -> bool:
     """Whether a tape is the one committed to, from the global weights to the update."""
     windows = len(job.edges(index)) - 1
-    formed = len(opening.states) == windows + 1 and len(opening.signatures) == job.config.topology.stages
+    formed = (
+        len(opening.states) == windows + 1 and len(opening.signatures) == job.config.topology.stages
+    )
     if not formed or not is_log(opening.log, job.steps[index], job.channels):
         return False
     ends = content(weights), root(made.blocks)

@@ -1,4 +1,5 @@
-"""What the coordinator asks of nodes, and what they answer. Plain frozen data, whatever carries it."""
+"""What the coordinator asks of nodes, and what they answer. Plain frozen data, whatever carries
+it."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,16 +11,19 @@ from tdml.data.pieces import Piece
 from tdml.ledger.bodies import Digest, DigestOrNone
 from tdml.models.plan import Plan
 
-# What a node says in words. It ends up in the ledger and before the user's eyes: no node may fill them.
+# What a node says in words. It ends up in the ledger and before the user's eyes: no node may fill
+# them.
 LONGEST_KIND = 300  # characters
 LONGEST_REFUSAL = 300
 MOST_REFUSALS = 21  # lines: the last says how many there were
 Kind = Annotated[str, Meta(max_length=LONGEST_KIND)]  # of machine
-Refused = Annotated[list[Annotated[str, Meta(max_length=LONGEST_REFUSAL)]], Meta(max_length=MOST_REFUSALS)]
+Refused = Annotated[
+    list[Annotated[str, Meta(max_length=LONGEST_REFUSAL)]], Meta(max_length=MOST_REFUSALS)
+]
 Signature = Annotated[str, Meta(max_length=128)]
 
-# The vectors that a node can show, block by block: its update, a state that it has kept, and of a step that it was
-# asked to show the states before and after it.
+# The vectors that a node can show, block by block: its update, a state that it has kept, and of a
+# step that it was asked to show the states before and after it.
 UPDATE, BEFORE, AFTER = "update", "before", "after"
 
 
@@ -38,8 +42,8 @@ class Slot:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Take this slot. The replica's process group is formed under a prefix new for every generation. `names` and public
-    `keys` are those of its nodes, by stage."""
+    """Take this slot. The replica's process group is formed under a prefix new for every
+    generation. `names` and public `keys` are those of its nodes, by stage."""
 
     slot: Slot
     generation: int
@@ -51,9 +55,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TrainOrder:
-    """Train on `batches` (steps, batch_size) of the training set, from the weights that were loaded. `edges` are the
-    steps where the windows that may be audited begin and end; none: nothing is kept for audits. `longest` is the most
-    steps that any replica takes in a round, by which learning rates are counted."""
+    """Train on `batches` (steps, batch_size) of the training set, from the weights that were
+    loaded. `edges` are the steps where the windows that may be audited begin and end; none: nothing
+    is kept for audits. `longest` is the most steps that any replica takes in a round, by which
+    learning rates are counted."""
 
     round: int
     longest: int
@@ -70,8 +75,9 @@ class TrainReport:
 
 @dataclass(frozen=True)
 class Commitment:
-    """What a node is held to: its update, and the root over its tape of the round ("" if none was kept), signed.
-    `blocks` are the digests of the update's blocks, of which it is the Merkle root."""
+    """What a node is held to: its update, and the root over its tape of the round ("" if none
+    was kept), signed. `blocks` are the digests of the update's blocks, of which it is the Merkle
+    root."""
 
     update: Digest
     states: DigestOrNone
@@ -83,10 +89,11 @@ class Commitment:
 class RepeatOrder:
     """Take some steps of a replica's round again: another's, as a validator, or one's own.
 
-    `batches` (k, batch_size) are those of the steps from `first` on. They start from the state before them that was
-    held, or of one's own that was kept; from the global weights that were loaded if `first` is 0. `last`: they are the
-    round's last, and lead to an update. `longest` as in `TrainOrder`. With `each`, the content of the state after
-    every step is told too; the tensors of step `show`, counted from `first`, are kept to be shown.
+    `batches` (k, batch_size) are those of the steps from `first` on. They start from the state
+    before them that was held, or of one's own that was kept; from the global weights that were
+    loaded if `first` is 0. `last`: they are the round's last, and lead to an update. `longest` as
+    in `TrainOrder`. With `each`, the content of the state after every step is told too; the tensors
+    of step `show`, counted from `first`, are kept to be shown.
     """
 
     round: int
@@ -102,8 +109,9 @@ class RepeatOrder:
 
 @dataclass(frozen=True)
 class Repetition:
-    """What a node found: the content of what the steps lead to, the log of what crossed its borders, the other stages'
-    signatures on it, and with `each` the content of the state after every step."""
+    """What a node found: the content of what the steps lead to, the log of what crossed its
+    borders, the other stages' signatures on it, and with `each` the content of the state after
+    every step."""
 
     end: Digest
     log: torch.Tensor
@@ -113,8 +121,8 @@ class Repetition:
 
 @dataclass(frozen=True)
 class Shown:
-    """A step of which a node kept the tensors: all messages at its ends of channels, by the channel's number. The
-    states before and after are its vectors BEFORE and AFTER."""
+    """A step of which a node kept the tensors: all messages at its ends of channels, by the
+    channel's number. The states before and after are its vectors BEFORE and AFTER."""
 
     channels: tuple[int, ...]
     messages: tuple[tuple[torch.Tensor, ...], ...]
@@ -122,9 +130,9 @@ class Shown:
 
 @dataclass(frozen=True)
 class EvaluateOrder:
-    """Evaluate the loaded weights, plus the update of `candidate` that was held if one is named, on some samples.
-    `check`: it is part of a cross-check. With `log`, what crosses the borders is logged. The tensors of batch `show`
-    are kept to be shown."""
+    """Evaluate the loaded weights, plus the update of `candidate` that was held if one is named, on
+    some samples. `check`: it is part of a cross-check. With `log`, what crosses the borders is
+    logged. The tensors of batch `show` are kept to be shown."""
 
     round: int
     pieces: tuple[Piece, ...]
@@ -136,9 +144,9 @@ class EvaluateOrder:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Per sample: its loss (k,) float32 and, unless asked in a cross-check, its row of the task's measures (k, columns)
-    float64; both are empty at all stages but the last. `log` of what crossed the node's borders, (batches, channels,
-    32)."""
+    """Per sample: its loss (k,) float32 and, unless asked in a cross-check, its row of the task's
+    measures (k, columns) float64; both are empty at all stages but the last. `log` of what crossed
+    the node's borders, (batches, channels, 32)."""
 
     losses: torch.Tensor
     rows: torch.Tensor

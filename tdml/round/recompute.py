@@ -1,4 +1,5 @@
-"""The judge of a proof: the coordinator takes one step of one stage itself, from what all have agreed on so far."""
+"""The judge of a proof: the coordinator takes one step of one stage itself, from what all have
+agreed on so far."""
 
 import itertools
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ _HOST = torch.device("cpu")
 
 @dataclass(frozen=True)
 class StepShown:
-    """What somebody shows of a step of a stage: its state before it (None: the global weights), the messages at its
-    ends of channels, and what it has made of the item in question, as tensors."""
+    """What somebody shows of a step of a stage: its state before it (None: the global weights), the
+    messages at its ends of channels, and what it has made of the item in question, as tensors."""
 
     before: torch.Tensor | None
     messages: dict[int, list[torch.Tensor]]
@@ -39,7 +40,8 @@ class StepShown:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a stage makes of an item, as tensors, and what their sizes are measured by: a state by the step's change."""
+    """What a stage makes of an item, as tensors, and what their sizes are measured by: a state by
+    the step's change."""
 
     made: list[torch.Tensor]
     origin: list[torch.Tensor]
@@ -51,8 +53,8 @@ class Truth:
 
 @dataclass(frozen=True)
 class Words:
-    """What all agree on before an item: the digest of the state that its step begins with, and of every message that
-    its stage has received in it."""
+    """What all agree on before an item: the digest of the state that its step begins with, and of
+    every message that its stage has received in it."""
 
     before: str
     received: dict[int, str]
@@ -68,7 +70,9 @@ class Referee:
         self.kind = machine_kind(_HOST)
         self.batch_size = job.config.train.effective_batch_size
 
-    def take(self, order: RepeatOrder, weights: torch.Tensor, item: Item, shown: StepShown) -> Truth:
+    def take(
+        self, order: RepeatOrder, weights: torch.Tensor, item: Item, shown: StepShown
+    ) -> Truth:
         """The step of an item, from what was shown.
 
         Args:
@@ -87,9 +91,14 @@ class Referee:
                 stage.trainer.resume(shown.before)
             before = stage.trainer.state()
             made = take_alone(stage, given, shown.messages, wanted)
-        except Exception as error:  # a model may raise anything at what no honest stage has, or is sent
+        except (
+            Exception
+        ) as error:  # a model may raise anything at what no honest stage has, or is sent
             del self._stages[item.stage]
-            text = f"a step of stage {item.stage} cannot be taken from what it shows: {one_line(error)}"
+            text = (
+                f"a step of stage {item.stage} cannot be taken from what it shows: "
+                f"{one_line(error)}"
+            )
             raise ReplicaLost(order.replica, text) from error
         if item.channel == STATE:
             return Truth([stage.trainer.state()], [before])
@@ -98,7 +107,11 @@ class Referee:
         return Truth(made, [torch.zeros_like(tensor) for tensor in made])
 
     def evaluate(
-        self, order: EvaluateOrder, weights: Sequence[torch.Tensor], update: Sequence[torch.Tensor] | None, batch: int
+        self,
+        order: EvaluateOrder,
+        weights: Sequence[torch.Tensor],
+        update: Sequence[torch.Tensor] | None,
+        batch: int,
     ) -> Evaluation:
         """One batch of an evaluation of the global weights, or of these with an update."""
         stages = [self._stage(index) for index in range(len(weights))]
@@ -114,12 +127,19 @@ class Referee:
         return Evaluation(torch.cat(found.losses), torch.empty(0, 0, dtype=torch.float64), log)
 
     def error(self, truth: Truth, item: Item, made: list[torch.Tensor]) -> float:
-        """How far what somebody has made of an item is from the truth; infinite where it has another form."""
+        """How far what somebody has made of an item is from the truth; infinite where it has
+        another form."""
         if [m.shape for m in made] != [t.shape for t in truth.made]:
             return float("inf")
-        pieces = self._job.states[item.stage].sections if item.channel < 0 else lambda tensor: [tensor]
+        pieces = (
+            self._job.states[item.stage].sections if item.channel < 0 else lambda tensor: [tensor]
+        )
         triples = zip(truth.origin, truth.made, made, strict=True)
-        return max(relative_error(*parts) for triple in triples for parts in zip(*map(pieces, triple), strict=True))
+        return max(
+            relative_error(*parts)
+            for triple in triples
+            for parts in zip(*map(pieces, triple), strict=True)
+        )
 
     def _stage(self, index: int) -> Stage:
         if index not in self._stages:
@@ -131,7 +151,9 @@ class Referee:
         step = order.first + item.step
         inputs = targets = None
         if stage.first or stage.last:
-            inputs, targets = self._reader.training_batch(order.round, order.replica, step, order.batches[item.step])
+            inputs, targets = self._reader.training_batch(
+                order.round, order.replica, step, order.batches[item.step]
+            )
         seed = derive(self._job.config.seed, "model", order.round, order.replica, item.stage, step)
         return Given(inputs, targets, seed, stage.schedule.rate(order.round, step, order.longest))
 
@@ -149,7 +171,10 @@ def shown_by(replica: Replica, item: Item, fresh: bool, words: Words) -> StepSho
     told = replica.shown(item.stage)
     if len(told.channels) != len(told.messages):
         raise NotShown(item.stage)
-    messages = {channel: list(message) for channel, message in zip(told.channels, told.messages, strict=True)}
+    messages = {
+        channel: list(message)
+        for channel, message in zip(told.channels, told.messages, strict=True)
+    }
     for channel, word in words.received.items():
         if channel not in messages or digest_of(messages[channel]).hex() != word:
             raise NotShown(item.stage)

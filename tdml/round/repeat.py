@@ -36,7 +36,9 @@ class Case:
     def confirmed_by(self, answers: Sequence[Repetition]) -> bool:
         """Whether a repetition has found the very same."""
         same = tuple(answer.end for answer in answers) == self.ends()
-        return same and all(torch.equal(log, a.log) for log, a in zip(self.logs, answers, strict=True))
+        return same and all(
+            torch.equal(log, a.log) for log, a in zip(self.logs, answers, strict=True)
+        )
 
 
 def repeat(order: RepeatOrder, case: Case, owner: Replica, party: Replica) -> list[Repetition]:

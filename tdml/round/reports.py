@@ -1,4 +1,5 @@
-"""False reports: an evaluation is work like any other, and the coordinator takes one batch of it itself."""
+"""False reports: an evaluation is work like any other, and the coordinator takes one batch of it
+itself."""
 
 from collections.abc import Sequence
 
@@ -18,13 +19,14 @@ from tdml.trust.judgement import Proof
 
 
 def false_reports(
-    job: Job, auditor: Auditor, fleet: Fleet, found: Gathered, checked: Checked, weights: Sequence[torch.Tensor],
+    job: Job, auditor: Auditor, fleet: Fleet, found: Gathered, checked: Checked,
+    weights: Sequence[torch.Tensor],
     secret: int,
 ) -> list[Proof]:  # fmt: skip
     """The nodes whose part in one report of the round's cross-check is false.
 
-    One batch of one report, which nobody can foresee, is evaluated again. Nothing follows where the machines are of
-    different kinds: their logs are not the same.
+    One batch of one report, which nobody can foresee, is evaluated again. Nothing follows where the
+    machines are of different kinds: their logs are not the same.
     """
     referee = auditor.settler.referee
     if not checked.reports:
@@ -46,12 +48,16 @@ def false_reports(
     except (NotShown, ReplicaLost):
         return []  # of the candidate's owner, whom its own audit judges
     stage = _false_stage(job, answers, true, batch, referee.batch_size)
-    text = f"stage {stage} reports what recomputation does not find of an evaluation of replica {report.candidate}"
+    text = (
+        f"stage {stage} reports what recomputation does not find of an evaluation of replica "
+        f"{report.candidate}"
+    )
     return [] if stage is None else [Proof((validator.names[stage],), text)]
 
 
 def _false_logs(
-    job: Job, auditor: Auditor, fleet: Fleet, validator: Replica, order: EvaluateOrder, answers: Sequence[Evaluation],
+    job: Job, auditor: Auditor, fleet: Fleet, validator: Replica, order: EvaluateOrder,
+    answers: Sequence[Evaluation],
     count: int,
 ) -> list[Proof]:  # fmt: skip
     """The validator's nodes whose logs of `count` batches no honest node gives."""
@@ -60,7 +66,10 @@ def _false_logs(
         if not is_log(answer.log, count, job.channels) or len(answer.signatures) != len(answers)
     ]  # fmt: skip
     if false:
-        return [Proof((validator.names[stage],), "its log of an evaluation has another form") for stage in false]
+        return [
+            Proof((validator.names[stage],), "its log of an evaluation has another form")
+            for stage in false
+        ]
     keys = [fleet.key(name) for name in validator.names]
     return broken_agreements(
         job, auditor.job_id, validator.index, evaluated(order), validator.names, keys,
@@ -69,18 +78,28 @@ def _false_logs(
 
 
 def _evaluate(
-    auditor: Auditor, fleet: Fleet, found: Gathered, order: EvaluateOrder, weights: Sequence[torch.Tensor], batch: int
+    auditor: Auditor,
+    fleet: Fleet,
+    found: Gathered,
+    order: EvaluateOrder,
+    weights: Sequence[torch.Tensor],
+    batch: int,
 ) -> Evaluation:
     """One batch of an evaluation: its losses, and the log of it."""
     referee = auditor.settler.referee
     update = None
     if order.candidate is not None:
         [owner] = fleet.seated([order.candidate])
-        update = [take(owner, UPDATE, stage, content) for stage, content in updates_of(found, owner.index).items()]
+        update = [
+            take(owner, UPDATE, stage, content)
+            for stage, content in updates_of(found, owner.index).items()
+        ]
     return referee.evaluate(order, weights, update, batch)
 
 
-def _false_stage(job: Job, answers: Sequence[Evaluation], true: Evaluation, batch: int, size: int) -> int | None:
+def _false_stage(
+    job: Job, answers: Sequence[Evaluation], true: Evaluation, batch: int, size: int
+) -> int | None:
     """The first stage whose word on a batch of `size` samples is false; None if all are true."""
     for number, channel in enumerate(job.channels):
         if not torch.equal(answers[channel.sender].log[batch, number], true.log[0, number]):

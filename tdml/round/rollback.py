@@ -1,8 +1,9 @@
 """What a proven liar put in before is taken out again: from where a run has to go on.
 
-Every update that counts without having been repeated in full is noted by its nodes' keys. When one of them is proven
-to lie, the run goes back before the first of these rounds, as far as lies can reasonably go back: one that had been
-told in every round would have been met by the windows that chance chooses.
+Every update that counts without having been repeated in full is noted by its nodes' keys. When one
+of them is proven to lie, the run goes back before the first of these rounds, as far as lies can
+reasonably go back: one that had been told in every round would have been met by the windows that
+chance chooses.
 """
 
 import math
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Unproven:
-    """Rounds in which updates counted that were not repeated in full, by public key of the nodes that made them; and
-    how many rounds of the run have been taken back so far."""
+    """Rounds in which updates counted that were not repeated in full, by public key of the nodes
+    that made them; and how many rounds of the run have been taken back so far."""
 
     rounds: dict[str, list[int]] = field(default_factory=dict)
     taken_back: int = 0
@@ -30,19 +31,22 @@ class Unproven:
             self.rounds.setdefault(key, []).append(number)
 
     def first(self, keys: Iterable[str], number: int, budget: float) -> int | None:
-        """The first round before `number` that may hold something of these nodes; None if there is none."""
+        """The first round before `number` that may hold something of these nodes; None if there is
+        none."""
         oldest = number - reach(budget)
         tainted = [r for key in keys for r in self.rounds.get(key, []) if oldest <= r < number]
         return min(tainted, default=None)
 
     def forget(self, after: int, number: int) -> None:
         """Rounds > `after` up to `number` are taken back."""
-        self.rounds = {key: [r for r in rounds if r <= after] for key, rounds in self.rounds.items()}
+        self.rounds = {
+            key: [r for r in rounds if r <= after] for key, rounds in self.rounds.items()
+        }
         self.taken_back += number - after
 
     def may_go_back(self, after: int, number: int, rounds: int) -> bool:
-        """Whether the run may go back so far: all in all it repeats at most as many rounds as it has, so that liars who
-        confess one after the other cannot keep it from its end."""
+        """Whether the run may go back so far: all in all it repeats at most as many rounds as it
+        has, so that liars who confess one after the other cannot keep it from its end."""
         return self.taken_back + number - after <= rounds
 
     def restore(self, state: Mapping) -> None:
@@ -51,7 +55,8 @@ class Unproven:
 
 
 def reach(budget: float) -> int:
-    """In how many rounds a lie that is told in each, in one window, is missed by chance with a probability of ALPHA."""
+    """In how many rounds a lie that is told in each, in one window, is missed by chance with a
+    probability of ALPHA."""
     chance = RANDOM_SHARE * budget
     return math.ceil(math.log(ALPHA) / math.log1p(-chance)) if 0 < chance < 1 else 10**9
 

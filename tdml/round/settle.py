@@ -1,4 +1,5 @@
-"""A dispute over a window: it is narrowed to one item of one step of one stage, and that is recomputed."""
+"""A dispute over a window: it is narrowed to one item of one step of one stage, and that is
+recomputed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,12 +18,15 @@ from tdml.trust.dispute import END, STATE, Account, Item, agreed, first_differen
 from tdml.trust.judgement import Proof
 from tdml.trust.tolerance import Tolerance
 
-_WIDE = 8.0  # times the limit: between the two, machines of different kinds may be honest, and nobody is convicted
+# times the limit: between the two, machines of different kinds may be honest, and nobody is
+# convicted
+_WIDE = 8.0
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """What came of a dispute: who is proven to lie, or why nobody is; and where the accounts parted."""
+    """What came of a dispute: who is proven to lie, or why nobody is; and where the accounts
+    parted."""
 
     replica: int
     window: int
@@ -39,7 +43,8 @@ class Settlement:
 
 
 class Settler:
-    """Settles the disputes of a job. `tolerance` is what the steps of different machines have taught it."""
+    """Settles the disputes of a job. `tolerance` is what the steps of different machines have
+    taught it."""
 
     def __init__(self, job: Job) -> None:
         self._job, self.tolerance, self.referee = job, Tolerance(), Referee(job)
@@ -57,13 +62,15 @@ class Settler:
         """
         accounts = [self._committed(case, owner), self._told(case, validator, answers)]
         accounts += [self._told_again(case, owner, party) for party in (owner, validator)]
-        return self._decide(case, accounts, {owner.index: owner, validator.index: validator}, owner, weights)
+        return self._decide(
+            case, accounts, {owner.index: owner, validator.index: validator}, owner, weights
+        )
 
     def look(
         self, case: Case, owner: Replica, weights: Sequence[torch.Tensor], draw: torch.Generator
     ) -> Settlement | None:
-        """The coordinator's own look at one step of one stage of a window, which nobody can foresee; None if nothing is
-        wrong with it. Raises as `settle`."""
+        """The coordinator's own look at one step of one stage of a window, which nobody can
+        foresee; None if nothing is wrong with it. Raises as `settle`."""
         accounts = [self._committed(case, owner), self._told_again(case, owner, owner)]
         if first_difference(accounts, self._walk(case)) is not None:
             return self._decide(case, accounts, {owner.index: owner}, owner, weights)
@@ -75,7 +82,9 @@ class Settler:
         right = self._is_right(truth, item, accounts[1].words[item], owner.kind, shown.made)
         if right:
             return None
-        return self._settlement(case, owner, None, accounts, item, {accounts[1].words[item]: right}, truth)
+        return self._settlement(
+            case, owner, None, accounts, item, {accounts[1].words[item]: right}, truth
+        )
 
     # The accounts
 
@@ -91,7 +100,9 @@ class Settler:
         answers = repeat(replace(case.order, own=party is owner, each=True), case, owner, party)
         for name, answer in zip(party.names, answers, strict=True):
             if not is_log(answer.log, steps, self._job.channels) or len(answer.states) != steps:
-                raise ReplicaLost(party.index, f"{name}: it has not said what every step led to", [name])
+                raise ReplicaLost(
+                    party.index, f"{name}: it has not said what every step led to", [name]
+                )
         return self._told(case, party, answers)
 
     def _told(self, case: Case, party: Replica, answers: Sequence[Repetition]) -> Account:
@@ -103,7 +114,8 @@ class Settler:
         return Account(f"{party.index}", words)
 
     def _messages(self, logs: Sequence[torch.Tensor]) -> dict[Item, str]:
-        """What crossed every channel in every step, as its sender has logged it, which its receiver has signed."""
+        """What crossed every channel in every step, as its sender has logged it, which its receiver
+        has signed."""
         words = {}
         for number, channel in enumerate(self._job.channels):
             for step, row in enumerate(logs[channel.sender][:, number].tolist()):
@@ -111,12 +123,18 @@ class Settler:
         return words
 
     def _walk(self, case: Case) -> Iterator[Item]:
-        return items(len(case.order.batches), self._senders, self._job.config.topology.stages, case.order.last)
+        return items(
+            len(case.order.batches),
+            self._senders,
+            self._job.config.topology.stages,
+            case.order.last,
+        )
 
     # The item
 
     def _decide(
-        self, case: Case, accounts: Sequence[Account], parties: Mapping[int, Replica], owner: Replica,
+        self, case: Case, accounts: Sequence[Account], parties: Mapping[int, Replica],
+        owner: Replica,
         weights: Sequence[torch.Tensor],
     ) -> Settlement:  # fmt: skip
         item = first_difference(accounts, self._walk(case))
@@ -140,19 +158,29 @@ class Settler:
         return self._settlement(case, owner, validator, accounts, item, right, truth, parties)
 
     def _settlement(
-        self, case: Case, owner: Replica, validator: int | None, accounts: Sequence[Account], item: Item,
-        right: Mapping[str, bool], truth: Truth, parties: Mapping[int, Replica] | None = None,
+        self, case: Case, owner: Replica, validator: int | None, accounts: Sequence[Account],
+        item: Item, right: Mapping[str, bool], truth: Truth,
+        parties: Mapping[int, Replica] | None = None,
     ) -> Settlement:  # fmt: skip
         parties = parties or {owner.index: owner}
         place = self._said(case, item)
-        guilty = liars(accounts, item, right) if len(parties) > 1 or len(right) > 1 else (f"{owner.index}",)
+        guilty = (
+            liars(accounts, item, right)
+            if len(parties) > 1 or len(right) > 1
+            else (f"{owner.index}",)
+        )
         proofs = tuple(
-            Proof((parties[int(party)].names[item.stage],), f"audit: {place} is not what recomputation finds")
+            Proof(
+                (parties[int(party)].names[item.stage],),
+                f"audit: {place} is not what recomputation finds",
+            )
             for party in guilty
         )
         unsettled = "" if proofs else f"audit: recomputation of {place} confirms nobody"
         exhibit = {f"truth{i}": tensor for i, tensor in enumerate(truth.made)} if proofs else {}
-        return Settlement(case.order.replica, case.window, validator, proofs, unsettled, place, exhibit)
+        return Settlement(
+            case.order.replica, case.window, validator, proofs, unsettled, place, exhibit
+        )
 
     def _said(self, case: Case, item: Item) -> str:
         what = {STATE: f"the state of stage {item.stage}", END: f"the update of stage {item.stage}"}
@@ -161,7 +189,11 @@ class Settler:
 
     def _words(self, case: Case, accounts: Sequence[Account], item: Item) -> Words:
         """What all agree on before an item."""
-        before = agreed(accounts, Item(item.step - 1, item.stage)) if item.step else case.start(item.stage)
+        before = (
+            agreed(accounts, Item(item.step - 1, item.stage))
+            if item.step
+            else case.start(item.stage)
+        )
         received = {
             number: agreed(accounts, Item(item.step, channel.sender, number))
             for number, channel in enumerate(self._job.channels)
@@ -183,20 +215,31 @@ class Settler:
         return shown
 
     def _show(
-        self, case: Case, owner: Replica, party: Replica, item: Item, words: Words, weights: Sequence[torch.Tensor]
+        self,
+        case: Case,
+        owner: Replica,
+        party: Replica,
+        item: Item,
+        words: Words,
+        weights: Sequence[torch.Tensor],
     ) -> StepShown:
         repeat(replace(case.order, own=party is owner, show=item.step), case, owner, party)
         fresh = case.order.first + item.step == 0
         if item.channel != END or party is owner:
             return shown_by(party, item, fresh, words)
-        shown = shown_by(party, Item(item.step, item.stage), fresh, words)  # it has no update, but a state
+        shown = shown_by(
+            party, Item(item.step, item.stage), fresh, words
+        )  # it has no update, but a state
         start = weights[item.stage]
         if len(shown.made[0]) < len(start):
             raise NotShown(item.stage)
         return replace(shown, made=[change(start, shown.made[0][: len(start)])])
 
-    def _is_right(self, truth: Truth, item: Item, word: str, kind: str, made: list[torch.Tensor] | None) -> bool:
-        """Whether a word on an item is true, as far as this machine can tell for one of that kind."""
+    def _is_right(
+        self, truth: Truth, item: Item, word: str, kind: str, made: list[torch.Tensor] | None
+    ) -> bool:
+        """Whether a word on an item is true, as far as this machine can tell for one of that
+        kind."""
         if word == truth.word(item):
             return True
         limit = self.tolerance.limit(kind, self.referee.kind)

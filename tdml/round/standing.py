@@ -10,8 +10,9 @@ from tdml.trust.suspicion import Purse, Suspicion
 
 @dataclass
 class Standing:
-    """Carried from round to round. `owing` are the public keys of nodes that have not shown the work that they were
-    asked for, and of which round: until they do, nothing that they hand in counts."""
+    """Carried from round to round. `owing` are the public keys of nodes that have not shown the
+    work that they were asked for, and of which round: until they do, nothing that they hand in
+    counts."""
 
     suspicion: Suspicion = field(default_factory=Suspicion)
     purse: Purse = field(default_factory=Purse)

@@ -1,4 +1,5 @@
-"""What a job trains for: how samples become batches, what their loss is, and what is reported of it.
+"""What a job trains for: how samples become batches, what their loss is, and what is reported of
+it.
 
 Any `task._target_` works that has the five functions of `Task`.
 """

@@ -16,10 +16,16 @@ class Classification(Task):
 
     sample: ClassVar[str] = "(tensor, label)"
 
-    def __init__(self, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
-        """`class_weights`: what a sample of each class counts in the mean loss; None: all count 1."""
+    def __init__(
+        self, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    ) -> None:
+        """`class_weights`: what a sample of each class counts in the mean loss; None: all count
+        1."""
         if class_weights is not None and not all(weight >= 0 for weight in class_weights):
-            raise SettingError(f"data.weights={list(class_weights)} must be one number of at least 0 for each class")
+            raise SettingError(
+                f"data.weights={list(class_weights)} must be one number of at least 0 for each "
+                "class"
+            )
         self._smoothing, self._class_weights = label_smoothing, class_weights
 
     def collate(self, samples: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +35,9 @@ class Classification(Task):
 
     def losses(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropies."""
-        return F.cross_entropy(output.float(), targets, label_smoothing=self._smoothing, reduction="none")
+        return F.cross_entropy(
+            output.float(), targets, label_smoothing=self._smoothing, reduction="none"
+        )
 
     def weights(self, targets: torch.Tensor) -> torch.Tensor:
         """Those of their classes."""
@@ -37,8 +45,11 @@ class Classification(Task):
             return super().weights(targets)
         return torch.tensor(self._class_weights, device=targets.device)[targets]
 
-    def batch_mean(self, output: torch.Tensor, targets: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
-        """Where all samples count alike a micro-batch's share is its size: as torch takes it, to the bit."""
+    def batch_mean(
+        self, output: torch.Tensor, targets: torch.Tensor, total: torch.Tensor
+    ) -> torch.Tensor:
+        """Where all samples count alike a micro-batch's share is its size: as torch takes it, to
+        the bit."""
         if self._class_weights is not None:
             return (self.losses(output, targets) * self.weights(targets)).sum() / total
         return F.cross_entropy(output.float(), targets, label_smoothing=self._smoothing)
@@ -64,11 +75,13 @@ class Classification(Task):
         classes = 1 + max(strata)
         if self._class_weights is not None and len(self._class_weights) < classes:
             raise SettingError(
-                f"data.weights={list(self._class_weights)}: the data has {classes} classes: give a weight for each"
+                f"data.weights={list(self._class_weights)}: the data has {classes} classes: give a "
+                "weight for each"
             )
         if len(shape) != 2 or shape[1] < classes:
             one_less = len(shape) == 2 and shape[1] == classes - 1
             raise SettingError(
-                f"model.num_classes: the model returns {tuple(shape)}, but the data has {classes} classes and "
-                f"needs (batch, {classes})" + (": if its labels begin at 1, return label - 1" if one_less else "")
+                f"model.num_classes: the model returns {tuple(shape)}, but the data has {classes} "
+                f"classes and needs (batch, {classes})"
+                + (": if its labels begin at 1, return label - 1" if one_less else "")
             )

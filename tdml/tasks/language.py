@@ -15,8 +15,8 @@ class Language(Task):
     """Samples are token ids, (t,) whole numbers; the model returns logits (k, t − 1, vocabulary).
 
     Args:
-        context: shorter samples are filled up to context + 1 tokens, on the right, which counts nothing. None: all are
-            equally long.
+        context: shorter samples are filled up to context + 1 tokens, on the right, which counts
+            nothing. None: all are equally long.
     """
 
     sample: ClassVar[str] = "token ids"
@@ -26,7 +26,8 @@ class Language(Task):
         self._length, self._smoothing = context and context + 1, label_smoothing
 
     def collate(self, samples: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs: all tokens but the last, (k, t) int64; targets: all but the first, −100 where there is none."""
+        """Inputs: all tokens but the last, (k, t) int64; targets: all but the first, −100 where
+        there is none."""
         ids = padded(samples, self._length)
         return ids[:, :-1].clamp(min=0), ids[:, 1:].contiguous()
 

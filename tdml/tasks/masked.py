@@ -13,12 +13,18 @@ class Masked(Language):
 
     Args:
         mask_token: the id that hides a token.
-        share: of the tokens that are hidden (Devlin et al., arXiv 1810.04805), drawn anew for every batch.
-        context: of each sample so many tokens are taken, shorter ones are filled up. None: all are equally long.
+        share: of the tokens that are hidden (Devlin et al., arXiv 1810.04805), drawn anew for every
+            batch.
+        context: of each sample so many tokens are taken, shorter ones are filled up. None: all are
+            equally long.
     """
 
     def __init__(
-        self, mask_token: int, share: float = 0.15, context: int | None = None, label_smoothing: float = 0.0
+        self,
+        mask_token: int,
+        share: float = 0.15,
+        context: int | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(None, label_smoothing)
         self._mask_token, self._share, self._length = mask_token, share, context
@@ -27,4 +33,6 @@ class Masked(Language):
         """Inputs: (k, t) int64; targets: what is hidden, −100 elsewhere."""
         ids = padded(samples, self._length, cut=True)
         hidden = (torch.rand(ids.shape) < self._share) & (ids != IGNORED)
-        return ids.masked_fill(hidden, self._mask_token).clamp(min=0), ids.masked_fill(~hidden, IGNORED)
+        return ids.masked_fill(hidden, self._mask_token).clamp(min=0), ids.masked_fill(
+            ~hidden, IGNORED
+        )

@@ -12,7 +12,8 @@ from tdml.tasks.base import Task
 
 @dataclass(frozen=True)
 class Measures:
-    """How the numbers of one sample lie in a row: its weight, then of each metric the sums and the count."""
+    """How the numbers of one sample lie in a row: its weight, then of each metric the sums and the
+    count."""
 
     widths: Mapping[str, int]  # numbers that are summed, by metric
 
@@ -58,10 +59,12 @@ def rows_of(task: Task, output: torch.Tensor, targets: torch.Tensor) -> torch.Te
 
 
 def look_at(task: Task, border: Border, targets: torch.Tensor) -> Measures:
-    """Try a task on numbers of the form that the model returns for a micro-batch; what its metrics look like.
+    """Try a task on numbers of the form that the model returns for a micro-batch; what its metrics
+    look like.
 
     Raises:
-        SettingError: a function of it fails, or does not give one number a sample, that is of this sample alone.
+        SettingError: a function of it fails, or does not give one number a sample, that is of this
+            sample alone.
     """
     output = torch.rand(border.shape, generator=torch.Generator().manual_seed(0))
     found = _tried(task, output, targets)
@@ -69,32 +72,47 @@ def look_at(task: Task, border: Border, targets: torch.Tensor) -> Measures:
     for name, (value, most) in found.items():
         if value.shape[:1] != (len(output),) or value.dim() > most:
             raise SettingError(
-                f"task: {name} of {len(output)} samples is {tuple(value.shape)}: give one number a sample, "
-                f"({len(output)},)"
+                f"task: {name} of {len(output)} samples is {tuple(value.shape)}: give one number a "
+                f"sample, ({len(output)},)"
             )
-        if name not in part or not torch.allclose(part[name][0].double(), value[:1].double(), 1e-3, 1e-5, True):
+        if name not in part or not torch.allclose(
+            part[name][0].double(), value[:1].double(), 1e-3, 1e-5, True
+        ):
             raise SettingError(
-                f"task: {name} of a sample is another where more samples are in the batch: it must be of this sample "
-                "alone, for it is added up over micro-batches and nodes"
+                f"task: {name} of a sample is another where more samples are in the batch: it must "
+                "be of this sample alone, for it is added up over micro-batches and nodes"
             )
     if found.keys() != part.keys():
-        raise SettingError(f"task: metrics() has other names for one sample: {', '.join(found.keys() ^ part.keys())}")
-    return Measures({name: _width(sums) for name, (sums, _) in task.metrics(output, targets).items()})
+        raise SettingError(
+            "task: metrics() has other names for one sample: "
+            f"{', '.join(found.keys() ^ part.keys())}"
+        )
+    return Measures(
+        {name: _width(sums) for name, (sums, _) in task.metrics(output, targets).items()}
+    )
 
 
-def _tried(task: Task, output: torch.Tensor, targets: torch.Tensor) -> dict[str, tuple[torch.Tensor, int]]:
+def _tried(
+    task: Task, output: torch.Tensor, targets: torch.Tensor
+) -> dict[str, tuple[torch.Tensor, int]]:
     """All that it says of some samples, and how many dimensions that may have."""
     try:
-        found = {"losses()": (task.losses(output, targets), 1), "weights()": (task.weights(targets), 1)}
+        found = {
+            "losses()": (task.losses(output, targets), 1),
+            "weights()": (task.weights(targets), 1),
+        }
         for name, (sums, counts) in task.metrics(output, targets).items():
-            found |= {f"metrics() {name}, its sums,": (sums, 2), f"metrics() {name}, its counts,": (counts, 1)}
+            found |= {
+                f"metrics() {name}, its sums,": (sums, 2),
+                f"metrics() {name}, its counts,": (counts, 1),
+            }
         if (strata := task.strata(targets)) is not None:
             found["strata()"] = (strata, 1)
         _ = [(value.shape, value.dtype) for value, _ in found.values()]
     except Exception as error:
         raise SettingError(
-            f"task: it does not fit what the model returns, {tuple(output.shape)}, for targets {tuple(targets.shape)}: "
-            f"{one_line(error)} (see task, model, data)"
+            f"task: it does not fit what the model returns, {tuple(output.shape)}, for targets "
+            f"{tuple(targets.shape)}: {one_line(error)} (see task, model, data)"
         ) from error
     return found
 

@@ -13,23 +13,33 @@ _FUNCTIONS = ("collate", "losses", "weights", "metrics", "strata")
 
 
 def task_of(config: Config, training: bool = False) -> Task:
-    """What `task` names, with the weights of classes that `data` gives; in `training` with the job's label smoothing.
+    """What `task` names, with the weights of classes that `data` gives; in `training` with the
+    job's label smoothing.
 
     Raises:
         SettingError: it cannot be made, or is no task.
     """
     target = config.task["_target_"]
     make = partial_of(config.task, "task")
-    smoothing, weights = config.train.label_smoothing if training else 0.0, config.data.get("weights")
-    more = ({"label_smoothing": smoothing} if smoothing else {}) | ({"class_weights": weights} if weights else {})
+    smoothing, weights = (
+        config.train.label_smoothing if training else 0.0,
+        config.data.get("weights"),
+    )
+    more = ({"label_smoothing": smoothing} if smoothing else {}) | (
+        {"class_weights": weights} if weights else {}
+    )
     for name in more.keys() - inspect.signature(make.func).parameters.keys():
-        setting, nothing = ("train.label_smoothing", 0) if name == "label_smoothing" else ("data.weights", "null")
-        raise SettingError(f"{setting}={more[name]}: task={target} has none: set {setting}={nothing}")
+        setting, nothing = (
+            ("train.label_smoothing", 0) if name == "label_smoothing" else ("data.weights", "null")
+        )
+        raise SettingError(
+            f"{setting}={more[name]}: task={target} has none: set {setting}={nothing}"
+        )
     task = made("task", target, make, **more)
     if missing := [name for name in _FUNCTIONS if not callable(getattr(task, name, None))]:
         raise SettingError(
-            f"task._target_={target} has no {', '.join(missing)}: a task has the functions {', '.join(_FUNCTIONS)} "
-            "(docs/your-task.md)"
+            f"task._target_={target} has no {', '.join(missing)}: a task has the functions "
+            f"{', '.join(_FUNCTIONS)} (docs/your-task.md)"
         )
     return task
 
@@ -37,11 +47,13 @@ def task_of(config: Config, training: bool = False) -> Task:
 def mean_loss(
     task: Task, output: torch.Tensor, targets: torch.Tensor, total: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Σ wᵢ·lᵢ / total; a task may have a function of its own for it, `batch_mean`, with the same arguments.
+    """Σ wᵢ·lᵢ / total; a task may have a function of its own for it, `batch_mean`, with the same
+    arguments.
 
     Args:
-        total: of a micro-batch the sum of the weights in its whole batch, divided by the number of micro-batches, so
-            that the mean over these is that of the batch. None: the sum of the weights given.
+        total: of a micro-batch the sum of the weights in its whole batch, divided by the number of
+            micro-batches, so that the mean over these is that of the batch. None: the sum of the
+            weights given.
     """
     weights = task.weights(targets)
     total = weights.sum() if total is None else total

@@ -1,4 +1,5 @@
-"""Samples that are pairs of a tensor and what is to be said of it, and what is said of one that is something else."""
+"""Samples that are pairs of a tensor and what is to be said of it, and what is said of one that is
+something else."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,8 @@ from torch.utils.data import default_collate
 def paired(
     samples: Any, target: str, check: Callable[[Any], None] = lambda _: None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets of some samples, stacked. A tuple is what the data set has stacked already.
+    """Inputs and targets of some samples, stacked. A tuple is what the data set has stacked
+    already.
 
     Args:
         target: what the second is called, for the message.
@@ -34,10 +36,15 @@ def check_class(label: Any) -> None:
         TypeError, ValueError: it is no whole number from 0.
     """
     if isinstance(label, str):
-        raise TypeError(f"its label is the text {label!r}: number the classes from 0, and return the number")
+        raise TypeError(
+            f"its label is the text {label!r}: number the classes from 0, and return the number"
+        )
     numbers = label.numel() if isinstance(label, torch.Tensor) else np.size(label)
     if numbers > 1:
-        raise TypeError(f"its label is a vector of {numbers} numbers: return its class, such as int(label.argmax())")
+        raise TypeError(
+            f"its label is a vector of {numbers} numbers: return its class, such as "
+            "int(label.argmax())"
+        )
     try:
         number = int(label)
         whole = bool(number == label)
@@ -45,10 +52,13 @@ def check_class(label: Any) -> None:
         whole = False
     if not whole:
         raise ValueError(
-            f"its label {label} is no class, which is a whole number from 0 (for numbers: task=regression)"
+            f"its label {label} is no class, which is a whole number from 0 (for numbers: "
+            "task=regression)"
         )
     if number < 0:
-        raise ValueError(f"its label {label} is no class, which is a whole number from 0: leave such samples out")
+        raise ValueError(
+            f"its label {label} is no class, which is a whole number from 0: leave such samples out"
+        )
 
 
 def _pair(sample: Any, target: str) -> tuple[Any, Any]:
@@ -60,10 +70,14 @@ def _pair(sample: Any, target: str) -> tuple[Any, Any]:
         tokens = ", or for token ids take task=language" if _is_ids(sample) else ""
         raise TypeError(f"it is a tensor alone: return a tuple of it and its {target}{tokens}")
     if not isinstance(sample, tuple | list):
-        raise TypeError(f"it is a {type(sample).__name__}: return a tuple of a tensor and its {target}")
+        raise TypeError(
+            f"it is a {type(sample).__name__}: return a tuple of a tensor and its {target}"
+        )
     if len(sample) != 2:
         unused = ", for weights and masks of samples are not used" if len(sample) > 2 else ""
-        raise TypeError(f"it has {len(sample)} parts: return two, a tensor and its {target}{unused}")
+        raise TypeError(
+            f"it has {len(sample)} parts: return two, a tensor and its {target}{unused}"
+        )
     return sample[0], sample[1]
 
 
@@ -78,7 +92,7 @@ def _inputs(inputs: list[Any]) -> torch.Tensor:
         batch = None  # nothing that torch makes a batch of
     if not isinstance(batch, torch.Tensor):
         raise TypeError(
-            f"its input is a {type(inputs[0]).__name__}: return a tensor, such as with torch.tensor, or of an image "
-            "with torchvision.transforms.ToTensor()"
+            f"its input is a {type(inputs[0]).__name__}: return a tensor, such as with "
+            "torch.tensor, or of an image with torchvision.transforms.ToTensor()"
         )
     return batch

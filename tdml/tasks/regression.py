@@ -50,7 +50,9 @@ class Regression(Task):
         """The mean absolute error, and the share of the variance that is explained."""
         output, targets = _like(output, targets).double(), targets.double()
         errors = output - targets
-        sums = torch.stack([errors.square().sum(dim=1), targets.square().sum(dim=1), *targets.unbind(dim=1)], dim=1)
+        sums = torch.stack(
+            [errors.square().sum(dim=1), targets.square().sum(dim=1), *targets.unbind(dim=1)], dim=1
+        )
         ones = torch.ones(len(targets), dtype=torch.float64)
         return {"mae": (errors.abs().mean(dim=1), ones), "r2": (sums, ones)}
 
@@ -60,11 +62,16 @@ class Regression(Task):
             SettingError: it is not one row of numbers a sample.
         """
         if len(shape) > 2:
-            raise SettingError(f"task=regression: the model returns {tuple(shape)}, and (batch, numbers) is needed")
+            raise SettingError(
+                f"task=regression: the model returns {tuple(shape)}, and (batch, numbers) is needed"
+            )
 
 
 def _like(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     output = output.float().reshape(len(output), -1)
     if output.shape != targets.shape:
-        raise ValueError(f"the model returns {output.shape[1]} numbers a sample, the data have {targets.shape[1]}")
+        raise ValueError(
+            f"the model returns {output.shape[1]} numbers a sample, the data have "
+            f"{targets.shape[1]}"
+        )
     return output

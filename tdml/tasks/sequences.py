@@ -11,8 +11,8 @@ IGNORED = -100  # in the place of a target that is none, as in torch and transfo
 
 
 def padded(samples: Any, length: int | None, cut: bool = False) -> torch.Tensor:
-    """Sequences of token ids as (k, length) int64, filled up on the right with `IGNORED`. Without a length all must be
-    equally long. `cut`: longer ones lose what is too much.
+    """Sequences of token ids as (k, length) int64, filled up on the right with `IGNORED`. Without a
+    length all must be equally long. `cut`: longer ones lose what is too much.
 
     Raises:
         TypeError, ValueError: a sample is no such sequence.
@@ -24,7 +24,10 @@ def padded(samples: Any, length: int | None, cut: bool = False) -> torch.Tensor:
     out = torch.full((len(rows), longest), IGNORED, dtype=torch.int64)
     for row, ids in zip(out, rows, strict=True):
         if len(ids) > longest or (length is None and len(ids) != longest):
-            raise ValueError(f"it has {len(ids)} tokens, and {longest} are expected: see data.context, task.context")
+            raise ValueError(
+                f"it has {len(ids)} tokens, and {longest} are expected: see data.context, "
+                "task.context"
+            )
         row[: len(ids)] = ids
     return out
 
@@ -41,19 +44,25 @@ def check_logits(shape: Sequence[int], task: str) -> None:
     """
     if len(shape) != 3:
         raise SettingError(
-            f"task={task}: the model returns {tuple(shape)}, and (batch, tokens, vocabulary) is needed: take another "
-            "model or task"
+            f"task={task}: the model returns {tuple(shape)}, and (batch, tokens, vocabulary) is "
+            "needed: take another model or task"
         )
 
 
 def _ids(sample: Any) -> torch.Tensor:
     if isinstance(sample, tuple | dict):
         if len(sample) != 1:
-            raise TypeError(f"it is a {type(sample).__name__} of {len(sample)}: return the token ids alone (see task)")
+            raise TypeError(
+                f"it is a {type(sample).__name__} of {len(sample)}: return the token ids alone "
+                "(see task)"
+            )
         [sample] = sample if isinstance(sample, tuple) else sample.values()
     ids = torch.as_tensor(sample)
     if ids.dim() != 1 or ids.is_floating_point() or ids.is_complex() or ids.dtype is torch.bool:
-        raise TypeError(f"it is {tuple(ids.shape)} of {ids.dtype}: return the token ids alone, whole numbers (t,)")
+        raise TypeError(
+            f"it is {tuple(ids.shape)} of {ids.dtype}: return the token ids alone, whole numbers "
+            "(t,)"
+        )
     if len(ids) < 2:
         raise ValueError("it has fewer than two tokens: leave it out")
     return ids.long()

@@ -36,12 +36,16 @@ def content(vector: torch.Tensor) -> str:
 
 
 def commitment(round_number: int, node: str, content: str) -> str:
-    """SHA-256, in hex, of an update's content bound to the round and the node: another node's is useless to whoever
-    copies it."""
+    """SHA-256, in hex, of an update's content bound to the round and the node: another node's is
+    useless to whoever copies it."""
     return hashlib.sha256(f"tdml commitment|{round_number}|{node}|{content}".encode()).hexdigest()
 
 
 def is_plain(value: object, shape: Sequence[int], dtype: torch.dtype) -> bool:
     """Whether what a node sent is a tensor with values, of this shape and type."""
-    plain = isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type != "meta"
+    plain = (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type != "meta"
+    )
     return plain and value.dtype == dtype and tuple(value.shape) == tuple(shape)

@@ -1,8 +1,9 @@
 """A dispute: two accounts of the same steps that do not end alike. Where do they part?
 
-Both have told, for every step, what crossed every channel between the stages, and the content of every stage's state
-afterwards. These items are walked in the order in which one depends on another. All before the first on which not all
-agree is common ground; so whoever recomputes the one step of the one stage that makes it, from there, knows who lied.
+Both have told, for every step, what crossed every channel between the stages, and the content of
+every stage's state afterwards. These items are walked in the order in which one depends on another.
+All before the first on which not all agree is common ground; so whoever recomputes the one step of
+the one stage that makes it, from there, knows who lied.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,8 @@ STATE, END = -1, -2  # in the place of a channel's number: a state, and the upda
 
 @dataclass(frozen=True)
 class Item:
-    """What a stage made in a step: the message on a channel, STATE or END. Steps count from the window's first."""
+    """What a stage made in a step: the message on a channel, STATE or END. Steps count from the
+    window's first."""
 
     step: int
     stage: int  # that made it
@@ -59,8 +61,8 @@ def agreed(accounts: Sequence[Account], item: Item) -> str:
 
 
 def liars(accounts: Sequence[Account], item: Item, right: Mapping[str, bool]) -> tuple[str, ...]:
-    """The parties that have said something false of an item, if somebody has said what is true: where recomputation
-    finds what nobody has, the machines or the code are to blame, and nobody is.
+    """The parties that have said something false of an item, if somebody has said what is true:
+    where recomputation finds what nobody has, the machines or the code are to blame, and nobody is.
 
     Args:
         right: of every word that was said, whether it is true.

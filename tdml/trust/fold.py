@@ -1,4 +1,5 @@
-"""What the screen needs of a round's updates, gathered block by block: nobody holds all of them at once.
+"""What the screen needs of a round's updates, gathered block by block: nobody holds all of them at
+once.
 
 Everything here is a sum over coordinates, so that blocks, stages and the whole are added up.
 """
@@ -14,7 +15,8 @@ _PIECE = 1 << 15  # coordinates multiplied at a time, in double precision
 
 @dataclass(frozen=True)
 class Sums:
-    """Of some coordinates of n updates: the sums of their ranks, and (n, n) float64 scalar products."""
+    """Of some coordinates of n updates: the sums of their ranks, and (n, n) float64 scalar
+    products."""
 
     ranks: RankSums
     products: torch.Tensor
@@ -35,7 +37,8 @@ class Sums:
 
 @dataclass(frozen=True)
 class StageSums:
-    """Of one stage: its parameters, and its buffers (BatchNorm's statistics), which are of another size."""
+    """Of one stage: its parameters, and its buffers (BatchNorm's statistics), which are of another
+    size."""
 
     parameters: Sums
     buffers: Sums
@@ -53,8 +56,8 @@ def empty(replicas: int) -> StageSums:
 def fold(block: torch.Tensor) -> Sums:
     """The sums of one block: (n, k) float32, finite.
 
-    Coordinates in which all replicas hand in the same say nothing, and are not ranked: rows of an embedding that no
-    sample has used, layers that are frozen.
+    Coordinates in which all replicas hand in the same say nothing, and are not ranked: rows of an
+    embedding that no sample has used, layers that are frozen.
     """
     products = torch.zeros(len(block), len(block), dtype=torch.float64)
     for piece in block.split(_PIECE, dim=1):
@@ -66,5 +69,6 @@ def fold(block: torch.Tensor) -> Sums:
 
 
 def fold_stage(block: torch.Tensor, parameters: int) -> StageSums:
-    """The same of a block of a stage's update, the first `parameters` columns of which are parameters."""
+    """The same of a block of a stage's update, the first `parameters` columns of which are
+    parameters."""
     return StageSums(fold(block[:, :parameters]), fold(block[:, parameters:]))

@@ -1,9 +1,10 @@
 """The judgement of a round, in five sentences.
 
-Statistics point. Only proofs ban. The judge of a proof is recomputation, so one honest validator is enough. Nothing
-unproven does harm. What a proven liar put in before is taken out again.
+Statistics point. Only proofs ban. The judge of a proof is recomputation, so one honest validator is
+enough. Nothing unproven does harm. What a proven liar put in before is taken out again.
 
-A `Judgement` is the one record of it: the ledger, the metrics, the report and the rewards are made of this.
+A `Judgement` is the one record of it: the ledger, the metrics, the report and the rewards are made
+of this.
 """
 
 import statistics
@@ -26,9 +27,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class Audited:
-    """What came of repeating some windows of a replica: those found clean; those of which the coordinator alone has
-    looked at one step, with nothing wrong; those in which its nodes were proven to lie; and why others were not
-    settled."""
+    """What came of repeating some windows of a replica: those found clean; those of which the
+    coordinator alone has looked at one step, with nothing wrong; those in which its nodes were
+    proven to lie; and why others were not settled."""
 
     clean: tuple[int, ...] = ()
     looked: tuple[int, ...] = ()
@@ -41,9 +42,10 @@ class Audited:
 class Evidence:
     """All that is known of one replica's round before it is judged.
 
-    `fault` is why what it handed in cannot be averaged; `distance` and `departure` are the screen's; `work` is None
-    where nothing was tested; `full` says that every window was audited and found clean; `owes` what its nodes still
-    have to show of earlier rounds; `proof` convicts nodes of its own.
+    `fault` is why what it handed in cannot be averaged; `distance` and `departure` are the
+    screen's; `work` is None where nothing was tested; `full` says that every window was audited and
+    found clean; `owes` what its nodes still have to show of earlier rounds; `proof` convicts nodes
+    of its own.
     """
 
     nodes: tuple[str, ...]
@@ -61,8 +63,8 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Of one replica in one round. `weight` is what its update counts in the mean, from 0 to 1, and `scale` what it is
-    shortened to; `blamed` are those of its nodes that are proven to lie."""
+    """Of one replica in one round. `weight` is what its update counts in the mean, from 0 to 1, and
+    `scale` what it is shortened to; `blamed` are those of its nodes that are proven to lie."""
 
     replica: int
     nodes: tuple[str, ...]
@@ -75,7 +77,8 @@ class Judgement:
     improvement: int = 0
     distance: float = 0.0
     p: float | None = None  # of the work test
-    proven: bool = False  # all of its work was repeated and found again, so it is paid, whatever its update counts
+    # all of its work was repeated and found again, so it is paid, whatever its update counts
+    proven: bool = False
     train_loss: float | None = None
     rank_mean: float | None = None
     rank_std: float | None = None
@@ -93,17 +96,21 @@ class Judgement:
 def judge(found: Mapping[int, Evidence], power: float, vouches: bool) -> dict[int, Judgement]:
     """What becomes of each replica's update, by replica.
 
-    Whoever was seen working, or whose whole round was repeated and found again, counts in full, up to LARGEST times the
-    median size; who was tested and not seen working counts 1 − power; who was not tested counts up to TYPICAL times the
-    median size. Who stands out beyond the screen's limit, and was not found clean, does not count.
+    Whoever was seen working, or whose whole round was repeated and found again, counts in full, up
+    to LARGEST times the median size; who was tested and not seen working counts 1 − power; who was
+    not tested counts up to TYPICAL times the median size. Who stands out beyond the screen's limit,
+    and was not found clean, does not count.
 
     Args:
         power: the share of clean replica-rounds that the work test has seen working in this run.
-        vouches: whether the work test's result counts for a replica: it does where shares are drawn alike.
+        vouches: whether the work test's result counts for a replica: it does where shares are drawn
+            alike.
     """
     sizes = [e.size for e in found.values() if not (e.fault or e.proof or e.owes) and _passes(e)]
     typical = statistics.median_low(sizes) if sizes else 0.0
-    return {index: _judge(index, evidence, typical, power, vouches) for index, evidence in found.items()}
+    return {
+        index: _judge(index, evidence, typical, power, vouches) for index, evidence in found.items()
+    }
 
 
 def _judge(index: int, found: Evidence, typical: float, power: float, vouches: bool) -> Judgement:
@@ -128,16 +135,27 @@ def _refusal(found: Evidence) -> str:
     """Why an update does not count at all; "" if it does."""
     if found.fault or found.audited.unsettled or found.owes:
         return found.fault or found.audited.unsettled or found.owes
-    return "" if _passes(found) else f"{found.departure}: it does not count until its work is found again"
+    return (
+        ""
+        if _passes(found)
+        else f"{found.departure}: it does not count until its work is found again"
+    )
 
 
 def _unseen(work: Work, power: float) -> tuple[float, str]:
     """What an update counts that was tested, and not seen working; and why."""
-    return 1 - power, f"not seen working (p {work.p:.2g}) where {power:.0%} of honest work is: counts {1 - power:.2f}"
+    return (
+        1 - power,
+        (
+            f"not seen working (p {work.p:.2g}) where {power:.0%} of honest work is: counts "
+            f"{1 - power:.2f}"
+        ),
+    )
 
 
 def _shorten(size: float, typical: float, most: float) -> tuple[float, str]:
-    """What an update is shortened to, so that it is at most `most` times the typical size; and why."""
+    """What an update is shortened to, so that it is at most `most` times the typical size; and
+    why."""
     if typical <= 0 or size <= most * typical:
         return 1.0, ""
     scale = most * typical / size
@@ -155,8 +173,8 @@ def lost(index: int, nodes: Sequence[str], reason: str) -> Judgement:
 
 @dataclass
 class Power:
-    """How often the work test sees honest work in this run, learnt from windows that chance chose and audits found
-    clean. Before there are any it is taken for one in two."""
+    """How often the work test sees honest work in this run, learnt from windows that chance chose
+    and audits found clean. Before there are any it is taken for one in two."""
 
     clean: int = 0
     seen: int = 0

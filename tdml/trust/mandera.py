@@ -1,9 +1,10 @@
 """MANDERA as it was published, for comparison: it has no gate, and accuses someone in every round.
 
 Zhu et al., arXiv 2110.11736. Where paper and code differ the code is followed: `mandera_detect` in
-`federated_learning/utils/defense_methods.py` of Imathatguy/DataPoisoningFL-Rank at commit 798f3a2, with the
-versions that its `requirements.pip` pins (scikit-learn 1.0.1, whose k-means starts ten times; a pandas that
-needs Python 3.8, whose `statistics.mode` of a tie is the label that comes first).
+`federated_learning/utils/defense_methods.py` of Imathatguy/DataPoisoningFL-Rank at commit 798f3a2,
+with the versions that its `requirements.pip` pins (scikit-learn 1.0.1, whose k-means starts ten
+times; a pandas that needs Python 3.8, whose `statistics.mode` of a tie is the label that comes
+first).
 """
 
 import warnings
@@ -17,21 +18,23 @@ _STARTS = 10  # of k-means, of which the best counts
 
 
 def mandera(updates: torch.Tensor) -> Screening:
-    """Split the replicas in two by the means and the standard deviations of their ranks, and accuse one half.
+    """Split the replicas in two by the means and the standard deviations of their ranks, and accuse
+    one half.
 
-    Malicious is the cluster in which more standard deviations are duplicates of others, to the last bit; with
-    as many in both the smaller one; of two equal halves the one without the first replica. So of two replicas
-    the second is always accused, of three at least one, and all of them if all hand in the same numbers.
+    Malicious is the cluster in which more standard deviations are duplicates of others, to the last
+    bit; with as many in both the smaller one; of two equal halves the one without the first
+    replica. So of two replicas the second is always accused, of three at least one, and all of them
+    if all hand in the same numbers.
 
-    The published k-means draws its starts without a seed, so where the best of ten is not the best there is its
-    verdict changes from run to run: about one clean round in a hundred, of 4 to 16 replicas. Here the starts are
-    the same every time. Where different updates have equal standard deviations by coincidence, as they may
-    with three replicas or few coordinates, rounding decides whether they count as duplicates, and may in pandas
-    decide otherwise.
+    The published k-means draws its starts without a seed, so where the best of ten is not the best
+    there is its verdict changes from run to run: about one clean round in a hundred, of 4 to 16
+    replicas. Here the starts are the same every time. Where different updates have equal standard
+    deviations by coincidence, as they may with three replicas or few coordinates, rounding decides
+    whether they count as duplicates, and may in pandas decide otherwise.
 
     Args:
-        updates: (n, d) floating point, without NaN. With n < 2 or d < 2, where the published code fails, nobody
-            is accused.
+        updates: (n, d) floating point, without NaN. With n < 2 or d < 2, where the published code
+            fails, nobody is accused.
 
     Returns:
         The suspects are those whom the published rule leaves out of the average.
@@ -47,21 +50,30 @@ def mandera(updates: torch.Tensor) -> Screening:
 
 
 def _clusters(points: torch.Tensor) -> list[int]:
-    """The label, 0 or 1, of each of (n, 2) points. Points that are all the same make one cluster, 0."""
+    """The label, 0 or 1, of each of (n, 2) points. Points that are all the same make one cluster,
+    0."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of points that are all the same
-        return KMeans(n_clusters=2, n_init=_STARTS, random_state=0).fit_predict(points.numpy()).tolist()
+        return (
+            KMeans(n_clusters=2, n_init=_STARTS, random_state=0)
+            .fit_predict(points.numpy())
+            .tolist()
+        )
 
 
 def _accused_label(labels: list[int], stds: list[float]) -> int:
-    members = [[std for std, label in zip(stds, labels, strict=True) if label == which] for which in (0, 1)]
+    members = [
+        [std for std, label in zip(stds, labels, strict=True) if label == which] for which in (0, 1)
+    ]
     duplicates = [len(found) - len(set(found)) for found in members]
     if duplicates[0] != duplicates[1]:
         return int(duplicates[1] > duplicates[0])
-    majority = labels[0] if len(members[0]) == len(members[1]) else int(len(members[1]) > len(members[0]))
+    majority = (
+        labels[0] if len(members[0]) == len(members[1]) else int(len(members[1]) > len(members[0]))
+    )
     return 1 - majority
 
 

@@ -7,9 +7,11 @@ import torch
 from tdml.trust.medians import median
 
 
-def weighted_mean(updates: Sequence[torch.Tensor] | torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """n ≥ 1 rows of d numbers weighted by n numbers ≥ 0 → (d,) float32, added in the order of the rows; 0 if all weigh
-    nothing."""
+def weighted_mean(
+    updates: Sequence[torch.Tensor] | torch.Tensor, weights: Sequence[float]
+) -> torch.Tensor:
+    """n ≥ 1 rows of d numbers weighted by n numbers ≥ 0 → (d,) float32, added in the order of the
+    rows; 0 if all weigh nothing."""
     total = sum(weights)
     mean = torch.zeros_like(updates[0])
     for row, weight in zip(updates, weights, strict=True):
@@ -18,13 +20,16 @@ def weighted_mean(updates: Sequence[torch.Tensor] | torch.Tensor, weights: Seque
     return mean
 
 
-def combine(block: torch.Tensor, weights: Sequence[float], scales: Sequence[float], parameters: int) -> torch.Tensor:
+def combine(
+    block: torch.Tensor, weights: Sequence[float], scales: Sequence[float], parameters: int
+) -> torch.Tensor:
     """One block of what the updates of a stage come to: (n, k) float32 → (k,).
 
-    Of its first `parameters` columns Σ wᵢ·cᵢ·uᵢ / Σ wᵢ, with the weights w and each update scaled by c ≤ 1, so that
-    none outweighs the others (norm bounding: Sun et al., arXiv 1911.07963). Of the buffers that follow the median,
-    number by number, over all that count: a variance that is moved a little too far is negative, after which the
-    network computes nothing, and the median lies among the honest as long as most are. All zero if nothing counts.
+    Of its first `parameters` columns Σ wᵢ·cᵢ·uᵢ / Σ wᵢ, with the weights w and each update scaled
+    by c ≤ 1, so that none outweighs the others (norm bounding: Sun et al., arXiv 1911.07963). Of
+    the buffers that follow the median, number by number, over all that count: a variance that is
+    moved a little too far is negative, after which the network computes nothing, and the median
+    lies among the honest as long as most are. All zero if nothing counts.
     """
     rows = [row for row, weight in enumerate(weights) if weight > 0]
     if not rows:

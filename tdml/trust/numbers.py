@@ -2,23 +2,33 @@
 
 # The work test (`tdml.trust.work`).
 ALPHA = 0.01  # chance that an update that knows nothing of its samples is seen working in a round
-LOG_OFFSET = 0.01  # nats added to losses before the logarithm: below, a change of a loss is rounding
+LOG_OFFSET = (
+    0.01  # nats added to losses before the logarithm: below, a change of a loss is rounding
+)
 MOST_SAMPLES = 256  # of a candidate's own, and as many controls: more hardly raise the test's power
-FEWEST_SAMPLES = 128  # of fewer the test sees one honest replica in six after ten steps: audits are better value
+FEWEST_SAMPLES = (
+    128  # of fewer the test sees one honest replica in six after ten steps: audits are better value
+)
 
 # The screen (`tdml.trust.screen`).
-LIMIT = 4.0  # widths of the majority: beyond, honest updates on like shares lie in 1 to 5 of 100 rounds
+LIMIT = (
+    4.0  # widths of the majority: beyond, honest updates on like shares lie in 1 to 5 of 100 rounds
+)
 FLOOR = 0.05  # least width of a feature: many replicas agree by chance to less
 FLOOR_OF_SIZE = 0.1  # the same for logarithms of sizes, which the order of batches moves
 
 # Suspicion (`tdml.trust.suspicion`).
 DECAY = 0.8  # of suspicion a round: what is five rounds old counts a third
-SCREEN_WEIGHT = 0.5  # of the screen beside the work test, which an attacker cannot satisfy by hiding in the middle
+# of the screen beside the work test, which an attacker cannot satisfy by hiding in the middle
+SCREEN_WEIGHT = 0.5
 RANDOM_SHARE = 0.5  # of the budget, whoever is suspected: who looks honest may not be
-LOOK = 0.1  # chance that the coordinator takes a step of a window found clean: replica and validator may be in league
+# chance that the coordinator takes a step of a window found clean: replica and validator may be in
+# league
+LOOK = 0.1
 
 # What an update counts (`tdml.trust.judgement`).
-LARGEST = 2.0  # times the median size, of who was seen working or found clean: honest sizes differ by less
+# times the median size, of who was seen working or found clean: honest sizes differ by less
+LARGEST = 2.0
 TYPICAL = 1.5  # the same of who was not: on like shares one honest update in a hundred is larger
 
 # A step that two kinds of machines take (`tdml.trust.tolerance`).

@@ -1,11 +1,12 @@
 """The sums of leads on a processor, compiled by numba; each value is read from memory once.
 
-A replica's lead at a coordinate is the number of values below its own less the number above it. Rows are compared
-four against four, eight coordinates at a time, with five instructions a pair. NaN is neither above nor below
-anything: rows and coordinates that fill up a block are NaN and change nothing. A sort would be faster only for more
-than some 500 replicas.
+A replica's lead at a coordinate is the number of values below its own less the number above it.
+Rows are compared four against four, eight coordinates at a time, with five instructions a pair. NaN
+is neither above nor below anything: rows and coordinates that fill up a block are NaN and change
+nothing. A sort would be faster only for more than some 500 replicas.
 
-Only the coordinator needs numba, and importing it takes a third of a second: import this module where it is used.
+Only the coordinator needs numba, and importing it takes a third of a second: import this module
+where it is used.
 """
 
 import contextlib
@@ -34,12 +35,13 @@ def lead_sums(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums over the coordinates of the leads and of the squared leads, (n,) int64 each.
 
     Args:
-        updates: (n, d) of any floating dtype, on the CPU, without NaN. Rows that lie in memory as float32 or
-            float64 are read where they are, others are converted a block at a time.
+        updates: (n, d) of any floating dtype, on the CPU, without NaN. Rows that lie in memory as
+            float32 or float64 are read where they are, others are converted a block at a time.
     """
     replicas, coordinates = updates.shape
-    # Threads of our own, not OpenMP's: those spin, and in a process with other threads they starve them. And more
-    # parts than threads, for a processor that has other work to do will get through fewer of them.
+    # Threads of our own, not OpenMP's: those spin, and in a process with other threads they starve
+    # them. And more parts than threads, for a processor that has other work to do will get through
+    # fewer of them.
     parts = updates.detach().split(_PART, dim=1)
     sums = np.zeros((len(parts), 2, replicas), np.int64)
     with ThreadPoolExecutor(threads(coordinates)) as pool:
@@ -63,17 +65,19 @@ def _add_part(updates: torch.Tensor, sums: np.ndarray) -> None:
 def _add_rows(updates: torch.Tensor, sums: np.ndarray) -> None:
     """The same for rows that lie in memory value by value, though perhaps apart."""
     replicas, coordinates = updates.shape
-    # As one dimension, so that the compiler knows neighbours to be neighbours also where rows lie apart.
+    # As one dimension, so that the compiler knows neighbours to be neighbours also where rows lie
+    # apart.
     step = updates.stride(0)
     flat = updates.as_strided(((replicas - 1) * step + coordinates,), (1,)).numpy()
     (_few if replicas <= 8 else _many)(flat, step, coordinates, sums)
 
 
 def _compiled(function: Callable) -> Callable:
-    """Compile without holding the interpreter's lock; keep the machine code on disk where that is possible.
+    """Compile without holding the interpreter's lock; keep the machine code on disk where that is
+    possible.
 
-    It is kept beside this file or in the user's cache folder. Where neither can be written, every process
-    compiles for itself.
+    It is kept beside this file or in the user's cache folder. Where neither can be written, every
+    process compiles for itself.
     """
     with contextlib.suppress(RuntimeError):
         return njit(nogil=True, cache=True)(function)
@@ -83,11 +87,13 @@ def _compiled(function: Callable) -> Callable:
 @njit
 def _sign(a, b):
     """1 where a > b, −1 where a < b, else 0."""
-    # All arithmetic here is cut to the 32 bits of a float32: in numba's own 64 half as many would fit a register.
+    # All arithmetic here is cut to the 32 bits of a float32: in numba's own 64 half as many would
+    # fit a register.
     return _INT(_INT(a > b) - _INT(a < b))
 
 
-# Helpers are short, or the compiler would call them for every coordinate instead of taking eight at a time.
+# Helpers are short, or the compiler would call them for every coordinate instead of taking eight at
+# a time.
 @njit
 def _meet(x, a, b, d, e):
     """The leads over x of each of four values, and their sum: what x lacks."""
@@ -98,7 +104,14 @@ def _meet(x, a, b, d, e):
 @njit
 def _meet_each_other(a, b, d, e):
     """The leads of four values over the other three."""
-    ab, ad, ae, bd, be, de = _sign(a, b), _sign(a, d), _sign(a, e), _sign(b, d), _sign(b, e), _sign(d, e)
+    ab, ad, ae, bd, be, de = (
+        _sign(a, b),
+        _sign(a, d),
+        _sign(a, e),
+        _sign(b, d),
+        _sign(b, e),
+        _sign(d, e),
+    )
     return _INT(ab + ad + ae), _INT(bd + be - ab), _INT(de - ad - bd), _INT(-ae - be - de)
 
 
@@ -134,7 +147,8 @@ def _eight(r0, r1, r2, r3, r4, r5, r6, r7):
 
 @_compiled
 def _few(flat, step, coordinates, sums):
-    """Add the sums for row i = flat[i·step : i·step + coordinates] to sums[:, i], for at most eight rows.
+    """Add the sums for row i = flat[i·step : i·step + coordinates] to sums[:, i], for at most eight
+    rows.
 
     All that is compared stays in registers, so that memory sets the pace.
     """
@@ -142,8 +156,13 @@ def _few(flat, step, coordinates, sums):
     absent = np.full(_RUN, np.nan, flat.dtype)
     for start in range(0, coordinates, _RUN):
         width = min(_RUN, coordinates - start)
-        rows = [flat[i * step + start : i * step + start + width] if i < replicas else absent[:width] for i in range(8)]
-        totals, squares = _eight(rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7])
+        rows = [
+            flat[i * step + start : i * step + start + width] if i < replicas else absent[:width]
+            for i in range(8)
+        ]
+        totals, squares = _eight(
+            rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
+        )
         for i in range(replicas):
             sums[0, i] += totals[i]
             sums[1, i] += squares[i]
@@ -160,7 +179,9 @@ def _set_tile(values, leads, i):
     """Set the leads of rows i to i + 3 over each other."""
     for c in range(_WIDTH):
         a, b, d, e = values[i, c], values[i + 1, c], values[i + 2, c], values[i + 3, c]
-        leads[i, c], leads[i + 1, c], leads[i + 2, c], leads[i + 3, c] = _meet_each_other(a, b, d, e)
+        leads[i, c], leads[i + 1, c], leads[i + 2, c], leads[i + 3, c] = _meet_each_other(
+            a, b, d, e
+        )
 
 
 @njit
@@ -184,7 +205,10 @@ def _add_tiles(values, leads, i, j):
 
 @njit
 def _sum(leads):
-    total, squares = _INT(0), np.int64(0)  # the squares of thousands of replicas need more than 32 bits
+    total, squares = (
+        _INT(0),
+        np.int64(0),
+    )  # the squares of thousands of replicas need more than 32 bits
     for c in range(_WIDTH):
         total = _INT(total + leads[c])
         squares += leads[c] * leads[c]
@@ -193,7 +217,8 @@ def _sum(leads):
 
 @_compiled
 def _many(flat, step, coordinates, sums):
-    """As `_few`, for any number of rows: four against four, on a copy of a block that stays in the cache."""
+    """As `_few`, for any number of rows: four against four, on a copy of a block that stays in the
+    cache."""
     replicas = sums.shape[1]
     rows = (replicas + 3) // 4 * 4
     values = np.full((rows, _WIDTH), np.nan, flat.dtype)

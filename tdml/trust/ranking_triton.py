@@ -1,10 +1,11 @@
 """The sums of leads on a GPU, by kernels in Triton.
 
-As in `ranking_compiled`, a replica's lead at a coordinate is the number of values below its own less the number
-above it, and NaN is neither above nor below anything. At coordinates that fill up a block all are 0, and none leads.
+As in `ranking_compiled`, a replica's lead at a coordinate is the number of values below its own
+less the number above it, and NaN is neither above nor below anything. At coordinates that fill up a
+block all are 0, and none leads.
 
-No GPU has run this yet. What the compiler makes for an H100 (132 multiprocessors that start 128 instructions a clock,
-at 1.75 GHz; memory of 3.35 TB/s) lets one expect, of a coordinate:
+No GPU has run this yet. What the compiler makes for an H100 (132 multiprocessors that start 128
+instructions a clock, at 1.75 GHz; memory of 3.35 TB/s) lets one expect, of a coordinate:
 
 | replicas | bytes | reading | instructions | computing |
 |---|---|---|---|---|
@@ -14,7 +15,8 @@ at 1.75 GHz; memory of 3.35 TB/s) lets one expect, of a coordinate:
 | 24, float32 | 96 | 29 ps | 1,595 | 54 ps |
 | 100, float32 | 400 | 119 ps | 53,000: all pairs twice | 1,800 ps |
 
-A sort would compare less, but it has to carry along whose the values are and to find the ties, through memory.
+A sort would compare less, but it has to carry along whose the values are and to find the ties,
+through memory.
 """
 
 import torch
@@ -23,7 +25,10 @@ import triton.language as tl
 
 _MOST_FEW = 24  # replicas whose values and sums fit into a thread's registers
 _FEW_WIDTH, _FEW_TRIPS = 128, 32  # coordinates that a program takes at a time, and how many times
-_MANY_WIDTH, _MANY_TRIPS = 128, 8  # few trips: programs that share coordinates should find them in the second cache
+_MANY_WIDTH, _MANY_TRIPS = (
+    128,
+    8,
+)  # few trips: programs that share coordinates should find them in the second cache
 _ROWS = 8
 
 
@@ -31,7 +36,8 @@ def lead_sums(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums over the coordinates of the leads and of the squared leads, (n,) int64 each, on the CPU.
 
     Args:
-        updates: (n, d) float64, float32, float16 or bfloat16, on a GPU, without NaN; in any strides.
+        updates: (n, d) float64, float32, float16 or bfloat16, on a GPU, without NaN; in any
+            strides.
     """
     with torch.cuda.device_of(updates):
         parts = (_few_sums if len(updates) <= _MOST_FEW else _many_sums)(updates.detach())
@@ -45,7 +51,9 @@ def _few_sums(updates: torch.Tensor) -> torch.Tensor:
     programs = triton.cdiv(coordinates, _FEW_WIDTH * _FEW_TRIPS)
     sums = torch.empty(programs, 2, replicas, dtype=torch.int32, device=updates.device)
     if programs:
-        _few[(programs,)](updates, *updates.stride(), coordinates, sums, replicas, _FEW_WIDTH, _FEW_TRIPS)
+        _few[(programs,)](
+            updates, *updates.stride(), coordinates, sums, replicas, _FEW_WIDTH, _FEW_TRIPS
+        )
     return sums
 
 
@@ -56,7 +64,9 @@ def _many_sums(updates: torch.Tensor) -> torch.Tensor:
     sums = torch.empty(parts, 2, replicas, dtype=torch.int64, device=updates.device)
     if parts:
         grid = (parts * tiles,)
-        _many[grid](updates, *updates.stride(), coordinates, sums, replicas, _ROWS, _MANY_WIDTH, _MANY_TRIPS)
+        _many[grid](
+            updates, *updates.stride(), coordinates, sums, replicas, _ROWS, _MANY_WIDTH, _MANY_TRIPS
+        )
     return sums
 
 
@@ -70,7 +80,9 @@ def _sign(a, b):
 @triton.jit
 def _row(updates, row_step, step, i, columns, present):
     """The values of row i at the columns that are present, 0 at the others."""
-    values = tl.load(updates + i * tl.cast(row_step, tl.int64) + columns * step, mask=present, other=0.0)
+    values = tl.load(
+        updates + i * tl.cast(row_step, tl.int64) + columns * step, mask=present, other=0.0
+    )
     if values.dtype.primitive_bitwidth < 32:
         values = values.to(tl.float32)
     return values
@@ -103,9 +115,21 @@ def _added(totals, squares, leads):
 
 
 @triton.jit
-def _few(updates, row_step, step, coordinates, sums, replicas: tl.constexpr, width: tl.constexpr, trips: tl.constexpr):
-    """Write a program's sums to sums[program], for few rows: each value is read once and stays in a register."""
-    tl.static_assert(width * trips * (replicas - 1) * (replicas - 1) < 2**24, "the sums must be exact in float32")
+def _few(
+    updates,
+    row_step,
+    step,
+    coordinates,
+    sums,
+    replicas: tl.constexpr,
+    width: tl.constexpr,
+    trips: tl.constexpr,
+):
+    """Write a program's sums to sums[program], for few rows: each value is read once and stays in a
+    register."""
+    tl.static_assert(
+        width * trips * (replicas - 1) * (replicas - 1) < 2**24, "the sums must be exact in float32"
+    )
     start = tl.program_id(0).to(tl.int64) * (width * trips)
     totals = (tl.zeros((width,), tl.float32),) * replicas
     squares = totals
@@ -133,9 +157,11 @@ def _many(
     width: tl.constexpr,
     trips: tl.constexpr,
 ):
-    """Write the sums of a part of the coordinates and of a few of the rows to sums[part], for any number of rows.
+    """Write the sums of a part of the coordinates and of a few of the rows to sums[part], for any
+    number of rows.
 
-    The rows are compared with every row in turn, which is found in a cache: neighbouring programs read the same.
+    The rows are compared with every row in turn, which is found in a cache: neighbouring programs
+    read the same.
     """
     tiles = tl.cdiv(replicas, rows)
     part, first = tl.program_id(0) // tiles, tl.program_id(0) % tiles * rows
@@ -147,7 +173,9 @@ def _many(
         present = columns < coordinates
         values = ()
         for i in tl.static_range(rows):
-            values += (_row(updates, row_step, step, first + i, columns, present & (first + i < replicas)),)
+            values += (
+                _row(updates, row_step, step, first + i, columns, present & (first + i < replicas)),
+            )
         leads = (tl.zeros((width,), tl.float32),) * rows
         for j in range(replicas):
             leads = _over(leads, values, _row(updates, row_step, step, j, columns, present))

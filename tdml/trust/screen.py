@@ -1,9 +1,11 @@
-"""The screen: how far each replica's update stands out from its peers'. It points, and never convicts.
+"""The screen: how far each replica's update stands out from its peers'. It points, and never
+convicts.
 
-Plain MANDERA always splits the replicas in two, so in a clean round it accuses someone. Here every replica and stage
-gets a number: the largest distance, over five features, from the median of its peers, in widths of the shortest
-interval that holds a majority of all. As long as most are honest, nobody can make that wider than the honest lie
-apart, and one limit fits shares that are alike and shares that are not.
+Plain MANDERA always splits the replicas in two, so in a clean round it accuses someone. Here every
+replica and stage gets a number: the largest distance, over five features, from the median of its
+peers, in widths of the shortest interval that holds a majority of all. As long as most are honest,
+nobody can make that wider than the honest lie apart, and one limit fits shares that are alike and
+shares that are not.
 
 - spread: standard deviation of its ranks, logarithm (MANDERA, Zhu et al., arXiv 2110.11736).
 - level: mean of its ranks, in standard deviations of a rank.
@@ -31,8 +33,8 @@ _EQUAL = 1e-12  # of the squared size: rounding, and nothing else
 
 @dataclass(frozen=True)
 class Screening:
-    """Of n updates, by row: who stands out beyond the limit, and where it does so most; the ranks of the whole updates;
-    how far each stands out, in widths."""
+    """Of n updates, by row: who stands out beyond the limit, and where it does so most; the ranks
+    of the whole updates; how far each stands out, in widths."""
 
     suspects: tuple[int, ...]
     reasons: dict[int, str]
@@ -60,15 +62,23 @@ def compare(stages: Sequence[StageSums]) -> Screening:
     if replicas < LEAST_REPLICAS:
         return Screening((), {}, whole.moments, (0.0,) * replicas)
     places = [("", whole)] if len(stages) > 1 else []
-    places += [(f"stage {s}: " if len(stages) > 1 else "", stage.parameters) for s, stage in enumerate(stages)]
+    places += [
+        (f"stage {s}: " if len(stages) > 1 else "", stage.parameters)
+        for s, stage in enumerate(stages)
+    ]
     found = [(place + text, values) for place, sums in places for text, values in _features(sums)]
     found += [
-        (f"stage {s}: size of its buffers" if len(stages) > 1 else "size of its buffers", _sizes(stage.buffers))
+        (
+            f"stage {s}: size of its buffers" if len(stages) > 1 else "size of its buffers",
+            _sizes(stage.buffers),
+        )
         for s, stage in enumerate(stages)
     ]
     farthest = [_farthest(found, row) for row in range(replicas)]
     reasons = {row: text for row, (distance, text) in enumerate(farthest) if distance > LIMIT}
-    return Screening(tuple(reasons), reasons, whole.moments, tuple(distance for distance, _ in farthest))
+    return Screening(
+        tuple(reasons), reasons, whole.moments, tuple(distance for distance, _ in farthest)
+    )
 
 
 def _features(sums: Sums) -> list[tuple[str, torch.Tensor]]:
@@ -107,8 +117,8 @@ def _distances(values: torch.Tensor, floor: float) -> torch.Tensor:
 
 
 def _copies(products: torch.Tensor) -> torch.Tensor:
-    """Infinite for rows that equal another. Rows of zeros do not, nor does a majority: where nothing is learnt, as in
-    a frozen stage, the honest agree."""
+    """Infinite for rows that equal another. Rows of zeros do not, nor does a majority: where
+    nothing is learnt, as in a frozen stage, the honest agree."""
     squares = products.diagonal()
     both = squares[:, None] + squares
     same = ((both - 2 * products) <= _EQUAL * both) & (squares[:, None] > 0) & (squares > 0)

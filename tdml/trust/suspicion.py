@@ -12,25 +12,33 @@ from tdml.trust.work import Work
 
 @dataclass
 class Suspicion:
-    """By the nodes of a replica, whoever they are: a decayed sum of what screen and work test have said of them."""
+    """By the nodes of a replica, whoever they are: a decayed sum of what screen and work test have
+    said of them."""
 
     by_nodes: dict[str, float] = field(default_factory=dict)
 
     def add(self, nodes: Sequence[str], distance: float, work: Work | None) -> float:
-        """A round's share, S ← 0.8·S + w + ½·min(distance/limit, 1); the suspicion that it leads to.
+        """A round's share, S ← 0.8·S + w + ½·min(distance/limit, 1); the suspicion that it leads
+        to.
 
         w rises from 0 for who was seen working, to 1 for who may as well have done nothing."""
-        idle = 0.0 if work is None else min(1.0, max(0.0, 1 - math.log(max(work.p, 1e-300)) / math.log(ALPHA)))
+        idle = (
+            0.0
+            if work is None
+            else min(1.0, max(0.0, 1 - math.log(max(work.p, 1e-300)) / math.log(ALPHA)))
+        )
         name = "+".join(nodes)
-        found = DECAY * self.by_nodes.get(name, 0.0) + idle + SCREEN_WEIGHT * min(distance / LIMIT, 1.0)
+        found = (
+            DECAY * self.by_nodes.get(name, 0.0) + idle + SCREEN_WEIGHT * min(distance / LIMIT, 1.0)
+        )
         self.by_nodes[name] = found
         return found
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A replica that can be audited: the steps of each of its windows, and how suspicious it is. `at_once`: all of its
-    work is looked at, whatever that costs."""
+    """A replica that can be audited: the steps of each of its windows, and how suspicious it is.
+    `at_once`: all of its work is looked at, whatever that costs."""
 
     windows: tuple[int, ...]
     suspicion: float
@@ -39,34 +47,50 @@ class Candidate:
 
 @dataclass
 class Purse:
-    """Steps that may still be spent on suspects. What had to be looked at, and cost more, is saved up afterwards; a
-    round's allowance is held in reserve for that."""
+    """Steps that may still be spent on suspects. What had to be looked at, and cost more, is saved
+    up afterwards; a round's allowance is held in reserve for that."""
 
     steps: float = 0.0
 
     def choose(
-        self, candidates: Mapping[int, Candidate], chance: float, allowance: float, draw: torch.Generator
+        self,
+        candidates: Mapping[int, Candidate],
+        chance: float,
+        allowance: float,
+        draw: torch.Generator,
     ) -> tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]]:
-        """The windows to audit, by replica: all of them, and those among them that chance alone has chosen.
+        """The windows to audit, by replica: all of them, and those among them that chance alone has
+        chosen.
 
         Args:
             chance: that a window is audited, whoever's it is.
-            allowance: steps that this round may spend on audits, those that chance chooses among them.
+            allowance: steps that this round may spend on audits, those that chance chooses among
+                them.
             draw: nobody can have foreseen it.
         """
         total = sum(sum(c.windows) for c in candidates.values())
-        drawn = {index: _draw(len(c.windows), chance, draw) for index, c in sorted(candidates.items())}
-        chosen = {i: set(range(len(c.windows)) if c.at_once else drawn[i]) for i, c in candidates.items()}
+        drawn = {
+            index: _draw(len(c.windows), chance, draw) for index, c in sorted(candidates.items())
+        }
+        chosen = {
+            i: set(range(len(c.windows)) if c.at_once else drawn[i]) for i, c in candidates.items()
+        }
         spent = sum(candidates[i].windows[w] for i, windows in chosen.items() for w in windows)
         self.steps += allowance - spent
         for index in sorted(candidates, key=lambda i: -candidates[i].suspicion):
-            self._spend(candidates[index], chosen[index], allowance if allowance < total else 0.0, draw)
+            self._spend(
+                candidates[index], chosen[index], allowance if allowance < total else 0.0, draw
+            )
         if not any(set(range(len(c.windows))) - chosen[i] for i, c in candidates.items()):
             self.steps = min(self.steps, 0.0)  # nothing is left to look at
-        kept = {index: tuple(sorted(windows)) for index, windows in sorted(chosen.items()) if windows}
+        kept = {
+            index: tuple(sorted(windows)) for index, windows in sorted(chosen.items()) if windows
+        }
         return kept, {index: windows for index, windows in drawn.items() if windows}
 
-    def _spend(self, candidate: Candidate, chosen: set[int], reserve: float, draw: torch.Generator) -> None:
+    def _spend(
+        self, candidate: Candidate, chosen: set[int], reserve: float, draw: torch.Generator
+    ) -> None:
         for window in torch.randperm(len(candidate.windows), generator=draw).tolist():
             if window not in chosen and self.steps >= candidate.windows[window] + reserve:
                 chosen.add(window)
@@ -80,7 +104,8 @@ def _draw(windows: int, rate: float, draw: torch.Generator) -> tuple[int, ...]:
 
 
 def window_edges(steps: int, windows: int) -> tuple[int, ...]:
-    """Where the windows of a round's steps begin and end: W + 1 rising step numbers, W at most the steps."""
+    """Where the windows of a round's steps begin and end: W + 1 rising step numbers, W at most the
+    steps."""
     count = min(steps, windows)
     return tuple(round(steps * k / count) for k in range(count + 1))
 

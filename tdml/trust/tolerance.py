@@ -1,4 +1,5 @@
-"""How far apart two kinds of machines may be in one step of one stage, learnt from the steps of a run."""
+"""How far apart two kinds of machines may be in one step of one stage, learnt from the steps of a
+run."""
 
 import statistics
 
@@ -10,9 +11,11 @@ _KEPT = 99
 
 
 def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> float:
-    """How far apart two results are, relative to the change that led there: ‖a − b‖ / max(‖a − s‖, ‖b − s‖).
+    """How far apart two results are, relative to the change that led there: ‖a − b‖ / max(‖a − s‖,
+    ‖b − s‖).
 
-    0 where they are equal, which what is not a number is to itself; else infinite where anything is not finite.
+    0 where they are equal, which what is not a number is to itself; else infinite where anything is
+    not finite.
     """
     if torch.allclose(one, other, rtol=0, atol=0, equal_nan=True):
         return 0.0
@@ -32,7 +35,11 @@ class Tolerance:
         if one == other:
             return 0.0
         errors = self.seen.get(_pair(one, other))
-        return min(max(ERRORS * statistics.median(errors), LEAST_ERROR), MOST_ERROR) if errors else MOST_ERROR
+        return (
+            min(max(ERRORS * statistics.median(errors), LEAST_ERROR), MOST_ERROR)
+            if errors
+            else MOST_ERROR
+        )
 
     def learn(self, one: str, other: str, error: float) -> None:
         """Of a step on which both agree within the limit."""

@@ -1,13 +1,15 @@
 """The work test: did a replica learn anything from the samples that it was given?
 
-The null hypothesis is turned round: "the update knows nothing of its own samples". Then what it gains on them is what
-it gains on any others of their kind, and which samples are its own is a draw. Under all such draws within the strata,
-the sum of gains over the own samples has a mean and a variance in closed form (stratified randomisation test; Neyman
-1923), so no model of honest work is needed, nor of the loss. Who rejects the hypothesis at the level ALPHA was *seen
-working*. It measures whether, not how much.
+The null hypothesis is turned round: "the update knows nothing of its own samples". Then what it
+gains on them is what it gains on any others of their kind, and which samples are its own is a draw.
+Under all such draws within the strata, the sum of gains over the own samples has a mean and a
+variance in closed form (stratified randomisation test; Neyman 1923), so no model of honest work is
+needed, nor of the loss. Who rejects the hypothesis at the level ALPHA was *seen working*. It
+measures whether, not how much.
 
-A gain is the logarithm of the loss before less that of the loss with the update. Where shares are skewed, a replica's
-samples are not of the kind of the others', and the test ranks, but does not vouch.
+A gain is the logarithm of the loss before less that of the loss with the update. Where shares are
+skewed, a replica's samples are not of the kind of the others', and the test ranks, but does not
+vouch.
 """
 
 import math
@@ -19,12 +21,14 @@ import torch
 from tdml.trust.numbers import ALPHA, FEWEST_SAMPLES, LOG_OFFSET, MOST_SAMPLES
 
 _PASSES = 3  # forward passes of a sample that one step of training costs
-_TABLES = 4  # passes of own samples a candidate: with its update and without, on them and on as many controls
+# passes of own samples a candidate: with its update and without, on them and on as many controls
+_TABLES = 4
 
 
 @dataclass(frozen=True)
 class Work:
-    """The result for one replica: the standardised sum of gains, and the chance of one as large by luck."""
+    """The result for one replica: the standardised sum of gains, and the chance of one as large by
+    luck."""
 
     z: float
     p: float
@@ -41,10 +45,12 @@ def gains(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
 
 
 def work_test(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor) -> Work:
-    """z = (Σ_own g − Σ_k m_k ḡ_k) / √(Σ_k m_k (N_k − m_k)/N_k · S_k²), over the strata k with m_k own samples of N_k.
+    """z = (Σ_own g − Σ_k m_k ḡ_k) / √(Σ_k m_k (N_k − m_k)/N_k · S_k²), over the strata k with m_k
+    own samples of N_k.
 
     Args:
-        gain: (k,) float64, of own samples and controls. What is not finite is left out: its loss says nothing.
+        gain: (k,) float64, of own samples and controls. What is not finite is left out: its loss
+            says nothing.
         own: (k,) bool.
         strata: (k,) int64: what is compared with what.
     """
@@ -63,7 +69,8 @@ def work_test(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor) -> Wo
 
 
 def samples_that_pay(samples: Sequence[int], available: int, passes: float) -> int:
-    """How many own samples of each candidate to test with; 0: the test is worth less than what audits find with that.
+    """How many own samples of each candidate to test with; 0: the test is worth less than what
+    audits find with that.
 
     Args:
         samples: each replica's in a round.

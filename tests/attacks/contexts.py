@@ -10,11 +10,12 @@ def updates(rows, coordinates, seed=0):
 
 
 def context(honest=None, attackers=1, seed=0, **changes):
-    """The context of r0.s0 with one tensor of two parameters, unless changed; it knows the (h, d) `honest`."""
+    """The context of r0.s0 with one tensor of two parameters, unless changed; it knows the (h, d)
+    `honest`."""
     knowledge = None if honest is None else Knowledge.of(honest, attackers, every=True)
     generator, shared = (torch.Generator().manual_seed(s) for s in (seed, 77))
     told = {
-        "round": 1, "node": "r0.s0", "replica": 0, "stage": 0, "names": ("a",), "sizes": (2,), "parameters": 2,
-        "generator": generator, "shared": shared, "knowledge": knowledge,
+        "round": 1, "node": "r0.s0", "replica": 0, "stage": 0, "names": ("a",), "sizes": (2,),
+        "parameters": 2, "generator": generator, "shared": shared, "knowledge": knowledge,
     }  # fmt: skip
     return Context(**(told | changes))

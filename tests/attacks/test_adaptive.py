@@ -30,10 +30,14 @@ def test_they_are_not_suspected_and_a_fifth_more_would_be(friends, buffers):
     rows = honest_updates(6)
     mean, spread = rows.mean(dim=0), rows.std(dim=0, correction=0)
     # The screen does not look at buffers, which are large and alike.
-    sent = torch.stack(attackers_updates(torch.cat([rows, torch.full((6, buffers), 1e4)], dim=1), friends))[:, :D]
+    sent = torch.stack(
+        attackers_updates(torch.cat([rows, torch.full((6, buffers), 1e4)], dim=1), friends)
+    )[:, :D]
     assert not set(screen(torch.cat([rows, sent])).suspects) & set(range(6, 6 + len(friends)))
 
-    gamma = 1 - float(((sent * mean).sum(dim=1) / mean.square().sum()).mean())  # but for what the noise has of it
+    gamma = 1 - float(
+        ((sent * mean).sum(dim=1) / mean.square().sum()).mean()
+    )  # but for what the noise has of it
     stronger = sent - 0.2 * gamma * mean
     assert set(screen(torch.cat([rows, stronger])).suspects) & set(range(6, 6 + len(friends)))
 

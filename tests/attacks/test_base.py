@@ -22,7 +22,12 @@ class NoAttack:
 
 
 def test_the_base_class_does_no_harm():
-    own, labels, inputs, losses = torch.tensor([1.0]), torch.tensor([3]), torch.zeros(1, 2), torch.tensor([0.5])
+    own, labels, inputs, losses = (
+        torch.tensor([1.0]),
+        torch.tensor([3]),
+        torch.zeros(1, 2),
+        torch.tensor([0.5]),
+    )
     attack = Attack()
     assert attack.corrupt(own, context()) is own
     assert attack.poison_labels(labels, context()) is labels
@@ -65,13 +70,18 @@ def test_of_no_honest_update_nothing_is_known():
         ([1], ["r1.s0", "r3.s0"], {"r1.s0", "r1.s1", "r3.s0"}),
     ],
 )
-def test_the_attackers_are_the_named_nodes_and_all_nodes_of_the_named_replicas(replicas, nodes, names):
+def test_the_attackers_are_the_named_nodes_and_all_nodes_of_the_named_replicas(
+    replicas, nodes, names
+):
     settings = {"_target_": "tdml.attacks.SignFlip", "replicas": replicas, "nodes": nodes}
     assert attackers(settings, replicas=4, stages=2) == names
 
 
 def test_without_an_attack_nobody_attacks():
-    assert attackers({"_target_": None, "replicas": [1], "nodes": []}, replicas=4, stages=2) == frozenset()
+    assert (
+        attackers({"_target_": None, "replicas": [1], "nodes": []}, replicas=4, stages=2)
+        == frozenset()
+    )
 
 
 def test_they_act_from_their_first_round_on():
@@ -93,7 +103,8 @@ def test_they_act_in_a_share_of_the_rounds(share):
 
 def settings(target, **arguments):
     return {
-        "_target_": target, "replicas": [1], "nodes": [], "from_round": 2, "share_of_rounds": 0.5, **arguments,
+        "_target_": target, "replicas": [1], "nodes": [], "from_round": 2, "share_of_rounds": 0.5,
+        **arguments,
     }  # fmt: skip
 
 
@@ -107,7 +118,11 @@ def test_a_users_own_attack():
     [
         ("tdml.attacks.Nothing", {}, "tdml.attacks.Nothing cannot be made"),
         ("tdml.attacks.SignFlip", {}, "tdml.attacks.SignFlip cannot be made"),
-        ("tdml.attacks.SignFlip", {"scale": 1.0, "colour": 2}, "tdml.attacks.SignFlip cannot be made"),
+        (
+            "tdml.attacks.SignFlip",
+            {"scale": 1.0, "colour": 2},
+            "tdml.attacks.SignFlip cannot be made",
+        ),
         (f"{__name__}.NoAttack", {}, "NoAttack must be a subclass of tdml.attacks.Attack"),
     ],
     ids=["unknown", "argument missing", "unknown argument", "no attack"],

@@ -14,12 +14,16 @@ def test_label_flip_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("share", "batch", "poisoned"), [(0.5, 8, 4), (0.3, 8, 3), (0.3125, 64, 20), (0, 8, 0), (1, 8, 8)]
+    ("share", "batch", "poisoned"),
+    [(0.5, 8, 4), (0.3, 8, 3), (0.3125, 64, 20), (0, 8, 0), (1, 8, 8)],
 )
 def test_the_backdoor_touches_its_share_of_the_batch_and_no_more(share, batch, poisoned):
     attack = Backdoor(target=3, share=share, size=2, value=9.0)
     inputs, labels = torch.zeros(batch, 3, 6, 5), torch.full((batch,), 7)
-    images, answers = attack.poison_inputs(inputs, context()), attack.poison_labels(labels, context())
+    images, answers = (
+        attack.poison_inputs(inputs, context()),
+        attack.poison_labels(labels, context()),
+    )
     assert answers.tolist() == [3] * poisoned + [7] * (batch - poisoned)
     assert (images[:poisoned, :, 4:, 3:] == 9).all()
     assert images.sum() == poisoned * 3 * 4 * 9  # and nothing else changed

@@ -31,7 +31,9 @@ RULES = [(MinMax, furthest, furthest_apart), (MinSum, total, largest_total)]
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize(("attack", "distance", "bound"), RULES, ids=["min-max", "min-sum"])
 @pytest.mark.parametrize(("honest", "coordinates"), [(2, 5), (6, 300), (12, 40)])
-def test_it_keeps_the_bound_and_nothing_stronger_would(attack, distance, bound, direction, honest, coordinates):
+def test_it_keeps_the_bound_and_nothing_stronger_would(
+    attack, distance, bound, direction, honest, coordinates
+):
     rows = updates(honest, coordinates, seed=honest) * 0.01 + 0.003
     corrupted = attack(direction).corrupt(torch.ones(coordinates), context(rows))
     mean, limit = rows.mean(dim=0), bound(rows)
@@ -65,7 +67,9 @@ def test_it_points_against_the_honest_mean_or_below_it(attack, direction):
 
 
 @pytest.mark.parametrize("attack", [MinMax("std"), MinSum("unit_mean")])
-@pytest.mark.parametrize("rows", [torch.ones(1, 4), torch.ones(3, 4), torch.zeros(3, 4)], ids=["one", "equal", "zero"])
+@pytest.mark.parametrize(
+    "rows", [torch.ones(1, 4), torch.ones(3, 4), torch.zeros(3, 4)], ids=["one", "equal", "zero"]
+)
 def test_where_the_honest_leave_no_room_it_is_their_mean(attack, rows):
     corrupted = attack.corrupt(torch.full((4,), 9.0), context(rows))
     torch.testing.assert_close(corrupted, rows[0])

@@ -59,7 +59,9 @@ def test_garbage_of_every_kind_can_be_asked_for(kind):
 
 
 def test_what_a_lying_validator_covers_for_is_an_attack_with_settings_of_its_own():
-    attack = made("attack=lying_validator", "attack.attack={_target_: tdml.attacks.Mimic, target: 1}")
+    attack = made(
+        "attack=lying_validator", "attack.attack={_target_: tdml.attacks.Mimic, target: 1}"
+    )
     assert attack.omniscient
     assert attack.sees_updates
 

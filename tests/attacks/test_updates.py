@@ -32,11 +32,14 @@ def test_gaussian_is_the_honest_mean_and_normal_noise(std):
     assert corrupted.dtype == torch.float32
 
 
-@pytest.mark.parametrize("attack", [Gaussian(30.0), InnerProduct(0.1, 1.0), HonestNoise(0.5), SingleLayer(None, 10.0)])
+@pytest.mark.parametrize(
+    "attack", [Gaussian(30.0), InnerProduct(0.1, 1.0), HonestNoise(0.5), SingleLayer(None, 10.0)]
+)
 def test_noise_is_drawn_from_the_nodes_own_generator(attack):
     honest, own = updates(3, 50), torch.zeros(50)
     first, again, other = (
-        attack.corrupt(own, context(honest, seed=seed, sizes=(50,), parameters=50)) for seed in (1, 1, 2)
+        attack.corrupt(own, context(honest, seed=seed, sizes=(50,), parameters=50))
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -70,7 +73,11 @@ def test_mean_shift_finds_the_shift_that_hides():
 @pytest.mark.parametrize(
     ("honest", "attackers", "quantile"),
     [
-        (26, 24, 24 / 26),  # "A Little Is Enough": n = 50, 24 of them attack, so 2 supporters are needed
+        (
+            26,
+            24,
+            24 / 26,
+        ),  # "A Little Is Enough": n = 50, 24 of them attack, so 2 supporters are needed
         (6, 2, 3 / 6),
         (5, 2, 3 / 5),
         (3, 1, 1 / 3),
@@ -103,7 +110,9 @@ def test_inner_product_is_the_honest_mean_turned_round(epsilon):
 def test_jitter_is_a_share_of_the_honest_spread():
     honest = updates(4, 20000)
     corrupted = InnerProduct(0.1, 0.5).corrupt(torch.ones(20000), context(honest))
-    assert looks_normal((corrupted + 0.1 * honest.mean(dim=0)) / (0.5 * honest.std(dim=0, correction=0)))
+    assert looks_normal(
+        (corrupted + 0.1 * honest.mean(dim=0)) / (0.5 * honest.std(dim=0, correction=0))
+    )
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.5])
@@ -117,7 +126,11 @@ def test_honest_noise_is_as_large_as_the_honest_differ(bias):
 # One layer, one peer
 
 
-SHARD = {"names": ("0.conv.weight", "0.conv.bias", "1.bn.weight"), "sizes": (3, 4000, 2), "parameters": 4005}
+SHARD = {
+    "names": ("0.conv.weight", "0.conv.bias", "1.bn.weight"),
+    "sizes": (3, 4000, 2),
+    "parameters": 4005,
+}
 
 
 @pytest.mark.parametrize("layer", [None, 1, "conv.bias", "bias"])
@@ -184,8 +197,8 @@ def test_poisoned_buffers_rise_whichever_way_they_were_going():
 # What all have in common
 
 ALL = [
-    Gaussian(30.0), ZeroGradient(), MeanShift(None), InnerProduct(0.1, 0.1), HonestNoise(0.5), SingleLayer(None, 10.0),
-    Mimic(0), SignFlip(2.0), Scaled(10.0), BufferPoison(10.0),
+    Gaussian(30.0), ZeroGradient(), MeanShift(None), InnerProduct(0.1, 0.1), HonestNoise(0.5),
+    SingleLayer(None, 10.0), Mimic(0), SignFlip(2.0), Scaled(10.0), BufferPoison(10.0),
 ]  # fmt: skip
 
 

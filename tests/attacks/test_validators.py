@@ -24,8 +24,13 @@ def test_alone_it_trains_honestly():
 
 
 def test_it_covers_for_another_attack():
-    assert LyingValidator(0.01, 5.0, SignFlip(1.0)).corrupt(torch.ones(2), TOLD).tolist() == [-1.0, -1.0]
-    assert LyingValidator(0.01, 5.0, LabelFlip(10)).poison_labels(torch.tensor([3]), TOLD).tolist() == [6]
+    assert LyingValidator(0.01, 5.0, SignFlip(1.0)).corrupt(torch.ones(2), TOLD).tolist() == [
+        -1.0,
+        -1.0,
+    ]
+    assert LyingValidator(0.01, 5.0, LabelFlip(10)).poison_labels(
+        torch.tensor([3]), TOLD
+    ).tolist() == [6]
     assert LyingValidator(0.01, 5.0, HalfWork(0.5)).local_steps(8, TOLD) == 4
     for deed in (MeanShift(None), Mimic(0)):
         attack = LyingValidator(0.01, 5.0, deed)

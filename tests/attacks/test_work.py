@@ -41,7 +41,9 @@ def test_noise_is_a_share_of_the_parameters_size_and_spares_the_buffers(attack):
     assert torch.equal(copied, before)
 
 
-@pytest.mark.parametrize(("share", "steps", "taken"), [(0.5, 10, 5), (0.25, 8, 2), (1.0, 7, 7), (0.0, 7, 0)])
+@pytest.mark.parametrize(
+    ("share", "steps", "taken"), [(0.5, 10, 5), (0.25, 8, 2), (1.0, 7, 7), (0.0, 7, 0)]
+)
 def test_half_of_the_steps_are_taken(share, steps, taken):
     assert HalfWork(share).local_steps(steps, context()) == taken
 

@@ -1,4 +1,5 @@
-"""Parts of a model that take their step alone, against all of it in one piece, and against each other."""
+"""Parts of a model that take their step alone, against all of it in one piece, and against each
+other."""
 
 import pytest
 import torch
@@ -16,10 +17,18 @@ CPU, STEP = torch.device("cpu"), alone.Step(seed=1, lr=0.01)
 FAST = ["train.precision=bf16", "train.channels_last=true", "train.label_smoothing=0.1"]
 
 
-@pytest.fixture(params=[["train=sgd"], ["train=adamw"], ["train=sgd", *FAST]], ids=["sgd", "adamw", "fast"])
+@pytest.fixture(
+    params=[["train=sgd"], ["train=adamw"], ["train=sgd", *FAST]], ids=["sgd", "adamw", "fast"]
+)
 def job(request):
     """Two stages, two micro-batches, with BatchNorm."""
-    chosen = [*SMALL, *request.param, "train.lr=0.01", "train.weight_decay=0.01", "sync.local_steps=3"]
+    chosen = [
+        *SMALL,
+        *request.param,
+        "train.lr=0.01",
+        "train.weight_decay=0.01",
+        "sync.local_steps=3",
+    ]
     config = settings.load([*chosen, "topology.stages=2", "topology.replicas=1"])
     return jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
 
@@ -58,7 +67,9 @@ def test_a_step_that_is_repeated_from_the_same_state_is_the_same_and_disturbs_no
     for inputs, labels in batches(job):
         for part, other in zip(parts, others, strict=True):
             other.resume(part)
-        for part, other, taken in zip(parts, others, alone.take(parts, inputs, labels, 2, STEP), strict=True):
+        for part, other, taken in zip(
+            parts, others, alone.take(parts, inputs, labels, 2, STEP), strict=True
+        ):
             repeated = other.repeat(taken, STEP)
             assert torch.equal(repeated.weights, taken.weights)
             assert torch.equal(repeated.gradients, taken.gradients)

@@ -19,11 +19,19 @@ def test_one_kind_of_machine_is_no_distance_from_itself(capsys, tmp_path):
     assert cli.run(["bench", "kinds", *OURS, "--json", str(tmp_path / "kinds.json")]) == 0
     errors = json.loads((tmp_path / "kinds.json").read_text())["errors"]
     places = [(e["optimizer"], e["arithmetic"], e["step"], e["part"]) for e in errors]
-    expected = [(o, p, s, i) for o in ("sgd", "adamw") for p in ("fp32", "bf16") for s in (0, 2) for i in (0, 1)]
+    expected = [
+        (o, p, s, i)
+        for o in ("sgd", "adamw")
+        for p in ("fp32", "bf16")
+        for s in (0, 2)
+        for i in (0, 1)
+    ]
     assert places == expected
     assert {error[name] for error in errors for name in MEASURED} == {0.0}
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.endswith("relative to a step's change: sgd fp32 0, sgd bf16 0, adamw fp32 0, adamw bf16 0")
+    assert last.endswith(
+        "relative to a step's change: sgd fp32 0, sgd bf16 0, adamw fp32 0, adamw bf16 0"
+    )
 
 
 def test_another_arithmetic_is_as_far_as_it_rounds(monkeypatch):
@@ -70,7 +78,9 @@ def test_the_errors_by_hand():
         values = [torch.tensor([scale, 0.0]), torch.tensor([0.0])]
         return alone.Taken([], values, [], [], torch.tensor([scale]), weights)
 
-    found = kinds._errors(before, taken(1.0, one), taken(0.8, other), part.layout, settings.load(OURS).train)
+    found = kinds._errors(
+        before, taken(1.0, one), taken(0.8, other), part.layout, settings.load(OURS).train
+    )
     assert found == pytest.approx([0.2, 0.0, 0.2, 0.5, 0.25])
 
 

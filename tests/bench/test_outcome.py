@@ -8,7 +8,13 @@ ATTACK = {"_target_": "x.Y", "replicas": [1], "nodes": ["r3.s1"], "from_round": 
 
 
 def history(attack):
-    return History("demo", {"topology": {"replicas": 4, "stages": 2}, "attack": attack}, [], ended=True, rounds=[])
+    return History(
+        "demo",
+        {"topology": {"replicas": 4, "stages": 2}, "attack": attack},
+        [],
+        ended=True,
+        rounds=[],
+    )
 
 
 ATTACKED, CLEAN = history(ATTACK), history({"replicas": [], "nodes": []})
@@ -21,7 +27,13 @@ def line(number, accuracy, total, **verdicts):
         for name, (verdict, *nodes) in verdicts.items()
     }
     seconds = {"train": total / 2, "total": total}
-    return {"round": number, "test_accuracy": accuracy, "test_loss": 0.5, "replicas": replicas, "seconds": seconds}
+    return {
+        "round": number,
+        "test_accuracy": accuracy,
+        "test_loss": 0.5,
+        "replicas": replicas,
+        "seconds": seconds,
+    }
 
 
 def test_the_first_accusation_counts_and_the_means_are_over_rounds():
@@ -56,4 +68,7 @@ def test_who_is_accused_wrongly(found, named, wrong):
 
 def test_a_folder_of_no_run_gets_one_line(tmp_path, capsys):
     assert cli.run(["bench", "outcome", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"tdml: {tmp_path} is no run: give the folder of one, such as runs/demo\n"
+    assert (
+        capsys.readouterr().err
+        == f"tdml: {tmp_path} is no run: give the folder of one, such as runs/demo\n"
+    )

@@ -10,7 +10,9 @@ from tests.jobs import SMALL
 
 @pytest.fixture(scope="module")
 def job():
-    config = settings.load([*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3"])
+    config = settings.load(
+        [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3"]
+    )
     return jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
 
 
@@ -25,7 +27,9 @@ def test_what_follows_the_warm_up_is_counted(job, monkeypatch):
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-def test_the_kernels_are_those_asked_for_and_the_process_is_left_as_it_was(job, repeatable, monkeypatch):
+def test_the_kernels_are_those_asked_for_and_the_process_is_left_as_it_was(
+    job, repeatable, monkeypatch
+):
     seen, clock = set(), iter([0, 0, 1])
 
     def look(device):

@@ -30,13 +30,15 @@ def test_what_is_kept_of_a_check(folder):
     assert line == "x: done in 2 s on a CPU: 3 of 3"
     assert kept.pop("date").endswith("+00:00")
     assert kept == {
-        "check": "x", "outcome": "done", "status": 0, "seconds": 2.4, "result": "3 of 3", "commit": "abc",
-        "machine": MACHINE, "figures": {"errors": []}, "output": ["begins", " 3 of 3 "],
+        "check": "x", "outcome": "done", "status": 0, "seconds": 2.4, "result": "3 of 3",
+        "commit": "abc", "machine": MACHINE, "figures": {"errors": []},
+        "output": ["begins", " 3 of 3 "],
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome"), [(1, "failed"), (5, "failed"), (137, "failed"), (124, "cut off"), (130, "cut off")]
+    ("status", "outcome"),
+    [(1, "failed"), (5, "failed"), (137, "failed"), (124, "cut off"), (130, "cut off")],
 )
 def test_how_a_check_ended(folder, status, outcome):
     line, kept = ended(folder, status, "")
@@ -58,14 +60,21 @@ def test_a_machine_has_a_folder_of_its_own(tmp_path, monkeypatch):
     found = {"device": "cuda", "gpu": "NVIDIA H100 80GB HBM3", "gpus": 1}
     monkeypatch.setattr("tdml.bench.hardware.describe", lambda: found)
     assert record.look(tmp_path / "gpu") == f"cuda 1 {tmp_path / 'gpu' / 'NVIDIA-H100-80GB-HBM3'}"
-    assert json.loads((tmp_path / "gpu" / "NVIDIA-H100-80GB-HBM3" / "machine.json").read_text()) == found
+    assert (
+        json.loads((tmp_path / "gpu" / "NVIDIA-H100-80GB-HBM3" / "machine.json").read_text())
+        == found
+    )
     found["device"] = "cpu"  # a GPU that torch cannot use
     assert record.look(tmp_path / "gpu") == f"cpu 1 {tmp_path / 'gpu' / 'cpu'}"
 
 
 def test_missing_packages_are_named_before_anything_is_imported(tmp_path, monkeypatch):
     installed = versions.version
-    monkeypatch.setattr(versions, "version", lambda name: None if name in ("hydra-core", "torch") else installed(name))
+    monkeypatch.setattr(
+        versions,
+        "version",
+        lambda name: None if name in ("hydra-core", "torch") else installed(name),
+    )
     with pytest.raises(SettingError) as caught:
         record.look(tmp_path)
     assert str(caught.value).startswith(f"{sys.executable} lacks torch, hydra-core: set PYTHON ")
@@ -77,7 +86,9 @@ def test_what_the_installed_packages_need_is_needed_too(tmp_path, monkeypatch):
     monkeypatch.setattr(versions, "version", lambda name: "1" if name in needs else None)
     monkeypatch.setattr("importlib.metadata.requires", lambda name: needs[name])
     project = tmp_path / "pyproject.toml"
-    project.write_text('[project]\ndependencies = ["nobody-has.this>=1,<2", "one", "nor_this[it]==1"]')
+    project.write_text(
+        '[project]\ndependencies = ["nobody-has.this>=1,<2", "one", "nor_this[it]==1"]'
+    )
     assert versions.missing(project) == ["nobody-has.this", "nor_this"]
     del needs["Two.x"]
     assert versions.missing(project) == ["nobody-has.this", "nor_this", "Two.x"]

@@ -11,13 +11,18 @@ from tests.jobs import SMALL
 @pytest.fixture(scope="module")
 def job():
     """Two replicas that take three steps of 32 samples a round."""
-    config = settings.load([*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3"])
+    config = settings.load(
+        [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3"]
+    )
     return jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
 
 
 def line(train, total, losses=(0.5, 0.4)):
     replicas = {str(index): {"train_loss": loss} for index, loss in enumerate(losses)}
-    return {"replicas": replicas, "seconds": {"train": train, "screen": total - train, "total": total}}
+    return {
+        "replicas": replicas,
+        "seconds": {"train": train, "screen": total - train, "total": total},
+    }
 
 
 def test_what_the_rounds_say_by_hand(job):
@@ -25,22 +30,31 @@ def test_what_the_rounds_say_by_hand(job):
     result = throughput.summarise(
         job, [line(2.0, 3.0), line(4.0, 8.0), line(3.0, 4.0)], plain=100.0, limit=80.0, busy=0.8
     )
-    assert (result.plain, result.limit, result.training, result.whole) == (100.0, 80.0, 192 / 3, 192 / 5)
-    assert "at 64.0% of a plain loop's 100 samples/s, 80.0% of what its pipelines allow; " in throughput._sentence(
-        job, result
+    assert (result.plain, result.limit, result.training, result.whole) == (
+        100.0,
+        80.0,
+        192 / 3,
+        192 / 5,
+    )
+    assert (
+        "at 64.0% of a plain loop's 100 samples/s, 80.0% of what its pipelines allow; "
+        in throughput._sentence(job, result)
     )
     assert result.seconds == {"train": 3.0, "screen": 2.0, "total": 5.0}
 
 
 def test_the_limit_by_hand(job, monkeypatch):
-    """Two replicas of one stage on one processor, a step of 32 samples in 0.5 s: one replica computes at a time."""
+    """Two replicas of one stage on one processor, a step of 32 samples in 0.5 s: one replica
+    computes at a time."""
     monkeypatch.setattr(throughput.Stages, "seconds", lambda stages, size: [size / 64])
     monkeypatch.setattr(throughput, "load", lambda topology, device: 2.0)
     assert throughput.limit(job) == (64.0, 0.5)
 
 
 def test_who_did_not_train_counts_for_nothing(job):
-    result = throughput.summarise(job, [line(2.0, 3.0, losses=(0.5, None))], plain=100.0, limit=80.0, busy=0.8)
+    result = throughput.summarise(
+        job, [line(2.0, 3.0, losses=(0.5, None))], plain=100.0, limit=80.0, busy=0.8
+    )
     assert result.training == 48.0
 
 
@@ -49,12 +63,21 @@ def test_who_did_not_train_counts_for_nothing(job):
     [
         (["rounds=1"], None, "rounds=1: take at least 2"),
         (["rounds=many"], None, "rounds: "),
-        ([], "no/such/folder/x.json", "--json no/such/folder/x.json: give a file in a folder that exists"),
+        (
+            [],
+            "no/such/folder/x.json",
+            "--json no/such/folder/x.json: give a file in a folder that exists",
+        ),
     ],
 )
-def test_what_cannot_be_measured_is_said_before_anything_runs(overrides, json_file, message, monkeypatch, tmp_path):
+def test_what_cannot_be_measured_is_said_before_anything_runs(
+    overrides, json_file, message, monkeypatch, tmp_path
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingError) as caught:
-        throughput.run(overrides, None if json_file is None else tmp_path.joinpath(json_file).relative_to(tmp_path))
+        throughput.run(
+            overrides,
+            None if json_file is None else tmp_path.joinpath(json_file).relative_to(tmp_path),
+        )
     assert str(caught.value).startswith(message)
     assert not list(tmp_path.iterdir())

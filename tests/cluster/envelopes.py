@@ -11,7 +11,8 @@ AT = Session("job", "session")
 
 
 class Pair:
-    """The coordinator and two nodes, of which "a" answers `result` to every order and keeps the orders."""
+    """The coordinator and two nodes, of which "a" answers `result` to every order and keeps the
+    orders."""
 
     def __init__(self, result: Any = None) -> None:
         self.coordinator, self.a, self.b = Identity.new(), Identity.new(), Identity.new()
@@ -22,7 +23,9 @@ class Pair:
 
     def listen(self, at: Session, node: str = "a") -> Listener:
         """The end of a node that holds the key of "a"."""
-        return Listener(self.a, at, node, self.coordinator.public, METHODS, self._carry_out, self.refusals)
+        return Listener(
+            self.a, at, node, self.coordinator.public, METHODS, self._carry_out, self.refusals
+        )
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """An order, there and back."""

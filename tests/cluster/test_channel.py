@@ -31,7 +31,9 @@ from tdml.round.orders import (
 from tests.cluster.envelopes import AT, Pair
 
 _PIECE = Piece("train", torch.arange(4), 2**63 + 5, torch.tensor([0, 3]))
-_PLAN = Plan((2, 5), (Border(torch.Size([4, 3, 8, 8]), torch.float32),) * 4, (500_000, 300_000, 200_000), 2)
+_PLAN = Plan(
+    (2, 5), (Border(torch.Size([4, 3, 8, 8]), torch.float32),) * 4, (500_000, 300_000, 200_000), 2
+)
 _LOG, _SIGNED = torch.arange(256, dtype=torch.uint8).view(2, 4, 32), ("", "ef" * 64)
 _ORDERS = {
     "join": (Assignment(Slot(1, 0), 3, _PLAN, "gloo", ("r1.s0", "r1.s1"), ("ab" * 32, "cd" * 32)),),
@@ -78,8 +80,12 @@ def test_results_come_back_as_they_were(method: str) -> None:
     assert pair.refusals.take() == []
 
 
-@pytest.mark.parametrize(("method", "words"), [("refused", ["x"] * 22), ("refused", ["x" * 301]), ("join", "x" * 301)])
-def test_a_node_that_says_too_much_has_answered_with_something_else(method: str, words: object) -> None:
+@pytest.mark.parametrize(
+    ("method", "words"), [("refused", ["x"] * 22), ("refused", ["x" * 301]), ("join", "x" * 301)]
+)
+def test_a_node_that_says_too_much_has_answered_with_something_else(
+    method: str, words: object
+) -> None:
     pair = Pair(words)
     assert isinstance(pair.ask(method, *_ORDERS.get(method, ())), Failure)
     (offence,) = pair.caller.take_offences()
@@ -131,7 +137,13 @@ def test_forged_altered_and_misdirected_orders_are_refused_without_a_signature()
 
 @pytest.mark.parametrize(
     ("method", "arguments"),
-    [("install", ()), ("__init__", ()), ("load", ()), ("load", (1,)), ("train", (TrainOrder(1, 1, torch.ones(1)), 1))],
+    [
+        ("install", ()),
+        ("__init__", ()),
+        ("load", ()),
+        ("load", (1,)),
+        ("train", (TrainOrder(1, 1, torch.ones(1)), 1)),
+    ],
 )
 def test_even_the_coordinator_can_order_only_what_there_is(method: str, arguments: tuple) -> None:
     pair = Pair()
@@ -206,7 +218,11 @@ def test_signed_answer_of_another_type_is_a_proven_offence(method: str, result: 
 
 
 def test_a_failure_is_of_its_node_and_fit_to_print() -> None:
-    pair = Pair(Failure("b", "\x1b[2J\x07wiped\n" + "x" * 10_000, "line\r\x1b]0;title\x07\nnext" + "y" * 10**6))
+    pair = Pair(
+        Failure(
+            "b", "\x1b[2J\x07wiped\n" + "x" * 10_000, "line\r\x1b]0;title\x07\nnext" + "y" * 10**6
+        )
+    )
     found = pair.ask("progress")
     assert found.node == "a"
     assert found.message.startswith("�[2J�wiped x")
@@ -218,7 +234,9 @@ def test_a_failure_is_of_its_node_and_fit_to_print() -> None:
 
 def test_digest_is_computed_once_until_the_tensor_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen, sha256 = [], hashlib.sha256
-    monkeypatch.setattr("tdml.digest.hashlib.sha256", lambda data: seen.append(data) or sha256(data))
+    monkeypatch.setattr(
+        "tdml.digest.hashlib.sha256", lambda data: seen.append(data) or sha256(data)
+    )
     pair, weights = Pair(), torch.ones(10)
     for _ in range(5):
         pair.caller.order("a", "load", (weights,))

@@ -12,8 +12,14 @@ from tdml.errors import SettingError
 
 @pytest.fixture
 def torch_as_it_was() -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    fill, benchmark = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    fill, benchmark = (
+        torch.utils.deterministic.fill_uninitialized_memory,
+        torch.backends.cudnn.benchmark,
+    )
     yield
     torch.use_deterministic_algorithms(before[0], warn_only=before[1])
     torch.utils.deterministic.fill_uninitialized_memory = fill
@@ -27,14 +33,20 @@ def test_steps_are_made_repeatable_and_nothing_is_refused(
     torch.backends.cudnn.benchmark = True
     make_repeatable()
     assert torch.are_deterministic_algorithms_enabled()
-    assert torch.is_deterministic_algorithms_warn_only_enabled()  # a model without such a kernel still trains
+    assert (
+        torch.is_deterministic_algorithms_warn_only_enabled()
+    )  # a model without such a kernel still trains
     assert not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_a_gpu_has_a_name_only_where_it_is_a_ranks_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=f"GPU-{device.index}"))
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda device: SimpleNamespace(uuid=f"GPU-{device.index}"),
+    )
     assert [own_gpu(choose_device("auto", local, 2)) for local in range(2)] == ["GPU-0", "GPU-1"]
     assert [own_gpu(choose_device("auto", local, 3)) for local in range(3)] == ["", "", ""]
     assert own_gpu(choose_device("cpu", 0, 1)) == ""
@@ -51,8 +63,12 @@ def test_a_gpu_without_bfloat16_is_told_in_one_line(monkeypatch: pytest.MonkeyPa
     gpu = torch.device("cuda", 0)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    with pytest.raises(SettingError, match=r"train\.precision=bf16, but Tesla T4 has no bfloat16: set"):
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    with pytest.raises(
+        SettingError, match=r"train\.precision=bf16, but Tesla T4 has no bfloat16: set"
+    ):
         check_precision("bf16", gpu)
     check_precision("fp32", gpu)
     check_precision("bf16", torch.device("cpu"))

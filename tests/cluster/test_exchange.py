@@ -1,4 +1,5 @@
-"""One order to several nodes, without processes: what comes of answers, failures, silence and lateness."""
+"""One order to several nodes, without processes: what comes of answers, failures, silence and
+lateness."""
 
 import threading
 import time
@@ -24,8 +25,9 @@ SILENT = object()  # the answer of one whose connection is lost
 
 
 class Nodes:
-    """Three nodes. `deeds` has by stage what a node answers to which method; the others answer 7. `heard` has every
-    order, as node and method; `cancelled` is set once anybody was told to give up."""
+    """Three nodes. `deeds` has by stage what a node answers to which method; the others answer 7.
+    `heard` has every order, as node and method; `cancelled` is set once anybody was told to give
+    up."""
 
     def __init__(self, deeds: dict[int, Callable[[str], object]], timeout: float) -> None:
         coordinator, identities = Identity.new(), [Identity.new() for _ in range(3)]
@@ -33,11 +35,16 @@ class Nodes:
         self.heard: list[tuple[str, str]] = []
         self.cancelled, self.never = threading.Event(), threading.Event()
         self.silent: set[int] = set()  # stages that do not even answer that they gave up
-        keys = {node.name: identity.public for node, identity in zip(self.nodes, identities, strict=True)}
+        keys = {
+            node.name: identity.public
+            for node, identity in zip(self.nodes, identities, strict=True)
+        }
         self.exchange = Exchange(4, self.nodes, timeout, Caller(coordinator, AT, keys, METHODS))
         self.deeds = deeds
         self._listeners = [
-            Listener(own, AT, node.name, coordinator.public, METHODS, self._obeying(node), Refusals())
+            Listener(
+                own, AT, node.name, coordinator.public, METHODS, self._obeying(node), Refusals()
+            )
             for own, node in zip(identities, self.nodes, strict=True)
         ]
 
@@ -50,7 +57,9 @@ class Nodes:
     def _answer(self, rank: int, order: Envelope, done: torch.futures.Future) -> None:
         try:
             envelope = self._listeners[rank].obey(order.header, order.tensors, order.signature)
-            done.set_result(SimpleNamespace(envelope=envelope))  # what torch's futures return: see the guard
+            done.set_result(
+                SimpleNamespace(envelope=envelope)
+            )  # what torch's futures return: see the guard
         except ConnectionError as error:
             done.set_exception(RuntimeError(str(error)))
 
@@ -86,7 +95,9 @@ def test_the_answers_come_by_stage(nodes_of: Callable[..., Nodes]) -> None:
     assert not nodes.cancelled.is_set()
 
 
-def test_a_failure_ends_the_order_for_all_and_nobody_is_dead(nodes_of: Callable[..., Nodes]) -> None:
+def test_a_failure_ends_the_order_for_all_and_nobody_is_dead(
+    nodes_of: Callable[..., Nodes],
+) -> None:
     nodes = nodes_of({})
     nodes.deeds[1] = lambda _: Failure("r9.s9", "no room", "trace")
     nodes.deeds[2] = lambda _: Failure("", "gave up", "") if nodes.cancelled.wait(20) else 7
@@ -96,7 +107,11 @@ def test_a_failure_ends_the_order_for_all_and_nobody_is_dead(nodes_of: Callable[
     assert set(str(caught.value).split("; ")) == {"r4.s1: no room", "r4.s2: gave up"}
     assert (caught.value.silent, caught.value.detail) == ((), "trace")
     assert [node.dead for node in nodes.nodes] == [False] * 3
-    assert {name for name, method in nodes.heard if method == "cancel"} == {"r4.s0", "r4.s1", "r4.s2"}
+    assert {name for name, method in nodes.heard if method == "cancel"} == {
+        "r4.s0",
+        "r4.s1",
+        "r4.s2",
+    }
 
 
 def test_a_lost_connection_is_a_dead_node(nodes_of: Callable[..., Nodes]) -> None:
@@ -120,7 +135,9 @@ def test_who_is_late_is_told_to_give_up(nodes_of: Callable[..., Nodes]) -> None:
     """The steps that are done are heard of while an order is under way."""
     nodes, steps = nodes_of({}), []
     for stage in range(3):
-        nodes.deeds[stage] = lambda method: 5 if method == "progress" else nodes.cancelled.wait(20) and None
+        nodes.deeds[stage] = lambda method: (
+            5 if method == "progress" else nodes.cancelled.wait(20) and None
+        )
     watch = nodes.exchange.watch(lambda: "late" if len(steps) > 3 else None, steps.append)
     with pytest.raises(ReplicaLost, match="r4: late"):
         nodes.exchange.ask("shown", [()] * 3, watch)
@@ -131,17 +148,25 @@ def test_who_is_late_is_told_to_give_up(nodes_of: Callable[..., Nodes]) -> None:
 def test_who_is_lost_while_it_is_waited_for_is_dead(nodes_of: Callable[..., Nodes]) -> None:
     nodes = nodes_of({})
     for stage in range(3):
-        nodes.deeds[stage] = lambda method: 5 if method == "progress" else nodes.cancelled.wait(20) and None
-    nodes.deeds[1] = lambda method: SILENT if method == "progress" else nodes.cancelled.wait(20) and None
+        nodes.deeds[stage] = lambda method: (
+            5 if method == "progress" else nodes.cancelled.wait(20) and None
+        )
+    nodes.deeds[1] = lambda method: (
+        SILENT if method == "progress" else nodes.cancelled.wait(20) and None
+    )
     with pytest.raises(ReplicaLost, match=r"r4\.s1: no answer"):
-        nodes.exchange.ask("shown", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None))
+        nodes.exchange.ask(
+            "shown", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None)
+        )
     assert [node.dead for node in nodes.nodes] == [False, True, False]
 
 
 @pytest.mark.parametrize("first", ["silence", "failure"])
-def test_who_has_fallen_silent_is_waited_for_once(nodes_of: Callable[..., Nodes], first: str) -> None:
-    """Two nodes of a host that is cut off, and a neighbour that notices before or after RPC does: once their silence is
-    known, nothing else that they were sent is waited for."""
+def test_who_has_fallen_silent_is_waited_for_once(
+    nodes_of: Callable[..., Nodes], first: str
+) -> None:
+    """Two nodes of a host that is cut off, and a neighbour that notices before or after RPC does:
+    once their silence is known, nothing else that they were sent is waited for."""
     nodes = nodes_of({}, timeout=1000.0)
 
     def train(method: str) -> object:
@@ -161,9 +186,15 @@ def test_who_has_fallen_silent_is_waited_for_once(nodes_of: Callable[..., Nodes]
     nodes.silent = {1, 2}
     nodes.deeds = {0: notice if first == "failure" else train, 1: silent, 2: silent}
     with pytest.raises(ReplicaLost, match=r"r4\.s1: no answer") as caught:
-        nodes.exchange.ask("shown", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None))
+        nodes.exchange.ask(
+            "shown", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None)
+        )
     nodes.never.set()
-    assert {said.split(":")[0] for said in str(caught.value).split("; ")} == {"r4.s0", "r4.s1", "r4.s2"}
+    assert {said.split(":")[0] for said in str(caught.value).split("; ")} == {
+        "r4.s0",
+        "r4.s1",
+        "r4.s2",
+    }
     assert [node.dead for node in nodes.nodes] == [False, True, True]
     assert caught.value.silent == ("r4.s1", "r4.s2")
 
@@ -184,7 +215,9 @@ def test_whose_answer_is_missing_is_known(nodes_of: Callable[..., Nodes]) -> Non
     waiting.join(20)
     free.clear()
     steps: list[int] = []
-    nodes.deeds = dict.fromkeys(range(3), lambda method: 5 if method == "progress" else free.wait(20) and None)
+    nodes.deeds = dict.fromkeys(
+        range(3), lambda method: 5 if method == "progress" else free.wait(20) and None
+    )
     waiting = ask("load", [(torch.zeros(1),)] * 3, nodes.exchange.watch(lambda: None, steps.append))
     _wait_until(lambda: len(steps) > 6 and not any(node.awaited for node in nodes.nodes))
     free.set()
@@ -216,12 +249,16 @@ def test_an_order_to_one_node_is_that_nodes_alone(nodes_of: Callable[..., Nodes]
 
 
 @pytest.mark.parametrize("stages", [(2,), (0, 1, 2)])
-def test_who_is_dead_already_is_not_asked_again(nodes_of: Callable[..., Nodes], stages: tuple[int, ...]) -> None:
+def test_who_is_dead_already_is_not_asked_again(
+    nodes_of: Callable[..., Nodes], stages: tuple[int, ...]
+) -> None:
     """The living nodes of a replica are asked for what they hold when another of it is gone."""
     nodes = nodes_of({})
     nodes.nodes[2].dead = True
     with pytest.raises(ReplicaLost, match=r"^r4\.s2: it no longer answers$") as caught:
-        nodes.exchange.ask_one(2, "progress") if stages == (2,) else nodes.exchange.ask("progress", [()] * 3)
+        nodes.exchange.ask_one(2, "progress") if stages == (2,) else nodes.exchange.ask(
+            "progress", [()] * 3
+        )
     assert caught.value.silent == ("r4.s2",)
     assert nodes.heard == []
     assert nodes.exchange.failed

@@ -1,4 +1,5 @@
-"""Checking in at torchrun's exit barrier for an agent that is lost: with torch's own barrier, in threads."""
+"""Checking in at torchrun's exit barrier for an agent that is lost: with torch's own barrier, in
+threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -22,7 +23,8 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[dist.TCPStore]:
     port = free_port()
     return [
         dist.TCPStore(
-            "127.0.0.1", port, is_master=i == 0, wait_for_workers=False, timeout=timedelta(seconds=30),
+            "127.0.0.1", port, is_master=i == 0, wait_for_workers=False,
+            timeout=timedelta(seconds=30),
             multi_tenant=True,
         )
         for i in range(4)
@@ -31,7 +33,9 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[dist.TCPStore]:
 
 def _leave(store: dist.TCPStore) -> None:
     """What an agent does whose ranks have ended well."""
-    store_util.barrier(dist.PrefixStore("none", store), 3, _TERMINAL_STATE_SYNC_ID, barrier_timeout=30)
+    store_util.barrier(
+        dist.PrefixStore("none", store), 3, _TERMINAL_STATE_SYNC_ID, barrier_timeout=30
+    )
 
 
 @pytest.mark.parametrize("early", [True, False])

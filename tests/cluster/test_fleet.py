@@ -22,7 +22,14 @@ def make_fleet(told: list[str]) -> RpcFleet:
     config = settings.load(["topology.replicas=3", "topology.stages=2", "topology.spares=1"])
     nobody = SimpleNamespace(refused={})
     return RpcFleet(
-        config, None, "gloo", lambda text, _: told.append(text), None, nobody, lambda name, why: None, lambda: None
+        config,
+        None,
+        "gloo",
+        lambda text, _: told.append(text),
+        None,
+        nobody,
+        lambda name, why: None,
+        lambda: None,
     )
 
 
@@ -87,7 +94,9 @@ def test_a_replica_that_was_lost_keeps_its_nodes_until_the_next_muster(joined: l
     assert fleet.seated([1]) == fleet.ready([1]) != [lost]
 
 
-def test_an_order_that_needed_a_replica_that_is_lost_loses_that_one_alone(joined: list[int]) -> None:
+def test_an_order_that_needed_a_replica_that_is_lost_loses_that_one_alone(
+    joined: list[int],
+) -> None:
     def relay(replica: RpcReplica) -> str:
         if replica.index == 0:
             raise ReplicaLost(1, "r1.s1: it no longer answers")

@@ -69,7 +69,9 @@ def _receive(guard: Guard, data: bytes, tensors: list[torch.Tensor]) -> tuple[En
 def test_an_order_reaches_the_worker_and_its_answer_the_coordinator() -> None:
     worker, coordinator, pair = _guards()
     counter, order = pair.caller.order("a", "reveal", ("update", 0))
-    sent = coordinator.serialize(internal.PythonUDF(obey, (order.header, order.tensors, order.signature), {}))
+    sent = coordinator.serialize(
+        internal.PythonUDF(obey, (order.header, order.tensors, order.signature), {})
+    )
     result, _ = _receive(worker, *sent)
     answer = coordinator.deserialize(*worker.serialize(result)).envelope
     assert torch.equal(pair.caller.read("a", counter, "reveal", answer), torch.ones(3))
@@ -90,7 +92,9 @@ def test_pickles_are_no_messages(tmp_path: Path, capfd: pytest.CaptureFixture) -
 def test_the_coordinator_accepts_no_call() -> None:
     _, coordinator, pair = _guards()
     _, order = pair.caller.order("a", "stop", (0,))
-    sent = coordinator.serialize(internal.PythonUDF(obey, (order.header, order.tensors, order.signature), {}))
+    sent = coordinator.serialize(
+        internal.PythonUDF(obey, (order.header, order.tensors, order.signature), {})
+    )
     assert _receive(coordinator, *sent) == (NOTHING, NOTHING)
     assert coordinator.refusals.take() == ["a call with tdml order", "1 refused in all"]
     _receive(coordinator, *coordinator.serialize(Envelope(b"header", (), "signature")))
@@ -140,7 +144,9 @@ def test_too_many_tensors_and_too_long_headers_are_refused() -> None:
 def test_a_peers_words_cannot_control_the_terminal() -> None:
     guard = Guard(None)
     guard.deserialize(msgspec.msgpack.encode(["\x1b[2J\n" + "x" * 1000, b"", ""]), [])
-    guard.deserialize(msgspec.msgpack.encode(["tdml answer", b"", ""]), []).func("\x1b[2J" + "x" * 1000)
+    guard.deserialize(msgspec.msgpack.encode(["tdml answer", b"", ""]), []).func(
+        "\x1b[2J" + "x" * 1000
+    )
     taken = guard.refusals.take()
     assert len(taken) == 2
     for text in taken:
@@ -158,7 +164,13 @@ def test_refusals_are_few_however_many_there_were() -> None:
     assert guard.refusals.take() == []
 
 
-_PARTS = st.binary(max_size=60) | st.text(max_size=20) | st.integers(-(2**63), 2**64 - 1) | st.none() | st.floats()
+_PARTS = (
+    st.binary(max_size=60)
+    | st.text(max_size=20)
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.none()
+    | st.floats()
+)
 _MESSAGES = st.tuples(st.sampled_from(["tdml order", "tdml answer", "os.system"]), _PARTS, _PARTS)
 
 
@@ -171,8 +183,11 @@ def test_generated_messages_are_refused(message: tuple, strange: bool) -> None:
     assert _FUZZED[2].done == []
 
 
-def test_twelve_thousand_malformed_messages_leave_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    """Mutants of orders, answers and pickles as messages; of every sixth, the right keys have signed the header."""
+def test_twelve_thousand_malformed_messages_leave_no_trace(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """Mutants of orders, answers and pickles as messages; of every sixth, the right keys have
+    signed the header."""
     canary, draw = tmp_path / "canary", random.Random(0)
     seeds = _seeds(canary)
     _attack(seeds, draw, 1_000)  # what is allocated once is no leak
@@ -193,7 +208,11 @@ def _seeds(canary: Path) -> list[bytes]:
     worker, coordinator, pair = _FUZZED
     _, order = pair.caller.order("a", "load", (torch.ones(3),))
     call = internal.PythonUDF(obey, (order.header, order.tensors, "00"), {})
-    honest = [coordinator.serialize(call)[0], worker.serialize(Envelope(order.header, (), "00"))[0], order.header]
+    honest = [
+        coordinator.serialize(call)[0],
+        worker.serialize(Envelope(order.header, (), "00"))[0],
+        order.header,
+    ]
     opcodes = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]
     return [*honest, *(data[:2000] for data in _pickles(canary)), b"".join(opcodes)]
 
@@ -204,7 +223,13 @@ def _attack(seeds: list[bytes], draw: random.Random, count: int) -> None:
         for guard in _FUZZED[:2]:
             _receive(guard, data, [torch.ones(3)] * draw.randrange(3))
         if number % 6 == 0:  # signing takes the most of the time
-            _read(Envelope(data, [torch.ones(3)] * draw.randrange(2), _FUZZED[2].a.sign(b"tdml answer|" + data)))
+            _read(
+                Envelope(
+                    data,
+                    [torch.ones(3)] * draw.randrange(2),
+                    _FUZZED[2].a.sign(b"tdml answer|" + data),
+                )
+            )
             _read(Envelope(data, (), _FUZZED[2].coordinator.sign(b"tdml order|" + data)))
 
 

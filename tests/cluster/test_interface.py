@@ -10,7 +10,9 @@ from tdml.cluster.interface import choose_interface, interface_towards
 _VARIABLES = ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.1.1", "localhost", "no.such.host.invalid", ""])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.1.1", "localhost", "no.such.host.invalid", ""]
+)
 def test_there_is_none_towards_this_machine_or_nowhere(host: str) -> None:
     assert interface_towards(host) is None
 
@@ -29,7 +31,9 @@ def test_it_is_the_one_with_the_address_that_the_route_starts_from() -> None:
 
 
 def test_what_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interface, "interface_towards", lambda host: "wg0" if host == "10.0.0.1" else None)
+    monkeypatch.setattr(
+        interface, "interface_towards", lambda host: "wg0" if host == "10.0.0.1" else None
+    )
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth7")
     monkeypatch.setenv("TP_SOCKET_IFNAME", "")
     monkeypatch.delenv("TP_SOCKET_IFNAME")

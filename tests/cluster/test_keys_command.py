@@ -9,7 +9,9 @@ from tdml.cli import run
 from tdml.cluster.own_key import named_identity
 
 
-def test_keys_are_made_once_and_printed_as_lines_of_a_roster(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_keys_are_made_once_and_printed_as_lines_of_a_roster(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     """The coordinator has local rank 0 where it runs, so that machine's workers begin with 1."""
     command = ["keys", "--nodes", "2", "--folder", str(tmp_path / "keys")]
     assert run([*command, "--coordinator"]) == 0
@@ -22,7 +24,9 @@ def test_keys_are_made_once_and_printed_as_lines_of_a_roster(tmp_path: Path, cap
     assert list(yaml.safe_load(capsys.readouterr().out)) == ["node0", "node1"]
 
 
-def test_a_folder_that_cannot_be_is_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_folder_that_cannot_be_is_named_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     (tmp_path / "file").touch()
     assert run(["keys", "--folder", str(tmp_path / "file")]) == 1
     error = capsys.readouterr().err

@@ -16,8 +16,8 @@ def test_card_counts_for_its_key_rank_and_session_only() -> None:
     assert not card.is_signed("session", 4)
     assert not card.is_signed("earlier", 3)
     for altered in (
-        replace(card, public=_OTHER.public), replace(card, fingerprint="others"), replace(card, gpu="other"),
-        replace(card, signature=""), Card("settings", True),
+        replace(card, public=_OTHER.public), replace(card, fingerprint="others"),
+        replace(card, gpu="other"), replace(card, signature=""), Card("settings", True),
     ):  # fmt: skip
         assert not altered.is_signed("session", 3)
 
@@ -32,8 +32,9 @@ def test_decision_counts_as_it_was_signed_only() -> None:
     assert decision.public == _ME.public
     assert decision.is_signed()
     for altered in (
-        replace(decision, public=_OTHER.public), replace(decision, members=(0, 1, 2)), replace(decision, refused={}),
-        replace(decision, at=Session("job", "other")), replace(decision, at=Session("other", "session")),
+        replace(decision, public=_OTHER.public), replace(decision, members=(0, 1, 2)),
+        replace(decision, refused={}), replace(decision, at=Session("job", "other")),
+        replace(decision, at=Session("other", "session")),
         replace(decision, signature=_OTHER.sign(b"")),
     ):  # fmt: skip
         assert not altered.is_signed()

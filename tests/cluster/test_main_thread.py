@@ -11,7 +11,9 @@ pytestmark = pytest.mark.timeout(20)
 
 def test_orders_are_carried_out_until_stop_and_its_status_is_the_end() -> None:
     main, done = MainThread(lambda: True, lambda: None), []
-    other = threading.Thread(target=lambda: (done.append(main.do(threading.current_thread)), main.stop(75)))
+    other = threading.Thread(
+        target=lambda: (done.append(main.do(threading.current_thread)), main.stop(75))
+    )
     other.start()
     assert main.serve() == 75
     assert done == [threading.current_thread()]

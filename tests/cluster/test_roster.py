@@ -46,7 +46,9 @@ def test_roster_is_read_as_it_was_written(tmp_path: Path) -> None:
         (_GIVEN | {"coordinator": _KEYS["r0.s0"]}, "same key"),
     ],
 )
-def test_mistake_in_the_roster_is_named_in_one_line(content: object, expected: str, tmp_path: Path) -> None:
+def test_mistake_in_the_roster_is_named_in_one_line(
+    content: object, expected: str, tmp_path: Path
+) -> None:
     with pytest.raises(SettingError, match=r"^identity.roster=") as error:
         read_roster(_file(tmp_path, content), _NODES)
     assert expected in str(error.value)
@@ -100,7 +102,11 @@ def test_ban_list_keeps_what_is_added_and_what_others_add(tmp_path: Path) -> Non
     theirs.add("a" * 64, "r9.s9", "again", "job3")
     assert ours.keys == {"a" * 64, "b" * 64, "c" * 64}
     kept = yaml.safe_load(Path(path).read_text())
-    assert kept["a" * 64] == {"name": "r0.s0", "reason": "rank spread 9.8 sigma; held-out loss +3.1", "job": "job1"}
+    assert kept["a" * 64] == {
+        "name": "r0.s0",
+        "reason": "rank spread 9.8 sigma; held-out loss +3.1",
+        "job": "job1",
+    }
     assert BanList(path).keys == theirs.keys == {"a" * 64, "b" * 64, "c" * 64}
 
 
@@ -120,7 +126,10 @@ def test_mistake_in_the_ban_list_is_named(content: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["r0.s0: a\nr0.s0: b\n", "{" * 3000, "[" * 3000])
 def test_a_name_given_twice_and_bottomless_yaml_are_one_line(content: str, tmp_path: Path) -> None:
     for read in (BanList, lambda file: read_roster(file, _NODES)):
-        with pytest.raises(SettingError, match=r"^identity.* cannot be read: (r0\.s0 is .* twice|maximum recursion)"):
+        with pytest.raises(
+            SettingError,
+            match=r"^identity.* cannot be read: (r0\.s0 is .* twice|maximum recursion)",
+        ):
             read(_file(tmp_path, content))
 
 

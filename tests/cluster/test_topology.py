@@ -6,7 +6,9 @@ from tdml.round.orders import Slot
 
 
 def topology(replicas, stages, spares, **settings):
-    return Topology(replicas=replicas, stages=stages, spares=spares, schedule="1f1b", chunks=2, **settings)
+    return Topology(
+        replicas=replicas, stages=stages, spares=spares, schedule="1f1b", chunks=2, **settings
+    )
 
 
 def test_names_by_rank():
@@ -15,7 +17,8 @@ def test_names_by_rank():
 
 
 @pytest.mark.parametrize(
-    ("rank", "seat"), [(1, Slot(0, 0)), (3, Slot(0, 2)), (4, Slot(1, 0)), (6, Slot(1, 2)), (7, None), (8, None)]
+    ("rank", "seat"),
+    [(1, Slot(0, 0)), (3, Slot(0, 2)), (4, Slot(1, 0)), (6, Slot(1, 2)), (7, None), (8, None)],
 )
 def test_seats_by_rank(rank, seat):
     assert first_slot(rank, topology(2, 3, 2)) == seat
@@ -26,7 +29,9 @@ def test_the_coordinator_is_no_node():
         node_name(0, topology(2, 3, 2))
 
 
-@pytest.mark.parametrize(("replicas", "stages", "spares", "ranks"), [(1, 1, 0, 2), (4, 2, 1, 10), (3, 5, 2, 18)])
+@pytest.mark.parametrize(
+    ("replicas", "stages", "spares", "ranks"), [(1, 1, 0, 2), (4, 2, 1, 10), (3, 5, 2, 18)]
+)
 def test_every_rank_has_a_name_of_its_own(replicas, stages, spares, ranks):
     shape = topology(replicas, stages, spares)
     assert shape.world_size == ranks
@@ -34,7 +39,9 @@ def test_every_rank_has_a_name_of_its_own(replicas, stages, spares, ranks):
     assert sum(first_slot(rank, shape) is None for rank in range(1, ranks)) == spares
 
 
-@pytest.mark.parametrize(("schedule", "parts"), [("1f1b", 3), ("gpipe", 3), ("interleaved_1f1b", 12)])
+@pytest.mark.parametrize(
+    ("schedule", "parts"), [("1f1b", 3), ("gpipe", 3), ("interleaved_1f1b", 12)]
+)
 def test_only_the_interleaved_schedule_cuts_finer(schedule, parts):
     assert Topology(replicas=1, stages=3, spares=0, schedule=schedule, chunks=4).parts == parts
 

@@ -26,4 +26,7 @@ def test_who_has_been_waited_for_long_is_named_with_the_longest_time() -> None:
 
 def test_hundreds_are_counted() -> None:
     nodes = [Node(f"r{index}.s0", index, awaited={0: 50.0}) for index in range(300)]
-    assert waiting.waiting_for(nodes) == f"waiting for {', '.join(f'r{i}.s0' for i in range(8))} and 292 more (50 s)"
+    assert (
+        waiting.waiting_for(nodes)
+        == f"waiting for {', '.join(f'r{i}.s0' for i in range(8))} and 292 more (50 s)"
+    )

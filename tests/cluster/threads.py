@@ -1,4 +1,5 @@
-"""What is not safe when several threads do it first at the same moment, tried in a process that may die of it."""
+"""What is not safe when several threads do it first at the same moment, tried in a process that may
+die of it."""
 
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def together(action: Callable[[], object]) -> None:
 
 
 def assert_survived(make: Callable[[], Callable[[], object]]) -> None:
-    """A process lives through 400 first times of what a function of a module makes anew each time."""
+    """A process lives through 400 first times of what a function of a module makes anew each
+    time."""
     script = _AGAIN.format(module=make.__module__, name=make.__name__)
     subprocess.run([sys.executable, "-c", script], cwd=_ROOT, check=True, timeout=120)

@@ -8,7 +8,8 @@ from torch.utils.data import Dataset
 
 
 class Points(Dataset):
-    """Sample i is (i, i) with label i mod 3, and noise from all three global generators if asked."""
+    """Sample i is (i, i) with label i mod 3, and noise from all three global generators if
+    asked."""
 
     def __init__(self, size, noisy=False):
         self.size, self.noisy = size, noisy

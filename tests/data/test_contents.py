@@ -9,7 +9,9 @@ from tdml.data.source import Source
 
 def samples(count=200):
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, 3, generator=generator), torch.randint(4, (count,), generator=generator)
+    return torch.rand(count, 3, generator=generator), torch.randint(
+        4, (count,), generator=generator
+    )
 
 
 def contents(inputs, labels, test=None, seed=0):
@@ -42,8 +44,14 @@ def test_what_differs_is_named(change, told):
 def test_the_test_data_are_compared_too():
     inputs, labels = samples()
     held_out, classes = samples(20)
-    assert difference(contents(inputs, labels, (held_out, 3 - classes)), contents(inputs, labels)) == "test labels"
-    assert difference(contents(inputs, labels, (-held_out, classes)), contents(inputs, labels)) == "test inputs"
+    assert (
+        difference(contents(inputs, labels, (held_out, 3 - classes)), contents(inputs, labels))
+        == "test labels"
+    )
+    assert (
+        difference(contents(inputs, labels, (-held_out, classes)), contents(inputs, labels))
+        == "test inputs"
+    )
 
 
 def test_augmentation_must_be_the_same_too():

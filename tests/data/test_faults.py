@@ -37,13 +37,20 @@ def test_sound_samples_have_no_fault():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_named(bad):
     assert named(Samples({5: bad})) == "training sample 5 has values that are not finite"
-    assert named(Samples({5: bad, 2: bad})) == "training samples 2, 5 have values that are not finite"
+    assert (
+        named(Samples({5: bad, 2: bad})) == "training samples 2, 5 have values that are not finite"
+    )
 
 
 def test_the_first_few_are_named_and_each_once():
     bad = dict.fromkeys(range(10), math.nan)
-    assert named(Samples(bad)) == "training samples 0, 1, 2 and others have values that are not finite"
-    assert named(Samples({5: math.nan}), [(5, 5)] * 4, range(4)) == "training sample 5 has values that are not finite"
+    assert (
+        named(Samples(bad)) == "training samples 0, 1, 2 and others have values that are not finite"
+    )
+    assert (
+        named(Samples({5: math.nan}), [(5, 5)] * 4, range(4))
+        == "training sample 5 has values that are not finite"
+    )
 
 
 def test_samples_are_read_as_they_were_trained_on():

@@ -7,7 +7,9 @@ from tdml.data.images import Images, crop_and_flip
 
 def pictures(count, channels=3, height=6, width=5):
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(1, 256, (count, channels, height, width), generator=generator).to(torch.uint8)
+    return torch.randint(1, 256, (count, channels, height, width), generator=generator).to(
+        torch.uint8
+    )
 
 
 def images(count=4, augment=False):
@@ -59,7 +61,10 @@ def test_every_shift_comes_and_half_are_mirrored(channels):
     image = pictures(1, channels)
     crops = all_crops(image[0], 1)
     torch.manual_seed(0)
-    drawn = [crops[changed.numpy().tobytes()] for changed in crop_and_flip(image.repeat(2000, 1, 1, 1), padding=1)]
+    drawn = [
+        crops[changed.numpy().tobytes()]
+        for changed in crop_and_flip(image.repeat(2000, 1, 1, 1), padding=1)
+    ]
     counts = {crop: drawn.count(crop) for crop in set(drawn)}
     assert len(counts) == 9 * 2
     assert min(counts.values()) > 70  # of 111 expected
@@ -69,7 +74,15 @@ def test_every_shift_comes_and_half_are_mirrored(channels):
 def test_pictures_of_a_batch_are_augmented_one_by_one():
     image = pictures(1)
     torch.manual_seed(0)
-    assert len({changed.numpy().tobytes() for changed in crop_and_flip(image.repeat(20, 1, 1, 1), padding=4)}) > 10
+    assert (
+        len(
+            {
+                changed.numpy().tobytes()
+                for changed in crop_and_flip(image.repeat(20, 1, 1, 1), padding=4)
+            }
+        )
+        > 10
+    )
 
 
 def test_without_padding_pictures_are_at_most_mirrored():
@@ -83,7 +96,9 @@ def test_augmentation_is_off_unless_asked_for():
     plain = Images(pictures(4), [0, 1, 2, 3], [0.1, 0.2, 0.3], [0.5, 1.0, 2.0])
     augmented = images(4, augment=True)
     assert torch.equal(plain.__getitems__([0, 1])[0], plain.__getitems__([0, 1])[0])
-    assert not torch.equal(augmented.__getitems__([0, 1, 2, 3])[0], plain.__getitems__([0, 1, 2, 3])[0])
+    assert not torch.equal(
+        augmented.__getitems__([0, 1, 2, 3])[0], plain.__getitems__([0, 1, 2, 3])[0]
+    )
 
 
 def test_augmentation_leaves_the_stored_pictures_alone():

@@ -9,7 +9,8 @@ COUNT = 3000
 
 
 class Kept(Dataset):
-    """Sample i has label i mod 10, and `targets` say what they are given; how many samples were read is counted."""
+    """Sample i has label i mod 10, and `targets` say what they are given; how many samples were
+    read is counted."""
 
     def __init__(self, targets, **more):
         self.targets, self.reads = targets, 0
@@ -52,7 +53,11 @@ def test_so_do_those_below_subsets_and_within_joined_datasets():
 def test_so_do_those_of_a_tensor_dataset(monkeypatch):
     dataset, reads = TensorDataset(torch.zeros(COUNT, 1), torch.tensor(TRUE)), []
     read = TensorDataset.__getitem__
-    monkeypatch.setattr(TensorDataset, "__getitem__", lambda self, index: (reads.append(index), read(self, index))[1])
+    monkeypatch.setattr(
+        TensorDataset,
+        "__getitem__",
+        lambda self, index: (reads.append(index), read(self, index))[1],
+    )
     assert labels(Subset(dataset, range(7, COUNT))) == TRUE[7:]
     assert len(reads) <= 128
 

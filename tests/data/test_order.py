@@ -35,7 +35,10 @@ def test_every_epoch_has_an_order_of_its_own():
 
 
 def test_the_sample_that_is_left_over_changes():
-    left_over = {(set(SHARE.tolist()) - set(epoch)).pop() for epoch in assigned(1, steps=50).reshape(10, 10).tolist()}
+    left_over = {
+        (set(SHARE.tolist()) - set(epoch)).pop()
+        for epoch in assigned(1, steps=50).reshape(10, 10).tolist()
+    }
     assert len(left_over) > 1
 
 

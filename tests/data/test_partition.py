@@ -31,14 +31,18 @@ def split(kind="iid", labels=LABELS, replicas=4, least=8, seed=0, alpha=0.5):
 def test_every_sample_goes_to_one_replica(settings):
     shares = split(**settings)
     assert len(shares) == settings.get("replicas", 4)
-    assert sorted(np.concatenate(shares).tolist()) == list(range(len(settings.get("labels", LABELS))))
+    assert sorted(np.concatenate(shares).tolist()) == list(
+        range(len(settings.get("labels", LABELS)))
+    )
     for share in shares:
         assert len(share) >= settings.get("least", 8)
         assert share.tolist() == sorted(share.tolist())
         assert share.dtype == np.int64
 
 
-@pytest.mark.parametrize(("samples", "replicas", "sizes"), [(8, 4, [2, 2, 2, 2]), (11, 3, [4, 4, 3])])
+@pytest.mark.parametrize(
+    ("samples", "replicas", "sizes"), [(8, 4, [2, 2, 2, 2]), (11, 3, [4, 4, 3])]
+)
 def test_iid_shares_are_equal(samples, replicas, sizes):
     assert [len(share) for share in partition("iid", None, samples, replicas, 1, 0, 1.0)] == sizes
 
@@ -68,7 +72,13 @@ def largest_class(share):
 
 def test_alpha_is_how_even_the_classes_are():
     skewed, even = (
-        np.mean([largest_class(share) for seed in range(5) for share in split("dirichlet", alpha=alpha, seed=seed)])
+        np.mean(
+            [
+                largest_class(share)
+                for seed in range(5)
+                for share in split("dirichlet", alpha=alpha, seed=seed)
+            ]
+        )
         for alpha in (0.05, 1000.0)
     )
     assert skewed > 0.4
@@ -82,13 +92,16 @@ def test_dirichlet_proportions_have_the_distributions_spread():
         for share in split("dirichlet", alpha=alpha, seed=seed, least=1):
             found += (np.bincount([LABELS[i] for i in share], minlength=10) / 200).tolist()
     assert np.mean(found) == pytest.approx(1 / replicas, abs=0.005)
-    assert np.var(found) == pytest.approx((1 / replicas) * (1 - 1 / replicas) / (replicas * alpha + 1), rel=0.1)
+    assert np.var(found) == pytest.approx(
+        (1 / replicas) * (1 - 1 / replicas) / (replicas * alpha + 1), rel=0.1
+    )
 
 
 @pytest.mark.parametrize("kind", ["iid", "dirichlet"])
 def test_too_few_samples_for_a_batch_each(kind):
     with pytest.raises(
-        SettingError, match=r"train\.batch_size: 2000 training samples are too few .* 501 in each of 4 replicas"
+        SettingError,
+        match=r"train\.batch_size: 2000 training samples are too few .* 501 in each of 4 replicas",
     ):
         split(kind, least=501)
     assert [len(share) for share in split("iid", least=500)] == [500] * 4

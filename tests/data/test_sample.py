@@ -42,22 +42,49 @@ X = torch.zeros(2)
             {"image": X, "label": 3},
             "it is a dict of 'image', 'label': return a tuple, such as (sample['image'], sample",
         ),
-        ((X, 3, 1.0), "it has 3 parts: return two, a tensor and its label, for weights and masks of samples are not"),
+        (
+            (X, 3, 1.0),
+            (
+                "it has 3 parts: return two, a tensor and its label, for weights and masks of "
+                "samples are not"
+            ),
+        ),
         ((X,), "it has 1 parts: return two, a tensor and its label"),
         (X, "it is a tensor alone: return a tuple of it and its label"),
         (np.zeros(2), "it is a tensor alone: return a tuple of it and its label"),
         (None, "it is a NoneType: return a tuple of a tensor and its label"),
-        ((X, "cat"), "its label is the text 'cat': number the classes from 0, and return the number"),
+        (
+            (X, "cat"),
+            "its label is the text 'cat': number the classes from 0, and return the number",
+        ),
         ((X, "3"), "its label is the text '3': number the classes"),
-        ((X, torch.eye(3)[1]), "its label is a vector of 3 numbers: return its class, such as int(label.argmax())"),
-        ((X, [0, 1, 0]), "its label is a vector of 3 numbers: return its class, such as int(label.argmax())"),
-        ((X, -1), "its label -1 is no class, which is a whole number from 0: leave such samples out"),
-        ((X, torch.tensor(-100)), "its label -100 is no class, which is a whole number from 0: leave such samples out"),
+        (
+            (X, torch.eye(3)[1]),
+            "its label is a vector of 3 numbers: return its class, such as int(label.argmax())",
+        ),
+        (
+            (X, [0, 1, 0]),
+            "its label is a vector of 3 numbers: return its class, such as int(label.argmax())",
+        ),
+        (
+            (X, -1),
+            "its label -1 is no class, which is a whole number from 0: leave such samples out",
+        ),
+        (
+            (X, torch.tensor(-100)),
+            "its label -100 is no class, which is a whole number from 0: leave such samples out",
+        ),
         ((X, 0.5), "its label 0.5 is no class, which is a whole number from 0"),
         ((X, float("nan")), "its label nan is no class, which is a whole number from 0"),
         ((X, None), "its label None is no class, which is a whole number from 0"),
         (([1.0, 2.0], 3), "its input is a list: return a tensor, such as with torch.tensor"),
-        ((object(), 3), "its input is a object: return a tensor, such as with torch.tensor, or of an image with torch"),
+        (
+            (object(), 3),
+            (
+                "its input is a object: return a tensor, such as with torch.tensor, or of an image "
+                "with torch"
+            ),
+        ),
         (("text", 3), "its input is a str: return a tensor"),
         ((np.zeros(4)[::-1], 3), "At least one stride in the given numpy array is negative"),
     ],
@@ -66,7 +93,9 @@ X = torch.zeros(2)
 def test_a_sample_that_is_something_else_says_what_to_do(sample, why):
     with pytest.raises(SettingError) as caught:
         look([(X, 0), sample], 1, "test", Classification())
-    assert str(caught.value).startswith(f"data: test sample 1 cannot be read as (tensor, label): {why}")
+    assert str(caught.value).startswith(
+        f"data: test sample 1 cannot be read as (tensor, label): {why}"
+    )
     assert "\n" not in str(caught.value)
 
 
@@ -79,9 +108,27 @@ def test_a_sample_that_cannot_be_read_is_named():
 @pytest.mark.parametrize(
     ("dtype", "how"),
     [
-        (torch.float64, ": the inputs are torch.float64, and the weights torch.float32: convert them in the dataset"),
-        (torch.uint8, ": the inputs are torch.uint8, and the weights torch.float32: scale them in the dataset"),
-        (torch.int64, ": the inputs are torch.int64, and the weights torch.float32: a layer that is no embedding"),
+        (
+            torch.float64,
+            (
+                ": the inputs are torch.float64, and the weights torch.float32: convert them in "
+                "the dataset"
+            ),
+        ),
+        (
+            torch.uint8,
+            (
+                ": the inputs are torch.uint8, and the weights torch.float32: scale them in the "
+                "dataset"
+            ),
+        ),
+        (
+            torch.int64,
+            (
+                ": the inputs are torch.int64, and the weights torch.float32: a layer that is no "
+                "embedding"
+            ),
+        ),
         (torch.float32, ""),
     ],
 )

@@ -71,7 +71,12 @@ def endless(size):
 
 
 def settings(function, **arguments):
-    return {"_target_": f"{__name__}.{function.__name__}", "partition": "iid", "alpha": 0.5, **arguments}
+    return {
+        "_target_": f"{__name__}.{function.__name__}",
+        "partition": "iid",
+        "alpha": 0.5,
+        **arguments,
+    }
 
 
 def test_a_users_own_data():
@@ -87,11 +92,17 @@ def test_a_users_own_data():
     [
         ({"_target_": "tdml.data.nothing"}, "data=tdml.data.nothing cannot be loaded"),
         (settings(points, train=6), f"data={__name__}.points cannot be loaded"),
-        (settings(breaks, size=3), f"data={__name__}.breaks cannot be loaded: Error in call to target"),
+        (
+            settings(breaks, size=3),
+            f"data={__name__}.breaks cannot be loaded: Error in call to target",
+        ),
         (settings(refuses, size=3), "data.size: not this one"),
         (
             settings(iterators, size=3),
-            f"data._target_={__name__}.iterators must return a training and a test dataset with a length",
+            (
+                f"data._target_={__name__}.iterators must return a training and a test dataset "
+                "with a length"
+            ),
         ),
         (settings(points, train=0, test=4), f"data={__name__}.points is empty"),
         (
@@ -99,7 +110,15 @@ def test_a_users_own_data():
             f"data={__name__}.points is empty: it needs training samples and two test samples",
         ),
     ],
-    ids=["unknown", "argument missing", "fails", "refuses", "no length", "no training data", "one test sample"],
+    ids=[
+        "unknown",
+        "argument missing",
+        "fails",
+        "refuses",
+        "no length",
+        "no training data",
+        "one test sample",
+    ],
 )
 def test_what_cannot_be_loaded_is_the_users_mistake(data, message):
     with pytest.raises(SettingError) as caught:
@@ -115,7 +134,11 @@ def test_what_cannot_be_loaded_is_the_users_mistake(data, message):
         (one, 3, "a Points"),
         (one, 2, "a Points"),
         (by_name, 3, "a dict of 'train', 'test'"),
-        (loaders, 3, "a DataLoader: return its dataset, of which TDML makes batches (train.batch_size)"),
+        (
+            loaders,
+            3,
+            "a DataLoader: return its dataset, of which TDML makes batches (train.batch_size)",
+        ),
         (streams, 3, "the IterableDataset Stream: return one that is read by index"),
         (endless, 3, "a WithoutLength without __len__"),
         (iterators, 3, "a range_iterator without __len__"),
@@ -125,7 +148,8 @@ def test_what_are_no_two_datasets_is_the_users_mistake(function, size, returned)
     with pytest.raises(SettingError) as caught:
         load(settings(function, size=size), seed=0)
     assert str(caught.value).endswith(
-        f"must return a training and a test dataset with a length, as a tuple: it returned {returned}"
+        "must return a training and a test dataset with a length, as a tuple: it returned "
+        f"{returned}"
     )
 
 
@@ -186,7 +210,9 @@ def test_digits_are_scikit_learns():
         for image, target in zip(part.images, part.targets, strict=True)
         for channel in range(3)
     ]
-    expected = [(image.tobytes(), int(target)) for image, target in zip(pixels, theirs.target, strict=True)]
+    expected = [
+        (image.tobytes(), int(target)) for image, target in zip(pixels, theirs.target, strict=True)
+    ]
     assert sorted(ours) == sorted(expected * 3)
 
 
@@ -210,8 +236,15 @@ def test_digits_are_normalised():
 
 
 def test_cifar10_that_is_not_there(tmp_path):
-    data = {"_target_": "tdml.data.cifar10", "root": str(tmp_path), "download": False, "augment": True}
-    with pytest.raises(SettingError, match=r"data\.root=.* does not hold CIFAR-10 .* data\.download=true"):
+    data = {
+        "_target_": "tdml.data.cifar10",
+        "root": str(tmp_path),
+        "download": False,
+        "augment": True,
+    }
+    with pytest.raises(
+        SettingError, match=r"data\.root=.* does not hold CIFAR-10 .* data\.download=true"
+    ):
         load(data, seed=0)
 
 

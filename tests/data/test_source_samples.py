@@ -33,7 +33,9 @@ def test_test_samples_have_classes_too():
 
 def test_a_test_label_that_is_no_class_is_the_users_mistake():
     unknown = TensorDataset(torch.zeros(2, 2), torch.tensor([0, -100]))
-    with pytest.raises(SettingError, match=r"data: test sample 1 cannot be read .* its label -100 is no class"):
+    with pytest.raises(
+        SettingError, match=r"data: test sample 1 cannot be read .* its label -100 is no class"
+    ):
         _ = Source(Points(5), unknown, seed=0).test_strata
 
 
@@ -44,9 +46,18 @@ def test_labels_are_read_by_length():
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ([(torch.zeros(2), 0), (torch.zeros(2), -100)], "data: training sample 1 .*label -100 is no class"),
-        ([(torch.zeros(2), 0), (torch.zeros(2), 0.5)], "data: training sample 1 .*label 0.5 is no class"),
-        ([(torch.zeros(2), torch.eye(3)[0])], "data: training sample 0 cannot be read as .tensor, label"),
+        (
+            [(torch.zeros(2), 0), (torch.zeros(2), -100)],
+            "data: training sample 1 .*label -100 is no class",
+        ),
+        (
+            [(torch.zeros(2), 0), (torch.zeros(2), 0.5)],
+            "data: training sample 1 .*label 0.5 is no class",
+        ),
+        (
+            [(torch.zeros(2), torch.eye(3)[0])],
+            "data: training sample 0 cannot be read as .tensor, label",
+        ),
         ([(torch.zeros(2), "cat")], "data: training sample 0 cannot be read as .tensor, label"),
         ([(torch.zeros(2), 0), None], "data: training sample 1 cannot be read as .tensor, label"),
     ],
@@ -96,8 +107,17 @@ class Batched(OneOdd):
 @pytest.mark.parametrize(
     ("odd", "found"),
     [
-        (torch.zeros(3), "is a tensor (3,) of torch.float32, but training sample 0 is a tensor (2,) of torch.float32"),
-        (torch.zeros(2, dtype=torch.float64), "is a tensor (2,) of torch.float64, but training sample 0 is a tensor"),
+        (
+            torch.zeros(3),
+            (
+                "is a tensor (3,) of torch.float32, but training sample 0 is a tensor (2,) of "
+                "torch.float32"
+            ),
+        ),
+        (
+            torch.zeros(2, dtype=torch.float64),
+            "is a tensor (2,) of torch.float64, but training sample 0 is a tensor",
+        ),
         ([1.0, 2.0], "cannot be read as (tensor, label): its input is a list"),
     ],
     ids=["shape", "type", "list"],

@@ -7,30 +7,44 @@ import torch
 from tdml.data import csv
 from tdml.errors import SettingError
 
-TABLE = "size,weight,kind,price\n" + "\n".join(f"{i},{i % 5},{'ab'[i % 2]},{3 * i}" for i in range(20))
+TABLE = "size,weight,kind,price\n" + "\n".join(
+    f"{i},{i % 5},{'ab'[i % 2]},{3 * i}" for i in range(20)
+)
 
 
 def table(tmp_path, text=TABLE, **settings):
     (tmp_path / "table.csv").write_text(text)
     return csv(
-        **{"path": str(tmp_path / "table.csv"), "target": "price", "classes": False, "held_out": 0.25} | settings
+        **{
+            "path": str(tmp_path / "table.csv"),
+            "target": "price",
+            "classes": False,
+            "held_out": 0.25,
+        }
+        | settings
     )
 
 
 def without_kind(text=TABLE):
-    return "\n".join(",".join(line.split(",")[:2] + line.split(",")[3:]) for line in text.splitlines())
+    return "\n".join(
+        ",".join(line.split(",")[:2] + line.split(",")[3:]) for line in text.splitlines()
+    )
 
 
 def test_a_row_is_a_sample_and_numbers_are_scaled(tmp_path):
     train, test = table(tmp_path, without_kind())
     assert (len(train), len(test)) == (15, 5)
-    features, targets = (torch.stack(part) for part in zip(*(train[i] for i in range(15)), strict=True))
+    features, targets = (
+        torch.stack(part) for part in zip(*(train[i] for i in range(15)), strict=True)
+    )
     assert features.shape == (15, 2) and targets.shape == (15, 1)
     for values in (features, targets):
         torch.testing.assert_close(values.mean(0), torch.zeros(values.shape[1]), atol=1e-6, rtol=0)
         torch.testing.assert_close(values.std(0, correction=0), torch.ones(values.shape[1]))
     assert np.corrcoef(features[:, 0], targets[:, 0])[0, 1] == pytest.approx(1)
-    assert torch.equal(table(tmp_path, without_kind())[0][3][0], train[3][0]), "the split is the same in every job"
+    assert torch.equal(table(tmp_path, without_kind())[0][3][0], train[3][0]), (
+        "the split is the same in every job"
+    )
 
 
 def test_classes_may_be_words_or_numbers(tmp_path):
@@ -44,10 +58,18 @@ def test_classes_may_be_words_or_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
-        (TABLE, {}, "line 2 has 'a' as kind, which is no number: leave the column out, or write numbers"),
+        (
+            TABLE,
+            {},
+            "line 2 has 'a' as kind, which is no number: leave the column out, or write numbers",
+        ),
         (TABLE, {"target": "colour"}, "data.target=colour is no column of"),
         (TABLE, {"target": None}, "choose one of size, weight, kind, price"),
-        (without_kind().replace("\n3,3,9", "\n3,3,nan"), {}, "line 5 has 'nan' as price, which is no number: data.cl"),
+        (
+            without_kind().replace("\n3,3,9", "\n3,3,nan"),
+            {},
+            "line 5 has 'nan' as price, which is no number: data.cl",
+        ),
         ("a,b\n1,2\n3", {"target": "a"}, "line 3 has 1 values, and the header 2 names"),
         ("a,b\n1,2\n3,4\n", {"target": "a"}, "has 2 rows, too few to hold out a share of 0.25"),
         ("", {}, "cannot be read as CSV"),

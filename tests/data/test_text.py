@@ -18,15 +18,21 @@ def loaded(name, **settings):
     defaults = {"text": {"path": None, "tokenizer": "bytes", "held_out": 0.2}, "tokens": {
         "test": None, "dtype": "uint16", "vocabulary": None, "held_out": 0.2,
     }}[name]  # fmt: skip
-    return load({"_target_": f"tdml.data.{name}", "context": 4, **defaults, **settings}, 0, Language())
+    return load(
+        {"_target_": f"tdml.data.{name}", "context": 4, **defaults, **settings}, 0, Language()
+    )
 
 
 def test_a_text_is_cut_into_sequences_that_overlap_by_one(tmp_path):
-    (tmp_path / "a.txt").write_text("abcdefghijklmnopqrst", encoding="utf-8")  # 16 to train on, 4 held out
+    (tmp_path / "a.txt").write_text(
+        "abcdefghijklmnopqrst", encoding="utf-8"
+    )  # 16 to train on, 4 held out
     (tmp_path / "b.txt").write_text("äöüß" * 5, encoding="utf-8")  # 20 characters of two bytes
     train, test = loaded("text", path=str(tmp_path)).train, loaded("text", path=str(tmp_path)).test
     ids = [*b"abcdefghijklmnop", *("äöüß" * 4).encode()]
-    assert [train[i].tolist() for i in range(len(train))] == [ids[i : i + 5] for i in range(0, len(ids) - 4, 4)]
+    assert [train[i].tolist() for i in range(len(train))] == [
+        ids[i : i + 5] for i in range(0, len(ids) - 4, 4)
+    ]
     assert bytes(test[0].tolist()) == b"qrst\xc3"
     assert train.vocabulary == 256
 
@@ -72,7 +78,9 @@ def test_ten_gigabytes_take_no_memory_and_no_time(tmp_path):
     source = loaded("tokens", path=str(file), context=1024, held_out=0.01)
     contents_of(source, 0)
     batch, _ = source.training_batch([len(source.train) - 1, 5], seed=0)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 2**10)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (
+        1 if sys.platform == "darwin" else 2**10
+    )
     assert batch.shape == (2, 1024)
     assert len(source.train) > 5_000_000
     assert grown < 100 * 2**20
@@ -84,13 +92,25 @@ def test_ten_gigabytes_take_no_memory_and_no_time(tmp_path):
         ("text", {"path": "nowhere.txt"}, "data.path=nowhere.txt"),
         ("text", {"path": "BINARY"}, "is no UTF-8 text: leave it out, or convert it"),
         ("text", {"path": "EMPTY"}, "is an empty folder"),
-        ("text", {"path": "SHORT"}, "data.context=4: there are 1 training and 0 test sequences of so many tokens"),
+        (
+            "text",
+            {"path": "SHORT"},
+            "data.context=4: there are 1 training and 0 test sequences of so many tokens",
+        ),
         ("text", {"tokenizer": "nowhere.json"}, "data.tokenizer=nowhere.json"),
         ("text", {"context": 0}, "data.context=0 must be a whole number of tokens from 1"),
         ("text", {"held_out": 1.0}, "data.held_out=1.0 must be a share between 0 and 1"),
-        ("tokens", {"path": None}, "data.path=None is no file: give one of token ids, uint16 without a header"),
+        (
+            "tokens",
+            {"path": None},
+            "data.path=None is no file: give one of token ids, uint16 without a header",
+        ),
         ("tokens", {"path": "BINARY"}, "has 5 bytes, which are no uint16 numbers: see data.dtype"),
-        ("tokens", {"path": "BINARY", "dtype": "int8"}, "data.dtype=int8 is unknown: choose one of uint16, uint32"),
+        (
+            "tokens",
+            {"path": "BINARY", "dtype": "int8"},
+            "data.dtype=int8 is unknown: choose one of uint16, uint32",
+        ),
         ("tokens", {"path": "SHORT"}, "data.context=4: there are 0 training and 0 test sequences"),
     ],
 )
@@ -110,7 +130,8 @@ def test_an_id_beyond_the_vocabulary_is_named(tmp_path):
     (np.arange(100) % 9).astype("<u2").tofile(tmp_path / "ids")
     source = loaded("tokens", path=str(tmp_path / "ids"), vocabulary=8)
     with pytest.raises(
-        SettingError, match=r"training sample 1 cannot be read: ValueError: token 8 is not below .*'s 8"
+        SettingError,
+        match=r"training sample 1 cannot be read: ValueError: token 8 is not below .*'s 8",
     ):
         source.training_batch([0, 1], seed=0)
 
@@ -127,4 +148,7 @@ def test_files_come_in_the_order_of_their_names(tmp_path: Path):
     for name in ("b", "c", "a"):
         (tmp_path / name).write_text(name * 10)
     train = loaded("text", path=str(tmp_path), context=2).train
-    assert b"".join(bytes(train[i].tolist()[:2]) for i in range(len(train))) == b"a" * 8 + b"b" * 8 + b"c" * 6
+    assert (
+        b"".join(bytes(train[i].tolist()[:2]) for i in range(len(train)))
+        == b"a" * 8 + b"b" * 8 + b"c" * 6
+    )

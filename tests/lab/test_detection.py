@@ -19,7 +19,14 @@ from tdml.lab.yardsticks import NAMES
 from tdml.models import whole
 from tdml.round.orders import TrainOrder
 
-SMALL = ["data=digits", "data.size=8", "model=mlp", "model.features=192", "model.hidden=8", "device=cpu"]
+SMALL = [
+    "data=digits",
+    "data.size=8",
+    "model=mlp",
+    "model.features=192",
+    "model.hidden=8",
+    "device=cpu",
+]
 
 
 def run(*arguments):
@@ -69,7 +76,9 @@ def test_what_is_there_is_not_played_again(tmp_path, monkeypatch):
     with (tmp_path / "cases.jsonl").open("a") as file:
         file.write('{"key": "cut o')
     played = []
-    monkeypatch.setattr("tdml.lab.detection.run_case", lambda case: played.append(case.attack) or run_case(case))
+    monkeypatch.setattr(
+        "tdml.lab.detection.run_case", lambda case: played.append(case.attack) or run_case(case)
+    )
     assert run(*narrow, "--attack", "zero_update", "garbage") == 0
     assert played == ["garbage"]
     after = (tmp_path / "cases.jsonl").read_text().splitlines()
@@ -102,7 +111,10 @@ def test_ctrl_c_keeps_what_is_done(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (("--attack", "sing_flip"), "--attack sing_flip is unknown: choose from adaptive, "),
-        (("--defence", "krumm"), "--defence krumm is unknown: choose from tdml, tdml-no-audits, none, mandera, "),
+        (
+            ("--defence", "krumm"),
+            "--defence krumm is unknown: choose from tdml, tdml-no-audits, none, mandera, ",
+        ),
         (("--setting", "mnist"), "--setting mnist is unknown: choose from digits-mlp, "),
         (("--replicas", 7), "no case is left: give a wider --grid"),
         (("--rounds", 0), "--rounds 0: give at least 1"),
@@ -130,7 +142,9 @@ def test_what_is_left_out_without_byzfl(tmp_path, monkeypatch, capsys):
 
 
 def test_an_honest_update_is_that_of_plain_local_sgd():
-    laboratory = Laboratory([*SMALL, "topology.replicas=3", "topology.stages=2", "sync.local_steps=4", "seed=5"])
+    laboratory = Laboratory(
+        [*SMALL, "topology.replicas=3", "topology.stages=2", "sync.local_steps=4", "seed=5"]
+    )
     made, weights = laboratory.job, laboratory.engine.weights
     replica = laboratory.fleet.muster()[1]
     replica.load(weights, 1)
@@ -139,22 +153,38 @@ def test_an_honest_update_is_that_of_plain_local_sgd():
 
     config = laboratory.job.config
     data = source.load(config.data, config.seed)
-    plain = job.prepare(settings.load([*SMALL, "topology.replicas=3", "sync.local_steps=4", "seed=5"]), data, None)
+    plain = job.prepare(
+        settings.load([*SMALL, "topology.replicas=3", "sync.local_steps=4", "seed=5"]), data, None
+    )
     model, start = plain.model, whole.flatten(plain.model, made.layouts)
     velocities = [torch.zeros_like(parameter) for parameter in model.parameters()]
     for batch in plain.batches(1, 2):
         inputs, labels = data.training_batch(batch.tolist(), seed=0)
-        gradients = torch.autograd.grad(F.cross_entropy(model(inputs), labels), list(model.parameters()))
-        for parameter, velocity, gradient in zip(model.parameters(), velocities, gradients, strict=True):
+        gradients = torch.autograd.grad(
+            F.cross_entropy(model(inputs), labels), list(model.parameters())
+        )
+        for parameter, velocity, gradient in zip(
+            model.parameters(), velocities, gradients, strict=True
+        ):
             velocity.mul_(config.train.momentum).add_(gradient)
             parameter.data.sub_(config.train.lr * velocity)
-    for stage, (before, after) in enumerate(zip(start, whole.flatten(model, made.layouts), strict=True)):
-        torch.testing.assert_close(replica.reveal("update", stage, 0), after - before, atol=1e-6, rtol=1e-4)
+    for stage, (before, after) in enumerate(
+        zip(start, whole.flatten(model, made.layouts), strict=True)
+    ):
+        torch.testing.assert_close(
+            replica.reveal("update", stage, 0), after - before, atol=1e-6, rtol=1e-4
+        )
 
 
 def test_attackers_know_the_honest_updates_only():
     attack = ["attack=reversed_mean", "attack.replicas=[2]"]
-    given = ["topology.replicas=3", "topology.stages=1", "sync.local_steps=1", "trust.enabled=false", *attack]
+    given = [
+        "topology.replicas=3",
+        "topology.stages=1",
+        "sync.local_steps=1",
+        "trust.enabled=false",
+        *attack,
+    ]
     laboratory = Laboratory([*SMALL, *given])
     laboratory.play(1)
     updates = [replica.reveal("update", 0, 0) for replica in laboratory.fleet.muster()]
@@ -181,7 +211,10 @@ def test_without_audits_nobody_is_banned_for_it():
 
 def test_a_case_that_cannot_be_is_skipped():
     result = run_case(Case("digits-mlp", 200, 0, 1, "none", "tdml", 0, 1))
-    assert "samples are too few for an optimizer step on 8 in each of 200 replicas" in result["skipped"]
+    assert (
+        "samples are too few for an optimizer step on 8 in each of 200 replicas"
+        in result["skipped"]
+    )
 
 
 def test_the_attacking_node_is_named():
@@ -197,12 +230,19 @@ def test_what_a_liar_put_in_before_is_taken_out_again():
     assert result["final_accuracy"] == alone["final_accuracy"], "as if it had never been there"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "mandera"])  # which accuses even then
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name != "mandera"]
+)  # which accuses even then
 def test_every_yardstick_averages_equal_updates_to_themselves(name):
     if name in RULES:
         pytest.importorskip("tdml.vision").torchvision()
         pytest.importorskip("byzfl")
-    given = ["topology.replicas=4", "topology.stages=1", "sync.local_steps=1", "trust.enabled=false"]
+    given = [
+        "topology.replicas=4",
+        "topology.stages=1",
+        "sync.local_steps=1",
+        "trust.enabled=false",
+    ]
     engine = Laboratory([*SMALL, *given], rule=name, byzantine=1).engine
     update = torch.randn(sum(layout.size for layout in engine.job.layouts))
     torch.testing.assert_close(engine._combine(update.expand(4, -1).clone(), [0, 1, 2, 3]), update)
@@ -217,9 +257,25 @@ def test_the_grids_hold_what_can_be_set_up(name):
 
 @pytest.mark.parametrize("setting", ["digits-mlp", "digits-cnn", "cifar-cnn"])
 def test_cases_can_be_set_up(setting):
-    chosen = Case(setting, 100, 2, None, "replay+noise", "tdml", 3, 5, stages=2, single_node=True, root="there")
+    chosen = Case(
+        setting,
+        100,
+        2,
+        None,
+        "replay+noise",
+        "tdml",
+        3,
+        5,
+        stages=2,
+        single_node=True,
+        root="there",
+    )
     config = settings.load(replace(chosen, extra=("trust.budget=0.25",)).overrides())
-    assert (config.topology.replicas, config.sync.local_steps, config.trust.budget) == (100, None, 0.25)
+    assert (config.topology.replicas, config.sync.local_steps, config.trust.budget) == (
+        100,
+        None,
+        0.25,
+    )
     assert (config.attack["noise"], config.attack["nodes"]) == (1, ["r98.s1", "r99.s1"])
     assert config.data.get("root") == ("there" if setting == "cifar-cnn" else None)
 
@@ -240,20 +296,28 @@ def test_an_attack_of_ones_own_is_found_in_the_current_folder(tmp_path, monkeypa
     monkeypatch.setattr(sys, "path", [*sys.path])
     own = ["attack._target_=own_attack.Nothing", "~attack.scale"]
     assert run("--attack", "sign_flip", "--rounds", 1, "--set", *own) == 0
-    kept = [json.loads(line) for line in (tmp_path / "runs/bench-detection/cases.jsonl").read_text().splitlines()]
+    kept = [
+        json.loads(line)
+        for line in (tmp_path / "runs/bench-detection/cases.jsonl").read_text().splitlines()
+    ]
     assert {found["case"]["attack"] for found in kept} == {"none", "sign_flip"}
     assert all("final_accuracy" in found for found in kept), kept
 
 
 def test_narrowing_keeps_the_clean_cases_to_compare_with():
-    kept = narrowed(grid("bar", None), {"attack": ["alie"], "steps": [10], "seed": [1], "attackers": [2]})
+    kept = narrowed(
+        grid("bar", None), {"attack": ["alie"], "steps": [10], "seed": [1], "attackers": [2]}
+    )
     assert {(case.attack, case.replicas, case.attackers, case.partition) for case in kept} == {
-        ("none", 8, 0, "iid"), ("none", 8, 0, "dirichlet"), ("alie", 8, 2, "iid"), ("alie", 8, 2, "dirichlet"),
+        ("none", 8, 0, "iid"), ("none", 8, 0, "dirichlet"), ("alie", 8, 2, "iid"),
+        ("alie", 8, 2, "dirichlet"),
     }  # fmt: skip
 
 
 def test_every_attack_takes_part():
-    assert {"sign_flip", "collusion", "lying_validator", "replay+noise", "backdoor"} <= set(attack_names())
+    assert {"sign_flip", "collusion", "lying_validator", "replay+noise", "backdoor"} <= set(
+        attack_names()
+    )
     assert {case.attack for case in grid("bar", None)} == {"none", *attack_names()}
 
 
@@ -274,15 +338,24 @@ def test_mean_interval():
 
 def test_delays_count_from_the_first_deed():
     def result(seed, first, convicted):
-        attacker = {"replica": 3, "first_act": first, "convicted": convicted, "counted": 1.0, "rounds": 4}
+        attacker = {
+            "replica": 3,
+            "first_act": first,
+            "convicted": convicted,
+            "counted": 1.0,
+            "rounds": 4,
+        }
         honest = [
-            {"banned": {"r0.s0": 2}, "rounds": 4, "lost_weight": 1.0}, {"banned": {}, "rounds": 4, "lost_weight": 0.0},
+            {"banned": {"r0.s0": 2}, "rounds": 4, "lost_weight": 1.0},
+            {"banned": {}, "rounds": 4, "lost_weight": 0.0},
         ]  # fmt: skip
         rest = {"accuracy": {"4": 0.5}, "final_accuracy": 0.5, "seconds": 1.0, "spent": 0.1}
         chosen = case("alie", 1, seed=seed, rounds=4)
         return {"case": vars(chosen), "attackers": [attacker], "honest": honest, **rest}
 
-    (summary,) = summarise([result(0, 2, 2), result(1, 1, 3), result(2, 1, None), result(3, None, None)])
+    (summary,) = summarise(
+        [result(0, 2, 2), result(1, 1, 3), result(2, 1, None), result(3, None, None)]
+    )
     assert summary["attackers"] == 3
     assert (summary["proven_at_once"]["hits"], summary["never_proven"]["hits"]) == (1, 1)
     assert summary["rounds_to_proof"] == {"median": 3, "p95": None}

@@ -74,8 +74,9 @@ def job_body():
     """What the first entry says."""
     return {
         "name": "test", "version": "0.2.0", "config": hashlib.sha256(CONFIG).hexdigest(),
-        "coordinator": COORDINATOR.public, "rounds": 3, "replicas": 2, "stages": 2, "policy": "work", "pool": POOL,
-        "stake": 500, "audit_chance": 0.25, "shares": [600_000, 400_000], "samples": [64, 64],
+        "coordinator": COORDINATOR.public, "rounds": 3, "replicas": 2, "stages": 2,
+        "policy": "work", "pool": POOL, "stake": 500, "audit_chance": 0.25,
+        "shares": [600_000, 400_000], "samples": [64, 64],
     }  # fmt: skip
 
 
@@ -97,8 +98,9 @@ def before_commits(ledger, round, slots=SLOTS, weights=None):
 def verdict(**changes):
     """On replica 0."""
     said = {
-        "replica": 0, "nodes": SLOTS["0"], "status": "lost", "reason": "", "blamed": [], "weight": 1.0, "scale": 1.0,
-        "distance": 0.5, "p": None, "proven": False, "samples": 0, "improvement": 0,
+        "replica": 0, "nodes": SLOTS["0"], "status": "lost", "reason": "", "blamed": [],
+        "weight": 1.0, "scale": 1.0, "distance": 0.5, "p": None, "proven": False, "samples": 0,
+        "improvement": 0,
     }  # fmt: skip
     return said | changes
 
@@ -108,7 +110,12 @@ def after_commits(ledger, round, blamed=(), weights=None):
     ledger.append(round, "reveal", {"secret": SECRET})
     replica = {"replica": 1, "nodes": SLOTS["1"]}
     if blamed:
-        dispute = {"window": 2, "validator": 0, "place": "the state of stage 1 after step 7", "blamed": list(blamed)}
+        dispute = {
+            "window": 2,
+            "validator": 0,
+            "place": "the state of stage 1 after step 7",
+            "blamed": list(blamed),
+        }
         dispute |= {"unsettled": "", "artifacts": {"truth": digest("state")}}
         audit = {"validators": {"2": 0}, "outcome": "lied", "reason": "", "disputes": [dispute]}
         ledger.append(round, "audit", replica | audit)
@@ -117,8 +124,15 @@ def after_commits(ledger, round, blamed=(), weights=None):
     status = "malicious" if blamed else "honest"
     ledger.append(round, "verdict", honest | replica | {"status": status, "blamed": list(blamed)})
     for node in blamed:
-        ledger.append(round, "ban", {"node": node, "key": KEYS[node].public, "reason": "its audit failed"})
-    posting = {"from": "mint", "to": f"credit:{KEYS['r0.s0'].public}", "amount": POOL, "why": "work"}
+        ledger.append(
+            round, "ban", {"node": node, "key": KEYS[node].public, "reason": "its audit failed"}
+        )
+    posting = {
+        "from": "mint",
+        "to": f"credit:{KEYS['r0.s0'].public}",
+        "amount": POOL,
+        "why": "work",
+    }
     ledger.append(round, "rewards", {"postings": [posting]})
     ledger.append(round, "weights", {"digest": weights or digest(f"weights {round}")})
     ledger.close_round(round)
@@ -135,7 +149,8 @@ def play(ledger, round, blamed=(), slots=SLOTS):
 
 
 def write(path: Path):
-    """A run that caught a node in round 2, was broken off in round 3, resumed after round 1 and ended."""
+    """A run that caught a node in round 2, was broken off in round 3, resumed after round 1 and
+    ended."""
     with Ledger.open(path, COORDINATOR, JOB) as ledger:
         begin(ledger)
         play(ledger, 1)

@@ -17,7 +17,9 @@ from tdml.ledger.artifacts import Store
 def url(request, tmp_path):
     """A place of its own on each kind of file system."""
     path = tmp_path / "artifacts"
-    return {"folder": str(path), "file": path.as_uri(), "memory": f"memory://{uuid.uuid4().hex}"}[request.param]
+    return {"folder": str(path), "file": path.as_uri(), "memory": f"memory://{uuid.uuid4().hex}"}[
+        request.param
+    ]
 
 
 def names(url):
@@ -63,8 +65,13 @@ def test_tensors_come_back_bit_for_bit(url):
     }
     found = Store(url).get_tensors(Store(url).put_tensors(tensors))
     assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[name], tensors[name]) and found[name].dtype == tensors[name].dtype for name in tensors)
-    assert Store(url).put_tensors(tensors) == Store(url).put_tensors(dict(reversed(tensors.items())))
+    assert all(
+        torch.equal(found[name], tensors[name]) and found[name].dtype == tensors[name].dtype
+        for name in tensors
+    )
+    assert Store(url).put_tensors(tensors) == Store(url).put_tensors(
+        dict(reversed(tensors.items()))
+    )
 
 
 @pytest.mark.parametrize("step", ["write", "move"])
@@ -94,7 +101,9 @@ def test_an_interrupted_write_leaves_nothing(url, step, monkeypatch):
                 self.file.write(content[:3])
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(type(store._files), "open", lambda self, *a, **k: Interrupted(opened(self, *a, **k)))
+        monkeypatch.setattr(
+            type(store._files), "open", lambda self, *a, **k: Interrupted(opened(self, *a, **k))
+        )
     with pytest.raises(KeyboardInterrupt):
         store.put(b"weights")
     monkeypatch.undo()
@@ -114,7 +123,9 @@ store.put(b"weights")
 @pytest.mark.timeout(60)
 def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(tmp_path)], check=False, env=os.environ | {"PYTHONPATH": os.getcwd()}
+        [sys.executable, "-c", _KILLED, str(tmp_path)],
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
     assert done.returncode == -signal.SIGKILL
     store = Store(str(tmp_path))
@@ -124,8 +135,12 @@ def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path):
 
 
 def test_a_url_that_cannot_be_used_is_the_users_to_mend(tmp_path):
-    with pytest.raises(SettingError, match=r"^ledger\.artifacts=nowhere://x cannot be used: .*nowhere"):
+    with pytest.raises(
+        SettingError, match=r"^ledger\.artifacts=nowhere://x cannot be used: .*nowhere"
+    ):
         Store("nowhere://x")
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingError, match=r"^ledger\.artifacts=.*/file/store cannot be used: .*file"):
+    with pytest.raises(
+        SettingError, match=r"^ledger\.artifacts=.*/file/store cannot be used: .*file"
+    ):
         Store(str(tmp_path / "file" / "store")).put(b"weights")

@@ -43,14 +43,21 @@ def test_the_chain_is_what_the_format_says(ledger):
     for index, entry in enumerate(entries[1:], 1):  # the first has a float
         prev = entries[index - 1].hash
         statement = {k: getattr(entry, k) for k in ("job", "round", "kind", "author", "body")}
-        fields = {"index": index, "prev": prev, "statement": statement, "signature": entry.signature}
+        fields = {
+            "index": index,
+            "prev": prev,
+            "statement": statement,
+            "signature": entry.signature,
+        }
         assert (entry.index, entry.prev) == (index, prev)
         assert entry.hash == hashlib.sha256(plain_json(fields)).hexdigest()
         assert verify(entry.author, entry.signature, plain_json(statement))
         assert verify(chains.COORDINATOR.public, entry.seal, plain_json({"seal": entry.hash}))
     [(count, last, signature)] = ledger.heads()
     assert (count, last) == (len(entries), entries[-1].hash)
-    assert verify(chains.COORDINATOR.public, signature, plain_json({"entries": count, "hash": last}))
+    assert verify(
+        chains.COORDINATOR.public, signature, plain_json({"entries": count, "hash": last})
+    )
 
 
 def test_it_is_written_as_the_issue_says(path, ledger):
@@ -61,8 +68,19 @@ def test_it_is_written_as_the_issue_says(path, ledger):
 
 def test_entries_are_found_by_round_and_kind(ledger):
     chains.play(ledger, 1)
-    assert [entry.kind for entry in ledger.entries(round=0)] == ["job", "roster", "rewards", "weights", "root"]
-    assert [entry.body["node"] for entry in ledger.entries(1, "commit")] == ["r0.s0", "r0.s1", "r1.s0", "r1.s1"]
+    assert [entry.kind for entry in ledger.entries(round=0)] == [
+        "job",
+        "roster",
+        "rewards",
+        "weights",
+        "root",
+    ]
+    assert [entry.body["node"] for entry in ledger.entries(1, "commit")] == [
+        "r0.s0",
+        "r0.s1",
+        "r1.s0",
+        "r1.s1",
+    ]
     assert [entry.round for entry in ledger.entries(kind="root")] == [0, 1]
     with Ledger.read(ledger.path) as reader:
         assert reader.entries() == ledger.entries()
@@ -190,7 +208,10 @@ def test_a_ledger_of_another_job_or_coordinator_is_not_continued(path, ledger):
         ('DELETE FROM entries WHERE "index" = 2', "entry 2 is missing"),
         ('DELETE FROM entries WHERE "index" = 4', "the head speaks of 5 entries, but there are 4"),
         ("UPDATE entries SET body = '{' WHERE \"index\" = 2", "damaged at entry 2"),
-        ("UPDATE head SET signature = upper(signature)", "the head is not signed by the coordinator"),
+        (
+            "UPDATE head SET signature = upper(signature)",
+            "the head is not signed by the coordinator",
+        ),
         ("CREATE TABLE more (x)", "'more' is foreign"),
     ],
 )
@@ -205,9 +226,13 @@ def test_a_damaged_ledger_is_not_continued(path, ledger, change, text):
 
 def test_other_files_and_missing_folders_are_the_users_to_mend(path):
     path.write_text("no database, but long enough to be taken for one " * 10)
-    with pytest.raises(SettingError, match=r"^run_dir=.*ledger\.db cannot be used: .*not a database"):
+    with pytest.raises(
+        SettingError, match=r"^run_dir=.*ledger\.db cannot be used: .*not a database"
+    ):
         Ledger.open(path, chains.COORDINATOR, chains.JOB)
-    with pytest.raises(SettingError, match=r"ledger\.db cannot be read as a ledger: .*not a database"):
+    with pytest.raises(
+        SettingError, match=r"ledger\.db cannot be read as a ledger: .*not a database"
+    ):
         Ledger.read(path)
     with pytest.raises(SettingError, match=r"^run_dir=.*cannot be used: unable to open"):
         Ledger.open(path.parent / "missing" / "ledger.db", chains.COORDINATOR, chains.JOB)

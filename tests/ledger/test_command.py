@@ -21,7 +21,9 @@ MODEL = {"weight": torch.tensor([1.0])}
 @pytest.fixture(autouse=True)
 def plain_accounts(monkeypatch):
     """In the place of the real ones."""
-    monkeypatch.setitem(sys.modules, "tdml.rewards.accounts", types.SimpleNamespace(Book=chains.PlainBook))
+    monkeypatch.setitem(
+        sys.modules, "tdml.rewards.accounts", types.SimpleNamespace(Book=chains.PlainBook)
+    )
 
 
 @pytest.fixture
@@ -59,7 +61,9 @@ def roots(run):
 def test_verify_says_in_one_line_that_all_is_well(run, capsys):
     status, text = tdml(capsys, "verify", run, "--root", roots(run)[1])
     assert status == 0 and text.count("\n") == 1
-    assert re.search(r"all is well: 30 entries, 2 rounds, model\.pt is .*; last root " + roots(run)[-1], text)
+    assert re.search(
+        r"all is well: 30 entries, 2 rounds, model\.pt is .*; last root " + roots(run)[-1], text
+    )
 
 
 def test_verify_says_the_first_entry_that_is_wrong(run, capsys):
@@ -88,7 +92,8 @@ def test_verify_with_a_roster(run, capsys, tmp_path):
     assert tdml(capsys, "verify", run, "--roster", file)[0] == 0
     file.write_text("".join(lines) + f"coordinator: '{chains.key(9).public}'\n")
     assert tdml(capsys, "verify", run, "--roster", file) == (
-        1, f"{run}: wrong: entry 0 (job, round 0): the coordinator's key is not that of the roster\n"
+        1,
+        f"{run}: wrong: entry 0 (job, round 0): the coordinator's key is not that of the roster\n"
     )  # fmt: skip
     for content in ("", "- a\n", "a: 3\n", "a: [", "\x00"):
         file.write_text(content)
@@ -100,7 +105,10 @@ def test_verify_with_a_roster(run, capsys, tmp_path):
 @pytest.mark.parametrize("action", [("verify",), ("show",), ("proof", "3")])
 def test_a_folder_without_a_ledger_is_told(action, capsys, tmp_path):
     status, text = tdml(capsys, action[0], tmp_path, *action[1:])
-    assert (status, text) == (1, f"tdml: {tmp_path}/ledger.db does not exist: give the folder of a run\n")
+    assert (status, text) == (
+        1,
+        f"tdml: {tmp_path}/ledger.db does not exist: give the folder of a run\n",
+    )
 
 
 def test_show_has_every_entry_and_the_evidence_under_its_verdict(run, capsys):
@@ -110,7 +118,10 @@ def test_show_has_every_entry_and_the_evidence_under_its_verdict(run, capsys):
     [verdict] = [i for i, line in enumerate(text.splitlines()) if "malicious" in line]
     under = text.splitlines()[verdict + 1]
     assert under.split()[1] == "audit" and "windows executed again: 2 by replica 0" in under
-    assert f"the state of stage 1 after step 7: r1.s1 lied; truth in artifact {chains.digest('state')}" in under
+    assert (
+        f"the state of stage 1 after step 7: r1.s1 lied; truth in artifact {chains.digest('state')}"
+        in under
+    )
     assert "round 2, void: entry 20 goes on after round 1" in text and "\nend\n" in text
     assert "1,000 mint → credit of r0.s0 (work)" in text
 
@@ -129,7 +140,10 @@ def test_show_of_a_node_and_a_round(run, capsys):
     assert tdml(capsys, "show", run, "--node", "r7.s7") == (
         1, "tdml: --node=r7.s7: no such node: choose one of r0.s0, r0.s1, r1.s0, r1.s1, spare0\n"
     )  # fmt: skip
-    assert tdml(capsys, "show", run, "--round", "9") == (1, "tdml: --round=9: there is no such round\n")
+    assert tdml(capsys, "show", run, "--round", "9") == (
+        1,
+        "tdml: --round=9: there is no such round\n",
+    )
 
 
 def test_proof_and_check(run, capsys, tmp_path):
@@ -138,12 +152,19 @@ def test_proof_and_check(run, capsys, tmp_path):
     assert (status, text) == (0, f"proof-6.json: entry 6 is under the root {root} of round 1\n")
     status, text = tdml(capsys, "check", "proof-6.json", root)
     author = chains.KEYS["r0.s0"].public
-    assert (status, text) == (0, f"proof-6.json: entry 6 is under this root: commit of round 1 by {author}\n")
+    assert (status, text) == (
+        0,
+        f"proof-6.json: entry 6 is under this root: commit of round 1 by {author}\n",
+    )
     status, text = tdml(capsys, "check", "proof-6.json", roots(run)[0])
     assert (status, text) == (1, "proof-6.json: wrong: the entry is not under this root\n")
     (tmp_path / "proof-6.json").write_text("{")
     status, text = tdml(capsys, "check", "proof-6.json", root)
-    assert status == 1 and text.startswith("proof-6.json: wrong: it is no proof") and text.count("\n") == 1
+    assert (
+        status == 1
+        and text.startswith("proof-6.json: wrong: it is no proof")
+        and text.count("\n") == 1
+    )
     assert tdml(capsys, "check", "missing.json", root)[0] == 1
 
 
@@ -158,7 +179,9 @@ def test_a_proof_is_written_through_no_link(run, capsys, tmp_path):
 @pytest.mark.timeout(60)
 def test_show_ends_quietly_when_nobody_reads_on(run):
     command = f"{sys.executable} -m tdml.cli ledger show {run} | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, env=environment())
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=True, env=environment()
+    )
     assert done.stdout.splitlines()[-1] == "0" and done.stderr == ""
 
 
@@ -194,7 +217,8 @@ def test_a_view_without_end_in_the_place_of_the_table_is_refused(run, capsys, ac
     with contextlib.closing(sqlite3.connect(run / "ledger.db", isolation_level=None)) as database:
         database.execute("ALTER TABLE entries RENAME TO few")
         database.execute(
-            "CREATE VIEW entries AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+            "CREATE VIEW entries AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM "
+            "n) "
             'SELECT i AS "index", job, round, kind, author, body, signature, prev, hash, seal FROM n, few'
         )
     status, text = tdml(capsys, action[0], run, *action[1:])

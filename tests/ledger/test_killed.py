@@ -1,4 +1,5 @@
-"""A ledger whose writer is killed at any moment opens again with all that was committed, and nothing else."""
+"""A ledger whose writer is killed at any moment opens again with all that was committed, and
+nothing else."""
 
 import os
 import random
@@ -18,7 +19,8 @@ KILLS, PER_LEDGER = 50, 5
 
 
 def write_on(path, out):
-    """Append rounds for ever: some entries alone, the commits together. Says every entry once it is committed."""
+    """Append rounds for ever: some entries alone, the commits together. Says every entry once it is
+    committed."""
     ledger = Ledger.open(path, chains.COORDINATOR, chains.JOB)
     said, batch = len(ledger.entries()), ledger.batch
 
@@ -67,7 +69,9 @@ def killed_after(path, moment):
         said += rest
     os.close(source)
     assert said.count(b"\n") == len(said.splitlines())
-    return {int(index): hash for index, hash in (line.split() for line in said.decode().splitlines())}
+    return {
+        int(index): hash for index, hash in (line.split() for line in said.decode().splitlines())
+    }
 
 
 @pytest.mark.timeout(120)

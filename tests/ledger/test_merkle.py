@@ -47,7 +47,11 @@ def test_no_other_leaf_has_that_path(tree, other, data):
     assert (climbs_to(other, way) == root(tree)) == (other == tree[index])
     if way:
         step = data.draw(st.integers(0, len(way) - 1))
-        turned = [*way[:step], ("left" if way[step][0] == "right" else "right", way[step][1]), *way[step + 1 :]]
+        turned = [
+            *way[:step],
+            ("left" if way[step][0] == "right" else "right", way[step][1]),
+            *way[step + 1 :],
+        ]
         assert climbs_to(tree[index], turned) != root(tree)
 
 

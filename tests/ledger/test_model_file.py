@@ -32,7 +32,13 @@ def _compress(path: Path) -> None:
 @pytest.mark.timeout(20)
 def test_weights_come_back_and_shared_memory_is_none_of_our_business(tmp_path: Path) -> None:
     weights = torch.randn(1000)
-    state = {"a": weights, "b": weights, "c": weights[10:20], "d.e": torch.ones(3, 4).T, "steps": torch.tensor(3)}
+    state = {
+        "a": weights,
+        "b": weights,
+        "c": weights[10:20],
+        "d.e": torch.ones(3, 4).T,
+        "steps": torch.tensor(3),
+    }
     torch.save(state, tmp_path / "model.pt")
     found = read_weights(tmp_path / "model.pt")
     assert found.keys() == state.keys()

@@ -51,7 +51,10 @@ def test_a_changed_proof_proves_nothing(entries):
         replace(made, path=made.path[:-1]),
         replace(made, path=[]),
         replace(made, path=[*made.path, made.path[0]]),
-        replace(made, path=[("left" if side == "right" else "right", other) for side, other in made.path]),
+        replace(
+            made,
+            path=[("left" if side == "right" else "right", other) for side, other in made.path],
+        ),
         replace(made, statement=replace(said, round=3)),
         replace(made, statement=replace(said, author=chains.KEYS["r0.s0"].public)),
         replace(made, statement=replace(said, body=said.body | {"node": "r0.s0"})),
@@ -71,12 +74,26 @@ def test_the_author_must_have_signed(entries):
 def damaged(text):
     """Files that are no proofs."""
     value = json.loads(text)
-    yield from (b"", b"{}", b"[]", b"null", b"\xff\xfe", text[:-1], b"[" * 100_000, b" " + text, b"1" * 10_000)
+    yield from (
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        text[:-1],
+        b"[" * 100_000,
+        b" " + text,
+        b"1" * 10_000,
+    )
     for key in value:
         for other in (None, 3, "x", [], {}, [["up", "ab" * 32]], [["left", "xyz"]], 1e30):
             yield json.dumps(value | {key: other}, sort_keys=True, separators=(",", ":")).encode()
-        yield json.dumps({k: v for k, v in value.items() if k != key}, sort_keys=True, separators=(",", ":")).encode()
-    yield json.dumps(value | {"path": value["path"] * 3000}, sort_keys=True, separators=(",", ":")).encode()
+        yield json.dumps(
+            {k: v for k, v in value.items() if k != key}, sort_keys=True, separators=(",", ":")
+        ).encode()
+    yield json.dumps(
+        value | {"path": value["path"] * 3000}, sort_keys=True, separators=(",", ":")
+    ).encode()
 
 
 def test_a_file_that_is_no_proof_is_told_in_one_line(entries):

@@ -9,7 +9,8 @@ numbers = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allo
 values = st.recursive(
     st.none() | st.booleans() | numbers | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text("ab\u00e9\U0001f600", max_size=3), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("ab\u00e9\U0001f600", max_size=3), inner, max_size=3)
     ),
     max_leaves=10,
 )

@@ -19,7 +19,10 @@ from tests.ledger import chains
 
 NAMES = [name.strip(' "') for name in COLUMNS.split(",")]
 STRANGER = chains.key(77)
-FULL = {"coordinator": chains.COORDINATOR.public, **{name: key.public for name, key in chains.KEYS.items()}}
+FULL = {
+    "coordinator": chains.COORDINATOR.public,
+    **{name: key.public for name, key in chains.KEYS.items()},
+}
 
 
 def cases(number):
@@ -39,7 +42,8 @@ def remembered_signatures():
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A ledger with every way in which a round can go: the file's bytes, its rows, and where copies may be made."""
+    """A ledger with every way in which a round can go: the file's bytes, its rows, and where copies
+    may be made."""
     path = tmp_path_factory.mktemp("tampering") / "ledger.db"
     with Ledger.open(path, chains.COORDINATOR, chains.JOB) as ledger:
         chains.begin(ledger)
@@ -76,18 +80,25 @@ def wrong(small, *changes, roster=None, root=None):
 def replaced(rows):
     """The statements that put other rows in the place of all entries."""
     marks = ",".join("?" * len(NAMES))
-    return [("DELETE FROM entries",), *((f"INSERT INTO entries VALUES ({marks})", *row) for row in rows)]
+    return [
+        ("DELETE FROM entries",),
+        *((f"INSERT INTO entries VALUES ({marks})", *row) for row in rows),
+    ]
 
 
 def changed(value, column, rows, data):
-    """Another value for a cell: near to the old one, from elsewhere in the table, or of another type."""
+    """Another value for a cell: near to the old one, from elsewhere in the table, or of another
+    type."""
     if isinstance(value, int):
-        return data.draw(st.sampled_from([value + 1, value - 1, -value - 1, str(value) + "x", value + 0.5, b"1"]))
+        return data.draw(
+            st.sampled_from([value + 1, value - 1, -value - 1, str(value) + "x", value + 0.5, b"1"])
+        )
     position = data.draw(st.integers(0, len(value) - 1))
     other = chr(ord(value[position]) ^ 1)
     return data.draw(
         st.sampled_from([
-            value[:position] + other + value[position + 1 :], value[:position] + value[position + 1 :], value + " ", "",
+            value[:position] + other + value[position + 1 :],
+            value[:position] + value[position + 1 :], value + " ", "",
             value.upper() if value.upper() != value else value + "0", value.encode(), b"\xff",
             *(row[column] for row in rows if row[column] != value), value + "\x00",
         ])
@@ -98,9 +109,14 @@ def changed(value, column, rows, data):
 @given(st.data())
 def test_a_changed_cell_is_found(small, data):
     rows = small[1]
-    index, column = data.draw(st.integers(0, len(rows) - 1)), data.draw(st.integers(1, len(NAMES) - 1))
+    index, column = (
+        data.draw(st.integers(0, len(rows) - 1)),
+        data.draw(st.integers(1, len(NAMES) - 1)),
+    )
     value = changed(rows[index][column], column, rows, data)
-    found = wrong(small, (f'UPDATE entries SET {NAMES[column]} = ? WHERE "index" = ?', value, index))
+    found = wrong(
+        small, (f'UPDATE entries SET {NAMES[column]} = ? WHERE "index" = ?', value, index)
+    )
     assert found.startswith(f"entry {index}")
 
 
@@ -108,7 +124,9 @@ def test_a_changed_cell_is_found(small, data):
 @given(st.data())
 def test_a_removed_entry_is_found(small, data):
     rows, index = small[1], data.draw(st.integers(0, len(small[1]) - 1))
-    closed_up = [row if row[0] < index else (row[0] - 1, *row[1:]) for row in rows if row[0] != index]
+    closed_up = [
+        row if row[0] < index else (row[0] - 1, *row[1:]) for row in rows if row[0] != index
+    ]
     keep_head = data.draw(st.booleans())
     head = [] if keep_head else [("UPDATE head SET entries = entries - 1",)]
     assert wrong(small, ('DELETE FROM entries WHERE "index" = ?', index), *head)
@@ -135,20 +153,27 @@ def test_an_added_entry_is_found(small, data):
     copied, place = data.draw(st.integers(0, len(rows) - 1)), data.draw(st.integers(0, len(rows)))
     moved = [row if row[0] < place else (row[0] + 1, *row[1:]) for row in rows]
     assert wrong(small, *replaced([*moved, (place, *rows[copied][1:])]))
-    assert wrong(small, *replaced([*moved, (place, *rows[copied][1:])]), ("UPDATE head SET entries = entries + 1",))
+    assert wrong(
+        small,
+        *replaced([*moved, (place, *rows[copied][1:])]),
+        ("UPDATE head SET entries = entries + 1",),
+    )
 
 
 @cases(100)
 @given(st.data())
 def test_swapped_entries_are_found(small, data):
     rows = small[1]
-    one, other = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=2, max_size=2, unique=True))
+    one, other = data.draw(
+        st.lists(st.integers(0, len(rows) - 1), min_size=2, max_size=2, unique=True)
+    )
     swapped = {one: other, other: one}
     assert wrong(small, *replaced([(swapped.get(row[0], row[0]), *row[1:]) for row in rows]))
 
 
 def relinked(rows, first, author):
-    """The chain from entry `first` on with all hashes made anew, signed and sealed by another key."""
+    """The chain from entry `first` on with all hashes made anew, signed and sealed by another
+    key."""
     made = list(rows[:first])
     for row in rows[first:]:
         entry = to_entry(row)
@@ -160,7 +185,18 @@ def relinked(rows, first, author):
         hash = chain_hash(row[0], prev, said, signature)
         body = canonical(said.body).decode()
         made.append(
-            (row[0], said.job, said.round, said.kind, said.author, body, signature, prev, hash, seal(hash, author))
+            (
+                row[0],
+                said.job,
+                said.round,
+                said.kind,
+                said.author,
+                body,
+                signature,
+                prev,
+                hash,
+                seal(hash, author),
+            )
         )
     return made
 
@@ -168,7 +204,12 @@ def relinked(rows, first, author):
 def head(rows, author):
     """The statement that signs the chain's head anew."""
     signature = sign_head(len(rows), rows[-1][8], author)
-    return ("UPDATE head SET entries = ?, hash = ?, signature = ?", len(rows), rows[-1][8], signature)
+    return (
+        "UPDATE head SET entries = ?, hash = ?, signature = ?",
+        len(rows),
+        rows[-1][8],
+        signature,
+    )
 
 
 @cases(100)
@@ -198,9 +239,11 @@ def test_a_changed_head_is_found(small, data):
 @pytest.mark.parametrize(
     "change",
     [
-        "DELETE FROM head", "INSERT INTO head SELECT * FROM head", "DROP TABLE head", "DROP TABLE entries",
+        "DELETE FROM head", "INSERT INTO head SELECT * FROM head", "DROP TABLE head",
+        "DROP TABLE entries",
         "CREATE TRIGGER entries AFTER INSERT ON entries BEGIN DELETE FROM head; END",
-        "CREATE TABLE more (x)", "CREATE VIEW more AS SELECT * FROM entries", "CREATE INDEX more ON entries (kind)",
+        "CREATE TABLE more (x)", "CREATE VIEW more AS SELECT * FROM entries",
+        "CREATE INDEX more ON entries (kind)",
         "CREATE TRIGGER more AFTER INSERT ON entries BEGIN DELETE FROM head; END",
         "ALTER TABLE entries ADD COLUMN more TEXT", "ALTER TABLE head ADD COLUMN more TEXT",
         "ALTER TABLE entries RENAME COLUMN seal TO more", "ANALYZE", "DELETE FROM entries",
@@ -228,13 +271,16 @@ def test_damaged_bytes_are_found_or_harmless(small, data):
 
 
 def made_anew(rows, author):
-    """The whole chain as another coordinator would write it: its own key throughout, the nodes' commits kept."""
+    """The whole chain as another coordinator would write it: its own key throughout, the nodes'
+    commits kept."""
     made = []
     for row in rows:
         said = to_entry(row).statement
         body = said.body | ({"coordinator": author.public} if said.kind == "job" else {})
         signer = None if said.kind == "commit" else author
-        said = Statement(said.job, said.round, said.kind, signer.public if signer else said.author, body)
+        said = Statement(
+            said.job, said.round, said.kind, signer.public if signer else said.author, body
+        )
         made.append((said, signer.sign(said.encode()) if signer else row[6]))
     return made
 
@@ -263,8 +309,18 @@ def test_not_even_the_coordinator_can_break_the_chain(small):
     free = chains.digest("free")
     for index, prev, hash, text in (
         (last[0], last[7], free, "its hash is not that of what it says"),
-        (last[0], free, chain_hash(last[0], free, said, last[6]), "it does not hold the hash of the entry before"),
-        (last[0] + 1, last[7], chain_hash(last[0] + 1, last[7], said, last[6]), f"entry {last[0]} is missing"),
+        (
+            last[0],
+            free,
+            chain_hash(last[0], free, said, last[6]),
+            "it does not hold the hash of the entry before",
+        ),
+        (
+            last[0] + 1,
+            last[7],
+            chain_hash(last[0] + 1, last[7], said, last[6]),
+            f"entry {last[0]} is missing",
+        ),
     ):
         row = (index, *last[1:7], prev, hash, seal(hash, chains.COORDINATOR))
         made = [*rows[:-1], row]
@@ -281,9 +337,18 @@ def test_the_true_ledger_passes_with_roster_and_root(small):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"r0.s1": STRANGER.public}, "entry 1 (roster, round 0): the key of r0.s1 is not that of the roster"),
-        ({"r9.s0": STRANGER.public}, "entry 1 (roster, round 0): the key of r9.s0 is not that of the roster"),
-        ({"coordinator": STRANGER.public}, "entry 0 (job, round 0): the coordinator's key is not that of the roster"),
+        (
+            {"r0.s1": STRANGER.public},
+            "entry 1 (roster, round 0): the key of r0.s1 is not that of the roster",
+        ),
+        (
+            {"r9.s0": STRANGER.public},
+            "entry 1 (roster, round 0): the key of r9.s0 is not that of the roster",
+        ),
+        (
+            {"coordinator": STRANGER.public},
+            "entry 0 (job, round 0): the coordinator's key is not that of the roster",
+        ),
     ],
 )
 def test_a_roster_with_other_keys_is_told(small, change, text):

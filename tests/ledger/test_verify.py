@@ -43,7 +43,11 @@ def test_a_run_that_goes_on_is_well(ledger):
     chains.before_commits(ledger, 2)
     chains.commit(ledger, 2, "r0.s0")
     summary = verify(ledger.path, chains.PlainBook)
-    assert (summary.rounds, summary.ended, summary.root) == (1, False, ledger.entries(kind="root")[-1].body["root"])
+    assert (summary.rounds, summary.ended, summary.root) == (
+        1,
+        False,
+        ledger.entries(kind="root")[-1].body["root"],
+    )
 
 
 def test_a_resumed_run_that_had_ended_has_not_ended(ledger):
@@ -200,7 +204,11 @@ def test_what_a_round_may_not_hold(ledger, case):
     [
         ({"0": ["r0.s0", "r9.s9"]}, None, "r9.s9 has a slot but is not in the roster"),
         ({"0": ["r0.s0", "r0.s0"]}, None, "a node has two slots"),
-        (chains.SLOTS, "ab" * 32, "it does not start from the weights with which the round before ended"),
+        (
+            chains.SLOTS,
+            "ab" * 32,
+            "it does not start from the weights with which the round before ended",
+        ),
     ],
 )
 def test_how_a_round_may_not_begin(ledger, slots, weights, text):
@@ -238,7 +246,10 @@ def test_a_resume_takes_back_money_bans_and_weights(ledger):
 def test_a_resumed_run_may_have_other_keys_but_a_banned_key_stays_banned(ledger):
     ledger.resume(1)
     newcomer = chains.key(99)
-    keys = KEY | {"r0.s0": newcomer.public, "spare0": KEY["r1.s1"]}  # the banned key takes another name
+    keys = KEY | {
+        "r0.s0": newcomer.public,
+        "spare0": KEY["r1.s1"],
+    }  # the banned key takes another name
     ledger.append(2, "roster", {"keys": keys, "given": False, "refused": {}})
     chains.before_commits(ledger, 2, {"0": ["r0.s0", "r0.s1"], "1": ["r1.s0", "spare0"]})
     chains.commit(ledger, 2, "r0.s0", newcomer)
@@ -250,7 +261,9 @@ def test_a_resumed_run_may_have_other_keys_but_a_banned_key_stays_banned(ledger)
 def test_a_void_roster_does_not_count(ledger):
     newcomer = chains.key(99)
     ledger.resume(1)
-    ledger.append(2, "roster", {"keys": KEY | {"r0.s0": newcomer.public}, "given": False, "refused": {}})
+    ledger.append(
+        2, "roster", {"keys": KEY | {"r0.s0": newcomer.public}, "given": False, "refused": {}}
+    )
     ledger.resume(1)
     chains.before_commits(ledger, 2)
     verify(ledger.path, chains.PlainBook)
@@ -260,7 +273,13 @@ def test_a_void_roster_does_not_count(ledger):
 
 @pytest.mark.parametrize(
     ("kind", "body"),
-    [("verdict", {}), ("ban", {"node": 3}), ("gossip", {}), ("rewards", {"postings": [{}]}), ("weights", [])],
+    [
+        ("verdict", {}),
+        ("ban", {"node": 3}),
+        ("gossip", {}),
+        ("rewards", {"postings": [{}]}),
+        ("weights", []),
+    ],
 )
 def test_a_body_of_another_form_is_found_though_well_signed(ledger, monkeypatch, kind, body):
     chains.before_commits(ledger, 2)
@@ -269,7 +288,10 @@ def test_a_body_of_another_form_is_found_though_well_signed(ledger, monkeypatch,
         index = ledger.append(2, kind, body).index
     with pytest.raises(Wrong, match=f"^entry {index}: "):
         verify(ledger.path, chains.PlainBook)
-    with Ledger.read(ledger.path) as reader, pytest.raises(SettingError, match=f"damaged at entry {index}: "):
+    with (
+        Ledger.read(ledger.path) as reader,
+        pytest.raises(SettingError, match=f"damaged at entry {index}: "),
+    ):
         reader.entries()
 
 

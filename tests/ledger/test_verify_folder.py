@@ -29,7 +29,9 @@ def test_a_run_folder_is_well(tmp_path):
     assert verify_run(run(tmp_path), chains.PlainBook).ended
 
 
-@pytest.mark.parametrize("model", [None, {"weight": torch.tensor([1.0, 2.1])}, {}, [1], "hello", {"weight": 3}])
+@pytest.mark.parametrize(
+    "model", [None, {"weight": torch.tensor([1.0, 2.1])}, {}, [1], "hello", {"weight": 3}]
+)
 def test_another_model_is_found(tmp_path, model):
     with pytest.raises(Wrong, match=r"^model\.pt is not the model of the last round"):
         verify_run(run(tmp_path, model), chains.PlainBook)

@@ -16,7 +16,10 @@ def test_the_digest_is_that_of_names_types_shapes_and_bytes():
 
 
 def test_layout_in_memory_does_not_matter():
-    turned = STATE | {"a.weight": STATE["a.weight"].T.contiguous().T, "b.count": torch.tensor(7, requires_grad=False)}
+    turned = STATE | {
+        "a.weight": STATE["a.weight"].T.contiguous().T,
+        "b.count": torch.tensor(7, requires_grad=False),
+    }
     assert digest_of_weights(turned) == digest_of_weights(STATE)
 
 

@@ -86,7 +86,9 @@ class Last(nn.LSTM):
 def test_the_cost_of_an_lstm_by_hand():
     batch, length, inputs, hidden = 2, 5, 3, 4
     products = 2 * batch * length * (inputs + hidden) * 4 * hidden
-    costs = count_costs([Last(inputs, hidden, batch_first=True)], torch.zeros(batch, length, inputs))
+    costs = count_costs(
+        [Last(inputs, hidden, batch_first=True)], torch.zeros(batch, length, inputs)
+    )
     assert costs == [products + batch * length * hidden]
 
 
@@ -138,7 +140,12 @@ class OneHot(nn.Module):
 
 @pytest.mark.parametrize("cost", [count_costs, measure_costs])
 def test_weighing_leaves_the_model_as_it_was(cost):
-    blocks = [OneHot(), nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+    blocks = [
+        OneHot(),
+        nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)),
+        nn.ReLU(inplace=True),
+        nn.Dropout(0.5),
+    ]
     before = {name: tensor.clone() for name, tensor in blocks[1].state_dict().items()}
     drawn = torch.get_rng_state()
     inputs = torch.tensor([1, 3])

@@ -1,4 +1,5 @@
-"""Parts that hand on what they compute, against the model in one piece: the same bits in every precision and layout."""
+"""Parts that hand on what they compute, against the model in one piece: the same bits in every
+precision and layout."""
 
 import copy
 from dataclasses import replace
@@ -20,8 +21,9 @@ CPU = torch.device("cpu")
 def model():
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8),
-        nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.LayerNorm(32), nn.Linear(32, 5),
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1),
+        nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.LayerNorm(32),
+        nn.Linear(32, 5),
     )  # fmt: skip
 
 
@@ -34,7 +36,10 @@ def plain(train):
     """Loss and gradients of the model in one piece, in torch's own words."""
     whole, (inputs, labels) = model(), batch()
     if train.channels_last:
-        whole, inputs = whole.to(memory_format=torch.channels_last), inputs.to(memory_format=torch.channels_last)
+        whole, inputs = (
+            whole.to(memory_format=torch.channels_last),
+            inputs.to(memory_format=torch.channels_last),
+        )
     with torch.autocast("cpu", torch.bfloat16, enabled=train.precision == "bf16"):
         logits = whole(inputs)
     loss = F.cross_entropy(logits.float(), labels, label_smoothing=train.label_smoothing)
@@ -42,13 +47,18 @@ def plain(train):
     return loss, [p.grad for p in whole.parameters()], logits.dtype
 
 
-@pytest.mark.parametrize("cut", [1, 2, 3, 5, 8])  # before 7 the gradients of the whole lie otherwise in memory
+@pytest.mark.parametrize(
+    "cut", [1, 2, 3, 5, 8]
+)  # before 7 the gradients of the whole lie otherwise in memory
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_two_parts_equal_the_whole_bit_for_bit(precision, channels_last, cut):
     train = replace(TRAIN, precision=precision, channels_last=channels_last, label_smoothing=0.1)
     whole, (inputs, labels) = model(), batch()
-    first, second = Runner(whole[:cut], train, True, CPU, CPU), Runner(whole[cut:], train, False, CPU, CPU)
+    first, second = (
+        Runner(whole[:cut], train, True, CPU, CPU),
+        Runner(whole[cut:], train, False, CPU, CPU),
+    )
     sent = first(inputs)
     received = sent.detach().requires_grad_()
     logits = second(received)

@@ -51,7 +51,9 @@ def with_table(counts):
 
 
 def in_place():
-    return nn.Sequential(nn.Linear(6, 6), nn.ReLU(inplace=True), nn.Linear(6, 6), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Linear(6, 6), nn.ReLU(inplace=True), nn.Linear(6, 6), nn.ReLU(inplace=True)
+    )
 
 
 def nothing_to_train_first():
@@ -98,8 +100,9 @@ def plan(model, parts, cuts=None, inputs=INPUTS):
         (nn.Linear(6, 6), 1, ()),
     ],
     ids=[
-        "tied", "tied, two parts", "constant table", "changing table", "in place", "nothing to train first",
-        "whole numbers", "tied at the ends, one part", "no blocks", "a layer",
+        "tied", "tied, two parts", "constant table", "changing table", "in place",
+        "nothing to train first", "whole numbers", "tied at the ends, one part", "no blocks",
+        "a layer",
     ],
 )  # fmt: skip
 def test_cuts_are_chosen_where_cuts_can_be(model, parts, cuts):
@@ -109,11 +112,31 @@ def test_cuts_are_chosen_where_cuts_can_be(model, parts, cuts):
 @pytest.mark.parametrize(
     ("model", "cuts", "message"),
     [
-        (tied(), [1], r"topology\.cuts=\[1\]: 0\.weight is used on both sides of a cut: cuts can be 2, 3"),
-        (tied_at_the_ends(), [2], r"topology\.cuts=\[2\]: 0\.weight is used .*: no cut can be made"),
-        (with_table(counts=True), [1], r"topology\.cuts=\[1\]: 0\.table is used on both sides .*: cuts can be 3"),
-        (nothing_to_train_first(), [1], r"topology\.cuts=\[1\]: nothing before block 1 can be trained.*: .* be 3"),
-        (whole_numbers_between(), [2], r"topology\.cuts=\[2\]: block 1 returns torch.int64, .* cuts can be 3, 4"),
+        (
+            tied(),
+            [1],
+            r"topology\.cuts=\[1\]: 0\.weight is used on both sides of a cut: cuts can be 2, 3",
+        ),
+        (
+            tied_at_the_ends(),
+            [2],
+            r"topology\.cuts=\[2\]: 0\.weight is used .*: no cut can be made",
+        ),
+        (
+            with_table(counts=True),
+            [1],
+            r"topology\.cuts=\[1\]: 0\.table is used on both sides .*: cuts can be 3",
+        ),
+        (
+            nothing_to_train_first(),
+            [1],
+            r"topology\.cuts=\[1\]: nothing before block 1 can be trained.*: .* be 3",
+        ),
+        (
+            whole_numbers_between(),
+            [2],
+            r"topology\.cuts=\[2\]: block 1 returns torch.int64, .* cuts can be 3, 4",
+        ),
         (in_place(), [4], r"topology\.cuts=\[4\]: the model has 4 blocks, so no cut may exceed 3"),
     ],
 )
@@ -125,10 +148,28 @@ def test_a_cut_where_none_can_be_is_refused(model, cuts, message):
 @pytest.mark.parametrize(
     ("model", "parts", "message"),
     [
-        (tied(), 5, "topology.stages asks for 5 parts .* has only 4 blocks: lower topology.stages or take a deeper"),
-        (tied(), 4, "topology.stages asks for 4 parts .* into 3 at most: .* block 1 it cannot be cut, for 0.weight is"),
+        (
+            tied(),
+            5,
+            (
+                "topology.stages asks for 5 parts .* has only 4 blocks: lower topology.stages or "
+                "take a deeper"
+            ),
+        ),
+        (
+            tied(),
+            4,
+            (
+                "topology.stages asks for 4 parts .* into 3 at most: .* block 1 it cannot be cut, "
+                "for 0.weight is"
+            ),
+        ),
         (tied_at_the_ends(), 2, "asks for 2 parts .* into 1 at most"),
-        (Whole(), 2, r"model: Whole is no nn.Sequential and has no method blocks\(\) .* \(its `blocks` is one of its"),
+        (
+            Whole(),
+            2,
+            r"model: Whole is no nn.Sequential and has no method blocks\(\) .* \(its `blocks` is one of its",
+        ),
         (
             nn.Linear(6, 6),
             2,

@@ -21,12 +21,12 @@ mend_torchvision()
 pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
 
 TINY = {
-    "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2,
-    "max_position_embeddings": 32, "tie_word_embeddings": False,
+    "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
+    "num_attention_heads": 2, "max_position_embeddings": 32, "tie_word_embeddings": False,
 }  # fmt: skip
 GPT2 = {
-    "vocab_size": 64, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32, "tie_word_embeddings": False,
-    "bos_token_id": 0, "eos_token_id": 0,
+    "vocab_size": 64, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32,
+    "tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 0,
 }  # fmt: skip
 FAMILIES = {
     "llama": TINY | {"num_key_value_heads": 1},
@@ -54,26 +54,50 @@ class Tokens(Dataset):
 def config_of(kind, head, *overrides, **changes):
     task = {"causal": "language", "masked": "masked", "classifier": "classification"}[head]
     config = settings.load(
-        [f"task={task}", "model=hf", f"model.head={head}", "topology.replicas=1", "train.batch_size=8", *overrides]
+        [
+            f"task={task}",
+            "model=hf",
+            f"model.head={head}",
+            "topology.replicas=1",
+            "train.batch_size=8",
+            *overrides,
+        ]
     )
-    model = config.model | {"config": {"model_type": kind, **FAMILIES.get(kind, TINY), **changes}, "num_labels": 3}
+    model = config.model | {
+        "config": {"model_type": kind, **FAMILIES.get(kind, TINY), **changes},
+        "num_labels": 3,
+    }
     return replace(config, model=model)
 
 
 def job_of(config, **samples):
     labels = config.model["head"] == "classifier"
-    source = Source(Tokens(40, labels=labels, **samples), Tokens(10, labels=labels, **samples), 0, task_of(config))
+    source = Source(
+        Tokens(40, labels=labels, **samples),
+        Tokens(10, labels=labels, **samples),
+        0,
+        task_of(config),
+    )
     return prepare(config, source, checkpoint=None)
 
 
 @pytest.mark.parametrize(
     ("kind", "head"),
-    [*((kind, "causal") for kind in FAMILIES if kind != "bert"), ("bert", "masked"), ("bert", "classifier")],
+    [
+        *((kind, "causal") for kind in FAMILIES if kind != "bert"),
+        ("bert", "masked"),
+        ("bert", "classifier"),
+    ],
 )
 def test_stages_equal_the_model_whose_weights_they_have(kind, head):
-    """Also with dropout, which GPT-2 and BERT have. What is never sent, such as tables of positions, is computed."""
+    """Also with dropout, which GPT-2 and BERT have. What is never sent, such as tables of
+    positions, is computed."""
     job = job_of(config_of(kind, head, "topology.stages=3"))
-    assert all("inv_freq" not in name and "position_ids" not in name for lay in job.layouts for name in lay.names)
+    assert all(
+        "inv_freq" not in name and "position_ids" not in name
+        for lay in job.layouts
+        for name in lay.names
+    )
     flats = [flat + 0.01 for flat in whole.flatten(job.model, job.layouts)]
     model = whole.outline(job.config.model, seed=0)
     parts = job.plan.cut(model, range(3))
@@ -89,8 +113,16 @@ def test_stages_equal_the_model_whose_weights_they_have(kind, head):
 
 @pytest.mark.parametrize("kind", ["gemma2", "cohere"])
 def test_an_architecture_that_does_something_beside_its_layers_is_refused(kind):
-    more = {"num_key_value_heads": 1, "head_dim": 8, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    with pytest.raises(SettingError, match=r"does something before it returns .* take another architecture"):
+    more = {
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+    }
+    with pytest.raises(
+        SettingError, match=r"does something before it returns .* take another architecture"
+    ):
         job_of(config_of(kind, "causal", "topology.stages=2", **more))
 
 
@@ -112,7 +144,9 @@ def test_what_cannot_be_cut_is_refused(kind, head, message):
 
 def test_tied_embeddings_stay_on_one_node_or_become_two():
     config = config_of("llama", "causal", "topology.stages=2", tie_word_embeddings=True)
-    with pytest.raises(SettingError, match=r"embed_tokens.weight is used on both sides of a cut .*model.untie=true"):
+    with pytest.raises(
+        SettingError, match=r"embed_tokens.weight is used on both sides of a cut .*model.untie=true"
+    ):
         job_of(config)
     one = job_of(replace(config, topology=replace(config.topology, stages=1)))
     assert one.layouts[0].names.count("model.embed_tokens.weight") == 1
@@ -131,7 +165,9 @@ def save(tmp_path, **changes):
 
 def test_a_folder_gives_the_weights_in_float32(tmp_path):
     saved = save(tmp_path)
-    config = replace(config_of("llama", "causal"), model=config_of("llama", "causal").model | {"config": None})
+    config = replace(
+        config_of("llama", "causal"), model=config_of("llama", "causal").model | {"config": None}
+    )
     loaded = whole.initial_model(config.model | {"pretrained": str(tmp_path)}, 0)
     for name, tensor in saved.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
@@ -143,7 +179,10 @@ def test_a_folder_gives_the_weights_in_float32(tmp_path):
     [
         (lambda folder: (folder / "model.safetensors").unlink(), "has no *.safetensors"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"none"), "cannot be loaded"),
-        (lambda folder: _change(folder, vocab_size=80), "is (64, 16), and its config.json says (80, 16)"),
+        (
+            lambda folder: _change(folder, vocab_size=80),
+            "is (64, 16), and its config.json says (80, 16)",
+        ),
         (
             lambda folder: _change(folder, num_hidden_layers=4),
             "lacks model.layers.3.input_layernorm.weight (9 ",
@@ -188,29 +227,45 @@ def with_lora(config, **lora):
     return replace(config, model=config.model | {"lora": config.model["lora"] | {"rank": 4} | lora})
 
 
-@pytest.mark.parametrize(("kind", "head"), [("llama", "causal"), ("gpt2", "causal"), ("bert", "classifier")])
+@pytest.mark.parametrize(
+    ("kind", "head"), [("llama", "causal"), ("gpt2", "causal"), ("bert", "classifier")]
+)
 def test_only_adapters_are_exchanged(kind, head):
     pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
     job = job_of(with_lora(config_of(kind, head, "topology.stages=2")))
     names = [name for layout in job.layouts for name in layout.names]
     assert all("lora_" in name or "classifier" in name for name in names)
     trained = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
-    assert sum(layout.size for layout in job.layouts) == trained < 0.5 * sum(p.numel() for p in job.model.parameters())
+    assert (
+        sum(layout.size for layout in job.layouts)
+        == trained
+        < 0.5 * sum(p.numel() for p in job.model.parameters())
+    )
     assert sum(map(len, job.frozen)) + trained == sum(p.numel() for p in job.model.parameters())
 
 
 def test_adapters_on_tied_embeddings_may_be_cut():
     """For nothing changes these."""
     pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
-    job = job_of(with_lora(config_of("llama", "causal", "topology.stages=2", tie_word_embeddings=True)))
-    assert sum(map(len, job.frozen)) > sum(p.numel() for p in job.model.parameters() if not p.requires_grad)
+    job = job_of(
+        with_lora(config_of("llama", "causal", "topology.stages=2", tie_word_embeddings=True))
+    )
+    assert sum(map(len, job.frozen)) > sum(
+        p.numel() for p in job.model.parameters() if not p.requires_grad
+    )
 
 
 @pytest.mark.parametrize(
     ("lora", "message"),
     [
-        ({"targets": ["no_such_layer"]}, "model.lora: Target modules {'no_such_layer'} not found in the base model"),
-        ({"rank": 0}, "model.lora: `r` should be a positive integer value but the value passed is 0"),
+        (
+            {"targets": ["no_such_layer"]},
+            "model.lora: Target modules {'no_such_layer'} not found in the base model",
+        ),
+        (
+            {"rank": 0},
+            "model.lora: `r` should be a positive integer value but the value passed is 0",
+        ),
     ],
 )
 def test_adapters_that_cannot_be_are_the_users_mistake(lora, message):
@@ -220,7 +275,9 @@ def test_adapters_that_cannot_be_are_the_users_mistake(lora, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "head"), [("llama", "causal"), ("gpt2", "causal"), ("bert", "classifier")])
+@pytest.mark.parametrize(
+    ("kind", "head"), [("llama", "causal"), ("gpt2", "causal"), ("bert", "classifier")]
+)
 def test_gradients_of_stages_are_those_of_the_model(kind, head):
     config = config_of(kind, head, "topology.stages=3")
     job = job_of(config)

@@ -110,7 +110,9 @@ def test_the_keys_are_torchvisions_own(name):
     with torch.device("meta"):
         theirs = getattr(torchvision().models, name)(num_classes=7)
     assert list(ours.state_dict()) == list(theirs.state_dict())
-    assert [t.shape for t in ours.state_dict().values()] == [t.shape for t in theirs.state_dict().values()]
+    assert [t.shape for t in ours.state_dict().values()] == [
+        t.shape for t in theirs.state_dict().values()
+    ]
 
 
 def test_torchvisions_model_loads_the_weights_and_computes_what_the_parts_compute():
@@ -134,7 +136,10 @@ def test_initial_weights_are_decided_by_the_seed_alone():
     torch.manual_seed(1)
     first = whole.initial_model(MLP, 5).state_dict()
     torch.manual_seed(2)
-    again, other = whole.initial_model(MLP, 5).state_dict(), whole.initial_model(MLP, 6).state_dict()
+    again, other = (
+        whole.initial_model(MLP, 5).state_dict(),
+        whole.initial_model(MLP, 6).state_dict(),
+    )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["0.1.weight"], other["0.1.weight"])
 

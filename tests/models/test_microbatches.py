@@ -11,7 +11,8 @@ _CHOICES = [2, 4, 8, 16, 32, 64]
 
 
 def simulate(times: list[float], microbatches: int) -> float:
-    """Seconds of a step under 1F1B: every stage takes its passes in their order, each as soon as it has its input."""
+    """Seconds of a step under 1F1B: every stage takes its passes in their order, each as soon as it
+    has its input."""
     stages = len(times)
     orders = [_order(stage, stages, microbatches) for stage in range(stages)]
     done: dict[tuple[str, int, int], float] = {}
@@ -44,7 +45,8 @@ def _order(stage: int, stages: int, microbatches: int) -> list[tuple[str, int]]:
 
 
 def cost(batch: int, microbatches: int, overhead: float, weights: list[float]) -> list[float]:
-    """Seconds of the stages for a micro-batch: something for each, and something for each sample."""
+    """Seconds of the stages for a micro-batch: something for each, and something for each
+    sample."""
     return [weight * (overhead + batch / microbatches) for weight in weights]
 
 
@@ -53,12 +55,18 @@ def cost(batch: int, microbatches: int, overhead: float, weights: list[float]) -
 def test_equal_stages_take_as_long_as_the_schedule(stages: int, microbatches: int) -> None:
     times = [0.6] * stages
     assert step_seconds(times, microbatches) == pytest.approx(simulate(times, microbatches))
-    assert busy_share(times, microbatches) == pytest.approx(microbatches / (microbatches + stages - 1))
+    assert busy_share(times, microbatches) == pytest.approx(
+        microbatches / (microbatches + stages - 1)
+    )
 
 
 @pytest.mark.parametrize("overhead", [0.0, 0.5, 2.0, 8.0, 40.0])
-@pytest.mark.parametrize("weights", [[1, 1], [1, 1.3], [1.2, 1, 0.7], [1, 1, 1, 1], [0.5, 1, 1, 0.8]], ids=str)
-def test_the_choice_is_as_good_as_the_best_that_is_simulated(overhead: float, weights: list[float]) -> None:
+@pytest.mark.parametrize(
+    "weights", [[1, 1], [1, 1.3], [1.2, 1, 0.7], [1, 1, 1, 1], [0.5, 1, 1, 0.8]], ids=str
+)
+def test_the_choice_is_as_good_as_the_best_that_is_simulated(
+    overhead: float, weights: list[float]
+) -> None:
     choices = [count for count in _CHOICES if count >= len(weights)]
     simulated = {count: simulate(cost(64, count, overhead, weights), count) for count in choices}
     chosen = fastest(choices, lambda count: cost(64, count, overhead, weights))
@@ -71,7 +79,8 @@ def test_unequal_stages_take_about_as_long_as_the_schedule(times: tuple[float, .
 
 
 def test_chunks_shorten_the_wait() -> None:
-    """Twice as many parts of half the size: the first micro-batch is through the others' in half the time."""
+    """Twice as many parts of half the size: the first micro-batch is through the others' in half
+    the time."""
     assert step_seconds([2.0, 2.0, 2.0, 2.0], 8, chunks=2) == 8 * 2.0 + 3 * 1.0
 
 

@@ -23,7 +23,9 @@ def plan_for(classes=10, **topology):
     )
 
 
-@pytest.mark.parametrize(("stages", "schedule", "parts"), [(1, "1f1b", 1), (3, "gpipe", 3), (2, "interleaved_1f1b", 4)])
+@pytest.mark.parametrize(
+    ("stages", "schedule", "parts"), [(1, "1f1b", 1), (3, "gpipe", 3), (2, "interleaved_1f1b", 4)]
+)
 def test_as_many_parts_as_the_schedule_needs(stages, schedule, parts):
     plan = plan_for(stages=stages, schedule=schedule)
     assert plan.parts == parts
@@ -36,7 +38,12 @@ def test_as_many_parts_as_the_schedule_needs(stages, schedule, parts):
 def test_borders_are_those_at_the_cuts():
     plan = plan_for(stages=3, cuts=[1, 3])
     assert plan.cuts == (1, 3)
-    assert [tuple(border.shape) for border in plan.borders] == [(4, 3, 16, 16), (4, 4, 8, 8), (4, 16, 2, 2), (4, 10)]
+    assert [tuple(border.shape) for border in plan.borders] == [
+        (4, 3, 16, 16),
+        (4, 4, 8, 8),
+        (4, 16, 2, 2),
+        (4, 10),
+    ]
 
 
 @pytest.mark.parametrize("cost", ["counted", "measured"])

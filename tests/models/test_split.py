@@ -96,9 +96,18 @@ def settings(function, **arguments):
     [
         ({"_target_": "tdml.models.nothing"}, "model=tdml.models.nothing cannot be built"),
         ({"_target_": "no_such_package.model"}, "model=no_such_package.model cannot be built"),
-        (CNN | {"colour": 1}, "unexpected keyword argument 'colour'\"): leave that out with '~model.colour'"),
-        (settings(no_module), "returned list: it must return an nn.Sequential of blocks or a module with a method"),
-        (settings(sizes_left_open), "model: 1.weight gets its shape from the first batch: give its layer the sizes"),
+        (
+            CNN | {"colour": 1},
+            "unexpected keyword argument 'colour'\"): leave that out with '~model.colour'",
+        ),
+        (
+            settings(no_module),
+            "returned list: it must return an nn.Sequential of blocks or a module with a method",
+        ),
+        (
+            settings(sizes_left_open),
+            "model: 1.weight gets its shape from the first batch: give its layer the sizes",
+        ),
         (settings(complex_buffer), "model: phases holds complex numbers"),
     ],
     ids=["unknown function", "unknown package", "unknown setting", "no module", "lazy", "complex"],
@@ -117,7 +126,10 @@ def test_the_blocks_of_a_module_are_those_that_it_names():
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(BlocksThatFail, "model: blocks() fails: not yet"), (BlocksThatAreNoModules, "model: blocks() must list modules")],
+    [
+        (BlocksThatFail, "model: blocks() fails: not yet"),
+        (BlocksThatAreNoModules, "model: blocks() must list modules"),
+    ],
 )
 def test_blocks_that_are_none_are_the_users_mistake(model, message):
     with pytest.raises(SettingError) as caught:
@@ -125,7 +137,9 @@ def test_blocks_that_are_none_are_the_users_mistake(model, message):
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), BlocksIsAModule, lambda: FlattensFirst(nn.Linear(4, 3))])
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Linear(4, 3), BlocksIsAModule, lambda: FlattensFirst(nn.Linear(4, 3))]
+)
 def test_a_model_that_lists_no_blocks_is_one(make):
     model = make()
     assert blocks_of(model) == [model]
@@ -172,7 +186,8 @@ def test_only_the_own_part_takes_memory():
 
 def test_tied_tensors_stay_tied_when_they_get_memory():
     part, norms = (
-        Part(model, 0, len(model)) for model in (build(settings(m), "meta") for m in (tied, tied_statistics))
+        Part(model, 0, len(model))
+        for model in (build(settings(m), "meta") for m in (tied, tied_statistics))
     )
     for each in (part, norms):
         each.materialise(torch.device("cpu"))
@@ -196,7 +211,9 @@ def shared_buffer():
     """A table that two blocks use and no state dict has."""
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
     for block in (model[0], model[2]):
-        block.register_buffer("table", model[0].table if block is model[2] else torch.zeros(3), persistent=False)
+        block.register_buffer(
+            "table", model[0].table if block is model[2] else torch.zeros(3), persistent=False
+        )
     return model
 
 
@@ -213,7 +230,10 @@ def test_every_part_has_a_shared_buffer_of_its_own():
     ("model", "message"),
     [
         (WithBlocks(forget=True), r"blocks\(\) leaves out exit\.bias, exit\.weight"),
-        (BlocksMadeAnew(), r"blocks\(\) lists bias in block 1, which is none of the model's own tensors"),
+        (
+            BlocksMadeAnew(),
+            r"blocks\(\) lists bias in block 1, which is none of the model's own tensors",
+        ),
     ],
 )
 def test_the_blocks_must_hold_all_that_the_model_holds_and_no_more(model, message):
@@ -224,4 +244,6 @@ def test_the_blocks_must_hold_all_that_the_model_holds_and_no_more(model, messag
 def test_a_border_gives_an_example():
     example = Border(torch.Size([2, 3]), torch.float64).example("cpu", requires_grad=True)
     assert (example.shape, example.dtype, example.requires_grad) == ((2, 3), torch.float64, True)
-    assert not Border(torch.Size([2]), torch.int64).example("meta", requires_grad=False).requires_grad
+    assert (
+        not Border(torch.Size([2]), torch.int64).example("meta", requires_grad=False).requires_grad
+    )

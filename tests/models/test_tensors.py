@@ -22,13 +22,25 @@ def share_memory():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (holding(table=torch.tensor([1, 2**24 + 1])), "model: 0.table holds whole numbers above 2^24"),
-        (holding(table=torch.tensor([-(2**24) - 1], dtype=torch.int32)), "0.table holds whole numbers above 2^24"),
+        (
+            holding(table=torch.tensor([1, 2**24 + 1])),
+            "model: 0.table holds whole numbers above 2^24",
+        ),
+        (
+            holding(table=torch.tensor([-(2**24) - 1], dtype=torch.int32)),
+            "0.table holds whole numbers above 2^24",
+        ),
         (holding(table=torch.tensor(2**62)), "0.table holds whole numbers above 2^24"),
-        (nn.Linear(2, 2).double(), "model: weight is float64, and nodes exchange float32: make it float32"),
+        (
+            nn.Linear(2, 2).double(),
+            "model: weight is float64, and nodes exchange float32: make it float32",
+        ),
         (holding(rates=torch.ones(1, dtype=torch.float64)), "model: 0.rates is float64"),
         (holding(graph=torch.eye(2).to_sparse()), "model: 0.graph is sparse"),
-        (share_memory(), "model: 0.weight and 1.weight share their memory, but are two parameters: tie them by"),
+        (
+            share_memory(),
+            "model: 0.weight and 1.weight share their memory, but are two parameters: tie them by",
+        ),
     ],
 )
 def test_what_nodes_could_not_exchange_exactly_is_refused(model, message):
@@ -62,7 +74,9 @@ def test_one_value_that_is_repeated_gets_memory_for_each():
     assert kept.tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
-@pytest.mark.parametrize("layer", [nn.Embedding(4, 2, sparse=True), nn.EmbeddingBag(4, 2, sparse=True, mode="sum")])
+@pytest.mark.parametrize(
+    "layer", [nn.Embedding(4, 2, sparse=True), nn.EmbeddingBag(4, 2, sparse=True, mode="sum")]
+)
 def test_embeddings_have_dense_gradients(layer):
     bring_into_form(layer)
     layer(torch.tensor([[1, 2]])).sum().backward()

@@ -32,7 +32,9 @@ class Packed(nn.GRU):
 
     def forward(self, value):
         lengths = (value != 0).all(2).sum(1).clamp(min=1)
-        return super().forward(pack_padded_sequence(value, lengths, batch_first=True, enforce_sorted=False))[1][-1]
+        return super().forward(
+            pack_padded_sequence(value, lengths, batch_first=True, enforce_sorted=False)
+        )[1][-1]
 
 
 class ReturnsTwo(nn.Module):
@@ -105,17 +107,29 @@ def test_token_numbers_may_go_in_and_between_blocks():
     blocks = [ReturnsWholeNumbers(), nn.Embedding(7, 5), nn.Linear(5, 2)]
     borders = trace_borders(blocks, torch.full((3, 4), 6.0))
     assert [tuple(border.shape) for border in borders] == [(3, 4), (3, 4), (3, 4, 5), (3, 4, 2)]
-    assert [border.dtype for border in borders] == [torch.float32, torch.int64, torch.float32, torch.float32]
+    assert [border.dtype for border in borders] == [
+        torch.float32,
+        torch.int64,
+        torch.float32,
+        torch.float32,
+    ]
 
 
 def test_what_crosses_has_the_type_of_the_real_pass():
     borders = trace_borders([Autocast(3, 5), nn.ReLU(), Autocast(5, 2)], torch.ones(4, 3))
-    assert [border.dtype for border in borders] == [torch.float32, torch.bfloat16, torch.bfloat16, torch.bfloat16]
+    assert [border.dtype for border in borders] == [
+        torch.float32,
+        torch.bfloat16,
+        torch.bfloat16,
+        torch.bfloat16,
+    ]
 
 
 @pytest.mark.parametrize(("values", "width"), [(1.0, 3), (2.0, 2)])
 def test_a_block_may_look_at_values(values, width):
-    assert trace_borders([Looks()], torch.full((4, 3), values))[-1] == Border(torch.Size([4, width]), torch.float32)
+    assert trace_borders([Looks()], torch.full((4, 3), values))[-1] == Border(
+        torch.Size([4, width]), torch.float32
+    )
 
 
 def test_sequences_may_be_packed():
@@ -131,7 +145,9 @@ def test_batch_norm_needs_more_than_one_value_per_channel(size):
     if size == 2:
         assert trace_borders(blocks, sample)[-1].shape == (2, 10)
         return
-    with pytest.raises(SettingError, match=r"Expected more than 1 value per channel.*topology\.microbatches"):
+    with pytest.raises(
+        SettingError, match=r"Expected more than 1 value per channel.*topology\.microbatches"
+    ):
         trace_borders(blocks, sample)
 
 
@@ -140,7 +156,9 @@ def test_a_block_that_rejects_its_input_is_named():
         trace_borders([nn.Linear(4, 5), nn.Linear(6, 3)], torch.zeros(2, 4))
 
 
-@pytest.mark.parametrize("blocks", [[ReturnsTwo()], [ReturnsWholeNumbers()], [ReturnsTwo(), ReturnsTwo()]])
+@pytest.mark.parametrize(
+    "blocks", [[ReturnsTwo()], [ReturnsWholeNumbers()], [ReturnsTwo(), ReturnsTwo()]]
+)
 def test_a_block_must_return_one_floating_point_tensor(blocks):
     with pytest.raises(SettingError, match="block 0 must return one floating-point tensor"):
         trace_borders(blocks, torch.zeros(2, 4))
@@ -161,7 +179,9 @@ def test_buffers_that_nobody_could_exchange_are_the_users_mistake(how, message):
 
 
 def test_a_buffer_that_keeps_its_graph_is_the_users_mistake():
-    with pytest.raises(SettingError, match=r"model: block 1 keeps mean with its graph: detach\(\) what it keeps"):
+    with pytest.raises(
+        SettingError, match=r"model: block 1 keeps mean with its graph: detach\(\) what it keeps"
+    ):
         trace_gradients([nn.Linear(3, 3), Replaces("graph")], torch.ones(2, 3))
 
 
@@ -172,15 +192,33 @@ def test_a_buffer_that_keeps_its_graph_is_the_users_mistake():
     ("blocks", "crossed"),
     [
         ([nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)], [False, True, True]),
-        ([nn.Flatten(), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(inplace=True)], [False, False, False, True]),
-        ([nn.Linear(3, 3).requires_grad_(False), nn.BatchNorm1d(3), nn.Linear(3, 3)], [False, False, True]),
+        (
+            [nn.Flatten(), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(inplace=True)],
+            [False, False, False, True],
+        ),
+        (
+            [nn.Linear(3, 3).requires_grad_(False), nn.BatchNorm1d(3), nn.Linear(3, 3)],
+            [False, False, True],
+        ),
         ([nn.Linear(3, 3), Detaches(3, 3), nn.Linear(3, 3)], [False, False, True]),
-        ([WithoutGradients(3, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU()], [False, False, False, True]),
+        (
+            [WithoutGradients(3, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU()],
+            [False, False, False, True],
+        ),
         ([nn.Linear(3, 3), WithoutGradients(3, 3)], [False, False]),
     ],
-    ids=["plain", "nothing to train first", "frozen", "detached", "without gradients", "without gradients last"],
+    ids=[
+        "plain",
+        "nothing to train first",
+        "frozen",
+        "detached",
+        "without gradients",
+        "without gradients last",
+    ],
 )
-def test_gradients_cross_where_there_is_something_to_train_on_the_one_side_and_a_way_on_the_other(blocks, crossed):
+def test_gradients_cross_where_there_is_something_to_train_on_the_one_side_and_a_way_on_the_other(
+    blocks, crossed
+):
     assert trace_gradients(blocks, torch.ones(2, 3)) == crossed
 
 
@@ -200,7 +238,13 @@ def test_buffers_that_a_pass_changes(block, changed):
 
 @pytest.mark.parametrize("trace", [trace_borders, trace_gradients, changed_buffers])
 def test_a_pass_leaves_everything_as_it_was(trace):
-    blocks = [nn.Linear(3, 3), nn.BatchNorm1d(3).eval(), Replaces(), nn.Dropout(), nn.ReLU(inplace=True)]
+    blocks = [
+        nn.Linear(3, 3),
+        nn.BatchNorm1d(3).eval(),
+        Replaces(),
+        nn.Dropout(),
+        nn.ReLU(inplace=True),
+    ]
     state = nn.Sequential(*blocks).state_dict(keep_vars=True)
     values = {name: tensor.detach().clone() for name, tensor in state.items()}
     inputs, drawn = torch.rand(4, 3) - 0.5, torch.get_rng_state()

@@ -26,7 +26,9 @@ def reads_values():
 def from_numpy():
     table = torch.from_numpy(np.arange(12, dtype=np.float32).reshape(4, 3))
     model = nn.Sequential(nn.Embedding.from_pretrained(table, freeze=False), nn.Linear(3, 4))
-    model[1].register_buffer("mean", torch.from_numpy(np.full(3, 0.3, dtype=np.float32)), persistent=False)
+    model[1].register_buffer(
+        "mean", torch.from_numpy(np.full(3, 0.3, dtype=np.float32)), persistent=False
+    )
     return model
 
 
@@ -54,7 +56,9 @@ def shares_a_table():
     """A table that no state dict has, of two blocks."""
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
     for block in (model[0], model[2]):
-        block.register_buffer("table", model[0].table if block is model[2] else torch.ones(2), persistent=False)
+        block.register_buffer(
+            "table", model[0].table if block is model[2] else torch.ones(2), persistent=False
+        )
     return model
 
 
@@ -66,7 +70,9 @@ def forms(model):
     return {name: tuple(tensor.shape) for name, tensor in whole.tensors_of(model).items()}
 
 
-@pytest.mark.parametrize("make", [plain, reads_values, from_numpy, drawn, drawn_by_numpy, tied_after_reading])
+@pytest.mark.parametrize(
+    "make", [plain, reads_values, from_numpy, drawn, drawn_by_numpy, tied_after_reading]
+)
 def test_every_node_makes_the_form_that_the_coordinators_model_has(make):
     initial = initial_model(settings(make), 5)
     for _ in range(2):

@@ -19,7 +19,8 @@ def leave_run(
     folder: Path, *overrides: str, accuracies: Sequence[float | None], ended: bool = True,
     banned: Mapping[int, Sequence[str]] | None = None,
 ) -> Path:  # fmt: skip
-    """A run with a round for each accuracy, in which every replica is honest but where a node of it is banned.
+    """A run with a round for each accuracy, in which every replica is honest but where a node of it
+    is banned.
 
     Args:
         ended: whether it has come to the end of its rounds, which are as many as accuracies then.
@@ -31,9 +32,13 @@ def leave_run(
     run.begin(config)
     note(folder, MACHINE)
     for number, accuracy in enumerate(accuracies, start=1):
-        run.append(_round(number, config.topology.replicas, accuracy, (banned or {}).get(number, ())))
+        run.append(
+            _round(number, config.topology.replicas, accuracy, (banned or {}).get(number, ()))
+        )
     if ended:
-        run.summarise(summary(config, read_metrics(folder), "all rounds done", [], [], "model.pt", [], []))
+        run.summarise(
+            summary(config, read_metrics(folder), "all rounds done", [], [], "model.pt", [], [])
+        )
     return folder
 
 
@@ -57,14 +62,34 @@ def _round(number: int, replicas: int, accuracy: float | None, banned: Sequence[
     guilty = {int(node[1 : node.index(".")]) for node in banned}
     judgements = {
         i: Judgement(
-            i, (), "honest", weight=1.0, train_loss=2.0 / number + i, rank_mean=replicas / 2, rank_std=1.0 + i / 10
+            i,
+            (),
+            "honest",
+            weight=1.0,
+            train_loss=2.0 / number + i,
+            rank_mean=replicas / 2,
+            rank_std=1.0 + i / 10,
         )
         for i in range(replicas)
     }
     for i in guilty:
         nodes = tuple(node for node in banned if node.startswith(f"r{i}."))
         judgements[i] = Judgement(
-            i, (), "malicious", "spread", blamed=nodes, train_loss=9.0, rank_mean=replicas / 2, rank_std=2.0
+            i,
+            (),
+            "malicious",
+            "spread",
+            blamed=nodes,
+            train_loss=9.0,
+            rank_mean=replicas / 2,
+            rank_std=2.0,
         )
     test = {"accuracy": accuracy, "loss": 1.0 / number}
-    return Round(number, {}, judgements=judgements, test=test, bytes={"up": 1, "down": 1}, seconds={"total": 7.5})
+    return Round(
+        number,
+        {},
+        judgements=judgements,
+        test=test,
+        bytes={"up": 1, "down": 1},
+        seconds={"total": 7.5},
+    )

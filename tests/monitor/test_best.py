@@ -6,7 +6,9 @@ from tdml.monitor.best import Best
 
 
 def best(*accuracies: float | None) -> Best:
-    return Best({"round": number, "validation_accuracy": a} for number, a in enumerate(accuracies, start=1))
+    return Best(
+        {"round": number, "validation_accuracy": a} for number, a in enumerate(accuracies, start=1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,10 @@ def test_rounds_without_validation_have_no_best():
 
 
 def test_without_an_accuracy_the_lowest_loss_counts():
-    lines = [{"round": i, "validation_perplexity": 2.0, "validation_loss": a} for i, a in enumerate((3.0, 2.0, 2.5), 1)]
+    lines = [
+        {"round": i, "validation_perplexity": 2.0, "validation_loss": a}
+        for i, a in enumerate((3.0, 2.0, 2.5), 1)
+    ]
     found = Best(lines)
     assert (found.round, found.name, found.value) == (2, "loss", 2.0)
     assert found.no_better(3, 1) == "no better validation loss since round 2 (train.patience=1)"

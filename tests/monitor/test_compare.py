@@ -20,20 +20,39 @@ _ALONE = ["topology.replicas=1", "topology.stages=1"]
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[Path]:
-    """A baseline, a run that ended, one under way, one that has just begun, and two with attackers."""
-    attack = ["topology.replicas=4", "attack=mean_shift", "attack.replicas=[3]", "attack.from_round=2"]
+    """A baseline, a run that ended, one under way, one that has just begun, and two with
+    attackers."""
+    attack = [
+        "topology.replicas=4",
+        "attack=mean_shift",
+        "attack.replicas=[3]",
+        "attack.from_round=2",
+    ]
     return [
         leave_run(tmp_path / "net-1x1", *_ALONE, accuracies=[0.4, 0.6, 0.91]),
         leave_run(tmp_path / "net-2x2", "topology.replicas=2", accuracies=[0.3, 0.5, 0.905]),
         leave_run(tmp_path / "net-4x2", "rounds=3", accuracies=[0.2, 0.7], ended=False),
-        leave_run(tmp_path / "net-8x2", "rounds=3", "topology.replicas=8", accuracies=[], ended=False),
-        leave_run(tmp_path / "net-4x2-attack", *attack, accuracies=[0.3, 0.5, 0.9], banned={2: ["r3.s0", "r3.s1"]}),
-        leave_run(tmp_path / "net-4x2-attack-undefended", *attack, "trust.enabled=false", accuracies=[0.3, 0.1, None]),
+        leave_run(
+            tmp_path / "net-8x2", "rounds=3", "topology.replicas=8", accuracies=[], ended=False
+        ),
+        leave_run(
+            tmp_path / "net-4x2-attack",
+            *attack,
+            accuracies=[0.3, 0.5, 0.9],
+            banned={2: ["r3.s0", "r3.s1"]},
+        ),
+        leave_run(
+            tmp_path / "net-4x2-attack-undefended",
+            *attack,
+            "trust.enabled=false",
+            accuracies=[0.3, 0.1, None],
+        ),
     ]
 
 
 def _text(svg: str) -> list[str]:
-    """What is written in a figure: matplotlib draws letters and leaves the text beside them as a comment."""
+    """What is written in a figure: matplotlib draws letters and leaves the text beside them as a
+    comment."""
     return [comment.strip() for comment in re.findall(r"<!--(.*?)-->", svg)]
 
 
@@ -48,21 +67,52 @@ def test_every_run_has_a_row_and_a_line(runs: list[Path], tmp_path: Path, capsys
         ["net-2x2", "2 × 2", "–", "3 of 3", "0.9050", "0.9050", "3", "-0.0050"],
         ["net-4x2", "4 × 2", "–", "2 of 3", "0.7000", "0.7000", "–", "+0.1000 at round 2"],
         ["net-8x2", "8 × 2", "–", "0 of 3", "–", "–", "–", "–"],
-        ["net-4x2-attack", "4 × 2", "meanshift, 1 of 4", "3 of 3", "0.9000", "0.9000", "3", "-0.0100"],
-        ["net-4x2-attack-undefended", "4 × 2", "meanshift, 1 of 4, undefended", "3 of 3", "–", "0.3000", "–", "–"],
+        [
+            "net-4x2-attack",
+            "4 × 2",
+            "meanshift, 1 of 4",
+            "3 of 3",
+            "0.9000",
+            "0.9000",
+            "3",
+            "-0.0100",
+        ],
+        [
+            "net-4x2-attack-undefended",
+            "4 × 2",
+            "meanshift, 1 of 4, undefended",
+            "3 of 3",
+            "–",
+            "0.3000",
+            "–",
+            "–",
+        ],
     ]
-    assert sorted(file.name for file in out.iterdir()) == ["accuracy.svg", "compare.html", "loss.svg", "ranks.svg"]
+    assert sorted(file.name for file in out.iterdir()) == [
+        "accuracy.svg",
+        "compare.html",
+        "loss.svg",
+        "ranks.svg",
+    ]
     for name in ("accuracy", "loss", "ranks"):
         svg = (out / f"{name}.svg").read_text()
         ElementTree.fromstring(svg)
         assert svg in page
     assert not re.findall(r'(?:src|href)="(?!#)', page)  # nothing beside it is needed
     accuracy = _text((out / "accuracy.svg").read_text())
-    assert "Test accuracy · net" in accuracy and "the paper's 90 %" in accuracy and "attack from round 2" in accuracy
-    assert {"1x1  0.910", "2x2  0.905", "4x2  0.700, round 2 of 3", "8x2  no round yet"} <= set(accuracy)
+    assert (
+        "Test accuracy · net" in accuracy
+        and "the paper's 90 %" in accuracy
+        and "attack from round 2" in accuracy
+    )
+    assert {"1x1  0.910", "2x2  0.905", "4x2  0.700, round 2 of 3", "8x2  no round yet"} <= set(
+        accuracy
+    )
     assert "4x2-attack-undefended  0.100" in accuracy
     assert "2x2  1.17" in _text((out / "loss.svg").read_text())
-    assert {"attack, from round 2", "attack-undefended, from round 2"} <= set(_text((out / "ranks.svg").read_text()))
+    assert {"attack, from round 2", "attack-undefended, from round 2"} <= set(
+        _text((out / "ranks.svg").read_text())
+    )
 
 
 def test_the_same_runs_give_the_same_figures(runs: list[Path]) -> None:
@@ -85,20 +135,34 @@ def test_without_an_attack_there_are_no_ranks(runs: list[Path]) -> None:
 def test_any_runs_will_do(chosen: list[int], runs: list[Path]) -> None:
     figures = draw(read_all(runs[i] for i in chosen))
     assert {"accuracy", "loss"} <= set(figures)
-    assert {ElementTree.fromstring(svg).tag for svg in figures.values()} == {"{http://www.w3.org/2000/svg}svg"}
+    assert {ElementTree.fromstring(svg).tag for svg in figures.values()} == {
+        "{http://www.w3.org/2000/svg}svg"
+    }
 
 
 @pytest.mark.parametrize("count", [12, 30])
 def test_labels_do_not_cover_each_other(count: int, tmp_path: Path) -> None:
     """However many lines end at the same place: in points, within the figure."""
     rounds = [0.1 + 0.8 * number / 12 for number in range(1, 13)]
-    paths = [leave_run(tmp_path / f"run-{i}", accuracies=[r + i / 1e4 for r in rounds]) for i in range(count)]
-    for figure in (compare_figures.accuracies(read_all(paths)), compare_figures.losses(read_all(paths))):
+    paths = [
+        leave_run(tmp_path / f"run-{i}", accuracies=[r + i / 1e4 for r in rounds])
+        for i in range(count)
+    ]
+    for figure in (
+        compare_figures.accuracies(read_all(paths)),
+        compare_figures.losses(read_all(paths)),
+    ):
         FigureCanvasAgg(figure).draw()
         [axes] = figure.axes
-        boxes = [Text.get_window_extent(label) for label in axes.texts if label.get_text().split()[0].isdigit()]
+        boxes = [
+            Text.get_window_extent(label)
+            for label in axes.texts
+            if label.get_text().split()[0].isdigit()
+        ]
         assert len(boxes) == count
-        assert all(figure.bbox.contains(*box.min) and figure.bbox.contains(*box.max) for box in boxes)
+        assert all(
+            figure.bbox.contains(*box.min) and figure.bbox.contains(*box.max) for box in boxes
+        )
         boxes.sort(key=lambda box: box.y0)
         assert all(low.y1 <= high.y0 + 0.5 for low, high in pairwise(boxes))
 
@@ -107,14 +171,21 @@ def test_labels_do_not_cover_each_other(count: int, tmp_path: Path) -> None:
 def test_what_is_no_run_is_one_line(bad: str, runs: list[Path], tmp_path: Path, capsys) -> None:
     (tmp_path / "folder").mkdir()
     out = tmp_path / "out"
-    assert cli.run(["report", "--compare", str(runs[0]), str(tmp_path / bad), "--out", str(out)]) == 1
-    assert capsys.readouterr().err == f"tdml: {tmp_path / bad} is no run: give the folder of one, such as runs/demo\n"
+    assert (
+        cli.run(["report", "--compare", str(runs[0]), str(tmp_path / bad), "--out", str(out)]) == 1
+    )
+    assert (
+        capsys.readouterr().err
+        == f"tdml: {tmp_path / bad} is no run: give the folder of one, such as runs/demo\n"
+    )
     assert not out.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(runs: list[Path], tmp_path: Path, capsys) -> None:
     (tmp_path / "file").touch()
-    assert cli.run(["report", "--compare", str(runs[0]), "--out", str(tmp_path / "file" / "out")]) == 1
+    assert (
+        cli.run(["report", "--compare", str(runs[0]), "--out", str(tmp_path / "file" / "out")]) == 1
+    )
     assert capsys.readouterr().err.count("\n") == 1
 
 

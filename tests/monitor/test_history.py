@@ -22,12 +22,23 @@ _ATTACKED = [
 
 
 def test_a_run_folder_is_read(tmp_path: Path) -> None:
-    history = read(leave_run(tmp_path / "mine", "topology.replicas=2", accuracies=[0.5, None, 0.92]))
-    assert (history.name, history.topology, history.ended, history.is_baseline) == ("mine", (2, 2), True, False)
+    history = read(
+        leave_run(tmp_path / "mine", "topology.replicas=2", accuracies=[0.5, None, 0.92])
+    )
+    assert (history.name, history.topology, history.ended, history.is_baseline) == (
+        "mine",
+        (2, 2),
+        True,
+        False,
+    )
     assert history.machines == [MACHINE]
     assert [line.test_accuracy for line in history.rounds] == [0.5, None, 0.92]
     assert history.rounds[1].train_loss == 1.5  # the mean of 1 and 2
-    assert (history.accuracy(3), history.accuracy(4), history.first_round_at(0.9)) == (0.92, None, 3)
+    assert (history.accuracy(3), history.accuracy(4), history.first_round_at(0.9)) == (
+        0.92,
+        None,
+        3,
+    )
     assert history.seconds == 22.5
 
 
@@ -45,7 +56,9 @@ def test_a_run_that_goes_on_for_more_rounds_has_not_ended(tmp_path: Path) -> Non
 
 
 def test_the_loss_is_that_of_the_replicas_that_count(tmp_path: Path) -> None:
-    run = leave_run(tmp_path / "run", *_ATTACKED, accuracies=[0.5, 0.6], banned={2: ["r3.s0", "r3.s1"]})
+    run = leave_run(
+        tmp_path / "run", *_ATTACKED, accuracies=[0.5, 0.6], banned={2: ["r3.s0", "r3.s1"]}
+    )
     assert read(run).rounds[1].train_loss == 2.0  # of 1, 2 and 3, without the 9 of the liar
     assert read(run).bans == {"r3.s0": 2, "r3.s1": 2}
 
@@ -55,7 +68,13 @@ def test_who_attacks_until_it_is_banned(tmp_path: Path) -> None:
     history = read(leave_run(tmp_path / "run", *_ATTACKED, accuracies=[0.5] * 5, banned=banned))
     assert history.attack == "gaussian"
     assert history.attackers == {1: {"r1.s0"}, 3: {"r3.s0", "r3.s1"}}
-    assert [history.attacking(number) for number in range(1, 6)] == [set(), {1, 3}, {1, 3}, {1}, set()]
+    assert [history.attacking(number) for number in range(1, 6)] == [
+        set(),
+        {1, 3},
+        {1, 3},
+        {1},
+        set(),
+    ]
 
 
 def test_who_was_banned_in_a_round_that_was_taken_back_no_longer_attacks(tmp_path: Path) -> None:
@@ -107,7 +126,9 @@ def test_the_baseline_was_trained_alike(tmp_path: Path) -> None:
         "right": alone,
         "later": alone,
     }
-    folders = [leave_run(tmp_path / name, *given, accuracies=[0.5, 0.6]) for name, given in others.items()]
+    folders = [
+        leave_run(tmp_path / name, *given, accuracies=[0.5, 0.6]) for name, given in others.items()
+    ]
     longer = leave_run(tmp_path / "longer", *alone, accuracies=[0.5] * 3)
     history = read(leave_run(tmp_path / "ours", "topology.replicas=2", accuracies=[0.5, 0.6]))
     assert baseline_of(history, read_all([longer, *folders])).name == "right"

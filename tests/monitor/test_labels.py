@@ -35,7 +35,9 @@ def test_whatever_crowds_keeps_its_order_and_its_distance():
 
 
 def test_too_many_for_the_room_are_still_apart():
-    assert spread([0.5] * 5, least=0.5, low=0.0, high=1.0) == pytest.approx([-0.5, 0.0, 0.5, 1.0, 1.5])
+    assert spread([0.5] * 5, least=0.5, low=0.0, high=1.0) == pytest.approx(
+        [-0.5, 0.0, 0.5, 1.0, 1.5]
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,11 @@ def test_too_many_for_the_room_are_still_apart():
         (["demo"], "", ["demo"]),
         (["a-b-c"], "a · b", ["c"]),
         (["resnet18-paper-2x2", "resnet18-paper-1x1"], "resnet18 · paper", ["2x2", "1x1"]),
-        (["resnet18-paper-4x2", "resnet18-paper-4x2-gaussian"], "resnet18 · paper", ["4x2", "4x2-gaussian"]),
+        (
+            ["resnet18-paper-4x2", "resnet18-paper-4x2-gaussian"],
+            "resnet18 · paper",
+            ["4x2", "4x2-gaussian"],
+        ),
         (["resnet18-x", "resnet50-x"], "", ["resnet18-x", "resnet50-x"]),
     ],
 )

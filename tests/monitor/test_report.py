@@ -36,14 +36,21 @@ def test_a_report_is_written_in_its_place_and_nowhere_else(tmp_path: Path) -> No
 def test_whose_update_does_not_count_is_said_with_the_reason(tmp_path: Path) -> None:
     verdict = {"verdict": "suspicious", "train_loss": None, "rank_mean": None, "rank_std": None}
     replicas = {str(index): verdict | {"reason": f"reason {index}"} for index in range(2)}
-    page = write_report(_run(tmp_path, json.dumps(_LINE | {"replicas": replicas, "accepted": [1]}) + "\n")).read_text()
-    cells = [f'<td class="reason">{text}</td>' for text in ("r0", "suspicious, does not count", "reason 0")]
+    page = write_report(
+        _run(tmp_path, json.dumps(_LINE | {"replicas": replicas, "accepted": [1]}) + "\n")
+    ).read_text()
+    cells = [
+        f'<td class="reason">{text}</td>'
+        for text in ("r0", "suspicious, does not count", "reason 0")
+    ]
     assert "".join(cells) in page
     assert '<td class="reason">suspicious</td><td class="reason">reason 1</td>' in page
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("metrics", ["3\n", "[]\n", '{"round": 1}\n', json.dumps(_LINE | {"seconds": None}) + "\n"])
+@pytest.mark.parametrize(
+    "metrics", ["3\n", "[]\n", '{"round": 1}\n', json.dumps(_LINE | {"seconds": None}) + "\n"]
+)
 def test_damaged_metrics_are_one_line(tmp_path: Path, metrics: str) -> None:
     with pytest.raises(SettingError, match="damaged") as caught:
         write_report(_run(tmp_path, metrics))

@@ -72,7 +72,9 @@ def test_an_earlier_run_is_moved_aside(path):
         folder.append(record(number))
         del folder
     assert moved == [None, path.with_name("mine.1"), path.with_name("mine.2")]
-    assert [rounds_of(place) for place in (path.with_name("mine.1"), path.with_name("mine.2"), path)] == [[1], [2], [3]]
+    assert [
+        rounds_of(place) for place in (path.with_name("mine.1"), path.with_name("mine.2"), path)
+    ] == [[1], [2], [3]]
 
 
 def test_an_earlier_run_stays_until_the_new_one_begins(path):
@@ -151,14 +153,18 @@ def test_a_run_in_the_current_folder_is_not_moved(tmp_path, monkeypatch):
 # Resuming
 
 
-@pytest.mark.parametrize("there", ["nothing", "folder", "run without a checkpoint", "checkpoint in the making"])
+@pytest.mark.parametrize(
+    "there", ["nothing", "folder", "run without a checkpoint", "checkpoint in the making"]
+)
 def test_nothing_to_resume(path, there):
     leave_no_checkpoint(path, there)
     with pytest.raises(SettingError, match=r"resume=true, but run_dir=.*mine holds no checkpoint"):
         take(config(path, resume=True))
 
 
-@pytest.mark.parametrize("there", ["nothing", "folder", "run without a checkpoint", "checkpoint in the making"])
+@pytest.mark.parametrize(
+    "there", ["nothing", "folder", "run without a checkpoint", "checkpoint in the making"]
+)
 def test_where_there_is_no_checkpoint_auto_begins(path, there):
     leave_no_checkpoint(path, there)
     changed = config(path, resume="auto", seed=5)  # nothing was done with the former settings
@@ -185,9 +191,14 @@ def test_a_run_goes_on_with_the_micro_batches_that_it_measured(path):
     assert (folder.config.topology, folder.changed) == (measured, {})
     del folder
     other = RunFolder(config(path, resume=True, topology=replace(measured, microbatches=4)))
-    assert (other.config.topology.microbatches, other.changed) == (4, {"topology.microbatches": [8, 4]})
+    assert (other.config.topology.microbatches, other.changed) == (
+        4,
+        {"topology.microbatches": [8, 4]},
+    )
     del other
-    with pytest.raises(SettingError, match=r"topology\.microbatches=8 does not divide train\.batch_size=12"):
+    with pytest.raises(
+        SettingError, match=r"topology\.microbatches=8 does not divide train\.batch_size=12"
+    ):
         RunFolder(config(path, resume=True, train=replace(CONFIG.train, batch_size=12)))
 
 
@@ -234,7 +245,9 @@ def test_spares_may_be_added_but_not_left_out(path):
     changed = config(path, resume=True, topology=many)
     take(changed).write_settings(changed)
     assert settings.from_yaml(path / "config.yaml").topology.spares == 2
-    with pytest.raises(SettingError, match=r"topology\.spares=1, but the run to resume has topology\.spares=2"):
+    with pytest.raises(
+        SettingError, match=r"topology\.spares=1, but the run to resume has topology\.spares=2"
+    ):
         take(config(path, resume=True, topology=few))
 
 
@@ -250,15 +263,42 @@ def test_a_run_that_was_carried_elsewhere(path):
     ("changes", "message"),
     [
         ({"seed": 5}, "seed=5, but the run to resume has seed=0"),
-        ({"train": replace(CONFIG.train, momentum=0.1)}, "train.momentum=0.1, but the run to resume has"),
-        ({"sync": replace(CONFIG.sync, local_steps=3)}, "sync.local_steps=3, but the run to resume has"),
-        ({"topology": replace(CONFIG.topology, cuts=[4])}, "topology.cuts=[4], but the run to resume has"),
-        ({"topology": replace(CONFIG.topology, cuts=None)}, "topology.cuts=None, but the run to resume has"),
-        ({"topology": replace(CONFIG.topology, replicas=5)}, "topology.replicas=5, but the run to resume has"),
-        ({"data": CONFIG.data | {"alpha": 0.1}}, "data.alpha=0.1, but the run to resume has data.alpha=0.5"),
-        ({"data": CONFIG.data | {"colour": 1}}, "data.colour=1, but the run to resume has data.colour=None"),
-        ({"attack": CONFIG.attack | {"replicas": [1]}}, "attack.replicas=[1], but the run to resume has"),
-        ({"model": {"_target_": "tdml.models.resnet18"}}, "model.num_classes=None, but the run to resume has"),
+        (
+            {"train": replace(CONFIG.train, momentum=0.1)},
+            "train.momentum=0.1, but the run to resume has",
+        ),
+        (
+            {"sync": replace(CONFIG.sync, local_steps=3)},
+            "sync.local_steps=3, but the run to resume has",
+        ),
+        (
+            {"topology": replace(CONFIG.topology, cuts=[4])},
+            "topology.cuts=[4], but the run to resume has",
+        ),
+        (
+            {"topology": replace(CONFIG.topology, cuts=None)},
+            "topology.cuts=None, but the run to resume has",
+        ),
+        (
+            {"topology": replace(CONFIG.topology, replicas=5)},
+            "topology.replicas=5, but the run to resume has",
+        ),
+        (
+            {"data": CONFIG.data | {"alpha": 0.1}},
+            "data.alpha=0.1, but the run to resume has data.alpha=0.5",
+        ),
+        (
+            {"data": CONFIG.data | {"colour": 1}},
+            "data.colour=1, but the run to resume has data.colour=None",
+        ),
+        (
+            {"attack": CONFIG.attack | {"replicas": [1]}},
+            "attack.replicas=[1], but the run to resume has",
+        ),
+        (
+            {"model": {"_target_": "tdml.models.resnet18"}},
+            "model.num_classes=None, but the run to resume has",
+        ),
     ],
     ids=lambda value: value.split(",")[0] if isinstance(value, str) else "",
 )

@@ -14,15 +14,21 @@ from tests.monitor.test_record import played
 
 def _shown(width: int, record: Round, is_terminal: bool = True) -> list[str]:
     terminal = Terminal(rounds=10, replicas=4)
-    terminal.console = Console(force_terminal=is_terminal, width=width, highlight=False, soft_wrap=not is_terminal)
+    terminal.console = Console(
+        force_terminal=is_terminal, width=width, highlight=False, soft_wrap=not is_terminal
+    )
     with terminal.console.capture() as captured:
         terminal.round(record)
-    return [line.rstrip() for line in captured.get().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()]
+    return [
+        line.rstrip()
+        for line in captured.get().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+    ]
 
 
 def _record() -> Round:
     return played(
-        *(lost(index, (), "late") for index in range(4)), seconds=dict.fromkeys(PHASES, 1.25) | {"total": 9.0}
+        *(lost(index, (), "late") for index in range(4)),
+        seconds=dict.fromkeys(PHASES, 1.25) | {"total": 9.0},
     )
 
 
@@ -36,7 +42,8 @@ def test_a_round_is_one_row_however_narrow_the_terminal(width: int, phases: int)
 
 def test_whose_update_does_not_count_is_said_with_the_reason() -> None:
     record = played(
-        Judgement(0, (), "suspicious", "for training sample 7"), Judgement(1, (), "suspicious", "wide", weight=0.5),
+        Judgement(0, (), "suspicious", "for training sample 7"),
+        Judgement(1, (), "suspicious", "wide", weight=0.5),
         Judgement(2, ("r2.s0", "r2.s1"), "malicious", "a lie", blamed=("r2.s0",)),
         Judgement(3, (), "honest", weight=1.0), seconds=dict.fromkeys(PHASES, 1.0) | {"total": 9.0},
     )  # fmt: skip
@@ -61,10 +68,20 @@ def test_who_is_waited_for_is_a_line_now_and_then_where_there_is_no_live_one(
     terminal = Terminal(rounds=10, replicas=4)
     terminal.console = Console(force_terminal=is_terminal, width=100)
     with terminal.console.capture() as captured:
-        for second, text in ((0, ""), (1, "waiting for a"), (2, "waiting for b"), (29, ""), (40, "waiting for c")):
-            monkeypatch.setattr("tdml.monitor.terminal.time.monotonic", lambda second=second: 1000.0 + second)
+        for second, text in (
+            (0, ""),
+            (1, "waiting for a"),
+            (2, "waiting for b"),
+            (29, ""),
+            (40, "waiting for c"),
+        ):
+            monkeypatch.setattr(
+                "tdml.monitor.terminal.time.monotonic", lambda second=second: 1000.0 + second
+            )
             terminal.waiting(text)
-    assert captured.get().splitlines() == ([] if is_terminal else ["waiting for a", "waiting for c"])
+    assert captured.get().splitlines() == (
+        [] if is_terminal else ["waiting for a", "waiting for c"]
+    )
 
 
 def test_what_is_to_be_typed_can_be_typed(tmp_path) -> None:
@@ -81,4 +98,6 @@ def test_a_run_goes_on_when_nobody_reads_any_more() -> None:
         terminal.console.file = pipe
         terminal.say("nobody reads this")
         terminal.round(_record())
-        pipe.write("nor this\n")  # nor does what others write raise BrokenPipeError when the pipe is closed
+        pipe.write(
+            "nor this\n"
+        )  # nor does what others write raise BrokenPipeError when the pipe is closed

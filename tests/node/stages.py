@@ -40,19 +40,42 @@ class Centred(nn.Module):
 
 def plain() -> nn.Module:
     """Eight blocks that draw nothing and keep nothing."""
-    hidden = [nn.Linear(8, 8), nn.ReLU(inplace=True), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU()]
+    hidden = [
+        nn.Linear(8, 8),
+        nn.ReLU(inplace=True),
+        nn.Linear(8, 8),
+        nn.Tanh(),
+        nn.Linear(8, 8),
+        nn.ReLU(),
+    ]
     return nn.Sequential(nn.Linear(FEATURES, 8), *hidden, nn.Linear(8, CLASSES))
 
 
 def norms() -> nn.Module:
     """Keeps statistics in every quarter."""
-    hidden = [nn.BatchNorm1d(8), nn.Linear(8, 8), Centred(8), nn.ReLU(inplace=True), nn.BatchNorm1d(8), nn.Linear(8, 8)]
-    return nn.Sequential(nn.Linear(FEATURES, 8), *hidden, nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, CLASSES)))
+    hidden = [
+        nn.BatchNorm1d(8),
+        nn.Linear(8, 8),
+        Centred(8),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(8),
+        nn.Linear(8, 8),
+    ]
+    return nn.Sequential(
+        nn.Linear(FEATURES, 8), *hidden, nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
+    )
 
 
 def dropout() -> nn.Module:
     """Draws in every quarter, once after normalising."""
-    hidden = [nn.Dropout(0.3), nn.Linear(8, 8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Dropout(0.1)]
+    hidden = [
+        nn.Dropout(0.3),
+        nn.Linear(8, 8),
+        nn.Dropout(0.2),
+        nn.BatchNorm1d(8),
+        nn.Dropout(0.5),
+        nn.Dropout(0.1),
+    ]
     return nn.Sequential(nn.Linear(FEATURES, 8), *hidden, nn.Linear(8, CLASSES))
 
 
@@ -66,7 +89,8 @@ def idle() -> nn.Module:
 class Cut:
     """A model of eight blocks in equal parts, which are dealt to the stages in turn.
 
-    `initial` are its weights by stage; `model` is the same model in one piece, with the same weights.
+    `initial` are its weights by stage; `model` is the same model in one piece, with the same
+    weights.
     """
 
     config: Config
@@ -83,7 +107,12 @@ class Cut:
         """What each stage takes in a step."""
         inputs, labels = batch(step)
         return [
-            Given(inputs if s.first else None, labels if s.last else None, derive(7, s.index, step), LR)
+            Given(
+                inputs if s.first else None,
+                labels if s.last else None,
+                derive(7, s.index, step),
+                LR,
+            )
             for s in self.stages
         ]
 
@@ -112,14 +141,20 @@ class Cut:
 
 def cut(model: str, stages: int = 1, parts: int | None = None, train: Train = TRAIN) -> Cut:
     """A model of this module, by name. With more parts than stages these are dealt in turn."""
-    config = replace(_composed(stages, parts is not None), model={"_target_": f"{__name__}.{model}"}, train=train)
+    config = replace(
+        _composed(stages, parts is not None), model={"_target_": f"{__name__}.{model}"}, train=train
+    )
     made = whole.initial_model(config.model, config.seed)
     edges = range(0, 9, 8 // (parts or stages))
     with autocast(train, CPU):
         borders = trace_borders(list(made), batch(0)[0][: BATCH // MICRO])
-    plan = Plan(tuple(edges[1:-1]), tuple(borders[i] for i in edges), (1,) * (len(edges) - 1), MICRO)
+    plan = Plan(
+        tuple(edges[1:-1]), tuple(borders[i] for i in edges), (1,) * (len(edges) - 1), MICRO
+    )
     held = [Stage(config, index, plan, CPU, CPU) for index in range(stages)]
-    return Cut(config, plan, made.train(), held, whole.flatten(made, [stage.layout for stage in held]))
+    return Cut(
+        config, plan, made.train(), held, whole.flatten(made, [stage.layout for stage in held])
+    )
 
 
 @cache
@@ -134,7 +169,9 @@ def _composed(stages: int, interleaved: bool) -> Config:
 def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and labels of a step."""
     generator = torch.Generator().manual_seed(step)
-    return torch.randn(BATCH, FEATURES, generator=generator), torch.randint(CLASSES, (BATCH,), generator=generator)
+    return torch.randn(BATCH, FEATURES, generator=generator), torch.randint(
+        CLASSES, (BATCH,), generator=generator
+    )
 
 
 def log_of(cut: Cut, passing: Sequence[Passing]) -> list[torch.Tensor]:
@@ -146,8 +183,9 @@ def log_of(cut: Cut, passing: Sequence[Passing]) -> list[torch.Tensor]:
 
 
 def in_one_piece(cut: Cut, steps: int) -> list[float]:
-    """Train `cut.model` as one would without stages, in the same micro-batches; the losses. Where blocks draw, each
-    part's draws are those of its seed, for there is no other way to say what they should be."""
+    """Train `cut.model` as one would without stages, in the same micro-batches; the losses. Where
+    blocks draw, each part's draws are those of its seed, for there is no other way to say what they
+    should be."""
     parameters, train = list(cut.model.parameters()), cut.config.train
     optimizer, losses = inner_optimizer(train, parameters), []
     for step in range(steps):
@@ -181,8 +219,13 @@ def _losses(cut: Cut, step: int) -> list[torch.Tensor]:
     return [mean_loss(task, v, right) for v, right in zip(values, labels.chunk(MICRO), strict=True)]
 
 
-def alone(stage: Stage, given: Given, state: torch.Tensor, kept: dict, wanted: int | None) -> list[torch.Tensor]:
-    """One step of a stage from a state and what it had received, or the message that it sends on a channel."""
+def alone(
+    stage: Stage, given: Given, state: torch.Tensor, kept: dict, wanted: int | None
+) -> list[torch.Tensor]:
+    """One step of a stage from a state and what it had received, or the message that it sends on a
+    channel."""
     stage.trainer.resume(state)
-    received = {i: kept[i] for i, channel in enumerate(stage.channels) if channel.receiver == stage.index}
+    received = {
+        i: kept[i] for i, channel in enumerate(stage.channels) if channel.receiver == stage.index
+    }
     return take_alone(stage, given, received, wanted)

@@ -24,7 +24,9 @@ KEYS = [node.public for node in NODES]
 
 def logs():
     """What three stages log of two steps that went well."""
-    common = torch.randint(1, 256, (STEPS, len(CHANNELS), 32), generator=torch.Generator().manual_seed(0))
+    common = torch.randint(
+        1, 256, (STEPS, len(CHANNELS), 32), generator=torch.Generator().manual_seed(0)
+    )
     made = [empty_log(STEPS, CHANNELS) for _ in range(STAGES)]
     for stage, log in enumerate(made):
         own = of_stage(CHANNELS, stage)
@@ -97,7 +99,12 @@ def test_a_missing_signature_one_for_another_peer_and_ones_own_are_none():
     sides = agreements(logs())
     unsigned = sides[0].offer(1)
     unsigned[32:] = 0
-    for offer in (unsigned, sides[0].offer(2), sides[1].offer(0), torch.zeros(96, dtype=torch.uint8)):
+    for offer in (
+        unsigned,
+        sides[0].offer(2),
+        sides[1].offer(0),
+        torch.zeros(96, dtype=torch.uint8),
+    ):
         with pytest.raises(Disagreement):
             exchange(sides, 1, {0: offer})
     exchange(sides, 1)
@@ -121,7 +128,8 @@ def test_stages_without_a_channel_have_nothing_to_say_to_each_other():
 def test_what_is_signed_for_differs():
     batches = torch.zeros(2, 4, dtype=torch.int64)
     orders = [
-        RepeatOrder(r, 5, i, first, False, batches) for r, i, first in ((1, 0, 0), (1, 0, 2), (1, 1, 0), (2, 0, 0))
+        RepeatOrder(r, 5, i, first, False, batches)
+        for r, i, first in ((1, 0, 0), (1, 0, 2), (1, 1, 0), (2, 0, 0))
     ]
     questions = [EvaluateOrder(r, (), candidate) for r, candidate in ((1, None), (1, 0), (2, 0))]
     said = [trained(1), trained(2), *map(repeated, orders), *map(evaluated, questions)]

@@ -1,4 +1,5 @@
-"""The norm of the whole model's gradient, told by the stages to one another, against torch's own."""
+"""The norm of the whole model's gradient, told by the stages to one another, against torch's
+own."""
 
 import queue
 import threading
@@ -16,7 +17,8 @@ from tdml.node.clip import Clip
 from tdml.node.messages import NORM, Passing, as_row, channels, digest_of, empty_log, of_stage
 
 STAGES = 3
-# Parts dealt to the stages in turn, as under the interleaved schedule: no stage has neighbours in the model's order.
+# Parts dealt to the stages in turn, as under the interleaved schedule: no stage has neighbours in
+# the model's order.
 SHAPES = [(4, 3), (4,), (5, 4), (5,), (2, 5), (2,), (3, 2), (3,), (3, 3), (3,), (3, 3), (1,)]
 OWNED = [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
 NAMES = [str(i) for i in range(len(SHAPES))]
@@ -42,17 +44,27 @@ CHANNELS = channels(2 * STAGES, STAGES, clipped=True)
 
 
 def clip_of(most, stage):
-    return Clip(most, NAMES, [layout_of(owned) for owned in OWNED], stage, torch.device("cpu"), CHANNELS)
+    return Clip(
+        most, NAMES, [layout_of(owned) for owned in OWNED], stage, torch.device("cpu"), CHANNELS
+    )
 
 
 def clip_alone(most, made):
     """By the only stage of a replica."""
-    clip = Clip(most, NAMES, [layout_of(range(len(SHAPES)))], 0, torch.device("cpu"), channels(1, 1, clipped=True))
+    clip = Clip(
+        most,
+        NAMES,
+        [layout_of(range(len(SHAPES)))],
+        0,
+        torch.device("cpu"),
+        channels(1, 1, clipped=True),
+    )
     clip.apply(made, [clip.norms(made)], None)
 
 
 class Wires:
-    """In place of torch.distributed: threads that send each other tensors. `stage` is the sender's own."""
+    """In place of torch.distributed: threads that send each other tensors. `stage` is the sender's
+    own."""
 
     isend, irecv, P2POp = "send", "receive", namedtuple("P2POp", "op tensor peer")
 
@@ -91,7 +103,12 @@ def test_every_stage_clips_as_the_whole_model_would(monkeypatch):
     for passes, log in zip(passing, logs, strict=True):
         passes.write(log[0])
     for sender, owned in enumerate(OWNED):
-        told = torch.tensor([-1.0 if before[i] is None else float(torch.linalg.vector_norm(before[i])) for i in owned])
+        told = torch.tensor(
+            [
+                -1.0 if before[i] is None else float(torch.linalg.vector_norm(before[i]))
+                for i in owned
+            ]
+        )
         for number, channel in enumerate(CHANNELS):
             if channel.kind == NORM and channel.sender == sender:
                 for end in (channel.sender, channel.receiver):

@@ -13,12 +13,17 @@ SHAPES = [torch.Size([3, 2]), torch.Size([3]), torch.Size([3, 2])]
 
 
 def optimizer_of(*overrides):
-    return inner_optimizer(settings.load(list(overrides)).train, [nn.Parameter(torch.ones(shape)) for shape in SHAPES])
+    return inner_optimizer(
+        settings.load(list(overrides)).train, [nn.Parameter(torch.ones(shape)) for shape in SHAPES]
+    )
 
 
 def test_settings_reach_torchs_own_class():
     found = optimizer_of(
-        "train.lr=0.2", "train.momentum=0.8", "train.weight_decay=0.3", "train.optimizer.nesterov=true"
+        "train.lr=0.2",
+        "train.momentum=0.8",
+        "train.weight_decay=0.3",
+        "train.optimizer.nesterov=true",
     )
     assert type(found) is torch.optim.SGD
     (group,) = found.param_groups
@@ -28,7 +33,11 @@ def test_settings_reach_torchs_own_class():
 
 
 def test_any_optimizer_of_torch_by_its_name_in_any_case():
-    for name, kind in (("adamw", torch.optim.AdamW), ("NAdam", torch.optim.NAdam), ("RMSprop", torch.optim.RMSprop)):
+    for name, kind in (
+        ("adamw", torch.optim.AdamW),
+        ("NAdam", torch.optim.NAdam),
+        ("RMSprop", torch.optim.RMSprop),
+    ):
         assert type(optimizer_of(f"train.optimizer={name}")) is kind
     (group,) = optimizer_of("train=adamw", "+train.optimizer.betas=[0.8,0.95]").param_groups
     assert (tuple(group["betas"]), group["weight_decay"]) == ((0.8, 0.95), 0.01)
@@ -38,7 +47,10 @@ def test_any_optimizer_of_torch_by_its_name_in_any_case():
 
 def test_norms_and_biases_may_be_left_out_of_the_decay():
     found = optimizer_of("train.weight_decay=0.3", "train.decay_norms_and_biases=false")
-    assert [(len(g["params"]), g["weight_decay"]) for g in found.param_groups] == [(2, 0.3), (1, 0.0)]
+    assert [(len(g["params"]), g["weight_decay"]) for g in found.param_groups] == [
+        (2, 0.3),
+        (1, 0.0),
+    ]
     assert {p.dim() for p in found.param_groups[1]["params"]} == {1}
 
 
@@ -65,7 +77,11 @@ OWN = f"train.optimizer={__name__}.Own"
 
 def test_an_optimizer_of_ones_own():
     found = optimizer_of(OWN, "train.optimizer.damping=0.5", "train.lr=0.2")
-    assert (type(found).__name__, found.defaults["lr"], found.defaults["dampening"]) == ("Own", 0.2, 0.5)
+    assert (type(found).__name__, found.defaults["lr"], found.defaults["dampening"]) == (
+        "Own",
+        0.2,
+        0.5,
+    )
 
 
 def no_optimizer(params, lr):

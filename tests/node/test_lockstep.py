@@ -1,4 +1,5 @@
-"""The stages of a replica in one process: against the model in one piece, and each of them alone."""
+"""The stages of a replica in one process: against the model in one piece, and each of them
+alone."""
 
 from dataclasses import replace
 
@@ -9,7 +10,19 @@ import torch.distributed as dist
 from tdml.node.lockstep import predict, train_step
 from tdml.node.messages import Passing, as_row, digest_of, of_stage
 from tdml.node.pipeline import Pipeline
-from tests.node.stages import BATCH, CPU, FEATURES, MICRO, TRAIN, Cut, alone, batch, cut, in_one_piece, log_of
+from tests.node.stages import (
+    BATCH,
+    CPU,
+    FEATURES,
+    MICRO,
+    TRAIN,
+    Cut,
+    alone,
+    batch,
+    cut,
+    in_one_piece,
+    log_of,
+)
 
 STEPS = 3
 SHAPES = {"1": (1, None), "2": (2, None), "4": (4, None), "2 x 4": (2, 8)}  # stages, and parts
@@ -80,14 +93,19 @@ def test_both_ends_of_a_channel_log_the_same_and_nothing_else(made):
         assert log.any(dim=2)[0].nonzero().view(-1).tolist() == own == sorted(passing[index].kept)
     for number, channel in enumerate(made.stages[0].channels):
         for end in (channel.sender, channel.receiver):
-            assert torch.equal(logs[end][0, number], as_row(digest_of(passing[channel.sender].kept[number])))
+            assert torch.equal(
+                logs[end][0, number], as_row(digest_of(passing[channel.sender].kept[number]))
+            )
 
 
 def test_noting_what_passes_changes_nothing(made):
     losses = [made.take(step)[0] for step in range(STEPS)]
     noted = made.weights()
     made.begin()
-    again = [train_step(made.stages, made.given(step), [None] * len(made.stages)) for step in range(STEPS)]
+    again = [
+        train_step(made.stages, made.given(step), [None] * len(made.stages))
+        for step in range(STEPS)
+    ]
     assert losses == again
     assert all(map(torch.equal, noted, made.weights()))
 
@@ -116,7 +134,10 @@ def test_another_seed_of_a_step_is_another_dropout():
     made, ends = cut("dropout", 2), []
     for seed in (1, 1, 2):
         made.begin()
-        given = [replace(own, seed=seed if stage == 1 else own.seed) for stage, own in enumerate(made.given(0))]
+        given = [
+            replace(own, seed=seed if stage == 1 else own.seed)
+            for stage, own in enumerate(made.given(0))
+        ]
         train_step(made.stages, given, [None, None])
         ends.append(torch.cat(made.weights()))
     assert torch.equal(ends[0], ends[1])

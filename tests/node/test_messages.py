@@ -1,4 +1,5 @@
-"""What crosses between stages, in the order in which one message depends on another, and the log of it."""
+"""What crosses between stages, in the order in which one message depends on another, and the log of
+it."""
 
 import hashlib
 
@@ -20,7 +21,9 @@ from tdml.node.messages import (
     of_stage,
 )
 
-MIDDLE = channels(3, 3, clipped=False)  # part 1 receives on 0, sends on 1, gets gradients on 2, passes them on on 3
+MIDDLE = channels(
+    3, 3, clipped=False
+)  # part 1 receives on 0, sends on 1, gets gradients on 2, passes them on on 3
 
 
 # Channels
@@ -45,9 +48,9 @@ def test_each_message_comes_after_all_that_it_depends_on(parts, stages):
     place = {(c.kind, c.place): i for i, c in enumerate(made) if c.kind != NORM}
     for part in range(parts - 1):
         assert made[place[ACTIVATION, part]].sender == part % stages
-        assert made[place[ACTIVATION, part]].receiver == made[place[GRADIENT, part + 1]].receiver + 1 - stages * (
-            (part + 1) % stages == 0
-        )
+        assert made[place[ACTIVATION, part]].receiver == made[
+            place[GRADIENT, part + 1]
+        ].receiver + 1 - stages * ((part + 1) % stages == 0)
         assert place[ACTIVATION, part] < place[GRADIENT, part + 1]
         if part:
             assert place[ACTIVATION, part - 1] < place[ACTIVATION, part]
@@ -59,10 +62,24 @@ def test_each_message_comes_after_all_that_it_depends_on(parts, stages):
 
 def test_the_channels_of_a_stage_and_between_two():
     made = channels(4, 2, clipped=False)
-    assert of_stage(made, 0) == of_stage(made, 1) == between(made, 0, 1) == between(made, 1, 0) == list(range(6))
+    assert (
+        of_stage(made, 0)
+        == of_stage(made, 1)
+        == between(made, 0, 1)
+        == between(made, 1, 0)
+        == list(range(6))
+    )
     three = channels(3, 3, clipped=False)
-    assert (of_stage(three, 0), of_stage(three, 1), of_stage(three, 2)) == ([0, 3], [0, 1, 2, 3], [1, 2])
-    assert (between(three, 0, 1), between(three, 1, 2), between(three, 0, 2)) == ([0, 3], [1, 2], [])
+    assert (of_stage(three, 0), of_stage(three, 1), of_stage(three, 2)) == (
+        [0, 3],
+        [0, 1, 2, 3],
+        [1, 2],
+    )
+    assert (between(three, 0, 1), between(three, 1, 2), between(three, 0, 2)) == (
+        [0, 3],
+        [1, 2],
+        [],
+    )
     assert between(channels(3, 3, clipped=True), 0, 2) == [5, 8]
 
 
@@ -71,7 +88,12 @@ def test_the_channels_of_a_stage_and_between_two():
 
 def test_a_message_is_named_by_its_tensors_in_their_order():
     one, other = torch.arange(6.0).view(2, 3), torch.tensor([1.0, -0.0], dtype=torch.float64)
-    said = [b"torch.float32 (2, 3) ", one.numpy().tobytes(), b"torch.float64 (2,) ", other.numpy().tobytes()]
+    said = [
+        b"torch.float32 (2, 3) ",
+        one.numpy().tobytes(),
+        b"torch.float64 (2,) ",
+        other.numpy().tobytes(),
+    ]
     expected = hashlib.sha256(b"".join(said)).digest()
     passing, row = Passing(), torch.zeros(3, 32, dtype=torch.uint8)
     passing.note(1, one)
@@ -89,13 +111,20 @@ def test_bf16_and_strided_tensors_are_named_by_what_they_hold():
     half = value.bfloat16()
     assert (
         digest_of([half])
-        == hashlib.sha256(b"torch.bfloat16 (4, 6) " + half.view(torch.int16).numpy().tobytes()).digest()
+        == hashlib.sha256(
+            b"torch.bfloat16 (4, 6) " + half.view(torch.int16).numpy().tobytes()
+        ).digest()
     )
 
 
 def test_the_same_bytes_in_another_form_are_another_message():
     value = torch.zeros(8, 4)
-    others = [[value.view(4, 8)], [value.reshape(-1)], list(value.chunk(2)), [value.view(torch.int32)]]
+    others = [
+        [value.view(4, 8)],
+        [value.reshape(-1)],
+        list(value.chunk(2)),
+        [value.view(torch.int32)],
+    ]
     assert len({digest_of(message) for message in [[value], *others]}) == 5
 
 
@@ -128,7 +157,12 @@ def test_a_part_in_the_middle_notes_every_message():
     passing, outputs = heard(recorder, layer, messages)
     log = empty_log(1, MIDDLE)
     passing.write(log[0])
-    expected = [messages, outputs, [torch.full((3, 4), s) for s in (1.0, 2.0)], [m.grad for m in messages]]
+    expected = [
+        messages,
+        outputs,
+        [torch.full((3, 4), s) for s in (1.0, 2.0)],
+        [m.grad for m in messages],
+    ]
     for number, message in enumerate(expected):
         assert bytes(log[0, number].tolist()) == digest_of(message)
         assert all(map(torch.equal, passing.kept[number], message))

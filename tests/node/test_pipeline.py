@@ -1,4 +1,5 @@
-"""What crosses the borders of a part, in the form that a process group can send and an audit can compare."""
+"""What crosses the borders of a part, in the form that a process group can send and an audit can
+compare."""
 
 import pytest
 import torch

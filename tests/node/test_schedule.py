@@ -17,7 +17,11 @@ TOTAL = 40
 def rates(schedule, warmup=0, rounds=1, longest=TOTAL, **own):
     made = Schedule(replace(TRAIN, schedule={"_target_": schedule, **own}, warmup=warmup), rounds)
     made.check(longest)
-    return [made.rate(number, step, longest) for number in range(1, rounds + 1) for step in range(longest)]
+    return [
+        made.rate(number, step, longest)
+        for number in range(1, rounds + 1)
+        for step in range(longest)
+    ]
 
 
 def by_torch(make, steps=TOTAL):
@@ -67,8 +71,15 @@ def test_rates_are_those_of_torch(case):
 
 
 def test_a_rate_is_the_very_number_that_lambda_lr_gives():
-    for name, function in (("cosine", cosine), ("linear", linear), ("wsd", wsd), ("onecycle", onecycle)):
-        assert rates(name) == by_torch(lambda o, f=function: LR.LambdaLR(o, lambda step: f(step, TOTAL)))
+    for name, function in (
+        ("cosine", cosine),
+        ("linear", linear),
+        ("wsd", wsd),
+        ("onecycle", onecycle),
+    ):
+        assert rates(name) == by_torch(
+            lambda o, f=function: LR.LambdaLR(o, lambda step: f(step, TOTAL))
+        )
 
 
 def test_warm_up_stable_decay():
@@ -76,18 +87,24 @@ def test_warm_up_stable_decay():
     rising, stable, falling = found[:4], found[4:31], found[31:]
     assert rising == pytest.approx([TRAIN.lr * k / 5 for k in (1, 2, 3, 4)])
     assert stable == [TRAIN.lr] * 27
-    assert falling == pytest.approx([TRAIN.lr * (1 - 0.9 * k / 9) for k in range(9)])  # a quarter of the other 36
+    assert falling == pytest.approx(
+        [TRAIN.lr * (1 - 0.9 * k / 9) for k in range(9)]
+    )  # a quarter of the other 36
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "onecycle", "wsd"])
 @pytest.mark.parametrize("warmup", [0, 1, 11])
 def test_rounds_go_on_where_the_last_one_ended(schedule, warmup):
-    assert rates(schedule, warmup, rounds=4, longest=10) == rates(schedule, warmup, rounds=1, longest=40)
+    assert rates(schedule, warmup, rounds=4, longest=10) == rates(
+        schedule, warmup, rounds=1, longest=40
+    )
 
 
 def test_whoever_takes_fewer_steps_has_the_others_rates():
     made = Schedule(replace(TRAIN, schedule={"_target_": "cosine"}), rounds=3)
-    assert made.rate(2, 0, 10) == TRAIN.lr * cosine(10, 30)  # though a replica with 7 steps has taken only those
+    assert made.rate(2, 0, 10) == TRAIN.lr * cosine(
+        10, 30
+    )  # though a replica with 7 steps has taken only those
 
 
 def test_a_job_of_one_step_has_a_rate():
@@ -112,7 +129,9 @@ class Stairs:
 
 def test_schedules_of_ones_own():
     here = __name__
-    assert rates(f"{here}.halved", base=4.0) == [TRAIN.lr * 4.0 ** -(step // 10) for step in range(TOTAL)]
+    assert rates(f"{here}.halved", base=4.0) == [
+        TRAIN.lr * 4.0 ** -(step // 10) for step in range(TOTAL)
+    ]
     assert rates(f"{here}.Stairs", steps=20) == [TRAIN.lr] * 20 + [TRAIN.lr / 2] * 20
 
 
@@ -122,10 +141,22 @@ def below_zero(step, total):
 
 
 REFUSED = {
-    "train.schedule=cosin is unknown: choose one of constant, cosine, linear, onecycle, wsd": ("cosin", 0, {}),
-    "train.schedule=wsd cannot be used: .*'end'.*leave that out with '~train.schedule.end'": ("wsd", 0, {"end": 1}),
+    "train.schedule=cosin is unknown: choose one of constant, cosine, linear, onecycle, wsd": (
+        "cosin",
+        0,
+        {},
+    ),
+    "train.schedule=wsd cannot be used: .*'end'.*leave that out with '~train.schedule.end'": (
+        "wsd",
+        0,
+        {"end": 1},
+    ),
     "train.schedule=nowhere.f cannot be used: ": ("nowhere.f", 0, {}),
-    r"train.warmup=40 must be less than the 40 steps of the job \(4 rounds of 10\)": ("linear", 40, {}),
+    r"train.warmup=40 must be less than the 40 steps of the job \(4 rounds of 10\)": (
+        "linear",
+        40,
+        {},
+    ),
     "train.schedule: its factor at step 39 of 40 is -": (f"{__name__}.below_zero", 0, {}),
     "train.schedule=.*Stairs cannot be used: ": (f"{__name__}.Stairs", 0, {}),
 }

@@ -14,7 +14,8 @@ STEPS, WINDOWS, CHANNELS = 7, 3, 2
 
 
 def a_tape(changed: str = "", taken: int = STEPS, windows: int = WINDOWS) -> tuple[Tape, str]:
-    """A sealed tape of seven steps, and its root. `changed` names the one thing in which it differs."""
+    """A sealed tape of seven steps, and its root. `changed` names the one thing in which it
+    differs."""
     weights = torch.arange(4.0) + (changed == "weights")
     log = torch.arange(STEPS * CHANNELS * 32).view(STEPS, CHANNELS, 32).to(torch.uint8)
     if changed.startswith("log"):
@@ -32,7 +33,9 @@ def test_states_are_wanted_at_the_inner_borders_only() -> None:
     assert tape.edges == (0, 2, 5, 7)
 
 
-@pytest.mark.parametrize("changed", ["weights", "state2", "state5", "update", *(f"log{i}" for i in range(STEPS))])
+@pytest.mark.parametrize(
+    "changed", ["weights", "state2", "state5", "update", *(f"log{i}" for i in range(STEPS))]
+)
 def test_the_root_binds_every_state_and_the_whole_log(changed: str) -> None:
     assert a_tape(changed)[1] != a_tape()[1]
 
@@ -55,7 +58,9 @@ def test_the_root_is_a_merkle_tree_by_hand() -> None:
         return hashlib.sha256(data).digest()
 
     leaves = [sha(b"\x00" + sha(f"tdml border|{state}".encode())) for state in tape.opening.states]
-    four = sha(b"\x01" + sha(b"\x01" + leaves[0] + leaves[1]) + sha(b"\x01" + leaves[2] + leaves[3]))
+    four = sha(
+        b"\x01" + sha(b"\x01" + leaves[0] + leaves[1]) + sha(b"\x01" + leaves[2] + leaves[3])
+    )
     assert root == sha(b"\x01" + four + sha(b"\x00" + bytes.fromhex(log_digest(tape.log)))).hex()
 
 

@@ -23,7 +23,8 @@ BATCH, STEPS, LR = 4, 6, 0.05
 
 
 class Recalls(torch.optim.Optimizer):
-    """Keeps numbers of Python's, a double, and from its second step on a tensor of another shape."""
+    """Keeps numbers of Python's, a double, and from its second step on a tensor of another
+    shape."""
 
     def __init__(self, params, lr):
         super().__init__(params, {"lr": lr})
@@ -40,15 +41,25 @@ class Recalls(torch.optim.Optimizer):
         kept["steps"] = kept.get("steps", 0) + 1
         kept["share"] = kept.get("share", 1.0) / 3
         kept["odd"] = not kept.get("odd", False)
-        kept["norms"] = kept.get("norms", torch.zeros(2, dtype=torch.float64)) / 7 + parameter.grad.double().norm()
+        kept["norms"] = (
+            kept.get("norms", torch.zeros(2, dtype=torch.float64)) / 7
+            + parameter.grad.double().norm()
+        )
         if kept["steps"] > 1:
             kept["late"] = kept.get("late", torch.ones(1, 2)) * 1.1
-        size = kept["share"] * kept["odd"] + kept["norms"][1] / kept["steps"] + kept.get("late", torch.zeros(1)).sum()
+        size = (
+            kept["share"] * kept["odd"]
+            + kept["norms"][1] / kept["steps"]
+            + kept.get("late", torch.zeros(1)).sum()
+        )
         parameter.sub_(lr * parameter.grad * size)
 
 
 def trained_by(optimizer, **settings):
-    own = {name: settings.pop(name) for name in set(settings) - {"momentum", "weight_decay", "decay_norms_and_biases"}}
+    own = {
+        name: settings.pop(name)
+        for name in set(settings) - {"momentum", "weight_decay", "decay_norms_and_biases"}
+    }
     return replace(TRAIN, optimizer={"_target_": optimizer, **own}, lr=LR, **settings)
 
 
@@ -59,7 +70,10 @@ OPTIMIZERS = {
     "nesterov": trained_by("sgd", nesterov=True, weight_decay=0.1, decay_norms_and_biases=False),
     "adam": trained_by("adam", weight_decay=0.1, amsgrad=True),
     "adamw": trained_by("adamw", weight_decay=0.1, betas=[0.8, 0.9], decay_norms_and_biases=False),
-    **{name: trained_by(name) for name in ("adafactor", "adadelta", "adagrad", "adamax", "asgd", "nadam", "radam")},
+    **{
+        name: trained_by(name)
+        for name in ("adafactor", "adadelta", "adagrad", "adamax", "asgd", "nadam", "radam")
+    },
     "rprop": trained_by("rprop", etas=[0.4, 1.3]),
     "rmsprop": trained_by("rmsprop", centered=True),
     "own": trained_by(f"{__name__}.Recalls"),
@@ -88,7 +102,9 @@ class LateBias(nn.Linear):
 
 
 MODELS = {
-    "batch norm": lambda: nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)),
+    "batch norm": lambda: nn.Sequential(
+        nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)
+    ),
     "dropout": lambda: nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.5), nn.Linear(8, 3)),
     "replaced buffer": lambda: nn.Sequential(nn.Linear(5, 8), Centred(8), nn.Linear(8, 3)),
     "half used": lambda: nn.Sequential(nn.Linear(5, 8), HalfUsed(8, 3)),
@@ -97,7 +113,8 @@ MODELS = {
 
 
 class Loop:
-    """A trainer of a model in one piece, whose steps are those of a plain loop over two micro-batches."""
+    """A trainer of a model in one piece, whose steps are those of a plain loop over two
+    micro-batches."""
 
     def __init__(self, make, train):
         with torch.device("meta"):
@@ -133,7 +150,9 @@ def loop_of(make, train):
 
 def batch(step):
     generator = torch.Generator().manual_seed(step)
-    return torch.randn(BATCH, 5, generator=generator), torch.randint(3, (BATCH,), generator=generator)
+    return torch.randn(BATCH, 5, generator=generator), torch.randint(
+        3, (BATCH,), generator=generator
+    )
 
 
 def take(loop, steps):
@@ -212,7 +231,9 @@ def test_size_of_the_state_is_what_the_optimizer_keeps(optimizer):
     plain.step()
     kept = [np.asarray(value) for slots in plain.state.values() for value in slots.values()]
     expected = sum(t.numel() for t in (*model.parameters(), *model.buffers()))
-    expected += sum(1 + value.size * (3 if value.dtype == np.float64 else 1) for value in kept)  # 1: that it is kept
+    expected += sum(
+        1 + value.size * (3 if value.dtype == np.float64 else 1) for value in kept
+    )  # 1: that it is kept
     assert StateLayout(layout, OPTIMIZERS[optimizer]).size == expected
     trainer.begin(initial)
     assert trainer.state().shape == (expected,)
@@ -232,7 +253,8 @@ def test_a_stage_without_parameters_has_no_optimizer():
 
 
 class DrawsEverywhere(nn.Linear):
-    """Drops its output by Python's generator, and scales it by numpy's, as LayerDrop and its like do."""
+    """Drops its output by Python's generator, and scales it by numpy's, as LayerDrop and its like
+    do."""
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         scaled = super().forward(value) * float(np.random.rand())
@@ -240,7 +262,9 @@ class DrawsEverywhere(nn.Linear):
 
 
 def test_a_step_is_a_function_of_its_seed_whatever_generator_the_model_draws_from():
-    loop, weights = loop_of(lambda: nn.Sequential(nn.Linear(5, 8), DrawsEverywhere(8, 3)), OPTIMIZERS["plain"])
+    loop, weights = loop_of(
+        lambda: nn.Sequential(nn.Linear(5, 8), DrawsEverywhere(8, 3)), OPTIMIZERS["plain"]
+    )
     trainer = loop.trainer
     inputs, labels = torch.rand(BATCH, 5), torch.tensor([0, 1, 2, 0])
 

@@ -18,12 +18,16 @@ RUNS = {run.name: run for run in all_runs()}
 def play(tmp_path: Path):
     """Plays a run of the paper's, with these accuracies in the last rounds of all."""
 
-    def played(name: str, *last: float, begun: int | None = None, banned: dict | None = None) -> dict[str, History]:
+    def played(
+        name: str, *last: float, begun: int | None = None, banned: dict | None = None
+    ) -> dict[str, History]:
         run = RUNS[name]
         before = [0.1] * (run.rounds - len(last))
         accuracies = [*before, *last] if begun is None else [0.1] * begun
         given = [text for text in run.settings if not text.startswith("recipe=")]
-        leave_run(tmp_path / name, *given, accuracies=accuracies, ended=begun is None, banned=banned)
+        leave_run(
+            tmp_path / name, *given, accuracies=accuracies, ended=begun is None, banned=banned
+        )
         return {name: read(tmp_path / name)}
 
     return played
@@ -51,9 +55,15 @@ def test_a_run_ends_near_one_machine(bar, name, accuracy, expected, play) -> Non
 
 def test_a_run_is_held_against_the_baseline_of_as_many_rounds(play) -> None:
     histories = play("resnet18-paper-8x2", 0.9) | play("resnet18-paper-1x1", 0.5)
-    assert _says(NEAR_8, "resnet18-paper-8x2", histories) == ("resnet18-paper-1x1-100 has not ended", "")
+    assert _says(NEAR_8, "resnet18-paper-8x2", histories) == (
+        "resnet18-paper-1x1-100 has not ended",
+        "",
+    )
     histories |= play("resnet18-paper-1x1-100", begun=3)
-    assert _says(NEAR_8, "resnet18-paper-8x2", histories) == ("resnet18-paper-1x1-100 has not ended", "")
+    assert _says(NEAR_8, "resnet18-paper-8x2", histories) == (
+        "resnet18-paper-1x1-100 has not ended",
+        "",
+    )
 
 
 def test_only_runs_that_have_ended_are_judged(play) -> None:
@@ -96,7 +106,13 @@ def test_attackers_are_banned_at_once(banned, expected, play) -> None:
 
 def test_whom_the_bars_concern() -> None:
     concerned = [{one.run for one in findings(bar, list(RUNS.values()), {})} for bar in BARS]
-    assert set.union(*concerned) == {run for run in RUNS.values() if run.replicas > 1 and run.defended}
+    assert set.union(*concerned) == {
+        run for run in RUNS.values() if run.replicas > 1 and run.defended
+    }
     assert all(run.recipe == "paper" and not run.longer for run in concerned[2])
-    assert concerned[3] == concerned[4] == {run for run in RUNS.values() if run.attack and run.defended}
+    assert (
+        concerned[3]
+        == concerned[4]
+        == {run for run in RUNS.values() if run.attack and run.defended}
+    )
     assert Run("resnet50", "fast", 8, 8) in concerned[1]

@@ -22,12 +22,21 @@ RUNS = {run.name: run for run in all_runs()}
 def _leave(folder: Path, name: str, accuracies: list[float], ended: bool = True) -> None:
     given = [text for text in RUNS[name].settings if not text.startswith(("recipe=", "rounds="))]
     rounds = [] if ended else [f"rounds={RUNS[name].rounds}"]
-    leave_run(folder / name, *given, *rounds, accuracies=accuracies, ended=ended, banned={10: ["r3.s0", "r3.s1"]})
+    leave_run(
+        folder / name,
+        *given,
+        *rounds,
+        accuracies=accuracies,
+        ended=ended,
+        banned={10: ["r3.s0", "r3.s1"]},
+    )
 
 
 def test_the_page_in_the_repository_is_what_the_command_makes() -> None:
     """To make it: bash launch/paper.sh --results"""
-    assert (_DOCS / "results.md").read_text() == page_text(all_runs(), load(_DOCS / "results", all_runs()))
+    assert (_DOCS / "results.md").read_text() == page_text(
+        all_runs(), load(_DOCS / "results", all_runs())
+    )
 
 
 def test_the_page_names_every_bar_and_every_run_that_was_not_run() -> None:
@@ -36,12 +45,15 @@ def test_the_page_names_every_bar_and_every_run_that_was_not_run() -> None:
         assert f"**{bar.text}.**\n\n- met: none\n- missed: none\n- not run: " in page
     sections = dict(re.findall(r"^## (\w+, recipe \w+)\n\nNot run: (.*)\.$", page, re.MULTILINE))
     for name, run in RUNS.items():
-        assert name.split("-", 2)[2] in re.split("[ ,]+", sections[f"{run.model}, recipe {run.recipe}"])
+        assert name.split("-", 2)[2] in re.split(
+            "[ ,]+", sections[f"{run.model}, recipe {run.recipe}"]
+        )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A baseline, a run under way, and one with an attacker, and a folder docs/ that is made from them."""
+    """A baseline, a run under way, and one with an attacker, and a folder docs/ that is made from
+    them."""
     folder = tmp_path_factory.mktemp("made")
     runs, docs = folder / "runs", folder / "docs"
     _leave(runs, "resnet18-paper-1x1", [0.5] * 74 + [0.91])
@@ -59,23 +71,34 @@ def results(made: Path, tmp_path: Path) -> Path:
 
 
 def test_results_are_kept_and_shown(results: Path, tmp_path: Path, capsys) -> None:
-    assert cli.run(["paper", "--runs", str(tmp_path / "runs"), "--docs", str(results), "--results"]) == 0
+    assert (
+        cli.run(["paper", "--runs", str(tmp_path / "runs"), "--docs", str(results), "--results"])
+        == 0
+    )
     assert capsys.readouterr().out.splitlines() == [
-        "resnet18-paper-2x2: 20 rounds", "resnet18-paper-1x1: 75 rounds", "resnet18-paper-4x2-gaussian: 75 rounds",
+        "resnet18-paper-2x2: 20 rounds", "resnet18-paper-1x1: 75 rounds",
+        "resnet18-paper-4x2-gaussian: 75 rounds",
         str(results / "results.md"),
     ]  # fmt: skip
     page = (results / "results.md").read_text()
     where = "AMD EPYC, 2 cores, AVX512, torch 2.13.0"
-    assert f"| `resnet18-paper-1x1` | – | 75 of 75 | 0.9100 | 75 | – | 0.2 | fp32 | {where} |" in page
     assert (
-        f"| `resnet18-paper-2x2` | – | 20 of 75, not ended | 0.4000 | – | -0.1000 at round 20 | 0.0 | fp32 | {where}"
-        in page
+        f"| `resnet18-paper-1x1` | – | 75 of 75 | 0.9100 | 75 | – | 0.2 | fp32 | {where} |" in page
     )
-    assert "| `resnet18-paper-4x2-gaussian` | gaussian, 1 of 4 | 75 of 75 | 0.9000 | 75 | -0.0100 | 0.2 |" in page
+    assert (
+        "| `resnet18-paper-2x2` | – | 20 of 75, not ended | 0.4000 | – | -0.1000 at round 20 | 0.0 "
+        f"| fp32 | {where}" in page
+    )
+    assert (
+        "| `resnet18-paper-4x2-gaussian` | gaussian, 1 of 4 | 75 of 75 | 0.9000 | 75 | -0.0100 | "
+        "0.2 |" in page
+    )
     assert "- met: `resnet18-paper-4x2-gaussian` (round 10)" in page
     assert "- not known yet: `resnet18-paper-2x2` (at round 20 of 75)" in page
     shown = re.findall(r"!\[.*?\]\((results/.*?\.svg)\)", page)
-    assert sorted(shown) == sorted(f"results/{file.name}" for file in (results / "results").glob("*.svg"))
+    assert sorted(shown) == sorted(
+        f"results/{file.name}" for file in (results / "results").glob("*.svg")
+    )
     assert len(shown) == 4
 
 
@@ -95,7 +118,10 @@ def test_what_is_kept_of_more_rounds_stays(results: Path, tmp_path: Path) -> Non
     kept, runs = results / "results", tmp_path / "other"
     _leave(runs, "resnet18-paper-2x2", [0.3] * 19, ended=False)
     [said] = update(list(RUNS), runs, kept)
-    assert said == f"resnet18-paper-2x2: 19 rounds; those 20 that {kept / 'resnet18-paper-2x2.json'} has of it stay"
+    assert (
+        said
+        == f"resnet18-paper-2x2: 19 rounds; those 20 that {kept / 'resnet18-paper-2x2.json'} has of it stay"
+    )
     assert len(read(kept / "resnet18-paper-2x2.json").rounds) == 20
     _leave(runs, "resnet18-paper-2x2", [0.3] * 21, ended=False)
     assert update(list(RUNS), runs, kept) == ["resnet18-paper-2x2: 21 rounds"]
@@ -104,7 +130,9 @@ def test_what_is_kept_of_more_rounds_stays(results: Path, tmp_path: Path) -> Non
 def test_only_the_chosen_runs_are_looked_at(results: Path, tmp_path: Path) -> None:
     _leave(tmp_path / "more", "resnet18-paper-4x2", [0.3], ended=False)
     _leave(tmp_path / "more", "resnet50-paper-4x2", [0.3], ended=False)
-    assert update(["resnet50-paper-4x2"], tmp_path / "more", results / "results") == ["resnet50-paper-4x2: 1 rounds"]
+    assert update(["resnet50-paper-4x2"], tmp_path / "more", results / "results") == [
+        "resnet50-paper-4x2: 1 rounds"
+    ]
 
 
 def test_a_file_of_another_run_is_refused(results: Path) -> None:

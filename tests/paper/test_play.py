@@ -1,4 +1,5 @@
-"""Playing the paper's runs: with a stand-in for `tdml train`, and with the real thing on a small model."""
+"""Playing the paper's runs: with a stand-in for `tdml train`, and with the real thing on a small
+model."""
 
 import re
 import signal
@@ -13,7 +14,11 @@ from tdml.paper.runs import Run
 from tests.jobs import kill_tree, start_command
 from tests.monitor.run_folders import leave_run
 
-_RUNS = [Run("resnet18", "paper", 1, 1), Run("resnet18", "paper", 2, 2), Run("resnet18", "paper", 4, 2)]
+_RUNS = [
+    Run("resnet18", "paper", 1, 1),
+    Run("resnet18", "paper", 2, 2),
+    Run("resnet18", "paper", 4, 2),
+]
 _PRINT = [sys.executable, "-c", "import sys; print('TRAIN', *sys.argv[1:], flush=True)"]
 _FAIL = [sys.executable, "-c", "import sys; sys.exit('1x1' in ' '.join(sys.argv))"]
 
@@ -39,13 +44,19 @@ def test_what_is_done_is_skipped_and_what_was_cut_off_goes_on(tmp_path: Path, ca
     assert lines[1] == "[2/3] resnet18-paper-2x2: round 2 of 75"
     assert "recipe=paper" in lines[2] and "resume=auto" in lines[2]
     assert lines[3] == "[3/3] resnet18-paper-4x2: not begun"
-    assert "resume=auto" in lines[4] and " seed=1 " in lines[4] and " name=resnet18-paper-4x2 " in lines[4]
+    assert (
+        "resume=auto" in lines[4]
+        and " seed=1 " in lines[4]
+        and " name=resnet18-paper-4x2 " in lines[4]
+    )
 
 
 def test_settings_are_read_as_they_are_meant(tmp_path: Path) -> None:
     from tdml import config as settings
 
-    config = settings.load(Player(tmp_path / "it's", tmp_path / "a,b", ["seed=1"]).overrides(_RUNS[0]))
+    config = settings.load(
+        Player(tmp_path / "it's", tmp_path / "a,b", ["seed=1"]).overrides(_RUNS[0])
+    )
     assert config.run_dir == f"{tmp_path}/it's/resnet18-paper-1x1"
     assert (config.data["root"], config.seed) == (f"{tmp_path}/a,b", 1)
 
@@ -89,7 +100,10 @@ def test_a_signal_ends_the_run_under_way_and_starts_no_other(tmp_path: Path) -> 
     finally:
         kill_tree(process)
     assert process.returncode == 130
-    assert output == "ENDS\nstopped: resnet18-paper-2x2: not begun. The same command goes on from there\n"
+    assert (
+        output
+        == "ENDS\nstopped: resnet18-paper-2x2: not begun. The same command goes on from there\n"
+    )
 
 
 def test_how_far_a_run_has_come(tmp_path: Path) -> None:
@@ -107,10 +121,24 @@ def test_how_far_a_run_has_come(tmp_path: Path) -> None:
         (["--results", "resnet34"], "resnet34 is no run, nor a pattern or word of one"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_starts(arguments, expected, tmp_path: Path, capsys) -> None:
+def test_a_mistake_is_one_line_before_anything_starts(
+    arguments, expected, tmp_path: Path, capsys
+) -> None:
     data, runs = tmp_path / "data", tmp_path / "runs"
     assert (
-        cli.run(["paper", "--data", str(data), "--runs", str(runs), "--docs", str(tmp_path / "docs"), *arguments]) == 1
+        cli.run(
+            [
+                "paper",
+                "--data",
+                str(data),
+                "--runs",
+                str(runs),
+                "--docs",
+                str(tmp_path / "docs"),
+                *arguments,
+            ]
+        )
+        == 1
     )
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1
@@ -120,9 +148,15 @@ def test_a_mistake_is_one_line_before_anything_starts(arguments, expected, tmp_p
 
 def test_the_list_says_how_far_each_run_has_come(tmp_path: Path, capsys) -> None:
     leave_run(tmp_path / "resnet18-fast-1x1", "rounds=30", accuracies=[0.25], ended=False)
-    assert cli.run(["paper", "--runs", str(tmp_path), "--list", "resnet18-fast-1x1", "resnet18-fast-2x2"]) == 0
+    assert (
+        cli.run(
+            ["paper", "--runs", str(tmp_path), "--list", "resnet18-fast-1x1", "resnet18-fast-2x2"]
+        )
+        == 0
+    )
     first, second = capsys.readouterr().out.splitlines()
     assert re.match(
-        r"resnet18-fast-1x1 +round 1 of 30, 0.250 +experiment=paper/baseline .* recipe=fast rounds=30 ", first
+        r"resnet18-fast-1x1 +round 1 of 30, 0.250 +experiment=paper/baseline .* recipe=fast rounds=30 ",
+        first,
     )
     assert re.match(r"resnet18-fast-2x2 +not begun +experiment=paper/two ", second)

@@ -30,8 +30,8 @@ def test_what_every_run_is_held_against_is_there() -> None:
 def test_the_order() -> None:
     assert [run.name for run in RUNS[:9]] == [
         "resnet18-paper-2x2", "resnet18-paper-1x1", "resnet18-paper-4x2", "resnet18-paper-8x1",
-        "resnet18-paper-4x2-gaussian", "resnet18-paper-4x2-zero_gradient", "resnet18-paper-4x2-mean_shift",
-        "resnet18-paper-1x1-100", "resnet50-paper-2x2",
+        "resnet18-paper-4x2-gaussian", "resnet18-paper-4x2-zero_gradient",
+        "resnet18-paper-4x2-mean_shift", "resnet18-paper-1x1-100", "resnet50-paper-2x2",
     ]  # fmt: skip
 
 
@@ -72,11 +72,16 @@ def test_a_run_without_attack(name: str, rounds: int, topology: tuple, microbatc
         ("resnet18-paper-8x2-gaussian-undefended", "Gaussian", [5, 6, 7], 0, False),
     ],
 )
-def test_a_run_with_attackers(name: str, attack: str, attackers: list[int], spares: int, defended: bool) -> None:
+def test_a_run_with_attackers(
+    name: str, attack: str, attackers: list[int], spares: int, defended: bool
+) -> None:
     config = settings.load(BY_NAME[name].settings)
     assert config.attack["_target_"] == f"tdml.attacks.{attack}"
     assert (config.attack["replicas"], config.attack["from_round"]) == (attackers, 10)
-    assert (config.topology.replicas, config.topology.spares) == (4 if len(attackers) == 1 else 8, spares)
+    assert (config.topology.replicas, config.topology.spares) == (
+        4 if len(attackers) == 1 else 8,
+        spares,
+    )
     assert config.trust.enabled == defended
     assert config.rounds == (75 if len(attackers) == 1 else 100)
 
@@ -92,12 +97,24 @@ def test_the_fast_recipe_is_todays_practice_in_thirty_epochs() -> None:
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
-        (["resnet18-paper-4x2"], {"resnet18-paper-4x2"}),  # a name is that run alone, not all that begin with it
+        (
+            ["resnet18-paper-4x2"],
+            {"resnet18-paper-4x2"},
+        ),  # a name is that run alone, not all that begin with it
         (["resnet18-paper-1x1", "resnet50-fast-2x2"], {"resnet18-paper-1x1", "resnet50-fast-2x2"}),
         (["resnet18-paper-[24]x2"], {"resnet18-paper-2x2", "resnet18-paper-4x2"}),
         (["*50-fast-8x?"], {f"resnet50-fast-8x{stages}" for stages in (1, 2, 4, 8)}),
-        (["mean_shift-4x2-resnet50-fast"], {f"resnet50-fast-4x2-mean_shift{end}" for end in ("", "-undefended")}),
-        (["1x1-resnet18"], {f"resnet18-{end}" for end in ("paper-1x1", "paper-1x1-100", "paper-1x1-200", "fast-1x1")}),
+        (
+            ["mean_shift-4x2-resnet50-fast"],
+            {f"resnet50-fast-4x2-mean_shift{end}" for end in ("", "-undefended")},
+        ),
+        (
+            ["1x1-resnet18"],
+            {
+                f"resnet18-{end}"
+                for end in ("paper-1x1", "paper-1x1-100", "paper-1x1-200", "fast-1x1")
+            },
+        ),
     ],
 )
 def test_filters_choose(filters: list[str], expected: set[str]) -> None:
@@ -110,7 +127,9 @@ def test_without_filters_all_are_chosen() -> None:
     assert choose([], RUNS) == RUNS
 
 
-@pytest.mark.parametrize("unknown", ["resnet34", "resnet18-paper-3x2", "resnet18-papers", "*-7x7", "", "resnet18-"])
+@pytest.mark.parametrize(
+    "unknown", ["resnet34", "resnet18-paper-3x2", "resnet18-papers", "*-7x7", "", "resnet18-"]
+)
 def test_an_unknown_filter_is_named(unknown: str) -> None:
     with pytest.raises(SettingError) as caught:
         choose(["resnet18", unknown], RUNS)

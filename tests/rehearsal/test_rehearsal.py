@@ -65,7 +65,9 @@ class Overflows(nn.Module):
 def model(between=None, dtype="float32", frozen=0):
     """A user's own model with two layers, and whatever is to lie between them."""
     middle = between() if between else nn.Identity()
-    net = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), middle, nn.Dropout(0.5), nn.Linear(5, 3))
+    net = nn.Sequential(
+        nn.Linear(6, 5), nn.BatchNorm1d(5), middle, nn.Dropout(0.5), nn.Linear(5, 3)
+    )
     for block in net[:frozen]:
         block.requires_grad_(False)
     return net.to(getattr(torch, dtype))
@@ -99,8 +101,8 @@ def through(cuts=(1,), samples=SAMPLES, target=f"{__name__}.model", initial=None
         ({"between": users.DoubleInEvaluation}, r"model: block 4 fails in eval\(\) on the first"),
     ],
     ids=[
-        "other type", "plain tensor", "fails", "not finite", "spoils", "spoils another", "frozen", "all frozen",
-        "narrow in eval", "pair in eval", "double in eval",
+        "other type", "plain tensor", "fails", "not finite", "spoils", "spoils another", "frozen",
+        "all frozen", "narrow in eval", "pair in eval", "double in eval",
     ],
 )  # fmt: skip
 def test_what_only_numbers_show_is_the_users_mistake(arguments, message):
@@ -119,7 +121,9 @@ def wide():
 
 
 def test_another_output_in_evaluation_is_the_users_mistake():
-    with pytest.raises(SettingError, match=r"in eval\(\) its output is \(4, 6\) .* in training \(4, 3\)"):
+    with pytest.raises(
+        SettingError, match=r"in eval\(\) its output is \(4, 6\) .* in training \(4, 3\)"
+    ):
         through(target=f"{__name__}.wide")
 
 
@@ -129,16 +133,31 @@ def test_another_output_in_evaluation_is_the_users_mistake():
 @pytest.mark.parametrize(
     ("between", "told"),
     [
-        (users.PlainCounter, r"block 2 \(PlainCounter\) keeps calls outside of parameters and buffers"),
+        (
+            users.PlainCounter,
+            r"block 2 \(PlainCounter\) keeps calls outside of parameters and buffers",
+        ),
         (users.PlainMean, r"block 2 \(PlainMean\) keeps mean outside"),
         (users.Nested, r"block 2 \(Nested\) keeps state outside"),
         (users.Iterator, r"block 2 \(Iterator\) keeps number outside"),
         (users.CountsEvaluations, r"block 2 \(CountsEvaluations\) keeps evaluations outside"),
         (users.OwnGenerator, r"block 2 \(OwnGenerator\) keeps generator outside"),
-        (users.OwnPython, r"a training step, taken again, differs in the output of block 2 \(Noise\)"),
-        (users.OwnNumpy, r"a training step, taken again, differs in the output of block 2 \(Noise\)"),
-        (users.SystemNoise, r"a training step, taken again, differs in the output of block 2 \(Noise\)"),
-        (users.Global, r"a training step, taken again, differs in the output of block 2 \(Global\)"),
+        (
+            users.OwnPython,
+            r"a training step, taken again, differs in the output of block 2 \(Noise\)",
+        ),
+        (
+            users.OwnNumpy,
+            r"a training step, taken again, differs in the output of block 2 \(Noise\)",
+        ),
+        (
+            users.SystemNoise,
+            r"a training step, taken again, differs in the output of block 2 \(Noise\)",
+        ),
+        (
+            users.Global,
+            r"a training step, taken again, differs in the output of block 2 \(Global\)",
+        ),
     ],
 )
 def test_what_depends_on_more_than_weights_seeds_and_samples_is_named(between, told):
@@ -152,7 +171,8 @@ def test_what_depends_on_more_than_weights_seeds_and_samples_is_named(between, t
 @pytest.mark.parametrize(
     "between",
     [
-        None, users.LateDrop, users.NumpyDrop, users.Caches, users.old_weight_norm, users.spectral_norm,
+        None, users.LateDrop, users.NumpyDrop, users.Caches, users.old_weight_norm,
+        users.spectral_norm,
         users.attention,
     ],
 )  # fmt: skip
@@ -170,12 +190,16 @@ class Augmented(Dataset):
         return 4
 
     def __getitem__(self, index):
-        return INPUTS[index] + (torch.rand(6, generator=self.generator) if index == 2 else 0), index % 3
+        return INPUTS[index] + (
+            torch.rand(6, generator=self.generator) if index == 2 else 0
+        ), index % 3
 
 
 def test_an_augmentation_with_a_generator_of_its_own_is_named():
     problem = through(samples=Augmented())
-    assert problem.startswith("data: training sample 2, read again with the same seeds, has other values: ")
+    assert problem.startswith(
+        "data: training sample 2, read again with the same seeds, has other values: "
+    )
 
 
 # The model's own forward
@@ -185,8 +209,14 @@ def test_an_augmentation_with_a_generator_of_its_own_is_named():
     ("more", "told"),
     [
         ("relu", "forward.. does something before block 2 that blocks.. leaves out .in evaluation"),
-        ("dropout", "forward.. does something before block 2 that blocks.. leaves out .in training"),
-        ("scaled", "forward.. does something before it returns that blocks.. leaves out .in evaluation"),
+        (
+            "dropout",
+            "forward.. does something before block 2 that blocks.. leaves out .in training",
+        ),
+        (
+            "scaled",
+            "forward.. does something before it returns that blocks.. leaves out .in evaluation",
+        ),
     ],
 )
 def test_what_lies_between_the_blocks_is_the_users_mistake(more, told):
@@ -234,7 +264,9 @@ class SparseByHand(nn.Linear):
 
 
 def test_sparse_gradients_by_hand_are_the_users_mistake():
-    with pytest.raises(SettingError, match=r"model: block 2: the gradient of weight is sparse: give sparse=False"):
+    with pytest.raises(
+        SettingError, match=r"model: block 2: the gradient of weight is sparse: give sparse=False"
+    ):
         through(target=f"{__name__}.sparse_by_hand")
 
 

@@ -18,7 +18,9 @@ _TWO = [*SMALL, "topology.replicas=1", "topology.stages=2"]
 
 def rows(num_classes, **_):
     """Normalises over the batch alone: one sample is too few."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.BatchNorm1d(8), nn.Linear(8, num_classes))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.BatchNorm1d(8), nn.Linear(8, num_classes)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,9 @@ def chosen(source, *overrides):
         (["topology.replicas=3", "topology.stages=3"], 4),
     ],
 )
-def test_nothing_is_measured_without_a_choice_or_a_wait(source, monkeypatch, overrides, microbatches):
+def test_nothing_is_measured_without_a_choice_or_a_wait(
+    source, monkeypatch, overrides, microbatches
+):
     """Where other replicas' stages share the processors, none of these is idle."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(2))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
@@ -65,12 +69,17 @@ def test_nothing_is_measured_without_a_choice_or_a_wait(source, monkeypatch, ove
 def test_the_shortest_step_is_chosen(source, monkeypatch, fixed, overrides, microbatches):
     """On a machine with a processor for each of four stages."""
     monkeypatch.setattr(Stages, "seconds", lambda stages, size: [fixed + size] * stages._stages)
-    monkeypatch.setattr(timing, "load", lambda topology, device: topology.replicas * topology.stages / 8)
+    monkeypatch.setattr(
+        timing, "load", lambda topology, device: topology.replicas * topology.stages / 8
+    )
     assert chosen(source, *overrides) == microbatches
 
 
 def test_stages_are_measured_as_they_are_cut(source):
-    for overrides, stages in ((["topology.stages=3"], 3), (["topology.schedule=interleaved_1f1b"], 2)):
+    for overrides, stages in (
+        (["topology.stages=3"], 3),
+        (["topology.schedule=interleaved_1f1b"], 2),
+    ):
         config = settings.load([*_TWO, *overrides])
         before = torch.get_rng_state()
         seconds = Stages(config, source, 8, torch.device("cpu")).seconds(4)
@@ -81,9 +90,13 @@ def test_stages_are_measured_as_they_are_cut(source):
 
 def test_where_a_micro_batch_is_too_small_for_the_model_a_larger_one_is_taken(source, monkeypatch):
     monkeypatch.setattr(timing, "load", lambda topology, device: 0.5)
-    monkeypatch.setattr(timing, "fastest", lambda choices, measure, *_: max(c for c in choices if measure(c)))
+    monkeypatch.setattr(
+        timing, "fastest", lambda choices, measure, *_: max(c for c in choices if measure(c))
+    )
     assert chosen(source, "train.batch_size=8") == 8
-    assert chosen(source, "train.batch_size=8", "model._target_=tests.rehearsal.test_timing.rows") == 4
+    assert (
+        chosen(source, "train.batch_size=8", "model._target_=tests.rehearsal.test_timing.rows") == 4
+    )
 
 
 def test_what_cannot_be_computed_is_said_by_what_prepares_the_job(source):
@@ -96,11 +109,21 @@ def test_what_cannot_be_computed_is_said_by_what_prepares_the_job(source):
 
 @pytest.mark.parametrize(
     ("ranks", "threads", "expected"),
-    [(None, 1, 4 / 4), ("9", 1, 4 / 4), ("12", 1, 4 / 4), ("5", 1, 2 / 4), ("5", 2, 2 / 2), ("1", 1, 0.0), ("9", 8, 4)],
+    [
+        (None, 1, 4 / 4),
+        ("9", 1, 4 / 4),
+        ("12", 1, 4 / 4),
+        ("5", 1, 2 / 4),
+        ("5", 2, 2 / 2),
+        ("1", 1, 0.0),
+        ("9", 8, 4),
+    ],
 )
 def test_how_many_replicas_share_the_machine(monkeypatch, ranks, threads, expected):
     """Four replicas of two stages and three spares, on machines of four processors."""
-    topology = settings.load(["topology.replicas=4", "topology.stages=2", "topology.spares=3"]).topology
+    topology = settings.load(
+        ["topology.replicas=4", "topology.stages=2", "topology.spares=3"]
+    ).topology
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     if ranks is not None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)

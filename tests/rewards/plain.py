@@ -1,4 +1,5 @@
-"""The rules of money once more, as plainly as can be: purses instead of postings, fractions instead of integers."""
+"""The rules of money once more, as plainly as can be: purses instead of postings, fractions instead
+of integers."""
 
 from collections import defaultdict
 from fractions import Fraction

@@ -1,8 +1,9 @@
 """A thousand rounds of honest nodes and of every attack of the laboratory, paid by the real book.
 
-`python -m tests.rewards.simulation` prints the table. The worst case for the defence: screen and cross-check point at
-nobody, and only windows that chance chooses are audited. A cheat sits at the stage that is paid best, beside an honest
-partner. Profit is credit − stakes lost − cost of the work done, in rounds of honest pay.
+`python -m tests.rewards.simulation` prints the table. The worst case for the defence: screen and
+cross-check point at nobody, and only windows that chance chooses are audited. A cheat sits at the
+stage that is paid best, beside an honest partner. Profit is credit − stakes lost − cost of the work
+done, in rounds of honest pay.
 """
 
 from dataclasses import dataclass, replace
@@ -15,10 +16,15 @@ from tdml.rewards.deterrence import stake_of
 from tdml.trust.numbers import RANDOM_SHARE
 
 _TRUST = settings.load([]).trust  # the default settings
-WINDOWS, CHANCE = _TRUST.audit_windows, RANDOM_SHARE * _TRUST.budget  # CHANCE: that a window is audited
+WINDOWS, CHANCE = (
+    _TRUST.audit_windows,
+    RANDOM_SHARE * _TRUST.budget,
+)  # CHANCE: that a window is audited
 ROUNDS, COST = 1000, 0.9  # the cost of honest work, as a share of its pay
 _SHARES, _SAMPLES, _PAY = [400_000, 600_000], 100, 60_000  # _PAY of a round, at the second stage
-_REPORTS = 8  # of a round's cross-check, one of each replica: half of one of them is evaluated again
+_REPORTS = (
+    8  # of a round's cross-check, one of each replica: half of one of them is evaluated again
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class Strategy:
     rounds: float = 1.0  # share of the rounds in which it cheats
     returns: bool = True  # after a ban, under a new key with a new stake
     perjury: bool = False  # it lies about others, not about its work
-    silent: bool = False  # it does not answer when it is asked to show a lie; if it returns, with an honest round
+    # it does not answer when it is asked to show a lie; if it returns, with an honest round
+    silent: bool = False
 
     @property
     def caught(self) -> float:
@@ -56,8 +63,9 @@ _ALWAYS = [
     Strategy(
         "a false update after honest steps",
         (
-            "adaptive", "alie", "bias_noise", "buffer_poison", "collusion", "garbage", "gaussian", "honest_noise",
-            "ipm", "mean_shift", "min_max", "min_sum", "reversed_mean", "scaled", "sign_flip", "single_layer",
+            "adaptive", "alie", "bias_noise", "buffer_poison", "collusion", "garbage", "gaussian",
+            "honest_noise", "ipm", "mean_shift", "min_max", "min_sum", "reversed_mean", "scaled",
+            "sign_flip", "single_layer",
             "zero_gradient",
         ),
         lied=1,
@@ -69,7 +77,9 @@ _ALWAYS = [
     Strategy("false testimony", ("lying_validator",), lied=0, perjury=True),
 ]  # fmt: skip
 STRATEGIES = [
-    replace(strategy, **variant) for strategy in _ALWAYS for variant in ({}, {"returns": False}, {"rounds": 0.1})
+    replace(strategy, **variant)
+    for strategy in _ALWAYS
+    for variant in ({}, {"returns": False}, {"rounds": 0.1})
 ]
 SILENT = [replace(s, silent=True, returns=False) for s in STRATEGIES if s.returns and not s.perjury]
 SILENT_AND_BACK = [replace(strategy, returns=True) for strategy in SILENT]
@@ -110,12 +120,18 @@ class Copy:
     @property
     def cost(self) -> float:
         """Of the work that it does until it is gone, in rounds of honest pay."""
-        end = ROUNDS if self.strategy.returns or not self.found.any() else int(self.found.argmax()) + 1
+        end = (
+            ROUNDS
+            if self.strategy.returns or not self.found.any()
+            else int(self.found.argmax()) + 1
+        )
         worked = np.where(self.cheats, self.strategy.worked, 1.0)[:end]
         return COST * float(worked.sum())
 
 
-def simulate(strategies: list[Strategy], stake_share: float, copies: int) -> tuple[list[float], list[float]]:
+def simulate(
+    strategies: list[Strategy], stake_share: float, copies: int
+) -> tuple[list[float], list[float]]:
     """Play all strategies side by side, each in so many replicas of its own.
 
     Args:
@@ -126,7 +142,9 @@ def simulate(strategies: list[Strategy], stake_share: float, copies: int) -> tup
     """
     draws = np.random.default_rng(0)
     chosen = [strategy for strategy in strategies for _ in range(copies)]
-    played = [Copy(strategy, number, *strategy.found(draws)) for number, strategy in enumerate(chosen)]
+    played = [
+        Copy(strategy, number, *strategy.found(draws)) for number, strategy in enumerate(chosen)
+    ]
     job = _job(len(played))
     job["stake"] = round(stake_of(job) * stake_share)
     names = [name for copy in played for name in (copy.partner, copy.spare, *copy.names)]
@@ -137,13 +155,15 @@ def simulate(strategies: list[Strategy], stake_share: float, copies: int) -> tup
         book.apply("rewards", number, {"postings": book.settle(number)})
     balances = book.balances
     profits = [_profit(balances, copy, job["stake"]) for copy in played]
-    partners = [balances[f"credit:{copy.partner}"] / (_PAY * _SHARES[0] / _SHARES[1]) for copy in played]
+    partners = [
+        balances[f"credit:{copy.partner}"] / (_PAY * _SHARES[0] / _SHARES[1]) for copy in played
+    ]
     return _means(profits, copies), _means(partners, copies)
 
 
 def expected(strategy: Strategy, stake_share: float) -> float:
-    """The mean profit, worked out: that of a round times the rounds that it is played (Wald's equation). Not of who is
-    silent and returns."""
+    """The mean profit, worked out: that of a round times the rounds that it is played (Wald's
+    equation). Not of who is silent and returns."""
     found = strategy.caught
     stake = 0.0 if strategy.silent else stake_share * (1 - CHANCE) / CHANCE
     cheating = (1 - found) - found * stake - COST * strategy.worked
@@ -156,13 +176,17 @@ def table(copies: int) -> str:
     """Profits of all strategies, at the least stake that deters and at a tenth of it."""
     strategies = [HONEST, *STRATEGIES, *SILENT, *SILENT_AND_BACK]
     full, tenth = (simulate(strategies, share, copies)[0] for share in (1.0, 0.1))
-    lines = [f"{'strategy':<34}{'rounds':>7}{'when met':>15}{'expected':>10}{'simulated':>11}{'at a tenth':>12}"]
+    lines = [
+        f"{'strategy':<34}{'rounds':>7}{'when met':>15}{'expected':>10}{'simulated':>11}{'at a tenth':>12}"
+    ]
     for strategy, one, other in zip(strategies, full, tenth, strict=True):
         after = "" if strategy is HONEST else "new key" if strategy.returns else "leaves"
         after = f"silent, {'back' if strategy.returns else 'gone'}" if strategy.silent else after
         rounds = "" if strategy is HONEST else f"{strategy.rounds:.0%}"
         mean = "–" if strategy.silent and strategy.returns else f"{expected(strategy, 1.0):.0f}"
-        lines.append(f"{strategy.name:<34}{rounds:>7}{after:>15}{mean:>10}{one:>11.0f}{other:>12.0f}")
+        lines.append(
+            f"{strategy.name:<34}{rounds:>7}{after:>15}{mean:>10}{one:>11.0f}{other:>12.0f}"
+        )
     return "\n".join(lines)
 
 

@@ -25,11 +25,14 @@ def roster(names, refused=(), **keys):
     }
 
 
-def verdict(replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, proven=False):
+def verdict(
+    replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, proven=False
+):
     """On a replica with the nodes that it starts with, if none are given."""
     return {
-        "replica": replica, "nodes": nodes or [f"r{replica}.s0", f"r{replica}.s1"], "status": status, "reason": "",
-        "blamed": list(blamed), "samples": samples, "improvement": improvement, "proven": proven,
+        "replica": replica, "nodes": nodes or [f"r{replica}.s0", f"r{replica}.s1"],
+        "status": status, "reason": "", "blamed": list(blamed), "samples": samples,
+        "improvement": improvement, "proven": proven,
     }  # fmt: skip
 
 
@@ -66,7 +69,8 @@ class Story:
 
 @st.composite
 def stories(draw):
-    """Jobs in which anything happens that a book has to bear, also what a coordinator would not do."""
+    """Jobs in which anything happens that a book has to bear, also what a coordinator would not
+    do."""
     stages, replicas = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     names = [f"n{i}" for i in range(stages * replicas + draw(st.integers(0, 2)))]
     twins = {names[-1]: f"key-{names[0]}"} if draw(st.integers(0, 9)) == 0 else {}
@@ -74,7 +78,9 @@ def stories(draw):
         policy=draw(st.sampled_from(["work", "equal", "improvement"])),
         pool=draw(st.sampled_from([999_983, 1000, LARGEST // 10, 7, 0])),
         stake=draw(st.sampled_from([5000, 500, LARGEST, 1, 0])),
-        shares=draw(st.lists(st.sampled_from([400_000, 250_001, 1, 0]), min_size=stages, max_size=stages)),
+        shares=draw(
+            st.lists(st.sampled_from([400_000, 250_001, 1, 0]), min_size=stages, max_size=stages)
+        ),
         samples=[100] * replicas,
     )
     rounds = draw(st.lists(_rounds(names, stages, replicas), min_size=2, max_size=7))

@@ -62,7 +62,12 @@ def test_the_pay_of_a_suspect_is_held_back_until_an_honest_verdict():
     play(book, 2, verdict(0), verdict(1, "lost"))
     play(book, 3, verdict(0), verdict(1, "suspicious"))
     assert purse(book, "r1.s1") == (0, 600, 5000)
-    play(book, 4, verdict(0, nodes=["r0.s0", "r1.s1"]), verdict(1, "suspicious", nodes=["r1.s0", "spare0"]))
+    play(
+        book,
+        4,
+        verdict(0, nodes=["r0.s0", "r1.s1"]),
+        verdict(1, "suspicious", nodes=["r1.s0", "spare0"]),
+    )
     assert purse(book, "r1.s1") == (900, 0, 5000)
     assert purse(book, "r1.s0") == (0, 600, 5000)
 
@@ -83,7 +88,12 @@ def test_the_cheat_loses_its_stake_and_pays_its_partner_first():
     postings = play(book, 1, verdict(0), verdict(1), MALICIOUS, bans=[ban("r2.s1")])
     assert purse(book, "r2.s1") == (0, 0, 0)
     assert purse(book, "r2.s0") == purse(book, "r0.s0") == (133, 0, 5000)
-    assert {"from": "stake:key-r2.s1", "to": "treasury", "amount": 5000 - 133, "why": "convicted"} in postings
+    assert {
+        "from": "stake:key-r2.s1",
+        "to": "treasury",
+        "amount": 5000 - 133,
+        "why": "convicted",
+    } in postings
     assert book.totals() == {
         "pool_in": 1000, "deposits": 35000, "slashed": 5000, "credit": 133 * 3 + 200 * 2, "held": 0,
         "treasury": 1000 - 133 * 2 - 200 * 2 + 5000 - 133, "stake": 30000,
@@ -94,9 +104,18 @@ def test_the_cheat_loses_its_stake_and_pays_its_partner_first():
 def test_where_the_stakes_are_short_the_pool_pays_the_partner(stake, from_stakes):
     book = opened(stake=stake, shares=[1, 1, 1])
     trio = ["r0.s0", "r0.s1", "r1.s0"], ["r2.s0", "r2.s1", "spare0"]
-    postings = play(book, 1, verdict(0, nodes=trio[0]), verdict(1, "malicious", ["spare0", "r2.s0"], nodes=trio[1]))
+    postings = play(
+        book,
+        1,
+        verdict(0, nodes=trio[0]),
+        verdict(1, "malicious", ["spare0", "r2.s0"], nodes=trio[1]),
+    )
     assert purse(book, "r2.s1")[0] == 166
-    paid = [p["amount"] for p in postings if p["from"].startswith("stake:") and p["to"].startswith("credit:")]
+    paid = [
+        p["amount"]
+        for p in postings
+        if p["from"].startswith("stake:") and p["to"].startswith("credit:")
+    ]
     assert sum(paid) == from_stakes
     assert book.balances[MINT] == -1000
 
@@ -113,7 +132,9 @@ def test_what_was_held_back_is_lost_with_the_conviction_and_credit_is_not():
 
 def test_a_ban_without_a_verdict_takes_the_stake_too():
     book = opened()
-    play(book, 1, verdict(0), verdict(1, "lost"), bans=[ban("r1.s0"), ban("spare0"), ban("stranger")])
+    play(
+        book, 1, verdict(0), verdict(1, "lost"), bans=[ban("r1.s0"), ban("spare0"), ban("stranger")]
+    )
     assert purse(book, "r1.s0") == purse(book, "spare0") == (0, 0, 0)
     assert purse(book, "r0.s0") == (400, 0, 5000)
 

@@ -34,7 +34,10 @@ def test_any_story_ends_as_plain_arithmetic_says(story):
             book.apply(kind, number, body)
             book.check()
         postings = close(book, number)
-        entries += [(number, kind, body) for kind, body in [*new, ("rewards", {"postings": postings}), ("root", {})]]
+        entries += [
+            (number, kind, body)
+            for kind, body in [*new, ("rewards", {"postings": postings}), ("root", {})]
+        ]
         plain.play(happening.verdicts, happening.bans)
         _check_postings(before, postings, plain.convicted)
         _check_purses(book, plain)
@@ -55,9 +58,13 @@ def _check_postings(before, postings, convicted):
 
 def _check_purses(book, plain):
     purses = {"stake": plain.stake, "held": plain.held, "credit": plain.credit}
-    expected = {f"{kind}:{key}": amount for kind, purse in purses.items() for key, amount in purse.items()}
+    expected = {
+        f"{kind}:{key}": amount for kind, purse in purses.items() for key, amount in purse.items()
+    }
     expected[TREASURY] = plain.treasury
-    found = {account: b for account, b in _without_zeros(book).items() if account not in (MINT, DEPOSIT)}
+    found = {
+        account: b for account, b in _without_zeros(book).items() if account not in (MINT, DEPOSIT)
+    }
     assert found == {account: amount for account, amount in expected.items() if amount}
 
 
@@ -81,6 +88,16 @@ def test_a_resume_makes_all_later_rounds_void(resumes):
 def test_a_resume_after_a_rollback_undoes_none_of_the_pay_before_it(after):
     """Nothing may lie between the two, or a round that was not closed."""
     played = [(number, kind, {}) for number in (1, 2) for kind in ("verdict", "ban", "root")]
-    entries = [(0, "root", {}), *played, (2, "rollback", {"after": after}), (after + 1, "verdict", {})]
+    entries = [
+        (0, "root", {}),
+        *played,
+        (2, "rollback", {"after": after}),
+        (after + 1, "verdict", {}),
+    ]
     kept = standing([*entries, (after + 1, "resume", {"after": after})])
-    assert [kind for _, kind, _ in kept] == ["root", *(kind for _, kind, _ in played), "rollback", "resume"]
+    assert [kind for _, kind, _ in kept] == [
+        "root",
+        *(kind for _, kind, _ in played),
+        "rollback",
+        "resume",
+    ]

@@ -66,7 +66,11 @@ def test_entries_that_cannot_be(kind, body, reason):
 def test_a_round_is_settled_before_the_next():
     book = opened()
     book.apply("verdict", 1, verdict(0))
-    for kind, body in (("verdict", verdict(1)), ("ban", ban("r0.s0")), ("rewards", {"postings": []})):
+    for kind, body in (
+        ("verdict", verdict(1)),
+        ("ban", ban("r0.s0")),
+        ("rewards", {"postings": []}),
+    ):
         with pytest.raises(ValueError, match="round 1 is not settled yet"):
             book.apply(kind, 2, body)
 
@@ -86,7 +90,9 @@ def test_other_kinds_are_passed_over():
     assert book.balances == before
 
 
-@pytest.mark.parametrize("account", ["held:key-r0.s0", "credit:key-r0.s0", "stake:key-r0.s0", TREASURY, MINT, DEPOSIT])
+@pytest.mark.parametrize(
+    "account", ["held:key-r0.s0", "credit:key-r0.s0", "stake:key-r0.s0", TREASURY, MINT, DEPOSIT]
+)
 def test_check_finds_money_that_was_made_or_lost(account):
     book = opened()
     play(book, 1, verdict(0))

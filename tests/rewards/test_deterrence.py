@@ -24,9 +24,16 @@ def test_the_gain_is_the_largest_pay_of_a_full_round(policy, most):
     book = Book(body, roster([f"r{r}.s{s}" for r in range(3) for s in range(2)]))
     close(book, 0)
     for replica, samples in enumerate(body["samples"]):
-        book.apply("verdict", 1, verdict(replica, samples=samples, improvement=samples if replica == 0 else -1))
+        book.apply(
+            "verdict",
+            1,
+            verdict(replica, samples=samples, improvement=samples if replica == 0 else -1),
+        )
     close(book, 1)
-    assert max(balance for account, balance in book.balances.items() if account.startswith("credit:")) == most
+    assert (
+        max(balance for account, balance in book.balances.items() if account.startswith("credit:"))
+        == most
+    )
 
 
 # The stake
@@ -52,8 +59,8 @@ def test_by_default_the_stake_is_the_least():
 def test_a_stake_that_is_too_small_is_warned_of_with_figures_that_would_do():
     body = unsettled() | {"stake": 100_000}
     assert warning(body) == (
-        "rewards.stake=100000 does not outweigh the 200000 that a lie gains: the budget meets it with a chance of "
-        "0.05; it takes rewards.stake=3800000"
+        "rewards.stake=100000 does not outweigh the 200000 that a lie gains: the budget meets it "
+        "with a chance of 0.05; it takes rewards.stake=3800000"
     )
     assert warning(body | {"audit_chance": RANDOM_SHARE}) is not None, "no budget is enough"
     assert warning(body | {"stake": 3_799_999}) is not None
@@ -83,8 +90,14 @@ def test_where_nothing_is_paid_nothing_is_staked():
     [
         ({"pool": LARGEST // 10 + 1}, ("rewards.pool", "rounds=10")),
         ({"stake": LARGEST + 1}, ("rewards.stake", "lower it")),
-        ({"pool": LARGEST // 10, "audit_chance": 0.0001}, ("rewards.stake", "rewards.pool or raise trust.budget")),
-        ({"pool": LARGEST, "rounds": 1, "audit_chance": 0}, ("rewards.stake", "lower rewards.pool")),
+        (
+            {"pool": LARGEST // 10, "audit_chance": 0.0001},
+            ("rewards.stake", "rewards.pool or raise trust.budget"),
+        ),
+        (
+            {"pool": LARGEST, "rounds": 1, "audit_chance": 0},
+            ("rewards.stake", "lower rewards.pool"),
+        ),
     ],
 )
 def test_more_money_than_the_ledger_can_write(changes, named):

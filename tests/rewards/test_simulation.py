@@ -60,7 +60,9 @@ def test_who_does_not_answer_when_it_is_asked_and_is_gone_earns_less_than_honest
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.xfail(strict=True, reason="an honest round clears who has not shown a false one, and costs it nothing")
+@pytest.mark.xfail(
+    strict=True, reason="an honest round clears who has not shown a false one, and costs it nothing"
+)
 def test_who_does_not_answer_when_it_is_asked_and_keeps_its_slot_earns_less_than_honest_work():
     (honest, *profits), _ = simulate([HONEST, *SILENT_AND_BACK], 1.0, COPIES)
     assert max(profits) < honest

@@ -16,8 +16,8 @@ NAMES = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0", "spare10", "spare9"]
 
 
 def entries(*rounds, stake=5000):
-    """The entries of a job, whose `rewards` are worked out; a round is a list of (kind, body), or the number of a
-    round to go back to."""
+    """The entries of a job, whose `rewards` are worked out; a round is a list of (kind, body), or
+    the number of a round to go back to."""
     found = [(0, "job", job(stake=stake)), (0, "roster", roster(NAMES, r1s1="key-r1.s1"))]
     book, closed, number = Book(found[0][2], found[1][2]), [], 0
     for happening in ([], *rounds):
@@ -41,7 +41,11 @@ def entries(*rounds, stake=5000):
 
 HONEST = [("verdict", verdict(0)), ("verdict", verdict(1))]
 DOUBTED = [("verdict", verdict(0)), ("verdict", verdict(1, "suspicious"))]
-CAUGHT = [("verdict", verdict(0)), ("verdict", verdict(1, "malicious", ["r1.s1"])), ("ban", ban("r1.s1"))]
+CAUGHT = [
+    ("verdict", verdict(0)),
+    ("verdict", verdict(1, "malicious", ["r1.s1"])),
+    ("ban", ban("r1.s1")),
+]
 STORY = entries(HONEST, DOUBTED, CAUGHT)
 
 
@@ -54,7 +58,13 @@ def test_what_each_key_earned_and_lost():
     assert list(found) == ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0", "spare9", "spare10"]
     cheat, partner, spare = found["r1.s1"], found["r1.s0"], found["spare9"]
     assert (cheat.rounds, cheat.earned, cheat.held, cheat.lost, cheat.stake) == (3, 300, 0, 5300, 0)
-    assert (partner.rounds, partner.earned, partner.held, partner.lost, partner.stake) == (3, 400, 200, 0, 5000)
+    assert (partner.rounds, partner.earned, partner.held, partner.lost, partner.stake) == (
+        3,
+        400,
+        200,
+        0,
+        5000,
+    )
     assert (spare.rounds, spare.earned, spare.held, spare.lost, spare.stake) == (0, 0, 0, 0, 5000)
     assert cheat.names == ["r1.s1", "r1s1"]
 
@@ -83,7 +93,8 @@ def test_money_that_the_rules_do_not_give_is_refused():
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A run folder whose ledger holds `STORY`, or what is put into the list that is returned with it."""
+    """A run folder whose ledger holds `STORY`, or what is put into the list that is returned with
+    it."""
     story = list(STORY)
 
     class Reader:
@@ -150,11 +161,17 @@ round  amount  from             to                why
 @pytest.mark.parametrize("width", [40, 60])
 def test_on_a_narrow_terminal_every_row_is_a_paragraph(run, width):
     statement = statement_of(run[1])
-    text = to_text(statement, [line for line in statement.lines if "r1.s1" in line.names], True, width)
+    text = to_text(
+        statement, [line for line in statement.lines if "r1.s1" in line.names], True, width
+    )
     assert max(map(len, text.splitlines())) <= width
     for row in (
-        "node r1.s1, r1s1: key key-r1.s1; rounds 3; earned 300; held back 0; lost 5,300; stake left 0",
-        "round 3: amount 200; from stake:key-r1.s1; to credit:key-r1.s0; why work of r1.s0, paid by r1.s1's stake",
+        "node r1.s1, r1s1: key key-r1.s1; rounds 3; earned 300; held back 0; lost 5,300; stake "
+        "left 0",
+        (
+            "round 3: amount 200; from stake:key-r1.s1; to credit:key-r1.s0; why work of r1.s0, "
+            "paid by r1.s1's stake"
+        ),
     ):
         assert row in " ".join(text.split())
 
@@ -170,7 +187,8 @@ def test_json(run, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["totals"]["treasury"] == 5600
     assert found["keys"][3] == {
-        "key": "key-r1.s1", "names": ["r1.s1", "r1s1"], "rounds": 3, "earned": 300, "held": 0, "lost": 5300, "stake": 0,
+        "key": "key-r1.s1", "names": ["r1.s1", "r1s1"], "rounds": 3, "earned": 300, "held": 0,
+        "lost": 5300, "stake": 0,
     }  # fmt: skip
     assert cli.run(["rewards", str(run[0]), "--json", "--node", "r0.s0"]) == 0
     [line] = json.loads(capsys.readouterr().out)["keys"]
@@ -181,7 +199,10 @@ def test_json(run, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--node", "r9.s9"], "--node r9.s9: there is no such name or key: choose one of r0.s0, r0.s1, r1.s0, r1.s1"),
+        (
+            ["--node", "r9.s9"],
+            "--node r9.s9: there is no such name or key: choose one of r0.s0, r0.s1, r1.s0, r1.s1",
+        ),
         (["--node", ""], "there is no such name or key"),
     ],
 )
@@ -195,7 +216,8 @@ def test_a_ledger_that_is_wrong(run, capsys):
     story[:] = [entry for entry in story if entry[1] != "verdict"]
     assert cli.run(["rewards", str(folder)]) == 1
     assert (
-        "ledger.db: round 1: posting 0 is 200 from mint to credit:key-r0.s0 (work of r0.s0)" in capsys.readouterr().err
+        "ledger.db: round 1: posting 0 is 200 from mint to credit:key-r0.s0 (work of r0.s0)"
+        in capsys.readouterr().err
     )
     assert cli.run(["rewards", str(folder / "nowhere")]) == 1
     assert "does not exist" in capsys.readouterr().err

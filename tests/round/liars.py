@@ -1,4 +1,5 @@
-"""Nodes that lie in one operation of one step, to be put in the place of honest ones in a laboratory."""
+"""Nodes that lie in one operation of one step, to be put in the place of honest ones in a
+laboratory."""
 
 from dataclasses import replace
 
@@ -13,8 +14,8 @@ STEP = 3  # of the round, in which it lies
 
 
 class Liar(Node):
-    """Lies by `deed` in one step: of its own round, in which it repeats its lie if it is asked again (`again`), or of
-    those that it repeats for others (`when`)."""
+    """Lies by `deed` in one step: of its own round, in which it repeats its lie if it is asked
+    again (`again`), or of those that it repeats for others (`when`)."""
 
     deed = "state"
     when = OWN
@@ -55,7 +56,8 @@ class Liar(Node):
 
 
 class Confederate(Liar):
-    """Logs what it was not sent: it is in league with the stage before it, which records the truth and sends a lie."""
+    """Logs what it was not sent: it is in league with the stage before it, which records the truth
+    and sends a lie."""
 
     def _one(self, given, log, step, keeps=False):
         yield from super()._one(given, log, step, keeps)
@@ -103,7 +105,8 @@ class IsSilent(Node):
 
 
 class RevealsAnother(Node):
-    """Shows its update once, to be judged, and another when it is asked for it again, for the mean."""
+    """Shows its update once, to be judged, and another when it is asked for it again, for the
+    mean."""
 
     other = staticmethod(lambda block: block * 1e6)
 
@@ -126,7 +129,8 @@ class ShowsAnotherUpdate(Node):
 
 
 class AnswersAmiss(Node):
-    """Gives one of its answers in a form that no honest node gives it, when a dispute is narrowed down."""
+    """Gives one of its answers in a form that no honest node gives it, when a dispute is narrowed
+    down."""
 
     amiss = ""
 
@@ -153,7 +157,10 @@ AMISS_SHOWN = {
         told, messages=tuple(tuple(t.reshape(-1) for t in message) for message in told.messages)
     ),
     "split messages": lambda told: replace(
-        told, messages=tuple(tuple(half for t in message for half in t.chunk(2)) for message in told.messages)
+        told,
+        messages=tuple(
+            tuple(half for t in message for half in t.chunk(2)) for message in told.messages
+        ),
     ),
     "a message less": lambda told: replace(told, messages=told.messages[:-1]),
     "a channel less": lambda told: replace(told, channels=told.channels[:-1]),
@@ -179,7 +186,9 @@ class LeavesOutSteps(Node):
 
 
 def _activation(stage: Stage):
-    return stage.runners[0].register_forward_hook(lambda *parts: parts[-1] * 1.01, prepend=True).remove
+    return (
+        stage.runners[0].register_forward_hook(lambda *parts: parts[-1] * 1.01, prepend=True).remove
+    )
 
 
 def _sends(stage: Stage):

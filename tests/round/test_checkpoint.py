@@ -28,14 +28,17 @@ def names(folder):
 
 @pytest.fixture(params=["value", "disk"])
 def unwritable(request, monkeypatch):
-    """Makes the next write fail, for its value or for the disk; the value to write and the error to expect."""
+    """Makes the next write fail, for its value or for the disk; the value to write and the error to
+    expect."""
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def prepare():
         if request.param == "value":
-            return {"fine": torch.zeros(1000), "not": lambda: 0}, pytest.raises(Exception, match=r"lambda|pickle")
+            return {"fine": torch.zeros(1000), "not": lambda: 0}, pytest.raises(
+                Exception, match=r"lambda|pickle"
+            )
         monkeypatch.setattr(module.os, "fsync", full)
         return {"fine": torch.zeros(1000)}, pytest.raises(OSError, match="No space left")
 

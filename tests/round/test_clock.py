@@ -23,7 +23,12 @@ def test_seconds_add_up_by_phase(monkeypatch):
             clock.now += seconds
     clock.now += 1
     found = watch.seconds
-    assert (found["broadcast"], found["train"], found["gather"], found["total"]) == (1.25, 2.5, 0.0, 4.75)
+    assert (found["broadcast"], found["train"], found["gather"], found["total"]) == (
+        1.25,
+        2.5,
+        0.0,
+        4.75,
+    )
     assert list(found) == [*PHASES, "total"]
 
 

@@ -1,4 +1,5 @@
-"""A lie in each operation of each stage, by whom is audited and by whom audits: the right node is banned, or nobody."""
+"""A lie in each operation of each stage, by whom is audited and by whom audits: the right node is
+banned, or nobody."""
 
 import pytest
 
@@ -7,8 +8,9 @@ from tdml.round.engine import Round
 from tests.round import liars
 
 _JOB = [
-    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6", "train.clip_norm=1",
-    "topology.microbatches=4", "topology.stages=3", "topology.replicas=3", "trust.budget=1", "rounds=2",
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
+    "train.clip_norm=1", "topology.microbatches=4", "topology.stages=3", "topology.replicas=3",
+    "trust.budget=1", "rounds=2",
 ]  # fmt: skip
 
 # What a stage can lie in: the last sends no activation, the first no gradient.
@@ -34,7 +36,9 @@ def _banned(played: Round) -> list[str]:
     return sorted(played.bans)
 
 
-@pytest.mark.parametrize("again", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["and again", "once"])
+@pytest.mark.parametrize(
+    "again", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["and again", "once"]
+)
 @pytest.mark.parametrize(("deed", "stage"), _LIES)
 def test_a_lie_in_the_own_round(deed: str, stage: int, again: bool) -> None:
     laboratory = _laboratory()
@@ -86,7 +90,13 @@ def test_the_first_of_two_neighbours_in_league_is_named() -> None:
 def test_who_logs_for_a_friend_what_it_was_not_sent_is_held_to_it() -> None:
     laboratory = _laboratory()
     _sit(laboratory, "r1.s0", liars.Sender)
-    _sit(laboratory, "r1.s1", liars.Confederate, deed="nothing", truth=laboratory.fleet.nodes["r1.s0"])
+    _sit(
+        laboratory,
+        "r1.s1",
+        liars.Confederate,
+        deed="nothing",
+        truth=laboratory.fleet.nodes["r1.s0"],
+    )
     assert _banned(laboratory.play(1)) == ["r1.s1"]
 
 
@@ -109,12 +119,21 @@ def test_who_cannot_show_what_it_had_committed_to_is_banned(kind: type) -> None:
     assert _banned(laboratory.play(1)) == ["r1.s1"]
 
 
-_AMISS = [*liars.AMISS, *liars.AMISS_SHOWN, "no digests of before", "no digests of after", "no digests of update"]
+_AMISS = [
+    *liars.AMISS,
+    *liars.AMISS_SHOWN,
+    "no digests of before",
+    "no digests of after",
+    "no digests of update",
+]
 
 
 @pytest.mark.parametrize("amiss", _AMISS)
-def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(amiss: str, monkeypatch) -> None:
-    """Whoever gives them does not count, and may be banned; the run goes on, and nobody else is touched."""
+def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(
+    amiss: str, monkeypatch
+) -> None:
+    """Whoever gives them does not count, and may be banned; the run goes on, and nobody else is
+    touched."""
     monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
     laboratory = _laboratory()
     _sit(laboratory, "r1.s1", liars.AnswersAmiss, amiss=amiss)
@@ -159,7 +178,9 @@ def test_one_replica_alone_is_looked_at_by_the_coordinator() -> None:
 
 
 def test_honest_replicas_are_clean_in_every_window() -> None:
-    laboratory = _laboratory("topology.replicas=4", "topology.stages=2", "train=adamw", "train.clip_norm=null")
+    laboratory = _laboratory(
+        "topology.replicas=4", "topology.stages=2", "train=adamw", "train.clip_norm=null"
+    )
     for number in (1, 2):
         played = laboratory.play(number)
         assert played.bans == {}

@@ -6,7 +6,8 @@ from tdml.lab.laboratory import Laboratory
 from tests.round import liars
 
 _JOB = [
-    "model=mlp", "model.hidden=16", "sync.local_steps=6", "topology.stages=2", "topology.replicas=3", "rounds=2",
+    "model=mlp", "model.hidden=16", "sync.local_steps=6", "topology.stages=2",
+    "topology.replicas=3", "rounds=2",
     "gather.memory=0",
 ]  # fmt: skip
 
@@ -18,8 +19,14 @@ _MISSHAPEN = {"short": lambda block: block[:1], "nothing": lambda block: None}
 @pytest.mark.parametrize(
     ("trust", "other"),
     [
-        *(pytest.param("trust.budget=0", other, id=name) for name, other in (_LARGE | _MISSHAPEN).items()),
-        *(pytest.param("trust.enabled=false", other, id=f"no trust, {name}") for name, other in _MISSHAPEN.items()),
+        *(
+            pytest.param("trust.budget=0", other, id=name)
+            for name, other in (_LARGE | _MISSHAPEN).items()
+        ),
+        *(
+            pytest.param("trust.enabled=false", other, id=f"no trust, {name}")
+            for name, other in _MISSHAPEN.items()
+        ),
     ],
 )
 def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
@@ -29,7 +36,10 @@ def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
     node.__class__, node.other = liars.RevealsAnother, other
     before = laboratory.engine.weights
     laboratory.play(1)
-    moved = [float((after - was).abs().max()) for after, was in zip(laboratory.engine.weights, before, strict=True)]
+    moved = [
+        float((after - was).abs().max())
+        for after, was in zip(laboratory.engine.weights, before, strict=True)
+    ]
     assert 0 < max(moved) < 1
 
 

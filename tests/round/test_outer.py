@@ -17,7 +17,10 @@ def vectors(seed):
 @pytest.mark.parametrize(("lr", "momentum"), [(0.7, 0.9), (1.0, 0.5), (0.1, 0.99)])
 def test_nesterov_is_torchs_sgd_on_the_outer_gradient(lr, momentum):
     weights, ours = vectors(0), Nesterov(lr, momentum)
-    theirs = [weight[:count].clone().requires_grad_() for weight, count in zip(weights, PARAMETERS, strict=True)]
+    theirs = [
+        weight[:count].clone().requires_grad_()
+        for weight, count in zip(weights, PARAMETERS, strict=True)
+    ]
     sgd = torch.optim.SGD(theirs, lr=lr, momentum=momentum, nesterov=True)
     for seed in range(1, 6):
         updates = vectors(seed)
@@ -26,11 +29,14 @@ def test_nesterov_is_torchs_sgd_on_the_outer_gradient(lr, momentum):
             parameter.grad = -update[: len(parameter)]
         sgd.step()
         for weight, parameter in zip(weights, theirs, strict=True):
-            torch.testing.assert_close(weight[: len(parameter)], parameter.detach(), rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(
+                weight[: len(parameter)], parameter.detach(), rtol=1e-6, atol=1e-6
+            )
 
 
 def test_nesterov_by_hand():
-    # v = 2, w = 1 + 0.5·(2 + 0.5·2) = 2.5; then v = 0.5·2 + 4 = 5, w = 2.5 + 0.5·(4 + 0.5·5) = 5.75.
+    # v = 2, w = 1 + 0.5·(2 + 0.5·2) = 2.5; then v = 0.5·2 + 4 = 5, w = 2.5 + 0.5·(4 + 0.5·5) =
+    # 5.75.
     outer = Nesterov(lr=0.5, momentum=0.5)
     (first,) = outer.step([torch.tensor([1.0])], [torch.tensor([2.0])], [1])
     (second,) = outer.step([first], [torch.tensor([4.0])], [1])
@@ -39,7 +45,9 @@ def test_nesterov_by_hand():
 
 def test_fedavg_adds_the_mean_update():
     weights, updates = vectors(0), vectors(1)
-    for new, weight, update in zip(FedAvg().step(weights, updates, PARAMETERS), weights, updates, strict=True):
+    for new, weight, update in zip(
+        FedAvg().step(weights, updates, PARAMETERS), weights, updates, strict=True
+    ):
         assert torch.equal(new, weight + update)
 
 

@@ -12,7 +12,9 @@ def test_the_first_round_that_may_hold_something() -> None:
     assert unproven.first(["a"], 5, budget=0.1) == 1
     assert unproven.first(["b", "c"], 5, budget=0.1) == 3
     assert unproven.first(["c"], 5, budget=0.1) is None
-    assert unproven.first(["b"], 3, budget=0.1) is None, "the round in which it was found does not count it"
+    assert unproven.first(["b"], 3, budget=0.1) is None, (
+        "the round in which it was found does not count it"
+    )
 
 
 def test_it_goes_back_no_further_than_lies_can_reasonably_go_back() -> None:
@@ -41,4 +43,8 @@ def test_checkpoints_are_kept_at_growing_distances() -> None:
         assert len(there) <= 4 * number.bit_length()
         for distance in (1, 3, 10, 30, 100):
             if number > 2 * distance:
-                assert any(distance <= number - kept <= 2 * distance for kept in there), (number, distance, there)
+                assert any(distance <= number - kept <= 2 * distance for kept in there), (
+                    number,
+                    distance,
+                    there,
+                )

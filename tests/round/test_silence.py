@@ -1,4 +1,5 @@
-"""Who does not show its work is not convicted, but does not count before all of a later round is found again."""
+"""Who does not show its work is not convicted, but does not count before all of a later round is
+found again."""
 
 import pytest
 
@@ -7,8 +8,9 @@ from tdml.node.node import Node
 from tdml.round.fleet import ReplicaLost
 
 _JOB = [
-    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6", "topology.stages=2",
-    "topology.microbatches=2", "topology.replicas=3", "trust.budget=1", "rounds=3",
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
+    "topology.stages=2", "topology.microbatches=2", "topology.replicas=3", "trust.budget=1",
+    "rounds=3",
 ]  # fmt: skip
 NAMES = {"r1.s0", "r1.s1"}
 

@@ -1,4 +1,5 @@
-"""The same small job on both fleets: processes that are reached by RPC, and objects in this process."""
+"""The same small job on both fleets: processes that are reached by RPC, and objects in this
+process."""
 
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from tdml.start_recorder import begin
 from tests.jobs import run_job
 
 _JOB = [
-    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "rounds=4", "sync.local_steps=6",
-    "train.clip_norm=1", "train.schedule=cosine", "topology.replicas=4", "topology.stages=2", "topology.microbatches=2",
-    "trust.budget=0.5", "seed=3",
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "rounds=4",
+    "sync.local_steps=6", "train.clip_norm=1", "train.schedule=cosine", "topology.replicas=4",
+    "topology.stages=2", "topology.microbatches=2", "trust.budget=0.5", "seed=3",
 ]  # fmt: skip
 
 
@@ -26,7 +27,9 @@ _JOB = [
     "attack",
     [
         ["attack=label_flip", "attack.nodes=[r1.s1]", "attack.from_round=2", "topology.spares=1"],
-        pytest.param(["attack=alie", "attack.replicas=[2]", "attack.from_round=2"], marks=pytest.mark.slow),
+        pytest.param(
+            ["attack=alie", "attack.replicas=[2]", "attack.from_round=2"], marks=pytest.mark.slow
+        ),
         pytest.param(["attack=lying_validator", "attack.nodes=[r3.s0]"], marks=pytest.mark.slow),
     ],
     ids=lambda given: given[0],
@@ -51,7 +54,9 @@ def test_both_fleets_play_the_same_job_bit_for_bit(attack: list[str], tmp_path: 
     assert all(torch.equal(model[name], tensor) for name, tensor in result.model.items())
 
 
-def _laboratory(folder: Path, keys: Path, overrides: list[str], expected: list) -> tuple[Laboratory, Ledger]:
+def _laboratory(
+    folder: Path, keys: Path, overrides: list[str], expected: list
+) -> tuple[Laboratory, Ledger]:
     """The same job with the same keys, in a ledger of its own."""
     pairs = [Identity.load(str(keys), path.stem) for path in keys.glob("*.pem")]
     by_public = {identity.public: identity for identity in pairs}
@@ -61,5 +66,7 @@ def _laboratory(folder: Path, keys: Path, overrides: list[str], expected: list) 
     ledger = Ledger.open(folder / "again.db", coordinator, job_id)
     begin(ledger, terms, roster)
     book = book_of([(entry.round, entry.kind, entry.body) for entry in ledger.entries()])
-    recorder = Recorder(ledger, book, Store(str(folder / "artifacts")), coordinator, job_id, roster["keys"])
+    recorder = Recorder(
+        ledger, book, Store(str(folder / "artifacts")), coordinator, job_id, roster["keys"]
+    )
     return Laboratory(overrides, recorder=recorder, identities=identities, job_id=job_id), ledger

@@ -1,4 +1,5 @@
-"""A rank whose workers compute on the stand-in: `torchrun … -m tests.stand_in FOLDER gloo|nccl key=value …`.
+"""A rank whose workers compute on the stand-in: `torchrun … -m tests.stand_in FOLDER gloo|nccl
+key=value …`.
 
 With gloo all workers of a machine share one device, with nccl each has its own.
 """
@@ -37,7 +38,10 @@ class _DistributedWithoutNccl:
 class _ToldStage(stage.Stage):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        print(f"stage on {self._tensors[0].device}, borders on {self.pipeline._border_device}", flush=True)
+        print(
+            f"stage on {self._tensors[0].device}, borders on {self.pipeline._border_device}",
+            flush=True,
+        )
 
 
 def main(folder: str, backend: str, *overrides: str) -> int:

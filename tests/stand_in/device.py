@@ -12,7 +12,9 @@ NAME = "standin"
 def build(folder: Path) -> ModuleType:
     """Compile it (a minute), or load what is in the folder already."""
     source = Path(__file__).with_name("device.cpp")
-    return cpp_extension.load("standin_device", [str(source)], extra_cflags=["-O1"], build_directory=str(folder))
+    return cpp_extension.load(
+        "standin_device", [str(source)], extra_cflags=["-O1"], build_directory=str(folder)
+    )
 
 
 def start(folder: Path) -> torch.device:

@@ -23,7 +23,9 @@ class Group(dist.ProcessGroup):
 
     def send(self, tensors: Sequence[torch.Tensor], to: int, tag: int = 0) -> dist._Work:
         _check(tensors)
-        return _Work([self._gloo.send([tensor.detach().cpu().contiguous()], to, tag) for tensor in tensors])
+        return _Work(
+            [self._gloo.send([tensor.detach().cpu().contiguous()], to, tag) for tensor in tensors]
+        )
 
     def recv(self, tensors: Sequence[torch.Tensor], source: int, tag: int = 0) -> dist._Work:
         _check(tensors)

@@ -10,7 +10,13 @@ from tdml.errors import SettingError
 from tdml.job import prepare
 from tdml.tasks.objective import task_of
 
-_SMALL = ["model.layers=2", "model.width=16", "model.heads=2", "train.batch_size=4", "topology.replicas=2"]
+_SMALL = [
+    "model.layers=2",
+    "model.width=16",
+    "model.heads=2",
+    "train.batch_size=4",
+    "topology.replicas=2",
+]
 _GPT = ["task=language", "data=text", "data.context=16", "model=gpt", *_SMALL]
 
 
@@ -40,26 +46,71 @@ def own(function):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["task=language", "model=gpt"], "training sample 0 cannot be read as token ids: it is a tuple of 2: return"),
-        (["data=text", "model=gpt"], "it is a tensor alone: return a tuple of it and its label, or for token ids take"),
-        (["task=regression", "data=text", "model=gpt"], "cannot be read as (tensor, target): it is a tensor alone"),
-        ([*_GPT, "model.vocabulary=100"], "data.tokenizer: the vocabulary of the data has 256 tokens, that of the"),
-        ([*_GPT, "model.context=8"], "data.context: sequences have 16 tokens, and the model sees 8 at most"),
+        (
+            ["task=language", "model=gpt"],
+            "training sample 0 cannot be read as token ids: it is a tuple of 2: return",
+        ),
+        (
+            ["data=text", "model=gpt"],
+            "it is a tensor alone: return a tuple of it and its label, or for token ids take",
+        ),
+        (
+            ["task=regression", "data=text", "model=gpt"],
+            "cannot be read as (tensor, target): it is a tensor alone",
+        ),
+        (
+            [*_GPT, "model.vocabulary=100"],
+            "data.tokenizer: the vocabulary of the data has 256 tokens, that of the",
+        ),
+        (
+            [*_GPT, "model.context=8"],
+            "data.context: sequences have 16 tokens, and the model sees 8 at most",
+        ),
         ([*_GPT, "model.heads=3"], "model.width=16 must be a multiple of model.heads=3"),
-        ([*_GPT, "data.context=100000"], "training and 0 test sequences of so many tokens: give more text (data.path)"),
-        ([*_GPT, "data.context=15000", "train.batch_size=16"], "27 training samples are too few for an optimizer step"),
-        ([*_GPT, "data.partition=dirichlet", "+data.alpha=1.0"], "data.partition=dirichlet: the task has no classes"),
-        ([*_GPT, "task=masked", "task.mask_token=300"], "there is a token 300, and the vocabulary of the model has"),
+        (
+            [*_GPT, "data.context=100000"],
+            "training and 0 test sequences of so many tokens: give more text (data.path)",
+        ),
+        (
+            [*_GPT, "data.context=15000", "train.batch_size=16"],
+            "27 training samples are too few for an optimizer step",
+        ),
+        (
+            [*_GPT, "data.partition=dirichlet", "+data.alpha=1.0"],
+            "data.partition=dirichlet: the task has no classes",
+        ),
+        (
+            [*_GPT, "task=masked", "task.mask_token=300"],
+            "there is a token 300, and the vocabulary of the model has",
+        ),
         (["task=masked", "data=text", "model=cnn"], "model: block 0 does not take a micro-batch"),
-        (["task=language", *own("ragged"), "model=gpt"], "training sample 1 is a tensor (3,) of torch.int64, but"),
-        (own("pairs"), "its label 0.5 is no class, which is a whole number from 0 (for numbers: task=regression)"),
+        (
+            ["task=language", *own("ragged"), "model=gpt"],
+            "training sample 1 is a tensor (3,) of torch.int64, but",
+        ),
+        (
+            own("pairs"),
+            (
+                "its label 0.5 is no class, which is a whole number from 0 (for numbers: "
+                "task=regression)"
+            ),
+        ),
         (
             ["task=regression", *own("pairs"), "model=mlp", "model.features=3"],
             "for targets (2, 1): the model returns 10 numbers a sample, the data have 1",
         ),
-        (["task=regression", "model=cnn"], "the model returns 10 numbers a sample, the data have 1"),
-        (["task=nothing"], "task=nothing is unknown: choose one of classification, language, masked, regression"),
-        (["data.weights=[1,2]"], "data.weights=[1, 2]: the data has 10 classes: give a weight for each"),
+        (
+            ["task=regression", "model=cnn"],
+            "the model returns 10 numbers a sample, the data have 1",
+        ),
+        (
+            ["task=nothing"],
+            "task=nothing is unknown: choose one of classification, language, masked, regression",
+        ),
+        (
+            ["data.weights=[1,2]"],
+            "data.weights=[1, 2]: the data has 10 classes: give a weight for each",
+        ),
         (["model=hf", "task=language", "data=text"], "model=hf"),
     ],
 )
@@ -73,6 +124,10 @@ def test_what_does_not_fit_is_said_in_one_line(overrides, message):
 
 def test_tokens_beyond_the_model_are_found_in_the_first_samples(tmp_path):
     np.full(4000, 300, dtype="<u2").tofile(tmp_path / "ids")
-    config = settings.load([*_GPT, "data=tokens", f"data.path={tmp_path / 'ids'}", "data.vocabulary=null"])
-    with pytest.raises(SettingError, match="there is a token 300, and the vocabulary of the model has 256"):
+    config = settings.load(
+        [*_GPT, "data=tokens", f"data.path={tmp_path / 'ids'}", "data.vocabulary=null"]
+    )
+    with pytest.raises(
+        SettingError, match="there is a token 300, and the vocabulary of the model has 256"
+    ):
         prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)

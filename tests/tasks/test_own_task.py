@@ -59,10 +59,19 @@ class Quantile(Plain):
     ("task", "message"),
     [
         (OneLoss(), r"task: losses\(\) of 4 samples is \(\): give one number a sample, \(4,\)"),
-        (Compares(), r"task: losses\(\) of a sample is another where more samples are in the batch"),
+        (
+            Compares(),
+            r"task: losses\(\) of a sample is another where more samples are in the batch",
+        ),
         (Means(), r"task: metrics\(\) error, its sums, of 4 samples is \(\)"),
-        (OfTheBatch(), r"task: metrics\(\) share, its sums, of a sample is another where .* added up"),
-        (Fails(), r"task: it does not fit what the model returns, \(4, 2\), for targets \(4, 2\): 'no such\\nthing'"),
+        (
+            OfTheBatch(),
+            r"task: metrics\(\) share, its sums, of a sample is another where .* added up",
+        ),
+        (
+            Fails(),
+            r"task: it does not fit what the model returns, \(4, 2\), for targets \(4, 2\): 'no such\\nthing'",
+        ),
     ],
 )
 def test_functions_that_do_not_add_up_are_refused(task, message):
@@ -84,11 +93,23 @@ def test_losses_alone_are_enough():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([f"task._target_={__name__}.NoTask"], "has no collate, weights, metrics, strata: a task has the functions"),
-        ([f"task._target_={__name__}.Nothing"], "task=tests.tasks.test_own_task.Nothing cannot be used"),
+        (
+            [f"task._target_={__name__}.NoTask"],
+            "has no collate, weights, metrics, strata: a task has the functions",
+        ),
+        (
+            [f"task._target_={__name__}.Nothing"],
+            "task=tests.tasks.test_own_task.Nothing cannot be used",
+        ),
         (["task=regression", "train.label_smoothing=0.1"], "has none: set train.label_smoothing=0"),
-        (["task=regression", "data.weights=[1,2]"], "data.weights=[1, 2]: task=tdml.tasks.Regression has none"),
-        (["task=regression", "task.loss=cosine"], "task.loss=cosine is unknown: choose one of mse, mae, huber"),
+        (
+            ["task=regression", "data.weights=[1,2]"],
+            "data.weights=[1, 2]: task=tdml.tasks.Regression has none",
+        ),
+        (
+            ["task=regression", "task.loss=cosine"],
+            "task.loss=cosine is unknown: choose one of mse, mae, huber",
+        ),
         ([f"task._target_={__name__}.Quantile"], "missing 1 required positional argument: 'q'"),
     ],
 )

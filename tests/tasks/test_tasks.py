@@ -25,13 +25,20 @@ def images(count):
 
 
 def table(count, width=2):
-    return [(torch.rand(3, generator=GENERATOR), torch.rand(width, generator=GENERATOR)) for _ in range(count)]
+    return [
+        (torch.rand(3, generator=GENERATOR), torch.rand(width, generator=GENERATOR))
+        for _ in range(count)
+    ]
 
 
 CASES = {
     "classification": (Classification(), images(8), (4,)),
     "language": (Language(), sequences(*[9] * 8), (8, 20)),
-    "language of several lengths": (Language(context=8), sequences(9, 2, 5, 9, 3, 9, 9, 4), (8, 20)),
+    "language of several lengths": (
+        Language(context=8),
+        sequences(9, 2, 5, 9, 3, 9, 9, 4),
+        (8, 20),
+    ),
     "masked": (Masked(mask_token=0, share=0.4), sequences(*[9] * 8), (9, 20)),
     "regression": (Regression(), table(8), (2,)),
     "huber": (Regression("huber"), table(8, 1), (1,)),
@@ -67,14 +74,18 @@ def test_losses_are_those_of_torch():
     assert mean_loss(task, output, targets).item() == pytest.approx(plain.item(), rel=1e-6)
     assert task.weights(targets).tolist() == [8, 1, 4, 8, 2, 8, 8, 3]
     task, output, targets = batch_of("regression")
-    assert mean_loss(task, output, targets).item() == pytest.approx(F.mse_loss(output, targets).item(), rel=1e-6)
+    assert mean_loss(task, output, targets).item() == pytest.approx(
+        F.mse_loss(output, targets).item(), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_metrics_are_of_single_samples_and_add_up(case):
     task, output, targets = batch_of(case)
     measures = look_at(task, Border(output.shape, output.dtype), targets)
-    rows = torch.cat([rows_of(task, output[:3], targets[:3]), rows_of(task, output[3:], targets[3:])])
+    rows = torch.cat(
+        [rows_of(task, output[:3], targets[:3]), rows_of(task, output[3:], targets[3:])]
+    )
     assert rows.shape == (8, measures.columns)
     torch.testing.assert_close(rows, rows_of(task, output, targets))
     found = measures.means(task, task.losses(output, targets), rows)
@@ -87,7 +98,11 @@ def test_what_is_reported():
     def found(case):
         task, output, targets = batch_of(case)
         measures = look_at(task, Border(output.shape, output.dtype), targets)
-        return measures.means(task, task.losses(output, targets), rows_of(task, output, targets)), output, targets
+        return (
+            measures.means(task, task.losses(output, targets), rows_of(task, output, targets)),
+            output,
+            targets,
+        )
 
     reported, output, targets = found("classification")
     assert reported["accuracy"] == float((output.argmax(1) == targets).float().mean())
@@ -128,12 +143,24 @@ def test_masked_asks_for_what_it_hides_and_draws_by_the_global_seed():
     ("task", "sample", "why"),
     [
         (Language(), torch.zeros(3), "torch.float32: return the token ids alone"),
-        (Language(), (torch.zeros(3, dtype=torch.int64), 1), "it is a tuple of 2: return the token ids alone"),
+        (
+            Language(),
+            (torch.zeros(3, dtype=torch.int64), 1),
+            "it is a tuple of 2: return the token ids alone",
+        ),
         (Language(), torch.zeros(1, dtype=torch.int64), "fewer than two tokens"),
-        (Language(context=2), torch.zeros(4, dtype=torch.int64), "4 tokens, and 3 are expected: see data.context"),
+        (
+            Language(context=2),
+            torch.zeros(4, dtype=torch.int64),
+            "4 tokens, and 3 are expected: see data.context",
+        ),
         (Regression(), (torch.zeros(3), math.nan), "its target is not finite"),
         (Regression(), torch.zeros(3), "it is a tensor alone: return a tuple of it and its target"),
-        (Classification(), (torch.zeros(3), 0.5), r"no class, which is a whole number from 0 \(for numbers: task="),
+        (
+            Classification(),
+            (torch.zeros(3), 0.5),
+            r"no class, which is a whole number from 0 \(for numbers: task=",
+        ),
     ],
 )
 def test_samples_that_do_not_fit_say_why(task, sample, why):
@@ -149,8 +176,12 @@ def test_classes_may_count_differently():
     assert mean_loss(task, output, targets).item() == pytest.approx(plain.item(), rel=1e-6)
     share = share_of_weights(task, targets, 4)
     parts = zip(output.chunk(4), targets.chunk(4), strict=True)
-    assert sum(mean_loss(task, *part, share) for part in parts).item() / 4 == pytest.approx(plain.item(), rel=1e-6)
-    with pytest.raises(SettingError, match=r"data.weights=\[1.0, 5.0, 0.0, 2.0\]: the data has 5 classes"):
+    assert sum(mean_loss(task, *part, share) for part in parts).item() / 4 == pytest.approx(
+        plain.item(), rel=1e-6
+    )
+    with pytest.raises(
+        SettingError, match=r"data.weights=\[1.0, 5.0, 0.0, 2.0\]: the data has 5 classes"
+    ):
         task.check_output(torch.Size([8, 5]), [0, 4])
     with pytest.raises(SettingError, match="must be one number of at least 0 for each class"):
         Classification(class_weights=[1, -1])

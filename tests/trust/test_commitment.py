@@ -3,7 +3,15 @@
 import torch
 
 from tdml.ledger.merkle import root
-from tdml.trust.commitment import block_span, blocks_of, commitment, content, count_blocks, digests, is_plain
+from tdml.trust.commitment import (
+    block_span,
+    blocks_of,
+    commitment,
+    content,
+    count_blocks,
+    digests,
+    is_plain,
+)
 from tdml.trust.numbers import BLOCK
 
 

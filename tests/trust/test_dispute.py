@@ -29,11 +29,16 @@ def account(party: str, lie: Item | None) -> Account:
 def test_the_first_lie_is_found_and_only_who_told_it(seed: int) -> None:
     draw, walk = random.Random(seed), list(items(_STEPS, _SENDERS, _STAGES, last=True))
     lie = draw.choice(walk)
-    told = [account("claimant", lie if seed % 2 else None), account("validator", None if seed % 2 else lie)]
+    told = [
+        account("claimant", lie if seed % 2 else None),
+        account("validator", None if seed % 2 else lie),
+    ]
     item = first_difference(told, iter(walk))
     assert item == lie
     honest = told[0 if seed % 2 == 0 else 1]
-    right = {word: word == honest.words[item] for word in (told[0].words[item], told[1].words[item])}
+    right = {
+        word: word == honest.words[item] for word in (told[0].words[item], told[1].words[item])
+    }
     assert liars(told, item, right) == ("claimant" if seed % 2 else "validator",)
     for other in walk[: walk.index(lie)]:
         assert agreed(told, other) == honest.words[other]

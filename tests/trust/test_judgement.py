@@ -56,7 +56,11 @@ def test_who_was_not_seen_counts_the_less_the_better_honest_work_is_seen() -> No
 
 
 def test_what_is_left_out_does_not_move_the_median_size() -> None:
-    found = {0: evidence(size=1.0), 1: evidence(size=1.2), **{i: evidence(size=50.0, distance=9.0) for i in (2, 3, 4)}}
+    found = {
+        0: evidence(size=1.0),
+        1: evidence(size=1.2),
+        **{i: evidence(size=50.0, distance=9.0) for i in (2, 3, 4)},
+    }
     assert [made.scale for made in judge(found, 0.5, True).values()][:2] == [1.0, 1.0]
 
 

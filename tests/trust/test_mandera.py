@@ -19,17 +19,22 @@ def honest(replicas, seed=0, coordinates=1000):
 
 
 def published(updates):
-    """`mandera_detect`, with the best of all splits in two in place of k-means, which looks for it."""
+    """`mandera_detect`, with the best of all splits in two in place of k-means, which looks for
+    it."""
     ranks = rankdata(updates.double().numpy(), axis=0, method="average")
     points = np.stack([ranks.mean(axis=1), ranks.std(axis=1, ddof=1)], axis=1)
     best, labels = math.inf, None
     for rest in product((0, 1), repeat=len(points) - 1):
         split = np.array([0, *rest])
         if split.any():
-            inertia = sum(((points[split == k] - points[split == k].mean(axis=0)) ** 2).sum() for k in (0, 1))
+            inertia = sum(
+                ((points[split == k] - points[split == k].mean(axis=0)) ** 2).sum() for k in (0, 1)
+            )
             if inertia < best:
                 best, labels = inertia, split
-    stds = [[std for std, label in zip(points[:, 1], labels, strict=True) if label == k] for k in (0, 1)]
+    stds = [
+        [std for std, label in zip(points[:, 1], labels, strict=True) if label == k] for k in (0, 1)
+    ]
     duplicates = [len(group) - len(set(group)) for group in stds]
     if duplicates[0] != duplicates[1]:
         accused = duplicates.index(max(duplicates))
@@ -75,7 +80,8 @@ def test_of_two_clusters_the_one_with_duplicates_is_malicious_even_if_it_is_the_
 
 
 def test_duplicates_are_counted_within_a_cluster():
-    # Two pairs of equals outnumber a triple only if it is the equal values that are counted, 2 of 4 and 2 of 3.
+    # Two pairs of equals outnumber a triple only if it is the equal values that are counted, 2 of 4
+    # and 2 of 3.
     updates = honest(7)
     updates[:4] = noise(updates, 4)
     updates[1], updates[3] = updates[0], updates[2]
@@ -87,12 +93,15 @@ def test_duplicates_are_counted_within_a_cluster():
 def test_of_equal_halves_the_one_without_the_first_replica_is_accused(attackers):
     updates = honest(4)
     updates[list(attackers)] = noise(updates, 2)
-    assert mandera(updates).suspects == tuple(i for i in range(4) if (i in attackers) != (0 in attackers))
+    assert mandera(updates).suspects == tuple(
+        i for i in range(4) if (i in attackers) != (0 in attackers)
+    )
 
 
 @pytest.mark.parametrize("replicas", [4, 8, 16])
 def test_someone_is_accused_in_every_clean_round(replicas):
-    # The screen's gate is there for that reason. FIELD.md measured 31 % (n = 8) and 35 % (n = 16) in training.
+    # The screen's gate is there for that reason. FIELD.md measured 31 % (n = 8) and 35 % (n = 16)
+    # in training.
     rounds = [honest(replicas, seed) for seed in range(20)]
     accused = [len(mandera(updates).suspects) for updates in rounds]
     assert min(accused) >= 1
@@ -104,7 +113,9 @@ def test_someone_is_accused_in_every_clean_round(replicas):
 def test_noise_is_found_and_nobody_else_accused(replicas, attackers):
     for seed in range(3):
         updates = honest(replicas, seed)
-        rows = torch.randperm(replicas, generator=torch.Generator().manual_seed(seed))[:attackers].tolist()
+        rows = torch.randperm(replicas, generator=torch.Generator().manual_seed(seed))[
+            :attackers
+        ].tolist()
         updates[rows] = noise(updates, attackers)
         assert mandera(updates).suspects == tuple(sorted(rows))
 
@@ -138,7 +149,9 @@ def test_what_is_found_can_stand_in_for_a_screening():
     assert torch.equal(found.moments.std, rank_moments(updates).std)
     mean, std = found.moments.mean[2], found.moments.std[2]
     assert list(found.reasons) == [2, 5]
-    assert found.reasons[2] == (f"MANDERA: one of a cluster of 2 among 8, mean rank {mean:.2f}, rank spread {std:.2f}")
+    assert found.reasons[2] == (
+        f"MANDERA: one of a cluster of 2 among 8, mean rank {mean:.2f}, rank spread {std:.2f}"
+    )
 
 
 def test_features_are_not_scaled():

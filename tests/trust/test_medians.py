@@ -57,15 +57,22 @@ def test_departure_by_the_standard_library(peers):
     for _ in range(20):
         values = torch.randn(peers + 2, generator=generator).double()  # the last is no peer
         rest = values[1:-1].tolist()
-        low, high = values[0] - statistics.median_low(rest), values[0] - statistics.median_high(rest)
+        low, high = (
+            values[0] - statistics.median_low(rest),
+            values[0] - statistics.median_high(rest),
+        )
         nearer = 0.0 if low > 0 > high else float(min(low, high, key=abs))
         assert departure(values, 0, range(1, peers + 1)) == nearer
 
 
 @pytest.mark.parametrize("wild", [1e9, -1e9])
 @pytest.mark.parametrize(("honest", "liars"), [(2, 1), (3, 2), (4, 3)])
-def test_a_minority_cannot_make_an_honest_one_depart_further_than_the_honest_do(wild, honest, liars):
-    values = torch.cat([torch.rand(honest, generator=seeded(honest)), torch.full((liars,), wild)]).double()
+def test_a_minority_cannot_make_an_honest_one_depart_further_than_the_honest_do(
+    wild, honest, liars
+):
+    values = torch.cat(
+        [torch.rand(honest, generator=seeded(honest)), torch.full((liars,), wild)]
+    ).double()
     for i in range(honest):
         assert abs(departure(values, i, [j for j in range(len(values)) if j != i])) <= 1
     assert abs(departure(values, honest, [j for j in range(len(values)) if j != honest])) > 1e8
@@ -78,7 +85,9 @@ def test_a_minority_cannot_make_an_honest_one_depart_further_than_the_honest_do(
 def test_shortest_interval_that_holds_most(replicas):
     values = torch.randn(replicas, generator=seeded(replicas)).double()
     most = replicas // 2 + 1
-    lengths = [max(chosen) - min(chosen) for chosen in itertools.combinations(values.tolist(), most)]
+    lengths = [
+        max(chosen) - min(chosen) for chosen in itertools.combinations(values.tolist(), most)
+    ]
     assert shortest(values, most) == pytest.approx(min(lengths))
 
 

@@ -13,7 +13,9 @@ def normal(replicas, coordinates, seed=0):
 
 
 def whole_numbers(replicas, coordinates, top):
-    return torch.randint(top, (replicas, coordinates), generator=torch.Generator().manual_seed(1)).float()
+    return torch.randint(
+        top, (replicas, coordinates), generator=torch.Generator().manual_seed(1)
+    ).float()
 
 
 def with_infinities(replicas=6, coordinates=200):
@@ -60,7 +62,9 @@ over_ways = pytest.mark.parametrize("lead_sums", FAST.values(), ids=FAST.keys())
 
 
 def leads_by_scipy(updates):
-    return torch.from_numpy(2 * rankdata(updates.double().numpy(), axis=0) - len(updates) - 1).long()
+    return torch.from_numpy(
+        2 * rankdata(updates.double().numpy(), axis=0) - len(updates) - 1
+    ).long()
 
 
 @over_ways
@@ -78,7 +82,9 @@ def test_moments_are_those_of_scipys_ranks(updates):
     moments = rank_moments(updates)
     ranks = torch.from_numpy(rankdata(updates.double().numpy(), axis=0, method="average"))
     std = (
-        ranks.std(dim=1, correction=1) if len(updates) and updates.shape[1] > 1 else torch.zeros(len(updates)).double()
+        ranks.std(dim=1, correction=1)
+        if len(updates) and updates.shape[1] > 1
+        else torch.zeros(len(updates)).double()
     )
     torch.testing.assert_close(moments.mean, ranks.mean(dim=1), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(moments.std, std, rtol=1e-9, atol=1e-9)
@@ -109,7 +115,9 @@ def test_more_coordinates_than_fit_into_a_part(monkeypatch, lead_sums, coordinat
 def test_the_real_sizes_of_parts(dtype):
     coordinates = ranking_compiled._PART + 3
     updates = whole_numbers(3, coordinates, 5).to(dtype)
-    for fast, plain in zip(ranking_compiled.lead_sums(updates), ranking.lead_sums(updates), strict=True):
+    for fast, plain in zip(
+        ranking_compiled.lead_sums(updates), ranking.lead_sums(updates), strict=True
+    ):
         assert torch.equal(fast, plain)
 
 
@@ -125,7 +133,13 @@ def test_sums_that_no_32_bits_hold():
 def test_threads_are_as_many_as_processors_and_parts(monkeypatch):
     monkeypatch.setattr(ranking_compiled.os, "sched_getaffinity", lambda _: set(range(6)))
     part = ranking_compiled._PART
-    assert [ranking_compiled.threads(d) for d in (0, 1, part, part + 1, 100 * part)] == [1, 1, 1, 2, 6]
+    assert [ranking_compiled.threads(d) for d in (0, 1, part, part + 1, 100 * part)] == [
+        1,
+        1,
+        1,
+        2,
+        6,
+    ]
 
 
 def test_without_numba_torch_operations_do(monkeypatch):
@@ -189,7 +203,9 @@ class SaidToBeOnAGPU(torch.Tensor):
 
 def test_updates_on_a_gpu_go_to_what_is_for_gpus(monkeypatch):
     updates, asked = whole_numbers(3, 20, 4), []
-    monkeypatch.setattr(ranking, "on_gpu", lambda *what: asked.append(what) or ranking_compiled.lead_sums)
+    monkeypatch.setattr(
+        ranking, "on_gpu", lambda *what: asked.append(what) or ranking_compiled.lead_sums
+    )
     usual = rank_moments(updates)
     assert asked == []
     moments = rank_moments(updates.as_subclass(SaidToBeOnAGPU))
@@ -201,7 +217,9 @@ def broken(updates):
     raise RuntimeError("no C compiler")
 
 
-@pytest.mark.parametrize(("kernels", "reason"), [(None, "ranking_triton"), (SimpleNamespace(lead_sums=broken), "no C")])
+@pytest.mark.parametrize(
+    ("kernels", "reason"), [(None, "ranking_triton"), (SimpleNamespace(lead_sums=broken), "no C")]
+)
 def test_without_triton_torch_operations_do_on_a_gpu(monkeypatch, caplog, kernels, reason):
     monkeypatch.setitem(sys.modules, "tdml.trust.ranking_triton", kernels)
     monkeypatch.delattr("tdml.trust.ranking_triton", raising=False)

@@ -1,4 +1,5 @@
-"""The kernels for GPUs: run where there is a GPU; by Triton's interpreter and its compiler also where there is none."""
+"""The kernels for GPUs: run where there is a GPU; by Triton's interpreter and its compiler also
+where there is none."""
 
 import os
 import subprocess
@@ -10,14 +11,18 @@ import torch
 from tdml.trust import ranking
 from tests.trust.test_ranking import CASES, leads_by_scipy, normal, whole_numbers
 
-triton = pytest.importorskip("triton", reason="Triton is missing: torch brings it where it is built for GPUs")
+triton = pytest.importorskip(
+    "triton", reason="Triton is missing: torch brings it where it is built for GPUs"
+)
 
 from tdml.trust import ranking_triton as kernels  # noqa: E402
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 MOST_INTERPRETED = 40  # replicas: of more the interpreter takes minutes
-executed = pytest.mark.skipif(not INTERPRETED and not torch.cuda.is_available(), reason="no GPU: see the interpreter's")
+executed = pytest.mark.skipif(
+    not INTERPRETED and not torch.cuda.is_available(), reason="no GPU: see the interpreter's"
+)
 compiled = pytest.mark.skipif(INTERPRETED, reason="interpreted, not compiled")
 
 
@@ -40,7 +45,12 @@ def test_all_that_is_executed_here_by_the_interpreter():
 def lead_sums(request, monkeypatch):
     """Each kernel for any number of replicas, in steps small enough for several to be taken."""
     monkeypatch.setattr(kernels, "_MOST_FEW", 100 if request.param == "few" else 0)
-    for name, value in {"_FEW_WIDTH": 128, "_FEW_TRIPS": 2, "_MANY_WIDTH": 128, "_MANY_TRIPS": 2}.items():
+    for name, value in {
+        "_FEW_WIDTH": 128,
+        "_FEW_TRIPS": 2,
+        "_MANY_WIDTH": 128,
+        "_MANY_TRIPS": 2,
+    }.items():
         monkeypatch.setattr(kernels, name, value)
     return kernels.lead_sums
 
@@ -83,7 +93,9 @@ def test_not_a_number_is_neither_above_nor_below(lead_sums):
 
 @executed
 def test_rows_further_apart_than_32_bits_tell(lead_sums):
-    far = torch.empty(3, 2**30 + 3, dtype=torch.bfloat16, device=DEVICE)  # on a CPU only what is touched takes memory
+    far = torch.empty(
+        3, 2**30 + 3, dtype=torch.bfloat16, device=DEVICE
+    )  # on a CPU only what is touched takes memory
     updates = normal(3, 20).bfloat16()
     far[:, -20:] = updates.to(DEVICE)
     assert_exact(lead_sums(far[:, -20:]), updates)
@@ -113,7 +125,10 @@ def test_a_gpus_moments_are_a_processors_in_little_memory(replicas):
     before = torch.cuda.memory_allocated()
     sums, usual = ranking.rank_sums(there), ranking.rank_sums(updates)
     assert torch.cuda.max_memory_allocated() - before < 0.05 * there.nbytes
-    assert (sums.total.tolist(), sums.squares.tolist()) == (usual.total.tolist(), usual.squares.tolist())
+    assert (sums.total.tolist(), sums.squares.tolist()) == (
+        usual.total.tolist(),
+        usual.squares.tolist(),
+    )
 
 
 @compiled
@@ -122,7 +137,10 @@ def test_a_gpus_moments_are_a_processors_in_little_memory(replicas):
 def test_the_compiler_takes_the_kernels(dtype, capability):
     for kernel, constants in [
         (kernels._few, {"replicas": 8, "width": kernels._FEW_WIDTH, "trips": kernels._FEW_TRIPS}),
-        (kernels._many, {"rows": kernels._ROWS, "width": kernels._MANY_WIDTH, "trips": kernels._MANY_TRIPS}),
+        (
+            kernels._many,
+            {"rows": kernels._ROWS, "width": kernels._MANY_WIDTH, "trips": kernels._MANY_TRIPS},
+        ),
     ]:
         code = compile_for(capability, kernel, constants | {"step": 1}, dtype)
         # Values that are smaller than the smallest normal number must not be taken for 0.
@@ -133,6 +151,8 @@ def compile_for(capability, kernel, constants, dtype):
     from triton.backends.compiler import GPUTarget
 
     types = dict.fromkeys(kernel.arg_names, "i32") | {"updates": f"*{dtype}"}
-    types |= {"sums": "*i32" if kernel is kernels._few else "*i64"} | dict.fromkeys(constants, "constexpr")
+    types |= {"sums": "*i32" if kernel is kernels._few else "*i64"} | dict.fromkeys(
+        constants, "constexpr"
+    )
     source = triton.compiler.ASTSource(kernel, types, constexprs=constants)
     return triton.compile(source, target=GPUTarget("cuda", capability, 32))

@@ -29,11 +29,15 @@ def plain_distances(updates: torch.Tensor) -> list[float]:
     norms = [math.sqrt((row**2).sum()) for row in rows]
     sizes = [math.log(norm) for norm in norms]
     directions = [
-        sum(rows[i] @ rows[j] / norms[i] / norms[j] for j in range(len(rows)) if j != i) / (len(rows) - 1)
+        sum(rows[i] @ rows[j] / norms[i] / norms[j] for j in range(len(rows)) if j != i)
+        / (len(rows) - 1)
         for i in range(len(rows))
     ]
     features = [(spreads, FLOOR), (levels, FLOOR), (sizes, FLOOR_OF_SIZE), (directions, FLOOR)]
-    return [max(_off(values, i) / _width(values, floor) for values, floor in features) for i in range(len(rows))]
+    return [
+        max(_off(values, i) / _width(values, floor) for values, floor in features)
+        for i in range(len(rows))
+    ]
 
 
 def _width(values: list[float], floor: float) -> float:
@@ -71,7 +75,9 @@ def test_loud_lies_stand_out_and_the_honest_do_not(lie) -> None:
     assert list(found.reasons) == [5] and found.reasons[5]
 
 
-def test_who_hands_in_another_s_numbers_stands_out_without_limit_but_a_majority_or_zeros_do_not() -> None:
+def test_who_hands_in_another_s_numbers_stands_out_without_limit_but_a_majority_or_zeros_do_not() -> (
+    None
+):
     updates = honest(5)
     updates[3] = updates[1]
     found = screen(updates)
@@ -105,7 +111,9 @@ def test_a_stage_is_named_that_alone_stands_out() -> None:
 def test_blocks_add_up_to_the_whole() -> None:
     updates = honest(4, 3000)
     whole = fold_stage(updates, 2000)
-    parts = [fold_stage(updates[:, a : a + 700], max(0, min(2000 - a, 700))) for a in range(0, 3000, 700)]
+    parts = [
+        fold_stage(updates[:, a : a + 700], max(0, min(2000 - a, 700))) for a in range(0, 3000, 700)
+    ]
     total = sum(parts[1:], parts[0])
     assert torch.allclose(total.parameters.products, whole.parameters.products)
     assert torch.equal(total.parameters.moments.mean, whole.parameters.moments.mean)

@@ -22,7 +22,9 @@ def test_suspicion_is_a_sum_that_fades() -> None:
     assert memory.add(["spare0"], 0.0, _SEEN) == 0.0, "who takes the place begins anew"
 
 
-def choose(budget: float, rounds: int, at_once: int = -1, seed: int = 0) -> tuple[float, list[dict]]:
+def choose(
+    budget: float, rounds: int, at_once: int = -1, seed: int = 0
+) -> tuple[float, list[dict]]:
     """The share of all steps that was spent, and the windows of every round."""
     purse, draw, chosen = Purse(), torch.Generator().manual_seed(seed), []
     for _ in range(rounds):
@@ -64,11 +66,18 @@ def test_nothing_is_chosen_where_there_is_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "windows", "expected"), [(10, 3, (0, 3, 7, 10)), (2, 3, (0, 1, 2)), (1, 3, (0, 1)), (9, 1, (0, 9))]
+    ("steps", "windows", "expected"),
+    [(10, 3, (0, 3, 7, 10)), (2, 3, (0, 1, 2)), (1, 3, (0, 1)), (9, 1, (0, 9))],
 )
 def test_edges_of_windows(steps: int, windows: int, expected: tuple[int, ...]) -> None:
     assert window_edges(steps, windows) == expected
 
 
 def test_as_many_windows_as_fit() -> None:
-    assert [windows_that_fit(3, 100, memory) for memory in (0, 99, 100, 200, 500)] == [1, 1, 2, 3, 3]
+    assert [windows_that_fit(3, 100, memory) for memory in (0, 99, 100, 200, 500)] == [
+        1,
+        1,
+        2,
+        3,
+        3,
+    ]

@@ -7,8 +7,11 @@ from tdml.trust.numbers import FEWEST_SAMPLES, MOST_SAMPLES
 from tdml.trust.work import Work, gains, samples_that_pay, work_test
 
 
-def drawn_share(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor, draws: int = 4000) -> float:
-    """How often a random choice of as many own samples in each stratum gains as much: the test it approximates."""
+def drawn_share(
+    gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor, draws: int = 4000
+) -> float:
+    """How often a random choice of as many own samples in each stratum gains as much: the test it
+    approximates."""
     generator, found, as_much = torch.Generator().manual_seed(0), float(gain[own].sum()), 0
     for _ in range(draws):
         total = 0.0
@@ -60,7 +63,11 @@ def test_gains_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("passes", "expected"),
-    [(4 * 8 * FEWEST_SAMPLES - 1, 0), (4 * 8 * FEWEST_SAMPLES, FEWEST_SAMPLES), (1e9, MOST_SAMPLES)],
+    [
+        (4 * 8 * FEWEST_SAMPLES - 1, 0),
+        (4 * 8 * FEWEST_SAMPLES, FEWEST_SAMPLES),
+        (1e9, MOST_SAMPLES),
+    ],
 )
 def test_it_is_made_only_where_it_is_worth_what_it_costs(passes: float, expected: int) -> None:
     assert samples_that_pay([1000] * 8, 1000, passes) == expected
