@@ -222,15 +222,11 @@ def flat(settings: Config | DictConfig) -> dict[str, Any]:
 def fingerprint(config: Config) -> str:
     """A line for every setting, with its name and a digest, but for what the coordinator alone uses
     and what a machine may have of its own."""
-    own = {
-        "name": "",
-        "device": "",
-        "run_dir": "",
-        "data": config.data | {"root": "", "path": ""},
-        "identity": IdentitySettings(""),
-        "ledger": LedgerSettings(),
-    }
-    values = flat(replace(config, **own))
+    common = replace(
+        config, name="", device="", run_dir="", data=config.data | {"root": "", "path": ""},
+        identity=IdentitySettings(""), ledger=LedgerSettings(),
+    )  # fmt: skip
+    values = flat(common)
     return "\n".join(
         f"{key} {hashlib.sha256(repr(value).encode()).hexdigest()[:16]}"
         for key, value in values.items()
@@ -298,7 +294,7 @@ def _flat(node: Any, name: str) -> dict[str, Any]:
     return {
         k: v
         for key in node
-        for k, v in _flat(node[key], f"{name}.{key}" if name else str(key)).items()
+        for k, v in _flat(node[key], ".".join(filter(None, [name, str(key)]))).items()
     }
 
 

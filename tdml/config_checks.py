@@ -31,9 +31,9 @@ def check(config: "Config") -> None:
             raise SettingError(f"{name}={value} must be a finite number {enough}")
     _check_not_too_much(config)
     _check_texts(config)
-    for name, value, choices in _choices(config):
-        if value not in choices:
-            raise SettingError(f"{name}={value} is unknown: choose one of {', '.join(choices)}")
+    for name, choice, choices in _choices(config):
+        if choice not in choices:
+            raise SettingError(f"{name}={choice} is unknown: choose one of {', '.join(choices)}")
     if not isinstance(config.resume, bool) and config.resume != "auto":
         raise SettingError(f"resume={config.resume} is unknown: choose one of false, true, auto")
     check_microbatches(config)

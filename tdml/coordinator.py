@@ -123,12 +123,14 @@ class Coordinator:
 
     def _stays(self, played: Round) -> str:
         """What a proven liar may have put in, where it is not taken out."""
+        assert played.tainted is not None
         before = load(self.monitor.folder.checkpoints, played.tainted)
         kept = f"; the checkpoint of round {before.round} does not" if before else ""
         return f"{said(played)}, which stays{kept}"
 
     def _go_back(self, played: Round) -> None:
         """Take out what nodes that are proven to lie have put in before."""
+        assert played.tainted is not None
         number, rounds = played.number, self.job.config.rounds
         before = load(self.monitor.folder.checkpoints, played.tainted)
         after = before.round if before else 0
@@ -241,7 +243,7 @@ class Coordinator:
     def _status(self) -> str:
         parts = [self.engine.activity]
         if parts[0].endswith("train"):
-            replicas = self.engine.training
+            replicas = self.fleet.ready(replica.index for replica in self.engine.training)
             steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in replicas)
             parts.append(f"{'  '.join(steps)} steps")
         return "   ".join([*parts, *filter(None, [self.fleet.waiting])])

@@ -21,7 +21,7 @@ def digest(tensor: torch.Tensor) -> bytes:
         return known
     version = tensor._version
     found = hashlib.sha256(f"tdml tensor|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-    found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     with _lock:
         _known[tensor] = (version, found.digest())
     return found.digest()

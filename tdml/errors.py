@@ -1,5 +1,6 @@
 """The one kind of error that is the user's to mend, and how a program says it."""
 
+import io
 import os
 import re
 import sys
@@ -62,7 +63,8 @@ def printable(text: str) -> str:
 
 def write_any_text() -> None:
     """Have what the terminal's encoding lacks written as its code: a tick must not end a run."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it anyway
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it anyway
 
 
 def watch_warnings(shown: bool) -> None:

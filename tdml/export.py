@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,6 +13,9 @@ from tdml.files import replace_file
 from tdml.ledger.model_file import read_weights
 from tdml.models import whole
 from tdml.models.gpt import as_gpt2
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _SUFFIX = ".safetensors"
 
@@ -43,7 +47,7 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
     settings = from_yaml(run / "config.yaml")
     name = settings.model["_target_"]
     if name == "tdml.models.hf":
-        model = whole.initial_model(settings.model, settings.seed)
+        model: PreTrainedModel = whole.initial_model(settings.model, settings.seed)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:

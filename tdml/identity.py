@@ -67,6 +67,8 @@ class Identity:
 
 def verify(public: str, signature: object, message: bytes) -> bool:
     """Whether the key `public` has signed the message. Anything else, of whatever type, is no."""
+    if not isinstance(signature, str):
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(
             bytes.fromhex(signature), message

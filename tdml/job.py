@@ -194,7 +194,8 @@ def _strata(kind: str, source: data.Source) -> list[int] | None:
 def _check_output(source: data.Source, shape: torch.Size) -> None:
     """What the task says of what the model returns, if it says anything."""
     if check := getattr(source.task, "check_output", None):
-        check(shape, None if source.strata is None else [*source.strata, *source.test_strata])
+        strata = source.strata
+        check(shape, None if strata is None else [*strata, *(source.test_strata or [])])
 
 
 def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ that torch starts for that.
 
 import gc
 import importlib
+import io
 import multiprocessing
 import os
 import signal
@@ -107,7 +108,7 @@ def _start(config: Config, ranks: list[_Process]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts())
 
 
-def _fork(config: Config, rank: int, job: Mapping[str, object]) -> _Process:
+def _fork(config: Config, rank: int, job: dict[str, object]) -> _Process:
     """Start a rank with the variables that torchrun would give it."""
     variables = job | {"RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": job["WORLD_SIZE"]}
     process = _Process(
@@ -123,7 +124,8 @@ def _be_rank(config: Config, variables: Mapping[str, str]) -> None:
 
     end_with_parent()
     os.environ.update(variables)
-    sys.stdout.reconfigure(line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     watch_warnings(shown=variables["LOCAL_RANK"] == "0")
     leave_with(take_part(config, Interruption()))
 
@@ -132,11 +134,12 @@ def _await(ranks: Sequence[_Process]) -> tuple[int, int] | None:
     """Wait until all ranks have ended well, or one has not; its number and exit status."""
     running = {process.sentinel: rank for rank, process in enumerate(ranks)}
     while running:
-        for sentinel in wait(list(running)):
+        ended = wait(list(running))
+        for sentinel in [sentinel for sentinel in running if sentinel in ended]:
             rank = running.pop(sentinel)
             ranks[rank].join()
-            if ranks[rank].exitcode:
-                return rank, ranks[rank].exitcode
+            if status := ranks[rank].exitcode:
+                return rank, status
     return None
 
 

@@ -94,7 +94,7 @@ def check_overrides(overrides: Sequence[str], groups: Mapping[str, Sequence[str]
 
 
 def _check_hydras(override: Override) -> None:
-    text, name = override.input_line, override.key_or_group
+    text, name = override.input_line or "", override.key_or_group
     if re.split(r"[./]", name)[0] == "hydra" and not text.startswith(f"{SEARCH_PATH}="):
         raise SettingError(
             f"{text}: of Hydra's own settings only {SEARCH_PATH} counts here; a run's folder is "
@@ -103,11 +103,8 @@ def _check_hydras(override: Override) -> None:
 
 
 def _check_value(override: Override, choices: Sequence[str]) -> None:
-    text, name, values = (
-        override.input_line,
-        override.key_or_group,
-        override.input_line.partition("=")[2],
-    )
+    text, name = override.input_line or "", override.key_or_group
+    values = text.partition("=")[2]
     several, loop = override.is_sweep_override(), ""
     if several:
         own_name = "" if name == "name" else " name=job-$v"

@@ -23,7 +23,7 @@ def mend_torchvision() -> None:
     if package is None or "torchvision" in sys.modules:
         return
     operators = importlib.machinery.PathFinder.find_spec("_C", package.submodule_search_locations)
-    if operators is None or not _load(operators.origin):
+    if operators is None or operators.origin is None or not _load(operators.origin):
         _declare_operators()
 
 

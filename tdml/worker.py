@@ -199,12 +199,14 @@ class Worker:
 
     # What the orders share
 
-    def _take(self, steps: "Iterator[Step]") -> list[float | None]:
+    def _take(self, steps: "Iterator[Step]") -> list[float]:
+        """The losses, which the last stage alone knows."""
         assert self._pipeline is not None
         losses = []
         for number, step in enumerate(steps):
             self._go_on(f"step {number}")
-            losses.append(self._pipeline.train_step(step.given, step.passing))
+            loss = self._pipeline.train_step(step.given, step.passing)
+            losses += [] if loss is None else [loss]
             self.steps_done = number + 1
         return losses
 

@@ -31,6 +31,7 @@ class Adaptive(Attack):
         noise = told.std * torch.randn(len(together), len(update), generator=context.shared)
         mine = noise[together.index(context.replica)]
         seen = slice(context.parameters)  # by the screen
+        assert told.updates is not None
         return (
             mine
             + (1 - self.strength(told.updates[:, seen], told.mean[seen], noise[:, seen]))

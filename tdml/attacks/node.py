@@ -5,7 +5,7 @@ An honest node's own code knows nothing of either: whoever starts nodes chooses 
 
 import io
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,7 +17,7 @@ from tdml.data.source import Source
 from tdml.identity import Identity
 from tdml.models.layout import change
 from tdml.node.lockstep import Given
-from tdml.node.node import Node
+from tdml.node.node import Node, Step
 from tdml.node.stage import Stage
 from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot, TrainOrder
 from tdml.seeds import derive
@@ -46,7 +46,7 @@ class WatchedNode(Node):
         super().__init__(name, identity, job, seed, source)
         self._tap = tap
 
-    def training(self, order: TrainOrder, steps: int):
+    def training(self, order: TrainOrder, steps: int) -> Iterator[Step]:
         yield from super().training(order, steps)
         kept = io.BytesIO()
         torch.save((order.round, self.update), kept)
@@ -92,8 +92,10 @@ class AttackingNode(Node):
             return given
         context = self._context(round_number)
         if self.stage.first:
+            assert given.inputs is not None
             given = replace(given, inputs=self._attack.poison_inputs(given.inputs.clone(), context))
         if self.stage.last:
+            assert given.targets is not None
             given = replace(
                 given, targets=self._attack.poison_labels(given.targets.clone(), context)
             )

@@ -28,6 +28,7 @@ class _Furthest(Attack):
         push = perturbation(told, self.direction)
         if told.honest < 2 or not push.any():
             return told.mean
+        assert told.updates is not None
         spread = told.updates - told.mean
         gram = (spread @ spread.T).double()
         return (

@@ -156,6 +156,7 @@ class Mimic(Attack):
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         told = known(context)
+        assert told.updates is not None
         return told.updates[min(self.target, told.honest - 1)] if told.honest else update
 
 

@@ -71,10 +71,9 @@ class Alone:
     def resume(self, other: "Alone") -> None:
         """Go on from where the same part on another device is."""
         self.begin(other.weights())
-        if self._optimizer is not None:
-            self._optimizer.load_state_dict(
-                copy.deepcopy(other._optimizer.state_dict())
-            )  # or both would share it
+        if self._optimizer is not None and other._optimizer is not None:
+            shown = copy.deepcopy(other._optimizer.state_dict())  # or both would share it
+            self._optimizer.load_state_dict(shown)
 
     def weights(self) -> torch.Tensor:
         """Parameters and buffers: (d,) float32 on the host."""
@@ -102,7 +101,7 @@ class Alone:
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad /= len(returned)
-        return [] if self._first else [value.grad for value in self._inputs]
+        return [value.grad for value in self._inputs if value.grad is not None]
 
     def update(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
         """The optimizer's step, after `backward`: the gradients that it used, and the weights that

@@ -113,6 +113,7 @@ def compare(job: Job, optimizer: str, arithmetic: str, device: torch.device) -> 
             part.resume(other)
         before = [part.weights() for part in compared]
         inputs, labels = reader.training_batch(1, 0, number, batch)
+        assert inputs is not None and labels is not None
         step = alone.Step(job.seed("kinds", number), schedule.rate(1, number, job.longest))
         taken = alone.take(ours, inputs, labels, job.config.microbatches, step)
         for index, part in enumerate(compared):

@@ -35,6 +35,7 @@ def plain_loop(job: Job, seconds: float, repeatable: bool = False) -> float:
     def take_step() -> None:
         place = next(places)
         inputs, labels = reader.training_batch(1, 0, place, batches[place])
+        assert inputs is not None and labels is not None
         model.zero_grad()
         for part, right in zip(
             inputs.split(train.batch_size), labels.split(train.batch_size), strict=True
@@ -67,11 +68,11 @@ def device_of(job: Job) -> torch.device:
 def _kernels(repeatable: bool) -> Iterator[None]:
     """The kernels that a job's workers use, which give the same bits every time, or the fastest for
     the shapes."""
-    cudnn, deterministic = torch.backends.cudnn, torch.utils.deterministic
+    cudnn, memory = torch.backends.cudnn, "fill_uninitialized_memory"  # which torch's stubs lack
     before = (
         torch.are_deterministic_algorithms_enabled(),
         cudnn.benchmark,
-        deterministic.fill_uninitialized_memory,
+        getattr(torch.utils.deterministic, memory),
     )
     if repeatable:
         make_repeatable()
@@ -82,7 +83,8 @@ def _kernels(repeatable: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=True)
-        _, cudnn.benchmark, deterministic.fill_uninitialized_memory = before
+        cudnn.benchmark = before[1]
+        setattr(torch.utils.deterministic, memory, before[2])
 
 
 def _now(device: torch.device) -> float:

@@ -108,7 +108,7 @@ def measure(
     """Time all contenders on one random matrix, in turns."""
     matrix = torch.randn(replicas, coordinates, generator=torch.Generator().manual_seed(0))
     byzantine = (replicas - 1) // 2
-    contenders = {
+    contenders: dict[str, Callable[[torch.Tensor], object]] = {
         _OURS: ranking.rank_moments,
         _COPY: torch.zeros_like(matrix).copy_,
         "torch operations": ranking.lead_sums,
@@ -132,7 +132,7 @@ def measure_on_gpu(replicas: int, coordinates: int) -> Result:
     matrix = torch.randn(
         replicas, coordinates, device=_GPU, generator=torch.Generator(_GPU).manual_seed(0)
     )
-    contenders = {
+    contenders: dict[str, Callable[[torch.Tensor], object]] = {
         _OURS: ranking.rank_moments,
         _READ: torch.sum,
         _COPY: torch.zeros_like(matrix).copy_,
@@ -148,7 +148,9 @@ def measure_on_gpu(replicas: int, coordinates: int) -> Result:
     return Result(replicas, coordinates, 0, _GPU, tool, _in_turns(matrix, contenders))
 
 
-def _in_turns(matrix: torch.Tensor, contenders: dict[str, Callable]) -> list[Timing]:
+def _in_turns(
+    matrix: torch.Tensor, contenders: dict[str, Callable[[torch.Tensor], object]]
+) -> list[Timing]:
     timings = [
         Timing(name, share=_part(matrix, name).shape[1] / matrix.shape[1]) for name in contenders
     ]

@@ -76,10 +76,9 @@ def _commit() -> str | None:
         return named
     if shutil.which("git") is None:
         return None
-    describe = ["git", "-C", _ROOT, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    return (
-        subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or None
-    )
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    described = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    return described.stdout.strip() or None
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def missing(project: Path = _PROJECT) -> list[str]:
     open_ones = list(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"])
     seen: dict[str, bool] = {}  # name → whether it is missing
     while open_ones:
-        name = re.match(r"[\w.-]+", open_ones.pop(0))[0]
+        name = re.split(r"[^\w.-]", open_ones.pop(0), maxsplit=1)[0]
         if name not in seen:
             seen[name] = version(name) is None
             needed = [] if seen[name] else importlib.metadata.requires(name) or []

@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import GenericAlias
 from typing import Any, get_type_hints
 
 import torch
@@ -73,7 +74,7 @@ class Method:
         """As annotated, with the limits that the annotations set; `self` has no annotation."""
         hints = get_type_hints(function, include_extras=True)
         result = hints.pop("return")
-        return Method(tuple[tuple(hints.values())], result)
+        return Method(GenericAlias(tuple, tuple(hints.values())), result)
 
 
 @dataclass(frozen=True)

@@ -222,12 +222,7 @@ class Exchange:
         """Tell all living nodes to give up; their stages."""
         alive = self.alive
         for stage in alive:
-            self.send(
-                stage,
-                "cancel",
-                (),
-                lambda outcome, stage=stage: inbox.put((stage, _Heard(outcome))),
-            )
+            self.send(stage, "cancel", (), partial(_hear, inbox, stage))
         return alive
 
 
@@ -236,6 +231,10 @@ def _outcome(future: torch.futures.Future, read: Callable[[Envelope], Any]) -> A
         return read(future.value().envelope)
     except Exception as error:  # whatever a peer makes this raise, somebody waits for an outcome
         return _Silence(f"no answer ({one_line(error)[:_LONGEST_REASON]})")
+
+
+def _hear(inbox: Inbox, stage: int, outcome: Any) -> None:
+    inbox.put((stage, _Heard(outcome)))
 
 
 def _put(inbox: Inbox, stage: int, answer: Any) -> None:

@@ -14,10 +14,11 @@ from tdml.cluster.topology import first_slot, node_name
 from tdml.cluster.waiting import waiting_for
 from tdml.config import Config
 from tdml.models.plan import Plan
-from tdml.round.fleet import ReplicaLost
+from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.orders import Slot
 
 _T = TypeVar("_T")
+_R = TypeVar("_R", bound=Replica)
 log = logging.getLogger(__name__)
 
 # A node that waits in vain for its neighbour notices after sync.timeout. The coordinator waits a
@@ -182,9 +183,7 @@ class RpcFleet:
 
     # Orders to many replicas at once
 
-    def each(
-        self, order: Callable[[RpcReplica], _T], replicas: Sequence[RpcReplica]
-    ) -> dict[int, _T]:
+    def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
         """The order's results by replica, all at the same time. Replicas that fail are left out,
         and those whose order needed another one that has failed."""
         self.meanwhile()
@@ -203,11 +202,8 @@ class RpcFleet:
 
     def ready(self, indices: Iterable[int]) -> list[RpcReplica]:
         """Those of the replicas that are still formed."""
-        return [
-            self._formed[index]
-            for index in indices
-            if index in self._formed and self._formed[index].whole
-        ]
+        formed = (self._formed.get(index) for index in indices)
+        return [replica for replica in formed if replica is not None and replica.whole]
 
     def seated(self, indices: Iterable[int]) -> list[RpcReplica]:
         """The replicas as they began the round. Those that were lost since can do nothing together

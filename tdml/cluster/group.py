@@ -46,9 +46,9 @@ def exchange(offers: Mapping[int, torch.Tensor], device: torch.device) -> dict[i
 
 def disconnect() -> None:
     """Close the connections, if there are any."""
-    if dist.is_initialized():
+    if (world := dist.group.WORLD) is not None:
         for close in (
-            dist.group.WORLD.abort,
+            world.abort,
             dist.destroy_process_group,
         ):  # without the first NCCL would wait
             with contextlib.suppress(RuntimeError):  # the neighbours may be gone already

@@ -30,7 +30,8 @@ class Interruption:
     def __init__(self) -> None:
         self._came = threading.Event()
         self._lock = threading.Lock()
-        self._seconds, self._end = 0.0, _die
+        self._seconds = 0.0
+        self._end: Callable[[signal.Signals], None] = _die
         self._signals = interrupts()
         for number in self._signals:
             signal.signal(number, signal.SIG_DFL)

@@ -111,7 +111,7 @@ class Lobby:
     def enter(self, card: Card) -> None:
         """Hand in this rank's card."""
         self._keys.set(f"agent/{self.rank}", os.environ.get("GROUP_RANK", "0"))
-        self._keys.set(f"card/{self.rank}", msgspec.json.encode(card))
+        self._keys.set(f"card/{self.rank}", msgspec.json.encode(card).decode())
 
     def gather(self, waiting: Callable[[Sequence[int]], None]) -> list[Card]:
         """All cards, by rank; ends at the first with an error. `waiting` hears which ranks have not
@@ -150,7 +150,7 @@ class Lobby:
     def announce(self, decision: Decision) -> None:
         """Tell all ranks what was decided. With an error, stay until they have heard it: this
         process may host the store."""
-        self._keys.set("decision", msgspec.json.encode(decision))
+        self._keys.set("decision", msgspec.json.encode(decision).decode())
         self.prepared(decision.at.session)
         deadline = time.monotonic() + _FAREWELL_S
         others = [f"heard/{rank}" for rank in range(1, self.world_size)]

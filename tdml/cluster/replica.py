@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from tdml.cluster.channel import Caller
-from tdml.cluster.exchange import Exchange, Node
+from tdml.cluster.exchange import Exchange, Node, Watch
 from tdml.data.pieces import count
 from tdml.ledger.commit import commit_statement
 from tdml.ledger.entry import is_signature
@@ -114,7 +114,7 @@ class RpcReplica:
         told = self._exchange.ask("refused", [()] * len(self.nodes))
         return {name: texts for name, texts in zip(self.names, told, strict=True) if texts}
 
-    def _patience(self):
+    def _patience(self) -> Watch:
         """As long as a node gives signs of life it may take its time."""
         return self._exchange.watch(lambda: None, lambda _: None)
 

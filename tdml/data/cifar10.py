@@ -1,12 +1,16 @@
 """CIFAR-10, as torchvision reads it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from tdml.data.images import Images
 from tdml.errors import SettingError, one_line
 from tdml.vision import torchvision
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
 
 _MEAN, _STD = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
 
@@ -28,7 +32,7 @@ def cifar10(root: str, download: bool, augment: bool) -> tuple[Images, Images]:
             "cifar-10-batches-py, or set data.download=true"
         ) from error
 
-    def images(part: object, augmented: bool) -> Images:
+    def images(part: "CIFAR10", augmented: bool) -> Images:
         pixels = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
         return Images(pixels, part.targets, _MEAN, _STD, augmented)
 

@@ -1,14 +1,16 @@
 """The labels of a whole data set, of which as few samples as possible are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 
 import numpy as np
-from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
+
+from tdml.data.sample import MapStyle
 
 _COMPARED = 64  # samples, and classes of one sample each
 
 
-def labels_of(dataset: Dataset, read: Callable[[int], int], seed: int) -> list[int]:
+def labels_of(dataset: MapStyle, read: Callable[[int], int], seed: int) -> list[int]:
     """The class of every sample.
 
     `read` gives that of one sample and decides. What a data set keeps beside its samples, such as
@@ -25,14 +27,13 @@ def labels_of(dataset: Dataset, read: Callable[[int], int], seed: int) -> list[i
     return [read(i) for i in range(len(dataset))]
 
 
-def _kept(dataset: Dataset) -> np.ndarray | None:
+def _kept(dataset: object) -> np.ndarray | None:
     """The labels that a data set, or what it is made of, keeps beside its samples: (n,) int64, if
     there are any."""
-    if hasattr(dataset, "targets"):
+    targets = getattr(dataset, "targets", None)
+    if targets is not None and isinstance(dataset, Sized):
         change = getattr(dataset, "target_transform", None)  # torchvision's name for it
-        return _whole_numbers(
-            dataset.targets if change is None else [*map(change, dataset.targets)], len(dataset)
-        )
+        return _whole_numbers(targets if change is None else [*map(change, targets)], len(dataset))
     if isinstance(dataset, TensorDataset):
         return (
             _whole_numbers(dataset.tensors[1], len(dataset)) if len(dataset.tensors) == 2 else None
@@ -41,8 +42,8 @@ def _kept(dataset: Dataset) -> np.ndarray | None:
         inner = _kept(dataset.dataset)
         return None if inner is None else inner[np.asarray(dataset.indices, dtype=np.int64)]
     if isinstance(dataset, ConcatDataset):
-        parts = [_kept(part) for part in dataset.datasets]
-        return None if any(part is None for part in parts) else np.concatenate(parts)
+        parts = [part for part in map(_kept, dataset.datasets) if part is not None]
+        return np.concatenate(parts) if len(parts) == len(dataset.datasets) else None
     return None
 
 

@@ -23,7 +23,7 @@ class Reader:
     def __init__(self, source: Source | None, seed: int) -> None:
         self._source, self._seed = source, seed
         self._asked: tuple[Piece, ...] = ()
-        self._answered: list[Batch] = []
+        self._answered: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def training_batch(
         self, round_number: int, replica: int, step: int, indices: torch.Tensor

@@ -1,9 +1,9 @@
 """The form of a sample, and what is said of one that cannot be read."""
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
-from torch.utils.data import Dataset
 
 from tdml.errors import SettingError, one_line
 from tdml.tasks.base import Task
@@ -25,7 +25,17 @@ class Form:
         return cls(tuple(batch.shape[1:]), batch.dtype)
 
 
-def look(dataset: Dataset, index: int, split: str, task: Task) -> tuple[Form, torch.Tensor]:
+class MapStyle(Protocol):
+    """A data set that is read by index."""
+
+    def __len__(self) -> int:
+        """How many samples."""
+
+    def __getitem__(self, index: int) -> Any:
+        """One of them, whatever the task makes batches of."""
+
+
+def look(dataset: MapStyle, index: int, split: str, task: Task) -> tuple[Form, torch.Tensor]:
     """The form of a sample's input, and its target (1, …).
 
     Args:

@@ -1,15 +1,15 @@
 """A job's data on one machine: loaded once, read by index, with every random choice seeded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from functools import cached_property
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from tdml.data.labels import labels_of
-from tdml.data.sample import Form, look
+from tdml.data.sample import Form, MapStyle, look
 from tdml.errors import SettingError, cause
 from tdml.seeds import derive, seeded
 from tdml.targets import instantiate
@@ -27,7 +27,7 @@ class Source:
     """
 
     def __init__(
-        self, train: Dataset, test: Dataset, seed: int, task: Task = CLASSIFICATION
+        self, train: MapStyle, test: MapStyle, seed: int, task: Task = CLASSIFICATION
     ) -> None:
         self.train, self.test, self._seed, self.task = train, test, seed, task
         order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
@@ -74,13 +74,13 @@ class Source:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples of the validation or the test half, by their positions in it. Raises like
         `training_batch`."""
-        return self.test_batch(self.halves[split][positions], seed=0)
+        return self.test_batch(self.halves[split][positions].tolist(), seed=0)
 
     def test_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples of both halves, by their index in the test set. Raises like `training_batch`."""
         return self._fetch(self.test, "test", indices, seed)
 
-    def _strata(self, dataset: Dataset, split: str) -> list[int] | None:
+    def _strata(self, dataset: MapStyle, split: str) -> list[int] | None:
         with self._seeded():
             if self.task.strata(self._look(dataset, 0, split)) is None:
                 return None
@@ -90,11 +90,13 @@ class Source:
                 derive(self._seed, "labels"),
             )
 
-    def _stratum(self, dataset: Dataset, index: int, split: str) -> int:
-        return int(self.task.strata(self._look(dataset, index, split))[0])
+    def _stratum(self, dataset: MapStyle, index: int, split: str) -> int:
+        found = self.task.strata(self._look(dataset, index, split))
+        assert found is not None  # or that of the first sample had been None
+        return int(found[0])
 
     def _fetch(
-        self, dataset: Dataset, split: str, indices: Sequence[int], seed: int
+        self, dataset: MapStyle, split: str, indices: Sequence[int], seed: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         try:
             inputs, targets = fetch(dataset, indices, seed, self.task)
@@ -109,7 +111,7 @@ class Source:
             raise
         return inputs, targets
 
-    def _look(self, dataset: Dataset, index: int, split: str) -> torch.Tensor:
+    def _look(self, dataset: MapStyle, index: int, split: str) -> torch.Tensor:
         """A sample's target (1, …), where its input is like all others."""
         form, target = look(dataset, index, split, self.task)
         if form != self.form:
@@ -182,8 +184,10 @@ def _not_map_style(dataset: object) -> str:
             "read by index"
         )
     try:
-        len(dataset)
+        sized = isinstance(dataset, Sized) and len(dataset) >= 0
     except (TypeError, NotImplementedError):
+        sized = False
+    if not sized:
         return f"it returned a {type(dataset).__name__} without __len__"
     return (
         ""
@@ -193,7 +197,7 @@ def _not_map_style(dataset: object) -> str:
 
 
 def fetch(
-    dataset: Dataset, indices: Sequence[int], seed: int, task: Task
+    dataset: MapStyle, indices: Sequence[int], seed: int, task: Task
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Some samples as inputs and targets; whatever the dataset and the task draw at random is
     decided by `seed`.

@@ -90,7 +90,9 @@ def _read(path: str | None) -> tuple[list[str], list[list[str]]]:
     return [name.strip() for name in names], rows
 
 
-def _numbers(rows: list[list[str]], columns: list[int], names: list[str], path: str) -> np.ndarray:
+def _numbers(
+    rows: list[list[str]], columns: list[int], names: list[str], path: str | None
+) -> np.ndarray:
     """(rows, columns) float32."""
     try:
         found = np.array([[row[i] for i in columns] for row in rows], dtype=np.float64)

@@ -49,12 +49,13 @@ class _Clipping:
     is a constant that would have to be tuned for every model."""
 
     def __init__(self, byzfl: ModuleType) -> None:
-        self._byzfl, self._center = byzfl, None
+        self._byzfl = byzfl
+        self._center: torch.Tensor | None = None
 
     def __call__(self, updates: torch.Tensor, byzantine: int) -> torch.Tensor:
         center = torch.zeros_like(updates[0]) if self._center is None else self._center
         radius = float((updates - center).norm(dim=1).median())
         rule = self._byzfl.CenteredClipping(L=1, tau=radius)
         rule.m = center  # which the constructor refuses, in whatever type
-        self._center = rule(updates)
-        return self._center
+        center = self._center = rule(updates)
+        return center

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -17,7 +17,7 @@ from tdml.node.node import Node
 from tdml.node.replica import InProcess
 from tdml.node.stage import Stage
 from tdml.node.tape import Opening
-from tdml.round.fleet import ReplicaLost
+from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.orders import (
     Commitment,
     EvaluateOrder,
@@ -31,6 +31,7 @@ from tdml.round.orders import (
 )
 
 _T = TypeVar("_T")
+_R = TypeVar("_R", bound=Replica)
 _HOST = torch.device("cpu")
 
 
@@ -129,7 +130,7 @@ class LocalFleet:
         self._mustered = dict(self._formed)
         return list(self._formed.values())
 
-    def each(self, order: Callable[[Any], _T], replicas: Sequence[LocalReplica]) -> dict[int, _T]:
+    def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
         results = {}
         for replica in replicas:
             try:
@@ -165,6 +166,8 @@ class LocalFleet:
 class Remembered(Source):
     """A source that keeps the last batches that it has read: validators are given the very samples
     that others were."""
+
+    _read: Callable[[tuple[int, ...], int], tuple[torch.Tensor, torch.Tensor]]
 
     @staticmethod
     @lru_cache(maxsize=4)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from typing import Any
 
 from tdml.config import config_dir
 from tdml.lab.yardsticks import NAMES as YARDSTICKS
@@ -168,7 +169,7 @@ def _without_attack(case: Case) -> Case:
     )
 
 
-def _base(**fields: object) -> Case:
+def _base(**fields: Any) -> Case:
     return replace(Case("digits-mlp", 8, 0, 10, CLEAN, "tdml", 0, 20), **fields)
 
 

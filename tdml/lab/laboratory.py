@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from types import SimpleNamespace
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -22,18 +22,27 @@ from tdml.recorder import Recorder
 from tdml.round.engine import Engine, Round
 from tdml.round.rollback import taken_back
 from tdml.seeds import derive
-from tdml.tasks.objective import task_of
+from tdml.tasks.objective import make_task
 
 _EVALUATED = 1024  # samples in a forward pass
+
+
+@runtime_checkable
+class _Stamps(Protocol):
+    """An attack that leaves a backdoor: stamped inputs are taken for its target."""
+
+    target: int
+
+    def stamp(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The inputs (n, …), stamped."""
+        ...
 
 
 @lru_cache(maxsize=4)
 def _load(data: str, seed: int, task: str) -> Source:
     """By what the settings are, as JSON."""
-    config = SimpleNamespace(
-        data=json.loads(data), task=json.loads(task), train=SimpleNamespace(label_smoothing=0.0)
-    )
-    return source.load(config.data, seed, task_of(config))
+    of_data = json.loads(data)
+    return source.load(of_data, seed, make_task(json.loads(task), of_data.get("weights")))
 
 
 class Seeded:
@@ -122,7 +131,7 @@ class Laboratory:
         attack = (
             make_attack(self.job.config.attack) if self.job.config.attack.get("_target_") else None
         )
-        if not hasattr(attack, "stamp"):
+        if not isinstance(attack, _Stamps):
             return None
         positions = list(range(self.job.source.size("test")))
         inputs, labels = self.job.source.held_out_batch("test", positions)

@@ -163,7 +163,7 @@ class Ledger(Reader):
             changed: settings of the rounds to come that are others than before: both values of
                 each.
         """
-        body = {"after": after} | ({} if config is None else {"config": config})
+        body: dict[str, Any] = {"after": after} | ({} if config is None else {"config": config})
         body |= (
             {"changed": {key: list(values) for key, values in changed.items()}} if changed else {}
         )

@@ -51,12 +51,13 @@ def _check_archive(path: Path) -> None:
 def _is_plain(tensor: object) -> bool:
     """Whether a value is a dense tensor that has all the bytes which its shape claims: a stride of
     0 repeats some."""
-    dense = (
+    return (
         isinstance(tensor, torch.Tensor)
         and tensor.layout == torch.strided
         and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and tensor.nbytes <= tensor.untyped_storage().nbytes()
     )
-    return dense and not tensor.is_quantized and tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
 @contextmanager

@@ -112,6 +112,7 @@ class Rules:
         if self._book is not None:
             self._book.apply(entry.kind, entry.round, entry.body)
         elif entry.kind == "roster":
+            assert self._job is not None
             self._book = self._make_book(self._job.body, entry.body)
 
     def _check_author(self, entry: Entry) -> None:
@@ -130,6 +131,7 @@ class Rules:
             raise ValueError(f"it goes on after round {after}, which is not closed")
         del self._closed[after + 1 :]
         self._state = self.last
+        assert self._book is not None  # a round is closed, and the first has the roster
         self._book.restore(self._state.book)
         self._open = _Open(after + 1)
         self.config = entry.body.get("config", self.config)
@@ -149,6 +151,7 @@ class Rules:
         self._open = _Open(after + 1)
 
     def _close(self, entry: Entry) -> None:
+        assert self._book is not None
         self._closed.append(
             replace(self._state, root=entry.body["root"], book=self._book.snapshot())
         )

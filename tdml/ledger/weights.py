@@ -28,5 +28,5 @@ def digest_of_weights(state: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(canonical({"weights": table}))
     for name in names:
         flat = state[name].detach().cpu().contiguous().view(-1)
-        digest.update(flat.view(torch.uint8).numpy())
+        digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()

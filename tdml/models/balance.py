@@ -25,7 +25,7 @@ def balance(costs: Sequence[float], parts: int, places: Sequence[int]) -> list[i
     blocks, places = len(costs), sorted(places)
     total = [0.0, *itertools.accumulate(costs)]
     # best[k]: (largest sum, cuts) for the first k blocks in the number of parts reached so far
-    best = {k: (total[k], []) for k in (*places, blocks)}
+    best: dict[int, tuple[float, list[int]]] = {k: (total[k], []) for k in (*places, blocks)}
     for part in range(2, parts + 1):
         best = {
             k: min((max(best[j][0], total[k] - total[j]), [*best[j][1], j]) for j in best if j < k)

@@ -23,7 +23,8 @@ def gpt(
         raise SettingError(f"model.width={width} must be a multiple of model.heads={heads}")
     blocks = [Block(width, heads, dropout) for _ in range(layers)]
     model = nn.Sequential(Embedding(vocabulary, context, width), *blocks, Head(width, vocabulary))
-    model.most_tokens = context
+    # A module may have any attribute, whatever torch's stubs say.
+    model.most_tokens = context  # type: ignore[assignment]
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
             # Layers that are added to the residual stream begin smaller, the more there are.

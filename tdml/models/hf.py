@@ -4,13 +4,17 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from tdml.errors import SettingError, one_line
 from tdml.models.hf_blocks import blocks_of_hf
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 _HEADS = {
     "causal": "AutoModelForCausalLM",
@@ -45,7 +49,9 @@ def hf(
             "model=hf: give one of model.config (to train from scratch) and model.pretrained (a "
             "folder)"
         )
-    settings = _config(config if pretrained is None else _folder(pretrained), num_labels)
+    given = config if pretrained is None else _folder(pretrained)
+    assert given is not None
+    settings = _config(given, num_labels)
     on_meta = torch.get_default_device().type == "meta"
     model = (
         _from_config(auto, settings)
@@ -112,14 +118,14 @@ def _config(given: str | Mapping[str, Any], num_labels: int | None) -> Any:
         raise SettingError(f"model.config cannot be read: {one_line(error)[:300]}") from error
 
 
-def _from_config(auto: Any, settings: Any) -> nn.Module:
+def _from_config(auto: Any, settings: Any) -> "PreTrainedModel":
     try:
         return auto.from_config(settings, dtype=torch.float32)
     except Exception as error:
         raise SettingError(f"model=hf: {one_line(error)[:300]}") from error
 
 
-def _load(auto: Any, folder: Path, settings: Any) -> nn.Module:
+def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
     """With every tensor of the model from the folder, but for the head of a new classifier."""
     try:
         with warnings.catch_warnings():
@@ -149,7 +155,7 @@ def _load(auto: Any, folder: Path, settings: Any) -> nn.Module:
     return model
 
 
-def _untie(model: nn.Module) -> None:
+def _untie(model: "PreTrainedModel") -> None:
     """Another architecture then, and its configuration says so."""
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     if head is not None and head.weight is embeddings.weight:
@@ -157,7 +163,7 @@ def _untie(model: nn.Module) -> None:
     model.config.tie_word_embeddings = False
 
 
-def _with_adapters(model: nn.Module, lora: Mapping[str, Any], head: str) -> nn.Module:
+def _with_adapters(model: "PreTrainedModel", lora: Mapping[str, Any], head: str) -> "PeftModel":
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -180,16 +186,16 @@ def _with_adapters(model: nn.Module, lora: Mapping[str, Any], head: str) -> nn.M
         ) from error
 
 
-def _blocks(model: nn.Module) -> list[nn.Module]:
+def _blocks(model: "PreTrainedModel | PeftModel") -> list[nn.Module]:
     return blocks_of_hf(_base(model))
 
 
-def _base(model: nn.Module) -> nn.Module:
+def _base(model: "PreTrainedModel | PeftModel") -> "PreTrainedModel":
     """Without what peft has put around it."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _fill_constants(model: nn.Module, part: nn.Module) -> None:
+def _fill_constants(model: "PreTrainedModel | PeftModel", part: nn.Module) -> None:
     """Compute what follows from the configuration, such as rotary tables, which no file and no
     message has.
 

@@ -8,18 +8,24 @@ the model's own forward, whatever the architecture: what is known of one are the
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
 
 from tdml.errors import SettingError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
 
 class _Same(nn.Module):
     """In the place of an embedding, a dropout or a norm that another block has."""
 
     def forward(
-        self, value: torch.Tensor | None = None, *_: object, **named: object
+        self, value: torch.Tensor | None = None, *_: object, **named: torch.Tensor
     ) -> torch.Tensor:
         return named["inputs_embeds"] if value is None else value
 
@@ -52,7 +58,7 @@ class Body(nn.Module):
     """Token ids (batch, tokens), in the first, or hidden states (batch, tokens, width) → hidden
     states."""
 
-    def __init__(self, base: nn.Module, family: _Family, index: int | None) -> None:
+    def __init__(self, base: "PreTrainedModel", family: _Family, index: int | None) -> None:
         """`index` of the layer; None: the embeddings alone."""
         super().__init__()
         body = _shallow(base, family.layers)
@@ -79,7 +85,7 @@ class _Chain(nn.Sequential):
     """What comes behind the layers."""
 
 
-def blocks_of_hf(model: nn.Module) -> list[nn.Module]:
+def blocks_of_hf(model: "PreTrainedModel") -> list[nn.Module]:
     """The embeddings, each layer, and the head.
 
     Raises:
@@ -88,7 +94,7 @@ def blocks_of_hf(model: nn.Module) -> list[nn.Module]:
     base = model.base_model
     family = next((family for family in _FAMILIES if _has(base, family)), None)
     head = _head(model, base, family) if family else None
-    if head is None:
+    if family is None or head is None:
         raise SettingError(
             f"model=hf: {type(model).__name__} is built in another way than Llama, GPT-2 and BERT, "
             "whose parts TDML knows: take another architecture, or one stage of your own module "
@@ -103,7 +109,7 @@ def _has(base: nn.Module, family: _Family) -> bool:
     return all(_get(base, name) is not None for name in names if name)
 
 
-def _head(model: nn.Module, base: nn.Module, family: _Family) -> nn.Module | None:
+def _head(model: "PreTrainedModel", base: "PreTrainedModel", family: _Family) -> nn.Module | None:
     """Of a causal model, of a masked one, or of a classifier of sequences."""
     after = {
         name: part for name, part in model._modules.items() if part is not base and part is not None
@@ -118,7 +124,7 @@ def _head(model: nn.Module, base: nn.Module, family: _Family) -> nn.Module | Non
     return _Chain(*([pooler] if pooler is not None else []), *after.values())
 
 
-def _config_of_layer(config: object, index: int) -> object:
+def _config_of_layer(config: "PreTrainedConfig", index: int) -> "PreTrainedConfig":
     """Its type, such as sliding attention, is looked up by its place."""
     own = copy.copy(config)
     if types := getattr(config, "layer_types", None):
@@ -126,13 +132,13 @@ def _config_of_layer(config: object, index: int) -> object:
     return own
 
 
-def _shallow(module: nn.Module, path: str) -> nn.Module:
+def _shallow(module: _Module, path: str) -> _Module:
     """A copy whose children on the path can be exchanged; all else, and every tensor, is shared."""
     new = copy.copy(module)
     new._modules = dict(module._modules)
     name, _, rest = path.partition(".")
     if rest:
-        new._modules[name] = _shallow(new._modules[name], rest)
+        new._modules[name] = _shallow(new.get_submodule(name), rest)
     return new
 
 

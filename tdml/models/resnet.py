@@ -2,10 +2,14 @@
 border."""
 
 from types import MethodType
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from tdml.vision import torchvision
+
+if TYPE_CHECKING:
+    from torchvision.models import ResNet
 
 
 def resnet18(num_classes: int) -> nn.Module:
@@ -18,13 +22,13 @@ def resnet50(num_classes: int) -> nn.Module:
     return _with_blocks(torchvision().models.resnet50(num_classes=num_classes))
 
 
-def _with_blocks(model: nn.Module) -> nn.Module:
+def _with_blocks(model: "ResNet") -> nn.Module:
     # A method added to the object, not a subclass: the model stays torchvision's own, key by key.
     model.blocks = MethodType(_blocks, model)
     return model
 
 
-def _blocks(model: nn.Module) -> list[nn.Module]:
+def _blocks(model: "ResNet") -> list[nn.Module]:
     stem = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool)
     head = nn.Sequential(model.avgpool, nn.Flatten(), model.fc)
     layers = [model.layer1, model.layer2, model.layer3, model.layer4]

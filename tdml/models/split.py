@@ -5,8 +5,9 @@ parameters that are not trained, map the names of its tensors in the un-split mo
 part. A buffer, or a frozen parameter, that several parts use is in each of them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import nn
@@ -63,10 +64,11 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     Raises:
         SettingError: `blocks()` fails, or lists something else than modules.
     """
-    if not has_blocks(model):
+    listing = _listing(model)
+    if listing is None:
         return [model]
     try:
-        blocks = list(model if _is_plain_sequence(model) else model.blocks())
+        blocks = list(listing())
     except Exception as error:
         raise SettingError(f"model: blocks() fails: {one_line(error)}") from error
     if not all(isinstance(block, nn.Module) for block in blocks):
@@ -79,12 +81,19 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
 def has_blocks(model: nn.Module) -> bool:
     """Whether it says where it may be cut. In many models `blocks` is one of their modules, and
     says nothing."""
+    return _listing(model) is not None
+
+
+def is_plain_sequence(model: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Whether its `forward` is that of its blocks, one after the other, and nothing else."""
+    return isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward
+
+
+def _listing(model: nn.Module) -> Callable[[], Iterable[nn.Module]] | None:
+    if is_plain_sequence(model):
+        return model.__iter__
     method = getattr(model, "blocks", None)
-    return _is_plain_sequence(model) or (callable(method) and not isinstance(method, nn.Module))
-
-
-def _is_plain_sequence(model: nn.Module) -> bool:
-    return type(model).forward is nn.Sequential.forward
+    return method if callable(method) and not isinstance(method, nn.Module) else None
 
 
 def check_complete(model: nn.Module, blocks: Sequence[nn.Module]) -> None:

@@ -2,13 +2,13 @@
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
+from tdml.data.sample import MapStyle
 from tdml.errors import SettingError
 from tdml.models.split import blocks_of
 
 
-def check_tokens(model: nn.Module, data: Dataset, inputs: torch.Tensor) -> None:
+def check_tokens(model: nn.Module, data: MapStyle, inputs: torch.Tensor) -> None:
     """
     Args:
         data: training samples; `vocabulary`, if it has that, is what ids are below.

@@ -40,7 +40,8 @@ def trace_borders(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[Bor
 def trace_gradients(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[bool]:
     """Of the input of each block: whether gradients cross that border, for something before it can
     be trained, and the output depends on it. Arguments and errors as in `trace_borders`."""
-    alive, linked = [], []
+    alive: list[bool] = []
+    linked: list[bool] = []
 
     def visit(block: nn.Module, given: torch.Tensor) -> torch.Tensor:
         output = block(given.clone())

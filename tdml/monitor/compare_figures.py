@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tdml.monitor.figures import ACCUSED, HONEST
 from tdml.monitor.history import History, Round
@@ -96,8 +97,9 @@ def ranks(histories: Sequence[History]) -> Figure | None:
         return None
     columns = 2 if len(attacked) == 4 else min(3, len(attacked))
     rows = -(-len(attacked) // columns)
-    figure = Figure(figsize=(0.4 + 3.5 * columns, 0.8 + 2.9 * rows), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.1)
+    figure = Figure(
+        figsize=(0.4 + 3.5 * columns, 0.8 + 2.9 * rows), layout=ConstrainedLayoutEngine(h_pad=0.1)
+    )
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     title, names = shorten([history.name for history, _ in attacked])
     for axes, (history, points), name in zip(panels, attacked, names, strict=False):
@@ -169,7 +171,7 @@ def _empty_figure(panels: Sequence[Sequence[_Line]], quantity: _Quantity) -> Fig
         place = ((left + _LEFT) / total[0], _BOTTOM / total[1], width / total[0], height / total[1])
         axes = figure.add_axes(place)
         axes.set(xlabel="round", ylabel=quantity.name, yscale=quantity.scale)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         left += _LEFT + width + labels
@@ -227,13 +229,10 @@ def _enlarge_ends(axes: Axes) -> None:
 
 def _mark_attacks(axes: Axes, lines: Sequence[_Line]) -> None:
     for number in sorted({line.history.attacked_from for line in lines if line.history.attack}):
-        across = {
-            "transform": axes.get_xaxis_transform(),
-            "color": ACCUSED,
-            "linewidth": 0.9,
-            "linestyle": (0, (1, 2)),
-        }
-        axes.vlines(number, 0, 1, **across)
+        axes.vlines(
+            number, 0, 1, transform=axes.get_xaxis_transform(), color=ACCUSED, linewidth=0.9,
+            linestyle=(0, (1, 2)),
+        )  # fmt: skip
         axes.annotate(
             f"attack from round {number}", (number, 0.01), xycoords=("data", "axes fraction"),
             xytext=(3, 0), textcoords="offset points", fontsize=8, color=ACCUSED,
@@ -254,7 +253,7 @@ def _text(line: _Line, quantity: _Quantity) -> str:
 
 def _write_labels(axes: Axes, lines: Sequence[_Line], quantity: _Quantity) -> None:
     """Right of the panel, at the height of the line's end or as near as the others leave room."""
-    height = axes.get_position().height * axes.figure.get_figheight() * 72
+    height = axes.bbox.height / axes.figure.dpi * 72
     to_panel = axes.transData + axes.transAxes.inverted()
     ends = [quantity.end(line.history) for line in lines]
     heights = [0.5 if end is None else float(to_panel.transform(end)[1]) for end in ends]

@@ -2,7 +2,6 @@
 it."""
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -105,7 +104,7 @@ class History:
         for replica in attack.get("replicas", []) if self.attack else []:
             found[replica] = {f"r{replica}.s{stage}" for stage in range(self.topology[1])}
         for node in attack.get("nodes", []) if self.attack else []:
-            found.setdefault(int(re.match(r"r(\d+)\.", node)[1]), set()).add(node)
+            found.setdefault(int(node.removeprefix("r").partition(".")[0]), set()).add(node)
         return found
 
     def attacking(self, number: int) -> set[int]:
@@ -193,8 +192,9 @@ def _named_apart(histories: Iterable[History]) -> list[History]:
 def _read_run(run: Path) -> History:
     if not (run / "config.yaml").is_file():
         raise SettingError(f"{run} is no run: give the folder of one, such as runs/demo")
-    settings = OmegaConf.to_container(from_yaml(run / "config.yaml"))
-    settings = {key: value for key, value in settings.items() if key not in _OF_A_MACHINE}
+    kept = OmegaConf.to_container(from_yaml(run / "config.yaml"))
+    assert isinstance(kept, dict)
+    settings = {str(key): value for key, value in kept.items() if key not in _OF_A_MACHINE}
     settings["data"] = {key: value for key, value in settings["data"].items() if key != "root"}
     summary = _summary(run)
     rounds, bans = _rounds(read_metrics(run, void=True))
@@ -217,7 +217,8 @@ def _summary(run: Path) -> dict[str, Any]:
 def _rounds(played: Iterable[dict[str, Any]]) -> tuple[list[Round], dict[str, int]]:
     """The rounds that stay, of all that were played, in their order; and in which of all each node
     was banned."""
-    rounds, bans = [], {}
+    rounds: list[Round] = []
+    bans: dict[str, int] = {}
     for line in played:
         if not line.get("void"):
             rounds.append(_round(line, sorted(bans)))

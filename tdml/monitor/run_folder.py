@@ -211,7 +211,7 @@ class RunFolder:
             if before.get(key) != now.get(key)
         }
         for key, (old, new) in changed.items():
-            if not _of_rounds_to_come(key) and not (key == _SPARES and new > (old or 0)):
+            if not _of_rounds_to_come(key) and not (key == _SPARES and (new or 0) > (old or 0)):
                 raise SettingError(
                     f"{key}={new}, but the run to resume has {key}={old}: "
                     "give the setting that it was started with, or start a new run"

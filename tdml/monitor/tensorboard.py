@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
@@ -11,6 +12,9 @@ from tdml.config import Config
 from tdml.monitor.figures import rank_scatter
 from tdml.monitor.record import headline, line_of
 from tdml.round.engine import Round
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Its writer thread would print a stack trace where the disk is full. The round's own record then
 # says so in one line.
@@ -37,7 +41,8 @@ class TensorBoard:
         if step == 1:
             # add_hparams would open a second event file; these are the summaries that it writes.
             for summary in hparams(hyperparameters(self._config), {f"test/{headline(line)}": 0.0}):
-                self._writer.file_writer.add_summary(summary)
+                # torch's stubs say that there is none.
+                self._writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
         scalars = {
             f"{split}/{name.removeprefix(split)[1:]}": value
             for split in ("test", "validation")
@@ -86,7 +91,7 @@ def hyperparameters(config: Config) -> dict[str, str | int | float | bool]:
     return flat
 
 
-def _pixels(figure: object) -> np.ndarray:
+def _pixels(figure: "Figure") -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

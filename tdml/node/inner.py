@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
 from tdml.config import Train
@@ -20,7 +19,7 @@ _TORCHS = {
 }
 
 
-def inner_optimizer(train: Train, parameters: Iterable[nn.Parameter]) -> Optimizer | None:
+def inner_optimizer(train: Train, parameters: Iterable[torch.Tensor]) -> Optimizer | None:
     """What `train.optimizer` names, over one node's parameters; None where a stage has none.
 
     Raises:
@@ -78,7 +77,7 @@ def _arguments(train: Train, make: partial) -> dict[str, float]:
     }
 
 
-def _groups(train: Train, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+def _groups(train: Train, parameters: list[torch.Tensor]) -> list[dict[str, Any]]:
     """Norms and biases are what has one dimension, as everywhere."""
     if train.decay_norms_and_biases:
         return [{"params": parameters}]

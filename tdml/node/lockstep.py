@@ -6,11 +6,12 @@ from what others say that crossed its borders.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 
+from tdml.models.compute import Runner
 from tdml.node.messages import ACTIVATION, GRADIENT, NORM, Channel, Passing
 from tdml.node.stage import Stage
 from tdml.tasks.objective import mean_loss, share_of_weights
@@ -37,14 +38,16 @@ def train_step(
     """One step of all stages, each with its own `given` and `passing`; the batch's mean loss."""
     for stage in stages:
         stage.trainer.clear()
+    assert given[0].inputs is not None
     crossing = list(given[0].inputs.chunk(stages[0].microbatches))
     runs = []
     for part in range(stages[0].plan.parts):
         owner = part % len(stages)
-        with _turn(stages[owner], part, given[owner].seed, passing[owner]):
+        with stages[owner].training(given[owner].seed, passing[owner]):
             runs.append(_forward(stages[owner], part, crossing))
         crossing = [output.detach() for _, output in runs[-1]]
-    losses, returned = _losses(stages[-1], runs[-1], given[-1].targets)
+    losses = _losses(stages[-1], runs[-1], given[-1].targets)
+    returned: Sequence[torch.Tensor | None] = [None] * len(losses)
     for part in reversed(range(stages[0].plan.parts)):
         owner = part % len(stages)
         returned = _backward(runs[part], returned)
@@ -90,25 +93,28 @@ def take_alone(
     """
     numbers = {(c.kind, c.place): i for i, c in enumerate(stage.channels)}
     channel = stage.channels[wanted] if wanted is not None else None
-    alone = channel is not None and channel.kind != NORM
+    alone = channel if channel is not None and channel.kind != NORM else None
     stage.trainer.clear()
-    for part in [channel.place] if alone else stage.parts:
-        values = (
-            given.inputs.chunk(stage.microbatches)
-            if part == 0
-            else received[numbers[ACTIVATION, part - 1]]
-        )
-        with _turn(stage, part, given.seed, None):
+    for part in [alone.place] if alone else stage.parts:
+        if part == 0:
+            assert given.inputs is not None
+            values: Sequence[torch.Tensor] = given.inputs.chunk(stage.microbatches)
+        else:
+            values = received[numbers[ACTIVATION, part - 1]]
+        with stage.training(given.seed, None):
             run = _forward(stage, part, [value.detach() for value in values])
-        if alone and channel.kind == ACTIVATION:
+        if alone and alone.kind == ACTIVATION:
             return [output.detach() for _, output in run]
         if part == stage.plan.parts - 1:
-            _, returned = _losses(stage, run, given.targets)
+            _losses(stage, run, given.targets)
+            returned: Sequence[torch.Tensor | None] = [None] * len(run)
         else:
             returned = received[numbers[GRADIENT, part + 1]]
         passed = _backward(run, returned)
         if alone:
-            return passed
+            gradients = [gradient for gradient in passed if gradient is not None]
+            assert len(gradients) == len(run)
+            return gradients
         _scale(stage, part)
     own = (
         stage.trainer.clip.norms(stage.trainer.parameters) if stage.trainer.clip else torch.empty(0)
@@ -133,14 +139,7 @@ def _tells(channel: Channel, stage: int) -> bool:
 Run = list[tuple[torch.Tensor, torch.Tensor]]  # by micro-batch: what came in, and what came out
 
 
-@contextmanager
-def _turn(stage: Stage, part: int, seed: int, passing: Passing | None):
-    """A part's turn; a stage with one part draws from its seed as it does in its own process."""
-    with stage.training(seed, passing):
-        yield
-
-
-def _runner(stage: Stage, part: int):
+def _runner(stage: Stage, part: int) -> Runner:
     return stage.runners[list(stage.parts).index(part)]
 
 
@@ -150,20 +149,21 @@ def _forward(stage: Stage, part: int, values: Sequence[torch.Tensor]) -> Run:
     return [(leaf, runner(leaf)) for leaf in leaves]
 
 
-def _losses(stage: Stage, run: Run, targets: torch.Tensor) -> tuple[list[torch.Tensor], list[None]]:
+def _losses(stage: Stage, run: Run, targets: torch.Tensor | None) -> list[torch.Tensor]:
     """The losses of the last part, put in the place of its outputs, from which gradients go
     back."""
+    assert targets is not None
     share = share_of_weights(stage.training_task, targets, stage.microbatches)
     losses = [
         mean_loss(stage.training_task, output, right, share)
         for (_, output), right in zip(run, targets.chunk(stage.microbatches), strict=True)
     ]
     run[:] = [(leaf, loss) for (leaf, _), loss in zip(run, losses, strict=True)]
-    return losses, [None] * len(losses)
+    return losses
 
 
-def _backward(run: Run, returned: Sequence[torch.Tensor | None]) -> list[torch.Tensor]:
-    """Gradients through a part, and those to pass on."""
+def _backward(run: Run, returned: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
+    """Gradients through a part, and those to pass on; the first passes none."""
     for (_, output), gradient in zip(run, returned, strict=True):
         output.backward(gradient)
     return [leaf.grad for leaf, _ in run]

@@ -142,7 +142,7 @@ class Recorder:
 
     def _listen(self, channel: int | None, value: torch.Tensor) -> None:
         passing = self.passing
-        if channel is None or not value.requires_grad:
+        if passing is None or channel is None or not value.requires_grad:
             return
         if before := self._listening.get((channel, self._micro)):
             before.remove()  # a pipeline receives the activations of every step in the same tensors
@@ -153,4 +153,4 @@ class Recorder:
 def _feed(found: "hashlib._Hash", tensor: torch.Tensor) -> None:
     found.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
     flat = tensor.detach().reshape(-1).cpu().contiguous()
-    found.update(flat.view(torch.uint8).numpy())
+    found.update(flat.view(torch.uint8).numpy().data)

@@ -50,15 +50,10 @@ class Node:
     def __init__(
         self, name: str, identity: Identity, job: str, seed: int, source: Source | None
     ) -> None:
-        self.name, self.identity, self._job, self._seed, self._source = (
-            name,
-            identity,
-            job,
-            seed,
-            source,
-        )
+        self.name, self.identity = name, identity
+        self._job, self._seed, self._source = job, seed, source
         self.slot = Slot(-1, -1)
-        self.stage: Stage | None = None
+        self.stage: Stage  # from `sit` on
         self.weights = self.update = torch.empty(0)
         self._tape: Tape | None = None
         self._vectors: dict[str, tuple[torch.Tensor, ...]] = {}  # by name, in blocks
@@ -87,7 +82,7 @@ class Node:
         trainer = self.stage.trainer
         trainer.begin(self.weights)
         log = empty_log(len(order.batches), self.stage.channels) if order.edges else None
-        self._tape = Tape(order.edges, self.weights, log) if order.edges else None
+        self._tape = Tape(order.edges, self.weights, log) if log is not None else None
         for step in range(steps):
             if self._tape and self._tape.wants(step):
                 self._tape.kept.append(trainer.state())
@@ -102,12 +97,17 @@ class Node:
         trainer = self.stage.trainer
         start = None
         if order.first:
-            start = self._tape.before(order.first) if order.own else self.held()
+            if order.own:
+                assert self._tape is not None
+                start = self._tape.before(order.first)
+            else:
+                start = self.held()
         if start is None:
             trainer.begin(self.weights)
         else:
             trainer.resume(start)
-        log, states = empty_log(len(order.batches), self.stage.channels), []
+        log = empty_log(len(order.batches), self.stage.channels)
+        states: list[str] = []
         for step, batch in enumerate(order.batches):
             shows = step == order.show
             if shows:
@@ -159,10 +159,10 @@ class Node:
     ) -> Iterator["Step"]:
         passing = Passing(keeps) if log is not None else None
         yield Step(given, passing)
-        if log is not None:
+        if log is not None and passing is not None:
             passing.write(log[step])
-        if keeps:
-            self._show(passing)
+            if keeps:
+                self._show(passing)
 
     def _show(self, passing: Passing) -> None:
         numbers = sorted(passing.kept)
@@ -251,7 +251,7 @@ class Node:
 
     def open(self) -> Opening:
         """Show the tape of this round."""
-        assert self._tape is not None
+        assert self._tape is not None and self._tape.opening is not None
         return self._tape.opening
 
     def shown(self) -> Shown:
@@ -271,7 +271,8 @@ class Found:
 
     def __init__(self, task: Task, with_rows: bool) -> None:
         self.task, self.with_rows = task, with_rows
-        self.losses, self.rows = [torch.empty(0)], []
+        self.losses = [torch.empty(0)]
+        self.rows: list[torch.Tensor] = []
 
 
 class Batch:
@@ -290,6 +291,7 @@ class Batch:
 
     def look(self, output: torch.Tensor, places: torch.Tensor) -> None:
         """At what the model returns for a micro-batch, at these places of the batch."""
+        assert self._targets is not None  # the last stage reads them
         places = places.cpu()
         right = self._targets[places[places < len(self._targets)]]
         output, found = output[: len(right)].float().cpu(), self._found

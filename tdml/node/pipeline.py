@@ -10,6 +10,7 @@ from torch.distributed.pipelining import (
     ScheduleGPipe,
     ScheduleInterleaved1F1B,
 )
+from torch.distributed.pipelining.schedules import PipelineScheduleMulti, PipelineScheduleSingle
 
 from tdml.models.plan import Plan
 from tdml.node.lockstep import Given, Look
@@ -17,7 +18,7 @@ from tdml.node.messages import Passing
 from tdml.node.stage import Stage
 from tdml.tasks.objective import mean_loss, share_of_weights
 
-_SINGLE = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
+_SINGLE: dict[str, type[PipelineScheduleSingle]] = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
 
 
 class Pipeline:
@@ -39,7 +40,9 @@ class Pipeline:
         )
         self._look: Look | None = None  # who sees what the model returns where nothing is trained
         if schedule == "interleaved_1f1b":
-            self._schedule = ScheduleInterleaved1F1B(built, stage.microbatches, loss_fn=self._loss)
+            self._schedule: PipelineScheduleSingle | PipelineScheduleMulti = (
+                ScheduleInterleaved1F1B([*built], stage.microbatches, loss_fn=self._loss)
+            )
         else:
             self._schedule = _SINGLE[schedule](built[0], stage.microbatches, loss_fn=self._loss)
 
@@ -59,10 +62,12 @@ class Pipeline:
         What crosses the node's borders is noted in `passing`, if there is one. Returns the batch's
         mean loss at the last stage.
         """
-        trainer, losses = self._stage.trainer, []
+        trainer = self._stage.trainer
+        losses: list[torch.Tensor] = []
         trainer.clear()
         with self._stage.training(given.seed, passing):
             if self._stage.last:
+                assert given.targets is not None
                 targets = given.targets.to(self._border_device)
                 self._batch = (
                     targets,
@@ -84,11 +89,15 @@ class Pipeline:
         the model. The batch may be short: it is padded."""
         self._batch, self._look = None, look
         with self._stage.evaluating(passing):
-            inputs = self._stage.padded(inputs)
+            if inputs is not None:
+                inputs = self._stage.padded(inputs)
             self._schedule.eval(*self._inputs(inputs), **self._places([]), return_outputs=False)
 
     def _inputs(self, inputs: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
-        return (inputs.to(self._border_device),) if self._stage.first else ()
+        if not self._stage.first:
+            return ()
+        assert inputs is not None
+        return (inputs.to(self._border_device),)
 
     def _places(self, losses: list[torch.Tensor]) -> dict[str, Any]:
         """The schedule cuts tensors of one dimension alike: it is given the samples' places in the
@@ -100,6 +109,7 @@ class Pipeline:
         """Of a micro-batch; the schedule takes the mean over these. It asks for one even where
         nothing is trained."""
         if self._batch is None:
+            assert self._look is not None
             self._look(output, places)
             return output.new_zeros(())
         targets, share = self._batch

@@ -15,9 +15,8 @@ from tdml.config import Train
 from tdml.errors import SettingError
 from tdml.targets import is_path, made, partial_of
 
-Factor = Callable[
-    [int, int], float
-]  # of (step from 0, steps in all): what `train.lr` is multiplied by
+# Of (step from 0, steps in all, and by name what the setting gives): what multiplies `train.lr`.
+Factor = Callable[..., float]
 
 
 def constant(step: int, total: int) -> float:

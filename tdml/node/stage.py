@@ -95,9 +95,9 @@ class Stage:
             runner.reseed(None)
         yield
 
-    def padded(self, inputs: torch.Tensor | None) -> torch.Tensor | None:
+    def padded(self, inputs: torch.Tensor) -> torch.Tensor:
         """A batch that may be short, made as long as all others by repeating its last sample."""
-        if inputs is None or len(inputs) == self.batch_size:
+        if len(inputs) == self.batch_size:
             return inputs
         return torch.cat(
             [inputs, inputs[-1:].expand(self.batch_size - len(inputs), *inputs.shape[1:])]

@@ -62,8 +62,8 @@ def _near_without_attack(run: Run, history: History, histories: Histories) -> tu
 def _near(history: History, other: Run, below: float, histories: Histories) -> tuple[str, str]:
     """Whether a run has ended at most so far below another one, after as many rounds."""
     reference, last = histories.get(other.name), history.last
-    theirs = reference.accuracy(last.round) if reference and reference.ended else None
-    if theirs is None or last.test_accuracy is None:
+    theirs = reference.accuracy(last.round) if last and reference and reference.ended else None
+    if theirs is None or last is None or last.test_accuracy is None:
         return f"{other.name} has not ended", ""
     difference = last.test_accuracy - theirs
     return MET if difference >= -below - _TINY else MISSED, f"{difference:+.4f}"

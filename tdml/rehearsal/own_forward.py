@@ -6,7 +6,7 @@ from torch import nn
 
 from tdml.errors import SettingError, one_line
 from tdml.models import whole
-from tdml.models.split import blocks_of
+from tdml.models.split import blocks_of, is_plain_sequence
 from tdml.rehearsal.chain import Chain
 from tdml.seeds import seeded
 
@@ -23,7 +23,7 @@ def check_own_forward(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed
     Raises:
         SettingError: they differ.
     """
-    if type(model).forward is nn.Sequential.forward:
+    if is_plain_sequence(model):
         return
     kept = {name: tensor.clone() for name, tensor in whole.tensors_of(model).items()}
     was_training = model.training

@@ -46,7 +46,9 @@ def _rewards(parsed: argparse.Namespace) -> int:
 def to_text(statement: "Statement", lines: "list[Line]", postings: bool, width: int) -> str:
     """A table of the lines, and their postings where asked for; for the whole job the totals below
     it. No line is longer than `width` characters."""
-    rows = [("node", "key", "rounds", "earned", "held back", "lost", "stake left")]
+    rows: list[tuple[str, ...]] = [
+        ("node", "key", "rounds", "earned", "held back", "lost", "stake left")
+    ]
     for line in lines:
         amounts = (line.rounds, line.earned, line.held, line.lost, line.stake)
         rows.append(
@@ -103,7 +105,7 @@ def _chosen(statement: "Statement", node: str) -> "list[Line]":
 
 
 def _postings(statement: "Statement", line: "Line", width: int) -> str:
-    rows = [("round", "amount", "from", "to", "why")]
+    rows: list[tuple[str, ...]] = [("round", "amount", "from", "to", "why")]
     for round, posting in statement.of(line.key):
         accounts = (_short(posting.source), _short(posting.target))
         rows.append((str(round), f"{posting.amount:,}", *accounts, posting.why))

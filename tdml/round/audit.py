@@ -38,7 +38,7 @@ class Audits:
         """The result of one window; without a validator it was the coordinator that has looked."""
         index, window = case.order.replica, case.window
         before = self.by_replica.get(index, Audited())
-        validators = {**before.validators, window: validator}
+        validators: Mapping[int, int | None] = {**before.validators, window: validator}
         if clean and validator is None:
             looked = tuple(sorted({*before.looked, window} - {*before.clean}))
             self.by_replica[index] = replace(

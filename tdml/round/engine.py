@@ -37,10 +37,9 @@ class Round:
     audits: dict[int, Audited] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
     bans: dict[str, str] = field(default_factory=dict)
-    test: dict[str, float | None] = field(
-        default_factory=dict
-    )  # the task's metrics and the loss, by name
-    validation: dict[str, float | None] = field(default_factory=dict)  # where it is measured
+    # The task's metrics and the loss, by name; of the validation half where it is measured.
+    test: Mapping[str, float | None] = field(default_factory=dict)
+    validation: Mapping[str, float | None] = field(default_factory=dict)
     evaluated: bool = False  # whether anybody could
     bytes: dict[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
     seconds: dict[str, float] = field(default_factory=dict)
@@ -75,7 +74,7 @@ class Engine:
         self.version = 0  # of the weights: a number that no others have had
         self.moved = 0  # the last round that has changed them
         self.activity = ""
-        self.training: list[Replica] = []
+        self.training: Sequence[Replica] = []
         self._clock = Stopwatch()
         # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
         ready = torch.zeros(job.config.topology.replicas, 1)

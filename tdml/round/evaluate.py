@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 
@@ -59,13 +60,9 @@ def improvements(
     worth = {}
     for place, index in enumerate(rows):
         others = mean(fleet, job, found, [row for row in rows if row != index], judgements)
-        [validator] = fleet.ready([rows[(place + 1) % len(rows)]]) or [None]
-        if validator is not None:
-            told = fleet.each(
-                lambda v, o=others: _difference(job, number, v, o, everyone), [validator]
-            )
-            if validator.index in told:
-                worth[index] = _millionths(told[validator.index])
+        measure = partial(_difference, job, number, one=others, other=everyone)
+        for value in fleet.each(measure, fleet.ready([rows[(place + 1) % len(rows)]])).values():
+            worth[index] = _millionths(value)
     return worth
 
 

@@ -2,7 +2,7 @@
 process."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -19,6 +19,7 @@ from tdml.round.orders import (
 )
 
 _T = TypeVar("_T")
+_R = TypeVar("_R", bound="Replica")
 
 
 class ReplicaLost(Exception):
@@ -83,17 +84,17 @@ class Fleet(Protocol):
 
     losses: dict[int, str]  # replicas that failed since the last muster, and why
 
-    def muster(self) -> list[Replica]:
+    def muster(self) -> Sequence[Replica]:
         """The replicas that can work now: vacant slots are filled from the spares, and lost groups
         formed again."""
 
-    def each(self, order: Callable[[Any], _T], replicas: Sequence[Replica]) -> dict[int, _T]:
+    def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
         """The order's results by replica, all at the same time. Replicas that fail are left out."""
 
-    def ready(self, indices: Iterable[int]) -> list[Replica]:
+    def ready(self, indices: Iterable[int]) -> Sequence[Replica]:
         """Those of the replicas that are still formed."""
 
-    def seated(self, indices: Iterable[int]) -> list[Replica]:
+    def seated(self, indices: Iterable[int]) -> Sequence[Replica]:
         """The replicas as they began the round: of those that were lost since, the living nodes
         still answer."""
 

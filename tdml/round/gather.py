@@ -147,8 +147,9 @@ def _check_block(
     """What is wrong with one block at first sight. `strict`: whether more than its form counts."""
     stage, number = place
     if not is_plain(block, (size,), torch.float32):
-        is_tensor = isinstance(block, torch.Tensor)
-        kind = f"{block.dtype} of shape {tuple(block.shape)}" if is_tensor else type(block).__name__
+        kind = type(block).__name__
+        if isinstance(block, torch.Tensor):
+            kind = f"{block.dtype} of shape {tuple(block.shape)}"
         found.faults.setdefault(index, {})[stage] = (
             f"the update is {kind}, not float32 of shape ({size},)"
         )

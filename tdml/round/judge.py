@@ -119,16 +119,12 @@ class Judge:
             evidence = {i: Evidence(e.nodes, e.samples, fault=e.fault) for i, e in evidence.items()}
         judgements = judge(evidence, self.standing.power.share, self._job.alike)
         self._learn_power(found, checked, audits, drawn)
-        moments = {
-            index: {
-                "rank_mean": float(screening.moments.mean[row]),
-                "rank_std": float(screening.moments.std[row]),
-            }
-            for row, index in enumerate(found.replicas)
-        }
-        judgements = {
-            index: replace(made, **moments.get(index, {})) for index, made in judgements.items()
-        }
+        for row, index in enumerate(found.replicas):
+            judgements[index] = replace(
+                judgements[index],
+                rank_mean=float(screening.moments.mean[row]),
+                rank_std=float(screening.moments.std[row]),
+            )
         self._note_unproven(number, evidence, judgements)
         spent = checked.steps + sum(
             self._windows(index)[window]

@@ -68,6 +68,7 @@ def taken_back(played: "Round", after: int) -> str:
 
 def said(played: "Round") -> str:
     """Which rounds may hold what a proven liar has put in, in words."""
+    assert played.tainted is not None
     first, last = played.tainted, max(played.tainted, played.number - 1)
     since = f"round {last}" if first == last else f"rounds {first} to {last}"
     return f"{', '.join(played.bans)} lied: {since} may hold more of it"

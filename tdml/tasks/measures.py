@@ -1,6 +1,6 @@
 """A task's metrics as numbers that are added up: over samples, batches and nodes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -121,7 +121,7 @@ def _width(sums: torch.Tensor) -> int:
     return sums.shape[1] if sums.dim() == 2 else 1
 
 
-def _finished(finish: object, mean: torch.Tensor) -> float:
+def _finished(finish: Callable[[torch.Tensor], float], mean: torch.Tensor) -> float:
     try:
         return float(finish(mean))
     except (OverflowError, ValueError, ZeroDivisionError):

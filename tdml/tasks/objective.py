@@ -1,6 +1,8 @@
 """The task of a job, and the loss of a batch that is spread over micro-batches."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -19,13 +21,17 @@ def task_of(config: Config, training: bool = False) -> Task:
     Raises:
         SettingError: it cannot be made, or is no task.
     """
-    target = config.task["_target_"]
-    make = partial_of(config.task, "task")
-    smoothing, weights = (
-        config.train.label_smoothing if training else 0.0,
-        config.data.get("weights"),
-    )
-    more = ({"label_smoothing": smoothing} if smoothing else {}) | (
+    smoothing = config.train.label_smoothing if training else 0.0
+    return make_task(config.task, config.data.get("weights"), smoothing)
+
+
+def make_task(
+    settings: dict[str, Any], weights: Sequence[float] | None, smoothing: float = 0.0
+) -> Task:
+    """What the group `task` names. Raises as `task_of`."""
+    target = settings["_target_"]
+    make = partial_of(settings, "task")
+    more: dict[str, Any] = ({"label_smoothing": smoothing} if smoothing else {}) | (
         {"class_weights": weights} if weights else {}
     )
     for name in more.keys() - inspect.signature(make.func).parameters.keys():

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import torch
 
@@ -41,11 +42,12 @@ def commitment(round_number: int, node: str, content: str) -> str:
     return hashlib.sha256(f"tdml commitment|{round_number}|{node}|{content}".encode()).hexdigest()
 
 
-def is_plain(value: object, shape: Sequence[int], dtype: torch.dtype) -> bool:
+def is_plain(value: object, shape: Sequence[int], dtype: torch.dtype) -> TypeGuard[torch.Tensor]:
     """Whether what a node sent is a tensor with values, of this shape and type."""
-    plain = (
+    return (
         isinstance(value, torch.Tensor)
         and value.layout == torch.strided
         and value.device.type != "meta"
+        and value.dtype == dtype
+        and tuple(value.shape) == tuple(shape)
     )
-    return plain and value.dtype == dtype and tuple(value.shape) == tuple(shape)

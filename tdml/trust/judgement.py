@@ -35,7 +35,8 @@ class Audited:
     looked: tuple[int, ...] = ()
     lied: tuple[int, ...] = ()
     unsettled: str = ""
-    validators: Mapping[int, str] = field(default_factory=dict)  # window → who repeated it
+    # By window, who repeated it; None: the coordinator has looked at a part of it.
+    validators: Mapping[int, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,11 @@ def judge(found: Mapping[int, Evidence], power: float, vouches: bool) -> dict[in
 
 
 def _judge(index: int, found: Evidence, typical: float, power: float, vouches: bool) -> Judgement:
-    tested = vouches and found.work is not None
-    seen = tested and found.work.seen
-    weight, doubt = (1.0, "") if not tested or seen or found.full else _unseen(found.work, power)
+    tested = found.work if vouches else None
+    seen = tested is not None and tested.seen
+    weight, doubt = 1.0, ""
+    if tested is not None and not seen and not found.full:
+        weight, doubt = _unseen(tested, power)
     scale, bound = _shorten(found.size, typical, LARGEST if seen or found.full else TYPICAL)
     refusal = _refusal(found)
     if refusal or found.proof is not None:
