@@ -21,12 +21,11 @@ from torch.distributed.rpc import api, internal
 
 from tdml.cluster.codec import Malformed, check_tensor
 from tdml.errors import one_line
+from tdml.round.orders import LONGEST_REFUSAL, MOST_REFUSALS
 
 _LARGEST_HEADER = 4 * 2**20  # bytes
 _MOST_TENSORS = 2**16
-_KEPT = 20  # refusals
-LONGEST_REFUSAL = 300  # characters
-MOST_REFUSALS = _KEPT + 1  # lines: the last says how many there were
+_KEPT = MOST_REFUSALS - 1  # the last line says how many there were
 _library: list[torch.library.Library] = []  # overrides hold as long as their library lives
 
 
