@@ -27,8 +27,8 @@ from tdml.cluster.waiting import LONG_S, listed
 from tdml.cluster.wire import start_rpc
 from tdml.config import Config, Topology, fingerprint, to_yaml
 from tdml.coordinator import CannotGoOn, Coordinator
-from tdml.data import source as data
 from tdml.data.contents import contents_of
+from tdml.data.source import load_source
 from tdml.errors import INTERRUPTED, SettingError, fail, one_line
 from tdml.identity import Identity
 from tdml.job import Job, prepare
@@ -40,7 +40,6 @@ from tdml.rehearsal.timing import with_microbatches
 from tdml.rewards.deterrence import warning
 from tdml.round.checkpoint import Checkpoint, how_to_go_on, load_last
 from tdml.start_recorder import banned_keys, job_id, start_recorder, terms_of
-from tdml.tasks.objective import task_of
 from tdml.trust import ranking
 from tdml.worker import METHODS
 
@@ -112,7 +111,7 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     given = read_roster(config.identity.roster, node_names(config.topology))
     bans = BanList(config.identity.ban_list)
     identity = named_identity(config.identity.folder, COORDINATOR_NAME)
-    source = data.load(config.data, config.seed, task_of(config))
+    source = load_source(config)
     complete = with_microbatches(folder.config, source)
     if config.ledger.artifacts:
         Store(config.ledger.artifacts).put(to_yaml(complete).encode())

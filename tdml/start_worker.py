@@ -18,12 +18,10 @@ from tdml.cluster.roster import COORDINATOR_NAME, read_roster
 from tdml.cluster.topology import first_slot, node_name, node_names
 from tdml.cluster.wire import start_rpc
 from tdml.config import Config, fingerprint
-from tdml.data import source as data
 from tdml.data.contents import contents_of
-from tdml.data.source import Source
+from tdml.data.source import Source, load_source
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
-from tdml.tasks.objective import task_of
 from tdml.worker import METHODS, Worker
 
 # in which a signal that all ranks get reaches the coordinator too, before it finds workers dead
@@ -87,11 +85,7 @@ def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
         roster = read_roster(config.identity.roster, node_names(config.topology))
         # Where a setting is wrong, the cores are left to the coordinator that finds it.
         session = lobby.await_prepared()
-        source = (
-            data.load(config.data, config.seed, task_of(config))
-            if _sees_data(lobby.rank, config)
-            else None
-        )
+        source = load_source(config) if _sees_data(lobby.rank, config) else None
         if first_slot(lobby.rank, config.topology):
             importlib.import_module(
                 "tdml.node.pipeline"

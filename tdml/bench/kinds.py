@@ -24,13 +24,12 @@ from tdml.bench.alone import Taken
 from tdml.bench.plain_loop import device_of
 from tdml.cluster.devices import make_repeatable
 from tdml.config import Train
-from tdml.data import source
 from tdml.data.reader import Reader
+from tdml.data.source import load_source
 from tdml.job import Job
 from tdml.models.layout import Layout
 from tdml.node.schedule import Schedule
 from tdml.node.state import StateLayout
-from tdml.tasks.objective import task_of
 from tdml.trust.tolerance import relative_error
 
 _STEPS = 10  # of a round, unless others are asked for
@@ -88,9 +87,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
         config = settings.load(
             [f"sync.local_steps={_STEPS}", "trust.repeatable=warn", *given, *overrides]
         )
-        job = jobs.prepare(
-            config, source.load(config.data, config.seed, task_of(config)), checkpoint=None
-        )
+        job = jobs.prepare(config, load_source(config), checkpoint=None)
         device = device_of(job)
         if device != _HOST or arithmetic != "tf32":
             found += compare(job, optimizer, arithmetic, device)

@@ -19,10 +19,9 @@ from tdml import job as jobs
 from tdml.bench import hardware, json_file
 from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.play import play
-from tdml.data import source
+from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.ledger import reader
-from tdml.tasks.objective import task_of
 
 _ROUNDS = 50  # unless others are asked for; of four replicas: 200 audits
 _TURNS, _TURN_S = 3, 2.0  # of each plain loop
@@ -57,9 +56,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     chosen = [*ours, *overrides]
     config = settings.load(chosen)
     json_file.check(out)
-    job = jobs.prepare(
-        config, source.load(config.data, config.seed, task_of(config)), checkpoint=None
-    )
+    job = jobs.prepare(config, load_source(config), checkpoint=None)
     if not job.windows or config.topology.replicas == 1:
         raise SettingError(
             f"topology.replicas={config.topology.replicas}, "

@@ -22,14 +22,13 @@ from tdml import job as jobs
 from tdml.bench import hardware, json_file
 from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.play import play
-from tdml.data import source
+from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.job import Job
 from tdml.launch import threads
 from tdml.models.microbatches import busy_share, step_seconds
 from tdml.monitor.run_folder import read_metrics
 from tdml.rehearsal.timing import Stages, load
-from tdml.tasks.objective import task_of
 
 # unless others are asked for; the first is not counted, for what is compiled and loaded in it
 _ROUNDS = 5
@@ -62,7 +61,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     if config.rounds < 2:
         raise SettingError(f"rounds={config.rounds}: take at least 2, for the first one warms up")
     json_file.check(out)
-    samples = source.load(config.data, config.seed, task_of(config))
+    samples = load_source(config)
     job = jobs.prepare(config, samples, checkpoint=None)
     before = plain_loop(job, _TURN_S)
     if status := play(chosen):

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from tdml.config import Config
 from tdml.data.labels import labels_of
 from tdml.data.sample import Form, MapStyle, look
 from tdml.errors import SettingError, cause
 from tdml.seeds import derive, seeded
 from tdml.targets import instantiate
 from tdml.tasks import Classification, Task
+from tdml.tasks.objective import task_of
 
 CLASSIFICATION = Classification()
 _OURS = {"partition", "alpha", "weights"}  # settings of the group that are not the source's own
@@ -123,6 +125,11 @@ class Source:
 
     def _seeded(self) -> AbstractContextManager[None]:
         return seeded(derive(self._seed, "looks"), host_only=True)
+
+
+def load_source(config: Config) -> Source:
+    """The data of a job, with its task. Raises as `load` and `task_of`."""
+    return load(config.data, config.seed, task_of(config))
 
 
 def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:

@@ -8,10 +8,9 @@ from pathlib import Path
 from types import FrameType
 
 from tdml import config as settings
-from tdml.data import source
+from tdml.data.source import load_source
 from tdml.monitor.history import History, read
 from tdml.paper.runs import Run
-from tdml.tasks.objective import task_of
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TRAIN = (sys.executable, "-m", "tdml.cli", "train")
@@ -42,7 +41,7 @@ class Player:
             SettingError: a setting cannot work, or the data are missing.
         """
         config = settings.load(self.overrides(run))
-        source.load(config.data, config.seed, task_of(config))
+        load_source(config)
 
     def play(self, runs: Sequence[Run]) -> int:
         """Play those that are not done; the exit status. Ctrl-C ends the run under way as it would
