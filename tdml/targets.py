@@ -18,9 +18,19 @@ def is_path(target: str) -> bool:
 
 
 def instantiate(settings: Mapping[str, Any]) -> Any:
-    """What `_target_` makes of its own arguments; the file that it is in may import torchvision."""
+    """What `_target_` makes of its own arguments; the file that it is in may import torchvision.
+
+    Raises:
+        SettingError: the target has raised it.
+        Exception: the target cannot be found, or has raised something else.
+    """
     mend_torchvision()
-    return hydra.utils.instantiate(settings)
+    try:
+        return hydra.utils.instantiate(settings)
+    except Exception as error:
+        if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
+            raise error.__cause__ from error
+        raise
 
 
 def partial_of(settings: Mapping[str, Any], group: str) -> partial:

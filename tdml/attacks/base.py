@@ -125,12 +125,11 @@ def acts(settings: dict, seed: int, round_number: int) -> bool:
     return float(torch.rand((), generator=draw)) < settings["share_of_rounds"]
 
 
-def attackers(settings: dict, replicas: int, stages: int) -> frozenset[str]:
+def attackers(settings: dict, stages: int) -> frozenset[str]:
     """The names of the attacking nodes."""
     if not settings.get("_target_"):
         return frozenset()
     whole = {f"r{replica}.s{stage}" for replica in settings["replicas"] for stage in range(stages)}
-    assert all(replica < replicas for replica in settings["replicas"])
     return frozenset(whole | set(settings["nodes"]))
 
 
@@ -142,10 +141,9 @@ def make_attack(settings: dict) -> Attack:
     """
     try:
         attack = instantiate({key: value for key, value in settings.items() if key not in _OURS})
+    except SettingError:
+        raise
     except Exception as error:
-        inner = error.__cause__
-        if isinstance(inner, SettingError):  # Hydra wraps what the target raises
-            raise inner from error
         raise SettingError(
             f"attack._target_={settings['_target_']} cannot be made: {cause(error, 'attack')}"
         ) from error

@@ -29,7 +29,7 @@ def make_node(
     config: Config, name: str, identity: Identity, job: str, source: Source | None, tap: Tap
 ) -> Node:
     """The node of that name in a job, as its group `attack` has it."""
-    names = attackers(config.attack, config.topology.replicas, config.topology.stages)
+    names = attackers(config.attack, config.topology.stages)
     if name in names:
         return AttackingNode(config, names, name, identity, job, source, tap)
     if names and make_attack(config.attack).omniscient:

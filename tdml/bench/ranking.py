@@ -17,6 +17,7 @@ from rich.table import Table
 from tdml.bench import hardware, json_file
 from tdml.bench.turns import Timing, meminfo, take_turn
 from tdml.errors import SettingError
+from tdml.lab.byzfl_rules import library
 from tdml.trust import ranking
 
 _TURNS = 5
@@ -177,14 +178,8 @@ def _by_scipy(matrix: torch.Tensor) -> None:
 
 def _byzfl() -> tuple[Callable[[int], dict[str, Callable]], str]:
     """ByzFL's rules for a number of Byzantine replicas, and a line on what is left out."""
-    from tdml.vision import torchvision
-
-    torchvision()  # which ByzFL imports; see there
-    try:
-        import byzfl
-    except ModuleNotFoundError as error:
-        if error.name != "byzfl":
-            raise
+    byzfl = library()
+    if byzfl is None:
         line = "Left out: ByzFL's MultiKrum and TrMean: pip install byzfl==0.0.11\n"
         return lambda byzantine: {}, line
     return lambda byzantine: {

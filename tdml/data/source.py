@@ -148,9 +148,6 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
     except SettingError:
         raise
     except Exception as error:
-        inner = error.__cause__
-        if isinstance(inner, SettingError):  # Hydra wraps what the target raises
-            raise inner from error
         raise SettingError(
             f"data={settings['_target_']} cannot be loaded: {cause(error, 'data')}"
         ) from error

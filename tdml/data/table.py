@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from tdml.data.text import check_held_out
 from tdml.errors import SettingError, one_line
 from tdml.seeds import derive
 
@@ -42,8 +43,7 @@ def csv(path: str | None, target: str | None, classes: bool, held_out: float) ->
     Raises:
         SettingError: the file cannot be read as such a table.
     """
-    if not isinstance(held_out, float) or not 0 < held_out < 1:
-        raise SettingError(f"data.held_out={held_out} must be a share between 0 and 1")
+    check_held_out(held_out)
     names, rows = _read(path)
     if target not in names:
         raise SettingError(

@@ -71,6 +71,14 @@ def check_sequences(context: int, held_out: float) -> None:
     """
     if not isinstance(context, int) or context < 1:
         raise SettingError(f"data.context={context} must be a whole number of tokens from 1")
+    check_held_out(held_out)
+
+
+def check_held_out(held_out: float) -> None:
+    """
+    Raises:
+        SettingError: it is no share of the samples that leaves some on both sides.
+    """
     if not isinstance(held_out, float) or not 0 < held_out < 1:
         raise SettingError(f"data.held_out={held_out} must be a share between 0 and 1")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tdml.models.split import Part
+from tdml.models.split import Part, tensor_at
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,14 @@ class Layout:
     def of(parts: Sequence[Part]) -> "Layout":
         """The layout of what the parts that one node holds exchange: all but frozen parameters."""
         parameters = [
-            (name, _shape(part, local)) for part in parts for name, local in part.parameters.items()
+            (name, tensor_at(part.module, local).shape)
+            for part in parts
+            for name, local in part.parameters.items()
         ]
         buffers = [
-            (name, _shape(part, local)) for part in parts for name, local in part.buffers.items()
+            (name, tensor_at(part.module, local).shape)
+            for part in parts
+            for name, local in part.buffers.items()
         ]
         entries = parameters + buffers
         return Layout(
@@ -45,7 +49,9 @@ class Layout:
     def of_frozen(parts: Sequence[Part]) -> "Layout":
         """The layout of those, which a node is sent once."""
         entries = [
-            (name, _shape(part, local)) for part in parts for name, local in part.frozen.items()
+            (name, tensor_at(part.module, local).shape)
+            for part in parts
+            for name, local in part.frozen.items()
         ]
         size = sum(shape.numel() for _, shape in entries)
         names, shapes = tuple(name for name, _ in entries), tuple(shape for _, shape in entries)
@@ -79,8 +85,3 @@ def change(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     if changes.sum().isfinite():  # one look at them costs a third of comparing all
         return changes
     return torch.where(after == before, 0.0, changes)
-
-
-def _shape(part: Part, local: str) -> torch.Size:
-    owner, _, attribute = local.rpartition(".")
-    return getattr(part.module.get_submodule(owner), attribute).shape

@@ -42,9 +42,9 @@ def build(settings: dict, device: str) -> nn.Module:
     try:
         with torch.device(device):
             model = instantiate(settings)
+    except SettingError:
+        raise
     except Exception as error:
-        if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
-            raise error.__cause__ from error
         raise SettingError(
             f"model={settings['_target_']} cannot be built: {cause(error, 'model')}"
         ) from error
@@ -131,7 +131,9 @@ class Part:
         """Where `model` lies does not matter: `materialise` gives this part memory of its own."""
         self.module = nn.Sequential(*blocks_of(model)[start:stop])
         named = _names(model.named_parameters, self.module.named_parameters)
-        trained = {name: _get(self.module, local).requires_grad for name, local in named.items()}
+        trained = {
+            name: tensor_at(self.module, local).requires_grad for name, local in named.items()
+        }
         self.parameters = {name: local for name, local in named.items() if trained[name]}
         self.frozen = {name: local for name, local in named.items() if not trained[name]}
         self.buffers = _names(model.named_buffers, self.module.named_buffers)
@@ -155,7 +157,7 @@ class Part:
         )  # where layers share a tensor, it makes one for each of them
         for name, kept in ties:
             owner, _, attribute = name.rpartition(".")
-            setattr(self.module.get_submodule(owner), attribute, _get(self.module, kept))
+            setattr(self.module.get_submodule(owner), attribute, tensor_at(self.module, kept))
         if self._fill_constants is not None:
             self._fill_constants(self.module)
 
@@ -168,7 +170,7 @@ class Part:
 
     def tensors(self, names: dict[str, str]) -> list[torch.Tensor]:
         """The tensors of `parameters`, `buffers` or `frozen`, in their order."""
-        return [_get(self.module, local) for local in names.values()]
+        return [tensor_at(self.module, local) for local in names.values()]
 
 
 def _names(whole: Callable, part: Callable) -> dict[str, str]:
@@ -177,6 +179,7 @@ def _names(whole: Callable, part: Callable) -> dict[str, str]:
     return {full[id(tensor)]: local for local, tensor in part()}
 
 
-def _get(module: nn.Module, name: str) -> torch.Tensor:
+def tensor_at(module: nn.Module, name: str) -> torch.Tensor:
+    """A module's parameter or buffer, by its name."""
     owner, _, attribute = name.rpartition(".")
     return getattr(module.get_submodule(owner), attribute)

@@ -7,7 +7,7 @@ from torch import nn
 
 from tdml.errors import SettingError
 from tdml.models.layout import Layout
-from tdml.models.split import build
+from tdml.models.split import build, tensors_in
 from tdml.seeds import derive, seeded
 
 
@@ -68,4 +68,4 @@ def restore(model: nn.Module, saved: dict[str, torch.Tensor]) -> None:
 
 def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
     """All parameters and buffers by name, with the buffers that a state dict leaves out."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return dict(tensors_in(model))

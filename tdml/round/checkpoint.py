@@ -88,16 +88,14 @@ def load_last(folder: Path) -> Checkpoint | None:
         SettingError: there are checkpoints, but none of them can be read, or another version of
             TDML wrote them.
     """
-    found = sorted(folder.glob("round-*.pt"), reverse=True)
-    for path in found:
-        if (checkpoint := _read(path)) is not None:
-            return checkpoint
-    if found:
+    rounds = rounds_in(folder)
+    found = load(folder, before=rounds[-1] + 1) if rounds else None
+    if rounds and found is None:
         raise SettingError(
             f"resume=true, but no checkpoint in {folder} can be read: they are damaged, or another "
             "version of TDML wrote them. Go on with that version, or start with resume=false"
         )
-    return None
+    return found
 
 
 def _read(path: Path) -> Checkpoint | None:

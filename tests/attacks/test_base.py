@@ -74,14 +74,11 @@ def test_the_attackers_are_the_named_nodes_and_all_nodes_of_the_named_replicas(
     replicas, nodes, names
 ):
     settings = {"_target_": "tdml.attacks.SignFlip", "replicas": replicas, "nodes": nodes}
-    assert attackers(settings, replicas=4, stages=2) == names
+    assert attackers(settings, stages=2) == names
 
 
 def test_without_an_attack_nobody_attacks():
-    assert (
-        attackers({"_target_": None, "replicas": [1], "nodes": []}, replicas=4, stages=2)
-        == frozenset()
-    )
+    assert attackers({"_target_": None, "replicas": [1], "nodes": []}, stages=2) == frozenset()
 
 
 def test_they_act_from_their_first_round_on():
