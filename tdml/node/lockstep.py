@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 import torch
 
+from tdml.data.reader import Reader
 from tdml.models.compute import Runner
 from tdml.node.messages import ACTIVATION, GRADIENT, NORM, Channel, Passing
 from tdml.node.stage import Stage
+from tdml.round.orders import RepeatOrder, TrainOrder
+from tdml.seeds import derive
 from tdml.tasks.objective import mean_loss, share_of_weights
 
 Look = Callable[
@@ -30,6 +33,24 @@ class Given:
     targets: torch.Tensor | None
     seed: int
     lr: float
+
+
+def given_for(
+    stage: Stage, reader: Reader, seed: int, order: TrainOrder | RepeatOrder, replica: int,
+    step: int, batch: torch.Tensor,
+) -> Given:  # fmt: skip
+    """What a step of a replica's round takes at a stage: a function of these alone.
+
+    Args:
+        seed: of the job.
+        step: of the whole round, counted from 0.
+        batch: the samples' indices, (k,) int64.
+    """
+    inputs = targets = None
+    if stage.first or stage.last:
+        inputs, targets = reader.training_batch(order.round, replica, step, batch)
+    drawn = derive(seed, "model", order.round, replica, stage.index, step)
+    return Given(inputs, targets, drawn, stage.schedule.rate(order.round, step, order.longest))
 
 
 def train_step(

@@ -17,7 +17,7 @@ from tdml.identity import Identity
 from tdml.ledger.commit import commit_statement
 from tdml.models.layout import change
 from tdml.node.agreement import Agreement, evaluated, repeated, trained
-from tdml.node.lockstep import Given
+from tdml.node.lockstep import Given, given_for
 from tdml.node.messages import Passing, empty_log
 from tdml.node.stage import Stage
 from tdml.node.tape import Opening, Tape
@@ -36,7 +36,6 @@ from tdml.round.orders import (
     TrainReport,
     kept,
 )
-from tdml.seeds import derive
 from tdml.tasks import Task
 from tdml.tasks.measures import losses_of, rows_of
 from tdml.trust.commitment import blocks_of, commitment, content, digests
@@ -86,7 +85,7 @@ class Node:
         for step in range(steps):
             if self._tape and self._tape.wants(step):
                 self._tape.kept.append(trainer.state())
-            given = self.given(order, self.slot.replica, step, order.batches[step])
+            given = self._given(order, self.slot.replica, step, order.batches[step])
             yield from self._one(self.poisoned(given, order.round), log, step)
         if log is not None:
             self.agreement.begin(trained(order.round), log)
@@ -112,7 +111,7 @@ class Node:
             shows = step == order.show
             if shows:
                 self._vectors[BEFORE] = blocks_of(trainer.state())
-            given = self.given(order, order.replica, order.first + step, batch)
+            given = self._given(order, order.replica, order.first + step, batch)
             yield from self._one(given, log, step, keeps=shows)
             if order.each or shows:
                 state = trainer.state()
@@ -164,6 +163,11 @@ class Node:
             if keeps:
                 self._show(passing)
 
+    def _given(
+        self, order: TrainOrder | RepeatOrder, replica: int, step: int, batch: torch.Tensor
+    ) -> Given:
+        return given_for(self.stage, self._reader, self._seed, order, replica, step, batch)
+
     def _show(self, passing: Passing) -> None:
         numbers = sorted(passing.kept)
         self._shown = Shown(
@@ -188,16 +192,6 @@ class Node:
         return replace(self._evaluation, signatures=signatures)
 
     # What others may do otherwise
-
-    def given(
-        self, order: TrainOrder | RepeatOrder, replica: int, step: int, batch: torch.Tensor
-    ) -> Given:
-        """What a step of a replica's round takes: a function of these numbers alone."""
-        inputs, targets = self._reader.training_batch(order.round, replica, step, batch)
-        seed = derive(self._seed, "model", order.round, replica, self.slot.stage, step)
-        return Given(
-            inputs, targets, seed, self.stage.schedule.rate(order.round, step, order.longest)
-        )
 
     def poisoned(self, given: Given, round_number: int) -> Given:
         """What the node trains on."""

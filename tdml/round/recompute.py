@@ -13,14 +13,13 @@ from tdml.data.reader import Reader
 from tdml.errors import one_line
 from tdml.job import Job
 from tdml.models.layout import change
-from tdml.node.lockstep import Given, predict, take_alone
+from tdml.node.lockstep import given_for, predict, take_alone
 from tdml.node.messages import Passing, digest_of, empty_log
 from tdml.node.node import Batch, Found
 from tdml.node.stage import Stage
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown, take
 from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, RepeatOrder
-from tdml.seeds import derive
 from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
 from tdml.trust.tolerance import relative_error
@@ -83,7 +82,10 @@ class Referee:
             ReplicaLost: all agree on messages with which the step cannot be taken.
         """
         stage = self._stage(item.stage)
-        given = self._given(order, stage, item)
+        given = given_for(
+            stage, self._reader, self._job.config.seed, order, order.replica,
+            order.first + item.step, order.batches[item.step],
+        )  # fmt: skip
         wanted = item.channel if item.channel >= 0 else None
         try:
             stage.trainer.begin(weights)
@@ -146,16 +148,6 @@ class Referee:
             self._stages[index] = Stage(self._job.config, index, self._job.plan, _HOST, _HOST)
             self._stages[index].freeze(self._job.frozen[index])
         return self._stages[index]
-
-    def _given(self, order: RepeatOrder, stage: Stage, item: Item) -> Given:
-        step = order.first + item.step
-        inputs = targets = None
-        if stage.first or stage.last:
-            inputs, targets = self._reader.training_batch(
-                order.round, order.replica, step, order.batches[item.step]
-            )
-        seed = derive(self._job.config.seed, "model", order.round, order.replica, item.stage, step)
-        return Given(inputs, targets, seed, stage.schedule.rate(order.round, step, order.longest))
 
 
 def shown_by(replica: Replica, item: Item, fresh: bool, words: Words) -> StepShown:
