@@ -5,7 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -244,9 +244,19 @@ def differing(fingerprint: str, other: str) -> list[str]:
 
 
 def from_yaml(path: Path) -> DictConfig:
-    """The settings of an earlier run, as plain containers."""
-    loaded = OmegaConf.load(path)
-    assert isinstance(loaded, DictConfig)
+    """The settings of an earlier run, as plain containers.
+
+    Raises:
+        SettingError: the file does not hold them.
+    """
+    damaged = f"{path.parent} is not a run, or is damaged: {path.name}"
+    try:
+        loaded = OmegaConf.load(path)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise SettingError(f"{damaged}: {one_line(error)}") from error
+    groups = loaded.keys() if isinstance(loaded, DictConfig) else set()
+    if missing := [field.name for field in fields(Config) if field.name not in groups]:
+        raise SettingError(f"{damaged} has no {missing[0]}")
     return loaded
 
 

@@ -18,9 +18,10 @@ def is_path(target: str) -> bool:
 
 
 def instantiate(settings: Mapping[str, Any]) -> Any:
-    """What `_target_` makes of its own arguments; the file that it is in may import torchvision."""
+    """What `_target_` makes of its own arguments, which are plain lists and dicts; the file that it
+    is in may import torchvision."""
     mend_torchvision()
-    return hydra.utils.instantiate(settings)
+    return hydra.utils.instantiate({"_convert_": "all", **settings})
 
 
 def partial_of(settings: Mapping[str, Any], group: str) -> partial:
@@ -33,7 +34,7 @@ def partial_of(settings: Mapping[str, Any], group: str) -> partial:
         group,
         settings["_target_"],
         instantiate,
-        {**settings, "_partial_": True, "_convert_": "all"},
+        {**settings, "_partial_": True},
     )
 
 

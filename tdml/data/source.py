@@ -10,12 +10,13 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from tdml.data.labels import labels_of
 from tdml.data.sample import Form, look
-from tdml.errors import SettingError, cause
+from tdml.errors import SettingError, cause, one_line
 from tdml.seeds import derive, seeded
 from tdml.targets import instantiate
 from tdml.tasks import Classification, Task
 
 CLASSIFICATION = Classification()
+_NAMED = 3  # samples
 _OURS = {"partition", "alpha", "weights"}  # settings of the group that are not the source's own
 
 
@@ -102,11 +103,14 @@ class Source:
                 raise TypeError(
                     f"several {split} samples are {Form.of(inputs)} each, one alone {self.form}"
                 )
-        except Exception:
+        except Exception as error:
             with seeded(seed, host_only=True):
                 for index in indices:
                     self._look(dataset, int(index), split)  # names the one that is to blame
-            raise
+            raise SettingError(
+                f"data: {split} samples {_listed(indices)} cannot be made a batch of, though each "
+                f"alone can be read: {type(error).__name__}: {one_line(error)}"
+            ) from error
         return inputs, targets
 
     def _look(self, dataset: Dataset, index: int, split: str) -> torch.Tensor:
@@ -157,6 +161,11 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
             f"or more, and has {len(train)} and {len(test)}"
         )
     return Source(train, test, seed, task)
+
+
+def _listed(indices: Sequence[int]) -> str:
+    """The first few of them."""
+    return ", ".join(str(int(i)) for i in indices[:_NAMED]) + ", …" * (len(indices) > _NAMED)
 
 
 def _fault(datasets: object) -> str:

@@ -77,7 +77,7 @@ def _read(path: str | None) -> tuple[list[str], list[list[str]]]:
             "columns"
         )
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             names, *rows = format_csv.reader(file)
     except (ValueError, OSError, format_csv.Error) as error:
         raise SettingError(f"data.path={path} cannot be read as CSV: {one_line(error)}") from error

@@ -1,6 +1,7 @@
 """The task of a job, and the loss of a batch that is spread over micro-batches."""
 
 import inspect
+from collections.abc import Callable, Set
 
 import torch
 
@@ -28,7 +29,7 @@ def task_of(config: Config, training: bool = False) -> Task:
     more = ({"label_smoothing": smoothing} if smoothing else {}) | (
         {"class_weights": weights} if weights else {}
     )
-    for name in more.keys() - inspect.signature(make.func).parameters.keys():
+    for name in more.keys() - _parameters(make.func, more.keys()):
         setting, nothing = (
             ("train.label_smoothing", 0) if name == "label_smoothing" else ("data.weights", "null")
         )
@@ -42,6 +43,19 @@ def task_of(config: Config, training: bool = False) -> Task:
             f"{', '.join(_FUNCTIONS)} (docs/your-task.md)"
         )
     return task
+
+
+def _parameters(function: Callable, wanted: Set[str]) -> Set[str]:
+    """The names of its parameters; all that are wanted, where it takes any or does not say
+    which."""
+    if not wanted:
+        return wanted
+    try:
+        found = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of some that are written in C
+        return wanted
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values())
+    return wanted if takes_any else found.keys()
 
 
 def mean_loss(

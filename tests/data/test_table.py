@@ -81,3 +81,8 @@ def test_what_is_no_such_table_is_the_users_mistake(text, settings, message, tmp
     with pytest.raises(SettingError) as caught:
         table(tmp_path, text, **settings)
     assert message in str(caught.value)
+
+
+def test_a_table_of_a_spreadsheet_begins_with_a_mark_that_is_no_name(tmp_path):
+    train, _ = table(tmp_path, "\ufeff" + without_kind(), target="size")
+    assert train[0][0].shape == (2,)
