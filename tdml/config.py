@@ -226,7 +226,7 @@ def fingerprint(config: Config) -> str:
         "name": "",
         "device": "",
         "run_dir": "",
-        "data": config.data | {"root": "", "path": ""},
+        "data": config.data | {"root": "", "path": "", "test": "", "shares": ""},
         "identity": IdentitySettings(""),
         "ledger": LedgerSettings(),
     }

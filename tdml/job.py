@@ -12,6 +12,7 @@ from tdml.config import Config
 from tdml.data import source as data
 from tdml.data.order import assigned_batches, steps_per_round
 from tdml.data.partition import partition
+from tdml.data.shares import given_shares
 from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.layout import Layout
@@ -127,13 +128,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     """
     if checkpoint is not None:
         config = replace(config, topology=replace(config.topology, cuts=checkpoint.cuts))
-    kind = config.data.get("partition", "iid")
-    strata = _strata(kind, source)
-    shares = partition(
-        kind, strata, len(source.train), config.topology.replicas,
-        config.train.effective_batch_size, config.seed,
-        config.data.get("alpha", 1.0),
-    )  # fmt: skip
+    shares = _shares(config, source)
     model = whole.initial_model(config.model, config.seed)
     inputs, targets = _first_samples(config, source)
     check_tokens(model, source.train, inputs)
@@ -163,7 +158,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         shares=shares,
         steps=steps,
         measures=measures,
-        alike=kind == "iid",
+        alike=_kind(config) == "iid",
         windows=_windows(config, states),
         channels=channels(plan.parts, config.topology.stages, config.train.clip_norm is not None),
         problem=problem,
@@ -181,14 +176,23 @@ def _windows(config: Config, states: Sequence[StateLayout]) -> int:
     )
 
 
-def _strata(kind: str, source: data.Source) -> list[int] | None:
-    """The classes of all samples, by which they are dealt out where the shares are to differ."""
-    strata = source.strata
+def _kind(config: Config) -> str:
+    """How the shares come about."""
+    return "given" if config.data.get("shares") else config.data.get("partition", "iid")
+
+
+def _shares(config: Config, source: data.Source) -> list[np.ndarray]:
+    """The training samples of each replica."""
+    kind, replicas = _kind(config), config.topology.replicas
+    least, strata = config.train.effective_batch_size, source.strata
+    if kind == "given":
+        return given_shares(config.data["shares"], source.train, replicas, least, config.seed)
     if kind == "dirichlet" and strata is None:
         raise SettingError(
             "data.partition=dirichlet: the task has no classes to deal out: take data.partition=iid"
         )
-    return strata
+    alpha = config.data.get("alpha", 1.0)
+    return partition(kind, strata, len(source.train), replicas, least, config.seed, alpha)
 
 
 def _check_output(source: data.Source, shape: torch.Size) -> None:
@@ -207,10 +211,4 @@ def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, t
         raise
     except Exception as error:
         raise SettingError(f"data: the first samples cannot be read: {one_line(error)}") from error
-    strata = source.task.strata(targets)
-    if strata is not None and strata.shape != (size,):
-        raise SettingError(
-            f"data: {size} samples have labels of the shape {tuple(strata.shape)}: each needs one "
-            "class"
-        )
     return inputs, targets

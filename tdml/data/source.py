@@ -17,7 +17,12 @@ from tdml.tasks import Classification, Task
 
 CLASSIFICATION = Classification()
 _NAMED = 3  # samples
-_OURS = {"partition", "alpha", "weights"}  # settings of the group that are not the source's own
+_OURS = {
+    "partition",
+    "shares",
+    "alpha",
+    "weights",
+}  # settings of the group that are not the source's own
 
 
 class Source:
@@ -83,7 +88,7 @@ class Source:
 
     def _strata(self, dataset: Dataset, split: str) -> list[int] | None:
         with self._seeded():
-            if self.task.strata(self._look(dataset, 0, split)) is None:
+            if self._stratum(dataset, 0, split) is None:
                 return None
             return labels_of(
                 dataset,
@@ -91,8 +96,16 @@ class Source:
                 derive(self._seed, "labels"),
             )
 
-    def _stratum(self, dataset: Dataset, index: int, split: str) -> int:
-        return int(self.task.strata(self._look(dataset, index, split))[0])
+    def _stratum(self, dataset: Dataset, index: int, split: str) -> int | None:
+        target = self._look(dataset, index, split)
+        try:
+            strata = self.task.strata(target)
+            return None if strata is None else int(strata[0])
+        except Exception as error:
+            raise SettingError(
+                f"task: strata() of {split} sample {index} fails: {one_line(error)}: give one "
+                "class a sample, (k,) whole numbers, or None"
+            ) from error
 
     def _fetch(
         self, dataset: Dataset, split: str, indices: Sequence[int], seed: int

@@ -205,3 +205,18 @@ def test_samples_that_make_no_batch_are_the_users_mistake(dataset, task):
         "data: training samples 4, 1, 2, … cannot be made a batch of, though each alone can be read"
     )
     assert "\n" not in str(caught.value)
+
+
+class Strange(Classification):
+    """Its strata are no classes."""
+
+    def strata(self, targets):
+        return torch.eye(3)[targets]
+
+
+def test_strata_that_are_no_classes_are_the_users_mistake():
+    source = Source(Points(9), Points(2), seed=0, task=Strange())
+    with pytest.raises(
+        SettingError, match=r"task: strata\(\) of training sample 0 fails: .* \(k,\)"
+    ):
+        _ = source.strata
