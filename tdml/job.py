@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -198,7 +199,8 @@ def _shares(config: Config, source: data.Source) -> list[np.ndarray]:
 def _check_output(source: data.Source, shape: torch.Size) -> None:
     """What the task says of what the model returns, if it says anything."""
     if check := getattr(source.task, "check_output", None):
-        check(shape, None if source.strata is None else [*source.strata, *source.test_strata])
+        held_out = () if source.strata is None else (source.test_strata, source.validation_strata)
+        check(shape, None if source.strata is None else [*source.strata, *chain(*held_out)])
 
 
 def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, torch.Tensor]:
@@ -207,6 +209,7 @@ def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, t
     try:
         inputs, targets = source.training_batch(range(size), seed=0)
         source.held_out_batch("test", [0])
+        source.held_out_batch("validation", [0])
     except SettingError:
         raise
     except Exception as error:

@@ -29,15 +29,24 @@ class Source:
     """Training, validation and test samples.
 
     The test set is split once, by the job's seed: one half judges candidates in cross-checks, the
-    other half is only reported. `task` makes batches of samples.
+    other half is only reported. With `validation` that judges instead, and all of the test set is
+    only reported. `task` makes batches of samples.
     """
 
     def __init__(
-        self, train: Dataset, test: Dataset, seed: int, task: Task = CLASSIFICATION
+        self,
+        train: Dataset,
+        test: Dataset,
+        seed: int,
+        task: Task = CLASSIFICATION,
+        validation: Dataset | None = None,
     ) -> None:
         self.train, self.test, self._seed, self.task = train, test, seed, task
+        self.validation = validation
         order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
         self.halves = {"validation": order[: len(order) // 2], "test": order[len(order) // 2 :]}
+        if validation is not None:
+            self.halves = {"validation": np.arange(len(validation)), "test": np.arange(len(test))}
 
     def size(self, split: str) -> int:
         """Samples in "validation" or "test"."""
@@ -57,6 +66,11 @@ class Source:
     def test_strata(self) -> list[int] | None:
         """As `strata`, of the test samples, both halves."""
         return self._strata(self.test, "test")
+
+    @cached_property
+    def validation_strata(self) -> list[int] | None:
+        """As `strata`, of validation samples that are none of the test set's; [] without these."""
+        return [] if self.validation is None else self._strata(self.validation, "validation")
 
     @cached_property
     def form(self) -> Form:
@@ -80,6 +94,8 @@ class Source:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples of the validation or the test half, by their positions in it. Raises like
         `training_batch`."""
+        if split == "validation" and self.validation is not None:
+            return self._fetch(self.validation, split, positions, seed=0)
         return self.test_batch(self.halves[split][positions], seed=0)
 
     def test_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -146,7 +162,7 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
 
     Raises:
         SettingError: the `_target_` cannot be found, fails, or returns something else than two
-            datasets.
+            datasets, or three.
     """
     try:
         with seeded(derive(seed, "data")):
@@ -167,13 +183,14 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
             f"data._target_={settings['_target_']} must return a training and a test dataset with "
             f"a length, as a tuple: {fault}"
         )
-    train, test = datasets
-    if len(train) == 0 or len(test) < 2:
+    train, test, validation = (*datasets, None)[:3]
+    if len(train) == 0 or len(test) < 2 or (validation is not None and len(validation) == 0):
+        more = "" if validation is None else f", and {len(validation)} for validation"
         raise SettingError(
             f"data={settings['_target_']} is empty: it needs training samples and two test samples "
-            f"or more, and has {len(train)} and {len(test)}"
+            f"or more, and has {len(train)} and {len(test)}{more}"
         )
-    return Source(train, test, seed, task)
+    return Source(train, test, seed, task, validation)
 
 
 def _listed(indices: Sequence[int]) -> str:
@@ -187,9 +204,10 @@ def _fault(datasets: object) -> str:
         return f"it returned a dict of {', '.join(map(repr, datasets))}"
     if not isinstance(datasets, tuple | list):
         return f"it returned a {type(datasets).__name__}"
-    if len(datasets) != 2:
+    if len(datasets) not in (2, 3):
         return f"it returned {len(datasets)} of them"
-    return next(filter(None, map(_not_map_style, datasets)), "")
+    given = [dataset for place, dataset in enumerate(datasets) if place < 2 or dataset is not None]
+    return next(filter(None, map(_not_map_style, given)), "")
 
 
 def _not_map_style(dataset: object) -> str:
