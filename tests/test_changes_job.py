@@ -75,7 +75,7 @@ def _validated(weights: dict[str, torch.Tensor]) -> float:
     half = torch.arange(source.size("validation"))
     [piece] = held_out(source, "validation", half, len(half))
     inputs, labels = read(source, piece)
-    return float((model(inputs).argmax(dim=1) == labels).float().mean())
+    return float((model(inputs).argmax(dim=1) == labels).double().mean())
 
 
 def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

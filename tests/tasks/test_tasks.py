@@ -105,7 +105,7 @@ def test_what_is_reported():
         )
 
     reported, output, targets = found("classification")
-    assert reported["accuracy"] == float((output.argmax(1) == targets).float().mean())
+    assert reported["accuracy"] == float((output.argmax(1) == targets).double().mean())
     reported, output, targets = found("language of several lengths")
     assert reported["perplexity"] == pytest.approx(math.exp(reported["loss"]), rel=1e-6)
     counted = targets != -100
