@@ -5,7 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +222,10 @@ def flat(settings: Config | DictConfig) -> dict[str, Any]:
 def fingerprint(config: Config) -> str:
     """A line for every setting, with its name and a digest, but for what the coordinator alone uses
     and what a machine may have of its own."""
+    data = config.data | {"root": "", "path": "", "test": "", "shares": ""}
     common = replace(
-        config, name="", device="", run_dir="", data=config.data | {"root": "", "path": ""},
-        identity=IdentitySettings(""), ledger=LedgerSettings(),
+        config, name="", device="", run_dir="", data=data, identity=IdentitySettings(""),
+        ledger=LedgerSettings(),
     )  # fmt: skip
     values = flat(common)
     return "\n".join(
@@ -240,10 +241,20 @@ def differing(fingerprint: str, other: str) -> list[str]:
 
 
 def from_yaml(path: Path) -> DictConfig:
-    """The settings of an earlier run, as plain containers."""
-    loaded = OmegaConf.load(path)
-    assert isinstance(loaded, DictConfig)
-    return loaded
+    """The settings of an earlier run, as plain containers.
+
+    Raises:
+        SettingError: the file does not hold them.
+    """
+    damaged = f"{path.parent} is not a run, or is damaged: {path.name}"
+    try:
+        loaded = OmegaConf.load(path)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise SettingError(f"{damaged}: {one_line(error)}") from error
+    groups = loaded if isinstance(loaded, DictConfig) else DictConfig({})
+    if missing := [field.name for field in fields(Config) if field.name not in groups]:
+        raise SettingError(f"{damaged} has no {missing[0]}")
+    return groups
 
 
 def config_dir() -> Path:

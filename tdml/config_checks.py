@@ -41,9 +41,27 @@ def check(config: "Config") -> None:
     _check_attackers(config)
     if config.data.get("partition") == "dirichlet" and config.data.get("alpha", 1.0) is None:
         raise SettingError("data.alpha is empty: data.partition=dirichlet needs one, such as 0.5")
+    _check_shares(config.data)
     if not 0 <= config.trust.budget <= 1:
         raise SettingError(f"trust.budget={config.trust.budget} must lie between 0 and 1")
     _check_targets(config)
+
+
+def _check_shares(data: dict[str, Any]) -> None:
+    shares = data.get("shares")
+    if not shares:
+        return
+    if data.get("partition", "iid") != "iid":
+        raise SettingError(
+            f"data.shares={shares} and data.partition={data['partition']}: leave one of them out"
+        )
+    if not isinstance(shares, str) and not (
+        isinstance(shares, dict) and isinstance(shares.get("_target_"), str)
+    ):
+        raise SettingError(
+            f"data.shares={shares} must be the path of a JSON file, or a function as "
+            "data.shares={_target_: mine.by_site}"
+        )
 
 
 def _check_targets(config: "Config") -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,7 @@ def export(run: Path, out: Path) -> Path:
     except ValueError as error:
         raise SettingError(str(error)) from error
     if out.suffix == _SUFFIX:
+        out.parent.mkdir(parents=True, exist_ok=True)
         _save(weights, out)
     else:
         out.mkdir(parents=True, exist_ok=True)
@@ -45,18 +48,15 @@ def export(run: Path, out: Path) -> Path:
 
 def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
     settings = from_yaml(run / "config.yaml")
-    name = settings.model["_target_"]
+    name = settings.model.get("_target_")
     if name == "tdml.models.hf":
         model: PreTrainedModel = whole.initial_model(settings.model, settings.seed)
-        try:
+        with _fitting(run):
             model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise SettingError(
-                f"{run}: model.pt does not fit config.yaml: {one_line(error)[:200]}"
-            ) from error
         model.save_pretrained(folder)
     elif name == "tdml.models.gpt":
-        renamed, config = as_gpt2(weights, settings.model)
+        with _fitting(run):
+            renamed, config = as_gpt2(weights, settings.model)
         _save(renamed, folder / f"model{_SUFFIX}")
         replace_file(folder / "config.json", json.dumps(config, indent=2) + "\n")
     else:
@@ -64,6 +64,17 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
     tokenizer = Path(settings.data.get("tokenizer") or "")
     if tokenizer.is_file():
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
+
+
+@contextmanager
+def _fitting(run: Path) -> Iterator[None]:
+    """What fails in it, fails for weights and settings that are not of one model."""
+    try:
+        yield
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise SettingError(
+            f"{run}: model.pt does not fit config.yaml: {one_line(error)[:200]}"
+        ) from error
 
 
 def _save(weights: dict[str, torch.Tensor], file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from tdml.config import Config
 from tdml.data import source as data
 from tdml.data.order import assigned_batches, steps_per_round
 from tdml.data.partition import partition
+from tdml.data.shares import given_shares
 from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.layout import Layout
@@ -127,13 +129,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     """
     if checkpoint is not None:
         config = replace(config, topology=replace(config.topology, cuts=checkpoint.cuts))
-    kind = config.data.get("partition", "iid")
-    strata = _strata(kind, source)
-    shares = partition(
-        kind, strata, len(source.train), config.topology.replicas,
-        config.train.effective_batch_size, config.seed,
-        config.data.get("alpha", 1.0),
-    )  # fmt: skip
+    shares = _shares(config, source)
     model = whole.initial_model(config.model, config.seed)
     inputs, targets = _first_samples(config, source)
     check_tokens(model, source.train, inputs)
@@ -163,7 +159,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         shares=shares,
         steps=steps,
         measures=measures,
-        alike=kind == "iid",
+        alike=_kind(config) == "iid",
         windows=_windows(config, states),
         channels=channels(plan.parts, config.topology.stages, config.train.clip_norm is not None),
         problem=problem,
@@ -181,21 +177,31 @@ def _windows(config: Config, states: Sequence[StateLayout]) -> int:
     )
 
 
-def _strata(kind: str, source: data.Source) -> list[int] | None:
-    """The classes of all samples, by which they are dealt out where the shares are to differ."""
-    strata = source.strata
+def _kind(config: Config) -> str:
+    """How the shares come about."""
+    return "given" if config.data.get("shares") else config.data.get("partition", "iid")
+
+
+def _shares(config: Config, source: data.Source) -> list[np.ndarray]:
+    """The training samples of each replica."""
+    kind, replicas = _kind(config), config.topology.replicas
+    least, strata = config.train.effective_batch_size, source.strata
+    if kind == "given":
+        return given_shares(config.data["shares"], source.train, replicas, least, config.seed)
     if kind == "dirichlet" and strata is None:
         raise SettingError(
             "data.partition=dirichlet: the task has no classes to deal out: take data.partition=iid"
         )
-    return strata
+    alpha = config.data.get("alpha", 1.0)
+    return partition(kind, strata, len(source.train), replicas, least, config.seed, alpha)
 
 
 def _check_output(source: data.Source, shape: torch.Size) -> None:
     """What the task says of what the model returns, if it says anything."""
     if check := getattr(source.task, "check_output", None):
         strata = source.strata
-        check(shape, None if strata is None else [*strata, *(source.test_strata or [])])
+        held_out = chain(source.test_strata or [], source.validation_strata or [])
+        check(shape, None if strata is None else [*strata, *held_out])
 
 
 def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, torch.Tensor]:
@@ -204,14 +210,9 @@ def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, t
     try:
         inputs, targets = source.training_batch(range(size), seed=0)
         source.held_out_batch("test", [0])
+        source.held_out_batch("validation", [0])
     except SettingError:
         raise
     except Exception as error:
         raise SettingError(f"data: the first samples cannot be read: {one_line(error)}") from error
-    strata = source.task.strata(targets)
-    if strata is not None and strata.shape != (size,):
-        raise SettingError(
-            f"data: {size} samples have labels of the shape {tuple(strata.shape)}: each needs one "
-            "class"
-        )
     return inputs, targets

@@ -18,7 +18,8 @@ def is_path(target: str) -> bool:
 
 
 def instantiate(settings: Mapping[str, Any]) -> Any:
-    """What `_target_` makes of its own arguments; the file that it is in may import torchvision.
+    """What `_target_` makes of its own arguments, which are plain lists and dicts; the file that it
+    is in may import torchvision.
 
     Raises:
         SettingError: the target has raised it.
@@ -26,7 +27,7 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
     """
     mend_torchvision()
     try:
-        return hydra.utils.instantiate(settings)
+        return hydra.utils.instantiate({"_convert_": "all", **settings})
     except Exception as error:
         if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
             raise error.__cause__ from error
@@ -43,7 +44,7 @@ def partial_of(settings: Mapping[str, Any], group: str) -> partial:
         group,
         settings["_target_"],
         instantiate,
-        {**settings, "_partial_": True, "_convert_": "all"},
+        {**settings, "_partial_": True},
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from tdml.attacks import Attack, Context
 from tdml.data import digits
@@ -137,3 +137,11 @@ def ragged_text() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     lengths = torch.randint(2, 18, (80,), generator=generator).tolist()
     sequences = [torch.randint(1, 64, (length,), generator=generator) for length in lengths]
     return sequences[:64], sequences[64:]
+
+
+def judged_apart() -> tuple[Dataset, ...]:
+    """The digits: a few for tests; the others that judge the coordinator alone has."""
+    train, test = digits(16)
+    few, others = range(2), range(2, len(test))
+    judging = Subset(test, others) if os.environ.get("RANK", "0") == "0" else None
+    return train, Subset(test, few), judging

@@ -72,9 +72,10 @@ def _validated(weights: dict[str, torch.Tensor]) -> float:
     source = data.load(config.data, config.seed)
     model = initial_model(config.model, config.seed).eval()
     model.load_state_dict(weights)
-    [piece] = held_out("validation", range(source.size("validation")), source.size("validation"))
+    half = torch.arange(source.size("validation"))
+    [piece] = held_out(source, "validation", half, len(half))
     inputs, labels = read(source, piece)
-    return float((model(inputs).argmax(dim=1) == labels).float().mean())
+    return float((model(inputs).argmax(dim=1) == labels).double().mean())
 
 
 def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from tdml import cli
@@ -71,3 +72,53 @@ def test_a_model_of_transformers_loads_as_what_it_was(tied: bool, tmp_path: Path
 def test_what_is_no_finished_run_is_named(tmp_path: Path, capsys) -> None:
     assert cli.run(["export", str(tmp_path), str(tmp_path / "out")]) == 1
     assert "model.pt does not exist: give the folder of a finished run" in capsys.readouterr().err
+
+
+def spoil_settings(run: Path, name: str, value: object) -> None:
+    found = yaml.safe_load((run / "config.yaml").read_text())
+    found["model"][name] = value
+    (run / "config.yaml").write_text(yaml.safe_dump(found))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda run: (run / "config.yaml").write_text("a: [1"),
+            "is not a run, or is damaged: config.yaml",
+        ),
+        (
+            lambda run: (run / "config.yaml").write_text("[1, 2]"),
+            "is not a run, or is damaged: config.yaml has no name",
+        ),
+        (
+            lambda run: (run / "config.yaml").write_text(""),
+            "is not a run, or is damaged: config.yaml has no name",
+        ),
+        (
+            lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\x00"),
+            "is not a run, or is damaged: config.yaml",
+        ),
+        (
+            lambda run: (run / "config.yaml").write_text("x: ${y"),
+            "is not a run, or is damaged: config.yaml",
+        ),
+        (lambda run: (run / "config.yaml").unlink(), "is not a run, or is damaged: config.yaml"),
+        (lambda run: spoil_settings(run, "layers", 3), "model.pt does not fit config.yaml"),
+        (lambda run: spoil_settings(run, "layers", "x"), "model.pt does not fit config.yaml"),
+        (lambda run: (run / "model.pt").write_bytes(b"\x00"), "model.pt"),
+    ],
+)
+def test_a_damaged_run_is_named_in_one_line(spoil, message, tmp_path: Path, capsys) -> None:
+    leave_run(tmp_path / "run", "model=gpt", "model.layers=2", "model.width=32")
+    spoil(tmp_path / "run")
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
+    leave_run(tmp_path / "run", "model=cnn")
+    out = tmp_path / "a" / "b" / "x.safetensors"
+    assert cli.run(["export", str(tmp_path / "run"), str(out)]) == 0
+    assert out.is_file()

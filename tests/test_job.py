@@ -84,9 +84,9 @@ def test_for_one_stage_no_blocks_are_needed():
             r"data: training sample \d+ is a tensor \(\d+,\) .* 0 .* \(6,\)",
         ),
         (
-            samples(40, labels=torch.zeros(40, 1, dtype=torch.int64)),
+            samples(40, labels=torch.zeros(40, 2, dtype=torch.int64)),
             samples(10),
-            r"data: 2 samples have labels of the shape \(2, 1\)",
+            "data: training sample 0 .* its label is a vector of 2 numbers",
         ),
         (
             samples(40),

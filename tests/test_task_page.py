@@ -31,8 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a reader of the page works, with the module that the page has them write."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    [module] = _blocks("python")
-    (tmp_path / "mine.py").write_text(module)
+    (tmp_path / "mine.py").write_text("\n\n".join(_blocks("python")))
     yield tmp_path
     sys.modules.pop("mine", None)
 
@@ -69,6 +68,9 @@ def test_the_jobs_of_the_page_can_begin(folder: Path) -> None:
     jobs = _jobs()
     assert [len(job.layouts) for job in jobs.values()] == [2] * len(jobs)
     assert list(jobs["gpt"].measures.unknown) == ["perplexity", "token_accuracy", "loss"]
+    job = jobs["sizes"]
+    largest = [max(job.source.train[i][0][0] for i in share) for share in job.shares]
+    assert largest == sorted(largest)
     assert list(jobs["prices"].measures.unknown) == ["below", "loss"]
 
 

@@ -6,8 +6,9 @@ with `len()` and items of which the task makes batches, such as `(tensor, class)
 
 from tdml.data.cifar10 import cifar10
 from tdml.data.digits import digits
+from tdml.data.hf_folder import hf
 from tdml.data.table import csv
 from tdml.data.text import text
 from tdml.data.tokens import tokens
 
-__all__ = ["cifar10", "csv", "digits", "text", "tokens"]
+__all__ = ["cifar10", "csv", "digits", "hf", "text", "tokens"]

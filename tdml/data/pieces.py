@@ -13,21 +13,29 @@ from tdml.data.source import Source
 class Piece:
     """Some samples of one batch.
 
-    The batch is `indices` (k,) int64 of the training set, or positions in a held-out half, with the
-    random augmentation that `seed` decides; of it only the places `keep` (m,) int64 are meant.
+    The batch is `indices` (k,) int64 of the training or the test set, with the random augmentation
+    that `seed` decides; of it only the places `keep` (m,) int64 are meant. Of validation samples
+    that the coordinator alone has, the batch's inputs and targets themselves are `given`.
     """
 
-    split: str  # "train", "validation" or "test"
+    split: str  # "train", "test" or "validation"
     indices: torch.Tensor
     seed: int
     keep: torch.Tensor
+    given: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
-def held_out(split: str, samples: range, size: int) -> tuple[Piece, ...]:
-    """Positions of a held-out half in batches of `size`."""
-    starts = range(samples.start, samples.stop, size)
-    batches = [torch.arange(start, min(start + size, samples.stop)) for start in starts]
-    return tuple(Piece(split, batch, 0, torch.arange(len(batch))) for batch in batches)
+def held_out(source: Source, split: str, positions: torch.Tensor, size: int) -> tuple[Piece, ...]:
+    """Samples of a held-out half, by their positions in it, in batches of `size`."""
+    found = []
+    for chosen in positions.split(max(1, size)) if len(positions) else ():
+        keep = torch.arange(len(chosen))
+        if split == "validation" and source.validation is not None:
+            given = source.held_out_batch(split, chosen.tolist())
+            found.append(Piece(split, chosen, 0, keep, given))
+        else:
+            found.append(Piece("test", torch.from_numpy(source.halves[split])[chosen], 0, keep))
+    return tuple(found)
 
 
 def count(pieces: Sequence[Piece]) -> int:
@@ -43,10 +51,12 @@ def equal(one: Sequence[Piece], other: Sequence[Piece]) -> bool:
 def read(source: Source, piece: Piece) -> tuple[torch.Tensor, torch.Tensor]:
     """The inputs and targets that a piece means."""
     indices = piece.indices.tolist()
-    if piece.split == "train":
+    if piece.given is not None:
+        inputs, targets = piece.given
+    elif piece.split == "train":
         inputs, targets = source.training_batch(indices, piece.seed)
     else:
-        inputs, targets = source.held_out_batch(piece.split, indices)
+        inputs, targets = source.test_batch(indices, piece.seed)
     return inputs[piece.keep], targets[piece.keep]
 
 

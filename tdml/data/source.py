@@ -11,29 +11,44 @@ from torch.utils.data import DataLoader, IterableDataset
 from tdml.config import Config
 from tdml.data.labels import labels_of
 from tdml.data.sample import Form, MapStyle, look
-from tdml.errors import SettingError, cause
+from tdml.errors import SettingError, cause, one_line
 from tdml.seeds import derive, seeded
 from tdml.targets import instantiate
 from tdml.tasks import Classification, Task
 from tdml.tasks.objective import task_of
 
 CLASSIFICATION = Classification()
-_OURS = {"partition", "alpha", "weights"}  # settings of the group that are not the source's own
+_NAMED = 3  # samples
+_OURS = {
+    "partition",
+    "shares",
+    "alpha",
+    "weights",
+}  # settings of the group that are not the source's own
 
 
 class Source:
     """Training, validation and test samples.
 
     The test set is split once, by the job's seed: one half judges candidates in cross-checks, the
-    other half is only reported. `task` makes batches of samples.
+    other half is only reported. With `validation` that judges instead, and all of the test set is
+    only reported. `task` makes batches of samples.
     """
 
     def __init__(
-        self, train: MapStyle, test: MapStyle, seed: int, task: Task = CLASSIFICATION
+        self,
+        train: MapStyle,
+        test: MapStyle,
+        seed: int,
+        task: Task = CLASSIFICATION,
+        validation: MapStyle | None = None,
     ) -> None:
         self.train, self.test, self._seed, self.task = train, test, seed, task
+        self.validation = validation
         order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
         self.halves = {"validation": order[: len(order) // 2], "test": order[len(order) // 2 :]}
+        if validation is not None:
+            self.halves = {"validation": np.arange(len(validation)), "test": np.arange(len(test))}
 
     def size(self, split: str) -> int:
         """Samples in "validation" or "test"."""
@@ -53,6 +68,11 @@ class Source:
     def test_strata(self) -> list[int] | None:
         """As `strata`, of the test samples, both halves."""
         return self._strata(self.test, "test")
+
+    @cached_property
+    def validation_strata(self) -> list[int] | None:
+        """As `strata`, of validation samples that are none of the test set's; [] without these."""
+        return [] if self.validation is None else self._strata(self.validation, "validation")
 
     @cached_property
     def form(self) -> Form:
@@ -76,6 +96,8 @@ class Source:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples of the validation or the test half, by their positions in it. Raises like
         `training_batch`."""
+        if split == "validation" and self.validation is not None:
+            return self._fetch(self.validation, split, positions, seed=0)
         return self.test_batch(self.halves[split][positions].tolist(), seed=0)
 
     def test_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,18 +106,26 @@ class Source:
 
     def _strata(self, dataset: MapStyle, split: str) -> list[int] | None:
         with self._seeded():
-            if self.task.strata(self._look(dataset, 0, split)) is None:
+            if self._stratum(dataset, 0, split) is None:
                 return None
-            return labels_of(
-                dataset,
-                lambda index: self._stratum(dataset, index, split),
-                derive(self._seed, "labels"),
-            )
 
-    def _stratum(self, dataset: MapStyle, index: int, split: str) -> int:
-        found = self.task.strata(self._look(dataset, index, split))
-        assert found is not None  # or that of the first sample had been None
-        return int(found[0])
+            def read(index: int) -> int:
+                found = self._stratum(dataset, index, split)
+                assert found is not None  # or that of the first sample had been None
+                return found
+
+            return labels_of(dataset, read, derive(self._seed, "labels"))
+
+    def _stratum(self, dataset: MapStyle, index: int, split: str) -> int | None:
+        target = self._look(dataset, index, split)
+        try:
+            strata = self.task.strata(target)
+            return None if strata is None else int(strata[0])
+        except Exception as error:
+            raise SettingError(
+                f"task: strata() of {split} sample {index} fails: {one_line(error)}: give one "
+                "class a sample, (k,) whole numbers, or None"
+            ) from error
 
     def _fetch(
         self, dataset: MapStyle, split: str, indices: Sequence[int], seed: int
@@ -106,11 +136,14 @@ class Source:
                 raise TypeError(
                     f"several {split} samples are {Form.of(inputs)} each, one alone {self.form}"
                 )
-        except Exception:
+        except Exception as error:
             with seeded(seed, host_only=True):
                 for index in indices:
                     self._look(dataset, int(index), split)  # names the one that is to blame
-            raise
+            raise SettingError(
+                f"data: {split} samples {_listed(indices)} cannot be made a batch of, though each "
+                f"alone can be read: {type(error).__name__}: {one_line(error)}"
+            ) from error
         return inputs, targets
 
     def _look(self, dataset: MapStyle, index: int, split: str) -> torch.Tensor:
@@ -138,7 +171,7 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
 
     Raises:
         SettingError: the `_target_` cannot be found, fails, or returns something else than two
-            datasets.
+            datasets, or three.
     """
     try:
         with seeded(derive(seed, "data")):
@@ -156,13 +189,19 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
             f"data._target_={settings['_target_']} must return a training and a test dataset with "
             f"a length, as a tuple: {fault}"
         )
-    train, test = datasets
-    if len(train) == 0 or len(test) < 2:
+    train, test, validation = (*datasets, None)[:3]
+    if len(train) == 0 or len(test) < 2 or (validation is not None and len(validation) == 0):
+        more = "" if validation is None else f", and {len(validation)} for validation"
         raise SettingError(
             f"data={settings['_target_']} is empty: it needs training samples and two test samples "
-            f"or more, and has {len(train)} and {len(test)}"
+            f"or more, and has {len(train)} and {len(test)}{more}"
         )
-    return Source(train, test, seed, task)
+    return Source(train, test, seed, task, validation)
+
+
+def _listed(indices: Sequence[int]) -> str:
+    """The first few of them."""
+    return ", ".join(str(int(i)) for i in indices[:_NAMED]) + ", …" * (len(indices) > _NAMED)
 
 
 def _fault(datasets: object) -> str:
@@ -171,9 +210,10 @@ def _fault(datasets: object) -> str:
         return f"it returned a dict of {', '.join(map(repr, datasets))}"
     if not isinstance(datasets, tuple | list):
         return f"it returned a {type(datasets).__name__}"
-    if len(datasets) != 2:
+    if len(datasets) not in (2, 3):
         return f"it returned {len(datasets)} of them"
-    return next(filter(None, map(_not_map_style, datasets)), "")
+    given = [dataset for place, dataset in enumerate(datasets) if place < 2 or dataset is not None]
+    return next(filter(None, map(_not_map_style, given)), "")
 
 
 def _not_map_style(dataset: object) -> str:

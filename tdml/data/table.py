@@ -1,14 +1,12 @@
 """Tables: a row is a sample, one column of which is to be said."""
 
-import csv as format_csv
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from tdml.data.table_files import Table, read_table
 from tdml.data.text import check_held_out
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError
 from tdml.seeds import derive
 
 _WRONG = 40  # characters of a value that is shown
@@ -31,8 +29,8 @@ class Rows(Dataset):
 
 
 def csv(path: str | None, target: str | None, classes: bool, held_out: float) -> tuple[Rows, Rows]:
-    """Training and test rows of a CSV file with a header; all columns but the target are numbers,
-    and are scaled to mean 0 and deviation 1 over the training rows.
+    """Training and test rows of a CSV file with a header, or of a Parquet file; all columns but the
+    target are numbers, and are scaled to mean 0 and deviation 1 over the training rows.
 
     Args:
         target: the name of the column to be said.
@@ -44,20 +42,15 @@ def csv(path: str | None, target: str | None, classes: bool, held_out: float) ->
         SettingError: the file cannot be read as such a table.
     """
     check_held_out(held_out)
-    names, rows = _read(path)
+    table = read_table(path)
+    names, rows = table.names, table.rows
     if target not in names:
         raise SettingError(
             f"data.target={target} is no column of {path}: choose one of {', '.join(names)}"
         )
     place = names.index(target)
-    features = torch.from_numpy(
-        _numbers(rows, [i for i in range(len(names)) if i != place], names, path)
-    )
-    said = (
-        _classes([row[place] for row in rows])
-        if classes
-        else torch.from_numpy(_numbers(rows, [place], names, path))
-    )
+    features = torch.from_numpy(_numbers(table, [i for i in range(len(names)) if i != place]))
+    said = _classes(table, place) if classes else torch.from_numpy(_numbers(table, [place]))
     order = np.random.default_rng(derive("csv split")).permutation(len(rows))
     cut = round((1 - held_out) * len(rows))
     train, test = torch.from_numpy(order[:cut]), torch.from_numpy(order[cut:])
@@ -70,64 +63,53 @@ def csv(path: str | None, target: str | None, classes: bool, held_out: float) ->
     return Rows(features[train], said[train]), Rows(features[test], said[test])
 
 
-def _read(path: str | None) -> tuple[list[str], list[list[str]]]:
-    if path is None or not Path(path).is_file():
-        raise SettingError(
-            f"data.path={path} is no file: give a CSV file whose first line has the names of the "
-            "columns"
-        )
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            names, *rows = format_csv.reader(file)
-    except (ValueError, OSError, format_csv.Error) as error:
-        raise SettingError(f"data.path={path} cannot be read as CSV: {one_line(error)}") from error
-    for line, row in enumerate(rows, start=2):
-        if len(row) != len(names):
-            raise SettingError(
-                f"data.path={path}: line {line} has {len(row)} values, and the header {len(names)} "
-                "names"
-            )
-    return [name.strip() for name in names], rows
-
-
-def _numbers(
-    rows: list[list[str]], columns: list[int], names: list[str], path: str | None
-) -> np.ndarray:
+def _numbers(table: Table, columns: list[int]) -> np.ndarray:
     """(rows, columns) float32."""
     try:
-        found = np.array([[row[i] for i in columns] for row in rows], dtype=np.float64)
+        found = np.array([[row[i] for i in columns] for row in table.rows], dtype=np.float64)
     except ValueError:
         found = None
     if found is None or not np.isfinite(found).all():
-        line, name, value = _first_wrong(rows, columns, names)
+        number, column, value = _first_wrong(table.rows, columns)
+        if not value.strip():
+            raise _missing(table, number, column)
         hint = (
             ": data.classes=true takes words"
             if len(columns) == 1
             else ": leave the column out, or write numbers"
         )
         raise SettingError(
-            f"data.path={path}: line {line} has {value[:_WRONG]!r} as {name}, which is no "
-            f"number{hint}"
+            f"data.path={table.path}: {table.place(number)} has {value[:_WRONG]!r} as "
+            f"{table.names[column]}, which is no number{hint}"
         )
     return found.astype(np.float32)
 
 
-def _first_wrong(
-    rows: list[list[str]], columns: list[int], names: list[str]
-) -> tuple[int, str, str]:
-    for line, row in enumerate(rows, start=2):
+def _missing(table: Table, row: int, column: int) -> SettingError:
+    return SettingError(
+        f"data.path={table.path}: {table.place(row)} has no {table.names[column]}: fill it in, or "
+        "leave the row out"
+    )
+
+
+def _first_wrong(rows: list[list[str]], columns: list[int]) -> tuple[int, int, str]:
+    """Of which row, in which column, and what."""
+    for number, row in enumerate(rows):
         for i in columns:
             try:
                 wrong = not np.isfinite(float(row[i]))
             except ValueError:
                 wrong = True
             if wrong:
-                return line, names[i], row[i]
+                return number, i, row[i]
     raise AssertionError("all are numbers")
 
 
-def _classes(values: list[str]) -> torch.Tensor:
+def _classes(table: Table, column: int) -> torch.Tensor:
     """(rows,) int64."""
+    values = [row[column] for row in table.rows]
+    if "" in values:
+        raise _missing(table, values.index(""), column)
     try:
         known = sorted(set(values), key=float)
     except ValueError:

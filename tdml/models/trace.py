@@ -87,10 +87,11 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
             except SettingError:
                 raise
             except Exception as error:
+                of_inputs = advice(inputs.dtype) if number == 0 else ""
                 raise SettingError(
                     f"model: block {number} does not take a micro-batch of "
                     f"{tuple(borders[-1].shape)}: {one_line(error)} (see model, data, "
-                    f"train.batch_size and topology.microbatches){advice(borders[-1].dtype)}"
+                    f"train.batch_size and topology.microbatches){of_inputs}"
                 ) from error
             last = number == len(blocks) - 1
             if not isinstance(value, torch.Tensor) or (last and not value.is_floating_point()):

@@ -99,8 +99,7 @@ def _ask(
     positions = torch.randperm(job.source.size("validation"), generator=draw)[:held]
     others = [index for index in candidates if index != candidate]
     controls = _assigned(job, number, others, count - held, draw)
-    controls.append(Piece("validation", positions, 0, torch.arange(held)))
-    asked = (*own, *controls)
+    asked = (*own, *controls, *pieces.held_out(job.source, "validation", positions, held))
     targets = torch.cat([pieces.read(job.source, piece)[1] for piece in asked])
     mine = torch.arange(len(targets)) < pieces.count(own)
     strata = job.task.strata(targets) if job.alike else None

@@ -104,17 +104,18 @@ class Engine:
             )
             round_.bans = self.ban(judged)
         with self.phase("aggregate", number):
-            worth = improvements(self.job, self.fleet, number, found, judged.judgements)
+            worth = improvements(self.job, self.fleet, number, found, judged.judgements, secret)
             self.aggregate(number, found, judged.judgements)
         self._fill(round_, reports, found, judged, worth)
         with self.phase("broadcast", number):
             able = round_.accepted or sorted(found.names)
             round_.bytes["down"] += self.broadcast(self.fleet.ready(able))
         with self.phase("evaluate", number):
-            tested = evaluate(self.job, self.fleet, number, able, "test")
+            tested = evaluate(self.job, self.fleet, number, able, "test", secret)
             round_.test, round_.evaluated = tested or self.job.measures.unknown, tested is not None
             if self.job.config.validates:
-                round_.validation = evaluate(self.job, self.fleet, number, able, "validation") or {}
+                validated = evaluate(self.job, self.fleet, number, able, "validation", secret)
+                round_.validation = validated or {}
         round_.weights = self.digest()
         round_.seconds = self.seconds
         return round_

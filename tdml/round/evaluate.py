@@ -6,20 +6,22 @@ from functools import partial
 
 import torch
 
-from tdml.data.pieces import held_out
+from tdml.data.pieces import Piece, held_out
 from tdml.job import Job
 from tdml.round.aggregate import mean
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.orders import EvaluateOrder, Evaluation
+from tdml.seeds import derive
 from tdml.trust.commitment import blocks_of
 from tdml.trust.judgement import Judgement
+from tdml.trust.numbers import MOST_SAMPLES
 
 _MILLIONTHS, _MOST = 1_000_000, 1000.0  # nats
 
 
 def evaluate(
-    job: Job, fleet: Fleet, number: int, replicas: Sequence[int], split: str
+    job: Job, fleet: Fleet, number: int, replicas: Sequence[int], split: str, secret: int
 ) -> dict[str, float] | None:
     """The task's metrics and the loss, by name, on "test" or "validation"; None if no replica could
     measure them.
@@ -27,13 +29,14 @@ def evaluate(
     The replicas, which hold the weights, share the samples among them; if one is lost the others
     begin again.
     """
-    size, batch = job.source.size(split), job.config.train.batch_size
-    while ready := fleet.ready(replicas):
-        edges = [size * i // len(ready) for i in range(len(ready) + 1)]
-        parts = {replica.index: range(*edges[i : i + 2]) for i, replica in enumerate(ready)}
+    positions, batch = drawn(job, split, secret), job.config.train.batch_size
+    while ready := fleet.ready(replicas)[: len(positions)]:
+        shares = positions.tensor_split(len(ready))
+        parts = {replica.index: share for replica, share in zip(ready, shares, strict=True)}
 
-        def measure(replica: Replica, parts: Mapping[int, range] = parts) -> Evaluation:
-            order = EvaluateOrder(number, held_out(split, parts[replica.index], batch))
+        def measure(replica: Replica, parts: Mapping[int, torch.Tensor] = parts) -> Evaluation:
+            asked = held_out(job.source, split, parts[replica.index], batch)
+            order = EvaluateOrder(number, asked)
             return replica.evaluate(order, job.measures.columns)[-1]
 
         done = fleet.each(measure, ready)
@@ -44,9 +47,21 @@ def evaluate(
     return None
 
 
+def drawn(job: Job, split: str, secret: int) -> torch.Tensor:
+    """The positions in a held-out half to measure on: all; of validation samples that the
+    coordinator alone has, and that nobody is to see before they judge him, some that the round's
+    secret draws."""
+    size = job.source.size(split)
+    if split != "validation" or job.source.validation is None:
+        return torch.arange(size)
+    draw = torch.Generator().manual_seed(derive(secret, "validation"))
+    return torch.randperm(size, generator=draw)[:MOST_SAMPLES]
+
+
 def improvements(
-    job: Job, fleet: Fleet, number: int, found: Gathered, judgements: Mapping[int, Judgement]
-) -> dict[int, int]:
+    job: Job, fleet: Fleet, number: int, found: Gathered, judgements: Mapping[int, Judgement],
+    secret: int,
+) -> dict[int, int]:  # fmt: skip
     """Leave one out: for every replica whose update counts, the loss after the mean of all others'
     updates, less that after the mean of all, on the validation half; in millionths of a nat, by
     replica. Only where rewards depend on it.
@@ -57,10 +72,13 @@ def improvements(
     if job.config.rewards.policy != "improvement" or len(rows) < 2:
         return {}
     everyone = mean(fleet, job, found, rows, judgements)
+    asked = held_out(
+        job.source, "validation", drawn(job, "validation", secret), job.config.train.batch_size
+    )
     worth = {}
     for place, index in enumerate(rows):
         others = mean(fleet, job, found, [row for row in rows if row != index], judgements)
-        measure = partial(_difference, job, number, one=others, other=everyone)
+        measure = partial(_difference, job, number, asked=asked, one=others, other=everyone)
         for value in fleet.each(measure, fleet.ready([rows[(place + 1) % len(rows)]])).values():
             worth[index] = _millionths(value)
     return worth
@@ -70,14 +88,12 @@ def _difference(
     job: Job,
     number: int,
     validator: Replica,
+    asked: tuple[Piece, ...],
     one: Sequence[torch.Tensor],
     other: Sequence[torch.Tensor],
 ) -> float:
     """By how much the mean loss is larger with the first of two updates."""
-    batch = job.config.train.batch_size
-    order = EvaluateOrder(
-        number, held_out("validation", range(job.source.size("validation")), batch), candidate=-1
-    )
+    order = EvaluateOrder(number, asked, candidate=-1)
     losses = []
     for update in (one, other):
         for stage, flat in enumerate(update):

@@ -21,7 +21,7 @@ class Task(Protocol):
     sample: ClassVar[str] = "(tensor, target)"  # what the data set must return, for messages
     finish: ClassVar[
         Mapping[str, Callable[[torch.Tensor], float]]
-    ] = {}  # by metric: from the mean to what is reported
+    ] = {}  # by metric: from the mean, float64, to what is reported
 
     def collate(self, samples: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples of the data set as inputs and targets, in shapes that all batches share.

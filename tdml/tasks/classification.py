@@ -31,7 +31,9 @@ class Classification(Task):
     def collate(self, samples: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Targets: (k,) int64."""
         inputs, labels = paired(samples, "label", check_class)
-        return inputs, labels.long()
+        if labels.numel() != len(inputs):
+            raise TypeError(f"its label is one of {tuple(labels.shape[1:])}: return its class")
+        return inputs, labels.long().reshape(len(inputs))
 
     def losses(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropies."""
@@ -50,7 +52,9 @@ class Classification(Task):
     ) -> torch.Tensor:
         """Where all samples count alike a micro-batch's share is its size: as torch takes it, to
         the bit."""
-        if self._class_weights is not None:
+        kind = type(self)
+        own = kind.losses is not Classification.losses or kind.weights is not Classification.weights
+        if own or self._class_weights is not None:
             return (self.losses(output, targets) * self.weights(targets)).sum() / total
         return F.cross_entropy(output.float(), targets, label_smoothing=self._smoothing)
 

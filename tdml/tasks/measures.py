@@ -9,6 +9,8 @@ from tdml.errors import SettingError, one_line
 from tdml.models.split import Border
 from tdml.tasks.base import Task
 
+_NO_NUMBER = (OverflowError, ValueError, ZeroDivisionError)  # as math says it
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -36,13 +38,21 @@ class Measures:
         """
         weights = rows[:, 0]
         finish = getattr(task, "finish", {})
+        found = {
+            name: _finished(finish.get(name, float), mean)
+            for name, mean in self.mean_rows(rows).items()
+        }
+        return found | {"loss": float((losses.double() * weights).sum() / weights.sum())}
+
+    def mean_rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The sums of each metric divided by its counts: (m,) float64, and a scalar where m is
+        1."""
         found, place = {}, 1
         for name, width in self.widths.items():
             added = rows[:, place : place + width + 1].sum(dim=0)
-            mean = (added[:-1] / added[-1]).float().squeeze(0)
-            found[name] = _finished(finish.get(name, float), mean)
+            found[name] = (added[:-1] / added[-1]).squeeze(0)
             place += width + 1
-        return found | {"loss": float((losses.double() * weights).sum() / weights.sum())}
+        return found
 
 
 def losses_of(task: Task, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -87,9 +97,11 @@ def look_at(task: Task, border: Border, targets: torch.Tensor) -> Measures:
             "task: metrics() has other names for one sample: "
             f"{', '.join(found.keys() ^ part.keys())}"
         )
-    return Measures(
+    measures = Measures(
         {name: _width(sums) for name, (sums, _) in task.metrics(output, targets).items()}
     )
+    _try_finish(task, measures, rows_of(task, output, targets))
+    return measures
 
 
 def _tried(
@@ -121,8 +133,30 @@ def _width(sums: torch.Tensor) -> int:
     return sums.shape[1] if sums.dim() == 2 else 1
 
 
+def _try_finish(task: Task, measures: Measures, rows: torch.Tensor) -> None:
+    """Try what is reported of each metric on the means of some samples. A mean of which it says
+    that there is no such number, as a logarithm of 0, is no mistake, if another is."""
+    finish, found = getattr(task, "finish", {}), measures.mean_rows(rows)
+    for name, mean in found.items():
+        try:
+            try:
+                float(finish.get(name, float)(mean))
+            except _NO_NUMBER:
+                float(finish.get(name, float)(torch.full_like(mean, 0.5)))
+        except Exception as error:
+            width = measures.widths[name]
+            text = (
+                f"finish[{name!r}] fails on the mean, a tensor of shape {tuple(mean.shape)}: "
+                f"{one_line(error)}"
+                if name in finish
+                else f"metrics() {name} sums {width} numbers a sample: give finish[{name!r}], "
+                "which makes one number of their means, or a metric for each"
+            )
+            raise SettingError(f"task: {text} (docs/your-task.md)") from error
+
+
 def _finished(finish: Callable[[torch.Tensor], float], mean: torch.Tensor) -> float:
     try:
         return float(finish(mean))
-    except (OverflowError, ValueError, ZeroDivisionError):
+    except _NO_NUMBER:
         return float("nan")

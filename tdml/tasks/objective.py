@@ -1,7 +1,7 @@
 """The task of a job, and the loss of a batch that is spread over micro-batches."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ def make_task(
     more: dict[str, Any] = ({"label_smoothing": smoothing} if smoothing else {}) | (
         {"class_weights": weights} if weights else {}
     )
-    for name in more.keys() - inspect.signature(make.func).parameters.keys():
+    for name in more.keys() - _parameters(make.func, more.keys()):
         setting, nothing = (
             ("train.label_smoothing", 0) if name == "label_smoothing" else ("data.weights", "null")
         )
@@ -48,6 +48,19 @@ def make_task(
             f"{', '.join(_FUNCTIONS)} (docs/your-task.md)"
         )
     return task
+
+
+def _parameters(function: Callable, wanted: Set[str]) -> Set[str]:
+    """The names of its parameters; all that are wanted, where it takes any or does not say
+    which."""
+    if not wanted:
+        return wanted
+    try:
+        found = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of some that are written in C
+        return wanted
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values())
+    return wanted if takes_any else found.keys()
 
 
 def mean_loss(

@@ -27,7 +27,7 @@ def paired(
     pairs = [_pair(sample, target) for sample in samples]
     for _, said in pairs:
         check(said)
-    return _inputs([pair[0] for pair in pairs]), default_collate([pair[1] for pair in pairs])
+    return _inputs([pair[0] for pair in pairs]), _targets([pair[1] for pair in pairs], target)
 
 
 def check_class(label: Any) -> None:
@@ -46,6 +46,7 @@ def check_class(label: Any) -> None:
             "int(label.argmax())"
         )
     try:
+        label = label.item() if isinstance(label, torch.Tensor | np.ndarray) else label
         number = int(label)
         whole = bool(number == label)
     except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -79,6 +80,19 @@ def _pair(sample: Any, target: str) -> tuple[Any, Any]:
             f"it has {len(sample)} parts: return two, a tensor and its {target}{unused}"
         )
     return sample[0], sample[1]
+
+
+def _targets(said: list[Any], target: str) -> torch.Tensor:
+    try:
+        batch = default_collate(said)
+    except TypeError:
+        batch = None  # nothing that torch makes a batch of
+    if not isinstance(batch, torch.Tensor):
+        raise TypeError(
+            f"its {target} is a {type(said[0]).__name__}: return a number, or a tensor, such as "
+            "torch.tensor([0.5, 2.0])"
+        )
+    return batch
 
 
 def _is_ids(sample: torch.Tensor | np.ndarray) -> bool:

@@ -31,6 +31,9 @@ from tdml.round.orders import (
 from tests.cluster.envelopes import AT, Pair
 
 _PIECE = Piece("train", torch.arange(4), 2**63 + 5, torch.tensor([0, 3]))
+_GIVEN = Piece(
+    "validation", torch.arange(2), 0, torch.arange(2), (torch.rand(2, 3), torch.tensor([1, 0]))
+)
 _PLAN = Plan(
     (2, 5), (Border(torch.Size([4, 3, 8, 8]), torch.float32),) * 4, (500_000, 300_000, 200_000), 2
 )
@@ -44,7 +47,7 @@ _ORDERS = {
     "reveal": ("state 1", 2),
     "hold": (0, torch.randn(5)),
     "repeat": (RepeatOrder(2, 5, 1, 4, True, torch.arange(8).view(2, 4), own=True, each=True, show=1),),
-    "evaluate": (EvaluateOrder(2, (_PIECE, _PIECE), 2, check=True, log=True, show=1),),
+    "evaluate": (EvaluateOrder(2, (_PIECE, _GIVEN), 2, check=True, log=True, show=1),),
     "stop": (3,),
 }  # fmt: skip
 _RESULTS = {

@@ -17,8 +17,12 @@ def points(train, test, noisy=False):
     return Points(train, noisy), Points(test)
 
 
-def three(size):
-    return Points(size), Points(size), Points(size)
+def four(size):
+    return (Points(size),) * 4
+
+
+def judged(size, judging):
+    return Points(size), Points(size), None if judging is None else Points(judging)
 
 
 def one(size):
@@ -130,7 +134,7 @@ def test_what_cannot_be_loaded_is_the_users_mistake(data, message):
 @pytest.mark.parametrize(
     ("function", "size", "returned"),
     [
-        (three, 3, "3 of them"),
+        (four, 3, "4 of them"),
         (one, 3, "a Points"),
         (one, 2, "a Points"),
         (by_name, 3, "a dict of 'train', 'test'"),
@@ -274,3 +278,14 @@ def split_at_random():
     labels = torch.from_numpy(np.random.permutation(50))
     samples = TensorDataset(torch.rand(50, 2), labels)
     return Subset(samples, range(40)), Subset(samples, range(40, 50))
+
+
+def test_a_third_dataset_judges_where_there_is_one():
+    found = load(settings(judged, size=6, judging=5), seed=0)
+    assert (found.size("validation"), found.size("test")) == (5, 6)
+    assert len(found.validation_strata) == 5
+    without = load(settings(judged, size=6, judging=None), seed=0)
+    assert (without.size("validation"), without.size("test")) == (3, 3)
+    assert without.validation_strata == []
+    with pytest.raises(SettingError, match="two test samples or more, and has 6 and 6, and 0 for"):
+        load(settings(judged, size=6, judging=0), seed=0)

@@ -10,7 +10,7 @@ from torch.utils.data import Subset, TensorDataset
 from tdml.data import digits
 from tdml.data.source import Source, fetch
 from tdml.errors import SettingError
-from tdml.tasks import Classification
+from tdml.tasks import Classification, Regression
 from tests.data.points import Points
 
 
@@ -176,3 +176,47 @@ def test_augmentation_is_seeded():
     first, again, other = (source.training_batch([1, 2, 3], seed)[0] for seed in (4, 4, 5))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+class Clumsy(Points):
+    """Each sample can be read, several together cannot."""
+
+    def __getitems__(self, indices):
+        if len(indices) > 1:
+            raise KeyError("no such\nbatch")
+        return [self[index] for index in indices]
+
+
+class Uneven(Points):
+    """Numbers of different shapes to say."""
+
+    def __getitem__(self, index):
+        return torch.zeros(2), torch.zeros(1 + index % 2)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "task"), [(Clumsy(9), Classification()), (Uneven(9), Regression())]
+)
+def test_samples_that_make_no_batch_are_the_users_mistake(dataset, task):
+    source = Source(dataset, Points(2), seed=0, task=task)
+    with pytest.raises(SettingError) as caught:
+        source.training_batch([4, 1, 2, 3], seed=0)
+    assert str(caught.value).startswith(
+        "data: training samples 4, 1, 2, … cannot be made a batch of, though each alone can be read"
+    )
+    assert "\n" not in str(caught.value)
+
+
+class Strange(Classification):
+    """Its strata are no classes."""
+
+    def strata(self, targets):
+        return torch.eye(3)[targets]
+
+
+def test_strata_that_are_no_classes_are_the_users_mistake():
+    source = Source(Points(9), Points(2), seed=0, task=Strange())
+    with pytest.raises(
+        SettingError, match=r"task: strata\(\) of training sample 0 fails: .* \(k,\)"
+    ):
+        _ = source.strata

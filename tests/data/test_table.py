@@ -1,5 +1,7 @@
 """Tables in CSV files."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -81,3 +83,64 @@ def test_what_is_no_such_table_is_the_users_mistake(text, settings, message, tmp
     with pytest.raises(SettingError) as caught:
         table(tmp_path, text, **settings)
     assert message in str(caught.value)
+
+
+def test_a_table_of_a_spreadsheet_begins_with_a_mark_that_is_no_name(tmp_path):
+    train, _ = table(tmp_path, "\ufeff" + without_kind(), target="size")
+    assert train[0][0].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        ("\n3,3,9", {}, "line 5 has no size: fill it in, or leave the row out"),
+        ("\n3, ,9", {}, "line 5 has no weight: fill it in, or leave the row out"),
+        ("\n3,3,", {}, "line 5 has no price: fill it in, or leave the row out"),
+        ("\n3,3,", {"classes": True}, "line 5 has no price: fill it in, or leave the row out"),
+    ],
+)
+def test_what_is_missing_is_named(text, settings, message, tmp_path):
+    spoilt = text.replace("\n3,3,9", "\n,3,9")
+    with pytest.raises(SettingError) as caught:
+        table(tmp_path, without_kind().replace("\n3,3,9", spoilt), **settings)
+    assert message in str(caught.value)
+
+
+def parquet(path, table):
+    pyarrow = pytest.importorskip("pyarrow", reason="needs pip install 'tdml[data]'")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table(table), path)
+    return str(path)
+
+
+def test_a_parquet_file_is_the_same_table(tmp_path):
+    columns = {
+        "size": [i / 7 for i in range(20)], "sold": [i % 3 == 0 for i in range(20)],
+        "kind": ["ab"[i % 2] for i in range(20)],
+    }  # fmt: skip
+    path = parquet(tmp_path / "x.parquet", columns)
+    lines = (f"{a},{int(b)},{c}" for a, b, c in zip(*columns.values(), strict=True))
+    (tmp_path / "x.csv").write_text("size,sold,kind\n" + "\n".join(lines))
+    settings = {"target": "kind", "classes": True, "held_out": 0.25}
+    found, expected = csv(path, **settings), csv(str(tmp_path / "x.csv"), **settings)
+    for one, other in zip(found, expected, strict=True):
+        assert one.targets == other.targets
+        assert all(torch.equal(one[i][0], other[i][0]) for i in range(len(other)))
+
+
+def test_what_is_missing_in_a_parquet_file_is_named(tmp_path):
+    path = parquet(tmp_path / "x.parquet", {"size": [1.0, None, 3.0], "price": [1.0, 2.0, 3.0]})
+    with pytest.raises(SettingError, match="row 2 has no size: fill it in, or leave the row out"):
+        csv(path, "price", False, 0.5)
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SettingError, match="cannot be read as Parquet: ") as caught:
+        csv(path, "price", False, 0.5)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_pyarrow_a_parquet_file_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SettingError, match=r"needs pyarrow.*pip install 'tdml\[data\]'"):
+        csv(str(tmp_path / "x.parquet"), "price", False, 0.5)

@@ -156,6 +156,22 @@ def test_a_block_that_rejects_its_input_is_named():
         trace_borders([nn.Linear(4, 5), nn.Linear(6, 3)], torch.zeros(2, 4))
 
 
+class Doubles(nn.Module):
+    """In double precision, whatever comes."""
+
+    def forward(self, inputs):
+        return inputs.double()
+
+
+def test_only_inputs_are_the_data_sets_to_convert():
+    advice = "in the dataset"
+    with pytest.raises(SettingError, match=advice):
+        trace_borders([nn.Linear(3, 2)], torch.zeros(2, 3, dtype=torch.float64))
+    with pytest.raises(SettingError, match="block 1 does not take") as caught:
+        trace_borders([Doubles(), nn.Linear(3, 2)], torch.zeros(2, 3))
+    assert advice not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "blocks", [[ReturnsTwo()], [ReturnsWholeNumbers()], [ReturnsTwo(), ReturnsTwo()]]
 )

@@ -1,5 +1,7 @@
 """Tasks of users: what is found before any rank starts."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.models.split import Border
 from tdml.tasks import Task
-from tdml.tasks.measures import look_at, losses_of
+from tdml.tasks.measures import look_at, losses_of, rows_of
 from tdml.tasks.objective import task_of
 
 TARGETS = torch.zeros(4, 2)
@@ -121,3 +123,55 @@ def test_what_is_no_task_is_the_users_mistake(overrides, message):
 
 def test_an_own_task_takes_its_settings():
     assert task_of(settings.load([f"task._target_={__name__}.Quantile", "+task.q=0.9"])).q == 0.9
+
+
+class Pairs(Plain):
+    """A metric of two numbers."""
+
+    def __init__(self, finish=None):
+        if finish is not None:
+            self.finish = finish
+
+    def metrics(self, output, targets):
+        return {
+            "slope": (torch.stack([targets[:, 0], output[:, 0]], dim=1), torch.ones(len(output)))
+        }
+
+
+@pytest.mark.parametrize(
+    ("finish", "message"),
+    [
+        (None, r"metrics\(\) slope sums 2 numbers a sample: give finish\['slope'\]"),
+        ({"slope": float}, r"finish\['slope'\] fails on the mean, a tensor of shape \(2,\): "),
+        ({"slope": lambda mean: {}[mean]}, r"finish\['slope'\] fails on the mean"),
+        ({"slope": lambda mean: sum(*mean)}, r"finish\['slope'\] fails on the mean"),
+    ],
+)
+def test_what_is_reported_of_a_metric_is_tried_before_the_start(finish, message):
+    with pytest.raises(SettingError, match=message):
+        look_at(Pairs(finish), Border(torch.Size([4, 2]), torch.float32), TARGETS)
+
+
+def test_a_mean_without_a_number_is_no_mistake():
+    """Here the first is 0, of which there is no logarithm."""
+    task = Pairs({"slope": lambda mean: math.log(mean[0])})
+    measures = look_at(task, Border(torch.Size([4, 2]), torch.float32), TARGETS)
+    rows = rows_of(task, torch.ones(4, 2), TARGETS)
+    assert math.isnan(measures.means(task, torch.ones(4), rows)["slope"])
+
+
+def test_a_task_that_takes_any_setting_takes_the_weights():
+    overrides = [f"task._target_={__name__}.TakesAny", "data.weights=[1,2]"]
+    assert task_of(settings.load(overrides)).given == {"class_weights": [1, 2]}
+
+
+def test_a_task_whose_parameters_nobody_knows_is_tried():
+    with pytest.raises(SettingError, match=r"task\._target_=builtins\.dict has no collate"):
+        task_of(settings.load(["task._target_=builtins.dict"]))
+    with pytest.raises(SettingError, match="has no collate"):
+        task_of(settings.load(["task._target_=builtins.dict", "data.weights=[1,2]"]))
+
+
+class TakesAny(Plain):
+    def __init__(self, **given):
+        self.given = given

@@ -105,7 +105,7 @@ def test_what_is_reported():
         )
 
     reported, output, targets = found("classification")
-    assert reported["accuracy"] == float((output.argmax(1) == targets).float().mean())
+    assert reported["accuracy"] == float((output.argmax(1) == targets).double().mean())
     reported, output, targets = found("language of several lengths")
     assert reported["perplexity"] == pytest.approx(math.exp(reported["loss"]), rel=1e-6)
     counted = targets != -100
@@ -185,3 +185,60 @@ def test_classes_may_count_differently():
         task.check_output(torch.Size([8, 5]), [0, 4])
     with pytest.raises(SettingError, match="must be one number of at least 0 for each class"):
         Classification(class_weights=[1, -1])
+
+
+class Focal(Classification):
+    """Another loss."""
+
+    def losses(self, output, targets):
+        return super().losses(output, targets) ** 2
+
+
+class Fives(Classification):
+    """Other weights."""
+
+    def weights(self, targets):
+        return 1.0 + 4.0 * (targets == 1)
+
+
+@pytest.mark.parametrize("task", [Focal(), Fives(), Focal(class_weights=[1, 2, 3, 4])])
+def test_what_inherits_from_classification_is_trained_with_its_own_losses_and_weights(task):
+    _, output, targets = batch_of("classification")
+    losses, weights = task.losses(output, targets), task.weights(targets)
+    plain = (weights * losses).sum() / weights.sum()
+    assert mean_loss(task, output, targets).item() == pytest.approx(plain.item(), rel=1e-6)
+
+
+def test_r2_of_numbers_far_from_zero_is_right():
+    """Their squares have more digits than float32."""
+    targets = 10_000 + torch.rand(64, 1, generator=GENERATOR)
+    output = targets + 0.1 * torch.randn(64, 1, generator=GENERATOR)
+    task = Regression()
+    measures = look_at(task, Border(output.shape, output.dtype), targets)
+    rows = rows_of(task, output, targets)
+    found = measures.means(task, task.losses(output, targets), rows)["r2"]
+    errors, spread = (output - targets).double(), (targets - targets.double().mean()).double()
+    assert found == pytest.approx(
+        1 - float(errors.square().sum() / spread.square().sum()), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "label", [torch.tensor([2]), np.array([2]), torch.tensor(2), 2, np.int64(2)]
+)
+def test_a_label_in_whatever_wrapping_is_a_class(label):
+    task = Classification()
+    _, alone = task.collate([(torch.zeros(3), label)])
+    _, targets = task.collate([(torch.zeros(3), label)] * 4)
+    made = (torch.zeros(2, 3), torch.tensor([[2], [1]]))  # as a data set's own batches have it
+    assert (alone.tolist(), targets.tolist(), task.collate(made)[1].tolist()) == (
+        [2],
+        [2] * 4,
+        [2, 1],
+    )
+
+
+@pytest.mark.parametrize("target", [[0.5, 1.0], (0.5, 1.0), {"price": 1.0}, "dear", None])
+def test_targets_that_are_no_numbers_are_named(target):
+    with pytest.raises(TypeError, match=r"its target is .*: return a number, or a tensor"):
+        Regression().collate([(torch.zeros(3), target)] * 2)

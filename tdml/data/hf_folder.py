@@ -1,0 +1,110 @@
+"""Folders that Hugging Face's datasets has saved."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Subset
+
+from tdml.errors import SettingError, one_line
+from tdml.seeds import derive
+
+
+class Columns(Dataset):
+    """Sample i is (inputs, target) of row i, or its inputs alone where there is no target. Lists
+    and arrays become tensors, images (channels, height, width) float32 from 0 to 1."""
+
+    def __init__(self, rows: Any, inputs: str, target: str | None) -> None:
+        self._rows, self._inputs, self._target = rows, inputs, target
+        if target is not None and np.issubdtype(np.asarray(rows[:1][target]).dtype, np.integer):
+            self.targets = list(rows[target])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Any:
+        row = self._rows[int(index)]
+        inputs = _tensor(row[self._inputs], self._inputs)
+        if self._target is None:
+            return inputs
+        target = row[self._target]
+        return inputs, target if isinstance(target, int | float | str) else torch.as_tensor(target)
+
+
+def hf(path: str | None, inputs: str, target: str | None, held_out: float) -> tuple[Dataset, ...]:
+    """Training and test rows of a folder that `save_to_disk` has written, which is mapped into
+    memory.
+
+    With splits these are `train` and `test`; `validation` judges if it is there beside `test`, and
+    stands for it if it is alone. Of one dataset a share is held out.
+
+    Args:
+        inputs: the column of token ids, images or numbers.
+        target: that of what is to be said of them; None: nothing, as for tokens.
+        held_out: share of the rows that are for validation and test where there are no splits; the
+            same ones in every job.
+
+    Raises:
+        SettingError: there is no such folder, or nothing of this kind in it.
+    """
+    if not isinstance(held_out, float) or not 0 < held_out < 1:
+        raise SettingError(f"data.held_out={held_out} must be a share between 0 and 1")
+    found = _load(path)
+    if not isinstance(found, Mapping):
+        rows = _columns(found, inputs, target)
+        order = np.random.default_rng(derive("hf split")).permutation(len(rows)).tolist()
+        cut = round((1 - held_out) * len(rows))
+        return Subset(rows, order[:cut]), Subset(rows, order[cut:])
+    names = [name for name in ("train", "test", "validation") if name in found]
+    if names[:1] != ["train"] or len(names) == 1:
+        raise SettingError(
+            f"data.path={path} has the splits {', '.join(found)}: train and test are needed"
+        )
+    return tuple(_columns(found[name], inputs, target) for name in names)
+
+
+def _load(path: str | None) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise SettingError(
+            "data=hf needs Hugging Face's datasets, which are not installed: pip install "
+            "'tdml[data]'"
+        ) from error
+    if path is None or not Path(path).is_dir():
+        raise SettingError(
+            f"data.path={path} is no folder: give one that dataset.save_to_disk has written, for "
+            "nothing is fetched while a job runs"
+        )
+    datasets.disable_progress_bars()
+    try:
+        return datasets.load_from_disk(path)
+    except Exception as error:  # whatever the library makes of it
+        raise SettingError(
+            f"data.path={path} is no folder that dataset.save_to_disk has written: "
+            f"{one_line(error)[:200]}"
+        ) from error
+
+
+def _columns(rows: Any, inputs: str, target: str | None) -> Columns:
+    for setting, name in (("data.inputs", inputs), ("data.target", target)):
+        if name not in rows.column_names and (name is not None or setting == "data.inputs"):
+            raise SettingError(
+                f"{setting}={name} is no column of the data: choose one of "
+                f"{', '.join(rows.column_names)}"
+            )
+    return Columns(rows, inputs, target)
+
+
+def _tensor(value: Any, column: str) -> torch.Tensor:
+    if isinstance(value, str | Mapping):
+        raise TypeError(
+            f"its {column} is a {type(value).__name__}: have tokens or numbers in the column of "
+            "data.inputs, such as by dataset.map with a tokenizer"
+        )
+    if hasattr(value, "getbands"):  # an image of PIL's
+        pixels = torch.from_numpy(np.array(value, dtype=np.float32)) / 255
+        return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()
+    return torch.as_tensor(value)

@@ -1,0 +1,110 @@
+"""Which training samples each replica owns, where whoever runs the job says so."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdml.data.sample import MapStyle
+from tdml.errors import SettingError, one_line
+from tdml.seeds import derive, seeded
+from tdml.targets import made, partial_of
+
+_FORM = "a list for each replica, of the numbers of its training samples"
+
+
+def given_shares(
+    given: str | Mapping[str, Any], dataset: MapStyle, replicas: int, least: int, seed: int
+) -> list[np.ndarray]:
+    """The shares that `data.shares` gives. A sample may be in none of them.
+
+    Args:
+        given: the path of a JSON file; or a `_target_` with its own arguments, a function
+            (dataset, replicas) → shares, which draws from the global generators.
+        dataset: the training samples.
+        least: samples that each replica needs, those of one optimizer step.
+        seed: of the job.
+
+    Returns one sorted int64 array of sample numbers per replica.
+
+    Raises:
+        SettingError: they cannot be had, or cannot be what each replica trains on.
+    """
+    if isinstance(given, Mapping):
+        make = partial_of(given, "data.shares")
+        with seeded(derive(seed, "shares")):
+            found = made("data.shares", given["_target_"], make, dataset, replicas)
+    else:
+        found = _read(Path(given))
+    shares = _arrays(found)
+    if len(shares) != replicas:
+        raise SettingError(
+            f"data.shares gives {len(shares)} shares, and there are {replicas} replicas: give one "
+            "for each, or change topology.replicas"
+        )
+    _check_samples(shares, len(dataset))
+    for replica, share in enumerate(shares):
+        if len(share) < least:
+            raise SettingError(
+                f"data.shares: the {len(share)} samples of replica {replica} are too few for an "
+                f"optimizer step on {least}: give it more, or lower train.batch_size or "
+                "train.accumulate"
+            )
+    return [np.sort(share) for share in shares]
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise SettingError(
+            f"data.shares={path} is no file: give one of JSON, {_FORM}, or {{_target_: …}}"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise SettingError(
+            f"data.shares={path} cannot be read as JSON: {one_line(error)}"
+        ) from error
+
+
+def _arrays(found: Any) -> list[np.ndarray]:
+    """int64, one per replica."""
+    if isinstance(found, Mapping | str) or not isinstance(found, Iterable):
+        raise SettingError(f"data.shares is a {type(found).__name__}: give {_FORM}")
+    return [_array(replica, share) for replica, share in enumerate(found)]
+
+
+def _array(replica: int, share: Any) -> np.ndarray:
+    try:
+        numbers = np.asarray(share)
+    except (ValueError, TypeError, RuntimeError):
+        numbers = np.array(None)
+    if numbers.shape == (0,) and numbers.dtype.kind == "f":
+        numbers = numbers.astype(np.int64)  # of nothing numpy makes floats
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise SettingError(
+            f"data.shares: share {replica} is no list of whole numbers: give {_FORM}"
+        )
+    return numbers.astype(np.int64)
+
+
+def _check_samples(shares: Sequence[np.ndarray], samples: int) -> None:
+    owner = np.full(samples, -1)
+    for replica, share in enumerate(shares):
+        outside = share[(share < 0) | (share >= samples)]
+        if len(outside):
+            raise SettingError(
+                f"data.shares: share {replica} has sample {outside[0]}, and the {samples} training "
+                f"samples are 0 to {samples - 1}"
+            )
+        taken = share[owner[share] >= 0]
+        if len(taken):
+            raise SettingError(
+                f"data.shares: sample {taken[0]} is in the shares {owner[taken[0]]} and {replica}: "
+                "each can be in one alone"
+            )
+        owner[share] = replica
+        if len(np.unique(share)) < len(share):
+            twice = np.flatnonzero(np.bincount(share) > 1)[0]
+            raise SettingError(f"data.shares: sample {twice} is in share {replica} twice")

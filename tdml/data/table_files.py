@@ -1,0 +1,80 @@
+"""Tables as they lie in files, every value as text."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdml.errors import SettingError, one_line
+
+_PARQUET = ".parquet"
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows` are as long as `names`, what is missing is empty; the first is line `first` of the
+    file, which has `places` of that name."""
+
+    path: str
+    names: list[str]
+    rows: list[list[str]]
+    places: str
+    first: int
+
+    def place(self, row: int) -> str:
+        """Where a row is in the file, such as "line 2"."""
+        return f"{self.places} {self.first + row}"
+
+
+def read_table(path: str | None) -> Table:
+    """
+    Raises:
+        SettingError: there is no such file, or it is no table.
+    """
+    if path is None or not Path(path).is_file():
+        raise SettingError(
+            f"data.path={path} is no file: give a CSV file whose first line has the names of the "
+            f"columns, or a {_PARQUET} file"
+        )
+    return _parquet(path) if Path(path).suffix == _PARQUET else _csv(path)
+
+
+def _csv(path: str) -> Table:
+    try:
+        # Spreadsheets put a mark in front that is no part of the first name.
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            names, *rows = csv.reader(file)
+    except (ValueError, OSError, csv.Error) as error:
+        raise SettingError(f"data.path={path} cannot be read as CSV: {one_line(error)}") from error
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(names):
+            raise SettingError(
+                f"data.path={path}: line {line} has {len(row)} values, and the header {len(names)} "
+                "names"
+            )
+    return Table(path, [name.strip() for name in names], rows, "line", 2)
+
+
+def _parquet(path: str) -> Table:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise SettingError(
+            f"data.path={path} needs pyarrow, which is not installed: pip install 'tdml[data]', or "
+            "give a CSV file"
+        ) from error
+    try:
+        table = parquet.read_table(path)
+    except Exception as error:  # whatever the library makes of it
+        raise SettingError(
+            f"data.path={path} cannot be read as Parquet: {one_line(error)[:200]}"
+        ) from error
+    columns = [[_text(value) for value in column.to_pylist()] for column in table.columns]
+    return Table(
+        path, table.column_names, [list(row) for row in zip(*columns, strict=True)], "row", 1
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, bool) else str(value)
