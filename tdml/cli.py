@@ -10,6 +10,7 @@ from tdml import __version__, launch
 from tdml import config as settings
 from tdml.bench import command as bench
 from tdml.cluster import keys_command as keys
+from tdml.config_file import to_yaml
 from tdml.errors import SettingError, one_line, watch_warnings, write_any_text
 from tdml.ledger import command as ledger
 from tdml.overrides import add_arguments, overrides_of
@@ -102,7 +103,7 @@ def _train(parsed: argparse.Namespace) -> int:
     settings.see_own_classes()
     config = settings.load(parsed.overrides)
     if parsed.show_config:
-        print(settings.to_yaml(config), end="")
+        print(to_yaml(config), end="")
         return 0
     os.environ.setdefault(
         "OMP_NUM_THREADS", str(launch.threads(config.topology))

@@ -1,11 +1,10 @@
 """The settings: their schema, and how they are composed."""
 
-import hashlib
 import math
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -207,56 +206,6 @@ def load(overrides: Sequence[str]) -> Config:
     return config
 
 
-def to_yaml(config: Config) -> str:
-    """The settings as they are written to `config.yaml`."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
-
-
-def flat(settings: Config | DictConfig) -> dict[str, Any]:
-    """Every setting by its full name, such as `train.lr`."""
-    return _flat(
-        settings if isinstance(settings, DictConfig) else OmegaConf.structured(settings), ""
-    )
-
-
-def fingerprint(config: Config) -> str:
-    """A line for every setting, with its name and a digest, but for what the coordinator alone uses
-    and what a machine may have of its own."""
-    data = config.data | {"root": "", "path": "", "test": "", "shares": ""}
-    common = replace(
-        config, name="", device="", run_dir="", data=data, identity=IdentitySettings(""),
-        ledger=LedgerSettings(),
-    )  # fmt: skip
-    values = flat(common)
-    return "\n".join(
-        f"{key} {hashlib.sha256(repr(value).encode()).hexdigest()[:16]}"
-        for key, value in values.items()
-    )
-
-
-def differing(fingerprint: str, other: str) -> list[str]:
-    """The names of the settings that differ between two fingerprints."""
-    lines = {*fingerprint.splitlines()} ^ {*other.splitlines()}
-    return sorted({line.partition(" ")[0] for line in lines})
-
-
-def from_yaml(path: Path) -> DictConfig:
-    """The settings of an earlier run, as plain containers.
-
-    Raises:
-        SettingError: the file does not hold them.
-    """
-    damaged = f"{path.parent} is not a run, or is damaged: {path.name}"
-    try:
-        loaded = OmegaConf.load(path)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SettingError(f"{damaged}: {one_line(error)}") from error
-    groups = loaded if isinstance(loaded, DictConfig) else DictConfig({})
-    if missing := [field.name for field in fields(Config) if field.name not in groups]:
-        raise SettingError(f"{damaged} has no {missing[0]}")
-    return groups
-
-
 def config_dir() -> Path:
     """`conf/`: beside this file in a wheel, beside the package in a checkout."""
     here = Path(__file__).resolve().parent
@@ -297,16 +246,6 @@ def _check_own_folder(folder: str) -> None:
                 else "put what you change into experiment/NAME.yaml"
             )
             raise SettingError(f"{file} would not be read, for there is a conf/{name}: {instead}")
-
-
-def _flat(node: Any, name: str) -> dict[str, Any]:
-    if not isinstance(node, DictConfig):
-        return {name: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node}
-    return {
-        k: v
-        for key in node
-        for k, v in _flat(node[key], ".".join(filter(None, [name, str(key)]))).items()
-    }
 
 
 def _spell_out(train: DictConfig) -> None:

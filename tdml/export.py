@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tdml.config import from_yaml
+from tdml.config_file import from_yaml
 from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
 from tdml.ledger.model_file import read_weights

@@ -25,7 +25,8 @@ from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.cluster.topology import COORDINATOR, node_name, node_names
 from tdml.cluster.waiting import LONG_S, listed
 from tdml.cluster.wire import start_rpc
-from tdml.config import Config, Topology, fingerprint, to_yaml
+from tdml.config import Config, Topology
+from tdml.config_file import fingerprint, to_yaml
 from tdml.coordinator import CannotGoOn, Coordinator
 from tdml.data.contents import contents_of
 from tdml.data.source import load_source

@@ -9,7 +9,8 @@ from typing import Any
 from tdml import __version__
 from tdml.cluster.channel import Caller
 from tdml.cluster.roster import COORDINATOR_NAME, Roster
-from tdml.config import Config, to_yaml
+from tdml.config import Config
+from tdml.config_file import to_yaml
 from tdml.errors import SettingError, one_line
 from tdml.identity import Identity
 from tdml.job import Job

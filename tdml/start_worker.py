@@ -17,7 +17,8 @@ from tdml.cluster.own_key import node_identity
 from tdml.cluster.roster import COORDINATOR_NAME, read_roster
 from tdml.cluster.topology import first_slot, node_name, node_names
 from tdml.cluster.wire import start_rpc
-from tdml.config import Config, fingerprint
+from tdml.config import Config
+from tdml.config_file import fingerprint
 from tdml.data.contents import contents_of
 from tdml.data.source import Source, load_source
 from tdml.errors import SettingError, fail, one_line

@@ -6,6 +6,7 @@ import pytest
 
 from tdml import config as settings
 from tdml.config_checks import check
+from tdml.config_file import from_yaml, to_yaml
 from tdml.errors import SettingError
 
 DEFAULTS = settings.load([])
@@ -305,8 +306,8 @@ def test_a_mistake_is_named(changes, message):
 def test_whether_to_go_on(text, value, tmp_path):
     config = settings.load([f"resume={text}"])
     assert config.resume is value or config.resume == value == "auto"
-    (tmp_path / "config.yaml").write_text(settings.to_yaml(config))
-    assert settings.from_yaml(tmp_path / "config.yaml").resume == value
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert from_yaml(tmp_path / "config.yaml").resume == value
 
 
 @pytest.mark.parametrize("text", ["maybe", "1", "null", "[true]"])

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from tdml import config as settings
 from tdml.config import Config, check_world
+from tdml.config_file import differing, fingerprint, from_yaml, to_yaml
 from tdml.errors import SettingError
 
 DEFAULTS = settings.load([])
@@ -43,8 +44,8 @@ def test_settings_come_back_from_their_file(tmp_path):
     config = settings.load(
         ["sync.deadline=2", "topology.cuts=[4]", "attack=sign_flip", "attack.replicas=[1]"]
     )
-    (tmp_path / "config.yaml").write_text(settings.to_yaml(config))
-    loaded = settings.from_yaml(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    loaded = from_yaml(tmp_path / "config.yaml")
     assert OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), loaded)) == config
 
 
@@ -161,12 +162,12 @@ def test_a_folder_that_is_not_there_is_named(path):
 
 
 def test_settings_that_differ_between_ranks_are_named():
-    mine = settings.fingerprint(DEFAULTS)
-    other = settings.fingerprint(
+    mine = fingerprint(DEFAULTS)
+    other = fingerprint(
         settings.load(["seed=1", "train.lr=0.1", "+model.x=1", "topology.cuts=[3]"])
     )
-    assert settings.differing(mine, mine) == []
-    assert settings.differing(mine, other) == ["model.x", "seed", "topology.cuts", "train.lr"]
+    assert differing(mine, mine) == []
+    assert differing(mine, other) == ["model.x", "seed", "topology.cuts", "train.lr"]
 
 
 def test_what_the_coordinator_or_a_machine_has_of_its_own_may_differ():
@@ -177,9 +178,9 @@ def test_what_the_coordinator_or_a_machine_has_of_its_own_may_differ():
         "identity.folder=keys",
         "ledger.artifacts=store",
     ]
-    assert settings.fingerprint(settings.load(own)) == settings.fingerprint(DEFAULTS)
+    assert fingerprint(settings.load(own)) == fingerprint(DEFAULTS)
     roots = [settings.load(["data=cifar10", f"data.root={root}"]) for root in ("a", "b")]
-    assert settings.fingerprint(roots[0]) == settings.fingerprint(roots[1])
+    assert fingerprint(roots[0]) == fingerprint(roots[1])
 
 
 def test_the_ranks_that_a_topology_needs():

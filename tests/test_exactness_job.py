@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tdml import config as settings
+from tdml.config_file import from_yaml
 from tdml.data import source as data
 from tdml.data.order import assigned_batches
 from tdml.data.partition import partition
@@ -155,10 +156,10 @@ def test_same_seed_gives_the_same_bits_and_resuming_changes_none(tmp_path: Path)
 def test_a_job_measures_its_micro_batches_and_keeps_them(tmp_path: Path) -> None:
     job = [*SMALL, "topology.replicas=1", "sync.local_steps=2", "topology.microbatches=null"]
     first = run_job(tmp_path / "run", 3, *job, "rounds=1")
-    chosen = settings.from_yaml(first.run / "config.yaml").topology.microbatches
+    chosen = from_yaml(first.run / "config.yaml").topology.microbatches
     assert chosen in (2, 4, 8, 16, 32), first.output
     resumed = run_job(tmp_path / "run", 3, *job, "rounds=2", "resume=true")
-    assert settings.from_yaml(resumed.run / "config.yaml").topology.microbatches == chosen
+    assert from_yaml(resumed.run / "config.yaml").topology.microbatches == chosen
     again = run_job(tmp_path / "again", 3, *job, "rounds=2", f"topology.microbatches={chosen}")
     assert resumed.statuses == again.statuses == [0] * 3, resumed.output + again.output
     assert _equal(again.model, resumed.model)

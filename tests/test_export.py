@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from tdml import cli
 from tdml import config as settings
+from tdml.config_file import to_yaml
 from tdml.models.whole import initial_model
 from tdml.vision import mend_torchvision
 
@@ -20,7 +21,7 @@ def leave_run(run: Path, *overrides: str) -> torch.nn.Module:
     config = settings.load([*overrides, f"run_dir={run}"])
     model = initial_model(config.model, 3)
     run.mkdir()
-    (run / "config.yaml").write_text(settings.to_yaml(config))
+    (run / "config.yaml").write_text(to_yaml(config))
     torch.save(model.state_dict(), run / "model.pt")
     return model.eval()
 

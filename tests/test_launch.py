@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from tdml import cli, launch
 from tdml import config as settings
+from tdml.config_file import from_yaml
 from tdml.errors import INTERRUPTED
 from tests.jobs import (
     SMALL,
@@ -153,7 +154,7 @@ def test_train_report_and_export(tmp_path: Path) -> None:
         == 1
     )
     (run,) = tmp_path.glob("run-*")
-    config = settings.from_yaml(run / "config.yaml")
+    config = from_yaml(run / "config.yaml")
     assert (config.run_dir, config.rounds, config.name.isdigit()) == (str(run), 2, True), (
         "resolved once, for all ranks"
     )

@@ -22,6 +22,7 @@ from tdml import job as jobs
 from tdml.bench import hardware, json_file
 from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.play import play
+from tdml.config_file import from_yaml
 from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.job import Job
@@ -67,7 +68,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     if status := play(chosen):
         return status
     run = Path(config.run_dir)
-    microbatches = settings.from_yaml(
+    microbatches = from_yaml(
         run / "config.yaml"
     ).topology.microbatches  # which it has chosen itself
     job = jobs.prepare(

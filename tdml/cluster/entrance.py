@@ -9,7 +9,8 @@ from tdml.cluster.devices import choose_backend
 from tdml.cluster.lobby import Card, Decision
 from tdml.cluster.roster import COORDINATOR_NAME, Roster, admit
 from tdml.cluster.topology import COORDINATOR, node_names
-from tdml.config import Topology, differing
+from tdml.config import Topology
+from tdml.config_file import differing
 from tdml.data.contents import difference
 from tdml.errors import SettingError
 

@@ -12,7 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tdml.config import from_yaml
+from tdml.config_file import from_yaml
 from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
 from tdml.monitor import machine

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from tdml.config import Config, flat, from_yaml, to_yaml
+from tdml.config import Config
 from tdml.config_checks import check
+from tdml.config_file import flat, from_yaml, to_yaml
 from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
 from tdml.monitor.record import line_of

@@ -6,6 +6,7 @@ import pytest
 
 from tdml import config as settings
 from tdml.config import MonitorSettings
+from tdml.config_file import from_yaml
 from tdml.errors import SettingError
 from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import RunFolder, read_metrics
@@ -58,7 +59,7 @@ def test_a_new_folder_holds_the_settings(path):
     folder = take(config(path))
     assert folder.moved is None
     assert folder.checkpoints == path / "checkpoints"
-    saved = settings.from_yaml(path / "config.yaml")
+    saved = from_yaml(path / "config.yaml")
     assert (saved.run_dir, saved.train.lr, saved.sync.outer_lr) == (str(path), 0.05, 1e-5)
     assert list(saved.topology.cuts) == [3]
     assert saved.model._target_ == "tdml.models.resnet18"
@@ -170,7 +171,7 @@ def test_where_there_is_no_checkpoint_auto_begins(path, there):
     changed = config(path, resume="auto", seed=5)  # nothing was done with the former settings
     folder = take(changed)
     assert bool(folder.moved) == (there in ("run without a checkpoint", "checkpoint in the making"))
-    assert settings.from_yaml(path / "config.yaml").seed == 5
+    assert from_yaml(path / "config.yaml").seed == 5
 
 
 def leave_no_checkpoint(path, there):
@@ -217,7 +218,7 @@ def test_settings_that_may_change_are_written_when_the_run_goes_on(path, changes
     folder = take(config(path, resume=True, **changes))
     assert (path / "config.yaml").read_text() == before
     folder.write_settings(config(path, resume=True, **changes))
-    saved = settings.from_yaml(path / "config.yaml")
+    saved = from_yaml(path / "config.yaml")
     assert all(saved[key] == value for key, value in changes.items())
 
 
@@ -244,7 +245,7 @@ def test_spares_may_be_added_but_not_left_out(path):
     leave_a_run(path, 1, topology=few)
     changed = config(path, resume=True, topology=many)
     take(changed).write_settings(changed)
-    assert settings.from_yaml(path / "config.yaml").topology.spares == 2
+    assert from_yaml(path / "config.yaml").topology.spares == 2
     with pytest.raises(
         SettingError, match=r"topology\.spares=1, but the run to resume has topology\.spares=2"
     ):
@@ -256,7 +257,7 @@ def test_a_run_that_was_carried_elsewhere(path):
     elsewhere = path.with_name("elsewhere")
     path.rename(elsewhere)
     take(config(elsewhere, resume=True)).write_settings(config(elsewhere, resume=True))
-    assert settings.from_yaml(elsewhere / "config.yaml").run_dir == str(elsewhere)
+    assert from_yaml(elsewhere / "config.yaml").run_dir == str(elsewhere)
 
 
 @pytest.mark.parametrize(

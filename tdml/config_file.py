@@ -1,0 +1,73 @@
+"""The settings of a job as a file, as a list of names, and as a fingerprint that ranks compare."""
+
+import hashlib
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tdml.config import Config, IdentitySettings, LedgerSettings
+from tdml.errors import SettingError, one_line
+
+
+def to_yaml(config: Config) -> str:
+    """The settings as they are written to `config.yaml`."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def from_yaml(path: Path) -> DictConfig:
+    """The settings of an earlier run, as plain containers.
+
+    Raises:
+        SettingError: the file does not hold them.
+    """
+    damaged = f"{path.parent} is not a run, or is damaged: {path.name}"
+    try:
+        loaded = OmegaConf.load(path)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise SettingError(f"{damaged}: {one_line(error)}") from error
+    groups = loaded if isinstance(loaded, DictConfig) else DictConfig({})
+    if missing := [field.name for field in fields(Config) if field.name not in groups]:
+        raise SettingError(f"{damaged} has no {missing[0]}")
+    return groups
+
+
+def flat(settings: Config | DictConfig) -> dict[str, Any]:
+    """Every setting by its full name, such as `train.lr`."""
+    return _flat(
+        settings if isinstance(settings, DictConfig) else OmegaConf.structured(settings), ""
+    )
+
+
+def fingerprint(config: Config) -> str:
+    """A line for every setting, with its name and a digest, but for what the coordinator alone uses
+    and what a machine may have of its own."""
+    data = config.data | {"root": "", "path": "", "test": "", "shares": ""}
+    common = replace(
+        config, name="", device="", run_dir="", data=data, identity=IdentitySettings(""),
+        ledger=LedgerSettings(),
+    )  # fmt: skip
+    values = flat(common)
+    return "\n".join(
+        f"{key} {hashlib.sha256(repr(value).encode()).hexdigest()[:16]}"
+        for key, value in values.items()
+    )
+
+
+def differing(fingerprint: str, other: str) -> list[str]:
+    """The names of the settings that differ between two fingerprints."""
+    lines = {*fingerprint.splitlines()} ^ {*other.splitlines()}
+    return sorted({line.partition(" ")[0] for line in lines})
+
+
+def _flat(node: Any, name: str) -> dict[str, Any]:
+    if not isinstance(node, DictConfig):
+        return {name: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node}
+    return {
+        k: v
+        for key in node
+        for k, v in _flat(node[key], ".".join(filter(None, [name, str(key)]))).items()
+    }
