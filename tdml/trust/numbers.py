@@ -26,6 +26,10 @@ RANDOM_SHARE = 0.5  # of the budget, whoever is suspected: who looks honest may 
 # league
 LOOK = 0.1
 
+# times that the coordinator takes again what a ban rests on: where code differs from itself in one
+# step of four, that is missed once in a hundred
+AGAIN = 16
+
 # What an update counts (`tdml.trust.judgement`).
 # times the median size, of who was seen working or found clean: honest sizes differ by less
 LARGEST = 2.0
@@ -33,6 +37,10 @@ TYPICAL = 1.5  # the same of who was not: on like shares one honest update in a 
 
 # A step that two kinds of machines take (`tdml.trust.tolerance`).
 ERRORS = 8.0  # times the median error of single steps found so far
+# times the limit: between the two, machines of different kinds may be honest, and nobody is
+# convicted
+WIDE = 8.0
+KEPT_ERRORS = 99  # the last: an odd number, so that one of them is the median
 LEAST_ERROR = 1e-5  # relative: rounding of float32, summed in another order
 MOST_ERROR = 0.01  # no kind of machine may differ by more, whatever was found
 

@@ -5,9 +5,7 @@ import statistics
 
 import torch
 
-from tdml.trust.numbers import ERRORS, LEAST_ERROR, MOST_ERROR
-
-_KEPT = 99
+from tdml.trust.numbers import ERRORS, KEPT_ERRORS, LEAST_ERROR, MOST_ERROR
 
 
 def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> float:
@@ -45,7 +43,7 @@ class Tolerance:
         """Of a step on which both agree within the limit."""
         kept = self.seen.setdefault(_pair(one, other), [])
         kept.append(error)
-        del kept[:-_KEPT]
+        del kept[:-KEPT_ERRORS]
 
 
 def _pair(one: str, other: str) -> str:
