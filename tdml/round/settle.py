@@ -16,7 +16,7 @@ from tdml.round.recompute import Referee, StepShown, Truth, Words, shown_by
 from tdml.round.repeat import Case, repeat
 from tdml.trust.dispute import END, STATE, Account, Item, agreed, first_difference, items, liars
 from tdml.trust.judgement import Proof
-from tdml.trust.numbers import WIDE
+from tdml.trust.numbers import ERRORS
 from tdml.trust.tolerance import Tolerance
 
 
@@ -289,4 +289,4 @@ class Settler:
         error = self.referee.error(truth, item, made)
         if error <= limit:
             self.tolerance.learn(kind, self.referee.kind, error)
-        return error <= WIDE * limit
+        return error <= ERRORS * limit

@@ -35,7 +35,8 @@ class Audited:
     looked: tuple[int, ...] = ()
     lied: tuple[int, ...] = ()
     unsettled: str = ""
-    validators: Mapping[int, str] = field(default_factory=dict)  # window → who repeated it
+    # window → the replica that repeated it, None: the coordinator has looked
+    validators: Mapping[int, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import statistics
 
 import torch
 
-from tdml.trust.numbers import ERRORS, KEPT_ERRORS, LEAST_ERROR, MOST_ERROR
+from tdml.trust.numbers import ERRORS, LEAST_ERROR, MOST_ERROR
 
 
 def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> float:
@@ -23,7 +23,7 @@ def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) 
 
 
 class Tolerance:
-    """By pairs of kinds of machines: the last errors that were no lies."""
+    """By pairs of kinds of machines: the errors that were no lies."""
 
     def __init__(self) -> None:
         self.seen: dict[str, list[float]] = {}
@@ -41,9 +41,7 @@ class Tolerance:
 
     def learn(self, one: str, other: str, error: float) -> None:
         """Of a step on which both agree within the limit."""
-        kept = self.seen.setdefault(_pair(one, other), [])
-        kept.append(error)
-        del kept[:-KEPT_ERRORS]
+        self.seen.setdefault(_pair(one, other), []).append(error)
 
 
 def _pair(one: str, other: str) -> str:
