@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tdml.errors import SettingError
+from tdml.rewards.policies import POLICIES
 
 if TYPE_CHECKING:
     from tdml.config import Config
@@ -166,7 +167,7 @@ def _choices(config: "Config") -> list[tuple[str, str, tuple[str, ...]]]:
         ("sync.outer", config.sync.outer, ("fedavg", "nesterov")),
         ("trust.repeatable", config.trust.repeatable, ("require", "warn")),
         ("trust.rollback", config.trust.rollback, ("auto", "off")),
-        ("rewards.policy", config.rewards.policy, ("work", "equal", "improvement")),
+        ("rewards.policy", config.rewards.policy, tuple(POLICIES)),
         ("train.precision", config.train.precision, ("fp32", "bf16")),
         ("data.partition", config.data.get("partition", "iid"), ("iid", "dirichlet")),
         ("device", config.device, ("auto", "cpu", "cuda")),

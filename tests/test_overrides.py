@@ -78,12 +78,12 @@ from tdml.overrides import add_arguments, overrides_of
         ),
         ("=3", "=3: the name of the setting is missing"),
         (
-            "attack=[alie,gaussian]",
-            "attack=[alie,gaussian]: attack takes one choice, such as attack=adaptive",
+            "attack=[ipm,gaussian]",
+            "attack=[ipm,gaussian]: attack takes one choice, such as attack=adaptive",
         ),
         (
-            "attack=alie,gaussian",
-            "attack=alie,gaussian: attack takes one choice, such as attack=adaptive",
+            "attack=ipm,gaussian",
+            "attack=ipm,gaussian: attack takes one choice, such as attack=adaptive",
         ),
         ("topology=2", "topology=2: topology takes one choice, such as topology=default"),
         ("topology=[1]", "topology=[1]: topology takes one choice, such as topology=default"),

@@ -15,6 +15,6 @@ def test_settings_are_loaded_and_mistakes_are_named() -> None:
 
 
 def test_the_trust_functions_are_where_they_are_said_to_be() -> None:
-    from tdml.trust import mandera, rank_moments, screen
+    from tdml.trust import rank_moments, screen
 
-    assert all(map(callable, (mandera, rank_moments, screen)))
+    assert all(map(callable, (rank_moments, screen)))

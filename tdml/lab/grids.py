@@ -10,6 +10,7 @@ from tdml.lab.yardsticks import NAMES as YARDSTICKS
 from tdml.lab.yardsticks import settings_of
 
 CLEAN = "none"
+ABSENT = "absent"  # the attackers are banned by their first message, before they do anything
 SETTINGS = {
     "digits-mlp": [
         "data=digits",
@@ -39,7 +40,7 @@ _LAST_STAGE = (
     "label_flip",
     "lying_validator",
     "collusion",
-)  # where the labels are, and the testimony
+)  # where the labels are, and the losses that are reported
 _SMALL_BATCH = 8  # where there are too many replicas for 32
 
 
@@ -102,15 +103,12 @@ class Case:
             given.append("model.depth=4")  # a block for every stage
         if self.root and self.setting.startswith("cifar"):
             given.append(f"data.root={self.root}")
+        extra = [more for more in self.extra if not more.lstrip("+~").startswith("attack")]
         if self.attack == CLEAN or not self.attackers:
-            return [
-                *given,
-                *(
-                    setting
-                    for setting in self.extra
-                    if not setting.lstrip("+~").startswith("attack")
-                ),
-            ]
+            return [*given, *extra]
+        if self.attack == ABSENT:
+            gone = ["attack=garbage", "attack.kind=shape", f"attack.replicas={self.attacking}"]
+            return [*given, *(setting.replace(" ", "") for setting in gone), *extra]
         names = [f"r{replica}.s{self.attacking_stage}" for replica in self.attacking]
         who = (
             f"attack.nodes=[{','.join(names)}]"
@@ -142,18 +140,21 @@ def grid(name: str, root: str | None) -> list[Case]:
 
 
 def narrowed(cases: Sequence[Case], chosen: dict[str, Sequence]) -> list[Case]:
-    """The cases that have one of the chosen values of each field, and the clean cases that they are
-    compared with."""
+    """The cases that have one of the chosen values of each field, and those that they are compared
+    with: the clean ones, and those in which the attackers are absent."""
     kept = {
         case
         for case in cases
         if all(getattr(case, name) in values for name, values in chosen.items())
     }
     compared = {_without_attack(case) for case in kept}
+    absent = {_absent(case) for case in kept}
     return [
         case
         for case in cases
-        if case in kept or (case.attack == CLEAN and _without_attack(case) in compared)
+        if case in kept
+        or case in absent
+        or (case.attack == CLEAN and _without_attack(case) in compared)
     ]
 
 
@@ -178,7 +179,13 @@ def _late(**fields: object) -> Case:
     return _base(**{"attackers": 2, "from_round": 8} | fields)
 
 
+def _absent(case: Case) -> Case:
+    """The run that a case under attack is held against."""
+    return replace(case, attack=ABSENT, from_round=1)
+
+
 def _quick() -> Iterator[Case]:
+    yield _absent(_late())
     for steps, kind in product((1, 10), (("iid", 0.5), ("dirichlet", 0.1))):
         yield _base(steps=steps, partition=kind[0], alpha=kind[1])
     for attack in attack_names():
@@ -188,17 +195,12 @@ def _quick() -> Iterator[Case]:
 def _bar() -> Iterator[Case]:
     for replicas, steps, kind, seed in product((3, 4, 8, 16), (1, 10, None), _KINDS, range(3)):
         yield _base(replicas=replicas, steps=steps, partition=kind[0], alpha=kind[1], seed=seed)
-    for attack, steps, attackers, kind, seed in product(
-        attack_names(), (1, 10), (2, 3), _KINDS, range(3)
-    ):
-        yield _late(
-            attack=attack,
-            steps=steps,
-            attackers=attackers,
-            partition=kind[0],
-            alpha=kind[1],
-            seed=seed,
+    for steps, attackers, kind, seed in product((1, 10), (2, 3), _KINDS, range(3)):
+        shared = _late(
+            steps=steps, attackers=attackers, partition=kind[0], alpha=kind[1], seed=seed
         )
+        yield _absent(shared)
+        yield from (replace(shared, attack=attack) for attack in attack_names())
 
 
 def _yardsticks() -> Iterator[Case]:
@@ -210,10 +212,10 @@ def _yardsticks() -> Iterator[Case]:
 
 def _few() -> Iterator[Case]:
     """Two and three replicas with one liar, and four with three."""
-    for (replicas, attackers), attack, seed in product(
-        ((2, 1), (3, 1), (4, 3)), attack_names(), range(3)
-    ):
-        yield _base(replicas=replicas, attackers=attackers, attack=attack, seed=seed, rounds=30)
+    for (replicas, attackers), seed in product(((2, 1), (3, 1), (4, 3)), range(3)):
+        shared = _base(replicas=replicas, attackers=attackers, seed=seed, rounds=30)
+        yield _absent(shared)
+        yield from (replace(shared, attack=attack) for attack in attack_names())
 
 
 def _nodes() -> Iterator[Case]:

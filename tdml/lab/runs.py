@@ -9,6 +9,7 @@ from tdml.lab.grids import CLEAN, Case
 from tdml.lab.laboratory import Laboratory
 from tdml.lab.yardsticks import NAMES
 from tdml.round.engine import Round
+from tdml.trust.numbers import ALPHA, LIMIT
 
 _EVERY = 5  # rounds between two measurements of the accuracy that are kept
 
@@ -84,9 +85,9 @@ class _Run:
             "replica": replica, "banned": self._banned(replica), "rounds": len(made),
             "lost_weight": sum(1 - judgement.weight * judgement.scale for judgement in made),
             "suspicious": sum(judgement.status == "suspicious" for judgement in made),
-            "beyond": sum(judgement.distance > 4 for judgement in made),
+            "beyond": sum(judgement.distance > LIMIT for judgement in made),
             "tested": sum(judgement.p is not None for judgement in made),
-            "seen": sum(judgement.p is not None and judgement.p <= 0.01 for judgement in made),
+            "seen": sum(judgement.p is not None and judgement.p <= ALPHA for judgement in made),
         }  # fmt: skip
 
     def _banned(self, replica: int) -> dict[str, int]:

@@ -47,10 +47,10 @@ class Book:
 
     A convicted key loses its stake, what was held back and its share of the round. The credit of
     earlier rounds stays: nobody can tell which of them were honest, and the stake is so large that
-    every single lie was a bad bet when it was made, however the earlier ones had ended. Of two in
-    dispute one lied: what is held back of their pay stays there until the other is convicted. What
-    is held back of a key that once could not show its work, because it was gone or its own
-    repetitions differed, stays there for good.
+    every single lie was a bad bet when it was made, however the earlier ones had ended. What is
+    held back becomes credit with the next verdict that clears its key, if no other of that round
+    doubts it; who does not show work that it was asked for gets none, so it stays there until it
+    has.
 
     Args:
         job: body of the job's entry, its stake settled.

@@ -20,7 +20,7 @@ class Job(msgspec.Struct, frozen=True):
     """What the job's entry says of money."""
 
     rounds: Annotated[int, msgspec.Meta(ge=1)]
-    policy: Literal["work", "equal", "improvement"]
+    policy: str  # one of `tdml.rewards.policies.POLICIES`
     pool: Amount  # paid out for a round
     stake: (
         Amount | None

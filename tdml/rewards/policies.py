@@ -9,7 +9,10 @@ from tdml.rewards.entries import Verdict
 
 class Policy(ABC):
     """Weighs the nodes of the replicas that handed in something. `shares`: of the computation, by
-    stage."""
+    stage. `by_improvement`: it takes what the held-out loss would rise without each update, which
+    costs an evaluation for every replica."""
+
+    by_improvement = False
 
     def __init__(self, shares: Sequence[int]) -> None:
         self.shares = list(shares)
@@ -42,6 +45,8 @@ class Improvement(Policy):
     measured: it counts as much as the mean of the replicas in which nobody is blamed.
     """
 
+    by_improvement = True
+
     def weights(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
         sound = [max(0, verdict.improvement) for verdict in verdicts if not verdict.blamed]
         usual = sum(sound) // max(1, len(sound))
@@ -49,12 +54,19 @@ class Improvement(Policy):
         return [[improvement * share for share in self.shares] for improvement in worth]
 
 
-_POLICIES: dict[str, type[Policy]] = {"equal": Equal, "work": Work, "improvement": Improvement}
+# By their name in `rewards.policy`.
+POLICIES: dict[str, type[Policy]] = {"work": Work, "equal": Equal, "improvement": Improvement}
 
 
 def policy_of(name: str, shares: Sequence[int]) -> Policy:
-    """The policy of that name in `rewards.policy`."""
-    return _POLICIES[name](shares)
+    """The policy of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in POLICIES:
+        raise ValueError(f"there is no policy {name}: choose from {', '.join(POLICIES)}")
+    return POLICIES[name](shares)
 
 
 def divide(pool: int, weights: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -75,11 +75,13 @@ def statement_of(entries: Iterable[Entry]) -> Statement:
 
 
 def _rounds(entries: Iterable[Entry], keys: Mapping[str, str]) -> Counter[str]:
-    """In how many rounds each key sat in a replica that handed in something."""
-    seated = set()
-    for round, kind, body in entries:
+    """In how many rounds each key sat in a replica that handed in something; those that were taken
+    back and came again count as often as they were played."""
+    seated, played = set(), 0
+    for _, kind, body in entries:
         if kind == "verdict" and (verdict := read(body, Verdict)).handed_in:
-            seated |= {(round, keys[name]) for name in verdict.nodes}
+            seated |= {(played, keys[name]) for name in verdict.nodes}
+        played += kind == "root"
     return Counter(key for _, key in seated)
 
 

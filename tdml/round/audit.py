@@ -2,17 +2,15 @@
 that is all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 import torch
 
 from tdml.job import Job
-from tdml.node.agreement import repeated, trained
-from tdml.node.messages import of_stage
 from tdml.node.tape import Opening
+from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown
-from tdml.round.openings import broken_agreements, false_openings, is_log, left_out
+from tdml.round.openings import false_answer, false_tapes
 from tdml.round.orders import RepeatOrder, Repetition
 from tdml.round.repeat import Case, repeat
 from tdml.round.settle import Settlement, Settler
@@ -21,38 +19,6 @@ from tdml.trust.numbers import LOOK
 
 _NOBODY = "audit: nobody is there to repeat its work"
 Answer = list[Repetition] | NotShown | ReplicaLost
-
-
-@dataclass
-class Audits:
-    """What came of a round's audits: by replica, all proofs, and the nodes that did not answer."""
-
-    by_replica: dict[int, Audited] = field(default_factory=dict)
-    proofs: list[Proof] = field(default_factory=list)
-    silent: set[str] = field(default_factory=set)  # names
-    settlements: list[Settlement] = field(default_factory=list)
-
-    def add(
-        self, case: Case, validator: int | None, clean: bool = False, unsettled: str = ""
-    ) -> None:
-        """The result of one window; without a validator it was the coordinator that has looked."""
-        index, window = case.order.replica, case.window
-        before = self.by_replica.get(index, Audited())
-        validators: Mapping[int, int | None] = {**before.validators, window: validator}
-        if clean and validator is None:
-            looked = tuple(sorted({*before.looked, window} - {*before.clean}))
-            self.by_replica[index] = replace(
-                before, looked=looked, validators={window: None, **before.validators}
-            )
-        elif clean:
-            windows = tuple(sorted({*before.clean, window}))
-            self.by_replica[index] = replace(before, clean=windows, validators=validators)
-        elif unsettled:
-            self.by_replica[index] = replace(before, unsettled=unsettled, validators=validators)
-        else:
-            self.by_replica[index] = replace(
-                before, lied=(*before.lied, window), validators=validators
-            )
 
 
 class Auditor:
@@ -84,7 +50,7 @@ class Auditor:
         validators = [self._validators(case, found, draw) for case in cases]
         answers = self._repeat(cases, [others[0] if others else None for others in validators])
         for case, others, answer in zip(cases, validators, answers, strict=True):
-            self._conclude(case, others, answer, weights, draw, audits)
+            self._conclude(case, found, others, answer, weights, draw, audits)
         clean = [
             case for case in cases if case.window in audits.by_replica[case.order.replica].clean
         ]
@@ -92,7 +58,7 @@ class Auditor:
             clean, torch.rand(len(clean), generator=draw).tolist(), strict=True
         ):
             if chance < LOOK:  # the two may be in league
-                self._look(case, weights, draw, audits)
+                self._look(case, found, weights, draw, audits)
         return audits
 
     def _open(
@@ -113,7 +79,11 @@ class Auditor:
                     unsettled=f"audit: it has not shown its work: {result}"
                 )
                 continue
-            proofs = self._false_tapes(number, found, weights, index, result)
+            names = found.names[index]
+            proofs = false_tapes(
+                self._job, self.job_id, number, weights, index, names, self._keys(names),
+                found.commitments[index], result,
+            )  # fmt: skip
             audits.proofs += proofs
             if proofs:
                 audits.by_replica[index] = Audited(
@@ -122,21 +92,6 @@ class Auditor:
             else:
                 sound[index] = result
         return sound
-
-    def _false_tapes(
-        self,
-        number: int,
-        found: Gathered,
-        weights: Sequence[torch.Tensor],
-        index: int,
-        openings: list[Opening],
-    ) -> list[Proof]:
-        names = found.names[index]
-        false = false_openings(self._job, weights, names, index, found.commitments[index], openings)
-        return false or broken_agreements(
-            self._job, self.job_id, index, trained(number), names, self._keys(names),
-            [opening.log for opening in openings], [opening.signatures for opening in openings],
-        )  # fmt: skip
 
     def _order(self, number: int, index: int, window: int) -> RepeatOrder:
         edges = self._job.edges(index)
@@ -185,7 +140,7 @@ class Auditor:
             raise
 
     def _conclude(
-        self, case: Case, validators: Sequence[Replica], answer: Answer | None,
+        self, case: Case, found: Gathered, validators: Sequence[Replica], answer: Answer | None,
         weights: Sequence[torch.Tensor], draw: torch.Generator, audits: Audits,
     ) -> None:  # fmt: skip
         """By one validator after the other, until one confirms the window or its owner is proven to
@@ -196,16 +151,19 @@ class Auditor:
         outcome = _NOBODY
         for place, validator in enumerate(validators):
             if place:
-                answer = self._fleet.each(lambda v: self._repeat_one(case, v), [validator]).get(
-                    validator.index
-                )
+                answer = self._ask(case, validator)
             outcome = self._hear(case, owner, validator, answer, weights, audits)
             if not outcome:
                 return
         if outcome == _NOBODY:
-            self._look(case, weights, draw, audits)
+            self._look(case, found, weights, draw, audits)
         else:
             audits.add(case, None, unsettled=outcome)
+
+    def _ask(self, case: Case, validator: Replica) -> Answer | None:
+        """One validator's answer."""
+        answers = self._fleet.each(lambda v: self._repeat_one(case, v), [validator])
+        return answers.get(validator.index)
 
     def _hear(
         self, case: Case, owner: Replica, validator: Replica, answer: Answer | None,
@@ -219,7 +177,8 @@ class Auditor:
         if not isinstance(answer, list):
             self._note_unshown(case, owner, validator, answer, audits)
             return ""
-        if false := self._false_answer(case, validator, answer):
+        keys = self._keys(validator.names)
+        if false := false_answer(self._job, self.job_id, case, validator, keys, answer):
             audits.proofs += false
             return "audit: who was to repeat its work has lied"
         if case.confirmed_by(answer):
@@ -268,50 +227,50 @@ class Auditor:
         return settled.unsettled or "audit: who was to repeat its work has lied"
 
     def _look(
-        self, case: Case, weights: Sequence[torch.Tensor], draw: torch.Generator, audits: Audits
-    ) -> None:
-        """The coordinator looks itself, at one step of one stage."""
+        self, case: Case, found: Gathered, weights: Sequence[torch.Tensor],
+        draw: torch.Generator, audits: Audits,
+    ) -> None:  # fmt: skip
+        """The coordinator looks itself, at one step of one stage. What it finds amiss it settles
+        with those who have not repeated the window yet, or alone where nobody else could."""
+        [owner] = self._fleet.seated([case.order.replica])
+        heard = audits.by_replica.get(owner.index, Audited()).validators.get(case.window)
+        others = [v for v in self._validators(case, found, draw) if v.index != heard]
 
         def look(owner: Replica) -> list[Settlement] | NotShown:
             try:
-                return list(filter(None, [self.settler.look(case, owner, weights, draw)]))
+                settled = self.settler.look(case, owner, weights, draw, alone=not others)
             except NotShown as error:
                 return error
+            return [] if settled is None else [settled]
 
-        [owner] = self._fleet.seated([case.order.replica])
         result = self._fleet.each(look, self._fleet.ready([owner.index])).get(owner.index)
-        if result is None:
-            audits.silent |= set(owner.names)
-            audits.add(case, None, unsettled="audit: it did not repeat its work")
-        elif isinstance(result, NotShown):
-            audits.proofs.append(Proof((owner.names[result.stage],), f"audit: {result}"))
-            audits.add(case, None)
-        elif not result:
+        if result == []:
             audits.add(case, None, clean=True)
-        for settled in result if isinstance(result, list) else []:
-            audits.settlements.append(settled)
-            audits.proofs += settled.proofs
-            audits.add(case, None, unsettled="" if settled.proofs else settled.unsettled)
+        elif others and result is not None:
+            self._confront(case, owner, others, weights, audits)
+        elif isinstance(result, list) and result[0].proofs:
+            audits.settlements += result
+            audits.proofs += result[0].proofs
+            audits.add(case, None)
+        else:
+            audits.silent |= set(owner.names)
+            text = result[0].unsettled if isinstance(result, list) else f"audit: {result}"
+            text = "audit: it did not repeat its work" if result is None else text
+            audits.add(case, None, unsettled=text)
 
-    def _false_answer(
-        self, case: Case, validator: Replica, answers: Sequence[Repetition]
-    ) -> list[Proof]:
-        """The validator's nodes whose answers no honest node gives."""
-        names, steps = validator.names, len(case.order.batches)
-        channels = self._job.channels
-        for stage, answer in enumerate(answers):
-            formed = is_log(answer.log, steps, channels) and len(answer.signatures) == len(names)
-            if not formed or left_out(answer.log, of_stage(channels, stage)):
-                return [
-                    Proof(
-                        (names[stage],),
-                        f"audit: stage {stage} has not repeated what it was to repeat",
-                    )
-                ]
-        return broken_agreements(
-            self._job, self.job_id, validator.index, repeated(case.order), names, self._keys(names),
-            [answer.log for answer in answers], [answer.signatures for answer in answers],
-        )  # fmt: skip
+    def _confront(
+        self, case: Case, owner: Replica, validators: Sequence[Replica],
+        weights: Sequence[torch.Tensor], audits: Audits,
+    ) -> None:  # fmt: skip
+        """Have a window that the coordinator has not found right repeated by one after the other,
+        until one finds something else than its owner, and that is settled."""
+        for validator in validators:
+            answer = self._ask(case, validator)
+            if isinstance(answer, list) and case.confirmed_by(answer):
+                continue
+            if not self._hear(case, owner, validator, answer, weights, audits):
+                return
+        audits.add(case, None, unsettled="audit: the coordinator does not find what others repeat")
 
     def _keys(self, names: Sequence[str]) -> list[str]:
         return [self._fleet.key(name) for name in names]

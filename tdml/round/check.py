@@ -139,15 +139,24 @@ def _evaluate(
     before = validator.evaluate(
         EvaluateOrder(number, question.pieces, None, check=True, log=True), columns=0
     )
+    hand_over(found, owner, validator)
+    after = validator.evaluate(
+        EvaluateOrder(number, question.pieces, owner.index, check=True, log=True), columns=0
+    )
+    return Report(number, validator.index, owner.index, question, before, after)
+
+
+def hand_over(found: Gathered, owner: Replica, validator: Replica) -> None:
+    """Hand a replica's update to another, which is to evaluate it.
+
+    Raises:
+        ReplicaLost: one of them does not answer, or the owner shows another update.
+    """
     try:
         for stage, content in updates_of(found, owner.index).items():
             relay(owner, UPDATE, stage, content, validator)
     except NotShown as error:
         raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error
-    after = validator.evaluate(
-        EvaluateOrder(number, question.pieces, owner.index, check=True, log=True), columns=0
-    )
-    return Report(number, validator.index, owner.index, question, before, after)
 
 
 def _test(report: Report) -> Work | None:

@@ -8,6 +8,7 @@ import torch
 
 from tdml.data.pieces import Piece, held_out
 from tdml.job import Job
+from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import mean
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
@@ -69,7 +70,7 @@ def improvements(
     Another replica measures it, a different one for every update.
     """
     rows = [index for index in found.replicas if judgements[index].accepted]
-    if job.config.rewards.policy != "improvement" or len(rows) < 2:
+    if not POLICIES[job.config.rewards.policy].by_improvement or len(rows) < 2:
         return {}
     everyone = mean(fleet, job, found, rows, judgements)
     asked = held_out(

@@ -1,4 +1,4 @@
-"""What audited replicas show of a round, and whether it is what they had committed to."""
+"""What audited replicas and their validators show, and whether any honest node shows it."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,23 @@ import torch
 from tdml.identity import verify
 from tdml.job import Job
 from tdml.ledger.merkle import root
-from tdml.node.agreement import common_digest, statement
+from tdml.node.agreement import common_digest, repeated, statement, trained
 from tdml.node.messages import Channel, between, of_stage
 from tdml.node.tape import Opening
-from tdml.round.orders import Commitment
+from tdml.round.fleet import Replica
+from tdml.round.orders import Commitment, Repetition
+from tdml.round.repeat import Case
 from tdml.trust.commitment import content, is_plain
 from tdml.trust.judgement import Proof
 
 
-def false_openings(
-    job: Job, weights: Sequence[torch.Tensor], names: Sequence[str], index: int,
-    commitments: Sequence[Commitment],
+def false_tapes(
+    job: Job, job_id: str, number: int, weights: Sequence[torch.Tensor], index: int,
+    names: Sequence[str], keys: Sequence[str], commitments: Sequence[Commitment],
     openings: Sequence[Opening],
 ) -> list[Proof]:  # fmt: skip
-    """The nodes of a replica that show something else than they have committed to, or have left out
-    steps.
+    """The nodes of a replica that show another round than they have committed to, have left out
+    steps, or log something else than they have signed.
 
     Args:
         weights: the global weights that the round started from, by stage.
@@ -37,7 +39,26 @@ def false_openings(
         ]
     channels = job.channels
     idle = [s for s, opening in enumerate(openings) if left_out(opening.log, of_stage(channels, s))]
-    return [Proof((names[s],), f"stage {s} has not taken all of its steps") for s in idle]
+    if idle:
+        return [Proof((names[s],), f"stage {s} has not taken all of its steps") for s in idle]
+    logs, signatures = [o.log for o in openings], [o.signatures for o in openings]
+    return broken_agreements(job, job_id, index, trained(number), names, keys, logs, signatures)
+
+
+def false_answer(
+    job: Job, job_id: str, case: Case, validator: Replica, keys: Sequence[str],
+    answers: Sequence[Repetition],
+) -> list[Proof]:  # fmt: skip
+    """A validator's nodes whose answers on a window no honest node gives."""
+    names, steps = validator.names, len(case.order.batches)
+    for stage, answer in enumerate(answers):
+        formed = is_log(answer.log, steps, job.channels) and len(answer.signatures) == len(names)
+        if not formed or left_out(answer.log, of_stage(job.channels, stage)):
+            text = f"audit: stage {stage} has not repeated what it was to repeat"
+            return [Proof((names[stage],), text)]
+    logs, signatures = [a.log for a in answers], [a.signatures for a in answers]
+    purpose = repeated(case.order)
+    return broken_agreements(job, job_id, validator.index, purpose, names, keys, logs, signatures)
 
 
 def broken_agreements(

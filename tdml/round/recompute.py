@@ -22,6 +22,7 @@ from tdml.round.gather import NotShown, take
 from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, RepeatOrder
 from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
+from tdml.trust.numbers import AGAIN
 from tdml.trust.tolerance import relative_error
 
 _HOST = torch.device("cpu")
@@ -108,17 +109,25 @@ class Referee:
             made = [change(weights, stage.trainer.weights())]
         return Truth(made, [torch.zeros_like(tensor) for tensor in made])
 
+    def insists(
+        self, order: RepeatOrder, weights: torch.Tensor, item: Item, shown: StepShown, truth: Truth
+    ) -> bool:
+        """Whether a step comes out as it did every time that it is taken again."""
+        word = truth.word(item)
+        return all(self.take(order, weights, item, shown).word(item) == word for _ in range(AGAIN))
+
     def evaluate(
         self,
         order: EvaluateOrder,
         weights: Sequence[torch.Tensor],
-        update: Sequence[torch.Tensor] | None,
+        update: Sequence[torch.Tensor],
         batch: int,
     ) -> Evaluation:
-        """One batch of an evaluation of the global weights, or of these with an update."""
+        """One batch of an evaluation of the global weights, or of these with an update, by
+        stage."""
         stages = [self._stage(index) for index in range(len(weights))]
         for index, stage in enumerate(stages):
-            stage.write(weights[index] if update is None else weights[index] + update[index])
+            stage.write(weights[index] + update[index] if update else weights[index])
         batches = pieces.batches(self._job.source, order.pieces, self.batch_size)
         inputs, targets = next(itertools.islice(batches, batch, None))
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)

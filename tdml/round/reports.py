@@ -2,6 +2,7 @@
 itself."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -9,13 +10,14 @@ from tdml.data import pieces
 from tdml.job import Job
 from tdml.node.agreement import evaluated
 from tdml.round.audit import Auditor
-from tdml.round.check import Checked
+from tdml.round.check import Checked, hand_over
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown, take, updates_of
 from tdml.round.openings import broken_agreements, is_log
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
 from tdml.seeds import derive
 from tdml.trust.judgement import Proof
+from tdml.trust.numbers import AGAIN
 
 
 def false_reports(
@@ -25,8 +27,10 @@ def false_reports(
 ) -> list[Proof]:  # fmt: skip
     """The nodes whose part in one report of the round's cross-check is false.
 
-    One batch of one report, which nobody can foresee, is evaluated again. Nothing follows where the
-    machines are of different kinds: their logs are not the same.
+    One batch of one report, which nobody can foresee, is evaluated again. Where the coordinator
+    finds something else, another replica must find the same as it does, and both again and again:
+    code may keep something where nobody looks. Nothing follows where the machines are of different
+    kinds: their logs are not the same.
     """
     referee = auditor.settler.referee
     if not checked.reports:
@@ -43,16 +47,44 @@ def false_reports(
     if proofs := _false_logs(job, auditor, fleet, validator, order, answers, count):
         return proofs
     batch = int(torch.randint(count, (), generator=draw))
-    try:
-        true = _evaluate(auditor, fleet, found, order, weights, batch)
-    except (NotShown, ReplicaLost):
-        return []  # of the candidate's owner, whom its own audit judges
-    stage = _false_stage(job, answers, true, batch, referee.batch_size)
+    update = _update(fleet, found, candidate)
+    if update is None:  # its owner does not show it, whom its own audit judges
+        return []
+    find = partial(referee.evaluate, order, weights, update, batch)
+    stage = _false_stage(job, answers, true := find(), batch, referee.batch_size)
+    if stage is None or not all(_is_same(find(), true) for _ in range(AGAIN)):
+        return []
+
+    def confirms(witness: Replica) -> bool:
+        """Whether it finds the same as the coordinator, every time that it is asked."""
+        told = _ask(fleet, found, order, witness)
+        return bool(told) and all(
+            all(is_log(answer.log, count, job.channels) for answer in answers)
+            and _false_stage(job, answers, true, batch, referee.batch_size) is None
+            for answers in told
+        )
+
+    others = fleet.ready(index for index in found.replicas if index != validator.index)
     text = (
         f"stage {stage} reports what recomputation does not find of an evaluation of replica "
         f"{report.candidate}"
     )
-    return [] if stage is None else [Proof((validator.names[stage],), text)]
+    sure = any(confirms(other) for other in others if other.kind == referee.kind)
+    return [Proof((validator.names[stage],), text)] if sure else []
+
+
+def _ask(
+    fleet: Fleet, found: Gathered, order: EvaluateOrder, witness: Replica
+) -> list[list[Evaluation]]:
+    """What another replica finds, again and again; nothing if it does not answer."""
+
+    def ask(witness: Replica) -> list[list[Evaluation]]:
+        if order.candidate is not None:
+            [owner] = fleet.seated([order.candidate])
+            hand_over(found, owner, witness)
+        return [witness.evaluate(order, columns=0) for _ in range(AGAIN)]
+
+    return fleet.each(ask, [witness]).get(witness.index, [])
 
 
 def _false_logs(
@@ -77,24 +109,21 @@ def _false_logs(
     )  # fmt: skip
 
 
-def _evaluate(
-    auditor: Auditor,
-    fleet: Fleet,
-    found: Gathered,
-    order: EvaluateOrder,
-    weights: Sequence[torch.Tensor],
-    batch: int,
-) -> Evaluation:
-    """One batch of an evaluation: its losses, and the log of it."""
-    referee = auditor.settler.referee
-    update = None
-    if order.candidate is not None:
-        [owner] = fleet.seated([order.candidate])
-        update = [
-            take(owner, UPDATE, stage, content)
-            for stage, content in updates_of(found, owner.index).items()
-        ]
-    return referee.evaluate(order, weights, update, batch)
+def _update(fleet: Fleet, found: Gathered, candidate: int | None) -> list[torch.Tensor] | None:
+    """What the global weights were evaluated with, by stage: the candidate's update, as it has
+    committed to it, or none; None if it does not show that."""
+    if candidate is None:
+        return []
+    [owner] = fleet.seated([candidate])
+    contents = updates_of(found, candidate)
+    try:
+        return [take(owner, UPDATE, stage, content) for stage, content in contents.items()]
+    except (NotShown, ReplicaLost):
+        return None
+
+
+def _is_same(one: Evaluation, other: Evaluation) -> bool:
+    return torch.equal(one.losses, other.losses) and torch.equal(one.log, other.log)
 
 
 def _false_stage(

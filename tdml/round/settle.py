@@ -16,11 +16,8 @@ from tdml.round.recompute import Referee, StepShown, Truth, Words, shown_by
 from tdml.round.repeat import Case, repeat
 from tdml.trust.dispute import END, STATE, Account, Item, agreed, first_difference, items, liars
 from tdml.trust.judgement import Proof
+from tdml.trust.numbers import ERRORS
 from tdml.trust.tolerance import Tolerance
-
-# times the limit: between the two, machines of different kinds may be honest, and nobody is
-# convicted
-_WIDE = 8.0
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,42 @@ class Settlement:
         return tuple(name for proof in self.proofs for name in proof.nodes)
 
 
+@dataclass(frozen=True)
+class _Dispute:
+    """Who has said what of a window. `parties` by index, the owner among them, whose word it is
+    about; `weights` are those that the round started from, by stage."""
+
+    case: Case
+    owner: Replica
+    parties: Mapping[int, Replica]
+    accounts: Sequence[Account]
+    weights: Sequence[torch.Tensor]
+
+    @property
+    def validator(self) -> int | None:
+        """The party that is not the owner."""
+        return next((index for index in self.parties if index != self.owner.index), None)
+
+    def by(self, index: int) -> list[Account]:
+        """One party's accounts."""
+        return [account for account in self.accounts if account.party == f"{index}"]
+
+
 class Settler:
     """Settles the disputes of a job. `tolerance` is what the steps of different machines have
-    taught it."""
+    taught it.
+
+    Honest code may keep something where nobody looks, so that it gives one result here and another
+    there. So nobody is convicted by a single recomputation: the coordinator takes the step again
+    and again, and whoever it confirms repeats a round's worth of steps; if anything comes out
+    otherwise, nobody is to blame.
+    """
 
     def __init__(self, job: Job) -> None:
         self._job, self.tolerance, self.referee = job, Tolerance(), Referee(job)
         self._senders = [channel.sender for channel in job.channels]
+        # kinds of machines and stages of which it has found a step right that nobody disputed
+        self._confirmed: set[tuple[str, int]] = set()
 
     def settle(
         self, case: Case, owner: Replica, validator: Replica, answers: Sequence[Repetition],
@@ -62,29 +88,34 @@ class Settler:
         """
         accounts = [self._committed(case, owner), self._told(case, validator, answers)]
         accounts += [self._told_again(case, owner, party) for party in (owner, validator)]
-        return self._decide(
-            case, accounts, {owner.index: owner, validator.index: validator}, owner, weights
-        )
+        parties = {owner.index: owner, validator.index: validator}
+        return self._decide(_Dispute(case, owner, parties, accounts, weights))
 
     def look(
-        self, case: Case, owner: Replica, weights: Sequence[torch.Tensor], draw: torch.Generator
-    ) -> Settlement | None:
+        self, case: Case, owner: Replica, weights: Sequence[torch.Tensor], draw: torch.Generator,
+        alone: bool,
+    ) -> Settlement | None:  # fmt: skip
         """The coordinator's own look at one step of one stage of a window, which nobody can
-        foresee; None if nothing is wrong with it. Raises as `settle`."""
+        foresee; None if nothing is wrong with it. It convicts nobody unless the owner is `alone`:
+        others can repeat the window, and then it is settled with them.
+
+        Raises:
+            ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
+                told. Where code does not repeat itself, that happens to the honest.
+        """
         accounts = [self._committed(case, owner), self._told_again(case, owner, owner)]
+        dispute = _Dispute(case, owner, {owner.index: owner}, accounts, weights)
         if first_difference(accounts, self._walk(case)) is not None:
-            return self._decide(case, accounts, {owner.index: owner}, owner, weights)
+            return self._decide(dispute, alone)
         steps, stages = len(case.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
         item = Item(place // stages, place % stages)
-        shown = self._show(case, owner, owner, item, self._words(case, accounts, item), weights)
+        shown = self._show(dispute, owner, item, self._words(case, accounts, item))
         truth = self.referee.take(case.order, weights[item.stage], item, shown)
-        right = self._is_right(truth, item, accounts[1].words[item], owner.kind, shown.made)
-        if right:
+        if self._is_right(truth, item, accounts[1].words[item], owner.kind, shown.made):
+            self._confirmed.add((owner.kind, item.stage))
             return None
-        return self._settlement(
-            case, owner, None, accounts, item, {accounts[1].words[item]: right}, truth
-        )
+        return self._judged(dispute, item, (f"{owner.index}",), truth, shown, alone)
 
     # The accounts
 
@@ -132,55 +163,73 @@ class Settler:
 
     # The item
 
-    def _decide(
-        self, case: Case, accounts: Sequence[Account], parties: Mapping[int, Replica],
-        owner: Replica,
-        weights: Sequence[torch.Tensor],
-    ) -> Settlement:  # fmt: skip
+    def _decide(self, dispute: _Dispute, alone: bool = False) -> Settlement:
+        case, accounts = dispute.case, dispute.accounts
         item = first_difference(accounts, self._walk(case))
-        validator = next((index for index in parties if index != owner.index), None)
-        base = Settlement(case.order.replica, case.window, validator)
+        base = Settlement(case.order.replica, case.window, dispute.validator)
         if item is None:
             return replace(base, unsettled="it was repeated once more, and all agreed")
-        words = self._words(case, accounts, item)
-        shown = self._shown(case, owner, parties, item, words, weights)
+        shown = self._shown(dispute, item, self._words(case, accounts, item))
         if not shown:
             return replace(base, unsettled="nobody shows the step on which the accounts part")
         first = next(iter(shown.values()))
-        truth = self.referee.take(case.order, weights[item.stage], item, first)
+        truth = self.referee.take(case.order, dispute.weights[item.stage], item, first)
         right = {
             account.words[item]: self._is_right(
-                truth, item, account.words[item], parties[int(account.party)].kind,
+                truth, item, account.words[item], dispute.parties[int(account.party)].kind,
                 shown[int(account.party)].made if int(account.party) in shown else None,
             )
             for account in accounts if item in account.words
         }  # fmt: skip
-        return self._settlement(case, owner, validator, accounts, item, right, truth, parties)
+        return self._judged(dispute, item, liars(accounts, item, right), truth, first, alone)
 
-    def _settlement(
-        self, case: Case, owner: Replica, validator: int | None, accounts: Sequence[Account],
-        item: Item, right: Mapping[str, bool], truth: Truth,
-        parties: Mapping[int, Replica] | None = None,
+    def _judged(
+        self, dispute: _Dispute, item: Item, guilty: Sequence[str], truth: Truth, shown: StepShown,
+        alone: bool,
     ) -> Settlement:  # fmt: skip
-        parties = parties or {owner.index: owner}
-        place = self._said(case, item)
-        guilty = (
-            liars(accounts, item, right)
-            if len(parties) > 1 or len(right) > 1
-            else (f"{owner.index}",)
-        )
+        """What follows for the parties that recomputation has found guilty of an item."""
+        case, place = dispute.case, self._said(dispute.case, item)
+        base = Settlement(case.order.replica, case.window, dispute.validator, place=place)
+        if not guilty:
+            return replace(base, unsettled=f"audit: recomputation of {place} confirms nobody")
+        if not self._is_sure(dispute, item, guilty, truth, shown, alone):
+            text = f"audit: {place}: not all that was recomputed, and repeated, agrees"
+            return replace(base, unsettled=text)
         proofs = tuple(
             Proof(
-                (parties[int(party)].names[item.stage],),
+                (dispute.parties[int(party)].names[item.stage],),
                 f"audit: {place} is not what recomputation finds",
             )
             for party in guilty
         )
-        unsettled = "" if proofs else f"audit: recomputation of {place} confirms nobody"
-        exhibit = {f"truth{i}": tensor for i, tensor in enumerate(truth.made)} if proofs else {}
-        return Settlement(
-            case.order.replica, case.window, validator, proofs, unsettled, place, exhibit
-        )
+        exhibit = {f"truth{i}": tensor for i, tensor in enumerate(truth.made)}
+        return replace(base, proofs=proofs, exhibit=exhibit)
+
+    def _is_sure(
+        self, dispute: _Dispute, item: Item, guilty: Sequence[str], truth: Truth, shown: StepShown,
+        alone: bool,
+    ) -> bool:  # fmt: skip
+        """Whether the coordinator finds the same again and again, and so does somebody whom it
+        confirms; where nobody else can repeat the owner's work, whether it has ever found right
+        what the owner's kind of machine does."""
+        confirmed = [p for i, p in dispute.parties.items() if f"{i}" not in guilty]
+        known = alone and (dispute.owner.kind, item.stage) in self._confirmed
+        if not confirmed and not known:
+            return False
+        weights = dispute.weights[item.stage]
+        if not self.referee.insists(dispute.case.order, weights, item, shown, truth):
+            return False
+        return all(self._stays(dispute, party) for party in confirmed)
+
+    def _stays(self, dispute: _Dispute, party: Replica) -> bool:
+        """Whether a party says the same of the window once more for each window of the round."""
+        case, windows = dispute.case, len(self._job.edges(dispute.owner.index)) - 1
+        try:
+            more = [self._told_again(case, dispute.owner, party) for _ in range(windows)]
+        except (NotShown, ReplicaLost):
+            return False
+        accounts = [*dispute.by(party.index), *more]
+        return first_difference(accounts, self._walk(case)) is None
 
     def _said(self, case: Case, item: Item) -> str:
         what = {STATE: f"the state of stage {item.stage}", END: f"the update of stage {item.stage}"}
@@ -201,28 +250,18 @@ class Settler:
         }
         return Words(before, received)
 
-    def _shown(
-        self, case: Case, owner: Replica, parties: Mapping[int, Replica], item: Item, words: Words,
-        weights: Sequence[torch.Tensor],
-    ) -> dict[int, StepShown]:  # fmt: skip
+    def _shown(self, dispute: _Dispute, item: Item, words: Words) -> dict[int, StepShown]:
         """What each party shows of the step of an item; none of those who cannot."""
         shown = {}
-        for index, party in parties.items():
+        for index, party in dispute.parties.items():
             try:
-                shown[index] = self._show(case, owner, party, item, words, weights)
+                shown[index] = self._show(dispute, party, item, words)
             except (NotShown, ReplicaLost):
                 continue
         return shown
 
-    def _show(
-        self,
-        case: Case,
-        owner: Replica,
-        party: Replica,
-        item: Item,
-        words: Words,
-        weights: Sequence[torch.Tensor],
-    ) -> StepShown:
+    def _show(self, dispute: _Dispute, party: Replica, item: Item, words: Words) -> StepShown:
+        case, owner = dispute.case, dispute.owner
         repeat(replace(case.order, own=party is owner, show=item.step), case, owner, party)
         fresh = case.order.first + item.step == 0
         if item.channel != END or party is owner:
@@ -230,7 +269,7 @@ class Settler:
         shown = shown_by(
             party, Item(item.step, item.stage), fresh, words
         )  # it has no update, but a state
-        start = weights[item.stage]
+        start = dispute.weights[item.stage]
         if len(shown.made[0]) < len(start):
             raise NotShown(item.stage)
         return replace(shown, made=[change(start, shown.made[0][: len(start)])])
@@ -250,4 +289,4 @@ class Settler:
         error = self.referee.error(truth, item, made)
         if error <= limit:
             self.tolerance.learn(kind, self.referee.kind, error)
-        return error <= _WIDE * limit
+        return error <= ERRORS * limit

@@ -1,7 +1,6 @@
 """Trust: pure functions, tensors in and judgements out. Nothing here knows of processes."""
 
-from tdml.trust.mandera import mandera
 from tdml.trust.ranking import Moments, rank_moments
 from tdml.trust.screen import Screening, screen
 
-__all__ = ["Moments", "Screening", "mandera", "rank_moments", "screen"]
+__all__ = ["Moments", "Screening", "rank_moments", "screen"]

@@ -8,7 +8,8 @@ import torch
 
 from tdml.digest import digest
 from tdml.ledger.merkle import root
-from tdml.trust.numbers import BLOCK
+
+BLOCK = 1 << 20  # numbers of an update that travel, are hashed and are ranked at a time: 4 MiB
 
 
 def blocks_of(vector: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -35,7 +35,7 @@ class Audited:
     looked: tuple[int, ...] = ()
     lied: tuple[int, ...] = ()
     unsettled: str = ""
-    # By window, who repeated it; None: the coordinator has looked at a part of it.
+    # window → the replica that repeated it, None: the coordinator has looked
     validators: Mapping[int, int | None] = field(default_factory=dict)
 
 

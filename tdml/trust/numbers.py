@@ -14,7 +14,9 @@ FEWEST_SAMPLES = (
 LIMIT = (
     4.0  # widths of the majority: beyond, honest updates on like shares lie in 1 to 5 of 100 rounds
 )
+LEAST_REPLICAS = 3  # of fewer, ranking says nothing
 FLOOR = 0.05  # least width of a feature: many replicas agree by chance to less
+ROUNDING = 1e-12  # what is smaller is nothing; squares that differ by less of themselves are equal
 FLOOR_OF_SIZE = 0.1  # the same for logarithms of sizes, which the order of batches moves
 
 # Suspicion (`tdml.trust.suspicion`).
@@ -26,14 +28,18 @@ RANDOM_SHARE = 0.5  # of the budget, whoever is suspected: who looks honest may 
 # league
 LOOK = 0.1
 
+# times that the coordinator takes again what a ban rests on: where code differs from itself in one
+# step of four, that is missed once in a hundred
+AGAIN = 16
+
 # What an update counts (`tdml.trust.judgement`).
 # times the median size, of who was seen working or found clean: honest sizes differ by less
 LARGEST = 2.0
 TYPICAL = 1.5  # the same of who was not: on like shares one honest update in a hundred is larger
 
 # A step that two kinds of machines take (`tdml.trust.tolerance`).
-ERRORS = 8.0  # times the median error of single steps found so far
+# times the median error of single steps found so far; between that and as many times more, machines
+# may be honest, and nobody is convicted
+ERRORS = 8.0
 LEAST_ERROR = 1e-5  # relative: rounding of float32, summed in another order
 MOST_ERROR = 0.01  # no kind of machine may differ by more, whatever was found
-
-BLOCK = 1 << 20  # numbers of an update that travel, are hashed and are ranked at a time: 4 MiB

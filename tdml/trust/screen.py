@@ -21,14 +21,11 @@ from dataclasses import dataclass
 
 import torch
 
+from tdml.trust.commitment import BLOCK
 from tdml.trust.fold import StageSums, Sums, fold_stage
 from tdml.trust.medians import departure, shortest
-from tdml.trust.numbers import BLOCK, FLOOR, FLOOR_OF_SIZE, LIMIT
+from tdml.trust.numbers import FLOOR, FLOOR_OF_SIZE, LEAST_REPLICAS, LIMIT, ROUNDING
 from tdml.trust.ranking import Moments
-
-LEAST_REPLICAS = 3  # of fewer, ranking says nothing
-_NOTHING = 1e-12
-_EQUAL = 1e-12  # of the squared size: rounding, and nothing else
 
 
 @dataclass(frozen=True)
@@ -86,9 +83,9 @@ def _features(sums: Sums) -> list[tuple[str, torch.Tensor]]:
     if not sums.ranks.coordinates:
         return [("same numbers as another's", _copies(sums.products))]
     moments = sums.moments
-    pooled = (moments.std**2).mean().sqrt().clamp(min=_NOTHING)
+    pooled = (moments.std**2).mean().sqrt().clamp(min=ROUNDING)
     return [
-        ("spread of its ranks", _distances(moments.std.clamp(min=_NOTHING).log(), FLOOR)),
+        ("spread of its ranks", _distances(moments.std.clamp(min=ROUNDING).log(), FLOOR)),
         ("mean of its ranks", _distances(moments.mean / pooled, FLOOR)),
         ("size", _sizes(sums)),
         ("direction", _distances(_directions(sums.products), FLOOR)),
@@ -97,7 +94,7 @@ def _features(sums: Sums) -> list[tuple[str, torch.Tensor]]:
 
 
 def _sizes(sums: Sums) -> torch.Tensor:
-    return _distances(sums.norms.clamp(min=_NOTHING).log(), FLOOR_OF_SIZE)
+    return _distances(sums.norms.clamp(min=ROUNDING).log(), FLOOR_OF_SIZE)
 
 
 def _directions(products: torch.Tensor) -> torch.Tensor:
@@ -121,7 +118,7 @@ def _copies(products: torch.Tensor) -> torch.Tensor:
     nothing is learnt, as in a frozen stage, the honest agree."""
     squares = products.diagonal()
     both = squares[:, None] + squares
-    same = ((both - 2 * products) <= _EQUAL * both) & (squares[:, None] > 0) & (squares > 0)
+    same = ((both - 2 * products) <= ROUNDING * both) & (squares[:, None] > 0) & (squares > 0)
     equals = same.sum(dim=1)
     return torch.where((equals > 1) & (equals <= len(products) // 2), math.inf, 0.0).double()
 

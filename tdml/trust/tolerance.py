@@ -7,8 +7,6 @@ import torch
 
 from tdml.trust.numbers import ERRORS, LEAST_ERROR, MOST_ERROR
 
-_KEPT = 99
-
 
 def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> float:
     """How far apart two results are, relative to the change that led there: ‖a − b‖ / max(‖a − s‖,
@@ -25,7 +23,7 @@ def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) 
 
 
 class Tolerance:
-    """By pairs of kinds of machines: the last errors that were no lies."""
+    """By pairs of kinds of machines: the errors that were no lies."""
 
     def __init__(self) -> None:
         self.seen: dict[str, list[float]] = {}
@@ -43,9 +41,7 @@ class Tolerance:
 
     def learn(self, one: str, other: str, error: float) -> None:
         """Of a step on which both agree within the limit."""
-        kept = self.seen.setdefault(_pair(one, other), [])
-        kept.append(error)
-        del kept[:-_KEPT]
+        self.seen.setdefault(_pair(one, other), []).append(error)
 
 
 def _pair(one: str, other: str) -> str:

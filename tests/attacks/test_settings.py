@@ -10,7 +10,6 @@ from tdml.errors import SettingError
 
 CLASSES = {
     "adaptive": "Adaptive",
-    "alie": "MeanShift",
     "backdoor": "Backdoor",
     "bias_noise": "HonestNoise",
     "buffer_poison": "BufferPoison",

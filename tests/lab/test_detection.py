@@ -55,7 +55,9 @@ def test_a_small_grid_from_end_to_end(tmp_path, capsys):
     )
     assert run("--quick", *narrow) == 0
     kept = [json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]
-    assert {result["case"]["attack"] for result in kept} == {"none", "sign_flip", "garbage+shape"}
+    assert {result["case"]["attack"] for result in kept} == {
+        "none", "absent", "sign_flip", "garbage+shape",
+    }  # fmt: skip
     assert {result["case"]["rounds"] for result in kept} == {2}
     groups = json.loads((tmp_path / "results.json").read_text())["groups"]
     garbage = next(group for group in groups if group["case"]["attack"] == "garbage+shape")
@@ -103,7 +105,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tdml.lab.detection.run_case", interrupted)
     assert run("--quick", "--rounds", 1, "--attack", "garbage", "--out", tmp_path) == 130
-    assert len((tmp_path / "cases.jsonl").read_text().splitlines()) == 1
+    assert len((tmp_path / "cases.jsonl").read_text().splitlines()) == 2
     assert (tmp_path / "results.md").exists()
 
 
@@ -300,17 +302,18 @@ def test_an_attack_of_ones_own_is_found_in_the_current_folder(tmp_path, monkeypa
         json.loads(line)
         for line in (tmp_path / "runs/bench-detection/cases.jsonl").read_text().splitlines()
     ]
-    assert {found["case"]["attack"] for found in kept} == {"none", "sign_flip"}
+    assert {found["case"]["attack"] for found in kept} == {"none", "absent", "sign_flip"}
     assert all("final_accuracy" in found for found in kept), kept
 
 
 def test_narrowing_keeps_the_clean_cases_to_compare_with():
     kept = narrowed(
-        grid("bar", None), {"attack": ["alie"], "steps": [10], "seed": [1], "attackers": [2]}
+        grid("bar", None), {"attack": ["mean_shift"], "steps": [10], "seed": [1], "attackers": [2]}
     )
     assert {(case.attack, case.replicas, case.attackers, case.partition) for case in kept} == {
-        ("none", 8, 0, "iid"), ("none", 8, 0, "dirichlet"), ("alie", 8, 2, "iid"),
-        ("alie", 8, 2, "dirichlet"),
+        ("none", 8, 0, "iid"), ("none", 8, 0, "dirichlet"), ("mean_shift", 8, 2, "iid"),
+        ("mean_shift", 8, 2, "dirichlet"), ("absent", 8, 2, "iid"),
+        ("absent", 8, 2, "dirichlet"),
     }  # fmt: skip
 
 
@@ -318,7 +321,7 @@ def test_every_attack_takes_part():
     assert {"sign_flip", "collusion", "lying_validator", "replay+noise", "backdoor"} <= set(
         attack_names()
     )
-    assert {case.attack for case in grid("bar", None)} == {"none", *attack_names()}
+    assert {case.attack for case in grid("bar", None)} == {"none", "absent", *attack_names()}
 
 
 # Statistics
@@ -350,7 +353,7 @@ def test_delays_count_from_the_first_deed():
             {"banned": {}, "rounds": 4, "lost_weight": 0.0},
         ]  # fmt: skip
         rest = {"accuracy": {"4": 0.5}, "final_accuracy": 0.5, "seconds": 1.0, "spent": 0.1}
-        chosen = case("alie", 1, seed=seed, rounds=4)
+        chosen = case("mean_shift", 1, seed=seed, rounds=4)
         return {"case": vars(chosen), "attackers": [attacker], "honest": honest, **rest}
 
     (summary,) = summarise(

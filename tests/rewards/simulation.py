@@ -63,7 +63,7 @@ _ALWAYS = [
     Strategy(
         "a false update after honest steps",
         (
-            "adaptive", "alie", "bias_noise", "buffer_poison", "collusion", "garbage", "gaussian",
+            "adaptive", "bias_noise", "buffer_poison", "collusion", "garbage", "gaussian",
             "honest_noise", "ipm", "mean_shift", "min_max", "min_sum", "reversed_mean", "scaled",
             "sign_flip", "single_layer",
             "zero_gradient",

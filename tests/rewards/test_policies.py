@@ -40,6 +40,11 @@ def test_a_spoilt_improvement_counts_as_the_mean_of_the_others():
     assert weights("improvement", verdict(0, "malicious", improvement=1), bodies[1])[0] == SHARES
 
 
+def test_an_unknown_policy_is_told():
+    with pytest.raises(ValueError, match="no policy luck: choose from work, equal, improvement"):
+        policy_of("luck", SHARES)
+
+
 @pytest.mark.parametrize(
     ("pool", "rows", "expected"),
     [

@@ -82,6 +82,12 @@ def test_void_rounds_do_not_count():
     assert lines(entries(CAUGHT, CAUGHT, 0, HONEST, DOUBTED, CAUGHT)) == lines(STORY)
 
 
+def test_rounds_that_were_taken_back_and_came_again_count_as_often_as_they_were_played():
+    story = entries(HONEST, DOUBTED, HONEST, HONEST)
+    again = [(min(number, 2) if number < 4 else 3, *rest) for number, *rest in story]
+    assert lines(again)["r0.s0"].rounds == lines(story)["r0.s0"].rounds == 4
+
+
 def test_money_that_the_rules_do_not_give_is_refused():
     wrong = [(r, k, {"postings": []} if k == "rewards" else b) for r, k, b in STORY]
     with pytest.raises(ValueError, match="posting 0 is nothing"):

@@ -65,6 +65,14 @@ class Confederate(Liar):
             log[step, 0] = self.truth.stage_log[step, 0]
 
 
+class InLeague(Liar):
+    """Finds the lies of the others in its league right."""
+
+    def repeating(self, order):
+        self._lies = lambda step: order.replica > 0 and order.first + step == STEP
+        yield from Node.repeating(self, order)
+
+
 class Sender(Liar):
     """Records the truth and sends a lie; `stage_log` is for its confederate."""
 

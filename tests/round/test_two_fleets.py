@@ -28,7 +28,8 @@ _JOB = [
     [
         ["attack=label_flip", "attack.nodes=[r1.s1]", "attack.from_round=2", "topology.spares=1"],
         pytest.param(
-            ["attack=alie", "attack.replicas=[2]", "attack.from_round=2"], marks=pytest.mark.slow
+            ["attack=mean_shift", "attack.replicas=[2]", "attack.from_round=2"],
+            marks=pytest.mark.slow,
         ),
         pytest.param(["attack=lying_validator", "attack.nodes=[r3.s0]"], marks=pytest.mark.slow),
     ],

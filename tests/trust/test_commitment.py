@@ -4,6 +4,7 @@ import torch
 
 from tdml.ledger.merkle import root
 from tdml.trust.commitment import (
+    BLOCK,
     block_span,
     blocks_of,
     commitment,
@@ -12,7 +13,6 @@ from tdml.trust.commitment import (
     digests,
     is_plain,
 )
-from tdml.trust.numbers import BLOCK
 
 
 def test_blocks_cover_a_vector_and_name_it() -> None:

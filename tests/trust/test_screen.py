@@ -8,8 +8,9 @@ import scipy.stats
 import torch
 
 from tdml.trust import screen
+from tdml.trust.commitment import BLOCK
 from tdml.trust.fold import fold_stage
-from tdml.trust.numbers import BLOCK, FLOOR, FLOOR_OF_SIZE, LIMIT
+from tdml.trust.numbers import FLOOR, FLOOR_OF_SIZE, LIMIT
 from tdml.trust.screen import compare
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
-from tdml.trust import Screening, mandera, rank_moments
+from tdml.lab.mandera import mandera
+from tdml.trust import Screening, rank_moments
 from tdml.trust.screen import screen
 
 

@@ -1,0 +1,39 @@
+"""What came of a round's audits."""
+
+from dataclasses import dataclass, field, replace
+
+from tdml.round.repeat import Case
+from tdml.round.settle import Settlement
+from tdml.trust.judgement import Audited, Proof
+
+
+@dataclass
+class Audits:
+    """What came of a round's audits: by replica, all proofs, and the nodes that did not answer."""
+
+    by_replica: dict[int, Audited] = field(default_factory=dict)
+    proofs: list[Proof] = field(default_factory=list)
+    silent: set[str] = field(default_factory=set)  # names
+    settlements: list[Settlement] = field(default_factory=list)
+
+    def add(
+        self, case: Case, validator: int | None, clean: bool = False, unsettled: str = ""
+    ) -> None:
+        """The result of one window; without a validator it was the coordinator that has looked."""
+        index, window = case.order.replica, case.window
+        before = self.by_replica.get(index, Audited())
+        validators = {**before.validators, window: validator}
+        if clean and validator is None:
+            looked = tuple(sorted({*before.looked, window} - {*before.clean}))
+            self.by_replica[index] = replace(
+                before, looked=looked, validators={window: None, **before.validators}
+            )
+        elif clean:
+            windows = tuple(sorted({*before.clean, window}))
+            self.by_replica[index] = replace(before, clean=windows, validators=validators)
+        elif unsettled:
+            self.by_replica[index] = replace(before, unsettled=unsettled, validators=validators)
+        else:
+            self.by_replica[index] = replace(
+                before, lied=(*before.lied, window), validators=validators
+            )

@@ -1,0 +1,56 @@
+"""A model that keeps something where nobody looks, and nodes that keep it apart as processes do."""
+
+from collections import Counter
+
+import torch
+from torch import nn
+
+from tdml.node.node import Node
+
+COORDINATOR = "coordinator"
+CALLS: Counter[str] = Counter()  # so far, by who computes
+hidden = {"who": COORDINATOR, "calls": 0}  # `calls`: of everybody's that nothing is seen of yet
+
+
+class Warms(nn.Module):
+    """Its scale depends on how often whoever computes has called it, which shows after a while."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Scale."""
+        if not value.is_meta:
+            CALLS[hidden["who"]] += 1
+        return value * (1 + 0.01 * max(0, CALLS[hidden["who"]] - hidden["calls"]))
+
+
+class Apart(nn.Module):
+    """Its scale is another for the coordinator than for all nodes."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Scale."""
+        return value * (1.0 if hidden["who"] == COORDINATOR else 1.01)
+
+
+def warms(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), Warms(), nn.Linear(16, num_classes)
+    )
+
+
+def apart(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), Apart(), nn.Linear(16, num_classes)
+    )
+
+
+class OfItsOwn(Node):
+    """Computes as if in a process of its own."""
+
+    def _one(self, given, log, step, keeps=False):
+        hidden["who"] = self.name
+        yield from super()._one(given, log, step, keeps)
+        hidden["who"] = COORDINATOR
+
+    def evaluating(self, order):
+        hidden["who"] = self.name
+        yield from super().evaluating(order)
+        hidden["who"] = COORDINATOR

@@ -1,0 +1,66 @@
+"""Honest work that does not repeat itself, for a reason that nobody sees: nobody is banned. And who
+is in league is, where a third can repeat the work."""
+
+import pytest
+
+from tdml.lab.laboratory import Laboratory
+from tests.round import hidden, liars
+
+_JOB = [
+    "data=digits", "data.size=8", "sync.local_steps=6", "topology.stages=1", "trust.budget=1",
+    "trust.rollback=off", "rounds=3",
+]  # fmt: skip
+# Long rounds, in which updates are tested too, and reports of that looked at.
+_TESTED = ["topology.replicas=4", "trust.budget=0.9", "sync.local_steps=40"]
+
+
+def _play(model: str, calls: int, *more: str, rounds: int) -> list[dict[str, str]]:
+    """Who is banned, by round. Nothing is seen of anybody's first `calls`."""
+    hidden.CALLS.clear()
+    hidden.hidden.update(who=hidden.COORDINATOR, calls=10**9)  # the rehearsal sees nothing either
+    laboratory = Laboratory([*_JOB, f"model._target_={hidden.__name__}.{model}", *more])
+    for node in laboratory.fleet.nodes.values():
+        node.__class__ = hidden.OfItsOwn
+    hidden.CALLS.clear()
+    hidden.hidden["calls"] = calls
+    return [laboratory.play(number).bans for number in range(1, rounds + 1)]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "calls", "rounds"), [(1, 8, 1), (4, 12, 1), (4, 14, 1), (4, 30, 2)]
+)
+def test_what_shows_after_some_calls_gets_nobody_banned(
+    replicas: int, calls: int, rounds: int
+) -> None:
+    """While some have made so many and others have not, work is repeated and found otherwise."""
+    bans = _play("warms", calls, f"topology.replicas={replicas}", rounds=rounds)
+    assert bans == [{}] * rounds
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 4])
+def test_what_the_coordinator_alone_finds_gets_nobody_banned(
+    replicas: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    assert _play("apart", 0, f"topology.replicas={replicas}", rounds=1) == [{}]
+
+
+@pytest.mark.parametrize(("model", "calls"), [("apart", 0), ("warms", 30)])
+def test_reports_that_the_coordinator_does_not_find_get_nobody_banned(
+    model: str, calls: int
+) -> None:
+    assert _play(model, calls, *_TESTED, rounds=1) == [{}]
+
+
+def test_two_in_league_are_met_where_a_third_can_repeat_their_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    laboratory = Laboratory([*_JOB, "model=mlp", "model.features=192", "topology.replicas=3"])
+    for name in ("r1.s0", "r2.s0"):
+        laboratory.fleet.nodes[name].__class__ = liars.InLeague
+    banned: set[str] = set()
+    for number in range(1, 4):
+        laboratory.fleet.muster()
+        banned |= set(laboratory.play(number).bans)
+    assert banned == {"r1.s0", "r2.s0"}

@@ -1,0 +1,26 @@
+"""Who reports a false evaluation is banned once a report of its own is evaluated again."""
+
+from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
+
+_JOB = [
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.stages=1",
+    "topology.replicas=3", "sync.local_steps=40", "trust.budget=0.9", "rounds=9",
+]  # fmt: skip
+
+
+class Exaggerates(Node):
+    """Repeats steps honestly, and reports other losses than it finds."""
+
+    def reported(self, losses, order):
+        return losses + 1
+
+
+def test_a_false_report_is_proven() -> None:
+    laboratory = Laboratory(_JOB)
+    laboratory.fleet.nodes["r1.s0"].__class__ = Exaggerates
+    for number in range(1, 10):
+        if bans := laboratory.play(number).bans:
+            break
+    assert list(bans) == ["r1.s0"]
+    assert "reports what recomputation does not find" in bans["r1.s0"]
