@@ -1,39 +1,39 @@
 """The pages say nothing that the code does not keep: links, names of files, commands and the
 example."""
 
+import os
 import re
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tdml import config as settings
+from tdml.attacks import make_attack
 from tdml.cli import _parser
 from tdml.data import source
 from tdml.job import prepare
+from tests.pages import ROOT, blocks, follow
 
-_ROOT = Path(__file__).resolve().parent.parent
 _PAGES = {
-    str(path.relative_to(_ROOT)): path.read_text()
-    for path in [*_ROOT.glob("*.md"), *_ROOT.glob("*/*.md")]
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]
 }
+_SHORT = "detection", "audit", "ledger", "rewards"
 _FILES = [
-    str(path.relative_to(_ROOT))
+    str(path.relative_to(ROOT))
     for folder in ("tdml", "tests", "conf", "docker")
-    for path in _ROOT.glob(f"{folder}/**/*.*")
+    for path in ROOT.glob(f"{folder}/**/*.*")
 ]
-
-
-def _blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def _commands() -> list[list[str]]:
     """All commands of this project in the pages, as words, without those that are only part of
     one."""
     joined = "\n".join(
-        block for text in _PAGES.values() for block in [*_blocks(text, "bash"), *_blocks(text, "")]
+        block for text in _PAGES.values() for block in [*blocks(text, "bash"), *blocks(text, "")]
     )
     lines = joined.replace("\\\n", " ").splitlines()
     words = [
@@ -60,7 +60,7 @@ def test_links_lead_somewhere(page: str) -> None:
         if target.startswith("http"):
             continue
         path, _, anchor = target.partition("#")
-        file = (_ROOT / page).parent / path if path else _ROOT / page
+        file = (ROOT / page).parent / path if path else ROOT / page
         assert file.exists(), target
         headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE) if anchor else []
         assert not anchor or anchor in map(_slug, headings), target
@@ -88,16 +88,76 @@ def test_commands_are_understood(words: list[str]) -> None:
             assert config.topology.world_size == ranks
 
 
-def test_the_readmes_own_model_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [example] = _blocks(_PAGES["README.md"], "python")
-    (tmp_path / "mine.py").write_text(example)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    [overrides] = [
-        words[2:]
-        for words in _commands()
-        if words[:3] == ["tdml", "train", "model._target_=mine.net"]
+@pytest.mark.parametrize("page", [page for page in _PAGES if page.startswith("docs/")])
+def test_every_page_is_found_from_the_readme(page: str) -> None:
+    seen, ahead = set(), ["README.md"]
+    while ahead:
+        seen.add(here := ahead.pop())
+        for target in re.findall(r"\]\(([^)\s#]+\.md)", _PAGES.get(here, "")):
+            there = os.path.relpath((ROOT / here).parent / target, ROOT)
+            ahead += [there] if there not in seen else []
+    assert page in seen
+
+
+@pytest.mark.parametrize("file", [file for file in _FILES if file.endswith((".py", ".yaml"))])
+def test_pages_that_the_code_names_are_there(file: str) -> None:
+    for page in re.findall(r"\bdocs/[\w-]+\.md", (ROOT / file).read_text(encoding="utf-8")):
+        assert page in _PAGES, page
+
+
+@pytest.mark.parametrize(
+    ("page", "most"), [("README.md", 900), *((f"docs/{name}.md", 1200) for name in _SHORT)]
+)
+def test_pages_are_short(page: str, most: int) -> None:
+    assert len(_PAGES[page].split()) <= most
+
+
+def test_the_example_of_an_own_model_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [example] = blocks(_PAGES["docs/your-model.md"], "python")
+    _write_mine(tmp_path, example, monkeypatch)
+    [overrides, *others] = [
+        words[2:] for words in _commands() if "model._target_=mine.net" in words
     ]
+    assert len(others) == 2, "one for each of two machines"
     config = settings.load(overrides)
-    job = prepare(config, source.load(config.data, config.seed), checkpoint=None)
+    job = prepare(config, source.load_source(config), checkpoint=None)
     assert len(job.layouts) == config.topology.stages
     del sys.modules["mine"]
+
+
+def test_the_example_of_an_own_attack_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [example] = blocks(_PAGES["docs/experiments.md"], "python")
+    _write_mine(tmp_path, example, monkeypatch)
+    [overrides] = [words[2:] for words in _commands() if "attack._target_=mine.Drift" in words]
+    attack = make_attack(settings.load(overrides).attack)
+    update = torch.randn(9)
+    moved = attack.corrupt(update, context=None)
+    assert float((moved - update).norm() / update.norm()) == pytest.approx(0.3, rel=1e-3)
+    del sys.modules["mine"]
+
+
+def _write_mine(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "mine.py").write_text(text)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", ["quickstart", "your-model", "verdicts", "experiments"])
+def test_a_page_from_top_to_bottom(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the installation, for what needs a repository's folder, and for what takes hours."""
+    text = _PAGES[f"docs/{page}.md"]
+    monkeypatch.chdir(tmp_path)
+    for example in blocks(text, "python"):
+        (tmp_path / "mine.py").write_text(example)
+    lines = "\n".join(blocks(text, "bash")).replace("\\\n", " ").splitlines()
+    left_out = "bash launch/", "source ", "tdml bench detection"
+    script = "\n".join(line for line in lines if not line.startswith(left_out))
+    follow(script.replace(" runs/demo", ""), seconds=800)

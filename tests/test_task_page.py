@@ -1,10 +1,7 @@
 """docs/your-task.md, followed word for word."""
 
 import json
-import os
-import re
 import shlex
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,14 +13,10 @@ from tdml.data import source
 from tdml.job import Job, prepare
 from tdml.tasks.objective import task_of
 from tdml.vision import mend_torchvision
+from tests.pages import ROOT, blocks, follow
 
-_ROOT = Path(__file__).resolve().parent.parent
-_PAGE = (_ROOT / "docs" / "your-task.md").read_text()
+_PAGE = (ROOT / "docs" / "your-task.md").read_text()
 _HF = "model=hf"
-
-
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", _PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -31,26 +24,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a reader of the page works, with the module that the page has them write."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "mine.py").write_text("\n\n".join(_blocks("python")))
+    (tmp_path / "mine.py").write_text("\n\n".join(blocks(_PAGE, "python")))
     yield tmp_path
     sys.modules.pop("mine", None)
-
-
-def _run(script: str, seconds: float) -> None:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(_ROOT)}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], env=environment, timeout=seconds,
-        capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _jobs() -> dict[str, Job]:
     """Those of the page, by name, made ready."""
     jobs = {}
-    for block in _blocks("bash"):
+    for block in blocks(_PAGE, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line)
             if words[:2] == ["tdml", "train"] and (_HF not in words or find_spec("transformers")):
@@ -62,9 +44,9 @@ def _jobs() -> dict[str, Job]:
 
 def test_the_jobs_of_the_page_can_begin(folder: Path) -> None:
     mend_torchvision()
-    for block in _blocks("bash"):
+    for block in blocks(_PAGE, "bash"):
         if block.startswith("python"):
-            _run(block, seconds=60)
+            follow(block, seconds=60)
     jobs = _jobs()
     assert [len(job.layouts) for job in jobs.values()] == [2] * len(jobs)
     assert list(jobs["gpt"].measures.unknown) == ["perplexity", "token_accuracy", "loss"]
@@ -77,9 +59,9 @@ def test_the_jobs_of_the_page_can_begin(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_page_from_top_to_bottom(folder: Path) -> None:
-    for block in _blocks("bash"):
+    for block in blocks(_PAGE, "bash"):
         if _HF not in block or find_spec("transformers"):
-            _run(block, seconds=200)
+            follow(block, seconds=200)
     last = json.loads((folder / "runs/prices/metrics.jsonl").read_text().splitlines()[-1])
     assert last["test_below"] == pytest.approx(0.9, abs=0.1)
     assert (folder / "exported-gpt" / "model.safetensors").is_file()

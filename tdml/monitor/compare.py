@@ -79,7 +79,7 @@ def _row(history: History, histories: Sequence[History]) -> str:
         _number(max(known, default=None)),
         "–" if reached is None else str(reached),
         difference(history, histories),
-        f"{history.seconds / 3600:.2f}",
+        f"{history.seconds / 3600:.2g}",
     ]
     return "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
 

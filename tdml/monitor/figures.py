@@ -1,7 +1,7 @@
 """The figures, made with matplotlib and without a display."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from tdml.monitor.record import headline
 
 ACCUSED, SUSPECT, HONEST = "#c62828", "#ef8f00", "#1565c0"
+_CLOSE = 0.06  # of an axis: labels of points that are nearer cover each other
 COLOURS = {"malicious": ACCUSED, "suspicious": SUSPECT, "honest": HONEST}
 
 
@@ -37,18 +38,17 @@ def rank_scatter(line: dict[str, Any]) -> Figure | None:
                 s=42,
                 label=verdict,
             )
-    for name, record in ranked.items():
-        axes.annotate(
-            f"r{name}",
-            (record["rank_mean"], record["rank_std"]),
-            xytext=(5, 4),
-            textcoords="offset points",
-            fontsize=8,
-        )
     _span(axes, [r["rank_mean"] for r in ranked.values()], [r["rank_std"] for r in ranked.values()])
+    places = {f"r{name}": (r["rank_mean"], r["rank_std"]) for name, r in ranked.items()}
+    for names in _crowds(axes, places):
+        axes.annotate(
+            " ".join(names), places[names[0]], xytext=(5, 4), textcoords="offset points", fontsize=8
+        )
+    void = ", taken back" if line.get("void") else ""
     axes.set(
-        xlabel="mean of ranks", ylabel="standard deviation of ranks", title=f"round {line['round']}"
-    )
+        xlabel="mean of ranks", ylabel="standard deviation of ranks",
+        title=f"round {line['round']}{void}",
+    )  # fmt: skip
     axes.legend(fontsize=7, loc="best")
     axes.grid(alpha=0.25)
     return figure
@@ -60,6 +60,21 @@ def _span(axes: Axes, means: list[float], stds: list[float]) -> None:
     for values, set_limits in ((means, axes.set_xlim), (stds, axes.set_ylim)):
         middle, half = (min(values) + max(values)) / 2, max(0.1, 0.65 * (max(values) - min(values)))
         set_limits(middle - half, middle + half)
+
+
+def _crowds(axes: Axes, points: Mapping[str, tuple[float, float]]) -> list[list[str]]:
+    """The names, those together whose points lie so close that one label would cover another."""
+    wide, high = (_CLOSE * (most - least) for least, most in (axes.get_xlim(), axes.get_ylim()))
+    crowds: list[list[str]] = []
+    for name, (x, y) in points.items():
+        for crowd in crowds:
+            a, b = points[crowd[0]]
+            if abs(a - x) < wide and abs(b - y) < high:
+                crowd.append(name)
+                break
+        else:
+            crowds.append([name])
+    return crowds
 
 
 def curves(lines: Sequence[dict[str, Any]]) -> Figure:

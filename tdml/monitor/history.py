@@ -2,6 +2,7 @@
 it."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -89,8 +90,9 @@ class History:
 
     @property
     def attack(self) -> str:
-        """The attack's class in small letters; "" where nobody attacks."""
-        return (self.settings["attack"].get("_target_") or "").rpartition(".")[2].lower()
+        """The attack's class in words, such as "mean shift"; "" where nobody attacks."""
+        name = (self.settings["attack"].get("_target_") or "").rpartition(".")[2]
+        return re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
     @property
     def attacked_from(self) -> int:

@@ -57,7 +57,7 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
     title = html.escape(str(summary.get("name", run.name)))
     ended = html.escape(str(summary.get("exit_reason", "unfinished")))
     scatters = "".join(
-        to_svg(figure) for line in lines if (figure := rank_scatter(line)) is not None
+        to_svg(figure) for line in played if (figure := rank_scatter(line)) is not None
     )
     scatters = scatters or "<p>No replica was ranked.</p>"
     return f"""<!DOCTYPE html>
@@ -66,7 +66,7 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
 <h1>TDML run {title}</h1><p class="sub">{ended}</p>
 {_facts(lines, played, summary)}
 <h2>{_title(headline(lines[-1]))} and loss</h2>{to_svg(curves(lines))}
-<h2>Verdicts</h2><div class="wide">{_verdicts(lines)}</div>{_legend()}
+<h2>Verdicts</h2><div class="wide">{_verdicts(played)}</div>{_legend()}
 <h2>What was found</h2>{_findings(played)}
 <h2>Mean against standard deviation of ranks</h2><div class="figures">{scatters}</div>
 <h2>Seconds by phase</h2><div class="wide">{_seconds(lines)}</div>
@@ -93,8 +93,8 @@ def _facts(
         **_best(summary.get("best")),
         "Banned nodes": ", ".join(summary.get("banned", [])) or "none",
         "Seconds": f"{sum(line['seconds']['total'] for line in played):.1f}",
-        "Sent and received": f"{sum(line['bytes']['down'] for line in played) / 1e6:.0f} MB down, "
-        f"{sum(line['bytes']['up'] for line in played) / 1e6:.0f} MB up",
+        "Sent and received": f"{sum(line['bytes']['down'] for line in played) / 1e6:.3g} MB down, "
+        f"{sum(line['bytes']['up'] for line in played) / 1e6:.3g} MB up",
     }
     return (
         "<dl>"
@@ -138,7 +138,7 @@ def _verdicts(lines: list[dict[str, Any]]) -> str:
     for line in lines:
         value = line.get(f"test_{metric}")
         shown = "–" if value is None else format(value, form_of(metric))
-        cells = f"<td>{line['round']}</td><td>{shown}</td>"
+        cells = f"<td>{_number(line)}</td><td>{shown}</td>"
         for name in _names(lines):
             record = line["replicas"].get(name, {"verdict": "", "reason": "not formed"})
             colour = COLOURS.get(record["verdict"], "#777")
@@ -159,16 +159,13 @@ def _legend() -> str:
 def _findings(played: list[dict[str, Any]]) -> str:
     rows = []
     for line in played:
-        number = f"{line['round']}, taken back" if line.get("void") else str(line["round"])
+        number = _number(line)
         for name, record in line["replicas"].items():
             if record["verdict"] != "honest":
                 where = ", ".join(record.get("nodes", [])) or f"r{name}"
-                text = (number, where, _effect(line, name), record["reason"])
-                rows.append(
-                    "<tr>"
-                    + "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text)
-                    + "</tr>"
-                )
+                text = (where, _effect(line, name), record["reason"])
+                cells = "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text)
+                rows.append(f'<tr><td class="reason">{number}</td>{cells}</tr>')
         for note in line.get("notes", []):
             cell = f'<td class="reason" colspan="3">{html.escape(note)}</td>'
             rows.append(f'<tr><td class="reason">{number}</td>{cell}</tr>')
@@ -178,6 +175,12 @@ def _findings(played: list[dict[str, Any]]) -> str:
         f'<th class="reason">{title}</th>' for title in ("round", "who", "verdict", "evidence")
     )
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _number(line: dict[str, Any]) -> str:
+    """Of a round, and whether it still counts."""
+    said = f"{line['round']}, taken back" if line.get("void") else str(line["round"])
+    return html.escape(said)
 
 
 def _effect(line: dict[str, Any], name: str) -> str:

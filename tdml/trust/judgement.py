@@ -138,11 +138,11 @@ def _refusal(found: Evidence) -> str:
     """Why an update does not count at all; "" if it does."""
     if found.fault or found.audited.unsettled or found.owes:
         return found.fault or found.audited.unsettled or found.owes
-    return (
-        ""
-        if _passes(found)
-        else f"{found.departure}: it does not count until its work is found again"
-    )
+    if _passes(found):
+        return ""
+    # who is proven to lie waits for nothing
+    waits = "" if found.proof else ": it does not count until its work is found again"
+    return found.departure + waits
 
 
 def _unseen(work: Work, power: float) -> tuple[float, str]:

@@ -70,7 +70,7 @@ def test_every_run_has_a_row_and_a_line(runs: list[Path], tmp_path: Path, capsys
         [
             "net-4x2-attack",
             "4 × 2",
-            "meanshift, 1 of 4",
+            "mean shift, 1 of 4",
             "3 of 3",
             "0.9000",
             "0.9000",
@@ -80,7 +80,7 @@ def test_every_run_has_a_row_and_a_line(runs: list[Path], tmp_path: Path, capsys
         [
             "net-4x2-attack-undefended",
             "4 × 2",
-            "meanshift, 1 of 4, undefended",
+            "mean shift, 1 of 4, undefended",
             "3 of 3",
             "–",
             "0.3000",

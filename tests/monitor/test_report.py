@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_whose_update_does_not_count_is_said_with_the_reason(tmp_path: Path) -> 
     ]
     assert "".join(cells) in page
     assert '<td class="reason">suspicious</td><td class="reason">reason 1</td>' in page
+
+
+@pytest.mark.timeout(60)
+def test_the_verdicts_of_rounds_that_were_taken_back_are_shown_as_such(tmp_path: Path) -> None:
+    liar = _LINE["replicas"]["0"] | {"verdict": "malicious"}
+    void = _LINE | {"replicas": {"0": liar}, "void": True}
+    page = write_report(_run(tmp_path, f"{json.dumps(void)}\n{json.dumps(_LINE)}\n")).read_text()
+    rows = re.findall(r'<tr><td>(.*?)</td>.*?class="verdict".*?>(.)</td></tr>', page)
+    assert rows == [("1, taken back", "✗"), ("1", "–")]
 
 
 @pytest.mark.timeout(60)

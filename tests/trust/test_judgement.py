@@ -79,3 +79,10 @@ def test_power_is_learnt_from_clean_rounds() -> None:
     for seen in (True, True, True, False):
         power.add(seen)
     assert power.share == 4 / 6
+
+
+def test_a_proven_liar_is_not_told_to_wait() -> None:
+    waits = "far: it does not count until its work is found again"
+    assert one(distance=5.0, departure="far").reason == waits
+    liar = one(distance=5.0, departure="far", proof=Proof(("b",), "it lied"))
+    assert liar.reason == "it lied; far"

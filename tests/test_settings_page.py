@@ -1,0 +1,38 @@
+"""docs/settings.md, and what it is made of."""
+
+from pathlib import Path
+
+from tdml import config as settings
+from tdml.config_file import flat
+from tests.settings_page import PAGE, described, page_text, settings_of
+
+
+def test_the_page_in_the_repository_is_what_the_command_makes() -> None:
+    """To make it: python -m tests.settings_page"""
+    assert PAGE.read_text() == page_text()
+
+
+def test_every_setting_of_a_job_is_on_the_page_with_a_meaning() -> None:
+    rows = [line.split(" | ") for line in page_text().splitlines() if line.startswith("| `")]
+    assert not [row for row in rows if not row[-1].removesuffix("|").strip()]
+    named = {row[0].removeprefix("| ").strip("`") for row in rows}
+    own = {name for name in flat(settings.load([])) if "._target_" not in name}
+    assert own <= named
+
+
+def test_what_a_file_says_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "# What it is,\n# in two lines\ndefaults:\n  - none\n  - _self_\n\n"
+        "_target_: mine.Mine\nrate: ${x:a.b,null}  # how fast; in two\n"
+        "                          # lines\nouter:  # around\n  inner: a|b   # within\nlast: [1]\n"
+    )
+    assert described(file) == "What it is, in two lines"
+    found = [(one.name, one.value, one.meaning) for one in settings_of(file)]
+    assert found == [
+        ("_target_", "mine.Mine", ""),
+        ("rate", "${x:a.b,null}", "how fast; in two lines"),
+        ("outer", "", "around"),
+        ("outer.inner", "a|b", "within"),
+        ("last", "[1]", ""),
+    ]
