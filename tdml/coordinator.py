@@ -1,8 +1,10 @@
 """The coordinator's run: rounds, one after the other, each recorded before the next begins."""
 
+import copy
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tdml.cluster.channel import Offence
@@ -15,6 +17,7 @@ from tdml.monitor.run_folder import BEST_MODEL
 from tdml.round.checkpoint import Checkpoint, drop, how_to_go_on, load, save, save_atomically
 from tdml.round.engine import Engine, Round
 from tdml.round.rollback import said, taken_back
+from tdml.round.saving import Saving
 from tdml.trust.judgement import Proof
 
 if TYPE_CHECKING:
@@ -59,6 +62,7 @@ class Coordinator:
         self.notices = list(
             filter(None, [self.engine.judge.limits])
         )  # what the user should know of the whole run
+        self._saving = Saving(self.last_round)
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round
         monitor.terminal.status(self._status)
@@ -71,6 +75,12 @@ class Coordinator:
             CannotGoOn: all replicas have lost nodes that no spare can replace, or nothing comes of
                 the rounds.
         """
+        try:
+            return self._run()
+        finally:
+            self._saving.finish()  # what a run goes on from, however this one ends
+
+    def _run(self) -> str:
         for notice in self.notices:
             self.monitor.terminal.say(notice, "yellow")
         self._keep_best(self.last_round)  # a run may have been cut off before it did so
@@ -89,6 +99,7 @@ class Coordinator:
                 "the weights could be evaluated in no round, so nobody knows what they are worth: "
                 f"{reasons}. failures.log in the run folder has the stack traces"
             )
+        self._saving.finish()
         model = self.job.write_weights(self.engine.weights)
         save_atomically(model, self.monitor.folder.path / "model.pt")
         self.recorder.end(model, over)
@@ -124,6 +135,7 @@ class Coordinator:
     def _stays(self, played: Round) -> str:
         """What a proven liar may have put in, where it is not taken out."""
         assert played.tainted is not None
+        self._saving.finish()  # it drops old ones
         before = load(self.monitor.folder.checkpoints, played.tainted)
         kept = f"; the checkpoint of round {before.round} does not" if before else ""
         return f"{said(played)}, which stays{kept}"
@@ -132,6 +144,7 @@ class Coordinator:
         """Take out what nodes that are proven to lie have put in before."""
         assert played.tainted is not None
         number, rounds = played.number, self.job.config.rounds
+        self._saving.finish()
         before = load(self.monitor.folder.checkpoints, played.tainted)
         after = before.round if before else 0
         unproven = self.engine.judge.standing.unproven
@@ -152,6 +165,7 @@ class Coordinator:
         self.engine.go_back(whole.flatten(self.job.model, self.job.layouts), outer, moved)
         reason = taken_back(played, after)
         self._save(after, before.metrics if before else "")
+        self._saving.finish()
         drop(self.monitor.folder.checkpoints, after)
         self.recorder.roll_back(after, reason)
         self.monitor.take_back(after, reason)
@@ -159,12 +173,14 @@ class Coordinator:
 
     def _record(self, played: Round) -> None:
         """Write everything down; the ledger first, for a round that it does not know has not been
-        played."""
+        played. The checkpoint is written while the next round is played, before whose end is
+        recorded."""
         with self.engine.phase("record", played.number):
             offences = self.fleet.take_offences()
             self._ban([offence for offence in offences if offence.proven], played)
             refusals = self._refusals(offences)
             played.notes[:0] = self.monitor.take_notes()
+            self._saving.finish()
             self.recorder.close_round(played, refusals)
             self.monitor.best.add(played.number, played.validation)
             self._keep_best(played.number)
@@ -186,17 +202,18 @@ class Coordinator:
         played.tainted = min((number for number in tainted if number is not None), default=None)
 
     def _save(self, number: int, metrics: str) -> None:
-        """Keep what the round after this one depends on; `metrics` is its line of metrics.jsonl."""
+        """Keep what the round after this one depends on; `metrics` is its line of metrics.jsonl.
+        All that changes while it is written is copied."""
         self.job.write_weights(self.engine.weights)
-        save(
-            Checkpoint(
-                round=number, model=whole.tensors_of(self.job.model),
-                outer=self.engine.outer.state(), moved=self.engine.moved,
-                cuts=list(self.job.plan.cuts), fleet=self.fleet.state(),
-                judge=self.engine.judge.state(), metrics=metrics,
-            ),
-            self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20,
+        tensors = whole.tensors_of(self.job.model)
+        checkpoint = Checkpoint(
+            round=number, model={name: tensor.detach().clone() for name, tensor in tensors.items()},
+            outer=self.engine.outer.state(), moved=self.engine.moved,
+            cuts=list(self.job.plan.cuts), fleet=copy.deepcopy(self.fleet.state()),
+            judge=copy.deepcopy(self.engine.judge.state()), metrics=metrics,
         )  # fmt: skip
+        folder, memory = self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20
+        self._saving.begin(number, partial(save, checkpoint, folder, memory))
 
     def _refusals(self, offences: Sequence[Offence]) -> list[tuple[str, str]]:
         """What was not let in during the round, for the ledger."""

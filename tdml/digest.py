@@ -1,7 +1,10 @@
 """The digest of a tensor, by which it is signed, committed to and found again."""
 
 import hashlib
+import os
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
@@ -10,6 +13,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 # and the audit.
 _known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 _lock = threading.Lock()
+_MOST_THREADS = 16  # more would wait for the memory
 
 
 def digest(tensor: torch.Tensor) -> bytes:
@@ -25,3 +29,12 @@ def digest(tensor: torch.Tensor) -> bytes:
     with _lock:
         _known[tensor] = (version, found.digest())
     return found.digest()
+
+
+def digests(tensors: Sequence[torch.Tensor]) -> list[bytes]:
+    """Of several at once, in as many threads as there are processors: hashing lets go of the
+    interpreter."""
+    if len(tensors) < 2:
+        return [digest(tensor) for tensor in tensors]
+    with ThreadPoolExecutor(min(len(tensors), len(os.sched_getaffinity(0)), _MOST_THREADS)) as pool:
+        return list(pool.map(digest, tensors))

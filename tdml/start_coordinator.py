@@ -39,7 +39,7 @@ from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
 from tdml.recorder import Recorder
 from tdml.rehearsal.timing import with_microbatches
 from tdml.rewards.deterrence import warning
-from tdml.round.checkpoint import Checkpoint, how_to_go_on, load_last
+from tdml.round.checkpoint import Checkpoint, how_to_go_on, load_last, passed_over
 from tdml.start_recorder import banned_keys, job_id, start_recorder, terms_of
 from tdml.trust import ranking
 from tdml.worker import METHODS
@@ -108,6 +108,8 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     checkpoint = _last_checkpoint(config, folder.checkpoints)
     resumed = checkpoint.round if checkpoint else 0
     if checkpoint is not None:
+        if damaged := passed_over(folder.checkpoints, resumed):
+            terminal.say(damaged, "yellow")
         folder.rewind(checkpoint.round, checkpoint.metrics)
     given = read_roster(config.identity.roster, node_names(config.topology))
     bans = BanList(config.identity.ban_list)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tdml import coordinator
 from tdml.attacks import Attack
 from tdml.attacks.node import AttackingNode
+from tdml.round import checkpoint
 from tdml.round.orders import Commitment
 
 
@@ -54,3 +55,22 @@ class InterruptsRecord(Attack):
             save(*arguments)
 
         coordinator.save = interrupted
+
+
+class KilledWhileSaving(Attack):
+    """The coordinator is killed when half of the checkpoint of a round is written, but once only:
+    then there is a file `marker`."""
+
+    def __init__(self, number: int, marker: str) -> None:
+        if os.environ["RANK"] != "0" or Path(marker).exists():
+            return
+        write = checkpoint._write
+
+        def killed(parts: list[memoryview], path: Path) -> None:
+            if path.name == f"round-{number:06d}.pt":
+                path.with_suffix(".partial").write_bytes(parts[0][: len(parts[0]) // 2])
+                Path(marker).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(parts, path)
+
+        checkpoint._write = killed

@@ -4,7 +4,7 @@ import hashlib
 
 import torch
 
-from tdml.digest import digest
+from tdml.digest import digest, digests
 
 
 def test_digest_tells_type_shape_and_bytes_apart() -> None:
@@ -35,3 +35,9 @@ def test_digest_follows_a_tensor_that_is_changed_in_place() -> None:
 def test_digests_of_tensors_that_are_gone_are_forgotten() -> None:
     for _ in range(100):
         assert digest(torch.zeros(3)) != digest(torch.ones(3))
+
+
+def test_the_digests_of_several_are_those_of_each() -> None:
+    tensors = [torch.full((size,), float(size)) for size in (0, 5, 1, 70_000, 5)]
+    assert digests([tensor.clone() for tensor in tensors]) == [digest(t) for t in tensors]
+    assert digests([]) == []

@@ -45,6 +45,34 @@ def test_killed_again_and_again_and_no_round_is_paid_twice(tmp_path: Path, capsy
     assert [line["round"] for line in result.rounds] == [1, 2, 3, 4]
 
 
+def test_killed_while_a_checkpoint_is_written_and_the_one_before_is_damaged(
+    tmp_path: Path, capsys
+) -> None:
+    """It goes on from the one before that, says so, and pays for every round once."""
+    run, marker = tmp_path / "run", tmp_path / "killed"
+    job = [
+        *_JOB, "rounds=4", "attack._target_=tests.saboteurs.KilledWhileSaving",
+        "attack.nodes=[r0.s0]", "+attack.number=3", f"+attack.marker={marker}",
+    ]  # fmt: skip
+    killed = run_job(run, 4, *job)
+    assert marker.exists() and 0 not in killed.statuses, killed.output
+    there = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert there == ["round-000001.pt", "round-000002.pt", "round-000003.partial"]
+    assert entries(run, "root")[-1].round == 3
+    newest = run / "checkpoints" / "round-000002.pt"
+    damaged = bytearray(newest.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    newest.write_bytes(damaged)
+    result = run_job(run, 4, *job, "resume=true")
+    assert result.statuses == [0] * 4, result.output
+    assert "round-000002.pt in" in result.output
+    assert "the run goes on from the checkpoint of round 1" in result.output
+    assert "4 rounds, model.pt is the model of the last" in verify(run, capsys)
+    assert_balanced(run, capsys, rounds=4)
+    assert [entry.body["after"] for entry in entries(run, "resume")] == [1]
+    assert [line["round"] for line in result.rounds] == [1, 2, 3, 4]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """A run of two rounds, and its folder of keys; both are only read."""

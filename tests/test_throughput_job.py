@@ -32,7 +32,10 @@ def test_a_job_beside_a_plain_loop(tmp_path):
     assert found["whole"] == pytest.approx(2 * 3 * 32 / ((totals[1] + totals[2]) / 2))
     assert found["training"] > found["whole"]
     assert found["limit"] > 0
+    assert found["floors"].keys() == {"broadcast", "gather", "aggregate"}
+    assert min(found["floors"].values()) > 0
     assert "of what its pipelines allow" in result.stdout
+    assert "states and messages kept for audits cost " in result.stdout
     assert found["settings"] == [*small, f"identity.folder={tmp_path / 'keys'}"]
 
 

@@ -51,6 +51,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
             "--json", type=Path, metavar="FILE", help="write the results there, too"
         )
         measured.set_defaults(command=command)
+    _add_scale(benchmarks)
     outcome = benchmarks.add_parser(
         "outcome", help="what came of runs: accuracy, who was accused, seconds by phase"
     )
@@ -58,6 +59,24 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     outcome.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     outcome.set_defaults(command=_bench_outcome)
     _add_detection(benchmarks)
+
+
+def _add_scale(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    scale = benchmarks.add_parser(
+        "scale", allow_abbrev=False,
+        help="seconds and memory of the coordinator over numbers of replicas; some minutes",
+    )  # fmt: skip
+    add_arguments(scale)
+    for name, default, what in (
+        ("replicas", [2, 4, 8, 16, 32, 64], "replicas"),
+        ("stages", [1, 4, 8], "stages of each"),
+    ):
+        scale.add_argument(
+            f"--{name}", nargs="+", type=int, default=default, metavar="N",
+            help=f"{what}: %(default)s",
+        )  # fmt: skip
+    scale.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    scale.set_defaults(command=_bench_scale)
 
 
 def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -118,6 +137,13 @@ def _bench_throughput(parsed: argparse.Namespace) -> int:
 
     settings.see_own_classes()
     return throughput.run(parsed.overrides, parsed.json)
+
+
+def _bench_scale(parsed: argparse.Namespace) -> int:
+    from tdml.bench import scale
+
+    settings.see_own_classes()
+    return scale.run(parsed.replicas, parsed.stages, parsed.overrides, parsed.json)
 
 
 def _bench_repeat(parsed: argparse.Namespace) -> int:

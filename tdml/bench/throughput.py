@@ -9,7 +9,7 @@ job, so that what else the machine does slows both of them.
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from rich.table import Table
 from tdml import config as settings
 from tdml import job as jobs
 from tdml.bench import hardware, json_file
+from tdml.bench.floors import cost_of_records, floors
 from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.play import play
 from tdml.config_file import from_yaml
@@ -41,7 +42,8 @@ class Result:
     """Samples a second, of the plain loop, of pipelines that lose nothing, of the job while its
     replicas train, and of its whole rounds; `busy` is the share of a step in which those pipelines'
     stages compute. And the mean seconds of a round's phases: some, as audits, take theirs in few of
-    the rounds."""
+    the rounds. `floors` are the least seconds that some phases could take; `records` is what it
+    costs to keep states and messages for audits, as a share of training."""
 
     plain: float
     limit: float
@@ -49,6 +51,8 @@ class Result:
     training: float
     whole: float
     seconds: Mapping[str, float]
+    floors: Mapping[str, float] = field(default_factory=dict)
+    records: float = 0.0
 
 
 def run(overrides: Sequence[str], out: Path | None) -> int:
@@ -75,7 +79,10 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
         replace(config, topology=replace(config.topology, microbatches=microbatches)), samples, None
     )
     plain = (before + plain_loop(job, _TURN_S)) / 2
-    result = summarise(job, read_metrics(run)[1:], plain, *limit(job))
+    result = replace(
+        summarise(job, read_metrics(run)[1:], plain, *limit(job)),
+        floors=floors(job), records=cost_of_records(overrides) if job.audits else 0.0,
+    )  # fmt: skip
     console = Console(soft_wrap=True)
     console.print(*_tables(job, result))
     console.print(_sentence(job, result), highlight=False)
@@ -132,9 +139,11 @@ def _tables(job: Job, result: Result) -> tuple[Table, Table]:
         (f"{nodes}, whole rounds", result.whole),
     ):
         speed.add_row(name, f"{value:.4g}", f"{value / result.plain:.0%}")
-    phases = Table("a round", "seconds", "share")
+    phases = Table("a round", "seconds", "share", "of the least that it could take")
     for phase, value in result.seconds.items():
-        phases.add_row(phase, f"{value:.3g}", f"{value / result.seconds['total']:.0%}")
+        least = result.floors.get(phase)
+        times = "" if least is None else f"{value / least:.2f} × {least:.3g} s"
+        phases.add_row(phase, f"{value:.3g}", f"{value / result.seconds['total']:.0%}", times)
     return speed, phases
 
 
@@ -145,7 +154,8 @@ def _sentence(job: Job, result: Result) -> str:
         f"{result.plain:.4g} samples/s"
     )
     share = f"{result.training / result.limit:.1%} of what its pipelines allow"
-    return f"{speed}, {share}; {rest:.1%} of a round is not training"
+    kept = f"states and messages kept for audits cost {result.records:.1%} of training"
+    return f"{speed}, {share}; {rest:.1%} of a round is not training; {kept}"
 
 
 def _nodes(job: Job) -> str:

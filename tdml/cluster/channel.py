@@ -13,7 +13,7 @@ import torch
 
 from tdml.cluster.codec import Malformed, decode, encode
 from tdml.cluster.guard import NOTHING, Envelope, Refusals
-from tdml.digest import digest
+from tdml.digest import digests
 from tdml.errors import one_line, printable
 from tdml.identity import Identity, verify
 from tdml.round.orders import Failure
@@ -110,10 +110,10 @@ class Caller:
     def order(self, node: str, method: str, arguments: tuple) -> tuple[int, Envelope]:
         """The order's number and what to send."""
         data, tensors = encode(arguments)
-        digests = tuple(digest(tensor) for tensor in tensors)
+        hashes = tuple(digests(tensors))
         with self._lock:
             counter = next(self._counters[node])
-        header, _ = encode(Order(self.at, node, counter, method, data, digests))
+        header, _ = encode(Order(self.at, node, counter, method, data, hashes))
         return counter, Envelope(header, tensors, self.identity.sign(_ORDER + header))
 
     def read(self, node: str, counter: int, method: str, envelope: Envelope) -> Any:
@@ -226,8 +226,8 @@ class Listener:
                 self._node, f"{order.method} has no result that can be sent: {error!a}", ""
             )
             data, tensors = encode(None)
-        digests = tuple(digest(tensor) for tensor in tensors)
-        header, _ = encode(Answer(self._at, self._node, order.counter, failure, data, digests))
+        hashes = tuple(digests(tensors))
+        header, _ = encode(Answer(self._at, self._node, order.counter, failure, data, hashes))
         return Envelope(header, tensors, self._identity.sign(_ANSWER + header))
 
 
@@ -238,7 +238,7 @@ def _open(kind: type, purpose: bytes, key: str, envelope: Envelope) -> Any:
             "an order that the coordinator has not signed" if kind is Order else "not signed by it"
         )
     header = decode(kind, envelope.header, [])
-    if tuple(digest(tensor) for tensor in envelope.tensors) != header.tensors:
+    if tuple(digests(envelope.tensors)) != header.tensors:
         raise Malformed("the tensors are not those that were signed")
     return header
 

@@ -32,10 +32,9 @@ def mean(
         if len(sound) < len(rows):
             return mean(fleet, job, found, sound, judgements)
         parameters = max(0, min(job.layouts[stage].parameters - start, stop - start))
-        block = (
-            torch.stack([blocks[index] for index in rows]) if rows else torch.empty(0, stop - start)
-        )
-        made[stage][start:stop] = _combine(job, block, rows, judgements, parameters)
+        if rows:
+            block = [blocks[index] for index in rows]
+            made[stage][start:stop] = _combine(job, block, rows, judgements, parameters)
     return made
 
 
@@ -56,12 +55,12 @@ def _is_sound(
 
 def _combine(
     job: Job,
-    block: torch.Tensor,
+    block: Sequence[torch.Tensor],
     rows: Sequence[int],
     judgements: Mapping[int, Judgement],
     parameters: int,
 ) -> torch.Tensor:
     weights = [judgements[index].weight * job.samples(index) for index in rows]
-    if not rows or not job.config.trust.enabled:
-        return weighted_mean(block, weights) if rows else torch.zeros(block.shape[1])
+    if not job.config.trust.enabled:
+        return weighted_mean(block, weights)
     return combine(block, weights, [judgements[index].scale for index in rows], parameters)

@@ -1,16 +1,18 @@
 """A checkpoint after every round, from which the job goes on bit for bit."""
 
+import hashlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from tdml.errors import SettingError
 
-_FORM = 3  # of what is kept: another number whenever that changes
+_FORM = 4  # of what is kept: another number whenever that changes
+_DIGEST = 32  # bytes of SHA-256 at the end of a file, over all before it
 _LEAST = 2  # the last, and the one before it in case the last cannot be read
 
 
@@ -35,7 +37,8 @@ def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
         memory: bytes of disk for all of them.
     """
     folder.mkdir(exist_ok=True)
-    save_atomically({"form": _FORM} | asdict(checkpoint), path_of(folder, checkpoint.round))
+    content = _serialised({"form": _FORM} | vars(checkpoint))
+    _write([content, hashlib.sha256(content).digest()], path_of(folder, checkpoint.round))
     there = rounds_in(
         folder
     )  # also of rounds that were taken back: only what was written last is sure to stay
@@ -70,6 +73,16 @@ def load(folder: Path, before: int) -> Checkpoint | None:
     return None
 
 
+def passed_over(folder: Path, last: int) -> str:
+    """What to say of newer checkpoints than the one of round `last`, which is the newest that can
+    be read; "" if there are none."""
+    newer = [path_of(folder, number).name for number in rounds_in(folder) if number > last]
+    if not newer:
+        return ""
+    damaged = f"{' and '.join(newer)} in {folder} {'is' if len(newer) == 1 else 'are'} damaged"
+    return f"{damaged}: the run goes on from the checkpoint of round {last}"
+
+
 def drop(folder: Path, after: int) -> None:
     """Remove the checkpoints of all rounds after one, the newest first."""
     for number in reversed([number for number in rounds_in(folder) if number > after]):
@@ -100,22 +113,35 @@ def load_last(folder: Path) -> Checkpoint | None:
 
 def _read(path: Path) -> Checkpoint | None:
     try:
-        kept = torch.load(path, weights_only=True)
+        content = memoryview(path.read_bytes())
+        whole, digest = content[:-_DIGEST], content[-_DIGEST:]
+        if hashlib.sha256(whole).digest() != digest:
+            return None
+        kept = torch.load(io.BytesIO(whole), weights_only=True)
         return Checkpoint(**kept) if kept.pop("form") == _FORM else None
-    except Exception:  # a damaged file makes torch raise almost anything
+    except Exception:  # what is none makes torch raise almost anything
         return None
 
 
 def save_atomically(value: object, path: Path) -> None:
     """`torch.save` such that an interrupted write leaves nothing under `path`."""
-    partial = path.with_suffix(".partial")
-    buffer = (
-        io.BytesIO()
-    )  # torch turns a full disk into a RuntimeError of its own; plain writes say OSError
+    _write([_serialised(value)], path)
+
+
+def _serialised(value: object) -> memoryview:
+    """Torch turns a full disk into a RuntimeError of its own; plain writes say OSError."""
+    buffer = io.BytesIO()
     torch.save(value, buffer)
+    return buffer.getbuffer()
+
+
+def _write(parts: Sequence[bytes | memoryview], path: Path) -> None:
+    """One after the other; the file gets its name once they are on the disk."""
+    partial = path.with_suffix(".partial")
     try:
         with partial.open("wb") as file:
-            file.write(buffer.getbuffer())
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

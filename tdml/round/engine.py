@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 
+from tdml.digest import digests
 from tdml.job import Job
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
@@ -132,6 +133,7 @@ class Engine:
 
     def broadcast(self, replicas: Sequence[Replica]) -> int:
         """Send the global weights to those that do not hold them yet. Returns bytes sent."""
+        digests(self.weights)  # once, and not by every thread that is about to send them
         return sum(
             self.fleet.each(
                 lambda r: r.load(self.weights, self.version, self.job.frozen), replicas

@@ -115,9 +115,9 @@ def _fold(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> bo
         if len(blocks) < len(indices) or any(index in found.faults for index in indices):
             found.kept.clear()
             return False
-        rows = torch.stack([blocks[index] for index in indices])
+        rows = [blocks[index] for index in indices]
         found.sums[stage] += fold_stage(rows, max(0, min(parameters - start, stop - start)))
-        found.bytes += rows.nbytes
+        found.bytes += sum(row.nbytes for row in rows)
         if keeps:
             found.kept[stage, number] = blocks
     return True

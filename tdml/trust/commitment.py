@@ -6,7 +6,7 @@ from typing import TypeGuard
 
 import torch
 
-from tdml.digest import digest
+from tdml import digest
 from tdml.ledger.merkle import root
 
 BLOCK = 1 << 20  # numbers of an update that travel, are hashed and are ranked at a time: 4 MiB
@@ -29,7 +29,7 @@ def block_span(size: int, block: int) -> tuple[int, int]:
 
 def digests(blocks: Sequence[torch.Tensor]) -> tuple[str, ...]:
     """SHA-256, in hex, of every block's type, shape and bytes."""
-    return tuple(digest(block).hex() for block in blocks)
+    return tuple(found.hex() for found in digest.digests(blocks))
 
 
 def content(vector: torch.Tensor) -> str:

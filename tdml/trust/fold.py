@@ -4,13 +4,16 @@ once.
 Everything here is a sum over coordinates, so that blocks, stages and the whole are added up.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from tdml.trust.pieces import PIECE, deal
 from tdml.trust.ranking import Moments, RankSums, rank_sums
 
-_PIECE = 1 << 15  # coordinates multiplied at a time, in double precision
+_PART = 1 << 18  # columns that a thread takes at a time
+_CACHED = 1 << 19  # numbers that are looked at together
 
 
 @dataclass(frozen=True)
@@ -49,26 +52,53 @@ class StageSums:
 
 def empty(replicas: int) -> StageSums:
     """Of no coordinates."""
-    nothing = fold(torch.empty(replicas, 0))
-    return StageSums(nothing, nothing)
+    return StageSums(_nothing(replicas), _nothing(replicas))
 
 
-def fold(block: torch.Tensor) -> Sums:
-    """The sums of one block: (n, k) float32, finite.
+def fold(rows: Sequence[torch.Tensor] | torch.Tensor) -> Sums:
+    """The sums of one block: n rows (k,) float32, finite. Each number is read from memory once.
 
-    Coordinates in which all replicas hand in the same say nothing, and are not ranked: rows of an
+    Coordinates in which all replicas hand in the same say nothing, and are not counted: rows of an
     embedding that no sample has used, layers that are frozen.
     """
-    products = torch.zeros(len(block), len(block), dtype=torch.float64)
-    for piece in block.split(_PIECE, dim=1):
-        wide = piece.double()  # an absurd update must not overflow the products of the others
-        products += wide @ wide.T
-    moved = (block != block[:1]).any(dim=0) if len(block) else torch.empty(0, dtype=torch.bool)
-    ranked = block if bool(moved.all()) else block[:, moved]
-    return Sums(rank_sums(ranked), products)
+    found = _nothing(len(rows))
+    # added in the order of the parts, whichever thread has taken them
+    for part in deal(lambda start, stop: _fold_part(rows, start, stop), _columns(rows), _PART):
+        found += part
+    return found
 
 
-def fold_stage(block: torch.Tensor, parameters: int) -> StageSums:
+def fold_stage(rows: Sequence[torch.Tensor] | torch.Tensor, parameters: int) -> StageSums:
     """The same of a block of a stage's update, the first `parameters` columns of which are
     parameters."""
-    return StageSums(fold(block[:, :parameters]), fold(block[:, parameters:]))
+    return StageSums(
+        fold([row[:parameters] for row in rows]), fold([row[parameters:] for row in rows])
+    )
+
+
+def _nothing(replicas: int) -> Sums:
+    return Sums(
+        rank_sums(torch.empty(replicas, 0)), torch.zeros(replicas, replicas, dtype=torch.float64)
+    )
+
+
+def _columns(rows: Sequence[torch.Tensor] | torch.Tensor) -> int:
+    return len(rows[0]) if len(rows) else 0
+
+
+def _fold_part(rows: Sequence[torch.Tensor] | torch.Tensor, start: int, stop: int) -> Sums:
+    """The sums of some columns, a few of them at a time in memory that stays in the cache."""
+    found = _nothing(len(rows))
+    width = max(1, min(PIECE, _CACHED // len(rows)))
+    block = torch.empty(len(rows), width)
+    wide = torch.empty(len(rows), width, dtype=torch.float64)
+    for a in range(start, stop, width):
+        count = min(width, stop - a)
+        for i, row in enumerate(rows):
+            block[i, :count] = row[a : a + count]
+            wide[i, :count] = block[i, :count]  # whose products even absurd updates cannot overflow
+        few, many = block[:, :count], wide[:, :count]
+        numbers = few.numpy()  # torch takes four times as long for the same
+        unlike = int((numbers != numbers[0]).any(axis=0).sum())
+        found += Sums(rank_sums(few, unlike), many @ many.T)
+    return found

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from tdml.trust.medians import median
+from tdml.trust.pieces import deal
 
 
 def weighted_mean(
@@ -13,17 +14,17 @@ def weighted_mean(
     """n ≥ 1 rows of d numbers weighted by n numbers ≥ 0 → (d,) float32, added in the order of the
     rows; 0 if all weigh nothing."""
     total = sum(weights)
-    mean = torch.zeros_like(updates[0])
-    for row, weight in zip(updates, weights, strict=True):
-        if weight > 0:
-            mean.add_(row, alpha=weight / total)
-    return mean
+    rows = [row for row, weight in enumerate(weights) if weight > 0]
+    return _sum([updates[i] for i in rows], [weights[i] / total for i in rows], len(updates[0]))
 
 
 def combine(
-    block: torch.Tensor, weights: Sequence[float], scales: Sequence[float], parameters: int
+    block: Sequence[torch.Tensor] | torch.Tensor,
+    weights: Sequence[float],
+    scales: Sequence[float],
+    parameters: int,
 ) -> torch.Tensor:
-    """One block of what the updates of a stage come to: (n, k) float32 → (k,).
+    """One block of what the updates of a stage come to: n ≥ 1 rows (k,) float32 → (k,).
 
     Of its first `parameters` columns Σ wᵢ·cᵢ·uᵢ / Σ wᵢ, with the weights w and each update scaled
     by c ≤ 1, so that none outweighs the others (norm bounding: Sun et al., arXiv 1911.07963). Of
@@ -31,12 +32,29 @@ def combine(
     moved a little too far is negative, after which the network computes nothing, and the median
     lies among the honest as long as most are. All zero if nothing counts.
     """
+    size = len(block[0])
     rows = [row for row, weight in enumerate(weights) if weight > 0]
     if not rows:
-        return torch.zeros(block.shape[1])
-    total = sum(weights[row] for row in rows)
-    mean = torch.zeros(parameters)
-    for row in rows:
-        mean.add_(block[row, :parameters], alpha=scales[row] * (weights[row] / total))
-    buffers = block[rows][:, parameters:]
-    return torch.cat([mean, median(buffers) if buffers.shape[1] else buffers[0]])
+        return torch.zeros(size)
+    total = sum(weights)
+    counted = [block[row] for row in rows]
+    factors = [scales[row] * (weights[row] / total) for row in rows]
+    mean = _sum([row[:parameters] for row in counted], factors, parameters)
+    if parameters == size:
+        return mean
+    return torch.cat([mean, median(torch.stack([row[parameters:] for row in counted]))])
+
+
+def _sum(rows: Sequence[torch.Tensor], factors: Sequence[float], size: int) -> torch.Tensor:
+    """Σ fᵢ·rowᵢ, (size,) float32; each number is read from memory once."""
+    if not rows:
+        return torch.zeros(size)
+    found = torch.empty(size)
+
+    def add(start: int, stop: int) -> None:
+        piece = torch.mul(rows[0][start:stop], factors[0], out=found[start:stop])
+        for row, factor in zip(rows[1:], factors[1:], strict=True):
+            piece.add_(row[start:stop], alpha=factor)
+
+    deal(add, size)
+    return found

@@ -72,10 +72,17 @@ def rank_moments(updates: torch.Tensor) -> Moments:
     return rank_sums(updates).moments()
 
 
-def rank_sums(updates: torch.Tensor) -> RankSums:
-    """As `rank_moments`, in a form that can be added up over pieces of the coordinates."""
+def rank_sums(updates: torch.Tensor, coordinates: int | None = None) -> RankSums:
+    """As `rank_moments`, in a form that can be added up over pieces of the coordinates.
+
+    Args:
+        coordinates: how many of them count: all, or all but some in which nobody leads.
+    """
     total, squares = _fastest(updates)(updates)
-    coordinates, middle = updates.shape[1], (len(updates) + 1) / 2
+    coordinates, middle = (
+        updates.shape[1] if coordinates is None else coordinates,
+        (len(updates) + 1) / 2,
+    )
     total, squares = total.double(), squares.double()
     return RankSums(
         coordinates,

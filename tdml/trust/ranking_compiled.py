@@ -44,8 +44,12 @@ def lead_sums(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     # fewer of them.
     parts = updates.detach().split(_PART, dim=1)
     sums = np.zeros((len(parts), 2, replicas), np.int64)
-    with ThreadPoolExecutor(threads(coordinates)) as pool:
-        list(pool.map(_add_part, parts, sums))
+    if len(parts) < 2:
+        for part, there in zip(parts, sums, strict=True):
+            _add_part(part, there)
+    else:
+        with ThreadPoolExecutor(threads(coordinates)) as pool:
+            list(pool.map(_add_part, parts, sums))
     total, squares = torch.from_numpy(sums.sum(axis=0))
     return total, squares
 

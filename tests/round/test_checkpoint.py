@@ -1,5 +1,9 @@
 import errno
+import hashlib
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 
@@ -8,7 +12,7 @@ import torch
 
 from tdml.errors import SettingError
 from tdml.round import checkpoint as module
-from tdml.round.checkpoint import Checkpoint, load_last, save, save_atomically
+from tdml.round.checkpoint import Checkpoint, load_last, passed_over, save, save_atomically
 
 CHECKPOINT = Checkpoint(
     round=1,
@@ -150,11 +154,13 @@ def test_a_file_that_holds_no_checkpoint_is_passed_over(tmp_path, content):
 @pytest.mark.parametrize("form", [None, 0, module._FORM + 1])
 def test_what_another_version_wrote_is_not_read(form, tmp_path):
     save(CHECKPOINT, tmp_path, memory=0)
-    kept = torch.load(tmp_path / "round-000001.pt", weights_only=True)
-    torch.save(
-        {**kept, "form": form} if form is not None else {k: kept[k] for k in kept if k != "form"},
-        tmp_path / "round-000001.pt",
-    )
+    path = tmp_path / "round-000001.pt"
+    kept = torch.load(path, weights_only=True)
+    other = {**kept, "form": form}
+    if form is None:
+        other.pop("form")
+    content = module._serialised(other)
+    module._write([content, hashlib.sha256(content).digest()], path)
     with pytest.raises(SettingError, match="another version of TDML wrote them"):
         load_last(tmp_path)
 
@@ -165,3 +171,48 @@ def test_what_was_written_last_stays_however_old_its_round_is(tmp_path):
         save(replace(CHECKPOINT, round=number), tmp_path, 2**30)
     module.drop(tmp_path, 0)
     assert load_last(tmp_path).round == 0
+
+
+def test_a_flipped_byte_is_noticed_wherever_it_is(tmp_path):
+    large = replace(CHECKPOINT, model={"a": torch.arange(3000.0)})
+    for number in (1, 2):
+        save(replace(large, round=number), tmp_path, memory=0)
+    path = tmp_path / "round-000002.pt"
+    whole = path.read_bytes()
+    assert passed_over(tmp_path, load_last(tmp_path).round) == ""
+    for place in range(0, len(whole), 97):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        assert load_last(tmp_path).round == 1
+    assert passed_over(tmp_path, 1) == (
+        f"round-000002.pt in {tmp_path} is damaged: the run goes on from the checkpoint of round 1"
+    )
+
+
+_KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from tdml.round import checkpoint
+from tests.round.test_checkpoint import CHECKPOINT
+
+folder = Path(sys.argv[1])
+checkpoint.save(CHECKPOINT, folder, memory=0)
+if sys.argv[2] == "written":
+    checkpoint.os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+else:
+    Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+checkpoint.save(replace(CHECKPOINT, round=2), folder, memory=0)
+"""
+
+
+@pytest.mark.parametrize("when", ["written", "named"])
+def test_a_kill_while_one_is_written_leaves_the_one_before(tmp_path, when):
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path), when], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert "round-000002.partial" in names(tmp_path)
+    assert load_last(tmp_path).round == 1
+    save(replace(CHECKPOINT, round=2), tmp_path, memory=0)
+    assert names(tmp_path) == ["round-000001.pt", "round-000002.pt"]
+    assert load_last(tmp_path).round == 2

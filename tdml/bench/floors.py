@@ -1,0 +1,103 @@
+"""The least that a round's phases could take on this machine: what moves, moved by RPC alone; what
+is averaged, read once. And what it costs a node to be auditable."""
+
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import multiprocessing
+from torch.distributed import rpc
+
+from tdml.job import Job
+from tdml.lab.laboratory import Laboratory
+from tdml.round.orders import TrainOrder
+
+_TURNS = 5
+_TRAINED = 3  # turns of a round with and of one without a record
+_vector = torch.empty(0)  # what a node holds, in its process
+
+
+def floors(job: Job) -> dict[str, float]:
+    """Seconds, by phase: to send all nodes their weights and to fetch their updates, as one flat
+    tensor each, and to read all updates once."""
+    sizes = [layout.size for layout in job.layouts] * job.config.topology.replicas
+    updates = [torch.ones(size) for size in sizes]
+    read = _median(lambda: [update.sum() for update in updates])
+    return transfer(sizes) | {"aggregate": read}
+
+
+def transfer(sizes: Sequence[int]) -> dict[str, float]:
+    """The same by RPC between processes, with a node for each of the flat tensors' sizes."""
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (list(sizes), f"file://{Path(folder) / 'store'}", queue)
+        multiprocessing.spawn(_take_part, arguments, nprocs=len(sizes) + 1)
+    return queue.get()
+
+
+def cost_of_records(overrides: Sequence[str]) -> float:
+    """By how much more processor time a round's training takes where states and messages are kept
+    for audits, as a share; one replica, in this process."""
+    laboratory = Laboratory([*overrides, "topology.replicas=1", "device=cpu"])
+    job, [replica] = laboratory.job, laboratory.fleet.muster()
+    replica.load(laboratory.engine.weights, 1, job.frozen)
+    spent: dict[bool, list[float]] = {True: [], False: []}
+    for turn in range(2 * _TRAINED + 1):
+        keeps = turn % 2 == 0
+        edges = job.edges(0) if keeps else ()
+        start = time.process_time()
+        replica.train(TrainOrder(1, job.longest, job.batches(0, 1), edges), lambda: None)
+        if turn:  # the first warms up
+            spent[keeps].append(time.process_time() - start)
+    return statistics.median(spent[True]) / statistics.median(spent[False]) - 1
+
+
+def _take_part(rank: int, sizes: list[int], store: str, queue: Any) -> None:
+    """Be the coordinator, or a node."""
+    global _vector  # noqa: PLW0603
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of torch's about its own calls
+    if rank:
+        _vector = torch.ones(sizes[rank - 1])
+    options = rpc.TensorPipeRpcBackendOptions(init_method=store, _transports=["uv"])
+    rpc.init_rpc(f"{rank}", rank=rank, world_size=len(sizes) + 1, rpc_backend_options=options)
+    if not rank:
+        nodes, weights = range(1, len(sizes) + 1), [torch.ones(size) for size in sizes]
+        found = {
+            "broadcast": _median(
+                lambda: _all(
+                    rpc.rpc_async(f"{n}", _put, (weight,))
+                    for n, weight in zip(nodes, weights, strict=True)
+                )
+            ),
+            "gather": _median(lambda: _all(rpc.rpc_async(f"{n}", _get) for n in nodes)),
+        }
+        queue.put(found)
+    rpc.shutdown()
+
+
+def _get() -> torch.Tensor:
+    return _vector
+
+
+def _put(vector: torch.Tensor) -> None:
+    global _vector  # noqa: PLW0603
+    _vector = vector
+
+
+def _all(futures: Any) -> list:
+    return torch.futures.wait_all(list(futures))
+
+
+def _median(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(_TURNS + 1):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])

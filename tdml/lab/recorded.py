@@ -1,0 +1,120 @@
+"""A fleet whose nodes answer with updates that were recorded: what is left is the coordinator's own
+work."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+
+from tdml.cluster.topology import slot_name
+from tdml.data.pieces import count
+from tdml.job import Job
+from tdml.lab.laboratory import Laboratory
+from tdml.ledger.merkle import root
+from tdml.round.orders import (
+    Commitment,
+    EvaluateOrder,
+    Evaluation,
+    Slot,
+    TrainOrder,
+    TrainReport,
+)
+from tdml.trust.commitment import blocks_of, commitment, digests
+
+_T = TypeVar("_T")
+_RECORDED = 4  # updates that are told apart; more replicas answer with multiples of them
+_STEP = 1e-3  # between two multiples
+
+Blocks = list[tuple[torch.Tensor, ...]]  # of an update, by stage
+
+
+def record(overrides: Sequence[str]) -> list[Blocks]:
+    """The updates of some replicas that have played one round of a job, in blocks, by stage."""
+    laboratory = Laboratory(
+        [*overrides, f"topology.replicas={_RECORDED}", "trust.budget=0", "sync.local_steps=1"]
+    )
+    laboratory.play(1)
+    return [
+        [blocks_of(node.update) for node in replica.nodes]
+        for replica in laboratory.fleet.ready(range(_RECORDED))
+    ]
+
+
+class RecordedReplica:
+    """A replica that has done its work already: see `tdml.round.fleet.Replica`. It has no work that
+    could be audited."""
+
+    def __init__(self, index: int, stages: int, recordings: Sequence[Blocks]) -> None:
+        self.index, self.kind, self._loaded = index, "recorded", -1
+        self.names = tuple(slot_name(Slot(index, stage)) for stage in range(stages))
+        self._blocks = recordings[index % len(recordings)]
+        self._factor = 1 + _STEP * (index // len(recordings))
+        self._digests = [
+            digests([self.reveal("", stage, block) for block in range(len(blocks))])
+            for stage, blocks in enumerate(self._blocks)
+        ]
+
+    def load(
+        self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
+    ) -> int:
+        sent = 0 if self._loaded == version else sum(flat.nbytes for flat in weights)
+        self._loaded = version
+        return sent
+
+    def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
+        return TrainReport(1.0)
+
+    def commit(self, round_number: int) -> list[Commitment]:
+        return [
+            Commitment(commitment(round_number, name, root(found)), "", found, "")
+            for name, found in zip(self.names, self._digests, strict=True)
+        ]
+
+    def reveal(self, vector: str, stage: int, block: int) -> torch.Tensor:
+        """In memory of its own, as a message is."""
+        return self._blocks[stage][block] * self._factor
+
+    def evaluate(self, order: EvaluateOrder, columns: int) -> list[Evaluation]:
+        samples = count(order.pieces)
+        rows = torch.zeros(samples, columns, dtype=torch.float64)
+        return [Evaluation(torch.ones(samples), rows, torch.empty(0))]
+
+
+class RecordedFleet:
+    """Replicas that answer at once, each on a thread of its own, as those that are reached by RPC:
+    see `tdml.round.fleet.Fleet`. Nobody is lost, nor banned."""
+
+    def __init__(self, job: Job, recordings: Sequence[Blocks]) -> None:
+        topology = job.config.topology
+        self.losses: dict[int, str] = {}
+        self._replicas = [
+            RecordedReplica(index, topology.stages, recordings)
+            for index in range(topology.replicas)
+        ]
+        self._pool = ThreadPoolExecutor(topology.replicas)
+
+    def muster(self) -> list[RecordedReplica]:
+        return self._replicas
+
+    def each(
+        self, order: Callable[[Any], _T], replicas: Sequence[RecordedReplica]
+    ) -> dict[int, _T]:
+        found = self._pool.map(order, replicas)
+        return {replica.index: made for replica, made in zip(replicas, found, strict=True)}
+
+    def ready(self, indices: Iterable[int]) -> list[RecordedReplica]:
+        return [self._replicas[index] for index in indices]
+
+    def seated(self, indices: Iterable[int]) -> list[RecordedReplica]:
+        return self.ready(indices)
+
+    def ban(self, names: Iterable[str], reason: str) -> None:
+        raise AssertionError(f"{list(names)} would be banned: {reason}")
+
+    def key(self, name: str) -> str:
+        return name
+
+    def close(self) -> None:
+        """Let its threads end."""
+        self._pool.shutdown()

@@ -1,0 +1,23 @@
+"""Columns a few at a time, so that what is done to them stays in a core's cache, in several
+threads."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+PIECE = (1 << 15) - 1  # columns: with one more torch starts threads of its own for every operation
+_MOST_THREADS = 16  # more would wait for the memory
+
+
+def deal(work: Callable[[int, int], _T], size: int, width: int = PIECE) -> list[_T]:
+    """What `work` makes of columns `start` to `stop`, for all pieces of `width` of `size` columns,
+    in their order."""
+    spans = [(start, min(size, start + width)) for start in range(0, size, width)]
+    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS, len(spans))
+    if threads < 2:
+        return [work(*span) for span in spans]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda span: work(*span), spans))
