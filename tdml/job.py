@@ -18,6 +18,7 @@ from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, frozen_layouts, layouts, make_plan
+from tdml.models.split import blocks_of, tied
 from tdml.models.tokens import check_tokens
 from tdml.node.messages import Channel, channels
 from tdml.node.schedule import Schedule
@@ -161,7 +162,12 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         measures=measures,
         alike=_kind(config) == "iid",
         windows=_windows(config, states),
-        channels=channels(plan.parts, config.topology.stages, config.train.clip_norm is not None),
+        channels=channels(
+            plan.parts,
+            config.topology.stages,
+            config.train.clip_norm is not None,
+            bool(tied(blocks_of(model))),
+        ),
         problem=problem,
     )
 

@@ -39,6 +39,23 @@ def test_a_language_model_is_trained_and_audited_and_nobody_is_accused(tmp_path:
     assert "<th>perplexity</th>" in (result.run / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    "schedule", ["1f1b", pytest.param("interleaved_1f1b", marks=pytest.mark.slow)]
+)
+def test_tied_weights_are_trained_and_audited_and_stay_tied(schedule: str, tmp_path: Path) -> None:
+    result = run_job(
+        tmp_path / "run", 7, *_GPT, "model.tied=true", "topology.replicas=3", "topology.stages=2",
+        f"topology.schedule={schedule}", "train.clip_norm=1", "sync.local_steps=6", "rounds=2",
+        "trust.budget=1",
+    )  # fmt: skip
+    assert result.statuses == [0] * 7, result.output
+    assert not result.why()
+    assert result.rounds[1]["test_perplexity"] < result.rounds[0]["test_perplexity"] < 256
+    assert torch.equal(result.model["0.tokens.weight"], result.model["3.logits.weight"])
+    numbers = sum(t.numel() for name, t in result.model.items() if name != "3.logits.weight")
+    assert result.rounds[1]["bytes"]["down"] == 3 * 4 * numbers  # a tied matrix is sent once
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [["topology.schedule=interleaved_1f1b"], ["model.lora.rank=4", "train.lr=0.01"]]
