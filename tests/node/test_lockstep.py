@@ -33,11 +33,14 @@ TRAINS = {
     "bf16": replace(TRAIN, precision="bf16"),
     "bf16, clipped": replace(TRAIN, precision="bf16", clip_norm=0.05),
 }
+TRAINS["checkpointed"] = replace(TRAINS["bf16, clipped"], activation_checkpointing=True)
 MODELS = ("plain", "norms", "dropout", "idle")
 CASES = [(m, s, "clipped") for m in MODELS for s in SHAPES]
-CASES += [(m, "2", t) for m in MODELS for t in TRAINS if t != "clipped"]
+CASES += [(m, "2", t) for m in MODELS for t in TRAINS if t not in ("clipped", "checkpointed")]
 CASES += [(m, "2 x 4", "bf16, clipped") for m in ("norms", "dropout")]
-TIED_CASES = [("tied", s, "clipped") for s in SHAPES] + [("tied", "2", t) for t in TRAINS]
+CASES += [(m, "2 x 4", "checkpointed") for m in ("plain", "idle")]
+TIED_CASES = [("tied", s, "clipped") for s in SHAPES]
+TIED_CASES += [("tied", "2", t) for t in TRAINS if t != "clipped"]
 
 
 @pytest.fixture(params=CASES + TIED_CASES, ids=", ".join)
