@@ -34,7 +34,8 @@ def check_room(config: Config, needs: Sequence[Need]) -> None:
     """
     ranks = range(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     seats = {rank: seat for rank in ranks if (seat := first_slot(rank, config.topology))}
-    host, gpus = {}, {}
+    host: dict[str, int] = {}
+    gpus: dict[int, dict[str, int]] = {}
     for rank, seat in seats.items():
         device = choose_device(config.device, rank - 1, len(ranks)).device
         name, need = slot_name(seat), needs[seat.stage]
@@ -57,7 +58,7 @@ def check_fits(needs: Mapping[str, int], room: int, where: str) -> None:
     """
     total = sum(needs.values())
     if total > room:
-        largest = max(needs, key=needs.get)
+        largest = max(needs, key=lambda name: needs[name])
         raise SettingError(
             f"{largest} needs {_size(needs[largest])}, and all {len(needs)} nodes on {where} "
             f"{_size(total)} beside Python and torch, but it has {_size(room)}: {_ADVICE}"

@@ -83,7 +83,8 @@ class Runner(nn.Module):
         et al., arXiv 1604.06174), as a copy's original, for a block may work in place."""
         if not (self._train.activation_checkpointing and torch.is_grad_enabled()):
             return self.body(value)
-        for block in self.body:
+        blocks = self.body if isinstance(self.body, nn.Sequential) else [self.body]
+        for block in blocks:
             value = checkpoint(partial(_on_a_copy, block), value, use_reentrant=False)
         return value
 

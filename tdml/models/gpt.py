@@ -22,11 +22,12 @@ def gpt(
     if width % heads:
         raise SettingError(f"model.width={width} must be a multiple of model.heads={heads}")
     blocks = [Block(width, heads, dropout) for _ in range(layers)]
-    model = nn.Sequential(Embedding(vocabulary, context, width), *blocks, Head(width, vocabulary))
+    embedding, head = Embedding(vocabulary, context, width), Head(width, vocabulary)
+    model = nn.Sequential(embedding, *blocks, head)
     # A module may have any attribute, whatever torch's stubs say.
     model.most_tokens = context  # type: ignore[assignment]
     if tied:
-        model[-1].logits.weight = model[0].tokens.weight
+        head.logits.weight = embedding.tokens.weight
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
             # Layers that are added to the residual stream begin smaller, the more there are.

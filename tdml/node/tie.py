@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from tdml.models.split import Part
 from tdml.node.messages import TIED, TIED_GRADIENT, Channel, Passing
@@ -19,7 +18,7 @@ class Tie:
     """One of the two ends."""
 
     def __init__(
-        self, parameters: Sequence[nn.Parameter], owns: bool, channels: Sequence[Channel],
+        self, parameters: Sequence[torch.Tensor], owns: bool, channels: Sequence[Channel],
         device: torch.device,
     ) -> None:  # fmt: skip
         """
@@ -74,11 +73,9 @@ class Tie:
 
     def _cross(self, sent: list[torch.Tensor] | None) -> list[torch.Tensor]:
         """What crosses between the two ends; None: it is to be received."""
-        receives = sent is None
-        tensors = (
-            [self._crossing(torch.empty_like(p)) for p in self.parameters] if receives else sent
-        )
-        way = dist.irecv if receives else dist.isend
+        empty = (self._crossing(torch.empty_like(parameter)) for parameter in self.parameters)
+        tensors = list(empty) if sent is None else sent
+        way = dist.irecv if sent is None else dist.isend
         for work in dist.batch_isend_irecv([dist.P2POp(way, t, self._peer) for t in tensors]):
             work.wait()
         return tensors
@@ -100,5 +97,6 @@ def tie_of(
 
 
 def _note(passing: Passing | None, number: int, message: Sequence[torch.Tensor]) -> None:
-    for tensor in message if passing is not None else ():
-        passing.note(number, tensor)
+    if passing is not None:
+        for tensor in message:
+            passing.note(number, tensor)

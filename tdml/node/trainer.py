@@ -22,7 +22,7 @@ class Trainer:
     """
 
     def __init__(
-        self, parameters: Sequence[nn.Parameter], layout: Layout,
+        self, parameters: Sequence[torch.Tensor], layout: Layout,
         tensors: Callable[[], list[torch.Tensor]], train: Train,
         clip: Clip | None,
     ) -> None:  # fmt: skip
@@ -36,7 +36,8 @@ class Trainer:
         self.clip = clip
         held = tensors()
         self._form = StateLayout(layout, train, held[0].device if held else torch.device("cpu"))
-        self.parameters = list(parameters)
+        self.parameters = [p for p in parameters if isinstance(p, nn.Parameter)]
+        assert len(self.parameters) == len(parameters)
         self._optimizer: torch.optim.Optimizer | None = None
 
     def begin(self, weights: torch.Tensor) -> None:
