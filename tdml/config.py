@@ -111,6 +111,7 @@ class Train:
     label_smoothing: float = MISSING
     precision: str = MISSING
     channels_last: bool = MISSING
+    activation_checkpointing: bool = MISSING
     patience: int | None = None
 
     @property

@@ -18,7 +18,9 @@ from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, frozen_layouts, layouts, make_plan
+from tdml.models.split import blocks_of, tied
 from tdml.models.tokens import check_tokens
+from tdml.node.memory import Need, needs
 from tdml.node.messages import Channel, channels
 from tdml.node.schedule import Schedule
 from tdml.node.state import StateLayout
@@ -46,6 +48,7 @@ class Job:
     measures: Measures  # of the task
     alike: bool  # whether the replicas' shares are drawn alike
     windows: int  # of a round's steps, for audits; 0: there are none
+    needs: list[Need]  # by stage: the memory that a node takes
     channels: tuple[Channel, ...]  # between the stages of a replica
     problem: str = ""  # why its steps cannot be taken again, as the rehearsal has found
 
@@ -148,6 +151,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         for share in shares
     ]
     Schedule(config.train, config.rounds).check(max(steps))
+    windows = _windows(config, states)
     return Job(
         config=config,
         source=source,
@@ -160,8 +164,14 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         steps=steps,
         measures=measures,
         alike=_kind(config) == "iid",
-        windows=_windows(config, states),
-        channels=channels(plan.parts, config.topology.stages, config.train.clip_norm is not None),
+        windows=windows,
+        needs=needs(config, plan, model, inputs, states, windows),
+        channels=channels(
+            plan.parts,
+            config.topology.stages,
+            config.train.clip_norm is not None,
+            bool(tied(blocks_of(model))),
+        ),
         problem=problem,
     )
 

@@ -21,6 +21,7 @@ from tdml.cluster.guard import Guard
 from tdml.cluster.interruption import Interruption
 from tdml.cluster.lobby import Card, Decision, Lobby
 from tdml.cluster.own_key import named_identity
+from tdml.cluster.room import check_room, in_words
 from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.cluster.topology import COORDINATOR, node_name, node_names
 from tdml.cluster.waiting import LONG_S, listed
@@ -119,6 +120,7 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     if config.ledger.artifacts:
         Store(config.ledger.artifacts).put(to_yaml(complete).encode())
     job = prepare(complete, source, checkpoint)
+    check_room(complete, job.needs)
     terms = terms_of(complete, job, identity)
     folder.begin(complete)
     banned = bans.keys | banned_keys(folder.path, resumed)
@@ -154,6 +156,7 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
         meanwhile,
     )
     _introduce(config, ready.folder, terminal, admission, ready.resumed)
+    terminal.say(in_words(ready.job.needs), "dim")
     if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
     coordinator, status = (

@@ -40,11 +40,13 @@ def test_any_model_is_safetensors_in_a_file_or_a_folder(tmp_path: Path) -> None:
         assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_the_small_gpt_is_a_gpt2_of_transformers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_small_gpt_is_a_gpt2_of_transformers(tied: bool, tmp_path: Path) -> None:
     auto = transformers().AutoModelForCausalLM
     model = leave_run(
-        tmp_path / "run", "model=gpt", "model.layers=2", "model.width=32", "model.context=16"
-    )
+        tmp_path / "run", "model=gpt", "model.layers=2", "model.width=32", "model.context=16",
+        f"model.tied={tied}",
+    )  # fmt: skip
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -53,6 +55,7 @@ def test_the_small_gpt_is_a_gpt2_of_transformers(tmp_path: Path) -> None:
         loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
         assert not any(found.values()), found
         torch.testing.assert_close(loaded.eval()(IDS).logits, model(IDS), rtol=1e-5, atol=1e-5)
+        assert (loaded.lm_head.weight is loaded.transformer.wte.weight) is tied
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -68,6 +71,33 @@ def test_a_model_of_transformers_loads_as_what_it_was(tied: bool, tmp_path: Path
     assert not any(found.values()), found
     assert torch.equal(loaded(IDS).logits, model(IDS).logits)
     assert (loaded.lm_head.weight is loaded.model.embed_tokens.weight) is tied
+
+
+def test_adapters_are_what_peft_reads(tmp_path: Path) -> None:
+    auto = transformers().AutoModelForCausalLM
+    peft = pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    _save_llama(tmp_path / "base")
+    model = leave_run(
+        tmp_path / "run", "model=hf", f"model.pretrained={tmp_path / 'base'}", "model.lora.rank=4"
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    torch.save(model.state_dict(), tmp_path / "run" / "model.pt")
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    base = auto.from_pretrained(tmp_path / "base").eval()
+    before = base(IDS).logits
+    loaded = peft.PeftModel.from_pretrained(base, tmp_path / "out").eval()
+    assert torch.equal(loaded(IDS).logits, model(IDS).logits)
+    assert not torch.allclose(loaded(IDS).logits, before, atol=1e-3)
+
+
+def _save_llama(folder: Path) -> None:
+    settings_ = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 32}
+    more = {"num_hidden_layers": 2, "num_attention_heads": 2, "tie_word_embeddings": True}
+    config = transformers().AutoConfig.for_model("llama", **settings_, **more)
+    transformers().AutoModelForCausalLM.from_config(config).save_pretrained(folder)
 
 
 def test_what_is_no_finished_run_is_named(tmp_path: Path, capsys) -> None:

@@ -39,22 +39,45 @@ def test_a_language_model_is_trained_and_audited_and_nobody_is_accused(tmp_path:
     assert "<th>perplexity</th>" in (result.run / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    "schedule", ["1f1b", pytest.param("interleaved_1f1b", marks=pytest.mark.slow)]
+)
+def test_tied_weights_are_trained_and_audited_and_stay_tied(schedule: str, tmp_path: Path) -> None:
+    result = run_job(
+        tmp_path / "run", 7, *_GPT, "model.tied=true", "topology.replicas=3", "topology.stages=2",
+        f"topology.schedule={schedule}", "train.clip_norm=1", "sync.local_steps=6", "rounds=2",
+        "trust.budget=1",
+    )  # fmt: skip
+    assert result.statuses == [0] * 7, result.output
+    assert not result.why()
+    assert result.rounds[1]["test_perplexity"] < result.rounds[0]["test_perplexity"] < 256
+    assert torch.equal(result.model["0.tokens.weight"], result.model["3.logits.weight"])
+    numbers = sum(t.numel() for name, t in result.model.items() if name != "3.logits.weight")
+    assert result.rounds[1]["bytes"]["down"] == 3 * 4 * numbers  # a tied matrix is sent once
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "more", [["topology.schedule=interleaved_1f1b"], ["model.lora.rank=4", "train.lr=0.01"]]
+    "more",
+    [
+        ["topology.schedule=interleaved_1f1b"],
+        ["model.lora.rank=4", "train.lr=0.01"],
+        ["model.config.tie_word_embeddings=true", "topology.stages=3"],
+    ],
 )
 def test_a_model_of_hugging_face_is_trained_and_audited(more: list[str], tmp_path: Path) -> None:
     mend_torchvision()
     pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
+    stages = 3 if "topology.stages=3" in more else 2
     config = (
         "{model_type: llama, vocab_size: 256, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 3, "
         "num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 32, tie_word_embeddings: false}"
     )
     result = run_job(
-        tmp_path / "run", 7, *_TEXT, "model=hf", f"model.config={config}", "topology.replicas=3",
-        "topology.stages=2", "sync.local_steps=6", "rounds=2", "trust.budget=1", *more, seconds=170,
+        tmp_path / "run", 1 + 3 * stages, *_TEXT, "model=hf", f"model.config={config}",
+        "topology.replicas=3", "topology.stages=2", "sync.local_steps=6", "rounds=2", "trust.budget=1", *more, seconds=170,
     )  # fmt: skip
-    assert result.statuses == [0] * 7, result.output
+    assert result.statuses == [0] * (1 + 3 * stages), result.output
     assert not result.why()
     assert result.rounds[1]["test_perplexity"] < result.rounds[0]["test_perplexity"] < 256
     assert any(name.endswith("model.layers.2.mlp.up_proj.weight") for name in result.model) is (
@@ -66,6 +89,24 @@ def test_a_model_of_hugging_face_is_trained_and_audited(more: list[str], tmp_pat
     assert (
         out / ("adapter_model.safetensors" if "lora" in more[0] else "model.safetensors")
     ).is_file()
+
+
+def test_what_the_demo_of_a_language_model_trains_loads_in_transformers(tmp_path: Path) -> None:
+    mend_torchvision()
+    transformers = pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
+    result = run_job(
+        tmp_path / "run", 3, "experiment=demo_gpt", "attack=none", "topology.replicas=1",
+        "topology.spares=0", "rounds=2", "sync.local_steps=3", "train.warmup=2",
+    )  # fmt: skip
+    assert result.statuses == [0] * 3, result.output
+    assert cli.run(["export", str(result.run), str(tmp_path / "out")]) == 0
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    config = settings.from_yaml(result.run / "config.yaml")
+    model = initial_model(config.model, config.seed).eval()
+    model.load_state_dict(result.model)
+    ids = torch.arange(2 * 100).view(2, 100)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(ids).logits, model(ids), rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_frozen_is_sent_once_and_stays(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from tdml.attacks.base import Attack, Context, Knowledge, make_attack
 from tdml.attacks.data import Backdoor, LabelFlip
 from tdml.attacks.garbage import Garbage
 from tdml.attacks.optimised import MinMax, MinSum
+from tdml.attacks.stage_backdoor import StageBackdoor
 from tdml.attacks.updates import (
     BufferPoison,
     Gaussian,
@@ -44,6 +45,7 @@ __all__ = [
     "Scaled",
     "SignFlip",
     "SingleLayer",
+    "StageBackdoor",
     "ZeroGradient",
     "ZeroUpdate",
     "make_attack",

@@ -1,9 +1,10 @@
 """What an attack can do, and what it is told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from tdml.errors import SettingError, cause
 from tdml.seeds import derive
@@ -46,6 +47,7 @@ class Context:
     have in common. `past` holds the last updates that the node handed in, oldest first; `aggregate`
     is the last change of the global weights of its shard. `friends` are the replicas with attacking
     nodes, its own included. `work` is the share of the round's steps that the node has taken.
+    `model` makes the un-split model that the job began with, as every node can.
     """
 
     round: int
@@ -62,6 +64,7 @@ class Context:
     aggregate: torch.Tensor | None = None
     knowledge: Knowledge | None = None
     work: float = 1.0
+    model: Callable[[], nn.Module] | None = None
 
 
 class Attack:

@@ -7,6 +7,7 @@ import io
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -16,6 +17,7 @@ from tdml.config import Config
 from tdml.data.source import Source
 from tdml.identity import Identity
 from tdml.models.layout import change
+from tdml.models.whole import initial_model
 from tdml.node.lockstep import Given
 from tdml.node.node import Node, Step
 from tdml.node.stage import Stage
@@ -148,6 +150,7 @@ class AttackingNode(Node):
             friends=self._friends, past=tuple(self._past), aggregate=self._aggregate,
             knowledge=knowledge,
             work=self._work,
+            model=partial(initial_model, self._config.model, seed),
         )  # fmt: skip
 
 

@@ -43,15 +43,16 @@ class Taken:
 
 
 class Alone:
-    """A part of a job's model on `device`, with the job's inner optimizer. It does not clip: that
-    takes all parts."""
+    """A part of a job's model on `device`, with the job's inner optimizer. It does not clip, and
+    weights that it borrows from another part stay as they were: these take all parts."""
 
     def __init__(self, job: Job, index: int, device: torch.device) -> None:
         [part] = job.plan.cut(whole.outline(job.config.model, job.config.seed), [index])
         part.materialise(device)
         with torch.no_grad():
             known = whole.tensors_of(job.model)
-            for name, tensor in zip(part.frozen, part.tensors(part.frozen), strict=True):
+            names = part.frozen | part.borrowed
+            for name, tensor in zip(names, part.tensors(names), strict=True):
                 tensor.copy_(known[name])
         self.layout = Layout.of([part])
         self._train, self._device = job.config.train, device

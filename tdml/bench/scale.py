@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 from rich.table import Table
@@ -22,8 +23,8 @@ from tdml.errors import SettingError
 from tdml.lab.laboratory import Seeded
 from tdml.lab.recorded import Blocks, RecordedFleet, record
 from tdml.round.engine import Engine, Round
-from tdml.tasks.objective import task_of
-from tdml.trust.numbers import BLOCK
+from tdml.round.fleet import Fleet
+from tdml.trust.commitment import BLOCK
 
 _TURNS = 3  # rounds that count; one before them warms up
 _PHASES = ("gather", "screen", "aggregate")
@@ -76,9 +77,11 @@ def run(
 def measure(overrides: Sequence[str], recordings: Sequence[Blocks]) -> Case:
     """Some rounds of one job."""
     config = settings.load(list(overrides))
-    job = jobs.prepare(config, source.load(config.data, config.seed, task_of(config)), None)
+    job = jobs.prepare(config, source.load_source(config), None)
     fleet = RecordedFleet(job, recordings)
-    engine, timing = Engine(job, fleet, Seeded(config.seed), "scale"), Timing("round")
+    # of a fleet it is all that a round without audits and dead nodes asks for
+    engine = Engine(job, cast(Fleet, fleet), Seeded(config.seed), "scale")
+    timing = Timing("round")
     slots = {replica.index: replica.names for replica in fleet.muster()}
     played: list[Round] = [engine.play(1, slots)]
     for _ in range(_TURNS):

@@ -97,7 +97,8 @@ def _cases(
     extra: tuple[str, ...],
     root: str | None,
 ) -> list[Case]:
-    known = {"attack": [*attack_names(), CLEAN], "defence": DEFENCES, "setting": list(SETTINGS)}
+    attacks = sorted({name for setting in SETTINGS for name in attack_names(setting)})
+    known = {"attack": [*attacks, CLEAN], "defence": DEFENCES, "setting": list(SETTINGS)}
     for name, values in chosen.items():
         for value in values:
             if name in known and value not in known[name]:

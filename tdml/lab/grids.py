@@ -11,6 +11,11 @@ from tdml.lab.yardsticks import settings_of
 
 CLEAN = "none"
 ABSENT = "absent"  # the attackers are banned by their first message, before they do anything
+_TEXT = ["task=language", "data=text", "data.context=32", "train=adamw", "train.lr=0.003"]
+_LLAMA = (
+    "model_type: llama, vocab_size: 256, hidden_size: 32, intermediate_size: 64, "
+    "num_hidden_layers: 2, num_attention_heads: 2, max_position_embeddings: 32"
+)
 SETTINGS = {
     "digits-mlp": [
         "data=digits",
@@ -22,7 +27,10 @@ SETTINGS = {
     ],
     "digits-cnn": ["data=digits", "data.size=16", "model=cnn", "model.width=16"],
     "cifar-cnn": ["data=cifar10", "model=cnn", "model.width=16"],
+    "text-gpt": [*_TEXT, "model=gpt", "model.layers=2", "model.width=32", "model.heads=2"],
+    "hf-llama-tiny": [*_TEXT, "model=hf", f"model.config={{{_LLAMA}}}"],
 }
+LANGUAGE = ("text-gpt", "hf-llama-tiny")
 # Attacks with other settings than those of their file.
 VARIANTS = {
     "replay+noise": ["attack=replay", "attack.noise=1"],
@@ -36,6 +44,8 @@ _NEVER_ALONE = (
     "half_work",
     "backdoor",
 )  # attacks that a single node of a pipeline cannot carry out
+_ON_CLASSES = ("backdoor", "label_flip")  # attacks on images and their labels
+_ON_LANGUAGE = ("stage_backdoor",)
 _LAST_STAGE = (
     "label_flip",
     "lying_validator",
@@ -93,10 +103,13 @@ class Case:
             f"topology.replicas={self.replicas}", f"topology.stages={self.stages}",
             f"sync.local_steps={'null' if self.steps is None else self.steps}",
             f"seed={self.seed}", f"rounds={self.rounds}", "device=cpu",
-            f"data.partition={self.partition}", f"data.alpha={self.alpha}",
+            f"data.partition={self.partition}",
         ]  # fmt: skip
+        given += [f"data.alpha={self.alpha}"] if self.setting not in LANGUAGE else []
         given += settings_of(self.defence)
         given += ["trust.budget=0"] if self.defence == "tdml-no-audits" else []
+        if self.setting in LANGUAGE:
+            given.append(f"train.batch_size={_SMALL_BATCH}")
         if self.replicas > 32 and self.setting.startswith("digits"):
             given.append(f"train.batch_size={_SMALL_BATCH}")
         if self.stages > 2 and self.setting == "digits-mlp":
@@ -123,10 +136,11 @@ class Case:
         return [*given, who.replace(" ", ""), *when, *self.extra]
 
 
-def attack_names() -> list[str]:
-    """Every attack in conf/attack, and the variants."""
+def attack_names(setting: str = "digits-mlp") -> list[str]:
+    """Every attack in conf/attack that can be made on a setting's models, and the variants."""
+    others = _ON_CLASSES if setting in LANGUAGE else _ON_LANGUAGE
     files = [path.stem for path in (config_dir() / "attack").glob("*.yaml")]
-    return sorted([*(name for name in files if name != CLEAN), *VARIANTS])
+    return sorted([*(name for name in files if name not in (CLEAN, *others)), *VARIANTS])
 
 
 def grid(name: str, root: str | None) -> list[Case]:
@@ -233,6 +247,19 @@ def _nodes() -> Iterator[Case]:
                 )
 
 
+def _language() -> Iterator[Case]:
+    """Language models whole and in two stages, with one attacking replica or node."""
+    for setting, seed in product(LANGUAGE, range(3)):
+        base = _base(setting=setting, replicas=4, rounds=8, seed=seed)
+        yield base
+        yield replace(base, stages=2)
+        for attack in attack_names(setting):
+            late = replace(base, attack=attack, attackers=1, from_round=3)
+            yield late
+            if attack not in _NEVER_ALONE:
+                yield replace(late, stages=2, single_node=True)
+
+
 def _full() -> Iterator[Case]:
     yield from _bar()
     yield from (replace(case, setting="digits-cnn") for case in _bar())
@@ -248,5 +275,6 @@ GRIDS = {
     "yardsticks": _yardsticks,
     "few": _few,
     "nodes": _nodes,
+    "language": _language,
     "full": _full,
 }

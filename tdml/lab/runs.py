@@ -42,7 +42,7 @@ class _Run:
         """All rounds."""
         self._rounds = self._laboratory.run(self._case.rounds)
         accuracy = {
-            r.number: r.test["accuracy"]
+            r.number: _accuracy(r)
             for r in self._rounds
             if r.number % _EVERY == 0 or r is self._rounds[-1]
         }
@@ -52,7 +52,7 @@ class _Run:
             "honest": [
                 self._honest(r) for r in range(self._case.replicas) if r not in self._attacking
             ],
-            "accuracy": accuracy, "final_accuracy": self._rounds[-1].test["accuracy"],
+            "accuracy": accuracy, "final_accuracy": _accuracy(self._rounds[-1]),
             "void_rounds": len(self._rounds) - self._case.rounds,
             "spent": sum(r.spent for r in self._rounds) / max(steps, 1),
         }  # fmt: skip
@@ -98,3 +98,8 @@ class _Run:
             for name in r.bans
             if name.startswith(f"r{replica}.")
         }
+
+
+def _accuracy(played: Round) -> float | None:
+    """Of samples, or of a language model's tokens."""
+    return played.test["accuracy" if "accuracy" in played.test else "token_accuracy"]

@@ -1,9 +1,11 @@
 """How a model computes: in which precision, and how its tensors lie in memory."""
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from tdml.config import Train
 from tdml.seeds import derive, seeded
@@ -71,7 +73,21 @@ class Runner(nn.Module):
     def _compute(self, value: torch.Tensor) -> torch.Tensor:
         value = lay_out(value.to(self.device, copy=not self.first), self._train)
         with autocast(self._train, self.device):
-            output = self.body(value)
+            output = self._through(value)
         if output.requires_grad and lay_out(output, self._train) is output:
             output.register_hook(lambda gradient: lay_out(gradient, self._train))
         return output.to(self._border_device).contiguous()
+
+    def _through(self, value: torch.Tensor) -> torch.Tensor:
+        """All blocks. With `train.activation_checkpointing` only what comes into each is kept (Chen
+        et al., arXiv 1604.06174), as a copy's original, for a block may work in place."""
+        if not (self._train.activation_checkpointing and torch.is_grad_enabled()):
+            return self.body(value)
+        blocks = self.body if isinstance(self.body, nn.Sequential) else [self.body]
+        for block in blocks:
+            value = checkpoint(partial(_on_a_copy, block), value, use_reentrant=False)
+        return value
+
+
+def _on_a_copy(block: nn.Module, value: torch.Tensor) -> torch.Tensor:
+    return block(value.clone())

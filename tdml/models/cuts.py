@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tdml.errors import SettingError
-from tdml.models.split import Border, blocks_of, has_blocks, tensors_in
+from tdml.models.split import Border, blocks_of, has_blocks, tensors_in, tied
 from tdml.models.trace import changed_buffers, trace_gradients
 
 Obstacles = Mapping[int, str]  # why no cut can lie before some of the blocks
@@ -33,9 +33,7 @@ def find_obstacles(model: nn.Module, borders: Sequence[Border], inputs: torch.Te
                 f"nothing before block {place} can be trained, so no gradients cross that cut"
             )
     for name, places in _shared(model, blocks, inputs).items():
-        found |= dict.fromkeys(
-            places, f"{name} is used on both sides of a cut{getattr(model, 'untie_advice', '')}"
-        )
+        found |= dict.fromkeys(places, f"{name} is used on both sides of a cut")
     return found
 
 
@@ -97,7 +95,8 @@ def _shared(
     model: nn.Module, blocks: Sequence[nn.Module], inputs: torch.Tensor
 ) -> dict[str, range]:
     """Tensors that several blocks use, and the cuts that would part these. Every part can have a
-    copy of a buffer or a parameter that stays as it is."""
+    copy of a buffer or a parameter that stays as it is, and the last part borrows what it shares
+    with the first."""
     names = {id(tensor): name for name, tensor in reversed(list(tensors_in(model)))}
     users: dict[int, list[int]] = {}
     for number, block in enumerate(blocks):
@@ -107,8 +106,9 @@ def _shared(
     buffers = {id(buffer) for buffer in model.buffers()} & shared.keys()
     constant = buffers - changed_buffers(blocks, inputs) if buffers else set()
     constant |= {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}
+    apart = constant | tied(blocks)
     return {
         names[key]: range(numbers[0] + 1, numbers[-1] + 1)
         for key, numbers in shared.items()
-        if key not in constant
+        if key not in apart
     }

@@ -11,10 +11,10 @@ from tdml.errors import SettingError
 
 
 def gpt(
-    vocabulary: int, context: int, layers: int, width: int, heads: int, dropout: float
+    vocabulary: int, context: int, layers: int, width: int, heads: int, dropout: float, tied: bool
 ) -> nn.Sequential:
     """layers + 2 blocks. Input: (batch, tokens) int64, up to `context` tokens; output: (batch,
-    tokens, vocabulary) logits of the next token.
+    tokens, vocabulary) logits of the next token. `tied`: embeddings of tokens are the head too.
 
     Raises:
         SettingError: the heads cannot share the width.
@@ -22,9 +22,12 @@ def gpt(
     if width % heads:
         raise SettingError(f"model.width={width} must be a multiple of model.heads={heads}")
     blocks = [Block(width, heads, dropout) for _ in range(layers)]
-    model = nn.Sequential(Embedding(vocabulary, context, width), *blocks, Head(width, vocabulary))
+    embedding, head = Embedding(vocabulary, context, width), Head(width, vocabulary)
+    model = nn.Sequential(embedding, *blocks, head)
     # A module may have any attribute, whatever torch's stubs say.
     model.most_tokens = context  # type: ignore[assignment]
+    if tied:
+        head.logits.weight = embedding.tokens.weight
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
             # Layers that are added to the residual stream begin smaller, the more there are.
@@ -144,6 +147,6 @@ def as_gpt2(
         "n_embd": settings["width"], "n_layer": layers, "n_head": settings["heads"],
         "activation_function": "gelu", "layer_norm_epsilon": 1e-5,
         "resid_pdrop": settings["dropout"], "attn_pdrop": settings["dropout"], "embd_pdrop": 0.0,
-        "tie_word_embeddings": False, "bos_token_id": None, "eos_token_id": None,
+        "tie_word_embeddings": settings["tied"], "bos_token_id": None, "eos_token_id": None,
     }  # fmt: skip
     return renamed, config

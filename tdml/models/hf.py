@@ -66,7 +66,6 @@ def hf(
     model.blocks = MethodType(_blocks, model)
     model.fill_constants = MethodType(_fill_constants, model)
     model.blocks_are_exact = True
-    model.untie_advice = " (with model.untie=true there are two of it, and the model is another)"
     model.most_tokens = getattr(settings, "max_position_embeddings", None)
     return model
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from tdml.config import Config, Topology
 from tdml.models.balance import balance, count_costs, measure_costs
+from tdml.models.checkpointing import check_twice
 from tdml.models.compute import autocast
 from tdml.models.cuts import check_cuts, check_has_blocks, check_parts, find_obstacles
 from tdml.models.layout import Layout
@@ -68,6 +69,8 @@ def make_plan(
     with autocast(config.train, torch.device("cpu")):
         borders = trace_borders(blocks, inputs)
         check_output(borders[-1].shape)
+        if config.train.activation_checkpointing:
+            check_twice(blocks, inputs)
         counted = count_costs(blocks, inputs)
         cuts = _cuts(config.topology, model, borders, inputs, counted)
     edges = (0, *cuts, len(blocks))

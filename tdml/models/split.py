@@ -2,7 +2,9 @@
 
 A part is a run of consecutive blocks; `Part.parameters`, `Part.buffers` and `Part.frozen`, the
 parameters that are not trained, map the names of its tensors in the un-split model to those in the
-part. A buffer, or a frozen parameter, that several parts use is in each of them.
+part. A buffer, or a frozen parameter, that several parts use is in each of them. A trained
+parameter of the first block may be the last block's too: it is the first part's own, of which
+`Part.lent` tells, and `Part.borrowed` in the last.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -124,18 +126,30 @@ def tensors_in(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     yield from module.named_buffers()
 
 
+def tied(blocks: Sequence[nn.Module]) -> set[int]:
+    """The trained parameters, by `id`, that the first and the last of several blocks have in common
+    and no other has: embeddings that are the head too."""
+    if len(blocks) < 2:
+        return set()
+    first, *others, last = ({id(p) for p in b.parameters() if p.requires_grad} for b in blocks)
+    return (first & last).difference(*others)
+
+
 class Part:
     """The blocks [start, stop) of a model and the names of their tensors in the un-split model."""
 
     def __init__(self, model: nn.Module, start: int, stop: int) -> None:
         """Where `model` lies does not matter: `materialise` gives this part memory of its own."""
-        self.module = nn.Sequential(*blocks_of(model)[start:stop])
+        blocks = blocks_of(model)
+        self.module = nn.Sequential(*blocks[start:stop])
         named = _names(model.named_parameters, self.module.named_parameters)
-        trained = {
-            name: tensor_at(self.module, local).requires_grad for name, local in named.items()
-        }
-        self.parameters = {name: local for name, local in named.items() if trained[name]}
-        self.frozen = {name: local for name, local in named.items() if not trained[name]}
+        ties = tied(blocks) if (start, stop) != (0, len(blocks)) else set()
+        tensors = {name: tensor_at(self.module, local) for name, local in named.items()}
+        shared = {name: named[name] for name, t in sorted(tensors.items()) if id(t) in ties}
+        self.lent, self.borrowed = ({}, shared) if start else (shared, {})
+        own = {name: t for name, t in tensors.items() if name not in self.borrowed}
+        self.parameters = {name: named[name] for name, t in own.items() if t.requires_grad}
+        self.frozen = {name: named[name] for name, t in own.items() if not t.requires_grad}
         self.buffers = _names(model.named_buffers, self.module.named_buffers)
         # Some models know constants, such as tables of positions, from their settings: these are
         # never sent.
@@ -156,20 +170,24 @@ class Part:
             device=device
         )  # where layers share a tensor, it makes one for each of them
         for name, kept in ties:
-            owner, _, attribute = name.rpartition(".")
-            setattr(self.module.get_submodule(owner), attribute, tensor_at(self.module, kept))
+            _set(self.module, name, tensor_at(self.module, kept))
         if self._fill_constants is not None:
             self._fill_constants(self.module)
 
+    def borrow(self, owner: "Part") -> None:
+        """Take what is borrowed from its owner in the same process: there is one tensor again."""
+        for name, local in self.borrowed.items():
+            _set(self.module, local, tensor_at(owner.module, owner.parameters[name]))
+
     @torch.no_grad()
     def fill(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Give all of its tensors values, by their names in the un-split model."""
+        """Give all of its own tensors values, by their names in the un-split model."""
         names = self.parameters | self.buffers | self.frozen
         for name, tensor in zip(names, self.tensors(names), strict=True):
             tensor.copy_(weights[name])
 
     def tensors(self, names: dict[str, str]) -> list[torch.Tensor]:
-        """The tensors of `parameters`, `buffers` or `frozen`, in their order."""
+        """The tensors of the part under such names, in their order."""
         return [tensor_at(self.module, local) for local in names.values()]
 
 
@@ -183,3 +201,8 @@ def tensor_at(module: nn.Module, name: str) -> torch.Tensor:
     """A module's parameter or buffer, by its name."""
     owner, _, attribute = name.rpartition(".")
     return getattr(module.get_submodule(owner), attribute)
+
+
+def _set(module: nn.Module, name: str, tensor: torch.Tensor) -> None:
+    owner, _, attribute = name.rpartition(".")
+    setattr(module.get_submodule(owner), attribute, tensor)

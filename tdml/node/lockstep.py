@@ -13,8 +13,17 @@ import torch
 
 from tdml.data.reader import Reader
 from tdml.models.compute import Runner
-from tdml.node.messages import ACTIVATION, GRADIENT, NORM, Channel, Passing
+from tdml.node.messages import (
+    ACTIVATION,
+    GRADIENT,
+    NORM,
+    TIED,
+    TIED_GRADIENT,
+    Channel,
+    Passing,
+)
 from tdml.node.stage import Stage
+from tdml.node.tie import Tie
 from tdml.round.orders import RepeatOrder, TrainOrder
 from tdml.seeds import derive
 from tdml.tasks.objective import mean_loss, share_of_weights
@@ -59,6 +68,7 @@ def train_step(
     """One step of all stages, each with its own `given` and `passing`; the batch's mean loss."""
     for stage in stages:
         stage.trainer.clear()
+    _lend(stages, passing)
     assert given[0].inputs is not None
     crossing = list(given[0].inputs.chunk(stages[0].microbatches))
     runs = []
@@ -73,6 +83,10 @@ def train_step(
         owner = part % len(stages)
         returned = _backward(runs[part], returned)
         _scale(stages[owner], part)
+    if ties := _ties(stages, passing):
+        gradients = ties[-1][0].gradients()
+        for tie, passes in ties:
+            tie.add(gradients, passes)
     told = [
         stage.trainer.clip.norms(stage.trainer.parameters) for stage in stages if stage.trainer.clip
     ]
@@ -88,6 +102,7 @@ def predict(
     stages: Sequence[Stage], inputs: torch.Tensor, look: Look, passing: Sequence[Passing | None]
 ) -> None:
     """Have `look` see what the model returns for one batch, as `Pipeline.predict` does."""
+    _lend(stages, passing)
     crossing = list(stages[0].padded(inputs).chunk(stages[0].microbatches))
     with ExitStack() as turns:
         for stage, passes in zip(stages, passing, strict=True):
@@ -112,49 +127,98 @@ def take_alone(
         wanted: the channel of the message to return; None: the whole step is taken, and nothing
             returned.
     """
-    numbers = {(c.kind, c.place): i for i, c in enumerate(stage.channels)}
+    told = Told(stage, received)
     channel = stage.channels[wanted] if wanted is not None else None
-    alone = channel if channel is not None and channel.kind != NORM else None
     stage.trainer.clear()
-    for part in [alone.place] if alone else stage.parts:
-        if part == 0:
-            assert given.inputs is not None
-            values: Sequence[torch.Tensor] = given.inputs.chunk(stage.microbatches)
-        else:
-            values = received[numbers[ACTIVATION, part - 1]]
-        with stage.training(given.seed, None):
-            run = _forward(stage, part, [value.detach() for value in values])
-        if alone and alone.kind == ACTIVATION:
-            return [output.detach() for _, output in run]
-        if part == stage.plan.parts - 1:
-            _losses(stage, run, given.targets)
-            returned: Sequence[torch.Tensor | None] = [None] * len(run)
-        else:
-            returned = received[numbers[GRADIENT, part + 1]]
-        passed = _backward(run, returned)
-        if alone:
-            gradients = [gradient for gradient in passed if gradient is not None]
-            assert len(gradients) == len(run)
-            return gradients
-        _scale(stage, part)
-    own = (
-        stage.trainer.clip.norms(stage.trainer.parameters) if stage.trainer.clip else torch.empty(0)
-    )
+    if stage.tie and channel is not None and channel.kind == TIED:
+        return [value.clone() for value in stage.tie.values()]
+    if stage.tie and stage.last:
+        stage.tie.take(told.on(TIED, 0), None)
+    if channel is not None and channel.kind != NORM:
+        return _message(stage, given, told, channel)
+    for part in stage.parts:
+        _return(stage, part, _pass_on(stage, part, given, told), given, told)
+    if stage.tie and stage.first:
+        stage.tie.add(told.on(TIED_GRADIENT, stage.plan.parts - 1), None)
+    clip, parameters = stage.trainer.clip, stage.trainer.parameters
+    own = clip.norms(parameters) if clip else torch.empty(0)
     if wanted is not None:
         return [own]
-    if stage.trainer.clip:
-        told = {stage.index: own}
-        told |= {
-            c.sender: received[i][0] for i, c in enumerate(stage.channels) if _tells(c, stage.index)
-        }
-        stage.trainer.clip.apply(stage.trainer.parameters, [told[s] for s in sorted(told)], None)
+    if clip:
+        clip.apply(parameters, told.norms(own), None)
     stage.trainer.update(given.lr)
     return []
 
 
-def _tells(channel: Channel, stage: int) -> bool:
-    """Whether a norm comes to a stage on this channel."""
-    return channel.kind == NORM and channel.receiver == stage
+class Told:
+    """What a stage that takes a step alone has received, by channel."""
+
+    def __init__(self, stage: Stage, received: Mapping[int, Sequence[torch.Tensor]]) -> None:
+        self._index, self._channels, self._received = stage.index, stage.channels, received
+        self._numbers = {(c.kind, c.place): i for i, c in enumerate(stage.channels)}
+
+    def on(self, kind: str, place: int) -> Sequence[torch.Tensor]:
+        """The message of some kind that a part of the model has sent."""
+        return self._received[self._numbers[kind, place]]
+
+    def norms(self, own: torch.Tensor) -> list[torch.Tensor]:
+        """Every stage's, with its own."""
+        found = {self._index: own}
+        for number, channel in enumerate(self._channels):
+            if channel.kind == NORM and channel.receiver == self._index:
+                found[channel.sender] = self._received[number][0]
+        return [found[stage] for stage in sorted(found)]
+
+
+def _message(stage: Stage, given: Given, told: Told, channel: Channel) -> list[torch.Tensor]:
+    """What a part of the model sends, besides norms."""
+    run = _pass_on(stage, channel.place, given, told)
+    if channel.kind == ACTIVATION:
+        return [output.detach() for _, output in run]
+    passed = _return(stage, channel.place, run, given, told)
+    if stage.tie and channel.kind == TIED_GRADIENT:
+        return stage.tie.gradients()
+    gradients = [gradient for gradient in passed if gradient is not None]
+    assert len(gradients) == len(run)
+    return gradients
+
+
+def _pass_on(stage: Stage, part: int, given: Given, told: Told) -> "Run":
+    if part == 0:
+        assert given.inputs is not None
+        values: Sequence[torch.Tensor] = given.inputs.chunk(stage.microbatches)
+    else:
+        values = told.on(ACTIVATION, part - 1)
+    with stage.training(given.seed, None):
+        return _forward(stage, part, [value.detach() for value in values])
+
+
+def _return(
+    stage: Stage, part: int, run: "Run", given: Given, told: Told
+) -> list[torch.Tensor | None]:
+    if part == stage.plan.parts - 1:
+        _losses(stage, run, given.targets)
+        returned: Sequence[torch.Tensor | None] = [None] * len(run)
+    else:
+        returned = told.on(GRADIENT, part + 1)
+    passed = _backward(run, returned)
+    _scale(stage, part)
+    return passed
+
+
+def _ties(
+    stages: Sequence[Stage], passing: Sequence[Passing | None]
+) -> list[tuple[Tie, Passing | None]]:
+    """The two ends that share weights, and what passes them; none where there are no such."""
+    pairs = zip(stages, passing, strict=True)
+    return [(stage.tie, passes) for stage, passes in pairs if stage.tie]
+
+
+def _lend(stages: Sequence[Stage], passing: Sequence[Passing | None]) -> None:
+    if ties := _ties(stages, passing):
+        values = ties[0][0].values()
+        for tie, passes in ties:
+            tie.take(values, passes)
 
 
 Run = list[tuple[torch.Tensor, torch.Tensor]]  # by micro-batch: what came in, and what came out

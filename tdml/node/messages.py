@@ -16,13 +16,15 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 ACTIVATION, GRADIENT, NORM = "activation", "gradient", "norm"
+TIED, TIED_GRADIENT = "tied weights", "gradient of tied weights"
 _DIGEST = 32  # bytes
 
 
 @dataclass(frozen=True)
 class Channel:
     """A way from one stage to another, on which one message a step goes: all micro-batches'
-    tensors, in their order. `place` is the part of the model that sends; norms have none."""
+    tensors, in their order; of tied weights and norms, one for all. `place` is the part of the
+    model that sends; norms have none."""
 
     kind: str
     sender: int
@@ -33,10 +35,11 @@ class Channel:
         return f"the {self.kind} that stage {self.sender} sends to stage {self.receiver}"
 
 
-def channels(parts: int, stages: int, clipped: bool) -> tuple[Channel, ...]:
+def channels(parts: int, stages: int, clipped: bool, ties: bool = False) -> tuple[Channel, ...]:
     """All channels of a replica, in the order in which one message depends on another: activations
     down the parts of the model, which are dealt to the stages in turn, gradients back, and where
-    gradients are clipped the norms of every stage's to every other."""
+    gradients are clipped the norms of every stage's to every other. Where the model's ends share
+    weights (`ties`), these come to the last stage before all else, and their gradient goes back."""
     if stages == 1:
         return ()
     down = [Channel(ACTIVATION, p % stages, (p + 1) % stages, p) for p in range(parts - 1)]
@@ -46,7 +49,9 @@ def channels(parts: int, stages: int, clipped: bool) -> tuple[Channel, ...]:
         if clipped
         else []
     )
-    return (*down, *back, *norms)
+    lent = [Channel(TIED, 0, stages - 1, 0)] if ties else []
+    returned = [Channel(TIED_GRADIENT, stages - 1, 0, parts - 1)] if ties else []
+    return (*lent, *down, *back, *returned, *norms)
 
 
 def empty_log(steps: int, channels: Sequence[Channel]) -> torch.Tensor:

@@ -62,9 +62,11 @@ class Pipeline:
         What crosses the node's borders is noted in `passing`, if there is one. Returns the batch's
         mean loss at the last stage.
         """
-        trainer = self._stage.trainer
+        trainer, tie = self._stage.trainer, self._stage.tie
         losses: list[torch.Tensor] = []
         trainer.clear()
+        if tie is not None:
+            tie.lend(passing)
         with self._stage.training(given.seed, passing):
             if self._stage.last:
                 assert given.targets is not None
@@ -76,6 +78,8 @@ class Pipeline:
             self._schedule.step(
                 *self._inputs(given.inputs), **self._places(losses), return_outputs=False
             )
+        if tie is not None:
+            tie.give_back(passing)
         if trainer.clip is not None:
             told = trainer.clip.exchange(trainer.clip.norms(trainer.parameters))
             trainer.clip.apply(trainer.parameters, told, passing)
@@ -88,6 +92,8 @@ class Pipeline:
         mode, a micro-batch at a time: all logits of a language model would take more memory than
         the model. The batch may be short: it is padded."""
         self._batch, self._look = None, look
+        if self._stage.tie is not None:
+            self._stage.tie.lend(passing)
         with self._stage.evaluating(passing):
             if inputs is not None:
                 inputs = self._stage.padded(inputs)

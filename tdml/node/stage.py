@@ -10,10 +10,12 @@ from tdml.config import Config
 from tdml.models.compute import Runner
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, layouts
+from tdml.models.split import blocks_of, tied
 from tdml.models.whole import outline
 from tdml.node.clip import Clip
 from tdml.node.messages import Channel, Passing, Recorder, channels
 from tdml.node.schedule import Schedule
+from tdml.node.tie import tie_of
 from tdml.node.trainer import Trainer
 from tdml.seeds import derive, seeded
 from tdml.tasks.objective import task_of
@@ -41,10 +43,12 @@ class Stage:
         self.first, self.last = index == 0, index == stages - 1
         self.microbatches, self.border_device = plan.microbatches, border_device
         self.batch_size = plan.borders[0].shape[0] * plan.microbatches
-        self.channels: tuple[Channel, ...] = channels(
-            plan.parts, stages, config.train.clip_norm is not None
-        )
         model = outline(config.model, config.seed)
+        self.channels: tuple[Channel, ...] = channels(
+            plan.parts, stages, config.train.clip_norm is not None, bool(tied(blocks_of(model)))
+        )
+        names = [name for name, _ in model.named_parameters()]
+        shards = layouts(plan, model, stages)  # while what is tied is one tensor
         self._held = plan.cut(model, self.parts)
         for part in self._held:
             part.materialise(device)
@@ -60,11 +64,10 @@ class Stage:
         self.schedule = Schedule(config.train, config.rounds)
         clip = None
         if config.train.clip_norm is not None:
-            names = [name for name, _ in model.named_parameters()]
-            shards = layouts(plan, model, stages)
             clip = Clip(config.train.clip_norm, names, shards, index, border_device, self.channels)
-        modules = [part.module for part in self._held]
-        self.trainer = Trainer(modules, self.layout, self._tensors, config.train, clip)
+        parameters = [tensor for part in self._held for tensor in part.tensors(part.parameters)]
+        self.trainer = Trainer(parameters, self.layout, self._tensors, config.train, clip)
+        self.tie = tie_of(self._held, self.channels, border_device)
 
     def freeze(self, values: torch.Tensor) -> None:
         """Take the parameters that are not trained, (f,) float32."""

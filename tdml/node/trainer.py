@@ -22,13 +22,13 @@ class Trainer:
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], layout: Layout,
+        self, parameters: Sequence[torch.Tensor], layout: Layout,
         tensors: Callable[[], list[torch.Tensor]], train: Train,
         clip: Clip | None,
     ) -> None:  # fmt: skip
         """
         Args:
-            modules: the node's parts of the model.
+            parameters: that the node trains, in the layout's order.
             tensors: gives the node's parameters and buffers, in the layout's order.
             clip: of the gradients, if `train.clip_norm` asks for it.
         """
@@ -36,7 +36,8 @@ class Trainer:
         self.clip = clip
         held = tensors()
         self._form = StateLayout(layout, train, held[0].device if held else torch.device("cpu"))
-        self.parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        self.parameters = [p for p in parameters if isinstance(p, nn.Parameter)]
+        assert len(self.parameters) == len(parameters)
         self._optimizer: torch.optim.Optimizer | None = None
 
     def begin(self, weights: torch.Tensor) -> None:

@@ -52,6 +52,7 @@ class Chain:
         for part in self._parts:
             part.materialise(device)
             lay_out_weights(part.module, train)
+        self._parts[-1].borrow(self._parts[0])
         self.blocks: list[nn.Module] = [block for part in self._parts for block in part.module]
 
     def train_step(self, inputs: torch.Tensor, targets: torch.Tensor, seed: int) -> Footprint:

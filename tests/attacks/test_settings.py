@@ -31,6 +31,7 @@ CLASSES = {
     "scaled": "Scaled",
     "sign_flip": "SignFlip",
     "single_layer": "SingleLayer",
+    "stage_backdoor": "StageBackdoor",
     "zero_gradient": "ZeroGradient",
     "zero_update": "ZeroUpdate",
 }

@@ -250,6 +250,23 @@ def test_every_yardstick_averages_equal_updates_to_themselves(name):
     torch.testing.assert_close(engine._combine(update.expand(4, -1).clone(), [0, 1, 2, 3]), update)
 
 
+@pytest.mark.parametrize("stages", [1, 3])
+def test_a_stage_that_trains_a_backdoor_into_a_language_model_is_convicted(stages):
+    """By what its steps lead to: its update looks like others'."""
+    found = run_case(
+        replace(
+            Case("text-gpt", 3, 1, 4, "stage_backdoor", "tdml", 1, 2, stages=stages),
+            single_node=stages > 1,
+            extra=("trust.budget=1", "attack.steps=20"),
+        )
+    )
+    assert "error" not in found and "skipped" not in found, found
+    [attacker] = found["attackers"]
+    assert attacker["convicted"] == 1
+    assert attacker.get("named_right", True)
+    assert not any(honest["banned"] for honest in found["honest"])
+
+
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_grids_hold_what_can_be_set_up(name):
     cases = grid(name, root="data")
@@ -257,7 +274,7 @@ def test_the_grids_hold_what_can_be_set_up(name):
     assert {case.setting for case in cases} <= set(SETTINGS)
 
 
-@pytest.mark.parametrize("setting", ["digits-mlp", "digits-cnn", "cifar-cnn"])
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_cases_can_be_set_up(setting):
     chosen = Case(
         setting,

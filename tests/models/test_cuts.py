@@ -30,6 +30,12 @@ def tied_at_the_ends():
     return model
 
 
+def tied_in_three():
+    model = tied_at_the_ends()
+    model[1].weight = model[0].weight
+    return model
+
+
 class Turn(nn.Linear):
     """Turns by a table; `counts` in it."""
 
@@ -96,13 +102,15 @@ def plan(model, parts, cuts=None, inputs=INPUTS):
         (nothing_to_train_first(), 2, (3,)),
         (whole_numbers_between(), 2, (4,)),
         (tied_at_the_ends(), 1, ()),
+        (tied_at_the_ends(), 4, (1, 2, 3)),
+        (tied_in_three(), 1, ()),
         (Whole(), 1, ()),
         (nn.Linear(6, 6), 1, ()),
     ],
     ids=[
         "tied", "tied, two parts", "constant table", "changing table", "in place",
-        "nothing to train first", "whole numbers", "tied at the ends, one part", "no blocks",
-        "a layer",
+        "nothing to train first", "whole numbers", "tied at the ends, one part", "tied at the ends", "tied in three, one part",
+        "no blocks", "a layer",
     ],
 )  # fmt: skip
 def test_cuts_are_chosen_where_cuts_can_be(model, parts, cuts):
@@ -118,7 +126,7 @@ def test_cuts_are_chosen_where_cuts_can_be(model, parts, cuts):
             r"topology\.cuts=\[1\]: 0\.weight is used on both sides of a cut: cuts can be 2, 3",
         ),
         (
-            tied_at_the_ends(),
+            tied_in_three(),
             [2],
             r"topology\.cuts=\[2\]: 0\.weight is used .*: no cut can be made",
         ),
@@ -164,7 +172,7 @@ def test_a_cut_where_none_can_be_is_refused(model, cuts, message):
                 "for 0.weight is"
             ),
         ),
-        (tied_at_the_ends(), 2, "asks for 2 parts .* into 1 at most"),
+        (tied_in_three(), 2, "asks for 2 parts .* into 1 at most"),
         (
             Whole(),
             2,

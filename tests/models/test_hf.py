@@ -142,15 +142,18 @@ def test_what_cannot_be_cut_is_refused(kind, head, message):
     assert message in str(caught.value)
 
 
-def test_tied_embeddings_stay_on_one_node_or_become_two():
+@pytest.mark.parametrize("stages", [1, 3])
+def test_tied_embeddings_are_one_tensor_of_the_first_stage(stages):
+    config = config_of("llama", "causal", f"topology.stages={stages}", tie_word_embeddings=True)
+    job = job_of(config)
+    names = [name for layout in job.layouts for name in layout.names]
+    assert sorted(names) == sorted(name for name, _ in job.model.named_parameters())
+    assert "model.embed_tokens.weight" in job.layouts[0].names
+    assert "lm_head.weight" not in names
+
+
+def test_tied_embeddings_may_become_two():
     config = config_of("llama", "causal", "topology.stages=2", tie_word_embeddings=True)
-    with pytest.raises(
-        SettingError, match=r"embed_tokens.weight is used on both sides of a cut .*model.untie=true"
-    ):
-        job_of(config)
-    one = job_of(replace(config, topology=replace(config.topology, stages=1)))
-    assert one.layouts[0].names.count("model.embed_tokens.weight") == 1
-    assert "lm_head.weight" not in one.layouts[0].names
     two = job_of(replace(config, model=config.model | {"untie": True}))
     assert "lm_head.weight" in two.layouts[1].names
     assert two.model.config.tie_word_embeddings is False

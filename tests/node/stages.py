@@ -85,6 +85,24 @@ def idle() -> nn.Module:
     return nn.Sequential(nn.Linear(FEATURES, 8), *hidden, nn.Linear(8, CLASSES))
 
 
+class Mirror(nn.Module):
+    """Turns back by the first layer's weight."""
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return value @ self.weight[:, :CLASSES]
+
+
+def tied() -> nn.Module:
+    """Its first and its last block have one weight."""
+    first = nn.Linear(FEATURES, 8)
+    hidden = [nn.Tanh(), nn.Linear(8, 8), nn.Dropout(0.2), nn.Linear(8, 8), nn.ReLU(), nn.Tanh()]
+    return nn.Sequential(first, *hidden, Mirror(first.weight))
+
+
 @dataclass
 class Cut:
     """A model of eight blocks in equal parts, which are dealt to the stages in turn.

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from tdml.node.lockstep import predict, train_step
-from tdml.node.messages import Passing, as_row, digest_of, of_stage
+from tdml.node.messages import ACTIVATION, GRADIENT, TIED, Passing, as_row, digest_of, of_stage
 from tdml.node.pipeline import Pipeline
 from tests.node.stages import (
     BATCH,
@@ -33,13 +33,17 @@ TRAINS = {
     "bf16": replace(TRAIN, precision="bf16"),
     "bf16, clipped": replace(TRAIN, precision="bf16", clip_norm=0.05),
 }
+TRAINS["checkpointed"] = replace(TRAINS["bf16, clipped"], activation_checkpointing=True)
 MODELS = ("plain", "norms", "dropout", "idle")
 CASES = [(m, s, "clipped") for m in MODELS for s in SHAPES]
-CASES += [(m, "2", t) for m in MODELS for t in TRAINS if t != "clipped"]
+CASES += [(m, "2", t) for m in MODELS for t in TRAINS if t not in ("clipped", "checkpointed")]
 CASES += [(m, "2 x 4", "bf16, clipped") for m in ("norms", "dropout")]
+CASES += [(m, "2 x 4", "checkpointed") for m in ("plain", "idle")]
+TIED_CASES = [("tied", s, "clipped") for s in SHAPES]
+TIED_CASES += [("tied", "2", t) for t in TRAINS if t != "clipped"]
 
 
-@pytest.fixture(params=CASES, ids=", ".join)
+@pytest.fixture(params=CASES + TIED_CASES, ids=", ".join)
 def made(request) -> Cut:
     """A model, cut, at its initial weights."""
     model, shape, train = request.param
@@ -50,9 +54,13 @@ def made(request) -> Cut:
 
 def test_stages_train_bit_for_bit_as_the_model_in_one_piece(made):
     losses = [made.take(step)[0] for step in range(STEPS)]
-    assert losses == in_one_piece(made, STEPS)
+    ties = made.stages[0].tie is not None  # whose gradients' sums have another order
+    assert losses == (
+        pytest.approx(in_one_piece(made, STEPS)) if ties else in_one_piece(made, STEPS)
+    )
     for ours, expected, initial in zip(made.weights(), made.whole(), made.initial, strict=True):
-        assert torch.equal(ours, expected)
+        assert torch.allclose(ours, expected, rtol=1e-6, atol=1e-7 if ties else 0)
+        assert ties or torch.equal(ours, expected)
         assert not len(ours) or not torch.equal(ours, initial)
 
 
@@ -69,7 +77,8 @@ def test_each_stage_alone_makes_the_very_same_of_what_it_received(made):
             if channel.sender == index:
                 found = alone(stage, given[index], before[index], passing[index].kept, number)
                 expected = passing[channel.receiver].kept[number]
-                assert len(found) == len(expected) == (1 if channel.kind == "norm" else MICRO)
+                several = channel.kind in (ACTIVATION, GRADIENT)
+                assert len(found) == len(expected) == (MICRO if several else 1)
                 assert all(map(torch.equal, found, expected)), channel
 
 
@@ -83,6 +92,16 @@ def test_a_stage_alone_that_received_something_else_makes_something_else():
     received[0][1] = received[0][1] + 1e-3
     alone(stage, given[1], before[1], received, None)
     assert not torch.equal(stage.trainer.state(), after[1])
+
+
+def test_tied_weights_are_counted_once_and_kept_at_the_first_stage():
+    made = cut("tied", 4, train=TRAINS["adamw"])
+    names = [name for stage in made.stages for name in stage.layout.names]
+    assert sorted(names) == sorted(name for name, _ in made.model.named_parameters())
+    assert "0.weight" in made.stages[0].layout.names
+    assert made.stages[3].trainer.parameters == []
+    made.begin()
+    assert made.states()[3].shape == (0,)
 
 
 def test_both_ends_of_a_channel_log_the_same_and_nothing_else(made):
@@ -127,7 +146,7 @@ def test_predictions_are_those_of_the_model_in_one_piece_and_are_logged(made, si
     for number, channel in enumerate(made.stages[0].channels):
         said = logs[channel.sender][0, number]
         assert torch.equal(said, logs[channel.receiver][0, number])
-        assert bool(said.any()) == (channel.kind == "activation")
+        assert bool(said.any()) == (channel.kind in (ACTIVATION, TIED))
 
 
 def test_another_seed_of_a_step_is_another_dropout():

@@ -11,6 +11,8 @@ from tdml.node.messages import (
     ACTIVATION,
     GRADIENT,
     NORM,
+    TIED,
+    TIED_GRADIENT,
     Channel,
     Passing,
     Recorder,
@@ -58,6 +60,17 @@ def test_each_message_comes_after_all_that_it_depends_on(parts, stages):
     norms = [i for i, channel in enumerate(made) if channel.kind == NORM]
     assert norms == list(range(len(place), len(made)))
     assert len(norms) == stages * (stages - 1)
+
+
+@pytest.mark.parametrize(("parts", "stages"), [(2, 2), (4, 2), (4, 4)])
+def test_tied_weights_come_before_all_and_their_gradient_after_all_but_norms(parts, stages):
+    made, without = channels(parts, stages, True, ties=True), channels(parts, stages, True)
+    norms = stages * (stages - 1)
+    gradient = len(made) - norms - 1
+    assert made[0] == Channel(TIED, 0, stages - 1, 0)
+    assert made[gradient] == Channel(TIED_GRADIENT, stages - 1, 0, parts - 1)
+    assert (*made[1:gradient], *made[gradient + 1 :]) == without
+    assert channels(1, 1, True, ties=True) == ()
 
 
 def test_the_channels_of_a_stage_and_between_two():

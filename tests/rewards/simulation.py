@@ -65,7 +65,7 @@ _ALWAYS = [
         (
             "adaptive", "bias_noise", "buffer_poison", "collusion", "garbage", "gaussian",
             "honest_noise", "ipm", "mean_shift", "min_max", "min_sum", "reversed_mean", "scaled",
-            "sign_flip", "single_layer",
+            "sign_flip", "single_layer", "stage_backdoor",
             "zero_gradient",
         ),
         lied=1,

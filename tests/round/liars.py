@@ -223,6 +223,20 @@ def _norm(stage: Stage):
     return undo
 
 
+def _tied(stage: Stage):
+    tie, honest = stage.tie, (stage.tie.values, stage.tie.gradients)
+    tie.values, tie.gradients = (_doubling(function) for function in honest)
+
+    def undo() -> None:
+        tie.values, tie.gradients = honest
+
+    return undo
+
+
+def _doubling(function):
+    return lambda: [tensor * 2 for tensor in function()]
+
+
 def _nudge(stage: Stage) -> None:
     with torch.no_grad():
         stage.trainer.parameters[0].mul_(1.01)
@@ -250,4 +264,10 @@ class _Doubled(torch.autograd.Function):
         return gradient * 2
 
 
-DEEDS = {"activation": _activation, "gradient": _gradient, "norm": _norm, "sends": _sends}
+DEEDS = {
+    "activation": _activation,
+    "gradient": _gradient,
+    "norm": _norm,
+    "sends": _sends,
+    "tied": _tied,
+}

@@ -58,6 +58,41 @@ def test_a_lie_as_validator(deed: str, stage: int) -> None:
     assert {0, 2} <= set(played.accepted), "whom it has lied about counts"
 
 
+# Where the ends of the model share a matrix: the first stage lies in what it sends of it, the last
+# in its gradient.
+_TIED = [
+    "task=language", "data=text", "data.context=16", "model=gpt", "model.tied=true",
+    "model.layers=2", "model.width=16", "model.heads=2", "train=adamw", "train.batch_size=8",
+]  # fmt: skip
+_TIED_LIES = [
+    ("tied", 0),
+    ("tied", 2),
+    ("activation", 0),
+    ("gradient", 2),
+    ("norm", 2),
+    ("state", 0),
+]
+
+
+@pytest.mark.parametrize("when", [liars.OWN, liars.AS_VALIDATOR])
+@pytest.mark.parametrize(("deed", "stage"), _TIED_LIES)
+def test_a_lie_in_a_model_with_tied_weights(deed: str, stage: int, when: str) -> None:
+    laboratory = Laboratory([*_JOB[4:], *_TIED])
+    _sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, when=when)
+    played = laboratory.play(1)
+    assert _banned(played) == [f"r1.s{stage}"]
+    assert {0, 2} <= set(played.accepted)
+
+
+def test_with_tied_weights_everybody_is_clean_also_where_the_coordinator_looks(monkeypatch) -> None:
+    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    laboratory = Laboratory([*_JOB[4:], *_TIED])
+    for number in (1, 2):
+        played = laboratory.play(number)
+        assert played.bans == {}
+        assert all(made.proven for made in played.judgements.values())
+
+
 @pytest.mark.parametrize("deed", ["activation", "state", "update"])
 def test_both_lie_at_different_places(deed: str) -> None:
     """With two replicas the one validates the other."""

@@ -1,0 +1,145 @@
+"""How much memory a node takes, told before it is started.
+
+What a part keeps for its way back is looked at in one pass of the first micro-batch on the host;
+everything else is counted. What Python and torch take themselves is not in it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from tdml.config import Config, Topology, Train
+from tdml.models.compute import Runner
+from tdml.models.layout import Layout
+from tdml.models.plan import Plan
+from tdml.models.split import Border, Part, tensors_in
+from tdml.models.trace import walk
+from tdml.node.state import StateLayout
+
+_FLOAT = torch.float32.itemsize
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes: what lies where the node computes, and what it keeps in host memory."""
+
+    device: int
+    host: int
+
+    @property
+    def total(self) -> int:
+        """On a node that computes on its processor."""
+        return self.device + self.host
+
+
+def needs(
+    config: Config, plan: Plan, model: nn.Module, inputs: torch.Tensor,
+    states: Sequence[StateLayout],
+    windows: int,
+) -> list[Need]:  # fmt: skip
+    """By stage.
+
+    Args:
+        model: the un-split model with its initial weights, which stay as they are.
+        inputs: the first micro-batch.
+        states: by stage.
+        windows: of a round's steps, for audits; 0: there are none.
+    """
+    parts, stages = plan.cut(model, range(plan.parts)), config.topology.stages
+    kept, once = _activations(config, parts, inputs)
+    found = []
+    for stage, state in enumerate(states):
+        own = plan.parts_of(stage, stages)
+        device = _tensors([parts[i] for i in own], state) + _borders(plan, own)
+        mean = sum(kept[i] for i in own) / len(own)
+        device += round(mean * in_flight(config.topology, plan.microbatches, stage))
+        device += max(once[i] for i in own)
+        found.append(Need(device, _on_the_host(Layout.of([parts[i] for i in own]), state, windows)))
+    return found
+
+
+def _activations(
+    config: Config, parts: Sequence[Part], inputs: torch.Tensor
+) -> tuple[list[int], list[int]]:
+    """By part: bytes that a forward pass of a micro-batch leaves behind for the way back, and those
+    that the way back itself takes."""
+    train = replace(config.train, channels_last=False)  # which takes as much
+    modules = [part.module for part in parts]
+    kept, output = _kept(modules, train, inputs)
+    once = [0] * len(parts)
+    if train.activation_checkpointing:  # all of one block comes back when its turn is
+        plain = replace(train, activation_checkpointing=False)
+        blocks, _ = _kept([nn.Sequential(b) for m in modules for b in m], plain, inputs)
+        each = iter(blocks)
+        once = [max(next(each) for _ in module) for module in modules]
+    logits = output.shape.numel() * _FLOAT
+    kept[-1] += logits if output.dtype == torch.float32 else 2 * logits  # what the loss keeps
+    once[-1] += 2 * logits  # gradients of that and of the logits
+    return kept, once
+
+
+def in_flight(topology: Topology, microbatches: int, stage: int) -> int:
+    """How many micro-batches of how many of its parts a stage has passed on, at most, and has not
+    had back."""
+    stages, chunks = topology.stages, topology.parts // topology.stages
+    if topology.schedule == "gpipe":
+        return microbatches
+    if topology.schedule == "1f1b":
+        return min(stages - stage, microbatches)
+    in_turn = microbatches // max(1, microbatches // stages)
+    ahead = (chunks - 1) * in_turn + 2 * (stages - 1 - stage)
+    return min(ahead + 1, chunks * microbatches)
+
+
+def _kept(
+    modules: Sequence[nn.Module], train: Train, inputs: torch.Tensor
+) -> tuple[list[int], Border]:
+    """Bytes that a pass leaves behind, by module; and what the last returns."""
+    own = {_place(tensor) for module in modules for _, tensor in tensors_in(module)}
+    found: list[int] = []
+
+    def visit(runner: nn.Module, given: torch.Tensor) -> torch.Tensor:
+        kept = {_place(given): given.nbytes}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.layout is torch.strided and _place(tensor) not in own:
+                kept[_place(tensor)] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            output = runner(given)
+        kept[_place(output)] = output.nbytes
+        found.append(sum(kept.values()))
+        return output.detach().requires_grad_(output.requires_grad)
+
+    runners = [Runner(module, train, i == 0, _CPU, _CPU) for i, module in enumerate(modules)]
+    borders = walk(runners, inputs, visit)
+    return found, borders[-1]
+
+
+def _place(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _tensors(parts: Sequence[Part], state: StateLayout) -> int:
+    """Weights, gradients, and what the optimizer keeps."""
+    layout, frozen = Layout.of(parts), Layout.of_frozen(parts)
+    borrowed = sum(t.numel() for part in parts for t in part.tensors(part.borrowed))
+    trained = layout.parameters + borrowed
+    return _FLOAT * (state.size + trained + borrowed + frozen.size)
+
+
+def _borders(plan: Plan, parts: Sequence[int]) -> int:
+    """Of what is received for all micro-batches: parts' inputs, and gradients of their outputs."""
+    received = [plan.borders[i] for i in parts if i > 0]
+    received += [plan.borders[i + 1] for i in parts if i + 1 < plan.parts]
+    return plan.microbatches * sum(b.shape.numel() * b.dtype.itemsize for b in received)
+
+
+def _on_the_host(layout: Layout, state: StateLayout, windows: int) -> int:
+    """Global weights, new weights and the update; kept states, and the next one in the making."""
+    kept = (windows - 1) * state.size + 2 * state.slots.size if windows else 0
+    return _FLOAT * (3 * layout.size + kept)
