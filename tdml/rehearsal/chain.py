@@ -148,7 +148,7 @@ class Chain:
         loss = mean_loss(self._task, output, targets.to(output.device))
         if not loss.isfinite():
             raise SettingError(
-                f"task: the loss of the first training samples is {float(loss)}, though the model "
+                f"task: the loss of the first training samples is {loss.item()}, though the model "
                 "returns finite numbers for them: see losses() and weights() (docs/your-task.md)"
             )
         if not loss.requires_grad:
