@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "out", type=Path, metavar="OUT", help="a file.safetensors; or a folder, for from_pretrained"
     )
     export.set_defaults(command=_export)
+    _add_tokenize(commands)
     keys.add_to(commands)
     ledger.add_to(commands)
     rewards.add_to(commands)
@@ -99,6 +100,19 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     report.set_defaults(command=_report)
 
 
+def _add_tokenize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    tokenize = commands.add_parser("tokenize", help="learn a tokenizer for data=text from text")
+    tokenize.add_argument("out", type=Path, metavar="OUT", help="the tokenizer.json to write")
+    tokenize.add_argument(
+        "text", nargs="*", metavar="TEXT",
+        help="files or folders of UTF-8 text; none: the topics of Python's help()",
+    )  # fmt: skip
+    tokenize.add_argument(
+        "--vocabulary", type=int, default=4096, metavar="N", help="tokens: %(default)s"
+    )
+    tokenize.set_defaults(command=_tokenize)
+
+
 def _train(parsed: argparse.Namespace) -> int:
     settings.see_own_classes()
     config = settings.load(parsed.overrides)
@@ -121,6 +135,14 @@ def _report(parsed: argparse.Namespace) -> int:
         from tdml.monitor.report import write_report
 
         print(write_report(parsed.run))
+    return 0
+
+
+def _tokenize(parsed: argparse.Namespace) -> int:
+    from tdml.data.tokenizer import train_tokenizer
+
+    size = train_tokenizer(parsed.text, parsed.vocabulary, parsed.out)
+    print(f"{parsed.out}: data.tokenizer={parsed.out} model.vocabulary={size}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """docs/your-task.md, followed word for word."""
 
+import importlib
 import json
 import shlex
 import sys
@@ -7,11 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from tdml import config as settings
 from tdml.data import source
 from tdml.job import Job, prepare
-from tdml.tasks.objective import task_of
+from tdml.models.split import Border
+from tdml.tasks.measures import look_at
+from tdml.tasks.objective import mean_loss, share_of_weights, task_of
 from tdml.vision import mend_torchvision
 from tests.pages import ROOT, blocks, follow
 
@@ -54,6 +58,21 @@ def test_the_jobs_of_the_page_can_begin(folder: Path) -> None:
     largest = [max(job.source.train[i][0][0] for i in share) for share in job.shares]
     assert largest == sorted(largest)
     assert list(jobs["prices"].measures.unknown) == ["below", "loss"]
+
+
+def test_the_weights_of_the_page_are_those_of_each_sample(folder: Path) -> None:
+    task = importlib.import_module("mine").Weighted()
+    samples = [(torch.zeros(2), torch.tensor([float(i), 1.0 + i % 3])) for i in range(6)]
+    _, targets = task.collate(samples)
+    output = torch.ones(6, 1)
+    expected = sum((1 + i % 3) * (i - 1) ** 2 for i in range(6)) / sum(1 + i % 3 for i in range(6))
+    assert float(mean_loss(task, output, targets)) == pytest.approx(expected)
+    share = share_of_weights(task, targets, 3)
+    parts = zip(output.chunk(3), targets.chunk(3), strict=True)
+    assert float(sum(mean_loss(task, *part, share) for part in parts) / 3) == pytest.approx(
+        expected
+    )
+    look_at(task, Border(output.shape, output.dtype), targets)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def text(
     check_sequences(context, held_out)
     encode, vocabulary = _tokenizer(tokenizer)
     parts: list[list[np.ndarray]] = [[], []]
-    for written in _topics() if path is None else _read(path):
+    for written in written_in(path):
         cut = round((1 - held_out) * len(written))
         for part, piece in zip(parts, (written[:cut], written[cut:]), strict=True):
             part.append(encode(piece))
@@ -99,19 +100,14 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
     """Text → ids, and the size of the vocabulary."""
     if name == _BYTES:
         return lambda written: np.frombuffer(written.encode(), dtype=np.uint8), 256
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise SettingError(
-            f"data.tokenizer={name} needs Hugging Face's tokenizers: pip install 'tdml[hf]', or "
-            "take bytes"
-        ) from error
+    library = tokenizers_library(f"data.tokenizer={name}")
     if not Path(name).is_file():
         raise SettingError(
-            f"data.tokenizer={name} is no file: give bytes, or the path of a tokenizer.json"
+            f"data.tokenizer={name} is no file: give bytes, or the path of a tokenizer.json, which "
+            "tdml tokenize writes"
         )
     try:
-        tokenizer = Tokenizer.from_file(name)
+        tokenizer = library.Tokenizer.from_file(name)
     except Exception as error:  # whatever the library makes of it
         raise SettingError(
             f"data.tokenizer={name} is no tokenizer.json: {one_line(error)}"
@@ -121,6 +117,27 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
     return lambda written: np.array(
         tokenizer.encode(written, add_special_tokens=False).ids, dtype=kind
     ), size
+
+
+def tokenizers_library(what: str) -> ModuleType:
+    """Hugging Face's tokenizers.
+
+    Raises:
+        SettingError: they are not installed; `what` needs them.
+    """
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise SettingError(
+            f"{what} needs Hugging Face's tokenizers: pip install 'tdml[hf]', or take "
+            "data.tokenizer=bytes"
+        ) from error
+    return tokenizers
+
+
+def written_in(path: str | Sequence[str] | None) -> list[str]:
+    """The text of every file that `text` reads. Raises as it does."""
+    return _topics() if path is None else _read(path)
 
 
 def _topics() -> list[str]:

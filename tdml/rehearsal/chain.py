@@ -146,8 +146,19 @@ class Chain:
             raise SettingError(
                 "model: nothing in it can be trained: it has no parameters, or all are frozen"
             )
+        loss = mean_loss(self._task, output, targets.to(output.device))
+        if not loss.isfinite():
+            raise SettingError(
+                f"task: the loss of the first training samples is {loss.item()}, though the model "
+                "returns finite numbers for them: see losses() and weights() (docs/your-task.md)"
+            )
+        if not loss.requires_grad:
+            raise SettingError(
+                "task: losses() has no gradient by what the model returns: leave out detach(), "
+                "argmax() and what else has none"
+            )
         try:
-            mean_loss(self._task, output, targets.to(output.device)).backward()
+            loss.backward()
             for (_, sent), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
                 sent.backward(following.grad)
         except RuntimeError as error:
@@ -202,7 +213,7 @@ def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
         output = block(value)
     except Exception as error:
         text = one_line(error)
-        hint = advice(value.dtype)
+        hint = advice(value.dtype) if number == 0 else ""
         if "meta" in text:
             hint = ": what a model holds must be its parameters or buffers (register_buffer)"
         raise SettingError(

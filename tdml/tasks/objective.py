@@ -53,8 +53,8 @@ def make_task(
 def _parameters(function: Callable, wanted: Set[str]) -> Set[str]:
     """The names of its parameters; all that are wanted, where it takes any or does not say
     which."""
-    if not wanted:
-        return wanted
+    if not wanted or getattr(function, "__init__", None) is Task.__init__:
+        return set()  # what a Protocol has for it says that it takes anything, and takes nothing
     try:
         found = inspect.signature(function).parameters
     except (TypeError, ValueError):  # of some that are written in C

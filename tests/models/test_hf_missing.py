@@ -21,7 +21,9 @@ def test_transformers_are_asked_for_in_one_line(monkeypatch):
 
 def test_so_are_tokenizers(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(SettingError, match=r"pip install 'tdml\[hf\]', or take bytes$"):
+    with pytest.raises(
+        SettingError, match=r"pip install 'tdml\[hf\]', or take data\.tokenizer=bytes$"
+    ):
         text(None, str(tmp_path / "tokenizer.json"), 16, 0.1)
 
 

@@ -14,6 +14,7 @@ from tdml.errors import SettingError
 from tdml.models.plan import make_plan
 from tdml.models.whole import initial_model
 from tdml.rehearsal import rehearse
+from tdml.tasks import Classification
 from tests.rehearsal import users
 
 CONFIG = settings.load(["topology.stages=2"])
@@ -73,10 +74,14 @@ def model(between=None, dtype="float32", frozen=0):
     return net.to(getattr(torch, dtype))
 
 
-def through(cuts=(1,), samples=SAMPLES, target=f"{__name__}.model", initial=None, **arguments):
+def through(
+    cuts=(1,), samples=SAMPLES, target=f"{__name__}.model", initial=None, task=None, **arguments
+):
     """Rehearse with it in two stages; what cannot be repeated."""
     chosen = {"_target_": target, **arguments}
     config = replace(CONFIG, model=chosen, topology=replace(CONFIG.topology, cuts=list(cuts)))
+    if task is not None:
+        config = replace(config, task={"_target_": f"{__name__}.{task}"})
     initial = initial or initial_model(chosen, seed=3)
     plan = make_plan(config, initial, INPUTS)
     return rehearse(config, plan, initial, Source(samples, samples, seed=0), range(4))
@@ -272,3 +277,25 @@ def test_sparse_gradients_by_hand_are_the_users_mistake():
 
 def sparse_by_hand():
     return model(lambda: SparseByHand(5, 5))
+
+
+class Undefined(Classification):
+    def losses(self, output, targets):
+        return super().losses(output, targets) / 0
+
+
+class Counts(Classification):
+    def losses(self, output, targets):
+        return (output.argmax(dim=1) != targets).float()
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("Undefined", "task: the loss of the first training samples is inf, though the model"),
+        ("Counts", "task: losses() has no gradient by what the model returns: leave out detach"),
+    ],
+)
+def test_a_loss_that_nothing_can_be_trained_by_is_the_users_mistake(task, message):
+    with pytest.raises(SettingError, match=re.escape(message)):
+        through(task=task)

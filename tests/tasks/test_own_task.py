@@ -112,6 +112,10 @@ def test_losses_alone_are_enough():
             ["task=regression", "task.loss=cosine"],
             "task.loss=cosine is unknown: choose one of mse, mae, huber",
         ),
+        (
+            [f"task._target_={__name__}.Plain", "data.weights=[1,2]"],
+            f"data.weights=[1, 2]: task={__name__}.Plain has none: set data.weights=null",
+        ),
         ([f"task._target_={__name__}.Quantile"], "missing 1 required positional argument: 'q'"),
     ],
 )

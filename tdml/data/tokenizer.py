@@ -1,0 +1,40 @@
+"""Tokenizers that are trained on the text at hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tdml.data.text import tokenizers_library, written_in
+from tdml.errors import SettingError
+from tdml.files import replace_file
+
+SPECIAL = ("<|endoftext|>", "<mask>")  # their ids are 0 and 1
+_LEAST = len(SPECIAL) + 256  # the bytes, of which all text consists
+
+
+def train_tokenizer(paths: Sequence[str], vocabulary: int, out: Path) -> int:
+    """Learn a byte-level byte-pair encoding (Sennrich et al., arXiv 1508.07909; Radford et al.,
+    2019) and write it as a tokenizer.json.
+
+    Args:
+        paths: files of UTF-8 text, or folders of them; none: the topics that Python's help knows.
+        vocabulary: tokens at most: of little text fewer are learnt.
+
+    Returns how many tokens there are.
+
+    Raises:
+        SettingError: the library is missing, a file cannot be read, or the vocabulary is too small.
+    """
+    library = tokenizers_library("tdml tokenize")
+    if vocabulary < _LEAST:
+        raise SettingError(f"--vocabulary {vocabulary} must be at least {_LEAST}: a token a byte")
+    parts = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = library.Tokenizer(library.models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = parts, library.decoders.ByteLevel()
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=list(SPECIAL), initial_alphabet=parts.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    tokenizer.train_from_iterator(written_in(list(paths) or None), trainer)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(out, tokenizer.to_str(pretty=True) + "\n")
+    return tokenizer.get_vocab_size()
