@@ -86,7 +86,8 @@ def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
     add = detection.add_argument
     add_several = partial(add, action="extend", nargs="+")
     add(
-        "--grid", default="quick", choices=("quick", "bar", "yardsticks", "few", "nodes", "full"),
+        "--grid", default="quick",
+        choices=("quick", "bar", "yardsticks", "few", "nodes", "language", "full"),
         help="which cases: %(default)s (minutes), … full (days)",
     )  # fmt: skip
     add(
