@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 from rich.console import Console
 from rich.table import Table
@@ -18,12 +17,11 @@ from tdml import config as settings
 from tdml import job as jobs
 from tdml.bench import hardware, json_file
 from tdml.bench.turns import Timing, take_turn
-from tdml.data import source
+from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.lab.laboratory import Seeded
 from tdml.lab.recorded import Blocks, RecordedFleet, record
 from tdml.round.engine import Engine, Round
-from tdml.round.fleet import Fleet
 from tdml.trust.commitment import BLOCK
 
 _TURNS = 3  # rounds that count; one before them warms up
@@ -61,7 +59,8 @@ def run(
     json_file.check(out)
     if min(*replicas, *stages, 1) < 1:
         raise SettingError("--replicas, --stages: give numbers from 1 on")
-    console, cases = Console(soft_wrap=True), []
+    console = Console(soft_wrap=True)
+    cases: list[Case] = []
     for n in stages:
         chosen = [*_DEFAULTS, *overrides, f"topology.stages={n}"]
         recordings = record(chosen)
@@ -77,11 +76,9 @@ def run(
 def measure(overrides: Sequence[str], recordings: Sequence[Blocks]) -> Case:
     """Some rounds of one job."""
     config = settings.load(list(overrides))
-    job = jobs.prepare(config, source.load_source(config), None)
+    job = jobs.prepare(config, load_source(config), None)
     fleet = RecordedFleet(job, recordings)
-    # of a fleet it is all that a round without audits and dead nodes asks for
-    engine = Engine(job, cast(Fleet, fleet), Seeded(config.seed), "scale")
-    timing = Timing("round")
+    engine, timing = Engine(job, fleet, Seeded(config.seed), "scale"), Timing("round")
     slots = {replica.index: replica.names for replica in fleet.muster()}
     played: list[Round] = [engine.play(1, slots)]
     for _ in range(_TURNS):

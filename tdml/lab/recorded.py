@@ -3,7 +3,7 @@ work."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 
@@ -12,10 +12,12 @@ from tdml.data.pieces import count
 from tdml.job import Job
 from tdml.lab.laboratory import Laboratory
 from tdml.ledger.merkle import root
+from tdml.round.fleet import Replica
 from tdml.round.orders import (
     Commitment,
     EvaluateOrder,
     Evaluation,
+    RepeatOrder,
     Slot,
     TrainOrder,
     TrainReport,
@@ -23,6 +25,7 @@ from tdml.round.orders import (
 from tdml.trust.commitment import blocks_of, commitment, digests
 
 _T = TypeVar("_T")
+_R = TypeVar("_R", bound=Replica)
 _RECORDED = 4  # updates that are told apart; more replicas answer with multiples of them
 _STEP = 1e-3  # between two multiples
 
@@ -80,6 +83,24 @@ class RecordedReplica:
         rows = torch.zeros(samples, columns, dtype=torch.float64)
         return [Evaluation(torch.ones(samples), rows, torch.empty(0))]
 
+    def digests(self, vector: str, stage: int) -> tuple[str, ...]:
+        return self._digests[stage]
+
+    def hold(self, stage: int, block: int, tensor: torch.Tensor) -> NoReturn:
+        self._refuse()
+
+    def open(self) -> NoReturn:
+        self._refuse()
+
+    def repeat(self, order: RepeatOrder) -> NoReturn:
+        self._refuse()
+
+    def shown(self, stage: int) -> NoReturn:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise AssertionError(f"replica {self.index} has no work that could be audited")
+
 
 class RecordedFleet:
     """Replicas that answer at once, each on a thread of its own, as those that are reached by RPC:
@@ -97,9 +118,7 @@ class RecordedFleet:
     def muster(self) -> list[RecordedReplica]:
         return self._replicas
 
-    def each(
-        self, order: Callable[[Any], _T], replicas: Sequence[RecordedReplica]
-    ) -> dict[int, _T]:
+    def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
         found = self._pool.map(order, replicas)
         return {replica.index: made for replica, made in zip(replicas, found, strict=True)}
 

@@ -35,6 +35,8 @@ def mean(
         if rows:
             block = [blocks[index] for index in rows]
             made[stage][start:stop] = _combine(job, block, rows, judgements, parameters)
+            del block
+        del blocks  # before the next come
     return made
 
 

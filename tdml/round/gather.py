@@ -96,6 +96,7 @@ def walk(
             if after is not None:
                 following = ahead.submit(_fetch, fleet, found, indices, after)
             yield place, blocks
+            del blocks  # or they would stay until after the next are here
 
 
 def _fold(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> bool:
@@ -120,6 +121,7 @@ def _fold(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> bo
         found.bytes += sum(row.nbytes for row in rows)
         if keeps:
             found.kept[stage, number] = blocks
+        del rows, blocks  # before the next come
     return True
 
 
