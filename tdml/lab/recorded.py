@@ -131,6 +131,9 @@ class RecordedFleet:
     def ban(self, names: Iterable[str], reason: str) -> None:
         raise AssertionError(f"{list(names)} would be banned: {reason}")
 
+    def stand_down(self, name: str) -> None:
+        raise AssertionError(f"{name} would give its slot to another")
+
     def key(self, name: str) -> str:
         return name
 
