@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
             raise SettingError(
                 "start this module with torchrun, or run `tdml train`, which does so"
             )
-        settings.check_world(config.topology, int(os.environ["WORLD_SIZE"]))
+        settings.check_world(config.topology, int(os.environ["WORLD_SIZE"]), bool(config.resume))
     except SettingError as error:
         return fail(str(error))
     return take_part(config, interruption)
@@ -50,6 +50,33 @@ def take_part(config: Config, interruption: Interruption) -> int:
         )  # figures and TensorBoard, which workers need not import
 
         return coordinate(config, lobby, interruption)
+    from tdml.start_worker import work
+
+    return work(config, lobby, interruption)
+
+
+def join(address: str, overrides: list[str], interruption: Interruption) -> int:
+    """Be a node of a job that others have started; the exit status.
+
+    Args:
+        address: HOST:PORT of the job's store.
+
+    Raises:
+        SettingError: the address or a setting cannot be right.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise SettingError(f"{address} is no HOST:PORT, which the job's first lines say")
+    hush_torch()
+    config = settings.load(overrides)
+    os.environ |= {
+        "MASTER_ADDR": host, "MASTER_PORT": port, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
+    }  # fmt: skip
+    from tdml.cluster.interface import choose_interface
+    from tdml.cluster.lobby import Lobby
+
+    choose_interface(host)
+    lobby = Lobby(None, 0)
     from tdml.start_worker import work
 
     return work(config, lobby, interruption)

@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--show-config", action="store_true", help="print the settings and end")
     add_arguments(train)
     train.set_defaults(command=_train)
+    _add_join(commands)
     _add_report(commands)
     export = commands.add_parser(
         "export", help="write a run's model as safetensors, and for transformers"
@@ -124,6 +125,27 @@ def _train(parsed: argparse.Namespace) -> int:
     )  # before torch is imported
     with launch.handled_by(launch.leave):
         return launch.run_ranks(config)
+
+
+def _add_join(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    join = commands.add_parser(
+        "join",
+        allow_abbrev=False,
+        help="add this machine to a job that runs elsewhere, as one node, at any time",
+    )
+    join.add_argument(
+        "address", metavar="HOST:PORT", help="of the job's store, as its first lines say"
+    )
+    add_arguments(join)
+    join.set_defaults(command=_join)
+
+
+def _join(parsed: argparse.Namespace) -> int:
+    from tdml.__main__ import join, leave_with
+    from tdml.cluster.interruption import Interruption
+
+    interruption = Interruption()
+    leave_with(join(parsed.address, parsed.overrides, interruption))
 
 
 def _report(parsed: argparse.Namespace) -> int:

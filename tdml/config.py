@@ -55,6 +55,7 @@ class Sync:
     outer_momentum: float = MISSING
     deadline: float | None = None
     timeout: float = MISSING
+    patience: float = MISSING
 
 
 @dataclass
@@ -219,13 +220,15 @@ def see_own_classes() -> None:
     sys.path.insert(0, str(Path.cwd()))
 
 
-def check_world(topology: Topology, world_size: int) -> None:
-    """Check that torchrun has started as many ranks as the topology needs.
+def check_world(topology: Topology, world_size: int, resume: bool) -> None:
+    """Check that torchrun has started as many ranks as the topology needs. Where a run is resumed
+    fewer will do: the nodes that have outlived their coordinator come by themselves.
 
     Raises:
         SettingError: it has not.
     """
-    if world_size != topology.world_size:
+    enough = resume and world_size < topology.world_size
+    if world_size != topology.world_size and not enough:
         raise SettingError(
             f"WORLD_SIZE is {world_size}, but {topology.replicas} replicas × {topology.stages} "
             f"stages + 1 coordinator + {topology.spares} spares need {topology.world_size}: start "

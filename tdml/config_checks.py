@@ -140,6 +140,7 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
         ("sync.outer_momentum", config.sync.outer_momentum, 0),
         ("sync.deadline", config.sync.deadline, _TINY),
         ("sync.timeout", config.sync.timeout, 1),
+        ("sync.patience", config.sync.patience, 0),
         ("gather.memory", config.gather.memory, 0),
         ("checkpoint.memory", config.checkpoint.memory, 0),
         ("trust.audit_windows", config.trust.audit_windows, 1),

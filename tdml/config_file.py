@@ -47,8 +47,8 @@ def fingerprint(config: Config) -> str:
     and what a machine may have of its own."""
     data = config.data | {"root": "", "path": "", "test": "", "shares": ""}
     common = replace(
-        config, name="", device="", run_dir="", data=data, identity=IdentitySettings(""),
-        ledger=LedgerSettings(),
+        config, name="", device="", run_dir="", resume=False, data=data,
+        identity=IdentitySettings(""), ledger=LedgerSettings(),
     )  # fmt: skip
     values = flat(common)
     return "\n".join(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tdml.cluster.channel import Offence
 from tdml.cluster.fleet import RpcFleet
+from tdml.cluster.sessions import Sessions
 from tdml.errors import one_line
 from tdml.job import Job
 from tdml.models import whole
@@ -45,16 +46,17 @@ class Coordinator:
     trusted."""
 
     def __init__(
-        self, job: Job, fleet: RpcFleet, monitor: "Monitor", recorder: "Recorder", job_id: str,
-        checkpoint: Checkpoint | None,
+        self, job: Job, fleet: RpcFleet, sessions: Sessions, monitor: "Monitor",
+        recorder: "Recorder", checkpoint: Checkpoint | None,
     ) -> None:  # fmt: skip
-        self.job, self.fleet, self.monitor, self.recorder = job, fleet, monitor, recorder
+        self.job, self.fleet, self.sessions = job, fleet, sessions
+        self.monitor, self.recorder = monitor, recorder
         self.last_round = 0
         if checkpoint is not None:
             self.last_round = checkpoint.round
             whole.restore(job.model, checkpoint.model)
             fleet.restore(checkpoint.fleet)
-        self.engine = Engine(job, fleet, recorder, job_id)
+        self.engine = Engine(job, fleet, recorder, sessions.job)
         if checkpoint is not None:
             self.engine.outer.restore(checkpoint.outer)
             self.engine.judge.restore(checkpoint.judge)
@@ -107,6 +109,7 @@ class Coordinator:
 
     def play(self, number: int) -> None:
         """One round, and its record."""
+        self._regroup(number)
         replicas = self._muster()
         slots = {replica.index: replica.names for replica in replicas}
         self.recorder.open_round(number, self.engine.digest(), slots)
@@ -221,6 +224,24 @@ class Coordinator:
         for name, what in received:
             self.monitor.tell(f"{name}: {what}", "")
         return [*((offence.node, offence.text) for offence in offences), *received]
+
+    def _regroup(self, number: int) -> None:
+        """Let in who has come, and go on without those that are gone."""
+        fleet, roster = self.fleet, self.fleet.roster
+        if not self.sessions.lobby.rings and not fleet.has_lost_members:
+            return
+        known = dict(roster.keys)
+        banned = {fleet.key(name) for name in fleet.banned}
+        admission = self.sessions.renew(fleet.present, banned)
+        fleet.caller.at = self.sessions.at
+        came = fleet.enter(admission)
+        if roster.keys != known:
+            self.recorder.admit(number, roster)
+            roster.write(self.monitor.folder.path / "roster.yaml")
+        for name in came:
+            self.monitor.tell(f"{name} {'is back' if name in known else 'has joined'}", "")
+        for reason in admission.faults.values():
+            self.monitor.tell(f"a node is refused: {reason}", "")
 
     def _muster(self) -> Sequence:
         """Those who can take part in a round."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
+from tdml.cluster.roster import Roster
 from tdml.identity import Identity
 from tdml.ledger.artifacts import Store
 from tdml.ledger.chain import Ledger
@@ -48,6 +49,11 @@ class Recorder:
         """The seed of all that nobody may foresee in a round: who is checked and audited, by whom,
         and on what."""
         return int.from_bytes(self._secret(round_number)[:8], "big")
+
+    def admit(self, round_number: int, roster: Roster) -> None:
+        """Who takes part from this round on, before it begins. Those whose keys are new put down
+        their stakes in it."""
+        self._write(round_number, "roster", roster.body)
 
     def open_round(
         self, round_number: int, weights: str, slots: Mapping[int, Sequence[str]]

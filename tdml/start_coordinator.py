@@ -2,11 +2,10 @@
 
 import importlib
 import os
-import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from signal import Signals
@@ -14,18 +13,20 @@ from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from tdml.cluster.channel import Caller, Session
-from tdml.cluster.entrance import Admission, admit_ranks
+from tdml.cluster.cards import Card
+from tdml.cluster.channel import Caller
+from tdml.cluster.entrance import Admission, Entrance, open_roster
 from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.guard import Guard
 from tdml.cluster.interruption import Interruption
-from tdml.cluster.lobby import Card, Decision, Lobby
+from tdml.cluster.lobby import Lobby
 from tdml.cluster.own_key import named_identity
 from tdml.cluster.room import check_room, in_words
 from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
+from tdml.cluster.sessions import Sessions
 from tdml.cluster.topology import COORDINATOR, node_name, node_names
 from tdml.cluster.waiting import LONG_S, listed
-from tdml.cluster.wire import start_rpc
+from tdml.cluster.wire import NotFormed
 from tdml.config import Config, Topology
 from tdml.config_file import fingerprint, to_yaml
 from tdml.coordinator import CannotGoOn, Coordinator
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
 
 _ORDERLY_END_S = 25.0  # that an interrupted run may take for it: torchrun kills after 30
-_LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take part for
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class _Ready:
     bans: BanList
     terms: dict
     caller: Caller
+    sessions: Sessions
     admission: Admission
     recorder: Recorder
 
@@ -84,16 +85,15 @@ def coordinate(config: Config, lobby: Lobby, interruption: Interruption) -> int:
                 if isinstance(error, OSError)
                 else one_line(error)
             )
-            lobby.announce(Decision(error=text))
+            lobby.end_with(text)
             return fail(text)
         except Exception as error:
-            lobby.announce(Decision(error=f"the coordinator failed: {one_line(error)}"))
+            lobby.end_with(f"the coordinator failed: {one_line(error)}")
             raise
-        lobby.announce(ready.admission.decision(ready.caller.at).signed(ready.caller.identity))
         try:
-            start_rpc(lobby, ready.admission.members, config)
+            ready.sessions.begin(ready.admission)
             return _lead(lobby, ready, terminal, interruption)
-        except SettingError as error:
+        except (NotFormed, SettingError) as error:
             return fail(str(error))
         finally:
             ready.recorder.close()
@@ -105,6 +105,8 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     Raises:
         SettingError, OSError: something is.
     """
+    if lobby.begun(config.run_dir) and not config.resume:
+        config = replace(config, resume="auto")
     folder = RunFolder(config)
     checkpoint = _last_checkpoint(config, folder.checkpoints)
     resumed = checkpoint.round if checkpoint else 0
@@ -123,14 +125,19 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     check_room(complete, job.needs)
     terms = terms_of(complete, job, identity)
     folder.begin(complete)
+    lobby.begin(config.run_dir)
     banned = bans.keys | banned_keys(folder.path, resumed)
-    caller, admission = _open(config, job, folder.path, identity, lobby, terminal, given, banned)
-    admission.roster.write(folder.path / "roster.yaml")
-    recorder = start_recorder(
-        folder.path, complete, terms, caller, admission.roster, resumed, folder.changed
-    )
+    roster = open_roster(identity.public, given, banned, _joined(config, checkpoint))
+    sessions, admission = _open(config, job, folder.path, identity, lobby, terminal, roster, banned)
+    roster.write(folder.path / "roster.yaml")
+    guard = Guard(obey=None)
+    guard.install()
+    caller = Caller(identity, sessions.at, roster.keys, METHODS, guard.refusals)
+    recorder = start_recorder(folder.path, complete, terms, caller, roster, resumed, folder.changed)
     folder.write_settings(complete)
-    return _Ready(complete, folder, checkpoint, job, bans, terms, caller, admission, recorder)
+    return _Ready(
+        complete, folder, checkpoint, job, bans, terms, caller, sessions, admission, recorder
+    )
 
 
 def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interruption) -> int:
@@ -139,7 +146,9 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
 
     config, caller, admission = ready.config, ready.caller, ready.admission
     monitor = Monitor(config, ready.folder, terminal, first_round=ready.resumed + 1)
-    keep_ban = partial(_keep_ban, ready.bans, admission.roster, caller.at.job, monitor)
+    keep_ban = partial(
+        _keep_ban, ready.bans, ready.sessions.entrance.roster, caller.at.job, monitor
+    )
 
     def meanwhile() -> None:
         interruption.check()
@@ -151,16 +160,17 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
         admission.backend,
         monitor.tell,
         caller,
-        admission.roster,
+        ready.sessions.entrance.roster,
         keep_ban,
         meanwhile,
     )
-    _introduce(config, ready.folder, terminal, admission, ready.resumed)
+    fleet.enter(admission)
+    _introduce(ready, terminal)
     terminal.say(in_words(ready.job.needs), "dim")
     if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
     coordinator, status = (
-        Coordinator(ready.job, fleet, monitor, ready.recorder, caller.at.job, ready.checkpoint),
+        Coordinator(ready.job, fleet, ready.sessions, monitor, ready.recorder, ready.checkpoint),
         1,
     )
     interruption.defer(_ORDERLY_END_S, partial(_give_up, coordinator))
@@ -169,13 +179,10 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
     finally:
         fleet.stop(status)
     status = _conclude(coordinator, terminal, reason, status)
-    nodes = fleet.nodes.values()
+    started = node_names(config.topology)
+    lost = [rank for rank, name in enumerate(started, start=1) if fleet.nodes[name].dead]
     with suppress(dist.DistError):  # its agent is gone
-        lobby.end(
-            status,
-            [node.rank for node in nodes if node.dead],
-            [node.rank for node in nodes if node.refused],
-        )
+        lobby.end(status, lost, list(admission.refused))
     return status
 
 
@@ -194,31 +201,38 @@ def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
     return checkpoint
 
 
+def _joined(config: Config, checkpoint: Checkpoint | None) -> dict[str, str]:
+    """Keys by name of the nodes that joined an earlier part of the run."""
+    keys = checkpoint.fleet["keys"] if checkpoint else {}
+    return {name: key for name, key in keys.items() if name not in node_names(config.topology)}
+
+
 def _open(
     config: Config, job: Job, run: Path, identity: Identity, lobby: Lobby, terminal: Terminal,
-    given: dict[str, str] | None, banned: frozenset[str],
-) -> tuple[Caller, Admission]:  # fmt: skip
-    """Let the ranks in, and guard this one against them.
+    roster: Roster, banned: frozenset[str],
+) -> tuple[Sessions, Admission]:  # fmt: skip
+    """Let the ranks in.
 
     Raises:
         SettingError: a rank cannot take part, or was started with other settings, or holds other
             data.
     """
-    at = Session(job=job_id(run), session=secrets.token_hex(16))
-    lobby.prepared(at.session)
-    card = Card(fingerprint(config), gpu="", data=contents_of(job.source, config.seed))
-    lobby.enter(card.signed(identity, at.session, COORDINATOR))
+    own = Card(
+        fingerprint(config), "", contents_of(job.source, config.seed), rank=COORDINATOR,
+        visit=lobby.visit, public=identity.public,
+    )  # fmt: skip
+    entrance = Entrance(own, config.topology, roster, banned)
+    sessions = Sessions(
+        lobby, identity, job_id(run), entrance, config.sync.timeout,
+        config.topology.world_size, config.topology.stages,
+    )  # fmt: skip
+    sessions.open()
     importlib.import_module(
         "tdml.monitor.monitor"
     )  # it takes a while, and the others read their data meanwhile
     if config.trust.enabled:
         ranking.compiled()
-    admission = admit_ranks(
-        _await_cards(lobby, terminal, config.topology), at.session, config.topology, given, banned
-    )
-    guard = Guard(obey=None)
-    guard.install()
-    return Caller(identity, at, admission.roster.keys, METHODS, guard.refusals), admission
+    return sessions, sessions.first(_waiting(terminal, config.topology))
 
 
 def _play(coordinator: Coordinator) -> tuple[str, int]:
@@ -262,16 +276,12 @@ def _conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status:
     return status
 
 
-def _await_cards(lobby: Lobby, terminal: Terminal, topology: Topology) -> list[Card]:
-    """Wait for all ranks; their cards.
-
-    Raises:
-        SettingError: a rank cannot take part.
-    """
+def _waiting(terminal: Terminal, topology: Topology) -> Callable[[Collection[int]], None]:
+    """Says which ranks have not come yet."""
     start = time.monotonic()
 
-    def waiting(missing: Sequence[int]) -> None:
-        names = [node_name(rank, topology) for rank in missing if rank != COORDINATOR]
+    def waiting(missing: Collection[int]) -> None:
+        names = [node_name(rank, topology) for rank in sorted(missing)]
         text = (
             f"waiting for {len(names)} of {topology.world_size - 1} nodes: {listed(names)}"
             if names
@@ -281,12 +291,7 @@ def _await_cards(lobby: Lobby, terminal: Terminal, topology: Topology) -> list[C
         if time.monotonic() - start > LONG_S:
             terminal.waiting(text)
 
-    cards = lobby.gather(waiting)
-    waiting([])
-    for card in cards:
-        if card.error:
-            raise SettingError(card.error[:_LONGEST_ERROR])
-    return cards
+    return waiting
 
 
 def _keep_ban(
@@ -302,24 +307,25 @@ def _keep_ban(
         )
 
 
-def _introduce(
-    config: Config, folder: RunFolder, terminal: Terminal, admission: Admission, resumed: int
-) -> None:
+def _introduce(ready: _Ready, terminal: Terminal) -> None:
+    config, folder, resumed = ready.config, ready.folder, ready.resumed
     topology = config.topology
     if folder.moved:
         terminal.say(f"an earlier run in {folder.path} was moved to {folder.moved}", "yellow")
     terminal.say(
         f"{config.name}: replicas {topology.replicas} × stages {topology.stages} + spares "
-        f"{topology.spares}, stages connected by {admission.backend}"
+        f"{topology.spares}, stages connected by {ready.admission.backend}"
         + (f", going on after round {resumed}" if resumed else ""),
         "bold",
     )
-    roster = admission.roster
+    roster = ready.sessions.entrance.roster
     for name, reason in roster.refused.items():
         terminal.say(f"{name} is refused: {reason}", "yellow")
     if not roster.given:
         keys = ", ".join(f"{name} {key[:8]}" for name, key in roster.keys.items())
         terminal.say(f"keys trusted at first contact: {keys}", "dim")
+    store = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    terminal.say(f"a further node: tdml join {store} and the same settings", "dim")
     terminal.say(LEGEND, "dim")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tdml import __version__
 from tdml.cluster.channel import Caller
-from tdml.cluster.roster import COORDINATOR_NAME, Roster
+from tdml.cluster.roster import Roster
 from tdml.config import Config
 from tdml.config_file import to_yaml
 from tdml.errors import SettingError, one_line
@@ -79,7 +79,7 @@ def start_recorder(
     if after and not _entries(run):
         raise _behind(run, after, "is missing or empty")
     ledger = Ledger.open(run / LEDGER, caller.identity, caller.at.job)
-    said = {"keys": _nodes(roster), "given": roster.given, "refused": roster.refused}
+    said = roster.body
     last = ledger.last_round()
     if after and (last is None or last < after):
         ledger.close()
@@ -135,7 +135,3 @@ def terms_of(config: Config, job: Job, identity: Identity) -> dict:
 def _plain(entries: Sequence[Entry]) -> list[tuple[int, str, dict]]:
     """Round, kind and body: what money follows from."""
     return [(entry.round, entry.kind, entry.body) for entry in entries]
-
-
-def _nodes(roster: Roster) -> dict[str, str]:
-    return {name: key for name, key in roster.keys.items() if name != COORDINATOR_NAME}

@@ -1,25 +1,28 @@
-"""The life of a worker or spare: getting ready, then orders until the coordinator says stop."""
+"""The life of a worker or spare: getting ready, then one session after the other, until the
+coordinator says stop."""
 
 import importlib
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.distributed as dist
 
 from tdml.cluster import endpoint
+from tdml.cluster.cards import Card, Decision
 from tdml.cluster.channel import Listener
 from tdml.cluster.devices import Device, check_precision, choose_device, make_repeatable, own_gpu
 from tdml.cluster.guard import Guard
 from tdml.cluster.interruption import Interruption
-from tdml.cluster.lobby import Card, Decision, Lobby
+from tdml.cluster.lobby import Lobby, Over
+from tdml.cluster.main_thread import Ending
 from tdml.cluster.own_key import node_identity
 from tdml.cluster.roster import COORDINATOR_NAME, read_roster
 from tdml.cluster.topology import first_slot, node_name, node_names
-from tdml.cluster.wire import start_rpc
+from tdml.cluster.wire import NotFormed, form_rpc, leave_rpc
 from tdml.config import Config
 from tdml.config_file import fingerprint
-from tdml.data.contents import contents_of
+from tdml.data.contents import Contents, contents_of
 from tdml.data.source import Source, load_source
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
@@ -32,92 +35,219 @@ _NO_COORDINATOR = "the coordinator is gone: see its machine for the reason"
 
 @dataclass(frozen=True)
 class _Ready:
-    """What a rank has when it enters."""
+    """What a process has when it first enters."""
 
     identity: Identity
     device: Device
     source: Source | None
+    held: Contents | None
     roster: dict[str, str] | None
 
 
 def work(config: Config, lobby: Lobby, interruption: Interruption) -> int:
-    """Be a worker, or a spare that may become one."""
-    name = node_name(lobby.rank, config.topology)
+    """Be a worker, or a spare that may become one; the exit status."""
     try:
-        ready = _enter(config, lobby, name)
-        decision = lobby.await_decision()
-        _check(decision, ready, config)
-        if lobby.rank in decision.refused:
-            fail(f"{name} is refused: {decision.refused[lobby.rank]}")
-            return lobby.await_end()  # a failure would end the machine's other ranks too
+        return _Visit(config, lobby, interruption).stay()
+    except Over as over:
+        return over.status
     except dist.DistError:
         return fail(_NO_COORDINATOR)
     except SettingError as error:
         return fail(str(error))
-    assert ready is not None
-    guard = Guard(endpoint.obey)
-    from tdml.attacks.node import make_node  # seconds to import
-    from tdml.attacks.tap import StoreTap
-
-    node = make_node(
-        config, name, ready.identity, decision.at.job, ready.source, StoreTap(lobby.store)
-    )
-    worker = Worker(config, node, ready.device.device, lobby, guard.refusals)
-    listener = Listener(
-        ready.identity, decision.at, name, decision.public, METHODS, worker.order, guard.refusals
-    )
-    endpoint.install(guard, listener)
-    try:
-        start_rpc(lobby, decision.members, config)
-    except SettingError as error:
-        return fail(str(error))
-    interruption.defer(_GRACE_S)
-    status = worker.serve()
-    interruption.defer(0)
-    return fail(f"{name}: the coordinator is gone") if status is None else status
 
 
-def _enter(config: Config, lobby: Lobby, name: str) -> _Ready | None:
-    """Get ready and hand in a card; None if the card had to say what is wrong."""
-    try:
-        device, identity = _device(config), _identity(config)
-        if config.trust.budget:
-            make_repeatable()
-        roster = read_roster(config.identity.roster, node_names(config.topology))
-        # Where a setting is wrong, the cores are left to the coordinator that finds it.
-        session = lobby.await_prepared()
-        source = load_source(config) if _sees_data(lobby.rank, config) else None
-        if first_slot(lobby.rank, config.topology):
-            importlib.import_module(
-                "tdml.node.pipeline"
-            )  # takes seconds: here nobody waits for an answer
-        held = contents_of(source, config.seed) if source else None
-        lobby.enter(
-            Card(fingerprint(config), own_gpu(device), held).signed(identity, session, lobby.rank)
+class _Visit:
+    """The life of one process: it keeps its key, and its node for as long as it has the name."""
+
+    def __init__(self, config: Config, lobby: Lobby, interruption: Interruption) -> None:
+        self._config, self._lobby, self._interruption = config, lobby, interruption
+        self._ready: _Ready | None = None
+        self._guard: Guard | None = None
+        self._worker: Worker | None = None
+        self._coordinator: str | None = None  # the key of the one that was met first
+
+    def stay(self) -> int:
+        """One session after the other; the exit status.
+
+        Raises:
+            Over: the run has ended without this process.
+            SettingError: it cannot take part.
+            DistError: the coordinator is gone, and the store with it, before this process has met
+                it.
+        """
+        if self._lobby.rank is None:
+            print("waiting for the next border between rounds", flush=True)
+        while True:
+            try:
+                status = self._next_session()
+            except dist.DistError:
+                if self._coordinator is None:
+                    raise
+                self._await_coordinator()
+                continue
+            if status is not None:
+                return status
+
+    def _next_session(self) -> int | None:
+        """Take part in a session, if this process is let in; the exit status if it has ended for
+        good."""
+        self._answer(self._lobby.await_call(self._coordinator))
+        decision = self._lobby.await_decision()
+        if decision is None:
+            return None
+        self._check(decision)
+        place = decision.place(self._lobby.visit)
+        if place is not None:
+            return self._take_part(decision, place)
+        reason = decision.refused.get(self._lobby.visit)
+        return None if reason is None else self._stay_out(reason)
+
+    def _await_coordinator(self) -> None:
+        """Wait for the coordinator that this process has met, or one with its key.
+
+        Raises:
+            SettingError: none has come.
+        """
+        leave_rpc()
+        patience, name = self._config.sync.patience, self._said
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        print(
+            f"{name}: the coordinator is gone: waiting for it to come back to {address} with "
+            f"resume=true (sync.patience={patience:g} s)",
+            flush=True,
         )
-    except dist.DistError:
-        raise
-    except Exception as error:  # whatever it is, the others must not wait for this rank
-        text = f"{name} on {socket.gethostname()}: {one_line(error)}"
-        lobby.enter(Card(fingerprint(config), gpu="", error=text))
-        return None
-    return _Ready(identity, device, source, roster)
+        try:
+            self._lobby.return_to(patience)
+        except dist.DistError:
+            raise SettingError(
+                f"{name}: the coordinator is gone, and none has come to {address} within "
+                f"sync.patience={patience:g} s"
+            ) from None
+        self._worker = None  # it is bound to the store that is gone
+
+    def _answer(self, session: str) -> None:
+        """Hand in a card; it may have to say what is wrong."""
+        card = Card(fingerprint(self._config), "", rank=self._lobby.rank, visit=self._lobby.visit)
+        try:
+            ready = self._ready = self._ready or _get_ready(self._config, self._lobby.rank)
+            full = replace(card, gpu=own_gpu(ready.device), data=ready.held)
+            self._lobby.enter(full.signed(ready.identity, session))
+        except dist.DistError:
+            raise
+        except Exception as error:  # whatever it is, the others must not wait for this rank
+            text = f"{self._said} on {socket.gethostname()}: {one_line(error)}"
+            self._lobby.enter(replace(card, error=text))
+
+    @property
+    def _said(self) -> str:
+        rank = self._lobby.rank
+        if self._worker is not None:
+            return self._worker.node.name
+        return "a node" if rank is None else node_name(rank, self._config.topology)
+
+    def _check(self, decision: Decision) -> None:
+        """Whether to go on.
+
+        Raises:
+            SettingError: the coordinator has found something wrong, or is not the one of
+                `identity.roster`, or not the one of the session before.
+        """
+        known = self._coordinator
+        if decision.error and known is None:
+            raise SettingError(decision.error)
+        roster = self._ready.roster if self._ready else None
+        if roster and roster.get(COORDINATOR_NAME, decision.public) != decision.public:
+            raise SettingError(
+                f"identity.roster={self._config.identity.roster} has another key for the "
+                f"coordinator than {decision.public}, which somebody shows: ask whoever runs it"
+            )
+        if known not in (None, decision.public):
+            raise SettingError(
+                f"somebody with the key {decision.public} takes the place of the coordinator, "
+                f"whose key is {known}: ask whoever runs it"
+            )
+
+    def _stay_out(self, reason: str) -> int:
+        fail(f"{self._said} is refused: {reason}")
+        if self._lobby.rank is None:
+            return 1
+        return self._lobby.await_end()  # a failure would end the machine's other ranks too
+
+    def _take_part(self, decision: Decision, place: int) -> int | None:
+        """Be a member of one session; the exit status if the run has ended with it.
+
+        Raises:
+            DistError: the coordinator is gone, and the store with it.
+        """
+        assert self._ready is not None
+        name, _ = decision.members[place]
+        self._coordinator = decision.public
+        worker = self._worker = self._worker_of(name, decision)
+        assert self._guard is not None  # since there is a worker
+        worker.begin(decision.at.session)
+        endpoint.listen(
+            Listener(
+                self._ready.identity, decision.at, name, decision.public, METHODS, worker.order,
+                self._guard.refusals,
+            )
+        )  # fmt: skip
+        try:
+            form_rpc(
+                self._lobby.store, decision.at.session, place, len(decision.members),
+                self._config.sync.timeout,
+            )  # fmt: skip
+        except NotFormed as error:
+            if self._lobby.rank is None:
+                fail(str(error))
+            return None
+        self._interruption.defer(_GRACE_S)
+        ending = worker.serve()
+        self._interruption.defer(0)
+        if ending is Ending.GONE:
+            raise dist.DistNetworkError("the store is gone")
+        if ending is Ending.CALLED:
+            leave_rpc()
+            return None
+        return ending
+
+    def _worker_of(self, name: str, decision: Decision) -> Worker:
+        """The node's worker, which is kept from session to session."""
+        from tdml.attacks.node import make_node  # seconds to import
+        from tdml.attacks.tap import StoreTap
+
+        worker, ready = self._worker, self._ready
+        assert ready is not None
+        if worker is not None and worker.node.name == name:
+            return worker
+        if self._guard is None:
+            self._guard = Guard(endpoint.obey)
+            self._guard.install()
+        node = make_node(
+            self._config, name, ready.identity, decision.at.job, ready.source,
+            StoreTap(self._lobby.store),
+        )  # fmt: skip
+        if self._lobby.rank is None:
+            print(f"takes part as {name}", flush=True)
+        return Worker(
+            self._config, node, ready.device.device, self._lobby, self._guard.refusals,
+            decision.public,
+        )  # fmt: skip
 
 
-def _check(decision: Decision, ready: _Ready | None, config: Config) -> None:
-    """Whether to go on.
-
-    Raises:
-        SettingError: the coordinator has found something wrong, or is not the one of
-            `identity.roster`.
-    """
-    if decision.error or ready is None:
-        raise SettingError(decision.error or "this rank could not get ready")
-    if ready.roster and ready.roster.get(COORDINATOR_NAME, decision.public) != decision.public:
-        raise SettingError(
-            f"identity.roster={config.identity.roster} has another key for the coordinator than "
-            f"{decision.public}, which somebody shows: ask whoever runs it"
-        )
+def _get_ready(config: Config, rank: int | None) -> _Ready:
+    """What takes its time, once the coordinator has found nothing wrong with the settings."""
+    device, identity = _device(config, rank), _identity(config)
+    if config.trust.budget:
+        make_repeatable()
+    roster = read_roster(config.identity.roster, node_names(config.topology))
+    source = None
+    if _sees_data(rank, config):
+        source = load_source(config)
+    if rank is None or first_slot(rank, config.topology):
+        # takes seconds: here nobody waits for an answer
+        importlib.import_module("tdml.node.pipeline")
+    held = contents_of(source, config.seed) if source else None
+    return _Ready(identity, device, source, held, roster)
 
 
 def _identity(config: Config) -> Identity:
@@ -125,15 +255,15 @@ def _identity(config: Config) -> Identity:
     return node_identity(config.identity.folder, local, ranks)
 
 
-def _device(config: Config) -> Device:
+def _device(config: Config, rank: int | None) -> Device:
     local, ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    hosts_coordinator = int(os.environ["RANK"]) == local
+    hosts_coordinator = rank == local
     chosen = choose_device(config.device, local - hosts_coordinator, ranks - hosts_coordinator)
     check_precision(config.train.precision, chosen.device)
     return chosen
 
 
-def _sees_data(rank: int, config: Config) -> bool:
+def _sees_data(rank: int | None, config: Config) -> bool:
     """The first stage reads inputs, the last labels; a spare may become either."""
-    seat = first_slot(rank, config.topology)
+    seat = None if rank is None else first_slot(rank, config.topology)
     return seat is None or seat.stage in (0, config.topology.stages - 1)

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 
 from tdml.cluster.channel import Method
 from tdml.cluster.devices import border_device, machine_kind
 from tdml.cluster.group import connect, disconnect, exchange, release
 from tdml.cluster.guard import Refusals
 from tdml.cluster.lobby import Lobby
-from tdml.cluster.main_thread import MainThread
+from tdml.cluster.main_thread import Ending, MainThread
 from tdml.config import Config
 from tdml.errors import SettingError, one_line, origin
 from tdml.node.tape import Opening
@@ -48,22 +49,37 @@ class Cancelled(Exception):
 
 
 class Worker:
-    """Carries out the coordinator's orders by a node."""
+    """Carries out the coordinator's orders by a node, in one session after the other:
+    `coordinator` is the key of whoever may call to the next."""
 
     def __init__(
-        self, config: Config, node: "Node", device: torch.device, lobby: Lobby, refusals: Refusals
-    ) -> None:
+        self, config: Config, node: "Node", device: torch.device, lobby: Lobby, refusals: Refusals,
+        coordinator: str,
+    ) -> None:  # fmt: skip
         self.config, self.node, self.device = config, node, device
-        self._lobby, self._refusals = lobby, refusals
+        self._lobby, self._refusals, self._coordinator = lobby, refusals, coordinator
+        self._session = ""
         self._cancelled = threading.Event()
-        self._main_thread = MainThread(lobby.coordinator_lives, self._cancelled.set)
+        self._main_thread = MainThread(self._ending, self._cancelled.set)
         self.steps_done = 0
         self._pipeline: Pipeline | None = None
 
-    def serve(self) -> int | None:
-        """Carry out orders until the coordinator says stop, with which exit status; None if it is
-        gone without a word."""
+    def begin(self, session: str) -> None:
+        """Be ready for the orders of a session."""
+        self._session = session
+        self._cancelled.clear()
+
+    def serve(self) -> int | Ending:
+        """Carry out orders until the coordinator says stop, with which exit status, or until the
+        session ends."""
         return self._main_thread.serve()
+
+    def _ending(self) -> Ending | None:
+        """Why the session is over, if it is."""
+        try:
+            return Ending.CALLED if self._lobby.called(self._coordinator) else None
+        except dist.DistError:
+            return Ending.GONE
 
     def order(self, name: str, arguments: tuple) -> Any:
         """The result of a method or a `Failure`; called on RPC threads."""
@@ -152,7 +168,8 @@ class Worker:
             self.config.topology.stages,
             self.config.topology.schedule,
         )
-        connect(self._lobby.store, assignment, stages, self.config.sync.timeout, self.device)
+        store = dist.PrefixStore(self._session, self._lobby.store)
+        connect(store, assignment, stages, self.config.sync.timeout, self.device)
         border = border_device(self.device, assignment.backend)
         stage = Stage(self.config, slot.stage, assignment.plan, self.device, border)
         self._pipeline = Pipeline(stage, schedule)

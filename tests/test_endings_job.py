@@ -157,7 +157,7 @@ def test_no_agent_waits_for_a_lost_one(end: str, tmp_path: Path) -> None:
 def test_when_the_first_agent_is_killed_all_end(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    agents = _agents(tmp_path / "run", 3, "topology.replicas=2", "rounds=3000")
+    agents = _agents(tmp_path / "run", 3, "topology.replicas=2", "rounds=3000", "sync.patience=1")
     try:
         _await_rounds(tmp_path / "run", agents[0])
         agents[0].kill()

@@ -1,5 +1,5 @@
-"""The one function that is called by RPC, at both ends. A process is one worker, installed before
-RPC starts."""
+"""The one function that is called by RPC, at both ends. A process is one worker, which listens
+before RPC starts."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,16 @@ import torch
 from torch.distributed import rpc
 
 from tdml.cluster.channel import Listener
-from tdml.cluster.guard import Envelope, Guard
+from tdml.cluster.guard import Envelope
 from tdml.cluster.topology import address
 
 _listener: Listener | None = None
 
 
-def install(guard: Guard, listener: Listener) -> None:
-    """Make this process answer by `listener`, behind a guard of `obey`."""
+def listen(listener: Listener) -> None:
+    """Make this process answer by `listener` from now on."""
     global _listener  # noqa: PLW0603
     _listener = listener
-    guard.install()
 
 
 def obey(header: bytes, tensors: Sequence[torch.Tensor], signature: str) -> Envelope:

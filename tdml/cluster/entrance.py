@@ -1,14 +1,14 @@
-"""The coordinator at the entrance: which ranks may take part, and how their stages are
-connected."""
+"""The coordinator at the entrance: which processes may take part, under which names, and how their
+stages are connected."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
+from tdml.cluster.cards import Card, Decision
 from tdml.cluster.channel import Session
 from tdml.cluster.devices import choose_backend
-from tdml.cluster.lobby import Card, Decision
-from tdml.cluster.roster import COORDINATOR_NAME, Roster, admit
-from tdml.cluster.topology import COORDINATOR, node_names
+from tdml.cluster.roster import COORDINATOR_NAME, Roster
+from tdml.cluster.topology import node_name
 from tdml.config import Topology
 from tdml.config_file import differing
 from tdml.data.contents import difference
@@ -20,80 +20,163 @@ _LONGEST = 200  # characters: a rank may call them whatever it likes
 
 @dataclass(frozen=True)
 class Admission:
-    """`members` are the ranks that take part, the coordinator's first; `refused` has the others,
-    and why."""
+    """Who takes part in a session: names and cards, the coordinator's first. `refused` has the
+    visits of the others, and why."""
 
-    roster: Roster
-    backend: str
-    members: tuple[int, ...]
-    refused: dict[int, str]
+    members: dict[str, Card]
+    refused: dict[str, str]
+    faults: dict[str, str] = field(default_factory=dict)  # the same by name, of those that have one
+
+    @property
+    def backend(self) -> str:
+        """By which the stages of a replica are connected."""
+        return choose_backend(
+            [card.gpu for name, card in self.members.items() if name != COORDINATOR_NAME]
+        )
 
     def decision(self, at: Session) -> Decision:
-        """What the ranks are told."""
-        return Decision(None, at, self.members, self.refused)
+        """What everybody is told."""
+        members = tuple((name, card.visit) for name, card in self.members.items())
+        return Decision(None, at, members, self.refused)
 
 
-def admit_ranks(
-    cards: Sequence[Card], session: str, topology: Topology, given: Mapping[str, str] | None,
-    banned: Collection[str],
-) -> Admission:  # fmt: skip
-    """Decide by the ranks' cards.
+class Entrance:
+    """Lets processes in by their cards.
 
     Args:
-        cards: by rank.
-        given: the user's roster, None to trust at first contact.
+        own: the coordinator's card: what all settings and data are held against.
+        roster: of the run so far. Those who are let in are added to it.
         banned: keys that may not take part.
+    """
+
+    def __init__(
+        self, own: Card, topology: Topology, roster: Roster, banned: Collection[str]
+    ) -> None:
+        self._own, self._topology, self.roster, self._banned = own, topology, roster, banned
+
+    def admit(
+        self, cards: Collection[Card], session: str, banned: Collection[str], first: bool
+    ) -> Admission:
+        """Decide.
+
+        Args:
+            banned: keys that were banned since.
+            first: the job starts.
+
+        Raises:
+            SettingError: a rank that was started together with the coordinator was given other
+                settings, or holds other data; or nobody may take part.
+        """
+        members, refused, faults = {COORDINATOR_NAME: self._own}, {}, {}
+        for card in sorted(cards, key=_in_order):
+            name = self._name(card, session, members)
+            reason = self._fault(name, card, session, members, {*banned, *self._banned})
+            if reason is None and (other := not_of_the_job(_said(name, card), card, self._own)):
+                if first and card.rank is not None:
+                    raise SettingError(other)
+                reason = other
+            if reason is None:
+                assert name is not None
+                members[name] = card
+                self.roster.keys[name] = card.public
+                self.roster.refused.pop(name, None)
+                continue
+            refused[card.visit] = reason
+            if name is not None and name not in members:
+                faults[name] = reason
+                if first:
+                    self.roster.refused[name] = reason
+        if first and len(members) == 1 and refused:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in faults.items())
+            raise SettingError(
+                f"every node is refused ({reasons}): see identity.roster and identity.ban_list"
+            )
+        return Admission(members, refused, faults)
+
+    def _name(self, card: Card, session: str, members: Mapping[str, Card]) -> str | None:
+        """The name under which a process takes part: that of its key, or of its rank, or the next
+        of a spare; None if the roster has none for it."""
+        keys, given = self.roster.keys, self.roster.given
+        by_key = {key: name for name, key in keys.items() if name != COORDINATOR_NAME}
+        known = by_key.get(card.public) if card.is_signed(session) else None
+        if known is not None and known not in members:
+            return known
+        if card.rank is not None:
+            by_rank = node_name(card.rank, self._topology)
+            if given or by_rank not in keys:
+                return by_rank
+        return None if given else self._next_spare()
+
+    def _next_spare(self) -> str:
+        number = 0
+        while (name := f"spare{number}") in self.roster.keys or number < self._topology.spares:
+            number += 1
+        return name
+
+    def _fault(
+        self, name: str | None, card: Card, session: str, members: Mapping[str, Card],
+        banned: Collection[str],
+    ) -> str | None:  # fmt: skip
+        """Why a process may not take part, in one line; None if it may."""
+        if card.error:
+            return card.error[:_LONGEST]
+        if not card.is_signed(session):
+            return "it has not shown that it holds its key"
+        if name is None or self.roster.keys.get(name, card.public) != card.public:
+            return "its key is not the one that identity.roster has for it"
+        if card.public in banned:
+            return "its key is banned"
+        if card.public in {other.public for other in members.values()}:
+            return "its key is that of another node"
+        return None
+
+
+def open_roster(
+    public: str, given: Mapping[str, str] | None, banned: Collection[str], known: Mapping[str, str]
+) -> Roster:
+    """The roster as a run starts, before anybody is let in.
+
+    Args:
+        public: the coordinator's key.
+        known: keys by name that nodes which joined an earlier part of this run had.
 
     Raises:
-        SettingError: a rank that may take part was started with other settings, or holds other
-            data, or the coordinator or no node may.
+        SettingError: the coordinator may not take part.
     """
-    names = dict(enumerate(node_names(topology), start=COORDINATOR + 1))
-    presented = {COORDINATOR_NAME: cards[COORDINATOR].public}
-    presented |= {
-        name: cards[rank].public
-        for rank, name in names.items()
-        if cards[rank].is_signed(session, rank)
-    }
-    faults = {
-        name: "it has not shown that it holds its key"
-        for name in names.values()
-        if name not in presented
-    }
-    roster = admit(presented, faults, given, banned)
-    if COORDINATOR_NAME in roster.refused:
-        raise SettingError(
-            f"rank 0, the coordinator, is refused: {roster.refused[COORDINATOR_NAME]}"
-        )
-    refused = {rank: roster.refused[name] for rank, name in names.items() if name in roster.refused}
-    members = tuple(rank for rank in range(len(cards)) if rank not in refused)
-    if members == (COORDINATOR,):
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in roster.refused.items())
-        raise SettingError(
-            f"every node is refused ({reasons}): see identity.roster and identity.ban_list"
-        )
-    for rank in members:
-        _check_same_job(rank, cards[rank], cards[COORDINATOR])
-    backend = choose_backend([cards[rank].gpu for rank in members if rank != COORDINATOR])
-    return Admission(roster, backend, members, refused)
+    reason = None
+    if given is not None and given.get(COORDINATOR_NAME, public) != public:
+        reason = "its key is not the one that identity.roster has for it"
+    elif public in banned:
+        reason = "its key is banned"
+    if reason:
+        raise SettingError(f"rank 0, the coordinator, is refused: {reason}")
+    return Roster({COORDINATOR_NAME: public, **(given or known)}, given is not None, {})
 
 
-def _check_same_job(rank: int, card: Card, coordinator: Card) -> None:
-    """Raises:
-    SettingError: a rank has other settings than the coordinator, or other data.
-    """
+def not_of_the_job(who: str, card: Card, coordinator: Card) -> str | None:
+    """What settings or data a process has that are not those of the coordinator, in one line."""
     if names := differing(card.fingerprint, coordinator.fingerprint):
         some = ", ".join(names[:_NAMED])[:_LONGEST]
-        raise SettingError(
-            f"rank {rank} was started with other settings than rank 0 ({some}): "
+        return (
+            f"{who} was started with other settings than rank 0 ({some}): "
             "give all of them the same, and instead of what each works out for itself, such as "
             "${now:…} and ${oc.env:…}, its value"
         )
     if card.data is None or coordinator.data is None:
-        return
+        return None
     if found := difference(card.data, coordinator.data):
-        raise SettingError(
-            f"data: the {found} of rank {rank} and rank 0 differ: every rank must read the same "
+        return (
+            f"data: the {found} of {who} and rank 0 differ: every rank must read the same "
             "samples in the same order (the same files, sorted by name; what is drawn at random "
             "from a seeded generator)"
         )
+    return None
+
+
+def _said(name: str | None, card: Card) -> str:
+    return f"{name}" if card.rank is None else f"rank {card.rank}"
+
+
+def _in_order(card: Card) -> tuple[bool, int, str]:
+    """Launched ranks first, by rank; then those that come later, by key."""
+    return (card.rank is None, card.rank or 0, card.public)

@@ -23,10 +23,13 @@ _LONGEST_REASON = 500  # characters of an error that a peer may have a part in
 
 @dataclass
 class Node:
-    """One worker process. A node keeps its name; its seat may change."""
+    """One worker process. A node keeps its name; its seat may change, and its rank is that in the
+    present session."""
 
     name: str
     rank: int
+    visit: str = ""  # of the process: another one if it has started again
+    sees_data: bool = True
     banned: bool = False
     dead: bool = False
     refused: bool = False  # from the start: its key may not take part

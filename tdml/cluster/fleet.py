@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from tdml.cluster.channel import Caller, Offence
 from tdml.cluster.endpoint import send
+from tdml.cluster.entrance import Admission
 from tdml.cluster.exchange import Node
 from tdml.cluster.replica import RpcReplica
 from tdml.cluster.roster import COORDINATOR_NAME, Roster
@@ -55,12 +56,52 @@ class RpcFleet:
             if (seat := first_slot(rank, topology))
         }
         self._generations = [0] * topology.replicas
+        self._members: frozenset[str] = frozenset()  # of the present session
         self._formed: dict[int, RpcReplica] = {}
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
         for name in roster.refused:
             self.nodes[name].refused = True
+
+    # Who is there
+
+    def enter(self, admission: Admission) -> list[str]:
+        """The members of a new session. Returns the names of those that were not in the last
+        one."""
+        came = []
+        for rank, (name, card) in enumerate(admission.members.items()):
+            if name == COORDINATOR_NAME:
+                continue
+            node = self.nodes.setdefault(name, Node(name, rank))
+            if not node.usable or node.visit != card.visit:
+                came.append(name)
+                self._part_from(node)
+            node.rank, node.visit = rank, card.visit
+            node.sees_data = card.data is not None
+            node.dead = node.refused = False
+            node.awaited.clear()
+        for name, node in self.nodes.items():
+            node.dead |= name not in admission.members and not node.refused
+        self._dissolve()
+        self._members = frozenset(admission.members) & self.nodes.keys()
+        return came
+
+    @property
+    def has_lost_members(self) -> bool:
+        """Whether some that were there when the session began no longer answer."""
+        return any(self.nodes[name].dead for name in self._members)
+
+    def _part_from(self, node: Node) -> None:
+        """A process that has started anew is in no group."""
+        for index, replica in list(self._formed.items()):
+            if node in replica.nodes:
+                del self._formed[index]
+
+    @property
+    def present(self) -> dict[str, str]:
+        """Keys by name of the nodes that are expected to answer."""
+        return {node.name: self.key(node.name) for node in self.nodes.values() if node.usable}
 
     # Who sits where
 
@@ -140,11 +181,14 @@ class RpcFleet:
         """What a checkpoint must keep."""
         return {
             "banned": self.banned,
+            "keys": {name: key for name, key in self.roster.keys.items() if name in self.nodes},
             "seats": [[seat.replica, seat.stage, name] for seat, name in self._seats.items()],
         }
 
     def restore(self, state: dict) -> None:
         """Undo `state`."""
+        for name in state["keys"]:  # they may come back
+            self.nodes.setdefault(name, Node(name, rank=-1, dead=True))
         for name in state["banned"]:  # their keys were banned then; another may have the name now
             self.nodes[name].banned = True
         self._dissolve()
@@ -164,10 +208,12 @@ class RpcFleet:
     def _fill_seats(self) -> None:
         for seat, name in self._seats.items():
             node = self.nodes[name]
-            if not node.usable and self.spares:
-                self._seats[seat] = self.spares[0]
+            at_an_end = seat.stage in (0, self._config.topology.stages - 1)
+            able = [s for s in self.spares if self.nodes[s].sees_data or not at_an_end]
+            if not node.usable and able:
+                self._seats[seat] = able[0]
                 why = next(w for w in ("refused", "banned", "dead", "out") if getattr(node, w))
-                self._tell(f"{self._seats[seat]} takes the place of {name} ({why})", "")
+                self._tell(f"{able[0]} takes the place of {name} ({why})", "")
 
     def _occupants(self, index: int) -> list[Node]:
         return [self.nodes[name] for seat, name in self._seats.items() if seat.replica == index]

@@ -1,215 +1,249 @@
-"""Where the ranks meet before the job: every rank hands in a card, the coordinator tells all of
-them what it decided.
+"""What the ranks say to one another on the job's store, before a session and between two.
 
-It uses the store that torchrun or rank 0 hosts. A mistake on any machine thus ends every rank with
-the same line, before any training, and no rank waits for one that has already failed.
+The coordinator calls, everybody hands in a card, the coordinator tells all of them what it decided:
+see `tdml.cluster.sessions`. A mistake on any machine thus ends every rank with the same line,
+before any training, and no rank waits for one that has already failed. Whoever comes while nobody
+is called rings.
+
+Anybody who reaches the store can write to it. So calls, cards and decisions are signed.
 """
 
 import os
+import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 
 import msgspec
 import torch.distributed as dist
 
 from tdml.cluster import exit_barrier
-from tdml.cluster.channel import Session
+from tdml.cluster.cards import Call, Card, Decision, read_call, read_card
 from tdml.cluster.interface import STORE_SOCKET
-from tdml.data.contents import Contents
 from tdml.errors import SettingError
-from tdml.identity import Identity, verify
-from tdml.ledger.statement import canonical
+from tdml.identity import Identity
 
-_PATIENCE_S = 600.0
-_AGES = timedelta(days=365)
+_CONNECT_S = 600.0
 _FAREWELL_S = 15.0
-_POLL_S = 0.1
+_POLL_S = 0.05
+_MOST_CARDS = 100_000  # of one call, that are looked at
 
 
-@dataclass(frozen=True)
-class Card:
-    """What a rank says of itself. `public` is its key; the signature shows that it holds the
-    private half."""
+class Over(Exception):
+    """The run is over."""
 
-    fingerprint: str  # of its settings
-    gpu: str  # that it has to itself: see `own_gpu`
-    data: Contents | None = None  # what its data hold; None where it reads none
-    error: str | None = None  # why it cannot take part, in one line
-    public: str = ""
-    signature: str = ""
-
-    def signed(self, identity: Identity, session: str, rank: int) -> "Card":
-        """The card of `identity` for one rank of one session."""
-        card = replace(self, public=identity.public)
-        return replace(card, signature=identity.sign(card._text(session, rank)))
-
-    def is_signed(self, session: str, rank: int) -> bool:
-        """Whether whoever made this card holds its key, and made it for this rank and session."""
-        return verify(self.public, self.signature, self._text(session, rank))
-
-    def _text(self, session: str, rank: int) -> bytes:
-        data = self.data and asdict(self.data)
-        return canonical(
-            ["tdml card", session, rank, self.fingerprint, self.gpu, data, self.public]
-        )
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the coordinator decided: an error that ends the job, or to go on with these ranks."""
-
-    error: str | None = None
-    at: Session = Session("", "")  # noqa: RUF009 - frozen
-    members: tuple[int, ...] = ()  # ranks that take part, the coordinator's first
-    refused: dict[int, str] = field(default_factory=dict)  # the others, and why
-    public: str = ""  # the coordinator's key
-    signature: str = ""
-
-    def signed(self, identity: Identity) -> "Decision":
-        """The decision of the coordinator with this key."""
-        decision = replace(self, public=identity.public)
-        return replace(decision, signature=identity.sign(decision._text()))
-
-    def is_signed(self) -> bool:
-        """Whether whoever made this decision holds its key."""
-        return verify(self.public, self.signature, self._text())
-
-    def _text(self) -> bytes:
-        refused = sorted([rank, reason] for rank, reason in self.refused.items())
-        return canonical(
-            [
-                "tdml decision",
-                self.at.job,
-                self.at.session,
-                list(self.members),
-                refused,
-                self.public,
-            ]
-        )
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the run has ended with status {status}")
+        self.status = status
 
 
 class Lobby:
-    """The ranks' meeting place on the job's store. `store` is the store itself, for the replicas'
-    groups."""
+    """One process at the job's store. `store` is the store itself, for groups and RPC.
 
-    def __init__(self, rank: int, world_size: int) -> None:
+    Args:
+        rank: that the launcher has given it; None where it comes later.
+        world_size: ranks that were started together.
+    """
+
+    def __init__(self, rank: int | None, world_size: int) -> None:
         self.rank, self.world_size = rank, world_size
-        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        agent_hosts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        socket = os.environ.get(STORE_SOCKET)
-        self.store = dist.TCPStore(
-            host, port, is_master=rank == 0 and not agent_hosts, wait_for_workers=False,
-            timeout=timedelta(seconds=_PATIENCE_S), multi_tenant=True,
-            master_listen_fd=int(socket) if socket else None,
-        )  # fmt: skip
-        # A restarted job meets the keys of its former self in the same store.
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._keys = dist.PrefixStore(f"tdml/{attempt}", self.store)
+        self.visit = secrets.token_hex(16)
+        self.store = _connect(is_coordinator=rank == 0, timeout=_CONNECT_S)
+        self._call = self._last_but_one()
+        self._rings = 0  # that were heard
+        self._undecided = False  # whether this coordinator has called, and not decided yet
 
-    def enter(self, card: Card) -> None:
-        """Hand in this rank's card."""
-        self._keys.set(f"agent/{self.rank}", os.environ.get("GROUP_RANK", "0"))
-        self._keys.set(f"card/{self.rank}", msgspec.json.encode(card).decode())
-
-    def gather(self, waiting: Callable[[Sequence[int]], None]) -> list[Card]:
-        """All cards, by rank; ends at the first with an error. `waiting` hears which ranks have not
-        come yet.
+    def return_to(self, timeout: float) -> None:
+        """Wait for a store in the place of the one that is gone.
 
         Raises:
-            SettingError: ranks are missing after ten minutes.
+            DistError: there is none within `timeout` seconds.
         """
+        self.store = _connect(is_coordinator=False, timeout=timeout)
+        self._call = self._last_but_one()
+
+    # The coordinator's side
+
+    def begin(self, run: str) -> None:
+        """Let a later self of this process know that the run in that folder has begun."""
+        self.store.set(f"begun/{run}", "")
+
+    def begun(self, run: str) -> bool:
+        """Whether this process was started again, and a former self of it has begun the run."""
+        return _attempt() > 0 and self.store.check([f"begun/{run}"])
+
+    def call(self, session: str, identity: Identity | None = None) -> None:
+        """Call everybody, those who ring and those who are in a session."""
+        self._rings = self._count("rings")
+        self.store.delete_key("over")
+        self._call = self._count("calls", 1)
+        call = Call(session)
+        self._write("call", call.signed(identity) if identity else call)
+        self._undecided = True
+
+    @property
+    def rings(self) -> int:
+        """How many have rung since the last call."""
+        return self._count("rings") - self._rings
+
+    def cards(self, ended: Callable[[Collection[Card]], bool]) -> list[Card]:
+        """The cards that are handed in, until `ended`, which is asked several times a second and
+        sees those that have come."""
         cards: dict[int, Card] = {}
-        deadline = time.monotonic() + _PATIENCE_S
-        while missing := [rank for rank in range(self.world_size) if rank not in cards]:
-            waiting(missing)
-            if time.monotonic() > deadline:
-                raise SettingError(
-                    f"--nnodes, --master-addr: ranks {missing} did not come within "
-                    f"{_PATIENCE_S:.0f} s"
-                )
-            for rank in missing:
-                if self._keys.check([f"card/{rank}"]):
-                    cards[rank] = _read_card(self._keys.get(f"card/{rank}"))
-                    if cards[rank].error:
-                        return [cards[rank]]
+        while not ended(cards.values()):
+            for number in range(1, min(self._count(self._key("cards")), _MOST_CARDS) + 1):
+                key = f"{self._key('card')}/{number}"
+                if number not in cards and self.store.check([key]):
+                    cards[number] = read_card(self.store.get(key))
             time.sleep(_POLL_S)
-        return [cards[rank] for rank in range(self.world_size)]
-
-    def prepared(self, session: str) -> None:
-        """Tell all ranks that the coordinator has found nothing wrong with the settings, the data
-        or the model, and which session their cards are for."""
-        self._keys.set("prepared", session)
-
-    def await_prepared(self) -> str:
-        """Wait until the coordinator is prepared, or has said that it cannot be; the session."""
-        self._keys.wait(["prepared"], timedelta(seconds=_PATIENCE_S))
-        return self._keys.get("prepared").decode()
+        return list(cards.values())
 
     def announce(self, decision: Decision) -> None:
-        """Tell all ranks what was decided. With an error, stay until they have heard it: this
-        process may host the store."""
-        self._keys.set("decision", msgspec.json.encode(decision).decode())
-        self.prepared(decision.at.session)
+        """Tell everybody what was decided."""
+        self._write("decision", decision)
+        self._undecided = False
+
+    def end_with(self, error: str) -> None:
+        """Tell all ranks what is wrong, and stay until they have heard it: this process may host
+        the store."""
+        if not self._undecided:
+            self.call("")
+        self.announce(Decision(error=error, attempt=_attempt()))
         deadline = time.monotonic() + _FAREWELL_S
-        others = [f"heard/{rank}" for rank in range(1, self.world_size)]
-        while decision.error and not self._keys.check(others) and time.monotonic() < deadline:
+        while self._count(self._key("heard")) < self.world_size - 1 and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
-    def await_decision(self) -> Decision:
-        """Wait for the coordinator's decision.
+    def end(self, status: int, lost: Iterable[int], refused: Collection[str]) -> None:
+        """Say that the run is over, with which exit status. Those that were refused at its start
+        hear it here; nobody waits for the agents of lost ranks.
+
+        Args:
+            refused: visits.
+        """
+        self.store.set("over", f"{_attempt()} {status}")
+        if status == 0:  # else every agent ends with its ranks
+            known = [f"agent/{rank}" for rank in lost if self.store.check([f"agent/{rank}"])]
+            agents = {self.store.get(key) for key in known} - {_agent().encode()}
+            exit_barrier.check_in(self.store, len(agents))
+        deadline = time.monotonic() + _FAREWELL_S
+        while time.monotonic() < deadline:
+            if all(self.store.check([f"left/{visit}"]) for visit in refused):
+                break
+            time.sleep(_POLL_S)
+
+    # Everybody else's side
+
+    def await_call(self, coordinator: str | None) -> str:
+        """Ring, and wait for the coordinator's next call: the session that it calls to.
+
+        Args:
+            coordinator: the key that the call must be signed with; None to listen to anybody's.
+
+        Raises:
+            Over: the run has ended meanwhile.
+        """
+        if not self._has_next():
+            self._count("rings", 1)
+        while not self.called(coordinator):
+            if (status := self._status()) is not None:
+                raise Over(status)
+            time.sleep(_POLL_S)
+        self._call += 1
+        return read_call(self.store.get(f"call/{self._call}")).session
+
+    def called(self, coordinator: str | None) -> bool:
+        """Whether the coordinator calls to another session than the last that was answered."""
+        while self._has_next():
+            call = read_call(self.store.get(f"call/{self._call + 1}"))
+            if coordinator is None or (call.public == coordinator and call.is_signed()):
+                return True
+            self._call += 1  # somebody else's
+        return False
+
+    def enter(self, card: Card) -> None:
+        """Hand in this process's card, which has its rank and its visit."""
+        if self.rank is not None:
+            self.store.set(f"agent/{self.rank}", _agent())
+        number = self._count(self._key("cards"), 1)
+        self.store.set(f"{self._key('card')}/{number}", msgspec.json.encode(card).decode())
+
+    def await_decision(self) -> Decision | None:
+        """The coordinator's decision; None if it has called again meanwhile.
 
         Raises:
             SettingError: what is there is not signed by a coordinator.
+            Over: the run has ended meanwhile.
         """
-        self._keys.wait(["decision"], timedelta(seconds=2 * _PATIENCE_S))
+        while not self.store.check([self._key("decision")]):
+            if self._has_next():
+                return None
+            if (status := self._status()) is not None:
+                raise Over(status)
+            time.sleep(_POLL_S)
         try:
-            decision = msgspec.json.decode(self._keys.get("decision"), type=Decision)
+            decision = msgspec.json.decode(self.store.get(self._key("decision")), type=Decision)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise SettingError(f"the coordinator's decision cannot be read: {error}") from error
-        self._keys.set(f"heard/{self.rank}", "")
+        if decision.error and decision.attempt < _attempt():
+            return None  # a former self of the job's
+        self._count(self._key("heard"), 1)
         if not decision.error and not decision.is_signed():
             raise SettingError(
                 "the coordinator's decision is not signed: somebody else writes to the job's store"
             )
         return decision
 
-    def end(self, status: int, lost: Iterable[int], refused: Collection[int]) -> None:
-        """Say that the run is over, with which exit status. Those that were refused at its start
-        hear it here; nobody waits for the agents of lost ranks."""
-        self._keys.set("over", str(status))
-        if status == 0:  # else every agent ends with its ranks
-            agents = {self._keys.get(f"agent/{rank}") for rank in lost} - {
-                self._keys.get(f"agent/{self.rank}")
-            }
-            exit_barrier.check_in(self.store, len(agents))
-        deadline = time.monotonic() + _FAREWELL_S
-        while (
-            not all(self._keys.check([f"left/{rank}"]) for rank in refused)
-            and time.monotonic() < deadline
-        ):
-            time.sleep(_POLL_S)
-
     def await_end(self) -> int:
         """The exit status of a run in which this rank takes no part: its agent would be deaf to
         signals without it."""
-        self._keys.wait(["over"], _AGES)
-        status = int(self._keys.get("over"))
-        self._keys.set(f"left/{self.rank}", "")
+        while (status := self._status()) is None:
+            time.sleep(_POLL_S)
+        self.store.set(f"left/{self.visit}", "")
         return status
 
-    def coordinator_lives(self) -> bool:
-        """Whether the machine that hosts the store, the coordinator's, still answers."""
-        try:
-            return self._keys.check(["decision"])
-        except dist.DistError:
-            return False
+    def _status(self) -> int | None:
+        """The exit status of the run; None while it goes on. What a former self of the job has
+        left in the store says nothing."""
+        if not self.store.check(["over"]):
+            return None
+        attempt, status = self.store.get("over").decode().split()
+        return int(status) if int(attempt) >= _attempt() else None
+
+    # Keys
+
+    def _last_but_one(self) -> int:
+        """The call before the last: that one may still wait for cards."""
+        return max(0, self._count("calls") - 1)
+
+    def _key(self, name: str) -> str:
+        return f"{name}/{self._call}"
+
+    def _count(self, name: str, more: int = 0) -> int:
+        return self.store.add(name, more)
+
+    def _write(self, name: str, value: Call | Decision) -> None:
+        self.store.set(self._key(name), msgspec.json.encode(value).decode())
+
+    def _has_next(self) -> bool:
+        return self.store.check([f"call/{self._call + 1}"])
 
 
-def _read_card(data: bytes) -> Card:
-    """A card; one that cannot be read is that of nobody."""
-    try:
-        return msgspec.json.decode(data, type=Card)
-    except (msgspec.MsgspecError, RecursionError):
-        return Card(fingerprint="", gpu="")
+def _connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:
+    """The store that torchrun's agent hosts, or else rank 0."""
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    agent_hosts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    socket = os.environ.get(STORE_SOCKET)
+    return dist.TCPStore(
+        host, port, is_master=is_coordinator and not agent_hosts, wait_for_workers=False,
+        timeout=timedelta(seconds=timeout), multi_tenant=True,
+        master_listen_fd=int(socket) if socket else None,
+    )  # fmt: skip
+
+
+def _attempt() -> int:
+    """How often torchrun has started this process again. Its store has the keys of former ones."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def _agent() -> str:
+    return os.environ.get("GROUP_RANK", "0")

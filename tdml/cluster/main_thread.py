@@ -6,29 +6,40 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from enum import Enum
 from typing import TypeVar
 
 _T = TypeVar("_T")
-_CHECK_S = 5.0
+_CHECK_S = 0.2
+
+
+class Ending(Enum):
+    """Why a session has ended for a worker."""
+
+    CALLED = "the coordinator calls to another session"
+    GONE = "the coordinator is gone"
 
 
 class MainThread:
     """All tensors, generators and groups of a worker belong to the thread that calls `serve`.
 
-    Without a coordinator there is nothing to do: once `coordinator_lives` says no, `give_up` is
-    called on another thread, and `serve` ends.
+    Once `ending` gives a reason, there is nothing more to do in this session: `give_up` is called
+    on another thread, and `serve` ends.
     """
 
-    def __init__(self, coordinator_lives: Callable[[], bool], give_up: Callable[[], None]) -> None:
-        self._coordinator_lives, self._give_up = coordinator_lives, give_up
-        self._jobs: queue.SimpleQueue[Callable[[], None] | int | None] = queue.SimpleQueue()
+    def __init__(self, ending: Callable[[], Ending | None], give_up: Callable[[], None]) -> None:
+        self._ending, self._give_up = ending, give_up
+        self._jobs: queue.SimpleQueue[Callable[[], None] | int | Ending] = queue.SimpleQueue()
 
-    def serve(self) -> int | None:
-        """Do what comes until `stop`, and return its status; None if the coordinator is gone
-        without a word."""
+    def serve(self) -> int | Ending:
+        """Do what comes until `stop`, and return its status, or until the session ends, and return
+        why."""
         threading.Thread(target=self._watch, daemon=True).start()
         while callable(job := self._jobs.get()):
             job()
+        while not self._jobs.empty():  # somebody waits for what came too late
+            if callable(late := self._jobs.get()):
+                late()
         return job
 
     def do(self, work: Callable[[], _T]) -> _T:
@@ -43,7 +54,7 @@ class MainThread:
         self._jobs.put(status)
 
     def _watch(self) -> None:
-        while self._coordinator_lives():
+        while (ending := self._ending()) is None:
             time.sleep(_CHECK_S)
         self._give_up()
-        self._jobs.put(None)
+        self._jobs.put(ending)

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ class Roster:
     given: bool
     refused: dict[str, str]
 
+    @property
+    def body(self) -> dict[str, Any]:
+        """As the ledger has it."""
+        nodes = {name: key for name, key in self.keys.items() if name != COORDINATOR_NAME}
+        return {"keys": nodes, "given": self.given, "refused": dict(self.refused)}
+
     def write(self, path: Path) -> None:
         """As `identity.roster` of a later run."""
         replace_file(path, yaml.safe_dump(self.keys, sort_keys=False))
@@ -36,7 +43,7 @@ class Roster:
 
 def read_roster(setting: str | None, nodes: Collection[str]) -> dict[str, str] | None:
     """The roster that the user gives: node name → public key, for all of `nodes`; "coordinator" may
-    be among them.
+    be among them, and spares beyond them, who may join.
 
     Raises:
         SettingError: it cannot be read, or is not such a roster.
@@ -46,7 +53,8 @@ def read_roster(setting: str | None, nodes: Collection[str]) -> dict[str, str] |
     where = f"identity.roster={setting}"
     roster = read_keys(where, Path(setting).expanduser())
     for name in roster:
-        if name != COORDINATOR_NAME and name not in nodes:
+        later = re.fullmatch(r"spare\d+", name)  # one that may join
+        if name != COORDINATOR_NAME and name not in nodes and not later:
             raise SettingError(
                 f"{where}: {name} is no node of this job: its nodes are {', '.join(nodes)}"
             )
@@ -72,35 +80,6 @@ def read_keys(where: str, path: Path) -> dict[str, str]:
                 f"{where}: the key of {name} must be {_HEX_DIGITS} hex digits, in quotes"
             )
     return keys
-
-
-def admit(
-    presented: Mapping[str, str],
-    faults: Mapping[str, str],
-    given: Mapping[str, str] | None,
-    banned: Collection[str],
-) -> Roster:
-    """Who may take part.
-
-    Args:
-        presented: the key that each node, and the coordinator first, has shown to be its own.
-        faults: nodes that have shown none, and why.
-        given: the user's roster; without, the keys are trusted at first contact.
-        banned: keys.
-    """
-    refused = dict(faults)
-    keys: dict[str, str] = {}
-    for name, key in presented.items():
-        if given is not None and given.get(name, key) != key:
-            refused[name] = "its key is not the one that identity.roster has for it"
-        elif key in banned:
-            refused[name] = "its key is banned"
-        elif key in keys.values():
-            refused[name] = "its key is that of another node"
-        else:
-            keys[name] = key
-    in_force = keys if given is None else {COORDINATOR_NAME: presented[COORDINATOR_NAME], **given}
-    return Roster(in_force, given is not None, refused)
 
 
 class BanList:

@@ -4,7 +4,8 @@ Round 0 goes: `job`, `roster`, the stakes as `rewards`, perhaps the first `weigh
 n ≥ 1 goes from `round` to `root`, with the kinds between them in the order of `_ORDER`. A `refusal`
 may stand anywhere in between. `end` and its `root` are a round of their own after the last, so that
 every entry is under the root of its round. A `resume` is the first entry of the round with which
-the run goes on; a `roster` may follow it, where keys have changed. So is a `rollback`.
+the run goes on, and so is a `rollback`. Before a `round` a `roster` may stand, where keys have
+changed.
 """
 
 from collections.abc import Sequence
@@ -43,9 +44,11 @@ def _allowed(before: Sequence[str], number: int, ended: bool) -> set[str]:  # no
     if not before and number == 0:
         return {"job"}
     if not before:
-        return {"resume"} if ended else {"resume", "rollback", "round", "end"}
-    if list(before) == ["rollback"]:
+        return {"resume"} if ended else {"resume", "rollback", "roster", "round", "end"}
+    if list(before) in (["roster"], ["rollback", "roster"]):
         return {"round"}
+    if list(before) == ["rollback"]:
+        return {"roster", "round"}
     if list(before) == ["resume"]:
         return {"roster", "round", "end"}
     if list(before) == ["resume", "roster"]:

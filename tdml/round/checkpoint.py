@@ -25,7 +25,7 @@ class Checkpoint:
     outer: list[torch.Tensor]  # state of the outer optimizer
     moved: int  # the last round that has changed the model; 0: none has
     cuts: list[int]
-    fleet: dict  # banned nodes and who sits where
+    fleet: dict  # the nodes, those that are banned, and who sits where
     judge: dict  # what is known of the nodes so far, and what may still be spent on looking at them
     metrics: str  # the round's line of metrics.jsonl
 

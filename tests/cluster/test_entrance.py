@@ -1,25 +1,71 @@
-"""Who may take part."""
+"""Who may take part, and under which name."""
 
 from dataclasses import replace
 
 import pytest
 
-from tdml.cluster.entrance import admit_ranks
-from tdml.cluster.lobby import Card
+from tdml.cluster.cards import Card
+from tdml.cluster.entrance import Admission, Entrance, open_roster
 from tdml.config import Topology
 from tdml.data.contents import Contents
 from tdml.errors import SettingError
 from tdml.identity import Identity
 
 _TOPOLOGY = Topology(replicas=2, stages=1, spares=0)
-_KEYS = [Identity.new() for _ in range(3)]
-_CARDS = [Card("settings", gpu="").signed(key, "session", rank) for rank, key in enumerate(_KEYS)]
+_KEYS = [Identity.new() for _ in range(5)]
+_NAMES = ["coordinator", "r0.s0", "r1.s0"]
+_GIVEN = {name: key.public for name, key in zip(_NAMES, _KEYS, strict=False)}
+_CARDS = [
+    Card("settings", gpu="", rank=rank, visit=f"visit{rank}").signed(key, "session")
+    for rank, key in enumerate(_KEYS[:3])
+]
+
+
+def later(number: int, session: str = "session", **changes: object) -> Card:
+    """The card of a process that was not started with the others."""
+    card = replace(Card("settings", gpu="", visit=f"late{number}"), **changes)
+    return card.signed(_KEYS[number], session)
+
+
+def make_entrance(given: dict[str, str] | None = None, banned=(), known=None) -> Entrance:
+    roster = open_roster(_KEYS[0].public, given, banned, known or {})
+    return Entrance(_CARDS[0], _TOPOLOGY, roster, banned)
+
+
+def admit_first(cards, **how) -> Admission:
+    return make_entrance(**how).admit(cards[1:], "session", (), first=True)
+
+
+def test_at_first_contact_every_key_is_taken_but_none_twice() -> None:
+    twin = Card("settings", "", rank=2, visit="twin").signed(_KEYS[1], "session")
+    entrance = make_entrance()
+    admission = entrance.admit([twin, _CARDS[1]], "session", (), first=True)
+    assert list(admission.members) == ["coordinator", "r0.s0"]
+    assert admission.refused == {"twin": "its key is that of another node"}
+    assert entrance.roster.refused == {"r1.s0": "its key is that of another node"}
+    assert entrance.roster.keys == {name: _GIVEN[name] for name in _NAMES[:2]}
+
+
+def test_with_a_roster_other_keys_are_refused() -> None:
+    entrance = make_entrance(given=_GIVEN | {"r1.s0": "9" * 64})
+    admission = entrance.admit(_CARDS[1:], "session", (), first=True)
+    assert list(admission.members) == ["coordinator", "r0.s0"]
+    assert "identity.roster" in admission.refused["visit2"]
+    assert entrance.roster.keys["r1.s0"] == "9" * 64, "the roster in force is the one given"
+
+
+def test_a_node_without_a_proof_is_refused_and_has_no_key() -> None:
+    entrance = make_entrance()
+    unsigned = replace(_CARDS[1], signature="")
+    admission = entrance.admit([unsigned, _CARDS[2]], "session", (), first=True)
+    assert admission.faults == {"r0.s0": "it has not shown that it holds its key"}
+    assert "r0.s0" not in entrance.roster.keys
 
 
 def test_banned_nodes_stay_outside_and_the_others_go_on() -> None:
-    admission = admit_ranks(_CARDS, "session", _TOPOLOGY, None, {_KEYS[1].public})
-    assert (admission.members, admission.backend) == ((0, 2), "gloo")
-    assert admission.refused == {1: "its key is banned"}
+    admission = admit_first(_CARDS, banned={_KEYS[1].public})
+    assert (list(admission.members), admission.backend) == (["coordinator", "r1.s0"], "gloo")
+    assert admission.refused == {"visit1": "its key is banned"}
 
 
 @pytest.mark.parametrize(
@@ -33,10 +79,10 @@ def test_banned_nodes_stay_outside_and_the_others_go_on() -> None:
 )
 def test_nccl_takes_a_gpu_of_its_own_for_every_node(gpus: tuple[str, str], backend: str) -> None:
     cards = [
-        Card("settings", gpu).signed(_KEYS[rank], "session", rank)
+        Card("settings", gpu, rank=rank).signed(_KEYS[rank], "session")
         for rank, gpu in enumerate(("", *gpus))
     ]
-    assert admit_ranks(cards, "session", _TOPOLOGY, None, set()).backend == backend
+    assert admit_first(cards).backend == backend
 
 
 def test_a_ban_list_that_bans_every_node_ends_the_job_at_the_entrance() -> None:
@@ -44,14 +90,14 @@ def test_a_ban_list_that_bans_every_node_ends_the_job_at_the_entrance() -> None:
         SettingError,
         match=r"^every node is refused \(r0\.s0: .* banned; r1\.s0: .*identity.ban_list",
     ):
-        admit_ranks(_CARDS, "session", _TOPOLOGY, None, {key.public for key in _KEYS[1:]})
+        admit_first(_CARDS, banned={key.public for key in _KEYS[1:]})
 
 
-def test_a_ban_list_that_bans_the_coordinator_says_so() -> None:
-    with pytest.raises(
-        SettingError, match=r"^rank 0, the coordinator, is refused: its key is banned$"
-    ):
-        admit_ranks(_CARDS, "session", _TOPOLOGY, None, {key.public for key in _KEYS})
+def test_a_coordinator_that_may_not_take_part_says_so() -> None:
+    with pytest.raises(SettingError, match=r"^rank 0, the coordinator, is refused: its key is ban"):
+        make_entrance(banned={_KEYS[0].public})
+    with pytest.raises(SettingError, match=r"^rank 0, the coordinator, is refused: .*roster has"):
+        make_entrance(given=_GIVEN | {"coordinator": "9" * 64})
 
 
 @pytest.mark.parametrize(
@@ -75,32 +121,83 @@ def test_a_rank_with_other_data_ends_the_job_at_the_entrance(
     theirs: Contents, message: str
 ) -> None:
     ours = Contents(10, 4, "a", "b", "c", "d")
-    held = (ours, None, theirs)  # the second rank reads none
     cards = [
-        Card("settings", "", data).signed(_KEYS[rank], "session", rank)
-        for rank, data in enumerate(held)
+        Card("settings", "", data, rank=rank).signed(_KEYS[rank], "session")
+        for rank, data in enumerate((ours, None, theirs))  # the second rank reads none
     ]
+
+    def admit(banned=()) -> Admission:
+        entrance = Entrance(cards[0], _TOPOLOGY, make_entrance(banned=banned).roster, banned)
+        return entrance.admit(cards[1:], "session", (), first=True)
+
     with pytest.raises(SettingError, match=message):
-        admit_ranks(cards, "session", _TOPOLOGY, None, set())
-    assert admit_ranks(cards, "session", _TOPOLOGY, None, {_KEYS[2].public}).members == (0, 1)
-
-
-def test_nobody_can_speak_of_the_data_of_another_rank() -> None:
-    card = Card("settings", "", Contents(1, 1, "a", "b", "c", "d")).signed(_KEYS[1], "session", 1)
-    assert card.is_signed("session", 1)
-    assert not replace(card, data=None).is_signed("session", 1)
+        admit()
+    assert list(admit({_KEYS[2].public}).members) == ["coordinator", "r0.s0"]
 
 
 def test_a_rank_with_other_settings_ends_the_job_and_they_are_named() -> None:
-    other = Card("many 1\nseed 2\n" + "x" * 10_000, gpu="").signed(_KEYS[1], "session", 1)
     own = [
-        Card("many 1\nseed 1", gpu="").signed(key, "session", rank)
-        for rank, key in enumerate(_KEYS)
+        Card("many 1\nseed 1", gpu="", rank=rank).signed(key, "session")
+        for rank, key in enumerate(_KEYS[:3])
     ]
+    other = Card("many 1\nseed 2\n" + "x" * 10_000, gpu="", rank=1).signed(_KEYS[1], "session")
+    entrance = Entrance(own[0], _TOPOLOGY, make_entrance().roster, ())
     with pytest.raises(
         SettingError,
         match=r"^rank 1 was started with other settings than rank 0 \(seed, xxx+\): give",
     ) as e:
-        admit_ranks([own[0], other, own[2]], "session", _TOPOLOGY, None, set())
+        entrance.admit([other, own[2]], "session", (), first=True)
     assert len(str(e.value)) < 500
     assert "${now:…}" in str(e.value)
+
+
+def test_who_comes_later_is_a_spare_and_who_comes_back_has_the_name_of_its_key() -> None:
+    entrance = make_entrance()
+    entrance.admit(_CARDS[1:], "session", (), first=True)
+    admission = entrance.admit([later(3), later(2)], "session", (), first=False)
+    assert list(admission.members) == ["coordinator", "r1.s0", "spare0"]
+    assert entrance.roster.keys["spare0"] == _KEYS[3].public
+    admission = entrance.admit([later(4), later(3)], "session", (), first=False)
+    assert {name: card.visit for name, card in admission.members.items()} == {
+        "coordinator": "visit0", "spare0": "late3", "spare1": "late4",
+    }  # fmt: skip
+
+
+def test_who_comes_later_and_may_not_take_part_ends_nothing() -> None:
+    entrance = make_entrance()
+    entrance.admit(_CARDS[1:], "session", (), first=True)
+    cards = [
+        later(3, fingerprint="other"), later(1, visit="banned"), later(4, session="earlier"),
+        replace(later(2), signature=""), later(3, error="no data", visit="unable"),
+    ]  # fmt: skip
+    admission = entrance.admit(cards, "session", {_KEYS[1].public}, first=False)
+    assert list(admission.members) == ["coordinator"]
+    assert "spare0 was started with other settings than rank 0 (other" in admission.refused["late3"]
+    assert admission.refused["banned"] == "its key is banned"
+    assert admission.refused["unable"] == "no data"
+    assert admission.refused["late4"] == admission.refused["late2"]
+    assert entrance.roster.refused == {}, "which would bar the node whose name is used"
+
+
+def test_nobody_takes_the_name_of_a_rank_whose_key_is_known() -> None:
+    entrance = make_entrance()
+    entrance.admit(_CARDS[1:], "session", (), first=True)
+    stranger = Card("settings", "", rank=1, visit="s").signed(_KEYS[3], "session")
+    admission = entrance.admit([stranger, _CARDS[1]], "session", (), first=False)
+    assert {name: card.visit for name, card in admission.members.items()} == {
+        "coordinator": "visit0", "r0.s0": "visit1", "spare0": "s",
+    }  # fmt: skip
+
+
+def test_with_a_roster_only_who_is_in_it_may_join_under_the_name_that_it_has_there() -> None:
+    entrance = make_entrance(given=_GIVEN | {"spare5": _KEYS[3].public})
+    entrance.admit(_CARDS[1:], "session", (), first=True)
+    admission = entrance.admit([later(3), later(4)], "session", (), first=False)
+    assert list(admission.members) == ["coordinator", "spare5"]
+    assert "identity.roster" in admission.refused["late4"]
+
+
+def test_a_run_that_goes_on_knows_who_had_joined() -> None:
+    entrance = make_entrance(known={"spare3": _KEYS[4].public})
+    admission = entrance.admit([*_CARDS[1:], later(4)], "session", (), first=True)
+    assert list(admission.members) == ["coordinator", "r0.s0", "r1.s0", "spare3"]

@@ -1,5 +1,6 @@
 """Who sits where from round to round, without processes: joining a replica always works."""
 
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def make_fleet(told: list[str]) -> RpcFleet:
     config = settings.load(["topology.replicas=3", "topology.stages=2", "topology.spares=1"])
-    nobody = SimpleNamespace(refused={})
+    nobody = SimpleNamespace(refused={}, keys=defaultdict(str))
     return RpcFleet(
         config,
         None,

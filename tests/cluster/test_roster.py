@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tdml.cluster.roster import BanList, Roster, admit, read_roster
+from tdml.cluster.roster import BanList, Roster, read_roster
 from tdml.errors import SettingError
 
 _NODES = ["r0.s0", "r1.s0", "spare0"]
@@ -60,36 +60,9 @@ def test_roster_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
         read_roster(str(tmp_path / "nowhere.yaml"), _NODES)
 
 
-def test_at_first_contact_every_key_is_taken_but_none_twice() -> None:
-    roster = admit(_KEYS, {}, None, ())
-    assert (roster.keys, roster.given, roster.refused) == (_KEYS, False, {})
-    roster = admit(_KEYS | {"spare0": _KEYS["r0.s0"]}, {}, None, ())
-    assert roster.refused == {"spare0": "its key is that of another node"}
-    assert "spare0" not in roster.keys
-    assert list(admit(_KEYS | {"r0.s0": _KEYS["coordinator"]}, {}, None, ()).refused) == ["r0.s0"]
-
-
-def test_with_a_roster_other_keys_are_refused() -> None:
-    shown = _KEYS | {"r1.s0": "9" * 64}
-    roster = admit(shown, {}, _GIVEN, ())
-    assert list(roster.refused) == ["r1.s0"]
-    assert "identity.roster" in roster.refused["r1.s0"]
-    assert roster.keys == _KEYS, "the roster in force stays the one that was given"
-    assert list(admit(_KEYS, {}, _GIVEN | {"coordinator": "9" * 64}, ()).refused) == ["coordinator"]
-
-
-def test_banned_key_is_refused_under_every_name() -> None:
-    for name in _NODES:
-        shown = {**_KEYS, name: "9" * 64}
-        for given in (None, {**_GIVEN, name: "9" * 64}):
-            assert admit(shown, {}, given, {"9" * 64}).refused == {name: "its key is banned"}
-
-
-def test_node_without_a_proof_is_refused_and_has_no_key() -> None:
-    shown = {name: key for name, key in _KEYS.items() if name != "r0.s0"}
-    roster = admit(shown, {"r0.s0": "it has not shown that it holds its key"}, None, ())
-    assert list(roster.refused) == ["r0.s0"]
-    assert roster.keys == shown
+def test_a_roster_may_name_spares_that_join_later(tmp_path: Path) -> None:
+    later = _GIVEN | {"spare7": "9" * 64}
+    assert read_roster(_file(tmp_path, later), _NODES) == later
 
 
 def test_ban_list_keeps_what_is_added_and_what_others_add(tmp_path: Path) -> None:

@@ -1,27 +1,24 @@
-"""Joining the job's RPC."""
+"""Forming the RPC of a session."""
 
 import pytest
+import torch.distributed as dist
 
 from tdml.cluster import wire
-from tdml.config import load
-from tdml.errors import SettingError
 
 
-class _Lobby:
-    rank = 3
-
-
-def test_ranks_that_cannot_meet_say_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_that_cannot_meet_say_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(
             "Gloo connectFullMesh failed:\nConnection refused, remote=[127.0.0.1]:24972 "
             + "x" * 10_000
         )
 
-    monkeypatch.setattr(wire.rpc, "init_rpc", fail)
+    monkeypatch.setattr(wire.rpc, "_init_rpc_backend", fail)
+    monkeypatch.setattr(wire, "_prepared", True)
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True)
     with pytest.raises(
-        SettingError, match=r"^rank 3 cannot reach .*127\.0\.0\.1.*GLOO_SOCKET_IFNAME"
+        wire.NotFormed, match=r"cannot reach one another.*127\.0\.0\.1.*GLOO_SOCKET_IFNAME"
     ) as caught:
-        wire.start_rpc(_Lobby(), (0, 1, 3), load([]))
+        wire.form_rpc(store, "session", 2, 3, 10)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 700

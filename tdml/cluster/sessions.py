@@ -1,0 +1,139 @@
+"""Sessions: a job's members change by forming the next one.
+
+A session is one RPC world. Between rounds a worker keeps nothing that matters, so whenever somebody
+joins, dies or comes back, all go back to the store and form another:
+
+1. the coordinator calls; whoever is in a session leaves it;
+2. everybody hands in a card, signed for this call;
+3. the coordinator decides who takes part, under which name, and signs that;
+4. the members form the RPC. If one of them dies meanwhile, the coordinator calls again.
+
+The start of a job is the first session. A newcomer rings, and is called at the next border between
+rounds. So does a node that was given up, or whose machine has started again: its key is known, and
+it is let in under its old name. A coordinator that comes back calls as the one before it did.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from tdml.cluster.cards import Card
+from tdml.cluster.channel import Session
+from tdml.cluster.entrance import Admission, Entrance
+from tdml.cluster.lobby import Lobby
+from tdml.cluster.topology import COORDINATOR
+from tdml.cluster.wire import NotFormed, form_rpc, leave_rpc
+from tdml.errors import SettingError
+from tdml.identity import Identity
+
+_START_S = 600.0  # that the ranks of a job may take to come
+_SETTLED_S = 15.0  # after the last that came, whoever may have outlived the coordinator has come
+_LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take part for
+_ANSWER_S = 10.0  # that a node which was there a moment ago may take to answer a call
+_RINGER_S = 3.0  # that those who rang may take longer than all others
+_MOST_TRIES = 5  # at one border
+
+
+@dataclass
+class Sessions:
+    """The coordinator's side."""
+
+    lobby: Lobby
+    identity: Identity
+    job: str
+    entrance: Entrance
+    timeout: float  # seconds for an answer by RPC
+    ranks: int  # that the job is set to have, the coordinator's among them
+    least: int  # nodes that can do something
+
+    def __post_init__(self) -> None:
+        self.at = Session(self.job, secrets.token_hex(16))
+
+    def open(self) -> None:
+        """Call everybody to the first session."""
+        self.lobby.call(self.at.session, self.identity)
+
+    def first(self, waiting: Callable[[Collection[int]], None]) -> Admission:
+        """Wait for the ranks that were started together with this one, and where a run is resumed
+        for those of its nodes that still live. `waiting` hears which have not come yet.
+
+        Raises:
+            SettingError: one of them cannot take part, or has not come.
+        """
+        start = latest = time.monotonic()
+        awaited, started = set(range(1, self.ranks)), set(range(1, self.lobby.world_size))
+        came = 0
+
+        def ended(cards: Collection[Card]) -> bool:
+            nonlocal came, latest
+            if len(cards) > came:
+                came, latest = len(cards), time.monotonic()
+            missing = awaited - {card.rank for card in cards}
+            waiting(missing)
+            if not missing & started and came >= self.least and awaited != started:
+                missing = missing if time.monotonic() - latest < _SETTLED_S else set()
+            if missing and time.monotonic() - start > _START_S:
+                raise SettingError(
+                    f"--nnodes, --master-addr: ranks {sorted(missing)} did not come within "
+                    f"{_START_S:.0f} s"
+                )
+            return not missing or any(map(_ends_the_job, cards))
+
+        cards = self.lobby.cards(ended)
+        for card in filter(_ends_the_job, cards):
+            raise SettingError((card.error or "")[:_LONGEST_ERROR])
+        return self.entrance.admit(cards, self.at.session, (), first=True)
+
+    def begin(self, admission: Admission) -> None:
+        """Tell everybody who takes part, and form the session.
+
+        Raises:
+            NotFormed: not all members have met.
+        """
+        self.lobby.announce(admission.decision(self.at).signed(self.identity))
+        form_rpc(
+            self.lobby.store, self.at.session, COORDINATOR, len(admission.members), self.timeout
+        )
+
+    def renew(self, there: Mapping[str, str], banned: Collection[str]) -> Admission:
+        """Form the next session, at a border between rounds.
+
+        Args:
+            there: keys by name of those who are expected to answer.
+            banned: keys that may not take part.
+
+        Raises:
+            SettingError: its members have not met, however often they were called.
+        """
+        for _ in range(_MOST_TRIES):
+            rang = self.lobby.rings
+            self.at = Session(self.job, secrets.token_hex(16))
+            self.lobby.call(self.at.session, self.identity)
+            leave_rpc()
+            cards = self._answers(set(there.values()), rang)
+            admission = self.entrance.admit(cards, self.at.session, banned, first=False)
+            try:
+                self.begin(admission)
+            except NotFormed as error:
+                failure = error
+                continue
+            return admission
+        raise SettingError(str(failure))
+
+    def _answers(self, expected: set[str], rang: int) -> list[Card]:
+        start = time.monotonic()
+
+        def ended(cards: Collection[Card]) -> bool:
+            seconds = time.monotonic() - start
+            came = {card.public for card in cards}
+            others = len(came - expected)
+            all_there = expected <= came or seconds > _ANSWER_S
+            return all_there and (others >= rang or seconds > _RINGER_S)
+
+        return self.lobby.cards(ended)
+
+
+def _ends_the_job(card: Card) -> bool:
+    """Whether a rank that was started with the others says that it cannot take part."""
+    return bool(card.error) and card.rank is not None
