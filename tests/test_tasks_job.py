@@ -8,6 +8,7 @@ import torch
 
 from tdml import cli
 from tdml import config as settings
+from tdml.config_file import from_yaml
 from tdml.models.whole import initial_model
 from tdml.vision import mend_torchvision
 from tests.jobs import run_job
@@ -101,7 +102,7 @@ def test_what_the_demo_of_a_language_model_trains_loads_in_transformers(tmp_path
     assert result.statuses == [0] * 3, result.output
     assert cli.run(["export", str(result.run), str(tmp_path / "out")]) == 0
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
-    config = settings.from_yaml(result.run / "config.yaml")
+    config = from_yaml(result.run / "config.yaml")
     model = initial_model(config.model, config.seed).eval()
     model.load_state_dict(result.model)
     ids = torch.arange(2 * 100).view(2, 100)

@@ -255,7 +255,7 @@ def test_every_yardstick_averages_equal_updates_to_themselves(name):
 
 @pytest.mark.parametrize("stages", [1, 3])
 def test_a_stage_that_trains_a_backdoor_into_a_language_model_is_convicted(stages):
-    """By what its steps lead to: its update looks like others'."""
+    """At once, and nobody else; in a pipeline the stage by its name."""
     found = run_case(
         replace(
             Case("text-gpt", 3, 1, 4, "stage_backdoor", "tdml", 1, 2, stages=stages),

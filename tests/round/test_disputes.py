@@ -64,13 +64,10 @@ _TIED = [
     "task=language", "data=text", "data.context=16", "model=gpt", "model.tied=true",
     "model.layers=2", "model.width=16", "model.heads=2", "train=adamw", "train.batch_size=8",
 ]  # fmt: skip
-_TIED_LIES = [
-    ("tied", 0),
-    ("tied", 2),
-    ("activation", 0),
-    ("gradient", 2),
-    ("norm", 2),
-    ("state", 0),
+_TIED_LIES = [("tied", 0), ("tied", 2)]
+_TIED_LIES += [
+    pytest.param(*lie, marks=pytest.mark.slow)
+    for lie in (("activation", 0), ("gradient", 2), ("norm", 2), ("state", 0))
 ]
 
 
