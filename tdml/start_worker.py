@@ -5,6 +5,9 @@ import importlib
 import os
 import socket
 from dataclasses import dataclass, replace
+from functools import partial
+from signal import Signals
+from typing import NoReturn
 
 import torch.distributed as dist
 
@@ -24,7 +27,7 @@ from tdml.config import Config
 from tdml.config_file import fingerprint
 from tdml.data.contents import Contents, contents_of
 from tdml.data.source import Source, load_source
-from tdml.errors import SettingError, fail, one_line
+from tdml.errors import INTERRUPTED, SettingError, fail, one_line
 from tdml.identity import Identity
 from tdml.worker import METHODS, Worker
 
@@ -200,7 +203,7 @@ class _Visit:
             if self._lobby.rank is None:
                 fail(str(error))
             return None
-        self._interruption.defer(_GRACE_S)
+        self._interruption.defer(_GRACE_S, partial(_leave, name))
         ending = worker.serve()
         self._interruption.defer(0)
         if ending is Ending.GONE:
@@ -232,6 +235,15 @@ class _Visit:
             self._config, node, ready.device.device, self._lobby, self._guard.refusals,
             decision.public,
         )  # fmt: skip
+
+
+def _leave(name: str, number: Signals) -> NoReturn:
+    """The coordinator finds the connection closed at once, and goes on without this node."""
+    print(
+        f"{name} leaves ({number.name}): it loses the round, and is paid for those before",
+        flush=True,
+    )
+    os._exit(INTERRUPTED)
 
 
 def _get_ready(config: Config, rank: int | None) -> _Ready:

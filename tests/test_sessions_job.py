@@ -96,7 +96,7 @@ def job(tmp_path: Path) -> Iterator[Job]:
     made.kill()
 
 
-def test_a_newcomer_stands_by_takes_the_slot_of_a_killed_node_and_a_known_key_comes_back(
+def test_a_newcomer_takes_the_slot_of_a_killed_node_leaves_and_comes_back_under_its_name(
     job: Job, capsys: pytest.CaptureFixture
 ) -> None:
     settings = [*_JOB, "topology.microbatches=1"]
@@ -106,7 +106,11 @@ def test_a_newcomer_stands_by_takes_the_slot_of_a_killed_node_and_a_known_key_co
     job.wait(lambda: "spare0 has joined" in job.output)
     job.ranks[2].kill()
     job.wait(lambda: job.nodes() == {"r0.s0", "spare0"})
-    newcomer.kill()
+    newcomer.send_signal(signal.SIGINT)
+    said, _ = newcomer.communicate(timeout=30)
+    assert newcomer.returncode == INTERRUPTED
+    assert "takes part as spare0" in said
+    assert "spare0 leaves (SIGINT)" in said
     job.wait(lambda: job.nodes() == {"r0.s0"})
     job.join("theirs", *settings)
     job.wait(lambda: "spare0 is back" in job.output)

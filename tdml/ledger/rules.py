@@ -160,6 +160,10 @@ class Rules:
     # One rule per kind, where there is more to say than where it may stand
 
     def _take_roster(self, entry: Entry, round_: _Open) -> None:
+        before, keys = self._state.roster.get("keys", {}), entry.body["keys"]
+        changed = [name for name, key in before.items() if keys.get(name) != key]
+        if changed and "resume" not in round_.kinds:
+            raise ValueError(f"{min(changed)} had another key before")
         self._state = replace(self._state, roster=entry.body)
 
     def _begin_round(self, entry: Entry, round_: _Open) -> None:

@@ -50,6 +50,22 @@ def test_a_run_that_goes_on_is_well(ledger):
     )
 
 
+def join(ledger, *names):
+    """Some have come before round 2."""
+    keys = KEY | {name: chains.digest(name) for name in names}
+    ledger.append(2, "roster", {"keys": keys, "given": False, "refused": {}})
+
+
+@pytest.mark.parametrize("goes_back", [False, True])
+def test_who_joins_is_in_a_roster_before_the_round(ledger, goes_back):
+    if goes_back:
+        ledger.roll_back(1, "planted")
+    join(ledger, "spare1")
+    chains.before_commits(ledger, 2)
+    chains.commit(ledger, 2, "r0.s0")
+    assert verify(ledger.path, chains.PlainBook).rounds == 1
+
+
 def test_a_resumed_run_that_had_ended_has_not_ended(ledger):
     ledger.end(chains.digest("weights 1"), "done")
     assert verify(ledger.path, chains.PlainBook).ended
@@ -80,7 +96,15 @@ PLACES = {
     "another job": (lambda x: x.append(2, "job", chains.job_body()), "no job may stand here"),
     "another roster": (
         lambda x: x.append(2, "roster", {"keys": {}, "given": True, "refused": {}}),
+        "r0.s0 had another key before",
+    ),
+    "two rosters": (
+        lambda x: (join(x, "spare1"), join(x, "spare1", "spare2")),
         "no roster may stand here",
+    ),
+    "an end after a roster": (
+        lambda x: (join(x, "spare1"), x.end(chains.digest("weights 1"), "")),
+        "no end may stand here",
     ),
     "a round left out": (lambda x: chains.before_commits(x, 3), "it is of round 3, but round 2 comes here"),
     "a round twice": (lambda x: chains.before_commits(x, 1), "it is of round 1, but round 2 comes here"),
