@@ -17,7 +17,7 @@ from tdml.ledger.weights import digest_of_weights
 from tdml.rewards.accounts import Book
 from tdml.round.engine import Round
 from tdml.round.orders import Commitment
-from tdml.round.settle import Settlement
+from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Judgement
 
 

@@ -18,7 +18,7 @@ from tdml.recorder import Recorder
 from tdml.rewards.accounts import Book, book_of
 from tdml.round.engine import Round
 from tdml.round.orders import Commitment
-from tdml.round.settle import Settlement
+from tdml.round.settlement import Settlement
 from tdml.start_recorder import begin
 from tdml.trust.judgement import Audited, Judgement, Proof, lost
 from tests.ledger.chains import COORDINATOR, JOB, KEYS, SLOTS, digest, job_body

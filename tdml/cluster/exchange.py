@@ -30,6 +30,7 @@ class Node:
     banned: bool = False
     dead: bool = False
     refused: bool = False  # from the start: its key may not take part
+    out: bool = False  # it has given its seat to a spare
     awaited: dict[int, float] = field(
         default_factory=dict
     )  # numbers of orders, and since when an answer is missing
@@ -37,7 +38,7 @@ class Node:
     @property
     def usable(self) -> bool:
         """Whether it may have a seat."""
-        return not (self.banned or self.dead or self.refused)
+        return not (self.banned or self.dead or self.refused or self.out)
 
 
 @dataclass(frozen=True)

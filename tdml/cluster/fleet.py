@@ -92,6 +92,10 @@ class RpcFleet:
                 self._on_ban(name, reason)
         self._dissolve()
 
+    def stand_down(self, name: str) -> None:
+        """Have a spare take a node's seat, if there is one: the node takes no more part."""
+        self.nodes[name].out = bool(self.spares)
+
     @property
     def banned(self) -> list[str]:
         """Names of the banned nodes."""
@@ -162,7 +166,7 @@ class RpcFleet:
             node = self.nodes[name]
             if not node.usable and self.spares:
                 self._seats[seat] = self.spares[0]
-                why = "refused" if node.refused else "banned" if node.banned else "dead"
+                why = next(w for w in ("refused", "banned", "dead", "out") if getattr(node, w))
                 self._tell(f"{self._seats[seat]} takes the place of {name} ({why})", "")
 
     def _occupants(self, index: int) -> list[Node]:

@@ -152,6 +152,12 @@ class LocalFleet:
             if set(replica.names) & set(self.banned):
                 del self._formed[index]
 
+    def stand_down(self, name: str) -> None:
+        for slot, seated in self._slots.items():
+            if seated == name and self._spares:
+                self._slots[slot] = self._spares.pop(0)
+                self._formed.pop(slot.replica, None)
+
     def key(self, name: str) -> str:
         return self._keys[name]
 

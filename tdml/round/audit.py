@@ -13,7 +13,8 @@ from tdml.round.gather import Gathered, NotShown
 from tdml.round.openings import false_answer, false_tapes
 from tdml.round.orders import RepeatOrder, Repetition
 from tdml.round.repeat import Case, repeat
-from tdml.round.settle import Settlement, Settler
+from tdml.round.settle import Settler
+from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Proof
 from tdml.trust.numbers import LOOK
 
@@ -159,6 +160,8 @@ class Auditor:
             self._look(case, found, weights, draw, audits)
         else:
             audits.add(case, None, unsettled=outcome)
+            if len(audits.undecided(case)) == len(validators):
+                self.settler.unrepeatable.add(owner.kind)
 
     def _ask(self, case: Case, validator: Replica) -> Answer | None:
         """One validator's answer."""
@@ -253,7 +256,8 @@ class Auditor:
             audits.proofs += result[0].proofs
             audits.add(case, None)
         else:
-            audits.silent |= set(owner.names)
+            if result is None or self._job.config.topology.replicas > 1:
+                audits.silent |= set(owner.names)  # it counts no more until it is found right
             text = result[0].unsettled if isinstance(result, list) else f"audit: {result}"
             text = "audit: it did not repeat its work" if result is None else text
             audits.add(case, None, unsettled=text)

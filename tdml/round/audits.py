@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from tdml.round.repeat import Case
-from tdml.round.settle import Settlement
+from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Proof
 
 
@@ -15,6 +15,19 @@ class Audits:
     proofs: list[Proof] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)  # names
     settlements: list[Settlement] = field(default_factory=list)
+
+    def undecided(self, case: Case) -> set[int | None]:
+        """The validators of a window between whom and its owner recomputation did not decide."""
+        place = (case.order.replica, case.window)
+        own = [made for made in self.settlements if (made.replica, made.window) == place]
+        return {made.validator for made in own if made.place and not made.proofs}
+
+    def join(self, other: "Audits") -> None:
+        """Those of other replicas too."""
+        self.by_replica |= other.by_replica
+        self.proofs += other.proofs
+        self.silent |= other.silent
+        self.settlements += other.settlements
 
     def add(
         self, case: Case, validator: int | None, clean: bool = False, unsettled: str = ""

@@ -13,6 +13,7 @@ from tdml.job import Job
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
 from tdml.round.aggregate import mean
+from tdml.round.audits import Audits
 from tdml.round.clock import Stopwatch
 from tdml.round.deadline import Deadline
 from tdml.round.evaluate import evaluate, improvements
@@ -21,7 +22,8 @@ from tdml.round.gather import Gathered, gather
 from tdml.round.judge import Judge, Judged
 from tdml.round.orders import Commitment, TrainOrder, TrainReport
 from tdml.round.outer import outer_optimizer
-from tdml.round.settle import Settlement
+from tdml.round.settlement import Settlement
+from tdml.seeds import derive
 from tdml.trust.judgement import Audited, Judgement, lost
 from tdml.trust.ranking import rank_moments
 
@@ -89,7 +91,7 @@ class Engine:
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
         with self.phase("train", number):
-            reports = self.train(number)
+            reports, again = self.train(number)
         with self.phase("gather", number):
             found = gather(self.fleet, self.job, number, sorted(reports))
         with self.phase("screen", number):
@@ -100,6 +102,7 @@ class Engine:
             audits, drawn = self.judge.audit(
                 number, found, screening, checked, self.weights, secret
             )
+            said = self._collect(again, found, audits, secret)
             judged = self.judge.judge(
                 number, found, screening, checked, audits, drawn, secret, self.weights
             )
@@ -107,7 +110,7 @@ class Engine:
         with self.phase("aggregate", number):
             worth = improvements(self.job, self.fleet, number, found, judged.judgements, secret)
             self.aggregate(number, found, judged.judgements)
-        self._fill(round_, reports, found, judged, worth)
+        self._fill(round_, reports, found, judged, worth, said)
         with self.phase("broadcast", number):
             able = round_.accepted or sorted(found.names)
             round_.bytes["down"] += self.broadcast(self.fleet.ready(able))
@@ -140,13 +143,18 @@ class Engine:
             ).values()
         )
 
-    def train(self, number: int) -> dict[int, TrainReport]:
-        """All formed replicas take their local steps; those that fail or are late lose the
-        round."""
+    def train(self, number: int) -> tuple[dict[int, TrainReport], dict[int, list[Commitment]]]:
+        """All formed replicas take their local steps; those that fail or are late lose the round.
+        Replicas that owe an earlier round's work do that again: the second result is what they
+        commit to."""
         self.training = self.fleet.ready(range(self.job.config.topology.replicas))
         deadline = Deadline(len(self.training), self.job.config.sync.deadline)
 
-        def order(replica: Replica) -> TrainReport:
+        owing = {r.index: debt for r in self.training if (debt := self.judge.debts.of(r))}
+
+        def order(replica: Replica) -> TrainReport | list[Commitment]:
+            if replica.index in owing:
+                return self.judge.debts.call_in(replica, owing[replica.index], deadline.passed)
             batches, edges = self.job.batches(replica.index, number), self.job.edges(replica.index)
             report = replica.train(
                 TrainOrder(number, self.job.longest, batches, edges), deadline.passed
@@ -154,7 +162,21 @@ class Engine:
             deadline.finished()
             return report
 
-        return self.fleet.each(order, self.training)
+        done = self.fleet.each(order, self.training)
+        again = {index: done.pop(index) for index in sorted(owing) if index in done}
+        return done, again
+
+    def _collect(
+        self, again: Mapping[int, list[Commitment]], found: Gathered, audits: Audits, secret: int
+    ) -> dict[int, str]:
+        """What came of the work that replicas owed and have done again, by replica."""
+        if not again:
+            return {}
+        draw = torch.Generator().manual_seed(derive(secret, "debts"))
+        more, said = self.judge.debts.collect(again, found.judged, draw)
+        audits.join(more)
+        self.broadcast(self.fleet.ready(sorted({*again, *found.judged})))
+        return said
 
     def ban(self, judged: Judged) -> dict[str, str]:
         """Ban the nodes that are proven to lie. Returns why, by name."""
@@ -183,7 +205,7 @@ class Engine:
 
     def _fill(
         self, round_: Round, reports: Mapping[int, TrainReport], found: Gathered, judged: Judged,
-        worth: Mapping[int, int],
+        worth: Mapping[int, int], said: Mapping[int, str],
     ) -> None:  # fmt: skip
         round_.trained = bool(reports)
         round_.commitments, round_.audits = found.commitments, judged.audits.by_replica
@@ -193,7 +215,7 @@ class Engine:
         round_.notes += [] if self.moved == round_.number else [_UNCHANGED]
         for index, names in round_.slots.items():
             made = judged.judgements.get(index) or lost(
-                index, names, self.fleet.losses.get(index, "it was not asked")
+                index, names, said.get(index, self.fleet.losses.get(index, "it was not asked"))
             )
             if index in reports:
                 made = replace(

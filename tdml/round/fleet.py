@@ -101,5 +101,8 @@ class Fleet(Protocol):
     def ban(self, names: Iterable[str], reason: str) -> None:
         """Exclude nodes for the rest of the job. Their replicas' groups end."""
 
+    def stand_down(self, name: str) -> None:
+        """Have a spare take a node's seat, if there is one: the node takes no more part."""
+
     def key(self, name: str) -> str:
         """A node's public key."""

@@ -8,8 +8,10 @@ import torch
 
 from tdml.data.faults import faults_of
 from tdml.job import Job
-from tdml.round.audit import Auditor, Audits
+from tdml.round.audit import Auditor
+from tdml.round.audits import Audits
 from tdml.round.check import NOTHING, Checked, cross_check
+from tdml.round.debts import Debts
 from tdml.round.fleet import Fleet
 from tdml.round.gather import Gathered
 from tdml.round.reports import false_reports
@@ -38,6 +40,7 @@ class Judge:
     def __init__(self, fleet: Fleet, job: Job, job_id: str) -> None:
         self._fleet, self._job = fleet, job
         self.standing, self.auditor = Standing(), Auditor(fleet, job, job_id)
+        self.debts = Debts(fleet, job, self.auditor)
 
     @property
     def limits(self) -> str:
@@ -90,7 +93,7 @@ class Judge:
         for index in found.judged:
             distance, names = distances.get(index, 0.0), found.names[index]
             suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
-            at_once = distance > LIMIT or index in found.diverged or bool(self._owed(names))
+            at_once = distance > LIMIT or index in found.diverged
             candidates[index] = Candidate(self._windows(index), suspicion, at_once)
         chance, allowance = (
             RANDOM_SHARE * self._job.config.trust.budget,
@@ -110,7 +113,7 @@ class Judge:
             proofs += false_reports(
                 self._job, self.auditor, self._fleet, found, checked, weights, secret
             )
-        self._note_owing(number, found, audits)
+        self.debts.note(number, found, weights, audits.silent)
         evidence = {
             index: self._evidence(number, index, found, screening, checked, audits, proofs)
             for index in sorted({*found.replicas, *found.faults})
@@ -144,7 +147,7 @@ class Judge:
         reason = "; ".join(dict.fromkeys(proof.reason for proof in own))
         evidence = Evidence(
             names, self._job.samples(index), fault=self._fault(number, index, found),
-            audited=audits.by_replica.get(index, Audited()), owes=self._owed(names),
+            audited=audits.by_replica.get(index, Audited()),
             proof=Proof(nodes, reason) if nodes else None, work=checked.works.get(index),
         )  # fmt: skip
         clean = self._job.audits and len(evidence.audited.clean) == len(self._windows(index))
@@ -172,24 +175,6 @@ class Judge:
         seeds = [self._job.augmentation(number, index, step) for step in range(len(batches))]
         samples = faults_of(self._job.source, batches, seeds)
         return f"{said}, for {samples}" if samples else said
-
-    def _owed(self, names: Sequence[str]) -> str:
-        """What nodes have not shown yet, in words."""
-        owing = {name: self.standing.owing[self._fleet.key(name)] for name in names
-                 if self._fleet.key(name) in self.standing.owing}  # fmt: skip
-        return "; ".join(
-            f"{name} has not shown its work of round {number} yet" for name, number in owing.items()
-        )
-
-    def _note_owing(self, number: int, found: Gathered, audits: Audits) -> None:
-        for name in audits.silent:
-            self.standing.owing.setdefault(self._fleet.key(name), number)
-        for index, audited in audits.by_replica.items():
-            if not audited.unsettled and len({*audited.clean, *audited.looked}) == len(
-                self._windows(index)
-            ):
-                for name in found.names[index]:
-                    self.standing.owing.pop(self._fleet.key(name), None)
 
     def _note_unproven(
         self, number: int, evidence: Mapping[int, Evidence], judgements: Mapping[int, Judgement]
@@ -223,12 +208,18 @@ class Judge:
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
-        return self.standing.state() | {"tolerance": self.auditor.settler.tolerance.seen}
+        settler = self.auditor.settler
+        return self.standing.state() | {
+            "tolerance": settler.tolerance.seen, "unrepeatable": sorted(settler.unrepeatable),
+            "debts": self.debts.state(),
+        }  # fmt: skip
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.standing.restore(state)
         self.auditor.settler.tolerance.seen = dict(state["tolerance"])
+        self.auditor.settler.unrepeatable = set(state["unrepeatable"])
+        self.debts.restore(state["debts"])
 
 
 def _faults(found: Gathered) -> list[Proof]:

@@ -42,7 +42,8 @@ def false_reports(
     [validator] = fleet.seated([report.validator])
     order = EvaluateOrder(report.round, report.question.pieces, candidate, check=True, log=True)
     count = -(-pieces.count(order.pieces) // referee.batch_size)
-    if validator.kind != referee.kind or not count:
+    repeats = validator.kind not in auditor.settler.unrepeatable
+    if validator.kind != referee.kind or not repeats or not count:
         return []
     if proofs := _false_logs(job, auditor, fleet, validator, order, answers, count):
         return proofs

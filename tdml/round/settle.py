@@ -1,8 +1,8 @@
 """A dispute over a window: it is narrowed to one item of one step of one stage, and that is
 recomputed."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -14,50 +14,11 @@ from tdml.round.openings import is_log
 from tdml.round.orders import Repetition
 from tdml.round.recompute import Referee, StepShown, Truth, Words, shown_by
 from tdml.round.repeat import Case, repeat
+from tdml.round.settlement import Dispute, Settlement
 from tdml.trust.dispute import END, STATE, Account, Item, agreed, first_difference, items, liars
 from tdml.trust.judgement import Proof
-from tdml.trust.numbers import ERRORS
+from tdml.trust.numbers import BEFORE, ERRORS
 from tdml.trust.tolerance import Tolerance
-
-
-@dataclass(frozen=True)
-class Settlement:
-    """What came of a dispute: who is proven to lie, or why nobody is; and where the accounts
-    parted."""
-
-    replica: int
-    window: int
-    validator: int | None
-    proofs: tuple[Proof, ...] = ()
-    unsettled: str = ""
-    place: str = ""
-    exhibit: Mapping[str, torch.Tensor] = field(default_factory=dict)  # what a conviction rests on
-
-    @property
-    def blamed(self) -> tuple[str, ...]:
-        """The nodes that are proven to lie."""
-        return tuple(name for proof in self.proofs for name in proof.nodes)
-
-
-@dataclass(frozen=True)
-class _Dispute:
-    """Who has said what of a window. `parties` by index, the owner among them, whose word it is
-    about; `weights` are those that the round started from, by stage."""
-
-    case: Case
-    owner: Replica
-    parties: Mapping[int, Replica]
-    accounts: Sequence[Account]
-    weights: Sequence[torch.Tensor]
-
-    @property
-    def validator(self) -> int | None:
-        """The party that is not the owner."""
-        return next((index for index in self.parties if index != self.owner.index), None)
-
-    def by(self, index: int) -> list[Account]:
-        """One party's accounts."""
-        return [account for account in self.accounts if account.party == f"{index}"]
 
 
 class Settler:
@@ -75,6 +36,9 @@ class Settler:
         self._senders = [channel.sender for channel in job.channels]
         # kinds of machines and stages of which it has found a step right that nobody disputed
         self._confirmed: set[tuple[str, int]] = set()
+        # kinds of machines that do not repeat what they, or the coordinator, have found: what they
+        # differ in may be anybody's, so none of them is convicted by it
+        self.unrepeatable: set[str] = set()
 
     def settle(
         self, case: Case, owner: Replica, validator: Replica, answers: Sequence[Repetition],
@@ -89,7 +53,7 @@ class Settler:
         accounts = [self._committed(case, owner), self._told(case, validator, answers)]
         accounts += [self._told_again(case, owner, party) for party in (owner, validator)]
         parties = {owner.index: owner, validator.index: validator}
-        return self._decide(_Dispute(case, owner, parties, accounts, weights))
+        return self._decide(Dispute(case, owner, parties, accounts, weights))
 
     def look(
         self, case: Case, owner: Replica, weights: Sequence[torch.Tensor], draw: torch.Generator,
@@ -104,7 +68,7 @@ class Settler:
                 told. Where code does not repeat itself, that happens to the honest.
         """
         accounts = [self._committed(case, owner), self._told_again(case, owner, owner)]
-        dispute = _Dispute(case, owner, {owner.index: owner}, accounts, weights)
+        dispute = Dispute(case, owner, {owner.index: owner}, accounts, weights)
         if first_difference(accounts, self._walk(case)) is not None:
             return self._decide(dispute, alone)
         steps, stages = len(case.order.batches), len(owner.names)
@@ -163,7 +127,7 @@ class Settler:
 
     # The item
 
-    def _decide(self, dispute: _Dispute, alone: bool = False) -> Settlement:
+    def _decide(self, dispute: Dispute, alone: bool = False) -> Settlement:
         case, accounts = dispute.case, dispute.accounts
         item = first_difference(accounts, self._walk(case))
         base = Settlement(case.order.replica, case.window, dispute.validator)
@@ -184,7 +148,7 @@ class Settler:
         return self._judged(dispute, item, liars(accounts, item, right), truth, first, alone)
 
     def _judged(
-        self, dispute: _Dispute, item: Item, guilty: Sequence[str], truth: Truth, shown: StepShown,
+        self, dispute: Dispute, item: Item, guilty: Sequence[str], truth: Truth, shown: StepShown,
         alone: bool,
     ) -> Settlement:  # fmt: skip
         """What follows for the parties that recomputation has found guilty of an item."""
@@ -206,7 +170,7 @@ class Settler:
         return replace(base, proofs=proofs, exhibit=exhibit)
 
     def _is_sure(
-        self, dispute: _Dispute, item: Item, guilty: Sequence[str], truth: Truth, shown: StepShown,
+        self, dispute: Dispute, item: Item, guilty: Sequence[str], truth: Truth, shown: StepShown,
         alone: bool,
     ) -> bool:  # fmt: skip
         """Whether the coordinator finds the same again and again, and so does somebody whom it
@@ -214,14 +178,41 @@ class Settler:
         what the owner's kind of machine does."""
         confirmed = [p for i, p in dispute.parties.items() if f"{i}" not in guilty]
         known = alone and (dispute.owner.kind, item.stage) in self._confirmed
-        if not confirmed and not known:
+        if not (confirmed or known) or dispute.owner.kind in self.unrepeatable:
             return False
-        weights = dispute.weights[item.stage]
-        if not self.referee.insists(dispute.case.order, weights, item, shown, truth):
-            return False
-        return all(self._stays(dispute, party) for party in confirmed)
+        return self._insists(dispute, item, shown, truth) and all(
+            self._held_before(dispute, item, party) and self._stays(dispute, party)
+            for party in confirmed
+        )
 
-    def _stays(self, dispute: _Dispute, party: Replica) -> bool:
+    def _held_before(self, dispute: Dispute, item: Item, party: Replica) -> bool:
+        """Whether the coordinator finds, again and again, what a party shows of the last steps
+        before an item, on which all agree: where code changes, a step may happen to hide it."""
+        case, accounts, weights = dispute.case, dispute.accounts, dispute.weights[item.stage]
+        for step in range(max(0, item.step - BEFORE), item.step):
+            earlier = Item(step, item.stage)
+            try:
+                shown = self._show(dispute, party, earlier, self._words(case, accounts, earlier))
+                truth = self.referee.take(case.order, weights, earlier, shown)
+            except (NotShown, ReplicaLost):
+                return False
+            right = self._is_right(
+                truth, earlier, agreed(accounts, earlier), party.kind, shown.made
+            )
+            if not self._insists(dispute, earlier, shown, truth) or not right:
+                return False
+        return True
+
+    def _insists(self, dispute: Dispute, item: Item, shown: StepShown, truth: Truth) -> bool:
+        """Whether the coordinator finds the same again and again. If it does not, that is known of
+        the job for good, and nobody can have made it so."""
+        weights = dispute.weights[item.stage]
+        if self.referee.insists(dispute.case.order, weights, item, shown, truth):
+            return True
+        self.unrepeatable |= {dispute.owner.kind, self.referee.kind}
+        return False
+
+    def _stays(self, dispute: Dispute, party: Replica) -> bool:
         """Whether a party says the same of the window once more for each window of the round."""
         case, windows = dispute.case, len(self._job.edges(dispute.owner.index)) - 1
         try:
@@ -250,7 +241,7 @@ class Settler:
         }
         return Words(before, received)
 
-    def _shown(self, dispute: _Dispute, item: Item, words: Words) -> dict[int, StepShown]:
+    def _shown(self, dispute: Dispute, item: Item, words: Words) -> dict[int, StepShown]:
         """What each party shows of the step of an item; none of those who cannot."""
         shown = {}
         for index, party in dispute.parties.items():
@@ -260,7 +251,7 @@ class Settler:
                 continue
         return shown
 
-    def _show(self, dispute: _Dispute, party: Replica, item: Item, words: Words) -> StepShown:
+    def _show(self, dispute: Dispute, party: Replica, item: Item, words: Words) -> StepShown:
         case, owner = dispute.case, dispute.owner
         repeat(replace(case.order, own=party is owner, show=item.step), case, owner, party)
         fresh = case.order.first + item.step == 0

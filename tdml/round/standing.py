@@ -10,14 +10,11 @@ from tdml.trust.suspicion import Purse, Suspicion
 
 @dataclass
 class Standing:
-    """Carried from round to round. `owing` are the public keys of nodes that have not shown the
-    work that they were asked for, and of which round: until they do, nothing that they hand in
-    counts."""
+    """Carried from round to round."""
 
     suspicion: Suspicion = field(default_factory=Suspicion)
     purse: Purse = field(default_factory=Purse)
     power: Power = field(default_factory=Power)
-    owing: dict[str, int] = field(default_factory=dict)
     unproven: Unproven = field(default_factory=Unproven)
 
     def state(self) -> dict:
@@ -28,5 +25,4 @@ class Standing:
         """Undo `state`."""
         self.suspicion = Suspicion(dict(state["suspicion"]["by_nodes"]))
         self.purse, self.power = Purse(**state["purse"]), Power(**state["power"])
-        self.owing = dict(state["owing"])
         self.unproven.restore(state["unproven"])

@@ -45,8 +45,7 @@ class Evidence:
 
     `fault` is why what it handed in cannot be averaged; `distance` and `departure` are the
     screen's; `work` is None where nothing was tested; `full` says that every window was audited and
-    found clean; `owes` what its nodes still have to show of earlier rounds; `proof` convicts nodes
-    of its own.
+    found clean; `proof` convicts nodes of its own.
     """
 
     nodes: tuple[str, ...]
@@ -58,7 +57,6 @@ class Evidence:
     work: Work | None = None
     audited: Audited = field(default_factory=Audited)
     full: bool = False
-    owes: str = ""
     proof: Proof | None = None
 
 
@@ -107,7 +105,7 @@ def judge(found: Mapping[int, Evidence], power: float, vouches: bool) -> dict[in
         vouches: whether the work test's result counts for a replica: it does where shares are drawn
             alike.
     """
-    sizes = [e.size for e in found.values() if not (e.fault or e.proof or e.owes) and _passes(e)]
+    sizes = [e.size for e in found.values() if not (e.fault or e.proof) and _passes(e)]
     typical = statistics.median_low(sizes) if sizes else 0.0
     return {
         index: _judge(index, evidence, typical, power, vouches) for index, evidence in found.items()
@@ -136,8 +134,8 @@ def _judge(index: int, found: Evidence, typical: float, power: float, vouches: b
 
 def _refusal(found: Evidence) -> str:
     """Why an update does not count at all; "" if it does."""
-    if found.fault or found.audited.unsettled or found.owes:
-        return found.fault or found.audited.unsettled or found.owes
+    if found.fault or found.audited.unsettled:
+        return found.fault or found.audited.unsettled
     if _passes(found):
         return ""
     # who is proven to lie waits for nothing

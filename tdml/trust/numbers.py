@@ -31,6 +31,8 @@ LOOK = 0.1
 # times that the coordinator takes again what a ban rests on: where code differs from itself in one
 # step of four, that is missed once in a hundred
 AGAIN = 16
+# steps before the disputed one that it takes as often: one may hide what another shows
+BEFORE = 3
 
 # What an update counts (`tdml.trust.judgement`).
 # times the median size, of who was seen working or found clean: honest sizes differ by less

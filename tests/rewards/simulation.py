@@ -38,7 +38,8 @@ class Strategy:
     rounds: float = 1.0  # share of the rounds in which it cheats
     returns: bool = True  # after a ban, under a new key with a new stake
     perjury: bool = False  # it lies about others, not about its work
-    # it does not answer when it is asked to show a lie; if it returns, with an honest round
+    # it does not answer when it is asked to show a lie; if it returns, it keeps its slot until it
+    # has done that round again, well, which is not what it had committed to
     silent: bool = False
 
     @property
@@ -52,9 +53,6 @@ class Strategy:
         audited = draws.random((ROUNDS, WINDOWS)) < CHANCE
         lies = draws.permuted(np.tile(np.arange(WINDOWS) < self.lied, (ROUNDS, 1)), axis=1)
         met = draws.random(ROUNDS) < self.caught if self.perjury else (audited & lies).any(axis=1)
-        for number in range(ROUNDS - 1):
-            if self.silent and self.returns and cheats[number] and met[number]:
-                cheats[number + 1] = False
         return cheats, cheats & met
 
 
@@ -82,7 +80,7 @@ STRATEGIES = [
     for variant in ({}, {"returns": False}, {"rounds": 0.1})
 ]
 SILENT = [replace(s, silent=True, returns=False) for s in STRATEGIES if s.returns and not s.perjury]
-SILENT_AND_BACK = [replace(strategy, returns=True) for strategy in SILENT]
+SILENT_AND_STAYING = [replace(strategy, returns=True) for strategy in SILENT]
 
 
 @dataclass
@@ -95,6 +93,7 @@ class Copy:
     found: np.ndarray
     bans: int = 0
     met: bool = False  # at least once
+    asked: bool = False  # to do the round again in which it was silent
 
     @property
     def partner(self) -> str:
@@ -115,16 +114,13 @@ class Copy:
     @property
     def gone(self) -> bool:
         """Whether the spare has taken its place."""
-        return self.met and not self.strategy.returns
+        return self.met and (self.asked or not self.strategy.returns)
 
     @property
     def cost(self) -> float:
-        """Of the work that it does until it is gone, in rounds of honest pay."""
-        end = (
-            ROUNDS
-            if self.strategy.returns or not self.found.any()
-            else int(self.found.argmax()) + 1
-        )
+        """Of the work that it does until it is gone or out, in rounds of honest pay."""
+        stays = self.strategy.returns and not self.strategy.silent
+        end = ROUNDS if stays or not self.found.any() else int(self.found.argmax()) + 1
         worked = np.where(self.cheats, self.strategy.worked, 1.0)[:end]
         return COST * float(worked.sum())
 
@@ -163,29 +159,30 @@ def simulate(
 
 def expected(strategy: Strategy, stake_share: float) -> float:
     """The mean profit, worked out: that of a round times the rounds that it is played (Wald's
-    equation). Not of who is silent and returns."""
+    equation)."""
     found = strategy.caught
     stake = 0.0 if strategy.silent else stake_share * (1 - CHANCE) / CHANCE
     cheating = (1 - found) - found * stake - COST * strategy.worked
-    ends = 0 if strategy.returns else strategy.rounds * found
+    stays = strategy.returns and not strategy.silent
+    ends = 0 if stays else strategy.rounds * found
     played = (1 - (1 - ends) ** ROUNDS) / ends if ends else ROUNDS
     return played * (strategy.rounds * cheating + (1 - strategy.rounds) * (1 - COST))
 
 
 def table(copies: int) -> str:
     """Profits of all strategies, at the least stake that deters and at a tenth of it."""
-    strategies = [HONEST, *STRATEGIES, *SILENT, *SILENT_AND_BACK]
+    strategies = [HONEST, *STRATEGIES, *SILENT, *SILENT_AND_STAYING]
     full, tenth = (simulate(strategies, share, copies)[0] for share in (1.0, 0.1))
     lines = [
         f"{'strategy':<34}{'rounds':>7}{'when met':>15}{'expected':>10}{'simulated':>11}{'at a tenth':>12}"
     ]
     for strategy, one, other in zip(strategies, full, tenth, strict=True):
         after = "" if strategy is HONEST else "new key" if strategy.returns else "leaves"
-        after = f"silent, {'back' if strategy.returns else 'gone'}" if strategy.silent else after
+        after = f"silent, {'stays' if strategy.returns else 'gone'}" if strategy.silent else after
         rounds = "" if strategy is HONEST else f"{strategy.rounds:.0%}"
-        mean = "–" if strategy.silent and strategy.returns else f"{expected(strategy, 1.0):.0f}"
+        mean = expected(strategy, 1.0)
         lines.append(
-            f"{strategy.name:<34}{rounds:>7}{after:>15}{mean:>10}{one:>11.0f}{other:>12.0f}"
+            f"{strategy.name:<34}{rounds:>7}{after:>15}{mean:>10.0f}{one:>11.0f}{other:>12.0f}"
         )
     return "\n".join(lines)
 
@@ -202,12 +199,15 @@ def _play(book: Book, number: int, played: list[Copy]) -> None:
     """The verdicts and bans of a round."""
     for copy in played:
         cheat = copy.spare if copy.gone else f"c{copy.number}.{copy.bans}"
-        found = bool(copy.found[number - 1]) and not copy.gone
+        again = copy.met and copy.strategy.silent and not copy.gone
+        copy.asked |= again
+        found = bool(copy.found[number - 1]) and not copy.gone and not again
         silent = found and copy.strategy.silent
         convicted = found and not silent
+        status = "malicious" if convicted else "suspicious" if silent else "honest"
         body = {
             "replica": copy.number, "nodes": [copy.partner, cheat],
-            "status": "malicious" if convicted else "suspicious" if silent else "honest",
+            "status": "lost" if again else status,
             "blamed": [cheat] if convicted else [], "samples": _SAMPLES,
         }  # fmt: skip
         book.apply("verdict", number, body)

@@ -196,7 +196,8 @@ def test_silence_is_no_proof_and_does_not_count() -> None:
     assert "it has not shown its work" in first.judgements[1].reason
     laboratory.fleet.nodes["r1.s1"].silent = False
     second = laboratory.play(2)
-    assert second.accepted == [0, 1, 2], "it has shown its work since"
+    assert second.accepted == [0, 2], "it shows its work of round 1"
+    assert laboratory.play(3).accepted == [0, 1, 2]
 
 
 def test_without_a_budget_nobody_is_banned_for_work() -> None:

@@ -1,5 +1,4 @@
-"""Who does not show its work is not convicted, but does not count before all of a later round is
-found again."""
+"""Who does not show its work is not convicted, but is out until it has shown that very work."""
 
 import pytest
 
@@ -33,19 +32,88 @@ class Silent(Node):
         return super().reveal(vector, block)
 
 
+def _owing(laboratory):
+    """By name, the round whose work is owed."""
+    debts = laboratory.engine.judge.debts.owing
+    names = {laboratory.fleet.key(name): name for name in laboratory.fleet.nodes}
+    return {names[key]: debt.round for key, debt in debts.items()}
+
+
 @pytest.mark.parametrize("deed", ["open", "reveal"])
-def test_who_does_not_show_its_work_owes_it(deed):
+def test_who_was_cut_off_shows_its_work_later_and_counts_again(deed):
     laboratory = Laboratory(_JOB)
     node = laboratory.fleet.nodes["r1.s0"]
     node.__class__, node.deed = Silent, deed
     first = laboratory.play(1)
-    owing = laboratory.engine.judge.standing.owing
-    keys = {name: laboratory.fleet.key(name) for name in NAMES}
-    assert owing == {keys[name]: 1 for name in NAMES}
+    assert _owing(laboratory) == dict.fromkeys(NAMES, 1)
     assert first.bans == {}
     assert (first.judgements[1].status, first.judgements[1].weight) == ("suspicious", 0)
     assert "has not shown its work" in first.judgements[1].reason
     assert first.accepted == [0, 2]
+    node.deed = "nothing"
     second = laboratory.play(2)
-    assert second.audits[1].clean == (0, 1, 2), "all of its work is looked at"
-    assert owing == {}
+    assert second.audits[1].clean == (0, 1, 2), "all of round 1 is repeated"
+    assert "r1.s0" not in _owing(laboratory)
+    assert (second.judgements[1].status, second.accepted) == ("lost", [0, 2])
+    assert "has shown its work of round 1" in second.judgements[1].reason
+    third = laboratory.play(3)
+    assert third.accepted == [0, 1, 2]
+    assert third.judgements[1].status == "honest"
+
+
+def test_the_others_train_as_if_nothing_were_owed():
+    """What is shown again is of other weights than theirs."""
+    owing, absent = Laboratory(_JOB), Laboratory(_JOB)
+    node = owing.fleet.nodes["r1.s0"]
+    node.__class__, node.deed = Silent, "open"
+    absent.fleet.nodes["r1.s0"].__class__ = Silent
+    absent.fleet.nodes["r1.s0"].deed = "open"
+    first, also = owing.play(1), absent.play(1)
+    assert first.weights == also.weights
+    absent.fleet.ban(["r1.s0"], "absent")
+    node.deed = "nothing"
+    assert owing.play(2).weights == absent.play(2).weights
+
+
+class Lies(Silent):
+    """Hands in what it has not found, does not show it, and works well ever after."""
+
+    deed = "open"
+
+    def made(self, update, round_number):
+        return update * 1.5 if round_number == 1 and not self.honest else update
+
+    honest = False
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_who_was_silent_on_a_lie_is_out_for_good_or_banned(honest):
+    """It does the round again well, which is not what it had committed to; or lies again."""
+    laboratory = Laboratory(_JOB)
+    node = laboratory.fleet.nodes["r1.s0"]
+    node.__class__ = Lies
+    laboratory.play(1)
+    node.honest, node.deed = honest, "nothing"
+    for number in (2, 3):
+        played = laboratory.play(number)
+        if not honest:
+            assert list(played.bans) == ["r1.s0"]
+            return
+        assert played.bans == {}
+        assert played.judgements[1].status == "lost"
+        assert "owes its work of round 1" in played.judgements[1].reason
+
+
+def test_a_spare_takes_the_place_of_who_cannot_show_its_work():
+    """Its partners are not kept from theirs."""
+    laboratory = Laboratory([*_JOB, "topology.spares=1"])
+    node = laboratory.fleet.nodes["r1.s0"]
+    node.__class__ = Lies
+    laboratory.play(1)
+    del laboratory.engine.judge.debts.owing[laboratory.fleet.key("r1.s1")]  # it has answered
+    node.honest, node.deed = True, "nothing"
+    assert laboratory.play(2).bans == {}
+    third = laboratory.play(3)
+    assert third.judgements[1].nodes == ("spare0", "r1.s1")
+    assert third.accepted == [0, 1, 2]
+    assert _owing(laboratory) == {"r1.s0": 1}

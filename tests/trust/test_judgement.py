@@ -32,7 +32,6 @@ def one(power: float = 0.5, vouches: bool = True, **given: object):
         ({"distance": 5.0, "departure": "far"}, 0, 1, "suspicious"),
         ({"distance": 5.0, "departure": "far", "full": True}, 1, 1, "honest"),
         ({"fault": "not finite"}, 0, 1, "suspicious"),
-        ({"owes": "not shown"}, 0, 1, "suspicious"),
         ({"audited": Audited(unsettled="nobody is confirmed")}, 0, 1, "suspicious"),
         ({"proof": Proof(("b",), "it lied")}, 0, 1, "malicious"),
         ({"proof": Proof(("b",), "it lied"), "full": True, "work": SEEN}, 0, 1, "malicious"),

@@ -1,0 +1,124 @@
+"""Work that was asked for and not shown.
+
+Whoever owes some is out until it has shown that very work, for a later round says nothing of it: it
+is ordered to do the round again, from the same weights and samples, which leads to the same
+content, and all of that is repeated by others.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tdml.job import Job
+from tdml.ledger.merkle import root
+from tdml.round.audit import Auditor
+from tdml.round.audits import Audits
+from tdml.round.fleet import Fleet, Replica
+from tdml.round.gather import Gathered
+from tdml.round.orders import Commitment, TrainOrder
+from tdml.trust.judgement import Audited
+
+
+@dataclass(frozen=True)
+class Debt:
+    """A round whose work a node has not shown, where it sat, what it had committed to, and the
+    global weights that the round started from, by stage."""
+
+    round: int
+    replica: int
+    stage: int
+    update: str
+    states: str
+    weights: list[torch.Tensor]
+
+    def is_met_by(self, made: Sequence[Commitment]) -> bool:
+        """Whether a replica has done the same round again."""
+        mine = made[self.stage]
+        return (root(mine.blocks), mine.states) == (self.update, self.states)
+
+
+class Debts:
+    """What the nodes of a job owe, by public key: the first round of each."""
+
+    def __init__(self, fleet: Fleet, job: Job, auditor: Auditor) -> None:
+        self._fleet, self._job, self._auditor = fleet, job, auditor
+        self.owing: dict[str, Debt] = {}
+
+    def note(
+        self, number: int, found: Gathered, weights: Sequence[torch.Tensor], silent: set[str]
+    ) -> None:
+        """Nodes that did not answer in a round owe their own work of it."""
+        for index, names in found.names.items():
+            for stage, name in enumerate(names):
+                if name in silent:
+                    made = found.commitments[index][stage]
+                    debt = Debt(number, index, stage, root(made.blocks), made.states, list(weights))
+                    self.owing.setdefault(self._fleet.key(name), debt)
+
+    def of(self, replica: Replica) -> Debt | None:
+        """The oldest that one of its nodes owes."""
+        keys = map(self._fleet.key, replica.names)
+        debts = [self.owing[key] for key in keys if key in self.owing]
+        return min(debts, key=lambda debt: debt.round, default=None)
+
+    def call_in(
+        self, replica: Replica, debt: Debt, late: Callable[[], str | None]
+    ) -> list[Commitment]:
+        """Have a replica do a round again. Raises `ReplicaLost` as any order."""
+        replica.load(debt.weights, -debt.round)
+        index, number = replica.index, debt.round
+        batches, edges = self._job.batches(index, number), self._job.edges(index)
+        replica.train(TrainOrder(number, self._job.longest, batches, edges), late)
+        return replica.commit(number)
+
+    def collect(
+        self, shown: Mapping[int, list[Commitment]], others: Sequence[int], draw: torch.Generator
+    ) -> tuple[Audits, dict[int, str]]:
+        """Have all of the work repeated that replicas have done again. Returns the audits, and of
+        every replica what came of it. Whoever has taken part must be given the global weights
+        again.
+
+        Args:
+            others: the replicas that can repeat it.
+        """
+        audits, said = Audits(), {}
+        for replica in self._fleet.ready(sorted(shown)):
+            debt, made = self.of(replica), shown[replica.index]
+            name = replica.names[debt.stage]
+            if debt.replica != replica.index or not debt.is_met_by(made):
+                said[replica.index] = (
+                    f"{name} owes its work of round {debt.round}, and has not shown it"
+                )
+                if sum(self._fleet.key(each) in self.owing for each in replica.names) == 1:
+                    self._fleet.stand_down(name)  # its partners may go on with another
+                continue
+            found = Gathered({replica.index: made}, {replica.index: replica.names})
+            found.replicas = [replica.index, *others]
+            self._fleet.each(
+                lambda v, d=debt: v.load(d.weights, -d.round), self._fleet.ready(others)
+            )
+            windows = {replica.index: range(len(self._job.edges(replica.index)) - 1)}
+            told = self._auditor.audit(debt.round, found, debt.weights, windows, draw)
+            said[replica.index] = self._settled(replica, debt, told)
+            audits.join(told)
+        return audits, said
+
+    def _settled(self, replica: Replica, debt: Debt, told: Audits) -> str:
+        """What came of one replica's; who has shown its work owes it no longer."""
+        audited = told.by_replica.get(replica.index, Audited())
+        windows = len(self._job.edges(replica.index)) - 1
+        if audited.unsettled or len({*audited.clean, *audited.looked}) < windows:
+            return audited.unsettled or f"its work of round {debt.round} was false"
+        for key in map(self._fleet.key, replica.names):
+            if key in self.owing and self.owing[key].round == debt.round:
+                del self.owing[key]
+        return f"it has shown its work of round {debt.round}, and counts from the next round on"
+
+    def state(self) -> dict:
+        """What a checkpoint must keep."""
+        return {key: vars(debt) for key, debt in self.owing.items()}
+
+    def restore(self, state: Mapping) -> None:
+        """Undo `state`."""
+        self.owing = {key: Debt(**debt) for key, debt in state.items()}
