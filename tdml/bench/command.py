@@ -124,6 +124,7 @@ def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
         metavar="FOLDER",
         help="%(default)s",
     )
+    add("--keep", type=Path, metavar="DOCS", help="keep the results in this folder's page, too")
     detection.set_defaults(command=_bench_detection)
 
 
@@ -176,9 +177,14 @@ def _bench_detection(parsed: argparse.Namespace) -> int:
     if parsed.seeds is not None:
         chosen["seed"] = parsed.seeds
     root = None if parsed.cifar is None else str(parsed.cifar)
-    return detection.run(
+    status = detection.run(
         parsed.grid, chosen, parsed.rounds, parsed.set, parsed.jobs, parsed.out, root
     )
+    if parsed.keep is not None:
+        from tdml.lab.page import keep
+
+        print(keep(parsed.out / "results.json", parsed.keep))
+    return status
 
 
 def _steps(text: str) -> int | None:

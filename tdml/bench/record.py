@@ -48,7 +48,7 @@ def look(runs: Path) -> str:
     return f"{found['device']} {found['gpus']} {folder}"
 
 
-def save(folder: Path, check: str, status: int, seconds: float, commit: str | None) -> str:
+def save(folder: Path, check: str, status: int, seconds: float, at: str | None) -> str:
     """Save what came of a check, unless it cannot run here; one line on it."""
     log = (folder / f"{check}.log").read_text(encoding="utf-8", errors="replace")
     lines = [printable(line) for line in log.splitlines() if line.strip()]
@@ -60,7 +60,7 @@ def save(folder: Path, check: str, status: int, seconds: float, commit: str | No
     figures = folder / f"{check}.figures"
     found = {
         "check": check, "outcome": outcome, "status": status, "seconds": round(seconds, 1),
-        "result": said, "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit,
+        "result": said, "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": at,
         "machine": machine,
         "figures": json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None,
         "output": lines[-_KEPT_LINES:],
@@ -70,7 +70,7 @@ def save(folder: Path, check: str, status: int, seconds: float, commit: str | No
     return f"{check}: {outcome} in {seconds:.0f} s on {machine['gpu'] or 'a CPU'}: {said}"
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """What the variable COMMIT says, else what is checked out, if this is a checkout."""
     if named := os.environ.get("COMMIT"):
         return named
@@ -88,9 +88,7 @@ if __name__ == "__main__":
             print(look(Path(sys.argv[1])))
         else:
             print(
-                save(
-                    Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), _commit()
-                )
+                save(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), commit())
             )
     except (SettingError, OSError) as error:
         sys.exit(f"tdml: {error}")

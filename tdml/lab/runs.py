@@ -4,6 +4,7 @@ import time
 from dataclasses import asdict
 
 from tdml.attacks.base import acts
+from tdml.bench.record import commit
 from tdml.errors import SettingError, one_line
 from tdml.lab.grids import CLEAN, Case
 from tdml.lab.laboratory import Laboratory
@@ -18,7 +19,7 @@ def run_case(case: Case) -> dict:
     """What happened, as it is kept in cases.jsonl. A case that its settings forbid is `skipped`,
     with the reason; one that fails has its `error`."""
     start = time.perf_counter()
-    head = {"key": case.key, "case": asdict(case)}
+    head = {"key": case.key, "case": asdict(case), "commit": commit()}
     try:
         rule = case.defence if case.defence in NAMES else ""
         laboratory = Laboratory(case.overrides(), rule, case.attackers)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tdml.lab.grids import CLEAN
+from tdml.lab.grids import ABSENT, CLEAN
 from tdml.lab.intervals import mean_interval, wilson
 
 _SAME = (
@@ -20,7 +20,7 @@ _SAME = (
 _HEAD = (
     "attack", "defence", "proven at once", "rounds to the proof (median, 95 %)", "never proven",
     "attackers' weight that counted", "honest banned", "honest weight not counted", "spent",
-    "accuracy", "clean",
+    "accuracy", "absent", "clean",
 )  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def write_tables(results: Sequence[dict], grid_name: str, out: Path) -> Path:
         "grid": grid_name, "cases": len(results), "torch": torch.__version__,
         "processor": f"{platform.machine()}, {os.cpu_count()} processors",
         "seconds": round(sum(result["seconds"] for result in played), 1),
+        "commits": sorted({result["commit"] for result in played if result.get("commit")}),
     }  # fmt: skip
     skipped = [{"key": r["key"], "reason": r["skipped"]} for r in results if "skipped" in r]
     text = json.dumps(head | {"groups": groups, "skipped": skipped}, indent=1)
@@ -58,10 +59,15 @@ def summarise(played: Sequence[dict]) -> list[dict]:
         for result in played
         if (case := result["case"])["attack"] == CLEAN
     }
-    return [_summary(group, clean) for group in groups.values()]
+    absent = {
+        _without(case): result["final_accuracy"]
+        for result in played
+        if (case := result["case"])["attack"] == ABSENT
+    }
+    return [_summary(group, clean, absent) for group in groups.values()]
 
 
-def _summary(group: Sequence[dict], clean: dict) -> dict:
+def _summary(group: Sequence[dict], clean: dict, absent: dict) -> dict:
     case = {name: value for name, value in group[0]["case"].items() if name not in ("seed", "root")}
     attackers = [a for result in group for a in result["attackers"] if a["first_act"] is not None]
     honest = [h for result in group for h in result["honest"]]
@@ -87,6 +93,9 @@ def _summary(group: Sequence[dict], clean: dict) -> dict:
         "spent": _mean([result["spent"] for result in group]),
         "final_accuracy": _mean([result["final_accuracy"] for result in group]),
         "clean_accuracy": _mean(list(_clean(group, clean))),
+        "absent_accuracy": _mean(
+            [absent[key] for r in group if (key := _without(r["case"])) in absent]
+        ),
         "seconds": _mean([result["seconds"] for result in group]),
     }
     if any("backdoor_success" in result for result in group):
@@ -107,6 +116,12 @@ def _clean(group: Sequence[dict], clean: dict) -> Iterable[float]:
         found = accuracy.get(str(case["rounds"]), accuracy.get(case["rounds"]))
         if found is not None:
             yield found
+
+
+def _without(case: dict) -> tuple:
+    """What a case has in common with the one in which its attackers are absent."""
+    shared = _setting(case, shared=True)
+    return (*shared, case["defence"], case["seed"], case["attackers"], case["rounds"])
 
 
 def _setting(case: dict, shared: bool = False) -> tuple:
@@ -159,10 +174,18 @@ def _markdown(head: dict, groups: Sequence[dict], skipped: Sequence[dict]) -> It
         "intervals (Wilson's of shares, Student's of accuracies over the seeds). Spent: of "
         "the fleet's computation."
     )
-    tables: dict[tuple, list[dict]] = {}
+    yield from tables(groups)
+    if skipped:
+        yield from ("", f"## Left out: {len(skipped)} cases", "")
+        yield from sorted({f"- {item['reason']}" for item in skipped})
+
+
+def tables(groups: Sequence[dict]) -> Iterable[str]:
+    """A table for every setting, in Markdown."""
+    found: dict[tuple, list[dict]] = {}
     for group in groups:
-        tables.setdefault((*_setting(group["case"]), group["case"]["attackers"]), []).append(group)
-    for rows in tables.values():
+        found.setdefault((*_setting(group["case"]), group["case"]["attackers"]), []).append(group)
+    for rows in found.values():
         yield from ("", f"## {_title(rows[0]['case'])}", "")
         named = any("right_node" in row for row in rows)
         yield from _grid(
@@ -170,9 +193,6 @@ def _markdown(head: dict, groups: Sequence[dict], skipped: Sequence[dict]) -> It
         )
         if len({row["case"]["defence"] for row in rows}) > 1:
             yield from ("", "Accuracy after the last round:", "", *_by_defence(rows))
-    if skipped:
-        yield from ("", f"## Left out: {len(skipped)} cases", "")
-        yield from sorted({f"- {item['reason']}" for item in skipped})
 
 
 def _title(case: dict) -> str:
@@ -208,6 +228,7 @@ def _row(group: dict, named: bool) -> list[str]:
         _percent(group["never_proven"]), _plain(group["attackers_counted"]),
         _percent(group["honest_banned"]), _plain(group["honest_not_counted"]),
         _plain(group["spent"]["mean"]), _accuracy(group["final_accuracy"]),
+        _accuracy(group["absent_accuracy"]),
         _accuracy(group["clean_accuracy"]),
     ]  # fmt: skip
     if success := group.get("backdoor_success"):

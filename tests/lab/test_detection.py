@@ -53,7 +53,10 @@ def test_a_small_grid_from_end_to_end(tmp_path, capsys):
         "--set",
         "attack.from_round=1",
     )
-    assert run("--quick", *narrow) == 0
+    assert run("--quick", *narrow, "--keep", tmp_path / "docs") == 0
+    page = (tmp_path / "docs/results/detection.md").read_text()
+    assert "**no honest node is banned**: met in" in page
+    assert "| garbage+shape | tdml | 100%" in page
     kept = [json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]
     assert {result["case"]["attack"] for result in kept} == {
         "none", "absent", "sign_flip", "garbage+shape",
