@@ -52,7 +52,7 @@ def test_killed_while_a_checkpoint_is_written_and_the_one_before_is_damaged(
     run, marker = tmp_path / "run", tmp_path / "killed"
     job = [
         *_JOB, "rounds=4", "attack._target_=tests.saboteurs.KilledWhileSaving",
-        "attack.nodes=[r0.s0]", "+attack.number=3", f"+attack.marker={marker}",
+        "attack.nodes=[r0.s0]", "+attack.number=3", f"+attack.marker={marker}", "sync.patience=1",
     ]  # fmt: skip
     killed = run_job(run, 4, *job)
     assert marker.exists() and 0 not in killed.statuses, killed.output
