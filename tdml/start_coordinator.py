@@ -1,4 +1,4 @@
-"""The coordinator's life: getting ready, the rounds, and what a run leaves however it ends."""
+"""The coordinator's life until the rounds begin, and who is told that they have ended."""
 
 import importlib
 import os
@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from signal import Signals
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
@@ -29,27 +28,26 @@ from tdml.cluster.waiting import LONG_S, listed
 from tdml.cluster.wire import NotFormed
 from tdml.config import Config, Topology
 from tdml.config_file import fingerprint, to_yaml
-from tdml.coordinator import CannotGoOn, Coordinator
+from tdml.coordinator import Coordinator
 from tdml.data.contents import contents_of
 from tdml.data.source import load_source
-from tdml.errors import INTERRUPTED, SettingError, fail, one_line
+from tdml.end_coordinator import ORDERLY_END_S, conclude, give_up, leave, play
+from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
 from tdml.job import Job, prepare
 from tdml.ledger.artifacts import Store
 from tdml.monitor.run_folder import RunFolder
-from tdml.monitor.terminal import LEGEND, Terminal, closing_lines
+from tdml.monitor.terminal import LEGEND, Terminal
 from tdml.recorder import Recorder
 from tdml.rehearsal.timing import with_microbatches
 from tdml.rewards.deterrence import warning
-from tdml.round.checkpoint import Checkpoint, how_to_go_on, load_last, passed_over
+from tdml.round.checkpoint import Checkpoint, load_last, passed_over
 from tdml.start_recorder import banned_keys, job_id, start_recorder, terms_of
 from tdml.trust import ranking
 from tdml.worker import METHODS
 
 if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
-
-_ORDERLY_END_S = 25.0  # that an interrupted run may take for it: torchrun kills after 30
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class _Ready:
 def coordinate(config: Config, lobby: Lobby, interruption: Interruption) -> int:
     """Be the coordinator."""
     with Terminal(config.rounds, config.topology.replicas) as terminal:
-        interruption.defer(0, partial(_leave, terminal))
+        interruption.defer(0, partial(leave, terminal))
         try:
             ready = _get_ready(config, lobby, terminal)
         except (SettingError, OSError) as error:
@@ -173,12 +171,12 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
         Coordinator(ready.job, fleet, ready.sessions, monitor, ready.recorder, ready.checkpoint),
         1,
     )
-    interruption.defer(_ORDERLY_END_S, partial(_give_up, coordinator))
+    interruption.defer(ORDERLY_END_S, partial(give_up, coordinator))
     try:
-        reason, status = _play(coordinator)
+        reason, status = play(coordinator)
     finally:
         fleet.stop(status)
-    status = _conclude(coordinator, terminal, reason, status)
+    status = conclude(coordinator, terminal, reason, status)
     started = node_names(config.topology)
     lost = [rank for rank, name in enumerate(started, start=1) if fleet.nodes[name].dead]
     with suppress(dist.DistError):  # its agent is gone
@@ -235,47 +233,6 @@ def _open(
     return sessions, sessions.first(_waiting(terminal, config.topology))
 
 
-def _play(coordinator: Coordinator) -> tuple[str, int]:
-    """Play the rounds; why there are no more of them, and the exit status."""
-    try:
-        return coordinator.run(), 0
-    except CannotGoOn as error:
-        return str(error), 1
-    except KeyboardInterrupt:
-        return _interrupted(coordinator.last_round), INTERRUPTED
-    except OSError as error:
-        go_on = how_to_go_on(coordinator.last_round)
-        return (
-            f"run_dir={coordinator.job.config.run_dir} cannot be written: {one_line(error)}: "
-            f"{go_on}",
-            1,
-        )
-    except SettingError as error:
-        return f"{one_line(error)}: {how_to_go_on(coordinator.last_round)}", 1
-
-
-def _conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: int) -> int:
-    """Write what a run leaves, however it has ended; the exit status."""
-    from tdml.monitor.report import write_report
-
-    fleet, monitor = coordinator.fleet, coordinator.monitor
-    try:
-        model = "model.pt" if status == 0 else None
-        monitor.finish(reason, fleet.banned, fleet.dead, model, coordinator.notices)
-        report = coordinator.last_round > 0 and bool(write_report(monitor.folder.path))
-    except OSError as error:
-        return fail(f"{reason}; summary.json cannot be written: {one_line(error)}", status or 1)
-    terminal.say("")
-    if status:
-        fail(reason)
-    else:
-        banned = ", ".join(fleet.banned)
-        terminal.say(f"{reason}; banned: {banned or 'none'}", "bold")
-    for line in closing_lines(monitor.folder.path, report, status == 0):
-        terminal.say(line)
-    return status
-
-
 def _waiting(terminal: Terminal, topology: Topology) -> Callable[[Collection[int]], None]:
     """Says which ranks have not come yet."""
     start = time.monotonic()
@@ -327,27 +284,3 @@ def _introduce(ready: _Ready, terminal: Terminal) -> None:
     store = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     terminal.say(f"a further node: tdml join {store} and the same settings", "dim")
     terminal.say(LEGEND, "dim")
-
-
-def _interrupted(last_round: int) -> str:
-    done = f"after round {last_round}" if last_round else "before the first round was done"
-    return f"interrupted {done}: {how_to_go_on(last_round)}"
-
-
-def _leave(terminal: Terminal, number: Signals) -> None:
-    """Nothing is at stake yet. The other ranks hear it from their agents, or find the store
-    gone."""
-    try:
-        terminal.close()
-        fail(f"interrupted before the rounds began ({number.name})")
-    finally:
-        os._exit(INTERRUPTED)
-
-
-def _give_up(coordinator: Coordinator, number: Signals) -> None:
-    """The end takes too long; what counts is written after every round."""
-    text = (
-        f"{_interrupted(coordinator.last_round)} (the end took longer than "
-        f"{_ORDERLY_END_S:.0f} s: no report)"
-    )
-    os._exit(fail(text, INTERRUPTED))

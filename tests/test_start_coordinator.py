@@ -1,7 +1,6 @@
 """What a run that is resumed goes on from, and whom the coordinator waits for before it begins."""
 
 import itertools
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from tdml import start_coordinator
-from tdml.cluster.lobby import Card
 from tdml.config import load
+from tdml.end_coordinator import interrupted
 from tdml.errors import SettingError
 from tdml.round.checkpoint import save
-from tdml.start_coordinator import _await_cards, _interrupted, _last_checkpoint
+from tdml.start_coordinator import _last_checkpoint, _waiting
 from tests.round.test_checkpoint import CHECKPOINT
 
 
@@ -38,16 +37,11 @@ def test_before_the_job_begins_the_missing_are_named(monkeypatch: pytest.MonkeyP
     live: list[str] = []
     lines: list[str] = []
 
-    def gather(waiting: Callable[[Sequence[int]], None]) -> list[Card]:
-        for missing in ([0, 1, 2, 3], [2, 3], [3], []):
-            waiting(missing)
-        return [Card("settings", "")]
-
     terminal = SimpleNamespace(status=lambda text: live.append(text()), waiting=lines.append)
     topology = load(["topology.replicas=2", "topology.stages=1", "topology.spares=1"]).topology
-    assert _await_cards(SimpleNamespace(gather=gather), terminal, topology) == [
-        Card("settings", "")
-    ]
+    waiting = _waiting(terminal, topology)
+    for missing in ({1, 2, 3}, {2, 3}, {3}, set()):
+        waiting(missing)
     assert live[:3] == [
         "waiting for 3 of 3 nodes: r0.s0, r1.s0, spare0",
         "waiting for 2 of 3 nodes: r1.s0, spare0",
@@ -57,8 +51,8 @@ def test_before_the_job_begins_the_missing_are_named(monkeypatch: pytest.MonkeyP
 
 
 def test_an_interrupted_run_says_what_to_do_next() -> None:
-    assert _interrupted(7) == "interrupted after round 7: go on with resume=true"
+    assert interrupted(7) == "interrupted after round 7: go on with resume=true"
     assert (
-        _interrupted(0)
+        interrupted(0)
         == "interrupted before the first round was done: begin again with resume=false"
     )
