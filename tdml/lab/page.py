@@ -14,13 +14,16 @@ _INTRODUCTION = """# Whom it finds, and whom it accuses wrongly
 `tdml bench detection --grid … --keep docs` makes this page from `docs/results/detection-*.json`,
 and these from what it has played: nothing on it is written by hand. Attackers are the last
 replicas; they begin in the round that a table names, or in the first. *Absent* is the same run in
-which they are banned by their first message, before they do anything.
+which they are banned by their first message, before they do anything. An MLP has no buffers, so
+there `buffer_poison` does nothing. The bars are TDML's own, with audits; a grid may have been
+played in part.
 """
 _LOUD = (
-    "gaussian", "garbage", "garbage+huge", "garbage+shape", "sign_flip", "reversed_mean", "scaled",
+    "gaussian", "garbage", "garbage+huge", "garbage+shape", "reversed_mean", "scaled",
     "single_layer", "zero_gradient", "zero_update",
 )  # fmt: skip
 
+RANDOM_JOBS = "random-jobs.json"
 Group = Mapping[str, Any]  # as `tdml.lab.tables` reads it from JSON
 
 
@@ -30,15 +33,30 @@ def keep(results: Path, docs: Path) -> Path:
     folder = docs / "results"
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / f"detection-{found['grid']}.json", results.read_text())
-    files = sorted(folder.glob("detection-*.json"))
+    return write_page(folder)
+
+
+def write_page(folder: Path) -> Path:
+    """Make the page of all that is kept in docs/results. Returns its path."""
+    kept = [json.loads(file.read_text()) for file in sorted(folder.glob("detection-*.json"))]
+    jobs = folder / RANDOM_JOBS
+    random = json.loads(jobs.read_text()) if jobs.exists() else None
     page = folder / "detection.md"
-    replace_file(page, page_text([json.loads(file.read_text()) for file in files]))
+    replace_file(page, page_text(kept, random))
     return page
 
 
-def page_text(kept: Sequence[dict]) -> str:
+def page_text(kept: Sequence[dict], random: dict | None) -> str:
     """The page, in Markdown."""
     parts = [_INTRODUCTION]
+    if random:
+        said = (
+            "{jobs} jobs of honest nodes with odd data, few samples, training that diverges, code "
+            "that does not repeat itself, and machines that compute a little otherwise; {refused} "
+            "more were refused by their settings. {nodes} nodes, {banned} of them banned; "
+            "{windows} windows repeated. Commit {commit}.\n"
+        ).format(**random)
+        parts += ["## `python -m tests.lab.random_jobs`\n", said]
     for found in kept:
         parts.append(f"## `--grid {found['grid']}`\n")
         commits = ", ".join(f"`{commit[:10]}`" for commit in found["commits"]) or "unknown"
@@ -54,6 +72,7 @@ def page_text(kept: Sequence[dict]) -> str:
 
 def _bars(groups: Sequence[Group]) -> Iterable[str]:
     """Each bar, and in how many groups of cases it is met; those that miss it."""
+    groups = [group for group in groups if group["case"]["defence"] == "tdml"]
     for text, missing, asked in (
         ("no honest node is banned", _banned, lambda g: True),
         (
@@ -74,6 +93,8 @@ def _bars(groups: Sequence[Group]) -> Iterable[str]:
         ),
     ):  # fmt: skip
         chosen = [group for group in groups if asked(group)]
+        if not chosen:
+            continue
         missed = [f"{_name(g)} ({why})" for g in chosen if (why := missing(g))]
         yield f"- **{text}**: met in {len(chosen) - len(missed)} of {len(chosen)} groups of cases"
         if missed:

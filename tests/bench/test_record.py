@@ -96,7 +96,7 @@ def test_what_the_installed_packages_need_is_needed_too(tmp_path, monkeypatch):
 
 def test_the_version_is_the_one_that_is_named_or_checked_out(monkeypatch):
     monkeypatch.setenv("COMMIT", "named")
-    assert record._commit() == "named"
+    assert record.commit() == "named"
     monkeypatch.delenv("COMMIT")
     monkeypatch.setenv("PATH", "/nowhere")
-    assert record._commit() is None
+    assert record.commit() is None

@@ -1,19 +1,23 @@
 """Random jobs of honest nodes: odd data, training that diverges, few samples, code that does not
 repeat itself, machines that compute a little otherwise. Nobody is banned in any of them.
 
-`python -m tests.lab.random_jobs COUNT FILE` plays the jobs 0, 1, …, or goes on where FILE ends, a
-line of JSON each.
+`python -m tests.lab.random_jobs COUNT FILE [docs]` plays the jobs 0, 1, …, or goes on where FILE
+ends, a line of JSON each, and keeps what they came to for the page in `docs/results`.
 """
 
 import json
 import random
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
+from tdml.bench.record import commit
 from tdml.errors import SettingError, one_line
+from tdml.files import replace_file
 from tdml.lab.laboratory import Laboratory
+from tdml.lab.page import RANDOM_JOBS, write_page
 from tests.lab import other_jobs
 from tests.lab.other_jobs import Vectors
 from tests.round import hidden
@@ -117,5 +121,20 @@ def main(count: int, file: Path) -> None:
             kept.write(json.dumps(play(seed)) + "\n")
 
 
+def summary(lines: Iterable[str]) -> dict:
+    """Of all jobs."""
+    played = [json.loads(line) for line in lines]
+    sound = [found for found in played if "refused" not in found]
+    return {
+        "jobs": len(sound), "refused": len(played) - len(sound), "commit": commit() or "unknown",
+        **{name: sum(found[name] for found in sound) for name in ("nodes", "windows", "unsettled")},
+        "banned": sum(len(found["banned"]) for found in sound),
+    }  # fmt: skip
+
+
 if __name__ == "__main__":
     main(int(sys.argv[1]), Path(sys.argv[2]))
+    if len(sys.argv) > 3:
+        folder, told = Path(sys.argv[3]) / "results", Path(sys.argv[2]).read_text().splitlines()
+        replace_file(folder / RANDOM_JOBS, json.dumps(summary(told), indent=1) + "\n")
+        print(write_page(folder))
