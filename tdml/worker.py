@@ -74,10 +74,11 @@ class Worker:
         session ends."""
         return self._main_thread.serve()
 
-    def _ending(self) -> Ending | None:
-        """Why the session is over, if it is."""
+    def _ending(self) -> Ending | int | None:
+        """Why the session is over, if it is; the exit status of the run if that is over."""
         try:
-            return Ending.CALLED if self._lobby.called(self._coordinator) else None
+            called = self._lobby.called(self._coordinator)
+            return Ending.CALLED if called else self._lobby.status()
         except dist.DistError:
             return Ending.GONE
 

@@ -11,7 +11,7 @@ Anybody who reaches the store can write to it. So calls, cards and decisions are
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import msgspec
@@ -25,6 +25,7 @@ from tdml.identity import Identity
 
 _CONNECT_S = 600.0
 _FAREWELL_S = 15.0
+_LAST_WORDS_S = 1.0
 _POLL_S = 0.05
 _MOST_CARDS = 100_000  # of one call, that are looked at
 
@@ -113,7 +114,7 @@ class Lobby:
         while self._count(self._key("heard")) < self.world_size - 1 and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
-    def end(self, status: int, lost: Iterable[int], refused: Collection[str]) -> None:
+    def end(self, status: int, lost: Collection[int], refused: Collection[str]) -> None:
         """Say that the run is over, with which exit status. Those that were refused at its start
         hear it here; nobody waits for the agents of lost ranks.
 
@@ -125,6 +126,8 @@ class Lobby:
             known = [f"agent/{rank}" for rank in lost if self.store.check([f"agent/{rank}"])]
             agents = {self.store.get(key) for key in known} - {_agent().encode()}
             exit_barrier.check_in(self.store, len(agents))
+        if lost:
+            time.sleep(_LAST_WORDS_S)  # some of them may live, and look here now and then
         deadline = time.monotonic() + _FAREWELL_S
         while time.monotonic() < deadline:
             if all(self.store.check([f"left/{visit}"]) for visit in refused):
@@ -145,7 +148,7 @@ class Lobby:
         if not self._has_next():
             self._count("rings", 1)
         while not self.called(coordinator):
-            if (status := self._status()) is not None:
+            if (status := self.status()) is not None:
                 raise Over(status)
             time.sleep(_POLL_S)
         self._call += 1
@@ -177,7 +180,7 @@ class Lobby:
         while not self.store.check([self._key("decision")]):
             if self._has_next():
                 return None
-            if (status := self._status()) is not None:
+            if (status := self.status()) is not None:
                 raise Over(status)
             time.sleep(_POLL_S)
         try:
@@ -196,12 +199,12 @@ class Lobby:
     def await_end(self) -> int:
         """The exit status of a run in which this rank takes no part: its agent would be deaf to
         signals without it."""
-        while (status := self._status()) is None:
+        while (status := self.status()) is None:
             time.sleep(_POLL_S)
         self.store.set(f"left/{self.visit}", "")
         return status
 
-    def _status(self) -> int | None:
+    def status(self) -> int | None:
         """The exit status of the run; None while it goes on. What a former self of the job has
         left in the store says nothing."""
         if not self.store.check(["over"]):

@@ -27,7 +27,9 @@ class MainThread:
     on another thread, and `serve` ends.
     """
 
-    def __init__(self, ending: Callable[[], Ending | None], give_up: Callable[[], None]) -> None:
+    def __init__(
+        self, ending: Callable[[], Ending | int | None], give_up: Callable[[], None]
+    ) -> None:
         self._ending, self._give_up = ending, give_up
         self._jobs: queue.SimpleQueue[Callable[[], None] | int | Ending] = queue.SimpleQueue()
 

@@ -106,12 +106,14 @@ class Sessions:
         Raises:
             SettingError: its members have not met, however often they were called.
         """
-        for _ in range(_MOST_TRIES):
+        for tries in range(_MOST_TRIES):
             rang = self.lobby.rings
             self.at = Session(self.job, secrets.token_hex(16))
             self.lobby.call(self.at.session, self.identity)
             leave_rpc()
             cards = self._answers(set(there.values()), rang)
+            if tries:  # a newcomer that answers, and does not come, holds up the others once only
+                cards = [card for card in cards if card.public in there.values()]
             admission = self.entrance.admit(cards, self.at.session, banned, first=False)
             try:
                 self.begin(admission)
