@@ -3,9 +3,12 @@
 import copy
 import json
 import re
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
+
+import torch.distributed as dist
 
 from tdml.cluster.channel import Offence
 from tdml.cluster.fleet import RpcFleet
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
     from tdml.recorder import Recorder
 
+_SIGNAL_S = 1.0  # that whoever ends the store's host may take to end this process, too
 _MOST_IDLE_ROUNDS = (
     3  # in a row: what stops every replica so often is no accident, whatever the reasons
 )
@@ -226,7 +230,22 @@ class Coordinator:
         return [*((offence.node, offence.text) for offence in offences), *received]
 
     def _regroup(self, number: int) -> None:
-        """Let in who has come, and go on without those that are gone."""
+        """Let in who has come, and go on without those that are gone.
+
+        Raises:
+            CannotGoOn: the store, where all meet, is gone.
+        """
+        try:
+            self._renew(number)
+        except dist.DistError as error:
+            time.sleep(_SIGNAL_S)
+            self.fleet.meanwhile()
+            raise CannotGoOn(
+                "the job's store is gone, which torchrun holds on the first machine: "
+                f"{how_to_go_on(self.last_round)}"
+            ) from error
+
+    def _renew(self, number: int) -> None:
         fleet, roster = self.fleet, self.fleet.roster
         if not self.sessions.lobby.rings and not fleet.has_lost_members:
             return
