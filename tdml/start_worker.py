@@ -98,7 +98,8 @@ class _Visit:
         decision = self._lobby.await_decision()
         if decision is None:
             return None
-        self._check(decision)
+        roster = self._ready.roster if self._ready else None
+        _check(decision, roster, self._config, self._coordinator)
         place = decision.place(self._lobby.visit)
         if place is not None:
             return self._take_part(decision, place)
@@ -147,28 +148,6 @@ class _Visit:
         if self._worker is not None:
             return self._worker.node.name
         return "a node" if rank is None else node_name(rank, self._config.topology)
-
-    def _check(self, decision: Decision) -> None:
-        """Whether to go on.
-
-        Raises:
-            SettingError: the coordinator has found something wrong, or is not the one of
-                `identity.roster`, or not the one of the session before.
-        """
-        known = self._coordinator
-        if decision.error and known is None:
-            raise SettingError(decision.error)
-        roster = self._ready.roster if self._ready else None
-        if roster and roster.get(COORDINATOR_NAME, decision.public) != decision.public:
-            raise SettingError(
-                f"identity.roster={self._config.identity.roster} has another key for the "
-                f"coordinator than {decision.public}, which somebody shows: ask whoever runs it"
-            )
-        if known not in (None, decision.public):
-            raise SettingError(
-                f"somebody with the key {decision.public} takes the place of the coordinator, "
-                f"whose key is {known}: ask whoever runs it"
-            )
 
     def _stay_out(self, reason: str) -> int:
         fail(f"{self._said} is refused: {reason}")
@@ -235,6 +214,29 @@ class _Visit:
             self._config, node, ready.device.device, self._lobby, self._guard.refusals,
             decision.public,
         )  # fmt: skip
+
+
+def _check(
+    decision: Decision, roster: dict[str, str] | None, config: Config, known: str | None
+) -> None:
+    """Whether to go on, if `known` is the coordinator's key in the session before.
+
+    Raises:
+        SettingError: the coordinator has found something wrong, or is not the one of
+            `identity.roster`, or not the one of the session before.
+    """
+    if decision.error and known is None:
+        raise SettingError(decision.error)
+    if roster and roster.get(COORDINATOR_NAME, decision.public) != decision.public:
+        raise SettingError(
+            f"identity.roster={config.identity.roster} has another key for the coordinator than "
+            f"{decision.public}, which somebody shows: ask whoever runs it"
+        )
+    if known not in (None, decision.public):
+        raise SettingError(
+            f"somebody with the key {decision.public} takes the place of the coordinator, whose "
+            f"key is {known}: ask whoever runs it"
+        )
 
 
 def _leave(name: str, number: Signals) -> NoReturn:

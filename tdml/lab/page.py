@@ -1,4 +1,4 @@
-"""`docs/results/detection.md`, made from `docs/results/detection-*.json` alone."""
+"""`docs/results/detection.md`, made from the files in `docs/results/detection/` alone."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +11,12 @@ from tdml.lab.tables import tables
 
 _INTRODUCTION = """# Whom it finds, and whom it accuses wrongly
 
-`tdml bench detection --grid … --keep docs` makes this page from `docs/results/detection-*.json`,
-and these from what it has played: nothing on it is written by hand. Attackers are the last
-replicas; they begin in the round that a table names, or in the first. *Absent* is the same run in
-which they are banned by their first message, before they do anything. An MLP has no buffers, so
-there `buffer_poison` does nothing. The bars are TDML's own, with audits; a grid may have been
-played in part.
+`tdml bench detection --grid … --keep docs` makes this page from the files in
+`docs/results/detection/`, and these from what it has played: nothing on it is written by hand.
+Attackers are the last replicas; they begin in the round that a table names, or in the first.
+*Absent* is the same run in which they are banned by their first message, before they do anything.
+An MLP has no buffers, so there `buffer_poison` does nothing. The bars are TDML's own, with audits;
+a grid may have been played in part.
 """
 _LOUD = (
     "gaussian", "garbage", "garbage+huge", "garbage+shape", "reversed_mean", "scaled",
@@ -30,18 +30,19 @@ Group = Mapping[str, Any]  # as `tdml.lab.tables` reads it from JSON
 def keep(results: Path, docs: Path) -> Path:
     """Keep a results.json, and make the page. Returns the page's path."""
     found = json.loads(results.read_text())
-    folder = docs / "results"
+    folder = docs / "results" / "detection"
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / f"detection-{found['grid']}.json", results.read_text())
+    replace_file(folder / f"{found['grid']}.json", results.read_text())
     return write_page(folder)
 
 
 def write_page(folder: Path) -> Path:
-    """Make the page of all that is kept in docs/results. Returns its path."""
-    kept = [json.loads(file.read_text()) for file in sorted(folder.glob("detection-*.json"))]
+    """Make the page of all that is kept in docs/results/detection. Returns its path."""
     jobs = folder / RANDOM_JOBS
+    files = sorted(set(folder.glob("*.json")) - {jobs})
+    kept = [json.loads(file.read_text()) for file in files]
     random = json.loads(jobs.read_text()) if jobs.exists() else None
-    page = folder / "detection.md"
+    page = folder.with_suffix(".md")
     replace_file(page, page_text(kept, random))
     return page
 
