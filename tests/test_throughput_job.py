@@ -10,6 +10,7 @@ pytestmark = pytest.mark.timeout(120)
 BENCH = [sys.executable, "-m", "tdml.cli", "bench", "throughput"]
 
 
+@pytest.mark.slow
 def test_a_job_beside_a_plain_loop(tmp_path):
     small = [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3", "rounds=3"]
     result = run_command(
