@@ -120,9 +120,8 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.show_config:
         print(to_yaml(config), end="")
         return 0
-    os.environ.setdefault(
-        "OMP_NUM_THREADS", str(launch.threads(config.topology))
-    )  # before torch is imported
+    # before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", str(launch.threads(config.topology)))
     with launch.handled_by(launch.leave):
         return launch.run_ranks(config)
 

@@ -188,9 +188,8 @@ def load(overrides: Sequence[str]) -> Config:
             initialize_config_dir(str(config_dir()), version_base="1.3"),
             warnings.catch_warnings(),
         ):
-            warnings.filterwarnings(
-                "error", f"provider={SEARCH_PATH}"
-            )  # a folder that is not there
+            # a folder that is not there
+            warnings.filterwarnings("error", f"provider={SEARCH_PATH}")
             composed = compose("config", overrides=opened, return_hydra_config=True)
         for folder in OmegaConf.select(composed, SEARCH_PATH):
             _check_own_folder(folder)

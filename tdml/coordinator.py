@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from tdml.recorder import Recorder
 
 _SIGNAL_S = 1.0  # that whoever ends the store's host may take to end this process, too
-_MOST_IDLE_ROUNDS = (
-    3  # in a row: what stops every replica so often is no accident, whatever the reasons
-)
+# in a row: what stops every replica so often is no accident, whatever the reasons
+_MOST_IDLE_ROUNDS = 3
 
 _UNREPEATABLE = (
     "some audits could not be settled: recomputation has confirmed neither side. If that happens "
@@ -65,9 +64,8 @@ class Coordinator:
             self.engine.outer.restore(checkpoint.outer)
             self.engine.judge.restore(checkpoint.judge)
             self.engine.moved = checkpoint.moved
-        self.notices = list(
-            filter(None, [self.engine.judge.limits])
-        )  # what the user should know of the whole run
+        # what the user should know of the whole run
+        self.notices = list(filter(None, [self.engine.judge.limits]))
         self._saving = Saving(self.last_round)
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round

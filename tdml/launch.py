@@ -37,9 +37,8 @@ def run_ranks(config: Config) -> int:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for other in interrupts():
-            signal.signal(
-                other, signal.SIG_IGN
-            )  # one is enough: while the ranks end nothing may cut that short
+            # one is enough: while the ranks end nothing may cut that short
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     import_once()

@@ -204,9 +204,8 @@ def _about(key: str | None, text: str) -> str:
     elif "object_type=dict" in text:
         said = f"{key} must be a mapping, such as {key}={{a: 1}}"
     elif "is not a ListConfig" in text or "Cannot merge DictConfig with ListConfig" in text:
-        key = (
-            key or "topology.cuts"
-        )  # the schema's only list: of the whole schema OmegaConf does not say where
+        # the schema's only list: of the whole schema OmegaConf does not say where
+        key = key or "topology.cuts"
         said = f"{key} must be a list, such as {key}=[1,2]"
     elif "HydraConfig was not set" in text:
         said = (

@@ -41,9 +41,8 @@ class Recorder:
         """`keys` are the nodes' public keys, by name."""
         self._ledger, self._book, self._artifacts = ledger, book, artifacts
         self._identity, self._job, self._keys = identity, job, keys
-        self._plays = Counter(
-            entry.round for entry in ledger.entries(kind="round")
-        )  # how often each was opened
+        # how often each was opened
+        self._plays = Counter(entry.round for entry in ledger.entries(kind="round"))
 
     def secret(self, round_number: int) -> int:
         """The seed of all that nobody may foresee in a round: who is checked and audited, by whom,

@@ -225,9 +225,8 @@ def _open(
         config.topology.world_size, config.topology.stages,
     )  # fmt: skip
     sessions.open()
-    importlib.import_module(
-        "tdml.monitor.monitor"
-    )  # it takes a while, and the others read their data meanwhile
+    # it takes a while, and the others read their data meanwhile
+    importlib.import_module("tdml.monitor.monitor")
     if config.trust.enabled:
         ranking.compiled()
     return sessions, sessions.first(_waiting(terminal, config.topology))

@@ -73,9 +73,8 @@ def start_recorder(
             be written.
     """
     store = Store(config.ledger.artifacts or str((run / "artifacts").resolve()))
-    store.put(
-        to_yaml(config).encode()
-    )  # whether it can be written must not be found at the first conviction
+    # whether it can be written must not be found at the first conviction
+    store.put(to_yaml(config).encode())
     if after and not _entries(run):
         raise _behind(run, after, "is missing or empty")
     ledger = Ledger.open(run / LEDGER, caller.identity, caller.at.job)

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 os.environ["OMP_NUM_THREADS"] = "1"  # the ranks of a test job share two cores
 os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
-os.environ["HOME"] = tempfile.mkdtemp(
-    prefix="tdml-home-"
-)  # the keys of test nodes are none of the user's
+# the keys of test nodes are none of the user's
+os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")
 
 _RUN_JOBS = ("_job", "_jobs", "test_launch")  # how the names of their files end
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -60,9 +60,8 @@ def test_workers_get_a_small_image_and_nobody_is_root(images: Images) -> None:
     for image in (images.worker, images.all):
         [facts] = json.loads(images.engine.must("image", "inspect", image))
         assert facts["Config"]["User"] == "tdml"
-        check = (
-            facts["Config"].get("Healthcheck") or facts["Healthcheck"]
-        )  # Docker's place, and podman's
+        # Docker's place, and podman's
+        check = facts["Config"].get("Healthcheck") or facts["Healthcheck"]
         assert check["Test"] == ["CMD", "python3", "-I", "/usr/local/lib/tdml/health.py"]
         assert facts["Config"]["Labels"]["org.opencontainers.image.title"] == "tdml"
         assert images.engine.must("run", "--rm", image, "id", "-u").split()[-1] == "1000"

@@ -3,9 +3,8 @@ job share."""
 
 import torch.distributed as dist
 
-_PIECE = (
-    4 << 20
-)  # bytes: torch's store ends the connection of who hands it more than 8 MiB at a time
+# bytes: torch's store ends the connection of who hands it more than 8 MiB at a time
+_PIECE = 4 << 20
 
 
 class StoreTap:

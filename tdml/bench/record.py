@@ -19,9 +19,8 @@ from tdml.bench.versions import missing
 from tdml.errors import SettingError, printable, write_any_text
 from tdml.files import replace_file
 
-CANNOT_RUN = (
-    77  # a check's exit status where the machine lacks what it takes, as in automake's tests
-)
+# a check's exit status where the machine lacks what it takes, as in automake's tests
+CANNOT_RUN = 77
 CUT_OFF = (124, 130, 143)  # of a command that timeout or a signal has ended
 _KEPT_LINES = 200
 _ROOT = Path(__file__).resolve().parents[2]

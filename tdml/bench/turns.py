@@ -17,9 +17,8 @@ class Timing:
     name: str
     seconds: list[float] = field(default_factory=list)  # of each turn, for the whole matrix
     share: float = 1.0  # of the coordinates that it was given; `seconds` are scaled up
-    extra_bytes: int | None = (
-        None  # most memory in its first turn beyond what there was; None: unknown
-    )
+    # most memory in its first turn beyond what there was; None: unknown
+    extra_bytes: int | None = None
 
     @property
     def median(self) -> float:

@@ -34,9 +34,8 @@ class Node:
     dead: bool = False
     refused: bool = False  # from the start: its key may not take part
     out: bool = False  # it has given its seat to a spare
-    awaited: dict[int, float] = field(
-        default_factory=dict
-    )  # numbers of orders, and since when an answer is missing
+    # numbers of orders, and since when an answer is missing
+    awaited: dict[int, float] = field(default_factory=dict)
 
     @property
     def usable(self) -> bool:
@@ -96,9 +95,8 @@ class Exchange:
 
     def __init__(self, index: int, nodes: Sequence[Node], timeout: float, caller: Caller) -> None:
         self.index, self._nodes, self._timeout, self._caller = index, nodes, timeout, caller
-        self.failed = (
-            False  # once: some have given up, and can do nothing together before they join again
-        )
+        # once: some have given up, and can do nothing together before they join again
+        self.failed = False
 
     @property
     def alive(self) -> set[int]:

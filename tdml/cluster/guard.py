@@ -39,9 +39,8 @@ class Envelope:
     signature: str = ""
 
 
-NOTHING = (
-    Envelope()
-)  # the answer to whatever is refused: signing one would lend the node's key to anybody
+# the answer to whatever is refused: signing one would lend the node's key to anybody
+NOTHING = Envelope()
 
 
 class _Payload(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

@@ -48,9 +48,8 @@ def _reserve(folder: str, name: str) -> bool:
     path = Path(folder).expanduser() / f"{name}.lock"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(
-            path, os.O_WRONLY | os.O_CREAT, 0o600
-        )  # stays open: the kernel frees the lock at our end
+        # stays open: the kernel frees the lock at our end
+        lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as error:
         raise SettingError(
             f"identity.folder={folder}: no key can be kept there: {one_line(error)}"

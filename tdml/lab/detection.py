@@ -160,9 +160,8 @@ def _results(cases: Sequence[Case], jobs: int) -> Iterable[dict]:
 
 
 def _in_processes(cases: Sequence[Case], jobs: int) -> Iterator[dict]:
-    os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = (
-        "1"  # the processes are the parallelism
-    )
+    # the processes are the parallelism
+    os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_settle_in, initargs=(os.getpid(),))
     try:

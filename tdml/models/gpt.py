@@ -137,9 +137,8 @@ def as_gpt2(
     renamed = {}
     for name, tensor in weights.items():
         module, _, kind = name.rpartition(".")
-        transposed = (
-            ".c_" in names[module] and tensor.dim() == 2
-        )  # theirs are convolutions of width 1
+        # theirs are convolutions of width 1
+        transposed = ".c_" in names[module] and tensor.dim() == 2
         renamed[f"{names[module]}.{kind}"] = tensor.T if transposed else tensor
     config = {
         "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"],

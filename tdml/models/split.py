@@ -166,9 +166,8 @@ class Part:
             *self.module.named_buffers(remove_duplicate=False),
         )
         ties = [(name, first.setdefault(id(tensor), name)) for name, tensor in named]
-        self.module.to_empty(
-            device=device
-        )  # where layers share a tensor, it makes one for each of them
+        # where layers share a tensor, it makes one for each of them
+        self.module.to_empty(device=device)
         for name, kept in ties:
             _set(self.module, name, tensor_at(self.module, kept))
         if self._fill_constants is not None:

@@ -36,12 +36,10 @@ class Round:
     test_loss: float | None
     train_loss: float | None  # the mean of the replicas that count
     seconds: float
-    gone: list[str] = field(
-        default_factory=list
-    )  # nodes that were banned before, also in rounds that were taken back
-    ranks: dict[str, tuple[float, float]] = field(
-        default_factory=dict
-    )  # mean and standard deviation, by replica
+    # nodes that were banned before, also in rounds that were taken back
+    gone: list[str] = field(default_factory=list)
+    # mean and standard deviation, by replica
+    ranks: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,8 @@ class History:
     machines: list[machine.Machine]
     ended: bool
     rounds: list[Round]
-    bans: dict[str, int] = field(
-        default_factory=dict
-    )  # the round in which a node was banned, by node
+    # the round in which a node was banned, by node
+    bans: dict[str, int] = field(default_factory=dict)
 
     @property
     def topology(self) -> tuple[int, int]:

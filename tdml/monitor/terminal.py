@@ -108,9 +108,8 @@ class Terminal:
         if self.console.is_terminal:
             self.console.print(Padding(line, (0, 0, 0, _INDENT)))
         else:
-            self.console.print(
-                Text(" " * _INDENT).append_text(line)
-            )  # one line, however long: for grep
+            # one line, however long: for grep
+            self.console.print(Text(" " * _INDENT).append_text(line))
 
     def _line(self) -> Text:
         return Text(self._status(), style="cyan")

@@ -35,9 +35,8 @@ class Pipeline:
             self._build(runner, stage.plan, i)
             for runner, i in zip(stage.runners, stage.parts, strict=True)
         ]
-        self._batch: tuple[torch.Tensor, torch.Tensor] | None = (
-            None  # targets, and their share of weights
-        )
+        # targets, and their share of weights
+        self._batch: tuple[torch.Tensor, torch.Tensor] | None = None
         self._look: Look | None = None  # who sees what the model returns where nothing is trained
         if schedule == "interleaved_1f1b":
             self._schedule: PipelineScheduleSingle | PipelineScheduleMulti = (

@@ -14,9 +14,8 @@ SIZES = (2, 4, 8)  # of the paper's replicas and of its stages
 _EXPERIMENTS = {1: "baseline", 2: "two", 4: "four", 8: "eight"}
 _ATTACKED = {4: "one_of_four", 8: "three_of_eight"}
 _ROUNDS, _ROUNDS_OF_EIGHT, _FULL, _FAST = 75, 100, 200, 30
-_LEAST_MICROBATCHES = (
-    2  # of a batch of 128, where the stages need no more: BatchNorm sees 64 samples at most
-)
+# of a batch of 128, where the stages need no more: BatchNorm sees 64 samples at most
+_LEAST_MICROBATCHES = 2
 _FIRST = (
     "resnet18-paper-2x2", "resnet18-paper-1x1", "resnet18-paper-4x2", "resnet18-paper-8x1",
     *(f"resnet18-paper-4x2-{attack}" for attack in ATTACKS),

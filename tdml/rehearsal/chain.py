@@ -102,9 +102,8 @@ class Chain:
         self._reset(training)
         found: list[torch.Tensor] = []
         with seeded(seed):
-            self._forward(
-                inputs, lambda _, value: found.append(value.to("cpu", copy=True))
-            )  # blocks work in place
+            # blocks work in place
+            self._forward(inputs, lambda _, value: found.append(value.to("cpu", copy=True)))
         return found
 
     def _reset(self, training: bool) -> None:

@@ -56,9 +56,8 @@ def rehearse(
     kept = snapshot(chain.blocks)
     evaluation, outputs = chain.evaluate(inputs, seed)
     _check_outputs(outputs, plan)
-    exact = replace(
-        config.train, precision="fp32", channels_last=False
-    )  # the same sums in the same order
+    # the same sums in the same order
+    exact = replace(config.train, precision="fp32", channels_last=False)
     check_own_forward(
         model, Chain(config.model, config.seed, plan, weights, exact, task, device), inputs, seed
     )

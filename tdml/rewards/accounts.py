@@ -37,9 +37,8 @@ class _State:
     # Of the round that is not settled yet:
     round: int = 0
     verdicts: dict[int, Verdict] = field(default_factory=dict)  # by replica
-    accused: dict[str, None] = field(
-        default_factory=dict
-    )  # keys that it blames or bans, in their order
+    # keys that it blames or bans, in their order
+    accused: dict[str, None] = field(default_factory=dict)
 
 
 class Book:

@@ -22,9 +22,8 @@ class Job(msgspec.Struct, frozen=True):
     rounds: Annotated[int, msgspec.Meta(ge=1)]
     policy: str  # one of `tdml.rewards.policies.POLICIES`
     pool: Amount  # paid out for a round
-    stake: (
-        Amount | None
-    )  # of every key; None only before it is settled, see `tdml.rewards.deterrence.stake_of`
+    # of every key; None only before it is settled, see `tdml.rewards.deterrence.stake_of`
+    stake: Amount | None
     audit_chance: Annotated[float, msgspec.Meta(ge=0, le=1)]  # that a window is executed again
     shares: list[Amount]  # of the computation, by stage, in millionths
     samples: list[Amount]  # of a round, by replica
@@ -51,9 +50,8 @@ class Verdict(msgspec.Struct, frozen=True):
     blamed: list[str] = []
     proven: bool = False  # all of its work was repeated and found again
     samples: Amount = 0
-    improvement: int = (
-        0  # of the held-out loss, in millionths of a nat; only measured under that policy
-    )
+    # of the held-out loss, in millionths of a nat; only measured under that policy
+    improvement: int = 0
 
     @property
     def clears(self) -> bool:

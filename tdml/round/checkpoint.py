@@ -39,9 +39,8 @@ def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
     folder.mkdir(exist_ok=True)
     content = _serialised({"form": _FORM} | vars(checkpoint))
     _write([content, hashlib.sha256(content).digest()], path_of(folder, checkpoint.round))
-    there = rounds_in(
-        folder
-    )  # also of rounds that were taken back: only what was written last is sure to stay
+    # also of rounds that were taken back: only what was written last is sure to stay
+    there = rounds_in(folder)
     most = max(_LEAST, memory // max(1, path_of(folder, checkpoint.round).stat().st_size))
     for number in set(there) - {checkpoint.round, *to_keep(there)[:most]}:
         path_of(folder, number).unlink()

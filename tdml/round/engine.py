@@ -49,9 +49,8 @@ class Round:
     notes: list[str] = field(default_factory=list)
     spent: float = 0.0  # steps of training, on cross-checks and audits
     trained: bool = False  # whether any replica has finished its steps
-    tainted: int | None = (
-        None  # the first earlier round that may hold something of a node proven to lie
-    )
+    # the first earlier round that may hold something of a node proven to lie
+    tainted: int | None = None
 
     @property
     def accepted(self) -> list[int]:

@@ -257,9 +257,8 @@ class Settler:
         fresh = case.order.first + item.step == 0
         if item.channel != END or party is owner:
             return shown_by(party, item, fresh, words)
-        shown = shown_by(
-            party, Item(item.step, item.stage), fresh, words
-        )  # it has no update, but a state
+        # it has no update, but a state
+        shown = shown_by(party, Item(item.step, item.stage), fresh, words)
         start = dispute.weights[item.stage]
         if len(shown.made[0]) < len(start):
             raise NotShown(item.stage)

@@ -2,18 +2,15 @@
 
 # The work test (`tdml.trust.work`).
 ALPHA = 0.01  # chance that an update that knows nothing of its samples is seen working in a round
-LOG_OFFSET = (
-    0.01  # nats added to losses before the logarithm: below, a change of a loss is rounding
-)
+# nats added to losses before the logarithm: below, a change of a loss is rounding
+LOG_OFFSET = 0.01
 MOST_SAMPLES = 256  # of a candidate's own, and as many controls: more hardly raise the test's power
-FEWEST_SAMPLES = (
-    128  # of fewer the test sees one honest replica in six after ten steps: audits are better value
-)
+# of fewer the test sees one honest replica in six after ten steps: audits are better value
+FEWEST_SAMPLES = 128
 
 # The screen (`tdml.trust.screen`).
-LIMIT = (
-    4.0  # widths of the majority: beyond, honest updates on like shares lie in 1 to 5 of 100 rounds
-)
+# widths of the majority: beyond, honest updates on like shares lie in 1 to 5 of 100 rounds
+LIMIT = 4.0
 LEAST_REPLICAS = 3  # of fewer, ranking says nothing
 FLOOR = 0.05  # least width of a feature: many replicas agree by chance to less
 ROUNDING = 1e-12  # what is smaller is nothing; squares that differ by less of themselves are equal

@@ -19,9 +19,8 @@ log = logging.getLogger(__name__)
 _BLOCK = (
     1 << 15
 ) - 1  # coordinates ranked at a time: with one more torch starts threads, whose waiting costs more
-_GPU_BLOCKS = (
-    32  # of so many pieces each is worth its kernel launches, and takes 2 % of the updates' memory
-)
+# of so many pieces each is worth its kernel launches, and takes 2 % of the updates' memory
+_GPU_BLOCKS = 32
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,8 @@ def test_they_are_not_suspected_and_a_fifth_more_would_be(friends, buffers):
     )[:, :D]
     assert not set(screen(torch.cat([rows, sent])).suspects) & set(range(6, 6 + len(friends)))
 
-    gamma = 1 - float(
-        ((sent * mean).sum(dim=1) / mean.square().sum()).mean()
-    )  # but for what the noise has of it
+    # but for what the noise has of it
+    gamma = 1 - float(((sent * mean).sum(dim=1) / mean.square().sum()).mean())
     stronger = sent - 0.2 * gamma * mean
     assert set(screen(torch.cat([rows, stronger])).suspects) & set(range(6, 6 + len(friends)))
 

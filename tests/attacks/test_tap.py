@@ -18,8 +18,7 @@ def test_updates_of_any_size_pass_and_the_last_is_read() -> None:
     for size in (20 << 20, 1, 0, (8 << 20) + 1, 4 << 20):
         value = bytes([size % 251]) * size
         tap["r0.s1"] = value
-        assert (
-            tap.get("r0.s1") == value
-        )  # the store has it once it has answered this: `set` waits for nobody
+        # the store has it once it has answered this: `set` waits for nobody
+        assert tap.get("r0.s1") == value
         assert other.get("r0.s1") == value
     assert store.num_keys() <= before + 1 + 2 * 5, "what was read before is overwritten"

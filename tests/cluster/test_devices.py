@@ -33,9 +33,8 @@ def test_steps_are_made_repeatable_and_nothing_is_refused(
     torch.backends.cudnn.benchmark = True
     make_repeatable()
     assert torch.are_deterministic_algorithms_enabled()
-    assert (
-        torch.is_deterministic_algorithms_warn_only_enabled()
-    )  # a model without such a kernel still trains
+    # a model without such a kernel still trains
+    assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 

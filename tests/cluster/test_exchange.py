@@ -57,9 +57,8 @@ class Nodes:
     def _answer(self, rank: int, order: Envelope, done: torch.futures.Future) -> None:
         try:
             envelope = self._listeners[rank].obey(order.header, order.tensors, order.signature)
-            done.set_result(
-                SimpleNamespace(envelope=envelope)
-            )  # what torch's futures return: see the guard
+            # what torch's futures return: see the guard
+            done.set_result(SimpleNamespace(envelope=envelope))
         except ConnectionError as error:
             done.set_exception(RuntimeError(str(error)))
 

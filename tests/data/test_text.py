@@ -24,9 +24,8 @@ def loaded(name, **settings):
 
 
 def test_a_text_is_cut_into_sequences_that_overlap_by_one(tmp_path):
-    (tmp_path / "a.txt").write_text(
-        "abcdefghijklmnopqrst", encoding="utf-8"
-    )  # 16 to train on, 4 held out
+    # 16 to train on, 4 held out
+    (tmp_path / "a.txt").write_text("abcdefghijklmnopqrst", encoding="utf-8")
     (tmp_path / "b.txt").write_text("äöüß" * 5, encoding="utf-8")  # 20 characters of two bytes
     train, test = loaded("text", path=str(tmp_path)).train, loaded("text", path=str(tmp_path)).test
     ids = [*b"abcdefghijklmnop", *("äöüß" * 4).encode()]

@@ -235,9 +235,8 @@ def test_what_a_liar_put_in_before_is_taken_out_again():
     assert result["final_accuracy"] == alone["final_accuracy"], "as if it had never been there"
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in NAMES if name != "mandera"]
-)  # which accuses even then
+# which accuses even then
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "mandera"])
 def test_every_yardstick_averages_equal_updates_to_themselves(name):
     if name in RULES:
         pytest.importorskip("tdml.vision").torchvision()

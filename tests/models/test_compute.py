@@ -47,9 +47,8 @@ def plain(train):
     return loss, [p.grad for p in whole.parameters()], logits.dtype
 
 
-@pytest.mark.parametrize(
-    "cut", [1, 2, 3, 5, 8]
-)  # before 7 the gradients of the whole lie otherwise in memory
+# before 7 the gradients of the whole lie otherwise in memory
+@pytest.mark.parametrize("cut", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_two_parts_equal_the_whole_bit_for_bit(precision, channels_last, cut):

@@ -98,6 +98,5 @@ def test_a_run_goes_on_when_nobody_reads_any_more() -> None:
         terminal.console.file = pipe
         terminal.say("nobody reads this")
         terminal.round(_record())
-        pipe.write(
-            "nor this\n"
-        )  # nor does what others write raise BrokenPipeError when the pipe is closed
+        # nor does what others write raise BrokenPipeError when the pipe is closed
+        pipe.write("nor this\n")

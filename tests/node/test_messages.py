@@ -23,9 +23,8 @@ from tdml.node.messages import (
     of_stage,
 )
 
-MIDDLE = channels(
-    3, 3, clipped=False
-)  # part 1 receives on 0, sends on 1, gets gradients on 2, passes them on on 3
+# part 1 receives on 0, sends on 1, gets gradients on 2, passes them on on 3
+MIDDLE = channels(3, 3, clipped=False)
 
 
 # Channels

@@ -87,9 +87,8 @@ def test_warm_up_stable_decay():
     rising, stable, falling = found[:4], found[4:31], found[31:]
     assert rising == pytest.approx([TRAIN.lr * k / 5 for k in (1, 2, 3, 4)])
     assert stable == [TRAIN.lr] * 27
-    assert falling == pytest.approx(
-        [TRAIN.lr * (1 - 0.9 * k / 9) for k in range(9)]
-    )  # a quarter of the other 36
+    # a quarter of the other 36
+    assert falling == pytest.approx([TRAIN.lr * (1 - 0.9 * k / 9) for k in range(9)])
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "onecycle", "wsd"])
@@ -102,9 +101,8 @@ def test_rounds_go_on_where_the_last_one_ended(schedule, warmup):
 
 def test_whoever_takes_fewer_steps_has_the_others_rates():
     made = Schedule(replace(TRAIN, schedule={"_target_": "cosine"}), rounds=3)
-    assert made.rate(2, 0, 10) == TRAIN.lr * cosine(
-        10, 30
-    )  # though a replica with 7 steps has taken only those
+    # though a replica with 7 steps has taken only those
+    assert made.rate(2, 0, 10) == TRAIN.lr * cosine(10, 30)
 
 
 def test_a_job_of_one_step_has_a_rate():

@@ -231,9 +231,8 @@ def test_size_of_the_state_is_what_the_optimizer_keeps(optimizer):
     plain.step()
     kept = [np.asarray(value) for slots in plain.state.values() for value in slots.values()]
     expected = sum(t.numel() for t in (*model.parameters(), *model.buffers()))
-    expected += sum(
-        1 + value.size * (3 if value.dtype == np.float64 else 1) for value in kept
-    )  # 1: that it is kept
+    # 1: that it is kept
+    expected += sum(1 + value.size * (3 if value.dtype == np.float64 else 1) for value in kept)
     assert StateLayout(layout, OPTIMIZERS[optimizer]).size == expected
     trainer.begin(initial)
     assert trainer.state().shape == (expected,)

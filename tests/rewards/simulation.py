@@ -22,9 +22,8 @@ WINDOWS, CHANCE = (
 )  # CHANCE: that a window is audited
 ROUNDS, COST = 1000, 0.9  # the cost of honest work, as a share of its pay
 _SHARES, _SAMPLES, _PAY = [400_000, 600_000], 100, 60_000  # _PAY of a round, at the second stage
-_REPORTS = (
-    8  # of a round's cross-check, one of each replica: half of one of them is evaluated again
-)
+# of a round's cross-check, one of each replica: half of one of them is evaluated again
+_REPORTS = 8
 
 
 @dataclass(frozen=True)

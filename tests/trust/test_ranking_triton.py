@@ -93,9 +93,8 @@ def test_not_a_number_is_neither_above_nor_below(lead_sums):
 
 @executed
 def test_rows_further_apart_than_32_bits_tell(lead_sums):
-    far = torch.empty(
-        3, 2**30 + 3, dtype=torch.bfloat16, device=DEVICE
-    )  # on a CPU only what is touched takes memory
+    # on a CPU only what is touched takes memory
+    far = torch.empty(3, 2**30 + 3, dtype=torch.bfloat16, device=DEVICE)
     updates = normal(3, 20).bfloat16()
     far[:, -20:] = updates.to(DEVICE)
     assert_exact(lead_sums(far[:, -20:]), updates)
