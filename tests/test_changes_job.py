@@ -52,7 +52,7 @@ def test_other_settings_for_the_rounds_to_come(tmp_path: Path, capsys) -> None:
         == "no better validation accuracy since round 3 (train.patience=2)"
     )
     assert second.summary["best"] == best
-    assert _equal(torch.load(run / "model-best.pt"), first.model)
+    assert _equal(torch.load(run / "model-best.pt", weights_only=True), first.model)
     [resume] = entries(run, "resume")
     assert resume.body["changed"] == {
         "monitor.best": [True, False], "rounds": [3, 9], "topology.spares": [0, 1],

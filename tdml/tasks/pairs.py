@@ -83,16 +83,7 @@ def _pair(sample: Any, target: str) -> tuple[Any, Any]:
 
 
 def _targets(said: list[Any], target: str) -> torch.Tensor:
-    try:
-        batch = default_collate(said)
-    except TypeError:
-        batch = None  # nothing that torch makes a batch of
-    if not isinstance(batch, torch.Tensor):
-        raise TypeError(
-            f"its {target} is a {type(said[0]).__name__}: return a number, or a tensor, such as "
-            "torch.tensor([0.5, 2.0])"
-        )
-    return batch
+    return _batch(said, target, "a number, or a tensor, such as torch.tensor([0.5, 2.0])")
 
 
 def _is_ids(sample: torch.Tensor | np.ndarray) -> bool:
@@ -100,13 +91,17 @@ def _is_ids(sample: torch.Tensor | np.ndarray) -> bool:
 
 
 def _inputs(inputs: list[Any]) -> torch.Tensor:
+    advice = (
+        "a tensor, such as with torch.tensor, or of an image with torchvision.transforms.ToTensor()"
+    )
+    return _batch(inputs, "input", advice)
+
+
+def _batch(values: list[Any], part: str, advice: str) -> torch.Tensor:
     try:
-        batch = default_collate(inputs)
+        batch = default_collate(values)
     except TypeError:
         batch = None  # nothing that torch makes a batch of
     if not isinstance(batch, torch.Tensor):
-        raise TypeError(
-            f"its input is a {type(inputs[0]).__name__}: return a tensor, such as with "
-            "torch.tensor, or of an image with torchvision.transforms.ToTensor()"
-        )
+        raise TypeError(f"its {part} is a {type(values[0]).__name__}: return {advice}")
     return batch
