@@ -15,6 +15,7 @@ from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.sessions import Sessions
 from tdml.errors import one_line
 from tdml.job import Job
+from tdml.membership import renew
 from tdml.models import whole
 from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import BEST_MODEL
@@ -234,7 +235,7 @@ class Coordinator:
             CannotGoOn: the store, where all meet, is gone.
         """
         try:
-            self._renew(number)
+            renew(number, self.fleet, self.sessions, self.recorder, self.monitor)
         except dist.DistError as error:
             time.sleep(_SIGNAL_S)
             self.fleet.meanwhile()
@@ -242,23 +243,6 @@ class Coordinator:
                 "the job's store is gone, which torchrun holds on the first machine: "
                 f"{how_to_go_on(self.last_round)}"
             ) from error
-
-    def _renew(self, number: int) -> None:
-        fleet, roster = self.fleet, self.fleet.roster
-        if not self.sessions.lobby.rings and not fleet.has_lost_members:
-            return
-        known = dict(roster.keys)
-        banned = {fleet.key(name) for name in fleet.banned}
-        admission = self.sessions.renew(fleet.present, banned)
-        fleet.caller.at = self.sessions.at
-        came = fleet.enter(admission)
-        if roster.keys != known:
-            self.recorder.admit(number, roster)
-            roster.write(self.monitor.folder.path / "roster.yaml")
-        for name in came:
-            self.monitor.tell(f"{name} {'is back' if name in known else 'has joined'}", "")
-        for reason in admission.faults.values():
-            self.monitor.tell(f"a node is refused: {reason}", "")
 
     def _muster(self) -> Sequence:
         """Those who can take part in a round."""
