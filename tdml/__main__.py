@@ -65,18 +65,28 @@ def join(address: str, overrides: list[str], interruption: Interruption) -> int:
         SettingError: the address or a setting cannot be right.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise SettingError(f"{address} is no HOST:PORT, which the job's first lines say")
     hush_torch()
     config = settings.load(overrides)
     os.environ |= {
         "MASTER_ADDR": host, "MASTER_PORT": port, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
     }  # fmt: skip
+    from torch import distributed as dist
+
     from tdml.cluster.interface import choose_interface
     from tdml.cluster.lobby import Lobby
 
     choose_interface(host)
-    lobby = Lobby(None, 0)
+    patience = config.sync.patience
+    print(f"looking for the job at {address} (sync.patience={patience:g} s)", flush=True)
+    try:
+        lobby = Lobby(None, 0, patience)
+    except dist.DistError:
+        raise SettingError(
+            f"no job answers at {address} within sync.patience={patience:g} s: its first lines "
+            "say where its nodes meet"
+        ) from None
     from tdml.start_worker import work
 
     return work(config, lobby, interruption)

@@ -44,12 +44,16 @@ class Lobby:
     Args:
         rank: that the launcher has given it; None where it comes later.
         world_size: ranks that were started together.
+        timeout: seconds to wait for the store.
+
+    Raises:
+        DistError: there is none within that time.
     """
 
-    def __init__(self, rank: int | None, world_size: int) -> None:
+    def __init__(self, rank: int | None, world_size: int, timeout: float = _CONNECT_S) -> None:
         self.rank, self.world_size = rank, world_size
         self.visit = secrets.token_hex(16)
-        self.store = _connect(is_coordinator=rank == 0, timeout=_CONNECT_S)
+        self.store = _connect(is_coordinator=rank == 0, timeout=timeout)
         self._call = self._last_but_one()
         self._rings = 0  # that were heard
         self._undecided = False  # whether this coordinator has called, and not decided yet

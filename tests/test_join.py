@@ -1,0 +1,24 @@
+"""`tdml join` where there is no job to join."""
+
+import sys
+
+import pytest
+
+from tests.jobs import run_command
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("nowhere", "nowhere is no HOST:PORT"),
+        ("127.0.0.1:99999", "127.0.0.1:99999 is no HOST:PORT"),
+        ("127.0.0.1:-1", "127.0.0.1:-1 is no HOST:PORT"),
+        ("127.0.0.1:1", "no job answers at 127.0.0.1:1 within sync.patience=1 s"),
+    ],
+)
+def test_an_address_without_a_job_is_named_in_one_line(address: str, said: str) -> None:
+    found = run_command(sys.executable, "-m", "tdml.cli", "join", address, "sync.patience=1")
+    assert found.returncode == 1
+    assert f"tdml: {said}" in found.stdout
+    assert "Traceback" not in found.stdout
