@@ -31,6 +31,13 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[dist.TCPStore]:
     ]  # fmt: skip
 
 
+def _keep_books(agent: dist.TCPStore) -> None:
+    """What an agent writes down at its start."""
+    books = dist.PrefixStore("none", agent)
+    books.set("torchelastic/role_info/0", "")
+    books.get("torchelastic/role_info/0")  # a set is not answered: others might not see it yet
+
+
 def _leave(store: dist.TCPStore) -> None:
     """What an agent does whose ranks have ended well."""
     store_util.barrier(
@@ -41,7 +48,7 @@ def _leave(store: dist.TCPStore) -> None:
 @pytest.mark.parametrize("early", [True, False])
 def test_nobody_waits_for_who_is_lost(stores: list[dist.TCPStore], early: bool) -> None:
     *agents, _, rank = stores
-    dist.PrefixStore("none", agents[0]).set("torchelastic/role_info/0", "")
+    _keep_books(agents[0])
     with ThreadPoolExecutor() as pool:
         if early:
             check_in(rank, 1)
@@ -53,7 +60,7 @@ def test_nobody_waits_for_who_is_lost(stores: list[dist.TCPStore], early: bool) 
 
 
 def test_the_living_are_waited_for(stores: list[dist.TCPStore]) -> None:
-    dist.PrefixStore("none", stores[0]).set("torchelastic/role_info/0", "")
+    _keep_books(stores[0])
     check_in(stores[3], 1)
     assert not dist.PrefixStore("none", stores[3]).check([f"{_TERMINAL_STATE_SYNC_ID}/last_member"])
 
