@@ -15,7 +15,6 @@ os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
 # the keys of test nodes are none of the user's
 os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")
 
-_RUN_JOBS = ("_job", "_jobs", "test_launch")  # how the names of their files end
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -44,9 +43,9 @@ def cifar10_root() -> Path:
     return _CIFAR10
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs whole jobs runs in one process, one after the other: two at a time would wait for
-    each other."""
+    """What reads the same job runs in one process; all else wherever there is time."""
     for item in items:
-        runs_jobs = item.path.stem.endswith(_RUN_JOBS) or "attacked" in item.fixturenames
-        item.add_marker(pytest.mark.xdist_group("jobs" if runs_jobs else str(item.path)))
+        if "attacked" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("attacked"))

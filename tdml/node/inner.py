@@ -1,7 +1,7 @@
 """The inner optimizer, which starts fresh in every round."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -23,22 +23,34 @@ def inner_optimizer(train: Train, parameters: Iterable[torch.Tensor]) -> Optimiz
     """What `train.optimizer` names, over one node's parameters; None where a stage has none.
 
     Raises:
-        SettingError: there is no such optimizer, or it does not take its arguments or these
-            parameters.
+        SettingError: as `optimizers`.
     """
-    parameters, name = list(parameters), train.optimizer["_target_"]
-    if not parameters:
-        return None
-    make = _factory(train.optimizer)
-    optimizer = made(
-        "train.optimizer", name, make, _groups(train, parameters), **_arguments(train, make)
-    )
-    if not isinstance(optimizer, Optimizer):
-        raise SettingError(
-            f"train.optimizer={name} returned {type(optimizer).__name__}: it must return a "
-            "torch.optim.Optimizer"
-        )
-    return optimizer
+    return optimizers(train)(parameters)
+
+
+def optimizers(train: Train) -> Callable[[Iterable[torch.Tensor]], Optimizer | None]:
+    """What makes an inner optimizer again and again, of parameters: None where there are none.
+
+    Raises:
+        SettingError: there is no such optimizer, or, once it is made, it does not take its arguments
+            or these parameters.
+    """
+    name, make = train.optimizer["_target_"], _factory(train.optimizer)
+    arguments = _arguments(train, make)
+
+    def fresh(parameters: Iterable[torch.Tensor]) -> Optimizer | None:
+        parameters = list(parameters)
+        if not parameters:
+            return None
+        optimizer = made("train.optimizer", name, make, _groups(train, parameters), **arguments)
+        if not isinstance(optimizer, Optimizer):
+            raise SettingError(
+                f"train.optimizer={name} returned {type(optimizer).__name__}: it must return a "
+                "torch.optim.Optimizer"
+            )
+        return optimizer
+
+    return fresh
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from tdml.config import Train
 from tdml.models.layout import Layout
 from tdml.node.clip import Clip
-from tdml.node.inner import inner_optimizer, set_rate
+from tdml.node.inner import optimizers, set_rate
 from tdml.node.state import StateLayout
 
 
@@ -32,7 +32,7 @@ class Trainer:
             tensors: gives the node's parameters and buffers, in the layout's order.
             clip: of the gradients, if `train.clip_norm` asks for it.
         """
-        self._layout, self._tensors, self._train = layout, tensors, train
+        self._layout, self._tensors, self._fresh = layout, tensors, optimizers(train)
         self.clip = clip
         held = tensors()
         self._form = StateLayout(layout, train, held[0].device if held else torch.device("cpu"))
@@ -43,7 +43,7 @@ class Trainer:
     def begin(self, weights: torch.Tensor) -> None:
         """Start from global weights (d,) float32, with a fresh optimizer."""
         self._layout.scatter(weights, self._tensors())
-        self._optimizer = inner_optimizer(self._train, self.parameters)
+        self._optimizer = self._fresh(self.parameters)
 
     def resume(self, state: torch.Tensor) -> None:
         """Start from a state."""
