@@ -32,8 +32,8 @@ def optimizers(train: Train) -> Callable[[Iterable[torch.Tensor]], Optimizer | N
     """What makes an inner optimizer again and again, of parameters: None where there are none.
 
     Raises:
-        SettingError: there is no such optimizer, or, once it is made, it does not take its arguments
-            or these parameters.
+        SettingError: there is no such optimizer; or, when one is made, it does not take its
+            arguments or these parameters.
     """
     name, make = train.optimizer["_target_"], _factory(train.optimizer)
     arguments = _arguments(train, make)

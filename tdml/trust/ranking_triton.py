@@ -13,7 +13,6 @@ instructions a clock, at 1.75 GHz; memory of 3.35 TB/s) lets one expect, of a co
 | 8, bfloat16 | 16 | 4.8 ps | 234 | 7.9 ps |
 | 16, float32 | 64 | 19 ps | 695 | 23 ps |
 | 24, float32 | 96 | 29 ps | 1,595 | 54 ps |
-| 100, float32 | 400 | 119 ps | 53,000: all pairs twice | 1,800 ps |
 
 A sort would compare less, but it has to carry along whose the values are and to find the ties,
 through memory.
@@ -23,13 +22,8 @@ import torch
 import triton
 import triton.language as tl
 
-_MOST_FEW = 24  # replicas whose values and sums fit into a thread's registers
-_FEW_WIDTH, _FEW_TRIPS = 128, 32  # coordinates that a program takes at a time, and how many times
-_MANY_WIDTH, _MANY_TRIPS = (
-    128,
-    8,
-)  # few trips: programs that share coordinates should find them in the second cache
-_ROWS = 8
+MOST = 24  # replicas whose values and sums fit into a thread's registers
+_WIDTH, _TRIPS = 128, 32  # coordinates that a program takes at a time, and how many times
 
 
 def lead_sums(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,36 +32,22 @@ def lead_sums(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     Args:
         updates: (n, d) float64, float32, float16 or bfloat16, on a GPU, without NaN; in any
             strides.
+
+    Raises:
+        ValueError: there are more than `MOST` updates.
     """
+    replicas, coordinates = updates.shape
+    if replicas > MOST:
+        raise ValueError(f"{replicas} updates: the values of {MOST} fit into registers")
+    programs = triton.cdiv(coordinates, _WIDTH * _TRIPS)
+    parts = torch.empty(programs, 2, replicas, dtype=torch.int32, device=updates.device)
     with torch.cuda.device_of(updates):
-        parts = (_few_sums if len(updates) <= _MOST_FEW else _many_sums)(updates.detach())
+        if programs:
+            _add_up[(programs,)](
+                updates.detach(), *updates.stride(), coordinates, parts, replicas, _WIDTH, _TRIPS
+            )
         total, squares = parts.sum(dim=0).cpu()
     return total, squares
-
-
-def _few_sums(updates: torch.Tensor) -> torch.Tensor:
-    """The two sums of each program's coordinates, (programs, 2, n) int32."""
-    replicas, coordinates = updates.shape
-    programs = triton.cdiv(coordinates, _FEW_WIDTH * _FEW_TRIPS)
-    sums = torch.empty(programs, 2, replicas, dtype=torch.int32, device=updates.device)
-    if programs:
-        _few[(programs,)](
-            updates, *updates.stride(), coordinates, sums, replicas, _FEW_WIDTH, _FEW_TRIPS
-        )
-    return sums
-
-
-def _many_sums(updates: torch.Tensor) -> torch.Tensor:
-    """As `_few_sums`, in int64."""
-    replicas, coordinates = updates.shape
-    parts, tiles = triton.cdiv(coordinates, _MANY_WIDTH * _MANY_TRIPS), triton.cdiv(replicas, _ROWS)
-    sums = torch.empty(parts, 2, replicas, dtype=torch.int64, device=updates.device)
-    if parts:
-        grid = (parts * tiles,)
-        _many[grid](
-            updates, *updates.stride(), coordinates, sums, replicas, _ROWS, _MANY_WIDTH, _MANY_TRIPS
-        )
-    return sums
 
 
 @triton.jit
@@ -115,7 +95,7 @@ def _added(totals, squares, leads):
 
 
 @triton.jit
-def _few(
+def _add_up(
     updates,
     row_step,
     step,
@@ -125,8 +105,7 @@ def _few(
     width: tl.constexpr,
     trips: tl.constexpr,
 ):
-    """Write a program's sums to sums[program], for few rows: each value is read once and stays in a
-    register."""
+    """Write a program's sums to sums[program]: each value is read once and stays in a register."""
     tl.static_assert(
         width * trips * (replicas - 1) * (replicas - 1) < 2**24, "the sums must be exact in float32"
     )
@@ -143,62 +122,3 @@ def _few(
         target = sums + tl.program_id(0) * (2 * replicas) + i
         tl.store(target, tl.sum(totals[i]).to(tl.int32))
         tl.store(target + replicas, tl.sum(squares[i]).to(tl.int32))
-
-
-@triton.jit
-def _many(
-    updates,
-    row_step,
-    step,
-    coordinates,
-    sums,
-    replicas,
-    rows: tl.constexpr,
-    width: tl.constexpr,
-    trips: tl.constexpr,
-):
-    """Write the sums of a part of the coordinates and of a few of the rows to sums[part], for any
-    number of rows.
-
-    The rows are compared with every row in turn, which is found in a cache: neighbouring programs
-    read the same.
-    """
-    tiles = tl.cdiv(replicas, rows)
-    part, first = tl.program_id(0) // tiles, tl.program_id(0) % tiles * rows
-    start = part.to(tl.int64) * (width * trips)
-    totals = (tl.zeros((width,), tl.int64),) * rows
-    squares = totals
-    for trip in range(trips):
-        columns = start + trip * width + tl.arange(0, width)
-        present = columns < coordinates
-        values = ()
-        for i in tl.static_range(rows):
-            values += (
-                _row(updates, row_step, step, first + i, columns, present & (first + i < replicas)),
-            )
-        leads = (tl.zeros((width,), tl.float32),) * rows
-        for j in range(replicas):
-            leads = _over(leads, values, _row(updates, row_step, step, j, columns, present))
-        totals, squares = _added(totals, squares, _whole(leads))
-    for i in tl.static_range(rows):
-        target = sums + part * (2 * replicas) + first + i
-        tl.store(target, tl.sum(totals[i]), mask=first + i < replicas)
-        tl.store(target + replicas, tl.sum(squares[i]), mask=first + i < replicas)
-
-
-@triton.jit
-def _over(leads, values, other):
-    """The leads after one comparison more, each value's with the other."""
-    new = ()
-    for i in tl.static_range(len(leads)):
-        new += (leads[i] + _sign(values[i], other),)
-    return new
-
-
-@triton.jit
-def _whole(leads):
-    """The leads in 64 bits, for the squares of thousands of replicas."""
-    new = ()
-    for i in tl.static_range(len(leads)):
-        new += (leads[i].to(tl.int64),)
-    return new

@@ -41,17 +41,10 @@ def test_all_that_is_executed_here_by_the_interpreter():
     assert " passed" in run.stdout
 
 
-@pytest.fixture(params=["few", "many"])
-def lead_sums(request, monkeypatch):
-    """Each kernel for any number of replicas, in steps small enough for several to be taken."""
-    monkeypatch.setattr(kernels, "_MOST_FEW", 100 if request.param == "few" else 0)
-    for name, value in {
-        "_FEW_WIDTH": 128,
-        "_FEW_TRIPS": 2,
-        "_MANY_WIDTH": 128,
-        "_MANY_TRIPS": 2,
-    }.items():
-        monkeypatch.setattr(kernels, name, value)
+@pytest.fixture
+def lead_sums(monkeypatch):
+    """The kernel in steps small enough for several to be taken."""
+    monkeypatch.setattr(kernels, "_TRIPS", 2)
     return kernels.lead_sums
 
 
@@ -66,21 +59,21 @@ def assert_exact(sums, updates):
 @executed
 @pytest.mark.parametrize("updates", CASES.values(), ids=CASES.keys())
 def test_sums_are_exactly_those_of_scipys_ranks(updates, lead_sums):
-    if len(updates) > 8 and kernels._MOST_FEW:
-        pytest.skip("the next test compiles the kernel of few for no more")
-    if INTERPRETED and len(updates) > MOST_INTERPRETED:
-        pytest.skip("too many for the interpreter")
+    if len(updates) > kernels.MOST:
+        pytest.skip("more than the kernel takes")
     assert_exact(lead_sums(updates.to(DEVICE)), updates)
 
 
 @executed
-@pytest.mark.parametrize("replicas", [1, 2, kernels._MOST_FEW, kernels._MOST_FEW + 1])
-def test_the_kernels_that_are_chosen(replicas, monkeypatch):
-    if INTERPRETED:
-        monkeypatch.setattr(kernels, "_FEW_TRIPS", 1)
-        monkeypatch.setattr(kernels, "_MANY_TRIPS", 1)
+@pytest.mark.parametrize("replicas", [1, 2, kernels.MOST])
+def test_few_replicas_and_as_many_as_it_takes(replicas, lead_sums):
     updates = whole_numbers(replicas, 131, 7)
-    assert_exact(kernels.lead_sums(updates.to(DEVICE)), updates)
+    assert_exact(lead_sums(updates.to(DEVICE)), updates)
+
+
+def test_more_are_left_to_torch_operations():
+    with pytest.raises(ValueError, match="fit into registers"):
+        kernels.lead_sums(torch.zeros(kernels.MOST + 1, 1))
 
 
 @executed
@@ -119,7 +112,8 @@ def test_the_updates_are_left_as_they_were(lead_sums):
 def test_a_gpus_moments_are_a_processors_in_little_memory(replicas):
     updates = whole_numbers(replicas, 1_000_003, 50)
     there = updates.to(DEVICE)
-    assert ranking.on_gpu(there.device, there.dtype, replicas) is kernels.lead_sums
+    fast = ranking.on_gpu(there.device, there.dtype, replicas) is kernels.lead_sums
+    assert fast == (replicas <= kernels.MOST)
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     sums, usual = ranking.rank_sums(there), ranking.rank_sums(updates)
@@ -134,24 +128,17 @@ def test_a_gpus_moments_are_a_processors_in_little_memory(replicas):
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp64"])
 @pytest.mark.parametrize("capability", [80, 90])
 def test_the_compiler_takes_the_kernels(dtype, capability):
-    for kernel, constants in [
-        (kernels._few, {"replicas": 8, "width": kernels._FEW_WIDTH, "trips": kernels._FEW_TRIPS}),
-        (
-            kernels._many,
-            {"rows": kernels._ROWS, "width": kernels._MANY_WIDTH, "trips": kernels._MANY_TRIPS},
-        ),
-    ]:
-        code = compile_for(capability, kernel, constants | {"step": 1}, dtype)
-        # Values that are smaller than the smallest normal number must not be taken for 0.
-        assert ".ftz" not in code.asm["ptx"]
+    constants = {"replicas": 8, "width": kernels._WIDTH, "trips": kernels._TRIPS, "step": 1}
+    code = compile_for(capability, constants, dtype)
+    # Values that are smaller than the smallest normal number must not be taken for 0.
+    assert ".ftz" not in code.asm["ptx"]
 
 
-def compile_for(capability, kernel, constants, dtype):
+def compile_for(capability, constants, dtype):
     from triton.backends.compiler import GPUTarget
 
-    types = dict.fromkeys(kernel.arg_names, "i32") | {"updates": f"*{dtype}"}
-    types |= {"sums": "*i32" if kernel is kernels._few else "*i64"} | dict.fromkeys(
-        constants, "constexpr"
-    )
+    kernel = kernels._add_up
+    types = dict.fromkeys(kernel.arg_names, "i32") | {"updates": f"*{dtype}", "sums": "*i32"}
+    types |= dict.fromkeys(constants, "constexpr")
     source = triton.compiler.ASTSource(kernel, types, constexprs=constants)
     return triton.compile(source, target=GPUTarget("cuda", capability, 32))
