@@ -24,11 +24,11 @@ def main(arguments: list[str]) -> int:
     hush_torch()
     watch_warnings(shown=os.environ.get("LOCAL_RANK", "0") == "0")
     try:
-        config = settings.load(_overrides(arguments))
         if "WORLD_SIZE" not in os.environ:
             raise SettingError(
                 "start this module with torchrun, or run `tdml train`, which does so"
             )
+        config = settings.load(_overrides(arguments))
         settings.check_world(config.topology, int(os.environ["WORLD_SIZE"]), bool(config.resume))
     except SettingError as error:
         return fail(str(error))

@@ -1,4 +1,6 @@
 import io
+import os
+import subprocess
 import sys
 import warnings
 
@@ -93,3 +95,17 @@ def test_a_target_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
     ) as caught:
         build({"_target_": "broken_plugin.net"}, "meta")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("arguments", [[], ["rounds=2"], ["train", "rounds=2"], ["--help me"]])
+def test_who_starts_a_rank_alone_is_told_what_does_so(arguments):
+    alone = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"}
+    run = subprocess.run(
+        [sys.executable, "-m", "tdml", *arguments],
+        check=False, env=alone, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr == (
+        "tdml: start this module with torchrun, or run `tdml train`, which does so\n"
+    )
