@@ -115,7 +115,7 @@ class Coordinator:
         self._regroup(number)
         replicas = self._muster()
         slots = {replica.index: replica.names for replica in replicas}
-        self.recorder.open_round(number, self.engine.digest(), slots)
+        self.recorder.open_round(number, self.engine.digest(), slots, self.fleet.present)
         played = self.engine.play(number, slots)
         self._idle_rounds = 0 if played.trained else self._idle_rounds + 1
         self._evaluated.append(played.evaluated)

@@ -55,16 +55,22 @@ class Recorder:
         self._write(round_number, "roster", roster.body)
 
     def open_round(
-        self, round_number: int, weights: str, slots: Mapping[int, Sequence[str]]
+        self,
+        round_number: int,
+        weights: str,
+        slots: Mapping[int, Sequence[str]],
+        present: Iterable[str] = (),
     ) -> None:
-        """Before any work: the hash of the secret, the digest of the global weights, and who sits
-        where."""
+        """Before any work: the hash of the secret, the digest of the global weights, who sits
+        where, and who is there beside them."""
         self._plays[round_number] += 1
         hashed = hashlib.sha256(self._secret(round_number)).hexdigest()
         named = {str(index): list(names) for index, names in slots.items()}
-        self._ledger.append(
-            round_number, "round", {"secret": hashed, "weights": weights, "slots": named}
-        )
+        body = {"secret": hashed, "weights": weights, "slots": named}
+        placed = {name for names in named.values() for name in names}
+        if standby := sorted(set(present) - placed):
+            body["standby"] = standby
+        self._ledger.append(round_number, "round", body)
 
     def close_round(self, played: Round, refusals: Iterable[tuple[str, str]]) -> None:
         """All that has happened in a round.

@@ -3,7 +3,7 @@
 import importlib
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -125,8 +125,11 @@ def _get_ready(config: Config, lobby: Lobby, terminal: Terminal) -> _Ready:
     folder.begin(complete)
     lobby.begin(config.run_dir)
     banned = bans.keys | banned_keys(folder.path, resumed)
-    roster = open_roster(identity.public, given, banned, _joined(config, checkpoint))
-    sessions, admission = _open(config, job, folder.path, identity, lobby, terminal, roster, banned)
+    former = checkpoint.fleet["keys"] if checkpoint else {}
+    roster = open_roster(identity.public, given, banned, _joined(config, former))
+    sessions, admission = _open(
+        config, job, folder.path, identity, lobby, terminal, roster, banned, former
+    )
     roster.write(folder.path / "roster.yaml")
     guard = Guard(obey=None)
     guard.install()
@@ -199,15 +202,14 @@ def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
     return checkpoint
 
 
-def _joined(config: Config, checkpoint: Checkpoint | None) -> dict[str, str]:
-    """Keys by name of the nodes that joined an earlier part of the run."""
-    keys = checkpoint.fleet["keys"] if checkpoint else {}
-    return {name: key for name, key in keys.items() if name not in node_names(config.topology)}
+def _joined(config: Config, former: Mapping[str, str]) -> dict[str, str]:
+    """Of the keys by name of an earlier part of the run those of the nodes that joined it."""
+    return {name: key for name, key in former.items() if name not in node_names(config.topology)}
 
 
 def _open(
     config: Config, job: Job, run: Path, identity: Identity, lobby: Lobby, terminal: Terminal,
-    roster: Roster, banned: frozenset[str],
+    roster: Roster, banned: frozenset[str], former: Mapping[str, str],
 ) -> tuple[Sessions, Admission]:  # fmt: skip
     """Let the ranks in.
 
@@ -219,7 +221,7 @@ def _open(
         fingerprint(config), "", contents_of(job.source, config.seed), rank=COORDINATOR,
         visit=lobby.visit, public=identity.public,
     )  # fmt: skip
-    entrance = Entrance(own, config.topology, roster, banned)
+    entrance = Entrance(own, config.topology, roster, banned, former)
     sessions = Sessions(
         lobby, identity, job_id(run), entrance, config.sync.timeout,
         config.topology.world_size, config.topology.stages,

@@ -17,12 +17,12 @@ from tdml.job import Job
 from tdml.ledger.artifacts import Store
 from tdml.ledger.chain import Ledger
 from tdml.ledger.entry import Entry
+from tdml.ledger.reader import LEDGER
 from tdml.recorder import Recorder
 from tdml.rewards.accounts import Book, book_of, standing, until
 from tdml.rewards.deterrence import stake_of
 from tdml.trust.numbers import RANDOM_SHARE
 
-LEDGER = "ledger.db"
 _REMEDY = f"put back the {LEDGER} that belongs to the run, or start a new one with resume=false"
 
 

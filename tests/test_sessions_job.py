@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tdml.errors import INTERRUPTED
+from tdml.monitor.timeline import timeline_of
 from tests.jobs import SMALL, descendants, free_port, kill_tree, start_command, start_job
 from tests.run_ledgers import await_entry, entries, verify
 
@@ -120,6 +121,13 @@ def test_a_newcomer_takes_the_slot_of_a_killed_node_leaves_and_comes_back_under_
     rosters = [(entry.round, list(entry.body["keys"])) for entry in entries(job.run, "roster")]
     assert [names for _, names in rosters] == [["r0.s0", "r1.s0"], ["r0.s0", "r1.s0", "spare0"]]
     assert rosters[0][0] == 0 < rosters[1][0]
+    timeline = timeline_of(entries(job.run))
+    assert [(event.node, event.what) for event in timeline.events] == [
+        ("spare0", "joins"), ("r1.s0", "is gone"), ("spare0", "is gone"), ("spare0", "is back"),
+    ]  # fmt: skip
+    assert [
+        timeline.rounds[place].slots.get("spare0") for place in (timeline.events[0].place, -1)
+    ] == [None, "r1.s0"]
     verify(job.run, capsys)
 
 

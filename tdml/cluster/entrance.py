@@ -47,12 +47,16 @@ class Entrance:
         own: the coordinator's card: what all settings and data are held against.
         roster: of the run so far. Those who are let in are added to it.
         banned: keys that may not take part.
+        former: keys by name of an earlier part of the run. Whoever shows one of them has its name,
+            unless another took that when the run was started again.
     """
 
     def __init__(
-        self, own: Card, topology: Topology, roster: Roster, banned: Collection[str]
-    ) -> None:
+        self, own: Card, topology: Topology, roster: Roster, banned: Collection[str],
+        former: Mapping[str, str],
+    ) -> None:  # fmt: skip
         self._own, self._topology, self.roster, self._banned = own, topology, roster, banned
+        self._former = former
 
     def admit(
         self, cards: Collection[Card], session: str, banned: Collection[str], first: bool
@@ -97,7 +101,8 @@ class Entrance:
         """The name under which a process takes part: that of its key, or of its rank, or the next
         of a spare; None if the roster has none for it."""
         keys, given = self.roster.keys, self.roster.given
-        by_key = {key: name for name, key in keys.items() if name != COORDINATOR_NAME}
+        known_keys = {**(self._former if not given else {}), **keys}
+        by_key = {key: name for name, key in known_keys.items() if name != COORDINATOR_NAME}
         known = by_key.get(card.public) if card.is_signed(session) else None
         if known is not None and known not in members:
             return known

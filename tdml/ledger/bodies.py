@@ -61,6 +61,7 @@ class Round(TypedDict):
     secret: Digest  # of the secret that is told after the commits
     weights: Digest  # of the global weights
     slots: dict[str, list[str]]  # node names by replica, in the order of the stages
+    standby: NotRequired[list[str]]  # nodes that are there and hold no slot, if there are any
 
 
 class Commit(TypedDict):

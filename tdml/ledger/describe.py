@@ -47,7 +47,8 @@ def _resume(body: dict[str, Any]) -> str:
 
 def _round(body: dict[str, Any]) -> str:
     slots = "; ".join(f"{replica}: {' '.join(nodes)}" for replica, nodes in body["slots"].items())
-    return f"from weights {_short(body['weights'])}; {slots}"
+    standby = f"; standing by: {' '.join(body['standby'])}" if "standby" in body else ""
+    return f"from weights {_short(body['weights'])}; {slots}{standby}"
 
 
 def _commit(body: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from tdml.ledger import bodies
 from tdml.ledger.entry import Entry
 from tdml.ledger.statement import parse
 
+LEDGER = "ledger.db"  # in the folder of a run
 COLUMNS = '"index", job, round, kind, author, body, signature, prev, hash, seal'
 SCHEMA = {
     "entries": (

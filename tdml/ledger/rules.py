@@ -173,8 +173,9 @@ class Rules:
         placed = [node for nodes in body["slots"].values() for node in nodes]
         if len(set(placed)) < len(placed):
             raise ValueError("a node has two slots")
-        if strangers := set(placed) - self._state.roster["keys"].keys():
-            raise ValueError(f"{min(strangers)} has a slot but is not in the roster")
+        there = [*placed, *body.get("standby", ())]
+        if strangers := set(there) - self._state.roster["keys"].keys():
+            raise ValueError(f"{min(strangers)} takes part but is not in the roster")
         round_.secret, round_.placed = body["secret"], frozenset(placed)
 
     def _check_commit(self, entry: Entry, round_: _Open) -> None:

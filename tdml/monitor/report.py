@@ -7,9 +7,12 @@ from typing import Any
 
 from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
+from tdml.ledger.reader import LEDGER, read
 from tdml.monitor.figures import COLOURS, curves, rank_scatter, to_svg
 from tdml.monitor.record import MARKS, NOT_FORMED, form_of, headline
 from tdml.monitor.run_folder import read_metrics
+from tdml.monitor.timeline import timeline_of
+from tdml.monitor.timeline_figure import draw
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; }
@@ -66,13 +69,26 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
 <h1>TDML run {title}</h1><p class="sub">{ended}</p>
 {_facts(lines, played, summary)}
 <h2>{_title(headline(lines[-1]))} and loss</h2>{to_svg(curves(lines))}
-<h2>Verdicts</h2><div class="wide">{_verdicts(played)}</div>{_legend()}
+{_timeline(run)}<h2>Verdicts</h2><div class="wide">{_verdicts(played)}</div>{_legend()}
 <h2>What was found</h2>{_findings(played)}
 <h2>Mean against standard deviation of ranks</h2><div class="figures">{scatters}</div>
 <h2>Seconds by phase</h2><div class="wide">{_seconds(lines)}</div>
 <h2>Settings</h2><pre>{html.escape(settings)}</pre>
 </body></html>
 """
+
+
+def _timeline(run: Path) -> str:
+    """Who held which slot, if the folder has its ledger.
+
+    Raises:
+        SettingError: the ledger is damaged.
+    """
+    if not (run / LEDGER).is_file():
+        return ""
+    with read(run / LEDGER) as ledger:
+        timeline = timeline_of(ledger.entries())
+    return f'<h2>Who held which slot</h2><div class="wide">{to_svg(draw(timeline))}</div>\n'
 
 
 def _facts(

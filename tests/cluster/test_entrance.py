@@ -27,9 +27,11 @@ def later(number: int, session: str = "session", **changes: object) -> Card:
     return card.signed(_KEYS[number], session)
 
 
-def make_entrance(given: dict[str, str] | None = None, banned=(), known=None) -> Entrance:
+def make_entrance(
+    given: dict[str, str] | None = None, banned=(), known=None, former=None
+) -> Entrance:
     roster = open_roster(_KEYS[0].public, given, banned, known or {})
-    return Entrance(_CARDS[0], _TOPOLOGY, roster, banned)
+    return Entrance(_CARDS[0], _TOPOLOGY, roster, banned, former or {})
 
 
 def admit_first(cards, **how) -> Admission:
@@ -127,7 +129,7 @@ def test_a_rank_with_other_data_ends_the_job_at_the_entrance(
     ]
 
     def admit(banned=()) -> Admission:
-        entrance = Entrance(cards[0], _TOPOLOGY, make_entrance(banned=banned).roster, banned)
+        entrance = Entrance(cards[0], _TOPOLOGY, make_entrance(banned=banned).roster, banned, {})
         return entrance.admit(cards[1:], "session", (), first=True)
 
     with pytest.raises(SettingError, match=message):
@@ -141,7 +143,7 @@ def test_a_rank_with_other_settings_ends_the_job_and_they_are_named() -> None:
         for rank, key in enumerate(_KEYS[:3])
     ]
     other = Card("many 1\nseed 2\n" + "x" * 10_000, gpu="", rank=1).signed(_KEYS[1], "session")
-    entrance = Entrance(own[0], _TOPOLOGY, make_entrance().roster, ())
+    entrance = Entrance(own[0], _TOPOLOGY, make_entrance().roster, (), {})
     with pytest.raises(
         SettingError,
         match=r"^rank 1 was started with other settings than rank 0 \(seed, xxx+\): give",
@@ -201,3 +203,25 @@ def test_a_run_that_goes_on_knows_who_had_joined() -> None:
     entrance = make_entrance(known={"spare3": _KEYS[4].public})
     admission = entrance.admit([*_CARDS[1:], later(4)], "session", (), first=True)
     assert list(admission.members) == ["coordinator", "r0.s0", "r1.s0", "spare3"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_node_of_the_start_that_comes_back_to_a_run_that_goes_on_has_its_name(
+    first: bool,
+) -> None:
+    entrance = make_entrance(former=_GIVEN)
+    cards = [_CARDS[1], *([later(2)] if first else [])]
+    admission = entrance.admit(cards, "session", (), first=True)
+    if not first:
+        admission = entrance.admit([later(2)], "session", (), first=False)
+    assert admission.members["r1.s0"].visit == "late2"
+    assert entrance.roster.keys == _GIVEN
+
+
+def test_a_name_that_another_rank_has_taken_when_the_run_went_on_is_not_given_back() -> None:
+    entrance = make_entrance(former=_GIVEN)
+    ranked = replace(_CARDS[2], visit="new", public="").signed(_KEYS[3], "session")
+    admission = entrance.admit([_CARDS[1], ranked], "session", (), first=True)
+    assert list(admission.members) == ["coordinator", "r0.s0", "r1.s0"]
+    admission = entrance.admit([later(2)], "session", (), first=False)
+    assert list(admission.members) == ["coordinator", "spare0"]

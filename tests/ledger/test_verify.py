@@ -226,7 +226,7 @@ def test_what_a_round_may_not_hold(ledger, case):
 @pytest.mark.parametrize(
     ("slots", "weights", "text"),
     [
-        ({"0": ["r0.s0", "r9.s9"]}, None, "r9.s9 has a slot but is not in the roster"),
+        ({"0": ["r0.s0", "r9.s9"]}, None, "r9.s9 takes part but is not in the roster"),
         ({"0": ["r0.s0", "r0.s0"]}, None, "a node has two slots"),
         (
             chains.SLOTS,
