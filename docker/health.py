@@ -1,10 +1,10 @@
 """The images' health check: does this container's rank live?
 
 The kernel is asked, for it cannot hang with the rank. A rank is a process that torchrun gave a
-RANK, and it lives if one of its threads has run within the last seconds. That is so of every rank
-that works, and of one that only waits, which looks around every five seconds. It is not so of one
-that was killed or stopped, or all of whose threads wait for each other. Whether what it does is of
-use to the round, the coordinator judges (`sync.timeout`, `sync.deadline`).
+RANK, or `tdml join`, and it lives if one of its threads has run within the last seconds. That is so
+of every rank that works, and of one that only waits, which looks around every five seconds. It is
+not so of one that was killed or stopped, or all of whose threads wait for each other. Whether what
+it does is of use to the round, the coordinator judges (`sync.timeout`, `sync.deadline`).
 
 Needs nothing but Python. Exit status 0: all ranks here live; 1: none is here, or one does not.
 """
@@ -53,8 +53,11 @@ def lives(pid: int) -> bool:
 def _rank(entry: Path) -> str:
     try:
         variables = (entry / "environ").read_bytes().split(b"\0")
+        words = (entry / "cmdline").read_bytes().split(b"\0")
     except OSError:  # it has ended, or is another user's
         return ""
+    if any(word.endswith(b"/tdml") for word in words[:2]) and b"join" in words[:3]:
+        return "of its own"
     return next((text[5:].decode() for text in variables if text.startswith(b"RANK=")), "")
 
 

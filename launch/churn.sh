@@ -5,7 +5,7 @@
 run="$root/runs/churn-$(date +%Y%m%d-%H%M%S)"
 settings=(experiment=churn "run_dir=$run" "$@")
 ranks=7 # the coordinator, and three replicas of two stages
-patience=150 # seconds for what the story waits for
+patience=240 # seconds for what the story waits for
 
 say() { echo "demo: $1"; }
 
@@ -28,6 +28,8 @@ await() { # pattern
         sleep 0.2
     done
 }
+
+last_round() { tail -n 1 "$run/metrics.jsonl" | grep -o '"round": [0-9]*' | head -n 1 | grep -o '[0-9]*$'; }
 
 kill_now() { kill -KILL "$1" && { wait "$1" 2>/dev/null || true; }; }
 
@@ -76,7 +78,7 @@ coordinator=$latest
 say "the machine of r0.s1 is back, with its key"
 start join r0.s1
 await 'takes part as r0.s1'
-await "\"round\": $(($(grep -c . "$run/metrics.jsonl") + 1)),"
+await "\"round\": $(($(last_round) + 1)),"
 
 say "r1.s0 leaves"
 kill -TERM "${process[r1.s0]}"

@@ -250,10 +250,12 @@ def _check_attackers(config: "Config") -> None:
                 f"0 to {topology.replicas - 1} (topology.replicas)"
             )
     for node in attack["nodes"]:
+        if re.fullmatch(r"spare(0|[1-9]\d*)", str(node)):
+            continue
         match = re.fullmatch(r"r(0|[1-9]\d*)\.s(0|[1-9]\d*)", str(node))
         if not match or int(match[1]) >= topology.replicas or int(match[2]) >= topology.stages:
             raise SettingError(
                 f"attack.nodes names {node}, but the nodes are r0.s0 to "
                 f"r{topology.replicas - 1}.s{topology.stages - 1} (topology.replicas, "
-                "topology.stages)"
+                "topology.stages), and spare0, spare1, …"
             )

@@ -23,7 +23,8 @@ def renew(
         return
     roster = fleet.roster
     known = dict(roster.keys)
-    banned = {fleet.key(name) for name in fleet.banned}
+    # those of an earlier part of the run need not have come back: the entrance knows their keys
+    banned = {roster.keys[name] for name in fleet.banned if name in roster.keys}
     admission = sessions.renew(fleet.present, banned)
     fleet.caller.at = sessions.at
     came = fleet.enter(admission)

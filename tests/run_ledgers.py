@@ -65,9 +65,11 @@ def assert_balanced(run: Path, capsys: pytest.CaptureFixture, rounds: int) -> No
     assert totals["deposits"] == totals["stake"] + totals["slashed"]
 
 
-def await_entry(run: Path, kind: str, round: int, processes: list[Process]) -> None:
+def await_entry(
+    run: Path, kind: str, round: int, processes: list[Process], seconds: float = 60
+) -> None:
     """Wait until a running job has written such an entry."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and all(process.is_alive() for process in processes):
         if _has(run, kind, round):
             return

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -24,11 +25,7 @@ _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _STEPS = DOCKERFILE.read_text().replace("\\\n", " ").splitlines()
 _LEFT_OUT = re.search(r'COORDINATOR_ONLY="(.*?)"', DOCKERFILE.read_text())[1].split()
 _SERVICES: dict[str, Any] = yaml.safe_load(expand(COMPOSE.read_text()))["services"]
-_NODES = {
-    name: service
-    for name, service in _SERVICES.items()
-    if "PET_NODE_RANK" in service.get("environment", {})
-}
+_MEMBERS = "coordinator", "node"
 
 
 def test_what_is_copied_into_the_images_is_there() -> None:
@@ -96,26 +93,23 @@ assert "sklearn" not in sys.modules
 
 
 @pytest.mark.parametrize("chosen", ["", "rounds=20 attack=mean_shift"])
-def test_compose_starts_the_ranks_that_its_settings_need(chosen: str) -> None:
-    nodes = yaml.safe_load(expand(COMPOSE.read_text(), TDML_SETTINGS=chosen))["services"]
-    environments = [nodes[name]["environment"] for name in _NODES]
-    [job] = {environment["JOB"] for environment in environments}
+def test_compose_starts_a_coordinator_alone_and_nodes_that_join_it(chosen: str) -> None:
+    services = yaml.safe_load(expand(COMPOSE.read_text(), TDML_SETTINGS=chosen))["services"]
+    [job] = {services[name]["environment"]["JOB"] for name in _MEMBERS}
     config = settings.load(job.split())
-    assert [environment["PET_NODE_RANK"] for environment in environments] == list(
-        range(config.topology.world_size)
-    )
-    assert {environment["PET_NNODES"] for environment in environments} == {
-        config.topology.world_size
-    }
-    assert (
-        {environment["PET_MASTER_ADDR"] for environment in environments}
-        == {next(iter(_NODES))}
-        == {"coordinator"}
-    )
-    assert config.attack["nodes"] == ["r2.s0"]
+    settings.check_world(config.topology, 1, resume=bool(config.resume))
+    assert services["node"]["scale"] >= config.topology.replicas * config.topology.stages
+    assert config.topology.spares == 0, "the first that joins is spare0"
+    assert config.attack["nodes"] == ["spare2"]
     assert config.rounds == (20 if chosen else 8)
-    assert config.run_dir == "runs/demo"
-    assert all("-m tdml $$JOB" in nodes[name]["command"][-1] for name in _NODES)
+    assert (config.run_dir, config.resume) == ("runs/demo", "auto")
+    said = " ".join(services["coordinator"]["command"])
+    assert (
+        re.search(r"--nnodes 1 .*--master-addr coordinator --master-port (\d+)", said)[1]
+        in (services["node"]["command"][-1])
+    )
+    assert all("$$JOB" in services[name]["command"][-1] for name in _MEMBERS)
+    assert all(services[name]["restart"] == "on-failure" for name in _MEMBERS)
 
 
 def test_each_image_of_compose_is_built_once() -> None:
@@ -166,6 +160,19 @@ def test_a_rank_that_stands_still_is_no_healthy_one() -> None:
     finally:
         for process in (rank, agent):
             kill_tree(process)
+
+
+def test_a_node_that_joins_is_looked_at_as_a_rank_is(tmp_path: Path) -> None:
+    command = tmp_path / "tdml"
+    command.write_text("import time\nwhile True: time.sleep(0.1)\n")
+    words = [sys.executable, str(command), "join", "coordinator:29500"]
+    with subprocess.Popen(words) as node:
+        try:
+            health = _health()
+            assert node.pid in health.ranks()
+            assert health.lives(node.pid)
+        finally:
+            node.kill()
 
 
 def test_where_no_rank_is_none_is_healthy(

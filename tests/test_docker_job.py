@@ -1,5 +1,5 @@
-"""The images are built and the demo runs in them: a node's container is killed, and the run goes on
-to its end.
+"""The images are built and the demo runs in them: containers of nodes are killed and added, that of
+the coordinator is killed and started again, and the run goes on to its end.
 
 Needs Docker with compose, or podman and podman-compose, and what `tests/containers.py` makes a base
 image of.
@@ -80,69 +80,86 @@ def test_the_first_screen_finds_its_code_compiled(images: Images, options: list[
     assert said.splitlines()[-1] == "1 0", said
 
 
-def test_the_demo_goes_on_without_the_container_of_a_node(images: Images) -> None:
+def test_containers_come_and_go_and_the_coordinators_starts_again(images: Images) -> None:
     engine, variables = (
         images.engine,
         {"TDML_IMAGE": images.all, "TDML_WORKER_IMAGE": images.worker},
     )
     ports = {"TDML_TENSORBOARD_PORT": free_port(), "TDML_REPORT_PORT": free_port()}
-    variables |= {name: str(port) for name, port in ports.items()} | {"TDML_SETTINGS": "rounds=15"}
+    variables |= {name: str(port) for name, port in ports.items()} | {"TDML_SETTINGS": "rounds=20"}
+    up = ["up", "-d", "--no-build"]
     try:
-        engine.play(_PROJECT, "up", "-d", "--no-build", seconds=300, **variables)
+        engine.play(_PROJECT, *up, "--scale", "node=4", seconds=300, **variables)
         _until(lambda: _rounds(engine), seconds=400, engine=engine)
-        assert "lives" in _healthy(engine, "r1", 0)
-        engine.must("kill", _container(engine, "r0"))
-        _until(lambda: _said(engine, "takes the place of r0.s0 (dead)"), seconds=400, engine=engine)
-        _stop_and_ask(engine, "spare1")
-        _until(lambda: _said(engine, "all 15 rounds done"), seconds=900, engine=engine)
+        seated = next(n for n in _nodes(engine) if "takes part as spare0" in _logs(engine, n))
+        other = next(n for n in _nodes(engine) if n != seated)
+        assert "lives" in _healthy(engine, other, 0)
+        engine.must("kill", seated)
+        _until(lambda: _said(engine, "takes the place of spare0 (dead)"), 400, engine)
+        engine.play(
+            _PROJECT, *up, "--no-recreate", "--scale", "node=6", seconds=300, **variables
+        )  # fmt: skip
+        _until(lambda: _said(engine, "has joined"), seconds=400, engine=engine)
+        _stop_and_ask(engine, other)
+
+        coordinator = _container(engine, "coordinator")
+        engine.must("kill", coordinator)
+        engine.must("start", coordinator)
+        _until(lambda: _said(engine, "going on after round"), seconds=400, engine=engine)
+        _until(lambda: _said(engine, "all 20 rounds done"), seconds=900, engine=engine)
         page = _get(ports["TDML_REPORT_PORT"], "/demo/report.html")
-        assert "<svg" in page
+        assert "Who held which slot" in page
         assert "<title>TensorBoard</title>" in _get(ports["TDML_TENSORBOARD_PORT"], "/")
         assert json.loads(_get(ports["TDML_TENSORBOARD_PORT"], "/data/runs")) == [
             "demo/tensorboard"
         ]
         summary = json.loads(_get(ports["TDML_REPORT_PORT"], "/demo/summary.json"))
-        assert (summary["dead"], summary["banned"]) == (["r0.s0"], ["r2.s0"])
+        assert summary["banned"] == ["spare2"]
         assert summary["accepted"] == [0, 1, 2]
         assert summary["test_accuracy"] >= 0.9
-        for service in ("coordinator", "r1", "r2", "spare0", "spare1"):
-            status = engine.must("wait", _container(engine, service), seconds=120)
-            assert status.split()[-1] == "0", (
-                service,
-                engine.must("logs", _container(engine, service)),
-            )
+        assert engine.must("wait", coordinator, seconds=120).split()[-1] == "0"
     finally:
         engine.play(_PROJECT, "down", "--volumes", "--timeout", "5", seconds=300, **variables)
 
 
-def _stop_and_ask(engine: Engine, service: str) -> None:
+def _stop_and_ask(engine: Engine, container: str) -> None:
     """A rank that is stopped is not healthy, until it goes on."""
-    process = re.search(r"process (\d+): lives", _healthy(engine, service, 0))[1]
+    process = re.search(r"process (\d+): lives", _healthy(engine, container, 0))[1]
     signal_it = [
         "exec",
-        _container(engine, service),
+        container,
         "sh",
         "-c",
         f"kill -$0 {process} && grep State /proc/{process}/status",
     ]
     _until(lambda: "stopped" in engine.must(*signal_it, "STOP"), seconds=10, engine=engine)
-    assert "has not run" in _healthy(engine, service, 1)
+    assert "has not run" in _healthy(engine, container, 1)
     engine.must(*signal_it, "CONT")
-    assert "lives" in _healthy(engine, service, 0)
+    assert "lives" in _healthy(engine, container, 0)
 
 
-def _healthy(engine: Engine, service: str, status: int) -> str:
-    asked = engine.run(
-        "exec", _container(engine, service), "python3", "-I", "/usr/local/lib/tdml/health.py"
-    )
+def _healthy(engine: Engine, container: str, status: int) -> str:
+    asked = engine.run("exec", container, "python3", "-I", "/usr/local/lib/tdml/health.py")
     assert asked.returncode == status, asked.stdout
     return asked.stdout
 
 
 def _container(engine: Engine, service: str) -> str:
+    return _containers(engine, service)[-1]
+
+
+def _nodes(engine: Engine) -> list[str]:
+    return _containers(engine, "node")
+
+
+def _containers(engine: Engine, service: str) -> list[str]:
     labels = {"project": _PROJECT, "service": service}
     filters = [f"--filter=label=com.docker.compose.{key}={value}" for key, value in labels.items()]
-    return engine.must("ps", "--all", "--quiet", "--no-trunc", *filters).split()[-1]
+    return engine.must("ps", "--all", "--quiet", "--no-trunc", *filters).split()
+
+
+def _logs(engine: Engine, container: str) -> str:
+    return engine.must("logs", container)
 
 
 def _rounds(engine: Engine) -> bool:
@@ -151,7 +168,7 @@ def _rounds(engine: Engine) -> bool:
 
 
 def _said(engine: Engine, text: str) -> bool:
-    return text in engine.must("logs", _container(engine, "coordinator"))
+    return text in _logs(engine, _container(engine, "coordinator"))
 
 
 def _until(condition: Callable[[], object], seconds: float, engine: Engine) -> None:
