@@ -122,12 +122,13 @@ class Slurm:
         return found
 
     def _start(self, *command: str) -> None:
-        self._daemons.append(
-            subprocess.Popen(
-                command,
-                env=self._environment,
-                start_new_session=True,
-                stdout=(self._folder / f"{command[0]}.out").open("a"),
-                stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        )
+        with (self._folder / f"{command[0]}.out").open("a") as said:
+            self._daemons.append(
+                subprocess.Popen(
+                    command,
+                    env=self._environment,
+                    start_new_session=True,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                )
+            )

@@ -100,9 +100,9 @@ def test_containers_come_and_go_and_the_coordinators_starts_again(images: Images
             _PROJECT, *up, "--no-recreate", "--scale", "node=6", seconds=300, **variables
         )  # fmt: skip
         _until(lambda: _said(engine, "has joined"), seconds=400, engine=engine)
-        _stop_and_ask(engine, other)
 
         coordinator = _container(engine, "coordinator")
+        _stop_and_ask(engine, coordinator)
         engine.must("kill", coordinator)
         engine.must("start", coordinator)
         _until(lambda: _said(engine, "going on after round"), seconds=400, engine=engine)
