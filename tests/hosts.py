@@ -11,7 +11,7 @@ import pytest
 from tests.jobs import kill_tree, start_command
 
 _SWITCH = "switch"
-_NETWORK = "10.77.0."
+_NETWORK = "10.0.0."  # as in docs/two-machines.md
 
 
 class Hosts:

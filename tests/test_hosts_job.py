@@ -13,6 +13,7 @@ import pytest
 import tdml
 from tests.hosts import Hosts
 from tests.jobs import SMALL, kill_tree
+from tests.pages import ROOT, blocks
 from tests.run_ledgers import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -49,7 +50,7 @@ class Job:
         self.hosts.add(number)
         self.agents[number] = self.hosts.start(
             number, self._log(number),
-            sys.executable, "-m", "tdml.cli", "join", f"10.77.0.1:{_PORT}", *self._own(number),
+            sys.executable, "-m", "tdml.cli", "join", f"10.0.0.1:{_PORT}", *self._own(number),
         )  # fmt: skip
 
     def _own(self, number: int) -> list[str]:
@@ -92,12 +93,39 @@ class Job:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    hosts = Hosts(_DELAY_S, _LOSS)
+def hosts() -> Iterator[Hosts]:
+    made = Hosts(_DELAY_S, _LOSS)
     try:
-        yield Job(hosts, tmp_path)
+        yield made
     finally:
-        hosts.close()
+        made.close()
+
+
+@pytest.fixture
+def job(hosts: Hosts, tmp_path: Path) -> Job:
+    return Job(hosts, tmp_path)
+
+
+def test_the_commands_of_the_page_on_its_two_machines(
+    hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    [example] = blocks((ROOT / "docs" / "your-model.md").read_text(), "python")
+    (tmp_path / "mine.py").write_text(example)
+    shown = blocks((ROOT / "docs" / "two-machines.md").read_text(), "bash")
+    commands = [block.strip() for block in shown if "torchrun" in block]
+    assert len(commands) == 2
+    run, bin = tmp_path / "run", Path(sys.executable).parent
+    machines = []
+    for number, command in enumerate(commands, start=1):
+        assert hosts.add(number) == f"10.0.0.{number}"
+        more = f"rounds=2 run_dir={run} identity.folder={tmp_path / f'keys{number}'}"
+        script = f"cd {tmp_path} && export PATH={bin}:$PATH PYTHONPATH={ROOT} && {command} {more}"
+        machines.append(hosts.start(number, tmp_path / f"host{number}.log", "bash", "-c", script))
+    said = [machine.wait(600) for machine in machines]
+    output = "\n".join((tmp_path / f"host{number}.log").read_text() for number in (1, 2))
+    assert said == [0, 0], output
+    assert "all 2 rounds done" in output
+    verify(run, capsys)
 
 
 def test_hosts_that_join_are_cut_off_in_a_round_and_have_a_narrow_cable(

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tdml.monitor.timeline import timeline_of
 from tests.jobs import run_command
+from tests.run_ledgers import entries
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -25,6 +27,27 @@ def test_the_demo_learns_and_catches_its_attacker(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     routine = [line["seconds"] for line in rounds if line is not rounds[1]]
     assert sum(s["audit"] for s in routine) < 0.15 * sum(s["total"] for s in routine), routine
+
+
+def test_the_demo_of_nodes_that_come_and_go(tmp_path: Path) -> None:
+    script = 'root="$1" venv="$2"; shift 2; source launch/churn.sh'
+    words = ["bash", "-euo", "pipefail", "-c", script, "churn", str(tmp_path), sys.prefix]
+    result = run_command(*words, seconds=400)
+    assert result.returncode == 0, result.stdout
+    assert "all is well" in result.stdout
+    [run] = [path.parent for path in tmp_path.glob("runs/*/ledger.db")]
+    timeline = timeline_of(entries(run))
+    happened = {(event.node, event.what) for event in timeline.events}
+    assert happened == {
+        ("spare0", "joins"), ("spare1", "joins"), ("r2.s1", "is banned"), ("r0.s1", "is gone"),
+        ("r0.s1", "is back"), ("r1.s0", "is gone"),
+    }  # fmt: skip
+    assert len(timeline.restarts) == 1
+    assert set(timeline.rounds[-1].slots) == {
+        "r0.s0", "r0.s1", "r1.s1", "r2.s0", "spare0", "spare1",
+    }  # fmt: skip
+    assert "Who held which slot" in (run / "report.html").read_text()
+    assert _read(run)[0]["banned"] == ["r2.s1"]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
