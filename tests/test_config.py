@@ -292,7 +292,7 @@ def test_unknown_choice(name, choices):
             r"attack\.nodes names r0\.s2, but the nodes are r0\.s0 to r3\.s1",
         ),
         (ATTACK | {"attack.nodes": ["r4.s0"]}, r"attack\.nodes names r4\.s0"),
-        (ATTACK | {"attack.nodes": ["r0.s0", "spare0"]}, r"attack\.nodes names spare0"),
+        (ATTACK | {"attack.nodes": ["r0.s0", "spare"]}, r"attack\.nodes names spare,"),
         (ATTACK | {"attack.nodes": ["r0.s0.s1"]}, r"attack\.nodes names r0\.s0\.s1"),
         (ATTACK | {"attack.nodes": [3]}, r"attack\.nodes names 3"),
     ],
