@@ -91,7 +91,8 @@ def test_containers_come_and_go_and_the_coordinators_starts_again(images: Images
     try:
         engine.play(_PROJECT, *up, "--scale", "node=4", seconds=300, **variables)
         _until(lambda: _rounds(engine), seconds=400, engine=engine)
-        seated = next(n for n in _nodes(engine) if "takes part as spare0" in _logs(engine, n))
+        _until(lambda: _who_is(engine, "spare0"), seconds=60, engine=engine)
+        [seated] = _who_is(engine, "spare0")
         other = next(n for n in _nodes(engine) if n != seated)
         assert "lives" in _healthy(engine, other, 0)
         engine.must("kill", seated)
@@ -152,6 +153,10 @@ def _nodes(engine: Engine) -> list[str]:
     return _containers(engine, "node")
 
 
+def _who_is(engine: Engine, name: str) -> list[str]:
+    return [node for node in _nodes(engine) if f"takes part as {name}" in _logs(engine, node)]
+
+
 def _containers(engine: Engine, service: str) -> list[str]:
     labels = {"project": _PROJECT, "service": service}
     filters = [f"--filter=label=com.docker.compose.{key}={value}" for key, value in labels.items()]
@@ -179,9 +184,8 @@ def _until(condition: Callable[[], object], seconds: float, engine: Engine) -> N
         [state] = json.loads(engine.must("inspect", container))
         if condition():
             return
-        assert state["State"]["Status"] != "exited" and time.monotonic() < deadline, engine.must(
-            "logs", container
-        )
+        goes_on = state["State"]["Status"] != "exited" and time.monotonic() < deadline
+        assert goes_on, "\n---\n".join(_logs(engine, each) for each in [container, *_nodes(engine)])
         time.sleep(0.5)
 
 
