@@ -108,6 +108,14 @@ def test_run_without_an_attack_is_sound_and_pays_every_round(
     assert paid == {"r0.s0": 900, "r0.s1": 600, "r1.s0": 900, "r1.s1": 600}
 
 
+def test_who_is_there_without_a_slot_is_said_to_stand_by(recorder: Recorder, path: Path) -> None:
+    play(recorder, 1)
+    recorder.open_round(2, digest("weights 1"), {0: BY_REPLICA[0]}, present=PUBLIC)
+    assert "standby" not in bodies(path, "round", 1)[0]
+    assert bodies(path, "round", 2)[0]["standby"] == ["r1.s0", "r1.s1", "spare0"]
+    verify(path, Book)
+
+
 def test_end_names_and_keeps_the_model(recorder: Recorder, path: Path) -> None:
     play(recorder, 1, weights=digest_of_weights(MODEL))
     recorder.end(MODEL, "all rounds done")
