@@ -62,7 +62,7 @@ class RpcFleet:
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
         for name in roster.refused:
-            self.nodes[name].refused = True
+            self.nodes[name] = Node(name, rank=-1, refused=True)
 
     # Who is there
 

@@ -19,9 +19,9 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return formed
 
 
-def make_fleet(told: list[str]) -> RpcFleet:
+def make_fleet(told: list[str], **refused: str) -> RpcFleet:
     config = settings.load(["topology.replicas=3", "topology.stages=2", "topology.spares=1"])
-    nobody = SimpleNamespace(refused={}, keys=defaultdict(str))
+    nobody = SimpleNamespace(refused=refused, keys=defaultdict(str))
     return RpcFleet(
         config,
         None,
@@ -64,6 +64,12 @@ def test_a_checkpoint_brings_the_slots_and_the_bans_back(joined: list[int]) -> N
     other.restore(fleet.state())
     assert muster(other) == seats
     assert other.banned == ["r1.s0"]
+
+
+def test_who_joined_an_earlier_part_of_the_run_may_be_refused_as_it_goes_on() -> None:
+    fleet = make_fleet([], spare7="its key is banned")
+    assert fleet.nodes["spare7"].refused
+    assert fleet.spares == ["spare0"]
 
 
 def test_without_a_spare_the_others_go_on(joined: list[int]) -> None:
