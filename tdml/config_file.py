@@ -46,6 +46,8 @@ def fingerprint(config: Config) -> str:
     """A line for every setting, with its name and a digest, but for what the coordinator alone uses
     and what a machine may have of its own."""
     data = config.data | {"root": "", "path": "", "test": "", "shares": ""}
+    if isinstance(data.get("weights"), str):
+        data["weights"] = ""  # a file
     common = replace(
         config, name="", device="", run_dir="", resume=False, data=data,
         identity=IdentitySettings(""), ledger=LedgerSettings(),

@@ -203,6 +203,43 @@ def _found(line: dict) -> dict:
     }
 
 
+def test_samples_count_what_their_weights_say_and_audits_repeat_it(tmp_path: Path) -> None:
+    """The steps of every replica, in torch's own words; each is repeated by the other, with nothing
+    wrong."""
+    weights = np.random.default_rng(3).choice([0, 0.5, 1, 4], 1437)
+    np.save(tmp_path / "weights.npy", weights)
+    overrides = [
+        "model=mlp", f"data.weights={tmp_path / 'weights.npy'}", "train.lr=0.05",
+        "topology.replicas=2", "topology.stages=2", "topology.microbatches=4",
+        "sync.local_steps=3", "rounds=1", "trust.budget=1",
+    ]  # fmt: skip
+    result = run_job(tmp_path / "run", 5, *overrides)
+    assert result.statuses == [0] * 5, result.output
+    assert not result.why()
+    config = settings.load(overrides)
+    source = data.load(config.data, config.seed)
+    updates, start = [], initial_model(config.model, config.seed).state_dict()
+    for replica in range(2):
+        model, counts = initial_model(config.model, config.seed), torch.from_numpy(weights)
+        optimizer = torch.optim.SGD(
+            model.parameters(), config.train.lr, config.train.momentum,
+            weight_decay=config.train.weight_decay,
+        )  # fmt: skip
+        batches = zip(
+            _indices(config, source, replica, 1), _batches(config, source, replica, 1), strict=True
+        )
+        for indices, (inputs, labels) in batches:
+            optimizer.zero_grad()
+            losses = F.cross_entropy(model(inputs), labels, reduction="none")
+            own = counts[indices].float()
+            ((losses * own).sum() / own.sum()).backward()
+            optimizer.step()
+        updates.append({k: v - start[k] for k, v in model.state_dict().items()})
+    for name, value in result.model.items():
+        expected = start[name] + (updates[0][name] + updates[1][name]) / 2
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_model_loads_into_the_unsplit_model(tmp_path: Path) -> None:
     """ResNet-18 in three stages: the file is torchvision's own state dict."""
     result = run_job(
@@ -221,6 +258,21 @@ def _batches(
     config: settings.Config, source: data.Source, replica: int, round_number: int
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """The batches of a replica's round, made as DESIGN.md states it: from the seed alone."""
+    indices = _indices(config, source, replica, round_number)
+    seeds = [
+        derive(config.seed, "augmentation", round_number, replica, step)
+        for step in range(len(indices))
+    ]
+    return [
+        source.training_batch(batch.tolist(), seed)
+        for batch, seed in zip(indices, seeds, strict=True)
+    ]
+
+
+def _indices(
+    config: settings.Config, source: data.Source, replica: int, round_number: int
+) -> np.ndarray:
+    """(steps, batch_size): the samples of a replica's round."""
     shares = partition(
         "iid",
         None,
@@ -240,14 +292,7 @@ def _batches(
         replica,
     )
     assert np.isin(indices, shares[replica]).all()
-    seeds = [
-        derive(config.seed, "augmentation", round_number, replica, step)
-        for step in range(len(indices))
-    ]
-    return [
-        source.training_batch(batch.tolist(), seed)
-        for batch, seed in zip(indices, seeds, strict=True)
-    ]
+    return indices
 
 
 def _local_adamw(

@@ -36,14 +36,17 @@ def plain_loop(job: Job, seconds: float, repeatable: bool = False) -> float:
         place = next(places)
         inputs, labels = reader.training_batch(1, 0, place, batches[place])
         assert inputs is not None and labels is not None
+        weights = reader.weights(batches[place])
         model.zero_grad()
-        for part, right in zip(
-            inputs.split(train.batch_size), labels.split(train.batch_size), strict=True
-        ):
+        for start in range(0, len(inputs), train.batch_size):
+            own = slice(start, start + train.batch_size)
+            part, right = inputs[own], labels[own]
+            counts = None if weights is None else weights[own]
             with autocast(train, device):
                 output = model(lay_out(part.to(device), train))
             output = getattr(output, "logits", output)  # of Hugging Face's models
-            (mean_loss(task, output, right.to(device)) / train.accumulate).backward()
+            loss = mean_loss(task, output, right.to(device), None, counts)
+            (loss / train.accumulate).backward()
         if train.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), train.clip_norm)
         if optimizer is not None:

@@ -24,6 +24,7 @@ class Contents:
     test_labels: str
     training_inputs: str
     test_inputs: str
+    sample_weights: str = ""
 
 
 def contents_of(source: Source, seed: int) -> Contents:
@@ -40,6 +41,7 @@ def contents_of(source: Source, seed: int) -> Contents:
         _strata(source.strata), _strata(source.test_strata),
         _inputs(source.training_batch, len(source.train), derive(seed, "training contents")),
         _inputs(source.test_batch, len(source.test), derive(seed, "test contents")),
+        "" if source.weights is None else digest(source.weights).hex(),
     )  # fmt: skip
 
 

@@ -35,6 +35,12 @@ class Reader:
         seed = derive(self._seed, "augmentation", round_number, replica, step)
         return self._source.training_batch(indices.tolist(), seed)
 
+    def weights(self, indices: torch.Tensor) -> torch.Tensor | None:
+        """What these training samples count in the loss, (k,) float32; None: all alike."""
+        if self._source is None or self._source.weights is None:
+            return None
+        return self._source.weights[indices]
+
     def evaluation_batches(
         self, asked: tuple[Piece, ...], size: int, again: bool
     ) -> Iterable[Batch]:

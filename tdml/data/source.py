@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from tdml.config import Config
 from tdml.data.labels import labels_of
 from tdml.data.sample import Form, MapStyle, look
+from tdml.data.sample_weights import read_weights
 from tdml.errors import SettingError, cause, one_line
 from tdml.seeds import derive, seeded
 from tdml.targets import instantiate
@@ -32,7 +33,8 @@ class Source:
 
     The test set is split once, by the job's seed: one half judges candidates in cross-checks, the
     other half is only reported. With `validation` that judges instead, and all of the test set is
-    only reported. `task` makes batches of samples.
+    only reported. `task` makes batches of samples. `weights` (n,) float32 are what each training
+    sample counts in the loss, beside what the task says; None: all alike.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class Source:
         seed: int,
         task: Task = CLASSIFICATION,
         validation: MapStyle | None = None,
+        weights: torch.Tensor | None = None,
     ) -> None:
         self.train, self.test, self._seed, self.task = train, test, seed, task
-        self.validation = validation
+        self.validation, self.weights = validation, weights
         order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
         self.halves = {"validation": order[: len(order) // 2], "test": order[len(order) // 2 :]}
         if validation is not None:
@@ -171,7 +174,7 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
 
     Raises:
         SettingError: the `_target_` cannot be found, fails, or returns something else than two
-            datasets, or three.
+            datasets, or three; or the file of `data.weights` does not fit them.
     """
     try:
         with seeded(derive(seed, "data")):
@@ -196,7 +199,9 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
             f"data={settings['_target_']} is empty: it needs training samples and two test samples "
             f"or more, and has {len(train)} and {len(test)}{more}"
         )
-    return Source(train, test, seed, task, validation)
+    given = settings.get("weights")
+    weights = read_weights(given, len(train)) if isinstance(given, str) else None
+    return Source(train, test, seed, task, validation, weights)
 
 
 def _listed(indices: Sequence[int]) -> str:

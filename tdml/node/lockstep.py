@@ -36,12 +36,13 @@ Look = Callable[
 @dataclass(frozen=True)
 class Given:
     """What a step takes besides the state: a batch where the stage reads it, the seed of what is
-    drawn, the rate."""
+    drawn, the rate, and what each sample counts."""
 
     inputs: torch.Tensor | None
     targets: torch.Tensor | None
     seed: int
     lr: float
+    weights: torch.Tensor | None = None  # of the samples; None: all count alike
 
 
 def given_for(
@@ -59,7 +60,8 @@ def given_for(
     if stage.first or stage.last:
         inputs, targets = reader.training_batch(order.round, replica, step, batch)
     drawn = derive(seed, "model", order.round, replica, stage.index, step)
-    return Given(inputs, targets, drawn, stage.schedule.rate(order.round, step, order.longest))
+    lr = stage.schedule.rate(order.round, step, order.longest)
+    return Given(inputs, targets, drawn, lr, reader.weights(batch) if stage.last else None)
 
 
 def train_step(
@@ -77,7 +79,7 @@ def train_step(
         with stages[owner].training(given[owner].seed, passing[owner]):
             runs.append(_forward(stages[owner], part, crossing))
         crossing = [output.detach() for _, output in runs[-1]]
-    losses = _losses(stages[-1], runs[-1], given[-1].targets)
+    losses = _losses(stages[-1], runs[-1], given[-1])
     returned: Sequence[torch.Tensor | None] = [None] * len(losses)
     for part in reversed(range(stages[0].plan.parts)):
         owner = part % len(stages)
@@ -197,7 +199,7 @@ def _return(
     stage: Stage, part: int, run: "Run", given: Given, told: Told
 ) -> list[torch.Tensor | None]:
     if part == stage.plan.parts - 1:
-        _losses(stage, run, given.targets)
+        _losses(stage, run, given)
         returned: Sequence[torch.Tensor | None] = [None] * len(run)
     else:
         returned = told.on(GRADIENT, part + 1)
@@ -234,14 +236,18 @@ def _forward(stage: Stage, part: int, values: Sequence[torch.Tensor]) -> Run:
     return [(leaf, runner(leaf)) for leaf in leaves]
 
 
-def _losses(stage: Stage, run: Run, targets: torch.Tensor | None) -> list[torch.Tensor]:
+def _losses(stage: Stage, run: Run, given: Given) -> list[torch.Tensor]:
     """The losses of the last part, put in the place of its outputs, from which gradients go
     back."""
-    assert targets is not None
-    share = share_of_weights(stage.training_task, targets, stage.microbatches)
+    assert given.targets is not None
+    pieces = given.targets.chunk(stage.microbatches)
+    weights: Sequence[torch.Tensor | None] = [None] * len(pieces)
+    if given.weights is not None:
+        weights = given.weights.chunk(stage.microbatches)
+    share = share_of_weights(stage.training_task, given.targets, stage.microbatches, given.weights)
     losses = [
-        mean_loss(stage.training_task, output, right, share)
-        for (_, output), right in zip(run, targets.chunk(stage.microbatches), strict=True)
+        mean_loss(stage.training_task, output, right, share, counts)
+        for (_, output), right, counts in zip(run, pieces, weights, strict=True)
     ]
     run[:] = [(leaf, loss) for (leaf, _), loss in zip(run, losses, strict=True)]
     return losses

@@ -35,8 +35,8 @@ class Pipeline:
             self._build(runner, stage.plan, i)
             for runner, i in zip(stage.runners, stage.parts, strict=True)
         ]
-        # targets, and their share of weights
-        self._batch: tuple[torch.Tensor, torch.Tensor] | None = None
+        # targets, their share of weights, and the samples' own
+        self._batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None] | None = None
         self._look: Look | None = None  # who sees what the model returns where nothing is trained
         if schedule == "interleaved_1f1b":
             self._schedule: PipelineScheduleSingle | PipelineScheduleMulti = (
@@ -70,9 +70,13 @@ class Pipeline:
             if self._stage.last:
                 assert given.targets is not None
                 targets = given.targets.to(self._border_device)
+                weights = None if given.weights is None else given.weights.to(targets.device)
                 self._batch = (
                     targets,
-                    share_of_weights(self._stage.training_task, targets, self._stage.microbatches),
+                    share_of_weights(
+                        self._stage.training_task, targets, self._stage.microbatches, weights
+                    ),
+                    weights,
                 )
             self._schedule.step(
                 *self._inputs(given.inputs), **self._places(losses), return_outputs=False
@@ -117,5 +121,6 @@ class Pipeline:
             assert self._look is not None
             self._look(output, places)
             return output.new_zeros(())
-        targets, share = self._batch
-        return mean_loss(self._stage.training_task, output, targets[places], share)
+        targets, share, weights = self._batch
+        own = None if weights is None else weights[places]
+        return mean_loss(self._stage.training_task, output, targets[places], share, own)

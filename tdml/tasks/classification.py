@@ -1,5 +1,6 @@
 """One class a sample."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -21,10 +22,10 @@ class Classification(Task):
     ) -> None:
         """`class_weights`: what a sample of each class counts in the mean loss; None: all count
         1."""
-        if class_weights is not None and not all(weight >= 0 for weight in class_weights):
+        if class_weights is not None and not _are_weights(class_weights):
             raise SettingError(
-                f"data.weights={list(class_weights)} must be one number of at least 0 for each "
-                "class"
+                f"data.weights={class_weights} must be one finite number of at least 0 for each "
+                "class, not all 0; or the path of a file (.npy) with one for each training sample"
             )
         self._smoothing, self._class_weights = label_smoothing, class_weights
 
@@ -89,3 +90,11 @@ class Classification(Task):
                 f"classes and needs (batch, {classes})"
                 + (": if its labels begin at 1, return label - 1" if one_less else "")
             )
+
+
+def _are_weights(given: Any) -> bool:
+    """Whether they can be those of classes."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        return False
+    kinds = all(isinstance(weight, int | float) for weight in given)
+    return kinds and all(0 <= weight < math.inf for weight in given) and any(given)

@@ -15,8 +15,8 @@ _FUNCTIONS = ("collate", "losses", "weights", "metrics", "strata")
 
 
 def task_of(config: Config, training: bool = False) -> Task:
-    """What `task` names, with the weights of classes that `data` gives; in `training` with the
-    job's label smoothing.
+    """What `task` names, with the weights of classes that `data` gives, if these are no file with
+    those of samples; in `training` with the job's label smoothing.
 
     Raises:
         SettingError: it cannot be made, or is no task.
@@ -26,13 +26,13 @@ def task_of(config: Config, training: bool = False) -> Task:
 
 
 def make_task(
-    settings: dict[str, Any], weights: Sequence[float] | None, smoothing: float = 0.0
+    settings: dict[str, Any], weights: Sequence[float] | str | None, smoothing: float = 0.0
 ) -> Task:
     """What the group `task` names. Raises as `task_of`."""
     target = settings["_target_"]
     make = partial_of(settings, "task")
     more: dict[str, Any] = ({"label_smoothing": smoothing} if smoothing else {}) | (
-        {"class_weights": weights} if weights else {}
+        {"class_weights": weights} if weights and not isinstance(weights, str) else {}
     )
     for name in more.keys() - _parameters(make.func, more.keys()):
         setting, nothing = (
@@ -64,24 +64,34 @@ def _parameters(function: Callable, wanted: Set[str]) -> Set[str]:
 
 
 def mean_loss(
-    task: Task, output: torch.Tensor, targets: torch.Tensor, total: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Σ wᵢ·lᵢ / total; a task may have a function of its own for it, `batch_mean`, with the same
-    arguments.
+    task: Task, output: torch.Tensor, targets: torch.Tensor, total: torch.Tensor | None = None,
+    own_weights: torch.Tensor | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """Σ wᵢ·lᵢ / total; a task may have a function of its own for it, `batch_mean`, with the first
+    three of these arguments, which is asked where samples have no weights of their own.
 
     Args:
         total: of a micro-batch the sum of the weights in its whole batch, divided by the number of
             micro-batches, so that the mean over these is that of the batch. None: the sum of the
             weights given.
+        own_weights: (k,) what each sample counts, by which the task's weights are multiplied.
     """
-    weights = task.weights(targets)
+    weights = _weights(task, targets, own_weights)
     total = weights.sum() if total is None else total
     total = total.clamp(min=torch.finfo(torch.float32).tiny)
-    if own := getattr(task, "batch_mean", None):
+    own = getattr(task, "batch_mean", None)
+    if own and own_weights is None:
         return own(output, targets, total)
     return (task.losses(output, targets) * weights).sum() / total
 
 
-def share_of_weights(task: Task, targets: torch.Tensor, microbatches: int) -> torch.Tensor:
+def share_of_weights(
+    task: Task, targets: torch.Tensor, microbatches: int, own_weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """The `total` for the micro-batches of a batch."""
-    return task.weights(targets).sum() / microbatches
+    return _weights(task, targets, own_weights).sum() / microbatches
+
+
+def _weights(task: Task, targets: torch.Tensor, own: torch.Tensor | None) -> torch.Tensor:
+    weights = task.weights(targets)
+    return weights if own is None else weights * own.to(weights.device)

@@ -183,8 +183,29 @@ def test_classes_may_count_differently():
         SettingError, match=r"data.weights=\[1.0, 5.0, 0.0, 2.0\]: the data has 5 classes"
     ):
         task.check_output(torch.Size([8, 5]), [0, 4])
-    with pytest.raises(SettingError, match="must be one number of at least 0 for each class"):
-        Classification(class_weights=[1, -1])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_samples_may_count_differently(case):
+    """Beside what the task says: the mean is that over all parts of samples, and a sample of weight
+    2 counts as if it were there twice."""
+    task, output, targets = batch_of(case)
+    counts = torch.tensor([1.0, 0, 2, 1, 3, 0, 1, 1])
+    repeated = torch.repeat_interleave(torch.arange(8), counts.long())
+    whole = mean_loss(task, output[repeated], targets[repeated]).item()
+    assert mean_loss(task, output, targets, None, counts).item() == pytest.approx(whole, rel=1e-6)
+    share = share_of_weights(task, targets, 4, counts)
+    parts = zip(output.chunk(4), targets.chunk(4), counts.chunk(4), strict=True)
+    losses = [mean_loss(task, piece, right, share, own) / 4 for piece, right, own in parts]
+    assert sum(losses).item() == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "weights", [[1, -1], [1, math.nan], [1, math.inf], [0, 0], [1, "2"], ["a"], 3, {"a": 1}]
+)
+def test_weights_of_classes_are_finite_numbers(weights):
+    with pytest.raises(SettingError, match="must be one finite number of at least 0 for each"):
+        Classification(class_weights=weights)
 
 
 class Focal(Classification):

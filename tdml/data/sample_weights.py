@@ -1,0 +1,45 @@
+"""What each training sample counts in the loss, where whoever runs the job says so."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tdml.errors import SettingError, one_line
+
+
+def read_weights(path: str, samples: int) -> torch.Tensor:
+    """The weights of a file that numpy's `save` has written: (samples,) float32.
+
+    Raises:
+        SettingError: it is no such file, or holds something else than one finite number from 0 for
+            each sample, or nothing above 0.
+    """
+    given = f"data.weights={path}"
+    if not Path(path).is_file():
+        raise SettingError(
+            f"{given} is no file: give one of numpy's (.npy), with a number for each training "
+            "sample, or a list with one for each class"
+        )
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise SettingError(f"{given} cannot be read as .npy: {one_line(error)}") from error
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+        raise SettingError(f"{given} holds no numbers: give one array of them (numpy.save)")
+    if found.shape != (samples,):
+        raise SettingError(
+            f"{given} has the shape {found.shape}, and there are {samples} training samples: give "
+            "one number for each"
+        )
+    with np.errstate(over="ignore"):
+        weights = found.astype(np.float32)
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(wrong):
+        raise SettingError(
+            f"{given}: the weight of sample {wrong[0]} is {found[wrong[0]]}: give finite numbers "
+            "from 0"
+        )
+    if not weights.any():
+        raise SettingError(f"{given}: all weights are 0, so nothing would be learnt")
+    return torch.from_numpy(weights)
