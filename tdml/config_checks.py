@@ -43,6 +43,8 @@ def check(config: "Config") -> None:
     if config.data.get("partition") == "dirichlet" and config.data.get("alpha", 1.0) is None:
         raise SettingError("data.alpha is empty: data.partition=dirichlet needs one, such as 0.5")
     _check_shares(config.data)
+    if config.data.get("partition") == "own":
+        _check_own(config)
     if not 0 <= config.trust.budget <= 1:
         raise SettingError(f"trust.budget={config.trust.budget} must lie between 0 and 1")
     _check_targets(config)
@@ -62,6 +64,20 @@ def _check_shares(data: dict[str, Any]) -> None:
         raise SettingError(
             f"data.shares={shares} must be the path of a JSON file, or a function as "
             "data.shares={_target_: mine.by_site}"
+        )
+
+
+def _check_own(config: "Config") -> None:
+    own = "data.partition=own: the data of a replica stays with its owner"
+    if config.topology.spares:
+        raise SettingError(
+            f"{own}, so no spare can take its place: set topology.spares=0, not "
+            f"{config.topology.spares}"
+        )
+    if config.sync.local_steps is None:
+        raise SettingError(
+            f"{own}, who alone knows how much it is: say how many steps a round has, such as "
+            "sync.local_steps=20"
         )
 
 
@@ -170,7 +186,7 @@ def _choices(config: "Config") -> list[tuple[str, str, tuple[str, ...]]]:
         ("trust.rollback", config.trust.rollback, ("auto", "off")),
         ("rewards.policy", config.rewards.policy, tuple(POLICIES)),
         ("train.precision", config.train.precision, ("fp32", "bf16")),
-        ("data.partition", config.data.get("partition", "iid"), ("iid", "dirichlet")),
+        ("data.partition", config.data.get("partition", "iid"), ("iid", "dirichlet", "own")),
         ("device", config.device, ("auto", "cpu", "cuda")),
     ]
 

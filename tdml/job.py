@@ -37,13 +37,13 @@ class Job:
     """What the coordinator works with. `shares` are the samples of each replica, `steps` its H."""
 
     config: Config
-    source: data.Source
+    source: data.Source  # with data.partition=own the coordinator's alone
     model: nn.Module
     plan: Plan
     layouts: list[Layout]
     frozen: list[torch.Tensor]  # by stage: the parameters that are not trained, (f_s,) float32
     states: list[StateLayout]
-    shares: list[np.ndarray]
+    shares: list[np.ndarray]  # with data.partition=own as owners say when they enter
     steps: list[int]
     measures: Measures  # of the task
     alike: bool  # whether the replicas' shares are drawn alike
@@ -56,6 +56,11 @@ class Job:
     def task(self) -> Task:
         """What it trains for."""
         return self.source.task
+
+    @property
+    def own(self) -> bool:
+        """Whether the data of each replica stays with its owner."""
+        return _kind(self.config) == "own"
 
     @property
     def audits(self) -> bool:
@@ -177,9 +182,10 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
 
 
 def _windows(config: Config, states: Sequence[StateLayout]) -> int:
-    """As many as are set and as the memory for kept states allows; none where nobody is audited."""
+    """As many as are set and as the memory for kept states allows; none where nobody is audited,
+    or can be, for want of the data."""
     trust = config.trust
-    if not trust.enabled or not trust.budget:
+    if not trust.enabled or not trust.budget or _kind(config) == "own":
         return 0
     largest = max(state.size for state in states)
     return windows_that_fit(
@@ -198,6 +204,8 @@ def _shares(config: Config, source: data.Source) -> list[np.ndarray]:
     least, strata = config.train.effective_batch_size, source.strata
     if kind == "given":
         return given_shares(config.data["shares"], source.train, replicas, least, config.seed)
+    if kind == "own":  # until they say what they hold
+        return [np.arange(len(source.train)) for _ in range(replicas)]
     if kind == "dirichlet" and strata is None:
         raise SettingError(
             "data.partition=dirichlet: the task has no classes to deal out: take data.partition=iid"

@@ -20,6 +20,7 @@ from tdml.cluster.guard import Guard
 from tdml.cluster.interruption import Interruption
 from tdml.cluster.lobby import Lobby
 from tdml.cluster.own_key import named_identity
+from tdml.cluster.owners import owners_of
 from tdml.cluster.room import check_room, in_words
 from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.cluster.sessions import Sessions
@@ -217,11 +218,16 @@ def _open(
         SettingError: a rank cannot take part, or was started with other settings, or holds other
             data.
     """
+    # Where nodes have data of their own there is nothing to hold it against.
+    held = None if job.own else contents_of(job.source, config.seed)
     own = Card(
-        fingerprint(config), "", contents_of(job.source, config.seed), rank=COORDINATOR,
-        visit=lobby.visit, public=identity.public,
+        fingerprint(config), "", held, rank=COORDINATOR, visit=lobby.visit, public=identity.public
+    )
+    owners = owners_of(
+        config.data, config.topology, str(job.source.form), job.shares,
+        config.train.effective_batch_size,
     )  # fmt: skip
-    entrance = Entrance(own, config.topology, roster, banned, former)
+    entrance = Entrance(own, config.topology, roster, banned, former, owners)
     sessions = Sessions(
         lobby, identity, job_id(run), entrance, config.sync.timeout,
         config.topology.world_size, config.topology.stages,

@@ -186,7 +186,7 @@ def test_no_number_to_compute_with(name, value):
         ("trust.rollback", ["auto", "off"]),
         ("trust.repeatable", ["require", "warn"]),
         ("train.precision", ["fp32", "bf16"]),
-        ("data.partition", ["iid", "dirichlet"]),
+        ("data.partition", ["iid", "dirichlet", "own"]),
         ("device", ["auto", "cpu", "cuda"]),
     ],
 )
@@ -195,7 +195,7 @@ def test_unknown_choice(name, choices):
         refused({name: "zigzag"}) == f"{name}=zigzag is unknown: choose one of {', '.join(choices)}"
     )
     for choice in choices:
-        check(changed({name: choice}))
+        check(changed({name: choice, "sync.local_steps": 1}))
 
 
 @pytest.mark.parametrize(
@@ -265,6 +265,18 @@ def test_unknown_choice(name, choices):
         ({"data.alpha": "much"}, r"data\.alpha=much is not a number"),
         ({"data.alpha": True}, r"data\.alpha=True is not a number"),
         ({"data.partition": "dirichlet", "data.alpha": None}, r"data\.alpha is empty"),
+        (
+            {"data.partition": "own", "topology.spares": 1},
+            r".*no spare can take its place: set topology\.spares=0, not 1",
+        ),
+        (
+            {"data.partition": "own", "sync.local_steps": None},
+            r".*say how many steps a round has, such as sync\.local_steps=20",
+        ),
+        (
+            {"data.partition": "own", "data.shares": "x.json"},
+            r"data\.shares=x\.json and data\.partition=own: leave one of them out",
+        ),
         (
             ATTACK | {"attack.replicas": [1], "attack.share_of_rounds": "few"},
             r"attack\.share_of_rounds=few is not a number",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tdml.cluster.cards import Card, Decision
 from tdml.cluster.channel import Session
 from tdml.cluster.devices import choose_backend
+from tdml.cluster.owners import Owners
 from tdml.cluster.roster import COORDINATOR_NAME, Roster
 from tdml.cluster.topology import node_name
 from tdml.config import Topology
@@ -49,14 +50,15 @@ class Entrance:
         banned: keys that may not take part.
         former: keys by name of an earlier part of the run. Whoever shows one of them has its name,
             unless another took that when the run was started again.
+        owners: of the data, where it stays with them.
     """
 
     def __init__(
         self, own: Card, topology: Topology, roster: Roster, banned: Collection[str],
-        former: Mapping[str, str],
+        former: Mapping[str, str], owners: Owners | None = None,
     ) -> None:  # fmt: skip
         self._own, self._topology, self.roster, self._banned = own, topology, roster, banned
-        self._former = former
+        self._former, self._owners = former, owners
 
     def admit(
         self, cards: Collection[Card], session: str, banned: Collection[str], first: bool
@@ -75,7 +77,7 @@ class Entrance:
         for card in sorted(cards, key=_in_order):
             name = self._name(card, session, members)
             reason = self._fault(name, card, session, members, {*banned, *self._banned})
-            if reason is None and (other := not_of_the_job(_said(name, card), card, self._own)):
+            if reason is None and (other := self._misfit(name, card)):
                 if first and card.rank is not None:
                     raise SettingError(other)
                 reason = other
@@ -96,6 +98,12 @@ class Entrance:
                 f"every node is refused ({reasons}): see identity.roster and identity.ban_list"
             )
         return Admission(members, refused, faults)
+
+    def _misfit(self, name: str | None, card: Card) -> str | None:
+        """What of its settings or data keeps a process out, in one line."""
+        if other := not_of_the_job(_said(name, card), card, self._own):
+            return other
+        return self._owners.fault(name, card) if self._owners and name else None
 
     def _name(self, card: Card, session: str, members: Mapping[str, Card]) -> str | None:
         """The name under which a process takes part: that of its key, or of its rank, or the next

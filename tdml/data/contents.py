@@ -25,6 +25,7 @@ class Contents:
     training_inputs: str
     test_inputs: str
     sample_weights: str = ""
+    form: str = ""  # of a sample, in words
 
 
 def contents_of(source: Source, seed: int) -> Contents:
@@ -42,6 +43,7 @@ def contents_of(source: Source, seed: int) -> Contents:
         _inputs(source.training_batch, len(source.train), derive(seed, "training contents")),
         _inputs(source.test_batch, len(source.test), derive(seed, "test contents")),
         "" if source.weights is None else digest(source.weights).hex(),
+        str(source.form),
     )  # fmt: skip
 
 

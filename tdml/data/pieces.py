@@ -14,8 +14,8 @@ class Piece:
     """Some samples of one batch.
 
     The batch is `indices` (k,) int64 of the training or the test set, with the random augmentation
-    that `seed` decides; of it only the places `keep` (m,) int64 are meant. Of validation samples
-    that the coordinator alone has, the batch's inputs and targets themselves are `given`.
+    that `seed` decides; of it only the places `keep` (m,) int64 are meant. Of held-out samples that
+    the coordinator alone has, the batch's inputs and targets themselves are `given`.
     """
 
     split: str  # "train", "test" or "validation"
@@ -30,7 +30,7 @@ def held_out(source: Source, split: str, positions: torch.Tensor, size: int) -> 
     found = []
     for chosen in positions.split(max(1, size)) if len(positions) else ():
         keep = torch.arange(len(chosen))
-        if split == "validation" and source.validation is not None:
+        if source.alone or (split == "validation" and source.validation is not None):
             given = source.held_out_batch(split, chosen.tolist())
             found.append(Piece(split, chosen, 0, keep, given))
         else:

@@ -34,7 +34,8 @@ class Source:
     The test set is split once, by the job's seed: one half judges candidates in cross-checks, the
     other half is only reported. With `validation` that judges instead, and all of the test set is
     only reported. `task` makes batches of samples. `weights` (n,) float32 are what each training
-    sample counts in the loss, beside what the task says; None: all alike.
+    sample counts in the loss, beside what the task says; None: all alike. `alone`: no other rank
+    holds these samples.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class Source:
         task: Task = CLASSIFICATION,
         validation: MapStyle | None = None,
         weights: torch.Tensor | None = None,
+        alone: bool = False,
     ) -> None:
         self.train, self.test, self._seed, self.task = train, test, seed, task
-        self.validation, self.weights = validation, weights
+        self.validation, self.weights, self.alone = validation, weights, alone
         order = np.random.default_rng(derive(seed, "validation and test")).permutation(len(test))
         self.halves = {"validation": order[: len(order) // 2], "test": order[len(order) // 2 :]}
         if validation is not None:
@@ -201,7 +203,8 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
         )
     given = settings.get("weights")
     weights = read_weights(given, len(train)) if isinstance(given, str) else None
-    return Source(train, test, seed, task, validation, weights)
+    alone = settings.get("partition") == "own"
+    return Source(train, test, seed, task, validation, weights, alone)
 
 
 def _listed(indices: Sequence[int]) -> str:

@@ -17,7 +17,7 @@ from tdml.round.gather import Gathered
 from tdml.round.reports import false_reports
 from tdml.round.standing import Standing
 from tdml.seeds import derive
-from tdml.trust.judgement import Audited, Evidence, Judgement, Proof, judge
+from tdml.trust.judgement import UNCHECKED, Audited, Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE
 from tdml.trust.screen import Screening, compare
 from tdml.trust.suspicion import Candidate
@@ -50,6 +50,11 @@ class Judge:
         if not trust.enabled:
             return (
                 "trust.enabled=false: every update of the right form is averaged, whoever sent it"
+            )
+        if self._job.own:
+            return (
+                f"data.partition=own: {UNCHECKED}: nothing is audited, so nobody is banned but for "
+                "messages that no honest node sends, and no update counts more than a typical one"
             )
         if not trust.budget:
             return (
@@ -119,7 +124,10 @@ class Judge:
             for index in sorted({*found.replicas, *found.faults})
         }
         if not trusted:
-            evidence = {i: Evidence(e.nodes, e.samples, fault=e.fault) for i, e in evidence.items()}
+            evidence = {
+                i: Evidence(e.nodes, e.samples, fault=e.fault, unchecked=e.unchecked)
+                for i, e in evidence.items()
+            }
         judgements = judge(evidence, self.standing.power.share, self._job.alike)
         self._learn_power(found, checked, audits, drawn)
         for row, index in enumerate(found.replicas):
@@ -149,6 +157,7 @@ class Judge:
             names, self._job.samples(index), fault=self._fault(number, index, found),
             audited=audits.by_replica.get(index, Audited()),
             proof=Proof(nodes, reason) if nodes else None, work=checked.works.get(index),
+            unchecked=UNCHECKED if self._job.own else "",
         )  # fmt: skip
         clean = self._job.audits and len(evidence.audited.clean) == len(self._windows(index))
         evidence = replace(evidence, full=bool(clean))
@@ -171,6 +180,8 @@ class Judge:
             return said
         if 2 * len(found.diverged) > len(found.names) and index != min(found.diverged):
             return f"{said}, as most others' have: training diverges (see train.lr)"
+        if self._job.own:
+            return said  # the samples are not here
         batches = self._job.batches(index, number)
         seeds = [self._job.augmentation(number, index, step) for step in range(len(batches))]
         samples = faults_of(self._job.source, batches, seeds)

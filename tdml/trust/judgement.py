@@ -15,6 +15,7 @@ from tdml.trust.numbers import LARGEST, LIMIT, TYPICAL
 from tdml.trust.work import Work
 
 HONEST, SUSPICIOUS, MALICIOUS, LOST = "honest", "suspicious", "malicious", "lost"
+UNCHECKED = "not checked: the data stays with its owner"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Evidence:
 
     `fault` is why what it handed in cannot be averaged; `distance` and `departure` are the
     screen's; `work` is None where nothing was tested; `full` says that every window was audited and
-    found clean; `proof` convicts nodes of its own.
+    found clean; `proof` convicts nodes of its own; `unchecked` is why its work can never be
+    repeated, "" where it can.
     """
 
     nodes: tuple[str, ...]
@@ -58,6 +60,7 @@ class Evidence:
     audited: Audited = field(default_factory=Audited)
     full: bool = False
     proof: Proof | None = None
+    unchecked: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def _judge(index: int, found: Evidence, typical: float, power: float, vouches: b
         weight, scale, doubt, bound = 0.0, 1.0, refusal, ""
     full = weight == scale == 1
     status = MALICIOUS if found.proof else HONEST if full else SUSPICIOUS
-    reasons = [found.proof.reason if found.proof else "", doubt, bound]
+    reasons = [found.proof.reason if found.proof else "", doubt, bound, found.unchecked]
     return Judgement(
         index, found.nodes, status, "; ".join(dict.fromkeys(filter(None, reasons))), weight, scale,
         found.proof.nodes if found.proof else (), found.samples, distance=found.distance,
@@ -138,6 +141,8 @@ def _refusal(found: Evidence) -> str:
         return found.fault or found.audited.unsettled
     if _passes(found):
         return ""
+    if found.unchecked:
+        return f"{found.departure}: it does not count"
     # who is proven to lie waits for nothing
     waits = "" if found.proof else ": it does not count until its work is found again"
     return found.departure + waits

@@ -45,6 +45,14 @@ def test_what_counts(given: dict, weight: float, scale: float, status: str) -> N
     assert made.blamed == (("b",) if status == "malicious" else ())
 
 
+def test_what_can_never_be_repeated_says_so_and_waits_for_nothing() -> None:
+    made = one(unchecked="not checked")
+    assert (made.status, made.weight, made.reason) == ("honest", 1, "not checked")
+    assert one(unchecked="not checked", size=3.0).scale == pytest.approx(0.5)
+    made = one(unchecked="not checked", distance=5.0, departure="far")
+    assert (made.weight, made.reason) == (0, "far: it does not count; not checked")
+
+
 def test_with_skewed_shares_the_work_test_does_not_vouch() -> None:
     assert one(vouches=False, work=UNSEEN).weight == 1
     assert one(vouches=False, work=SEEN, size=1.9).scale < 1
