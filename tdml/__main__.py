@@ -45,9 +45,8 @@ def take_part(config: Config, interruption: Interruption) -> int:
     choose_interface(os.environ["MASTER_ADDR"])
     lobby = Lobby(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if lobby.rank == COORDINATOR:
-        from tdml.start_coordinator import (
-            coordinate,
-        )  # figures and TensorBoard, which workers need not import
+        # figures and TensorBoard, which workers need not import
+        from tdml.start_coordinator import coordinate
 
         return coordinate(config, lobby, interruption)
     from tdml.start_worker import work

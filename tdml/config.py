@@ -19,10 +19,8 @@ from tdml.config_checks import check
 from tdml.errors import SettingError, one_line
 from tdml.overrides import SEARCH_PATH, check_overrides, explain, open_targets
 
-_TARGETS = (
-    "optimizer",
-    "schedule",
-)  # of the group `train`: names, or a `_target_` with its own arguments
+# of the group `train`: names, or a `_target_` with its own arguments
+_TARGETS = ("optimizer", "schedule")
 
 
 @dataclass

@@ -99,9 +99,8 @@ def _start(config: Config, ranks: list[_Process]) -> None:
         with socket.create_server((_HOST, 0)) as store:
             job = {"MASTER_ADDR": _HOST, "MASTER_PORT": store.getsockname()[1], "WORLD_SIZE": size}
             ranks.append(_fork(config, 0, job | {STORE_SOCKET: store.fileno()}))
-        for rank in range(
-            1, size
-        ):  # without the socket: it must be closed where the coordinator ends
+        # without the socket: it must be closed where the coordinator ends
+        for rank in range(1, size):
             ranks.append(_fork(config, rank, job))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts())

@@ -157,9 +157,8 @@ class Worker:
     def join(self, assignment: Assignment) -> Kind:
         """Take a slot: connect to the replica's other nodes and make room for the stage's weights.
         Returns the kind of machine that this is."""
-        from tdml.node.pipeline import (
-            Pipeline,
-        )  # seconds to import, and the coordinator never needs it
+        # takes seconds, and the coordinator never needs it
+        from tdml.node.pipeline import Pipeline
         from tdml.node.stage import Stage
 
         self.leave()

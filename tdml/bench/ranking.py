@@ -139,10 +139,8 @@ def measure_on_gpu(replicas: int, coordinates: int) -> Result:
         _COPY: torch.zeros_like(matrix).copy_,
         "torch operations": ranking.lead_sums,
     }
-    for (
-        name,
-        contender,
-    ) in contenders.items():  # compiles; and a GPU's first launch of anything is slow
+    # compiles; and a GPU's first launch of anything is slow
+    for name, contender in contenders.items():
         contender(_part(matrix, name))
     slow = ranking.on_gpu(matrix.device, matrix.dtype, replicas) is ranking.lead_sums
     tool = "torch operations" if slow else "Triton"

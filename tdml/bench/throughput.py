@@ -72,9 +72,8 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     if status := play(chosen):
         return status
     run = Path(config.run_dir)
-    microbatches = from_yaml(
-        run / "config.yaml"
-    ).topology.microbatches  # which it has chosen itself
+    # which it has chosen itself
+    microbatches = from_yaml(run / "config.yaml").topology.microbatches
     job = jobs.prepare(
         replace(config, topology=replace(config.topology, microbatches=microbatches)), samples, None
     )

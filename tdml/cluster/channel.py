@@ -20,10 +20,8 @@ from tdml.round.orders import Failure
 
 _WINDOW = 1024  # orders that may overtake one another on the way
 _ORDER, _ANSWER = b"tdml order|", b"tdml answer|"  # what is signed as the one is never the other
-_LONGEST_MESSAGE, _LONGEST_DETAIL = (
-    500,
-    20_000,
-)  # characters of a failure that reach the terminal and the log
+# characters of a failure that reach the terminal and the log
+_LONGEST_MESSAGE, _LONGEST_DETAIL = 500, 20_000
 
 
 @dataclass(frozen=True)
@@ -217,11 +215,8 @@ class Listener:
         failure = result if isinstance(result, Failure) else None
         try:
             data, tensors = encode(None if failure else result)
-        except (
-            TypeError,
-            ValueError,
-            OverflowError,
-        ) as error:  # a user's attack may hand in anything
+        # a user's attack may hand in anything
+        except (TypeError, ValueError, OverflowError) as error:
             failure = Failure(
                 self._node, f"{order.method} has no result that can be sent: {error!a}", ""
             )

@@ -47,10 +47,8 @@ def exchange(offers: Mapping[int, torch.Tensor], device: torch.device) -> dict[i
 def disconnect() -> None:
     """Close the connections, if there are any."""
     if (world := dist.group.WORLD) is not None:
-        for close in (
-            world.abort,
-            dist.destroy_process_group,
-        ):  # without the first NCCL would wait
+        # without the first NCCL would wait
+        for close in (world.abort, dist.destroy_process_group):
             with contextlib.suppress(RuntimeError):  # the neighbours may be gone already
                 close()
 

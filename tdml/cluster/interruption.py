@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable
 
 LAUNCHER = "TDML_LAUNCHER"  # names the variable that has the process of `tdml train`
-_ALWAYS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-)  # Ctrl-C; a scheduler, or torchrun when another rank has failed
+# Ctrl-C; a scheduler, or torchrun when another rank has failed
+_ALWAYS = (signal.SIGINT, signal.SIGTERM)
 _HANG_UP = signal.SIGHUP  # the terminal was closed; `nohup` has it ignored
 _PR_SET_PDEATHSIG = 1
 

@@ -165,9 +165,8 @@ def _in_processes(cases: Sequence[Case], jobs: int) -> Iterator[dict]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_settle_in, initargs=(os.getpid(),))
     try:
-        with (
-            _deaf_to_ctrl_c()
-        ):  # the processes start with the first case and inherit it: they are ended from here
+        # the processes start with the first case and inherit it: they are ended from here
+        with _deaf_to_ctrl_c():
             futures = [pool.submit(run_case, case) for case in cases]
         for future in as_completed(futures):
             yield future.result()

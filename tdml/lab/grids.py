@@ -40,17 +40,12 @@ VARIANTS = {
     "garbage+shape": ["attack=garbage", "attack.kind=shape"],
 }
 DEFENCES = ("tdml", "tdml-no-audits", *YARDSTICKS)
-_NEVER_ALONE = (
-    "half_work",
-    "backdoor",
-)  # attacks that a single node of a pipeline cannot carry out
+# attacks that a single node of a pipeline cannot carry out
+_NEVER_ALONE = ("half_work", "backdoor")
 _ON_CLASSES = ("backdoor", "label_flip")  # attacks on images and their labels
 _ON_LANGUAGE = ("stage_backdoor",)
-_LAST_STAGE = (
-    "label_flip",
-    "lying_validator",
-    "collusion",
-)  # where the labels are, and the losses that are reported
+# where the labels are, and the losses that are reported
+_LAST_STAGE = ("label_flip", "lying_validator", "collusion")
 _SMALL_BATCH = 8  # where there are too many replicas for 32
 
 

@@ -30,9 +30,8 @@ def outline(settings: dict, seed: int) -> nn.Module:
 
 
 def _build(settings: dict, seed: int, device: str) -> nn.Module:
-    with seeded(
-        derive(seed, "initial weights")
-    ):  # everywhere, for a constructor may draw the model's form
+    # everywhere, for a constructor may draw the model's form
+    with seeded(derive(seed, "initial weights")):
         return build(settings, device)
 
 

@@ -145,12 +145,8 @@ def read(path: Path) -> History:
             if path.is_file()
             else _read_run(path)
         )
-        _ = (
-            found.topology,
-            found.attacked_from,
-            found.attackers,
-            _training(found),
-        )  # what is missing is missed here
+        # what is missing is missed here
+        _ = (found.topology, found.attacked_from, found.attackers, _training(found))
     except SettingError:
         raise
     except _DAMAGED as error:
@@ -198,10 +194,8 @@ def _read_run(run: Path) -> History:
     summary = _summary(run)
     rounds, bans = _rounds(read_metrics(run, void=True))
     reached = (rounds[-1].round if rounds else 0, settings["rounds"])
-    current = (
-        summary.get("round"),
-        summary.get("rounds"),
-    ) == reached  # or it goes on, and that is of an earlier start
+    # or it goes on, and the summary is of an earlier start
+    current = (summary.get("round"), summary.get("rounds")) == reached
     return History(
         name=settings["name"], settings=settings, machines=machine.read(run),
         ended=current and summary["model"] is not None, rounds=rounds, bans=bans,

@@ -26,10 +26,8 @@ _REFRESHES_PER_S = 4
 _WAITING_SAID_EVERY_S = 30.0  # where there is no live line
 _INDENT = 7  # of what is said about a round below its row
 _LONGEST_METRIC = 10  # characters of its name
-_BEFORE_PHASES, _COLUMN = (
-    37,
-    8,
-)  # characters of a row without its replicas and phases, and of a phase
+# characters of a row without its replicas and phases, and of a phase
+_BEFORE_PHASES, _COLUMN = 37, 8
 
 
 class _Screen(Console):

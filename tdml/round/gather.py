@@ -159,9 +159,8 @@ def _check_block(
         found.faults.setdefault(index, {})[stage] = (
             "the update is not the one that it had committed to"
         )
-    elif strict and not bool(
-        torch.isfinite(block.sum(dtype=torch.float64))
-    ):  # finite float32 cannot overflow it
+    # finite float32 cannot overflow the sum
+    elif strict and not bool(torch.isfinite(block.sum(dtype=torch.float64))):
         found.faults.setdefault(index, {})[stage] = "the update has values that are not finite"
         found.diverged.add(index)
 

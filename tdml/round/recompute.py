@@ -94,9 +94,8 @@ class Referee:
                 stage.trainer.resume(shown.before)
             before = stage.trainer.state()
             made = take_alone(stage, given, shown.messages, wanted)
-        except (
-            Exception
-        ) as error:  # a model may raise anything at what no honest stage has, or is sent
+        # a model may raise anything at what no honest stage has, or is sent
+        except Exception as error:
             del self._stages[item.stage]
             text = (
                 f"a step of stage {item.stage} cannot be taken from what it shows: "

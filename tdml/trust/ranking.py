@@ -16,9 +16,8 @@ import torch
 
 log = logging.getLogger(__name__)
 
-_BLOCK = (
-    1 << 15
-) - 1  # coordinates ranked at a time: with one more torch starts threads, whose waiting costs more
+# coordinates ranked at a time: with one more torch starts threads, whose waiting costs more
+_BLOCK = (1 << 15) - 1
 # of so many pieces each is worth its kernel launches, and takes 2 % of the updates' memory
 _GPU_BLOCKS = 32
 
@@ -78,10 +77,8 @@ def rank_sums(updates: torch.Tensor, coordinates: int | None = None) -> RankSums
         coordinates: how many of them count: all, or all but some in which nobody leads.
     """
     total, squares = _fastest(updates)(updates)
-    coordinates, middle = (
-        updates.shape[1] if coordinates is None else coordinates,
-        (len(updates) + 1) / 2,
-    )
+    coordinates = updates.shape[1] if coordinates is None else coordinates
+    middle = (len(updates) + 1) / 2
     total, squares = total.double(), squares.double()
     return RankSums(
         coordinates,

@@ -209,10 +209,8 @@ def _add_tiles(values, leads, i, j):
 
 @njit
 def _sum(leads):
-    total, squares = (
-        _INT(0),
-        np.int64(0),
-    )  # the squares of thousands of replicas need more than 32 bits
+    # the squares of thousands of replicas need more than 32 bits
+    total, squares = _INT(0), np.int64(0)
     for c in range(_WIDTH):
         total = _INT(total + leads[c])
         squares += leads[c] * leads[c]
