@@ -26,6 +26,8 @@ _TARGETS = ("optimizer", "schedule")
 @dataclass
 class Topology:
     replicas: int = MISSING
+    min_replicas: int | None = None
+    max_replicas: int | None = None
     stages: int = MISSING
     spares: int = MISSING
     microbatches: int | None = None
@@ -36,8 +38,23 @@ class Topology:
 
     @property
     def world_size(self) -> int:
-        """Ranks that the job needs, the coordinator among them."""
+        """Ranks that the job is set to have, the coordinator among them."""
         return 1 + self.replicas * self.stages + self.spares
+
+    @property
+    def least_world_size(self) -> int:
+        """Ranks that the job may start with."""
+        return self.world_size if self.min_replicas is None else 1 + self.fewest * self.stages
+
+    @property
+    def fewest(self) -> int:
+        """Replicas that the job may start with."""
+        return self.replicas if self.min_replicas is None else self.min_replicas
+
+    @property
+    def most(self) -> int:
+        """Replicas that the job may grow to: as many have a share of the data."""
+        return self.replicas if self.max_replicas is None else self.max_replicas
 
     @property
     def parts(self) -> int:
@@ -218,19 +235,21 @@ def see_own_classes() -> None:
 
 
 def check_world(topology: Topology, world_size: int, resume: bool) -> None:
-    """Check that torchrun has started as many ranks as the topology needs. Where a run is resumed
-    fewer will do: the nodes that have outlived their coordinator come by themselves.
+    """Check that torchrun has started as many ranks as the topology needs. Fewer will do where it
+    allows for that, and where a run is resumed: the nodes that have outlived their coordinator come
+    by themselves.
 
     Raises:
         SettingError: it has not.
     """
-    enough = resume and world_size < topology.world_size
-    if world_size != topology.world_size and not enough:
+    most, least = topology.world_size, 1 if resume else topology.least_world_size
+    if world_size > most or world_size < least:
+        fewer = "" if least in (1, most) else f" (or from {least} on: topology.min_replicas)"
         raise SettingError(
             f"WORLD_SIZE is {world_size}, but {topology.replicas} replicas × {topology.stages} "
-            f"stages + 1 coordinator + {topology.spares} spares need {topology.world_size}: start "
-            f"torchrun with --nproc-per-node {topology.world_size}, or with --nnodes × "
-            "--nproc-per-node of that product"
+            f"stages + 1 coordinator + {topology.spares} spares need {most}{fewer}: start "
+            f"torchrun with --nproc-per-node {most}, or with --nnodes × --nproc-per-node of that "
+            "product"
         )
 
 

@@ -12,7 +12,7 @@ from tdml.errors import SettingError
 from tdml.rewards.policies import POLICIES
 
 if TYPE_CHECKING:
-    from tdml.config import Config
+    from tdml.config import Config, Topology
 
 _TINY = 1e-12
 _MOST_RANKS = 4096
@@ -30,6 +30,7 @@ def check(config: "Config") -> None:
         if value is not None and not (math.isfinite(value) and value >= least):
             enough = "above 0" if least == _TINY else f"of at least {least}"
             raise SettingError(f"{name}={value} must be a finite number {enough}")
+    _check_growth(config.topology)
     _check_not_too_much(config)
     _check_texts(config)
     for name, choice, choices in _choices(config):
@@ -48,6 +49,20 @@ def check(config: "Config") -> None:
     if not 0 <= config.trust.budget <= 1:
         raise SettingError(f"trust.budget={config.trust.budget} must lie between 0 and 1")
     _check_targets(config)
+
+
+def _check_growth(topology: "Topology") -> None:
+    replicas = f"topology.replicas={topology.replicas}"
+    if topology.fewest > topology.replicas:
+        raise SettingError(
+            f"topology.min_replicas={topology.min_replicas} is more than {replicas}: it is what "
+            "the job may start with, so lower it, or raise topology.replicas"
+        )
+    if topology.most < topology.replicas:
+        raise SettingError(
+            f"topology.max_replicas={topology.max_replicas} is less than {replicas}: it is what "
+            "the job may grow to, so raise it, or lower topology.replicas"
+        )
 
 
 def _check_shares(data: dict[str, Any]) -> None:
@@ -104,10 +119,11 @@ def _check_targets(config: "Config") -> None:
 def _check_not_too_much(config: "Config") -> None:
     """What would fill this machine, or what torch cannot count, before anything says so."""
     topology, sync, train = config.topology, config.sync, config.train
-    if topology.world_size > _MOST_RANKS:
+    ranks = 1 + topology.most * topology.stages + topology.spares
+    if ranks > _MOST_RANKS:
         raise SettingError(
-            f"topology: {topology.replicas} replicas × {topology.stages} stages + "
-            f"{topology.spares} spares need {topology.world_size} ranks: {_MOST_RANKS} are the most"
+            f"topology: {topology.most} replicas × {topology.stages} stages + "
+            f"{topology.spares} spares need {ranks} ranks: {_MOST_RANKS} are the most"
         )
     if sync.local_steps is not None and sync.local_steps > _MOST_STEPS:
         raise SettingError(
@@ -147,6 +163,8 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
         ("rounds", config.rounds, 1),
         ("seed", config.seed, 0),
         ("topology.replicas", config.topology.replicas, 1),
+        ("topology.min_replicas", config.topology.min_replicas, 1),
+        ("topology.max_replicas", config.topology.max_replicas, 1),
         ("topology.stages", config.topology.stages, 1),
         ("topology.spares", config.topology.spares, 0),
         ("topology.microbatches", config.topology.microbatches, 1),
@@ -260,10 +278,10 @@ def _check_attackers(config: "Config") -> None:
     if share is None or not 0 < share <= 1:
         raise SettingError(f"attack.share_of_rounds={share} must be more than 0 and at most 1")
     for replica in attack["replicas"]:
-        if type(replica) is not int or replica not in range(topology.replicas):
+        if type(replica) is not int or replica not in range(topology.most):
             raise SettingError(
-                f"attack.replicas names replica {replica}, but there are {topology.replicas}: "
-                f"0 to {topology.replicas - 1} (topology.replicas)"
+                f"attack.replicas names replica {replica}, but there are {topology.most}: "
+                f"0 to {topology.most - 1} (topology.replicas)"
             )
     for node in attack["nodes"]:
         if re.fullmatch(r"spare(0|[1-9]\d*)", str(node)):

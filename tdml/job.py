@@ -200,7 +200,7 @@ def _kind(config: Config) -> str:
 
 def _shares(config: Config, source: data.Source) -> list[np.ndarray]:
     """The training samples of each replica."""
-    kind, replicas = _kind(config), config.topology.replicas
+    kind, replicas = _kind(config), config.topology.most
     least, strata = config.train.effective_batch_size, source.strata
     if kind == "given":
         return given_shares(config.data["shares"], source.train, replicas, least, config.seed)

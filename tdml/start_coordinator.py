@@ -74,7 +74,7 @@ class _Ready:
 
 def coordinate(config: Config, lobby: Lobby, interruption: Interruption) -> int:
     """Be the coordinator."""
-    with Terminal(config.rounds, config.topology.replicas) as terminal:
+    with Terminal(config.rounds, config.topology.most) as terminal:
         interruption.defer(0, partial(leave, terminal))
         try:
             ready = _get_ready(config, lobby, terminal)
@@ -159,14 +159,13 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
     fleet = RpcFleet(
         config,
         ready.job.plan,
-        admission.backend,
+        admission,
         monitor.tell,
         caller,
         ready.sessions.entrance.roster,
         keep_ban,
         meanwhile,
     )
-    fleet.enter(admission)
     _introduce(ready, terminal)
     terminal.say(in_words(ready.job.needs), "dim")
     if ready.job.audits and (text := warning(ready.terms)):
@@ -182,7 +181,7 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
         fleet.stop(status)
     status = conclude(coordinator, terminal, reason, status)
     started = node_names(config.topology)
-    lost = [rank for rank, name in enumerate(started, start=1) if fleet.nodes[name].dead]
+    lost = [rank for rank, name in enumerate(started, start=1) if name in fleet.dead]
     with suppress(dist.DistError):  # its agent is gone
         lobby.end(status, lost, list(admission.refused))
     return status
@@ -230,27 +229,25 @@ def _open(
     entrance = Entrance(own, config.topology, roster, banned, former, owners)
     sessions = Sessions(
         lobby, identity, job_id(run), entrance, config.sync.timeout,
-        config.topology.world_size, config.topology.stages,
+        config.topology.world_size if config.resume else lobby.world_size, config.topology.stages,
     )  # fmt: skip
     sessions.open()
     # it takes a while, and the others read their data meanwhile
     importlib.import_module("tdml.monitor.monitor")
     if config.trust.enabled:
         ranking.compiled()
-    return sessions, sessions.first(_waiting(terminal, config.topology))
+    return sessions, sessions.first(_waiting(terminal, config.topology, sessions.ranks))
 
 
-def _waiting(terminal: Terminal, topology: Topology) -> Callable[[Collection[int]], None]:
-    """Says which ranks have not come yet."""
+def _waiting(
+    terminal: Terminal, topology: Topology, ranks: int
+) -> Callable[[Collection[int]], None]:
+    """Says which of the ranks have not come yet."""
     start = time.monotonic()
 
     def waiting(missing: Collection[int]) -> None:
         names = [node_name(rank, topology) for rank in sorted(missing)]
-        text = (
-            f"waiting for {len(names)} of {topology.world_size - 1} nodes: {listed(names)}"
-            if names
-            else ""
-        )
+        text = f"waiting for {len(names)} of {ranks - 1} nodes: {listed(names)}" if names else ""
         terminal.status(lambda: text)
         if time.monotonic() - start > LONG_S:
             terminal.waiting(text)
@@ -271,13 +268,23 @@ def _keep_ban(
         )
 
 
+def _growth(topology: Topology) -> str:
+    """How many replicas there are to be, and what they may start with and grow to."""
+    more = [
+        f"{word} {number}"
+        for word, number in (("from", topology.fewest), ("up to", topology.most))
+        if number != topology.replicas
+    ]
+    return f"{topology.replicas}" + (f" ({', '.join(more)})" if more else "")
+
+
 def _introduce(ready: _Ready, terminal: Terminal) -> None:
     config, folder, resumed = ready.config, ready.folder, ready.resumed
     topology = config.topology
     if folder.moved:
         terminal.say(f"an earlier run in {folder.path} was moved to {folder.moved}", "yellow")
     terminal.say(
-        f"{config.name}: replicas {topology.replicas} × stages {topology.stages} + spares "
+        f"{config.name}: replicas {_growth(topology)} × stages {topology.stages} + spares "
         f"{topology.spares}, stages connected by {ready.admission.backend}"
         + (f", going on after round {resumed}" if resumed else ""),
         "bold",

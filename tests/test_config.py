@@ -136,6 +136,7 @@ def test_sound_settings_pass(changes):
         ("rounds", 0, 1),
         ("seed", -1, 0),
         ("topology.replicas", 0, 1),
+        ("topology.min_replicas", 0, 1),
         ("topology.stages", 0, 1),
         ("topology.spares", -1, 0),
         ("topology.microbatches", 0, 1),
@@ -168,6 +169,15 @@ def test_too_small(name, value, least):
     enough = "above 0" if least == 1e-12 else f"of at least {least}"
     assert refused({name: value}) == f"{name}={value} must be a finite number {enough}"
     check(changed({"topology.schedule": "gpipe", name: least}))
+
+
+def test_a_job_starts_with_no_more_and_grows_to_no_less_than_it_is_set_to_have():
+    assert refused({"topology.min_replicas": 5}).startswith(
+        "topology.min_replicas=5 is more than topology.replicas=4: "
+    )
+    for few in (0, 3):
+        assert f"topology.max_replicas={few}" in refused({"topology.max_replicas": few})
+    check(changed({"topology.min_replicas": 4, "topology.max_replicas": 4}))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

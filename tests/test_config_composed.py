@@ -197,3 +197,14 @@ def test_the_ranks_that_a_topology_needs():
             in str(caught.value)
         )
         assert "--nproc-per-node 8" in str(caught.value)
+
+
+def test_fewer_ranks_may_start_where_fewer_replicas_are_enough():
+    topology = settings.load(
+        ["topology.replicas=3", "topology.min_replicas=1", "topology.stages=2"]
+    ).topology
+    for ranks in range(3, 8):
+        check_world(topology, ranks, resume=False)
+    for ranks in (2, 8):
+        with pytest.raises(SettingError, match=r"need 7 \(or from 3 on: topology\.min_replicas\)"):
+            check_world(topology, ranks, resume=False)

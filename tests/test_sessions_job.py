@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,40 @@ def test_a_newcomer_takes_the_slot_of_a_killed_node_leaves_and_comes_back_under_
     assert [
         timeline.rounds[place].slots.get("spare0") for place in (timeline.events[0].place, -1)
     ] == [None, "r1.s0"]
+    verify(job.run, capsys)
+
+
+def test_a_job_starts_with_one_of_two_replicas_and_grows_to_three(
+    job: Job, capsys: pytest.CaptureFixture
+) -> None:
+    settings = [
+        *SMALL, "topology.replicas=2", "topology.min_replicas=1", "topology.max_replicas=3",
+        "topology.stages=2", "topology.microbatches=2", "sync.local_steps=2", "rounds=4000",
+    ]  # fmt: skip
+    job.start(3, *settings)
+    job.wait(lambda: len(job.rounds) >= 1)
+    for key in ("a", "b"):
+        job.join(key, *settings)
+    job.wait(lambda: [0, 1] in [line["accepted"] for line in job.rounds])
+    for key in ("c", "d"):
+        job.join(key, *settings)
+    job.wait(lambda: [0, 1, 2] in [line["accepted"] for line in job.rounds])
+    job.ranks[0].kill()
+    job.ranks[0].join()
+    before = len(job.rounds)
+    again = job.come_back(*settings)
+    wait_until(lambda: job.rounds[before + 2 :] and job.rounds[-1]["accepted"] == [0, 1, 2])
+    again.send_signal(signal.SIGTERM)
+    said, _ = again.communicate(timeout=30)
+    assert "replicas 2 (from 1, up to 3) × stages 2" in said, said
+    assert "Traceback" not in job.output + said
+    accepted = [line["accepted"] for line in job.rounds]
+    assert [a for a, _ in groupby(accepted)][:3] == [[0], [0, 1], [0, 1, 2]], accepted
+    slots = entries(job.run, "round")[-1].body["slots"]
+    assert slots["0"] == ["r0.s0", "r0.s1"]
+    assert {*slots["1"], *slots["2"]} == {"spare0", "spare1", "spare2", "spare3"}
+    terms = entries(job.run, "job")[0].body
+    assert (terms["replicas"], terms["fewest"], len(terms["samples"])) == (3, 1, 3)
     verify(job.run, capsys)
 
 

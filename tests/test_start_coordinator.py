@@ -39,7 +39,7 @@ def test_before_the_job_begins_the_missing_are_named(monkeypatch: pytest.MonkeyP
 
     terminal = SimpleNamespace(status=lambda text: live.append(text()), waiting=lines.append)
     topology = load(["topology.replicas=2", "topology.stages=1", "topology.spares=1"]).topology
-    waiting = _waiting(terminal, topology)
+    waiting = _waiting(terminal, topology, ranks=4)
     for missing in ({1, 2, 3}, {2, 3}, {3}, set()):
         waiting(missing)
     assert live[:3] == [

@@ -127,7 +127,7 @@ class AttackingNode(Node):
         if not self._attack.omniscient:
             return None
         honest = []
-        for replica in range(self._config.topology.replicas):
+        for replica in range(self._config.topology.most):
             if written := self._tap.get(_key(Slot(replica, self.slot.stage))):
                 number, update = torch.load(io.BytesIO(written), weights_only=True)
                 honest += [update] if number == round_number else []

@@ -11,8 +11,8 @@ from tdml.cluster.entrance import Admission
 from tdml.cluster.exchange import Node
 from tdml.cluster.replica import RpcReplica
 from tdml.cluster.roster import COORDINATOR_NAME, Roster
-from tdml.cluster.topology import first_slot, node_name
-from tdml.cluster.waiting import waiting_for
+from tdml.cluster.seats import by_stage, first_seats
+from tdml.cluster.waiting import listed, waiting_for
 from tdml.config import Config
 from tdml.models.plan import Plan
 from tdml.round.fleet import Replica, ReplicaLost
@@ -39,30 +39,25 @@ class RpcFleet:
     """
 
     def __init__(
-        self, config: Config, plan: Plan, backend: str, tell: Callable[[str, str], None],
+        self, config: Config, plan: Plan, admission: Admission, tell: Callable[[str, str], None],
         caller: Caller, roster: Roster, on_ban: Callable[[str, str], None],
         meanwhile: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._config, self._plan, self._backend, self._tell = config, plan, backend, tell
+        self._config, self._plan, self._backend = config, plan, admission.backend
+        self._tell = tell
         self.caller, self.roster, self._on_ban, self.meanwhile = caller, roster, on_ban, meanwhile
-        topology = config.topology
-        ranks = range(1, topology.world_size)
-        self.nodes = {
-            name: Node(name, rank) for rank in ranks for name in [node_name(rank, topology)]
-        }
-        self._seats = {
-            seat: node_name(rank, topology)
-            for rank in ranks
-            if (seat := first_slot(rank, topology))
-        }
-        self._generations = [0] * topology.replicas
+        self.nodes: dict[str, Node] = {}
+        self._seats: dict[Slot, str] = {}
+        self._generations = [0] * config.topology.most
         self._members: frozenset[str] = frozenset()  # of the present session
         self._formed: dict[int, RpcReplica] = {}
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
-        self._pool = ThreadPoolExecutor(max_workers=topology.replicas)
+        self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
+        self.enter(admission)
         for name in roster.refused:
             self.nodes[name] = Node(name, rank=-1, refused=True)
+        self._seats = first_seats(self.nodes, config.topology)
 
     # Who is there
 
@@ -111,10 +106,9 @@ class RpcFleet:
         self.losses = {}
         while True:
             self._fill_seats()
+            self._grow()
             self._dissolve()
-            missing = [
-                index for index in range(self._config.topology.replicas) if self._can_form(index)
-            ]
+            missing = [index for index in self._opened if self._can_form(index)]
             if not missing:
                 break
             self.each(self._form, [self._assemble(index) for index in missing])
@@ -166,9 +160,7 @@ class RpcFleet:
     def refusals(self) -> list[tuple[str, str]]:
         """What came by RPC since this was last asked and was refused: to whom, and what. Who sent
         it, RPC does not tell."""
-        told = self.each(
-            lambda replica: replica.refused(), self.ready(range(self._config.topology.replicas))
-        )
+        told = self.each(lambda replica: replica.refused(), self.ready(self._opened))
         by_name = {name: texts for by_node in told.values() for name, texts in by_node.items()}
         by_name[COORDINATOR_NAME] = self.caller.refusals.take()
         return [(name, text) for name, texts in by_name.items() for text in texts]
@@ -196,8 +188,12 @@ class RpcFleet:
 
     def can_go_on(self) -> bool:
         """Whether some replica has all its nodes, formed or not."""
-        replicas = range(self._config.topology.replicas)
-        return any(all(n.usable for n in self._occupants(index)) for index in replicas)
+        return any(all(n.usable for n in self._occupants(index)) for index in self._opened)
+
+    @property
+    def _opened(self) -> list[int]:
+        """The replicas whose seats are given to nodes, dead ones too."""
+        return sorted({seat.replica for seat in self._seats})
 
     def _dissolve(self) -> None:
         """Give up the groups that can do nothing any more, or whose nodes sit elsewhere."""
@@ -214,6 +210,18 @@ class RpcFleet:
                 self._seats[seat] = able[0]
                 why = next(w for w in ("refused", "banned", "dead", "out") if getattr(node, w))
                 self._tell(f"{able[0]} takes the place of {name} ({why})", "")
+
+    def _grow(self) -> None:
+        """N nodes without a slot form a further replica; for those beyond `topology.replicas` the
+        spares that are set stay in reserve."""
+        topology = self._config.topology
+        for index in sorted(set(range(topology.most)) - set(self._opened)):
+            reserve = topology.spares if index >= topology.replicas else 0
+            free = [self.nodes[name] for name in self.spares]
+            if len(free) - reserve < topology.stages or not (taken := by_stage(free, topology)):
+                return
+            self._seats |= {Slot(index, stage): name for stage, name in enumerate(taken)}
+            self._tell(f"{listed(taken)} form replica {index}", "")
 
     def _occupants(self, index: int) -> list[Node]:
         return [self.nodes[name] for seat, name in self._seats.items() if seat.replica == index]

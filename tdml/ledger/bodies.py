@@ -18,7 +18,8 @@ class Job(TypedDict):
     config: Digest  # of the bytes of config.yaml
     coordinator: Digest  # public key
     rounds: Count
-    replicas: Count
+    replicas: Count  # at most
+    fewest: Count  # replicas that it may start with
     stages: Count
     policy: str
     pool: Count

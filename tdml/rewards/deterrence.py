@@ -21,7 +21,8 @@ _WITHOUT_AUDITS = 10  # rounds' pay that null stakes where no stake is enough
 
 
 def gain(job: Mapping) -> int:
-    """The most that a node can earn in a round in which all replicas hand in something.
+    """The most that a node can earn in a round in which as few replicas hand in something as the
+    job may start with: that with the most samples, and those with the fewest.
 
     Under `improvement` that is its stage's share of the whole pool: a cheat can hope to be in the
     only replica that improves anything.
@@ -30,11 +31,12 @@ def gain(job: Mapping) -> int:
         job: body of the job's entry.
     """
     terms = read(job, Job)
-    round_of_all = [
+    few = sorted(terms.samples)
+    round_of_few = [
         Verdict(replica, [], "honest", samples=samples, improvement=int(replica == 0))
-        for replica, samples in enumerate(terms.samples)
+        for replica, samples in enumerate([*few[-1:], *few[: terms.fewest - 1]])
     ]
-    parts = divide(terms.pool, policy_of(terms.policy, terms.shares).weights(round_of_all))
+    parts = divide(terms.pool, policy_of(terms.policy, terms.shares).weights(round_of_few))
     return max(map(max, parts))
 
 

@@ -27,6 +27,7 @@ class Job(msgspec.Struct, frozen=True):
     audit_chance: Annotated[float, msgspec.Meta(ge=0, le=1)]  # that a window is executed again
     shares: list[Amount]  # of the computation, by stage, in millionths
     samples: list[Amount]  # of a round, by replica
+    fewest: Annotated[int, msgspec.Meta(ge=1)]  # replicas that it may start with
 
 
 class Roster(msgspec.Struct, frozen=True):

@@ -256,7 +256,7 @@ class Auditor:
             audits.proofs += result[0].proofs
             audits.add(case, None)
         else:
-            if result is None or self._job.config.topology.replicas > 1:
+            if result is None or self._job.config.topology.most > 1:
                 audits.silent |= set(owner.names)  # it counts no more until it is found right
             text = result[0].unsettled if isinstance(result, list) else f"audit: {result}"
             text = "audit: it did not repeat its work" if result is None else text

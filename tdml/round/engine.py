@@ -79,7 +79,7 @@ class Engine:
         self.training: Sequence[Replica] = []
         self._clock = Stopwatch()
         # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
-        ready = torch.zeros(job.config.topology.replicas, 1)
+        ready = torch.zeros(job.config.topology.most, 1)
         threading.Thread(target=rank_moments, args=(ready,), daemon=True).start()
 
     def play(self, number: int, slots: Mapping[int, Sequence[str]]) -> Round:
@@ -146,7 +146,7 @@ class Engine:
         """All formed replicas take their local steps; those that fail or are late lose the round.
         Replicas that owe an earlier round's work do that again: the second result is what they
         commit to."""
-        self.training = self.fleet.ready(range(self.job.config.topology.replicas))
+        self.training = self.fleet.ready(range(self.job.config.topology.most))
         deadline = Deadline(len(self.training), self.job.config.sync.deadline)
 
         owing = {r.index: debt for r in self.training if (debt := self.judge.debts.of(r))}

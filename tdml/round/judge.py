@@ -63,7 +63,7 @@ class Judge:
             )
         if self._job.problem:
             return f"trust.repeatable=warn: nothing is audited: {self._job.problem}"
-        if self._job.config.topology.replicas == 1:
+        if self._job.config.topology.most == 1:
             return (
                 "1 replica: nobody can repeat its work but the coordinator, which looks at "
                 "single steps"

@@ -12,7 +12,7 @@ from tdml.errors import SettingError
 from tdml.identity import Identity
 
 _TOPOLOGY = Topology(replicas=2, stages=1, spares=0)
-_KEYS = [Identity.new() for _ in range(5)]
+_KEYS = sorted((Identity.new() for _ in range(5)), key=lambda key: key.public)
 _NAMES = ["coordinator", "r0.s0", "r1.s0"]
 _GIVEN = {name: key.public for name, key in zip(_NAMES, _KEYS, strict=False)}
 _CARDS = [

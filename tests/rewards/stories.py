@@ -11,7 +11,7 @@ def job(**changes):
     """Three replicas of two stages, where the second computes 60 %."""
     body = {
         "rounds": 10, "policy": "work", "pool": 1000, "stake": 5000, "audit_chance": 0.05,
-        "shares": [400_000, 600_000], "samples": [100, 100, 100],
+        "shares": [400_000, 600_000], "samples": [100, 100, 100], "fewest": 3,
     }  # fmt: skip
     return body | changes
 

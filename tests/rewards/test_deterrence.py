@@ -36,6 +36,12 @@ def test_the_gain_is_the_largest_pay_of_a_full_round(policy, most):
     )
 
 
+def test_the_gain_is_what_a_node_earns_while_the_job_is_small():
+    body = job(policy="work", samples=[100, 40, 60], fewest=2)
+    assert gain(body) == 1000 * 600_000 * 100 // (1_000_000 * 140)
+    assert gain(body | {"fewest": 1}) == 600
+
+
 # The stake
 
 
