@@ -15,7 +15,7 @@ from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.sessions import Sessions
 from tdml.errors import one_line
 from tdml.job import Job
-from tdml.membership import renew
+from tdml.membership import note_farewells, renew
 from tdml.models import whole
 from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import BEST_MODEL
@@ -247,10 +247,12 @@ class Coordinator:
     def _muster(self) -> Sequence:
         """Those who can take part in a round."""
         replicas = self.fleet.muster()
+        note_farewells(self.fleet, self.sessions)
         if not self.fleet.can_go_on():
             raise CannotGoOn(
                 f"no replica is left: {len(self.fleet.banned)} nodes banned, "
-                f"{len(self.fleet.dead)} dead, {len(self.fleet.roster.refused)} refused, no spare: "
+                f"{len(self.fleet.dead)} dead, {len(self.fleet.left)} have left, "
+                f"{len(self.fleet.roster.refused)} refused, no spare: "
                 f"{how_to_go_on(self.last_round)}, with more topology.spares if nodes are banned"
             )
         return replicas

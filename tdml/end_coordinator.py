@@ -1,10 +1,14 @@
 """How a run ends, whatever ends it, and what it leaves."""
 
 import os
+from contextlib import suppress
 from signal import Signals
+
+from torch.distributed import DistError
 
 from tdml.coordinator import CannotGoOn, Coordinator
 from tdml.errors import INTERRUPTED, SettingError, fail, one_line
+from tdml.membership import note_farewells
 from tdml.monitor.terminal import Terminal, closing_lines
 from tdml.round.checkpoint import how_to_go_on
 
@@ -35,9 +39,11 @@ def conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: 
     from tdml.monitor.report import write_report
 
     fleet, monitor = coordinator.fleet, coordinator.monitor
+    with suppress(DistError):  # the store may be gone
+        note_farewells(fleet, coordinator.sessions)
     try:
         model = "model.pt" if status == 0 else None
-        monitor.finish(reason, fleet.banned, fleet.dead, model, coordinator.notices)
+        monitor.finish(reason, fleet.banned, fleet.dead, fleet.left, model, coordinator.notices)
         report = coordinator.last_round > 0 and bool(write_report(monitor.folder.path))
     except OSError as error:
         return fail(f"{reason}; summary.json cannot be written: {one_line(error)}", status or 1)

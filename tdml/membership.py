@@ -4,10 +4,17 @@ from typing import TYPE_CHECKING
 
 from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.sessions import Sessions
+from tdml.cluster.wire import OPEN_THE_WAY
 
 if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
     from tdml.recorder import Recorder
+
+
+def note_farewells(fleet: RpcFleet, sessions: Sessions) -> None:
+    """Tell those that have left from those that are dead."""
+    for node in fleet.nodes.values():
+        node.left = node.dead and sessions.lobby.has_left(node.visit)
 
 
 def renew(
@@ -18,8 +25,11 @@ def renew(
 
     Raises:
         DistError: the store, where all meet, is gone.
+        NotFormed: this machine cannot be reached by RPC.
     """
-    if not sessions.lobby.rings and not fleet.has_lost_members:
+    note_farewells(fleet, sessions)
+    due = sessions.is_due()
+    if not due and not fleet.has_lost_members:
         return
     roster = fleet.roster
     known = dict(roster.keys)
@@ -33,5 +43,7 @@ def renew(
         roster.write(monitor.folder.path / "roster.yaml")
     for name in came:
         monitor.tell(f"{name} {'is back' if name in known else 'has joined'}", "")
+    for name in (*admission.absent, *fleet.greet()):
+        monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
     for reason in admission.faults.values():
         monitor.tell(f"a node is refused: {reason}", "")

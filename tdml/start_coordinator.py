@@ -1,7 +1,6 @@
 """The coordinator's life until the rounds begin, and who is told that they have ended."""
 
 import importlib
-import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -26,7 +25,7 @@ from tdml.cluster.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.cluster.sessions import Sessions
 from tdml.cluster.topology import COORDINATOR, node_name, node_names
 from tdml.cluster.waiting import LONG_S, listed
-from tdml.cluster.wire import NotFormed
+from tdml.cluster.wire import OPEN_THE_WAY, NotFormed
 from tdml.config import Config, Topology
 from tdml.config_file import fingerprint, to_yaml
 from tdml.coordinator import Coordinator
@@ -35,10 +34,11 @@ from tdml.data.source import load_source
 from tdml.end_coordinator import ORDERLY_END_S, conclude, give_up, leave, play
 from tdml.errors import SettingError, fail, one_line
 from tdml.identity import Identity
+from tdml.introduction import introduce
 from tdml.job import Job, prepare
 from tdml.ledger.artifacts import Store
 from tdml.monitor.run_folder import RunFolder
-from tdml.monitor.terminal import LEGEND, Terminal
+from tdml.monitor.terminal import Terminal
 from tdml.recorder import Recorder
 from tdml.rehearsal.timing import with_microbatches
 from tdml.rewards.deterrence import warning
@@ -90,9 +90,9 @@ def coordinate(config: Config, lobby: Lobby, interruption: Interruption) -> int:
             lobby.end_with(f"the coordinator failed: {one_line(error)}")
             raise
         try:
-            ready.sessions.begin(ready.admission)
+            ready = replace(ready, admission=ready.sessions.begin(ready.admission))
             return _lead(lobby, ready, terminal, interruption)
-        except (NotFormed, SettingError) as error:
+        except SettingError as error:
             return fail(str(error))
         finally:
             ready.recorder.close()
@@ -166,7 +166,15 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
         keep_ban,
         meanwhile,
     )
-    _introduce(ready, terminal)
+    silent = [*admission.absent, *fleet.greet()]
+    if not any(node.usable for node in fleet.nodes.values()):
+        raise NotFormed(f"no node of the job can be reached: {OPEN_THE_WAY}")
+    for name in silent:
+        monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
+    introduce(
+        config, ready.folder, ready.resumed, admission.backend, ready.sessions.entrance.roster,
+        terminal,
+    )  # fmt: skip
     terminal.say(in_words(ready.job.needs), "dim")
     if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
@@ -180,8 +188,9 @@ def _lead(lobby: Lobby, ready: _Ready, terminal: Terminal, interruption: Interru
     finally:
         fleet.stop(status)
     status = conclude(coordinator, terminal, reason, status)
-    started = node_names(config.topology)
-    lost = [rank for rank, name in enumerate(started, start=1) if name in fleet.dead]
+    there = {name for name, node in fleet.nodes.items() if not node.dead}
+    started = enumerate(node_names(config.topology), start=1)
+    lost = [rank for rank, name in started if name not in there]
     with suppress(dist.DistError):  # its agent is gone
         lobby.end(status, lost, list(admission.refused))
     return status
@@ -266,35 +275,3 @@ def _keep_ban(
         monitor.tell(
             f"the key of {name} could not be added to identity.ban_list: {one_line(error)}", ""
         )
-
-
-def _growth(topology: Topology) -> str:
-    """How many replicas there are to be, and what they may start with and grow to."""
-    more = [
-        f"{word} {number}"
-        for word, number in (("from", topology.fewest), ("up to", topology.most))
-        if number != topology.replicas
-    ]
-    return f"{topology.replicas}" + (f" ({', '.join(more)})" if more else "")
-
-
-def _introduce(ready: _Ready, terminal: Terminal) -> None:
-    config, folder, resumed = ready.config, ready.folder, ready.resumed
-    topology = config.topology
-    if folder.moved:
-        terminal.say(f"an earlier run in {folder.path} was moved to {folder.moved}", "yellow")
-    terminal.say(
-        f"{config.name}: replicas {_growth(topology)} × stages {topology.stages} + spares "
-        f"{topology.spares}, stages connected by {ready.admission.backend}"
-        + (f", going on after round {resumed}" if resumed else ""),
-        "bold",
-    )
-    roster = ready.sessions.entrance.roster
-    for name, reason in roster.refused.items():
-        terminal.say(f"{name} is refused: {reason}", "yellow")
-    if not roster.given:
-        keys = ", ".join(f"{name} {key[:8]}" for name, key in roster.keys.items())
-        terminal.say(f"keys trusted at first contact: {keys}", "dim")
-    store = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-    terminal.say(f"a further node: tdml join {store} and the same settings", "dim")
-    terminal.say(LEGEND, "dim")

@@ -174,15 +174,12 @@ class _Visit:
             )
         )  # fmt: skip
         try:
-            form_rpc(
-                self._lobby.store, decision.at.session, place, len(decision.members),
-                self._config.sync.timeout,
-            )  # fmt: skip
+            form_rpc(self._lobby.store, decision.at.session, place, self._config.sync.timeout)
         except NotFormed as error:
             if self._lobby.rank is None:
                 fail(str(error))
             return None
-        self._interruption.defer(_GRACE_S, partial(_leave, name))
+        self._interruption.defer(_GRACE_S, partial(_leave, name, self._lobby))
         ending = worker.serve()
         self._interruption.defer(0)
         if ending is Ending.GONE:
@@ -239,12 +236,13 @@ def _check(
         )
 
 
-def _leave(name: str, number: Signals) -> NoReturn:
+def _leave(name: str, lobby: Lobby, number: Signals) -> NoReturn:
     """The coordinator finds the connection closed at once, and goes on without this node."""
     print(
         f"{name} leaves ({number.name}): it loses the round, and is paid for those before",
         flush=True,
     )
+    lobby.say_goodbye()
     os._exit(INTERRUPTED)
 
 
@@ -260,6 +258,7 @@ def _get_ready(config: Config, rank: int | None) -> _Ready:
     if rank is None or first_slot(rank, config.topology):
         # takes seconds: here nobody waits for an answer
         importlib.import_module("tdml.node.pipeline")
+        importlib.import_module("tdml.attacks.node")
     held = contents_of(source, config.seed) if source else None
     return _Ready(identity, device, source, held, roster)
 

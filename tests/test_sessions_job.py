@@ -117,7 +117,11 @@ def test_a_newcomer_takes_the_slot_of_a_killed_node_leaves_and_comes_back_under_
     job.join("theirs", *settings)
     job.wait(lambda: "spare0 is back" in job.output)
     job.wait(lambda: job.nodes() == {"r0.s0", "spare0"})
+    job.joined[-1].send_signal(signal.SIGTERM)
+    job.wait(lambda: job.nodes() == {"r0.s0"})
     job.stop()
+    summary = json.loads((job.run / "summary.json").read_text())
+    assert (summary["dead"], summary["left"]) == (["r1.s0"], ["spare0"])
     assert "Traceback" not in job.output
     rosters = [(entry.round, list(entry.body["keys"])) for entry in entries(job.run, "roster")]
     assert [names for _, names in rosters] == [["r0.s0", "r1.s0"], ["r0.s0", "r1.s0", "spare0"]]
@@ -164,6 +168,25 @@ def test_a_job_starts_with_one_of_two_replicas_and_grows_to_three(
     terms = entries(job.run, "job")[0].body
     assert (terms["replicas"], terms["fewest"], len(terms["samples"])) == (3, 1, 3)
     verify(job.run, capsys)
+
+
+def test_who_is_let_in_and_does_not_come_holds_nobody_up(job: Job) -> None:
+    settings = [*_JOB, "topology.microbatches=1"]
+    job.start(3, *settings)
+    job.wait(lambda: len(job.rounds) >= 1)
+    [port] = set(re.findall(r"tdml join 127.0.0.1:(\d+)", job.output))
+    hostile = start_command(
+        sys.executable, "-m", "tests.absent_node", *settings,
+        environment={"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+    )  # fmt: skip
+    job.joined.append(hostile)
+    job.wait(lambda: "spare0 has not come to the session, and is left out" in job.output)
+    before = len(job.rounds)
+    job.wait(lambda: len(job.rounds) >= before + 3)
+    assert job.nodes() == {"r0.s0", "r1.s0"}
+    assert [line["accepted"] for line in job.rounds] == [[0, 1]] * len(job.rounds)
+    job.stop()
+    assert "Traceback" not in job.output
 
 
 def test_the_nodes_of_a_killed_coordinator_wait_for_it_and_go_on(

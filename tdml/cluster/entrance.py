@@ -27,6 +27,16 @@ class Admission:
     members: dict[str, Card]
     refused: dict[str, str]
     faults: dict[str, str] = field(default_factory=dict)  # the same by name, of those that have one
+    absent: frozenset[str] = frozenset()  # the members that were let in and have not come
+
+    @property
+    def present(self) -> dict[str, tuple[int, Card]]:
+        """The nodes that take part, with their ranks in the session."""
+        return {
+            name: (rank, card)
+            for rank, (name, card) in enumerate(self.members.items())
+            if name != COORDINATOR_NAME and name not in self.absent
+        }
 
     @property
     def backend(self) -> str:

@@ -32,6 +32,7 @@ class Node:
     sees_data: bool = True
     banned: bool = False
     dead: bool = False
+    left: bool = False  # it is dead, and has said goodbye before
     refused: bool = False  # from the start: its key may not take part
     out: bool = False  # it has given its seat to a spare
     # numbers of orders, and since when an answer is missing

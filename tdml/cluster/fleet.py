@@ -1,12 +1,11 @@
 """All nodes of a job: who sits where, who is banned or dead, and which replicas can work."""
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from tdml.cluster.ask_all import ask_all
 from tdml.cluster.channel import Caller, Offence
-from tdml.cluster.endpoint import send
 from tdml.cluster.entrance import Admission
 from tdml.cluster.exchange import Node
 from tdml.cluster.replica import RpcReplica
@@ -20,11 +19,12 @@ from tdml.round.orders import Slot
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound=Replica)
-log = logging.getLogger(__name__)
 
 # A node that waits in vain for its neighbour notices after sync.timeout. The coordinator waits a
 # little longer, so that it hears this from the living and does not take them for dead.
 _GRACE_S = 15.0
+_GREETING_S = 10.0  # that a node may take to say that it is there
+_FAREWELL_S = 5.0
 _TICK_S = 0.25
 
 
@@ -65,22 +65,29 @@ class RpcFleet:
         """The members of a new session. Returns the names of those that were not in the last
         one."""
         came = []
-        for rank, (name, card) in enumerate(admission.members.items()):
-            if name == COORDINATOR_NAME:
-                continue
+        for name, (rank, card) in admission.present.items():
             node = self.nodes.setdefault(name, Node(name, rank))
             if not node.usable or node.visit != card.visit:
                 came.append(name)
                 self._part_from(node)
             node.rank, node.visit = rank, card.visit
             node.sees_data = card.data is not None
-            node.dead = node.refused = False
+            node.dead = node.left = node.refused = False
             node.awaited.clear()
         for name, node in self.nodes.items():
-            node.dead |= name not in admission.members and not node.refused
+            node.dead |= name not in admission.present and not node.refused
         self._dissolve()
-        self._members = frozenset(admission.members) & self.nodes.keys()
+        self._members = frozenset(admission.present)
         return came
+
+    def greet(self) -> list[str]:
+        """Names of the nodes that no call reaches, or that do not answer at once; they count as
+        dead."""
+        usable = [node for node in self.nodes.values() if node.usable]
+        silent = ask_all(usable, self.caller, "progress", (), _GREETING_S)
+        for node in silent:
+            node.dead = True
+        return [node.name for node in silent]
 
     @property
     def has_lost_members(self) -> bool:
@@ -138,8 +145,13 @@ class RpcFleet:
 
     @property
     def dead(self) -> list[str]:
-        """Names of the nodes that no longer answer."""
-        return [node.name for node in self.nodes.values() if node.dead]
+        """Names of the nodes that no longer answer, without those that have left."""
+        return [node.name for node in self.nodes.values() if node.dead and not node.left]
+
+    @property
+    def left(self) -> list[str]:
+        """Names of the nodes that have said goodbye."""
+        return [node.name for node in self.nodes.values() if node.left]
 
     @property
     def waiting(self) -> str:
@@ -208,7 +220,9 @@ class RpcFleet:
             able = [s for s in self.spares if self.nodes[s].sees_data or not at_an_end]
             if not node.usable and able:
                 self._seats[seat] = able[0]
-                why = next(w for w in ("refused", "banned", "dead", "out") if getattr(node, w))
+                why = next(
+                    w for w in ("refused", "banned", "left", "dead", "out") if getattr(node, w)
+                )
                 self._tell(f"{able[0]} takes the place of {name} ({why})", "")
 
     def _grow(self) -> None:
@@ -270,26 +284,11 @@ class RpcFleet:
 
     def stop(self, status: int) -> None:
         """Send every living node home, with the run's exit status."""
-        futures = []
-        for node in self.nodes.values():
-            if not node.dead and not node.refused:
-                _, order = self.caller.order(node.name, "stop", (status,))
-                try:
-                    futures.append(send(node.rank, order, timeout=5))
-                except RuntimeError as error:
-                    log.debug("%s: %s", node.name, error)
-        for future in futures:
-            _settle(future)
+        there = [node for node in self.nodes.values() if not node.dead and not node.refused]
+        ask_all(there, self.caller, "stop", (status,), _FAREWELL_S)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _await(self, future: "Future[_T]") -> _T:
         while not wait([future], timeout=_TICK_S).done:
             self.meanwhile()
         return future.result()
-
-
-def _settle(future: Any) -> None:
-    try:
-        future.wait()
-    except RuntimeError as error:  # it was gone already
-        log.debug("stop: %s", error)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 import torch
-from torch.distributed.rpc import api, internal
+from torch.distributed.rpc import internal
 
 from tdml.cluster.codec import Malformed, check_tensor
 from tdml.errors import one_line
@@ -104,10 +104,9 @@ class Guard:
         self.refusals = Refusals()
 
     def install(self) -> None:
-        """Guard this process, for good. Before `init_rpc`, which can let in calls at once."""
+        """Guard this process, for good. Before `form_rpc`, which can let in calls at once."""
         pickler: Any = internal._internal_rpc_pickler
         pickler.serialize, pickler.deserialize = self.serialize, self.deserialize
-        api._all_gather = _no_gathering
         _close_files()
 
     def serialize(self, message: Any) -> tuple[bytes, list[torch.Tensor]]:
@@ -153,11 +152,6 @@ class Guard:
     def _refuse(self, reason: str) -> Envelope:
         self.refusals.add(reason)
         return NOTHING
-
-
-def _no_gathering(*_: object, **__: object) -> None:
-    """torch warms its connections up with a round of calls at the start. The store has met
-    everybody already."""
 
 
 def _close_files() -> None:

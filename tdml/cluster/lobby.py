@@ -8,8 +8,10 @@ is called rings.
 Anybody who reaches the store can write to it. So calls, cards and decisions are signed.
 """
 
+import contextlib
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Collection
 from datetime import timedelta
@@ -20,13 +22,14 @@ import torch.distributed as dist
 from tdml.cluster import exit_barrier
 from tdml.cluster.cards import Call, Card, Decision, read_call, read_card
 from tdml.cluster.interface import STORE_SOCKET
-from tdml.errors import SettingError
+from tdml.errors import SettingError, one_line
 from tdml.identity import Identity
 
 _CONNECT_S = 600.0
 _FAREWELL_S = 15.0
 _LAST_WORDS_S = 1.0
 _POLL_S = 0.05
+_KEY = 64  # characters of a public key
 _MOST_CARDS = 100_000  # of one call, that are looked at
 
 
@@ -56,6 +59,7 @@ class Lobby:
         self.store = _connect(is_coordinator=rank == 0, timeout=timeout)
         self._call = self._last_but_one()
         self._rings = 0  # that were heard
+        self._has_warned = False  # of a call that is not the coordinator's
         self._undecided = False  # whether this coordinator has called, and not decided yet
 
     def return_to(self, timeout: float) -> None:
@@ -102,6 +106,10 @@ class Lobby:
                     cards[number] = read_card(self.store.get(key))
             time.sleep(_POLL_S)
         return list(cards.values())
+
+    def has_left(self, visit: str) -> bool:
+        """Whether a process has said goodbye."""
+        return self.store.check([f"goodbye/{visit}"])
 
     def announce(self, decision: Decision) -> None:
         """Tell everybody what was decided."""
@@ -165,7 +173,19 @@ class Lobby:
             if coordinator is None or (call.public == coordinator and call.is_signed()):
                 return True
             self._call += 1  # somebody else's
+            self._say_once(call.public, coordinator)
         return False
+
+    def _say_once(self, public: str, coordinator: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            print(
+                f"tdml: a call to a session that is not signed by the coordinator, whose key is "
+                f"{coordinator}, but by {one_line(public)[:_KEY]!r} is not answered: ask whoever "
+                "runs the job",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def enter(self, card: Card) -> None:
         """Hand in this process's card, which has its rank and its visit."""
@@ -207,6 +227,13 @@ class Lobby:
             time.sleep(_POLL_S)
         self.store.set(f"left/{self.visit}", "")
         return status
+
+    def say_goodbye(self) -> None:
+        """Tell the coordinator that this process leaves. Called on any thread."""
+        with contextlib.suppress(dist.DistError):  # it is gone itself
+            own = self.store.clone()  # type: ignore[attr-defined] - another thread may wait in it
+            own.set_timeout(timedelta(seconds=_LAST_WORDS_S))
+            own.set(f"goodbye/{self.visit}", "")
 
     def status(self) -> int | None:
         """The exit status of the run; None while it goes on. What a former self of the job has

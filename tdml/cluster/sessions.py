@@ -6,7 +6,8 @@ joins, dies or comes back, all go back to the store and form another:
 1. the coordinator calls; whoever is in a session leaves it;
 2. everybody hands in a card, signed for this call;
 3. the coordinator decides who takes part, under which name, and signs that;
-4. the members form the RPC. If one of them dies meanwhile, the coordinator calls again.
+4. the members form the RPC, which goes on without those that do not come: they are left out of the
+   next sessions, and of more of them each time.
 
 The start of a job is the first session. A newcomer rings, and is called at the next border between
 rounds. So does a node that was given up, or whose machine has started again: its key is known, and
@@ -16,14 +17,15 @@ it is let in under its old name. A coordinator that comes back calls as the one 
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tdml.cluster.absences import Absences
 from tdml.cluster.cards import Card
 from tdml.cluster.channel import Session
 from tdml.cluster.entrance import Admission, Entrance
 from tdml.cluster.lobby import Lobby
 from tdml.cluster.topology import COORDINATOR
-from tdml.cluster.wire import NotFormed, form_rpc, leave_rpc
+from tdml.cluster.wire import form_rpc, leave_rpc, meet
 from tdml.errors import SettingError
 from tdml.identity import Identity
 
@@ -32,7 +34,8 @@ _SETTLED_S = 15.0  # after the last that came, whoever may have outlived the coo
 _LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take part for
 _ANSWER_S = 10.0  # that a node which was there a moment ago may take to answer a call
 _RINGER_S = 3.0  # that those who rang may take longer than all others
-_MOST_TRIES = 5  # at one border
+_START_MEET_S = 30.0  # that members may take to come to the first session
+_MEET_S = 10.0  # and to a later one: all have just said that they are there
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Sessions:
 
     def __post_init__(self) -> None:
         self.at = Session(self.job, secrets.token_hex(16))
+        self._absences = Absences()
 
     def open(self) -> None:
         """Call everybody to the first session."""
@@ -85,16 +89,24 @@ class Sessions:
             raise SettingError((card.error or "")[:_LONGEST_ERROR])
         return self.entrance.admit(cards, self.at.session, (), first=True)
 
-    def begin(self, admission: Admission) -> None:
-        """Tell everybody who takes part, and form the session.
+    def begin(self, admission: Admission, seconds: float = _START_MEET_S) -> Admission:
+        """Tell everybody who takes part, and form the session with those that come. Returns the
+        admission, with those that have not.
 
         Raises:
-            NotFormed: not all members have met.
+            NotFormed: this machine cannot be reached by RPC.
         """
         self.lobby.announce(admission.decision(self.at).signed(self.identity))
-        form_rpc(
-            self.lobby.store, self.at.session, COORDINATOR, len(admission.members), self.timeout
-        )
+        shared = form_rpc(self.lobby.store, self.at.session, COORDINATOR, self.timeout)
+        came = meet(shared, range(len(admission.members)), seconds)
+        absent = {name for name, (rank, _) in admission.present.items() if rank not in came}
+        self._absences.note(admission.members[name].public for name in absent)
+        return replace(admission, absent=frozenset(absent))
+
+    def is_due(self) -> bool:
+        """At a border between rounds: whether somebody rings, or may come again that was left out
+        for not coming to an earlier session."""
+        return self._absences.pass_border() or self.lobby.rings > 0
 
     def renew(self, there: Mapping[str, str], banned: Collection[str]) -> Admission:
         """Form the next session, at a border between rounds.
@@ -104,24 +116,16 @@ class Sessions:
             banned: keys that may not take part.
 
         Raises:
-            SettingError: its members have not met, however often they were called.
+            NotFormed: this machine cannot be reached by RPC.
         """
-        for tries in range(_MOST_TRIES):
-            rang = self.lobby.rings
-            self.at = Session(self.job, secrets.token_hex(16))
-            self.lobby.call(self.at.session, self.identity)
-            leave_rpc()
-            cards = self._answers(set(there.values()), rang)
-            if tries:  # a newcomer that answers, and does not come, holds up the others once only
-                cards = [card for card in cards if card.public in there.values()]
-            admission = self.entrance.admit(cards, self.at.session, banned, first=False)
-            try:
-                self.begin(admission)
-            except NotFormed as error:
-                failure = error
-                continue
-            return admission
-        raise SettingError(str(failure))
+        rang, out = self.lobby.rings, self._absences.out
+        self.at = Session(self.job, secrets.token_hex(16))
+        self.lobby.call(self.at.session, self.identity)
+        leave_rpc()
+        cards = self._answers(set(there.values()) - out, rang)
+        cards = [card for card in cards if card.public not in out]
+        admission = self.entrance.admit(cards, self.at.session, banned, first=False)
+        return self.begin(admission, _MEET_S)
 
     def _answers(self, expected: set[str], rang: int) -> list[Card]:
         start = time.monotonic()

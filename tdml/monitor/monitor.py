@@ -60,13 +60,14 @@ class Monitor:
         exit_reason: str,
         banned: list[str],
         dead: list[str],
+        left: list[str],
         model: str | None,
         notices: list[str],
     ) -> None:
         """Write summary.json and close what is open."""
         lines = read_metrics(self.folder.path)
         void = [line for line in read_metrics(self.folder.path, void=True) if line.get("void")]
-        found = summary(self._config, lines, exit_reason, banned, dead, model, notices, void)
+        found = summary(self._config, lines, exit_reason, banned, dead, left, model, notices, void)
         self.folder.summarise(found)
         self._board.close()
 
@@ -77,6 +78,7 @@ def summary(
     exit_reason: str,
     banned: list[str],
     dead: list[str],
+    left: list[str],
     model: str | None,
     notices: list[str],
     void: list[dict[str, Any]],
@@ -94,6 +96,7 @@ def summary(
         "accepted": last.get("accepted", []),
         "banned": banned,
         "dead": dead,
+        "left": left,
         "notices": notices,
         "void_rounds": len(void),
         "seconds": round(sum(line["seconds"]["total"] for line in (*void, *lines)), 3),

@@ -105,7 +105,17 @@ def test_who_comes_while_a_session_goes_on_rings_and_is_called_to_the_next(lobbi
     assert heard == ["second"]
 
 
-def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(lobbies) -> None:
+def test_who_has_said_goodbye_is_known_by_its_visit(lobbies) -> None:
+    coordinator, come = lobbies
+    one, other = come(), come(None)
+    one.say_goodbye()
+    assert coordinator.has_left(one.visit)
+    assert not coordinator.has_left(other.visit)
+
+
+def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
+    lobbies, capsys: pytest.CaptureFixture
+) -> None:
     coordinator, come = lobbies
     coordinator.call("first", _ME)
     worker, stranger = come(), come(None)
@@ -114,6 +124,11 @@ def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(lobbies) -> None:
     stranger.store.set("call/3", "[" * 10_000)
     stranger.store.add("calls", 1)
     assert not worker.called(_ME.public)
+    assert not worker.called(_ME.public)
+    said = capsys.readouterr().err
+    assert said.startswith("tdml: a call to a session that is not signed by the coordinator")
+    assert _OTHER.public in said
+    assert said.count("\n") == 1
     coordinator.call("second", _ME)
     assert worker.await_call(_ME.public) == "second"
 

@@ -37,7 +37,7 @@ def leave_run(
         )
     if ended:
         run.summarise(
-            summary(config, read_metrics(folder), "all rounds done", [], [], "model.pt", [], [])
+            summary(config, read_metrics(folder), "all rounds done", [], [], [], "model.pt", [], [])
         )
     return folder
 
