@@ -69,6 +69,7 @@ class RpcFleet:
             node = self.nodes.setdefault(name, Node(name, rank))
             if not node.usable or node.visit != card.visit:
                 came.append(name)
+                node.out &= node.visit == card.visit
                 self._part_from(node)
             node.rank, node.visit = rank, card.visit
             node.sees_data = card.data is not None
@@ -136,7 +137,15 @@ class RpcFleet:
 
     def stand_down(self, name: str) -> None:
         """Have a spare take a node's seat, if there is one: the node takes no more part."""
-        self.nodes[name].out = bool(self.spares)
+        vacant = sum(not self.nodes[seated].usable for seated in self._seats.values())
+        self.nodes[name].out = len(self.spares) > vacant
+
+    def give_up(self, names: Iterable[str], reason: str) -> None:
+        """Have nodes take no more part, whether there are spares or not, until they are started
+        anew."""
+        for name in names:
+            self.nodes[name].out = True
+        self._tell(f"{listed(list(names))} given up: {reason}", "")
 
     @property
     def banned(self) -> list[str]:

@@ -158,6 +158,9 @@ class LocalFleet:
                 self._slots[slot] = self._spares.pop(0)
                 self._formed.pop(slot.replica, None)
 
+    def give_up(self, names: Iterable[str], reason: str) -> None:
+        raise AssertionError(f"{', '.join(names)} would be given up: {reason}")
+
     def key(self, name: str) -> str:
         return self._keys[name]
 

@@ -134,6 +134,9 @@ class RecordedFleet:
     def stand_down(self, name: str) -> None:
         raise AssertionError(f"{name} would give its slot to another")
 
+    def give_up(self, names: Iterable[str], reason: str) -> None:
+        raise AssertionError(f"{', '.join(names)} would be given up: {reason}")
+
     def key(self, name: str) -> str:
         return name
 

@@ -3,47 +3,70 @@
 import statistics
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 
 _FACTOR, _SLACK_S = 3.0, 30.0
+_DEVIATIONS = 6.0  # of a normal distribution, of which a round's end is no longer chance
+_MAD_TO_STD = 1.4826  # of a normal distribution
+_ENOUGH = 3  # times from which a limit follows
+_KEPT = 64  # times of earlier rounds
+
+
+class Pace:
+    """How long the replicas of the last rounds took for their steps. Begins anew with a process."""
+
+    def __init__(self) -> None:
+        self.seconds: deque[float] = deque(maxlen=_KEPT)
 
 
 class Deadline:
-    """The deadline of one round, shared by the threads that wait for its replicas.
+    """The deadline of one round, shared by the threads that wait for its replicas."""
 
-    As set by the user, or, once more than half of the replicas have finished, three times their
-    median time plus 30 s.
-    """
-
-    def __init__(self, replicas: int, seconds: float | None) -> None:
-        self._replicas, self._seconds = replicas, seconds
+    def __init__(self, pace: Pace, seconds: float | None) -> None:
+        """
+        Args:
+            pace: of earlier rounds; what this one takes is added.
+            seconds: as the user has set it.
+        """
+        self._pace, self._seconds = pace, seconds
         self._start = time.monotonic()
         self._lock = threading.Lock()
-        self._finished: list[float] = []
+        self.late: set[int] = set()  # replicas that were given up
 
     def finished(self) -> None:
         """A replica has finished."""
         with self._lock:
-            self._finished.append(time.monotonic() - self._start)
+            self._pace.seconds.append(time.monotonic() - self._start)
 
-    def passed(self) -> str | None:
-        """Why not to wait any longer, or None."""
+    def passed(self, replica: int) -> str | None:
+        """Why not to wait for a replica any longer, or None."""
         with self._lock:
-            limit = deadline(self._finished, self._replicas, self._seconds)
+            known = list(self._pace.seconds)
         elapsed = time.monotonic() - self._start
-        if elapsed <= limit:
+        if elapsed <= deadline(known, self._seconds):
             return None
+        self.late.add(replica)
         cause = (
             "sync.deadline"
             if self._seconds
-            else f"the others took {statistics.median(self._finished):.1f} s"
+            else f"others and earlier rounds took {statistics.median(known):.1f} s"
         )
         return f"late: not done after {elapsed:.1f} s ({cause})"
 
 
-def deadline(finished: list[float], replicas: int, seconds: float | None) -> float:
-    """Seconds that a replica may take, given how long those took that have finished."""
+def deadline(known: Sequence[float], seconds: float | None) -> float:
+    """Seconds that a replica may take: as set by the user; or the median of the times of this round
+    and earlier ones plus six standard deviations, as the median absolute deviation tells them, and
+    no less than three times the median plus 30 s, for a machine may be slow and steady.
+
+    Args:
+        known: how long replicas took.
+    """
     if seconds is not None:
         return seconds
-    if 2 * len(finished) <= replicas:
+    if len(known) < _ENOUGH:
         return float("inf")
-    return _FACTOR * statistics.median(finished) + _SLACK_S
+    median = statistics.median(known)
+    deviation = _MAD_TO_STD * statistics.median(abs(time - median) for time in known)
+    return max(median + _DEVIATIONS * deviation, _FACTOR * median + _SLACK_S)

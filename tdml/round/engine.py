@@ -1,9 +1,10 @@
 """The round, to be read from top to bottom. One engine plays it on either fleet."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,7 +16,7 @@ from tdml.models import whole
 from tdml.round.aggregate import mean
 from tdml.round.audits import Audits
 from tdml.round.clock import Stopwatch
-from tdml.round.deadline import Deadline
+from tdml.round.deadline import Deadline, Pace
 from tdml.round.evaluate import evaluate, improvements
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, gather
@@ -78,6 +79,8 @@ class Engine:
         self.activity = ""
         self.training: Sequence[Replica] = []
         self._clock = Stopwatch()
+        self._pace = Pace()
+        self._late: dict[int, tuple[str, ...]] = {}  # nodes of the last round, by replica
         # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
         ready = torch.zeros(job.config.topology.most, 1)
         threading.Thread(target=rank_moments, args=(ready,), daemon=True).start()
@@ -147,26 +150,35 @@ class Engine:
         Replicas that owe an earlier round's work do that again: the second result is what they
         commit to."""
         self.training = self.fleet.ready(range(self.job.config.topology.most))
-        deadline = Deadline(len(self.training), self.job.config.sync.deadline)
+        deadline = Deadline(self._pace, self.job.config.sync.deadline)
 
         owing = {r.index: debt for r in self.training if (debt := self.judge.debts.of(r))}
 
         again: dict[int, list[Commitment]] = {}
 
         def order(replica: Replica) -> TrainReport | None:
+            late = partial(deadline.passed, replica.index)
             if replica.index in owing:
                 debt = owing[replica.index]
-                again[replica.index] = self.judge.debts.call_in(replica, debt, deadline.passed)
+                again[replica.index] = self.judge.debts.call_in(replica, debt, late)
                 return None
             batches, edges = self.job.batches(replica.index, number), self.job.edges(replica.index)
-            report = replica.train(
-                TrainOrder(number, self.job.longest, batches, edges), deadline.passed
-            )
+            report = replica.train(TrainOrder(number, self.job.longest, batches, edges), late)
             deadline.finished()
             return report
 
         done = self.fleet.each(order, self.training)
+        self._part_from_the_late(deadline.late)
         return {index: report for index, report in done.items() if report}, again
+
+    def _part_from_the_late(self, late: Collection[int]) -> None:
+        """Whoever is late twice in a row is gone, unless nobody would be left."""
+        names = {r.index: r.names for r in self.training}
+        again = [index for index in late if self._late.get(index) == names[index]]
+        self._late = {index: names[index] for index in late}
+        if len(again) < len(self.training):
+            for index in again:
+                self.fleet.give_up(names[index], "late twice in a row")
 
     def _collect(
         self, again: Mapping[int, list[Commitment]], found: Gathered, audits: Audits, secret: int

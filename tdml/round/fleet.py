@@ -104,5 +104,8 @@ class Fleet(Protocol):
     def stand_down(self, name: str) -> None:
         """Have a spare take a node's seat, if there is one: the node takes no more part."""
 
+    def give_up(self, names: Iterable[str], reason: str) -> None:
+        """Have nodes take no more part, whether there are spares or not."""
+
     def key(self, name: str) -> str:
         """A node's public key."""

@@ -149,6 +149,21 @@ def test_a_replica_that_failed_where_nobody_minded_is_formed_again(joined: list[
     assert joined[3:] == [1]
 
 
+def test_who_is_given_up_comes_back_as_a_new_process_alone(joined: list[int]) -> None:
+    told: list[str] = []
+    fleet = make_fleet(told, "topology.spares=0")
+    before = muster(fleet)
+    fleet.give_up(["r1.s0", "r1.s1"], "late twice in a row")
+    assert told == ["r1.s0, r1.s1 given up: late twice in a row"]
+    assert sorted(muster(fleet)) == [0, 2]
+    fleet.enter(admit(_ALL))
+    assert sorted(muster(fleet)) == [0, 2]
+    for name in ("r1.s0", "r1.s1"):
+        fleet.nodes[name].visit = "of the process before"
+    fleet.enter(admit(_ALL))
+    assert muster(fleet) == before
+
+
 _ALL = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "r2.s0", "r2.s1"]
 
 

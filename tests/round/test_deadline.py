@@ -1,7 +1,9 @@
+import statistics
+
 import pytest
 
 from tdml.round import deadline as module
-from tdml.round.deadline import Deadline, deadline
+from tdml.round.deadline import Deadline, Pace, deadline
 
 
 class Clock:
@@ -22,51 +24,52 @@ def clock(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("finished", "replicas", "seconds", "limit"),
+    ("known", "seconds", "limit"),
     [
-        ([], 4, None, float("inf")),
-        ([2.0, 2.0], 4, None, float("inf")),  # half is not more than half
-        ([2.0, 4.0, 9.0], 4, None, 42.0),  # 3 · 4 + 30
-        ([2.0, 4.0], 3, None, 39.0),
-        ([1.0], 1, None, 33.0),
-        ([1.0], 2, None, float("inf")),
-        ([9.0, 2.0, 4.0], 5, None, 42.0),  # in any order
-        ([], 4, 7.5, 7.5),
-        ([1.0, 1.0, 1.0], 4, 7.5, 7.5),
+        ([], None, float("inf")),
+        ([2.0, 2.0], None, float("inf")),  # two are no measure
+        ([2.0, 4.0, 9.0], None, 42.0),  # 3 · 4 + 30
+        ([9.0, 2.0, 4.0], None, 42.0),  # in any order
+        ([100.0, 100.0, 100.0], None, 330.0),
+        ([], 7.5, 7.5),
+        ([1.0, 1.0, 1.0], 7.5, 7.5),
     ],
 )
-def test_seconds_that_a_replica_may_take(finished, replicas, seconds, limit):
-    assert deadline(finished, replicas, seconds) == limit
+def test_seconds_that_a_replica_may_take(known, seconds, limit):
+    assert deadline(known, seconds) == limit
+
+
+def test_where_times_differ_much_more_is_allowed_than_three_medians():
+    known = [10.0, 100.0, 400.0, 500.0, 900.0]
+    mad = statistics.median(abs(time - 400.0) for time in known)
+    assert mad == 300.0
+    assert deadline(known, None) == 400.0 + 6 * 1.4826 * mad > 3 * 400.0 + 30
 
 
 def test_the_setting_is_the_deadline(clock):
-    round_ = Deadline(replicas=2, seconds=5.0)
+    round_ = Deadline(Pace(), seconds=5.0)
     clock.now += 5
-    assert round_.passed() is None
+    assert round_.passed(1) is None
     clock.now += 0.5
-    assert round_.passed() == "late: not done after 5.5 s (sync.deadline)"
+    assert round_.passed(1) == "late: not done after 5.5 s (sync.deadline)"
+    assert round_.late == {1}
 
 
-def test_without_the_setting_the_others_decide(clock):
-    round_ = Deadline(replicas=4, seconds=None)
-    for seconds in (10, 1):
-        clock.now += seconds
+def test_earlier_rounds_decide_where_this_one_says_nothing_yet(clock):
+    pace = Pace()
+    for _ in range(3):
+        round_ = Deadline(pace, seconds=None)
+        clock.now += 10
         round_.finished()
-    clock.now += 100000
-    assert round_.passed() is None  # two of four are not yet the measure
-
-
-def test_the_slow_one_is_told_how_long_the_others_took(clock):
-    round_ = Deadline(replicas=4, seconds=None)
-    for seconds in (10, 1, 1):
-        clock.now += seconds
-        round_.finished()  # after 10, 11 and 12 s
-    clock.now += 51  # 63 s after the start, and 3 · 11 + 30 = 63
-    assert round_.passed() is None
+    round_ = Deadline(pace, seconds=None)
+    clock.now += 60
+    assert round_.passed(0) is None
     clock.now += 1
-    assert round_.passed() == "late: not done after 64.0 s (the others took 11.0 s)"
+    assert round_.passed(0) == (
+        "late: not done after 61.0 s (others and earlier rounds took 10.0 s)"
+    )
 
 
 def test_it_counts_from_its_own_start(clock):
     clock.now += 500
-    assert Deadline(replicas=1, seconds=5.0).passed() is None
+    assert Deadline(Pace(), seconds=5.0).passed(0) is None

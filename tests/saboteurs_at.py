@@ -1,0 +1,94 @@
+"""A fault at one moment of a round, in one process of a test job. Named by `attack._target_`."""
+
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tdml.attacks import Attack
+from tdml.round.engine import Engine
+from tdml.worker import Worker
+
+_PAUSE_S = 5
+
+
+class FailsAt(Attack):
+    """Once, in a round and a phase of it: an order to the worker in whose process this is, or, with
+    `coordinator`, a phase of the coordinator's round.
+
+    `fault`: "kill", "stop", "pause" (for 5 s), "exception" or "memory". `marker` is a file that is
+    written then.
+    """
+
+    def __init__(
+        self, fault: str, phase: str, in_round: int, marker: str, coordinator: bool
+    ) -> None:
+        self._fault, self._phase, self._in_round = fault, phase, in_round
+        self._marker, self._round = Path(marker), 1
+        is_coordinator = os.environ.get("RANK") == "0"
+        if coordinator and is_coordinator:
+            self._watch_rounds()
+        elif not coordinator and not is_coordinator:
+            self._watch_orders()
+
+    def _watch_orders(self) -> None:
+        answer = Worker._answer
+
+        def watched(worker: Worker, method: Callable[..., Any], arguments: tuple) -> Any:
+            name = method.__name__
+            if name == "train":
+                self._round = arguments[0].round
+            # what comes before the training of a round belongs to it
+            round_ = self._round + (name in ("join", "load"))
+            if name == self._phase and round_ >= self._in_round:
+                return answer(worker, self._failing, (method, arguments))
+            return answer(worker, method, arguments)
+
+        Worker._answer = watched
+
+    def _watch_rounds(self) -> None:
+        phase = Engine.phase
+
+        def watched(engine: Engine, name: str, number: int) -> AbstractContextManager[None]:
+            if name == self._phase and number == self._in_round:
+                self._fail()
+            return phase(engine, name, number)
+
+        Engine.phase = watched
+
+    def _failing(self, method: Callable[..., Any], arguments: tuple) -> Any:
+        self._fail()
+        return method(*arguments)
+
+    def _fail(self) -> None:
+        if self._marker.exists():
+            return
+        self._marker.touch()
+        match self._fault:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "pause":
+                subprocess.Popen(["sh", "-c", f"sleep {_PAUSE_S}; kill -CONT {os.getpid()}"])
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "exception":
+                raise RuntimeError("planted failure")
+            case "memory":
+                _exhaust_memory()
+
+
+def _exhaust_memory() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, before[1]))
+    try:
+        torch.zeros(2**28)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
