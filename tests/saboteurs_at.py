@@ -1,9 +1,11 @@
 """A fault at one moment of a round, in one process of a test job. Named by `attack._target_`."""
 
 import os
+import random
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,25 +18,24 @@ from tdml.round.engine import Engine
 from tdml.worker import Worker
 
 _PAUSE_S = 5
+_PHASES = ("train", "commit", "evaluate", "load")
 
 
 class FailsAt(Attack):
-    """Once, in a round and a phase of it: an order to the worker in whose process this is, or, with
-    `coordinator`, a phase of the coordinator's round.
+    """Once, in a round and a phase of it: an order to the worker `node`, or, where that is
+    "coordinator", a phase of the coordinator's round.
 
     `fault`: "kill", "stop", "pause" (for 5 s), "exception" or "memory". `marker` is a file that is
     written then.
     """
 
-    def __init__(
-        self, fault: str, phase: str, in_round: int, marker: str, coordinator: bool
-    ) -> None:
-        self._fault, self._phase, self._in_round = fault, phase, in_round
+    def __init__(self, fault: str, phase: str, in_round: int, marker: str, node: str) -> None:
+        self._fault, self._phase, self._in_round, self._node = fault, phase, in_round, node
         self._marker, self._round = Path(marker), 1
         is_coordinator = os.environ.get("RANK") == "0"
-        if coordinator and is_coordinator:
+        if is_coordinator and node == "coordinator":
             self._watch_rounds()
-        elif not coordinator and not is_coordinator:
+        elif not is_coordinator:
             self._watch_orders()
 
     def _watch_orders(self) -> None:
@@ -46,7 +47,8 @@ class FailsAt(Attack):
                 self._round = arguments[0].round
             # what comes before the training of a round belongs to it
             round_ = self._round + (name in ("join", "load"))
-            if name == self._phase and round_ >= self._in_round:
+            due = name == self._phase and round_ >= self._in_round
+            if due and worker.node.name == self._node:
                 return answer(worker, self._failing, (method, arguments))
             return answer(worker, method, arguments)
 
@@ -82,6 +84,39 @@ class FailsAt(Attack):
                 raise RuntimeError("planted failure")
             case "memory":
                 _exhaust_memory()
+
+
+class FailsOften(Attack):
+    """In every third round an exception or a pause of a second, at random, in one of the orders to
+    the node in whose process this is; it tells the coordinator's log which."""
+
+    def __init__(self, every: int, names: list[str]) -> None:
+        self._every, self._names, self._round, self._done = every, names, 0, 0
+        if os.environ.get("RANK") != "0":
+            self._watch_orders()
+
+    def _watch_orders(self) -> None:
+        answer = Worker._answer
+
+        def watched(worker: Worker, method: Callable[..., Any], arguments: tuple) -> Any:
+            if method.__name__ == "train":
+                self._round = arguments[0].round
+            if worker.node.name not in self._names:
+                return answer(worker, method, arguments)
+            return answer(worker, self._tempted, (method, arguments))
+
+        Worker._answer = watched
+
+    def _tempted(self, method: Callable[..., Any], arguments: tuple) -> Any:
+        draw = random.Random(self._round)
+        phase, fault = draw.choice(_PHASES), draw.choice(("exception", "pause"))
+        due = self._round % self._every == 0 and self._done < self._round
+        if due and method.__name__ == phase:
+            self._done = self._round
+            if fault == "exception":
+                raise RuntimeError("planted failure")
+            time.sleep(1)
+        return method(*arguments)
 
 
 def _exhaust_memory() -> None:

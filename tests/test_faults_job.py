@@ -81,8 +81,7 @@ def _run(folder: Path, fault: str, phase: str, role: str) -> Result:
     job = [
         *_JOB, "attack._target_=tests.saboteurs_at.FailsAt", f"+attack.fault={fault}",
         f"+attack.phase={phase}", f"+attack.in_round={_IN_ROUND}", f"+attack.marker={marker}",
-        f"+attack.coordinator={str(role == 'coordinator').lower()}",
-        f"attack.nodes=[{_STAGES.get(role, 'r1.s0')}]",
+        f"+attack.node={_STAGES.get(role, role)}", "attack.nodes=[r1.s0]",
     ]  # fmt: skip
     result = _awaited(folder / "run", job, lasting=fault in _LASTING and role != "coordinator")
     assert marker.exists(), "nothing has happened"
