@@ -46,7 +46,7 @@ def test_banned_key_stays_banned_whatever_name_it_takes(tmp_path: Path) -> None:
         tmp_path / "third", 4, *_SHORT, *keys, "topology.replicas=1", "topology.stages=3"
     )
     assert third.statuses == [1] * 4, third.output
-    assert "no replica is left: 0 nodes banned, 0 dead, 1 refused" in third.output
+    assert "no replica is left: 0 nodes banned, 0 dead, 0 have left, 1 refused" in third.output
     assert "Traceback" not in third.output
 
 
