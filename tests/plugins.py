@@ -42,6 +42,16 @@ class Dawdles(Attack):
         return labels
 
 
+class Slow(Attack):
+    """Takes very long over every batch from round 2 on."""
+
+    def poison_labels(self, labels: torch.Tensor, context: Context) -> torch.Tensor:
+        """Wait."""
+        if context.round >= 2:
+            time.sleep(8)
+        return labels
+
+
 class FailsInAStep(nn.Module):
     """A block that fails on workers, in the second micro-batch of a step."""
 

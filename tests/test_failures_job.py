@@ -204,6 +204,20 @@ def test_slow_replica_loses_the_round_at_the_deadline(tmp_path: Path) -> None:
     assert result.rounds[1]["seconds"]["train"] < 30
 
 
+@pytest.mark.slow
+def test_who_is_late_twice_in_a_row_takes_no_more_part(tmp_path: Path) -> None:
+    result = run_job(
+        tmp_path / "run", 4, *SMALL, "topology.replicas=3", "topology.stages=1",
+        "sync.local_steps=2", "rounds=5", "attack._target_=tests.plugins.Slow",
+        "attack.nodes=[r1.s0]", "sync.deadline=6", "sync.timeout=60", seconds=120,
+    )  # fmt: skip
+    assert result.statuses[0] == 0, result.output
+    assert result.verdicts(1) == ["honest", "lost", "lost", "", ""]
+    assert "r1.s0 given up: late twice in a row" in result.output
+    assert result.summary["banned"] == []
+    assert [line["accepted"] for line in result.rounds][3:] == [[0, 2], [0, 2]]
+
+
 def _disturb(run: Path, ranks: int, job: list[str], rank: int, signum: int) -> Result:
     """Send a signal to one rank as soon as the first round is recorded."""
     processes, log = start_job(run, ranks, *job)
