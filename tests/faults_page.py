@@ -1,12 +1,13 @@
 """docs/results/faults.md: what each fault has cost.
 
 `python -m tests.faults_page` plays all cases of `tests/test_faults_job.py`, half an hour or more on
-two cores, and writes it. Further arguments go to pytest, such as `-k "kill and train"`: what is not
-played is marked so.
+two cores, and writes it. Further arguments go to pytest, such as `-k "kill and train"`: of what is
+not played then, the page keeps what it had.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,11 +24,13 @@ _INTRODUCTION = """# What faults cost
 Made by `python -m tests.faults_page`. One fault in round 3 of 6, in one process of a job of two replicas of two stages and a spare
 (`sync.timeout=3`): in the phase that is named, of a node of replica 1, the coordinator or the spare. Every case that is here has ended with all
 rounds, an accuracy above 0.6, a ledger that `tdml ledger verify` finds sound, and balances that add up. "lost" are rounds without one of the
-two replicas; "seconds" what the longest round took beyond the median one. A killed coordinator is started again with `resume=true`.
+two replicas; "seconds" what the longest round took beyond the median one. A killed coordinator is started again with
+`resume=true`: how long that takes is not in its seconds.
 
 | fault | phase | role | lost | seconds |
 |---|---|---|---|---|
 """
+_ROW = r"\| (\w+) \| (\w+) \| ([\w ]+) \| (\d+) \| ([\d.]+) \|"
 Case = tuple[str, str, str]
 
 
@@ -43,6 +46,17 @@ def _row(case: Case, found: Mapping | None) -> str:
     return f"| {fault} | {phase} | {role} | {cost} |\n"
 
 
+def read(page: str) -> list[dict]:
+    """What a page says of the cases that were played."""
+    rows = (re.fullmatch(_ROW, line) for line in page.splitlines())
+    names = ("fault", "phase", "role")
+    return [
+        dict(zip(names, row.groups(), strict=False)) | {"lost": int(row[4]), "cost": float(row[5])}
+        for row in rows
+        if row
+    ]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Play the cases, and write the page; the exit status of the tests."""
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +67,8 @@ def main(arguments: Sequence[str]) -> int:
             [*command, *arguments], env=os.environ | {FOUND: str(found)}, check=False
         )
         lines = [json.loads(line) for line in found.read_text().splitlines()]
-    replace_file(PAGE, page_text(lines))
+    kept = read(PAGE.read_text()) if PAGE.exists() and arguments else []
+    replace_file(PAGE, page_text([*kept, *lines]))
     print(PAGE)
     return played.returncode
 
