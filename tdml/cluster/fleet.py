@@ -23,8 +23,7 @@ _R = TypeVar("_R", bound=Replica)
 # A node that waits in vain for its neighbour notices after sync.timeout. The coordinator waits a
 # little longer, so that it hears this from the living and does not take them for dead.
 _GRACE_S = 15.0
-_GREETING_S = 10.0  # that a node may take to say that it is there
-_FAREWELL_S = 5.0
+_GREETING_S, _FAREWELL_S = 10.0, 5.0  # that nodes may take to answer
 _TICK_S = 0.25
 
 
@@ -84,7 +83,7 @@ class RpcFleet:
     def greet(self) -> list[str]:
         """Names of the nodes that no call reaches, or that do not answer at once; they count as
         dead."""
-        usable = [node for node in self.nodes.values() if node.usable]
+        usable = filter(lambda node: node.usable, self.nodes.values())
         silent = ask_all(usable, self.caller, "progress", (), _GREETING_S)
         for node in silent:
             node.dead = True
@@ -141,8 +140,7 @@ class RpcFleet:
         self.nodes[name].out = len(self.spares) > vacant
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
-        """Have nodes take no more part, whether there are spares or not, until they are started
-        anew."""
+        """Have nodes take no more part until they are started anew, with spares or without."""
         for name in names:
             self.nodes[name].out = True
         self._tell(f"{listed(list(names))} given up: {reason}", "")
