@@ -272,9 +272,8 @@ class RpcFleet:
             try:
                 results[index] = self._await(future)
             except ReplicaLost as loss:
-                if (
-                    self._formed.pop(loss.replica, None) or loss.replica == index
-                ):  # not one that is lost already
+                # not one that is lost already
+                if self._formed.pop(loss.replica, None) or loss.replica == index:
                     self.losses[loss.replica] = str(loss)
                     self._tell(f"replica {loss.replica} lost: {loss}", loss.detail)
         return results
