@@ -231,7 +231,8 @@ class Lobby:
     def say_goodbye(self) -> None:
         """Tell the coordinator that this process leaves. Called on any thread."""
         with contextlib.suppress(dist.DistError):  # it is gone itself
-            own = self.store.clone()  # type: ignore[attr-defined] - another thread may wait in it
+            # another thread may wait in the store
+            own = self.store.clone()  # type: ignore[attr-defined]
             own.set_timeout(timedelta(seconds=_LAST_WORDS_S))
             own.set(f"goodbye/{self.visit}", "")
 

@@ -118,6 +118,11 @@ class LocalFleet:
         self._formed: dict[int, LocalReplica] = {}
         self._mustered: dict[int, LocalReplica] = {}  # for the round, even if they were lost since
 
+    @property
+    def present(self) -> list[str]:
+        """Names of the nodes that hold a slot or stand by."""
+        return [*(n for n in self._slots.values() if n not in self.banned), *self._spares]
+
     def muster(self) -> list[LocalReplica]:
         self.losses = {}
         for slot, name in self._slots.items():

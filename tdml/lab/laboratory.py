@@ -104,7 +104,7 @@ class Laboratory:
         slots = {replica.index: replica.names for replica in self.fleet.muster()}
         if self._recorder is None:
             return self.engine.play(number, slots)
-        self._recorder.open_round(number, self.engine.digest(), slots)
+        self._recorder.open_round(number, self.engine.digest(), slots, self.fleet.present)
         played = self.engine.play(number, slots)
         self._recorder.close_round(played, ())
         return played
