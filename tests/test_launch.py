@@ -168,7 +168,9 @@ def test_train_report_and_export(tmp_path: Path) -> None:
     (run / "report.html").unlink()
     assert cli.run(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
-    assert page.count("<svg") == 1 + 2 + 1, "the logo, two curves, and who held which slot"
+    assert page.count("<svg") == 1 + 2 + 1, (
+        "curves, the ranks of two rounds, and who held which slot"
+    )
     assert "http" not in page.replace("http://www.w3.org", "").replace(
         "http://purl.org", ""
     ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")

@@ -18,16 +18,21 @@ _CLOSE = 0.06  # of an axis: labels of points that are nearer cover each other
 COLOURS = {"malicious": ACCUSED, "suspicious": SUSPECT, "honest": HONEST}
 
 
-def rank_scatter(line: dict[str, Any]) -> Figure | None:
-    """The paper's figure for one round of metrics.jsonl: mean against standard deviation of ranks.
+def is_ranked(line: dict[str, Any]) -> bool:
+    """Whether some replica of a round of metrics.jsonl was ranked."""
+    return any(r["rank_mean"] is not None for r in line["replicas"].values())
 
-    One point a replica, the accused in red. None if no replica was ranked.
+
+def rank_scatter(line: dict[str, Any]) -> Figure:
+    """The paper's figure for one round of metrics.jsonl in which replicas were ranked: mean against
+    standard deviation of ranks.
+
+    One point a replica, the accused in red.
     """
     ranked = {k: r for k, r in line["replicas"].items() if r["rank_mean"] is not None}
-    if not ranked:
-        return None
-    figure = Figure(figsize=(3.4, 2.8), layout="constrained")
-    axes = figure.subplots()
+    # there is one a round, and to find the margins costs more than to draw it
+    figure = Figure(figsize=(3.4, 2.8))
+    axes = figure.add_axes((0.2, 0.17, 0.74, 0.73))
     for verdict, colour in COLOURS.items():
         points = [r for r in ranked.values() if r["verdict"] == verdict]
         if points:

@@ -5,15 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tdml.errors import SettingError, one_line
 from tdml.files import replace_file
 from tdml.ledger.reader import LEDGER, read
-from tdml.monitor.figures import COLOURS, curves, rank_scatter, to_svg
+from tdml.monitor.figures import COLOURS, curves, is_ranked, rank_scatter, to_svg
 from tdml.monitor.record import MARKS, NOT_FORMED, form_of, headline
 from tdml.monitor.run_folder import read_metrics
 from tdml.monitor.timeline import timeline_of
 from tdml.monitor.timeline_figure import draw
 
+_MOST_SCATTERS = 24  # each is a twentieth of a second's work, and 20 KB of the page
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; }
 body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
@@ -59,10 +62,6 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
     settings = config.read_text(encoding="utf-8") if config.is_file() else ""
     title = html.escape(str(summary.get("name", run.name)))
     ended = html.escape(str(summary.get("exit_reason", "unfinished")))
-    scatters = "".join(
-        to_svg(figure) for line in played if (figure := rank_scatter(line)) is not None
-    )
-    scatters = scatters or "<p>No replica was ranked.</p>"
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>TDML run {title}</title><style>{STYLE}</style></head><body>
@@ -71,11 +70,39 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
 <h2>{_title(headline(lines[-1]))} and loss</h2>{to_svg(curves(lines))}
 {_timeline(run)}<h2>Verdicts</h2><div class="wide">{_verdicts(played)}</div>{_legend()}
 <h2>What was found</h2>{_findings(played)}
-<h2>Mean against standard deviation of ranks</h2><div class="figures">{scatters}</div>
+<h2>Mean against standard deviation of ranks</h2>{_scatters(played)}
 <h2>Seconds by phase</h2><div class="wide">{_seconds(lines)}</div>
 <h2>Settings</h2><pre>{html.escape(settings)}</pre>
 </body></html>
 """
+
+
+def _scatters(played: list[dict[str, Any]]) -> str:
+    """Of some rounds, where there are many: TensorBoard has them all."""
+    ranked = [line for line in played if is_ranked(line)]
+    if not ranked:
+        return "<p>No replica was ranked.</p>"
+    shown = _telling(ranked)
+    of = f"<p>{len(shown)} of {len(ranked)} rounds; TensorBoard has all.</p>"
+    drawn = "".join(to_svg(rank_scatter(line)) for line in shown)
+    return f'{of if len(shown) < len(ranked) else ""}<div class="figures">{drawn}</div>'
+
+
+def _telling(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`_MOST_SCATTERS` at most, those with the gravest verdicts first, spread evenly over their
+    equals; in their order."""
+    chosen: list[int] = []
+    for verdict in COLOURS:
+        worst = [i for i, line in enumerate(lines) if _worst(line) == verdict]
+        count = min(len(worst), _MOST_SCATTERS - len(chosen))
+        chosen += [worst[i] for i in np.linspace(0, len(worst) - 1, count).astype(int)]
+    return [lines[i] for i in sorted(chosen)]
+
+
+def _worst(line: dict[str, Any]) -> str:
+    """Of the verdicts on those that were ranked."""
+    found = {r["verdict"] for r in line["replicas"].values() if r["rank_mean"] is not None}
+    return next((verdict for verdict in COLOURS if verdict in found), "honest")
 
 
 def _timeline(run: Path) -> str:

@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from tdml.config import Config
-from tdml.monitor.figures import rank_scatter
+from tdml.monitor.figures import is_ranked, rank_scatter
 from tdml.monitor.record import headline, line_of
 from tdml.round.engine import Round
 
@@ -58,7 +58,8 @@ class TensorBoard:
         for tag, value in scalars.items():
             if value is not None:
                 self._writer.add_scalar(tag, value, step)
-        if (figure := rank_scatter(line)) is not None:
+        if is_ranked(line):
+            figure = rank_scatter(line)
             figure.set_dpi(110)
             self._writer.add_image("ranks", _pixels(figure), step, dataformats="HWC")
         for note in line["notes"]:
