@@ -30,8 +30,7 @@ _STAGES = {"first stage": "r1.s0", "last stage": "r1.s1"}
 _LASTING = ("kill", "stop")  # the process does not come back
 
 _QUICK = [
-    ("kill", "train", "last stage"), ("memory", "train", "last stage"),
-    ("kill", "gather", "coordinator"),
+    ("kill", "train", "last stage"), ("kill", "gather", "coordinator"),
 ]  # fmt: skip
 CASES = [
     *((fault, phase, role) for fault in ("kill", "stop", "pause", "exception", "memory")

@@ -160,7 +160,13 @@ _AMISS = [
 ]
 
 
-@pytest.mark.parametrize("amiss", _AMISS)
+@pytest.mark.parametrize(
+    "amiss",
+    [
+        amiss if i % 2 else pytest.param(amiss, marks=pytest.mark.slow)
+        for i, amiss in enumerate(_AMISS)
+    ],
+)
 def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(
     amiss: str, monkeypatch
 ) -> None:
