@@ -66,6 +66,9 @@ def test_a_job_that_its_user_cancels_stays_away(slurm: Slurm, tmp_path: Path) ->
     slurm.must("scancel", job)
     slurm.wait(lambda: slurm.facts(job)["JobState"] == "CANCELLED", 120)
     slurm.wait(lambda: "tdml: interrupted after round" in (tmp_path / "job.log").read_text(), 60)
+    # it would be put into the queue again before the script ends
+    slurm.wait(lambda: not slurm.must("squeue", "--noheader", "--jobs", job), 120)
+    assert slurm.facts(job)["JobState"] == "CANCELLED"
 
 
 def submit(slurm: Slurm, folder: Path, *overrides: str) -> str:
