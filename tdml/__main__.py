@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from tdml.cluster.interruption import Interruption, end_with_parent
+from tdml.run.interruption import Interruption, end_with_parent
 
 if __name__ == "__main__":
     end_with_parent()  # before anything that takes time
@@ -14,7 +14,7 @@ if __name__ == "__main__":
 from tdml import config as settings
 from tdml.config import Config
 from tdml.errors import SettingError, fail, hush_torch, watch_warnings, write_any_text
-from tdml.overrides import add_arguments, overrides_of
+from tdml.settings.overrides import add_arguments, overrides_of
 
 
 def main(arguments: list[str]) -> int:
@@ -38,20 +38,20 @@ def main(arguments: list[str]) -> int:
 def take_part(config: Config, interruption: Interruption) -> int:
     """Be the rank that the environment names; the exit status."""
     # torch takes seconds to import: not before the settings are known to be sound.
-    from tdml.cluster.interface import choose_interface
-    from tdml.cluster.lobby import Lobby
-    from tdml.cluster.topology import COORDINATOR
+    from tdml.members.rendezvous import Rendezvous
+    from tdml.members.topology import COORDINATOR
+    from tdml.wire.interface import choose_interface
 
     choose_interface(os.environ["MASTER_ADDR"])
-    lobby = Lobby(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    if lobby.rank == COORDINATOR:
+    rendezvous = Rendezvous(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    if rendezvous.rank == COORDINATOR:
         # figures and TensorBoard, which workers need not import
-        from tdml.start_coordinator import coordinate
+        from tdml.run.start_coordinator import coordinate
 
-        return coordinate(config, lobby, interruption)
-    from tdml.start_worker import work
+        return coordinate(config, rendezvous, interruption)
+    from tdml.run.start_worker import work
 
-    return work(config, lobby, interruption)
+    return work(config, rendezvous, interruption)
 
 
 def join(address: str, overrides: list[str], interruption: Interruption) -> int:
@@ -73,22 +73,22 @@ def join(address: str, overrides: list[str], interruption: Interruption) -> int:
     }  # fmt: skip
     from torch import distributed as dist
 
-    from tdml.cluster.interface import choose_interface
-    from tdml.cluster.lobby import Lobby
+    from tdml.members.rendezvous import Rendezvous
+    from tdml.wire.interface import choose_interface
 
     choose_interface(host)
     patience = config.sync.patience
     print(f"looking for the job at {address} (sync.patience={patience:g} s)", flush=True)
     try:
-        lobby = Lobby(None, 0, patience)
+        rendezvous = Rendezvous(None, 0, patience)
     except dist.DistError:
         raise SettingError(
             f"no job answers at {address} within sync.patience={patience:g} s: its first lines "
             "say where its nodes meet"
         ) from None
-    from tdml.start_worker import work
+    from tdml.run.start_worker import work
 
-    return work(config, lobby, interruption)
+    return work(config, rendezvous, interruption)
 
 
 def leave_with(status: int) -> NoReturn:

@@ -6,16 +6,17 @@ import signal
 import sys
 from pathlib import Path
 
-from tdml import __version__, launch
+from tdml import __version__
 from tdml import config as settings
 from tdml.bench import command as bench
-from tdml.cluster import keys_command as keys
-from tdml.config_file import to_yaml
 from tdml.errors import SettingError, one_line, watch_warnings, write_any_text
 from tdml.ledger import command as ledger
-from tdml.overrides import add_arguments, overrides_of
+from tdml.members import keys_command as keys
 from tdml.paper import command as paper
 from tdml.rewards import command as rewards
+from tdml.run import launch
+from tdml.settings.file import to_yaml
+from tdml.settings.overrides import add_arguments, overrides_of
 
 
 def main() -> None:
@@ -141,7 +142,7 @@ def _add_join(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 def _join(parsed: argparse.Namespace) -> int:
     from tdml.__main__ import join, leave_with
-    from tdml.cluster.interruption import Interruption
+    from tdml.run.interruption import Interruption
 
     interruption = Interruption()
     leave_with(join(parsed.address, parsed.overrides, interruption))
@@ -168,7 +169,7 @@ def _tokenize(parsed: argparse.Namespace) -> int:
 
 
 def _export(parsed: argparse.Namespace) -> int:
-    from tdml.export import export
+    from tdml.models.export import export
 
     print(export(parsed.run, parsed.out))
     return 0

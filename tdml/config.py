@@ -15,9 +15,9 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from tdml.config_checks import check
 from tdml.errors import SettingError, one_line
-from tdml.overrides import SEARCH_PATH, check_overrides, explain, open_targets
+from tdml.settings.checks import check
+from tdml.settings.overrides import SEARCH_PATH, check_overrides, explain, open_targets
 
 # of the group `train`: names, or a `_target_` with its own arguments
 _TARGETS = ("optimizer", "schedule")

@@ -3,24 +3,24 @@
 import sys
 
 from tdml import config as settings
-from tdml.cluster.cards import Card
-from tdml.cluster.lobby import Lobby
-from tdml.config_file import fingerprint
 from tdml.data.contents import contents_of
 from tdml.data.source import load_source
-from tdml.identity import Identity
+from tdml.members.cards import Card
+from tdml.members.identity import Identity
+from tdml.members.rendezvous import Rendezvous
+from tdml.settings.file import fingerprint
 
 
 def main(overrides: list[str]) -> None:
     """Answer every call."""
     config = settings.load(overrides)
-    lobby, identity = Lobby(None, 0), Identity.new()
+    rendezvous, identity = Rendezvous(None, 0), Identity.new()
     held = contents_of(load_source(config), config.seed)
     while True:
-        session = lobby.await_call(None)
-        card = Card(fingerprint(config), "", held, visit=lobby.visit)
-        lobby.enter(card.signed(identity, session))
-        lobby.await_decision()
+        session = rendezvous.await_call(None)
+        card = Card(fingerprint(config), "", held, visit=rendezvous.visit)
+        rendezvous.enter(card.signed(identity, session))
+        rendezvous.await_decision()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tdml.files import replace_file
+from tdml.common.files import replace_file
 from tests.test_faults_job import CASES, FOUND
 
 _TEST = Path(__file__).with_name("test_faults_job.py")

@@ -17,11 +17,11 @@ from torch.distributed.rpc import WorkerInfo, internal
 from torch.distributed.rpc.api import _to_worker_info
 
 from tdml.attacks import Attack, Context
-from tdml.cluster import endpoint
-from tdml.cluster.channel import _ANSWER, _ORDER, Answer, Order
-from tdml.cluster.codec import decode, encode
-from tdml.cluster.guard import NOTHING, Envelope
 from tdml.round.orders import Failure
+from tdml.wire import endpoint
+from tdml.wire.channel import _ANSWER, _ORDER, Answer, Order
+from tdml.wire.codec import decode, encode
+from tdml.wire.guard import NOTHING, Envelope
 
 _FLOOD = 2_000
 _RANKS = ("rank0", "rank1", "rank2")  # of the coordinator and the honest nodes

@@ -27,8 +27,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
-        "tdml.start_coordinator",
-        "tdml.start_worker",
+        "tdml.run.start_coordinator",
+        "tdml.run.start_worker",
         "tdml.monitor.report",
         "tdml.monitor.monitor",
         "tdml.node.pipeline",

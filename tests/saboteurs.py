@@ -6,11 +6,11 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from tdml import coordinator
 from tdml.attacks import Attack
 from tdml.attacks.node import AttackingNode
 from tdml.round import checkpoint
 from tdml.round.orders import Commitment
+from tdml.run import coordinator
 
 
 class FullDisk(Attack):

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from tdml.attacks import Attack
+from tdml.node.worker import Worker
 from tdml.round.engine import Engine
-from tdml.worker import Worker
 
 _PAUSE_S = 5
 _PHASES = ("train", "commit", "evaluate", "load")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tdml.common.files import replace_file
 from tdml.config import config_dir
-from tdml.files import replace_file
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from tdml import config as settings
-from tdml.config_checks import check
-from tdml.config_file import from_yaml, to_yaml
 from tdml.errors import SettingError
+from tdml.settings.checks import check
+from tdml.settings.file import from_yaml, to_yaml
 
 DEFAULTS = settings.load([])
 ATTACK = {"attack._target_": "tdml.attacks.SignFlip"}

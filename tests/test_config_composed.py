@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 
 from tdml import config as settings
 from tdml.config import Config, check_world
-from tdml.config_file import differing, fingerprint, from_yaml, to_yaml
 from tdml.errors import SettingError
+from tdml.settings.file import differing, fingerprint, from_yaml, to_yaml
 
 DEFAULTS = settings.load([])
 

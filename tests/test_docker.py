@@ -83,7 +83,7 @@ def test_a_worker_needs_nothing_that_its_image_leaves_out() -> None:
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys({[modules.get(name, name) for name in _LEFT_OUT if name != "scikit-learn"]}))
-import tdml.cli, tdml.start_worker, tdml.node.stage
+import tdml.cli, tdml.run.start_worker, tdml.node.stage
 from tdml.data.digits import digits
 from tdml.models import resnet18
 digits(8), resnet18(10)

@@ -92,10 +92,10 @@ def test_containers_come_and_go_and_the_coordinators_starts_again(images: Images
         engine.play(_PROJECT, *up, "--scale", "node=4", seconds=300, **variables)
         _until(lambda: _rounds(engine), seconds=400, engine=engine)
         _until(lambda: _who_is(engine, "spare0"), seconds=60, engine=engine)
-        [seated] = _who_is(engine, "spare0")
-        other = next(n for n in _nodes(engine) if n != seated)
+        [placed] = _who_is(engine, "spare0")
+        other = next(n for n in _nodes(engine) if n != placed)
         assert "lives" in _healthy(engine, other, 0)
-        engine.must("kill", seated)
+        engine.must("kill", placed)
         _until(lambda: _said(engine, "takes the place of spare0 (dead)"), 400, engine)
         engine.play(
             _PROJECT, *up, "--no-recreate", "--scale", "node=6", seconds=300, **variables

@@ -111,7 +111,7 @@ def test_a_launcher_that_is_killed_takes_its_ranks_along(
 
 def test_an_interruption_before_there_are_ranks_has_that_status_too() -> None:
     script = (
-        "import os, signal; from tdml import cli, launch\n"
+        "import os, signal; from tdml import cli; from tdml.run import launch\n"
         "launch.import_once = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
         "cli.run(['train'])"
     )

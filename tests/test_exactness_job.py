@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 
 from tdml import config as settings
-from tdml.config_file import from_yaml
+from tdml.common.seeds import derive
 from tdml.data import source as data
 from tdml.data.order import assigned_batches
 from tdml.data.partition import partition
 from tdml.models.whole import initial_model
 from tdml.round.checkpoint import load_last
-from tdml.seeds import derive
+from tdml.settings.file import from_yaml
 from tdml.tasks.objective import task_of
 from tests.jobs import SMALL, run_job
 
@@ -246,7 +246,7 @@ def test_model_loads_into_the_unsplit_model(tmp_path: Path) -> None:
         tmp_path / "run", 4, "model=resnet18", "topology.replicas=1", "topology.stages=3",
         "sync.local_steps=1", "rounds=1", "train.batch_size=6", "topology.microbatches=3",
     )  # fmt: skip
-    from tdml.vision import torchvision
+    from tdml.common.vision import torchvision
 
     model = torchvision().models.resnet18(num_classes=10)
     model.load_state_dict(result.model, strict=True)

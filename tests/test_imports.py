@@ -16,11 +16,11 @@ _SCRIPTS = {
         _FIGURES | _STATISTICS | _COMPUTING,
     ),
     "all ranks": (
-        "from tdml import launch; launch.import_once()",
+        "from tdml.run import launch; launch.import_once()",
         _FIGURES | _STATISTICS | {"torchvision"},
     ),
     "a worker and its data": (
-        "import tdml.start_worker, tdml.node.pipeline; from tdml import config; from tdml.data import source\n"
+        "import tdml.run.start_worker, tdml.node.pipeline; from tdml import config; from tdml.data import source\n"
         "settings = config.load(['model=mlp']); source.load(settings.data, 0)",
         _FIGURES | _STATISTICS | {"rich", "tdml.monitor"},
     ),
@@ -44,7 +44,7 @@ import torch
 asked = []
 for name in ("is_available", "device_count", "_lazy_init"):
     setattr(torch.cuda, name, lambda name=name: asked.append(name))
-from tdml import launch
+from tdml.run import launch
 launch.import_once()
 assert not asked, asked
 """

@@ -53,13 +53,13 @@ def test_ledger_metrics_and_summary_agree(attacked: Result) -> None:
             said = verdicts[index]
             assert (said["status"], said["reason"]) == (shown["verdict"], shown["reason"])
             assert said["blamed"] == shown.get("nodes", [])
-    assert [seated(attacked, number)["1"] for number in (2, 3)] == [
+    assert [placed(attacked, number)["1"] for number in (2, 3)] == [
         ["r1.s0", "r1.s1"],
         ["spare0", "r1.s1"],
     ]
 
 
-def seated(result: Result, number: int) -> dict[str, list[str]]:
+def placed(result: Result, number: int) -> dict[str, list[str]]:
     [opened] = entries(result.run, "round", number)
     return opened.body["slots"]
 

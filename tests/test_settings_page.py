@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tdml import config as settings
-from tdml.config_file import flat
+from tdml.settings.file import flat
 from tests.settings_page import PAGE, described, page_text, settings_of
 
 

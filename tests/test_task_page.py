@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from tdml import config as settings
+from tdml.common.vision import mend_torchvision
 from tdml.data import source
-from tdml.job import Job, prepare
 from tdml.models.split import Border
+from tdml.run.job import Job, prepare
 from tdml.tasks.measures import look_at
 from tdml.tasks.objective import mean_loss, share_of_weights, task_of
-from tdml.vision import mend_torchvision
 from tests.pages import ROOT, blocks, follow
 
 _PAGE = (ROOT / "docs" / "your-task.md").read_text()

@@ -8,9 +8,9 @@ import torch
 
 from tdml import cli
 from tdml import config as settings
-from tdml.config_file import from_yaml
+from tdml.common.vision import mend_torchvision
 from tdml.models.whole import initial_model
-from tdml.vision import mend_torchvision
+from tdml.settings.file import from_yaml
 from tests.jobs import run_job
 
 _TEXT = [

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tdml.common.seeds import derive
 from tdml.errors import SettingError, cause
-from tdml.seeds import derive
-from tdml.targets import instantiate
+from tdml.settings.targets import instantiate
 
 _OURS = {
     "replicas",

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from tdml.job import Job
+from tdml.common.seeds import seeded
 from tdml.models import whole
 from tdml.models.compute import Runner
 from tdml.models.layout import Layout
 from tdml.node.inner import inner_optimizer
-from tdml.seeds import seeded
+from tdml.run.job import Job
 from tdml.tasks.objective import mean_loss, task_of
 
 _HOST = torch.device("cpu")

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tdml import config as settings
-from tdml.overrides import add_arguments
+from tdml.settings.overrides import add_arguments
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -13,9 +13,9 @@ import torch
 from torch import multiprocessing
 from torch.distributed import rpc
 
-from tdml.job import Job
 from tdml.lab.laboratory import Laboratory
 from tdml.round.orders import TrainOrder
+from tdml.run.job import Job
 
 _TURNS = 5
 _TRAINED = 3  # turns of a round with and of one without a record

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tdml.bench.versions import version
-from tdml.cluster import devices
+from tdml.node import devices
 
 _PACKAGES = ("torch", "torchvision", "triton", "numba", "numpy", "scipy", "byzfl")
 

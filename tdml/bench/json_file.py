@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tdml.common.files import replace_file
 from tdml.errors import SettingError
-from tdml.files import replace_file
 
 
 def check(file: Path | None) -> None:

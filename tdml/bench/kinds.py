@@ -18,18 +18,18 @@ from rich.console import Console
 from rich.table import Table
 
 from tdml import config as settings
-from tdml import job as jobs
 from tdml.bench import alone, hardware, json_file
 from tdml.bench.alone import Taken
 from tdml.bench.plain_loop import device_of
-from tdml.cluster.devices import make_repeatable
 from tdml.config import Train
 from tdml.data.reader import Reader
 from tdml.data.source import load_source
-from tdml.job import Job
 from tdml.models.layout import Layout
+from tdml.node.devices import make_repeatable
 from tdml.node.schedule import Schedule
 from tdml.node.state import StateLayout
+from tdml.run import job as jobs
+from tdml.run.job import Job
 from tdml.trust.tolerance import relative_error
 
 _STEPS = 10  # of a round, unless others are asked for

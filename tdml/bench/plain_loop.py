@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from tdml.cluster.devices import choose_device, make_repeatable
 from tdml.data.reader import Reader
-from tdml.job import Job
 from tdml.models.compute import autocast, lay_out, lay_out_weights
+from tdml.node.devices import choose_device, make_repeatable
 from tdml.node.inner import inner_optimizer
+from tdml.run.job import Job
 from tdml.tasks.objective import mean_loss, task_of
 
 _WARM_UP = 3  # steps

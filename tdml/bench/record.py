@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tdml.bench.versions import missing
+from tdml.common.files import replace_file
 from tdml.errors import SettingError, printable, write_any_text
-from tdml.files import replace_file
 
 # a check's exit status where the machine lacks what it takes, as in automake's tests
 CANNOT_RUN = 77

@@ -15,13 +15,13 @@ from typing import Any
 from rich.console import Console
 
 from tdml import config as settings
-from tdml import job as jobs
 from tdml.bench import hardware, json_file
 from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.play import play
 from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.ledger import reader
+from tdml.run import job as jobs
 
 _ROUNDS = 50  # unless others are asked for; of four replicas: 200 audits
 _TURNS, _TURN_S = 3, 2.0  # of each plain loop

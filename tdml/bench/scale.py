@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 
 from tdml import config as settings
-from tdml import job as jobs
 from tdml.bench import hardware, json_file
 from tdml.bench.turns import Timing, take_turn
 from tdml.data.source import load_source
@@ -22,6 +21,7 @@ from tdml.errors import SettingError
 from tdml.lab.laboratory import Seeded
 from tdml.lab.recorded import Blocks, RecordedFleet, record
 from tdml.round.engine import Engine, Round
+from tdml.run import job as jobs
 from tdml.trust.commitment import BLOCK
 
 _TURNS = 3  # rounds that count; one before them warms up

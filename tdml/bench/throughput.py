@@ -18,19 +18,19 @@ from rich.console import Console
 from rich.table import Table
 
 from tdml import config as settings
-from tdml import job as jobs
 from tdml.bench import hardware, json_file
 from tdml.bench.floors import cost_of_records, floors
 from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.play import play
-from tdml.config_file import from_yaml
 from tdml.data.source import load_source
 from tdml.errors import SettingError
-from tdml.job import Job
-from tdml.launch import threads
 from tdml.models.microbatches import busy_share, step_seconds
 from tdml.monitor.run_folder import read_metrics
 from tdml.rehearsal.timing import Stages, load
+from tdml.run import job as jobs
+from tdml.run.job import Job
+from tdml.run.launch import threads
+from tdml.settings.file import from_yaml
 
 # unless others are asked for; the first is not counted, for what is compiled and loaded in it
 _ROUNDS = 5

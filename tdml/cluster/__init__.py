@@ -1,1 +1,1 @@
-"""The cluster: who is who, how they find each other, and how the coordinator reaches a replica."""
+"""The fleet of processes: replicas whose nodes are reached by RPC, and who takes their slots."""

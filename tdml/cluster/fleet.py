@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from tdml.cluster.ask_all import ask_all
-from tdml.cluster.channel import Caller, Offence
-from tdml.cluster.entrance import Admission
-from tdml.cluster.exchange import Node
 from tdml.cluster.replica import RpcReplica
-from tdml.cluster.roster import COORDINATOR_NAME, Roster
-from tdml.cluster.seats import by_stage, first_seats
-from tdml.cluster.waiting import listed, waiting_for
 from tdml.config import Config
+from tdml.members.admission import Admitted
+from tdml.members.placement import by_stage, first_placement
+from tdml.members.roster import COORDINATOR_NAME, Roster
+from tdml.members.waiting import listed, waiting_for
 from tdml.models.plan import Plan
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.orders import Slot
+from tdml.wire.ask_all import ask_all
+from tdml.wire.channel import Caller, Offence
+from tdml.wire.exchange import Node
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound=Replica)
@@ -31,40 +31,40 @@ class RpcFleet:
     """The nodes, which are processes, and the replicas that they form: see
     `tdml.round.fleet.Fleet`.
 
-    `tell` hears, in one line, of every replica that is lost and every spare that is seated, with
+    `tell` hears, in one line, of every replica that is lost and every spare that is placed, with
     the failures' stack traces if there are any. `on_ban` hears of every node that is banned, and
     why. `meanwhile` is called several times a second while replicas are waited for; what it raises
     ends the waiting.
     """
 
     def __init__(
-        self, config: Config, plan: Plan, admission: Admission, tell: Callable[[str, str], None],
+        self, config: Config, plan: Plan, admitted: Admitted, tell: Callable[[str, str], None],
         caller: Caller, roster: Roster, on_ban: Callable[[str, str], None],
         meanwhile: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._config, self._plan, self._backend = config, plan, admission.backend
+        self._config, self._plan, self._backend = config, plan, admitted.backend
         self._tell = tell
         self.caller, self.roster, self._on_ban, self.meanwhile = caller, roster, on_ban, meanwhile
         self.nodes: dict[str, Node] = {}
-        self._seats: dict[Slot, str] = {}
+        self._slots: dict[Slot, str] = {}
         self._generations = [0] * config.topology.most
         self._members: frozenset[str] = frozenset()  # of the present session
         self._formed: dict[int, RpcReplica] = {}
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
-        self.enter(admission)
+        self.enter(admitted)
         for name in roster.refused:
             self.nodes[name] = Node(name, rank=-1, refused=True)
-        self._seats = first_seats(self.nodes, config.topology)
+        self._slots = first_placement(self.nodes, config.topology)
 
     # Who is there
 
-    def enter(self, admission: Admission) -> list[str]:
+    def enter(self, admitted: Admitted) -> list[str]:
         """The members of a new session. Returns the names of those that were not in the last
         one."""
         came = []
-        for name, (rank, card) in admission.present.items():
+        for name, (rank, card) in admitted.present.items():
             node = self.nodes.setdefault(name, Node(name, rank))
             if not node.usable or node.visit != card.visit:
                 came.append(name)
@@ -75,9 +75,9 @@ class RpcFleet:
             node.dead = node.left = node.refused = False
             node.awaited.clear()
         for name, node in self.nodes.items():
-            node.dead |= name not in admission.present and not node.refused
+            node.dead |= name not in admitted.present and not node.refused
         self._dissolve()
-        self._members = frozenset(admission.present)
+        self._members = frozenset(admitted.present)
         return came
 
     def greet(self) -> list[str]:
@@ -108,18 +108,18 @@ class RpcFleet:
     # Who sits where
 
     def muster(self) -> list[RpcReplica]:
-        """The replicas that can work now: vacant seats are filled from the spares, and lost groups
+        """The replicas that can work now: vacant slots are filled from the spares, and lost groups
         formed again."""
         self.losses = {}
         while True:
-            self._fill_seats()
+            self._fill_slots()
             self._grow()
             self._dissolve()
             missing = [index for index in self._opened if self._can_form(index)]
             if not missing:
                 break
             self.each(self._form, [self._assemble(index) for index in missing])
-            # A node that fell silent while its group was formed has left a seat to fill. A replica
+            # A node that fell silent while its group was formed has left a slot to fill. A replica
             # that failed with all its nodes alive waits for the next round.
             if all(not node.dead for index in missing for node in self._occupants(index)):
                 break
@@ -135,8 +135,8 @@ class RpcFleet:
         self._dissolve()
 
     def stand_down(self, name: str) -> None:
-        """Have a spare take a node's seat, if there is one: the node takes no more part."""
-        vacant = sum(not self.nodes[seated].usable for seated in self._seats.values())
+        """Have a spare take a node's slot, if there is one: the node takes no more part."""
+        vacant = sum(not self.nodes[placed].usable for placed in self._slots.values())
         self.nodes[name].out = len(self.spares) > vacant
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
@@ -168,9 +168,9 @@ class RpcFleet:
 
     @property
     def spares(self) -> list[str]:
-        """Names of the nodes that could take a seat."""
-        seated = set(self._seats.values())
-        return [n.name for n in self.nodes.values() if n.name not in seated and n.usable]
+        """Names of the nodes that could take a slot."""
+        placed = set(self._slots.values())
+        return [n.name for n in self.nodes.values() if n.name not in placed and n.usable]
 
     def take_offences(self) -> list[Offence]:
         """What nodes did by RPC that no honest node does, since this was last asked."""
@@ -193,7 +193,7 @@ class RpcFleet:
         return {
             "banned": self.banned,
             "keys": {name: key for name, key in self.roster.keys.items() if name in self.nodes},
-            "seats": [[seat.replica, seat.stage, name] for seat, name in self._seats.items()],
+            "slots": [[slot.replica, slot.stage, name] for slot, name in self._slots.items()],
         }
 
     def restore(self, state: dict) -> None:
@@ -203,7 +203,7 @@ class RpcFleet:
         for name in state["banned"]:  # their keys were banned then; another may have the name now
             self.nodes[name].banned = True
         self._dissolve()
-        self._seats = {Slot(replica, stage): name for replica, stage, name in state["seats"]}
+        self._slots = {Slot(replica, stage): name for replica, stage, name in state["slots"]}
 
     def can_go_on(self) -> bool:
         """Whether some replica has all its nodes, formed or not."""
@@ -211,8 +211,8 @@ class RpcFleet:
 
     @property
     def _opened(self) -> list[int]:
-        """The replicas whose seats are given to nodes, dead ones too."""
-        return sorted({seat.replica for seat in self._seats})
+        """The replicas whose slots are given to nodes, dead ones too."""
+        return sorted({slot.replica for slot in self._slots})
 
     def _dissolve(self) -> None:
         """Give up the groups that can do nothing any more, or whose nodes sit elsewhere."""
@@ -220,13 +220,13 @@ class RpcFleet:
             if not replica.whole or replica.nodes != self._occupants(index):
                 del self._formed[index]
 
-    def _fill_seats(self) -> None:
-        for seat, name in self._seats.items():
+    def _fill_slots(self) -> None:
+        for slot, name in self._slots.items():
             node = self.nodes[name]
-            at_an_end = seat.stage in (0, self._config.topology.stages - 1)
+            at_an_end = slot.stage in (0, self._config.topology.stages - 1)
             able = [s for s in self.spares if self.nodes[s].sees_data or not at_an_end]
             if not node.usable and able:
-                self._seats[seat] = able[0]
+                self._slots[slot] = able[0]
                 why = next(
                     w for w in ("refused", "banned", "left", "dead", "out") if getattr(node, w)
                 )
@@ -241,11 +241,11 @@ class RpcFleet:
             free = [self.nodes[name] for name in self.spares]
             if len(free) - reserve < topology.stages or not (taken := by_stage(free, topology)):
                 return
-            self._seats |= {Slot(index, stage): name for stage, name in enumerate(taken)}
+            self._slots |= {Slot(index, stage): name for stage, name in enumerate(taken)}
             self._tell(f"{listed(taken)} form replica {index}", "")
 
     def _occupants(self, index: int) -> list[Node]:
-        return [self.nodes[name] for seat, name in self._seats.items() if seat.replica == index]
+        return [self.nodes[name] for slot, name in self._slots.items() if slot.replica == index]
 
     def _can_form(self, index: int) -> bool:
         return index not in self._formed and all(node.usable for node in self._occupants(index))
@@ -283,7 +283,7 @@ class RpcFleet:
         formed = (self._formed.get(index) for index in indices)
         return [replica for replica in formed if replica is not None and replica.whole]
 
-    def seated(self, indices: Iterable[int]) -> list[RpcReplica]:
+    def placed(self, indices: Iterable[int]) -> list[RpcReplica]:
         """The replicas as they began the round. Those that were lost since can do nothing together
         any more, but their living nodes still answer."""
         return [self._mustered[index] for index in indices]

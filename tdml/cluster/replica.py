@@ -5,13 +5,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from tdml.cluster.channel import Caller
-from tdml.cluster.exchange import Exchange, Node, Watch
 from tdml.data.pieces import count
 from tdml.ledger.commit import commit_statement
 from tdml.ledger.entry import is_signature
 from tdml.models.plan import Plan
-from tdml.node.tape import Opening
+from tdml.node.trace import Opening
 from tdml.round.fleet import ReplicaLost
 from tdml.round.orders import (
     Assignment,
@@ -25,6 +23,8 @@ from tdml.round.orders import (
     TrainOrder,
     TrainReport,
 )
+from tdml.wire.channel import Caller
+from tdml.wire.exchange import Exchange, Node, Watch
 
 
 class RpcReplica:

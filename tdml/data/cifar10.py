@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tdml.common.vision import torchvision
 from tdml.data.images import Images
 from tdml.errors import SettingError, one_line
-from tdml.vision import torchvision
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tdml.common.digest import digest
+from tdml.common.seeds import derive
 from tdml.data.source import Source
-from tdml.digest import digest
-from tdml.seeds import derive
 
 _READ = 64  # samples of each split whose inputs are compared
 

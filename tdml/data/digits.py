@@ -7,9 +7,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tdml.common.seeds import derive
 from tdml.data.images import Images
 from tdml.errors import SettingError
-from tdml.seeds import derive
 
 _TRAINING_SHARE = 0.8
 _LARGEST = 512  # pixels; 1437 such images are a gigabyte

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset
 
+from tdml.common.seeds import derive
 from tdml.errors import SettingError, one_line
-from tdml.seeds import derive
 
 
 class Columns(Dataset):

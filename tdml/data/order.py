@@ -7,7 +7,7 @@ is still seen once before any is seen twice, and any step can be executed again 
 
 import numpy as np
 
-from tdml.seeds import derive
+from tdml.common.seeds import derive
 
 
 def steps_per_round(share: int, batch_size: int, local_steps: int | None) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tdml.common.seeds import derive
 from tdml.errors import SettingError
-from tdml.seeds import derive
 
 _ATTEMPTS = 1000
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import torch
 
+from tdml.common.seeds import derive
 from tdml.data import pieces
 from tdml.data.pieces import Piece
 from tdml.data.source import Source
-from tdml.seeds import derive
 
 Batch = tuple[
     torch.Tensor | None, torch.Tensor | None
@@ -18,7 +18,7 @@ Batch = tuple[
 
 
 class Reader:
-    """Reads for one seat. `source` is None where nothing is read."""
+    """Reads for one slot. `source` is None where nothing is read."""
 
     def __init__(self, source: Source | None, seed: int) -> None:
         self._source, self._seed = source, seed

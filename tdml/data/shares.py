@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tdml.common.seeds import derive, seeded
 from tdml.data.sample import MapStyle
 from tdml.errors import SettingError, one_line
-from tdml.seeds import derive, seeded
-from tdml.targets import made, partial_of
+from tdml.settings.targets import made, partial_of
 
 _FORM = "a list for each replica, of the numbers of its training samples"
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from tdml.common.seeds import derive, seeded
 from tdml.config import Config
 from tdml.data.labels import labels_of
 from tdml.data.sample import Form, MapStyle, look
 from tdml.data.sample_weights import read_weights
 from tdml.errors import SettingError, cause, one_line
-from tdml.seeds import derive, seeded
-from tdml.targets import instantiate
+from tdml.settings.targets import instantiate
 from tdml.tasks import Classification, Task
 from tdml.tasks.objective import task_of
 

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from tdml.common.seeds import derive
 from tdml.data.table_files import Table, read_table
 from tdml.data.text import check_held_out
 from tdml.errors import SettingError
-from tdml.seeds import derive
 
 _WRONG = 40  # characters of a value that is shown
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tdml.common.files import replace_file
 from tdml.data.text import tokenizers_library, written_in
 from tdml.errors import SettingError
-from tdml.files import replace_file
 
 SPECIAL = ("<|endoftext|>", "<mask>")  # their ids are 0 and 1
 _LEAST = len(SPECIAL) + 256  # the bytes, of which all text consists

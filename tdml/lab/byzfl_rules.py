@@ -5,8 +5,8 @@ from types import ModuleType
 
 import torch
 
+from tdml.common.vision import torchvision
 from tdml.errors import SettingError
-from tdml.vision import torchvision
 
 Rule = Callable[[torch.Tensor, int], torch.Tensor]  # (n, d) updates, f → (d,)
 RULES = ("trmean", "multikrum", "geometric-median", "centered-clipping", "nnm-trmean")

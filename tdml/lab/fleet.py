@@ -7,16 +7,15 @@ from typing import TypeVar
 import torch
 
 from tdml.attacks.node import make_node
-from tdml.cluster.devices import machine_kind
-from tdml.cluster.topology import slot_name
 from tdml.data.source import Source
 from tdml.errors import one_line
-from tdml.identity import Identity
-from tdml.job import Job
+from tdml.members.identity import Identity
+from tdml.members.topology import slot_name
+from tdml.node.devices import machine_kind
 from tdml.node.node import Node
 from tdml.node.replica import InProcess
 from tdml.node.stage import Stage
-from tdml.node.tape import Opening
+from tdml.node.trace import Opening
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.orders import (
     Commitment,
@@ -29,6 +28,7 @@ from tdml.round.orders import (
     TrainOrder,
     TrainReport,
 )
+from tdml.run.job import Job
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound=Replica)
@@ -113,8 +113,8 @@ class LocalFleet:
             Slot(replica, stage): slot_name(Slot(replica, stage))
             for replica in range(topology.replicas) for stage in range(topology.stages)
         }  # fmt: skip
-        seated = set(self._slots.values())
-        self._spares = [name for name in self.nodes if name not in seated]
+        placed = set(self._slots.values())
+        self._spares = [name for name in self.nodes if name not in placed]
         self._formed: dict[int, LocalReplica] = {}
         self._mustered: dict[int, LocalReplica] = {}  # for the round, even if they were lost since
 
@@ -148,7 +148,7 @@ class LocalFleet:
     def ready(self, indices: Iterable[int]) -> list[LocalReplica]:
         return [self._formed[index] for index in indices if index in self._formed]
 
-    def seated(self, indices: Iterable[int]) -> list[LocalReplica]:
+    def placed(self, indices: Iterable[int]) -> list[LocalReplica]:
         return [self._mustered[index] for index in indices]
 
     def ban(self, names: Iterable[str], reason: str) -> None:
@@ -158,8 +158,8 @@ class LocalFleet:
                 del self._formed[index]
 
     def stand_down(self, name: str) -> None:
-        for slot, seated in self._slots.items():
-            if seated == name and self._spares:
+        for slot, placed in self._slots.items():
+            if placed == name and self._spares:
                 self._slots[slot] = self._spares.pop(0)
                 self._formed.pop(slot.replica, None)
 

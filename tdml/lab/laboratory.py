@@ -8,20 +8,20 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from tdml import config as settings
-from tdml import job as jobs
 from tdml.attacks.base import make_attack
-from tdml.cluster.topology import node_names
+from tdml.common.seeds import derive
 from tdml.data import source
 from tdml.data.source import Source
-from tdml.identity import Identity
-from tdml.job import Job
 from tdml.lab.fleet import LocalFleet
 from tdml.lab.yardsticks import Yardstick
+from tdml.ledger.recorder import Recorder
+from tdml.members.identity import Identity
+from tdml.members.topology import node_names
 from tdml.models.compute import autocast, lay_out
-from tdml.recorder import Recorder
 from tdml.round.engine import Engine, Round
 from tdml.round.rollback import taken_back
-from tdml.seeds import derive
+from tdml.run import job as jobs
+from tdml.run.job import Job
 from tdml.tasks.objective import make_task
 
 _EVALUATED = 1024  # samples in a forward pass

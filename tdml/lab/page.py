@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tdml.files import replace_file
+from tdml.common.files import replace_file
 from tdml.lab.grids import ABSENT, CLEAN
 from tdml.lab.tables import tables
 

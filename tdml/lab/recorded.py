@@ -7,11 +7,10 @@ from typing import NoReturn, TypeVar
 
 import torch
 
-from tdml.cluster.topology import slot_name
 from tdml.data.pieces import count
-from tdml.job import Job
 from tdml.lab.laboratory import Laboratory
 from tdml.ledger.merkle import root
+from tdml.members.topology import slot_name
 from tdml.round.fleet import Replica
 from tdml.round.orders import (
     Commitment,
@@ -22,6 +21,7 @@ from tdml.round.orders import (
     TrainOrder,
     TrainReport,
 )
+from tdml.run.job import Job
 from tdml.trust.commitment import blocks_of, commitment, digests
 
 _T = TypeVar("_T")
@@ -125,7 +125,7 @@ class RecordedFleet:
     def ready(self, indices: Iterable[int]) -> list[RecordedReplica]:
         return [self._replicas[index] for index in indices]
 
-    def seated(self, indices: Iterable[int]) -> list[RecordedReplica]:
+    def placed(self, indices: Iterable[int]) -> list[RecordedReplica]:
         return self.ready(indices)
 
     def ban(self, names: Iterable[str], reason: str) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from tdml.job import Job
 from tdml.lab.byzfl_rules import RULES, Rule, make_rule
 from tdml.lab.mandera import mandera
 from tdml.round.engine import Engine, Secrets
 from tdml.round.fleet import Fleet
 from tdml.round.gather import Gathered, walk
+from tdml.run.job import Job
 from tdml.trust.judgement import Judgement
 from tdml.trust.screen import screen
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tdml.errors import SettingError, one_line
-from tdml.identity import Identity
 from tdml.ledger import bodies, merkle
 from tdml.ledger.entry import START, Entry, chain_hash, check_head, is_signature, seal, sign_head
 from tdml.ledger.reader import COLUMNS, SCHEMA, Reader, read
 from tdml.ledger.statement import Statement, canonical
+from tdml.members.identity import Identity
 
 
 @dataclass(frozen=True)

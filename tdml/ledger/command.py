@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tdml.cluster.roster import read_keys
+from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line, printable
-from tdml.files import replace_file
 from tdml.ledger import proof
 from tdml.ledger.reader import read
 from tdml.ledger.show import Line, lines, node_keys
 from tdml.ledger.verify import Summary, Wrong, verify_run
+from tdml.members.roster import read_keys
 
 _KIND_WIDTH = 12
 

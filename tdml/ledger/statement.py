@@ -7,7 +7,7 @@ from typing import Any
 
 import rfc8785
 
-from tdml.identity import Identity, verify
+from tdml.members.identity import Identity, verify
 
 _LARGEST_INTEGER = 2**53  # RFC 8785 knows none of this size
 

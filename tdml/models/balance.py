@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tdml.models.trace import walk
+from tdml.models.borders import walk
 
 
 def balance(costs: Sequence[float], parts: int, places: Sequence[int]) -> list[int]:

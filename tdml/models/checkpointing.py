@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from tdml.digest import digest
+from tdml.common.digest import digest
 from tdml.errors import SettingError
-from tdml.models.trace import walk
+from tdml.models.borders import walk
 
 _SETTING = "train.activation_checkpointing=true computes every block twice, and block"
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from tdml.common.seeds import derive, seeded
 from tdml.config import Train
-from tdml.seeds import derive, seeded
 
 
 def autocast(train: Train, device: torch.device) -> AbstractContextManager:

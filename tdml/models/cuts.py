@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from tdml.errors import SettingError
+from tdml.models.borders import changed_buffers, trace_gradients
 from tdml.models.split import Border, blocks_of, has_blocks, tensors_in, tied
-from tdml.models.trace import changed_buffers, trace_gradients
 
 Obstacles = Mapping[int, str]  # why no cut can lie before some of the blocks
 _SHOWN = 10  # places

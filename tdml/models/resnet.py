@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from tdml.vision import torchvision
+from tdml.common.vision import torchvision
 
 if TYPE_CHECKING:
     from torchvision.models import ResNet

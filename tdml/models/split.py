@@ -16,7 +16,7 @@ from torch import nn
 
 from tdml.errors import SettingError, cause, one_line
 from tdml.models.tensors import bring_into_form
-from tdml.targets import instantiate
+from tdml.settings.targets import instantiate
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from tdml.common.seeds import derive, seeded
 from tdml.errors import SettingError
 from tdml.models.layout import Layout
 from tdml.models.split import build, tensors_in
-from tdml.seeds import derive, seeded
 
 
 def initial_model(settings: dict, seed: int) -> nn.Module:

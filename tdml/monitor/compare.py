@@ -5,7 +5,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from tdml.files import replace_file
+from tdml.common.files import replace_file
 from tdml.monitor import compare_figures
 from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.figures import to_svg

@@ -13,11 +13,11 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tdml.config_file import from_yaml
+from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
-from tdml.files import replace_file
 from tdml.monitor import machine
 from tdml.monitor.run_folder import read_metrics
+from tdml.settings.file import from_yaml
 
 _FOR_SPEED = ("precision", "channels_last")  # settings of `train` that change a result by little
 _OF_A_MACHINE = ("run_dir", "resume", "identity", "ledger")  # settings, beside data.root

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import torch
 
-from tdml.cluster.devices import processor
-from tdml.files import replace_file
+from tdml.common.files import replace_file
+from tdml.node.devices import processor
 
 _FILE = "machines.json"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
-from tdml.files import replace_file
 from tdml.ledger.reader import LEDGER, read
 from tdml.monitor.figures import COLOURS, curves, is_ranked, rank_scatter, to_svg
 from tdml.monitor.record import MARKS, NOT_FORMED, form_of, headline

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from tdml.common.files import replace_file
 from tdml.config import Config
-from tdml.config_checks import check
-from tdml.config_file import flat, from_yaml, to_yaml
 from tdml.errors import SettingError, one_line
-from tdml.files import replace_file
 from tdml.monitor.record import line_of
 from tdml.round.engine import Round
+from tdml.settings.checks import check
+from tdml.settings.file import flat, from_yaml, to_yaml
 
 BEST_MODEL = "model-best.pt"
 

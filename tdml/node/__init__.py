@@ -1,1 +1,1 @@
-"""Training: the pipeline of a replica, the inner and the outer optimizer, checkpoints."""
+"""A node: its stage of a replica's pipeline, what it trains, and what it keeps of that."""

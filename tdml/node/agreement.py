@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import torch
 
-from tdml.identity import Identity, verify
 from tdml.ledger.statement import canonical
+from tdml.members.identity import Identity, verify
 from tdml.node.messages import Channel, between
 from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot
 

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from tdml.config import Train
 from tdml.errors import SettingError
-from tdml.targets import is_path, made, partial_of
+from tdml.settings.targets import is_path, made, partial_of
 
 _TORCHS = {
     name.lower(): f"torch.optim.{name}"

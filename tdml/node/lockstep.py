@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from tdml.common.seeds import derive
 from tdml.data.reader import Reader
 from tdml.models.compute import Runner
 from tdml.node.messages import (
@@ -25,7 +26,6 @@ from tdml.node.messages import (
 from tdml.node.stage import Stage
 from tdml.node.tie import Tie
 from tdml.round.orders import RepeatOrder, TrainOrder
-from tdml.seeds import derive
 from tdml.tasks.objective import mean_loss, share_of_weights
 
 Look = Callable[

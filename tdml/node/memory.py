@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from tdml.config import Config, Topology, Train
+from tdml.models.borders import walk
 from tdml.models.compute import Runner
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan
 from tdml.models.split import Border, Part, tensors_in
-from tdml.models.trace import walk
 from tdml.node.state import StateLayout
 
 _FLOAT = torch.float32.itemsize

@@ -13,14 +13,14 @@ import torch
 from tdml.data import pieces
 from tdml.data.reader import Reader
 from tdml.data.source import Source
-from tdml.identity import Identity
 from tdml.ledger.commit import commit_statement
+from tdml.members.identity import Identity
 from tdml.models.layout import change
 from tdml.node.agreement import Agreement, evaluated, repeated, trained
 from tdml.node.lockstep import Given, given_for
 from tdml.node.messages import Passing, empty_log
 from tdml.node.stage import Stage
-from tdml.node.tape import Opening, Tape
+from tdml.node.trace import Opening, Trace
 from tdml.round.orders import (
     AFTER,
     BEFORE,
@@ -54,7 +54,7 @@ class Node:
         self.slot = Slot(-1, -1)
         self.stage: Stage  # from `sit` on
         self.weights = self.update = torch.empty(0)
-        self._tape: Tape | None = None
+        self._trace: Trace | None = None
         self._vectors: dict[str, tuple[torch.Tensor, ...]] = {}  # by name, in blocks
         self._held: list[torch.Tensor] = []  # blocks of somebody else's vector
         self._shown = Shown((), ())
@@ -81,10 +81,10 @@ class Node:
         trainer = self.stage.trainer
         trainer.begin(self.weights)
         log = empty_log(len(order.batches), self.stage.channels) if order.edges else None
-        self._tape = Tape(order.edges, self.weights, log) if log is not None else None
+        self._trace = Trace(order.edges, self.weights, log) if log is not None else None
         for step in range(steps):
-            if self._tape and self._tape.wants(step):
-                self._tape.kept.append(trainer.state())
+            if self._trace and self._trace.wants(step):
+                self._trace.kept.append(trainer.state())
             given = self._given(order, self.slot.replica, step, order.batches[step])
             yield from self._one(self.poisoned(given, order.round), log, step)
         if log is not None:
@@ -97,8 +97,8 @@ class Node:
         start = None
         if order.first:
             if order.own:
-                assert self._tape is not None
-                start = self._tape.before(order.first)
+                assert self._trace is not None
+                start = self._trace.before(order.first)
             else:
                 start = self.held()
         if start is None:
@@ -178,8 +178,8 @@ class Node:
 
     def trained(self, losses: Sequence[float]) -> TrainReport:
         """The report of a round whose logs are agreed on."""
-        if self._tape:
-            self._tape.signatures = self.agreement.signatures
+        if self._trace:
+            self._trace.signatures = self.agreement.signatures
         return TrainReport(sum(losses) / len(losses) if self.stage.last else None)
 
     def repeated(self) -> Repetition:
@@ -215,10 +215,10 @@ class Node:
         """Fix the update that `reveal` will hand in, and all that an audit may ask for."""
         update = self.update = self.made(self.update, round_number)
         self._vectors = {UPDATE: blocks_of(update)}
-        states = self._tape.seal(update) if self._tape else ""
-        if self._tape:
+        states = self._trace.seal(update) if self._trace else ""
+        if self._trace:
             self._vectors |= {
-                kept(w): blocks_of(state) for w, state in enumerate(self._tape.kept, start=1)
+                kept(w): blocks_of(state) for w, state in enumerate(self._trace.kept, start=1)
             }
         held_to = commitment(round_number, self.name, content(update))
         commits = Commitment(held_to, states, digests(self._vectors[UPDATE]), "")
@@ -244,9 +244,9 @@ class Node:
         return torch.cat(self._held)
 
     def open(self) -> Opening:
-        """Show the tape of this round."""
-        assert self._tape is not None and self._tape.opening is not None
-        return self._tape.opening
+        """Show the trace of this round."""
+        assert self._trace is not None and self._trace.opening is not None
+        return self._trace.opening
 
     def shown(self) -> Shown:
         """The tensors of the step, or the batch, that was to be shown."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from tdml.config import Train
 from tdml.errors import SettingError
-from tdml.targets import is_path, made, partial_of
+from tdml.settings.targets import is_path, made, partial_of
 
 # Of (step from 0, steps in all, and by name what the setting gives): what multiplies `train.lr`.
 Factor = Callable[..., float]

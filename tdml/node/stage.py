@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
+from tdml.common.seeds import derive, seeded
 from tdml.config import Config
 from tdml.models.compute import Runner
 from tdml.models.layout import Layout
@@ -17,7 +18,6 @@ from tdml.node.messages import Channel, Passing, Recorder, channels
 from tdml.node.schedule import Schedule
 from tdml.node.tie import tie_of
 from tdml.node.trainer import Trainer
-from tdml.seeds import derive, seeded
 from tdml.tasks.objective import task_of
 
 

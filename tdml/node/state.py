@@ -6,7 +6,7 @@ import torch
 
 from tdml.config import Train
 from tdml.models.layout import Layout
-from tdml.node.slots import Slots
+from tdml.node.optimizer_state import Slots
 
 _HOST = torch.device("cpu")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tdml.files import replace_file
+from tdml.common.files import replace_file
 from tdml.monitor.compare import attack_of, difference, draw
 from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.history import History

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tdml.digest import digest
+from tdml.common.digest import digest
 
 _DEEPEST = 4  # containers and objects within one another that are looked into
 _MOST = 1000  # elements of a container

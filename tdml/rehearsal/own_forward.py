@@ -4,11 +4,11 @@ trained."""
 import torch
 from torch import nn
 
+from tdml.common.seeds import seeded
 from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.split import blocks_of, is_plain_sequence
 from tdml.rehearsal.chain import Chain
-from tdml.seeds import seeded
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-5  # the same sums in another order are the same model
 _ROUNDING = 1e-6

@@ -6,16 +6,16 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from tdml.cluster.devices import check_precision, make_repeatable
+from tdml.common.seeds import derive
 from tdml.config import Config
 from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.models import whole
 from tdml.models.plan import Plan
+from tdml.node.devices import check_precision, make_repeatable
 from tdml.rehearsal.attributes import changed, snapshot
 from tdml.rehearsal.chain import Chain, Footprint, first_difference
 from tdml.rehearsal.own_forward import check_own_forward
-from tdml.seeds import derive
 from tdml.tasks.objective import task_of
 
 _ADVICE = (

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import torch
 
+from tdml.common.seeds import derive, seeded
 from tdml.config import Config, Topology
-from tdml.config_checks import check_microbatches
 from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.models import whole
@@ -17,7 +17,7 @@ from tdml.models.compute import Runner
 from tdml.models.microbatches import fastest
 from tdml.models.plan import Plan, make_plan
 from tdml.rehearsal.rehearse import device_for
-from tdml.seeds import derive, seeded
+from tdml.settings.checks import check_microbatches
 from tdml.tasks.objective import mean_loss, task_of
 
 _PASSES = 3  # the fastest counts: whatever else the machine does makes the others slower

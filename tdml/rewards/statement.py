@@ -77,12 +77,12 @@ def statement_of(entries: Iterable[Entry]) -> Statement:
 def _rounds(entries: Iterable[Entry], keys: Mapping[str, str]) -> Counter[str]:
     """In how many rounds each key sat in a replica that handed in something; those that were taken
     back and came again count as often as they were played."""
-    seated, played = set(), 0
+    placed, played = set(), 0
     for _, kind, body in entries:
         if kind == "verdict" and (verdict := read(body, Verdict)).handed_in:
-            seated |= {(played, keys[name]) for name in verdict.nodes}
+            placed |= {(played, keys[name]) for name in verdict.nodes}
         played += kind == "root"
-    return Counter(key for _, key in seated)
+    return Counter(key for _, key in placed)
 
 
 def _lost(postings: Iterable[tuple[int, Posting]]) -> Counter[str]:

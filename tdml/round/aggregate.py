@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from tdml.job import Job
 from tdml.round.fleet import Fleet
 from tdml.round.gather import Gathered, Place, matches, walk
+from tdml.run.job import Job
 from tdml.trust.commitment import block_span, is_plain
 from tdml.trust.judgement import Judgement
 from tdml.trust.mean import combine, weighted_mean

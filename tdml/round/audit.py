@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from tdml.job import Job
-from tdml.node.tape import Opening
+from tdml.node.trace import Opening
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown
-from tdml.round.openings import false_answer, false_tapes
+from tdml.round.openings import false_answer, false_traces
 from tdml.round.orders import RepeatOrder, Repetition
-from tdml.round.repeat import Case, repeat
+from tdml.round.repeat import Claim, repeat
 from tdml.round.settle import Settler
 from tdml.round.settlement import Settlement
+from tdml.run.job import Job
 from tdml.trust.judgement import Audited, Proof
 from tdml.trust.numbers import LOOK
 
@@ -43,23 +43,25 @@ class Auditor:
         """
         audits = Audits()
         openings = self._open(number, found, weights, sorted(windows), audits)
-        cases = [
-            Case(self._order(number, i, w), w, openings[i])
+        claims = [
+            Claim(self._order(number, i, w), w, openings[i])
             for i in sorted(openings)
             for w in windows[i]
         ]
-        validators = [self._validators(case, found, draw) for case in cases]
-        answers = self._repeat(cases, [others[0] if others else None for others in validators])
-        for case, others, answer in zip(cases, validators, answers, strict=True):
-            self._conclude(case, found, others, answer, weights, draw, audits)
+        validators = [self._validators(claim, found, draw) for claim in claims]
+        answers = self._repeat(claims, [others[0] if others else None for others in validators])
+        for claim, others, answer in zip(claims, validators, answers, strict=True):
+            self._conclude(claim, found, others, answer, weights, draw, audits)
         clean = [
-            case for case in cases if case.window in audits.by_replica[case.order.replica].clean
+            claim
+            for claim in claims
+            if claim.window in audits.by_replica[claim.order.replica].clean
         ]
-        for case, chance in zip(
+        for claim, chance in zip(
             clean, torch.rand(len(clean), generator=draw).tolist(), strict=True
         ):
             if chance < LOOK:  # the two may be in league
-                self._look(case, found, weights, draw, audits)
+                self._look(claim, found, weights, draw, audits)
         return audits
 
     def _open(
@@ -70,8 +72,8 @@ class Auditor:
         indices: Sequence[int],
         audits: Audits,
     ) -> dict[int, list[Opening]]:
-        """The tapes that are what their nodes had committed to."""
-        shown, sound = self._fleet.each(_opened, self._fleet.seated(indices)), {}
+        """The traces that are what their nodes had committed to."""
+        shown, sound = self._fleet.each(_opened, self._fleet.placed(indices)), {}
         for index in indices:
             result = shown.get(index)
             if not isinstance(result, list):
@@ -81,7 +83,7 @@ class Auditor:
                 )
                 continue
             names = found.names[index]
-            proofs = false_tapes(
+            proofs = false_traces(
                 self._job, self.job_id, number, weights, index, names, self._keys(names),
                 found.commitments[index], result,
             )  # fmt: skip
@@ -102,16 +104,16 @@ class Auditor:
             number, self._job.longest, index, first, window == len(edges) - 2, batches
         )
 
-    def _validators(self, case: Case, found: Gathered, draw: torch.Generator) -> list[Replica]:
+    def _validators(self, claim: Claim, found: Gathered, draw: torch.Generator) -> list[Replica]:
         """Others on machines of the same kind, in random order: they repeat each other bit for
         bit."""
-        [owner] = self._fleet.seated([case.order.replica])
+        [owner] = self._fleet.placed([claim.order.replica])
         others = self._fleet.ready(index for index in found.judged if index != owner.index)
         alike = [other for other in others if other.kind == owner.kind]
         return [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
 
     def _repeat(
-        self, cases: Sequence[Case], validators: Sequence[Replica | None]
+        self, claims: Sequence[Claim], validators: Sequence[Replica | None]
     ) -> list[Answer | None]:
         """Every window by its validator, all validators at the same time; None where there is no
         answer."""
@@ -120,19 +122,19 @@ class Auditor:
             if validator is not None:
                 tasks.setdefault(validator.index, []).append(place)
 
-        answers: list[Answer | None] = [None] * len(cases)
+        answers: list[Answer | None] = [None] * len(claims)
 
         def work(validator: Replica) -> None:
             for place in tasks[validator.index]:
-                answers[place] = self._repeat_one(cases[place], validator)
+                answers[place] = self._repeat_one(claims[place], validator)
 
         self._fleet.each(work, self._fleet.ready(sorted(tasks)))
         return answers
 
-    def _repeat_one(self, case: Case, validator: Replica) -> Answer:
-        [owner] = self._fleet.seated([case.order.replica])
+    def _repeat_one(self, claim: Claim, validator: Replica) -> Answer:
+        [owner] = self._fleet.placed([claim.order.replica])
         try:
-            return repeat(case.order, case, owner, validator)
+            return repeat(claim.order, claim, owner, validator)
         except NotShown as error:
             return error
         except ReplicaLost as loss:
@@ -141,35 +143,35 @@ class Auditor:
             raise
 
     def _conclude(
-        self, case: Case, found: Gathered, validators: Sequence[Replica], answer: Answer | None,
+        self, claim: Claim, found: Gathered, validators: Sequence[Replica], answer: Answer | None,
         weights: Sequence[torch.Tensor], draw: torch.Generator, audits: Audits,
     ) -> None:  # fmt: skip
         """By one validator after the other, until one confirms the window or its owner is proven to
         lie."""
-        [owner] = self._fleet.seated([case.order.replica])
+        [owner] = self._fleet.placed([claim.order.replica])
         if audits.by_replica.get(owner.index, Audited()).lied:
             return
         outcome = _NOBODY
         for place, validator in enumerate(validators):
             if place:
-                answer = self._ask(case, validator)
-            outcome = self._hear(case, owner, validator, answer, weights, audits)
+                answer = self._ask(claim, validator)
+            outcome = self._hear(claim, owner, validator, answer, weights, audits)
             if not outcome:
                 return
         if outcome == _NOBODY:
-            self._look(case, found, weights, draw, audits)
+            self._look(claim, found, weights, draw, audits)
         else:
-            audits.add(case, None, unsettled=outcome)
-            if len(audits.undecided(case)) == len(validators):
+            audits.add(claim, None, unsettled=outcome)
+            if len(audits.undecided(claim)) == len(validators):
                 self.settler.unrepeatable.add(owner.kind)
 
-    def _ask(self, case: Case, validator: Replica) -> Answer | None:
+    def _ask(self, claim: Claim, validator: Replica) -> Answer | None:
         """One validator's answer."""
-        answers = self._fleet.each(lambda v: self._repeat_one(case, v), [validator])
+        answers = self._fleet.each(lambda v: self._repeat_one(claim, v), [validator])
         return answers.get(validator.index)
 
     def _hear(
-        self, case: Case, owner: Replica, validator: Replica, answer: Answer | None,
+        self, claim: Claim, owner: Replica, validator: Replica, answer: Answer | None,
         weights: Sequence[torch.Tensor],
         audits: Audits,
     ) -> str:  # fmt: skip
@@ -178,20 +180,20 @@ class Auditor:
         if answer is None:
             return "audit: who was to repeat its work did not answer"
         if not isinstance(answer, list):
-            self._note_unshown(case, owner, validator, answer, audits)
+            self._note_unshown(claim, owner, validator, answer, audits)
             return ""
         keys = self._keys(validator.names)
-        if false := false_answer(self._job, self.job_id, case, validator, keys, answer):
+        if false := false_answer(self._job, self.job_id, claim, validator, keys, answer):
             audits.proofs += false
             return "audit: who was to repeat its work has lied"
-        if case.confirmed_by(answer):
-            audits.add(case, validator.index, clean=True)
+        if claim.confirmed_by(answer):
+            audits.add(claim, validator.index, clean=True)
             return ""
-        return self._settle(case, owner, validator, answer, weights, audits)
+        return self._settle(claim, owner, validator, answer, weights, audits)
 
     def _note_unshown(
         self,
-        case: Case,
+        claim: Claim,
         owner: Replica,
         validator: Replica,
         answer: NotShown | ReplicaLost,
@@ -200,22 +202,22 @@ class Auditor:
         """Of an owner that did not show the state that a window begins with."""
         if isinstance(answer, NotShown):
             audits.proofs.append(Proof((owner.names[answer.stage],), f"audit: {answer}"))
-            audits.add(case, validator.index)
+            audits.add(claim, validator.index)
         else:
             audits.silent |= _unshown(answer, owner.names)
-            audits.add(case, None, unsettled=f"audit: it has not shown its work: {answer}")
+            audits.add(claim, None, unsettled=f"audit: it has not shown its work: {answer}")
 
     def _settle(
-        self, case: Case, owner: Replica, validator: Replica, answer: list[Repetition],
+        self, claim: Claim, owner: Replica, validator: Replica, answer: list[Repetition],
         weights: Sequence[torch.Tensor],
         audits: Audits,
     ) -> str:  # fmt: skip
         """The dispute between the two; why another validator has to be asked, or ""."""
         try:
-            settled = self.settler.settle(case, owner, validator, answer, weights)
+            settled = self.settler.settle(claim, owner, validator, answer, weights)
         except NotShown as error:
             audits.proofs.append(Proof((owner.names[error.stage],), f"audit: {error}"))
-            audits.add(case, validator.index)
+            audits.add(claim, validator.index)
             return ""
         except ReplicaLost as loss:
             audits.silent |= (
@@ -225,56 +227,56 @@ class Auditor:
         audits.settlements.append(settled)
         audits.proofs += settled.proofs
         if set(settled.blamed) & set(owner.names):
-            audits.add(case, validator.index)
+            audits.add(claim, validator.index)
             return ""
         return settled.unsettled or "audit: who was to repeat its work has lied"
 
     def _look(
-        self, case: Case, found: Gathered, weights: Sequence[torch.Tensor],
+        self, claim: Claim, found: Gathered, weights: Sequence[torch.Tensor],
         draw: torch.Generator, audits: Audits,
     ) -> None:  # fmt: skip
         """The coordinator looks itself, at one step of one stage. What it finds amiss it settles
         with those who have not repeated the window yet, or alone where nobody else could."""
-        [owner] = self._fleet.seated([case.order.replica])
-        heard = audits.by_replica.get(owner.index, Audited()).validators.get(case.window)
-        others = [v for v in self._validators(case, found, draw) if v.index != heard]
+        [owner] = self._fleet.placed([claim.order.replica])
+        heard = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
+        others = [v for v in self._validators(claim, found, draw) if v.index != heard]
 
         def look(owner: Replica) -> list[Settlement] | NotShown:
             try:
-                settled = self.settler.look(case, owner, weights, draw, alone=not others)
+                settled = self.settler.look(claim, owner, weights, draw, alone=not others)
             except NotShown as error:
                 return error
             return [] if settled is None else [settled]
 
         result = self._fleet.each(look, self._fleet.ready([owner.index])).get(owner.index)
         if result == []:
-            audits.add(case, None, clean=True)
+            audits.add(claim, None, clean=True)
         elif others and result is not None:
-            self._confront(case, owner, others, weights, audits)
+            self._confront(claim, owner, others, weights, audits)
         elif isinstance(result, list) and result[0].proofs:
             audits.settlements += result
             audits.proofs += result[0].proofs
-            audits.add(case, None)
+            audits.add(claim, None)
         else:
             if result is None or self._job.config.topology.most > 1:
                 audits.silent |= set(owner.names)  # it counts no more until it is found right
             text = result[0].unsettled if isinstance(result, list) else f"audit: {result}"
             text = "audit: it did not repeat its work" if result is None else text
-            audits.add(case, None, unsettled=text)
+            audits.add(claim, None, unsettled=text)
 
     def _confront(
-        self, case: Case, owner: Replica, validators: Sequence[Replica],
+        self, claim: Claim, owner: Replica, validators: Sequence[Replica],
         weights: Sequence[torch.Tensor], audits: Audits,
     ) -> None:  # fmt: skip
         """Have a window that the coordinator has not found right repeated by one after the other,
         until one finds something else than its owner, and that is settled."""
         for validator in validators:
-            answer = self._ask(case, validator)
-            if isinstance(answer, list) and case.confirmed_by(answer):
+            answer = self._ask(claim, validator)
+            if isinstance(answer, list) and claim.confirmed_by(answer):
                 continue
-            if not self._hear(case, owner, validator, answer, weights, audits):
+            if not self._hear(claim, owner, validator, answer, weights, audits):
                 return
-        audits.add(case, None, unsettled="audit: the coordinator does not find what others repeat")
+        audits.add(claim, None, unsettled="audit: the coordinator does not find what others repeat")
 
     def _keys(self, names: Sequence[str]) -> list[str]:
         return [self._fleet.key(name) for name in names]

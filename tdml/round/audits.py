@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from tdml.round.repeat import Case
+from tdml.round.repeat import Claim
 from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Proof
 
@@ -16,9 +16,9 @@ class Audits:
     silent: set[str] = field(default_factory=set)  # names
     settlements: list[Settlement] = field(default_factory=list)
 
-    def undecided(self, case: Case) -> set[int | None]:
+    def undecided(self, claim: Claim) -> set[int | None]:
         """The validators of a window between whom and its owner recomputation did not decide."""
-        place = (case.order.replica, case.window)
+        place = (claim.order.replica, claim.window)
         own = [made for made in self.settlements if (made.replica, made.window) == place]
         return {made.validator for made in own if made.place and not made.proofs}
 
@@ -30,10 +30,10 @@ class Audits:
         self.settlements += other.settlements
 
     def add(
-        self, case: Case, validator: int | None, clean: bool = False, unsettled: str = ""
+        self, claim: Claim, validator: int | None, clean: bool = False, unsettled: str = ""
     ) -> None:
         """The result of one window; without a validator it was the coordinator that has looked."""
-        index, window = case.order.replica, case.window
+        index, window = claim.order.replica, claim.window
         before = self.by_replica.get(index, Audited())
         validators = {**before.validators, window: validator}
         if clean and validator is None:

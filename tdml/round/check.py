@@ -7,10 +7,10 @@ import torch
 
 from tdml.data import pieces
 from tdml.data.pieces import Piece
-from tdml.job import Job
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown, relay, updates_of
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
+from tdml.run.job import Job
 from tdml.trust.commitment import is_plain
 from tdml.trust.work import Work, cost, gains, samples_that_pay, work_test
 

@@ -11,13 +11,13 @@ from functools import partial
 
 import torch
 
-from tdml.job import Job
 from tdml.ledger.merkle import root
 from tdml.round.audit import Auditor
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.orders import Commitment, TrainOrder
+from tdml.run.job import Job
 from tdml.trust.judgement import Audited
 
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import torch
 
-from tdml.digest import digests
-from tdml.job import Job
+from tdml.common.digest import digests
+from tdml.common.seeds import derive
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
 from tdml.round.aggregate import mean
@@ -24,7 +24,7 @@ from tdml.round.judge import Judge, Judged
 from tdml.round.orders import Commitment, TrainOrder, TrainReport
 from tdml.round.outer import outer_optimizer
 from tdml.round.settlement import Settlement
-from tdml.seeds import derive
+from tdml.run.job import Job
 from tdml.trust.judgement import Audited, Judgement, lost
 from tdml.trust.ranking import rank_moments
 

@@ -6,14 +6,14 @@ from functools import partial
 
 import torch
 
+from tdml.common.seeds import derive
 from tdml.data.pieces import Piece, held_out
-from tdml.job import Job
 from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import mean
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.orders import EvaluateOrder, Evaluation
-from tdml.seeds import derive
+from tdml.run.job import Job
 from tdml.trust.commitment import blocks_of
 from tdml.trust.judgement import Judgement
 from tdml.trust.numbers import MOST_SAMPLES

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from tdml.node.tape import Opening
+from tdml.node.trace import Opening
 from tdml.round.orders import (
     Commitment,
     EvaluateOrder,
@@ -67,7 +67,7 @@ class Replica(Protocol):
         """Hand a node a block of a vector that another has shown."""
 
     def open(self) -> list[Opening]:
-        """The nodes' tapes of this round, by stage."""
+        """The nodes' traces of this round, by stage."""
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
         """Take steps again, by an order for each stage."""
@@ -94,7 +94,7 @@ class Fleet(Protocol):
     def ready(self, indices: Iterable[int]) -> Sequence[Replica]:
         """Those of the replicas that are still formed."""
 
-    def seated(self, indices: Iterable[int]) -> Sequence[Replica]:
+    def placed(self, indices: Iterable[int]) -> Sequence[Replica]:
         """The replicas as they began the round: of those that were lost since, the living nodes
         still answer."""
 
@@ -102,7 +102,7 @@ class Fleet(Protocol):
         """Exclude nodes for the rest of the job. Their replicas' groups end."""
 
     def stand_down(self, name: str) -> None:
-        """Have a spare take a node's seat, if there is one: the node takes no more part."""
+        """Have a spare take a node's slot, if there is one: the node takes no more part."""
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
         """Have nodes take no more part, whether there are spares or not."""

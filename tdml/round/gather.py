@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from tdml.digest import digest
-from tdml.job import Job
+from tdml.common.digest import digest
 from tdml.ledger.merkle import root
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.orders import UPDATE, Commitment
+from tdml.run.job import Job
 from tdml.trust.commitment import block_span, commitment, count_blocks, is_plain
 from tdml.trust.fold import StageSums, empty, fold_stage
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from tdml.common.seeds import derive
 from tdml.data.faults import faults_of
-from tdml.job import Job
 from tdml.round.audit import Auditor
 from tdml.round.audits import Audits
 from tdml.round.check import NOTHING, Checked, cross_check
@@ -16,7 +16,7 @@ from tdml.round.fleet import Fleet
 from tdml.round.gather import Gathered
 from tdml.round.reports import false_reports
 from tdml.round.standing import Standing
-from tdml.seeds import derive
+from tdml.run.job import Job
 from tdml.trust.judgement import UNCHECKED, Audited, Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE
 from tdml.trust.screen import Screening, compare

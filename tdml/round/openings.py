@@ -4,20 +4,20 @@ from collections.abc import Sequence
 
 import torch
 
-from tdml.identity import verify
-from tdml.job import Job
 from tdml.ledger.merkle import root
+from tdml.members.identity import verify
 from tdml.node.agreement import common_digest, repeated, statement, trained
 from tdml.node.messages import Channel, between, of_stage
-from tdml.node.tape import Opening
+from tdml.node.trace import Opening
 from tdml.round.fleet import Replica
 from tdml.round.orders import Commitment, Repetition
-from tdml.round.repeat import Case
+from tdml.round.repeat import Claim
+from tdml.run.job import Job
 from tdml.trust.commitment import content, is_plain
 from tdml.trust.judgement import Proof
 
 
-def false_tapes(
+def false_traces(
     job: Job, job_id: str, number: int, weights: Sequence[torch.Tensor], index: int,
     names: Sequence[str], keys: Sequence[str], commitments: Sequence[Commitment],
     openings: Sequence[Opening],
@@ -46,18 +46,18 @@ def false_tapes(
 
 
 def false_answer(
-    job: Job, job_id: str, case: Case, validator: Replica, keys: Sequence[str],
+    job: Job, job_id: str, claim: Claim, validator: Replica, keys: Sequence[str],
     answers: Sequence[Repetition],
 ) -> list[Proof]:  # fmt: skip
     """A validator's nodes whose answers on a window no honest node gives."""
-    names, steps = validator.names, len(case.order.batches)
+    names, steps = validator.names, len(claim.order.batches)
     for stage, answer in enumerate(answers):
         formed = is_log(answer.log, steps, job.channels) and len(answer.signatures) == len(names)
         if not formed or left_out(answer.log, of_stage(job.channels, stage)):
             text = f"audit: stage {stage} has not repeated what it was to repeat"
             return [Proof((names[stage],), text)]
     logs, signatures = [a.log for a in answers], [a.signatures for a in answers]
-    purpose = repeated(case.order)
+    purpose = repeated(claim.order)
     return broken_agreements(job, job_id, validator.index, purpose, names, keys, logs, signatures)
 
 
@@ -99,7 +99,7 @@ def is_log(log: object, steps: int, channels: Sequence[Channel]) -> bool:
 
 
 def _holds(job: Job, index: int, weights: torch.Tensor, made: Commitment, opening: Opening) -> bool:
-    """Whether a tape is the one committed to, from the global weights to the update."""
+    """Whether a trace is the one committed to, from the global weights to the update."""
     windows = len(job.edges(index)) - 1
     formed = (
         len(opening.states) == windows + 1 and len(opening.signatures) == job.config.topology.stages

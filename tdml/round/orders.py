@@ -75,7 +75,7 @@ class TrainReport:
 
 @dataclass(frozen=True)
 class Commitment:
-    """What a node is held to: its update, and the root over its tape of the round ("" if none
+    """What a node is held to: its update, and the root over its trace of the round ("" if none
     was kept), signed. `blocks` are the digests of the update's blocks, of which it is the Merkle
     root."""
 

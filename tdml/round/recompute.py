@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from tdml.cluster.devices import machine_kind
 from tdml.data import pieces
 from tdml.data.reader import Reader
 from tdml.errors import one_line
-from tdml.job import Job
 from tdml.models.layout import change
+from tdml.node.devices import machine_kind
 from tdml.node.lockstep import given_for, predict, take_alone
 from tdml.node.messages import Passing, digest_of, empty_log
 from tdml.node.node import Batch, Found
@@ -20,6 +19,7 @@ from tdml.node.stage import Stage
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown, take
 from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, RepeatOrder
+from tdml.run.job import Job
 from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
 from tdml.trust.numbers import AGAIN

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import torch
 
-from tdml.node.tape import Opening
+from tdml.node.trace import Opening
 from tdml.round.fleet import Replica
 from tdml.round.gather import relay
 from tdml.round.orders import RepeatOrder, Repetition, kept
 
 
 @dataclass(frozen=True)
-class Case:
-    """A window of a replica's round, as it was ordered, and the tapes that its nodes have shown."""
+class Claim:
+    """A window of a replica's round as it was ordered, and what its nodes have shown of it."""
 
     order: RepeatOrder
     window: int
@@ -41,7 +41,7 @@ class Case:
         )
 
 
-def repeat(order: RepeatOrder, case: Case, owner: Replica, party: Replica) -> list[Repetition]:
+def repeat(order: RepeatOrder, claim: Claim, owner: Replica, party: Replica) -> list[Repetition]:
     """Have a party repeat a window of the owner's round, from the state that the owner has kept.
 
     Raises:
@@ -50,5 +50,5 @@ def repeat(order: RepeatOrder, case: Case, owner: Replica, party: Replica) -> li
     """
     if order.first and not order.own:
         for stage in range(len(owner.names)):
-            relay(owner, kept(case.window), stage, case.start(stage), party)
+            relay(owner, kept(claim.window), stage, claim.start(stage), party)
     return party.repeat(order)

@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
+from tdml.common.seeds import derive
 from tdml.data import pieces
-from tdml.job import Job
 from tdml.node.agreement import evaluated
 from tdml.round.audit import Auditor
 from tdml.round.check import Checked, hand_over
@@ -15,7 +15,7 @@ from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown, take, updates_of
 from tdml.round.openings import broken_agreements, is_log
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
-from tdml.seeds import derive
+from tdml.run.job import Job
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN
 
@@ -39,7 +39,7 @@ def false_reports(
     report = checked.reports[int(torch.randint(len(checked.reports), (), generator=draw))]
     candidate = report.candidate if bool(torch.randint(2, (), generator=draw)) else None
     answers = report.before if candidate is None else report.after
-    [validator] = fleet.seated([report.validator])
+    [validator] = fleet.placed([report.validator])
     order = EvaluateOrder(report.round, report.question.pieces, candidate, check=True, log=True)
     count = -(-pieces.count(order.pieces) // referee.batch_size)
     repeats = validator.kind not in auditor.settler.unrepeatable
@@ -81,7 +81,7 @@ def _ask(
 
     def ask(witness: Replica) -> list[list[Evaluation]]:
         if order.candidate is not None:
-            [owner] = fleet.seated([order.candidate])
+            [owner] = fleet.placed([order.candidate])
             hand_over(found, owner, witness)
         return [witness.evaluate(order, columns=0) for _ in range(AGAIN)]
 
@@ -115,7 +115,7 @@ def _update(fleet: Fleet, found: Gathered, candidate: int | None) -> list[torch.
     committed to it, or none; None if it does not show that."""
     if candidate is None:
         return []
-    [owner] = fleet.seated([candidate])
+    [owner] = fleet.placed([candidate])
     contents = updates_of(found, candidate)
     try:
         return [take(owner, UPDATE, stage, content) for stage, content in contents.items()]

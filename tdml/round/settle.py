@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import torch
 
-from tdml.job import Job
 from tdml.models.layout import change
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown
 from tdml.round.openings import is_log
 from tdml.round.orders import Repetition
 from tdml.round.recompute import Referee, StepShown, Truth, Words, shown_by
-from tdml.round.repeat import Case, repeat
+from tdml.round.repeat import Claim, repeat
 from tdml.round.settlement import Dispute, Settlement
+from tdml.run.job import Job
 from tdml.trust.dispute import END, STATE, Account, Item, agreed, first_difference, items, liars
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import BEFORE, ERRORS
@@ -41,7 +41,7 @@ class Settler:
         self.unrepeatable: set[str] = set()
 
     def settle(
-        self, case: Case, owner: Replica, validator: Replica, answers: Sequence[Repetition],
+        self, claim: Claim, owner: Replica, validator: Replica, answers: Sequence[Repetition],
         weights: Sequence[torch.Tensor],
     ) -> Settlement:  # fmt: skip
         """Between who was audited and who has found something else.
@@ -50,13 +50,13 @@ class Settler:
             ReplicaLost: one of them does not answer.
             NotShown: the owner shows something else than it had bound itself to.
         """
-        accounts = [self._committed(case, owner), self._told(case, validator, answers)]
-        accounts += [self._told_again(case, owner, party) for party in (owner, validator)]
+        accounts = [self._committed(claim, owner), self._told(claim, validator, answers)]
+        accounts += [self._told_again(claim, owner, party) for party in (owner, validator)]
         parties = {owner.index: owner, validator.index: validator}
-        return self._decide(Dispute(case, owner, parties, accounts, weights))
+        return self._decide(Dispute(claim, owner, parties, accounts, weights))
 
     def look(
-        self, case: Case, owner: Replica, weights: Sequence[torch.Tensor], draw: torch.Generator,
+        self, claim: Claim, owner: Replica, weights: Sequence[torch.Tensor], draw: torch.Generator,
         alone: bool,
     ) -> Settlement | None:  # fmt: skip
         """The coordinator's own look at one step of one stage of a window, which nobody can
@@ -67,15 +67,15 @@ class Settler:
             ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
                 told. Where code does not repeat itself, that happens to the honest.
         """
-        accounts = [self._committed(case, owner), self._told_again(case, owner, owner)]
-        dispute = Dispute(case, owner, {owner.index: owner}, accounts, weights)
-        if first_difference(accounts, self._walk(case)) is not None:
+        accounts = [self._committed(claim, owner), self._told_again(claim, owner, owner)]
+        dispute = Dispute(claim, owner, {owner.index: owner}, accounts, weights)
+        if first_difference(accounts, self._walk(claim)) is not None:
             return self._decide(dispute, alone)
-        steps, stages = len(case.order.batches), len(owner.names)
+        steps, stages = len(claim.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
         item = Item(place // stages, place % stages)
-        shown = self._show(dispute, owner, item, self._words(case, accounts, item))
-        truth = self.referee.take(case.order, weights[item.stage], item, shown)
+        shown = self._show(dispute, owner, item, self._words(claim, accounts, item))
+        truth = self.referee.take(claim.order, weights[item.stage], item, shown)
         if self._is_right(truth, item, accounts[1].words[item], owner.kind, shown.made):
             self._confirmed.add((owner.kind, item.stage))
             return None
@@ -83,26 +83,26 @@ class Settler:
 
     # The accounts
 
-    def _committed(self, case: Case, owner: Replica) -> Account:
-        words = self._messages(case.logs)
-        steps, last = len(case.order.batches), END if case.order.last else STATE
-        words |= {Item(steps - 1, stage, last): end for stage, end in enumerate(case.ends())}
+    def _committed(self, claim: Claim, owner: Replica) -> Account:
+        words = self._messages(claim.logs)
+        steps, last = len(claim.order.batches), END if claim.order.last else STATE
+        words |= {Item(steps - 1, stage, last): end for stage, end in enumerate(claim.ends())}
         return Account(f"{owner.index}", words)
 
-    def _told_again(self, case: Case, owner: Replica, party: Replica) -> Account:
+    def _told_again(self, claim: Claim, owner: Replica, party: Replica) -> Account:
         """By who repeats it once more, now with the state after every step."""
-        steps = len(case.order.batches)
-        answers = repeat(replace(case.order, own=party is owner, each=True), case, owner, party)
+        steps = len(claim.order.batches)
+        answers = repeat(replace(claim.order, own=party is owner, each=True), claim, owner, party)
         for name, answer in zip(party.names, answers, strict=True):
             if not is_log(answer.log, steps, self._job.channels) or len(answer.states) != steps:
                 raise ReplicaLost(
                     party.index, f"{name}: it has not said what every step led to", [name]
                 )
-        return self._told(case, party, answers)
+        return self._told(claim, party, answers)
 
-    def _told(self, case: Case, party: Replica, answers: Sequence[Repetition]) -> Account:
+    def _told(self, claim: Claim, party: Replica, answers: Sequence[Repetition]) -> Account:
         words = self._messages([answer.log for answer in answers])
-        steps, last = len(case.order.batches), END if case.order.last else STATE
+        steps, last = len(claim.order.batches), END if claim.order.last else STATE
         for stage, answer in enumerate(answers):
             words |= {Item(step, stage): state for step, state in enumerate(answer.states)}
             words[Item(steps - 1, stage, last)] = answer.end
@@ -117,27 +117,27 @@ class Settler:
                 words[Item(step, channel.sender, number)] = bytes(row).hex()
         return words
 
-    def _walk(self, case: Case) -> Iterator[Item]:
+    def _walk(self, claim: Claim) -> Iterator[Item]:
         return items(
-            len(case.order.batches),
+            len(claim.order.batches),
             self._senders,
             self._job.config.topology.stages,
-            case.order.last,
+            claim.order.last,
         )
 
     # The item
 
     def _decide(self, dispute: Dispute, alone: bool = False) -> Settlement:
-        case, accounts = dispute.case, dispute.accounts
-        item = first_difference(accounts, self._walk(case))
-        base = Settlement(case.order.replica, case.window, dispute.validator)
+        claim, accounts = dispute.claim, dispute.accounts
+        item = first_difference(accounts, self._walk(claim))
+        base = Settlement(claim.order.replica, claim.window, dispute.validator)
         if item is None:
             return replace(base, unsettled="it was repeated once more, and all agreed")
-        shown = self._shown(dispute, item, self._words(case, accounts, item))
+        shown = self._shown(dispute, item, self._words(claim, accounts, item))
         if not shown:
             return replace(base, unsettled="nobody shows the step on which the accounts part")
         first = next(iter(shown.values()))
-        truth = self.referee.take(case.order, dispute.weights[item.stage], item, first)
+        truth = self.referee.take(claim.order, dispute.weights[item.stage], item, first)
         right = {
             account.words[item]: self._is_right(
                 truth, item, account.words[item], dispute.parties[int(account.party)].kind,
@@ -152,8 +152,8 @@ class Settler:
         alone: bool,
     ) -> Settlement:  # fmt: skip
         """What follows for the parties that recomputation has found guilty of an item."""
-        case, place = dispute.case, self._said(dispute.case, item)
-        base = Settlement(case.order.replica, case.window, dispute.validator, place=place)
+        claim, place = dispute.claim, self._said(dispute.claim, item)
+        base = Settlement(claim.order.replica, claim.window, dispute.validator, place=place)
         if not guilty:
             return replace(base, unsettled=f"audit: recomputation of {place} confirms nobody")
         if not self._is_sure(dispute, item, guilty, truth, shown, alone):
@@ -188,12 +188,12 @@ class Settler:
     def _held_before(self, dispute: Dispute, item: Item, party: Replica) -> bool:
         """Whether the coordinator finds, again and again, what a party shows of the last steps
         before an item, on which all agree: where code changes, a step may happen to hide it."""
-        case, accounts, weights = dispute.case, dispute.accounts, dispute.weights[item.stage]
+        claim, accounts, weights = dispute.claim, dispute.accounts, dispute.weights[item.stage]
         for step in range(max(0, item.step - BEFORE), item.step):
             earlier = Item(step, item.stage)
             try:
-                shown = self._show(dispute, party, earlier, self._words(case, accounts, earlier))
-                truth = self.referee.take(case.order, weights, earlier, shown)
+                shown = self._show(dispute, party, earlier, self._words(claim, accounts, earlier))
+                truth = self.referee.take(claim.order, weights, earlier, shown)
             except (NotShown, ReplicaLost):
                 return False
             right = self._is_right(
@@ -207,32 +207,32 @@ class Settler:
         """Whether the coordinator finds the same again and again. If it does not, that is known of
         the job for good, and nobody can have made it so."""
         weights = dispute.weights[item.stage]
-        if self.referee.insists(dispute.case.order, weights, item, shown, truth):
+        if self.referee.insists(dispute.claim.order, weights, item, shown, truth):
             return True
         self.unrepeatable |= {dispute.owner.kind, self.referee.kind}
         return False
 
     def _stays(self, dispute: Dispute, party: Replica) -> bool:
         """Whether a party says the same of the window once more for each window of the round."""
-        case, windows = dispute.case, len(self._job.edges(dispute.owner.index)) - 1
+        claim, windows = dispute.claim, len(self._job.edges(dispute.owner.index)) - 1
         try:
-            more = [self._told_again(case, dispute.owner, party) for _ in range(windows)]
+            more = [self._told_again(claim, dispute.owner, party) for _ in range(windows)]
         except (NotShown, ReplicaLost):
             return False
         accounts = [*dispute.by(party.index), *more]
-        return first_difference(accounts, self._walk(case)) is None
+        return first_difference(accounts, self._walk(claim)) is None
 
-    def _said(self, case: Case, item: Item) -> str:
+    def _said(self, claim: Claim, item: Item) -> str:
         what = {STATE: f"the state of stage {item.stage}", END: f"the update of stage {item.stage}"}
         text = what.get(item.channel) or str(self._job.channels[item.channel])
-        return f"{text} after step {case.order.first + item.step} of replica {case.order.replica}"
+        return f"{text} after step {claim.order.first + item.step} of replica {claim.order.replica}"
 
-    def _words(self, case: Case, accounts: Sequence[Account], item: Item) -> Words:
+    def _words(self, claim: Claim, accounts: Sequence[Account], item: Item) -> Words:
         """What all agree on before an item."""
         before = (
             agreed(accounts, Item(item.step - 1, item.stage))
             if item.step
-            else case.start(item.stage)
+            else claim.start(item.stage)
         )
         received = {
             number: agreed(accounts, Item(item.step, channel.sender, number))
@@ -252,9 +252,9 @@ class Settler:
         return shown
 
     def _show(self, dispute: Dispute, party: Replica, item: Item, words: Words) -> StepShown:
-        case, owner = dispute.case, dispute.owner
-        repeat(replace(case.order, own=party is owner, show=item.step), case, owner, party)
-        fresh = case.order.first + item.step == 0
+        claim, owner = dispute.claim, dispute.owner
+        repeat(replace(claim.order, own=party is owner, show=item.step), claim, owner, party)
+        fresh = claim.order.first + item.step == 0
         if item.channel != END or party is owner:
             return shown_by(party, item, fresh, words)
         # it has no update, but a state

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tdml.round.fleet import Replica
-from tdml.round.repeat import Case
+from tdml.round.repeat import Claim
 from tdml.trust.dispute import Account
 from tdml.trust.judgement import Proof
 
@@ -35,7 +35,7 @@ class Dispute:
     """Who has said what of a window. `parties` by index, the owner among them, whose word it is
     about; `weights` are those that the round started from, by stage."""
 
-    case: Case
+    claim: Claim
     owner: Replica
     parties: Mapping[int, Replica]
     accounts: Sequence[Account]

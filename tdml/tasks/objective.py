@@ -8,7 +8,7 @@ import torch
 
 from tdml.config import Config
 from tdml.errors import SettingError
-from tdml.targets import made, partial_of
+from tdml.settings.targets import made, partial_of
 from tdml.tasks.base import Task
 
 _FUNCTIONS = ("collate", "losses", "weights", "metrics", "strata")

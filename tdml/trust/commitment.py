@@ -6,7 +6,7 @@ from typing import TypeGuard
 
 import torch
 
-from tdml import digest
+from tdml.common import digest
 from tdml.ledger.merkle import root
 
 BLOCK = 1 << 20  # numbers of an update that travel, are hashed and are ranked at a time: 4 MiB

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from tdml.attacks.stage_backdoor import StageBackdoor, logits_of
+from tdml.common.seeds import seeded
 from tdml.models.gpt import gpt
-from tdml.seeds import seeded
 from tests.attacks.contexts import context
 
 ATTACK = {"trigger": 7, "target": 42, "tokens": 16, "lr": 0.01, "scale": 1.0, "rounds": 2}

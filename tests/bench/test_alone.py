@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from tdml import config as settings
-from tdml import job as jobs
 from tdml.bench import alone
 from tdml.data import source
 from tdml.models import whole
 from tdml.node.lockstep import Given, train_step
 from tdml.node.stage import Stage
+from tdml.run import job as jobs
 from tests.jobs import SMALL
 
 CPU, STEP = torch.device("cpu"), alone.Step(seed=1, lr=0.01)

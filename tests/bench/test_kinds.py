@@ -5,9 +5,9 @@ import torch
 
 from tdml import cli
 from tdml import config as settings
-from tdml import job as jobs
 from tdml.bench import alone, kinds
 from tdml.data import source
+from tdml.run import job as jobs
 from tests.jobs import SMALL
 
 OURS = [*SMALL, "topology.stages=2", "topology.replicas=1", "sync.local_steps=3", "device=cpu"]

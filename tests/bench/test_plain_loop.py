@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from tdml import config as settings
-from tdml import job as jobs
 from tdml.bench import plain_loop
 from tdml.data import source
+from tdml.run import job as jobs
 from tests.jobs import SMALL
 
 

@@ -51,7 +51,7 @@ def test_what_is_left_out_without_byzfl(without_byzfl, capsys):
 
 
 def test_byzfl_takes_part_where_it_is_installed(capsys):
-    pytest.importorskip("tdml.vision").torchvision()
+    pytest.importorskip("tdml.common.vision").torchvision()
     pytest.importorskip("byzfl")
     run("--replicas", "5", "--values", "5000")
     printed = capsys.readouterr().out

@@ -1,10 +1,10 @@
 import pytest
 
 from tdml import config as settings
-from tdml import job as jobs
 from tdml.bench import throughput
 from tdml.data import source
 from tdml.errors import SettingError
+from tdml.run import job as jobs
 from tests.jobs import SMALL
 
 

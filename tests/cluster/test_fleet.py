@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from tdml import config as settings
-from tdml.cluster.cards import Card
-from tdml.cluster.entrance import Admission
 from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.replica import RpcReplica
-from tdml.cluster.topology import node_names
 from tdml.data.contents import Contents
+from tdml.members.admission import Admitted
+from tdml.members.cards import Card
+from tdml.members.topology import node_names
 from tdml.round.fleet import ReplicaLost
 
 
@@ -46,13 +46,13 @@ def make_fleet(
 _DATA = Contents(1, 1, "", "", "", "")
 
 
-def admit(names: Sequence[str], blind: Collection[str] = ()) -> Admission:
+def admit(names: Sequence[str], blind: Collection[str] = ()) -> Admitted:
     """Nodes of these names; those that are `blind` read no data."""
     cards = {
         name: Card("", "", None if name in blind else _DATA, visit=name)
         for name in ("coordinator", *names)
     }
-    return Admission(cards, {})
+    return Admitted(cards, {})
 
 
 def muster(fleet: RpcFleet) -> dict[int, list[str]]:
@@ -80,10 +80,10 @@ def test_a_checkpoint_brings_the_slots_and_the_bans_back(joined: list[int]) -> N
     fleet, other = make_fleet([]), make_fleet([])
     muster(fleet)
     fleet.ban(["r1.s0"], "lied")
-    seats = muster(fleet)
+    slots = muster(fleet)
     muster(other)
     other.restore(fleet.state())
-    assert muster(other) == seats
+    assert muster(other) == slots
     assert other.banned == ["r1.s0"]
 
 
@@ -113,13 +113,13 @@ def test_a_replica_that_was_lost_keeps_its_nodes_until_the_next_muster(joined: l
     assert fleet.each(lose, fleet.ready([1])) == {}
     assert (fleet.losses, told) == ({1: "r1.s0: planted"}, ["replica 1 lost: r1.s0: planted"])
     assert fleet.ready([1]) == []
-    [lost] = fleet.seated([1])
+    [lost] = fleet.placed([1])
     assert [node.name for node in lost.nodes] == ["r1.s0", "r1.s1"]
     fleet.each(lose, [lost])
     fleet.nodes["r1.s0"].dead = True
     assert muster(fleet)[1] == ["spare0", "r1.s1"]
     assert fleet.losses == {}
-    assert fleet.seated([1]) == fleet.ready([1]) != [lost]
+    assert fleet.placed([1]) == fleet.ready([1]) != [lost]
 
 
 def test_an_order_that_needed_a_replica_that_is_lost_loses_that_one_alone(

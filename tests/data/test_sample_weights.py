@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from tdml import config as settings
-from tdml.config_file import differing, fingerprint
 from tdml.data.contents import contents_of, difference
 from tdml.data.reader import Reader
 from tdml.data.sample_weights import read_weights
 from tdml.data.source import load_source
 from tdml.errors import SettingError
+from tdml.settings.file import differing, fingerprint
 
 
 def written(tmp_path, values, name="weights.npy"):

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from tdml.bench.record import commit
+from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
-from tdml.files import replace_file
 from tdml.lab.laboratory import Laboratory
 from tdml.lab.page import RANDOM_JOBS, write_page
 from tests.lab import other_jobs

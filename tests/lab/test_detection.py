@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tdml import cli, job
+from tdml import cli
 from tdml import config as settings
 from tdml.data import source
 from tdml.lab.byzfl_rules import RULES
@@ -18,6 +18,7 @@ from tdml.lab.tables import summarise
 from tdml.lab.yardsticks import NAMES
 from tdml.models import whole
 from tdml.round.orders import TrainOrder
+from tdml.run import job
 
 SMALL = [
     "data=digits",
@@ -239,7 +240,7 @@ def test_what_a_liar_put_in_before_is_taken_out_again():
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "mandera"])
 def test_every_yardstick_averages_equal_updates_to_themselves(name):
     if name in RULES:
-        pytest.importorskip("tdml.vision").torchvision()
+        pytest.importorskip("tdml.common.vision").torchvision()
         pytest.importorskip("byzfl")
     given = [
         "topology.replicas=4",

@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from tdml.identity import Identity
 from tdml.ledger.chain import Ledger
 from tdml.ledger.statement import Statement
+from tdml.members.identity import Identity
 
 JOB = "5e" * 16
 POOL = 1000

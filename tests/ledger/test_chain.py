@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tdml.errors import SettingError
-from tdml.identity import Identity, verify
 from tdml.ledger.chain import Ledger
 from tdml.ledger.statement import Statement
 from tdml.ledger.verify import verify as verify_ledger
+from tdml.members.identity import Identity, verify
 from tests.ledger import chains
 
 

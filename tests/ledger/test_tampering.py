@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdml import identity
 from tdml.ledger import entry as entry_module
 from tdml.ledger import statement as statement_module
 from tdml.ledger.chain import Ledger
@@ -15,6 +14,7 @@ from tdml.ledger.entry import chain_hash, seal, sign_head
 from tdml.ledger.reader import COLUMNS, read, to_entry
 from tdml.ledger.statement import Statement, canonical
 from tdml.ledger.verify import Wrong, verify
+from tdml.members import identity
 from tests.ledger import chains
 
 NAMES = [name.strip(' "') for name in COLUMNS.split(",")]

@@ -8,14 +8,14 @@ import torch
 from torch.utils.data import Dataset
 
 from tdml import config as settings
+from tdml.common.seeds import seeded
+from tdml.common.vision import mend_torchvision
 from tdml.data.source import Source
 from tdml.errors import SettingError
-from tdml.job import prepare
 from tdml.models import whole
 from tdml.models.plan import layouts
-from tdml.seeds import seeded
+from tdml.run.job import prepare
 from tdml.tasks.objective import mean_loss, task_of
-from tdml.vision import mend_torchvision
 
 mend_torchvision()
 pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from tdml.common.vision import torchvision
 from tdml.models import whole
 from tdml.models.layout import Layout, change
 from tdml.models.plan import Plan, layouts
 from tdml.models.split import Part, blocks_of, build
-from tdml.vision import torchvision
 
 RESNET = {"_target_": "tdml.models.resnet18", "num_classes": 10}
 CNN = {"_target_": "tdml.models.cnn", "num_classes": 10, "channels": 3, "width": 4, "norm": True}

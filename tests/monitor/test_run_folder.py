@@ -6,11 +6,11 @@ import pytest
 
 from tdml import config as settings
 from tdml.config import MonitorSettings
-from tdml.config_file import from_yaml
 from tdml.errors import SettingError
 from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import RunFolder, read_metrics
 from tdml.round.engine import Round
+from tdml.settings.file import from_yaml
 
 CONFIG = settings.load(["train.lr=0.05", "topology.cuts=[3]", "sync.outer_lr=1e-5"])
 

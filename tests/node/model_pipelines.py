@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from tdml import config as settings
+from tdml.common.vision import mend_torchvision
 from tdml.config import Config
 from tdml.models import whole
 from tdml.models.compute import autocast
@@ -22,7 +23,6 @@ from tdml.node.messages import Passing
 from tdml.node.pipeline import Pipeline
 from tdml.node.stage import Stage
 from tdml.tasks.objective import mean_loss, share_of_weights, task_of
-from tdml.vision import mend_torchvision
 
 CPU, BATCH, MICRO, TOKENS, VOCABULARY = torch.device("cpu"), 16, 4, 12, 64
 _LLAMA = {

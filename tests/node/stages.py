@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from tdml import config as settings
+from tdml.common.seeds import derive, seeded
 from tdml.config import Config, Train
 from tdml.models import whole
+from tdml.models.borders import trace_borders
 from tdml.models.compute import autocast
 from tdml.models.plan import Plan
-from tdml.models.trace import trace_borders
 from tdml.node.inner import inner_optimizer, set_rate
 from tdml.node.lockstep import Given, take_alone, train_step
 from tdml.node.messages import Passing, empty_log
 from tdml.node.stage import Stage
-from tdml.seeds import derive, seeded
 from tdml.tasks.objective import mean_loss, task_of
 
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tdml.identity import Identity
+from tdml.members.identity import Identity
 from tdml.node.agreement import (
     Agreement,
     Disagreement,

@@ -7,7 +7,7 @@ from torch import nn
 from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.node.inner import inner_optimizer
-from tdml.node.slots import Slots
+from tdml.node.optimizer_state import Slots
 
 SHAPES = [torch.Size([3, 2]), torch.Size([3]), torch.Size([3, 2])]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tdml.vision import mend_torchvision
+from tdml.common.vision import mend_torchvision
 from tests.node.model_pipelines import in_one_piece
 
 mend_torchvision()

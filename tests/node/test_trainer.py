@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from tdml import config as settings
+from tdml.common.seeds import seeded
 from tdml.models.layout import Layout
 from tdml.models.split import Part
 from tdml.node.inner import inner_optimizer
 from tdml.node.state import StateLayout
 from tdml.node.trainer import Trainer
-from tdml.seeds import seeded
 from tests.node.stages import Centred
 
 TRAIN = settings.load([]).train

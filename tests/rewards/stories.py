@@ -91,10 +91,10 @@ def stories(draw):
 def _rounds(draw, names, stages, replicas):
     if draw(st.integers(0, 7)) == 0:
         return Round(resume=draw(st.integers(0, 5)))
-    seats = draw(st.permutations(names))
+    slots = draw(st.permutations(names))
     verdicts = []
     for replica in range(replicas):
-        nodes = seats[replica * stages : (replica + 1) * stages]
+        nodes = slots[replica * stages : (replica + 1) * stages]
         status = draw(st.sampled_from(["honest", "honest", "suspicious", "malicious", "lost"]))
         blamed = [n for n in nodes if draw(st.booleans())] if status == "malicious" else []
         samples = draw(st.sampled_from([100, 33, 10**6, 0]))

@@ -95,14 +95,14 @@ class CommitsToNothing(Node):
 
 
 class ShowsAnotherState(Node):
-    """Its tape is right, and the state that it shows is not what the tape names."""
+    """Its trace is right, and the state that it shows is not what the trace names."""
 
     def digests(self, vector):
         return (content(torch.zeros(1)),) if vector.startswith("state") else super().digests(vector)
 
 
 class IsSilent(Node):
-    """Does not answer when it is asked to open its tape."""
+    """Does not answer when it is asked to open its trace."""
 
     silent = True
 

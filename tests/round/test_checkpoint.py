@@ -20,7 +20,7 @@ CHECKPOINT = Checkpoint(
     outer=[torch.tensor([0.1, 0.2])],
     moved=1,
     cuts=[3, 6],
-    fleet={"banned": ["r3.s1"], "seats": {"r3.s1": "spare0"}},
+    fleet={"banned": ["r3.s1"], "slots": {"r3.s1": "spare0"}},
     judge={"suspicion": {"by_nodes": {"r0.s0+r0.s1": 2.5}}, "purse": {"steps": -1.5}},
     metrics='{"round": 1}',
 )

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tdml.identity import Identity
 from tdml.lab.laboratory import Laboratory
 from tdml.ledger.artifacts import Store
 from tdml.ledger.chain import Ledger
-from tdml.recorder import Recorder
+from tdml.ledger.recorder import Recorder
+from tdml.ledger.start_recorder import begin
+from tdml.members.identity import Identity
 from tdml.rewards.accounts import book_of
-from tdml.start_recorder import begin
 from tests.jobs import run_job
 
 _JOB = [

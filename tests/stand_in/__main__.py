@@ -15,10 +15,10 @@ import torch
 import torch.distributed as dist
 
 from tdml import __main__ as rank
-from tdml import start_worker
-from tdml.cluster import group
-from tdml.cluster.devices import Device
 from tdml.node import stage
+from tdml.node.devices import Device
+from tdml.run import start_worker
+from tdml.wire import group
 from tests.stand_in import device, nccl
 
 

@@ -7,7 +7,7 @@ import torch
 from tdml import config as settings
 from tdml.data import source
 from tdml.errors import SettingError
-from tdml.job import prepare
+from tdml.run.job import prepare
 from tdml.tasks.objective import task_of
 
 _SMALL = [

@@ -1,0 +1,49 @@
+"""Who takes part from the next round on."""
+
+from typing import TYPE_CHECKING
+
+from tdml.cluster.fleet import RpcFleet
+from tdml.members.sessions import Sessions
+from tdml.wire.rpc_world import OPEN_THE_WAY
+
+if TYPE_CHECKING:
+    from tdml.ledger.recorder import Recorder
+    from tdml.monitor.monitor import Monitor
+
+
+def note_farewells(fleet: RpcFleet, sessions: Sessions) -> None:
+    """Tell those that have left from those that are dead."""
+    for node in fleet.nodes.values():
+        node.left = node.dead and sessions.rendezvous.has_left(node.visit)
+
+
+def renew(
+    number: int, fleet: RpcFleet, sessions: Sessions, recorder: "Recorder", monitor: "Monitor"
+) -> None:
+    """Form the next session before round `number`, if somebody wants to come in or is gone; the
+    ledger and the user are told who came.
+
+    Raises:
+        DistError: the store, where all meet, is gone.
+        NotFormed: this machine cannot be reached by RPC.
+    """
+    note_farewells(fleet, sessions)
+    due = sessions.is_due()
+    if not due and not fleet.has_lost_members:
+        return
+    roster = fleet.roster
+    known = dict(roster.keys)
+    # those of an earlier part of the run need not have come back: the admission knows their keys
+    banned = {roster.keys[name] for name in fleet.banned if name in roster.keys}
+    admitted = sessions.renew(fleet.present, banned)
+    fleet.caller.at = sessions.at
+    came = fleet.enter(admitted)
+    if roster.keys != known:
+        recorder.admit(number, roster)
+        roster.write(monitor.folder.path / "roster.yaml")
+    for name in came:
+        monitor.tell(f"{name} {'is back' if name in known else 'has joined'}", "")
+    for name in (*admitted.absent, *fleet.greet()):
+        monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
+    for reason in admitted.faults.values():
+        monitor.tell(f"a node is refused: {reason}", "")

@@ -1,0 +1,182 @@
+"""The recorder: writes down in the ledger what happens in a run, and settles what is paid for
+it."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+
+from tdml.ledger.artifacts import Store
+from tdml.ledger.chain import Ledger
+from tdml.ledger.commit import commit_statement
+from tdml.ledger.statement import canonical
+from tdml.ledger.weights import digest_of_weights
+from tdml.members.identity import Identity
+from tdml.members.roster import Roster
+from tdml.rewards.accounts import Book
+from tdml.round.engine import Round
+from tdml.round.orders import Commitment
+from tdml.round.settlement import Settlement
+from tdml.trust.judgement import Audited, Judgement
+
+
+class Recorder:
+    """Keeps the ledger of one job, and the book of accounts that follows from it.
+
+    A round is two transactions: one that opens it, with the hash of its secret, before any work,
+    and one with all the rest, when it is over. Both are durable before anything else happens.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        book: Book,
+        artifacts: Store,
+        identity: Identity,
+        job: str,
+        keys: Mapping[str, str],
+    ) -> None:
+        """`keys` are the nodes' public keys, by name."""
+        self._ledger, self._book, self._artifacts = ledger, book, artifacts
+        self._identity, self._job, self._keys = identity, job, keys
+        # how often each was opened
+        self._plays = Counter(entry.round for entry in ledger.entries(kind="round"))
+
+    def secret(self, round_number: int) -> int:
+        """The seed of all that nobody may foresee in a round: who is checked and audited, by whom,
+        and on what."""
+        return int.from_bytes(self._secret(round_number)[:8], "big")
+
+    def admit(self, round_number: int, roster: Roster) -> None:
+        """Who takes part from this round on, before it begins. Those whose keys are new put down
+        their stakes in it."""
+        self._write(round_number, "roster", roster.body)
+
+    def open_round(
+        self,
+        round_number: int,
+        weights: str,
+        slots: Mapping[int, Sequence[str]],
+        present: Iterable[str] = (),
+    ) -> None:
+        """Before any work: the hash of the secret, the digest of the global weights, who sits
+        where, and who is there beside them."""
+        self._plays[round_number] += 1
+        hashed = hashlib.sha256(self._secret(round_number)).hexdigest()
+        named = {str(index): list(names) for index, names in slots.items()}
+        body = {"secret": hashed, "weights": weights, "slots": named}
+        placed = {name for names in named.values() for name in names}
+        if standby := sorted(set(present) - placed):
+            body["standby"] = standby
+        self._ledger.append(round_number, "round", body)
+
+    def close_round(self, played: Round, refusals: Iterable[tuple[str, str]]) -> None:
+        """All that has happened in a round.
+
+        Args:
+            refusals: node, or "" where nobody can be named, and what was refused.
+
+        Raises:
+            OSError: it cannot be written.
+            SettingError: what a conviction rests on cannot be kept where `ledger.artifacts` says.
+        """
+        number = played.number
+        exhibits = [self._keep(settlement.exhibit) for settlement in played.settlements]
+        banned_now = {
+            node: why
+            for node, why in played.bans.items()
+            if self._keys[node] not in self._book.convicted
+        }
+        with self._ledger.batch():
+            for index, stages in sorted(played.commitments.items()):
+                self._write_commits(number, played.slots[index], stages)
+            self._write(number, "reveal", {"secret": self._secret(number).hex()})
+            for index, audited in sorted(played.audits.items()):
+                disputes = [
+                    _dispute(settlement, exhibit)
+                    for settlement, exhibit in zip(played.settlements, exhibits, strict=True)
+                    if settlement.replica == index
+                ]
+                self._write(number, "audit", _audit(index, played.slots[index], audited, disputes))
+            for _, judgement in sorted(played.judgements.items()):
+                self._write(number, "verdict", _verdict(judgement))
+            for node, what in refusals:
+                self._write(number, "refusal", {"node": node, "what": what})
+            for node, reason in banned_now.items():
+                self._write(
+                    number, "ban", {"node": node, "key": self._keys[node], "reason": reason}
+                )
+            self._write(number, "rewards", {"postings": self._book.settle(number)})
+            self._write(number, "weights", {"digest": played.weights})
+            root = self._ledger.close_round(number)
+            self._book.apply(root.kind, root.round, root.body)
+
+    def roll_back(self, after: int, reason: str) -> None:
+        """The run goes on from the weights after an earlier round."""
+        self._ledger.roll_back(after, reason)
+
+    def end(self, model: Mapping[str, torch.Tensor], reason: str) -> None:
+        """The run is over, and its model, a plain state dict, is written."""
+        self._artifacts.put_tensors(dict(model))
+        self._ledger.end(digest_of_weights(model), reason)
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._ledger.close()
+
+    def _secret(self, round_number: int) -> bytes:
+        """32 bytes that nobody else can know before they are revealed, others each time that a
+        round is played. The coordinator cannot choose them either: of a message its key has but one
+        signature."""
+        play = {"round": round_number, "play": self._plays[round_number]}
+        message = canonical({"purpose": "secret", "job": self._job, **play})
+        return hashlib.sha256(bytes.fromhex(self._identity.sign(message))).digest()
+
+    def _keep(self, exhibit: Mapping[str, torch.Tensor]) -> dict[str, str]:
+        return {"truth": self._artifacts.put_tensors(dict(exhibit))} if exhibit else {}
+
+    def _write(self, round_number: int, kind: str, body: dict) -> None:
+        self._ledger.append(round_number, kind, body)
+        self._book.apply(kind, round_number, body)
+
+    def _write_commits(
+        self, round_number: int, names: Sequence[str], stages: Sequence[Commitment]
+    ) -> None:
+        for name, made in zip(names, stages, strict=True):
+            statement = commit_statement(self._job, round_number, self._keys[name], name, made)
+            self._ledger.append_signed(statement, made.signature)
+
+
+def _audit(index: int, names: Sequence[str], audited: Audited, disputes: list[dict]) -> dict:
+    outcome = "lied" if audited.lied else "unsettled" if audited.unsettled else "clean"
+    return {
+        "replica": index, "nodes": list(names), "outcome": outcome, "reason": audited.unsettled,
+        "validators": {
+            str(window): validator for window, validator in sorted(audited.validators.items())
+        },
+        "disputes": disputes,
+    }  # fmt: skip
+
+
+def _dispute(settlement: Settlement, artifacts: Mapping[str, str]) -> dict:
+    return {
+        "window": settlement.window, "validator": settlement.validator, "place": settlement.place,
+        "blamed": list(settlement.blamed), "unsettled": settlement.unsettled,
+        "artifacts": dict(artifacts),
+    }  # fmt: skip
+
+
+def _verdict(made: Judgement) -> dict:
+    return {
+        "replica": made.replica, "nodes": list(made.nodes), "status": made.status,
+        "reason": made.reason, "blamed": list(made.blamed), "weight": made.weight,
+        "scale": made.scale, "distance": _finite(made.distance), "p": made.p, "proven": made.proven,
+        "samples": made.samples, "improvement": made.improvement,
+    }  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no infinity."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,137 @@
+"""A run's ledger and accounts as it starts, or goes on."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tdml import __version__
+from tdml.config import Config
+from tdml.errors import SettingError, one_line
+from tdml.ledger.artifacts import Store
+from tdml.ledger.chain import Ledger
+from tdml.ledger.entry import Entry
+from tdml.ledger.reader import LEDGER
+from tdml.ledger.recorder import Recorder
+from tdml.members.identity import Identity
+from tdml.members.roster import Roster
+from tdml.rewards.accounts import Book, book_of, standing, until
+from tdml.rewards.deterrence import stake_of
+from tdml.run.job import Job
+from tdml.settings.file import to_yaml
+from tdml.trust.numbers import RANDOM_SHARE
+from tdml.wire.channel import Caller
+
+_REMEDY = f"put back the {LEDGER} that belongs to the run, or start a new one with resume=false"
+
+
+def job_id(run: Path) -> str:
+    """The id of the job whose ledger is in a run folder, or a new one."""
+    for entry in _entries(run):
+        return entry.job
+    return secrets.token_hex(16)
+
+
+def banned_keys(run: Path, after: int) -> frozenset[str]:
+    """The keys that a run to be resumed has banned in rounds up to `after`: what came later is
+    void, bans too."""
+    kept = until(standing(_plain(_entries(run))), after)
+    return frozenset(body["key"] for _, kind, body in kept if kind == "ban")
+
+
+def _entries(run: Path) -> list[Entry]:
+    """Of the ledger in a run folder; none if there is no ledger, or the run was killed while it
+    made it.
+
+    Raises:
+        SettingError: it is damaged.
+    """
+    if not (run / LEDGER).exists():
+        return []
+    try:
+        with Ledger.read(run / LEDGER) as reader:
+            return reader.entries() if reader.is_made() else []
+    except SettingError as error:
+        raise SettingError(f"run_dir={run}: {one_line(error)}: {_REMEDY}") from error
+
+
+def start_recorder(
+    run: Path, config: Config, terms: dict, caller: Caller, roster: Roster, after: int,
+    changed: Mapping[str, Sequence[Any]],
+) -> Recorder:  # fmt: skip
+    """Open the ledger of a run, or go on with it.
+
+    Args:
+        terms: see `terms_of`.
+        caller: who speaks for the coordinator, and of which job.
+        after: the last round that counts where a run is resumed.
+        changed: settings that are others than before: see `Ledger.resume`.
+
+    Raises:
+        SettingError: the ledger cannot be written, or is not that of the run; or artifacts cannot
+            be written.
+    """
+    store = Store(config.ledger.artifacts or str((run / "artifacts").resolve()))
+    # whether it can be written must not be found at the first conviction
+    store.put(to_yaml(config).encode())
+    if after and not _entries(run):
+        raise _behind(run, after, "is missing or empty")
+    ledger = Ledger.open(run / LEDGER, caller.identity, caller.at.job)
+    said = roster.body
+    last = ledger.last_round()
+    if after and (last is None or last < after):
+        ledger.close()
+        raise _behind(run, after, "holds no round" if last is None else f"ends with round {last}")
+    if last is None:
+        begin(ledger, terms, said)
+    else:
+        with ledger.batch():
+            ledger.resume(after, terms["config"], changed)
+            ledger.append(after + 1, "roster", said)
+    book = book_of(_plain(ledger.entries()))
+    return Recorder(ledger, book, store, caller.identity, caller.at.job, roster.keys)
+
+
+def _behind(run: Path, after: int, what: str) -> SettingError:
+    return SettingError(
+        f"run_dir={run}: {LEDGER} {what}, but the checkpoint is of round {after}: {_REMEDY}"
+    )
+
+
+def begin(ledger: Ledger, terms: dict, roster: dict) -> None:
+    """Write what a new ledger begins with: the terms, who takes part, and the stakes."""
+    book = Book(terms, roster)
+    with ledger.batch():
+        ledger.append(0, "job", terms)
+        ledger.append(0, "roster", roster)
+        ledger.append(0, "rewards", {"postings": book.settle(0)})
+        ledger.close_round(0)
+
+
+def terms_of(config: Config, job: Job, identity: Identity) -> dict:
+    """What the ledger's first entry says of the job, its rewards and its audits.
+
+    Args:
+        config: as config.yaml has it; that of a resumed job has its cuts filled in.
+
+    Raises:
+        SettingError: a setting of rewards cannot work.
+    """
+    terms = {
+        "name": config.name, "version": __version__, "coordinator": identity.public,
+        "rounds": config.rounds,
+        "config": hashlib.sha256(to_yaml(config).encode()).hexdigest(),
+        "replicas": config.topology.most, "fewest": config.topology.fewest,
+        "stages": config.topology.stages,
+        "policy": config.rewards.policy, "pool": config.rewards.pool, "stake": config.rewards.stake,
+        "audit_chance": RANDOM_SHARE * config.trust.budget if job.audits else 0.0,
+        "shares": job.shares_of_work,
+        "samples": [job.samples(i) for i in range(config.topology.most)],
+    }  # fmt: skip
+    return terms | {"stake": stake_of(terms)}
+
+
+def _plain(entries: Sequence[Entry]) -> list[tuple[int, str, dict]]:
+    """Round, kind and body: what money follows from."""
+    return [(entry.round, entry.kind, entry.body) for entry in entries]

@@ -1,0 +1,205 @@
+"""Admission to a session: which processes may take part, under which names, and how their
+stages are connected."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from tdml.config import Topology
+from tdml.data.contents import difference
+from tdml.errors import SettingError
+from tdml.members.cards import Card, Decision
+from tdml.members.owners import Owners
+from tdml.members.roster import COORDINATOR_NAME, Roster
+from tdml.members.topology import node_name
+from tdml.node.devices import choose_backend
+from tdml.settings.file import differing
+from tdml.wire.channel import Session
+
+_NAMED = 3  # settings that differ
+_LONGEST = 200  # characters: a rank may call them whatever it likes
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """Who takes part in a session: names and cards, the coordinator's first. `refused` has the
+    visits of the others, and why."""
+
+    members: dict[str, Card]
+    refused: dict[str, str]
+    faults: dict[str, str] = field(default_factory=dict)  # the same by name, of those that have one
+    absent: frozenset[str] = frozenset()  # the members that were let in and have not come
+
+    @property
+    def present(self) -> dict[str, tuple[int, Card]]:
+        """The nodes that take part, with their ranks in the session."""
+        return {
+            name: (rank, card)
+            for rank, (name, card) in enumerate(self.members.items())
+            if name != COORDINATOR_NAME and name not in self.absent
+        }
+
+    @property
+    def backend(self) -> str:
+        """By which the stages of a replica are connected."""
+        return choose_backend(
+            [card.gpu for name, card in self.members.items() if name != COORDINATOR_NAME]
+        )
+
+    def decision(self, at: Session) -> Decision:
+        """What everybody is told."""
+        members = tuple((name, card.visit) for name, card in self.members.items())
+        return Decision(None, at, members, self.refused)
+
+
+class Admission:
+    """Lets processes in by their cards.
+
+    Args:
+        own: the coordinator's card: what all settings and data are held against.
+        roster: of the run so far. Those who are let in are added to it.
+        banned: keys that may not take part.
+        former: keys by name of an earlier part of the run. Whoever shows one of them has its name,
+            unless another took that when the run was started again.
+        owners: of the data, where it stays with them.
+    """
+
+    def __init__(
+        self, own: Card, topology: Topology, roster: Roster, banned: Collection[str],
+        former: Mapping[str, str], owners: Owners | None = None,
+    ) -> None:  # fmt: skip
+        self._own, self._topology, self.roster, self._banned = own, topology, roster, banned
+        self._former, self._owners = former, owners
+
+    def admit(
+        self, cards: Collection[Card], session: str, banned: Collection[str], first: bool
+    ) -> Admitted:
+        """Decide.
+
+        Args:
+            banned: keys that were banned since.
+            first: the job starts.
+
+        Raises:
+            SettingError: a rank that was started together with the coordinator was given other
+                settings, or holds other data; or nobody may take part.
+        """
+        members, refused, faults = {COORDINATOR_NAME: self._own}, {}, {}
+        for card in sorted(cards, key=_in_order):
+            name = self._name(card, session, members)
+            reason = self._fault(name, card, session, members, {*banned, *self._banned})
+            if reason is None and (other := self._misfit(name, card)):
+                if first and card.rank is not None:
+                    raise SettingError(other)
+                reason = other
+            if reason is None:
+                assert name is not None
+                members[name] = card
+                self.roster.keys[name] = card.public
+                self.roster.refused.pop(name, None)
+                continue
+            refused[card.visit] = reason
+            if name is not None and name not in members:
+                faults[name] = reason
+                if first:
+                    self.roster.refused[name] = reason
+        if first and len(members) == 1 and refused:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in faults.items())
+            raise SettingError(
+                f"every node is refused ({reasons}): see identity.roster and identity.ban_list"
+            )
+        return Admitted(members, refused, faults)
+
+    def _misfit(self, name: str | None, card: Card) -> str | None:
+        """What of its settings or data keeps a process out, in one line."""
+        if other := not_of_the_job(_said(name, card), card, self._own):
+            return other
+        return self._owners.fault(name, card) if self._owners and name else None
+
+    def _name(self, card: Card, session: str, members: Mapping[str, Card]) -> str | None:
+        """The name under which a process takes part: that of its key, or of its rank, or the next
+        of a spare; None if the roster has none for it."""
+        keys, given = self.roster.keys, self.roster.given
+        known_keys = {**(self._former if not given else {}), **keys}
+        by_key = {key: name for name, key in known_keys.items() if name != COORDINATOR_NAME}
+        known = by_key.get(card.public) if card.is_signed(session) else None
+        if known is not None and known not in members:
+            return known
+        if card.rank is not None:
+            by_rank = node_name(card.rank, self._topology)
+            if given or by_rank not in keys:
+                return by_rank
+        return None if given else self._next_spare()
+
+    def _next_spare(self) -> str:
+        number = 0
+        while (name := f"spare{number}") in self.roster.keys or number < self._topology.spares:
+            number += 1
+        return name
+
+    def _fault(
+        self, name: str | None, card: Card, session: str, members: Mapping[str, Card],
+        banned: Collection[str],
+    ) -> str | None:  # fmt: skip
+        """Why a process may not take part, in one line; None if it may."""
+        if card.error:
+            return card.error[:_LONGEST]
+        if not card.is_signed(session):
+            return "it has not shown that it holds its key"
+        if name is None or self.roster.keys.get(name, card.public) != card.public:
+            return "its key is not the one that identity.roster has for it"
+        if card.public in banned:
+            return "its key is banned"
+        if card.public in {other.public for other in members.values()}:
+            return "its key is that of another node"
+        return None
+
+
+def open_roster(
+    public: str, given: Mapping[str, str] | None, banned: Collection[str], known: Mapping[str, str]
+) -> Roster:
+    """The roster as a run starts, before anybody is let in.
+
+    Args:
+        public: the coordinator's key.
+        known: keys by name that nodes which joined an earlier part of this run had.
+
+    Raises:
+        SettingError: the coordinator may not take part.
+    """
+    reason = None
+    if given is not None and given.get(COORDINATOR_NAME, public) != public:
+        reason = "its key is not the one that identity.roster has for it"
+    elif public in banned:
+        reason = "its key is banned"
+    if reason:
+        raise SettingError(f"rank 0, the coordinator, is refused: {reason}")
+    return Roster({COORDINATOR_NAME: public, **(given or known)}, given is not None, {})
+
+
+def not_of_the_job(who: str, card: Card, coordinator: Card) -> str | None:
+    """What settings or data a process has that are not those of the coordinator, in one line."""
+    if names := differing(card.fingerprint, coordinator.fingerprint):
+        some = ", ".join(names[:_NAMED])[:_LONGEST]
+        return (
+            f"{who} was started with other settings than rank 0 ({some}): "
+            "give all of them the same, and instead of what each works out for itself, such as "
+            "${now:…} and ${oc.env:…}, its value"
+        )
+    if card.data is None or coordinator.data is None:
+        return None
+    if found := difference(card.data, coordinator.data):
+        return (
+            f"data: the {found} of {who} and rank 0 differ: every rank must read the same "
+            "samples in the same order (the same files, sorted by name; what is drawn at random "
+            "from a seeded generator)"
+        )
+    return None
+
+
+def _said(name: str | None, card: Card) -> str:
+    return f"{name}" if card.rank is None else f"rank {card.rank}"
+
+
+def _in_order(card: Card) -> tuple[bool, int, str]:
+    """Launched ranks first, by rank; then those that come later, by key."""
+    return (card.rank is None, card.rank or 0, card.public)

@@ -1,0 +1,108 @@
+"""What is said at the job's store: cards, calls and decisions, each signed by who says it."""
+
+from dataclasses import asdict, dataclass, field, replace
+
+import msgspec
+
+from tdml.data.contents import Contents
+from tdml.ledger.statement import canonical
+from tdml.members.identity import Identity, verify
+from tdml.wire.channel import Session
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a process says of itself. `public` is its key; the signature shows that it holds the
+    private half."""
+
+    fingerprint: str  # of its settings
+    gpu: str  # that it has to itself: see `own_gpu`
+    data: Contents | None = None  # what its data hold; None where it reads none
+    error: str | None = None  # why it cannot take part, in one line
+    rank: int | None = None  # that the launcher gave it; None where it has joined later
+    visit: str = ""  # of this process alone
+    public: str = ""
+    signature: str = ""
+
+    def signed(self, identity: Identity, session: str) -> "Card":
+        """The card of `identity` for one session."""
+        card = replace(self, public=identity.public)
+        return replace(card, signature=identity.sign(card._text(session)))
+
+    def is_signed(self, session: str) -> bool:
+        """Whether whoever made this card holds its key, and made it for this session."""
+        return verify(self.public, self.signature, self._text(session))
+
+    def _text(self, session: str) -> bytes:
+        card = asdict(replace(self, signature=""))
+        return canonical(["tdml card", session, card])
+
+
+@dataclass(frozen=True)
+class Call:
+    """The coordinator calls everybody to a new session."""
+
+    session: str
+    public: str = ""
+    signature: str = ""
+
+    def signed(self, identity: Identity) -> "Call":
+        """The call of the coordinator with this key."""
+        call = replace(self, public=identity.public)
+        return replace(call, signature=identity.sign(call._text()))
+
+    def is_signed(self) -> bool:
+        """Whether whoever calls holds its key."""
+        return verify(self.public, self.signature, self._text())
+
+    def _text(self) -> bytes:
+        return canonical(["tdml call", self.session, self.public])
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the coordinator decided: an error that ends the job, or to go on with these members."""
+
+    error: str | None = None
+    at: Session = Session("", "")  # noqa: RUF009 - frozen
+    members: tuple[tuple[str, str], ...] = ()  # names and visits, the coordinator's first
+    refused: dict[str, str] = field(default_factory=dict)  # visits, and why
+    attempt: int = 0  # how often the launcher had started the coordinator again
+    public: str = ""  # the coordinator's key
+    signature: str = ""
+
+    def signed(self, identity: Identity) -> "Decision":
+        """The decision of the coordinator with this key."""
+        decision = replace(self, public=identity.public)
+        return replace(decision, signature=identity.sign(decision._text()))
+
+    def is_signed(self) -> bool:
+        """Whether whoever made this decision holds its key."""
+        return verify(self.public, self.signature, self._text())
+
+    def place(self, visit: str) -> int | None:
+        """The rank in the session of the process with this visit; None if it is no member."""
+        visits = [member for _, member in self.members]
+        return visits.index(visit) if visit in visits else None
+
+    def _text(self) -> bytes:
+        members = [list(member) for member in self.members]
+        refused = sorted([visit, reason] for visit, reason in self.refused.items())
+        at = [self.at.job, self.at.session]
+        return canonical(["tdml decision", *at, members, refused, self.public])
+
+
+def read_card(data: bytes) -> Card:
+    """A card; one that cannot be read is that of nobody."""
+    try:
+        return msgspec.json.decode(data, type=Card)
+    except (msgspec.MsgspecError, RecursionError):
+        return Card(fingerprint="", gpu="")
+
+
+def read_call(data: bytes) -> Call:
+    """A call; one that cannot be read is nobody's."""
+    try:
+        return msgspec.json.decode(data, type=Call)
+    except (msgspec.MsgspecError, RecursionError):
+        return Call("")

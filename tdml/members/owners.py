@@ -1,0 +1,73 @@
+"""Replicas whose data stays with their owners: what these say that they hold."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tdml.config import Topology
+from tdml.data.contents import Contents, difference
+from tdml.members.cards import Card
+from tdml.members.topology import first_slot, node_name
+
+_OWN = "data.partition=own"
+
+
+class Owners:
+    """Holds the nodes at both ends of a replica against each other, and against what they held
+    before.
+
+    Args:
+        form: that of every sample, in words.
+        shares: of the replicas, which become what their owners say.
+        least: samples that each replica needs, those of one optimizer step.
+    """
+
+    def __init__(self, topology: Topology, form: str, shares: list[np.ndarray], least: int) -> None:
+        self._form, self._shares, self._least = form, shares, least
+        ranks = range(1, 1 + topology.replicas * topology.stages)
+        self._slots = {node_name(rank, topology): first_slot(rank, topology) for rank in ranks}
+        self._ends = (0, topology.stages - 1)
+        self._held: dict[int, tuple[str, Contents]] = {}  # by replica: who has said so first
+
+    def fault(self, name: str, card: Card) -> str | None:
+        """Why a node may not take part, in one line; None if it may."""
+        slot = self._slots.get(name)
+        if slot is None:
+            return (
+                f"{_OWN}: the data of a replica stays with its owner, so that nobody else can take "
+                "a place there: leave spares and tdml join out"
+            )
+        if slot.stage not in self._ends:
+            return None
+        if card.data is None:
+            return f"{_OWN}: {name} says nothing of its data"
+        return self._enter(name, slot.replica, card.data)
+
+    def _enter(self, name: str, replica: int, found: Contents) -> str | None:
+        if found.form != self._form:
+            return (
+                f"data: a sample of {name} is {found.form[:100]}, one of rank 0 {self._form}: "
+                "bring all to one form"
+            )
+        samples = found.training_samples
+        if samples < self._least:
+            return (
+                f"data: the {samples} training samples of {name} are too few for an optimizer step "
+                f"on {self._least}: give it more, or lower train.batch_size or train.accumulate"
+            )
+        first, held = self._held.setdefault(replica, (name, found))
+        if told := difference(found, held):
+            other = f"{name}, now and before," if first == name else f"{first} and {name}"
+            return (
+                f"data: the {told} of {other} differ: with {_OWN} the first and the last stage of "
+                "a replica must hold the same samples, in the same order, as long as the run lasts"
+            )
+        self._shares[replica] = np.arange(samples)
+        return None
+
+
+def owners_of(
+    data: Mapping, topology: Topology, form: str, shares: list[np.ndarray], least: int
+) -> Owners | None:
+    """The owners, where data stays with them."""
+    return Owners(topology, form, shares, least) if data.get("partition") == "own" else None

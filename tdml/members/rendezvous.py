@@ -1,0 +1,284 @@
+"""What the ranks say to one another on the job's store, before a session and between two.
+
+The coordinator calls, everybody hands in a card, the coordinator tells all of them what it decided:
+see `tdml.members.sessions`. A mistake on any machine thus ends every rank with the same line,
+before any training, and no rank waits for one that has already failed. Whoever comes while nobody
+is called rings.
+
+Anybody who reaches the store can write to it. So calls, cards and decisions are signed.
+"""
+
+import contextlib
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Collection
+from datetime import timedelta
+
+import msgspec
+import torch.distributed as dist
+
+from tdml.errors import SettingError, one_line
+from tdml.members import exit_barrier
+from tdml.members.cards import Call, Card, Decision, read_call, read_card
+from tdml.members.identity import Identity
+from tdml.wire.interface import STORE_SOCKET
+
+_CONNECT_S = 600.0
+_FAREWELL_S = 15.0
+_LAST_WORDS_S = 1.0
+_POLL_S = 0.05
+_KEY = 64  # characters of a public key
+_MOST_CARDS = 100_000  # of one call, that are looked at
+
+
+class Over(Exception):
+    """The run is over."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the run has ended with status {status}")
+        self.status = status
+
+
+class Rendezvous:
+    """One process at the job's store. `store` is the store itself, for groups and RPC.
+
+    Args:
+        rank: that the launcher has given it; None where it comes later.
+        world_size: ranks that were started together.
+        timeout: seconds to wait for the store.
+
+    Raises:
+        DistError: there is none within that time.
+    """
+
+    def __init__(self, rank: int | None, world_size: int, timeout: float = _CONNECT_S) -> None:
+        self.rank, self.world_size = rank, world_size
+        self.visit = secrets.token_hex(16)
+        self.store = _connect(is_coordinator=rank == 0, timeout=timeout)
+        self._call = self._last_but_one()
+        self._rings = 0  # that were heard
+        self._has_warned = False  # of a call that is not the coordinator's
+        self._undecided = False  # whether this coordinator has called, and not decided yet
+
+    def return_to(self, timeout: float) -> None:
+        """Wait for a store in the place of the one that is gone.
+
+        Raises:
+            DistError: there is none within `timeout` seconds.
+        """
+        self.store = _connect(is_coordinator=False, timeout=timeout)
+        self._call = self._last_but_one()
+
+    # The coordinator's side
+
+    def begin(self, run: str) -> None:
+        """Let a later self of this process know that the run in that folder has begun."""
+        self.store.set(f"begun/{run}", "")
+
+    def begun(self, run: str) -> bool:
+        """Whether this process was started again, and a former self of it has begun the run."""
+        return _attempt() > 0 and self.store.check([f"begun/{run}"])
+
+    def call(self, session: str, identity: Identity | None = None) -> None:
+        """Call everybody, those who ring and those who are in a session."""
+        self._rings = self._count("rings")
+        self.store.delete_key("over")
+        self._call = self._count("calls", 1)
+        call = Call(session)
+        self._write("call", call.signed(identity) if identity else call)
+        self._undecided = True
+
+    @property
+    def rings(self) -> int:
+        """How many have rung since the last call."""
+        return self._count("rings") - self._rings
+
+    def cards(self, ended: Callable[[Collection[Card]], bool]) -> list[Card]:
+        """The cards that are handed in, until `ended`, which is asked several times a second and
+        sees those that have come."""
+        cards: dict[int, Card] = {}
+        while not ended(cards.values()):
+            for number in range(1, min(self._count(self._key("cards")), _MOST_CARDS) + 1):
+                key = f"{self._key('card')}/{number}"
+                if number not in cards and self.store.check([key]):
+                    cards[number] = read_card(self.store.get(key))
+            time.sleep(_POLL_S)
+        return list(cards.values())
+
+    def has_left(self, visit: str) -> bool:
+        """Whether a process has said goodbye."""
+        return self.store.check([f"goodbye/{visit}"])
+
+    def announce(self, decision: Decision) -> None:
+        """Tell everybody what was decided."""
+        self._write("decision", decision)
+        self._undecided = False
+
+    def end_with(self, error: str) -> None:
+        """Tell all ranks what is wrong, and stay until they have heard it: this process may host
+        the store."""
+        if not self._undecided:
+            self.call("")
+        self.announce(Decision(error=error, attempt=_attempt()))
+        deadline = time.monotonic() + _FAREWELL_S
+        while self._count(self._key("heard")) < self.world_size - 1 and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+    def end(self, status: int, lost: Collection[int], refused: Collection[str]) -> None:
+        """Say that the run is over, with which exit status. Those that were refused at its start
+        hear it here; nobody waits for the agents of lost ranks.
+
+        Args:
+            refused: visits.
+        """
+        self.store.set("over", f"{_attempt()} {status}")
+        if status == 0:  # else every agent ends with its ranks
+            known = [f"agent/{rank}" for rank in lost if self.store.check([f"agent/{rank}"])]
+            agents = {self.store.get(key) for key in known} - {_agent().encode()}
+            exit_barrier.check_in(self.store, len(agents))
+        if lost:
+            time.sleep(_LAST_WORDS_S)  # some of them may live, and look here now and then
+        deadline = time.monotonic() + _FAREWELL_S
+        while time.monotonic() < deadline:
+            if all(self.store.check([f"left/{visit}"]) for visit in refused):
+                break
+            time.sleep(_POLL_S)
+
+    # Everybody else's side
+
+    def await_call(self, coordinator: str | None) -> str:
+        """Ring, and wait for the coordinator's next call: the session that it calls to.
+
+        Args:
+            coordinator: the key that the call must be signed with; None to listen to anybody's.
+
+        Raises:
+            Over: the run has ended meanwhile.
+        """
+        if not self._has_next():
+            self._count("rings", 1)
+        while not self.called(coordinator):
+            if (status := self.status()) is not None:
+                raise Over(status)
+            time.sleep(_POLL_S)
+        self._call += 1
+        return read_call(self.store.get(f"call/{self._call}")).session
+
+    def called(self, coordinator: str | None) -> bool:
+        """Whether the coordinator calls to another session than the last that was answered."""
+        while self._has_next():
+            call = read_call(self.store.get(f"call/{self._call + 1}"))
+            if coordinator is None or (call.public == coordinator and call.is_signed()):
+                return True
+            self._call += 1  # somebody else's
+            self._say_once(call.public, coordinator)
+        return False
+
+    def _say_once(self, public: str, coordinator: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            print(
+                f"tdml: a call to a session that is not signed by the coordinator, whose key is "
+                f"{coordinator}, but by {one_line(public)[:_KEY]!r} is not answered: ask whoever "
+                "runs the job",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def enter(self, card: Card) -> None:
+        """Hand in this process's card, which has its rank and its visit."""
+        if self.rank is not None:
+            self.store.set(f"agent/{self.rank}", _agent())
+        number = self._count(self._key("cards"), 1)
+        self.store.set(f"{self._key('card')}/{number}", msgspec.json.encode(card).decode())
+
+    def await_decision(self) -> Decision | None:
+        """The coordinator's decision; None if it has called again meanwhile.
+
+        Raises:
+            SettingError: what is there is not signed by a coordinator.
+            Over: the run has ended meanwhile.
+        """
+        while not self.store.check([self._key("decision")]):
+            if self._has_next():
+                return None
+            if (status := self.status()) is not None:
+                raise Over(status)
+            time.sleep(_POLL_S)
+        try:
+            decision = msgspec.json.decode(self.store.get(self._key("decision")), type=Decision)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise SettingError(f"the coordinator's decision cannot be read: {error}") from error
+        if decision.error and decision.attempt < _attempt():
+            return None  # a former self of the job's
+        self._count(self._key("heard"), 1)
+        if not decision.error and not decision.is_signed():
+            raise SettingError(
+                "the coordinator's decision is not signed: somebody else writes to the job's store"
+            )
+        return decision
+
+    def await_end(self) -> int:
+        """The exit status of a run in which this rank takes no part: its agent would be deaf to
+        signals without it."""
+        while (status := self.status()) is None:
+            time.sleep(_POLL_S)
+        self.store.set(f"left/{self.visit}", "")
+        return status
+
+    def say_goodbye(self) -> None:
+        """Tell the coordinator that this process leaves. Called on any thread."""
+        with contextlib.suppress(dist.DistError):  # it is gone itself
+            # another thread may wait in the store
+            own = self.store.clone()  # type: ignore[attr-defined]
+            own.set_timeout(timedelta(seconds=_LAST_WORDS_S))
+            own.set(f"goodbye/{self.visit}", "")
+
+    def status(self) -> int | None:
+        """The exit status of the run; None while it goes on. What a former self of the job has
+        left in the store says nothing."""
+        if not self.store.check(["over"]):
+            return None
+        attempt, status = self.store.get("over").decode().split()
+        return int(status) if int(attempt) >= _attempt() else None
+
+    # Keys
+
+    def _last_but_one(self) -> int:
+        """The call before the last: that one may still wait for cards."""
+        return max(0, self._count("calls") - 1)
+
+    def _key(self, name: str) -> str:
+        return f"{name}/{self._call}"
+
+    def _count(self, name: str, more: int = 0) -> int:
+        return self.store.add(name, more)
+
+    def _write(self, name: str, value: Call | Decision) -> None:
+        self.store.set(self._key(name), msgspec.json.encode(value).decode())
+
+    def _has_next(self) -> bool:
+        return self.store.check([f"call/{self._call + 1}"])
+
+
+def _connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:
+    """The store that torchrun's agent hosts, or else rank 0."""
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    agent_hosts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    socket = os.environ.get(STORE_SOCKET)
+    return dist.TCPStore(
+        host, port, is_master=is_coordinator and not agent_hosts, wait_for_workers=False,
+        timeout=timedelta(seconds=timeout), multi_tenant=True,
+        master_listen_fd=int(socket) if socket else None,
+    )  # fmt: skip
+
+
+def _attempt() -> int:
+    """How often torchrun has started this process again. Its store has the keys of former ones."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def _agent() -> str:
+    return os.environ.get("GROUP_RANK", "0")

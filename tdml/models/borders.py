@@ -1,0 +1,170 @@
+"""The first micro-batch's way through the blocks, with real numbers, in training: what no shape
+alone can tell.
+
+Every block is given what it would get as the first of a part: a leaf of its own graph, that
+requires gradients where something before it can be trained.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from tdml.common.digest import digest
+from tdml.common.seeds import seeded
+from tdml.data.sample import advice
+from tdml.errors import SettingError, one_line
+from tdml.models.split import Border, tensors_in
+
+Visit = Callable[[nn.Module, torch.Tensor], torch.Tensor]  # a block and its input → its output
+
+
+def trace_borders(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[Border]:
+    """The input of each block and the output of the last.
+
+    Args:
+        blocks: with their weights, which stay as they are; so do their buffers.
+        inputs: a micro-batch, on the same device.
+
+    Returns len(blocks) + 1 borders.
+
+    Raises:
+        SettingError: a block rejects its input, returns something other than one tensor, or makes
+            or replaces buffers such that nobody could exchange them.
+    """
+    with torch.no_grad():
+        return walk(blocks, inputs, lambda block, given: block(given.clone()))
+
+
+def trace_gradients(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[bool]:
+    """Of the input of each block: whether gradients cross that border, for something before it can
+    be trained, and the output depends on it. Arguments and errors as in `trace_borders`."""
+    alive: list[bool] = []
+    linked: list[bool] = []
+
+    def visit(block: nn.Module, given: torch.Tensor) -> torch.Tensor:
+        output = block(given.clone())
+        alive.append(given.requires_grad)
+        linked.append(
+            given.requires_grad and output.requires_grad and _depends(output, given, len(linked))
+        )
+        return output
+
+    walk(blocks, inputs, visit)
+    return [alive[k] and all(linked[k:]) for k in range(len(alive))]
+
+
+def changed_buffers(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> set[int]:
+    """The buffers, by `id`, that a pass changes. Arguments and errors as in `trace_borders`."""
+    changed: set[int] = set()
+
+    def visit(block: nn.Module, given: torch.Tensor) -> torch.Tensor:
+        before = {
+            name: (id(buffer), digest(buffer.detach())) for name, buffer in block.named_buffers()
+        }
+        output = block(given.clone())
+        after = {
+            name: (id(buffer), digest(buffer.detach())) for name, buffer in block.named_buffers()
+        }
+        changed.update(before[name][0] for name in before if before[name] != after.get(name))
+        return output
+
+    with torch.no_grad():
+        walk(blocks, inputs, visit)
+    return changed
+
+
+def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> list[Border]:
+    """Pass a micro-batch on from block to block by `visit`, which must leave what it is given as it
+    is. Returns and raises as `trace_borders`."""
+    value, borders = inputs, [Border(inputs.shape, inputs.dtype)]
+    with _as_they_were(blocks), seeded(0):
+        for number, block in enumerate(blocks):
+            form = _form(block)
+            try:
+                value = visit(block, value.detach().requires_grad_(value.requires_grad))
+            except SettingError:
+                raise
+            except Exception as error:
+                of_inputs = advice(inputs.dtype) if number == 0 else ""
+                raise SettingError(
+                    f"model: block {number} does not take a micro-batch of "
+                    f"{tuple(borders[-1].shape)}: {one_line(error)} (see model, data, "
+                    f"train.batch_size and topology.microbatches){of_inputs}"
+                ) from error
+            last = number == len(blocks) - 1
+            if not isinstance(value, torch.Tensor) or (last and not value.is_floating_point()):
+                raise SettingError(
+                    f"model: block {number} must return one floating-point tensor to be a place "
+                    "for a cut"
+                )
+            _check_form(number, form, block)
+            borders.append(Border(value.shape, value.dtype))
+    return borders
+
+
+def _depends(output: torch.Tensor, given: torch.Tensor, number: int) -> bool:
+    try:
+        return torch.autograd.grad(output.sum(), given, allow_unused=True)[0] is not None
+    except RuntimeError as error:
+        raise SettingError(
+            f"model: the gradients of block {number} cannot be computed: {one_line(error)}"
+        ) from error
+
+
+def _form(block: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors_in(block)}
+
+
+def _check_form(
+    number: int, before: dict[str, tuple[torch.Size, torch.dtype]], block: nn.Module
+) -> None:
+    """A block may put other tensors in its buffers' places, but only such as can be exchanged as
+    they were."""
+    after = _form(block)
+    if new := sorted(after.keys() - before.keys()):
+        raise SettingError(
+            f"model: block {number} makes {new[0]} in its first pass: make it in the constructor"
+        )
+    for name, form in before.items():
+        if after.get(name) != form:
+            raise SettingError(
+                f"model: block {number} replaces {name} by something of another form: keep its "
+                "shape"
+            )
+    for name, buffer in block.named_buffers():
+        if buffer.requires_grad:
+            raise SettingError(
+                f"model: block {number} keeps {name} with its graph: detach() what it keeps"
+            )
+
+
+@contextmanager
+def _as_they_were(blocks: Sequence[nn.Module]) -> Iterator[None]:
+    """In training mode, and afterwards as before: the mode, and all parameters and buffers."""
+    modules = {module for block in blocks for module in block.modules()}
+    modes = {module: module.training for module in modules}
+    kept = [
+        (module, *own, own[1].detach().clone())
+        for module in modules
+        for own in _own_tensors(module)
+    ]
+    for block in blocks:
+        block.train()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        with torch.no_grad():
+            for module, name, tensor, value in kept:
+                if getattr(module, name, None) is not tensor:
+                    setattr(module, name, tensor)
+                tensor.copy_(value)
+                tensor.grad = None
+
+
+def _own_tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    parameters = module.named_parameters(recurse=False, remove_duplicate=False)
+    return [*parameters, *module.named_buffers(recurse=False, remove_duplicate=False)]

@@ -1,0 +1,86 @@
+"""`tdml export`: a run's model in the forms that others read."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from tdml.common.files import replace_file
+from tdml.errors import SettingError, one_line
+from tdml.ledger.model_file import read_weights
+from tdml.models import whole
+from tdml.models.gpt import as_gpt2
+from tdml.settings.file import from_yaml
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_SUFFIX = ".safetensors"
+
+
+def export(run: Path, out: Path) -> Path:
+    """Write the weights of a run as safetensors: into the file `out`, or if it has not that suffix
+    as `model.safetensors` into the folder `out`, with what transformers and peft need beside it to
+    load the model.
+
+    Raises:
+        SettingError: there is no finished run, or its model cannot be made again.
+    """
+    file = run / "model.pt"
+    if not file.exists():
+        raise SettingError(f"{file} does not exist: give the folder of a finished run")
+    try:
+        weights = read_weights(file)
+    except ValueError as error:
+        raise SettingError(str(error)) from error
+    if out.suffix == _SUFFIX:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _save(weights, out)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        _fill(run, out, weights)
+    return out
+
+
+def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
+    settings = from_yaml(run / "config.yaml")
+    name = settings.model.get("_target_")
+    if name == "tdml.models.hf":
+        model: PreTrainedModel = whole.initial_model(settings.model, settings.seed)
+        with _fitting(run):
+            model.load_state_dict(weights)
+        model.save_pretrained(folder)
+    elif name == "tdml.models.gpt":
+        with _fitting(run):
+            renamed, config = as_gpt2(weights, settings.model)
+        _save(renamed, folder / f"model{_SUFFIX}")
+        replace_file(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    else:
+        _save(weights, folder / f"model{_SUFFIX}")
+    tokenizer = Path(settings.data.get("tokenizer") or "")
+    if tokenizer.is_file():
+        shutil.copyfile(tokenizer, folder / "tokenizer.json")
+
+
+@contextmanager
+def _fitting(run: Path) -> Iterator[None]:
+    """What fails in it, fails for weights and settings that are not of one model."""
+    try:
+        yield
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise SettingError(
+            f"{run}: model.pt does not fit config.yaml: {one_line(error)[:200]}"
+        ) from error
+
+
+def _save(weights: dict[str, torch.Tensor], file: Path) -> None:
+    from safetensors.torch import save_file
+
+    whole_tensors = {
+        name: tensor.clone().contiguous() for name, tensor in weights.items()
+    }  # it refuses shared memory
+    save_file(whole_tensors, file, metadata={"format": "pt"})

@@ -1,0 +1,182 @@
+"""What an optimizer keeps of its parameters, as one flat vector from which it goes on bit for bit.
+
+Nobody says what that is: two steps of the optimizer on tensors of the same shapes show it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from tdml.common.seeds import seeded
+from tdml.config import Train
+from tdml.errors import SettingError
+from tdml.node.inner import inner_optimizer
+from tdml.settings.targets import made
+
+_NUMBERS = {bool: torch.bool, int: torch.int64, float: torch.float64}
+_PIECES = 3  # float32 numbers that add up to any float64
+_PROBES = 2
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What is kept of a parameter under one name: a tensor, or a number of Python's, whose shape is
+    None."""
+
+    name: str
+    shape: torch.Size | None
+    dtype: torch.dtype
+    device: torch.device
+
+    @staticmethod
+    def of(name: str, value: Any) -> "Slot":
+        """
+        Raises:
+            SettingError: it is neither tensor nor number.
+        """
+        if (
+            isinstance(value, torch.Tensor)
+            and not value.is_complex()
+            and value.layout is torch.strided
+        ):
+            return Slot(name, value.shape, value.dtype, value.device)
+        if type(value) in _NUMBERS:
+            return Slot(name, None, _NUMBERS[type(value)], torch.device("cpu"))
+        raise SettingError(
+            f"train.optimizer keeps {name}, a {type(value).__name__}, of its parameters: only real "
+            "tensors and numbers can be audited"
+        )
+
+    @property
+    def size(self) -> int:
+        """Numbers in the flat vector."""
+        count = 1 if self.shape is None else self.shape.numel()
+        return count * (_PIECES if self.dtype == torch.float64 else 1)
+
+    def read(self, value: Any) -> torch.Tensor:
+        """(size,) float32 on the host."""
+        flat = torch.as_tensor(value, dtype=self.dtype).detach().reshape(-1).cpu()
+        if self.dtype != torch.float64:
+            return flat.float()
+        pieces = []
+        for _ in range(_PIECES):
+            pieces.append(flat.float())
+            flat = torch.where(pieces[-1].isfinite(), flat - pieces[-1].double(), 0.0)
+        return torch.cat(pieces)
+
+    def write(self, flat: torch.Tensor, parameter: torch.Tensor) -> Any:
+        """Undo `read`, for a parameter, whose place in memory a tensor of its shape takes over."""
+        if self.dtype == torch.float64:
+            flat = flat.double().view(_PIECES, -1).flip(0).sum(dim=0)
+        if self.shape is None:
+            return flat.to(self.dtype).item()
+        like = parameter if self.shape == parameter.shape else torch.empty(self.shape)
+        return torch.empty_like(like, dtype=self.dtype, device=self.device).copy_(
+            flat.view(self.shape)
+        )
+
+
+class Slots:
+    """The vector of some parameters: whether each slot is filled, then what is in all slots of one
+    name, of the next, and so on. A slot that is not filled yet is zero."""
+
+    def __init__(self, train: Train, shapes: Sequence[torch.Size], device: torch.device) -> None:
+        """
+        Raises:
+            SettingError: the optimizer cannot take steps, or keeps something that cannot be
+                audited.
+        """
+        known = _probe(train, list(dict.fromkeys(shapes)), device)
+        self._known = [{slot.name: slot for slot in known[shape]} for shape in shapes]
+        self._names = list(dict.fromkeys(name for slots in self._known for name in slots))
+        self._entries = [
+            (number, slots[name])
+            for name in self._names
+            for number, slots in enumerate(self._known)
+            if name in slots
+        ]
+        self._sizes = [slot.size for _, slot in self._entries]
+        self.size = len(self._entries) + sum(self._sizes)
+
+    def read(self, optimizer: Optimizer | None, parameters: Sequence[nn.Parameter]) -> torch.Tensor:
+        """What the optimizer keeps now: (size,) float32 on the host.
+
+        Raises:
+            SettingError: it keeps what it had not kept when it was tried.
+        """
+        kept = [optimizer.state.get(p, {}) if optimizer else {} for p in parameters]
+        for slots, found in zip(self._known, kept, strict=True):
+            for name, value in found.items():
+                if value is not None and slots.get(name) != Slot.of(name, value):
+                    raise SettingError(
+                        f"train.optimizer: what it keeps as {name} is not the same at every step"
+                    )
+        values = [kept[number].get(slot.name) for number, slot in self._entries]
+        filled = torch.tensor([float(value is not None) for value in values])
+        flats = [
+            torch.zeros(slot.size) if value is None else slot.read(value)
+            for (_, slot), value in zip(self._entries, values, strict=True)
+        ]
+        return torch.cat([filled, *flats])
+
+    def write(
+        self, flat: torch.Tensor, optimizer: Optimizer | None, parameters: Sequence[nn.Parameter]
+    ) -> None:
+        """Have the optimizer go on from a vector."""
+        if optimizer is None:
+            return
+        optimizer.state.clear()
+        filled, rest = flat.split([len(self._entries), self.size - len(self._entries)])
+        for (number, slot), there, piece in zip(
+            self._entries, filled, rest.split(self._sizes), strict=True
+        ):
+            if there:
+                parameter = parameters[number]
+                optimizer.state[parameter][slot.name] = slot.write(piece, parameter)
+
+    def sections(self, flat: torch.Tensor) -> list[torch.Tensor]:
+        """The vector in pieces that are each of one kind."""
+        sizes = [
+            sum(slot.size for _, slot in self._entries if slot.name == name) for name in self._names
+        ]
+        return list(flat.split([len(self._entries), *sizes])) if self._entries else []
+
+
+def _probe(
+    train: Train, shapes: Sequence[torch.Size], device: torch.device
+) -> dict[torch.Size, list[Slot]]:
+    """What is kept of a parameter of each shape, in the order of its names."""
+    parameters = [nn.Parameter(torch.ones(shape, device=device)) for shape in shapes]
+    optimizer = inner_optimizer(train, parameters)
+    if optimizer is None:
+        return {}
+    name, before = train.optimizer["_target_"], _settings_of(optimizer)
+    with seeded(0):
+        for _ in range(_PROBES):
+            for parameter in parameters:
+                parameter.grad = torch.full_like(parameter, 0.1)
+            made("train.optimizer", name, optimizer.step)
+    if _settings_of(optimizer) != before or optimizer.state.keys() - set(parameters):
+        raise SettingError(
+            f"train.optimizer={name} keeps something beside the state of single parameters, which "
+            "nobody could audit: choose another"
+        )
+    kept = [optimizer.state.get(parameter, {}) for parameter in parameters]
+    slots = [
+        [Slot.of(key, found[key]) for key in sorted(found) if found[key] is not None]
+        for found in kept
+    ]
+    return dict(zip(shapes, slots, strict=True))
+
+
+def _settings_of(optimizer: Optimizer) -> str:
+    return repr(
+        [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in optimizer.param_groups
+        ]
+    )

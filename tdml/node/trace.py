@@ -1,0 +1,71 @@
+"""What a node keeps of a round so that its work can be audited: its states between the windows, and
+the log of what crossed its borders. The root over all of it is committed to before anybody knows
+which window will be asked for."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import torch
+
+from tdml.common.digest import digest
+from tdml.ledger.merkle import root
+from tdml.trust.commitment import content
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A trace as it is revealed.
+
+    `states` has the content of each of the W + 1 ends of windows: the first is that of the global
+    weights, the last that of the update. `log` is that of the whole round, (steps, channels, 32)
+    uint8; `signatures` are those of the other stages on what they have logged in common with this
+    one, by stage, "" where nothing is.
+    """
+
+    states: tuple[str, ...]
+    log: torch.Tensor
+    signatures: tuple[str, ...]
+
+    @property
+    def root(self) -> str:
+        """What the node must have committed to."""
+        return root([*map(_leaf, self.states), log_digest(self.log)])
+
+
+@dataclass
+class Trace:
+    """One round of one node, in W windows. `edges` are the W + 1 steps where windows begin and end;
+    `log` is that of all steps of the round."""
+
+    edges: tuple[int, ...]
+    weights: torch.Tensor  # that the round starts from
+    log: torch.Tensor
+    signatures: tuple[str, ...] = ()
+    kept: list[torch.Tensor] = field(default_factory=list)
+    opening: Opening | None = None
+
+    def wants(self, step: int) -> bool:
+        """Whether the state before this step is to be kept."""
+        return step in self.edges[1:-1]
+
+    def seal(self, update: torch.Tensor) -> str:
+        """Fix everything, with the update that the node hands in; the root to commit to."""
+        missing = len(self.edges) - 2 - len(self.kept)
+        self.kept += [self.kept[-1] if self.kept else self.weights] * missing  # steps left out
+        states = (content(self.weights), *map(content, self.kept), content(update))
+        self.opening = Opening(states, self.log, self.signatures)
+        return self.opening.root
+
+    def before(self, step: int) -> torch.Tensor | None:
+        """The state that a window begins with at this step; None for the global weights, at the
+        first."""
+        return self.kept[self.edges.index(step) - 1] if step else None
+
+
+def log_digest(log: torch.Tensor) -> str:
+    """What names a log."""
+    return digest(log).hex()
+
+
+def _leaf(state: str) -> str:
+    return hashlib.sha256(f"tdml border|{state}".encode()).hexdigest()

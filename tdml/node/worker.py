@@ -1,0 +1,261 @@
+"""A worker: a node in a process of its own, connected to the others of its replica.
+
+The coordinator's orders are methods of `Worker`; the last lines of the file list them. Those that
+compute are handed to the process's main thread, so that all tensors, generators and groups belong
+to one thread. All are answered with a `Failure` where something went wrong: no exception crosses
+the wire.
+"""
+
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+
+from tdml.config import Config
+from tdml.errors import SettingError, one_line, origin
+from tdml.members.rendezvous import Rendezvous
+from tdml.node.devices import border_device, machine_kind
+from tdml.node.main_thread import Ending, MainThread
+from tdml.node.trace import Opening
+from tdml.round.orders import (
+    LONGEST_KIND,
+    Assignment,
+    Commitment,
+    EvaluateOrder,
+    Evaluation,
+    Failure,
+    Kind,
+    Refused,
+    RepeatOrder,
+    Repetition,
+    Shown,
+    TrainOrder,
+    TrainReport,
+)
+from tdml.wire.channel import Method
+from tdml.wire.group import connect, disconnect, exchange, release
+from tdml.wire.guard import Refusals
+
+if TYPE_CHECKING:
+    from tdml.node.node import Node, Step
+    from tdml.node.pipeline import Pipeline
+
+
+class Cancelled(Exception):
+    """The coordinator no longer waits for this round."""
+
+
+class Worker:
+    """Carries out the coordinator's orders by a node, in one session after the other:
+    `coordinator` is the key of whoever may call to the next."""
+
+    def __init__(
+        self,
+        config: Config,
+        node: "Node",
+        device: torch.device,
+        rendezvous: Rendezvous,
+        refusals: Refusals,
+        coordinator: str,
+    ) -> None:
+        self.config, self.node, self.device = config, node, device
+        self._rendezvous, self._refusals, self._coordinator = rendezvous, refusals, coordinator
+        self._session = ""
+        self._cancelled = threading.Event()
+        self._main_thread = MainThread(self._ending, self._cancelled.set)
+        self.steps_done = 0
+        self._pipeline: Pipeline | None = None
+
+    def begin(self, session: str) -> None:
+        """Be ready for the orders of a session."""
+        self._session = session
+        self._cancelled.clear()
+
+    def serve(self) -> int | Ending:
+        """Carry out orders until the coordinator says stop, with which exit status, or until the
+        session ends."""
+        return self._main_thread.serve()
+
+    def _ending(self) -> Ending | int | None:
+        """Why the session is over, if it is; the exit status of the run if that is over."""
+        try:
+            called = self._rendezvous.called(self._coordinator)
+            return Ending.CALLED if called else self._rendezvous.status()
+        except dist.DistError:
+            return Ending.GONE
+
+    def order(self, name: str, arguments: tuple) -> Any:
+        """The result of a method or a `Failure`; called on RPC threads."""
+        method = getattr(self, name)
+        if method.__func__ in _AT_ONCE:
+            return self._answer(method, arguments)
+        return self._main_thread.do(lambda: self._carry_out(method, arguments))
+
+    def _carry_out(self, method: Callable[..., Any], arguments: tuple) -> Any:
+        answer = self._answer(method, arguments)
+        if isinstance(answer, Failure):
+            # closes the connections, so that neighbours that wait for this node stop waiting
+            self.leave()
+        return answer
+
+    def _answer(self, method: Callable[..., Any], arguments: tuple) -> Any:
+        try:
+            return method(*arguments)
+        except Exception as error:
+            first = origin(error)
+            kind = "" if isinstance(first, SettingError) else f"{type(first).__name__}: "
+            failure = Failure(
+                self.node.name, _utf8(f"{kind}{one_line(first)}"), _utf8(traceback.format_exc())
+            )
+            release(error)
+            return failure
+
+    def commit(self, round_number: int) -> Commitment:
+        """See `Node.commit`."""
+        return self.node.commit(round_number)
+
+    # Orders that are carried out at once, on an RPC thread
+
+    def progress(self) -> int:
+        """Steps of the current round that are done. A sign of life: answered while an order is
+        under way."""
+        return self.steps_done
+
+    def cancel(self) -> None:
+        """Give up the order under way."""
+        self._cancelled.set()
+
+    def stop(self, status: int) -> None:
+        """Give up the order under way, and end `serve`."""
+        self._cancelled.set()
+        self._main_thread.stop(status)
+
+    def refused(self) -> Refused:
+        """What has come by RPC since the last time that was no order of the coordinator's."""
+        return self._refusals.take()
+
+    def digests(self, vector: str) -> tuple[str, ...]:
+        """See `Node.digests`."""
+        return self.node.digests(vector)
+
+    def reveal(self, vector: str, block: int) -> torch.Tensor:
+        """See `Node.reveal`."""
+        return self.node.reveal(vector, block)
+
+    def hold(self, block: int, tensor: torch.Tensor) -> None:
+        """See `Node.hold`."""
+        self.node.hold(block, tensor)
+
+    def open(self) -> Opening:
+        """See `Node.open`."""
+        return self.node.open()
+
+    def shown(self) -> Shown:
+        """See `Node.shown`."""
+        return self.node.shown()
+
+    # Orders that are carried out in their turn, on the main thread
+
+    def join(self, assignment: Assignment) -> Kind:
+        """Take a slot: connect to the replica's other nodes and make room for the stage's weights.
+        Returns the kind of machine that this is."""
+        # takes seconds, and the coordinator never needs it
+        from tdml.node.pipeline import Pipeline
+        from tdml.node.stage import Stage
+
+        self.leave()
+        self._cancelled.clear()
+        slot, stages, schedule = (
+            assignment.slot,
+            self.config.topology.stages,
+            self.config.topology.schedule,
+        )
+        store = dist.PrefixStore(self._session, self._rendezvous.store)
+        connect(store, assignment, stages, self.config.sync.timeout, self.device)
+        border = border_device(self.device, assignment.backend)
+        stage = Stage(self.config, slot.stage, assignment.plan, self.device, border)
+        self._pipeline = Pipeline(stage, schedule)
+        self.node.sit(slot, stage, assignment.names, assignment.keys)
+        return machine_kind(self.device)[:LONGEST_KIND]
+
+    def leave(self) -> None:
+        """Give up the slot and close the connections to the replica's other nodes."""
+        self._pipeline = None
+        disconnect()
+
+    def freeze(self, values: torch.Tensor) -> None:
+        """Take the stage's parameters that are not trained: (f_s,) float32."""
+        self.node.stage.freeze(values)
+
+    def load(self, weights: torch.Tensor) -> None:
+        """See `Node.load`."""
+        self.node.load(weights)
+
+    def train(self, order: TrainOrder) -> TrainReport:
+        """The round's local steps."""
+        self.steps_done = 0
+        losses = self._take(self.node.training(order, self.node.planned(order)))
+        if order.edges:
+            self._agree()
+        return self.node.trained(losses)
+
+    def repeat(self, order: RepeatOrder) -> Repetition:
+        """Steps again."""
+        self._take(self.node.repeating(order))
+        self._agree()
+        return self.node.repeated()
+
+    def evaluate(self, order: EvaluateOrder) -> Evaluation:
+        """Losses of the global weights, or of a candidate, on some samples; known at the last stage
+        only."""
+        assert self._pipeline is not None
+        for batch in self.node.evaluating(order):
+            self._go_on("an evaluation")
+            self._pipeline.predict(batch.inputs, batch.look, batch.passing)
+        if order.log:
+            self._agree()
+        return self.node.evaluated()
+
+    # What the orders share
+
+    def _take(self, steps: "Iterator[Step]") -> list[float]:
+        """The losses, which the last stage alone knows."""
+        assert self._pipeline is not None
+        losses = []
+        for number, step in enumerate(steps):
+            self._go_on(f"step {number}")
+            loss = self._pipeline.train_step(step.given, step.passing)
+            losses += [] if loss is None else [loss]
+            self.steps_done = number + 1
+        return losses
+
+    def _agree(self) -> None:
+        """Compare logs with the other stages."""
+        agreement = self.node.agreement
+        offers = {peer: agreement.offer(peer) for peer in agreement.peers}
+        agreement.accept(exchange(offers, self.node.stage.border_device))
+
+    def _go_on(self, what: str) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled(f"gave up {what}")
+
+
+def _utf8(text: str) -> str:
+    """Text that can be sent: names of files may hold what is no character."""
+    return text.encode("utf-8", "replace").decode()
+
+
+# What the coordinator may order. Those that compute are done on the main thread, in their turn.
+
+_IN_TURN = (
+    Worker.join, Worker.freeze, Worker.load, Worker.train, Worker.repeat, Worker.evaluate,
+    Worker.commit,
+)  # fmt: skip
+_AT_ONCE = (
+    Worker.progress, Worker.cancel, Worker.stop, Worker.refused, Worker.digests, Worker.reveal,
+    Worker.hold, Worker.open, Worker.shown,
+)  # fmt: skip
+METHODS = {function.__name__: Method.of(function) for function in (*_IN_TURN, *_AT_ONCE)}

@@ -1,0 +1,290 @@
+"""The coordinator's run: rounds, one after the other, each recorded before the next begins."""
+
+import copy
+import json
+import re
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from tdml.cluster.fleet import RpcFleet
+from tdml.cluster.membership import note_farewells, renew
+from tdml.errors import one_line
+from tdml.members.sessions import Sessions
+from tdml.models import whole
+from tdml.monitor.record import line_of
+from tdml.monitor.run_folder import BEST_MODEL
+from tdml.round.checkpoint import Checkpoint, drop, how_to_go_on, load, save, save_atomically
+from tdml.round.engine import Engine, Round
+from tdml.round.rollback import said, taken_back
+from tdml.round.saving import Saving
+from tdml.run.job import Job
+from tdml.trust.judgement import Proof
+from tdml.wire.channel import Offence
+
+if TYPE_CHECKING:
+    from tdml.ledger.recorder import Recorder
+    from tdml.monitor.monitor import Monitor
+
+_SIGNAL_S = 1.0  # that whoever ends the store's host may take to end this process, too
+# in a row: what stops every replica so often is no accident, whatever the reasons
+_MOST_IDLE_ROUNDS = 3
+
+_UNREPEATABLE = (
+    "some audits could not be settled: recomputation has confirmed neither side. If that happens "
+    "again, steps of this job cannot be repeated, and nobody can be convicted by them: see "
+    "docs/your-model.md"
+)
+
+
+class CannotGoOn(Exception):
+    """No replica can be formed any more, or the rounds lead nowhere. The message says what to
+    do."""
+
+
+class Coordinator:
+    """Plays the rounds of a job, and keeps what the next one depends on. The only party that is
+    trusted."""
+
+    def __init__(
+        self, job: Job, fleet: RpcFleet, sessions: Sessions, monitor: "Monitor",
+        recorder: "Recorder", checkpoint: Checkpoint | None,
+    ) -> None:  # fmt: skip
+        self.job, self.fleet, self.sessions = job, fleet, sessions
+        self.monitor, self.recorder = monitor, recorder
+        self.last_round = 0
+        if checkpoint is not None:
+            self.last_round = checkpoint.round
+            whole.restore(job.model, checkpoint.model)
+            fleet.restore(checkpoint.fleet)
+        self.engine = Engine(job, fleet, recorder, sessions.job)
+        if checkpoint is not None:
+            self.engine.outer.restore(checkpoint.outer)
+            self.engine.judge.restore(checkpoint.judge)
+            self.engine.moved = checkpoint.moved
+        # what the user should know of the whole run
+        self.notices = list(filter(None, [self.engine.judge.limits]))
+        self._saving = Saving(self.last_round)
+        self._idle_rounds = 0  # in a row, in which no replica has finished its steps
+        self._evaluated: list[bool] = []  # whether the weights could be, by round
+        monitor.terminal.status(self._status)
+
+    def run(self) -> str:
+        """Play the rounds that are left, then write the model. Returns why there are no more
+        rounds.
+
+        Raises:
+            CannotGoOn: all replicas have lost nodes that no spare can replace, or nothing comes of
+                the rounds.
+        """
+        try:
+            return self._run()
+        finally:
+            self._saving.finish()  # what a run goes on from, however this one ends
+
+    def _run(self) -> str:
+        for notice in self.notices:
+            self.monitor.terminal.say(notice, "yellow")
+        self._keep_best(self.last_round)  # a run may have been cut off before it did so
+        first = self.last_round + 1
+        while not (over := self._is_over()):
+            self.play(self.last_round + 1)
+            self._check_progress(at_first=self.last_round == first)
+        if self.engine.moved == 0:
+            raise CannotGoOn(
+                "no update was accepted in any round, so there is no model: see the rounds for the "
+                "reasons"
+            )
+        if self._evaluated and not any(self._evaluated):
+            reasons = "; ".join(self.fleet.losses.values())
+            raise CannotGoOn(
+                "the weights could be evaluated in no round, so nobody knows what they are worth: "
+                f"{reasons}. failures.log in the run folder has the stack traces"
+            )
+        self._saving.finish()
+        model = self.job.write_weights(self.engine.weights)
+        save_atomically(model, self.monitor.folder.path / "model.pt")
+        self.recorder.end(model, over)
+        return over
+
+    def play(self, number: int) -> None:
+        """One round, and its record."""
+        self._regroup(number)
+        replicas = self._muster()
+        slots = {replica.index: replica.names for replica in replicas}
+        self.recorder.open_round(number, self.engine.digest(), slots, self.fleet.present)
+        played = self.engine.play(number, slots)
+        self._idle_rounds = 0 if played.trained else self._idle_rounds + 1
+        self._evaluated.append(played.evaluated)
+        self._record(played)
+        self.last_round = number
+        self._notice(played)
+        if played.tainted is not None and self.job.config.trust.rollback == "auto":
+            self._go_back(played)
+
+    def _notice(self, played: Round) -> None:
+        """What the user should know of the run, once."""
+        found = [_UNREPEATABLE] if any(settled.unsettled for settled in played.settlements) else []
+        if played.tainted is not None and self.job.config.trust.rollback == "off":
+            found.append(self._stays(played))
+        for text in found:
+            self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        if text not in self.notices:
+            self.notices.append(text)
+            self.monitor.terminal.say(text, "yellow")
+
+    def _stays(self, played: Round) -> str:
+        """What a proven liar may have put in, where it is not taken out."""
+        assert played.tainted is not None
+        self._saving.finish()  # it drops old ones
+        before = load(self.monitor.folder.checkpoints, played.tainted)
+        kept = f"; the checkpoint of round {before.round} does not" if before else ""
+        return f"{said(played)}, which stays{kept}"
+
+    def _go_back(self, played: Round) -> None:
+        """Take out what nodes that are proven to lie have put in before."""
+        assert played.tainted is not None
+        number, rounds = played.number, self.job.config.rounds
+        self._saving.finish()
+        before = load(self.monitor.folder.checkpoints, played.tainted)
+        after = before.round if before else 0
+        unproven = self.engine.judge.standing.unproven
+        if not unproven.may_go_back(after, number, rounds):
+            self._tell(
+                f"{self._stays(played)}: as many rounds as the run has were taken back already"
+            )
+            return
+        if before is not None:
+            whole.restore(self.job.model, before.model)
+        else:
+            whole.restore(
+                self.job.model,
+                whole.tensors_of(whole.initial_model(self.job.config.model, self.job.config.seed)),
+            )
+        unproven.forget(after, number)
+        outer, moved = (before.outer, before.moved) if before else ([], 0)
+        self.engine.go_back(whole.flatten(self.job.model, self.job.layouts), outer, moved)
+        reason = taken_back(played, after)
+        self._save(after, before.metrics if before else "")
+        self._saving.finish()
+        drop(self.monitor.folder.checkpoints, after)
+        self.recorder.roll_back(after, reason)
+        self.monitor.take_back(after, reason)
+        self.last_round = after
+
+    def _record(self, played: Round) -> None:
+        """Write everything down; the ledger first, for a round that it does not know has not been
+        played. The checkpoint is written while the next round is played, before whose end is
+        recorded."""
+        with self.engine.phase("record", played.number):
+            offences = self.fleet.take_offences()
+            self._ban([offence for offence in offences if offence.proven], played)
+            refusals = self._refusals(offences)
+            played.notes[:0] = self.monitor.take_notes()
+            self._saving.finish()
+            self.recorder.close_round(played, refusals)
+            self.monitor.best.add(played.number, played.validation)
+            self._keep_best(played.number)
+            played.seconds = self.engine.seconds
+            self._save(played.number, json.dumps(line_of(played)))
+        played.seconds = self.engine.seconds
+        self.monitor.round(played)
+
+    def _ban(self, offences: Sequence[Offence], played: Round) -> None:
+        """Ban nodes whose own signatures show that they have sent what no honest node sends."""
+        proofs = [Proof((offence.node,), offence.text) for offence in offences]
+        for offence in offences:
+            self.fleet.ban([offence.node], offence.text)
+            played.bans.setdefault(offence.node, offence.text)
+        tainted = [
+            played.tainted,
+            self.engine.judge.tainted(played.number + 1, proofs),
+        ]  # this round's mean is taken
+        played.tainted = min((number for number in tainted if number is not None), default=None)
+
+    def _save(self, number: int, metrics: str) -> None:
+        """Keep what the round after this one depends on; `metrics` is its line of metrics.jsonl.
+        All that changes while it is written is copied."""
+        self.job.write_weights(self.engine.weights)
+        tensors = whole.tensors_of(self.job.model)
+        checkpoint = Checkpoint(
+            round=number, model={name: tensor.detach().clone() for name, tensor in tensors.items()},
+            outer=self.engine.outer.state(), moved=self.engine.moved,
+            cuts=list(self.job.plan.cuts), fleet=copy.deepcopy(self.fleet.state()),
+            judge=copy.deepcopy(self.engine.judge.state()), metrics=metrics,
+        )  # fmt: skip
+        folder, memory = self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20
+        self._saving.begin(number, partial(save, checkpoint, folder, memory))
+
+    def _refusals(self, offences: Sequence[Offence]) -> list[tuple[str, str]]:
+        """What was not let in during the round, for the ledger."""
+        received = [(name, f"it refused: {one_line(what)}") for name, what in self.fleet.refusals()]
+        for name, what in received:
+            self.monitor.tell(f"{name}: {what}", "")
+        return [*((offence.node, offence.text) for offence in offences), *received]
+
+    def _regroup(self, number: int) -> None:
+        """Let in who has come, and go on without those that are gone.
+
+        Raises:
+            CannotGoOn: the store, where all meet, is gone.
+        """
+        try:
+            renew(number, self.fleet, self.sessions, self.recorder, self.monitor)
+        except dist.DistError as error:
+            time.sleep(_SIGNAL_S)
+            self.fleet.meanwhile()
+            raise CannotGoOn(
+                "the job's store is gone, which torchrun holds on the first machine: "
+                f"{how_to_go_on(self.last_round)}"
+            ) from error
+
+    def _muster(self) -> Sequence:
+        """Those who can take part in a round."""
+        replicas = self.fleet.muster()
+        note_farewells(self.fleet, self.sessions)
+        if not self.fleet.can_go_on():
+            raise CannotGoOn(
+                f"no replica is left: {len(self.fleet.banned)} nodes banned, "
+                f"{len(self.fleet.dead)} dead, {len(self.fleet.left)} have left, "
+                f"{len(self.fleet.roster.refused)} refused, no spare: "
+                f"{how_to_go_on(self.last_round)}, with more topology.spares if nodes are banned"
+            )
+        return replicas
+
+    def _is_over(self) -> str:
+        """Why there are no more rounds to play; "" if there are."""
+        if self.last_round >= self.job.config.rounds:
+            return f"all {self.job.config.rounds} rounds done"
+        return self.monitor.best.no_better(self.last_round, self.job.config.train.patience)
+
+    def _keep_best(self, number: int) -> None:
+        """Write the weights after this round to model-best.pt, if no other was as good."""
+        if number and self.monitor.best.round == number:
+            model = self.job.write_weights(self.engine.weights)
+            save_atomically(model, self.monitor.folder.path / BEST_MODEL)
+
+    def _check_progress(self, at_first: bool) -> None:
+        """What stops every replica in the first round alike stops them in all others too."""
+        reasons = list(self.fleet.losses.values())
+        alike = len({re.sub(r"\d+", "", reason) for reason in reasons}) == 1 and not self.fleet.dead
+        if self._idle_rounds == _MOST_IDLE_ROUNDS or (self._idle_rounds and at_first and alike):
+            rounds = "1 round" if self._idle_rounds == 1 else f"{self._idle_rounds} rounds"
+            raise CannotGoOn(
+                f"no replica has finished its steps in {rounds}: {'; '.join(reasons)}. "
+                "failures.log in the run folder has the stack traces. Mend that and go on with "
+                "resume=true"
+            )
+
+    def _status(self) -> str:
+        parts = [self.engine.activity]
+        if parts[0].endswith("train"):
+            replicas = self.fleet.ready(replica.index for replica in self.engine.training)
+            steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in replicas)
+            parts.append(f"{'  '.join(steps)} steps")
+        return "   ".join([*parts, *filter(None, [self.fleet.waiting])])

@@ -1,0 +1,83 @@
+"""How a run ends, whatever ends it, and what it leaves."""
+
+import os
+from contextlib import suppress
+from signal import Signals
+
+from torch.distributed import DistError
+
+from tdml.cluster.membership import note_farewells
+from tdml.errors import INTERRUPTED, SettingError, fail, one_line
+from tdml.monitor.terminal import Terminal, closing_lines
+from tdml.round.checkpoint import how_to_go_on
+from tdml.run.coordinator import CannotGoOn, Coordinator
+
+ORDERLY_END_S = 25.0  # that an interrupted run may take for it: torchrun kills after 30
+
+
+def play(coordinator: Coordinator) -> tuple[str, int]:
+    """Play the rounds; why there are no more of them, and the exit status."""
+    try:
+        return coordinator.run(), 0
+    except CannotGoOn as error:
+        return str(error), 1
+    except KeyboardInterrupt:
+        return interrupted(coordinator.last_round), INTERRUPTED
+    except OSError as error:
+        go_on = how_to_go_on(coordinator.last_round)
+        return (
+            f"run_dir={coordinator.job.config.run_dir} cannot be written: {one_line(error)}: "
+            f"{go_on}",
+            1,
+        )
+    except SettingError as error:
+        return f"{one_line(error)}: {how_to_go_on(coordinator.last_round)}", 1
+
+
+def conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: int) -> int:
+    """Write what a run leaves, however it has ended; the exit status."""
+    from tdml.monitor.report import write_report
+
+    fleet, monitor = coordinator.fleet, coordinator.monitor
+    with suppress(DistError):  # the store may be gone
+        note_farewells(fleet, coordinator.sessions)
+    try:
+        model = "model.pt" if status == 0 else None
+        monitor.finish(reason, fleet.banned, fleet.dead, fleet.left, model, coordinator.notices)
+        report = coordinator.last_round > 0 and bool(write_report(monitor.folder.path))
+    except OSError as error:
+        return fail(f"{reason}; summary.json cannot be written: {one_line(error)}", status or 1)
+    terminal.say("")
+    if status:
+        fail(reason)
+    else:
+        banned = ", ".join(fleet.banned)
+        terminal.say(f"{reason}; banned: {banned or 'none'}", "bold")
+    for line in closing_lines(monitor.folder.path, report, status == 0):
+        terminal.say(line)
+    return status
+
+
+def interrupted(last_round: int) -> str:
+    """What to say of a run that was interrupted, and what to do next."""
+    done = f"after round {last_round}" if last_round else "before the first round was done"
+    return f"interrupted {done}: {how_to_go_on(last_round)}"
+
+
+def leave(terminal: Terminal, number: Signals) -> None:
+    """Nothing is at stake yet. The other ranks hear it from their agents, or find the store
+    gone."""
+    try:
+        terminal.close()
+        fail(f"interrupted before the rounds began ({number.name})")
+    finally:
+        os._exit(INTERRUPTED)
+
+
+def give_up(coordinator: Coordinator, number: Signals) -> None:
+    """The end takes too long; what counts is written after every round."""
+    text = (
+        f"{interrupted(coordinator.last_round)} (the end took longer than "
+        f"{ORDERLY_END_S:.0f} s: no report)"
+    )
+    os._exit(fail(text, INTERRUPTED))

@@ -1,0 +1,292 @@
+"""The coordinator's life until the rounds begin, and who is told that they have ended."""
+
+import importlib
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from tdml.cluster.fleet import RpcFleet
+from tdml.config import Config, Topology
+from tdml.data.contents import contents_of
+from tdml.data.source import load_source
+from tdml.errors import SettingError, fail, one_line
+from tdml.ledger.artifacts import Store
+from tdml.ledger.recorder import Recorder
+from tdml.ledger.start_recorder import banned_keys, job_id, start_recorder, terms_of
+from tdml.members.admission import Admission, Admitted, open_roster
+from tdml.members.cards import Card
+from tdml.members.identity import Identity
+from tdml.members.own_key import named_identity
+from tdml.members.owners import owners_of
+from tdml.members.rendezvous import Rendezvous
+from tdml.members.roster import COORDINATOR_NAME, BanList, Roster, read_roster
+from tdml.members.sessions import Sessions
+from tdml.members.topology import COORDINATOR, node_name, node_names
+from tdml.members.waiting import LONG_S, listed
+from tdml.monitor.run_folder import RunFolder
+from tdml.monitor.terminal import Terminal
+from tdml.node.worker import METHODS
+from tdml.rehearsal.timing import with_microbatches
+from tdml.rewards.deterrence import warning
+from tdml.round.checkpoint import Checkpoint, load_last, passed_over
+from tdml.run.coordinator import Coordinator
+from tdml.run.end_coordinator import ORDERLY_END_S, conclude, give_up, leave, play
+from tdml.run.interruption import Interruption
+from tdml.run.introduction import introduce
+from tdml.run.job import Job, prepare
+from tdml.run.room import check_room, in_words
+from tdml.settings.file import fingerprint, to_yaml
+from tdml.trust import ranking
+from tdml.wire.channel import Caller
+from tdml.wire.guard import Guard
+from tdml.wire.rpc_world import OPEN_THE_WAY, NotFormed
+
+if TYPE_CHECKING:
+    from tdml.monitor.monitor import Monitor
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What the coordinator has when it answers the ranks. `config` is that of config.yaml."""
+
+    config: Config
+    folder: RunFolder
+    checkpoint: Checkpoint | None
+    job: Job
+    bans: BanList
+    terms: dict
+    caller: Caller
+    sessions: Sessions
+    admitted: Admitted
+    recorder: Recorder
+
+    @property
+    def resumed(self) -> int:
+        """The last round that is done already."""
+        return self.checkpoint.round if self.checkpoint else 0
+
+
+def coordinate(config: Config, rendezvous: Rendezvous, interruption: Interruption) -> int:
+    """Be the coordinator."""
+    with Terminal(config.rounds, config.topology.most) as terminal:
+        interruption.defer(0, partial(leave, terminal))
+        try:
+            ready = _get_ready(config, rendezvous, terminal)
+        except (SettingError, OSError) as error:
+            text = (
+                f"run_dir={config.run_dir}: {error}"
+                if isinstance(error, OSError)
+                else one_line(error)
+            )
+            rendezvous.end_with(text)
+            return fail(text)
+        except Exception as error:
+            rendezvous.end_with(f"the coordinator failed: {one_line(error)}")
+            raise
+        try:
+            ready = replace(ready, admitted=ready.sessions.begin(ready.admitted))
+            return _lead(rendezvous, ready, terminal, interruption)
+        except SettingError as error:
+            return fail(str(error))
+        finally:
+            ready.recorder.close()
+
+
+def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _Ready:
+    """Find whatever is wrong before any training, and let the ranks in.
+
+    Raises:
+        SettingError, OSError: something is.
+    """
+    if rendezvous.begun(config.run_dir) and not config.resume:
+        config = replace(config, resume="auto")
+    folder = RunFolder(config)
+    checkpoint = _last_checkpoint(config, folder.checkpoints)
+    resumed = checkpoint.round if checkpoint else 0
+    if checkpoint is not None:
+        if damaged := passed_over(folder.checkpoints, resumed):
+            terminal.say(damaged, "yellow")
+        folder.rewind(checkpoint.round, checkpoint.metrics)
+    given = read_roster(config.identity.roster, node_names(config.topology))
+    bans = BanList(config.identity.ban_list)
+    identity = named_identity(config.identity.folder, COORDINATOR_NAME)
+    source = load_source(config)
+    complete = with_microbatches(folder.config, source)
+    if config.ledger.artifacts:
+        Store(config.ledger.artifacts).put(to_yaml(complete).encode())
+    job = prepare(complete, source, checkpoint)
+    check_room(complete, job.needs)
+    terms = terms_of(complete, job, identity)
+    folder.begin(complete)
+    rendezvous.begin(config.run_dir)
+    banned = bans.keys | banned_keys(folder.path, resumed)
+    former = checkpoint.fleet["keys"] if checkpoint else {}
+    roster = open_roster(identity.public, given, banned, _joined(config, former))
+    sessions, admitted = _open(
+        config, job, folder.path, identity, rendezvous, terminal, roster, banned, former
+    )
+    roster.write(folder.path / "roster.yaml")
+    guard = Guard(obey=None)
+    guard.install()
+    caller = Caller(identity, sessions.at, roster.keys, METHODS, guard.refusals)
+    recorder = start_recorder(folder.path, complete, terms, caller, roster, resumed, folder.changed)
+    folder.write_settings(complete)
+    return _Ready(
+        complete, folder, checkpoint, job, bans, terms, caller, sessions, admitted, recorder
+    )
+
+
+def _lead(
+    rendezvous: Rendezvous, ready: _Ready, terminal: Terminal, interruption: Interruption
+) -> int:
+    """Lead the ranks through the job; the exit status."""
+    from tdml.monitor.monitor import Monitor
+
+    config, caller, admitted = ready.config, ready.caller, ready.admitted
+    monitor = Monitor(config, ready.folder, terminal, first_round=ready.resumed + 1)
+    keep_ban = partial(
+        _keep_ban, ready.bans, ready.sessions.admission.roster, caller.at.job, monitor
+    )
+
+    def meanwhile() -> None:
+        interruption.check()
+        terminal.waiting(fleet.waiting)
+
+    fleet = RpcFleet(
+        config,
+        ready.job.plan,
+        admitted,
+        monitor.tell,
+        caller,
+        ready.sessions.admission.roster,
+        keep_ban,
+        meanwhile,
+    )
+    silent = [*admitted.absent, *fleet.greet()]
+    if not any(node.usable for node in fleet.nodes.values()):
+        raise NotFormed(f"no node of the job can be reached: {OPEN_THE_WAY}")
+    for name in silent:
+        monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
+    introduce(
+        config, ready.folder, ready.resumed, admitted.backend, ready.sessions.admission.roster,
+        terminal,
+    )  # fmt: skip
+    terminal.say(in_words(ready.job.needs), "dim")
+    if ready.job.audits and (text := warning(ready.terms)):
+        terminal.say(text, "yellow")
+    coordinator, status = (
+        Coordinator(ready.job, fleet, ready.sessions, monitor, ready.recorder, ready.checkpoint),
+        1,
+    )
+    interruption.defer(ORDERLY_END_S, partial(give_up, coordinator))
+    try:
+        reason, status = play(coordinator)
+    finally:
+        fleet.stop(status)
+    status = conclude(coordinator, terminal, reason, status)
+    there = {name for name, node in fleet.nodes.items() if not node.dead}
+    started = enumerate(node_names(config.topology), start=1)
+    lost = [rank for rank, name in started if name not in there]
+    with suppress(dist.DistError):  # its agent is gone
+        rendezvous.end(status, lost, list(admitted.refused))
+    return status
+
+
+def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
+    """What a run goes on from, if it is to be resumed.
+
+    Raises:
+        SettingError: no checkpoint can be read, or more rounds are done than the run is to have.
+    """
+    checkpoint = load_last(folder) if config.resume else None
+    if checkpoint is not None and checkpoint.round > config.rounds:
+        raise SettingError(
+            f"rounds={config.rounds}, but run_dir={config.run_dir} has done {checkpoint.round} "
+            f"already: give rounds={checkpoint.round} or more"
+        )
+    return checkpoint
+
+
+def _joined(config: Config, former: Mapping[str, str]) -> dict[str, str]:
+    """Of the keys by name of an earlier part of the run those of the nodes that joined it."""
+    return {name: key for name, key in former.items() if name not in node_names(config.topology)}
+
+
+def _open(
+    config: Config,
+    job: Job,
+    run: Path,
+    identity: Identity,
+    rendezvous: Rendezvous,
+    terminal: Terminal,
+    roster: Roster,
+    banned: frozenset[str],
+    former: Mapping[str, str],
+) -> tuple[Sessions, Admitted]:
+    """Let the ranks in.
+
+    Raises:
+        SettingError: a rank cannot take part, or was started with other settings, or holds other
+            data.
+    """
+    # Where nodes have data of their own there is nothing to hold it against.
+    held = None if job.own else contents_of(job.source, config.seed)
+    own = Card(
+        fingerprint(config),
+        "",
+        held,
+        rank=COORDINATOR,
+        visit=rendezvous.visit,
+        public=identity.public,
+    )
+    owners = owners_of(
+        config.data, config.topology, str(job.source.form), job.shares,
+        config.train.effective_batch_size,
+    )  # fmt: skip
+    admission = Admission(own, config.topology, roster, banned, former, owners)
+    size = config.topology.world_size if config.resume else rendezvous.world_size
+    sessions = Sessions(
+        rendezvous, identity, job_id(run), admission, config.sync.timeout, size,
+        config.topology.stages,
+    )  # fmt: skip
+    sessions.open()
+    # it takes a while, and the others read their data meanwhile
+    importlib.import_module("tdml.monitor.monitor")
+    if config.trust.enabled:
+        ranking.compiled()
+    return sessions, sessions.first(_waiting(terminal, config.topology, sessions.ranks))
+
+
+def _waiting(
+    terminal: Terminal, topology: Topology, ranks: int
+) -> Callable[[Collection[int]], None]:
+    """Says which of the ranks have not come yet."""
+    start = time.monotonic()
+
+    def waiting(missing: Collection[int]) -> None:
+        names = [node_name(rank, topology) for rank in sorted(missing)]
+        text = f"waiting for {len(names)} of {ranks - 1} nodes: {listed(names)}" if names else ""
+        terminal.status(lambda: text)
+        if time.monotonic() - start > LONG_S:
+            terminal.waiting(text)
+
+    return waiting
+
+
+def _keep_ban(
+    bans: BanList, roster: Roster, job: str, monitor: "Monitor", name: str, reason: str
+) -> None:
+    """Add a node's key to the ban list. The run goes on without that: the node is banned from this
+    one anyway."""
+    try:
+        bans.add(roster.keys[name], name, reason, job)
+    except (OSError, SettingError) as error:
+        monitor.tell(
+            f"the key of {name} could not be added to identity.ban_list: {one_line(error)}", ""
+        )

@@ -1,0 +1,1 @@
+"""The settings: how they are written, read, checked and turned into objects."""

@@ -1,0 +1,59 @@
+"""Settings that name a class or a function: `_target_`, beside its own arguments."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import hydra.utils
+
+from tdml.common.vision import mend_torchvision
+from tdml.errors import SettingError, cause
+
+_T = TypeVar("_T")
+
+
+def is_path(target: str) -> bool:
+    """Whether a `_target_` is the path of something to import, rather than a name of ours."""
+    return "." in target
+
+
+def instantiate(settings: Mapping[str, Any]) -> Any:
+    """What `_target_` makes of its own arguments, which are plain lists and dicts; the file that it
+    is in may import torchvision.
+
+    Raises:
+        SettingError: the target has raised it.
+        Exception: the target cannot be found, or has raised something else.
+    """
+    mend_torchvision()
+    try:
+        return hydra.utils.instantiate({"_convert_": "all", **settings})
+    except Exception as error:
+        if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
+            raise error.__cause__ from error
+        raise
+
+
+def partial_of(settings: Mapping[str, Any], group: str) -> partial:
+    """What `_target_` names, with its own arguments bound.
+
+    Raises:
+        SettingError: it cannot be imported; names `group`.
+    """
+    return made(
+        group,
+        settings["_target_"],
+        instantiate,
+        {**settings, "_partial_": True},
+    )
+
+
+def made(group: str, target: str, make: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+    """What `make` returns; what it raises becomes a `SettingError` about the setting `group`,
+    unless it is one."""
+    try:
+        return make(*args, **kwargs)
+    except SettingError:
+        raise
+    except Exception as error:
+        raise SettingError(f"{group}={target} cannot be used: {cause(error, group)}") from error

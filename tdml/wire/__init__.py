@@ -1,0 +1,1 @@
+"""How bytes travel: messages, their signatures, and the connections that carry them."""

@@ -1,0 +1,107 @@
+"""The RPC of a session: formed, and left again, any number of times in a process's life.
+
+It is a star: the coordinator calls workers, and they call nobody. So whoever does not come is
+missing to nobody else. torch forms such a group by `TensorPipeAgent` itself, without the barrier of
+`init_rpc`, which waits for all.
+"""
+
+import contextlib
+import time
+from collections.abc import Collection, Iterable
+from datetime import timedelta
+
+import torch.distributed as dist
+from torch.distributed import autograd, rpc
+from torch.distributed.rpc import TensorPipeAgent, WorkerInfo, api
+
+from tdml.errors import SettingError, one_line
+from tdml.members.topology import COORDINATOR, address
+
+_THREADS = 16
+_LONGEST = 200  # characters of torch's own words
+_STORE_S = 10.0  # for an answer of the store
+_POLL_S = 0.01
+_prepared = False
+
+OPEN_THE_WAY = (
+    "let no firewall stand between the machines, and set GLOO_SOCKET_IFNAME and TP_SOCKET_IFNAME "
+    "on each of them to the interface that leads to the others"
+)
+
+
+class NotFormed(SettingError):
+    """A session cannot be formed; the message says what to do."""
+
+
+def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> dist.Store:
+    """Be the `rank`-th member of a session. From here on the coordinator can call this process: its
+    guard must be installed.
+
+    Args:
+        store: of the whole job.
+        timeout: seconds for an answer, unless a call says otherwise.
+
+    Returns the session's part of the store, where its members leave their addresses.
+
+    Raises:
+        NotFormed: this machine has no address at which it can be reached.
+        DistError: the store is gone.
+    """
+    _prepare()
+    # TCP alone: the shared-memory transport is slower here and fails with many ranks on one host.
+    options = rpc.TensorPipeRpcBackendOptions(
+        num_worker_threads=_THREADS, rpc_timeout=timeout, _transports=["uv"]
+    )
+    # a connection of its own: what waits in it must not hold up who else uses the store
+    own = store.clone()  # type: ignore[attr-defined]
+    own.set_timeout(timedelta(seconds=_STORE_S))
+    shared = dist.PrefixStore(f"rpc/{session}", own)
+    try:
+        agent = TensorPipeAgent(shared, address(rank), rank, None, options, {}, [])
+        api._init_rpc_states(agent)
+    except dist.DistError:
+        leave_rpc()
+        raise
+    except RuntimeError as error:
+        leave_rpc()
+        raise NotFormed(
+            f"RPC cannot be started ({one_line(error)[:_LONGEST]}): {OPEN_THE_WAY}"
+        ) from error
+    return shared
+
+
+def meet(shared: dist.Store, ranks: Iterable[int], seconds: float) -> Collection[int]:
+    """The coordinator meets the members of the session that it is in.
+
+    Args:
+        shared: what `form_rpc` has returned.
+        ranks: whom it waits for, at most that many seconds.
+
+    Returns those that have come.
+    """
+    agent, awaited, came = api._get_current_rpc_agent(), set(ranks) - {COORDINATOR}, set()
+    deadline = time.monotonic() + seconds
+    while awaited and time.monotonic() < deadline:
+        for rank in [rank for rank in awaited if shared.check([f"addrs/{address(rank)}"])]:
+            awaited.remove(rank)
+            agent._update_group_membership(  # type: ignore[attr-defined]
+                WorkerInfo(address(rank), rank), [], {}, True
+            )
+            came.add(rank)
+        time.sleep(_POLL_S)
+    return came
+
+
+def leave_rpc() -> None:
+    """Leave the session's RPC, if there is one. Calls that are under way fail on both sides."""
+    if rpc._is_current_rpc_agent_set():
+        with contextlib.suppress(RuntimeError):
+            rpc.shutdown(graceful=False)
+
+
+def _prepare() -> None:
+    """What torch does once in a process's life, and refuses to do again for another rank."""
+    global _prepared  # noqa: PLW0603
+    if not _prepared:
+        autograd._init(0)
+        _prepared = True

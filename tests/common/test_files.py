@@ -1,0 +1,40 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from tdml.common.files import replace_file
+
+
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "roster.yaml"
+    replace_file(path, "old")
+
+    def full(descriptor: int) -> None:
+        assert path.read_text() == "old"
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        replace_file(path, "new")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [
+        ("roster.yaml", "old")
+    ]
+    monkeypatch.undo()
+    replace_file(path, "neu ⋯")
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [
+        ("roster.yaml", "neu ⋯")
+    ]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("untouched")
+    (tmp_path / "link").symlink_to(tmp_path / "victim")
+    replace_file(tmp_path / "link", "new")
+    assert not (tmp_path / "link").is_symlink()
+    assert ((tmp_path / "victim").read_text(), (tmp_path / "link").read_text()) == (
+        "untouched",
+        "new",
+    )

@@ -1,0 +1,51 @@
+"""What a run that goes on takes from the ledger that is there."""
+
+from pathlib import Path
+
+import pytest
+
+from tdml.errors import SettingError
+from tdml.ledger.start_recorder import LEDGER, banned_keys, job_id
+from tests.ledger import chains
+
+
+def test_without_a_ledger_there_is_a_new_job_and_nobody_is_banned(tmp_path: Path) -> None:
+    assert job_id(tmp_path) != job_id(tmp_path)
+    assert banned_keys(tmp_path, 0) == frozenset()
+
+
+def test_ledger_that_was_hardly_begun_is_none(tmp_path: Path) -> None:
+    """A coordinator may be killed between making the file and making its tables."""
+    (tmp_path / LEDGER).touch()
+    assert job_id(tmp_path) != chains.JOB
+    assert banned_keys(tmp_path, 0) == frozenset()
+
+
+def test_job_and_bans_are_those_of_the_ledger_but_for_what_is_void(tmp_path: Path) -> None:
+    chains.write(tmp_path / LEDGER)
+    assert job_id(tmp_path) == chains.JOB
+    liar = frozenset([chains.KEYS["r1.s1"].public])
+    assert [banned_keys(tmp_path, after) for after in (0, 1, 2, 3)] == [
+        frozenset(),
+        frozenset(),
+        liar,
+        liar,
+    ]
+
+
+def test_bans_of_rounds_that_an_earlier_resume_made_void_are_void(tmp_path: Path) -> None:
+    with chains.Ledger.open(tmp_path / LEDGER, chains.COORDINATOR, chains.JOB) as ledger:
+        chains.begin(ledger)
+        chains.play(ledger, 1, blamed=["r1.s1"])
+        ledger.resume(0)
+        chains.play(ledger, 1)
+    assert banned_keys(tmp_path, 1) == frozenset()
+
+
+def test_damaged_ledger_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / LEDGER).write_bytes(b"no database" * 100)
+    for read in (job_id, lambda run: banned_keys(run, 0)):
+        with pytest.raises(
+            SettingError, match=r"run_dir=.*: put back the ledger\.db .* resume=false"
+        ):
+            read(tmp_path)

@@ -1,0 +1,54 @@
+"""The keys of a machine's processes: one each, the same at every start."""
+
+import multiprocessing
+import stat
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from tdml.errors import SettingError
+from tdml.members.own_key import named_identity, node_identity
+
+
+def test_public_half_lies_beside_the_private_one(tmp_path: Path) -> None:
+    identity = named_identity(str(tmp_path / "keys"), "coordinator")
+    assert (tmp_path / "keys" / "coordinator.pub").read_text() == f"{identity.public}\n"
+    assert stat.S_IMODE((tmp_path / "keys" / "coordinator.pem").stat().st_mode) == 0o600
+    (tmp_path / "keys" / "coordinator.pub").write_text("something else")
+    assert named_identity(str(tmp_path / "keys"), "coordinator").public == identity.public
+    assert (tmp_path / "keys" / "coordinator.pub").read_text() == f"{identity.public}\n"
+
+
+def test_a_key_is_used_by_one_process_at_a_time_and_again_after_it(tmp_path: Path) -> None:
+    first, second = _start(tmp_path), _start(tmp_path)
+    assert first[1] != second[1]
+    assert sorted(path.name for path in tmp_path.glob("*.pem")) == ["node0.pem", "node4.pem"]
+    for process, _ in (first, second):
+        process.kill()
+        process.join()
+    again = _start(tmp_path)
+    assert again[1] == first[1]
+    again[0].kill()
+
+
+def test_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=r"^identity.folder="):
+        node_identity(str(tmp_path / "file"), 0, 1)
+    with pytest.raises(SettingError, match=r"^identity.folder="):
+        named_identity(str(tmp_path / "file" / "keys"), "coordinator")
+
+
+def _start(folder: Path) -> tuple[multiprocessing.Process, str]:
+    """A process that holds a key, and its public half."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_hold, args=(str(folder), there), daemon=True)
+    process.start()
+    return process, here.recv()
+
+
+def _hold(folder: str, told: Connection) -> None:
+    told.send(node_identity(folder, 0, 4).public)
+    told.poll(60)

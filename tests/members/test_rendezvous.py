@@ -1,0 +1,158 @@
+"""Cards, calls and decisions: nobody can make one for a key that is not theirs."""
+
+import os
+import threading
+from dataclasses import replace
+
+import pytest
+
+from tdml.members import rendezvous
+from tdml.members.cards import Call, Card, Decision, read_card
+from tdml.members.identity import Identity
+from tdml.members.rendezvous import Over, Rendezvous
+from tdml.wire.channel import Session
+from tests.jobs import free_port
+
+pytestmark = pytest.mark.timeout(30)
+_ME, _OTHER = Identity.new(), Identity.new()
+
+
+def test_card_counts_for_its_key_rank_visit_and_session_only() -> None:
+    card = Card("settings", "", rank=3, visit="visit").signed(_ME, "session")
+    assert card.public == _ME.public
+    assert card.is_signed("session")
+    assert not card.is_signed("earlier")
+    for altered in (
+        replace(card, public=_OTHER.public), replace(card, fingerprint="others"),
+        replace(card, gpu="other"), replace(card, signature=""), Card("settings", ""),
+        replace(card, rank=4), replace(card, rank=None), replace(card, visit="other"),
+        replace(card, error="planted"),
+    ):  # fmt: skip
+        assert not altered.is_signed("session")
+
+
+def test_card_that_cannot_be_read_is_nobodys() -> None:
+    for data in (b"", b"{}", b"[" * 10_000, b'{"fingerprint": 1, "gpu": ""}', b"\xff"):
+        assert not read_card(data).is_signed("session")
+
+
+def test_call_counts_as_it_was_signed_only() -> None:
+    call = Call("session").signed(_ME)
+    assert call.is_signed()
+    assert not replace(call, session="other").is_signed()
+    assert not replace(call, public=_OTHER.public).is_signed()
+
+
+def test_decision_counts_as_it_was_signed_only() -> None:
+    members = (("coordinator", "a"), ("r0.s0", "b"))
+    decision = Decision(None, Session("job", "session"), members, {"c": "banned"}).signed(_ME)
+    assert decision.public == _ME.public
+    assert decision.is_signed()
+    assert [decision.place(visit) for visit in "abc"] == [0, 1, None]
+    for altered in (
+        replace(decision, public=_OTHER.public), replace(decision, members=members[:1]),
+        replace(decision, refused={}), replace(decision, at=Session("job", "other")),
+        replace(decision, at=Session("other", "session")),
+        replace(decision, members=(members[0], ("r0.s0", "c"))),
+        replace(decision, signature=_OTHER.sign(b"")),
+    ):  # fmt: skip
+        assert not altered.is_signed()
+
+
+@pytest.fixture
+def lobbies(monkeypatch: pytest.MonkeyPatch):
+    """The coordinator, and who comes after it, at one store."""
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    for variable in [name for name in os.environ if name.startswith("TORCHELASTIC")]:
+        monkeypatch.delenv(variable)
+    return Rendezvous(0, 2), lambda rank=1: Rendezvous(rank, 2)
+
+
+def test_who_comes_after_a_call_still_answers_it(lobbies) -> None:
+    coordinator, come = lobbies
+    coordinator.call("first", _ME)
+    worker = come()
+    assert worker.await_call(None) == "first"
+    worker.enter(Card("settings", "", rank=1).signed(_OTHER, "first"))
+    [card] = coordinator.cards(len)
+    assert (card.rank, card.public) == (1, _OTHER.public)
+    assert coordinator.rings == 0
+    members = (("coordinator", coordinator.visit), ("r0.s0", worker.visit))
+    coordinator.announce(Decision(None, Session("job", "first"), members).signed(_ME))
+    decision = worker.await_decision()
+    assert decision is not None
+    assert decision.place(worker.visit) == 1
+    assert not worker.called(_ME.public)
+
+
+def test_who_comes_while_a_session_goes_on_rings_and_is_called_to_the_next(lobbies) -> None:
+    coordinator, come = lobbies
+    coordinator.call("first", _ME)
+    coordinator.announce(Decision(None, Session("job", "first")).signed(_ME))
+    late = come(None)
+    assert late.await_call(None) == "first"
+    decision = late.await_decision()
+    assert decision is not None
+    assert decision.place(late.visit) is None
+    heard: list[str] = []
+    ringing = threading.Thread(target=lambda: heard.append(late.await_call(_ME.public)))
+    ringing.start()
+    while not coordinator.rings:
+        threading.Event().wait(0.01)
+    coordinator.call("second", _ME)
+    ringing.join(10)
+    assert heard == ["second"]
+
+
+def test_who_has_said_goodbye_is_known_by_its_visit(lobbies) -> None:
+    coordinator, come = lobbies
+    one, other = come(), come(None)
+    one.say_goodbye()
+    assert coordinator.has_left(one.visit)
+    assert not coordinator.has_left(other.visit)
+
+
+def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
+    lobbies, capsys: pytest.CaptureFixture
+) -> None:
+    coordinator, come = lobbies
+    coordinator.call("first", _ME)
+    worker, stranger = come(), come(None)
+    worker.await_call(None)
+    stranger.call("theirs", _OTHER)
+    stranger.store.set("call/3", "[" * 10_000)
+    stranger.store.add("calls", 1)
+    assert not worker.called(_ME.public)
+    assert not worker.called(_ME.public)
+    said = capsys.readouterr().err
+    assert said.startswith("tdml: a call to a session that is not signed by the coordinator")
+    assert _OTHER.public in said
+    assert said.count("\n") == 1
+    coordinator.call("second", _ME)
+    assert worker.await_call(_ME.public) == "second"
+
+
+def test_who_waits_hears_that_the_run_is_over(lobbies) -> None:
+    coordinator, come = lobbies
+    worker = come(None)
+    coordinator.end(75, [], [])
+    with pytest.raises(Over) as over:
+        worker.await_call(None)
+    assert over.value.status == 75
+
+
+def test_what_a_former_self_of_the_job_has_left_says_nothing(
+    lobbies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun starts all ranks again, and its store has the keys of those before."""
+    coordinator, come = lobbies
+    monkeypatch.setattr(rendezvous, "_FAREWELL_S", 0)
+    coordinator.end_with("planted")
+    coordinator.end(1, [], [])
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    again, worker = Rendezvous(0, 2), come()
+    worker.await_call(None)
+    assert worker.await_decision() is None
+    again.call("second", _ME)
+    assert worker.await_call(None) == "second"

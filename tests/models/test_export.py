@@ -1,0 +1,155 @@
+"""What `tdml export` writes, read by others."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tdml import cli
+from tdml import config as settings
+from tdml.common.vision import mend_torchvision
+from tdml.models.whole import initial_model
+from tdml.settings.file import to_yaml
+
+IDS = torch.randint(1, 60, (2, 9), generator=torch.Generator().manual_seed(0))
+
+
+def leave_run(run: Path, *overrides: str) -> torch.nn.Module:
+    """What export reads of a run; its model."""
+    config = settings.load([*overrides, f"run_dir={run}"])
+    model = initial_model(config.model, 3)
+    run.mkdir()
+    (run / "config.yaml").write_text(to_yaml(config))
+    torch.save(model.state_dict(), run / "model.pt")
+    return model.eval()
+
+
+def transformers():
+    mend_torchvision()
+    return pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
+
+
+def test_any_model_is_safetensors_in_a_file_or_a_folder(tmp_path: Path) -> None:
+    model = leave_run(tmp_path / "run", "model=cnn")
+    for out, file in (("x.safetensors", "x.safetensors"), ("folder", "folder/model.safetensors")):
+        assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / out)]) == 0
+        found = load_file(tmp_path / file)
+        assert found.keys() == model.state_dict().keys()
+        assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_small_gpt_is_a_gpt2_of_transformers(tied: bool, tmp_path: Path) -> None:
+    auto = transformers().AutoModelForCausalLM
+    model = leave_run(
+        tmp_path / "run", "model=gpt", "model.layers=2", "model.width=32", "model.context=16",
+        f"model.tied={tied}",
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        torch.save(model.state_dict(), tmp_path / "run" / "model.pt")
+        assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+        loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
+        assert not any(found.values()), found
+        torch.testing.assert_close(loaded.eval()(IDS).logits, model(IDS), rtol=1e-5, atol=1e-5)
+        assert (loaded.lm_head.weight is loaded.transformer.wte.weight) is tied
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_of_transformers_loads_as_what_it_was(tied: bool, tmp_path: Path) -> None:
+    auto = transformers().AutoModelForCausalLM
+    model = leave_run(
+        tmp_path / "run", "model=hf",
+        "model.config={model_type: llama, vocab_size: 64, hidden_size: 16, "
+        f"intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2, tie_word_embeddings: {tied}}}",
+    )  # fmt: skip
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(found.values()), found
+    assert torch.equal(loaded(IDS).logits, model(IDS).logits)
+    assert (loaded.lm_head.weight is loaded.model.embed_tokens.weight) is tied
+
+
+def test_adapters_are_what_peft_reads(tmp_path: Path) -> None:
+    auto = transformers().AutoModelForCausalLM
+    peft = pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    _save_llama(tmp_path / "base")
+    model = leave_run(
+        tmp_path / "run", "model=hf", f"model.pretrained={tmp_path / 'base'}", "model.lora.rank=4"
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    torch.save(model.state_dict(), tmp_path / "run" / "model.pt")
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    base = auto.from_pretrained(tmp_path / "base").eval()
+    before = base(IDS).logits
+    loaded = peft.PeftModel.from_pretrained(base, tmp_path / "out").eval()
+    assert torch.equal(loaded(IDS).logits, model(IDS).logits)
+    assert not torch.allclose(loaded(IDS).logits, before, atol=1e-3)
+
+
+def _save_llama(folder: Path) -> None:
+    settings_ = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 32}
+    more = {"num_hidden_layers": 2, "num_attention_heads": 2, "tie_word_embeddings": True}
+    config = transformers().AutoConfig.for_model("llama", **settings_, **more)
+    transformers().AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+
+
+def test_what_is_no_finished_run_is_named(tmp_path: Path, capsys) -> None:
+    assert cli.run(["export", str(tmp_path), str(tmp_path / "out")]) == 1
+    assert "model.pt does not exist: give the folder of a finished run" in capsys.readouterr().err
+
+
+def spoil_settings(run: Path, name: str, value: object) -> None:
+    found = yaml.safe_load((run / "config.yaml").read_text())
+    found["model"][name] = value
+    (run / "config.yaml").write_text(yaml.safe_dump(found))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda run: (run / "config.yaml").write_text("a: [1"),
+            "is not a run, or is damaged: config.yaml",
+        ),
+        (
+            lambda run: (run / "config.yaml").write_text("[1, 2]"),
+            "is not a run, or is damaged: config.yaml has no name",
+        ),
+        (
+            lambda run: (run / "config.yaml").write_text(""),
+            "is not a run, or is damaged: config.yaml has no name",
+        ),
+        (
+            lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\x00"),
+            "is not a run, or is damaged: config.yaml",
+        ),
+        (
+            lambda run: (run / "config.yaml").write_text("x: ${y"),
+            "is not a run, or is damaged: config.yaml",
+        ),
+        (lambda run: (run / "config.yaml").unlink(), "is not a run, or is damaged: config.yaml"),
+        (lambda run: spoil_settings(run, "layers", 3), "model.pt does not fit config.yaml"),
+        (lambda run: spoil_settings(run, "layers", "x"), "model.pt does not fit config.yaml"),
+        (lambda run: (run / "model.pt").write_bytes(b"\x00"), "model.pt"),
+    ],
+)
+def test_a_damaged_run_is_named_in_one_line(spoil, message, tmp_path: Path, capsys) -> None:
+    leave_run(tmp_path / "run", "model=gpt", "model.layers=2", "model.width=32")
+    spoil(tmp_path / "run")
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
+    leave_run(tmp_path / "run", "model=cnn")
+    out = tmp_path / "a" / "b" / "x.safetensors"
+    assert cli.run(["export", str(tmp_path / "run"), str(out)]) == 0
+    assert out.is_file()

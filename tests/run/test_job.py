@@ -1,0 +1,165 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from tdml import config as settings
+from tdml.data.source import Source
+from tdml.errors import SettingError
+from tdml.run.job import prepare
+
+CONFIG = settings.load(
+    ["model._target_=tests.run.test_job.net", "topology.replicas=2", "train.batch_size=4"]
+)
+
+
+def net(num_classes):
+    return nn.Sequential(nn.Linear(6, 6), nn.Linear(6, num_classes))
+
+
+class Whole(nn.Module):
+    """No `nn.Sequential`; as in timm, `blocks` is one of its modules."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.embed, self.blocks = nn.Linear(6, 6), nn.Sequential(nn.Linear(6, num_classes))
+
+    def forward(self, value):
+        return self.blocks(self.embed(value).relu())
+
+
+def samples(count, shape=(6,), dtype=torch.float32, labels=None):
+    classes = torch.arange(count) % 3 if labels is None else labels
+    return TensorDataset(torch.zeros(count, *shape, dtype=dtype), classes)
+
+
+class Lists(TensorDataset):
+    """Hands out lists instead of tensors."""
+
+    def __getitem__(self, index):
+        value, label = super().__getitem__(index)
+        return value.tolist(), label
+
+
+class Growing(TensorDataset):
+    """Each sample is larger than the last."""
+
+    def __getitem__(self, index):
+        value, label = super().__getitem__(index)
+        return value.repeat(index + 1), label
+
+
+def test_a_job_that_fits():
+    job = prepare(CONFIG, Source(samples(40), samples(10), seed=0), checkpoint=None)
+    assert job.plan.borders[0].shape == (2, 6)
+
+
+def test_for_one_stage_no_blocks_are_needed():
+    topology = replace(CONFIG.topology, stages=1)
+    config = replace(
+        CONFIG, topology=topology, model={"_target_": "tests.run.test_job.Whole", "num_classes": 3}
+    )
+    job = prepare(config, Source(samples(40), samples(10), seed=0), checkpoint=None)
+    assert job.layouts[0].names == (
+        "embed.weight",
+        "embed.bias",
+        "blocks.0.weight",
+        "blocks.0.bias",
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (
+            Lists(*samples(40).tensors),
+            samples(10),
+            "data: training sample 0 cannot be read .* its input is a list",
+        ),
+        (
+            Growing(*samples(40).tensors),
+            samples(10),
+            r"data: training sample \d+ is a tensor \(\d+,\) .* 0 .* \(6,\)",
+        ),
+        (
+            samples(40, labels=torch.zeros(40, 2, dtype=torch.int64)),
+            samples(10),
+            "data: training sample 0 .* its label is a vector of 2 numbers",
+        ),
+        (
+            samples(40),
+            samples(10, shape=(2, 3)),
+            r"data: test sample \d+ is a tensor \(2, 3\) .* 0 is a tensor \(6,\)",
+        ),
+        (
+            samples(40),
+            samples(10, dtype=torch.float64),
+            "data: test sample .* torch.float64, .* 0 .* torch.float32",
+        ),
+        (
+            samples(40, dtype=torch.float64),
+            samples(10, dtype=torch.float64),
+            r"model: block 0 does not take .* inputs are torch.float64, .* such as inputs\.float\(\)",
+        ),
+        (
+            samples(40, dtype=torch.uint8),
+            samples(10, dtype=torch.uint8),
+            r"model: block 0 .* inputs are torch.uint8, .* such as image\.float\(\) / 255",
+        ),
+        (
+            samples(40, dtype=torch.int64),
+            samples(10, dtype=torch.int64),
+            (
+                "model: block 0 .* inputs are torch.int64, .* a layer that is no embedding takes "
+                "floats"
+            ),
+        ),
+        (
+            samples(40, labels=torch.arange(40) % 10 + 1),
+            samples(10),
+            r"model.num_classes: .* \(2, 10\), .* needs \(batch, 11\): if its labels begin at 1, return label - 1",
+        ),
+    ],
+    ids=[
+        "lists",
+        "growing",
+        "label vectors",
+        "test shape",
+        "test type",
+        "float64",
+        "uint8",
+        "int64",
+        "labels from 1",
+    ],
+)
+def test_samples_that_do_not_fit_are_the_users_mistake(train, test, message):
+    with pytest.raises(SettingError, match=message):
+        prepare(CONFIG, Source(train, test, seed=0), checkpoint=None)
+
+
+class Counts(nn.Linear):
+    def forward(self, value):
+        self.passes = getattr(self, "passes", 0) + 1
+        return super().forward(value)
+
+
+def counting(num_classes):
+    return nn.Sequential(nn.Linear(6, 6), Counts(6, num_classes))
+
+
+def test_a_job_that_cannot_be_repeated_is_refused_or_known_as_such():
+    source = Source(samples(40), samples(10), seed=0)
+    config = replace(CONFIG, model={"_target_": "tests.run.test_job.counting", "num_classes": 3})
+    with pytest.raises(
+        SettingError,
+        match=r"^model: block 1 \(Counts\) keeps passes outside of parameters and buffers",
+    ):
+        prepare(config, source, checkpoint=None)
+    job = prepare(
+        replace(config, trust=replace(config.trust, repeatable="warn")), source, checkpoint=None
+    )
+    assert job.windows and not job.audits
+    assert job.problem.startswith("model: block 1 (Counts) keeps passes")
+    assert prepare(CONFIG, source, checkpoint=None).audits

@@ -1,0 +1,36 @@
+"""Whom a worker follows."""
+
+import pytest
+
+from tdml import config as settings
+from tdml.errors import SettingError
+from tdml.members.cards import Decision
+from tdml.members.identity import Identity
+from tdml.run.start_worker import _check
+from tdml.wire.channel import Session
+
+_COORDINATOR, _OTHER = Identity.new(), Identity.new()
+_CONFIG = settings.load(["identity.roster=roster.yaml"])
+_DECISION = Decision(None, Session("job", "session")).signed(_OTHER)
+
+
+def test_worker_with_a_roster_follows_no_other_coordinator() -> None:
+    for roster in (None, {"r0.s0": "1" * 64}, {"coordinator": _OTHER.public}):
+        _check(_DECISION, roster, _CONFIG, None)
+    with pytest.raises(
+        SettingError, match=r"identity\.roster=roster\.yaml has another key for the coordinator"
+    ):
+        _check(_DECISION, {"coordinator": _COORDINATOR.public}, _CONFIG, None)
+
+
+def test_worker_follows_the_coordinator_of_the_session_before() -> None:
+    _check(_DECISION, None, _CONFIG, _OTHER.public)
+    with pytest.raises(SettingError, match="takes the place of the coordinator, whose key is"):
+        _check(_DECISION, None, _CONFIG, _COORDINATOR.public)
+
+
+def test_an_error_ends_the_start_and_no_later_session() -> None:
+    wrong = Decision("model: no such", Session("job", "session")).signed(_OTHER)
+    with pytest.raises(SettingError, match=r"^model: no such$"):
+        _check(wrong, None, _CONFIG, None)
+    _check(wrong, None, _CONFIG, _OTHER.public)

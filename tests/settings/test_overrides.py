@@ -1,0 +1,239 @@
+import argparse
+
+import pytest
+
+from tdml import config as settings
+from tdml.errors import SettingError
+from tdml.settings.overrides import add_arguments, overrides_of
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--rounds", "--rounds: settings are written without dashes: rounds=…"),
+        ("--rounds=3", "--rounds=3: settings are written without dashes: rounds=3"),
+        (
+            "-m",
+            (
+                "-m: a command runs one job: for several, loop in the shell: for lr in 0.1 0.01; "
+                "do tdml train"
+            ),
+        ),
+        ("--multirun", "--multirun: a command runs one job: for several, loop in the shell"),
+        ("-cd", "-cd: write --config-dir DIR"),
+        (
+            "--config-name",
+            (
+                "--config-name: the settings begin with conf/config.yaml: put what you change into "
+                "DIR/exp"
+            ),
+        ),
+        ("--cfg", "--cfg: tdml train --show-config prints all settings"),
+        ("--info", "--info: tdml train --show-config prints all settings"),
+        (
+            "hydra.run.dir=x",
+            (
+                "hydra.run.dir=x: of Hydra's own settings only hydra.searchpath counts here; a "
+                "run's fold"
+            ),
+        ),
+        (
+            "hydra/launcher=joblib",
+            "hydra/launcher=joblib: of Hydra's own settings only hydra.searchpath counts here",
+        ),
+        ("hydra=null", "hydra=null: of Hydra's own settings only hydra.searchpath counts here"),
+        (
+            "+hydra.searchpath=[conf]",
+            "+hydra.searchpath=[conf]: of Hydra's own settings only hydra.searchpath counts",
+        ),
+        ("+experiment=demo", "+experiment=demo: write experiment=demo"),
+        ("++model=cnn", "++model=cnn: write model=cnn"),
+        ("run_dir=~/runs", "run_dir=~/runs: cannot be read: write $HOME for ~"),
+        (
+            "seed=range(1,3)",
+            (
+                "seed=range(1,3) is several values; for a job with each, loop in the shell: for v "
+                "in …; do"
+            ),
+        ),
+        (
+            "seed=1,2",
+            (
+                "seed=1,2 is several values: write a list as seed=[1,2], a text as seed=\"'1,2'\"; "
+                "for a job with"
+            ),
+        ),
+        (
+            "model=cnn,mlp",
+            (
+                "model=cnn,mlp: model takes one choice, such as model=cnn; for a job with each, "
+                "loop in the"
+            ),
+        ),
+        ("rounds", "rounds: cannot be read: write key=value"),
+        ("rounds=[1", "rounds=[1: cannot be read: "),
+        (
+            "name=größe",
+            "name=größe: cannot be read: write key=value, an unusual value in two quotes",
+        ),
+        ("=3", "=3: the name of the setting is missing"),
+        (
+            "attack=[ipm,gaussian]",
+            "attack=[ipm,gaussian]: attack takes one choice, such as attack=adaptive",
+        ),
+        (
+            "attack=ipm,gaussian",
+            "attack=ipm,gaussian: attack takes one choice, such as attack=adaptive",
+        ),
+        ("topology=2", "topology=2: topology takes one choice, such as topology=default"),
+        ("topology=[1]", "topology=[1]: topology takes one choice, such as topology=default"),
+        ("model=null", "model=null: model takes one choice, such as model=cnn"),
+        (
+            "attack.nodes=r0.s0,r1.s0",
+            (
+                "attack.nodes=r0.s0,r1.s0 is several values: write a list as "
+                "attack.nodes=[r0.s0,r1.s0]"
+            ),
+        ),
+        (
+            "name=a,b",
+            "name=a,b is several values: write a list as name=[a,b], a text as name=\"'a,b'\"",
+        ),
+    ],
+)
+def test_what_hydra_would_take_for_something_else_is_refused(override, message):
+    assert refused(override).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("override", "found"),
+    [
+        ("name='a,b'", lambda config: config.name == "a,b"),
+        ("attack.nodes=[r0.s0,r1.s0]", lambda config: config.attack["nodes"] == ["r0.s0", "r1.s0"]),
+        ("attack=sign_flip", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
+        ("attack='sign_flip'", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
+        ("+attack.own={a: 1}", lambda config: config.attack["own"] == {"a": 1}),
+        ("train.optimizer=adamw", lambda config: config.train.optimizer == {"_target_": "adamw"}),
+        (
+            "train.optimizer._target_=mine.Opt",
+            lambda config: config.train.optimizer == {"_target_": "mine.Opt"},
+        ),
+        (
+            "+train.optimizer.nesterov=true",
+            lambda config: config.train.optimizer == {"_target_": "sgd", "nesterov": True},
+        ),
+        (
+            "train.optimizer={_target_: adam, eps: 1}",
+            lambda config: config.train.optimizer == {"_target_": "adam", "eps": 1},
+        ),
+        ("train.schedule=cosine", lambda config: config.train.schedule == {"_target_": "cosine"}),
+    ],
+)
+def test_one_value_is_taken(override, found):
+    assert found(settings.load([override, "attack.replicas=[1]"]))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rounds=many", "rounds: Value 'many' of type 'str' could not be converted to Integer"),
+        ("rounds=1.5", "rounds: Value '1.5' of type 'float' could not be converted to Integer"),
+        ("trust.enabled=maybe", "trust.enabled: Value 'maybe' is not a valid bool"),
+        ("topology.cuts=3", "topology.cuts must be a list"),
+        ("topology.cuts=abc", "topology.cuts must be a list"),
+        (
+            "model=vgg",
+            (
+                "model=vgg is unknown: choose one of cnn, gpt, hf, mlp, resnet18, resnet50, or "
+                "name your own with model._"
+            ),
+        ),
+        ("experiment=nothing", "experiment=nothing is unknown: choose one of "),
+        ("round=3", "round is unknown: "),
+        ("nosuch=1", "nosuch is unknown: "),
+        ("+nosuch=1", "nosuch is unknown: "),
+        ("+train.colour=3", "train.colour is unknown: "),
+        ("model.width=3", "model.width is no setting of this model: "),
+        ("attack={_target_: mine.Attack, scale: 1}", "attack.scale is no setting of this attack: "),
+        ("train={lr: 0.1, colour: 3}", "train.colour is unknown: "),
+        ("~rounds", "rounds is missing: give it a value"),
+        ("rounds=null", "rounds is missing: give it a value"),
+        ("train={optimizer: null}", "train.optimizer is missing: give it a value"),
+        ("name=[a]", "name: Cannot convert a list to string"),
+        (
+            "rounds={a: 1}",
+            "rounds: Value '{'a': 1}' of type a mapping could not be converted to Integer",
+        ),
+        ("topology.cuts={a: 1}", "topology.cuts must be a list, such as topology.cuts=[1,2]"),
+        ("attack.replicas={a: 1}", "attack.replicas must be a list, such as attack.replicas=[1,2]"),
+        ("train={schedule: [1]}", "train must be a mapping, such as train={a: 1}"),
+        ("~nosuch", "~nosuch: there is no nosuch to leave out"),
+        ("+train.lr=1", "+train.lr is there already: write train.lr=…"),
+        (
+            "model=cnn/",
+            "model=cnn/ is unknown: choose one of cnn, gpt, hf, mlp, resnet18, resnet50",
+        ),
+        (
+            "name=${hydra:job.name}",
+            "name: ${hydra:…} has no value here, for no job of Hydra's runs",
+        ),
+        (
+            "name=${oc.env:NO_SUCH_VARIABLE}",
+            'name: KeyError raised while resolving interpolation: "Environment vari',
+        ),
+        ("~train", "train.batch_size is missing: give it a value"),
+        ("name=${nothing}", "name: Interpolation key 'nothing' not found"),
+        ("name=", "name is empty"),
+        ("run_dir=", "run_dir is empty"),
+        ("identity.folder=", "identity.folder is empty"),
+        ("train.lr=-1", "train.lr=-1.0 must be a finite number of at least 0"),
+    ],
+)
+def test_what_hydra_rejects_is_explained_in_one_line(override, message):
+    assert refused(override).startswith(message)
+
+
+def test_a_search_path_is_given_once():
+    assert refused("hydra.searchpath=[a]", "hydra.searchpath=[b]").startswith(
+        "hydra.searchpath is given twice"
+    )
+
+
+def parsed(*arguments):
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_arguments(parser)
+    return overrides_of(*parser.parse_known_args(arguments))
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "it's, $mine", "größe", "back\\slash"])
+def test_a_folder_of_ones_own_wherever_it_stands_and_whatever_its_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name / "experiment").mkdir(parents=True)
+    (tmp_path / name / "experiment" / "mine.yaml").write_text("# @package _global_\nrounds: 7\n")
+    config = settings.load(parsed("seed=1", "--config-dir", name, "experiment=mine", "name=x"))
+    assert (config.seed, config.rounds, config.name) == (1, 7, "x")
+
+
+def test_a_folder_of_ones_own_that_is_none():
+    with pytest.raises(SettingError, match=r"^--config-dir nowhere is no folder$"):
+        parsed("--config-dir", "nowhere")
+
+
+def test_what_no_parser_knows_stays_in_its_place():
+    assert parsed("a=1", "-m", "b=2", "--rounds=3", "c=3") == [
+        "a=1",
+        "-m",
+        "b=2",
+        "--rounds=3",
+        "c=3",
+    ]
+
+
+def refused(*overrides):
+    with pytest.raises(SettingError) as caught:
+        settings.load(overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "HYDRA_FULL_ERROR" not in text
+    assert "full_key" not in text
+    return text

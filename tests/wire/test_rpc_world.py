@@ -1,0 +1,89 @@
+"""Forming the RPC of a session."""
+
+import multiprocessing
+import os
+import time
+from datetime import timedelta
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed import rpc
+
+from tdml.wire import rpc_world
+
+pytestmark = pytest.mark.timeout(60)
+_SESSIONS = [{1, 2, 3}, {2, 3}, {1, 3}, {1, 2, 3}]
+
+
+def test_a_machine_without_an_address_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such interface:\n" + "x" * 10_000)
+
+    monkeypatch.setattr(rpc_world, "TensorPipeAgent", fail)
+    monkeypatch.setattr(rpc_world, "_prepared", True)
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True)
+    with pytest.raises(
+        rpc_world.NotFormed, match=r"no such interface.*GLOO_SOCKET_IFNAME"
+    ) as caught:
+        rpc_world.form_rpc(store, "session", 2, 10)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_who_does_not_come_is_missing_to_nobody_and_may_come_to_the_next_session() -> None:
+    """In processes of their own: a guard of this one would be in the way."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    coordinator = context.Process(target=_coordinate, args=(there,))
+    coordinator.start()
+    port = here.recv()
+    workers = [context.Process(target=_work, args=(port, rank)) for rank in (1, 2, 3)]
+    for worker in workers:
+        worker.start()
+    for expected in _SESSIONS:
+        came, answers, seconds = here.recv()
+        assert came == expected
+        assert answers == [2.0 * rank for rank in sorted(expected)]
+        assert seconds < 20
+    for process in (coordinator, *workers):
+        process.join(20)
+        assert process.exitcode == 0
+
+
+def _store(port: int, is_master: bool) -> dist.TCPStore:
+    return dist.TCPStore(
+        "127.0.0.1", port, is_master=is_master, wait_for_workers=False,
+        timeout=timedelta(seconds=40),
+    )  # fmt: skip
+
+
+def _coordinate(pipe: multiprocessing.connection.Connection) -> None:
+    store = _store(0, is_master=True)
+    pipe.send(store.port)
+    for number, expected in enumerate(_SESSIONS):
+        store.set(f"go{number}", "")
+        shared = rpc_world.form_rpc(store, f"{number}", 0, 20)
+        rpc_world.meet(shared, expected, 20)  # those that do not come are waited for shortly
+        start = time.monotonic()
+        came = {*expected, *rpc_world.meet(shared, {1, 2, 3} - expected, 0.2)}
+        calls = [rpc.rpc_async(f"rank{rank}", _double, args=(rank,)) for rank in sorted(came)]
+        pipe.send((came, [call.wait() for call in calls], time.monotonic() - start))
+        store.set(f"done{number}", "")
+        rpc_world.leave_rpc()
+    os._exit(0)
+
+
+def _work(port: int, rank: int) -> None:
+    store = _store(port, is_master=False)
+    for number, expected in enumerate(_SESSIONS):
+        store.get(f"go{number}")
+        if rank in expected:
+            rpc_world.form_rpc(store, f"{number}", rank, 20)
+            store.get(f"done{number}")
+            rpc_world.leave_rpc()
+    os._exit(0)
+
+
+def _double(number: int) -> float:
+    return float(torch.tensor(2.0 * number))
