@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import matplotlib.font_manager  # noqa: F401 - lists the fonts
 import torch
 
-from tdml.trust import ranking_compiled
+from tdml.trust.fold import fold
 
 _CAPABILITIES = (80, 86, 89, 90, 100, 120)  # of NVIDIA's GPUs from the A100 on
 _REPLICAS = range(3, 9)
@@ -17,10 +17,7 @@ _COORDINATES = (1, 17, 32)  # Triton tells 1, multiples of 16 and all others apa
 
 def main() -> None:
     """Fill them all."""
-    for replicas, dtype in product(
-        (8, 9), (torch.float32, torch.float64)
-    ):  # each of the two functions
-        ranking_compiled.lead_sums(torch.zeros(replicas, 1, dtype=dtype))
+    fold(torch.zeros(2, 1))
     if find_spec("triton"):
         for capability in _CAPABILITIES:
             compile_for_gpu(capability)

@@ -10,7 +10,7 @@
 #   pip wheel --no-deps -w wheels antlr4-python3-runtime==4.9.3
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
 #       --platform manylinux2014_x86_64 -c constraints.txt -d wheels hydra-core omegaconf pyyaml cryptography cffi \
-#       pycparser msgspec rfc8785
+#       pycparser msgspec rfc8785 blake3
 # DATA is the folder of CIFAR-10 (data), for the paper's runs; COMMIT names the version where git cannot.
 set -euo pipefail
 

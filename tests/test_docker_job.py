@@ -25,7 +25,7 @@ _FIRST_SCREEN = """
 import torch
 from tdml.trust import rank_moments, ranking_compiled
 rank_moments(torch.zeros(3, 5))
-print(sum(ranking_compiled._few.stats.cache_hits.values()), sum(ranking_compiled._few.stats.cache_misses.values()))
+print(sum(ranking_compiled._add_leads.stats.cache_hits.values()), sum(ranking_compiled._add_leads.stats.cache_misses.values()))
 """
 
 

@@ -19,6 +19,7 @@ from tdml.bench.turns import Timing, meminfo, take_turn
 from tdml.errors import SettingError
 from tdml.lab.byzfl_rules import library
 from tdml.trust import ranking
+from tdml.trust.pieces import threads
 
 _TURNS = 5
 _PATIENCE_S = 4.0  # a contender that has taken so long on a matrix gets no further turn
@@ -119,7 +120,7 @@ def measure(
     ranking.rank_moments(matrix[:, :1])  # compiles
     fast = ranking.compiled()
     tool = (
-        f"numba on {fast.threads(coordinates)}"
+        f"numba on {threads(-(-coordinates // fast.PART))}"
         if fast
         else f"torch operations on {_torch_threads()}"
     )

@@ -6,12 +6,12 @@ the two ends of every channel compare their logs and sign what they agree on. Th
 recomputation does not confirm names its sender.
 """
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from blake3 import blake3
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -75,8 +75,8 @@ def between(channels: Sequence[Channel], one: int, other: int) -> list[int]:
 
 
 def digest_of(message: Sequence[torch.Tensor]) -> bytes:
-    """SHA-256 over a message's tensors: types, shapes and values."""
-    found = hashlib.sha256()
+    """BLAKE3 over a message's tensors: types, shapes and values."""
+    found = blake3()
     for tensor in message:
         _feed(found, tensor)
     return found.digest()
@@ -94,11 +94,11 @@ class Passing:
 
     keeps: bool = False
     kept: dict[int, list[torch.Tensor]] = field(default_factory=dict)
-    _hashes: dict[int, "hashlib._Hash"] = field(default_factory=dict)
+    _hashes: dict[int, blake3] = field(default_factory=dict)
 
     def note(self, channel: int, tensor: torch.Tensor) -> None:
         """The next micro-batch's tensor."""
-        _feed(self._hashes.setdefault(channel, hashlib.sha256()), tensor)
+        _feed(self._hashes.setdefault(channel, blake3()), tensor)
         if self.keeps:
             self.kept.setdefault(channel, []).append(tensor.detach().cpu().clone())
 
@@ -155,7 +155,7 @@ class Recorder:
         self._listening[channel, self._micro] = hook
 
 
-def _feed(found: "hashlib._Hash", tensor: torch.Tensor) -> None:
+def _feed(found: blake3, tensor: torch.Tensor) -> None:
     found.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
     flat = tensor.detach().reshape(-1).cpu().contiguous()
     found.update(flat.view(torch.uint8).numpy().data)

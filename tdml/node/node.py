@@ -14,6 +14,7 @@ from tdml.data import pieces
 from tdml.data.reader import Reader
 from tdml.data.source import Source
 from tdml.ledger.commit import commit_statement
+from tdml.ledger.merkle import root
 from tdml.members.identity import Identity
 from tdml.models.layout import change
 from tdml.node.agreement import Agreement, evaluated, repeated, trained
@@ -215,13 +216,14 @@ class Node:
         """Fix the update that `reveal` will hand in, and all that an audit may ask for."""
         update = self.update = self.made(self.update, round_number)
         self._vectors = {UPDATE: blocks_of(update)}
-        states = self._trace.seal(update) if self._trace else ""
+        blocks = digests(self._vectors[UPDATE])
+        states = self._trace.seal(root(blocks)) if self._trace else ""
         if self._trace:
             self._vectors |= {
                 kept(w): blocks_of(state) for w, state in enumerate(self._trace.kept, start=1)
             }
-        held_to = commitment(round_number, self.name, content(update))
-        commits = Commitment(held_to, states, digests(self._vectors[UPDATE]), "")
+        held_to = commitment(round_number, self.name, root(blocks))
+        commits = Commitment(held_to, states, blocks, "")
         statement = commit_statement(
             self._job, round_number, self.identity.public, self.name, commits
         )

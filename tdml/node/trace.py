@@ -16,10 +16,10 @@ from tdml.trust.commitment import content
 class Opening:
     """A trace as it is revealed.
 
-    `states` has the content of each of the W + 1 ends of windows: the first is that of the global
-    weights, the last that of the update. `log` is that of the whole round, (steps, channels, 32)
-    uint8; `signatures` are those of the other stages on what they have logged in common with this
-    one, by stage, "" where nothing is.
+    `states` has the content of what each of the W windows leads to: the last is that of the update.
+    The first window starts from the global weights, which everybody knows. `log` is that of the
+    whole round, (steps, channels, 32) uint8; `signatures` are those of the other stages on what
+    they have logged in common with this one, by stage, "" where nothing is.
     """
 
     states: tuple[str, ...]
@@ -48,11 +48,12 @@ class Trace:
         """Whether the state before this step is to be kept."""
         return step in self.edges[1:-1]
 
-    def seal(self, update: torch.Tensor) -> str:
-        """Fix everything, with the update that the node hands in; the root to commit to."""
+    def seal(self, update: str) -> str:
+        """Fix everything, with the content of the update that the node hands in; the root to commit
+        to."""
         missing = len(self.edges) - 2 - len(self.kept)
         self.kept += [self.kept[-1] if self.kept else self.weights] * missing  # steps left out
-        states = (content(self.weights), *map(content, self.kept), content(update))
+        states = (*map(content, self.kept), update)
         self.opening = Opening(states, self.log, self.signatures)
         return self.opening.root
 

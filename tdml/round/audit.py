@@ -42,7 +42,7 @@ class Auditor:
             draw: chooses the validators; nobody can have foreseen it.
         """
         audits = Audits()
-        openings = self._open(number, found, weights, sorted(windows), audits)
+        openings = self._open(number, found, sorted(windows), audits)
         claims = [
             Claim(self._order(number, i, w), w, openings[i])
             for i in sorted(openings)
@@ -68,7 +68,6 @@ class Auditor:
         self,
         number: int,
         found: Gathered,
-        weights: Sequence[torch.Tensor],
         indices: Sequence[int],
         audits: Audits,
     ) -> dict[int, list[Opening]]:
@@ -84,7 +83,7 @@ class Auditor:
                 continue
             names = found.names[index]
             proofs = false_traces(
-                self._job, self.job_id, number, weights, index, names, self._keys(names),
+                self._job, self.job_id, number, index, names, self._keys(names),
                 found.commitments[index], result,
             )  # fmt: skip
             audits.proofs += proofs

@@ -25,8 +25,8 @@ from tdml.round.orders import Commitment, TrainOrder, TrainReport
 from tdml.round.outer import outer_optimizer
 from tdml.round.settlement import Settlement
 from tdml.run.job import Job
+from tdml.trust.fold import fold
 from tdml.trust.judgement import Audited, Judgement, lost
-from tdml.trust.ranking import rank_moments
 
 
 @dataclass
@@ -81,9 +81,9 @@ class Engine:
         self._clock = Stopwatch()
         self._pace = Pace()
         self._late: dict[int, tuple[str, ...]] = {}  # nodes of the last round, by replica
-        # What ranks is compiled while the replicas train, not when their updates wait to be ranked.
+        # What folds is compiled while the replicas train, not when their updates wait for it.
         ready = torch.zeros(job.config.topology.most, 1)
-        threading.Thread(target=rank_moments, args=(ready,), daemon=True).start()
+        threading.Thread(target=fold, args=(ready,), daemon=True).start()
 
     def play(self, number: int, slots: Mapping[int, Sequence[str]]) -> Round:
         """One round of the replicas that were mustered, with these nodes."""

@@ -13,24 +13,19 @@ from tdml.round.fleet import Replica
 from tdml.round.orders import Commitment, Repetition
 from tdml.round.repeat import Claim
 from tdml.run.job import Job
-from tdml.trust.commitment import content, is_plain
+from tdml.trust.commitment import is_plain
 from tdml.trust.judgement import Proof
 
 
 def false_traces(
-    job: Job, job_id: str, number: int, weights: Sequence[torch.Tensor], index: int,
-    names: Sequence[str], keys: Sequence[str], commitments: Sequence[Commitment],
-    openings: Sequence[Opening],
+    job: Job, job_id: str, number: int, index: int, names: Sequence[str], keys: Sequence[str],
+    commitments: Sequence[Commitment], openings: Sequence[Opening],
 ) -> list[Proof]:  # fmt: skip
     """The nodes of a replica that show another round than they have committed to, have left out
-    steps, or log something else than they have signed.
-
-    Args:
-        weights: the global weights that the round started from, by stage.
-    """
+    steps, or log something else than they have signed."""
     false = [
         stage for stage, (made, opening) in enumerate(zip(commitments, openings, strict=True))
-        if not _holds(job, index, weights[stage], made, opening)
+        if not _holds(job, index, made, opening)
     ]  # fmt: skip
     if false:
         return [
@@ -98,16 +93,15 @@ def is_log(log: object, steps: int, channels: Sequence[Channel]) -> bool:
     return is_plain(log, (steps, len(channels), 32), torch.uint8)
 
 
-def _holds(job: Job, index: int, weights: torch.Tensor, made: Commitment, opening: Opening) -> bool:
-    """Whether a trace is the one committed to, from the global weights to the update."""
+def _holds(job: Job, index: int, made: Commitment, opening: Opening) -> bool:
+    """Whether a trace is the one committed to, and ends with the update."""
     windows = len(job.edges(index)) - 1
     formed = (
-        len(opening.states) == windows + 1 and len(opening.signatures) == job.config.topology.stages
+        len(opening.states) == windows and len(opening.signatures) == job.config.topology.stages
     )
     if not formed or not is_log(opening.log, job.steps[index], job.channels):
         return False
-    ends = content(weights), root(made.blocks)
-    return opening.root == made.states and (opening.states[0], opening.states[-1]) == ends
+    return opening.root == made.states and opening.states[-1] == root(made.blocks)
 
 
 def left_out(log: torch.Tensor, own: Sequence[int]) -> bool:

@@ -27,11 +27,11 @@ class Claim:
 
     def ends(self) -> tuple[str, ...]:
         """What the window is claimed to lead to, by stage."""
-        return tuple(opening.states[self.window + 1] for opening in self.openings)
+        return tuple(opening.states[self.window] for opening in self.openings)
 
     def start(self, stage: int) -> str:
-        """What it is claimed to start from."""
-        return self.openings[stage].states[self.window]
+        """What it is claimed to start from; "" where that is the global weights."""
+        return self.openings[stage].states[self.window - 1] if self.window else ""
 
     def confirmed_by(self, answers: Sequence[Repetition]) -> bool:
         """Whether a repetition has found the very same."""

@@ -28,7 +28,7 @@ def block_span(size: int, block: int) -> tuple[int, int]:
 
 
 def digests(blocks: Sequence[torch.Tensor]) -> tuple[str, ...]:
-    """SHA-256, in hex, of every block's type, shape and bytes."""
+    """BLAKE3, in hex, of every block's type, shape and bytes."""
     return tuple(found.hex() for found in digest.digests(blocks))
 
 

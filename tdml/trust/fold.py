@@ -7,10 +7,11 @@ Everything here is a sum over coordinates, so that blocks, stages and the whole 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from tdml.trust.pieces import PIECE, deal
-from tdml.trust.ranking import Moments, RankSums, rank_sums
+from tdml.trust.ranking import Moments, RankSums, compiled, leads_of, rank_sums, sums_of_ranks
 
 _PART = 1 << 18  # columns that a thread takes at a time
 _CACHED = 1 << 19  # numbers that are looked at together
@@ -61,9 +62,9 @@ def fold(rows: Sequence[torch.Tensor] | torch.Tensor) -> Sums:
     Coordinates in which all replicas hand in the same say nothing, and are not counted: rows of an
     embedding that no sample has used, layers that are frozen.
     """
-    found = _nothing(len(rows))
+    found, columns = _nothing(len(rows)), len(rows[0]) if len(rows) else 0
     # added in the order of the parts, whichever thread has taken them
-    for part in deal(lambda start, stop: _fold_part(rows, start, stop), _columns(rows), _PART):
+    for part in deal(lambda start, stop: _fold_part(rows, start, stop), columns, _PART):
         found += part
     return found
 
@@ -82,23 +83,29 @@ def _nothing(replicas: int) -> Sums:
     )
 
 
-def _columns(rows: Sequence[torch.Tensor] | torch.Tensor) -> int:
-    return len(rows[0]) if len(rows) else 0
-
-
 def _fold_part(rows: Sequence[torch.Tensor] | torch.Tensor, start: int, stop: int) -> Sums:
     """The sums of some columns, a few of them at a time in memory that stays in the cache."""
-    found = _nothing(len(rows))
-    width = max(1, min(PIECE, _CACHED // len(rows)))
-    block = torch.empty(len(rows), width)
-    wide = torch.empty(len(rows), width, dtype=torch.float64)
+    count, width = len(rows), max(1, min(stop - start, PIECE, _CACHED // len(rows)))
+    total, squares = torch.zeros(2, count, dtype=torch.int64)
+    products, unlike = np.zeros((count, count)), 0
+    copied = np.zeros((-(-count // 4) * 4, width), np.float32)  # four rows are taken at a time
     for a in range(start, stop, width):
-        count = min(width, stop - a)
+        block = copied[:, : stop - a]
         for i, row in enumerate(rows):
-            block[i, :count] = row[a : a + count]
-            wide[i, :count] = block[i, :count]  # whose products even absurd updates cannot overflow
-        few, many = block[:, :count], wide[:, :count]
-        numbers = few.numpy()  # torch takes four times as long for the same
-        unlike = int((numbers != numbers[0]).any(axis=0).sum())
-        found += Sums(rank_sums(few, unlike), many @ many.T)
-    return found
+            block[i] = row[a : a + block.shape[1]].numpy()
+        leads = leads_of(torch.from_numpy(block[:count]))
+        more, different = _products(copied, count, block.shape[1])
+        total, squares = total + leads[0], squares + leads[1]
+        products, unlike = products + more, unlike + different
+    return Sums(sums_of_ranks(total, squares, unlike), torch.from_numpy(products))
+
+
+def _products(values: np.ndarray, count: int, columns: int) -> tuple[np.ndarray, int]:
+    """Of the first rows and columns: scalar products, and how many columns are not all the same."""
+    if compiled():
+        from tdml.trust import fold_compiled
+
+        return fold_compiled.products(values, count, columns)
+    rows = values[:count, :columns]
+    wide = rows.astype(np.float64)  # whose products even absurd updates cannot overflow
+    return wide @ wide.T, int((rows != rows[0]).any(axis=0).sum())

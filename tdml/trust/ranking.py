@@ -70,29 +70,32 @@ def rank_moments(updates: torch.Tensor) -> Moments:
     return rank_sums(updates).moments()
 
 
-def rank_sums(updates: torch.Tensor, coordinates: int | None = None) -> RankSums:
-    """As `rank_moments`, in a form that can be added up over pieces of the coordinates.
+def rank_sums(updates: torch.Tensor) -> RankSums:
+    """As `rank_moments`, in a form that can be added up over pieces of the coordinates."""
+    return sums_of_ranks(*leads_of(updates), updates.shape[1])
+
+
+def leads_of(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """See `lead_sums`: the fastest for where the updates are."""
+    if updates.device.type == "cuda":
+        return on_gpu(updates.device, updates.dtype, len(updates))(updates)
+    fast = compiled() if updates.device.type == "cpu" else None
+    return fast.lead_sums(updates) if fast else lead_sums(updates)
+
+
+def sums_of_ranks(total: torch.Tensor, squares: torch.Tensor, coordinates: int) -> RankSums:
+    """From the sums of the leads and of their squares, (n,) each.
 
     Args:
         coordinates: how many of them count: all, or all but some in which nobody leads.
     """
-    total, squares = _fastest(updates)(updates)
-    coordinates = updates.shape[1] if coordinates is None else coordinates
-    middle = (len(updates) + 1) / 2
+    middle = (len(total) + 1) / 2
     total, squares = total.double(), squares.double()
     return RankSums(
         coordinates,
         total=coordinates * middle + total / 2,
         squares=coordinates * middle**2 + middle * total + squares / 4,
     )
-
-
-def _fastest(updates: torch.Tensor) -> Callable:
-    """The `lead_sums` for where the updates are."""
-    if updates.device.type == "cuda":
-        return on_gpu(updates.device, updates.dtype, len(updates))
-    fast = compiled() if updates.device.type == "cpu" else None
-    return fast.lead_sums if fast else lead_sums
 
 
 @functools.cache

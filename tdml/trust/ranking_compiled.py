@@ -10,25 +10,18 @@ where it is used.
 """
 
 import contextlib
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numba import njit
 
-_RUN = 1 << 13  # coordinates at a time of up to eight replicas
-_WIDTH = 256  # of more: the values and leads of 100 replicas fit into a core's second cache
-_PART = 1 << 18  # coordinates that a thread takes at a time
-_MOST_THREADS = 16  # more would wait for the memory
+from tdml.trust.pieces import deal
+
+_WIDTH = 256  # coordinates at a time: those of 100 replicas fit into a core's second cache
+PART = 1 << 18  # coordinates that a thread takes at a time
 _STAGED = (1 << 15) - 1  # values converted at a time: with one more torch starts threads of its own
 _INT = np.int32
-
-
-def threads(coordinates: int) -> int:
-    """How many threads `lead_sums` uses for so many coordinates."""
-    return max(1, min(len(os.sched_getaffinity(0)), _MOST_THREADS, -(-coordinates // _PART)))
 
 
 def lead_sums(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,32 +31,24 @@ def lead_sums(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         updates: (n, d) of any floating dtype, on the CPU, without NaN. Rows that lie in memory as
             float32 or float64 are read where they are, others are converted a block at a time.
     """
-    replicas, coordinates = updates.shape
-    # Threads of our own, not OpenMP's: those spin, and in a process with other threads they starve
-    # them. And more parts than threads, for a processor that has other work to do will get through
-    # fewer of them.
-    parts = updates.detach().split(_PART, dim=1)
-    sums = np.zeros((len(parts), 2, replicas), np.int64)
-    if len(parts) < 2:
-        for part, there in zip(parts, sums, strict=True):
-            _add_part(part, there)
-    else:
-        with ThreadPoolExecutor(threads(coordinates)) as pool:
-            list(pool.map(_add_part, parts, sums))
-    total, squares = torch.from_numpy(sums.sum(axis=0))
+    updates, (replicas, coordinates) = updates.detach(), updates.shape
+    parts = deal(lambda start, stop: _of_part(updates[:, start:stop]), coordinates, PART)
+    total, squares = torch.from_numpy(sum(parts, np.zeros((2, replicas), np.int64)))
     return total, squares
 
 
-def _add_part(updates: torch.Tensor, sums: np.ndarray) -> None:
-    """Add the sums of (n, k) updates to (2, n) int64 `sums`."""
+def _of_part(updates: torch.Tensor) -> np.ndarray:
+    """The sums of (n, k) updates: (2, n) int64."""
+    sums = np.zeros((2, len(updates)), np.int64)
     if not updates.numel():
-        return
+        return sums
     if updates.dtype in {torch.float32, torch.float64} and updates.stride(1) == 1:
         _add_rows(updates, sums)
-        return
+        return sums
     wide = torch.float64 if updates.dtype == torch.float64 else torch.float32
     for block in updates.split(max(1, _STAGED // len(updates)), dim=1):
         _add_rows(block.to(wide, memory_format=torch.contiguous_format, copy=True), sums)
+    return sums
 
 
 def _add_rows(updates: torch.Tensor, sums: np.ndarray) -> None:
@@ -73,10 +58,10 @@ def _add_rows(updates: torch.Tensor, sums: np.ndarray) -> None:
     # apart.
     step = updates.stride(0)
     flat = updates.as_strided(((replicas - 1) * step + coordinates,), (1,)).numpy()
-    (_few if replicas <= 8 else _many)(flat, step, coordinates, sums)
+    _add_leads(flat, step, coordinates, sums)
 
 
-def _compiled(function: Callable) -> Callable:
+def compiled(function: Callable) -> Callable:
     """Compile without holding the interpreter's lock; keep the machine code on disk where that is
     possible.
 
@@ -117,59 +102,6 @@ def _meet_each_other(a, b, d, e):
         _sign(d, e),
     )
     return _INT(ab + ad + ae), _INT(bd + be - ab), _INT(de - ad - bd), _INT(-ae - be - de)
-
-
-@njit
-def _add(total, squares, lead):
-    """The sums with one lead more."""
-    lead = _INT(lead)
-    return _INT(total + lead), _INT(squares + _INT(lead * lead))
-
-
-@njit
-def _eight(r0, r1, r2, r3, r4, r5, r6, r7):
-    """The sums of the leads and of the squared leads of eight rows."""
-    t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = _INT(0)
-    for c in range(r0.size):
-        a, b, d, e, x, y, z, w = r0[c], r1[c], r2[c], r3[c], r4[c], r5[c], r6[c], r7[c]
-        la, lb, ld, le = _meet_each_other(a, b, d, e)
-        lx, ly, lz, lw = _meet_each_other(x, y, z, w)
-        ax, bx, dx, ex, minus_x = _meet(x, a, b, d, e)
-        ay, by, dy, ey, minus_y = _meet(y, a, b, d, e)
-        az, bz, dz, ez, minus_z = _meet(z, a, b, d, e)
-        aw, bw, dw, ew, minus_w = _meet(w, a, b, d, e)
-        t0, s0 = _add(t0, s0, la + ax + ay + az + aw)
-        t1, s1 = _add(t1, s1, lb + bx + by + bz + bw)
-        t2, s2 = _add(t2, s2, ld + dx + dy + dz + dw)
-        t3, s3 = _add(t3, s3, le + ex + ey + ez + ew)
-        t4, s4 = _add(t4, s4, lx - minus_x)
-        t5, s5 = _add(t5, s5, ly - minus_y)
-        t6, s6 = _add(t6, s6, lz - minus_z)
-        t7, s7 = _add(t7, s7, lw - minus_w)
-    return (t0, t1, t2, t3, t4, t5, t6, t7), (s0, s1, s2, s3, s4, s5, s6, s7)
-
-
-@_compiled
-def _few(flat, step, coordinates, sums):
-    """Add the sums for row i = flat[i·step : i·step + coordinates] to sums[:, i], for at most eight
-    rows.
-
-    All that is compared stays in registers, so that memory sets the pace.
-    """
-    replicas = sums.shape[1]
-    absent = np.full(_RUN, np.nan, flat.dtype)
-    for start in range(0, coordinates, _RUN):
-        width = min(_RUN, coordinates - start)
-        rows = [
-            flat[i * step + start : i * step + start + width] if i < replicas else absent[:width]
-            for i in range(8)
-        ]
-        totals, squares = _eight(
-            rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
-        )
-        for i in range(replicas):
-            sums[0, i] += totals[i]
-            sums[1, i] += squares[i]
 
 
 @njit
@@ -217,8 +149,8 @@ def _sum(leads):
     return total, squares
 
 
-@_compiled
-def _many(flat, step, coordinates, sums):
+@compiled
+def _add_leads(flat, step, coordinates, sums):
     """As `_few`, for any number of rows: four against four, on a copy of a block that stays in the
     cache."""
     replicas = sums.shape[1]

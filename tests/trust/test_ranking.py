@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
-from tdml.trust import rank_moments, ranking, ranking_compiled
+from tdml.trust import pieces, rank_moments, ranking, ranking_compiled
 
 
 def normal(replicas, coordinates, seed=0):
@@ -102,7 +102,7 @@ def test_an_example_by_hand():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_more_coordinates_than_fit_into_a_part(monkeypatch, lead_sums, coordinates, dtype):
     monkeypatch.setattr(ranking, "_BLOCK", 7)
-    monkeypatch.setattr(ranking_compiled, "_PART", 14)
+    monkeypatch.setattr(ranking_compiled, "PART", 14)
     monkeypatch.setattr(ranking_compiled, "_STAGED", 7 * 5)
     updates = whole_numbers(5, coordinates, 4).to(dtype)
     total, squares = lead_sums(updates)
@@ -113,7 +113,7 @@ def test_more_coordinates_than_fit_into_a_part(monkeypatch, lead_sums, coordinat
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_real_sizes_of_parts(dtype):
-    coordinates = ranking_compiled._PART + 3
+    coordinates = ranking_compiled.PART + 3
     updates = whole_numbers(3, coordinates, 5).to(dtype)
     for fast, plain in zip(
         ranking_compiled.lead_sums(updates), ranking.lead_sums(updates), strict=True
@@ -131,15 +131,8 @@ def test_sums_that_no_32_bits_hold():
 
 
 def test_threads_are_as_many_as_processors_and_parts(monkeypatch):
-    monkeypatch.setattr(ranking_compiled.os, "sched_getaffinity", lambda _: set(range(6)))
-    part = ranking_compiled._PART
-    assert [ranking_compiled.threads(d) for d in (0, 1, part, part + 1, 100 * part)] == [
-        1,
-        1,
-        1,
-        2,
-        6,
-    ]
+    monkeypatch.setattr(pieces.os, "sched_getaffinity", lambda _: set(range(6)))
+    assert [pieces.threads(count) for count in (0, 1, 2, 100)] == [1, 1, 2, 6]
 
 
 def test_without_numba_torch_operations_do(monkeypatch):

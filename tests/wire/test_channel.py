@@ -1,11 +1,11 @@
 """Orders and answers: who signed them, how often they count, and what they may hold."""
 
-import hashlib
 import threading
 from dataclasses import replace
 
 import pytest
 import torch
+from blake3 import blake3
 
 from tdml.data.pieces import Piece
 from tdml.members.identity import Identity
@@ -236,10 +236,8 @@ def test_a_failure_is_of_its_node_and_fit_to_print() -> None:
 
 
 def test_digest_is_computed_once_until_the_tensor_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, sha256 = [], hashlib.sha256
-    monkeypatch.setattr(
-        "tdml.common.digest.hashlib.sha256", lambda data: seen.append(data) or sha256(data)
-    )
+    seen = []
+    monkeypatch.setattr("tdml.common.digest.blake3", lambda data: seen.append(data) or blake3(data))
     pair, weights = Pair(), torch.ones(10)
     for _ in range(5):
         pair.caller.order("a", "load", (weights,))
