@@ -34,7 +34,7 @@ def mean(
         parameters = max(0, min(job.layouts[stage].parameters - start, stop - start))
         if rows:
             block = [blocks[index] for index in rows]
-            made[stage][start:stop] = _combine(job, block, rows, judgements, parameters)
+            _combine(job, block, rows, judgements, parameters, made[stage][start:stop])
             del block
         del blocks  # before the next come
     return made
@@ -61,8 +61,11 @@ def _combine(
     rows: Sequence[int],
     judgements: Mapping[int, Judgement],
     parameters: int,
-) -> torch.Tensor:
+    out: torch.Tensor,
+) -> None:
     weights = [judgements[index].weight * job.samples(index) for index in rows]
     if not job.config.trust.enabled:
-        return weighted_mean(block, weights)
-    return combine(block, weights, [judgements[index].scale for index in rows], parameters)
+        out[:] = weighted_mean(block, weights)
+    else:
+        scales = [judgements[index].scale for index in rows]
+        combine(block, weights, scales, parameters, out)

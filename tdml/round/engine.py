@@ -75,6 +75,7 @@ class Engine:
         self.judge = Judge(fleet, job, job_id)
         self.weights = whole.flatten(job.model, job.layouts)
         self.version = 0  # of the weights: a number that no others have had
+        self._digest = -1, ""  # of which version, and what
         self.moved = 0  # the last round that has changed them
         self.activity = ""
         self.training: Sequence[Replica] = []
@@ -215,7 +216,10 @@ class Engine:
 
     def digest(self) -> str:
         """Of the model with the global weights."""
-        return digest_of_weights(self.job.write_weights(self.weights))
+        if self._digest[0] != self.version:
+            state = self.job.write_weights(self.weights)
+            self._digest = self.version, digest_of_weights(state)
+        return self._digest[1]
 
     def _fill(
         self, round_: Round, reports: Mapping[int, TrainReport], found: Gathered, judged: Judged,

@@ -13,9 +13,10 @@ def weighted_mean(
 ) -> torch.Tensor:
     """n ≥ 1 rows of d numbers weighted by n numbers ≥ 0 → (d,) float32, added in the order of the
     rows; 0 if all weigh nothing."""
-    total = sum(weights)
+    total, out = sum(weights), torch.empty(len(updates[0]))
     rows = [row for row, weight in enumerate(weights) if weight > 0]
-    return _sum([updates[i] for i in rows], [weights[i] / total for i in rows], len(updates[0]))
+    _sum([updates[i] for i in rows], [weights[i] / total for i in rows], out)
+    return out
 
 
 def combine(
@@ -23,8 +24,9 @@ def combine(
     weights: Sequence[float],
     scales: Sequence[float],
     parameters: int,
-) -> torch.Tensor:
-    """One block of what the updates of a stage come to: n ≥ 1 rows (k,) float32 → (k,).
+    out: torch.Tensor,
+) -> None:
+    """One block of what the updates of a stage come to: n ≥ 1 rows (k,) float32 → `out`, (k,).
 
     Of its first `parameters` columns Σ wᵢ·cᵢ·uᵢ / Σ wᵢ, with the weights w and each update scaled
     by c ≤ 1, so that none outweighs the others (norm bounding: Sun et al., arXiv 1911.07963). Of
@@ -32,29 +34,24 @@ def combine(
     moved a little too far is negative, after which the network computes nothing, and the median
     lies among the honest as long as most are. All zero if nothing counts.
     """
-    size = len(block[0])
-    rows = [row for row, weight in enumerate(weights) if weight > 0]
-    if not rows:
-        return torch.zeros(size)
-    total = sum(weights)
+    rows, total = [row for row, weight in enumerate(weights) if weight > 0], sum(weights)
     counted = [block[row] for row in rows]
     factors = [scales[row] * (weights[row] / total) for row in rows]
-    mean = _sum([row[:parameters] for row in counted], factors, parameters)
-    if parameters == size:
-        return mean
-    return torch.cat([mean, median(torch.stack([row[parameters:] for row in counted]))])
+    _sum([row[:parameters] for row in counted], factors, out[:parameters])
+    if parameters < len(out):
+        buffers = [row[parameters:] for row in counted]
+        out[parameters:] = median(torch.stack(buffers)) if buffers else 0
 
 
-def _sum(rows: Sequence[torch.Tensor], factors: Sequence[float], size: int) -> torch.Tensor:
-    """Σ fᵢ·rowᵢ, (size,) float32; each number is read from memory once."""
-    if not rows:
-        return torch.zeros(size)
-    found = torch.empty(size)
+def _sum(rows: Sequence[torch.Tensor], factors: Sequence[float], out: torch.Tensor) -> None:
+    """Σ fᵢ·rowᵢ; each number is read from memory once."""
 
     def add(start: int, stop: int) -> None:
-        piece = torch.mul(rows[0][start:stop], factors[0], out=found[start:stop])
+        piece = torch.mul(rows[0][start:stop], factors[0], out=out[start:stop])
         for row, factor in zip(rows[1:], factors[1:], strict=True):
             piece.add_(row[start:stop], alpha=factor)
 
-    deal(add, size)
-    return found
+    if rows:
+        deal(add, len(out))
+    else:
+        out.zero_()
