@@ -73,10 +73,10 @@ class Player:
         return history.settings["rounds"] >= settings.load(self.overrides(run)).rounds
 
     def _train(self, run: Run) -> int:
-        # In a session of its own: Ctrl-C on the terminal would otherwise reach it twice, from there
-        # and from here.
+        # In a group of its own: Ctrl-C on the terminal would otherwise reach it twice, from there
+        # and from here. But in the same session, to which some kernels bind what `nice` means.
         command = [*self._train_command, *self.overrides(run)]
-        self._child = subprocess.Popen(command, start_new_session=True)
+        self._child = subprocess.Popen(command, process_group=0)
         if self._stopped:  # just before it was there to be told
             self._child.terminate()
         return self._child.wait()
