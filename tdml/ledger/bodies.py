@@ -10,7 +10,7 @@ DigestOrNone = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 Count = Annotated[int, Meta(ge=0)]
 
 
-class Job(TypedDict):
+class JobBody(TypedDict):
     """The first entry of all."""
 
     name: str
@@ -29,7 +29,7 @@ class Job(TypedDict):
     samples: list[Count]  # by replica
 
 
-class Roster(TypedDict):
+class RosterBody(TypedDict):
     """Who takes part."""
 
     keys: dict[str, Digest]  # public keys by node name
@@ -37,7 +37,7 @@ class Roster(TypedDict):
     refused: dict[str, str]  # why, by node name
 
 
-class Resume(TypedDict):
+class ResumeBody(TypedDict):
     """A restart: the entries of all rounds > `after` that come before it are void."""
 
     after: Count
@@ -47,7 +47,7 @@ class Resume(TypedDict):
     ]  # settings of the rounds to come: before and now
 
 
-class Rollback(TypedDict):
+class RollbackBody(TypedDict):
     """The run goes on from the weights after round `after`: what a proven liar put in since is
     taken out. The work of the rounds since then was done, and stays paid; who was banned stays
     so."""
@@ -56,7 +56,7 @@ class Rollback(TypedDict):
     reason: str
 
 
-class Round(TypedDict):
+class RoundBody(TypedDict):
     """A round begins."""
 
     secret: Digest  # of the secret that is told after the commits
@@ -65,7 +65,7 @@ class Round(TypedDict):
     standby: NotRequired[list[str]]  # nodes that are there and hold no slot, if there are any
 
 
-class Commit(TypedDict):
+class CommitBody(TypedDict):
     """A node binds itself. The only kind that a node signs."""
 
     node: str
@@ -73,13 +73,13 @@ class Commit(TypedDict):
     states: DigestOrNone
 
 
-class Reveal(TypedDict):
+class RevealBody(TypedDict):
     """The round's secret."""
 
     secret: Annotated[str, Meta(pattern=r"\A([0-9a-f]{2})+\Z")]
 
 
-class Dispute(TypedDict):
+class DisputeBody(TypedDict):
     """Two accounts of a window that part; `place` is where, and `blamed` who was proven to lie by
     recomputation."""
 
@@ -91,7 +91,7 @@ class Dispute(TypedDict):
     artifacts: dict[str, Digest]
 
 
-class Audit(TypedDict):
+class AuditBody(TypedDict):
     """Some windows of a replica's work were executed again."""
 
     replica: Count
@@ -101,10 +101,10 @@ class Audit(TypedDict):
     ]  # who executed each window again; null: the coordinator, a part of it
     outcome: Literal["clean", "lied", "unsettled"]
     reason: str
-    disputes: list[Dispute]
+    disputes: list[DisputeBody]
 
 
-class Verdict(TypedDict):
+class VerdictBody(TypedDict):
     """What becomes of a replica's round."""
 
     replica: Count
@@ -121,14 +121,14 @@ class Verdict(TypedDict):
     improvement: int
 
 
-class Refusal(TypedDict):
+class RefusalBody(TypedDict):
     """Something that was not let in; `node` is "" where nobody can be named."""
 
     node: str
     what: str
 
 
-class Ban(TypedDict):
+class BanBody(TypedDict):
     """A node is excluded for the rest of the job."""
 
     node: str
@@ -141,26 +141,26 @@ Posting = TypedDict(
 )
 
 
-class Rewards(TypedDict):
+class RewardsBody(TypedDict):
     """Money that moves."""
 
     postings: list[Posting]
 
 
-class Weights(TypedDict):
+class WeightsBody(TypedDict):
     """The global weights after a round."""
 
     digest: Digest
 
 
-class Root(TypedDict):
+class RootBody(TypedDict):
     """A round is closed."""
 
     entries: Count
     root: Digest  # Merkle root of the hashes of the round's entries
 
 
-class End(TypedDict):
+class EndBody(TypedDict):
     """The run is over."""
 
     model: Digest
@@ -168,12 +168,22 @@ class End(TypedDict):
 
 
 KINDS: dict[str, Any] = {
-    shape.__name__.lower(): shape
-    for shape in (
-        Job, Roster, Resume, Rollback, Round, Commit, Reveal, Audit, Verdict, Refusal, Ban, Rewards,
-        Weights, Root, End,
-    )
-}  # fmt: skip
+    "job": JobBody,
+    "roster": RosterBody,
+    "resume": ResumeBody,
+    "rollback": RollbackBody,
+    "round": RoundBody,
+    "commit": CommitBody,
+    "reveal": RevealBody,
+    "audit": AuditBody,
+    "verdict": VerdictBody,
+    "refusal": RefusalBody,
+    "ban": BanBody,
+    "rewards": RewardsBody,
+    "weights": WeightsBody,
+    "root": RootBody,
+    "end": EndBody,
+}
 
 
 def check(kind: str, body: object) -> None:

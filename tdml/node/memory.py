@@ -141,5 +141,5 @@ def _borders(plan: Plan, parts: Sequence[int]) -> int:
 
 def _on_the_host(layout: Layout, state: StateLayout, windows: int) -> int:
     """Global weights, new weights and the update; kept states, and the next one in the making."""
-    kept = (windows - 1) * state.size + 2 * state.slots.size if windows else 0
+    kept = (windows - 1) * state.size + 2 * state.kept.size if windows else 0
     return _FLOAT * (3 * layout.size + kept)

@@ -108,7 +108,7 @@ class Passing:
             row[channel] = as_row(found.digest())
 
 
-class Recorder:
+class MessageRecorder:
     """Listens at the borders of one part of the model. `passing` is the step that is under way;
     None: nothing is noted."""
 

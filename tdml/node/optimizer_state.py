@@ -23,7 +23,7 @@ _PROBES = 2
 
 
 @dataclass(frozen=True)
-class Slot:
+class StateEntry:
     """What is kept of a parameter under one name: a tensor, or a number of Python's, whose shape is
     None."""
 
@@ -33,7 +33,7 @@ class Slot:
     device: torch.device
 
     @staticmethod
-    def of(name: str, value: Any) -> "Slot":
+    def of(name: str, value: Any) -> "StateEntry":
         """
         Raises:
             SettingError: it is neither tensor nor number.
@@ -43,9 +43,9 @@ class Slot:
             and not value.is_complex()
             and value.layout is torch.strided
         ):
-            return Slot(name, value.shape, value.dtype, value.device)
+            return StateEntry(name, value.shape, value.dtype, value.device)
         if type(value) in _NUMBERS:
-            return Slot(name, None, _NUMBERS[type(value)], torch.device("cpu"))
+            return StateEntry(name, None, _NUMBERS[type(value)], torch.device("cpu"))
         raise SettingError(
             f"train.optimizer keeps {name}, a {type(value).__name__}, of its parameters: only real "
             "tensors and numbers can be audited"
@@ -80,7 +80,7 @@ class Slot:
         )
 
 
-class Slots:
+class OptimizerState:
     """The vector of some parameters: whether each slot is filled, then what is in all slots of one
     name, of the next, and so on. A slot that is not filled yet is zero."""
 
@@ -111,7 +111,7 @@ class Slots:
         kept = [optimizer.state.get(p, {}) if optimizer else {} for p in parameters]
         for slots, found in zip(self._known, kept, strict=True):
             for name, value in found.items():
-                if value is not None and slots.get(name) != Slot.of(name, value):
+                if value is not None and slots.get(name) != StateEntry.of(name, value):
                     raise SettingError(
                         f"train.optimizer: what it keeps as {name} is not the same at every step"
                     )
@@ -148,7 +148,7 @@ class Slots:
 
 def _probe(
     train: Train, shapes: Sequence[torch.Size], device: torch.device
-) -> dict[torch.Size, list[Slot]]:
+) -> dict[torch.Size, list[StateEntry]]:
     """What is kept of a parameter of each shape, in the order of its names."""
     parameters = [nn.Parameter(torch.ones(shape, device=device)) for shape in shapes]
     optimizer = inner_optimizer(train, parameters)
@@ -167,7 +167,7 @@ def _probe(
         )
     kept = [optimizer.state.get(parameter, {}) for parameter in parameters]
     slots = [
-        [Slot.of(key, found[key]) for key in sorted(found) if found[key] is not None]
+        [StateEntry.of(key, found[key]) for key in sorted(found) if found[key] is not None]
         for found in kept
     ]
     return dict(zip(shapes, slots, strict=True))

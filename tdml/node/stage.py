@@ -14,7 +14,7 @@ from tdml.models.plan import Plan, layouts
 from tdml.models.split import blocks_of, tied
 from tdml.models.whole import outline
 from tdml.node.clip import Clip
-from tdml.node.messages import Channel, Passing, Recorder, channels
+from tdml.node.messages import Channel, MessageRecorder, Passing, channels
 from tdml.node.schedule import Schedule
 from tdml.node.tie import tie_of
 from tdml.node.trainer import Trainer
@@ -59,7 +59,8 @@ class Stage:
             for part, i in zip(self._held, self.parts, strict=True)
         ]
         self._recorders = [
-            Recorder(r, i, self.channels) for r, i in zip(self.runners, self.parts, strict=True)
+            MessageRecorder(r, i, self.channels)
+            for r, i in zip(self.runners, self.parts, strict=True)
         ]
         self.schedule = Schedule(config.train, config.rounds)
         clip = None

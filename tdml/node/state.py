@@ -6,7 +6,7 @@ import torch
 
 from tdml.config import Train
 from tdml.models.layout import Layout
-from tdml.node.optimizer_state import Slots
+from tdml.node.optimizer_state import OptimizerState
 
 _HOST = torch.device("cpu")
 
@@ -18,11 +18,11 @@ class StateLayout:
     def __init__(self, layout: Layout, train: Train, device: torch.device = _HOST) -> None:
         """
         Raises:
-            SettingError: see `Slots`.
+            SettingError: see `OptimizerState`.
         """
         self._layout = layout
-        self.slots = Slots(train, layout.shapes[: layout.parameter_tensors], device)
-        self.size = layout.size + self.slots.size
+        self.kept = OptimizerState(train, layout.shapes[: layout.parameter_tensors], device)
+        self.size = layout.size + self.kept.size
 
     def sections(self, vector: torch.Tensor) -> list[torch.Tensor]:
         """A training state, or an update, in pieces that are each of one kind: all parameters,
@@ -34,5 +34,5 @@ class StateLayout:
         return (
             weights
             if len(vector) == layout.size
-            else weights + self.slots.sections(vector[layout.size :])
+            else weights + self.kept.sections(vector[layout.size :])
         )

@@ -49,7 +49,7 @@ class Trainer:
         """Start from a state."""
         assert state.shape == (self._form.size,)
         self.begin(state[: self._layout.size])
-        self._form.slots.write(state[self._layout.size :], self._optimizer, self.parameters)
+        self._form.kept.write(state[self._layout.size :], self._optimizer, self.parameters)
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -68,4 +68,4 @@ class Trainer:
 
     def state(self) -> torch.Tensor:
         """The state after the steps so far: (size,) float32 on the host."""
-        return torch.cat([self.weights(), self._form.slots.read(self._optimizer, self.parameters)])
+        return torch.cat([self.weights(), self._form.kept.read(self._optimizer, self.parameters)])

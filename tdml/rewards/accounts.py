@@ -11,16 +11,16 @@ from tdml.rewards.entries import (
     MINT,
     TREASURY,
     Ban,
-    Job,
+    Participants,
     Posting,
     Resume,
     Rewards,
-    Roster,
+    Terms,
     Verdict,
     read,
 )
+from tdml.rewards.payment import Payment, compare, said
 from tdml.rewards.policies import divide, policy_of
-from tdml.rewards.settlement import Settlement, compare, said
 
 Entry = tuple[int, str, dict]  # round, kind and body of an entry of the ledger
 
@@ -60,13 +60,13 @@ class Book:
     """
 
     def __init__(self, job: dict, roster: dict) -> None:
-        terms = read(job, Job)
+        terms = read(job, Terms)
         if terms.stake is None:
             raise ValueError("the job has no stake")
         self._pool, self._stake, self._stages = terms.pool, terms.stake, len(terms.shares)
         self._policy = policy_of(terms.policy, terms.shares)
         self._state = _State()
-        self._admit(read(roster, Roster))
+        self._admit(read(roster, Participants))
 
     @property
     def balances(self) -> dict[str, int]:
@@ -88,7 +88,7 @@ class Book:
         """
         match kind:
             case "roster":
-                self._admit(read(body, Roster))
+                self._admit(read(body, Participants))
             case "verdict":
                 self._judge(round, read(body, Verdict))
             case "ban":
@@ -110,7 +110,7 @@ class Book:
         state = self._state
         verdicts = [v for v in state.verdicts.values() if v.handed_in]
         convicted = state.convicted | state.accused.keys()
-        due = Settlement(state.balances, state.keys, convicted)
+        due = Payment(state.balances, state.keys, convicted)
         due.take_stakes(state.newcomers, self._stake)
         if verdicts:
             due.pay(verdicts, divide(self._pool, self._policy.weights(verdicts)), self._pool)
@@ -154,7 +154,7 @@ class Book:
         """Undo everything since the snapshot, which can be restored again."""
         self._state = copy.deepcopy(snapshot)
 
-    def _admit(self, roster: Roster) -> None:
+    def _admit(self, roster: Participants) -> None:
         state = self._state
         state.keys |= roster.admitted
         new = set(state.keys.values()) - state.members

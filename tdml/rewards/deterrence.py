@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from tdml.errors import SettingError
-from tdml.rewards.entries import LARGEST, Job, Verdict, read
+from tdml.rewards.entries import LARGEST, Terms, Verdict, read
 from tdml.rewards.policies import divide, policy_of
 from tdml.trust.numbers import RANDOM_SHARE
 
@@ -30,7 +30,7 @@ def gain(job: Mapping) -> int:
     Args:
         job: body of the job's entry.
     """
-    terms = read(job, Job)
+    terms = read(job, Terms)
     few = sorted(terms.samples)
     round_of_few = [
         Verdict(replica, [], "honest", samples=samples, improvement=int(replica == 0))
@@ -59,7 +59,7 @@ def stake_of(job: Mapping) -> int:
     Raises:
         SettingError: there would be more money than the ledger can write down.
     """
-    terms = read(job, Job)
+    terms = read(job, Terms)
     if terms.pool * terms.rounds > LARGEST:
         raise SettingError(
             f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds {LARGEST}: lower one of "
@@ -86,7 +86,7 @@ def warning(job: Mapping) -> str | None:
     Args:
         job: as for `stake_of`.
     """
-    terms, most, stake = read(job, Job), gain(job), stake_of(job)
+    terms, most, stake = read(job, Terms), gain(job), stake_of(job)
     chance = terms.audit_chance
     if stake * Fraction(chance) >= most * (1 - Fraction(chance)):
         return None

@@ -16,7 +16,7 @@ Amount = Annotated[int, msgspec.Meta(ge=0)]  # money has no fractions
 _T = TypeVar("_T")
 
 
-class Job(msgspec.Struct, frozen=True):
+class Terms(msgspec.Struct, frozen=True):
     """What the job's entry says of money."""
 
     rounds: Annotated[int, msgspec.Meta(ge=1)]
@@ -30,7 +30,7 @@ class Job(msgspec.Struct, frozen=True):
     fewest: Annotated[int, msgspec.Meta(ge=1)]  # replicas that it may start with
 
 
-class Roster(msgspec.Struct, frozen=True):
+class Participants(msgspec.Struct, frozen=True):
     """Who takes part: name → key, without those that were refused."""
 
     keys: dict[str, str]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from tdml.rewards.accounts import Entry, book_of, standing
 from tdml.rewards.entries import (
     TREASURY,
+    Participants,
     Posting,
     Rewards,
-    Roster,
     Verdict,
     accounts_of,
     read,
@@ -62,7 +62,7 @@ def statement_of(entries: Iterable[Entry]) -> Statement:
     keys: dict[str, str] = {}
     for _, kind, body in kept:
         if kind == "roster":
-            keys |= read(body, Roster).admitted
+            keys |= read(body, Participants).admitted
     names: dict[str, list[str]] = {}
     for name in sorted(keys, key=_natural):
         names.setdefault(keys[name], []).append(name)

@@ -7,7 +7,7 @@ from torch import nn
 from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.node.inner import inner_optimizer
-from tdml.node.optimizer_state import Slots
+from tdml.node.optimizer_state import OptimizerState
 
 SHAPES = [torch.Size([3, 2]), torch.Size([3]), torch.Size([3, 2])]
 
@@ -109,4 +109,4 @@ REFUSED = {
 @pytest.mark.parametrize("message", REFUSED)
 def test_what_cannot_work_is_refused_in_one_line(message):
     with pytest.raises(SettingError, match=f"^{message}"):
-        Slots(settings.load(REFUSED[message]).train, SHAPES, torch.device("cpu"))
+        OptimizerState(settings.load(REFUSED[message]).train, SHAPES, torch.device("cpu"))

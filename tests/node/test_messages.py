@@ -13,8 +13,8 @@ from tdml.node.messages import (
     TIED,
     TIED_GRADIENT,
     Channel,
+    MessageRecorder,
     Passing,
-    Recorder,
     between,
     channels,
     digest_of,
@@ -146,7 +146,7 @@ def test_what_is_kept_is_a_copy():
     assert not passing.kept[0][0].requires_grad
 
 
-# Recorder
+# MessageRecorder
 
 
 def heard(recorder, layer, messages, scales=(1.0, 2.0)):
@@ -161,7 +161,7 @@ def heard(recorder, layer, messages, scales=(1.0, 2.0)):
 
 def test_a_part_in_the_middle_notes_every_message():
     layer = nn.Linear(6, 4)
-    recorder = Recorder(layer, 1, MIDDLE)
+    recorder = MessageRecorder(layer, 1, MIDDLE)
     messages = [torch.randn(3, 6).requires_grad_() for _ in range(2)]
     passing, outputs = heard(recorder, layer, messages)
     log = empty_log(1, MIDDLE)
@@ -180,7 +180,7 @@ def test_a_part_in_the_middle_notes_every_message():
 @pytest.mark.parametrize(("part", "own"), [(0, [0, 3]), (2, [1, 2])])
 def test_a_part_at_an_end_notes_only_what_crosses_a_border(part, own):
     layer = nn.Linear(3, 3)
-    recorder = Recorder(layer, part, MIDDLE)
+    recorder = MessageRecorder(layer, part, MIDDLE)
     passing, _ = heard(recorder, layer, [torch.ones(2, 3, requires_grad=True)] * 2)
     assert sorted(passing.kept) == own
 
@@ -188,7 +188,7 @@ def test_a_part_at_an_end_notes_only_what_crosses_a_border(part, own):
 def test_what_a_later_step_sends_is_not_noted_with_an_earlier_one():
     """A pipeline receives in the same tensors at every step."""
     layer, received, seen = nn.Linear(6, 4), torch.ones(3, 6, requires_grad=True), []
-    recorder = Recorder(layer, 1, MIDDLE)
+    recorder = MessageRecorder(layer, 1, MIDDLE)
     for scale in (1.0, 2.0, 3.0):
         received.grad = None
         passing, _ = heard(recorder, layer, [received], (scale,))
@@ -202,7 +202,7 @@ def test_what_a_later_step_sends_is_not_noted_with_an_earlier_one():
 def test_a_gradient_goes_to_the_step_that_its_activation_belongs_to():
     """A backward pass that ends after the next step has begun must not be noted with that one."""
     layer, one, other = nn.Linear(3, 3), Passing(keeps=True), Passing(keeps=True)
-    recorder = Recorder(layer, 1, MIDDLE)
+    recorder = MessageRecorder(layer, 1, MIDDLE)
     recorder.start(one)
     output = layer(torch.ones(2, 3, requires_grad=True))
     recorder.start(other)
@@ -213,7 +213,7 @@ def test_a_gradient_goes_to_the_step_that_its_activation_belongs_to():
 
 def test_nothing_is_noted_without_a_place_and_no_gradients_without_training():
     layer, passing = nn.Linear(3, 3), Passing(keeps=True)
-    recorder = Recorder(layer, 1, MIDDLE)
+    recorder = MessageRecorder(layer, 1, MIDDLE)
     recorder.start(passing)
     recorder.start(None)
     layer(torch.ones(2, 3, requires_grad=True)).sum().backward()

@@ -7,7 +7,7 @@ from torch import nn
 
 from tdml import config as settings
 from tdml.models.compute import Runner
-from tdml.node.messages import ACTIVATION, Channel, Passing, Recorder, digest_of
+from tdml.node.messages import ACTIVATION, Channel, MessageRecorder, Passing, digest_of
 
 CPU = torch.device("cpu")
 TRAIN = settings.load([]).train
@@ -59,7 +59,7 @@ def test_a_part_that_works_in_place_records_what_it_received(training):
     """Else it would accuse its neighbour, whose record says what was sent."""
     runner = Runner(nn.ReLU(inplace=True), TRAIN, False, CPU, CPU)
     channels = [Channel(ACTIVATION, 0, 1, 0), Channel(ACTIVATION, 1, 2, 1)]
-    recorder, passing = Recorder(runner, 1, channels), Passing(keeps=True)
+    recorder, passing = MessageRecorder(runner, 1, channels), Passing(keeps=True)
     received = torch.tensor([-1.0, 2.0], requires_grad=training)
     recorder.start(passing)
     with torch.set_grad_enabled(training):

@@ -17,7 +17,7 @@ from tdml.rewards.entries import (
 )
 
 
-class Settlement:
+class Payment:
     """The postings that are due. `balances` of all accounts before them are left as they are.
 
     Args:
