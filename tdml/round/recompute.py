@@ -22,7 +22,6 @@ from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, 
 from tdml.run.job import Job
 from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
-from tdml.trust.numbers import AGAIN
 from tdml.trust.tolerance import relative_error
 
 _HOST = torch.device("cpu")
@@ -109,11 +108,12 @@ class Referee:
         return Truth(made, [torch.zeros_like(tensor) for tensor in made])
 
     def insists(
-        self, order: RepeatOrder, weights: torch.Tensor, item: Item, shown: StepShown, truth: Truth
-    ) -> bool:
+        self, order: RepeatOrder, weights: torch.Tensor, item: Item, shown: StepShown, truth: Truth,
+        times: int,
+    ) -> bool:  # fmt: skip
         """Whether a step comes out as it did every time that it is taken again."""
         word = truth.word(item)
-        return all(self.take(order, weights, item, shown).word(item) == word for _ in range(AGAIN))
+        return all(self.take(order, weights, item, shown).word(item) == word for _ in range(times))
 
     def evaluate(
         self,

@@ -17,7 +17,7 @@ from tdml.round.settlement import Dispute, Settlement
 from tdml.run.job import Job
 from tdml.trust.dispute import END, STATE, Account, Item, agreed, first_difference, items, liars
 from tdml.trust.judgement import Proof
-from tdml.trust.numbers import BEFORE, ERRORS
+from tdml.trust.numbers import AGAIN, BEFORE, ERRORS
 from tdml.trust.tolerance import Tolerance
 
 
@@ -177,10 +177,12 @@ class Settler:
         confirms; where nobody else can repeat the owner's work, whether it has ever found right
         what the owner's kind of machine does."""
         confirmed = [p for i, p in dispute.parties.items() if f"{i}" not in guilty]
+        # What nobody could see of the steps before, the disputed one must show.
+        times = AGAIN * (1 + BEFORE - (min(BEFORE, item.step) if confirmed else 0))
         known = alone and (dispute.owner.kind, item.stage) in self._confirmed
         if not (confirmed or known) or dispute.owner.kind in self.unrepeatable:
             return False
-        return self._insists(dispute, item, shown, truth) and all(
+        return self._insists(dispute, item, shown, truth, times) and all(
             self._held_before(dispute, item, party) and self._stays(dispute, party)
             for party in confirmed
         )
@@ -199,15 +201,17 @@ class Settler:
             right = self._is_right(
                 truth, earlier, agreed(accounts, earlier), party.kind, shown.made
             )
-            if not self._insists(dispute, earlier, shown, truth) or not right:
+            if not self._insists(dispute, earlier, shown, truth, AGAIN) or not right:
                 return False
         return True
 
-    def _insists(self, dispute: Dispute, item: Item, shown: StepShown, truth: Truth) -> bool:
+    def _insists(
+        self, dispute: Dispute, item: Item, shown: StepShown, truth: Truth, times: int
+    ) -> bool:
         """Whether the coordinator finds the same again and again. If it does not, that is known of
         the job for good, and nobody can have made it so."""
         weights = dispute.weights[item.stage]
-        if self.referee.insists(dispute.claim.order, weights, item, shown, truth):
+        if self.referee.insists(dispute.claim.order, weights, item, shown, truth, times):
             return True
         self.unrepeatable |= {dispute.owner.kind, self.referee.kind}
         return False

@@ -25,10 +25,11 @@ RANDOM_SHARE = 0.5  # of the budget, whoever is suspected: who looks honest may 
 # league
 LOOK = 0.1
 
-# times that the coordinator takes again what a ban rests on: where code differs from itself in one
-# step of four, that is missed once in a hundred
+# times that the coordinator takes each step again that a ban rests on: where code differs from
+# itself in one step of four, that is missed once in a hundred
 AGAIN = 16
-# steps before the disputed one that it takes as often: one may hide what another shows
+# steps before the disputed one that it takes as often, for one may hide what another shows. Where
+# there are fewer it takes the disputed one for them, too: code may change after so many calls
 BEFORE = 3
 
 # What an update counts (`tdml.trust.judgement`).

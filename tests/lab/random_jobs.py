@@ -135,6 +135,7 @@ def summary(lines: Iterable[str]) -> dict:
 if __name__ == "__main__":
     main(int(sys.argv[1]), Path(sys.argv[2]))
     if len(sys.argv) > 3:
-        folder, told = Path(sys.argv[3]) / "results", Path(sys.argv[2]).read_text().splitlines()
+        folder = Path(sys.argv[3]) / "results" / "detection"
+        told = Path(sys.argv[2]).read_text().splitlines()
         replace_file(folder / RANDOM_JOBS, json.dumps(summary(told), indent=1) + "\n")
         print(write_page(folder))

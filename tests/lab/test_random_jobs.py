@@ -5,7 +5,9 @@ import pytest
 from tests.lab.random_jobs import play
 
 
-@pytest.mark.parametrize("seed", range(2))
+# In the last two a model changes after so many calls that a step taken 17 times does not show it: in
+# 11 of 1,000 jobs somebody was banned for that.
+@pytest.mark.parametrize("seed", [0, 1, 834, 960])
 @pytest.mark.timeout(120)
 def test_nobody_is_banned(seed: int) -> None:
     assert not play(seed).get("banned")
