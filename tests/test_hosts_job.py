@@ -142,7 +142,13 @@ def test_hosts_that_join_are_cut_off_in_a_round_and_have_a_narrow_cable(
     job.await_rounds(2, accepted=2)
 
     job.hosts.cut(5, cut=False)
+    recorded = len(job.rounds)
+    # not as long again as the cable was cut, a minute, after which TCP would try again by itself
+    job.wait(lambda: "r1.s1: the coordinator answers" in job.output, seconds=10)
     job.wait(lambda: "r1.s1 is back" in job.output)
+    [back] = [line["round"] for line in job.rounds if "r1.s1 is back" in line["notes"]]
+    # the round that went on when it rang, and at most one that had begun before
+    assert back <= recorded + 3, job.output
     job.await_rounds(2, accepted=2)
 
     job.hosts.narrow(2, megabits=2)

@@ -212,7 +212,7 @@ def test_the_nodes_of_a_killed_coordinator_wait_for_it_and_go_on(
     finally:
         kill_tree(again)
     for name in ("r0.s0", "r1.s0"):
-        assert f"{name}: the coordinator is gone: waiting for it to come back" in job.output
+        assert f"{name}: the coordinator is out of reach: waiting for it to come back" in job.output
     for rank in job.ranks[1:]:
         rank.join(30)
     assert [rank.exitcode for rank in job.ranks[1:]] == [INTERRUPTED] * 2, job.output

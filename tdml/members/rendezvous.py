@@ -24,6 +24,7 @@ from tdml.members import exit_barrier
 from tdml.members.cards import Call, Card, Decision, read_call, read_card
 from tdml.members.identity import Identity
 from tdml.wire.interface import STORE_SOCKET
+from tdml.wire.silence import give_up_silent, reach
 
 _CONNECT_S = 600.0
 _FAREWELL_S = 15.0
@@ -57,19 +58,29 @@ class Rendezvous:
         self.rank, self.world_size = rank, world_size
         self.visit = secrets.token_hex(16)
         self.store = _connect(is_coordinator=rank == 0, timeout=timeout)
+        self.store.set(f"here/{self.visit}", "")
         self._call = self._last_but_one()
         self._rings = 0  # that were heard
         self._has_warned = False  # of a call that is not the coordinator's
         self._undecided = False  # whether this coordinator has called, and not decided yet
 
-    def return_to(self, timeout: float) -> None:
-        """Wait for a store in the place of the one that is gone.
+    def bound_silence(self, seconds: float) -> None:
+        """From now on the store counts as gone once it has not answered for so long."""
+        give_up_silent(_address()[1], seconds)
+
+    def return_to(self, timeout: float, silence: float) -> None:
+        """Wait for the store that could not be reached, or for one in its place; `silence` as in
+        `bound_silence`.
 
         Raises:
             DistError: there is none within `timeout` seconds.
         """
-        self.store = _connect(is_coordinator=False, timeout=timeout)
-        self._call = self._last_but_one()
+        left = reach(*_address(), timeout)
+        self.store = _connect(is_coordinator=False, timeout=max(left, _LAST_WORDS_S))
+        self.bound_silence(silence)
+        # of the same store: what was answered there is not answered again
+        answered = self._call if self.store.check([f"here/{self.visit}"]) else 0
+        self._call = max(answered, self._last_but_one())
 
     # The coordinator's side
 
@@ -265,7 +276,7 @@ class Rendezvous:
 
 def _connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:
     """The store that torchrun's agent hosts, or else rank 0."""
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    host, port = _address()
     agent_hosts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     socket = os.environ.get(STORE_SOCKET)
     return dist.TCPStore(
@@ -273,6 +284,10 @@ def _connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:
         timeout=timedelta(seconds=timeout), multi_tenant=True,
         master_listen_fd=int(socket) if socket else None,
     )  # fmt: skip
+
+
+def _address() -> tuple[str, int]:
+    return os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
 
 
 def _attempt() -> int:

@@ -33,6 +33,7 @@ from tdml.wire.rpc_world import NotFormed, form_rpc, leave_rpc
 
 # in which a signal that all ranks get reaches the coordinator too, before it finds workers dead
 _GRACE_S = 3.0
+_WAITS = "waiting for the next border between rounds"
 _NO_COORDINATOR = "the coordinator is gone: see its machine for the reason"
 
 
@@ -50,6 +51,8 @@ class _Ready:
 def work(config: Config, rendezvous: Rendezvous, interruption: Interruption) -> int:
     """Be a worker, or a spare that may become one; the exit status."""
     try:
+        # as long the coordinator waits for a node that is silent
+        rendezvous.bound_silence(config.sync.timeout)
         return _Visit(config, rendezvous, interruption).stay()
     except Over as over:
         return over.status
@@ -79,7 +82,7 @@ class _Visit:
                 it.
         """
         if self._rendezvous.rank is None:
-            print("waiting for the next border between rounds", flush=True)
+            print(_WAITS, flush=True)
         while True:
             try:
                 status = self._next_session()
@@ -116,18 +119,19 @@ class _Visit:
         patience, name = self._config.sync.patience, self._said
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         print(
-            f"{name}: the coordinator is gone: waiting for it to come back to {address} with "
-            f"resume=true (sync.patience={patience:g} s)",
+            f"{name}: the coordinator is out of reach: waiting for it to come back to {address}, "
+            f"with resume=true if it has ended (sync.patience={patience:g} s)",
             flush=True,
         )
         try:
-            self._rendezvous.return_to(patience)
+            self._rendezvous.return_to(patience, self._config.sync.timeout)
         except dist.DistError:
             raise SettingError(
-                f"{name}: the coordinator is gone, and none has come to {address} within "
+                f"{name}: the coordinator is out of reach, and none has come to {address} within "
                 f"sync.patience={patience:g} s"
             ) from None
-        self._worker = None  # it is bound to the store that is gone
+        print(f"{name}: the coordinator answers: {_WAITS}", flush=True)
+        self._worker = None  # it is bound to the connection that is gone
 
     def _answer(self, session: str) -> None:
         """Hand in a card; it may have to say what is wrong."""

@@ -86,6 +86,41 @@ def test_who_comes_after_a_call_still_answers_it(lobbies) -> None:
     assert not worker.called(_ME.public)
 
 
+def test_who_was_cut_off_answers_no_call_twice_and_rings(lobbies) -> None:
+    coordinator, come = lobbies
+    coordinator.call("first", _ME)
+    worker = come()
+    assert worker.await_call(None) == "first"
+    worker.enter(Card("settings", "", rank=1).signed(_OTHER, "first"))
+    members = (("coordinator", coordinator.visit), ("r0.s0", worker.visit))
+    coordinator.announce(Decision(None, Session("job", "first"), members).signed(_ME))
+    worker.return_to(timeout=10, silence=5)
+    found: list[str] = []
+    waiting = threading.Thread(target=lambda: found.append(worker.await_call(_ME.public)))
+    waiting.start()
+    while not coordinator.rings:
+        waiting.join(0.05)
+    assert not found
+    coordinator.call("second", _ME)
+    waiting.join(10)
+    assert found == ["second"]
+
+
+def test_a_store_in_the_place_of_another_has_no_calls_that_were_answered(
+    lobbies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator, come = lobbies
+    for session in ("first", "second", "third"):
+        coordinator.call(session, _ME)
+    worker = come()
+    assert worker.await_call(None) == "third"
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    other = Rendezvous(0, 2)
+    other.call("the first of the next", _ME)
+    worker.return_to(timeout=10, silence=5)
+    assert worker.await_call(_ME.public) == "the first of the next"
+
+
 def test_who_comes_while_a_session_goes_on_rings_and_is_called_to_the_next(lobbies) -> None:
     coordinator, come = lobbies
     coordinator.call("first", _ME)
