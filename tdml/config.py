@@ -69,6 +69,7 @@ class Sync:
     outer_lr: float = MISSING
     outer_momentum: float = MISSING
     deadline: float | None = None
+    balance: bool = MISSING
     timeout: float = MISSING
     patience: float = MISSING
 

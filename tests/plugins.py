@@ -170,3 +170,16 @@ def judged_apart() -> tuple[Dataset, ...]:
     few, others = range(2), range(2, len(test))
     judging = Subset(test, others) if os.environ.get("RANK", "0") == "0" else None
     return train, Subset(test, few), judging
+
+
+class Sluggish(Attack):
+    """Takes its time over every batch that it trains on: a slow machine, and no liar."""
+
+    def __init__(self, seconds: float, until: int = 10**6) -> None:
+        self.seconds, self.until = seconds, until
+
+    def poison_labels(self, labels: torch.Tensor, context: Context) -> torch.Tensor:
+        """Wait."""
+        if context.round < self.until:
+            time.sleep(self.seconds)
+        return labels

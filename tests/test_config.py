@@ -180,6 +180,14 @@ def test_a_job_starts_with_no_more_and_grows_to_no_less_than_it_is_set_to_have()
     check(changed({"topology.min_replicas": 4, "topology.max_replicas": 4}))
 
 
+def test_one_step_cannot_be_made_fewer():
+    assert refused({"sync.balance": True, "sync.local_steps": 1}) == (
+        "sync.balance=true, sync.local_steps=1: nobody can take fewer: raise sync.local_steps"
+    )
+    for steps in (None, 2):
+        check(changed({"sync.balance": True, "sync.local_steps": steps}))
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", ["train.lr", "sync.outer_lr", "sync.deadline", "data.alpha"])
 def test_no_number_to_compute_with(name, value):

@@ -218,6 +218,20 @@ def test_who_is_late_twice_in_a_row_takes_no_more_part(tmp_path: Path) -> None:
     assert [line["accepted"] for line in result.rounds][3:] == [[0, 2], [0, 2]]
 
 
+@pytest.mark.slow
+def test_who_is_late_once_takes_fewer_steps_and_stays(tmp_path: Path) -> None:
+    result = run_job(
+        tmp_path / "run", 4, *SMALL, "topology.replicas=3", "topology.stages=1",
+        "sync.local_steps=8", "rounds=4", "attack._target_=tests.plugins.Sluggish",
+        "+attack.seconds=2.5", "attack.nodes=[r1.s0]", "sync.deadline=12", "sync.timeout=60",
+        "sync.balance=true", seconds=150,
+    )  # fmt: skip
+    assert result.statuses == [0] * 4, result.output
+    assert result.verdicts(1) == ["lost", "honest", "honest", "honest"], result.why()
+    assert all(line["replicas"]["1"]["steps"] < 4 for line in result.rounds[1:])
+    assert "given up" not in result.output
+
+
 def _disturb(run: Path, ranks: int, job: list[str], rank: int, signum: int) -> Result:
     """Send a signal to one rank as soon as the first round is recorded."""
     processes, log = start_job(run, ranks, *job)

@@ -49,7 +49,7 @@ def cost_of_records(overrides: Sequence[str]) -> float:
     spent: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(2 * _TRAINED + 1):
         keeps = turn % 2 == 0
-        edges = job.edges(0) if keeps else ()
+        edges = job.edges(job.steps[0]) if keeps else ()
         start = time.process_time()
         replica.train(TrainOrder(1, job.longest, job.batches(0, 1), edges), lambda: None)
         if turn:  # the first warms up

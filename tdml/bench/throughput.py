@@ -112,8 +112,8 @@ def summarise(
     """What the lines of some rounds in `metrics.jsonl` say; the others are those of the result."""
     samples = statistics.fmean(
         sum(
-            job.samples(int(index))
-            for index, found in line["replicas"].items()
+            job.samples(found["steps"])
+            for found in line["replicas"].values()
             if found["train_loss"] is not None
         )
         for line in rounds

@@ -40,6 +40,7 @@ class LocalReplica:
 
     def __init__(self, index: int, nodes: Sequence[Node]) -> None:
         self.index, self.kind, self.loaded = index, machine_kind(_HOST), -1
+        self.steps_done = 0  # nobody asks for it: nobody is late
         self.nodes, self.names = list(nodes), tuple(node.name for node in nodes)
         self._together = InProcess(nodes)
 

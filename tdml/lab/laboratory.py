@@ -104,7 +104,8 @@ class Laboratory:
         slots = {replica.index: replica.names for replica in self.fleet.muster()}
         if self._recorder is None:
             return self.engine.play(number, slots)
-        self._recorder.open_round(number, self.engine.digest(), slots, self.fleet.present)
+        fewer = self.engine.balance.fewer(slots)
+        self._recorder.open_round(number, self.engine.digest(), slots, self.fleet.present, fewer)
         played = self.engine.play(number, slots)
         self._recorder.close_round(played, ())
         return played

@@ -49,7 +49,7 @@ class RecordedReplica:
     could be audited."""
 
     def __init__(self, index: int, stages: int, recordings: Sequence[Blocks]) -> None:
-        self.index, self.kind, self._loaded = index, "recorded", -1
+        self.index, self.kind, self._loaded, self.steps_done = index, "recorded", -1, 0
         self.names = tuple(slot_name(Slot(index, stage)) for stage in range(stages))
         self._blocks = recordings[index % len(recordings)]
         self._factor = 1 + _STEP * (index // len(recordings))

@@ -47,7 +47,7 @@ class _Run:
             for r in self._rounds
             if r.number % _EVERY == 0 or r is self._rounds[-1]
         }
-        steps = sum(self._laboratory.job.steps[i] for r in self._rounds for i in r.judgements)
+        steps = sum(r.steps[i] for r in self._rounds for i in r.judgements)
         result = {
             "attackers": [self._attacker(replica) for replica in sorted(self._attacking)],
             "honest": [

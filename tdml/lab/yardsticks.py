@@ -42,7 +42,7 @@ class Yardstick(Engine):
             return
         updates = self._whole(found, rows)
         sizes = [layout.size for layout in self.job.layouts]
-        self.step(number, self._combine(updates, rows).split(sizes))
+        self.step(number, self._combine(updates, rows, found).split(sizes))
 
     def _whole(self, found: Gathered, rows: Sequence[int]) -> torch.Tensor:
         """All updates, (n, d): few enough in a laboratory."""
@@ -52,7 +52,7 @@ class Yardstick(Engine):
         ]
         return torch.cat(blocks, dim=1)
 
-    def _combine(self, updates: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+    def _combine(self, updates: torch.Tensor, rows: Sequence[int], found: Gathered) -> torch.Tensor:
         if self._average is not None:
             return self._average(updates, min(self._byzantine, (len(rows) - 1) // 2))
         out: set[int] = set()
@@ -60,7 +60,7 @@ class Yardstick(Engine):
             parameters = self.job.parameters[0] if len(self.job.layouts) == 1 else None
             out = _SELECT[self._rule](updates, parameters)
         kept = [row for row in range(len(rows)) if row not in out] or list(range(len(rows)))
-        weights = torch.tensor([float(self.job.samples(rows[row])) for row in kept])
+        weights = torch.tensor([float(found.steps[rows[row]]) for row in kept])
         return (weights[:, None] * updates[kept]).sum(dim=0) / weights.sum()
 
 

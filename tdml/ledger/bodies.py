@@ -27,6 +27,7 @@ class JobBody(TypedDict):
     audit_chance: float  # that a window of somebody's round is executed again, whoever it is
     shares: list[Count]  # of the computation, by stage, in millionths
     samples: list[Count]  # by replica
+    least_samples: NotRequired[Count]  # that a slow replica may be left with, where any may
 
 
 class RosterBody(TypedDict):
@@ -63,6 +64,7 @@ class RoundBody(TypedDict):
     weights: Digest  # of the global weights
     slots: dict[str, list[str]]  # node names by replica, in the order of the stages
     standby: NotRequired[list[str]]  # nodes that are there and hold no slot, if there are any
+    steps: NotRequired[dict[str, Count]]  # of the replicas that take fewer than all of theirs
 
 
 class CommitBody(TypedDict):

@@ -48,7 +48,9 @@ def _resume(body: dict[str, Any]) -> str:
 def _round(body: dict[str, Any]) -> str:
     slots = "; ".join(f"{replica}: {' '.join(nodes)}" for replica, nodes in body["slots"].items())
     standby = f"; standing by: {' '.join(body['standby'])}" if "standby" in body else ""
-    return f"from weights {_short(body['weights'])}; {slots}{standby}"
+    fewer = ", ".join(f"replica {index} {steps}" for index, steps in body.get("steps", {}).items())
+    steps = f"; fewer steps: {fewer}" if fewer else ""
+    return f"from weights {_short(body['weights'])}; {slots}{standby}{steps}"
 
 
 def _commit(body: dict[str, Any]) -> str:

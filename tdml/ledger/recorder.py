@@ -5,6 +5,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -60,16 +61,19 @@ class Recorder:
         weights: str,
         slots: Mapping[int, Sequence[str]],
         present: Iterable[str] = (),
+        fewer: Mapping[int, int] | None = None,
     ) -> None:
         """Before any work: the hash of the secret, the digest of the global weights, who sits
-        where, and who is there beside them."""
+        where, who is there beside them, and the steps of replicas that take fewer than all."""
         self._plays[round_number] += 1
         hashed = hashlib.sha256(self._secret(round_number)).hexdigest()
         named = {str(index): list(names) for index, names in slots.items()}
-        body = {"secret": hashed, "weights": weights, "slots": named}
+        body: dict[str, Any] = {"secret": hashed, "weights": weights, "slots": named}
         placed = {name for names in named.values() for name in names}
         if standby := sorted(set(present) - placed):
             body["standby"] = standby
+        if fewer:
+            body["steps"] = {str(index): steps for index, steps in fewer.items()}
         self._ledger.append(round_number, "round", body)
 
     def close_round(self, played: Round, refusals: Iterable[tuple[str, str]]) -> None:

@@ -127,8 +127,10 @@ def terms_of(config: Config, job: Job, identity: Identity) -> dict:
         "policy": config.rewards.policy, "pool": config.rewards.pool, "stake": config.rewards.stake,
         "audit_chance": RANDOM_SHARE * config.trust.budget if job.audits else 0.0,
         "shares": job.shares_of_work,
-        "samples": [job.samples(i) for i in range(config.topology.most)],
+        "samples": [job.samples(steps) for steps in job.steps],
     }  # fmt: skip
+    if config.sync.balance:
+        terms["least_samples"] = job.samples(1)
     return terms | {"stake": stake_of(terms)}
 
 

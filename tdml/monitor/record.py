@@ -14,7 +14,10 @@ def line_of(played: Round) -> dict[str, Any]:
     """The line of metrics.jsonl. Numbers that are not finite become null: JSON has none."""
     tested = {f"test_{name}": finite(value) for name, value in played.test.items()}
     validated = {f"validation_{name}": finite(value) for name, value in played.validation.items()}
-    replicas = {str(index): _replica(made) for index, made in sorted(played.judgements.items())}
+    replicas = {
+        str(index): _replica(made, played.steps.get(index))
+        for index, made in sorted(played.judgements.items())
+    }
     return {
         "round": played.number, **tested, **validated,
         "replicas": replicas, "accepted": played.accepted, "seconds": played.seconds,
@@ -34,9 +37,9 @@ def form_of(metric: str) -> str:
     return ".3f" if metric.endswith("accuracy") else ".4g"
 
 
-def _replica(made: Judgement) -> dict[str, Any]:
+def _replica(made: Judgement, steps: int | None) -> dict[str, Any]:
     line = {
-        "verdict": made.status, "train_loss": finite(made.train_loss),
+        "verdict": made.status, "steps": steps, "train_loss": finite(made.train_loss),
         "rank_mean": finite(made.rank_mean), "rank_std": finite(made.rank_std),
         "reason": made.reason, "weight": made.weight,
     }  # fmt: skip

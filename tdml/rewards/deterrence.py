@@ -22,7 +22,8 @@ _WITHOUT_AUDITS = 10  # rounds' pay that null stakes where no stake is enough
 
 def gain(job: Mapping) -> int:
     """The most that a node can earn in a round in which as few replicas hand in something as the
-    job may start with: that with the most samples, and those with the fewest.
+    job may start with: that with the most samples, and those with the fewest, which are slow where
+    that leaves a replica with fewer.
 
     Under `improvement` that is its stage's share of the whole pool: a cheat can hope to be in the
     only replica that improves anything.
@@ -32,9 +33,12 @@ def gain(job: Mapping) -> int:
     """
     terms = read(job, Terms)
     few = sorted(terms.samples)
+    others = few[: terms.fewest - 1]
+    if terms.least_samples is not None:
+        others = [terms.least_samples] * len(others)
     round_of_few = [
         Verdict(replica, [], "honest", samples=samples, improvement=int(replica == 0))
-        for replica, samples in enumerate([*few[-1:], *few[: terms.fewest - 1]])
+        for replica, samples in enumerate([*few[-1:], *others])
     ]
     parts = divide(terms.pool, policy_of(terms.policy, terms.shares).weights(round_of_few))
     return max(map(max, parts))

@@ -28,6 +28,8 @@ class Terms(msgspec.Struct, frozen=True):
     shares: list[Amount]  # of the computation, by stage, in millionths
     samples: list[Amount]  # of a round, by replica
     fewest: Annotated[int, msgspec.Meta(ge=1)]  # replicas that it may start with
+    # that a slow replica may be left with; None: all take all of their steps
+    least_samples: Amount | None = None
 
 
 class Participants(msgspec.Struct, frozen=True):

@@ -63,7 +63,7 @@ def _combine(
     parameters: int,
     out: torch.Tensor,
 ) -> None:
-    weights = [judgements[index].weight * job.samples(index) for index in rows]
+    weights = [judgements[index].weight * judgements[index].samples for index in rows]
     if not job.config.trust.enabled:
         out[:] = weighted_mean(block, weights)
     else:

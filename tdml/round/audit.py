@@ -44,7 +44,7 @@ class Auditor:
         audits = Audits()
         openings = self._open(number, found, sorted(windows), audits)
         claims = [
-            Claim(self._order(number, i, w), w, openings[i])
+            Claim(self._order(number, i, found.steps[i], w), w, openings[i])
             for i in sorted(openings)
             for w in windows[i]
         ]
@@ -81,22 +81,22 @@ class Auditor:
                     unsettled=f"audit: it has not shown its work: {result}"
                 )
                 continue
-            names = found.names[index]
+            names, steps = found.names[index], found.steps[index]
             proofs = false_traces(
-                self._job, self.job_id, number, index, names, self._keys(names),
+                self._job, self.job_id, number, index, steps, names, self._keys(names),
                 found.commitments[index], result,
             )  # fmt: skip
             audits.proofs += proofs
             if proofs:
                 audits.by_replica[index] = Audited(
-                    lied=tuple(range(len(self._job.edges(index)) - 1))
+                    lied=tuple(range(len(self._job.edges(steps)) - 1))
                 )
             else:
                 sound[index] = result
         return sound
 
-    def _order(self, number: int, index: int, window: int) -> RepeatOrder:
-        edges = self._job.edges(index)
+    def _order(self, number: int, index: int, steps: int, window: int) -> RepeatOrder:
+        edges = self._job.edges(steps)
         first, stop = edges[window : window + 2]
         batches = self._job.batches(index, number)[first:stop]
         return RepeatOrder(

@@ -51,16 +51,17 @@ NOTHING = Checked({}, [])
 
 
 def cross_check(
-    fleet: Fleet, job: Job, number: int, found: Gathered, passes: float, draw: torch.Generator
-) -> Checked:
-    """Have every update tested, if that is worth what it costs.
+    fleet: Fleet, job: Job, number: int, found: Gathered, candidates: Sequence[int], passes: float,
+    draw: torch.Generator,
+) -> Checked:  # fmt: skip
+    """Have updates tested, if that is worth what it costs.
 
     Args:
+        candidates: the replicas that are tested, which test one another.
         passes: forward passes of one sample that may be spent.
         draw: chooses samples and validators; nobody can have foreseen it.
     """
-    candidates = found.replicas
-    samples = [job.samples(index) for index in candidates]
+    samples = [job.samples(found.steps[index]) for index in candidates]
     count = samples_that_pay(samples, job.distinct(number, candidates), passes)
     if not count:
         return NOTHING

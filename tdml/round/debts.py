@@ -23,11 +23,12 @@ from tdml.trust.judgement import Audited
 
 @dataclass(frozen=True)
 class Debt:
-    """A round whose work a node has not shown, where it sat, what it had committed to, and the
-    global weights that the round started from, by stage."""
+    """A round whose work a node has not shown, where it sat, how many steps it was ordered to take,
+    what it had committed to, and the global weights that the round started from, by stage."""
 
     round: int
     replica: int
+    steps: int
     stage: int
     update: str
     states: str
@@ -54,7 +55,10 @@ class Debts:
             for stage, name in enumerate(names):
                 if name in silent:
                     made = found.commitments[index][stage]
-                    debt = Debt(number, index, stage, root(made.blocks), made.states, list(weights))
+                    debt = Debt(
+                        number, index, found.steps[index], stage, root(made.blocks), made.states,
+                        list(weights),
+                    )  # fmt: skip
                     self.owing.setdefault(self._fleet.key(name), debt)
 
     def of(self, replica: Replica) -> Debt | None:
@@ -69,8 +73,9 @@ class Debts:
         """Have a replica do a round again. Raises `ReplicaLost` as any order."""
         _load(debt, replica)
         index, number = replica.index, debt.round
-        batches, edges = self._job.batches(index, number), self._job.edges(index)
-        replica.train(TrainOrder(number, self._job.longest, batches, edges), late)
+        batches, edges = self._job.batches(index, number), self._job.edges(debt.steps)
+        order = TrainOrder(number, self._job.longest, batches[: debt.steps], edges)
+        replica.train(order, late)
         return replica.commit(number)
 
     def collect(
@@ -95,11 +100,12 @@ class Debts:
                 if sum(self._fleet.key(each) in self.owing for each in replica.names) == 1:
                     self._fleet.stand_down(name)  # its partners may go on with another
                 continue
-            found = Gathered({replica.index: made}, {replica.index: replica.names})
-            found.replicas = [replica.index, *others]
+            index, steps = replica.index, {replica.index: debt.steps}
+            found = Gathered({index: made}, {index: replica.names}, steps)
+            found.replicas = [index, *others]
             loading = partial(_load, debt)
             self._fleet.each(loading, self._fleet.ready(others))
-            windows = {replica.index: range(len(self._job.edges(replica.index)) - 1)}
+            windows = {index: range(len(self._job.edges(debt.steps)) - 1)}
             told = self._auditor.audit(debt.round, found, debt.weights, windows, draw)
             said[replica.index] = self._settled(replica, debt, told)
             audits.join(told)
@@ -108,7 +114,7 @@ class Debts:
     def _settled(self, replica: Replica, debt: Debt, told: Audits) -> str:
         """What came of one replica's; who has shown its work owes it no longer."""
         audited = told.by_replica.get(replica.index, Audited())
-        windows = len(self._job.edges(replica.index)) - 1
+        windows = len(self._job.edges(debt.steps)) - 1
         if audited.unsettled or len({*audited.clean, *audited.looked}) < windows:
             return audited.unsettled or f"its work of round {debt.round} was false"
         for key in map(self._fleet.key, replica.names):

@@ -1,6 +1,7 @@
 """The round, to be read from top to bottom. One engine plays it on either fleet."""
 
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,11 @@ from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
 from tdml.round.aggregate import mean
 from tdml.round.audits import Audits
+from tdml.round.balance import Balance
 from tdml.round.clock import Stopwatch
 from tdml.round.deadline import Deadline, Pace
 from tdml.round.evaluate import evaluate, improvements
-from tdml.round.fleet import Fleet, Replica
+from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, gather
 from tdml.round.judge import Judge, Judged
 from tdml.round.orders import Commitment, TrainOrder, TrainReport
@@ -35,6 +37,7 @@ class Round:
 
     number: int
     slots: dict[int, tuple[str, ...]]  # names of the nodes, by replica and stage
+    steps: dict[int, int] = field(default_factory=dict)  # that each replica is to take
     weights: str = ""  # digest of the global weights afterwards
     judgements: dict[int, Judgement] = field(default_factory=dict)
     commitments: dict[int, list[Commitment]] = field(default_factory=dict)
@@ -81,6 +84,8 @@ class Engine:
         self.training: Sequence[Replica] = []
         self._clock = Stopwatch()
         self._pace = Pace()
+        self.balance = Balance(job.steps, job.config.sync.balance)
+        self.steps: dict[int, int] = {}  # of the round, by replica
         self._late: dict[int, tuple[str, ...]] = {}  # nodes of the last round, by replica
         # What folds is compiled while the replicas train, not when their updates wait for it.
         ready = torch.zeros(job.config.topology.most, 1)
@@ -89,14 +94,17 @@ class Engine:
     def play(self, number: int, slots: Mapping[int, Sequence[str]]) -> Round:
         """One round of the replicas that were mustered, with these nodes."""
         self._clock = Stopwatch()
-        round_ = Round(number, {index: tuple(names) for index, names in slots.items()})
+        before, self.steps = self.steps, self.balance.steps(slots)
+        named = {index: tuple(names) for index, names in slots.items()}
+        round_ = Round(number, named, self.steps, notes=self.balance.changes(before, self.steps))
         secret = self._secrets.secret(number)
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
         with self.phase("train", number):
             reports, again = self.train(number)
         with self.phase("gather", number):
-            found = gather(self.fleet, self.job, number, sorted(reports))
+            taken = {index: self.steps[index] for index in sorted(reports)}
+            found = gather(self.fleet, self.job, number, taken)
         with self.phase("screen", number):
             screening = self.judge.screen(found)
         with self.phase("cross_check", number):
@@ -163,14 +171,32 @@ class Engine:
                 debt = owing[replica.index]
                 again[replica.index] = self.judge.debts.call_in(replica, debt, late)
                 return None
-            batches, edges = self.job.batches(replica.index, number), self.job.edges(replica.index)
-            report = replica.train(TrainOrder(number, self.job.longest, batches, edges), late)
-            deadline.finished()
-            return report
+            return self._have_trained(number, replica, deadline)
 
         done = self.fleet.each(order, self.training)
+        self.balance.close({r.index: r.names for r in self.training}, deadline.late)
         self._part_from_the_late(deadline.late)
         return {index: report for index, report in done.items() if report}, again
+
+    def _have_trained(self, number: int, replica: Replica, deadline: Deadline) -> TrainReport:
+        """One replica's local steps. How long they took is noted; of one that is late, as far as it
+        came."""
+        steps, start = self.steps[replica.index], time.monotonic()
+        batches = self.job.batches(replica.index, number)[:steps]
+        order = TrainOrder(number, self.job.longest, batches, self.job.edges(steps))
+
+        def note(taken: int) -> None:
+            self.balance.note(replica.index, taken, time.monotonic() - start)
+
+        try:
+            report = replica.train(order, partial(deadline.passed, replica.index))
+        except ReplicaLost:
+            if replica.index in deadline.late:
+                note(max(1, replica.steps_done))
+            raise
+        note(steps)
+        deadline.finished()
+        return report
 
     def _part_from_the_late(self, late: Collection[int]) -> None:
         """Whoever is late twice in a row is gone, unless nobody would be left."""

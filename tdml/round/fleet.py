@@ -43,6 +43,7 @@ class Replica(Protocol):
     index: int
     names: tuple[str, ...]  # of its nodes, by stage
     kind: str  # of machines: equal kinds repeat each other's steps bit for bit
+    steps_done: int  # of the round, as far as its nodes have said
 
     def load(
         self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()

@@ -72,7 +72,8 @@ class Judge:
 
     def screen(self, found: Gathered) -> Screening:
         """How far each update stands out."""
-        return compare(found.sums)
+        compared = self._compared(found)
+        return compare(found.sums, [found.replicas.index(index) for index in compared])
 
     def cross_check(self, number: int, found: Gathered, secret: int) -> Checked:
         """Have it tested who has worked, if half of the budget pays for enough samples, and it does
@@ -81,7 +82,8 @@ class Judge:
             return NOTHING
         passes = passes_of(self._allowance(found) * self._job.config.train.effective_batch_size) / 2
         draw = torch.Generator().manual_seed(derive(secret, "cross-check"))
-        return cross_check(self._fleet, self._job, number, found, passes, draw)
+        candidates = self._compared(found)
+        return cross_check(self._fleet, self._job, number, found, candidates, passes, draw)
 
     def audit(
         self, number: int, found: Gathered, screening: Screening, checked: Checked,
@@ -97,9 +99,11 @@ class Judge:
         candidates = {}
         for index in found.judged:
             distance, names = distances.get(index, 0.0), found.names[index]
+            if not self._takes_all(found, index):  # nothing clears it but audits
+                distance = max(distance, LIMIT)
             suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
             at_once = distance > LIMIT or index in found.diverged
-            candidates[index] = Candidate(self._windows(index), suspicion, at_once)
+            candidates[index] = Candidate(self._windows(found, index), suspicion, at_once)
         chance, allowance = (
             RANDOM_SHARE * self._job.config.trust.budget,
             self._allowance(found) - checked.steps,
@@ -137,11 +141,7 @@ class Judge:
                 rank_std=float(screening.moments.std[row]),
             )
         self._note_unproven(number, evidence, judgements)
-        spent = checked.steps + sum(
-            self._windows(index)[window]
-            for index, audited in audits.by_replica.items()
-            for window in audited.validators
-        )
+        spent = checked.steps + audits.steps
         return Judged(judgements, proofs if trusted else [], audits, spent)
 
     def _evidence(
@@ -154,19 +154,19 @@ class Judge:
         nodes = tuple(dict.fromkeys(name for proof in own for name in proof.nodes if name in names))
         reason = "; ".join(dict.fromkeys(proof.reason for proof in own))
         evidence = Evidence(
-            names, self._job.samples(index), fault=self._fault(number, index, found),
+            names, self._job.samples(found.steps[index]), fault=self._fault(number, index, found),
             audited=audits.by_replica.get(index, Audited()),
             proof=Proof(nodes, reason) if nodes else None, work=checked.works.get(index),
             unchecked=UNCHECKED if self._job.own else "",
         )  # fmt: skip
-        clean = self._job.audits and len(evidence.audited.clean) == len(self._windows(index))
+        clean = self._job.audits and len(evidence.audited.clean) == len(self._windows(found, index))
         evidence = replace(evidence, full=bool(clean))
         if index not in found.replicas:
             return evidence
         row = found.replicas.index(index)
         return replace(
             evidence, size=found.sizes[index], distance=screening.distances[row],
-            departure=screening.reasons.get(row, ""),
+            departure=screening.reasons.get(row, ""), compared=self._takes_all(found, index),
         )  # fmt: skip
 
     def _fault(self, number: int, index: int, found: Gathered) -> str:
@@ -182,7 +182,7 @@ class Judge:
             return f"{said}, as most others' have: training diverges (see train.lr)"
         if self._job.own:
             return said  # the samples are not here
-        batches = self._job.batches(index, number)
+        batches = self._job.batches(index, number)[: found.steps[index]]
         seeds = [self._job.augmentation(number, index, step) for step in range(len(batches))]
         samples = faults_of(self._job.source, batches, seeds)
         return f"{said}, for {samples}" if samples else said
@@ -208,14 +208,23 @@ class Judge:
             if index in checked.works and set(windows) <= set(clean):
                 self.standing.power.add(checked.works[index].seen)
 
-    def _windows(self, index: int) -> tuple[int, ...]:
+    def _compared(self, found: Gathered) -> list[int]:
+        """The replicas that statistics can compare."""
+        return [index for index in found.replicas if self._takes_all(found, index)]
+
+    def _takes_all(self, found: Gathered, index: int) -> bool:
+        """Whether a replica takes all of its steps: after fewer an honest update is smaller, points
+        elsewhere, and has learnt less."""
+        return found.steps[index] == self._job.steps[index]
+
+    def _windows(self, found: Gathered, index: int) -> tuple[int, ...]:
         """The steps of each window of a replica's round."""
-        edges = self._job.edges(index)
+        edges = self._job.edges(found.steps[index])
         return tuple(b - a for a, b in itertools.pairwise(edges))
 
     def _allowance(self, found: Gathered) -> float:
         """Steps of training that a round may spend on cross-checks and audits."""
-        return self._job.config.trust.budget * sum(self._job.steps[index] for index in found.judged)
+        return self._job.config.trust.budget * sum(found.steps[index] for index in found.judged)
 
     def state(self) -> dict:
         """What a checkpoint must keep."""

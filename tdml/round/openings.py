@@ -18,14 +18,18 @@ from tdml.trust.judgement import Proof
 
 
 def false_traces(
-    job: Job, job_id: str, number: int, index: int, names: Sequence[str], keys: Sequence[str],
-    commitments: Sequence[Commitment], openings: Sequence[Opening],
+    job: Job, job_id: str, number: int, index: int, steps: int, names: Sequence[str],
+    keys: Sequence[str], commitments: Sequence[Commitment], openings: Sequence[Opening],
 ) -> list[Proof]:  # fmt: skip
     """The nodes of a replica that show another round than they have committed to, have left out
-    steps, or log something else than they have signed."""
+    steps, or log something else than they have signed.
+
+    Args:
+        steps: that the replica was ordered to take.
+    """
     false = [
         stage for stage, (made, opening) in enumerate(zip(commitments, openings, strict=True))
-        if not _holds(job, index, made, opening)
+        if not _holds(job, steps, made, opening)
     ]  # fmt: skip
     if false:
         return [
@@ -93,13 +97,13 @@ def is_log(log: object, steps: int, channels: Sequence[Channel]) -> bool:
     return is_plain(log, (steps, len(channels), 32), torch.uint8)
 
 
-def _holds(job: Job, index: int, made: Commitment, opening: Opening) -> bool:
+def _holds(job: Job, steps: int, made: Commitment, opening: Opening) -> bool:
     """Whether a trace is the one committed to, and ends with the update."""
-    windows = len(job.edges(index)) - 1
+    windows = len(job.edges(steps)) - 1
     formed = (
         len(opening.states) == windows and len(opening.signatures) == job.config.topology.stages
     )
-    if not formed or not is_log(opening.log, job.steps[index], job.channels):
+    if not formed or not is_log(opening.log, steps, job.channels):
         return False
     return opening.root == made.states and opening.states[-1] == root(made.blocks)
 

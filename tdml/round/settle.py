@@ -218,7 +218,7 @@ class Settler:
 
     def _stays(self, dispute: Dispute, party: Replica) -> bool:
         """Whether a party says the same of the window once more for each window of the round."""
-        claim, windows = dispute.claim, len(self._job.edges(dispute.owner.index)) - 1
+        claim, windows = dispute.claim, len(dispute.claim.openings[0].states)
         try:
             more = [self._told_again(claim, dispute.owner, party) for _ in range(windows)]
         except (NotShown, ReplicaLost):

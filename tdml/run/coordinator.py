@@ -64,6 +64,7 @@ class Coordinator:
         if checkpoint is not None:
             self.engine.outer.restore(checkpoint.outer)
             self.engine.judge.restore(checkpoint.judge)
+            self.engine.balance.restore(checkpoint.balance)
             self.engine.moved = checkpoint.moved
         # what the user should know of the whole run
         self.notices = list(filter(None, [self.engine.judge.limits]))
@@ -115,7 +116,8 @@ class Coordinator:
         self._regroup(number)
         replicas = self._muster()
         slots = {replica.index: replica.names for replica in replicas}
-        self.recorder.open_round(number, self.engine.digest(), slots, self.fleet.present)
+        fewer = self.engine.balance.fewer(slots)
+        self.recorder.open_round(number, self.engine.digest(), slots, self.fleet.present, fewer)
         played = self.engine.play(number, slots)
         self._idle_rounds = 0 if played.trained else self._idle_rounds + 1
         self._evaluated.append(played.evaluated)
@@ -216,7 +218,8 @@ class Coordinator:
             round=number, model={name: tensor.detach().clone() for name, tensor in tensors.items()},
             outer=self.engine.outer.state(), moved=self.engine.moved,
             cuts=list(self.job.plan.cuts), fleet=copy.deepcopy(self.fleet.state()),
-            judge=copy.deepcopy(self.engine.judge.state()), metrics=metrics,
+            judge=copy.deepcopy(self.engine.judge.state()), balance=self.engine.balance.state(),
+            metrics=metrics,
         )  # fmt: skip
         folder, memory = self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20
         self._saving.begin(number, partial(save, checkpoint, folder, memory))
@@ -285,6 +288,6 @@ class Coordinator:
         parts = [self.engine.activity]
         if parts[0].endswith("train"):
             replicas = self.fleet.ready(replica.index for replica in self.engine.training)
-            steps = (f"r{r.index} {r.steps_done}/{self.job.steps[r.index]}" for r in replicas)
+            steps = (f"r{r.index} {r.steps_done}/{self.engine.steps[r.index]}" for r in replicas)
             parts.append(f"{'  '.join(steps)} steps")
         return "   ".join([*parts, *filter(None, [self.fleet.waiting])])

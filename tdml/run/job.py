@@ -73,7 +73,8 @@ class Job:
         return numbers * torch.float32.itemsize <= self.config.gather.memory * 2**20
 
     def batches(self, replica: int, round_number: int) -> torch.Tensor:
-        """The samples that a replica trains on in a round: (steps, batch_size) int64."""
+        """The samples that a replica trains on in a round, if it takes all of its steps: (steps,
+        batch_size) int64. With fewer it trains on the first of them."""
         return torch.from_numpy(
             assigned_batches(
                 self.shares[replica], self.config.train.effective_batch_size, self.steps[replica],
@@ -95,9 +96,9 @@ class Job:
             (len(self.batches(replica, round_number).unique()) for replica in replicas), default=0
         )
 
-    def samples(self, replica: int) -> int:
-        """How many samples a replica trains on in a round: its weight in the average."""
-        return self.steps[replica] * self.config.train.effective_batch_size
+    def samples(self, steps: int) -> int:
+        """How many samples a replica trains on in so many steps: its weight in the average."""
+        return steps * self.config.train.effective_batch_size
 
     @property
     def longest(self) -> int:
@@ -113,9 +114,9 @@ class Job:
             for s in range(stages)
         ]
 
-    def edges(self, replica: int) -> tuple[int, ...]:
-        """Where the windows of a replica's round begin and end; empty without audits."""
-        return window_edges(self.steps[replica], self.windows) if self.windows else ()
+    def edges(self, steps: int) -> tuple[int, ...]:
+        """Where the windows of a round of so many steps begin and end; empty without audits."""
+        return window_edges(steps, self.windows) if self.windows else ()
 
     @property
     def parameters(self) -> list[int]:

@@ -32,6 +32,10 @@ def check(config: "Config") -> None:
             raise SettingError(f"{name}={value} must be a finite number {enough}")
     _check_growth(config.topology)
     _check_not_too_much(config)
+    if config.sync.balance and config.sync.local_steps == 1:
+        raise SettingError(
+            "sync.balance=true, sync.local_steps=1: nobody can take fewer: raise sync.local_steps"
+        )
     _check_texts(config)
     for name, choice, choices in _choices(config):
         if choice not in choices:

@@ -47,7 +47,8 @@ class Evidence:
     `fault` is why what it handed in cannot be averaged; `distance` and `departure` are the
     screen's; `work` is None where nothing was tested; `full` says that every window was audited and
     found clean; `proof` convicts nodes of its own; `unchecked` is why its work can never be
-    repeated, "" where it can.
+    repeated, "" where it can; `compared`: it has taken all of its steps, so that its size says
+    something of the others'.
     """
 
     nodes: tuple[str, ...]
@@ -61,6 +62,7 @@ class Evidence:
     full: bool = False
     proof: Proof | None = None
     unchecked: str = ""
+    compared: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def judge(found: Mapping[int, Evidence], power: float, vouches: bool) -> dict[in
         vouches: whether the work test's result counts for a replica: it does where shares are drawn
             alike.
     """
-    sizes = [e.size for e in found.values() if not (e.fault or e.proof) and _passes(e)]
+    sound = [e for e in found.values() if not (e.fault or e.proof) and _passes(e)]
+    sizes = [e.size for e in sound if e.compared] or [e.size for e in sound]
     typical = statistics.median_low(sizes) if sizes else 0.0
     return {
         index: _judge(index, evidence, typical, power, vouches) for index, evidence in found.items()

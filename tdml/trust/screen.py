@@ -49,25 +49,32 @@ def screen(updates: torch.Tensor, parameters: int | None = None) -> Screening:
     count = updates.shape[1] if parameters is None else parameters
     starts = range(0, max(1, updates.shape[1]), BLOCK)
     blocks = [fold_stage(updates[:, a : a + BLOCK], max(0, min(count - a, BLOCK))) for a in starts]
-    return compare([sum(blocks[1:], blocks[0])])
+    return compare([sum(blocks[1:], blocks[0])], range(len(updates)))
 
 
-def compare(stages: Sequence[StageSums]) -> Screening:
-    """Compare replicas by the sums of their stages: each stage by itself, and the whole."""
+def compare(stages: Sequence[StageSums], rows: Sequence[int]) -> Screening:
+    """Compare replicas by the sums of their stages: each stage by itself, and the whole.
+
+    Args:
+        rows: those that have taken all of their steps. The others stand out for nothing but the
+            same numbers as another's: the update of fewer steps is smaller, and points elsewhere.
+    """
     whole = sum((stage.parameters for stage in stages[1:]), stages[0].parameters)
     replicas = len(whole.products)
-    if replicas < LEAST_REPLICAS:
+    if len(rows) < LEAST_REPLICAS:
         return Screening((), {}, whole.moments, (0.0,) * replicas)
     places = [("", whole)] if len(stages) > 1 else []
     places += [
         (f"stage {s}: " if len(stages) > 1 else "", stage.parameters)
         for s, stage in enumerate(stages)
     ]
-    found = [(place + text, values) for place, sums in places for text, values in _features(sums)]
+    found = [
+        (place + text, values) for place, sums in places for text, values in _features(sums, rows)
+    ]
     found += [
         (
             f"stage {s}: size of its buffers" if len(stages) > 1 else "size of its buffers",
-            _sizes(stage.buffers),
+            _sizes(stage.buffers, rows),
         )
         for s, stage in enumerate(stages)
     ]
@@ -78,39 +85,41 @@ def compare(stages: Sequence[StageSums]) -> Screening:
     )
 
 
-def _features(sums: Sums) -> list[tuple[str, torch.Tensor]]:
+def _features(sums: Sums, rows: Sequence[int]) -> list[tuple[str, torch.Tensor]]:
     """By name, the distance of every replica, (n,) float64; none where no coordinate was ranked."""
     if not sums.ranks.coordinates:
         return [("same numbers as another's", _copies(sums.products))]
     moments = sums.moments
     pooled = (moments.std**2).mean().sqrt().clamp(min=ROUNDING)
     return [
-        ("spread of its ranks", _distances(moments.std.clamp(min=ROUNDING).log(), FLOOR)),
-        ("mean of its ranks", _distances(moments.mean / pooled, FLOOR)),
-        ("size", _sizes(sums)),
-        ("direction", _distances(_directions(sums.products), FLOOR)),
+        ("spread of its ranks", _distances(moments.std.clamp(min=ROUNDING).log(), rows, FLOOR)),
+        ("mean of its ranks", _distances(moments.mean / pooled, rows, FLOOR)),
+        ("size", _sizes(sums, rows)),
+        ("direction", _distances(_directions(sums.products, rows), rows, FLOOR)),
         ("same numbers as another's", _copies(sums.products)),
     ]
 
 
-def _sizes(sums: Sums) -> torch.Tensor:
-    return _distances(sums.norms.clamp(min=ROUNDING).log(), FLOOR_OF_SIZE)
+def _sizes(sums: Sums, rows: Sequence[int]) -> torch.Tensor:
+    return _distances(sums.norms.clamp(min=ROUNDING).log(), rows, FLOOR_OF_SIZE)
 
 
-def _directions(products: torch.Tensor) -> torch.Tensor:
-    """Mean cosine with the peers, (n,)."""
+def _directions(products: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+    """Mean cosine with those of the peers that are compared, (n,)."""
     norms = products.diagonal().clamp(min=0).sqrt()
     scales = norms[:, None] * norms
     cosines = torch.where(scales > 0, products / scales.clamp(min=1e-300), 0.0).fill_diagonal_(0)
-    return cosines.sum(dim=1) / (len(products) - 1)
+    return cosines[:, list(rows)].sum(dim=1) / (len(rows) - 1)
 
 
-def _distances(values: torch.Tensor, floor: float) -> torch.Tensor:
-    """From the median of the peers, in widths of the shortest interval that holds a majority."""
-    width = max(shortest(values, len(values) // 2 + 1), floor)
-    rows = range(len(values))
-    off = [abs(departure(values, i, [j for j in rows if j != i])) for i in rows]
-    return torch.tensor(off, dtype=torch.float64) / width
+def _distances(values: torch.Tensor, rows: Sequence[int], floor: float) -> torch.Tensor:
+    """From the median of the peers, in widths of the shortest interval that holds a majority; 0 for
+    rows that are not compared."""
+    width = max(shortest(values[list(rows)], len(rows) // 2 + 1), floor)
+    found = torch.zeros(len(values), dtype=torch.float64)
+    for i in rows:
+        found[i] = abs(departure(values, i, [j for j in rows if j != i])) / width
+    return found
 
 
 def _copies(products: torch.Tensor) -> torch.Tensor:

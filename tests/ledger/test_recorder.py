@@ -11,6 +11,8 @@ import torch
 from tdml.ledger.artifacts import Store
 from tdml.ledger.chain import Ledger
 from tdml.ledger.commit import commit_statement
+from tdml.ledger.describe import describe
+from tdml.ledger.reader import read
 from tdml.ledger.recorder import Recorder
 from tdml.ledger.start_recorder import begin
 from tdml.ledger.verify import verify
@@ -113,6 +115,16 @@ def test_who_is_there_without_a_slot_is_said_to_stand_by(recorder: Recorder, pat
     recorder.open_round(2, digest("weights 1"), {0: BY_REPLICA[0]}, present=PUBLIC)
     assert "standby" not in bodies(path, "round", 1)[0]
     assert bodies(path, "round", 2)[0]["standby"] == ["r1.s0", "r1.s1", "spare0"]
+    verify(path, Book)
+
+
+def test_who_takes_fewer_steps_is_said_before_the_work(recorder: Recorder, path: Path) -> None:
+    play(recorder, 1)
+    recorder.open_round(2, digest("weights 1"), BY_REPLICA, fewer={1: 3})
+    assert "steps" not in bodies(path, "round", 1)[0]
+    assert bodies(path, "round", 2)[0]["steps"] == {"1": 3}
+    with read(path) as ledger:
+        assert describe(ledger.entries()[-1], {}).endswith("; fewer steps: replica 1 3")
     verify(path, Book)
 
 

@@ -16,7 +16,10 @@ def played(*judgements, **changes):
         "seconds": {"total": 4.2},
         "bytes": {"up": 1, "down": 2},
     }
-    return Round(3, {}, judgements={made.replica: made for made in judgements}, **said | changes)
+    steps = {made.replica: 20 for made in judgements}
+    return Round(
+        3, {}, steps, judgements={made.replica: made for made in judgements}, **said | changes
+    )
 
 
 def read_back(played):
@@ -42,13 +45,12 @@ def test_a_line_has_the_documented_keys():
         "validation_accuracy": 0.5,
         "replicas": {
             "0": {
-                "verdict": "honest", "train_loss": 0.40, "rank_mean": 2.49, "rank_std": 1.02,
-                "reason": "",
-                "weight": 1.0,
+                "verdict": "honest", "steps": 20, "train_loss": 0.40, "rank_mean": 2.49,
+                "rank_std": 1.02, "reason": "", "weight": 1.0,
             },
             "3": {
-                "verdict": "malicious", "train_loss": 0.41, "rank_mean": 2.51, "rank_std": 1.49,
-                "reason": "a lie", "weight": 0.0, "nodes": ["r3.s1"],
+                "verdict": "malicious", "steps": 20, "train_loss": 0.41, "rank_mean": 2.51,
+                "rank_std": 1.49, "reason": "a lie", "weight": 0.0, "nodes": ["r3.s1"],
             },
         },
         "accepted": [0],
@@ -68,9 +70,8 @@ def test_replicas_come_in_the_order_of_their_numbers():
 def test_nodes_are_named_only_where_there_are_any():
     line = line_of(played(lost(0, ("r0.s0",), "see notes")))["replicas"]["0"]
     assert line == {
-        "verdict": "lost", "train_loss": None, "rank_mean": None, "rank_std": None,
-        "reason": "see notes",
-        "weight": 0.0,
+        "verdict": "lost", "steps": 20, "train_loss": None, "rank_mean": None, "rank_std": None,
+        "reason": "see notes", "weight": 0.0,
     }  # fmt: skip
 
 

@@ -42,6 +42,12 @@ def test_the_gain_is_what_a_node_earns_while_the_job_is_small():
     assert gain(body | {"fewest": 1}) == 600
 
 
+def test_the_gain_is_more_where_others_may_be_left_with_a_step() -> None:
+    body = job(policy="work", samples=[100, 40, 60], least_samples=10)
+    assert gain(body) == 1000 * 600_000 * 100 // (1_000_000 * 120)
+    assert gain(body | {"fewest": 1}) == 600
+
+
 # The stake
 
 

@@ -45,6 +45,16 @@ def test_what_counts(given: dict, weight: float, scale: float, status: str) -> N
     assert made.blamed == (("b",) if status == "malicious" else ())
 
 
+def test_sizes_after_fewer_steps_say_nothing_of_the_others() -> None:
+    few = evidence(size=0.1, compared=False)
+    made = judge({0: few, 1: few, 2: few, 3: evidence(), 4: evidence(size=1.4)}, 0.5, True)
+    assert {judgement.status for judgement in made.values()} == {"honest"}
+    large = judge({0: evidence(size=3.0, compared=False), 1: evidence(), 2: evidence()}, 0.5, True)
+    assert large[0].scale == pytest.approx(0.5), "nor may they be larger"
+    alone = judge({0: few, 1: evidence(size=0.4, compared=False)}, 0.5, True)
+    assert alone[1].scale == pytest.approx(1.5 * 0.1 / 0.4), "unless there are no others"
+
+
 def test_what_can_never_be_repeated_says_so_and_waits_for_nothing() -> None:
     made = one(unchecked="not checked")
     assert (made.status, made.weight, made.reason) == ("honest", 1, "not checked")

@@ -101,10 +101,31 @@ def test_buffers_are_looked_at_apart() -> None:
     assert found.suspects == (2, 4) and "buffers" in found.reasons[4]
 
 
+def test_who_is_not_compared_is_near_everybody_and_moves_nobody() -> None:
+    updates = honest(7)
+    updates[2] *= 0.1
+    updates[5] = torch.randn(4000, generator=torch.Generator().manual_seed(9))
+    rows = [0, 1, 3, 4, 6]
+    updates[4] *= -1
+    found = compare([fold_stage(updates, 4000)], rows)
+    assert found.suspects == (4,)
+    assert (found.distances[2], found.distances[5]) == (0.0, 0.0)
+    # but for its ranks, which the others share, it might as well not be there
+    alone = compare([fold_stage(updates[rows], 4000)], range(5))
+    assert [found.distances[row] > LIMIT for row in rows] == [d > LIMIT for d in alone.distances]
+    assert {2, 5} <= set(screen(updates).suspects)
+
+
+def test_who_is_not_compared_may_be_no_copy() -> None:
+    updates = honest(6)
+    updates[5] = updates[0]
+    assert compare([fold_stage(updates, 4000)], range(5)).suspects == (0, 5)
+
+
 def test_a_stage_is_named_that_alone_stands_out() -> None:
     stages = [honest(6), honest(6, 100_000, seed=1)]
     stages[0][3] *= -1
-    found = compare([fold_stage(stage, stage.shape[1]) for stage in stages])
+    found = compare([fold_stage(stage, stage.shape[1]) for stage in stages], range(6))
     assert found.suspects == (3,)
     assert found.reasons[3].startswith("stage 0: ")
 
