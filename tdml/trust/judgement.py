@@ -47,8 +47,7 @@ class Evidence:
     `fault` is why what it handed in cannot be averaged; `distance` and `departure` are the
     screen's; `work` is None where nothing was tested; `full` says that every window was audited and
     found clean; `proof` convicts nodes of its own; `unchecked` is why its work can never be
-    repeated, "" where it can; `compared`: it has taken all of its steps, so that its size says
-    something of the others'.
+    repeated, "" where it can; `compared`: it has taken all of its steps.
     """
 
     nodes: tuple[str, ...]

@@ -63,21 +63,11 @@ def compare(stages: Sequence[StageSums], rows: Sequence[int]) -> Screening:
     replicas = len(whole.products)
     if len(rows) < LEAST_REPLICAS:
         return Screening((), {}, whole.moments, (0.0,) * replicas)
-    places = [("", whole)] if len(stages) > 1 else []
-    places += [
-        (f"stage {s}: " if len(stages) > 1 else "", stage.parameters)
-        for s, stage in enumerate(stages)
-    ]
-    found = [
-        (place + text, values) for place, sums in places for text, values in _features(sums, rows)
-    ]
-    found += [
-        (
-            f"stage {s}: size of its buffers" if len(stages) > 1 else "size of its buffers",
-            _sizes(stage.buffers, rows),
-        )
-        for s, stage in enumerate(stages)
-    ]
+    several = len(stages) > 1
+    each = {f"stage {s}: " if several else "": stage for s, stage in enumerate(stages)}
+    places = [("", whole)] * several + [(s, each[s].parameters) for s in each]
+    found = [(s + text, far) for s, sums in places for text, far in _features(sums, rows)]
+    found += [(f"{s}size of its buffers", _sizes(each[s].buffers, rows)) for s in each]
     farthest = [_farthest(found, row) for row in range(replicas)]
     reasons = {row: text for row, (distance, text) in enumerate(farthest) if distance > LIMIT}
     return Screening(
