@@ -51,6 +51,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
             "--json", type=Path, metavar="FILE", help="write the results there, too"
         )
         measured.set_defaults(command=command)
+    _add_averaging(benchmarks)
     _add_scale(benchmarks)
     outcome = benchmarks.add_parser(
         "outcome", help="what came of runs: accuracy, who was accused, seconds by phase"
@@ -59,6 +60,19 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     outcome.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     outcome.set_defaults(command=_bench_outcome)
     _add_detection(benchmarks)
+
+
+def _add_averaging(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    averaging = benchmarks.add_parser(
+        "averaging", allow_abbrev=False,
+        help="loss and traffic of averaging once a round beside averaging in every step",
+    )  # fmt: skip
+    add_arguments(averaging)
+    averaging.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    averaging.add_argument(
+        "--keep", type=Path, metavar="DOCS", help="keep the results in this folder's page, too"
+    )
+    averaging.set_defaults(command=_bench_averaging)
 
 
 def _add_scale(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -139,6 +153,13 @@ def _bench_throughput(parsed: argparse.Namespace) -> int:
 
     settings.see_own_classes()
     return throughput.run(parsed.overrides, parsed.json)
+
+
+def _bench_averaging(parsed: argparse.Namespace) -> int:
+    from tdml.bench import averaging
+
+    settings.see_own_classes()
+    return averaging.run(parsed.overrides, parsed.json, parsed.keep)
 
 
 def _bench_scale(parsed: argparse.Namespace) -> int:

@@ -1,0 +1,62 @@
+"""`docs/results/averaging.md`, made from the files in `docs/results/averaging/` alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tdml.common.files import replace_file
+
+_INTRODUCTION = """# Averaging once a round instead of in every step
+
+`tdml bench averaging KEY=VALUE… --keep docs` makes this page from the files in
+`docs/results/averaging/`, and these from what it has measured: nothing on it is written by hand.
+*In every step* is a plain loop over the same samples in the same steps, in which the replicas'
+gradients are averaged and one optimizer lives to the end. Bytes are weights and updates between the
+coordinator and the replicas; what a step sends is measured in a job with `sync.local_steps=1`.
+"""
+_ROWS = 12  # of a table, at most
+
+
+def keep(found: Mapping[str, Any], docs: Path) -> Path:
+    """Keep a result, as `tdml.bench.averaging` has it, and make the page. Returns the page's
+    path."""
+    folder = docs / "results" / "averaging"
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / f"{found['name']}.json", json.dumps(found, indent=2) + "\n")
+    page = folder.with_suffix(".md")
+    replace_file(
+        page, page_text([json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))])
+    )
+    return page
+
+
+def page_text(kept: Sequence[Mapping[str, Any]]) -> str:
+    """The page, in Markdown."""
+    return "\n".join([_INTRODUCTION, *(line for found in kept for line in _section(found))])
+
+
+def _section(found: Mapping[str, Any]) -> list[str]:
+    machine = found["machine"]
+    where = f"{machine['gpu'] or machine['processor']}, torch {machine['versions']['torch']}"
+    rounds = len(found["rare"])
+    apart = -(-rounds // _ROWS)
+    rows = [number for number in range(1, rounds + 1) if number % apart == 0 or number == rounds]
+    return [
+        f"## `{found['name']}`\n",
+        f"{found['said'][0].upper()}{found['said'][1:]}.\n",
+        f"`tdml bench averaging {' '.join(found['settings'])}`\n",
+        f"{found['samples']:,} samples, each {found['sample']}; commit "
+        f"`{(found['commit'] or 'unknown')[:10]}`; {where}.\n",
+        f"| round | steps | test loss, averaged every {found['local_steps']} steps | in every step "
+        "| difference |",
+        "| --- | --- | --- | --- | --- |",
+        *(_row(found, number) for number in rows),
+        "",
+    ]
+
+
+def _row(found: Mapping[str, Any], number: int) -> str:
+    rare, every = found["rare"][number - 1], found["every_step"][number - 1]
+    steps = number * found["local_steps"]
+    return f"| {number} | {steps} | {rare:.4f} | {every:.4f} | {rare / every - 1:+.2%} |"
