@@ -37,6 +37,11 @@ def test_a_job_beside_a_plain_loop(tmp_path):
     assert min(found["floors"].values()) > 0
     assert "of what its pipelines allow" in result.stdout
     assert "states and messages kept for audits cost " in result.stdout
+    nodes, alone = found["startup"], found["plain_startup"]
+    assert list(nodes["bytes"]) == ["coordinator", "r0.s0", "r1.s0"]
+    assert min(*nodes["bytes"].values(), *alone["bytes"].values()) > 50 * 2**20  # torch alone
+    assert 0 < alone["seconds"] < 60 and 0 < nodes["seconds"] < 60
+    assert "until the first step" in result.stdout and "r*.s0" in result.stdout
     assert found["settings"] == [*small, f"identity.folder={tmp_path / 'keys'}"]
 
 

@@ -7,6 +7,7 @@ job, so that what else the machine does slows both of them.
 """
 
 import os
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tdml import config as settings
-from tdml.bench import hardware, json_file
+from tdml.bench import hardware, json_file, startup
 from tdml.bench.floors import cost_of_records, floors
 from tdml.bench.plain_loop import device_of, plain_loop
-from tdml.bench.play import play
+from tdml.bench.startup import Startup
 from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.models.microbatches import busy_share, step_seconds
@@ -43,7 +44,9 @@ class Result:
     replicas train, and of its whole rounds; `busy` is the share of a step in which those pipelines'
     stages compute. And the mean seconds of a round's phases: some, as audits, take theirs in few of
     the rounds. `floors` are the least seconds that some phases could take; `records` is what it
-    costs to keep states and messages for audits, as a share of training."""
+    costs to keep states and messages for audits, as a share of training. `startup` is what comes
+    before the first step, and the memory of every process; `plain_startup` the same of a plain
+    loop in a process of its own."""
 
     plain: float
     limit: float
@@ -53,6 +56,8 @@ class Result:
     seconds: Mapping[str, float]
     floors: Mapping[str, float] = field(default_factory=dict)
     records: float = 0.0
+    startup: Startup | None = None  # None: nobody has watched it
+    plain_startup: Startup | None = None
 
 
 def run(overrides: Sequence[str], out: Path | None) -> int:
@@ -69,7 +74,9 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     samples = load_source(config)
     job = jobs.prepare(config, samples, checkpoint=None)
     before = plain_loop(job, _TURN_S)
-    if status := play(chosen):
+    alone = startup.plain(chosen)
+    status, started = startup.watched(chosen, config)
+    if status:
         return status
     run = Path(config.run_dir)
     # which it has chosen itself
@@ -81,9 +88,10 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     result = replace(
         summarise(job, read_metrics(run)[1:], plain, *limit(job)),
         floors=floors(job), records=cost_of_records(overrides) if job.audits else 0.0,
+        startup=started, plain_startup=alone,
     )  # fmt: skip
     console = Console(soft_wrap=True)
-    console.print(*_tables(job, result))
+    console.print(*_tables(job, result), *([_memory(started, alone)] if started else []))
     console.print(_sentence(job, result), highlight=False)
     about = {"machine": hardware.describe(device_of(job)), "settings": list(overrides)}
     json_file.write(out, about | asdict(result))
@@ -144,6 +152,23 @@ def _tables(job: Job, result: Result) -> tuple[Table, Table]:
         times = "" if least is None else f"{value / least:.2f} × {least:.3g} s"
         phases.add_row(phase, f"{value:.3g}", f"{value / result.seconds['total']:.0%}", times)
     return speed, phases
+
+
+def _memory(started: Startup, alone: Startup) -> Table:
+    """With the node of a replica's stage that took the most for all of its like."""
+    table = Table("until the first step, and at its peak", "seconds", "MiB of host memory")
+    table.add_row("plain loop", f"{alone.seconds:.3g}", _mebibytes(max(alone.bytes.values())))
+    most: dict[str, int] = {}
+    for name, peak in started.bytes.items():
+        kind = re.sub(r"^r\d+\.", "r*.", name)
+        most[kind] = max(most.get(kind, 0), peak)
+    for place, (kind, peak) in enumerate(most.items()):
+        table.add_row(kind, f"{started.seconds:.3g}" if place == 0 else "", _mebibytes(peak))
+    return table
+
+
+def _mebibytes(number: int) -> str:
+    return f"{number / 2**20:,.0f}"
 
 
 def _sentence(job: Job, result: Result) -> str:
