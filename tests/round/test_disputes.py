@@ -1,6 +1,7 @@
 """A lie in each operation of each stage, by whom is audited and by whom audits: the right node is
 banned, or nobody."""
 
+import numpy as np
 import pytest
 
 from tdml.lab.laboratory import Laboratory
@@ -22,6 +23,18 @@ _LIES = [
 ]
 
 
+# A step that is taken again is the same one only if its samples count as much as they did.
+_BY_CLASS = "data.weights=[0.2,3,0.5,1,2,0.1,4,1,0.3,2]"
+
+
+@pytest.fixture(scope="module")
+def by_sample(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights of the 1,437 training samples."""
+    file = tmp_path_factory.mktemp("weights") / "weights.npy"
+    np.save(file, np.random.default_rng(0).exponential(size=1437))
+    return f"data.weights={file}"
+
+
 def _laboratory(*overrides: str) -> Laboratory:
     return Laboratory([*_JOB, *overrides])
 
@@ -40,8 +53,8 @@ def _banned(played: Round) -> list[str]:
     "again", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["and again", "once"]
 )
 @pytest.mark.parametrize(("deed", "stage"), _LIES)
-def test_a_lie_in_the_own_round(deed: str, stage: int, again: bool) -> None:
-    laboratory = _laboratory()
+def test_a_lie_in_the_own_round(deed: str, stage: int, again: bool, by_sample: str) -> None:
+    laboratory = _laboratory(by_sample)
     _sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, again=again)
     played = laboratory.play(1)
     assert _banned(played) == [f"r1.s{stage}"]
@@ -51,7 +64,7 @@ def test_a_lie_in_the_own_round(deed: str, stage: int, again: bool) -> None:
 
 @pytest.mark.parametrize(("deed", "stage"), _LIES)
 def test_a_lie_as_validator(deed: str, stage: int) -> None:
-    laboratory = _laboratory()
+    laboratory = _laboratory(_BY_CLASS)
     _sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, when=liars.AS_VALIDATOR)
     played = laboratory.play(1)
     assert _banned(played) == [f"r1.s{stage}"]
