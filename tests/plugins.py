@@ -127,16 +127,19 @@ def small(root: str, download: bool, augment: bool) -> tuple[Images, Images]:
     return digits(16)
 
 
-def owned(size: int = 16, stages: int = 2, strange: str = "") -> tuple[Dataset, Dataset]:
+def owned(
+    size: int = 16, stages: int = 2, strange: str = "", lost: str = ""
+) -> tuple[Dataset, Dataset]:
     """Each replica's owner has the digits of one parity, and fewer of them the higher its number
     is; the coordinator has few for training, and the others for the test. `strange`: the rank that
-    holds something else than the other end of its replica, or images of another size."""
+    holds something else than the other end of its replica, or images of another size; `lost`: a
+    file; once it is there, owners lack 50 of their samples."""
     rank = int(os.environ["RANK"])
     what, _, who = strange.partition(" of ")
     train, test = digits(size // 2 if (what, who) == ("size", str(rank)) else size)
     replica = (rank - 1) // stages
     mine = [i for i, label in enumerate(train.targets) if label % 2 == replica % 2]
-    mine = mine[replica * 100 :] if rank else list(range(40))
+    mine = mine[replica * 100 + 50 * os.path.exists(lost) :] if rank else list(range(40))
     if who == str(rank):
         mine = {"order": mine[::-1], "few": mine[:10]}.get(what, mine)
     return Subset(train, mine), test if rank == 0 else Subset(test, range(2))

@@ -15,18 +15,29 @@ _JOB = [
 ]  # fmt: skip
 
 
-def test_replicas_learn_from_what_each_of_them_alone_holds(tmp_path: Path) -> None:
+def test_replicas_learn_from_what_each_of_them_alone_holds_and_go_on(tmp_path: Path) -> None:
     """One has the even digits, the other fewer odd ones; the coordinator judges by its own of both
-    kinds, and every word on an update says that it was not checked."""
-    result = run_job(tmp_path / "run", 5, *_JOB, "rounds=6", "trust.budget=1", "monitor.best=true")
+    kinds, and every word on an update says that it was not checked. A run that goes on takes what
+    the owners hold then."""
+    lost = tmp_path / "lost"
+    job = [*_JOB, "trust.budget=1", "monitor.best=true", f"+data.lost={lost}"]
+    first = run_job(tmp_path / "run", 5, *job, "rounds=3")
+    assert first.statuses == [0] * 5, first.output
+    before = first.rounds
+    lost.touch()
+    result = run_job(tmp_path / "run", 5, *job, "rounds=6", "resume=true")
     assert result.statuses == [0] * 5, result.output
+    assert [line["round"] for line in result.rounds] == [1, 2, 3, 4, 5, 6]
+    assert result.rounds[:3] == before
     assert result.accuracy > 0.6, result.output  # one kind alone is half of them
     for line in result.rounds:
         assert line["spent"] == 0
         for found in line["replicas"].values():
             assert found["verdict"] in ("honest", "suspicious")
             assert found["reason"].endswith(_UNCHECKED)
-    assert f"data.partition=own: {_UNCHECKED}" in " ".join(result.output.split())
+    told = " ".join(result.output.split())
+    assert f"data.partition=own: {_UNCHECKED}" in told
+    assert "no update counts more than 1.5 times the median" in told
     assert _UNCHECKED in (result.run / "report.html").read_text()
     assert cli.run(["ledger", "verify", str(result.run)]) == 0
     database = sqlite3.connect(result.run / "ledger.db")

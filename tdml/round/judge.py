@@ -18,7 +18,7 @@ from tdml.round.reports import false_reports
 from tdml.round.standing import Standing
 from tdml.run.job import Job
 from tdml.trust.judgement import UNCHECKED, Audited, Evidence, Judgement, Proof, judge
-from tdml.trust.numbers import LIMIT, RANDOM_SHARE
+from tdml.trust.numbers import LIMIT, RANDOM_SHARE, TYPICAL
 from tdml.trust.screen import Screening, compare
 from tdml.trust.suspicion import Candidate
 from tdml.trust.work import passes_of
@@ -54,7 +54,8 @@ class Judge:
         if self._job.own:
             return (
                 f"data.partition=own: {UNCHECKED}: nothing is audited, so nobody is banned but for "
-                "messages that no honest node sends, and no update counts more than a typical one"
+                "messages that no honest node sends, and no update counts more than "
+                f"{TYPICAL:g} times the median"
             )
         if not trust.budget:
             return (
