@@ -1,5 +1,6 @@
 """Models of Hugging Face's transformers: from a configuration, or from a local folder."""
 
+import difflib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ _HEADS = {
     "masked": "AutoModelForMaskedLM",
     "classifier": "AutoModelForSequenceClassification",
 }
+_NEAR = 0.7  # as difflib has it: num_layers is num_hidden_layers, rope_theta not rope_parameters
 _PEFT_TASKS = {"causal": "CAUSAL_LM", "masked": None, "classifier": "SEQ_CLS"}
 
 
@@ -109,12 +111,30 @@ def _config(given: str | Mapping[str, Any], num_labels: int | None) -> Any:
             f"model.config={given} does not exist: give the path of a config.json, "
             "or a mapping such as model.config={model_type: llama, hidden_size: 64}"
         )
+    if not isinstance(given, str) and "model_type" not in given:
+        raise SettingError("model.config has no model_type, such as llama, gpt2 or bert: give one")
     try:
         if isinstance(given, str):
             return AutoConfig.from_pretrained(given, local_files_only=True, **labels)
-        return AutoConfig.for_model(**{**given, **labels})
+        usual = AutoConfig.for_model(given["model_type"])
+        found = AutoConfig.for_model(**{**given, **labels})
     except Exception as error:  # of whatever kind the library has for it
         raise SettingError(f"model.config cannot be read: {one_line(error)[:300]}") from error
+    _check_names(given, usual)
+    return found
+
+
+def _check_names(given: Mapping[str, Any], usual: Any) -> None:
+    """The library takes any name, and uses those that it knows: what is nearly one of these was
+    meant to be it."""
+    known = {**vars(usual), **usual.attribute_map}
+    left = [name for name in known if name not in given and name[0] != "_"]
+    for name in given:
+        near = difflib.get_close_matches(name, left, n=1, cutoff=_NEAR)
+        if near and not hasattr(usual, name):
+            raise SettingError(
+                f"model.config: {given['model_type']} has no {name}: {near[0]} may be meant"
+            )
 
 
 def _from_config(auto: Any, settings: Any) -> "PreTrainedModel":

@@ -33,7 +33,7 @@ class _Same(nn.Module):
 class _Zero(nn.Module):
     """In the place of positions that were added already."""
 
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
         return torch.zeros((), device=ids.device)
 
 
@@ -50,7 +50,17 @@ class _Family:
 _FAMILIES = (
     _Family("layers", "norm", {"embed_tokens": None}),  # as Llama
     _Family("h", "ln_f", {"wte": None, "wpe": _Zero, "drop": _Same}),  # as GPT-2
-    _Family("encoder.layer", None, {"embeddings": _Same, "pooler": None}),  # as BERT
+    _Family(  # as BERT
+        "encoder.layer", None, {"embeddings": _Same, "embeddings_project": _Same, "pooler": None}
+    ),
+    _Family("layers", "final_layernorm", {"embed_tokens": None, "embed_dropout": _Same}),  # as Phi
+    _Family("layers", "final_layer_norm", {"embed_in": None, "emb_dropout": _Same}),  # as GPT-NeoX
+    _Family("h", "ln_f", {"word_embeddings": None, "word_embeddings_layernorm": _Same}),  # as Bloom
+    _Family(  # as OPT
+        "decoder.layers",
+        "decoder.final_layer_norm",
+        {"decoder.embed_tokens": None, "decoder.embed_positions": _Zero},
+    ),
 )
 
 
@@ -71,8 +81,8 @@ class Body(nn.Module):
                 body._modules["pooler"] = None
         else:
             for name, make in family.later.items():
-                if name in body._modules:
-                    body._modules[name] = make and make()
+                if _get(body, name) is not None:
+                    _put(body, name, make and make())
         body.config = _config_of_layer(base.config, index or 0)
         self.body, self._first = body, index is None
 
@@ -96,9 +106,9 @@ def blocks_of_hf(model: "PreTrainedModel") -> list[nn.Module]:
     head = _head(model, base, family) if family else None
     if family is None or head is None:
         raise SettingError(
-            f"model=hf: {type(model).__name__} is built in another way than Llama, GPT-2 and BERT, "
-            "whose parts TDML knows: take another architecture, or one stage of your own module "
-            "(docs/your-model.md)"
+            f"model=hf: {type(model).__name__} is built in another way than the models whose "
+            "parts TDML knows (Llama, GPT-2, BERT, Phi, GPT-NeoX, Bloom, OPT and their like): "
+            "take another architecture, or one stage of your own module (docs/your-model.md)"
         )
     layers = range(len(base.get_submodule(family.layers)))
     return [Body(base, family, None), *(Body(base, family, index) for index in layers), head]
@@ -116,7 +126,7 @@ def _head(model: "PreTrainedModel", base: "PreTrainedModel", family: _Family) ->
     }
     if family.norm:
         return (
-            _Chain(base._modules[family.norm], after["lm_head"])
+            _Chain(base.get_submodule(family.norm), after["lm_head"])
             if list(after) == ["lm_head"]
             else None
         )
@@ -142,7 +152,7 @@ def _shallow(module: _Module, path: str) -> _Module:
     return new
 
 
-def _put(module: nn.Module, path: str, value: nn.Module) -> None:
+def _put(module: nn.Module, path: str, value: nn.Module | None) -> None:
     owner, _, name = path.rpartition(".")
     module.get_submodule(owner)._modules[name] = value
 

@@ -34,7 +34,12 @@ FAMILIES = {
     "qwen3": TINY | {"num_key_value_heads": 1, "head_dim": 8},
     "mistral": TINY | {"num_key_value_heads": 1, "sliding_window": 4},
     "gpt2": GPT2,
+    "phi": TINY | {"num_key_value_heads": 1, "embd_pdrop": 0.1},
+    "gpt_neox": TINY | {"hidden_dropout": 0.1},
+    "bloom": TINY | {"n_layer": 3, "n_head": 2},
+    "opt": TINY | {"ffn_dim": 32, "word_embed_proj_dim": 16},
     "bert": TINY,
+    "electra": TINY | {"embedding_size": 8},
 }
 
 
@@ -84,13 +89,14 @@ def job_of(config, **samples):
 @pytest.mark.parametrize(
     ("kind", "head"),
     [
-        *((kind, "causal") for kind in FAMILIES if kind != "bert"),
+        *((kind, "causal") for kind in FAMILIES if kind not in ("bert", "electra")),
         ("bert", "masked"),
+        ("electra", "masked"),
         ("bert", "classifier"),
     ],
 )
 def test_stages_equal_the_model_whose_weights_they_have(kind, head):
-    """Also with dropout, which GPT-2 and BERT have. What is never sent, such as tables of
+    """Also with dropout, which some have. What is never sent, such as tables of
     positions, is computed."""
     job = job_of(config_of(kind, head, "topology.stages=3"))
     assert all(
@@ -129,7 +135,7 @@ def test_an_architecture_that_does_something_beside_its_layers_is_refused(kind):
 @pytest.mark.parametrize(
     ("kind", "head", "message"),
     [
-        ("phi", "causal", "PhiForCausalLM is built in another way than Llama, GPT-2 and BERT"),
+        ("mpt", "causal", "MptForCausalLM is built in another way than the models whose parts"),
         ("llama", "classifier", "LlamaForSequenceClassification is built in another way"),
         ("camel", "causal", "model.config cannot be read: Unrecognized model identifier: camel"),
         ("llama", "tail", "model.head=tail is unknown: choose one of causal, masked, classifier"),
@@ -140,6 +146,28 @@ def test_what_cannot_be_cut_is_refused(kind, head, message):
     with pytest.raises(SettingError) as caught:
         whole.initial_model(config.model | {"head": head}, 0)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"model_type": "llama", "num_layers": 2},
+            "model.config: llama has no num_layers: num_hidden_layers may be meant",
+        ),
+        ({"hidden_size": 8}, "model.config has no model_type, such as llama"),
+    ],
+)
+def test_a_config_that_means_something_else_is_refused(given, message):
+    """The library ignores names that it does not know, and would build 32 layers."""
+    with pytest.raises(SettingError, match=message):
+        whole.initial_model(config_of("llama", "causal").model | {"config": given}, 0)
+
+
+def test_names_that_the_library_alone_understands_are_taken():
+    changes = {"rope_theta": 5000.0, "attn_implementation": "sdpa"}
+    model = whole.initial_model(config_of("llama", "causal", **changes).model, 0)
+    assert model.config.rope_parameters["rope_theta"] == 5000.0
 
 
 @pytest.mark.parametrize("stages", [1, 3])
