@@ -1,4 +1,4 @@
-"""Whether a model takes the token ids that the data have."""
+"""Whether a model takes the token ids that the data have, and does not look ahead."""
 
 import torch
 from torch import nn
@@ -6,6 +6,9 @@ from torch import nn
 from tdml.data.sample import MapStyle
 from tdml.errors import SettingError
 from tdml.models.split import blocks_of
+
+# of the largest logit: more than rounding
+_SEEN = 1e-4
 
 
 def check_tokens(model: nn.Module, data: MapStyle, inputs: torch.Tensor) -> None:
@@ -40,3 +43,36 @@ def check_tokens(model: nn.Module, data: MapStyle, inputs: torch.Tensor) -> None
             "most: lower data.context, or take a larger model.context (of model=hf: "
             "model.config.max_position_embeddings)"
         )
+
+
+@torch.no_grad()
+def check_causal(model: nn.Module, inputs: torch.Tensor) -> None:
+    """
+    Args:
+        inputs: the first micro-batch, (batch, tokens) whole numbers.
+
+    Raises:
+        SettingError: what the model returns for a token depends on the last one, which it is to
+            predict.
+    """
+    others = inputs[inputs != inputs[0, -1]]
+    if not len(others) or inputs.shape[1] < 2:
+        return
+    changed = inputs[:1].clone()
+    changed[0, -1] = others[0]
+    mode = model.training
+    model.eval()
+    before, after = (_logits(model, ids)[:, :-1] for ids in (inputs[:1], changed))
+    model.train(mode)
+    if (before - after).abs().max() > _SEEN * before.abs().max():
+        raise SettingError(
+            "model: what it returns for a token depends on those that follow, which task=language "
+            "has it predict: take a causal model (of model=hf: model.head=causal, and of BERT's "
+            "kind model.config.is_decoder=true), or task=masked"
+        )
+
+
+def _logits(model: nn.Module, value: torch.Tensor) -> torch.Tensor:
+    for block in blocks_of(model):
+        value = block(value)
+    return value.float()

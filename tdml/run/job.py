@@ -20,14 +20,14 @@ from tdml.models import whole
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, frozen_layouts, layouts, make_plan
 from tdml.models.split import blocks_of, tied
-from tdml.models.tokens import check_tokens
+from tdml.models.tokens import check_causal, check_tokens
 from tdml.node.memory import Need, needs
 from tdml.node.messages import Channel, channels
 from tdml.node.schedule import Schedule
 from tdml.node.state import StateLayout
 from tdml.rehearsal import rehearse
 from tdml.round.checkpoint import Checkpoint
-from tdml.tasks import Task
+from tdml.tasks import Language, Masked, Task
 from tdml.tasks.measures import Measures, look_at
 from tdml.trust.suspicion import window_edges, windows_that_fit
 
@@ -143,6 +143,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     inputs, targets = _first_samples(config, source)
     check_tokens(model, source.train, inputs)
     plan = make_plan(config, model, inputs, lambda shape: _check_output(source, shape))
+    if isinstance(source.task, Language) and not isinstance(source.task, Masked):
+        check_causal(model, inputs)
     stage_layouts = layouts(plan, model, config.topology.stages)
     states = [StateLayout(layout, config.train) for layout in stage_layouts]
     measures = look_at(source.task, plan.borders[-1], targets)
