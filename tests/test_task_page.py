@@ -79,7 +79,8 @@ def test_the_weights_of_the_page_are_those_of_each_sample(folder: Path) -> None:
 @pytest.mark.timeout(600)
 def test_the_page_from_top_to_bottom(folder: Path) -> None:
     for block in blocks(_PAGE, "bash"):
-        if _HF not in block or find_spec("transformers"):
+        # one of several machines is not a whole job
+        if "--nnodes" not in block and (_HF not in block or find_spec("transformers")):
             follow(block, seconds=200)
     last = json.loads((folder / "runs/prices/metrics.jsonl").read_text().splitlines()[-1])
     assert last["test_below"] == pytest.approx(0.9, abs=0.1)
