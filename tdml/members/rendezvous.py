@@ -108,13 +108,15 @@ class Rendezvous:
 
     def cards(self, ended: Callable[[Collection[Card]], bool]) -> list[Card]:
         """The cards that are handed in, until `ended`, which is asked several times a second and
-        sees those that have come."""
+        sees those that have come. They are taken out of the store, which lasts as long as the
+        job."""
         cards: dict[int, Card] = {}
         while not ended(cards.values()):
             for number in range(1, min(self._count(self._key("cards")), _MOST_CARDS) + 1):
                 key = f"{self._key('card')}/{number}"
                 if number not in cards and self.store.check([key]):
                     cards[number] = read_card(self.store.get(key))
+                    self.store.delete_key(key)
             time.sleep(_POLL_S)
         return list(cards.values())
 

@@ -121,6 +121,19 @@ def test_a_store_in_the_place_of_another_has_no_calls_that_were_answered(
     assert worker.await_call(_ME.public) == "the first of the next"
 
 
+def test_cards_do_not_pile_up_in_the_store(lobbies) -> None:
+    coordinator, come = lobbies
+    worker = come()
+    for number in range(20):
+        coordinator.call(f"session {number}", _ME)
+        assert worker.await_call(_ME.public) == f"session {number}"
+        worker.enter(Card("settings" * 100, "", rank=1).signed(_OTHER, f"session {number}"))
+        assert len(coordinator.cards(len)) == 1
+        assert not [key for key in coordinator.store.list_keys() if key.startswith("card/")]
+        coordinator.announce(Decision(None, Session("job", f"session {number}")).signed(_ME))
+        assert worker.await_decision() is not None
+
+
 def test_who_comes_while_a_session_goes_on_rings_and_is_called_to_the_next(lobbies) -> None:
     coordinator, come = lobbies
     coordinator.call("first", _ME)
