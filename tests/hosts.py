@@ -4,6 +4,7 @@ switch. Cables can be slow, lossy, narrow, and cut."""
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ class Hosts:
 
     def add(self, number: int) -> str:
         """A host; its address."""
-        host, switch = self._add(str(number)), self._prefix + _SWITCH
+        host, switch = self._add(str(number)), self.namespace(_SWITCH)
         cable = start_command(
             sys.executable, "-m", "tests.relay", f"{host}:eth0", f"{switch}:port{number}",
             str(self._delay / 2), str(self._loss),
@@ -51,7 +52,7 @@ class Hosts:
         """Start a command on a host; what it says goes to a file."""
         shell = 'log="$1"; shift; exec "$@" >>"$log" 2>&1'
         process = start_command(
-            "ip", "netns", "exec", f"{self._prefix}{number}",
+            "ip", "netns", "exec", self.namespace(str(number)),
             "sh", "-c", shell, "sh", str(log), *command,
         )  # fmt: skip
         self.commands.append(process)
@@ -60,12 +61,27 @@ class Hosts:
     def cut(self, number: int, cut: bool = True) -> None:
         """Cut a host's cable, or mend it."""
         state = "down" if cut else "up"
-        _ip("-n", self._prefix + _SWITCH, "link", "set", f"port{number}", state)
+        _ip("-n", self.namespace(_SWITCH), "link", "set", f"port{number}", state)
+
+    def script(self, number: int, ways: Collection[str], seconds: float | None) -> str:
+        """Shell commands after which nothing comes "in" to a host, or goes "out" of it, for so long
+        or for good. Nobody is told: frames are lost on their way."""
+        host, switch = self.namespace(str(number)), self.namespace(_SWITCH)
+        ends = {"in": f"{switch} qdisc VERB dev port{number}", "out": f"{host} qdisc VERB dev eth0"}
+        cable = "".join(f"tc -n {ends[way]} root blackhole\n" for way in ways)
+        cut, mend = cable.replace("VERB", "add"), cable.replace("VERB", "del")
+        return cut if seconds is None else f"{cut}(sleep {seconds}\n{mend}) >/dev/null 2>&1 &\n"
 
     def narrow(self, number: int, megabits: float) -> None:
         """From now on so much goes out of a host in a second."""
         shape = ["tbf", "rate", f"{megabits:g}mbit", "burst", "32kb", "latency", "400ms"]
-        _must("tc", "-n", f"{self._prefix}{number}", "qdisc", "add", "dev", "eth0", "root", *shape)
+        _must(
+            "tc", "-n", self.namespace(str(number)), "qdisc", "add", "dev", "eth0", "root", *shape
+        )
+
+    def namespace(self, host: str) -> str:
+        """The name of a host's namespace."""
+        return self._prefix + host
 
     def close(self) -> None:
         """End all that runs on them, and take them away."""
@@ -75,7 +91,7 @@ class Hosts:
             _ip("netns", "del", namespace)
 
     def _add(self, name: str) -> str:
-        namespace = self._prefix + name
+        namespace = self.namespace(name)
         _ip("netns", "add", namespace)
         self._namespaces.append(namespace)
         _ip("-n", namespace, "link", "set", "lo", "up")

@@ -106,13 +106,17 @@ def run_job(run: Path, ranks: int, *overrides: str, seconds: float = 90) -> Resu
             process.kill()
 
 
-def start_job(run: Path, ranks: int, *overrides: str) -> tuple[list[multiprocessing.Process], Path]:
-    """Start a job's ranks; the caller must see to it that they end."""
+def start_job(
+    run: Path, ranks: int, *overrides: str, address: str = "127.0.0.1", places: Sequence[str] = ()
+) -> tuple[list[multiprocessing.Process], Path]:
+    """Start a job's ranks; the caller must see to it that they end. `places` are the network
+    namespaces that they live in, and `address` is that of rank 0 in its own."""
+    _await_imports()
     log = run.with_name(run.name + ".log")
     shared = {
         "WORLD_SIZE": ranks,
         "LOCAL_WORLD_SIZE": ranks,
-        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_ADDR": address,
         "MASTER_PORT": free_port(),
     }
     arguments = [f"run_dir={run}", *_microbatches(overrides), *overrides]
@@ -121,11 +125,20 @@ def start_job(run: Path, ranks: int, *overrides: str) -> tuple[list[multiprocess
         environment = {
             key: str(value) for key, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()
         }
+        place = places[rank] if places else None
         processes.append(
-            _context.Process(target=_rank, args=(environment, arguments, log), daemon=True)
+            _context.Process(target=_rank, args=(environment, arguments, log, place), daemon=True)
         )
         processes[-1].start()
     return processes, log
+
+
+def _await_imports() -> None:
+    """Nobody's time counts before the server has imported all: on a busy machine that takes two
+    minutes."""
+    first = _context.Process(target=int)
+    first.start()
+    first.join()
 
 
 def _microbatches(overrides: Sequence[str]) -> list[str]:
@@ -153,9 +166,12 @@ def finish_job(
     return Result(run, [process.exitcode for process in processes], output)
 
 
-def _rank(environment: dict[str, str], arguments: list[str], log: Path) -> None:
+def _rank(environment: dict[str, str], arguments: list[str], log: Path, place: str | None) -> None:
     from tdml.__main__ import main
+    from tests.relay import enter
 
+    if place is not None:
+        enter(place)
     os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):

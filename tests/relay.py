@@ -48,12 +48,17 @@ def main(first: str, second: str, delay: float, loss: float) -> None:
                 os.write(end, frame)
 
 
-def _open(namespace: str, device: str) -> int:
-    """A new TAP device in that namespace."""
+def enter(namespace: str) -> None:
+    """From now on this thread's network is that of the namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open(f"/run/netns/{namespace}") as place:
         if libc.setns(place.fileno(), _CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), f"cannot enter the namespace {namespace}")
+
+
+def _open(namespace: str, device: str) -> int:
+    """A new TAP device in that namespace."""
+    enter(namespace)
     end = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(end, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _IFF_TAP | _IFF_NO_PI))
     return end

@@ -1,5 +1,6 @@
 """A fault at one moment of a round, in one process of a test job. Named by `attack._target_`."""
 
+import json
 import os
 import random
 import resource
@@ -8,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from tdml.attacks import Attack
 from tdml.node.worker import Worker
 from tdml.round.engine import Engine
+from tests.use import Use
 
 _PAUSE_S = 5
 _PHASES = ("train", "commit", "evaluate", "load")
@@ -25,8 +28,8 @@ class FailsAt(Attack):
     """Once, in a round and a phase of it: an order to the worker `node`, or, where that is
     "coordinator", a phase of the coordinator's round.
 
-    `fault`: "kill", "stop", "pause" (for 5 s), "exception" or "memory". `marker` is a file that is
-    written then.
+    `fault`: "kill", "stop", "pause" (for 5 s), "exception", "memory" or the path of a shell script
+    that does something else. `marker` is a file that is written then.
     """
 
     def __init__(self, fault: str, phase: str, in_round: int, marker: str, node: str) -> None:
@@ -84,28 +87,52 @@ class FailsAt(Attack):
                 raise RuntimeError("planted failure")
             case "memory":
                 _exhaust_memory()
+            case script:
+                subprocess.run(["sh", "-e", script], check=True)
 
 
 class FailsOften(Attack):
     """In every third round an exception or a pause of a second, at random, in one of the orders to
-    the node in whose process this is; it tells the coordinator's log which."""
+    the node in whose process this is; it tells the coordinator's log which.
 
-    def __init__(self, every: int, names: list[str]) -> None:
+    In every `look`-th round each rank writes down what it holds, in `folder`.
+    """
+
+    def __init__(self, every: int, names: list[str], look: int, folder: str) -> None:
         self._every, self._names, self._round, self._done = every, names, 0, 0
-        if os.environ.get("RANK") != "0":
+        self._look, self._uses = look, Path(folder) / f"{os.environ.get('RANK')}.jsonl"
+        if os.environ.get("RANK") == "0":
+            self._watch_rounds()
+        else:
             self._watch_orders()
+
+    def _watch_rounds(self) -> None:
+        phase = Engine.phase
+
+        def watched(engine: Engine, name: str, number: int) -> AbstractContextManager[None]:
+            if name == "broadcast" and number > self._round:
+                self._begin(number)
+            return phase(engine, name, number)
+
+        Engine.phase = watched
 
     def _watch_orders(self) -> None:
         answer = Worker._answer
 
         def watched(worker: Worker, method: Callable[..., Any], arguments: tuple) -> Any:
             if method.__name__ == "train":
-                self._round = arguments[0].round
+                self._begin(arguments[0].round)
             if worker.node.name not in self._names:
                 return answer(worker, method, arguments)
             return answer(worker, self._tempted, (method, arguments))
 
         Worker._answer = watched
+
+    def _begin(self, number: int) -> None:
+        self._round = number
+        if number % self._look == 0:
+            with self._uses.open("a") as file:
+                file.write(json.dumps({"round": number} | asdict(Use.now())) + "\n")
 
     def _tempted(self, method: Callable[..., Any], arguments: tuple) -> Any:
         draw = random.Random(self._round)

@@ -9,16 +9,21 @@ checkpoint, `test_resume_job.py`; what stops every replica, `test_failures_job.p
 import json
 import os
 import signal
-import time
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 
+from tests.hosts import Hosts
 from tests.jobs import SMALL, Result, finish_job, run_job, start_job
 from tests.run_ledgers import assert_balanced, await_entry, verify
 
-pytestmark = pytest.mark.timeout(170)
+pytestmark = pytest.mark.timeout(340)  # two jobs, of which each has half
 FOUND = "TDML_FAULTS"  # names the variable with the file for what each case has cost
 _ROUNDS, _IN_ROUND, _RANKS = 6, 3, 6
 _JOB = [
@@ -26,8 +31,17 @@ _JOB = [
     f"rounds={_ROUNDS}", "sync.timeout=3", "sync.patience=1",
 ]  # fmt: skip
 _LEAST_ACCURACY = 0.6  # 0.1 is chance; without a fault it is 0.9 or more
+_RANK = {"coordinator": 0, "first stage": 3, "last stage": 4, "spare": 5}
 _STAGES = {"first stage": "r1.s0", "last stage": "r1.s1"}
-_LASTING = ("kill", "stop")  # the process does not come back
+_SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+# which ways a host is cut off, and for how many seconds
+_CUTS = {
+    "cut": (("in", "out"), None), "cut for 10 s": (("in", "out"), 10),
+    "cut in": (("in",), None), "cut in for 10 s": (("in",), 10),
+    "cut out": (("out",), None), "cut out for 10 s": (("out",), 10),
+}  # fmt: skip
+# the process does not come back
+_LASTING = ("kill", "stop", *(name for name, (_, seconds) in _CUTS.items() if seconds is None))
 
 _QUICK = [
     ("kill", "train", "last stage"), ("kill", "gather", "coordinator"),
@@ -38,6 +52,10 @@ CASES = [
     *((fault, phase, "coordinator") for fault in ("kill", "pause")
       for phase in ("broadcast", "train", "gather", "audit", "aggregate", "evaluate", "record")),
     *((fault, "any", "spare") for fault in ("kill", "stop")),
+    *((fault, "train", "last stage") for fault in _CUTS),
+    *((fault, "commit", "first stage") for fault in ("cut", "cut for 10 s")),
+    *((fault, "train", "coordinator") for fault in _CUTS if fault == "cut" or _CUTS[fault][1]),
+    *((fault, "any", "spare") for fault in ("cut", "cut for 10 s")),
 ]  # fmt: skip
 
 
@@ -59,7 +77,8 @@ def test_a_fault_costs_one_replica_one_round_at_most(
     assert result.summary["banned"] == []
     assert "Traceback" not in result.output
     verify(result.run, capsys)
-    assert_balanced(result.run, capsys, rounds=_ROUNDS)
+    paid = sum(bool(line["accepted"]) for line in result.rounds)
+    assert_balanced(result.run, capsys, rounds=paid)
     seconds = [line["seconds"]["total"] for line in result.rounds]
     cost = round(max(0.0, max(seconds[1:]) - median(seconds[1:])), 1)
     _note({"fault": fault, "phase": phase, "role": role, "lost": len(lost), "cost": cost})
@@ -73,62 +92,66 @@ def _note(found: dict) -> None:
 
 
 def _run(folder: Path, fault: str, phase: str, role: str) -> Result:
-    if role == "spare":
-        return _disturbed(folder / "run", {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[fault])
-    marker = folder / "marker"
+    with ExitStack() as stack:
+        what, places = fault, {}
+        if fault in _CUTS:
+            hosts = stack.enter_context(closing(Hosts(delay=0.0, loss=0.0)))
+            what, places = _on_two_hosts(hosts, folder / "cut.sh", fault, role)
+        return _play(folder, fault, phase, role, what, places)
+
+
+def _on_two_hosts(hosts: Hosts, script: Path, fault: str, role: str) -> tuple[str, dict[str, Any]]:
+    """One host is that of the role, and the script cuts it off; all others are on the other one."""
+    address, _ = hosts.add(1), hosts.add(2)
+    alone = _RANK[role]
+    first = [rank == 0 if alone == 0 else rank != alone for rank in range(_RANKS)]
+    places = [hosts.namespace("1" if here else "2") for here in first]
+    script.write_text(hosts.script(1 if alone == 0 else 2, *_CUTS[fault]))
+    return str(script), {"address": address, "places": places}
+
+
+def _play(
+    folder: Path, fault: str, phase: str, role: str, what: str, places: dict[str, Any]
+) -> Result:
+    marker, lasting = folder / "marker", fault in _LASTING
     job = [
-        *_JOB, "attack._target_=tests.saboteurs_at.FailsAt", f"+attack.fault={fault}",
+        *_JOB, "attack._target_=tests.saboteurs_at.FailsAt", f"+attack.fault={what}",
         f"+attack.phase={phase}", f"+attack.in_round={_IN_ROUND}", f"+attack.marker={marker}",
         f"+attack.node={_STAGES.get(role, role)}", "attack.nodes=[r1.s0]",
     ]  # fmt: skip
-    result = _awaited(folder / "run", job, lasting=fault in _LASTING and role != "coordinator")
-    assert marker.exists(), "nothing has happened"
-    if role == "coordinator" and fault == "kill":
-        assert result.statuses[0] == -signal.SIGKILL
+    if role == "spare":  # nothing is asked of it
+        result = _awaited(folder / "run", _JOB, role, lasting, partial(_disturb, what), **places)
+    else:
+        result = _awaited(folder / "run", job, role, lasting, **places)
+        assert marker.exists(), "nothing has happened"
+    if role == "coordinator" and lasting:
+        assert result.statuses[0] == (-signal.SIGKILL if fault == "kill" else 1), result.output
         result = run_job(result.run, _RANKS, *job, "resume=true", seconds=150)
     assert result.statuses[0] == 0, result.output
     return result
 
 
-def _awaited(run: Path, job: list[str], lasting: bool) -> Result:
-    """Wait for the coordinator, and for the others but for one that was stopped."""
-    processes, log = start_job(run, _RANKS, *job)
+def _awaited(
+    run: Path, job: list[str], role: str, lasting: bool,
+    disturb: Callable[[int], object] | None = None, **places: Any,
+) -> Result:  # fmt: skip
+    """Wait for the coordinator, and then for all others but for one that does not come back."""
+    processes, log = start_job(run, _RANKS, *job, **places)
     try:
+        if disturb is not None:
+            await_entry(run, "root", _IN_ROUND - 1, processes)
+            disturb(processes[_RANK[role]].pid)
         processes[0].join(150)
         if lasting:
-            _end_stopped(processes)
+            processes[_RANK[role]].kill()
         return finish_job(run, processes, log, seconds=20)
     finally:
         for process in processes:
             process.kill()
 
 
-def _disturbed(run: Path, number: int) -> Result:
-    """The spare gets a signal in the middle of the run."""
-    processes, log = start_job(run, _RANKS, *_JOB)
-    try:
-        await_entry(run, "root", _IN_ROUND - 1, processes)
-        os.kill(processes[-1].pid, number)
-        processes[0].join(150)
-        _end_stopped(processes)
-        return finish_job(run, processes, log, seconds=20)
-    finally:
-        for process in processes:
-            process.kill()
-
-
-def _end_stopped(processes: list) -> None:
-    """Kill what is stopped; the others end by themselves."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and any(process.is_alive() for process in processes):
-        for process in processes:
-            if process.is_alive() and _state(process.pid) == "T":
-                process.kill()
-        time.sleep(0.1)
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return ""
+def _disturb(what: str, pid: int) -> None:
+    if what in _SIGNALS:
+        os.kill(pid, _SIGNALS[what])
+    else:
+        subprocess.run(["sh", "-e", what], check=True)
