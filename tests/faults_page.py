@@ -1,6 +1,6 @@
 """docs/results/faults.md: what each fault has cost.
 
-`python -m tests.faults_page` plays all cases of `tests/test_faults_job.py`, half an hour or more on
+`python -m tests.faults_page` plays all cases of `tests/test_faults_job.py`, an hour or more on
 two cores, and writes it. Further arguments go to pytest, such as `-k "kill and train"`: of what is
 not played then, the page keeps what it had.
 """
@@ -24,9 +24,10 @@ _INTRODUCTION = """# What faults cost
 Made by `python -m tests.faults_page`. One fault in round 3 of 6, in one process of a job of two replicas of two stages and a spare
 (`sync.timeout=3`): in the phase that is named, of a node of replica 1, the coordinator or the spare. Every case that is here has ended with all
 rounds, an accuracy above 0.6, a ledger that `tdml ledger verify` finds sound, and balances that add up. "lost" are rounds without one of the
-two replicas; "seconds" what the longest round took beyond the median one. A coordinator that is killed or cut off for good is started again
-with `resume=true`: how long that takes is not in its seconds. "cut": the process has a host of its own, a network namespace, to which nothing
-comes any more and from which nothing goes; "cut in": nothing comes; "cut out": nothing goes.
+two replicas, or both where it was the coordinator that was cut off for good; "seconds" what the longest round took beyond the median one. A
+coordinator that is killed or cut off for good is started again with `resume=true`: how long that takes is not in its seconds. "cut": the process
+has a host of its own, a network namespace, to which nothing comes any more and from which nothing goes; "cut in": nothing comes; "cut out":
+nothing goes.
 
 | fault | phase | role | lost | seconds |
 |---|---|---|---|---|
