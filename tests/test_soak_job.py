@@ -21,7 +21,7 @@ _SETTINGS = [
     f"+attack.look={_LOOK}",
 ]  # fmt: skip
 _WARM_ROUNDS = 50  # caches are filled, libraries are loaded
-# KiB a round, by rank: the coordinator's ledger fills the cache of SQLite, up to 2 MiB
+# KiB a round, by rank: of the coordinator's, SQLite's cache takes 7, until it holds 2 MiB
 _MOST_MEMORY = [30, 10, 10, 10]
 _MOST_MORE = {"files": 2, "threads": 2, "processes": 0}  # than ever while it got warm
 
