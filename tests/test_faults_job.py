@@ -54,7 +54,8 @@ CASES = [
     *((fault, "any", "spare") for fault in ("kill", "stop")),
     *((fault, "train", "last stage") for fault in _CUTS),
     *((fault, "commit", "first stage") for fault in ("cut", "cut for 10 s")),
-    ("cut", "train", "coordinator"),
+    *((fault, "train", "coordinator")
+      for fault in ("cut", "cut for 10 s", "cut in for 10 s", "cut out for 10 s")),
     *((fault, "any", "spare") for fault in ("cut", "cut for 10 s")),
 ]  # fmt: skip
 
@@ -119,6 +120,9 @@ def _play(
         f"+attack.phase={phase}", f"+attack.in_round={_IN_ROUND}", f"+attack.marker={marker}",
         f"+attack.node={_STAGES.get(role, role)}", "attack.nodes=[r1.s0]",
     ]  # fmt: skip
+    if fault in _CUTS and role == "coordinator" and not lasting:
+        # its nodes miss it after sync.timeout, and wait for it to come back
+        job = [*job, "sync.patience=60"]
     if role == "spare":  # nothing is asked of it
         result = _awaited(folder / "run", _JOB, role, lasting, partial(_disturb, what), **places)
     else:
