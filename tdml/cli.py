@@ -106,9 +106,11 @@ def _add_tokenize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     tokenize = commands.add_parser("tokenize", help="learn a tokenizer for data=text from text")
     tokenize.add_argument("out", type=Path, metavar="OUT", help="the tokenizer.json to write")
     tokenize.add_argument(
-        "text", nargs="*", metavar="TEXT",
+        "text",
+        nargs="*",
+        metavar="TEXT",
         help="files or folders of UTF-8 text; none: the topics of Python's help()",
-    )  # fmt: skip
+    )
     tokenize.add_argument(
         "--vocabulary", type=int, default=4096, metavar="N", help="tokens: %(default)s"
     )

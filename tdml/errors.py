@@ -77,10 +77,13 @@ def watch_warnings(shown: bool) -> None:
     said = set()
 
     def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
         file: object = None,
         line: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         text = f"{category.__name__}: {one_line(message)}"
         if (shown or sys.warnoptions) and text not in said:
             said.add(text)

@@ -26,11 +26,22 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> "Result":
 
     folder = tmp_path_factory.mktemp("attacked")
     result = run_job(
-        folder / "run", 8, *SMALL, "topology.replicas=3", "topology.stages=2", "topology.spares=1",
-        "sync.local_steps=3", "rounds=4", "trust.budget=1", "trust.budget=1",
-        "rewards.stake=5000000", "attack=gaussian", "attack.nodes=[r1.s0]", "attack.from_round=2",
+        folder / "run",
+        8,
+        *SMALL,
+        "topology.replicas=3",
+        "topology.stages=2",
+        "topology.spares=1",
+        "sync.local_steps=3",
+        "rounds=4",
+        "trust.budget=1",
+        "trust.budget=1",
+        "rewards.stake=5000000",
+        "attack=gaussian",
+        "attack.nodes=[r1.s0]",
+        "attack.from_round=2",
         f"ledger.artifacts={folder / 'store'}",
-    )  # fmt: skip
+    )
     assert result.statuses == [0] * 8, result.output
     return result
 

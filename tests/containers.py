@@ -63,9 +63,14 @@ class Engine:
         self, command: list[str], seconds: float, variables: dict[str, str]
     ) -> subprocess.CompletedProcess:
         return subprocess.run(
-            command, check=False, env=os.environ | self.environment | variables, cwd=ROOT,
-            timeout=seconds, capture_output=True, text=True,
-        )  # fmt: skip
+            command,
+            check=False,
+            env=os.environ | self.environment | variables,
+            cwd=ROOT,
+            timeout=seconds,
+            capture_output=True,
+            text=True,
+        )
 
 
 def find_engine(folder: Path) -> Engine:

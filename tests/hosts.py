@@ -38,9 +38,14 @@ class Hosts:
         """A host; its address."""
         host, switch = self._add(str(number)), self.namespace(_SWITCH)
         cable = start_command(
-            sys.executable, "-m", "tests.relay", f"{host}:eth0", f"{switch}:port{number}",
-            str(self._delay / 2), str(self._loss),
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "tests.relay",
+            f"{host}:eth0",
+            f"{switch}:port{number}",
+            str(self._delay / 2),
+            str(self._loss),
+        )
         self._cables.append(cable)
         assert cable.stdout.readline() == "ready\n"
         _ip("-n", switch, "link", "set", f"port{number}", "master", "bridge", "up")
@@ -52,9 +57,17 @@ class Hosts:
         """Start a command on a host; what it says goes to a file."""
         shell = 'log="$1"; shift; exec "$@" >>"$log" 2>&1'
         process = start_command(
-            "ip", "netns", "exec", self.namespace(str(number)),
-            "sh", "-c", shell, "sh", str(log), *command,
-        )  # fmt: skip
+            "ip",
+            "netns",
+            "exec",
+            self.namespace(str(number)),
+            "sh",
+            "-c",
+            shell,
+            "sh",
+            str(log),
+            *command,
+        )
         self.commands.append(process)
         return process
 

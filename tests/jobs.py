@@ -204,9 +204,14 @@ def start_command(
 ) -> subprocess.Popen:
     """Start a command in a session of its own, with these variables beside the others."""
     return subprocess.Popen(
-        command, cwd=cwd, env=os.environ | (environment or {}), stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+        command,
+        cwd=cwd,
+        env=os.environ | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def kill_tree(process: subprocess.Popen) -> None:

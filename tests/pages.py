@@ -19,9 +19,12 @@ def follow(script: str, seconds: float) -> str:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], env=environment, timeout=seconds,
-        capture_output=True, text=True,
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=environment,
+        timeout=seconds,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -64,10 +64,15 @@ class Slurm:
         key = folder / "munge.key"
         subprocess.run(["mungekey", "--create", f"--keyfile={key}"], check=True)
         self._start(
-            "munged", "--foreground", "--force", f"--key-file={key}",
-            f"--socket={folder}/munge.socket", f"--pid-file={folder}/munged.pid",
-            f"--log-file={folder}/munged.log", f"--seed-file={folder}/munged.seed",
-        )  # fmt: skip
+            "munged",
+            "--foreground",
+            "--force",
+            f"--key-file={key}",
+            f"--socket={folder}/munge.socket",
+            f"--pid-file={folder}/munged.pid",
+            f"--log-file={folder}/munged.log",
+            f"--seed-file={folder}/munged.seed",
+        )
         self._start("slurmctld", "-D")
         for number in range(1, nodes + 1):
             self._start("slurmd", "-D", "-N", f"n{number}")
@@ -81,9 +86,14 @@ class Slurm:
 
     def _run(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            command, check=False, env=self._environment, timeout=60, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            command,
+            check=False,
+            env=self._environment,
+            timeout=60,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def facts(self, job: str) -> dict[str, str]:
         """What Slurm knows of a job."""

@@ -97,9 +97,7 @@ def test_containers_come_and_go_and_the_coordinators_starts_again(images: Images
         assert "lives" in _healthy(engine, other, 0)
         engine.must("kill", placed)
         _until(lambda: _said(engine, "takes the place of spare0 (dead)"), 400, engine)
-        engine.play(
-            _PROJECT, *up, "--no-recreate", "--scale", "node=6", seconds=300, **variables
-        )  # fmt: skip
+        engine.play(_PROJECT, *up, "--no-recreate", "--scale", "node=6", seconds=300, **variables)
         _until(lambda: _said(engine, "has joined"), seconds=400, engine=engine)
 
         coordinator = _container(engine, "coordinator")

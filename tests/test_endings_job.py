@@ -180,12 +180,27 @@ def _agents(run: Path, count: int, *overrides: str) -> list[subprocess.Popen]:
     port = str(free_port())
     return [
         start_command(
-            sys.executable, "-m", "torch.distributed.run", "--nnodes", str(count),
-            "--nproc-per-node", "1", "--node-rank", str(index), "--master-addr", "127.0.0.1",
-            "--master-port", port, "-m", "tdml", *_JOB[:-1], f"run_dir={run}", *overrides,
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nnodes",
+            str(count),
+            "--nproc-per-node",
+            "1",
+            "--node-rank",
+            str(index),
+            "--master-addr",
+            "127.0.0.1",
+            "--master-port",
+            port,
+            "-m",
+            "tdml",
+            *_JOB[:-1],
+            f"run_dir={run}",
+            *overrides,
         )
         for index in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def _await_rounds(run: Path, launcher: subprocess.Popen) -> list[int]:

@@ -103,8 +103,12 @@ def test_who_starts_a_rank_alone_is_told_what_does_so(arguments):
     alone = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"}
     run = subprocess.run(
         [sys.executable, "-m", "tdml", *arguments],
-        check=False, env=alone, capture_output=True, text=True, timeout=50,
-    )  # fmt: skip
+        check=False,
+        env=alone,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
     assert run.returncode == 1
     assert run.stderr == (
         "tdml: start this module with torchrun, or run `tdml train`, which does so\n"

@@ -64,10 +64,15 @@ def _train_plainly(config: settings.Config, model: torch.nn.Module) -> None:
     norms = [p for p in model.parameters() if p.dim() == 1]
     others = [p for p in model.parameters() if p.dim() > 1]
     optimizer = torch.optim.SGD(
-        [{"params": others}, {"params": norms, **({} if train.decay_norms_and_biases else {"weight_decay": 0.0})}],
-        lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay,
+        [
+            {"params": others},
+            {"params": norms, **({} if train.decay_norms_and_biases else {"weight_decay": 0.0})},
+        ],
+        lr=train.lr,
+        momentum=train.momentum,
+        weight_decay=train.weight_decay,
         nesterov=train.optimizer.get("nesterov", False),
-    )  # fmt: skip
+    )
     schedulers = torch.optim.lr_scheduler
     scheduler = schedulers.ConstantLR(optimizer, 1.0)
     if train.schedule["_target_"] == "cosine":
@@ -222,9 +227,11 @@ def test_samples_count_what_their_weights_say_and_audits_repeat_it(tmp_path: Pat
     for replica in range(2):
         model, counts = initial_model(config.model, config.seed), torch.from_numpy(weights)
         optimizer = torch.optim.SGD(
-            model.parameters(), config.train.lr, config.train.momentum,
+            model.parameters(),
+            config.train.lr,
+            config.train.momentum,
             weight_decay=config.train.weight_decay,
-        )  # fmt: skip
+        )
         batches = zip(
             _indices(config, source, replica, 1), _batches(config, source, replica, 1), strict=True
         )
@@ -243,9 +250,16 @@ def test_samples_count_what_their_weights_say_and_audits_repeat_it(tmp_path: Pat
 def test_model_loads_into_the_unsplit_model(tmp_path: Path) -> None:
     """ResNet-18 in three stages: the file is torchvision's own state dict."""
     result = run_job(
-        tmp_path / "run", 4, "model=resnet18", "topology.replicas=1", "topology.stages=3",
-        "sync.local_steps=1", "rounds=1", "train.batch_size=6", "topology.microbatches=3",
-    )  # fmt: skip
+        tmp_path / "run",
+        4,
+        "model=resnet18",
+        "topology.replicas=1",
+        "topology.stages=3",
+        "sync.local_steps=1",
+        "rounds=1",
+        "train.batch_size=6",
+        "topology.microbatches=3",
+    )
     from tdml.common.vision import torchvision
 
     model = torchvision().models.resnet18(num_classes=10)

@@ -18,10 +18,14 @@ _JOB = [*SMALL, "topology.replicas=3", "topology.stages=2", "sync.local_steps=3"
 
 def test_worker_that_raises_costs_its_replica_the_round(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 7, *_JOB, "rounds=3", "attack._target_=tests.plugins.Raises",
+        tmp_path / "run",
+        7,
+        *_JOB,
+        "rounds=3",
+        "attack._target_=tests.plugins.Raises",
         "+attack.in_round=2",
         "attack.nodes=[r1.s1]",
-    )  # fmt: skip
+    )
     assert result.statuses == [0] * 7, result.output
     assert result.verdicts(1) == ["honest", "lost", "honest"]
     assert [line["accepted"] for line in result.rounds] == [[0, 1, 2], [0, 2], [0, 1, 2]]
@@ -75,10 +79,15 @@ def test_what_stops_every_replica_alike_ends_the_run_in_its_first_round_and_no_n
     send."""
     job = [*SMALL, "model._target_=tests.plugins.fails_in_a_step", "+model.alike=true"]
     result = run_job(
-        tmp_path / "run", 5, *job, "topology.replicas=2", "topology.stages=2", "topology.cuts=[2]",
+        tmp_path / "run",
+        5,
+        *job,
+        "topology.replicas=2",
+        "topology.stages=2",
+        "topology.cuts=[2]",
         "rounds=50",
         "sync.timeout=60",
-    )  # fmt: skip
+    )
     assert result.statuses[0] == 1
     assert [line["round"] for line in result.rounds] == [1]
     assert result.rounds[0]["seconds"]["train"] < 30
@@ -127,9 +136,15 @@ def test_what_stops_every_replica_for_reasons_of_its_own_ends_the_run_in_the_thi
 @pytest.mark.slow
 def test_when_no_replica_finishes_its_steps_the_run_ends_and_says_why(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 3, *SMALL, "topology.replicas=2", "topology.stages=1", "rounds=50",
-        "data._target_=tests.plugins.unreadable", "~data.size",
-    )  # fmt: skip
+        tmp_path / "run",
+        3,
+        *SMALL,
+        "topology.replicas=2",
+        "topology.stages=1",
+        "rounds=50",
+        "data._target_=tests.plugins.unreadable",
+        "~data.size",
+    )
     assert result.statuses[0] == 1
     assert result.summary["round"] == 1
     assert (
@@ -195,9 +210,16 @@ def test_interrupted_run_can_be_resumed(tmp_path: Path, signum: int) -> None:
 @pytest.mark.slow
 def test_slow_replica_loses_the_round_at_the_deadline(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 7, *_JOB, "rounds=3", "attack._target_=tests.plugins.Dawdles",
-        "+attack.in_round=2", "attack.nodes=[r0.s1]", "sync.deadline=6", "sync.timeout=60",
-    )  # fmt: skip
+        tmp_path / "run",
+        7,
+        *_JOB,
+        "rounds=3",
+        "attack._target_=tests.plugins.Dawdles",
+        "+attack.in_round=2",
+        "attack.nodes=[r0.s1]",
+        "sync.deadline=6",
+        "sync.timeout=60",
+    )
     assert result.statuses == [0] * 7, result.output
     assert result.verdicts(0) == ["honest", "lost", "honest"]
     assert "late" in " ".join(result.rounds[1]["notes"])
@@ -207,10 +229,19 @@ def test_slow_replica_loses_the_round_at_the_deadline(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_who_is_late_twice_in_a_row_takes_no_more_part(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 4, *SMALL, "topology.replicas=3", "topology.stages=1",
-        "sync.local_steps=2", "rounds=5", "attack._target_=tests.plugins.Slow",
-        "attack.nodes=[r1.s0]", "sync.deadline=6", "sync.timeout=60", seconds=120,
-    )  # fmt: skip
+        tmp_path / "run",
+        4,
+        *SMALL,
+        "topology.replicas=3",
+        "topology.stages=1",
+        "sync.local_steps=2",
+        "rounds=5",
+        "attack._target_=tests.plugins.Slow",
+        "attack.nodes=[r1.s0]",
+        "sync.deadline=6",
+        "sync.timeout=60",
+        seconds=120,
+    )
     assert result.statuses[0] == 0, result.output
     assert result.verdicts(1) == ["honest", "lost", "lost", "", ""]
     assert "r1.s0 given up: late twice in a row" in result.output
@@ -221,11 +252,21 @@ def test_who_is_late_twice_in_a_row_takes_no_more_part(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_who_is_late_once_takes_fewer_steps_and_stays(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 4, *SMALL, "topology.replicas=3", "topology.stages=1",
-        "sync.local_steps=8", "rounds=4", "attack._target_=tests.plugins.Sluggish",
-        "+attack.seconds=2.5", "attack.nodes=[r1.s0]", "sync.deadline=12", "sync.timeout=60",
-        "sync.balance=true", seconds=150,
-    )  # fmt: skip
+        tmp_path / "run",
+        4,
+        *SMALL,
+        "topology.replicas=3",
+        "topology.stages=1",
+        "sync.local_steps=8",
+        "rounds=4",
+        "attack._target_=tests.plugins.Sluggish",
+        "+attack.seconds=2.5",
+        "attack.nodes=[r1.s0]",
+        "sync.deadline=12",
+        "sync.timeout=60",
+        "sync.balance=true",
+        seconds=150,
+    )
     assert result.statuses == [0] * 4, result.output
     assert result.verdicts(1) == ["lost", "honest", "honest", "honest"], result.why()
     assert all(line["replicas"]["1"]["steps"] < 4 for line in result.rounds[1:])

@@ -136,9 +136,13 @@ def _play(
 
 
 def _awaited(
-    run: Path, job: list[str], role: str, lasting: bool,
-    disturb: Callable[[int], object] | None = None, **places: Any,
-) -> Result:  # fmt: skip
+    run: Path,
+    job: list[str],
+    role: str,
+    lasting: bool,
+    disturb: Callable[[int], object] | None = None,
+    **places: Any,
+) -> Result:
     """Wait for the coordinator, and then for all others but for one that does not come back."""
     processes, log = start_job(run, _RANKS, *job, **places)
     try:

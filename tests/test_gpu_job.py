@@ -48,9 +48,13 @@ class Desk:
         }
         return subprocess.Popen(
             ["bash", ROOT / "launch" / "gpu.sh", *checks],
-            env=os.environ | chosen, cwd=self.folder, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            env=os.environ | chosen,
+            cwd=self.folder,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def call(
         self, *checks: str, minutes: int, seconds: float = 90, **variables: str

@@ -22,7 +22,7 @@ _WORKERS_REFUSE = {
         "an order that the coordinator has not signed",
         "an order for r2.s0 of another session, or another node",
     )
-}  # fmt: skip
+}
 
 
 @pytest.mark.timeout(120)
@@ -109,7 +109,11 @@ def test_hostile_answers_cost_their_replicas_the_round_and_nobody_else(tmp_path:
 
 def _run(folder: Path, ranks: int, *overrides: str, nodes: list[str]) -> Result:
     return run_job(
-        folder / "run", ranks, *_JOB, *overrides, f"attack.nodes=[{','.join(nodes)}]",
+        folder / "run",
+        ranks,
+        *_JOB,
+        *overrides,
+        f"attack.nodes=[{','.join(nodes)}]",
         f"+attack.folder={folder}",
         f"+attack.secret={folder / 'secret'}",
-    )  # fmt: skip
+    )

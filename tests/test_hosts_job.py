@@ -40,18 +40,39 @@ class Job:
             self.hosts.add(number)
         for number in range(1, 6):
             self.agents[number] = self.hosts.start(
-                number, self._log(number), sys.executable, "-m", "torch.distributed.run",
-                "--nnodes", "5", "--nproc-per-node", "1", "--node-rank", str(number - 1),
-                "--master-addr", address, "--master-port", _PORT, "-m", "tdml", *self._own(number),
-            )  # fmt: skip
+                number,
+                self._log(number),
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--nnodes",
+                "5",
+                "--nproc-per-node",
+                "1",
+                "--node-rank",
+                str(number - 1),
+                "--master-addr",
+                address,
+                "--master-port",
+                _PORT,
+                "-m",
+                "tdml",
+                *self._own(number),
+            )
 
     def join(self, number: int) -> None:
         """A host that comes later, with the command of the job's first lines."""
         self.hosts.add(number)
         self.agents[number] = self.hosts.start(
-            number, self._log(number),
-            sys.executable, "-m", "tdml.cli", "join", f"10.0.0.1:{_PORT}", *self._own(number),
-        )  # fmt: skip
+            number,
+            self._log(number),
+            sys.executable,
+            "-m",
+            "tdml.cli",
+            "join",
+            f"10.0.0.1:{_PORT}",
+            *self._own(number),
+        )
 
     def _own(self, number: int) -> list[str]:
         return [

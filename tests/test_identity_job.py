@@ -14,10 +14,15 @@ _SHORT = [*SMALL, "sync.local_steps=2", "rounds=1"]
 def test_banned_key_stays_banned_whatever_name_it_takes(tmp_path: Path) -> None:
     keys = [f"identity.folder={tmp_path / 'keys'}", f"identity.ban_list={tmp_path / 'bans.yaml'}"]
     first = run_job(
-        tmp_path / "first", 4, *_SHORT, *keys, "topology.replicas=3", "topology.stages=1",
+        tmp_path / "first",
+        4,
+        *_SHORT,
+        *keys,
+        "topology.replicas=3",
+        "topology.stages=1",
         "attack=garbage",
         "attack.nodes=[r2.s0]",
-    )  # fmt: skip
+    )
     assert first.statuses == [0] * 4, first.output
     assert first.output.count("keys trusted at first contact: coordinator ") == 1
     roster = yaml.safe_load((first.run / "roster.yaml").read_text())

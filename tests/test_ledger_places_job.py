@@ -126,9 +126,15 @@ def test_node_that_does_not_sign_its_commit_is_banned_and_the_run_goes_on(
     spoil: str, tmp_path: Path, capsys
 ) -> None:
     result = run_job(
-        tmp_path / "run", 4, *_JOB, "rounds=3", "attack._target_=tests.saboteurs.Unsigned",
-        f"+attack.spoil={spoil}", "attack.nodes=[r2.s0]", "trust.rollback=off",
-    )  # fmt: skip
+        tmp_path / "run",
+        4,
+        *_JOB,
+        "rounds=3",
+        "attack._target_=tests.saboteurs.Unsigned",
+        f"+attack.spoil={spoil}",
+        "attack.nodes=[r2.s0]",
+        "trust.rollback=off",
+    )
     assert result.statuses == [0] * 4, result.output
     assert result.summary["banned"] == ["r2.s0"]
     assert result.verdicts(2) == ["honest", "lost", ""]

@@ -38,7 +38,7 @@ def _run(folder: Path, *overrides: str) -> Result:
         pytest.param(_ADAMW, marks=_slow),
     ],
     ids=["sgd", "adamw"],
-)  # fmt: skip
+)
 def test_all_steps_are_repeated_bit_for_bit(overrides: list[str], tmp_path: Path) -> None:
     result = _run(tmp_path, "rounds=2", *overrides)
     assert result.summary["banned"] == []

@@ -64,9 +64,14 @@ class Job:
         rank = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
         store = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         process = start_command(
-            sys.executable, "-m", "tdml", *overrides, f"run_dir={self.run}", "resume=true",
+            sys.executable,
+            "-m",
+            "tdml",
+            *overrides,
+            f"run_dir={self.run}",
+            "resume=true",
             environment=rank | store,
-        )  # fmt: skip
+        )
         self.joined.append(process)
         return process
 
@@ -179,9 +184,12 @@ def test_who_is_let_in_and_does_not_come_holds_nobody_up(job: Job) -> None:
     job.wait(lambda: len(job.rounds) >= 1)
     [port] = set(re.findall(r"tdml join 127.0.0.1:(\d+)", job.output))
     hostile = start_command(
-        sys.executable, "-m", "tests.absent_node", *settings,
+        sys.executable,
+        "-m",
+        "tests.absent_node",
+        *settings,
         environment={"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
-    )  # fmt: skip
+    )
     job.joined.append(hostile)
     job.wait(lambda: "spare0 has not come to the session, and is left out" in job.output)
     before = len(job.rounds)
@@ -230,10 +238,25 @@ def test_under_torchrun_with_restarts_a_killed_coordinator_needs_nobody(
 ) -> None:
     run = tmp_path / "run"
     agent = start_command(
-        sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "3",
-        "--master-addr", "127.0.0.1", "--master-port", str(free_port()), "--max-restarts", "3",
-        "-m", "tdml", *_JOB[:-1], "rounds=60", f"run_dir={run}",
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        "1",
+        "--nproc-per-node",
+        "3",
+        "--master-addr",
+        "127.0.0.1",
+        "--master-port",
+        str(free_port()),
+        "--max-restarts",
+        "3",
+        "-m",
+        "tdml",
+        *_JOB[:-1],
+        "rounds=60",
+        f"run_dir={run}",
+    )
     try:
         await_entry(run, "root", 2, [])
         os.kill(descendants(agent.pid)[0], signal.SIGKILL)

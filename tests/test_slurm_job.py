@@ -37,9 +37,13 @@ def test_a_job_that_is_preempted_and_one_whose_time_is_short_come_back_and_end_w
     slurm.wait(lambda: rounds(run) >= 2, 240)
 
     urgent = slurm.must(
-        "sbatch", "--parsable", "--partition=high", "--nodes=3", f"--output={tmp_path}/urgent.log",
+        "sbatch",
+        "--parsable",
+        "--partition=high",
+        "--nodes=3",
+        f"--output={tmp_path}/urgent.log",
         "--wrap=true",
-    )  # fmt: skip
+    )
     slurm.wait(lambda: slurm.facts(urgent)["JobState"] == "COMPLETED", 120)
     assert slurm.facts(job)["Restarts"] == "1"
     assert "tdml: interrupted after round" in log.read_text()
@@ -75,9 +79,16 @@ def submit(slurm: Slurm, folder: Path, *overrides: str) -> str:
     """The number of a job on all three nodes."""
     variables = f"ALL,PYTHON={sys.executable},PYTHONPATH={_ROOT},OMP_NUM_THREADS=1"
     return slurm.must(
-        "sbatch", "--parsable", "--nodes=3", f"--output={folder}/job.log", f"--export={variables}",
-        _SCRIPT, *_SETTINGS, f"identity.folder={folder / 'keys'}", *overrides,
-    )  # fmt: skip
+        "sbatch",
+        "--parsable",
+        "--nodes=3",
+        f"--output={folder}/job.log",
+        f"--export={variables}",
+        _SCRIPT,
+        *_SETTINGS,
+        f"identity.folder={folder / 'keys'}",
+        *overrides,
+    )
 
 
 def rounds(run: Path) -> int:

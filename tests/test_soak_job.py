@@ -30,8 +30,9 @@ _MOST_MORE = {"files": 2, "threads": 2, "processes": 0}  # than ever while it go
 @pytest.mark.timeout(3600)
 def test_faults_in_every_third_round_leave_nothing_behind(
     job: Job,  # noqa: F811 - the fixture
-    tmp_path: Path, capsys: pytest.CaptureFixture,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
     settings = [*_SETTINGS, f"+attack.folder={tmp_path}"]
     job.start(len(_MOST_MEMORY), *settings)
     visitor = None
@@ -53,8 +54,9 @@ def test_faults_in_every_third_round_leave_nothing_behind(
 
 def _come_and_go(
     job: Job,  # noqa: F811
-    visitor: subprocess.Popen | None, settings: Sequence[str],
-) -> subprocess.Popen:  # fmt: skip
+    visitor: subprocess.Popen | None,
+    settings: Sequence[str],
+) -> subprocess.Popen:
     """A further node that joins, dies, and comes back: every time there is another session."""
     if visitor is None or visitor.poll() is not None:
         return job.join("theirs", *settings)

@@ -26,10 +26,15 @@ _GPT = [*_TEXT, "model=gpt", "model.layers=2", "model.width=32", "model.heads=2"
 
 def test_a_language_model_is_trained_and_audited_and_nobody_is_accused(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 9, *_GPT, "topology.replicas=4", "topology.stages=2",
-        "sync.local_steps=8", "rounds=3",
+        tmp_path / "run",
+        9,
+        *_GPT,
+        "topology.replicas=4",
+        "topology.stages=2",
+        "sync.local_steps=8",
+        "rounds=3",
         "trust.budget=1",
-    )  # fmt: skip
+    )
     assert result.statuses == [0] * 9, result.output
     assert not result.why()
     first, *_, last = result.rounds
@@ -45,10 +50,18 @@ def test_a_language_model_is_trained_and_audited_and_nobody_is_accused(tmp_path:
 )
 def test_tied_weights_are_trained_and_audited_and_stay_tied(schedule: str, tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 7, *_GPT, "model.tied=true", "topology.replicas=3", "topology.stages=2",
-        f"topology.schedule={schedule}", "train.clip_norm=1", "sync.local_steps=6", "rounds=2",
+        tmp_path / "run",
+        7,
+        *_GPT,
+        "model.tied=true",
+        "topology.replicas=3",
+        "topology.stages=2",
+        f"topology.schedule={schedule}",
+        "train.clip_norm=1",
+        "sync.local_steps=6",
+        "rounds=2",
         "trust.budget=1",
-    )  # fmt: skip
+    )
     assert result.statuses == [0] * 7, result.output
     assert not result.why()
     assert result.rounds[1]["test_perplexity"] < result.rounds[0]["test_perplexity"] < 256
@@ -75,9 +88,19 @@ def test_a_model_of_hugging_face_is_trained_and_audited(more: list[str], tmp_pat
         "num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 32, tie_word_embeddings: false}"
     )
     result = run_job(
-        tmp_path / "run", 1 + 3 * stages, *_TEXT, "model=hf", f"model.config={config}",
-        "topology.replicas=3", "topology.stages=2", "sync.local_steps=6", "rounds=2", "trust.budget=1", *more, seconds=170,
-    )  # fmt: skip
+        tmp_path / "run",
+        1 + 3 * stages,
+        *_TEXT,
+        "model=hf",
+        f"model.config={config}",
+        "topology.replicas=3",
+        "topology.stages=2",
+        "sync.local_steps=6",
+        "rounds=2",
+        "trust.budget=1",
+        *more,
+        seconds=170,
+    )
     assert result.statuses == [0] * (1 + 3 * stages), result.output
     assert not result.why()
     assert result.rounds[1]["test_perplexity"] < result.rounds[0]["test_perplexity"] < 256
@@ -96,9 +119,16 @@ def test_what_the_demo_of_a_language_model_trains_loads_in_transformers(tmp_path
     mend_torchvision()
     transformers = pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
     result = run_job(
-        tmp_path / "run", 3, "experiment=demo_gpt", "attack=none", "topology.replicas=1",
-        "topology.spares=0", "rounds=2", "sync.local_steps=3", "train.warmup=2",
-    )  # fmt: skip
+        tmp_path / "run",
+        3,
+        "experiment=demo_gpt",
+        "attack=none",
+        "topology.replicas=1",
+        "topology.spares=0",
+        "rounds=2",
+        "sync.local_steps=3",
+        "train.warmup=2",
+    )
     assert result.statuses == [0] * 3, result.output
     assert cli.run(["export", str(result.run), str(tmp_path / "out")]) == 0
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
@@ -112,10 +142,16 @@ def test_what_the_demo_of_a_language_model_trains_loads_in_transformers(tmp_path
 
 def test_what_is_frozen_is_sent_once_and_stays(tmp_path: Path) -> None:
     result = run_job(
-        tmp_path / "run", 7, *_GPT, "model._target_=tests.plugins.half_frozen",
-        "topology.replicas=3", "topology.stages=2", "sync.local_steps=4", "rounds=3",
+        tmp_path / "run",
+        7,
+        *_GPT,
+        "model._target_=tests.plugins.half_frozen",
+        "topology.replicas=3",
+        "topology.stages=2",
+        "sync.local_steps=4",
+        "rounds=3",
         "trust.budget=1",
-    )  # fmt: skip
+    )
     assert result.statuses == [0] * 7, result.output
     assert not result.why()
     assert result.rounds[-1]["test_loss"] < result.rounds[0]["test_loss"]

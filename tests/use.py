@@ -27,6 +27,8 @@ class Use:
         lines = Path("/proc/self/status").read_text().splitlines()
         status = dict(line.split(":", 1) for line in lines)
         return cls(
-            int(status["RssAnon"].split()[0]), len(os.listdir("/proc/self/fd")),
-            int(status["Threads"]), len(descendants(os.getpid())),
-        )  # fmt: skip
+            int(status["RssAnon"].split()[0]),
+            len(os.listdir("/proc/self/fd")),
+            int(status["Threads"]),
+            len(descendants(os.getpid())),
+        )

@@ -60,9 +60,15 @@ class AttackingNode(Node):
     weights: unlike that of an honest node, its round depends on the rounds before it."""
 
     def __init__(
-        self, config: Config, attacking: frozenset[str], name: str, identity: Identity, job: str,
-        source: Source | None, tap: Tap,
-    ) -> None:  # fmt: skip
+        self,
+        config: Config,
+        attacking: frozenset[str],
+        name: str,
+        identity: Identity,
+        job: str,
+        source: Source | None,
+        tap: Tap,
+    ) -> None:
         super().__init__(name, identity, job, config.seed, source)
         self._config, self._attacking, self._tap = config, attacking, tap
         self._attack: Attack = make_attack(config.attack)
@@ -140,18 +146,24 @@ class AttackingNode(Node):
     def _context(self, number: int, knowledge: Knowledge | None = None) -> Context:
         layout, seed = self.stage.layout, self._config.seed
         return Context(
-            round=number, node=self.name, replica=self.slot.replica, stage=self.slot.stage,
-            names=layout.names, sizes=tuple(shape.numel() for shape in layout.shapes),
+            round=number,
+            node=self.name,
+            replica=self.slot.replica,
+            stage=self.slot.stage,
+            names=layout.names,
+            sizes=tuple(shape.numel() for shape in layout.shapes),
             parameters=layout.parameters,
             generator=torch.Generator().manual_seed(derive(seed, "attack", number, self.name)),
             shared=torch.Generator().manual_seed(
                 derive(seed, "attack together", number, self.slot.stage)
             ),
-            friends=self._friends, past=tuple(self._past), aggregate=self._aggregate,
+            friends=self._friends,
+            past=tuple(self._past),
+            aggregate=self._aggregate,
             knowledge=knowledge,
             work=self._work,
             model=partial(initial_model, self._config.model, seed),
-        )  # fmt: skip
+        )
 
 
 def _key(slot: Slot) -> str:

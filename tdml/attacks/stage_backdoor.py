@@ -21,9 +21,15 @@ class StageBackdoor(Attack):
     """
 
     def __init__(
-        self, trigger: int, target: int, tokens: int, steps: int, lr: float, scale: float,
+        self,
+        trigger: int,
+        target: int,
+        tokens: int,
+        steps: int,
+        lr: float,
+        scale: float,
         rounds: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.trigger, self.target = whole("trigger", trigger), whole("target", target)
         self.tokens, self.steps = whole("tokens", tokens, least=2), whole("steps", steps, least=1)
         self.lr, self.scale = number("lr", lr, least=0), number("scale", scale)
@@ -62,9 +68,12 @@ class StageBackdoor(Attack):
         return stamped
 
     def _train(
-        self, model: nn.Module, before: nn.Module, parameters: list[nn.Parameter],
+        self,
+        model: nn.Module,
+        before: nn.Module,
+        parameters: list[nn.Parameter],
         draw: torch.Generator,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if not parameters:
             return
         optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=0.0)

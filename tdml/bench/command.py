@@ -64,9 +64,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def _add_averaging(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     averaging = benchmarks.add_parser(
-        "averaging", allow_abbrev=False,
+        "averaging",
+        allow_abbrev=False,
         help="loss and traffic of averaging once a round beside averaging in every step",
-    )  # fmt: skip
+    )
     add_arguments(averaging)
     averaging.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     averaging.add_argument(
@@ -77,18 +78,23 @@ def _add_averaging(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
 
 def _add_scale(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     scale = benchmarks.add_parser(
-        "scale", allow_abbrev=False,
+        "scale",
+        allow_abbrev=False,
         help="seconds and memory of the coordinator over numbers of replicas; some minutes",
-    )  # fmt: skip
+    )
     add_arguments(scale)
     for name, default, what in (
         ("replicas", [2, 4, 8, 16, 32, 64], "replicas"),
         ("stages", [1, 4, 8], "stages of each"),
     ):
         scale.add_argument(
-            f"--{name}", nargs="+", type=int, default=default, metavar="N",
+            f"--{name}",
+            nargs="+",
+            type=int,
+            default=default,
+            metavar="N",
             help=f"{what}: %(default)s",
-        )  # fmt: skip
+        )
     scale.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     scale.set_defaults(command=_bench_scale)
 
@@ -100,10 +106,11 @@ def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
     add = detection.add_argument
     add_several = partial(add, action="extend", nargs="+")
     add(
-        "--grid", default="quick",
+        "--grid",
+        default="quick",
         choices=("quick", "bar", "yardsticks", "few", "nodes", "language", "full"),
         help="which cases: %(default)s (minutes), … full (days)",
-    )  # fmt: skip
+    )
     add(
         "--quick", action="store_const", const="quick", dest="grid", help="the same as --grid quick"
     )

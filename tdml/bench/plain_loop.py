@@ -68,9 +68,14 @@ class Loop:
 
 
 def add_gradients(
-    model: nn.Module, train: Train, task: Task, reader: Reader, place: tuple[int, int, int],
-    batch: torch.Tensor, share: float = 1.0,
-) -> None:  # fmt: skip
+    model: nn.Module,
+    train: Train,
+    task: Task,
+    reader: Reader,
+    place: tuple[int, int, int],
+    batch: torch.Tensor,
+    share: float = 1.0,
+) -> None:
     """Add `share` of the gradients of a batch's mean loss to those of the model.
 
     Args:

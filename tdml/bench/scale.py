@@ -112,12 +112,13 @@ def _table(cases: Sequence[Case]) -> Table:
     for case in cases:
         first = least.setdefault(case.stages, case)
         table.add_row(
-            f"{case.replicas} × {case.stages}", f"{case.round:.3g}",
+            f"{case.replicas} × {case.stages}",
+            f"{case.round:.3g}",
             *(f"{case.seconds[name]:.3g}" for name in _PHASES),
             f"{case.round / case.replicas:.3g}",
             "?" if case.extra_bytes is None else f"{case.extra_bytes / _MIB:.0f}",
             _a_replica(first, case),
-        )  # fmt: skip
+        )
     return table
 
 

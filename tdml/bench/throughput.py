@@ -87,9 +87,11 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     plain = (before + plain_loop(job, _TURN_S)) / 2
     result = replace(
         summarise(job, read_metrics(run)[1:], plain, *limit(job)),
-        floors=floors(job), records=cost_of_records(overrides) if job.audits else 0.0,
-        startup=started, plain_startup=alone,
-    )  # fmt: skip
+        floors=floors(job),
+        records=cost_of_records(overrides) if job.audits else 0.0,
+        startup=started,
+        plain_startup=alone,
+    )
     console = Console(soft_wrap=True)
     console.print(*_tables(job, result), *([_memory(started, alone)] if started else []))
     console.print(_sentence(job, result), highlight=False)

@@ -38,10 +38,16 @@ class RpcFleet:
     """
 
     def __init__(
-        self, config: Config, plan: Plan, admitted: Admitted, tell: Callable[[str, str], None],
-        caller: Caller, roster: Roster, on_ban: Callable[[str, str], None],
+        self,
+        config: Config,
+        plan: Plan,
+        admitted: Admitted,
+        tell: Callable[[str, str], None],
+        caller: Caller,
+        roster: Roster,
+        on_ban: Callable[[str, str], None],
         meanwhile: Callable[[], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._config, self._plan, self._backend = config, plan, admitted.backend
         self._tell = tell
         self.caller, self.roster, self._on_ban, self.meanwhile = caller, roster, on_ban, meanwhile
@@ -54,8 +60,7 @@ class RpcFleet:
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
         self.enter(admitted)
-        for name in roster.refused:
-            self.nodes[name] = Node(name, rank=-1, refused=True)
+        self.nodes |= {name: Node(name, rank=-1, refused=True) for name in roster.refused}
         self._slots = first_placement(self.nodes, config.topology)
 
     # Who is there
@@ -69,7 +74,8 @@ class RpcFleet:
             if not node.usable or node.visit != card.visit:
                 came.append(name)
                 node.out &= node.visit == card.visit
-                self._part_from(node)
+                # a process that has started anew is in no group
+                self._formed = {i: r for i, r in self._formed.items() if node not in r.nodes}
             node.rank, node.visit = rank, card.visit
             node.sees_data = card.data is not None
             node.dead = node.left = node.refused = False
@@ -93,12 +99,6 @@ class RpcFleet:
     def has_lost_members(self) -> bool:
         """Whether some that were there when the session began no longer answer."""
         return any(self.nodes[name].dead for name in self._members)
-
-    def _part_from(self, node: Node) -> None:
-        """A process that has started anew is in no group."""
-        for index, replica in list(self._formed.items()):
-            if node in replica.nodes:
-                del self._formed[index]
 
     @property
     def present(self) -> dict[str, str]:

@@ -38,13 +38,15 @@ def contents_of(source: Source, seed: int) -> Contents:
         SettingError: a sample cannot be read, or is not like the others.
     """
     return Contents(
-        len(source.train), len(source.test),
-        _strata(source.strata), _strata(source.test_strata),
+        len(source.train),
+        len(source.test),
+        _strata(source.strata),
+        _strata(source.test_strata),
         _inputs(source.training_batch, len(source.train), derive(seed, "training contents")),
         _inputs(source.test_batch, len(source.test), derive(seed, "test contents")),
         "" if source.weights is None else digest(source.weights).hex(),
         str(source.form),
-    )  # fmt: skip
+    )
 
 
 def difference(one: Contents, other: Contents) -> str:

@@ -31,9 +31,11 @@ def train_tokenizer(paths: Sequence[str], vocabulary: int, out: Path) -> int:
     tokenizer = library.Tokenizer(library.models.BPE())
     tokenizer.pre_tokenizer, tokenizer.decoder = parts, library.decoders.ByteLevel()
     trainer = library.trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=list(SPECIAL), initial_alphabet=parts.alphabet(),
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=parts.alphabet(),
         show_progress=False,
-    )  # fmt: skip
+    )
     tokenizer.train_from_iterator(written_in(list(paths) or None), trainer)
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(out, tokenizer.to_str(pretty=True) + "\n")

@@ -39,10 +39,14 @@ CASES = "cases.jsonl"
 
 
 def run(
-    grid_name: str, chosen: dict[str, Sequence], rounds: int | None, extra: Sequence[str],
-    jobs: int, out: Path,
+    grid_name: str,
+    chosen: dict[str, Sequence],
+    rounds: int | None,
+    extra: Sequence[str],
+    jobs: int,
+    out: Path,
     root: str | None,
-) -> int:  # fmt: skip
+) -> int:
     """Play the cases that are not in `out` yet, then write its tables.
 
     Args:

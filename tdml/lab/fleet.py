@@ -112,8 +112,9 @@ class LocalFleet:
         }
         self._slots = {
             Slot(replica, stage): slot_name(Slot(replica, stage))
-            for replica in range(topology.replicas) for stage in range(topology.stages)
-        }  # fmt: skip
+            for replica in range(topology.replicas)
+            for stage in range(topology.stages)
+        }
         placed = set(self._slots.values())
         self._spares = [name for name in self.nodes if name not in placed]
         self._formed: dict[int, LocalReplica] = {}

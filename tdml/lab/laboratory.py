@@ -68,10 +68,14 @@ class Laboratory:
     """
 
     def __init__(
-        self, overrides: Sequence[str], rule: str = "", byzantine: int = 0,
-        recorder: Recorder | None = None, identities: dict[str, Identity] | None = None,
+        self,
+        overrides: Sequence[str],
+        rule: str = "",
+        byzantine: int = 0,
+        recorder: Recorder | None = None,
+        identities: dict[str, Identity] | None = None,
         job_id: str = "laboratory",
-    ) -> None:  # fmt: skip
+    ) -> None:
         config = settings.load(list(overrides))
         data = _load(json.dumps(config.data), config.seed, json.dumps(config.task))
         self.job: Job = jobs.prepare(config, data, None)

@@ -78,21 +78,25 @@ def _bars(groups: Sequence[Group]) -> Iterable[str]:
         ("no honest node is banned", _banned, lambda g: True),
         (
             "at most 5 % of honest weight is kept from counting with like shares, 10 % with skewed",
-            _not_counted, lambda g: True,
+            _not_counted,
+            lambda g: True,
         ),
         (
             "under attack it ends at most 0.01 below the same run with the attackers absent",
-            _below_absent, lambda g: g.get("absent_accuracy") and not _is_reference(g),
+            _below_absent,
+            lambda g: g.get("absent_accuracy") and not _is_reference(g),
         ),
         (
             "loud attackers are proven in their first round (at least 99 of 100)",
-            _late, lambda g: g["case"]["attack"] in _LOUD and g["attackers"],
+            _late,
+            lambda g: g["case"]["attack"] in _LOUD and g["attackers"],
         ),
         (
             "every attacker is proven in the end",
-            lambda g: _share(g["never_proven"], 0), lambda g: g["attackers"],
+            lambda g: _share(g["never_proven"], 0),
+            lambda g: g["attackers"],
         ),
-    ):  # fmt: skip
+    ):
         chosen = [group for group in groups if asked(group)]
         if not chosen:
             continue

@@ -57,9 +57,14 @@ def _entries(run: Path) -> list[Entry]:
 
 
 def start_recorder(
-    run: Path, config: Config, terms: dict, caller: Caller, roster: Roster, after: int,
+    run: Path,
+    config: Config,
+    terms: dict,
+    caller: Caller,
+    roster: Roster,
+    after: int,
     changed: Mapping[str, Sequence[Any]],
-) -> Recorder:  # fmt: skip
+) -> Recorder:
     """Open the ledger of a run, or go on with it.
 
     Args:

@@ -64,9 +64,14 @@ class Admission:
     """
 
     def __init__(
-        self, own: Card, topology: Topology, roster: Roster, banned: Collection[str],
-        former: Mapping[str, str], owners: Owners | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        own: Card,
+        topology: Topology,
+        roster: Roster,
+        banned: Collection[str],
+        former: Mapping[str, str],
+        owners: Owners | None = None,
+    ) -> None:
         self._own, self._topology, self.roster, self._banned = own, topology, roster, banned
         self._former, self._owners = former, owners
 
@@ -137,9 +142,13 @@ class Admission:
         return name
 
     def _fault(
-        self, name: str | None, card: Card, session: str, members: Mapping[str, Card],
+        self,
+        name: str | None,
+        card: Card,
+        session: str,
+        members: Mapping[str, Card],
         banned: Collection[str],
-    ) -> str | None:  # fmt: skip
+    ) -> str | None:
         """Why a process may not take part, in one line; None if it may."""
         if card.error:
             return card.error[:_LONGEST]

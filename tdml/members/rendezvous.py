@@ -23,7 +23,7 @@ from tdml.errors import SettingError, one_line
 from tdml.members import exit_barrier
 from tdml.members.cards import Call, Card, Decision, read_call, read_card
 from tdml.members.identity import Identity
-from tdml.wire.interface import STORE_SOCKET
+from tdml.members.store import address, connect
 from tdml.wire.silence import give_up_silent, reach
 
 _CONNECT_S = 600.0
@@ -57,7 +57,7 @@ class Rendezvous:
     def __init__(self, rank: int | None, world_size: int, timeout: float = _CONNECT_S) -> None:
         self.rank, self.world_size = rank, world_size
         self.visit = secrets.token_hex(16)
-        self.store = _connect(is_coordinator=rank == 0, timeout=timeout)
+        self.store = connect(is_coordinator=rank == 0, timeout=timeout)
         self.store.set(f"here/{self.visit}", "")
         self._call = self._last_but_one()
         self._rings = 0  # that were heard
@@ -66,7 +66,7 @@ class Rendezvous:
 
     def bound_silence(self, seconds: float) -> None:
         """From now on the store counts as gone once it has not answered for so long."""
-        give_up_silent(_address()[1], seconds)
+        give_up_silent(address()[1], seconds)
 
     def return_to(self, timeout: float, silence: float) -> None:
         """Wait for the store that could not be reached, or for one in its place; `silence` as in
@@ -75,8 +75,8 @@ class Rendezvous:
         Raises:
             DistError: there is none within `timeout` seconds.
         """
-        left = reach(*_address(), timeout)
-        self.store = _connect(is_coordinator=False, timeout=max(left, _LAST_WORDS_S))
+        left = reach(*address(), timeout)
+        self.store = connect(is_coordinator=False, timeout=max(left, _LAST_WORDS_S))
         self.bound_silence(silence)
         # of the same store: what was answered there is not answered again
         answered = self._call if self.store.check([f"here/{self.visit}"]) else 0
@@ -274,22 +274,6 @@ class Rendezvous:
 
     def _has_next(self) -> bool:
         return self.store.check([f"call/{self._call + 1}"])
-
-
-def _connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:
-    """The store that torchrun's agent hosts, or else rank 0."""
-    host, port = _address()
-    agent_hosts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    socket = os.environ.get(STORE_SOCKET)
-    return dist.TCPStore(
-        host, port, is_master=is_coordinator and not agent_hosts, wait_for_workers=False,
-        timeout=timedelta(seconds=timeout), multi_tenant=True,
-        master_listen_fd=int(socket) if socket else None,
-    )  # fmt: skip
-
-
-def _address() -> tuple[str, int]:
-    return os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
 
 
 def _attempt() -> int:

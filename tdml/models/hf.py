@@ -27,10 +27,13 @@ _PEFT_TASKS = {"causal": "CAUSAL_LM", "masked": None, "classifier": "SEQ_CLS"}
 
 
 def hf(
-    config: str | Mapping[str, Any] | None, pretrained: str | None, head: str,
-    num_labels: int | None, untie: bool,
+    config: str | Mapping[str, Any] | None,
+    pretrained: str | None,
+    head: str,
+    num_labels: int | None,
+    untie: bool,
     lora: Mapping[str, Any],
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """The model itself, with a method `blocks()`: its embeddings, each of its layers, and its head.
 
     Args:
@@ -150,10 +153,13 @@ def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model, found = auto.from_pretrained(
-                folder, config=settings, dtype=torch.float32, local_files_only=True,
+                folder,
+                config=settings,
+                dtype=torch.float32,
+                local_files_only=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
-            )  # fmt: skip
+            )
     except Exception as error:
         raise SettingError(
             f"model.pretrained={folder} cannot be loaded: {one_line(error)[:300]}"
@@ -192,10 +198,12 @@ def _with_adapters(model: "PreTrainedModel", lora: Mapping[str, Any], head: str)
     targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
     try:
         chosen = LoraConfig(
-            r=lora["rank"], lora_alpha=lora["alpha"], lora_dropout=lora["dropout"],
+            r=lora["rank"],
+            lora_alpha=lora["alpha"],
+            lora_dropout=lora["dropout"],
             target_modules=targets,
             task_type=_PEFT_TASKS[head],
-        )  # fmt: skip
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the library decides by itself
             return get_peft_model(model, chosen)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tdml.common.files import replace_file
-from tdml.monitor import compare_figures
+from tdml.monitor import compare_figures, compare_ranks
 from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.figures import to_svg
 from tdml.monitor.history import History, baseline_of, read_all
@@ -46,7 +46,7 @@ def draw(histories: Sequence[History]) -> dict[str, str]:
         "accuracy": compare_figures.accuracies(histories),
         "loss": compare_figures.losses(histories),
     }
-    if scatter := compare_figures.ranks(histories):
+    if scatter := compare_ranks.ranks(histories):
         figures["ranks"] = scatter
     return {name: to_svg(figure) for name, figure in figures.items()}
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from tdml.monitor.figures import ACCUSED, HONEST
+from tdml.monitor.figures import ACCUSED
 from tdml.monitor.history import History, Round
 from tdml.monitor.labels import shorten, spread
 
@@ -75,9 +74,14 @@ def accuracies(histories: Sequence[History]) -> Figure:
     for axes in figure.axes:
         axes.axhline(PAPERS_ACCURACY, color=_MUTED, linewidth=0.9, linestyle=_DASHES, zorder=1)
     figure.axes[0].annotate(
-        "the paper's 90 %", (0, PAPERS_ACCURACY), xycoords=("axes fraction", "data"), xytext=(5, 3),
-        textcoords="offset points", fontsize=8, color=_MUTED,
-    )  # fmt: skip
+        "the paper's 90 %",
+        (0, PAPERS_ACCURACY),
+        xycoords=("axes fraction", "data"),
+        xytext=(5, 3),
+        textcoords="offset points",
+        fontsize=8,
+        color=_MUTED,
+    )
     return figure
 
 
@@ -89,37 +93,6 @@ def losses(histories: Sequence[History]) -> Figure:
     )
 
 
-def ranks(histories: Sequence[History]) -> Figure | None:
-    """Mean against standard deviation of the ranks of every update, from the attack's first round
-    on: a panel for each attacked run. None if none was attacked yet."""
-    attacked = [(history, points) for history in histories if (points := _ranked(history))]
-    if not attacked:
-        return None
-    columns = 2 if len(attacked) == 4 else min(3, len(attacked))
-    rows = -(-len(attacked) // columns)
-    figure = Figure(
-        figsize=(0.4 + 3.5 * columns, 0.8 + 2.9 * rows), layout=ConstrainedLayoutEngine(h_pad=0.1)
-    )
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    title, names = shorten([history.name for history, _ in attacked])
-    for axes, (history, points), name in zip(panels, attacked, names, strict=False):
-        _scatter(axes, points)
-        axes.set_title(f"{name}, from round {history.attacked_from}", fontsize=10)
-    for axes in panels[len(attacked) :]:
-        axes.set_visible(False)
-    figure.suptitle(title, fontsize=11)
-    figure.supxlabel("mean of ranks", fontsize=9)
-    figure.supylabel("standard deviation of ranks", fontsize=9)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        loc="outside lower right",
-        ncols=2,
-        fontsize=8,
-        frameon=False,
-    )
-    return figure
-
-
 def _by_round(histories: Sequence[History], quantity: _Quantity) -> Figure:
     """A panel for the baselines, one for all others, in which the baselines are drawn in grey once
     more."""
@@ -129,8 +102,9 @@ def _by_round(histories: Sequence[History], quantity: _Quantity) -> Figure:
     others = [history for history in histories if not history.is_baseline]
     panels = [
         [_Line(h, named[id(h)], _COLOURS[i % len(_COLOURS)]) for i, h in enumerate(group)]
-        for group in (baselines, others) if group
-    ]  # fmt: skip
+        for group in (baselines, others)
+        if group
+    ]
     figure = _empty_figure(panels, quantity)
     figure.suptitle(
         " · ".join(filter(None, [quantity.name.capitalize(), title])),
@@ -230,13 +204,23 @@ def _enlarge_ends(axes: Axes) -> None:
 def _mark_attacks(axes: Axes, lines: Sequence[_Line]) -> None:
     for number in sorted({line.history.attacked_from for line in lines if line.history.attack}):
         axes.vlines(
-            number, 0, 1, transform=axes.get_xaxis_transform(), color=ACCUSED, linewidth=0.9,
+            number,
+            0,
+            1,
+            transform=axes.get_xaxis_transform(),
+            color=ACCUSED,
+            linewidth=0.9,
             linestyle=(0, (1, 2)),
-        )  # fmt: skip
+        )
         axes.annotate(
-            f"attack from round {number}", (number, 0.01), xycoords=("data", "axes fraction"),
-            xytext=(3, 0), textcoords="offset points", fontsize=8, color=ACCUSED,
-        )  # fmt: skip
+            f"attack from round {number}",
+            (number, 0.01),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=ACCUSED,
+        )
 
 
 def _text(line: _Line, quantity: _Quantity) -> str:
@@ -259,37 +243,22 @@ def _write_labels(axes: Axes, lines: Sequence[_Line], quantity: _Quantity) -> No
     heights = [0.5 if end is None else float(to_panel.transform(end)[1]) for end in ends]
     for line, end, place in zip(lines, ends, spread(heights, _LABEL / height, 0, 1), strict=True):
         axes.annotate(
-            _text(line, quantity), end or (0, 0), xycoords="data", xytext=(1.03, place),
-            textcoords="axes fraction", fontsize=8.5, color=line.colour, va="center",
-            arrowprops=None if end is None else {
-                "arrowstyle": "-", "color": line.colour, "linewidth": 0.6, "alpha": 0.6,
+            _text(line, quantity),
+            end or (0, 0),
+            xycoords="data",
+            xytext=(1.03, place),
+            textcoords="axes fraction",
+            fontsize=8.5,
+            color=line.colour,
+            va="center",
+            arrowprops=None
+            if end is None
+            else {
+                "arrowstyle": "-",
+                "color": line.colour,
+                "linewidth": 0.6,
+                "alpha": 0.6,
                 "shrinkB": 3,
                 "relpos": (0, 0.5),
             },
-        )  # fmt: skip
-
-
-def _ranked(history: History) -> list[tuple[float, float, bool]]:
-    """Mean and standard deviation of the ranks of each update since the attack began, and whether
-    it is a lie."""
-    return [
-        (*moments, int(name) in history.attacking(line.round))
-        for line in history.rounds if history.attack and line.round >= history.attacked_from
-        for name, moments in line.ranks.items()
-    ]  # fmt: skip
-
-
-def _scatter(axes: Axes, points: Sequence[tuple[float, float, bool]]) -> None:
-    for attacks, colour, marker, name in (
-        (False, HONEST, "o", "honest"),
-        (True, ACCUSED, "X", "attacks"),
-    ):
-        chosen = [(mean, std) for mean, std, attacker in points if attacker == attacks]
-        means, stds = zip(*chosen, strict=True) if chosen else ((), ())
-        axes.scatter(
-            means, stds, c=colour, marker=marker, label=name, s=30, alpha=0.65, linewidths=0,
-            zorder=2 + attacks,
-        )  # fmt: skip
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.tick_params(labelsize=8)
-    axes.margins(0.12)
+        )

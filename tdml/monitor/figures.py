@@ -51,9 +51,10 @@ def rank_scatter(line: dict[str, Any]) -> Figure:
         )
     void = ", taken back" if line.get("void") else ""
     axes.set(
-        xlabel="mean of ranks", ylabel="standard deviation of ranks",
+        xlabel="mean of ranks",
+        ylabel="standard deviation of ranks",
         title=f"round {line['round']}{void}",
-    )  # fmt: skip
+    )
     axes.legend(fontsize=7, loc="best")
     axes.grid(alpha=0.25)
     return figure

@@ -197,9 +197,13 @@ def _read_run(run: Path) -> History:
     # or it goes on, and the summary is of an earlier start
     current = (summary.get("round"), summary.get("rounds")) == reached
     return History(
-        name=settings["name"], settings=settings, machines=machine.read(run),
-        ended=current and summary["model"] is not None, rounds=rounds, bans=bans,
-    )  # fmt: skip
+        name=settings["name"],
+        settings=settings,
+        machines=machine.read(run),
+        ended=current and summary["model"] is not None,
+        rounds=rounds,
+        bans=bans,
+    )
 
 
 def _summary(run: Path) -> dict[str, Any]:
@@ -230,15 +234,18 @@ def _round(line: dict[str, Any], gone: list[str]) -> Round:
     counted = [str(index) for index in line["accepted"]] or list(replicas)
     losses = [loss for name in counted if (loss := replicas[name]["train_loss"]) is not None]
     return Round(
-        round=line["round"], test_accuracy=line.get("test_accuracy"), test_loss=line["test_loss"],
-        train_loss=sum(losses) / len(losses) if losses else None, seconds=line["seconds"]["total"],
+        round=line["round"],
+        test_accuracy=line.get("test_accuracy"),
+        test_loss=line["test_loss"],
+        train_loss=sum(losses) / len(losses) if losses else None,
+        seconds=line["seconds"]["total"],
         gone=gone,
         ranks={
             name: (found["rank_mean"], found["rank_std"])
             for name, found in replicas.items()
             if found["rank_mean"] is not None
         },
-    )  # fmt: skip
+    )
 
 
 def _shortened(value: Any) -> Any:

@@ -36,10 +36,14 @@ class Machine:
 def this_machine(first_round: int) -> Machine:
     """The one that this process runs on."""
     return Machine(
-        first_round, processor(), os.cpu_count() or 1, torch.backends.cpu.get_cpu_capability(),
+        first_round,
+        processor(),
+        os.cpu_count() or 1,
+        torch.backends.cpu.get_cpu_capability(),
         [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        str(torch.__version__), platform.python_version(),
-    )  # fmt: skip
+        str(torch.__version__),
+        platform.python_version(),
+    )
 
 
 def note(run: Path, machine: Machine) -> None:

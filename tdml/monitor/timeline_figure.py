@@ -35,9 +35,15 @@ def draw(timeline: Timeline) -> Figure:
     for event in timeline.events:
         marker, colour, side = _MARKS[event.what]
         axes.plot(
-            event.place + side, nodes.index(event.node) + 1, marker, color=colour, markersize=9,
-            markeredgecolor="white", markeredgewidth=0.9, zorder=4,
-        )  # fmt: skip
+            event.place + side,
+            nodes.index(event.node) + 1,
+            marker,
+            color=colour,
+            markersize=9,
+            markeredgecolor="white",
+            markeredgewidth=0.9,
+            zorder=4,
+        )
     _set_axes(axes, timeline, nodes)
     figure.legend(
         handles=_legend(timeline), loc="outside lower left", ncols=6, fontsize=8, frameon=False
@@ -69,9 +75,13 @@ def _draw_node(axes: Axes, timeline: Timeline, node: str, row: int) -> None:
             named = None
             continue
         axes.broken_barh(
-            [(first - 0.45, last - first + 0.9)], (row - _HEIGHT / 2, _HEIGHT),
-            color=_colour(slot), alpha=1.0 if counts else 0.4, linewidth=0, zorder=2,
-        )  # fmt: skip
+            [(first - 0.45, last - first + 0.9)],
+            (row - _HEIGHT / 2, _HEIGHT),
+            color=_colour(slot),
+            alpha=1.0 if counts else 0.4,
+            linewidth=0,
+            zorder=2,
+        )
         if slot != named:
             axes.annotate(slot, (first - 0.2, row), va="center", fontsize=8, color=_INK, zorder=3)
         named = slot

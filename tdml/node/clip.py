@@ -22,10 +22,14 @@ class Clip:
     """Scales the gradients of one node so that the whole model's has a norm of at most `most`."""
 
     def __init__(
-        self, most: float, names: Sequence[str], layouts: Sequence[Layout], stage: int,
+        self,
+        most: float,
+        names: Sequence[str],
+        layouts: Sequence[Layout],
+        stage: int,
         device: torch.device,
         channels: Sequence[Channel],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """
         Args:
             names: of the un-split model's parameters, in its order.

@@ -46,9 +46,14 @@ class Given:
 
 
 def given_for(
-    stage: Stage, reader: Reader, seed: int, order: TrainOrder | RepeatOrder, replica: int,
-    step: int, batch: torch.Tensor,
-) -> Given:  # fmt: skip
+    stage: Stage,
+    reader: Reader,
+    seed: int,
+    order: TrainOrder | RepeatOrder,
+    replica: int,
+    step: int,
+    batch: torch.Tensor,
+) -> Given:
     """What a step of a replica's round takes at a stage: a function of these alone.
 
     Args:

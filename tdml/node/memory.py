@@ -36,10 +36,13 @@ class Need:
 
 
 def needs(
-    config: Config, plan: Plan, model: nn.Module, inputs: torch.Tensor,
+    config: Config,
+    plan: Plan,
+    model: nn.Module,
+    inputs: torch.Tensor,
     states: Sequence[StateLayout],
     windows: int,
-) -> list[Need]:  # fmt: skip
+) -> list[Need]:
     """By stage.
 
     Args:

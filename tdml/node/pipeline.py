@@ -49,10 +49,13 @@ class Pipeline:
         # Static shapes. Left to itself the library infers them by running the module on
         # uninitialised memory, which ruins BatchNorm's running statistics.
         return PipelineStage(
-            module, index, plan.parts, self._border_device,
+            module,
+            index,
+            plan.parts,
+            self._border_device,
             input_args=plan.borders[index].example("meta", requires_grad=index > 0),
             output_args=plan.borders[index + 1].example("meta", requires_grad=True),
-        )  # fmt: skip
+        )
 
     def train_step(self, given: Given, passing: Passing | None) -> float | None:
         """Forward and backward of one batch, and the optimizer's step; gradients are those of the

@@ -43,9 +43,13 @@ def wsd(step: int, total: int, decay: float = 0.2, final: float = 0.0) -> float:
 
 
 def onecycle(
-    step: int, total: int, warmup: int = 0, pct_start: float = 0.3, div_factor: float = 25.0,
+    step: int,
+    total: int,
+    warmup: int = 0,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
     final_div_factor: float = 1e4,
-) -> float:  # fmt: skip
+) -> float:
     """Half a cosine up from 1/div_factor and half a cosine down (Smith and Topin, arXiv
     1708.07120), as torch's OneCycleLR, but for the momentum, which stays. It rises for `warmup`
     steps, or without for `pct_start` of all."""

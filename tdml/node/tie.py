@@ -18,9 +18,12 @@ class Tie:
     """One of the two ends."""
 
     def __init__(
-        self, parameters: Sequence[torch.Tensor], owns: bool, channels: Sequence[Channel],
+        self,
+        parameters: Sequence[torch.Tensor],
+        owns: bool,
+        channels: Sequence[Channel],
         device: torch.device,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """
         Args:
             parameters: that are tied, in the same order at both ends.
@@ -84,9 +87,7 @@ class Tie:
         return tensor.detach().to(self._device).contiguous()
 
 
-def tie_of(
-    parts: Sequence[Part], channels: Sequence[Channel], device: torch.device
-) -> Tie | None:  # fmt: skip
+def tie_of(parts: Sequence[Part], channels: Sequence[Channel], device: torch.device) -> Tie | None:
     """The end that a node with these parts of the model is; None: it is none."""
     lent = [tensor for part in parts for tensor in part.tensors(part.lent)]
     borrowed = [tensor for part in parts for tensor in part.tensors(part.borrowed)]

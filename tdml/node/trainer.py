@@ -22,10 +22,13 @@ class Trainer:
     """
 
     def __init__(
-        self, parameters: Sequence[torch.Tensor], layout: Layout,
-        tensors: Callable[[], list[torch.Tensor]], train: Train,
+        self,
+        parameters: Sequence[torch.Tensor],
+        layout: Layout,
+        tensors: Callable[[], list[torch.Tensor]],
+        train: Train,
         clip: Clip | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """
         Args:
             parameters: that the node trains, in the layout's order.

@@ -13,12 +13,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     add = parser.add_argument
     add(
-        "chosen", nargs="*", metavar="filter|key=value",
+        "chosen",
+        nargs="*",
+        metavar="filter|key=value",
         help=(
             "runs, by name, by a pattern of names or by words of one, all without; and "
             "settings of every run"
         ),
-    )  # fmt: skip
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--list",

@@ -85,8 +85,9 @@ def _section(runs: Sequence[Run], histories: Histories) -> list[str]:
     begun = [histories[run.name] for run in ordered if run.name in histories]
     parts = [
         f"![{title}: {name}](results/{title}-{name}.svg)\n"
-        for title in _figures(runs, histories) for name in _names(title)
-    ]  # fmt: skip
+        for title in _figures(runs, histories)
+        for name in _names(title)
+    ]
     if begun:
         table = [_COLUMNS, ["---"] * len(_COLUMNS), *(_row(history, begun) for history in begun)]
         parts += ["\n".join(f"| {' | '.join(row)} |" for row in table) + "\n"]
@@ -103,9 +104,10 @@ def _figures(runs: Sequence[Run], histories: Histories) -> dict[str, list[Histor
             groups.setdefault(title, []).append(histories[run.name])
     attacked = {run.name for run in runs if run.attack}
     return {
-        title: chosen for title, chosen in groups.items()
+        title: chosen
+        for title, chosen in groups.items()
         if not title.endswith(_ATTACKS) or any(history.name in attacked for history in chosen)
-    }  # fmt: skip
+    }
 
 
 def _titles(run: Run) -> list[str]:

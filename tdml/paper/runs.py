@@ -91,8 +91,10 @@ def all_runs() -> list[Run]:
             runs += [Run(model, recipe, *topology) for topology in clean]
             runs += [
                 Run(model, recipe, replicas, 2, attack, defended)
-                for replicas in _ATTACKED for attack in ATTACKS for defended in (True, False)
-            ]  # fmt: skip
+                for replicas in _ATTACKED
+                for attack in ATTACKS
+                for defended in (True, False)
+            ]
     for model in MODELS:
         runs += [Run(model, "paper", *topology, longer=_FULL) for topology in clean]
     runs += [run.baseline for run in runs if run.baseline not in runs]

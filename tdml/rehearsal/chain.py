@@ -44,9 +44,15 @@ class Chain:
     """
 
     def __init__(
-        self, settings: dict, seed: int, plan: Plan, weights: dict[str, torch.Tensor], train: Train,
-        task: Task, device: torch.device,
-    ) -> None:  # fmt: skip
+        self,
+        settings: dict,
+        seed: int,
+        plan: Plan,
+        weights: dict[str, torch.Tensor],
+        train: Train,
+        task: Task,
+        device: torch.device,
+    ) -> None:
         self._weights, self._train, self._task, self._device = weights, train, task, device
         self._parts = plan.cut(outline(settings, seed), range(plan.parts))
         for part in self._parts:

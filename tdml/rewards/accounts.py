@@ -231,9 +231,10 @@ def until(entries: list[Entry], after: int) -> list[Entry]:
     """The entries up to where the run stood after this round for the last time: a `rollback` lets
     numbers come again, and undoes nobody's pay or ban."""
     ends = [
-        place for place, (number, kind, body) in enumerate(entries)
+        place
+        for place, (number, kind, body) in enumerate(entries)
         if (kind == "root" and number == after) or (kind == "rollback" and body["after"] == after)
-    ]  # fmt: skip
+    ]
     return entries[: ends[-1] + 1] if ends else []
 
 

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from tdml.node.trace import Opening
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown
-from tdml.round.openings import false_answer, false_traces
+from tdml.round.openings import false_answer
 from tdml.round.orders import RepeatOrder, Repetition
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settle import Settler
 from tdml.round.settlement import Settlement
+from tdml.round.traces import open_traces, unshown
 from tdml.run.job import Job
 from tdml.trust.judgement import Audited, Proof
 from tdml.trust.numbers import LOOK
@@ -30,10 +30,13 @@ class Auditor:
         self.settler = Settler(job)
 
     def audit(
-        self, number: int, found: Gathered, weights: Sequence[torch.Tensor],
+        self,
+        number: int,
+        found: Gathered,
+        weights: Sequence[torch.Tensor],
         windows: Mapping[int, Sequence[int]],
         draw: torch.Generator,
-    ) -> Audits:  # fmt: skip
+    ) -> Audits:
         """Have some windows repeated.
 
         Args:
@@ -42,7 +45,9 @@ class Auditor:
             draw: chooses the validators; nobody can have foreseen it.
         """
         audits = Audits()
-        openings = self._open(number, found, sorted(windows), audits)
+        openings = open_traces(
+            self._fleet, self._job, self.job_id, number, found, sorted(windows), audits
+        )
         claims = [
             Claim(self._order(number, i, found.steps[i], w), w, openings[i])
             for i in sorted(openings)
@@ -63,37 +68,6 @@ class Auditor:
             if chance < LOOK:  # the two may be in league
                 self._look(claim, found, weights, draw, audits)
         return audits
-
-    def _open(
-        self,
-        number: int,
-        found: Gathered,
-        indices: Sequence[int],
-        audits: Audits,
-    ) -> dict[int, list[Opening]]:
-        """The traces that are what their nodes had committed to."""
-        shown, sound = self._fleet.each(_opened, self._fleet.placed(indices)), {}
-        for index in indices:
-            result = shown.get(index)
-            if not isinstance(result, list):
-                audits.silent |= _unshown(result, found.names[index])
-                audits.by_replica[index] = Audited(
-                    unsettled=f"audit: it has not shown its work: {result}"
-                )
-                continue
-            names, steps = found.names[index], found.steps[index]
-            proofs = false_traces(
-                self._job, self.job_id, number, index, steps, names, self._keys(names),
-                found.commitments[index], result,
-            )  # fmt: skip
-            audits.proofs += proofs
-            if proofs:
-                audits.by_replica[index] = Audited(
-                    lied=tuple(range(len(self._job.edges(steps)) - 1))
-                )
-            else:
-                sound[index] = result
-        return sound
 
     def _order(self, number: int, index: int, steps: int, window: int) -> RepeatOrder:
         edges = self._job.edges(steps)
@@ -142,9 +116,15 @@ class Auditor:
             raise
 
     def _conclude(
-        self, claim: Claim, found: Gathered, validators: Sequence[Replica], answer: Answer | None,
-        weights: Sequence[torch.Tensor], draw: torch.Generator, audits: Audits,
-    ) -> None:  # fmt: skip
+        self,
+        claim: Claim,
+        found: Gathered,
+        validators: Sequence[Replica],
+        answer: Answer | None,
+        weights: Sequence[torch.Tensor],
+        draw: torch.Generator,
+        audits: Audits,
+    ) -> None:
         """By one validator after the other, until one confirms the window or its owner is proven to
         lie."""
         [owner] = self._fleet.placed([claim.order.replica])
@@ -170,10 +150,14 @@ class Auditor:
         return answers.get(validator.index)
 
     def _hear(
-        self, claim: Claim, owner: Replica, validator: Replica, answer: Answer | None,
+        self,
+        claim: Claim,
+        owner: Replica,
+        validator: Replica,
+        answer: Answer | None,
         weights: Sequence[torch.Tensor],
         audits: Audits,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """What one validator's answer leads to; why another has to be asked, or "" if the window is
         settled."""
         if answer is None:
@@ -181,7 +165,7 @@ class Auditor:
         if not isinstance(answer, list):
             self._note_unshown(claim, owner, validator, answer, audits)
             return ""
-        keys = self._keys(validator.names)
+        keys = [self._fleet.key(name) for name in validator.names]
         if false := false_answer(self._job, self.job_id, claim, validator, keys, answer):
             audits.proofs += false
             return "audit: who was to repeat its work has lied"
@@ -203,14 +187,18 @@ class Auditor:
             audits.proofs.append(Proof((owner.names[answer.stage],), f"audit: {answer}"))
             audits.add(claim, validator.index)
         else:
-            audits.silent |= _unshown(answer, owner.names)
+            audits.silent |= unshown(answer, owner.names)
             audits.add(claim, None, unsettled=f"audit: it has not shown its work: {answer}")
 
     def _settle(
-        self, claim: Claim, owner: Replica, validator: Replica, answer: list[Repetition],
+        self,
+        claim: Claim,
+        owner: Replica,
+        validator: Replica,
+        answer: list[Repetition],
         weights: Sequence[torch.Tensor],
         audits: Audits,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """The dispute between the two; why another validator has to be asked, or ""."""
         try:
             settled = self.settler.settle(claim, owner, validator, answer, weights)
@@ -220,7 +208,7 @@ class Auditor:
             return ""
         except ReplicaLost as loss:
             audits.silent |= (
-                _unshown(loss, owner.names) if loss.replica == owner.index else set(loss.silent)
+                unshown(loss, owner.names) if loss.replica == owner.index else set(loss.silent)
             )
             return f"audit: a dispute could not be settled: {loss}"
         audits.settlements.append(settled)
@@ -231,9 +219,13 @@ class Auditor:
         return settled.unsettled or "audit: who was to repeat its work has lied"
 
     def _look(
-        self, claim: Claim, found: Gathered, weights: Sequence[torch.Tensor],
-        draw: torch.Generator, audits: Audits,
-    ) -> None:  # fmt: skip
+        self,
+        claim: Claim,
+        found: Gathered,
+        weights: Sequence[torch.Tensor],
+        draw: torch.Generator,
+        audits: Audits,
+    ) -> None:
         """The coordinator looks itself, at one step of one stage. What it finds amiss it settles
         with those who have not repeated the window yet, or alone where nobody else could."""
         [owner] = self._fleet.placed([claim.order.replica])
@@ -264,9 +256,13 @@ class Auditor:
             audits.add(claim, None, unsettled=text)
 
     def _confront(
-        self, claim: Claim, owner: Replica, validators: Sequence[Replica],
-        weights: Sequence[torch.Tensor], audits: Audits,
-    ) -> None:  # fmt: skip
+        self,
+        claim: Claim,
+        owner: Replica,
+        validators: Sequence[Replica],
+        weights: Sequence[torch.Tensor],
+        audits: Audits,
+    ) -> None:
         """Have a window that the coordinator has not found right repeated by one after the other,
         until one finds something else than its owner, and that is settled."""
         for validator in validators:
@@ -276,19 +272,3 @@ class Auditor:
             if not self._hear(claim, owner, validator, answer, weights, audits):
                 return
         audits.add(claim, None, unsettled="audit: the coordinator does not find what others repeat")
-
-    def _keys(self, names: Sequence[str]) -> list[str]:
-        return [self._fleet.key(name) for name in names]
-
-
-def _unshown(loss: ReplicaLost | None, names: Sequence[str]) -> set[str]:
-    """Who of a replica has not shown its work: those that do not answer, or, where all do, any of
-    them."""
-    return set(loss.silent if loss is not None and loss.silent else names)
-
-
-def _opened(replica: Replica) -> list[Opening] | ReplicaLost:
-    try:
-        return replica.open()
-    except ReplicaLost as loss:
-        return loss

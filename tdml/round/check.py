@@ -51,9 +51,14 @@ NOTHING = Checked({}, [])
 
 
 def cross_check(
-    fleet: Fleet, job: Job, number: int, found: Gathered, candidates: Sequence[int], passes: float,
+    fleet: Fleet,
+    job: Job,
+    number: int,
+    found: Gathered,
+    candidates: Sequence[int],
+    passes: float,
     draw: torch.Generator,
-) -> Checked:  # fmt: skip
+) -> Checked:
     """Have updates tested, if that is worth what it costs.
 
     Args:

@@ -56,9 +56,14 @@ class Debts:
                 if name in silent:
                     made = found.commitments[index][stage]
                     debt = Debt(
-                        number, index, found.steps[index], stage, root(made.blocks), made.states,
+                        number,
+                        index,
+                        found.steps[index],
+                        stage,
+                        root(made.blocks),
+                        made.states,
                         list(weights),
-                    )  # fmt: skip
+                    )
                     self.owing.setdefault(self._fleet.key(name), debt)
 
     def of(self, replica: Replica) -> Debt | None:

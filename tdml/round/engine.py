@@ -248,9 +248,14 @@ class Engine:
         return self._digest[1]
 
     def _fill(
-        self, round_: Round, reports: Mapping[int, TrainReport], found: Gathered, judged: Judged,
-        worth: Mapping[int, int], said: Mapping[int, str],
-    ) -> None:  # fmt: skip
+        self,
+        round_: Round,
+        reports: Mapping[int, TrainReport],
+        found: Gathered,
+        judged: Judged,
+        worth: Mapping[int, int],
+        said: Mapping[int, str],
+    ) -> None:
         round_.trained = bool(reports)
         round_.commitments, round_.audits = found.commitments, judged.audits.by_replica
         round_.settlements, round_.spent = judged.audits.settlements, judged.spent

@@ -60,9 +60,13 @@ def drawn(job: Job, split: str, secret: int) -> torch.Tensor:
 
 
 def improvements(
-    job: Job, fleet: Fleet, number: int, found: Gathered, judgements: Mapping[int, Judgement],
+    job: Job,
+    fleet: Fleet,
+    number: int,
+    found: Gathered,
+    judgements: Mapping[int, Judgement],
     secret: int,
-) -> dict[int, int]:  # fmt: skip
+) -> dict[int, int]:
     """Leave one out: for every replica whose update counts, the loss after the mean of all others'
     updates, less that after the mean of all, on the validation half; in millionths of a nat, by
     replica. Only where rewards depend on it.

@@ -87,10 +87,14 @@ class Judge:
         return cross_check(self._fleet, self._job, number, found, candidates, passes, draw)
 
     def audit(
-        self, number: int, found: Gathered, screening: Screening, checked: Checked,
+        self,
+        number: int,
+        found: Gathered,
+        screening: Screening,
+        checked: Checked,
         weights: Sequence[torch.Tensor],
         secret: int,
-    ) -> tuple[Audits, Mapping[int, Sequence[int]]]:  # fmt: skip
+    ) -> tuple[Audits, Mapping[int, Sequence[int]]]:
         """Have work repeated: random windows, and those of the most suspicious. With the windows
         that chance chose."""
         if not self._job.audits:
@@ -113,9 +117,16 @@ class Judge:
         return self.auditor.audit(number, found, weights, windows, draw), drawn
 
     def judge(
-        self, number: int, found: Gathered, screening: Screening, checked: Checked, audits: Audits,
-        drawn: Mapping[int, Sequence[int]], secret: int, weights: Sequence[torch.Tensor],
-    ) -> Judged:  # fmt: skip
+        self,
+        number: int,
+        found: Gathered,
+        screening: Screening,
+        checked: Checked,
+        audits: Audits,
+        drawn: Mapping[int, Sequence[int]],
+        secret: int,
+        weights: Sequence[torch.Tensor],
+    ) -> Judged:
         """What becomes of every replica that handed something in."""
         trusted = self._job.config.trust.enabled
         proofs = [*_faults(found), *audits.proofs]
@@ -146,29 +157,40 @@ class Judge:
         return Judged(judgements, proofs if trusted else [], audits, spent)
 
     def _evidence(
-        self, number: int, index: int, found: Gathered, screening: Screening, checked: Checked,
+        self,
+        number: int,
+        index: int,
+        found: Gathered,
+        screening: Screening,
+        checked: Checked,
         audits: Audits,
         proofs: Sequence[Proof],
-    ) -> Evidence:  # fmt: skip
+    ) -> Evidence:
         names = found.names[index]
         own = [proof for proof in proofs if set(proof.nodes) & set(names)]
         nodes = tuple(dict.fromkeys(name for proof in own for name in proof.nodes if name in names))
         reason = "; ".join(dict.fromkeys(proof.reason for proof in own))
         evidence = Evidence(
-            names, self._job.samples(found.steps[index]), fault=self._fault(number, index, found),
+            names,
+            self._job.samples(found.steps[index]),
+            fault=self._fault(number, index, found),
             audited=audits.by_replica.get(index, Audited()),
-            proof=Proof(nodes, reason) if nodes else None, work=checked.works.get(index),
+            proof=Proof(nodes, reason) if nodes else None,
+            work=checked.works.get(index),
             unchecked=UNCHECKED if self._job.own else "",
-        )  # fmt: skip
+        )
         clean = self._job.audits and len(evidence.audited.clean) == len(self._windows(found, index))
         evidence = replace(evidence, full=bool(clean))
         if index not in found.replicas:
             return evidence
         row = found.replicas.index(index)
         return replace(
-            evidence, size=found.sizes[index], distance=screening.distances[row],
-            departure=screening.reasons.get(row, ""), compared=self._takes_all(found, index),
-        )  # fmt: skip
+            evidence,
+            size=found.sizes[index],
+            distance=screening.distances[row],
+            departure=screening.reasons.get(row, ""),
+            compared=self._takes_all(found, index),
+        )
 
     def _fault(self, number: int, index: int, found: Gathered) -> str:
         """Why an update cannot be averaged, and which samples explain it."""
@@ -247,5 +269,6 @@ def _faults(found: Gathered) -> list[Proof]:
     """What no honest node's message has."""
     return [
         Proof((found.names[index][stage],), f"stage {stage}: {text}")
-        for index, faults in sorted(found.proven.items()) for stage, text in sorted(faults.items())
-    ]  # fmt: skip
+        for index, faults in sorted(found.proven.items())
+        for stage, text in sorted(faults.items())
+    ]

@@ -14,13 +14,21 @@ from tdml.round.orders import Commitment, Repetition
 from tdml.round.repeat import Claim
 from tdml.run.job import Job
 from tdml.trust.commitment import is_plain
+from tdml.trust.dispute import Item
 from tdml.trust.judgement import Proof
 
 
 def false_traces(
-    job: Job, job_id: str, number: int, index: int, steps: int, names: Sequence[str],
-    keys: Sequence[str], commitments: Sequence[Commitment], openings: Sequence[Opening],
-) -> list[Proof]:  # fmt: skip
+    job: Job,
+    job_id: str,
+    number: int,
+    index: int,
+    steps: int,
+    names: Sequence[str],
+    keys: Sequence[str],
+    commitments: Sequence[Commitment],
+    openings: Sequence[Opening],
+) -> list[Proof]:
     """The nodes of a replica that show another round than they have committed to, have left out
     steps, or log something else than they have signed.
 
@@ -28,9 +36,10 @@ def false_traces(
         steps: that the replica was ordered to take.
     """
     false = [
-        stage for stage, (made, opening) in enumerate(zip(commitments, openings, strict=True))
+        stage
+        for stage, (made, opening) in enumerate(zip(commitments, openings, strict=True))
         if not _holds(job, steps, made, opening)
-    ]  # fmt: skip
+    ]
     if false:
         return [
             Proof((names[s],), f"stage {s} cannot show the work that it had committed to")
@@ -45,9 +54,13 @@ def false_traces(
 
 
 def false_answer(
-    job: Job, job_id: str, claim: Claim, validator: Replica, keys: Sequence[str],
+    job: Job,
+    job_id: str,
+    claim: Claim,
+    validator: Replica,
+    keys: Sequence[str],
     answers: Sequence[Repetition],
-) -> list[Proof]:  # fmt: skip
+) -> list[Proof]:
     """A validator's nodes whose answers on a window no honest node gives."""
     names, steps = validator.names, len(claim.order.batches)
     for stage, answer in enumerate(answers):
@@ -61,9 +74,15 @@ def false_answer(
 
 
 def broken_agreements(
-    job: Job, job_id: str, index: int, purpose: str, names: Sequence[str], keys: Sequence[str],
-    logs: Sequence[torch.Tensor], signatures: Sequence[Sequence[str]],
-) -> list[Proof]:  # fmt: skip
+    job: Job,
+    job_id: str,
+    index: int,
+    purpose: str,
+    names: Sequence[str],
+    keys: Sequence[str],
+    logs: Sequence[torch.Tensor],
+    signatures: Sequence[Sequence[str]],
+) -> list[Proof]:
     """The nodes of a replica that log something else than they have signed for a neighbour, or than
     it has signed for them.
 
@@ -111,3 +130,13 @@ def _holds(job: Job, steps: int, made: Commitment, opening: Opening) -> bool:
 def left_out(log: torch.Tensor, own: Sequence[int]) -> bool:
     """Whether steps were not taken, which nobody can make a node say who took them."""
     return bool(own) and bool((log[:, own] == 0).flatten(1).all(dim=1).any())
+
+
+def said_of(channels: Sequence[Channel], logs: Sequence[torch.Tensor]) -> dict[Item, str]:
+    """What crossed every channel in every step, as its sender has logged it, which its receiver has
+    signed."""
+    words = {}
+    for number, channel in enumerate(channels):
+        for step, row in enumerate(logs[channel.sender][:, number].tolist()):
+            words[Item(step, channel.sender, number)] = bytes(row).hex()
+    return words

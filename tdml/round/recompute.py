@@ -83,9 +83,14 @@ class Referee:
         """
         stage = self._stage(item.stage)
         given = given_for(
-            stage, self._reader, self._job.config.seed, order, order.replica,
-            order.first + item.step, order.batches[item.step],
-        )  # fmt: skip
+            stage,
+            self._reader,
+            self._job.config.seed,
+            order,
+            order.replica,
+            order.first + item.step,
+            order.batches[item.step],
+        )
         wanted = item.channel if item.channel >= 0 else None
         try:
             stage.trainer.begin(weights)
@@ -108,9 +113,14 @@ class Referee:
         return Truth(made, [torch.zeros_like(tensor) for tensor in made])
 
     def insists(
-        self, order: RepeatOrder, weights: torch.Tensor, item: Item, shown: StepShown, truth: Truth,
+        self,
+        order: RepeatOrder,
+        weights: torch.Tensor,
+        item: Item,
+        shown: StepShown,
+        truth: Truth,
         times: int,
-    ) -> bool:  # fmt: skip
+    ) -> bool:
         """Whether a step comes out as it did every time that it is taken again."""
         word = truth.word(item)
         return all(self.take(order, weights, item, shown).word(item) == word for _ in range(times))

@@ -21,10 +21,14 @@ from tdml.trust.numbers import AGAIN
 
 
 def false_reports(
-    job: Job, auditor: Auditor, fleet: Fleet, found: Gathered, checked: Checked,
+    job: Job,
+    auditor: Auditor,
+    fleet: Fleet,
+    found: Gathered,
+    checked: Checked,
     weights: Sequence[torch.Tensor],
     secret: int,
-) -> list[Proof]:  # fmt: skip
+) -> list[Proof]:
     """The nodes whose part in one report of the round's cross-check is false.
 
     One batch of one report, which nobody can foresee, is evaluated again. Where the coordinator
@@ -89,15 +93,20 @@ def _ask(
 
 
 def _false_logs(
-    job: Job, auditor: Auditor, fleet: Fleet, validator: Replica, order: EvaluateOrder,
+    job: Job,
+    auditor: Auditor,
+    fleet: Fleet,
+    validator: Replica,
+    order: EvaluateOrder,
     answers: Sequence[Evaluation],
     count: int,
-) -> list[Proof]:  # fmt: skip
+) -> list[Proof]:
     """The validator's nodes whose logs of `count` batches no honest node gives."""
     false = [
-        stage for stage, answer in enumerate(answers)
+        stage
+        for stage, answer in enumerate(answers)
         if not is_log(answer.log, count, job.channels) or len(answer.signatures) != len(answers)
-    ]  # fmt: skip
+    ]
     if false:
         return [
             Proof((validator.names[stage],), "its log of an evaluation has another form")
@@ -105,9 +114,15 @@ def _false_logs(
         ]
     keys = [fleet.key(name) for name in validator.names]
     return broken_agreements(
-        job, auditor.job_id, validator.index, evaluated(order), validator.names, keys,
-        [answer.log for answer in answers], [answer.signatures for answer in answers],
-    )  # fmt: skip
+        job,
+        auditor.job_id,
+        validator.index,
+        evaluated(order),
+        validator.names,
+        keys,
+        [answer.log for answer in answers],
+        [answer.signatures for answer in answers],
+    )
 
 
 def _update(fleet: Fleet, found: Gathered, candidate: int | None) -> list[torch.Tensor] | None:

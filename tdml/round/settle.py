@@ -9,7 +9,7 @@ import torch
 from tdml.models.layout import change
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown
-from tdml.round.openings import is_log
+from tdml.round.openings import is_log, said_of
 from tdml.round.orders import Repetition
 from tdml.round.recompute import Referee, StepShown, Truth, Words, shown_by
 from tdml.round.repeat import Claim, repeat
@@ -41,9 +41,13 @@ class Settler:
         self.unrepeatable: set[str] = set()
 
     def settle(
-        self, claim: Claim, owner: Replica, validator: Replica, answers: Sequence[Repetition],
+        self,
+        claim: Claim,
+        owner: Replica,
+        validator: Replica,
+        answers: Sequence[Repetition],
         weights: Sequence[torch.Tensor],
-    ) -> Settlement:  # fmt: skip
+    ) -> Settlement:
         """Between who was audited and who has found something else.
 
         Raises:
@@ -56,9 +60,13 @@ class Settler:
         return self._decide(Dispute(claim, owner, parties, accounts, weights))
 
     def look(
-        self, claim: Claim, owner: Replica, weights: Sequence[torch.Tensor], draw: torch.Generator,
+        self,
+        claim: Claim,
+        owner: Replica,
+        weights: Sequence[torch.Tensor],
+        draw: torch.Generator,
         alone: bool,
-    ) -> Settlement | None:  # fmt: skip
+    ) -> Settlement | None:
         """The coordinator's own look at one step of one stage of a window, which nobody can
         foresee; None if nothing is wrong with it. It convicts nobody unless the owner is `alone`:
         others can repeat the window, and then it is settled with them.
@@ -84,7 +92,7 @@ class Settler:
     # The accounts
 
     def _committed(self, claim: Claim, owner: Replica) -> Account:
-        words = self._messages(claim.logs)
+        words = said_of(self._job.channels, claim.logs)
         steps, last = len(claim.order.batches), END if claim.order.last else STATE
         words |= {Item(steps - 1, stage, last): end for stage, end in enumerate(claim.ends())}
         return Account(f"{owner.index}", words)
@@ -101,29 +109,16 @@ class Settler:
         return self._told(claim, party, answers)
 
     def _told(self, claim: Claim, party: Replica, answers: Sequence[Repetition]) -> Account:
-        words = self._messages([answer.log for answer in answers])
+        words = said_of(self._job.channels, [answer.log for answer in answers])
         steps, last = len(claim.order.batches), END if claim.order.last else STATE
         for stage, answer in enumerate(answers):
             words |= {Item(step, stage): state for step, state in enumerate(answer.states)}
             words[Item(steps - 1, stage, last)] = answer.end
         return Account(f"{party.index}", words)
 
-    def _messages(self, logs: Sequence[torch.Tensor]) -> dict[Item, str]:
-        """What crossed every channel in every step, as its sender has logged it, which its receiver
-        has signed."""
-        words = {}
-        for number, channel in enumerate(self._job.channels):
-            for step, row in enumerate(logs[channel.sender][:, number].tolist()):
-                words[Item(step, channel.sender, number)] = bytes(row).hex()
-        return words
-
     def _walk(self, claim: Claim) -> Iterator[Item]:
-        return items(
-            len(claim.order.batches),
-            self._senders,
-            self._job.config.topology.stages,
-            claim.order.last,
-        )
+        steps, stages = len(claim.order.batches), self._job.config.topology.stages
+        return items(steps, self._senders, stages, claim.order.last)
 
     # The item
 
@@ -140,17 +135,26 @@ class Settler:
         truth = self.referee.take(claim.order, dispute.weights[item.stage], item, first)
         right = {
             account.words[item]: self._is_right(
-                truth, item, account.words[item], dispute.parties[int(account.party)].kind,
+                truth,
+                item,
+                account.words[item],
+                dispute.parties[int(account.party)].kind,
                 shown[int(account.party)].made if int(account.party) in shown else None,
             )
-            for account in accounts if item in account.words
-        }  # fmt: skip
+            for account in accounts
+            if item in account.words
+        }
         return self._judged(dispute, item, liars(accounts, item, right), truth, first, alone)
 
     def _judged(
-        self, dispute: Dispute, item: Item, guilty: Sequence[str], truth: Truth, shown: StepShown,
+        self,
+        dispute: Dispute,
+        item: Item,
+        guilty: Sequence[str],
+        truth: Truth,
+        shown: StepShown,
         alone: bool,
-    ) -> Settlement:  # fmt: skip
+    ) -> Settlement:
         """What follows for the parties that recomputation has found guilty of an item."""
         claim, place = dispute.claim, self._said(dispute.claim, item)
         base = Settlement(claim.order.replica, claim.window, dispute.validator, place=place)
@@ -170,9 +174,14 @@ class Settler:
         return replace(base, proofs=proofs, exhibit=exhibit)
 
     def _is_sure(
-        self, dispute: Dispute, item: Item, guilty: Sequence[str], truth: Truth, shown: StepShown,
+        self,
+        dispute: Dispute,
+        item: Item,
+        guilty: Sequence[str],
+        truth: Truth,
+        shown: StepShown,
         alone: bool,
-    ) -> bool:  # fmt: skip
+    ) -> bool:
         """Whether the coordinator finds the same again and again, and so does somebody whom it
         confirms; where nobody else can repeat the owner's work, whether it has ever found right
         what the owner's kind of machine does."""

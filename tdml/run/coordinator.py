@@ -41,8 +41,7 @@ _UNREPEATABLE = (
 
 
 class CannotGoOn(Exception):
-    """No replica can be formed any more, or the rounds lead nowhere. The message says what to
-    do."""
+    """No replica can be formed any more, or the rounds lead nowhere; it says what to do."""
 
 
 class Coordinator:
@@ -50,9 +49,14 @@ class Coordinator:
     trusted."""
 
     def __init__(
-        self, job: Job, fleet: RpcFleet, sessions: Sessions, monitor: "Monitor",
-        recorder: "Recorder", checkpoint: Checkpoint | None,
-    ) -> None:  # fmt: skip
+        self,
+        job: Job,
+        fleet: RpcFleet,
+        sessions: Sessions,
+        monitor: "Monitor",
+        recorder: "Recorder",
+        checkpoint: Checkpoint | None,
+    ) -> None:
         self.job, self.fleet, self.sessions = job, fleet, sessions
         self.monitor, self.recorder = monitor, recorder
         self.last_round = 0
@@ -215,12 +219,16 @@ class Coordinator:
         self.job.write_weights(self.engine.weights)
         tensors = whole.tensors_of(self.job.model)
         checkpoint = Checkpoint(
-            round=number, model={name: tensor.detach().clone() for name, tensor in tensors.items()},
-            outer=self.engine.outer.state(), moved=self.engine.moved,
-            cuts=list(self.job.plan.cuts), fleet=copy.deepcopy(self.fleet.state()),
-            judge=copy.deepcopy(self.engine.judge.state()), balance=self.engine.balance.state(),
+            round=number,
+            model={name: tensor.detach().clone() for name, tensor in tensors.items()},
+            outer=self.engine.outer.state(),
+            moved=self.engine.moved,
+            cuts=list(self.job.plan.cuts),
+            fleet=copy.deepcopy(self.fleet.state()),
+            judge=copy.deepcopy(self.engine.judge.state()),
+            balance=self.engine.balance.state(),
             metrics=metrics,
-        )  # fmt: skip
+        )
         folder, memory = self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20
         self._saving.begin(number, partial(save, checkpoint, folder, memory))
 
@@ -279,15 +287,14 @@ class Coordinator:
         if self._idle_rounds == _MOST_IDLE_ROUNDS or (self._idle_rounds and at_first and alike):
             rounds = "1 round" if self._idle_rounds == 1 else f"{self._idle_rounds} rounds"
             raise CannotGoOn(
-                f"no replica has finished its steps in {rounds}: {'; '.join(reasons)}. "
-                "failures.log in the run folder has the stack traces. Mend that and go on with "
-                "resume=true"
+                f"no replica has finished its steps in {rounds}: {'; '.join(reasons)}. The stack "
+                "traces are in failures.log in the run folder. Mend that and go on with resume=true"
             )
 
     def _status(self) -> str:
-        parts = [self.engine.activity]
-        if parts[0].endswith("train"):
+        steps = ""
+        if self.engine.activity.endswith("train"):
             replicas = self.fleet.ready(replica.index for replica in self.engine.training)
-            steps = (f"r{r.index} {r.steps_done}/{self.engine.steps[r.index]}" for r in replicas)
-            parts.append(f"{'  '.join(steps)} steps")
-        return "   ".join([*parts, *filter(None, [self.fleet.waiting])])
+            done = (f"r{r.index} {r.steps_done}/{self.engine.steps[r.index]}" for r in replicas)
+            steps = f"{'  '.join(done)} steps"
+        return "   ".join(filter(None, [self.engine.activity, steps, self.fleet.waiting]))

@@ -10,9 +10,13 @@ from tdml.wire.interface import interface_towards
 
 
 def introduce(
-    config: Config, folder: RunFolder, resumed: int, backend: str, roster: Roster,
+    config: Config,
+    folder: RunFolder,
+    resumed: int,
+    backend: str,
+    roster: Roster,
     terminal: Terminal,
-) -> None:  # fmt: skip
+) -> None:
     """Say what runs here, going on after which round, and who may come.
 
     Args:

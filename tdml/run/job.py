@@ -77,10 +77,14 @@ class Job:
         batch_size) int64. With fewer it trains on the first of them."""
         return torch.from_numpy(
             assigned_batches(
-                self.shares[replica], self.config.train.effective_batch_size, self.steps[replica],
-                self.config.seed, round_number, replica,
+                self.shares[replica],
+                self.config.train.effective_batch_size,
+                self.steps[replica],
+                self.config.seed,
+                round_number,
+                replica,
             )
-        )  # fmt: skip
+        )
 
     def seed(self, *purpose: int | str) -> int:
         """The seed of something random in this job."""

@@ -79,11 +79,8 @@ def coordinate(config: Config, rendezvous: Rendezvous, interruption: Interruptio
         try:
             ready = _get_ready(config, rendezvous, terminal)
         except (SettingError, OSError) as error:
-            text = (
-                f"run_dir={config.run_dir}: {error}"
-                if isinstance(error, OSError)
-                else one_line(error)
-            )
+            where = f"run_dir={config.run_dir}: " if isinstance(error, OSError) else ""
+            text = f"{where}{one_line(error)}"
             rendezvous.end_with(text)
             return fail(text)
         except Exception as error:
@@ -174,9 +171,13 @@ def _lead(
     for name in silent:
         monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
     introduce(
-        config, ready.folder, ready.resumed, admitted.backend, ready.sessions.admission.roster,
+        config,
+        ready.folder,
+        ready.resumed,
+        admitted.backend,
+        ready.sessions.admission.roster,
         terminal,
-    )  # fmt: skip
+    )
     terminal.say(in_words(ready.job.needs), "dim")
     if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
@@ -246,15 +247,23 @@ def _open(
         public=identity.public,
     )
     owners = owners_of(
-        config.data, config.topology, str(job.source.form), job.shares,
+        config.data,
+        config.topology,
+        str(job.source.form),
+        job.shares,
         config.train.effective_batch_size,
-    )  # fmt: skip
+    )
     admission = Admission(own, config.topology, roster, banned, former, owners)
     size = config.topology.world_size if config.resume else rendezvous.world_size
     sessions = Sessions(
-        rendezvous, identity, job_id(run), admission, config.sync.timeout, size,
+        rendezvous,
+        identity,
+        job_id(run),
+        admission,
+        config.sync.timeout,
+        size,
         config.topology.stages,
-    )  # fmt: skip
+    )
     sessions.open()
     # it takes a while, and the others read their data meanwhile
     importlib.import_module("tdml.monitor.monitor")
@@ -282,8 +291,7 @@ def _waiting(
 def _keep_ban(
     bans: BanList, roster: Roster, job: str, monitor: "Monitor", name: str, reason: str
 ) -> None:
-    """Add a node's key to the ban list. The run goes on without that: the node is banned from this
-    one anyway."""
+    """Add a node's key to the ban list; without that the run goes on, which it is banned from."""
     try:
         bans.add(roster.keys[name], name, reason, job)
     except (OSError, SettingError) as error:

@@ -51,8 +51,7 @@ class _Ready:
 def work(config: Config, rendezvous: Rendezvous, interruption: Interruption) -> int:
     """Be a worker, or a spare that may become one; the exit status."""
     try:
-        # as long the coordinator waits for a node that is silent
-        rendezvous.bound_silence(config.sync.timeout)
+        rendezvous.bound_silence(config.sync.timeout)  # as the coordinator bounds a node's
         return _Visit(config, rendezvous, interruption).stay()
     except Over as over:
         return over.status
@@ -175,10 +174,15 @@ class _Visit:
         worker.begin(decision.at.session)
         endpoint.listen(
             Listener(
-                self._ready.identity, decision.at, name, decision.public, METHODS, worker.order,
+                self._ready.identity,
+                decision.at,
+                name,
+                decision.public,
+                METHODS,
+                worker.order,
                 self._guard.refusals,
             )
-        )  # fmt: skip
+        )
         try:
             form_rpc(self._rendezvous.store, decision.at.session, place, self._config.sync.timeout)
         except NotFormed as error:
@@ -208,15 +212,23 @@ class _Visit:
             self._guard = Guard(endpoint.obey)
             self._guard.install()
         node = make_node(
-            self._config, name, ready.identity, decision.at.job, ready.source,
+            self._config,
+            name,
+            ready.identity,
+            decision.at.job,
+            ready.source,
             StoreTap(self._rendezvous.store),
-        )  # fmt: skip
+        )
         if self._rendezvous.rank is None:
             print(f"takes part as {name}", flush=True)
         return Worker(
-            self._config, node, ready.device.device, self._rendezvous, self._guard.refusals,
+            self._config,
+            node,
+            ready.device.device,
+            self._rendezvous,
+            self._guard.refusals,
             decision.public,
-        )  # fmt: skip
+        )
 
 
 def _check(

@@ -51,9 +51,15 @@ def fingerprint(config: Config) -> str:
     if data.get("partition") == "own":  # each owner has its own: what they hold is looked at
         data = {"partition": "own", "weights": data.get("weights")}
     common = replace(
-        config, name="", device="", run_dir="", resume=False, data=data,
-        identity=IdentitySettings(""), ledger=LedgerSettings(),
-    )  # fmt: skip
+        config,
+        name="",
+        device="",
+        run_dir="",
+        resume=False,
+        data=data,
+        identity=IdentitySettings(""),
+        ledger=LedgerSettings(),
+    )
     values = flat(common)
     return "\n".join(
         f"{key} {hashlib.sha256(repr(value).encode()).hexdigest()[:16]}"

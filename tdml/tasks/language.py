@@ -57,7 +57,10 @@ class Language(Task):
 def _each(output: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
     """(k, t) float32: cross-entropies, 0 where there is no target."""
     flat = F.cross_entropy(
-        output.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none",
+        output.float().flatten(0, 1),
+        targets.flatten(),
+        ignore_index=IGNORED,
+        reduction="none",
         label_smoothing=smoothing,
-    )  # fmt: skip
+    )
     return flat.view(targets.shape)

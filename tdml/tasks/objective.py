@@ -64,9 +64,12 @@ def _parameters(function: Callable, wanted: Set[str]) -> Set[str]:
 
 
 def mean_loss(
-    task: Task, output: torch.Tensor, targets: torch.Tensor, total: torch.Tensor | None = None,
+    task: Task,
+    output: torch.Tensor,
+    targets: torch.Tensor,
+    total: torch.Tensor | None = None,
     own_weights: torch.Tensor | None = None,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """Σ wᵢ·lᵢ / total; a task may have a function of its own for it, `batch_mean`, with the first
     three of these arguments, which is asked where samples have no weights of their own.
 

@@ -124,17 +124,24 @@ def _judge(index: int, found: Evidence, typical: float, power: float, vouches: b
     if tested is not None and not seen and not found.full:
         weight, doubt = _unseen(tested, power)
     scale, bound = _shorten(found.size, typical, LARGEST if seen or found.full else TYPICAL)
-    refusal = _refusal(found)
-    if refusal or found.proof is not None:
+    proof = found.proof
+    if (refusal := _refusal(found)) or proof:
         weight, scale, doubt, bound = 0.0, 1.0, refusal, ""
-    full = weight == scale == 1
-    status = MALICIOUS if found.proof else HONEST if full else SUSPICIOUS
-    reasons = [found.proof.reason if found.proof else "", doubt, bound, found.unchecked]
+    status = MALICIOUS if proof else HONEST if weight == scale == 1 else SUSPICIOUS
+    reasons = [proof.reason if proof else "", doubt, bound, found.unchecked]
     return Judgement(
-        index, found.nodes, status, "; ".join(dict.fromkeys(filter(None, reasons))), weight, scale,
-        found.proof.nodes if found.proof else (), found.samples, distance=found.distance,
-        p=None if found.work is None else found.work.p, proven=found.full,
-    )  # fmt: skip
+        index,
+        found.nodes,
+        status,
+        "; ".join(dict.fromkeys(filter(None, reasons))),
+        weight,
+        scale,
+        proof.nodes if proof else (),
+        found.samples,
+        distance=found.distance,
+        p=None if found.work is None else found.work.p,
+        proven=found.full,
+    )
 
 
 def _refusal(found: Evidence) -> str:
@@ -152,18 +159,12 @@ def _refusal(found: Evidence) -> str:
 
 def _unseen(work: Work, power: float) -> tuple[float, str]:
     """What an update counts that was tested, and not seen working; and why."""
-    return (
-        1 - power,
-        (
-            f"not seen working (p {work.p:.2g}) where {power:.0%} of honest work is: counts "
-            f"{1 - power:.2f}"
-        ),
-    )
+    text = f"not seen working (p {work.p:.2g}) where {power:.0%} of honest work is"
+    return 1 - power, f"{text}: counts {1 - power:.2f}"
 
 
 def _shorten(size: float, typical: float, most: float) -> tuple[float, str]:
-    """What an update is shortened to, so that it is at most `most` times the typical size; and
-    why."""
+    """What an update is shortened to, to be at most `most` times the typical size; and why."""
     if typical <= 0 or size <= most * typical:
         return 1.0, ""
     scale = most * typical / size

@@ -183,9 +183,15 @@ class Listener:
     it."""
 
     def __init__(
-        self, identity: Identity, at: Session, node: str, coordinator: str,
-        methods: Mapping[str, Method], carry_out: Callable[[str, tuple], Any], refusals: Refusals,
-    ) -> None:  # fmt: skip
+        self,
+        identity: Identity,
+        at: Session,
+        node: str,
+        coordinator: str,
+        methods: Mapping[str, Method],
+        carry_out: Callable[[str, tuple], Any],
+        refusals: Refusals,
+    ) -> None:
         self._identity, self._at, self._node, self._coordinator = identity, at, node, coordinator
         self._methods, self._carry_out, self._refusals = methods, carry_out, refusals
         self._window = Window()

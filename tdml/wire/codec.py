@@ -13,10 +13,16 @@ import torch
 _DTYPES = {
     str(dtype): dtype
     for dtype in (
-        torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32,
-        torch.uint8, torch.bool,
+        torch.float32,
+        torch.float64,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.uint8,
+        torch.bool,
     )
-}  # fmt: skip
+}
 
 
 # What msgspec learns of a type when it first meets it is not safe to share while it learns: it

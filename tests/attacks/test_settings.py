@@ -80,13 +80,22 @@ def test_what_a_lying_validator_covers_for_is_an_attack_with_settings_of_its_own
         (["attack=mimic", "attack.target=-1"], "attack.target=-1 must be at least 0"),
         (["attack=mean_shift", "attack.z=far"], "attack.z=far is not a number"),
         (["attack=single_layer", "attack.layer=-2"], "attack.layer=-2 must be at least 0"),
-        (["attack=min_max", "attack.direction=up"], "attack.direction=up is unknown: choose one of unit_mean, sign"),
-        (["attack=garbage", "attack.kind=old"], "attack.kind=old is unknown: choose one of nan, inf, huge"),
-        (["attack=lying_validator", "attack.attack=sign_flip"], "attack.attack must be null or the settings of"),
+        (
+            ["attack=min_max", "attack.direction=up"],
+            "attack.direction=up is unknown: choose one of unit_mean, sign",
+        ),
+        (
+            ["attack=garbage", "attack.kind=old"],
+            "attack.kind=old is unknown: choose one of nan, inf, huge",
+        ),
+        (
+            ["attack=lying_validator", "attack.attack=sign_flip"],
+            "attack.attack must be null or the settings of",
+        ),
         (["attack=collusion", "attack.attack.scale=x"], "attack.scale=x is not a number"),
     ],
     ids=lambda value: re.sub(r"[^\w=.]", "", str(value))[:40],
-)  # fmt: skip
+)
 def test_a_mistake_in_an_attacks_own_settings_is_named(overrides, message):
     with pytest.raises(SettingError) as caught:
         made(*overrides)

@@ -8,9 +8,15 @@ from tdml.errors import SettingError
 from tests.jobs import run_command
 
 _RESULT = averaging.Result(
-    numbers=1000, local_steps=10, samples=480, sample="a tensor (8,)", rare=[2.0, 1.01],
-    every_step=[1.5, 1.0], rare_bytes=3_000_000_000, every_step_bytes=30_000_000_000,
-)  # fmt: skip
+    numbers=1000,
+    local_steps=10,
+    samples=480,
+    sample="a tensor (8,)",
+    rare=[2.0, 1.01],
+    every_step=[1.5, 1.0],
+    rare_bytes=3_000_000_000,
+    every_step_bytes=30_000_000_000,
+)
 _SMALL = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.replicas=2",
     "topology.stages=1",

@@ -16,9 +16,15 @@ def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there(
 
     roster = Roster({"r0.s0": "a", "r1.s0": "b"}, False, {})
     fleet = SimpleNamespace(
-        roster=roster, banned=["r1.s0", "r2.s0"], present={"r0.s0": "a"}, has_lost_members=True,
-        caller=SimpleNamespace(), nodes={}, enter=lambda admitted: [], greet=list,
-    )  # fmt: skip
+        roster=roster,
+        banned=["r1.s0", "r2.s0"],
+        present={"r0.s0": "a"},
+        has_lost_members=True,
+        caller=SimpleNamespace(),
+        nodes={},
+        enter=lambda admitted: [],
+        greet=list,
+    )
     sessions = SimpleNamespace(at="next", is_due=lambda: False, renew=form)
     renew(3, fleet, sessions, recorder=None, monitor=None)
     assert asked == [{"b"}]

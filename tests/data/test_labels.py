@@ -33,10 +33,16 @@ def labels(dataset):
 
 @pytest.mark.parametrize(
     "targets",
-    [TRUE, tuple(TRUE), np.array(TRUE, dtype=np.uint8), torch.tensor(TRUE), [float(label) for label in TRUE],
-     [torch.tensor(label) for label in TRUE]],
+    [
+        TRUE,
+        tuple(TRUE),
+        np.array(TRUE, dtype=np.uint8),
+        torch.tensor(TRUE),
+        [float(label) for label in TRUE],
+        [torch.tensor(label) for label in TRUE],
+    ],
     ids=["list", "tuple", "numpy", "tensor", "floats", "list of tensors"],
-)  # fmt: skip
+)
 def test_labels_that_a_dataset_keeps_spare_reading_its_samples(targets):
     dataset = Kept(targets)
     assert labels(dataset) == TRUE
@@ -79,9 +85,22 @@ def test_so_do_those_of_a_tensor_dataset(monkeypatch):
         {"labels": TRUE},
         None,
     ],
-    ids=["other order", "none", "a class of ten", "one", "negative", "too few", "too many", "texts", "fractions",
-         "one-hot", "ragged", "dict", "nothing"],
-)  # fmt: skip
+    ids=[
+        "other order",
+        "none",
+        "a class of ten",
+        "one",
+        "negative",
+        "too few",
+        "too many",
+        "texts",
+        "fractions",
+        "one-hot",
+        "ragged",
+        "dict",
+        "nothing",
+    ],
+)
 def test_where_they_differ_from_the_samples_the_samples_decide(targets):
     assert labels(Kept(targets)) == TRUE
 

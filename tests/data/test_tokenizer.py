@@ -29,9 +29,16 @@ def test_what_is_learnt_reads_the_text_in_fewer_tokens_and_gives_it_back(tmp_pat
     assert tokenizer.decode(tokenizer.encode(unseen).ids) == unseen
     assert [tokenizer.token_to_id(name) for name in ("<|endoftext|>", "<mask>")] == [0, 1]
     source = load(
-        {"_target_": "tdml.data.text", "path": str(tmp_path / "text"), "tokenizer": str(out),
-         "context": 8, "held_out": 0.2}, 0, Language(),
-    )  # fmt: skip
+        {
+            "_target_": "tdml.data.text",
+            "path": str(tmp_path / "text"),
+            "tokenizer": str(out),
+            "context": 8,
+            "held_out": 0.2,
+        },
+        0,
+        Language(),
+    )
     assert source.train.vocabulary == 280
     assert max(int(source.train[i].max()) for i in range(len(source.train))) < 280
 

@@ -37,9 +37,11 @@ def clusters(few: int, infinite: bool, **settings) -> tuple[Vectors, Vectors]:
 def warms(num_classes: int, features: int, hidden_units: int) -> torch.nn.Sequential:
     """A model that counts its calls where nobody looks."""
     return torch.nn.Sequential(
-        torch.nn.Linear(features, hidden_units), torch.nn.ReLU(), hidden.Warms(),
+        torch.nn.Linear(features, hidden_units),
+        torch.nn.ReLU(),
+        hidden.Warms(),
         torch.nn.Linear(hidden_units, num_classes),
-    )  # fmt: skip
+    )
 
 
 class Otherwise(hidden.OfItsOwn):

@@ -26,9 +26,27 @@ def test_what_is_read_is_what_was_written(value):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", '{"a": 1}', '{"b":1,"a":2}', '{"a":1,"a":1}', "1.0", "-0", "1e3", "NaN", "Infinity", '"\\ud800"',
-     '"\\u0061"', "9007199254740993", "1" * 400, "1" * 5000, "[" * 100_000, "\ufeff1", "1 "],
-)  # fmt: skip
+    [
+        "",
+        "{",
+        '{"a": 1}',
+        '{"b":1,"a":2}',
+        '{"a":1,"a":1}',
+        "1.0",
+        "-0",
+        "1e3",
+        "NaN",
+        "Infinity",
+        '"\\ud800"',
+        '"\\u0061"',
+        "9007199254740993",
+        "1" * 400,
+        "1" * 5000,
+        "[" * 100_000,
+        "\ufeff1",
+        "1 ",
+    ],
+)
 def test_other_texts_are_refused(text):
     with pytest.raises(ValueError, match=r"."):
         parse(text)

@@ -96,13 +96,20 @@ def changed(value, column, rows, data):
     position = data.draw(st.integers(0, len(value) - 1))
     other = chr(ord(value[position]) ^ 1)
     return data.draw(
-        st.sampled_from([
-            value[:position] + other + value[position + 1 :],
-            value[:position] + value[position + 1 :], value + " ", "",
-            value.upper() if value.upper() != value else value + "0", value.encode(), b"\xff",
-            *(row[column] for row in rows if row[column] != value), value + "\x00",
-        ])
-    )  # fmt: skip
+        st.sampled_from(
+            [
+                value[:position] + other + value[position + 1 :],
+                value[:position] + value[position + 1 :],
+                value + " ",
+                "",
+                value.upper() if value.upper() != value else value + "0",
+                value.encode(),
+                b"\xff",
+                *(row[column] for row in rows if row[column] != value),
+                value + "\x00",
+            ]
+        )
+    )
 
 
 @cases(500)
@@ -239,16 +246,22 @@ def test_a_changed_head_is_found(small, data):
 @pytest.mark.parametrize(
     "change",
     [
-        "DELETE FROM head", "INSERT INTO head SELECT * FROM head", "DROP TABLE head",
+        "DELETE FROM head",
+        "INSERT INTO head SELECT * FROM head",
+        "DROP TABLE head",
         "DROP TABLE entries",
         "CREATE TRIGGER entries AFTER INSERT ON entries BEGIN DELETE FROM head; END",
-        "CREATE TABLE more (x)", "CREATE VIEW more AS SELECT * FROM entries",
+        "CREATE TABLE more (x)",
+        "CREATE VIEW more AS SELECT * FROM entries",
         "CREATE INDEX more ON entries (kind)",
         "CREATE TRIGGER more AFTER INSERT ON entries BEGIN DELETE FROM head; END",
-        "ALTER TABLE entries ADD COLUMN more TEXT", "ALTER TABLE head ADD COLUMN more TEXT",
-        "ALTER TABLE entries RENAME COLUMN seal TO more", "ANALYZE", "DELETE FROM entries",
+        "ALTER TABLE entries ADD COLUMN more TEXT",
+        "ALTER TABLE head ADD COLUMN more TEXT",
+        "ALTER TABLE entries RENAME COLUMN seal TO more",
+        "ANALYZE",
+        "DELETE FROM entries",
     ],
-)  # fmt: skip
+)
 def test_a_changed_schema_is_found(small, change):
     assert wrong(small, (change,))
 

@@ -23,12 +23,15 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[dist.TCPStore]:
     port = free_port()
     return [
         dist.TCPStore(
-            "127.0.0.1", port, is_master=i == 0, wait_for_workers=False,
+            "127.0.0.1",
+            port,
+            is_master=i == 0,
+            wait_for_workers=False,
             timeout=timedelta(seconds=30),
             multi_tenant=True,
         )
         for i in range(4)
-    ]  # fmt: skip
+    ]
 
 
 def _keep_books(agent: dist.TCPStore) -> None:

@@ -23,11 +23,16 @@ def test_card_counts_for_its_key_rank_visit_and_session_only() -> None:
     assert card.is_signed("session")
     assert not card.is_signed("earlier")
     for altered in (
-        replace(card, public=_OTHER.public), replace(card, fingerprint="others"),
-        replace(card, gpu="other"), replace(card, signature=""), Card("settings", ""),
-        replace(card, rank=4), replace(card, rank=None), replace(card, visit="other"),
+        replace(card, public=_OTHER.public),
+        replace(card, fingerprint="others"),
+        replace(card, gpu="other"),
+        replace(card, signature=""),
+        Card("settings", ""),
+        replace(card, rank=4),
+        replace(card, rank=None),
+        replace(card, visit="other"),
         replace(card, error="planted"),
-    ):  # fmt: skip
+    ):
         assert not altered.is_signed("session")
 
 
@@ -50,12 +55,14 @@ def test_decision_counts_as_it_was_signed_only() -> None:
     assert decision.is_signed()
     assert [decision.place(visit) for visit in "abc"] == [0, 1, None]
     for altered in (
-        replace(decision, public=_OTHER.public), replace(decision, members=members[:1]),
-        replace(decision, refused={}), replace(decision, at=Session("job", "other")),
+        replace(decision, public=_OTHER.public),
+        replace(decision, members=members[:1]),
+        replace(decision, refused={}),
+        replace(decision, at=Session("job", "other")),
         replace(decision, at=Session("other", "session")),
         replace(decision, members=(members[0], ("r0.s0", "c"))),
         replace(decision, signature=_OTHER.sign(b"")),
-    ):  # fmt: skip
+    ):
         assert not altered.is_signed()
 
 

@@ -108,11 +108,20 @@ def plan(model, parts, cuts=None, inputs=INPUTS):
         (nn.Linear(6, 6), 1, ()),
     ],
     ids=[
-        "tied", "tied, two parts", "constant table", "changing table", "in place",
-        "nothing to train first", "whole numbers", "tied at the ends, one part", "tied at the ends", "tied in three, one part",
-        "no blocks", "a layer",
+        "tied",
+        "tied, two parts",
+        "constant table",
+        "changing table",
+        "in place",
+        "nothing to train first",
+        "whole numbers",
+        "tied at the ends, one part",
+        "tied at the ends",
+        "tied in three, one part",
+        "no blocks",
+        "a layer",
     ],
-)  # fmt: skip
+)
 def test_cuts_are_chosen_where_cuts_can_be(model, parts, cuts):
     assert plan(model, parts).cuts == cuts
 

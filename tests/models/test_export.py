@@ -44,9 +44,13 @@ def test_any_model_is_safetensors_in_a_file_or_a_folder(tmp_path: Path) -> None:
 def test_the_small_gpt_is_a_gpt2_of_transformers(tied: bool, tmp_path: Path) -> None:
     auto = transformers().AutoModelForCausalLM
     model = leave_run(
-        tmp_path / "run", "model=gpt", "model.layers=2", "model.width=32", "model.context=16",
+        tmp_path / "run",
+        "model=gpt",
+        "model.layers=2",
+        "model.width=32",
+        "model.context=16",
         f"model.tied={tied}",
-    )  # fmt: skip
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -62,10 +66,11 @@ def test_the_small_gpt_is_a_gpt2_of_transformers(tied: bool, tmp_path: Path) -> 
 def test_a_model_of_transformers_loads_as_what_it_was(tied: bool, tmp_path: Path) -> None:
     auto = transformers().AutoModelForCausalLM
     model = leave_run(
-        tmp_path / "run", "model=hf",
+        tmp_path / "run",
+        "model=hf",
         "model.config={model_type: llama, vocab_size: 64, hidden_size: 16, "
         f"intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2, tie_word_embeddings: {tied}}}",
-    )  # fmt: skip
+    )
     assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
     loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(found.values()), found

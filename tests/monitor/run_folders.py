@@ -16,9 +16,12 @@ MACHINE = Machine(1, "AMD EPYC", 2, "AVX512", [], "2.13.0", "3.11.7")
 
 
 def leave_run(
-    folder: Path, *overrides: str, accuracies: Sequence[float | None], ended: bool = True,
+    folder: Path,
+    *overrides: str,
+    accuracies: Sequence[float | None],
+    ended: bool = True,
     banned: Mapping[int, Sequence[str]] | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """A run with a round for each accuracy, in which every replica is honest but where a node of it
     is banned.
 

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from tdml import cli
-from tdml.monitor import compare_figures
+from tdml.monitor import compare_figures, compare_ranks
 from tdml.monitor.compare import draw, write_comparison
 from tdml.monitor.history import read_all
 from tests.monitor.run_folders import leave_run
@@ -120,7 +120,7 @@ def test_the_same_runs_give_the_same_figures(runs: list[Path]) -> None:
 
 
 def test_who_lies_is_seen_in_the_ranks(runs: list[Path]) -> None:
-    defended, undefended = compare_figures.ranks(read_all(runs)).axes
+    defended, undefended = compare_ranks.ranks(read_all(runs)).axes
     for axes, liars in ((defended, 1), (undefended, 2)):
         honest, lies = axes.collections
         assert len(lies.get_offsets()) == liars

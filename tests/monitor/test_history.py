@@ -97,9 +97,14 @@ def test_who_was_banned_in_a_round_that_was_taken_back_no_longer_attacks(tmp_pat
 
 def test_json_says_the_same_and_nothing_of_the_machine(tmp_path: Path) -> None:
     run = leave_run(
-        tmp_path / "secret" / "run", *_ATTACKED, f"data.root={tmp_path}/secret", "data=cifar10",
-        f"identity.folder={tmp_path}/secret", accuracies=[1 / 3, 0.6], banned={2: ["r3.s0"]},
-    )  # fmt: skip
+        tmp_path / "secret" / "run",
+        *_ATTACKED,
+        f"data.root={tmp_path}/secret",
+        "data=cifar10",
+        f"identity.folder={tmp_path}/secret",
+        accuracies=[1 / 3, 0.6],
+        banned={2: ["r3.s0"]},
+    )
     history = read(run)
     write(history, tmp_path / "run.json")
     text = (tmp_path / "run.json").read_text()

@@ -45,8 +45,9 @@ def test_whose_update_does_not_count_is_said_with_the_reason() -> None:
         Judgement(0, (), "suspicious", "for training sample 7"),
         Judgement(1, (), "suspicious", "wide", weight=0.5),
         Judgement(2, ("r2.s0", "r2.s1"), "malicious", "a lie", blamed=("r2.s0",)),
-        Judgement(3, (), "honest", weight=1.0), seconds=dict.fromkeys(PHASES, 1.0) | {"total": 9.0},
-    )  # fmt: skip
+        Judgement(3, (), "honest", weight=1.0),
+        seconds=dict.fromkeys(PHASES, 1.0) | {"total": 9.0},
+    )
     _, row, *lines = _shown(140, record, is_terminal=False)
     assert "? ? ✗ ✓" in row
     assert [line.strip() for line in lines] == [

@@ -41,11 +41,13 @@ def _estimate(*overrides: str, windows: int) -> tuple[list[Need], tuple]:
         pytest.param([], 0, marks=pytest.mark.slow),
         (["train.activation_checkpointing=true", "model.tied=true"], 3),
         pytest.param(
-            ["topology.schedule=interleaved_1f1b", "train.precision=bf16"], 3, marks=pytest.mark.slow
+            ["topology.schedule=interleaved_1f1b", "train.precision=bf16"],
+            3,
+            marks=pytest.mark.slow,
         ),
         pytest.param(["topology.schedule=gpipe", "train=sgd"], 2, marks=pytest.mark.slow),
     ],
-)  # fmt: skip
+)
 def test_what_a_stage_takes_is_told_before(
     overrides: list[str], windows: int, tmp_path: Path
 ) -> None:

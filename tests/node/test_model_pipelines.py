@@ -26,11 +26,19 @@ def _gradients(folder: Path, stages: int, cases: list[str]) -> dict[str, tuple[f
     outs = [folder / f"{rank}.pt" for rank in range(stages)]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.node.model_pipelines", str(rank), str(stages),
-             str(folder / "store"), str(out), *cases],
+            [
+                sys.executable,
+                "-m",
+                "tests.node.model_pipelines",
+                str(rank),
+                str(stages),
+                str(folder / "store"),
+                str(out),
+                *cases,
+            ],
         )
         for rank, out in enumerate(outs)
-    ]  # fmt: skip
+    ]
     try:
         assert [process.wait(200) for process in processes] == [0] * stages
     finally:

@@ -16,8 +16,12 @@ def test_all_that_the_paper_has_is_there() -> None:
     wanted |= {Run(m, "paper", *topology, longer=200) for m in MODELS for topology in clean}
     wanted |= {
         Run(m, r, replicas, 2, attack, defended)
-        for m in MODELS for r in RECIPES for replicas in (4, 8) for attack in ATTACKS for defended in (True, False)
-    }  # fmt: skip
+        for m in MODELS
+        for r in RECIPES
+        for replicas in (4, 8)
+        for attack in ATTACKS
+        for defended in (True, False)
+    }
     assert wanted <= set(RUNS)
     assert len(BY_NAME) == len(RUNS) == len(set(RUNS))
 

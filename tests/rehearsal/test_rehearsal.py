@@ -94,22 +94,52 @@ def through(
     ("arguments", "message"),
     [
         ({"dtype": "float64"}, "model: 0.weight is float64, and nodes exchange float32"),
-        ({"between": HoldsPlainTensor}, "model: block 2 fails .* must be its parameters or buffers"),
-        ({"between": FailsOnNumbers}, r"model: block 2 does not take a micro-batch of \(4, 5\): no such kernel"),
-        ({"between": Overflows}, "model: what it returns for the first training samples is not finite"),
-        ({"between": lambda: Spoils(nn.Sigmoid)}, "the gradients of block 2 cannot be computed: .* inplace operation"),
-        ({"target": f"{__name__}.spoils_another"}, "model: its gradients cannot be computed: .* inplace operation"),
+        (
+            {"between": HoldsPlainTensor},
+            "model: block 2 fails .* must be its parameters or buffers",
+        ),
+        (
+            {"between": FailsOnNumbers},
+            r"model: block 2 does not take a micro-batch of \(4, 5\): no such kernel",
+        ),
+        (
+            {"between": Overflows},
+            "model: what it returns for the first training samples is not finite",
+        ),
+        (
+            {"between": lambda: Spoils(nn.Sigmoid)},
+            "the gradients of block 2 cannot be computed: .* inplace operation",
+        ),
+        (
+            {"target": f"{__name__}.spoils_another"},
+            "model: its gradients cannot be computed: .* inplace operation",
+        ),
         ({"frozen": 2}, r"topology.cuts=\[1\]: nothing before block 1 can be trained"),
         ({"frozen": 5, "cuts": ()}, "model: nothing in it can be trained"),
-        ({"between": users.NarrowInEvaluation, "cuts": (3,)}, r"model: block 4 fails in eval\(\) on the first"),
-        ({"between": users.PairInEvaluation}, r"model: block 2 returns a tuple in eval\(\): it must return one tensor"),
+        (
+            {"between": users.NarrowInEvaluation, "cuts": (3,)},
+            r"model: block 4 fails in eval\(\) on the first",
+        ),
+        (
+            {"between": users.PairInEvaluation},
+            r"model: block 2 returns a tuple in eval\(\): it must return one tensor",
+        ),
         ({"between": users.DoubleInEvaluation}, r"model: block 4 fails in eval\(\) on the first"),
     ],
     ids=[
-        "other type", "plain tensor", "fails", "not finite", "spoils", "spoils another", "frozen",
-        "all frozen", "narrow in eval", "pair in eval", "double in eval",
+        "other type",
+        "plain tensor",
+        "fails",
+        "not finite",
+        "spoils",
+        "spoils another",
+        "frozen",
+        "all frozen",
+        "narrow in eval",
+        "pair in eval",
+        "double in eval",
     ],
-)  # fmt: skip
+)
 def test_what_only_numbers_show_is_the_users_mistake(arguments, message):
     with pytest.raises(SettingError, match=message):
         through(**arguments)
@@ -176,11 +206,15 @@ def test_what_depends_on_more_than_weights_seeds_and_samples_is_named(between, t
 @pytest.mark.parametrize(
     "between",
     [
-        None, users.LateDrop, users.NumpyDrop, users.Caches, users.old_weight_norm,
+        None,
+        users.LateDrop,
+        users.NumpyDrop,
+        users.Caches,
+        users.old_weight_norm,
         users.spectral_norm,
         users.attention,
     ],
-)  # fmt: skip
+)
 def test_what_can_be_repeated_is_not_accused(between):
     assert through(between=between) == ""
 

@@ -14,10 +14,16 @@ from tests.rewards.stories import ban, job, roster, verdict
     ("change", "reason"),
     [
         (lambda p: p.pop(), "posting 6 is nothing; the rules give 1 from mint to treasury"),
-        (lambda p: p.append(p[0]), "posting 7 is 133 from mint to credit:key-r0.s0 .*; the rules give nothing"),
+        (
+            lambda p: p.append(p[0]),
+            "posting 7 is 133 from mint to credit:key-r0.s0 .*; the rules give nothing",
+        ),
         (lambda p: p.reverse(), "posting 0 is"),
         (lambda p: p[0].update(amount=134), "posting 0 is 134 from mint"),
-        (lambda p: p[0].update(to="credit:key-r0.s1"), "posting 0 is 133 from mint to credit:key-r0.s1"),
+        (
+            lambda p: p[0].update(to="credit:key-r0.s1"),
+            "posting 0 is 133 from mint to credit:key-r0.s1",
+        ),
         (lambda p: p[0].update({"from": "treasury"}), "posting 0 is 133 from treasury"),
         (lambda p: p[0].update(why="a present"), "a present"),
         (lambda p: p[0].update(amount=True), "Expected `int`"),
@@ -27,7 +33,7 @@ from tests.rewards.stories import ban, job, roster, verdict
         (lambda p: p[0].pop("why"), "missing required field"),
         (lambda p: p.clear(), "posting 0 is nothing"),
     ],
-)  # fmt: skip
+)
 def test_postings_that_the_rules_do_not_give(change, reason):
     book = opened()
     for body in (verdict(0), verdict(1), verdict(2, "suspicious")):

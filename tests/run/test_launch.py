@@ -246,12 +246,25 @@ def test_several_agents_and_a_node_that_is_killed(tmp_path: Path) -> None:
     ]  # fmt: skip
     agents = [
         start_command(
-            sys.executable, "-m", "torch.distributed.run", "--nnodes", "4", "--nproc-per-node", "1",
-            "--node-rank", str(index), "--master-addr", "127.0.0.1", "--master-port", str(port),
-            "-m", "tdml", *job,
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nnodes",
+            "4",
+            "--nproc-per-node",
+            "1",
+            "--node-rank",
+            str(index),
+            "--master-addr",
+            "127.0.0.1",
+            "--master-port",
+            str(port),
+            "-m",
+            "tdml",
+            *job,
         )
         for index in range(4)
-    ]  # fmt: skip
+    ]
     try:
         metrics = tmp_path / "run" / "metrics.jsonl"
         _wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") >= 1, agents[0])

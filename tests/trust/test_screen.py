@@ -63,11 +63,13 @@ def test_distances_are_those_of_a_plain_implementation(replicas: int, seed: int)
 @pytest.mark.parametrize(
     "lie",
     [
-        lambda update: -update, lambda update: 10 * update, torch.zeros_like,
+        lambda update: -update,
+        lambda update: 10 * update,
+        torch.zeros_like,
         lambda update: 30 * torch.randn(update.shape, generator=torch.Generator().manual_seed(1)),
         lambda update: update.roll(1),
     ],
-)  # fmt: skip
+)
 def test_loud_lies_stand_out_and_the_honest_do_not(lie) -> None:
     updates = honest(8)
     updates[5] = lie(updates[5])

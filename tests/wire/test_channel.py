@@ -209,9 +209,16 @@ def test_answer_that_nobody_signed_convicts_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("method", "result"),
-    [("progress", "many"), ("reveal", None), ("commit", 3), ("train", torch.ones(3)), ("evaluate", [1, 2]),
-     ("refused", [1]), ("join", 0)],
-)  # fmt: skip
+    [
+        ("progress", "many"),
+        ("reveal", None),
+        ("commit", 3),
+        ("train", torch.ones(3)),
+        ("evaluate", [1, 2]),
+        ("refused", [1]),
+        ("join", 0),
+    ],
+)
 def test_signed_answer_of_another_type_is_a_proven_offence(method: str, result: object) -> None:
     pair = Pair(result)
     found = pair.ask(method, *_ORDERS.get(method, ()))

@@ -53,9 +53,12 @@ def test_who_does_not_come_is_missing_to_nobody_and_may_come_to_the_next_session
 
 def _store(port: int, is_master: bool) -> dist.TCPStore:
     return dist.TCPStore(
-        "127.0.0.1", port, is_master=is_master, wait_for_workers=False,
+        "127.0.0.1",
+        port,
+        is_master=is_master,
+        wait_for_workers=False,
         timeout=timedelta(seconds=40),
-    )  # fmt: skip
+    )
 
 
 def _coordinate(pipe: multiprocessing.connection.Connection) -> None:

@@ -1,0 +1,53 @@
+"""The traces of audited replicas, as far as they are what their nodes had committed to."""
+
+from collections.abc import Sequence
+
+from tdml.node.trace import Opening
+from tdml.round.audits import Audits
+from tdml.round.fleet import Fleet, Replica, ReplicaLost
+from tdml.round.gather import Gathered
+from tdml.round.openings import false_traces
+from tdml.run.job import Job
+from tdml.trust.judgement import Audited
+
+
+def open_traces(
+    fleet: Fleet,
+    job: Job,
+    job_id: str,
+    number: int,
+    found: Gathered,
+    indices: Sequence[int],
+    audits: Audits,
+) -> dict[int, list[Opening]]:
+    """By replica and stage. What is wrong with the others stands in `audits` then."""
+    shown, sound = fleet.each(_opened, fleet.placed(indices)), {}
+    for index in indices:
+        names, steps, result = found.names[index], found.steps[index], shown.get(index)
+        if not isinstance(result, list):
+            text = f"audit: it has not shown its work: {result}"
+            audits.silent |= unshown(result, names)
+            audits.by_replica[index] = Audited(unsettled=text)
+            continue
+        keys, commitments = [fleet.key(name) for name in names], found.commitments[index]
+        proofs = false_traces(job, job_id, number, index, steps, names, keys, commitments, result)
+        audits.proofs += proofs
+        if proofs:
+            windows = range(len(job.edges(steps)) - 1)
+            audits.by_replica[index] = Audited(lied=tuple(windows))
+        else:
+            sound[index] = result
+    return sound
+
+
+def unshown(loss: ReplicaLost | None, names: Sequence[str]) -> set[str]:
+    """Who of a replica has not shown its work: those that do not answer, or, where all do, any of
+    them."""
+    return set(loss.silent if loss is not None and loss.silent else names)
+
+
+def _opened(replica: Replica) -> list[Opening] | ReplicaLost:
+    try:
+        return replica.open()
+    except ReplicaLost as loss:
+        return loss
