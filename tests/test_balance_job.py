@@ -16,6 +16,7 @@ _JOB = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_slow_replica_takes_fewer_steps_and_is_paid_for_them(tmp_path: Path, capsys) -> None:
     run = tmp_path / "run"

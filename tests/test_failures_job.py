@@ -64,7 +64,10 @@ def test_node_that_hangs_is_given_up_after_the_timeout(tmp_path: Path) -> None:
 
 
 def test_when_no_replica_is_left_the_run_ends_and_says_so(tmp_path: Path) -> None:
-    job = [*SMALL, "topology.replicas=1", "topology.stages=2", "sync.local_steps=3", "rounds=50"]
+    job = [
+        *SMALL, "topology.replicas=1", "topology.stages=2", "sync.local_steps=3", "rounds=50",
+        "sync.patience=1",
+    ]  # fmt: skip
     result = _disturb(tmp_path / "run", 3, job, rank=1, signum=signal.SIGKILL)
     assert result.statuses[0] == 1
     assert "no replica is left" in result.summary["exit_reason"]

@@ -81,7 +81,7 @@ class Job:
         while not condition():
             assert time.monotonic() < deadline, f"the condition never came:\n{self.output}"
             assert self.ranks[0].is_alive(), self.output
-            time.sleep(0.05)
+            time.sleep(0.25)  # to look takes as long as the ledger is
 
     def stop(self) -> None:
         """Interrupt the run; its record must be sound."""

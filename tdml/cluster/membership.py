@@ -1,20 +1,50 @@
 """Who takes part from the next round on."""
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tdml.cluster.fleet import RpcFleet
 from tdml.members.sessions import Sessions
+from tdml.members.waiting import listed
 from tdml.wire.rpc_world import OPEN_THE_WAY
 
 if TYPE_CHECKING:
     from tdml.ledger.recorder import Recorder
     from tdml.monitor.monitor import Monitor
 
+_POLL_S = 0.1
+# that others have who come back when one has: they look for the store every few seconds
+_OTHERS_S = 5.0
+
 
 def note_farewells(fleet: RpcFleet, sessions: Sessions) -> None:
     """Tell those that have left from those that are dead."""
     for node in fleet.nodes.values():
         node.left = node.dead and sessions.rendezvous.has_left(node.visit)
+
+
+def await_return(
+    fleet: RpcFleet, sessions: Sessions, until: float, waiting: Callable[[str], None]
+) -> bool:
+    """Wait for nodes that are gone to ring, as they wait for a coordinator that is gone: a network
+    may be cut between it and all of them. False if nobody has; at once if all have left, or are
+    banned. `waiting` hears for whom.
+
+    Raises:
+        DistError: the store, where all meet, is gone.
+    """
+    missing = [name for name in fleet.dead if name not in fleet.banned]
+    first = None  # when somebody rang
+    while missing and (now := time.monotonic()) < until:
+        rings = sessions.rendezvous.rings
+        first = first or (now if rings else None)
+        if rings >= len(missing) or (first and now - first > _OTHERS_S):
+            return True
+        waiting(f"no replica is left: waiting for {listed(missing)} to come back")
+        fleet.meanwhile()
+        time.sleep(_POLL_S)
+    return False
 
 
 def renew(

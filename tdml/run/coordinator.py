@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from tdml.cluster.fleet import RpcFleet
-from tdml.cluster.membership import note_farewells, renew
+from tdml.cluster.membership import await_return, note_farewells, renew
 from tdml.errors import one_line
 from tdml.members.sessions import Sessions
 from tdml.models import whole
@@ -117,8 +117,7 @@ class Coordinator:
 
     def play(self, number: int) -> None:
         """One round, and its record."""
-        self._regroup(number)
-        replicas = self._muster()
+        replicas = self._muster(number)
         slots = {replica.index: replica.names for replica in replicas}
         fewer = self.engine.balance.fewer(slots)
         self.recorder.open_round(number, self.engine.digest(), slots, self.fleet.present, fewer)
@@ -165,13 +164,8 @@ class Coordinator:
                 f"{self._stays(played)}: as many rounds as the run has were taken back already"
             )
             return
-        if before is not None:
-            whole.restore(self.job.model, before.model)
-        else:
-            whole.restore(
-                self.job.model,
-                whole.tensors_of(whole.initial_model(self.job.config.model, self.job.config.seed)),
-            )
+        model = before.model if before else whole.tensors_of(self.job.initial_model())
+        whole.restore(self.job.model, model)
         unproven.forget(after, number)
         outer, moved = (before.outer, before.moved) if before else ([], 0)
         self.engine.go_back(whole.flatten(self.job.model, self.job.layouts), outer, moved)
@@ -207,10 +201,8 @@ class Coordinator:
         for offence in offences:
             self.fleet.ban([offence.node], offence.text)
             played.bans.setdefault(offence.node, offence.text)
-        tainted = [
-            played.tainted,
-            self.engine.judge.tainted(played.number + 1, proofs),
-        ]  # this round's mean is taken
+        # this round's mean is taken
+        tainted = [played.tainted, self.engine.judge.tainted(played.number + 1, proofs)]
         played.tainted = min((number for number in tainted if number is not None), default=None)
 
     def _save(self, number: int, metrics: str) -> None:
@@ -239,13 +231,17 @@ class Coordinator:
             self.monitor.tell(f"{name}: {what}", "")
         return [*((offence.node, offence.text) for offence in offences), *received]
 
-    def _regroup(self, number: int) -> None:
-        """Let in who has come, and go on without those that are gone.
+    def _regroup(self, number: int, until: float | None = None) -> bool:
+        """Let in who has come, and go on without those that are gone; with `until` somebody must
+        come before. Whether somebody has.
 
         Raises:
             CannotGoOn: the store, where all meet, is gone.
         """
+        say = self.monitor.terminal.waiting
         try:
+            if until and not await_return(self.fleet, self.sessions, until, say):
+                return False
             renew(number, self.fleet, self.sessions, self.recorder, self.monitor)
         except dist.DistError as error:
             time.sleep(_SIGNAL_S)
@@ -254,19 +250,23 @@ class Coordinator:
                 "the job's store is gone, which torchrun holds on the first machine: "
                 f"{how_to_go_on(self.last_round)}"
             ) from error
+        return True
 
-    def _muster(self) -> Sequence:
-        """Those who can take part in a round."""
-        replicas = self.fleet.muster()
-        note_farewells(self.fleet, self.sessions)
-        if not self.fleet.can_go_on():
-            raise CannotGoOn(
-                f"no replica is left: {len(self.fleet.banned)} nodes banned, "
-                f"{len(self.fleet.dead)} dead, {len(self.fleet.left)} have left, "
-                f"{len(self.fleet.roster.refused)} refused, no spare: "
-                f"{how_to_go_on(self.last_round)}, with more topology.spares if nodes are banned"
-            )
-        return replicas
+    def _muster(self, number: int) -> Sequence:
+        """Those who can take part in a round. Where no replica is left, those that are gone may
+        come back."""
+        until, came = time.monotonic() + self.job.config.sync.patience, self._regroup(number)
+        while came:
+            replicas = self.fleet.muster()
+            note_farewells(self.fleet, self.sessions)
+            if self.fleet.can_go_on():
+                return replicas
+            came = self._regroup(number, until)
+        raise CannotGoOn(
+            f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} "
+            f"dead, {len(self.fleet.left)} have left, {len(self.fleet.roster.refused)} refused, no "
+            f"spare: {how_to_go_on(self.last_round)}, with more topology.spares if nodes are banned"
+        )
 
     def _is_over(self) -> str:
         """Why there are no more rounds to play; "" if there are."""

@@ -127,6 +127,10 @@ class Job:
         """How many of each stage's numbers are parameters; buffers follow."""
         return [layout.parameters for layout in self.layouts]
 
+    def initial_model(self) -> nn.Module:
+        """The model as it was at first: a new one."""
+        return whole.initial_model(self.config.model, self.config.seed)
+
     def write_weights(self, flats: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Put the stages' flat vectors into the model and return its state dict."""
         whole.write(self.model, self.layouts, flats)

@@ -1,7 +1,11 @@
 """Who takes part from the next round on."""
 
+import time
 from types import SimpleNamespace
 
+import pytest
+
+from tdml.cluster import membership
 from tdml.cluster.membership import renew
 from tdml.members.admission import Admitted
 from tdml.members.roster import Roster
@@ -29,3 +33,31 @@ def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there(
     renew(3, fleet, sessions, recorder=None, monitor=None)
     assert asked == [{"b"}]
     assert fleet.caller.at == "next"
+
+
+@pytest.mark.parametrize(
+    ("rings", "dead", "banned", "returns"),
+    [
+        ([0, 0, 2], ["a", "b"], [], True), ([0, 1, 1], ["a", "b"], [], True),
+        ([0, 0, 0], ["a", "b"], [], False), ([0, 0, 1], [], [], False),
+        ([0, 0, 1], ["a"], ["a"], False),
+    ],
+    ids=["all ring", "some ring", "nobody rings", "all have left", "all are banned"],
+)  # fmt: skip
+def test_a_coordinator_without_a_replica_waits_for_those_that_are_gone(
+    rings: list[int],
+    dead: list[str],
+    banned: list[str],
+    returns: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(membership, "_OTHERS_S", 0.3)
+    heard = iter(rings)
+    rendezvous = type("", (), {"rings": property(lambda _: next(heard, rings[-1]))})()
+    said: list[str] = []
+    fleet = SimpleNamespace(dead=dead, banned=banned, meanwhile=lambda: None)
+    until = time.monotonic() + 1
+    sessions = SimpleNamespace(rendezvous=rendezvous)
+    assert membership.await_return(fleet, sessions, until, said.append) is returns
+    waited = {f"no replica is left: waiting for {', '.join(dead)} to come back"}
+    assert set(said) == (waited if set(dead) - set(banned) else set())
