@@ -8,6 +8,7 @@ silent for long is given up, and a new one is tried every few seconds.
 import contextlib
 import os
 import socket
+import stat
 import time
 
 _TRY_S = 2.0  # for the kernel's first two attempts to connect: it waits longer for each
@@ -31,11 +32,17 @@ def give_up_silent(port: int, seconds: float) -> None:
     """Have this process's connections to that port of another machine fail once nothing has come
     back for so long. For connections of torch's, which has no setting for that."""
     probe = max(1, int(seconds / _PROBES))
-    for number in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(number))) as own:
+    for number in filter(_is_socket, map(int, os.listdir("/proc/self/fd"))):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as own:
             if own.getpeername()[1] != port:
                 continue
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
             own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe)
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe)
+
+
+def _is_socket(number: int) -> bool:
+    with contextlib.suppress(OSError):
+        return stat.S_ISSOCK(os.fstat(number).st_mode)
+    return False

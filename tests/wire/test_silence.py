@@ -68,3 +68,10 @@ def _bounds(port: int) -> Iterator[tuple[int, ...]]:
                     own.getsockopt(tcp, socket.TCP_KEEPIDLE),
                     own.getsockopt(tcp, socket.TCP_KEEPINTVL),
                 )
+
+
+def test_no_file_stays_open_for_it() -> None:
+    with open(os.devnull) as _:  # no socket
+        before = len(os.listdir("/proc/self/fd"))
+        give_up_silent(free_port(), 20)
+        assert len(os.listdir("/proc/self/fd")) == before
