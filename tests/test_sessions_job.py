@@ -103,6 +103,7 @@ def job(tmp_path: Path) -> Iterator[Job]:
     made.kill()
 
 
+@pytest.mark.slow
 def test_a_newcomer_takes_the_slot_of_a_killed_node_leaves_and_comes_back_under_its_name(
     job: Job, capsys: pytest.CaptureFixture
 ) -> None:
