@@ -47,6 +47,7 @@ def test_two_runs_share_a_folder_of_keys_and_are_verified_as_they_go(
     assert tdml(capsys, "ledger", "verify", runs[1])[0] == 1
 
 
+@pytest.mark.slow
 def test_when_the_ledger_cannot_grow_the_run_ends_with_a_line_and_can_go_on(
     tmp_path: Path, capsys
 ) -> None:

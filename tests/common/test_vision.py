@@ -3,6 +3,8 @@ are not made."""
 
 import sys
 
+import pytest
+
 from tests.jobs import run_command
 
 _OWN_FILE = """
@@ -46,6 +48,7 @@ for use in (
 """
 
 
+@pytest.mark.slow
 def test_whatever_a_setting_names_may_import_torchvision(tmp_path):
     (tmp_path / "own.py").write_text(_OWN_FILE)
     result = run_command(sys.executable, "-c", _USES.format(folder=str(tmp_path)))

@@ -39,7 +39,9 @@ def _estimate(*overrides: str, windows: int) -> tuple[list[Need], tuple]:
     ("overrides", "windows"),
     [
         pytest.param([], 0, marks=pytest.mark.slow),
-        (["train.activation_checkpointing=true", "model.tied=true"], 3),
+        pytest.param(
+            ["train.activation_checkpointing=true", "model.tied=true"], 3, marks=pytest.mark.slow
+        ),
         pytest.param(
             ["topology.schedule=interleaved_1f1b", "train.precision=bf16"],
             3,
