@@ -23,6 +23,7 @@ from tdml.errors import SettingError
 from tdml.monitor.run_folder import read_metrics
 from tdml.run import job as jobs
 from tdml.run.job import Job
+from tdml.settings.overrides import quoted
 
 # The job whose traffic is measured: in its first round weights are sent twice.
 _SHORT = ("rounds=2", "sync.local_steps=1", "sync.outer=fedavg", "train.warmup=0")
@@ -78,7 +79,7 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
         )
     folder = Path(config.run_dir)
     short = folder.with_name(f"{folder.name}-every-step")
-    for more in ([], [*_SHORT, f"run_dir='{short}'"]):
+    for more in ([], [*_SHORT, f"run_dir={quoted(short)}"]):
         if status := play([*chosen, *more]):
             return status
     rounds, [*_, one] = read_metrics(folder), read_metrics(short)

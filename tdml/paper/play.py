@@ -11,6 +11,7 @@ from tdml import config as settings
 from tdml.data.source import load_source
 from tdml.monitor.history import History, read
 from tdml.paper.runs import Run
+from tdml.settings.overrides import quoted
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TRAIN = (sys.executable, "-m", "tdml.cli", "train")
@@ -25,13 +26,13 @@ class Player:
     ) -> None:
         """`data` is the folder of CIFAR-10, `train` the command that plays a run."""
         self._folder, self._train_command = folder, train
-        self._extra = [f"data.root={_quoted(data)}", *extra]
+        self._extra = [f"data.root={quoted(data)}", *extra]
         self._child: subprocess.Popen | None = None
         self._stopped = False
 
     def overrides(self, run: Run) -> list[str]:
         """All settings of a run. It goes on from where it was cut off."""
-        folder = _quoted(self._folder / run.name)
+        folder = quoted(self._folder / run.name)
         return [*run.settings, *self._extra, f"name={run.name}", f"run_dir={folder}", "resume=auto"]
 
     def check(self, run: Run) -> None:
@@ -104,9 +105,3 @@ def state_of(folder: Path) -> str:
 
 def _look(folder: Path) -> History | None:
     return read(folder) if (folder / "config.yaml").exists() else None
-
-
-def _quoted(path: Path) -> str:
-    """A path as a value of an override, whatever is in it."""
-    text = str(path.absolute()).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"

@@ -233,3 +233,9 @@ def _unknown(key: str) -> str:
             f"add it as +{key}=…"
         )
     return f"{key} is unknown: {_SHOW}"
+
+
+def quoted(path: Path) -> str:
+    """A path as a value of an override, whatever is in it."""
+    text = str(path.absolute()).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

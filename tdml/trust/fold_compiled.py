@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from tdml.trust.ranking_compiled import compiled
+from tdml.trust.ranking_compiled import jit
 
 _RUN = 1 << 13  # coordinates at a time: of a few rows they stay in the cache
 
@@ -36,7 +36,7 @@ def _differ(x, y, unlike):
         unlike[c] |= np.uint8(x[c] != y[c])
 
 
-@compiled
+@jit
 def _look(values, count, columns, found):
     """Add the products of rows j ≤ i to found[j, i]; the number of columns that are unlike."""
     marks, unlike = np.empty(_RUN, np.uint8), 0

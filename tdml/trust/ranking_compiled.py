@@ -61,7 +61,7 @@ def _add_rows(updates: torch.Tensor, sums: np.ndarray) -> None:
     _add_leads(flat, step, coordinates, sums)
 
 
-def compiled(function: Callable) -> Callable:
+def jit(function: Callable) -> Callable:
     """Compile without holding the interpreter's lock; keep the machine code on disk where that is
     possible.
 
@@ -149,7 +149,7 @@ def _sum(leads):
     return total, squares
 
 
-@compiled
+@jit
 def _add_leads(flat, step, coordinates, sums):
     """As `_few`, for any number of rows: four against four, on a copy of a block that stays in the
     cache."""
