@@ -51,7 +51,8 @@ CASES = [
       for phase in ("load", "train", "commit", "reveal", "evaluate") for role in _STAGES),
     *((fault, phase, "coordinator") for fault in ("kill", "pause")
       for phase in ("broadcast", "train", "gather", "audit", "aggregate", "evaluate", "record")),
-    *((fault, "any", "spare") for fault in ("kill", "stop")),
+    *((fault, phase, "coordinator") for fault in ("stop", "memory") for phase in ("train", "record")),
+    *((fault, "any", "spare") for fault in ("kill", "stop", "pause")),
     *((fault, "train", "last stage") for fault in _CUTS),
     *((fault, "commit", "first stage") for fault in ("cut", "cut for 10 s")),
     *((fault, "train", "coordinator")
@@ -120,7 +121,7 @@ def _play(
         f"+attack.phase={phase}", f"+attack.in_round={_IN_ROUND}", f"+attack.marker={marker}",
         f"+attack.node={_STAGES.get(role, role)}", "attack.nodes=[r1.s0]",
     ]  # fmt: skip
-    if fault in _CUTS and role == "coordinator" and not lasting:
+    if (fault == "pause" or fault in _CUTS) and role == "coordinator" and not lasting:
         # its nodes miss it after sync.timeout, and wait for it to come back
         job = [*job, "sync.patience=60"]
     if role == "spare":  # nothing is asked of it
@@ -128,8 +129,9 @@ def _play(
     else:
         result = _awaited(folder / "run", job, role, lasting, **places)
         assert marker.exists(), "nothing has happened"
-    if role == "coordinator" and lasting:
-        assert result.statuses[0] == (-signal.SIGKILL if fault == "kill" else 1), result.output
+    if role == "coordinator" and (lasting or fault == "memory"):
+        killed = fault in _SIGNALS
+        assert result.statuses[0] == (-signal.SIGKILL if killed else 1), result.output
         result = run_job(result.run, _RANKS, *job, "resume=true", seconds=150)
     assert result.statuses[0] == 0, result.output
     return result
@@ -143,13 +145,15 @@ def _awaited(
     disturb: Callable[[int], object] | None = None,
     **places: Any,
 ) -> Result:
-    """Wait for the coordinator, and then for all others but for one that does not come back."""
+    """Wait for the coordinator, and then for all others but for one that does not come back; first
+    for the others where it is the coordinator that does not."""
     processes, log = start_job(run, _RANKS, *job, **places)
     try:
         if disturb is not None:
             await_entry(run, "root", _IN_ROUND - 1, processes)
             disturb(processes[_RANK[role]].pid)
-        processes[0].join(150)
+        for process in processes[1:] if lasting and role == "coordinator" else processes[:1]:
+            process.join(150)
         if lasting:
             processes[_RANK[role]].kill()
         return finish_job(run, processes, log, seconds=20)

@@ -22,8 +22,10 @@ import torch.distributed as dist
 from tdml.errors import SettingError, one_line
 from tdml.members import exit_barrier
 from tdml.members.cards import Call, Card, Decision, read_call, read_card
+from tdml.members.heartbeat import Heartbeat, beat
 from tdml.members.identity import Identity
 from tdml.members.store import address, connect
+from tdml.members.topology import COORDINATOR
 from tdml.wire.silence import give_up_silent, reach
 
 _CONNECT_S = 600.0
@@ -57,27 +59,31 @@ class Rendezvous:
     def __init__(self, rank: int | None, world_size: int, timeout: float = _CONNECT_S) -> None:
         self.rank, self.world_size = rank, world_size
         self.visit = secrets.token_hex(16)
-        self.store = connect(is_coordinator=rank == 0, timeout=timeout)
+        self.store = connect(is_coordinator=rank == COORDINATOR, timeout=timeout)
         self.store.set(f"here/{self.visit}", "")
         self._call = self._last_but_one()
         self._rings = 0  # that were heard
         self._has_warned = False  # of a call that is not the coordinator's
         self._undecided = False  # whether this coordinator has called, and not decided yet
+        self._heartbeat: Heartbeat | None = None
+        if rank == COORDINATOR:
+            beat(self.store)
 
-    def bound_silence(self, seconds: float) -> None:
-        """From now on the store counts as gone once it has not answered for so long."""
+    def bound_silence(self, seconds: float, patience: float) -> None:
+        """From now on the store is gone once it has not answered for `seconds`, and the run over
+        once the coordinator has shown no sign of life for `patience` more."""
         give_up_silent(address()[1], seconds)
+        self._heartbeat = Heartbeat(seconds + patience)
 
     def return_to(self, timeout: float, silence: float) -> None:
-        """Wait for the store that could not be reached, or for one in its place; `silence` as in
-        `bound_silence`.
+        """Wait for the store that could not be reached, or one in its place; see `bound_silence`.
 
         Raises:
             DistError: there is none within `timeout` seconds.
         """
         left = reach(*address(), timeout)
         self.store = connect(is_coordinator=False, timeout=max(left, _LAST_WORDS_S))
-        self.bound_silence(silence)
+        self.bound_silence(silence, timeout)
         # of the same store: what was answered there is not answered again
         answered = self._call if self.store.check([f"here/{self.visit}"]) else 0
         self._call = max(answered, self._last_but_one())
@@ -253,9 +259,17 @@ class Rendezvous:
         """The exit status of the run; None while it goes on. What a former self of the job has
         left in the store says nothing."""
         if not self.store.check(["over"]):
-            return None
+            return self._given_up()
         attempt, status = self.store.get("over").decode().split()
         return int(status) if int(attempt) >= _attempt() else None
+
+    def _given_up(self) -> int | None:
+        """The exit status where the coordinator's process is stopped for good."""
+        if self._heartbeat is None or not self._heartbeat.has_stopped(self.store):
+            return None
+        who = "a node" if self.rank is None else f"rank {self.rank}"
+        print(f"{who}: {self._heartbeat.in_words()}", file=sys.stderr, flush=True)
+        return 1
 
     # Keys
 

@@ -1,15 +1,43 @@
 """The job's store, at which its processes meet: where it is, and a connection to it."""
 
 import os
+import queue
+import threading
 from datetime import timedelta
 
 import torch.distributed as dist
 
 from tdml.wire.interface import STORE_SOCKET
 
+_MARGIN_S = 5.0  # for torch to say by itself what has failed
+
 
 def connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:
-    """The store that torchrun's agent hosts, or else rank 0."""
+    """The store that torchrun's agent hosts, or else rank 0.
+
+    Raises:
+        DistError: nobody answers within that time.
+    """
+    found: queue.SimpleQueue[dist.TCPStore | dist.DistError] = queue.SimpleQueue()
+
+    def try_it() -> None:
+        try:
+            found.put(_connect(is_coordinator, timeout))
+        except dist.DistError as error:
+            found.put(error)
+
+    # where somebody accepts the connection, and is silent, torch waits for ever
+    threading.Thread(target=try_it, daemon=True).start()
+    try:
+        store = found.get(timeout=timeout + _MARGIN_S)
+    except queue.Empty:
+        raise dist.DistNetworkError("who listens there does not answer") from None
+    if isinstance(store, dist.DistError):
+        raise store
+    return store
+
+
+def _connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:
     host, port = address()
     agent_hosts = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     socket = os.environ.get(STORE_SOCKET)

@@ -1,9 +1,11 @@
 """How a run ends, whatever ends it, and what it leaves."""
 
 import os
+import traceback
 from contextlib import suppress
 from signal import Signals
 
+import torch
 from torch.distributed import DistError
 
 from tdml.cluster.membership import note_farewells
@@ -12,6 +14,7 @@ from tdml.monitor.terminal import Terminal, closing_lines
 from tdml.round.checkpoint import how_to_go_on
 from tdml.run.coordinator import CannotGoOn, Coordinator
 
+_NO_MEMORY = "can't allocate memory"  # torch has no class of its own for it on CPUs
 ORDERLY_END_S = 25.0  # that an interrupted run may take for it: torchrun kills after 30
 
 
@@ -32,6 +35,17 @@ def play(coordinator: Coordinator) -> tuple[str, int]:
         )
     except SettingError as error:
         return f"{one_line(error)}: {how_to_go_on(coordinator.last_round)}", 1
+    except Exception as error:
+        return _failed(error, how_to_go_on(coordinator.last_round)), 1
+
+
+def _failed(error: Exception, go_on: str) -> str:
+    """What to say of a run whose coordinator has failed: where it did, unless that does not
+    matter."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_MEMORY in str(error):
+        return f"the coordinator is out of memory: {one_line(error)}: {go_on}"
+    traceback.print_exc()
+    return f"the coordinator failed: {type(error).__name__}: {one_line(error)}: {go_on}"
 
 
 def conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: int) -> int:

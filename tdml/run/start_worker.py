@@ -51,7 +51,7 @@ class _Ready:
 def work(config: Config, rendezvous: Rendezvous, interruption: Interruption) -> int:
     """Be a worker, or a spare that may become one; the exit status."""
     try:
-        rendezvous.bound_silence(config.sync.timeout)  # as the coordinator bounds a node's
+        rendezvous.bound_silence(config.sync.timeout, config.sync.patience)
         return _Visit(config, rendezvous, interruption).stay()
     except Over as over:
         return over.status

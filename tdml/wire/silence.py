@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import stat
+import struct
 import time
 
 _TRY_S = 2.0  # for the kernel's first two attempts to connect: it waits longer for each
@@ -29,14 +30,17 @@ def reach(host: str, port: int, seconds: float) -> float:
 
 
 def give_up_silent(port: int, seconds: float) -> None:
-    """Have this process's connections to that port of another machine fail once nothing has come
-    back for so long. For connections of torch's, which has no setting for that."""
+    """Have this process's connections to that port fail once nothing has come back for so long,
+    neither from the other machine nor, where this waits for an answer, from the process there: it
+    may be stopped. For connections of torch's, which has no setting for that."""
+    wait = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     probe = max(1, int(seconds / _PROBES))
     for number in filter(_is_socket, map(int, os.listdir("/proc/self/fd"))):
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as own:
             if own.getpeername()[1] != port:
                 continue
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wait)
             own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe)
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe)

@@ -75,3 +75,15 @@ def test_no_file_stays_open_for_it() -> None:
         before = len(os.listdir("/proc/self/fd"))
         give_up_silent(free_port(), 20)
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_who_accepts_and_does_not_answer_is_given_up() -> None:
+    """As a stopped process does: its kernel acknowledges all that is sent to it."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as guest,
+    ):
+        give_up_silent(server.getsockname()[1], 0.25)
+        guest.sendall(b"question")
+        with pytest.raises(BlockingIOError):
+            guest.recv(1)
