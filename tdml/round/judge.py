@@ -114,7 +114,11 @@ class Judge:
             self._allowance(found) - checked.steps,
         )
         windows, drawn = self.standing.purse.choose(candidates, chance, allowance, draw)
-        return self.auditor.audit(number, found, weights, windows, draw), drawn
+        audits = self.auditor.audit(number, found, weights, windows, draw)
+        for index, candidate in candidates.items():
+            clean = audits.by_replica.get(index, Audited()).clean
+            self.standing.suspicion.clear(found.names[index], len(clean) / len(candidate.windows))
+        return audits, drawn
 
     def judge(
         self,

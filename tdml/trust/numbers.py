@@ -17,7 +17,6 @@ ROUNDING = 1e-12  # what is smaller is nothing; squares that differ by less of t
 FLOOR_OF_SIZE = 0.1  # the same for logarithms of sizes, which the order of batches moves
 
 # Suspicion (`tdml.trust.suspicion`).
-DECAY = 0.8  # of suspicion a round: what is five rounds old counts a third
 # of the screen beside the work test, which an attacker cannot satisfy by hiding in the middle
 SCREEN_WEIGHT = 0.5
 RANDOM_SHARE = 0.5  # of the budget, whoever is suspected: who looks honest may not be

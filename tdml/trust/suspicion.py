@@ -6,20 +6,19 @@ from dataclasses import dataclass, field
 
 import torch
 
-from tdml.trust.numbers import ALPHA, DECAY, LIMIT, SCREEN_WEIGHT
+from tdml.trust.numbers import ALPHA, LIMIT, SCREEN_WEIGHT
 from tdml.trust.work import Work
 
 
 @dataclass
 class Suspicion:
-    """By the nodes of a replica, whoever they are: a decayed sum of what screen and work test have
-    said of them."""
+    """By the nodes of a replica: the sum of what screen and work test have said of them, less what
+    was found clean since. So each has its turn, the sooner the more suspicious it looks."""
 
     by_nodes: dict[str, float] = field(default_factory=dict)
 
     def add(self, nodes: Sequence[str], distance: float, work: Work | None) -> float:
-        """A round's share, S ← 0.8·S + w + ½·min(distance/limit, 1); the suspicion that it leads
-        to.
+        """A round's share, S ← S + w + ½·min(distance/limit, 1); the suspicion that it leads to.
 
         w rises from 0 for who was seen working, to 1 for who may as well have done nothing."""
         idle = (
@@ -28,11 +27,13 @@ class Suspicion:
             else min(1.0, max(0.0, 1 - math.log(max(work.p, 1e-300)) / math.log(ALPHA)))
         )
         name = "+".join(nodes)
-        found = (
-            DECAY * self.by_nodes.get(name, 0.0) + idle + SCREEN_WEIGHT * min(distance / LIMIT, 1.0)
-        )
-        self.by_nodes[name] = found
-        return found
+        found = idle + SCREEN_WEIGHT * min(distance / LIMIT, 1.0)
+        self.by_nodes[name] = self.by_nodes.get(name, 0.0) + found
+        return self.by_nodes[name]
+
+    def clear(self, nodes: Sequence[str], share: float) -> None:
+        """That share of a round of theirs was repeated, and found clean."""
+        self.by_nodes["+".join(nodes)] *= 1 - share
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,31 @@ from tdml.trust.work import Work
 _SEEN, _IDLE = Work(4.0, 1e-4), Work(0.0, 0.9)
 
 
-def test_suspicion_is_a_sum_that_fades() -> None:
+def test_suspicion_is_a_sum_of_what_was_not_looked_at() -> None:
     memory = Suspicion()
-    assert memory.add(["r0.s0"], 4.0, _IDLE) == pytest.approx(
-        1 + math.log(1 / 0.9) / math.log(0.01) * 1 + 0.5, abs=0.03
-    )
-    before = memory.by_nodes["r0.s0"]
-    assert memory.add(["r0.s0"], 0.0, _SEEN) == pytest.approx(0.8 * before)
-    assert memory.add(["r0.s0"], 0.0, None) == pytest.approx(0.64 * before)
+    first = memory.add(["r0.s0"], 4.0, _IDLE)
+    assert first == pytest.approx(1 + math.log(1 / 0.9) / math.log(0.01) + 0.5, abs=0.03)
+    assert memory.add(["r0.s0"], 0.0, _SEEN) == first
+    memory.clear(["r0.s0"], 1 / 3)
+    assert memory.add(["r0.s0"], 0.0, None) == pytest.approx(2 / 3 * first)
+    memory.clear(["r0.s0"], 1.0)
+    assert memory.add(["r0.s0"], 2.0, None) == pytest.approx(0.25)
     assert memory.add(["spare0"], 0.0, _SEEN) == 0.0, "who takes the place begins anew"
+
+
+def test_everybody_has_his_turn_as_often_as_he_looks_suspicious() -> None:
+    """Of four honest replicas one always stands out: it must not draw all of the attention."""
+    memory, purse, draw = Suspicion(), Purse(), torch.Generator().manual_seed(0)
+    hits = [0] * 4
+    for _ in range(200):
+        found = {i: memory.add([f"r{i}.s0"], 3.9 if i == 3 else 1.0, None) for i in range(4)}
+        candidates = {i: Candidate((2, 2), suspicion, False) for i, suspicion in found.items()}
+        chosen, _ = purse.choose(candidates, 0.0, 0.2 * 16, draw)
+        for i, windows in chosen.items():
+            memory.clear([f"r{i}.s0"], len(windows) / 2)
+            hits[i] += len(windows)
+    shares = [count / sum(hits) for count in hits]
+    assert shares == pytest.approx([1 / 6.9] * 3 + [3.9 / 6.9], abs=0.03)
 
 
 def choose(
