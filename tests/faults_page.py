@@ -25,9 +25,9 @@ Made by `python -m tests.faults_page`. One fault in round 3 of 6, in one process
 (`sync.timeout=3`): in the phase that is named, of a node of replica 1, the coordinator or the spare. Every case that is here has ended with all
 rounds, an accuracy above 0.6, a ledger that `tdml ledger verify` finds sound, and balances that add up. "lost" are rounds without one of the
 two replicas, or both where it was the coordinator that was cut off for good; "seconds" what the longest round took beyond the median one. A
-coordinator that is killed or cut off for good is started again with `resume=true`: how long that takes is not in its seconds. "cut": the process
-has a host of its own, a network namespace, to which nothing comes any more and from which nothing goes; "cut in": nothing comes; "cut out":
-nothing goes.
+coordinator that is killed, stopped or cut off for good, or out of memory, is started again with `resume=true`: how long that takes is not in its
+seconds. "pause": stopped for 5 s; "memory": an allocation fails; "cut": the process has a host of its own, a network namespace, to which nothing
+comes any more and from which nothing goes; "cut in": nothing comes; "cut out": nothing goes.
 
 | fault | phase | role | lost | seconds |
 |---|---|---|---|---|

@@ -81,8 +81,7 @@ class FailsAt(Attack):
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
             case "pause":
-                subprocess.Popen(["sh", "-c", f"sleep {_PAUSE_S}; kill -CONT {os.getpid()}"])
-                os.kill(os.getpid(), signal.SIGSTOP)
+                pause(os.getpid())
             case "exception":
                 raise RuntimeError("planted failure")
             case "memory":
@@ -144,6 +143,12 @@ class FailsOften(Attack):
                 raise RuntimeError("planted failure")
             time.sleep(1)
         return method(*arguments)
+
+
+def pause(pid: int) -> None:
+    """Stop a process for some seconds."""
+    subprocess.Popen(["sh", "-c", f"sleep {_PAUSE_S}; kill -CONT {pid}"])
+    os.kill(pid, signal.SIGSTOP)
 
 
 def _exhaust_memory() -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from tdml.round.orders import Assignment
 
@@ -21,6 +22,9 @@ def connect(
         store: of the whole job.
     """
     slot = assignment.slot
+    # part of the keys at which the nodes meet, and one more after every attempt that has failed: of
+    # nodes that have failed with others, none would ever meet
+    distributed_c10d._world.group_count = 0
     shared = dist.PrefixStore(f"replica{slot.replica}/generation{assignment.generation}", store)
     dist.init_process_group(
         assignment.backend,
