@@ -13,7 +13,8 @@ from tdml.round.audits import Audits
 from tdml.round.check import NOTHING, Checked, cross_check
 from tdml.round.debts import Debts
 from tdml.round.fleet import Fleet
-from tdml.round.gather import Gathered
+from tdml.round.former import mark
+from tdml.round.gather import Gathered, updates_of
 from tdml.round.reports import false_reports
 from tdml.round.standing import Standing
 from tdml.run.job import Job
@@ -74,7 +75,10 @@ class Judge:
     def screen(self, found: Gathered) -> Screening:
         """How far each update stands out."""
         compared = self._compared(found)
-        return compare(found.sums, [found.replicas.index(index) for index in compared])
+        screening = compare(found.sums, [found.replicas.index(index) for index in compared])
+        made = {index: updates_of(found, index) for index in found.replicas}
+        again = self.standing.former.again(made)
+        return mark(screening, {found.replicas.index(index) for index in again})
 
     def cross_check(self, number: int, found: Gathered, secret: int) -> Checked:
         """Have it tested who has worked, if half of the budget pays for enough samples, and it does

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from tdml.round.former import Former
 from tdml.round.rollback import Unproven
 from tdml.trust.judgement import Power
 from tdml.trust.suspicion import Purse, Suspicion
@@ -16,6 +17,7 @@ class Standing:
     purse: Purse = field(default_factory=Purse)
     power: Power = field(default_factory=Power)
     unproven: Unproven = field(default_factory=Unproven)
+    former: Former = field(default_factory=Former)
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
@@ -26,3 +28,4 @@ class Standing:
         self.suspicion = Suspicion(dict(state["suspicion"]["by_nodes"]))
         self.purse, self.power = Purse(**state["purse"]), Power(**state["power"])
         self.unproven.restore(state["unproven"])
+        self.former = Former(**state["former"])

@@ -1,0 +1,43 @@
+"""Updates that were handed in before. Other weights and other samples never lead to the same
+numbers again, so whoever hands them in stands out beyond every limit."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from tdml.trust.screen import Screening
+
+_ROUNDS = 32  # that are remembered: what is older leads elsewhere, and stands out for that
+
+
+@dataclass
+class Former:
+    """The contents of the updates of the last rounds."""
+
+    rounds: list[list[str]] = field(default_factory=list)
+
+    def again(self, made: Mapping[int, Mapping[int, str]]) -> set[int]:
+        """The replicas that hand in, in some stage, what somebody had handed in before. Where most
+        do nothing is learnt, as in a frozen stage, and nobody stands out.
+
+        Args:
+            made: the contents of a round's updates, by replica and stage. They are remembered.
+        """
+        known = {content for contents in self.rounds for content in contents}
+        stages = {stage for contents in made.values() for stage in contents}
+        found: set[int] = set()
+        for stage in stages:
+            same = {index for index, contents in made.items() if contents.get(stage) in known}
+            found |= same if 2 * len(same) <= len(made) else set()
+        now = [content for contents in made.values() for content in contents.values()]
+        self.rounds = [*self.rounds, now][-_ROUNDS:]
+        return found
+
+
+def mark(screening: Screening, rows: Collection[int]) -> Screening:
+    """The screening of a round in which these rows were handed in before."""
+    reasons = dict.fromkeys(rows, "same numbers as in an earlier round") | screening.reasons
+    distances = [math.inf if row in rows else far for row, far in enumerate(screening.distances)]
+    return replace(
+        screening, suspects=tuple(sorted(reasons)), reasons=reasons, distances=tuple(distances)
+    )
