@@ -74,7 +74,7 @@ def summarise(found: History, played: Sequence[Mapping[str, Any]]) -> Outcome:
                     accused.setdefault(node, line["round"])
     return Outcome(
         run=found.name,
-        attackers=sorted(node for nodes in found.attackers.values() for node in nodes),
+        attackers=sorted(found.attackers),
         accused=accused,
         accuracy=[line.get("test_accuracy") for line in lines],
         loss=[line["test_loss"] for line in lines],

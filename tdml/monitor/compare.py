@@ -89,7 +89,8 @@ def attack_of(history: History) -> str:
     if not history.attack:
         return "–"
     defended = "" if history.settings["trust"]["enabled"] else ", undefended"
-    return f"{history.attack}, {len(history.attackers)} of {history.topology[0]}{defended}"
+    replicas = {node.partition(".")[0] for node in history.attackers}
+    return f"{history.attack}, {len(replicas)} of {history.topology[0]}{defended}"
 
 
 def difference(history: History, histories: Sequence[History]) -> str:

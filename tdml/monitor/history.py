@@ -97,21 +97,24 @@ class History:
         return self.settings["attack"]["from_round"]
 
     @property
-    def attackers(self) -> dict[int, set[str]]:
-        """The nodes that attack, by replica."""
-        attack, found = self.settings["attack"], {}
-        for replica in attack.get("replicas", []) if self.attack else []:
-            found[replica] = {f"r{replica}.s{stage}" for stage in range(self.topology[1])}
-        for node in attack.get("nodes", []) if self.attack else []:
-            found.setdefault(int(node.removeprefix("r").partition(".")[0]), set()).add(node)
-        return found
+    def attackers(self) -> set[str]:
+        """The names of the nodes that attack."""
+        if not self.attack:
+            return set()
+        attack, stages = self.settings["attack"], range(self.topology[1])
+        whole = {
+            f"r{replica}.s{stage}" for replica in attack.get("replicas", []) for stage in stages
+        }
+        return whole | {str(node) for node in attack.get("nodes", [])}
 
     def attacking(self, number: int) -> set[int]:
-        """The replicas with a node in them that attacks in a round and was not banned before."""
+        """The replicas with a node in them that attacks in a round and was not banned before. Where
+        a spare that attacks sits is not known here."""
         if not self.attack or number < self.attacked_from:
             return set()
         gone = {node for line in self.rounds if line.round == number for node in line.gone}
-        return {replica for replica, nodes in self.attackers.items() if nodes - gone}
+        named = (re.match(r"r(\d+)\.", node) for node in self.attackers - gone)
+        return {int(match[1]) for match in named if match}
 
 
 def baseline_of(history: History, histories: Iterable[History]) -> History | None:

@@ -79,7 +79,7 @@ def _reaches(run: Run, history: History, histories: Histories) -> tuple[str, str
 def _banned_at_once(run: Run, history: History, histories: Histories) -> tuple[str, str]:
     """Whether every node that attacks was banned in the attack's first round."""
     first = history.attacked_from
-    attackers = sorted(node for nodes in history.attackers.values() for node in nodes)
+    attackers = sorted(history.attackers)
     late = {node: history.bans.get(node) for node in attackers if history.bans.get(node) != first}
     if not late:
         return MET, f"round {first}"

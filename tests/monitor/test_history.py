@@ -8,6 +8,7 @@ import pytest
 
 from tdml.bench import outcome
 from tdml.errors import SettingError
+from tdml.monitor.compare import write_comparison
 from tdml.monitor.history import baseline_of, read, read_all, write
 from tdml.monitor.report import write_report
 from tests.monitor.run_folders import MACHINE, leave_run, take_back
@@ -67,7 +68,7 @@ def test_who_attacks_until_it_is_banned(tmp_path: Path) -> None:
     banned = {2: ["r3.s0"], 3: ["r3.s1"], 4: ["r1.s0"]}
     history = read(leave_run(tmp_path / "run", *_ATTACKED, accuracies=[0.5] * 5, banned=banned))
     assert history.attack == "gaussian"
-    assert history.attackers == {1: {"r1.s0"}, 3: {"r3.s0", "r3.s1"}}
+    assert history.attackers == {"r1.s0", "r3.s0", "r3.s1"}
     assert [history.attacking(number) for number in range(1, 6)] == [
         set(),
         {1, 3},
@@ -75,6 +76,14 @@ def test_who_attacks_until_it_is_banned(tmp_path: Path) -> None:
         {1},
         set(),
     ]
+
+
+def test_a_spare_that_attacks_is_named_like_others(tmp_path: Path) -> None:
+    attack = ["attack=gaussian", "attack.nodes=[spare0]", "topology.spares=1"]
+    run = leave_run(tmp_path / "run", *attack, accuracies=[0.5, 0.6])
+    assert (read(run).attackers, read(run).attacking(2)) == ({"spare0"}, set())
+    assert outcome.read(run).attackers == ["spare0"]
+    assert "gaussian, 1 of 4" in write_comparison([run, run], tmp_path / "out").read_text()
 
 
 def test_who_was_banned_in_a_round_that_was_taken_back_no_longer_attacks(tmp_path: Path) -> None:
