@@ -5,7 +5,11 @@ from pathlib import Path
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing: what was there stays until the new is on the disk."""
+    """Write a file, all of it or nothing: what was there stays until the new is on the disk.
+
+    Raises:
+        OSError: it cannot be written; names `path`.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("w", encoding="utf-8") as file:
@@ -13,5 +17,7 @@ def replace_file(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 
 from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _SUFFIX = ".safetensors"
+_OTHER_FORMATS = {".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf"}
 
 
 def export(run: Path, out: Path) -> Path:
@@ -28,8 +30,13 @@ def export(run: Path, out: Path) -> Path:
     load the model.
 
     Raises:
-        SettingError: there is no finished run, or its model cannot be made again.
+        SettingError: there is no finished run, its model cannot be made again, or `out` cannot be
+            written.
     """
+    if out.suffix in _OTHER_FORMATS and not out.is_dir():
+        raise SettingError(
+            f"{out}: give a NAME{_SUFFIX}, or a folder; RUN/model.pt is a plain state_dict already"
+        )
     file = run / "model.pt"
     if not file.exists():
         raise SettingError(f"{file} does not exist: give the folder of a finished run")
@@ -37,12 +44,15 @@ def export(run: Path, out: Path) -> Path:
         weights = read_weights(file)
     except ValueError as error:
         raise SettingError(str(error)) from error
-    if out.suffix == _SUFFIX:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _save(weights, out)
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        _fill(run, out, weights)
+    try:
+        if out.suffix == _SUFFIX:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            _save(weights, out)
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            _fill(run, out, weights)
+    except SafetensorError as error:
+        raise SettingError(f"{out} cannot be written: {one_line(error)}") from error
     return out
 
 

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -14,10 +15,10 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
 
     def full(descriptor: int) -> None:
         assert path.read_text() == "old"
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OSError, match=r"No space left on device: '\S+/roster.yaml'$"):
         replace_file(path, "new")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [
         ("roster.yaml", "old")
@@ -27,6 +28,11 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
     assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [
         ("roster.yaml", "neu ⋯")
     ]
+
+
+def test_what_cannot_be_written_is_named_as_the_user_knows_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"'\S+/nowhere/roster.yaml'$"):
+        replace_file(tmp_path / "nowhere" / "roster.yaml", "new")
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:

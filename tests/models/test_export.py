@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tdml import cli
@@ -151,6 +152,34 @@ def test_a_damaged_run_is_named_in_one_line(spoil, message, tmp_path: Path, caps
     assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["x.safetensors", "folder"])
+def test_a_model_that_cannot_be_written_is_said_in_one_line(
+    out: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: safetensors has an error of its own for that."""
+    leave_run(tmp_path / "run", "model=cnn")
+
+    def full(tensors: dict, file: Path, metadata: dict) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / out)]) == 1
+    said = capsys.readouterr().err
+    assert said == (
+        f"tdml: {tmp_path / out} cannot be written: I/O error: No space left on device "
+        "(os error 28)\n"
+    )
+
+
+def test_what_looks_like_a_file_of_another_format_does_not_become_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    leave_run(tmp_path / "run", "model=cnn")
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "model.pt")]) == 1
+    assert "model.pt: give a NAME.safetensors, or a folder" in capsys.readouterr().err
+    assert not (tmp_path / "model.pt").exists()
 
 
 def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
