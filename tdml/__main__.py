@@ -13,8 +13,12 @@ if __name__ == "__main__":
 
 from tdml import config as settings
 from tdml.config import Config
-from tdml.errors import SettingError, fail, hush_torch, watch_warnings, write_any_text
+from tdml.errors import SettingError, fail, hush_torch, one_line, watch_warnings, write_any_text
 from tdml.settings.overrides import add_arguments, overrides_of
+
+# What torchrun tells every rank.
+_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_LONGEST = 200  # characters of an error of torch's
 
 
 def main(arguments: list[str]) -> int:
@@ -24,10 +28,7 @@ def main(arguments: list[str]) -> int:
     hush_torch()
     watch_warnings(shown=os.environ.get("LOCAL_RANK", "0") == "0")
     try:
-        if "WORLD_SIZE" not in os.environ:
-            raise SettingError(
-                "start this module with torchrun, or run `tdml train`, which does so"
-            )
+        _check_variables()
         config = settings.load(_overrides(arguments))
         settings.check_world(config.topology, int(os.environ["WORLD_SIZE"]), bool(config.resume))
     except SettingError as error:
@@ -35,15 +36,39 @@ def main(arguments: list[str]) -> int:
     return take_part(config, interruption)
 
 
+def _check_variables() -> None:
+    """Check that somebody has told this rank who it is.
+
+    Raises:
+        SettingError: nobody has.
+    """
+    for name in _VARIABLES:
+        value = os.environ.get(name, "")
+        if not value or (name != "MASTER_ADDR" and not value.isdecimal()):
+            raise SettingError(
+                "start this module with torchrun, or run `tdml train`, which does so: the "
+                f"environment has {f'{name}={value}' if value else f'no {name}'}"
+            )
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if rank >= size:
+        raise SettingError(f"RANK={rank} must be less than WORLD_SIZE={size}")
+
+
 def take_part(config: Config, interruption: Interruption) -> int:
     """Be the rank that the environment names; the exit status."""
     # torch takes seconds to import: not before the settings are known to be sound.
+    from torch import distributed as dist
+
     from tdml.members.rendezvous import Rendezvous
     from tdml.members.topology import COORDINATOR
     from tdml.wire.interface import choose_interface
 
     choose_interface(os.environ["MASTER_ADDR"])
-    rendezvous = Rendezvous(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    try:
+        rendezvous = Rendezvous(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    except dist.DistError as error:
+        address = "MASTER_ADDR={MASTER_ADDR}, MASTER_PORT={MASTER_PORT}".format_map(os.environ)
+        return fail(f"{address}: the ranks cannot meet there: {one_line(error)[:_LONGEST]}")
     if rendezvous.rank == COORDINATOR:
         # figures and TensorBoard, which workers need not import
         from tdml.run.start_coordinator import coordinate

@@ -9,7 +9,7 @@ from pathlib import Path
 from tdml import __version__
 from tdml import config as settings
 from tdml.bench import command as bench
-from tdml.errors import SettingError, one_line, watch_warnings, write_any_text
+from tdml.errors import SettingError, fail, one_line, watch_warnings, write_any_text
 from tdml.ledger import command as ledger
 from tdml.members import keys_command as keys
 from tdml.paper import command as paper
@@ -147,7 +147,11 @@ def _join(parsed: argparse.Namespace) -> int:
     from tdml.run.interruption import Interruption
 
     interruption = Interruption()
-    leave_with(join(parsed.address, parsed.overrides, interruption))
+    try:
+        status = join(parsed.address, parsed.overrides, interruption)
+    except SettingError as error:
+        status = fail(str(error))
+    leave_with(status)
 
 
 def _report(parsed: argparse.Namespace) -> int:

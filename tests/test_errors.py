@@ -1,5 +1,6 @@
 import io
 import os
+import socket
 import subprocess
 import sys
 import warnings
@@ -100,16 +101,48 @@ def test_a_target_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("arguments", [[], ["rounds=2"], ["train", "rounds=2"], ["--help me"]])
 def test_who_starts_a_rank_alone_is_told_what_does_so(arguments):
-    alone = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"}
+    assert _start_alone({"WORLD_SIZE": ""}, *arguments) == (
+        1,
+        "tdml: start this module with torchrun, or run `tdml train`, which does so: the environment "
+        "has no WORLD_SIZE\n",
+    )
+
+
+_THREE = ["model=mlp", "data.size=8", "topology.replicas=2", "topology.stages=1"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"MASTER_ADDR": ""}, "the environment has no MASTER_ADDR"),
+        ({"LOCAL_RANK": ""}, "the environment has no LOCAL_RANK"),
+        ({"RANK": "first"}, "the environment has RANK=first"),
+        ({"RANK": "-1"}, "the environment has RANK=-1"),
+        ({"RANK": "3"}, "RANK=3 must be less than WORLD_SIZE=3"),
+        ({}, "MASTER_ADDR=127.0.0.1, MASTER_PORT={port}: the ranks cannot meet there: "),
+    ],
+)
+def test_a_rank_that_was_told_something_wrong_says_what(variables, message):
+    """As by an operator, or by hand. The last one: another program has the port."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        status, said = _start_alone({"MASTER_PORT": port, **variables}, *_THREE)
+    assert status == 1
+    assert message.format(port=port) in said
+    assert said.count("\n") == 1
+
+
+def _start_alone(variables: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """Start a rank without a launcher: its exit status, and what it says is wrong."""
+    told = {"WORLD_SIZE": "3", "RANK": "0", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    environment = os.environ | told | {"MASTER_ADDR": "127.0.0.1"} | variables
     run = subprocess.run(
         [sys.executable, "-m", "tdml", *arguments],
         check=False,
-        env=alone,
+        env={name: value for name, value in environment.items() if value},
         capture_output=True,
         text=True,
         timeout=50,
     )
-    assert run.returncode == 1
-    assert run.stderr == (
-        "tdml: start this module with torchrun, or run `tdml train`, which does so\n"
-    )
+    return run.returncode, run.stderr

@@ -14,7 +14,6 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Collection
-from datetime import timedelta
 
 import msgspec
 import torch.distributed as dist
@@ -251,8 +250,7 @@ class Rendezvous:
         """Tell the coordinator that this process leaves. Called on any thread."""
         with contextlib.suppress(dist.DistError):  # it is gone itself
             # another thread may wait in the store
-            own = self.store.clone()  # type: ignore[attr-defined]
-            own.set_timeout(timedelta(seconds=_LAST_WORDS_S))
+            own = connect(is_coordinator=False, timeout=_LAST_WORDS_S)
             own.set(f"goodbye/{self.visit}", "")
 
     def status(self) -> int | None:

@@ -55,6 +55,8 @@ def work(config: Config, rendezvous: Rendezvous, interruption: Interruption) -> 
         return _Visit(config, rendezvous, interruption).stay()
     except Over as over:
         return over.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except dist.DistError:
         return fail(_NO_COORDINATOR)
     except SettingError as error:
@@ -114,6 +116,7 @@ class _Visit:
         Raises:
             SettingError: none has come.
         """
+        self._interruption.check()  # the same signal may have ended it
         leave_rpc()
         patience, name = self._config.sync.patience, self._said
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
@@ -266,7 +269,7 @@ def _leave(name: str, rendezvous: Rendezvous, number: Signals) -> NoReturn:
 
 def _get_ready(config: Config, rank: int | None) -> _Ready:
     """What takes its time, once the coordinator has found nothing wrong with the settings."""
-    device, identity = _device(config, rank), _identity(config)
+    device, identity = _own(config, rank)
     if config.trust.budget:
         make_repeatable()
     roster = read_roster(config.identity.roster, node_names(config.topology))
@@ -281,17 +284,13 @@ def _get_ready(config: Config, rank: int | None) -> _Ready:
     return _Ready(identity, device, source, held, roster)
 
 
-def _identity(config: Config) -> Identity:
-    local, ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    return node_identity(config.identity.folder, local, ranks)
-
-
-def _device(config: Config, rank: int | None) -> Device:
+def _own(config: Config, rank: int | None) -> tuple[Device, Identity]:
+    """What this process computes on, and its key."""
     local, ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     hosts_coordinator = rank == local
     chosen = choose_device(config.device, local - hosts_coordinator, ranks - hosts_coordinator)
     check_precision(config.train.precision, chosen.device)
-    return chosen
+    return chosen, node_identity(config.identity.folder, local, ranks)
 
 
 def _sees_data(rank: int | None, config: Config) -> bool:

@@ -1,12 +1,15 @@
 """Cards, calls and decisions: nobody can make one for a key that is not theirs."""
 
 import os
+import socket
 import threading
+import time
 from dataclasses import replace
 
 import pytest
+import torch.distributed as dist
 
-from tdml.members import rendezvous
+from tdml.members import rendezvous, store
 from tdml.members.cards import Call, Card, Decision, read_card
 from tdml.members.identity import Identity
 from tdml.members.rendezvous import Over, Rendezvous
@@ -166,6 +169,26 @@ def test_who_has_said_goodbye_is_known_by_its_visit(lobbies) -> None:
     one.say_goodbye()
     assert coordinator.has_left(one.visit)
     assert not coordinator.has_left(other.visit)
+
+
+def test_a_goodbye_to_a_store_that_is_gone_takes_no_time(lobbies) -> None:
+    """The coordinator may have got the same signal, and have ended."""
+    coordinator, come = lobbies
+    one = come()
+    del coordinator.store  # which it hosts
+    start = time.monotonic()
+    one.say_goodbye()
+    assert time.monotonic() - start < 10
+
+
+def test_another_service_in_the_place_of_the_store_is_not_waited_for(
+    lobbies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_MARGIN_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("MASTER_PORT", str(other.getsockname()[1]))
+        with pytest.raises(dist.DistError, match="does not answer"):
+            Rendezvous(1, 2, timeout=1)
 
 
 def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
