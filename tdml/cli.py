@@ -108,6 +108,7 @@ def _add_tokenize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     tokenize.add_argument(
         "text",
         nargs="*",
+        default=[],
         metavar="TEXT",
         help="files or folders of UTF-8 text; none: the topics of Python's help()",
     )

@@ -4,7 +4,7 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +217,7 @@ def load(overrides: Sequence[str]) -> Config:
     except UserWarning as warning:
         raise SettingError(f"{SEARCH_PATH}: {one_line(warning).partition('path=')[2]}") from warning
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(explain(error)) from error
+        raise SettingError(explain(error, _names())) from error
     assert isinstance(config, Config)
     check(config)
     return config
@@ -274,6 +274,19 @@ def _spell_out(train: DictConfig) -> None:
     for setting in _TARGETS:
         if isinstance(name := train.get(setting), str):
             train[setting] = {"_target_": name}
+
+
+def _names() -> list[str]:
+    """The names of the settings that every job has."""
+    names = []
+    for group in fields(Config):
+        kind = group.default_factory
+        names += (
+            [f"{group.name}.{member.name}" for member in fields(kind)]
+            if is_dataclass(kind)
+            else [group.name]
+        )
+    return names
 
 
 def _groups() -> dict[str, list[str]]:

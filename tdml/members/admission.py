@@ -189,6 +189,7 @@ def not_of_the_job(who: str, card: Card, coordinator: Card) -> str | None:
     """What settings or data a process has that are not those of the coordinator, in one line."""
     if names := differing(card.fingerprint, coordinator.fingerprint):
         some = ", ".join(names[:_NAMED])[:_LONGEST]
+        some += f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return (
             f"{who} was started with other settings than rank 0 ({some}): "
             "give all of them the same, and instead of what each works out for itself, such as "

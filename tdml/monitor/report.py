@@ -136,8 +136,8 @@ def _facts(
         **_best(summary.get("best")),
         "Banned nodes": ", ".join(summary.get("banned", [])) or "none",
         "Seconds": f"{sum(line['seconds']['total'] for line in played):.1f}",
-        "Sent and received": f"{sum(line['bytes']['down'] for line in played) / 1e6:.3g} MB down, "
-        f"{sum(line['bytes']['up'] for line in played) / 1e6:.3g} MB up",
+        "Sent and received": f"{sum(line['bytes']['down'] for line in played) / 1e6:,.2f} MB down, "
+        f"{sum(line['bytes']['up'] for line in played) / 1e6:,.2f} MB up",
     }
     return (
         "<dl>"

@@ -249,13 +249,14 @@ def _check_cuts(config: "Config") -> None:
     if cuts is None:
         return
     if (
-        not all(isinstance(cut, int) for cut in cuts)
+        not isinstance(cuts, list)
+        or not all(isinstance(cut, int) for cut in cuts)
         or len(cuts) != parts - 1
         or sorted(set(cuts)) != list(cuts)
         or (cuts and cuts[0] < 1)
     ):
         raise SettingError(
-            f"topology.cuts={list(cuts)} must list {parts - 1} rising block numbers, the first "
+            f"topology.cuts={cuts} must list {parts - 1} rising block numbers, the first "
             f"block of each of the {parts} stages but the first"
         )
 

@@ -4,6 +4,7 @@ one line."""
 import argparse
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +16,7 @@ from tdml.errors import SettingError, one_line
 
 SEARCH_PATH = "hydra.searchpath"
 _OPEN = ("model", "data", "task", "attack")  # groups whose `_target_` decides what they take
+_ALIKE = 0.8  # of two names, to be taken for each other: difflib's ratio
 _SHOW = "tdml train --show-config prints all settings"
 _INSTEAD = {  # Hydra's own options, and what does the same here
     ("-m", "--multirun"): "a command runs one job: for several, loop in the shell: "
@@ -47,7 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of yours with more choices, as conf/",
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings, such as topology.replicas=8"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        help="settings, such as topology.replicas=8",
     )
 
 
@@ -158,9 +164,9 @@ def _open_target(override: str, settings: Sequence[str]) -> str:
     )
 
 
-def explain(error: Exception) -> str:
+def explain(error: Exception, known: Sequence[str]) -> str:
     """What Hydra, OmegaConf or the reader of a file of settings says, in one line, with the
-    setting's name in front."""
+    setting's name in front. `known`: the names that may be meant by one that is unknown."""
     text = one_line(error)
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return f"a file of settings cannot be read: {text}"
@@ -182,7 +188,8 @@ def explain(error: Exception) -> str:
     inner = error.__cause__ if re.match("Could not override|Error merging override", text) else None
     if inner is not None and text.startswith("Error merging"):
         text = one_line(inner)
-    return _about(getattr(inner, "full_key", None) or getattr(error, "full_key", None), text)
+    key = getattr(inner, "full_key", None) or getattr(error, "full_key", None)
+    return _about(key, text, known)
 
 
 def _unknown_choice(group: str, choice: str, available: str) -> str:
@@ -190,11 +197,11 @@ def _unknown_choice(group: str, choice: str, available: str) -> str:
     return f"{group}={choice} is unknown: choose one of {', '.join(available.split())}{own}"
 
 
-def _about(key: str | None, text: str) -> str:
+def _about(key: str | None, text: str, known: Sequence[str]) -> str:
     """What is said of one setting."""
     said = ""
     if match := _UNKNOWN_KEY.match(text):
-        said = _unknown(key or match[1])
+        said = _unknown(key or match[1], known)
     elif match := re.match(r"Could not delete from config\. '([^']*)' does not exist", text):
         said = f"~{match[1]}: there is no {match[1]} to leave out: {_SHOW}"
     elif match := re.match(r"Could not append to config\. An item is already at '([^']*)'", text):
@@ -223,7 +230,7 @@ def _about(key: str | None, text: str) -> str:
     return f"{key}: {text}" if key and not text.startswith(key) else text
 
 
-def _unknown(key: str) -> str:
+def _unknown(key: str, known: Sequence[str]) -> str:
     group = key.partition(".")[0]
     if key == "experiment":
         return "experiment: the file of an experiment begins with the line '# @package _global_'"
@@ -232,7 +239,11 @@ def _unknown(key: str) -> str:
             f"{key} is no setting of this {group}: if its _target_ takes such an argument, "
             f"add it as +{key}=…"
         )
-    return f"{key} is unknown: {_SHOW}"
+    last = key.rpartition(".")[2]
+    alike = [name for name in known if name.rpartition(".")[2] == last]
+    groups = {name.partition(".")[0] for name in known}
+    meant = " or ".join(alike or get_close_matches(key, {*known, *groups}, 1, _ALIKE))
+    return f"{key} is unknown: {f'perhaps {meant}; ' if meant else ''}{_SHOW}"
 
 
 def quoted(path: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 from tdml.config import Topology
 from tdml.data.contents import Contents
 from tdml.errors import SettingError
-from tdml.members.admission import Admission, Admitted, open_roster
+from tdml.members.admission import Admission, Admitted, not_of_the_job, open_roster
 from tdml.members.cards import Card
 from tdml.members.identity import Identity
 
@@ -151,6 +151,14 @@ def test_a_rank_with_other_settings_ends_the_job_and_they_are_named() -> None:
         admission.admit([other, own[2]], "session", (), first=True)
     assert len(str(e.value)) < 500
     assert "${now:…}" in str(e.value)
+
+
+def test_of_many_settings_that_differ_the_number_is_said() -> None:
+    own, other = (
+        Card("\n".join(f"s{n} {seed}" for n in range(7)), gpu="", rank=rank).signed(key, "session")
+        for rank, (key, seed) in enumerate(zip(_KEYS, (1, 2), strict=False))
+    )
+    assert "than rank 0 (s0, s1, s2 and 4 more): give" in not_of_the_job("rank 1", other, own)
 
 
 def test_who_comes_later_is_a_spare_and_who_comes_back_has_the_name_of_its_key() -> None:
