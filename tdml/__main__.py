@@ -3,13 +3,16 @@ or spare."""
 
 import argparse
 import os
+import signal
 import sys
 from typing import NoReturn
 
 from tdml.run.interruption import Interruption, end_with_parent
 
 if __name__ == "__main__":
-    end_with_parent()  # before anything that takes time
+    # before anything that takes time
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a stack trace
+    end_with_parent()
 
 from tdml import config as settings
 from tdml.config import Config

@@ -125,6 +125,27 @@ def test_an_interruption_before_there_are_ranks_has_that_status_too() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        "from tdml.entry import main; main()",
+        "import runpy; runpy.run_module('tdml', run_name='__main__')",
+    ],
+)
+def test_an_interruption_of_the_imports_leaves_no_stack_trace(start: str) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'hydra': os.kill(os.getpid(), signal.SIGINT)\n"
+        f"sys.meta_path.insert(0, Interrupts())\n{start}"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["its rounds are done", "it is interrupted"])
 def test_no_agent_waits_for_a_lost_one(end: str, tmp_path: Path) -> None:
