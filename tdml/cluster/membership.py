@@ -61,6 +61,9 @@ def renew(
     due = sessions.is_due()
     if not due and not fleet.has_lost_members:
         return
+    for node in fleet.nodes.values():  # spares too, whom nobody has called since
+        node.dead |= node.usable and sessions.rendezvous.has_left(node.visit)
+    note_farewells(fleet, sessions)
     roster = fleet.roster
     known = dict(roster.keys)
     # those of an earlier part of the run need not have come back: the admission knows their keys

@@ -9,6 +9,7 @@ from tdml.cluster import membership
 from tdml.cluster.membership import renew
 from tdml.members.admission import Admitted
 from tdml.members.roster import Roster
+from tdml.wire.exchange import Node
 
 
 def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there() -> None:
@@ -33,6 +34,38 @@ def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there(
     renew(3, fleet, sessions, recorder=None, monitor=None)
     assert asked == [{"b"}]
     assert fleet.caller.at == "next"
+
+
+class _Fleet(SimpleNamespace):
+    @property
+    def present(self) -> list[str]:
+        return [node.name for node in self.nodes.values() if node.usable]
+
+
+def test_a_spare_that_has_left_is_not_waited_for() -> None:
+    """Nobody calls a spare, so nobody notices."""
+    fleet = _Fleet(
+        roster=Roster({}, False, {}),
+        banned=[],
+        has_lost_members=False,
+        caller=SimpleNamespace(),
+        nodes={
+            name: Node(name, rank, visit=name) for rank, name in enumerate(["spare0", "spare1"])
+        },
+        enter=lambda admitted: [],
+        greet=list,
+    )
+    asked = []
+
+    def form(there: list[str], banned: set[str]) -> Admitted:
+        asked.append(there)
+        return Admitted({}, {})
+
+    rendezvous = SimpleNamespace(has_left=lambda visit: visit == "spare0")
+    sessions = SimpleNamespace(at="", is_due=lambda: True, renew=form, rendezvous=rendezvous)
+    renew(3, fleet, sessions, recorder=None, monitor=None)
+    assert asked == [["spare1"]]
+    assert fleet.nodes["spare0"].left
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,13 @@
 """Cards, calls and decisions: nobody can make one for a key that is not theirs."""
 
 import os
-import socket
 import threading
 import time
 from dataclasses import replace
 
 import pytest
-import torch.distributed as dist
 
-from tdml.members import rendezvous, store
+from tdml.members import rendezvous
 from tdml.members.cards import Call, Card, Decision, read_card
 from tdml.members.identity import Identity
 from tdml.members.rendezvous import Over, Rendezvous
@@ -179,16 +177,6 @@ def test_a_goodbye_to_a_store_that_is_gone_takes_no_time(lobbies) -> None:
     start = time.monotonic()
     one.say_goodbye()
     assert time.monotonic() - start < 10
-
-
-def test_another_service_in_the_place_of_the_store_is_not_waited_for(
-    lobbies, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "_MARGIN_S", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        monkeypatch.setenv("MASTER_PORT", str(other.getsockname()[1]))
-        with pytest.raises(dist.DistError, match="does not answer"):
-            Rendezvous(1, 2, timeout=1)
 
 
 def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
