@@ -96,8 +96,8 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
             last = number == len(blocks) - 1
             if not isinstance(value, torch.Tensor) or (last and not value.is_floating_point()):
                 raise SettingError(
-                    f"model: block {number} must return one floating-point tensor to be a place "
-                    "for a cut"
+                    f"model: block {number} ({type(block).__name__}) returns {_kind(value)}: it "
+                    "must return one floating-point tensor"
                 )
             _check_form(number, form, block)
             borders.append(Border(value.shape, value.dtype))
@@ -111,6 +111,11 @@ def _depends(output: torch.Tensor, given: torch.Tensor, number: int) -> bool:
         raise SettingError(
             f"model: the gradients of block {number} cannot be computed: {one_line(error)}"
         ) from error
+
+
+def _kind(value: object) -> str:
+    kind = value.dtype if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+    return str(kind)
 
 
 def _form(block: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -6,7 +6,6 @@ from what others say that crossed its borders.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -111,11 +110,10 @@ def predict(
     """Have `look` see what the model returns for one batch, as `Pipeline.predict` does."""
     _lend(stages, passing)
     crossing = list(stages[0].padded(inputs).chunk(stages[0].microbatches))
-    with ExitStack() as turns:
-        for stage, passes in zip(stages, passing, strict=True):
-            turns.enter_context(stage.evaluating(passes))
-        for part in range(stages[0].plan.parts):
-            runner = _runner(stages[part % len(stages)], part)
+    for part in range(stages[0].plan.parts):
+        owner = part % len(stages)
+        with stages[owner].evaluating(passing[owner]):
+            runner = _runner(stages[owner], part)
             crossing = [runner(value) for value in crossing]
     for output, places in zip(
         crossing, torch.arange(stages[0].batch_size).chunk(len(crossing)), strict=True
@@ -124,7 +122,11 @@ def predict(
 
 
 def take_alone(
-    stage: Stage, given: Given, received: Mapping[int, Sequence[torch.Tensor]], wanted: int | None
+    stage: Stage,
+    given: Given,
+    received: Mapping[int, Sequence[torch.Tensor]],
+    wanted: int | None,
+    in_turn: bool = False,
 ) -> list[torch.Tensor]:
     """One step of one stage, which stands where `stage.trainer` has resumed, or as much of it as a
     message takes.
@@ -133,6 +135,8 @@ def take_alone(
         received: by channel, each micro-batch's tensor; those that what is wanted depends on.
         wanted: the channel of the message to return; None: the whole step is taken, and nothing
             returned.
+        in_turn: whether each micro-batch goes forward and back before the next, instead of all
+            forward first. Of code that repeats itself the same comes: pipelines do some of either.
     """
     told = Told(stage, received)
     channel = stage.channels[wanted] if wanted is not None else None
@@ -142,9 +146,9 @@ def take_alone(
     if stage.tie and stage.last:
         stage.tie.take(told.on(TIED, 0), None)
     if channel is not None and channel.kind != NORM:
-        return _message(stage, given, told, channel)
+        return _message(stage, given, told, channel, in_turn)
     for part in stage.parts:
-        _return(stage, part, _pass_on(stage, part, given, told), given, told)
+        _there_and_back(stage, part, given, told, in_turn)
     if stage.tie and stage.first:
         stage.tie.add(told.on(TIED_GRADIENT, stage.plan.parts - 1), None)
     clip, parameters = stage.trainer.clip, stage.trainer.parameters
@@ -177,38 +181,44 @@ class Told:
         return [found[stage] for stage in sorted(found)]
 
 
-def _message(stage: Stage, given: Given, told: Told, channel: Channel) -> list[torch.Tensor]:
+def _message(
+    stage: Stage, given: Given, told: Told, channel: Channel, in_turn: bool
+) -> list[torch.Tensor]:
     """What a part of the model sends, besides norms."""
-    run = _pass_on(stage, channel.place, given, told)
     if channel.kind == ACTIVATION:
-        return [output.detach() for _, output in run]
-    passed = _return(stage, channel.place, run, given, told)
+        values = _values(stage, channel.place, given, told)
+        with stage.training(given.seed, None):
+            return [output.detach() for _, output in _forward(stage, channel.place, values)]
+    passed = _there_and_back(stage, channel.place, given, told, in_turn)
     if stage.tie and channel.kind == TIED_GRADIENT:
         return stage.tie.gradients()
     gradients = [gradient for gradient in passed if gradient is not None]
-    assert len(gradients) == len(run)
+    assert len(gradients) == stage.microbatches
     return gradients
 
 
-def _pass_on(stage: Stage, part: int, given: Given, told: Told) -> "Run":
+def _values(stage: Stage, part: int, given: Given, told: Told) -> list[torch.Tensor]:
+    """What comes into a part."""
     if part == 0:
         assert given.inputs is not None
-        values: Sequence[torch.Tensor] = given.inputs.chunk(stage.microbatches)
-    else:
-        values = told.on(ACTIVATION, part - 1)
-    with stage.training(given.seed, None):
-        return _forward(stage, part, [value.detach() for value in values])
+        return list(given.inputs.chunk(stage.microbatches))
+    return [value.detach() for value in told.on(ACTIVATION, part - 1)]
 
 
-def _return(
-    stage: Stage, part: int, run: "Run", given: Given, told: Told
+def _there_and_back(
+    stage: Stage, part: int, given: Given, told: Told, in_turn: bool
 ) -> list[torch.Tensor | None]:
-    if part == stage.plan.parts - 1:
-        _losses(stage, run, given)
-        returned: Sequence[torch.Tensor | None] = [None] * len(run)
-    else:
-        returned = told.on(GRADIENT, part + 1)
-    passed = _backward(run, returned)
+    """All micro-batches through a part; the gradients to pass on."""
+    values, count = _values(stage, part, given, told), stage.microbatches
+    last = part == stage.plan.parts - 1
+    returned = [None] * count if last else told.on(GRADIENT, part + 1)
+    size, passed = 1 if in_turn else count, []
+    with stage.training(given.seed, None):
+        for first in range(0, count, size):
+            run = _forward(stage, part, values[first : first + size])
+            if last:
+                _losses(stage, run, given, first)
+            passed += _backward(run, returned[first : first + size])
     _scale(stage, part)
     return passed
 
@@ -241,14 +251,15 @@ def _forward(stage: Stage, part: int, values: Sequence[torch.Tensor]) -> Run:
     return [(leaf, runner(leaf)) for leaf in leaves]
 
 
-def _losses(stage: Stage, run: Run, given: Given) -> list[torch.Tensor]:
-    """The losses of the last part, put in the place of its outputs, from which gradients go
-    back."""
+def _losses(stage: Stage, run: Run, given: Given, first: int = 0) -> list[torch.Tensor]:
+    """The losses of the last part for some micro-batches, from the `first` on, put in the place of
+    its outputs, from which gradients go back."""
     assert given.targets is not None
-    pieces = given.targets.chunk(stage.microbatches)
+    place = slice(first, first + len(run))
+    pieces = given.targets.chunk(stage.microbatches)[place]
     weights: Sequence[torch.Tensor | None] = [None] * len(pieces)
     if given.weights is not None:
-        weights = given.weights.chunk(stage.microbatches)
+        weights = given.weights.chunk(stage.microbatches)[place]
     share = share_of_weights(stage.training_task, given.targets, stage.microbatches, given.weights)
     losses = [
         mean_loss(stage.training_task, output, right, share, counts)

@@ -39,6 +39,7 @@ class Stage:
         border_device: torch.device,
     ) -> None:
         stages, self.plan, self.index = config.topology.stages, plan, index
+        self._seed = config.seed
         self.parts = plan.parts_of(index, stages)
         self.first, self.last = index == 0, index == stages - 1
         self.microbatches, self.border_device = plan.microbatches, border_device
@@ -85,19 +86,15 @@ class Stage:
         """The time of one training step, in which everything that draws at random draws from
         `seed`."""
         self._start(passing, training=True)
-        several = len(self.runners) > 1
-        for part, runner in zip(self.parts, self.runners, strict=True):
-            runner.reseed(derive(seed, part) if several else None)
-        with seeded(seed):
+        with self._drawing(seed):
             yield
 
     @contextmanager
     def evaluating(self, passing: Passing | None) -> Iterator[None]:
-        """The time of one batch that is evaluated."""
+        """The time of one batch that is evaluated, in which the same is drawn in every batch."""
         self._start(passing, training=False)
-        for runner in self.runners:
-            runner.reseed(None)
-        yield
+        with self._drawing(derive(self._seed, "evaluation", self.index)):
+            yield
 
     def padded(self, inputs: torch.Tensor) -> torch.Tensor:
         """A batch that may be short, made as long as all others by repeating its last sample."""
@@ -106,6 +103,14 @@ class Stage:
         return torch.cat(
             [inputs, inputs[-1:].expand(self.batch_size - len(inputs), *inputs.shape[1:])]
         )
+
+    @contextmanager
+    def _drawing(self, seed: int) -> Iterator[None]:
+        several = len(self.runners) > 1
+        for part, runner in zip(self.parts, self.runners, strict=True):
+            runner.reseed(derive(seed, part) if several else None)
+        with seeded(seed):
+            yield
 
     def _start(self, passing: Passing | None, training: bool) -> None:
         for part, recorder in zip(self._held, self._recorders, strict=True):

@@ -1,7 +1,7 @@
 """The model as the nodes will hold it: all parts in one process, each made as the node at its stage
 makes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,7 @@ class Place:
     what: str
 
 
+Batch = tuple[torch.Tensor, torch.Tensor]  # inputs and targets of a micro-batch
 Footprint = dict[
     Place, bytes
 ]  # what a pass leaves, in the order in which one thing follows from another: its digest
@@ -86,6 +87,29 @@ class Chain:
 
         left |= self._look("next value", lambda parameter: parameter)
         return left | self._look_at_buffers()
+
+    def several(self, batches: Sequence[Batch], seed: int, in_turn: bool) -> Footprint:
+        """What some micro-batches leave in one step: gradients and buffers.
+
+        Args:
+            in_turn: whether each goes forward and back before the next. Else all go forward first,
+                and what is drawn afterwards is drawn from another seed: pipelines, and those who
+                repeat their work, do some of either.
+
+        Raises as `train_step`.
+        """
+        self._reset(training=True)
+        if in_turn:
+            with seeded(seed):
+                for inputs, targets in batches:
+                    self._backward(self._forward(inputs, _nothing), targets)
+        else:
+            with seeded(seed):
+                passed = [self._forward(inputs, _nothing) for inputs, _ in batches]
+            with seeded(seed + 1):
+                for borders, (_, targets) in zip(passed, batches, strict=True):
+                    self._backward(borders, targets)
+        return self._look("gradient", lambda parameter: parameter.grad) | self._look_at_buffers()
 
     @torch.no_grad()
     def evaluate(self, inputs: torch.Tensor, seed: int) -> tuple[Footprint, list[torch.Tensor]]:
@@ -200,6 +224,10 @@ class Chain:
 def first_difference(one: Footprint, other: Footprint) -> Place | None:
     """The first place where two passes differ."""
     return next((place for place, found in one.items() if other.get(place) != found), None)
+
+
+def _nothing(number: int, value: torch.Tensor) -> None:
+    """Nobody looks at what the blocks return."""
 
 
 def _output(number: int, value: torch.Tensor) -> Footprint:

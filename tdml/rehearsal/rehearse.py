@@ -14,7 +14,7 @@ from tdml.models import whole
 from tdml.models.plan import Plan
 from tdml.node.devices import check_precision, make_repeatable
 from tdml.rehearsal.attributes import changed, snapshot
-from tdml.rehearsal.chain import Chain, Footprint, first_difference
+from tdml.rehearsal.chain import Batch, Chain, Footprint, Place, first_difference
 from tdml.rehearsal.own_forward import check_own_forward
 from tdml.tasks.objective import task_of
 
@@ -29,7 +29,7 @@ def rehearse(
     config: Config, plan: Plan, model: nn.Module, source: Source, samples: Sequence[int]
 ) -> str:
     """Take a training step and an evaluation pass on the first micro-batch, each of them again, and
-    on a fresh copy.
+    on a fresh copy; and a step of two micro-batches in two orders.
 
     Args:
         model: the un-split model with its initial weights, which stay as they are.
@@ -72,9 +72,13 @@ def rehearse(
         fresh, step, fresh.train_step(inputs, targets, seed), "a training step of a fresh copy"
     ):
         return problem
-    return _differs(
+    if problem := _differs(
         fresh, evaluation, fresh.evaluate(inputs, seed)[0], "an evaluation by a fresh copy"
-    )
+    ):
+        return problem
+    following = [(i + len(samples)) % len(source.train) for i in samples]
+    batches = [(inputs, targets), source.training_batch(following, seed)]
+    return _hangs_on_order(fresh, step, batches[: plan.microbatches], seed)
 
 
 def device_for(config: Config) -> torch.device:
@@ -126,6 +130,33 @@ def _check_outputs(outputs: Sequence[torch.Tensor], plan: Plan) -> None:
             )
 
 
+def _hangs_on_order(chain: Chain, step: Footprint, batches: Sequence[Batch], seed: int) -> str:
+    """Whether a step of these micro-batches, the first of which leaves `step`, hangs on what is
+    drawn once it has gone forward, or on when the next goes forward."""
+    apart = chain.several(batches[:1], seed, in_turn=False)
+    if place := first_difference(apart, step):
+        return (
+            f"model: what backward passes, hooks or the task's losses() draw at random changes the "
+            f"{_at(chain, place)}, and whoever repeats a step draws other numbers there: draw in "
+            "forward() or in the dataset, or give up proofs with trust.repeatable=warn "
+            "(docs/your-model.md)"
+        )
+    one, other = (chain.several(batches, seed, in_turn) for in_turn in (True, False))
+    if place := first_difference(one, other):
+        return (
+            f"model: the {_at(chain, place)} hangs on whether a micro-batch comes back before the "
+            "next goes forward: backward passes and hooks may neither read nor change what another "
+            "micro-batch changes (as under torch.utils.checkpoint BatchNorm does). Set "
+            "topology.microbatches=1 and train.accumulate=1, or give up proofs with "
+            "trust.repeatable=warn (docs/your-model.md)"
+        )
+    return ""
+
+
+def _at(chain: Chain, place: Place) -> str:
+    return f"{place.what} of block {place.block} ({type(chain.blocks[place.block]).__name__})"
+
+
 def _keeps_state(chain: Chain, block: int, name: str) -> str:
     where = f"block {block} ({type(chain.blocks[block]).__name__})"
     return (
@@ -138,5 +169,4 @@ def _differs(chain: Chain, one: Footprint, other: Footprint, which: str) -> str:
     place = first_difference(one, other)
     if place is None:
         return ""
-    kind = type(chain.blocks[place.block]).__name__
-    return f"model: {which} differs in the {place.what} of block {place.block} ({kind}): {_ADVICE}"
+    return f"model: {which} differs in the {_at(chain, place)}: {_ADVICE}"

@@ -70,13 +70,19 @@ class Referee:
         self.batch_size = job.config.train.effective_batch_size
 
     def take(
-        self, order: RepeatOrder, weights: torch.Tensor, item: Item, shown: StepShown
+        self,
+        order: RepeatOrder,
+        weights: torch.Tensor,
+        item: Item,
+        shown: StepShown,
+        in_turn: bool = False,
     ) -> Truth:
         """The step of an item, from what was shown.
 
         Args:
             order: the window.
             weights: the global weights of the stage that the round started from.
+            in_turn: see `take_alone`.
 
         Raises:
             ReplicaLost: all agree on messages with which the step cannot be taken.
@@ -97,7 +103,7 @@ class Referee:
             if shown.before is not None:
                 stage.trainer.resume(shown.before)
             before = stage.trainer.state()
-            made = take_alone(stage, given, shown.messages, wanted)
+            made = take_alone(stage, given, shown.messages, wanted, in_turn)
         # a model may raise anything at what no honest stage has, or is sent
         except Exception as error:
             del self._stages[item.stage]
@@ -121,9 +127,11 @@ class Referee:
         truth: Truth,
         times: int,
     ) -> bool:
-        """Whether a step comes out as it did every time that it is taken again."""
+        """Whether a step comes out as it did every time that it is taken again, whatever the order
+        of its micro-batches: that of a pipeline is another than the coordinator's."""
         word = truth.word(item)
-        return all(self.take(order, weights, item, shown).word(item) == word for _ in range(times))
+        again = (self.take(order, weights, item, shown, bool(i % 2)) for i in range(times))
+        return all(found.word(item) == word for found in again)
 
     def evaluate(
         self,

@@ -176,7 +176,9 @@ def test_only_inputs_are_the_data_sets_to_convert():
     "blocks", [[ReturnsTwo()], [ReturnsWholeNumbers()], [ReturnsTwo(), ReturnsTwo()]]
 )
 def test_a_block_must_return_one_floating_point_tensor(blocks):
-    with pytest.raises(SettingError, match="block 0 must return one floating-point tensor"):
+    with pytest.raises(
+        SettingError, match=r"block 0 .* returns .*: it must return one floating-point"
+    ):
         trace_borders(blocks, torch.zeros(2, 4))
 
 

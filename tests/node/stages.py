@@ -79,6 +79,19 @@ def dropout() -> nn.Module:
     return nn.Sequential(nn.Linear(FEATURES, 8), *hidden, nn.Linear(8, CLASSES))
 
 
+class Draws(nn.Module):
+    """As `F.dropout(value)`, which draws in evaluation too."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(value, 0.3)
+
+
+def draws() -> nn.Module:
+    """Draws in every quarter, in evaluation too."""
+    hidden = [Draws(), nn.Linear(8, 8), Draws(), nn.Tanh(), Draws(), Draws()]
+    return nn.Sequential(nn.Linear(FEATURES, 8), *hidden, nn.Linear(8, CLASSES))
+
+
 def idle() -> nn.Module:
     """Its second half has a quarter without a parameter."""
     hidden = [nn.ReLU(), nn.Linear(8, 8), nn.Tanh(), nn.ReLU(), nn.Tanh(), nn.Linear(8, 8)]
@@ -238,12 +251,17 @@ def _losses(cut: Cut, step: int) -> list[torch.Tensor]:
 
 
 def alone(
-    stage: Stage, given: Given, state: torch.Tensor, kept: dict, wanted: int | None
+    stage: Stage,
+    given: Given,
+    state: torch.Tensor,
+    kept: dict,
+    wanted: int | None,
+    in_turn: bool = False,
 ) -> list[torch.Tensor]:
     """One step of a stage from a state and what it had received, or the message that it sends on a
-    channel."""
+    channel; micro-batches may go forward and back in turn."""
     stage.trainer.resume(state)
     received = {
         i: kept[i] for i, channel in enumerate(stage.channels) if channel.receiver == stage.index
     }
-    return take_alone(stage, given, received, wanted)
+    return take_alone(stage, given, received, wanted, in_turn)

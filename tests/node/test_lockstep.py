@@ -1,6 +1,7 @@
 """The stages of a replica in one process: against the model in one piece, and each of them
 alone."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -65,17 +66,19 @@ def test_stages_train_bit_for_bit_as_the_model_in_one_piece(made):
 
 
 def test_each_stage_alone_makes_the_very_same_of_what_it_received(made):
-    """Every message of every channel, and the state that the step leads to."""
+    """Every message of every channel, and the state that the step leads to; in whatever order the
+    micro-batches go forward and back."""
     made.take(0)
     before, given = made.states(), made.given(1)
     _, passing = made.take(1, keeps=True)
     after = made.states()
-    for index, stage in enumerate(made.fresh()):
-        assert alone(stage, given[index], before[index], passing[index].kept, None) == []
+    for (index, stage), in_turn in itertools.product(enumerate(made.fresh()), (False, True)):
+        parts = stage, given[index], before[index], passing[index].kept
+        assert alone(*parts, None, in_turn) == []
         assert torch.equal(stage.trainer.state(), after[index])
         for number, channel in enumerate(stage.channels):
             if channel.sender == index:
-                found = alone(stage, given[index], before[index], passing[index].kept, number)
+                found = alone(*parts, number, in_turn)
                 expected = passing[channel.receiver].kept[number]
                 several = channel.kind in (ACTIVATION, GRADIENT)
                 assert len(found) == len(expected) == (MICRO if several else 1)
@@ -149,6 +152,20 @@ def test_predictions_are_those_of_the_model_in_one_piece_and_are_logged(made, si
         assert bool(said.any()) == (channel.kind in (ACTIVATION, TIED))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@torch.no_grad()
+def test_what_draws_in_evaluation_draws_the_same_again_and_puts_the_generator_back(shape):
+    made, found = cut("draws", *SHAPES[shape]), []
+    made.begin()
+    for _ in range(2):
+        drawn = torch.get_rng_state()
+        predict(made.stages, batch(0)[0], lambda o, _: found.append(o), [None] * len(made.stages))
+        assert torch.equal(torch.get_rng_state(), drawn)
+        torch.rand(1)  # whatever else was drawn meanwhile
+    assert torch.equal(torch.cat(found[:MICRO]), torch.cat(found[MICRO:]))
+    assert not torch.equal(*[model(batch(0)[0]) for model in [made.model.eval()] * 2])
+
+
 def test_another_seed_of_a_step_is_another_dropout():
     made, ends = cut("dropout", 2), []
     for seed in (1, 1, 2):
@@ -175,7 +192,7 @@ def group():
 
 @pytest.mark.usefixtures("group")
 @pytest.mark.parametrize("schedule", ["1f1b", "gpipe"])
-@pytest.mark.parametrize("model", ["norms", "dropout"])
+@pytest.mark.parametrize("model", ["norms", "dropout", "draws"])
 @pytest.mark.parametrize("train", ["clipped", "adamw", "bf16"])
 def test_a_pipeline_of_one_stage_is_bit_for_bit_the_same(model, schedule, train):
     ours, theirs = cut(model, train=TRAINS[train]), cut(model, train=TRAINS[train])

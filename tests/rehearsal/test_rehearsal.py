@@ -18,8 +18,8 @@ from tdml.tasks import Classification
 from tests.rehearsal import users
 
 CONFIG = settings.load(["topology.stages=2"])
-INPUTS = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
-SAMPLES = TensorDataset(INPUTS, torch.tensor([0, 1, 2, 0]))
+INPUTS, MORE = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)).split(4)
+SAMPLES = TensorDataset(torch.cat([INPUTS, MORE]), torch.tensor([0, 1, 2, 0, 1, 2, 2, 1]))
 
 # Users' own models
 
@@ -75,7 +75,13 @@ def model(between=None, dtype="float32", frozen=0):
 
 
 def through(
-    cuts=(1,), samples=SAMPLES, target=f"{__name__}.model", initial=None, task=None, **arguments
+    cuts=(1,),
+    samples=SAMPLES,
+    target=f"{__name__}.model",
+    initial=None,
+    task=None,
+    microbatches=2,
+    **arguments,
 ):
     """Rehearse with it in two stages; what cannot be repeated."""
     chosen = {"_target_": target, **arguments}
@@ -83,7 +89,7 @@ def through(
     if task is not None:
         config = replace(config, task={"_target_": f"{__name__}.{task}"})
     initial = initial or initial_model(chosen, seed=3)
-    plan = make_plan(config, initial, INPUTS)
+    plan = replace(make_plan(config, initial, INPUTS), microbatches=microbatches)
     return rehearse(config, plan, initial, Source(samples, samples, seed=0), range(4))
 
 
@@ -213,10 +219,39 @@ def test_what_depends_on_more_than_weights_seeds_and_samples_is_named(between, t
         users.old_weight_norm,
         users.spectral_norm,
         users.attention,
+        users.CheckpointedDropout,
     ],
 )
 def test_what_can_be_repeated_is_not_accused(between):
     assert through(between=between) == ""
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"between": users.GradientNoise}, {"between": users.NumpyGradientNoise}, {"task": "Sampled"}],
+    ids=["torch", "numpy", "losses"],
+)
+def test_what_is_drawn_after_the_way_forward_is_told(arguments, microbatches):
+    problem = through(microbatches=microbatches, **arguments)
+    assert "what backward passes, hooks or the task's losses() draw at random changes" in problem
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("between", "what"),
+    [
+        (users.GradientMean, "gradient of weight of block 4"),
+        (users.LastInput, "gradient of weight of block 1"),
+        (users.CheckpointedNorm, "next value of running_mean of block 2"),
+    ],
+)
+def test_what_hangs_on_the_order_of_micro_batches_is_told_where_there_are_several(between, what):
+    problem = through(between=between)
+    assert f"the {what}" in problem
+    assert "hangs on whether a micro-batch comes back before the next goes forward" in problem
+    assert "\n" not in problem
+    assert through(between=between, microbatches=1) == ""
 
 
 class Augmented(Dataset):
@@ -311,6 +346,13 @@ def test_sparse_gradients_by_hand_are_the_users_mistake():
 
 def sparse_by_hand():
     return model(lambda: SparseByHand(5, 5))
+
+
+class Sampled(Classification):
+    """Half of the losses count, by lot."""
+
+    def losses(self, output, targets):
+        return super().losses(output, targets) * (torch.rand(len(targets)) < 0.5)
 
 
 class Undefined(Classification):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 class PlainCounter(nn.Module):
@@ -128,6 +129,51 @@ class Caches(nn.Module):
         self.largest = None if value.is_meta else value.detach().max()
         self.seen[len(value)] = True
         return value
+
+
+def _on_the_way_back(act):
+    class Hook(nn.Module):
+        """Does something when the gradient comes back; `ema` is a buffer that it may keep."""
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("ema", torch.zeros(()))
+
+        def forward(self, value):
+            value = value * (1 + self.ema)
+            self.last = value.detach().mean()
+            if value.requires_grad:
+                value.register_hook(lambda gradient: act(self, gradient))
+            return value
+
+    return Hook
+
+
+def _keep(hook, gradient):
+    hook.ema += gradient.abs().mean()
+
+
+GradientNoise = _on_the_way_back(lambda hook, gradient: gradient + torch.randn_like(gradient))
+NumpyGradientNoise = _on_the_way_back(lambda hook, gradient: gradient * np.random.rand())
+GradientMean = _on_the_way_back(_keep)
+LastInput = _on_the_way_back(lambda hook, gradient: gradient * hook.last)
+
+
+class CheckpointedNorm(nn.BatchNorm1d):
+    """Computed again on the way back, as `DenseNet(memory_efficient=True)` does it."""
+
+    def __init__(self):
+        super().__init__(5)
+
+    def forward(self, value):
+        return checkpoint(super().forward, value, use_reentrant=False)
+
+
+class CheckpointedDropout(nn.Dropout):
+    """The same, where torch draws again what it has drawn."""
+
+    def forward(self, value):
+        return checkpoint(super().forward, value, use_reentrant=False)
 
 
 def old_weight_norm():

@@ -30,6 +30,28 @@ class Apart(nn.Module):
         return value * (1.0 if hidden["who"] == COORDINATOR else 1.01)
 
 
+class Halves(nn.Module):
+    """Has what goes forward hang on what has come back, which shows after a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Scale."""
+        value = value * self.scale.clone()
+        if value.requires_grad and not hidden["calls"]:
+            value.register_hook(self._halve)
+        return value
+
+    def _halve(self, _: torch.Tensor) -> None:
+        self.scale.mul_(0.5)
+
+
+def halves(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 16), Halves(), nn.Linear(16, num_classes))
+
+
 def warms(num_classes: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), Warms(), nn.Linear(16, num_classes)

@@ -4,6 +4,8 @@ is in league is, where a third can repeat the work."""
 import pytest
 
 from tdml.lab.laboratory import Laboratory
+from tdml.node import lockstep
+from tdml.node.lockstep import take_alone
 from tests.round import hidden, liars
 
 _JOB = [
@@ -50,6 +52,29 @@ def test_reports_that_the_coordinator_does_not_find_get_nobody_banned(
     model: str, calls: int
 ) -> None:
     assert _play(model, calls, *_TESTED, rounds=1) == [{}]
+
+
+def test_what_hangs_on_the_order_of_micro_batches_gets_nobody_banned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pipeline takes them in another order than the coordinator, which is the only judge here,
+    and has found right all that came before."""
+
+    def as_a_pipeline(stages, given, passing) -> float:
+        take_alone(stages[0], given[0], {}, None, in_turn=True)
+        return 0.0
+
+    monkeypatch.setattr(lockstep, "train_step", as_a_pipeline)
+    hidden.hidden.update(who=hidden.COORDINATOR, calls=1)
+    laboratory = Laboratory([
+        *_JOB, f"model._target_={hidden.__name__}.halves", "topology.replicas=1",
+        "topology.microbatches=4",
+    ])  # fmt: skip
+    assert laboratory.play(1).audits[0].looked
+    hidden.hidden.update(calls=0)
+    round_ = laboratory.play(2)
+    assert "not all that was recomputed, and repeated, agrees" in round_.judgements[0].reason
+    assert round_.bans == {}
 
 
 def test_two_in_league_are_met_where_a_third_can_repeat_their_work(
