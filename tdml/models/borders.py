@@ -87,7 +87,8 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
             except SettingError:
                 raise
             except Exception as error:
-                of_inputs = advice(inputs.dtype) if number == 0 else ""
+                as_given = all(border.dtype == inputs.dtype for border in borders)
+                of_inputs = advice(inputs.dtype) if as_given else ""
                 raise SettingError(
                     f"model: block {number} does not take a micro-batch of "
                     f"{tuple(borders[-1].shape)}: {one_line(error)} (see model, data, "

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from tdml.common.comparable import comparable
 from tdml.common.seeds import seeded
 from tdml.config import Train
 from tdml.errors import SettingError
@@ -163,7 +164,7 @@ def _probe(
     if _settings_of(optimizer) != before or optimizer.state.keys() - set(parameters):
         raise SettingError(
             f"train.optimizer={name} keeps something beside the state of single parameters, which "
-            "nobody could audit: choose another"
+            "nobody could audit: keep it there (self.state[parameter]), or choose another"
         )
     kept = [optimizer.state.get(parameter, {}) for parameter in parameters]
     slots = [
@@ -174,9 +175,10 @@ def _probe(
 
 
 def _settings_of(optimizer: Optimizer) -> str:
-    return repr(
-        [
-            {key: value for key, value in group.items() if key != "params"}
-            for group in optimizer.param_groups
-        ]
-    )
+    """All that it holds beside the parameters, and what it keeps of each."""
+    groups = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+    attributes = {k: v for k, v in vars(optimizer).items() if k not in ("param_groups", "state")}
+    return repr((groups, comparable(attributes)))

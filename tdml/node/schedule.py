@@ -101,7 +101,7 @@ class Schedule:
         """
         Raises:
             SettingError: the warm-up is longer than the job, or a factor is no number of at least
-                0.
+                0, or not always the same.
         """
         total = self._rounds * longest
         if self._warmup >= total:
@@ -117,6 +117,11 @@ class Schedule:
                 raise SettingError(
                     f"train.schedule: its factor at step {step} of {total} is {factor}: it must be "
                     "≥ 0"
+                )
+            if factor != float(self._at(step, total)):
+                raise SettingError(
+                    f"train.schedule: its factor at step {step} of {total} is another when it is "
+                    "asked again: it must follow from the step and the total alone"
                 )
 
     def _at(self, step: int, total: int) -> float:

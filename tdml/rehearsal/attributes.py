@@ -1,32 +1,14 @@
 """State that a model keeps where nobody exchanges it: in plain attributes, beside parameters and
 buffers."""
 
-import random
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
-from tdml.common.digest import digest
+from tdml.common.comparable import comparable
 
-_DEEPEST = 4  # containers and objects within one another that are looked into
-_MOST = 1000  # elements of a container
 _OF_TORCH = frozenset(vars(nn.Module()))
-_NUMBERS = (
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    type(None),
-    torch.dtype,
-    torch.Size,
-    torch.device,
-)
 
 Snapshot = dict[tuple[int, str], Any]  # by block and the attribute's name
 
@@ -38,7 +20,7 @@ def snapshot(blocks: Sequence[nn.Module]) -> Snapshot:
         for prefix, module in block.named_modules():
             for name, value in vars(module).items():
                 if name not in _OF_TORCH:
-                    found[number, f"{prefix}.{name}" if prefix else name] = _plain(value, _DEEPEST)
+                    found[number, f"{prefix}.{name}" if prefix else name] = comparable(value)
     return found
 
 
@@ -47,48 +29,3 @@ def changed(before: Snapshot, after: Snapshot) -> tuple[int, str] | None:
     return next(
         (key for key, value in after.items() if key in before and before[key] != value), None
     )
-
-
-def _plain(value: Any, depth: int) -> Any:
-    """Something that compares as the value does; None for what is not looked into."""
-    if isinstance(value, _NUMBERS):
-        return repr(value)
-    if isinstance(value, torch.Tensor):
-        return (
-            None if value.is_meta or value.layout is not torch.strided else digest(value.detach())
-        )
-    if isinstance(value, np.ndarray | np.generic):
-        return value.dtype.str, value.shape, value.tobytes()
-    if (state := _generator_state(value)) is not None:
-        return state
-    if depth == 0 or isinstance(value, nn.Module | type):
-        return None
-    return _inside(value, depth - 1)
-
-
-def _generator_state(value: Any) -> Any:
-    if isinstance(value, torch.Generator):
-        return value.get_state().numpy().tobytes()
-    if isinstance(value, random.Random):
-        return value.getstate()
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
-    return repr(value.get_state()) if isinstance(value, np.random.RandomState) else None
-
-
-def _inside(value: Any, depth: int) -> Any:
-    if isinstance(value, Mapping):
-        return [(repr(key), _plain(item, depth)) for key, item in _first(value.items())]
-    if isinstance(value, list | tuple | deque):
-        return [_plain(item, depth) for item in _first(value)]
-    if isinstance(value, set | frozenset):
-        return sorted(repr(item) for item in _first(value))
-    if hasattr(value, "__next__"):
-        return repr(value)  # itertools.count tells where it is
-    return [
-        (name, _plain(item, depth)) for name, item in _first(getattr(value, "__dict__", {}).items())
-    ]
-
-
-def _first(items: Iterable[Any]) -> list[Any]:
-    return [item for item, _ in zip(items, range(_MOST), strict=False)]

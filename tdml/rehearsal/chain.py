@@ -69,27 +69,16 @@ class Chain:
             SettingError: a block fails, or its gradients cannot be computed.
         """
         self._reset(training=True)
-        found = (p for block in self.blocks for p in block.parameters() if p.requires_grad)
-        parameters = list(dict.fromkeys(found))  # in one stage two blocks may share some
-        optimizer = inner_optimizer(self._train, parameters)
         left: Footprint = {}
-
         with seeded(seed):
             borders = self._forward(
                 inputs, lambda number, value: left.update(_output(number, value))
             )
             self._backward(borders, targets)
-            left |= self._look("gradient", lambda parameter: parameter.grad)
-            if self._train.clip_norm is not None:
-                nn.utils.clip_grad_norm_(parameters, self._train.clip_norm)
-            if optimizer is not None:
-                optimizer.step()
-
-        left |= self._look("next value", lambda parameter: parameter)
-        return left | self._look_at_buffers()
+            return left | self._update()
 
     def several(self, batches: Sequence[Batch], seed: int, in_turn: bool) -> Footprint:
-        """What some micro-batches leave in one step: gradients and buffers.
+        """What some micro-batches leave in one step.
 
         Args:
             in_turn: whether each goes forward and back before the next. Else all go forward first,
@@ -103,13 +92,13 @@ class Chain:
             with seeded(seed):
                 for inputs, targets in batches:
                     self._backward(self._forward(inputs, _nothing), targets)
-        else:
-            with seeded(seed):
-                passed = [self._forward(inputs, _nothing) for inputs, _ in batches]
-            with seeded(seed + 1):
-                for borders, (_, targets) in zip(passed, batches, strict=True):
-                    self._backward(borders, targets)
-        return self._look("gradient", lambda parameter: parameter.grad) | self._look_at_buffers()
+                return self._update()
+        with seeded(seed):
+            passed = [self._forward(inputs, _nothing) for inputs, _ in batches]
+        with seeded(seed + 1):
+            for borders, (_, targets) in zip(passed, batches, strict=True):
+                self._backward(borders, targets)
+            return self._update()
 
     @torch.no_grad()
     def evaluate(self, inputs: torch.Tensor, seed: int) -> tuple[Footprint, list[torch.Tensor]]:
@@ -204,6 +193,18 @@ class Chain:
                         f"model: block {number}: the gradient of {name} is sparse: give "
                         "sparse=False"
                     )
+
+    def _update(self) -> Footprint:
+        """The optimizer's step on the gradients; what it leaves."""
+        found = (p for block in self.blocks for p in block.parameters() if p.requires_grad)
+        parameters = list(dict.fromkeys(found))  # in one stage two blocks may share some
+        left = self._look("gradient", lambda parameter: parameter.grad)
+        if self._train.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, self._train.clip_norm)
+        if (optimizer := inner_optimizer(self._train, parameters)) is not None:
+            optimizer.step()
+        left |= self._look("next value", lambda parameter: parameter)
+        return left | self._look_at_buffers()
 
     def _look(self, what: str, get: Callable[[nn.Parameter], torch.Tensor | None]) -> Footprint:
         """At something of every parameter, from the last block to the first."""

@@ -136,10 +136,10 @@ def _hangs_on_order(chain: Chain, step: Footprint, batches: Sequence[Batch], see
     apart = chain.several(batches[:1], seed, in_turn=False)
     if place := first_difference(apart, step):
         return (
-            f"model: what backward passes, hooks or the task's losses() draw at random changes the "
-            f"{_at(chain, place)}, and whoever repeats a step draws other numbers there: draw in "
-            "forward() or in the dataset, or give up proofs with trust.repeatable=warn "
-            "(docs/your-model.md)"
+            "model: what backward passes, hooks, the task's losses() or the optimizer draw at "
+            f"random changes the {_at(chain, place)}, and whoever repeats a step draws other "
+            "numbers there: draw in forward() or in the dataset, or give up proofs with "
+            "trust.repeatable=warn (docs/your-model.md)"
         )
     one, other = (chain.several(batches, seed, in_turn) for in_turn in (True, False))
     if place := first_difference(one, other):

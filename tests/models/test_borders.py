@@ -165,8 +165,9 @@ class Doubles(nn.Module):
 
 def test_only_inputs_are_the_data_sets_to_convert():
     advice = "in the dataset"
-    with pytest.raises(SettingError, match=advice):
-        trace_borders([nn.Linear(3, 2)], torch.zeros(2, 3, dtype=torch.float64))
+    for before in ([], [nn.Flatten()]):
+        with pytest.raises(SettingError, match=advice):
+            trace_borders([*before, nn.Linear(3, 2)], torch.zeros(2, 3, dtype=torch.float64))
     with pytest.raises(SettingError, match="block 1 does not take") as caught:
         trace_borders([Doubles(), nn.Linear(3, 2)], torch.zeros(2, 3))
     assert advice not in str(caught.value)

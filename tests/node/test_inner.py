@@ -59,10 +59,14 @@ class Own(torch.optim.SGD):
 
     def __init__(self, params, lr, damping=0.0, keep=None):
         super().__init__(params, lr=lr, dampening=damping)
-        self.keep = keep
+        self.keep, self.steps, self.past = keep, 0, {"means": [torch.zeros(1)]}
 
     def step(self):
         super().step()
+        self.steps += self.keep == "count"
+        self.past["means"][0] += self.keep == "mean"
+        if self.keep == "late":
+            self.late = True
         for group in self.param_groups:
             group["lr"] = 2.0 if self.keep == "group" else group["lr"]
         for parameter in self.param_groups[0]["params"]:
@@ -84,6 +88,11 @@ def test_an_optimizer_of_ones_own():
     )
 
 
+def test_what_an_optimizer_of_ones_own_holds_and_leaves_alone_is_no_state():
+    train = settings.load([OWN]).train
+    assert OptimizerState(train, SHAPES, torch.device("cpu")).size == 0
+
+
 def no_optimizer(params, lr):
     return list(params)
 
@@ -102,6 +111,9 @@ REFUSED = {
     "train.optimizer=sparseadam cannot be used: .*dense gradients": ["train.optimizer=sparseadam"],
     "train.optimizer keeps past, a list, of its parameters: ": [OWN, "train.optimizer.keep=list"],
     "train.optimizer=.*Own keeps something beside the state of single parameters": [OWN, "train.optimizer.keep=all"],
+    "train.optimizer=.*Own keeps something beside the state of": [OWN, "train.optimizer.keep=count"],
+    "train.optimizer=.*Own keeps something beside the state": [OWN, "train.optimizer.keep=mean"],
+    "train.optimizer=.*Own keeps something beside": [OWN, "train.optimizer.keep=late"],
     "train.optimizer=.*Own keeps something beside the state of single": [OWN, "train.optimizer.keep=group"],
 }  # fmt: skip
 

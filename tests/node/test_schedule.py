@@ -138,6 +138,17 @@ def below_zero(step, total):
     return 1 - 2 * step / total
 
 
+class Fades:
+    """No schedule either: it counts its calls."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, step, total):
+        self.calls += 1
+        return 1 / self.calls
+
+
 REFUSED = {
     "train.schedule=cosin is unknown: choose one of constant, cosine, linear, onecycle, wsd": (
         "cosin",
@@ -157,6 +168,11 @@ REFUSED = {
     ),
     "train.schedule: its factor at step 39 of 40 is -": (f"{__name__}.below_zero", 0, {}),
     "train.schedule=.*Stairs cannot be used: ": (f"{__name__}.Stairs", 0, {}),
+    "train.schedule: its factor at step .* is another when it is asked again: ": (
+        f"{__name__}.Fades",
+        0,
+        {},
+    ),
 }
 
 

@@ -81,6 +81,7 @@ def through(
     initial=None,
     task=None,
     microbatches=2,
+    optimizer=None,
     **arguments,
 ):
     """Rehearse with it in two stages; what cannot be repeated."""
@@ -88,6 +89,9 @@ def through(
     config = replace(CONFIG, model=chosen, topology=replace(CONFIG.topology, cuts=list(cuts)))
     if task is not None:
         config = replace(config, task={"_target_": f"{__name__}.{task}"})
+    if optimizer is not None:
+        train = replace(config.train, optimizer={"_target_": f"{__name__}.{optimizer}"})
+        config = replace(config, train=train)
     initial = initial or initial_model(chosen, seed=3)
     plan = replace(make_plan(config, initial, INPUTS), microbatches=microbatches)
     return rehearse(config, plan, initial, Source(samples, samples, seed=0), range(4))
@@ -229,12 +233,17 @@ def test_what_can_be_repeated_is_not_accused(between):
 @pytest.mark.parametrize("microbatches", [1, 2])
 @pytest.mark.parametrize(
     "arguments",
-    [{"between": users.GradientNoise}, {"between": users.NumpyGradientNoise}, {"task": "Sampled"}],
-    ids=["torch", "numpy", "losses"],
+    [
+        {"between": users.GradientNoise},
+        {"between": users.NumpyGradientNoise},
+        {"task": "Sampled"},
+        {"optimizer": "Langevin"},
+    ],
+    ids=["torch", "numpy", "losses", "optimizer"],
 )
 def test_what_is_drawn_after_the_way_forward_is_told(arguments, microbatches):
     problem = through(microbatches=microbatches, **arguments)
-    assert "what backward passes, hooks or the task's losses() draw at random changes" in problem
+    assert "what backward passes, hooks, the task's losses() or the optimizer draw at" in problem
     assert "\n" not in problem
 
 
@@ -353,6 +362,16 @@ class Sampled(Classification):
 
     def losses(self, output, targets):
         return super().losses(output, targets) * (torch.rand(len(targets)) < 0.5)
+
+
+class Langevin(torch.optim.SGD):
+    """Adds noise to every step."""
+
+    @torch.no_grad()
+    def step(self):
+        super().step()
+        for parameter in self.param_groups[0]["params"]:
+            parameter.add_(torch.randn_like(parameter), alpha=1e-3)
 
 
 class Undefined(Classification):
