@@ -114,7 +114,8 @@ class OptimizerState:
             for name, value in found.items():
                 if value is not None and slots.get(name) != StateEntry.of(name, value):
                     raise SettingError(
-                        f"train.optimizer: what it keeps as {name} is not the same at every step"
+                        f"train.optimizer: what it keeps as {name} is not the same at every step: "
+                        "have it there from the first or second on, in one shape and type"
                     )
         values = [kept[number].get(slot.name) for number, slot in self._entries]
         filled = torch.tensor([float(value is not None) for value in values])

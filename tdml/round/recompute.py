@@ -2,7 +2,7 @@
 agreed on so far."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,7 @@ from tdml.trust.dispute import END, STATE, Item
 from tdml.trust.tolerance import relative_error
 
 _HOST = torch.device("cpu")
+_BY_ONE_COPY = 8  # repetitions, of those before a ban: to make a copy may take longer than they do
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,15 @@ class Referee:
         times: int,
     ) -> bool:
         """Whether a step comes out as it did every time that it is taken again, whatever the order
-        of its micro-batches: that of a pipeline is another than the coordinator's."""
+        of its micro-batches, for that of a pipeline is another than the coordinator's; and by
+        whatever copy of the stage, for nodes have others, which lie elsewhere in memory."""
         word = truth.word(item)
-        again = (self.take(order, weights, item, shown, bool(i % 2)) for i in range(times))
-        return all(found.word(item) == word for found in again)
+        for i in range(times):
+            if i % _BY_ONE_COPY == 0:
+                self._renew([item.stage])
+            if self.take(order, weights, item, shown, bool(i % 2)).word(item) != word:
+                return False
+        return True
 
     def evaluate(
         self,
@@ -154,6 +160,25 @@ class Referee:
             passes.write(log[0])
         return Evaluation(torch.cat(found.losses), torch.empty(0, 0, dtype=torch.float64), log)
 
+    def insists_on_evaluation(
+        self,
+        order: EvaluateOrder,
+        weights: Sequence[torch.Tensor],
+        update: Sequence[torch.Tensor],
+        batch: int,
+        truth: Evaluation,
+        times: int,
+    ) -> bool:
+        """As `insists`, of what `evaluate` has found."""
+        for i in range(times):
+            if i % _BY_ONE_COPY == 0:
+                self._renew(range(len(weights)))
+            found = self.evaluate(order, weights, update, batch)
+            same = torch.equal(found.losses, truth.losses) and torch.equal(found.log, truth.log)
+            if not same:
+                return False
+        return True
+
     def error(self, truth: Truth, item: Item, made: list[torch.Tensor]) -> float:
         """How far what somebody has made of an item is from the truth; infinite where it has
         another form."""
@@ -171,9 +196,18 @@ class Referee:
 
     def _stage(self, index: int) -> Stage:
         if index not in self._stages:
-            self._stages[index] = Stage(self._job.config, index, self._job.plan, _HOST, _HOST)
-            self._stages[index].freeze(self._job.frozen[index])
+            self._stages[index] = self._made(index)
         return self._stages[index]
+
+    def _renew(self, indices: Iterable[int]) -> None:
+        """Hold other copies of some stages. The former ones are kept until these are made, or they
+        could take their places in memory."""
+        self._stages |= {index: self._made(index) for index in indices}
+
+    def _made(self, index: int) -> Stage:
+        stage = Stage(self._job.config, index, self._job.plan, _HOST, _HOST)
+        stage.freeze(self._job.frozen[index])
+        return stage
 
 
 def shown_by(replica: Replica, item: Item, fresh: bool, words: Words) -> StepShown:

@@ -2,7 +2,6 @@
 itself."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 
@@ -55,9 +54,11 @@ def false_reports(
     update = _update(fleet, found, candidate)
     if update is None:  # its owner does not show it, whom its own audit judges
         return []
-    find = partial(referee.evaluate, order, weights, update, batch)
-    stage = _false_stage(job, answers, true := find(), batch, referee.batch_size)
-    if stage is None or not all(_is_same(find(), true) for _ in range(AGAIN)):
+    true = referee.evaluate(order, weights, update, batch)
+    stage = _false_stage(job, answers, true, batch, referee.batch_size)
+    if stage is None or not referee.insists_on_evaluation(
+        order, weights, update, batch, true, AGAIN
+    ):
         return []
 
     def confirms(witness: Replica) -> bool:
@@ -136,10 +137,6 @@ def _update(fleet: Fleet, found: Gathered, candidate: int | None) -> list[torch.
         return [take(owner, UPDATE, stage, content) for stage, content in contents.items()]
     except (NotShown, ReplicaLost):
         return None
-
-
-def _is_same(one: Evaluation, other: Evaluation) -> bool:
-    return torch.equal(one.losses, other.losses) and torch.equal(one.log, other.log)
 
 
 def _false_stage(

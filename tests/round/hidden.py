@@ -48,6 +48,25 @@ class Halves(nn.Module):
         self.scale.mul_(0.5)
 
 
+class Copied(nn.Module):
+    """Its scale is another in every second copy, as where sets are walked by addresses."""
+
+    copies = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.odd = Copied.copies % 2
+        Copied.copies += 1
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Scale."""
+        return value if hidden["calls"] or not self.odd else value * 1.01
+
+
+def copied(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 16), Copied(), nn.Linear(16, num_classes))
+
+
 def halves(num_classes: int) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(192, 16), Halves(), nn.Linear(16, num_classes))
 

@@ -2,10 +2,14 @@
 is in league is, where a third can repeat the work."""
 
 import pytest
+import torch
 
+from tdml.data.pieces import held_out
 from tdml.lab.laboratory import Laboratory
 from tdml.node import lockstep
 from tdml.node.lockstep import take_alone
+from tdml.round.orders import EvaluateOrder
+from tdml.round.recompute import Referee
 from tests.round import hidden, liars
 
 _JOB = [
@@ -75,6 +79,40 @@ def test_what_hangs_on_the_order_of_micro_batches_gets_nobody_banned(
     round_ = laboratory.play(2)
     assert "not all that was recomputed, and repeated, agrees" in round_.judgements[0].reason
     assert round_.bans == {}
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_what_hangs_on_the_copy_of_a_model_gets_nobody_banned(odd: int) -> None:
+    """Nodes have other copies than the coordinator, which is the only judge here."""
+    hidden.hidden.update(who=hidden.COORDINATOR, calls=1)
+    laboratory = Laboratory([
+        *_JOB, f"model._target_={hidden.__name__}.copied", "topology.replicas=1",
+    ])  # fmt: skip
+    [stage] = laboratory.fleet._stages
+    [block] = [m for m in stage.runners[0].modules() if isinstance(m, hidden.Copied)]
+    block.odd = odd
+    hidden.Copied.copies = 1 - odd
+    assert laboratory.play(1).audits[0].looked
+    hidden.hidden.update(calls=0)
+    round_ = laboratory.play(2)
+    assert "not all that was recomputed, and repeated, agrees" in round_.judgements[0].reason
+    assert round_.bans == {}
+
+
+def test_an_evaluation_that_another_copy_finds_otherwise_is_not_insisted_on() -> None:
+    hidden.hidden.update(who=hidden.COORDINATOR, calls=0)
+    laboratory = Laboratory([
+        *_JOB, f"model._target_={hidden.__name__}.copied", "topology.replicas=1",
+        "trust.repeatable=warn",
+    ])  # fmt: skip
+    job, weights = laboratory.job, laboratory.engine.weights
+    referee = Referee(job)
+    order = EvaluateOrder(1, held_out(job.source, "test", torch.arange(32), 32), None)
+    truth = referee.evaluate(order, weights, [], 0)
+    again = (order, weights, [], 0, truth, 2)
+    hidden.Copied.copies = 1
+    found = [referee.insists_on_evaluation(*again) for _ in range(2)]
+    assert sorted(found) == [False, True]
 
 
 def test_two_in_league_are_met_where_a_third_can_repeat_their_work(
