@@ -2,6 +2,8 @@
 
 import signal
 
+from tdml.common.hashes import fix_hashes
+
 
 def main() -> None:
     """Run the command. While it is imported, which may take seconds, Ctrl-C ends this process
@@ -9,6 +11,7 @@ def main() -> None:
     interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interrupts:  # a script's background process ignores it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    fix_hashes()
     from tdml import cli
 
     if interrupts:

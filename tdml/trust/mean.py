@@ -12,10 +12,10 @@ def weighted_mean(
     updates: Sequence[torch.Tensor] | torch.Tensor, weights: Sequence[float]
 ) -> torch.Tensor:
     """n ≥ 1 rows of d numbers weighted by n numbers ≥ 0 → (d,) float32, added in the order of the
-    rows; 0 if all weigh nothing."""
+    rows; 0 if all weigh nothing. ValueError where there are more of one than of the other."""
     total, out = sum(weights), torch.empty(len(updates[0]))
-    rows = [row for row, weight in enumerate(weights) if weight > 0]
-    _sum([updates[i] for i in rows], [weights[i] / total for i in rows], out)
+    counted = [pair for pair in zip(updates, weights, strict=True) if pair[1] > 0]
+    _sum([row for row, _ in counted], [weight / total for _, weight in counted], out)
     return out
 
 

@@ -36,3 +36,8 @@ def test_the_plain_mean(seed: int) -> None:
     weights = [1, 2, 0, 4, 1]
     expected = sum(w * row.double() for w, row in zip(weights, rows, strict=True)) / 8
     assert torch.allclose(weighted_mean(rows, weights).double(), expected, atol=1e-6)
+
+
+def test_as_many_weights_as_rows() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        weighted_mean(torch.ones(3, 4), [1.0, 1.0])
