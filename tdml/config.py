@@ -75,7 +75,7 @@ class Sync:
 
 
 @dataclass
-class Gather:
+class GatherSettings:
     memory: int = MISSING
 
 
@@ -107,7 +107,7 @@ class LedgerSettings:
 
 
 @dataclass
-class Rewards:
+class RewardsSettings:
     policy: str = MISSING
     pool: int = MISSING
     stake: int | None = None
@@ -155,14 +155,14 @@ class Config:
     device: str = MISSING
     topology: Topology = field(default_factory=Topology)
     sync: Sync = field(default_factory=Sync)
-    gather: Gather = field(default_factory=Gather)
+    gather: GatherSettings = field(default_factory=GatherSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     trust: Trust = field(default_factory=Trust)
     train: Train = field(default_factory=Train)
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
-    rewards: Rewards = field(default_factory=Rewards)
+    rewards: RewardsSettings = field(default_factory=RewardsSettings)
     model: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tdml.ledger.artifacts import Store
+from tdml.ledger.artifacts import ArtifactStore
 from tests.jobs import Result
 from tests.run_ledgers import assert_wrong, entries, tdml, verify
 
@@ -88,7 +88,7 @@ def test_an_entry_is_proved_by_the_root_of_its_round_alone(
 
 
 def test_what_convicted_a_node_can_be_read_back_and_shows_the_lie(attacked: Result) -> None:
-    store = Store(str(attacked.run.parent / "store"))
+    store = ArtifactStore(str(attacked.run.parent / "store"))
     audits = [
         entry.body
         for entry in entries(attacked.run, "audit", round=2)
@@ -105,13 +105,13 @@ def test_artifacts_lie_under_their_hashes(attacked: Result) -> None:
     assert files
     for path in files:
         assert path.parent.name + path.name == hashlib.sha256(path.read_bytes()).hexdigest()
-    model = Store(str(attacked.run.parent / "store"))
+    model = ArtifactStore(str(attacked.run.parent / "store"))
     [end] = entries(attacked.run, "end")
     assert end.body["reason"] == "all 4 rounds done"
     assert any(_equal(model, path, attacked) for path in files)
 
 
-def _equal(store: Store, path: Path, result: Result) -> bool:
+def _equal(store: ArtifactStore, path: Path, result: Result) -> bool:
     if b"name: " in path.read_bytes()[:100]:  # the settings, whose writing is the test of the store
         return False
     tensors, wanted = store.get_tensors(path.parent.name + path.name), result.model

@@ -19,7 +19,7 @@ from tdml.data.source import Source
 from tdml.members.identity import Identity
 from tdml.models.layout import change
 from tdml.models.whole import initial_model
-from tdml.node.lockstep import Given
+from tdml.node.lockstep import StepInputs
 from tdml.node.node import Node, Step
 from tdml.node.stage import Stage
 from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot, TrainOrder
@@ -95,7 +95,7 @@ class AttackingNode(Node):
         self._work = taken / steps
         return taken
 
-    def poisoned(self, given: Given, round_number: int) -> Given:
+    def poisoned(self, given: StepInputs, round_number: int) -> StepInputs:
         if not self._acts(round_number):
             return given
         context = self._context(round_number)

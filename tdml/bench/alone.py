@@ -19,7 +19,7 @@ _HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Step:
+class SeedAndRate:
     """What decides a step, besides the state and the messages: the seed of what a model draws, and
     the rate."""
 
@@ -80,7 +80,7 @@ class Alone:
         """Parameters and buffers: (d,) float32 on the host."""
         return self.layout.flatten(self._tensors)
 
-    def forward(self, received: Sequence[torch.Tensor], step: Step) -> list[torch.Tensor]:
+    def forward(self, received: Sequence[torch.Tensor], step: SeedAndRate) -> list[torch.Tensor]:
         """The outputs for some micro-batches."""
         self._inputs = [
             value.detach().clone().requires_grad_(not self._first) for value in received
@@ -104,7 +104,7 @@ class Alone:
                 parameter.grad /= len(returned)
         return [value.grad for value in self._inputs if value.grad is not None]
 
-    def update(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(self, step: SeedAndRate) -> tuple[torch.Tensor, torch.Tensor]:
         """The optimizer's step, after `backward`: the gradients that it used, and the weights that
         it led to."""
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
@@ -116,7 +116,7 @@ class Alone:
             [torch.empty(0), *(g.cpu().reshape(-1) for g in gradients)]
         ), self.weights()
 
-    def repeat(self, taken: Taken, step: Step) -> Taken:
+    def repeat(self, taken: Taken, step: SeedAndRate) -> Taken:
         """Take a step that another has taken, with what it received."""
         outputs = self.forward(taken.received, step)
         passed = self.backward(taken.returned)
@@ -137,7 +137,7 @@ def take(
     inputs: torch.Tensor,
     labels: torch.Tensor,
     microbatches: int,
-    step: Step,
+    step: SeedAndRate,
 ) -> list[Taken]:
     """One step of all parts on a batch, each handing on to the next."""
     crossed = [list(inputs.chunk(microbatches))]

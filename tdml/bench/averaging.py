@@ -30,7 +30,7 @@ _SHORT = ("rounds=2", "sync.local_steps=1", "sync.outer=fedavg", "train.warmup=0
 
 
 @dataclass(frozen=True)
-class Result:
+class AveragingResult:
     """`rare` and `every_step` are losses on the test half after each round. Bytes are those of
     weights and updates between coordinator and replicas, until the end. `samples` are those that
     all replicas have trained on, each of the form `sample`; `numbers` are the model's."""
@@ -83,7 +83,7 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
         if status := play([*chosen, *more]):
             return status
     rounds, [*_, one] = read_metrics(folder), read_metrics(short)
-    result = Result(
+    result = AveragingResult(
         numbers=sum(layout.size for layout in job.layouts),
         local_steps=job.longest,
         samples=config.rounds * sum(map(job.samples, range(config.topology.replicas))),

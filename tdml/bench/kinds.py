@@ -22,7 +22,7 @@ from tdml.bench import alone, hardware, json_file
 from tdml.bench.alone import Taken
 from tdml.bench.plain_loop import device_of
 from tdml.config import Train
-from tdml.data.reader import Reader
+from tdml.data.reader import BatchReader
 from tdml.data.source import load_source
 from tdml.models.layout import Layout
 from tdml.node.devices import make_repeatable
@@ -102,7 +102,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
 def compare(job: Job, optimizer: str, arithmetic: str, device: torch.device) -> list[Errors]:
     """The steps of a round on the host, the first and the last of them on `device`, too."""
     ours, theirs = alone.start(job, _HOST), alone.start(job, device)
-    reader, batches, found = Reader(job.source, job.config.seed), job.batches(0, 1), []
+    reader, batches, found = BatchReader(job.source, job.config.seed), job.batches(0, 1), []
     schedule = Schedule(job.config.train, job.config.rounds)
     for number, batch in enumerate(batches):
         compared = theirs if number in (0, len(batches) - 1) else []
@@ -111,7 +111,7 @@ def compare(job: Job, optimizer: str, arithmetic: str, device: torch.device) -> 
         before = [part.weights() for part in compared]
         inputs, labels = reader.training_batch(1, 0, number, batch)
         assert inputs is not None and labels is not None
-        step = alone.Step(job.seed("kinds", number), schedule.rate(1, number, job.longest))
+        step = alone.SeedAndRate(job.seed("kinds", number), schedule.rate(1, number, job.longest))
         taken = alone.take(ours, inputs, labels, job.config.microbatches, step)
         for index, part in enumerate(compared):
             with _tf32(_ARITHMETICS[arithmetic].tf32):

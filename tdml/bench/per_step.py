@@ -9,7 +9,7 @@ from torch import nn
 
 from tdml.bench.plain_loop import add_gradients, device_of
 from tdml.data import pieces
-from tdml.data.reader import Reader
+from tdml.data.reader import BatchReader
 from tdml.models.compute import autocast, lay_out, lay_out_weights
 from tdml.node.inner import inner_optimizer, set_rate
 from tdml.node.schedule import Schedule
@@ -31,7 +31,7 @@ def per_step(job: Job) -> Iterator[float]:
     lay_out_weights(model, config.train)
     optimizer = inner_optimizer(config.train, model.parameters())
     assert optimizer is not None
-    schedule, reader = Schedule(config.train, config.rounds), Reader(job.source, config.seed)
+    schedule, reader = Schedule(config.train, config.rounds), BatchReader(job.source, config.seed)
     replicas = range(config.topology.replicas)
     for number in range(1, config.rounds + 1):
         batches = [job.batches(replica, number) for replica in replicas]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tdml.config import Config, Train
-from tdml.data.reader import Reader
+from tdml.data.reader import BatchReader
 from tdml.data.source import Source
 from tdml.models.compute import autocast, lay_out, lay_out_weights
 from tdml.node.devices import choose_device, make_repeatable
@@ -51,7 +51,7 @@ class Loop:
         self._model = model.to(choose_device(config.device, 0, 1).device).train()
         lay_out_weights(self._model, config.train)
         self._optimizer = inner_optimizer(config.train, self._model.parameters())
-        self._reader, self._batches = Reader(source, config.seed), batches
+        self._reader, self._batches = BatchReader(source, config.seed), batches
         self._places = itertools.cycle(range(len(batches)))
 
     def step(self) -> None:
@@ -71,7 +71,7 @@ def add_gradients(
     model: nn.Module,
     train: Train,
     task: Task,
-    reader: Reader,
+    reader: BatchReader,
     place: tuple[int, int, int],
     batch: torch.Tensor,
     share: float = 1.0,

@@ -35,7 +35,7 @@ _COPY, _READ, _OURS = "copy", "read (sum)", "rank_moments"
 
 
 @dataclass
-class Result:
+class RankingResult:
     """All contenders on one matrix."""
 
     replicas: int
@@ -106,7 +106,7 @@ def _check(replicas: Sequence[int], values: int, out: Path | None) -> None:
 
 def measure(
     replicas: int, coordinates: int, others: Callable[[int], dict[str, Callable]]
-) -> Result:
+) -> RankingResult:
     """Time all contenders on one random matrix, in turns."""
     matrix = torch.randn(replicas, coordinates, generator=torch.Generator().manual_seed(0))
     byzantine = (replicas - 1) // 2
@@ -124,12 +124,12 @@ def measure(
         if fast
         else f"torch operations on {_torch_threads()}"
     )
-    return Result(
+    return RankingResult(
         replicas, coordinates, byzantine, "cpu", f"{tool} threads", _in_turns(matrix, contenders)
     )
 
 
-def measure_on_gpu(replicas: int, coordinates: int) -> Result:
+def measure_on_gpu(replicas: int, coordinates: int) -> RankingResult:
     """The same on a GPU, for what can run there."""
     matrix = torch.randn(
         replicas, coordinates, device=_GPU, generator=torch.Generator(_GPU).manual_seed(0)
@@ -145,7 +145,7 @@ def measure_on_gpu(replicas: int, coordinates: int) -> Result:
         contender(_part(matrix, name))
     slow = ranking.on_gpu(matrix.device, matrix.dtype, replicas) is ranking.lead_sums
     tool = "torch operations" if slow else "Triton"
-    return Result(replicas, coordinates, 0, _GPU, tool, _in_turns(matrix, contenders))
+    return RankingResult(replicas, coordinates, 0, _GPU, tool, _in_turns(matrix, contenders))
 
 
 def _in_turns(
@@ -187,7 +187,7 @@ def _byzfl() -> tuple[Callable[[int], dict[str, Callable]], str]:
     }, ""
 
 
-def _table(result: Result) -> Table:
+def _table(result: RankingResult) -> Table:
     size = 4 * result.replicas * result.coordinates
     shape = f"{result.replicas} replicas × {result.coordinates:,} coordinates"
     title = f"{shape}, {size / 1e6:,.0f} MB of float32 on {result.device}"
@@ -232,7 +232,7 @@ def _notes() -> str:
     )
 
 
-def _sentence(results: Sequence[Result]) -> str:
+def _sentence(results: Sequence[RankingResult]) -> str:
     last = results[-1]  # the GPU's come last
     there = [result for result in results if result.device == last.device]
     times = ", ".join(
@@ -243,7 +243,7 @@ def _sentence(results: Sequence[Result]) -> str:
     return f"{who} takes so many times as long as {last.yardstick}: {times}"
 
 
-def _as_json(results: Sequence[Result]) -> dict:
+def _as_json(results: Sequence[RankingResult]) -> dict:
     return hardware.describe() | {
         "results": [
             asdict(result)

@@ -28,7 +28,7 @@ _TURNS, _TURN_S = 3, 2.0  # of each plain loop
 
 
 @dataclass(frozen=True)
-class Audits:
+class AuditCounts:
     """What all audits of a job come to. `parted` are the places at which a window was not repeated
     bit for bit; `outcomes` counts the audits by what came of them."""
 
@@ -82,9 +82,9 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     return 0
 
 
-def summarise(audits: Sequence[Mapping[str, Any]]) -> Audits:
+def summarise(audits: Sequence[Mapping[str, Any]]) -> AuditCounts:
     """From the bodies of a ledger's audits."""
-    return Audits(
+    return AuditCounts(
         replica_rounds=len(audits),
         windows=sum(len(body["validators"]) for body in audits),
         parted=[dispute["place"] for body in audits for dispute in body["disputes"]],
@@ -92,7 +92,7 @@ def summarise(audits: Sequence[Mapping[str, Any]]) -> Audits:
     )
 
 
-def _sentence(audits: Audits, cost: Cost) -> str:
+def _sentence(audits: AuditCounts, cost: Cost) -> str:
     exact = f"{audits.windows - len(audits.parted)} of {audits.windows} windows"
     first = f", the others part first at {audits.parted[0]}" if audits.parted else ""
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(audits.outcomes.items()))

@@ -36,7 +36,7 @@ _DEFAULTS = (
 
 
 @dataclass(frozen=True)
-class Case:
+class ScaleResult:
     """Of one number of replicas and stages: the numbers of an update, the median seconds of a round
     and of its phases, and the bytes at its peak beyond those before it (None: unknown)."""
 
@@ -60,7 +60,7 @@ def run(
     if min(*replicas, *stages, 1) < 1:
         raise SettingError("--replicas, --stages: give numbers from 1 on")
     console = Console(soft_wrap=True)
-    cases: list[Case] = []
+    cases: list[ScaleResult] = []
     for n in stages:
         chosen = [*_DEFAULTS, *overrides, f"topology.stages={n}"]
         recordings = record(chosen)
@@ -73,7 +73,7 @@ def run(
     return 0
 
 
-def measure(overrides: Sequence[str], recordings: Sequence[Blocks]) -> Case:
+def measure(overrides: Sequence[str], recordings: Sequence[Blocks]) -> ScaleResult:
     """Some rounds of one job."""
     config = settings.load(list(overrides))
     job = jobs.prepare(config, load_source(config), None)
@@ -91,16 +91,16 @@ def measure(overrides: Sequence[str], recordings: Sequence[Blocks]) -> Case:
     }
     numbers = sum(layout.size for layout in job.layouts)
     topology = config.topology
-    return Case(
+    return ScaleResult(
         topology.replicas, topology.stages, numbers, timing.median, seconds, timing.extra_bytes
     )
 
 
-def _line(case: Case) -> str:
+def _line(case: ScaleResult) -> str:
     return f"{case.replicas} × {case.stages}: {case.round:.3g} s"
 
 
-def _table(cases: Sequence[Case]) -> Table:
+def _table(cases: Sequence[ScaleResult]) -> Table:
     size = f"{cases[0].numbers:,} numbers a replica, in blocks of {BLOCK:,}"
     table = Table(title=f"{size}; seconds, and MiB beyond those before the round")
     heads = (
@@ -108,7 +108,7 @@ def _table(cases: Sequence[Case]) -> Table:
     )  # fmt: skip
     for head in heads:
         table.add_column(head, justify="right")
-    least: dict[int, Case] = {}  # by stages: the case with the fewest replicas
+    least: dict[int, ScaleResult] = {}  # by stages: the case with the fewest replicas
     for case in cases:
         first = least.setdefault(case.stages, case)
         table.add_row(
@@ -122,7 +122,7 @@ def _table(cases: Sequence[Case]) -> Table:
     return table
 
 
-def _a_replica(first: Case, case: Case) -> str:
+def _a_replica(first: ScaleResult, case: ScaleResult) -> str:
     """By how much memory grows with every replica more."""
     more = case.replicas - first.replicas
     if not more or first.extra_bytes is None or case.extra_bytes is None:

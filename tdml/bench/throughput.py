@@ -39,7 +39,7 @@ _TURN_S = 5.0  # of the plain loop
 
 
 @dataclass(frozen=True)
-class Result:
+class ThroughputResult:
     """Samples a second, of the plain loop, of pipelines that lose nothing, of the job while its
     replicas train, and of its whole rounds; `busy` is the share of a step in which those pipelines'
     stages compute. And the mean seconds of a round's phases: some, as audits, take theirs in few of
@@ -118,7 +118,7 @@ def limit(job: Job) -> tuple[float, float]:
 
 def summarise(
     job: Job, rounds: Sequence[Mapping[str, Any]], plain: float, limit: float, busy: float
-) -> Result:
+) -> ThroughputResult:
     """What the lines of some rounds in `metrics.jsonl` say; the others are those of the result."""
     samples = statistics.fmean(
         sum(
@@ -132,12 +132,12 @@ def summarise(
     seconds = {
         phase: statistics.fmean(line["seconds"][phase] for line in rounds) for phase in phases
     }
-    return Result(
+    return ThroughputResult(
         plain, limit, busy, samples / seconds["train"], samples / seconds["total"], seconds
     )
 
 
-def _tables(job: Job, result: Result) -> tuple[Table, Table]:
+def _tables(job: Job, result: ThroughputResult) -> tuple[Table, Table]:
     speed = Table("samples a second", "", "of the plain loop's")
     nodes = _nodes(job)
     could = f"{nodes}, if nothing were lost (stages compute {result.busy:.0%} of the time)"
@@ -173,7 +173,7 @@ def _mebibytes(number: int) -> str:
     return f"{number / 2**20:,.0f}"
 
 
-def _sentence(job: Job, result: Result) -> str:
+def _sentence(job: Job, result: ThroughputResult) -> str:
     rest = 1 - result.seconds["train"] / result.seconds["total"]
     speed = (
         f"{_nodes(job)} train at {result.training / result.plain:.1%} of a plain loop's "

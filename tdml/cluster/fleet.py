@@ -15,7 +15,7 @@ from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.orders import Slot
 from tdml.wire.ask_all import ask_all
 from tdml.wire.channel import Caller, Offence
-from tdml.wire.exchange import Node
+from tdml.wire.exchange import Peer
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound=Replica)
@@ -51,7 +51,7 @@ class RpcFleet:
         self._config, self._plan, self._backend = config, plan, admitted.backend
         self._tell = tell
         self.caller, self.roster, self._on_ban, self.meanwhile = caller, roster, on_ban, meanwhile
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, Peer] = {}
         self._slots: dict[Slot, str] = {}
         self._generations = [0] * config.topology.most
         self._members: frozenset[str] = frozenset()  # of the present session
@@ -60,7 +60,7 @@ class RpcFleet:
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
         self.enter(admitted)
-        self.nodes |= {name: Node(name, rank=-1, refused=True) for name in roster.refused}
+        self.nodes |= {name: Peer(name, rank=-1, refused=True) for name in roster.refused}
         self._slots = first_placement(self.nodes, config.topology)
 
     # Who is there
@@ -70,7 +70,7 @@ class RpcFleet:
         one."""
         came = []
         for name, (rank, card) in admitted.present.items():
-            node = self.nodes.setdefault(name, Node(name, rank))
+            node = self.nodes.setdefault(name, Peer(name, rank))
             if not node.usable or node.visit != card.visit:
                 came.append(name)
                 node.out &= node.visit == card.visit
@@ -199,7 +199,7 @@ class RpcFleet:
     def restore(self, state: dict) -> None:
         """Undo `state`."""
         for name in state["keys"]:  # they may come back
-            self.nodes.setdefault(name, Node(name, rank=-1, dead=True))
+            self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
         for name in state["banned"]:  # their keys were banned then; another may have the name now
             self.nodes[name].banned = True
         self._dissolve()
@@ -244,7 +244,7 @@ class RpcFleet:
             self._slots |= {Slot(index, stage): name for stage, name in enumerate(taken)}
             self._tell(f"{listed(taken)} form replica {index}", "")
 
-    def _occupants(self, index: int) -> list[Node]:
+    def _occupants(self, index: int) -> list[Peer]:
         return [self.nodes[name] for slot, name in self._slots.items() if slot.replica == index]
 
     def _can_form(self, index: int) -> bool:

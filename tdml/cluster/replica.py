@@ -24,14 +24,14 @@ from tdml.round.orders import (
     TrainReport,
 )
 from tdml.wire.channel import Caller
-from tdml.wire.exchange import Exchange, Node, Watch
+from tdml.wire.exchange import Exchange, Peer, Watch
 
 
 class RpcReplica:
     """N nodes, connected. One that fails or is silent for `timeout` seconds loses the replica: see
     `Exchange.ask`."""
 
-    def __init__(self, index: int, nodes: Sequence[Node], timeout: float, caller: Caller) -> None:
+    def __init__(self, index: int, nodes: Sequence[Peer], timeout: float, caller: Caller) -> None:
         self.index, self.nodes, self._caller = index, list(nodes), caller
         self.names = tuple(node.name for node in nodes)
         self._exchange = Exchange(index, self.nodes, timeout, caller)
@@ -121,12 +121,12 @@ class RpcReplica:
     def _progress(self, steps: int) -> None:
         self.steps_done = steps  # of whichever node was heard last: they go in step
 
-    def _offend(self, node: Node, text: str) -> ReplicaLost:
+    def _offend(self, node: Peer, text: str) -> ReplicaLost:
         """What a node's own signed answer proves."""
         failure = self._caller.offend(node.name, text)
         return ReplicaLost(self.index, f"{failure.node}: {failure.message}")
 
-    def _has_signed(self, node: Node, round_number: int, made: Commitment) -> bool:
+    def _has_signed(self, node: Peer, round_number: int, made: Commitment) -> bool:
         key = self._caller.keys[node.name]
         statement = commit_statement(self._caller.at.job, round_number, key, node.name, made)
         return is_signature(made.signature) and statement.signed_by_author(made.signature)

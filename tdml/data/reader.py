@@ -17,7 +17,7 @@ Batch = tuple[
 ]  # inputs and targets, both None where nothing is read
 
 
-class Reader:
+class BatchReader:
     """Reads for one slot. `source` is None where nothing is read."""
 
     def __init__(self, source: Source | None, seed: int) -> None:

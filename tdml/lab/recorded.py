@@ -22,7 +22,7 @@ from tdml.round.orders import (
     TrainReport,
 )
 from tdml.run.job import Job
-from tdml.trust.commitment import blocks_of, commitment, digests
+from tdml.trust.commitment import commitment, digests, in_blocks
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound=Replica)
@@ -39,7 +39,7 @@ def record(overrides: Sequence[str]) -> list[Blocks]:
     )
     laboratory.play(1)
     return [
-        [blocks_of(node.update) for node in replica.nodes]
+        [in_blocks(node.update) for node in replica.nodes]
         for replica in laboratory.fleet.ready(range(_RECORDED))
     ]
 

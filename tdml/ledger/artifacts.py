@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(r"\A[0-9a-f]{64}\Z")
 
 
-class Store:
+class ArtifactStore:
     """Immutable contents. Several processes may use one at the same time."""
 
     def __init__(self, url: str) -> None:

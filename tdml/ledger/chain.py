@@ -15,7 +15,7 @@ from typing import Any
 from tdml.errors import SettingError, one_line
 from tdml.ledger import bodies, merkle
 from tdml.ledger.entry import START, Entry, chain_hash, check_head, is_signature, seal, sign_head
-from tdml.ledger.reader import COLUMNS, SCHEMA, Reader, read
+from tdml.ledger.reader import COLUMNS, SCHEMA, LedgerReader, read
 from tdml.ledger.statement import Statement, canonical
 from tdml.members.identity import Identity
 
@@ -43,7 +43,7 @@ class _Tip:
         return replace(tip, ending=self.ending or entry.kind == "end")
 
 
-class Ledger(Reader):
+class Ledger(LedgerReader):
     """The chain of one run. One thread appends."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Ledger(Reader):
         return ledger
 
     @staticmethod
-    def read(path: Path) -> Reader:
+    def read(path: Path) -> LedgerReader:
         """The ledger as it is now, for reading only.
 
         Raises:

@@ -12,7 +12,7 @@ from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line, printable
 from tdml.ledger import proof
 from tdml.ledger.reader import read
-from tdml.ledger.show import Line, lines, node_keys
+from tdml.ledger.show import EntryLine, lines, node_keys
 from tdml.ledger.verify import Summary, Wrong, verify_run
 from tdml.members.roster import read_keys
 
@@ -57,13 +57,13 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from tdml.rewards.accounts import Book
+    from tdml.rewards.accounts import Accounts
 
     roster = (
         None if parsed.roster is None else read_keys(f"--roster={parsed.roster}", parsed.roster)
     )
     try:
-        summary = verify_run(parsed.run, Book, roster, parsed.root)
+        summary = verify_run(parsed.run, Accounts, roster, parsed.root)
     except Wrong as error:
         print(f"{parsed.run}: wrong: {one_line(error)}")
         return 1
@@ -94,7 +94,7 @@ def _show(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _print(found: Sequence[Line]) -> None:
+def _print(found: Sequence[EntryLine]) -> None:
     """Wrapped in columns on a terminal; elsewhere one line each, however long."""
     console = Console(highlight=False)
     width = max((len(line.label) for line in found), default=0)

@@ -14,7 +14,7 @@ from tdml.ledger.statement import Statement, canonical, parse
 
 
 @dataclass(frozen=True)
-class Proof:
+class InclusionProof:
     """An entry, without its hash and its seal, and the way from it to the root."""
 
     index: int
@@ -28,7 +28,7 @@ class Proof:
         return canonical(asdict(self))
 
 
-def prove(entries: Sequence[Entry], index: int) -> tuple[Proof, str]:
+def prove(entries: Sequence[Entry], index: int) -> tuple[InclusionProof, str]:
     """The proof of entry `index`, and the root of its round.
 
     Args:
@@ -51,17 +51,19 @@ def prove(entries: Sequence[Entry], index: int) -> tuple[Proof, str]:
         )
     hashes = [other.hash for other in round_[:-1]]
     path = merkle.path(hashes, index - round_[0].index)
-    return Proof(index, entry.prev, entry.statement, entry.signature, path), merkle.root(hashes)
+    return InclusionProof(index, entry.prev, entry.statement, entry.signature, path), merkle.root(
+        hashes
+    )
 
 
-def check(text: bytes, root: str) -> Proof:
+def check(text: bytes, root: str) -> InclusionProof:
     """Read a proof whose entry the root vouches for.
 
     Raises:
         ValueError: it is no proof, not one of this root, or the entry is not signed by its author.
     """
     try:
-        proof = msgspec.convert(parse(text.decode()), Proof)
+        proof = msgspec.convert(parse(text.decode()), InclusionProof)
     except ValueError as error:
         raise ValueError(f"it is no proof: {error}") from error
     leaf = chain_hash(proof.index, proof.prev, proof.statement, proof.signature)

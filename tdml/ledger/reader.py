@@ -28,7 +28,7 @@ SCHEMA = {
 _TYPES = (int, str, int, str, str, str, str, str, str, str)  # of the columns
 
 
-class Reader:
+class LedgerReader:
     """The ledger, for reading. Use it in one thread, and close it."""
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
@@ -106,7 +106,7 @@ class Reader:
         return ""
 
 
-def read(path: Path) -> Reader:
+def read(path: Path) -> LedgerReader:
     """The ledger as it is at this moment.
 
     Raises:
@@ -115,7 +115,7 @@ def read(path: Path) -> Reader:
     if not path.is_file():
         raise SettingError(f"{path} does not exist: give the folder of a run")
     with unreadable(path):
-        return Reader(path, _open(path))
+        return LedgerReader(path, _open(path))
 
 
 def to_entry(row: tuple[Any, ...]) -> Entry:

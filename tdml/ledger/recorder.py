@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from tdml.ledger.artifacts import Store
+from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.commit import commit_statement
 from tdml.ledger.statement import canonical
 from tdml.ledger.weights import digest_of_weights
 from tdml.members.identity import Identity
 from tdml.members.roster import Roster
-from tdml.rewards.accounts import Book
+from tdml.rewards.accounts import Accounts
 from tdml.round.engine import Round
 from tdml.round.orders import Commitment
 from tdml.round.settlement import Settlement
@@ -33,8 +33,8 @@ class Recorder:
     def __init__(
         self,
         ledger: Ledger,
-        book: Book,
-        artifacts: Store,
+        book: Accounts,
+        artifacts: ArtifactStore,
         identity: Identity,
         job: str,
         keys: Mapping[str, str],

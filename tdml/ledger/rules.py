@@ -29,7 +29,7 @@ MakeBook = Callable[[dict[str, Any], dict[str, Any]], Book]  # from the bodies o
 
 
 @dataclass(frozen=True)
-class State:
+class LedgerState:
     """What holds after a round."""
 
     weights: str = ""  # digest of the global weights, if known
@@ -60,8 +60,8 @@ class Rules:
         self._make_book = make_book
         self._book: Book | None = None  # from the roster on
         self._job: Entry | None = None  # the first entry
-        self._closed: list[State] = []  # by round
-        self._state = State()
+        self._closed: list[LedgerState] = []  # by round
+        self._state = LedgerState()
         self._open: _Open | None = None
         self.config = ""  # what config.yaml should hash to
 
@@ -71,9 +71,9 @@ class Rules:
         return self._job.body["coordinator"] if self._job else ""
 
     @property
-    def last(self) -> State:
+    def last(self) -> LedgerState:
         """What holds after the last closed round."""
-        return self._closed[-1] if self._closed else State()
+        return self._closed[-1] if self._closed else LedgerState()
 
     @property
     def ended(self) -> bool:

@@ -12,7 +12,7 @@ _STYLES = {"malicious": "bold red", "suspicious": "yellow", "lost": "magenta"}
 
 
 @dataclass(frozen=True)
-class Line:
+class EntryLine:
     """An entry's number and kind, and what it says; a heading has neither number nor kind."""
 
     label: str
@@ -23,7 +23,7 @@ class Line:
 
 def lines(
     entries: Sequence[Entry], node: str | None = None, round: int | None = None
-) -> list[Line]:
+) -> list[EntryLine]:
     """The ledger, with a heading per round and the evidence of each verdict under it.
 
     Args:
@@ -57,7 +57,7 @@ def node_keys(entries: Sequence[Entry]) -> dict[str, str]:
     }
 
 
-def _heading(part: Sequence[Entry], later: Sequence[Sequence[Entry]]) -> Line:
+def _heading(part: Sequence[Entry], later: Sequence[Sequence[Entry]]) -> EntryLine:
     number, last = part[0].round, part[-1]
     text = "end" if any(entry.kind == "end" for entry in part) else f"round {number}"
     voids = (
@@ -70,10 +70,10 @@ def _heading(part: Sequence[Entry], later: Sequence[Sequence[Entry]]) -> Line:
         text += f", void: entry {void.index} goes on after round {void.body['after']}"
     elif last.kind != "root":
         text += ", not closed"
-    return Line("", "", text, "bold")
+    return EntryLine("", "", text, "bold")
 
 
-def _of_round(part: Sequence[Entry], names: Mapping[str, str]) -> list[Line]:
+def _of_round(part: Sequence[Entry], names: Mapping[str, str]) -> list[EntryLine]:
     """A line per entry in their order, but that what a verdict rests on comes right after it."""
     grounds: dict[Any, list[Entry]] = {}
     for entry in part:
@@ -93,11 +93,11 @@ def _of_round(part: Sequence[Entry], names: Mapping[str, str]) -> list[Line]:
     return found
 
 
-def _line(entry: Entry, names: Mapping[str, str], indent: str = "") -> Line:
+def _line(entry: Entry, names: Mapping[str, str], indent: str = "") -> EntryLine:
     style = _STYLES.get(
         entry.body.get("status", ""), "red" if entry.kind in ("ban", "refusal") else ""
     )
-    return Line(str(entry.index), indent + entry.kind, describe(entry, names), style)
+    return EntryLine(str(entry.index), indent + entry.kind, describe(entry, names), style)
 
 
 def _about(part: Sequence[Entry], node: str, key: str) -> list[Entry]:

@@ -9,14 +9,14 @@ from typing import Any
 from tdml import __version__
 from tdml.config import Config
 from tdml.errors import SettingError, one_line
-from tdml.ledger.artifacts import Store
+from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.entry import Entry
 from tdml.ledger.reader import LEDGER
 from tdml.ledger.recorder import Recorder
 from tdml.members.identity import Identity
 from tdml.members.roster import Roster
-from tdml.rewards.accounts import Book, book_of, standing, until
+from tdml.rewards.accounts import Accounts, book_of, standing, until
 from tdml.rewards.deterrence import stake_of
 from tdml.run.job import Job
 from tdml.settings.file import to_yaml
@@ -77,7 +77,7 @@ def start_recorder(
         SettingError: the ledger cannot be written, or is not that of the run; or artifacts cannot
             be written.
     """
-    store = Store(config.ledger.artifacts or str((run / "artifacts").resolve()))
+    store = ArtifactStore(config.ledger.artifacts or str((run / "artifacts").resolve()))
     # whether it can be written must not be found at the first conviction
     store.put(to_yaml(config).encode())
     if after and not _entries(run):
@@ -106,7 +106,7 @@ def _behind(run: Path, after: int, what: str) -> SettingError:
 
 def begin(ledger: Ledger, terms: dict, roster: dict) -> None:
     """Write what a new ledger begins with: the terms, who takes part, and the stakes."""
-    book = Book(terms, roster)
+    book = Accounts(terms, roster)
     with ledger.batch():
         ledger.append(0, "job", terms)
         ledger.append(0, "roster", roster)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tdml.errors import one_line
 from tdml.ledger.entry import START, Entry, check_head, seals
-from tdml.ledger.reader import Reader, read, to_entry
+from tdml.ledger.reader import LedgerReader, read, to_entry
 from tdml.ledger.rules import MakeBook, Rules
 
 COORDINATOR = "coordinator"  # its name in a roster
@@ -94,7 +94,7 @@ def verify_run(
 
 
 def _follow(
-    reader: Reader, rules: Rules, roster: Mapping[str, str] | None
+    reader: LedgerReader, rules: Rules, roster: Mapping[str, str] | None
 ) -> tuple[int, str, set[str]]:
     """Check every entry. Returns their number, the last hash and the roots."""
     count, hash, roots = 0, START, set()

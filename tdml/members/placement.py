@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from tdml.config import Topology
 from tdml.members.topology import first_slot, node_name
 from tdml.round.orders import Slot
-from tdml.wire.exchange import Node
+from tdml.wire.exchange import Peer
 
 
 def first_placement(names: Collection[str], topology: Topology) -> dict[Slot, str]:
@@ -19,7 +19,7 @@ def first_placement(names: Collection[str], topology: Topology) -> dict[Slot, st
     return {slot: name for slot, name in slots.items() if slot.replica not in missing}
 
 
-def by_stage(free: Sequence[Node], topology: Topology) -> list[str]:
+def by_stage(free: Sequence[Peer], topology: Topology) -> list[str]:
     """Of nodes without a slot one for each stage; [] if they are not enough. The first and the
     last stage read data."""
     ends = [node.name for node in free if node.sees_data][: min(2, topology.stages)]

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Collection, Iterable
 
-from tdml.wire.exchange import Node
+from tdml.wire.exchange import Peer
 
 LONG_S = 5.0  # before that nobody wants to know
 _MOST_NAMES = 8
 
 
-def waiting_for(nodes: Iterable[Node]) -> str:
+def waiting_for(nodes: Iterable[Peer]) -> str:
     """The nodes whose answer has been missing for long, and for how long; "" for none."""
     now = time.monotonic()
     waits = {

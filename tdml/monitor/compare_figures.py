@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tdml.monitor.figures import ACCUSED
-from tdml.monitor.history import History, Round
+from tdml.monitor.history import History, RoundMetrics
 from tdml.monitor.labels import shorten, spread
 
 PAPERS_ACCURACY = 0.9  # what all of the paper's runs end near
@@ -33,7 +33,7 @@ class _Quantity:
     """What is drawn by round."""
 
     name: str
-    of: Callable[[Round], float | None]
+    of: Callable[[RoundMetrics], float | None]
     form: str
     scale: str = "linear"
     limits: tuple[float, float] | None = None  # of the axis; None: those of the values

@@ -28,7 +28,7 @@ _DAMAGED = (
 
 
 @dataclass(frozen=True)
-class Round:
+class RoundMetrics:
     """One round. What is not known is None."""
 
     round: int
@@ -50,7 +50,7 @@ class History:
     settings: dict[str, Any]
     machines: list[machine.Machine]
     ended: bool
-    rounds: list[Round]
+    rounds: list[RoundMetrics]
     # the round in which a node was banned, by node
     bans: dict[str, int] = field(default_factory=dict)
 
@@ -65,7 +65,7 @@ class History:
         return self.topology == (1, 1)
 
     @property
-    def last(self) -> Round | None:
+    def last(self) -> RoundMetrics | None:
         """The last round so far."""
         return self.rounds[-1] if self.rounds else None
 
@@ -214,10 +214,10 @@ def _summary(run: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _rounds(played: Iterable[dict[str, Any]]) -> tuple[list[Round], dict[str, int]]:
+def _rounds(played: Iterable[dict[str, Any]]) -> tuple[list[RoundMetrics], dict[str, int]]:
     """The rounds that stay, of all that were played, in their order; and in which of all each node
     was banned."""
-    rounds: list[Round] = []
+    rounds: list[RoundMetrics] = []
     bans: dict[str, int] = {}
     for line in played:
         if not line.get("void"):
@@ -232,11 +232,11 @@ def _banned(line: dict[str, Any]) -> list[str]:
     return sorted(node for found in malicious for node in found.get("nodes", []))
 
 
-def _round(line: dict[str, Any], gone: list[str]) -> Round:
+def _round(line: dict[str, Any], gone: list[str]) -> RoundMetrics:
     replicas = line["replicas"]
     counted = [str(index) for index in line["accepted"]] or list(replicas)
     losses = [loss for name in counted if (loss := replicas[name]["train_loss"]) is not None]
-    return Round(
+    return RoundMetrics(
         round=line["round"],
         test_accuracy=line.get("test_accuracy"),
         test_loss=line["test_loss"],

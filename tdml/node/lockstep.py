@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from tdml.common.seeds import derive
-from tdml.data.reader import Reader
+from tdml.data.reader import BatchReader
 from tdml.models.compute import Runner
 from tdml.node.messages import (
     ACTIVATION,
@@ -33,7 +33,7 @@ Look = Callable[
 
 
 @dataclass(frozen=True)
-class Given:
+class StepInputs:
     """What a step takes besides the state: a batch where the stage reads it, the seed of what is
     drawn, the rate, and what each sample counts."""
 
@@ -46,13 +46,13 @@ class Given:
 
 def given_for(
     stage: Stage,
-    reader: Reader,
+    reader: BatchReader,
     seed: int,
     order: TrainOrder | RepeatOrder,
     replica: int,
     step: int,
     batch: torch.Tensor,
-) -> Given:
+) -> StepInputs:
     """What a step of a replica's round takes at a stage: a function of these alone.
 
     Args:
@@ -65,11 +65,11 @@ def given_for(
         inputs, targets = reader.training_batch(order.round, replica, step, batch)
     drawn = derive(seed, "model", order.round, replica, stage.index, step)
     lr = stage.schedule.rate(order.round, step, order.longest)
-    return Given(inputs, targets, drawn, lr, reader.weights(batch) if stage.last else None)
+    return StepInputs(inputs, targets, drawn, lr, reader.weights(batch) if stage.last else None)
 
 
 def train_step(
-    stages: Sequence[Stage], given: Sequence[Given], passing: Sequence[Passing | None]
+    stages: Sequence[Stage], given: Sequence[StepInputs], passing: Sequence[Passing | None]
 ) -> float:
     """One step of all stages, each with its own `given` and `passing`; the batch's mean loss."""
     for stage in stages:
@@ -123,7 +123,7 @@ def predict(
 
 def take_alone(
     stage: Stage,
-    given: Given,
+    given: StepInputs,
     received: Mapping[int, Sequence[torch.Tensor]],
     wanted: int | None,
     in_turn: bool = False,
@@ -182,7 +182,7 @@ class Told:
 
 
 def _message(
-    stage: Stage, given: Given, told: Told, channel: Channel, in_turn: bool
+    stage: Stage, given: StepInputs, told: Told, channel: Channel, in_turn: bool
 ) -> list[torch.Tensor]:
     """What a part of the model sends, besides norms."""
     if channel.kind == ACTIVATION:
@@ -197,7 +197,7 @@ def _message(
     return gradients
 
 
-def _values(stage: Stage, part: int, given: Given, told: Told) -> list[torch.Tensor]:
+def _values(stage: Stage, part: int, given: StepInputs, told: Told) -> list[torch.Tensor]:
     """What comes into a part."""
     if part == 0:
         assert given.inputs is not None
@@ -206,7 +206,7 @@ def _values(stage: Stage, part: int, given: Given, told: Told) -> list[torch.Ten
 
 
 def _there_and_back(
-    stage: Stage, part: int, given: Given, told: Told, in_turn: bool
+    stage: Stage, part: int, given: StepInputs, told: Told, in_turn: bool
 ) -> list[torch.Tensor | None]:
     """All micro-batches through a part; the gradients to pass on."""
     values, count = _values(stage, part, given, told), stage.microbatches
@@ -251,7 +251,7 @@ def _forward(stage: Stage, part: int, values: Sequence[torch.Tensor]) -> Run:
     return [(leaf, runner(leaf)) for leaf in leaves]
 
 
-def _losses(stage: Stage, run: Run, given: Given, first: int = 0) -> list[torch.Tensor]:
+def _losses(stage: Stage, run: Run, given: StepInputs, first: int = 0) -> list[torch.Tensor]:
     """The losses of the last part for some micro-batches, from the `first` on, put in the place of
     its outputs, from which gradients go back."""
     assert given.targets is not None

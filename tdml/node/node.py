@@ -11,14 +11,14 @@ from dataclasses import replace
 import torch
 
 from tdml.data import pieces
-from tdml.data.reader import Reader
+from tdml.data.reader import BatchReader
 from tdml.data.source import Source
 from tdml.ledger.commit import commit_statement
 from tdml.ledger.merkle import root
 from tdml.members.identity import Identity
 from tdml.models.layout import change
 from tdml.node.agreement import Agreement, evaluated, repeated, trained
-from tdml.node.lockstep import Given, given_for
+from tdml.node.lockstep import StepInputs, given_for
 from tdml.node.messages import Passing, empty_log
 from tdml.node.stage import Stage
 from tdml.node.trace import Opening, Trace
@@ -39,7 +39,7 @@ from tdml.round.orders import (
 )
 from tdml.tasks import Task
 from tdml.tasks.measures import losses_of, rows_of
-from tdml.trust.commitment import blocks_of, commitment, content, digests
+from tdml.trust.commitment import commitment, content, digests, in_blocks
 
 _NO_ROWS = torch.empty(0, 0, dtype=torch.float64)
 
@@ -63,7 +63,7 @@ class Node:
     def sit(self, slot: Slot, stage: Stage, names: Sequence[str], keys: Sequence[str]) -> None:
         """Take a slot. `names` and public `keys` are those of the replica's nodes, by stage."""
         self.slot, self.stage, self.names = slot, stage, tuple(names)
-        self._reader = Reader(self._source if stage.first or stage.last else None, self._seed)
+        self._reader = BatchReader(self._source if stage.first or stage.last else None, self._seed)
         self.agreement = Agreement(self.identity, self._job, slot, keys, stage.channels)
 
     def load(self, weights: torch.Tensor) -> None:
@@ -111,31 +111,31 @@ class Node:
         for step, batch in enumerate(order.batches):
             shows = step == order.show
             if shows:
-                self._vectors[BEFORE] = blocks_of(trainer.state())
+                self._vectors[BEFORE] = in_blocks(trainer.state())
             given = self._given(order, order.replica, order.first + step, batch)
             yield from self._one(given, log, step, keeps=shows)
             if order.each or shows:
                 state = trainer.state()
                 states += [content(state)] if order.each else []
             if shows:
-                self._vectors[AFTER] = blocks_of(state)
+                self._vectors[AFTER] = in_blocks(state)
         self.agreement.begin(repeated(order), log)
         end = change(self.weights, trainer.weights()) if order.last else trainer.state()
         self._repetition = Repetition(content(self.found(end, order)), log, (), tuple(states))
 
-    def evaluating(self, order: EvaluateOrder) -> Iterator["Batch"]:
+    def evaluating(self, order: EvaluateOrder) -> Iterator["EvaluationBatch"]:
         """The batches of an evaluation; its result is `evaluated`."""
         weights = self.weights if order.candidate is None else self.weights + self.held()
         self.stage.write(weights)
         size = self.stage.batch_size
         count = -(-pieces.count(order.pieces) // size)
         log = empty_log(count if order.log else 0, self.stage.channels)
-        found = Found(self.stage.task, with_rows=not order.check)
+        found = Scores(self.stage.task, with_rows=not order.check)
         again = order.check  # a cross-check asks the same of one candidate after the other
         for i, (inputs, targets) in enumerate(
             self._reader.evaluation_batches(order.pieces, size, again=again)
         ):
-            batch = Batch(
+            batch = EvaluationBatch(
                 inputs,
                 targets,
                 Passing(i == order.show) if order.log or i == order.show else None,
@@ -155,7 +155,7 @@ class Node:
         )
 
     def _one(
-        self, given: Given, log: torch.Tensor | None, step: int, keeps: bool = False
+        self, given: StepInputs, log: torch.Tensor | None, step: int, keeps: bool = False
     ) -> Iterator["Step"]:
         passing = Passing(keeps) if log is not None else None
         yield Step(given, passing)
@@ -166,7 +166,7 @@ class Node:
 
     def _given(
         self, order: TrainOrder | RepeatOrder, replica: int, step: int, batch: torch.Tensor
-    ) -> Given:
+    ) -> StepInputs:
         return given_for(self.stage, self._reader, self._seed, order, replica, step, batch)
 
     def _show(self, passing: Passing) -> None:
@@ -194,7 +194,7 @@ class Node:
 
     # What others may do otherwise
 
-    def poisoned(self, given: Given, round_number: int) -> Given:
+    def poisoned(self, given: StepInputs, round_number: int) -> StepInputs:
         """What the node trains on."""
         return given
 
@@ -215,12 +215,12 @@ class Node:
     def commit(self, round_number: int) -> Commitment:
         """Fix the update that `reveal` will hand in, and all that an audit may ask for."""
         update = self.update = self.made(self.update, round_number)
-        self._vectors = {UPDATE: blocks_of(update)}
+        self._vectors = {UPDATE: in_blocks(update)}
         blocks = digests(self._vectors[UPDATE])
         states = self._trace.seal(root(blocks)) if self._trace else ""
         if self._trace:
             self._vectors |= {
-                kept(w): blocks_of(state) for w, state in enumerate(self._trace.kept, start=1)
+                kept(w): in_blocks(state) for w, state in enumerate(self._trace.kept, start=1)
             }
         held_to = commitment(round_number, self.name, root(blocks))
         commits = Commitment(held_to, states, blocks, "")
@@ -258,11 +258,11 @@ class Node:
 class Step:
     """A step that a node is to take: what it takes, and where what crosses its borders is noted."""
 
-    def __init__(self, given: Given, passing: Passing | None) -> None:
+    def __init__(self, given: StepInputs, passing: Passing | None) -> None:
         self.given, self.passing = given, passing
 
 
-class Found:
+class Scores:
     """What comes of an evaluation, at the last stage: losses, and rows of the task's measures."""
 
     def __init__(self, task: Task, with_rows: bool) -> None:
@@ -271,7 +271,7 @@ class Found:
         self.rows: list[torch.Tensor] = []
 
 
-class Batch:
+class EvaluationBatch:
     """A batch that is evaluated: inputs at the first stage, targets at the last, of which some may
     be missing: the batch is padded then."""
 
@@ -280,7 +280,7 @@ class Batch:
         inputs: torch.Tensor | None,
         targets: torch.Tensor | None,
         passing: Passing | None,
-        found: Found,
+        found: Scores,
     ) -> None:
         self.inputs, self.passing = inputs, passing
         self._targets, self._found = targets, found

@@ -13,7 +13,7 @@ from torch.distributed.pipelining import (
 from torch.distributed.pipelining.schedules import PipelineScheduleMulti, PipelineScheduleSingle
 
 from tdml.models.plan import Plan
-from tdml.node.lockstep import Given, Look
+from tdml.node.lockstep import Look, StepInputs
 from tdml.node.messages import Passing
 from tdml.node.stage import Stage
 from tdml.tasks.objective import mean_loss, share_of_weights
@@ -57,7 +57,7 @@ class Pipeline:
             output_args=plan.borders[index + 1].example("meta", requires_grad=True),
         )
 
-    def train_step(self, given: Given, passing: Passing | None) -> float | None:
+    def train_step(self, given: StepInputs, passing: Passing | None) -> float | None:
         """Forward and backward of one batch, and the optimizer's step; gradients are those of the
         mean over its samples, by their weights.
 

@@ -41,7 +41,7 @@ class _State:
     accused: dict[str, None] = field(default_factory=dict)
 
 
-class Book:
+class Accounts:
     """All accounts, brought up to date entry by entry.
 
     A convicted key loses its stake, what was held back and its share of the round. The credit of
@@ -238,14 +238,14 @@ def until(entries: list[Entry], after: int) -> list[Entry]:
     return entries[: ends[-1] + 1] if ends else []
 
 
-def book_of(entries: Iterable[Entry]) -> Book:
+def book_of(entries: Iterable[Entry]) -> Accounts:
     """The book at the end of a ledger.
 
     Raises:
         ValueError: it lacks the job or the roster, or an entry is not what the rules give.
     """
     kept = standing(entries)
-    book = Book(_first(kept, "job"), _first(kept, "roster"))
+    book = Accounts(_first(kept, "job"), _first(kept, "roster"))
     for round, kind, body in kept:
         try:
             book.apply(kind, round, body)

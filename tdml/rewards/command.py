@@ -14,7 +14,7 @@ from tdml.errors import SettingError, one_line, printable
 
 if TYPE_CHECKING:
     from tdml.rewards.entries import Posting
-    from tdml.rewards.statement import Line, Statement
+    from tdml.rewards.statement import AccountLine, AccountStatement
 
 _KEY = 16  # hex digits of a key that are shown
 
@@ -43,7 +43,9 @@ def _rewards(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def to_text(statement: "Statement", lines: "list[Line]", postings: bool, width: int) -> str:
+def to_text(
+    statement: "AccountStatement", lines: "list[AccountLine]", postings: bool, width: int
+) -> str:
     """A table of the lines, and their postings where asked for; for the whole job the totals below
     it. No line is longer than `width` characters."""
     rows: list[tuple[str, ...]] = [
@@ -69,7 +71,7 @@ def to_text(statement: "Statement", lines: "list[Line]", postings: bool, width: 
     return "\n".join([text, "", *(_fold(line, width) for line in sums)])
 
 
-def to_json(statement: "Statement", lines: "list[Line]", postings: bool) -> str:
+def to_json(statement: "AccountStatement", lines: "list[AccountLine]", postings: bool) -> str:
     """The same as JSON."""
     keys = []
     for line in lines:
@@ -78,7 +80,7 @@ def to_json(statement: "Statement", lines: "list[Line]", postings: bool) -> str:
     return json.dumps({"keys": keys, "totals": statement.totals}, indent=2)
 
 
-def _read(run: Path) -> "Statement":
+def _read(run: Path) -> "AccountStatement":
     from tdml.ledger.chain import Ledger
     from tdml.rewards.statement import statement_of
 
@@ -92,7 +94,7 @@ def _read(run: Path) -> "Statement":
         ) from error
 
 
-def _chosen(statement: "Statement", node: str) -> "list[Line]":
+def _chosen(statement: "AccountStatement", node: str) -> "list[AccountLine]":
     chosen = [
         line
         for line in statement.lines
@@ -104,7 +106,7 @@ def _chosen(statement: "Statement", node: str) -> "list[Line]":
     return chosen
 
 
-def _postings(statement: "Statement", line: "Line", width: int) -> str:
+def _postings(statement: "AccountStatement", line: "AccountLine", width: int) -> str:
     rows: list[tuple[str, ...]] = [("round", "amount", "from", "to", "why")]
     for round, posting in statement.of(line.key):
         accounts = (_short(posting.source), _short(posting.target))

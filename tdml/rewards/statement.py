@@ -18,7 +18,7 @@ from tdml.rewards.entries import (
 
 
 @dataclass(frozen=True)
-class Line:
+class AccountLine:
     """One key. Amounts in units."""
 
     key: str
@@ -31,11 +31,11 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """All keys, by name; the totals of `Book.totals`; and the round and posting of all that was
+class AccountStatement:
+    """All keys, by name; the totals of `Accounts.totals`; and the round and posting of all that was
     posted."""
 
-    lines: list[Line]
+    lines: list[AccountLine]
     totals: dict[str, int]
     postings: list[tuple[int, Posting]]
 
@@ -45,7 +45,7 @@ class Statement:
         return [(round, p) for round, p in self.postings if p.source in own or p.target in own]
 
 
-def statement_of(entries: Iterable[Entry]) -> Statement:
+def statement_of(entries: Iterable[Entry]) -> AccountStatement:
     """The statement at the end of a ledger, whose money is recomputed on the way.
 
     Raises:
@@ -70,8 +70,8 @@ def statement_of(entries: Iterable[Entry]) -> Statement:
     lines = []
     for key, own in names.items():
         credit, held, stake = (book.balances.get(account, 0) for account in accounts_of(key))
-        lines.append(Line(key, own, rounds[key], credit, held, lost[key], stake))
-    return Statement(lines, book.totals(), postings)
+        lines.append(AccountLine(key, own, rounds[key], credit, held, lost[key], stake))
+    return AccountStatement(lines, book.totals(), postings)
 
 
 def _rounds(entries: Iterable[Entry], keys: Mapping[str, str]) -> Counter[str]:

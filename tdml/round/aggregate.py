@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from tdml.round.fleet import Fleet
-from tdml.round.gather import Gathered, Place, matches, walk
+from tdml.round.gather import BlockPlace, Gathered, matches, walk
 from tdml.run.job import Job
 from tdml.trust.commitment import block_span, is_plain
 from tdml.trust.judgement import Judgement
@@ -44,7 +44,7 @@ def _is_sound(
     job: Job,
     found: Gathered,
     index: int,
-    place: Place,
+    place: BlockPlace,
     blocks: Mapping[int, torch.Tensor],
     size: int,
 ) -> bool:

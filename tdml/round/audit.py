@@ -19,7 +19,7 @@ from tdml.trust.judgement import Audited, Proof
 from tdml.trust.numbers import LOOK
 
 _NOBODY = "audit: nobody is there to repeat its work"
-Answer = list[Repetition] | NotShown | ReplicaLost
+Reply = list[Repetition] | NotShown | ReplicaLost
 
 
 class Auditor:
@@ -87,7 +87,7 @@ class Auditor:
 
     def _repeat(
         self, claims: Sequence[Claim], validators: Sequence[Replica | None]
-    ) -> list[Answer | None]:
+    ) -> list[Reply | None]:
         """Every window by its validator, all validators at the same time; None where there is no
         answer."""
         tasks: dict[int, list[int]] = {}
@@ -95,7 +95,7 @@ class Auditor:
             if validator is not None:
                 tasks.setdefault(validator.index, []).append(place)
 
-        answers: list[Answer | None] = [None] * len(claims)
+        answers: list[Reply | None] = [None] * len(claims)
 
         def work(validator: Replica) -> None:
             for place in tasks[validator.index]:
@@ -104,7 +104,7 @@ class Auditor:
         self._fleet.each(work, self._fleet.ready(sorted(tasks)))
         return answers
 
-    def _repeat_one(self, claim: Claim, validator: Replica) -> Answer:
+    def _repeat_one(self, claim: Claim, validator: Replica) -> Reply:
         [owner] = self._fleet.placed([claim.order.replica])
         try:
             return repeat(claim.order, claim, owner, validator)
@@ -120,7 +120,7 @@ class Auditor:
         claim: Claim,
         found: Gathered,
         validators: Sequence[Replica],
-        answer: Answer | None,
+        answer: Reply | None,
         weights: Sequence[torch.Tensor],
         draw: torch.Generator,
         audits: Audits,
@@ -144,7 +144,7 @@ class Auditor:
             if len(audits.undecided(claim)) == len(validators):
                 self.settler.unrepeatable.add(owner.kind)
 
-    def _ask(self, claim: Claim, validator: Replica) -> Answer | None:
+    def _ask(self, claim: Claim, validator: Replica) -> Reply | None:
         """One validator's answer."""
         answers = self._fleet.each(lambda v: self._repeat_one(claim, v), [validator])
         return answers.get(validator.index)
@@ -154,7 +154,7 @@ class Auditor:
         claim: Claim,
         owner: Replica,
         validator: Replica,
-        answer: Answer | None,
+        answer: Reply | None,
         weights: Sequence[torch.Tensor],
         audits: Audits,
     ) -> str:

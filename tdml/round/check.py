@@ -12,7 +12,7 @@ from tdml.round.gather import Gathered, NotShown, relay, updates_of
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
 from tdml.run.job import Job
 from tdml.trust.commitment import is_plain
-from tdml.trust.work import Work, cost, gains, samples_that_pay, work_test
+from tdml.trust.work import WorkResult, cost, gains, samples_that_pay, work_test
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Checked:
     """What came of the cross-check, by candidate; `reports` may be false, and are checked like any
     work."""
 
-    works: dict[int, Work]
+    works: dict[int, WorkResult]
     reports: list[Report]
     steps: float = 0.0  # what it cost, in steps of training
 
@@ -165,7 +165,7 @@ def hand_over(found: Gathered, owner: Replica, validator: Replica) -> None:
         raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error
 
 
-def _test(report: Report) -> Work | None:
+def _test(report: Report) -> WorkResult | None:
     shape = report.question.own.shape
     losses = [report.before[-1].losses, report.after[-1].losses]
     if not all(is_plain(found, shape, torch.float32) for found in losses):

@@ -14,7 +14,7 @@ from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.orders import EvaluateOrder, Evaluation
 from tdml.run.job import Job
-from tdml.trust.commitment import blocks_of
+from tdml.trust.commitment import in_blocks
 from tdml.trust.judgement import Judgement
 from tdml.trust.numbers import MOST_SAMPLES
 
@@ -102,7 +102,7 @@ def _difference(
     losses = []
     for update in (one, other):
         for stage, flat in enumerate(update):
-            for block, piece in enumerate(blocks_of(flat)):
+            for block, piece in enumerate(in_blocks(flat)):
                 validator.hold(stage, block, piece)
         losses.append(validator.evaluate(order, job.measures.columns)[-1].losses.double())
     return float((losses[0] - losses[1]).mean())

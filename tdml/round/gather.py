@@ -20,7 +20,7 @@ from tdml.run.job import Job
 from tdml.trust.commitment import block_span, commitment, count_blocks, is_plain
 from tdml.trust.fold import StageSums, empty, fold_stage
 
-Place = tuple[int, int]  # stage and number of a block
+BlockPlace = tuple[int, int]  # stage and number of a block
 Blocks = dict[int, torch.Tensor]  # one place, by replica
 
 
@@ -41,7 +41,7 @@ class Gathered:
     sums: list[StageSums] = field(default_factory=list)
     faults: dict[int, dict[int, str]] = field(default_factory=dict)
     diverged: set[int] = field(default_factory=set)
-    kept: dict[Place, Blocks] = field(default_factory=dict)
+    kept: dict[BlockPlace, Blocks] = field(default_factory=dict)
     bytes: int = 0
 
     @property
@@ -88,7 +88,7 @@ def gather(fleet: Fleet, job: Job, number: int, steps: Mapping[int, int]) -> Gat
 
 def walk(
     fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]
-) -> Iterator[tuple[Place, Blocks]]:
+) -> Iterator[tuple[BlockPlace, Blocks]]:
     """All blocks of some replicas' updates, by place; the next are on their way while these are
     looked at. Those of replicas that are lost are left out from there on. Whether they are what was
     committed to the caller looks at."""
@@ -131,7 +131,7 @@ def _fold(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> bo
     return True
 
 
-def _fetch(fleet: Fleet, found: Gathered, indices: Sequence[int], place: Place) -> Blocks:
+def _fetch(fleet: Fleet, found: Gathered, indices: Sequence[int], place: BlockPlace) -> Blocks:
     if place in found.kept:
         return {index: found.kept[place][index] for index in indices if index in found.kept[place]}
     stage, number = place
@@ -150,7 +150,7 @@ def _check_commitments(
 
 
 def _check_block(
-    found: Gathered, index: int, place: Place, block: object, size: int, strict: bool
+    found: Gathered, index: int, place: BlockPlace, block: object, size: int, strict: bool
 ) -> None:
     """What is wrong with one block at first sight. `strict`: whether more than its form counts."""
     stage, number = place

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from tdml.data import pieces
-from tdml.data.reader import Reader
+from tdml.data.reader import BatchReader
 from tdml.errors import one_line
 from tdml.models.layout import change
 from tdml.node.devices import machine_kind
 from tdml.node.lockstep import given_for, predict, take_alone
 from tdml.node.messages import Passing, digest_of, empty_log
-from tdml.node.node import Batch, Found
+from tdml.node.node import EvaluationBatch, Scores
 from tdml.node.stage import Stage
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown, take
@@ -52,7 +52,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Words:
+class CommonGround:
     """What all agree on before an item: the digest of the state that its step begins with, and of
     every message that its stage has received in it."""
 
@@ -66,7 +66,7 @@ class Referee:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._stages: dict[int, Stage] = {}
-        self._reader = Reader(job.source, job.config.seed)
+        self._reader = BatchReader(job.source, job.config.seed)
         self.kind = machine_kind(_HOST)
         self.batch_size = job.config.train.effective_batch_size
 
@@ -154,8 +154,8 @@ class Referee:
         batches = pieces.batches(self._job.source, order.pieces, self.batch_size)
         inputs, targets = next(itertools.islice(batches, batch, None))
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
-        found = Found(self._job.task, with_rows=False)
-        predict(stages, inputs, Batch(inputs, targets, None, found).look, passing)
+        found = Scores(self._job.task, with_rows=False)
+        predict(stages, inputs, EvaluationBatch(inputs, targets, None, found).look, passing)
         for passes in passing:  # both ends of a channel note the same
             passes.write(log[0])
         return Evaluation(torch.cat(found.losses), torch.empty(0, 0, dtype=torch.float64), log)
@@ -210,7 +210,7 @@ class Referee:
         return stage
 
 
-def shown_by(replica: Replica, item: Item, fresh: bool, words: Words) -> StepShown:
+def shown_by(replica: Replica, item: Item, fresh: bool, words: CommonGround) -> StepShown:
     """What a replica that was told to keep a step shows of it.
 
     Args:

@@ -11,11 +11,11 @@ from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown
 from tdml.round.openings import is_log, said_of
 from tdml.round.orders import Repetition
-from tdml.round.recompute import Referee, StepShown, Truth, Words, shown_by
+from tdml.round.recompute import CommonGround, Referee, StepShown, Truth, shown_by
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settlement import Dispute, Settlement
 from tdml.run.job import Job
-from tdml.trust.dispute import END, STATE, Account, Item, agreed, first_difference, items, liars
+from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_difference, items, liars
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN, BEFORE, ERRORS
 from tdml.trust.tolerance import Tolerance
@@ -91,13 +91,13 @@ class Settler:
 
     # The accounts
 
-    def _committed(self, claim: Claim, owner: Replica) -> Account:
+    def _committed(self, claim: Claim, owner: Replica) -> Transcript:
         words = said_of(self._job.channels, claim.logs)
         steps, last = len(claim.order.batches), END if claim.order.last else STATE
         words |= {Item(steps - 1, stage, last): end for stage, end in enumerate(claim.ends())}
-        return Account(f"{owner.index}", words)
+        return Transcript(f"{owner.index}", words)
 
-    def _told_again(self, claim: Claim, owner: Replica, party: Replica) -> Account:
+    def _told_again(self, claim: Claim, owner: Replica, party: Replica) -> Transcript:
         """By who repeats it once more, now with the state after every step."""
         steps = len(claim.order.batches)
         answers = repeat(replace(claim.order, own=party is owner, each=True), claim, owner, party)
@@ -108,13 +108,13 @@ class Settler:
                 )
         return self._told(claim, party, answers)
 
-    def _told(self, claim: Claim, party: Replica, answers: Sequence[Repetition]) -> Account:
+    def _told(self, claim: Claim, party: Replica, answers: Sequence[Repetition]) -> Transcript:
         words = said_of(self._job.channels, [answer.log for answer in answers])
         steps, last = len(claim.order.batches), END if claim.order.last else STATE
         for stage, answer in enumerate(answers):
             words |= {Item(step, stage): state for step, state in enumerate(answer.states)}
             words[Item(steps - 1, stage, last)] = answer.end
-        return Account(f"{party.index}", words)
+        return Transcript(f"{party.index}", words)
 
     def _walk(self, claim: Claim) -> Iterator[Item]:
         steps, stages = len(claim.order.batches), self._job.config.topology.stages
@@ -240,7 +240,7 @@ class Settler:
         text = what.get(item.channel) or str(self._job.channels[item.channel])
         return f"{text} after step {claim.order.first + item.step} of replica {claim.order.replica}"
 
-    def _words(self, claim: Claim, accounts: Sequence[Account], item: Item) -> Words:
+    def _words(self, claim: Claim, accounts: Sequence[Transcript], item: Item) -> CommonGround:
         """What all agree on before an item."""
         before = (
             agreed(accounts, Item(item.step - 1, item.stage))
@@ -252,9 +252,9 @@ class Settler:
             for number, channel in enumerate(self._job.channels)
             if channel.receiver == item.stage and (item.channel < 0 or number < item.channel)
         }
-        return Words(before, received)
+        return CommonGround(before, received)
 
-    def _shown(self, dispute: Dispute, item: Item, words: Words) -> dict[int, StepShown]:
+    def _shown(self, dispute: Dispute, item: Item, words: CommonGround) -> dict[int, StepShown]:
         """What each party shows of the step of an item; none of those who cannot."""
         shown = {}
         for index, party in dispute.parties.items():
@@ -264,7 +264,7 @@ class Settler:
                 continue
         return shown
 
-    def _show(self, dispute: Dispute, party: Replica, item: Item, words: Words) -> StepShown:
+    def _show(self, dispute: Dispute, party: Replica, item: Item, words: CommonGround) -> StepShown:
         claim, owner = dispute.claim, dispute.owner
         repeat(replace(claim.order, own=party is owner, show=item.step), claim, owner, party)
         fresh = claim.order.first + item.step == 0

@@ -7,7 +7,7 @@ import torch
 
 from tdml.round.fleet import Replica
 from tdml.round.repeat import Claim
-from tdml.trust.dispute import Account
+from tdml.trust.dispute import Transcript
 from tdml.trust.judgement import Proof
 
 
@@ -38,7 +38,7 @@ class Dispute:
     claim: Claim
     owner: Replica
     parties: Mapping[int, Replica]
-    accounts: Sequence[Account]
+    accounts: Sequence[Transcript]
     weights: Sequence[torch.Tensor]
 
     @property
@@ -46,6 +46,6 @@ class Dispute:
         """The party that is not the owner."""
         return next((index for index in self.parties if index != self.owner.index), None)
 
-    def by(self, index: int) -> list[Account]:
+    def by(self, index: int) -> list[Transcript]:
         """One party's accounts."""
         return [account for account in self.accounts if account.party == f"{index}"]

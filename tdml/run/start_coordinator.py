@@ -16,7 +16,7 @@ from tdml.config import Config, Topology
 from tdml.data.contents import contents_of
 from tdml.data.source import load_source
 from tdml.errors import SettingError, fail, one_line
-from tdml.ledger.artifacts import Store
+from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.recorder import Recorder
 from tdml.ledger.start_recorder import banned_keys, job_id, start_recorder, terms_of
 from tdml.members.admission import Admission, Admitted, open_roster
@@ -116,7 +116,7 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     source = load_source(config)
     complete = with_microbatches(folder.config, source)
     if config.ledger.artifacts:
-        Store(config.ledger.artifacts).put(to_yaml(complete).encode())
+        ArtifactStore(config.ledger.artifacts).put(to_yaml(complete).encode())
     job = prepare(complete, source, checkpoint)
     check_room(complete, job.needs)
     terms = terms_of(complete, job, identity)

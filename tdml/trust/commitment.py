@@ -12,7 +12,7 @@ from tdml.ledger.merkle import root
 BLOCK = 1 << 20  # numbers of an update that travel, are hashed and are ranked at a time: 4 MiB
 
 
-def blocks_of(vector: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def in_blocks(vector: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """A flat vector in the pieces that travel; an empty one is one empty piece."""
     return vector.split(BLOCK) if len(vector) else (vector,)
 
@@ -34,7 +34,7 @@ def digests(blocks: Sequence[torch.Tensor]) -> tuple[str, ...]:
 
 def content(vector: torch.Tensor) -> str:
     """What names a flat vector: the Merkle root over the digests of its blocks."""
-    return root(digests(blocks_of(vector)))
+    return root(digests(in_blocks(vector)))
 
 
 def commitment(round_number: int, node: str, content: str) -> str:

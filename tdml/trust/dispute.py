@@ -23,7 +23,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Account:
+class Transcript:
     """What one party says of a window: the digest of every item that it speaks of."""
 
     party: str
@@ -46,7 +46,7 @@ def items(steps: int, senders: Sequence[int], stages: int, last: bool) -> Iterat
         yield Item(steps - 1, stage, END)
 
 
-def first_difference(accounts: Sequence[Account], walk: Iterator[Item]) -> Item | None:
+def first_difference(accounts: Sequence[Transcript], walk: Iterator[Item]) -> Item | None:
     """The first item on which not all that speak of it agree."""
     for item in walk:
         if len({account.words[item] for account in accounts if item in account.words}) > 1:
@@ -54,13 +54,13 @@ def first_difference(accounts: Sequence[Account], walk: Iterator[Item]) -> Item 
     return None
 
 
-def agreed(accounts: Sequence[Account], item: Item) -> str:
+def agreed(accounts: Sequence[Transcript], item: Item) -> str:
     """The word of all on an item before the first difference."""
     [word] = {account.words[item] for account in accounts if item in account.words}
     return word
 
 
-def liars(accounts: Sequence[Account], item: Item, right: Mapping[str, bool]) -> tuple[str, ...]:
+def liars(accounts: Sequence[Transcript], item: Item, right: Mapping[str, bool]) -> tuple[str, ...]:
     """The parties that have said something false of an item, if somebody has said what is true:
     where recomputation finds what nobody has, the machines or the code are to blame, and nobody is.
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tdml.trust.numbers import LARGEST, LIMIT, TYPICAL
-from tdml.trust.work import Work
+from tdml.trust.work import WorkResult
 
 HONEST, SUSPICIOUS, MALICIOUS, LOST = "honest", "suspicious", "malicious", "lost"
 UNCHECKED = "not checked: the data stays with its owner"
@@ -56,7 +56,7 @@ class Evidence:
     fault: str = ""
     distance: float = 0.0
     departure: str = ""
-    work: Work | None = None
+    work: WorkResult | None = None
     audited: Audited = field(default_factory=Audited)
     full: bool = False
     proof: Proof | None = None
@@ -157,7 +157,7 @@ def _refusal(found: Evidence) -> str:
     return found.departure + waits
 
 
-def _unseen(work: Work, power: float) -> tuple[float, str]:
+def _unseen(work: WorkResult, power: float) -> tuple[float, str]:
     """What an update counts that was tested, and not seen working; and why."""
     text = f"not seen working (p {work.p:.2g}) where {power:.0%} of honest work is"
     return 1 - power, f"{text}: counts {1 - power:.2f}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tdml.trust.numbers import ALPHA, LIMIT, SCREEN_WEIGHT
-from tdml.trust.work import Work
+from tdml.trust.work import WorkResult
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Suspicion:
 
     by_nodes: dict[str, float] = field(default_factory=dict)
 
-    def add(self, nodes: Sequence[str], distance: float, work: Work | None) -> float:
+    def add(self, nodes: Sequence[str], distance: float, work: WorkResult | None) -> float:
         """A round's share, S ← S + w + ½·min(distance/limit, 1); the suspicion that it leads to.
 
         w rises from 0 for who was seen working, to 1 for who may as well have done nothing."""

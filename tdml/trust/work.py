@@ -26,7 +26,7 @@ _TABLES = 4
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkResult:
     """The result for one replica: the standardised sum of gains, and the chance of one as large by
     luck."""
 
@@ -44,7 +44,7 @@ def gains(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     return (before.double() + LOG_OFFSET).log() - (after.double() + LOG_OFFSET).log()
 
 
-def work_test(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor) -> Work:
+def work_test(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor) -> WorkResult:
     """z = (Σ_own g − Σ_k m_k ḡ_k) / √(Σ_k m_k (N_k − m_k)/N_k · S_k²), over the strata k with m_k
     own samples of N_k.
 
@@ -65,7 +65,7 @@ def work_test(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor) -> Wo
             surplus += float(values[mine].sum() - owned * values.mean())
             variance += owned * (count - owned) / count * float(values.var())
     z = surplus / math.sqrt(variance) if variance > 0 else 0.0
-    return Work(z, math.erfc(z / math.sqrt(2)) / 2)
+    return WorkResult(z, math.erfc(z / math.sqrt(2)) / 2)
 
 
 def samples_that_pay(samples: Sequence[int], available: int, passes: float) -> int:

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 
 from tdml.wire.channel import Caller
 from tdml.wire.endpoint import send
-from tdml.wire.exchange import Node
+from tdml.wire.exchange import Peer
 
 log = logging.getLogger(__name__)
 
 
 def ask_all(
-    nodes: Iterable[Node], caller: Caller, method: str, arguments: tuple, seconds: float
-) -> list[Node]:
+    nodes: Iterable[Peer], caller: Caller, method: str, arguments: tuple, seconds: float
+) -> list[Peer]:
     """Those that do not answer within some seconds, whatever the answer is."""
     answers, silent = [], []
     for node in nodes:

@@ -158,7 +158,7 @@ class Caller:
         )
 
 
-class Window:
+class ReplayWindow:
     """Which numbers came already, as in IPsec: each is accepted once, and none that is far behind
     the largest."""
 
@@ -194,7 +194,7 @@ class Listener:
     ) -> None:
         self._identity, self._at, self._node, self._coordinator = identity, at, node, coordinator
         self._methods, self._carry_out, self._refusals = methods, carry_out, refusals
-        self._window = Window()
+        self._window = ReplayWindow()
 
     def obey(self, header: bytes, tensors: Sequence[torch.Tensor], signature: str) -> Envelope:
         """The answer to an order; nothing to whatever is none."""

@@ -22,7 +22,7 @@ _LONGEST_REASON = 500  # characters of an error that a peer may have a part in
 
 
 @dataclass
-class Node:
+class Peer:
     """One worker process. A node keeps its name; its slot may change, and its rank is that in the
     present session."""
 
@@ -94,7 +94,7 @@ class Exchange:
     """What the coordinator and the nodes of replica `index` say to each other. A node that is
     silent for `timeout` seconds is marked dead."""
 
-    def __init__(self, index: int, nodes: Sequence[Node], timeout: float, caller: Caller) -> None:
+    def __init__(self, index: int, nodes: Sequence[Peer], timeout: float, caller: Caller) -> None:
         self.index, self._nodes, self._timeout, self._caller = index, nodes, timeout, caller
         # once: some have given up, and can do nothing together before they join again
         self.failed = False

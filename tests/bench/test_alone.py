@@ -8,12 +8,12 @@ from tdml import config as settings
 from tdml.bench import alone
 from tdml.data import source
 from tdml.models import whole
-from tdml.node.lockstep import Given, train_step
+from tdml.node.lockstep import StepInputs, train_step
 from tdml.node.stage import Stage
 from tdml.run import job as jobs
 from tests.jobs import SMALL
 
-CPU, STEP = torch.device("cpu"), alone.Step(seed=1, lr=0.01)
+CPU, STEP = torch.device("cpu"), alone.SeedAndRate(seed=1, lr=0.01)
 FAST = ["train.precision=bf16", "train.channels_last=true", "train.label_smoothing=0.1"]
 
 
@@ -44,7 +44,7 @@ def test_the_parts_train_as_the_whole_model_does(job):
         stage.trainer.begin(weights)
     for inputs, labels in batches(job):
         taken = alone.take(parts, inputs, labels, 2, STEP)
-        train_step(stages, [Given(inputs, labels, STEP.seed, STEP.lr)] * 2, [None, None])
+        train_step(stages, [StepInputs(inputs, labels, STEP.seed, STEP.lr)] * 2, [None, None])
         for step, before, stage in zip(taken, initial, stages, strict=True):
             assert not torch.equal(stage.trainer.weights(), before)
             assert torch.equal(step.weights, stage.trainer.weights())

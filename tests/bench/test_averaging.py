@@ -7,7 +7,7 @@ from tdml.bench import averaging, averaging_page
 from tdml.errors import SettingError
 from tests.jobs import run_command
 
-_RESULT = averaging.Result(
+_RESULT = averaging.AveragingResult(
     numbers=1000,
     local_steps=10,
     samples=480,

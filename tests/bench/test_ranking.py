@@ -156,7 +156,7 @@ def test_too_little_memory_on_the_gpu(monkeypatch, capsys):
 
 
 def test_a_gpus_yardstick_is_reading_once(without_byzfl, monkeypatch, capsys, tmp_path):
-    result = bench.Result(
+    result = bench.RankingResult(
         8,
         1000,
         3,

@@ -18,7 +18,7 @@ def test_what_the_audits_say_by_hand():
     audits = repeat.summarise(
         [body("clean", 2), body("clean", 2), body("unsettled", 3, "here", "there")]
     )
-    assert audits == repeat.Audits(3, 7, ["here", "there"], {"clean": 2, "unsettled": 1})
+    assert audits == repeat.AuditCounts(3, 7, ["here", "there"], {"clean": 2, "unsettled": 1})
     sentence = repeat._sentence(audits, repeat.Cost(90.0, 100.0))
     assert sentence.startswith(
         "5 of 7 windows repeated bit for bit, the others part first at here; audits: 2 clean, "

@@ -2,14 +2,14 @@ import torch
 from torch.utils.data import TensorDataset
 
 from tdml.data.pieces import held_out, read
-from tdml.data.reader import Reader
+from tdml.data.reader import BatchReader
 from tdml.data.source import Source
 
 
 def test_a_model_that_works_in_place_does_not_change_what_is_read_next():
     samples = TensorDataset(torch.arange(8.0).view(4, 2), torch.arange(4))
     source = Source(samples, samples, seed=0)
-    reader = Reader(source, seed=0)
+    reader = BatchReader(source, seed=0)
     asked = held_out(source, "test", torch.arange(2), 2)
 
     def inputs():
@@ -30,7 +30,7 @@ def test_a_node_needs_no_validation_samples_that_the_coordinator_alone_has():
     asked = held_out(whole, "validation", torch.tensor([4, 0, 2]), 2)
     tested = held_out(whole, "test", torch.arange(4), 4)
 
-    node = Reader(Source(samples, samples, seed=0), seed=0)
+    node = BatchReader(Source(samples, samples, seed=0), seed=0)
     inputs, targets = map(torch.cat, zip(*node.evaluation_batches(asked, 2, True), strict=True))
     assert inputs.tolist() == [[108, 109], [100, 101], [104, 105]]
     assert targets.tolist() == [4, 0, 2]

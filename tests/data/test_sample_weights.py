@@ -6,7 +6,7 @@ import torch
 
 from tdml import config as settings
 from tdml.data.contents import contents_of, difference
-from tdml.data.reader import Reader
+from tdml.data.reader import BatchReader
 from tdml.data.sample_weights import read_weights
 from tdml.data.source import load_source
 from tdml.errors import SettingError
@@ -65,9 +65,9 @@ def test_a_rank_reads_the_weights_of_its_samples_and_shows_what_they_are(tmp_pat
 
     values = np.random.default_rng(0).random(1437)
     config, source = loaded(written(tmp_path, values))
-    found = Reader(source, config.seed).weights(torch.tensor([5, 0]))
+    found = BatchReader(source, config.seed).weights(torch.tensor([5, 0]))
     assert found.tolist() == values[[5, 0]].astype(np.float32).tolist()
-    assert Reader(None, 0).weights(torch.tensor([5])) is None
+    assert BatchReader(None, 0).weights(torch.tensor([5])) is None
 
     # where the file lies is each machine's own affair, and what it holds is not
     values[7] += 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tdml.errors import SettingError
-from tdml.ledger.artifacts import Store
+from tdml.ledger.artifacts import ArtifactStore
 
 
 @pytest.fixture(params=["folder", "file", "memory"])
@@ -29,10 +29,10 @@ def names(url):
 
 
 def test_contents_are_found_by_their_sha256(url):
-    store = Store(url)
+    store = ArtifactStore(url)
     digest = store.put(b"weights")
     assert digest == hashlib.sha256(b"weights").hexdigest() == store.put(b"weights")
-    assert store.has(digest) and Store(url).get(digest) == b"weights"
+    assert store.has(digest) and ArtifactStore(url).get(digest) == b"weights"
     assert names(url) == [f"/{digest[:2]}/{digest[2:]}"]
     missing = hashlib.sha256(b"other").hexdigest()
     assert not store.has(missing)
@@ -41,7 +41,7 @@ def test_contents_are_found_by_their_sha256(url):
 
 
 def test_a_damaged_content_is_found(url):
-    store = Store(url)
+    store = ArtifactStore(url)
     digest = store.put(b"weights")
     files, root = fsspec.core.url_to_fs(url)
     files.pipe_file(f"{root}/{digest[:2]}/{digest[2:]}", b"w3ights")
@@ -52,7 +52,7 @@ def test_a_damaged_content_is_found(url):
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "AB" * 32, "ab" * 31, "ab" * 32 + "\n"])
 def test_only_digests_are_names(url, digest):
     with pytest.raises(ValueError, match="no SHA-256"):
-        Store(url).get(digest)
+        ArtifactStore(url).get(digest)
 
 
 def test_tensors_come_back_bit_for_bit(url):
@@ -63,20 +63,20 @@ def test_tensors_come_back_bit_for_bit(url):
         "c": torch.tensor(7),
         "d": torch.tensor([1.5], dtype=torch.bfloat16),
     }
-    found = Store(url).get_tensors(Store(url).put_tensors(tensors))
+    found = ArtifactStore(url).get_tensors(ArtifactStore(url).put_tensors(tensors))
     assert found.keys() == tensors.keys()
     assert all(
         torch.equal(found[name], tensors[name]) and found[name].dtype == tensors[name].dtype
         for name in tensors
     )
-    assert Store(url).put_tensors(tensors) == Store(url).put_tensors(
+    assert ArtifactStore(url).put_tensors(tensors) == ArtifactStore(url).put_tensors(
         dict(reversed(tensors.items()))
     )
 
 
 @pytest.mark.parametrize("step", ["write", "move"])
 def test_an_interrupted_write_leaves_nothing(url, step, monkeypatch):
-    store = Store(url)
+    store = ArtifactStore(url)
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -113,8 +113,8 @@ def test_an_interrupted_write_leaves_nothing(url, step, monkeypatch):
 
 _KILLED = """
 import os, signal, sys
-from tdml.ledger.artifacts import Store
-store = Store(sys.argv[1])
+from tdml.ledger.artifacts import ArtifactStore
+store = ArtifactStore(sys.argv[1])
 store._files.mv = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 store.put(b"weights")
 """
@@ -128,7 +128,7 @@ def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path):
         env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
     assert done.returncode == -signal.SIGKILL
-    store = Store(str(tmp_path))
+    store = ArtifactStore(str(tmp_path))
     digest = hashlib.sha256(b"weights").hexdigest()
     assert len(names(str(tmp_path))) == 1 and not store.has(digest)
     assert store.put(b"weights") == digest and store.has(digest)
@@ -138,9 +138,9 @@ def test_a_url_that_cannot_be_used_is_the_users_to_mend(tmp_path):
     with pytest.raises(
         SettingError, match=r"^ledger\.artifacts=nowhere://x cannot be used: .*nowhere"
     ):
-        Store("nowhere://x")
+        ArtifactStore("nowhere://x")
     (tmp_path / "file").write_text("")
     with pytest.raises(
         SettingError, match=r"^ledger\.artifacts=.*/file/store cannot be used: .*file"
     ):
-        Store(str(tmp_path / "file" / "store")).put(b"weights")
+        ArtifactStore(str(tmp_path / "file" / "store")).put(b"weights")

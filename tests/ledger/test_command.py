@@ -22,7 +22,7 @@ MODEL = {"weight": torch.tensor([1.0])}
 def plain_accounts(monkeypatch):
     """In the place of the real ones."""
     monkeypatch.setitem(
-        sys.modules, "tdml.rewards.accounts", types.SimpleNamespace(Book=chains.PlainBook)
+        sys.modules, "tdml.rewards.accounts", types.SimpleNamespace(Accounts=chains.PlainBook)
     )
 
 

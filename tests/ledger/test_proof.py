@@ -66,7 +66,7 @@ def test_a_changed_proof_proves_nothing(entries):
 def test_the_author_must_have_signed(entries):
     entry = replace(entries[0], signature="00" * 64)
     root = proof.merkle.root([proof.chain_hash(0, entry.prev, entry.statement, entry.signature)])
-    forged = proof.Proof(0, entry.prev, entry.statement, entry.signature, [])
+    forged = proof.InclusionProof(0, entry.prev, entry.statement, entry.signature, [])
     with pytest.raises(ValueError, match="not signed by its author"):
         proof.check(forged.encode(), root)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tdml.ledger.artifacts import Store
+from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.commit import commit_statement
 from tdml.ledger.describe import describe
@@ -18,7 +18,7 @@ from tdml.ledger.start_recorder import begin
 from tdml.ledger.verify import verify
 from tdml.ledger.weights import digest_of_weights
 from tdml.members.identity import Identity
-from tdml.rewards.accounts import Book, book_of
+from tdml.rewards.accounts import Accounts, book_of
 from tdml.round.engine import Round
 from tdml.round.orders import Commitment
 from tdml.round.settlement import Settlement
@@ -50,7 +50,9 @@ def recorder(path: Path):
 def take_up(ledger: Ledger, path: Path) -> Recorder:
     """A recorder that goes on with what is in the ledger."""
     book = book_of((entry.round, entry.kind, entry.body) for entry in ledger.entries())
-    return Recorder(ledger, book, Store(str(path.parent / "store")), COORDINATOR, JOB, PUBLIC)
+    return Recorder(
+        ledger, book, ArtifactStore(str(path.parent / "store")), COORDINATOR, JOB, PUBLIC
+    )
 
 
 def commitment(number: int, node: str, signer: Identity | None = None) -> Commitment:
@@ -102,7 +104,7 @@ def test_run_without_an_attack_is_sound_and_pays_every_round(
 ) -> None:
     for number in (1, 2, 3):
         play(recorder, number)
-    summary = verify(path, Book)
+    summary = verify(path, Accounts)
     assert (summary.rounds, summary.ended, summary.weights) == (3, False, digest("weights 3"))
     paid = {
         name: balances(path)[f"credit:{key}"] for name, key in PUBLIC.items() if name != "spare0"
@@ -115,7 +117,7 @@ def test_who_is_there_without_a_slot_is_said_to_stand_by(recorder: Recorder, pat
     recorder.open_round(2, digest("weights 1"), {0: BY_REPLICA[0]}, present=PUBLIC)
     assert "standby" not in bodies(path, "round", 1)[0]
     assert bodies(path, "round", 2)[0]["standby"] == ["r1.s0", "r1.s1", "spare0"]
-    verify(path, Book)
+    verify(path, Accounts)
 
 
 def test_who_takes_fewer_steps_is_said_before_the_work(recorder: Recorder, path: Path) -> None:
@@ -125,16 +127,16 @@ def test_who_takes_fewer_steps_is_said_before_the_work(recorder: Recorder, path:
     assert bodies(path, "round", 2)[0]["steps"] == {"1": 3}
     with read(path) as ledger:
         assert describe(ledger.entries()[-1], {}).endswith("; fewer steps: replica 1 3")
-    verify(path, Book)
+    verify(path, Accounts)
 
 
 def test_end_names_and_keeps_the_model(recorder: Recorder, path: Path) -> None:
     play(recorder, 1, weights=digest_of_weights(MODEL))
     recorder.end(MODEL, "all rounds done")
-    assert verify(path, Book).ended
+    assert verify(path, Accounts).ended
     assert bodies(path, "end") == [{"model": digest_of_weights(MODEL), "reason": "all rounds done"}]
     [kept] = [file for file in (path.parent / "store").rglob("*") if file.is_file()]
-    tensors = Store(str(path.parent / "store")).get_tensors(kept.parent.name + kept.name)
+    tensors = ArtifactStore(str(path.parent / "store")).get_tensors(kept.parent.name + kept.name)
     assert torch.equal(tensors["weight"], MODEL["weight"])
 
 
@@ -168,8 +170,8 @@ def test_secret_is_another_in_every_round_and_job_and_each_time_that_a_round_is_
     with Ledger.open(path.with_name("other.db"), COORDINATOR, "0" * 32) as ledger:
         other = Recorder(
             ledger,
-            Book(job_body(), {"keys": PUBLIC}),
-            Store("memory://"),
+            Accounts(job_body(), {"keys": PUBLIC}),
+            ArtifactStore("memory://"),
             COORDINATOR,
             "0" * 32,
             PUBLIC,
@@ -191,7 +193,7 @@ def test_postings_follow_the_verdicts(recorder: Recorder, path: Path) -> None:
     assert found[f"stake:{key}"] == 0 and f"credit:{key}" not in found
     # of the stake of 500, of what it paid for, and the liar's share
     assert found["treasury"] == 200 + 300 + 200
-    verify(path, Book)
+    verify(path, Accounts)
 
 
 def test_ban_is_written_once_however_late_the_node_offends_again(
@@ -204,7 +206,7 @@ def test_ban_is_written_once_however_late_the_node_offends_again(
     bans = {"r1.s1": "answered reveal with something else"}
     play(recorder, 2, slots=slots, judgements=judgements, bans=bans, commitments={})
     assert len(bodies(path, "ban")) == 1
-    assert verify(path, Book).rounds == 2
+    assert verify(path, Accounts).rounds == 2
     [late] = [body for body in bodies(path, "verdict", 2) if body["replica"] == 1]
     assert (late["status"], late["reason"], late["samples"]) == ("lost", "late", 0)
 
@@ -216,7 +218,7 @@ def test_commit_with_a_bad_signature_leaves_nothing_of_the_round(
     with pytest.raises(ValueError, match="signature"):
         play(recorder, 1, commitments={0: [commitment(1, "r0.s0"), forged]})
     assert bodies(path, "commit") == bodies(path, "verdict") == []
-    assert verify(path, Book).rounds == 0
+    assert verify(path, Accounts).rounds == 0
 
 
 def test_a_verdict_says_what_it_rests_on(recorder: Recorder, path: Path) -> None:
@@ -246,7 +248,7 @@ def test_a_verdict_says_what_it_rests_on(recorder: Recorder, path: Path) -> None
         "reason": "not seen working", "blamed": [], "proven": False, "weight": 0.25, "scale": 0.5, "distance": 1.5,
         "p": 0.5, "samples": 32, "improvement": -7,
     }  # fmt: skip
-    verify(path, Book)
+    verify(path, Accounts)
 
 
 def test_pay_of_a_suspect_is_held_back_until_an_honest_round(
@@ -261,7 +263,7 @@ def test_pay_of_a_suspect_is_held_back_until_an_honest_round(
     play(recorder, 2)
     assert balances(path)[f"held:{PUBLIC['r1.s1']}"] == 0
     assert balances(path)[f"credit:{PUBLIC['r1.s1']}"] == 400
-    verify(path, Book)
+    verify(path, Accounts)
 
 
 def test_conviction_names_what_recomputation_has_found(recorder: Recorder, path: Path) -> None:
@@ -296,13 +298,13 @@ def test_conviction_names_what_recomputation_has_found(recorder: Recorder, path:
         place,
         ["r1.s1"],
     )
-    kept = Store(str(path.parent / "store")).get_tensors(proven["artifacts"]["truth"])
+    kept = ArtifactStore(str(path.parent / "store")).get_tensors(proven["artifacts"]["truth"])
     assert kept.keys() == truth.keys() and all(
         torch.equal(kept[name], truth[name]) for name in kept
     )
     [verdict] = [body for body in bodies(path, "verdict") if body["replica"] == 1]
     assert verdict["distance"] is None, "JSON knows no infinity"
-    verify(path, Book)
+    verify(path, Accounts)
 
 
 def test_an_audit_that_was_not_settled_says_why(recorder: Recorder, path: Path) -> None:
@@ -318,4 +320,4 @@ def test_refusals_are_written_where_there_are_any(recorder: Recorder, path: Path
         {"node": "", "what": "a call"},
         {"node": "r0.s0", "what": "no order"},
     ]
-    verify(path, Book)
+    verify(path, Accounts)

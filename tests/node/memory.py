@@ -14,7 +14,7 @@ import torch.distributed as dist
 from tdml.config import Config
 from tdml.models.layout import change
 from tdml.models.plan import Plan
-from tdml.node.lockstep import Given
+from tdml.node.lockstep import StepInputs
 from tdml.node.messages import Passing
 from tdml.node.pipeline import Pipeline
 from tdml.node.stage import Stage
@@ -42,7 +42,7 @@ def main(rank: int, folder: Path) -> None:
     stage.trainer.begin(weights)
     kept = []
     for _ in range(max(windows, 2)):
-        pipeline.train_step(Given(inputs, targets, 0, 1e-4), Passing())
+        pipeline.train_step(StepInputs(inputs, targets, 0, 1e-4), Passing())
         if len(kept) + 1 < windows:
             kept.append(stage.trainer.state())
     update = change(weights, stage.trainer.weights())

@@ -18,7 +18,7 @@ from tdml.config import Config
 from tdml.models import whole
 from tdml.models.compute import autocast
 from tdml.models.plan import make_plan
-from tdml.node.lockstep import Given
+from tdml.node.lockstep import StepInputs
 from tdml.node.messages import Passing
 from tdml.node.pipeline import Pipeline
 from tdml.node.stage import Stage
@@ -102,7 +102,7 @@ def step(case: str, rank: int, stages: int) -> tuple[float | None, dict[str, tor
     tensors = whole.tensors_of(model)
     stage.trainer.begin(stage.layout.flatten([tensors[name] for name in stage.layout.names]))
     pipeline = Pipeline(stage, config.topology.schedule)
-    loss = pipeline.train_step(Given(inputs, targets, 0, 0.0), Passing())
+    loss = pipeline.train_step(StepInputs(inputs, targets, 0, 0.0), Passing())
     found = zip(stage.layout.names, stage.trainer.parameters, strict=False)
     return loss, {name: p.grad for name, p in found if p.grad is not None}
 

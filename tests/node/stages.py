@@ -16,7 +16,7 @@ from tdml.models.borders import trace_borders
 from tdml.models.compute import autocast
 from tdml.models.plan import Plan
 from tdml.node.inner import inner_optimizer, set_rate
-from tdml.node.lockstep import Given, take_alone, train_step
+from tdml.node.lockstep import StepInputs, take_alone, train_step
 from tdml.node.messages import Passing, empty_log
 from tdml.node.stage import Stage
 from tdml.tasks.objective import mean_loss, task_of
@@ -134,11 +134,11 @@ class Cut:
         """Other stages, whose weights are not set yet."""
         return [Stage(self.config, index, self.plan, CPU, CPU) for index in range(len(self.stages))]
 
-    def given(self, step: int) -> list[Given]:
+    def given(self, step: int) -> list[StepInputs]:
         """What each stage takes in a step."""
         inputs, labels = batch(step)
         return [
-            Given(
+            StepInputs(
                 inputs if s.first else None,
                 labels if s.last else None,
                 derive(7, s.index, step),
@@ -252,7 +252,7 @@ def _losses(cut: Cut, step: int) -> list[torch.Tensor]:
 
 def alone(
     stage: Stage,
-    given: Given,
+    given: StepInputs,
     state: torch.Tensor,
     kept: dict,
     wanted: int | None,

@@ -1,6 +1,6 @@
 """A book of accounts and a round of it, for tests."""
 
-from tdml.rewards.accounts import Book
+from tdml.rewards.accounts import Accounts
 from tests.rewards.stories import close, job, roster, verdict
 
 NAMES = [f"r{replica}.s{stage}" for replica in range(3) for stage in range(2)] + ["spare0"]
@@ -9,7 +9,7 @@ MALICIOUS = verdict(2, "malicious", ["r2.s1"])
 
 def opened(**changes):
     """A book after round 0."""
-    book = Book(job(**changes), roster(NAMES))
+    book = Accounts(job(**changes), roster(NAMES))
     close(book, 0)
     return book
 

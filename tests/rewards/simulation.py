@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tdml import config as settings
-from tdml.rewards.accounts import Book
+from tdml.rewards.accounts import Accounts
 from tdml.rewards.deterrence import stake_of
 from tdml.trust.numbers import RANDOM_SHARE
 
@@ -143,7 +143,7 @@ def simulate(
     job = _job(len(played))
     job["stake"] = round(stake_of(job) * stake_share)
     names = [name for copy in played for name in (copy.partner, copy.spare, *copy.names)]
-    book = Book(job, {"keys": {name: name for name in names}, "given": True, "refused": {}})
+    book = Accounts(job, {"keys": {name: name for name in names}, "given": True, "refused": {}})
     for number in range(ROUNDS + 1):
         if number:
             _play(book, number, played)
@@ -194,7 +194,7 @@ def _job(replicas: int) -> dict:
     }  # fmt: skip
 
 
-def _play(book: Book, number: int, played: list[Copy]) -> None:
+def _play(book: Accounts, number: int, played: list[Copy]) -> None:
     """The verdicts and bans of a round."""
     for copy in played:
         cheat = copy.spare if copy.gone else f"c{copy.number}.{copy.bans}"

@@ -1,6 +1,6 @@
 import pytest
 
-from tdml.rewards.accounts import Book
+from tdml.rewards.accounts import Accounts
 from tdml.rewards.entries import DEPOSIT, MINT, TREASURY
 from tests.rewards.books import MALICIOUS, NAMES, opened, play, purse
 from tests.rewards.stories import ban, close, job, roster, verdict
@@ -9,7 +9,7 @@ from tests.rewards.stories import ban, close, job, roster, verdict
 
 
 def test_every_key_puts_down_one_stake():
-    book = Book(job(), roster(["a", "b", "c", "d"], refused=["d"], c="key-a"))
+    book = Accounts(job(), roster(["a", "b", "c", "d"], refused=["d"], c="key-a"))
     assert close(book, 0) == [
         {"from": "deposit", "to": "stake:key-a", "amount": 5000, "why": "stake"},
         {"from": "deposit", "to": "stake:key-b", "amount": 5000, "why": "stake"},
@@ -73,7 +73,7 @@ def test_the_pay_of_a_suspect_is_held_back_until_an_honest_verdict():
 
 
 def test_two_seats_of_one_key_clear_it_only_together():
-    book = Book(job(), roster(NAMES, spare0="key-r1.s0"))
+    book = Accounts(job(), roster(NAMES, spare0="key-r1.s0"))
     close(book, 0)
     play(book, 1, verdict(0), verdict(1, "suspicious"))
     play(book, 2, verdict(0, nodes=["r0.s0", "spare0"]), verdict(1, "suspicious"))

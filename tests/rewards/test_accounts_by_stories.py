@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdml.rewards.accounts import Book, book_of, standing
+from tdml.rewards.accounts import Accounts, book_of, standing
 from tdml.rewards.entries import DEPOSIT, MINT, TREASURY
 from tests.rewards.plain import PlainBook
 from tests.rewards.stories import close, stories
@@ -15,7 +15,7 @@ from tests.rewards.stories import close, stories
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(stories())
 def test_any_story_ends_as_plain_arithmetic_says(story):
-    book, plain = Book(story.job, story.roster), PlainBook(story.job, story.roster)
+    book, plain = Accounts(story.job, story.roster), PlainBook(story.job, story.roster)
     entries = [(0, "job", story.job), (0, "roster", story.roster)]
     entries += [(0, "rewards", {"postings": close(book, 0)}), (0, "root", {})]
     closed, number = [(book.snapshot(), copy.deepcopy(plain))], 0

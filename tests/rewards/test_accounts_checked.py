@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from tdml.rewards.accounts import Book, book_of
+from tdml.rewards.accounts import Accounts, book_of
 from tdml.rewards.entries import DEPOSIT, MINT, TREASURY
 from tests.rewards.books import NAMES, opened, play
 from tests.rewards.stories import ban, job, roster, verdict
@@ -83,7 +83,7 @@ def test_a_round_is_settled_before_the_next():
 
 def test_a_job_needs_its_stake():
     with pytest.raises(ValueError, match="no stake"):
-        Book(job(stake=None), roster(NAMES))
+        Accounts(job(stake=None), roster(NAMES))
     with pytest.raises(ValueError, match="no entry of the kind roster"):
         book_of([(0, "job", job())])
 

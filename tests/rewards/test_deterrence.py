@@ -3,7 +3,7 @@ from fractions import Fraction
 import pytest
 
 from tdml.errors import SettingError
-from tdml.rewards.accounts import Book
+from tdml.rewards.accounts import Accounts
 from tdml.rewards.deterrence import gain, least_stake, stake_of, warning
 from tdml.rewards.entries import LARGEST
 from tdml.trust.numbers import RANDOM_SHARE
@@ -21,7 +21,7 @@ def unsettled(**changes):
 def test_the_gain_is_the_largest_pay_of_a_full_round(policy, most):
     body = job(policy=policy, samples=[100, 40, 60])
     assert gain(body) == most
-    book = Book(body, roster([f"r{r}.s{s}" for r in range(3) for s in range(2)]))
+    book = Accounts(body, roster([f"r{r}.s{s}" for r in range(3) for s in range(2)]))
     close(book, 0)
     for replica, samples in enumerate(body["samples"]):
         book.apply(

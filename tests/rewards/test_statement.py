@@ -7,7 +7,7 @@ import pytest
 
 from tdml import cli
 from tdml.errors import SettingError
-from tdml.rewards.accounts import Book
+from tdml.rewards.accounts import Accounts
 from tdml.rewards.command import to_text
 from tdml.rewards.statement import statement_of
 from tests.rewards.stories import ban, job, roster, verdict
@@ -19,7 +19,7 @@ def entries(*rounds, stake=5000):
     """The entries of a job, whose `rewards` are worked out; a round is a list of (kind, body), or
     the number of a round to go back to."""
     found = [(0, "job", job(stake=stake)), (0, "roster", roster(NAMES, r1s1="key-r1.s1"))]
-    book, closed, number = Book(found[0][2], found[1][2]), [], 0
+    book, closed, number = Accounts(found[0][2], found[1][2]), [], 0
     for happening in ([], *rounds):
         if isinstance(happening, int):
             number = happening + 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
-from tdml.ledger.artifacts import Store
+from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.recorder import Recorder
 from tdml.ledger.start_recorder import begin
@@ -68,6 +68,6 @@ def _laboratory(
     begin(ledger, terms, roster)
     book = book_of([(entry.round, entry.kind, entry.body) for entry in ledger.entries()])
     recorder = Recorder(
-        ledger, book, Store(str(folder / "artifacts")), coordinator, job_id, roster["keys"]
+        ledger, book, ArtifactStore(str(folder / "artifacts")), coordinator, job_id, roster["keys"]
     )
     return Laboratory(overrides, recorder=recorder, identities=identities, job_id=job_id), ledger

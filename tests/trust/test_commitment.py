@@ -6,18 +6,18 @@ from tdml.ledger.merkle import root
 from tdml.trust.commitment import (
     BLOCK,
     block_span,
-    blocks_of,
     commitment,
     content,
     count_blocks,
     digests,
+    in_blocks,
     is_plain,
 )
 
 
 def test_blocks_cover_a_vector_and_name_it() -> None:
     vector = torch.arange(BLOCK + 5, dtype=torch.float32)
-    blocks = blocks_of(vector)
+    blocks = in_blocks(vector)
     assert [len(block) for block in blocks] == [BLOCK, 5]
     assert len(blocks) == count_blocks(len(vector)) == 2
     assert [block_span(len(vector), i) for i in range(2)] == [(0, BLOCK), (BLOCK, BLOCK + 5)]
@@ -28,7 +28,7 @@ def test_blocks_cover_a_vector_and_name_it() -> None:
 
 
 def test_an_empty_vector_is_one_empty_block() -> None:
-    assert count_blocks(0) == len(blocks_of(torch.empty(0))) == 1
+    assert count_blocks(0) == len(in_blocks(torch.empty(0))) == 1
     assert content(torch.empty(0)) == content(torch.empty(0))
 
 

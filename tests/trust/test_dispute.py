@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tdml.trust.dispute import END, STATE, Account, Item, agreed, first_difference, items, liars
+from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_difference, items, liars
 
 _STAGES, _STEPS = 4, 6
 _SENDERS = [0, 1, 2, 3, 2, 1]  # activations down, gradients back
@@ -17,12 +17,12 @@ def true_word(item: Item, words: dict[Item, str], walk: list[Item]) -> str:
     return hashlib.sha256(repr((item, before)).encode()).hexdigest()
 
 
-def account(party: str, lie: Item | None) -> Account:
+def account(party: str, lie: Item | None) -> Transcript:
     """What a party tells that lies in one item, and by it is misled in all that follow."""
     walk, words = list(items(_STEPS, _SENDERS, _STAGES, last=True)), {}
     for item in walk:
         words[item] = true_word(item, words, walk) + ("!" if item == lie else "")
-    return Account(party, words)
+    return Transcript(party, words)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -46,14 +46,14 @@ def test_the_first_lie_is_found_and_only_who_told_it(seed: int) -> None:
 
 def test_who_speaks_of_some_items_only_is_heard_on_these() -> None:
     full = account("validator", None)
-    partial = Account("claimant", {Item(5, 2, END): "another"})
+    partial = Transcript("claimant", {Item(5, 2, END): "another"})
     item = first_difference([full, partial], items(_STEPS, _SENDERS, _STAGES, last=True))
     assert item == Item(5, 2, END)
 
 
 def test_where_recomputation_confirms_nobody_nobody_has_lied() -> None:
     item = Item(0, 0, STATE)
-    told = [Account("a", {item: "x"}), Account("b", {item: "y"})]
+    told = [Transcript("a", {item: "x"}), Transcript("b", {item: "y"})]
     assert liars(told, item, {"x": False, "y": False}) == ()
     assert liars(told, item, {"x": True, "y": False}) == ("b",)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tdml.trust.suspicion import Candidate, Purse, Suspicion, window_edges, windows_that_fit
-from tdml.trust.work import Work
+from tdml.trust.work import WorkResult
 
-_SEEN, _IDLE = Work(4.0, 1e-4), Work(0.0, 0.9)
+_SEEN, _IDLE = WorkResult(4.0, 1e-4), WorkResult(0.0, 0.9)
 
 
 def test_suspicion_is_a_sum_of_what_was_not_looked_at() -> None:

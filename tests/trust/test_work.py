@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tdml.trust.numbers import FEWEST_SAMPLES, MOST_SAMPLES
-from tdml.trust.work import Work, gains, samples_that_pay, work_test
+from tdml.trust.work import WorkResult, gains, samples_that_pay, work_test
 
 
 def drawn_share(
@@ -48,7 +48,9 @@ def test_work_is_seen_and_what_is_not_finite_says_nothing() -> None:
     assert work_test(gain, own, torch.zeros(400, dtype=torch.int64)).seen
     gain[::3] = torch.nan
     assert work_test(gain, own, torch.zeros(400, dtype=torch.int64)).seen
-    assert work_test(torch.full((10,), torch.inf), own[:10], torch.zeros(10)) == Work(0.0, 0.5)
+    assert work_test(torch.full((10,), torch.inf), own[:10], torch.zeros(10)) == WorkResult(
+        0.0, 0.5
+    )
 
 
 def test_strata_that_belong_to_one_alone_say_nothing() -> None:

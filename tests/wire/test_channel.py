@@ -25,7 +25,7 @@ from tdml.round.orders import (
     TrainOrder,
     TrainReport,
 )
-from tdml.wire.channel import _ANSWER, _ORDER, Answer, NoAnswer, Order, Session, Window
+from tdml.wire.channel import _ANSWER, _ORDER, Answer, NoAnswer, Order, ReplayWindow, Session
 from tdml.wire.codec import encode
 from tdml.wire.guard import NOTHING, Envelope
 from tests.wire.envelopes import AT, Pair
@@ -257,7 +257,7 @@ def test_digest_is_computed_once_until_the_tensor_changes(monkeypatch: pytest.Mo
 
 
 def test_window_accepts_every_number_once_in_any_near_order() -> None:
-    window = Window()
+    window = ReplayWindow()
     order = [*range(0, 3000, 2), *range(2001, 3000, 2)]
     accepted = [number for number in order * 2 if window.accept(number)]
     assert accepted == order
@@ -266,7 +266,7 @@ def test_window_accepts_every_number_once_in_any_near_order() -> None:
 
 
 def test_window_on_many_threads() -> None:
-    window, accepted = Window(), []
+    window, accepted = ReplayWindow(), []
 
     def offer() -> None:
         accepted.extend(number for number in range(500) if window.accept(number))
@@ -303,7 +303,7 @@ def test_an_answer_of_an_earlier_start_answers_nothing():
 
 
 def test_the_number_at_the_windows_edge_is_accepted_once_and_little_is_kept():
-    window = Window()
+    window = ReplayWindow()
     assert all(window.accept(number) for number in range(1025))
     assert not window.accept(0) and not window.accept(1)
     assert len(window._seen) == 1024

@@ -15,7 +15,7 @@ from tdml.round.fleet import ReplicaLost
 from tdml.round.orders import Failure
 from tdml.wire import exchange as module
 from tdml.wire.channel import Caller, Listener, Session
-from tdml.wire.exchange import Exchange, Node, _causes
+from tdml.wire.exchange import Exchange, Peer, _causes
 from tdml.wire.guard import Envelope, Refusals
 
 pytestmark = pytest.mark.timeout(30)
@@ -31,7 +31,7 @@ class Nodes:
 
     def __init__(self, deeds: dict[int, Callable[[str], object]], timeout: float) -> None:
         coordinator, identities = Identity.new(), [Identity.new() for _ in range(3)]
-        self.nodes = [Node(f"r4.s{stage}", rank=stage) for stage in range(3)]
+        self.nodes = [Peer(f"r4.s{stage}", rank=stage) for stage in range(3)]
         self.heard: list[tuple[str, str]] = []
         self.cancelled, self.never = threading.Event(), threading.Event()
         self.silent: set[int] = set()  # stages that do not even answer that they gave up
@@ -62,7 +62,7 @@ class Nodes:
         except ConnectionError as error:
             done.set_exception(RuntimeError(str(error)))
 
-    def _obeying(self, node: Node) -> Callable[[str, tuple], object]:
+    def _obeying(self, node: Peer) -> Callable[[str, tuple], object]:
         def obey(method: str, arguments: tuple) -> object:
             self.heard.append((node.name, method))
             if method == "cancel":
