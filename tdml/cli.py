@@ -127,7 +127,7 @@ def _train(parsed: argparse.Namespace) -> int:
         print(to_yaml(config), end="")
         return 0
     # before torch is imported
-    os.environ.setdefault("OMP_NUM_THREADS", str(launch.threads(config.topology)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(launch.threads_per_rank(config.topology)))
     with launch.handled_by(launch.leave):
         return launch.run_ranks(config)
 

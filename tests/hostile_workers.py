@@ -48,7 +48,7 @@ class Wavers:
     def made(self, update, round_number):
         return update * 1.5
 
-    def found(self, end, order):
+    def reached(self, end, order):
         self.repetitions += 1
         return end * (1 + self.repetitions) if order.own else end
 

@@ -96,9 +96,7 @@ class Attack:
         """The update that the node commits to in place of its own: (d,) float32 → (d,) float32."""
         return update
 
-    def testify(
-        self, losses: torch.Tensor, candidate: int | None, context: Context
-    ) -> torch.Tensor:
+    def report(self, losses: torch.Tensor, candidate: int | None, context: Context) -> torch.Tensor:
         """What the node reports as a validator: (k,) float32 losses of a candidate replica's
         weights → the same.
 

@@ -117,7 +117,7 @@ class AttackingNode(Node):
         self._past.append(update)
         return update
 
-    def found(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
+    def reached(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
         if order.own or not self._acts(order.round):
             return end
         return self._attack.repeat(end, order.replica, self._context(order.round))
@@ -125,7 +125,7 @@ class AttackingNode(Node):
     def reported(self, losses: torch.Tensor, order: EvaluateOrder) -> torch.Tensor:
         if not self._acts(order.round):
             return losses
-        return self._attack.testify(losses, order.candidate, self._context(order.round))
+        return self._attack.report(losses, order.candidate, self._context(order.round))
 
     def _look(self, round_number: int) -> Knowledge | None:
         """What an omniscient attacker knows of the honest updates of its stage; of none if there

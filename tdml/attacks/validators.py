@@ -37,9 +37,7 @@ class LyingValidator(Attack):
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         return self._deed.corrupt(update, context)
 
-    def testify(
-        self, losses: torch.Tensor, candidate: int | None, context: Context
-    ) -> torch.Tensor:
+    def report(self, losses: torch.Tensor, candidate: int | None, context: Context) -> torch.Tensor:
         if candidate is None:
             return losses
         return (

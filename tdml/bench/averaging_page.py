@@ -18,12 +18,12 @@ coordinator and the replicas; what a step sends is measured in a job with `sync.
 _ROWS = 12  # of a table, at most
 
 
-def keep(found: Mapping[str, Any], docs: Path) -> Path:
-    """Keep a result, as `tdml.bench.averaging` has it, and make the page. Returns the page's
+def keep(run: Mapping[str, Any], docs: Path) -> Path:
+    """Keep a run, as `tdml.bench.averaging` has it, and make the page. Returns the page's
     path."""
     folder = docs / "results" / "averaging"
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / f"{found['name']}.json", json.dumps(found, indent=2) + "\n")
+    replace_file(folder / f"{run['name']}.json", json.dumps(run, indent=2) + "\n")
     page = folder.with_suffix(".md")
     replace_file(
         page, page_text([json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))])
@@ -36,27 +36,27 @@ def page_text(kept: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([_INTRODUCTION, *(line for found in kept for line in _section(found))])
 
 
-def _section(found: Mapping[str, Any]) -> list[str]:
-    machine = found["machine"]
+def _section(run: Mapping[str, Any]) -> list[str]:
+    machine = run["machine"]
     where = f"{machine['gpu'] or machine['processor']}, torch {machine['versions']['torch']}"
-    rounds = len(found["rare"])
+    rounds = len(run["rare"])
     apart = -(-rounds // _ROWS)
     rows = [number for number in range(1, rounds + 1) if number % apart == 0 or number == rounds]
     return [
-        f"## `{found['name']}`\n",
-        f"{found['said'][0].upper()}{found['said'][1:]}.\n",
-        f"`tdml bench averaging {' '.join(found['settings'])}`\n",
-        f"{found['samples']:,} samples, each {found['sample']}; commit "
-        f"`{(found['commit'] or 'unknown')[:10]}`; {where}.\n",
-        f"| round | steps | test loss, averaged every {found['local_steps']} steps | in every step "
+        f"## `{run['name']}`\n",
+        f"{run['said'][0].upper()}{run['said'][1:]}.\n",
+        f"`tdml bench averaging {' '.join(run['settings'])}`\n",
+        f"{run['samples']:,} samples, each {run['sample']}; commit "
+        f"`{(run['commit'] or 'unknown')[:10]}`; {where}.\n",
+        f"| round | steps | test loss, averaged every {run['local_steps']} steps | in every step "
         "| difference |",
         "| --- | --- | --- | --- | --- |",
-        *(_row(found, number) for number in rows),
+        *(_row(run, number) for number in rows),
         "",
     ]
 
 
-def _row(found: Mapping[str, Any], number: int) -> str:
-    rare, every = found["rare"][number - 1], found["every_step"][number - 1]
-    steps = number * found["local_steps"]
+def _row(run: Mapping[str, Any], number: int) -> str:
+    rare, every = run["rare"][number - 1], run["every_step"][number - 1]
+    steps = number * run["local_steps"]
     return f"| {number} | {steps} | {rare:.4f} | {every:.4f} | {rare / every - 1:+.2%} |"

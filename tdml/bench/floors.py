@@ -49,9 +49,9 @@ def cost_of_records(overrides: Sequence[str]) -> float:
     spent: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(2 * _TRAINED + 1):
         keeps = turn % 2 == 0
-        edges = job.edges(job.steps[0]) if keeps else ()
+        bounds = job.bounds(job.steps[0]) if keeps else ()
         start = time.process_time()
-        replica.train(TrainOrder(1, job.longest, job.batches(0, 1), edges), lambda: None)
+        replica.train(TrainOrder(1, job.longest, job.batches(0, 1), bounds), lambda: None)
         if turn:  # the first warms up
             spent[keeps].append(time.process_time() - start)
     return statistics.median(spent[True]) / statistics.median(spent[False]) - 1

@@ -81,7 +81,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     """
     json_file.check(out)
     make_repeatable()
-    found: list[Errors] = []
+    rows: list[Errors] = []
     for optimizer, arithmetic in itertools.product(_OPTIMIZERS, _ARITHMETICS):
         given = [f"train={optimizer}", f"train.precision={_ARITHMETICS[arithmetic].precision}"]
         config = settings.load(
@@ -90,19 +90,19 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
         job = jobs.prepare(config, load_source(config), checkpoint=None)
         device = device_of(job)
         if device != _HOST or arithmetic != "tf32":
-            found += compare(job, optimizer, arithmetic, device)
+            rows += compare(job, optimizer, arithmetic, device)
     console = Console(soft_wrap=True)
-    console.print(_table(found, device))
-    console.print(_sentence(found, device), highlight=False)
+    console.print(_table(rows, device))
+    console.print(_sentence(rows, device), highlight=False)
     about = {"machine": hardware.describe(device), "settings": list(overrides)}
-    json_file.write(out, about | {"errors": [asdict(errors) for errors in found]})
+    json_file.write(out, about | {"errors": [asdict(errors) for errors in rows]})
     return 0
 
 
 def compare(job: Job, optimizer: str, arithmetic: str, device: torch.device) -> list[Errors]:
     """The steps of a round on the host, the first and the last of them on `device`, too."""
     ours, theirs = alone.start(job, _HOST), alone.start(job, device)
-    reader, batches, found = BatchReader(job.source, job.config.seed), job.batches(0, 1), []
+    reader, batches, rows = BatchReader(job.source, job.config.seed), job.batches(0, 1), []
     schedule = Schedule(job.config.train, job.config.rounds)
     for number, batch in enumerate(batches):
         compared = theirs if number in (0, len(batches) - 1) else []
@@ -117,8 +117,8 @@ def compare(job: Job, optimizer: str, arithmetic: str, device: torch.device) -> 
             with _tf32(_ARITHMETICS[arithmetic].tf32):
                 repeated = part.repeat(taken[index], step)
             errors = _errors(before[index], taken[index], repeated, part.layout, job.config.train)
-            found.append(Errors(optimizer, arithmetic, number, index, *errors))
-    return found
+            rows.append(Errors(optimizer, arithmetic, number, index, *errors))
+    return rows
 
 
 @contextmanager
@@ -153,26 +153,26 @@ def _apart(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
     return relative_error(torch.zeros_like(a), a, b)
 
 
-def _table(found: Sequence[Errors], device: torch.device) -> Table:
+def _table(rows: Sequence[Errors], device: torch.device) -> Table:
     title = (
         f"relative errors between {device.type} and {_HOST.type}, the largest of all parts of "
         "the model"
     )
     table = Table("", "step", *_MEASURED, title=title)
-    for (optimizer, arithmetic, step), rows in _grouped(
-        found, "optimizer", "arithmetic", "step"
+    for (optimizer, arithmetic, step), group in _grouped(
+        rows, "optimizer", "arithmetic", "step"
     ).items():
-        largest = (max(getattr(errors, name) for errors in rows) for name in _MEASURED)
+        largest = (max(getattr(errors, name) for errors in group) for name in _MEASURED)
         table.add_row(
             f"{optimizer}, {arithmetic}", str(step + 1), *(f"{value:.2g}" for value in largest)
         )
     return table
 
 
-def _sentence(found: Sequence[Errors], device: torch.device) -> str:
-    groups = _grouped(found, "optimizer", "arithmetic")
+def _sentence(rows: Sequence[Errors], device: torch.device) -> str:
+    groups = _grouped(rows, "optimizer", "arithmetic")
     errors = ", ".join(
-        f"{' '.join(key)} {max(e.update for e in rows):.2g}" for key, rows in groups.items()
+        f"{' '.join(key)} {max(e.update for e in group):.2g}" for key, group in groups.items()
     )
     return (
         f"updates on {device.type} are so far from those on {_HOST.type}, relative to a "
@@ -180,8 +180,8 @@ def _sentence(found: Sequence[Errors], device: torch.device) -> str:
     )
 
 
-def _grouped(found: Sequence[Errors], *names: str) -> dict[tuple, list[Errors]]:
+def _grouped(rows: Sequence[Errors], *names: str) -> dict[tuple, list[Errors]]:
     groups: dict[tuple, list[Errors]] = {}
-    for errors in found:
+    for errors in rows:
         groups.setdefault(tuple(getattr(errors, name) for name in names), []).append(errors)
     return groups

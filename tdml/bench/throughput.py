@@ -30,7 +30,7 @@ from tdml.monitor.run_folder import read_metrics
 from tdml.rehearsal.timing import Stages, load
 from tdml.run import job as jobs
 from tdml.run.job import Job
-from tdml.run.launch import threads
+from tdml.run.launch import threads_per_rank
 from tdml.settings.file import from_yaml
 
 # unless others are asked for; the first is not counted, for what is compiled and loaded in it
@@ -105,7 +105,7 @@ def limit(job: Job) -> tuple[float, float]:
     their stages compute, by what they take with as many threads as in a job."""
     config, topology, before = job.config, job.config.topology, torch.get_num_threads()
     device, size = device_of(job), job.plan.borders[0].shape[0]
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", threads(topology))))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", threads_per_rank(topology))))
     try:
         times = Stages(config, job.source, size, device).seconds(size)
         step = times, config.microbatches, topology.parts // topology.stages, load(topology, device)

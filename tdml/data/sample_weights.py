@@ -8,7 +8,7 @@ import torch
 from tdml.errors import SettingError, one_line
 
 
-def read_weights(path: str, samples: int) -> torch.Tensor:
+def read_sample_weights(path: str, samples: int) -> torch.Tensor:
     """The weights of a file that numpy's `save` has written: (samples,) float32.
 
     Raises:

@@ -12,7 +12,7 @@ from tdml.common.seeds import derive, seeded
 from tdml.config import Config
 from tdml.data.labels import labels_of
 from tdml.data.sample import Form, MapStyle, look
-from tdml.data.sample_weights import read_weights
+from tdml.data.sample_weights import read_sample_weights
 from tdml.errors import SettingError, cause, one_line
 from tdml.settings.targets import instantiate
 from tdml.tasks import Classification, Task
@@ -202,7 +202,7 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
             f"or more, and has {len(train)} and {len(test)}{more}"
         )
     given = settings.get("weights")
-    weights = read_weights(given, len(train)) if isinstance(given, str) else None
+    weights = read_sample_weights(given, len(train)) if isinstance(given, str) else None
     alone = settings.get("partition") == "own"
     return Source(train, test, seed, task, validation, weights, alone)
 

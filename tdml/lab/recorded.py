@@ -22,7 +22,7 @@ from tdml.round.orders import (
     TrainReport,
 )
 from tdml.run.job import Job
-from tdml.trust.commitment import commitment, digests, in_blocks
+from tdml.trust.commitment import block_digests, commitment, in_blocks
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound=Replica)
@@ -54,7 +54,7 @@ class RecordedReplica:
         self._blocks = recordings[index % len(recordings)]
         self._factor = 1 + _STEP * (index // len(recordings))
         self._digests = [
-            digests([self.reveal("", stage, block) for block in range(len(blocks))])
+            block_digests([self.reveal("", stage, block) for block in range(len(blocks))])
             for stage, blocks in enumerate(self._blocks)
         ]
 

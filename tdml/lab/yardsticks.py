@@ -8,7 +8,7 @@ from tdml.lab.byzfl_rules import RULES, Rule, make_rule
 from tdml.lab.mandera import mandera
 from tdml.round.engine import Engine, Secrets
 from tdml.round.fleet import Fleet
-from tdml.round.gather import Gathered, walk
+from tdml.round.gather import Gathered, stream_blocks
 from tdml.run.job import Job
 from tdml.trust.judgement import Judgement
 from tdml.trust.screen import screen
@@ -36,23 +36,27 @@ class Yardstick(Engine):
         self._rule, self._byzantine = rule, byzantine
         self._average: Rule | None = make_rule(rule) if rule in RULES else None
 
-    def aggregate(self, number: int, found: Gathered, judgements: Mapping[int, Judgement]) -> None:
-        rows = found.replicas
+    def aggregate(
+        self, number: int, gathered: Gathered, judgements: Mapping[int, Judgement]
+    ) -> None:
+        rows = gathered.replicas
         if not rows:
             return
-        updates = self._whole(found, rows)
+        updates = self._whole(gathered, rows)
         sizes = [layout.size for layout in self.job.layouts]
-        self.step(number, self._combine(updates, rows, found).split(sizes))
+        self.step(number, self._combine(updates, rows, gathered).split(sizes))
 
-    def _whole(self, found: Gathered, rows: Sequence[int]) -> torch.Tensor:
+    def _whole(self, gathered: Gathered, rows: Sequence[int]) -> torch.Tensor:
         """All updates, (n, d): few enough in a laboratory."""
         blocks = [
             torch.stack([b[index] for index in rows])
-            for _, b in walk(self.fleet, self.job, found, rows)
+            for _, b in stream_blocks(self.fleet, self.job, gathered, rows)
         ]
         return torch.cat(blocks, dim=1)
 
-    def _combine(self, updates: torch.Tensor, rows: Sequence[int], found: Gathered) -> torch.Tensor:
+    def _combine(
+        self, updates: torch.Tensor, rows: Sequence[int], gathered: Gathered
+    ) -> torch.Tensor:
         if self._average is not None:
             return self._average(updates, min(self._byzantine, (len(rows) - 1) // 2))
         out: set[int] = set()
@@ -60,7 +64,7 @@ class Yardstick(Engine):
             parameters = self.job.parameters[0] if len(self.job.layouts) == 1 else None
             out = _SELECT[self._rule](updates, parameters)
         kept = [row for row in range(len(rows)) if row not in out] or list(range(len(rows)))
-        weights = torch.tensor([float(found.steps[rows[row]]) for row in kept])
+        weights = torch.tensor([float(gathered.steps[rows[row]]) for row in kept])
         return (weights[:, None] * updates[kept]).sum(dim=0) / weights.sum()
 
 

@@ -94,11 +94,11 @@ def _show(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _print(found: Sequence[EntryLine]) -> None:
+def _print(lines: Sequence[EntryLine]) -> None:
     """Wrapped in columns on a terminal; elsewhere one line each, however long."""
     console = Console(highlight=False)
-    width = max((len(line.label) for line in found), default=0)
-    for line in found:
+    width = max((len(line.label) for line in lines), default=0)
+    for line in lines:
         label, kind = f"{line.label:>{width}}", f"{line.kind:<{_KIND_WIDTH}}"
         if not console.is_terminal:
             print(f"{label}  {kind} {line.text}" if line.label else f"\n{line.text}")

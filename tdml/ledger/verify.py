@@ -21,7 +21,7 @@ from tdml.ledger.entry import START, Entry, check_head, seals
 from tdml.ledger.reader import LedgerReader, read, to_entry
 from tdml.ledger.rules import MakeBook, Rules
 
-COORDINATOR = "coordinator"  # its name in a roster
+_COORDINATOR = "coordinator"  # its name in a roster
 _LARGEST_CONFIG = 2**20  # bytes
 
 
@@ -123,11 +123,11 @@ def _follow(
 
 def _check_keys(entry: Entry, roster: Mapping[str, str]) -> None:
     """Hold the entries that name keys against a roster from elsewhere."""
-    if entry.kind == "job" and roster.get(COORDINATOR, entry.author) != entry.author:
+    if entry.kind == "job" and roster.get(_COORDINATOR, entry.author) != entry.author:
         raise ValueError("the coordinator's key is not that of the roster")
     if entry.kind != "roster":
         return
-    wanted = {name: key for name, key in roster.items() if name != COORDINATOR}
+    wanted = {name: key for name, key in roster.items() if name != _COORDINATOR}
     refused = entry.body["refused"].keys()
     keys = {name: key for name, key in entry.body["keys"].items() if name not in refused}
     for name in sorted((keys.keys() | wanted.keys()) - refused):

@@ -43,20 +43,20 @@ class Owners:
             return f"{_OWN}: {name} says nothing of its data"
         return self._enter(name, slot.replica, card.data)
 
-    def _enter(self, name: str, replica: int, found: Contents) -> str | None:
-        if found.form != self._form:
+    def _enter(self, name: str, replica: int, contents: Contents) -> str | None:
+        if contents.form != self._form:
             return (
-                f"data: a sample of {name} is {found.form[:100]}, one of rank 0 {self._form}: "
+                f"data: a sample of {name} is {contents.form[:100]}, one of rank 0 {self._form}: "
                 "bring all to one form"
             )
-        samples = found.training_samples
+        samples = contents.training_samples
         if samples < self._least:
             return (
                 f"data: the {samples} training samples of {name} are too few for an optimizer step "
                 f"on {self._least}: give it more, or lower train.batch_size or train.accumulate"
             )
-        first, held = self._held.setdefault(replica, (name, found))
-        if told := difference(found, held):
+        first, held = self._held.setdefault(replica, (name, contents))
+        if told := difference(contents, held):
             other = f"{name}, now and before," if first == name else f"{first} and {name}"
             return (
                 f"data: the {told} of {other} differ: with {_OWN} the first and the last stage of "

@@ -30,6 +30,6 @@ def slot_name(slot: Slot) -> str:
     return f"r{slot.replica}.s{slot.stage}"
 
 
-def address(rank: int) -> str:
+def rpc_name(rank: int) -> str:
     """The RPC name of a rank."""
     return f"rank{rank}"

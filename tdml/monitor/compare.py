@@ -31,7 +31,7 @@ def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
         OSError: the folder cannot be written.
     """
     histories = read_all(runs)
-    figures = draw(histories)
+    figures = draw_figures(histories)
     folder.mkdir(parents=True, exist_ok=True)
     for name, svg in figures.items():
         replace_file(folder / f"{name}.svg", svg)
@@ -40,7 +40,7 @@ def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
     return page
 
 
-def draw(histories: Sequence[History]) -> dict[str, str]:
+def draw_figures(histories: Sequence[History]) -> dict[str, str]:
     """The figures as SVG, by name: accuracy, loss, and ranks where a run was attacked."""
     figures = {
         "accuracy": compare_figures.accuracies(histories),
@@ -78,7 +78,7 @@ def _row(history: History, histories: Sequence[History]) -> str:
         _number(history.last.test_accuracy if history.last else None),
         _number(max(known, default=None)),
         "–" if reached is None else str(reached),
-        difference(history, histories),
+        gain_over_baseline(history, histories),
         f"{history.seconds / 3600:.2g}",
     ]
     return "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
@@ -93,7 +93,7 @@ def attack_of(history: History) -> str:
     return f"{history.attack}, {len(replicas)} of {history.topology[0]}{defended}"
 
 
-def difference(history: History, histories: Sequence[History]) -> str:
+def gain_over_baseline(history: History, histories: Sequence[History]) -> str:
     """How much better a run is than the one on one machine, if that is among `histories`: in test
     accuracy, after the last round that both have."""
     baseline = baseline_of(history, histories)

@@ -14,7 +14,7 @@ from tdml.monitor.figures import COLOURS, curves, is_ranked, rank_scatter, to_sv
 from tdml.monitor.record import MARKS, NOT_FORMED, form_of, headline
 from tdml.monitor.run_folder import read_metrics
 from tdml.monitor.timeline import timeline_of
-from tdml.monitor.timeline_figure import draw
+from tdml.monitor.timeline_figure import draw_timeline
 
 _MOST_SCATTERS = 24  # each is a twentieth of a second's work, and 20 KB of the page
 STYLE = """
@@ -115,7 +115,9 @@ def _timeline(run: Path) -> str:
         return ""
     with read(run / LEDGER) as ledger:
         timeline = timeline_of(ledger.entries())
-    return f'<h2>Who held which slot</h2><div class="wide">{to_svg(draw(timeline))}</div>\n'
+    return (
+        f'<h2>Who held which slot</h2><div class="wide">{to_svg(draw_timeline(timeline))}</div>\n'
+    )
 
 
 def _facts(

@@ -23,7 +23,7 @@ _MARKS = {  # marker, colour, and side of the column: where a node comes, and wh
 }
 
 
-def draw(timeline: Timeline) -> Figure:
+def draw_timeline(timeline: Timeline) -> Figure:
     """Who held which slot in which round."""
     nodes = timeline.nodes
     width = min(max(7.5, 1.6 + 0.45 * len(timeline.rounds)), _WIDEST)

@@ -155,7 +155,7 @@ class MessageRecorder:
         self._listening[channel, self._micro] = hook
 
 
-def _feed(found: blake3, tensor: torch.Tensor) -> None:
-    found.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+def _feed(hasher: blake3, tensor: torch.Tensor) -> None:
+    hasher.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
     flat = tensor.detach().reshape(-1).cpu().contiguous()
-    found.update(flat.view(torch.uint8).numpy().data)
+    hasher.update(flat.view(torch.uint8).numpy().data)

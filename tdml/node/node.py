@@ -39,7 +39,7 @@ from tdml.round.orders import (
 )
 from tdml.tasks import Task
 from tdml.tasks.measures import losses_of, rows_of
-from tdml.trust.commitment import commitment, content, digests, in_blocks
+from tdml.trust.commitment import block_digests, commitment, content, in_blocks
 
 _NO_ROWS = torch.empty(0, 0, dtype=torch.float64)
 
@@ -81,8 +81,8 @@ class Node:
         """The steps of the round, from the global weights. The update is kept for `commit`."""
         trainer = self.stage.trainer
         trainer.begin(self.weights)
-        log = empty_log(len(order.batches), self.stage.channels) if order.edges else None
-        self._trace = Trace(order.edges, self.weights, log) if log is not None else None
+        log = empty_log(len(order.batches), self.stage.channels) if order.bounds else None
+        self._trace = Trace(order.bounds, self.weights, log) if log is not None else None
         for step in range(steps):
             if self._trace and self._trace.wants(step):
                 self._trace.kept.append(trainer.state())
@@ -121,7 +121,7 @@ class Node:
                 self._vectors[AFTER] = in_blocks(state)
         self.agreement.begin(repeated(order), log)
         end = change(self.weights, trainer.weights()) if order.last else trainer.state()
-        self._repetition = Repetition(content(self.found(end, order)), log, (), tuple(states))
+        self._repetition = Repetition(content(self.reached(end, order)), log, (), tuple(states))
 
     def evaluating(self, order: EvaluateOrder) -> Iterator["EvaluationBatch"]:
         """The batches of an evaluation; its result is `evaluated`."""
@@ -130,7 +130,7 @@ class Node:
         size = self.stage.batch_size
         count = -(-pieces.count(order.pieces) // size)
         log = empty_log(count if order.log else 0, self.stage.channels)
-        found = Scores(self.stage.task, with_rows=not order.check)
+        scores = Scores(self.stage.task, with_rows=not order.check)
         again = order.check  # a cross-check asks the same of one candidate after the other
         for i, (inputs, targets) in enumerate(
             self._reader.evaluation_batches(order.pieces, size, again=again)
@@ -139,7 +139,7 @@ class Node:
                 inputs,
                 targets,
                 Passing(i == order.show) if order.log or i == order.show else None,
-                found,
+                scores,
             )
             yield batch
             if batch.passing is not None and order.log:
@@ -148,10 +148,10 @@ class Node:
                 self._show(batch.passing)
         if order.log:
             self.agreement.begin(evaluated(order), log)
-        losses = torch.cat(found.losses)
+        losses = torch.cat(scores.losses)
         reported = self.reported(losses, order) if self.stage.last and order.check else losses
         self._evaluation = Evaluation(
-            reported, torch.cat(found.rows) if found.rows else _NO_ROWS, log
+            reported, torch.cat(scores.rows) if scores.rows else _NO_ROWS, log
         )
 
     def _one(
@@ -202,7 +202,7 @@ class Node:
         """The update that it hands in."""
         return update
 
-    def found(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
+    def reached(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
         """What it says that a repetition has led to."""
         return end
 
@@ -216,7 +216,7 @@ class Node:
         """Fix the update that `reveal` will hand in, and all that an audit may ask for."""
         update = self.update = self.made(self.update, round_number)
         self._vectors = {UPDATE: in_blocks(update)}
-        blocks = digests(self._vectors[UPDATE])
+        blocks = block_digests(self._vectors[UPDATE])
         states = self._trace.seal(root(blocks)) if self._trace else ""
         if self._trace:
             self._vectors |= {
@@ -235,7 +235,7 @@ class Node:
 
     def digests(self, vector: str) -> tuple[str, ...]:
         """Of all its blocks."""
-        return digests(self._vectors[vector])
+        return block_digests(self._vectors[vector])
 
     def hold(self, block: int, tensor: torch.Tensor) -> None:
         """Take one block of a vector that somebody else has shown, after those before it."""
@@ -280,17 +280,17 @@ class EvaluationBatch:
         inputs: torch.Tensor | None,
         targets: torch.Tensor | None,
         passing: Passing | None,
-        found: Scores,
+        scores: Scores,
     ) -> None:
         self.inputs, self.passing = inputs, passing
-        self._targets, self._found = targets, found
+        self._targets, self._scores = targets, scores
 
     def look(self, output: torch.Tensor, places: torch.Tensor) -> None:
         """At what the model returns for a micro-batch, at these places of the batch."""
         assert self._targets is not None  # the last stage reads them
         places = places.cpu()
         right = self._targets[places[places < len(self._targets)]]
-        output, found = output[: len(right)].float().cpu(), self._found
+        output, scores = output[: len(right)].float().cpu(), self._scores
         if len(right):
-            found.losses.append(losses_of(found.task, output, right))
-            found.rows += [rows_of(found.task, output, right)] if found.with_rows else []
+            scores.losses.append(losses_of(scores.task, output, right))
+            scores.rows += [rows_of(scores.task, output, right)] if scores.with_rows else []

@@ -26,7 +26,7 @@ class InProcess:
         """A round."""
         steps = min(node.planned(order) for node in self.nodes)
         losses = self._take([node.training(order, steps) for node in self.nodes])
-        if order.edges:
+        if order.bounds:
             self._agree()
         return [node.trained(losses) for node in self.nodes]
 

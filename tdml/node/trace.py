@@ -34,10 +34,10 @@ class Opening:
 
 @dataclass
 class Trace:
-    """One round of one node, in W windows. `edges` are the W + 1 steps where windows begin and end;
+    """One round of one node, in W windows. `bounds` are the W + 1 steps where these begin and end;
     `log` is that of all steps of the round."""
 
-    edges: tuple[int, ...]
+    bounds: tuple[int, ...]
     weights: torch.Tensor  # that the round starts from
     log: torch.Tensor
     signatures: tuple[str, ...] = ()
@@ -46,12 +46,12 @@ class Trace:
 
     def wants(self, step: int) -> bool:
         """Whether the state before this step is to be kept."""
-        return step in self.edges[1:-1]
+        return step in self.bounds[1:-1]
 
     def seal(self, update: str) -> str:
         """Fix everything, with the content of the update that the node hands in; the root to commit
         to."""
-        missing = len(self.edges) - 2 - len(self.kept)
+        missing = len(self.bounds) - 2 - len(self.kept)
         self.kept += [self.kept[-1] if self.kept else self.weights] * missing  # steps left out
         states = (*map(content, self.kept), update)
         self.opening = Opening(states, self.log, self.signatures)
@@ -60,7 +60,7 @@ class Trace:
     def before(self, step: int) -> torch.Tensor | None:
         """The state that a window begins with at this step; None for the global weights, at the
         first."""
-        return self.kept[self.edges.index(step) - 1] if step else None
+        return self.kept[self.bounds.index(step) - 1] if step else None
 
 
 def log_digest(log: torch.Tensor) -> str:

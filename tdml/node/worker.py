@@ -198,7 +198,7 @@ class Worker:
         """The round's local steps."""
         self.steps_done = 0
         losses = self._take(self.node.training(order, self.node.planned(order)))
-        if order.edges:
+        if order.bounds:
             self._agree()
         return self.node.trained(losses)
 

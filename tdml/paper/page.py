@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tdml.common.files import replace_file
-from tdml.monitor.compare import attack_of, difference, draw
+from tdml.monitor.compare import attack_of, draw_figures, gain_over_baseline
 from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.history import History
 from tdml.paper.bars import BARS, MET, MISSED, NOT_RUN, Bar, Finding, findings
@@ -41,7 +41,7 @@ def write_page(docs: Path, runs: Sequence[Run], histories: Histories) -> Path:
     for old in (docs / "results").glob("*.svg"):
         old.unlink()
     for title, chosen in _figures(runs, histories).items():
-        drawn = draw(chosen)
+        drawn = draw_figures(chosen)
         for name in _names(title):
             replace_file(docs / "results" / f"{title}-{name}.svg", drawn[name])
     page = docs / "results.md"
@@ -132,7 +132,7 @@ def _row(history: History, others: Sequence[History]) -> list[str]:
         + ("" if history.ended else ", not ended"),
         accuracy,
         "–" if reached is None else str(reached),
-        difference(history, others),
+        gain_over_baseline(history, others),
         f"{history.seconds / 3600:.1f}",
         str(history.settings["train"].get("precision", "fp32")),
         "; ".join(dict.fromkeys(machine.words for machine in history.machines)) or "unknown",

@@ -19,7 +19,7 @@ from tdml.rewards.entries import (
     Verdict,
     read,
 )
-from tdml.rewards.payment import Payment, compare, said
+from tdml.rewards.payment import Payment, check_postings, posting_text
 from tdml.rewards.policies import divide, policy_of
 
 Entry = tuple[int, str, dict]  # round, kind and body of an entry of the ledger
@@ -187,7 +187,7 @@ class Accounts:
 
     def _settle(self, round: int, rewards: Rewards) -> None:
         due = read(self.settle(round), list[Posting])
-        compare(rewards.postings, due)
+        check_postings(rewards.postings, due)
         state = self._state
         for posting in due:
             self._move(posting.source, -posting.amount)
@@ -202,7 +202,9 @@ class Accounts:
 
     def _end(self, round: int) -> None:
         if due := self.settle(round):
-            raise ValueError(f"the round ends, but {said(read(due[0], Posting))} is still due")
+            raise ValueError(
+                f"the round ends, but {posting_text(read(due[0], Posting))} is still due"
+            )
         self._forget()
 
     def _forget(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from tdml.errors import SettingError
-from tdml.rewards.entries import LARGEST, Terms, Verdict, read
+from tdml.rewards.entries import LARGEST_AMOUNT, Terms, Verdict, read
 from tdml.rewards.policies import divide, policy_of
 from tdml.trust.numbers import RANDOM_SHARE
 
@@ -64,10 +64,10 @@ def stake_of(job: Mapping) -> int:
         SettingError: there would be more money than the ledger can write down.
     """
     terms = read(job, Terms)
-    if terms.pool * terms.rounds > LARGEST:
+    if terms.pool * terms.rounds > LARGEST_AMOUNT:
         raise SettingError(
-            f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds {LARGEST}: lower one of "
-            "them"
+            f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds {LARGEST_AMOUNT}: lower "
+            "one of them"
         )
     if terms.stake is not None:
         stake, remedy = terms.stake, "lower it"
@@ -76,9 +76,10 @@ def stake_of(job: Mapping) -> int:
     else:
         stake = least_stake(gain(job), terms.audit_chance)
         remedy = "lower rewards.pool or raise trust.budget"
-    if stake > LARGEST:
+    if stake > LARGEST_AMOUNT:
         raise SettingError(
-            f"rewards.stake={stake} exceeds {LARGEST}, the most that the ledger can write: {remedy}"
+            f"rewards.stake={stake} exceeds {LARGEST_AMOUNT}, the most that the ledger can write: "
+            f"{remedy}"
         )
     return stake
 

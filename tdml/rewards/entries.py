@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-LARGEST = 2**53 - 1  # of the integers that RFC 8785 can write
+LARGEST_AMOUNT = 2**53 - 1  # of the integers that RFC 8785 can write
 MINT, DEPOSIT, TREASURY = "mint", "deposit", "treasury"
 
 Amount = Annotated[int, msgspec.Meta(ge=0)]  # money has no fractions
@@ -90,7 +90,7 @@ class Posting(
 
     source: str
     target: str
-    amount: Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+    amount: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_AMOUNT)]
     why: str
 
 

@@ -117,16 +117,18 @@ class Payment:
             self._changes[target] = self._changes.get(target, 0) + amount
 
 
-def compare(found: Sequence[Posting], due: Sequence[Posting]) -> None:
+def check_postings(posted: Sequence[Posting], due: Sequence[Posting]) -> None:
     """Raises:
     ValueError: they are not the same, in the same order.
     """
-    for index, (one, other) in enumerate(zip_longest(found, due)):
+    for index, (one, other) in enumerate(zip_longest(posted, due)):
         if one != other:
-            raise ValueError(f"posting {index} is {said(one)}; the rules give {said(other)}")
+            raise ValueError(
+                f"posting {index} is {posting_text(one)}; the rules give {posting_text(other)}"
+            )
 
 
-def said(posting: Posting | None) -> str:
+def posting_text(posting: Posting | None) -> str:
     """A posting in words."""
     if posting is None:
         return "nothing"

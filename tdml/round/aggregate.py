@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from tdml.round.fleet import Fleet
-from tdml.round.gather import BlockPlace, Gathered, matches, walk
+from tdml.round.gather import BlockPlace, Gathered, matches, stream_blocks
 from tdml.run.job import Job
 from tdml.trust.commitment import block_span, is_plain
 from tdml.trust.judgement import Judgement
@@ -15,22 +15,22 @@ from tdml.trust.mean import combine, weighted_mean
 def mean(
     fleet: Fleet,
     job: Job,
-    found: Gathered,
+    gathered: Gathered,
     rows: Sequence[int],
     judgements: Mapping[int, Judgement],
 ) -> list[torch.Tensor]:
     """What the updates of some replicas come to, (d_s,) float32 by stage. Where one of them is lost
     on the way, or shows something else than it was judged by, it is taken again without it."""
     made = [torch.zeros(layout.size) for layout in job.layouts]
-    for (stage, number), blocks in walk(fleet, job, found, rows):
+    for (stage, number), blocks in stream_blocks(fleet, job, gathered, rows):
         start, stop = block_span(job.layouts[stage].size, number)
         sound = [
             index
             for index in rows
-            if _is_sound(job, found, index, (stage, number), blocks, stop - start)
+            if _is_sound(job, gathered, index, (stage, number), blocks, stop - start)
         ]
         if len(sound) < len(rows):
-            return mean(fleet, job, found, sound, judgements)
+            return mean(fleet, job, gathered, sound, judgements)
         parameters = max(0, min(job.layouts[stage].parameters - start, stop - start))
         if rows:
             block = [blocks[index] for index in rows]
@@ -42,17 +42,19 @@ def mean(
 
 def _is_sound(
     job: Job,
-    found: Gathered,
+    gathered: Gathered,
     index: int,
     place: BlockPlace,
     blocks: Mapping[int, torch.Tensor],
     size: int,
 ) -> bool:
     """Whether a block is here, and the one that was judged."""
-    if place in found.kept:
+    if place in gathered.kept:
         return index in blocks
     plain = is_plain(blocks.get(index), (size,), torch.float32)
-    return plain and (not job.config.trust.enabled or matches(found, index, *place, blocks[index]))
+    return plain and (
+        not job.config.trust.enabled or matches(gathered, index, *place, blocks[index])
+    )
 
 
 def _combine(

@@ -32,7 +32,7 @@ class Auditor:
     def audit(
         self,
         number: int,
-        found: Gathered,
+        gathered: Gathered,
         weights: Sequence[torch.Tensor],
         windows: Mapping[int, Sequence[int]],
         draw: torch.Generator,
@@ -46,17 +46,17 @@ class Auditor:
         """
         audits = Audits()
         openings = open_traces(
-            self._fleet, self._job, self.job_id, number, found, sorted(windows), audits
+            self._fleet, self._job, self.job_id, number, gathered, sorted(windows), audits
         )
         claims = [
-            Claim(self._order(number, i, found.steps[i], w), w, openings[i])
+            Claim(self._order(number, i, gathered.steps[i], w), w, openings[i])
             for i in sorted(openings)
             for w in windows[i]
         ]
-        validators = [self._validators(claim, found, draw) for claim in claims]
+        validators = [self._validators(claim, gathered, draw) for claim in claims]
         answers = self._repeat(claims, [others[0] if others else None for others in validators])
         for claim, others, answer in zip(claims, validators, answers, strict=True):
-            self._conclude(claim, found, others, answer, weights, draw, audits)
+            self._conclude(claim, gathered, others, answer, weights, draw, audits)
         clean = [
             claim
             for claim in claims
@@ -66,22 +66,22 @@ class Auditor:
             clean, torch.rand(len(clean), generator=draw).tolist(), strict=True
         ):
             if chance < LOOK:  # the two may be in league
-                self._look(claim, found, weights, draw, audits)
+                self._look(claim, gathered, weights, draw, audits)
         return audits
 
     def _order(self, number: int, index: int, steps: int, window: int) -> RepeatOrder:
-        edges = self._job.edges(steps)
-        first, stop = edges[window : window + 2]
+        bounds = self._job.bounds(steps)
+        first, stop = bounds[window : window + 2]
         batches = self._job.batches(index, number)[first:stop]
         return RepeatOrder(
-            number, self._job.longest, index, first, window == len(edges) - 2, batches
+            number, self._job.longest, index, first, window == len(bounds) - 2, batches
         )
 
-    def _validators(self, claim: Claim, found: Gathered, draw: torch.Generator) -> list[Replica]:
+    def _validators(self, claim: Claim, gathered: Gathered, draw: torch.Generator) -> list[Replica]:
         """Others on machines of the same kind, in random order: they repeat each other bit for
         bit."""
         [owner] = self._fleet.placed([claim.order.replica])
-        others = self._fleet.ready(index for index in found.judged if index != owner.index)
+        others = self._fleet.ready(index for index in gathered.judged if index != owner.index)
         alike = [other for other in others if other.kind == owner.kind]
         return [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
 
@@ -118,7 +118,7 @@ class Auditor:
     def _conclude(
         self,
         claim: Claim,
-        found: Gathered,
+        gathered: Gathered,
         validators: Sequence[Replica],
         answer: Reply | None,
         weights: Sequence[torch.Tensor],
@@ -138,7 +138,7 @@ class Auditor:
             if not outcome:
                 return
         if outcome == _NOBODY:
-            self._look(claim, found, weights, draw, audits)
+            self._look(claim, gathered, weights, draw, audits)
         else:
             audits.add(claim, None, unsettled=outcome)
             if len(audits.undecided(claim)) == len(validators):
@@ -221,7 +221,7 @@ class Auditor:
     def _look(
         self,
         claim: Claim,
-        found: Gathered,
+        gathered: Gathered,
         weights: Sequence[torch.Tensor],
         draw: torch.Generator,
         audits: Audits,
@@ -230,7 +230,7 @@ class Auditor:
         with those who have not repeated the window yet, or alone where nobody else could."""
         [owner] = self._fleet.placed([claim.order.replica])
         heard = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
-        others = [v for v in self._validators(claim, found, draw) if v.index != heard]
+        others = [v for v in self._validators(claim, gathered, draw) if v.index != heard]
 
         def look(owner: Replica) -> list[Settlement] | NotShown:
             try:

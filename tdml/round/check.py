@@ -47,14 +47,14 @@ class Checked:
     steps: float = 0.0  # what it cost, in steps of training
 
 
-NOTHING = Checked({}, [])
+NOT_CHECKED = Checked({}, [])
 
 
 def cross_check(
     fleet: Fleet,
     job: Job,
     number: int,
-    found: Gathered,
+    gathered: Gathered,
     candidates: Sequence[int],
     passes: float,
     draw: torch.Generator,
@@ -66,17 +66,19 @@ def cross_check(
         passes: forward passes of one sample that may be spent.
         draw: chooses samples and validators; nobody can have foreseen it.
     """
-    samples = [job.samples(found.steps[index]) for index in candidates]
+    samples = [job.samples(gathered.steps[index]) for index in candidates]
     count = samples_that_pay(samples, job.distinct(number, candidates), passes)
     if not count:
-        return NOTHING
+        return NOT_CHECKED
     questions = {index: _ask(job, number, index, candidates, count, draw) for index in candidates}
     asked = _draw_validators(candidates, draw)
     validators = {replica.index: replica for replica in fleet.ready(candidates)}
 
     def report(validator: Replica) -> Report:
         candidate = asked[validator.index]
-        return _evaluate(job, number, found, validators[candidate], validator, questions[candidate])
+        return _evaluate(
+            job, number, gathered, validators[candidate], validator, questions[candidate]
+        )
 
     reports = list(fleet.each(report, list(validators.values())).values())
     works = {r.candidate: work for r in reports if (work := _test(r)) is not None}
@@ -140,26 +142,31 @@ def _assigned(
 
 
 def _evaluate(
-    job: Job, number: int, found: Gathered, owner: Replica, validator: Replica, question: Question
+    job: Job,
+    number: int,
+    gathered: Gathered,
+    owner: Replica,
+    validator: Replica,
+    question: Question,
 ) -> Report:
     before = validator.evaluate(
         EvaluateOrder(number, question.pieces, None, check=True, log=True), columns=0
     )
-    hand_over(found, owner, validator)
+    hand_over(gathered, owner, validator)
     after = validator.evaluate(
         EvaluateOrder(number, question.pieces, owner.index, check=True, log=True), columns=0
     )
     return Report(number, validator.index, owner.index, question, before, after)
 
 
-def hand_over(found: Gathered, owner: Replica, validator: Replica) -> None:
+def hand_over(gathered: Gathered, owner: Replica, validator: Replica) -> None:
     """Hand a replica's update to another, which is to evaluate it.
 
     Raises:
         ReplicaLost: one of them does not answer, or the owner shows another update.
     """
     try:
-        for stage, content in updates_of(found, owner.index).items():
+        for stage, content in updates_of(gathered, owner.index).items():
             relay(owner, UPDATE, stage, content, validator)
     except NotShown as error:
         raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error
@@ -168,6 +175,6 @@ def hand_over(found: Gathered, owner: Replica, validator: Replica) -> None:
 def _test(report: Report) -> WorkResult | None:
     shape = report.question.own.shape
     losses = [report.before[-1].losses, report.after[-1].losses]
-    if not all(is_plain(found, shape, torch.float32) for found in losses):
+    if not all(is_plain(each, shape, torch.float32) for each in losses):
         return None
     return work_test(gains(*losses), report.question.own, report.question.strata)

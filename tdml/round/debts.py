@@ -48,17 +48,17 @@ class Debts:
         self.owing: dict[str, Debt] = {}
 
     def note(
-        self, number: int, found: Gathered, weights: Sequence[torch.Tensor], silent: set[str]
+        self, number: int, gathered: Gathered, weights: Sequence[torch.Tensor], silent: set[str]
     ) -> None:
         """Nodes that did not answer in a round owe their own work of it."""
-        for index, names in found.names.items():
+        for index, names in gathered.names.items():
             for stage, name in enumerate(names):
                 if name in silent:
-                    made = found.commitments[index][stage]
+                    made = gathered.commitments[index][stage]
                     debt = Debt(
                         number,
                         index,
-                        found.steps[index],
+                        gathered.steps[index],
                         stage,
                         root(made.blocks),
                         made.states,
@@ -78,8 +78,8 @@ class Debts:
         """Have a replica do a round again. Raises `ReplicaLost` as any order."""
         _load(debt, replica)
         index, number = replica.index, debt.round
-        batches, edges = self._job.batches(index, number), self._job.edges(debt.steps)
-        order = TrainOrder(number, self._job.longest, batches[: debt.steps], edges)
+        batches, bounds = self._job.batches(index, number), self._job.bounds(debt.steps)
+        order = TrainOrder(number, self._job.longest, batches[: debt.steps], bounds)
         replica.train(order, late)
         return replica.commit(number)
 
@@ -106,12 +106,12 @@ class Debts:
                     self._fleet.stand_down(name)  # its partners may go on with another
                 continue
             index, steps = replica.index, {replica.index: debt.steps}
-            found = Gathered({index: made}, {index: replica.names}, steps)
-            found.replicas = [index, *others]
+            gathered = Gathered({index: made}, {index: replica.names}, steps)
+            gathered.replicas = [index, *others]
             loading = partial(_load, debt)
             self._fleet.each(loading, self._fleet.ready(others))
-            windows = {index: range(len(self._job.edges(debt.steps)) - 1)}
-            told = self._auditor.audit(debt.round, found, debt.weights, windows, draw)
+            windows = {index: range(len(self._job.bounds(debt.steps)) - 1)}
+            told = self._auditor.audit(debt.round, gathered, debt.weights, windows, draw)
             said[replica.index] = self._settled(replica, debt, told)
             audits.join(told)
         return audits, said
@@ -119,7 +119,7 @@ class Debts:
     def _settled(self, replica: Replica, debt: Debt, told: Audits) -> str:
         """What came of one replica's; who has shown its work owes it no longer."""
         audited = told.by_replica.get(replica.index, Audited())
-        windows = len(self._job.edges(debt.steps)) - 1
+        windows = len(self._job.bounds(debt.steps)) - 1
         if audited.unsettled or len({*audited.clean, *audited.looked}) < windows:
             return audited.unsettled or f"its work of round {debt.round} was false"
         for key in map(self._fleet.key, replica.names):

@@ -104,26 +104,26 @@ class Engine:
             reports, again = self.train(number)
         with self.phase("gather", number):
             taken = {index: self.steps[index] for index in sorted(reports)}
-            found = gather(self.fleet, self.job, number, taken)
+            gathered = gather(self.fleet, self.job, number, taken)
         with self.phase("screen", number):
-            screening = self.judge.screen(found)
+            screening = self.judge.screen(gathered)
         with self.phase("cross_check", number):
-            checked = self.judge.cross_check(number, found, secret)
+            checked = self.judge.cross_check(number, gathered, secret)
         with self.phase("audit", number):
             audits, drawn = self.judge.audit(
-                number, found, screening, checked, self.weights, secret
+                number, gathered, screening, checked, self.weights, secret
             )
-            said = self._collect(again, found, audits, secret)
+            said = self._collect(again, gathered, audits, secret)
             judged = self.judge.judge(
-                number, found, screening, checked, audits, drawn, secret, self.weights
+                number, gathered, screening, checked, audits, drawn, secret, self.weights
             )
             round_.bans = self.ban(judged)
         with self.phase("aggregate", number):
-            worth = improvements(self.job, self.fleet, number, found, judged.judgements, secret)
-            self.aggregate(number, found, judged.judgements)
-        self._fill(round_, reports, found, judged, worth, said)
+            worth = improvements(self.job, self.fleet, number, gathered, judged.judgements, secret)
+            self.aggregate(number, gathered, judged.judgements)
+        self._fill(round_, reports, gathered, judged, worth, said)
         with self.phase("broadcast", number):
-            able = round_.accepted or sorted(found.names)
+            able = round_.accepted or sorted(gathered.names)
             round_.bytes["down"] += self.broadcast(self.fleet.ready(able))
         with self.phase("evaluate", number):
             tested = evaluate(self.job, self.fleet, number, able, "test", secret)
@@ -183,7 +183,7 @@ class Engine:
         came."""
         steps, start = self.steps[replica.index], time.monotonic()
         batches = self.job.batches(replica.index, number)[:steps]
-        order = TrainOrder(number, self.job.longest, batches, self.job.edges(steps))
+        order = TrainOrder(number, self.job.longest, batches, self.job.bounds(steps))
 
         def note(taken: int) -> None:
             self.balance.note(replica.index, taken, time.monotonic() - start)
@@ -208,15 +208,15 @@ class Engine:
                 self.fleet.give_up(names[index], "late twice in a row")
 
     def _collect(
-        self, again: Mapping[int, list[Commitment]], found: Gathered, audits: Audits, secret: int
+        self, again: Mapping[int, list[Commitment]], gathered: Gathered, audits: Audits, secret: int
     ) -> dict[int, str]:
         """What came of the work that replicas owed and have done again, by replica."""
         if not again:
             return {}
         draw = torch.Generator().manual_seed(derive(secret, "debts"))
-        more, said = self.judge.debts.collect(again, found.judged, draw)
+        more, said = self.judge.debts.collect(again, gathered.judged, draw)
         audits.join(more)
-        self.broadcast(self.fleet.ready(sorted({*again, *found.judged})))
+        self.broadcast(self.fleet.ready(sorted({*again, *gathered.judged})))
         return said
 
     def ban(self, judged: Judged) -> dict[str, str]:
@@ -226,13 +226,15 @@ class Engine:
             self.fleet.ban([name], reason)
         return bans
 
-    def aggregate(self, number: int, found: Gathered, judgements: Mapping[int, Judgement]) -> None:
+    def aggregate(
+        self, number: int, gathered: Gathered, judgements: Mapping[int, Judgement]
+    ) -> None:
         """The outer step on the mean of what counts. With nothing, the weights stay as they
         were."""
-        rows = [index for index in found.replicas if judgements[index].accepted]
+        rows = [index for index in gathered.replicas if judgements[index].accepted]
         if not rows:
             return
-        self.step(number, mean(self.fleet, self.job, found, rows, judgements))
+        self.step(number, mean(self.fleet, self.job, gathered, rows, judgements))
 
     def step(self, number: int, means: Sequence[torch.Tensor]) -> None:
         """The outer step on a mean of updates, by stage."""
@@ -251,16 +253,16 @@ class Engine:
         self,
         round_: Round,
         reports: Mapping[int, TrainReport],
-        found: Gathered,
+        gathered: Gathered,
         judged: Judged,
         worth: Mapping[int, int],
         said: Mapping[int, str],
     ) -> None:
         round_.trained = bool(reports)
-        round_.commitments, round_.audits = found.commitments, judged.audits.by_replica
+        round_.commitments, round_.audits = gathered.commitments, judged.audits.by_replica
         round_.settlements, round_.spent = judged.audits.settlements, judged.spent
         round_.tainted = self.judge.tainted(round_.number, judged.proofs)
-        round_.bytes["up"] += found.bytes
+        round_.bytes["up"] += gathered.bytes
         round_.notes += [] if self.moved == round_.number else [_UNCHANGED]
         for index, names in round_.slots.items():
             made = judged.judgements.get(index) or lost(

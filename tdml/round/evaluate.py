@@ -63,7 +63,7 @@ def improvements(
     job: Job,
     fleet: Fleet,
     number: int,
-    found: Gathered,
+    gathered: Gathered,
     judgements: Mapping[int, Judgement],
     secret: int,
 ) -> dict[int, int]:
@@ -73,16 +73,16 @@ def improvements(
 
     Another replica measures it, a different one for every update.
     """
-    rows = [index for index in found.replicas if judgements[index].accepted]
+    rows = [index for index in gathered.replicas if judgements[index].accepted]
     if not POLICIES[job.config.rewards.policy].by_improvement or len(rows) < 2:
         return {}
-    everyone = mean(fleet, job, found, rows, judgements)
+    everyone = mean(fleet, job, gathered, rows, judgements)
     asked = held_out(
         job.source, "validation", drawn(job, "validation", secret), job.config.train.batch_size
     )
     worth = {}
     for place, index in enumerate(rows):
-        others = mean(fleet, job, found, [row for row in rows if row != index], judgements)
+        others = mean(fleet, job, gathered, [row for row in rows if row != index], judgements)
         measure = partial(_difference, job, number, asked=asked, one=others, other=everyone)
         for value in fleet.each(measure, fleet.ready([rows[(place + 1) % len(rows)]])).values():
             worth[index] = _millionths(value)

@@ -73,21 +73,23 @@ def gather(fleet: Fleet, job: Job, number: int, steps: Mapping[int, int]) -> Gat
         steps: that they were ordered to take.
     """
     made = fleet.each(lambda replica: replica.commit(number), fleet.ready(sorted(steps)))
-    found = Gathered(made, {replica.index: replica.names for replica in fleet.ready(made)}, steps)
+    gathered = Gathered(
+        made, {replica.index: replica.names for replica in fleet.ready(made)}, steps
+    )
     for index, commitments in made.items():
-        _check_commitments(found, job, number, index, commitments)
+        _check_commitments(gathered, job, number, index, commitments)
     while True:
         sound = [
             replica.index
             for replica in fleet.ready(sorted(made))
-            if replica.index not in found.faults
+            if replica.index not in gathered.faults
         ]
-        if _fold(fleet, job, found, sound):
-            return found
+        if _fold(fleet, job, gathered, sound):
+            return gathered
 
 
-def walk(
-    fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]
+def stream_blocks(
+    fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]
 ) -> Iterator[tuple[BlockPlace, Blocks]]:
     """All blocks of some replicas' updates, by place; the next are on their way while these are
     looked at. Those of replicas that are lost are left out from there on. Whether they are what was
@@ -96,61 +98,63 @@ def walk(
         (s, b) for s, layout in enumerate(job.layouts) for b in range(count_blocks(layout.size))
     ]
     with ThreadPoolExecutor(1) as ahead:
-        following = ahead.submit(_fetch, fleet, found, indices, places[0])
+        following = ahead.submit(_fetch, fleet, gathered, indices, places[0])
         for place, after in zip(places, [*places[1:], None], strict=True):
             blocks = following.result()
             if after is not None:
-                following = ahead.submit(_fetch, fleet, found, indices, after)
+                following = ahead.submit(_fetch, fleet, gathered, indices, after)
             yield place, blocks
             del blocks  # or they would stay until after the next are here
 
 
-def _fold(fleet: Fleet, job: Job, found: Gathered, indices: Sequence[int]) -> bool:
+def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) -> bool:
     """Once over all blocks. False where a replica has dropped out on the way: then all begins again
     without it."""
-    found.replicas, found.sums = list(indices), [empty(len(indices)) for _ in job.layouts]
+    gathered.replicas, gathered.sums = list(indices), [empty(len(indices)) for _ in job.layouts]
     keeps = job.keeps_updates(len(indices))
     if not indices:
         return True
-    for (stage, number), blocks in walk(fleet, job, found, indices):
+    for (stage, number), blocks in stream_blocks(fleet, job, gathered, indices):
         size, parameters = job.layouts[stage].size, job.layouts[stage].parameters
         start, stop = block_span(size, number)
         for index, block in blocks.items():
             _check_block(
-                found, index, (stage, number), block, stop - start, job.config.trust.enabled
+                gathered, index, (stage, number), block, stop - start, job.config.trust.enabled
             )
-        if len(blocks) < len(indices) or any(index in found.faults for index in indices):
-            found.kept.clear()
+        if len(blocks) < len(indices) or any(index in gathered.faults for index in indices):
+            gathered.kept.clear()
             return False
         rows = [blocks[index] for index in indices]
-        found.sums[stage] += fold_stage(rows, max(0, min(parameters - start, stop - start)))
-        found.bytes += sum(row.nbytes for row in rows)
+        gathered.sums[stage] += fold_stage(rows, max(0, min(parameters - start, stop - start)))
+        gathered.bytes += sum(row.nbytes for row in rows)
         if keeps:
-            found.kept[stage, number] = blocks
+            gathered.kept[stage, number] = blocks
         del rows, blocks  # before the next come
     return True
 
 
-def _fetch(fleet: Fleet, found: Gathered, indices: Sequence[int], place: BlockPlace) -> Blocks:
-    if place in found.kept:
-        return {index: found.kept[place][index] for index in indices if index in found.kept[place]}
+def _fetch(fleet: Fleet, gathered: Gathered, indices: Sequence[int], place: BlockPlace) -> Blocks:
+    if place in gathered.kept:
+        return {
+            index: gathered.kept[place][index] for index in indices if index in gathered.kept[place]
+        }
     stage, number = place
     return fleet.each(lambda replica: replica.reveal(UPDATE, stage, number), fleet.ready(indices))
 
 
 def _check_commitments(
-    found: Gathered, job: Job, number: int, index: int, made: Sequence[Commitment]
+    gathered: Gathered, job: Job, number: int, index: int, made: Sequence[Commitment]
 ) -> None:
     for stage, (commits, layout) in enumerate(zip(made, job.layouts, strict=True)):
-        held_to = commitment(number, found.names[index][stage], root(commits.blocks))
+        held_to = commitment(number, gathered.names[index][stage], root(commits.blocks))
         if commits.update != held_to or len(commits.blocks) != count_blocks(layout.size):
-            found.faults.setdefault(index, {})[stage] = (
+            gathered.faults.setdefault(index, {})[stage] = (
                 "it has not committed to an update of the right size"
             )
 
 
 def _check_block(
-    found: Gathered, index: int, place: BlockPlace, block: object, size: int, strict: bool
+    gathered: Gathered, index: int, place: BlockPlace, block: object, size: int, strict: bool
 ) -> None:
     """What is wrong with one block at first sight. `strict`: whether more than its form counts."""
     stage, number = place
@@ -158,16 +162,16 @@ def _check_block(
         kind = type(block).__name__
         if isinstance(block, torch.Tensor):
             kind = f"{block.dtype} of shape {tuple(block.shape)}"
-        found.faults.setdefault(index, {})[stage] = (
+        gathered.faults.setdefault(index, {})[stage] = (
             f"the update is {kind}, not float32 of shape ({size},)"
         )
-    elif strict and not matches(found, index, stage, number, block):
-        found.faults.setdefault(index, {})[stage] = (
+    elif strict and not matches(gathered, index, stage, number, block):
+        gathered.faults.setdefault(index, {})[stage] = (
             "the update is not the one that it had committed to"
         )
     elif strict and not _is_finite(block):
-        found.faults.setdefault(index, {})[stage] = "the update has values that are not finite"
-        found.diverged.add(index)
+        gathered.faults.setdefault(index, {})[stage] = "the update has values that are not finite"
+        gathered.diverged.add(index)
 
 
 def _is_finite(block: torch.Tensor) -> bool:
@@ -175,9 +179,9 @@ def _is_finite(block: torch.Tensor) -> bool:
     return bool(block.sum().isfinite()) or bool(block.isfinite().all())
 
 
-def matches(found: Gathered, index: int, stage: int, number: int, block: torch.Tensor) -> bool:
+def matches(gathered: Gathered, index: int, stage: int, number: int, block: torch.Tensor) -> bool:
     """Whether a block is the one that its node has committed to."""
-    return digest(block).hex() == found.commitments[index][stage].blocks[number]
+    return digest(block).hex() == gathered.commitments[index][stage].blocks[number]
 
 
 def relay(source: Replica, vector: str, stage: int, content: str, target: Replica) -> None:
@@ -196,7 +200,7 @@ def relay(source: Replica, vector: str, stage: int, content: str, target: Replic
         target.hold(stage, number, block)
 
 
-def take(source: Replica, vector: str, stage: int, content: str = "") -> torch.Tensor:
+def fetch_vector(source: Replica, vector: str, stage: int, content: str = "") -> torch.Tensor:
     """A vector of one node, block by block, which is known by its content, if it is known. Raises
     as `relay`."""
     blocks = source.digests(vector, stage)
@@ -216,6 +220,6 @@ class NotShown(Exception):
         super().__init__(f"stage {stage} shows something else than it had bound itself to")
 
 
-def updates_of(found: Gathered, index: int) -> Mapping[int, str]:
+def updates_of(gathered: Gathered, index: int) -> Mapping[int, str]:
     """The content of a replica's update, by stage."""
-    return {stage: root(made.blocks) for stage, made in enumerate(found.commitments[index])}
+    return {stage: root(made.blocks) for stage, made in enumerate(gathered.commitments[index])}

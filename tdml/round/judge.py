@@ -10,7 +10,7 @@ from tdml.common.seeds import derive
 from tdml.data.faults import faults_of
 from tdml.round.audit import Auditor
 from tdml.round.audits import Audits
-from tdml.round.check import NOTHING, Checked, cross_check
+from tdml.round.check import NOT_CHECKED, Checked, cross_check
 from tdml.round.debts import Debts
 from tdml.round.fleet import Fleet
 from tdml.round.former import mark
@@ -20,7 +20,7 @@ from tdml.round.standing import Standing
 from tdml.run.job import Job
 from tdml.trust.judgement import UNCHECKED, Audited, Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE, TYPICAL
-from tdml.trust.screen import Screening, compare
+from tdml.trust.screen import Screening, screen_sums
 from tdml.trust.suspicion import Candidate
 from tdml.trust.work import passes_of
 
@@ -72,28 +72,32 @@ class Judge:
             )
         return ""
 
-    def screen(self, found: Gathered) -> Screening:
+    def screen(self, gathered: Gathered) -> Screening:
         """How far each update stands out."""
-        compared = self._compared(found)
-        screening = compare(found.sums, [found.replicas.index(index) for index in compared])
-        made = {index: updates_of(found, index) for index in found.replicas}
+        compared = self._compared(gathered)
+        screening = screen_sums(
+            gathered.sums, [gathered.replicas.index(index) for index in compared]
+        )
+        made = {index: updates_of(gathered, index) for index in gathered.replicas}
         again = self.standing.former.again(made)
-        return mark(screening, {found.replicas.index(index) for index in again})
+        return mark(screening, {gathered.replicas.index(index) for index in again})
 
-    def cross_check(self, number: int, found: Gathered, secret: int) -> Checked:
+    def cross_check(self, number: int, gathered: Gathered, secret: int) -> Checked:
         """Have it tested who has worked, if half of the budget pays for enough samples, and it does
         not pay for having everything repeated."""
         if not self._job.audits or self._job.config.trust.budget == 1:
-            return NOTHING
-        passes = passes_of(self._allowance(found) * self._job.config.train.effective_batch_size) / 2
+            return NOT_CHECKED
+        passes = (
+            passes_of(self._allowance(gathered) * self._job.config.train.effective_batch_size) / 2
+        )
         draw = torch.Generator().manual_seed(derive(secret, "cross-check"))
-        candidates = self._compared(found)
-        return cross_check(self._fleet, self._job, number, found, candidates, passes, draw)
+        candidates = self._compared(gathered)
+        return cross_check(self._fleet, self._job, number, gathered, candidates, passes, draw)
 
     def audit(
         self,
         number: int,
-        found: Gathered,
+        gathered: Gathered,
         screening: Screening,
         checked: Checked,
         weights: Sequence[torch.Tensor],
@@ -104,30 +108,32 @@ class Judge:
         if not self._job.audits:
             return Audits(), {}
         draw = torch.Generator().manual_seed(derive(secret, "audit"))
-        distances = dict(zip(found.replicas, screening.distances, strict=True))
+        distances = dict(zip(gathered.replicas, screening.distances, strict=True))
         candidates = {}
-        for index in found.judged:
-            distance, names = distances.get(index, 0.0), found.names[index]
-            if not self._takes_all(found, index):  # nothing clears it but audits
+        for index in gathered.judged:
+            distance, names = distances.get(index, 0.0), gathered.names[index]
+            if not self._takes_all(gathered, index):  # nothing clears it but audits
                 distance = max(distance, LIMIT)
             suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
-            at_once = distance > LIMIT or index in found.diverged
-            candidates[index] = Candidate(self._windows(found, index), suspicion, at_once)
+            at_once = distance > LIMIT or index in gathered.diverged
+            candidates[index] = Candidate(self._windows(gathered, index), suspicion, at_once)
         chance, allowance = (
             RANDOM_SHARE * self._job.config.trust.budget,
-            self._allowance(found) - checked.steps,
+            self._allowance(gathered) - checked.steps,
         )
         windows, drawn = self.standing.purse.choose(candidates, chance, allowance, draw)
-        audits = self.auditor.audit(number, found, weights, windows, draw)
+        audits = self.auditor.audit(number, gathered, weights, windows, draw)
         for index, candidate in candidates.items():
             clean = audits.by_replica.get(index, Audited()).clean
-            self.standing.suspicion.clear(found.names[index], len(clean) / len(candidate.windows))
+            self.standing.suspicion.clear(
+                gathered.names[index], len(clean) / len(candidate.windows)
+            )
         return audits, drawn
 
     def judge(
         self,
         number: int,
-        found: Gathered,
+        gathered: Gathered,
         screening: Screening,
         checked: Checked,
         audits: Audits,
@@ -137,15 +143,15 @@ class Judge:
     ) -> Judged:
         """What becomes of every replica that handed something in."""
         trusted = self._job.config.trust.enabled
-        proofs = [*_faults(found), *audits.proofs]
+        proofs = [*_faults(gathered), *audits.proofs]
         if self._job.audits:
             proofs += false_reports(
-                self._job, self.auditor, self._fleet, found, checked, weights, secret
+                self._job, self.auditor, self._fleet, gathered, checked, weights, secret
             )
-        self.debts.note(number, found, weights, audits.silent)
+        self.debts.note(number, gathered, weights, audits.silent)
         evidence = {
-            index: self._evidence(number, index, found, screening, checked, audits, proofs)
-            for index in sorted({*found.replicas, *found.faults})
+            index: self._evidence(number, index, gathered, screening, checked, audits, proofs)
+            for index in sorted({*gathered.replicas, *gathered.faults})
         }
         if not trusted:
             evidence = {
@@ -153,8 +159,8 @@ class Judge:
                 for i, e in evidence.items()
             }
         judgements = judge(evidence, self.standing.power.share, self._job.alike)
-        self._learn_power(found, checked, audits, drawn)
-        for row, index in enumerate(found.replicas):
+        self._learn_power(gathered, checked, audits, drawn)
+        for row, index in enumerate(gathered.replicas):
             judgements[index] = replace(
                 judgements[index],
                 rank_mean=float(screening.moments.mean[row]),
@@ -168,52 +174,54 @@ class Judge:
         self,
         number: int,
         index: int,
-        found: Gathered,
+        gathered: Gathered,
         screening: Screening,
         checked: Checked,
         audits: Audits,
         proofs: Sequence[Proof],
     ) -> Evidence:
-        names = found.names[index]
+        names = gathered.names[index]
         own = [proof for proof in proofs if set(proof.nodes) & set(names)]
         nodes = tuple(dict.fromkeys(name for proof in own for name in proof.nodes if name in names))
         reason = "; ".join(dict.fromkeys(proof.reason for proof in own))
         evidence = Evidence(
             names,
-            self._job.samples(found.steps[index]),
-            fault=self._fault(number, index, found),
+            self._job.samples(gathered.steps[index]),
+            fault=self._fault(number, index, gathered),
             audited=audits.by_replica.get(index, Audited()),
             proof=Proof(nodes, reason) if nodes else None,
             work=checked.works.get(index),
             unchecked=UNCHECKED if self._job.own else "",
         )
-        clean = self._job.audits and len(evidence.audited.clean) == len(self._windows(found, index))
+        clean = self._job.audits and len(evidence.audited.clean) == len(
+            self._windows(gathered, index)
+        )
         evidence = replace(evidence, full=bool(clean))
-        if index not in found.replicas:
+        if index not in gathered.replicas:
             return evidence
-        row = found.replicas.index(index)
+        row = gathered.replicas.index(index)
         return replace(
             evidence,
-            size=found.sizes[index],
+            size=gathered.sizes[index],
             distance=screening.distances[row],
             departure=screening.reasons.get(row, ""),
-            compared=self._takes_all(found, index),
+            compared=self._takes_all(gathered, index),
         )
 
-    def _fault(self, number: int, index: int, found: Gathered) -> str:
+    def _fault(self, number: int, index: int, gathered: Gathered) -> str:
         """Why an update cannot be averaged, and which samples explain it."""
-        if index not in found.faults:
+        if index not in gathered.faults:
             return ""
         said = "; ".join(
-            f"stage {stage}: {text}" for stage, text in sorted(found.faults[index].items())
+            f"stage {stage}: {text}" for stage, text in sorted(gathered.faults[index].items())
         )
-        if index not in found.diverged:
+        if index not in gathered.diverged:
             return said
-        if 2 * len(found.diverged) > len(found.names) and index != min(found.diverged):
+        if 2 * len(gathered.diverged) > len(gathered.names) and index != min(gathered.diverged):
             return f"{said}, as most others' have: training diverges (see train.lr)"
         if self._job.own:
             return said  # the samples are not here
-        batches = self._job.batches(index, number)[: found.steps[index]]
+        batches = self._job.batches(index, number)[: gathered.steps[index]]
         seeds = [self._job.augmentation(number, index, step) for step in range(len(batches))]
         samples = faults_of(self._job.source, batches, seeds)
         return f"{said}, for {samples}" if samples else said
@@ -231,7 +239,11 @@ class Judge:
         return self.standing.unproven.first(keys, number, self._job.config.trust.budget)
 
     def _learn_power(
-        self, found: Gathered, checked: Checked, audits: Audits, drawn: Mapping[int, Sequence[int]]
+        self,
+        gathered: Gathered,
+        checked: Checked,
+        audits: Audits,
+        drawn: Mapping[int, Sequence[int]],
     ) -> None:
         """From windows that chance chose: suspicion would choose those that were not seen."""
         for index, windows in drawn.items():
@@ -239,23 +251,25 @@ class Judge:
             if index in checked.works and set(windows) <= set(clean):
                 self.standing.power.add(checked.works[index].seen)
 
-    def _compared(self, found: Gathered) -> list[int]:
+    def _compared(self, gathered: Gathered) -> list[int]:
         """The replicas that statistics can compare."""
-        return [index for index in found.replicas if self._takes_all(found, index)]
+        return [index for index in gathered.replicas if self._takes_all(gathered, index)]
 
-    def _takes_all(self, found: Gathered, index: int) -> bool:
+    def _takes_all(self, gathered: Gathered, index: int) -> bool:
         """Whether a replica takes all of its steps: after fewer an honest update is smaller, points
         elsewhere, and has learnt less."""
-        return found.steps[index] == self._job.steps[index]
+        return gathered.steps[index] == self._job.steps[index]
 
-    def _windows(self, found: Gathered, index: int) -> tuple[int, ...]:
+    def _windows(self, gathered: Gathered, index: int) -> tuple[int, ...]:
         """The steps of each window of a replica's round."""
-        edges = self._job.edges(found.steps[index])
-        return tuple(b - a for a, b in itertools.pairwise(edges))
+        bounds = self._job.bounds(gathered.steps[index])
+        return tuple(b - a for a, b in itertools.pairwise(bounds))
 
-    def _allowance(self, found: Gathered) -> float:
+    def _allowance(self, gathered: Gathered) -> float:
         """Steps of training that a round may spend on cross-checks and audits."""
-        return self._job.config.trust.budget * sum(found.steps[index] for index in found.judged)
+        return self._job.config.trust.budget * sum(
+            gathered.steps[index] for index in gathered.judged
+        )
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
@@ -273,10 +287,10 @@ class Judge:
         self.debts.restore(state["debts"])
 
 
-def _faults(found: Gathered) -> list[Proof]:
+def _faults(gathered: Gathered) -> list[Proof]:
     """What no honest node's message has."""
     return [
-        Proof((found.names[index][stage],), f"stage {stage}: {text}")
-        for index, faults in sorted(found.proven.items())
+        Proof((gathered.names[index][stage],), f"stage {stage}: {text}")
+        for index, faults in sorted(gathered.proven.items())
         for stage, text in sorted(faults.items())
     ]

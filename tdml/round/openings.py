@@ -90,7 +90,7 @@ def broken_agreements(
         index: the replica whose nodes have signed.
         logs, signatures: by stage.
     """
-    found = []
+    proofs = []
     pairs = [
         (a, b)
         for a in range(len(names))
@@ -101,14 +101,14 @@ def broken_agreements(
         mine = common_digest(logs[one], job.channels, one, other)
         said = statement(job_id, index, purpose, other, one, mine)
         if not verify(keys[other], signatures[one][other], said):
-            found.append(
+            proofs.append(
                 Proof((names[one],), f"stage {one} logs what stage {other} has not signed")
             )
         elif mine != common_digest(logs[other], job.channels, one, other):
-            found.append(
+            proofs.append(
                 Proof((names[other],), f"stage {other} logs something else than it has signed")
             )
-    return found
+    return proofs
 
 
 def is_log(log: object, steps: int, channels: Sequence[Channel]) -> bool:
@@ -118,7 +118,7 @@ def is_log(log: object, steps: int, channels: Sequence[Channel]) -> bool:
 
 def _holds(job: Job, steps: int, made: Commitment, opening: Opening) -> bool:
     """Whether a trace is the one committed to, and ends with the update."""
-    windows = len(job.edges(steps)) - 1
+    windows = len(job.bounds(steps)) - 1
     formed = (
         len(opening.states) == windows and len(opening.signatures) == job.config.topology.stages
     )

@@ -56,14 +56,14 @@ class Assignment:
 @dataclass(frozen=True)
 class TrainOrder:
     """Train on `batches` (steps, batch_size) of the training set, from the weights that were
-    loaded. `edges` are the steps where the windows that may be audited begin and end; none: nothing
-    is kept for audits. `longest` is the most steps that any replica takes in a round, by which
-    learning rates are counted."""
+    loaded. `bounds` are the steps where the windows that may be audited begin and end; none:
+    nothing is kept for audits. `longest` is the most steps that any replica takes in a round, by
+    which learning rates are counted."""
 
     round: int
     longest: int
     batches: torch.Tensor
-    edges: tuple[int, ...] = ()
+    bounds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tdml.node.messages import Passing, digest_of, empty_log
 from tdml.node.node import EvaluationBatch, Scores
 from tdml.node.stage import Stage
 from tdml.round.fleet import Replica, ReplicaLost
-from tdml.round.gather import NotShown, take
+from tdml.round.gather import NotShown, fetch_vector
 from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, RepeatOrder
 from tdml.run.job import Job
 from tdml.trust.commitment import content
@@ -154,11 +154,11 @@ class Referee:
         batches = pieces.batches(self._job.source, order.pieces, self.batch_size)
         inputs, targets = next(itertools.islice(batches, batch, None))
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
-        found = Scores(self._job.task, with_rows=False)
-        predict(stages, inputs, EvaluationBatch(inputs, targets, None, found).look, passing)
+        scores = Scores(self._job.task, with_rows=False)
+        predict(stages, inputs, EvaluationBatch(inputs, targets, None, scores).look, passing)
         for passes in passing:  # both ends of a channel note the same
             passes.write(log[0])
-        return Evaluation(torch.cat(found.losses), torch.empty(0, 0, dtype=torch.float64), log)
+        return Evaluation(torch.cat(scores.losses), torch.empty(0, 0, dtype=torch.float64), log)
 
     def insists_on_evaluation(
         self,
@@ -230,9 +230,9 @@ def shown_by(replica: Replica, item: Item, fresh: bool, words: CommonGround) -> 
     for channel, word in words.received.items():
         if channel not in messages or digest_of(messages[channel]).hex() != word:
             raise NotShown(item.stage)
-    before = None if fresh else take(replica, BEFORE, item.stage, words.before)
+    before = None if fresh else fetch_vector(replica, BEFORE, item.stage, words.before)
     if item.channel >= 0:
         made = messages.get(item.channel, [])
     else:
-        made = [take(replica, UPDATE if item.channel == END else AFTER, item.stage)]
+        made = [fetch_vector(replica, UPDATE if item.channel == END else AFTER, item.stage)]
     return StepShown(before, messages, made)

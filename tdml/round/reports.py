@@ -11,7 +11,7 @@ from tdml.node.agreement import evaluated
 from tdml.round.audit import Auditor
 from tdml.round.check import Checked, hand_over
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
-from tdml.round.gather import Gathered, NotShown, take, updates_of
+from tdml.round.gather import Gathered, NotShown, fetch_vector, updates_of
 from tdml.round.openings import broken_agreements, is_log
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
 from tdml.run.job import Job
@@ -23,7 +23,7 @@ def false_reports(
     job: Job,
     auditor: Auditor,
     fleet: Fleet,
-    found: Gathered,
+    gathered: Gathered,
     checked: Checked,
     weights: Sequence[torch.Tensor],
     secret: int,
@@ -51,7 +51,7 @@ def false_reports(
     if proofs := _false_logs(job, auditor, fleet, validator, order, answers, count):
         return proofs
     batch = int(torch.randint(count, (), generator=draw))
-    update = _update(fleet, found, candidate)
+    update = _update(fleet, gathered, candidate)
     if update is None:  # its owner does not show it, whom its own audit judges
         return []
     true = referee.evaluate(order, weights, update, batch)
@@ -63,14 +63,14 @@ def false_reports(
 
     def confirms(witness: Replica) -> bool:
         """Whether it finds the same as the coordinator, every time that it is asked."""
-        told = _ask(fleet, found, order, witness)
+        told = _ask(fleet, gathered, order, witness)
         return bool(told) and all(
             all(is_log(answer.log, count, job.channels) for answer in answers)
             and _false_stage(job, answers, true, batch, referee.batch_size) is None
             for answers in told
         )
 
-    others = fleet.ready(index for index in found.replicas if index != validator.index)
+    others = fleet.ready(index for index in gathered.replicas if index != validator.index)
     text = (
         f"stage {stage} reports what recomputation does not find of an evaluation of replica "
         f"{report.candidate}"
@@ -80,14 +80,14 @@ def false_reports(
 
 
 def _ask(
-    fleet: Fleet, found: Gathered, order: EvaluateOrder, witness: Replica
+    fleet: Fleet, gathered: Gathered, order: EvaluateOrder, witness: Replica
 ) -> list[list[Evaluation]]:
     """What another replica finds, again and again; nothing if it does not answer."""
 
     def ask(witness: Replica) -> list[list[Evaluation]]:
         if order.candidate is not None:
             [owner] = fleet.placed([order.candidate])
-            hand_over(found, owner, witness)
+            hand_over(gathered, owner, witness)
         return [witness.evaluate(order, columns=0) for _ in range(AGAIN)]
 
     return fleet.each(ask, [witness]).get(witness.index, [])
@@ -126,15 +126,15 @@ def _false_logs(
     )
 
 
-def _update(fleet: Fleet, found: Gathered, candidate: int | None) -> list[torch.Tensor] | None:
+def _update(fleet: Fleet, gathered: Gathered, candidate: int | None) -> list[torch.Tensor] | None:
     """What the global weights were evaluated with, by stage: the candidate's update, as it has
     committed to it, or none; None if it does not show that."""
     if candidate is None:
         return []
     [owner] = fleet.placed([candidate])
-    contents = updates_of(found, candidate)
+    contents = updates_of(gathered, candidate)
     try:
-        return [take(owner, UPDATE, stage, content) for stage, content in contents.items()]
+        return [fetch_vector(owner, UPDATE, stage, content) for stage, content in contents.items()]
     except (NotShown, ReplicaLost):
         return None
 

@@ -33,7 +33,7 @@ class Unproven:
     def first(self, keys: Iterable[str], number: int, budget: float) -> int | None:
         """The first round before `number` that may hold something of these nodes; None if there is
         none."""
-        oldest = number - reach(budget)
+        oldest = number - rounds_until_caught(budget)
         tainted = [r for key in keys for r in self.rounds.get(key, []) if oldest <= r < number]
         return min(tainted, default=None)
 
@@ -54,7 +54,7 @@ class Unproven:
         self.rounds, self.taken_back = dict(state["rounds"]), state["taken_back"]
 
 
-def reach(budget: float) -> int:
+def rounds_until_caught(budget: float) -> int:
     """In how many rounds a lie that is told in each, in one window, is missed by chance with a
     probability of ALPHA."""
     chance = RANDOM_SHARE * budget
@@ -63,10 +63,10 @@ def reach(budget: float) -> int:
 
 def taken_back(played: "Round", after: int) -> str:
     """Why a run goes on from the weights after an earlier round, in words."""
-    return f"{said(played)}, so the run goes on from the weights after round {after}"
+    return f"{tainted_rounds(played)}, so the run goes on from the weights after round {after}"
 
 
-def said(played: "Round") -> str:
+def tainted_rounds(played: "Round") -> str:
     """Which rounds may hold what a proven liar has put in, in words."""
     assert played.tainted is not None
     first, last = played.tainted, max(played.tainted, played.number - 1)

@@ -17,7 +17,7 @@ from tdml.round.settlement import Dispute, Settlement
 from tdml.run.job import Job
 from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_difference, items, liars
 from tdml.trust.judgement import Proof
-from tdml.trust.numbers import AGAIN, BEFORE, ERRORS
+from tdml.trust.numbers import AGAIN, ERRORS, STEPS_BEFORE
 from tdml.trust.tolerance import Tolerance
 
 
@@ -187,7 +187,7 @@ class Settler:
         what the owner's kind of machine does."""
         confirmed = [p for i, p in dispute.parties.items() if f"{i}" not in guilty]
         # What nobody could see of the steps before, the disputed one must show.
-        times = AGAIN * (1 + BEFORE - (min(BEFORE, item.step) if confirmed else 0))
+        times = AGAIN * (1 + STEPS_BEFORE - (min(STEPS_BEFORE, item.step) if confirmed else 0))
         known = alone and (dispute.owner.kind, item.stage) in self._confirmed
         if not (confirmed or known) or dispute.owner.kind in self.unrepeatable:
             return False
@@ -200,7 +200,7 @@ class Settler:
         """Whether the coordinator finds, again and again, what a party shows of the last steps
         before an item, on which all agree: where code changes, a step may happen to hide it."""
         claim, accounts, weights = dispute.claim, dispute.accounts, dispute.weights[item.stage]
-        for step in range(max(0, item.step - BEFORE), item.step):
+        for step in range(max(0, item.step - STEPS_BEFORE), item.step):
             earlier = Item(step, item.stage)
             try:
                 shown = self._show(dispute, party, earlier, self._words(claim, accounts, earlier))

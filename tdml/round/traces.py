@@ -16,24 +16,24 @@ def open_traces(
     job: Job,
     job_id: str,
     number: int,
-    found: Gathered,
+    gathered: Gathered,
     indices: Sequence[int],
     audits: Audits,
 ) -> dict[int, list[Opening]]:
     """By replica and stage. What is wrong with the others stands in `audits` then."""
     shown, sound = fleet.each(_opened, fleet.placed(indices)), {}
     for index in indices:
-        names, steps, result = found.names[index], found.steps[index], shown.get(index)
+        names, steps, result = gathered.names[index], gathered.steps[index], shown.get(index)
         if not isinstance(result, list):
             text = f"audit: it has not shown its work: {result}"
             audits.silent |= unshown(result, names)
             audits.by_replica[index] = Audited(unsettled=text)
             continue
-        keys, commitments = [fleet.key(name) for name in names], found.commitments[index]
+        keys, commitments = [fleet.key(name) for name in names], gathered.commitments[index]
         proofs = false_traces(job, job_id, number, index, steps, names, keys, commitments, result)
         audits.proofs += proofs
         if proofs:
-            windows = range(len(job.edges(steps)) - 1)
+            windows = range(len(job.bounds(steps)) - 1)
             audits.by_replica[index] = Audited(lied=tuple(windows))
         else:
             sound[index] = result

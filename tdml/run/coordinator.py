@@ -19,7 +19,7 @@ from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import BEST_MODEL
 from tdml.round.checkpoint import Checkpoint, drop, how_to_go_on, load, save, save_atomically
 from tdml.round.engine import Engine, Round
-from tdml.round.rollback import said, taken_back
+from tdml.round.rollback import tainted_rounds, taken_back
 from tdml.round.saving import Saving
 from tdml.run.job import Job
 from tdml.trust.judgement import Proof
@@ -149,7 +149,7 @@ class Coordinator:
         self._saving.finish()  # it drops old ones
         before = load(self.monitor.folder.checkpoints, played.tainted)
         kept = f"; the checkpoint of round {before.round} does not" if before else ""
-        return f"{said(played)}, which stays{kept}"
+        return f"{tainted_rounds(played)}, which stays{kept}"
 
     def _go_back(self, played: Round) -> None:
         """Take out what nodes that are proven to lie have put in before."""

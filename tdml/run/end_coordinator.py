@@ -18,7 +18,7 @@ _NO_MEMORY = "can't allocate memory"  # torch has no class of its own for it on 
 ORDERLY_END_S = 25.0  # that an interrupted run may take for it: torchrun kills after 30
 
 
-def play(coordinator: Coordinator) -> tuple[str, int]:
+def play_rounds(coordinator: Coordinator) -> tuple[str, int]:
     """Play the rounds; why there are no more of them, and the exit status."""
     try:
         return coordinator.run(), 0

@@ -29,7 +29,7 @@ from tdml.rehearsal import rehearse
 from tdml.round.checkpoint import Checkpoint
 from tdml.tasks import Language, Masked, Task
 from tdml.tasks.measures import Measures, look_at
-from tdml.trust.suspicion import window_edges, windows_that_fit
+from tdml.trust.suspicion import window_bounds, windows_that_fit
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class Job:
             for s in range(stages)
         ]
 
-    def edges(self, steps: int) -> tuple[int, ...]:
+    def bounds(self, steps: int) -> tuple[int, ...]:
         """Where the windows of a round of so many steps begin and end; empty without audits."""
-        return window_edges(steps, self.windows) if self.windows else ()
+        return window_bounds(steps, self.windows) if self.windows else ()
 
     @property
     def parameters(self) -> list[int]:

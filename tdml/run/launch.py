@@ -65,7 +65,7 @@ def import_once() -> None:
     gc.enable()
 
 
-def threads(topology: Topology) -> int:
+def threads_per_rank(topology: Topology) -> int:
     """Of each rank, so that its workers share this machine's processors, unless `OMP_NUM_THREADS`
     says otherwise."""
     return max(1, (os.cpu_count() or 1) // (topology.world_size - 1))

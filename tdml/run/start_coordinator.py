@@ -36,7 +36,7 @@ from tdml.rehearsal.timing import with_microbatches
 from tdml.rewards.deterrence import warning
 from tdml.round.checkpoint import Checkpoint, load_last, passed_over
 from tdml.run.coordinator import Coordinator
-from tdml.run.end_coordinator import ORDERLY_END_S, conclude, give_up, leave, play
+from tdml.run.end_coordinator import ORDERLY_END_S, conclude, give_up, leave, play_rounds
 from tdml.run.interruption import Interruption
 from tdml.run.introduction import introduce
 from tdml.run.job import Job, prepare
@@ -187,7 +187,7 @@ def _lead(
     )
     interruption.defer(ORDERLY_END_S, partial(give_up, coordinator))
     try:
-        reason, status = play(coordinator)
+        reason, status = play_rounds(coordinator)
     finally:
         fleet.stop(status)
     status = conclude(coordinator, terminal, reason, status)

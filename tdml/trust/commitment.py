@@ -27,14 +27,14 @@ def block_span(size: int, block: int) -> tuple[int, int]:
     return block * BLOCK, min(size, (block + 1) * BLOCK)
 
 
-def digests(blocks: Sequence[torch.Tensor]) -> tuple[str, ...]:
+def block_digests(blocks: Sequence[torch.Tensor]) -> tuple[str, ...]:
     """BLAKE3, in hex, of every block's type, shape and bytes."""
     return tuple(found.hex() for found in digest.digests(blocks))
 
 
 def content(vector: torch.Tensor) -> str:
     """What names a flat vector: the Merkle root over the digests of its blocks."""
-    return root(digests(in_blocks(vector)))
+    return root(block_digests(in_blocks(vector)))
 
 
 def commitment(round_number: int, node: str, content: str) -> str:

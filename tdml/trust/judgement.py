@@ -96,7 +96,7 @@ class Judgement:
         return self.weight > 0
 
 
-def judge(found: Mapping[int, Evidence], power: float, vouches: bool) -> dict[int, Judgement]:
+def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict[int, Judgement]:
     """What becomes of each replica's update, by replica.
 
     Whoever was seen working, or whose whole round was repeated and found again, counts in full, up
@@ -109,52 +109,52 @@ def judge(found: Mapping[int, Evidence], power: float, vouches: bool) -> dict[in
         vouches: whether the work test's result counts for a replica: it does where shares are drawn
             alike.
     """
-    sound = [e for e in found.values() if not (e.fault or e.proof) and _passes(e)]
+    sound = [e for e in evidence.values() if not (e.fault or e.proof) and _passes(e)]
     sizes = [e.size for e in sound if e.compared] or [e.size for e in sound]
     typical = statistics.median_low(sizes) if sizes else 0.0
-    return {
-        index: _judge(index, evidence, typical, power, vouches) for index, evidence in found.items()
-    }
+    return {index: _judge(index, e, typical, power, vouches) for index, e in evidence.items()}
 
 
-def _judge(index: int, found: Evidence, typical: float, power: float, vouches: bool) -> Judgement:
-    tested = found.work if vouches else None
+def _judge(
+    index: int, evidence: Evidence, typical: float, power: float, vouches: bool
+) -> Judgement:
+    tested = evidence.work if vouches else None
     seen = tested is not None and tested.seen
     weight, doubt = 1.0, ""
-    if tested is not None and not seen and not found.full:
+    if tested is not None and not seen and not evidence.full:
         weight, doubt = _unseen(tested, power)
-    scale, bound = _shorten(found.size, typical, LARGEST if seen or found.full else TYPICAL)
-    proof = found.proof
-    if (refusal := _refusal(found)) or proof:
+    scale, bound = _shorten(evidence.size, typical, LARGEST if seen or evidence.full else TYPICAL)
+    proof = evidence.proof
+    if (refusal := _refusal(evidence)) or proof:
         weight, scale, doubt, bound = 0.0, 1.0, refusal, ""
     status = MALICIOUS if proof else HONEST if weight == scale == 1 else SUSPICIOUS
-    reasons = [proof.reason if proof else "", doubt, bound, found.unchecked]
+    reasons = [proof.reason if proof else "", doubt, bound, evidence.unchecked]
     return Judgement(
         index,
-        found.nodes,
+        evidence.nodes,
         status,
         "; ".join(dict.fromkeys(filter(None, reasons))),
         weight,
         scale,
         proof.nodes if proof else (),
-        found.samples,
-        distance=found.distance,
-        p=None if found.work is None else found.work.p,
-        proven=found.full,
+        evidence.samples,
+        distance=evidence.distance,
+        p=None if evidence.work is None else evidence.work.p,
+        proven=evidence.full,
     )
 
 
-def _refusal(found: Evidence) -> str:
+def _refusal(evidence: Evidence) -> str:
     """Why an update does not count at all; "" if it does."""
-    if found.fault or found.audited.unsettled:
-        return found.fault or found.audited.unsettled
-    if _passes(found):
+    if evidence.fault or evidence.audited.unsettled:
+        return evidence.fault or evidence.audited.unsettled
+    if _passes(evidence):
         return ""
-    if found.unchecked:
-        return f"{found.departure}: it does not count"
+    if evidence.unchecked:
+        return f"{evidence.departure}: it does not count"
     # who is proven to lie waits for nothing
-    waits = "" if found.proof else ": it does not count until its work is found again"
-    return found.departure + waits
+    waits = "" if evidence.proof else ": it does not count until its work is found again"
+    return evidence.departure + waits
 
 
 def _unseen(work: WorkResult, power: float) -> tuple[float, str]:
@@ -171,8 +171,8 @@ def _shorten(size: float, typical: float, most: float) -> tuple[float, str]:
     return scale, f"{size / typical:.3g} times the median size: shortened to {most:g}"
 
 
-def _passes(found: Evidence) -> bool:
-    return found.full or found.distance <= LIMIT
+def _passes(evidence: Evidence) -> bool:
+    return evidence.full or evidence.distance <= LIMIT
 
 
 def lost(index: int, nodes: Sequence[str], reason: str) -> Judgement:

@@ -29,7 +29,7 @@ LOOK = 0.1
 AGAIN = 16
 # steps before the disputed one that it takes as often, for one may hide what another shows. Where
 # there are fewer it takes the disputed one for them, too: code may change after so many calls
-BEFORE = 3
+STEPS_BEFORE = 3
 
 # What an update counts (`tdml.trust.judgement`).
 # times the median size, of who was seen working or found clean: honest sizes differ by less

@@ -49,10 +49,10 @@ def screen(updates: torch.Tensor, parameters: int | None = None) -> Screening:
     count = updates.shape[1] if parameters is None else parameters
     starts = range(0, max(1, updates.shape[1]), BLOCK)
     blocks = [fold_stage(updates[:, a : a + BLOCK], max(0, min(count - a, BLOCK))) for a in starts]
-    return compare([sum(blocks[1:], blocks[0])], range(len(updates)))
+    return screen_sums([sum(blocks[1:], blocks[0])], range(len(updates)))
 
 
-def compare(stages: Sequence[StageSums], rows: Sequence[int]) -> Screening:
+def screen_sums(stages: Sequence[StageSums], rows: Sequence[int]) -> Screening:
     """Compare replicas by the sums of their stages: each stage by itself, and the whole.
 
     Args:

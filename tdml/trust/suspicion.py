@@ -104,7 +104,7 @@ def _draw(windows: int, rate: float, draw: torch.Generator) -> tuple[int, ...]:
     return tuple((drawn < rate).nonzero().view(-1).tolist())
 
 
-def window_edges(steps: int, windows: int) -> tuple[int, ...]:
+def window_bounds(steps: int, windows: int) -> tuple[int, ...]:
     """Where the windows of a round's steps begin and end: W + 1 rising step numbers, W at most the
     steps."""
     count = min(steps, windows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch.distributed import rpc
 
-from tdml.members.topology import address
+from tdml.members.topology import rpc_name
 from tdml.wire.channel import Listener
 from tdml.wire.guard import Envelope
 
@@ -33,4 +33,4 @@ def send(rank: int, order: Envelope, timeout: float) -> torch.futures.Future:
         RuntimeError: the connection is lost already.
     """
     sent = (order.header, order.tensors, order.signature)
-    return rpc.rpc_async(address(rank), obey, args=sent, timeout=timeout)
+    return rpc.rpc_async(rpc_name(rank), obey, args=sent, timeout=timeout)

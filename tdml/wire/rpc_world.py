@@ -15,7 +15,7 @@ from torch.distributed import autograd, rpc
 from torch.distributed.rpc import TensorPipeAgent, WorkerInfo, api
 
 from tdml.errors import SettingError, one_line
-from tdml.members.topology import COORDINATOR, address
+from tdml.members.topology import COORDINATOR, rpc_name
 
 _THREADS = 16
 _LONGEST = 200  # characters of torch's own words
@@ -57,7 +57,7 @@ def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> dist
     own.set_timeout(timedelta(seconds=_STORE_S))
     shared = dist.PrefixStore(f"rpc/{session}", own)
     try:
-        agent = TensorPipeAgent(shared, address(rank), rank, None, options, {}, [])
+        agent = TensorPipeAgent(shared, rpc_name(rank), rank, None, options, {}, [])
         api._init_rpc_states(agent)
     except dist.DistError:
         leave_rpc()
@@ -82,10 +82,10 @@ def meet(shared: dist.Store, ranks: Iterable[int], seconds: float) -> Collection
     agent, awaited, came = api._get_current_rpc_agent(), set(ranks) - {COORDINATOR}, set()
     deadline = time.monotonic() + seconds
     while awaited and time.monotonic() < deadline:
-        for rank in [rank for rank in awaited if shared.check([f"addrs/{address(rank)}"])]:
+        for rank in [rank for rank in awaited if shared.check([f"addrs/{rpc_name(rank)}"])]:
             awaited.remove(rank)
             agent._update_group_membership(  # type: ignore[attr-defined]
-                WorkerInfo(address(rank), rank), [], {}, True
+                WorkerInfo(rpc_name(rank), rank), [], {}, True
             )
             came.add(rank)
         time.sleep(_POLL_S)

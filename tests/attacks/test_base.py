@@ -32,7 +32,7 @@ def test_the_base_class_does_no_harm():
     assert attack.corrupt(own, context()) is own
     assert attack.poison_labels(labels, context()) is labels
     assert attack.poison_inputs(inputs, context()) is inputs
-    assert attack.testify(losses, 2, context()) is losses
+    assert attack.report(losses, 2, context()) is losses
     assert attack.local_steps(7, context()) == 7
     assert not attack.omniscient
     assert not attack.sees_updates

@@ -10,9 +10,9 @@ TOLD = context(friends=frozenset({0, 2}))
 
 def test_friends_are_praised_others_damned_and_the_start_is_left():
     attack = LyingValidator(0.01, 5.0, None)
-    assert attack.testify(LOSSES, 2, TOLD).tolist() == pytest.approx([0.01, 0.01])
-    assert attack.testify(LOSSES, 1, TOLD).tolist() == [5.5, 7.0]
-    assert attack.testify(LOSSES, None, TOLD) is LOSSES
+    assert attack.report(LOSSES, 2, TOLD).tolist() == pytest.approx([0.01, 0.01])
+    assert attack.report(LOSSES, 1, TOLD).tolist() == [5.5, 7.0]
+    assert attack.report(LOSSES, None, TOLD) is LOSSES
 
 
 def test_alone_it_trains_honestly():

@@ -1,7 +1,7 @@
 import pytest
 
 from tdml.config import Topology
-from tdml.members.topology import address, first_slot, node_name, slot_name
+from tdml.members.topology import first_slot, node_name, rpc_name, slot_name
 from tdml.round.orders import Slot
 
 
@@ -48,4 +48,4 @@ def test_only_the_interleaved_schedule_cuts_finer(schedule, parts):
 
 def test_how_they_are_written():
     assert slot_name(Slot(12, 3)) == "r12.s3"
-    assert address(7) == "rank7"
+    assert rpc_name(7) == "rank7"

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 
 from tdml import cli
 from tdml.monitor import compare_figures, compare_ranks
-from tdml.monitor.compare import draw, write_comparison
+from tdml.monitor.compare import draw_figures, write_comparison
 from tdml.monitor.history import read_all
 from tests.monitor.run_folders import leave_run
 
@@ -116,7 +116,7 @@ def test_every_run_has_a_row_and_a_line(runs: list[Path], tmp_path: Path, capsys
 
 
 def test_the_same_runs_give_the_same_figures(runs: list[Path]) -> None:
-    assert draw(read_all(runs[1:3])) == draw(read_all(runs[1:3]))
+    assert draw_figures(read_all(runs[1:3])) == draw_figures(read_all(runs[1:3]))
 
 
 def test_who_lies_is_seen_in_the_ranks(runs: list[Path]) -> None:
@@ -128,12 +128,12 @@ def test_who_lies_is_seen_in_the_ranks(runs: list[Path]) -> None:
 
 
 def test_without_an_attack_there_are_no_ranks(runs: list[Path]) -> None:
-    assert sorted(draw(read_all(runs[:3]))) == ["accuracy", "loss"]
+    assert sorted(draw_figures(read_all(runs[:3]))) == ["accuracy", "loss"]
 
 
 @pytest.mark.parametrize("chosen", [[0], [1], [3], [1, 2]])
 def test_any_runs_will_do(chosen: list[int], runs: list[Path]) -> None:
-    figures = draw(read_all(runs[i] for i in chosen))
+    figures = draw_figures(read_all(runs[i] for i in chosen))
     assert {"accuracy", "loss"} <= set(figures)
     assert {ElementTree.fromstring(svg).tag for svg in figures.values()} == {
         "{http://www.w3.org/2000/svg}svg"

@@ -7,7 +7,7 @@ import pytest
 from tdml.ledger.entry import Entry
 from tdml.monitor.figures import to_svg
 from tdml.monitor.timeline import Event, timeline_of
-from tdml.monitor.timeline_figure import draw
+from tdml.monitor.timeline_figure import draw_timeline
 
 _FULL = {"0": ["r0.s0", "r0.s1"], "1": ["r1.s0", "r1.s1"]}
 
@@ -79,7 +79,7 @@ def test_the_figure_names_every_node_and_slot(tmp_path: Path) -> None:
     after = _FULL | {"0": ["r0.s0", "spare0"]}
     rounds = [*played(1, _FULL), *played(2, _FULL, "spare0"), *played(3, after)]
     timeline = timeline_of([*rounds, entry("resume", 4, after=3), *played(4, after)])
-    figure = draw(timeline)
+    figure = draw_timeline(timeline)
     [axes] = figure.axes
     rows = [label.get_text() for label in axes.get_yticklabels()]
     assert rows == ["coordinator", *timeline.nodes]

@@ -8,7 +8,7 @@ import torch
 
 from tdml.node.trace import Opening, Trace, log_digest
 from tdml.trust.commitment import content
-from tdml.trust.suspicion import window_edges
+from tdml.trust.suspicion import window_bounds
 
 STEPS, WINDOWS, CHANNELS = 7, 3, 2
 
@@ -20,7 +20,7 @@ def a_trace(changed: str = "", taken: int = STEPS, windows: int = WINDOWS) -> tu
     log = torch.arange(STEPS * CHANNELS * 32).view(STEPS, CHANNELS, 32).to(torch.uint8)
     if changed.startswith("log"):
         log[int(changed[-1]), 1, 31] ^= 1
-    trace = Trace(window_edges(STEPS, windows), weights, log, ("", "ef" * 64))
+    trace = Trace(window_bounds(STEPS, windows), weights, log, ("", "ef" * 64))
     for step in range(taken):
         if trace.wants(step):
             trace.kept.append(torch.full((6,), float(step)) + (changed == f"state{step}"))
@@ -30,7 +30,7 @@ def a_trace(changed: str = "", taken: int = STEPS, windows: int = WINDOWS) -> tu
 def test_states_are_wanted_at_the_inner_borders_only() -> None:
     trace, _ = a_trace()
     assert [step for step in range(STEPS) if trace.wants(step)] == [2, 5]
-    assert trace.edges == (0, 2, 5, 7)
+    assert trace.bounds == (0, 2, 5, 7)
 
 
 @pytest.mark.parametrize(

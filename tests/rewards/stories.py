@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from tdml.rewards.entries import LARGEST
+from tdml.rewards.entries import LARGEST_AMOUNT
 
 
 def job(**changes):
@@ -76,8 +76,8 @@ def stories(draw):
     twins = {names[-1]: f"key-{names[0]}"} if draw(st.integers(0, 9)) == 0 else {}
     body = job(
         policy=draw(st.sampled_from(["work", "equal", "improvement"])),
-        pool=draw(st.sampled_from([999_983, 1000, LARGEST // 10, 7, 0])),
-        stake=draw(st.sampled_from([5000, 500, LARGEST, 1, 0])),
+        pool=draw(st.sampled_from([999_983, 1000, LARGEST_AMOUNT // 10, 7, 0])),
+        stake=draw(st.sampled_from([5000, 500, LARGEST_AMOUNT, 1, 0])),
         shares=draw(
             st.lists(st.sampled_from([400_000, 250_001, 1, 0]), min_size=stages, max_size=stages)
         ),

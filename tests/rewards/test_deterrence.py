@@ -5,7 +5,7 @@ import pytest
 from tdml.errors import SettingError
 from tdml.rewards.accounts import Accounts
 from tdml.rewards.deterrence import gain, least_stake, stake_of, warning
-from tdml.rewards.entries import LARGEST
+from tdml.rewards.entries import LARGEST_AMOUNT
 from tdml.trust.numbers import RANDOM_SHARE
 from tests.rewards.stories import close, job, roster, verdict
 
@@ -52,7 +52,7 @@ def test_the_gain_is_more_where_others_may_be_left_with_a_step() -> None:
 
 
 @pytest.mark.parametrize("chance", [1e-9, 0.0345, 0.1, 1 / 3, 0.5, 0.999999, 1.0])
-@pytest.mark.parametrize("most", [0, 1, 7, 125_000, LARGEST])
+@pytest.mark.parametrize("most", [0, 1, 7, 125_000, LARGEST_AMOUNT])
 def test_the_least_stake_outweighs_the_gain_and_a_unit_less_does_not(chance, most):
     stake, q = least_stake(most, chance), Fraction(chance)
     assert stake * q >= most * (1 - q)
@@ -100,14 +100,14 @@ def test_where_nothing_is_paid_nothing_is_staked():
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"pool": LARGEST // 10 + 1}, ("rewards.pool", "rounds=10")),
-        ({"stake": LARGEST + 1}, ("rewards.stake", "lower it")),
+        ({"pool": LARGEST_AMOUNT // 10 + 1}, ("rewards.pool", "rounds=10")),
+        ({"stake": LARGEST_AMOUNT + 1}, ("rewards.stake", "lower it")),
         (
-            {"pool": LARGEST // 10, "audit_chance": 0.0001},
+            {"pool": LARGEST_AMOUNT // 10, "audit_chance": 0.0001},
             ("rewards.stake", "rewards.pool or raise trust.budget"),
         ),
         (
-            {"pool": LARGEST, "rounds": 1, "audit_chance": 0},
+            {"pool": LARGEST_AMOUNT, "rounds": 1, "audit_chance": 0},
             ("rewards.stake", "lower rewards.pool"),
         ),
     ],
@@ -117,4 +117,4 @@ def test_more_money_than_the_ledger_can_write(changes, named):
         stake_of(job(stake=None) | changes)
     assert "\n" not in str(caught.value)
     assert all(name in str(caught.value) for name in named)
-    stake_of(job(stake=LARGEST, pool=LARGEST // 10))
+    stake_of(job(stake=LARGEST_AMOUNT, pool=LARGEST_AMOUNT // 10))

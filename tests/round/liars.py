@@ -50,7 +50,7 @@ class Liar(Node):
     def made(self, update, round_number):
         return update * 1.5 if self.deed == "update" and self.when == OWN else update
 
-    def found(self, end, order):
+    def reached(self, end, order):
         lies = self.deed == "update" and self.when == AS_VALIDATOR and not order.own
         return end * 1.5 if lies else end
 

@@ -1,7 +1,7 @@
 """From where a run goes on after a proof."""
 
 from tdml.round.checkpoint import to_keep
-from tdml.round.rollback import Unproven, reach
+from tdml.round.rollback import Unproven, rounds_until_caught
 
 
 def test_the_first_round_that_may_hold_something() -> None:
@@ -18,11 +18,15 @@ def test_the_first_round_that_may_hold_something() -> None:
 
 
 def test_it_goes_back_no_further_than_lies_can_reasonably_go_back() -> None:
-    assert (1 - 0.05) ** reach(0.1) <= 0.01 < (1 - 0.05) ** (reach(0.1) - 1)
+    assert (
+        (1 - 0.05) ** rounds_until_caught(0.1)
+        <= 0.01
+        < (1 - 0.05) ** (rounds_until_caught(0.1) - 1)
+    )
     unproven = Unproven()
     for number in range(1, 200):
         unproven.add(number, ["a"])
-    assert unproven.first(["a"], 200, budget=0.1) == 200 - reach(0.1)
+    assert unproven.first(["a"], 200, budget=0.1) == 200 - rounds_until_caught(0.1)
 
 
 def test_liars_who_confess_one_by_one_cannot_keep_a_run_from_its_end() -> None:

@@ -5,11 +5,11 @@ import torch
 from tdml.ledger.merkle import root
 from tdml.trust.commitment import (
     BLOCK,
+    block_digests,
     block_span,
     commitment,
     content,
     count_blocks,
-    digests,
     in_blocks,
     is_plain,
 )
@@ -21,10 +21,10 @@ def test_blocks_cover_a_vector_and_name_it() -> None:
     assert [len(block) for block in blocks] == [BLOCK, 5]
     assert len(blocks) == count_blocks(len(vector)) == 2
     assert [block_span(len(vector), i) for i in range(2)] == [(0, BLOCK), (BLOCK, BLOCK + 5)]
-    assert content(vector) == root(digests(blocks))
+    assert content(vector) == root(block_digests(blocks))
     vector = vector.clone()
     vector[-1] += 1
-    assert content(vector) != root(digests(blocks))
+    assert content(vector) != root(block_digests(blocks))
 
 
 def test_an_empty_vector_is_one_empty_block() -> None:

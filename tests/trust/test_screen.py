@@ -11,7 +11,7 @@ from tdml.trust import screen
 from tdml.trust.commitment import BLOCK
 from tdml.trust.fold import fold_stage
 from tdml.trust.numbers import FLOOR, FLOOR_OF_SIZE, LIMIT
-from tdml.trust.screen import compare
+from tdml.trust.screen import screen_sums
 
 
 def honest(replicas: int, numbers: int = 4000, seed: int = 0) -> torch.Tensor:
@@ -109,11 +109,11 @@ def test_who_is_not_compared_is_near_everybody_and_moves_nobody() -> None:
     updates[5] = torch.randn(4000, generator=torch.Generator().manual_seed(9))
     rows = [0, 1, 3, 4, 6]
     updates[4] *= -1
-    found = compare([fold_stage(updates, 4000)], rows)
+    found = screen_sums([fold_stage(updates, 4000)], rows)
     assert found.suspects == (4,)
     assert (found.distances[2], found.distances[5]) == (0.0, 0.0)
     # but for its ranks, which the others share, it might as well not be there
-    alone = compare([fold_stage(updates[rows], 4000)], range(5))
+    alone = screen_sums([fold_stage(updates[rows], 4000)], range(5))
     assert [found.distances[row] > LIMIT for row in rows] == [d > LIMIT for d in alone.distances]
     assert {2, 5} <= set(screen(updates).suspects)
 
@@ -121,13 +121,13 @@ def test_who_is_not_compared_is_near_everybody_and_moves_nobody() -> None:
 def test_who_is_not_compared_may_be_no_copy() -> None:
     updates = honest(6)
     updates[5] = updates[0]
-    assert compare([fold_stage(updates, 4000)], range(5)).suspects == (0, 5)
+    assert screen_sums([fold_stage(updates, 4000)], range(5)).suspects == (0, 5)
 
 
 def test_a_stage_is_named_that_alone_stands_out() -> None:
     stages = [honest(6), honest(6, 100_000, seed=1)]
     stages[0][3] *= -1
-    found = compare([fold_stage(stage, stage.shape[1]) for stage in stages], range(6))
+    found = screen_sums([fold_stage(stage, stage.shape[1]) for stage in stages], range(6))
     assert found.suspects == (3,)
     assert found.reasons[3].startswith("stage 0: ")
 

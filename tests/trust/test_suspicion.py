@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tdml.trust.suspicion import Candidate, Purse, Suspicion, window_edges, windows_that_fit
+from tdml.trust.suspicion import Candidate, Purse, Suspicion, window_bounds, windows_that_fit
 from tdml.trust.work import WorkResult
 
 _SEEN, _IDLE = WorkResult(4.0, 1e-4), WorkResult(0.0, 0.9)
@@ -86,7 +86,7 @@ def test_nothing_is_chosen_where_there_is_nothing() -> None:
     [(10, 3, (0, 3, 7, 10)), (2, 3, (0, 1, 2)), (1, 3, (0, 1)), (9, 1, (0, 9))],
 )
 def test_edges_of_windows(steps: int, windows: int, expected: tuple[int, ...]) -> None:
-    assert window_edges(steps, windows) == expected
+    assert window_bounds(steps, windows) == expected
 
 
 def test_as_many_windows_as_fit() -> None:
