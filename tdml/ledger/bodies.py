@@ -82,8 +82,8 @@ class RevealBody(TypedDict):
 
 
 class DisputeBody(TypedDict):
-    """Two accounts of a window that part; `place` is where, and `blamed` who was proven to lie by
-    recomputation."""
+    """Two transcripts of a window that part; `place` is where, and `blamed` who was proven to lie
+    by recomputation."""
 
     window: Count
     validator: Count | None  # None: it was the coordinator that looked

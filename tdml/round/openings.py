@@ -132,11 +132,11 @@ def left_out(log: torch.Tensor, own: Sequence[int]) -> bool:
     return bool(own) and bool((log[:, own] == 0).flatten(1).all(dim=1).any())
 
 
-def said_of(channels: Sequence[Channel], logs: Sequence[torch.Tensor]) -> dict[Item, str]:
-    """What crossed every channel in every step, as its sender has logged it, which its receiver has
-    signed."""
-    words = {}
+def sent_digests(channels: Sequence[Channel], logs: Sequence[torch.Tensor]) -> dict[Item, str]:
+    """Of what crossed every channel in every step, as its sender has logged it, which its receiver
+    has signed."""
+    digests = {}
     for number, channel in enumerate(channels):
         for step, row in enumerate(logs[channel.sender][:, number].tolist()):
-            words[Item(step, channel.sender, number)] = bytes(row).hex()
-    return words
+            digests[Item(step, channel.sender, number)] = bytes(row).hex()
+    return digests

@@ -19,6 +19,7 @@ from tdml.node.stage import Stage
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown, fetch_vector
 from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, RepeatOrder
+from tdml.round.transcripts import CommonGround
 from tdml.run.job import Job
 from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
@@ -39,25 +40,22 @@ class StepShown:
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What a stage makes of an item, as tensors, and what their sizes are measured by: a state by
-    the step's change."""
+class Recomputation:
+    """What the coordinator has made of an item, as tensors, and from what: the order of its window,
+    the global weights of its stage, and what was shown of its step. Sizes are measured by `origin`:
+    a state's by the step's change."""
 
+    order: RepeatOrder
+    weights: torch.Tensor
+    item: Item
+    shown: StepShown
     made: list[torch.Tensor]
     origin: list[torch.Tensor]
 
-    def word(self, item: Item) -> str:
-        """The digest of the item."""
-        return digest_of(self.made).hex() if item.channel >= 0 else content(self.made[0])
-
-
-@dataclass(frozen=True)
-class CommonGround:
-    """What all agree on before an item: the digest of the state that its step begins with, and of
-    every message that its stage has received in it."""
-
-    before: str
-    received: dict[int, str]
+    @property
+    def digest(self) -> str:
+        """Of the item, if the coordinator is right."""
+        return item_digest(self.item, self.made)
 
 
 class Referee:
@@ -70,15 +68,15 @@ class Referee:
         self.kind = machine_kind(_HOST)
         self.batch_size = job.config.train.effective_batch_size
 
-    def take(
+    def recompute(
         self,
         order: RepeatOrder,
         weights: torch.Tensor,
         item: Item,
         shown: StepShown,
         in_turn: bool = False,
-    ) -> Truth:
-        """The step of an item, from what was shown.
+    ) -> Recomputation:
+        """Take the step of an item, from what was shown.
 
         Args:
             order: the window.
@@ -114,28 +112,21 @@ class Referee:
             )
             raise ReplicaLost(order.replica, text) from error
         if item.channel == STATE:
-            return Truth([stage.trainer.state()], [before])
-        if item.channel == END:
-            made = [change(weights, stage.trainer.weights())]
-        return Truth(made, [torch.zeros_like(tensor) for tensor in made])
+            made, origin = [stage.trainer.state()], [before]
+        else:
+            made = [change(weights, stage.trainer.weights())] if item.channel == END else made
+            origin = [torch.zeros_like(tensor) for tensor in made]
+        return Recomputation(order, weights, item, shown, made, origin)
 
-    def insists(
-        self,
-        order: RepeatOrder,
-        weights: torch.Tensor,
-        item: Item,
-        shown: StepShown,
-        truth: Truth,
-        times: int,
-    ) -> bool:
+    def insists(self, done: Recomputation, times: int) -> bool:
         """Whether a step comes out as it did every time that it is taken again, whatever the order
         of its micro-batches, for that of a pipeline is another than the coordinator's; and by
         whatever copy of the stage, for nodes have others, which lie elsewhere in memory."""
-        word = truth.word(item)
+        inputs = done.order, done.weights, done.item, done.shown
         for i in range(times):
             if i % _BY_ONE_COPY == 0:
-                self._renew([item.stage])
-            if self.take(order, weights, item, shown, bool(i % 2)).word(item) != word:
+                self._renew([done.item.stage])
+            if self.recompute(*inputs, in_turn=bool(i % 2)).digest != done.digest:
                 return False
         return True
 
@@ -173,21 +164,22 @@ class Referee:
         for i in range(times):
             if i % _BY_ONE_COPY == 0:
                 self._renew(range(len(weights)))
-            found = self.evaluate(order, weights, update, batch)
-            same = torch.equal(found.losses, truth.losses) and torch.equal(found.log, truth.log)
+            again = self.evaluate(order, weights, update, batch)
+            same = torch.equal(again.losses, truth.losses) and torch.equal(again.log, truth.log)
             if not same:
                 return False
         return True
 
-    def error(self, truth: Truth, item: Item, made: list[torch.Tensor]) -> float:
-        """How far what somebody has made of an item is from the truth; infinite where it has
-        another form."""
-        if [m.shape for m in made] != [t.shape for t in truth.made]:
+    def error(self, done: Recomputation, made: list[torch.Tensor]) -> float:
+        """How far what somebody else has made of an item is from what the coordinator has; infinite
+        where it has another form."""
+        if [m.shape for m in made] != [own.shape for own in done.made]:
             return float("inf")
+        item = done.item
         pieces = (
             self._job.states[item.stage].sections if item.channel < 0 else lambda tensor: [tensor]
         )
-        triples = zip(truth.origin, truth.made, made, strict=True)
+        triples = zip(done.origin, done.made, made, strict=True)
         return max(
             relative_error(*parts)
             for triple in triples
@@ -210,12 +202,17 @@ class Referee:
         return stage
 
 
-def shown_by(replica: Replica, item: Item, fresh: bool, words: CommonGround) -> StepShown:
+def item_digest(item: Item, made: list[torch.Tensor]) -> str:
+    """The digest of an item of which somebody has made these tensors."""
+    return digest_of(made).hex() if item.channel >= 0 else content(made[0])
+
+
+def shown_by(replica: Replica, item: Item, fresh: bool, ground: CommonGround) -> StepShown:
     """What a replica that was told to keep a step shows of it.
 
     Args:
         fresh: whether the step starts from the global weights, which need not be shown.
-        words: what all agree on.
+        ground: what all agree on.
 
     Raises:
         NotShown: it shows something else.
@@ -227,10 +224,10 @@ def shown_by(replica: Replica, item: Item, fresh: bool, words: CommonGround) -> 
         channel: list(message)
         for channel, message in zip(told.channels, told.messages, strict=True)
     }
-    for channel, word in words.received.items():
-        if channel not in messages or digest_of(messages[channel]).hex() != word:
+    for channel, digest in ground.received.items():
+        if channel not in messages or digest_of(messages[channel]).hex() != digest:
             raise NotShown(item.stage)
-    before = None if fresh else fetch_vector(replica, BEFORE, item.stage, words.before)
+    before = None if fresh else fetch_vector(replica, BEFORE, item.stage, ground.before)
     if item.channel >= 0:
         made = messages.get(item.channel, [])
     else:

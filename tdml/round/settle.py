@@ -1,7 +1,7 @@
 """A dispute over a window: it is narrowed to one item of one step of one stage, and that is
 recomputed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -9,13 +9,13 @@ import torch
 from tdml.models.layout import change
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown
-from tdml.round.openings import is_log, said_of
 from tdml.round.orders import Repetition
-from tdml.round.recompute import CommonGround, Referee, StepShown, Truth, shown_by
+from tdml.round.recompute import Recomputation, Referee, StepShown, item_digest, shown_by
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settlement import Dispute, Settlement
+from tdml.round.transcripts import committed, common_ground, repeat_by_step, repeated, walk
 from tdml.run.job import Job
-from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_difference, items, liars
+from tdml.trust.dispute import END, STATE, Item, agreed, first_difference, liars
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN, ERRORS, STEPS_BEFORE
 from tdml.trust.tolerance import Tolerance
@@ -33,7 +33,6 @@ class Settler:
 
     def __init__(self, job: Job) -> None:
         self._job, self.tolerance, self.referee = job, Tolerance(), Referee(job)
-        self._senders = [channel.sender for channel in job.channels]
         # kinds of machines and stages of which it has found a step right that nobody disputed
         self._confirmed: set[tuple[str, int]] = set()
         # kinds of machines that do not repeat what they, or the coordinator, have found: what they
@@ -54,10 +53,13 @@ class Settler:
             ReplicaLost: one of them does not answer.
             NotShown: the owner shows something else than it had bound itself to.
         """
-        accounts = [self._committed(claim, owner), self._told(claim, validator, answers)]
-        accounts += [self._told_again(claim, owner, party) for party in (owner, validator)]
         parties = {owner.index: owner, validator.index: validator}
-        return self._decide(Dispute(claim, owner, parties, accounts, weights))
+        transcripts = [
+            committed(self._job, claim, owner),
+            repeated(self._job, claim, validator, answers),
+            *(repeat_by_step(self._job, claim, owner, party) for party in (owner, validator)),
+        ]
+        return self._decide(Dispute(claim, owner, parties, transcripts, weights))
 
     def look(
         self,
@@ -75,221 +77,162 @@ class Settler:
             ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
                 told. Where code does not repeat itself, that happens to the honest.
         """
-        accounts = [self._committed(claim, owner), self._told_again(claim, owner, owner)]
-        dispute = Dispute(claim, owner, {owner.index: owner}, accounts, weights)
-        if first_difference(accounts, self._walk(claim)) is not None:
-            return self._decide(dispute, alone)
+        own = repeat_by_step(self._job, claim, owner, owner)
+        transcripts = [committed(self._job, claim, owner), own]
+        dispute = Dispute(claim, owner, {owner.index: owner}, transcripts, weights, alone)
+        if first_difference(transcripts, walk(self._job, claim)) is not None:
+            return self._decide(dispute)
         steps, stages = len(claim.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
         item = Item(place // stages, place % stages)
-        shown = self._show(dispute, owner, item, self._words(claim, accounts, item))
-        truth = self.referee.take(claim.order, weights[item.stage], item, shown)
-        if self._is_right(truth, item, accounts[1].words[item], owner.kind, shown.made):
+        done = self._recompute(dispute, item, self._show(dispute, item, owner))
+        if self._is_right(done, own.digests[item], owner.kind, done.shown.made):
             self._confirmed.add((owner.kind, item.stage))
             return None
-        return self._judged(dispute, item, (f"{owner.index}",), truth, shown, alone)
+        return self._conclude(dispute, done, [owner.index])
 
-    # The accounts
+    # Who has lied
 
-    def _committed(self, claim: Claim, owner: Replica) -> Transcript:
-        words = said_of(self._job.channels, claim.logs)
-        steps, last = len(claim.order.batches), END if claim.order.last else STATE
-        words |= {Item(steps - 1, stage, last): end for stage, end in enumerate(claim.ends())}
-        return Transcript(f"{owner.index}", words)
-
-    def _told_again(self, claim: Claim, owner: Replica, party: Replica) -> Transcript:
-        """By who repeats it once more, now with the state after every step."""
-        steps = len(claim.order.batches)
-        answers = repeat(replace(claim.order, own=party is owner, each=True), claim, owner, party)
-        for name, answer in zip(party.names, answers, strict=True):
-            if not is_log(answer.log, steps, self._job.channels) or len(answer.states) != steps:
-                raise ReplicaLost(
-                    party.index, f"{name}: it has not said what every step led to", [name]
-                )
-        return self._told(claim, party, answers)
-
-    def _told(self, claim: Claim, party: Replica, answers: Sequence[Repetition]) -> Transcript:
-        words = said_of(self._job.channels, [answer.log for answer in answers])
-        steps, last = len(claim.order.batches), END if claim.order.last else STATE
-        for stage, answer in enumerate(answers):
-            words |= {Item(step, stage): state for step, state in enumerate(answer.states)}
-            words[Item(steps - 1, stage, last)] = answer.end
-        return Transcript(f"{party.index}", words)
-
-    def _walk(self, claim: Claim) -> Iterator[Item]:
-        steps, stages = len(claim.order.batches), self._job.config.topology.stages
-        return items(steps, self._senders, stages, claim.order.last)
-
-    # The item
-
-    def _decide(self, dispute: Dispute, alone: bool = False) -> Settlement:
-        claim, accounts = dispute.claim, dispute.accounts
-        item = first_difference(accounts, self._walk(claim))
-        base = Settlement(claim.order.replica, claim.window, dispute.validator)
+    def _decide(self, dispute: Dispute) -> Settlement:
+        """By recomputation of the first item on which the transcripts part."""
+        item = first_difference(dispute.transcripts, walk(self._job, dispute.claim))
         if item is None:
-            return replace(base, unsettled="it was repeated once more, and all agreed")
-        shown = self._shown(dispute, item, self._words(claim, accounts, item))
+            return dispute.leave_open("it was repeated once more, and all agreed")
+        shown = self._shown(dispute, item)
         if not shown:
-            return replace(base, unsettled="nobody shows the step on which the accounts part")
-        first = next(iter(shown.values()))
-        truth = self.referee.take(claim.order, dispute.weights[item.stage], item, first)
-        right = {
-            account.words[item]: self._is_right(
-                truth,
-                item,
-                account.words[item],
-                dispute.parties[int(account.party)].kind,
-                shown[int(account.party)].made if int(account.party) in shown else None,
-            )
-            for account in accounts
-            if item in account.words
-        }
-        return self._judged(dispute, item, liars(accounts, item, right), truth, first, alone)
+            return dispute.leave_open("nobody shows the step on which the transcripts part")
+        done = self._recompute(dispute, item, next(iter(shown.values())))
+        right = {}
+        for transcript in dispute.transcripts:
+            if item in transcript.digests:
+                party, digest = transcript.party, transcript.digests[item]
+                made = shown[party].made if party in shown else None
+                right[digest] = self._is_right(done, digest, dispute.parties[party].kind, made)
+        return self._conclude(dispute, done, liars(dispute.transcripts, item, right))
 
-    def _judged(
-        self,
-        dispute: Dispute,
-        item: Item,
-        guilty: Sequence[str],
-        truth: Truth,
-        shown: StepShown,
-        alone: bool,
-    ) -> Settlement:
-        """What follows for the parties that recomputation has found guilty of an item."""
-        claim, place = dispute.claim, self._said(dispute.claim, item)
-        base = Settlement(claim.order.replica, claim.window, dispute.validator, place=place)
+    def _conclude(self, dispute: Dispute, done: Recomputation, guilty: Sequence[int]) -> Settlement:
+        """What follows for the parties that a recomputation has found guilty."""
+        place = self._place(dispute.claim, done.item)
         if not guilty:
-            return replace(base, unsettled=f"audit: recomputation of {place} confirms nobody")
-        if not self._is_sure(dispute, item, guilty, truth, shown, alone):
+            return dispute.leave_open(f"audit: recomputation of {place} confirms nobody", place)
+        if not self._is_sure(dispute, done, guilty):
             text = f"audit: {place}: not all that was recomputed, and repeated, agrees"
-            return replace(base, unsettled=text)
+            return dispute.leave_open(text, place)
+        reason = f"audit: {place} is not what recomputation finds"
         proofs = tuple(
-            Proof(
-                (dispute.parties[int(party)].names[item.stage],),
-                f"audit: {place} is not what recomputation finds",
-            )
-            for party in guilty
+            Proof((dispute.parties[party].names[done.item.stage],), reason) for party in guilty
         )
-        exhibit = {f"truth{i}": tensor for i, tensor in enumerate(truth.made)}
-        return replace(base, proofs=proofs, exhibit=exhibit)
+        exhibit = {f"truth{i}": tensor for i, tensor in enumerate(done.made)}
+        claim = dispute.claim
+        return Settlement(
+            claim.order.replica,
+            claim.window,
+            dispute.validator,
+            proofs,
+            place=place,
+            exhibit=exhibit,
+        )
 
-    def _is_sure(
-        self,
-        dispute: Dispute,
-        item: Item,
-        guilty: Sequence[str],
-        truth: Truth,
-        shown: StepShown,
-        alone: bool,
-    ) -> bool:
+    # How sure that is
+
+    def _is_sure(self, dispute: Dispute, done: Recomputation, guilty: Sequence[int]) -> bool:
         """Whether the coordinator finds the same again and again, and so does somebody whom it
         confirms; where nobody else can repeat the owner's work, whether it has ever found right
         what the owner's kind of machine does."""
-        confirmed = [p for i, p in dispute.parties.items() if f"{i}" not in guilty]
+        item, owner = done.item, dispute.owner
+        confirmed = [p for index, p in dispute.parties.items() if index not in guilty]
         # What nobody could see of the steps before, the disputed one must show.
         times = AGAIN * (1 + STEPS_BEFORE - (min(STEPS_BEFORE, item.step) if confirmed else 0))
-        known = alone and (dispute.owner.kind, item.stage) in self._confirmed
-        if not (confirmed or known) or dispute.owner.kind in self.unrepeatable:
+        known = dispute.alone and (owner.kind, item.stage) in self._confirmed
+        if not (confirmed or known) or owner.kind in self.unrepeatable:
             return False
-        return self._insists(dispute, item, shown, truth, times) and all(
+        return self._insists(dispute, done, times) and all(
             self._held_before(dispute, item, party) and self._stays(dispute, party)
             for party in confirmed
         )
 
-    def _held_before(self, dispute: Dispute, item: Item, party: Replica) -> bool:
-        """Whether the coordinator finds, again and again, what a party shows of the last steps
-        before an item, on which all agree: where code changes, a step may happen to hide it."""
-        claim, accounts, weights = dispute.claim, dispute.accounts, dispute.weights[item.stage]
-        for step in range(max(0, item.step - STEPS_BEFORE), item.step):
-            earlier = Item(step, item.stage)
-            try:
-                shown = self._show(dispute, party, earlier, self._words(claim, accounts, earlier))
-                truth = self.referee.take(claim.order, weights, earlier, shown)
-            except (NotShown, ReplicaLost):
-                return False
-            right = self._is_right(
-                truth, earlier, agreed(accounts, earlier), party.kind, shown.made
-            )
-            if not self._insists(dispute, earlier, shown, truth, AGAIN) or not right:
-                return False
-        return True
-
-    def _insists(
-        self, dispute: Dispute, item: Item, shown: StepShown, truth: Truth, times: int
-    ) -> bool:
+    def _insists(self, dispute: Dispute, done: Recomputation, times: int) -> bool:
         """Whether the coordinator finds the same again and again. If it does not, that is known of
         the job for good, and nobody can have made it so."""
-        weights = dispute.weights[item.stage]
-        if self.referee.insists(dispute.claim.order, weights, item, shown, truth, times):
+        if self.referee.insists(done, times):
             return True
         self.unrepeatable |= {dispute.owner.kind, self.referee.kind}
         return False
 
+    def _held_before(self, dispute: Dispute, item: Item, party: Replica) -> bool:
+        """Whether the coordinator finds, again and again, what a party shows of the last steps
+        before an item, on which all agree: where code changes, a step may happen to hide it."""
+        for step in range(max(0, item.step - STEPS_BEFORE), item.step):
+            earlier = Item(step, item.stage)
+            try:
+                done = self._recompute(dispute, earlier, self._show(dispute, earlier, party))
+            except (NotShown, ReplicaLost):
+                return False
+            digest = agreed(dispute.transcripts, earlier)
+            right = self._is_right(done, digest, party.kind, done.shown.made)
+            if not self._insists(dispute, done, AGAIN) or not right:
+                return False
+        return True
+
     def _stays(self, dispute: Dispute, party: Replica) -> bool:
         """Whether a party says the same of the window once more for each window of the round."""
-        claim, windows = dispute.claim, len(dispute.claim.openings[0].states)
+        claim, owner = dispute.claim, dispute.owner
+        windows = len(claim.openings[0].states)
         try:
-            more = [self._told_again(claim, dispute.owner, party) for _ in range(windows)]
+            more = [repeat_by_step(self._job, claim, owner, party) for _ in range(windows)]
         except (NotShown, ReplicaLost):
             return False
-        accounts = [*dispute.by(party.index), *more]
-        return first_difference(accounts, self._walk(claim)) is None
+        transcripts = [*dispute.by(party.index), *more]
+        return first_difference(transcripts, walk(self._job, claim)) is None
 
-    def _said(self, claim: Claim, item: Item) -> str:
-        what = {STATE: f"the state of stage {item.stage}", END: f"the update of stage {item.stage}"}
-        text = what.get(item.channel) or str(self._job.channels[item.channel])
-        return f"{text} after step {claim.order.first + item.step} of replica {claim.order.replica}"
+    # One item
 
-    def _words(self, claim: Claim, accounts: Sequence[Transcript], item: Item) -> CommonGround:
-        """What all agree on before an item."""
-        before = (
-            agreed(accounts, Item(item.step - 1, item.stage))
-            if item.step
-            else claim.start(item.stage)
-        )
-        received = {
-            number: agreed(accounts, Item(item.step, channel.sender, number))
-            for number, channel in enumerate(self._job.channels)
-            if channel.receiver == item.stage and (item.channel < 0 or number < item.channel)
-        }
-        return CommonGround(before, received)
+    def _recompute(self, dispute: Dispute, item: Item, shown: StepShown) -> Recomputation:
+        weights = dispute.weights[item.stage]
+        return self.referee.recompute(dispute.claim.order, weights, item, shown)
 
-    def _shown(self, dispute: Dispute, item: Item, words: CommonGround) -> dict[int, StepShown]:
+    def _is_right(
+        self, done: Recomputation, digest: str, kind: str, made: list[torch.Tensor] | None
+    ) -> bool:
+        """Whether what somebody says of an item is true, as far as this machine can tell for one of
+        that kind. `made`: what it shows of it, if anything."""
+        if digest == done.digest:
+            return True
+        limit = self.tolerance.limit(kind, self.referee.kind)
+        if not limit or made is None or digest != item_digest(done.item, made):
+            return False
+        error = self.referee.error(done, made)
+        if error <= limit:
+            self.tolerance.learn(kind, self.referee.kind, error)
+        return error <= ERRORS * limit
+
+    def _shown(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
         """What each party shows of the step of an item; none of those who cannot."""
         shown = {}
         for index, party in dispute.parties.items():
             try:
-                shown[index] = self._show(dispute, party, item, words)
+                shown[index] = self._show(dispute, item, party)
             except (NotShown, ReplicaLost):
                 continue
         return shown
 
-    def _show(self, dispute: Dispute, party: Replica, item: Item, words: CommonGround) -> StepShown:
+    def _show(self, dispute: Dispute, item: Item, party: Replica) -> StepShown:
+        """What one party shows of the step of an item."""
         claim, owner = dispute.claim, dispute.owner
+        ground = common_ground(self._job, claim, dispute.transcripts, item)
         repeat(replace(claim.order, own=party is owner, show=item.step), claim, owner, party)
         fresh = claim.order.first + item.step == 0
         if item.channel != END or party is owner:
-            return shown_by(party, item, fresh, words)
+            return shown_by(party, item, fresh, ground)
         # it has no update, but a state
-        shown = shown_by(party, Item(item.step, item.stage), fresh, words)
+        shown = shown_by(party, Item(item.step, item.stage), fresh, ground)
         start = dispute.weights[item.stage]
         if len(shown.made[0]) < len(start):
             raise NotShown(item.stage)
         return replace(shown, made=[change(start, shown.made[0][: len(start)])])
 
-    def _is_right(
-        self, truth: Truth, item: Item, word: str, kind: str, made: list[torch.Tensor] | None
-    ) -> bool:
-        """Whether a word on an item is true, as far as this machine can tell for one of that
-        kind."""
-        if word == truth.word(item):
-            return True
-        limit = self.tolerance.limit(kind, self.referee.kind)
-        if not limit or made is None:
-            return False
-        if word != Truth(made, truth.origin).word(item):
-            return False
-        error = self.referee.error(truth, item, made)
-        if error <= limit:
-            self.tolerance.learn(kind, self.referee.kind, error)
-        return error <= ERRORS * limit
+    def _place(self, claim: Claim, item: Item) -> str:
+        """Which item that is, in words."""
+        what = {STATE: f"the state of stage {item.stage}", END: f"the update of stage {item.stage}"}
+        text = what.get(item.channel) or str(self._job.channels[item.channel])
+        return f"{text} after step {claim.order.first + item.step} of replica {claim.order.replica}"

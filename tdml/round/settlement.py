@@ -13,8 +13,8 @@ from tdml.trust.judgement import Proof
 
 @dataclass(frozen=True)
 class Settlement:
-    """What came of a dispute: who is proven to lie, or why nobody is; and where the accounts
-    parted."""
+    """What came of a dispute: who is proven to lie, or why nobody is; and where the
+    transcripts parted."""
 
     replica: int
     window: int
@@ -32,14 +32,16 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Dispute:
-    """Who has said what of a window. `parties` by index, the owner among them, whose word it is
-    about; `weights` are those that the round started from, by stage."""
+    """Who says what of a window of the owner's. `parties` are by index, the owner among them;
+    `weights` are those that the round started from, by stage; `alone`: nobody else can repeat it,
+    so that what the coordinator finds decides."""
 
     claim: Claim
     owner: Replica
     parties: Mapping[int, Replica]
-    accounts: Sequence[Transcript]
+    transcripts: Sequence[Transcript]
     weights: Sequence[torch.Tensor]
+    alone: bool = False
 
     @property
     def validator(self) -> int | None:
@@ -47,5 +49,10 @@ class Dispute:
         return next((index for index in self.parties if index != self.owner.index), None)
 
     def by(self, index: int) -> list[Transcript]:
-        """One party's accounts."""
-        return [account for account in self.accounts if account.party == f"{index}"]
+        """One party's transcripts."""
+        return [transcript for transcript in self.transcripts if transcript.party == index]
+
+    def leave_open(self, reason: str, place: str = "") -> Settlement:
+        """Nobody is proven to lie, for that reason."""
+        replica, window = self.claim.order.replica, self.claim.window
+        return Settlement(replica, window, self.validator, unsettled=reason, place=place)

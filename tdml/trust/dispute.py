@@ -1,4 +1,4 @@
-"""A dispute: two accounts of the same steps that do not end alike. Where do they part?
+"""A dispute: two transcripts of the same steps that do not end alike. Where do they part?
 
 Both have told, for every step, what crossed every channel between the stages, and the content of
 every stage's state afterwards. These items are walked in the order in which one depends on another.
@@ -26,8 +26,8 @@ class Item:
 class Transcript:
     """What one party says of a window: the digest of every item that it speaks of."""
 
-    party: str
-    words: Mapping[Item, str]
+    party: int
+    digests: Mapping[Item, str]
 
 
 def items(steps: int, senders: Sequence[int], stages: int, last: bool) -> Iterator[Item]:
@@ -46,28 +46,27 @@ def items(steps: int, senders: Sequence[int], stages: int, last: bool) -> Iterat
         yield Item(steps - 1, stage, END)
 
 
-def first_difference(accounts: Sequence[Transcript], walk: Iterator[Item]) -> Item | None:
+def first_difference(transcripts: Sequence[Transcript], walk: Iterator[Item]) -> Item | None:
     """The first item on which not all that speak of it agree."""
-    for item in walk:
-        if len({account.words[item] for account in accounts if item in account.words}) > 1:
-            return item
-    return None
+    return next((i for i in walk if len({said for _, said in _spoken(transcripts, i)}) > 1), None)
 
 
-def agreed(accounts: Sequence[Transcript], item: Item) -> str:
-    """The word of all on an item before the first difference."""
-    [word] = {account.words[item] for account in accounts if item in account.words}
-    return word
+def agreed(transcripts: Sequence[Transcript], item: Item) -> str:
+    """What all say of an item before the first difference."""
+    [digest] = {digest for _, digest in _spoken(transcripts, item)}
+    return digest
 
 
-def liars(accounts: Sequence[Transcript], item: Item, right: Mapping[str, bool]) -> tuple[str, ...]:
-    """The parties that have said something false of an item, if somebody has said what is true:
-    where recomputation finds what nobody has, the machines or the code are to blame, and nobody is.
-
-    Args:
-        right: of every word that was said, whether it is true.
-    """
-    spoken = [(account.party, account.words[item]) for account in accounts if item in account.words]
-    if not any(right[word] for _, word in spoken):
+def liars(
+    transcripts: Sequence[Transcript], item: Item, right: Mapping[str, bool]
+) -> tuple[int, ...]:
+    """The parties whose digest of an item is not `right`, if anybody's is: where recomputation
+    finds what nobody has, the machines or the code are to blame, and nobody is."""
+    spoken = _spoken(transcripts, item)
+    if not any(right[digest] for _, digest in spoken):
         return ()
-    return tuple(dict.fromkeys(party for party, word in spoken if not right[word]))
+    return tuple(dict.fromkeys(party for party, digest in spoken if not right[digest]))
+
+
+def _spoken(transcripts: Sequence[Transcript], item: Item) -> list[tuple[int, str]]:
+    return [(each.party, each.digests[item]) for each in transcripts if item in each.digests]

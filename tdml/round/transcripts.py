@@ -1,0 +1,80 @@
+"""What the parties to a dispute say of a window, as transcripts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tdml.round.fleet import Replica, ReplicaLost
+from tdml.round.openings import is_log, sent_digests
+from tdml.round.orders import Repetition
+from tdml.round.repeat import Claim, repeat
+from tdml.run.job import Job
+from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, items
+
+
+@dataclass(frozen=True)
+class CommonGround:
+    """What all agree on before an item: the digest of the state that its step begins with, and of
+    every message that its stage has received in it."""
+
+    before: str
+    received: dict[int, str]
+
+
+def walk(job: Job, claim: Claim) -> Iterator[Item]:
+    """All items of a window, in causal order."""
+    senders = [channel.sender for channel in job.channels]
+    stages = job.config.topology.stages
+    return items(len(claim.order.batches), senders, stages, claim.order.last)
+
+
+def committed(job: Job, claim: Claim, owner: Replica) -> Transcript:
+    """What the owner has committed to: its message logs, and what the window leads to."""
+    digests = sent_digests(job.channels, claim.logs)
+    digests |= {_end(claim, stage): end for stage, end in enumerate(claim.ends())}
+    return Transcript(owner.index, digests)
+
+
+def repeated(job: Job, claim: Claim, party: Replica, answers: Sequence[Repetition]) -> Transcript:
+    """What a party has found that has repeated the window, with the state after every step where it
+    was asked for that."""
+    digests = sent_digests(job.channels, [answer.log for answer in answers])
+    for stage, answer in enumerate(answers):
+        digests |= {Item(step, stage): state for step, state in enumerate(answer.states)}
+        digests[_end(claim, stage)] = answer.end
+    return Transcript(party.index, digests)
+
+
+def repeat_by_step(job: Job, claim: Claim, owner: Replica, party: Replica) -> Transcript:
+    """Have a party repeat the window once more, and say what state every step leads to.
+
+    Raises:
+        ReplicaLost: a party does not answer, or does not say all of it.
+        NotShown: the owner shows another state than it had bound itself to.
+    """
+    steps = len(claim.order.batches)
+    answers = repeat(replace(claim.order, own=party is owner, each=True), claim, owner, party)
+    for name, answer in zip(party.names, answers, strict=True):
+        if not is_log(answer.log, steps, job.channels) or len(answer.states) != steps:
+            text = f"{name}: it has not said what every step led to"
+            raise ReplicaLost(party.index, text, [name])
+    return repeated(job, claim, party, answers)
+
+
+def common_ground(
+    job: Job, claim: Claim, transcripts: Sequence[Transcript], item: Item
+) -> CommonGround:
+    """What the step of an item starts from, if all agree on all items before it."""
+    before = Item(item.step - 1, item.stage)
+    received = {
+        number: agreed(transcripts, Item(item.step, channel.sender, number))
+        for number, channel in enumerate(job.channels)
+        if channel.receiver == item.stage and (item.channel < 0 or number < item.channel)
+    }
+    return CommonGround(
+        agreed(transcripts, before) if item.step else claim.start(item.stage), received
+    )
+
+
+def _end(claim: Claim, stage: int) -> Item:
+    """What a stage's part of the window leads to."""
+    return Item(len(claim.order.batches) - 1, stage, END if claim.order.last else STATE)
