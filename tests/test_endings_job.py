@@ -7,18 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tdml.errors import INTERRUPTED
 from tdml.round.checkpoint import load_last
+from tests.agents import start_agents, wait_until
 from tests.jobs import (
     SMALL,
     descendants,
     finish_job,
-    free_port,
     kill_tree,
     run_job,
     start_command,
@@ -156,7 +155,7 @@ def test_no_agent_waits_for_a_lost_one(end: str, tmp_path: Path) -> None:
         _await_rounds(tmp_path / "run", agents[0])
         [lost] = descendants(agents[2].pid)
         agents[2].kill()
-        _wait_until(lambda: not _runs(lost), agents[0], seconds=15)
+        wait_until(lambda: not _runs(lost), agents[0], seconds=15)
         if end == "it is interrupted":
             agents[0].send_signal(signal.SIGTERM)
         outputs = [agent.communicate(timeout=60)[0] for agent in agents]
@@ -197,48 +196,14 @@ def _train(run: Path, environment: dict[str, str] | None = None) -> subprocess.P
 
 
 def _agents(run: Path, count: int, *overrides: str) -> list[subprocess.Popen]:
-    """torchrun's, each of one rank."""
-    port = str(free_port())
-    return [
-        start_command(
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nnodes",
-            str(count),
-            "--nproc-per-node",
-            "1",
-            "--node-rank",
-            str(index),
-            "--master-addr",
-            "127.0.0.1",
-            "--master-port",
-            port,
-            "-m",
-            "tdml",
-            *_JOB[:-1],
-            f"run_dir={run}",
-            *overrides,
-        )
-        for index in range(count)
-    ]
+    return start_agents(count, *_JOB[:-1], f"run_dir={run}", *overrides)
 
 
 def _await_rounds(run: Path, launcher: subprocess.Popen) -> list[int]:
     """Wait until two rounds are recorded; what the launcher has started."""
     metrics = run / "metrics.jsonl"
-    _wait_until(
-        lambda: metrics.exists() and metrics.read_text().count("\n") >= 2, launcher, seconds=90
-    )
+    wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2, launcher)
     return descendants(launcher.pid)
-
-
-def _wait_until(condition: Callable[[], bool], process: subprocess.Popen, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came"
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
 
 
 def _assert_can_go_on(run: Path, output: str, capsys: pytest.CaptureFixture) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tdml
+from tests.agents import torchrun
 from tests.hosts import Hosts
 from tests.jobs import SMALL, kill_tree
 from tests.pages import ROOT, blocks
@@ -39,26 +40,8 @@ class Job:
         for number in range(2, 6):
             self.hosts.add(number)
         for number in range(1, 6):
-            self.agents[number] = self.hosts.start(
-                number,
-                self._log(number),
-                sys.executable,
-                "-m",
-                "torch.distributed.run",
-                "--nnodes",
-                "5",
-                "--nproc-per-node",
-                "1",
-                "--node-rank",
-                str(number - 1),
-                "--master-addr",
-                address,
-                "--master-port",
-                _PORT,
-                "-m",
-                "tdml",
-                *self._own(number),
-            )
+            command = torchrun(number - 1, 5, _PORT, *self._own(number), address=address)
+            self.agents[number] = self.hosts.start(number, self._log(number), *command)
 
     def join(self, number: int) -> None:
         """A host that comes later, with the command of the job's first lines."""

@@ -15,6 +15,7 @@ import pytest
 
 from tdml.errors import INTERRUPTED
 from tdml.monitor.timeline import timeline_of
+from tests.agents import torchrun, wait_until
 from tests.jobs import SMALL, descendants, free_port, kill_tree, start_command, start_job
 from tests.run_ledgers import await_entry, entries, verify
 
@@ -238,26 +239,8 @@ def test_under_torchrun_with_restarts_a_killed_coordinator_needs_nobody(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     run = tmp_path / "run"
-    agent = start_command(
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nnodes",
-        "1",
-        "--nproc-per-node",
-        "3",
-        "--master-addr",
-        "127.0.0.1",
-        "--master-port",
-        str(free_port()),
-        "--max-restarts",
-        "3",
-        "-m",
-        "tdml",
-        *_JOB[:-1],
-        "rounds=60",
-        f"run_dir={run}",
-    )
+    job = [*_JOB[:-1], "rounds=60", f"run_dir={run}"]
+    agent = start_command(*torchrun(0, 1, str(free_port()), *job, ranks=3, restarts=3))
     try:
         await_entry(run, "root", 2, [])
         os.kill(descendants(agent.pid)[0], signal.SIGKILL)
@@ -279,11 +262,3 @@ def await_line(process: subprocess.Popen, text: str) -> None:
         if text in line:
             return
     raise AssertionError(said)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
-    """Until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came"
-        time.sleep(0.05)

@@ -17,6 +17,7 @@ from tdml import config as settings
 from tdml.errors import INTERRUPTED
 from tdml.run import launch
 from tdml.settings.file import from_yaml
+from tests.agents import start_agents, torchrun, wait_until
 from tests.jobs import (
     SMALL,
     descendants,
@@ -96,17 +97,7 @@ def test_wrong_world_size_says_what_to_start() -> None:
 
 def test_ranks_with_other_settings_are_refused(tmp_path: Path) -> None:
     """Each rank composes its own; the name and the folder of the run are the coordinator's."""
-    port, own = free_port(), _own_experiment(tmp_path)
-    common = [
-        "--nnodes",
-        "2",
-        "--master-addr",
-        "127.0.0.1",
-        "--master-port",
-        str(port),
-        "-m",
-        "tdml",
-    ]
+    port, own = str(free_port()), _own_experiment(tmp_path)
     job = [
         f"run_dir={tmp_path}/${{now:%f}}",
         *SMALL,
@@ -115,12 +106,9 @@ def test_ranks_with_other_settings_are_refused(tmp_path: Path) -> None:
         "name=${now:%f}",
     ]
     job += ["--config-dir", str(own), "experiment=mine"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run"]
-    other = start_command(
-        *torchrun, "--nproc-per-node", "1", "--node-rank", "1", *common, *job, "seed=1"
-    )
+    other = start_command(*torchrun(1, 2, port, *job, "seed=1"))
     try:
-        result = run_command(*torchrun, "--nproc-per-node", "2", "--node-rank", "0", *common, *job)
+        result = run_command(*torchrun(0, 2, port, *job, ranks=2))
         other.communicate(timeout=60)
     finally:
         kill_tree(other)
@@ -239,39 +227,18 @@ def test_when_a_rank_fails_the_others_end_whether_they_want_or_not(monkeypatch) 
 
 def test_several_agents_and_a_node_that_is_killed(tmp_path: Path) -> None:
     """Each node under an agent of its own: one that dies takes nothing with it but its agent."""
-    port = free_port()
     job = [
         f"run_dir={tmp_path / 'run'}", *SMALL, "topology.replicas=2", "topology.stages=1",
         "topology.spares=1", "rounds=200", "sync.local_steps=2",
     ]  # fmt: skip
-    agents = [
-        start_command(
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nnodes",
-            "4",
-            "--nproc-per-node",
-            "1",
-            "--node-rank",
-            str(index),
-            "--master-addr",
-            "127.0.0.1",
-            "--master-port",
-            str(port),
-            "-m",
-            "tdml",
-            *job,
-        )
-        for index in range(4)
-    ]
+    agents = start_agents(4, *job)
     try:
         metrics = tmp_path / "run" / "metrics.jsonl"
-        _wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") >= 1, agents[0])
+        wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") >= 1, agents[0])
         os.kill(descendants(agents[2].pid)[0], signal.SIGKILL)
-        _wait_until(lambda: "spare0 takes the place of r1.s0" in metrics.read_text(), agents[0])
+        wait_until(lambda: "spare0 takes the place of r1.s0" in metrics.read_text(), agents[0])
         last = metrics.read_text().count("\n")
-        _wait_until(lambda: metrics.read_text().count("\n") >= last + 3, agents[0])
+        wait_until(lambda: metrics.read_text().count("\n") >= last + 3, agents[0])
         agents[0].send_signal(signal.SIGTERM)
         output, _ = agents[0].communicate(timeout=60)
     finally:
@@ -286,11 +253,3 @@ def _own_experiment(folder: Path) -> Path:
     (own / "experiment").mkdir(parents=True)
     (own / "experiment" / "mine.yaml").write_text("# @package _global_\nrounds: 2\n")
     return own
-
-
-def _wait_until(condition, agent) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came"
-        assert agent.poll() is None, agent.communicate()[0]
-        time.sleep(0.05)
