@@ -10,7 +10,7 @@ from tdml import config as settings
 from tdml.data import source as data
 from tdml.data.pieces import held_out, read
 from tdml.models.whole import initial_model
-from tests.jobs import SMALL, run_job
+from tests.jobs import SMALL, run_job, same_tensors
 from tests.run_ledgers import entries, tdml, verify
 
 _JOB = [
@@ -52,7 +52,7 @@ def test_other_settings_for_the_rounds_to_come(tmp_path: Path, capsys) -> None:
         == "no better validation accuracy since round 3 (train.patience=2)"
     )
     assert second.summary["best"] == best
-    assert _equal(torch.load(run / "model-best.pt", weights_only=True), first.model)
+    assert same_tensors(torch.load(run / "model-best.pt", weights_only=True), first.model)
     [resume] = entries(run, "resume")
     assert resume.body["changed"] == {
         "monitor.best": [True, False], "rounds": [3, 9], "topology.spares": [0, 1],
@@ -76,7 +76,3 @@ def _validated(weights: dict[str, torch.Tensor]) -> float:
     [piece] = held_out(source, "validation", half, len(half))
     inputs, labels = read(source, piece)
     return float((model(inputs).argmax(dim=1) == labels).double().mean())
-
-
-def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -149,7 +149,7 @@ def test_an_interruption_of_the_imports_leaves_no_stack_trace(start: str) -> Non
 @pytest.mark.parametrize("end", ["its rounds are done", "it is interrupted"])
 def test_no_agent_waits_for_a_lost_one(end: str, tmp_path: Path) -> None:
     """torchrun would for five minutes, and hear no signal meanwhile."""
-    rounds = 15 if end == "its rounds are done" else 3000
+    rounds = 40 if end == "its rounds are done" else 3000
     agents = _agents(tmp_path / "run", 4, "topology.replicas=3", f"rounds={rounds}")
     try:
         _await_rounds(tmp_path / "run", agents[0])

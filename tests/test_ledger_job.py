@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from tdml.ledger.artifacts import ArtifactStore
-from tests.jobs import Result
+from tests.jobs import Result, same_tensors
 from tests.run_ledgers import assert_wrong, entries, tdml, verify
 
 _LIAR = "r1.s0"
@@ -114,10 +113,7 @@ def test_artifacts_lie_under_their_hashes(attacked: Result) -> None:
 def _equal(store: ArtifactStore, path: Path, result: Result) -> bool:
     if b"name: " in path.read_bytes()[:100]:  # the settings, whose writing is the test of the store
         return False
-    tensors, wanted = store.get_tensors(path.parent.name + path.name), result.model
-    return tensors.keys() == wanted.keys() and all(
-        torch.equal(tensors[name], wanted[name]) for name in wanted
-    )
+    return same_tensors(store.get_tensors(path.parent.name + path.name), result.model)
 
 
 # Tampering with the run after it

@@ -3,8 +3,11 @@
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from tdml.ledger.chain import Ledger
 from tdml.ledger.statement import Statement
+from tdml.ledger.verify import Wrong, verify
 from tdml.members.identity import Identity
 
 JOB = "5e" * 16
@@ -28,6 +31,7 @@ def key(number):
 
 COORDINATOR = key(255)
 KEYS = {name: key(number) for number, name in enumerate(NODES)}
+PUBLIC = {name: identity.public for name, identity in KEYS.items()}
 CONFIG = b"name: test\n"
 
 
@@ -160,3 +164,18 @@ def write(path: Path):
         play(ledger, 2, blamed=["r1.s1"])
         play(ledger, 3, slots={"0": SLOTS["0"], "1": ["r1.s0", "spare0"]})
         ledger.end(digest("weights 3"), "all 3 rounds done")
+
+
+def fault_of(ledger):
+    """What is wrong with a ledger, at its last entry."""
+    with pytest.raises(Wrong) as error:
+        verify(ledger.path, PlainBook)
+    number, _, text = str(error.value).partition(": ")
+    assert number.startswith(f"entry {ledger.entries()[-1].index} ("), error.value
+    return text
+
+
+def join(ledger, *names):
+    """Some have come before round 2."""
+    keys = PUBLIC | {name: digest(name) for name in names}
+    ledger.append(2, "roster", {"keys": keys, "given": False, "refused": {}})

@@ -5,85 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.utils.data import Dataset
 
-from tdml import config as settings
 from tdml.common.seeds import seeded
-from tdml.common.vision import mend_torchvision
-from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.models import whole
 from tdml.models.plan import layouts
-from tdml.run.job import prepare
-from tdml.tasks.objective import mean_loss, task_of
-
-mend_torchvision()
-pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
-
-TINY = {
-    "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
-    "num_attention_heads": 2, "max_position_embeddings": 32, "tie_word_embeddings": False,
-}  # fmt: skip
-GPT2 = {
-    "vocab_size": 64, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32,
-    "tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 0,
-}  # fmt: skip
-FAMILIES = {
-    "llama": TINY | {"num_key_value_heads": 1},
-    "qwen2": TINY | {"num_key_value_heads": 1},
-    "qwen3": TINY | {"num_key_value_heads": 1, "head_dim": 8},
-    "mistral": TINY | {"num_key_value_heads": 1, "sliding_window": 4},
-    "gpt2": GPT2,
-    "phi": TINY | {"num_key_value_heads": 1, "embd_pdrop": 0.1},
-    "gpt_neox": TINY | {"hidden_dropout": 0.1},
-    "bloom": TINY | {"n_layer": 3, "n_head": 2},
-    "opt": TINY | {"ffn_dim": 32, "word_embed_proj_dim": 16},
-    "bert": TINY,
-    "electra": TINY | {"embedding_size": 8},
-}
-
-
-class Tokens(Dataset):
-    def __init__(self, count, length=13, labels=False, vocabulary=64):
-        generator = torch.Generator().manual_seed(count)
-        self.ids = torch.randint(1, vocabulary, (count, length), generator=generator)
-        self.labels, self.vocabulary = labels, vocabulary
-
-    def __len__(self):
-        return len(self.ids)
-
-    def __getitem__(self, index):
-        return (self.ids[index], index % 3) if self.labels else self.ids[index]
-
-
-def config_of(kind, head, *overrides, **changes):
-    task = {"causal": "language", "masked": "masked", "classifier": "classification"}[head]
-    config = settings.load(
-        [
-            f"task={task}",
-            "model=hf",
-            f"model.head={head}",
-            "topology.replicas=1",
-            "train.batch_size=8",
-            *overrides,
-        ]
-    )
-    model = config.model | {
-        "config": {"model_type": kind, **FAMILIES.get(kind, TINY), **changes},
-        "num_labels": 3,
-    }
-    return replace(config, model=model)
-
-
-def job_of(config, **samples):
-    labels = config.model["head"] == "classifier"
-    source = Source(
-        Tokens(40, labels=labels, **samples),
-        Tokens(10, labels=labels, **samples),
-        0,
-        task_of(config),
-    )
-    return prepare(config, source, checkpoint=None)
+from tdml.tasks.objective import mean_loss
+from tests.models.hf_models import FAMILIES, config_of, job_of
 
 
 @pytest.mark.parametrize(
@@ -248,61 +176,6 @@ def _change(folder, **settings):
 def test_what_is_not_there_is_named(model, message):
     with pytest.raises(SettingError) as caught:
         whole.initial_model(config_of("llama", "causal").model | model, 0)
-    assert message in str(caught.value)
-
-
-# Adapters
-
-
-def with_lora(config, **lora):
-    return replace(config, model=config.model | {"lora": config.model["lora"] | {"rank": 4} | lora})
-
-
-@pytest.mark.parametrize(
-    ("kind", "head"), [("llama", "causal"), ("gpt2", "causal"), ("bert", "classifier")]
-)
-def test_only_adapters_are_exchanged(kind, head):
-    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
-    job = job_of(with_lora(config_of(kind, head, "topology.stages=2")))
-    names = [name for layout in job.layouts for name in layout.names]
-    assert all("lora_" in name or "classifier" in name for name in names)
-    trained = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
-    assert (
-        sum(layout.size for layout in job.layouts)
-        == trained
-        < 0.5 * sum(p.numel() for p in job.model.parameters())
-    )
-    assert sum(map(len, job.frozen)) + trained == sum(p.numel() for p in job.model.parameters())
-
-
-def test_adapters_on_tied_embeddings_may_be_cut():
-    """For nothing changes these."""
-    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
-    job = job_of(
-        with_lora(config_of("llama", "causal", "topology.stages=2", tie_word_embeddings=True))
-    )
-    assert sum(map(len, job.frozen)) > sum(
-        p.numel() for p in job.model.parameters() if not p.requires_grad
-    )
-
-
-@pytest.mark.parametrize(
-    ("lora", "message"),
-    [
-        (
-            {"targets": ["no_such_layer"]},
-            "model.lora: Target modules {'no_such_layer'} not found in the base model",
-        ),
-        (
-            {"rank": 0},
-            "model.lora: `r` should be a positive integer value but the value passed is 0",
-        ),
-    ],
-)
-def test_adapters_that_cannot_be_are_the_users_mistake(lora, message):
-    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
-    with pytest.raises(SettingError) as caught:
-        whole.initial_model(with_lora(config_of("llama", "causal"), **lora).model, 0)
     assert message in str(caught.value)
 
 

@@ -1,25 +1,16 @@
 """What is found before any rank trains."""
 
 import re
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
 
-from tdml import config as settings
-from tdml.data.source import Source
 from tdml.errors import SettingError
-from tdml.models.plan import make_plan
 from tdml.models.whole import initial_model
-from tdml.rehearsal import rehearse
 from tdml.tasks import Classification
 from tests.rehearsal import users
-
-CONFIG = settings.load(["topology.stages=2"])
-INPUTS, MORE = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)).split(4)
-SAMPLES = TensorDataset(torch.cat([INPUTS, MORE]), torch.tensor([0, 1, 2, 0, 1, 2, 2, 1]))
+from tests.rehearsal.rehearsals import model, through
 
 # Users' own models
 
@@ -61,40 +52,6 @@ def spoils_another():
 class Overflows(nn.Module):
     def forward(self, value):
         return value / 0
-
-
-def model(between=None, dtype="float32", frozen=0):
-    """A user's own model with two layers, and whatever is to lie between them."""
-    middle = between() if between else nn.Identity()
-    net = nn.Sequential(
-        nn.Linear(6, 5), nn.BatchNorm1d(5), middle, nn.Dropout(0.5), nn.Linear(5, 3)
-    )
-    for block in net[:frozen]:
-        block.requires_grad_(False)
-    return net.to(getattr(torch, dtype))
-
-
-def through(
-    cuts=(1,),
-    samples=SAMPLES,
-    target=f"{__name__}.model",
-    initial=None,
-    task=None,
-    microbatches=2,
-    optimizer=None,
-    **arguments,
-):
-    """Rehearse with it in two stages; what cannot be repeated."""
-    chosen = {"_target_": target, **arguments}
-    config = replace(CONFIG, model=chosen, topology=replace(CONFIG.topology, cuts=list(cuts)))
-    if task is not None:
-        config = replace(config, task={"_target_": f"{__name__}.{task}"})
-    if optimizer is not None:
-        train = replace(config.train, optimizer={"_target_": f"{__name__}.{optimizer}"})
-        config = replace(config, train=train)
-    initial = initial or initial_model(chosen, seed=3)
-    plan = replace(make_plan(config, initial, INPUTS), microbatches=microbatches)
-    return rehearse(config, plan, initial, Source(samples, samples, seed=0), range(4))
 
 
 # What cannot work
@@ -172,150 +129,6 @@ def test_another_output_in_evaluation_is_the_users_mistake():
         through(target=f"{__name__}.wide")
 
 
-# What cannot be repeated
-
-
-@pytest.mark.parametrize(
-    ("between", "told"),
-    [
-        (
-            users.PlainCounter,
-            r"block 2 \(PlainCounter\) keeps calls outside of parameters and buffers",
-        ),
-        (users.PlainMean, r"block 2 \(PlainMean\) keeps mean outside"),
-        (users.Nested, r"block 2 \(Nested\) keeps state outside"),
-        (users.Iterator, r"block 2 \(Iterator\) keeps number outside"),
-        (users.CountsEvaluations, r"block 2 \(CountsEvaluations\) keeps evaluations outside"),
-        (users.OwnGenerator, r"block 2 \(OwnGenerator\) keeps generator outside"),
-        (
-            users.OwnPython,
-            r"a training step, taken again, differs in the output of block 2 \(Noise\)",
-        ),
-        (
-            users.OwnNumpy,
-            r"a training step, taken again, differs in the output of block 2 \(Noise\)",
-        ),
-        (
-            users.SystemNoise,
-            r"a training step, taken again, differs in the output of block 2 \(Noise\)",
-        ),
-        (
-            users.Global,
-            r"a training step, taken again, differs in the output of block 2 \(Global\)",
-        ),
-    ],
-)
-def test_what_depends_on_more_than_weights_seeds_and_samples_is_named(between, told):
-    problem = through(between=between)
-    assert problem.startswith("model: ")
-    assert "trust.repeatable=warn" in problem
-    assert "\n" not in problem
-    assert re.search(told, problem), problem
-
-
-@pytest.mark.parametrize(
-    "between",
-    [
-        None,
-        users.LateDrop,
-        users.NumpyDrop,
-        users.Caches,
-        users.old_weight_norm,
-        users.spectral_norm,
-        users.attention,
-        users.CheckpointedDropout,
-    ],
-)
-def test_what_can_be_repeated_is_not_accused(between):
-    assert through(between=between) == ""
-
-
-@pytest.mark.parametrize("microbatches", [1, 2])
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"between": users.GradientNoise},
-        {"between": users.NumpyGradientNoise},
-        {"task": "Sampled"},
-        {"optimizer": "Langevin"},
-    ],
-    ids=["torch", "numpy", "losses", "optimizer"],
-)
-def test_what_is_drawn_after_the_way_forward_is_told(arguments, microbatches):
-    problem = through(microbatches=microbatches, **arguments)
-    assert "what backward passes, hooks, the task's losses() or the optimizer draw at" in problem
-    assert "\n" not in problem
-
-
-@pytest.mark.parametrize(
-    ("between", "what"),
-    [
-        (users.GradientMean, "gradient of weight of block 4"),
-        (users.LastInput, "gradient of weight of block 1"),
-        (users.CheckpointedNorm, "next value of running_mean of block 2"),
-    ],
-)
-def test_what_hangs_on_the_order_of_micro_batches_is_told_where_there_are_several(between, what):
-    problem = through(between=between)
-    assert f"the {what}" in problem
-    assert "hangs on whether a micro-batch comes back before the next goes forward" in problem
-    assert "\n" not in problem
-    assert through(between=between, microbatches=1) == ""
-
-
-class Augmented(Dataset):
-    """Samples with noise from a generator of the data set's own."""
-
-    def __init__(self):
-        self.generator = torch.Generator().manual_seed(0)
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        return INPUTS[index] + (
-            torch.rand(6, generator=self.generator) if index == 2 else 0
-        ), index % 3
-
-
-def test_an_augmentation_with_a_generator_of_its_own_is_named():
-    problem = through(samples=Augmented())
-    assert problem.startswith(
-        "data: training sample 2, read again with the same seeds, has other values: "
-    )
-
-
-# The model's own forward
-
-
-@pytest.mark.parametrize(
-    ("more", "told"),
-    [
-        ("relu", "forward.. does something before block 2 that blocks.. leaves out .in evaluation"),
-        (
-            "dropout",
-            "forward.. does something before block 2 that blocks.. leaves out .in training",
-        ),
-        (
-            "scaled",
-            "forward.. does something before it returns that blocks.. leaves out .in evaluation",
-        ),
-    ],
-)
-def test_what_lies_between_the_blocks_is_the_users_mistake(more, told):
-    with pytest.raises(SettingError, match=told):
-        through(target="tests.rehearsal.users.Net", more=more)
-
-
-@pytest.mark.parametrize("more", ["", "auxiliary"])
-def test_a_forward_that_does_what_the_blocks_do(more):
-    assert through(target="tests.rehearsal.users.Net", more=more) == ""
-
-
-def test_a_forward_that_takes_something_else_has_nothing_to_compare():
-    assert through(target="tests.rehearsal.users.NoForward") == ""
-
-
 # What a rehearsal leaves
 
 
@@ -357,23 +170,6 @@ def sparse_by_hand():
     return model(lambda: SparseByHand(5, 5))
 
 
-class Sampled(Classification):
-    """Half of the losses count, by lot."""
-
-    def losses(self, output, targets):
-        return super().losses(output, targets) * (torch.rand(len(targets)) < 0.5)
-
-
-class Langevin(torch.optim.SGD):
-    """Adds noise to every step."""
-
-    @torch.no_grad()
-    def step(self):
-        super().step()
-        for parameter in self.param_groups[0]["params"]:
-            parameter.add_(torch.randn_like(parameter), alpha=1e-3)
-
-
 class Undefined(Classification):
     def losses(self, output, targets):
         return super().losses(output, targets) / 0
@@ -393,4 +189,4 @@ class Counts(Classification):
 )
 def test_a_loss_that_nothing_can_be_trained_by_is_the_users_mistake(task, message):
     with pytest.raises(SettingError, match=re.escape(message)):
-        through(task=task)
+        through(task=f"{__name__}.{task}")

@@ -36,7 +36,7 @@ class Strategy:
     worked: float = 1.0  # share of the round's work that it does
     rounds: float = 1.0  # share of the rounds in which it cheats
     returns: bool = True  # after a ban, under a new key with a new stake
-    perjury: bool = False  # it lies about others, not about its work
+    false_reports: bool = False  # it lies about others, not about its work
     # it does not answer when it is asked to show a lie; if it returns, it keeps its slot until it
     # has done that round again, well, which is not what it had committed to
     silent: bool = False
@@ -44,14 +44,18 @@ class Strategy:
     @property
     def caught(self) -> float:
         """The chance that a round in which it cheats is met."""
-        return 1 / (2 * _REPORTS) if self.perjury else 1 - (1 - CHANCE) ** self.lied
+        return 1 / (2 * _REPORTS) if self.false_reports else 1 - (1 - CHANCE) ** self.lied
 
     def found(self, draws: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(ROUNDS,) bool each: when it cheats, and when that is found."""
         cheats = draws.random(ROUNDS) < self.rounds
         audited = draws.random((ROUNDS, WINDOWS)) < CHANCE
         lies = draws.permuted(np.tile(np.arange(WINDOWS) < self.lied, (ROUNDS, 1)), axis=1)
-        met = draws.random(ROUNDS) < self.caught if self.perjury else (audited & lies).any(axis=1)
+        met = (
+            draws.random(ROUNDS) < self.caught
+            if self.false_reports
+            else (audited & lies).any(axis=1)
+        )
         return cheats, cheats & met
 
 
@@ -71,14 +75,16 @@ _ALWAYS = [
     Strategy("no work at all", ("copy_aggregate", "mimic", "replay", "zero_update"), worked=0.0),
     Strategy("half of the work", ("half_work",), lied=2, worked=0.5),
     Strategy("one window left out", lied=1, worked=1 - 1 / WINDOWS),
-    Strategy("false testimony", ("lying_validator",), lied=0, perjury=True),
+    Strategy("false reports", ("lying_validator",), lied=0, false_reports=True),
 ]  # fmt: skip
 STRATEGIES = [
     replace(strategy, **variant)
     for strategy in _ALWAYS
     for variant in ({}, {"returns": False}, {"rounds": 0.1})
 ]
-SILENT = [replace(s, silent=True, returns=False) for s in STRATEGIES if s.returns and not s.perjury]
+SILENT = [
+    replace(s, silent=True, returns=False) for s in STRATEGIES if s.returns and not s.false_reports
+]
 SILENT_AND_STAYING = [replace(strategy, returns=True) for strategy in SILENT]
 
 

@@ -1,6 +1,5 @@
 """Orders and answers: who signed them, how often they count, and what they may hold."""
 
-import threading
 from dataclasses import replace
 
 import pytest
@@ -25,7 +24,7 @@ from tdml.round.orders import (
     TrainOrder,
     TrainReport,
 )
-from tdml.wire.channel import _ANSWER, _ORDER, Answer, NoAnswer, Order, ReplayWindow, Session
+from tdml.wire.channel import _ANSWER, _ORDER, Answer, NoAnswer, Order, Session
 from tdml.wire.codec import encode
 from tdml.wire.guard import NOTHING, Envelope
 from tests.wire.envelopes import AT, Pair
@@ -256,29 +255,6 @@ def test_digest_is_computed_once_until_the_tensor_changes(monkeypatch: pytest.Mo
     assert len(pair.done) == 1
 
 
-def test_window_accepts_every_number_once_in_any_near_order() -> None:
-    window = ReplayWindow()
-    order = [*range(0, 3000, 2), *range(2001, 3000, 2)]
-    accepted = [number for number in order * 2 if window.accept(number)]
-    assert accepted == order
-    assert not window.accept(1), "too old to be known"
-    assert not window.accept(2998 - 1024)
-
-
-def test_window_on_many_threads() -> None:
-    window, accepted = ReplayWindow(), []
-
-    def offer() -> None:
-        accepted.extend(number for number in range(500) if window.accept(number))
-
-    threads = [threading.Thread(target=offer) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(accepted) == list(range(500))
-
-
 def test_what_is_signed_as_an_order_is_no_answer() -> None:
     """A header that reads as both would let one signature serve as the other."""
     pair = Pair()
@@ -300,10 +276,3 @@ def test_an_answer_of_an_earlier_start_answers_nothing():
     assert pair.caller.order("a", "reveal", _ORDERS["reveal"])[0] == counter
     with pytest.raises(NoAnswer):
         pair.caller.read("a", counter, "reveal", old)
-
-
-def test_the_number_at_the_windows_edge_is_accepted_once_and_little_is_kept():
-    window = ReplayWindow()
-    assert all(window.accept(number) for number in range(1025))
-    assert not window.accept(0) and not window.accept(1)
-    assert len(window._seen) == 1024

@@ -1,0 +1,139 @@
+"""What the recorder writes of verdicts, bans and money."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tdml.ledger.artifacts import ArtifactStore
+from tdml.ledger.recorder import Recorder
+from tdml.ledger.verify import verify
+from tdml.rewards.accounts import Accounts
+from tdml.round.settlement import Settlement
+from tdml.trust.judgement import Audited, Judgement, Proof, lost
+from tests.ledger.chains import PUBLIC
+from tests.ledger.recorders import BY_REPLICA, CONVICTED, balances, bodies, honest, play
+
+
+def test_postings_follow_the_verdicts(recorder: Recorder, path: Path) -> None:
+    """The partner of a convicted node is paid from its stake; what is left of that goes to the
+    treasury."""
+    play(recorder, 1, **CONVICTED)
+    key = PUBLIC["r1.s1"]
+    assert bodies(path, "ban") == [{"node": "r1.s1", "key": key, "reason": "audit"}]
+    [verdict] = [body for body in bodies(path, "verdict", 1) if body["replica"] == 1]
+    assert (verdict["status"], verdict["blamed"]) == ("malicious", ["r1.s1"])
+    found = balances(path)
+    assert found[f"credit:{PUBLIC['r1.s0']}"] == found[f"credit:{PUBLIC['r0.s0']}"] == 300
+    assert found[f"stake:{key}"] == 0 and f"credit:{key}" not in found
+    # of the stake of 500, of what it paid for, and the liar's share
+    assert found["treasury"] == 200 + 300 + 200
+    verify(path, Accounts)
+
+
+def test_ban_is_written_once_however_late_the_node_offends_again(
+    recorder: Recorder, path: Path
+) -> None:
+    """An answer may come in when its node is banned already."""
+    play(recorder, 1, **CONVICTED)
+    slots = {0: BY_REPLICA[0], 1: ("r1.s0", "spare0")}
+    judgements = {0: honest(0), 1: lost(1, slots[1], "late")}
+    bans = {"r1.s1": "answered reveal with something else"}
+    play(recorder, 2, slots=slots, judgements=judgements, bans=bans, commitments={})
+    assert len(bodies(path, "ban")) == 1
+    assert verify(path, Accounts).rounds == 2
+    [late] = [body for body in bodies(path, "verdict", 2) if body["replica"] == 1]
+    assert (late["status"], late["reason"], late["samples"]) == ("lost", "late", 0)
+
+
+def test_a_verdict_says_what_it_rests_on(recorder: Recorder, path: Path) -> None:
+    doubted = Judgement(
+        1,
+        BY_REPLICA[1],
+        "suspicious",
+        "not seen working",
+        0.25,
+        0.5,
+        samples=32,
+        improvement=-7,
+        distance=1.5,
+        p=0.5,
+    )
+    play(recorder, 1, judgements={1: doubted, 0: replace(honest(0), p=None)})
+    first, second = bodies(path, "verdict")
+    assert (first["replica"], first["status"], first["weight"], first["scale"], first["p"]) == (
+        0,
+        "honest",
+        1,
+        1,
+        None,
+    )
+    assert second == {
+        "replica": 1, "nodes": ["r1.s0", "r1.s1"], "status": "suspicious",
+        "reason": "not seen working", "blamed": [], "proven": False, "weight": 0.25, "scale": 0.5, "distance": 1.5,
+        "p": 0.5, "samples": 32, "improvement": -7,
+    }  # fmt: skip
+    verify(path, Accounts)
+
+
+def test_pay_of_a_suspect_is_held_back_until_an_honest_round(
+    recorder: Recorder, path: Path
+) -> None:
+    play(
+        recorder,
+        1,
+        judgements={0: honest(0), 1: replace(honest(1), status="suspicious", weight=0.5)},
+    )
+    assert balances(path)[f"held:{PUBLIC['r1.s1']}"] == 200
+    play(recorder, 2)
+    assert balances(path)[f"held:{PUBLIC['r1.s1']}"] == 0
+    assert balances(path)[f"credit:{PUBLIC['r1.s1']}"] == 400
+    verify(path, Accounts)
+
+
+def test_conviction_names_what_recomputation_has_found(recorder: Recorder, path: Path) -> None:
+    truth = {"truth0": torch.ones(4), "truth1": torch.zeros(2)}
+    place = "the state of stage 1 after step 2 of replica 1"
+    settled = Settlement(1, 2, 0, (Proof(("r1.s1",), "audit"),), place=place, exhibit=truth)
+    unsettled = Settlement(1, 0, None, unsettled="nobody shows the step")
+    audits = {
+        1: Audited(clean=(1,), lied=(2,), validators={2: 0, 0: None, 1: 0}),
+        0: Audited(clean=(1,), validators={1: 1}),
+    }
+    play(recorder, 1, audits=audits, settlements=[unsettled, settled], **CONVICTED)
+    first, second = bodies(path, "audit")
+    assert first == {
+        "replica": 0, "nodes": ["r0.s0", "r0.s1"], "outcome": "clean", "reason": "",
+        "validators": {"1": 1},
+        "disputes": [],
+    }  # fmt: skip
+    assert (second["replica"], second["outcome"]) == (1, "lied")
+    assert second["validators"] == {"0": None, "1": 0, "2": 0}
+    vain, proven = second["disputes"]
+    assert (vain["window"], vain["validator"], vain["blamed"], vain["artifacts"]) == (
+        0,
+        None,
+        [],
+        {},
+    )
+    assert (vain["unsettled"], proven["unsettled"]) == ("nobody shows the step", "")
+    assert (proven["window"], proven["validator"], proven["place"], proven["blamed"]) == (
+        2,
+        0,
+        place,
+        ["r1.s1"],
+    )
+    kept = ArtifactStore(str(path.parent / "store")).get_tensors(proven["artifacts"]["truth"])
+    assert kept.keys() == truth.keys() and all(
+        torch.equal(kept[name], truth[name]) for name in kept
+    )
+    [verdict] = [body for body in bodies(path, "verdict") if body["replica"] == 1]
+    assert verdict["distance"] is None, "JSON knows no infinity"
+    verify(path, Accounts)
+
+
+def test_an_audit_that_was_not_settled_says_why(recorder: Recorder, path: Path) -> None:
+    why = "audit: it has not shown its work: r1.s0: no answer"
+    play(recorder, 1, audits={1: Audited(unsettled=why)})
+    [audit] = bodies(path, "audit")
+    assert (audit["outcome"], audit["reason"], audit["validators"]) == ("unsettled", why, {})

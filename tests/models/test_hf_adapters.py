@@ -1,0 +1,61 @@
+"""Adapters (LoRA) on models of Hugging Face."""
+
+from dataclasses import replace
+
+import pytest
+
+from tdml.errors import SettingError
+from tdml.models import whole
+from tests.models.hf_models import config_of, job_of
+
+
+def with_lora(config, **lora):
+    return replace(config, model=config.model | {"lora": config.model["lora"] | {"rank": 4} | lora})
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"), [("llama", "causal"), ("gpt2", "causal"), ("bert", "classifier")]
+)
+def test_only_adapters_are_exchanged(kind, head):
+    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    job = job_of(with_lora(config_of(kind, head, "topology.stages=2")))
+    names = [name for layout in job.layouts for name in layout.names]
+    assert all("lora_" in name or "classifier" in name for name in names)
+    trained = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
+    assert (
+        sum(layout.size for layout in job.layouts)
+        == trained
+        < 0.5 * sum(p.numel() for p in job.model.parameters())
+    )
+    assert sum(map(len, job.frozen)) + trained == sum(p.numel() for p in job.model.parameters())
+
+
+def test_adapters_on_tied_embeddings_may_be_cut():
+    """For nothing changes these."""
+    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    job = job_of(
+        with_lora(config_of("llama", "causal", "topology.stages=2", tie_word_embeddings=True))
+    )
+    assert sum(map(len, job.frozen)) > sum(
+        p.numel() for p in job.model.parameters() if not p.requires_grad
+    )
+
+
+@pytest.mark.parametrize(
+    ("lora", "message"),
+    [
+        (
+            {"targets": ["no_such_layer"]},
+            "model.lora: Target modules {'no_such_layer'} not found in the base model",
+        ),
+        (
+            {"rank": 0},
+            "model.lora: `r` should be a positive integer value but the value passed is 0",
+        ),
+    ],
+)
+def test_adapters_that_cannot_be_are_the_users_mistake(lora, message):
+    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    with pytest.raises(SettingError) as caught:
+        whole.initial_model(with_lora(config_of("llama", "causal"), **lora).model, 0)
+    assert message in str(caught.value)

@@ -1,0 +1,51 @@
+"""A rehearsal of a user's own model in two stages."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from tdml import config as settings
+from tdml.data.source import Source
+from tdml.models.plan import make_plan
+from tdml.models.whole import initial_model
+from tdml.rehearsal import rehearse
+
+CONFIG = settings.load(["topology.stages=2"])
+INPUTS, MORE = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)).split(4)
+SAMPLES = TensorDataset(torch.cat([INPUTS, MORE]), torch.tensor([0, 1, 2, 0, 1, 2, 2, 1]))
+
+
+def model(between=None, dtype="float32", frozen=0):
+    """A user's own model with two layers, and whatever is to lie between them."""
+    middle = between() if between else nn.Identity()
+    net = nn.Sequential(
+        nn.Linear(6, 5), nn.BatchNorm1d(5), middle, nn.Dropout(0.5), nn.Linear(5, 3)
+    )
+    for block in net[:frozen]:
+        block.requires_grad_(False)
+    return net.to(getattr(torch, dtype))
+
+
+def through(
+    cuts=(1,),
+    samples=SAMPLES,
+    target=f"{__name__}.model",
+    initial=None,
+    task=None,
+    microbatches=2,
+    optimizer=None,
+    **arguments,
+):
+    """Rehearse with it in two stages; what cannot be repeated."""
+    chosen = {"_target_": target, **arguments}
+    config = replace(CONFIG, model=chosen, topology=replace(CONFIG.topology, cuts=list(cuts)))
+    if task is not None:
+        config = replace(config, task={"_target_": task})
+    if optimizer is not None:
+        train = replace(config.train, optimizer={"_target_": optimizer})
+        config = replace(config, train=train)
+    initial = initial or initial_model(chosen, seed=3)
+    plan = replace(make_plan(config, initial, INPUTS), microbatches=microbatches)
+    return rehearse(config, plan, initial, Source(samples, samples, seed=0), range(4))

@@ -1,0 +1,34 @@
+"""What a rehearsal finds in a model's own forward."""
+
+import pytest
+
+from tdml.errors import SettingError
+from tests.rehearsal.rehearsals import through
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("relu", "forward.. does something before block 2 that blocks.. leaves out .in evaluation"),
+        (
+            "dropout",
+            "forward.. does something before block 2 that blocks.. leaves out .in training",
+        ),
+        (
+            "scaled",
+            "forward.. does something before it returns that blocks.. leaves out .in evaluation",
+        ),
+    ],
+)
+def test_what_lies_between_the_blocks_is_the_users_mistake(more, told):
+    with pytest.raises(SettingError, match=told):
+        through(target="tests.rehearsal.users.Net", more=more)
+
+
+@pytest.mark.parametrize("more", ["", "auxiliary"])
+def test_a_forward_that_does_what_the_blocks_do(more):
+    assert through(target="tests.rehearsal.users.Net", more=more) == ""
+
+
+def test_a_forward_that_takes_something_else_has_nothing_to_compare():
+    assert through(target="tests.rehearsal.users.NoForward") == ""

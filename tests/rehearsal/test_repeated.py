@@ -1,0 +1,138 @@
+"""What a rehearsal finds that cannot be repeated."""
+
+import re
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from tdml.tasks import Classification
+from tests.rehearsal import users
+from tests.rehearsal.rehearsals import INPUTS, through
+
+
+@pytest.mark.parametrize(
+    ("between", "told"),
+    [
+        (
+            users.PlainCounter,
+            r"block 2 \(PlainCounter\) keeps calls outside of parameters and buffers",
+        ),
+        (users.PlainMean, r"block 2 \(PlainMean\) keeps mean outside"),
+        (users.Nested, r"block 2 \(Nested\) keeps state outside"),
+        (users.Iterator, r"block 2 \(Iterator\) keeps number outside"),
+        (users.CountsEvaluations, r"block 2 \(CountsEvaluations\) keeps evaluations outside"),
+        (users.OwnGenerator, r"block 2 \(OwnGenerator\) keeps generator outside"),
+        (
+            users.OwnPython,
+            r"a training step, taken again, differs in the output of block 2 \(Noise\)",
+        ),
+        (
+            users.OwnNumpy,
+            r"a training step, taken again, differs in the output of block 2 \(Noise\)",
+        ),
+        (
+            users.SystemNoise,
+            r"a training step, taken again, differs in the output of block 2 \(Noise\)",
+        ),
+        (
+            users.Global,
+            r"a training step, taken again, differs in the output of block 2 \(Global\)",
+        ),
+    ],
+)
+def test_what_depends_on_more_than_weights_seeds_and_samples_is_named(between, told):
+    problem = through(between=between)
+    assert problem.startswith("model: ")
+    assert "trust.repeatable=warn" in problem
+    assert "\n" not in problem
+    assert re.search(told, problem), problem
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        None,
+        users.LateDrop,
+        users.NumpyDrop,
+        users.Caches,
+        users.old_weight_norm,
+        users.spectral_norm,
+        users.attention,
+        users.CheckpointedDropout,
+    ],
+)
+def test_what_can_be_repeated_is_not_accused(between):
+    assert through(between=between) == ""
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"between": users.GradientNoise},
+        {"between": users.NumpyGradientNoise},
+        {"task": f"{__name__}.Sampled"},
+        {"optimizer": f"{__name__}.Langevin"},
+    ],
+    ids=["torch", "numpy", "losses", "optimizer"],
+)
+def test_what_is_drawn_after_the_way_forward_is_told(arguments, microbatches):
+    problem = through(microbatches=microbatches, **arguments)
+    assert "what backward passes, hooks, the task's losses() or the optimizer draw at" in problem
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("between", "what"),
+    [
+        (users.GradientMean, "gradient of weight of block 4"),
+        (users.LastInput, "gradient of weight of block 1"),
+        (users.CheckpointedNorm, "next value of running_mean of block 2"),
+    ],
+)
+def test_what_hangs_on_the_order_of_micro_batches_is_told_where_there_are_several(between, what):
+    problem = through(between=between)
+    assert f"the {what}" in problem
+    assert "hangs on whether a micro-batch comes back before the next goes forward" in problem
+    assert "\n" not in problem
+    assert through(between=between, microbatches=1) == ""
+
+
+class Augmented(Dataset):
+    """Samples with noise from a generator of the data set's own."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return INPUTS[index] + (
+            torch.rand(6, generator=self.generator) if index == 2 else 0
+        ), index % 3
+
+
+def test_an_augmentation_with_a_generator_of_its_own_is_named():
+    problem = through(samples=Augmented())
+    assert problem.startswith(
+        "data: training sample 2, read again with the same seeds, has other values: "
+    )
+
+
+class Sampled(Classification):
+    """Half of the losses count, by lot."""
+
+    def losses(self, output, targets):
+        return super().losses(output, targets) * (torch.rand(len(targets)) < 0.5)
+
+
+class Langevin(torch.optim.SGD):
+    """Adds noise to every step."""
+
+    @torch.no_grad()
+    def step(self):
+        super().step()
+        for parameter in self.param_groups[0]["params"]:
+            parameter.add_(torch.randn_like(parameter), alpha=1e-3)

@@ -1,0 +1,260 @@
+"""What cannot work is named, before anything starts."""
+
+import math
+import re
+
+import pytest
+
+from tdml.errors import SettingError
+from tdml.settings.checks import check
+from tests.settings.configs import ATTACK, changed
+
+
+def refused(changes):
+    with pytest.raises(SettingError) as caught:
+        check(changed(changes))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("rounds", 0, 1),
+        ("seed", -1, 0),
+        ("topology.replicas", 0, 1),
+        ("topology.min_replicas", 0, 1),
+        ("topology.stages", 0, 1),
+        ("topology.spares", -1, 0),
+        ("topology.microbatches", 0, 1),
+        ("topology.chunks", 0, 1),
+        ("sync.local_steps", 0, 1),
+        ("sync.outer_lr", 0.0, 1e-12),
+        ("sync.outer_momentum", -0.1, 0),
+        ("sync.deadline", 0.0, 1e-12),
+        ("sync.timeout", 0.5, 1),
+        ("gather.memory", -1, 0),
+        ("checkpoint.memory", -1, 0),
+        ("trust.audit_windows", 0, 1),
+        ("trust.audit_memory", -1, 0),
+        ("rewards.pool", -1, 0),
+        ("rewards.stake", -1, 0),
+        ("train.batch_size", 0, 1),
+        ("train.accumulate", 0, 1),
+        ("train.warmup", -1, 0),
+        ("train.label_smoothing", -0.1, 0),
+        ("train.clip_norm", 0.0, 1e-12),
+        ("train.clip_norm", -1.0, 1e-12),
+        ("train.lr", -0.1, 0),
+        ("train.momentum", -0.1, 0),
+        ("train.weight_decay", -0.1, 0),
+        ("data.alpha", 0.0, 1e-12),
+        ("attack.from_round", 0, 1),
+    ],
+)
+def test_too_small(name, value, least):
+    enough = "above 0" if least == 1e-12 else f"of at least {least}"
+    assert refused({name: value}) == f"{name}={value} must be a finite number {enough}"
+    check(changed({"topology.schedule": "gpipe", name: least}))
+
+
+def test_a_job_starts_with_no_more_and_grows_to_no_less_than_it_is_set_to_have():
+    assert refused({"topology.min_replicas": 5}).startswith(
+        "topology.min_replicas=5 is more than topology.replicas=4: "
+    )
+    for few in (0, 3):
+        assert f"topology.max_replicas={few}" in refused({"topology.max_replicas": few})
+    check(changed({"topology.min_replicas": 4, "topology.max_replicas": 4}))
+
+
+def test_one_step_cannot_be_made_fewer():
+    assert refused({"sync.balance": True, "sync.local_steps": 1}) == (
+        "sync.balance=true, sync.local_steps=1: nobody can take fewer: raise sync.local_steps"
+    )
+    for steps in (None, 2):
+        check(changed({"sync.balance": True, "sync.local_steps": steps}))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["train.lr", "sync.outer_lr", "sync.deadline", "data.alpha"])
+def test_no_number_to_compute_with(name, value):
+    assert refused({name: value}).startswith(f"{name}={value} ")
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("topology.schedule", ["gpipe", "1f1b", "interleaved_1f1b"]),
+        ("topology.cost", ["counted", "measured"]),
+        ("sync.outer", ["fedavg", "nesterov"]),
+        ("trust.repeatable", ["require", "warn"]),
+        ("trust.rollback", ["auto", "off"]),
+        ("trust.repeatable", ["require", "warn"]),
+        ("train.precision", ["fp32", "bf16"]),
+        ("data.partition", ["iid", "dirichlet", "own"]),
+        ("device", ["auto", "cpu", "cuda"]),
+    ],
+)
+def test_unknown_choice(name, choices):
+    assert (
+        refused({name: "zigzag"}) == f"{name}=zigzag is unknown: choose one of {', '.join(choices)}"
+    )
+    for choice in choices:
+        check(changed({name: choice, "sync.local_steps": 1}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"topology.microbatches": 5},
+            r"topology\.microbatches=5 does not divide train\.batch_size=32",
+        ),
+        (
+            {"topology.stages": 4, "topology.microbatches": 2},
+            r"topology\.microbatches=2 is less than topology\.stages=4.*1f1b.*topology\.schedule=gpipe",
+        ),
+        (
+            {"topology.stages": 9, "train.batch_size": 8},
+            r"topology\.microbatches=8 is less than topology\.stages=9",
+        ),
+        (
+            {
+                "topology.schedule": "interleaved_1f1b",
+                "topology.microbatches": 5,
+                "train.batch_size": 10,
+            },
+            r"topology\.microbatches=5: interleaved_1f1b needs a multiple of 2",
+        ),
+        (
+            {"topology.cuts": [3, 6]},
+            r"topology\.cuts=\[3, 6\] must list 1 rising block numbers.*2 stages",
+        ),
+        ({"topology.cuts": []}, r"topology\.cuts=\[\] must list 1 rising"),
+        ({"topology.cuts": [0]}, r"topology\.cuts=\[0\] must list 1 rising"),
+        (
+            {"topology.stages": 3, "topology.cuts": [6, 3]},
+            r"topology\.cuts=\[6, 3\] must list 2 rising",
+        ),
+        (
+            {"topology.stages": 3, "topology.cuts": [3, 3]},
+            r"topology\.cuts=\[3, 3\] must list 2 rising",
+        ),
+        (
+            {"topology.schedule": "interleaved_1f1b", "topology.stages": 1, "topology.cuts": None},
+            r"topology\.schedule=interleaved_1f1b needs topology\.stages of at least 2",
+        ),
+        (
+            {"topology.schedule": "interleaved_1f1b", "topology.cuts": [3]},
+            r"topology\.cuts=\[3\] must list 3 rising",
+        ),
+        ({"trust.budget": -0.1}, r"trust\.budget=-0\.1 must lie between 0 and 1"),
+        ({"trust.budget": 1.1}, r"trust\.budget=1\.1 must lie between 0 and 1"),
+        ({"trust.budget": math.nan}, r"trust\.budget=nan must lie between 0 and 1"),
+        ({"model._target_": None}, r"model\._target_ is empty"),
+        ({"data._target_": ""}, r"data\._target_ is empty"),
+        ({"model": {}}, r"model\._target_ is empty"),
+        (
+            {"model._target_": "mine.py:net"},
+            r"model\._target_=mine\.py:net is no dotted name: .* mine\.py is mine\.net",
+        ),
+        ({"model._target_": "net"}, r"model\._target_=net is no dotted name"),
+        ({"data._target_": "/tmp/mine.py"}, r"data\._target_=/tmp/mine\.py is no dotted name"),
+        ({"data._target_": "mine.my data"}, r"data\._target_=mine\.my data is no dotted name"),
+        ({"model._target_": 3}, r"model\._target_=3 is no dotted name"),
+        (
+            {"attack._target_": "mine:Attack", "attack.replicas": [0]},
+            r"attack\._target_=mine:Attack is no dotted name",
+        ),
+        ({"topology.cuts": [[1]]}, r"topology\.cuts=\[\[1\]\] must list 1 rising block numbers"),
+        ({"data.alpha": "much"}, r"data\.alpha=much is not a number"),
+        ({"data.alpha": True}, r"data\.alpha=True is not a number"),
+        ({"data.partition": "dirichlet", "data.alpha": None}, r"data\.alpha is empty"),
+        (
+            {"data.partition": "own", "topology.spares": 1},
+            r".*no spare can take its place: set topology\.spares=0, not 1",
+        ),
+        (
+            {"data.partition": "own", "sync.local_steps": None},
+            r".*say how many steps a round has, such as sync\.local_steps=20",
+        ),
+        (
+            {"data.partition": "own", "data.shares": "x.json"},
+            r"data\.shares=x\.json and data\.partition=own: leave one of them out",
+        ),
+        (
+            ATTACK | {"attack.replicas": [1], "attack.share_of_rounds": "few"},
+            r"attack\.share_of_rounds=few is not a number",
+        ),
+        ({"attack.from_round": "soon"}, r"attack\.from_round=soon is not a number"),
+        (ATTACK, r"attack\.replicas and attack\.nodes are empty"),
+        (ATTACK | {"attack.replicas": 3}, r"attack\.replicas=3 must be a list"),
+        (ATTACK | {"attack.nodes": "r0.s1"}, r"attack\.nodes=r0\.s1 must be a list"),
+        (
+            ATTACK | {"attack.replicas": [1], "attack.nodes": None},
+            r"attack\.nodes=None must be a list",
+        ),
+        (
+            ATTACK | {"attack.replicas": [True]},
+            r"attack\.replicas names replica True, but there are 4: 0 to 3",
+        ),
+        (
+            ATTACK | {"attack.replicas": [1, 4]},
+            r"attack\.replicas names replica 4, but there are 4: 0 to 3",
+        ),
+        (ATTACK | {"attack.replicas": [-1]}, r"attack\.replicas names replica -1"),
+        (ATTACK | {"attack.replicas": ["r1"]}, r"attack\.replicas names replica r1"),
+        (
+            ATTACK | {"attack.nodes": ["r0.s2"]},
+            r"attack\.nodes names r0\.s2, but the nodes are r0\.s0 to r3\.s1",
+        ),
+        (ATTACK | {"attack.nodes": ["r4.s0"]}, r"attack\.nodes names r4\.s0"),
+        (ATTACK | {"attack.nodes": ["r0.s0", "spare"]}, r"attack\.nodes names spare,"),
+        (ATTACK | {"attack.nodes": ["r0.s0.s1"]}, r"attack\.nodes names r0\.s0\.s1"),
+        (ATTACK | {"attack.nodes": [3]}, r"attack\.nodes names 3"),
+    ],
+    ids=lambda value: re.sub(r"[\\{}']", "", str(value))[:70],
+)
+def test_a_mistake_is_named(changes, message):
+    assert re.match(message, refused(changes))
+
+
+def test_an_attack_needs_a_round_to_start_from():
+    message = refused(ATTACK | {"attack.replicas": [1], "attack.from_round": None})
+    assert message.startswith("attack.from_round is empty")
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.5, None, math.nan])
+def test_attackers_act_in_some_of_the_rounds(share):
+    message = refused(ATTACK | {"attack.replicas": [1], "attack.share_of_rounds": share})
+    assert message == f"attack.share_of_rounds={share} must be more than 0 and at most 1"
+
+
+@pytest.mark.parametrize(
+    ("attackers", "message"),
+    [
+        ({"attack.nodes": ["r00.s1"]}, "attack.nodes names r00.s1"),
+        ({"attack.replicas": [1.0]}, "attack.replicas names replica 1.0"),
+    ],
+)
+def test_attackers_are_written_as_the_nodes_are(attackers, message):
+    assert refused(ATTACK | attackers).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"topology.replicas": 10**8}, "200000001 ranks"),
+        ({"topology.spares": 10**6}, "ranks"),
+        ({"sync.local_steps": 10**12}, "sync.local_steps=1000000000000 must be at most"),
+        ({"sync.timeout": 1e30}, "sync.timeout=1e+30 must be at most"),
+        ({"train.momentum": 1.0}, "train.momentum=1.0 must be less than 1"),
+        ({"sync.outer_momentum": 2.0}, "sync.outer_momentum=2.0 must be less than 1"),
+        ({"sync.deadline": 0.0}, "sync.deadline=0.0 must be a finite number above 0"),
+        ({"trust.budget": math.nan}, "trust.budget=nan must lie between 0 and 1"),
+        ({"trust.budget": -0.1}, "trust.budget=-0.1 must lie between 0 and 1"),
+        ({"trust.budget": 1.5}, "trust.budget=1.5 must lie between 0 and 1"),
+    ],
+)
+def test_what_would_fill_the_machine_or_switch_a_check_off_is_refused(changes, message):
+    assert message in refused(changes)
