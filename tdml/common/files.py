@@ -1,6 +1,7 @@
 """Files that are never seen half written."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -10,14 +11,21 @@ def replace_file(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; names `path`.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        write_whole(path, [text.encode()], path.with_name(f".{path.name}.{os.getpid()}"))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_whole(path: Path, parts: Iterable[bytes | memoryview], partial: Path) -> None:
+    """As `replace_file`, of several parts, one after the other; the file is called `partial` until
+    they are on the disk."""
+    try:
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ One tensor moves over RPC several times faster than a state dict of hundreds. In
 (BatchNorm's count of batches) travel as float32, which is exact below 2^24.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,17 +26,8 @@ class Layout:
     @staticmethod
     def of(parts: Sequence[Part]) -> "Layout":
         """The layout of what the parts that one node holds exchange: all but frozen parameters."""
-        parameters = [
-            (name, tensor_at(part.module, local).shape)
-            for part in parts
-            for name, local in part.parameters.items()
-        ]
-        buffers = [
-            (name, tensor_at(part.module, local).shape)
-            for part in parts
-            for name, local in part.buffers.items()
-        ]
-        entries = parameters + buffers
+        parameters = [shape for part in parts for shape in _shapes(part, part.parameters)]
+        entries = parameters + [shape for part in parts for shape in _shapes(part, part.buffers)]
         return Layout(
             names=tuple(name for name, _ in entries),
             shapes=tuple(shape for _, shape in entries),
@@ -48,11 +39,7 @@ class Layout:
     @staticmethod
     def of_frozen(parts: Sequence[Part]) -> "Layout":
         """The layout of those, which a node is sent once."""
-        entries = [
-            (name, tensor_at(part.module, local).shape)
-            for part in parts
-            for name, local in part.frozen.items()
-        ]
+        entries = [shape for part in parts for shape in _shapes(part, part.frozen)]
         size = sum(shape.numel() for _, shape in entries)
         names, shapes = tuple(name for name, _ in entries), tuple(shape for _, shape in entries)
         return Layout(names, shapes, size, size, len(entries))
@@ -85,3 +72,8 @@ def change(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     if changes.sum().isfinite():  # one look at them costs a third of comparing all
         return changes
     return torch.where(after == before, 0.0, changes)
+
+
+def _shapes(part: Part, names: Mapping[str, str]) -> list[tuple[str, torch.Size]]:
+    """Of some tensors of a part: their names in the un-split model, and their shapes."""
+    return [(name, tensor_at(part.module, local).shape) for name, local in names.items()]

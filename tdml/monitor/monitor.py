@@ -1,5 +1,6 @@
 """All that watches a run, behind one interface for the round loop."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,19 @@ from tdml.monitor.terminal import Terminal
 from tdml.round.engine import Round
 
 _UNKNOWN = {"test_accuracy": None, "test_loss": None}  # where no round was done
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """Why a run has ended, and with whom: names of nodes. `model` is its file, if it has come to
+    its end; `notices` hold of all of it."""
+
+    exit_reason: str
+    banned: list[str] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    model: str | None = None
+    notices: list[str] = field(default_factory=list)
 
 
 class Monitor:
@@ -55,33 +69,16 @@ class Monitor:
         self.best = Best(read_metrics(self.folder.path))
         self.terminal.say(reason, "yellow")
 
-    def finish(
-        self,
-        exit_reason: str,
-        banned: list[str],
-        dead: list[str],
-        left: list[str],
-        model: str | None,
-        notices: list[str],
-    ) -> None:
+    def finish(self, end: RunEnd) -> None:
         """Write summary.json and close what is open."""
         lines = read_metrics(self.folder.path)
         void = [line for line in read_metrics(self.folder.path, void=True) if line.get("void")]
-        found = summary(self._config, lines, exit_reason, banned, dead, left, model, notices, void)
-        self.folder.summarise(found)
+        self.folder.summarise(summary(self._config, lines, void, end))
         self._board.close()
 
 
 def summary(
-    config: Config,
-    lines: list[dict[str, Any]],
-    exit_reason: str,
-    banned: list[str],
-    dead: list[str],
-    left: list[str],
-    model: str | None,
-    notices: list[str],
-    void: list[dict[str, Any]],
+    config: Config, lines: list[dict[str, Any]], void: list[dict[str, Any]], end: RunEnd
 ) -> dict[str, Any]:
     """What summary.json holds: the last round's figures, the totals, who was banned, why the run
     ended, and what holds of all of it."""
@@ -89,21 +86,21 @@ def summary(
     return {
         "name": config.name,
         "version": __version__,
-        "exit_reason": exit_reason,
+        "exit_reason": end.exit_reason,
         "round": last.get("round", 0),
         "rounds": config.rounds,
         **({name: value for name, value in last.items() if name.startswith("test_")} or _UNKNOWN),
         "accepted": last.get("accepted", []),
-        "banned": banned,
-        "dead": dead,
-        "left": left,
-        "notices": notices,
+        "banned": end.banned,
+        "dead": end.dead,
+        "left": end.left,
+        "notices": end.notices,
         "void_rounds": len(void),
         "seconds": round(sum(line["seconds"]["total"] for line in (*void, *lines)), 3),
         "bytes": {
             way: sum(line["bytes"][way] for line in (*void, *lines)) for way in ("up", "down")
         },
-        "model": model,
+        "model": end.model,
         "best": _best(lines),
         "run_dir": str(Path(config.run_dir)),
     }

@@ -2,13 +2,13 @@
 
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from tdml.common.files import write_whole
 from tdml.errors import SettingError
 
 _FORM = 5  # of what is kept: another number whenever that changes
@@ -136,14 +136,4 @@ def _serialised(value: object) -> memoryview:
 
 
 def _write(parts: Sequence[bytes | memoryview], path: Path) -> None:
-    """One after the other; the file gets its name once they are on the disk."""
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, parts, path.with_suffix(".partial"))

@@ -50,6 +50,7 @@ def _failed(error: Exception, go_on: str) -> str:
 
 def conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: int) -> int:
     """Write what a run leaves, however it has ended; the exit status."""
+    from tdml.monitor.monitor import RunEnd
     from tdml.monitor.report import write_report
 
     fleet, monitor = coordinator.fleet, coordinator.monitor
@@ -57,7 +58,8 @@ def conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: 
         note_farewells(fleet, coordinator.sessions)
     try:
         model = "model.pt" if status == 0 else None
-        monitor.finish(reason, fleet.banned, fleet.dead, fleet.left, model, coordinator.notices)
+        end = RunEnd(reason, fleet.banned, fleet.dead, fleet.left, model, coordinator.notices)
+        monitor.finish(end)
         report = coordinator.last_round > 0 and bool(write_report(monitor.folder.path))
     except OSError as error:
         return fail(f"{reason}; summary.json cannot be written: {one_line(error)}", status or 1)

@@ -27,7 +27,7 @@ def later(number: int, session: str = "session", **changes: object) -> Card:
     return card.signed(_KEYS[number], session)
 
 
-def make_entrance(
+def make_admission(
     given: dict[str, str] | None = None, banned=(), known=None, former=None
 ) -> Admission:
     roster = open_roster(_KEYS[0].public, given, banned, known or {})
@@ -35,12 +35,12 @@ def make_entrance(
 
 
 def admit_first(cards, **how) -> Admitted:
-    return make_entrance(**how).admit(cards[1:], "session", (), first=True)
+    return make_admission(**how).admit(cards[1:], "session", (), first=True)
 
 
 def test_at_first_contact_every_key_is_taken_but_none_twice() -> None:
     twin = Card("settings", "", rank=2, visit="twin").signed(_KEYS[1], "session")
-    admission = make_entrance()
+    admission = make_admission()
     admitted = admission.admit([twin, _CARDS[1]], "session", (), first=True)
     assert list(admitted.members) == ["coordinator", "r0.s0"]
     assert admitted.refused == {"twin": "its key is that of another node"}
@@ -49,7 +49,7 @@ def test_at_first_contact_every_key_is_taken_but_none_twice() -> None:
 
 
 def test_with_a_roster_other_keys_are_refused() -> None:
-    admission = make_entrance(given=_GIVEN | {"r1.s0": "9" * 64})
+    admission = make_admission(given=_GIVEN | {"r1.s0": "9" * 64})
     admitted = admission.admit(_CARDS[1:], "session", (), first=True)
     assert list(admitted.members) == ["coordinator", "r0.s0"]
     assert "identity.roster" in admitted.refused["visit2"]
@@ -57,7 +57,7 @@ def test_with_a_roster_other_keys_are_refused() -> None:
 
 
 def test_a_node_without_a_proof_is_refused_and_has_no_key() -> None:
-    admission = make_entrance()
+    admission = make_admission()
     unsigned = replace(_CARDS[1], signature="")
     admitted = admission.admit([unsigned, _CARDS[2]], "session", (), first=True)
     assert admitted.faults == {"r0.s0": "it has not shown that it holds its key"}
@@ -87,7 +87,7 @@ def test_nccl_takes_a_gpu_of_its_own_for_every_node(gpus: tuple[str, str], backe
     assert admit_first(cards).backend == backend
 
 
-def test_a_ban_list_that_bans_every_node_ends_the_job_at_the_entrance() -> None:
+def test_a_ban_list_that_bans_every_node_ends_the_job_at_admission() -> None:
     with pytest.raises(
         SettingError,
         match=r"^every node is refused \(r0\.s0: .* banned; r1\.s0: .*identity.ban_list",
@@ -97,9 +97,9 @@ def test_a_ban_list_that_bans_every_node_ends_the_job_at_the_entrance() -> None:
 
 def test_a_coordinator_that_may_not_take_part_says_so() -> None:
     with pytest.raises(SettingError, match=r"^rank 0, the coordinator, is refused: its key is ban"):
-        make_entrance(banned={_KEYS[0].public})
+        make_admission(banned={_KEYS[0].public})
     with pytest.raises(SettingError, match=r"^rank 0, the coordinator, is refused: .*roster has"):
-        make_entrance(given=_GIVEN | {"coordinator": "9" * 64})
+        make_admission(given=_GIVEN | {"coordinator": "9" * 64})
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,7 @@ def test_a_coordinator_that_may_not_take_part_says_so() -> None:
         ),
     ],
 )
-def test_a_rank_with_other_data_ends_the_job_at_the_entrance(
-    theirs: Contents, message: str
-) -> None:
+def test_a_rank_with_other_data_ends_the_job_at_admission(theirs: Contents, message: str) -> None:
     ours = Contents(10, 4, "a", "b", "c", "d")
     cards = [
         Card("settings", "", data, rank=rank).signed(_KEYS[rank], "session")
@@ -129,7 +127,7 @@ def test_a_rank_with_other_data_ends_the_job_at_the_entrance(
     ]
 
     def admit(banned=()) -> Admitted:
-        admission = Admission(cards[0], _TOPOLOGY, make_entrance(banned=banned).roster, banned, {})
+        admission = Admission(cards[0], _TOPOLOGY, make_admission(banned=banned).roster, banned, {})
         return admission.admit(cards[1:], "session", (), first=True)
 
     with pytest.raises(SettingError, match=message):
@@ -143,7 +141,7 @@ def test_a_rank_with_other_settings_ends_the_job_and_they_are_named() -> None:
         for rank, key in enumerate(_KEYS[:3])
     ]
     other = Card("many 1\nseed 2\n" + "x" * 10_000, gpu="", rank=1).signed(_KEYS[1], "session")
-    admission = Admission(own[0], _TOPOLOGY, make_entrance().roster, (), {})
+    admission = Admission(own[0], _TOPOLOGY, make_admission().roster, (), {})
     with pytest.raises(
         SettingError,
         match=r"^rank 1 was started with other settings than rank 0 \(seed, xxx+\): give",
@@ -162,7 +160,7 @@ def test_of_many_settings_that_differ_the_number_is_said() -> None:
 
 
 def test_who_comes_later_is_a_spare_and_who_comes_back_has_the_name_of_its_key() -> None:
-    admission = make_entrance()
+    admission = make_admission()
     admission.admit(_CARDS[1:], "session", (), first=True)
     admitted = admission.admit([later(3), later(2)], "session", (), first=False)
     assert sorted(admitted.members) == ["coordinator", "r1.s0", "spare0"]
@@ -174,7 +172,7 @@ def test_who_comes_later_is_a_spare_and_who_comes_back_has_the_name_of_its_key()
 
 
 def test_who_comes_later_and_may_not_take_part_ends_nothing() -> None:
-    admission = make_entrance()
+    admission = make_admission()
     admission.admit(_CARDS[1:], "session", (), first=True)
     cards = [
         later(3, fingerprint="other"), later(1, visit="banned"), later(4, session="earlier"),
@@ -190,7 +188,7 @@ def test_who_comes_later_and_may_not_take_part_ends_nothing() -> None:
 
 
 def test_nobody_takes_the_name_of_a_rank_whose_key_is_known() -> None:
-    admission = make_entrance()
+    admission = make_admission()
     admission.admit(_CARDS[1:], "session", (), first=True)
     stranger = Card("settings", "", rank=1, visit="s").signed(_KEYS[3], "session")
     admitted = admission.admit([stranger, _CARDS[1]], "session", (), first=False)
@@ -200,7 +198,7 @@ def test_nobody_takes_the_name_of_a_rank_whose_key_is_known() -> None:
 
 
 def test_with_a_roster_only_who_is_in_it_may_join_under_the_name_that_it_has_there() -> None:
-    admission = make_entrance(given=_GIVEN | {"spare5": _KEYS[3].public})
+    admission = make_admission(given=_GIVEN | {"spare5": _KEYS[3].public})
     admission.admit(_CARDS[1:], "session", (), first=True)
     admitted = admission.admit([later(3), later(4)], "session", (), first=False)
     assert list(admitted.members) == ["coordinator", "spare5"]
@@ -208,7 +206,7 @@ def test_with_a_roster_only_who_is_in_it_may_join_under_the_name_that_it_has_the
 
 
 def test_a_run_that_goes_on_knows_who_had_joined() -> None:
-    admission = make_entrance(known={"spare3": _KEYS[4].public})
+    admission = make_admission(known={"spare3": _KEYS[4].public})
     admitted = admission.admit([*_CARDS[1:], later(4)], "session", (), first=True)
     assert list(admitted.members) == ["coordinator", "r0.s0", "r1.s0", "spare3"]
 
@@ -217,7 +215,7 @@ def test_a_run_that_goes_on_knows_who_had_joined() -> None:
 def test_a_node_of_the_start_that_comes_back_to_a_run_that_goes_on_has_its_name(
     first: bool,
 ) -> None:
-    admission = make_entrance(former=_GIVEN)
+    admission = make_admission(former=_GIVEN)
     cards = [_CARDS[1], *([later(2)] if first else [])]
     admitted = admission.admit(cards, "session", (), first=True)
     if not first:
@@ -227,7 +225,7 @@ def test_a_node_of_the_start_that_comes_back_to_a_run_that_goes_on_has_its_name(
 
 
 def test_a_name_that_another_rank_has_taken_when_the_run_went_on_is_not_given_back() -> None:
-    admission = make_entrance(former=_GIVEN)
+    admission = make_admission(former=_GIVEN)
     ranked = replace(_CARDS[2], visit="new", public="").signed(_KEYS[3], "session")
     admitted = admission.admit([_CARDS[1], ranked], "session", (), first=True)
     assert list(admitted.members) == ["coordinator", "r0.s0", "r1.s0"]

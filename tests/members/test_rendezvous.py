@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -68,7 +69,7 @@ def test_decision_counts_as_it_was_signed_only() -> None:
 
 
 @pytest.fixture
-def lobbies(monkeypatch: pytest.MonkeyPatch):
+def both(monkeypatch: pytest.MonkeyPatch):
     """The coordinator, and who comes after it, at one store."""
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", str(free_port()))
@@ -77,31 +78,38 @@ def lobbies(monkeypatch: pytest.MonkeyPatch):
     return Rendezvous(0, 2), lambda rank=1: Rendezvous(rank, 2)
 
 
-def test_who_comes_after_a_call_still_answers_it(lobbies) -> None:
-    coordinator, come = lobbies
+def _called(
+    coordinator: Rendezvous, come: Callable[[], Rendezvous]
+) -> tuple[Rendezvous, Rendezvous]:
+    """The coordinator has called to a first session, and a worker has answered."""
     coordinator.call("first", _ME)
     worker = come()
     assert worker.await_call(None) == "first"
     worker.enter(Card("settings", "", rank=1).signed(_OTHER, "first"))
+    return coordinator, worker
+
+
+def _decision(coordinator: Rendezvous, worker: Rendezvous) -> Decision:
+    """Both take part in the first session."""
+    members = (("coordinator", coordinator.visit), ("r0.s0", worker.visit))
+    return Decision(None, Session("job", "first"), members).signed(_ME)
+
+
+def test_who_comes_after_a_call_still_answers_it(both) -> None:
+    coordinator, worker = _called(*both)
     [card] = coordinator.cards(len)
     assert (card.rank, card.public) == (1, _OTHER.public)
     assert coordinator.rings == 0
-    members = (("coordinator", coordinator.visit), ("r0.s0", worker.visit))
-    coordinator.announce(Decision(None, Session("job", "first"), members).signed(_ME))
+    coordinator.announce(_decision(coordinator, worker))
     decision = worker.await_decision()
     assert decision is not None
     assert decision.place(worker.visit) == 1
     assert not worker.called(_ME.public)
 
 
-def test_who_was_cut_off_answers_no_call_twice_and_rings(lobbies) -> None:
-    coordinator, come = lobbies
-    coordinator.call("first", _ME)
-    worker = come()
-    assert worker.await_call(None) == "first"
-    worker.enter(Card("settings", "", rank=1).signed(_OTHER, "first"))
-    members = (("coordinator", coordinator.visit), ("r0.s0", worker.visit))
-    coordinator.announce(Decision(None, Session("job", "first"), members).signed(_ME))
+def test_who_was_cut_off_answers_no_call_twice_and_rings(both) -> None:
+    coordinator, worker = _called(*both)
+    coordinator.announce(_decision(coordinator, worker))
     worker.return_to(timeout=10, silence=5)
     found: list[str] = []
     waiting = threading.Thread(target=lambda: found.append(worker.await_call(_ME.public)))
@@ -115,9 +123,9 @@ def test_who_was_cut_off_answers_no_call_twice_and_rings(lobbies) -> None:
 
 
 def test_a_store_in_the_place_of_another_has_no_calls_that_were_answered(
-    lobbies, monkeypatch: pytest.MonkeyPatch
+    both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coordinator, come = lobbies
+    coordinator, come = both
     for session in ("first", "second", "third"):
         coordinator.call(session, _ME)
     worker = come()
@@ -129,8 +137,8 @@ def test_a_store_in_the_place_of_another_has_no_calls_that_were_answered(
     assert worker.await_call(_ME.public) == "the first of the next"
 
 
-def test_cards_do_not_pile_up_in_the_store(lobbies) -> None:
-    coordinator, come = lobbies
+def test_cards_do_not_pile_up_in_the_store(both) -> None:
+    coordinator, come = both
     worker = come()
     for number in range(20):
         coordinator.call(f"session {number}", _ME)
@@ -142,8 +150,8 @@ def test_cards_do_not_pile_up_in_the_store(lobbies) -> None:
         assert worker.await_decision() is not None
 
 
-def test_who_comes_while_a_session_goes_on_rings_and_is_called_to_the_next(lobbies) -> None:
-    coordinator, come = lobbies
+def test_who_comes_while_a_session_goes_on_rings_and_is_called_to_the_next(both) -> None:
+    coordinator, come = both
     coordinator.call("first", _ME)
     coordinator.announce(Decision(None, Session("job", "first")).signed(_ME))
     late = come(None)
@@ -161,17 +169,17 @@ def test_who_comes_while_a_session_goes_on_rings_and_is_called_to_the_next(lobbi
     assert heard == ["second"]
 
 
-def test_who_has_said_goodbye_is_known_by_its_visit(lobbies) -> None:
-    coordinator, come = lobbies
+def test_who_has_said_goodbye_is_known_by_its_visit(both) -> None:
+    coordinator, come = both
     one, other = come(), come(None)
     one.say_goodbye()
     assert coordinator.has_left(one.visit)
     assert not coordinator.has_left(other.visit)
 
 
-def test_a_goodbye_to_a_store_that_is_gone_takes_no_time(lobbies) -> None:
+def test_a_goodbye_to_a_store_that_is_gone_takes_no_time(both) -> None:
     """The coordinator may have got the same signal, and have ended."""
-    coordinator, come = lobbies
+    coordinator, come = both
     one = come()
     del coordinator.store  # which it hosts
     start = time.monotonic()
@@ -180,9 +188,9 @@ def test_a_goodbye_to_a_store_that_is_gone_takes_no_time(lobbies) -> None:
 
 
 def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
-    lobbies, capsys: pytest.CaptureFixture
+    both, capsys: pytest.CaptureFixture
 ) -> None:
-    coordinator, come = lobbies
+    coordinator, come = both
     coordinator.call("first", _ME)
     worker, stranger = come(), come(None)
     worker.await_call(None)
@@ -199,8 +207,8 @@ def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
     assert worker.await_call(_ME.public) == "second"
 
 
-def test_who_waits_hears_that_the_run_is_over(lobbies) -> None:
-    coordinator, come = lobbies
+def test_who_waits_hears_that_the_run_is_over(both) -> None:
+    coordinator, come = both
     worker = come(None)
     coordinator.end(75, [], [])
     with pytest.raises(Over) as over:
@@ -209,10 +217,10 @@ def test_who_waits_hears_that_the_run_is_over(lobbies) -> None:
 
 
 def test_what_a_former_self_of_the_job_has_left_says_nothing(
-    lobbies, monkeypatch: pytest.MonkeyPatch
+    both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """torchrun starts all ranks again, and its store has the keys of those before."""
-    coordinator, come = lobbies
+    coordinator, come = both
     monkeypatch.setattr(rendezvous, "_FAREWELL_S", 0)
     coordinator.end_with("planted")
     coordinator.end(1, [], [])

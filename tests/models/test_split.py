@@ -4,6 +4,7 @@ from torch import nn
 
 from tdml.errors import SettingError
 from tdml.models.split import Border, Part, blocks_of, build, check_complete
+from tests.models.user_models import shares_a_table
 
 CNN = {"_target_": "tdml.models.cnn", "num_classes": 10, "channels": 3, "width": 4, "norm": True}
 RESNET = {"_target_": "tdml.models.resnet18", "num_classes": 10}
@@ -85,7 +86,7 @@ class FlattensFirst(nn.Sequential):
 
 
 def settings(function, **arguments):
-    return {"_target_": f"{__name__}.{function.__name__}", **arguments}
+    return {"_target_": f"{function.__module__}.{function.__name__}", **arguments}
 
 
 # Building
@@ -207,18 +208,8 @@ def test_tensors_come_in_the_order_of_the_names():
             assert tensor.data_ptr() == everything[name].data_ptr()
 
 
-def shared_buffer():
-    """A table that two blocks use and no state dict has."""
-    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
-    for block in (model[0], model[2]):
-        block.register_buffer(
-            "table", model[0].table if block is model[2] else torch.zeros(3), persistent=False
-        )
-    return model
-
-
 def test_every_part_has_a_shared_buffer_of_its_own():
-    model = build(settings(shared_buffer), "meta")
+    model = build(settings(shares_a_table), "meta")
     parts = [Part(model, i, i + 1) for i in range(3)]
     assert [part.buffers for part in parts] == [{"0.table": "0.table"}, {}, {"0.table": "0.table"}]
     for part in parts:

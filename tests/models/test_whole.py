@@ -9,10 +9,11 @@ from tdml.errors import SettingError
 from tdml.models import whole
 from tdml.models.plan import Plan, layouts
 from tdml.models.whole import initial_model, outline
+from tests.models.user_models import shares_a_table
 
 
 def settings(function):
-    return {"_target_": f"{__name__}.{function.__name__}"}
+    return {"_target_": f"{function.__module__}.{function.__name__}"}
 
 
 # Users' own models, which do not only ask for shapes
@@ -50,16 +51,6 @@ def tied_after_reading():
 
 def plain():
     return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
-
-
-def shares_a_table():
-    """A table that no state dict has, of two blocks."""
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
-    for block in (model[0], model[2]):
-        block.register_buffer(
-            "table", model[0].table if block is model[2] else torch.ones(2), persistent=False
-        )
-    return model
 
 
 def fails():

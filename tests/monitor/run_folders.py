@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tdml import config as settings
 from tdml.monitor.machine import Machine, note
-from tdml.monitor.monitor import summary
+from tdml.monitor.monitor import RunEnd, summary
 from tdml.monitor.run_folder import RunFolder, read_metrics
 from tdml.round.engine import Round
 from tdml.trust.judgement import Judgement
@@ -40,7 +40,7 @@ def leave_run(
         )
     if ended:
         run.summarise(
-            summary(config, read_metrics(folder), "all rounds done", [], [], [], "model.pt", [], [])
+            summary(config, read_metrics(folder), [], RunEnd("all rounds done", model="model.pt"))
         )
     return folder
 

@@ -44,7 +44,7 @@ def unwritable(request, monkeypatch):
             return {"fine": torch.zeros(1000), "not": lambda: 0}, pytest.raises(
                 Exception, match=r"lambda|pickle"
             )
-        monkeypatch.setattr(module.os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", full)
         return {"fine": torch.zeros(1000)}, pytest.raises(OSError, match="No space left")
 
     return prepare
@@ -105,7 +105,7 @@ def test_the_final_name_appears_only_when_all_is_on_the_disk(tmp_path, monkeypat
     def fsync(descriptor):
         seen.append((names(tmp_path), os.fstat(descriptor).st_size))
 
-    monkeypatch.setattr(module.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     save_atomically({"a": 1}, tmp_path / "model.pt")  # less than a file object holds back
     ((before, size),) = seen
     assert "model.pt" not in before
@@ -201,7 +201,7 @@ from tests.round.test_checkpoint import CHECKPOINT
 folder = Path(sys.argv[1])
 checkpoint.save(CHECKPOINT, folder, memory=0)
 if sys.argv[2] == "written":
-    checkpoint.os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+    os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
 else:
     Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 checkpoint.save(replace(CHECKPOINT, round=2), folder, memory=0)
