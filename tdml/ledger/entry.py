@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tdml.ledger.statement import Statement, canonical
-from tdml.members.identity import Identity, verify
+from tdml.members.identity import Identity, verify_signature
 
 START = "0" * 64  # the hash before the first entry
 _SIGNATURE = re.compile(r"\A[0-9a-f]{128}\Z")
@@ -64,7 +64,7 @@ def seal(hash: str, coordinator: Identity) -> str:
 
 def seals(hash: str, seal: object, coordinator: str) -> bool:
     """Whether the seal is that of the coordinator with this public key."""
-    return is_signature(seal) and verify(coordinator, seal, canonical({"seal": hash}))
+    return is_signature(seal) and verify_signature(coordinator, seal, canonical({"seal": hash}))
 
 
 def sign_head(entries: int, hash: str, coordinator: Identity) -> str:
@@ -87,7 +87,7 @@ def check_head(rows: list[tuple[Any, ...]], entries: int, hash: str, coordinator
     if last != hash:
         raise ValueError("the head does not hold the hash of the last entry")
     message = canonical({"entries": entries, "hash": hash})
-    if not is_signature(signature) or not verify(coordinator, signature, message):
+    if not is_signature(signature) or not verify_signature(coordinator, signature, message):
         raise ValueError("the head is not signed by the coordinator")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import rfc8785
 
-from tdml.members.identity import Identity, verify
+from tdml.members.identity import Identity, verify_signature
 
 _LARGEST_INTEGER = 2**53  # RFC 8785 knows none of this size
 
@@ -37,7 +37,7 @@ class Statement:
 
     def signed_by_author(self, signature: object) -> bool:
         """Whether the signature is the author's."""
-        return verify(self.author, signature, self.encode())
+        return verify_signature(self.author, signature, self.encode())
 
 
 def canonical(value: Any) -> bytes:

@@ -6,7 +6,7 @@ import msgspec
 
 from tdml.data.contents import Contents
 from tdml.ledger.statement import canonical
-from tdml.members.identity import Identity, verify
+from tdml.members.identity import Identity, verify_signature
 from tdml.wire.channel import Session
 
 
@@ -31,7 +31,7 @@ class Card:
 
     def is_signed(self, session: str) -> bool:
         """Whether whoever made this card holds its key, and made it for this session."""
-        return verify(self.public, self.signature, self._text(session))
+        return verify_signature(self.public, self.signature, self._text(session))
 
     def _text(self, session: str) -> bytes:
         card = asdict(replace(self, signature=""))
@@ -53,7 +53,7 @@ class Call:
 
     def is_signed(self) -> bool:
         """Whether whoever calls holds its key."""
-        return verify(self.public, self.signature, self._text())
+        return verify_signature(self.public, self.signature, self._text())
 
     def _text(self) -> bytes:
         return canonical(["tdml call", self.session, self.public])
@@ -78,7 +78,7 @@ class Decision:
 
     def is_signed(self) -> bool:
         """Whether whoever made this decision holds its key."""
-        return verify(self.public, self.signature, self._text())
+        return verify_signature(self.public, self.signature, self._text())
 
     def place(self, visit: str) -> int | None:
         """The rank in the session of the process with this visit; None if it is no member."""

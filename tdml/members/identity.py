@@ -65,7 +65,7 @@ class Identity:
         return self._key.sign(message).hex()
 
 
-def verify(public: str, signature: object, message: bytes) -> bool:
+def verify_signature(public: str, signature: object, message: bytes) -> bool:
     """Whether the key `public` has signed the message. Anything else, of whatever type, is no."""
     if not isinstance(signature, str):
         return False

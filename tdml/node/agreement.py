@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from tdml.ledger.statement import canonical
-from tdml.members.identity import Identity, verify
+from tdml.members.identity import Identity, verify_signature
 from tdml.node.messages import Channel, between
 from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot
 
@@ -80,7 +80,7 @@ class Agreement:
             said = statement(
                 self._job, self._slot.replica, self._purpose, peer, self._slot.stage, digest
             )
-            if digest != own or not verify(self._keys[peer], signature, said):
+            if digest != own or not verify_signature(self._keys[peer], signature, said):
                 raise Disagreement(
                     f"stages {min(peer, self._slot.stage)} and {max(peer, self._slot.stage)} do "
                     "not agree on what passed between them"

@@ -134,7 +134,7 @@ class Auditor:
         for place, validator in enumerate(validators):
             if place:
                 answer = self._ask(claim, validator)
-            outcome = self._hear(claim, owner, validator, answer, weights, audits)
+            outcome = self._judge_answer(claim, owner, validator, answer, weights, audits)
             if not outcome:
                 return
         if outcome == _NOBODY:
@@ -149,7 +149,7 @@ class Auditor:
         answers = self._fleet.each(lambda v: self._repeat_one(claim, v), [validator])
         return answers.get(validator.index)
 
-    def _hear(
+    def _judge_answer(
         self,
         claim: Claim,
         owner: Replica,
@@ -229,8 +229,8 @@ class Auditor:
         """The coordinator looks itself, at one step of one stage. What it finds amiss it settles
         with those who have not repeated the window yet, or alone where nobody else could."""
         [owner] = self._fleet.placed([claim.order.replica])
-        heard = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
-        others = [v for v in self._validators(claim, gathered, draw) if v.index != heard]
+        before = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
+        others = [v for v in self._validators(claim, gathered, draw) if v.index != before]
 
         def look(owner: Replica) -> list[Settlement] | NotShown:
             try:
@@ -243,7 +243,7 @@ class Auditor:
         if result == []:
             audits.add(claim, None, clean=True)
         elif others and result is not None:
-            self._confront(claim, owner, others, weights, audits)
+            self._repeat_by_others(claim, owner, others, weights, audits)
         elif isinstance(result, list) and result[0].proofs:
             audits.settlements += result
             audits.proofs += result[0].proofs
@@ -255,7 +255,7 @@ class Auditor:
             text = "audit: it did not repeat its work" if result is None else text
             audits.add(claim, None, unsettled=text)
 
-    def _confront(
+    def _repeat_by_others(
         self,
         claim: Claim,
         owner: Replica,
@@ -269,6 +269,6 @@ class Auditor:
             answer = self._ask(claim, validator)
             if isinstance(answer, list) and claim.confirmed_by(answer):
                 continue
-            if not self._hear(claim, owner, validator, answer, weights, audits):
+            if not self._judge_answer(claim, owner, validator, answer, weights, audits):
                 return
         audits.add(claim, None, unsettled="audit: the coordinator does not find what others repeat")

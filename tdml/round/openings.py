@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from tdml.ledger.merkle import root
-from tdml.members.identity import verify
+from tdml.members.identity import verify_signature
 from tdml.node.agreement import common_digest, repeated, statement, trained
 from tdml.node.messages import Channel, between, of_stage
 from tdml.node.trace import Opening
@@ -100,7 +100,7 @@ def broken_agreements(
     for one, other in pairs:
         mine = common_digest(logs[one], job.channels, one, other)
         said = statement(job_id, index, purpose, other, one, mine)
-        if not verify(keys[other], signatures[one][other], said):
+        if not verify_signature(keys[other], signatures[one][other], said):
             proofs.append(
                 Proof((names[one],), f"stage {one} logs what stage {other} has not signed")
             )

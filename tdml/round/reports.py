@@ -61,9 +61,9 @@ def false_reports(
     ):
         return []
 
-    def confirms(witness: Replica) -> bool:
+    def confirms(other: Replica) -> bool:
         """Whether it finds the same as the coordinator, every time that it is asked."""
-        told = _ask(fleet, gathered, order, witness)
+        told = _ask(fleet, gathered, order, other)
         return bool(told) and all(
             all(is_log(answer.log, count, job.channels) for answer in answers)
             and _false_stage(job, answers, true, batch, referee.batch_size) is None
@@ -80,17 +80,17 @@ def false_reports(
 
 
 def _ask(
-    fleet: Fleet, gathered: Gathered, order: EvaluateOrder, witness: Replica
+    fleet: Fleet, gathered: Gathered, order: EvaluateOrder, other: Replica
 ) -> list[list[Evaluation]]:
     """What another replica finds, again and again; nothing if it does not answer."""
 
-    def ask(witness: Replica) -> list[list[Evaluation]]:
+    def ask(other: Replica) -> list[list[Evaluation]]:
         if order.candidate is not None:
             [owner] = fleet.placed([order.candidate])
-            hand_over(gathered, owner, witness)
-        return [witness.evaluate(order, columns=0) for _ in range(AGAIN)]
+            hand_over(gathered, owner, other)
+        return [other.evaluate(order, columns=0) for _ in range(AGAIN)]
 
-    return fleet.each(ask, [witness]).get(witness.index, [])
+    return fleet.each(ask, [other]).get(other.index, [])
 
 
 def _false_logs(

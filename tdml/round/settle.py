@@ -13,7 +13,13 @@ from tdml.round.orders import Repetition
 from tdml.round.recompute import Recomputation, Referee, StepShown, item_digest, shown_by
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settlement import Dispute, Settlement
-from tdml.round.transcripts import committed, common_ground, repeat_by_step, repeated, walk
+from tdml.round.transcripts import (
+    committed,
+    common_ground,
+    repeat_by_step,
+    transcript_of,
+    window_items,
+)
 from tdml.run.job import Job
 from tdml.trust.dispute import END, STATE, Item, agreed, first_difference, liars
 from tdml.trust.judgement import Proof
@@ -56,7 +62,7 @@ class Settler:
         parties = {owner.index: owner, validator.index: validator}
         transcripts = [
             committed(self._job, claim, owner),
-            repeated(self._job, claim, validator, answers),
+            transcript_of(self._job, claim, validator, answers),
             *(repeat_by_step(self._job, claim, owner, party) for party in (owner, validator)),
         ]
         return self._decide(Dispute(claim, owner, parties, transcripts, weights))
@@ -80,7 +86,7 @@ class Settler:
         own = repeat_by_step(self._job, claim, owner, owner)
         transcripts = [committed(self._job, claim, owner), own]
         dispute = Dispute(claim, owner, {owner.index: owner}, transcripts, weights, alone)
-        if first_difference(transcripts, walk(self._job, claim)) is not None:
+        if first_difference(transcripts, window_items(self._job, claim)) is not None:
             return self._decide(dispute)
         steps, stages = len(claim.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
@@ -95,7 +101,7 @@ class Settler:
 
     def _decide(self, dispute: Dispute) -> Settlement:
         """By recomputation of the first item on which the transcripts part."""
-        item = first_difference(dispute.transcripts, walk(self._job, dispute.claim))
+        item = first_difference(dispute.transcripts, window_items(self._job, dispute.claim))
         if item is None:
             return dispute.leave_open("it was repeated once more, and all agreed")
         shown = self._shown(dispute, item)
@@ -183,7 +189,7 @@ class Settler:
         except (NotShown, ReplicaLost):
             return False
         transcripts = [*dispute.by(party.index), *more]
-        return first_difference(transcripts, walk(self._job, claim)) is None
+        return first_difference(transcripts, window_items(self._job, claim)) is None
 
     # One item
 

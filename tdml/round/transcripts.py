@@ -20,7 +20,7 @@ class CommonGround:
     received: dict[int, str]
 
 
-def walk(job: Job, claim: Claim) -> Iterator[Item]:
+def window_items(job: Job, claim: Claim) -> Iterator[Item]:
     """All items of a window, in causal order."""
     senders = [channel.sender for channel in job.channels]
     stages = job.config.topology.stages
@@ -34,7 +34,9 @@ def committed(job: Job, claim: Claim, owner: Replica) -> Transcript:
     return Transcript(owner.index, digests)
 
 
-def repeated(job: Job, claim: Claim, party: Replica, answers: Sequence[Repetition]) -> Transcript:
+def transcript_of(
+    job: Job, claim: Claim, party: Replica, answers: Sequence[Repetition]
+) -> Transcript:
     """What a party has found that has repeated the window, with the state after every step where it
     was asked for that."""
     digests = sent_digests(job.channels, [answer.log for answer in answers])
@@ -57,7 +59,7 @@ def repeat_by_step(job: Job, claim: Claim, owner: Replica, party: Replica) -> Tr
         if not is_log(answer.log, steps, job.channels) or len(answer.states) != steps:
             text = f"{name}: it has not said what every step led to"
             raise ReplicaLost(party.index, text, [name])
-    return repeated(job, claim, party, answers)
+    return transcript_of(job, claim, party, answers)
 
 
 def common_ground(

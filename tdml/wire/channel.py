@@ -13,7 +13,7 @@ import torch
 
 from tdml.common.digest import digests
 from tdml.errors import one_line, printable
-from tdml.members.identity import Identity, verify
+from tdml.members.identity import Identity, verify_signature
 from tdml.round.orders import Failure
 from tdml.wire.codec import Malformed, decode, encode
 from tdml.wire.guard import NOTHING, Envelope, Refusals
@@ -234,7 +234,7 @@ class Listener:
 
 def _open(kind: type, purpose: bytes, key: str, envelope: Envelope) -> Any:
     """The header of an envelope, once its signature and the tensors' digests are found right."""
-    if not verify(key, envelope.signature, purpose + envelope.header):
+    if not verify_signature(key, envelope.signature, purpose + envelope.header):
         raise Malformed(
             "an order that the coordinator has not signed" if kind is Order else "not signed by it"
         )

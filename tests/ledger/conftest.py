@@ -34,9 +34,9 @@ def recorder(path: Path):
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(path):
     """A ledger with rounds 0 and 1, in the second of which r1.s1 was banned."""
-    with Ledger.open(tmp_path / "ledger.db", chains.COORDINATOR, chains.JOB) as made:
+    with Ledger.open(path, chains.COORDINATOR, chains.JOB) as made:
         chains.begin(made)
         chains.play(made, 1, blamed=["r1.s1"])
         yield made
@@ -46,9 +46,9 @@ def ledger(tmp_path):
 def remembered_signatures():
     """For tests that check the same signatures a thousand times."""
     patch = pytest.MonkeyPatch()
-    remembered = lru_cache(maxsize=None)(identity.verify)
+    remembered = lru_cache(maxsize=None)(identity.verify_signature)
     for module in (statement_module, entry_module):
-        patch.setattr(module, "verify", remembered)
+        patch.setattr(module, "verify_signature", remembered)
     yield
     patch.undo()
 

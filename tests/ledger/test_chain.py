@@ -11,15 +11,9 @@ import pytest
 from tdml.errors import SettingError
 from tdml.ledger.chain import Ledger
 from tdml.ledger.statement import Statement
-from tdml.ledger.verify import verify as verify_ledger
-from tdml.members.identity import Identity, verify
+from tdml.ledger.verify import verify
+from tdml.members.identity import Identity, verify_signature
 from tests.ledger import chains
-
-
-@pytest.fixture
-def path(tmp_path):
-    """Where a ledger goes."""
-    return tmp_path / "ledger.db"
 
 
 @pytest.fixture
@@ -51,11 +45,13 @@ def test_the_chain_is_what_the_format_says(ledger):
         }
         assert (entry.index, entry.prev) == (index, prev)
         assert entry.hash == hashlib.sha256(plain_json(fields)).hexdigest()
-        assert verify(entry.author, entry.signature, plain_json(statement))
-        assert verify(chains.COORDINATOR.public, entry.seal, plain_json({"seal": entry.hash}))
+        assert verify_signature(entry.author, entry.signature, plain_json(statement))
+        assert verify_signature(
+            chains.COORDINATOR.public, entry.seal, plain_json({"seal": entry.hash})
+        )
     [(count, last, signature)] = ledger.heads()
     assert (count, last) == (len(entries), entries[-1].hash)
-    assert verify(
+    assert verify_signature(
         chains.COORDINATOR.public, signature, plain_json({"entries": count, "hash": last})
     )
 
@@ -149,7 +145,7 @@ def test_a_full_disk_is_an_error_of_the_system_and_loses_nothing_else(ledger):
     assert ledger.entries() == before
     ledger._database.execute("PRAGMA max_page_count=100000")
     chains.play(ledger, 1)
-    assert verify_ledger(ledger.path, chains.PlainBook).rounds == 1
+    assert verify(ledger.path, chains.PlainBook).rounds == 1
 
 
 @pytest.mark.parametrize(
