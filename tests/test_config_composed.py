@@ -99,7 +99,7 @@ def test_choices_and_experiments_of_ones_own(own):
         (
             {"experiment__mine": "# @package _global_\nround: 7"},
             "experiment=mine",
-            "round is unknown: tdml train --show-config prints all settings",
+            "round is unknown: perhaps rounds; tdml train --show-config prints all settings",
         ),
         (
             {"experiment__mine": "# @package _global_\ndefaults: [{model: cnn}]"},

@@ -134,6 +134,7 @@ def test_an_interruption_before_there_are_ranks_has_that_status_too() -> None:
 def test_an_interruption_of_the_imports_leaves_no_stack_trace(start: str) -> None:
     script = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Interrupts:\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'hydra': os.kill(os.getpid(), signal.SIGINT)\n"

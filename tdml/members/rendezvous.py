@@ -250,8 +250,9 @@ class Rendezvous:
         """Tell the coordinator that this process leaves. Called on any thread."""
         with contextlib.suppress(dist.DistError):  # it is gone itself
             # another thread may wait in the store
-            own = connect(is_coordinator=False, timeout=_LAST_WORDS_S)
-            own.set(f"goodbye/{self.visit}", "")
+            own, key = connect(is_coordinator=False, timeout=_LAST_WORDS_S), f"goodbye/{self.visit}"
+            own.set(key, "")
+            own.check([key])  # the answer comes once it is there
 
     def status(self) -> int | None:
         """The exit status of the run; None while it goes on. What a former self of the job has

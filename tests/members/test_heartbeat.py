@@ -21,7 +21,7 @@ def store() -> dist.TCPStore:
 
 
 def test_who_has_not_beaten_for_long_has_stopped(store: dist.TCPStore) -> None:
-    heartbeat, start = Heartbeat(limit=0.5), time.monotonic()
+    start, heartbeat = time.monotonic(), Heartbeat(limit=0.5)
     while not heartbeat.has_stopped(store):
         assert time.monotonic() - start < 30
     assert time.monotonic() - start >= 0.5
