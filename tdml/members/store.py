@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from tdml.wire.interface import STORE_SOCKET
 
-_MARGIN_S = 5.0  # for torch to say by itself what has failed
+_MARGIN_S = 2.0  # for torch to say by itself what has failed
 
 
 def connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:

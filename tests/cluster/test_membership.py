@@ -9,7 +9,7 @@ from tdml.cluster import membership
 from tdml.cluster.membership import renew
 from tdml.members.admission import Admitted
 from tdml.members.roster import Roster
-from tdml.wire.exchange import Node
+from tdml.wire.exchange import Peer
 
 
 def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there() -> None:
@@ -50,7 +50,7 @@ def test_a_spare_that_has_left_is_not_waited_for() -> None:
         has_lost_members=False,
         caller=SimpleNamespace(),
         nodes={
-            name: Node(name, rank, visit=name) for rank, name in enumerate(["spare0", "spare1"])
+            name: Peer(name, rank, visit=name) for rank, name in enumerate(["spare0", "spare1"])
         },
         enter=lambda admitted: [],
         greet=list,
