@@ -54,6 +54,7 @@ def test_without_a_spare_the_other_replicas_go_on(tmp_path: Path) -> None:
     assert result.verdicts(2)[-1] == ""
 
 
+@pytest.mark.slow
 def test_node_that_hangs_is_given_up_after_the_timeout(tmp_path: Path) -> None:
     job = [*_JOB, "topology.spares=1", "rounds=6", "sync.timeout=3"]
     result = _disturb(tmp_path / "run", 8, job, rank=5, signum=signal.SIGSTOP)

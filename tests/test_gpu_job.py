@@ -77,6 +77,7 @@ def desk(tmp_path, monkeypatch):
     return Desk(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_failure_is_kept_the_rest_goes_on_and_only_what_is_done_is_skipped(desk):
     (desk.folder / "fail").touch()
     status, said = desk.call(minutes=1)

@@ -134,10 +134,11 @@ def to_entry(row: tuple[Any, ...]) -> Entry:
 
 @contextmanager
 def unreadable(path: Path) -> Iterator[None]:
-    """Says in one line what SQLite has to complain of."""
+    """Says in one line what SQLite has to complain of, or the file system: a run that begins in
+    the folder of another moves that aside."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise SettingError(f"{path} cannot be read as a ledger: {one_line(error)}") from error
 
 
