@@ -2,6 +2,7 @@
 there are none."""
 
 import queue
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from tdml.wire.endpoint import send
 from tdml.wire.guard import Envelope
 
 _TICK_S = 0.25
+_ORIGIN = r" \(this error originated at [^)]*\)"  # in the sources of TensorPipe
 _LONGEST_REASON = 500  # characters of an error that a peer may have a part in
 
 
@@ -158,7 +160,8 @@ class Exchange:
     def _lost(self, failures: Sequence[Failure], silent: Iterable[int]) -> ReplicaLost:
         """The replica's group must be formed again. `silent`: the stages that do not answer."""
         self.failed = True
-        said = "; ".join(f"{failure.node}: {failure.message}" for failure in _causes(failures))
+        causes = [f"{failure.node}: {failure.message}" for failure in _causes(failures)]
+        said = "; ".join(dict.fromkeys(causes))
         detail = "\n".join(failure.detail for failure in failures if failure.detail)
         return ReplicaLost(self.index, said, [self._nodes[stage].name for stage in silent], detail)
 
@@ -233,7 +236,8 @@ def _outcome(future: torch.futures.Future, read: Callable[[Envelope], Any]) -> A
     try:
         return read(future.value().envelope)
     except Exception as error:  # whatever a peer makes this raise, somebody waits for an outcome
-        return _Silence(f"no answer ({one_line(error)[:_LONGEST_REASON]})")
+        reason = re.sub(_ORIGIN, "", one_line(error))
+        return _Silence(f"no answer ({reason[:_LONGEST_REASON]})")
 
 
 def _hear(inbox: Inbox, stage: int, outcome: Any) -> None:

@@ -15,7 +15,7 @@ from tdml.round.fleet import ReplicaLost
 from tdml.round.orders import Failure
 from tdml.wire import exchange as module
 from tdml.wire.channel import Caller, Listener, Session
-from tdml.wire.exchange import Exchange, Peer, _causes
+from tdml.wire.exchange import Exchange, Peer, _causes, _outcome
 from tdml.wire.guard import Envelope, Refusals
 
 pytestmark = pytest.mark.timeout(30)
@@ -111,6 +111,12 @@ def test_a_failure_ends_the_order_for_all_and_nobody_is_dead(
         "r4.s1",
         "r4.s2",
     }
+
+
+def test_an_error_is_told_without_its_place_in_a_library() -> None:
+    future: torch.futures.Future = torch.futures.Future()
+    future.set_exception(RuntimeError("eof (this error originated at uv/connection_impl.cc:132)"))
+    assert _outcome(future, lambda envelope: envelope).message == "no answer (eof)"
 
 
 def test_a_lost_connection_is_a_dead_node(nodes_of: Callable[..., Nodes]) -> None:
