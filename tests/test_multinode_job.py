@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tdml.wire.silence import reach
 from tests.jobs import SMALL, free_port, kill_tree, run_command, start_command
 from tests.run_ledgers import await_entry, verify
 
@@ -41,6 +42,7 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]  # fmt: skip
     words = [server, "-D", "-e", "-f", "/dev/null", "-h", str(folder / "host"), "-p", str(port)]
     daemon = start_command(*words, *[word for option in options for word in ("-o", option)])
+    assert reach("127.0.0.1", port, 30), "the ssh server does not listen"
     yield (
         f"ssh -p {port} -i {folder}/user -o BatchMode=yes -o StrictHostKeyChecking=no "
         f"-o UserKnownHostsFile={folder}/known -o LogLevel=ERROR"
