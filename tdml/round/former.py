@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from tdml.trust.screen import Screening
 
-_ROUNDS = 32  # that are remembered: what is older leads elsewhere, and stands out for that
+_ROUNDS = 32  # that are remembered: every checkpoint holds all of them
 
 
 @dataclass
