@@ -7,14 +7,14 @@ import signal
 import sys
 from typing import NoReturn
 
-from tdml.common.hashes import fix_hashes
+from tdml.common.environment import fix_environment
 from tdml.run.interruption import Interruption, end_with_parent
 
 if __name__ == "__main__":
     # before anything that takes time
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a stack trace
     end_with_parent()
-    fix_hashes()
+    fix_environment()
 
 from tdml import config as settings
 from tdml.config import Config

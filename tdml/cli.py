@@ -9,7 +9,7 @@ from pathlib import Path
 from tdml import __version__
 from tdml import config as settings
 from tdml.bench import command as bench
-from tdml.common.hashes import fix_hashes
+from tdml.common.environment import fix_environment
 from tdml.errors import SettingError, fail, one_line, watch_warnings, write_any_text
 from tdml.ledger import command as ledger
 from tdml.members import keys_command as keys
@@ -22,7 +22,7 @@ from tdml.settings.overrides import add_arguments, overrides_of
 
 def main() -> None:
     """Entry point; exits with the command's status."""
-    fix_hashes()
+    fix_environment()
     write_any_text()
     watch_warnings(shown=True)
     sys.exit(run(sys.argv[1:]))

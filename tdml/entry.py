@@ -2,7 +2,7 @@
 
 import signal
 
-from tdml.common.hashes import fix_hashes
+from tdml.common.environment import fix_environment
 
 
 def main() -> None:
@@ -11,7 +11,7 @@ def main() -> None:
     interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interrupts:  # a script's background process ignores it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    fix_hashes()
+    fix_environment()
     from tdml import cli
 
     if interrupts:

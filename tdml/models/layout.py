@@ -44,9 +44,12 @@ class Layout:
         names, shapes = tuple(name for name, _ in entries), tuple(shape for _, shape in entries)
         return Layout(names, shapes, size, size, len(entries))
 
-    def flatten(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Tensors in the layout's order → (size,) float32 on the host."""
-        flat = torch.empty(self.size, dtype=torch.float32)
+    def flatten(
+        self, tensors: Sequence[torch.Tensor], out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Tensors in the layout's order → (size,) float32 on the host, in `out` where it is
+        given."""
+        flat = torch.empty(self.size, dtype=torch.float32) if out is None else out
         for view, tensor in zip(self.views(flat), tensors, strict=True):
             view.copy_(tensor.detach())
         return flat

@@ -85,7 +85,7 @@ class Node:
         self._trace = Trace(order.bounds, self.weights, log) if log is not None else None
         for step in range(steps):
             if self._trace and self._trace.wants(step):
-                self._trace.kept.append(trainer.state())
+                self._trace.keep(trainer.state())
             given = self._given(order, self.slot.replica, step, order.batches[step])
             yield from self._one(self.poisoned(given, order.round), log, step)
         if log is not None:

@@ -103,8 +103,10 @@ class OptimizerState:
         self._sizes = [slot.size for _, slot in self._entries]
         self.size = len(self._entries) + sum(self._sizes)
 
-    def read(self, optimizer: Optimizer | None, parameters: Sequence[nn.Parameter]) -> torch.Tensor:
-        """What the optimizer keeps now: (size,) float32 on the host.
+    def read(
+        self, optimizer: Optimizer | None, parameters: Sequence[nn.Parameter], out: torch.Tensor
+    ) -> None:
+        """Write what the optimizer keeps now: `out` is (size,) float32 on the host.
 
         Raises:
             SettingError: it keeps what it had not kept when it was tried.
@@ -123,7 +125,7 @@ class OptimizerState:
             torch.zeros(slot.size) if value is None else slot.read(value)
             for (_, slot), value in zip(self._entries, values, strict=True)
         ]
-        return torch.cat([filled, *flats])
+        torch.cat([filled, *flats], out=out)
 
     def write(
         self, flat: torch.Tensor, optimizer: Optimizer | None, parameters: Sequence[nn.Parameter]

@@ -3,6 +3,7 @@ the log of what crossed its borders. The root over all of it is committed to bef
 which window will be asked for."""
 
 import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +11,8 @@ import torch
 from tdml.common.digest import digest
 from tdml.ledger.merkle import root
 from tdml.trust.commitment import content
+
+_beside = ThreadPoolExecutor(1, "hash")
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,23 @@ class Trace:
     signatures: tuple[str, ...] = ()
     kept: list[torch.Tensor] = field(default_factory=list)
     opening: Opening | None = None
+    _contents: list[Future[str]] = field(default_factory=list)
 
     def wants(self, step: int) -> bool:
         """Whether the state before this step is to be kept."""
         return step in self.bounds[1:-1]
 
+    def keep(self, state: torch.Tensor) -> None:
+        """The state before the next window; it is hashed while the node trains on."""
+        self.kept.append(state)
+        self._contents.append(_beside.submit(content, state))
+
     def seal(self, update: str) -> str:
         """Fix everything, with the content of the update that the node hands in; the root to commit
         to."""
-        missing = len(self.bounds) - 2 - len(self.kept)
-        self.kept += [self.kept[-1] if self.kept else self.weights] * missing  # steps left out
-        states = (*map(content, self.kept), update)
+        for _ in range(len(self.bounds) - 2 - len(self.kept)):  # steps left out
+            self.keep(self.kept[-1] if self.kept else self.weights)
+        states = (*(found.result() for found in self._contents), update)
         self.opening = Opening(states, self.log, self.signatures)
         return self.opening.root
 

@@ -71,4 +71,8 @@ class Trainer:
 
     def state(self) -> torch.Tensor:
         """The state after the steps so far: (size,) float32 on the host."""
-        return torch.cat([self.weights(), self._form.kept.read(self._optimizer, self.parameters)])
+        state = torch.empty(self._form.size)
+        weights, kept = state[: self._layout.size], state[self._layout.size :]
+        self._layout.flatten(self._tensors(), weights)
+        self._form.kept.read(self._optimizer, self.parameters, kept)
+        return state

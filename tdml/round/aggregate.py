@@ -21,7 +21,9 @@ def mean(
 ) -> list[torch.Tensor]:
     """What the updates of some replicas come to, (d_s,) float32 by stage. Where one of them is lost
     on the way, or shows something else than it was judged by, it is taken again without it."""
-    made = [torch.zeros(layout.size) for layout in job.layouts]
+    made = [torch.empty(layout.size) for layout in job.layouts]
+    if not rows:
+        return [update.zero_() for update in made]
     for (stage, number), blocks in stream_blocks(fleet, job, gathered, rows):
         start, stop = block_span(job.layouts[stage].size, number)
         sound = [
@@ -32,11 +34,9 @@ def mean(
         if len(sound) < len(rows):
             return mean(fleet, job, gathered, sound, judgements)
         parameters = max(0, min(job.layouts[stage].parameters - start, stop - start))
-        if rows:
-            block = [blocks[index] for index in rows]
-            _combine(job, block, rows, judgements, parameters, made[stage][start:stop])
-            del block
-        del blocks  # before the next come
+        block = [blocks[index] for index in rows]
+        _combine(job, block, rows, judgements, parameters, made[stage][start:stop])
+        del block, blocks  # before the next come
     return made
 
 

@@ -6,7 +6,8 @@ committed to. The coordinator keeps the sums that the judgement needs, and the u
 only where all of them fit into `gather.memory`; else it asks for them again when it takes the mean.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -97,6 +98,9 @@ def stream_blocks(
     places = [
         (s, b) for s, layout in enumerate(job.layouts) for b in range(count_blocks(layout.size))
     ]
+    if gathered.kept:
+        yield from gathered.kept.items()
+        return
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(_fetch, fleet, gathered, indices, places[0])
         for place, after in zip(places, [*places[1:], None], strict=True):
@@ -125,7 +129,11 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
             gathered.kept.clear()
             return False
         rows = [blocks[index] for index in indices]
-        gathered.sums[stage] += fold_stage(rows, max(0, min(parameters - start, stop - start)))
+        sums = fold_stage(rows, max(0, min(parameters - start, stop - start)))
+        if job.config.trust.enabled and not sums.finite.all():
+            _set_apart(gathered, stage, itertools.compress(indices, ~sums.finite))
+            return False
+        gathered.sums[stage] += sums
         gathered.bytes += sum(row.nbytes for row in rows)
         if keeps:
             gathered.kept[stage, number] = blocks
@@ -134,10 +142,6 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
 
 
 def _fetch(fleet: Fleet, gathered: Gathered, indices: Sequence[int], place: BlockPlace) -> Blocks:
-    if place in gathered.kept:
-        return {
-            index: gathered.kept[place][index] for index in indices if index in gathered.kept[place]
-        }
     stage, number = place
     return fleet.each(lambda replica: replica.reveal(UPDATE, stage, number), fleet.ready(indices))
 
@@ -169,14 +173,14 @@ def _check_block(
         gathered.faults.setdefault(index, {})[stage] = (
             "the update is not the one that it had committed to"
         )
-    elif strict and not _is_finite(block):
+
+
+def _set_apart(gathered: Gathered, stage: int, indices: Iterable[int]) -> None:
+    """The replicas whose update of a stage holds more than numbers."""
+    for index in indices:
         gathered.faults.setdefault(index, {})[stage] = "the update has values that are not finite"
         gathered.diverged.add(index)
-
-
-def _is_finite(block: torch.Tensor) -> bool:
-    """By the sum, which costs a twentieth of looking at every number; it may overflow."""
-    return bool(block.sum().isfinite()) or bool(block.isfinite().all())
+    gathered.kept.clear()
 
 
 def matches(gathered: Gathered, index: int, stage: int, number: int, block: torch.Tensor) -> bool:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tdml.trust.pieces import PIECE, deal
+from tdml.trust.pieces import deal
 from tdml.trust.ranking import Moments, RankSums, compiled, leads_of, rank_sums, sums_of_ranks
 
 _PART = 1 << 18  # columns that a thread takes at a time
-_CACHED = 1 << 19  # numbers that are looked at together
+_WIDTH = 1 << 13  # columns that are looked at together: of dozens of rows they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,12 @@ class StageSums:
     parameters: Sums
     buffers: Sums
 
+    @property
+    def finite(self) -> torch.Tensor:
+        """(n,) bool: in which updates there is neither an infinity nor what is not a number. In
+        float64 no square of a float32 overflows."""
+        return (self.parameters.norms + self.buffers.norms).isfinite()
+
     def __add__(self, other: "StageSums") -> "StageSums":
         return StageSums(self.parameters + other.parameters, self.buffers + other.buffers)
 
@@ -62,11 +68,14 @@ def fold(rows: Sequence[torch.Tensor] | torch.Tensor) -> Sums:
     Coordinates in which all replicas hand in the same say nothing, and are not counted: rows of an
     embedding that no sample has used, layers that are frozen.
     """
-    found, columns = _nothing(len(rows)), len(rows[0]) if len(rows) else 0
+    rows = [row.contiguous() for row in rows]
+    count, columns = len(rows), len(rows[0]) if rows else 0
+    leads, products, unlike = np.zeros((2, count), np.int64), np.zeros((count, count)), 0
     # added in the order of the parts, whichever thread has taken them
-    for part in deal(lambda start, stop: _fold_part(rows, start, stop), columns, _PART):
-        found += part
-    return found
+    for more in deal(lambda start, stop: _fold_part(rows, start, stop), columns, _PART):
+        leads, products, unlike = leads + more[0], products + more[1], unlike + more[2]
+    total, squares = torch.from_numpy(leads)
+    return Sums(sums_of_ranks(total, squares, unlike), torch.from_numpy(products))
 
 
 def fold_stage(rows: Sequence[torch.Tensor] | torch.Tensor, parameters: int) -> StageSums:
@@ -83,29 +92,16 @@ def _nothing(replicas: int) -> Sums:
     )
 
 
-def _fold_part(rows: Sequence[torch.Tensor] | torch.Tensor, start: int, stop: int) -> Sums:
-    """The sums of some columns, a few of them at a time in memory that stays in the cache."""
-    count, width = len(rows), max(1, min(stop - start, PIECE, _CACHED // len(rows)))
-    total, squares = torch.zeros(2, count, dtype=torch.int64)
-    products, unlike = np.zeros((count, count)), 0
-    copied = np.zeros((-(-count // 4) * 4, width), np.float32)  # four rows are taken at a time
-    for a in range(start, stop, width):
-        block = copied[:, : stop - a]
-        for i, row in enumerate(rows):
-            block[i] = row[a : a + block.shape[1]].numpy()
-        leads = leads_of(torch.from_numpy(block[:count]))
-        more, different = _products(copied, count, block.shape[1])
-        total, squares = total + leads[0], squares + leads[1]
-        products, unlike = products + more, unlike + different
-    return Sums(sums_of_ranks(total, squares, unlike), torch.from_numpy(products))
-
-
-def _products(values: np.ndarray, count: int, columns: int) -> tuple[np.ndarray, int]:
-    """Of the first rows and columns: scalar products, and how many columns are not all the same."""
+def _fold_part(
+    rows: Sequence[torch.Tensor], start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Of some columns: the sums of leads and of squared leads, (2, n) int64; scalar products,
+    (n, n) float64; and how many columns are not all the same."""
     if compiled():
         from tdml.trust import fold_compiled
 
-        return fold_compiled.products(values, count, columns)
-    rows = values[:count, :columns]
-    wide = rows.astype(np.float64)  # whose products even absurd updates cannot overflow
-    return wide @ wide.T, int((rows != rows[0]).any(axis=0).sum())
+        return fold_compiled.fold(rows, start, stop, _WIDTH)
+    block = torch.stack([row[start:stop] for row in rows])
+    wide = block.double().numpy()  # whose products even absurd updates cannot overflow
+    unlike = int((block != block[0]).any(dim=0).sum())
+    return torch.stack(leads_of(block)).numpy(), wide @ wide.T, unlike

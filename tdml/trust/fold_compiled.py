@@ -1,20 +1,62 @@
-"""Scalar products on a processor, and which coordinates are unlike, compiled by numba."""
+"""The sums of a block on a processor, compiled by numba: one call for many columns, for whoever
+waits for the interpreter's lock waits longer than a few columns take."""
+
+from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
+import torch
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from tdml.trust.ranking_compiled import jit
+from tdml.trust.ranking_compiled import _add_leads, jit
 
 _RUN = 1 << 13  # coordinates at a time: of a few rows they stay in the cache
 
 
-def products(values: np.ndarray, count: int, columns: int) -> tuple[np.ndarray, int]:
-    """Of the first `columns` of `count` of n float32 rows, n a multiple of four: their scalar
-    products, (count, count) float64, and in how many columns they are not all the same."""
-    found = np.zeros((len(values), len(values)))
-    unlike = _look(values, count, columns, found)
-    found = found[:count, :count]
-    return np.triu(found) + np.triu(found, 1).T, unlike
+def fold(
+    rows: Sequence[torch.Tensor], start: int, stop: int, width: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Of some columns of n contiguous float32 rows, `width` at a time: the sums of their leads and
+    squared leads, (2, n) int64; scalar products, (n, n) float64; in how many they are unlike."""
+    count = len(rows)
+    padded = -(-count // 4) * 4  # four rows are taken at a time
+    copied = np.zeros((padded, width), np.float32)
+    leads, products = np.zeros((2, count), np.int64), np.zeros((padded, padded))
+    addresses = np.array([row.data_ptr() for row in rows], np.uint64)
+    unlike = _fold(addresses, start, stop, copied, leads, products)
+    products = products[:count, :count]
+    return leads, np.triu(products) + np.triu(products, 1).T, unlike
+
+
+@intrinsic
+def _pointer(context, address):
+    """A number as a pointer, for numba takes no list of arrays without compiling for its length."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), generate
+
+
+@njit
+def _copy(source, target):
+    for c in range(source.size):
+        target[c] = source[c]
+
+
+@jit
+def _fold(addresses, start, stop, copied, leads, products):
+    """Add to the sums; the number of columns that are unlike."""
+    count, width, unlike = addresses.size, copied.shape[1], 0
+    for a in range(start, stop, width):
+        b = min(stop, a + width)
+        for i in range(count):
+            row = carray(_pointer(addresses[i]), stop, np.float32)  # type: ignore[call-arg]
+            _copy(row[a:b], copied[i, : b - a])
+        _add_leads(copied.reshape(-1), width, b - a, leads)
+        unlike += _look(copied, count, b - a, products)
+    return unlike
 
 
 @njit(fastmath={"reassoc", "contract"})  # or every sum would wait for the one before it

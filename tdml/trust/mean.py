@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 
 from tdml.trust.medians import median
-from tdml.trust.pieces import deal
 
 
 def weighted_mean(
@@ -44,14 +43,10 @@ def combine(
 
 
 def _sum(rows: Sequence[torch.Tensor], factors: Sequence[float], out: torch.Tensor) -> None:
-    """Σ fᵢ·rowᵢ; each number is read from memory once."""
-
-    def add(start: int, stop: int) -> None:
-        piece = torch.mul(rows[0][start:stop], factors[0], out=out[start:stop])
-        for row, factor in zip(rows[1:], factors[1:], strict=True):
-            piece.add_(row[start:stop], alpha=factor)
-
-    if rows:
-        deal(add, len(out))
-    else:
+    """Σ fᵢ·rowᵢ of one block; `out` stays in the cache meanwhile."""
+    if not rows:
         out.zero_()
+        return
+    torch.mul(rows[0], factors[0], out=out)
+    for row, factor in zip(rows[1:], factors[1:], strict=True):
+        out.add_(row, alpha=factor)

@@ -23,7 +23,7 @@ def a_trace(changed: str = "", taken: int = STEPS, windows: int = WINDOWS) -> tu
     trace = Trace(window_bounds(STEPS, windows), weights, log, ("", "ef" * 64))
     for step in range(taken):
         if trace.wants(step):
-            trace.kept.append(torch.full((6,), float(step)) + (changed == f"state{step}"))
+            trace.keep(torch.full((6,), float(step)) + (changed == f"state{step}"))
     return trace, trace.seal(content(torch.ones(4) + (changed == "update")))
 
 

@@ -1,4 +1,4 @@
-"""All processes of a job walk a set of texts in the same order."""
+"""All processes of a job walk a set of texts in the same order, and keep their memory."""
 
 import os
 import runpy
@@ -8,8 +8,13 @@ import sys
 import pytest
 
 from tdml import cli
+from tdml.common import environment
 
-_SCRIPT = "from tdml.common.hashes import fix_hashes; fix_hashes(); print(hash('tdml'), __file__)"
+_SCRIPT = """\
+from tdml.common.environment import fix_environment
+fix_environment()
+print(hash("tdml"), __file__)
+"""
 
 
 class Started(Exception):
@@ -47,3 +52,16 @@ def test_every_start_fixes_them(start: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("tdml.run.interruption.end_with_parent", lambda: None)
     with pytest.raises(Started):
         cli.main() if start == "tdml" else runpy.run_module("tdml", run_name="__main__")
+
+
+def test_who_sets_his_own_memory_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And an environment that is right is left alone: or the program would start for ever."""
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr("os.environ", {"MALLOC_TRIM_THRESHOLD_": "0"})
+    monkeypatch.setattr("os.execv", lambda *_: started.append(dict(os.environ)))
+
+    environment.fix_environment()
+    environment.fix_environment()
+
+    assert [found["MALLOC_TRIM_THRESHOLD_"] for found in started] == ["0"]
+    assert int(started[0]["MALLOC_MMAP_THRESHOLD_"]) >= 32 << 20
