@@ -6,6 +6,7 @@ them; what counts are the ratios. Where there is a GPU, the ranking is measured 
 reading the matrix once.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ from tdml.bench.turns import Timing, meminfo, take_turn
 from tdml.errors import SettingError
 from tdml.lab.byzfl_rules import library
 from tdml.trust import ranking
-from tdml.trust.pieces import threads
 
 _TURNS = 5
 _PATIENCE_S = 4.0  # a contender that has taken so long on a matrix gets no further turn
@@ -120,7 +120,7 @@ def measure(
     ranking.rank_moments(matrix[:, :1])  # compiles
     fast = ranking.compiled()
     tool = (
-        f"numba on {threads(-(-coordinates // fast.PART))}"
+        f"numba on {len(os.sched_getaffinity(0))}"
         if fast
         else f"torch operations on {_torch_threads()}"
     )

@@ -11,7 +11,7 @@ from tdml.round.gather import Gathered, NotShown
 from tdml.round.openings import false_answer
 from tdml.round.orders import RepeatOrder, Repetition
 from tdml.round.repeat import Claim, repeat
-from tdml.round.settle import Settler
+from tdml.round.settle import LOOKS_TAKE, Settler
 from tdml.round.settlement import Settlement
 from tdml.round.traces import open_traces, unshown
 from tdml.run.job import Job
@@ -165,6 +165,7 @@ class Auditor:
         if not isinstance(answer, list):
             self._note_unshown(claim, owner, validator, answer, audits)
             return ""
+        audits.steps += len(claim.order.batches)
         keys = [self._fleet.key(name) for name in validator.names]
         if false := false_answer(self._job, self.job_id, claim, validator, keys, answer):
             audits.proofs += false
@@ -229,6 +230,7 @@ class Auditor:
         """The coordinator looks itself, at one step of one stage. What it finds amiss it settles
         with those who have not repeated the window yet, or alone where nobody else could."""
         [owner] = self._fleet.placed([claim.order.replica])
+        audits.looks += LOOKS_TAKE * len(claim.order.batches)
         before = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
         others = [v for v in self._validators(claim, gathered, draw) if v.index != before]
 
@@ -268,6 +270,7 @@ class Auditor:
         for validator in validators:
             answer = self._ask(claim, validator)
             if isinstance(answer, list) and claim.confirmed_by(answer):
+                audits.steps += len(claim.order.batches)
                 continue
             if not self._judge_answer(claim, owner, validator, answer, weights, audits):
                 return

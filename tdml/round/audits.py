@@ -10,13 +10,14 @@ from tdml.trust.judgement import Audited, Proof
 @dataclass
 class Audits:
     """What came of a round's audits: by replica, all proofs, and the nodes that did not answer;
-    `steps` is how much was repeated."""
+    `steps` is how much validators repeated, `looks` how much owners did for the coordinator."""
 
     by_replica: dict[int, Audited] = field(default_factory=dict)
     proofs: list[Proof] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)  # names
     settlements: list[Settlement] = field(default_factory=list)
     steps: int = 0
+    looks: int = 0
 
     def undecided(self, claim: Claim) -> set[int | None]:
         """The validators of a window between whom and its owner recomputation did not decide."""
@@ -31,6 +32,7 @@ class Audits:
         self.silent |= other.silent
         self.settlements += other.settlements
         self.steps += other.steps
+        self.looks += other.looks
 
     def add(
         self, claim: Claim, validator: int | None, clean: bool = False, unsettled: str = ""
@@ -38,8 +40,6 @@ class Audits:
         """The result of one window; without a validator it was the coordinator that has looked."""
         index, window = claim.order.replica, claim.window
         before = self.by_replica.get(index, Audited())
-        if window not in before.validators:
-            self.steps += len(claim.order.batches)
         validators = {**before.validators, window: validator}
         if clean and validator is None:
             looked = tuple(sorted({*before.looked, window} - {*before.clean}))

@@ -123,6 +123,7 @@ class Judge:
         )
         windows, drawn = self.standing.purse.choose(candidates, chance, allowance, draw)
         audits = self.auditor.audit(number, gathered, weights, windows, draw)
+        self.standing.purse.steps -= audits.looks
         for index, candidate in candidates.items():
             clean = audits.by_replica.get(index, Audited()).clean
             self.standing.suspicion.clear(
@@ -167,7 +168,7 @@ class Judge:
                 rank_std=float(screening.moments.std[row]),
             )
         self._note_unproven(number, evidence, judgements)
-        spent = checked.steps + audits.steps
+        spent = checked.steps + audits.steps + audits.looks
         return Judged(judgements, proofs if trusted else [], audits, spent)
 
     def _evidence(

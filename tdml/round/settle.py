@@ -26,6 +26,8 @@ from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN, ERRORS, STEPS_BEFORE
 from tdml.trust.tolerance import Tolerance
 
+LOOKS_TAKE = 2  # times the steps of a window: its owner tells all of them, and then shows one
+
 
 class Settler:
     """Settles the disputes of a job. `tolerance` is what the steps of different machines have

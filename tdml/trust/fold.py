@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from tdml.trust.pieces import deal
-from tdml.trust.ranking import Moments, RankSums, compiled, leads_of, rank_sums, sums_of_ranks
+from tdml.trust.ranking import Moments, RankSums, compiled, leads_of, sums_of_ranks
 
 _PART = 1 << 18  # columns that a thread takes at a time
-_WIDTH = 1 << 13  # columns that are looked at together: of dozens of rows they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ class StageSums:
 
 def empty(replicas: int) -> StageSums:
     """Of no coordinates."""
-    return StageSums(_nothing(replicas), _nothing(replicas))
+    nothing = fold(torch.empty(replicas, 0))
+    return StageSums(nothing, nothing)
 
 
 def fold(rows: Sequence[torch.Tensor] | torch.Tensor) -> Sums:
@@ -68,7 +68,7 @@ def fold(rows: Sequence[torch.Tensor] | torch.Tensor) -> Sums:
     Coordinates in which all replicas hand in the same say nothing, and are not counted: rows of an
     embedding that no sample has used, layers that are frozen.
     """
-    rows = [row.contiguous() for row in rows]
+    rows = [row.float().contiguous() for row in rows]
     count, columns = len(rows), len(rows[0]) if rows else 0
     leads, products, unlike = np.zeros((2, count), np.int64), np.zeros((count, count)), 0
     # added in the order of the parts, whichever thread has taken them
@@ -86,12 +86,6 @@ def fold_stage(rows: Sequence[torch.Tensor] | torch.Tensor, parameters: int) -> 
     )
 
 
-def _nothing(replicas: int) -> Sums:
-    return Sums(
-        rank_sums(torch.empty(replicas, 0)), torch.zeros(replicas, replicas, dtype=torch.float64)
-    )
-
-
 def _fold_part(
     rows: Sequence[torch.Tensor], start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
@@ -100,7 +94,7 @@ def _fold_part(
     if compiled():
         from tdml.trust import fold_compiled
 
-        return fold_compiled.fold(rows, start, stop, _WIDTH)
+        return fold_compiled.fold(rows, start, stop)
     block = torch.stack([row[start:stop] for row in rows])
     wide = block.double().numpy()  # whose products even absurd updates cannot overflow
     unlike = int((block != block[0]).any(dim=0).sum())

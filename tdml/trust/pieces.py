@@ -8,22 +8,17 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-PIECE = (1 << 15) - 1  # columns: with one more torch starts threads of its own for every operation
 _MOST_THREADS = 16  # more would wait for the memory
 
 
-def threads(pieces: int) -> int:
-    """How many threads `deal` uses for so many pieces."""
-    return max(1, min(len(os.sched_getaffinity(0)), _MOST_THREADS, pieces))
-
-
-def deal(work: Callable[[int, int], _T], size: int, width: int = PIECE) -> list[_T]:
+def deal(work: Callable[[int, int], _T], size: int, width: int) -> list[_T]:
     """What `work` makes of columns `start` to `stop`, for all pieces of `width` of `size` columns,
     in their order."""
     spans = [(start, min(size, start + width)) for start in range(0, size, width)]
-    if threads(len(spans)) < 2:
+    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS, len(spans))
+    if threads < 2:
         return [work(*span) for span in spans]
     # Our own, not OpenMP's, which spin and starve others; and more pieces than threads, for a
     # processor that has other work to do gets through fewer of them.
-    with ThreadPoolExecutor(threads(len(spans))) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda span: work(*span), spans))

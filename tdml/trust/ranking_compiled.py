@@ -10,17 +10,19 @@ where it is used.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numba import njit
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from tdml.trust.pieces import deal
 
 _WIDTH = 256  # coordinates at a time: those of 100 replicas fit into a core's second cache
 PART = 1 << 18  # coordinates that a thread takes at a time
-_STAGED = (1 << 15) - 1  # values converted at a time: with one more torch starts threads of its own
+_STAGED = 1 << 13  # coordinates converted at a time
 _INT = np.int32
 
 
@@ -40,25 +42,18 @@ def lead_sums(updates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _of_part(updates: torch.Tensor) -> np.ndarray:
     """The sums of (n, k) updates: (2, n) int64."""
     sums = np.zeros((2, len(updates)), np.int64)
-    if not updates.numel():
-        return sums
-    if updates.dtype in {torch.float32, torch.float64} and updates.stride(1) == 1:
-        _add_rows(updates, sums)
-        return sums
     wide = torch.float64 if updates.dtype == torch.float64 else torch.float32
-    for block in updates.split(max(1, _STAGED // len(updates)), dim=1):
-        _add_rows(block.to(wide, memory_format=torch.contiguous_format, copy=True), sums)
+    like = torch.empty(0, dtype=wide).numpy()
+    for block in updates.split(_STAGED, dim=1):
+        rows = [row.to(wide).contiguous() for row in block]  # mostly as they are
+        _add_leads(addresses(rows), 0, block.shape[1], like, sums)
     return sums
 
 
-def _add_rows(updates: torch.Tensor, sums: np.ndarray) -> None:
-    """The same for rows that lie in memory value by value, though perhaps apart."""
-    replicas, coordinates = updates.shape
-    # As one dimension, so that the compiler knows neighbours to be neighbours also where rows lie
-    # apart.
-    step = updates.stride(0)
-    flat = updates.as_strided(((replicas - 1) * step + coordinates,), (1,)).numpy()
-    _add_leads(flat, step, coordinates, sums)
+def addresses(rows: Sequence[torch.Tensor] | torch.Tensor) -> np.ndarray:
+    """Where n rows lie, each value by value: numba takes a list of arrays only when it may compile
+    for its length."""
+    return np.array([row.data_ptr() for row in rows], np.uint64)
 
 
 def jit(function: Callable) -> Callable:
@@ -71,6 +66,20 @@ def jit(function: Callable) -> Callable:
     with contextlib.suppress(RuntimeError):
         return njit(nogil=True, cache=True)(function)
     return njit(nogil=True)(function)
+
+
+@intrinsic
+def _pointer(context, address):
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), generate
+
+
+@njit
+def row(address, start, stop, like):
+    """Some values of the row at an address, of the type that `like` has."""
+    return carray(_pointer(address), stop, like.dtype)[start:stop]  # type: ignore[call-arg]
 
 
 @njit
@@ -150,18 +159,18 @@ def _sum(leads):
 
 
 @jit
-def _add_leads(flat, step, coordinates, sums):
-    """As `_few`, for any number of rows: four against four, on a copy of a block that stays in the
+def _add_leads(addresses, start, stop, like, sums):
+    """Add those of some coordinates: four rows against four, on a copy of a block that stays in the
     cache."""
     replicas = sums.shape[1]
     rows = (replicas + 3) // 4 * 4
-    values = np.full((rows, _WIDTH), np.nan, flat.dtype)
+    values = np.full((rows, _WIDTH), np.nan, like.dtype)
     leads = np.empty((rows, _WIDTH), np.int32)
-    for start in range(0, coordinates, _WIDTH):
-        width = min(_WIDTH, coordinates - start)
-        values[:, width:] = np.nan
+    for a in range(start, stop, _WIDTH):
+        b = min(stop, a + _WIDTH)
+        values[:, b - a :] = np.nan
         for i in range(replicas):
-            _copy(flat[i * step + start : i * step + start + width], values[i])
+            _copy(row(addresses[i], a, b, like), values[i])
         for i in range(0, rows, 4):
             _set_tile(values, leads, i)
             for j in range(0, i, 4):

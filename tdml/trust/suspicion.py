@@ -49,7 +49,8 @@ class Candidate:
 @dataclass
 class Purse:
     """Steps that may still be spent on suspects. What had to be looked at, and cost more, is saved
-    up afterwards; a round's allowance is held in reserve for that."""
+    up afterwards, unless everything can be paid; a round's allowance is held in reserve for that.
+    """
 
     steps: float = 0.0
 
@@ -77,6 +78,7 @@ class Purse:
             i: set(range(len(c.windows)) if c.at_once else drawn[i]) for i, c in candidates.items()
         }
         spent = sum(candidates[i].windows[w] for i, windows in chosen.items() for w in windows)
+        self.steps = max(self.steps, 0.0) if allowance >= total else self.steps
         self.steps += allowance - spent
         for index in sorted(candidates, key=lambda i: -candidates[i].suspicion):
             self._spend(

@@ -27,7 +27,6 @@ def test_it_is_what_plain_operations_find(
     replicas: int, columns: int, tool: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PART", 300)
-    monkeypatch.setattr(module, "_WIDTH", 70)
     if tool == "plain":
         monkeypatch.setattr(module, "compiled", lambda: None)
     made = updates(replicas, columns)

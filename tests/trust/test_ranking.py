@@ -130,9 +130,11 @@ def test_sums_that_no_32_bits_hold():
     assert torch.equal(squares, 30_000 * leads**2)
 
 
-def test_threads_are_as_many_as_processors_and_parts(monkeypatch):
-    monkeypatch.setattr(pieces.os, "sched_getaffinity", lambda _: set(range(6)))
-    assert [pieces.threads(count) for count in (0, 1, 2, 100)] == [1, 1, 2, 6]
+@pytest.mark.parametrize("processors", [1, 6])
+def test_parts_come_in_their_order_on_any_number_of_processors(processors, monkeypatch):
+    monkeypatch.setattr(pieces.os, "sched_getaffinity", lambda _: set(range(processors)))
+    assert pieces.deal(lambda *span: span, 10, 3) == [(0, 3), (3, 6), (6, 9), (9, 10)]
+    assert pieces.deal(lambda *span: span, 0, 3) == []
 
 
 def test_without_numba_torch_operations_do(monkeypatch):
