@@ -57,6 +57,8 @@ def _check_variables() -> None:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if rank >= size:
         raise SettingError(f"RANK={rank} must be less than WORLD_SIZE={size}")
+    if not 0 < (port := int(os.environ["MASTER_PORT"])) < 1 << 16:
+        raise SettingError(f"MASTER_PORT={port} must be from 1 to 65535")
 
 
 def take_part(config: Config, interruption: Interruption) -> int:
