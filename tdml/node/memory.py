@@ -143,6 +143,7 @@ def _borders(plan: Plan, parts: Sequence[int]) -> int:
 
 
 def _on_the_host(layout: Layout, state: StateLayout, windows: int) -> int:
-    """Global weights, new weights and the update; kept states, and the next one in the making."""
-    kept = (windows - 1) * state.size + 2 * state.kept.size if windows else 0
-    return _FLOAT * (3 * layout.size + kept)
+    """Global weights, those of the next round as they come, new weights and the update; kept
+    states, and one of somebody else's that is to be repeated, as it comes and as a whole."""
+    states = (windows + 1) * state.size if windows else 0
+    return _FLOAT * (4 * layout.size + states)

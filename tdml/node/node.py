@@ -79,6 +79,8 @@ class Node:
 
     def training(self, order: TrainOrder, steps: int) -> Iterator["Step"]:
         """The steps of the round, from the global weights. The update is kept for `commit`."""
+        # nobody asks for the round before any more, and its states are large
+        self._vectors, self._held = {}, []
         trainer = self.stage.trainer
         trainer.begin(self.weights)
         log = empty_log(len(order.batches), self.stage.channels) if order.bounds else None
