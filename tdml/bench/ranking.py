@@ -6,7 +6,6 @@ them; what counts are the ratios. Where there is a GPU, the ranking is measured 
 reading the matrix once.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -119,13 +118,9 @@ def measure(
     }
     ranking.rank_moments(matrix[:, :1])  # compiles
     fast = ranking.compiled()
-    tool = (
-        f"numba on {len(os.sched_getaffinity(0))}"
-        if fast
-        else f"torch operations on {_torch_threads()}"
-    )
+    tool = "numba" if fast else f"torch operations on {_torch_threads()} threads"
     return RankingResult(
-        replicas, coordinates, byzantine, "cpu", f"{tool} threads", _in_turns(matrix, contenders)
+        replicas, coordinates, byzantine, "cpu", tool, _in_turns(matrix, contenders)
     )
 
 

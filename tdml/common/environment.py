@@ -17,8 +17,10 @@ _MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 40),
     "MALLOC_ARENA_MAX": "1",
 }
-_OLD_MEMORY = _MEMORY | {"MALLOC_MMAP_THRESHOLD_": str(32 << 20)}  # the most that it takes
-_GLIBC = (2, 35)  # from here on any threshold will do
+# An older glibc ignores a threshold beyond this one, and then would map every message anew. That
+# 2.36 takes any was seen.
+_OLD_MEMORY = _MEMORY | {"MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+_GLIBC = (2, 36)
 
 
 def fix_environment() -> None:

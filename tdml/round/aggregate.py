@@ -21,9 +21,9 @@ def mean(
 ) -> list[torch.Tensor]:
     """What the updates of some replicas come to, (d_s,) float32 by stage. Where one of them is lost
     on the way, or shows something else than it was judged by, it is taken again without it."""
-    made = [torch.empty(layout.size) for layout in job.layouts]
     if not rows:
-        return [update.zero_() for update in made]
+        return [torch.zeros(layout.size) for layout in job.layouts]
+    made = [torch.empty(layout.size) for layout in job.layouts]
     for (stage, number), blocks in stream_blocks(fleet, job, gathered, rows):
         start, stop = block_span(job.layouts[stage].size, number)
         sound = [

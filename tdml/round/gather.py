@@ -93,8 +93,8 @@ def stream_blocks(
     fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]
 ) -> Iterator[tuple[BlockPlace, Blocks]]:
     """All blocks of some replicas' updates, by place; the next are on their way while these are
-    looked at. Those of replicas that are lost are left out from there on. Whether they are what was
-    committed to the caller looks at."""
+    looked at. Those of replicas that are lost are left out from there on; where all updates were
+    kept, others' are among them. Whether they are what was committed to the caller looks at."""
     places = [
         (s, b) for s, layout in enumerate(job.layouts) for b in range(count_blocks(layout.size))
     ]

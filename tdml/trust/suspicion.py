@@ -78,7 +78,8 @@ class Purse:
             i: set(range(len(c.windows)) if c.at_once else drawn[i]) for i, c in candidates.items()
         }
         spent = sum(candidates[i].windows[w] for i, windows in chosen.items() for w in windows)
-        self.steps = max(self.steps, 0.0) if allowance >= total else self.steps
+        if allowance >= total:
+            self.steps = max(self.steps, 0.0)
         self.steps += allowance - spent
         for index in sorted(candidates, key=lambda i: -candidates[i].suspicion):
             self._spend(

@@ -65,3 +65,14 @@ def test_who_sets_his_own_memory_keeps_it(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert [found["MALLOC_TRIM_THRESHOLD_"] for found in started] == ["0"]
     assert int(started[0]["MALLOC_MMAP_THRESHOLD_"]) >= 32 << 20
+
+
+@pytest.mark.parametrize(
+    ("library", "threshold"),
+    [(("glibc", "2.31"), 32 << 20), (("glibc", "2.36"), 1 << 40), (("", ""), 1 << 40)],
+)
+def test_an_old_library_gets_a_threshold_that_it_takes(
+    library: tuple[str, str], threshold: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.libc_ver", lambda: library)
+    assert environment._memory()["MALLOC_MMAP_THRESHOLD_"] == str(threshold)
