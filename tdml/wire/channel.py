@@ -136,12 +136,13 @@ class Caller:
 
     def offend(self, node: str, text: str) -> Failure:
         """Record what a node's own signed answer proves; the failure of the order."""
-        self._offences.append(Offence(node, text, proven=True))
+        self._note(Offence(node, text, proven=True))
         return Failure(node, text, "")
 
     def take_offences(self) -> list[Offence]:
         """The offences since this was last asked."""
-        taken, self._offences = self._offences, []
+        with self._lock:
+            taken, self._offences = self._offences, []
         return taken
 
     def _record_impostor(self, node: str, envelope: Envelope, why: str) -> None:
@@ -149,13 +150,13 @@ class Caller:
         only suspected."""
         for name, key in self.keys.items():
             if name != node and _signs_for(node, key, envelope):
-                self._offences.append(
-                    Offence(name, f"signed an answer in the place of {node}", proven=True)
-                )
+                self._note(Offence(name, f"signed an answer in the place of {node}", proven=True))
                 return
-        self._offences.append(
-            Offence(node, f"an answer in its name is not its own: {why}", proven=False)
-        )
+        self._note(Offence(node, f"an answer in its name is not its own: {why}", proven=False))
+
+    def _note(self, offence: Offence) -> None:
+        with self._lock:
+            self._offences.append(offence)
 
 
 class ReplayWindow:

@@ -3,8 +3,9 @@ own."""
 
 import queue
 import threading
-from collections import defaultdict, namedtuple
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 from types import SimpleNamespace
 
 import pytest
@@ -69,7 +70,8 @@ class Wires:
     isend, irecv, P2POp = "send", "receive", namedtuple("P2POp", "op tensor peer")
 
     def __init__(self):
-        self.own, self._sent = threading.local(), defaultdict(queue.Queue)
+        self.own = threading.local()
+        self._sent = {ends: queue.Queue() for ends in permutations(range(STAGES), 2)}
 
     def batch_isend_irecv(self, crossing):
         for message in crossing:
