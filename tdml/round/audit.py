@@ -107,7 +107,7 @@ class Auditor:
     def _repeat_one(self, claim: Claim, validator: Replica) -> Reply:
         [owner] = self._fleet.placed([claim.order.replica])
         try:
-            return repeat(claim.order, claim, owner, validator)
+            return repeat(self._job, claim.order, claim, owner, validator)
         except NotShown as error:
             return error
         except ReplicaLost as loss:

@@ -152,14 +152,14 @@ def _evaluate(
     before = validator.evaluate(
         EvaluateOrder(number, question.pieces, None, check=True, log=True), columns=0
     )
-    hand_over(gathered, owner, validator)
+    hand_over(job, gathered, owner, validator)
     after = validator.evaluate(
         EvaluateOrder(number, question.pieces, owner.index, check=True, log=True), columns=0
     )
     return Report(number, validator.index, owner.index, question, before, after)
 
 
-def hand_over(gathered: Gathered, owner: Replica, validator: Replica) -> None:
+def hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica) -> None:
     """Hand a replica's update to another, which is to evaluate it.
 
     Raises:
@@ -167,7 +167,7 @@ def hand_over(gathered: Gathered, owner: Replica, validator: Replica) -> None:
     """
     try:
         for stage, content in updates_of(gathered, owner.index).items():
-            relay(owner, UPDATE, stage, content, validator)
+            relay(owner, UPDATE, stage, job.layouts[stage].size, content, validator)
     except NotShown as error:
         raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error
 

@@ -188,32 +188,40 @@ def matches(gathered: Gathered, index: int, stage: int, number: int, block: torc
     return digest(block).hex() == gathered.commitments[index][stage].blocks[number]
 
 
-def relay(source: Replica, vector: str, stage: int, content: str, target: Replica) -> None:
-    """Hand a vector of one node to the same stage of another replica, block by block.
+def shown_blocks(
+    source: Replica, vector: str, stage: int, size: int, content: str = ""
+) -> Iterator[torch.Tensor]:
+    """A vector of one node, (size,) float32, block by block, which is known by its content, if it
+    is known.
 
     Raises:
-        NotShown: the owner shows something else than what it is known by.
+        NotShown: the owner shows something else than what it is known by, or something of another
+            form, which whoever takes steps from it could not take.
     """
     blocks = source.digests(vector, stage)
-    if root(blocks) != content:
+    if len(blocks) != count_blocks(size) or (content and root(blocks) != content):
         raise NotShown(stage)
     for number, expected in enumerate(blocks):
         block = source.reveal(vector, stage, number)
-        if digest(block).hex() != expected:
+        start, stop = block_span(size, number)
+        if not is_plain(block, (stop - start,), torch.float32) or digest(block).hex() != expected:
             raise NotShown(stage)
+        yield block
+
+
+def relay(
+    source: Replica, vector: str, stage: int, size: int, content: str, target: Replica
+) -> None:
+    """Hand a vector of one node to the same stage of another replica. Raises as `shown_blocks`."""
+    for number, block in enumerate(shown_blocks(source, vector, stage, size, content)):
         target.hold(stage, number, block)
 
 
-def fetch_vector(source: Replica, vector: str, stage: int, content: str = "") -> torch.Tensor:
-    """A vector of one node, block by block, which is known by its content, if it is known. Raises
-    as `relay`."""
-    blocks = source.digests(vector, stage)
-    if not blocks or (content and root(blocks) != content):
-        raise NotShown(stage)
-    shown = [source.reveal(vector, stage, number) for number in range(len(blocks))]
-    if tuple(digest(block).hex() for block in shown) != tuple(blocks):
-        raise NotShown(stage)
-    return torch.cat(shown)
+def fetch_vector(
+    source: Replica, vector: str, stage: int, size: int, content: str = ""
+) -> torch.Tensor:
+    """A vector of one node. Raises as `shown_blocks`."""
+    return torch.cat(list(shown_blocks(source, vector, stage, size, content)))
 
 
 class NotShown(Exception):

@@ -173,7 +173,7 @@ class Referee:
     def error(self, done: Recomputation, made: list[torch.Tensor]) -> float:
         """How far what somebody else has made of an item is from what the coordinator has; infinite
         where it has another form."""
-        if [m.shape for m in made] != [own.shape for own in done.made]:
+        if [(m.shape, m.dtype) for m in made] != [(own.shape, own.dtype) for own in done.made]:
             return float("inf")
         item = done.item
         pieces = (
@@ -207,7 +207,9 @@ def item_digest(item: Item, made: list[torch.Tensor]) -> str:
     return digest_of(made).hex() if item.channel >= 0 else content(made[0])
 
 
-def shown_by(replica: Replica, item: Item, fresh: bool, ground: CommonGround) -> StepShown:
+def shown_by(
+    job: Job, replica: Replica, item: Item, fresh: bool, ground: CommonGround
+) -> StepShown:
     """What a replica that was told to keep a step shows of it.
 
     Args:
@@ -217,6 +219,7 @@ def shown_by(replica: Replica, item: Item, fresh: bool, ground: CommonGround) ->
     Raises:
         NotShown: it shows something else.
     """
+    size = job.states[item.stage].size
     told = replica.shown(item.stage)
     if len(told.channels) != len(told.messages):
         raise NotShown(item.stage)
@@ -227,9 +230,11 @@ def shown_by(replica: Replica, item: Item, fresh: bool, ground: CommonGround) ->
     for channel, digest in ground.received.items():
         if channel not in messages or digest_of(messages[channel]).hex() != digest:
             raise NotShown(item.stage)
-    before = None if fresh else fetch_vector(replica, BEFORE, item.stage, ground.before)
+    before = None if fresh else fetch_vector(replica, BEFORE, item.stage, size, ground.before)
     if item.channel >= 0:
         made = messages.get(item.channel, [])
+    elif item.channel == END:
+        made = [fetch_vector(replica, UPDATE, item.stage, job.layouts[item.stage].size)]
     else:
-        made = [fetch_vector(replica, UPDATE if item.channel == END else AFTER, item.stage)]
+        made = [fetch_vector(replica, AFTER, item.stage, size)]
     return StepShown(before, messages, made)

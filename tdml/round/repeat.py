@@ -9,6 +9,7 @@ from tdml.node.trace import Opening
 from tdml.round.fleet import Replica
 from tdml.round.gather import relay
 from tdml.round.orders import RepeatOrder, Repetition, kept
+from tdml.run.job import Job
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Claim:
         )
 
 
-def repeat(order: RepeatOrder, claim: Claim, owner: Replica, party: Replica) -> list[Repetition]:
+def repeat(
+    job: Job, order: RepeatOrder, claim: Claim, owner: Replica, party: Replica
+) -> list[Repetition]:
     """Have a party repeat a window of the owner's round, from the state that the owner has kept.
 
     Raises:
@@ -50,5 +53,6 @@ def repeat(order: RepeatOrder, claim: Claim, owner: Replica, party: Replica) -> 
     """
     if order.first and not order.own:
         for stage in range(len(owner.names)):
-            relay(owner, kept(claim.window), stage, claim.start(stage), party)
+            size = job.states[stage].size
+            relay(owner, kept(claim.window), stage, size, claim.start(stage), party)
     return party.repeat(order)

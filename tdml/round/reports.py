@@ -51,7 +51,7 @@ def false_reports(
     if proofs := _false_logs(job, auditor, fleet, validator, order, answers, count):
         return proofs
     batch = int(torch.randint(count, (), generator=draw))
-    update = _update(fleet, gathered, candidate)
+    update = _update(job, fleet, gathered, candidate)
     if update is None:  # its owner does not show it, whom its own audit judges
         return []
     true = referee.evaluate(order, weights, update, batch)
@@ -63,7 +63,7 @@ def false_reports(
 
     def confirms(other: Replica) -> bool:
         """Whether it finds the same as the coordinator, every time that it is asked."""
-        told = _ask(fleet, gathered, order, other)
+        told = _ask(job, fleet, gathered, order, other)
         return bool(told) and all(
             all(is_log(answer.log, count, job.channels) for answer in answers)
             and _false_stage(job, answers, true, batch, referee.batch_size) is None
@@ -80,14 +80,14 @@ def false_reports(
 
 
 def _ask(
-    fleet: Fleet, gathered: Gathered, order: EvaluateOrder, other: Replica
+    job: Job, fleet: Fleet, gathered: Gathered, order: EvaluateOrder, other: Replica
 ) -> list[list[Evaluation]]:
     """What another replica finds, again and again; nothing if it does not answer."""
 
     def ask(other: Replica) -> list[list[Evaluation]]:
         if order.candidate is not None:
             [owner] = fleet.placed([order.candidate])
-            hand_over(gathered, owner, other)
+            hand_over(job, gathered, owner, other)
         return [other.evaluate(order, columns=0) for _ in range(AGAIN)]
 
     return fleet.each(ask, [other]).get(other.index, [])
@@ -126,7 +126,9 @@ def _false_logs(
     )
 
 
-def _update(fleet: Fleet, gathered: Gathered, candidate: int | None) -> list[torch.Tensor] | None:
+def _update(
+    job: Job, fleet: Fleet, gathered: Gathered, candidate: int | None
+) -> list[torch.Tensor] | None:
     """What the global weights were evaluated with, by stage: the candidate's update, as it has
     committed to it, or none; None if it does not show that."""
     if candidate is None:
@@ -134,7 +136,10 @@ def _update(fleet: Fleet, gathered: Gathered, candidate: int | None) -> list[tor
     [owner] = fleet.placed([candidate])
     contents = updates_of(gathered, candidate)
     try:
-        return [fetch_vector(owner, UPDATE, stage, content) for stage, content in contents.items()]
+        return [
+            fetch_vector(owner, UPDATE, stage, job.layouts[stage].size, content)
+            for stage, content in contents.items()
+        ]
     except (NotShown, ReplicaLost):
         return None
 

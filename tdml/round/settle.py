@@ -228,15 +228,14 @@ class Settler:
         """What one party shows of the step of an item."""
         claim, owner = dispute.claim, dispute.owner
         ground = common_ground(self._job, claim, dispute.transcripts, item)
-        repeat(replace(claim.order, own=party is owner, show=item.step), claim, owner, party)
+        order = replace(claim.order, own=party is owner, show=item.step)
+        repeat(self._job, order, claim, owner, party)
         fresh = claim.order.first + item.step == 0
         if item.channel != END or party is owner:
-            return shown_by(party, item, fresh, ground)
+            return shown_by(self._job, party, item, fresh, ground)
         # it has no update, but a state
-        shown = shown_by(party, Item(item.step, item.stage), fresh, ground)
+        shown = shown_by(self._job, party, Item(item.step, item.stage), fresh, ground)
         start = dispute.weights[item.stage]
-        if len(shown.made[0]) < len(start):
-            raise NotShown(item.stage)
         return replace(shown, made=[change(start, shown.made[0][: len(start)])])
 
     def _place(self, claim: Claim, item: Item) -> str:

@@ -54,7 +54,8 @@ def repeat_by_step(job: Job, claim: Claim, owner: Replica, party: Replica) -> Tr
         NotShown: the owner shows another state than it had bound itself to.
     """
     steps = len(claim.order.batches)
-    answers = repeat(replace(claim.order, own=party is owner, each=True), claim, owner, party)
+    order = replace(claim.order, own=party is owner, each=True)
+    answers = repeat(job, order, claim, owner, party)
     for name, answer in zip(party.names, answers, strict=True):
         if not is_log(answer.log, steps, job.channels) or len(answer.states) != steps:
             text = f"{name}: it has not said what every step led to"

@@ -7,7 +7,7 @@ import torch
 
 from tdml.node.node import Node
 from tdml.node.stage import Stage
-from tdml.trust.commitment import content
+from tdml.trust.commitment import block_digests, content
 
 OWN, AS_VALIDATOR = "own", "as validator"
 STEP = 3  # of the round, in which it lies
@@ -101,6 +101,18 @@ class ShowsAnotherState(Node):
         return (content(torch.zeros(1)),) if vector.startswith("state") else super().digests(vector)
 
 
+class KeepsAnotherForm(Node):
+    """Keeps, commits to and shows states of a form that nobody can take steps from."""
+
+    form = staticmethod(lambda state: state[:-1])
+
+    def training(self, order, steps):
+        for step in super().training(order, steps):
+            trace = self._trace
+            trace.keep = lambda state, trace=trace: type(trace).keep(trace, self.form(state))
+            yield step
+
+
 class IsSilent(Node):
     """Does not answer when it is asked to open its trace."""
 
@@ -151,7 +163,15 @@ class AnswersAmiss(Node):
         return AMISS_SHOWN[self.amiss](told) if self.amiss in AMISS_SHOWN else told
 
     def digests(self, vector):
+        if self.amiss == f"scalars for {vector}":
+            return block_digests(self._scalars)
         return () if self.amiss == f"no digests of {vector}" else super().digests(vector)
+
+    def reveal(self, vector, block):
+        scalars = self.amiss == f"scalars for {vector}"
+        return self._scalars[block] if scalars else super().reveal(vector, block)
+
+    _scalars = (torch.tensor(1.0),)  # which no vector is put together from
 
 
 AMISS = {

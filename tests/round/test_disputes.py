@@ -164,12 +164,30 @@ def test_who_cannot_show_what_it_had_committed_to_is_banned(kind: type) -> None:
     assert _banned(laboratory.play(1)) == ["r1.s1"]
 
 
+@pytest.mark.parametrize(
+    "form",
+    [lambda state: state[:-1], lambda state: state.view(1, -1), lambda state: state.double()],
+    ids=["short", "two dimensions", "float64"],
+)
+def test_states_that_nobody_can_go_on_from_cost_their_owner_alone(form) -> None:
+    """No validator is made to fail by them."""
+    laboratory = _laboratory()
+    _sit(laboratory, "r1.s1", liars.KeepsAnotherForm, form=form)
+    played = laboratory.play(1)
+    assert _banned(played) == ["r1.s1"]
+    assert played.accepted == [0, 2]
+    assert laboratory.engine.judge.debts.owing == {}
+    assert laboratory.fleet.losses.keys() <= {1}
+
+
 _AMISS = [
     *liars.AMISS,
     *liars.AMISS_SHOWN,
     "no digests of before",
     "no digests of after",
     "no digests of update",
+    "scalars for after",
+    "scalars for before",
 ]
 
 
@@ -199,7 +217,7 @@ def test_answers_of_another_form_in_a_dispute_do_no_harm(amiss: str) -> None:
     """A validator that gives them leaves it to the other one to convict who has lied."""
     laboratory = _laboratory()
     _sit(laboratory, "r1.s0", liars.Liar, deed="state")
-    _sit(laboratory, "r0.s1", liars.AnswersAmiss, amiss=amiss)
+    _sit(laboratory, "r0.s0", liars.AnswersAmiss, amiss=amiss)  # where the transcripts part
     assert _banned(laboratory.play(1)) == ["r1.s0"]
 
 
