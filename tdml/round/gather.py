@@ -200,12 +200,12 @@ def shown_blocks(
     """
     blocks = source.digests(vector, stage)
     if len(blocks) != count_blocks(size) or (content and root(blocks) != content):
-        raise NotShown(stage)
+        raise NotShown(source.index, stage)
     for number, expected in enumerate(blocks):
         block = source.reveal(vector, stage, number)
         start, stop = block_span(size, number)
         if not is_plain(block, (stop - start,), torch.float32) or digest(block).hex() != expected:
-            raise NotShown(stage)
+            raise NotShown(source.index, stage)
         yield block
 
 
@@ -225,10 +225,10 @@ def fetch_vector(
 
 
 class NotShown(Exception):
-    """A node shows something else than what it had bound itself to."""
+    """A node of a replica shows something else than what it had bound itself to."""
 
-    def __init__(self, stage: int) -> None:
-        self.stage = stage
+    def __init__(self, replica: int, stage: int) -> None:
+        self.replica, self.stage = replica, stage
         super().__init__(f"stage {stage} shows something else than it had bound itself to")
 
 

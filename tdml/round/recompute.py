@@ -222,14 +222,14 @@ def shown_by(
     size = job.states[item.stage].size
     told = replica.shown(item.stage)
     if len(told.channels) != len(told.messages):
-        raise NotShown(item.stage)
+        raise NotShown(replica.index, item.stage)
     messages = {
         channel: list(message)
         for channel, message in zip(told.channels, told.messages, strict=True)
     }
     for channel, digest in ground.received.items():
         if channel not in messages or digest_of(messages[channel]).hex() != digest:
-            raise NotShown(item.stage)
+            raise NotShown(replica.index, item.stage)
     before = None if fresh else fetch_vector(replica, BEFORE, item.stage, size, ground.before)
     if item.channel >= 0:
         made = messages.get(item.channel, [])

@@ -169,12 +169,15 @@ class Settler:
 
     def _held_before(self, dispute: Dispute, item: Item, party: Replica) -> bool:
         """Whether the coordinator finds, again and again, what a party shows of the last steps
-        before an item, on which all agree: where code changes, a step may happen to hide it."""
+        before an item, on which all agree: where code changes, a step may happen to hide it. That
+        somebody shows nothing says nothing of code. Raises as `settle`."""
         for step in range(max(0, item.step - STEPS_BEFORE), item.step):
             earlier = Item(step, item.stage)
             try:
                 done = self._recompute(dispute, earlier, self._show(dispute, earlier, party))
-            except (NotShown, ReplicaLost):
+            except NotShown as error:
+                if error.replica != party.index:
+                    raise  # the owner keeps from it what it starts from
                 return False
             digest = agreed(dispute.transcripts, earlier)
             right = self._is_right(done, digest, party.kind, done.shown.made)
@@ -183,13 +186,11 @@ class Settler:
         return True
 
     def _stays(self, dispute: Dispute, party: Replica) -> bool:
-        """Whether a party says the same of the window once more for each window of the round."""
+        """Whether a party says the same of the window once more for each window of the round.
+        Raises as `settle`."""
         claim, owner = dispute.claim, dispute.owner
         windows = len(claim.openings[0].states)
-        try:
-            more = [repeat_by_step(self._job, claim, owner, party) for _ in range(windows)]
-        except (NotShown, ReplicaLost):
-            return False
+        more = [repeat_by_step(self._job, claim, owner, party) for _ in range(windows)]
         transcripts = [*dispute.by(party.index), *more]
         return first_difference(transcripts, window_items(self._job, claim)) is None
 
@@ -215,13 +216,15 @@ class Settler:
         return error <= ERRORS * limit
 
     def _shown(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
-        """What each party shows of the step of an item; none of those who cannot."""
+        """What each party shows of the step of an item; none of those who cannot, unless the owner
+        keeps from them what they start from."""
         shown = {}
         for index, party in dispute.parties.items():
             try:
                 shown[index] = self._show(dispute, item, party)
-            except (NotShown, ReplicaLost):
-                continue
+            except (NotShown, ReplicaLost) as error:
+                if error.replica != index:
+                    raise
         return shown
 
     def _show(self, dispute: Dispute, item: Item, party: Replica) -> StepShown:

@@ -7,6 +7,7 @@ import torch
 
 from tdml.node.node import Node
 from tdml.node.stage import Stage
+from tdml.round.fleet import ReplicaLost
 from tdml.trust.commitment import block_digests, content
 
 OWN, AS_VALIDATOR = "own", "as validator"
@@ -111,6 +112,27 @@ class KeepsAnotherForm(Node):
             trace = self._trace
             trace.keep = lambda state, trace=trace: type(trace).keep(trace, self.form(state))
             yield step
+
+
+class StopsShowing(Liar):
+    """Lies, and shows the state that others start from for a few times, until it is disputed; then
+    another one, or it says that it cannot."""
+
+    times = 3
+    answers = True
+
+    def commit(self, round_number):
+        self._shown_states = 0
+        return super().commit(round_number)
+
+    def digests(self, vector):
+        if vector.startswith("state"):
+            self._shown_states += 1
+            if not self._shown_states % (self.times + 1):
+                if self.answers:
+                    return ("0" * 64,)
+                raise ReplicaLost(self.slot.replica, f"{self.name}: no room")
+        return super().digests(vector)
 
 
 class IsSilent(Node):

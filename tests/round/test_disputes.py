@@ -180,6 +180,22 @@ def test_states_that_nobody_can_go_on_from_cost_their_owner_alone(form) -> None:
     assert laboratory.fleet.losses.keys() <= {1}
 
 
+@pytest.mark.parametrize("answers", [True, False], ids=["another", "nothing"])
+@pytest.mark.parametrize("times", [2, 3, 4])
+def test_who_no_longer_shows_what_a_disputed_window_starts_from_does_not_end_all_proofs(
+    times: int, answers: bool
+) -> None:
+    """That honest validators cannot go on from it says nothing of whether work can be repeated."""
+    laboratory = _laboratory("topology.replicas=2", "topology.stages=1")
+    _sit(laboratory, "r1.s0", liars.StopsShowing, times=times, answers=answers)
+    played = laboratory.play(1)
+    assert played.accepted == [0]
+    assert laboratory.engine.judge.auditor.settler.unrepeatable == set()
+    assert _banned(played) == (["r1.s0"] if answers else [])
+    owing = laboratory.engine.judge.debts.owing
+    assert list(owing) == ([] if answers else [laboratory.fleet.key("r1.s0")])
+
+
 _AMISS = [
     *liars.AMISS,
     *liars.AMISS_SHOWN,
