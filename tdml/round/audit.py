@@ -137,12 +137,13 @@ class Auditor:
             outcome = self._judge_answer(claim, owner, validator, answer, weights, audits)
             if not outcome:
                 return
-        if outcome == _NOBODY:
-            self._look(claim, gathered, weights, draw, audits)
-        else:
+        doubted = audits.open(claim) or audits.silent & set(owner.names)
+        if doubted and validators:
             audits.add(claim, None, unsettled=outcome)
             if len(audits.undecided(claim)) == len(validators):
                 self.settler.unrepeatable.add(owner.kind)
+        else:  # nobody is there to repeat it, or nobody who does so honestly
+            self._look(claim, gathered, weights, draw, audits)
 
     def _ask(self, claim: Claim, validator: Replica) -> Reply | None:
         """One validator's answer."""

@@ -19,11 +19,15 @@ class Audits:
     steps: int = 0
     looks: int = 0
 
-    def undecided(self, claim: Claim) -> set[int | None]:
-        """The validators of a window between whom and its owner recomputation did not decide."""
+    def open(self, claim: Claim) -> list[Settlement]:
+        """The disputes over a window in which nobody was proven to lie."""
         place = (claim.order.replica, claim.window)
         own = [made for made in self.settlements if (made.replica, made.window) == place]
-        return {made.validator for made in own if made.place and not made.proofs}
+        return [made for made in own if not made.proofs]
+
+    def undecided(self, claim: Claim) -> set[int | None]:
+        """The validators of a window between whom and its owner recomputation did not decide."""
+        return {made.validator for made in self.open(claim) if made.place}
 
     def join(self, other: "Audits") -> None:
         """Those of other replicas too."""

@@ -135,6 +135,27 @@ class StopsShowing(Liar):
         return super().digests(vector)
 
 
+class RepeatsNothing(Node):
+    """Does its own work, and fails when it is to repeat that of others."""
+
+    def repeating(self, order):
+        if not order.own:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
+class AccusesAndFails(Liar):
+    """Finds another end of others' work, and fails when it is to say how it came there."""
+
+    when = AS_VALIDATOR
+    deed = "update"
+
+    def repeating(self, order):
+        if not order.own and order.each:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
 class IsSilent(Node):
     """Does not answer when it is asked to open its trace."""
 

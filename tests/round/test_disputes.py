@@ -196,6 +196,21 @@ def test_who_no_longer_shows_what_a_disputed_window_starts_from_does_not_end_all
     assert list(owing) == ([] if answers else [laboratory.fleet.key("r1.s0")])
 
 
+@pytest.mark.parametrize("kind", [liars.RepeatsNothing, liars.AccusesAndFails, liars.Liar])
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_validators_that_repeat_nothing_honestly_do_not_keep_an_honest_update_from_counting(
+    kind: type, replicas: int
+) -> None:
+    """The coordinator looks itself, as where nobody could repeat it."""
+    laboratory = _laboratory(f"topology.replicas={replicas}", "topology.stages=1")
+    for index in range(1, replicas):
+        _sit(laboratory, f"r{index}.s0", kind, when=liars.AS_VALIDATOR)
+    for number in (1, 2):
+        played = laboratory.play(number)
+        assert 0 in played.accepted, played.judgements[0].reason
+        assert "r0.s0" not in played.bans
+
+
 _AMISS = [
     *liars.AMISS,
     *liars.AMISS_SHOWN,
