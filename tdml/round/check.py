@@ -48,6 +48,7 @@ class Checked:
 
 
 NOT_CHECKED = Checked({}, [])
+_NOT_SEEN = WorkResult(z=0.0, p=1.0)  # of who does not show its update to be tested
 
 
 def cross_check(
@@ -74,14 +75,21 @@ def cross_check(
     asked = _draw_validators(candidates, draw)
     validators = {replica.index: replica for replica in fleet.ready(candidates)}
 
+    hidden: set[int] = set()
+
     def report(validator: Replica) -> Report:
         candidate = asked[validator.index]
-        return _evaluate(
-            job, number, gathered, validators[candidate], validator, questions[candidate]
-        )
+        try:
+            return _evaluate(
+                job, number, gathered, validators[candidate], validator, questions[candidate]
+            )
+        except ReplicaLost as loss:
+            hidden.update({loss.replica} & {candidate})  # its owner has not shown it
+            raise
 
     reports = list(fleet.each(report, list(validators.values())).values())
     works = {r.candidate: work for r in reports if (work := _test(r)) is not None}
+    works |= dict.fromkeys(hidden, _NOT_SEEN)
     spent = cost(len(candidates), count) / job.config.train.effective_batch_size
     return Checked(works, reports, spent)
 

@@ -44,9 +44,12 @@ def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
 
 
 def test_who_shows_a_validator_another_update_loses_its_own_test_alone() -> None:
+    """And is not better off than who was tested and not seen working."""
     laboratory = Laboratory([*_JOB, "trust.budget=0.5", "sync.local_steps=40"])
     node = laboratory.fleet.nodes["r1.s1"]
     node.__class__ = liars.ShowsAnotherUpdate
     played = laboratory.play(1)
     assert set(played.bans) <= {"r1.s1"}
     assert {0, 2} <= set(played.accepted)
+    assert played.judgements[1].p == 1
+    assert laboratory.engine.judge.standing.suspicion.by_nodes["r1.s0+r1.s1"] >= 1
