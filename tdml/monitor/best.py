@@ -1,6 +1,7 @@
 """Which round was the best so far, by the validation accuracy; where the task has none, by the
 validation loss."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,7 +27,8 @@ class Best:
         not known."""
         name = "accuracy" if validation.get("accuracy") is not None else "loss"
         value = validation.get(name)
-        if value is not None and (self.round == 0 or self._better(value)):
+        # a number that is none would be the best for ever: nothing is above it
+        if value is not None and math.isfinite(value) and (self.round == 0 or self._better(value)):
             self.round, self.name, self.value = number, name, value
 
     def no_better(self, number: int, patience: int | None) -> str:

@@ -45,3 +45,12 @@ def test_without_an_accuracy_the_lowest_loss_counts():
     found = Best(lines)
     assert (found.round, found.name, found.value) == (2, "loss", 2.0)
     assert found.no_better(3, 1) == "no better validation loss since round 2 (train.patience=1)"
+
+
+@pytest.mark.parametrize("name", ["accuracy", "loss"])
+def test_what_is_no_number_is_no_best(name):
+    """Whoever measures may say what they like, and a loss may well overflow."""
+    found = Best([])
+    for number, value in enumerate((float("nan"), float("inf"), float("-inf"), 0.5), 1):
+        found.add(number, {name: value})
+    assert (found.round, found.name, found.value) == (4, name, 0.5)
