@@ -106,7 +106,7 @@ class Engine:
             taken = {index: self.steps[index] for index in sorted(reports)}
             gathered = gather(self.fleet, self.job, number, taken)
         with self.phase("screen", number):
-            screening = self.judge.screen(gathered)
+            screening = self.judge.screen(number, gathered)
         with self.phase("cross_check", number):
             checked = self.judge.cross_check(number, gathered, secret)
         with self.phase("audit", number):

@@ -12,25 +12,28 @@ _ROUNDS = 32  # that are remembered: every checkpoint holds all of them
 
 @dataclass
 class Former:
-    """The contents of the updates of the last rounds."""
+    """The contents of the updates of the last rounds, by their numbers."""
 
-    rounds: list[list[str]] = field(default_factory=list)
+    rounds: dict[int, list[str]] = field(default_factory=dict)
 
-    def again(self, made: Mapping[int, Mapping[int, str]]) -> set[int]:
-        """The replicas that hand in, in some stage, what somebody had handed in before. Where most
-        do nothing is learnt, as in a frozen stage, and nobody stands out.
+    def again(self, number: int, made: Mapping[int, Mapping[int, str]]) -> set[int]:
+        """The replicas that hand in, in some stage, what somebody had handed in in another round.
+        Where most do nothing is learnt, as in a frozen stage, and nobody stands out. A round that
+        was taken back comes again, in which the honest may well do the same.
 
         Args:
-            made: the contents of a round's updates, by replica and stage. They are remembered.
+            number: of the round.
+            made: the contents of its updates, by replica and stage. They are remembered.
         """
-        known = {content for contents in self.rounds for content in contents}
+        self.rounds.pop(number, None)
+        known = {content for contents in self.rounds.values() for content in contents}
         stages = {stage for contents in made.values() for stage in contents}
         found: set[int] = set()
         for stage in stages:
             same = {index for index, contents in made.items() if contents.get(stage) in known}
             found |= same if 2 * len(same) <= len(made) else set()
         now = [content for contents in made.values() for content in contents.values()]
-        self.rounds = [*self.rounds, now][-_ROUNDS:]
+        self.rounds = dict([*self.rounds.items(), (number, now)][-_ROUNDS:])
         return found
 
 

@@ -72,14 +72,14 @@ class Judge:
             )
         return ""
 
-    def screen(self, gathered: Gathered) -> Screening:
+    def screen(self, number: int, gathered: Gathered) -> Screening:
         """How far each update stands out."""
         compared = self._compared(gathered)
         screening = screen_sums(
             gathered.sums, [gathered.replicas.index(index) for index in compared]
         )
         made = {index: updates_of(gathered, index) for index in gathered.replicas}
-        again = self.standing.former.again(made)
+        again = self.standing.former.again(number, made)
         return mark(screening, {gathered.replicas.index(index) for index in again})
 
     def cross_check(self, number: int, gathered: Gathered, secret: int) -> Checked:
