@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import torch
 
-from tdml.trust.medians import median
-
 
 def weighted_mean(
     updates: Sequence[torch.Tensor] | torch.Tensor, weights: Sequence[float]
@@ -31,7 +29,8 @@ def combine(
     by c ≤ 1, so that none outweighs the others (norm bounding: Sun et al., arXiv 1911.07963). Of
     the buffers that follow the median, number by number, over all that count: a variance that is
     moved a little too far is negative, after which the network computes nothing, and the median
-    lies among the honest as long as most are. All zero if nothing counts.
+    lies among the honest as long as most are. Of an even number it is over these and no change at
+    all, so that of two none moves them further than the other. All zero if nothing counts.
     """
     rows, total = [row for row, weight in enumerate(weights) if weight > 0], sum(weights)
     counted = [block[row] for row in rows]
@@ -39,7 +38,9 @@ def combine(
     _sum([row[:parameters] for row in counted], factors, out[:parameters])
     if parameters < len(out):
         buffers = [row[parameters:] for row in counted]
-        out[parameters:] = median(torch.stack(buffers)) if buffers else 0
+        if len(buffers) % 2 == 0:
+            buffers.append(torch.zeros_like(out[parameters:]))
+        out[parameters:] = torch.stack(buffers).sort(dim=0).values[len(buffers) // 2]
 
 
 def _sum(rows: Sequence[torch.Tensor], factors: Sequence[float], out: torch.Tensor) -> None:

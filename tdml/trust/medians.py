@@ -5,12 +5,6 @@ from collections.abc import Sequence
 import torch
 
 
-def median(values: torch.Tensor) -> torch.Tensor:
-    """Over the first dimension; of an even number the mean of the middle two."""
-    order = values.sort(dim=0).values
-    return (order[(len(order) - 1) // 2] + order[len(order) // 2]) / 2
-
-
 def departure(values: torch.Tensor, i: int, peers: Sequence[int]) -> float:
     """vᵢ less the median of the peers' v; of an even number of peers less the nearer of the middle
     two, lest one be an attacker's, and 0 between them."""

@@ -23,7 +23,15 @@ def test_parameters_are_averaged_by_weight_and_scale_and_buffers_by_their_median
 def test_blocks_of_either_kind_alone() -> None:
     block = torch.tensor([[1.0, 5], [3, 7]])
     assert combined(block, [1, 1], [1, 1], 2) == [2, 6]
-    assert combined(block, [1, 1], [1, 1], 0) == [2, 6]
+    assert combined(block, [1, 1], [1, 1], 0) == [1, 5]
+
+
+@pytest.mark.parametrize(("other", "moved"), [(9.0, 2), (1e38, 2), (0.5, 0.5), (-1e38, 0)])
+def test_of_two_none_moves_the_buffers_further_than_the_other(other: float, moved: float) -> None:
+    """A variance of 1 that is moved by 2 on the one side stays above 0."""
+    assert combined(torch.tensor([[2.0], [other]]), [1, 1], [1, 1], 0) == [moved]
+    four = torch.tensor([[2.0], [other], [1e9], [-1e9]])
+    assert combined(four, [1] * 4, [1] * 4, 0) == [moved]
 
 
 def test_nothing_that_counts_is_nothing() -> None:

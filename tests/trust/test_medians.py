@@ -1,27 +1,14 @@
 import itertools
 import statistics
 
-import numpy as np
 import pytest
 import torch
 
-from tdml.trust.medians import departure, median, shortest
+from tdml.trust.medians import departure, shortest
 
 
 def seeded(seed):
     return torch.Generator().manual_seed(seed)
-
-
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8])
-@pytest.mark.parametrize("shape", [(), (5,), (2, 3)])
-def test_median_over_the_first_dimension(rows, shape):
-    values = torch.randn(rows, *shape, generator=seeded(rows)).double()
-    np.testing.assert_allclose(median(values), np.median(values.numpy(), axis=0), rtol=1e-12)
-
-
-@pytest.mark.parametrize("wild", [1e300, torch.inf])
-def test_of_a_wild_minority_the_median_is_none(wild):
-    assert median(torch.tensor([wild, 1.0, -wild, 2.0, 3.0]).double()) == 2.0
 
 
 # Departure
