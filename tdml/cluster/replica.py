@@ -89,7 +89,7 @@ class RpcReplica:
         self._exchange.ask_one(stage, "hold", block, tensor)
 
     def open(self) -> list[Opening]:
-        return self._exchange.ask("open", [()] * len(self.nodes))
+        return [self._exchange.ask_one(stage, "open") for stage in range(len(self.nodes))]
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
         return self._exchange.ask("repeat", [(order,)] * len(self.nodes), self._patience())

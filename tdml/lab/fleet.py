@@ -72,7 +72,7 @@ class LocalReplica:
         self.nodes[stage].hold(block, tensor)
 
     def open(self) -> list[Opening]:
-        return self._do(lambda: [node.open() for node in self.nodes])
+        return [self._do(node.open, [node.name]) for node in self.nodes]
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
         return self._do(lambda: self._together.repeat(order))
@@ -83,13 +83,14 @@ class LocalReplica:
     def evaluate(self, order: EvaluateOrder, columns: int) -> list[Evaluation]:
         return self._do(lambda: self._together.evaluate(order))
 
-    def _do(self, work: Callable[[], _T]) -> _T:
+    def _do(self, work: Callable[[], _T], alone: Sequence[str] = ()) -> _T:
         """What a node raises, whatever it is, loses the replica, as it does where nodes are
-        processes."""
+        processes. `alone`: the name of the one that works by itself."""
         try:
             return work()
         except Exception as error:
-            raise ReplicaLost(self.index, f"{type(error).__name__}: {one_line(error)}") from error
+            text = f"{type(error).__name__}: {one_line(error)}"
+            raise ReplicaLost(self.index, text, alone) from error
 
 
 class LocalFleet:

@@ -102,8 +102,7 @@ class Debts:
                 said[replica.index] = (
                     f"{name} owes its work of round {debt.round}, and has not shown it"
                 )
-                if sum(self._fleet.key(each) in self.owing for each in replica.names) == 1:
-                    self._fleet.stand_down(name)  # its partners may go on with another
+                self._part_from(name, replica)
                 continue
             index, steps = replica.index, {replica.index: debt.steps}
             gathered = Gathered({index: made}, {index: replica.names}, steps)
@@ -114,7 +113,15 @@ class Debts:
             told = self._auditor.audit(debt.round, gathered, debt.weights, windows, draw)
             said[replica.index] = self._settled(replica, debt, told)
             audits.join(told)
+            if name in told.silent:
+                self._part_from(name, replica)
         return audits, said
+
+    def _part_from(self, name: str, replica: Replica) -> None:
+        """Have the partners of a node that does not show its work go on with another, if they owe
+        nothing."""
+        if sum(self._fleet.key(each) in self.owing for each in replica.names) == 1:
+            self._fleet.stand_down(name)
 
     def _settled(self, replica: Replica, debt: Debt, told: Audits) -> str:
         """What came of one replica's; who has shown its work owes it no longer."""

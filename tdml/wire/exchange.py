@@ -118,8 +118,13 @@ class Exchange:
         return [answers[stage] for stage in range(len(self._nodes))]
 
     def ask_one(self, stage: int, method: str, *args: Any) -> Any:
-        """The answer of one node to an order that it carries out by itself. Raises as `ask`."""
-        return self._ask(method, {stage: args}, None)[stage]
+        """The answer of one node to an order that it carries out by itself. Raises as `ask`: it
+        has not answered, nor is anybody else to blame, if it says that it cannot."""
+        try:
+            return self._ask(method, {stage: args}, None)[stage]
+        except ReplicaLost as loss:
+            name = self._nodes[stage].name
+            raise ReplicaLost(self.index, str(loss), [name], loss.detail) from loss
 
     def _ask(
         self, method: str, arguments: Mapping[int, tuple], watch: Watch | None

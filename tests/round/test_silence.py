@@ -15,10 +15,12 @@ NAMES = {"r1.s0", "r1.s1"}
 
 
 class Silent(Node):
-    """Answers in round 1 with an error when it is to show its work."""
+    """Answers in round 1 with an error when it is to show its work, or whenever it is."""
+
+    always = False
 
     def open(self):
-        if self.deed == "open" and self._round == 1:
+        if self.deed == "open" and (self.always or self._round == 1):
             raise MemoryError("no room")
         return super().open()
 
@@ -45,7 +47,7 @@ def test_who_was_cut_off_shows_its_work_later_and_counts_again(deed):
     node = laboratory.fleet.nodes["r1.s0"]
     node.__class__, node.deed = Silent, deed
     first = laboratory.play(1)
-    assert _owing(laboratory) == dict.fromkeys(NAMES, 1)
+    assert _owing(laboratory) == dict.fromkeys({"r1.s0"} if deed == "open" else NAMES, 1)
     assert first.bans == {}
     assert (first.judgements[1].status, first.judgements[1].weight) == ("suspicious", 0)
     assert "has not shown its work" in first.judgements[1].reason
@@ -104,14 +106,14 @@ def test_who_was_silent_on_a_lie_is_out_for_good_or_banned(honest):
         assert "owes its work of round 1" in played.judgements[1].reason
 
 
-def test_a_spare_takes_the_place_of_who_cannot_show_its_work():
-    """Its partners are not kept from theirs."""
+@pytest.mark.parametrize("deed", ["nothing", "open"])
+def test_a_spare_takes_the_place_of_who_cannot_show_its_work(deed):
+    """Or does not, again and again. Its partners are not kept from theirs."""
     laboratory = Laboratory([*_JOB, "topology.spares=1"])
     node = laboratory.fleet.nodes["r1.s0"]
     node.__class__ = Lies
     laboratory.play(1)
-    del laboratory.engine.judge.debts.owing[laboratory.fleet.key("r1.s1")]  # it has answered
-    node.honest, node.deed = True, "nothing"
+    node.honest, node.deed, node.always = deed == "nothing", deed, True
     assert laboratory.play(2).bans == {}
     third = laboratory.play(3)
     assert third.judgements[1].nodes == ("spare0", "r1.s1")

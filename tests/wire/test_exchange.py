@@ -253,6 +253,14 @@ def test_an_order_to_one_node_is_that_nodes_alone(nodes_of: Callable[..., Nodes]
     assert not nodes.exchange.failed
 
 
+def test_who_fails_in_what_it_does_by_itself_is_named(nodes_of: Callable[..., Nodes]) -> None:
+    nodes = nodes_of({1: lambda _: Failure("r4.s1", "no room", "trace")})
+    with pytest.raises(ReplicaLost, match=r"^r4\.s1: no room$") as caught:
+        nodes.exchange.ask_one(1, "progress")
+    assert (caught.value.silent, caught.value.detail) == (("r4.s1",), "trace")
+    assert not any(node.dead for node in nodes.nodes)
+
+
 @pytest.mark.parametrize("stages", [(2,), (0, 1, 2)])
 def test_who_is_dead_already_is_not_asked_again(
     nodes_of: Callable[..., Nodes], stages: tuple[int, ...]
