@@ -1,0 +1,60 @@
+"""Nodes that keep others from repeating work, to be put in the place of honest ones in a
+laboratory."""
+
+from tdml.node.node import Node
+from tdml.round.fleet import ReplicaLost
+from tests.round.liars import AS_VALIDATOR, Liar
+
+
+class KeepsAnotherForm(Node):
+    """Keeps, commits to and shows states of a form that nobody can take steps from."""
+
+    form = staticmethod(lambda state: state[:-1])
+
+    def training(self, order, steps):
+        for step in super().training(order, steps):
+            trace = self._trace
+            trace.keep = lambda state, trace=trace: type(trace).keep(trace, self.form(state))
+            yield step
+
+
+class StopsShowing(Liar):
+    """Lies, and shows the state that others start from for a few times, until it is disputed; then
+    another one, or it says that it cannot."""
+
+    times = 3
+    answers = True
+
+    def commit(self, round_number):
+        self._shown_states = 0
+        return super().commit(round_number)
+
+    def digests(self, vector):
+        if vector.startswith("state"):
+            self._shown_states += 1
+            if not self._shown_states % (self.times + 1):
+                if self.answers:
+                    return ("0" * 64,)
+                raise ReplicaLost(self.slot.replica, f"{self.name}: no room")
+        return super().digests(vector)
+
+
+class RepeatsNothing(Node):
+    """Does its own work, and fails when it is to repeat that of others."""
+
+    def repeating(self, order):
+        if not order.own:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
+class AccusesAndFails(Liar):
+    """Finds another end of others' work, and fails when it is to say how it came there."""
+
+    when = AS_VALIDATOR
+    deed = "update"
+
+    def repeating(self, order):
+        if not order.own and order.each:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
