@@ -3,6 +3,7 @@ trained."""
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from tdml.common.seeds import seeded
 from tdml.errors import SettingError, one_line
@@ -40,12 +41,7 @@ def _compare(
     model: nn.Module, chain: Chain, inputs: torch.Tensor, seed: int, training: bool
 ) -> None:
     given: dict[int, torch.Tensor] = {}
-    hooks = [
-        block.register_forward_pre_hook(
-            lambda _, args, number=number: given.setdefault(number, args[0].clone())
-        )
-        for number, block in enumerate(blocks_of(model))
-    ]
+    hooks = _note_inputs(model, given)
     try:
         with seeded(seed):
             own = model.train(training)(inputs.clone())
@@ -68,6 +64,25 @@ def _compare(
             raise SettingError(_message(model, f"before block {number}", mode))
     if not _alike(own, values[-1], model):
         raise SettingError(_message(model, "before it returns", mode))
+
+
+def _note_inputs(model: nn.Module, given: dict[int, torch.Tensor]) -> list[RemovableHandle]:
+    """Hooks that keep what `model` gives each of its blocks, by number. A module that is listed
+    several times, such as one activation between all layers, is called as often. Those that are
+    compiled (TorchScript) take no hooks."""
+    numbers: dict[nn.Module, list[int]] = {}
+    for number, block in enumerate(blocks_of(model)):
+        numbers.setdefault(block, []).append(number)
+
+    def note(block: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        if later := [number for number in numbers[block] if number not in given]:
+            given[later[0]] = args[0].clone()
+
+    return [
+        block.register_forward_pre_hook(note)
+        for block in numbers
+        if not isinstance(block, torch.jit.ScriptModule)
+    ]
 
 
 def _is_exact(model: nn.Module) -> bool:

@@ -30,5 +30,11 @@ def test_a_forward_that_does_what_the_blocks_do(more):
     assert through(target="tests.rehearsal.users.Net", more=more) == ""
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_block_that_is_listed_several_times_and_one_that_takes_no_hooks(compiled):
+    assert through(target="tests.rehearsal.users.Alternating", compiled=compiled) == ""
+
+
 def test_a_forward_that_takes_something_else_has_nothing_to_compare():
     assert through(target="tests.rehearsal.users.NoForward") == ""

@@ -226,6 +226,25 @@ class Net(nn.Module):
         return (value, value) if self.more == "auxiliary" and self.training else value
 
 
+class Alternating(nn.Module):
+    """One activation after every layer; one layer may be in TorchScript."""
+
+    def __init__(self, compiled):
+        super().__init__()
+        norm = nn.BatchNorm1d(5)
+        norm = torch.jit.script(norm) if compiled else norm
+        self.layers = nn.ModuleList([nn.Linear(6, 5), norm, nn.Linear(5, 3)])
+        self.act = nn.ReLU()
+
+    def blocks(self):
+        return [block for layer in self.layers for block in (layer, self.act)]
+
+    def forward(self, value):
+        for layer in self.layers:
+            value = self.act(layer(value))
+        return value
+
+
 class NoForward(Net):
     def forward(self, batch: dict):
         return batch.popitem()
