@@ -42,7 +42,7 @@ class _Stamps(Protocol):
 def _load(data: str, seed: int, task: str) -> Source:
     """By what the settings are, as JSON."""
     of_data = json.loads(data)
-    return source.load(of_data, seed, make_task(json.loads(task), of_data.get("weights")))
+    return source.load(of_data, seed, make_task(json.loads(task), seed, of_data.get("weights")))
 
 
 class Seeded:

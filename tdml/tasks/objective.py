@@ -1,11 +1,13 @@
 """The task of a job, and the loss of a batch that is spread over micro-batches."""
 
 import inspect
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any
 
 import torch
+from torch import nn
 
+from tdml.common.seeds import derive, seeded
 from tdml.config import Config
 from tdml.errors import SettingError
 from tdml.settings.targets import made, partial_of
@@ -22,13 +24,17 @@ def task_of(config: Config, training: bool = False) -> Task:
         SettingError: it cannot be made, or is no task.
     """
     smoothing = config.train.label_smoothing if training else 0.0
-    return make_task(config.task, config.data.get("weights"), smoothing)
+    return make_task(config.task, config.seed, config.data.get("weights"), smoothing)
 
 
 def make_task(
-    settings: dict[str, Any], weights: Sequence[float] | str | None, smoothing: float = 0.0
+    settings: dict[str, Any],
+    seed: int,
+    weights: Sequence[float] | str | None,
+    smoothing: float = 0.0,
 ) -> Task:
-    """What the group `task` names. Raises as `task_of`."""
+    """What the group `task` names; what it draws follows from the job's seed, on every rank alike.
+    Raises as `task_of`."""
     target = settings["_target_"]
     make = partial_of(settings, "task")
     more: dict[str, Any] = ({"label_smoothing": smoothing} if smoothing else {}) | (
@@ -41,13 +47,30 @@ def make_task(
         raise SettingError(
             f"{setting}={more[name]}: task={target} has none: set {setting}={nothing}"
         )
-    task = made("task", target, make, **more)
+    with seeded(derive(seed, "task"), host_only=True):
+        task = made("task", target, make, **more)
     if missing := [name for name in _FUNCTIONS if not callable(getattr(task, name, None))]:
         raise SettingError(
             f"task._target_={target} has no {', '.join(missing)}: a task has the functions "
             f"{', '.join(_FUNCTIONS)} (docs/your-task.md)"
         )
+    if held := next(_trained(task), ""):
+        raise SettingError(
+            f"task: its {held} requires gradients, and nodes train the model's blocks alone: make "
+            "it a part of the model, or leave it as it is with requires_grad_(False)"
+        )
     return task
+
+
+def _trained(task: Task) -> Iterator[str]:
+    """The names of what a task holds that wants to be trained."""
+    for name, value in getattr(task, "__dict__", {}).items():
+        if isinstance(value, torch.Tensor) and value.requires_grad:
+            yield name
+        if isinstance(value, nn.Module):
+            yield from (f"{name}.{own}" for own, p in value.named_parameters() if p.requires_grad)
+    if isinstance(task, nn.Module):
+        yield from (own for own, p in task.named_parameters() if p.requires_grad)
 
 
 def _parameters(function: Callable, wanted: Set[str]) -> Set[str]:

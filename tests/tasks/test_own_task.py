@@ -57,6 +57,20 @@ class Quantile(Plain):
         self.q = q
 
 
+class Weighted(Plain):
+    """By a number that nobody trains."""
+
+    def __init__(self):
+        self.scale = torch.nn.Parameter(torch.ones(2))
+
+
+class Projects(Plain):
+    """By a network that is as it was drawn, unless `trained`."""
+
+    def __init__(self, trained=False):
+        self.net = torch.nn.Linear(2, 3).requires_grad_(trained)
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [
@@ -116,6 +130,11 @@ def test_losses_alone_are_enough():
             [f"task._target_={__name__}.Plain", "data.weights=[1,2]"],
             f"data.weights=[1, 2]: task={__name__}.Plain has none: set data.weights=null",
         ),
+        ([f"task._target_={__name__}.Weighted"], "task: its scale requires gradients, and nodes"),
+        (
+            [f"task._target_={__name__}.Projects", "+task.trained=true"],
+            "task: its net.weight requires gradients",
+        ),
         ([f"task._target_={__name__}.Quantile"], "missing 1 required positional argument: 'q'"),
     ],
 )
@@ -127,6 +146,17 @@ def test_what_is_no_task_is_the_users_mistake(overrides, message):
 
 def test_an_own_task_takes_its_settings():
     assert task_of(settings.load([f"task._target_={__name__}.Quantile", "+task.q=0.9"])).q == 0.9
+
+
+@torch.no_grad()
+def test_what_a_task_draws_follows_from_the_jobs_seed():
+    """Else every node would have a loss of its own, and honest ones would not agree."""
+
+    def drawn(seed):
+        config = settings.load([f"task._target_={__name__}.Projects", f"seed={seed}"])
+        return task_of(config).net.weight.tolist()
+
+    assert drawn(1) == drawn(1) != drawn(2)
 
 
 class Pairs(Plain):
