@@ -15,11 +15,17 @@ def bring_into_form(model: nn.Module) -> None:
     is written.
 
     Raises:
-        SettingError: names a tensor that cannot be exchanged, and says what to do.
+        SettingError: names a tensor that cannot be exchanged, or a layer that exchanges by itself,
+            and says what to do.
     """
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
             module.sparse = False
+        if isinstance(module, nn.SyncBatchNorm):
+            raise SettingError(
+                f"model: {name} is a SyncBatchNorm, which computes with all other processes, and "
+                "a node's step must follow from its own samples: take BatchNorm"
+            )
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if fault := _fault(tensor):
             raise SettingError(f"model: {name} {fault}")

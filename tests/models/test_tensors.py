@@ -38,6 +38,10 @@ def share_memory():
         (holding(rates=torch.ones(1, dtype=torch.float64)), "model: 0.rates is float64"),
         (holding(graph=torch.eye(2).to_sparse()), "model: 0.graph is sparse"),
         (
+            nn.Sequential(nn.Linear(2, 2), nn.SyncBatchNorm(2)),
+            "model: 1 is a SyncBatchNorm, which computes with all other processes",
+        ),
+        (
             share_memory(),
             "model: 0.weight and 1.weight share their memory, but are two parameters: tie them by",
         ),
