@@ -1,5 +1,5 @@
-"""What the environment of every process must hold before it starts: how Python hashes texts, and
-how the C library deals with memory."""
+"""What the environment of every process must hold before it starts: how Python hashes texts, that
+torch compiles nothing, and how the C library deals with memory."""
 
 import os
 import platform
@@ -8,6 +8,10 @@ import sys
 # By its hashes Python decides in which order a set is walked. It draws them at its start, and a
 # model that adds up branches in the order of a set would compute something else on every node.
 _HASHES = {"PYTHONHASHSEED": "0"}
+
+# What torch.compile makes of a model hangs on what the process has compiled before: no two nodes
+# came to the same bits. So it returns what it is given. Whoever sets this has his way.
+_EAGER = {"TORCHDYNAMO_DISABLE": "1"}
 
 # Freed memory stays with the process: otherwise every step of training, and every message, has its
 # pages from the kernel anew, which costs a tenth of the time. And all threads share it, for what
@@ -26,7 +30,7 @@ _GLIBC = (2, 36)
 def fix_environment() -> None:
     """Start this program anew, in this process, unless its environment is right. To be called
     before anything that takes time."""
-    wanted = _memory() | os.environ | _HASHES
+    wanted = _memory() | _EAGER | os.environ | _HASHES
     if wanted != dict(os.environ):
         os.environ.update(wanted)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -67,6 +67,17 @@ def test_who_sets_his_own_memory_keeps_it(monkeypatch: pytest.MonkeyPatch) -> No
     assert int(started[0]["MALLOC_MMAP_THRESHOLD_"]) >= 32 << 20
 
 
+def test_nothing_is_compiled_for_a_process_alone() -> None:
+    """Nodes whose models were compiled, each by itself, could not repeat each other's steps."""
+    script = (
+        "from tdml.common.environment import fix_environment; fix_environment(); import torch; "
+        "print(torch.compile(model := torch.nn.Linear(2, 2)) is model)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "TORCHDYNAMO_DISABLE"}
+    command = [sys.executable, "-c", script]
+    assert subprocess.check_output(command, env=environment, text=True, timeout=60) == "True\n"
+
+
 @pytest.mark.parametrize(
     ("library", "threshold"),
     [(("glibc", "2.31"), 32 << 20), (("glibc", "2.36"), 1 << 40), (("", ""), 1 << 40)],
