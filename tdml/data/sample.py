@@ -7,6 +7,7 @@ import torch
 
 from tdml.errors import SettingError, one_line
 from tdml.tasks.base import Task
+from tdml.wire.codec import travels
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ def look(dataset: MapStyle, index: int, split: str, task: Task) -> tuple[Form, t
         raise SettingError(text) from error
     try:
         inputs, targets = task.collate([sample])
+        for what, tensor in (("input", inputs), ("target", targets)):
+            if not travels(tensor.dtype):
+                raise TypeError(
+                    f"its {what} is {tensor.dtype}, which nodes do not exchange: convert it in "
+                    "the dataset, such as by float(), or complex numbers by torch.view_as_real()"
+                )
         return Form.of(inputs), targets
     except Exception as error:
         kind = getattr(task, "sample", "the task's collate() needs it")

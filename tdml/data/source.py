@@ -198,8 +198,8 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
     if len(train) == 0 or len(test) < 2 or (validation is not None and len(validation) == 0):
         more = "" if validation is None else f", and {len(validation)} for validation"
         raise SettingError(
-            f"data={settings['_target_']} is empty: it needs training samples and two test samples "
-            f"or more, and has {len(train)} and {len(test)}{more}"
+            f"data={settings['_target_']} is too small: it needs a training sample and two test "
+            f"samples or more, and has {len(train)} and {len(test)}{more}"
         )
     given = settings.get("weights")
     weights = read_sample_weights(given, len(train)) if isinstance(given, str) else None

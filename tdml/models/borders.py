@@ -16,6 +16,7 @@ from tdml.common.seeds import seeded
 from tdml.data.sample import advice
 from tdml.errors import SettingError, one_line
 from tdml.models.split import Border, tensors_in
+from tdml.wire.codec import travels
 
 Visit = Callable[[nn.Module, torch.Tensor], torch.Tensor]  # a block and its input → its output
 
@@ -95,7 +96,11 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
                     f"train.batch_size and topology.microbatches){of_inputs}"
                 ) from error
             last = number == len(blocks) - 1
-            if not isinstance(value, torch.Tensor) or (last and not value.is_floating_point()):
+            if (
+                not isinstance(value, torch.Tensor)
+                or not travels(value.dtype)
+                or (last and not value.is_floating_point())
+            ):
                 raise SettingError(
                     f"model: block {number} ({type(block).__name__}) returns {_kind(value)}: it "
                     "must return one floating-point tensor"

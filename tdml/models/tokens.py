@@ -30,7 +30,7 @@ def check_tokens(model: nn.Module, data: MapStyle, inputs: torch.Tensor) -> None
             f"model {first.num_embeddings}: set model.vocabulary={vocabulary} (of model=hf: "
             "model.config.vocab_size), or take the tokenizer that belongs to the model"
         )
-    largest = int(inputs.max())
+    largest = int(inputs.long().max())
     if first is not None and largest >= first.num_embeddings:
         raise SettingError(
             f"data: there is a token {largest}, and the vocabulary of the model has "

@@ -19,6 +19,11 @@ _DTYPES = {
         torch.bfloat16,
         torch.int64,
         torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint64,
+        torch.uint32,
+        torch.uint16,
         torch.uint8,
         torch.bool,
     )
@@ -28,6 +33,11 @@ _DTYPES = {
 # What msgspec learns of a type when it first meets it is not safe to share while it learns: it
 # crashes.
 _one_at_a_time = threading.Lock()
+
+
+def travels(dtype: torch.dtype) -> bool:
+    """Whether messages may have tensors of this type."""
+    return dtype in _DTYPES.values()
 
 
 class Malformed(Exception):
@@ -95,11 +105,7 @@ def check_tensor(tensor: torch.Tensor) -> None:
         Malformed: it is not a plain dense tensor in host memory that owns the bytes which its shape
             claims.
     """
-    dense = (
-        tensor.layout is torch.strided
-        and tensor.device.type == "cpu"
-        and tensor.dtype in _DTYPES.values()
-    )
+    dense = tensor.layout is torch.strided and tensor.device.type == "cpu" and travels(tensor.dtype)
     # One number that is repeated by a stride of 0 would become gigabytes at the first copy.
     if not dense or not tensor.is_contiguous() or tensor.is_neg():
         raise Malformed("a tensor is not plain")

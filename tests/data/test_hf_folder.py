@@ -88,7 +88,11 @@ def test_what_cannot_be_read_is_the_users_mistake(tmp_path):
         (tmp_path / "x", {"inputs": "text"}, "data.inputs=text is no column of the data: choose"),
         (tmp_path / "x", {"target": "label"}, "data.target=label is no column of the data"),
         (tmp_path / "x", {"held_out": 2}, "data.held_out=2 must be a share"),
-        (tmp_path / "x", {"held_out": 0.01}, "is empty: it needs training samples and two test"),
+        (
+            tmp_path / "x",
+            {"held_out": 0.01},
+            "is too small: it needs a training sample and two test",
+        ),
     ):
         with pytest.raises(SettingError) as caught:
             loaded(path, **settings)

@@ -86,6 +86,10 @@ X = torch.zeros(2)
             ),
         ),
         (("text", 3), "its input is a str: return a tensor"),
+        (
+            (X.cfloat(), 3),
+            "its input is torch.complex64, which nodes do not exchange: convert it",
+        ),
         ((np.zeros(4)[::-1], 3), "At least one stride in the given numpy array is negative"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else type(value).__name__,

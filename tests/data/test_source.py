@@ -108,10 +108,10 @@ def test_a_users_own_data():
                 "with a length"
             ),
         ),
-        (settings(points, train=0, test=4), f"data={__name__}.points is empty"),
+        (settings(points, train=0, test=4), f"data={__name__}.points is too small"),
         (
             settings(points, train=4, test=1),
-            f"data={__name__}.points is empty: it needs training samples and two test samples",
+            f"data={__name__}.points is too small: it needs a training sample and two test samples",
         ),
     ],
     ids=[

@@ -47,6 +47,11 @@ class ReturnsWholeNumbers(nn.Module):
         return value.long()
 
 
+class ReturnsComplexNumbers(nn.Module):
+    def forward(self, value):
+        return torch.fft.fft(value)
+
+
 class Detaches(nn.Linear):
     def forward(self, value):
         return super().forward(value.detach())
@@ -174,7 +179,13 @@ def test_only_inputs_are_the_data_sets_to_convert():
 
 
 @pytest.mark.parametrize(
-    "blocks", [[ReturnsTwo()], [ReturnsWholeNumbers()], [ReturnsTwo(), ReturnsTwo()]]
+    "blocks",
+    [
+        [ReturnsTwo()],
+        [ReturnsWholeNumbers()],
+        [ReturnsTwo(), ReturnsTwo()],
+        [ReturnsComplexNumbers(), nn.Linear(4, 4)],
+    ],
 )
 def test_a_block_must_return_one_floating_point_tensor(blocks):
     with pytest.raises(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tdml.models.split import Border
-from tdml.wire.codec import Malformed, decode, encode
+from tdml.wire.codec import Malformed, check_tensor, decode, encode
 from tests.wire.threads import assert_survived
 
 _ONE = torch.ones(3)
@@ -43,6 +43,19 @@ def test_tensors_come_back_in_their_places_and_contiguous() -> None:
     first, second = decode(_PAIR, data, tensors)
     assert first.tolist() == [[0, 3], [1, 4], [2, 5]]
     assert second.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.int8, torch.int16, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.bfloat16],
+)
+def test_inputs_of_any_usual_type_travel(dtype: torch.dtype) -> None:
+    """Else no node could read its orders, and the job would wait for nodes to come back."""
+    border = Border(torch.Size([2]), dtype)
+    data, tensors = encode((border, torch.ones(2).to(dtype)))
+    told, value = decode(tuple[Border, torch.Tensor], data, tensors)
+    check_tensor(value)
+    assert (told, value.dtype) == (border, dtype)
 
 
 def reading_a_new_type():
