@@ -64,7 +64,7 @@ def csv(path: str | None, target: str | None, classes: bool, held_out: float) ->
 
 
 def _numbers(table: Table, columns: list[int]) -> np.ndarray:
-    """(rows, columns) float32."""
+    """(rows, columns) float64: moments in seconds would be rounded to minutes in float32."""
     try:
         found = np.array([[row[i] for i in columns] for row in table.rows], dtype=np.float64)
     except ValueError:
@@ -82,7 +82,7 @@ def _numbers(table: Table, columns: list[int]) -> np.ndarray:
             f"data.path={table.path}: {table.place(number)} has {value[:_WRONG]!r} as "
             f"{table.names[column]}, which is no number{hint}"
         )
-    return found.astype(np.float32)
+    return found
 
 
 def _missing(table: Table, row: int, column: int) -> SettingError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tdml.errors import SettingError, one_line
 
 _PARQUET = ".parquet"
+_OTHER_MARKS = (";", "\t", "|")  # between columns
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,20 @@ def _csv(path: str) -> Table:
     try:
         # Spreadsheets put a mark in front that is no part of the first name.
         with open(path, newline="", encoding="utf-8-sig") as file:
-            names, *rows = csv.reader(file)
+            rows = list(csv.reader(file))
+    except UnicodeDecodeError as error:
+        raise SettingError(f"data.path={path} is no UTF-8 text: convert it") from error
     except (ValueError, OSError, csv.Error) as error:
         raise SettingError(f"data.path={path} cannot be read as CSV: {one_line(error)}") from error
+    if not rows:
+        raise SettingError(
+            f"data.path={path} is empty: its first line has the names of the columns"
+        )
+    names, *rows = rows
+    if len(names) == 1 and (mark := next((mark for mark in _OTHER_MARKS if mark in names[0]), "")):
+        raise SettingError(
+            f"data.path={path}: its columns are separated by {mark!r}: write it with commas"
+        )
     for line, row in enumerate(rows, start=2):
         if len(row) != len(names):
             raise SettingError(

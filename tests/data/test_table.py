@@ -74,7 +74,9 @@ def test_classes_may_be_words_or_numbers(tmp_path):
         ),
         ("a,b\n1,2\n3", {"target": "a"}, "line 3 has 1 values, and the header 2 names"),
         ("a,b\n1,2\n3,4\n", {"target": "a"}, "has 2 rows, too few to hold out a share of 0.25"),
-        ("", {}, "cannot be read as CSV"),
+        ("", {}, "is empty: its first line has the names of the columns"),
+        ("a;b\n1;2\n", {}, "its columns are separated by ';': write it with commas"),
+        ("a\tb\n1\t2\n", {}, "its columns are separated by '\\t': write it with commas"),
         (TABLE, {"path": "nowhere.csv"}, "data.path=nowhere.csv is no file"),
         (TABLE, {"held_out": 0.0}, "data.held_out=0.0 must be a share"),
     ],
@@ -83,6 +85,23 @@ def test_what_is_no_such_table_is_the_users_mistake(text, settings, message, tmp
     with pytest.raises(SettingError) as caught:
         table(tmp_path, text, **settings)
     assert message in str(caught.value)
+
+
+def test_a_table_of_another_encoding_is_the_users_mistake(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes("größe,preis\n1,2\n".encode("latin-1"))
+    with pytest.raises(SettingError, match="is no UTF-8 text: convert it"):
+        csv(str(path), "preis", False, 0.25)
+
+
+@pytest.mark.parametrize("start", [0, 1.7e9, 1e100])
+def test_large_numbers_are_scaled_before_they_are_rounded(start, tmp_path):
+    """As moments in seconds since 1970, of which float32 knows the minute."""
+    step = max(1.0, start / 2**50)
+    text = "a,b\n" + "".join(f"{start + i * step!r},{i}\n" for i in range(20))
+    train, _ = table(tmp_path, text, target="b")
+    for features, targets in (train[i] for i in range(len(train))):
+        torch.testing.assert_close(features, targets, atol=0.1, rtol=0)
 
 
 def test_a_table_of_a_spreadsheet_begins_with_a_mark_that_is_no_name(tmp_path):

@@ -4,8 +4,9 @@ import re
 
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
+from tdml.errors import SettingError
 from tdml.tasks import Classification
 from tests.rehearsal import users
 from tests.rehearsal.rehearsals import INPUTS, through
@@ -119,6 +120,16 @@ def test_an_augmentation_with_a_generator_of_its_own_is_named():
     assert problem.startswith(
         "data: training sample 2, read again with the same seeds, has other values: "
     )
+
+
+def test_values_that_are_missing_can_be_read_again():
+    """nan is not equal to itself; a model may know what to do with it."""
+    inputs = INPUTS.clone()
+    inputs[1, 2] = torch.nan
+    samples = TensorDataset(torch.cat([inputs, inputs]), torch.arange(8) % 3)
+    assert through((2,), samples, "tests.rehearsal.users.fills") == ""
+    with pytest.raises(SettingError, match=r"not finite \(see model, data\)"):
+        through(samples=samples)
 
 
 class Sampled(Classification):
