@@ -47,10 +47,16 @@ def _fault(tensor: torch.Tensor) -> str:
             "holds complex numbers, and only real ones are exchanged: keep its real and imaginary "
             "parts (torch.view_as_real)"
         )
-    if tensor.dtype is torch.float64:
+    trained = tensor.requires_grad and tensor.dtype is not torch.float32  # would lose small steps
+    if trained or tensor.dtype is torch.float64:
+        more = (
+            "; train.precision=bf16 computes in bfloat16"
+            if tensor.dtype is not torch.float64
+            else ""
+        )
         return (
-            "is float64, and nodes exchange float32: make it float32 (float(), or "
-            "dtype=torch.float32)"
+            f"is {str(tensor.dtype).removeprefix('torch.')}, and nodes exchange float32: make it "
+            f"float32 (float(), or dtype=torch.float32){more}"
         )
     if _has_large_numbers(tensor):
         return (

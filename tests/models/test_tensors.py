@@ -35,6 +35,10 @@ def share_memory():
             nn.Linear(2, 2).double(),
             "model: weight is float64, and nodes exchange float32: make it float32",
         ),
+        (
+            nn.Linear(2, 2).bfloat16(),
+            "model: weight is bfloat16, and nodes exchange float32: make it float32",
+        ),
         (holding(rates=torch.ones(1, dtype=torch.float64)), "model: 0.rates is float64"),
         (holding(graph=torch.eye(2).to_sparse()), "model: 0.graph is sparse"),
         (
@@ -52,6 +56,12 @@ def test_what_nodes_could_not_exchange_exactly_is_refused(model, message):
         bring_into_form(model)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_frozen_may_be_narrow():
+    model = nn.Linear(2, 2).bfloat16().requires_grad_(False)
+    bring_into_form(model)
+    assert model.weight.dtype is torch.bfloat16
 
 
 def test_what_float32_holds_exactly_is_kept():
