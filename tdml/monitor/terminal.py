@@ -114,9 +114,9 @@ class Terminal:
 
     def _titles(self, metric: str) -> str:
         phases = "".join(f"{_SHORT.get(phase, phase):>{_COLUMN}}" for phase in self._phases)
+        name = "" if metric == "loss" else metric[:_LONGEST_METRIC]  # it has a column of its own
         return (
-            f"{'round':>7}{metric[:_LONGEST_METRIC]:>11}{'loss':>9}  "
-            f"{'replicas':<{self._width}}{'seconds':>8}{phases}"
+            f"{'round':>7}{name:>11}{'loss':>9}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
         )
 
     @property
@@ -137,7 +137,8 @@ class Terminal:
         line = line_of(played)
         metric = headline(line)
         row = Text(f"{played.number:>4}/{self._rounds:<2}")
-        row.append(f"{number(line.get(f'test_{metric}'), form_of(metric)):>11}")
+        shown = "" if metric == "loss" else number(line.get(f"test_{metric}"), form_of(metric))
+        row.append(f"{shown:>11}")
         row.append(f"{number(line['test_loss'], '.3g'):>9}  ")
         for index in range(self._replicas):
             made = played.judgements.get(index)

@@ -1,6 +1,7 @@
 """What a run shows on a terminal."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -38,6 +39,13 @@ def test_a_round_is_one_row_however_narrow_the_terminal(width: int, phases: int)
     assert titles.split()[:3] == ["round", "accuracy", "loss"]
     assert row.count("1.25") == phases
     assert len(titles.split()) == 5 + phases
+
+
+def test_a_task_without_metrics_has_its_loss_once() -> None:
+    record = replace(_record(), test={"loss": 0.5})
+    titles, row = _shown(80, record)
+    assert titles.split()[:3] == ["round", "loss", "replicas"]
+    assert row.split().count("0.5") == 1
 
 
 def test_whose_update_does_not_count_is_said_with_the_reason() -> None:
