@@ -125,15 +125,16 @@ def baseline_of(history: History, histories: Iterable[History]) -> History | Non
 
 
 def _training(history: History) -> dict[str, Any]:
-    """What decides how well a run learns, besides who takes part."""
+    """What decides how well a run learns, besides who takes part. What is null is left out: a run
+    of an earlier version has no such setting."""
     settings = history.settings
     train = {name: value for name, value in settings["train"].items() if name not in _FOR_SPEED}
-    return {
-        "model": settings["model"],
-        "data": settings["data"],
-        "rounds": settings["rounds"],
-        "train": train,
+    groups = {"model": settings["model"], "data": settings["data"], "train": train}
+    given = {
+        group: {name: value for name, value in chosen.items() if value is not None}
+        for group, chosen in groups.items()
     }
+    return given | {"rounds": settings["rounds"]}
 
 
 def read(path: Path) -> History:

@@ -147,6 +147,8 @@ def test_the_baseline_was_trained_alike(tmp_path: Path) -> None:
     history = read(leave_run(tmp_path / "ours", "topology.replicas=2", accuracies=[0.5, 0.6]))
     assert baseline_of(history, read_all([longer, *folders])).name == "right"
     assert baseline_of(history, read_all([longer])) is None
+    del history.settings["data"]["weights"]  # as in a run of before there were any
+    assert baseline_of(history, read_all([longer, *folders])).name == "right"
 
 
 def test_names_that_come_again_are_told_apart(tmp_path: Path) -> None:
