@@ -81,6 +81,20 @@ def test_nine_of_ten_are_reached_in_some_round(last: Sequence[float], expected, 
     assert _says(REACHES, "resnet50-paper-4x4", play("resnet50-paper-4x4", *last)) == expected
 
 
+@pytest.mark.parametrize(
+    ("alone", "expected"),
+    [
+        ({"begun": 70}, "0.8700"),
+        ({"last": 0.91}, "0.8700"),
+        ({"last": 0.88}, "0.8700; one machine: 0.8800"),
+    ],
+)
+def test_that_one_machine_does_not_reach_it_either_is_said(alone, expected, play) -> None:
+    last = [alone.pop("last")] if "last" in alone else []
+    histories = play("resnet18-paper-2x2", 0.87) | play("resnet18-paper-1x1", *last, **alone)
+    assert _says(REACHES, "resnet18-paper-2x2", histories) == (MISSED, expected)
+
+
 def test_an_attack_does_no_harm(play) -> None:
     name = "resnet18-paper-4x2-gaussian"
     clean = play("resnet18-paper-4x2", 0.9)
