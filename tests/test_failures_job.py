@@ -193,7 +193,8 @@ def test_a_run_that_has_learnt_nothing_has_failed_and_nobody_is_to_blame(tmp_pat
     result = run_job(tmp_path / "run", 3, *job, "trust.budget=0")
     assert result.statuses[0] == 1
     assert "no update was accepted in any round" in result.output
-    assert "training diverges (see train.lr)" in result.why()
+    reasons = [line["reason"] for line in result.rounds[0]["replicas"].values()]
+    assert all("training diverges (see train.lr)" in reason for reason in reasons), result.why()
     assert result.summary["banned"] == []
     assert not (result.run / "model.pt").exists()
 

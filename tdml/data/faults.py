@@ -22,11 +22,17 @@ def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> st
         found[index] = None
         if len(found) > _NAMED:
             break  # these are enough
-    samples = list(found)
+    if not found:
+        return ""
+    return f"training {name_samples(list(found))} values that are not finite"
+
+
+def name_samples(samples: Sequence[int]) -> str:
+    """The first few, in words, and what they have."""
     if len(samples) == 1:
-        return f"training sample {samples[0]} has values that are not finite"
-    named = ", ".join(map(str, samples[:_NAMED])) + " and others" * (len(samples) > _NAMED)
-    return f"training samples {named} have values that are not finite" if samples else ""
+        return f"sample {samples[0]} has"
+    more = " and others" * (len(samples) > _NAMED)
+    return f"samples {', '.join(map(str, samples[:_NAMED]))}{more} have"
 
 
 def _not_finite(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> Iterator[int]:

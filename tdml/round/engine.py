@@ -126,11 +126,10 @@ class Engine:
             able = round_.accepted or sorted(gathered.names)
             round_.bytes["down"] += self.broadcast(self.fleet.ready(able))
         with self.phase("evaluate", number):
-            tested = evaluate(self.job, self.fleet, number, able, "test", secret)
+            tested = self._measure(round_, able, "test", secret)
             round_.test, round_.evaluated = tested or self.job.measures.unknown, tested is not None
             if self.job.config.validates:
-                validated = evaluate(self.job, self.fleet, number, able, "validation", secret)
-                round_.validation = validated or {}
+                round_.validation = self._measure(round_, able, "validation", secret) or {}
         round_.weights = self.digest()
         round_.seconds = self.seconds
         return round_
@@ -248,6 +247,15 @@ class Engine:
             state = self.job.write_weights(self.weights)
             self._digest = self.version, digest_of_weights(state)
         return self._digest[1]
+
+    def _measure(
+        self, round_: Round, able: Sequence[int], split: str, secret: int
+    ) -> dict[str, float] | None:
+        """See `evaluate`. Samples that spoil it are named once."""
+        means, unsound = evaluate(self.job, self.fleet, round_.number, able, split, secret)
+        if unsound and round_.number == 1:
+            round_.notes.append(unsound)
+        return means
 
     def _fill(
         self,

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from tdml.common.seeds import derive
+from tdml.data.faults import name_samples
 from tdml.data.pieces import Piece, held_out
 from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import mean
@@ -23,9 +24,9 @@ _MILLIONTHS, _MOST = 1_000_000, 1000.0  # nats
 
 def evaluate(
     job: Job, fleet: Fleet, number: int, replicas: Sequence[int], split: str, secret: int
-) -> dict[str, float] | None:
-    """The task's metrics and the loss, by name, on "test" or "validation"; None if no replica could
-    measure them.
+) -> tuple[dict[str, float] | None, str]:
+    """The task's metrics and the loss, by name, on "test" or "validation", None if no replica could
+    measure them; and which samples keep the mean from being a number, in words.
 
     The replicas, which hold the weights, share the samples among them; if one is lost the others
     begin again.
@@ -42,10 +43,26 @@ def evaluate(
 
         done = fleet.each(measure, ready)
         if len(done) == len(ready):
-            rows = torch.cat([evaluation.rows for evaluation in done.values()])
-            losses = torch.cat([evaluation.losses for evaluation in done.values()])
-            return job.measures.means(job.task, losses, rows)
-    return None
+            measured = [done[replica.index] for replica in ready]
+            rows = torch.cat([evaluation.rows for evaluation in measured])
+            losses = torch.cat([evaluation.losses for evaluation in measured])
+            means = job.measures.means(job.task, losses, rows)
+            return means, _unsound(job, split, positions, losses)
+    return None, ""
+
+
+def _unsound(job: Job, split: str, positions: torch.Tensor, losses: torch.Tensor) -> str:
+    """The samples of a held-out half whose losses are not finite, by their numbers in its data set;
+    "" if it is none, or all, as where training diverges."""
+    finite = losses.isfinite()
+    if finite.all() or not finite.any():
+        return ""
+    samples = job.source.halves[split][positions[~finite].numpy()].tolist()
+    dataset = split if job.source.validation is not None else "test"
+    return (
+        f"{dataset} {name_samples(samples)} a loss that is not finite, so neither is the mean: see "
+        "whether the values are"
+    )
 
 
 def drawn(job: Job, split: str, secret: int) -> torch.Tensor:

@@ -218,14 +218,14 @@ class Judge:
         )
         if index not in gathered.diverged:
             return said
-        if 2 * len(gathered.diverged) > len(gathered.names) and index != min(gathered.diverged):
-            return f"{said}, as most others' have: training diverges (see train.lr)"
-        if self._job.own:
-            return said  # the samples are not here
+        most = 2 * len(gathered.diverged) > len(gathered.names)
+        diverges = ", as most others' have: training diverges (see train.lr)" if most else ""
+        if self._job.own or (most and index != min(gathered.diverged)):
+            return said + diverges  # the samples are not here, or one replica's tell enough
         batches = self._job.batches(index, number)[: gathered.steps[index]]
         seeds = [self._job.augmentation(number, index, step) for step in range(len(batches))]
         samples = faults_of(self._job.source, batches, seeds)
-        return f"{said}, for {samples}" if samples else said
+        return f"{said}, for {samples}" if samples else said + diverges
 
     def _note_unproven(
         self, number: int, evidence: Mapping[int, Evidence], judgements: Mapping[int, Judgement]

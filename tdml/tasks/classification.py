@@ -85,10 +85,13 @@ class Classification(Task):
             )
         if len(shape) != 2 or shape[1] < classes:
             one_less = len(shape) == 2 and shape[1] == classes - 1
+            begin = ": if its labels begin at 1, return label - 1" if one_less else ""
+            different = len(set(strata))
+            gaps = f": its labels are {different} different numbers: number them from 0"
             raise SettingError(
                 f"model.num_classes: the model returns {tuple(shape)}, but the data has {classes} "
                 f"classes and needs (batch, {classes})"
-                + (": if its labels begin at 1, return label - 1" if one_less else "")
+                + (begin or (gaps if 2 * different < classes else ""))
             )
 
 

@@ -121,6 +121,11 @@ def test_for_one_stage_no_blocks_are_needed():
             samples(10),
             r"model.num_classes: .* \(2, 10\), .* needs \(batch, 11\): if its labels begin at 1, return label - 1",
         ),
+        (
+            samples(40, labels=torch.arange(40) % 3 * 10**12),
+            samples(10, labels=torch.arange(10) % 3 * 10**12),
+            "model.num_classes: .* its labels are 3 different numbers: number them from 0",
+        ),
     ],
     ids=[
         "lists",
@@ -132,6 +137,7 @@ def test_for_one_stage_no_blocks_are_needed():
         "uint8",
         "int64",
         "labels from 1",
+        "labels with gaps",
     ],
 )
 def test_samples_that_do_not_fit_are_the_users_mistake(train, test, message):
