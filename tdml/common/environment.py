@@ -1,5 +1,5 @@
 """What the environment of every process must hold before it starts: how Python hashes texts, that
-torch compiles nothing, and how the C library deals with memory."""
+torch compiles nothing, and how the C library deals with memory and with names."""
 
 import os
 import platform
@@ -12,6 +12,11 @@ _HASHES = {"PYTHONHASHSEED": "0"}
 # What torch.compile makes of a model hangs on what the process has compiled before: no two nodes
 # came to the same bits. So it returns what it is given. Whoever sets this has his way.
 _EAGER = {"TORCHDYNAMO_DISABLE": "1"}
+
+# Torch asks for the name of whoever connects to it. A name server that is silent keeps it waiting
+# for 10 s each time, and the store, which answers one after the other, for all nodes. Whoever sets
+# this has his way.
+_NAMES = {"RES_OPTIONS": "timeout:1 attempts:2"}
 
 # Freed memory stays with the process: otherwise every step of training, and every message, has its
 # pages from the kernel anew, which costs a tenth of the time. And all threads share it, for what
@@ -30,7 +35,7 @@ _GLIBC = (2, 36)
 def fix_environment() -> None:
     """Start this program anew, in this process, unless its environment is right. To be called
     before anything that takes time."""
-    wanted = _memory() | _EAGER | os.environ | _HASHES
+    wanted = _memory() | _NAMES | _EAGER | os.environ | _HASHES
     if wanted != dict(os.environ):
         os.environ.update(wanted)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

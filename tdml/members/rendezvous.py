@@ -30,6 +30,7 @@ from tdml.wire.silence import give_up_silent, reach
 _CONNECT_S = 600.0
 _FAREWELL_S = 15.0
 _LAST_WORDS_S = 1.0
+_GOODBYE_S = 3.0  # a name server that is silent keeps torch from connecting for 2
 _POLL_S = 0.05
 _KEY = 64  # characters of a public key
 _MOST_CARDS = 100_000  # of one call, that are looked at
@@ -250,7 +251,7 @@ class Rendezvous:
         """Tell the coordinator that this process leaves. Called on any thread."""
         with contextlib.suppress(dist.DistError):  # it is gone itself
             # another thread may wait in the store
-            own, key = connect(is_coordinator=False, timeout=_LAST_WORDS_S), f"goodbye/{self.visit}"
+            own, key = connect(is_coordinator=False, timeout=_GOODBYE_S), f"goodbye/{self.visit}"
             own.set(key, "")
             own.check([key])  # the answer comes once it is there
 

@@ -67,6 +67,17 @@ def test_who_sets_his_own_memory_keeps_it(monkeypatch: pytest.MonkeyPatch) -> No
     assert int(started[0]["MALLOC_MMAP_THRESHOLD_"]) >= 32 << 20
 
 
+@pytest.mark.parametrize("own", [{}, {"RES_OPTIONS": "timeout:9"}], ids=["unset", "set"])
+def test_a_silent_name_server_is_waited_for_two_seconds(
+    own: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the C library reads it: torch asks it for the name of whoever connects."""
+    monkeypatch.setattr("os.environ", dict(own))
+    monkeypatch.setattr("os.execv", lambda *_: None)
+    environment.fix_environment()
+    assert os.environ["RES_OPTIONS"] == own.get("RES_OPTIONS", "timeout:1 attempts:2")
+
+
 def test_nothing_is_compiled_for_a_process_alone() -> None:
     """Nodes whose models were compiled, each by itself, could not repeat each other's steps."""
     script = (
