@@ -202,6 +202,7 @@ def test_who_is_let_in_and_does_not_come_holds_nobody_up(job: Job) -> None:
     assert "Traceback" not in job.output
 
 
+@pytest.mark.slow
 def test_the_nodes_of_a_killed_coordinator_wait_for_it_and_go_on(
     job: Job, capsys: pytest.CaptureFixture
 ) -> None:
