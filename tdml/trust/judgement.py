@@ -100,8 +100,9 @@ def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict
     """What becomes of each replica's update, by replica.
 
     Whoever was seen working, or whose whole round was repeated and found again, counts in full, up
-    to LARGEST times the median size; who was tested and not seen working counts 1 − power; who was
-    not tested counts up to TYPICAL times the median size. Who stands out beyond the screen's limit,
+    to LARGEST times the median size; who was tested and not seen working counts 1 − power beside
+    them, and as all others where there are none; who was not tested counts up to TYPICAL times the
+    median size. Who stands out beyond the screen's limit,
     and was not found clean, does not count.
 
     Args:
@@ -112,6 +113,8 @@ def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict
     sound = [e for e in evidence.values() if not (e.fault or e.proof) and _passes(e)]
     sizes = [e.size for e in sound if e.compared] or [e.size for e in sound]
     typical = statistics.median_low(sizes) if sizes else 0.0
+    if not any(e.full or (vouches and e.work and e.work.seen) for e in sound):
+        power = 0.0
     return {index: _judge(index, e, typical, power, vouches) for index, e in evidence.items()}
 
 
@@ -121,7 +124,7 @@ def _judge(
     tested = evidence.work if vouches else None
     seen = tested is not None and tested.seen
     weight, doubt = 1.0, ""
-    if tested is not None and not seen and not evidence.full:
+    if tested is not None and power and not seen and not evidence.full:
         weight, doubt = _unseen(tested, power)
     scale, bound = _shorten(evidence.size, typical, LARGEST if seen or evidence.full else TYPICAL)
     proof = evidence.proof

@@ -13,7 +13,7 @@ def evidence(**given: object) -> Evidence:
 
 
 def one(power: float = 0.5, vouches: bool = True, **given: object):
-    found = {0: evidence(**given), 1: evidence(), 2: evidence()}
+    found = {0: evidence(**given), 1: evidence(work=SEEN), 2: evidence()}
     return judge(found, power, vouches)[0]
 
 
@@ -70,6 +70,19 @@ def test_with_skewed_shares_the_work_test_does_not_vouch() -> None:
 
 def test_who_was_not_seen_counts_the_less_the_better_honest_work_is_seen() -> None:
     assert one(power=0.98, work=UNSEEN).weight == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("other", "weight"),
+    [({"work": SEEN}, 0.4), ({"full": True}, 0.4), ({"work": UNSEEN}, 1), ({}, 1)],
+)
+def test_where_nobody_was_seen_nobody_counts_less_than_another(other: dict, weight: float) -> None:
+    """As in rounds that change little, where the test sees hardly anybody."""
+    found = {0: evidence(work=UNSEEN), 1: evidence(work=UNSEEN), 2: evidence(**other)}
+    made = judge(found, 0.6, True)
+    assert [made[0].weight, made[1].weight, made[2].weight] == pytest.approx([weight, weight, 1])
+    refused = found | {2: evidence(work=SEEN, distance=9.0, departure="far")}
+    assert judge(refused, 0.6, True)[0].weight == 1, "who does not count is no measure"
 
 
 def test_what_is_left_out_does_not_move_the_median_size() -> None:
