@@ -9,8 +9,8 @@ import sys
 # model that adds up branches in the order of a set would compute something else on every node.
 _HASHES = {"PYTHONHASHSEED": "0"}
 
-# What torch.compile makes of a model hangs on what the process has compiled before: no two nodes
-# came to the same bits. So it returns what it is given. Whoever sets this has his way.
+# What torch.compile made of a model was not the same on every node, though each process repeated
+# itself: no honest update counted. So it returns what it is given. Whoever sets this has his way.
 _EAGER = {"TORCHDYNAMO_DISABLE": "1"}
 
 # Torch asks for the name of whoever connects to it. A name server that is silent keeps it waiting

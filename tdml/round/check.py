@@ -84,7 +84,8 @@ def cross_check(
                 job, number, gathered, validators[candidate], validator, questions[candidate]
             )
         except ReplicaLost as loss:
-            hidden.update({loss.replica} & {candidate})  # its owner has not shown it
+            if loss.replica == candidate:  # its owner has not shown it
+                hidden.add(candidate)
             raise
 
     reports = list(fleet.each(report, list(validators.values())).values())

@@ -40,7 +40,7 @@ def combine(
         buffers = [row[parameters:] for row in counted]
         if len(buffers) % 2 == 0:
             buffers.append(torch.zeros_like(out[parameters:]))
-        out[parameters:] = torch.stack(buffers).sort(dim=0).values[len(buffers) // 2]
+        out[parameters:] = torch.stack(buffers).median(dim=0).values
 
 
 def _sum(rows: Sequence[torch.Tensor], factors: Sequence[float], out: torch.Tensor) -> None:

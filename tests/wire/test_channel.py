@@ -1,7 +1,5 @@
 """Orders and answers: who signed them, how often they count, and what they may hold."""
 
-import sys
-import threading
 from dataclasses import replace
 
 import pytest
@@ -278,27 +276,3 @@ def test_an_answer_of_an_earlier_start_answers_nothing():
     assert pair.caller.order("a", "reveal", _ORDERS["reveal"])[0] == counter
     with pytest.raises(NoAnswer):
         pair.caller.read("a", counter, "reveal", old)
-
-
-def test_no_offence_is_lost_that_is_found_while_others_are_taken() -> None:
-    caller, taken = Pair().caller, []
-
-    def offend() -> None:
-        for number in range(3000):
-            caller.offend("a", str(number))
-
-    def take() -> None:
-        while any(thread.is_alive() for thread in threads):
-            taken.extend(caller.take_offences())
-
-    threads = [threading.Thread(target=offend) for _ in range(4)]
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        take()
-    finally:
-        sys.setswitchinterval(before)
-    taken.extend(caller.take_offences())
-    assert len(taken) == 4 * 3000
