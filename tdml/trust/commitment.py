@@ -7,6 +7,7 @@ from typing import TypeGuard
 import torch
 
 from tdml.common import digest
+from tdml.common.storage import alone
 from tdml.ledger.merkle import root
 
 BLOCK = 1 << 20  # numbers of an update that travel, are hashed and are ranked at a time: 4 MiB
@@ -14,7 +15,7 @@ BLOCK = 1 << 20  # numbers of an update that travel, are hashed and are ranked a
 
 def in_blocks(vector: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """A flat vector in the pieces that travel; an empty one is one empty piece."""
-    return vector.split(BLOCK) if len(vector) else (vector,)
+    return tuple(map(alone, vector.split(BLOCK))) if len(vector) else (vector,)
 
 
 def count_blocks(size: int) -> int:

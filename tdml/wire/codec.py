@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import torch
 
+from tdml.common.storage import alone
+
 _DTYPES = {
     str(dtype): dtype
     for dtype in (
@@ -46,12 +48,12 @@ class Malformed(Exception):
 
 def encode(value: Any) -> tuple[bytes, list[torch.Tensor]]:
     """The bytes of a value made of TDML's messages, plain containers and tensors, and its tensors,
-    contiguous."""
+    contiguous and alone in their storages."""
     tensors: list[torch.Tensor] = []
 
     def plain(part: Any) -> Any:
         if isinstance(part, torch.Tensor):
-            tensors.append(part.contiguous())
+            tensors.append(alone(part.contiguous()))
             return len(tensors) - 1
         if isinstance(part, torch.dtype):
             return str(part)
