@@ -7,19 +7,49 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from tdml.common.vision import torchvision
+from tdml.errors import SettingError
 
 if TYPE_CHECKING:
     from torchvision.models import ResNet
 
 
-def resnet18(num_classes: int) -> nn.Module:
-    """`torchvision.models.resnet18(num_classes=…)` with a method `blocks()`: 10 blocks."""
-    return _with_blocks(torchvision().models.resnet18(num_classes=num_classes))
+STEMS = ("imagenet", "cifar_pooled", "cifar")  # what comes before the first residual block
 
 
-def resnet50(num_classes: int) -> nn.Module:
-    """`torchvision.models.resnet50(num_classes=…)` with a method `blocks()`: 18 blocks."""
-    return _with_blocks(torchvision().models.resnet50(num_classes=num_classes))
+def resnet18(num_classes: int, stem: str = "imagenet") -> nn.Module:
+    """`torchvision.models.resnet18(num_classes=…)` with a method `blocks()`: 10 blocks. For `stem`
+    see `_with_stem`."""
+    return _with_blocks(_with_stem(torchvision().models.resnet18(num_classes=num_classes), stem))
+
+
+def resnet50(num_classes: int, stem: str = "imagenet") -> nn.Module:
+    """`torchvision.models.resnet50(num_classes=…)` with a method `blocks()`: 18 blocks. For `stem`
+    see `_with_stem`."""
+    return _with_blocks(_with_stem(torchvision().models.resnet50(num_classes=num_classes), stem))
+
+
+def _with_stem(model: "ResNet", stem: str) -> "ResNet":
+    """Torchvision's stem (`imagenet`: 7 × 7, stride 2, and pooling), or one for pictures of 32
+    pixels (He et al., arXiv 1512.03385, section 4.2): 3 × 3, stride 1, with the pooling
+    (`cifar_pooled`, 4 times the work) or without it (`cifar`, 16 times).
+
+    Raises:
+        SettingError: there is no such stem.
+    """
+    if stem not in STEMS:
+        raise SettingError(f"model.stem={stem}: choose one of {', '.join(STEMS)}")
+    if stem != "imagenet":
+        model.conv1 = _small_convolution(model.conv1.out_channels)
+    if stem == "cifar":
+        model.maxpool = nn.Identity()
+    return model
+
+
+def _small_convolution(channels: int) -> nn.Conv2d:
+    made = nn.Conv2d(3, channels, kernel_size=3, stride=1, padding=1, bias=False)
+    # as torchvision begins all of its own
+    nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
+    return made
 
 
 def _with_blocks(model: "ResNet") -> nn.Module:

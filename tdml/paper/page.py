@@ -19,7 +19,9 @@ these from the run folders: nothing on it is written by hand.
 
 - **Runs** are named MODEL-RECIPE-REPLICASxSTAGES, then the attack, `undefended`
   (`trust.enabled=false`), and the rounds where they are more than usual. A round is one epoch.
-  Accuracies are of the half of CIFAR-10's test set that judges nobody.
+  Accuracies are of the half of CIFAR-10's test set that judges nobody. `resnet18_small` is
+  ResNet-18 with a stem for pictures of 32 pixels (`model.stem=cifar_pooled`), which torchvision's
+  shrinks to 8 before the first block.
 - **Recipes:** `paper` is the paper's, `fast` the practice of today in 30 epochs; `conf/recipe/` has
   both.
 - **Attackers:** 1 of 4 or 3 of 8 replicas, from round 10 on. Spares take the places of those who

@@ -7,19 +7,26 @@ from fnmatch import fnmatchcase
 
 from tdml.errors import SettingError
 
-MODELS = ("resnet18", "resnet50")
+SMALL = "resnet18_small"  # pictures: ResNet-18 with a stem for 32 pixels
+MODELS = {
+    "resnet18": ("model=resnet18",),
+    "resnet50": ("model=resnet50",),
+    SMALL: ("model=resnet18", "model.stem=cifar_pooled"),
+}
+PAPERS = ("resnet18", "resnet50")  # with which everything is played
 RECIPES = ("paper", "fast")
 ATTACKS = ("gaussian", "zero_gradient", "mean_shift")
 SIZES = (2, 4, 8)  # of the paper's replicas and of its stages
 _EXPERIMENTS = {1: "baseline", 2: "two", 4: "four", 8: "eight"}
 _ATTACKED = {4: "one_of_four", 8: "three_of_eight"}
 _ROUNDS, _ROUNDS_OF_EIGHT, _FULL, _FAST = 75, 100, 200, 30
+_OF_SMALL = ((1, 1), (2, 2), (4, 2))
 # of a batch of 128, where the stages need no more: BatchNorm sees 64 samples at most
 _LEAST_MICROBATCHES = 2
 _FIRST = (
     "resnet18-paper-2x2", "resnet18-paper-1x1", "resnet18-paper-4x2", "resnet18-paper-8x1",
     *(f"resnet18-paper-4x2-{attack}" for attack in ATTACKS),
-    "resnet18-paper-1x1-100", "resnet50-paper-2x2",
+    f"{SMALL}-fast-2x2", f"{SMALL}-fast-1x1", "resnet18-paper-1x1-100", "resnet50-paper-2x2",
 )  # fmt: skip
 
 
@@ -59,7 +66,7 @@ class Run:
     def settings(self) -> list[str]:
         """As `tdml train` takes them."""
         experiment = (_ATTACKED if self.attack else _EXPERIMENTS)[self.replicas]
-        given = [f"experiment=paper/{experiment}", f"model={self.model}", f"recipe={self.recipe}"]
+        given = [f"experiment=paper/{experiment}", *MODELS[self.model], f"recipe={self.recipe}"]
         given += [f"rounds={self.rounds}", f"topology.stages={self.stages}"]
         given += [f"topology.microbatches={max(_LEAST_MICROBATCHES, self.stages)}"]
         given += [f"attack={self.attack}"] if self.attack else []
@@ -87,7 +94,8 @@ def all_runs() -> list[Run]:
     clean.sort(key=lambda topology: topology[0] * topology[1])
     runs = []
     for recipe in RECIPES:
-        for model in MODELS:
+        runs += [Run(SMALL, recipe, *topology) for topology in _OF_SMALL]
+        for model in PAPERS:
             runs += [Run(model, recipe, *topology) for topology in clean]
             runs += [
                 Run(model, recipe, replicas, 2, attack, defended)
@@ -95,7 +103,7 @@ def all_runs() -> list[Run]:
                 for attack in ATTACKS
                 for defended in (True, False)
             ]
-    for model in MODELS:
+    for model in PAPERS:
         runs += [Run(model, "paper", *topology, longer=_FULL) for topology in clean]
     runs += [run.baseline for run in runs if run.baseline not in runs]
     runs = list(dict.fromkeys(runs))

@@ -7,7 +7,7 @@ import pytest
 
 from tdml.monitor.history import History, read
 from tdml.paper.bars import BARS, MET, MISSED, NOT_RUN, Bar, findings
-from tdml.paper.runs import Run, all_runs
+from tdml.paper.runs import SMALL, Run, all_runs
 from tests.monitor.run_folders import leave_run
 
 NEAR, NEAR_8, REACHES, UNHARMED, AT_ONCE = BARS
@@ -123,7 +123,10 @@ def test_whom_the_bars_concern() -> None:
     assert set.union(*concerned) == {
         run for run in RUNS.values() if run.replicas > 1 and run.defended
     }
-    assert all(run.recipe == "paper" and not run.longer for run in concerned[2])
+    assert all(
+        run.model == SMALL or (run.recipe == "paper" and not run.longer) for run in concerned[2]
+    )
+    assert Run(SMALL, "fast", 2, 2) in concerned[2]
     assert (
         concerned[3]
         == concerned[4]

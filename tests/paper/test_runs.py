@@ -4,7 +4,7 @@ import pytest
 
 from tdml import config as settings
 from tdml.errors import SettingError
-from tdml.paper.runs import ATTACKS, MODELS, RECIPES, SIZES, Run, all_runs, choose
+from tdml.paper.runs import ATTACKS, PAPERS, RECIPES, SIZES, SMALL, Run, all_runs, choose
 
 RUNS = all_runs()
 BY_NAME = {run.name: run for run in RUNS}
@@ -12,16 +12,17 @@ BY_NAME = {run.name: run for run in RUNS}
 
 def test_all_that_the_paper_has_is_there() -> None:
     clean = [(1, 1), *((replicas, stages) for replicas in SIZES for stages in SIZES)]
-    wanted = {Run(m, r, *topology) for m in MODELS for r in RECIPES for topology in clean}
-    wanted |= {Run(m, "paper", *topology, longer=200) for m in MODELS for topology in clean}
+    wanted = {Run(m, r, *topology) for m in PAPERS for r in RECIPES for topology in clean}
+    wanted |= {Run(m, "paper", *topology, longer=200) for m in PAPERS for topology in clean}
     wanted |= {
         Run(m, r, replicas, 2, attack, defended)
-        for m in MODELS
+        for m in PAPERS
         for r in RECIPES
         for replicas in (4, 8)
         for attack in ATTACKS
         for defended in (True, False)
     }
+    wanted |= {Run(SMALL, r, *topology) for r in RECIPES for topology in ((1, 1), (2, 2), (4, 2))}
     assert wanted <= set(RUNS)
     assert len(BY_NAME) == len(RUNS) == len(set(RUNS))
 
@@ -32,10 +33,11 @@ def test_what_every_run_is_held_against_is_there() -> None:
 
 
 def test_the_order() -> None:
-    assert [run.name for run in RUNS[:9]] == [
+    assert [run.name for run in RUNS[:11]] == [
         "resnet18-paper-2x2", "resnet18-paper-1x1", "resnet18-paper-4x2", "resnet18-paper-8x1",
         "resnet18-paper-4x2-gaussian", "resnet18-paper-4x2-zero_gradient",
-        "resnet18-paper-4x2-mean_shift", "resnet18-paper-1x1-100", "resnet50-paper-2x2",
+        "resnet18-paper-4x2-mean_shift", "resnet18_small-fast-2x2", "resnet18_small-fast-1x1",
+        "resnet18-paper-1x1-100", "resnet50-paper-2x2",
     ]  # fmt: skip
 
 
@@ -138,3 +140,9 @@ def test_an_unknown_filter_is_named(unknown: str) -> None:
     with pytest.raises(SettingError) as caught:
         choose(["resnet18", unknown], RUNS)
     assert str(caught.value).startswith(f"{unknown} is no run")
+
+
+def test_small_pictures_have_a_stem_of_their_own() -> None:
+    for run in RUNS:
+        stem = settings.load(run.settings).model["stem"]
+        assert stem == ("cifar_pooled" if run.model == SMALL else "imagenet")

@@ -1,0 +1,45 @@
+"""Torchvision's residual networks, with its stem and with those for small pictures."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tdml.errors import SettingError
+from tdml.models import resnet18, resnet50
+from tdml.models.resnet import STEMS
+from tdml.models.split import blocks_of
+
+
+def _flops(stem: str) -> int:
+    with FlopCounterMode(display=False) as counter:
+        resnet18(10, stem)(torch.randn(2, 3, 32, 32))
+    return counter.get_total_flops()
+
+
+def test_what_the_stems_cost() -> None:
+    """As their setting says: 4 and 16 times the work, but for the stem itself."""
+    usual = _flops("imagenet")
+    assert _flops("cifar_pooled") / usual == pytest.approx(4, rel=0.1)
+    assert _flops("cifar") / usual == pytest.approx(16, rel=0.1)
+
+
+@pytest.mark.parametrize("make", [resnet18, resnet50])
+@pytest.mark.parametrize(("stem", "pixels"), [("imagenet", 8), ("cifar_pooled", 16), ("cifar", 32)])
+def test_pixels_before_the_first_residual_block(make, stem: str, pixels: int) -> None:
+    model = make(10, stem)
+    first = blocks_of(model)[0](torch.randn(2, 3, 32, 32))
+    assert first.shape == (2, 64, pixels, pixels)
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_weights_are_named_as_torchvisions_and_begin_as_wide() -> None:
+    torch.manual_seed(0)
+    usual, small = resnet18(10), resnet18(10, "cifar")
+    assert list(small.state_dict()) == list(usual.state_dict())
+    wanted = (2 / (64 * 3 * 3)) ** 0.5  # He et al., arXiv 1502.01852, equation 14: fan-out
+    assert small.conv1.weight.std().item() == pytest.approx(wanted, rel=0.1)
+
+
+def test_a_stem_that_there_is_not() -> None:
+    with pytest.raises(SettingError, match=f"model.stem=vgg: choose one of {', '.join(STEMS)}"):
+        resnet18(10, "vgg")
