@@ -16,6 +16,8 @@ from tdml.errors import SettingError, one_line
 
 SEARCH_PATH = "hydra.searchpath"
 _OPEN = ("model", "data", "task", "attack")  # groups whose `_target_` decides what they take
+# arguments of our models that conf/ does not list, for it would give them to a user's model too
+_UNLISTED = ("model.stem",)
 _ALIKE = 0.8  # of two names, to be taken for each other: difflib's ratio
 _SHOW = "tdml train --show-config prints all settings"
 _INSTEAD = {  # Hydra's own options, and what does the same here
@@ -145,12 +147,14 @@ def _instead(option: str) -> str:
 
 def open_targets(overrides: Sequence[str], settings: Sequence[str]) -> list[str]:
     """Of some settings that have a `_target_`: `setting=name` gives that alone, and arguments need
-    no `+`."""
+    no `+`; nor do those that conf/ does not list."""
     return [_open_target(override, settings) for override in overrides]
 
 
 def _open_target(override: str, settings: Sequence[str]) -> str:
     key, equals, value = override.lstrip("+").partition("=")
+    if key in _UNLISTED and equals:
+        return f"++{key}={value}"
     if (
         override.startswith("~")
         or not equals

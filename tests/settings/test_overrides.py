@@ -126,6 +126,8 @@ def test_what_hydra_would_take_for_something_else_is_refused(override, message):
             "train.optimizer={_target_: adam, eps: 1}",
             lambda config: config.train.optimizer == {"_target_": "adam", "eps": 1},
         ),
+        ("model.stem=cifar", lambda config: config.model["stem"] == "cifar"),
+        ("+model.stem=cifar", lambda config: config.model["stem"] == "cifar"),
         ("train.schedule=cosine", lambda config: config.train.schedule == {"_target_": "cosine"}),
     ],
 )
