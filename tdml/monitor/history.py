@@ -19,7 +19,8 @@ from tdml.monitor import machine
 from tdml.monitor.run_folder import read_metrics
 from tdml.settings.file import from_yaml
 
-_FOR_SPEED = ("precision", "channels_last")  # settings of `train` that change a result by little
+# settings of `train` that change a result by little
+_FOR_SPEED = ("precision", "channels_last", "activation_checkpointing")
 _OF_A_MACHINE = ("run_dir", "resume", "identity", "ledger")  # settings, beside data.root
 _DAMAGED = (
     ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError, yaml.YAMLError,

@@ -24,11 +24,14 @@ these from the run folders: nothing on it is written by hand.
   shrinks to 8 before the first block.
 - **Recipes:** `paper` is the paper's, `fast` the practice of today in 30 epochs; `conf/recipe/` has
   both.
+- **Why more replicas end lower:** of M replicas each takes 1/M of an epoch's steps in a round, and
+  their mean moves as far as one of them: as with M times the batch at the same learning rate. Where
+  the training loss of a run is above one machine's, it has not come as far in its rounds.
 - **Attackers:** 1 of 4 or 3 of 8 replicas, from round 10 on. Spares take the places of those who
   are banned.
 """
 _COLUMNS = (
-    "run", "attack", "rounds", "test accuracy", f"first {PAPERS_ACCURACY:.2f}",
+    "run", "attack", "rounds", "test accuracy", "training loss", f"first {PAPERS_ACCURACY:.2f}",
     "against one machine", "hours", "precision", "machine",
 )  # fmt: skip
 
@@ -99,17 +102,21 @@ def _section(runs: Sequence[Run], histories: Histories) -> list[str]:
 
 def _figures(runs: Sequence[Run], histories: Histories) -> dict[str, list[History]]:
     """What is drawn together, by a title: the runs of a model and a recipe without attacks, and
-    those with them beside the ones that they are held against."""
+    those with them, once they have begun to attack, beside the ones that they are held against."""
     groups: dict[str, list[History]] = {}
     for run in runs:
         for title in _titles(run) if run.name in histories else ():
             groups.setdefault(title, []).append(histories[run.name])
-    attacked = {run.name for run in runs if run.attack}
     return {
         title: chosen
         for title, chosen in groups.items()
-        if not title.endswith(_ATTACKS) or any(history.name in attacked for history in chosen)
+        if not title.endswith(_ATTACKS) or any(map(_was_attacked, chosen))
     }
+
+
+def _was_attacked(history: History) -> bool:
+    last = history.last
+    return bool(history.attack) and last is not None and last.round >= history.attacked_from
 
 
 def _titles(run: Run) -> list[str]:
@@ -133,6 +140,7 @@ def _row(history: History, others: Sequence[History]) -> list[str]:
         f"{last.round if last else 0} of {history.settings['rounds']}"
         + ("" if history.ended else ", not ended"),
         accuracy,
+        "–" if last is None or last.train_loss is None else f"{last.train_loss:.3f}",
         "–" if reached is None else str(reached),
         gain_over_baseline(history, others),
         f"{history.seconds / 3600:.1f}",

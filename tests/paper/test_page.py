@@ -83,14 +83,15 @@ def test_results_are_kept_and_shown(results: Path, tmp_path: Path, capsys) -> No
     page = (results / "results.md").read_text()
     where = "AMD EPYC, 2 cores, AVX512, torch 2.13.0"
     assert (
-        f"| `resnet18-paper-1x1` | – | 75 of 75 | 0.9100 | 75 | – | 0.2 | fp32 | {where} |" in page
+        f"| `resnet18-paper-1x1` | – | 75 of 75 | 0.9100 | 0.027 | 75 | – | 0.2 | fp32 | {where} |"
+        in page
     )
     assert (
-        "| `resnet18-paper-2x2` | – | 20 of 75, not ended | 0.4000 | – | -0.1000 at round 20 | 0.0 "
+        "| `resnet18-paper-2x2` | – | 20 of 75, not ended | 0.4000 | 0.600 | – | -0.1000 at round 20 | 0.0 "
         f"| fp32 | {where}" in page
     )
     assert (
-        "| `resnet18-paper-4x2-gaussian` | gaussian, 1 of 4 | 75 of 75 | 0.9000 | 75 | -0.0100 | "
+        "| `resnet18-paper-4x2-gaussian` | gaussian, 1 of 4 | 75 of 75 | 0.9000 | 1.527 | 75 | -0.0100 | "
         "0.2 |" in page
     )
     assert "- met: `resnet18-paper-4x2-gaussian` (round 10)" in page
@@ -112,6 +113,20 @@ def test_the_page_follows_from_the_json_alone(results: Path, tmp_path: Path) -> 
 
 def _contents(docs: Path) -> dict[str, str]:
     return {file.name: file.read_text() for file in docs.rglob("*.*")}
+
+
+@pytest.mark.parametrize("rounds", [0, 5, 9, 12])
+def test_a_run_that_has_not_come_to_its_attack(rounds: int, tmp_path: Path) -> None:
+    """Its ranks cannot be drawn yet."""
+    runs, docs = tmp_path / "runs", tmp_path / "docs"
+    _leave(runs, "resnet18-paper-1x1", [0.5] * 75)
+    _leave(runs, "resnet18-paper-4x2-gaussian", [0.4] * rounds, ended=False)
+    update(list(RUNS), runs, docs / "results")
+    page = write_page(docs, all_runs(), load(docs / "results", all_runs())).read_text()
+    assert f"| `resnet18-paper-4x2-gaussian` | gaussian, 1 of 4 | {rounds} of 75, not ended" in page
+    drawn = {path.name for path in (docs / "results").glob("*.svg")}
+    assert ("resnet18-paper-attacks-ranks.svg" in drawn) == (rounds >= 10)
+    assert all(f"(results/{name})" in page for name in drawn)
 
 
 def test_what_is_kept_of_more_rounds_stays(results: Path, tmp_path: Path) -> None:
