@@ -1,11 +1,13 @@
 """The least that a round's phases could take on this machine: what moves, moved by RPC alone; what
 is averaged, read once. And what it costs a node to be auditable."""
 
+import os
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from torch import multiprocessing
 from torch.distributed import rpc
 
+from tdml.common.environment import MEMORY
 from tdml.lab.laboratory import Laboratory
 from tdml.round.orders import TrainOrder
 from tdml.run.job import Job
@@ -32,12 +35,25 @@ def floors(job: Job) -> dict[str, float]:
 
 
 def transfer(sizes: Sequence[int]) -> dict[str, float]:
-    """The same by RPC between processes, with a node for each of the flat tensors' sizes."""
+    """The same by RPC between processes that have no settings of TDML's, with a node for each of
+    the flat tensors' sizes."""
     queue = multiprocessing.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
         arguments = (list(sizes), f"file://{Path(folder) / 'store'}", queue)
-        multiprocessing.spawn(_take_part, arguments, nprocs=len(sizes) + 1)
+        with _memory_of_others():
+            multiprocessing.spawn(_take_part, arguments, nprocs=len(sizes) + 1)
     return queue.get()
+
+
+@contextmanager
+def _memory_of_others() -> Iterator[None]:
+    """Processes that begin here deal with memory as a program does that sets nothing: with
+    TDML's settings they would keep it, some from the second message on and some from the fifth."""
+    kept = {name: os.environ.pop(name) for name in MEMORY if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def cost_of_records(overrides: Sequence[str]) -> float:

@@ -21,14 +21,14 @@ _NAMES = {"RES_OPTIONS": "timeout:1 attempts:2"}
 # Freed memory stays with the process: otherwise every step of training, and every message, has its
 # pages from the kernel anew, which costs a tenth of the time. And all threads share it, for what
 # RPC's threads free training can use. Whoever sets these has his way.
-_MEMORY = {
+MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
     "MALLOC_MMAP_THRESHOLD_": str(1 << 40),
     "MALLOC_ARENA_MAX": "1",
 }
 # An older glibc ignores a threshold beyond this one, and then would map every message anew. That
 # 2.36 takes any was seen.
-_OLD_MEMORY = _MEMORY | {"MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+_OLD_MEMORY = MEMORY | {"MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 _GLIBC = (2, 36)
 
 
@@ -45,4 +45,4 @@ def _memory() -> dict[str, str]:
     """For this C library; another one than glibc does not know them."""
     name, version = platform.libc_ver()
     old = name == "glibc" and tuple(map(int, version.split(".")[:2])) < _GLIBC
-    return _OLD_MEMORY if old else _MEMORY
+    return _OLD_MEMORY if old else MEMORY
