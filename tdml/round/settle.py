@@ -78,8 +78,9 @@ class Settler:
         alone: bool,
     ) -> Settlement | None:
         """The coordinator's own look at one step of one stage of a window, which nobody can
-        foresee; None if nothing is wrong with it. It convicts nobody unless the owner is `alone`:
-        others can repeat the window, and then it is settled with them.
+        foresee: at the state that it leads to, or at the round's update. None if nothing is wrong
+        with it. It convicts nobody unless the owner is `alone`: others can repeat the window, and
+        then it is settled with them.
 
         Raises:
             ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
@@ -92,7 +93,7 @@ class Settler:
             return self._decide(dispute)
         steps, stages = len(claim.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
-        item = Item(place // stages, place % stages)
+        item = _looked_at(claim, place // stages, place % stages)
         done = self._recompute(dispute, item, self._show(dispute, item, owner))
         if self._is_right(done, own.digests[item], owner.kind, done.shown.made):
             self._confirmed.add((owner.kind, item.stage))
@@ -246,3 +247,10 @@ class Settler:
         what = {STATE: f"the state of stage {item.stage}", END: f"the update of stage {item.stage}"}
         text = what.get(item.channel) or str(self._job.channels[item.channel])
         return f"{text} after step {claim.order.first + item.step} of replica {claim.order.replica}"
+
+
+def _looked_at(claim: Claim, step: int, stage: int) -> Item:
+    """What is looked at of a step: of the round's last the update, which nothing comes after that
+    a lie would have to fit."""
+    ends = claim.order.last and step == len(claim.order.batches) - 1
+    return Item(step, stage, END if ends else STATE)

@@ -55,6 +55,17 @@ class Liar(Node):
         return end * 1.5 if lies else end
 
 
+class HandsInAnother(Node):
+    """Takes all of its steps, hands in something else, and says the same whenever it is asked to
+    repeat its own round."""
+
+    def made(self, update, round_number):
+        return update * -1
+
+    def reached(self, end, order):
+        return end * -1 if order.own and order.last else end
+
+
 class Confederate(Liar):
     """Logs what it was not sent: it is in league with the stage before it, which records the truth
     and sends a lie."""
