@@ -38,13 +38,14 @@ class Yardstick(Engine):
 
     def aggregate(
         self, number: int, gathered: Gathered, judgements: Mapping[int, Judgement]
-    ) -> None:
+    ) -> set[int]:
         rows = gathered.replicas
         if not rows:
-            return
+            return set()
         updates = self._whole(gathered, rows)
         sizes = [layout.size for layout in self.job.layouts]
         self.step(number, self._combine(updates, rows, gathered).split(sizes))
+        return set()
 
     def _whole(self, gathered: Gathered, rows: Sequence[int]) -> torch.Tensor:
         """All updates, (n, d): few enough in a laboratory."""

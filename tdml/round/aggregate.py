@@ -1,15 +1,27 @@
 """The mean of a round's updates, taken block by block."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from tdml.round.fleet import Fleet
-from tdml.round.gather import BlockPlace, Gathered, matches, stream_blocks
+from tdml.round.gather import BlockPlace, Gathered, check_block, stream_blocks
+from tdml.round.judge import Judged
 from tdml.run.job import Job
-from tdml.trust.commitment import block_span, is_plain
-from tdml.trust.judgement import Judgement
+from tdml.trust.commitment import block_span
+from tdml.trust.judgement import MALICIOUS, SUSPICIOUS, Judgement, Proof
 from tdml.trust.mean import combine, weighted_mean
+
+_NOT_HAD_AGAIN = "its update could not be had for the mean"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """What updates come to, (d_s,) float32 by stage, and those of which replicas."""
+
+    stages: list[torch.Tensor]
+    rows: Sequence[int]
 
 
 def mean(
@@ -18,11 +30,12 @@ def mean(
     gathered: Gathered,
     rows: Sequence[int],
     judgements: Mapping[int, Judgement],
-) -> list[torch.Tensor]:
-    """What the updates of some replicas come to, (d_s,) float32 by stage. Where one of them is lost
-    on the way, or shows something else than it was judged by, it is taken again without it."""
+) -> Mean:
+    """The mean of the updates of some replicas. Where one of them is lost on the way, or shows
+    something else than it was judged by, which is noted in `gathered`, it is taken again without
+    it."""
     if not rows:
-        return [torch.zeros(layout.size) for layout in job.layouts]
+        return Mean([torch.zeros(layout.size) for layout in job.layouts], rows)
     made = [torch.empty(layout.size) for layout in job.layouts]
     for (stage, number), blocks in stream_blocks(fleet, job, gathered, rows):
         start, stop = block_span(job.layouts[stage].size, number)
@@ -37,7 +50,7 @@ def mean(
         block = [blocks[index] for index in rows]
         _combine(job, block, rows, judgements, parameters, made[stage][start:stop])
         del block, blocks  # before the next come
-    return made
+    return Mean(made, rows)
 
 
 def _is_sound(
@@ -49,12 +62,9 @@ def _is_sound(
     size: int,
 ) -> bool:
     """Whether a block is here, and the one that was judged."""
-    if place in gathered.kept:
+    if place in gathered.kept or index not in blocks:
         return index in blocks
-    plain = is_plain(blocks.get(index), (size,), torch.float32)
-    return plain and (
-        not job.config.trust.enabled or matches(gathered, index, *place, blocks[index])
-    )
+    return check_block(gathered, index, place, blocks[index], size, job.config.trust.enabled)
 
 
 def _combine(
@@ -71,3 +81,28 @@ def _combine(
     else:
         scales = [judgements[index].scale for index in rows]
         combine(block, weights, scales, parameters, out)
+
+
+def look_again(job: Job, judged: Judged, gathered: Gathered, missing: Collection[int]) -> Judged:
+    """What was judged, but for replicas whose updates are `missing` from the mean: they do not
+    count. Nodes of whom another update came than they had committed to have proven that
+    themselves."""
+    more = [p for p in gathered.proofs if job.config.trust.enabled and p not in judged.proofs]
+    judgements = dict(judged.judgements)
+    for index in missing:
+        own = [proof for proof in more if set(proof.nodes) <= set(judgements[index].nodes)]
+        judgements[index] = _uncounted(judgements[index], own)
+    return replace(judged, judgements=judgements, proofs=[*judged.proofs, *more])
+
+
+def _uncounted(judgement: Judgement, proofs: Sequence[Proof]) -> Judgement:
+    reasons = [proof.reason for proof in proofs] or [judgement.reason, _NOT_HAD_AGAIN]
+    return replace(
+        judgement,
+        status=MALICIOUS if proofs else SUSPICIOUS,
+        reason="; ".join(filter(None, reasons)),
+        weight=0.0,
+        scale=1.0,
+        blamed=tuple(name for proof in proofs for name in proof.nodes),
+        proven=judgement.proven and not proofs,
+    )

@@ -14,7 +14,7 @@ from tdml.common.digest import digests
 from tdml.common.seeds import derive
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
-from tdml.round.aggregate import mean
+from tdml.round.aggregate import look_again, mean
 from tdml.round.audits import Audits
 from tdml.round.balance import Balance
 from tdml.round.clock import Stopwatch
@@ -28,7 +28,7 @@ from tdml.round.outer import outer_optimizer
 from tdml.round.settlement import Settlement
 from tdml.run.job import Job
 from tdml.trust.fold import fold
-from tdml.trust.judgement import Audited, Judgement, lost
+from tdml.trust.judgement import Audited, Judgement, Proof, lost
 
 
 @dataclass
@@ -117,10 +117,11 @@ class Engine:
             judged = self.judge.judge(
                 number, gathered, screening, checked, audits, drawn, secret, self.weights
             )
-            round_.bans = self.ban(judged)
         with self.phase("aggregate", number):
             worth = improvements(self.job, self.fleet, number, gathered, judged.judgements, secret)
-            self.aggregate(number, gathered, judged.judgements)
+            missing = self.aggregate(number, gathered, judged.judgements)
+            judged = look_again(self.job, judged, gathered, missing)
+        round_.bans = self.ban(judged.proofs)
         self._fill(round_, reports, gathered, judged, worth, said)
         with self.phase("broadcast", number):
             able = round_.accepted or sorted(gathered.names)
@@ -218,22 +219,23 @@ class Engine:
         self.broadcast(self.fleet.ready(sorted({*again, *gathered.judged})))
         return said
 
-    def ban(self, judged: Judged) -> dict[str, str]:
+    def ban(self, proofs: Sequence[Proof]) -> dict[str, str]:
         """Ban the nodes that are proven to lie. Returns why, by name."""
-        bans = {name: proof.reason for proof in judged.proofs for name in proof.nodes}
+        bans = {name: proof.reason for proof in proofs for name in proof.nodes}
         for name, reason in bans.items():
             self.fleet.ban([name], reason)
         return bans
 
     def aggregate(
         self, number: int, gathered: Gathered, judgements: Mapping[int, Judgement]
-    ) -> None:
-        """The outer step on the mean of what counts. With nothing, the weights stay as they
-        were."""
+    ) -> set[int]:
+        """The outer step on the mean of what counts. With nothing, the weights stay as they were.
+        Returns the replicas whose updates would count, and could not be had once more."""
         rows = [index for index in gathered.replicas if judgements[index].accepted]
-        if not rows:
-            return
-        self.step(number, mean(self.fleet, self.job, gathered, rows, judgements))
+        made = mean(self.fleet, self.job, gathered, rows, judgements)
+        if made.rows:
+            self.step(number, made.stages)
+        return {*rows} - {*made.rows}
 
     def step(self, number: int, means: Sequence[torch.Tensor]) -> None:
         """The outer step on a mean of updates, by stage."""

@@ -93,13 +93,15 @@ def improvements(
     rows = [index for index in gathered.replicas if judgements[index].accepted]
     if not POLICIES[job.config.rewards.policy].by_improvement or len(rows) < 2:
         return {}
-    everyone = mean(fleet, job, gathered, rows, judgements)
+    everyone = mean(fleet, job, gathered, rows, judgements).stages
     asked = held_out(
         job.source, "validation", drawn(job, "validation", secret), job.config.train.batch_size
     )
     worth = {}
     for place, index in enumerate(rows):
-        others = mean(fleet, job, gathered, [row for row in rows if row != index], judgements)
+        others = mean(
+            fleet, job, gathered, [row for row in rows if row != index], judgements
+        ).stages
         measure = partial(_difference, job, number, asked=asked, one=others, other=everyone)
         for value in fleet.each(measure, fleet.ready([rows[(place + 1) % len(rows)]])).values():
             worth[index] = _millionths(value)

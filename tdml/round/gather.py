@@ -20,6 +20,7 @@ from tdml.round.orders import UPDATE, Commitment
 from tdml.run.job import Job
 from tdml.trust.commitment import block_span, commitment, count_blocks, is_plain
 from tdml.trust.fold import StageSums, empty, fold_stage
+from tdml.trust.judgement import Proof
 
 BlockPlace = tuple[int, int]  # stage and number of a block
 Blocks = dict[int, torch.Tensor]  # one place, by replica
@@ -51,6 +52,15 @@ class Gathered:
         return {
             index: faults for index, faults in self.faults.items() if index not in self.diverged
         }
+
+    @property
+    def proofs(self) -> list[Proof]:
+        """The same, as what convicts nodes."""
+        return [
+            Proof((self.names[index][stage],), f"stage {stage}: {text}")
+            for index, faults in sorted(self.proven.items())
+            for stage, text in sorted(faults.items())
+        ]
 
     @property
     def judged(self) -> list[int]:
@@ -122,7 +132,7 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
         size, parameters = job.layouts[stage].size, job.layouts[stage].parameters
         start, stop = block_span(size, number)
         for index, block in blocks.items():
-            _check_block(
+            check_block(
                 gathered, index, (stage, number), block, stop - start, job.config.trust.enabled
             )
         if len(blocks) < len(indices) or any(index in gathered.faults for index in indices):
@@ -157,10 +167,11 @@ def _check_commitments(
             )
 
 
-def _check_block(
+def check_block(
     gathered: Gathered, index: int, place: BlockPlace, block: object, size: int, strict: bool
-) -> None:
-    """What is wrong with one block at first sight. `strict`: whether more than its form counts."""
+) -> bool:
+    """Whether one block is right at first sight; what is wrong with it is noted. `strict`: whether
+    more than its form counts."""
     stage, number = place
     if not is_plain(block, (size,), torch.float32):
         kind = type(block).__name__
@@ -169,10 +180,13 @@ def _check_block(
         gathered.faults.setdefault(index, {})[stage] = (
             f"the update is {kind}, not float32 of shape ({size},)"
         )
-    elif strict and not matches(gathered, index, stage, number, block):
+        return False
+    if strict and not matches(gathered, index, stage, number, block):
         gathered.faults.setdefault(index, {})[stage] = (
             "the update is not the one that it had committed to"
         )
+        return False
+    return True
 
 
 def _set_apart(gathered: Gathered, stage: int, indices: Iterable[int]) -> None:

@@ -144,7 +144,7 @@ class Judge:
     ) -> Judged:
         """What becomes of every replica that handed something in."""
         trusted = self._job.config.trust.enabled
-        proofs = [*_faults(gathered), *audits.proofs]
+        proofs = [*gathered.proofs, *audits.proofs]
         if self._job.audits:
             proofs += false_reports(
                 self._job, self.auditor, self._fleet, gathered, checked, weights, secret
@@ -286,12 +286,3 @@ class Judge:
         self.auditor.settler.tolerance.seen = dict(state["tolerance"])
         self.auditor.settler.unrepeatable = set(state["unrepeatable"])
         self.debts.restore(state["debts"])
-
-
-def _faults(gathered: Gathered) -> list[Proof]:
-    """What no honest node's message has."""
-    return [
-        Proof((gathered.names[index][stage],), f"stage {stage}: {text}")
-        for index, faults in sorted(gathered.proven.items())
-        for stage, text in sorted(faults.items())
-    ]

@@ -35,7 +35,12 @@ def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
     node = laboratory.fleet.nodes["r1.s1"]
     node.__class__, node.other = liars.RevealsAnother, other
     before = laboratory.engine.weights
-    laboratory.play(1)
+    played = laboratory.play(1)
+    trusted = laboratory.job.config.trust.enabled
+    assert list(played.bans) == (["r1.s1"] if trusted else [])
+    assert played.judgements[1].status == ("malicious" if trusted else "suspicious")
+    assert played.judgements[1].blamed == (("r1.s1",) if trusted else ())
+    assert played.accepted == [0, 2], "whose update is not in the mean is not paid for it"
     moved = [
         float((after - was).abs().max())
         for after, was in zip(laboratory.engine.weights, before, strict=True)
