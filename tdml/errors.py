@@ -53,7 +53,10 @@ def cause(error: Exception, group: str) -> str:
     hidden = error.__cause__  # where it cannot be imported Hydra hides the reason
     text = one_line(hidden if isinstance(hidden, ImportError) else error)
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
-    return f"{text}: leave that out with '~{group}.{unexpected[1]}'" if unexpected else text
+    if not unexpected:
+        return text
+    setting = f"{group}.{unexpected[1]}"
+    return f"{text}: leave out {setting} ('~{setting}' where a file of settings has it)"
 
 
 def printable(text: str) -> str:

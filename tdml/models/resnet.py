@@ -13,29 +13,31 @@ if TYPE_CHECKING:
     from torchvision.models import ResNet
 
 
-STEMS = ("imagenet", "cifar_pooled", "cifar")  # what comes before the first residual block
+# What comes before the first residual block: torchvision's stem (7 × 7, stride 2, and pooling), or
+# one for pictures of 32 pixels (He et al., arXiv 1512.03385, section 4.2: 3 × 3, stride 1), with
+# the pooling, 4 times the work, or without it, 16 times.
+STEMS = ("imagenet", "cifar_pooled", "cifar")
 
 
 def resnet18(num_classes: int, stem: str = "imagenet") -> nn.Module:
-    """`torchvision.models.resnet18(num_classes=…)` with a method `blocks()`: 10 blocks. For `stem`
-    see `_with_stem`."""
+    """`torchvision.models.resnet18(num_classes=…)` with a method `blocks()`: 10 blocks.
+
+    Raises:
+        SettingError: `stem` is none of STEMS.
+    """
     return _with_blocks(_with_stem(torchvision().models.resnet18(num_classes=num_classes), stem))
 
 
 def resnet50(num_classes: int, stem: str = "imagenet") -> nn.Module:
-    """`torchvision.models.resnet50(num_classes=…)` with a method `blocks()`: 18 blocks. For `stem`
-    see `_with_stem`."""
+    """`torchvision.models.resnet50(num_classes=…)` with a method `blocks()`: 18 blocks.
+
+    Raises:
+        SettingError: `stem` is none of STEMS.
+    """
     return _with_blocks(_with_stem(torchvision().models.resnet50(num_classes=num_classes), stem))
 
 
 def _with_stem(model: "ResNet", stem: str) -> "ResNet":
-    """Torchvision's stem (`imagenet`: 7 × 7, stride 2, and pooling), or one for pictures of 32
-    pixels (He et al., arXiv 1512.03385, section 4.2): 3 × 3, stride 1, with the pooling
-    (`cifar_pooled`, 4 times the work) or without it (`cifar`, 16 times).
-
-    Raises:
-        SettingError: there is no such stem.
-    """
     if stem not in STEMS:
         raise SettingError(f"model.stem={stem}: choose one of {', '.join(STEMS)}")
     if stem != "imagenet":

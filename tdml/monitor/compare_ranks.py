@@ -14,7 +14,7 @@ from tdml.monitor.labels import shorten
 def ranks(histories: Sequence[History]) -> Figure | None:
     """Mean against standard deviation of the ranks of every update, from the attack's first round
     on: a panel for each attacked run. None if none was attacked yet."""
-    attacked = [(history, points) for history in histories if (points := _ranked(history))]
+    attacked = [(history, points) for history in histories if (points := ranked(history))]
     if not attacked:
         return None
     columns = 2 if len(attacked) == 4 else min(3, len(attacked))
@@ -42,7 +42,7 @@ def ranks(histories: Sequence[History]) -> Figure | None:
     return figure
 
 
-def _ranked(history: History) -> list[tuple[float, float, bool]]:
+def ranked(history: History) -> list[tuple[float, float, bool]]:
     """Mean and standard deviation of the ranks of each update since the attack began, and whether
     it is a lie."""
     return [

@@ -6,6 +6,7 @@ from pathlib import Path
 from tdml.common.files import replace_file
 from tdml.monitor.compare import attack_of, draw_figures, gain_over_baseline
 from tdml.monitor.compare_figures import PAPERS_ACCURACY
+from tdml.monitor.compare_ranks import ranked
 from tdml.monitor.history import History
 from tdml.paper.bars import BARS, MET, MISSED, NOT_RUN, Bar, Finding, findings
 from tdml.paper.runs import MODELS, RECIPES, Run
@@ -24,9 +25,10 @@ these from the run folders: nothing on it is written by hand.
   shrinks to 8 before the first block.
 - **Recipes:** `paper` is the paper's, `fast` the practice of today in 30 epochs; `conf/recipe/` has
   both.
-- **Why more replicas end lower:** of M replicas each takes 1/M of an epoch's steps in a round, and
-  their mean moves as far as one of them: as with M times the batch at the same learning rate. Where
-  the training loss of a run is above one machine's, it has not come as far in its rounds.
+- **Of M replicas** each takes 1/M of an epoch's steps in a round, and their mean moves as far as
+  one of them. Where the training loss of a run is above one machine's, it has not come as far in
+  its rounds.
+- **Hours** are of the clock, also those in which a run was paused or shared its machine.
 - **Attackers:** 1 of 4 or 3 of 8 replicas, from round 10 on. Spares take the places of those who
   are banned.
 """
@@ -110,13 +112,8 @@ def _figures(runs: Sequence[Run], histories: Histories) -> dict[str, list[Histor
     return {
         title: chosen
         for title, chosen in groups.items()
-        if not title.endswith(_ATTACKS) or any(map(_was_attacked, chosen))
+        if not title.endswith(_ATTACKS) or any(map(ranked, chosen))
     }
-
-
-def _was_attacked(history: History) -> bool:
-    last = history.last
-    return bool(history.attack) and last is not None and last.round >= history.attacked_from
 
 
 def _titles(run: Run) -> list[str]:

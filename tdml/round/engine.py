@@ -121,6 +121,7 @@ class Engine:
             worth = improvements(self.job, self.fleet, number, gathered, judged.judgements, secret)
             missing = self.aggregate(number, gathered, judged.judgements)
             judged = look_again(self.job, judged, gathered, missing)
+            self.judge.note_unproven(number, judged)
         round_.bans = self.ban(judged.proofs)
         self._fill(round_, reports, gathered, judged, worth, said)
         with self.phase("broadcast", number):
@@ -162,7 +163,6 @@ class Engine:
         deadline = Deadline(self._pace, self.job.config.sync.deadline)
 
         owing = {r.index: debt for r in self.training if (debt := self.judge.debts.of(r))}
-
         again: dict[int, list[Commitment]] = {}
 
         def order(replica: Replica) -> TrainReport | None:

@@ -17,9 +17,9 @@ from tdml.round.orders import EvaluateOrder, Evaluation
 from tdml.run.job import Job
 from tdml.trust.commitment import in_blocks
 from tdml.trust.judgement import Judgement
-from tdml.trust.numbers import MOST_SAMPLES
 
 _MILLIONTHS, _MOST = 1_000_000, 1000.0  # nats
+_MOST_DRAWN = 256  # validation samples that the coordinator alone has: each round draws others
 
 
 def evaluate(
@@ -73,7 +73,7 @@ def drawn(job: Job, split: str, secret: int) -> torch.Tensor:
     if split != "validation" or job.source.validation is None:
         return torch.arange(size)
     draw = torch.Generator().manual_seed(derive(secret, "validation"))
-    return torch.randperm(size, generator=draw)[:MOST_SAMPLES]
+    return torch.randperm(size, generator=draw)[:_MOST_DRAWN]
 
 
 def improvements(

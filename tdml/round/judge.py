@@ -33,6 +33,7 @@ class Judged:
     proofs: list[Proof]
     audits: Audits
     spent: float  # on cross-checks and audits, in steps of training
+    unproven: tuple[int, ...] = ()  # the replicas whose work was not repeated in full
 
 
 class Judge:
@@ -167,9 +168,9 @@ class Judge:
                 rank_mean=float(screening.moments.mean[row]),
                 rank_std=float(screening.moments.std[row]),
             )
-        self._note_unproven(number, evidence, judgements)
         spent = checked.steps + audits.steps + audits.looks
-        return Judged(judgements, proofs if trusted else [], audits, spent)
+        unproven = tuple(index for index, known in evidence.items() if not known.full)
+        return Judged(judgements, proofs if trusted else [], audits, spent, unproven)
 
     def _evidence(
         self,
@@ -227,11 +228,11 @@ class Judge:
         samples = faults_of(self._job.source, batches, seeds)
         return f"{said}, for {samples}" if samples else said + diverges
 
-    def _note_unproven(
-        self, number: int, evidence: Mapping[int, Evidence], judgements: Mapping[int, Judgement]
-    ) -> None:
-        for index, made in judgements.items():
-            if made.accepted and not evidence[index].full:
+    def note_unproven(self, number: int, judged: Judged) -> None:
+        """Remember whose updates are in the weights without having been repeated in full."""
+        for index in judged.unproven:
+            made = judged.judgements[index]
+            if made.accepted:
                 self.standing.unproven.add(number, map(self._fleet.key, made.nodes))
 
     def tainted(self, number: int, proofs: Sequence[Proof]) -> int | None:

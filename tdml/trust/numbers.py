@@ -4,7 +4,9 @@
 ALPHA = 0.01  # chance that an update that knows nothing of its samples is seen working in a round
 # nats added to losses before the logarithm: below, a change of a loss is rounding
 LOG_OFFSET = 0.01
-MOST_SAMPLES = 256  # of a candidate's own, and as many controls: more hardly raise the test's power
+# of a candidate's own, and as many controls. Half of the budget often pays for fewer. ResNet-18 on
+# CIFAR-10, 97 steps a round, is seen in 15, then 53 to 90 of 100 rounds with 256
+MOST_SAMPLES = 1024
 # of fewer the test sees one honest replica in six after ten steps: audits are better value
 FEWEST_SAMPLES = 128
 

@@ -104,7 +104,7 @@ def test_shares_that_cannot_be_are_the_users_mistake(text, message, tmp_path):
             own("fails"),
             "data.shares=tests.data.test_shares.fails cannot be used: 'no such\\nsite'",
         ),
-        (own("by_site", colour=1), "leave that out with '~data.shares.colour'"),
+        (own("by_site", colour=1), "leave out data.shares.colour"),
     ],
 )
 def test_shares_that_cannot_be_had_are_the_users_mistake(shares, message):

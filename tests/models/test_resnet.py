@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tdml.errors import SettingError
@@ -9,21 +10,24 @@ from tdml.models import resnet18, resnet50
 from tdml.models.resnet import STEMS
 from tdml.models.split import blocks_of
 
+_BOTH = pytest.mark.parametrize("make", [resnet18, resnet50])
 
-def _flops(stem: str) -> int:
+
+def _flops(model: nn.Module) -> int:
     with FlopCounterMode(display=False) as counter:
-        resnet18(10, stem)(torch.randn(2, 3, 32, 32))
+        model(torch.randn(2, 3, 32, 32))
     return counter.get_total_flops()
 
 
-def test_what_the_stems_cost() -> None:
+@_BOTH
+def test_what_the_stems_cost(make) -> None:
     """As their setting says: 4 and 16 times the work, but for the stem itself."""
-    usual = _flops("imagenet")
-    assert _flops("cifar_pooled") / usual == pytest.approx(4, rel=0.1)
-    assert _flops("cifar") / usual == pytest.approx(16, rel=0.1)
+    usual = _flops(make(10))
+    assert _flops(make(10, "cifar_pooled")) / usual == pytest.approx(4, rel=0.1)
+    assert _flops(make(10, "cifar")) / usual == pytest.approx(16, rel=0.1)
 
 
-@pytest.mark.parametrize("make", [resnet18, resnet50])
+@_BOTH
 @pytest.mark.parametrize(("stem", "pixels"), [("imagenet", 8), ("cifar_pooled", 16), ("cifar", 32)])
 def test_pixels_before_the_first_residual_block(make, stem: str, pixels: int) -> None:
     model = make(10, stem)
@@ -40,6 +44,7 @@ def test_weights_are_named_as_torchvisions_and_begin_as_wide() -> None:
     assert small.conv1.weight.std().item() == pytest.approx(wanted, rel=0.1)
 
 
-def test_a_stem_that_there_is_not() -> None:
+@_BOTH
+def test_a_stem_that_there_is_not(make) -> None:
     with pytest.raises(SettingError, match=f"model.stem=vgg: choose one of {', '.join(STEMS)}"):
-        resnet18(10, "vgg")
+        make(10, "vgg")

@@ -99,7 +99,7 @@ def settings(function, **arguments):
         ({"_target_": "no_such_package.model"}, "model=no_such_package.model cannot be built"),
         (
             CNN | {"colour": 1},
-            "unexpected keyword argument 'colour'\"): leave that out with '~model.colour'",
+            "unexpected keyword argument 'colour'\"): leave out model.colour ('~model.colour' where a file",
         ),
         (
             settings(no_module),

@@ -149,6 +149,9 @@ def test_the_baseline_was_trained_alike(tmp_path: Path) -> None:
     assert baseline_of(history, read_all([longer])) is None
     del history.settings["data"]["weights"]  # as in a run of before there were any
     assert baseline_of(history, read_all([longer, *folders])).name == "right"
+    history.settings["train"] |= {"precision": "bf16", "channels_last": True}
+    history.settings["train"]["activation_checkpointing"] = True  # what is for speed or memory
+    assert baseline_of(history, read_all([longer, *folders])).name == "right"
 
 
 def test_names_that_come_again_are_told_apart(tmp_path: Path) -> None:

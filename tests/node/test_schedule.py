@@ -155,7 +155,7 @@ REFUSED = {
         0,
         {},
     ),
-    "train.schedule=wsd cannot be used: .*'end'.*leave that out with '~train.schedule.end'": (
+    "train.schedule=wsd cannot be used: .*'end'.*leave out train.schedule.end": (
         "wsd",
         0,
         {"end": 1},

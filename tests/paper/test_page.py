@@ -1,5 +1,6 @@
 """docs/results.md, and what it is made of."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -87,12 +88,12 @@ def test_results_are_kept_and_shown(results: Path, tmp_path: Path, capsys) -> No
         in page
     )
     assert (
-        "| `resnet18-paper-2x2` | – | 20 of 75, not ended | 0.4000 | 0.600 | – | -0.1000 at round 20 | 0.0 "
-        f"| fp32 | {where}" in page
+        "| `resnet18-paper-2x2` | – | 20 of 75, not ended | 0.4000 | 0.600 | – "
+        f"| -0.1000 at round 20 | 0.0 | fp32 | {where}" in page
     )
     assert (
-        "| `resnet18-paper-4x2-gaussian` | gaussian, 1 of 4 | 75 of 75 | 0.9000 | 1.527 | 75 | -0.0100 | "
-        "0.2 |" in page
+        "| `resnet18-paper-4x2-gaussian` | gaussian, 1 of 4 | 75 of 75 | 0.9000 | 1.527 | 75 "
+        "| -0.0100 | 0.2 |" in page
     )
     assert "- met: `resnet18-paper-4x2-gaussian` (round 10)" in page
     assert "- not known yet: `resnet18-paper-2x2` (at round 20 of 75)" in page
@@ -116,28 +117,41 @@ def _contents(docs: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("rounds", [0, 5, 9, 12])
-def test_a_run_that_has_not_come_to_its_attack(rounds: int, tmp_path: Path) -> None:
-    """Its ranks cannot be drawn yet."""
+@pytest.mark.parametrize("defended", [True, False])
+def test_a_run_whose_ranks_are_not_known_yet(rounds: int, defended: bool, tmp_path: Path) -> None:
+    """It has not come to its attack, or nobody has ranked its updates."""
     runs, docs = tmp_path / "runs", tmp_path / "docs"
+    name = "resnet18-paper-4x2-gaussian" + ("" if defended else "-undefended")
     _leave(runs, "resnet18-paper-1x1", [0.5] * 75)
-    _leave(runs, "resnet18-paper-4x2-gaussian", [0.4] * rounds, ended=False)
+    _leave(runs, name, [0.4] * rounds, ended=False)
+    if rounds and not defended:
+        _forget_ranks(runs / name)
     update(list(RUNS), runs, docs / "results")
     page = write_page(docs, all_runs(), load(docs / "results", all_runs())).read_text()
-    assert f"| `resnet18-paper-4x2-gaussian` | gaussian, 1 of 4 | {rounds} of 75, not ended" in page
+    attack = "gaussian, 1 of 4" + ("" if defended else ", undefended")
+    assert f"| `{name}` | {attack} | {rounds} of 75, not ended" in page
     drawn = {path.name for path in (docs / "results").glob("*.svg")}
-    assert ("resnet18-paper-attacks-ranks.svg" in drawn) == (rounds >= 10)
+    assert ("resnet18-paper-attacks-ranks.svg" in drawn) == (defended and rounds >= 10)
     assert all(f"(results/{name})" in page for name in drawn)
+
+
+def _forget_ranks(run: Path) -> None:
+    """As in a run in which nobody could rank."""
+    file = run / "metrics.jsonl"
+    lines = [json.loads(text) for text in file.read_text().splitlines()]
+    for line in lines:
+        for replica in line["replicas"].values():
+            replica["rank_mean"] = replica["rank_std"] = None
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def test_what_is_kept_of_more_rounds_stays(results: Path, tmp_path: Path) -> None:
     kept, runs = results / "results", tmp_path / "other"
     _leave(runs, "resnet18-paper-2x2", [0.3] * 19, ended=False)
     [said] = update(list(RUNS), runs, kept)
-    assert (
-        said
-        == f"resnet18-paper-2x2: 19 rounds; those 20 that {kept / 'resnet18-paper-2x2.json'} has of it stay"
-    )
-    assert len(read(kept / "resnet18-paper-2x2.json").rounds) == 20
+    file = kept / "resnet18-paper-2x2.json"
+    assert said == f"resnet18-paper-2x2: 19 rounds; those 20 that {file} has of it stay"
+    assert len(read(file).rounds) == 20
     _leave(runs, "resnet18-paper-2x2", [0.3] * 21, ended=False)
     assert update(list(RUNS), runs, kept) == ["resnet18-paper-2x2: 21 rounds"]
 

@@ -270,22 +270,6 @@ def test_without_a_budget_nobody_is_banned_for_work() -> None:
     assert _banned(laboratory.play(1)) == []
 
 
-def test_one_replica_alone_is_looked_at_by_the_coordinator() -> None:
-    laboratory = _laboratory("topology.replicas=1")
-    assert _banned(laboratory.play(1)) == []
-    _sit(laboratory, "r0.s1", liars.Liar, deed="update")
-    assert _banned(laboratory.play(2)) == ["r0.s1"]
-
-
-def test_the_coordinator_looks_at_updates_too() -> None:
-    """An update that is not what the states lead to, and to which its node sticks: one of twelve
-    looks is at it."""
-    laboratory = _laboratory("topology.replicas=1", "topology.stages=2")
-    _sit(laboratory, "r0.s1", liars.HandsInAnother)
-    bans = [_banned(laboratory.play(number)) for number in range(1, 13)]
-    assert [name for banned in bans for name in banned] == ["r0.s1"]
-
-
 def test_honest_replicas_are_clean_in_every_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -40,7 +40,10 @@ def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
     assert list(played.bans) == (["r1.s1"] if trusted else [])
     assert played.judgements[1].status == ("malicious" if trusted else "suspicious")
     assert played.judgements[1].blamed == (("r1.s1",) if trusted else ())
-    assert played.accepted == [0, 2], "whose update is not in the mean is not paid for it"
+    assert played.accepted == [0, 2], "whose update is not in the mean does not count"
+    noted = laboratory.engine.judge.standing.unproven.rounds
+    key = laboratory.fleet.key
+    assert key("r0.s0") in noted and key("r1.s0") not in noted, "nothing of it is in the weights"
     moved = [
         float((after - was).abs().max())
         for after, was in zip(laboratory.engine.weights, before, strict=True)

@@ -72,6 +72,6 @@ def test_gains_by_hand() -> None:
     ],
 )
 def test_it_is_made_only_where_it_is_worth_what_it_costs(passes: float, expected: int) -> None:
-    assert samples_that_pay([1000] * 8, 1000, passes) == expected
+    assert samples_that_pay([2000] * 8, 2000, passes) == expected
     assert samples_that_pay([1000], 1000, 1e9) == 0, "one alone has no controls"
     assert samples_that_pay([1000] * 8, 100, 1e9) == 0, "there are too few samples"
