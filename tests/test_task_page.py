@@ -75,6 +75,21 @@ def test_the_weights_of_the_page_are_those_of_each_sample(folder: Path) -> None:
     look_at(task, Border(output.shape, output.dtype), targets)
 
 
+def test_what_is_filled_up_counts_nothing(folder: Path) -> None:
+    """The mean is that of all tokens that have a class, as torch takes it, also where a sample has
+    none."""
+    task = importlib.import_module("mine").Tags()
+    lengths = [5, 1, 0, 3]
+    classes = [torch.tensor([i % 3 for i in range(n)] + [-100] * (5 - n)) for n in lengths]
+    _, targets = task.collate([(torch.zeros(5, dtype=torch.int64), each) for each in classes])
+    output = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    expected = float(torch.nn.functional.cross_entropy(output.flatten(0, 1), targets.flatten()))
+    assert float(mean_loss(task, output, targets)) == pytest.approx(expected)
+    right, tokens = task.metrics(output, targets)["accuracy"]
+    assert tokens.tolist() == lengths and 0 < right.sum() < 9
+    look_at(task, Border(output.shape, output.dtype), targets)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_page_from_top_to_bottom(folder: Path) -> None:
