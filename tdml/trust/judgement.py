@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tdml.trust.numbers import LARGEST, LIMIT, TYPICAL
+from tdml.trust.numbers import LARGEST, LIMIT, TYPICAL, WITHHELD
 from tdml.trust.work import WorkResult
 
 HONEST, SUSPICIOUS, MALICIOUS, LOST = "honest", "suspicious", "malicious", "lost"
@@ -100,10 +100,9 @@ def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict
     """What becomes of each replica's update, by replica.
 
     Whoever was seen working, or whose whole round was repeated and found again, counts in full, up
-    to LARGEST times the median size; who was tested and not seen working counts 1 − power beside
-    them, and as all others where there are none; who was not tested counts up to TYPICAL times the
-    median size. Who stands out beyond the screen's limit,
-    and was not found clean, does not count.
+    to LARGEST times the median size; who was tested and not seen working counts less beside them,
+    and as all others where there are none; who was not tested counts up to TYPICAL times the median
+    size. Who stands out beyond the screen's limit, and was not found clean, does not count.
 
     Args:
         power: the share of clean replica-rounds that the work test has seen working in this run.
@@ -161,9 +160,11 @@ def _refusal(evidence: Evidence) -> str:
 
 
 def _unseen(work: WorkResult, power: float) -> tuple[float, str]:
-    """What an update counts that was tested, and not seen working; and why."""
+    """What an update counts that was not seen working, and why: so much that honest work, of which
+    1 − power is not seen, loses WITHHELD of its weight."""
+    weight = max(0.0, 1 - WITHHELD / (1 - power))
     text = f"not seen working (p {work.p:.2g}) where {power:.0%} of honest work is"
-    return 1 - power, f"{text}: counts {1 - power:.2f}"
+    return weight, f"{text}: counts {weight:.2f}"
 
 
 def _shorten(size: float, typical: float, most: float) -> tuple[float, str]:
@@ -186,15 +187,15 @@ def lost(index: int, nodes: Sequence[str], reason: str) -> Judgement:
 @dataclass
 class Power:
     """How often the work test sees honest work in this run, learnt from windows that chance chose
-    and audits found clean. Before there are any it is taken for one in two."""
+    and audits found clean: the less of them, the lower it is taken."""
 
     clean: int = 0
     seen: int = 0
 
     @property
     def share(self) -> float:
-        """Between 0 and 1."""
-        return (self.seen + 1) / (self.clean + 2)
+        """From 0 to less than 1."""
+        return self.seen / (self.clean + 1)
 
     def add(self, seen: bool) -> None:
         """One more replica-round that is known to be honest."""

@@ -2,11 +2,8 @@
 
 # The work test (`tdml.trust.work`).
 ALPHA = 0.01  # chance that an update that knows nothing of its samples is seen working in a round
-# nats added to losses before the logarithm: below, a change of a loss is rounding
-LOG_OFFSET = 0.01
-# of a candidate's own, and as many controls. Half of the budget often pays for fewer. ResNet-18 on
-# CIFAR-10, 97 steps a round, is seen in 15, then 53 to 90 of 100 rounds with 256
-MOST_SAMPLES = 1024
+LOG_OFFSET = 0.01  # nats added to losses before the logarithm: below, what changes is rounding
+MOST_SAMPLES = 1024  # of a candidate's own: a quarter see ResNet-18 on CIFAR-10 every second time
 # of fewer the test sees one honest replica in six after ten steps: audits are better value
 FEWEST_SAMPLES = 128
 
@@ -37,6 +34,7 @@ STEPS_BEFORE = 3
 # times the median size, of who was seen working or found clean: honest sizes differ by less
 LARGEST = 2.0
 TYPICAL = 1.5  # the same of who was not: on like shares one honest update in a hundred is larger
+WITHHELD = 0.05  # of honest updates' weight, for not being seen working, however seldom that is
 
 # A step that two kinds of machines take (`tdml.trust.tolerance`).
 # times the median error of single steps found so far; between that and as many times more, machines

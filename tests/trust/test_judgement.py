@@ -27,7 +27,7 @@ def one(power: float = 0.5, vouches: bool = True, **given: object):
         ({"size": 1.4}, 1, 1, "honest"),
         ({"size": 3.0}, 1, 0.5, "suspicious"),
         ({"full": True, "size": 1.9}, 1, 1, "honest"),
-        ({"work": UNSEEN}, 0.5, 1, "suspicious"),
+        ({"work": UNSEEN}, 0.9, 1, "suspicious"),
         ({"work": UNSEEN, "full": True}, 1, 1, "honest"),
         ({"distance": 5.0, "departure": "far"}, 0, 1, "suspicious"),
         ({"distance": 5.0, "departure": "far", "full": True}, 1, 1, "honest"),
@@ -68,13 +68,29 @@ def test_with_skewed_shares_the_work_test_does_not_vouch() -> None:
     assert one(vouches=False, work=SEEN, size=1.9).scale < 1
 
 
-def test_who_was_not_seen_counts_the_less_the_better_honest_work_is_seen() -> None:
-    assert one(power=0.98, work=UNSEEN).weight == pytest.approx(0.02)
+@pytest.mark.parametrize(
+    ("power", "weight"), [(0.2, 0.9375), (0.5, 0.9), (0.9, 0.5), (0.95, 0), (0.98, 0)]
+)
+def test_who_was_not_seen_counts_the_less_the_better_honest_work_is_seen(
+    power: float, weight: float
+) -> None:
+    made = one(power=power, work=UNSEEN)
+    assert made.weight == pytest.approx(weight, abs=1e-9)
+    assert (made.status, made.proven) == ("suspicious", False)
+
+
+@pytest.mark.parametrize("seen_of_100", range(101))
+def test_however_often_honest_work_is_seen_it_loses_a_twentieth_of_its_weight_at_most(
+    seen_of_100: int,
+) -> None:
+    power = Power(clean=100, seen=seen_of_100).share
+    lost_weight = (1 - power) * (1 - one(power=power, work=UNSEEN).weight)
+    assert lost_weight <= 0.05 + 1e-9
 
 
 @pytest.mark.parametrize(
     ("other", "weight"),
-    [({"work": SEEN}, 0.4), ({"full": True}, 0.4), ({"work": UNSEEN}, 1), ({}, 1)],
+    [({"work": SEEN}, 0.875), ({"full": True}, 0.875), ({"work": UNSEEN}, 1), ({}, 1)],
 )
 def test_where_nobody_was_seen_nobody_counts_less_than_another(other: dict, weight: float) -> None:
     """As in rounds that change little, where the test sees hardly anybody."""
@@ -105,10 +121,10 @@ def test_who_handed_in_nothing_is_lost() -> None:
 
 def test_power_is_learnt_from_clean_rounds() -> None:
     power = Power()
-    assert power.share == 0.5
+    assert power.share == 0, "of what is not known nobody is accused"
     for seen in (True, True, True, False):
         power.add(seen)
-    assert power.share == 4 / 6
+    assert power.share == 3 / 5
 
 
 def test_a_proven_liar_is_not_told_to_wait() -> None:
