@@ -111,16 +111,17 @@ def statement(job: str, replica: int, purpose: str, signer: int, peer: int, dige
 # What is signed for, in words.
 
 
-def trained(round_number: int) -> str:
+def trained(round_number: int, nonce: str) -> str:
     """A round's own steps."""
-    return f"round {round_number}"
+    return f"round {round_number}, order {nonce}"
 
 
 def repeated(order: RepeatOrder) -> str:
     """Steps that are taken again."""
-    return f"round {order.round}, replica {order.replica} from step {order.first} again"
+    steps = f"replica {order.replica} from step {order.first} again"
+    return f"round {order.round}, {steps}, order {order.nonce}"
 
 
 def evaluated(order: EvaluateOrder) -> str:
     """An evaluation."""
-    return f"round {order.round}, evaluation of {order.candidate}"
+    return f"round {order.round}, evaluation of {order.candidate}, order {order.nonce}"

@@ -91,7 +91,7 @@ class Node:
             given = self._given(order, self.slot.replica, step, order.batches[step])
             yield from self._one(self.poisoned(given, order.round), log, step)
         if log is not None:
-            self.agreement.begin(trained(order.round), log)
+            self.agreement.begin(trained(order.round, order.nonce), log)
         self.update = change(self.weights, trainer.weights())
 
     def repeating(self, order: RepeatOrder) -> Iterator["Step"]:

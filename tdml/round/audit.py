@@ -9,7 +9,7 @@ from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown
 from tdml.round.openings import false_answer
-from tdml.round.orders import RepeatOrder, Repetition
+from tdml.round.orders import RepeatOrder, Repetition, new_nonce
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settle import LOOKS_TAKE, Settler
 from tdml.round.settlement import Settlement
@@ -27,7 +27,7 @@ class Auditor:
 
     def __init__(self, fleet: Fleet, job: Job, job_id: str) -> None:
         self._fleet, self._job, self.job_id = fleet, job, job_id
-        self.settler = Settler(job)
+        self.settler = Settler(fleet, job, job_id)
 
     def audit(
         self,
@@ -73,9 +73,8 @@ class Auditor:
         bounds = self._job.bounds(steps)
         first, stop = bounds[window : window + 2]
         batches = self._job.batches(index, number)[first:stop]
-        return RepeatOrder(
-            number, self._job.longest, index, first, window == len(bounds) - 2, batches
-        )
+        last = window == len(bounds) - 2
+        return RepeatOrder(number, self._job.longest, index, first, last, batches, new_nonce())
 
     def _validators(self, claim: Claim, gathered: Gathered, draw: torch.Generator) -> list[Replica]:
         """Others on machines of the same kind, in random order: they repeat each other bit for
@@ -107,7 +106,7 @@ class Auditor:
     def _repeat_one(self, claim: Claim, validator: Replica) -> Reply:
         [owner] = self._fleet.placed([claim.order.replica])
         try:
-            return repeat(self._job, claim.order, claim, owner, validator)
+            return repeat(self._job, claim, owner, validator)
         except NotShown as error:
             return error
         except ReplicaLost as loss:
@@ -133,6 +132,7 @@ class Auditor:
         outcome = _NOBODY
         for place, validator in enumerate(validators):
             if place:
+                claim = claim.anew()
                 answer = self._ask(claim, validator)
             outcome = self._judge_answer(claim, owner, validator, answer, weights, audits)
             if not outcome:
@@ -245,12 +245,12 @@ class Auditor:
         result = self._fleet.each(look, self._fleet.ready([owner.index])).get(owner.index)
         if result == []:
             audits.add(claim, None, clean=True)
-        elif others and result is not None:
-            self._repeat_by_others(claim, owner, others, weights, audits)
         elif isinstance(result, list) and result[0].proofs:
             audits.settlements += result
             audits.proofs += result[0].proofs
             audits.add(claim, None)
+        elif others and result is not None:
+            self._repeat_by_others(claim, owner, others, weights, audits)
         else:
             if result is None or self._job.config.topology.most > 1:
                 audits.silent |= set(owner.names)  # it counts no more until it is found right
@@ -269,6 +269,7 @@ class Auditor:
         """Have a window that the coordinator has not found right repeated by one after the other,
         until one finds something else than its owner, and that is settled."""
         for validator in validators:
+            claim = claim.anew()
             answer = self._ask(claim, validator)
             if isinstance(answer, list) and claim.confirmed_by(answer):
                 audits.steps += len(claim.order.batches)

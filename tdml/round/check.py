@@ -9,7 +9,7 @@ from tdml.data import pieces
 from tdml.data.pieces import Piece
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown, relay, updates_of
-from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
+from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation, new_nonce
 from tdml.run.job import Job
 from tdml.trust.commitment import is_plain
 from tdml.trust.work import WorkResult, cost, gains, samples_that_pay, work_test
@@ -29,10 +29,10 @@ class Report:
     """A validator's answers, by stage, on one candidate's question: without its update, and with
     it."""
 
-    round: int
     validator: int
     candidate: int
     question: Question
+    asked: tuple[EvaluateOrder, EvaluateOrder]  # without its update, and with it
     before: list[Evaluation]
     after: list[Evaluation]
 
@@ -158,14 +158,14 @@ def _evaluate(
     validator: Replica,
     question: Question,
 ) -> Report:
-    before = validator.evaluate(
-        EvaluateOrder(number, question.pieces, None, check=True, log=True), columns=0
+    without, with_it = (
+        EvaluateOrder(number, question.pieces, candidate, check=True, log=True, nonce=new_nonce())
+        for candidate in (None, owner.index)
     )
+    before = validator.evaluate(without, columns=0)
     hand_over(job, gathered, owner, validator)
-    after = validator.evaluate(
-        EvaluateOrder(number, question.pieces, owner.index, check=True, log=True), columns=0
-    )
-    return Report(number, validator.index, owner.index, question, before, after)
+    after = validator.evaluate(with_it, columns=0)
+    return Report(validator.index, owner.index, question, (without, with_it), before, after)
 
 
 def hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica) -> None:

@@ -16,9 +16,11 @@ from tdml.round.audit import Auditor
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
-from tdml.round.orders import Commitment, TrainOrder
+from tdml.round.orders import Commitment
 from tdml.run.job import Job
 from tdml.trust.judgement import Audited
+
+Redone = dict[int, list[Commitment]]  # what replicas commit to that do a round again
 
 
 @dataclass(frozen=True)
@@ -73,27 +75,25 @@ class Debts:
         return min(debts, key=lambda debt: debt.round, default=None)
 
     def call_in(
-        self, replica: Replica, debt: Debt, late: Callable[[], str | None]
+        self, replica: Replica, debt: Debt, nonce: str, late: Callable[[], str | None]
     ) -> list[Commitment]:
         """Have a replica do a round again. Raises `ReplicaLost` as any order."""
         _load(debt, replica)
-        index, number = replica.index, debt.round
-        batches, bounds = self._job.batches(index, number), self._job.bounds(debt.steps)
-        order = TrainOrder(number, self._job.longest, batches[: debt.steps], bounds)
-        replica.train(order, late)
-        return replica.commit(number)
+        replica.train(self._job.train_order(replica.index, debt.round, debt.steps, nonce), late)
+        return replica.commit(debt.round)
 
     def collect(
-        self, shown: Mapping[int, list[Commitment]], others: Sequence[int], draw: torch.Generator
+        self, shown: Redone, present: Gathered, draw: torch.Generator
     ) -> tuple[Audits, dict[int, str]]:
         """Have all of the work repeated that replicas have done again. Returns the audits, and of
         every replica what came of it. Whoever has taken part must be given the global weights
         again.
 
         Args:
-            others: the replicas that can repeat it.
+            present: what the present round has gathered: by its replicas the work can be repeated,
+                and its orders' nonce is that of `call_in`.
         """
-        audits, said = Audits(), {}
+        audits, said, others = Audits(), {}, present.judged
         for replica in self._fleet.ready(sorted(shown)):
             debt, made = self.of(replica), shown[replica.index]
             assert debt is not None  # or it had not been called in
@@ -105,7 +105,7 @@ class Debts:
                 self._part_from(name, replica)
                 continue
             index, steps = replica.index, {replica.index: debt.steps}
-            gathered = Gathered({index: made}, {index: replica.names}, steps)
+            gathered = Gathered({index: made}, {index: replica.names}, steps, present.nonce)
             gathered.replicas = [index, *others]
             loading = partial(_load, debt)
             self._fleet.each(loading, self._fleet.ready(others))

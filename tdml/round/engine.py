@@ -19,11 +19,12 @@ from tdml.round.audits import Audits
 from tdml.round.balance import Balance
 from tdml.round.clock import Stopwatch
 from tdml.round.deadline import Deadline, Pace
+from tdml.round.debts import Redone
 from tdml.round.evaluate import evaluate, improvements
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, gather
 from tdml.round.judge import Judge, Judged
-from tdml.round.orders import Commitment, TrainOrder, TrainReport
+from tdml.round.orders import Commitment, TrainOrder, TrainReport, new_nonce
 from tdml.round.outer import outer_optimizer
 from tdml.round.settlement import Settlement
 from tdml.run.job import Job
@@ -97,14 +98,14 @@ class Engine:
         before, self.steps = self.steps, self.balance.steps(slots)
         named = {index: tuple(names) for index, names in slots.items()}
         round_ = Round(number, named, self.steps, notes=self.balance.changes(before, self.steps))
-        secret = self._secrets.secret(number)
+        secret, nonce = self._secrets.secret(number), new_nonce()
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
         with self.phase("train", number):
-            reports, again = self.train(number)
+            reports, again = self.train(number, nonce)
         with self.phase("gather", number):
             taken = {index: self.steps[index] for index in sorted(reports)}
-            gathered = gather(self.fleet, self.job, number, taken)
+            gathered = gather(self.fleet, self.job, number, taken, nonce)
         with self.phase("screen", number):
             screening = self.judge.screen(number, gathered)
         with self.phase("cross_check", number):
@@ -155,35 +156,34 @@ class Engine:
             ).values()
         )
 
-    def train(self, number: int) -> tuple[dict[int, TrainReport], dict[int, list[Commitment]]]:
+    def train(self, number: int, nonce: str) -> tuple[dict[int, TrainReport], Redone]:
         """All formed replicas take their local steps; those that fail or are late lose the round.
         Replicas that owe an earlier round's work do that again: the second result is what they
         commit to."""
         self.training = self.fleet.ready(range(self.job.config.topology.most))
         deadline = Deadline(self._pace, self.job.config.sync.deadline)
-
         owing = {r.index: debt for r in self.training if (debt := self.judge.debts.of(r))}
-        again: dict[int, list[Commitment]] = {}
+        again: Redone = {}
 
-        def order(replica: Replica) -> TrainReport | None:
+        def do(replica: Replica) -> TrainReport | None:
             late = partial(deadline.passed, replica.index)
             if replica.index in owing:
                 debt = owing[replica.index]
-                again[replica.index] = self.judge.debts.call_in(replica, debt, late)
+                again[replica.index] = self.judge.debts.call_in(replica, debt, nonce, late)
                 return None
-            return self._have_trained(number, replica, deadline)
+            steps = self.steps[replica.index]
+            order = self.job.train_order(replica.index, number, steps, nonce)
+            return self._have_trained(order, replica, deadline)
 
-        done = self.fleet.each(order, self.training)
+        done = self.fleet.each(do, self.training)
         self.balance.close({r.index: r.names for r in self.training}, deadline.late)
         self._part_from_the_late(deadline.late)
         return {index: report for index, report in done.items() if report}, again
 
-    def _have_trained(self, number: int, replica: Replica, deadline: Deadline) -> TrainReport:
+    def _have_trained(self, order: TrainOrder, replica: Replica, deadline: Deadline) -> TrainReport:
         """One replica's local steps. How long they took is noted; of one that is late, as far as it
         came."""
-        steps, start = self.steps[replica.index], time.monotonic()
-        batches = self.job.batches(replica.index, number)[:steps]
-        order = TrainOrder(number, self.job.longest, batches, self.job.bounds(steps))
+        start = time.monotonic()
 
         def note(taken: int) -> None:
             self.balance.note(replica.index, taken, time.monotonic() - start)
@@ -194,7 +194,7 @@ class Engine:
             if replica.index in deadline.late:
                 note(max(1, replica.steps_done))
             raise
-        note(steps)
+        note(len(order.batches))
         deadline.finished()
         return report
 
@@ -208,13 +208,13 @@ class Engine:
                 self.fleet.give_up(names[index], "late twice in a row")
 
     def _collect(
-        self, again: Mapping[int, list[Commitment]], gathered: Gathered, audits: Audits, secret: int
+        self, again: Redone, gathered: Gathered, audits: Audits, secret: int
     ) -> dict[int, str]:
         """What came of the work that replicas owed and have done again, by replica."""
         if not again:
             return {}
         draw = torch.Generator().manual_seed(derive(secret, "debts"))
-        more, said = self.judge.debts.collect(again, gathered.judged, draw)
+        more, said = self.judge.debts.collect(again, gathered, draw)
         audits.join(more)
         self.broadcast(self.fleet.ready(sorted({*again, *gathered.judged})))
         return said

@@ -30,15 +30,16 @@ Blocks = dict[int, torch.Tensor]  # one place, by replica
 class Gathered:
     """The updates of a round.
 
-    `steps` are those that each replica was ordered to take. `replicas` are those whose updates can
-    be averaged, in the order of the rows of `sums`, by stage. `faults` says what is wrong with the
-    others', by stage; `diverged` are those whose only fault is that they are not finite, to which
-    honest steps may lead.
+    `steps` are those that each replica was ordered to take, and `nonce` is that of these orders.
+    `replicas` are those whose updates can be averaged, in the order of the rows of `sums`, by
+    stage. `faults` says what is wrong with the others', by stage; `diverged` are those whose only
+    fault is that they are not finite, to which honest steps may lead.
     """
 
     commitments: dict[int, list[Commitment]]
     names: dict[int, tuple[str, ...]]
     steps: Mapping[int, int]
+    nonce: str
     replicas: list[int] = field(default_factory=list)
     sums: list[StageSums] = field(default_factory=list)
     faults: dict[int, dict[int, str]] = field(default_factory=dict)
@@ -77,16 +78,16 @@ class Gathered:
         return dict(zip(self.replicas, squares.clamp(min=0).sqrt().tolist(), strict=True))
 
 
-def gather(fleet: Fleet, job: Job, number: int, steps: Mapping[int, int]) -> Gathered:
+def gather(fleet: Fleet, job: Job, number: int, steps: Mapping[int, int], nonce: str) -> Gathered:
     """Have the replicas that have trained commit to their updates, then reveal them, and fold them.
 
     Args:
         steps: that they were ordered to take.
+        nonce: of these orders.
     """
     made = fleet.each(lambda replica: replica.commit(number), fleet.ready(sorted(steps)))
-    gathered = Gathered(
-        made, {replica.index: replica.names for replica in fleet.ready(made)}, steps
-    )
+    names = {replica.index: replica.names for replica in fleet.ready(made)}
+    gathered = Gathered(made, names, steps, nonce)
     for index, commitments in made.items():
         _check_commitments(gathered, job, number, index, commitments)
     while True:

@@ -6,7 +6,7 @@ import torch
 
 from tdml.ledger.merkle import root
 from tdml.members.identity import verify_signature
-from tdml.node.agreement import common_digest, repeated, statement, trained
+from tdml.node.agreement import common_digest, repeated, statement
 from tdml.node.messages import Channel, between, of_stage
 from tdml.node.trace import Opening
 from tdml.round.fleet import Replica
@@ -18,10 +18,18 @@ from tdml.trust.dispute import Item
 from tdml.trust.judgement import Proof
 
 
+class Lied(Exception):
+    """Nodes have said what no honest node says: `proofs` convict them."""
+
+    def __init__(self, proofs: Sequence[Proof]) -> None:
+        self.proofs = tuple(proofs)
+        super().__init__("; ".join(proof.reason for proof in proofs))
+
+
 def false_traces(
     job: Job,
     job_id: str,
-    number: int,
+    purpose: str,
     index: int,
     steps: int,
     names: Sequence[str],
@@ -33,6 +41,7 @@ def false_traces(
     steps, or log something else than they have signed.
 
     Args:
+        purpose: for which its nodes have signed their logs.
         steps: that the replica was ordered to take.
     """
     false = [
@@ -50,7 +59,7 @@ def false_traces(
     if idle:
         return [Proof((names[s],), f"stage {s} has not taken all of its steps") for s in idle]
     logs, signatures = [o.log for o in openings], [o.signatures for o in openings]
-    return broken_agreements(job, job_id, index, trained(number), names, keys, logs, signatures)
+    return broken_agreements(job, job_id, index, purpose, names, keys, logs, signatures)
 
 
 def false_answer(
@@ -68,9 +77,21 @@ def false_answer(
         if not formed or left_out(answer.log, of_stage(job.channels, stage)):
             text = f"audit: stage {stage} has not repeated what it was to repeat"
             return [Proof((names[stage],), text)]
+    return broken_answers(job, job_id, claim, validator, keys, answers)
+
+
+def broken_answers(
+    job: Job,
+    job_id: str,
+    claim: Claim,
+    party: Replica,
+    keys: Sequence[str],
+    answers: Sequence[Repetition],
+) -> list[Proof]:
+    """As `broken_agreements`, of a party that has repeated a window."""
     logs, signatures = [a.log for a in answers], [a.signatures for a in answers]
-    purpose = repeated(claim.order)
-    return broken_agreements(job, job_id, validator.index, purpose, names, keys, logs, signatures)
+    purpose, names = repeated(claim.order), party.names
+    return broken_agreements(job, job_id, party.index, purpose, names, keys, logs, signatures)
 
 
 def broken_agreements(

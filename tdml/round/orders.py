@@ -1,6 +1,7 @@
 """What the coordinator asks of nodes, and what they answer. Plain frozen data, whatever carries
 it."""
 
+import secrets
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -30,6 +31,12 @@ UPDATE, BEFORE, AFTER = "update", "before", "after"
 def kept(window: int) -> str:
     """The name of the state before a window."""
     return f"state {window}"
+
+
+def new_nonce() -> str:
+    """A number used once. Neighbours sign under their order's what passed between them: else what
+    was signed in one run of some steps would speak of every other."""
+    return secrets.token_hex(16)
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class TrainOrder:
     round: int
     longest: int
     batches: torch.Tensor
+    nonce: str
     bounds: tuple[int, ...] = ()
 
 
@@ -102,6 +110,7 @@ class RepeatOrder:
     first: int
     last: bool
     batches: torch.Tensor
+    nonce: str
     own: bool = False
     each: bool = False
     show: int = -1
@@ -132,13 +141,14 @@ class Shown:
 class EvaluateOrder:
     """Evaluate the loaded weights, plus the update of `candidate` that was held if one is named, on
     some samples. `check`: it is part of a cross-check. With `log`, what crosses the borders is
-    logged. The tensors of batch `show` are kept to be shown."""
+    logged, and signed under the `nonce`. The tensors of batch `show` are kept to be shown."""
 
     round: int
     pieces: tuple[Piece, ...]
     candidate: int | None = None
     check: bool = False
     log: bool = False
+    nonce: str = ""
     show: int = -1
 
 

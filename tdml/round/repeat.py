@@ -1,14 +1,15 @@
 """A window of a replica's round, and having it repeated."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from tdml.node.trace import Opening
 from tdml.round.fleet import Replica
 from tdml.round.gather import relay
-from tdml.round.orders import RepeatOrder, Repetition, kept
+from tdml.round.orders import RepeatOrder, Repetition, kept, new_nonce
 from tdml.run.job import Job
 
 
@@ -19,6 +20,10 @@ class Claim:
     order: RepeatOrder
     window: int
     openings: Sequence[Opening]
+
+    def anew(self, **changed: Any) -> "Claim":
+        """The same, to be asked for once more, in an order that is `changed` somehow."""
+        return replace(self, order=replace(self.order, nonce=new_nonce(), **changed))
 
     @property
     def logs(self) -> list[torch.Tensor]:
@@ -42,15 +47,14 @@ class Claim:
         )
 
 
-def repeat(
-    job: Job, order: RepeatOrder, claim: Claim, owner: Replica, party: Replica
-) -> list[Repetition]:
+def repeat(job: Job, claim: Claim, owner: Replica, party: Replica) -> list[Repetition]:
     """Have a party repeat a window of the owner's round, from the state that the owner has kept.
 
     Raises:
         ReplicaLost: one of them does not answer.
         NotShown: the owner shows another state than it had bound itself to.
     """
+    order = claim.order
     if order.first and not order.own:
         for stage in range(len(owner.names)):
             size = job.states[stage].size

@@ -40,10 +40,9 @@ def false_reports(
         return []
     draw = torch.Generator().manual_seed(derive(secret, "reports"))
     report = checked.reports[int(torch.randint(len(checked.reports), (), generator=draw))]
-    candidate = report.candidate if bool(torch.randint(2, (), generator=draw)) else None
-    answers = report.before if candidate is None else report.after
+    with_it = int(torch.randint(2, (), generator=draw))
+    order, answers = report.asked[with_it], (report.before, report.after)[with_it]
     [validator] = fleet.placed([report.validator])
-    order = EvaluateOrder(report.round, report.question.pieces, candidate, check=True, log=True)
     count = -(-pieces.count(order.pieces) // referee.batch_size)
     repeats = validator.kind not in auditor.settler.unrepeatable
     if validator.kind != referee.kind or not repeats or not count:
@@ -51,7 +50,7 @@ def false_reports(
     if proofs := _false_logs(job, auditor, fleet, validator, order, answers, count):
         return proofs
     batch = int(torch.randint(count, (), generator=draw))
-    update = _update(job, fleet, gathered, candidate)
+    update = _update(job, fleet, gathered, order.candidate)
     if update is None:  # its owner does not show it, whom its own audit judges
         return []
     true = referee.evaluate(order, weights, update, batch)

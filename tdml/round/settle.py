@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 
 from tdml.models.layout import change
-from tdml.round.fleet import Replica, ReplicaLost
+from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import NotShown
+from tdml.round.openings import Lied
 from tdml.round.orders import Repetition
 from tdml.round.recompute import Recomputation, Referee, StepShown, item_digest, shown_by
 from tdml.round.repeat import Claim, repeat
@@ -21,7 +22,7 @@ from tdml.round.transcripts import (
     window_items,
 )
 from tdml.run.job import Job
-from tdml.trust.dispute import END, STATE, Item, agreed, first_difference, liars
+from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_difference, liars
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN, ERRORS, STEPS_BEFORE
 from tdml.trust.tolerance import Tolerance
@@ -39,8 +40,9 @@ class Settler:
     otherwise, nobody is to blame.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._job, self.tolerance, self.referee = job, Tolerance(), Referee(job)
+    def __init__(self, fleet: Fleet, job: Job, job_id: str) -> None:
+        self._fleet, self._job, self._job_id = fleet, job, job_id
+        self.tolerance, self.referee = Tolerance(), Referee(job)
         # kinds of machines and stages of which it has found a step right that nobody disputed
         self._confirmed: set[tuple[str, int]] = set()
         # kinds of machines that do not repeat what they, or the coordinator, have found: what they
@@ -62,12 +64,15 @@ class Settler:
             NotShown: the owner shows something else than it had bound itself to.
         """
         parties = {owner.index: owner, validator.index: validator}
-        transcripts = [
+        said = [
             committed(self._job, claim, owner),
             transcript_of(self._job, claim, validator, answers),
-            *(repeat_by_step(self._job, claim, owner, party) for party in (owner, validator)),
         ]
-        return self._decide(Dispute(claim, owner, parties, transcripts, weights))
+        try:
+            again = [self._by_step(claim, owner, party) for party in (owner, validator)]
+            return self._decide(Dispute(claim, owner, parties, [*said, *again], weights))
+        except Lied as lie:
+            return Settlement(claim.order.replica, claim.window, validator.index, lie.proofs)
 
     def look(
         self,
@@ -86,7 +91,10 @@ class Settler:
             ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
                 told. Where code does not repeat itself, that happens to the honest.
         """
-        own = repeat_by_step(self._job, claim, owner, owner)
+        try:
+            own = self._by_step(claim, owner, owner)
+        except Lied as lie:
+            return Settlement(claim.order.replica, claim.window, None, lie.proofs)
         transcripts = [committed(self._job, claim, owner), own]
         dispute = Dispute(claim, owner, {owner.index: owner}, transcripts, weights, alone)
         if first_difference(transcripts, window_items(self._job, claim)) is not None:
@@ -191,11 +199,15 @@ class Settler:
         Raises as `settle`."""
         claim, owner = dispute.claim, dispute.owner
         windows = len(claim.openings[0].states)
-        more = [repeat_by_step(self._job, claim, owner, party) for _ in range(windows)]
+        more = [self._by_step(claim, owner, party) for _ in range(windows)]
         transcripts = [*dispute.by(party.index), *more]
         return first_difference(transcripts, window_items(self._job, claim)) is None
 
     # One item
+
+    def _by_step(self, claim: Claim, owner: Replica, party: Replica) -> Transcript:
+        keys = [self._fleet.key(name) for name in party.names]
+        return repeat_by_step(self._job, self._job_id, claim, owner, party, keys)
 
     def _recompute(self, dispute: Dispute, item: Item, shown: StepShown) -> Recomputation:
         weights = dispute.weights[item.stage]
@@ -232,8 +244,7 @@ class Settler:
         """What one party shows of the step of an item."""
         claim, owner = dispute.claim, dispute.owner
         ground = common_ground(self._job, claim, dispute.transcripts, item)
-        order = replace(claim.order, own=party is owner, show=item.step)
-        repeat(self._job, order, claim, owner, party)
+        repeat(self._job, claim.anew(own=party is owner, show=item.step), owner, party)
         fresh = claim.order.first + item.step == 0
         if item.channel != END or party is owner:
             return shown_by(self._job, party, item, fresh, ground)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tdml.node.agreement import trained
 from tdml.node.trace import Opening
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
@@ -30,7 +31,8 @@ def open_traces(
             audits.by_replica[index] = Audited(unsettled=text)
             continue
         keys, commitments = [fleet.key(name) for name in names], gathered.commitments[index]
-        proofs = false_traces(job, job_id, number, index, steps, names, keys, commitments, result)
+        purpose = trained(number, gathered.nonce)
+        proofs = false_traces(job, job_id, purpose, index, steps, names, keys, commitments, result)
         audits.proofs += proofs
         if proofs:
             windows = range(len(job.bounds(steps)) - 1)

@@ -1,10 +1,10 @@
 """What the parties to a dispute say of a window, as transcripts."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tdml.round.fleet import Replica, ReplicaLost
-from tdml.round.openings import is_log, sent_digests
+from tdml.round.openings import Lied, broken_answers, is_log, sent_digests
 from tdml.round.orders import Repetition
 from tdml.round.repeat import Claim, repeat
 from tdml.run.job import Job
@@ -46,20 +46,28 @@ def transcript_of(
     return Transcript(party.index, digests)
 
 
-def repeat_by_step(job: Job, claim: Claim, owner: Replica, party: Replica) -> Transcript:
+def repeat_by_step(
+    job: Job, job_id: str, claim: Claim, owner: Replica, party: Replica, keys: Sequence[str]
+) -> Transcript:
     """Have a party repeat the window once more, and say what state every step leads to.
+
+    Args:
+        keys: of the party's nodes, by stage.
 
     Raises:
         ReplicaLost: a party does not answer, or does not say all of it.
         NotShown: the owner shows another state than it had bound itself to.
+        Lied: nodes of the party say that something else has passed than they have signed.
     """
-    steps = len(claim.order.batches)
-    order = replace(claim.order, own=party is owner, each=True)
-    answers = repeat(job, order, claim, owner, party)
+    asked = claim.anew(own=party is owner, each=True)
+    answers, steps = repeat(job, asked, owner, party), len(claim.order.batches)
     for name, answer in zip(party.names, answers, strict=True):
-        if not is_log(answer.log, steps, job.channels) or len(answer.states) != steps:
+        formed = is_log(answer.log, steps, job.channels) and len(answer.signatures) == len(keys)
+        if not formed or len(answer.states) != steps:
             text = f"{name}: it has not said what every step led to"
             raise ReplicaLost(party.index, text, [name])
+    if proofs := broken_answers(job, job_id, asked, party, keys, answers):
+        raise Lied(proofs)
     return transcript_of(job, claim, party, answers)
 
 

@@ -27,6 +27,7 @@ from tdml.node.schedule import Schedule
 from tdml.node.state import StateLayout
 from tdml.rehearsal import rehearse
 from tdml.round.checkpoint import Checkpoint
+from tdml.round.orders import TrainOrder
 from tdml.tasks import Language, Masked, Task
 from tdml.tasks.measures import Measures, look_at
 from tdml.trust.suspicion import window_bounds, windows_that_fit
@@ -103,6 +104,11 @@ class Job:
     def samples(self, steps: int) -> int:
         """How many samples a replica trains on in so many steps: its weight in the average."""
         return steps * self.config.train.effective_batch_size
+
+    def train_order(self, replica: int, round_number: int, steps: int, nonce: str) -> TrainOrder:
+        """To take the first steps of a replica's round."""
+        batches = self.batches(replica, round_number)[:steps]
+        return TrainOrder(round_number, self.longest, batches, nonce, self.bounds(steps))
 
     @property
     def longest(self) -> int:

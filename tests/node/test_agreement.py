@@ -16,7 +16,7 @@ from tdml.node.agreement import (
 from tdml.node.messages import between, channels, empty_log, of_stage
 from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot
 
-STAGES, STEPS, JOB, PURPOSE = 3, 2, "5e" * 16, trained(4)
+STAGES, STEPS, JOB, PURPOSE = 3, 2, "5e" * 16, trained(4, "a")
 CHANNELS = channels(STAGES, STAGES, clipped=True)
 NODES = [Identity.new() for _ in range(STAGES)]
 KEYS = [node.public for node in NODES]
@@ -85,9 +85,10 @@ def test_a_changed_byte_of_a_message_is_a_disagreement_of_its_two_ends(number, s
         {"nodes": [Identity.new() for _ in range(STAGES)]},
         {"job": "0" * 32},
         {"replica": 2},
-        {"purpose": trained(5)},
+        {"purpose": trained(5, "a")},
+        {"purpose": trained(4, "b")},
     ],
-    ids=["another's key", "a stranger's key", "job", "replica", "round"],
+    ids=["another's key", "a stranger's key", "job", "replica", "round", "order"],
 )
 def test_a_signature_of_something_else_is_none(other):
     sides, strangers = agreements(logs()), agreements(logs(), **other)
@@ -114,7 +115,7 @@ def test_new_steps_forget_what_was_agreed_on():
     sides = agreements(logs())
     exchange(sides, 1)
     assert any(sides[1].signatures)
-    sides[1].begin(trained(5), logs()[1])
+    sides[1].begin(trained(5, "a"), logs()[1])
     assert not any(sides[1].signatures)
 
 
@@ -128,9 +129,19 @@ def test_stages_without_a_channel_have_nothing_to_say_to_each_other():
 def test_what_is_signed_for_differs():
     batches = torch.zeros(2, 4, dtype=torch.int64)
     orders = [
-        RepeatOrder(r, 5, i, first, False, batches)
-        for r, i, first in ((1, 0, 0), (1, 0, 2), (1, 1, 0), (2, 0, 0))
+        RepeatOrder(r, 5, i, first, False, batches, nonce)
+        for r, i, first, nonce in (
+            (1, 0, 0, "a"),
+            (1, 0, 2, "a"),
+            (1, 1, 0, "a"),
+            (2, 0, 0, "a"),
+            (1, 0, 0, "b"),
+        )
     ]
-    questions = [EvaluateOrder(r, (), candidate) for r, candidate in ((1, None), (1, 0), (2, 0))]
-    said = [trained(1), trained(2), *map(repeated, orders), *map(evaluated, questions)]
+    questions = [
+        EvaluateOrder(r, (), candidate, nonce=nonce)
+        for r, candidate, nonce in ((1, None, "a"), (1, 0, "a"), (2, 0, "a"), (1, 0, "b"))
+    ]
+    rounds = [trained(1, "a"), trained(2, "a"), trained(1, "b")]
+    said = [*rounds, *map(repeated, orders), *map(evaluated, questions)]
     assert len(set(said)) == len(said)

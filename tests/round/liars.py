@@ -175,6 +175,7 @@ class AnswersAmiss(Node):
 
 AMISS = {
     "no states": lambda told: replace(told, states=()),
+    "no signatures": lambda told: replace(told, signatures=()),
     "no log": lambda told: replace(told, log=torch.empty(0)),
     "a log of other numbers": lambda told: replace(told, log=told.log.float()),
     "a short log": lambda told: replace(told, log=told.log[:1, :1]),
@@ -219,7 +220,7 @@ def _activation(stage: Stage):
 
 
 def _sends(stage: Stage):
-    return stage.runners[0].register_forward_hook(lambda *parts: _Scaled.apply(parts[-1])).remove
+    return stage.runners[0].register_forward_hook(lambda *parts: Scaled.apply(parts[-1])).remove
 
 
 def _gradient(stage: Stage):
@@ -261,7 +262,7 @@ def _nudge(stage: Stage) -> None:
         stage.trainer.parameters[0].mul_(1.01)
 
 
-class _Scaled(torch.autograd.Function):
+class Scaled(torch.autograd.Function):
     """Another value, and the gradient as if it were the same."""
 
     @staticmethod

@@ -40,13 +40,13 @@ _LOG, _SIGNED = torch.arange(256, dtype=torch.uint8).view(2, 4, 32), ("", "ef" *
 _ORDERS = {
     "join": (Assignment(Slot(1, 0), 3, _PLAN, "gloo", ("r1.s0", "r1.s1"), ("ab" * 32, "cd" * 32)),),
     "load": (torch.randn(1000),),
-    "train": (TrainOrder(2, 3, torch.arange(12).view(3, 4), (0, 1, 3)),),
+    "train": (TrainOrder(2, 3, torch.arange(12).view(3, 4), "5e", (0, 1, 3)),),
     "commit": (2,),
     "digests": ("update",),
     "reveal": ("state 1", 2),
     "hold": (0, torch.randn(5)),
-    "repeat": (RepeatOrder(2, 5, 1, 4, True, torch.arange(8).view(2, 4), own=True, each=True, show=1),),
-    "evaluate": (EvaluateOrder(2, (_PIECE, _GIVEN), 2, check=True, log=True, show=1),),
+    "repeat": (RepeatOrder(2, 5, 1, 4, True, torch.arange(8).view(2, 4), "5e", own=True, each=True, show=1),),
+    "evaluate": (EvaluateOrder(2, (_PIECE, _GIVEN), 2, check=True, log=True, nonce="5e", show=1),),
     "stop": (3,),
 }  # fmt: skip
 _RESULTS = {
@@ -144,7 +144,7 @@ def test_forged_altered_and_misdirected_orders_are_refused_without_a_signature()
         ("__init__", ()),
         ("load", ()),
         ("load", (1,)),
-        ("train", (TrainOrder(1, 1, torch.ones(1)), 1)),
+        ("train", (TrainOrder(1, 1, torch.ones(1), "5e"), 1)),
     ],
 )
 def test_even_the_coordinator_can_order_only_what_there_is(method: str, arguments: tuple) -> None:

@@ -1,0 +1,31 @@
+"""Whatever a node sends, says, or has had signed: its honest neighbours are not banned for it."""
+
+import pytest
+
+from tdml.lab.laboratory import Laboratory
+from tests.round import framers
+
+_JOB = [
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
+    "topology.stages=2", "topology.replicas=3", "trust.budget=1", "rounds=3",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("as_validator", [True, False], ids=["validator", "owner"])
+def test_who_logs_another_message_than_it_sends_when_asked_for_every_step(
+    as_validator: bool,
+) -> None:
+    laboratory = Laboratory(_JOB)
+    node = laboratory.fleet.nodes["r1.s0"]
+    node.__class__, node.as_validator = framers.Framer, as_validator
+    played = laboratory.play(1)
+    assert list(played.bans) == ["r1.s0"]
+    assert "has not signed" in played.judgements[1].reason
+
+
+def test_what_was_signed_in_one_run_of_a_round_says_nothing_of_the_next() -> None:
+    laboratory = Laboratory(_JOB)
+    laboratory.fleet.nodes["r1.s0"].__class__ = framers.Replayer
+    assert not laboratory.play(1).bans, "it may have been silent by chance"
+    assert laboratory.fleet.muster()
+    assert list(laboratory.play(2).bans) == ["r1.s0"]
