@@ -47,7 +47,7 @@ def false_traces(
     false = [
         stage
         for stage, (made, opening) in enumerate(zip(commitments, openings, strict=True))
-        if not _holds(job, steps, made, opening)
+        if not _holds(job, steps, stage, made, opening)
     ]
     if false:
         return [
@@ -73,7 +73,8 @@ def false_answer(
     """A validator's nodes whose answers on a window no honest node gives."""
     names, steps = validator.names, len(claim.order.batches)
     for stage, answer in enumerate(answers):
-        formed = is_log(answer.log, steps, job.channels) and len(answer.signatures) == len(names)
+        formed = is_log(answer.log, steps, job.channels, stage)
+        formed = formed and len(answer.signatures) == len(names)
         if not formed or left_out(answer.log, of_stage(job.channels, stage)):
             text = f"audit: stage {stage} has not repeated what it was to repeat"
             return [Proof((names[stage],), text)]
@@ -132,18 +133,22 @@ def broken_agreements(
     return proofs
 
 
-def is_log(log: object, steps: int, channels: Sequence[Channel]) -> bool:
-    """Whether something is a log of so many steps."""
-    return is_plain(log, (steps, len(channels), 32), torch.uint8)
+def is_log(log: object, steps: int, channels: Sequence[Channel], stage: int) -> bool:
+    """Whether something is a stage's log of so many steps: with nothing where others are the two
+    ends of a channel."""
+    if not is_plain(log, (steps, len(channels), 32), torch.uint8):
+        return False
+    others = sorted({*range(len(channels))} - {*of_stage(channels, stage)})
+    return not log[:, others].any()
 
 
-def _holds(job: Job, steps: int, made: Commitment, opening: Opening) -> bool:
+def _holds(job: Job, steps: int, stage: int, made: Commitment, opening: Opening) -> bool:
     """Whether a trace is the one committed to, and ends with the update."""
     windows = len(job.bounds(steps)) - 1
     formed = (
         len(opening.states) == windows and len(opening.signatures) == job.config.topology.stages
     )
-    if not formed or not is_log(opening.log, steps, job.channels):
+    if not formed or not is_log(opening.log, steps, job.channels, stage):
         return False
     return opening.root == made.states and opening.states[-1] == root(made.blocks)
 

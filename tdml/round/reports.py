@@ -64,7 +64,7 @@ def false_reports(
         """Whether it finds the same as the coordinator, every time that it is asked."""
         told = _ask(job, fleet, gathered, order, other)
         return bool(told) and all(
-            all(is_log(answer.log, count, job.channels) for answer in answers)
+            all(is_log(answer.log, count, job.channels, s) for s, answer in enumerate(answers))
             and _false_stage(job, answers, true, batch, referee.batch_size) is None
             for answers in told
         )
@@ -105,7 +105,8 @@ def _false_logs(
     false = [
         stage
         for stage, answer in enumerate(answers)
-        if not is_log(answer.log, count, job.channels) or len(answer.signatures) != len(answers)
+        if not is_log(answer.log, count, job.channels, stage)
+        or len(answer.signatures) != len(answers)
     ]
     if false:
         return [

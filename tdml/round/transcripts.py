@@ -61,9 +61,9 @@ def repeat_by_step(
     """
     asked = claim.anew(own=party is owner, each=True)
     answers, steps = repeat(job, asked, owner, party), len(claim.order.batches)
-    for name, answer in zip(party.names, answers, strict=True):
-        formed = is_log(answer.log, steps, job.channels) and len(answer.signatures) == len(keys)
-        if not formed or len(answer.states) != steps:
+    for stage, (name, answer) in enumerate(zip(party.names, answers, strict=True)):
+        formed = len(answer.signatures) == len(keys) and len(answer.states) == steps
+        if not formed or not is_log(answer.log, steps, job.channels, stage):
             text = f"{name}: it has not said what every step led to"
             raise ReplicaLost(party.index, text, [name])
     if proofs := broken_answers(job, job_id, asked, party, keys, answers):

@@ -1,7 +1,7 @@
 """Nodes that try to have an honest neighbour take the blame for what they send."""
 
 from tdml.node.agreement import Disagreement
-from tdml.node.messages import as_row, digest_of
+from tdml.node.messages import as_row, digest_of, of_stage
 from tdml.node.node import Node
 from tests.round.liars import Scaled
 
@@ -98,3 +98,30 @@ class Replayer(Node):
             self._trace.opening, self._vectors, self.update = self._first
             return self._committed
         return made
+
+
+class Scribbler(Node):
+    """Puts something into its log where others are the two ends of a channel, which nobody signs:
+    of its own rounds (`own`), or of what it repeats for others."""
+
+    own = False
+
+    def training(self, order, steps):
+        self._scribbles = self.own
+        yield from super().training(order, steps)
+
+    def repeating(self, order):
+        self._scribbles = order.own == self.own
+        yield from super().repeating(order)
+
+    def evaluating(self, order):
+        self._scribbles = False
+        yield from super().evaluating(order)
+
+    def _one(self, given, log, step, keeps=False):
+        yield from super()._one(given, log, step, keeps)
+        if self._scribbles and log is not None:
+            channels = self.stage.channels
+            others = set(range(len(channels))) - set(of_stage(channels, self.slot.stage))
+            assert others
+            log[step, sorted(others)] = 7

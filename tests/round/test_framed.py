@@ -29,3 +29,14 @@ def test_what_was_signed_in_one_run_of_a_round_says_nothing_of_the_next() -> Non
     assert not laboratory.play(1).bans, "it may have been silent by chance"
     assert laboratory.fleet.muster()
     assert list(laboratory.play(2).bans) == ["r1.s0"]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["its own", "repeated for others"])
+def test_who_logs_where_it_is_no_end_of_a_channel_costs_nobody_else_anything(own: bool) -> None:
+    """Nobody signs it, and no dispute would ever come to it."""
+    laboratory = Laboratory([*_JOB, "topology.stages=3"])
+    node = laboratory.fleet.nodes["r1.s0"]
+    node.__class__, node.own = framers.Scribbler, own
+    played = laboratory.play(1)
+    assert list(played.bans) == ["r1.s0"]
+    assert {0, 2} <= set(played.accepted)
