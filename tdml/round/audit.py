@@ -1,6 +1,7 @@
 """The audit: one other replica repeats some windows of a replica's round. Where both end alike,
 that is all."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -67,7 +68,17 @@ class Auditor:
         ):
             if chance < LOOK:  # the two may be in league
                 self._look(claim, gathered, weights, draw, audits)
+        for index in sorted(openings.keys() - self.vouched_for(gathered)):
+            audits.doubt(index)
         return audits
+
+    def vouched_for(self, gathered: Gathered) -> set[int]:
+        """The replicas whose kind of machine more than half of all are on: who repeats their work
+        vouches for it. Liars alone may be of another kind, which they have made up to be audited by
+        each other."""
+        kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.names))}
+        count = Counter(kinds.values())
+        return {index for index, kind in kinds.items() if 2 * count[kind] > len(kinds)}
 
     def _order(self, number: int, index: int, steps: int, window: int) -> RepeatOrder:
         bounds = self._job.bounds(steps)

@@ -29,6 +29,13 @@ class Audits:
         """The validators of a window between whom and its owner recomputation did not decide."""
         return {made.validator for made in self.open(claim) if made.place}
 
+    def doubt(self, index: int) -> None:
+        """What others have found clean of a replica is known no better than if the coordinator had
+        looked."""
+        found = self.by_replica.get(index, Audited())
+        looked = tuple(sorted({*found.clean, *found.looked}))
+        self.by_replica[index] = replace(found, clean=(), looked=looked)
+
     def join(self, other: "Audits") -> None:
         """Those of other replicas too."""
         self.by_replica |= other.by_replica

@@ -110,13 +110,14 @@ class Judge:
             return Audits(), {}
         draw = torch.Generator().manual_seed(derive(secret, "audit"))
         distances = dict(zip(gathered.replicas, screening.distances, strict=True))
-        candidates = {}
+        candidates, clearable = {}, self.auditor.vouched_for(gathered)
         for index in gathered.judged:
             distance, names = distances.get(index, 0.0), gathered.names[index]
             if not self._takes_all(gathered, index):  # nothing clears it but audits
                 distance = max(distance, LIMIT)
             suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
-            at_once = distance > LIMIT or index in gathered.diverged
+            stands_out = distance > LIMIT or index in gathered.diverged
+            at_once = stands_out and index in clearable
             candidates[index] = Candidate(self._windows(gathered, index), suspicion, at_once)
         chance, allowance = (
             RANDOM_SHARE * self._job.config.trust.budget,
@@ -126,9 +127,10 @@ class Judge:
         audits = self.auditor.audit(number, gathered, weights, windows, draw)
         self.standing.purse.steps -= audits.looks
         for index, candidate in candidates.items():
-            clean = audits.by_replica.get(index, Audited()).clean
+            found = audits.by_replica.get(index, Audited())
+            sound = {*found.clean, *found.looked}
             self.standing.suspicion.clear(
-                gathered.names[index], len(clean) / len(candidate.windows)
+                gathered.names[index], len(sound) / len(candidate.windows)
             )
         return audits, drawn
 

@@ -1,0 +1,60 @@
+"""Kinds of machines are what nodes say: liars may have made one up, to be audited by each other."""
+
+import pytest
+
+from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
+from tdml.round.engine import Round
+
+_JOB = [
+    "data=digits", "model=mlp", "data.size=8", "model.features=192", "model.hidden=32",
+    "train.lr=0.05", "sync.local_steps=30", "topology.replicas=6", "topology.stages=1",
+]  # fmt: skip
+_LEAGUE = (4, 5)
+
+
+class _InLeague(Node):
+    """Hands in the opposite of its work, and finds the same of the other one."""
+
+    def made(self, update, round_number):
+        return update * -3
+
+    def reached(self, end, order):
+        return end * -3 if order.last and (order.own or order.replica in _LEAGUE) else end
+
+
+def _played(rounds: int, budget: float, liars: bool, others: tuple[int, ...]) -> list[Round]:
+    """Rounds in which some `others` say that they are on another kind of machine than the rest."""
+    laboratory = Laboratory([*_JOB, f"rounds={rounds}", f"trust.budget={budget}"])
+    for index in _LEAGUE if liars else ():
+        laboratory.fleet.nodes[f"r{index}.s0"].__class__ = _InLeague
+    played = []
+    for number in range(1, rounds + 1):
+        for replica in laboratory.fleet.muster():
+            replica.kind = "NVIDIA H400" if replica.index in others else replica.kind
+        played.append(laboratory.play(number))
+    return played
+
+
+@pytest.mark.parametrize("budget", [0.1, 1.0])
+def test_liars_on_a_kind_of_their_own_are_not_cleared_by_each_other(budget: float) -> None:
+    played = _played(8, budget, True, _LEAGUE)
+    for one in played:
+        theirs = [one.judgements[i] for i in _LEAGUE if i in one.judgements]
+        assert not any(made.proven for made in theirs)
+        assert all(made.weight == 0 for made in theirs if made.distance > 4)
+    assert played[-1].test["accuracy"] > 0.85
+
+
+@pytest.mark.parametrize("others", [(4, 5), (3, 4, 5), (5,)])
+def test_the_honest_on_a_rare_kind_count(others: tuple[int, ...]) -> None:
+    for one in _played(3, 1.0, False, others):
+        assert not one.bans
+        assert one.accepted == [0, 1, 2, 3, 4, 5]
+        found = [one.audits[index] for index in others]
+        assert all({*each.clean, *each.looked} == {0, 1, 2} for each in found)
+
+
+def test_who_repeats_the_work_of_most_vouches_for_it() -> None:
+    [one] = _played(1, 1.0, False, (4, 5))
+    assert [one.judgements[index].proven for index in range(6)] == [True] * 4 + [False] * 2
