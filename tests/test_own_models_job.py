@@ -74,6 +74,20 @@ def net(num_classes):
     return nn.Sequential(Embed(table, scale), Recurrent(table), Narrow(8, 16), Head(num_classes))
 
 
+class LeftOut(nn.Linear):
+    """Stochastic depth (Huang et al., arXiv 1603.09382): at random nothing of it is trained."""
+
+    def forward(self, value):
+        leave_out = self.training and torch.rand(()) < 0.5
+        return value if leave_out else value + super().forward(value).relu()
+
+
+def shallow(num_classes):
+    return nn.Sequential(
+        nn.Flatten(), LeftOut(192, 192), LeftOut(192, 192), nn.Linear(192, num_classes)
+    )
+
+
 def tokens():
     images, labels = load_digits(return_X_y=True)
     samples = TensorDataset(torch.from_numpy(images).long(), torch.from_numpy(labels).long())
@@ -113,3 +127,18 @@ def test_it_trains_in_four_stages_as_in_one_process(tmp_path: Path) -> None:
         torch.testing.assert_close(
             result.model[name] - start[name], value - start[name], rtol=0.01, atol=1e-5
         )
+
+
+def test_a_stage_of_which_nothing_is_trained_in_some_steps(tmp_path: Path) -> None:
+    """What comes back to it is received and logged as ever: nobody is accused, and all is found
+    again."""
+    result = run_job(
+        tmp_path / "run", 5, f"model._target_={HERE}.shallow", "data.size=8",
+        "topology.replicas=2", "topology.stages=2", "topology.microbatches=2", "topology.cuts=[3]",
+        "sync.local_steps=12", "rounds=2", "trust.budget=1", "train.batch_size=32",
+    )  # fmt: skip
+    assert result.statuses == [0] * 5, result.output
+    for line in result.rounds:
+        assert [made["verdict"] for made in line["replicas"].values()] == ["honest"] * 2
+        assert line["spent"] > 0
+    assert result.accuracy > 0.3

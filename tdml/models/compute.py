@@ -74,6 +74,10 @@ class Runner(nn.Module):
         value = lay_out(value.to(self.device, copy=not self.first), self._train)
         with autocast(self._train, self.device):
             output = self._through(value)
+        if self.first and torch.is_grad_enabled() and not output.requires_grad:
+            # nothing here is trained this time, as where blocks are left out at random; what comes
+            # back is received and logged nevertheless
+            output = output.detach().requires_grad_()
         if output.requires_grad and lay_out(output, self._train) is output:
             output.register_hook(lambda gradient: lay_out(gradient, self._train))
         return output.to(self._border_device).contiguous()

@@ -178,7 +178,8 @@ class Chain:
         try:
             loss.backward()
             for (_, sent), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
-                sent.backward(following.grad)
+                if sent.requires_grad:  # else nothing before it is trained this time
+                    sent.backward(following.grad)
         except RuntimeError as error:
             raise SettingError(
                 f"model: its gradients cannot be computed: {one_line(error)}"

@@ -100,3 +100,15 @@ def test_weights_of_other_dimensions_stay_as_they_are():
     assert all(map(torch.equal, layers.parameters(), before.parameters()))
     assert layers[2].weight.is_contiguous(memory_format=torch.channels_last)
     assert layers[0].weight.is_contiguous()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_gradients_come_back_to_a_part_of_which_nothing_is_trained_this_time(first: bool) -> None:
+    runner = Runner(nn.Identity(), TRAIN, first, CPU, CPU)
+    given = torch.randn(2, 3, requires_grad=not first)
+    output = runner(given)
+    output.backward(torch.ones(2, 3))
+    assert torch.equal(output, given)
+    assert first or torch.equal(given.grad, torch.ones(2, 3))
+    with torch.no_grad():
+        assert not runner(given).requires_grad
