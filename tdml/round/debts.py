@@ -97,8 +97,9 @@ class Debts:
         for replica in self._fleet.ready(sorted(shown)):
             debt, made = self.of(replica), shown[replica.index]
             assert debt is not None  # or it had not been called in
-            name = replica.names[debt.stage]
-            if debt.replica != replica.index or not debt.is_met_by(made):
+            name = self._debtor(debt, replica)
+            sits = (debt.replica, name) == (replica.index, replica.names[debt.stage])
+            if not sits or not debt.is_met_by(made):
                 said[replica.index] = (
                     f"{name} owes its work of round {debt.round}, and has not shown it"
                 )
@@ -116,6 +117,10 @@ class Debts:
             if name in told.silent:
                 self._part_from(name, replica)
         return audits, said
+
+    def _debtor(self, debt: Debt, replica: Replica) -> str:
+        """Whose debt it is, wherever in the replica it sits by now."""
+        return next(n for n in replica.names if self.owing.get(self._fleet.key(n)) is debt)
 
     def _part_from(self, name: str, replica: Replica) -> None:
         """Have the partners of a node that does not show its work go on with another, if they owe

@@ -23,6 +23,13 @@ def test_who_logs_another_message_than_it_sends_when_asked_for_every_step(
     assert "has not signed" in played.judgements[1].reason
 
 
+def test_who_does_so_where_nobody_but_the_coordinator_looks() -> None:
+    laboratory = Laboratory([*_JOB, "topology.replicas=1"])
+    node = laboratory.fleet.nodes["r0.s0"]
+    node.__class__, node.as_validator = framers.Framer, False
+    assert list(laboratory.play(1).bans) == ["r0.s0"]
+
+
 def test_what_was_signed_in_one_run_of_a_round_says_nothing_of_the_next() -> None:
     laboratory = Laboratory(_JOB)
     laboratory.fleet.nodes["r1.s0"].__class__ = framers.Replayer

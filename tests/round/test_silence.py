@@ -5,6 +5,7 @@ import pytest
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.round.fleet import ReplicaLost
+from tdml.round.orders import Slot
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -119,3 +120,21 @@ def test_a_spare_takes_the_place_of_who_cannot_show_its_work(deed):
     assert third.judgements[1].nodes == ("spare0", "r1.s1")
     assert third.accepted == [0, 1, 2]
     assert _owing(laboratory) == {"r1.s0": 1}
+
+
+def test_who_owes_and_sits_elsewhere_by_now_is_the_one_that_goes():
+    """And not the honest node that has that place in another replica."""
+    laboratory = Laboratory([*_JOB, "topology.spares=2"])
+    fleet = laboratory.fleet
+    node = fleet.nodes["r1.s0"]
+    node.__class__, node.deed = Silent, "open"
+    laboratory.play(1)
+    node.deed = "nothing"
+    fleet._slots |= {Slot(1, 0): fleet._spares.pop(0), Slot(0, 1): "r1.s0"}
+    fleet._formed.clear()
+    second = laboratory.play(2)
+    assert second.judgements[0].status == "lost"
+    assert "r1.s0 owes its work of round 1" in second.judgements[0].reason
+    third = laboratory.play(3)
+    assert third.judgements[0].nodes == ("r0.s0", "spare1")
+    assert third.accepted == [0, 1, 2]
