@@ -24,7 +24,7 @@ from tdml.round.evaluate import evaluate, improvements
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, gather
 from tdml.round.judge import Judge, Judged
-from tdml.round.orders import Commitment, TrainOrder, TrainReport, new_nonce
+from tdml.round.orders import Commitment, Trained, TrainOrder, new_nonce
 from tdml.round.outer import outer_optimizer
 from tdml.round.settlement import Settlement
 from tdml.run.job import Job
@@ -102,10 +102,9 @@ class Engine:
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
         with self.phase("train", number):
-            reports, again = self.train(number, nonce)
+            trained, again = self.train(number, nonce)
         with self.phase("gather", number):
-            taken = {index: self.steps[index] for index in sorted(reports)}
-            gathered = gather(self.fleet, self.job, number, taken, nonce)
+            gathered = gather(self.fleet, self.job, number, trained, self.steps, nonce)
         with self.phase("screen", number):
             screening = self.judge.screen(number, gathered)
         with self.phase("cross_check", number):
@@ -124,7 +123,7 @@ class Engine:
             judged = look_again(self.job, judged, gathered, missing)
             self.judge.note_unproven(number, judged)
         round_.bans = self.ban(judged.proofs)
-        self._fill(round_, reports, gathered, judged, worth, said)
+        self._fill(round_, trained, gathered, judged, worth, said)
         with self.phase("broadcast", number):
             able = round_.accepted or sorted(gathered.names)
             round_.bytes["down"] += self.broadcast(self.fleet.ready(able))
@@ -156,8 +155,9 @@ class Engine:
             ).values()
         )
 
-    def train(self, number: int, nonce: str) -> tuple[dict[int, TrainReport], Redone]:
-        """All formed replicas take their local steps; those that fail or are late lose the round.
+    def train(self, number: int, nonce: str) -> tuple[dict[int, Trained], Redone]:
+        """All formed replicas take their local steps, and commit to what came of them, which tells
+        nobody anything yet; those that fail or are late lose the round.
         Replicas that owe an earlier round's work do that again: the second result is what they
         commit to."""
         self.training = self.fleet.ready(range(self.job.config.topology.most))
@@ -165,7 +165,7 @@ class Engine:
         owing = {r.index: debt for r in self.training if (debt := self.judge.debts.of(r))}
         again: Redone = {}
 
-        def do(replica: Replica) -> TrainReport | None:
+        def do(replica: Replica) -> Trained | None:
             late = partial(deadline.passed, replica.index)
             if replica.index in owing:
                 debt = owing[replica.index]
@@ -178,11 +178,11 @@ class Engine:
         done = self.fleet.each(do, self.training)
         self.balance.close({r.index: r.names for r in self.training}, deadline.late)
         self._part_from_the_late(deadline.late)
-        return {index: report for index, report in done.items() if report}, again
+        return {index: trained for index, trained in done.items() if trained}, again
 
-    def _have_trained(self, order: TrainOrder, replica: Replica, deadline: Deadline) -> TrainReport:
-        """One replica's local steps. How long they took is noted; of one that is late, as far as it
-        came."""
+    def _have_trained(self, order: TrainOrder, replica: Replica, deadline: Deadline) -> Trained:
+        """One replica's local steps. How long they took is noted: until it has committed to them,
+        for it may say too early that they are taken; of one that is late, as far as it came."""
         start = time.monotonic()
 
         def note(taken: int) -> None:
@@ -194,9 +194,10 @@ class Engine:
             if replica.index in deadline.late:
                 note(max(1, replica.steps_done))
             raise
+        made = replica.commit(order.round)
         note(len(order.batches))
         deadline.finished()
-        return report
+        return Trained(report.loss, made)
 
     def _part_from_the_late(self, late: Collection[int]) -> None:
         """Whoever is late twice in a row is gone, unless nobody would be left."""
@@ -262,13 +263,13 @@ class Engine:
     def _fill(
         self,
         round_: Round,
-        reports: Mapping[int, TrainReport],
+        trained: Mapping[int, Trained],
         gathered: Gathered,
         judged: Judged,
         worth: Mapping[int, int],
         said: Mapping[int, str],
     ) -> None:
-        round_.trained = bool(reports)
+        round_.trained = bool(trained)
         round_.commitments, round_.audits = gathered.commitments, judged.audits.by_replica
         round_.settlements, round_.spent = judged.audits.settlements, judged.spent
         round_.tainted = self.judge.tainted(round_.number, judged.proofs)
@@ -278,10 +279,9 @@ class Engine:
             made = judged.judgements.get(index) or lost(
                 index, names, said.get(index, self.fleet.losses.get(index, "it was not asked"))
             )
-            if index in reports:
-                made = replace(
-                    made, train_loss=reports[index].loss, improvement=worth.get(index, 0)
-                )
+            if index in trained:
+                loss, gain = trained[index].loss, worth.get(index, 0)
+                made = replace(made, train_loss=loss, improvement=gain)
             round_.judgements[index] = made
 
     @property

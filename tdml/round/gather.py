@@ -16,7 +16,7 @@ import torch
 from tdml.common.digest import digest
 from tdml.ledger.merkle import root
 from tdml.round.fleet import Fleet, Replica
-from tdml.round.orders import UPDATE, Commitment
+from tdml.round.orders import UPDATE, Commitment, Trained
 from tdml.run.job import Job
 from tdml.trust.commitment import block_span, commitment, count_blocks, is_plain
 from tdml.trust.fold import StageSums, empty, fold_stage
@@ -78,16 +78,23 @@ class Gathered:
         return dict(zip(self.replicas, squares.clamp(min=0).sqrt().tolist(), strict=True))
 
 
-def gather(fleet: Fleet, job: Job, number: int, steps: Mapping[int, int], nonce: str) -> Gathered:
-    """Have the replicas that have trained commit to their updates, then reveal them, and fold them.
+def gather(
+    fleet: Fleet,
+    job: Job,
+    number: int,
+    trained: Mapping[int, Trained],
+    steps: Mapping[int, int],
+    nonce: str,
+) -> Gathered:
+    """Have the replicas reveal the updates that all have committed to, and fold them.
 
     Args:
-        steps: that they were ordered to take.
+        steps: that each replica was ordered to take.
         nonce: of these orders.
     """
-    made = fleet.each(lambda replica: replica.commit(number), fleet.ready(sorted(steps)))
-    names = {replica.index: replica.names for replica in fleet.ready(made)}
-    gathered = Gathered(made, names, steps, nonce)
+    names = {replica.index: replica.names for replica in fleet.ready(sorted(trained))}
+    made = {index: trained[index].commitments for index in names}
+    gathered = Gathered(made, names, {index: steps[index] for index in names}, nonce)
     for index, commitments in made.items():
         _check_commitments(gathered, job, number, index, commitments)
     while True:

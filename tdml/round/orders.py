@@ -94,6 +94,14 @@ class Commitment:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What came of a replica's round: its mean loss, and what its nodes have committed to."""
+
+    loss: float | None
+    commitments: list[Commitment]
+
+
+@dataclass(frozen=True)
 class RepeatOrder:
     """Take some steps of a replica's round again: another's, as a validator, or one's own.
 

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from tdml.lab.fleet import LocalReplica
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.node.trace import Opening
 from tdml.round.balance import Balance
 from tdml.round.engine import Round
+from tdml.round.orders import Commitment
 from tests.round import liars
 
 FULL = [20, 20, 20, 8]
@@ -179,3 +181,25 @@ class Hides(Node):
     def open(self) -> Opening:
         """Fail."""
         raise RuntimeError("hidden")
+
+
+def test_who_says_early_that_it_has_trained_is_timed_until_it_has_committed(monkeypatch) -> None:
+    """Else all work could be done while it commits, and whoever does it as it should is slow."""
+    laboratory = Laboratory(
+        ["model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "rounds=1",
+         "sync.local_steps=4", "topology.replicas=3", "topology.stages=1", "trust.budget=0"]
+    )  # fmt: skip
+    now, noted, commit = [0.0], {}, LocalReplica.commit
+    monkeypatch.setattr("tdml.round.engine.time.monotonic", lambda: now[0])
+
+    def commits(replica: LocalReplica, number: int) -> list[Commitment]:
+        now[0] += 8.0 if replica.index == 1 else 2.0
+        return commit(replica, number)
+
+    def note(index: int, steps: int, seconds: float) -> None:
+        noted[index] = steps, seconds
+
+    monkeypatch.setattr(LocalReplica, "commit", commits)
+    monkeypatch.setattr(laboratory.engine.balance, "note", note)
+    laboratory.play(1)
+    assert noted == {0: (4, 2.0), 1: (4, 8.0), 2: (4, 2.0)}
