@@ -1,13 +1,17 @@
-"""Samples that no training survives: inputs that are not finite. What is to be said of them the
-task has looked at."""
+"""Samples that no training survives: inputs that are not finite, or nearly so. What is to be said
+of them the task has looked at."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
 from tdml.data.source import Source
 
 _NAMED = 3  # samples
+_SOUND: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "values that are not finite": torch.isfinite,
+    "values so large that their squares are not finite": lambda x: x.float().square().isfinite(),
+}
 
 
 def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> str:
@@ -17,14 +21,15 @@ def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> st
         batches: (steps, batch_size) int64.
         seeds: of what the data set draws at random, by step.
     """
-    found: dict[int, None] = {}
-    for index in _not_finite(source, batches, seeds):
-        found[index] = None
-        if len(found) > _NAMED:
-            break  # these are enough
-    if not found:
-        return ""
-    return f"training {name_samples(list(found))} values that are not finite"
+    for fault, is_sound in _SOUND.items():
+        found: dict[int, None] = {}
+        for index in _unsound(source, batches, seeds, is_sound):
+            found[index] = None
+            if len(found) > _NAMED:
+                break  # these are enough
+        if found:
+            return f"training {name_samples(list(found))} {fault}"
+    return ""
 
 
 def name_samples(samples: Sequence[int]) -> str:
@@ -35,8 +40,13 @@ def name_samples(samples: Sequence[int]) -> str:
     return f"samples {', '.join(map(str, samples[:_NAMED]))}{more} have"
 
 
-def _not_finite(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> Iterator[int]:
+def _unsound(
+    source: Source,
+    batches: torch.Tensor,
+    seeds: Sequence[int],
+    is_sound: Callable[[torch.Tensor], torch.Tensor],
+) -> Iterator[int]:
     for batch, seed in zip(batches.tolist(), seeds, strict=True):
         inputs, _ = source.training_batch(batch, seed)
-        finite = inputs.isfinite().flatten(1).all(dim=1)
-        yield from (index for index, sound in zip(batch, finite.tolist(), strict=True) if not sound)
+        sound = is_sound(inputs).flatten(1).all(dim=1).tolist()
+        yield from (index for index, is_so in zip(batch, sound, strict=True) if not is_so)

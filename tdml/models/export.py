@@ -51,8 +51,9 @@ def export(run: Path, out: Path) -> Path:
         else:
             out.mkdir(parents=True, exist_ok=True)
             _fill(run, out, weights)
-    except SafetensorError as error:
-        raise SettingError(f"{out} cannot be written: {one_line(error)}") from error
+    except (SafetensorError, FileExistsError, NotADirectoryError) as error:
+        said = "there is a file of that name" if isinstance(error, OSError) else one_line(error)
+        raise SettingError(f"{out} cannot be written: {said}") from error
     return out
 
 

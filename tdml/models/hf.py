@@ -144,11 +144,22 @@ def _from_config(auto: Any, settings: Any) -> "PreTrainedModel":
     try:
         return auto.from_config(settings, dtype=torch.float32)
     except Exception as error:
-        raise SettingError(f"model=hf: {one_line(error)[:300]}") from error
+        raise SettingError(f"model=hf: {_said(error, auto, settings)}") from error
+
+
+def _said(error: Exception, auto: Any, settings: Any) -> str:
+    """The library's error, which else lists all that it has."""
+    if "Unrecognized configuration class" in str(error):
+        return (
+            f"transformers has no {auto.__name__} of {settings.model_type}: choose another "
+            "model.head, or another model"
+        )
+    return one_line(error)[:300]
 
 
 def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
-    """With every tensor of the model from the folder, but for the head of a new classifier."""
+    """With every tensor of the model from the folder, but for the head of a new classifier, to
+    which the pooler belongs: models of the masked kind have none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -162,11 +173,13 @@ def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
             )
     except Exception as error:
         raise SettingError(
-            f"model.pretrained={folder} cannot be loaded: {one_line(error)[:300]}"
+            f"model.pretrained={folder} cannot be loaded: {_said(error, auto, settings)}"
         ) from error
-    head = auto.__name__ == _HEADS["classifier"]
-    inside = f"{model.base_model_prefix}."
-    missing = sorted(name for name in found["missing_keys"] if not head or name.startswith(inside))
+    missing = sorted(found["missing_keys"])
+    if auto.__name__ == _HEADS["classifier"]:
+        base = f"{model.base_model_prefix}."
+        body = (name for name in missing if name.startswith(base))
+        missing = [name for name in body if not name.startswith(f"{base}pooler.")]
     if missing:
         raise SettingError(
             f"model.pretrained={folder} lacks {missing[0]} ({len(missing)} tensors): see model.head"

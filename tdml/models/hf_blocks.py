@@ -104,6 +104,11 @@ def blocks_of_hf(model: "PreTrainedModel") -> list[nn.Module]:
     base = model.base_model
     family = next((family for family in _FAMILIES if _has(base, family)), None)
     head = _head(model, base, family) if family else None
+    if family is not None and head is None:
+        raise SettingError(
+            f"model=hf: {type(model).__name__} has another head than those whose parts TDML knows: "
+            "of models that predict the next token that is model.head=causal"
+        )
     if family is None or head is None:
         raise SettingError(
             f"model=hf: {type(model).__name__} is built in another way than the models whose "

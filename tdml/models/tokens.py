@@ -11,11 +11,14 @@ from tdml.models.split import blocks_of
 _SEEN = 1e-4
 
 
-def check_tokens(model: nn.Module, data: MapStyle, inputs: torch.Tensor) -> None:
+def check_tokens(
+    model: nn.Module, data: MapStyle, inputs: torch.Tensor, targets: torch.Tensor
+) -> None:
     """
     Args:
         data: training samples; `vocabulary`, if it has that, is what ids are below.
-        inputs: the first micro-batch; only token ids, (batch, tokens) whole numbers, are looked at.
+        inputs, targets: the first micro-batch; only token ids, (batch, tokens) whole numbers, are
+            looked at.
 
     Raises:
         SettingError: ids or sequences are larger than the model's embeddings.
@@ -30,7 +33,10 @@ def check_tokens(model: nn.Module, data: MapStyle, inputs: torch.Tensor) -> None
             f"model {first.num_embeddings}: set model.vocabulary={vocabulary} (of model=hf: "
             "model.config.vocab_size), or take the tokenizer that belongs to the model"
         )
-    largest = int(inputs.long().max())
+    ids = [inputs.long()]
+    if targets.shape == inputs.shape and not targets.is_floating_point():
+        ids.append(targets.long())
+    largest = max(int(each.max()) for each in ids)
     if first is not None and largest >= first.num_embeddings:
         raise SettingError(
             f"data: there is a token {largest}, and the vocabulary of the model has "

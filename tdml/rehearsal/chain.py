@@ -164,7 +164,13 @@ class Chain:
             raise SettingError(
                 "model: nothing in it can be trained: it has no parameters, or all are frozen"
             )
-        loss = mean_loss(self._task, output, targets.to(output.device))
+        try:
+            loss = mean_loss(self._task, output, targets.to(output.device))
+        except Exception as error:
+            raise SettingError(
+                "task: the loss of the first training samples cannot be computed: "
+                f"{one_line(error)} (see task, model, data)"
+            ) from error
         if not loss.isfinite():
             raise SettingError(
                 f"task: the loss of the first training samples is {loss.item()}, though the model "

@@ -28,6 +28,11 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
     mend_torchvision()
     try:
         return hydra.utils.instantiate({"_convert_": "all", **settings})
+    except SystemExit as error:
+        raise RuntimeError(
+            f"it ends the program (status {error.code}): what reads the command line, or calls "
+            'sys.exit(), belongs under if __name__ == "__main__"'
+        ) from error
     except Exception as error:
         if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
             raise error.__cause__ from error

@@ -92,6 +92,11 @@ def look_at(task: Task, border: Border, targets: torch.Tensor) -> Measures:
                 f"task: {name} of a sample is another where more samples are in the batch: it must "
                 "be of this sample alone, for it is added up over micro-batches and nodes"
             )
+    if "loss" in task.metrics(output, targets):
+        raise SettingError(
+            "task: metrics() has one named loss, under which the mean of losses() is reported: "
+            "give it another name"
+        )
     if found.keys() != part.keys():
         raise SettingError(
             "task: metrics() has other names for one sample: "

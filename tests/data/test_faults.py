@@ -42,6 +42,13 @@ def test_what_is_not_finite_is_named(bad):
     )
 
 
+def test_what_no_square_is_finite_of_is_named():
+    text = "training sample 5 has values so large that their squares are not finite"
+    assert named(Samples({5: 1e30})) == text
+    assert named(Samples({5: 1e18})) == ""
+    assert "2 has values that are not finite" in named(Samples({5: 1e30, 2: math.nan}))
+
+
 def test_the_first_few_are_named_and_each_once():
     bad = dict.fromkeys(range(10), math.nan)
     assert (

@@ -173,6 +173,17 @@ def test_a_model_that_cannot_be_written_is_said_in_one_line(
     )
 
 
+@pytest.mark.parametrize("out", ["notes", "notes/folder", "notes/x.safetensors"])
+def test_where_there_is_a_file_already_no_folder_is_made(
+    out: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    leave_run(tmp_path / "run", "model=cnn")
+    (tmp_path / "notes").write_text("mine")
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / out)]) == 1
+    assert "cannot be written: there is a file of that name\n" in capsys.readouterr().err
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
 def test_what_looks_like_a_file_of_another_format_does_not_become_a_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

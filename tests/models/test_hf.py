@@ -64,7 +64,12 @@ def test_an_architecture_that_does_something_beside_its_layers_is_refused(kind):
     ("kind", "head", "message"),
     [
         ("mpt", "causal", "MptForCausalLM is built in another way than the models whose parts"),
-        ("llama", "classifier", "LlamaForSequenceClassification is built in another way"),
+        ("llama", "classifier", "LlamaForSequenceClassification has another head than those"),
+        (
+            "t5",
+            "causal",
+            "transformers has no AutoModelForCausalLM of t5: choose another model.head",
+        ),
         ("camel", "causal", "model.config cannot be read: Unrecognized model identifier: camel"),
         ("llama", "tail", "model.head=tail is unknown: choose one of causal, masked, classifier"),
     ],
@@ -131,6 +136,29 @@ def test_a_folder_gives_the_weights_in_float32(tmp_path):
     for name, tensor in saved.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
         assert loaded.state_dict()[name].dtype == torch.float32
+
+
+def test_a_classifier_goes_on_from_a_masked_model(tmp_path):
+    """Which has neither its head nor a pooler: all else is from the folder."""
+    masked = whole.initial_model(config_of("bert", "masked").model, 5)
+    masked.save_pretrained(tmp_path)
+    given = config_of("bert", "classifier").model | {"config": None, "pretrained": str(tmp_path)}
+    loaded = whole.initial_model(given, 0).state_dict()
+    body = {name: value for name, value in masked.state_dict().items() if name[:5] == "bert."}
+    assert all(torch.equal(loaded[name], value) for name, value in body.items())
+    again = whole.initial_model(given, 0).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in loaded.items())
+    with pytest.raises(SettingError, match="lacks bert.embeddings"):
+        _forget(tmp_path, "bert.embeddings.LayerNorm.bias")
+        whole.initial_model(given, 0)
+
+
+def _forget(folder, name):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[name]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -89,6 +91,10 @@ def settings(function, **arguments):
     return {"_target_": f"{function.__module__}.{function.__name__}", **arguments}
 
 
+def ends_the_program():
+    sys.exit(2)
+
+
 # Building
 
 
@@ -110,8 +116,9 @@ def settings(function, **arguments):
             "model: 1.weight gets its shape from the first batch: give its layer the sizes",
         ),
         (settings(complex_buffer), "model: phases holds complex numbers"),
+        (settings(ends_the_program), "it ends the program (status 2): what reads the command line"),
     ],
-    ids=["unknown function", "unknown package", "unknown setting", "no module", "lazy", "complex"],
+    ids=["function", "package", "setting", "no module", "lazy", "complex", "program"],
 )
 def test_what_cannot_be_built_is_the_users_mistake(model, message):
     with pytest.raises(SettingError) as caught:

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from tdml import config as settings
-from tdml.data import source
+from tdml.data import source, tokens
 from tdml.errors import SettingError
+from tdml.models.tokens import check_tokens
 from tdml.run.job import prepare
 from tdml.tasks.objective import task_of
 
@@ -120,6 +121,29 @@ def test_what_does_not_fit_is_said_in_one_line(overrides, message):
         prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_token_that_only_a_target_is_may_be_beyond_the_model():
+    model = torch.nn.Sequential(torch.nn.Embedding(256, 4), torch.nn.Linear(4, 256))
+    inputs = torch.tensor([[1, 2, 3]])
+    check_tokens(model, inputs, inputs, torch.tensor([[2, 3, 255]]))
+    check_tokens(model, inputs, inputs, torch.tensor([300]))  # no token ids
+    with pytest.raises(SettingError, match="there is a token 300, and the vocabulary"):
+        check_tokens(model, inputs, inputs, torch.tensor([[2, 3, 300]]))
+
+
+def test_the_vocabulary_of_a_model_of_hugging_face_bounds_the_tokens_that_are_read(tmp_path):
+    np.array([5] * 3000 + [300] + [5] * 999, dtype="<u2").tofile(tmp_path / "ids")
+    config = settings.load(
+        ["task=language", "data=tokens", f"data.path={tmp_path / 'ids'}", "data.context=16",
+         "model=hf", "model.config={model_type: gpt2, vocab_size: 256}"]
+    )  # fmt: skip
+    train, _ = tokens(**{k: config.data[k] for k in _TOKENS})
+    with pytest.raises(ValueError, match="token 300 is not below the vocabulary's 256"):
+        _ = [train[i] for i in range(len(train))]
+
+
+_TOKENS = ("path", "test", "dtype", "vocabulary", "context", "held_out")
 
 
 def test_tokens_beyond_the_model_are_found_in_the_first_samples(tmp_path):
