@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from tdml.common.seeds import derive
 from tdml.data.source import Source
 
 
@@ -26,15 +27,17 @@ class Piece:
 
 
 def held_out(source: Source, split: str, positions: torch.Tensor, size: int) -> tuple[Piece, ...]:
-    """Samples of a held-out half, by their positions in it, in batches of `size`."""
+    """Samples of a held-out half, by their positions in it, in batches of `size`. What is drawn for
+    a batch, such as which tokens are hidden, follows from its first sample."""
     found = []
     for chosen in positions.split(max(1, size)) if len(positions) else ():
-        keep = torch.arange(len(chosen))
+        keep, seed = torch.arange(len(chosen)), derive(split, int(chosen[0]))
         if source.alone or (split == "validation" and source.validation is not None):
-            given = source.held_out_batch(split, chosen.tolist())
-            found.append(Piece(split, chosen, 0, keep, given))
+            given = source.held_out_batch(split, chosen.tolist(), seed)
+            found.append(Piece(split, chosen, seed, keep, given))
         else:
-            found.append(Piece("test", torch.from_numpy(source.halves[split])[chosen], 0, keep))
+            indices = torch.from_numpy(source.halves[split])[chosen]
+            found.append(Piece("test", indices, seed, keep))
     return tuple(found)
 
 

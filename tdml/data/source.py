@@ -97,13 +97,13 @@ class Source:
         return self._fetch(self.train, "training", indices, seed)
 
     def held_out_batch(
-        self, split: str, positions: Sequence[int]
+        self, split: str, positions: Sequence[int], seed: int = 0
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples of the validation or the test half, by their positions in it. Raises like
-        `training_batch`."""
+        """Samples of the validation or the test half, by their positions in it. `seed` decides what
+        is drawn, such as which tokens are hidden. Raises like `training_batch`."""
         if split == "validation" and self.validation is not None:
-            return self._fetch(self.validation, split, positions, seed=0)
-        return self.test_batch(self.halves[split][positions].tolist(), seed=0)
+            return self._fetch(self.validation, split, positions, seed)
+        return self.test_batch(self.halves[split][positions].tolist(), seed)
 
     def test_batch(self, indices: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples of both halves, by their index in the test set. Raises like `training_batch`."""

@@ -148,7 +148,7 @@ def test_a_classifier_goes_on_from_a_masked_model(tmp_path):
     assert all(torch.equal(loaded[name], value) for name, value in body.items())
     again = whole.initial_model(given, 0).state_dict()
     assert all(torch.equal(again[name], value) for name, value in loaded.items())
-    with pytest.raises(SettingError, match="lacks bert.embeddings"):
+    with pytest.raises(SettingError, match=r"lacks bert\.embeddings"):
         _forget(tmp_path, "bert.embeddings.LayerNorm.bias")
         whole.initial_model(given, 0)
 
