@@ -88,11 +88,11 @@ def device_for(config: Config) -> torch.device:
     Raises:
         SettingError: it cannot compute so.
     """
+    make_repeatable()  # a processor's threads, too, may add up in another order every time
     if config.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda")
     check_precision(config.train.precision, device)
-    make_repeatable()
     return device
 
 

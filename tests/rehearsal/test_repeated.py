@@ -67,6 +67,22 @@ def test_what_can_be_repeated_is_not_accused(between):
     assert through(between=between) == ""
 
 
+def test_what_several_threads_add_up_is_not_accused(two_threads):
+    for _ in range(5):
+        assert through(between=users.Looked) == ""
+
+
+@pytest.fixture
+def two_threads():
+    """As where a rank has more than one processor, whatever another test has chosen."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(False)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+
+
 @pytest.mark.parametrize("microbatches", [1, 2])
 @pytest.mark.parametrize(
     "arguments",
