@@ -40,6 +40,21 @@ def spoilt():
     return Spoilt(train), test
 
 
+class Unreadable(Spoilt):
+    """One sample cannot be read."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A pair."""
+        if index == BAD:
+            raise OSError("cannot open 700.png")
+        return self.whole[index]
+
+
+def unreadable():
+    train, test = split_at_random()
+    return Unreadable(train), test
+
+
 class Counts(nn.Module):
     """Its scale depends on how often it was called, which a plain attribute counts."""
 
@@ -111,6 +126,18 @@ def test_the_owner_of_a_sample_that_is_not_finite_is_not_banned_and_the_sample_i
     assert "diverges" not in result.output and result.accuracy > 0.5
     verify(result.run, capsys)
     assert_balanced(result.run, capsys, rounds=2)
+
+
+def test_a_sample_that_cannot_be_read_is_named_once_for_the_whole_run(tmp_path: Path) -> None:
+    result = run_job(tmp_path / "run", 5, *FOUR, f"data._target_={HERE}.unreadable", "rounds=2")
+    assert result.statuses == [0] * 5, result.output
+    assert [len(line["accepted"]) for line in result.rounds] == [3, 3]
+    told = (
+        f"data: training sample {BAD} cannot be read: OSError: cannot open 700.png: mend or leave "
+        "out that sample"
+    )
+    assert len([text for text in result.summary["notices"] if text.startswith(told)]) == 1
+    assert result.output.count("mend or leave out") == 1
 
 
 @pytest.mark.parametrize(("model", "warn"), [("counting", True), ("counting_elsewhere", False)])

@@ -22,6 +22,7 @@ from tdml.round.engine import Engine, Round
 from tdml.round.rollback import tainted_rounds, taken_back
 from tdml.round.saving import Saving
 from tdml.run.job import Job
+from tdml.run.notices import notices
 from tdml.trust.judgement import Proof
 from tdml.wire.channel import Offence
 
@@ -32,12 +33,6 @@ if TYPE_CHECKING:
 _SIGNAL_S = 1.0  # that whoever ends the store's host may take to end this process, too
 # in a row: what stops every replica so often is no accident, whatever the reasons
 _MOST_IDLE_ROUNDS = 3
-
-_UNREPEATABLE = (
-    "some audits could not be settled: recomputation has confirmed neither side. If that happens "
-    "again, steps of this job cannot be repeated, and nobody can be convicted by them: see "
-    "docs/your-model.md"
-)
 
 
 class CannotGoOn(Exception):
@@ -132,7 +127,7 @@ class Coordinator:
 
     def _notice(self, played: Round) -> None:
         """What the user should know of the run, once."""
-        found = [_UNREPEATABLE] if any(settled.unsettled for settled in played.settlements) else []
+        found = notices(played)
         if played.tainted is not None and self.job.config.trust.rollback == "off":
             found.append(self._stays(played))
         for text in found:
