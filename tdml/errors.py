@@ -51,12 +51,23 @@ def origin(error: BaseException) -> BaseException:
 def cause(error: Exception, group: str) -> str:
     """Why Hydra could not make the `_target_` of a group of settings, in one line."""
     hidden = error.__cause__  # where it cannot be imported Hydra hides the reason
-    text = one_line(hidden if isinstance(hidden, ImportError) else error)
+    text = _import_error(hidden) if isinstance(hidden, ImportError) else one_line(error)
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
     if not unexpected:
         return text
     setting = f"{group}.{unexpected[1]}"
     return f"{text}: leave out {setting} ('~{setting}' where a file of settings has it)"
+
+
+def _import_error(error: ImportError) -> str:
+    """What Hydra says of a path that it cannot import, without its guesses."""
+    reason, path = error.__cause__, re.match("Error loading '(.*)'", str(error))
+    if isinstance(reason, SyntaxError):
+        return f"{reason.filename}, line {reason.lineno}: {reason.msg}"
+    if isinstance(reason, ModuleNotFoundError) and path and reason.name == path[1]:
+        module, _, name = path[1].rpartition(".")
+        return f"{module} has no {name}"
+    return one_line(reason or error)
 
 
 def printable(text: str) -> str:

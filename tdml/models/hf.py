@@ -71,8 +71,16 @@ def hf(
     model.blocks = MethodType(_blocks, model)
     model.fill_constants = MethodType(_fill_constants, model)
     model.blocks_are_exact = True
-    model.most_tokens = getattr(settings, "max_position_embeddings", None)
+    model.most_tokens = _most_tokens(model)
     return model
+
+
+def _most_tokens(model: "PreTrainedModel") -> int | None:
+    """How many it sees. RoBERTa's kind counts positions from the one behind that of padding."""
+    most = getattr(model.config, "max_position_embeddings", None)
+    places = (m for name, m in model.named_modules() if name.endswith(".position_embeddings"))
+    taken = getattr(next(places, None), "padding_idx", None)
+    return most if most is None or taken is None else most - taken - 1
 
 
 def _auto(head: str) -> Any:

@@ -138,6 +138,18 @@ def test_a_folder_gives_the_weights_in_float32(tmp_path):
         assert loaded.state_dict()[name].dtype == torch.float32
 
 
+@pytest.mark.parametrize(("kind", "most"), [("bert", 32), ("roberta", 30), ("opt", 32)])
+def test_how_many_tokens_a_model_sees(kind, most):
+    config = config_of("opt" if kind == "opt" else "bert", "causal" if kind == "opt" else "masked")
+    given = config.model["config"] | {"model_type": kind}
+    given |= {"pad_token_id": 1} if kind == "roberta" else {}
+    model = whole.initial_model(config.model | {"config": given}, 0)
+    assert model.most_tokens == most
+    model(torch.full((1, most), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(torch.full((1, most + 1), 5))
+
+
 def test_a_classifier_goes_on_from_a_masked_model(tmp_path):
     """Which has neither its head nor a pooler: all else is from the folder."""
     masked = whole.initial_model(config_of("bert", "masked").model, 5)

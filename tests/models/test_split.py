@@ -101,8 +101,14 @@ def ends_the_program():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"_target_": "tdml.models.nothing"}, "model=tdml.models.nothing cannot be built"),
-        ({"_target_": "no_such_package.model"}, "model=no_such_package.model cannot be built"),
+        (
+            {"_target_": "tdml.models.nothing"},
+            "model=tdml.models.nothing cannot be built: tdml.models has no nothing",
+        ),
+        (
+            {"_target_": "no_such_package.model"},
+            "model=no_such_package.model cannot be built: No module named 'no_such_package'",
+        ),
         (
             CNN | {"colour": 1},
             "unexpected keyword argument 'colour'\"): leave out model.colour ('~model.colour' where a file",
@@ -125,6 +131,13 @@ def test_what_cannot_be_built_is_the_users_mistake(model, message):
         build(model, "meta")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_module_with_a_mistake_is_named_by_file_and_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "spoilt_module.py").write_text("x = 1\ndef net(:\n")
+    with pytest.raises(SettingError, match=r"cannot be built: .*spoilt_module\.py, line 2: "):
+        build({"_target_": "spoilt_module.net"}, "meta")
 
 
 def test_the_blocks_of_a_module_are_those_that_it_names():
