@@ -8,9 +8,16 @@ import torch
 from tdml.data.source import Source
 
 _NAMED = 3  # samples
+
+
+def is_sound(inputs: torch.Tensor) -> torch.Tensor:
+    """Of each value, whether training can survive it: whether its square is finite, too."""
+    return inputs.float().square().isfinite()
+
+
 _SOUND: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "values that are not finite": torch.isfinite,
-    "values so large that their squares are not finite": lambda x: x.float().square().isfinite(),
+    "values so large that their squares are not finite": is_sound,
 }
 
 
@@ -21,9 +28,9 @@ def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> st
         batches: (steps, batch_size) int64.
         seeds: of what the data set draws at random, by step.
     """
-    for fault, is_sound in _SOUND.items():
+    for fault, look in _SOUND.items():
         found: dict[int, None] = {}
-        for index in _unsound(source, batches, seeds, is_sound):
+        for index in _unsound(source, batches, seeds, look):
             found[index] = None
             if len(found) > _NAMED:
                 break  # these are enough
@@ -44,9 +51,9 @@ def _unsound(
     source: Source,
     batches: torch.Tensor,
     seeds: Sequence[int],
-    is_sound: Callable[[torch.Tensor], torch.Tensor],
+    look: Callable[[torch.Tensor], torch.Tensor],
 ) -> Iterator[int]:
     for batch, seed in zip(batches.tolist(), seeds, strict=True):
         inputs, _ = source.training_batch(batch, seed)
-        sound = is_sound(inputs).flatten(1).all(dim=1).tolist()
+        sound = look(inputs).flatten(1).all(dim=1).tolist()
         yield from (index for index, is_so in zip(batch, sound, strict=True) if not is_so)

@@ -11,7 +11,7 @@ import torch
 from tdml.common.files import write_whole
 from tdml.errors import SettingError
 
-_FORM = 5  # of what is kept: another number whenever that changes
+_FORM = 6  # of what is kept: another number whenever that changes
 _DIGEST = 32  # bytes of SHA-256 at the end of a file, over all before it
 _LEAST = 2  # the last, and the one before it in case the last cannot be read
 
@@ -28,6 +28,7 @@ class Checkpoint:
     fleet: dict  # the nodes, those that are banned, and who sits where
     judge: dict  # what is known of the nodes so far, and what may still be spent on looking at them
     balance: dict  # how fast the replicas are
+    left_out: dict  # training samples, and the rounds that have shown what is wrong with them
     metrics: str  # the round's line of metrics.jsonl
 
 

@@ -65,6 +65,7 @@ class Coordinator:
             self.engine.judge.restore(checkpoint.judge)
             self.engine.balance.restore(checkpoint.balance)
             self.engine.moved = checkpoint.moved
+            job.left_out.since |= checkpoint.left_out
         # what the user should know of the whole run
         self.notices = list(filter(None, [self.engine.judge.limits]))
         self._saving = Saving(self.last_round)
@@ -127,7 +128,7 @@ class Coordinator:
 
     def _notice(self, played: Round) -> None:
         """What the user should know of the run, once."""
-        found = notices(played)
+        found = notices(self.job, played)
         if played.tainted is not None and self.job.config.trust.rollback == "off":
             found.append(self._stays(played))
         for text in found:
@@ -214,6 +215,7 @@ class Coordinator:
             fleet=copy.deepcopy(self.fleet.state()),
             judge=copy.deepcopy(self.engine.judge.state()),
             balance=self.engine.balance.state(),
+            left_out=dict(self.job.left_out.since),
             metrics=metrics,
         )
         folder, memory = self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20

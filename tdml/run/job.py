@@ -1,7 +1,7 @@
 """A job made ready: data, model, pipelines and shares, with every check that needs them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import numpy as np
@@ -12,6 +12,7 @@ from tdml.attacks.base import make_attack
 from tdml.common.seeds import derive
 from tdml.config import Config
 from tdml.data import source as data
+from tdml.data.left_out import LeftOut
 from tdml.data.order import assigned_batches, steps_per_round
 from tdml.data.partition import partition
 from tdml.data.shares import given_shares
@@ -52,6 +53,7 @@ class Job:
     needs: list[Need]  # by stage: the memory that a node takes
     channels: tuple[Channel, ...]  # between the stages of a replica
     problem: str = ""  # why its steps cannot be taken again, as the rehearsal has found
+    left_out: LeftOut = field(default_factory=LeftOut)  # samples that rounds have shown to be bad
 
     @property
     def task(self) -> Task:
@@ -76,15 +78,16 @@ class Job:
     def batches(self, replica: int, round_number: int) -> torch.Tensor:
         """The samples that a replica trains on in a round, if it takes all of its steps: (steps,
         batch_size) int64. With fewer it trains on the first of them."""
+        assigned = assigned_batches(
+            self.shares[replica],
+            self.config.train.effective_batch_size,
+            self.steps[replica],
+            self.config.seed,
+            round_number,
+            replica,
+        )
         return torch.from_numpy(
-            assigned_batches(
-                self.shares[replica],
-                self.config.train.effective_batch_size,
-                self.steps[replica],
-                self.config.seed,
-                round_number,
-                replica,
-            )
+            self.left_out.replaced(assigned, self.shares[replica], round_number)
         )
 
     def seed(self, *purpose: int | str) -> int:

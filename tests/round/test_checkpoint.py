@@ -23,6 +23,7 @@ CHECKPOINT = Checkpoint(
     fleet={"banned": ["r3.s1"], "slots": {"r3.s1": "spare0"}},
     judge={"suspicion": {"by_nodes": {"r0.s0+r0.s1": 2.5}}, "purse": {"steps": -1.5}},
     balance={0: [["r0.s0", "r0.s1"], [1.0, 0.5]]},
+    left_out={137: 1},
     metrics='{"round": 1}',
 )
 
