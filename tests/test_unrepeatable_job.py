@@ -130,18 +130,18 @@ def test_the_owner_of_a_sample_that_is_not_finite_is_not_banned_and_the_sample_i
 
 def test_a_sample_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
     """Also of what comes after a checkpoint."""
-    job = [*FOUR, f"data._target_={HERE}.unreadable", "rounds=2"]
-    result = run_job(tmp_path / "run", 5, *job)
+    job = [*FOUR, f"data._target_={HERE}.unreadable"]
+    result = run_job(tmp_path / "run", 5, *job, "rounds=1")
     assert result.statuses == [0] * 5, result.output
-    assert [len(line["accepted"]) for line in result.rounds] == [3, 4], result.why()
+    assert [len(line["accepted"]) for line in result.rounds] == [3], result.why()
     told = (
-        f"data: training sample {BAD} cannot be read: OSError: cannot open 700.png: 1 sample is "
-        "left out from now on"
+        f"data: training sample {BAD} has another form, or cannot be read: 1 sample is left out "
+        "from now on"
     )
     assert result.summary["notices"] == [told]
     assert result.output.count("left out from now on") == 1
-    again = run_job(tmp_path / "run", 5, *job, "rounds=3", "resume=true")
-    assert [len(line["accepted"]) for line in again.rounds] == [3, 4, 4], again.why()
+    again = run_job(tmp_path / "run", 5, *job, "rounds=2", "resume=true")
+    assert [len(line["accepted"]) for line in again.rounds] == [3, 4], again.why()
 
 
 @pytest.mark.parametrize(("model", "warn"), [("counting", True), ("counting_elsewhere", False)])

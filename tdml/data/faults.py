@@ -1,24 +1,18 @@
-"""Samples that no training survives: inputs that are not finite, or nearly so. What is to be said
-of them the task has looked at."""
+"""Samples that nobody can train on: they cannot be read, or their inputs are not finite, or nearly
+so. What is to be said of them the task has looked at."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from tdml.data.source import Source
+from tdml.errors import SettingError
 
 _NAMED = 3  # samples
-
-
-def is_sound(inputs: torch.Tensor) -> torch.Tensor:
-    """Of each value, whether training can survive it: whether its square is finite, too."""
-    return inputs.float().square().isfinite()
-
-
-_SOUND: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "values that are not finite": torch.isfinite,
-    "values so large that their squares are not finite": is_sound,
-}
+_UNREADABLE = "another form, or cannot be read"
+_NOT_FINITE = "values that are not finite"
+_TOO_LARGE = "values so large that their squares are not finite"
+_FAULTS = (_UNREADABLE, _NOT_FINITE, _TOO_LARGE)
 
 
 def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> str:
@@ -28,15 +22,19 @@ def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> st
         batches: (steps, batch_size) int64.
         seeds: of what the data set draws at random, by step.
     """
-    for fault, look in _SOUND.items():
-        found: dict[int, None] = {}
-        for index in _unsound(source, batches, seeds, look):
-            found[index] = None
-            if len(found) > _NAMED:
-                break  # these are enough
-        if found:
-            return f"training {name_samples(list(found))} {fault}"
-    return ""
+    found: dict[str, dict[int, None]] = {}
+    for index, fault in _faults(source, batches, seeds):
+        found.setdefault(fault, {})[index] = None
+        if len(found[fault]) > _NAMED:
+            break  # these are enough
+    worst = next(filter(found.get, _FAULTS), "")
+    return f"training {name_samples(list(found[worst]))} {worst}" if worst else ""
+
+
+def unsound(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> list[int]:
+    """All of the training samples of some steps that nobody can train on. Arguments as of
+    `faults_of`."""
+    return list(dict.fromkeys(index for index, _ in _faults(source, batches, seeds)))
 
 
 def name_samples(samples: Sequence[int]) -> str:
@@ -47,13 +45,25 @@ def name_samples(samples: Sequence[int]) -> str:
     return f"samples {', '.join(map(str, samples[:_NAMED]))}{more} have"
 
 
-def _unsound(
-    source: Source,
-    batches: torch.Tensor,
-    seeds: Sequence[int],
-    look: Callable[[torch.Tensor], torch.Tensor],
-) -> Iterator[int]:
+def _faults(
+    source: Source, batches: torch.Tensor, seeds: Sequence[int]
+) -> Iterator[tuple[int, str]]:
     for batch, seed in zip(batches.tolist(), seeds, strict=True):
-        inputs, _ = source.training_batch(batch, seed)
-        sound = look(inputs).flatten(1).all(dim=1).tolist()
-        yield from (index for index, is_so in zip(batch, sound, strict=True) if not is_so)
+        try:
+            inputs = source.training_batch(batch, seed)[0].float()
+        except SettingError:
+            yield from ((index, _UNREADABLE) for index in batch if not _reads(source, index, seed))
+            continue
+        for index, values in zip(batch, inputs, strict=True):
+            if not values.isfinite().all():
+                yield index, _NOT_FINITE
+            elif not values.square().isfinite().all():
+                yield index, _TOO_LARGE
+
+
+def _reads(source: Source, index: int, seed: int) -> bool:
+    try:
+        source.training_batch([index], seed)
+    except SettingError:
+        return False
+    return True

@@ -12,13 +12,13 @@ _SEEN = 1e-4
 
 
 def check_tokens(
-    model: nn.Module, data: MapStyle, inputs: torch.Tensor, targets: torch.Tensor
+    model: nn.Module, data: MapStyle, inputs: torch.Tensor, targets: torch.Tensor | None = None
 ) -> None:
     """
     Args:
         data: training samples; `vocabulary`, if it has that, is what ids are below.
-        inputs, targets: the first micro-batch; only token ids, (batch, tokens) whole numbers, are
-            looked at.
+        inputs: the first micro-batch; only token ids, (batch, tokens) whole numbers, are looked at.
+        targets: the same, if they are tokens that the model is to predict.
 
     Raises:
         SettingError: ids or sequences are larger than the model's embeddings.
@@ -33,10 +33,8 @@ def check_tokens(
             f"model {first.num_embeddings}: set model.vocabulary={vocabulary} (of model=hf: "
             "model.config.vocab_size), or take the tokenizer that belongs to the model"
         )
-    ids = [inputs.long()]
-    if targets.shape == inputs.shape and not targets.is_floating_point():
-        ids.append(targets.long())
-    largest = max(int(each.max()) for each in ids)
+    ids = [inputs] if targets is None else [inputs, targets]
+    largest = max(int(each.long().max()) for each in ids)
     if first is not None and largest >= first.num_embeddings:
         raise SettingError(
             f"data: there is a token {largest}, and the vocabulary of the model has "

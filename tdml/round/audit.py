@@ -73,10 +73,10 @@ class Auditor:
         return audits
 
     def vouched_for(self, gathered: Gathered) -> set[int]:
-        """The replicas whose kind of machine more than half of all are on: who repeats their work
-        vouches for it. Liars alone may be of another kind, which they have made up to be audited by
-        each other."""
-        kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.names))}
+        """The replicas whose kind of machine more than half of the round's are on: who repeats
+        their work vouches for it. Liars alone may be of another kind, which they have made up to be
+        audited by each other."""
+        kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.steps))}
         count = Counter(kinds.values())
         return {index for index, kind in kinds.items() if 2 * count[kind] > len(kinds)}
 

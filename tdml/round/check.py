@@ -1,12 +1,14 @@
 """The cross-check: other replicas evaluate what each update has learnt of its own samples."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 
 from tdml.data import pieces
 from tdml.data.pieces import Piece
+from tdml.errors import SettingError
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown, relay, updates_of
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation, new_nonce
@@ -71,14 +73,19 @@ def cross_check(
     count = samples_that_pay(samples, job.distinct(number, candidates), passes)
     if not count:
         return NOT_CHECKED
-    questions = {index: _ask(job, number, index, candidates, count, draw) for index in candidates}
+    questions = {}
+    for index in candidates:
+        with suppress(SettingError):  # of samples that nobody can read: they test nobody
+            questions[index] = _ask(job, number, index, candidates, count, draw)
     asked = _draw_validators(candidates, draw)
     validators = {replica.index: replica for replica in fleet.ready(candidates)}
 
     hidden: set[int] = set()
 
-    def report(validator: Replica) -> Report:
+    def report(validator: Replica) -> Report | None:
         candidate = asked[validator.index]
+        if candidate not in questions:
+            return None
         try:
             return _evaluate(
                 job, number, gathered, validators[candidate], validator, questions[candidate]
@@ -88,7 +95,8 @@ def cross_check(
                 hidden.add(candidate)
             raise
 
-    reports = list(fleet.each(report, list(validators.values())).values())
+    told = fleet.each(report, list(validators.values())).values()
+    reports = [report for report in told if report is not None]
     works = {r.candidate: work for r in reports if (work := _test(r)) is not None}
     works |= dict.fromkeys(hidden, _NOT_SEEN)
     spent = cost(len(candidates), count) / job.config.train.effective_batch_size

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from tdml.round.fleet import ReplicaLost
+
 _FACTOR, _SLACK_S = 3.0, 30.0
 _DEVIATIONS = 6.0  # of a normal distribution, of which a round's end is no longer chance
 _MAD_TO_STD = 1.4826  # of a normal distribution
@@ -34,8 +36,14 @@ class Deadline:
         self._lock = threading.Lock()
         self.late: set[int] = set()  # replicas that were given up
 
-    def finished(self) -> None:
-        """A replica has finished."""
+    def finished(self, replica: int) -> None:
+        """A replica has finished.
+
+        Raises:
+            ReplicaLost: too late, whatever it had said before.
+        """
+        if late := self.passed(replica):
+            raise ReplicaLost(replica, late)
         with self._lock:
             self._pace.seconds.append(time.monotonic() - self._start)
 

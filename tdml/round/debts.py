@@ -25,13 +25,15 @@ Redone = dict[int, list[Commitment]]  # what replicas commit to that do a round 
 
 @dataclass(frozen=True)
 class Debt:
-    """A round whose work a node has not shown, where it sat, how many steps it was ordered to take,
-    what it had committed to, and the global weights that the round started from, by stage."""
+    """A round whose work a node has not shown, where it sat, on what kind of machines, how many
+    steps it was ordered to take, what it had committed to, and the global weights that the round
+    started from, by stage."""
 
     round: int
     replica: int
     steps: int
     stage: int
+    kind: str
     update: str
     states: str
     weights: list[torch.Tensor]
@@ -53,6 +55,7 @@ class Debts:
         self, number: int, gathered: Gathered, weights: Sequence[torch.Tensor], silent: set[str]
     ) -> None:
         """Nodes that did not answer in a round owe their own work of it."""
+        kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.names))}
         for index, names in gathered.names.items():
             for stage, name in enumerate(names):
                 if name in silent:
@@ -62,6 +65,7 @@ class Debts:
                         index,
                         gathered.steps[index],
                         stage,
+                        kinds[index],
                         root(made.blocks),
                         made.states,
                         list(weights),
@@ -98,8 +102,9 @@ class Debts:
             debt, made = self.of(replica), shown[replica.index]
             assert debt is not None  # or it had not been called in
             name = self._debtor(debt, replica)
-            sits = (debt.replica, name) == (replica.index, replica.names[debt.stage])
-            if not sits or not debt.is_met_by(made):
+            # another kind of machine would not lead to the same, and could be its mate's alone
+            here = replica.index, replica.names[debt.stage], replica.kind
+            if here != (debt.replica, name, debt.kind) or not debt.is_met_by(made):
                 said[replica.index] = (
                     f"{name} owes its work of round {debt.round}, and has not shown it"
                 )

@@ -190,13 +190,13 @@ class Engine:
 
         try:
             report = replica.train(order, partial(deadline.passed, replica.index))
+            made = replica.commit(order.round)
+            deadline.finished(replica.index)
         except ReplicaLost:
             if replica.index in deadline.late:
                 note(max(1, replica.steps_done))
             raise
-        made = replica.commit(order.round)
         note(len(order.batches))
-        deadline.finished()
         return Trained(report.loss, made)
 
     def _part_from_the_late(self, late: Collection[int]) -> None:

@@ -30,7 +30,8 @@ Blocks = dict[int, torch.Tensor]  # one place, by replica
 class Gathered:
     """The updates of a round.
 
-    `steps` are those that each replica was ordered to take, and `nonce` is that of these orders.
+    `steps` are those that every replica of the round was ordered to take, also those that handed in
+    nothing, and `nonce` is that of these orders.
     `replicas` are those whose updates can be averaged, in the order of the rows of `sums`, by
     stage. `faults` says what is wrong with the others', by stage; `diverged` are those whose only
     fault is that they are not finite, to which honest steps may lead.
@@ -94,7 +95,7 @@ def gather(
     """
     names = {replica.index: replica.names for replica in fleet.ready(sorted(trained))}
     made = {index: trained[index].commitments for index in names}
-    gathered = Gathered(made, names, {index: steps[index] for index in names}, nonce)
+    gathered = Gathered(made, names, steps, nonce)
     for index, commitments in made.items():
         _check_commitments(gathered, job, number, index, commitments)
     while True:

@@ -55,7 +55,8 @@ def false_traces(
             for s in false
         ]
     channels = job.channels
-    idle = [s for s, opening in enumerate(openings) if left_out(opening.log, of_stage(channels, s))]
+    logged = [(opening.log, of_stage(channels, s)) for s, opening in enumerate(openings)]
+    idle = [s for s, (log, own) in enumerate(logged) if skipped_steps(log, own)]
     if idle:
         return [Proof((names[s],), f"stage {s} has not taken all of its steps") for s in idle]
     logs, signatures = [o.log for o in openings], [o.signatures for o in openings]
@@ -75,7 +76,7 @@ def false_answer(
     for stage, answer in enumerate(answers):
         formed = is_log(answer.log, steps, job.channels, stage)
         formed = formed and len(answer.signatures) == len(names)
-        if not formed or left_out(answer.log, of_stage(job.channels, stage)):
+        if not formed or skipped_steps(answer.log, of_stage(job.channels, stage)):
             text = f"audit: stage {stage} has not repeated what it was to repeat"
             return [Proof((names[stage],), text)]
     return broken_answers(job, job_id, claim, validator, keys, answers)
@@ -153,7 +154,7 @@ def _holds(job: Job, steps: int, stage: int, made: Commitment, opening: Opening)
     return opening.root == made.states and opening.states[-1] == root(made.blocks)
 
 
-def left_out(log: torch.Tensor, own: Sequence[int]) -> bool:
+def skipped_steps(log: torch.Tensor, own: Sequence[int]) -> bool:
     """Whether steps were not taken, which nobody can make a node say who took them."""
     return bool(own) and bool((log[:, own] == 0).flatten(1).all(dim=1).any())
 

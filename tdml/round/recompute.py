@@ -84,26 +84,27 @@ class Referee:
             in_turn: see `take_alone`.
 
         Raises:
-            ReplicaLost: all agree on messages with which the step cannot be taken.
+            ReplicaLost: all agree on messages with which the step cannot be taken, or nobody can
+                read its samples.
         """
         stage = self._stage(item.stage)
-        given = given_for(
-            stage,
-            self._reader,
-            self._job.config.seed,
-            order,
-            order.replica,
-            order.first + item.step,
-            order.batches[item.step],
-        )
         wanted = item.channel if item.channel >= 0 else None
         try:
+            given = given_for(
+                stage,
+                self._reader,
+                self._job.config.seed,
+                order,
+                order.replica,
+                order.first + item.step,
+                order.batches[item.step],
+            )
             stage.trainer.begin(weights)
             if shown.before is not None:
                 stage.trainer.resume(shown.before)
             before = stage.trainer.state()
             made = take_alone(stage, given, shown.messages, wanted, in_turn)
-        # a model may raise anything at what no honest stage has, or is sent
+        # a model may raise anything at what no honest stage has, or is sent, and so may a data set
         except Exception as error:
             del self._stages[item.stage]
             text = (

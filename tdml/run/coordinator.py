@@ -120,15 +120,16 @@ class Coordinator:
         played = self.engine.play(number, slots)
         self._idle_rounds = 0 if played.trained else self._idle_rounds + 1
         self._evaluated.append(played.evaluated)
+        # the checkpoint has to know which samples are left out
+        told = notices(self.job, played, self.fleet.losses.values())
         self._record(played)
         self.last_round = number
-        self._notice(played)
+        self._notice(played, told)
         if played.tainted is not None and self.job.config.trust.rollback == "auto":
             self._go_back(played)
 
-    def _notice(self, played: Round) -> None:
+    def _notice(self, played: Round, found: list[str]) -> None:
         """What the user should know of the run, once."""
-        found = notices(self.job, played)
         if played.tainted is not None and self.job.config.trust.rollback == "off":
             found.append(self._stays(played))
         for text in found:

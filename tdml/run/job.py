@@ -158,7 +158,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     shares = _shares(config, source)
     model = whole.initial_model(config.model, config.seed)
     inputs, targets = _first_samples(config, source)
-    check_tokens(model, source.train, inputs, targets)
+    predicted = targets if isinstance(source.task, Language) else None
+    check_tokens(model, source.train, inputs, predicted)
     plan = make_plan(config, model, inputs, lambda shape: _check_output(source, shape))
     if isinstance(source.task, Language) and not isinstance(source.task, Masked):
         check_causal(model, inputs)

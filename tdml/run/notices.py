@@ -1,12 +1,14 @@
 """What the user should know of a run, once, beside what its rounds say."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from tdml.data.left_out import unsound
+from tdml.data.faults import faults_of, unsound
 from tdml.round.engine import Round
 from tdml.run.job import Job
 
+_MOST_NAMED = 5  # samples, of one reason: nobody can have many looked at
+_NAMED = re.compile(r"training samples? [\d, ]+")
 _UNREPEATABLE = (
     "some audits could not be settled: recomputation has confirmed neither side. If that happens "
     "again, steps of this job cannot be repeated, and nobody can be convicted by them: see "
@@ -14,22 +16,33 @@ _UNREPEATABLE = (
 )
 
 
-def notices(job: Job, played: Round) -> list[str]:
-    """What a round has shown. Samples that nobody can train on are left out from then on."""
+def notices(job: Job, played: Round, losses: Iterable[str]) -> list[str]:
+    """What a round has shown. Samples that nobody can train on are left out from then on.
+
+    Args:
+        losses: why replicas were lost in it, whatever they were doing.
+    """
     unsettled = any(settled.unsettled for settled in played.settlements)
-    return [*([_UNREPEATABLE] if unsettled else []), *_leave_out(job, played)]
+    reasons = [*losses, *(made.reason for made in played.judgements.values())]
+    left_out = [] if job.own else _leave_out(job, played, reasons)
+    return [*([_UNREPEATABLE] if unsettled else []), *left_out]
 
 
-def _leave_out(job: Job, played: Round) -> list[str]:
-    """The samples for which replicas say that they could not train, where that is so here, too."""
+def _leave_out(job: Job, played: Round, reasons: Sequence[str]) -> list[str]:
+    """The samples with which nodes say that they could not work, where that is so here, too: if one
+    of those that they name is, all of its replica's round are looked at."""
+    texts = (text for reason in reasons for text in _NAMED.findall(reason)[:_MOST_NAMED])
+    named = {int(number) for text in texts for number in re.findall(r"\d+", text)[:_MOST_NAMED]}
     told = []
-    for index, made in {} if job.own else played.judgements.items():
-        if said := re.search(r"training samples? \d+[^;]*", made.reason):
-            batches = job.batches(index, played.number)[: played.steps[index]]
-            seeds = [job.augmentation(played.number, index, step) for step in range(len(batches))]
+    for index in played.judgements if named else ():
+        batches = job.batches(index, played.number)[: played.steps[index]]
+        steps = [s for s, batch in enumerate(batches.tolist()) if named & {*batch}]
+        seeds = [job.augmentation(played.number, index, s) for s in range(len(batches))]
+        if fault := faults_of(job.source, batches[steps], [seeds[s] for s in steps]):
             found = unsound(job.source, batches, seeds)
-            job.left_out.since |= dict.fromkeys(found, played.number)
-            told += [f"data: {said[0]}: {_count(found)} left out from now on"] if found else []
+            for sample in found:
+                job.left_out.since.setdefault(sample, played.number)
+            told.append(f"data: {fault}: {_count(found)} left out from now on")
     return told
 
 

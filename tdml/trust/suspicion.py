@@ -32,7 +32,7 @@ class Suspicion:
         return self.by_nodes[name]
 
     def clear(self, nodes: Sequence[str], share: float) -> None:
-        """That share of a round of theirs was repeated, and found clean."""
+        """That share of a round of theirs was repeated, or looked at, and found clean."""
         self.by_nodes["+".join(nodes)] *= 1 - share
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from tdml.data.left_out import LeftOut, unsound
+from tdml.data.faults import unsound
+from tdml.data.left_out import LeftOut
 from tdml.data.source import Source
 
 SHARE = np.array([3, 5, 8, 13, 21, 34])

@@ -60,7 +60,7 @@ def test_earlier_rounds_decide_where_this_one_says_nothing_yet(clock):
     for _ in range(3):
         round_ = Deadline(pace, seconds=None)
         clock.now += 10
-        round_.finished()
+        round_.finished(0)
     round_ = Deadline(pace, seconds=None)
     clock.now += 60
     assert round_.passed(0) is None

@@ -39,6 +39,7 @@ def _played(rounds: int, budget: float, liars: bool, others: tuple[int, ...]) ->
 @pytest.mark.parametrize("budget", [0.1, 1.0])
 def test_liars_on_a_kind_of_their_own_are_not_cleared_by_each_other(budget: float) -> None:
     played = _played(8, budget, True, _LEAGUE)
+    assert any(made.distance > 4 for made in played[0].judgements.values())
     for one in played:
         theirs = [one.judgements[i] for i in _LEAGUE if i in one.judgements]
         assert not any(made.proven for made in theirs)
@@ -58,3 +59,32 @@ def test_the_honest_on_a_rare_kind_count(others: tuple[int, ...]) -> None:
 def test_who_repeats_the_work_of_most_vouches_for_it() -> None:
     [one] = _played(1, 1.0, False, (4, 5))
     assert [one.judgements[index].proven for index in range(6)] == [True] * 4 + [False] * 2
+
+
+class _Hides(_InLeague):
+    """And does not show its work of round 1 in time."""
+
+    def commit(self, round_number):
+        self._round = round_number
+        return super().commit(round_number)
+
+    def open(self):
+        if self._round == 1 and not getattr(self, "_hidden", False):
+            self._hidden = True
+            raise MemoryError("no room")
+        return super().open()
+
+
+def test_a_debt_is_not_paid_on_another_kind_of_machine() -> None:
+    """Where a mate alone could find it right."""
+    laboratory = Laboratory([*_JOB, "rounds=3", "trust.budget=1"])
+    laboratory.fleet.nodes["r4.s0"].__class__ = _Hides
+    laboratory.fleet.nodes["r5.s0"].__class__ = _InLeague
+    laboratory.fleet.nodes["r5.s0"].made = lambda update, _: update  # it is honest for itself
+    laboratory.fleet.muster()
+    assert "has not shown its work" in laboratory.play(1).judgements[4].reason
+    for replica in laboratory.fleet.muster():
+        replica.kind = "NVIDIA H400" if replica.index in _LEAGUE else replica.kind
+    second = laboratory.play(2)
+    assert second.judgements[4].status == "lost"
+    assert "r4.s0 owes its work of round 1, and has not shown it" in second.judgements[4].reason

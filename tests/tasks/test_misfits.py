@@ -127,7 +127,7 @@ def test_a_token_that_only_a_target_is_may_be_beyond_the_model():
     model = torch.nn.Sequential(torch.nn.Embedding(256, 4), torch.nn.Linear(4, 256))
     inputs = torch.tensor([[1, 2, 3]])
     check_tokens(model, inputs, inputs, torch.tensor([[2, 3, 255]]))
-    check_tokens(model, inputs, inputs, torch.tensor([300]))  # no token ids
+    check_tokens(model, inputs, inputs)
     with pytest.raises(SettingError, match="there is a token 300, and the vocabulary"):
         check_tokens(model, inputs, inputs, torch.tensor([[2, 3, 300]]))
 

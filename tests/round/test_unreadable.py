@@ -1,0 +1,70 @@
+"""A sample that nobody can read ends nothing, whatever a hostile node makes of it."""
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from tdml.data import digits
+from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
+from tdml.round.engine import Round
+
+BAD = 700
+_JOB = [
+    f"data._target_={__name__}.unreadable", "model=mlp", "model.features=192", "model.hidden=16",
+    "sync.local_steps=null", "topology.replicas=3", "topology.stages=1", "rounds=2",
+]  # fmt: skip
+
+
+class _Unreadable(Dataset):
+    def __init__(self, whole: Dataset) -> None:
+        self.whole, self.targets = whole, [whole[i][1] for i in range(len(whole))]
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        if index == BAD:
+            raise OSError("cannot open 700.png")
+        return self.whole[index]
+
+
+def unreadable(size: int, **_: object) -> tuple[Dataset, Dataset]:
+    train, test = digits(size)
+    return _Unreadable(train), test
+
+
+class _Swaps(Node):
+    """Takes another sample in its place, and hands in something else."""
+
+    def _given(self, order, replica, step, batch):
+        sound = torch.where(batch == BAD, (batch + 1) % BAD, batch)
+        return super()._given(order, replica, step, sound)
+
+    def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
+        return update * self.factor
+
+
+def _owner(laboratory: Laboratory) -> int:
+    return next(i for i, share in enumerate(laboratory.job.shares) if BAD in share)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), -1.0, 1.0])
+@pytest.mark.parametrize("budget", [0.1, 1.0])
+def test_who_swaps_it_does_not_end_the_round(factor: float, budget: float) -> None:
+    laboratory = Laboratory([*_JOB, "data.size=8", f"trust.budget={budget}"])
+    owner = _owner(laboratory)
+    node = laboratory.fleet.nodes[f"r{owner}.s0"]
+    node.__class__, node.factor = _Swaps, factor
+    played: Round = laboratory.play(1)
+    assert set(played.bans) <= {f"r{owner}.s0"}
+    assert {0, 1, 2} - {owner} <= set(played.accepted)
+
+
+def test_whoever_is_given_it_loses_the_round_and_nobody_else_does() -> None:
+    laboratory = Laboratory([*_JOB, "data.size=8", "trust.budget=1"])
+    played = laboratory.play(1)
+    owner = _owner(laboratory)
+    assert played.accepted == sorted({0, 1, 2} - {owner})
+    assert f"training sample {BAD} cannot be read" in played.judgements[owner].reason
+    assert not played.bans
