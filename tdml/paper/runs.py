@@ -20,6 +20,7 @@ SIZES = (2, 4, 8)  # of the paper's replicas and of its stages
 _EXPERIMENTS = {1: "baseline", 2: "two", 4: "four", 8: "eight"}
 _ATTACKED = {4: "one_of_four", 8: "three_of_eight"}
 _ROUNDS, _ROUNDS_OF_EIGHT, _FULL, _FAST = 75, 100, 200, 30
+_WITH_MOMENTUM = (4, 8)
 _OF_SMALL = ((1, 1), (2, 2), (4, 2))
 # of a batch of 128, where the stages need no more: BatchNorm sees 64 samples at most
 _LEAST_MICROBATCHES = 2
@@ -33,7 +34,8 @@ _FIRST = (
 @dataclass(frozen=True)
 class Run:
     """One experiment. `attack` is empty where nobody attacks; `longer`: the rounds, where they are
-    more than usual."""
+    more than usual; `momentum`: the mean of M replicas is added with a momentum of 1 − 1/M, which
+    goes as far as all of their steps would."""
 
     model: str
     recipe: str
@@ -42,11 +44,19 @@ class Run:
     attack: str = ""
     defended: bool = True
     longer: int = 0
+    momentum: bool = False
 
     @property
     def name(self) -> str:
         """Words with hyphens between them, such as resnet18-paper-4x2-gaussian."""
-        words = [self.model, self.recipe, f"{self.replicas}x{self.stages}", self.attack]
+        topology = f"{self.replicas}x{self.stages}"
+        words = [
+            self.model,
+            self.recipe,
+            topology,
+            "momentum" if self.momentum else "",
+            self.attack,
+        ]
         words += ["" if self.defended else "undefended", str(self.longer or "")]
         return "-".join(filter(None, words))
 
@@ -70,6 +80,9 @@ class Run:
         given += [f"rounds={self.rounds}", f"topology.stages={self.stages}"]
         given += [f"topology.microbatches={max(_LEAST_MICROBATCHES, self.stages)}"]
         given += [f"attack={self.attack}"] if self.attack else []
+        if self.momentum:
+            momentum = 1 - 1 / self.replicas
+            given += ["sync=nesterov", "sync.outer_lr=1.0", f"sync.outer_momentum={momentum}"]
         return given + ([] if self.defended else ["trust.enabled=false", "topology.spares=0"])
 
     @property
@@ -104,6 +117,7 @@ def all_runs() -> list[Run]:
                 for defended in (True, False)
             ]
     for model in PAPERS:
+        runs += [Run(model, "paper", replicas, 2, momentum=True) for replicas in _WITH_MOMENTUM]
         runs += [Run(model, "paper", *topology, longer=_FULL) for topology in clean]
     runs += [run.baseline for run in runs if run.baseline not in runs]
     runs = list(dict.fromkeys(runs))

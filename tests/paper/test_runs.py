@@ -22,6 +22,7 @@ def test_all_that_the_paper_has_is_there() -> None:
         for attack in ATTACKS
         for defended in (True, False)
     }
+    wanted |= {Run(m, "paper", replicas, 2, momentum=True) for m in PAPERS for replicas in (4, 8)}
     wanted |= {Run(SMALL, r, *topology) for r in RECIPES for topology in ((1, 1), (2, 2), (4, 2))}
     assert wanted <= set(RUNS)
     assert len(BY_NAME) == len(RUNS) == len(set(RUNS))
@@ -30,6 +31,15 @@ def test_all_that_the_paper_has_is_there() -> None:
 def test_what_every_run_is_held_against_is_there() -> None:
     assert {run.baseline for run in RUNS} | {run.without_attack for run in RUNS} <= set(RUNS)
     assert all(run.baseline.rounds == run.rounds for run in RUNS)
+
+
+@pytest.mark.parametrize(("replicas", "momentum"), [(4, 0.75), (8, 0.875)])
+def test_with_momentum_a_mean_goes_as_far_as_all_steps(replicas: int, momentum: float) -> None:
+    sync = settings.load(BY_NAME[f"resnet18-paper-{replicas}x2-momentum"].settings).sync
+    assert (sync.outer, sync.outer_lr, sync.outer_momentum) == ("nesterov", 1.0, momentum)
+    assert 1 / (1 - momentum) == replicas
+    plain = settings.load(BY_NAME[f"resnet18-paper-{replicas}x2"].settings).sync
+    assert plain.outer == "fedavg"
 
 
 def test_the_order() -> None:
