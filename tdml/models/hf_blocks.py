@@ -103,17 +103,17 @@ def blocks_of_hf(model: "PreTrainedModel") -> list[nn.Module]:
     """
     base = model.base_model
     family = next((family for family in _FAMILIES if _has(base, family)), None)
-    head = _head(model, base, family) if family else None
-    if family is not None and head is None:
-        raise SettingError(
-            f"model=hf: {type(model).__name__} has another head than those whose parts TDML knows: "
-            "of models that predict the next token that is model.head=causal"
-        )
-    if family is None or head is None:
+    if family is None:
         raise SettingError(
             f"model=hf: {type(model).__name__} is built in another way than the models whose "
             "parts TDML knows (Llama, GPT-2, BERT, Phi, GPT-NeoX, Bloom, OPT and their like): "
             "take another architecture, or one stage of your own module (docs/your-model.md)"
+        )
+    head = _head(model, base, family)
+    if head is None:
+        raise SettingError(
+            f"model=hf: {type(model).__name__} has another head than those whose parts TDML knows: "
+            "of models that predict the next token that is model.head=causal"
         )
     layers = range(len(base.get_submodule(family.layers)))
     return [Body(base, family, None), *(Body(base, family, index) for index in layers), head]

@@ -31,10 +31,10 @@ class Gathered:
     """The updates of a round.
 
     `steps` are those that every replica of the round was ordered to take, also those that handed in
-    nothing, and `nonce` is that of these orders.
-    `replicas` are those whose updates can be averaged, in the order of the rows of `sums`, by
-    stage. `faults` says what is wrong with the others', by stage; `diverged` are those whose only
-    fault is that they are not finite, to which honest steps may lead.
+    nothing, and `nonce` is that of these orders. `replicas` are those whose updates can be
+    averaged, in the order of the rows of `sums`, by stage. `faults` says what is wrong with the
+    others', by stage; `diverged` are those whose only fault is that they are not finite, to which
+    honest steps may lead.
     """
 
     commitments: dict[int, list[Commitment]]

@@ -28,9 +28,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class Audited:
-    """What came of repeating some windows of a replica: those found clean; those of which the
-    coordinator alone has looked at one step, with nothing wrong; those in which its nodes were
-    proven to lie; and why others were not settled."""
+    """What came of repeating some windows of a replica: those found clean; those found so by a look
+    at one step alone, or by nobody who vouches; those in which its nodes were proven to lie; and
+    why others were not settled."""
 
     clean: tuple[int, ...] = ()
     looked: tuple[int, ...] = ()
