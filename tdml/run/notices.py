@@ -32,7 +32,9 @@ def _leave_out(job: Job, played: Round, reasons: Sequence[str]) -> list[str]:
     """The samples with which nodes say that they could not work, where that is so here, too: if one
     of those that they name is, all of its replica's round are looked at."""
     texts = (text for reason in reasons for text in _NAMED.findall(reason)[:_MOST_NAMED])
-    named = {int(number) for text in texts for number in re.findall(r"\d+", text)[:_MOST_NAMED]}
+    named = {
+        int(number) for text in texts for number in re.findall(r"\d{1,18}", text)[:_MOST_NAMED]
+    }
     told = []
     for index in played.judgements if named else ():
         batches = job.batches(index, played.number)[: played.steps[index]]
