@@ -65,6 +65,8 @@ def hf(
     )
     if untie:
         _untie(model)
+    if head == "classifier":
+        _name_padding(model)
     blocks_of_hf(model)  # raises where it cannot
     if lora["rank"] is not None:
         model = _with_adapters(model, lora, head)
@@ -73,6 +75,20 @@ def hf(
     model.blocks_are_exact = True
     model.most_tokens = _most_tokens(model)
     return model
+
+
+def _name_padding(model: "PreTrainedModel") -> None:
+    """Decoders' classifiers read the last token that is no padding, and take no batch where their
+    configuration does not say which is: as usual, that which ends a text."""
+    if model.config.pad_token_id is not None:
+        return
+    end = model.config.eos_token_id
+    if end is None:
+        raise SettingError(
+            "model.head=classifier: the model's configuration has no pad_token_id, which texts are "
+            "filled up with: give one (in model.config, or in the folder's config.json)"
+        )
+    model.config.pad_token_id = end[0] if isinstance(end, list) else end
 
 
 def _most_tokens(model: "PreTrainedModel") -> int | None:
@@ -217,12 +233,16 @@ def _with_adapters(model: "PreTrainedModel", lora: Mapping[str, Any], head: str)
             "model.lora needs Hugging Face's peft: pip install 'tdml[hf]'"
         ) from error
     targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
+    # a classifier's head is new, so it is trained itself
+    new = _parts_of_head(model) if head == "classifier" else []
     try:
         chosen = LoraConfig(
             r=lora["rank"],
             lora_alpha=lora["alpha"],
             lora_dropout=lora["dropout"],
             target_modules=targets,
+            exclude_modules=new,
+            modules_to_save=new,
             task_type=_PEFT_TASKS[head],
         )
         with warnings.catch_warnings():
@@ -232,6 +252,12 @@ def _with_adapters(model: "PreTrainedModel", lora: Mapping[str, Any], head: str)
         raise SettingError(
             f"model.lora: {one_line(error)[:300]} (see model.lora.targets and rank)"
         ) from error
+
+
+def _parts_of_head(model: "PreTrainedModel") -> list[str]:
+    """The names of those that have parameters."""
+    parts = {name: list(part.parameters()) for name, part in model.named_children()}
+    return [name for name, own in parts.items() if own and name != model.base_model_prefix]
 
 
 def _blocks(model: "PreTrainedModel | PeftModel") -> list[nn.Module]:

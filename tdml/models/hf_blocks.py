@@ -6,7 +6,7 @@ the model's own forward, whatever the architecture: what is known of one are the
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,10 +24,30 @@ _Module = TypeVar("_Module", bound=nn.Module)
 class _Same(nn.Module):
     """In the place of an embedding, a dropout or a norm that another block has."""
 
-    def forward(
-        self, value: torch.Tensor | None = None, *_: object, **named: torch.Tensor
-    ) -> torch.Tensor:
-        return named["inputs_embeds"] if value is None else value
+    def forward(self, *given: object, **named: object) -> torch.Tensor:
+        return _hidden(given, named)
+
+
+class _Encoded(tuple):
+    """What an encoder returns that has no layers: hidden states, in all forms in which they are
+    asked for."""
+
+    def __getattr__(self, name: str) -> torch.Tensor | None:
+        return self[0] if name == "last_hidden_state" else None
+
+
+class _Encoder(nn.Module):
+    """In the place of an encoder whose layers other blocks have: not all run without any."""
+
+    def forward(self, *given: object, **named: object) -> _Encoded:
+        hidden = _hidden(given, named)
+        return _Encoded((hidden, (hidden,)))
+
+
+def _hidden(given: Sequence[object], named: Mapping[str, object]) -> torch.Tensor:
+    """The hidden states among a module's arguments, which else are ids and masks."""
+    values = (value for value in (*given, *named.values()) if isinstance(value, torch.Tensor))
+    return next(value for value in values if value.is_floating_point() and value.dim() == 3)
 
 
 class _Zero(nn.Module):
@@ -46,16 +66,26 @@ class _Family:
     norm: str | None
     later: Mapping[str, Callable[[], nn.Module] | None] = field(default_factory=dict)
 
+    @property
+    def encoder(self) -> str:
+        """That has the layers, and nothing that comes behind them; "": there is none."""
+        return "" if self.norm else self.layers.rpartition(".")[0]
+
 
 _FAMILIES = (
     _Family("layers", "norm", {"embed_tokens": None}),  # as Llama
+    _Family("layers", "embedding_norm", {"embed_tokens": None}),  # as LFM2
     _Family("h", "ln_f", {"wte": None, "wpe": _Zero, "drop": _Same}),  # as GPT-2
-    _Family(  # as BERT
-        "encoder.layer", None, {"embeddings": _Same, "embeddings_project": _Same, "pooler": None}
-    ),
+    _Family("encoder.layer", "encoder.ln", {"embeddings": _Same}),  # as Megatron's BERT
+    _Family("encoder.layer", None, {"embeddings": _Same, "embeddings_project": _Same}),  # as BERT
+    _Family("transformer.layer", None, {"embeddings": _Same}),  # as DistilBERT
+    _Family("encoder.albert_layer_groups", None, {"embeddings": _Same}),  # as ALBERT
+    _Family("layers", "final_norm", {"embeddings": _Same}),  # as ModernBERT
     _Family("layers", "final_layernorm", {"embed_tokens": None, "embed_dropout": _Same}),  # as Phi
     _Family("layers", "final_layer_norm", {"embed_in": None, "emb_dropout": _Same}),  # as GPT-NeoX
+    _Family("layers", "norm_f", {"embeddings": None}),  # as Mamba
     _Family("h", "ln_f", {"word_embeddings": None, "word_embeddings_layernorm": _Same}),  # as Bloom
+    _Family("blocks", "norm_f", {"wte": None}),  # as MPT
     _Family(  # as OPT
         "decoder.layers",
         "decoder.final_layer_norm",
@@ -71,28 +101,32 @@ class Body(nn.Module):
     def __init__(self, base: "PreTrainedModel", family: _Family, index: int | None) -> None:
         """`index` of the layer; None: the embeddings alone."""
         super().__init__()
-        body = _shallow(base, family.layers)
-        layers = base.get_submodule(family.layers)
-        _put(body, family.layers, nn.ModuleList([] if index is None else [layers[index]]))
+        self.body, self._first = _part(base, family, index), index is None
         if family.norm:
-            _put(body, family.norm, _Same())
-        if index is None:
-            if "pooler" in body._modules:
-                body._modules["pooler"] = None
-        else:
-            for name, make in family.later.items():
-                if _get(body, name) is not None:
-                    _put(body, name, make and make())
-        body.config = _config_of_layer(base.config, index or 0)
-        self.body, self._first = body, index is None
+            _put(self.body, family.norm, _Same())
+        if "pooler" in self.body._modules:
+            self.body._modules["pooler"] = None
+        if not self._first:
+            _without_embeddings(self.body, family)
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         given = {"input_ids": value} if self._first else {"inputs_embeds": value}
         return self.body(**given, use_cache=False).last_hidden_state
 
 
-class _Chain(nn.Sequential):
-    """What comes behind the layers."""
+class Head(nn.Module):
+    """Hidden states (batch, tokens, width) → what the model returns: its own forward, of a copy
+    that has no layers. So whatever it does with its logits is done."""
+
+    def __init__(self, model: "PreTrainedModel", family: _Family) -> None:
+        super().__init__()
+        body = _part(model.base_model, family, None)
+        _without_embeddings(body, family)
+        self.model = copy.copy(model)
+        self.model._modules = {**model._modules, model.base_model_prefix: body}
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return self.model(inputs_embeds=value, use_cache=False).logits
 
 
 def blocks_of_hf(model: "PreTrainedModel") -> list[nn.Module]:
@@ -109,14 +143,26 @@ def blocks_of_hf(model: "PreTrainedModel") -> list[nn.Module]:
             "parts TDML knows (Llama, GPT-2, BERT, Phi, GPT-NeoX, Bloom, OPT and their like): "
             "take another architecture, or one stage of your own module (docs/your-model.md)"
         )
-    head = _head(model, base, family)
-    if head is None:
-        raise SettingError(
-            f"model=hf: {type(model).__name__} has another head than those whose parts TDML knows: "
-            "of models that predict the next token that is model.head=causal"
-        )
     layers = range(len(base.get_submodule(family.layers)))
-    return [Body(base, family, None), *(Body(base, family, index) for index in layers), head]
+    bodies = (Body(base, family, index) for index in layers)
+    return [Body(base, family, None), *bodies, Head(model, family)]
+
+
+def _part(base: _Module, family: _Family, index: int | None) -> _Module:
+    """A copy that has one of the layers, or none."""
+    part = _shallow(base, family.layers)
+    layers = list(base.get_submodule(family.layers).children())
+    _put(part, family.layers, nn.ModuleList([] if index is None else [layers[index]]))
+    if index is None and family.encoder:
+        _put(part, family.encoder, _Encoder())
+    part.config = _config_of_layer(base.config, index or 0)
+    return part
+
+
+def _without_embeddings(part: nn.Module, family: _Family) -> None:
+    for name, make in family.later.items():
+        if _get(part, name) is not None:
+            _put(part, name, make and make())
 
 
 def _has(base: nn.Module, family: _Family) -> bool:
@@ -124,25 +170,10 @@ def _has(base: nn.Module, family: _Family) -> bool:
     return all(_get(base, name) is not None for name in names if name)
 
 
-def _head(model: "PreTrainedModel", base: "PreTrainedModel", family: _Family) -> nn.Module | None:
-    """Of a causal model, of a masked one, or of a classifier of sequences."""
-    after = {
-        name: part for name, part in model._modules.items() if part is not base and part is not None
-    }
-    if family.norm:
-        return (
-            _Chain(base.get_submodule(family.norm), after["lm_head"])
-            if list(after) == ["lm_head"]
-            else None
-        )
-    pooler = base._modules.get("pooler")
-    return _Chain(*([pooler] if pooler is not None else []), *after.values())
-
-
 def _config_of_layer(config: "PreTrainedConfig", index: int) -> "PreTrainedConfig":
     """Its type, such as sliding attention, is looked up by its place."""
     own = copy.copy(config)
-    if types := getattr(config, "layer_types", None):
+    if types := vars(config).get("layer_types"):
         own.layer_types = [types[index]]
     return own
 

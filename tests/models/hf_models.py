@@ -23,6 +23,11 @@ GPT2 = {
     "vocab_size": 64, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32,
     "tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 0,
 }  # fmt: skip
+MORE = TINY | {
+    "num_key_value_heads": 1, "head_dim": 8,
+    "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0,
+}  # fmt: skip
+UNTIED = {"tie_word_embeddings": False, "pad_token_id": 0}
 FAMILIES = {
     "llama": TINY | {"num_key_value_heads": 1},
     "qwen2": TINY | {"num_key_value_heads": 1},
@@ -35,13 +40,30 @@ FAMILIES = {
     "opt": TINY | {"ffn_dim": 32, "word_embed_proj_dim": 16},
     "bert": TINY,
     "electra": TINY | {"embedding_size": 8},
+    # more is done with its logits
+    "gemma2": MORE,
+    "cohere": MORE,
+    "deepseek_v3": MORE
+    | {"kv_lora_rank": 8, "q_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8}
+    | {"v_head_dim": 8, "num_key_value_heads": 2, "first_k_dense_replace": 3},
+    "mpt": {"vocab_size": 64, "d_model": 16, "n_heads": 2, "n_layers": 3, "max_seq_len": 32}
+    | UNTIED,
+    "mamba": TINY | {"state_size": 4},
+    "distilbert": {"vocab_size": 64, "dim": 16, "hidden_dim": 32, "n_layers": 3, "n_heads": 2}
+    | UNTIED,
+    "albert": TINY | {"embedding_size": 8, "num_hidden_groups": 1},
+    "modernbert": TINY | {"pad_token_id": 0},
+    "megatron-bert": TINY,
 }
+CAUSAL = [kind for kind in FAMILIES if not kind.endswith("bert") and kind != "electra"]
+MASKED = [kind for kind in FAMILIES if kind not in CAUSAL]
 
 
 class Tokens(Dataset):
-    def __init__(self, count, length=13, labels=False, vocabulary=64):
+    def __init__(self, count, length=13, labels=False, vocabulary=64, padding=slice(0)):
         generator = torch.Generator().manual_seed(count)
         self.ids = torch.randint(1, vocabulary, (count, length), generator=generator)
+        self.ids[:, padding] = 0
         self.labels, self.vocabulary = labels, vocabulary
 
     def __len__(self):

@@ -11,16 +11,15 @@ from tdml.errors import SettingError
 from tdml.models import whole
 from tdml.models.plan import layouts
 from tdml.tasks.objective import mean_loss
-from tests.models.hf_models import FAMILIES, config_of, job_of
+from tests.models.hf_models import CAUSAL, MASKED, config_of, job_of
 
 
 @pytest.mark.parametrize(
     ("kind", "head"),
     [
-        *((kind, "causal") for kind in FAMILIES if kind not in ("bert", "electra")),
-        ("bert", "masked"),
-        ("electra", "masked"),
-        ("bert", "classifier"),
+        *((kind, "causal") for kind in CAUSAL),
+        *((kind, "masked") for kind in MASKED),
+        *((kind, "classifier") for kind in ("llama", "gpt2", "gemma2", "mpt", *MASKED)),
     ],
 )
 def test_stages_equal_the_model_whose_weights_they_have(kind, head):
@@ -45,26 +44,22 @@ def test_stages_equal_the_model_whose_weights_they_have(kind, head):
     assert torch.equal(value, job.model.eval()(expected).logits)
 
 
-@pytest.mark.parametrize("kind", ["gemma2", "cohere"])
-def test_an_architecture_that_does_something_beside_its_layers_is_refused(kind):
-    more = {
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-        "pad_token_id": 0,
-    }
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_decoders_classifier_wants_padding_before_the_text(kind):
+    """It looks for the last token that is none, and its head does not see the tokens."""
+    config = config_of(kind, "classifier", "topology.stages=2", pad_token_id=0)
+    assert not job_of(config, padding=slice(None, 3)).problem
     with pytest.raises(
-        SettingError, match=r"does something before it returns .* take another architecture"
+        SettingError, match="a classifier that reads its last token wants it before"
     ):
-        job_of(config_of(kind, "causal", "topology.stages=2", **more))
+        job_of(config, padding=slice(-3, None))
 
 
 @pytest.mark.parametrize(
     ("kind", "head", "message"),
     [
-        ("mpt", "causal", "MptForCausalLM is built in another way than the models whose parts"),
-        ("llama", "classifier", "LlamaForSequenceClassification has another head than those"),
+        ("rwkv", "causal", "RwkvForCausalLM is built in another way than the models whose parts"),
+        ("qwen3", "classifier", "the model's configuration has no pad_token_id"),
         (
             "t5",
             "causal",

@@ -14,13 +14,21 @@ def with_lora(config, **lora):
 
 
 @pytest.mark.parametrize(
-    ("kind", "head"), [("llama", "causal"), ("gpt2", "causal"), ("bert", "classifier")]
+    ("kind", "head"),
+    [
+        *(("llama", "causal"), ("gpt2", "causal"), ("cohere", "causal"), ("albert", "masked")),
+        *((kind, "classifier") for kind in ("bert", "distilbert", "modernbert", "llama", "gpt2")),
+    ],
 )
-def test_only_adapters_are_exchanged(kind, head):
+def test_only_adapters_and_a_new_head_are_exchanged(kind, head):
     pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
     job = job_of(with_lora(config_of(kind, head, "topology.stages=2")))
     names = [name for layout in job.layouts for name in layout.names]
-    assert all("lora_" in name or "classifier" in name for name in names)
+    parts = ("classifier", "pre_classifier", "score", "head")
+    new = [name for name in names if name.split(".")[2] in parts]
+    assert all("lora_" in name for name in set(names) - set(new))
+    assert bool(new) == (head == "classifier")
+    assert not any("lora_" in name for name in new)
     trained = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
     assert (
         sum(layout.size for layout in job.layouts)
