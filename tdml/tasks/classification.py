@@ -75,7 +75,8 @@ class Classification(Task):
             strata: of all samples.
 
         Raises:
-            SettingError: there are fewer outputs or weights than classes.
+            SettingError: there are fewer outputs or weights than classes, or more weights than
+                outputs.
         """
         classes = 1 + max(strata)
         if self._class_weights is not None and len(self._class_weights) < classes:
@@ -92,6 +93,11 @@ class Classification(Task):
                 f"model.num_classes: the model returns {tuple(shape)}, but the data has {classes} "
                 f"classes and needs (batch, {classes})"
                 + (begin or (gaps if 2 * different < classes else ""))
+            )
+        if self._class_weights is not None and len(self._class_weights) > shape[1]:
+            raise SettingError(
+                f"data.weights has {len(self._class_weights)} numbers, but the model returns "
+                f"{shape[1]}: give one for each class"
             )
 
 

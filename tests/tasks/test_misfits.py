@@ -112,6 +112,10 @@ def own(function):
             ["data.weights=[1,2]"],
             "data.weights=[1, 2]: the data has 10 classes: give a weight for each",
         ),
+        (
+            ["data.weights=[1,1,1,1,1,1,1,1,1,1,1,1]"],
+            "data.weights has 12 numbers, but the model returns 10: give one for each class",
+        ),
         (["model=hf", "task=language", "data=text"], "model=hf"),
     ],
 )
