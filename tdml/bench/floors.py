@@ -16,9 +16,11 @@ from torch import multiprocessing
 from torch.distributed import rpc
 
 from tdml.common.environment import MEMORY
+from tdml.config import Topology
 from tdml.lab.laboratory import Laboratory
 from tdml.round.orders import TrainOrder
 from tdml.run.job import Job
+from tdml.run.launch import threads_per_rank
 
 _TURNS = 5
 _TRAINED = 3  # turns of a round with and of one without a record
@@ -27,11 +29,23 @@ _vector = torch.empty(0)  # what a node holds, in its process
 
 def floors(job: Job) -> dict[str, float]:
     """Seconds, by phase: to send all nodes their weights and to fetch their updates, as one flat
-    tensor each, and to read all updates once."""
+    tensor each, and to read all updates once, with as many threads as the coordinator has."""
     sizes = [layout.size for layout in job.layouts] * job.config.topology.replicas
     updates = [torch.ones(size) for size in sizes]
-    read = _median(lambda: [update.sum() for update in updates])
+    with threads_of_a_rank(job.config.topology):
+        read = _median(lambda: [update.sum() for update in updates])
     return transfer(sizes) | {"aggregate": read}
+
+
+@contextmanager
+def threads_of_a_rank(topology: Topology) -> Iterator[None]:
+    """As many as in a job."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", threads_per_rank(topology))))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def transfer(sizes: Sequence[int]) -> dict[str, float]:

@@ -6,7 +6,6 @@ and the time that they have to wait for each other. The loop takes its turn befo
 job, so that what else the machine does slows both of them.
 """
 
-import os
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from tdml import config as settings
 from tdml.bench import hardware, json_file, startup
-from tdml.bench.floors import cost_of_records, floors
+from tdml.bench.floors import cost_of_records, floors, threads_of_a_rank
 from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.startup import Startup
 from tdml.data.source import load_source
@@ -30,7 +29,6 @@ from tdml.monitor.run_folder import read_metrics
 from tdml.rehearsal.timing import Stages, load
 from tdml.run import job as jobs
 from tdml.run.job import Job
-from tdml.run.launch import threads_per_rank
 from tdml.settings.file import from_yaml
 
 # unless others are asked for; the first is not counted, for what is compiled and loaded in it
@@ -103,14 +101,11 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
 def limit(job: Job) -> tuple[float, float]:
     """Samples a second of pipelines that lose nothing on the way, and the share of a step in which
     their stages compute, by what they take with as many threads as in a job."""
-    config, topology, before = job.config, job.config.topology, torch.get_num_threads()
+    config, topology = job.config, job.config.topology
     device, size = device_of(job), job.plan.borders[0].shape[0]
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", threads_per_rank(topology))))
-    try:
+    with threads_of_a_rank(topology):
         times = Stages(config, job.source, size, device).seconds(size)
         step = times, config.microbatches, topology.parts // topology.stages, load(topology, device)
-    finally:
-        torch.set_num_threads(before)
     return topology.replicas * config.train.effective_batch_size / step_seconds(*step), busy_share(
         *step
     )
