@@ -18,7 +18,8 @@ from tdml.monitor.run_folder import read_metrics
 class Outcome:
     """Of one run, as far as it has come. `accuracy`, `loss` and `verdicts` (by replica) have one
     value a round; `accused` are nodes, or replicas of which no node was named, with the round of
-    the first accusation; `seconds` are the means of the rounds' phases."""
+    the first accusation; `seconds` are the means of the rounds' phases, `metrics` what the last
+    test has found, by the task's names."""
 
     run: str
     attackers: list[str]
@@ -27,6 +28,7 @@ class Outcome:
     loss: list[float | None]
     verdicts: list[Mapping[str, str]]
     seconds: Mapping[str, float]
+    metrics: Mapping[str, float | None]
 
     @property
     def wrongly_accused(self) -> list[str]:
@@ -44,7 +46,7 @@ def run(folders: Sequence[Path], out: Path | None) -> int:
     json_file.check(out)
     outcomes = [read(folder) for folder in folders]
     for outcome in outcomes:
-        print(_sentence(outcome))
+        print(sentence(outcome))
     found = [asdict(outcome) | {"wrongly_accused": outcome.wrongly_accused} for outcome in outcomes]
     json_file.write(out, {"runs": found})
     return 0
@@ -85,11 +87,20 @@ def summarise(found: History, played: Sequence[Mapping[str, Any]]) -> Outcome:
         seconds={
             p: statistics.fmean(line["seconds"][p] for line in lines) for p in lines[0]["seconds"]
         },
+        metrics={
+            name.removeprefix("test_").replace("_", " "): value
+            for name, value in lines[-1].items()
+            if name.startswith("test_")
+        },
     )
 
 
-def _sentence(outcome: Outcome) -> str:
-    accuracy = "unknown" if outcome.accuracy[-1] is None else f"{outcome.accuracy[-1]:.4f}"
+def sentence(outcome: Outcome) -> str:
+    """In a line."""
+    metrics = ", ".join(
+        f"{name} {'unknown' if value is None else f'{value:.4g}'}"
+        for name, value in outcome.metrics.items()
+    )
     accused = (
         ", ".join(f"{name} in round {number}" for name, number in outcome.accused.items())
         or "nobody"
@@ -101,7 +112,7 @@ def _sentence(outcome: Outcome) -> str:
         if name != "total"
     )
     return (
-        f"{outcome.run}: accuracy {accuracy} after {len(outcome.accuracy)} rounds; attackers: "
+        f"{outcome.run}: {metrics} after {len(outcome.accuracy)} rounds; attackers: "
         f"{', '.join(outcome.attackers) or 'none'}; accused: {accused}; wrongly: {wrongly}; "
         f"{outcome.seconds['total']:.2f} s a round: {phases}"
     )

@@ -76,6 +76,9 @@ def changed_buffers(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> set[in
     return changed
 
 
+_OF_ONE = ": it is one sample here: take a train.batch_size that is larger, or has more divisors"
+
+
 def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> list[Border]:
     """Pass a micro-batch on from block to block by `visit`, which must leave what it is given as it
     is. Returns and raises as `trace_borders`."""
@@ -90,10 +93,11 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
             except Exception as error:
                 as_given = all(border.dtype == inputs.dtype for border in borders)
                 of_inputs = advice(inputs.dtype) if as_given else ""
+                of_one = _OF_ONE if len(inputs) == 1 else ""
                 raise SettingError(
                     f"model: block {number} does not take a micro-batch of "
                     f"{tuple(borders[-1].shape)}: {one_line(error)} (see model, data, "
-                    f"train.batch_size and topology.microbatches){of_inputs}"
+                    f"train.batch_size and topology.microbatches){of_one}{of_inputs}"
                 ) from error
             last = number == len(blocks) - 1
             if (

@@ -17,7 +17,7 @@ from tdml.models.compute import Runner
 from tdml.models.microbatches import fastest
 from tdml.models.plan import Plan, make_plan
 from tdml.rehearsal.rehearse import device_for
-from tdml.settings.checks import check_microbatches
+from tdml.settings.microbatches import check_microbatches
 from tdml.tasks.objective import mean_loss, task_of
 
 _PASSES = 3  # the fastest counts: whatever else the machine does makes the others slower

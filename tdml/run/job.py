@@ -29,9 +29,9 @@ from tdml.node.state import StateLayout
 from tdml.rehearsal import rehearse
 from tdml.round.checkpoint import Checkpoint
 from tdml.round.orders import TrainOrder
+from tdml.round.windows import window_bounds, windows_that_fit
 from tdml.tasks import Language, Masked, Task
 from tdml.tasks.measures import Measures, look_at
-from tdml.trust.suspicion import window_bounds, windows_that_fit
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tdml.errors import SettingError
 from tdml.rewards.policies import POLICIES
+from tdml.settings.microbatches import check_microbatches
 
 if TYPE_CHECKING:
     from tdml.config import Config, Topology
@@ -217,31 +218,6 @@ def _number(value: Any, name: str) -> float | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise SettingError(f"{name}={value} is not a number")
     return value
-
-
-def check_microbatches(config: "Config") -> None:
-    topology, micro, batch, accumulate = (
-        config.topology, config.microbatches, config.train.batch_size, config.train.accumulate,
-    )  # fmt: skip
-    given = f"topology.microbatches={micro // accumulate}"
-    if batch % (micro // accumulate):
-        raise SettingError(f"{given} does not divide train.batch_size={batch}: change one of them")
-    if topology.schedule == "interleaved_1f1b" and topology.stages == 1:
-        raise SettingError(
-            "topology.schedule=interleaved_1f1b needs topology.stages of at least 2: leave it out"
-        )
-    given += f" × train.accumulate={accumulate}" if accumulate > 1 else ""
-    if topology.schedule != "gpipe" and micro < topology.stages:
-        raise SettingError(
-            f"{given} is less than topology.stages={topology.stages}, which the schedule "
-            f"{topology.schedule} needs at least: raise topology.microbatches "
-            f"(train.batch_size={batch} must be a multiple of it) or take topology.schedule=gpipe"
-        )
-    if topology.schedule == "interleaved_1f1b" and micro % max(1, micro // topology.stages):
-        raise SettingError(
-            f"{given}: interleaved_1f1b needs a multiple of {micro // topology.stages} "
-            "(microbatches // stages)"
-        )
 
 
 def _check_cuts(config: "Config") -> None:

@@ -51,6 +51,13 @@ def test_the_first_accusation_counts_and_the_means_are_over_rounds():
     assert found.wrongly_accused == []
 
 
+def test_the_metrics_are_the_tasks_own():
+    last = line(2, 0.5, 1.0) | {"test_perplexity": 12.345, "test_accuracy": None}
+    found = outcome.summarise(CLEAN, [line(1, 0.7, 1.0), last])
+    assert found.metrics == {"accuracy": None, "loss": 0.5, "perplexity": 12.345}
+    assert "accuracy unknown, loss 0.5, perplexity 12.35 after 2" in outcome.sentence(found)
+
+
 @pytest.mark.parametrize(
     ("found", "named", "wrong"),
     [

@@ -161,6 +161,14 @@ def test_a_block_that_rejects_its_input_is_named():
         trace_borders([nn.Linear(4, 5), nn.Linear(6, 3)], torch.zeros(2, 4))
 
 
+def test_a_block_that_rejects_a_single_sample_says_that_it_is_one():
+    blocks = [nn.Linear(4, 5), nn.BatchNorm1d(5)]
+    with pytest.raises(
+        SettingError, match=r"block 1 .* it is one sample here: take a train.batch_s"
+    ):
+        trace_borders(blocks, torch.zeros(1, 4))
+
+
 class Doubles(nn.Module):
     """In double precision, whatever comes."""
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tdml.node.trace import Opening, Trace, log_digest
+from tdml.round.windows import window_bounds
 from tdml.trust.commitment import content
-from tdml.trust.suspicion import window_bounds
 
 STEPS, WINDOWS, CHANNELS = 7, 3, 2
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tdml.trust.suspicion import Candidate, Purse, Suspicion, window_bounds, windows_that_fit
+from tdml.trust.suspicion import Candidate, Purse, Suspicion
 from tdml.trust.work import WorkResult
 
 _SEEN, _IDLE = WorkResult(4.0, 1e-4), WorkResult(0.0, 0.9)
@@ -81,21 +81,3 @@ def test_who_stands_out_is_looked_at_at_once_and_that_is_saved_up() -> None:
 
 def test_nothing_is_chosen_where_there_is_nothing() -> None:
     assert Purse().choose({}, 0.5, 10.0, torch.Generator()) == ({}, {})
-
-
-@pytest.mark.parametrize(
-    ("steps", "windows", "expected"),
-    [(10, 3, (0, 3, 7, 10)), (2, 3, (0, 1, 2)), (1, 3, (0, 1)), (9, 1, (0, 9))],
-)
-def test_edges_of_windows(steps: int, windows: int, expected: tuple[int, ...]) -> None:
-    assert window_bounds(steps, windows) == expected
-
-
-def test_as_many_windows_as_fit() -> None:
-    assert [windows_that_fit(3, 100, memory) for memory in (0, 99, 100, 200, 500)] == [
-        1,
-        1,
-        2,
-        3,
-        3,
-    ]
