@@ -50,7 +50,8 @@ class Candidate:
 class Purse:
     """Steps that may still be spent on suspects. What had to be looked at, and cost more, is saved
     up afterwards, unless everything can be paid; a round's allowance is held in reserve for that.
-    """
+    No more than another is ever owed: who pushes honest updates beyond the screen's limit, round
+    after round, would else use up the looks at himself."""
 
     steps: float = 0.0
 
@@ -80,7 +81,7 @@ class Purse:
         spent = sum(candidates[i].windows[w] for i, windows in chosen.items() for w in windows)
         if allowance >= total:
             self.steps = max(self.steps, 0.0)
-        self.steps += allowance - spent
+        self.steps = max(self.steps + allowance - spent, -allowance)
         for index in sorted(candidates, key=lambda i: -candidates[i].suspicion):
             self._spend(
                 candidates[index], chosen[index], allowance if allowance < total else 0.0, draw

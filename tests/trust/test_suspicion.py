@@ -79,5 +79,16 @@ def test_who_stands_out_is_looked_at_at_once_and_that_is_saved_up() -> None:
     assert share <= 0.25
 
 
+def test_honest_ones_that_stand_out_do_not_hide_who_makes_them_do_so() -> None:
+    """Three are audited in full in every round of a burst, for more than ten rounds' budget."""
+    purse, draw = Purse(), torch.Generator().manual_seed(0)
+    for _ in range(4):
+        burst = {i: Candidate((3, 3, 4), 0.0, i < 3) for i in range(8)}
+        purse.choose(burst, 0.0, 8.0, draw)
+    calm = {i: Candidate((3, 3, 4), float(i == 7), False) for i in range(8)}
+    looked_at = [purse.choose(calm, 0.0, 8.0, draw)[0] for _ in range(3)]
+    assert [set(found) for found in looked_at] == [set(), set(), {7}]
+
+
 def test_nothing_is_chosen_where_there_is_nothing() -> None:
     assert Purse().choose({}, 0.5, 10.0, torch.Generator()) == ({}, {})
