@@ -4,6 +4,7 @@ An honest node's own code knows nothing of either: whoever starts nodes chooses 
 """
 
 import io
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from tdml.common.seeds import derive
 from tdml.config import Config
 from tdml.data.source import Source
 from tdml.members.identity import Identity
+from tdml.members.topology import slot_name
 from tdml.models.layout import change
 from tdml.models.whole import initial_model
 from tdml.node.lockstep import StepInputs
@@ -24,6 +26,7 @@ from tdml.node.node import Node, Step
 from tdml.node.stage import Stage
 from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot, TrainOrder
 
+_TICK_S = 0.05
 Tap = StoreTap | dict[str, bytes]  # where omniscient attackers find the honest updates
 
 
@@ -51,8 +54,9 @@ class WatchedNode(Node):
     def training(self, order: TrainOrder, steps: int) -> Iterator[Step]:
         yield from super().training(order, steps)
         kept = io.BytesIO()
-        torch.save((order.round, self.update), kept)
+        torch.save(self.update, kept)
         self._tap[_key(self.slot)] = kept.getvalue()
+        self._tap[_round_key(self.slot)] = str(order.round).encode()
 
 
 class AttackingNode(Node):
@@ -95,6 +99,12 @@ class AttackingNode(Node):
         self._work = taken / steps
         return taken
 
+    def training(self, order: TrainOrder, steps: int) -> Iterator[Step]:
+        yield from super().training(order, steps)
+        # where all are objects of one process the honest have trained by now
+        if self._attack.omniscient and self._acts(order.round) and isinstance(self._tap, StoreTap):
+            self._wait_for_honest(order.round)
+
     def poisoned(self, given: StepInputs, round_number: int) -> StepInputs:
         if not self._acts(round_number):
             return given
@@ -110,10 +120,10 @@ class AttackingNode(Node):
         return given
 
     def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
-        if self._acts(round_number):
-            update = self._attack.corrupt(
-                update, self._context(round_number, self._look(round_number))
-            )
+        known = self._look(round_number) if self._attack.omniscient else None
+        nothing = known is not None and not known.honest
+        if self._acts(round_number) and not nothing:
+            update = self._attack.corrupt(update, self._context(round_number, known))
         self._past.append(update)
         return update
 
@@ -127,18 +137,36 @@ class AttackingNode(Node):
             return losses
         return self._attack.report(losses, order.candidate, self._context(order.round))
 
-    def _look(self, round_number: int) -> Knowledge | None:
-        """What an omniscient attacker knows of the honest updates of its stage; of none if there
-        are none."""
-        if not self._attack.omniscient:
-            return None
+    def _look(self, round_number: int) -> Knowledge:
+        """What an omniscient attacker knows of the honest updates of its stage."""
         honest = []
-        for replica in range(self._config.topology.most):
-            if written := self._tap.get(_key(Slot(replica, self.slot.stage))):
-                number, update = torch.load(io.BytesIO(written), weights_only=True)
-                honest += [update] if number == round_number else []
+        for slot in self._slots():
+            if self._wrote(slot) == round_number:
+                written = self._tap.get(_key(slot))
+                assert written is not None
+                honest.append(torch.load(io.BytesIO(written), weights_only=True))
         rows = torch.stack(honest) if honest else torch.empty(0, self.stage.layout.size)
         return Knowledge.of(rows, len(self._friends), self._attack.sees_updates)
+
+    def _wait_for_honest(self, round_number: int) -> None:
+        """Until all have written down their updates who have done so in the round before: an
+        attacker that wants to know them hands in as late as it dares."""
+        ends = time.monotonic() + self._config.sync.timeout / 2
+        awaited = [
+            slot
+            for slot in self._slots()
+            if slot_name(slot) not in self._attacking and self._wrote(slot) >= round_number - 1
+        ]
+        while time.monotonic() < ends and any(self._wrote(s) != round_number for s in awaited):
+            time.sleep(_TICK_S)
+
+    def _wrote(self, slot: Slot) -> int:
+        """The last round whose update was written down; 0: none."""
+        return int(self._tap.get(_round_key(slot)) or 0)
+
+    def _slots(self) -> list[Slot]:
+        """Those of the stage, in all replicas."""
+        return [Slot(r, self.slot.stage) for r in range(self._config.topology.most)]
 
     def _acts(self, number: int) -> bool:
         return acts(self._config.attack, self._config.seed, number)
@@ -168,3 +196,7 @@ class AttackingNode(Node):
 
 def _key(slot: Slot) -> str:
     return f"honest/{slot.replica}.{slot.stage}"
+
+
+def _round_key(slot: Slot) -> str:
+    return f"round/{slot.replica}.{slot.stage}"

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 
+from tdml.attacks.base import attackers
 from tdml.attacks.node import make_node
 from tdml.data.source import Source
 from tdml.errors import one_line
@@ -104,6 +105,7 @@ class LocalFleet:
         self._stages = [
             Stage(job.config, s, job.plan, _HOST, _HOST) for s in range(topology.stages)
         ]
+        self._attacking = attackers(job.config.attack, topology.stages)
         tap: dict[str, bytes] = {}
         source = Remembered.of(job.source)
         self._keys = {name: identity.public for name, identity in identities.items()}
@@ -140,13 +142,16 @@ class LocalFleet:
 
     def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
         results = {}
-        for replica in replicas:
+        for replica in sorted(replicas, key=self._attacks):  # they look at what others have done
             try:
                 results[replica.index] = order(replica)
             except ReplicaLost as loss:
                 self._formed.pop(loss.replica, None)
                 self.losses[loss.replica] = str(loss)
-        return results
+        return {r.index: results[r.index] for r in replicas if r.index in results}
+
+    def _attacks(self, replica: Replica) -> bool:
+        return bool(self._attacking & set(replica.names))
 
     def ready(self, indices: Iterable[int]) -> list[LocalReplica]:
         return [self._formed[index] for index in indices if index in self._formed]

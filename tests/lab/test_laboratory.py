@@ -52,8 +52,9 @@ def test_an_honest_update_is_that_of_plain_local_sgd():
         )
 
 
-def test_attackers_know_the_honest_updates_only():
-    attack = ["attack=reversed_mean", "attack.replicas=[2]"]
+@pytest.mark.parametrize("attacker", [0, 2])
+def test_attackers_know_the_honest_updates_only_and_all_of_them(attacker):
+    attack = ["attack=reversed_mean", f"attack.replicas=[{attacker}]"]
     given = [
         "topology.replicas=3",
         "topology.stages=1",
@@ -64,7 +65,15 @@ def test_attackers_know_the_honest_updates_only():
     laboratory = Laboratory([*SMALL, *given])
     laboratory.play(1)
     updates = [replica.reveal("update", 0, 0) for replica in laboratory.fleet.muster()]
-    torch.testing.assert_close(updates[2], -3 * torch.stack(updates[:2]).mean(dim=0))
+    lie = updates.pop(attacker)
+    torch.testing.assert_close(lie, -3 * torch.stack(updates).mean(dim=0))
+
+
+def test_attackers_who_know_of_nobody_hand_in_their_own():
+    attack = ["attack=mean_shift", "attack.replicas=[0,1,2]", "trust.enabled=false"]
+    laboratory = Laboratory([*SMALL, "topology.replicas=3", "topology.stages=1", *attack])
+    round_ = laboratory.play(1)
+    assert [round_.judgements[index].status for index in range(3)] == ["honest"] * 3
 
 
 # MANDERA accuses even then
