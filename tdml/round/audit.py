@@ -256,6 +256,8 @@ class Auditor:
         result = self._fleet.each(look, self._fleet.ready([owner.index])).get(owner.index)
         if result == []:
             audits.add(claim, None, clean=True)
+        elif isinstance(result, list) and not (result[0].proofs or result[0].unsettled):
+            return  # it is known no better than before
         elif isinstance(result, list) and result[0].proofs:
             audits.settlements += result
             audits.proofs += result[0].proofs

@@ -197,10 +197,8 @@ class Judge:
             work=checked.works.get(index),
             unchecked=UNCHECKED if self._job.own else "",
         )
-        clean = self._job.audits and len(evidence.audited.clean) == len(
-            self._windows(gathered, index)
-        )
-        evidence = replace(evidence, full=bool(clean))
+        windows = self._windows(gathered, index)
+        evidence = replace(evidence, full=self._job.audits and evidence.audited.is_full(windows))
         if index not in gathered.replicas:
             return evidence
         row = gathered.replicas.index(index)
@@ -251,8 +249,9 @@ class Judge:
     ) -> None:
         """From windows that chance chose: suspicion would choose those that were not seen."""
         for index, windows in drawn.items():
-            clean = audits.by_replica.get(index, Audited()).clean
-            if index in checked.works and set(windows) <= set(clean):
+            audited = audits.by_replica.get(index, Audited())
+            sound = not (audited.unsettled or audited.lied)
+            if index in checked.works and sound and set(windows) <= set(audited.clean):
                 self.standing.power.add(checked.works[index].seen)
 
     def _compared(self, gathered: Gathered) -> list[int]:

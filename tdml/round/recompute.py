@@ -138,8 +138,8 @@ class Referee:
         update: Sequence[torch.Tensor],
         batch: int,
     ) -> Evaluation:
-        """One batch of an evaluation of the global weights, or of these with an update, by
-        stage."""
+        """One batch of an evaluation of the global weights, or of these with an update, by stage.
+        Raises whatever the model does with an update that no honest one is like."""
         stages = [self._stage(index) for index in range(len(weights))]
         for index, stage in enumerate(stages):
             stage.write(weights[index] + update[index] if update else weights[index])
@@ -147,7 +147,12 @@ class Referee:
         inputs, targets = next(itertools.islice(batches, batch, None))
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
         scores = Scores(self._job.task, with_rows=False)
-        predict(stages, inputs, EvaluationBatch(inputs, targets, None, scores).look, passing)
+        look = EvaluationBatch(inputs, targets, None, scores).look
+        try:
+            predict(stages, inputs, look, passing)
+        except Exception:
+            self._stages.clear()
+            raise
         for passes in passing:  # both ends of a channel note the same
             passes.write(log[0])
         return Evaluation(torch.cat(scores.losses), torch.empty(0, 0, dtype=torch.float64), log)

@@ -14,6 +14,7 @@ from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown, fetch_vector, updates_of
 from tdml.round.openings import broken_agreements, is_log
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
+from tdml.round.recompute import Referee
 from tdml.run.job import Job
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN
@@ -51,9 +52,9 @@ def false_reports(
         return proofs
     batch = int(torch.randint(count, (), generator=draw))
     update = _update(job, fleet, gathered, order.candidate)
-    if update is None:  # its owner does not show it, whom its own audit judges
+    true = None if update is None else _truth(referee, order, weights, update, batch)
+    if update is None or true is None:  # its own audit judges that
         return []
-    true = referee.evaluate(order, weights, update, batch)
     stage = _false_stage(job, answers, true, batch, referee.batch_size)
     if stage is None or not referee.insists_on_evaluation(
         order, weights, update, batch, true, AGAIN
@@ -141,6 +142,21 @@ def _update(
             for stage, content in contents.items()
         ]
     except (NotShown, ReplicaLost):
+        return None
+
+
+def _truth(
+    referee: Referee,
+    order: EvaluateOrder,
+    weights: Sequence[torch.Tensor],
+    update: Sequence[torch.Tensor],
+    batch: int,
+) -> Evaluation | None:
+    """What the coordinator finds; None where the model raises at such an update, whatever that is:
+    who reports something of it has not run it, but nobody knows what is true."""
+    try:
+        return referee.evaluate(order, weights, update, batch)
+    except Exception:
         return None
 
 

@@ -84,8 +84,9 @@ class Settler:
     ) -> Settlement | None:
         """The coordinator's own look at one step of one stage of a window, which nobody can
         foresee: at the state that it leads to, or at the round's update. None if nothing is wrong
-        with it. It convicts nobody unless the owner is `alone`: others can repeat the window, and
-        then it is settled with them.
+        with it; left open without a reason where two kinds of machines may differ so. It convicts
+        nobody unless the owner is `alone`: others can repeat the window, and then it is settled
+        with them.
 
         Raises:
             ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
@@ -103,10 +104,15 @@ class Settler:
         place = int(torch.randint(steps * stages, (), generator=draw))
         item = _looked_at(claim, place // stages, place % stages)
         done = self._recompute(dispute, item, self._show(dispute, item, owner))
-        if self._is_right(done, own.digests[item], owner.kind, done.shown.made):
+        right = self._is_right(done, own.digests[item], owner.kind, done.shown.made)
+        if right:
             self._confirmed.add((owner.kind, item.stage))
             return None
-        return self._conclude(dispute, done, [owner.index])
+        return (
+            dispute.leave_open("")
+            if right is None
+            else self._conclude(dispute, done, [owner.index])
+        )
 
     # Who has lied
 
@@ -119,7 +125,7 @@ class Settler:
         if not shown:
             return dispute.leave_open("nobody shows the step on which the transcripts part")
         done = self._recompute(dispute, item, next(iter(shown.values())))
-        right = {}
+        right: dict[str, bool | None] = {}
         for transcript in dispute.transcripts:
             if item in transcript.digests:
                 party, digest = transcript.party, transcript.digests[item]
@@ -215,9 +221,9 @@ class Settler:
 
     def _is_right(
         self, done: Recomputation, digest: str, kind: str, made: list[torch.Tensor] | None
-    ) -> bool:
+    ) -> bool | None:
         """Whether what somebody says of an item is true, as far as this machine can tell for one of
-        that kind. `made`: what it shows of it, if anything."""
+        that kind; None if it cannot. `made`: what it shows of it, if anything."""
         if digest == done.digest:
             return True
         limit = self.tolerance.limit(kind, self.referee.kind)
@@ -226,7 +232,8 @@ class Settler:
         error = self.referee.error(done, made)
         if error <= limit:
             self.tolerance.learn(kind, self.referee.kind, error)
-        return error <= ERRORS * limit
+            return True
+        return None if error <= ERRORS * limit else False
 
     def _shown(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
         """What each party shows of the step of an item; none of those who cannot, unless the owner

@@ -58,14 +58,14 @@ def agreed(transcripts: Sequence[Transcript], item: Item) -> str:
 
 
 def liars(
-    transcripts: Sequence[Transcript], item: Item, right: Mapping[str, bool]
+    transcripts: Sequence[Transcript], item: Item, right: Mapping[str, bool | None]
 ) -> tuple[int, ...]:
-    """The parties whose digest of an item is not `right`, if anybody's is: where recomputation
-    finds what nobody has, the machines or the code are to blame, and nobody is."""
+    """The parties whose digest of an item is not `right` (None: who knows?), if anybody's is: where
+    recomputation finds what nobody has, the machines or the code are to blame, and nobody is."""
     spoken = _spoken(transcripts, item)
     if not any(right[digest] for _, digest in spoken):
         return ()
-    return tuple(dict.fromkeys(party for party, digest in spoken if not right[digest]))
+    return tuple(dict.fromkeys(party for party, digest in spoken if right[digest] is False))
 
 
 def _spoken(transcripts: Sequence[Transcript], item: Item) -> list[tuple[int, str]]:

@@ -39,6 +39,10 @@ class Audited:
     # window → the replica that repeated it, None: the coordinator has looked
     validators: Mapping[int, int | None] = field(default_factory=dict)
 
+    def is_full(self, windows: Sequence[object]) -> bool:
+        """Whether every one of the round's windows was found clean, and nothing was found amiss."""
+        return len(self.clean) == len(windows) and not (self.unsettled or self.lied)
+
 
 @dataclass(frozen=True)
 class Evidence:

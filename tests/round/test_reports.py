@@ -1,5 +1,7 @@
 """Who reports a false evaluation is banned once a report of its own is evaluated again."""
 
+import pytest
+
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 
@@ -24,3 +26,20 @@ def test_a_false_report_is_proven() -> None:
             break
     assert list(bans) == ["r1.s0"]
     assert "reports what recomputation does not find" in bans["r1.s0"]
+
+
+def test_an_update_that_no_model_can_be_evaluated_with_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever is in league with its owner may report something of it all the same."""
+    laboratory = Laboratory(_JOB)
+    referee, asked = laboratory.engine.judge.auditor.settler.referee, []
+
+    def predict(*_: object) -> None:
+        asked.append(1)
+        raise ValueError("no such weights")
+
+    monkeypatch.setattr("tdml.round.recompute.predict", predict)
+    assert not laboratory.play(1).bans
+    assert asked
+    assert not referee._stages

@@ -45,6 +45,22 @@ def test_what_counts(given: dict, weight: float, scale: float, status: str) -> N
     assert made.blamed == (("b",) if status == "malicious" else ())
 
 
+@pytest.mark.parametrize(
+    ("audited", "full"),
+    [
+        (Audited(clean=(0, 1, 2)), True),
+        (Audited(clean=(0, 2)), False),
+        (Audited(clean=(0, 2), looked=(1,)), False),
+        (Audited(clean=(0, 1, 2), unsettled="the coordinator's look was not answered"), False),
+        (Audited(clean=(0, 1, 2), lied=(1,)), False),
+    ],
+)
+def test_a_round_was_repeated_in_full_only_where_nothing_was_found_amiss(
+    audited: Audited, full: bool
+) -> None:
+    assert audited.is_full(range(3)) == full
+
+
 def test_sizes_after_fewer_steps_say_nothing_of_the_others() -> None:
     few = evidence(size=0.1, compared=False)
     made = judge({0: few, 1: few, 2: few, 3: evidence(), 4: evidence(size=1.4)}, 0.5, True)
