@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from tdml.cluster.patience import Patience
 from tdml.cluster.replica import RpcReplica
 from tdml.config import Config
 from tdml.members.admission import Admitted
@@ -58,6 +59,7 @@ class RpcFleet:
         self._formed: dict[int, RpcReplica] = {}
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
+        self._patience = Patience()
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
         self.enter(admitted)
         self.nodes |= {name: Peer(name, rank=-1, refused=True) for name in roster.refused}
@@ -251,9 +253,8 @@ class RpcFleet:
         return index not in self._formed and all(node.usable for node in self._occupants(index))
 
     def _assemble(self, index: int) -> RpcReplica:
-        return RpcReplica(
-            index, self._occupants(index), self._config.sync.timeout + _GRACE_S, self.caller
-        )
+        seconds = self._config.sync.timeout + _GRACE_S
+        return RpcReplica(index, self._occupants(index), seconds, self.caller, self._patience)
 
     def _form(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1

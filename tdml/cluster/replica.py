@@ -1,10 +1,12 @@
 """A replica whose nodes are processes: see `tdml.round.fleet.Replica`. One order to its nodes, and
 one outcome."""
 
+import time
 from collections.abc import Callable, Sequence
 
 import torch
 
+from tdml.cluster.patience import Patience
 from tdml.data.pieces import count
 from tdml.ledger.commit import commit_statement
 from tdml.ledger.entry import is_signature
@@ -31,7 +33,15 @@ class RpcReplica:
     """N nodes, connected. One that fails or is silent for `timeout` seconds loses the replica: see
     `Exchange.ask`."""
 
-    def __init__(self, index: int, nodes: Sequence[Peer], timeout: float, caller: Caller) -> None:
+    def __init__(
+        self,
+        index: int,
+        nodes: Sequence[Peer],
+        timeout: float,
+        caller: Caller,
+        patience: Patience,
+    ) -> None:
+        self._patience = patience
         self.index, self.nodes, self._caller = index, list(nodes), caller
         self.names = tuple(node.name for node in nodes)
         self._exchange = Exchange(index, self.nodes, timeout, caller)
@@ -68,9 +78,11 @@ class RpcReplica:
         return sent + sum(flat.nbytes for flat in weights)
 
     def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
-        self.steps_done = 0
+        self.steps_done, start = 0, time.monotonic()
         watch = self._exchange.watch(late, self._progress)
-        return self._exchange.ask("train", [(order,)] * len(self.nodes), watch)[-1]
+        report = self._exchange.ask("train", [(order,)] * len(self.nodes), watch)[-1]
+        self._patience.trained(sum(map(len, order.batches)), time.monotonic() - start)
+        return report
 
     def commit(self, round_number: int) -> list[Commitment]:
         commitments = self._exchange.ask("commit", [(round_number,)] * len(self.nodes))
@@ -92,7 +104,8 @@ class RpcReplica:
         return [self._exchange.ask_one(stage, "open") for stage in range(len(self.nodes))]
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
-        return self._exchange.ask("repeat", [(order,)] * len(self.nodes), self._patience())
+        watch = self._watch(sum(map(len, order.batches)))
+        return self._exchange.ask("repeat", [(order,)] * len(self.nodes), watch)
 
     def shown(self, stage: int) -> Shown:
         return self._exchange.ask_one(stage, "shown")
@@ -100,7 +113,7 @@ class RpcReplica:
     def evaluate(self, order: EvaluateOrder, columns: int) -> list[Evaluation]:
         samples = count(order.pieces)
         answers: list[Evaluation] = self._exchange.ask(
-            "evaluate", [(order,)] * len(self.nodes), self._patience()
+            "evaluate", [(order,)] * len(self.nodes), self._watch(samples)
         )
         last, rows = answers[-1], (samples, columns) if columns else (0, 0)
         plain = (last.losses.shape, last.losses.dtype) == ((samples,), torch.float32)
@@ -114,9 +127,9 @@ class RpcReplica:
         told = self._exchange.ask("refused", [()] * len(self.nodes))
         return {name: texts for name, texts in zip(self.names, told, strict=True) if texts}
 
-    def _patience(self) -> Watch:
-        """As long as a node gives signs of life it may take its time."""
-        return self._exchange.watch(lambda: None, lambda _: None)
+    def _watch(self, samples: int) -> Watch:
+        """A node that gives signs of life may take its time, within reason."""
+        return self._exchange.watch(self._patience.late(samples), lambda _: None)
 
     def _progress(self, steps: int) -> None:
         self.steps_done = steps  # of whichever node was heard last: they go in step

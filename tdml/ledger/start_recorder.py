@@ -1,7 +1,6 @@
 """A run's ledger and accounts as it starts, or goes on."""
 
 import hashlib
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from tdml.ledger.chain import Ledger
 from tdml.ledger.entry import Entry
 from tdml.ledger.reader import LEDGER
 from tdml.ledger.recorder import Recorder
-from tdml.members.identity import Identity
+from tdml.members.identity import Identity, new_job
 from tdml.members.roster import Roster
 from tdml.rewards.accounts import Accounts, book_of, standing, until
 from tdml.rewards.deterrence import stake_of
@@ -26,11 +25,12 @@ from tdml.wire.channel import Caller
 _REMEDY = f"put back the {LEDGER} that belongs to the run, or start a new one with resume=false"
 
 
-def job_id(run: Path) -> str:
-    """The id of the job whose ledger is in a run folder, or a new one."""
+def job_id(run: Path, public: str) -> str:
+    """The id of the job whose ledger is in a run folder, or a new one, of the coordinator with that
+    key."""
     for entry in _entries(run):
         return entry.job
-    return secrets.token_hex(16)
+    return new_job(public)
 
 
 def banned_keys(run: Path, after: int) -> frozenset[str]:

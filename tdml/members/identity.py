@@ -2,7 +2,9 @@
 else may read."""
 
 import contextlib
+import hashlib
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -63,6 +65,22 @@ class Identity:
     def sign(self, message: bytes) -> str:
         """The signature, 128 hex digits."""
         return self._key.sign(message).hex()
+
+
+def new_job(public: str) -> str:
+    """An id for a job of the coordinator with that key. What nodes sign holds the id, so nobody
+    else's job can have it, and have them sign something that is used in this one."""
+    nonce = secrets.token_hex(16)
+    return nonce + _of_job(nonce, public)
+
+
+def is_job_of(job: str, public: str) -> bool:
+    """Whether an id is that of a job of the coordinator with that key."""
+    return job[32:] == _of_job(job[:32], public)
+
+
+def _of_job(nonce: str, public: str) -> str:
+    return hashlib.sha256(f"tdml job|{nonce}|{public}".encode()).hexdigest()[:32]
 
 
 def verify_signature(public: str, signature: object, message: bytes) -> bool:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from tdml.config import Config
 from tdml.errors import SettingError, one_line, origin
+from tdml.ledger.bodies import Digest
 from tdml.members.rendezvous import Rendezvous
 from tdml.node.devices import border_device, machine_kind
 from tdml.node.main_thread import Ending, MainThread
@@ -137,7 +138,7 @@ class Worker:
         """What has come by RPC since the last time that was no order of the coordinator's."""
         return self._refusals.take()
 
-    def digests(self, vector: str) -> tuple[str, ...]:
+    def digests(self, vector: str) -> tuple[Digest, ...]:
         """See `Node.digests`."""
         return self.node.digests(vector)
 

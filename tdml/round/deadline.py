@@ -11,15 +11,16 @@ from tdml.round.fleet import ReplicaLost
 _FACTOR, _SLACK_S = 3.0, 30.0
 _DEVIATIONS = 6.0  # of a normal distribution, of which a round's end is no longer chance
 _MAD_TO_STD = 1.4826  # of a normal distribution
-_ENOUGH = 3  # times from which a limit follows
+_ENOUGH = 3  # replicas from whose times a limit follows: of two, either may be the slow one
 _KEPT = 64  # times of earlier rounds
 
 
 class Pace:
-    """How long the replicas of the last rounds took for their steps. Begins anew with a process."""
+    """How long the replicas of the last rounds took for their steps: which, and seconds. Begins
+    anew with a process."""
 
     def __init__(self) -> None:
-        self.seconds: deque[float] = deque(maxlen=_KEPT)
+        self.seconds: deque[tuple[int, float]] = deque(maxlen=_KEPT)
 
 
 class Deadline:
@@ -45,7 +46,7 @@ class Deadline:
         if late := self.passed(replica):
             raise ReplicaLost(replica, late)
         with self._lock:
-            self._pace.seconds.append(time.monotonic() - self._start)
+            self._pace.seconds.append((replica, time.monotonic() - self._start))
 
     def passed(self, replica: int) -> str | None:
         """Why not to wait for a replica any longer, or None."""
@@ -58,23 +59,23 @@ class Deadline:
         cause = (
             "sync.deadline"
             if self._seconds
-            else f"others and earlier rounds took {statistics.median(known):.1f} s"
+            else f"others and earlier rounds took {statistics.median(s for _, s in known):.1f} s"
         )
         return f"late: not done after {elapsed:.1f} s ({cause})"
 
 
-def deadline(known: Sequence[float], seconds: float | None) -> float:
+def deadline(known: Sequence[tuple[int, float]], seconds: float | None) -> float:
     """Seconds that a replica may take: as set by the user; or the median of the times of this round
     and earlier ones plus six standard deviations, as the median absolute deviation tells them, and
     no less than three times the median plus 30 s, for a machine may be slow and steady.
 
     Args:
-        known: how long replicas took.
+        known: replicas, and how long they took. There is no limit unless they are three.
     """
     if seconds is not None:
         return seconds
-    if len(known) < _ENOUGH:
+    if len({replica for replica, _ in known}) < _ENOUGH:
         return float("inf")
-    median = statistics.median(known)
-    deviation = _MAD_TO_STD * statistics.median(abs(time - median) for time in known)
+    median = statistics.median(time for _, time in known)
+    deviation = _MAD_TO_STD * statistics.median(abs(time - median) for _, time in known)
     return max(median + _DEVIATIONS * deviation, _FACTOR * median + _SLACK_S)

@@ -258,7 +258,7 @@ def _open(
     sessions = Sessions(
         rendezvous,
         identity,
-        job_id(run),
+        job_id(run, identity.public),
         admission,
         config.sync.timeout,
         size,

@@ -16,7 +16,7 @@ from tdml.data.contents import Contents, contents_of
 from tdml.data.source import Source, load_source
 from tdml.errors import INTERRUPTED, SettingError, fail, one_line
 from tdml.members.cards import Card, Decision
-from tdml.members.identity import Identity
+from tdml.members.identity import Identity, is_job_of
 from tdml.members.own_key import node_identity
 from tdml.members.rendezvous import Over, Rendezvous
 from tdml.members.roster import COORDINATOR_NAME, read_roster
@@ -240,8 +240,8 @@ def _check(
     """Whether to go on, if `known` is the coordinator's key in the session before.
 
     Raises:
-        SettingError: the coordinator has found something wrong, or is not the one of
-            `identity.roster`, or not the one of the session before.
+        SettingError: the coordinator has found something wrong, or is not that of
+            `identity.roster`, of the job, or of the session before.
     """
     if decision.error and known is None:
         raise SettingError(decision.error)
@@ -250,6 +250,8 @@ def _check(
             f"identity.roster={config.identity.roster} has another key for the coordinator than "
             f"{decision.public}, which somebody shows: ask whoever runs it"
         )
+    if not decision.error and not is_job_of(decision.at.job, decision.public):
+        raise SettingError(f"{decision.public} shows another coordinator's job: ask who runs it")
     if known not in (None, decision.public):
         raise SettingError(
             f"somebody with the key {decision.public} takes the place of the coordinator, whose "
@@ -259,10 +261,8 @@ def _check(
 
 def _leave(name: str, rendezvous: Rendezvous, number: Signals) -> NoReturn:
     """The coordinator finds the connection closed at once, and goes on without this node."""
-    print(
-        f"{name} leaves ({number.name}): it loses the round, and is paid for those before",
-        flush=True,
-    )
+    text = f"{name} leaves ({number.name}): it loses the round, and is paid for those before"
+    print(text, flush=True)
     rendezvous.say_goodbye()
     os._exit(INTERRUPTED)
 
@@ -270,7 +270,7 @@ def _leave(name: str, rendezvous: Rendezvous, number: Signals) -> NoReturn:
 def _get_ready(config: Config, rank: int | None) -> _Ready:
     """What takes its time, once the coordinator has found nothing wrong with the settings."""
     device, identity = _own(config, rank)
-    if config.trust.budget:
+    if config.trust.enabled and config.trust.budget:
         make_repeatable()
     roster = read_roster(config.identity.roster, node_names(config.topology))
     source = None

@@ -149,10 +149,20 @@ class Caller:
         """Whoever signed an answer in the node's name has proven it; where nobody has, the node is
         only suspected."""
         for name, key in self.keys.items():
-            if name != node and _signs_for(node, key, envelope):
+            if name != node and self._signs_for(node, key, envelope):
                 self._note(Offence(name, f"signed an answer in the place of {node}", proven=True))
                 return
         self._note(Offence(node, f"an answer in its name is not its own: {why}", proven=False))
+
+    def _signs_for(self, node: str, key: str, envelope: Envelope) -> bool:
+        """Whether this key has signed an answer in that node's name. Its holder's own answer, of
+        this session or from a job in which it had that name, is none: anybody who has seen it may
+        send it again."""
+        try:
+            answer = _open(Answer, _ANSWER, key, envelope)
+        except Malformed:
+            return False
+        return (answer.at, answer.node) == (self.at, node)
 
     def _note(self, offence: Offence) -> None:
         with self._lock:
@@ -243,15 +253,6 @@ def _open(kind: type, purpose: bytes, key: str, envelope: Envelope) -> Any:
     if tuple(digests(envelope.tensors)) != header.tensors:
         raise Malformed("the tensors are not those that were signed")
     return header
-
-
-def _signs_for(node: str, key: str, envelope: Envelope) -> bool:
-    """Whether this key has signed an answer in that node's name. Its holder's own answer, sent
-    again by somebody else who has seen it, is none."""
-    try:
-        return _open(Answer, _ANSWER, key, envelope).node == node
-    except Malformed:
-        return False
 
 
 def _tidy(failure: Failure, node: str) -> Failure:

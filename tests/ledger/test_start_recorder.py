@@ -6,24 +6,30 @@ import pytest
 
 from tdml.errors import SettingError
 from tdml.ledger.start_recorder import LEDGER, banned_keys, job_id
+from tdml.members.identity import is_job_of
 from tests.ledger import chains
+
+_KEY = "ab" * 32
 
 
 def test_without_a_ledger_there_is_a_new_job_and_nobody_is_banned(tmp_path: Path) -> None:
-    assert job_id(tmp_path) != job_id(tmp_path)
+    ids = [job_id(tmp_path, _KEY) for _ in range(2)]
+    assert ids[0] != ids[1]
+    assert all(is_job_of(made, _KEY) for made in ids)
+    assert not is_job_of(ids[0], "ef" * 32), "another coordinator's"
     assert banned_keys(tmp_path, 0) == frozenset()
 
 
 def test_ledger_that_was_hardly_begun_is_none(tmp_path: Path) -> None:
     """A coordinator may be killed between making the file and making its tables."""
     (tmp_path / LEDGER).touch()
-    assert job_id(tmp_path) != chains.JOB
+    assert job_id(tmp_path, _KEY) != chains.JOB
     assert banned_keys(tmp_path, 0) == frozenset()
 
 
 def test_job_and_bans_are_those_of_the_ledger_but_for_what_is_void(tmp_path: Path) -> None:
     chains.write(tmp_path / LEDGER)
-    assert job_id(tmp_path) == chains.JOB
+    assert job_id(tmp_path, _KEY) == chains.JOB
     liar = frozenset([chains.KEYS["r1.s1"].public])
     assert [banned_keys(tmp_path, after) for after in (0, 1, 2, 3)] == [
         frozenset(),
@@ -44,7 +50,7 @@ def test_bans_of_rounds_that_an_earlier_resume_made_void_are_void(tmp_path: Path
 
 def test_damaged_ledger_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / LEDGER).write_bytes(b"no database" * 100)
-    for read in (job_id, lambda run: banned_keys(run, 0)):
+    for read in (lambda run: job_id(run, _KEY), lambda run: banned_keys(run, 0)):
         with pytest.raises(
             SettingError, match=r"run_dir=.*: put back the ledger\.db .* resume=false"
         ):

@@ -28,6 +28,7 @@ def clock(monkeypatch):
     [
         ([], None, float("inf")),
         ([2.0, 2.0], None, float("inf")),  # two are no measure
+        ([2.0, 40.0, 2.0, 40.0, 2.0], None, float("inf")),  # however often
         ([2.0, 4.0, 9.0], None, 42.0),  # 3 · 4 + 30
         ([9.0, 2.0, 4.0], None, 42.0),  # in any order
         ([100.0, 100.0, 100.0], None, 330.0),
@@ -36,14 +37,15 @@ def clock(monkeypatch):
     ],
 )
 def test_seconds_that_a_replica_may_take(known, seconds, limit):
-    assert deadline(known, seconds) == limit
+    replicas = [0, 1, 0, 1, 0] if len(known) != 3 else [0, 1, 2]
+    assert deadline(list(zip(replicas, known, strict=False)), seconds) == limit
 
 
 def test_where_times_differ_much_more_is_allowed_than_three_medians():
     known = [10.0, 100.0, 400.0, 500.0, 900.0]
     mad = statistics.median(abs(time - 400.0) for time in known)
     assert mad == 300.0
-    assert deadline(known, None) == 400.0 + 6 * 1.4826 * mad > 3 * 400.0 + 30
+    assert deadline(list(enumerate(known)), None) == 400.0 + 6 * 1.4826 * mad > 3 * 400.0 + 30
 
 
 def test_the_setting_is_the_deadline(clock):
@@ -57,10 +59,10 @@ def test_the_setting_is_the_deadline(clock):
 
 def test_earlier_rounds_decide_where_this_one_says_nothing_yet(clock):
     pace = Pace()
-    for _ in range(3):
-        round_ = Deadline(pace, seconds=None)
-        clock.now += 10
-        round_.finished(0)
+    round_ = Deadline(pace, seconds=None)
+    clock.now += 10
+    for replica in range(3):
+        round_.finished(replica)
     round_ = Deadline(pace, seconds=None)
     clock.now += 60
     assert round_.passed(0) is None

@@ -176,6 +176,21 @@ def test_own_answer_sent_again_by_somebody_else_convicts_nobody() -> None:
     assert (offence.node, offence.proven) == ("b", False)
 
 
+def test_what_a_node_has_signed_in_another_job_convicts_it_of_nothing() -> None:
+    """There it had the name of another node of this job."""
+    pair = Pair(torch.ones(3))
+    elsewhere = Session("another job", "its session")
+    caller = replace(pair.caller, at=elsewhere, keys={"b": pair.caller.keys["a"]})
+    counter, order = caller.order("b", "reveal", _ORDERS["reveal"])
+    answer = pair.listen(elsewhere, "b").obey(order.header, order.tensors, order.signature)
+    caller.read("b", counter, "reveal", answer)
+    assert pair.caller.order("b", "reveal", _ORDERS["reveal"])[0] == counter
+    with pytest.raises(NoAnswer):
+        pair.caller.read("b", counter, "reveal", answer)
+    offence = pair.caller.take_offences()[0]
+    assert (offence.node, offence.proven) == ("b", False)
+
+
 def test_result_that_cannot_be_sent_is_a_failure() -> None:
     for result in (object(), 2**70):
         found = Pair(result).ask("reveal", *_ORDERS["reveal"])
@@ -215,6 +230,7 @@ def test_answer_that_nobody_signed_convicts_nobody() -> None:
         ("train", torch.ones(3)),
         ("evaluate", [1, 2]),
         ("refused", [1]),
+        ("digests", ("zz",)),
         ("join", 0),
     ],
 )
