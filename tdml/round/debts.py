@@ -3,10 +3,14 @@
 Whoever owes some is out until it has shown that very work, for a later round says nothing of it: it
 is ordered to do the round again, from the same weights and samples, which leads to the same
 content, and all of that is repeated by others.
+
+Where nobody knows who of a replica's nodes kept it from being shown, all of them owe it. If it is
+not shown, one of them has to go; the others, who cannot show it without that one, are forgiven it
+once. So whoever refuses takes one partner along at most.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -20,14 +24,15 @@ from tdml.round.orders import Commitment
 from tdml.run.job import Job
 from tdml.trust.judgement import Audited
 
+_KEPT_ROUNDS = 4  # whose weights are kept, each of which takes as much memory as the model
 Redone = dict[int, list[Commitment]]  # what replicas commit to that do a round again
 
 
 @dataclass(frozen=True)
 class Debt:
     """A round whose work a node has not shown, where it sat, on what kind of machines, how many
-    steps it was ordered to take, what it had committed to, and the global weights that the round
-    started from, by stage."""
+    steps it was ordered to take, what it had committed to, the keys of all who owe it together, and
+    the global weights that the round started from, by stage; none if they are no longer kept."""
 
     round: int
     replica: int
@@ -36,6 +41,7 @@ class Debt:
     kind: str
     update: str
     states: str
+    group: tuple[str, ...]
     weights: list[torch.Tensor]
 
     def is_met_by(self, made: Sequence[Commitment]) -> bool:
@@ -50,6 +56,8 @@ class Debts:
     def __init__(self, fleet: Fleet, job: Job, auditor: Auditor) -> None:
         self._fleet, self._job, self._auditor = fleet, job, auditor
         self.owing: dict[str, Debt] = {}
+        self.forgiven: set[str] = set()
+        self.watched: set[str] = set()  # those who were, until all of a round of theirs is repeated
 
     def note(
         self, number: int, gathered: Gathered, weights: Sequence[torch.Tensor], silent: set[str]
@@ -57,6 +65,7 @@ class Debts:
         """Nodes that did not answer in a round owe their own work of it."""
         kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.names))}
         for index, names in gathered.names.items():
+            group = tuple(self._fleet.key(name) for name in names if name in silent)
             for stage, name in enumerate(names):
                 if name in silent:
                     made = gathered.commitments[index][stage]
@@ -68,9 +77,47 @@ class Debts:
                         kinds[index],
                         root(made.blocks),
                         made.states,
+                        group,
                         list(weights),
                     )
                     self.owing.setdefault(self._fleet.key(name), debt)
+        self._spare_memory()
+
+    def _spare_memory(self) -> None:
+        """Keep the weights of the last rounds that are owed: keys cost nothing, and every one may
+        come to owe another round."""
+        rounds = sorted({debt.round for debt in self.owing.values() if debt.weights})
+        for key, debt in self.owing.items():
+            if debt.round in rounds[:-_KEPT_ROUNDS]:
+                self.owing[key] = replace(debt, weights=[])
+
+    def due(self, replicas: Iterable[Replica]) -> dict[int, Debt]:
+        """By replica, what is to be shown before all else. Who owes something together with another
+        that does not sit there any more is forgiven it, if for the first time."""
+        found = {}
+        for replica in replicas:
+            keys = {self._fleet.key(name) for name in replica.names}
+            for key in keys & self.owing.keys() - self.forgiven:
+                if not set(self.owing[key].group) <= keys:
+                    del self.owing[key]
+                    self.forgiven.add(key)
+                    self.watched.add(key)
+            if debt := self.of(replica):
+                found[replica.index] = debt
+        return found
+
+    def watches(self, names: Iterable[str]) -> bool:
+        """Whether all work of these nodes is to be repeated."""
+        return any(self._fleet.key(name) in self.watched for name in names)
+
+    def clear(self, names: Iterable[str]) -> None:
+        """All of a round of these nodes was repeated, and found clean."""
+        self.watched -= {self._fleet.key(name) for name in names}
+
+    def drop(self, names: Iterable[str]) -> None:
+        """These nodes are banned."""
+        for name in names:
+            self.owing.pop(self._fleet.key(name), None)
 
     def of(self, replica: Replica) -> Debt | None:
         """The oldest that one of its nodes owes."""
@@ -81,7 +128,10 @@ class Debts:
     def call_in(
         self, replica: Replica, debt: Debt, nonce: str, late: Callable[[], str | None]
     ) -> list[Commitment]:
-        """Have a replica do a round again. Raises `ReplicaLost` as any order."""
+        """Have a replica do a round again, unless it is too late for that. Raises `ReplicaLost` as
+        any order."""
+        if not debt.weights:
+            return []
         _load(debt, replica)
         replica.train(self._job.train_order(replica.index, debt.round, debt.steps, nonce), late)
         return replica.commit(debt.round)
@@ -104,11 +154,12 @@ class Debts:
             name = self._debtor(debt, replica)
             # another kind of machine would not lead to the same, and could be its mate's alone
             here = replica.index, replica.names[debt.stage], replica.kind
-            if here != (debt.replica, name, debt.kind) or not debt.is_met_by(made):
+            as_it_was = here == (debt.replica, name, debt.kind)
+            if not (made and as_it_was and debt.is_met_by(made)):
                 said[replica.index] = (
                     f"{name} owes its work of round {debt.round}, and has not shown it"
                 )
-                self._part_from(name, replica)
+                self._part(debt, replica, draw)
                 continue
             index, steps = replica.index, {replica.index: debt.steps}
             gathered = Gathered({index: made}, {index: replica.names}, steps, present.nonce)
@@ -120,18 +171,24 @@ class Debts:
             said[replica.index] = self._settled(replica, debt, told)
             audits.join(told)
             if name in told.silent:
-                self._part_from(name, replica)
+                self._part(debt, replica, draw)
         return audits, said
 
     def _debtor(self, debt: Debt, replica: Replica) -> str:
         """Whose debt it is, wherever in the replica it sits by now."""
         return next(n for n in replica.names if self.owing.get(self._fleet.key(n)) is debt)
 
-    def _part_from(self, name: str, replica: Replica) -> None:
-        """Have the partners of a node that does not show its work go on with another, if they owe
-        nothing."""
-        if sum(self._fleet.key(each) in self.owing for each in replica.names) == 1:
-            self._fleet.stand_down(name)
+    def _part(self, debt: Debt, replica: Replica, draw: torch.Generator) -> None:
+        """Have one of those who owe it replaced: one that was forgiven before, else whom chance
+        takes."""
+        owing = {self._fleet.key(n): n for n in replica.names if self._owes(n, debt.round)}
+        again = [name for key, name in owing.items() if key in self.forgiven]
+        choices = again or list(owing.values())
+        self._fleet.stand_down(choices[int(torch.randint(len(choices), (), generator=draw))])
+
+    def _owes(self, name: str, number: int) -> bool:
+        debt = self.owing.get(self._fleet.key(name))
+        return debt is not None and debt.round == number
 
     def _settled(self, replica: Replica, debt: Debt, told: Audits) -> str:
         """What came of one replica's; who has shown its work owes it no longer."""
@@ -139,18 +196,20 @@ class Debts:
         windows = len(self._job.bounds(debt.steps)) - 1
         if audited.unsettled or len({*audited.clean, *audited.looked}) < windows:
             return audited.unsettled or f"its work of round {debt.round} was false"
-        for key in map(self._fleet.key, replica.names):
-            if key in self.owing and self.owing[key].round == debt.round:
-                del self.owing[key]
+        for name in replica.names:
+            if self._owes(name, debt.round):
+                del self.owing[self._fleet.key(name)]
         return f"it has shown its work of round {debt.round}, and counts from the next round on"
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
-        return {key: vars(debt) for key, debt in self.owing.items()}
+        owing = {key: vars(debt) for key, debt in self.owing.items()}
+        return {"owing": owing, "forgiven": sorted(self.forgiven), "watched": sorted(self.watched)}
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
-        self.owing = {key: Debt(**debt) for key, debt in state.items()}
+        self.owing = {key: Debt(**debt) for key, debt in state["owing"].items()}
+        self.forgiven, self.watched = set(state["forgiven"]), set(state["watched"])
 
 
 def _load(debt: Debt, replica: Replica) -> int:

@@ -162,7 +162,7 @@ class Engine:
         commit to."""
         self.training = self.fleet.ready(range(self.job.config.topology.most))
         deadline = Deadline(self._pace, self.job.config.sync.deadline)
-        owing = {r.index: debt for r in self.training if (debt := self.judge.debts.of(r))}
+        owing = self.judge.debts.due(self.training)
         again: Redone = {}
 
         def do(replica: Replica) -> Trained | None:

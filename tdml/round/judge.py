@@ -117,7 +117,7 @@ class Judge:
                 distance = max(distance, LIMIT)
             suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
             stands_out = distance > LIMIT or index in gathered.diverged
-            at_once = stands_out and index in clearable
+            at_once = (stands_out or self.debts.watches(names)) and index in clearable
             candidates[index] = Candidate(self._windows(gathered, index), suspicion, at_once)
         chance, allowance = (
             RANDOM_SHARE * self._job.config.trust.budget,
@@ -153,6 +153,7 @@ class Judge:
                 self._job, self.auditor, self._fleet, gathered, checked, weights, secret
             )
         self.debts.note(number, gathered, weights, audits.silent)
+        self.debts.drop(name for proof in proofs for name in proof.nodes)
         evidence = {
             index: self._evidence(number, index, gathered, screening, checked, audits, proofs)
             for index in sorted({*gathered.replicas, *gathered.faults})
@@ -170,6 +171,7 @@ class Judge:
                 rank_mean=float(screening.moments.mean[row]),
                 rank_std=float(screening.moments.std[row]),
             )
+        self.debts.clear(name for known in evidence.values() if known.full for name in known.nodes)
         spent = checked.steps + audits.steps + audits.looks
         unproven = tuple(index for index, known in evidence.items() if not known.full)
         return Judged(judgements, proofs if trusted else [], audits, spent, unproven)
@@ -279,7 +281,7 @@ class Judge:
         settler = self.auditor.settler
         return self.standing.state() | {
             "tolerance": settler.tolerance.seen, "unrepeatable": sorted(settler.unrepeatable),
-            "debts": self.debts.state(),
+            "debts": self.debts.state(), "confirmed": sorted(settler.confirmed),
         }  # fmt: skip
 
     def restore(self, state: Mapping) -> None:
@@ -287,4 +289,5 @@ class Judge:
         self.standing.restore(state)
         self.auditor.settler.tolerance.seen = dict(state["tolerance"])
         self.auditor.settler.unrepeatable = set(state["unrepeatable"])
+        self.auditor.settler.confirmed = set(map(tuple, state["confirmed"]))
         self.debts.restore(state["debts"])

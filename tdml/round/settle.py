@@ -44,7 +44,7 @@ class Settler:
         self._fleet, self._job, self._job_id = fleet, job, job_id
         self.tolerance, self.referee = Tolerance(), Referee(job)
         # kinds of machines and stages of which it has found a step right that nobody disputed
-        self._confirmed: set[tuple[str, int]] = set()
+        self.confirmed: set[tuple[str, int]] = set()
         # kinds of machines that do not repeat what they, or the coordinator, have found: what they
         # differ in may be anybody's, so none of them is convicted by it
         self.unrepeatable: set[str] = set()
@@ -106,7 +106,7 @@ class Settler:
         done = self._recompute(dispute, item, self._show(dispute, item, owner))
         right = self._is_right(done, own.digests[item], owner.kind, done.shown.made)
         if right:
-            self._confirmed.add((owner.kind, item.stage))
+            self.confirmed.add((owner.kind, item.stage))
             return None
         return (
             dispute.leave_open("")
@@ -166,7 +166,7 @@ class Settler:
         confirmed = [p for index, p in dispute.parties.items() if index not in guilty]
         # What nobody could see of the steps before, the disputed one must show.
         times = AGAIN * (1 + STEPS_BEFORE - (min(STEPS_BEFORE, item.step) if confirmed else 0))
-        known = dispute.alone and (owner.kind, item.stage) in self._confirmed
+        known = dispute.alone and (owner.kind, item.stage) in self.confirmed
         if not (confirmed or known) or owner.kind in self.unrepeatable:
             return False
         return self._insists(dispute, done, times) and all(

@@ -1,9 +1,11 @@
 """Who does not show its work is not convicted, but is out until it has shown that very work."""
 
 import pytest
+import torch
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
+from tdml.round.debts import Debt
 from tdml.round.fleet import ReplicaLost
 from tdml.round.orders import Slot
 
@@ -138,3 +140,59 @@ def test_who_owes_and_sits_elsewhere_by_now_is_the_one_that_goes():
     third = laboratory.play(3)
     assert third.judgements[0].nodes == ("r0.s0", "spare1")
     assert third.accepted == [0, 1, 2]
+
+
+class Refuses(Node):
+    """Hands in what it has not found, and fails whenever it is to repeat steps of its
+    own, so that nobody knows who of its replica does not show its work."""
+
+    def made(self, update, round_number):
+        return update * 1.5
+
+    def repeating(self, order):
+        if order.own:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_refuses_takes_one_partner_along_at_most(seed):
+    laboratory = Laboratory([*_JOB, "topology.spares=3", f"seed={seed}"])
+    fleet = laboratory.fleet
+    fleet.nodes["r1.s0"].__class__ = Refuses
+    laboratory.play(1)
+    assert _owing(laboratory) == dict.fromkeys(NAMES, 1)
+    played = [laboratory.play(number) for number in range(2, 9)]
+    assert not any(round_.bans for round_ in played)
+    names = played[-1].judgements[1].nodes
+    assert "r1.s0" not in names
+    assert played[-1].judgements[1].status == "honest"
+    gone = {"r1.s1", "spare0", "spare1", "spare2"} - {*names, *fleet._spares}
+    assert len(gone) <= 1, "of the honest"
+
+
+def test_who_cannot_show_its_work_since_its_partner_has_gone_is_forgiven_once():
+    laboratory = Laboratory([*_JOB, "topology.spares=1"])
+    laboratory.fleet.nodes["r1.s0"].__class__ = Refuses
+    laboratory.play(1)
+    laboratory.fleet.stand_down("r1.s0")
+    second = laboratory.play(2)
+    assert second.judgements[1].nodes == ("spare0", "r1.s1")
+    assert second.judgements[1].status == "honest"
+    assert second.audits[1].clean == (0, 1, 2), "it is watched"
+    assert _owing(laboratory) == {"r1.s0": 1}
+    debts = laboratory.engine.judge.debts
+    assert debts.forgiven == {laboratory.fleet.key("r1.s1")}
+    assert not debts.watched
+
+
+def test_the_weights_of_a_few_rounds_are_kept_for_those_who_owe():
+    debts = Laboratory(_JOB).engine.judge.debts
+    kept = [torch.zeros(1)]
+    debts.owing = {
+        str(number): Debt(number, 0, 1, 0, "", "", "", (str(number),), kept) for number in range(9)
+    }
+    debts._spare_memory()
+    assert [bool(debts.owing[str(number)].weights) for number in range(9)] == [False] * 5 + [
+        True
+    ] * 4
