@@ -13,6 +13,7 @@ from tdml.common.files import replace_file
 from tdml.config import Config
 from tdml.errors import SettingError, one_line
 from tdml.monitor.record import line_of
+from tdml.round.checkpoint import how_to_go_on
 from tdml.round.engine import Round
 from tdml.settings.checks import check
 from tdml.settings.file import flat, from_yaml, to_yaml
@@ -196,6 +197,11 @@ class RunFolder:
         config = replace(config, topology=replace(config.topology, microbatches=before))
         check(config)
         return config
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What to do if the run ends here."""
+        return how_to_go_on(self.checkpoints)
 
     def _check_same_job(self, config: Config) -> dict[str, list[Any]]:
         """The settings that differ from those of the run to resume, but for those of a start:

@@ -29,6 +29,7 @@ class Checkpoint:
     judge: dict  # what is known of the nodes so far, and what may still be spent on looking at them
     balance: dict  # how fast the replicas are
     left_out: dict  # training samples, and the rounds that have shown what is wrong with them
+    notices: list[str]  # what the user should know of the run so far
     metrics: str  # the round's line of metrics.jsonl
 
 
@@ -90,9 +91,9 @@ def drop(folder: Path, after: int) -> None:
         path_of(folder, number).unlink()
 
 
-def how_to_go_on(last_round: int) -> str:
-    """What to do after a run that has ended early, whose last checkpoint is of that round."""
-    return "go on with resume=true" if last_round else "begin again with resume=false"
+def how_to_go_on(folder: Path) -> str:
+    """What to do after a run that has ended early, with its checkpoints in a folder."""
+    return "go on with resume=true" if rounds_in(folder) else "begin again with resume=false"
 
 
 def load_last(folder: Path) -> Checkpoint | None:

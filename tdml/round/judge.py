@@ -284,10 +284,13 @@ class Judge:
             "debts": self.debts.state(), "confirmed": sorted(settler.confirmed),
         }  # fmt: skip
 
-    def restore(self, state: Mapping) -> None:
-        """Undo `state`."""
+    def restore(self, state: Mapping, changed: bool = False) -> None:
+        """Undo `state`. Where settings have `changed` since, nobody can do a round again that is
+        owed."""
         self.standing.restore(state)
         self.auditor.settler.tolerance.seen = dict(state["tolerance"])
         self.auditor.settler.unrepeatable = set(state["unrepeatable"])
         self.auditor.settler.confirmed = set(map(tuple, state["confirmed"]))
         self.debts.restore(state["debts"])
+        if changed:
+            self.debts.owing.clear()

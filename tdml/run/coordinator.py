@@ -4,7 +4,7 @@ import copy
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from tdml.members.sessions import Sessions
 from tdml.models import whole
 from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import BEST_MODEL
-from tdml.round.checkpoint import Checkpoint, drop, how_to_go_on, load, save, save_atomically
+from tdml.round.checkpoint import Checkpoint, drop, load, save, save_atomically
 from tdml.round.engine import Engine, Round
 from tdml.round.rollback import tainted_rounds, taken_back
 from tdml.round.saving import Saving
@@ -62,12 +62,13 @@ class Coordinator:
         self.engine = Engine(job, fleet, recorder, sessions.job)
         if checkpoint is not None:
             self.engine.outer.restore(checkpoint.outer)
-            self.engine.judge.restore(checkpoint.judge)
+            self.engine.judge.restore(checkpoint.judge, bool(monitor.folder.changed))
             self.engine.balance.restore(checkpoint.balance)
             self.engine.moved = checkpoint.moved
             job.left_out.since |= checkpoint.left_out
         # what the user should know of the whole run
-        self.notices = list(filter(None, [self.engine.judge.limits]))
+        before = checkpoint.notices if checkpoint else []
+        self.notices = list(dict.fromkeys(filter(None, [self.engine.judge.limits, *before])))
         self._saving = Saving(self.last_round)
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round
@@ -120,24 +121,24 @@ class Coordinator:
         played = self.engine.play(number, slots)
         self._idle_rounds = 0 if played.trained else self._idle_rounds + 1
         self._evaluated.append(played.evaluated)
-        # the checkpoint has to know which samples are left out
-        told = notices(self.job, played, self.fleet.losses.values())
+        # the checkpoint has to know which samples are left out, and why
+        told = self._new(notices(self.job, played, self.fleet.losses.values()))
         self._record(played)
         self.last_round = number
-        self._notice(played, told)
+        if played.tainted is not None and self.job.config.trust.rollback == "off":
+            told += self._new([self._stays(played)])
+        self._say(told)
         if played.tainted is not None and self.job.config.trust.rollback == "auto":
             self._go_back(played)
 
-    def _notice(self, played: Round, found: list[str]) -> None:
-        """What the user should know of the run, once."""
-        if played.tainted is not None and self.job.config.trust.rollback == "off":
-            found.append(self._stays(played))
-        for text in found:
-            self._tell(text)
+    def _new(self, texts: Iterable[str]) -> list[str]:
+        """Those that the user has not been told yet."""
+        new = [text for text in texts if text not in self.notices]
+        self.notices += new
+        return new
 
-    def _tell(self, text: str) -> None:
-        if text not in self.notices:
-            self.notices.append(text)
+    def _say(self, texts: Iterable[str]) -> None:
+        for text in texts:
             self.monitor.terminal.say(text, "yellow")
 
     def _stays(self, played: Round) -> str:
@@ -157,9 +158,8 @@ class Coordinator:
         after = before.round if before else 0
         unproven = self.engine.judge.standing.unproven
         if not unproven.may_go_back(after, number, rounds):
-            self._tell(
-                f"{self._stays(played)}: as many rounds as the run has were taken back already"
-            )
+            text = f"{self._stays(played)}: as many rounds as the run has were taken back already"
+            self._say(self._new([text]))
             return
         model = before.model if before else whole.tensors_of(self.job.initial_model())
         whole.restore(self.job.model, model)
@@ -217,6 +217,7 @@ class Coordinator:
             judge=copy.deepcopy(self.engine.judge.state()),
             balance=self.engine.balance.state(),
             left_out=dict(self.job.left_out.since),
+            notices=list(self.notices),
             metrics=metrics,
         )
         folder, memory = self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20
@@ -246,7 +247,7 @@ class Coordinator:
             self.fleet.meanwhile()
             raise CannotGoOn(
                 "the job's store is gone, which torchrun holds on the first machine: "
-                f"{how_to_go_on(self.last_round)}"
+                f"{self.monitor.folder.how_to_go_on}"
             ) from error
         return True
 
@@ -263,7 +264,8 @@ class Coordinator:
         raise CannotGoOn(
             f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} "
             f"dead, {len(self.fleet.left)} have left, {len(self.fleet.roster.refused)} refused, no "
-            f"spare: {how_to_go_on(self.last_round)}, with more topology.spares if nodes are banned"
+            f"spare: {self.monitor.folder.how_to_go_on}, with more topology.spares if nodes are "
+            "banned"
         )
 
     def _is_over(self) -> str:

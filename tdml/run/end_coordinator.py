@@ -11,7 +11,6 @@ from torch.distributed import DistError
 from tdml.cluster.membership import note_farewells
 from tdml.errors import INTERRUPTED, SettingError, fail, one_line
 from tdml.monitor.terminal import Terminal, closing_lines
-from tdml.round.checkpoint import how_to_go_on
 from tdml.run.coordinator import CannotGoOn, Coordinator
 
 _NO_MEMORY = "can't allocate memory"  # torch has no class of its own for it on CPUs
@@ -25,18 +24,22 @@ def play_rounds(coordinator: Coordinator) -> tuple[str, int]:
     except CannotGoOn as error:
         return str(error), 1
     except KeyboardInterrupt:
-        return interrupted(coordinator.last_round), INTERRUPTED
+        return interrupted(coordinator.last_round, _go_on(coordinator)), INTERRUPTED
     except OSError as error:
-        go_on = how_to_go_on(coordinator.last_round)
+        go_on = _go_on(coordinator)
         return (
             f"run_dir={coordinator.job.config.run_dir} cannot be written: {one_line(error)}: "
             f"{go_on}",
             1,
         )
     except SettingError as error:
-        return f"{one_line(error)}: {how_to_go_on(coordinator.last_round)}", 1
+        return f"{one_line(error)}: {_go_on(coordinator)}", 1
     except Exception as error:
-        return _failed(error, how_to_go_on(coordinator.last_round)), 1
+        return _failed(error, _go_on(coordinator)), 1
+
+
+def _go_on(coordinator: Coordinator) -> str:
+    return coordinator.monitor.folder.how_to_go_on
 
 
 def _failed(error: Exception, go_on: str) -> str:
@@ -62,7 +65,7 @@ def conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: 
         monitor.finish(end)
         report = coordinator.last_round > 0 and bool(write_report(monitor.folder.path))
     except OSError as error:
-        return fail(f"{reason}; summary.json cannot be written: {one_line(error)}", status or 1)
+        return fail(f"{reason}; its results cannot be written: {one_line(error)}", status or 1)
     terminal.say("")
     if status:
         fail(reason)
@@ -74,10 +77,10 @@ def conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: 
     return status
 
 
-def interrupted(last_round: int) -> str:
+def interrupted(last_round: int, go_on: str) -> str:
     """What to say of a run that was interrupted, and what to do next."""
     done = f"after round {last_round}" if last_round else "before the first round was done"
-    return f"interrupted {done}: {how_to_go_on(last_round)}"
+    return f"interrupted {done}: {go_on}"
 
 
 def leave(terminal: Terminal, number: Signals) -> None:
@@ -93,7 +96,7 @@ def leave(terminal: Terminal, number: Signals) -> None:
 def give_up(coordinator: Coordinator, number: Signals) -> None:
     """The end takes too long; what counts is written after every round."""
     text = (
-        f"{interrupted(coordinator.last_round)} (the end took longer than "
+        f"{interrupted(coordinator.last_round, _go_on(coordinator))} (the end took longer than "
         f"{ORDERLY_END_S:.0f} s: no report)"
     )
     os._exit(fail(text, INTERRUPTED))

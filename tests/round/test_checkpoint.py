@@ -24,6 +24,7 @@ CHECKPOINT = Checkpoint(
     judge={"suspicion": {"by_nodes": {"r0.s0+r0.s1": 2.5}}, "purse": {"steps": -1.5}},
     balance={0: [["r0.s0", "r0.s1"], [1.0, 0.5]]},
     left_out={137: 1},
+    notices=["training sample 137 cannot be read"],
     metrics='{"round": 1}',
 )
 

@@ -196,3 +196,14 @@ def test_the_weights_of_a_few_rounds_are_kept_for_those_who_owe():
     assert [bool(debts.owing[str(number)].weights) for number in range(9)] == [False] * 5 + [
         True
     ] * 4
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_after_a_resume_with_other_settings_nobody_owes_what_cannot_be_done_again(changed):
+    first, second = Laboratory(_JOB), Laboratory(_JOB)
+    node = first.fleet.nodes["r1.s0"]
+    node.__class__, node.deed = Silent, "open"
+    first.play(1)
+    judge = second.engine.judge
+    judge.restore(first.engine.judge.state(), changed)
+    assert bool(judge.debts.owing) != changed

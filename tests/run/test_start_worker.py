@@ -5,13 +5,13 @@ import pytest
 from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.members.cards import Decision
-from tdml.members.identity import Identity
+from tdml.members.identity import Identity, new_job
 from tdml.run.start_worker import _check
 from tdml.wire.channel import Session
 
 _COORDINATOR, _OTHER = Identity.new(), Identity.new()
 _CONFIG = settings.load(["identity.roster=roster.yaml"])
-_DECISION = Decision(None, Session("job", "session")).signed(_OTHER)
+_DECISION = Decision(None, Session(new_job(_OTHER.public), "session")).signed(_OTHER)
 
 
 def test_worker_with_a_roster_follows_no_other_coordinator() -> None:
@@ -27,6 +27,13 @@ def test_worker_follows_the_coordinator_of_the_session_before() -> None:
     _check(_DECISION, None, _CONFIG, _OTHER.public)
     with pytest.raises(SettingError, match="takes the place of the coordinator, whose key is"):
         _check(_DECISION, None, _CONFIG, _COORDINATOR.public)
+
+
+def test_worker_works_for_no_job_of_another_coordinator() -> None:
+    """Which would have it sign what is used against it there."""
+    stolen = Decision(at=Session(new_job(_COORDINATOR.public), "session")).signed(_OTHER)
+    with pytest.raises(SettingError, match=r"shows another coordinator's job: ask who runs it"):
+        _check(stolen, None, _CONFIG, None)
 
 
 def test_an_error_ends_the_start_and_no_later_session() -> None:
