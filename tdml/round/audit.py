@@ -80,6 +80,13 @@ class Auditor:
         count = Counter(kinds.values())
         return {index for index, kind in kinds.items() if 2 * count[kind] > len(kinds)}
 
+    def believed(self, gathered: Gathered) -> set[int]:
+        """The replicas whose reports of others are heard: on the coordinator's kind of machine,
+        which finds the same, or on that of most. Else who says that he is on another kind could
+        say anything."""
+        replicas, own = self._fleet.placed(sorted(gathered.steps)), self.settler.referee.kind
+        return {r.index for r in replicas if r.kind == own} | self.vouched_for(gathered)
+
     def _order(self, number: int, index: int, steps: int, window: int) -> RepeatOrder:
         bounds = self._job.bounds(steps)
         first, stop = bounds[window : window + 2]

@@ -1,6 +1,6 @@
 """The cross-check: other replicas evaluate what each update has learnt of its own samples."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -59,6 +59,7 @@ def cross_check(
     number: int,
     gathered: Gathered,
     candidates: Sequence[int],
+    believed: Collection[int],
     passes: float,
     draw: torch.Generator,
 ) -> Checked:
@@ -66,6 +67,7 @@ def cross_check(
 
     Args:
         candidates: the replicas that are tested, which test one another.
+        believed: those whose reports can be checked. What the others are to test is not.
         passes: forward passes of one sample that may be spent.
         draw: chooses samples and validators; nobody can have foreseen it.
     """
@@ -79,6 +81,7 @@ def cross_check(
             questions[index] = _ask(job, number, index, candidates, count, draw)
     asked = _draw_validators(candidates, draw)
     validators = {replica.index: replica for replica in fleet.ready(candidates)}
+    reporters = [replica for index, replica in validators.items() if index in believed]
 
     hidden: set[int] = set()
 
@@ -95,7 +98,7 @@ def cross_check(
                 hidden.add(candidate)
             raise
 
-    told = fleet.each(report, list(validators.values())).values()
+    told = fleet.each(report, reporters).values()
     reports = [report for report in told if report is not None]
     works = {r.candidate: work for r in reports if (work := _test(r)) is not None}
     works |= dict.fromkeys(hidden, _NOT_SEEN)

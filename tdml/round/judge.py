@@ -92,8 +92,10 @@ class Judge:
             passes_of(self._allowance(gathered) * self._job.config.train.effective_batch_size) / 2
         )
         draw = torch.Generator().manual_seed(derive(secret, "cross-check"))
-        candidates = self._compared(gathered)
-        return cross_check(self._fleet, self._job, number, gathered, candidates, passes, draw)
+        candidates, believed = self._compared(gathered), self.auditor.believed(gathered)
+        return cross_check(
+            self._fleet, self._job, number, gathered, candidates, believed, passes, draw
+        )
 
     def audit(
         self,

@@ -1,6 +1,7 @@
 """Who reports a false evaluation is banned once a report of its own is evaluated again."""
 
 import pytest
+import torch
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
@@ -43,3 +44,28 @@ def test_an_update_that_no_model_can_be_evaluated_with_ends_nothing(
     assert not laboratory.play(1).bans
     assert asked
     assert not referee._stages
+
+
+class Damns(Node):
+    """Reports that others' updates make every sample worse, each by another amount."""
+
+    asked = 0
+
+    def reported(self, losses, order):
+        self.asked += 1
+        return losses if order.candidate is None else losses + 5 * torch.rand(len(losses))
+
+
+def test_who_says_that_it_is_on_a_kind_of_its_own_is_not_heard() -> None:
+    laboratory = Laboratory([*_JOB, "topology.replicas=4"])
+    liar = laboratory.fleet.nodes["r3.s0"]
+    liar.__class__ = Damns
+    tested = 0
+    for number in range(1, 6):
+        for replica in laboratory.fleet.muster():
+            replica.kind = "NVIDIA H400" if replica.index == 3 else replica.kind
+        played = laboratory.play(number)
+        assert not played.bans
+        tested += sum(made.p is not None for made in played.judgements.values())
+    assert not liar.asked
+    assert tested >= 10, "the others test each other as ever"
