@@ -15,8 +15,9 @@ _READ = 64  # samples of each split whose inputs are compared
 
 @dataclass(frozen=True)
 class Contents:
-    """Digests of a rank's data. Labels are those of all samples, if the task has any; inputs, and
-    what is to be said of them, those of a sample of samples, which the job's seed draws."""
+    """Digests of a rank's data. Labels are those of all samples, if the task has any and the data
+    set keeps them; inputs, and what is to be said of them, those of a sample of samples, which the
+    job's seed draws."""
 
     training_samples: int
     test_samples: int
@@ -37,11 +38,12 @@ def contents_of(source: Source, seed: int) -> Contents:
     Raises:
         SettingError: a sample cannot be read, or is not like the others.
     """
+    labels, test_labels = source.kept_strata
     return Contents(
         len(source.train),
         len(source.test),
-        _strata(source.strata),
-        _strata(source.test_strata),
+        _strata(labels),
+        _strata(test_labels),
         _inputs(source.training_batch, len(source.train), derive(seed, "training contents")),
         _inputs(source.test_batch, len(source.test), derive(seed, "test contents")),
         "" if source.weights is None else digest(source.weights).hex(),

@@ -1,5 +1,7 @@
 """The labels of a whole data set, of which as few samples as possible are read."""
 
+import sys
+import time
 from collections.abc import Callable, Sized
 
 import numpy as np
@@ -7,6 +9,8 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from tdml.data.sample import MapStyle
 
+_LONG_S = 10.0  # from which somebody wonders what takes so long
+_TIMED = 8  # samples
 _COMPARED = 64  # samples, and classes of one sample each
 
 
@@ -18,13 +22,31 @@ def labels_of(dataset: MapStyle, read: Callable[[int], int], seed: int) -> list[
     drawn by `seed`, and left alone where it differs: the samples are in another order, or their
     labels are changed when they are read.
     """
+    kept = kept_labels(dataset, read, seed)
+    if kept is not None:
+        return kept
+    some = min(_TIMED, len(dataset))
+    start, found = time.monotonic(), [read(i) for i in range(some)]
+    seconds = (time.monotonic() - start) / max(some, 1) * len(dataset)
+    if seconds > _LONG_S:
+        print(
+            f"tdml: reading the class of each of {len(dataset):,} samples, for about {seconds:.0f} "
+            "s: a data set that keeps them as `targets` saves that",
+            file=sys.stderr,
+        )
+    return found + [read(i) for i in range(some, len(dataset))]
+
+
+def kept_labels(dataset: MapStyle, read: Callable[[int], int], seed: int) -> list[int] | None:
+    """As `labels_of`, where a data set keeps them; None where every sample would have to be
+    read."""
     try:
         kept = _kept(dataset)
     except Exception:  # whatever a data set of somebody else's keeps under these names
-        kept = None
+        return None
     if kept is not None and all(kept[i] == read(i) for i in _some_of_many_classes(kept, seed)):
         return kept.tolist()
-    return [read(i) for i in range(len(dataset))]
+    return None
 
 
 def _kept(dataset: object) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from tdml.common.seeds import derive, seeded
 from tdml.config import Config
-from tdml.data.labels import labels_of
+from tdml.data.labels import kept_labels, labels_of
 from tdml.data.sample import Form, MapStyle, look
 from tdml.data.sample_weights import read_sample_weights
 from tdml.errors import SettingError, cause, one_line
@@ -80,6 +80,14 @@ class Source:
         return [] if self.validation is None else self._strata(self.validation, "validation")
 
     @cached_property
+    def kept_strata(self) -> tuple[list[int] | None, list[int] | None]:
+        """As `strata` and `test_strata`; None where every sample would have to be read for them."""
+        return (
+            self._strata(self.train, "training", every=False),
+            self._strata(self.test, "test", every=False),
+        )
+
+    @cached_property
     def form(self) -> Form:
         """That of the first training sample, which all others must have. Raises like `strata`."""
         with self._seeded():
@@ -109,7 +117,7 @@ class Source:
         """Samples of both halves, by their index in the test set. Raises like `training_batch`."""
         return self._fetch(self.test, "test", indices, seed)
 
-    def _strata(self, dataset: MapStyle, split: str) -> list[int] | None:
+    def _strata(self, dataset: MapStyle, split: str, every: bool = True) -> list[int] | None:
         with self._seeded():
             if self._stratum(dataset, 0, split) is None:
                 return None
@@ -119,7 +127,8 @@ class Source:
                 assert found is not None  # or that of the first sample had been None
                 return found
 
-            return labels_of(dataset, read, derive(self._seed, "labels"))
+            find = labels_of if every else kept_labels
+            return find(dataset, read, derive(self._seed, "labels"))
 
     def _stratum(self, dataset: MapStyle, index: int, split: str) -> int | None:
         target = self._look(dataset, index, split)

@@ -156,6 +156,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     if checkpoint is not None:
         config = replace(config, topology=replace(config.topology, cuts=checkpoint.cuts))
     shares = _shares(config, source)
+    _ = source.test_strata  # what is wrong with a sample is found before anything begins
     model = whole.initial_model(config.model, config.seed)
     inputs, targets = _first_samples(config, source)
     predicted = targets if isinstance(source.task, Language) else None
