@@ -44,6 +44,8 @@ def _csv(path: str) -> Table:
         # Spreadsheets put a mark in front that is no part of the first name.
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
+        while rows and not rows[-1]:
+            rows.pop()  # empty lines at the end
     except UnicodeDecodeError as error:
         raise SettingError(f"data.path={path} is no UTF-8 text: convert it") from error
     except (ValueError, OSError, csv.Error) as error:

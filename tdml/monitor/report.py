@@ -46,6 +46,8 @@ def write_report(run: Path) -> Path:
     path = run / "report.html"
     try:
         page = _page(run, lines, read_metrics(run, void=True))
+    except SettingError:  # of the ledger, which names itself
+        raise
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise SettingError(
             f"{run}: metrics.jsonl or summary.json is damaged: {one_line(repr(error))[:200]}"

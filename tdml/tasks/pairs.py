@@ -54,7 +54,7 @@ def check_class(label: Any) -> None:
     if not whole:
         raise ValueError(
             f"its label {label} is no class, which is a whole number from 0 (for numbers: "
-            "task=regression)"
+            "task=regression; for classes in a table: data.classes=true)"
         )
     if number < 0:
         raise ValueError(

@@ -49,6 +49,10 @@ def test_a_row_is_a_sample_and_numbers_are_scaled(tmp_path):
     )
 
 
+def test_empty_lines_at_the_end_are_none(tmp_path):
+    assert len(table(tmp_path, TABLE + "\n\n", target="kind", classes=True)[0]) == 15
+
+
 def test_classes_may_be_words_or_numbers(tmp_path):
     train, _ = table(tmp_path, target="kind", classes=True)
     assert {train[i][1].item() for i in range(15)} == {0, 1}

@@ -75,6 +75,14 @@ def test_a_damaged_summary_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
+def test_a_damaged_ledger_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"no database" * 100)
+    with pytest.raises(SettingError, match=r"ledger\.db") as caught:
+        write_report(_run(tmp_path))
+    assert "metrics.jsonl" not in str(caught.value)
+
+
+@pytest.mark.timeout(60)
 def test_what_is_no_text_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "metrics.jsonl")
     with pytest.raises(SettingError, match="holds no rounds"):

@@ -93,7 +93,7 @@ def own(function):
             own("pairs"),
             (
                 "its label 0.5 is no class, which is a whole number from 0 (for numbers: "
-                "task=regression)"
+                "task=regression; for classes in a table: data.classes=true)"
             ),
         ),
         (
