@@ -1,5 +1,6 @@
 """One node's end of its replica's pipeline, on torch.distributed.pipelining."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,10 +28,14 @@ class Pipeline:
     Args:
         stage: what the node holds. Shapes are static: every micro-batch has the first border's
             shape.
+        go_on: asked for every micro-batch, forward and backward; what it raises ends the step. A
+            neighbour may keep the node waiting for each of them for as long as it may be silent.
     """
 
-    def __init__(self, stage: Stage, schedule: str) -> None:
+    def __init__(self, stage: Stage, schedule: str, go_on: Callable[[], None]) -> None:
         self._stage, self._border_device = stage, stage.border_device
+        for runner in stage.runners:
+            _ask(runner, go_on)
         built = [
             self._build(runner, stage.plan, i)
             for runner, i in zip(stage.runners, stage.parts, strict=True)
@@ -127,3 +132,14 @@ class Pipeline:
         targets, share, weights = self._batch
         own = None if weights is None else weights[places]
         return mean_loss(self._stage.training_task, output, targets[places], share, own)
+
+
+def _ask(runner: nn.Module, go_on: Callable[[], None]) -> None:
+    """Have `go_on` called whenever a part of the model is given something."""
+
+    def on_the_way_back(_: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        if output.requires_grad:
+            output.register_hook(lambda gradient: go_on())
+
+    runner.register_forward_pre_hook(lambda *_: go_on())
+    runner.register_forward_hook(on_the_way_back)

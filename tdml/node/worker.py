@@ -178,7 +178,7 @@ class Worker:
         connect(store, assignment, stages, self.config.sync.timeout, self.device)
         border = border_device(self.device, assignment.backend)
         stage = Stage(self.config, slot.stage, assignment.plan, self.device, border)
-        self._pipeline = Pipeline(stage, schedule)
+        self._pipeline = Pipeline(stage, schedule, self._go_on)
         self.node.sit(slot, stage, assignment.names, assignment.keys)
         return machine_kind(self.device)[:LONGEST_KIND]
 
@@ -214,7 +214,6 @@ class Worker:
         only."""
         assert self._pipeline is not None
         for batch in self.node.evaluating(order):
-            self._go_on("an evaluation")
             self._pipeline.predict(batch.inputs, batch.look, batch.passing)
         if order.log:
             self._agree()
@@ -227,7 +226,6 @@ class Worker:
         assert self._pipeline is not None
         losses = []
         for number, step in enumerate(steps):
-            self._go_on(f"step {number}")
             loss = self._pipeline.train_step(step.given, step.passing)
             losses += [] if loss is None else [loss]
             self.steps_done = number + 1
@@ -239,9 +237,9 @@ class Worker:
         offers = {peer: agreement.offer(peer) for peer in agreement.peers}
         agreement.accept(exchange(offers, self.node.stage.border_device))
 
-    def _go_on(self, what: str) -> None:
+    def _go_on(self) -> None:
         if self._cancelled.is_set():
-            raise Cancelled(f"gave up {what}")
+            raise Cancelled(f"gave up after {self.steps_done} steps")
 
 
 def _utf8(text: str) -> str:

@@ -37,7 +37,7 @@ def main(rank: int, folder: Path) -> None:
     before = _bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
     stage = Stage(config, rank, plan, CPU, CPU)
-    pipeline = Pipeline(stage, config.topology.schedule)
+    pipeline = Pipeline(stage, config.topology.schedule, lambda: None)
     weights = torch.randn(stage.layout.size) * 0.02
     stage.trainer.begin(weights)
     kept = []

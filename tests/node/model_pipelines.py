@@ -101,7 +101,7 @@ def step(case: str, rank: int, stages: int) -> tuple[float | None, dict[str, tor
     stage = Stage(config, rank, make_plan(config, model, inputs[: BATCH // MICRO]), CPU, CPU)
     tensors = whole.tensors_of(model)
     stage.trainer.begin(stage.layout.flatten([tensors[name] for name in stage.layout.names]))
-    pipeline = Pipeline(stage, config.topology.schedule)
+    pipeline = Pipeline(stage, config.topology.schedule, lambda: None)
     loss = pipeline.train_step(StepInputs(inputs, targets, 0, 0.0), Passing())
     found = zip(stage.layout.names, stage.trainer.parameters, strict=False)
     return loss, {name: p.grad for name, p in found if p.grad is not None}

@@ -198,7 +198,7 @@ def test_a_pipeline_of_one_stage_is_bit_for_bit_the_same(model, schedule, train)
     ours, theirs = cut(model, train=TRAINS[train]), cut(model, train=TRAINS[train])
     ours.begin()
     theirs.begin()
-    pipeline = Pipeline(theirs.stages[0], schedule)
+    pipeline = Pipeline(theirs.stages[0], schedule, lambda: None)
     for step in range(STEPS):
         assert ours.take(step)[0] == pipeline.train_step(theirs.given(step)[0], Passing())
         assert torch.equal(ours.states()[0], theirs.states()[0])
@@ -211,3 +211,26 @@ def test_a_pipeline_of_one_stage_is_bit_for_bit_the_same(model, schedule, train)
         for ours_, theirs_ in zip(one, other, strict=True)
         for a, b in zip(ours_, theirs_, strict=True)
     )
+
+
+class _Given(Exception):
+    """The node is to give up."""
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("schedule", ["1f1b", "gpipe"])
+@pytest.mark.parametrize("after", range(8))
+def test_a_step_is_given_up_between_any_two_micro_batches_and_on_the_way_back(after, schedule):
+    """A neighbour may let a node wait for each of them."""
+    [stage] = cut("norms").stages
+    asked = []
+
+    def go_on():
+        asked.append(1)
+        if len(asked) > after:
+            raise _Given
+
+    with pytest.raises(RuntimeError) as caught:
+        Pipeline(stage, schedule, go_on).train_step(cut("norms").given(0)[0], None)
+    assert isinstance(origin(caught.value), _Given)
+    assert len(asked) == after + 1
