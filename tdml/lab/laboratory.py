@@ -18,6 +18,7 @@ from tdml.ledger.recorder import Recorder
 from tdml.members.identity import Identity
 from tdml.members.topology import node_names
 from tdml.models.compute import autocast, lay_out
+from tdml.round.checkpoint import to_keep
 from tdml.round.engine import Engine, Round
 from tdml.round.rollback import taken_back
 from tdml.run import job as jobs
@@ -96,6 +97,7 @@ class Laboratory:
         while number <= rounds:
             played.append(self.play(number))
             kept[number] = self._kept()
+            kept = {each: kept[each] for each in {0, *to_keep(list(kept))}}
             number = self._following(played[-1], rounds, kept)
         return played
 
@@ -115,20 +117,22 @@ class Laboratory:
         return played
 
     def _following(self, played: Round, rounds: int, kept: dict[int, tuple]) -> int:
-        """The number of the round that comes next."""
+        """The number of the round that comes next. After a proof it is that after the newest
+        checkpoint that holds nothing of the liar, as in a cluster that has room for all it keeps.
+        """
         unproven = self.engine.judge.standing.unproven
-        if (
-            self.job.config.trust.rollback == "off"
-            or played.tainted is None
-            or not unproven.may_go_back(played.tainted - 1, played.number, rounds)
-        ):
+        if self.job.config.trust.rollback == "off" or played.tainted is None:
             return played.number + 1
-        after = played.tainted - 1
+        after = max(number for number in kept if number < played.tainted)
+        if not unproven.may_go_back(after, played.number, rounds):
+            return played.number + 1
         unproven.forget(after, played.number)
         self.engine.go_back(*kept[after])
+        for number in [number for number in kept if number > after]:
+            del kept[number]
         if self._recorder is not None:
             self._recorder.roll_back(after, taken_back(played, after))
-        return played.tainted
+        return after + 1
 
     def backdoor_success(self) -> float | None:
         """The share of stamped test inputs taken for the target of a backdoor; None if there is no

@@ -12,6 +12,7 @@ from tdml.lab.byzfl_rules import RULES
 from tdml.lab.laboratory import Laboratory
 from tdml.lab.yardsticks import NAMES
 from tdml.models import whole
+from tdml.round.checkpoint import Checkpoint, load, save
 from tdml.round.orders import TrainOrder
 from tdml.run import job
 from tests.lab.cases import SMALL
@@ -93,3 +94,22 @@ def test_every_yardstick_averages_equal_updates_to_themselves(name):
     found = SimpleNamespace(steps=dict.fromkeys(range(4), 1))
     made = engine._combine(update.expand(4, -1).clone(), [0, 1, 2, 3], found)
     torch.testing.assert_close(made, update)
+
+
+def test_it_goes_back_to_a_checkpoint_that_a_cluster_would_have_then(monkeypatch, tmp_path):
+    laboratory = Laboratory([*SMALL, "topology.replicas=3", "topology.stages=1", "rounds=14"])
+    numbers: list[int] = []
+
+    def play(number: int) -> SimpleNamespace:
+        proven = number == 12 and 12 not in numbers
+        numbers.append(number)
+        laboratory.engine.moved = number
+        return SimpleNamespace(number=number, tainted=6 if proven else None)
+
+    monkeypatch.setattr(laboratory, "play", play)
+    laboratory.run(14)
+    for number in range(1, 13):
+        save(Checkpoint(number, {}, [], 0, [], {}, {}, {}, {}, [], ""), tmp_path, 2**20)
+    before = load(tmp_path, 6)
+    assert before is not None and before.round == 4
+    assert numbers == [*range(1, 13), *range(5, 15)]
