@@ -1,6 +1,7 @@
-"""The pages say nothing that the code does not keep: links, names of files, commands and the
-example."""
+"""The pages say nothing that the code does not keep: links, names of files, commands, examples, and
+what lines a verdict has."""
 
+import ast
 import os
 import re
 import shlex
@@ -103,6 +104,34 @@ def test_every_page_is_found_from_the_readme(page: str) -> None:
 def test_pages_that_the_code_names_are_there(file: str) -> None:
     for page in re.findall(r"\bdocs/[\w-]+\.md", (ROOT / file).read_text(encoding="utf-8")):
         assert page in _PAGES, page
+
+
+def _quoted() -> list[str]:
+    """What docs/verdicts.md says that a run says."""
+    text = re.sub(r"```.*?```", "", _PAGES["docs/verdicts.md"], flags=re.DOTALL)
+    found = re.findall(r"`([^`\n]+)`", text)
+    return [said for said in found if said.count(" ") > 1 and not said.startswith("tdml ")]
+
+
+@pytest.fixture(scope="module")
+def written() -> set[str]:
+    """All strings in the code, and of those with values in them what stands between these."""
+    files = (ROOT / "tdml").rglob("*.py")
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    return {value for value in constants if isinstance(value, str)}
+
+
+@pytest.mark.parametrize("said", _quoted())
+def test_the_code_can_say_what_a_verdict_is_said_to_say(said: str, written: set[str]) -> None:
+    value = re.compile(r"\d[\d.]*%?|\w+\.s\d+|spare\d+|…")  # what the code puts in
+    ends = {0}  # up to where it can be made of these
+    for start in range(len(said)):
+        if start in ends:
+            ends |= {start + len(part) for part in written if said.startswith(part, start)}
+            put_in = value.match(said, start)
+            ends |= {put_in.end()} if put_in else set()
+    assert len(said) in ends
 
 
 @pytest.mark.parametrize(
