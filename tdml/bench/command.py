@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tdml import config as settings
+from tdml.lab.models import SETTINGS
 from tdml.settings.overrides import add_arguments
 
 
@@ -119,7 +120,7 @@ def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
         metavar="NAME",
         help="only these of conf/attack; 'none' for the clean cases alone",
     )
-    add_several("--setting", metavar="NAME", help="only these: digits-mlp, digits-cnn, cifar-cnn")
+    add_several("--setting", metavar="NAME", help=f"only these: {', '.join(SETTINGS)}")
     add_several("--defence", metavar="NAME", help="only these, such as tdml mandera trmean")
     add_several("--replicas", type=int, metavar="N", help="only these numbers of replicas")
     add_several("--attackers", type=int, metavar="F", help="only these numbers of attackers")

@@ -31,7 +31,8 @@ from rich.progress import (
 
 from tdml.errors import SettingError, one_line
 from tdml.lab import byzfl_rules
-from tdml.lab.grids import CLEAN, DEFENCES, SETTINGS, Case, attack_names, grid, narrowed
+from tdml.lab.grids import CLEAN, DEFENCES, Case, attack_names, grid, narrowed
+from tdml.lab.models import SETTINGS
 from tdml.lab.runs import run_case
 from tdml.lab.tables import write_tables
 

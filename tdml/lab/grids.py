@@ -6,31 +6,12 @@ from itertools import product
 from typing import Any
 
 from tdml.config import config_dir
+from tdml.lab.models import LANGUAGE, SETTINGS
 from tdml.lab.yardsticks import NAMES as YARDSTICKS
 from tdml.lab.yardsticks import settings_of
 
 CLEAN = "none"
 ABSENT = "absent"  # the attackers are banned by their first message, before they do anything
-_TEXT = ["task=language", "data=text", "data.context=32", "train=adamw", "train.lr=0.003"]
-_LLAMA = (
-    "model_type: llama, vocab_size: 256, hidden_size: 32, intermediate_size: 64, "
-    "num_hidden_layers: 2, num_attention_heads: 2, max_position_embeddings: 32"
-)
-SETTINGS = {
-    "digits-mlp": [
-        "data=digits",
-        "data.size=8",
-        "model=mlp",
-        "model.features=192",
-        "model.hidden=64",
-        "model.depth=2",
-    ],
-    "digits-cnn": ["data=digits", "data.size=16", "model=cnn", "model.width=16"],
-    "cifar-cnn": ["data=cifar10", "model=cnn", "model.width=16"],
-    "text-gpt": [*_TEXT, "model=gpt", "model.layers=2", "model.width=32", "model.heads=2"],
-    "hf-llama-tiny": [*_TEXT, "model=hf", f"model.config={{{_LLAMA}}}"],
-}
-LANGUAGE = ("text-gpt", "hf-llama-tiny")
 # Attacks with other settings than those of their file.
 VARIANTS = {
     "replay+noise": ["attack=replay", "attack.noise=1"],
@@ -213,7 +194,7 @@ def _bar() -> Iterator[Case]:
 
 
 def _yardsticks() -> Iterator[Case]:
-    for defence, steps, seed in product(("tdml", "tdml-no-audits", *YARDSTICKS), (1, 10), range(3)):
+    for defence, steps, seed in product(DEFENCES, (1, 10), range(3)):
         yield _base(defence=defence, steps=steps, seed=seed)
         for attack in attack_names():
             yield _late(attack=attack, defence=defence, steps=steps, seed=seed)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tdml import config as settings
-from tdml.lab.grids import GRIDS, SETTINGS, Case, attack_names, grid, narrowed
+from tdml.lab.grids import GRIDS, Case, attack_names, grid, narrowed
+from tdml.lab.models import SETTINGS
 from tests.lab.cases import case
 
 
