@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
-from tdml.ledger.artifacts import ArtifactStore
 from tests.jobs import Result, same_tensors
+from tests.ledger.stored import tensors
 from tests.run_ledgers import assert_wrong, entries, tdml, verify
 
 _LIAR = "r1.s0"
@@ -87,7 +88,6 @@ def test_an_entry_is_proved_by_the_root_of_its_round_alone(
 
 
 def test_what_convicted_a_node_can_be_read_back_and_shows_the_lie(attacked: Result) -> None:
-    store = ArtifactStore(str(attacked.run.parent / "store"))
     audits = [
         entry.body
         for entry in entries(attacked.run, "audit", round=2)
@@ -95,7 +95,7 @@ def test_what_convicted_a_node_can_be_read_back_and_shows_the_lie(attacked: Resu
     ]
     [dispute] = audits[0]["disputes"]
     assert dispute["blamed"] == [_LIAR]
-    truth = store.get_tensors(dispute["artifacts"]["truth"])
+    truth = tensors(str(attacked.run.parent / "store"), dispute["artifacts"]["truth"])
     assert list(truth) == ["truth0"] and truth["truth0"].isfinite().all()
 
 
@@ -104,16 +104,15 @@ def test_artifacts_lie_under_their_hashes(attacked: Result) -> None:
     assert files
     for path in files:
         assert path.parent.name + path.name == hashlib.sha256(path.read_bytes()).hexdigest()
-    model = ArtifactStore(str(attacked.run.parent / "store"))
     [end] = entries(attacked.run, "end")
     assert end.body["reason"] == "all 4 rounds done"
-    assert any(_equal(model, path, attacked) for path in files)
+    assert any(_equal(path, attacked) for path in files)
 
 
-def _equal(store: ArtifactStore, path: Path, result: Result) -> bool:
+def _equal(path: Path, result: Result) -> bool:
     if b"name: " in path.read_bytes()[:100]:  # the settings, whose writing is the test of the store
         return False
-    return same_tensors(store.get_tensors(path.parent.name + path.name), result.model)
+    return same_tensors(load_file(path), result.model)
 
 
 # Tampering with the run after it

@@ -3,7 +3,6 @@ knows."""
 
 import hashlib
 import os
-import re
 import uuid
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from tdml.errors import SettingError, one_line
 
 if TYPE_CHECKING:
     import torch
-
-_DIGEST = re.compile(r"\A[0-9a-f]{64}\Z")
 
 
 class ArtifactStore:
@@ -49,22 +46,6 @@ class ArtifactStore:
             raise self._unusable(error) from error
         return digest
 
-    def get(self, digest: str) -> bytes:
-        """The content with this SHA-256.
-
-        Raises:
-            FileNotFoundError: it is not there.
-            ValueError: what is there has another SHA-256, or this is none.
-        """
-        content = self._files.cat_file(self._path(digest))
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError(f"the artifact {digest} is damaged")
-        return content
-
-    def has(self, digest: str) -> bool:
-        """Whether a content with this SHA-256 was put here."""
-        return self._files.exists(self._path(digest))
-
     def put_tensors(self, tensors: "dict[str, torch.Tensor]") -> str:
         """Keep tensors, as safetensors; otherwise like `put`."""
         from safetensors.torch import save
@@ -76,15 +57,7 @@ class ArtifactStore:
             )
         )
 
-    def get_tensors(self, digest: str) -> "dict[str, torch.Tensor]":
-        """Undo `put_tensors`; raises like `get`."""
-        from safetensors.torch import load
-
-        return load(self.get(digest))
-
     def _path(self, digest: str) -> str:
-        if not _DIGEST.match(digest):
-            raise ValueError(f"{digest!r} is no SHA-256 in hex")
         return f"{self._root}/{digest[:2]}/{digest[2:]}"
 
     def _write(self, content: bytes, path: str) -> None:

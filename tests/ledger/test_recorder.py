@@ -16,6 +16,7 @@ from tdml.ledger.weights import digest_of_weights
 from tdml.rewards.accounts import Accounts
 from tests.ledger.chains import COORDINATOR, JOB, KEYS, PUBLIC, digest, job_body
 from tests.ledger.recorders import BY_REPLICA, MODEL, balances, bodies, commitment, play, take_up
+from tests.ledger.stored import tensors
 
 
 def test_run_without_an_attack_is_sound_and_pays_every_round(
@@ -55,8 +56,8 @@ def test_end_names_and_keeps_the_model(recorder: Recorder, path: Path) -> None:
     assert verify(path, Accounts).ended
     assert bodies(path, "end") == [{"model": digest_of_weights(MODEL), "reason": "all rounds done"}]
     [kept] = [file for file in (path.parent / "store").rglob("*") if file.is_file()]
-    tensors = ArtifactStore(str(path.parent / "store")).get_tensors(kept.parent.name + kept.name)
-    assert torch.equal(tensors["weight"], MODEL["weight"])
+    found = tensors(str(path.parent / "store"), kept.parent.name + kept.name)
+    assert torch.equal(found["weight"], MODEL["weight"])
 
 
 def test_secret_is_hidden_in_the_round_and_revealed_when_it_is_over(

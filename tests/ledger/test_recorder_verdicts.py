@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.recorder import Recorder
 from tdml.ledger.verify import verify
 from tdml.rewards.accounts import Accounts
@@ -13,6 +12,7 @@ from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Judgement, Proof, lost
 from tests.ledger.chains import PUBLIC
 from tests.ledger.recorders import BY_REPLICA, CONVICTED, balances, bodies, honest, play
+from tests.ledger.stored import tensors
 
 
 def test_postings_follow_the_verdicts(recorder: Recorder, path: Path) -> None:
@@ -123,7 +123,7 @@ def test_conviction_names_what_recomputation_has_found(recorder: Recorder, path:
         place,
         ["r1.s1"],
     )
-    kept = ArtifactStore(str(path.parent / "store")).get_tensors(proven["artifacts"]["truth"])
+    kept = tensors(str(path.parent / "store"), proven["artifacts"]["truth"])
     assert kept.keys() == truth.keys() and all(
         torch.equal(kept[name], truth[name]) for name in kept
     )
