@@ -20,7 +20,7 @@ from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.play import play
 from tdml.data.source import load_source
 from tdml.errors import SettingError
-from tdml.ledger import reader
+from tdml.ledger.reader import LEDGER, read
 from tdml.run import job as jobs
 
 _ROUNDS = 50  # unless others are asked for; of four replicas: 200 audits
@@ -70,7 +70,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     cost = Cost(*map(statistics.fmean, zip(*turns, strict=True)))
     if status := play(chosen):
         return status
-    with reader.read(Path(config.run_dir, "ledger.db")) as ledger:
+    with read(Path(config.run_dir, LEDGER)) as ledger:
         audits = summarise([entry.body for entry in ledger.entries(kind="audit")])
     Console(soft_wrap=True).print(_sentence(audits, cost), highlight=False)
     about = {

@@ -17,6 +17,7 @@ _SAME = (
     "setting", "replicas", "steps", "partition", "alpha", "stages", "single_node",
     "share_of_rounds", "from_round",
 )  # fmt: skip
+_OTHERWISE = "attackers", "attack", "defence", "rounds"
 _HEAD = (
     "attack", "defence", "proven at once", "rounds to the proof (median, 95 %)", "never proven",
     "attackers' weight that counted", "honest banned", "honest weight not counted", "spent",
@@ -47,13 +48,8 @@ def summarise(played: Sequence[dict]) -> list[dict]:
     groups: dict[tuple, list[dict]] = {}
     for result in played:
         case = result["case"]
-        groups.setdefault(
-            _setting(case) + tuple(case[k] for k in ("attackers", "attack", "defence", "rounds")),
-            [],
-        )
-        groups[
-            _setting(case) + tuple(case[k] for k in ("attackers", "attack", "defence", "rounds"))
-        ].append(result)
+        key = _setting(case) + tuple(case[name] for name in _OTHERWISE)
+        groups.setdefault(key, []).append(result)
     clean = {
         (*_setting(case, shared=True), case["defence"], case["seed"]): result["accuracy"]
         for result in played

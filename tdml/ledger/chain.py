@@ -15,7 +15,7 @@ from typing import Any
 from tdml.errors import SettingError, one_line
 from tdml.ledger import bodies, merkle
 from tdml.ledger.entry import START, Entry, chain_hash, check_head, is_signature, seal, sign_head
-from tdml.ledger.reader import COLUMNS, SCHEMA, LedgerReader, read
+from tdml.ledger.reader import COLUMNS, SCHEMA, LedgerReader
 from tdml.ledger.statement import Statement, canonical
 from tdml.members.identity import Identity
 
@@ -79,15 +79,6 @@ class Ledger(LedgerReader):
                 f"run_dir={path.parent}: {path.name} cannot be used: {one_line(error)}"
             ) from error
         return ledger
-
-    @staticmethod
-    def read(path: Path) -> LedgerReader:
-        """The ledger as it is now, for reading only.
-
-        Raises:
-            SettingError: there is none, or SQLite cannot read it.
-        """
-        return read(path)
 
     def last_round(self) -> int | None:
         """The last round that is closed: 0 is what comes before the first, None not even that. A

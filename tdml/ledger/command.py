@@ -11,7 +11,7 @@ from rich.text import Text
 from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line, printable
 from tdml.ledger import proof
-from tdml.ledger.reader import read
+from tdml.ledger.reader import LEDGER, read
 from tdml.ledger.show import EntryLine, lines, node_keys
 from tdml.ledger.verify import Summary, Wrong, verify_run
 from tdml.members.roster import read_keys
@@ -84,7 +84,7 @@ def _all_is_well(summary: Summary) -> str:
 
 
 def _show(parsed: argparse.Namespace) -> int:
-    with read(parsed.run / "ledger.db") as ledger:
+    with read(parsed.run / LEDGER) as ledger:
         entries = ledger.entries()
     if parsed.node is not None and parsed.node not in (keys := node_keys(entries)):
         raise SettingError(f"--node={parsed.node}: no such node: choose one of {', '.join(keys)}")
@@ -115,7 +115,7 @@ def _print(lines: Sequence[EntryLine]) -> None:
 
 
 def _prove(parsed: argparse.Namespace) -> int:
-    with read(parsed.run / "ledger.db") as ledger:
+    with read(parsed.run / LEDGER) as ledger:
         found, root = proof.prove(ledger.entries(), parsed.entry)
     out = parsed.out or Path(f"proof-{parsed.entry}.json")
     replace_file(out, found.encode().decode())  # through no link that somebody has left there

@@ -11,7 +11,7 @@ from tdml.errors import SettingError, one_line
 from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.entry import Entry
-from tdml.ledger.reader import LEDGER
+from tdml.ledger.reader import LEDGER, read
 from tdml.ledger.recorder import Recorder
 from tdml.members.identity import Identity, new_job
 from tdml.members.roster import Roster
@@ -50,7 +50,7 @@ def _entries(run: Path) -> list[Entry]:
     if not (run / LEDGER).exists():
         return []
     try:
-        with Ledger.read(run / LEDGER) as reader:
+        with read(run / LEDGER) as reader:
             return reader.entries() if reader.is_made() else []
     except SettingError as error:
         raise SettingError(f"run_dir={run}: {one_line(error)}: {_REMEDY}") from error

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from tdml.errors import one_line
 from tdml.ledger.entry import START, Entry, check_head, seals
-from tdml.ledger.reader import LedgerReader, read, to_entry
+from tdml.ledger.reader import LEDGER, LedgerReader, read, to_entry
 from tdml.ledger.rules import MakeBook, Rules
+from tdml.members.roster import COORDINATOR_NAME
 
-_COORDINATOR = "coordinator"  # its name in a roster
 _LARGEST_CONFIG = 2**20  # bytes
 
 
@@ -85,7 +85,7 @@ def verify_run(
         Wrong: as `verify`, or a file is not the one that the ledger speaks of.
         SettingError: as `verify`.
     """
-    summary = verify(run / "ledger.db", make_book, roster, root)
+    summary = verify(run / LEDGER, make_book, roster, root)
     if _digest_of_config(run / "config.yaml") != summary.config:
         raise Wrong("config.yaml is not the one that the job was started with")
     if summary.ended and _digest_of_model(run / "model.pt") != summary.weights:
@@ -123,11 +123,11 @@ def _follow(
 
 def _check_keys(entry: Entry, roster: Mapping[str, str]) -> None:
     """Hold the entries that name keys against a roster from elsewhere."""
-    if entry.kind == "job" and roster.get(_COORDINATOR, entry.author) != entry.author:
+    if entry.kind == "job" and roster.get(COORDINATOR_NAME, entry.author) != entry.author:
         raise ValueError("the coordinator's key is not that of the roster")
     if entry.kind != "roster":
         return
-    wanted = {name: key for name, key in roster.items() if name != _COORDINATOR}
+    wanted = {name: key for name, key in roster.items() if name != COORDINATOR_NAME}
     refused = entry.body["refused"].keys()
     keys = {name: key for name, key in entry.body["keys"].items() if name not in refused}
     for name in sorted((keys.keys() | wanted.keys()) - refused):

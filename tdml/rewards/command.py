@@ -81,16 +81,16 @@ def to_json(statement: "AccountStatement", lines: "list[AccountLine]", postings:
 
 
 def _read(run: Path) -> "AccountStatement":
-    from tdml.ledger.chain import Ledger
+    from tdml.ledger.reader import LEDGER, read
     from tdml.rewards.statement import statement_of
 
-    with Ledger.read(run / "ledger.db") as ledger:
+    with read(run / LEDGER) as ledger:
         entries = [(entry.round, entry.kind, entry.body) for entry in ledger.entries()]
     try:
         return statement_of(entries)
     except ValueError as error:
         raise SettingError(
-            f"{run / 'ledger.db'}: {one_line(error)}: see tdml ledger verify {run}"
+            f"{run / LEDGER}: {one_line(error)}: see tdml ledger verify {run}"
         ) from error
 
 

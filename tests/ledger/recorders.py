@@ -9,6 +9,7 @@ import torch
 from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.commit import commit_statement
+from tdml.ledger.reader import read
 from tdml.ledger.recorder import Recorder
 from tdml.members.identity import Identity
 from tdml.rewards.accounts import book_of
@@ -59,12 +60,12 @@ def play(recorder: Recorder, number: int, refusals=(), **changes) -> None:
 
 
 def bodies(path: Path, kind: str, number: int | None = None) -> list[dict]:
-    with Ledger.read(path) as reader:
+    with read(path) as reader:
         return [entry.body for entry in reader.entries(number, kind)]
 
 
 def balances(path: Path) -> dict[str, int]:
-    with Ledger.read(path) as reader:
+    with read(path) as reader:
         return book_of((entry.round, entry.kind, entry.body) for entry in reader.entries()).balances
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tdml.errors import SettingError
 from tdml.ledger.chain import Ledger
+from tdml.ledger.reader import read
 from tdml.ledger.statement import Statement
 from tdml.ledger.verify import verify
 from tdml.members.identity import Identity, verify_signature
@@ -78,7 +79,7 @@ def test_entries_are_found_by_round_and_kind(ledger):
         "r1.s1",
     ]
     assert [entry.round for entry in ledger.entries(kind="root")] == [0, 1]
-    with Ledger.read(ledger.path) as reader:
+    with read(ledger.path) as reader:
         assert reader.entries() == ledger.entries()
 
 
@@ -109,7 +110,7 @@ def test_a_batch_is_all_or_nothing(ledger):
     with ledger.batch():
         chains.before_commits(ledger, 1)
         chains.commit(ledger, 1, "r0.s0")
-        with Ledger.read(ledger.path) as reader:
+        with read(ledger.path) as reader:
             assert reader.entries() == before
     assert [entry.index for entry in ledger.entries()] == list(range(len(before) + 2))
 
@@ -229,11 +230,11 @@ def test_other_files_and_missing_folders_are_the_users_to_mend(path):
     with pytest.raises(
         SettingError, match=r"ledger\.db cannot be read as a ledger: .*not a database"
     ):
-        Ledger.read(path)
+        read(path)
     with pytest.raises(SettingError, match=r"^run_dir=.*cannot be used: unable to open"):
         Ledger.open(path.parent / "missing" / "ledger.db", chains.COORDINATOR, chains.JOB)
     with pytest.raises(SettingError, match=r"does not exist: give the folder of a run"):
-        Ledger.read(path.parent / "missing" / "ledger.db")
+        read(path.parent / "missing" / "ledger.db")
 
 
 def test_a_file_from_which_nothing_was_written_yet_is_taken_up(path):
@@ -274,7 +275,7 @@ def test_it_can_be_read_where_nothing_can_be_written(path, ledger, files):
         os.chmod(folder, 0o555)
 
         def task():
-            with Ledger.read(Path(folder, "ledger.db")) as reader:
+            with read(Path(folder, "ledger.db")) as reader:
                 assert len(reader.entries()) == count
             assert not os.access(folder, os.W_OK)
 
@@ -285,12 +286,12 @@ def test_it_can_be_read_where_nothing_can_be_written(path, ledger, files):
 
 def test_reading_leaves_no_files_behind(path, ledger):
     ledger.close()
-    with Ledger.read(path) as reader:
+    with read(path) as reader:
         reader.entries()
     assert os.listdir(path.parent) == ["ledger.db"]
 
 
 def test_a_reader_sees_one_moment(path, ledger):
-    with Ledger.read(path) as reader:
+    with read(path) as reader:
         chains.play(ledger, 1)
         assert len(reader.entries()) == 5 == reader.heads()[0][0]

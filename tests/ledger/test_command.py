@@ -12,6 +12,7 @@ import torch
 
 from tdml import cli
 from tdml.ledger.chain import Ledger
+from tdml.ledger.reader import read
 from tdml.ledger.weights import digest_of_weights
 from tests.ledger import chains
 
@@ -54,7 +55,7 @@ def tdml(capsys, *arguments):
 
 
 def roots(run):
-    with Ledger.read(run / "ledger.db") as ledger:
+    with read(run / "ledger.db") as ledger:
         return [entry.body["root"] for entry in ledger.entries(kind="root")]
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from tdml.errors import SettingError
 from tdml.ledger import proof
-from tdml.ledger.chain import Ledger
 from tdml.ledger.entry import by_round
+from tdml.ledger.reader import read
 from tests.ledger import chains
 
 
@@ -15,7 +15,7 @@ def entries(tmp_path_factory):
     """A run with void rounds, and a round that was broken off."""
     path = tmp_path_factory.mktemp("proof") / "ledger.db"
     chains.write(path)
-    with Ledger.read(path) as reader:
+    with read(path) as reader:
         return reader.entries()
 
 

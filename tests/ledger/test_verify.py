@@ -5,6 +5,7 @@ import torch
 
 from tdml.errors import SettingError
 from tdml.ledger.chain import Ledger
+from tdml.ledger.reader import read
 from tdml.ledger.statement import Statement
 from tdml.ledger.verify import Wrong, verify
 from tests.ledger import chains
@@ -15,7 +16,7 @@ MODEL = {"weight": torch.tensor([1.0, 2.0])}
 def test_a_whole_run_is_well(tmp_path):
     chains.write(tmp_path / "ledger.db")
     summary = verify(tmp_path / "ledger.db", chains.PlainBook)
-    with Ledger.read(tmp_path / "ledger.db") as reader:
+    with read(tmp_path / "ledger.db") as reader:
         last = reader.entries()[-1]
     assert (summary.entries, summary.rounds, summary.ended) == (last.index + 1, 3, True)
     assert (summary.root, summary.weights) == (last.body["root"], chains.digest("weights 3"))
@@ -132,7 +133,7 @@ def test_a_body_of_another_form_is_found_though_well_signed(ledger, monkeypatch,
     with pytest.raises(Wrong, match=f"^entry {index}: "):
         verify(ledger.path, chains.PlainBook)
     with (
-        Ledger.read(ledger.path) as reader,
+        read(ledger.path) as reader,
         pytest.raises(SettingError, match=f"damaged at entry {index}: "),
     ):
         reader.entries()

@@ -1,12 +1,12 @@
 import json
-import sys
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 
 from tdml import cli
 from tdml.errors import SettingError
+from tdml.ledger import reader
 from tdml.rewards.accounts import Accounts
 from tdml.rewards.command import to_text
 from tdml.rewards.statement import statement_of
@@ -118,9 +118,7 @@ def run(tmp_path, monkeypatch):
             raise SettingError(f"{path} does not exist")
         return Reader()
 
-    chain = ModuleType("tdml.ledger.chain")
-    chain.Ledger = SimpleNamespace(read=read)
-    monkeypatch.setitem(sys.modules, "tdml.ledger.chain", chain)
+    monkeypatch.setattr(reader, "read", read)
     return tmp_path, story
 
 

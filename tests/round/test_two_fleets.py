@@ -9,6 +9,7 @@ import torch
 from tdml.lab.laboratory import Laboratory
 from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
+from tdml.ledger.reader import read
 from tdml.ledger.recorder import Recorder
 from tdml.ledger.start_recorder import begin
 from tdml.members.identity import Identity
@@ -41,7 +42,7 @@ def test_both_fleets_play_the_same_job_bit_for_bit(attack: list[str], tmp_path: 
     assert result.statuses == [0] * ranks, result.output
     assert result.summary["banned"], result.why()
 
-    with Ledger.read(result.run / "ledger.db") as reader:
+    with read(result.run / "ledger.db") as reader:
         expected = reader.entries()
     laboratory, ledger = _laboratory(tmp_path, keys, overrides, expected)
     laboratory.run(4)
