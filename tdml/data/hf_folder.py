@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset, Subset
 
 from tdml.common.seeds import derive
+from tdml.data.held_out import check_held_out
 from tdml.errors import SettingError, one_line
 
 
@@ -49,8 +50,7 @@ def hf(path: str | None, inputs: str, target: str | None, held_out: float) -> tu
     Raises:
         SettingError: there is no such folder, or nothing of this kind in it.
     """
-    if not isinstance(held_out, float) or not 0 < held_out < 1:
-        raise SettingError(f"data.held_out={held_out} must be a share between 0 and 1")
+    check_held_out(held_out)
     found = _load(path)
     if not isinstance(found, Mapping):
         rows = _columns(found, inputs, target)

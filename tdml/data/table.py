@@ -5,8 +5,8 @@ import torch
 from torch.utils.data import Dataset
 
 from tdml.common.seeds import derive
+from tdml.data.held_out import check_held_out
 from tdml.data.table_files import Table, read_table
-from tdml.data.text import check_held_out
 from tdml.errors import SettingError
 
 _WRONG = 40  # characters of a value that is shown

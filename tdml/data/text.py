@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from tdml.data.held_out import check_held_out
 from tdml.errors import SettingError, one_line
 
 _BYTES = "bytes"
@@ -73,15 +74,6 @@ def check_sequences(context: int, held_out: float) -> None:
     if not isinstance(context, int) or context < 1:
         raise SettingError(f"data.context={context} must be a whole number of tokens from 1")
     check_held_out(held_out)
-
-
-def check_held_out(held_out: float) -> None:
-    """
-    Raises:
-        SettingError: it is no share of the samples that leaves some on both sides.
-    """
-    if not isinstance(held_out, float) or not 0 < held_out < 1:
-        raise SettingError(f"data.held_out={held_out} must be a share between 0 and 1")
 
 
 def check_enough(train: Sequences, test: Sequences, context: int, setting: str) -> None:
