@@ -11,7 +11,7 @@ from tdml.common.seeds import seeded
 from tdml.models import whole
 from tdml.models.compute import Runner
 from tdml.models.layout import Layout
-from tdml.node.inner import inner_optimizer
+from tdml.node.inner import inner_optimizer, set_rate
 from tdml.run.job import Job
 from tdml.tasks.objective import mean_loss, task_of
 
@@ -109,8 +109,7 @@ class Alone:
         it led to."""
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         if self._optimizer is not None:
-            for group in self._optimizer.param_groups:
-                group["lr"] = step.lr
+            set_rate(self._optimizer, step.lr)
             self._optimizer.step()
         return torch.cat(
             [torch.empty(0), *(g.cpu().reshape(-1) for g in gradients)]

@@ -21,7 +21,7 @@ def describe(device: torch.device | None = None) -> dict[str, Any]:
         "kind": devices.machine_kind(device),
         "gpu": gpu(),
         "gpus": torch.cuda.device_count(),
-        "processor": processor(),
+        "processor": processors(),
         "torch_threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "cuda": torch.version.cuda,
@@ -34,6 +34,6 @@ def gpu() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
-def processor() -> str:
+def processors() -> str:
     """The processors' name and number."""
     return f"{devices.processor()}, {os.cpu_count()} processors"

@@ -222,7 +222,7 @@ def _notes() -> str:
         f"Medians of up to {_TURNS} turns, taken in rotation; a contender that has had "
         f"{_PATIENCE_S:.0f} s gets no further one.\nCopy: into memory that is there already. "
         f"Extra memory: the most beyond the matrix in a first turn, as a share of it.\n"
-        f"{hardware.processor()}; GPU: {hardware.gpu() or 'none'}; "
+        f"{hardware.processors()}; GPU: {hardware.gpu() or 'none'}; "
         f"torch {torch.__version__} on {_torch_threads()} threads."
     )
 
