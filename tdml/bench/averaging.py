@@ -86,7 +86,7 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
     result = AveragingResult(
         numbers=sum(layout.size for layout in job.layouts),
         local_steps=job.longest,
-        samples=config.rounds * sum(map(job.samples, range(config.topology.replicas))),
+        samples=samples_of(job),
         sample=str(job.source.form),
         rare=[line["test_loss"] for line in rounds],
         every_step=_trained(job),
@@ -102,6 +102,11 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
     if docs is not None:
         print(averaging_page.keep(about | asdict(result), docs))
     return 0
+
+
+def samples_of(job: Job) -> int:
+    """Those that all replicas train on in all rounds."""
+    return job.config.rounds * sum(map(job.samples, job.steps))
 
 
 def _trained(job: Job) -> list[float]:

@@ -3,8 +3,11 @@ import sys
 
 import pytest
 
+from tdml import config as settings
 from tdml.bench import averaging, averaging_page
+from tdml.data.source import load_source
 from tdml.errors import SettingError
+from tdml.run.job import prepare
 from tests.jobs import run_command
 
 _RESULT = averaging.AveragingResult(
@@ -38,6 +41,12 @@ def test_replicas_that_take_different_numbers_of_steps_are_refused(tmp_path, mon
     shares.write_text(json.dumps([list(range(64)), list(range(64, 200))]))
     with pytest.raises(SettingError, match="take different numbers of steps a round: set it"):
         averaging.run([*_SMALL, f"data.shares={shares}"], None, None)
+
+
+def test_samples_are_those_of_all_steps_of_all_replicas() -> None:
+    config = settings.load([*_SMALL, "sync.local_steps=5", "rounds=2"])
+    job = prepare(config, load_source(config), checkpoint=None)
+    assert averaging.samples_of(job) == 2 * 2 * 5 * 32
 
 
 @pytest.mark.slow
