@@ -133,10 +133,7 @@ def _facts(
     }
     facts = {
         "Rounds": f"{last['round']}{_void(played)}",
-        **{
-            _title(name): "unknown" if value is None else f"{value:.4f}"
-            for name, value in metrics.items()
-        },
+        **{_title(name): _value(value) for name, value in metrics.items()},
         **_best(summary.get("best")),
         "Banned nodes": ", ".join(summary.get("banned", [])) or "none",
         "Seconds": f"{sum(line['seconds']['total'] for line in played):.1f}",
@@ -159,10 +156,12 @@ def _best(best: dict[str, Any] | None) -> dict[str, str]:
     if not best:
         return {}
     name = "accuracy" if "validation_accuracy" in best else "loss"
-    value, tested = best[f"validation_{name}"], best[f"test_{name}"]
-    return {
-        f"Best validation {name}": f"{value:.4f} in round {best['round']}, test {name} {tested}"
-    }
+    value, tested = _value(best[f"validation_{name}"]), _value(best[f"test_{name}"])
+    return {f"Best validation {name}": f"{value} in round {best['round']}, test {name} {tested}"}
+
+
+def _value(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
 
 
 def _title(name: str) -> str:

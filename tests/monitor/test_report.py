@@ -49,6 +49,17 @@ def test_whose_update_does_not_count_is_said_with_the_reason(tmp_path: Path) -> 
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize(("tested", "shown"), [(0.8723404255319149, "0.8723"), (None, "unknown")])
+def test_the_best_round_is_said_with_four_digits(
+    tmp_path: Path, tested: float | None, shown: str
+) -> None:
+    best = {"round": 3, "validation_accuracy": 0.9123456789, "test_accuracy": tested}
+    (tmp_path / "summary.json").write_text(json.dumps({"best": best}))
+    page = write_report(_run(tmp_path)).read_text()
+    assert f"<dd>0.9123 in round 3, test accuracy {shown}</dd>" in page
+
+
+@pytest.mark.timeout(60)
 def test_the_verdicts_of_rounds_that_were_taken_back_are_shown_as_such(tmp_path: Path) -> None:
     liar = _LINE["replicas"]["0"] | {"verdict": "malicious"}
     void = _LINE | {"replicas": {"0": liar}, "void": True}
