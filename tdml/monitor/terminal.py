@@ -26,8 +26,8 @@ _REFRESHES_PER_S = 4
 _WAITING_SAID_EVERY_S = 30.0  # where there is no live line
 _INDENT = 7  # of what is said about a round below its row
 _LONGEST_METRIC = 10  # characters of its name
-# characters of a row without its replicas and phases, and of a phase
-_BEFORE_PHASES, _COLUMN = 37, 8
+# characters of a row without its round, replicas and phases, and of a phase
+_BEFORE_PHASES, _COLUMN = 30, 8
 
 
 class _Screen(Console):
@@ -115,9 +115,16 @@ class Terminal:
     def _titles(self, metric: str) -> str:
         phases = "".join(f"{_SHORT.get(phase, phase):>{_COLUMN}}" for phase in self._phases)
         name = "" if metric == "loss" else metric[:_LONGEST_METRIC]  # it has a column of its own
-        return (
-            f"{'round':>7}{name:>11}{'loss':>9}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
-        )
+        first = f"{'round':>{self._round_width}}"
+        return f"{first}{name:>11}{'loss':>9}  {'replicas':<{self._width}}{'seconds':>8}{phases}"
+
+    def _round_of(self, number: int) -> str:
+        digits = len(str(self._rounds))
+        return f"{number:>{max(4, digits)}}/{self._rounds:<2}"
+
+    @property
+    def _round_width(self) -> int:
+        return len(self._round_of(self._rounds))
 
     @property
     def _width(self) -> int:
@@ -128,7 +135,8 @@ class Terminal:
         """Those whose seconds have room in a row; the report has all of them."""
         if not self.console.is_terminal:
             return PHASES
-        return PHASES[: max(0, self.console.width - _BEFORE_PHASES - self._width) // _COLUMN]
+        others = self._round_width + _BEFORE_PHASES + self._width
+        return PHASES[: max(0, self.console.width - others) // _COLUMN]
 
     def _row(self, played: Round) -> Text:
         def number(value: float | None, form: str) -> str:
@@ -136,7 +144,7 @@ class Terminal:
 
         line = line_of(played)
         metric = headline(line)
-        row = Text(f"{played.number:>4}/{self._rounds:<2}")
+        row = Text(self._round_of(played.number))
         shown = "" if metric == "loss" else number(line.get(f"test_{metric}"), form_of(metric))
         row.append(f"{shown:>11}")
         row.append(f"{number(line['test_loss'], '.3g'):>9}  ")

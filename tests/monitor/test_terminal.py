@@ -13,17 +13,18 @@ from tdml.trust.judgement import Judgement, lost
 from tests.monitor.test_record import played
 
 
-def _shown(width: int, record: Round, is_terminal: bool = True) -> list[str]:
-    terminal = Terminal(rounds=10, replicas=4)
+def _shown(width: int, record: Round, is_terminal: bool = True, rounds: int = 10) -> list[str]:
+    terminal = Terminal(rounds=rounds, replicas=4)
     terminal.console = Console(
-        force_terminal=is_terminal, width=width, highlight=False, soft_wrap=not is_terminal
+        force_terminal=is_terminal,
+        color_system=None,
+        width=width,
+        highlight=False,
+        soft_wrap=not is_terminal,
     )
     with terminal.console.capture() as captured:
         terminal.round(record)
-    return [
-        line.rstrip()
-        for line in captured.get().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
-    ]
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def _record() -> Round:
@@ -39,6 +40,15 @@ def test_a_round_is_one_row_however_narrow_the_terminal(width: int, phases: int)
     assert titles.split()[:3] == ["round", "accuracy", "loss"]
     assert row.count("1.25") == phases
     assert len(titles.split()) == 5 + phases
+
+
+@pytest.mark.parametrize("width", [60, 80, 118])
+@pytest.mark.parametrize("rounds", [3, 99, 100, 1000, 100_000])
+def test_titles_stand_above_their_columns_however_many_rounds(width: int, rounds: int) -> None:
+    for number in (1, rounds):
+        titles, row = _shown(width, replace(_record(), number=number), rounds=rounds)
+        assert len(titles) == len(row) <= width
+        assert titles.index("replicas") == row.index("–")
 
 
 def test_a_task_without_metrics_has_its_loss_once() -> None:
