@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from tdml.errors import origin
 from tdml.node.lockstep import predict, train_step
 from tdml.node.messages import ACTIVATION, GRADIENT, TIED, Passing, as_row, digest_of, of_stage
 from tdml.node.pipeline import Pipeline
