@@ -9,7 +9,7 @@ from tdml.cluster.replica import RpcReplica
 from tdml.config import Config
 from tdml.members.admission import Admitted
 from tdml.members.placement import by_stage, first_placement
-from tdml.members.roster import COORDINATOR_NAME, Roster
+from tdml.members.roster import Roster
 from tdml.members.waiting import listed, waiting_for
 from tdml.models.plan import Plan
 from tdml.round.fleet import Replica, ReplicaLost
@@ -117,7 +117,7 @@ class RpcFleet:
             self._fill_slots()
             self._grow()
             self._dissolve()
-            missing = [index for index in self._opened if self._can_form(index)]
+            missing = [index for index in self.opened if self._can_form(index)]
             if not missing:
                 break
             self.each(self._form, [self._assemble(index) for index in missing])
@@ -140,6 +140,12 @@ class RpcFleet:
         """Have a spare take a node's slot, if there is one: the node takes no more part."""
         vacant = sum(not self.nodes[placed].usable for placed in self._slots.values())
         self.nodes[name].out = len(self.spares) > vacant
+
+    def swap(self, one: str, other: str) -> None:
+        """Have two nodes take each other's places from the next muster on."""
+        theirs = {one: other, other: one}
+        self._slots = {slot: theirs.get(name, name) for slot, name in self._slots.items()}
+        self._tell(f"{one} and {other} take each other's places: one of their replicas is late", "")
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
         """Have nodes take no more part until they are started anew, with spares or without."""
@@ -178,14 +184,6 @@ class RpcFleet:
         """What nodes did by RPC that no honest node does, since this was last asked."""
         return self.caller.take_offences()
 
-    def refusals(self) -> list[tuple[str, str]]:
-        """What came by RPC since this was last asked and was refused: to whom, and what. Who sent
-        it, RPC does not tell."""
-        told = self.each(lambda replica: replica.refused(), self.ready(self._opened))
-        by_name = {name: texts for by_node in told.values() for name, texts in by_node.items()}
-        by_name[COORDINATOR_NAME] = self.caller.refusals.take()
-        return [(name, text) for name, texts in by_name.items() for text in texts]
-
     def key(self, name: str) -> str:
         """A node's public key."""
         return self.roster.keys[name]
@@ -209,10 +207,10 @@ class RpcFleet:
 
     def can_go_on(self) -> bool:
         """Whether some replica has all its nodes, formed or not."""
-        return any(all(n.usable for n in self._occupants(index)) for index in self._opened)
+        return any(all(n.usable for n in self._occupants(index)) for index in self.opened)
 
     @property
-    def _opened(self) -> list[int]:
+    def opened(self) -> list[int]:
         """The replicas whose slots are given to nodes, dead ones too."""
         return sorted({slot.replica for slot in self._slots})
 
@@ -238,7 +236,7 @@ class RpcFleet:
         """N nodes without a slot form a further replica; for those beyond `topology.replicas` the
         spares that are set stay in reserve."""
         topology = self._config.topology
-        for index in sorted(set(range(topology.most)) - set(self._opened)):
+        for index in sorted(set(range(topology.most)) - set(self.opened)):
             reserve = topology.spares if index >= topology.replicas else 0
             free = [self.nodes[name] for name in self.spares]
             if len(free) - reserve < topology.stages or not (taken := by_stage(free, topology)):

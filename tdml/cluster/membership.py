@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tdml.cluster.fleet import RpcFleet
+from tdml.members.roster import COORDINATOR_NAME
 from tdml.members.sessions import Sessions
 from tdml.members.waiting import listed
 from tdml.wire.rpc_world import OPEN_THE_WAY
@@ -80,3 +81,12 @@ def renew(
         monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
     for reason in admitted.faults.values():
         monitor.tell(f"a node is refused: {reason}", "")
+
+
+def refusals(fleet: RpcFleet) -> list[tuple[str, str]]:
+    """What came by RPC since this was last asked and was refused: to whom, and what. Who sent it,
+    RPC does not tell."""
+    told = fleet.each(lambda replica: replica.refused(), fleet.ready(fleet.opened))
+    by_name = {name: texts for by_node in told.values() for name, texts in by_node.items()}
+    by_name[COORDINATOR_NAME] = fleet.caller.refusals.take()
+    return [(name, text) for name, texts in by_name.items() for text in texts]

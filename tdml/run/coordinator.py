@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from tdml.cluster.fleet import RpcFleet
-from tdml.cluster.membership import await_return, note_farewells, renew
+from tdml.cluster.membership import await_return, note_farewells, refusals, renew
 from tdml.errors import one_line
 from tdml.members.sessions import Sessions
 from tdml.models import whole
@@ -225,7 +225,7 @@ class Coordinator:
 
     def _refusals(self, offences: Sequence[Offence]) -> list[tuple[str, str]]:
         """What was not let in during the round, for the ledger."""
-        received = [(name, f"it refused: {one_line(what)}") for name, what in self.fleet.refusals()]
+        received = [(name, f"it refused: {one_line(what)}") for name, what in refusals(self.fleet)]
         for name, what in received:
             self.monitor.tell(f"{name}: {what}", "")
         return [*((offence.node, offence.text) for offence in offences), *received]
