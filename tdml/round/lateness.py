@@ -40,9 +40,9 @@ class Lateness:
         suspects = [name for name in names if self._times.get(name, 0) == most]
         for name in suspects:
             self._times[name] = most + 1
-        if len(suspects) == 1:
+        if len(suspects) == 1 < len(names):
             self._fleet.give_up(suspects, "late again and again, whoever is with it")
-        elif not (others and self._may_move):
+        elif len(names) == 1 or not (others and self._may_move):
             self._fleet.give_up(names, "late twice in a row")
         else:
             for name in suspects[len(suspects) // 2 :]:
