@@ -205,6 +205,8 @@ class LeavesOutSteps(Node):
 
     @property
     def agreement(self):
+        if "_agreement" not in vars(self):  # it has become such a node after it took its slot
+            self.agreement = vars(self)["agreement"]
         return self._agreement
 
     @agreement.setter
