@@ -203,17 +203,6 @@ class LeavesOutSteps(Node):
         if log is not None and step == STEP:
             log[step] = 0
 
-    @property
-    def agreement(self):
-        if "_agreement" not in vars(self):  # it has become such a node after it took its slot
-            self.agreement = vars(self)["agreement"]
-        return self._agreement
-
-    @agreement.setter
-    def agreement(self, made):
-        made.accept = lambda offers: None  # its neighbour takes part
-        self._agreement = made
-
 
 def _activation(stage: Stage):
     return (
