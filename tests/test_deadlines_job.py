@@ -74,27 +74,3 @@ def test_who_is_late_once_takes_fewer_steps_and_stays(tmp_path: Path) -> None:
     assert result.verdicts(1) == ["lost", "honest", "honest", "honest"], result.why()
     assert all(line["replicas"]["1"]["steps"] < 4 for line in result.rounds[1:])
     assert "given up" not in result.output
-
-
-@pytest.mark.slow
-def test_who_stalls_goes_without_its_partner(tmp_path: Path) -> None:
-    result = run_job(
-        tmp_path / "run",
-        7,
-        *SMALL,
-        "topology.replicas=3",
-        "topology.stages=2",
-        "sync.local_steps=2",
-        "rounds=7",
-        "attack._target_=tests.plugins.Slow",
-        "attack.nodes=[r1.s1]",
-        "sync.deadline=6",
-        "sync.timeout=60",
-        seconds=160,
-    )
-    assert result.statuses[0] == 0, result.output
-    assert "r1.s1 and r0.s1 take each other's places" in result.output
-    assert "r1.s1 given up: late again and again, whoever is with it" in result.output
-    assert result.summary["banned"] == []
-    last = result.rounds[-1]
-    assert last["accepted"] == [1, 2], "r1.s0 with r0.s1; r0.s0 waits for another partner"

@@ -155,9 +155,9 @@ class AttackingNode(Node):
         awaited = [
             slot
             for slot in self._slots()
-            if slot_name(slot) not in self._attacking and self._wrote(slot) >= round_number - 1
+            if slot_name(slot) not in self._attacking and self._wrote(slot) == round_number - 1
         ]
-        while time.monotonic() < ends and any(self._wrote(s) != round_number for s in awaited):
+        while time.monotonic() < ends and any(self._wrote(s) < round_number for s in awaited):
             time.sleep(_TICK_S)
 
     def _wrote(self, slot: Slot) -> int:

@@ -59,7 +59,7 @@ class RpcFleet:
         self._formed: dict[int, RpcReplica] = {}
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
-        self._patience = Patience()
+        self._patience = Patience(config.train.effective_batch_size, config.sync.timeout)
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
         self.enter(admitted)
         self.nodes |= {name: Peer(name, rank=-1, refused=True) for name in roster.refused}
@@ -140,12 +140,6 @@ class RpcFleet:
         """Have a spare take a node's slot, if there is one: the node takes no more part."""
         vacant = sum(not self.nodes[placed].usable for placed in self._slots.values())
         self.nodes[name].out = len(self.spares) > vacant
-
-    def swap(self, one: str, other: str) -> None:
-        """Have two nodes take each other's places from the next muster on."""
-        theirs = {one: other, other: one}
-        self._slots = {slot: theirs.get(name, name) for slot, name in self._slots.items()}
-        self._tell(f"{one} and {other} take each other's places: one of their replicas is late", "")
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
         """Have nodes take no more part until they are started anew, with spares or without."""

@@ -4,14 +4,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-_FACTOR, _SLACK_S = 5.0, 60.0  # a machine that does other things, too, is no worse
+_FACTOR, _LEAST_S = 5.0, 60.0  # a machine that does other things, too, is no worse
 _KEPT = 64  # trainings, of all replicas
 
 
 class Patience:
-    """Of a fleet: what its replicas took to train tells how long samples may take them."""
+    """Of a fleet: what its replicas took to train tells how long samples may take them.
 
-    def __init__(self) -> None:
+    Args:
+        batch: samples that are computed together; fewer are filled up.
+        timeout: seconds for which a node may be silent.
+    """
+
+    def __init__(self, batch: int, timeout: float) -> None:
+        self._batch, self._slack = batch, max(_LEAST_S, timeout)
         self._pace: deque[float] = deque(maxlen=_KEPT)  # seconds a sample
 
     def trained(self, samples: int, seconds: float) -> None:
@@ -23,12 +29,14 @@ class Patience:
         or evaluates them; None while there is no reason."""
         start = time.monotonic()
         longest = max(self._pace, default=float("inf"))
-        limit = _SLACK_S + _FACTOR * longest * samples
+        seconds = longest * -(-samples // self._batch) * self._batch
+        limit = self._slack + _FACTOR * seconds
 
         def reason() -> str | None:
             if (elapsed := time.monotonic() - start) <= limit:
                 return None
-            trains = f"{longest * samples:.1f} s for as many samples"
-            return f"late: not done after {elapsed:.1f} s (replicas trained in {trains})"
+            return (
+                f"late: not done after {elapsed:.1f} s (training on as much took {seconds:.1f} s)"
+            )
 
         return reason

@@ -10,6 +10,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from tdml.data.sample import MapStyle
 
 _LONG_S = 10.0  # from which somebody wonders what takes so long
+_FEW = 1_000  # samples, which every rank may read
 _TIMED = 8  # samples
 _COMPARED = 64  # samples, and classes of one sample each
 
@@ -38,15 +39,15 @@ def labels_of(dataset: MapStyle, read: Callable[[int], int], seed: int) -> list[
 
 
 def kept_labels(dataset: MapStyle, read: Callable[[int], int], seed: int) -> list[int] | None:
-    """As `labels_of`, where a data set keeps them; None where every sample would have to be
-    read."""
+    """As `labels_of`, where a data set keeps them or is small; None where many samples would have
+    to be read."""
     try:
         kept = _kept(dataset)
     except Exception:  # whatever a data set of somebody else's keeps under these names
-        return None
+        kept = None
     if kept is not None and all(kept[i] == read(i) for i in _some_of_many_classes(kept, seed)):
         return kept.tolist()
-    return None
+    return [read(i) for i in range(len(dataset))] if len(dataset) <= _FEW else None
 
 
 def _kept(dataset: object) -> np.ndarray | None:

@@ -171,9 +171,6 @@ class LocalFleet:
                 self._slots[slot] = self._spares.pop(0)
                 self._formed.pop(slot.replica, None)
 
-    def swap(self, one: str, other: str) -> None:
-        raise AssertionError(f"{one} and {other} would take each other's places")
-
     def give_up(self, names: Iterable[str], reason: str) -> None:
         raise AssertionError(f"{', '.join(names)} would be given up: {reason}")
 

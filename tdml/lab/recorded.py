@@ -134,9 +134,6 @@ class RecordedFleet:
     def stand_down(self, name: str) -> None:
         raise AssertionError(f"{name} would give its slot to another")
 
-    def swap(self, one: str, other: str) -> None:
-        raise AssertionError(f"{one} and {other} would take each other's places")
-
     def give_up(self, names: Iterable[str], reason: str) -> None:
         raise AssertionError(f"{', '.join(names)} would be given up: {reason}")
 

@@ -264,7 +264,7 @@ class Auditor:
         if result == []:
             audits.add(claim, None, clean=True)
         elif isinstance(result, list) and not (result[0].proofs or result[0].unsettled):
-            return  # it is known no better than before
+            audits.leave_unknown(claim)
         elif isinstance(result, list) and result[0].proofs:
             audits.settlements += result
             audits.proofs += result[0].proofs

@@ -36,6 +36,12 @@ class Audits:
         looked = tuple(sorted({*found.clean, *found.looked}))
         self.by_replica[index] = replace(found, clean=(), looked=looked)
 
+    def leave_unknown(self, claim: Claim) -> None:
+        """Nobody can tell of a window: two kinds of machines may differ so."""
+        index = claim.order.replica
+        found = self.by_replica.get(index, Audited())
+        self.by_replica[index] = replace(found, unknown=(*found.unknown, claim.window))
+
     def join(self, other: "Audits") -> None:
         """Those of other replicas too."""
         self.by_replica |= other.by_replica

@@ -5,8 +5,9 @@ is ordered to do the round again, from the same weights and samples, which leads
 content, and all of that is repeated by others.
 
 Where nobody knows who of a replica's nodes kept it from being shown, all of them owe it. If it is
-not shown, one of them has to go; the others, who cannot show it without that one, are forgiven it
-once. So whoever refuses takes one partner along at most.
+not shown, one of them goes, by chance. What cannot be shown any more, for want of a partner, of the
+place or of the weights, is forgiven, and all of the next round is repeated: so whoever refuses
+takes one partner along on average, and no honest node is kept out by what another does.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,8 +57,8 @@ class Debts:
     def __init__(self, fleet: Fleet, job: Job, auditor: Auditor) -> None:
         self._fleet, self._job, self._auditor = fleet, job, auditor
         self.owing: dict[str, Debt] = {}
-        self.forgiven: set[str] = set()
-        self.watched: set[str] = set()  # those who were, until all of a round of theirs is repeated
+        # those who were forgiven, until all of a round of theirs is repeated
+        self.watched: set[str] = set()
 
     def note(
         self, number: int, gathered: Gathered, weights: Sequence[torch.Tensor], silent: set[str]
@@ -92,19 +93,32 @@ class Debts:
                 self.owing[key] = replace(debt, weights=[])
 
     def due(self, replicas: Iterable[Replica]) -> dict[int, Debt]:
-        """By replica, what is to be shown before all else. Who owes something together with another
-        that does not sit there any more is forgiven it, if for the first time."""
+        """By replica, what is to be shown before all else; what cannot be is forgiven."""
         found = {}
         for replica in replicas:
-            keys = {self._fleet.key(name) for name in replica.names}
-            for key in keys & self.owing.keys() - self.forgiven:
-                if not set(self.owing[key].group) <= keys:
-                    del self.owing[key]
-                    self.forgiven.add(key)
-                    self.watched.add(key)
+            for stage, key in enumerate(map(self._fleet.key, replica.names)):
+                if key in self.owing and not self._can_show(self.owing[key], replica, stage):
+                    self._forgive(key)
             if debt := self.of(replica):
                 found[replica.index] = debt
         return found
+
+    def _can_show(self, debt: Debt, replica: Replica, stage: int) -> bool:
+        """Whether all who owe it sit where they sat, and others have not changed the kind of
+        machines: else the round would not lead to the same."""
+        keys = {self._fleet.key(name) for name in replica.names}
+        here = (replica.index, stage) == (debt.replica, debt.stage)
+        alike = replica.kind == debt.kind or len(replica.names) == 1
+        return here and alike and set(debt.group) <= keys and bool(debt.weights)
+
+    def _forgive(self, key: str) -> None:
+        del self.owing[key]
+        self.watched.add(key)
+
+    def forgive_all(self) -> None:
+        """Settings have changed, with which no round can be done again."""
+        for key in list(self.owing):
+            self._forgive(key)
 
     def watches(self, names: Iterable[str]) -> bool:
         """Whether all work of these nodes is to be repeated."""
@@ -128,10 +142,7 @@ class Debts:
     def call_in(
         self, replica: Replica, debt: Debt, nonce: str, late: Callable[[], str | None]
     ) -> list[Commitment]:
-        """Have a replica do a round again, unless it is too late for that. Raises `ReplicaLost` as
-        any order."""
-        if not debt.weights:
-            return []
+        """Have a replica do a round again. Raises `ReplicaLost` as any order."""
         _load(debt, replica)
         replica.train(self._job.train_order(replica.index, debt.round, debt.steps, nonce), late)
         return replica.commit(debt.round)
@@ -153,9 +164,7 @@ class Debts:
             assert debt is not None  # or it had not been called in
             name = self._debtor(debt, replica)
             # another kind of machine would not lead to the same, and could be its mate's alone
-            here = replica.index, replica.names[debt.stage], replica.kind
-            as_it_was = here == (debt.replica, name, debt.kind)
-            if not (made and as_it_was and debt.is_met_by(made)):
+            if replica.kind != debt.kind or not debt.is_met_by(made):
                 said[replica.index] = (
                     f"{name} owes its work of round {debt.round}, and has not shown it"
                 )
@@ -179,12 +188,9 @@ class Debts:
         return next(n for n in replica.names if self.owing.get(self._fleet.key(n)) is debt)
 
     def _part(self, debt: Debt, replica: Replica, draw: torch.Generator) -> None:
-        """Have one of those who owe it replaced: one that was forgiven before, else whom chance
-        takes."""
-        owing = {self._fleet.key(n): n for n in replica.names if self._owes(n, debt.round)}
-        again = [name for key, name in owing.items() if key in self.forgiven]
-        choices = again or list(owing.values())
-        self._fleet.stand_down(choices[int(torch.randint(len(choices), (), generator=draw))])
+        """Have one of those who owe it replaced, by chance, if there is a spare."""
+        owing = [name for name in replica.names if self._owes(name, debt.round)]
+        self._fleet.stand_down(owing[int(torch.randint(len(owing), (), generator=draw))])
 
     def _owes(self, name: str, number: int) -> bool:
         debt = self.owing.get(self._fleet.key(name))
@@ -194,7 +200,8 @@ class Debts:
         """What came of one replica's; who has shown its work owes it no longer."""
         audited = told.by_replica.get(replica.index, Audited())
         windows = len(self._job.bounds(debt.steps)) - 1
-        if audited.unsettled or len({*audited.clean, *audited.looked}) < windows:
+        seen = {*audited.clean, *audited.looked, *audited.unknown}
+        if audited.unsettled or len(seen) < windows:
             return audited.unsettled or f"its work of round {debt.round} was false"
         for name in replica.names:
             if self._owes(name, debt.round):
@@ -204,12 +211,12 @@ class Debts:
     def state(self) -> dict:
         """What a checkpoint must keep."""
         owing = {key: vars(debt) for key, debt in self.owing.items()}
-        return {"owing": owing, "forgiven": sorted(self.forgiven), "watched": sorted(self.watched)}
+        return {"owing": owing, "watched": sorted(self.watched)}
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.owing = {key: Debt(**debt) for key, debt in state["owing"].items()}
-        self.forgiven, self.watched = set(state["forgiven"]), set(state["watched"])
+        self.watched = set(state["watched"])
 
 
 def _load(debt: Debt, replica: Replica) -> int:

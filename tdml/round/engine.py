@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,7 +24,6 @@ from tdml.round.evaluate import evaluate, improvements
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, gather
 from tdml.round.judge import Judge, Judged
-from tdml.round.lateness import Lateness
 from tdml.round.orders import Commitment, Trained, TrainOrder, new_nonce
 from tdml.round.outer import outer_optimizer
 from tdml.round.settlement import Settlement
@@ -88,7 +87,7 @@ class Engine:
         self._pace = Pace()
         self.balance = Balance(job.steps, job.config.sync.balance)
         self.steps: dict[int, int] = {}  # of the round, by replica
-        self._lateness = Lateness(fleet, may_move=not job.own)
+        self._late: dict[int, tuple[str, ...]] = {}  # nodes of the last round, by replica
         # What folds is compiled while the replicas train, not when their updates wait for it.
         ready = torch.zeros(job.config.topology.most, 1)
         threading.Thread(target=fold, args=(ready,), daemon=True).start()
@@ -178,7 +177,7 @@ class Engine:
 
         done = self.fleet.each(do, self.training)
         self.balance.close({r.index: r.names for r in self.training}, deadline.late)
-        self._lateness.close({r.index: r.names for r in self.training}, deadline.late)
+        self._part_from_the_late(deadline.late)
         return {index: trained for index, trained in done.items() if trained}, again
 
     def _have_trained(self, order: TrainOrder, replica: Replica, deadline: Deadline) -> Trained:
@@ -199,6 +198,15 @@ class Engine:
             raise
         note(len(order.batches))
         return Trained(report.loss, made)
+
+    def _part_from_the_late(self, late: Collection[int]) -> None:
+        """Whoever is late twice in a row is gone, unless nobody would be left."""
+        names = {r.index: r.names for r in self.training}
+        again = [index for index in late if self._late.get(index) == names[index]]
+        self._late = {index: names[index] for index in late}
+        if len(again) < len(self.training):
+            for index in again:
+                self.fleet.give_up(names[index], "late twice in a row")
 
     def _collect(
         self, again: Redone, gathered: Gathered, audits: Audits, secret: int

@@ -105,9 +105,6 @@ class Fleet(Protocol):
     def stand_down(self, name: str) -> None:
         """Have a spare take a node's slot, if there is one: the node takes no more part."""
 
-    def swap(self, one: str, other: str) -> None:
-        """Have two nodes take each other's places from the next round on."""
-
     def give_up(self, names: Iterable[str], reason: str) -> None:
         """Have nodes take no more part, whether there are spares or not."""
 

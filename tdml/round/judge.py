@@ -295,4 +295,4 @@ class Judge:
         self.auditor.settler.confirmed = set(map(tuple, state["confirmed"]))
         self.debts.restore(state["debts"])
         if changed:
-            self.debts.owing.clear()
+            self.debts.forgive_all()

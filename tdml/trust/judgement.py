@@ -29,11 +29,12 @@ class Proof:
 @dataclass(frozen=True)
 class Audited:
     """What came of repeating some windows of a replica: those found clean; those found so by a look
-    at one step alone, or by nobody who vouches; those in which its nodes were proven to lie; and
-    why others were not settled."""
+    at one step alone, or by nobody who vouches; those of which a look could not tell; those in
+    which its nodes were proven to lie; and why others were not settled."""
 
     clean: tuple[int, ...] = ()
     looked: tuple[int, ...] = ()
+    unknown: tuple[int, ...] = ()
     lied: tuple[int, ...] = ()
     unsettled: str = ""
     # window → the replica that repeated it, None: the coordinator has looked

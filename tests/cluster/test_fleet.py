@@ -149,21 +149,6 @@ def test_a_replica_that_failed_where_nobody_minded_is_formed_again(joined: list[
     assert joined[3:] == [1]
 
 
-def test_nodes_take_each_others_places(joined: list[int]) -> None:
-    told: list[str] = []
-    fleet = make_fleet(told)
-    muster(fleet)
-    del joined[:]
-    fleet.swap("r1.s1", "r0.s1")
-    assert muster(fleet) == {
-        0: ["r0.s0", "r1.s1"],
-        1: ["r1.s0", "r0.s1"],
-        2: ["r2.s0", "r2.s1"],
-    }
-    assert sorted(joined) == [0, 1]
-    assert told == ["r1.s1 and r0.s1 take each other's places: one of their replicas is late"]
-
-
 def test_who_is_given_up_comes_back_as_a_new_process_alone(joined: list[int]) -> None:
     told: list[str] = []
     fleet = make_fleet(told, "topology.spares=0")

@@ -33,10 +33,12 @@ def clock(monkeypatch):
 
 
 def test_to_compare_data_few_samples_are_read(clock):
-    train, test = Slow(10_000, clock), Slow(500, clock)
+    train, test = Slow(10_000, clock), Slow(1_500, clock)
     found = contents_of(Source(train, test, seed=0), seed=0)
     assert found.training_labels == found.test_labels == ""
     assert max(len(train.read), len(test.read)) < 100
+    few = Slow(50, clock)
+    assert contents_of(Source(few, few, seed=0), seed=0).training_labels
     targets = torch.tensor([0, 1, 2] * 4)
     kept = TensorDataset(torch.rand(12, 2), targets)
     assert contents_of(Source(kept, kept, seed=0), seed=0).training_labels
