@@ -26,14 +26,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     verify = actions.add_parser(
         "verify", help="compute all of it again; exit status 1 if anything is wrong"
     )
-    verify.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    verify.add_argument("run", type=_folder, metavar="RUN", help="a run folder")
     verify.add_argument(
         "--roster", type=Path, metavar="FILE", help="YAML, node name: public key; also coordinator:"
     )
     verify.add_argument("--root", metavar="HEX", help="the root that some round must have")
     verify.set_defaults(command=_verify)
     show = actions.add_parser("show", help="what it says, with the evidence of each verdict")
-    show.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    show.add_argument("run", type=_folder, metavar="RUN", help="a run folder")
     show.add_argument("--node", metavar="NAME", help="only what names this node")
     show.add_argument(
         "--round", type=int, metavar="N", help="only this round; 0 is what comes before the first"
@@ -42,7 +42,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     prove = actions.add_parser(
         "proof", help="write a file that proves one entry to whoever holds the round's root"
     )
-    prove.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    prove.add_argument("run", type=_folder, metavar="RUN", help="a run folder")
     prove.add_argument(
         "entry", type=int, metavar="ENTRY", help="its number, as `tdml ledger show` says it"
     )
@@ -54,6 +54,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     check.add_argument("proof", type=Path, metavar="PROOF")
     check.add_argument("root", metavar="ROOT", help="of the round, from a source that you trust")
     check.set_defaults(command=_check)
+
+
+def _folder(text: str) -> Path:
+    """A run's, also where its ledger was named."""
+    path = Path(text)
+    return path.parent if path.name == LEDGER and path.is_file() else path
 
 
 def _verify(parsed: argparse.Namespace) -> int:

@@ -41,7 +41,7 @@ def _replica(made: Judgement, steps: int | None) -> dict[str, Any]:
     line = {
         "verdict": made.status, "steps": steps, "train_loss": finite(made.train_loss),
         "rank_mean": finite(made.rank_mean), "rank_std": finite(made.rank_std),
-        "reason": made.reason, "weight": made.weight,
+        "reason": made.reason, "weight": made.weight, "scale": made.scale,
     }  # fmt: skip
     return line | ({"nodes": list(made.blamed)} if made.blamed else {})
 

@@ -67,6 +67,10 @@ def test_verify_says_in_one_line_that_all_is_well(run, capsys):
     )
 
 
+def test_the_ledger_itself_may_be_named(run, capsys):
+    assert tdml(capsys, "verify", run / "ledger.db") == tdml(capsys, "verify", run)
+
+
 def test_verify_says_the_first_entry_that_is_wrong(run, capsys):
     import sqlite3
 

@@ -46,11 +46,11 @@ def test_a_line_has_the_documented_keys():
         "replicas": {
             "0": {
                 "verdict": "honest", "steps": 20, "train_loss": 0.40, "rank_mean": 2.49,
-                "rank_std": 1.02, "reason": "", "weight": 1.0,
+                "rank_std": 1.02, "reason": "", "weight": 1.0, "scale": 1.0,
             },
             "3": {
                 "verdict": "malicious", "steps": 20, "train_loss": 0.41, "rank_mean": 2.51,
-                "rank_std": 1.49, "reason": "a lie", "weight": 0.0, "nodes": ["r3.s1"],
+                "rank_std": 1.49, "reason": "a lie", "weight": 0.0, "scale": 1.0, "nodes": ["r3.s1"],
             },
         },
         "accepted": [0],
@@ -71,7 +71,7 @@ def test_nodes_are_named_only_where_there_are_any():
     line = line_of(played(lost(0, ("r0.s0",), "see notes")))["replicas"]["0"]
     assert line == {
         "verdict": "lost", "steps": 20, "train_loss": None, "rank_mean": None, "rank_std": None,
-        "reason": "see notes", "weight": 0.0,
+        "reason": "see notes", "weight": 0.0, "scale": 1.0,
     }  # fmt: skip
 
 
