@@ -25,3 +25,25 @@ def test_between_rounding_and_a_lie_nothing_is_known(
     assert settler._is_right(done, item_digest(item, made), "a GPU", made) is right
     assert len([e for errors in settler.tolerance.seen.values() for e in errors]) == learnt
     assert settler._is_right(done, "of something else", "a GPU", made) is False
+
+
+def test_a_look_that_cannot_tell_harms_nobody_and_clears_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The only one on its kind of machine is looked at."""
+    laboratory = Laboratory(
+        [*_JOB, "topology.replicas=3", "sync.local_steps=6", "trust.budget=1", "rounds=2"]
+    )
+    settler = laboratory.engine.judge.auditor.settler
+    monkeypatch.setattr(settler, "_is_right", lambda *_: None)
+    for number in (1, 2):
+        for replica in laboratory.fleet.muster():
+            replica.kind = "one that rounds otherwise" if replica.index == 0 else replica.kind
+        played = laboratory.play(number)
+        found = played.audits[0]
+        assert set(found.unknown) == {0, 1, 2}
+        assert (found.clean, found.looked, found.unsettled) == ((), (), "")
+        assert not played.bans
+        assert played.accepted == [0, 1, 2]
+        assert not played.judgements[0].proven
+    assert not laboratory.engine.judge.debts.owing
