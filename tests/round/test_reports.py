@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
+from tdml.node.lockstep import predict
 from tdml.node.node import Node
 
 _JOB = [
@@ -69,3 +70,22 @@ def test_who_says_that_it_is_on_a_kind_of_its_own_is_not_heard() -> None:
         tested += sum(made.p is not None for made in played.judgements.values())
     assert not liar.asked
     assert tested >= 10, "the others test each other as ever"
+
+
+def test_a_model_that_raises_now_and_then_convicts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it end the coordinator, which evaluates again and again before a ban."""
+    laboratory, calls = Laboratory(_JOB), []
+    laboratory.fleet.nodes["r1.s0"].__class__ = Exaggerates
+
+    def once(*given: object) -> None:
+        calls.append(1)
+        if len(calls) % 2 == 0:
+            raise ValueError("no such weights")
+        predict(*given)
+
+    monkeypatch.setattr("tdml.round.recompute.predict", once)
+    for number in range(1, 10):
+        assert not laboratory.play(number).bans
+        if len(calls) > 1:
+            break
+    assert len(calls) > 1
