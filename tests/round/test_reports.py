@@ -75,17 +75,17 @@ def test_who_says_that_it_is_on_a_kind_of_its_own_is_not_heard() -> None:
 def test_a_model_that_raises_now_and_then_convicts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does it end the coordinator, which evaluates again and again before a ban."""
     laboratory, calls = Laboratory(_JOB), []
-    laboratory.fleet.nodes["r1.s0"].__class__ = Exaggerates
+    for node in laboratory.fleet.nodes.values():
+        node.__class__ = Exaggerates
 
     def once(*given: object) -> None:
         calls.append(1)
-        if len(calls) % 2 == 0:
+        if len(calls) > 1:
             raise ValueError("no such weights")
         predict(*given)
 
     monkeypatch.setattr("tdml.round.recompute.predict", once)
-    for number in range(1, 10):
+    for number in range(1, 4):
+        calls.clear()
         assert not laboratory.play(number).bans
-        if len(calls) > 1:
-            break
-    assert len(calls) > 1
+        assert len(calls) == 2, "it was evaluated again"
