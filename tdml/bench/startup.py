@@ -30,21 +30,21 @@ class Startup:
 def watched(overrides: Sequence[str], config: Config) -> tuple[int, Startup | None]:
     """Run a job as `tdml.bench.play` does, and watch it: its exit status, and if that is 0 what was
     seen."""
-    begun, peaks, seconds = time.time(), dict[int, int](), None
+    begun, peaks, seconds = time.time(), dict[int, int](), None  # peaks by process, in their order
     metrics = Path(config.run_dir, "metrics.jsonl")
     process = subprocess.Popen([sys.executable, "-m", "tdml.cli", "train", *overrides])
     while process.poll() is None:
-        for rank, pid in enumerate(_children(process.pid)):
+        for pid in _children(process.pid):
             peak = meminfo(f"/proc/{pid}/status", "VmHWM")
-            peaks[rank] = max(peaks.get(rank, 0), peak or 0)
+            peaks[pid] = max(peaks.get(pid, 0), peak or 0)
         seconds = until_first_step(metrics, begun) if seconds is None else seconds
         time.sleep(_LOOK_S)
     if seconds is None:  # as short as that
         seconds = until_first_step(metrics, begun)
     if process.returncode or seconds is None:
         return process.returncode, None
-    names = {rank: node_name(rank, config.topology) if rank else "coordinator" for rank in peaks}
-    return 0, Startup(seconds, {names[rank]: peak for rank, peak in peaks.items()})
+    names = [node_name(rank, config.topology) for rank in range(1, len(peaks))]
+    return 0, Startup(seconds, dict(zip(["coordinator", *names], peaks.values(), strict=True)))
 
 
 def until_first_step(metrics: Path, begun: float) -> float | None:
