@@ -16,7 +16,7 @@ from tdml.data import source
 from tdml.models.split import Border
 from tdml.run.job import Job, prepare
 from tdml.tasks.measures import look_at
-from tdml.tasks.objective import mean_loss, share_of_weights, task_of
+from tdml.tasks.objective import mean_loss, sum_of_weights, task_of
 from tests.pages import ROOT, blocks, follow
 
 _PAGE = (ROOT / "docs" / "your-task.md").read_text()
@@ -67,11 +67,9 @@ def test_the_weights_of_the_page_are_those_of_each_sample(folder: Path) -> None:
     output = torch.ones(6, 1)
     expected = sum((1 + i % 3) * (i - 1) ** 2 for i in range(6)) / sum(1 + i % 3 for i in range(6))
     assert float(mean_loss(task, output, targets)) == pytest.approx(expected)
-    share = share_of_weights(task, targets, 3)
+    total = sum_of_weights(task, targets)
     parts = zip(output.chunk(3), targets.chunk(3), strict=True)
-    assert float(sum(mean_loss(task, *part, share) for part in parts) / 3) == pytest.approx(
-        expected
-    )
+    assert float(sum(mean_loss(task, *part, total) for part in parts)) == pytest.approx(expected)
     look_at(task, Border(output.shape, output.dtype), targets)
 
 

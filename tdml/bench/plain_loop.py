@@ -50,7 +50,7 @@ class Loop:
         self._train, self._task = config.train, task_of(config, training=True)
         self._model = model.to(choose_device(config.device, 0, 1).device).train()
         lay_out_weights(self._model, config.train)
-        self._optimizer = inner_optimizer(config.train, self._model.parameters())
+        self._optimizer = inner_optimizer(config.train, self._model.parameters(), fused=False)
         self._reader, self._batches = BatchReader(source, config.seed), batches
         self._places = itertools.cycle(range(len(batches)))
 

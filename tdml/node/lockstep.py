@@ -25,7 +25,7 @@ from tdml.node.messages import (
 from tdml.node.stage import Stage
 from tdml.node.tie import Tie
 from tdml.round.orders import RepeatOrder, TrainOrder
-from tdml.tasks.objective import mean_loss, share_of_weights
+from tdml.tasks.objective import mean_loss, sum_of_weights
 
 Look = Callable[
     [torch.Tensor, torch.Tensor], None
@@ -88,7 +88,6 @@ def train_step(
     for part in reversed(range(stages[0].plan.parts)):
         owner = part % len(stages)
         returned = _backward(runs[part], returned)
-        _scale(stages[owner], part)
     if ties := _ties(stages, passing):
         gradients = ties[-1][0].gradients()
         for tie, passes in ties:
@@ -100,7 +99,7 @@ def train_step(
         if stage.trainer.clip:
             stage.trainer.clip.apply(stage.trainer.parameters, told, passes)
         stage.trainer.update(own.lr)
-    return float(torch.stack([loss.detach() for loss in losses]).mean())
+    return float(torch.stack([loss.detach() for loss in losses]).sum())
 
 
 @torch.no_grad()
@@ -219,7 +218,6 @@ def _there_and_back(
             if last:
                 _losses(stage, run, given, first)
             passed += _backward(run, returned[first : first + size])
-    _scale(stage, part)
     return passed
 
 
@@ -260,9 +258,9 @@ def _losses(stage: Stage, run: Run, given: StepInputs, first: int = 0) -> list[t
     weights: Sequence[torch.Tensor | None] = [None] * len(pieces)
     if given.weights is not None:
         weights = given.weights.chunk(stage.microbatches)[place]
-    share = share_of_weights(stage.training_task, given.targets, stage.microbatches, given.weights)
+    total = sum_of_weights(stage.training_task, given.targets, given.weights)
     losses = [
-        mean_loss(stage.training_task, output, right, share, counts)
+        mean_loss(stage.training_task, output, right, total, counts)
         for (_, output), right, counts in zip(run, pieces, weights, strict=True)
     ]
     run[:] = [(leaf, loss) for (leaf, _), loss in zip(run, losses, strict=True)]
@@ -274,10 +272,3 @@ def _backward(run: Run, returned: Sequence[torch.Tensor | None]) -> list[torch.T
     for (_, output), gradient in zip(run, returned, strict=True):
         output.backward(gradient)
     return [leaf.grad for leaf, _ in run]
-
-
-def _scale(stage: Stage, part: int) -> None:
-    """Gradients are the mean over the micro-batches, as `torch.distributed.pipelining` has it."""
-    for parameter in _runner(stage, part).parameters():
-        if parameter.grad is not None:
-            parameter.grad.div_(stage.microbatches)

@@ -21,6 +21,9 @@ from tdml.settings.targets import made
 _NUMBERS = {bool: torch.bool, int: torch.int64, float: torch.float64}
 _PIECES = 3  # float32 numbers that add up to any float64
 _PROBES = 2
+# of an optimizer: its parameters, what it keeps of each, and whether torch has yet to see that it
+# can fuse what is computed on their device
+_OF_PARAMETERS = {"param_groups", "state", "_need_device_dtype_check_for_fused"}
 
 
 @dataclass(frozen=True)
@@ -183,5 +186,5 @@ def _settings_of(optimizer: Optimizer) -> str:
         {key: value for key, value in group.items() if key != "params"}
         for group in optimizer.param_groups
     ]
-    attributes = {k: v for k, v in vars(optimizer).items() if k not in ("param_groups", "state")}
+    attributes = {k: v for k, v in vars(optimizer).items() if k not in _OF_PARAMETERS}
     return repr((groups, comparable(attributes)))

@@ -17,7 +17,7 @@ from tdml.models.plan import Plan
 from tdml.node.lockstep import Look, StepInputs
 from tdml.node.messages import Passing
 from tdml.node.stage import Stage
-from tdml.tasks.objective import mean_loss, share_of_weights
+from tdml.tasks.objective import mean_loss, sum_of_weights
 
 _SINGLE: dict[str, type[PipelineScheduleSingle]] = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
 
@@ -40,15 +40,17 @@ class Pipeline:
             self._build(runner, stage.plan, i)
             for runner, i in zip(stage.runners, stage.parts, strict=True)
         ]
-        # targets, their share of weights, and the samples' own
+        # targets, the sum of their weights, and the samples' own
         self._batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None] | None = None
         self._look: Look | None = None  # who sees what the model returns where nothing is trained
+        # losses add up to the batch's, so that gradients need not be gone through to scale them
+        how: dict[str, Any] = {"loss_fn": self._loss, "scale_grads": False}
         if schedule == "interleaved_1f1b":
             self._schedule: PipelineScheduleSingle | PipelineScheduleMulti = (
-                ScheduleInterleaved1F1B([*built], stage.microbatches, loss_fn=self._loss)
+                ScheduleInterleaved1F1B([*built], stage.microbatches, **how)
             )
         else:
-            self._schedule = _SINGLE[schedule](built[0], stage.microbatches, loss_fn=self._loss)
+            self._schedule = _SINGLE[schedule](built[0], stage.microbatches, **how)
 
     def _build(self, module: nn.Module, plan: Plan, index: int) -> PipelineStage:
         # Static shapes. Left to itself the library infers them by running the module on
@@ -79,13 +81,8 @@ class Pipeline:
                 assert given.targets is not None
                 targets = given.targets.to(self._border_device)
                 weights = None if given.weights is None else given.weights.to(targets.device)
-                self._batch = (
-                    targets,
-                    share_of_weights(
-                        self._stage.training_task, targets, self._stage.microbatches, weights
-                    ),
-                    weights,
-                )
+                total = sum_of_weights(self._stage.training_task, targets, weights)
+                self._batch = targets, total, weights
             self._schedule.step(
                 *self._inputs(given.inputs), **self._places(losses), return_outputs=False
             )
@@ -95,7 +92,7 @@ class Pipeline:
             told = trainer.clip.exchange(trainer.clip.norms(trainer.parameters))
             trainer.clip.apply(trainer.parameters, told, passing)
         trainer.update(given.lr)
-        return float(torch.stack(losses).detach().mean()) if self._stage.last else None
+        return float(torch.stack(losses).detach().sum()) if self._stage.last else None
 
     @torch.no_grad()
     def predict(self, inputs: torch.Tensor | None, look: Look, passing: Passing | None) -> None:
@@ -123,15 +120,15 @@ class Pipeline:
         return {"target": places, "losses": losses} if self._stage.last else {}
 
     def _loss(self, output: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """Of a micro-batch; the schedule takes the mean over these. It asks for one even where
-        nothing is trained."""
+        """A micro-batch's part of its batch's. The schedule asks for one even where nothing is
+        trained."""
         if self._batch is None:
             assert self._look is not None
             self._look(output, places)
             return output.new_zeros(())
-        targets, share, weights = self._batch
+        targets, total, weights = self._batch
         own = None if weights is None else weights[places]
-        return mean_loss(self._stage.training_task, output, targets[places], share, own)
+        return mean_loss(self._stage.training_task, output, targets[places], total, own)
 
 
 def _ask(runner: nn.Module, go_on: Callable[[], None]) -> None:

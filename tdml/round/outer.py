@@ -25,10 +25,14 @@ class FedAvg:
 
         Args:
             weights: (d_s,) float32 per stage.
-            mean_update: the same shapes; see `tdml.round.aggregate`.
+            mean_update: the same shapes, see `tdml.round.aggregate`; the next weights may take
+                its place in memory, for to write to new memory takes twice as long.
             parameters: how many of each stage's numbers are parameters.
         """
-        return [weight + update for weight, update in zip(weights, mean_update, strict=True)]
+        return [
+            torch.add(weight, update, out=update)
+            for weight, update in zip(weights, mean_update, strict=True)
+        ]
 
     def state(self) -> list[torch.Tensor]:
         """What a checkpoint must keep."""

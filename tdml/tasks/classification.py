@@ -52,12 +52,13 @@ class Classification(Task):
         self, output: torch.Tensor, targets: torch.Tensor, total: torch.Tensor
     ) -> torch.Tensor:
         """Where all samples count alike a micro-batch's share is its size: as torch takes it, to
-        the bit."""
+        the bit, where micro-batches are a power of two."""
         kind = type(self)
         own = kind.losses is not Classification.losses or kind.weights is not Classification.weights
         if own or self._class_weights is not None:
             return (self.losses(output, targets) * self.weights(targets)).sum() / total
-        return F.cross_entropy(output.float(), targets, label_smoothing=self._smoothing)
+        share = len(targets) / total
+        return F.cross_entropy(output.float(), targets, label_smoothing=self._smoothing) * share
 
     def metrics(self, output: torch.Tensor, targets: torch.Tensor) -> dict[str, Metric]:
         """Accuracy."""

@@ -97,9 +97,8 @@ def mean_loss(
     three of these arguments, which is asked where samples have no weights of their own.
 
     Args:
-        total: of a micro-batch the sum of the weights in its whole batch, divided by the number of
-            micro-batches, so that the mean over these is that of the batch. None: the sum of the
-            weights given.
+        total: of a micro-batch the sum of the weights in its whole batch, so that what comes of
+            all of these adds up to the mean over the batch. None: the sum of the weights given.
         own_weights: (k,) what each sample counts, by which the task's weights are multiplied.
     """
     weights = _weights(task, targets, own_weights)
@@ -111,11 +110,11 @@ def mean_loss(
     return (task.losses(output, targets) * weights).sum() / total
 
 
-def share_of_weights(
-    task: Task, targets: torch.Tensor, microbatches: int, own_weights: torch.Tensor | None = None
+def sum_of_weights(
+    task: Task, targets: torch.Tensor, own_weights: torch.Tensor | None = None
 ) -> torch.Tensor:
     """The `total` for the micro-batches of a batch."""
-    return _weights(task, targets, own_weights).sum() / microbatches
+    return _weights(task, targets, own_weights).sum()
 
 
 def _weights(task: Task, targets: torch.Tensor, own: torch.Tensor | None) -> torch.Tensor:

@@ -22,7 +22,7 @@ from tdml.node.lockstep import StepInputs
 from tdml.node.messages import Passing
 from tdml.node.pipeline import Pipeline
 from tdml.node.stage import Stage
-from tdml.tasks.objective import mean_loss, share_of_weights, task_of
+from tdml.tasks.objective import mean_loss, sum_of_weights, task_of
 
 CPU, BATCH, MICRO, TOKENS, VOCABULARY = torch.device("cpu"), 16, 4, 12, 64
 _LLAMA = {
@@ -83,14 +83,14 @@ def in_one_piece(case: str) -> tuple[float, dict[str, torch.Tensor]]:
     config = config_of(case, 2)
     model, task = whole.initial_model(config.model, config.seed).train(), task_of(config)
     inputs, targets = batch(config)
-    share, losses = share_of_weights(task, targets, MICRO), []
+    total, losses = sum_of_weights(task, targets), []
     for given, right in zip(inputs.chunk(MICRO), targets.chunk(MICRO), strict=True):
         with autocast(config.train, CPU):
             output = model(given)
-        losses.append(mean_loss(task, getattr(output, "logits", output), right, share))
+        losses.append(mean_loss(task, getattr(output, "logits", output), right, total))
         losses[-1].backward()
-    gradients = {name: p.grad / MICRO for name, p in model.named_parameters() if p.grad is not None}
-    return float(torch.stack(losses).detach().mean()), gradients
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return float(torch.stack(losses).detach().sum()), gradients
 
 
 def step(case: str, rank: int, stages: int) -> tuple[float | None, dict[str, torch.Tensor]]:

@@ -54,6 +54,44 @@ def test_norms_and_biases_may_be_left_out_of_the_decay():
     assert {p.dim() for p in found.param_groups[1]["params"]} == {1}
 
 
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+@pytest.mark.parametrize("lies", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("gradient_lies", [torch.contiguous_format, torch.channels_last])
+def test_fused_steps_are_those_of_torchs_default(kind, lies, gradient_lies):
+    """However parameters and gradients lie in memory: torch's own fused steps on a processor take
+    numbers from the wrong places where the two differ."""
+    ours, theirs = (nn.Parameter(many_numbers(0, lies)) for _ in range(2))
+    train = settings.load([f"train.optimizer={kind}", "train.lr=0.1"]).train
+    optimizers = [inner_optimizer(train, [ours]), inner_optimizer(train, [theirs], fused=False)]
+    assert [bool(made.param_groups[0]["fused"]) for made in optimizers] == [True, False]
+    for seed in (1, 2, 3):
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            parameter.grad = many_numbers(seed, gradient_lies)
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def many_numbers(seed, lies):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(4, 3, 5, 5, generator=generator).to(memory_format=lies)
+
+
+def test_what_lies_in_memory_with_gaps_is_not_fused():
+    gaps = nn.Parameter(torch.ones(4, 6)[:, ::2])
+    (group,) = inner_optimizer(settings.load(["train=adamw"]).train, [gaps]).param_groups
+    assert not group["fused"]
+
+
+@pytest.mark.parametrize(
+    "chosen", ["fused=false", "foreach=true", "foreach=false", "capturable=true"]
+)
+def test_a_user_may_choose_how_steps_are_computed(chosen):
+    (group,) = optimizer_of("train=adamw", f"+train.optimizer.{chosen}").param_groups
+    name, value = chosen.split("=")
+    assert group[name] == (value == "true")
+    assert not group["fused"]
+
+
 class Own(torch.optim.SGD):
     """A user's."""
 

@@ -11,7 +11,7 @@ from tdml.errors import SettingError
 from tdml.models.split import Border
 from tdml.tasks import Classification, Language, Masked, Regression
 from tdml.tasks.measures import look_at, rows_of
-from tdml.tasks.objective import mean_loss, share_of_weights
+from tdml.tasks.objective import mean_loss, sum_of_weights
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -60,9 +60,9 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(case, microbatc
     whole, parts = (output.clone().requires_grad_() for _ in range(2))
     loss = mean_loss(task, whole, targets)
     loss.backward()
-    share = share_of_weights(task, targets, microbatches)
+    total = sum_of_weights(task, targets)
     pieces = zip(parts.chunk(microbatches), targets.chunk(microbatches), strict=True)
-    losses = [mean_loss(task, piece, right, share) / microbatches for piece, right in pieces]
+    losses = [mean_loss(task, piece, right, total) for piece, right in pieces]
     sum(losses).backward()
     assert sum(losses).item() == pytest.approx(loss.item(), rel=1e-6)
     torch.testing.assert_close(parts.grad, whole.grad, rtol=1e-5, atol=1e-8)
@@ -174,9 +174,9 @@ def test_classes_may_count_differently():
     task = Classification(class_weights=weights)
     plain = F.cross_entropy(output, targets, weight=torch.tensor(weights))
     assert mean_loss(task, output, targets).item() == pytest.approx(plain.item(), rel=1e-6)
-    share = share_of_weights(task, targets, 4)
+    total = sum_of_weights(task, targets)
     parts = zip(output.chunk(4), targets.chunk(4), strict=True)
-    assert sum(mean_loss(task, *part, share) for part in parts).item() / 4 == pytest.approx(
+    assert sum(mean_loss(task, *part, total) for part in parts).item() == pytest.approx(
         plain.item(), rel=1e-6
     )
     with pytest.raises(
@@ -194,9 +194,9 @@ def test_samples_may_count_differently(case):
     repeated = torch.repeat_interleave(torch.arange(8), counts.long())
     whole = mean_loss(task, output[repeated], targets[repeated]).item()
     assert mean_loss(task, output, targets, None, counts).item() == pytest.approx(whole, rel=1e-6)
-    share = share_of_weights(task, targets, 4, counts)
+    total = sum_of_weights(task, targets, counts)
     parts = zip(output.chunk(4), targets.chunk(4), counts.chunk(4), strict=True)
-    losses = [mean_loss(task, piece, right, share, own) / 4 for piece, right, own in parts]
+    losses = [mean_loss(task, piece, right, total, own) for piece, right, own in parts]
     assert sum(losses).item() == pytest.approx(whole, rel=1e-6)
 
 
