@@ -37,15 +37,16 @@ class Auditor:
         weights: Sequence[torch.Tensor],
         windows: Mapping[int, Sequence[int]],
         draw: torch.Generator,
-    ) -> Audits:
+        audits: Audits,
+    ) -> None:
         """Have some windows repeated.
 
         Args:
             weights: the global weights that the round started from, by stage.
             windows: by replica.
             draw: chooses the validators; nobody can have foreseen it.
+            audits: what has come of other windows; the results are added.
         """
-        audits = Audits()
         openings = open_traces(
             self._fleet, self._job, self.job_id, number, gathered, sorted(windows), audits
         )
@@ -70,7 +71,6 @@ class Auditor:
                 self._look(claim, gathered, weights, draw, audits)
         for index in sorted(openings.keys() - self.vouched_for(gathered)):
             audits.doubt(index)
-        return audits
 
     def vouched_for(self, gathered: Gathered) -> set[int]:
         """The replicas whose kind of machine more than half of the round's are on: who repeats

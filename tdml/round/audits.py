@@ -1,5 +1,6 @@
 """What came of a round's audits."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tdml.round.repeat import Claim
@@ -28,6 +29,17 @@ class Audits:
     def undecided(self, claim: Claim) -> set[int | None]:
         """The validators of a window between whom and its owner recomputation did not decide."""
         return {made.validator for made in self.open(claim) if made.place}
+
+    def rest(self, windows: Mapping[int, Sequence[object]]) -> dict[int, list[int]]:
+        """Of the windows of some replicas those that nobody has repeated yet. Who lies may have
+        others in league with him, and for each who is found later a run would go back once more."""
+        found = {index: self.by_replica.get(index, Audited()) for index in windows}
+        left = {
+            index: [w for w in range(len(own)) if w not in found[index].validators]
+            for index, own in windows.items()
+            if not (found[index].lied or found[index].unsettled)
+        }
+        return {index: own for index, own in left.items() if own}
 
     def doubt(self, index: int) -> None:
         """What others have found clean of a replica is known no better than if the coordinator had

@@ -176,7 +176,8 @@ class Debts:
             loading = partial(_load, debt)
             self._fleet.each(loading, self._fleet.ready(others))
             windows = {index: range(len(self._job.bounds(debt.steps)) - 1)}
-            told = self._auditor.audit(debt.round, gathered, debt.weights, windows, draw)
+            told = Audits()
+            self._auditor.audit(debt.round, gathered, debt.weights, windows, draw, told)
             said[replica.index] = self._settled(replica, debt, told)
             audits.join(told)
             if name in told.silent:

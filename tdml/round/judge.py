@@ -106,8 +106,8 @@ class Judge:
         weights: Sequence[torch.Tensor],
         secret: int,
     ) -> tuple[Audits, Mapping[int, Sequence[int]]]:
-        """Have work repeated: random windows, and those of the most suspicious. With the windows
-        that chance chose."""
+        """Have work repeated: random windows, and those of the most suspicious; all others where
+        somebody is proven to lie so. With the windows that chance chose."""
         if not self._job.audits:
             return Audits(), {}
         draw = torch.Generator().manual_seed(derive(secret, "audit"))
@@ -121,13 +121,14 @@ class Judge:
             stands_out = distance > LIMIT or index in gathered.diverged
             at_once = (stands_out or self.debts.watches(names)) and index in clearable
             candidates[index] = Candidate(self._windows(gathered, index), suspicion, at_once)
-        chance, allowance = (
-            RANDOM_SHARE * self._job.config.trust.budget,
-            self._allowance(gathered) - checked.steps,
-        )
+        chance = RANDOM_SHARE * self._job.config.trust.budget
+        allowance = self._allowance(gathered) - checked.steps
         windows, drawn = self.standing.purse.choose(candidates, chance, allowance, draw)
-        audits = self.auditor.audit(number, gathered, weights, windows, draw)
+        self.auditor.audit(number, gathered, weights, windows, draw, audits := Audits())
         self.standing.purse.steps -= audits.looks
+        if audits.proofs:
+            rest = audits.rest({i: c.windows for i, c in candidates.items() if i in clearable})
+            self.auditor.audit(number, gathered, weights, rest, draw, audits)
         for index, candidate in candidates.items():
             found = audits.by_replica.get(index, Audited())
             sound = {*found.clean, *found.looked}

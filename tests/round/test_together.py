@@ -1,0 +1,44 @@
+"""Who is proven to lie may have others in league with him: a run goes back once for all of them."""
+
+import itertools
+
+from tdml.lab.laboratory import Laboratory
+
+_JOB = [
+    "data=digits", "model=mlp", "data.size=8", "model.features=192", "model.hidden=32", "train.lr=0.05", "sync.local_steps=10",
+    "topology.replicas=8", "topology.stages=1", "rounds=20", "trust.budget=0.1", "data.partition=dirichlet",
+]  # fmt: skip
+_LIARS = {"r5.s0", "r6.s0", "r7.s0"}
+
+
+def test_liars_in_league_are_found_together() -> None:
+    attack = ["attack=sign_flip", "attack.replicas=[5,6,7]", "attack.from_round=4"]
+    played = Laboratory([*_JOB, *attack]).run(20)
+    [found] = [each for each in played if each.bans]
+    assert set(found.bans) == _LIARS
+    assert found.spent > 0.6 * sum(found.steps.values()), "all others' work is repeated for it"
+    [following] = [after for before, after in itertools.pairwise(played) if before is found]
+    assert following.number == 1, "each had lied, or may have, from the start"
+    assert len(played) == found.number + 20, "and that once"
+
+
+def test_nothing_is_spent_so_where_nobody_lies() -> None:
+    played = Laboratory(_JOB).run(12)
+    steps = sum(sum(each.steps.values()) for each in played)
+    assert sum(each.spent for each in played) <= 0.13 * steps
+    assert not any(each.bans for each in played)
+
+
+def test_whom_nobody_can_clear_is_left_out() -> None:
+    """All of its validators may be in league with it."""
+    laboratory = Laboratory([*_JOB, "attack=sign_flip", "attack.replicas=[7]"])
+    for number in range(1, 21):
+        for replica in laboratory.fleet.muster():
+            replica.kind = "NVIDIA H400" if replica.index == 3 else replica.kind
+        played = laboratory.play(number)
+        if played.bans:
+            break
+    assert set(played.bans) == {"r7.s0"}
+    own = played.audits
+    assert all(own[index].clean == (0, 1, 2) for index in (0, 1, 2, 4, 5, 6))
+    assert 3 not in own or not own[3].clean
