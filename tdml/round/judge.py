@@ -127,7 +127,8 @@ class Judge:
         self.auditor.audit(number, gathered, weights, windows, draw, audits := Audits())
         self.standing.purse.steps -= audits.looks
         if audits.proofs:
-            rest = audits.rest({i: c.windows for i, c in candidates.items() if i in clearable})
+            there = [r.index for r in self._fleet.ready(candidates.keys() & clearable)]
+            rest = audits.rest({index: candidates[index].windows for index in there})
             self.auditor.audit(number, gathered, weights, rest, draw, audits)
         for index, candidate in candidates.items():
             found = audits.by_replica.get(index, Audited())
