@@ -20,7 +20,8 @@ from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.lab.laboratory import Seeded
 from tdml.lab.recorded import Blocks, RecordedFleet, record
-from tdml.round.engine import Engine, Round
+from tdml.round.engine import Engine
+from tdml.round.played import Round
 from tdml.run import job as jobs
 from tdml.trust.commitment import BLOCK
 

@@ -78,6 +78,17 @@ def batches(
         yield held[0], held[1]
 
 
+def one_batch(
+    source: Source, pieces: Sequence[Piece], size: int, number: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One of `batches`, counted from 0, for which no more is read than its own pieces."""
+    start, first = number * size, 0
+    while start >= len(pieces[first].keep):
+        start, first = start - len(pieces[first].keep), first + 1
+    inputs, targets = next(batches(source, pieces[first:], start + size))
+    return inputs[start:], targets[start:]
+
+
 def _same(one: Piece, other: Piece) -> bool:
     alike = (one.split, one.seed) == (other.split, other.seed)
     return alike and torch.equal(one.indices, other.indices) and torch.equal(one.keep, other.keep)

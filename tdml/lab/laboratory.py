@@ -19,7 +19,8 @@ from tdml.members.identity import Identity
 from tdml.members.topology import node_names
 from tdml.models.compute import autocast, lay_out
 from tdml.round.checkpoint import to_keep
-from tdml.round.engine import Engine, Round
+from tdml.round.engine import Engine
+from tdml.round.played import Round
 from tdml.round.rollback import taken_back
 from tdml.run import job as jobs
 from tdml.run.job import Job

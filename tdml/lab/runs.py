@@ -9,7 +9,7 @@ from tdml.errors import SettingError, one_line
 from tdml.lab.grids import CLEAN, Case
 from tdml.lab.laboratory import Laboratory
 from tdml.lab.yardsticks import NAMES
-from tdml.round.engine import Round
+from tdml.round.played import Round
 from tdml.trust.numbers import ALPHA, LIMIT
 
 _EVERY = 5  # rounds between two measurements of the accuracy that are kept

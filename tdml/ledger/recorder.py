@@ -17,8 +17,8 @@ from tdml.ledger.weights import digest_of_weights
 from tdml.members.identity import Identity
 from tdml.members.roster import Roster
 from tdml.rewards.accounts import Accounts
-from tdml.round.engine import Round
 from tdml.round.orders import Commitment
+from tdml.round.played import Round
 from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Judgement
 

@@ -12,7 +12,7 @@ from tdml.monitor.best import Best
 from tdml.monitor.run_folder import BEST_MODEL, RunFolder, read_metrics
 from tdml.monitor.tensorboard import TensorBoard
 from tdml.monitor.terminal import Terminal
-from tdml.round.engine import Round
+from tdml.round.played import Round
 
 _UNKNOWN = {"test_accuracy": None, "test_loss": None}  # where no round was done
 

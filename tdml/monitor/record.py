@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from tdml.round.engine import Round
+from tdml.round.played import Round
 from tdml.trust.judgement import LOST, Judgement
 
 MARKS = {"honest": "✓", "suspicious": "?", "malicious": "✗", LOST: "–"}

@@ -14,7 +14,7 @@ from tdml.config import Config
 from tdml.errors import SettingError, one_line
 from tdml.monitor.record import line_of
 from tdml.round.checkpoint import how_to_go_on
-from tdml.round.engine import Round
+from tdml.round.played import Round
 from tdml.settings.checks import check
 from tdml.settings.file import flat, from_yaml, to_yaml
 

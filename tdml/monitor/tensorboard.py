@@ -11,7 +11,7 @@ from torch.utils.tensorboard.summary import hparams
 from tdml.config import Config
 from tdml.monitor.figures import is_ranked, rank_scatter
 from tdml.monitor.record import headline, line_of
-from tdml.round.engine import Round
+from tdml.round.played import Round
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

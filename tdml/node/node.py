@@ -41,8 +41,6 @@ from tdml.tasks import Task
 from tdml.tasks.measures import losses_of, rows_of
 from tdml.trust.commitment import block_digests, commitment, content, in_blocks
 
-_NO_ROWS = torch.empty(0, 0, dtype=torch.float64)
-
 
 class Node:
     """What a worker is at heart. It keeps nothing between rounds that matters."""
@@ -152,9 +150,7 @@ class Node:
             self.agreement.begin(evaluated(order), log)
         losses = torch.cat(scores.losses)
         reported = self.reported(losses, order) if self.stage.last and order.check else losses
-        self._evaluation = Evaluation(
-            reported, torch.cat(scores.rows) if scores.rows else _NO_ROWS, log
-        )
+        self._evaluation = Evaluation(reported, scores.all_rows(), log)
 
     def _one(
         self, given: StepInputs, log: torch.Tensor | None, step: int, keeps: bool = False
@@ -271,6 +267,10 @@ class Scores:
         self.task, self.with_rows = task, with_rows
         self.losses = [torch.empty(0)]
         self.rows: list[torch.Tensor] = []
+
+    def all_rows(self) -> torch.Tensor:
+        """(k, columns) float64; empty where none are wanted."""
+        return torch.cat(self.rows) if self.rows else torch.empty(0, 0, dtype=torch.float64)
 
 
 class EvaluationBatch:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -24,43 +24,13 @@ from tdml.round.evaluate import evaluate, improvements
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, gather
 from tdml.round.judge import Judge, Judged
-from tdml.round.orders import Commitment, Trained, TrainOrder, new_nonce
+from tdml.round.orders import Trained, TrainOrder, new_nonce
 from tdml.round.outer import outer_optimizer
-from tdml.round.settlement import Settlement
+from tdml.round.played import Round
+from tdml.round.reports import false_figures
 from tdml.run.job import Job
 from tdml.trust.fold import fold
-from tdml.trust.judgement import Audited, Judgement, Proof, lost
-
-
-@dataclass
-class Round:
-    """All that has happened in one round: what every record of it is made from."""
-
-    number: int
-    slots: dict[int, tuple[str, ...]]  # names of the nodes, by replica and stage
-    steps: dict[int, int] = field(default_factory=dict)  # that each replica is to take
-    weights: str = ""  # digest of the global weights afterwards
-    judgements: dict[int, Judgement] = field(default_factory=dict)
-    commitments: dict[int, list[Commitment]] = field(default_factory=dict)
-    audits: dict[int, Audited] = field(default_factory=dict)
-    settlements: list[Settlement] = field(default_factory=list)
-    bans: dict[str, str] = field(default_factory=dict)
-    # The task's metrics and the loss, by name; of the validation half where it is measured.
-    test: Mapping[str, float | None] = field(default_factory=dict)
-    validation: Mapping[str, float | None] = field(default_factory=dict)
-    evaluated: bool = False  # whether anybody could
-    bytes: dict[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
-    seconds: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    spent: float = 0.0  # steps of training, on cross-checks and audits
-    trained: bool = False  # whether any replica has finished its steps
-    # the first earlier round that may hold something of a node proven to lie
-    tainted: int | None = None
-
-    @property
-    def accepted(self) -> list[int]:
-        """The replicas whose updates count."""
-        return [index for index, judgement in sorted(self.judgements.items()) if judgement.accepted]
+from tdml.trust.judgement import Judgement, Proof, lost
 
 
 class Secrets(Protocol):
@@ -227,6 +197,12 @@ class Engine:
             self.fleet.ban([name], reason)
         return bans
 
+    def convict(self, round_: Round, proofs: Sequence[Proof]) -> None:
+        """Ban nodes of whom it has come out after the mean of the round was taken."""
+        round_.bans = self.ban(proofs) | round_.bans
+        tainted = [round_.tainted, self.judge.tainted(round_.number + 1, proofs)]
+        round_.tainted = min((number for number in tainted if number is not None), default=None)
+
     def aggregate(
         self, number: int, gathered: Gathered, judgements: Mapping[int, Judgement]
     ) -> set[int]:
@@ -254,11 +230,19 @@ class Engine:
     def _measure(
         self, round_: Round, able: Sequence[int], split: str, secret: int
     ) -> dict[str, float] | None:
-        """See `evaluate`. Samples that spoil it are named once."""
-        means, unsound = evaluate(self.job, self.fleet, round_.number, able, split, secret)
-        if unsound and round_.number == 1:
-            round_.notes.append(unsound)
-        return means
+        """See `evaluate`. Without whom it proves to be lying it is measured again; samples that
+        spoil it are named once."""
+        draw = torch.Generator().manual_seed(derive(secret, "figures", split))
+        measured = evaluate(self.job, self.fleet, round_.number, able, split, secret)
+        auditor = self.judge.auditor
+        while proofs := false_figures(
+            self.job, auditor, self.fleet, measured.told, self.weights, draw
+        ):
+            self.convict(round_, proofs)
+            measured = evaluate(self.job, self.fleet, round_.number, able, split, secret)
+        if measured.unsound and round_.number == 1:
+            round_.notes.append(measured.unsound)
+        return measured.means
 
     def _fill(
         self,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -13,7 +14,8 @@ from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import mean
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
-from tdml.round.orders import EvaluateOrder, Evaluation
+from tdml.round.orders import EvaluateOrder, new_nonce
+from tdml.round.reports import Told
 from tdml.run.job import Job
 from tdml.trust.commitment import in_blocks
 from tdml.trust.judgement import Judgement
@@ -22,33 +24,42 @@ _MILLIONTHS, _MOST = 1_000_000, 1000.0  # nats
 _MOST_DRAWN = 256  # validation samples that the coordinator alone has: each round draws others
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The task's metrics and the loss, by name; None if no replica could measure them. Which
+    samples keep the mean from being a number, in words; and who has told what."""
+
+    means: dict[str, float] | None = None
+    unsound: str = ""
+    told: Sequence[Told] = ()
+
+
 def evaluate(
     job: Job, fleet: Fleet, number: int, replicas: Sequence[int], split: str, secret: int
-) -> tuple[dict[str, float] | None, str]:
-    """The task's metrics and the loss, by name, on "test" or "validation", None if no replica could
-    measure them; and which samples keep the mean from being a number, in words.
+) -> Measured:
+    """What the global weights are worth on "test" or "validation".
 
     The replicas, which hold the weights, share the samples among them; if one is lost the others
-    begin again.
+    begin again. Where work can be repeated, what they tell can be checked.
     """
     positions, batch = drawn(job, split, secret), job.config.train.batch_size
     while ready := fleet.ready(replicas)[: len(positions)]:
         shares = positions.tensor_split(len(ready))
         parts = {replica.index: share for replica, share in zip(ready, shares, strict=True)}
 
-        def measure(replica: Replica, parts: Mapping[int, torch.Tensor] = parts) -> Evaluation:
+        def measure(replica: Replica, parts: Mapping[int, torch.Tensor] = parts) -> Told:
             asked = held_out(job.source, split, parts[replica.index], batch)
-            order = EvaluateOrder(number, asked)
-            return replica.evaluate(order, job.measures.columns)[-1]
+            order = EvaluateOrder(number, asked, log=job.audits, nonce=new_nonce())
+            return Told(replica.index, order, replica.evaluate(order, job.measures.columns))
 
         done = fleet.each(measure, ready)
         if len(done) == len(ready):
-            measured = [done[replica.index] for replica in ready]
-            rows = torch.cat([evaluation.rows for evaluation in measured])
-            losses = torch.cat([evaluation.losses for evaluation in measured])
+            told = [done[replica.index] for replica in ready]
+            rows = torch.cat([each.answers[-1].rows for each in told])
+            losses = torch.cat([each.answers[-1].losses for each in told])
             means = job.measures.means(job.task, losses, rows)
-            return means, _unsound(job, split, positions, losses)
-    return None, ""
+            return Measured(means, _unsound(job, split, positions, losses), told)
+    return Measured()
 
 
 def _unsound(job: Job, split: str, positions: torch.Tensor, losses: torch.Tensor) -> str:

@@ -1,7 +1,6 @@
 """The judge of a proof: the coordinator takes one step of one stage itself, from what all have
 agreed on so far."""
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -143,10 +142,9 @@ class Referee:
         stages = [self._stage(index) for index in range(len(weights))]
         for index, stage in enumerate(stages):
             stage.write(weights[index] + update[index] if update else weights[index])
-        batches = pieces.batches(self._job.source, order.pieces, self.batch_size)
-        inputs, targets = next(itertools.islice(batches, batch, None))
+        inputs, targets = pieces.one_batch(self._job.source, order.pieces, self.batch_size, batch)
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
-        scores = Scores(self._job.task, with_rows=False)
+        scores = Scores(self._job.task, with_rows=not order.check)
         look = EvaluationBatch(inputs, targets, None, scores).look
         try:
             predict(stages, inputs, look, passing)
@@ -155,7 +153,7 @@ class Referee:
             raise
         for passes in passing:  # both ends of a channel note the same
             passes.write(log[0])
-        return Evaluation(torch.cat(scores.losses), torch.empty(0, 0, dtype=torch.float64), log)
+        return Evaluation(torch.cat(scores.losses), scores.all_rows(), log)
 
     def insists_on_evaluation(
         self,
@@ -174,8 +172,7 @@ class Referee:
                 again = self.evaluate(order, weights, update, batch)
             except Exception:  # which it did not raise before
                 return False
-            same = torch.equal(again.losses, truth.losses) and torch.equal(again.log, truth.log)
-            if not same:
+            if not is_equal(again, truth):
                 return False
         return True
 
@@ -209,6 +206,15 @@ class Referee:
         stage = Stage(self._job.config, index, self._job.plan, _HOST, _HOST)
         stage.freeze(self._job.frozen[index])
         return stage
+
+
+def is_equal(one: Evaluation, other: Evaluation) -> bool:
+    """Whether two evaluations of the same found the same; never where a number is none."""
+    return (
+        torch.equal(one.losses, other.losses)
+        and torch.equal(one.rows, other.rows)
+        and torch.equal(one.log, other.log)
+    )
 
 
 def item_digest(item: Item, made: list[torch.Tensor]) -> str:

@@ -1,7 +1,9 @@
 """False reports: an evaluation is work like any other, and the coordinator takes one batch of it
 itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
@@ -14,10 +16,21 @@ from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown, fetch_vector, updates_of
 from tdml.round.openings import broken_agreements, is_log
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
-from tdml.round.recompute import Referee
+from tdml.round.recompute import Referee, is_equal
 from tdml.run.job import Job
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a replica has answered, by stage, when it was to evaluate something."""
+
+    replica: int
+    order: EvaluateOrder
+    answers: Sequence[Evaluation]
 
 
 def false_reports(
@@ -29,68 +42,109 @@ def false_reports(
     weights: Sequence[torch.Tensor],
     secret: int,
 ) -> list[Proof]:
-    """The nodes whose part in one report of the round's cross-check is false.
-
-    One batch of one report, which nobody can foresee, is evaluated again. Where the coordinator
-    finds something else, another replica must find the same as it does, and both again and again:
-    code may keep something where nobody looks. Nothing follows where the machines are of different
-    kinds: their logs are not the same.
-    """
-    referee = auditor.settler.referee
+    """The nodes whose part in one report of the round's cross-check, which nobody can foresee, is
+    false."""
     if not checked.reports:
         return []
     draw = torch.Generator().manual_seed(derive(secret, "reports"))
     report = checked.reports[int(torch.randint(len(checked.reports), (), generator=draw))]
     with_it = int(torch.randint(2, (), generator=draw))
-    order, answers = report.asked[with_it], (report.before, report.after)[with_it]
-    [validator] = fleet.placed([report.validator])
-    count = -(-pieces.count(order.pieces) // referee.batch_size)
+    told = Told(report.validator, report.asked[with_it], (report.before, report.after)[with_it])
+    update = _update(job, fleet, gathered, told.order.candidate)
+    if update is None:  # its own audit judges that
+        return []
+
+    def ask(other: Replica) -> list[Evaluation]:
+        if told.order.candidate is not None:
+            [owner] = fleet.placed([told.order.candidate])
+            hand_over(job, gathered, owner, other)
+        return other.evaluate(told.order, columns=0)
+
+    text = f"of an evaluation of replica {report.candidate}"
+    others = fleet.ready(index for index in gathered.replicas if index != told.replica)
+    return false_evaluation(job, auditor, fleet, told, weights, update, ask, others, draw, text)
+
+
+def false_figures(
+    job: Job,
+    auditor: Auditor,
+    fleet: Fleet,
+    told: Sequence[Told],
+    weights: Sequence[torch.Tensor],
+    draw: torch.Generator,
+) -> list[Proof]:
+    """The nodes whose part in what one replica has measured of the global weights on held-out
+    samples is false: of a replica that has found a loss that is no finite number, if there is any.
+    Nobody where work cannot be repeated."""
+    if not told or not job.audits:
+        return []
+    one = _drawn([each.answers[-1].losses for each in told], told, draw)
+
+    def ask(other: Replica) -> list[Evaluation]:
+        return other.evaluate(one.order, columns=job.measures.columns)
+
+    others = fleet.ready(each.replica for each in told if each.replica != one.replica)
+    text = "of the global weights"
+    return false_evaluation(job, auditor, fleet, one, weights, [], ask, others, draw, text)
+
+
+def false_evaluation(
+    job: Job,
+    auditor: Auditor,
+    fleet: Fleet,
+    told: Told,
+    weights: Sequence[torch.Tensor],
+    update: Sequence[torch.Tensor],
+    ask: Callable[[Replica], list[Evaluation]],
+    others: Sequence[Replica],
+    draw: torch.Generator,
+    text: str,
+) -> list[Proof]:
+    """The nodes whose part in an evaluation is false.
+
+    One batch of it is evaluated again: of those with a loss that is no finite number, if there are
+    any. Where the coordinator finds something else, another replica must find the same as it does,
+    and both again and again: code may keep something where nobody looks. Nothing follows where the
+    machines are of different kinds: their logs are not the same.
+    """
+    referee, size = auditor.settler.referee, auditor.settler.referee.batch_size
+    [validator] = fleet.placed([told.replica])
+    count = -(-pieces.count(told.order.pieces) // size)
     repeats = validator.kind not in auditor.settler.unrepeatable
     if validator.kind != referee.kind or not repeats or not count:
         return []
-    if proofs := _false_logs(job, auditor, fleet, validator, order, answers, count):
+    if proofs := _false_logs(job, auditor, fleet, validator, told.order, told.answers, count):
         return proofs
-    batch = int(torch.randint(count, (), generator=draw))
-    update = _update(job, fleet, gathered, order.candidate)
-    true = None if update is None else _truth(referee, order, weights, update, batch)
-    if update is None or true is None:  # its own audit judges that
+    losses = told.answers[-1].losses.split(size)
+    batch = _drawn(losses, range(count), draw)
+    true = _truth(referee, told.order, weights, update, batch)
+    stage = None if true is None else _false_stage(job, told.answers, true, batch, size)
+    if true is None or stage is None:
         return []
-    stage = _false_stage(job, answers, true, batch, referee.batch_size)
-    if stage is None or not referee.insists_on_evaluation(
-        order, weights, update, batch, true, AGAIN
-    ):
+    if not referee.insists_on_evaluation(told.order, weights, update, batch, true, AGAIN):
         return []
 
     def confirms(other: Replica) -> bool:
         """Whether it finds the same as the coordinator, every time that it is asked."""
-        told = _ask(job, fleet, gathered, order, other)
-        return bool(told) and all(
+        found = fleet.each(lambda other: [ask(other) for _ in range(AGAIN)], [other])
+        return bool(found) and all(
             all(is_log(answer.log, count, job.channels, s) for s, answer in enumerate(answers))
-            and _false_stage(job, answers, true, batch, referee.batch_size) is None
-            for answers in told
+            and _false_stage(job, answers, true, batch, size) is None
+            for answers in found[other.index]
         )
 
-    others = fleet.ready(index for index in gathered.replicas if index != validator.index)
-    text = (
-        f"stage {stage} reports what recomputation does not find of an evaluation of replica "
-        f"{report.candidate}"
-    )
-    sure = any(confirms(other) for other in others if other.kind == referee.kind)
-    return [Proof((validator.names[stage],), text)] if sure else []
+    if not any(confirms(other) for other in others if other.kind == referee.kind):
+        return []
+    reason = f"stage {stage} reports what recomputation does not find {text}"
+    return [Proof((validator.names[stage],), reason)]
 
 
-def _ask(
-    job: Job, fleet: Fleet, gathered: Gathered, order: EvaluateOrder, other: Replica
-) -> list[list[Evaluation]]:
-    """What another replica finds, again and again; nothing if it does not answer."""
-
-    def ask(other: Replica) -> list[list[Evaluation]]:
-        if order.candidate is not None:
-            [owner] = fleet.placed([order.candidate])
-            hand_over(job, gathered, owner, other)
-        return [other.evaluate(order, columns=0) for _ in range(AGAIN)]
-
-    return fleet.each(ask, [other]).get(other.index, [])
+def _drawn(losses: Sequence[torch.Tensor], items: Sequence[_Item], draw: torch.Generator) -> _Item:
+    """One of some items by chance; of those with losses that are no finite numbers, if there are
+    any."""
+    pairs = zip(items, losses, strict=True)
+    choice = [item for item, own in pairs if not own.isfinite().all()] or items
+    return choice[int(torch.randint(len(choice), (), generator=draw))]
 
 
 def _false_logs(
@@ -167,5 +221,7 @@ def _false_stage(
     for number, channel in enumerate(job.channels):
         if not torch.equal(answers[channel.sender].log[batch, number], true.log[0, number]):
             return channel.sender
-    told = answers[-1].losses[batch * size : batch * size + len(true.losses)]
-    return None if torch.equal(told, true.losses) else len(answers) - 1
+    own = slice(batch * size, batch * size + len(true.losses))
+    last = answers[-1]
+    told = replace(true, losses=last.losses[own], rows=last.rows[own])
+    return None if is_equal(told, true) else len(answers) - 1

@@ -9,12 +9,9 @@ chance chooses.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from tdml.round.played import Round
 from tdml.trust.numbers import ALPHA, RANDOM_SHARE
-
-if TYPE_CHECKING:
-    from tdml.round.engine import Round
 
 
 @dataclass
@@ -61,12 +58,12 @@ def rounds_until_caught(budget: float) -> int:
     return math.ceil(math.log(ALPHA) / math.log1p(-chance)) if 0 < chance < 1 else 10**9
 
 
-def taken_back(played: "Round", after: int) -> str:
+def taken_back(played: Round, after: int) -> str:
     """Why a run goes on from the weights after an earlier round, in words."""
     return f"{tainted_rounds(played)}, so the run goes on from the weights after round {after}"
 
 
-def tainted_rounds(played: "Round") -> str:
+def tainted_rounds(played: Round) -> str:
     """Which rounds may hold what a proven liar has put in, in words."""
     assert played.tainted is not None
     first, last = played.tainted, max(played.tainted, played.number - 1)

@@ -18,7 +18,8 @@ from tdml.models import whole
 from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import BEST_MODEL
 from tdml.round.checkpoint import Checkpoint, drop, load, save, save_atomically
-from tdml.round.engine import Engine, Round
+from tdml.round.engine import Engine
+from tdml.round.played import Round
 from tdml.round.rollback import tainted_rounds, taken_back
 from tdml.round.saving import Saving
 from tdml.run.job import Job
@@ -180,7 +181,9 @@ class Coordinator:
         recorded."""
         with self.engine.phase("record", played.number):
             offences = self.fleet.take_offences()
-            self._ban([offence for offence in offences if offence.proven], played)
+            # of messages that no honest node sends, as their own signatures show
+            proofs = [Proof((made.node,), made.text) for made in offences if made.proven]
+            self.engine.convict(played, proofs)
             refusals = self._refusals(offences)
             played.notes[:0] = self.monitor.take_notes()
             self._saving.finish()
@@ -191,16 +194,6 @@ class Coordinator:
             self._save(played.number, json.dumps(line_of(played)))
         played.seconds = self.engine.seconds
         self.monitor.round(played)
-
-    def _ban(self, offences: Sequence[Offence], played: Round) -> None:
-        """Ban nodes whose own signatures show that they have sent what no honest node sends."""
-        proofs = [Proof((offence.node,), offence.text) for offence in offences]
-        for offence in offences:
-            self.fleet.ban([offence.node], offence.text)
-            played.bans.setdefault(offence.node, offence.text)
-        # this round's mean is taken
-        tainted = [played.tainted, self.engine.judge.tainted(played.number + 1, proofs)]
-        played.tainted = min((number for number in tainted if number is not None), default=None)
 
     def _save(self, number: int, metrics: str) -> None:
         """Keep what the round after this one depends on; `metrics` is its line of metrics.jsonl.

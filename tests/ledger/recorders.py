@@ -13,8 +13,8 @@ from tdml.ledger.reader import read
 from tdml.ledger.recorder import Recorder
 from tdml.members.identity import Identity
 from tdml.rewards.accounts import book_of
-from tdml.round.engine import Round
 from tdml.round.orders import Commitment
+from tdml.round.played import Round
 from tdml.trust.judgement import Judgement
 from tests.ledger.chains import COORDINATOR, JOB, KEYS, PUBLIC, SLOTS, digest
 

@@ -9,7 +9,7 @@ from tdml import config as settings
 from tdml.monitor.machine import Machine, note
 from tdml.monitor.monitor import RunEnd, summary
 from tdml.monitor.run_folder import RunFolder, read_metrics
-from tdml.round.engine import Round
+from tdml.round.played import Round
 from tdml.trust.judgement import Judgement
 
 MACHINE = Machine(1, "AMD EPYC", 2, "AVX512", [], "2.13.0", "3.11.7")

@@ -8,8 +8,8 @@ from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.node.trace import Opening
 from tdml.round.balance import Balance
-from tdml.round.engine import Round
 from tdml.round.orders import Commitment
+from tdml.round.played import Round
 from tests.round import liars
 
 FULL = [20, 20, 20, 8]

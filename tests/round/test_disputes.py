@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tdml.lab.laboratory import Laboratory
-from tdml.round.engine import Round
+from tdml.round.played import Round
 from tests.round import liars, unhelpful
 
 _JOB = [

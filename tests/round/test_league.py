@@ -4,7 +4,7 @@ import pytest
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
-from tdml.round.engine import Round
+from tdml.round.played import Round
 
 _JOB = [
     "data=digits", "model=mlp", "data.size=8", "model.features=192", "model.hidden=32",

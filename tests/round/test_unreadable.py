@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 from tdml.data import digits
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
-from tdml.round.engine import Round
+from tdml.round.played import Round
 
 BAD = 700
 _JOB = [
