@@ -58,6 +58,7 @@ class RpcFleet:
         self._members: frozenset[str] = frozenset()  # of the present session
         self._formed: dict[int, RpcReplica] = {}
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
+        self._former: dict[str, str] = {}  # keys by name, of earlier parts of the run
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self._patience = Patience(config.train.effective_batch_size, config.sync.timeout)
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
@@ -186,16 +187,19 @@ class RpcFleet:
         """What a checkpoint must keep."""
         return {
             "banned": self.banned,
-            "keys": {name: key for name, key in self.roster.keys.items() if name in self.nodes},
+            "keys": {
+                n: k for n, k in {**self._former, **self.roster.keys}.items() if n in self.nodes
+            },
             "slots": [[slot.replica, slot.stage, name] for slot, name in self._slots.items()],
         }
 
     def restore(self, state: dict) -> None:
         """Undo `state`."""
-        for name in state["keys"]:  # they may come back
-            self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
-        for name in state["banned"]:  # their keys were banned then; another may have the name now
-            self.nodes[name].banned = True
+        self._former = state["keys"]
+        for name, key in self._former.items():  # they may come back
+            node = self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
+            # it is keys that are banned: another machine may have the name now
+            node.banned = name in state["banned"] and self.roster.keys.get(name, key) == key
         self._dissolve()
         self._slots = {Slot(replica, stage): name for replica, stage, name in state["slots"]}
 

@@ -12,6 +12,10 @@ class LeftOut:
 
     since: dict[int, int] = field(default_factory=dict)
 
+    def take_back(self, after: int) -> None:
+        """The rounds after one come again, without the samples that they have shown to be bad."""
+        self.since = {sample: min(shown, after) for sample, shown in self.since.items()}
+
     def replaced(self, batches: np.ndarray, share: np.ndarray, round_number: int) -> np.ndarray:
         """The batches (steps, batch_size) of a round without those that are left out of it."""
         out = [sample for sample, shown in self.since.items() if shown < round_number]

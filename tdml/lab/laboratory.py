@@ -128,7 +128,7 @@ class Laboratory:
         if not unproven.may_go_back(after, played.number, rounds):
             return played.number + 1
         unproven.forget(after, played.number)
-        self.engine.go_back(*kept[after])
+        self.engine.go_back(after, *kept[after])
         for number in [number for number in kept if number > after]:
             del kept[number]
         if self._recorder is not None:

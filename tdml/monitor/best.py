@@ -2,7 +2,7 @@
 validation loss."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -13,18 +13,30 @@ class Best:
     `name` is what it is judged by, "accuracy" or "loss", and `value` what the best one has.
     """
 
-    def __init__(self, lines: Iterable[dict[str, Any]]) -> None:
-        """`lines` are those of metrics.jsonl so far."""
+    def __init__(self, lines: Sequence[dict[str, Any]]) -> None:
+        """`lines` are those of metrics.jsonl so far, void ones among them."""
         self.round, self.name, self.value = 0, "accuracy", 0.0
+        self._measured: dict[int, Mapping[str, float | None]] = {}
+        last = 0
         for line in lines:
-            self.add(
-                line["round"],
-                {name: line.get(f"validation_{name}") for name in ("accuracy", "loss")},
-            )
+            if line["round"] <= last:
+                self.take_back(line["round"] - 1)
+            last = line["round"]
+            self.add(last, {name: line.get(f"validation_{name}") for name in ("accuracy", "loss")})
+        self.take_back(max((each["round"] for each in lines if not each.get("void")), default=0))
+
+    def take_back(self, after: int) -> None:
+        """The rounds after one are void. If the best is one of them, its predecessors' models are
+        gone, so the round that the run goes on from takes its place."""
+        self._measured = {n: found for n, found in self._measured.items() if n <= after}
+        if self.round > after:
+            self.round = 0
+            self.add(after, self._measured.get(after, {}))
 
     def add(self, number: int, validation: Mapping[str, float | None]) -> None:
         """The next round, and what was measured on the validation half, by name; None where it is
         not known."""
+        self._measured[number] = validation
         name = "accuracy" if validation.get("accuracy") is not None else "loss"
         value = validation.get(name)
         # a number that is none would be the best for ever: nothing is above it

@@ -40,7 +40,7 @@ class Monitor:
         self._board = TensorBoard(folder.path, config, first_round)
         self._notes: list[str] = []
         machine.note(folder.path, machine.this_machine(first_round))
-        self.best = Best(read_metrics(folder.path))
+        self.best = Best(read_metrics(folder.path, void=True))
 
     def tell(self, text: str, detail: str) -> None:
         """Something that the user should know of; it goes into the round's notes. Stack traces go
@@ -66,19 +66,23 @@ class Monitor:
         """The rounds after one are void, and come again."""
         self.folder.take_back(after)
         self._board.take_back(after)
-        self.best = Best(read_metrics(self.folder.path))
+        self.best.take_back(after)
         self.terminal.say(reason, "yellow")
 
     def finish(self, end: RunEnd) -> None:
         """Write summary.json and close what is open."""
         lines = read_metrics(self.folder.path)
         void = [line for line in read_metrics(self.folder.path, void=True) if line.get("void")]
-        self.folder.summarise(summary(self._config, lines, void, end))
+        self.folder.summarise(summary(self._config, lines, void, self.best, end))
         self._board.close()
 
 
 def summary(
-    config: Config, lines: list[dict[str, Any]], void: list[dict[str, Any]], end: RunEnd
+    config: Config,
+    lines: list[dict[str, Any]],
+    void: list[dict[str, Any]],
+    best: Best,
+    end: RunEnd,
 ) -> dict[str, Any]:
     """What summary.json holds: the last round's figures, the totals, who was banned, why the run
     ended, and what holds of all of it."""
@@ -101,14 +105,13 @@ def summary(
             way: sum(line["bytes"][way] for line in (*void, *lines)) for way in ("up", "down")
         },
         "model": end.model,
-        "best": _best(lines),
+        "best": _shown(best, lines),
         "run_dir": str(Path(config.run_dir)),
     }
 
 
-def _best(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _shown(best: Best, lines: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The round whose model is in model-best.pt, if there is one."""
-    best = Best(lines)
     tested = {line["round"]: line.get(f"test_{best.name}") for line in lines}
     if not best.round:
         return None

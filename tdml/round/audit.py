@@ -59,11 +59,7 @@ class Auditor:
         answers = self._repeat(claims, [others[0] if others else None for others in validators])
         for claim, others, answer in zip(claims, validators, answers, strict=True):
             self._conclude(claim, gathered, others, answer, weights, draw, audits)
-        clean = [
-            claim
-            for claim in claims
-            if claim.window in audits.by_replica[claim.order.replica].clean
-        ]
+        clean = [claim for claim in claims if audits.is_clean(claim)]
         for claim, chance in zip(
             clean, torch.rand(len(clean), generator=draw).tolist(), strict=True
         ):
@@ -89,9 +85,8 @@ class Auditor:
 
     def _order(self, number: int, index: int, steps: int, window: int) -> RepeatOrder:
         bounds = self._job.bounds(steps)
-        first, stop = bounds[window : window + 2]
+        (first, stop), last = bounds[window : window + 2], window == len(bounds) - 2
         batches = self._job.batches(index, number)[first:stop]
-        last = window == len(bounds) - 2
         return RepeatOrder(number, self._job.longest, index, first, last, batches, new_nonce())
 
     def _validators(self, claim: Claim, gathered: Gathered, draw: torch.Generator) -> list[Replica]:
@@ -147,18 +142,23 @@ class Auditor:
         [owner] = self._fleet.placed([claim.order.replica])
         if audits.by_replica.get(owner.index, Audited()).lied:
             return
-        outcome = _NOBODY
+        outcome, found = _NOBODY, set()
         for place, validator in enumerate(validators):
             if place:
                 claim = claim.anew()
                 answer = self._ask(claim, validator)
+            if isinstance(answer, list):
+                found.add(tuple(each.end for each in answer))
             outcome = self._judge_answer(claim, owner, validator, answer, weights, audits)
             if not outcome:
                 return
         doubted = audits.open(claim) or audits.silent & set(owner.names)
         if doubted and validators:
             audits.add(claim, None, unsettled=outcome)
-            if len(audits.undecided(claim)) == len(validators):
+            alike = (
+                len(found) == 1 < len(validators)
+            )  # then the kind repeats, and its owner differs
+            if not alike and len(audits.undecided(claim)) == len(validators):
                 self.settler.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly
             self._look(claim, gathered, weights, draw, audits)

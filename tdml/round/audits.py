@@ -26,6 +26,10 @@ class Audits:
         own = [made for made in self.settlements if (made.replica, made.window) == place]
         return [made for made in own if not made.proofs]
 
+    def is_clean(self, claim: Claim) -> bool:
+        """Whether another replica has found the same of a window."""
+        return claim.window in self.by_replica[claim.order.replica].clean
+
     def undecided(self, claim: Claim) -> set[int | None]:
         """The validators of a window between whom and its owner recomputation did not decide."""
         return {made.validator for made in self.open(claim) if made.place}

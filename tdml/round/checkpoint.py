@@ -42,8 +42,8 @@ def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
     folder.mkdir(exist_ok=True)
     content = _serialised({"form": _FORM} | vars(checkpoint))
     _write([content, hashlib.sha256(content).digest()], path_of(folder, checkpoint.round))
-    # also of rounds that were taken back: only what was written last is sure to stay
-    there = rounds_in(folder)
+    # where the run goes back, those of later rounds are void, and dropped when that is recorded
+    there = [number for number in rounds_in(folder) if number <= checkpoint.round]
     most = max(_LEAST, memory // max(1, path_of(folder, checkpoint.round).stat().st_size))
     for number in set(there) - {checkpoint.round, *to_keep(there)[:most]}:
         path_of(folder, number).unlink()

@@ -120,6 +120,12 @@ class Debts:
         for key in list(self.owing):
             self._forgive(key)
 
+    def take_back(self, after: int) -> None:
+        """The rounds after one are void: nobody needs to show what he did in them."""
+        for key, debt in list(self.owing.items()):
+            if debt.round > after:
+                self._forgive(key)
+
     def watches(self, names: Iterable[str]) -> bool:
         """Whether all work of these nodes is to be repeated."""
         return any(self._fleet.key(name) in self.watched for name in names)
@@ -180,7 +186,7 @@ class Debts:
             self._auditor.audit(debt.round, gathered, debt.weights, windows, draw, told)
             said[replica.index] = self._settled(replica, debt, told)
             audits.join(told)
-            if name in told.silent:
+            if name in told.silent and self._owes(name, debt.round):
                 self._part(debt, replica, draw)
         return audits, said
 

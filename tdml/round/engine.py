@@ -107,12 +107,14 @@ class Engine:
         return round_
 
     def go_back(
-        self, weights: Sequence[torch.Tensor], outer: Sequence[torch.Tensor], moved: int
+        self, after: int, weights: Sequence[torch.Tensor], outer: Sequence[torch.Tensor], moved: int
     ) -> None:
         """Go on from the weights, the outer optimizer's state and `moved` after an earlier
         round."""
         self.weights, self.version, self.moved = list(weights), self.version + 1, moved
         self.outer.restore(list(outer))
+        self.judge.debts.take_back(after)
+        self.job.left_out.take_back(after)
 
     # The phases
 

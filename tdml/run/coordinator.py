@@ -166,13 +166,14 @@ class Coordinator:
         whole.restore(self.job.model, model)
         unproven.forget(after, number)
         outer, moved = (before.outer, before.moved) if before else ([], 0)
-        self.engine.go_back(whole.flatten(self.job.model, self.job.layouts), outer, moved)
+        self.engine.go_back(after, whole.flatten(self.job.model, self.job.layouts), outer, moved)
         reason = taken_back(played, after)
         self._save(after, before.metrics if before else "")
         self._saving.finish()
         drop(self.monitor.folder.checkpoints, after)
         self.recorder.roll_back(after, reason)
         self.monitor.take_back(after, reason)
+        self._keep_best(after)
         self.last_round = after
 
     def _record(self, played: Round) -> None:
@@ -268,8 +269,11 @@ class Coordinator:
         return self.monitor.best.no_better(self.last_round, self.job.config.train.patience)
 
     def _keep_best(self, number: int) -> None:
-        """Write the weights after this round to model-best.pt, if no other was as good."""
-        if number and self.monitor.best.round == number:
+        """Write the weights after this round to model-best.pt, if no other was as good. Where none
+        is the best, what lies there is of a round that was taken back."""
+        if self.monitor.best.round == 0:
+            (self.monitor.folder.path / BEST_MODEL).unlink(missing_ok=True)
+        elif self.monitor.best.round == number:
             model = self.job.write_weights(self.engine.weights)
             save_atomically(model, self.monitor.folder.path / BEST_MODEL)
 

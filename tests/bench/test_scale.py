@@ -32,7 +32,7 @@ def test_it_plays_the_round_of_every_job():
     fleet = RecordedFleet(there.job, record([*overrides, "gather.memory=0"]))
     engine = Engine(there.job, fleet, Seeded(there.job.config.seed), "again")
     first = Laboratory([*overrides, "trust.budget=0"]).engine.weights
-    engine.go_back(first, [], 0)
+    engine.go_back(0, first, [], 0)
     played = engine.play(1, {replica.index: replica.names for replica in fleet.muster()})
     fleet.close()
     assert played.accepted == [0, 1, 2, 3]

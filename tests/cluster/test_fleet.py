@@ -30,7 +30,8 @@ def make_fleet(
     """A fleet of 3 × 2 nodes and a spare. `there`: those who have come, all unless it says so."""
     chosen = ["topology.replicas=3", "topology.stages=2", "topology.spares=1", *overrides]
     config = settings.load(chosen)
-    nobody = SimpleNamespace(refused=refused, keys=defaultdict(str))
+    known = {name: f"key of {name}" for name in node_names(config.topology)}
+    nobody = SimpleNamespace(refused=refused, keys=defaultdict(str, known))
     return RpcFleet(
         config,
         None,
@@ -85,6 +86,37 @@ def test_a_checkpoint_brings_the_slots_and_the_bans_back(joined: list[int]) -> N
     other.restore(fleet.state())
     assert muster(other) == slots
     assert other.banned == ["r1.s0"]
+
+
+def _part(keys: dict[str, str], state: dict | None) -> RpcFleet:
+    """A part of a run, to which nodes with these keys have come."""
+    fleet = make_fleet([], there=list(keys))
+    fleet.roster.keys = dict(keys)
+    if state is not None:
+        fleet.restore(state)
+    fleet.muster()
+    return fleet
+
+
+def test_the_banned_who_do_not_come_back_do_not_keep_a_run_from_going_on(joined: list[int]) -> None:
+    """However often it is resumed."""
+    keys = dict(make_fleet([]).roster.keys)
+    first = _part(keys, None)
+    first.ban(["r1.s0"], "lied")
+    del keys["r1.s0"]
+    second = _part(keys, first.state())
+    third = _part(keys, second.state())
+    assert third.banned == ["r1.s0"]
+    assert third.state()["keys"]["r1.s0"] == "key of r1.s0"
+
+
+def test_another_machine_may_have_the_name_of_one_that_was_banned(joined: list[int]) -> None:
+    keys = dict(make_fleet([]).roster.keys)
+    first = _part(keys, None)
+    first.ban(["r1.s0"], "lied")
+    second = _part({**keys, "r1.s0": "another key"}, first.state())
+    assert second.banned == []
+    assert _part(keys, first.state()).banned == ["r1.s0"]
 
 
 def test_who_joined_an_earlier_part_of_the_run_may_be_refused_as_it_goes_on() -> None:

@@ -63,3 +63,11 @@ def test_all_of_some_steps_that_nobody_can_train_on_are_found(samples):
     source = Source(samples, Samples(), 0)
     assert unsound(source, torch.tensor([[0, 5, 2], [9, 1, 5]]), [1, 2]) == [5, 9]
     assert unsound(source, torch.tensor([[0, 1, 2]]), [1]) == []
+
+
+def test_rounds_that_come_again_do_without_it():
+    left_out = LeftOut({8: 5, 21: 2})
+    left_out.take_back(3)
+    assert 8 in left_out.replaced(BATCHES, SHARE, 3)
+    assert 8 not in left_out.replaced(BATCHES, SHARE, 4), "which had shown it, or did not come to"
+    assert left_out.since == {8: 3, 21: 2}

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from tdml import config as settings
+from tdml.monitor.best import Best
 from tdml.monitor.machine import Machine, note
 from tdml.monitor.monitor import RunEnd, summary
 from tdml.monitor.run_folder import RunFolder, read_metrics
@@ -40,7 +41,13 @@ def leave_run(
         )
     if ended:
         run.summarise(
-            summary(config, read_metrics(folder), [], RunEnd("all rounds done", model="model.pt"))
+            summary(
+                config,
+                read_metrics(folder),
+                [],
+                Best([]),
+                RunEnd("all rounds done", model="model.pt"),
+            )
         )
     return folder
 

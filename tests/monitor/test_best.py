@@ -7,7 +7,7 @@ from tdml.monitor.best import Best
 
 def best(*accuracies: float | None) -> Best:
     return Best(
-        {"round": number, "validation_accuracy": a} for number, a in enumerate(accuracies, start=1)
+        [{"round": number, "validation_accuracy": a} for number, a in enumerate(accuracies, 1)]
     )
 
 
@@ -54,3 +54,27 @@ def test_what_is_no_number_is_no_best(name):
     for number, value in enumerate((float("nan"), float("inf"), float("-inf"), 0.5), 1):
         found.add(number, {name: value})
     assert (found.round, found.name, found.value) == (4, name, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("after", "then", "expected"),
+    [
+        (3, 0.86, (4, 0.86)),  # better than the round that the run went on from
+        (3, 0.84, (3, 0.85)),
+        (0, 0.1, (1, 0.1)),
+        (4, 0.1, (4, 0.95)),  # the best one stays
+    ],
+)
+def test_rounds_that_are_taken_back_are_no_best(after, then, expected):
+    """Their models are gone, and those of the best before them."""
+    accuracies = [0.8, 0.9, 0.85, 0.95, 0.5]
+    lines = [
+        {"round": number, "validation_accuracy": a, **({"void": True} if number > after else {})}
+        for number, a in enumerate(accuracies, 1)
+    ]
+    found = best(*accuracies)
+    found.take_back(after)
+    assert found.round == Best(lines).round == (4 if after == 4 else after)
+    found.add(after + 1, {"accuracy": then})
+    again = Best([*lines, {"round": after + 1, "validation_accuracy": then}])
+    assert (found.round, found.value) == (again.round, again.value) == expected

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from tdml.monitor.best import Best
 from tdml.monitor.monitor import RunEnd, summary
 from tdml.monitor.record import line_of
 from tdml.round.clock import PHASES
@@ -37,4 +38,6 @@ def test_every_key_of_a_line_is_explained() -> None:
 
 def test_every_key_of_the_summary_is_explained(path) -> None:
     [explained] = named("`summary.json`")
-    assert keys(summary(config(path), [line_of(record(1))], [], RunEnd("done"))) == explained
+    assert (
+        keys(summary(config(path), [line_of(record(1))], [], Best([]), RunEnd("done"))) == explained
+    )

@@ -219,3 +219,14 @@ def test_a_kill_while_one_is_written_leaves_the_one_before(tmp_path, when):
     save(replace(CHECKPOINT, round=2), tmp_path, memory=0)
     assert names(tmp_path) == ["round-000001.pt", "round-000002.pt"]
     assert load_last(tmp_path).round == 2
+
+
+@pytest.mark.parametrize("memory", [0, 5000, 10**9])
+def test_going_back_leaves_what_a_later_rollback_may_want(tmp_path, memory):
+    for number in range(1, 33):
+        save(replace(CHECKPOINT, round=number), tmp_path, 10**9)
+    size = module.path_of(tmp_path, 32).stat().st_size
+    before = [number for number in module.rounds_in(tmp_path) if number <= 24]
+    save(replace(CHECKPOINT, round=24), tmp_path, memory)
+    module.drop(tmp_path, 24)
+    assert module.rounds_in(tmp_path) == before[-max(2, memory // size) :]

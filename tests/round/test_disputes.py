@@ -180,6 +180,22 @@ def test_states_that_nobody_can_go_on_from_cost_their_owner_alone(form) -> None:
     assert laboratory.fleet.losses.keys() <= {1}
 
 
+def test_a_small_lie_does_not_end_all_proofs() -> None:
+    """On another kind of machine than the coordinator's nobody can tell it from rounding; but all
+    others find the same, so that kind does repeat."""
+    laboratory = _laboratory("topology.replicas=4")
+    settler = laboratory.engine.judge.auditor.settler
+    _sit(laboratory, "r1.s0", liars.Liar)
+    banned = []
+    for number, size in enumerate([0.04, 10.0], 1):
+        settler.referee.error = lambda done, made, size=size: size
+        for replica in laboratory.fleet.muster():
+            replica.kind = "a GPU"
+        banned.append(_banned(laboratory.play(number)))
+        assert settler.unrepeatable == set()
+    assert banned == [[], ["r1.s0"]]
+
+
 @pytest.mark.parametrize("answers", [True, False], ids=["another", "nothing"])
 @pytest.mark.parametrize("times", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_who_no_longer_shows_what_a_disputed_window_starts_from_does_not_end_all_proofs(

@@ -8,6 +8,7 @@ from tdml.node.node import Node
 from tdml.round.debts import Debt
 from tdml.round.fleet import ReplicaLost
 from tdml.round.orders import Slot
+from tests.round.liars import AS_VALIDATOR, Liar
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -207,3 +208,37 @@ def test_after_a_resume_with_other_settings_nobody_owes_what_cannot_be_done_agai
     judge.restore(first.engine.judge.state(), changed)
     assert bool(judge.debts.owing) != changed
     assert bool(judge.debts.watched) == changed
+
+
+class _CannotRepeat(Silent):
+    """Nor repeat its own work in a dispute, while its round is shown again."""
+
+    fails = False
+
+    def repeating(self, order):
+        if order.own and self.fails:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_who_has_shown_it_and_then_fails_does_not_end_the_run(seed):
+    laboratory = Laboratory([*_JOB, f"seed={seed}"])
+    debtor, liar = laboratory.fleet.nodes["r1.s0"], laboratory.fleet.nodes["r2.s0"]
+    debtor.__class__, debtor.deed = _CannotRepeat, "open"
+    laboratory.play(1)
+    debtor.deed, debtor.fails = "nothing", True
+    liar.__class__, liar.when, liar.deed = Liar, AS_VALIDATOR, "state"
+    assert not {"r1.s0", "r1.s1"} & laboratory.play(2).bans.keys()
+
+
+def test_nobody_needs_to_show_what_he_did_in_a_round_that_is_taken_back():
+    laboratory = Laboratory(_JOB)
+    node = laboratory.fleet.nodes["r1.s0"]
+    node.__class__, node.deed = Silent, "open"
+    laboratory.play(1)
+    debts = laboratory.engine.judge.debts
+    debts.take_back(1)
+    assert _owing(laboratory) == {"r1.s0": 1}
+    debts.take_back(0)
+    assert _owing(laboratory) == {} and debts.watches(["r1.s0"])
