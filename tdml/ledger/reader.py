@@ -25,6 +25,7 @@ SCHEMA = {
         "CREATE TABLE head (entries INTEGER NOT NULL, hash TEXT NOT NULL, signature TEXT NOT NULL)"
     ),
 }
+_LARGEST = 1 << 32  # bytes; a round of a hundred nodes takes a few hundred KiB
 _TYPES = (int, str, int, str, str, str, str, str, str, str)  # of the columns
 
 
@@ -148,6 +149,9 @@ def _open(path: Path) -> sqlite3.Connection:
     from a copy."""
     if not _log(path).exists():
         return _connect(path, "immutable=1")
+    for file in (path, _log(path)):
+        if not file.is_file() or file.stat().st_size > _LARGEST:
+            raise OSError(f"{file.name} is no file of at most {_LARGEST >> 30} GiB")
     try:
         return _connect(path, "mode=ro")
     except sqlite3.OperationalError:

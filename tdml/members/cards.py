@@ -1,6 +1,7 @@
 """What is said at the job's store: cards, calls and decisions, each signed by who says it."""
 
 from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated
 
 import msgspec
 
@@ -19,7 +20,8 @@ class Card:
     gpu: str  # that it has to itself: see `own_gpu`
     data: Contents | None = None  # what its data hold; None where it reads none
     error: str | None = None  # why it cannot take part, in one line
-    rank: int | None = None  # that the launcher gave it; None where it has joined later
+    # that the launcher gave it; None where it has joined later
+    rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
     visit: str = ""  # of this process alone
     public: str = ""
     signature: str = ""
@@ -93,11 +95,13 @@ class Decision:
 
 
 def read_card(data: bytes) -> Card:
-    """A card; one that cannot be read is that of nobody."""
+    """A card; one that cannot be read, or that nobody could sign, is that of nobody."""
     try:
-        return msgspec.json.decode(data, type=Card)
-    except (msgspec.MsgspecError, RecursionError):
+        card = msgspec.json.decode(data, type=Card)
+        card._text("")
+    except (msgspec.MsgspecError, RecursionError, ValueError):
         return Card(fingerprint="", gpu="")
+    return card
 
 
 def read_call(data: bytes) -> Call:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 
 from tdml.common.files import replace_file
@@ -61,6 +62,7 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
     settings = from_yaml(run / "config.yaml")
     name = settings.model.get("_target_")
     if name == "tdml.models.hf":
+        _check_plain(run, settings.model)
         model: PreTrainedModel = whole.initial_model(settings.model, settings.seed)
         with _fitting(run):
             model.load_state_dict(weights)
@@ -73,8 +75,33 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
     else:
         _save(weights, folder / f"model{_SUFFIX}")
     tokenizer = Path(settings.data.get("tokenizer") or "")
-    if tokenizer.is_file():
+    if _is_tokenizer(tokenizer):
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
+
+
+def _check_plain(run: Path, model: DictConfig) -> None:
+    """Of a stranger's run nothing but TDML's own function is called to make its model again."""
+    kept = OmegaConf.to_container(model)
+    assert isinstance(kept, dict)
+    if any(map(_has_target, kept.values())):
+        raise SettingError(
+            f"{run}: config.yaml: a setting of its model has a _target_ of its own, which export "
+            f"does not run: give a NAME{_SUFFIX}"
+        )
+
+
+def _has_target(value: object) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (isinstance(value, dict) and "_target_" in value) or any(map(_has_target, inner))
+
+
+def _is_tokenizer(path: Path) -> bool:
+    """Whether it is one, and not some other file of this machine that a stranger's run names."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError:
+        return False
+    return isinstance(found, dict) and {"model", "added_tokens"} <= found.keys()
 
 
 @contextmanager

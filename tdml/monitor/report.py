@@ -69,7 +69,7 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
 <title>TDML run {title}</title><style>{STYLE}</style></head><body>
 <h1>TDML run {title}</h1><p class="sub">{ended}</p>
 {_facts(lines, played, summary)}
-<h2>{_title(headline(lines[-1]))} and loss</h2>{to_svg(curves(lines))}
+<h2>{html.escape(_title(headline(lines[-1])))} and loss</h2>{to_svg(curves(lines))}
 {_timeline(run)}<h2>Verdicts</h2><div class="wide">{_verdicts(played)}</div>{_legend()}
 <h2>What was found</h2>{_findings(played)}
 <h2>Mean against standard deviation of ranks</h2>{_scatters(played)}
@@ -142,7 +142,7 @@ def _facts(
     }
     return (
         "<dl>"
-        + "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
+        + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
         + "</dl>"
     )
 
@@ -243,11 +243,11 @@ def _seconds(lines: list[dict[str, Any]]) -> str:
     phases = list(lines[0]["seconds"])
     head = (
         "<tr><th>round</th>"
-        + "".join(f"<th>{phase.replace('_', ' ')}</th>" for phase in phases)
+        + "".join(f"<th>{html.escape(phase.replace('_', ' '))}</th>" for phase in phases)
         + "</tr>"
     )
     rows = "".join(
-        f"<tr><td>{line['round']}</td>"
+        f"<tr><td>{_number(line)}</td>"
         + "".join(f"<td>{line['seconds'][phase]:.2f}</td>" for phase in phases)
         + "</tr>"
         for line in lines

@@ -1,6 +1,7 @@
 """The settings of a job as a file, as a list of names, and as a fingerprint that ranks compare."""
 
 import hashlib
+import io
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tdml.config import Config, IdentitySettings, LedgerSettings
 from tdml.errors import SettingError, one_line
+
+_LARGEST = 4 << 20  # bytes
 
 
 def to_yaml(config: Config) -> str:
@@ -26,13 +29,28 @@ def from_yaml(path: Path) -> DictConfig:
     """
     damaged = f"{path.parent} is not a run, or is damaged: {path.name}"
     try:
-        loaded = OmegaConf.load(path)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        loaded = OmegaConf.load(io.StringIO(_plain_text(path)))
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
         raise SettingError(f"{damaged}: {one_line(error)}") from error
     groups = loaded if isinstance(loaded, DictConfig) else DictConfig({})
     if missing := [field.name for field in fields(Config) if field.name not in groups]:
         raise SettingError(f"{damaged} has no {missing[0]}")
     return groups
+
+
+def _plain_text(path: Path) -> str:
+    """Of a file that may be a stranger's: of what TDML never writes there, aliases can unfold to
+    more than any memory holds, and interpolations read this machine's environment.
+
+    Raises:
+        OSError, ValueError, yaml.YAMLError: it is no such file.
+    """
+    if not path.is_file() or path.stat().st_size > _LARGEST:
+        raise ValueError(f"it must be a file of at most {_LARGEST >> 20} MiB")
+    text = path.read_text(encoding="utf-8")
+    if "${" in text or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+        raise ValueError("it has aliases or interpolations, which no run writes")
+    return text
 
 
 def flat(settings: Config | DictConfig) -> dict[str, Any]:

@@ -238,3 +238,20 @@ def test_a_config_without_end_is_not_read(run, capsys):
         1,
         f"{run}: wrong: config.yaml is not the one that the job was started with\n",
     )
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("log", ["device", "pipe", "sparse"])
+def test_a_log_that_is_none_is_not_copied(run, capsys, log):
+    file = run / "ledger.db-wal"
+    file.unlink(missing_ok=True)
+    if log == "device":
+        file.symlink_to("/dev/zero")
+    elif log == "pipe":
+        os.mkfifo(file)
+    else:
+        with file.open("wb") as sparse:
+            sparse.truncate(1 << 40)
+    status, said = tdml(capsys, "verify", run)
+    assert status == 1
+    assert "cannot be read as a ledger: ledger.db-wal is no file of at most 4 GiB" in said

@@ -1,5 +1,6 @@
 """What `tdml export` writes, read by others."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,51 @@ def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
     out = tmp_path / "a" / "b" / "x.safetensors"
     assert cli.run(["export", str(tmp_path / "run"), str(out)]) == 0
     assert out.is_file()
+
+
+def test_a_strangers_run_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Nor has it a file of this machine copied into what one hands on."""
+    transformers()
+    leave_run(tmp_path / "run", "model=cnn")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    victim, secret = tmp_path / "victim", tmp_path / "secret"
+    victim.mkdir()
+    secret.write_text('{"user": "me", "token": "x"}')
+    nested = {"_target_": "shutil.rmtree", "path": str(victim)}
+    for lora in (nested, {"rank": [nested]}, {"rank": {"a": nested}}):
+        config["model"] = {"_target_": "tdml.models.hf", "config": None, "lora": lora}
+        (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+        assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 1
+        assert "has a _target_ of its own" in capsys.readouterr().err
+        assert victim.is_dir()
+    config["model"], config["data"]["tokenizer"] = {"_target_": "tdml.models.cnn"}, str(secret)
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out" / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "aliases", "environment", "large"])
+@pytest.mark.timeout(20)
+def test_settings_that_no_run_writes_are_one_line(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_run(tmp_path / "run", "model=cnn")
+    file = tmp_path / "run" / "config.yaml"
+    text = file.read_text()
+    file.unlink()
+    monkeypatch.setenv("SECRET", "swordfish")
+    levels = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12))
+    if what == "pipe":
+        os.mkfifo(file)
+    elif what == "device":
+        file.symlink_to("/dev/zero")
+    elif what == "aliases":
+        file.write_text(f"a0: &a0 [x]\n{levels}\n{text}")
+    elif what == "environment":
+        file.write_text(text.replace("name:", "name: ${oc.env:SECRET} #", 1))
+    else:
+        file.write_text(text + "#" * (5 << 20))
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert "is not a run, or is damaged: config.yaml" in said and said.count("\n") == 1
+    assert "swordfish" not in said

@@ -98,3 +98,12 @@ def test_what_is_no_text_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "metrics.jsonl")
     with pytest.raises(SettingError, match="holds no rounds"):
         write_report(tmp_path)
+
+
+@pytest.mark.timeout(60)
+def test_no_name_in_the_metrics_is_markup(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    line = _LINE | {f"test_{evil}": 0.5, "seconds": {"total": 1.0, evil: 2.0}}
+    (tmp_path / "run").mkdir()
+    page = write_report(_run(tmp_path / "run", json.dumps(line) + "\n")).read_text()
+    assert "<script>" not in page.lower() and "&lt;script&gt;" in page.lower()
