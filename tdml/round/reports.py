@@ -3,7 +3,6 @@ itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import torch
 
@@ -20,8 +19,6 @@ from tdml.round.recompute import Referee, is_equal
 from tdml.run.job import Job
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,9 @@ def false_reports(
 
     text = f"of an evaluation of replica {report.candidate}"
     others = fleet.ready(index for index in gathered.replicas if index != told.replica)
-    return false_evaluation(job, auditor, fleet, told, weights, update, ask, others, draw, text)
+    count = -(-pieces.count(told.order.pieces) // auditor.settler.referee.batch_size)
+    batch = int(torch.randint(max(1, count), (), generator=draw))
+    return _false_evaluation(job, auditor, fleet, told, batch, weights, update, ask, others, text)
 
 
 def false_figures(
@@ -73,38 +72,54 @@ def false_figures(
     weights: Sequence[torch.Tensor],
     draw: torch.Generator,
 ) -> list[Proof]:
-    """The nodes whose part in what one replica has measured of the global weights on held-out
-    samples is false: of a replica that has found a loss that is no finite number, if there is any.
-    Nobody where work cannot be repeated."""
+    """The nodes whose part in measuring the global weights on held-out samples is false. Two of all
+    the batches are looked at: one by chance, and the one that stands out most. Nobody where work
+    cannot be repeated."""
     if not told or not job.audits:
         return []
-    one = _drawn([each.answers[-1].losses for each in told], told, draw)
+    text, proofs = "of the global weights", []
+    for one, batch in _to_look_at(told, auditor.settler.referee.batch_size, draw):
 
-    def ask(other: Replica) -> list[Evaluation]:
-        return other.evaluate(one.order, columns=job.measures.columns)
+        def ask(other: Replica, order: EvaluateOrder = one.order) -> list[Evaluation]:
+            return other.evaluate(order, columns=job.measures.columns)
 
-    others = fleet.ready(each.replica for each in told if each.replica != one.replica)
-    text = "of the global weights"
-    return false_evaluation(job, auditor, fleet, one, weights, [], ask, others, draw, text)
+        others = fleet.ready(each.replica for each in told if each.replica != one.replica)
+        proofs += _false_evaluation(job, auditor, fleet, one, batch, weights, [], ask, others, text)
+    return proofs
 
 
-def false_evaluation(
+def _to_look_at(told: Sequence[Told], size: int, draw: torch.Generator) -> list[tuple[Told, int]]:
+    """Who has told it, and which batch. What stands out is the mean of its losses, or of a column
+    of its rows, against the median of all batches; most of all where it is no finite number."""
+    batches, means = [], []
+    for each in told:
+        last = each.answers[-1]
+        found = torch.cat([last.losses.double().view(-1, 1), last.rows], dim=1).split(size)
+        batches += [(each, batch) for batch in range(len(found))]
+        means += [rows.mean(dim=0) for rows in found]
+    distances = (torch.stack(means) - torch.stack(means).nanmedian(dim=0).values).abs()
+    usual = distances.nanmedian(dim=0).values.clamp(min=torch.finfo(torch.float64).tiny)
+    outlying = (distances / usual).nan_to_num(nan=torch.inf).amax(dim=1)
+    chance = int(torch.randint(len(batches), (), generator=draw))
+    return [batches[place] for place in sorted({chance, int(outlying.argmax())})]
+
+
+def _false_evaluation(
     job: Job,
     auditor: Auditor,
     fleet: Fleet,
     told: Told,
+    batch: int,
     weights: Sequence[torch.Tensor],
     update: Sequence[torch.Tensor],
     ask: Callable[[Replica], list[Evaluation]],
     others: Sequence[Replica],
-    draw: torch.Generator,
     text: str,
 ) -> list[Proof]:
-    """The nodes whose part in an evaluation is false.
+    """The nodes whose part in an evaluation is false, by one batch of it.
 
-    One batch of it is evaluated again: of those with a loss that is no finite number, if there are
-    any. Where the coordinator finds something else, another replica must find the same as it does,
-    and both again and again: code may keep something where nobody looks. Nothing follows where the
+    Where the coordinator finds something else, another replica must find the same as it does, and
+    both again and again: code may keep something where nobody looks. Nothing follows where the
     machines are of different kinds: their logs are not the same.
     """
     referee, size = auditor.settler.referee, auditor.settler.referee.batch_size
@@ -115,8 +130,6 @@ def false_evaluation(
         return []
     if proofs := _false_logs(job, auditor, fleet, validator, told.order, told.answers, count):
         return proofs
-    losses = told.answers[-1].losses.split(size)
-    batch = _drawn(losses, range(count), draw)
     true = _truth(referee, told.order, weights, update, batch)
     stage = None if true is None else _false_stage(job, told.answers, true, batch, size)
     if true is None or stage is None:
@@ -137,14 +150,6 @@ def false_evaluation(
         return []
     reason = f"stage {stage} reports what recomputation does not find {text}"
     return [Proof((validator.names[stage],), reason)]
-
-
-def _drawn(losses: Sequence[torch.Tensor], items: Sequence[_Item], draw: torch.Generator) -> _Item:
-    """One of some items by chance; of those with losses that are no finite numbers, if there are
-    any."""
-    pairs = zip(items, losses, strict=True)
-    choice = [item for item, own in pairs if not own.isfinite().all()] or items
-    return choice[int(torch.randint(len(choice), (), generator=draw))]
 
 
 def _false_logs(

@@ -40,6 +40,18 @@ class _HasNoLoss(Node):
         return replace(found, losses=losses)
 
 
+class _CountsMost(Node):
+    """One of its samples outweighs all others."""
+
+    def evaluated(self):
+        found = super().evaluated()
+        if not self.stage.last or not len(found.rows):
+            return found
+        rows = found.rows.clone()
+        rows[-1] *= 1e6
+        return replace(found, rows=rows)
+
+
 class _HasOtherWeights(Node):
     """When the global ones are measured."""
 
@@ -84,8 +96,9 @@ def test_who_lies_about_them_is_banned_and_they_are_measured_again(
     assert all(len(one.slots) == 2 for one in played[played.index(found) + 1 :])
 
 
-def test_one_sample_without_a_loss_is_enough() -> None:
-    assert "r1.s1" in _played(_HasNoLoss)[0].bans
+@pytest.mark.parametrize("liar", [_HasNoLoss, _CountsMost])
+def test_what_spoils_them_all_is_met_at_once(liar: type[Node]) -> None:
+    assert "r1.s1" in _played(liar)[0].bans
 
 
 def test_the_stage_that_computes_something_else_is_named() -> None:

@@ -88,4 +88,4 @@ def test_a_model_that_raises_now_and_then_convicts_nobody(monkeypatch: pytest.Mo
     for number in range(1, 4):
         calls.clear()
         assert not laboratory.play(number).bans
-        assert len(calls) == 3, "it was evaluated again; and the figures of progress"
+        assert len(calls) > 2, "it was evaluated again; and the figures of progress"
