@@ -137,10 +137,11 @@ class RpcFleet:
                 self._on_ban(name, reason)
         self._dissolve()
 
-    def stand_down(self, name: str) -> None:
+    def stand_down(self, name: str) -> bool:
         """Have a spare take a node's slot, if there is one: the node takes no more part."""
         vacant = sum(not self.nodes[placed].usable for placed in self._slots.values())
         self.nodes[name].out = len(self.spares) > vacant
+        return self.nodes[name].out
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
         """Have nodes take no more part until they are started anew, with spares or without."""

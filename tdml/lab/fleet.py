@@ -165,11 +165,13 @@ class LocalFleet:
             if set(replica.names) & set(self.banned):
                 del self._formed[index]
 
-    def stand_down(self, name: str) -> None:
+    def stand_down(self, name: str) -> bool:
         for slot, placed in self._slots.items():
             if placed == name and self._spares:
                 self._slots[slot] = self._spares.pop(0)
                 self._formed.pop(slot.replica, None)
+                return True
+        return False
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
         raise AssertionError(f"{', '.join(names)} would be given up: {reason}")

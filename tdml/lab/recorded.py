@@ -131,7 +131,7 @@ class RecordedFleet:
     def ban(self, names: Iterable[str], reason: str) -> None:
         raise AssertionError(f"{list(names)} would be banned: {reason}")
 
-    def stand_down(self, name: str) -> None:
+    def stand_down(self, name: str) -> bool:
         raise AssertionError(f"{name} would give its slot to another")
 
     def give_up(self, names: Iterable[str], reason: str) -> None:

@@ -49,7 +49,7 @@ class Node:
         self, name: str, identity: Identity, job: str, seed: int, source: Source | None
     ) -> None:
         self.name, self.identity = name, identity
-        self._job, self._seed, self._source = job, seed, source
+        self.job, self._seed, self._source = job, seed, source
         self.slot = Slot(-1, -1)
         self.stage: Stage  # from `sit` on
         self.weights = self.update = torch.empty(0)
@@ -62,7 +62,7 @@ class Node:
         """Take a slot. `names` and public `keys` are those of the replica's nodes, by stage."""
         self.slot, self.stage, self.names = slot, stage, tuple(names)
         self._reader = BatchReader(self._source if stage.first or stage.last else None, self._seed)
-        self.agreement = Agreement(self.identity, self._job, slot, keys, stage.channels)
+        self.agreement = Agreement(self.identity, self.job, slot, keys, stage.channels)
 
     def load(self, weights: torch.Tensor) -> None:
         """Take the global weights of the stage: (d_s,) float32."""
@@ -223,7 +223,7 @@ class Node:
         held_to = commitment(round_number, self.name, root(blocks))
         commits = Commitment(held_to, states, blocks, "")
         statement = commit_statement(
-            self._job, round_number, self.identity.public, self.name, commits
+            self.job, round_number, self.identity.public, self.name, commits
         )
         return replace(commits, signature=statement.sign(self.identity))
 

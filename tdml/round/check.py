@@ -1,6 +1,6 @@
 """The cross-check: other replicas evaluate what each update has learnt of its own samples."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -75,10 +75,10 @@ def cross_check(
     count = samples_that_pay(samples, job.distinct(number, candidates), passes)
     if not count:
         return NOT_CHECKED
-    questions = {}
+    questions, batches = {}, {index: job.batches(index, number) for index in candidates}
     for index in candidates:
         with suppress(SettingError):  # of samples that nobody can read: they test nobody
-            questions[index] = _ask(job, number, index, candidates, count, draw)
+            questions[index] = _ask(job, number, index, batches, count, draw)
     asked = _draw_validators(candidates, draw)
     validators = {replica.index: replica for replica in fleet.ready(candidates)}
     reporters = [replica for index, replica in validators.items() if index in believed]
@@ -116,16 +116,20 @@ def _ask(
     job: Job,
     number: int,
     candidate: int,
-    candidates: Sequence[int],
+    batches: Mapping[int, torch.Tensor],
     count: int,
     draw: torch.Generator,
 ) -> Question:
     """A candidate's samples, exactly as it was to train on them; half of the controls are held out,
-    the others were given to its peers."""
-    own = _assigned(job, number, [candidate], count, draw)
+    the others were given to its peers.
+
+    Args:
+        batches: by candidate, what it was to train on.
+    """
+    own = _assigned(job, number, {candidate: batches[candidate]}, count, draw)
     held = min(count // 2, job.source.size("validation"))
     positions = torch.randperm(job.source.size("validation"), generator=draw)[:held]
-    others = [index for index in candidates if index != candidate]
+    others = {index: own for index, own in batches.items() if index != candidate}
     controls = _assigned(job, number, others, count - held, draw)
     asked = (*own, *controls, *pieces.held_out(job.source, "validation", positions, held))
     targets = torch.cat([pieces.read(job.source, piece)[1] for piece in asked])
@@ -137,16 +141,20 @@ def _ask(
 
 
 def _assigned(
-    job: Job, number: int, replicas: Sequence[int], count: int, draw: torch.Generator
+    job: Job,
+    number: int,
+    batches: Mapping[int, torch.Tensor],
+    count: int,
+    draw: torch.Generator,
 ) -> list[Piece]:
     """About `count` different samples that some replicas were given in this round, by whole
     steps."""
-    steps = [(replica, step) for replica in replicas for step in range(job.steps[replica])]
+    steps = [(replica, step) for replica, own in batches.items() for step in range(len(own))]
     chosen: list[Piece] = []
     seen: set[int] = set()
     for place in torch.randperm(len(steps), generator=draw).tolist():
         replica, step = steps[place]
-        batch = job.batches(replica, number)[step]
+        batch = batches[replica][step]
         keep = []
         for position, sample in enumerate(batch.tolist()):
             if sample not in seen and len(seen) < count:

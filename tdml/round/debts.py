@@ -195,9 +195,12 @@ class Debts:
         return next(n for n in replica.names if self.owing.get(self._fleet.key(n)) is debt)
 
     def _part(self, debt: Debt, replica: Replica, draw: torch.Generator) -> None:
-        """Have one of those who owe it replaced, by chance, if there is a spare."""
+        """Have one of those who owe it replaced, by chance, if there is a spare. It cannot show it
+        any more: its slot is another's."""
         owing = [name for name in replica.names if self._owes(name, debt.round)]
-        self._fleet.stand_down(owing[int(torch.randint(len(owing), (), generator=draw))])
+        chosen = owing[int(torch.randint(len(owing), (), generator=draw))]
+        if self._fleet.stand_down(chosen):
+            self.owing[self._fleet.key(chosen)] = replace(debt, weights=[])
 
     def _owes(self, name: str, number: int) -> bool:
         debt = self.owing.get(self._fleet.key(name))

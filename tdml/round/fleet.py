@@ -102,8 +102,9 @@ class Fleet(Protocol):
     def ban(self, names: Iterable[str], reason: str) -> None:
         """Exclude nodes for the rest of the job. Their replicas' groups end."""
 
-    def stand_down(self, name: str) -> None:
-        """Have a spare take a node's slot, if there is one: the node takes no more part."""
+    def stand_down(self, name: str) -> bool:
+        """Have a spare take a node's slot, if there is one: the node takes no more part. Returns
+        whether there is."""
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
         """Have nodes take no more part, whether there are spares or not."""

@@ -203,13 +203,13 @@ class _Visit:
         return ending
 
     def _worker_of(self, name: str, decision: Decision) -> Worker:
-        """The node's worker, which is kept from session to session."""
+        """The node's worker, which is kept from session to session of a job."""
         from tdml.attacks.node import make_node  # seconds to import
         from tdml.attacks.tap import StoreTap
 
         worker, ready = self._worker, self._ready
         assert ready is not None
-        if worker is not None and worker.node.name == name:
+        if worker and (worker.node.name, worker.node.job) == (name, decision.at.job):
             return worker
         if self._guard is None:
             self._guard = Guard(endpoint.obey)
