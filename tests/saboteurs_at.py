@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
-from tdml.attacks import Attack
+from tdml.attacks import Attack, Gaussian
 from tdml.node.worker import Worker
 from tdml.round.engine import Engine
+from tdml.run.coordinator import Coordinator
 from tests.use import Use
 
 _PAUSE_S = 5
@@ -159,3 +160,21 @@ def _exhaust_memory() -> None:
         torch.zeros(2**28)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+class DiesGoingBack(Gaussian):
+    """A liar, and a coordinator that is killed once, as it is about to take out what it had put in.
+    `marker` is a file that is written then."""
+
+    def __init__(self, std: float, marker: str) -> None:
+        super().__init__(std)
+        go_back, written = Coordinator._go_back, Path(marker)
+
+        def dies(coordinator: Coordinator, played: Any) -> None:
+            if not written.exists():
+                coordinator._saving.finish()
+                written.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            go_back(coordinator, played)
+
+        Coordinator._go_back = dies

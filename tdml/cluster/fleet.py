@@ -182,7 +182,7 @@ class RpcFleet:
 
     def key(self, name: str) -> str:
         """A node's public key."""
-        return self.roster.keys[name]
+        return self.roster.keys[name] if name in self.roster.keys else self._former[name]
 
     def state(self) -> dict:
         """What a checkpoint must keep."""

@@ -44,7 +44,7 @@ class Yardstick(Engine):
             return set()
         updates = self._whole(gathered, rows)
         sizes = [layout.size for layout in self.job.layouts]
-        self.step(number, self._combine(updates, rows, gathered).split(sizes))
+        self.step(number, self._combine(updates, rows, gathered).clone().split(sizes))
         return set()
 
     def _whole(self, gathered: Gathered, rows: Sequence[int]) -> torch.Tensor:

@@ -99,8 +99,12 @@ class Sessions:
         self.rendezvous.announce(admitted.decision(self.at).signed(self.identity))
         shared = form_rpc(self.rendezvous.store, self.at.session, COORDINATOR, self.timeout)
         came = meet(shared, range(len(admitted.members)), seconds)
+        keys = {name: admitted.members[name].public for name in admitted.present}
         absent = {name for name, (rank, _) in admitted.present.items() if rank not in came}
-        self._absences.note(admitted.members[name].public for name in absent)
+        self._absences.note(
+            [key for name, key in keys.items() if name not in absent],
+            [keys[name] for name in absent],
+        )
         return replace(admitted, absent=frozenset(absent))
 
     def is_due(self) -> bool:
@@ -118,12 +122,13 @@ class Sessions:
         Raises:
             NotFormed: this machine cannot be reached by RPC.
         """
-        rang, out = self.rendezvous.rings, self._absences.out
+        rang = self.rendezvous.rings
         self.at = Session(self.job, secrets.token_hex(16))
         self.rendezvous.call(self.at.session, self.identity)
         leave_rpc()
-        cards = self._answers(set(there.values()) - out, rang)
-        cards = [card for card in cards if card.public not in out]
+        awaited = {key for key in there.values() if not self._absences.is_out(key)}
+        cards = self._answers(awaited, rang)
+        cards = [card for card in cards if not self._absences.is_out(card.public)]
         admitted = self.admission.admit(cards, self.at.session, banned, first=False)
         return self.begin(admitted, _MEET_S)
 

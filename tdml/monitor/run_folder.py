@@ -37,6 +37,7 @@ _OF_ROUNDS_TO_COME = {
 }  # fmt: skip
 _LONGEST_USER = 200  # characters of a lock file
 _SPARES = "topology.spares"  # may grow, where others have been banned
+_NO_WORK = {_SPARES, "monitor.best", "train.patience"}
 
 
 class RunFolder:
@@ -197,6 +198,11 @@ class RunFolder:
         config = replace(config, topology=replace(config.topology, microbatches=before))
         check(config)
         return config
+
+    @property
+    def changes_work(self) -> bool:
+        """Whether rounds that were played before would not be the same again."""
+        return bool(self.changed.keys() - _NO_WORK)
 
     @property
     def how_to_go_on(self) -> str:

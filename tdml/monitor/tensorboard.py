@@ -22,7 +22,8 @@ _usual_hook = threading.excepthook
 
 
 def _without_full_disks(failure: threading.ExceptHookArgs) -> None:
-    if not issubclass(failure.exc_type, OSError):
+    is_writer = type(failure.thread).__module__.startswith("tensorboard.")
+    if not (is_writer and issubclass(failure.exc_type, OSError)):
         _usual_hook(failure)
 
 

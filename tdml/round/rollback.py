@@ -41,6 +41,11 @@ class Unproven:
         }
         self.taken_back += number - after
 
+    def drop(self, keys: Iterable[str]) -> None:
+        """What was done of what these nodes have put in is done."""
+        for key in keys:
+            self.rounds.pop(key, None)
+
     def may_go_back(self, after: int, number: int, rounds: int) -> bool:
         """Whether the run may go back so far: all in all it repeats at most as many rounds as it
         has, so that liars who confess one after the other cannot keep it from its end."""

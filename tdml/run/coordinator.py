@@ -24,6 +24,7 @@ from tdml.round.rollback import tainted_rounds, taken_back
 from tdml.round.saving import Saving
 from tdml.run.job import Job
 from tdml.run.notices import notices
+from tdml.run.status import status
 from tdml.trust.judgement import Proof
 from tdml.wire.channel import Offence
 
@@ -63,7 +64,7 @@ class Coordinator:
         self.engine = Engine(job, fleet, recorder, sessions.job)
         if checkpoint is not None:
             self.engine.outer.restore(checkpoint.outer)
-            self.engine.judge.restore(checkpoint.judge, bool(monitor.folder.changed))
+            self.engine.judge.restore(checkpoint.judge, monitor.folder.changes_work)
             self.engine.balance.restore(checkpoint.balance)
             self.engine.moved = checkpoint.moved
             job.left_out.since |= checkpoint.left_out
@@ -73,7 +74,7 @@ class Coordinator:
         self._saving = Saving(self.last_round)
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round
-        monitor.terminal.status(self._status)
+        monitor.terminal.status(partial(status, self.engine, fleet))
 
     def run(self) -> str:
         """Play the rounds that are left, then write the model. Returns why there are no more
@@ -91,7 +92,7 @@ class Coordinator:
     def _run(self) -> str:
         for notice in self.notices:
             self.monitor.terminal.say(notice, "yellow")
-        self._keep_best(self.last_round)  # a run may have been cut off before it did so
+        self._catch_up()
         first = self.last_round + 1
         while not (over := self._is_over()):
             self.play(self.last_round + 1)
@@ -150,6 +151,15 @@ class Coordinator:
         kept = f"; the checkpoint of round {before.round} does not" if before else ""
         return f"{tainted_rounds(played)}, which stays{kept}"
 
+    def _catch_up(self) -> None:
+        """Do what a run may have been cut off before it did it."""
+        self._keep_best(self.last_round)
+        banned = dict.fromkeys(self.fleet.banned, "")
+        proofs = [Proof((name,), "") for name in banned]
+        tainted = self.engine.judge.tainted(self.last_round + 1, proofs)
+        if tainted is not None and self.job.config.trust.rollback == "auto":
+            self._go_back(Round(self.last_round, {}, bans=banned, tainted=tainted))
+
     def _go_back(self, played: Round) -> None:
         """Take out what nodes that are proven to lie have put in before."""
         assert played.tainted is not None
@@ -158,6 +168,7 @@ class Coordinator:
         before = load(self.monitor.folder.checkpoints, played.tainted)
         after = before.round if before else 0
         unproven = self.engine.judge.standing.unproven
+        unproven.drop(map(self.fleet.key, played.bans))
         if not unproven.may_go_back(after, number, rounds):
             text = f"{self._stays(played)}: as many rounds as the run has were taken back already"
             self._say(self._new([text]))
@@ -287,11 +298,3 @@ class Coordinator:
                 f"no replica has finished its steps in {rounds}: {'; '.join(reasons)}. The stack "
                 "traces are in failures.log in the run folder. Mend that and go on with resume=true"
             )
-
-    def _status(self) -> str:
-        steps = ""
-        if self.engine.activity.endswith("train"):
-            replicas = self.fleet.ready(replica.index for replica in self.engine.training)
-            done = (f"r{r.index} {r.steps_done}/{self.engine.steps[r.index]}" for r in replicas)
-            steps = f"{'  '.join(done)} steps"
-        return "   ".join(filter(None, [self.engine.activity, steps, self.fleet.waiting]))

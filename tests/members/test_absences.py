@@ -1,21 +1,56 @@
 """Who is not waited for at every border."""
 
+import pytest
+
 from tdml.members.absences import Absences
 
 
-def test_who_does_not_come_is_left_out_for_longer_each_time() -> None:
+@pytest.mark.parametrize("keys", [["hostile"], [f"hostile {i}" for i in range(40)]])
+def test_who_does_not_come_is_left_out_for_longer_each_time(keys: list[str]) -> None:
+    """A key for every time makes no difference."""
     absences = Absences()
     due = []
     for border in range(1, 40):
         if absences.pass_border():
             due.append(border)
-        if "hostile" not in absences.out and border in {1, *due}:
-            absences.note(["hostile"])
+        key = keys[len(due) % len(keys)]
+        if not absences.is_out(key) and border in {1, *due}:
+            absences.note(["honest"], [key])
     assert due == [3, 6, 11, 20, 37], "1, 2, 4, 8 and 16 borders are passed over"
+    assert not absences.is_out("honest")
 
 
 def test_who_has_come_to_all_is_never_left_out() -> None:
     absences = Absences()
-    absences.note([])
+    absences.note(["honest"], [])
     assert not any(absences.pass_border() for _ in range(5))
-    assert absences.out == set()
+    assert not absences.is_out("honest") and not absences.is_out("a stranger")
+
+
+def test_who_misses_one_now_and_then_is_left_out_for_one_each_time() -> None:
+    absences = Absences()
+    absences.note(["node"], [])
+    out = 0
+    for border in range(1, 402):
+        absences.pass_border()
+        if absences.is_out("node"):
+            out += 1
+        elif border % 40 == 0:
+            absences.note(["others"], ["node"])
+        else:
+            absences.note(["node", "others"], [])
+    assert out == 10
+
+
+def test_strangers_that_come_open_the_door_again() -> None:
+    absences = Absences()
+    absences.note(["node"], ["hostile"])
+    assert absences.is_out("a stranger") and not absences.is_out("node")
+    absences.pass_border()
+    absences.pass_border()
+    assert not absences.is_out("a stranger")
+    absences.note(["node", "a stranger"], [])
+    absences.note(["node"], ["another"])
+    absences.pass_border()
+    absences.pass_border()
+    assert not absences.is_out("yet another")
