@@ -241,7 +241,8 @@ class RpcFleet:
             if len(free) - reserve < topology.stages or not (taken := by_stage(free, topology)):
                 return
             self._slots |= {Slot(index, stage): name for stage, name in enumerate(taken)}
-            self._tell(f"{listed(taken)} form replica {index}", "")
+            verb = "form" if len(taken) > 1 else "forms"
+            self._tell(f"{listed(taken)} {verb} replica {index}", "")
 
     def _occupants(self, index: int) -> list[Peer]:
         return [self.nodes[name] for slot, name in self._slots.items() if slot.replica == index]

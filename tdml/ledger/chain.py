@@ -233,11 +233,7 @@ class Ledger(LedgerReader):
             raise SettingError(
                 f"run_dir={self.path.parent}: its ledger is of another job: start with resume=false"
             )
-        if first.author != self._identity.public:
-            raise SettingError(
-                f"identity.folder: run_dir={self.path.parent} was begun with another coordinator's "
-                "key: give the folder that holds it, or start with resume=false"
-            )
+        check_author(self.path.parent, first, self._identity.public)
 
     def _fall_back(self, before: _Tip) -> None:
         """After a failure, follow the file: an interrupt may come when the commit is already
@@ -252,6 +248,17 @@ class Ledger(LedgerReader):
             committed = False
         if not committed:
             self._tip = before
+
+
+def check_author(run: Path, first: Entry, public: str) -> None:
+    """Raises:
+    SettingError: the first entry of a run's ledger is not of the coordinator with that key.
+    """
+    if first.author != public:
+        raise SettingError(
+            f"identity.folder: run_dir={run} was begun with another coordinator's key: give the "
+            "folder that holds it, or start with resume=false"
+        )
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -9,7 +9,7 @@ from tdml import __version__
 from tdml.config import Config
 from tdml.errors import SettingError, one_line
 from tdml.ledger.artifacts import ArtifactStore
-from tdml.ledger.chain import Ledger
+from tdml.ledger.chain import Ledger, check_author
 from tdml.ledger.entry import Entry
 from tdml.ledger.reader import LEDGER, read
 from tdml.ledger.recorder import Recorder
@@ -27,8 +27,13 @@ _REMEDY = f"put back the {LEDGER} that belongs to the run, or start a new one wi
 
 def job_id(run: Path, public: str) -> str:
     """The id of the job whose ledger is in a run folder, or a new one, of the coordinator with that
-    key."""
+    key.
+
+    Raises:
+        SettingError: the ledger is damaged, or another coordinator's.
+    """
     for entry in _entries(run):
+        check_author(run, entry, public)
         return entry.job
     return new_job(public)
 

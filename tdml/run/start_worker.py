@@ -164,11 +164,8 @@ class _Visit:
         return self._rendezvous.await_end()  # a failure would end the machine's other ranks too
 
     def _take_part(self, decision: Decision, place: int) -> int | None:
-        """Be a member of one session; the exit status if the run has ended with it.
-
-        Raises:
-            DistError: the coordinator is gone, and the store with it.
-        """
+        """Be a member of one session; the exit status if the run has ended with it. Raises
+        DistError if the coordinator is gone, and the store with it."""
         assert self._ready is not None
         name, _ = decision.members[place]
         self._coordinator = decision.public
@@ -200,6 +197,8 @@ class _Visit:
         if ending is Ending.CALLED:
             leave_rpc()
             return None
+        if self._rendezvous.rank is None:  # of launched ranks the launcher says it
+            print(f"the run has ended{f' with status {ending}' if ending else ''}", flush=True)
         return ending
 
     def _worker_of(self, name: str, decision: Decision) -> Worker:
