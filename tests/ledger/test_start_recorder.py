@@ -29,7 +29,9 @@ def test_ledger_that_was_hardly_begun_is_none(tmp_path: Path) -> None:
 
 def test_job_and_bans_are_those_of_the_ledger_but_for_what_is_void(tmp_path: Path) -> None:
     chains.write(tmp_path / LEDGER)
-    assert job_id(tmp_path, _KEY) == chains.JOB
+    assert job_id(tmp_path, chains.COORDINATOR.public) == chains.JOB
+    with pytest.raises(SettingError, match=r"^identity.folder: .* another coordinator's key"):
+        job_id(tmp_path, _KEY)
     liar = frozenset([chains.KEYS["r1.s1"].public])
     assert [banned_keys(tmp_path, after) for after in (0, 1, 2, 3)] == [
         frozenset(),
