@@ -170,7 +170,7 @@ class Config:
 
     @property
     def validates(self) -> bool:
-        """Whether the validation accuracy is measured in every round."""
+        """Whether it is measured on the validation half in every round."""
         return self.monitor.best or self.train.patience is not None
 
     @property

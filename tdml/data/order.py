@@ -35,3 +35,8 @@ def assigned_batches(
         start = position % per_epoch * batch_size
         batches.append(order[start : start + batch_size])
     return np.stack(batches)
+
+
+def augmentation_seed(seed: int, round_number: int, replica: int, step: int) -> int:
+    """That of whatever a data set draws at random for one batch of a job with `seed`."""
+    return derive(seed, "augmentation", round_number, replica, step)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import torch
 
-from tdml.common.seeds import derive
 from tdml.data import pieces
+from tdml.data.order import augmentation_seed
 from tdml.data.pieces import Piece
 from tdml.data.source import Source
 
@@ -32,7 +32,7 @@ class BatchReader:
         has."""
         if self._source is None:
             return None, None
-        seed = derive(self._seed, "augmentation", round_number, replica, step)
+        seed = augmentation_seed(self._seed, round_number, replica, step)
         return self._source.training_batch(indices.tolist(), seed)
 
     def weights(self, indices: torch.Tensor) -> torch.Tensor | None:

@@ -46,8 +46,8 @@ class Audits:
         return {index: own for index, own in left.items() if own}
 
     def doubt(self, index: int) -> None:
-        """What others have found clean of a replica is known no better than if the coordinator had
-        looked."""
+        """Count a replica's clean windows as looked at only: its validators are of a rare kind of
+        machine, and may be in league with it."""
         found = self.by_replica.get(index, Audited())
         looked = tuple(sorted({*found.clean, *found.looked}))
         self.by_replica[index] = replace(found, clean=(), looked=looked)

@@ -67,7 +67,8 @@ def cross_check(
 
     Args:
         candidates: the replicas that are tested, which test one another.
-        believed: those whose reports can be checked. What the others are to test is not.
+        believed: those whose reports can be checked. Only they are asked; the candidates that the
+            draw gives to others go untested.
         passes: forward passes of one sample that may be spent.
         draw: chooses samples and validators; nobody can have foreseen it.
     """

@@ -181,7 +181,7 @@ class Debts:
             gathered.replicas = [index, *others]
             loading = partial(_load, debt)
             self._fleet.each(loading, self._fleet.ready(others))
-            windows = {index: range(len(self._job.bounds(debt.steps)) - 1)}
+            windows = {index: range(self._job.windows_of(debt.steps))}
             told = Audits()
             self._auditor.audit(debt.round, gathered, debt.weights, windows, draw, told)
             said[replica.index] = self._settled(replica, debt, told)
@@ -209,7 +209,7 @@ class Debts:
     def _settled(self, replica: Replica, debt: Debt, told: Audits) -> str:
         """What came of one replica's; who has shown its work owes it no longer."""
         audited = told.by_replica.get(replica.index, Audited())
-        windows = len(self._job.bounds(debt.steps)) - 1
+        windows = self._job.windows_of(debt.steps)
         seen = {*audited.clean, *audited.looked, *audited.unknown}
         if audited.unsettled or len(seen) < windows:
             return audited.unsettled or f"its work of round {debt.round} was false"

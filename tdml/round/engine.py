@@ -153,8 +153,8 @@ class Engine:
         return {index: trained for index, trained in done.items() if trained}, again
 
     def _have_trained(self, order: TrainOrder, replica: Replica, deadline: Deadline) -> Trained:
-        """One replica's local steps. How long they took is noted: until it has committed to them,
-        for it may say too early that they are taken; of one that is late, as far as it came."""
+        """One replica's local steps. It is timed until it has committed to them, for it may say too
+        early that they are taken; of one that is late, the steps that it has reported count."""
         start = time.monotonic()
 
         def note(taken: int) -> None:

@@ -145,7 +145,7 @@ def is_log(log: object, steps: int, channels: Sequence[Channel], stage: int) -> 
 
 def _holds(job: Job, steps: int, stage: int, made: Commitment, opening: Opening) -> bool:
     """Whether a trace is the one committed to, and ends with the update."""
-    windows = len(job.bounds(steps)) - 1
+    windows = job.windows_of(steps)
     formed = (
         len(opening.states) == windows and len(opening.signatures) == job.config.topology.stages
     )
@@ -155,7 +155,8 @@ def _holds(job: Job, steps: int, stage: int, made: Commitment, opening: Opening)
 
 
 def skipped_steps(log: torch.Tensor, own: Sequence[int]) -> bool:
-    """Whether steps were not taken, which nobody can make a node say who took them."""
+    """Whether a step has no digest on any of the stage's own channels. A node that has taken the
+    step cannot be made to log that by others."""
     return bool(own) and bool((log[:, own] == 0).flatten(1).all(dim=1).any())
 
 

@@ -35,7 +35,7 @@ def open_traces(
         proofs = false_traces(job, job_id, purpose, index, steps, names, keys, commitments, result)
         audits.proofs += proofs
         if proofs:
-            windows = range(len(job.bounds(steps)) - 1)
+            windows = range(job.windows_of(steps))
             audits.by_replica[index] = Audited(lied=tuple(windows))
         else:
             sound[index] = result

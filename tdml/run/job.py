@@ -13,7 +13,7 @@ from tdml.common.seeds import derive
 from tdml.config import Config
 from tdml.data import source as data
 from tdml.data.left_out import LeftOut
-from tdml.data.order import assigned_batches, steps_per_round
+from tdml.data.order import assigned_batches, augmentation_seed, steps_per_round
 from tdml.data.partition import partition
 from tdml.data.shares import given_shares
 from tdml.errors import SettingError, one_line
@@ -96,7 +96,7 @@ class Job:
 
     def augmentation(self, round_number: int, replica: int, step: int) -> int:
         """The seed of whatever a data set draws at random for one batch."""
-        return self.seed("augmentation", round_number, replica, step)
+        return augmentation_seed(self.config.seed, round_number, replica, step)
 
     def distinct(self, round_number: int, replicas: Sequence[int]) -> int:
         """How many different samples each of the replicas was assigned in a round, at least."""
@@ -130,6 +130,10 @@ class Job:
     def bounds(self, steps: int) -> tuple[int, ...]:
         """Where the windows of a round of so many steps begin and end; empty without audits."""
         return window_bounds(steps, self.windows) if self.windows else ()
+
+    def windows_of(self, steps: int) -> int:
+        """How many windows such a round has."""
+        return len(self.bounds(steps)) - 1
 
     @property
     def parameters(self) -> list[int]:

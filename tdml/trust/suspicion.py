@@ -50,8 +50,8 @@ class Candidate:
 class Purse:
     """Steps that may still be spent on suspects. What had to be looked at, and cost more, is saved
     up afterwards, unless everything can be paid; a round's allowance is held in reserve for that.
-    No more than another is ever owed: who pushes honest updates beyond the screen's limit, round
-    after round, would else use up the looks at himself."""
+    `steps` falls to minus one allowance, no lower: else a liar who pushes honest updates beyond the
+    screen's limit, round after round, would exhaust what could be spent on auditing him."""
 
     steps: float = 0.0
 
