@@ -41,19 +41,20 @@ class Identity:
             SettingError: it cannot be read or made, is no Ed25519 key, or others may read it.
         """
         path = Path(folder).expanduser() / f"{name}.pem"
+        there = path.exists()
         try:
-            if not path.exists():
+            if not there:
                 _make(path)
-            if stat.S_IMODE(path.stat().st_mode) & 0o077:
-                raise SettingError(
-                    f"identity.folder={folder}: others may read {path}: chmod 600 it, or make a "
-                    "new key"
-                )
-            key = load_pem_private_key(path.read_bytes(), password=None)
+            mode, written = stat.S_IMODE(path.stat().st_mode), path.read_bytes()
         except OSError as error:
+            why = f"{path} cannot be read" if there else "no key can be kept there"
+            raise SettingError(f"identity.folder={folder}: {why}: {one_line(error)}") from error
+        if mode & 0o077:
             raise SettingError(
-                f"identity.folder={folder}: no key can be kept there: {one_line(error)}"
-            ) from error
+                f"identity.folder={folder}: others may read {path}: chmod 600 it, or make a new key"
+            )
+        try:
+            key = load_pem_private_key(written, password=None)
         except (ValueError, TypeError) as error:
             raise SettingError(
                 f"identity.folder={folder}: {path} is not a private key: {one_line(error)}"

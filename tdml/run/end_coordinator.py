@@ -70,8 +70,10 @@ def conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: 
     if status:
         fail(reason)
     else:
-        banned = ", ".join(fleet.banned)
-        terminal.say(f"{reason}; banned: {banned or 'none'}", "bold")
+        gone = {"dead": fleet.dead, "left": fleet.left}
+        said = [f"{how}: {', '.join(names)}" for how, names in gone.items() if names]
+        banned = f"banned: {', '.join(fleet.banned) or 'none'}"
+        terminal.say("; ".join([reason, banned, *said]), "bold")
     for line in closing_lines(monitor.folder.path, report, status == 0):
         terminal.say(line)
     return status

@@ -52,3 +52,20 @@ def _start(folder: Path) -> tuple[multiprocessing.Process, str]:
 def _hold(folder: str, told: Connection) -> None:
     told.send(node_identity(folder, 0, 4).public)
     told.poll(60)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.chmod(0o644), r"others may read .*: chmod 600 it, or make a new key$"),
+        (lambda file: file.write_text("no key"), r"node0.pem is not a private key: "),
+        (lambda file: (file.unlink(), file.mkdir()), r"node0.pem cannot be read: "),
+    ],
+    ids=["open", "text", "folder"],
+)
+def test_what_is_wrong_with_a_key_is_said_once(tmp_path: Path, spoil, said: str) -> None:
+    named_identity(str(tmp_path), "node0")
+    spoil(tmp_path / "node0.pem")
+    with pytest.raises(SettingError, match=said) as raised:
+        named_identity(str(tmp_path), "node0")
+    assert str(raised.value).count("identity.folder") == 1
