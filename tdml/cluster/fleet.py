@@ -114,6 +114,8 @@ class RpcFleet:
         """The replicas that can work now: vacant slots are filled from the spares, and lost groups
         formed again."""
         self.losses = {}
+        if slow := self._patience.promptness.end_round():
+            self.give_up(slow, "too slow to answer, twice in a row")
         while True:
             self._fill_slots()
             self._grow()
@@ -241,8 +243,7 @@ class RpcFleet:
             if len(free) - reserve < topology.stages or not (taken := by_stage(free, topology)):
                 return
             self._slots |= {Slot(index, stage): name for stage, name in enumerate(taken)}
-            verb = "form" if len(taken) > 1 else "forms"
-            self._tell(f"{listed(taken)} {verb} replica {index}", "")
+            self._tell(f"replica {index} is formed of {listed(taken)}", "")
 
     def _occupants(self, index: int) -> list[Peer]:
         return [self.nodes[name] for slot, name in self._slots.items() if slot.replica == index]

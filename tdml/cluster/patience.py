@@ -4,6 +4,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from tdml.cluster.promptness import Promptness
+
 _FACTOR, _LEAST_S = 5.0, 60.0  # a machine that does other things, too, is no worse
 _KEPT = 64  # trainings, of all replicas
 
@@ -18,6 +20,7 @@ class Patience:
 
     def __init__(self, batch: int, timeout: float) -> None:
         self._batch, self._slack = batch, max(_LEAST_S, timeout)
+        self.promptness = Promptness(timeout)
         self._pace: deque[float] = deque(maxlen=_KEPT)  # seconds a sample
 
     def trained(self, samples: int, seconds: float) -> None:

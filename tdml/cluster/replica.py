@@ -3,6 +3,7 @@ one outcome."""
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -92,16 +93,16 @@ class RpcReplica:
         return commitments
 
     def digests(self, vector: str, stage: int) -> tuple[str, ...]:
-        return self._exchange.ask_one(stage, "digests", vector)
+        return self._ask_one(stage, "digests", vector)
 
     def reveal(self, vector: str, stage: int, block: int) -> torch.Tensor:
-        return self._exchange.ask_one(stage, "reveal", vector, block)
+        return self._ask_one(stage, "reveal", vector, block)
 
     def hold(self, stage: int, block: int, tensor: torch.Tensor) -> None:
-        self._exchange.ask_one(stage, "hold", block, tensor)
+        self._ask_one(stage, "hold", block, tensor)
 
     def open(self) -> list[Opening]:
-        return [self._exchange.ask_one(stage, "open") for stage in range(len(self.nodes))]
+        return [self._ask_one(stage, "open") for stage in range(len(self.nodes))]
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
         watch = self._watch(sum(map(len, order.batches)))
@@ -126,6 +127,14 @@ class RpcReplica:
         not are left out."""
         told = self._exchange.ask("refused", [()] * len(self.nodes))
         return {name: texts for name, texts in zip(self.names, told, strict=True) if texts}
+
+    def _ask_one(self, stage: int, method: str, *args: Any) -> Any:
+        """See `Exchange.ask_one`. Raises as it does, and of a node that is too slow."""
+        start, name = time.monotonic(), self.names[stage]
+        answer = self._exchange.ask_one(stage, method, *args)
+        if late := self._patience.promptness.note(name, method, time.monotonic() - start):
+            raise ReplicaLost(self.index, f"{name}: {late}", [name])
+        return answer
 
     def _watch(self, samples: int) -> Watch:
         """A node that gives signs of life may take its time, within reason."""

@@ -88,6 +88,18 @@ def test_a_checkpoint_brings_the_slots_and_the_bans_back(joined: list[int]) -> N
     assert other.banned == ["r1.s0"]
 
 
+def test_who_is_too_slow_twice_in_a_row_gives_its_slot_to_a_spare(joined: list[int]) -> None:
+    told: list[str] = []
+    fleet = make_fleet(told)
+    muster(fleet)
+    for _ in range(2):
+        for name in fleet.nodes:
+            fleet._patience.promptness.note(name, "reveal", 500.0 if name == "r1.s0" else 0.1)
+        there = muster(fleet)
+    assert there[1] == ["spare0", "r1.s1"]
+    assert "r1.s0 given up: too slow to answer, twice in a row" in told
+
+
 def _part(keys: dict[str, str], state: dict | None) -> RpcFleet:
     """A part of a run, to which nodes with these keys have come."""
     fleet = make_fleet([], there=list(keys))
@@ -208,7 +220,7 @@ def test_a_job_starts_with_the_replicas_that_are_complete_and_others_form_when_n
     assert fleet.spares == ["r1.s0"]
     fleet.enter(admit([*_ALL[:3], "spare1"]))
     assert muster(fleet) == {0: ["r0.s0", "r0.s1"], 1: ["r1.s0", "spare1"]}
-    assert told == ["r1.s0, spare1 form replica 1"]
+    assert told == ["replica 1 is formed of r1.s0, spare1"]
     assert fleet.dead == []
     assert joined == [0, 1]
 

@@ -1,0 +1,44 @@
+"""How long nodes take for orders that they carry out at once, such as to reveal a block: each is
+answered in time, and a model has thousands of them."""
+
+import statistics
+import threading
+from collections import Counter, defaultdict, deque
+
+_FACTOR = 3.0  # as of a round's deadline
+_KEPT = 256  # answers to orders of one kind
+_ENOUGH = 3  # nodes from whose times a limit follows
+_ROUNDS = 2  # in a row, after which a node is given up
+
+
+class Promptness:
+    """Of a fleet. In a round a node may take three times as long as is usual, and `slack` seconds
+    more, for all such orders together."""
+
+    def __init__(self, slack: float) -> None:
+        self._slack, self._lock = slack, threading.Lock()
+        self._kept: dict[str, deque[tuple[str, float]]] = defaultdict(lambda: deque(maxlen=_KEPT))
+        self._excess: dict[str, float] = defaultdict(float)  # seconds of this round, by node
+        self._slow: Counter[str] = Counter()  # rounds in a row, by node
+
+    def note(self, node: str, method: str, seconds: float) -> str | None:
+        """A node took so long for an order. Why not to ask it any more in this round, or None."""
+        with self._lock:
+            known = self._kept[method]
+            known.append((node, seconds))
+            if len({name for name, _ in known}) < _ENOUGH:
+                return None
+            usual = statistics.median(time for _, time in known)
+            self._excess[node] += seconds - _FACTOR * usual
+            if self._excess[node] <= self._slack:
+                return None
+            return f"late: it answers too slowly ({method} takes others {usual:.2g} s)"
+
+    def end_round(self) -> list[str]:
+        """The nodes that were too slow in two rounds in a row, those without orders left out."""
+        with self._lock:
+            for node, excess in self._excess.items():
+                self._slow[node] = self._slow[node] + 1 if excess > self._slack else 0
+            again = [node for node in self._excess if self._slow[node] == _ROUNDS]
+            self._excess.clear()
+            return again

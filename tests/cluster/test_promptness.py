@@ -1,0 +1,44 @@
+"""Who answers slowly, however many orders there are."""
+
+from tdml.cluster.promptness import Promptness
+
+
+def _round(promptness: Promptness, slow: float, orders: int, nodes: int = 4) -> int:
+    """The number of orders after which the last node is late; 0: never."""
+    for number in range(1, orders + 1):
+        for node in range(nodes):
+            seconds = slow if node == nodes - 1 else 0.1
+            late = promptness.note(f"n{node}", "reveal", seconds)
+            assert late is None or node == nodes - 1
+            if late is not None:
+                assert late == "late: it answers too slowly (reveal takes others 0.1 s)"
+                return number
+    return 0
+
+
+def test_the_time_of_all_orders_counts() -> None:
+    promptness = Promptness(slack=120)
+    assert _round(promptness, 0.3, 5000) == 0, "three times as long as usual"
+    assert promptness.end_round() == []
+    assert _round(promptness, 13.3, 100) == 10
+    assert _round(Promptness(slack=120), 500.0, 100) == 1
+
+
+def test_who_is_too_slow_twice_in_a_row_is_given_up() -> None:
+    promptness = Promptness(slack=120)
+    for slow, gone in ((60, []), (0.1, []), (60, []), (60, ["n3"])):
+        _round(promptness, slow, 5)
+        assert promptness.end_round() == gone
+        assert promptness.end_round() == [], "a round without orders says nothing"
+
+
+def test_of_two_nobody_knows_who_is_the_slow_one() -> None:
+    assert _round(Promptness(slack=1), 500.0, 100, nodes=2) == 0
+
+
+def test_a_slow_link_is_no_stall() -> None:
+    """A model of 45 MB, at 10 Mbit/s beside a local network."""
+    promptness = Promptness(slack=120)
+    for _ in range(5):
+        assert _round(promptness, 3.4, 22) == 0
+        assert promptness.end_round() == []
