@@ -4,6 +4,7 @@ or spare."""
 import argparse
 import os
 import signal
+import socket
 import sys
 from typing import NoReturn
 
@@ -108,6 +109,10 @@ def join(address: str, overrides: list[str], interruption: Interruption) -> int:
     from tdml.members.rendezvous import Rendezvous
     from tdml.wire.interface import choose_interface
 
+    try:
+        socket.getaddrinfo(host, int(port))
+    except OSError as error:
+        raise SettingError(f"{address}: no host of that name is known: {one_line(error)}") from None
     choose_interface(host)
     patience = config.sync.patience
     print(f"looking for the job at {address} (sync.patience={patience:g} s)", flush=True)
