@@ -13,7 +13,10 @@ from tests.jobs import run_command
     [
         ("nowhere", "nowhere is no HOST:PORT"),
         ("127.0.0.1:99999", "127.0.0.1:99999 is no HOST:PORT"),
-        ("no.such.host.invalid:29500", "no host of that name is known: "),
+        (
+            "no.such.host.invalid:29500",
+            "no.such.host.invalid:29500: no host of that name is known: ",
+        ),
         ("127.0.0.1:-1", "127.0.0.1:-1 is no HOST:PORT"),
         ("127.0.0.1:1", "no job answers at 127.0.0.1:1 within sync.patience=1 s"),
     ],
