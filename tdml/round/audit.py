@@ -19,7 +19,6 @@ from tdml.run.job import Job
 from tdml.trust.judgement import Audited, Proof
 from tdml.trust.numbers import LOOK
 
-_NOBODY = "audit: nobody is there to repeat its work"
 Reply = list[Repetition] | NotShown | ReplicaLost
 
 
@@ -142,22 +141,21 @@ class Auditor:
         [owner] = self._fleet.placed([claim.order.replica])
         if audits.by_replica.get(owner.index, Audited()).lied:
             return
-        outcome, found = _NOBODY, set()
+        why, ends = "", set[tuple[str, ...]]()
         for place, validator in enumerate(validators):
             if place:
                 claim = claim.anew()
                 answer = self._ask(claim, validator)
             if isinstance(answer, list):
-                found.add(tuple(each.end for each in answer))
-            outcome = self._judge_answer(claim, owner, validator, answer, weights, audits)
-            if not outcome:
+                ends.add(tuple(each.end for each in answer))
+            unsettled = self._judge_answer(claim, owner, validator, answer, weights, audits)
+            if unsettled is None:
                 return
+            why = unsettled
         doubted = audits.open(claim) or audits.silent & set(owner.names)
         if doubted and validators:
-            audits.add(claim, None, unsettled=outcome)
-            alike = (
-                len(found) == 1 < len(validators)
-            )  # then the kind repeats, and its owner differs
+            audits.left_open(claim, why)
+            alike = len(ends) == 1 < len(validators)  # the kind repeats, and its owner differs
             if not alike and len(audits.undecided(claim)) == len(validators):
                 self.settler.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly
@@ -176,22 +174,22 @@ class Auditor:
         answer: Reply | None,
         weights: Sequence[torch.Tensor],
         audits: Audits,
-    ) -> str:
-        """What one validator's answer leads to; why another has to be asked, or "" if the window is
+    ) -> str | None:
+        """What one validator's answer leads to: why another has to be asked; None if the window is
         settled."""
         if answer is None:
             return "audit: who was to repeat its work did not answer"
         if not isinstance(answer, list):
             self._note_unshown(claim, owner, validator, answer, audits)
-            return ""
+            return None
         audits.steps += len(claim.order.batches)
         keys = [self._fleet.key(name) for name in validator.names]
         if false := false_answer(self._job, self.job_id, claim, validator, keys, answer):
             audits.proofs += false
             return "audit: who was to repeat its work has lied"
         if claim.confirmed_by(answer):
-            audits.add(claim, validator.index, clean=True)
-            return ""
+            audits.found_clean(claim, validator.index)
+            return None
         return self._settle(claim, owner, validator, answer, weights, audits)
 
     def _note_unshown(
@@ -205,10 +203,10 @@ class Auditor:
         """Of an owner that did not show the state that a window begins with."""
         if isinstance(answer, NotShown):
             audits.proofs.append(Proof((owner.names[answer.stage],), f"audit: {answer}"))
-            audits.add(claim, validator.index)
+            audits.found_lied(claim, validator.index)
         else:
             audits.silent |= unshown(answer, owner.names)
-            audits.add(claim, None, unsettled=f"audit: it has not shown its work: {answer}")
+            audits.left_open(claim, f"audit: it has not shown its work: {answer}")
 
     def _settle(
         self,
@@ -218,14 +216,14 @@ class Auditor:
         answer: list[Repetition],
         weights: Sequence[torch.Tensor],
         audits: Audits,
-    ) -> str:
-        """The dispute between the two; why another validator has to be asked, or ""."""
+    ) -> str | None:
+        """The dispute between the two; why another validator has to be asked, or None."""
         try:
             settled = self.settler.settle(claim, owner, validator, answer, weights)
         except NotShown as error:
             audits.proofs.append(Proof((owner.names[error.stage],), f"audit: {error}"))
-            audits.add(claim, validator.index)
-            return ""
+            audits.found_lied(claim, validator.index)
+            return None
         except ReplicaLost as loss:
             audits.silent |= (
                 unshown(loss, owner.names) if loss.replica == owner.index else set(loss.silent)
@@ -234,8 +232,8 @@ class Auditor:
         audits.settlements.append(settled)
         audits.proofs += settled.proofs
         if set(settled.blamed) & set(owner.names):
-            audits.add(claim, validator.index)
-            return ""
+            audits.found_lied(claim, validator.index)
+            return None
         return settled.unsettled or "audit: who was to repeat its work has lied"
 
     def _look(
@@ -253,30 +251,33 @@ class Auditor:
         before = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
         others = [v for v in self._validators(claim, gathered, draw) if v.index != before]
 
-        def look(owner: Replica) -> list[Settlement] | NotShown:
+        def look(owner: Replica) -> Settlement | NotShown | None:
             try:
-                settled = self.settler.look(claim, owner, weights, draw, alone=not others)
+                return self.settler.look(claim, owner, weights, draw, alone=not others)
             except NotShown as error:
                 return error
-            return [] if settled is None else [settled]
 
-        result = self._fleet.each(look, self._fleet.ready([owner.index])).get(owner.index)
-        if result == []:
-            audits.add(claim, None, clean=True)
-        elif isinstance(result, list) and not (result[0].proofs or result[0].unsettled):
+        found = self._fleet.each(look, self._fleet.ready([owner.index]))
+        if owner.index not in found:
+            audits.silent |= set(owner.names)
+            audits.left_open(claim, "audit: it did not repeat its work")
+            return
+        result = found[owner.index]
+        if result is None:
+            audits.looked_right(claim)
+        elif isinstance(result, Settlement) and result.proofs:
+            audits.settlements.append(result)
+            audits.proofs += result.proofs
+            audits.found_lied(claim, None)
+        elif isinstance(result, Settlement) and not result.unsettled:
             audits.leave_unknown(claim)
-        elif isinstance(result, list) and result[0].proofs:
-            audits.settlements += result
-            audits.proofs += result[0].proofs
-            audits.add(claim, None)
-        elif others and result is not None:
+        elif others:
             self._repeat_by_others(claim, owner, others, weights, audits)
         else:
-            if result is None or self._job.config.topology.most > 1:
+            if self._job.config.topology.most > 1:
                 audits.silent |= set(owner.names)  # it counts no more until it is found right
-            text = result[0].unsettled if isinstance(result, list) else f"audit: {result}"
-            text = "audit: it did not repeat its work" if result is None else text
-            audits.add(claim, None, unsettled=text)
+            said = result.unsettled if isinstance(result, Settlement) else f"audit: {result}"
+            audits.left_open(claim, said)
 
     def _repeat_by_others(
         self,
@@ -294,6 +295,6 @@ class Auditor:
             if isinstance(answer, list) and claim.confirmed_by(answer):
                 audits.steps += len(claim.order.batches)
                 continue
-            if not self._judge_answer(claim, owner, validator, answer, weights, audits):
+            if self._judge_answer(claim, owner, validator, answer, weights, audits) is None:
                 return
-        audits.add(claim, None, unsettled="audit: the coordinator does not find what others repeat")
+        audits.left_open(claim, "audit: the coordinator does not find what others repeat")

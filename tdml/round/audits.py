@@ -54,9 +54,10 @@ class Audits:
 
     def leave_unknown(self, claim: Claim) -> None:
         """Nobody can tell of a window: two kinds of machines may differ so."""
-        index = claim.order.replica
-        found = self.by_replica.get(index, Audited())
-        self.by_replica[index] = replace(found, unknown=(*found.unknown, claim.window))
+        before = self._before(claim)
+        self.by_replica[claim.order.replica] = replace(
+            before, unknown=(*before.unknown, claim.window)
+        )
 
     def join(self, other: "Audits") -> None:
         """Those of other replicas too."""
@@ -67,24 +68,31 @@ class Audits:
         self.steps += other.steps
         self.looks += other.looks
 
-    def add(
-        self, claim: Claim, validator: int | None, clean: bool = False, unsettled: str = ""
-    ) -> None:
-        """The result of one window; without a validator it was the coordinator that has looked."""
-        index, window = claim.order.replica, claim.window
-        before = self.by_replica.get(index, Audited())
-        validators = {**before.validators, window: validator}
-        if clean and validator is None:
-            looked = tuple(sorted({*before.looked, window} - {*before.clean}))
-            self.by_replica[index] = replace(
-                before, looked=looked, validators={window: None, **before.validators}
-            )
-        elif clean:
-            windows = tuple(sorted({*before.clean, window}))
-            self.by_replica[index] = replace(before, clean=windows, validators=validators)
-        elif unsettled:
-            self.by_replica[index] = replace(before, unsettled=unsettled, validators=validators)
-        else:
-            self.by_replica[index] = replace(
-                before, lied=(*before.lied, window), validators=validators
-            )
+    def found_clean(self, claim: Claim, validator: int) -> None:
+        """A replica has repeated a window, and found the very same."""
+        before = self._before(claim)
+        windows = tuple(sorted({*before.clean, claim.window}))
+        self._set(claim, replace(before, clean=windows), validator)
+
+    def looked_right(self, claim: Claim) -> None:
+        """The coordinator has looked at a window, and found nothing wrong."""
+        index, before = claim.order.replica, self._before(claim)
+        looked = tuple(sorted({*before.looked, claim.window} - {*before.clean}))
+        validators = {claim.window: None, **before.validators}
+        self.by_replica[index] = replace(before, looked=looked, validators=validators)
+
+    def found_lied(self, claim: Claim, validator: int | None) -> None:
+        """The owner is proven to have lied in a window; None: by the coordinator's look."""
+        before = self._before(claim)
+        self._set(claim, replace(before, lied=(*before.lied, claim.window)), validator)
+
+    def left_open(self, claim: Claim, why: str) -> None:
+        """A window could not be settled."""
+        self._set(claim, replace(self._before(claim), unsettled=why), None)
+
+    def _before(self, claim: Claim) -> Audited:
+        return self.by_replica.get(claim.order.replica, Audited())
+
+    def _set(self, claim: Claim, found: Audited, validator: int | None) -> None:
+        validators = {**found.validators, claim.window: validator}
+        self.by_replica[claim.order.replica] = replace(found, validators=validators)
