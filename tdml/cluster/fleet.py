@@ -12,10 +12,11 @@ from tdml.members.placement import by_stage, first_placement
 from tdml.members.roster import Roster
 from tdml.members.waiting import listed, waiting_for
 from tdml.models.plan import Plan
+from tdml.node.devices import usual_threads
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.orders import Slot
 from tdml.wire.ask_all import ask_all
-from tdml.wire.channel import Caller, Offence
+from tdml.wire.channel import Caller
 from tdml.wire.exchange import Peer
 
 _T = TypeVar("_T")
@@ -55,6 +56,7 @@ class RpcFleet:
         self.nodes: dict[str, Peer] = {}
         self._slots: dict[Slot, str] = {}
         self._generations = [0] * config.topology.most
+        self._threads: int | None = None  # with how many most replicas compute
         self._members: frozenset[str] = frozenset()  # of the present session
         self._formed: dict[int, RpcReplica] = {}
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
@@ -123,6 +125,7 @@ class RpcFleet:
             missing = [index for index in self.opened if self._can_form(index)]
             if not missing:
                 break
+            self._threads = usual_threads(replica.kind for replica in self._formed.values())
             self.each(self._form, [self._assemble(index) for index in missing])
             # A node that fell silent while its group was formed has left a slot to fill. A replica
             # that failed with all its nodes alive waits for the next round.
@@ -177,10 +180,6 @@ class RpcFleet:
         """Names of the nodes that could take a slot."""
         placed = set(self._slots.values())
         return [n.name for n in self.nodes.values() if n.name not in placed and n.usable]
-
-    def take_offences(self) -> list[Offence]:
-        """What nodes did by RPC that no honest node does, since this was last asked."""
-        return self.caller.take_offences()
 
     def key(self, name: str) -> str:
         """A node's public key."""
@@ -257,7 +256,8 @@ class RpcFleet:
 
     def _form(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1
-        replica.join(self._generations[replica.index], self._plan, self._backend)
+        generation = self._generations[replica.index]
+        replica.join(generation, self._plan, self._backend, self._threads)
         self._formed[replica.index] = replica
 
     # Orders to many replicas at once

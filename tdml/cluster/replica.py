@@ -55,12 +55,13 @@ class RpcReplica:
         """Whether its nodes can still do something together."""
         return not self._exchange.failed and all(node.usable for node in self.nodes)
 
-    def join(self, generation: int, plan: Plan, backend: str) -> None:
-        """Connect the nodes to one another."""
+    def join(self, generation: int, plan: Plan, backend: str, threads: int | None) -> None:
+        """Connect the nodes to one another. `threads`: with how many other replicas compute."""
         keys = tuple(self._caller.keys[name] for name in self.names)
+        slots = [Slot(self.index, stage) for stage in range(len(self.nodes))]
         orders = [
-            (Assignment(Slot(self.index, stage), generation, plan, backend, self.names, keys),)
-            for stage in range(len(self.nodes))
+            (Assignment(slot, generation, plan, backend, self.names, keys, threads),)
+            for slot in slots
         ]
         kinds = self._exchange.ask("join", orders)
         self.kind = " + ".join(dict.fromkeys(map(str, kinds)))

@@ -3,13 +3,16 @@
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from tdml.errors import SettingError
+
+_THREADS = re.compile(r", (\d{1,3}) threads$")  # at the end of a kind of machine
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,13 @@ def machine_kind(device: torch.device) -> str:
     return (
         f"torch {torch.__version__}, {processor()} {capability}, {torch.get_num_threads()} threads"
     )
+
+
+def usual_threads(kinds: Iterable[str]) -> int | None:
+    """With how many threads most of these kinds of machines compute; None where none of them is a
+    processor."""
+    found = [int(match[1]) for kind in kinds if (match := _THREADS.search(kind))]
+    return Counter(found).most_common(1)[0][0] if found else None
 
 
 def processor() -> str:

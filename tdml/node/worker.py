@@ -6,6 +6,7 @@ to one thread. All are answered with a `Failure` where something went wrong: no 
 the wire.
 """
 
+import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -169,6 +170,8 @@ class Worker:
 
         self.leave()
         self._cancelled.clear()
+        if assignment.threads and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(assignment.threads)
         slot, stages, schedule = (
             assignment.slot,
             self.config.topology.stages,

@@ -50,7 +50,8 @@ class Slot:
 @dataclass(frozen=True)
 class Assignment:
     """Take this slot. The replica's process group is formed under a prefix new for every
-    generation. `names` and public `keys` are those of its nodes, by stage."""
+    generation. `names` and public `keys` are those of its nodes, by stage. `threads` is with how
+    many others compute: of what is added up by other threads the bits may be others."""
 
     slot: Slot
     generation: int
@@ -58,6 +59,7 @@ class Assignment:
     backend: str  # "gloo" or "nccl"
     names: tuple[str, ...]
     keys: tuple[str, ...]
+    threads: int | None = None
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ class Coordinator:
         played. The checkpoint is written while the next round is played, before whose end is
         recorded."""
         with self.engine.phase("record", played.number):
-            offences = self.fleet.take_offences()
+            offences = self.fleet.caller.take_offences()
             # of messages that no honest node sends, as their own signatures show
             proofs = [Proof((made.node,), made.text) for made in offences if made.proven]
             self.engine.convict(played, proofs)

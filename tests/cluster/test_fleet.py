@@ -88,6 +88,23 @@ def test_a_checkpoint_brings_the_slots_and_the_bans_back(joined: list[int]) -> N
     assert other.banned == ["r1.s0"]
 
 
+def test_who_takes_a_slot_later_is_told_with_how_many_threads_the_others_compute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: dict[int, list[int | None]] = defaultdict(list)
+
+    def join(replica: RpcReplica, generation: int, plan: object, backend: str, threads) -> None:
+        told[replica.index].append(threads)
+        replica.kind = "torch 2, AMD EPYC AVX512, 4 threads"
+
+    monkeypatch.setattr(RpcReplica, "join", join)
+    fleet = make_fleet([])
+    muster(fleet)
+    fleet.ban(["r1.s0"], "lied")
+    muster(fleet)
+    assert told == {0: [None], 1: [None, 4], 2: [None]}
+
+
 def test_who_is_too_slow_twice_in_a_row_gives_its_slot_to_a_spare(joined: list[int]) -> None:
     told: list[str] = []
     fleet = make_fleet(told)

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from tdml.errors import SettingError
-from tdml.node.devices import check_precision, choose_device, make_repeatable, own_gpu
+from tdml.node.devices import (
+    check_precision,
+    choose_device,
+    machine_kind,
+    make_repeatable,
+    own_gpu,
+    usual_threads,
+)
 
 
 @pytest.fixture
@@ -73,3 +80,13 @@ def test_a_gpu_without_bfloat16_is_told_in_one_line(monkeypatch: pytest.MonkeyPa
     check_precision("bf16", torch.device("cpu"))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     check_precision("bf16", gpu)
+
+
+def test_with_how_many_threads_most_compute() -> None:
+    """Who joins computes with as many: of another number the bits may be others."""
+    own = machine_kind(torch.device("cpu"))
+    assert usual_threads([own]) == torch.get_num_threads()
+    kinds = ["torch 2, AMD EPYC AVX512, 8 threads", *["torch 2, AMD EPYC AVX512, 2 threads"] * 2]
+    assert usual_threads([*kinds, "torch 2, NVIDIA H200"]) == 2
+    assert usual_threads(["torch 2, NVIDIA H200"]) is None
+    assert usual_threads(["made up, 1000000000 threads"]) is None
