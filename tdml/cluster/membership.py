@@ -66,7 +66,7 @@ def renew(
         node.dead |= node.usable and sessions.rendezvous.has_left(node.visit)
     note_farewells(fleet, sessions)
     roster = fleet.roster
-    known = dict(roster.keys)
+    known, nodes = dict(roster.keys), set(fleet.nodes)
     # those of an earlier part of the run need not have come back: the admission knows their keys
     banned = {roster.keys[name] for name in fleet.banned if name in roster.keys}
     admitted = sessions.renew(fleet.present, banned)
@@ -76,7 +76,7 @@ def renew(
         recorder.admit(number, roster)
         roster.write(monitor.folder.path / "roster.yaml")
     for name in came:
-        monitor.tell(f"{name} {'is back' if name in known else 'has joined'}", "")
+        monitor.tell(f"{name} {'is back' if name in nodes else 'has joined'}", "")
     for name in (*admitted.absent, *fleet.greet()):
         monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
     for reason in admitted.faults.values():

@@ -26,7 +26,8 @@ class Admitted:
 
     members: dict[str, Card]
     refused: dict[str, str]
-    faults: dict[str, str] = field(default_factory=dict)  # the same by name, of those that have one
+    # the same by name; of those that have none, by their keys
+    faults: dict[str, str] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()  # the members that were let in and have not come
 
     @property
@@ -103,7 +104,9 @@ class Admission:
                 self.roster.refused.pop(name, None)
                 continue
             refused[card.visit] = reason
-            if name is not None and name not in members:
+            if name is None and card.is_signed(session):
+                faults[f"key {card.public[:16]}…"] = reason
+            elif name is not None and name not in members:
                 faults[name] = reason
                 if first:
                     self.roster.refused[name] = reason

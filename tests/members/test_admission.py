@@ -204,6 +204,9 @@ def test_with_a_roster_only_who_is_in_it_may_join_under_the_name_that_it_has_the
     admitted = admission.admit([later(3), later(4)], "session", (), first=False)
     assert list(admitted.members) == ["coordinator", "spare5"]
     assert "identity.roster" in admitted.refused["late4"]
+    assert admitted.faults == {f"key {_KEYS[4].public[:16]}…": admitted.refused["late4"]}, (
+        "the coordinator's user is told"
+    )
 
 
 def test_a_run_that_goes_on_knows_who_had_joined() -> None:
