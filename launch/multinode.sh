@@ -39,4 +39,7 @@ for number in "${!hosts[@]}"; do
     agent "$number" "$@" &
     agents+=($!)
 done
-wait "${agents[0]}"
+status=0
+wait "${agents[0]}" || status=$?
+[ "$status" -ne 255 ] || echo "tdml: ${ssh[*]} ${hosts[0]} failed: see whether that host can be reached so" >&2
+exit "$status"

@@ -88,9 +88,8 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     report = commands.add_parser(
         "report", help="write RUN/report.html, or one page that compares several runs"
     )
-    one_or_several = report.add_mutually_exclusive_group(required=True)
-    one_or_several.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run folder")
-    one_or_several.add_argument(
+    report.add_argument("run", nargs="*", type=Path, metavar="RUN", help="a run folder")
+    report.add_argument(
         "--compare",
         nargs="+",
         type=Path,
@@ -158,14 +157,19 @@ def _join(parsed: argparse.Namespace) -> int:
 
 
 def _report(parsed: argparse.Namespace) -> int:
+    if bool(parsed.compare) == bool(parsed.run) or len(parsed.run) > 1:
+        raise SettingError("give one RUN to report of, or several after --compare")
     if parsed.compare:
         from tdml.monitor.compare import write_comparison
 
         print(write_comparison(parsed.compare, parsed.out))
     else:
+        [run] = parsed.run
+        if not run.is_dir():  # before what draws figures is imported, which takes a second
+            raise SettingError(f"{run} is no folder: give that of a run")
         from tdml.monitor.report import write_report
 
-        print(write_report(parsed.run))
+        print(write_report(run))
     return 0
 
 

@@ -26,3 +26,18 @@ def test_an_address_without_a_job_is_named_in_one_line(address: str, said: str) 
     assert found.returncode == 1
     assert f"tdml: {said}" in found.stdout
     assert "Traceback" not in found.stdout
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a", "b"], "give one RUN to report of, or several after --compare"),
+        ([], "give one RUN to report of, or several after --compare"),
+        (["nowhere"], "nowhere is no folder: give that of a run"),
+    ],
+)
+def test_a_report_of_nothing_or_of_two_is_one_line(arguments: list[str], said: str) -> None:
+    found = run_command(sys.executable, "-m", "tdml.cli", "report", *arguments)
+    assert found.returncode == 1
+    assert found.stdout.strip() == f"tdml: {said}"

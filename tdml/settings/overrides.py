@@ -32,6 +32,7 @@ _INSTEAD = {  # Hydra's own options, and what does the same here
     ("-c", "--cfg", "-p", "--package", "--resolve", "-i", "--info"): _SHOW,
     ("-h", "--help", "--hydra-help"): f"{_SHOW}, conf/ says what they mean",
 }
+_TWICE = re.compile(r"Multiple values for ([\w/@.]+)\.")
 _UNKNOWN_CHOICE = re.compile(
     r"Could not find '([\w/]+)/([^']*)'.*?Available options in '\1': (.*?)(?: Config search|$)"
 )
@@ -183,17 +184,29 @@ def explain(error: Exception, known: Sequence[str]) -> str:
         )
     if match := _UNKNOWN_CHOICE.search(text):
         return _unknown_choice(*match.groups())
-    if match := _NOT_FOUND.match(text):
-        return (
-            f"{match[1]}.yaml: there is no {match[2]}: for the whole job write 'override "
-            f"/{match[3]}: {match[4]}'"
-        )
+    if of_defaults := _of_defaults(text):
+        return of_defaults
     # Of a group these name the group or the override alone.
     inner = error.__cause__ if re.match("Could not override|Error merging override", text) else None
     if inner is not None and text.startswith("Error merging"):
         text = one_line(inner)
     key = getattr(inner, "full_key", None) or getattr(error, "full_key", None)
     return _about(key, text, known)
+
+
+def _of_defaults(text: str) -> str:
+    """What is wrong with the defaults of a user's own file; "" if it is not these."""
+    if match := _TWICE.match(text):
+        return (
+            f"{match[1]} is chosen in a file's defaults, where the job chooses one too: write "
+            f"'override /{match[1]}: …' there"
+        )
+    if match := _NOT_FOUND.match(text):
+        return (
+            f"{match[1]}.yaml: there is no {match[2]}: for the whole job write 'override "
+            f"/{match[3]}: {match[4]}'"
+        )
+    return ""
 
 
 def _unknown_choice(group: str, choice: str, available: str) -> str:

@@ -227,6 +227,16 @@ def test_a_folder_of_ones_own_that_is_none():
         parsed("--config-dir", "nowhere")
 
 
+def test_a_file_that_chooses_what_the_job_chooses_is_told_how_to(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - /model: mlp\n"
+    )
+    text = refused(f"hydra.searchpath=[file://{tmp_path}]", "experiment=own")
+    assert text.startswith("model is chosen in a file's defaults")
+    assert "write 'override /model: …' there" in text
+
+
 def test_what_no_parser_knows_stays_in_its_place():
     assert parsed("a=1", "-m", "b=2", "--rounds=3", "c=3") == [
         "a=1",
