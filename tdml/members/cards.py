@@ -94,6 +94,37 @@ class Decision:
         return canonical(["tdml decision", *at, members, refused, self.public])
 
 
+@dataclass(frozen=True)
+class End:
+    """The run of a job is over, with an exit status."""
+
+    status: int
+    job: str
+    attempt: int  # how often the launcher had started the coordinator again
+    public: str = ""  # the coordinator's key
+    signature: str = ""
+
+    def signed(self, identity: Identity) -> "End":
+        """The end of a run of the coordinator with this key."""
+        end = replace(self, public=identity.public)
+        return replace(end, signature=identity.sign(end._text()))
+
+    def is_signed(self) -> bool:
+        """Whether whoever says so holds its key."""
+        return verify_signature(self.public, self.signature, self._text())
+
+    def _text(self) -> bytes:
+        return canonical(["tdml end", self.status, self.job, self.attempt, self.public])
+
+
+class Over(Exception):
+    """The run is over."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the run has ended with status {status}")
+        self.status = status
+
+
 def read_card(data: bytes) -> Card:
     """A card; one that cannot be read, or that nobody could sign, is that of nobody."""
     try:
@@ -110,3 +141,12 @@ def read_call(data: bytes) -> Call:
         return msgspec.json.decode(data, type=Call)
     except (msgspec.MsgspecError, RecursionError):
         return Call("")
+
+
+def read_end(data: bytes) -> End | None:
+    """The end of a run, signed by whoever says so; None if it is nobody's."""
+    try:
+        end = msgspec.json.decode(data, type=End)
+        return end if end.is_signed() else None
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None

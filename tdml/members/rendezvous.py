@@ -5,7 +5,7 @@ see `tdml.members.sessions`. A mistake on any machine thus ends every rank with 
 before any training, and no rank waits for one that has already failed. Whoever comes while nobody
 is called rings.
 
-Anybody who reaches the store can write to it. So calls, cards and decisions are signed.
+Anybody who reaches the store can write to it. So calls, cards, decisions and the end are signed.
 """
 
 import contextlib
@@ -20,11 +20,12 @@ import torch.distributed as dist
 
 from tdml.errors import SettingError, one_line
 from tdml.members import exit_barrier
-from tdml.members.cards import Call, Card, Decision, read_call, read_card
+from tdml.members.cards import Call, Card, Decision, End, Over, read_call, read_card, read_end
 from tdml.members.heartbeat import Heartbeat, beat
 from tdml.members.identity import Identity
 from tdml.members.store import address, connect
 from tdml.members.topology import COORDINATOR
+from tdml.wire.channel import Session
 from tdml.wire.silence import give_up_silent, reach
 
 _CONNECT_S = 600.0
@@ -34,14 +35,6 @@ _GOODBYE_S = 3.0  # a name server that is silent keeps torch from connecting for
 _POLL_S = 0.05
 _KEY = 64  # characters of a public key
 _MOST_CARDS = 100_000  # of one call, that are looked at
-
-
-class Over(Exception):
-    """The run is over."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the run has ended with status {status}")
-        self.status = status
 
 
 class Rendezvous:
@@ -66,6 +59,7 @@ class Rendezvous:
         self._has_warned = False  # of a call that is not the coordinator's
         self._undecided = False  # whether this coordinator has called, and not decided yet
         self._heartbeat: Heartbeat | None = None
+        self.heeds: tuple[str, str] | None = None  # key and job of the coordinator that was met
         if rank == COORDINATOR:
             beat(self.store)
 
@@ -145,14 +139,18 @@ class Rendezvous:
         while self._count(self._key("heard")) < self.world_size - 1 and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
-    def end(self, status: int, lost: Collection[int], refused: Collection[str]) -> None:
-        """Say that the run is over, with which exit status. Those that were refused at its start
-        hear it here; nobody waits for the agents of lost ranks.
-
-        Args:
-            refused: visits.
-        """
-        self.store.set("over", f"{_attempt()} {status}")
+    def end(
+        self,
+        status: int,
+        at: Session,
+        by: Identity,
+        lost: Collection[int],
+        refused: Collection[str],
+    ) -> None:
+        """Say that the run is over. Those that were refused at its start hear it here, by their
+        visits; nobody waits for the agents of lost ranks."""
+        end = End(status, at.job, _attempt()).signed(by)
+        self.store.set("over", msgspec.json.encode(end).decode())
         if status == 0:  # else every agent ends with its ranks
             known = [f"agent/{rank}" for rank in lost if self.store.check([f"agent/{rank}"])]
             agents = {self.store.get(key) for key in known} - {_agent().encode()}
@@ -257,11 +255,11 @@ class Rendezvous:
 
     def status(self) -> int | None:
         """The exit status of the run; None while it goes on. What a former self of the job has
-        left in the store says nothing."""
-        if not self.store.check(["over"]):
+        left in the store, or anybody but the coordinator that was met, says nothing."""
+        end = read_end(self.store.get("over")) if self.store.check(["over"]) else None
+        if end is None or self.heeds not in (None, (end.public, end.job)):
             return self._given_up()
-        attempt, status = self.store.get("over").decode().split()
-        return int(status) if int(attempt) >= _attempt() else None
+        return end.status if end.attempt >= _attempt() else None
 
     def _given_up(self) -> int | None:
         """The exit status where the coordinator's process is stopped for good."""

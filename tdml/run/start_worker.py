@@ -15,10 +15,10 @@ from tdml.config import Config
 from tdml.data.contents import Contents, contents_of
 from tdml.data.source import Source, load_source
 from tdml.errors import INTERRUPTED, SettingError, fail, one_line
-from tdml.members.cards import Card, Decision
+from tdml.members.cards import Card, Decision, Over
 from tdml.members.identity import Identity, is_job_of
 from tdml.members.own_key import node_identity
-from tdml.members.rendezvous import Over, Rendezvous
+from tdml.members.rendezvous import Rendezvous
 from tdml.members.roster import COORDINATOR_NAME, read_roster
 from tdml.members.topology import first_slot, node_name, node_names
 from tdml.node.devices import Device, check_precision, choose_device, make_repeatable, own_gpu
@@ -104,6 +104,8 @@ class _Visit:
             return None
         roster = self._ready.roster if self._ready else None
         _check(decision, roster, self._config, self._coordinator)
+        if not decision.error:
+            self._rendezvous.heeds = (decision.public, decision.at.job)
         place = decision.place(self._rendezvous.visit)
         if place is not None:
             return self._take_part(decision, place)

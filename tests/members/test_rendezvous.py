@@ -1,22 +1,24 @@
 """Cards, calls and decisions: nobody can make one for a key that is not theirs."""
 
+import json
 import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from tdml.members import rendezvous
-from tdml.members.cards import Call, Card, Decision, read_card
+from tdml.members.cards import Call, Card, Decision, End, Over, read_card
 from tdml.members.identity import Identity
-from tdml.members.rendezvous import Over, Rendezvous
+from tdml.members.rendezvous import Rendezvous
 from tdml.wire.channel import Session
 from tests.jobs import free_port
 
 pytestmark = pytest.mark.timeout(30)
 _ME, _OTHER = Identity.new(), Identity.new()
+_AT = Session("job", "session")
 
 
 def test_card_counts_for_its_key_rank_visit_and_session_only() -> None:
@@ -210,10 +212,30 @@ def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
 def test_who_waits_hears_that_the_run_is_over(both) -> None:
     coordinator, come = both
     worker = come(None)
-    coordinator.end(75, [], [])
+    coordinator.end(75, _AT, _ME, [], [])
     with pytest.raises(Over) as over:
         worker.await_call(None)
     assert over.value.status == 75
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "0 0", "", "{}", "[]", '{"status": 0, "job": "job", "attempt": 99}',
+        json.dumps(asdict(End(0, "job", 99).signed(_OTHER))),
+        json.dumps(asdict(End(0, "another", 99).signed(_ME))),
+        json.dumps(asdict(replace(End(0, "job", 99).signed(_OTHER), public=_ME.public))),
+    ],
+    ids=["text", "nothing", "empty", "list", "unsigned", "another's", "of another job", "forged"],
+)  # fmt: skip
+def test_only_the_coordinator_can_end_a_run(both, said: str) -> None:
+    coordinator, come = both
+    worker = come(None)
+    worker.heeds = (_ME.public, "job")
+    coordinator.store.set("over", said)
+    assert worker.status() is None
+    coordinator.end(0, _AT, _ME, [], [])
+    assert worker.status() == 0
 
 
 def test_what_a_former_self_of_the_job_has_left_says_nothing(
@@ -223,7 +245,7 @@ def test_what_a_former_self_of_the_job_has_left_says_nothing(
     coordinator, come = both
     monkeypatch.setattr(rendezvous, "_FAREWELL_S", 0)
     coordinator.end_with("planted")
-    coordinator.end(1, [], [])
+    coordinator.end(1, _AT, _ME, [], [])
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     again, worker = Rendezvous(0, 2), come()
     worker.await_call(None)
