@@ -20,6 +20,7 @@ from tdml.wire.guard import Envelope
 
 _TICK_S = 0.25
 _ORIGIN = r" \(this error originated at [^)]*\)"  # in the sources of TensorPipe
+_TIMEOUT = r"RPC ran for more than set timeout \((\d{1,9}) ms\)"
 _LONGEST_REASON = 500  # characters of an error that a peer may have a part in
 
 
@@ -242,6 +243,8 @@ def _outcome(future: torch.futures.Future, read: Callable[[Envelope], Any]) -> A
         return read(future.value().envelope)
     except Exception as error:  # whatever a peer makes this raise, somebody waits for an outcome
         reason = re.sub(_ORIGIN, "", one_line(error))
+        if match := re.search(_TIMEOUT, reason):
+            return _Silence(f"no answer for {int(match[1]) / 1000:g} s")
         return _Silence(f"no answer ({reason[:_LONGEST_REASON]})")
 
 

@@ -119,6 +119,14 @@ def test_an_error_is_told_without_its_place_in_a_library() -> None:
     assert _outcome(future, lambda envelope: envelope).message == "no answer (eof)"
 
 
+def test_who_has_not_answered_in_time_is_told_in_seconds() -> None:
+    future: torch.futures.Future = torch.futures.Future()
+    future.set_exception(
+        RuntimeError("RPCErr:1:RPC ran for more than set timeout (23500 ms) and will now be marked")
+    )
+    assert _outcome(future, lambda envelope: envelope).message == "no answer for 23.5 s"
+
+
 def test_a_lost_connection_is_a_dead_node(nodes_of: Callable[..., Nodes]) -> None:
     nodes = nodes_of({0: lambda _: SILENT})
     with pytest.raises(ReplicaLost, match=r"r4\.s0: no answer \(eof\)"):
