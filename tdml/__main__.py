@@ -111,7 +111,7 @@ def join(address: str, overrides: list[str], interruption: Interruption) -> int:
 
     try:
         socket.getaddrinfo(host, int(port))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise SettingError(f"{address}: no host of that name is known: {one_line(error)}") from None
     choose_interface(host)
     patience = config.sync.patience

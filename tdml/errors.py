@@ -14,6 +14,10 @@ INTERRUPTED = os.EX_TEMPFAIL  # the exit status of a run that was interrupted an
 _LAST_WORDS_S = 10.0
 
 
+class CannotGoOn(Exception):
+    """No replica can be formed any more, or the rounds lead nowhere; it says what to do."""
+
+
 class SettingError(ValueError):
     """A setting that cannot work.
 

@@ -62,7 +62,7 @@ class RpcFleet:
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
         self._former: dict[str, str] = {}  # keys by name, of earlier parts of the run
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
-        self._patience = Patience(config.train.effective_batch_size, config.sync.timeout)
+        self.patience = Patience(config.train.effective_batch_size, config.sync.timeout)
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
         self.enter(admitted)
         self.nodes |= {name: Peer(name, rank=-1, refused=True) for name in roster.refused}
@@ -116,8 +116,6 @@ class RpcFleet:
         """The replicas that can work now: vacant slots are filled from the spares, and lost groups
         formed again."""
         self.losses = {}
-        if slow := self._patience.promptness.end_round():
-            self.give_up(slow, "too slow to answer, twice in a row")
         while True:
             self._fill_slots()
             self._grow()
@@ -252,7 +250,7 @@ class RpcFleet:
 
     def _assemble(self, index: int) -> RpcReplica:
         seconds = self._config.sync.timeout + _GRACE_S
-        return RpcReplica(index, self._occupants(index), seconds, self.caller, self._patience)
+        return RpcReplica(index, self._occupants(index), seconds, self.caller, self.patience)
 
     def _form(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1

@@ -58,6 +58,7 @@ def renew(
         DistError: the store, where all meet, is gone.
         NotFormed: this machine cannot be reached by RPC.
     """
+    part_from_the_slow(fleet)
     note_farewells(fleet, sessions)
     due = sessions.is_due()
     if not due and not fleet.has_lost_members:
@@ -81,6 +82,18 @@ def renew(
         monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
     for reason in admitted.faults.values():
         monitor.tell(f"a node is refused: {reason}", "")
+
+
+def part_from_the_slow(fleet: RpcFleet) -> None:
+    """Nodes that were too slow to answer in two rounds in a row take no more part, with spares or
+    without, unless no replica would be left."""
+    for name in fleet.patience.promptness.end_round():
+        node = fleet.nodes[name]
+        if not fleet.stand_down(name):
+            node.out = True
+            node.out = fleet.can_go_on()
+        if node.out:
+            fleet.give_up([name], "too slow to answer, twice in a row")
 
 
 def refusals(fleet: RpcFleet) -> list[tuple[str, str]]:

@@ -6,18 +6,22 @@ import threading
 from collections import Counter, defaultdict, deque
 
 _FACTOR = 3.0  # as of a round's deadline
-_KEPT = 256  # answers to orders of one kind
+_KEPT = 16  # answers of a node to orders of one kind
 _ENOUGH = 3  # nodes from whose times a limit follows
-_ROUNDS = 2  # in a row, after which a node is given up
+_ROUNDS = 2  # in a row, after which it is time to part
 
 
 class Promptness:
     """Of a fleet. In a round a node may take three times as long as is usual, and `slack` seconds
-    more, for all such orders together."""
+    more, for all such orders together. What is usual is the median of the nodes, each with the
+    median of its own answers: however many orders one of them is given, it has one voice."""
 
     def __init__(self, slack: float) -> None:
         self._slack, self._lock = slack, threading.Lock()
-        self._kept: dict[str, deque[tuple[str, float]]] = defaultdict(lambda: deque(maxlen=_KEPT))
+        # by kind of order and node
+        self._kept: dict[str, dict[str, deque[float]]] = defaultdict(
+            lambda: defaultdict(lambda: deque(maxlen=_KEPT))
+        )
         self._excess: dict[str, float] = defaultdict(float)  # seconds of this round, by node
         self._slow: Counter[str] = Counter()  # rounds in a row, by node
 
@@ -25,10 +29,10 @@ class Promptness:
         """A node took so long for an order. Why not to ask it any more in this round, or None."""
         with self._lock:
             known = self._kept[method]
-            known.append((node, seconds))
-            if len({name for name, _ in known}) < _ENOUGH:
+            known[node].append(seconds)
+            if len(known) < _ENOUGH:
                 return None
-            usual = statistics.median(time for _, time in known)
+            usual = statistics.median(map(statistics.median, known.values()))
             self._excess[node] += seconds - _FACTOR * usual
             if self._excess[node] <= self._slack:
                 return None
@@ -39,6 +43,6 @@ class Promptness:
         with self._lock:
             for node, excess in self._excess.items():
                 self._slow[node] = self._slow[node] + 1 if excess > self._slack else 0
-            again = [node for node in self._excess if self._slow[node] == _ROUNDS]
+            again = [node for node in self._excess if self._slow[node] >= _ROUNDS]
             self._excess.clear()
             return again

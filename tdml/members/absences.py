@@ -6,6 +6,9 @@ from collections.abc import Collection
 
 _STRANGERS = ""  # all keys that have never come, in the place of one: keys cost nothing
 
+# as a power of two, of borders: honest newcomers must wait as long
+_MOST_FOR_STRANGERS = 3
+
 
 class Absences:
     """Keys that are left out for twice as many borders as the last time, from one on. Whoever comes
@@ -23,7 +26,8 @@ class Absences:
             self._missed[key] = max(0, self._missed[key] - 1)
         self._known |= {*came}
         for key in {self._counted_as(key) for key in absent}:
-            self._until[key] = self._border + 1 + 2 ** self._missed[key]
+            most = _MOST_FOR_STRANGERS if key == _STRANGERS else self._missed[key]
+            self._until[key] = self._border + 1 + 2 ** min(self._missed[key], most)
             self._missed[key] += 1
 
     def pass_border(self) -> bool:

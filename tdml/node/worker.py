@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from tdml.node.node import Node, Step
     from tdml.node.pipeline import Pipeline
 
+_THREADS_A_CORE = 4  # more than that slows a machine down more than another kind of it would
+
 
 class Cancelled(Exception):
     """The coordinator no longer waits for this round."""
@@ -170,8 +172,9 @@ class Worker:
 
         self.leave()
         self._cancelled.clear()
-        if assignment.threads and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(assignment.threads)
+        threads, most = assignment.threads or 0, _THREADS_A_CORE * (os.cpu_count() or 1)
+        if 0 < threads <= most and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(threads)
         slot, stages, schedule = (
             assignment.slot,
             self.config.topology.stages,

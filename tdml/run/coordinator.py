@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.membership import await_return, note_farewells, refusals, renew
-from tdml.errors import one_line
+from tdml.errors import CannotGoOn, one_line
 from tdml.members.sessions import Sessions
 from tdml.models import whole
 from tdml.monitor.record import line_of
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 _SIGNAL_S = 1.0  # that whoever ends the store's host may take to end this process, too
 # in a row: what stops every replica so often is no accident, whatever the reasons
 _MOST_IDLE_ROUNDS = 3
-
-
-class CannotGoOn(Exception):
-    """No replica can be formed any more, or the rounds lead nowhere; it says what to do."""
 
 
 class Coordinator:
@@ -68,6 +64,9 @@ class Coordinator:
             self.engine.balance.restore(checkpoint.balance)
             self.engine.moved = checkpoint.moved
             job.left_out.since |= checkpoint.left_out
+        kept = checkpoint.fleet if checkpoint else {"banned": [], "keys": {}}
+        # names by key: another machine may have such a name by now
+        self._banned_before = {kept["keys"][name]: name for name in kept["banned"]}
         # what the user should know of the whole run
         before = checkpoint.notices if checkpoint else []
         self.notices = list(dict.fromkeys(filter(None, [self.engine.judge.limits, *before])))
@@ -154,11 +153,12 @@ class Coordinator:
     def _catch_up(self) -> None:
         """Do what a run may have been cut off before it did it."""
         self._keep_best(self.last_round)
-        banned = dict.fromkeys(self.fleet.banned, "")
-        proofs = [Proof((name,), "") for name in banned]
-        tainted = self.engine.judge.tainted(self.last_round + 1, proofs)
-        if tainted is not None and self.job.config.trust.rollback == "auto":
-            self._go_back(Round(self.last_round, {}, bans=banned, tainted=tainted))
+        unproven, trust = self.engine.judge.standing.unproven, self.job.config.trust
+        tainted = unproven.first(self._banned_before, self.last_round + 1, trust.budget)
+        unproven.drop(self._banned_before)
+        if tainted is not None and trust.rollback == "auto":
+            bans = dict.fromkeys(self._banned_before.values(), "")
+            self._go_back(Round(self.last_round, {}, bans=bans, tainted=tainted))
 
     def _go_back(self, played: Round) -> None:
         """Take out what nodes that are proven to lie have put in before."""

@@ -9,9 +9,9 @@ import torch
 from torch.distributed import DistError
 
 from tdml.cluster.membership import note_farewells
-from tdml.errors import INTERRUPTED, SettingError, fail, one_line
+from tdml.errors import INTERRUPTED, CannotGoOn, SettingError, fail, one_line
 from tdml.monitor.terminal import Terminal, closing_lines
-from tdml.run.coordinator import CannotGoOn, Coordinator
+from tdml.run.coordinator import Coordinator
 
 _NO_MEMORY = "can't allocate memory"  # torch has no class of its own for it on CPUs
 ORDERLY_END_S = 25.0  # that an interrupted run may take for it: torchrun kills after 30

@@ -8,6 +8,7 @@ import pytest
 
 from tdml import config as settings
 from tdml.cluster.fleet import RpcFleet
+from tdml.cluster.membership import part_from_the_slow
 from tdml.cluster.replica import RpcReplica
 from tdml.data.contents import Contents
 from tdml.members.admission import Admitted
@@ -110,11 +111,32 @@ def test_who_is_too_slow_twice_in_a_row_gives_its_slot_to_a_spare(joined: list[i
     fleet = make_fleet(told)
     muster(fleet)
     for _ in range(2):
-        for name in fleet.nodes:
-            fleet._patience.promptness.note(name, "reveal", 500.0 if name == "r1.s0" else 0.1)
+        _answer(fleet, "r1.s0")
+        part_from_the_slow(fleet)
         there = muster(fleet)
     assert there[1] == ["spare0", "r1.s1"]
     assert "r1.s0 given up: too slow to answer, twice in a row" in told
+    for _ in range(2):  # there is no spare left, but there are other replicas
+        _answer(fleet, "r0.s0")
+        part_from_the_slow(fleet)
+        there = muster(fleet)
+    assert sorted(there) == [1, 2]
+
+
+def test_nobody_parts_from_the_last_replica(joined: list[int]) -> None:
+    told: list[str] = []
+    fleet = make_fleet(told, "topology.replicas=1", "topology.stages=3", "topology.spares=0")
+    muster(fleet)
+    for _ in range(4):
+        _answer(fleet, "r0.s1")
+        part_from_the_slow(fleet)
+        assert sorted(muster(fleet)) == [0]
+
+
+def _answer(fleet: RpcFleet, slow: str) -> None:
+    """All nodes, once each."""
+    for name in fleet.nodes:
+        fleet.patience.promptness.note(name, "reveal", 500.0 if name == slow else 0.1)
 
 
 def _part(keys: dict[str, str], state: dict | None) -> RpcFleet:

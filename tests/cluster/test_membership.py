@@ -7,6 +7,7 @@ import pytest
 
 from tdml.cluster import membership
 from tdml.cluster.membership import renew
+from tdml.cluster.patience import Patience
 from tdml.members.admission import Admitted
 from tdml.members.roster import Roster
 from tdml.wire.exchange import Peer
@@ -27,6 +28,7 @@ def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there(
         has_lost_members=True,
         caller=SimpleNamespace(),
         nodes={},
+        patience=Patience(1, 60),
         enter=lambda admitted: [],
         greet=list,
     )
@@ -49,6 +51,7 @@ def test_a_spare_that_has_left_is_not_waited_for() -> None:
         banned=[],
         has_lost_members=False,
         caller=SimpleNamespace(),
+        patience=Patience(1, 60),
         nodes={
             name: Peer(name, rank, visit=name) for rank, name in enumerate(["spare0", "spare1"])
         },

@@ -32,6 +32,17 @@ def test_who_is_too_slow_twice_in_a_row_is_given_up() -> None:
         assert promptness.end_round() == [], "a round without orders says nothing"
 
 
+def test_whose_orders_outnumber_all_others_does_not_make_itself_usual() -> None:
+    promptness = Promptness(slack=120)
+    _round(promptness, 0.1, 10)
+    late = [promptness.note("n3", "reveal", 100.0) for _ in range(1000)]
+    assert late[0] is None and all(late[1:])
+    assert promptness.end_round() == []
+    for _ in range(3):
+        assert promptness.note("n3", "reveal", 500.0)
+        assert promptness.end_round() == ["n3"], "as long as it goes on"
+
+
 def test_of_two_nobody_knows_who_is_the_slow_one() -> None:
     assert _round(Promptness(slack=1), 500.0, 100, nodes=2) == 0
 
