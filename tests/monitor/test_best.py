@@ -78,3 +78,13 @@ def test_rounds_that_are_taken_back_are_no_best(after, then, expected):
     found.add(after + 1, {"accuracy": then})
     again = Best([*lines, {"round": after + 1, "validation_accuracy": then}])
     assert (found.round, found.value) == (again.round, again.value) == expected
+
+
+def test_two_rollbacks_without_a_round_between_are_as_one():
+    found = Best(
+        [{"round": n, "validation_accuracy": a} for n, a in enumerate((0.5, None, 0.9), 1)]
+    )
+    found.take_back(2)  # of which nobody knows
+    assert found.round == 0
+    found.take_back(1)
+    assert (found.round, found.value) == (1, 0.5)
