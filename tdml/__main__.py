@@ -111,8 +111,10 @@ def join(address: str, overrides: list[str], interruption: Interruption) -> int:
 
     try:
         socket.getaddrinfo(host, int(port))
-    except (OSError, UnicodeError) as error:
-        raise SettingError(f"{address}: no host of that name is known: {one_line(error)}") from None
+    except UnicodeError:
+        raise SettingError(f"{address}: that can be no host's name") from None
+    except OSError as error:  # it may be known when its machine is up
+        print(f"no host is known as {host}: {one_line(error)}", flush=True)
     choose_interface(host)
     patience = config.sync.patience
     print(f"looking for the job at {address} (sync.patience={patience:g} s)", flush=True)

@@ -13,10 +13,7 @@ from tests.jobs import run_command
     [
         ("nowhere", "nowhere is no HOST:PORT"),
         ("127.0.0.1:99999", "127.0.0.1:99999 is no HOST:PORT"),
-        (
-            "no.such.host.invalid:29500",
-            "no.such.host.invalid:29500: no host of that name is known: ",
-        ),
+        (f"{'a' * 70}:29500", f"{'a' * 70}:29500: that can be no host's name"),
         ("127.0.0.1:-1", "127.0.0.1:-1 is no HOST:PORT"),
         ("127.0.0.1:1", "no job answers at 127.0.0.1:1 within sync.patience=1 s"),
     ],
@@ -26,6 +23,15 @@ def test_an_address_without_a_job_is_named_in_one_line(address: str, said: str) 
     assert found.returncode == 1
     assert f"tdml: {said}" in found.stdout
     assert "Traceback" not in found.stdout
+
+
+@pytest.mark.timeout(60)
+def test_a_host_that_is_not_known_yet_is_said_at_once_and_waited_for() -> None:
+    address = "no.such.host.invalid:29500"
+    found = run_command(sys.executable, "-m", "tdml.cli", "join", address, "sync.patience=1")
+    assert found.returncode == 1
+    assert "no host is known as no.such.host.invalid: " in found.stdout
+    assert f"tdml: no job answers at {address} within sync.patience=1 s" in found.stdout
 
 
 @pytest.mark.timeout(60)

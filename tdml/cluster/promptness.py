@@ -5,14 +5,14 @@ import statistics
 import threading
 from collections import Counter, defaultdict, deque
 
-_FACTOR = 3.0  # as of a round's deadline
+_FACTOR = 30.0  # honest links may be so much slower than others'
 _KEPT = 16  # answers of a node to orders of one kind
 _ENOUGH = 3  # nodes from whose times a limit follows
 _ROUNDS = 2  # in a row, after which it is time to part
 
 
 class Promptness:
-    """Of a fleet. In a round a node may take three times as long as is usual, and `slack` seconds
+    """Of a fleet. In a round a node may take thirty times as long as is usual, and `slack` seconds
     more, for all such orders together. What is usual is the median of the nodes, each with the
     median of its own answers: however many orders one of them is given, it has one voice."""
 
@@ -36,7 +36,7 @@ class Promptness:
             self._excess[node] += seconds - _FACTOR * usual
             if self._excess[node] <= self._slack:
                 return None
-            return f"late: it answers too slowly ({method} takes others {usual:.2g} s)"
+            return f"late: it answers too slowly ({method}: {usual:.2g} s; see sync.timeout)"
 
     def end_round(self) -> list[str]:
         """The nodes that were too slow in two rounds in a row, those without orders left out."""

@@ -83,7 +83,9 @@ def _lay_gradients_out(optimizer: Optimizer, *_: Any) -> None:
     other where they differ."""
     for parameter in (p for group in optimizer.param_groups for p in group["params"]):
         gradient = parameter.grad
-        if gradient is not None and gradient.stride() != parameter.stride():
+        if gradient is None or gradient.is_sparse:  # of which the optimizer says what to do
+            continue
+        if gradient.stride() != parameter.stride():
             parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 

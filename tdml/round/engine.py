@@ -202,6 +202,7 @@ class Engine:
     def convict(self, round_: Round, proofs: Sequence[Proof]) -> None:
         """Ban nodes of whom it has come out after the mean of the round was taken."""
         round_.bans = self.ban(proofs) | round_.bans
+        self.judge.debts.drop(name for proof in proofs for name in proof.nodes)
         tainted = [round_.tainted, self.judge.tainted(round_.number + 1, proofs)]
         round_.tainted = min((number for number in tainted if number is not None), default=None)
 

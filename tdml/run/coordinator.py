@@ -155,9 +155,9 @@ class Coordinator:
         self._keep_best(self.last_round)
         unproven, trust = self.engine.judge.standing.unproven, self.job.config.trust
         tainted = unproven.first(self._banned_before, self.last_round + 1, trust.budget)
+        bans = {n: "" for key, n in self._banned_before.items() if unproven.rounds.get(key)}
         unproven.drop(self._banned_before)
         if tainted is not None and trust.rollback == "auto":
-            bans = dict.fromkeys(self._banned_before.values(), "")
             self._go_back(Round(self.last_round, {}, bans=bans, tainted=tainted))
 
     def _go_back(self, played: Round) -> None:
