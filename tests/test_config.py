@@ -31,6 +31,21 @@ def test_defaults_are_sound():
     assert DEFAULTS.attack["_target_"] is None
 
 
+@pytest.mark.parametrize(
+    ("more", "size"),
+    [
+        ([], None),
+        (["~data.size"], None),
+        (["data.size=8"], 8),
+        (["data=digits"], 32),
+        (["experiment=demo"], 32),
+    ],
+)
+def test_a_data_set_that_is_named_alone_does_not_take_the_defaults_size(more, size):
+    assert settings.load(["data._target_=mine.own", *more]).data.get("size") == size
+    assert settings.load(["data._target_=tdml.data.digits"]).data["size"] == 32
+
+
 def test_the_run_folder_has_the_jobs_name():
     assert settings.load(["name=mine"]).run_dir == "runs/mine"
 

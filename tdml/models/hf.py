@@ -3,6 +3,7 @@
 import difflib
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from torch import nn
 
 from tdml.errors import SettingError, one_line
 from tdml.models.hf_blocks import blocks_of_hf
+from tdml.models.hf_padding import read_padding
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -65,30 +67,33 @@ def hf(
     )
     if untie:
         _untie(model)
-    if head == "classifier":
-        _name_padding(model)
-    blocks_of_hf(model)  # raises where it cannot
+    padding = _name_padding(model) if head == "classifier" else None
+    blocks_of_hf(model, padding)  # raises where it cannot
+    if padding is not None:
+        read_padding(model, padding)
     if lora["rank"] is not None:
         model = _with_adapters(model, lora, head)
-    model.blocks = MethodType(_blocks, model)
+    model.blocks = MethodType(partial(_blocks, padding=padding), model)
     model.fill_constants = MethodType(_fill_constants, model)
     model.blocks_are_exact = True
     model.most_tokens = _most_tokens(model)
     return model
 
 
-def _name_padding(model: "PreTrainedModel") -> None:
-    """Decoders' classifiers read the last token that is no padding, and take no batch where their
-    configuration does not say which is: as usual, that which ends a text."""
-    if model.config.pad_token_id is not None:
-        return
-    end = model.config.eos_token_id
+def _name_padding(model: "PreTrainedModel") -> int:
+    """The id that fills texts up. Decoders' classifiers read the last token that is none, and take
+    no batch where their configuration does not say which is: as usual, that which ends a text."""
+    given = getattr(model.config, "pad_token_id", None)
+    if given is not None:
+        return given
+    end = getattr(model.config, "eos_token_id", None)
     if end is None:
         raise SettingError(
             "model.head=classifier: the model's configuration has no pad_token_id, which texts are "
             "filled up with: give one (in model.config, or in the folder's config.json)"
         )
     model.config.pad_token_id = end[0] if isinstance(end, list) else end
+    return model.config.pad_token_id
 
 
 def _most_tokens(model: "PreTrainedModel") -> int | None:
@@ -153,10 +158,10 @@ def _config(given: str | Mapping[str, Any], num_labels: int | None) -> Any:
 
 def _check_names(given: Mapping[str, Any], usual: Any) -> None:
     """The library takes any name, and uses those that it knows: what is nearly one of these was
-    meant to be it."""
+    meant to be it. Ids of tokens may be given to any."""
     known = {**vars(usual), **usual.attribute_map}
     left = [name for name in known if name not in given and name[0] != "_"]
-    for name in given:
+    for name in (name for name in given if not name.endswith("_token_id")):
         near = difflib.get_close_matches(name, left, n=1, cutoff=_NEAR)
         if near and not hasattr(usual, name):
             raise SettingError(
@@ -260,8 +265,8 @@ def _parts_of_head(model: "PreTrainedModel") -> list[str]:
     return [name for name, own in parts.items() if own and name != model.base_model_prefix]
 
 
-def _blocks(model: "PreTrainedModel | PeftModel") -> list[nn.Module]:
-    return blocks_of_hf(_base(model))
+def _blocks(model: "PreTrainedModel | PeftModel", padding: int | None) -> list[nn.Module]:
+    return blocks_of_hf(_base(model), padding)
 
 
 def _base(model: "PreTrainedModel | PeftModel") -> "PreTrainedModel":

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from tdml.errors import SettingError
+from tdml.models.hf_padding import apart, beside, mask_of, with_last_behind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -98,10 +99,12 @@ class Body(nn.Module):
     """Token ids (batch, tokens), in the first, or hidden states (batch, tokens, width) → hidden
     states."""
 
-    def __init__(self, base: "PreTrainedModel", family: _Family, index: int | None) -> None:
-        """`index` of the layer; None: the embeddings alone."""
+    def __init__(
+        self, base: "PreTrainedModel", family: _Family, index: int | None, padding: int | None
+    ) -> None:
+        """`index` of the layer; None: the embeddings alone. `padding`: as in `blocks_of_hf`."""
         super().__init__()
-        self.body, self._first = _part(base, family, index), index is None
+        self.body, self._first, self._padding = _part(base, family, index), index is None, padding
         if family.norm:
             _put(self.body, family.norm, _Same())
         if "pooler" in self.body._modules:
@@ -110,7 +113,13 @@ class Body(nn.Module):
             _without_embeddings(self.body, family)
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        given = {"input_ids": value} if self._first else {"inputs_embeds": value}
+        name = "input_ids" if self._first else "inputs_embeds"
+        if self._padding is None:
+            return self._hidden(**{name: value})
+        given, mask = (value, mask_of(value, self._padding)) if self._first else apart(value)
+        return beside(self._hidden(**{name: given}, attention_mask=mask), mask)
+
+    def _hidden(self, **given: torch.Tensor) -> torch.Tensor:
         return self.body(**given, use_cache=False).last_hidden_state
 
 
@@ -118,19 +127,31 @@ class Head(nn.Module):
     """Hidden states (batch, tokens, width) → what the model returns: its own forward, of a copy
     that has no layers. So whatever it does with its logits is done."""
 
-    def __init__(self, model: "PreTrainedModel", family: _Family) -> None:
+    def __init__(self, model: "PreTrainedModel", family: _Family, padding: int | None) -> None:
         super().__init__()
+        self._padding, self._reads_last = padding, "score" in model._modules
         body = _part(model.base_model, family, None)
         _without_embeddings(body, family)
         self.model = copy.copy(model)
         self.model._modules = {**model._modules, model.base_model_prefix: body}
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        return self.model(inputs_embeds=value, use_cache=False).logits
+        if self._padding is None:
+            return self._logits(inputs_embeds=value)
+        hidden, mask = apart(value)
+        if self._reads_last:
+            return self._logits(inputs_embeds=with_last_behind(hidden, mask))
+        return self._logits(inputs_embeds=hidden, attention_mask=mask)
+
+    def _logits(self, **given: torch.Tensor) -> torch.Tensor:
+        return self.model(**given, use_cache=False).logits
 
 
-def blocks_of_hf(model: "PreTrainedModel") -> list[nn.Module]:
+def blocks_of_hf(model: "PreTrainedModel", padding: int | None) -> list[nn.Module]:
     """The embeddings, each layer, and the head.
+
+    Args:
+        padding: the id that fills texts up, which no block reads then; None: all are read.
 
     Raises:
         SettingError: its parts have other names.
@@ -144,8 +165,8 @@ def blocks_of_hf(model: "PreTrainedModel") -> list[nn.Module]:
             "take another architecture, or one stage of your own module (docs/your-model.md)"
         )
     layers = range(len(base.get_submodule(family.layers)))
-    bodies = (Body(base, family, index) for index in layers)
-    return [Body(base, family, None), *bodies, Head(model, family)]
+    bodies = (Body(base, family, index, padding) for index in [None, *layers])
+    return [*bodies, Head(model, family, padding)]
 
 
 def _part(base: _Module, family: _Family, index: int | None) -> _Module:

@@ -95,9 +95,7 @@ def _message(model: nn.Module, where: str, mode: str) -> str:
     if _is_exact(model):
         return (
             f"model: {type(model).__name__} does something {where} that is in none of its layers "
-            f"(in {mode}), such as with padding behind a text (a classifier that reads its last "
-            "token wants it before the text), and only layers are trained: take another "
-            "architecture"
+            f"(in {mode}), and only layers are trained: take another architecture"
         )
     return (
         f"model: forward() does something {where} that blocks() leaves out (in {mode}), and only "

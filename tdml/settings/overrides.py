@@ -148,8 +148,16 @@ def _instead(option: str) -> str:
 
 def open_targets(overrides: Sequence[str], settings: Sequence[str]) -> list[str]:
     """Of some settings that have a `_target_`: `setting=name` gives that alone, and arguments need
-    no `+`; nor do those that conf/ does not list."""
-    return [_open_target(override, settings) for override in overrides]
+    no `+`; nor do those that conf/ does not list. A data set of the user's that is named alone
+    does not take the `size` of the one that conf/ has chosen."""
+    opened = [_open_target(override, settings) for override in overrides]
+    return [*opened, "~data.size"] if _names_own_data(overrides) else opened
+
+
+def _names_own_data(overrides: Sequence[str]) -> bool:
+    named = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    ours = any(override.startswith("data._target_=tdml.") for override in overrides)
+    return "data._target_" in named and not (ours or named & {"data", "data.size", "experiment"})
 
 
 def _open_target(override: str, settings: Sequence[str]) -> str:

@@ -44,15 +44,29 @@ def test_stages_equal_the_model_whose_weights_they_have(kind, head):
     assert torch.equal(value, job.model.eval()(expected).logits)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_a_decoders_classifier_wants_padding_before_the_text(kind):
-    """It looks for the last token that is none, and its head does not see the tokens."""
-    config = config_of(kind, "classifier", "topology.stages=2", pad_token_id=0)
-    assert not job_of(config, padding=slice(None, 3)).problem
-    with pytest.raises(
-        SettingError, match="a classifier that reads its last token wants it before"
-    ):
-        job_of(config, padding=slice(-3, None))
+@pytest.mark.parametrize("padding", [slice(None, 3), slice(-3, None)], ids=["before", "behind"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2", "mpt", "bloom", "opt", *MASKED])
+def test_a_classifiers_stages_do_not_read_padding(kind, padding):
+    """As the model itself does where a tokenizer gives it a mask; and behind a text, where it
+    moves no position, it is as if there were none."""
+    job = job_of(
+        config_of(kind, "classifier", "topology.stages=2", pad_token_id=0), padding=padding
+    )
+    assert not job.problem
+    ids, _ = job.source.training_batch(range(4), seed=0)
+    value = ids
+    for block in job.model.eval().blocks():
+        value = block.eval()(value)
+    assert torch.equal(value, job.model(ids).logits)
+    torch.testing.assert_close(value, job.model(ids, attention_mask=(ids != 0).long()).logits)
+    if padding.start:
+        torch.testing.assert_close(value, job.model(ids[:, :-3]).logits)
+
+
+def test_a_text_of_padding_alone_has_finite_logits():
+    job = job_of(config_of("bert", "classifier", "topology.stages=2"), padding=slice(None))
+    ids, _ = job.source.training_batch(range(4), seed=0)
+    assert job.model(ids).logits.isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -96,6 +110,7 @@ def test_names_that_the_library_alone_understands_are_taken():
     changes = {"rope_theta": 5000.0, "attn_implementation": "sdpa"}
     model = whole.initial_model(config_of("llama", "causal", **changes).model, 0)
     assert model.config.rope_parameters["rope_theta"] == 5000.0
+    whole.initial_model(config_of("codegen", "causal", pad_token_id=0, rotary_dim=4).model, 0)
 
 
 @pytest.mark.parametrize("stages", [1, 3])
