@@ -20,7 +20,7 @@ _MODEL = [
     "topology.replicas=1", "topology.stages=2", "topology.microbatches=4",
 ]  # fmt: skip
 _MODEL += ["topology.schedule=1f1b"]
-_FACTOR = 1.3
+_FACTOR = 1.2
 
 
 def _estimate(*overrides: str, windows: int) -> tuple[list[Need], tuple]:
