@@ -27,6 +27,7 @@ class Contents:
     test_inputs: str
     sample_weights: str = ""
     form: str = ""  # of a sample, in words
+    largest_label: int = -1  # of the training samples, where labels are known
 
 
 def contents_of(source: Source, seed: int) -> Contents:
@@ -47,7 +48,16 @@ def contents_of(source: Source, seed: int) -> Contents:
         _inputs(source.training_batch, len(source.train), derive(seed, "training contents")),
         _inputs(source.test_batch, len(source.test), derive(seed, "test contents")),
         "" if source.weights is None else digest(source.weights).hex(),
-        str(source.form),
+        form_of(source),
+        max(labels) if labels else -1,
+    )
+
+
+def form_of(source: Source) -> str:
+    """Of a sample, in words: its shape, and its columns if the data set names some."""
+    columns = getattr(source.train, "columns", "")
+    return (
+        f"{source.form} of {columns}" if isinstance(columns, str) and columns else f"{source.form}"
     )
 
 

@@ -1,5 +1,8 @@
 """Tables: a row is a sample, one column of which is to be said."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -14,10 +17,14 @@ _WRONG = 40  # characters of a value that is shown
 
 class Rows(Dataset):
     """Sample i is (features (f,) float32, target): a number, or a class where `targets` are
-    int64."""
+    int64. `columns`: what they are called, in words, which must be the same for all who train;
+    `facts`: what has to be known of them to use a model on other rows."""
 
-    def __init__(self, features: torch.Tensor, targets: torch.Tensor) -> None:
+    def __init__(
+        self, features: torch.Tensor, targets: torch.Tensor, columns: str, facts: dict[str, Any]
+    ) -> None:
         self._features, self._targets = features, targets
+        self.columns, self.facts = columns, facts
         if not targets.is_floating_point():
             self.targets = targets.tolist()
 
@@ -28,15 +35,22 @@ class Rows(Dataset):
         return self._features[index], self._targets[index]
 
 
-def csv(path: str | None, target: str | None, classes: bool, held_out: float) -> tuple[Rows, Rows]:
+def csv(
+    path: str | None,
+    target: str | None,
+    classes: bool | Sequence[str | int | float],
+    held_out: float,
+    scaled: bool = True,
+) -> tuple[Rows, Rows]:
     """Training and test rows of a CSV file with a header, or of a Parquet file; all columns but the
-    target are numbers, and are scaled to mean 0 and deviation 1 over the training rows.
+    target are numbers.
 
     Args:
         target: the name of the column to be said.
-        classes: whether it holds classes, in numbers or words, which are numbered in their order;
-            else numbers, which are scaled as the features are.
+        classes: whether it holds classes, in numbers or words, which are numbered in their order,
+            or in that of this list; else it holds numbers.
         held_out: share of the rows that are for validation and test; the same ones in every job.
+        scaled: whether numbers are brought to mean 0 and deviation 1 over the training rows.
 
     Raises:
         SettingError: the file cannot be read as such a table.
@@ -44,13 +58,10 @@ def csv(path: str | None, target: str | None, classes: bool, held_out: float) ->
     check_held_out(held_out)
     table = read_table(path)
     names, rows = table.names, table.rows
-    if target not in names:
-        raise SettingError(
-            f"data.target={target} is no column of {path}: choose one of {', '.join(names)}"
-        )
-    place = names.index(target)
-    features = torch.from_numpy(_numbers(table, [i for i in range(len(names)) if i != place]))
-    said = _classes(table, place) if classes else torch.from_numpy(_numbers(table, [place]))
+    place, others = _columns(table, target)
+    known = _known_classes(table, place, classes)
+    features = torch.from_numpy(_numbers(table, others))
+    said = _classes(table, place, known) if known else torch.from_numpy(_numbers(table, [place]))
     order = np.random.default_rng(derive("csv split")).permutation(len(rows))
     cut = round((1 - held_out) * len(rows))
     train, test = torch.from_numpy(order[:cut]), torch.from_numpy(order[cut:])
@@ -58,9 +69,32 @@ def csv(path: str | None, target: str | None, classes: bool, held_out: float) ->
         raise SettingError(
             f"data.path={path} has {len(rows)} rows, too few to hold out a share of {held_out}"
         )
-    features = _scaled(features, train)
-    said = said if classes else _scaled(said, train)
-    return Rows(features[train], said[train]), Rows(features[test], said[test])
+    features, scales = _scaled(features, train, scaled)
+    facts: dict[str, Any] = {"features": dict(zip([names[i] for i in others], scales, strict=True))}
+    if known:
+        facts |= {"target": names[place], "classes": known}
+    else:
+        said, [scale] = _scaled(said, train, scaled)
+        facts |= {"target": {names[place]: scale}}
+    ends = f": {', '.join(known)}" if known else ""
+    columns = f"{', '.join(facts['features'])} → {names[place]}{ends}"
+    first, second = (Rows(features[part], said[part], columns, facts) for part in (train, test))
+    return first, second
+
+
+def _columns(table: Table, target: str | None) -> tuple[int, list[int]]:
+    """The place of the target, and those of all others."""
+    names = table.names
+    if target not in names:
+        raise SettingError(
+            f"data.target={target} is no column of {table.path}: choose one of {', '.join(names)}"
+        )
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SettingError(f"data.path={table.path} has two columns {twice}: rename one of them")
+    if len(names) == 1:
+        raise SettingError(f"data.path={table.path} has no column beside data.target={target}")
+    place = names.index(target)
+    return place, [i for i in range(len(names)) if i != place]
 
 
 def _numbers(table: Table, columns: list[int]) -> np.ndarray:
@@ -105,22 +139,46 @@ def _first_wrong(rows: list[list[str]], columns: list[int]) -> tuple[int, int, s
     raise AssertionError("all are numbers")
 
 
-def _classes(table: Table, column: int) -> torch.Tensor:
-    """(rows,) int64."""
+def _known_classes(
+    table: Table, column: int, classes: bool | Sequence[str | int | float]
+) -> list[str]:
+    """In the order in which they are numbered; none where the column holds numbers."""
+    if classes is False:
+        return []
     values = [row[column] for row in table.rows]
     if "" in values:
         raise _missing(table, values.index(""), column)
+    if classes is not True:
+        return [str(name) for name in classes]
     try:
-        known = sorted(set(values), key=float)
+        return sorted(set(values), key=float)
     except ValueError:
-        known = sorted(set(values))
+        return sorted(set(values))
+
+
+def _classes(table: Table, column: int, known: list[str]) -> torch.Tensor:
+    """(rows,) int64."""
     numbers = {value: number for number, value in enumerate(known)}
-    return torch.tensor([numbers[value] for value in values])
+    for row, values in enumerate(table.rows):
+        if values[column] not in numbers:
+            raise SettingError(
+                f"data.path={table.path}: {table.place(row)} has {values[column][:_WRONG]!r} as "
+                f"{table.names[column]}, which is none of data.classes=[{','.join(known)}]"
+            )
+    return torch.tensor([numbers[row[column]] for row in table.rows])
 
 
-def _scaled(values: torch.Tensor, train: torch.Tensor) -> torch.Tensor:
+def _scaled(
+    values: torch.Tensor, train: torch.Tensor, scaled: bool
+) -> tuple[torch.Tensor, list[dict[str, float]]]:
+    """(rows, columns) float32; and of each column what was taken off, and by what the rest was
+    divided."""
     chosen = values[train].double()
-    deviation = chosen.std(dim=0, correction=0)
-    return (
-        (values.double() - chosen.mean(dim=0)) / torch.where(deviation > 0, deviation, 1.0)
-    ).float()
+    mean, deviation = chosen.mean(dim=0), chosen.std(dim=0, correction=0)
+    if not scaled:
+        mean, deviation = torch.zeros_like(mean), torch.ones_like(mean)
+    deviation = torch.where(deviation > 0, deviation, 1.0)
+    scales = [
+        {"mean": m, "deviation": d} for m, d in zip(mean.tolist(), deviation.tolist(), strict=True)
+    ]
+    return ((values.double() - mean) / deviation).float(), scales

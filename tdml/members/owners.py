@@ -1,11 +1,14 @@
 """Replicas whose data stays with their owners: what these say that they hold."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
+import torch
 
-from tdml.config import Topology
-from tdml.data.contents import Contents, difference
+from tdml.config import Config, Topology
+from tdml.data.contents import Contents, difference, form_of
+from tdml.data.source import Source
+from tdml.errors import SettingError
 from tdml.members.cards import Card
 from tdml.members.topology import first_slot, node_name
 
@@ -20,10 +23,18 @@ class Owners:
         form: that of every sample, in words.
         shares: of the replicas, which become what their owners say.
         least: samples that each replica needs, those of one optimizer step.
+        check: whether the model knows a label; raises SettingError.
     """
 
-    def __init__(self, topology: Topology, form: str, shares: list[np.ndarray], least: int) -> None:
-        self._form, self._shares, self._least = form, shares, least
+    def __init__(
+        self,
+        topology: Topology,
+        form: str,
+        shares: list[np.ndarray],
+        least: int,
+        check: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._form, self._shares, self._least, self._check = form, shares, least, check
         ranks = range(1, 1 + topology.replicas * topology.stages)
         self._slots = {node_name(rank, topology): first_slot(rank, topology) for rank in ranks}
         self._ends = (0, topology.stages - 1)
@@ -47,8 +58,12 @@ class Owners:
         if contents.form != self._form:
             return (
                 f"data: a sample of {name} is {contents.form[:100]}, one of rank 0 {self._form}: "
-                "bring all to one form"
+                "bring all to one form (classes to one list: data.classes=[…])"
             )
+        try:
+            self._check(contents.largest_label)
+        except SettingError as error:
+            return f"the data of {name}: {error}"
         samples = contents.training_samples
         if samples < self._least:
             return (
@@ -67,7 +82,15 @@ class Owners:
 
 
 def owners_of(
-    data: Mapping, topology: Topology, form: str, shares: list[np.ndarray], least: int
+    config: Config, source: Source, output: torch.Size, shares: list[np.ndarray]
 ) -> Owners | None:
-    """The owners, where data stays with them."""
-    return Owners(topology, form, shares, least) if data.get("partition") == "own" else None
+    """The owners, where data stays with them. `output`: the shape of what the model returns."""
+    if config.data.get("partition") != "own":
+        return None
+
+    def check(label: int) -> None:
+        if hasattr(source.task, "check_output") and label >= 0:
+            source.task.check_output(output, [label])
+
+    least = config.train.effective_batch_size
+    return Owners(config.topology, form_of(source), shares, least, check)

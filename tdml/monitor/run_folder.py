@@ -89,6 +89,12 @@ class RunFolder:
         going on."""
         replace_file(self.path / "config.yaml", to_yaml(config))
 
+    def write_facts(self, dataset: object) -> None:
+        """Write data.json: what has to be known of the data to use the model on other samples,
+        where the data set knows it, as a table does by what its columns were divided."""
+        if isinstance(facts := getattr(dataset, "facts", None), dict):
+            replace_file(self.path / "data.json", json.dumps(facts, indent=2, default=str) + "\n")
+
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints are."""

@@ -134,6 +134,7 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     caller = Caller(identity, sessions.at, roster.keys, METHODS, guard.refusals)
     recorder = start_recorder(folder.path, complete, terms, caller, roster, resumed, folder.changed)
     folder.write_settings(complete)
+    folder.write_facts(source.train)
     return _Ready(
         complete, folder, checkpoint, job, bans, terms, caller, sessions, admitted, recorder
     )
@@ -246,13 +247,7 @@ def _open(
         visit=rendezvous.visit,
         public=identity.public,
     )
-    owners = owners_of(
-        config.data,
-        config.topology,
-        str(job.source.form),
-        job.shares,
-        config.train.effective_batch_size,
-    )
+    owners = owners_of(config, job.source, job.plan.borders[-1].shape, job.shares)
     admission = Admission(own, config.topology, roster, banned, former, owners)
     size = config.topology.world_size if config.resume else rendezvous.world_size
     sessions = Sessions(

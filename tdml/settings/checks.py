@@ -99,6 +99,16 @@ def _check_own(config: "Config") -> None:
             f"{own}, who alone knows how much it is: say how many steps a round has, such as "
             "sync.local_steps=20"
         )
+    if config.topology.max_replicas not in (None, config.topology.replicas):
+        raise SettingError(
+            f"{own}, so nobody can join: leave out topology.max_replicas="
+            f"{config.topology.max_replicas}"
+        )
+    if config.data.get("scaled"):
+        raise SettingError(
+            f"{own}, who would scale its columns by its own rows alone: scale them in the files, "
+            "by the same numbers for all, and set data.scaled=false"
+        )
 
 
 def _check_targets(config: "Config") -> None:

@@ -61,6 +61,27 @@ def test_classes_may_be_words_or_numbers(tmp_path):
     assert sorted(set(numbered.targets)) == [0, 1, 2, 3, 4]
 
 
+def test_classes_may_be_given_in_their_order(tmp_path):
+    """So that files in which some are missing number them alike."""
+    train, _ = table(tmp_path, target="kind", classes=["c", "b", "a"])
+    assert set(train.targets) == {1, 2}
+    assert train.facts["classes"] == ["c", "b", "a"]
+
+
+def test_what_was_done_to_the_columns_is_known(tmp_path):
+    """So that a model can be used on other rows."""
+    raw, _ = table(tmp_path, without_kind(), scaled=False)
+    train, _ = table(tmp_path, without_kind())
+    for place, name in enumerate(("size", "weight")):
+        scale = train.facts["features"][name]
+        mine = [(raw[i][0][place] - scale["mean"]) / scale["deviation"] for i in range(15)]
+        torch.testing.assert_close(
+            torch.stack(mine), torch.stack([train[i][0] for i in range(15)])[:, place]
+        )
+    assert train.facts["target"]["price"]["deviation"] > 1
+    assert all(3 * raw[i][0][0] == raw[i][1] for i in range(15))
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
@@ -71,6 +92,13 @@ def test_classes_may_be_words_or_numbers(tmp_path):
         ),
         (TABLE, {"target": "colour"}, "data.target=colour is no column of"),
         (TABLE, {"target": None}, "choose one of size, weight, kind, price"),
+        (
+            TABLE,
+            {"target": "kind", "classes": ["b", "c"]},
+            "line 2 has 'a' as kind, which is none of data.classes=[b,c]",
+        ),
+        ("price,size,price\n1,2,3", {}, "has two columns price: rename one of them"),
+        ("price\n1\n2", {}, "has no column beside data.target=price"),
         (
             without_kind().replace("\n3,3,9", "\n3,3,nan"),
             {},

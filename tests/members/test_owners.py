@@ -1,14 +1,23 @@
 """What the owners of data say that they hold."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
+from tdml import config as settings
 from tdml.config import Topology
-from tdml.data.contents import Contents
+from tdml.data import csv, digits
+from tdml.data.contents import Contents, form_of
+from tdml.data.source import Source
 from tdml.members.cards import Card
 from tdml.members.owners import Owners, owners_of
+from tdml.tasks.classification import Classification
+from tdml.tasks.objective import task_of
 
+_TASK = Classification()
 _TOPOLOGY = Topology(replicas=2, stages=3, spares=0)
 _HELD = Contents(90, 2, "labels", "", "inputs", "", form="a vector")
 
@@ -64,6 +73,34 @@ def test_nobody_takes_the_place_of_an_owner() -> None:
     assert "leave spares and tdml join out" in str(fault(owners, "spare0", _HELD))
 
 
+def _own(*overrides: str) -> Owners | None:
+    config = settings.load(["topology.stages=1", "sync.local_steps=2", *overrides])
+    source = Source(*digits(8), 0, task_of(config))
+    return owners_of(config, source, torch.Size([32, 10]), [np.arange(7)] * 2)
+
+
 def test_only_where_data_stay_with_them_there_are_owners() -> None:
-    assert owners_of({"partition": "iid"}, _TOPOLOGY, "", [], 1) is None
-    assert owners_of({"partition": "own"}, _TOPOLOGY, "", [], 1) is not None
+    assert _own() is None
+    assert _own("data.partition=own") is not None
+
+
+def test_owners_may_have_no_label_that_the_model_does_not_know() -> None:
+    owners = _own("data.partition=own")
+    assert owners is not None
+    held = replace(_HELD, form="a tensor (3, 8, 8) of torch.float32", largest_label=10)
+    told = fault(owners, "r0.s0", held)
+    assert told and "the data of r0.s0: " in told and "model.num_classes" in told
+    assert fault(owners, "r0.s0", replace(held, largest_label=9)) is None
+
+
+def test_columns_and_classes_are_part_of_a_samples_form(tmp_path: Path) -> None:
+    """Each owner's words would be numbered by themselves."""
+
+    def form(rows: str, classes: Any = True) -> str:
+        (tmp_path / "x.csv").write_text("a,b,kind\n" + rows * 5)
+        return form_of(Source(*csv(str(tmp_path / "x.csv"), "kind", classes, 0.4), 0, _TASK))
+
+    cats, eels = "1,2,cat\n2,1,dog\n", "1,2,dog\n2,1,eel\n"
+    assert form(cats) == "a tensor (2,) of torch.float32 of a, b → kind: cat, dog"
+    assert form(eels) != form(cats)
+    assert form(eels, ["cat", "dog", "eel"]) == form(cats, ["cat", "dog", "eel"])

@@ -179,6 +179,14 @@ def test_unknown_choice(name, choices):
             r".*say how many steps a round has, such as sync\.local_steps=20",
         ),
         (
+            {"data.partition": "own", "sync.local_steps": 5, "topology.max_replicas": 9},
+            r"data\.partition=own: .*, so nobody can join: leave out topology\.max_replicas=9",
+        ),
+        (
+            {"data.partition": "own", "sync.local_steps": 5, "data.scaled": True},
+            r"data\.partition=own: .*, by the same numbers for all, and set data\.scaled=false",
+        ),
+        (
             {"data.partition": "own", "data.shares": "x.json"},
             r"data\.shares=x\.json and data\.partition=own: leave one of them out",
         ),

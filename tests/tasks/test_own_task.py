@@ -202,6 +202,15 @@ def test_a_mean_without_a_number_is_no_mistake():
     assert math.isnan(measures.means(task, torch.ones(4), rows)["slope"])
 
 
+def test_a_mean_that_only_a_liar_reports_is_none():
+    """The root of a negative number is complex in Python, of which there is no float."""
+    task = Pairs({"slope": lambda mean: mean[0].item() ** 0.5})
+    measures = look_at(task, Border(torch.Size([4, 2]), torch.float32), TARGETS)
+    rows = -rows_of(task, torch.ones(4, 2), TARGETS) - 1
+    rows[:, 3] = 1
+    assert math.isnan(measures.means(task, torch.ones(4), rows)["slope"])
+
+
 def test_a_task_that_takes_any_setting_takes_the_weights():
     overrides = [f"task._target_={__name__}.TakesAny", "data.weights=[1,2]"]
     assert task_of(settings.load(overrides)).given == {"class_weights": [1, 2]}
