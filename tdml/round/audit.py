@@ -49,21 +49,28 @@ class Auditor:
         openings = open_traces(
             self._fleet, self._job, self.job_id, number, gathered, sorted(windows), audits
         )
+        owners = self._fleet.placed(sorted(openings))
         claims = [
-            Claim(self._order(number, i, gathered.steps[i], w), w, openings[i])
-            for i in sorted(openings)
-            for w in windows[i]
+            Claim(
+                self._order(number, owner.index, gathered.steps[owner.index], window),
+                owner,
+                window,
+                openings[owner.index],
+                weights,
+            )
+            for owner in owners
+            for window in windows[owner.index]
         ]
         validators = [self._validators(claim, gathered, draw) for claim in claims]
         answers = self._repeat(claims, [others[0] if others else None for others in validators])
         for claim, others, answer in zip(claims, validators, answers, strict=True):
-            self._conclude(claim, gathered, others, answer, weights, draw, audits)
+            self._conclude(claim, gathered, others, answer, draw, audits)
         clean = [claim for claim in claims if audits.is_clean(claim)]
         for claim, chance in zip(
             clean, torch.rand(len(clean), generator=draw).tolist(), strict=True
         ):
             if chance < LOOK:  # the two may be in league
-                self._look(claim, gathered, weights, draw, audits)
+                self._look(claim, gathered, draw, audits)
         for index in sorted(openings.keys() - self.vouched_for(gathered)):
             audits.doubt(index)
 
@@ -91,7 +98,7 @@ class Auditor:
     def _validators(self, claim: Claim, gathered: Gathered, draw: torch.Generator) -> list[Replica]:
         """Others on machines of the same kind, in random order: they repeat each other bit for
         bit."""
-        [owner] = self._fleet.placed([claim.order.replica])
+        owner = claim.owner
         others = self._fleet.ready(index for index in gathered.judged if index != owner.index)
         alike = [other for other in others if other.kind == owner.kind]
         return [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
@@ -116,13 +123,12 @@ class Auditor:
         return answers
 
     def _repeat_one(self, claim: Claim, validator: Replica) -> Reply:
-        [owner] = self._fleet.placed([claim.order.replica])
         try:
-            return repeat(self._job, claim, owner, validator)
+            return repeat(self._job, claim, validator)
         except NotShown as error:
             return error
         except ReplicaLost as loss:
-            if loss.replica == owner.index:
+            if loss.replica == claim.owner.index:
                 return loss
             raise
 
@@ -132,13 +138,12 @@ class Auditor:
         gathered: Gathered,
         validators: Sequence[Replica],
         answer: Reply | None,
-        weights: Sequence[torch.Tensor],
         draw: torch.Generator,
         audits: Audits,
     ) -> None:
         """By one validator after the other, until one confirms the window or its owner is proven to
         lie."""
-        [owner] = self._fleet.placed([claim.order.replica])
+        owner = claim.owner
         if audits.by_replica.get(owner.index, Audited()).lied:
             return
         why, ends = "", set[tuple[str, ...]]()
@@ -148,7 +153,7 @@ class Auditor:
                 answer = self._ask(claim, validator)
             if isinstance(answer, list):
                 ends.add(tuple(each.end for each in answer))
-            unsettled = self._judge_answer(claim, owner, validator, answer, weights, audits)
+            unsettled = self._judge_answer(claim, validator, answer, audits)
             if unsettled is None:
                 return
             why = unsettled
@@ -159,7 +164,7 @@ class Auditor:
             if not alike and len(audits.undecided(claim)) == len(validators):
                 self.settler.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly
-            self._look(claim, gathered, weights, draw, audits)
+            self._look(claim, gathered, draw, audits)
 
     def _ask(self, claim: Claim, validator: Replica) -> Reply | None:
         """One validator's answer."""
@@ -167,20 +172,14 @@ class Auditor:
         return answers.get(validator.index)
 
     def _judge_answer(
-        self,
-        claim: Claim,
-        owner: Replica,
-        validator: Replica,
-        answer: Reply | None,
-        weights: Sequence[torch.Tensor],
-        audits: Audits,
+        self, claim: Claim, validator: Replica, answer: Reply | None, audits: Audits
     ) -> str | None:
         """What one validator's answer leads to: why another has to be asked; None if the window is
         settled."""
         if answer is None:
             return "audit: who was to repeat its work did not answer"
         if not isinstance(answer, list):
-            self._note_unshown(claim, owner, validator, answer, audits)
+            self._note_unshown(claim, validator, answer, audits)
             return None
         audits.steps += len(claim.order.batches)
         keys = [self._fleet.key(name) for name in validator.names]
@@ -190,36 +189,27 @@ class Auditor:
         if claim.confirmed_by(answer):
             audits.found_clean(claim, validator.index)
             return None
-        return self._settle(claim, owner, validator, answer, weights, audits)
+        return self._settle(claim, validator, answer, audits)
 
     def _note_unshown(
-        self,
-        claim: Claim,
-        owner: Replica,
-        validator: Replica,
-        answer: NotShown | ReplicaLost,
-        audits: Audits,
+        self, claim: Claim, validator: Replica, answer: NotShown | ReplicaLost, audits: Audits
     ) -> None:
         """Of an owner that did not show the state that a window begins with."""
+        names = claim.owner.names
         if isinstance(answer, NotShown):
-            audits.proofs.append(Proof((owner.names[answer.stage],), f"audit: {answer}"))
+            audits.proofs.append(Proof((names[answer.stage],), f"audit: {answer}"))
             audits.found_lied(claim, validator.index)
         else:
-            audits.silent |= unshown(answer, owner.names)
+            audits.silent |= unshown(answer, names)
             audits.left_open(claim, f"audit: it has not shown its work: {answer}")
 
     def _settle(
-        self,
-        claim: Claim,
-        owner: Replica,
-        validator: Replica,
-        answer: list[Repetition],
-        weights: Sequence[torch.Tensor],
-        audits: Audits,
+        self, claim: Claim, validator: Replica, answer: list[Repetition], audits: Audits
     ) -> str | None:
         """The dispute between the two; why another validator has to be asked, or None."""
+        owner = claim.owner
         try:
-            settled = self.settler.settle(claim, owner, validator, answer, weights)
+            settled = self.settler.settle(claim, validator, answer)
         except NotShown as error:
             audits.proofs.append(Proof((owner.names[error.stage],), f"audit: {error}"))
             audits.found_lied(claim, validator.index)
@@ -237,23 +227,18 @@ class Auditor:
         return settled.unsettled or "audit: who was to repeat its work has lied"
 
     def _look(
-        self,
-        claim: Claim,
-        gathered: Gathered,
-        weights: Sequence[torch.Tensor],
-        draw: torch.Generator,
-        audits: Audits,
+        self, claim: Claim, gathered: Gathered, draw: torch.Generator, audits: Audits
     ) -> None:
         """The coordinator looks itself, at one step of one stage. What it finds amiss it settles
         with those who have not repeated the window yet, or alone where nobody else could."""
-        [owner] = self._fleet.placed([claim.order.replica])
+        owner = claim.owner
         audits.looks += LOOKS_TAKE * len(claim.order.batches)
         before = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
         others = [v for v in self._validators(claim, gathered, draw) if v.index != before]
 
-        def look(owner: Replica) -> Settlement | NotShown | None:
+        def look(_: Replica) -> Settlement | NotShown | None:
             try:
-                return self.settler.look(claim, owner, weights, draw, alone=not others)
+                return self.settler.look(claim, draw, alone=not others)
             except NotShown as error:
                 return error
 
@@ -272,7 +257,7 @@ class Auditor:
         elif isinstance(result, Settlement) and not result.unsettled:
             audits.leave_unknown(claim)
         elif others:
-            self._repeat_by_others(claim, owner, others, weights, audits)
+            self._repeat_by_others(claim, others, audits)
         else:
             if self._job.config.topology.most > 1:
                 audits.silent |= set(owner.names)  # it counts no more until it is found right
@@ -280,12 +265,7 @@ class Auditor:
             audits.left_open(claim, said)
 
     def _repeat_by_others(
-        self,
-        claim: Claim,
-        owner: Replica,
-        validators: Sequence[Replica],
-        weights: Sequence[torch.Tensor],
-        audits: Audits,
+        self, claim: Claim, validators: Sequence[Replica], audits: Audits
     ) -> None:
         """Have a window that the coordinator has not found right repeated by one after the other,
         until one finds something else than its owner, and that is settled."""
@@ -295,6 +275,6 @@ class Auditor:
             if isinstance(answer, list) and claim.confirmed_by(answer):
                 audits.steps += len(claim.order.batches)
                 continue
-            if self._judge_answer(claim, owner, validator, answer, weights, audits) is None:
+            if self._judge_answer(claim, validator, answer, audits) is None:
                 return
         audits.left_open(claim, "audit: the coordinator does not find what others repeat")

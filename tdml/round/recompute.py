@@ -17,7 +17,8 @@ from tdml.node.node import EvaluationBatch, Scores
 from tdml.node.stage import Stage
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.gather import NotShown, fetch_vector
-from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, RepeatOrder
+from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation
+from tdml.round.repeat import Claim
 from tdml.round.transcripts import CommonGround
 from tdml.run.job import Job
 from tdml.trust.commitment import content
@@ -40,12 +41,10 @@ class StepShown:
 
 @dataclass(frozen=True)
 class Recomputation:
-    """What the coordinator has made of an item, as tensors, and from what: the order of its window,
-    the global weights of its stage, and what was shown of its step. Sizes are measured by `origin`:
-    a state's by the step's change."""
+    """What the coordinator has made of an item of a window, as tensors, and what was shown to it of
+    its step. Sizes are measured by `origin`: a state's by the step's change."""
 
-    order: RepeatOrder
-    weights: torch.Tensor
+    claim: Claim
     item: Item
     shown: StepShown
     made: list[torch.Tensor]
@@ -68,24 +67,18 @@ class Referee:
         self.batch_size = job.config.train.effective_batch_size
 
     def recompute(
-        self,
-        order: RepeatOrder,
-        weights: torch.Tensor,
-        item: Item,
-        shown: StepShown,
-        in_turn: bool = False,
+        self, claim: Claim, item: Item, shown: StepShown, in_turn: bool = False
     ) -> Recomputation:
-        """Take the step of an item, from what was shown.
+        """Take the step of an item of a window, from what was shown.
 
         Args:
-            order: the window.
-            weights: the global weights of the stage that the round started from.
             in_turn: see `take_alone`.
 
         Raises:
             ReplicaLost: all agree on messages with which the step cannot be taken, or nobody can
                 read its samples.
         """
+        order, weights = claim.order, claim.weights[item.stage]
         stage = self._stage(item.stage)
         wanted = item.channel if item.channel >= 0 else None
         try:
@@ -116,17 +109,17 @@ class Referee:
         else:
             made = [change(weights, stage.trainer.weights())] if item.channel == END else made
             origin = [torch.zeros_like(tensor) for tensor in made]
-        return Recomputation(order, weights, item, shown, made, origin)
+        return Recomputation(claim, item, shown, made, origin)
 
     def insists(self, done: Recomputation, times: int) -> bool:
         """Whether a step comes out as it did every time that it is taken again, whatever the order
         of its micro-batches, for that of a pipeline is another than the coordinator's; and by
         whatever copy of the stage, for nodes have others, which lie elsewhere in memory."""
-        inputs = done.order, done.weights, done.item, done.shown
         for i in range(times):
             if i % _BY_ONE_COPY == 0:
                 self._renew([done.item.stage])
-            if self.recompute(*inputs, in_turn=bool(i % 2)).digest != done.digest:
+            again = self.recompute(done.claim, done.item, done.shown, in_turn=bool(i % 2))
+            if again.digest != done.digest:
                 return False
         return True
 

@@ -15,11 +15,14 @@ from tdml.run.job import Job
 
 @dataclass(frozen=True)
 class Claim:
-    """A window of a replica's round as it was ordered, and what its nodes have shown of it."""
+    """A window of a replica's round as it was ordered, and what its nodes have shown of it. `owner`
+    is that replica, and `weights` are those that the round started from, (d_s,) by stage."""
 
     order: RepeatOrder
+    owner: Replica
     window: int
     openings: Sequence[Opening]
+    weights: Sequence[torch.Tensor]
 
     def anew(self, **changed: Any) -> "Claim":
         """The same, to be asked for once more, in an order that is `changed` somehow."""
@@ -47,14 +50,14 @@ class Claim:
         )
 
 
-def repeat(job: Job, claim: Claim, owner: Replica, party: Replica) -> list[Repetition]:
-    """Have a party repeat a window of the owner's round, from the state that the owner has kept.
+def repeat(job: Job, claim: Claim, party: Replica) -> list[Repetition]:
+    """Have a party repeat a window, from the state that its owner has kept.
 
     Raises:
         ReplicaLost: one of them does not answer.
         NotShown: the owner shows another state than it had bound itself to.
     """
-    order = claim.order
+    order, owner = claim.order, claim.owner
     if order.first and not order.own:
         for stage in range(len(owner.names)):
             size = job.states[stage].size

@@ -49,39 +49,22 @@ class Settler:
         # differ in may be anybody's, so none of them is convicted by it
         self.unrepeatable: set[str] = set()
 
-    def settle(
-        self,
-        claim: Claim,
-        owner: Replica,
-        validator: Replica,
-        answers: Sequence[Repetition],
-        weights: Sequence[torch.Tensor],
-    ) -> Settlement:
+    def settle(self, claim: Claim, validator: Replica, answers: Sequence[Repetition]) -> Settlement:
         """Between who was audited and who has found something else.
 
         Raises:
             ReplicaLost: one of them does not answer.
             NotShown: the owner shows something else than it had bound itself to.
         """
-        parties = {owner.index: owner, validator.index: validator}
-        said = [
-            committed(self._job, claim, owner),
-            transcript_of(self._job, claim, validator, answers),
-        ]
+        parties = {party.index: party for party in (claim.owner, validator)}
+        before = [committed(self._job, claim), transcript_of(self._job, claim, validator, answers)]
         try:
-            again = [self._by_step(claim, owner, party) for party in (owner, validator)]
-            return self._decide(Dispute(claim, owner, parties, [*said, *again], weights))
+            again = [self._by_step(claim, party) for party in parties.values()]
+            return self._decide(Dispute(claim, parties, [*before, *again]))
         except Lied as lie:
             return Settlement(claim.order.replica, claim.window, validator.index, lie.proofs)
 
-    def look(
-        self,
-        claim: Claim,
-        owner: Replica,
-        weights: Sequence[torch.Tensor],
-        draw: torch.Generator,
-        alone: bool,
-    ) -> Settlement | None:
+    def look(self, claim: Claim, draw: torch.Generator, alone: bool) -> Settlement | None:
         """The coordinator's own look at one step of one stage of a window, which nobody can
         foresee: at the state that it leads to, or at the round's update. None if nothing is wrong
         with it; left open without a reason where two kinds of machines may differ so. It convicts
@@ -92,12 +75,13 @@ class Settler:
             ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
                 told. Where code does not repeat itself, that happens to the honest.
         """
+        owner = claim.owner
         try:
-            own = self._by_step(claim, owner, owner)
+            own = self._by_step(claim, owner)
         except Lied as lie:
             return Settlement(claim.order.replica, claim.window, None, lie.proofs)
-        transcripts = [committed(self._job, claim, owner), own]
-        dispute = Dispute(claim, owner, {owner.index: owner}, transcripts, weights, alone)
+        transcripts = [committed(self._job, claim), own]
+        dispute = Dispute(claim, {owner.index: owner}, transcripts, alone)
         if first_difference(transcripts, window_items(self._job, claim)) is not None:
             return self._decide(dispute)
         steps, stages = len(claim.order.batches), len(owner.names)
@@ -162,7 +146,7 @@ class Settler:
         """Whether the coordinator finds the same again and again, and so does somebody whom it
         confirms; where nobody else can repeat the owner's work, whether it has ever found right
         what the owner's kind of machine does."""
-        item, owner = done.item, dispute.owner
+        item, owner = done.item, dispute.claim.owner
         confirmed = [p for index, p in dispute.parties.items() if index not in guilty]
         # What nobody could see of the steps before, the disputed one must show.
         times = AGAIN * (1 + STEPS_BEFORE - (min(STEPS_BEFORE, item.step) if confirmed else 0))
@@ -179,7 +163,7 @@ class Settler:
         the job for good, and nobody can have made it so."""
         if self.referee.insists(done, times):
             return True
-        self.unrepeatable |= {dispute.owner.kind, self.referee.kind}
+        self.unrepeatable |= {dispute.claim.owner.kind, self.referee.kind}
         return False
 
     def _held_before(self, dispute: Dispute, item: Item, party: Replica) -> bool:
@@ -203,21 +187,20 @@ class Settler:
     def _stays(self, dispute: Dispute, party: Replica) -> bool:
         """Whether a party says the same of the window once more for each window of the round.
         Raises as `settle`."""
-        claim, owner = dispute.claim, dispute.owner
+        claim = dispute.claim
         windows = len(claim.openings[0].states)
-        more = [self._by_step(claim, owner, party) for _ in range(windows)]
+        more = [self._by_step(claim, party) for _ in range(windows)]
         transcripts = [*dispute.by(party.index), *more]
         return first_difference(transcripts, window_items(self._job, claim)) is None
 
     # One item
 
-    def _by_step(self, claim: Claim, owner: Replica, party: Replica) -> Transcript:
+    def _by_step(self, claim: Claim, party: Replica) -> Transcript:
         keys = [self._fleet.key(name) for name in party.names]
-        return repeat_by_step(self._job, self._job_id, claim, owner, party, keys)
+        return repeat_by_step(self._job, self._job_id, claim, party, keys)
 
     def _recompute(self, dispute: Dispute, item: Item, shown: StepShown) -> Recomputation:
-        weights = dispute.weights[item.stage]
-        return self.referee.recompute(dispute.claim.order, weights, item, shown)
+        return self.referee.recompute(dispute.claim, item, shown)
 
     def _is_right(
         self, done: Recomputation, digest: str, kind: str, made: list[torch.Tensor] | None
@@ -249,15 +232,15 @@ class Settler:
 
     def _show(self, dispute: Dispute, item: Item, party: Replica) -> StepShown:
         """What one party shows of the step of an item."""
-        claim, owner = dispute.claim, dispute.owner
+        claim, owner = dispute.claim, dispute.claim.owner
         ground = common_ground(self._job, claim, dispute.transcripts, item)
-        repeat(self._job, claim.anew(own=party is owner, show=item.step), owner, party)
+        repeat(self._job, claim.anew(own=party is owner, show=item.step), party)
         fresh = claim.order.first + item.step == 0
         if item.channel != END or party is owner:
             return shown_by(self._job, party, item, fresh, ground)
         # it has no update, but a state
         shown = shown_by(self._job, party, Item(item.step, item.stage), fresh, ground)
-        start = dispute.weights[item.stage]
+        start = claim.weights[item.stage]
         return replace(shown, made=[change(start, shown.made[0][: len(start)])])
 
     def _place(self, claim: Claim, item: Item) -> str:

@@ -32,21 +32,18 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Dispute:
-    """Who says what of a window of the owner's. `parties` are by index, the owner among them;
-    `weights` are those that the round started from, by stage; `alone`: nobody else can repeat it,
-    so that what the coordinator finds decides."""
+    """Who says what of a window. `parties` are by index, its owner among them; `alone`: nobody else
+    can repeat it, so that what the coordinator finds decides."""
 
     claim: Claim
-    owner: Replica
     parties: Mapping[int, Replica]
     transcripts: Sequence[Transcript]
-    weights: Sequence[torch.Tensor]
     alone: bool = False
 
     @property
     def validator(self) -> int | None:
         """The party that is not the owner."""
-        return next((index for index in self.parties if index != self.owner.index), None)
+        return next((index for index in self.parties if index != self.claim.owner.index), None)
 
     def by(self, index: int) -> list[Transcript]:
         """One party's transcripts."""

@@ -27,11 +27,11 @@ def window_items(job: Job, claim: Claim) -> Iterator[Item]:
     return items(len(claim.order.batches), senders, stages, claim.order.last)
 
 
-def committed(job: Job, claim: Claim, owner: Replica) -> Transcript:
+def committed(job: Job, claim: Claim) -> Transcript:
     """What the owner has committed to: its message logs, and what the window leads to."""
     digests = sent_digests(job.channels, claim.logs)
     digests |= {_end(claim, stage): end for stage, end in enumerate(claim.ends())}
-    return Transcript(owner.index, digests)
+    return Transcript(claim.owner.index, digests)
 
 
 def transcript_of(
@@ -47,7 +47,7 @@ def transcript_of(
 
 
 def repeat_by_step(
-    job: Job, job_id: str, claim: Claim, owner: Replica, party: Replica, keys: Sequence[str]
+    job: Job, job_id: str, claim: Claim, party: Replica, keys: Sequence[str]
 ) -> Transcript:
     """Have a party repeat the window once more, and say what state every step leads to.
 
@@ -59,8 +59,8 @@ def repeat_by_step(
         NotShown: the owner shows another state than it had bound itself to.
         Lied: nodes of the party say that something else has passed than they have signed.
     """
-    asked = claim.anew(own=party is owner, each=True)
-    answers, steps = repeat(job, asked, owner, party), len(claim.order.batches)
+    asked = claim.anew(own=party is claim.owner, each=True)
+    answers, steps = repeat(job, asked, party), len(claim.order.batches)
     for stage, (name, answer) in enumerate(zip(party.names, answers, strict=True)):
         formed = len(answer.signatures) == len(keys) and len(answer.states) == steps
         if not formed or not is_log(answer.log, steps, job.channels, stage):
