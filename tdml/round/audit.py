@@ -14,6 +14,7 @@ from tdml.round.orders import RepeatOrder, Repetition, new_nonce
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settle import LOOKS_TAKE, Settler
 from tdml.round.settlement import Settlement
+from tdml.round.signatures import Signers
 from tdml.round.traces import open_traces, unshown
 from tdml.run.job import Job
 from tdml.trust.judgement import Audited, Proof
@@ -182,8 +183,8 @@ class Auditor:
             self._note_unshown(claim, validator, answer, audits)
             return None
         audits.steps += len(claim.order.batches)
-        keys = [self._fleet.key(name) for name in validator.names]
-        if false := false_answer(self._job, self.job_id, claim, validator, keys, answer):
+        signers = Signers.of(self._fleet, self.job_id, validator)
+        if false := false_answer(self._job, signers, claim, answer):
             audits.proofs += false
             return "audit: who was to repeat its work has lied"
         if claim.confirmed_by(answer):

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import torch
 
 from tdml.ledger.merkle import root
-from tdml.members.identity import verify_signature
-from tdml.node.agreement import common_digest, repeated, statement
-from tdml.node.messages import Channel, between, of_stage
+from tdml.node.agreement import repeated
+from tdml.node.messages import Channel, of_stage
 from tdml.node.trace import Opening
-from tdml.round.fleet import Replica
 from tdml.round.orders import Commitment, Repetition
 from tdml.round.repeat import Claim
+from tdml.round.signatures import Signers, broken_agreements
 from tdml.run.job import Job
 from tdml.trust.commitment import is_plain
 from tdml.trust.dispute import Item
@@ -28,12 +27,9 @@ class Lied(Exception):
 
 def false_traces(
     job: Job,
-    job_id: str,
+    signers: Signers,
     purpose: str,
-    index: int,
     steps: int,
-    names: Sequence[str],
-    keys: Sequence[str],
     commitments: Sequence[Commitment],
     openings: Sequence[Opening],
 ) -> list[Proof]:
@@ -41,7 +37,8 @@ def false_traces(
     steps, or log something else than they have signed.
 
     Args:
-        purpose: for which its nodes have signed their logs.
+        signers: its nodes.
+        purpose: for which they have signed their logs.
         steps: that the replica was ordered to take.
     """
     false = [
@@ -51,87 +48,31 @@ def false_traces(
     ]
     if false:
         return [
-            Proof((names[s],), f"stage {s} cannot show the work that it had committed to")
+            Proof((signers.names[s],), f"stage {s} cannot show the work that it had committed to")
             for s in false
         ]
     channels = job.channels
     logged = [(opening.log, of_stage(channels, s)) for s, opening in enumerate(openings)]
     idle = [s for s, (log, own) in enumerate(logged) if skipped_steps(log, own)]
     if idle:
-        return [Proof((names[s],), f"stage {s} has not taken all of its steps") for s in idle]
-    logs, signatures = [o.log for o in openings], [o.signatures for o in openings]
-    return broken_agreements(job, job_id, index, purpose, names, keys, logs, signatures)
+        return [
+            Proof((signers.names[s],), f"stage {s} has not taken all of its steps") for s in idle
+        ]
+    return broken_agreements(channels, signers, purpose, openings)
 
 
 def false_answer(
-    job: Job,
-    job_id: str,
-    claim: Claim,
-    validator: Replica,
-    keys: Sequence[str],
-    answers: Sequence[Repetition],
+    job: Job, signers: Signers, claim: Claim, answers: Sequence[Repetition]
 ) -> list[Proof]:
-    """A validator's nodes whose answers on a window no honest node gives."""
-    names, steps = validator.names, len(claim.order.batches)
+    """The nodes of a validator, the `signers`, whose answers on a window no honest node gives."""
+    names, steps = signers.names, len(claim.order.batches)
     for stage, answer in enumerate(answers):
         formed = is_log(answer.log, steps, job.channels, stage)
         formed = formed and len(answer.signatures) == len(names)
         if not formed or skipped_steps(answer.log, of_stage(job.channels, stage)):
             text = f"audit: stage {stage} has not repeated what it was to repeat"
             return [Proof((names[stage],), text)]
-    return broken_answers(job, job_id, claim, validator, keys, answers)
-
-
-def broken_answers(
-    job: Job,
-    job_id: str,
-    claim: Claim,
-    party: Replica,
-    keys: Sequence[str],
-    answers: Sequence[Repetition],
-) -> list[Proof]:
-    """As `broken_agreements`, of a party that has repeated a window."""
-    logs, signatures = [a.log for a in answers], [a.signatures for a in answers]
-    purpose, names = repeated(claim.order), party.names
-    return broken_agreements(job, job_id, party.index, purpose, names, keys, logs, signatures)
-
-
-def broken_agreements(
-    job: Job,
-    job_id: str,
-    index: int,
-    purpose: str,
-    names: Sequence[str],
-    keys: Sequence[str],
-    logs: Sequence[torch.Tensor],
-    signatures: Sequence[Sequence[str]],
-) -> list[Proof]:
-    """The nodes of a replica that log something else than they have signed for a neighbour, or than
-    it has signed for them.
-
-    Args:
-        index: the replica whose nodes have signed.
-        logs, signatures: by stage.
-    """
-    proofs = []
-    pairs = [
-        (a, b)
-        for a in range(len(names))
-        for b in range(len(names))
-        if a != b and between(job.channels, a, b)
-    ]
-    for one, other in pairs:
-        mine = common_digest(logs[one], job.channels, one, other)
-        said = statement(job_id, index, purpose, other, one, mine)
-        if not verify_signature(keys[other], signatures[one][other], said):
-            proofs.append(
-                Proof((names[one],), f"stage {one} logs what stage {other} has not signed")
-            )
-        elif mine != common_digest(logs[other], job.channels, one, other):
-            proofs.append(
-                Proof((names[other],), f"stage {other} logs something else than it has signed")
-            )
-    return proofs
+    return broken_agreements(job.channels, signers, repeated(claim.order), answers)
 
 
 def is_log(log: object, steps: int, channels: Sequence[Channel], stage: int) -> bool:

@@ -13,9 +13,10 @@ from tdml.round.audit import Auditor
 from tdml.round.check import Checked, hand_over
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, NotShown, fetch_vector, updates_of
-from tdml.round.openings import broken_agreements, is_log
+from tdml.round.openings import is_log
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
 from tdml.round.recompute import Referee, is_equal
+from tdml.round.signatures import Signers, broken_agreements
 from tdml.run.job import Job
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN
@@ -173,17 +174,8 @@ def _false_logs(
             Proof((validator.names[stage],), "its log of an evaluation has another form")
             for stage in false
         ]
-    keys = [fleet.key(name) for name in validator.names]
-    return broken_agreements(
-        job,
-        auditor.job_id,
-        validator.index,
-        evaluated(order),
-        validator.names,
-        keys,
-        [answer.log for answer in answers],
-        [answer.signatures for answer in answers],
-    )
+    signers = Signers.of(fleet, auditor.job_id, validator)
+    return broken_agreements(job.channels, signers, evaluated(order), answers)
 
 
 def _update(

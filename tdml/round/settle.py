@@ -14,6 +14,7 @@ from tdml.round.orders import Repetition
 from tdml.round.recompute import Recomputation, Referee, StepShown, item_digest, shown_by
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settlement import Dispute, Settlement
+from tdml.round.signatures import Signers
 from tdml.round.transcripts import (
     committed,
     common_ground,
@@ -196,8 +197,8 @@ class Settler:
     # One item
 
     def _by_step(self, claim: Claim, party: Replica) -> Transcript:
-        keys = [self._fleet.key(name) for name in party.names]
-        return repeat_by_step(self._job, self._job_id, claim, party, keys)
+        signers = Signers.of(self._fleet, self._job_id, party)
+        return repeat_by_step(self._job, claim, party, signers)
 
     def _recompute(self, dispute: Dispute, item: Item, shown: StepShown) -> Recomputation:
         return self.referee.recompute(dispute.claim, item, shown)

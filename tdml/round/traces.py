@@ -8,6 +8,7 @@ from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered
 from tdml.round.openings import false_traces
+from tdml.round.signatures import Signers
 from tdml.run.job import Job
 from tdml.trust.judgement import Audited
 
@@ -22,17 +23,19 @@ def open_traces(
     audits: Audits,
 ) -> dict[int, list[Opening]]:
     """By replica and stage. What is wrong with the others stands in `audits` then."""
-    shown, sound = fleet.each(_opened, fleet.placed(indices)), {}
-    for index in indices:
-        names, steps, result = gathered.names[index], gathered.steps[index], shown.get(index)
+    replicas, sound = fleet.placed(indices), {}
+    shown = fleet.each(_opened, replicas)
+    for replica in replicas:
+        index, names = replica.index, replica.names
+        steps, result = gathered.steps[index], shown.get(index)
         if not isinstance(result, list):
             text = f"audit: it has not shown its work: {result}"
             audits.silent |= unshown(result, names)
             audits.by_replica[index] = Audited(unsettled=text)
             continue
-        keys, commitments = [fleet.key(name) for name in names], gathered.commitments[index]
+        signers, commitments = Signers.of(fleet, job_id, replica), gathered.commitments[index]
         purpose = trained(number, gathered.nonce)
-        proofs = false_traces(job, job_id, purpose, index, steps, names, keys, commitments, result)
+        proofs = false_traces(job, signers, purpose, steps, commitments, result)
         audits.proofs += proofs
         if proofs:
             windows = range(job.windows_of(steps))

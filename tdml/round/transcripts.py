@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tdml.node.agreement import repeated
 from tdml.round.fleet import Replica, ReplicaLost
-from tdml.round.openings import Lied, broken_answers, is_log, sent_digests
+from tdml.round.openings import Lied, is_log, sent_digests
 from tdml.round.orders import Repetition
 from tdml.round.repeat import Claim, repeat
+from tdml.round.signatures import Signers, broken_agreements
 from tdml.run.job import Job
 from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, items
 
@@ -46,13 +48,11 @@ def transcript_of(
     return Transcript(party.index, digests)
 
 
-def repeat_by_step(
-    job: Job, job_id: str, claim: Claim, party: Replica, keys: Sequence[str]
-) -> Transcript:
+def repeat_by_step(job: Job, claim: Claim, party: Replica, signers: Signers) -> Transcript:
     """Have a party repeat the window once more, and say what state every step leads to.
 
     Args:
-        keys: of the party's nodes, by stage.
+        signers: the party's nodes.
 
     Raises:
         ReplicaLost: a party does not answer, or does not say all of it.
@@ -62,11 +62,11 @@ def repeat_by_step(
     asked = claim.anew(own=party is claim.owner, each=True)
     answers, steps = repeat(job, asked, party), len(claim.order.batches)
     for stage, (name, answer) in enumerate(zip(party.names, answers, strict=True)):
-        formed = len(answer.signatures) == len(keys) and len(answer.states) == steps
+        formed = len(answer.signatures) == len(signers.keys) and len(answer.states) == steps
         if not formed or not is_log(answer.log, steps, job.channels, stage):
             text = f"{name}: it has not said what every step led to"
             raise ReplicaLost(party.index, text, [name])
-    if proofs := broken_answers(job, job_id, asked, party, keys, answers):
+    if proofs := broken_agreements(job.channels, signers, repeated(asked.order), answers):
         raise Lied(proofs)
     return transcript_of(job, claim, party, answers)
 

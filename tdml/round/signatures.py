@@ -1,0 +1,65 @@
+"""What the nodes of a replica have signed for each other, and whether their logs are that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from tdml.members.identity import verify_signature
+from tdml.node.agreement import common_digest, statement
+from tdml.node.messages import Channel, between
+from tdml.round.fleet import Fleet, Replica
+from tdml.trust.judgement import Proof
+
+
+@dataclass(frozen=True)
+class Signers:
+    """The nodes of a replica, who sign for each other what has passed between them: their names and
+    public keys, by stage."""
+
+    job_id: str
+    replica: int
+    names: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, fleet: Fleet, job_id: str, replica: Replica) -> "Signers":
+        """Those of one replica of a fleet."""
+        keys = tuple(fleet.key(name) for name in replica.names)
+        return cls(job_id, replica.index, replica.names, keys)
+
+
+class SignedLog(Protocol):
+    """What a node has logged, (steps, channels, 32) uint8, and the signatures of the other stages
+    on what they have logged in common with it, by stage."""
+
+    @property
+    def log(self) -> torch.Tensor: ...
+
+    @property
+    def signatures(self) -> Sequence[str]: ...
+
+
+def broken_agreements(
+    channels: Sequence[Channel], signers: Signers, purpose: str, signed: Sequence[SignedLog]
+) -> list[Proof]:
+    """The nodes of a replica that log something else than they have signed for a neighbour, or than
+    it has signed for them.
+
+    Args:
+        purpose: for which they have signed.
+        signed: by stage.
+    """
+    proofs, stages = [], range(len(signers.names))
+    pairs = [(a, b) for a in stages for b in stages if a != b and between(channels, a, b)]
+    for one, other in pairs:
+        mine = common_digest(signed[one].log, channels, one, other)
+        agreed = statement(signers.job_id, signers.replica, purpose, other, one, mine)
+        if not verify_signature(signers.keys[other], signed[one].signatures[other], agreed):
+            reason = f"stage {one} logs what stage {other} has not signed"
+            proofs.append(Proof((signers.names[one],), reason))
+        elif mine != common_digest(signed[other].log, channels, one, other):
+            reason = f"stage {other} logs something else than it has signed"
+            proofs.append(Proof((signers.names[other],), reason))
+    return proofs
