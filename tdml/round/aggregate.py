@@ -40,9 +40,7 @@ def mean(
     for (stage, number), blocks in stream_blocks(fleet, job, gathered, rows):
         start, stop = block_span(job.layouts[stage].size, number)
         sound = [
-            index
-            for index in rows
-            if _is_sound(job, gathered, index, (stage, number), blocks, stop - start)
+            index for index in rows if _is_sound(job, gathered, index, (stage, number), blocks)
         ]
         if len(sound) < len(rows):
             return mean(fleet, job, gathered, sound, judgements)
@@ -59,12 +57,11 @@ def _is_sound(
     index: int,
     place: BlockPlace,
     blocks: Mapping[int, torch.Tensor],
-    size: int,
 ) -> bool:
     """Whether a block is here, and the one that was judged."""
     if place in gathered.kept or index not in blocks:
         return index in blocks
-    return check_block(gathered, index, place, blocks[index], size, job.config.trust.enabled)
+    return check_block(gathered, job, index, place, blocks[index])
 
 
 def _combine(

@@ -8,7 +8,7 @@ import torch
 
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
-from tdml.round.gather import Gathered, NotShown
+from tdml.round.gather import Gathered
 from tdml.round.openings import false_answer
 from tdml.round.orders import RepeatOrder, Repetition, new_nonce
 from tdml.round.repeat import Claim, repeat
@@ -16,6 +16,7 @@ from tdml.round.settle import LOOKS_TAKE, Settler
 from tdml.round.settlement import Settlement
 from tdml.round.signatures import Signers
 from tdml.round.traces import open_traces, unshown
+from tdml.round.vectors import NotShown
 from tdml.run.job import Job
 from tdml.trust.judgement import Audited, Proof
 from tdml.trust.numbers import LOOK

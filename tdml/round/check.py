@@ -10,8 +10,9 @@ from tdml.data import pieces
 from tdml.data.pieces import Piece
 from tdml.errors import SettingError
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
-from tdml.round.gather import Gathered, NotShown, relay, updates_of
+from tdml.round.gather import Gathered, updates_of
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation, new_nonce
+from tdml.round.vectors import NotShown, Vector, relay
 from tdml.run.job import Job
 from tdml.trust.commitment import is_plain
 from tdml.trust.work import WorkResult, cost, gains, samples_that_pay, work_test
@@ -196,7 +197,7 @@ def hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica) 
     """
     try:
         for stage, content in updates_of(gathered, owner.index).items():
-            relay(owner, UPDATE, stage, job.layouts[stage].size, content, validator)
+            relay(owner, Vector(UPDATE, stage, job.layouts[stage].size, content), validator)
     except NotShown as error:
         raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error
 

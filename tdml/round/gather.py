@@ -15,7 +15,7 @@ import torch
 
 from tdml.common.digest import digest
 from tdml.ledger.merkle import root
-from tdml.round.fleet import Fleet, Replica
+from tdml.round.fleet import Fleet
 from tdml.round.orders import UPDATE, Commitment, Trained
 from tdml.run.job import Job
 from tdml.trust.commitment import block_span, commitment, count_blocks, is_plain
@@ -141,9 +141,7 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
         size, parameters = job.layouts[stage].size, job.layouts[stage].parameters
         start, stop = block_span(size, number)
         for index, block in blocks.items():
-            check_block(
-                gathered, index, (stage, number), block, stop - start, job.config.trust.enabled
-            )
+            check_block(gathered, job, index, (stage, number), block)
         if len(blocks) < len(indices) or any(index in gathered.faults for index in indices):
             gathered.kept.clear()
             return False
@@ -166,22 +164,22 @@ def _fetch(fleet: Fleet, gathered: Gathered, indices: Sequence[int], place: Bloc
 
 
 def _check_commitments(
-    gathered: Gathered, job: Job, number: int, index: int, made: Sequence[Commitment]
+    gathered: Gathered, job: Job, number: int, index: int, commitments: Sequence[Commitment]
 ) -> None:
-    for stage, (commits, layout) in enumerate(zip(made, job.layouts, strict=True)):
-        held_to = commitment(number, gathered.names[index][stage], root(commits.blocks))
-        if commits.update != held_to or len(commits.blocks) != count_blocks(layout.size):
+    for stage, (made, layout) in enumerate(zip(commitments, job.layouts, strict=True)):
+        held_to = commitment(number, gathered.names[index][stage], root(made.blocks))
+        if made.update != held_to or len(made.blocks) != count_blocks(layout.size):
             gathered.faults.setdefault(index, {})[stage] = (
                 "it has not committed to an update of the right size"
             )
 
 
-def check_block(
-    gathered: Gathered, index: int, place: BlockPlace, block: object, size: int, strict: bool
-) -> bool:
-    """Whether one block is right at first sight; what is wrong with it is noted. `strict`: whether
-    more than its form counts."""
+def check_block(gathered: Gathered, job: Job, index: int, place: BlockPlace, block: object) -> bool:
+    """Whether one block is right at first sight; what is wrong with it is noted. Without trust its
+    form alone counts."""
     stage, number = place
+    start, stop = block_span(job.layouts[stage].size, number)
+    size = stop - start
     if not is_plain(block, (size,), torch.float32):
         kind = type(block).__name__
         if isinstance(block, torch.Tensor):
@@ -190,7 +188,8 @@ def check_block(
             f"the update is {kind}, not float32 of shape ({size},)"
         )
         return False
-    if strict and not matches(gathered, index, stage, number, block):
+    committed = gathered.commitments[index][stage]
+    if job.config.trust.enabled and digest(block).hex() != committed.blocks[number]:
         gathered.faults.setdefault(index, {})[stage] = (
             "the update is not the one that it had committed to"
         )
@@ -204,55 +203,6 @@ def _set_apart(gathered: Gathered, stage: int, indices: Iterable[int]) -> None:
         gathered.faults.setdefault(index, {})[stage] = "the update has values that are not finite"
         gathered.diverged.add(index)
     gathered.kept.clear()
-
-
-def matches(gathered: Gathered, index: int, stage: int, number: int, block: torch.Tensor) -> bool:
-    """Whether a block is the one that its node has committed to."""
-    return digest(block).hex() == gathered.commitments[index][stage].blocks[number]
-
-
-def shown_blocks(
-    source: Replica, vector: str, stage: int, size: int, content: str = ""
-) -> Iterator[torch.Tensor]:
-    """A vector of one node, (size,) float32, block by block, which is known by its content, if it
-    is known.
-
-    Raises:
-        NotShown: the owner shows something else than what it is known by, or something of another
-            form, which whoever takes steps from it could not take.
-    """
-    blocks = source.digests(vector, stage)
-    if len(blocks) != count_blocks(size) or (content and root(blocks) != content):
-        raise NotShown(source.index, stage)
-    for number, expected in enumerate(blocks):
-        block = source.reveal(vector, stage, number)
-        start, stop = block_span(size, number)
-        if not is_plain(block, (stop - start,), torch.float32) or digest(block).hex() != expected:
-            raise NotShown(source.index, stage)
-        yield block
-
-
-def relay(
-    source: Replica, vector: str, stage: int, size: int, content: str, target: Replica
-) -> None:
-    """Hand a vector of one node to the same stage of another replica. Raises as `shown_blocks`."""
-    for number, block in enumerate(shown_blocks(source, vector, stage, size, content)):
-        target.hold(stage, number, block)
-
-
-def fetch_vector(
-    source: Replica, vector: str, stage: int, size: int, content: str = ""
-) -> torch.Tensor:
-    """A vector of one node. Raises as `shown_blocks`."""
-    return torch.cat(list(shown_blocks(source, vector, stage, size, content)))
-
-
-class NotShown(Exception):
-    """A node of a replica shows something else than what it had bound itself to."""
-
-    def __init__(self, replica: int, stage: int) -> None:
-        self.replica, self.stage = replica, stage
-        super().__init__(f"stage {stage} shows something else than it had bound itself to")
 
 
 def updates_of(gathered: Gathered, index: int) -> Mapping[int, str]:

@@ -16,10 +16,10 @@ from tdml.node.messages import Passing, digest_of, empty_log
 from tdml.node.node import EvaluationBatch, Scores
 from tdml.node.stage import Stage
 from tdml.round.fleet import Replica, ReplicaLost
-from tdml.round.gather import NotShown, fetch_vector
 from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation
 from tdml.round.repeat import Claim
 from tdml.round.transcripts import CommonGround
+from tdml.round.vectors import NotShown, Vector, fetch_vector
 from tdml.run.job import Job
 from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
@@ -227,22 +227,23 @@ def shown_by(
     Raises:
         NotShown: it shows something else.
     """
-    size = job.states[item.stage].size
-    told = replica.shown(item.stage)
-    if len(told.channels) != len(told.messages):
-        raise NotShown(replica.index, item.stage)
+    stage, size = item.stage, job.states[item.stage].size
+    shown = replica.shown(stage)
+    if len(shown.channels) != len(shown.messages):
+        raise NotShown(replica.index, stage)
     messages = {
         channel: list(message)
-        for channel, message in zip(told.channels, told.messages, strict=True)
+        for channel, message in zip(shown.channels, shown.messages, strict=True)
     }
     for channel, digest in ground.received.items():
         if channel not in messages or digest_of(messages[channel]).hex() != digest:
-            raise NotShown(replica.index, item.stage)
-    before = None if fresh else fetch_vector(replica, BEFORE, item.stage, size, ground.before)
+            raise NotShown(replica.index, stage)
+    start = Vector(BEFORE, stage, size, ground.before)
+    before = None if fresh else fetch_vector(replica, start)
     if item.channel >= 0:
         made = messages.get(item.channel, [])
     elif item.channel == END:
-        made = [fetch_vector(replica, UPDATE, item.stage, job.layouts[item.stage].size)]
+        made = [fetch_vector(replica, Vector(UPDATE, stage, job.layouts[stage].size))]
     else:
-        made = [fetch_vector(replica, AFTER, item.stage, size)]
+        made = [fetch_vector(replica, Vector(AFTER, stage, size))]
     return StepShown(before, messages, made)

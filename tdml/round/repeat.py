@@ -8,8 +8,8 @@ import torch
 
 from tdml.node.trace import Opening
 from tdml.round.fleet import Replica
-from tdml.round.gather import relay
 from tdml.round.orders import RepeatOrder, Repetition, kept, new_nonce
+from tdml.round.vectors import Vector, relay
 from tdml.run.job import Job
 
 
@@ -60,6 +60,6 @@ def repeat(job: Job, claim: Claim, party: Replica) -> list[Repetition]:
     order, owner = claim.order, claim.owner
     if order.first and not order.own:
         for stage in range(len(owner.names)):
-            size = job.states[stage].size
-            relay(owner, kept(claim.window), stage, size, claim.start(stage), party)
+            name, size = kept(claim.window), job.states[stage].size
+            relay(owner, Vector(name, stage, size, claim.start(stage)), party)
     return party.repeat(order)

@@ -12,11 +12,12 @@ from tdml.node.agreement import evaluated
 from tdml.round.audit import Auditor
 from tdml.round.check import Checked, hand_over
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
-from tdml.round.gather import Gathered, NotShown, fetch_vector, updates_of
+from tdml.round.gather import Gathered, updates_of
 from tdml.round.openings import is_log
 from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
 from tdml.round.recompute import Referee, is_equal
 from tdml.round.signatures import Signers, broken_agreements
+from tdml.round.vectors import NotShown, Vector, fetch_vector
 from tdml.run.job import Job
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN
@@ -189,7 +190,7 @@ def _update(
     contents = updates_of(gathered, candidate)
     try:
         return [
-            fetch_vector(owner, UPDATE, stage, job.layouts[stage].size, content)
+            fetch_vector(owner, Vector(UPDATE, stage, job.layouts[stage].size, content))
             for stage, content in contents.items()
         ]
     except (NotShown, ReplicaLost):

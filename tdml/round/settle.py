@@ -8,7 +8,6 @@ import torch
 
 from tdml.models.layout import change
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
-from tdml.round.gather import NotShown
 from tdml.round.openings import Lied
 from tdml.round.orders import Repetition
 from tdml.round.recompute import Recomputation, Referee, StepShown, item_digest, shown_by
@@ -22,6 +21,7 @@ from tdml.round.transcripts import (
     transcript_of,
     window_items,
 )
+from tdml.round.vectors import NotShown
 from tdml.run.job import Job
 from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_difference, liars
 from tdml.trust.judgement import Proof

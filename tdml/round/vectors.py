@@ -1,0 +1,60 @@
+"""A vector of one node, shown block by block: its update, or a state that it has kept."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from tdml.common.digest import digest
+from tdml.ledger.merkle import root
+from tdml.round.fleet import Replica
+from tdml.trust.commitment import block_span, count_blocks, is_plain
+
+
+@dataclass(frozen=True)
+class Vector:
+    """Which of a node's vectors, (size,) float32: `name` is UPDATE, BEFORE, AFTER or a state's
+    that was kept; `content` is what it is known by, "" where it is not known."""
+
+    name: str
+    stage: int
+    size: int
+    content: str = ""
+
+
+class NotShown(Exception):
+    """A node of a replica shows something else than what it had bound itself to."""
+
+    def __init__(self, replica: int, stage: int) -> None:
+        self.replica, self.stage = replica, stage
+        super().__init__(f"stage {stage} shows something else than it had bound itself to")
+
+
+def shown_blocks(source: Replica, vector: Vector) -> Iterator[torch.Tensor]:
+    """A vector of one of a replica's nodes, block by block.
+
+    Raises:
+        NotShown: the node shows something else than what it is known by, or something of another
+            form, which whoever takes steps from it could not take.
+    """
+    stage, size, content = vector.stage, vector.size, vector.content
+    blocks = source.digests(vector.name, stage)
+    if len(blocks) != count_blocks(size) or (content and root(blocks) != content):
+        raise NotShown(source.index, stage)
+    for number, expected in enumerate(blocks):
+        block = source.reveal(vector.name, stage, number)
+        start, stop = block_span(size, number)
+        if not is_plain(block, (stop - start,), torch.float32) or digest(block).hex() != expected:
+            raise NotShown(source.index, stage)
+        yield block
+
+
+def relay(source: Replica, vector: Vector, target: Replica) -> None:
+    """Hand a vector of one node to the same stage of another replica. Raises as `shown_blocks`."""
+    for number, block in enumerate(shown_blocks(source, vector)):
+        target.hold(vector.stage, number, block)
+
+
+def fetch_vector(source: Replica, vector: Vector) -> torch.Tensor:
+    """A vector of one node, (size,) float32. Raises as `shown_blocks`."""
+    return torch.cat(list(shown_blocks(source, vector)))
