@@ -20,7 +20,7 @@ from tdml.round.standing import Standing
 from tdml.run.job import Job
 from tdml.trust.judgement import UNCHECKED, Audited, Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE, TYPICAL
-from tdml.trust.screen import Screening, screen_sums
+from tdml.trust.screen import Screening, is_ranked, screen_sums
 from tdml.trust.suspicion import Candidate
 from tdml.trust.work import passes_of
 
@@ -76,10 +76,10 @@ class Judge:
     def screen(self, number: int, gathered: Gathered) -> Screening:
         """How far each update stands out."""
         compared = self._compared(gathered)
-        screening = screen_sums(
-            gathered.sums, [gathered.replicas.index(index) for index in compared]
-        )
-        made = {index: updates_of(gathered, index) for index in gathered.replicas}
+        rows = [gathered.replicas.index(index) for index in compared]
+        screening = screen_sums(gathered.sums, rows)
+        ranked = [s for s, sums in enumerate(gathered.sums) if is_ranked(sums.parameters)]
+        made = {i: {s: updates_of(gathered, i)[s] for s in ranked} for i in gathered.replicas}
         again = self.standing.former.again(number, made)
         return mark(screening, {gathered.replicas.index(index) for index in again})
 

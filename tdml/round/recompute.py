@@ -18,11 +18,13 @@ from tdml.node.stage import Stage
 from tdml.round.fleet import Replica, ReplicaLost
 from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation
 from tdml.round.repeat import Claim
+from tdml.round.rounding import Rounding
 from tdml.round.transcripts import CommonGround
 from tdml.round.vectors import NotShown, Vector, fetch_vector
 from tdml.run.job import Job
 from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
+from tdml.trust.numbers import AGAIN
 from tdml.trust.tolerance import relative_error
 
 _HOST = torch.device("cpu")
@@ -67,12 +69,18 @@ class Referee:
         self.batch_size = job.config.train.effective_batch_size
 
     def recompute(
-        self, claim: Claim, item: Item, shown: StepShown, in_turn: bool = False
+        self,
+        claim: Claim,
+        item: Item,
+        shown: StepShown,
+        in_turn: bool = False,
+        rounding: Rounding | None = None,
     ) -> Recomputation:
         """Take the step of an item of a window, from what was shown.
 
         Args:
             in_turn: see `take_alone`.
+            rounding: changes all numbers that the step reads; of the weights it is taken off again.
 
         Raises:
             ReplicaLost: all agree on messages with which the step cannot be taken, or nobody can
@@ -94,8 +102,13 @@ class Referee:
             stage.trainer.begin(weights)
             if shown.before is not None:
                 stage.trainer.resume(shown.before)
-            before = stage.trainer.state()
-            made = take_alone(stage, given, shown.messages, wanted, in_turn)
+            before, messages = stage.trainer.state(), shown.messages
+            moved = torch.zeros_like(weights)
+            if rounding is not None:
+                given, messages = rounding.inputs(given), rounding.messages(messages)
+                moved = rounding.of(before[: len(weights)])
+                stage.write(before[: len(weights)] + moved)
+            made = take_alone(stage, given, messages, wanted, in_turn)
         # a model may raise anything at what no honest stage has, or is sent, and so may a data set
         except Exception as error:
             del self._stages[item.stage]
@@ -109,6 +122,8 @@ class Referee:
         else:
             made = [change(weights, stage.trainer.weights())] if item.channel == END else made
             origin = [torch.zeros_like(tensor) for tensor in made]
+        if rounding is not None and item.channel < 0:
+            made[0][: len(weights)] -= moved
         return Recomputation(claim, item, shown, made, origin)
 
     def insists(self, done: Recomputation, times: int) -> bool:
@@ -122,6 +137,17 @@ class Referee:
             if again.digest != done.digest:
                 return False
         return True
+
+    def spread(self, done: Recomputation) -> float:
+        """How far from what the coordinator has found rounding alone may lead: the largest error
+        among some steps that are taken from numbers that are changed by as little."""
+        again = (
+            self.recompute(
+                done.claim, done.item, done.shown, rounding=Rounding(self._job.config.train, seed)
+            )
+            for seed in range(AGAIN)
+        )
+        return max(self.error(done, other.made) for other in again)
 
     def evaluate(
         self,

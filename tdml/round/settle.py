@@ -217,7 +217,10 @@ class Settler:
         if error <= limit:
             self.tolerance.learn(kind, self.referee.kind, error)
             return True
-        return None if error <= ERRORS * limit else False
+        spread = max(limit, self.referee.spread(done))
+        if error <= spread:
+            return True
+        return None if error <= ERRORS * spread else False
 
     def _shown(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
         """What each party shows of the step of an item; none of those who cannot, unless the owner

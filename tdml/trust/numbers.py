@@ -11,6 +11,7 @@ FEWEST_SAMPLES = 128
 # widths of the majority: beyond, honest updates on like shares lie in 1 to 5 of 100 rounds
 LIMIT = 4.0
 LEAST_REPLICAS = 3  # of fewer, ranking says nothing
+LEAST_RANKED = 100  # of fewer ranks are chance, and Adam's first steps are often the same
 FLOOR = 0.05  # least width of a feature: many replicas agree by chance to less
 ROUNDING = 1e-12  # what is smaller is nothing; squares that differ by less of themselves are equal
 FLOOR_OF_SIZE = 0.1  # the same for logarithms of sizes, which the order of batches moves
@@ -40,5 +41,5 @@ WITHHELD = 0.05  # of honest updates' weight, for not being seen working, howeve
 # times the median error of single steps found so far; between that and as many times more, machines
 # may be honest, and nobody is convicted
 ERRORS = 8.0
-LEAST_ERROR = 1e-5  # relative: rounding of float32, summed in another order
-MOST_ERROR = 0.01  # no kind of machine may differ by more, whatever was found
+# relative: beyond, machines may differ only where rounding alone leads as far in that very step
+MOST_ERROR = 0.01

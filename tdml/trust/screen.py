@@ -24,7 +24,7 @@ import torch
 from tdml.trust.commitment import BLOCK
 from tdml.trust.fold import StageSums, Sums, fold_stage
 from tdml.trust.medians import departure, shortest
-from tdml.trust.numbers import FLOOR, FLOOR_OF_SIZE, LEAST_REPLICAS, LIMIT, ROUNDING
+from tdml.trust.numbers import FLOOR, FLOOR_OF_SIZE, LEAST_RANKED, LEAST_REPLICAS, LIMIT, ROUNDING
 from tdml.trust.ranking import Moments
 
 
@@ -76,18 +76,26 @@ def screen_sums(stages: Sequence[StageSums], rows: Sequence[int]) -> Screening:
 
 
 def _features(sums: Sums, rows: Sequence[int]) -> list[tuple[str, torch.Tensor]]:
-    """By name, the distance of every replica, (n,) float64; none where no coordinate was ranked."""
-    if not sums.ranks.coordinates:
-        return [("same numbers as another's", _copies(sums.products))]
+    """By name, the distance of every replica, (n,) float64; with few coordinates not by ranks."""
+    rest = [
+        ("size", _sizes(sums, rows)),
+        ("direction", _distances(_directions(sums.products, rows), rows, FLOOR)),
+    ]
+    if not is_ranked(sums):
+        return rest
     moments = sums.moments
     pooled = (moments.std**2).mean().sqrt().clamp(min=ROUNDING)
     return [
         ("spread of its ranks", _distances(moments.std.clamp(min=ROUNDING).log(), rows, FLOOR)),
         ("mean of its ranks", _distances(moments.mean / pooled, rows, FLOOR)),
-        ("size", _sizes(sums, rows)),
-        ("direction", _distances(_directions(sums.products, rows), rows, FLOOR)),
         ("same numbers as another's", _copies(sums.products)),
+        *rest,
     ]
+
+
+def is_ranked(sums: Sums) -> bool:
+    """Whether ranks, or that they are equal, say anything."""
+    return sums.ranks.coordinates >= LEAST_RANKED
 
 
 def _sizes(sums: Sums, rows: Sequence[int]) -> torch.Tensor:

@@ -5,7 +5,7 @@ import statistics
 
 import torch
 
-from tdml.trust.numbers import ERRORS, LEAST_ERROR, MOST_ERROR
+from tdml.trust.numbers import ERRORS, MOST_ERROR
 
 
 def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> float:
@@ -33,11 +33,7 @@ class Tolerance:
         if one == other:
             return 0.0
         errors = self.seen.get(_pair(one, other))
-        return (
-            min(max(ERRORS * statistics.median(errors), LEAST_ERROR), MOST_ERROR)
-            if errors
-            else MOST_ERROR
-        )
+        return min(ERRORS * statistics.median(errors), MOST_ERROR) if errors else MOST_ERROR
 
     def learn(self, one: str, other: str, error: float) -> None:
         """Of a step on which both agree within the limit."""

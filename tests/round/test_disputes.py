@@ -185,6 +185,7 @@ def test_a_small_lie_does_not_end_all_proofs() -> None:
     others find the same, so that kind does repeat."""
     laboratory = _laboratory("topology.replicas=4")
     settler = laboratory.engine.judge.auditor.settler
+    settler.referee.spread = lambda done: 0.0
     _sit(laboratory, "r1.s0", liars.Liar)
     banned = []
     for number, size in enumerate([0.04, 10.0], 1):

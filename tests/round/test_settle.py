@@ -13,13 +13,23 @@ _JOB = ["model=mlp", "data.size=8", "model.features=192", "model.hidden=16"]
 
 
 @pytest.mark.parametrize(
-    ("error", "right", "learnt"), [(0.004, True, 1), (0.04, None, 0), (0.4, False, 0)]
+    ("error", "spread", "right", "learnt"),
+    [
+        (0.004, 0.0, True, 1),
+        (0.04, 0.0, None, 0),
+        (0.4, 0.0, False, 0),
+        (0.04, 0.05, True, 0),
+        (0.39, 0.05, None, 0),
+        (0.41, 0.05, False, 0),
+    ],
 )
 def test_between_rounding_and_a_lie_nothing_is_known(
-    error: float, right: bool | None, learnt: int, monkeypatch: pytest.MonkeyPatch
+    error: float, spread: float, right: bool | None, learnt: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`spread`: how far rounding alone leads in that very step."""
     settler = Laboratory(_JOB).engine.judge.auditor.settler
     monkeypatch.setattr(settler.referee, "error", lambda done, made: error)
+    monkeypatch.setattr(settler.referee, "spread", lambda done: spread)
     made, item = [torch.ones(3)], Item(0, 0)
     done = SimpleNamespace(item=item, digest="another")
     assert settler._is_right(done, item_digest(item, made), "a GPU", made) is right

@@ -157,3 +157,16 @@ def test_honest_updates_rarely_stand_out(replicas: int) -> None:
     beyond = sum(len(screen(honest(replicas, 500, seed)).suspects) for seed in range(200))
     assert beyond / (200 * replicas) < 0.02
     assert LIMIT == 4
+
+
+@pytest.mark.parametrize("parameters", [17, 60])
+@pytest.mark.parametrize("seed", range(5))
+def test_few_signs_that_are_another_replicas_are_chance(parameters: int, seed: int) -> None:
+    """As after one step of Adam, which takes the sign of each gradient."""
+    stage = torch.sign(honest(8, parameters, seed) + 2) * 0.01
+    stage[0, 0], stage[1] = -0.01, stage[2]
+    assert (stage[1] == stage[2]).all()
+    assert not screen(stage).suspects
+    large = torch.sign(honest(8, 4000, seed)) * 0.01
+    large[1] = large[2]
+    assert set(screen(large).suspects) >= {1, 2}

@@ -1,0 +1,73 @@
+"""A machine of another kind whose rounding tells Adam's steps: those of a bias in front of a batch
+norm, whose gradient ought to be 0."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset, Subset, TensorDataset
+
+from tdml.lab.laboratory import Laboratory
+from tests.round import liars
+
+_JOB = [
+    f"model._target_={__name__}.net", f"data._target_={__name__}.halves", "train=adamw",
+    "train.lr=0.01", "topology.replicas=3", "topology.stages=1", "sync.local_steps=20",
+    "trust.budget=1", "model.num_classes=2",
+]  # fmt: skip
+
+
+def net(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, num_classes)
+    )
+
+
+def halves() -> tuple[Dataset, Dataset]:
+    """Two classes that are far apart, and one label in five hundred is wrong."""
+    generator = torch.Generator().manual_seed(0)
+    towards = torch.randn(8, generator=generator)
+    inputs = torch.randn(3000, 8, generator=generator)
+    side = torch.sign(inputs @ towards)
+    labels = (side > 0).long()
+    wrong = torch.rand(3000, generator=generator) < 0.002
+    samples = TensorDataset(
+        inputs + side[:, None] * towards, torch.where(wrong, 1 - labels, labels)
+    )
+    return Subset(samples, range(2400)), Subset(samples, range(2400, 3000))
+
+
+def _with_another_kind(rounds: int, seed: int) -> Laboratory:
+    """Whose last replica adds up the samples of a batch in another order."""
+    laboratory = Laboratory([*_JOB, f"rounds={rounds}", f"seed={seed}"])
+    for replica in laboratory.fleet.muster():
+        replica.kind = "one that adds otherwise" if replica.index == 2 else replica.kind
+    node: Any = laboratory.fleet.nodes["r2.s0"]
+    given, size = node._given, laboratory.job.config.train.effective_batch_size
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(5))
+
+    def in_another_order(*arguments: Any) -> Any:
+        inputs = given(*arguments)
+        return replace(inputs, inputs=inputs.inputs[order], targets=inputs.targets[order])
+
+    node._given = in_another_order
+    return laboratory
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_rounding_convicts_nobody(seed: int) -> None:
+    laboratory = _with_another_kind(rounds=6, seed=seed)
+    for number in range(1, 7):
+        assert not laboratory.play(number).bans
+    assert not laboratory.engine.judge.debts.owing
+
+
+def test_a_liar_of_that_kind_is_convicted_nevertheless() -> None:
+    """One of seven looks at a window of its own is at what it hands in."""
+    laboratory = _with_another_kind(rounds=8, seed=1)
+    assert not [name for number in (1, 2) for name in laboratory.play(number).bans]
+    laboratory.fleet.nodes["r2.s0"].__class__ = liars.HandsInAnother
+    bans = [list(laboratory.play(number).bans) for number in range(3, 9)]
+    assert [name for banned in bans for name in banned] == ["r2.s0"]
