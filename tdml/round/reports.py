@@ -10,7 +10,7 @@ from tdml.common.seeds import derive
 from tdml.data import pieces
 from tdml.node.agreement import evaluated
 from tdml.round.audit import Auditor
-from tdml.round.check import Checked, hand_over
+from tdml.round.check import Checked, Report, hand_over
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.openings import is_log
@@ -21,6 +21,7 @@ from tdml.round.vectors import NotShown, Vector, fetch_vector
 from tdml.run.job import Job
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN
+from tdml.trust.work import gains
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,58 @@ def false_reports(
     weights: Sequence[torch.Tensor],
     secret: int,
 ) -> list[Proof]:
-    """The nodes whose part in one report of the round's cross-check, which nobody can foresee, is
-    false."""
+    """The nodes whose part in a report of the round's cross-check is false. It is looked at one
+    batch that nobody can foresee, and at the one that stands out most. Nobody where there are no
+    reports."""
     if not checked.reports:
         return []
     draw = torch.Generator().manual_seed(derive(secret, "reports"))
-    report = checked.reports[int(torch.randint(len(checked.reports), (), generator=draw))]
-    with_it = int(torch.randint(2, (), generator=draw))
-    told = Told(report.validator, report.asked[with_it], (report.before, report.after)[with_it])
+    for report, with_it, batch in _reports_to_look_at(
+        checked.reports, auditor.settler.referee.batch_size, draw
+    ):
+        told = Told(report.validator, report.asked[with_it], (report.before, report.after)[with_it])
+        text = f"of an evaluation of replica {report.candidate}"
+        if proofs := _false_report(job, auditor, fleet, gathered, told, batch, weights, text):
+            return proofs
+    return []
+
+
+def _reports_to_look_at(
+    reports: Sequence[Report], size: int, draw: torch.Generator
+) -> list[tuple[Report, int, int]]:
+    """Which batch of a report, without the candidate's update (0) or with it (1): one by chance;
+    and both of the batch in which a sample's gain stands out most of its report's, for with a
+    single one a liar moves the whole test."""
+    each = [
+        _standing_out(gains(r.before[-1].losses, r.after[-1].losses)).split(size) for r in reports
+    ]
+    batches = [(r, b) for r, found in zip(reports, each, strict=True) for b in range(len(found))]
+    distances = [float(part.max()) for found in each for part in found]
+    outlying = batches[max(range(len(batches)), key=distances.__getitem__)]
+    chance = batches[int(torch.randint(len(batches), (), generator=draw))]
+    side = int(torch.randint(2, (), generator=draw))
+    (one, first), (other, second) = chance, outlying
+    return [(one, side, first), (other, 0, second), (other, 1, second)]
+
+
+def _standing_out(gain: torch.Tensor) -> torch.Tensor:
+    """(k,) how far each is from the median, in median distances; most of all what is no number."""
+    distances = (gain - gain.nanmedian()).abs()
+    usual = distances.nanmedian().clamp(min=torch.finfo(torch.float64).tiny)
+    return (distances / usual).nan_to_num(nan=torch.inf)
+
+
+def _false_report(
+    job: Job,
+    auditor: Auditor,
+    fleet: Fleet,
+    gathered: Gathered,
+    told: Told,
+    batch: int,
+    weights: Sequence[torch.Tensor],
+    text: str,
+) -> list[Proof]:
+    """The nodes whose part in one batch of a report is false."""
     update = _update(job, fleet, gathered, told.order.candidate)
     if update is None:  # its own audit judges that
         return []
@@ -59,10 +104,7 @@ def false_reports(
             hand_over(job, gathered, owner, other)
         return other.evaluate(told.order, columns=0)
 
-    text = f"of an evaluation of replica {report.candidate}"
     others = fleet.ready(index for index in gathered.replicas if index != told.replica)
-    count = -(-pieces.count(told.order.pieces) // auditor.settler.referee.batch_size)
-    batch = int(torch.randint(max(1, count), (), generator=draw))
     return _false_evaluation(job, auditor, fleet, told, batch, weights, update, ask, others, text)
 
 

@@ -1,11 +1,15 @@
 """Who reports a false evaluation is banned once a report of its own is evaluated again."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.lockstep import predict
 from tdml.node.node import Node
+from tdml.round.reports import _reports_to_look_at
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.stages=1",
@@ -28,6 +32,42 @@ def test_a_false_report_is_proven() -> None:
             break
     assert list(bans) == ["r1.s0"]
     assert "reports what recomputation does not find" in bans["r1.s0"]
+
+
+class OfOneSample(Node):
+    """Says of a single sample what moves the whole test: that others' updates spoil it."""
+
+    def reported(self, losses, order):
+        told = losses.clone()
+        if order.candidate is not None:
+            told[-1] = 3e38
+        return told
+
+
+def test_a_report_that_is_false_of_one_sample_is_proven_when_it_is_made() -> None:
+    laboratory = Laboratory([*_JOB, "topology.replicas=4"])
+    laboratory.fleet.nodes["r1.s0"].__class__ = OfOneSample
+    while not (played := laboratory.play(laboratory.engine.moved + 1)).judgements[0].p:
+        assert not played.bans
+    assert list(played.bans) == ["r1.s0"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_makes_an_idle_friend_seen_working_stands_out(seed: int) -> None:
+    """Its gains are noise, but for some losses of 0; those of who has worked differ more."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def report(after: torch.Tensor) -> Any:
+        [before, after] = [[SimpleNamespace(losses=losses)] for losses in (before_, after)]
+        return SimpleNamespace(before=before, after=after)
+
+    before_ = 2 * torch.rand(256, generator=draw) + 0.1
+    idle = before_ * (1 + 1e-3 * torch.randn(256, generator=draw))
+    idle[70:73] = 0
+    worked = [before_ * torch.rand(256, generator=draw) for _ in range(6)]
+    reports = [*map(report, worked[:3]), report(idle), *map(report, worked[3:])]
+    _, *both = _reports_to_look_at(reports, 32, draw)
+    assert both == [(reports[3], 0, 2), (reports[3], 1, 2)]
 
 
 def test_an_update_that_no_model_can_be_evaluated_with_ends_nothing(
