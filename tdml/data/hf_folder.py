@@ -27,6 +27,9 @@ class Columns(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         row = self._rows[int(index)]
+        for column in (self._inputs, self._target):
+            if column is not None and row[column] is None:
+                raise ValueError(f"row {int(index)} has no {column}: fill it in, or leave it out")
         inputs = _tensor(row[self._inputs], self._inputs)
         if self._target is None:
             return inputs

@@ -104,3 +104,15 @@ def test_without_the_library_it_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(SettingError, match=r"data=hf needs .*: pip install 'tdml\[data\]'"):
         loaded("x")
+
+
+@pytest.mark.parametrize("column", ["input_ids", "label"])
+def test_what_is_missing_is_named_by_its_row_in_the_folder(column, tmp_path):
+    columns = {"input_ids": ids(20), "label": [i % 2 for i in range(20)]}
+    columns[column] = [None if i == 7 else value for i, value in enumerate(columns[column])]
+    library().Dataset.from_dict(columns).save_to_disk(tmp_path / "x")
+    with pytest.raises(SettingError, match=f"row 7 has no {column}: fill it in, or leave it out"):
+        source = loaded(tmp_path / "x", Classification(), target="label")
+        source.training_batch(range(15), seed=0)
+        for split in ("test", "validation"):
+            source.held_out_batch(split, range(source.size(split)))
