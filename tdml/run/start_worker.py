@@ -262,7 +262,7 @@ def _check(
 
 def _leave(name: str, rendezvous: Rendezvous, number: Signals) -> NoReturn:
     """The coordinator finds the connection closed at once, and goes on without this node."""
-    text = f"{name} leaves ({number.name}): it loses this round at most, and is paid for those before"
+    text = f"{name} leaves ({number.name}): it loses a round at most, and is paid for those before"
     print(text, flush=True)
     rendezvous.say_goodbye()
     os._exit(INTERRUPTED)

@@ -21,11 +21,8 @@ class Suspicion:
         """A round's share, S ← S + w + ½·min(distance/limit, 1); the suspicion that it leads to.
 
         w rises from 0 for who was seen working, to 1 for who may as well have done nothing."""
-        idle = (
-            0.0
-            if work is None
-            else min(1.0, max(0.0, 1 - math.log(max(work.p, 1e-300)) / math.log(ALPHA)))
-        )
+        doubt = 0.0 if work is None else 1 - math.log(max(work.p, 1e-300)) / math.log(ALPHA)
+        idle = min(1.0, max(0.0, doubt))
         name = "+".join(nodes)
         found = idle + SCREEN_WEIGHT * min(distance / LIMIT, 1.0)
         self.by_nodes[name] = self.by_nodes.get(name, 0.0) + found
@@ -63,7 +60,7 @@ class Purse:
         draw: torch.Generator,
     ) -> tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]]:
         """The windows to audit, by replica: all of them, and those among them that chance alone has
-        chosen.
+        chosen. For each at once one of the others', who may have made it stand out.
 
         Args:
             chance: that a window is audited, whoever's it is.
@@ -75,9 +72,12 @@ class Purse:
         drawn = {
             index: _draw(len(c.windows), chance, draw) for index, c in sorted(candidates.items())
         }
-        chosen = {
-            i: set(range(len(c.windows)) if c.at_once else drawn[i]) for i, c in candidates.items()
-        }
+        every = {i: range(len(c.windows)) for i, c in sorted(candidates.items())}
+        loud = [i for i, c in candidates.items() if c.at_once]
+        chosen = {i: set(every[i] if i in loud else drawn[i]) for i in every}
+        calm = [(i, w) for i, windows in every.items() for w in windows if i not in loud]
+        for place in torch.randperm(len(calm), generator=draw)[: len(loud)].tolist():
+            chosen[calm[place][0]].add(calm[place][1])
         spent = sum(candidates[i].windows[w] for i, windows in chosen.items() for w in windows)
         if allowance >= total:
             self.steps = max(self.steps, 0.0)
@@ -86,7 +86,7 @@ class Purse:
             self._spend(
                 candidates[index], chosen[index], allowance if allowance < total else 0.0, draw
             )
-        if not any(set(range(len(c.windows))) - chosen[i] for i, c in candidates.items()):
+        if not any(set(every[i]) - chosen[i] for i in every):
             self.steps = min(self.steps, 0.0)  # nothing is left to look at
         kept = {
             index: tuple(sorted(windows)) for index, windows in sorted(chosen.items()) if windows

@@ -90,5 +90,17 @@ def test_honest_ones_that_stand_out_do_not_hide_who_makes_them_do_so() -> None:
     assert [set(found) for found in looked_at] == [set(), set(), {7}]
 
 
+def test_for_each_that_stands_out_a_window_of_the_others_is_looked_at() -> None:
+    """Whatever was spent before, and however little these are suspected."""
+    purse, draw, met = Purse(), torch.Generator().manual_seed(0), set[int]()
+    for _ in range(20):
+        burst = {i: Candidate((3, 3, 4), float(i < 3), i < 3) for i in range(8)}
+        chosen, _ = purse.choose(burst, 0.0, 8.0, draw)
+        assert all(chosen[i] == (0, 1, 2) for i in range(3))
+        assert sum(len(chosen.get(i, ())) for i in range(3, 8)) == 3
+        met |= set(chosen)
+    assert met == set(range(8))
+
+
 def test_nothing_is_chosen_where_there_is_nothing() -> None:
     assert Purse().choose({}, 0.5, 10.0, torch.Generator()) == ({}, {})
