@@ -37,6 +37,7 @@ def test_replicas_learn_from_what_each_of_them_alone_holds_and_go_on(tmp_path: P
             assert found["reason"].endswith(_UNCHECKED)
     told = " ".join(result.output.split())
     assert f"data.partition=own: {_UNCHECKED}" in told
+    assert "a further node" not in told
     assert "no update counts more than 1.5 times the median" in told
     assert _UNCHECKED in (result.run / "report.html").read_text()
     assert cli.run(["ledger", "verify", str(result.run)]) == 0

@@ -15,7 +15,7 @@ from tdml.data.sample import Form, MapStyle, look
 from tdml.data.sample_weights import read_sample_weights
 from tdml.errors import SettingError, cause, one_line
 from tdml.settings.targets import instantiate
-from tdml.tasks import Classification, Task
+from tdml.tasks import Classification, Language, Task
 from tdml.tasks.objective import task_of
 
 CLASSIFICATION = Classification()
@@ -166,9 +166,15 @@ class Source:
         if form != self.form:
             raise SettingError(
                 f"data: {split} sample {index} is {form}, but training sample 0 is {self.form}: "
-                "have the dataset bring all to one form"
+                f"have the dataset bring all to one form{self._filled_up}"
             )
         return target
+
+    @property
+    def _filled_up(self) -> str:
+        """What else to do where samples may differ in their length."""
+        of_tokens = getattr(self.task, "sample", "") == Language.sample
+        return ", or give task.context, to which shorter texts are filled up" if of_tokens else ""
 
     def _seeded(self) -> AbstractContextManager[None]:
         return seeded(derive(self._seed, "looks"), host_only=True)

@@ -36,8 +36,10 @@ def introduce(
     if not roster.given:
         keys = ", ".join(f"{name} {key[:8]}" for name, key in roster.keys.items())
         terminal.say(f"keys trusted at first contact: {keys}", "dim")
-    store = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-    terminal.say(f"a further node: tdml join {store} and the same settings{_only_here()}", "dim")
+    if config.data.get("partition") != "own":  # where nobody can take an owner's place
+        store = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        text = f"a further node: tdml join {store} and the same settings{_only_here()}"
+        terminal.say(text, "dim")
     terminal.say(LEGEND, "dim")
 
 

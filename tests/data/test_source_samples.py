@@ -10,7 +10,7 @@ from torch.utils.data import Subset, TensorDataset
 from tdml.data import digits
 from tdml.data.source import Source, fetch
 from tdml.errors import SettingError
-from tdml.tasks import Classification, Regression
+from tdml.tasks import Classification, Language, Regression
 from tests.data.points import Points
 
 
@@ -220,3 +220,10 @@ def test_strata_that_are_no_classes_are_the_users_mistake():
         SettingError, match=r"task: strata\(\) of training sample 0 fails: .* \(k,\)"
     ):
         _ = source.strata
+
+
+def test_texts_that_differ_in_length_are_filled_up_by_a_setting():
+    texts = [torch.arange(length) for length in (5, 5, 3)]
+    with pytest.raises(SettingError, match=r"bring all to one form, or give task\.context, to"):
+        Source(texts, texts, 0, Language()).training_batch(range(3), seed=0)
+    assert Source(texts, texts, 0, Language(4)).training_batch(range(3), 0)[0].shape == (3, 4)
