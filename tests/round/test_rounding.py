@@ -65,9 +65,9 @@ def test_rounding_convicts_nobody(seed: int) -> None:
 
 
 def test_a_liar_of_that_kind_is_convicted_nevertheless() -> None:
-    """One of seven looks at a window of its own is at what it hands in."""
-    laboratory = _with_another_kind(rounds=8, seed=1)
+    """One of seven looks at the last window of its rounds is at what it hands in."""
+    laboratory = _with_another_kind(rounds=30, seed=1)
     assert not [name for number in (1, 2) for name in laboratory.play(number).bans]
     laboratory.fleet.nodes["r2.s0"].__class__ = liars.HandsInAnother
-    bans = [list(laboratory.play(number).bans) for number in range(3, 9)]
-    assert [name for banned in bans for name in banned] == ["r2.s0"]
+    bans = (list(laboratory.play(number).bans) for number in range(3, 31))
+    assert next(filter(None, bans), None) == ["r2.s0"]
