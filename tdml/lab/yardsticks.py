@@ -65,7 +65,7 @@ class Yardstick(Engine):
             parameters = self.job.parameters[0] if len(self.job.layouts) == 1 else None
             out = _SELECT[self._rule](updates, parameters)
         kept = [row for row in range(len(rows)) if row not in out] or list(range(len(rows)))
-        weights = torch.tensor([float(gathered.steps[rows[row]]) for row in kept])
+        weights = torch.tensor([float(gathered.start.steps[rows[row]]) for row in kept])
         return (weights[:, None] * updates[kept]).sum(dim=0) / weights.sum()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from tdml.node.trace import Opening
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered
@@ -15,6 +16,7 @@ from tdml.round.repeat import Claim, repeat
 from tdml.round.settle import LOOKS_TAKE, Settler
 from tdml.round.settlement import Settlement
 from tdml.round.signatures import Signers
+from tdml.round.start import RoundStart
 from tdml.round.traces import open_traces, unshown
 from tdml.round.vectors import NotShown
 from tdml.run.job import Job
@@ -33,9 +35,7 @@ class Auditor:
 
     def audit(
         self,
-        number: int,
         gathered: Gathered,
-        weights: Sequence[torch.Tensor],
         windows: Mapping[int, Sequence[int]],
         draw: torch.Generator,
         audits: Audits,
@@ -43,24 +43,16 @@ class Auditor:
         """Have some windows repeated.
 
         Args:
-            weights: the global weights that the round started from, by stage.
             windows: by replica.
             draw: chooses the validators; nobody can have foreseen it.
             audits: what has come of other windows; the results are added.
         """
         openings = open_traces(
-            self._fleet, self._job, self.job_id, number, gathered, sorted(windows), audits
+            self._fleet, self._job, self.job_id, gathered, sorted(windows), audits
         )
-        owners = self._fleet.placed(sorted(openings))
         claims = [
-            Claim(
-                self._order(number, owner.index, gathered.steps[owner.index], window),
-                owner,
-                window,
-                openings[owner.index],
-                weights,
-            )
-            for owner in owners
+            self._claim(gathered.start, owner, window, openings[owner.index])
+            for owner in self._fleet.placed(sorted(openings))
             for window in windows[owner.index]
         ]
         validators = [self._validators(claim, gathered, draw) for claim in claims]
@@ -80,7 +72,7 @@ class Auditor:
         """The replicas whose kind of machine more than half of the round's are on: who repeats
         their work vouches for it. Liars alone may be of another kind, which they have made up to be
         audited by each other."""
-        kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.steps))}
+        kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.start.steps))}
         count = Counter(kinds.values())
         return {index for index, kind in kinds.items() if 2 * count[kind] > len(kinds)}
 
@@ -88,14 +80,20 @@ class Auditor:
         """The replicas whose reports of others are heard: on the coordinator's kind of machine,
         which finds the same, or on that of most. Else who says that he is on another kind could
         say anything."""
-        replicas, own = self._fleet.placed(sorted(gathered.steps)), self.settler.referee.kind
+        replicas, own = self._fleet.placed(sorted(gathered.start.steps)), self.settler.referee.kind
         return {r.index for r in replicas if r.kind == own} | self.vouched_for(gathered)
 
-    def _order(self, number: int, index: int, steps: int, window: int) -> RepeatOrder:
-        bounds = self._job.bounds(steps)
+    def _claim(
+        self, start: RoundStart, owner: Replica, window: int, openings: Sequence[Opening]
+    ) -> Claim:
+        """One window of a replica's round, with the order to repeat it."""
+        bounds = self._job.bounds(start.steps[owner.index])
         (first, stop), last = bounds[window : window + 2], window == len(bounds) - 2
-        batches = self._job.batches(index, number)[first:stop]
-        return RepeatOrder(number, self._job.longest, index, first, last, batches, new_nonce())
+        batches = self._job.batches(owner.index, start.number)[first:stop]
+        order = RepeatOrder(
+            start.number, self._job.longest, owner.index, first, last, batches, new_nonce()
+        )
+        return Claim(order, owner, window, openings, start.weights)
 
     def _validators(self, claim: Claim, gathered: Gathered, draw: torch.Generator) -> list[Replica]:
         """Others on machines of the same kind, in random order: they repeat each other bit for

@@ -11,8 +11,10 @@ from tdml.trust.judgement import Audited, Proof
 @dataclass
 class Audits:
     """What came of a round's audits: by replica, all proofs, and the nodes that did not answer;
-    `steps` is how much validators repeated, `looks` how much owners did for the coordinator."""
+    `drawn` are the windows that chance chose, by replica; `steps` is how much validators repeated,
+    `looks` how much owners did for the coordinator."""
 
+    drawn: Mapping[int, Sequence[int]] = field(default_factory=dict)
     by_replica: dict[int, Audited] = field(default_factory=dict)
     proofs: list[Proof] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)  # names

@@ -57,7 +57,6 @@ _NOT_SEEN = WorkResult(z=0.0, p=1.0)  # of who does not show its update to be te
 def cross_check(
     fleet: Fleet,
     job: Job,
-    number: int,
     gathered: Gathered,
     candidates: Sequence[int],
     believed: Collection[int],
@@ -73,7 +72,8 @@ def cross_check(
         passes: forward passes of one sample that may be spent.
         draw: chooses samples and validators; nobody can have foreseen it.
     """
-    samples = [job.samples(gathered.steps[index]) for index in candidates]
+    number, steps = gathered.start.number, gathered.start.steps
+    samples = [job.samples(steps[index]) for index in candidates]
     count = samples_that_pay(samples, job.distinct(number, candidates), passes)
     if not count:
         return NOT_CHECKED
@@ -92,9 +92,8 @@ def cross_check(
         if candidate not in questions:
             return None
         try:
-            return _evaluate(
-                job, number, gathered, validators[candidate], validator, questions[candidate]
-            )
+            owner = validators[candidate]
+            return _evaluate(job, gathered, owner, validator, questions[candidate])
         except ReplicaLost as loss:
             if loss.replica == candidate:  # its owner has not shown it
                 hidden.add(candidate)
@@ -173,12 +172,12 @@ def _assigned(
 
 def _evaluate(
     job: Job,
-    number: int,
     gathered: Gathered,
     owner: Replica,
     validator: Replica,
     question: Question,
 ) -> Report:
+    number = gathered.start.number
     without, with_it = (
         EvaluateOrder(number, question.pieces, candidate, check=True, log=True, nonce=new_nonce())
         for candidate in (None, owner.index)

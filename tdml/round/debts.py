@@ -60,10 +60,9 @@ class Debts:
         # those who were forgiven, until all of a round of theirs is repeated
         self.watched: set[str] = set()
 
-    def note(
-        self, number: int, gathered: Gathered, weights: Sequence[torch.Tensor], silent: set[str]
-    ) -> None:
+    def note(self, gathered: Gathered, silent: set[str]) -> None:
         """Nodes that did not answer in a round owe their own work of it."""
+        start = gathered.start
         kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.names))}
         for index, names in gathered.names.items():
             group = tuple(self._fleet.key(name) for name in names if name in silent)
@@ -71,15 +70,15 @@ class Debts:
                 if name in silent:
                     made = gathered.commitments[index][stage]
                     debt = Debt(
-                        number,
+                        start.number,
                         index,
-                        gathered.steps[index],
+                        start.steps[index],
                         stage,
                         kinds[index],
                         root(made.blocks),
                         made.states,
                         group,
-                        list(weights),
+                        list(start.weights),
                     )
                     self.owing.setdefault(self._fleet.key(name), debt)
         self._spare_memory()
@@ -177,13 +176,13 @@ class Debts:
                 self._part(debt, replica, draw)
                 continue
             index, steps = replica.index, {replica.index: debt.steps}
-            gathered = Gathered({index: made}, {index: replica.names}, steps, present.nonce)
-            gathered.replicas = [index, *others]
+            start = replace(present.start, number=debt.round, weights=debt.weights, steps=steps)
+            gathered = Gathered(start, {index: made}, {index: replica.names}, [index, *others])
             loading = partial(_load, debt)
             self._fleet.each(loading, self._fleet.ready(others))
             windows = {index: range(self._job.windows_of(debt.steps))}
             told = Audits()
-            self._auditor.audit(debt.round, gathered, debt.weights, windows, draw, told)
+            self._auditor.audit(gathered, windows, draw, told)
             said[replica.index] = self._settled(replica, debt, told)
             audits.join(told)
             if name in told.silent and self._owes(name, debt.round):

@@ -11,7 +11,6 @@ from typing import Protocol
 import torch
 
 from tdml.common.digest import digests
-from tdml.common.seeds import derive
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
 from tdml.round.aggregate import look_again, mean
@@ -23,11 +22,12 @@ from tdml.round.debts import Redone
 from tdml.round.evaluate import evaluate, improvements
 from tdml.round.fleet import Fleet, Replica, ReplicaLost
 from tdml.round.gather import Gathered, gather
-from tdml.round.judge import Judge, Judged
+from tdml.round.judge import Findings, Judge, Judged
 from tdml.round.orders import Trained, TrainOrder, new_nonce
 from tdml.round.outer import outer_optimizer
 from tdml.round.played import Round
 from tdml.round.reports import false_figures
+from tdml.round.start import RoundStart
 from tdml.run.job import Job
 from tdml.trust.fold import fold
 from tdml.trust.judgement import Judgement, Proof, lost
@@ -68,27 +68,24 @@ class Engine:
         before, self.steps = self.steps, self.balance.steps(slots)
         named = {index: tuple(names) for index, names in slots.items()}
         round_ = Round(number, named, self.steps, notes=self.balance.changes(before, self.steps))
-        secret, nonce = self._secrets.secret(number), new_nonce()
+        secret = self._secrets.secret(number)
+        start = RoundStart(number, self.weights, self.steps, new_nonce(), secret)
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
         with self.phase("train", number):
-            trained, again = self.train(number, nonce)
+            trained, again = self.train(start)
         with self.phase("gather", number):
-            gathered = gather(self.fleet, self.job, number, trained, self.steps, nonce)
+            gathered = gather(self.fleet, self.job, start, trained)
         with self.phase("screen", number):
-            screening = self.judge.screen(number, gathered)
+            screening = self.judge.screen(gathered)
         with self.phase("cross_check", number):
-            checked = self.judge.cross_check(number, gathered, secret)
+            checked = self.judge.cross_check(gathered)
         with self.phase("audit", number):
-            audits, drawn = self.judge.audit(
-                number, gathered, screening, checked, self.weights, secret
-            )
-            said = self._collect(again, gathered, audits, secret)
-            judged = self.judge.judge(
-                number, gathered, screening, checked, audits, drawn, secret, self.weights
-            )
+            audits = self.judge.audit(gathered, screening, checked)
+            said = self._collect(again, gathered, audits)
+            judged = self.judge.judge(Findings(gathered, screening, checked, audits))
         with self.phase("aggregate", number):
-            worth = improvements(self.job, self.fleet, number, gathered, judged.judgements, secret)
+            worth = improvements(self.job, self.fleet, gathered, judged.judgements)
             missing = self.aggregate(number, gathered, judged.judgements)
             judged = look_again(self.job, judged, gathered, missing)
             self.judge.note_unproven(number, judged)
@@ -98,10 +95,10 @@ class Engine:
             able = round_.accepted or sorted(gathered.names)
             round_.bytes["down"] += self.broadcast(self.fleet.ready(able))
         with self.phase("evaluate", number):
-            tested = self._measure(round_, able, "test", secret)
+            tested = self._measure(round_, able, "test", start)
             round_.test, round_.evaluated = tested or self.job.measures.unknown, tested is not None
             if self.job.config.validates:
-                round_.validation = self._measure(round_, able, "validation", secret) or {}
+                round_.validation = self._measure(round_, able, "validation", start) or {}
         round_.weights = self.digest()
         round_.seconds = self.seconds
         return round_
@@ -127,7 +124,7 @@ class Engine:
             ).values()
         )
 
-    def train(self, number: int, nonce: str) -> tuple[dict[int, Trained], Redone]:
+    def train(self, start: RoundStart) -> tuple[dict[int, Trained], Redone]:
         """All formed replicas take their local steps, and commit to what came of them, which tells
         nobody anything yet; those that fail or are late lose the round.
         Replicas that owe an earlier round's work do that again: the second result is what they
@@ -141,10 +138,10 @@ class Engine:
             late = partial(deadline.passed, replica.index)
             if replica.index in owing:
                 debt = owing[replica.index]
-                again[replica.index] = self.judge.debts.call_in(replica, debt, nonce, late)
+                again[replica.index] = self.judge.debts.call_in(replica, debt, start.nonce, late)
                 return None
-            steps = self.steps[replica.index]
-            order = self.job.train_order(replica.index, number, steps, nonce)
+            steps = start.steps[replica.index]
+            order = self.job.train_order(replica.index, start.number, steps, start.nonce)
             return self._have_trained(order, replica, deadline)
 
         done = self.fleet.each(do, self.training)
@@ -180,14 +177,11 @@ class Engine:
             for index in again:
                 self.fleet.give_up(names[index], "late twice in a row")
 
-    def _collect(
-        self, again: Redone, gathered: Gathered, audits: Audits, secret: int
-    ) -> dict[int, str]:
+    def _collect(self, again: Redone, gathered: Gathered, audits: Audits) -> dict[int, str]:
         """What came of the work that replicas owed and have done again, by replica."""
         if not again:
             return {}
-        draw = torch.Generator().manual_seed(derive(secret, "debts"))
-        more, said = self.judge.debts.collect(again, gathered, draw)
+        more, said = self.judge.debts.collect(again, gathered, gathered.start.draw("debts"))
         audits.join(more)
         self.broadcast(self.fleet.ready(sorted({*again, *gathered.judged})))
         return said
@@ -231,18 +225,18 @@ class Engine:
         return self._digest[1]
 
     def _measure(
-        self, round_: Round, able: Sequence[int], split: str, secret: int
+        self, round_: Round, able: Sequence[int], split: str, start: RoundStart
     ) -> dict[str, float] | None:
         """See `evaluate`. Without whom it proves to be lying it is measured again; samples that
         spoil it are named once."""
-        draw = torch.Generator().manual_seed(derive(secret, "figures", split))
-        measured = evaluate(self.job, self.fleet, round_.number, able, split, secret)
+        draw = start.draw("figures", split)
+        measured = evaluate(self.job, self.fleet, start, able, split)
         auditor = self.judge.auditor
         while proofs := false_figures(
             self.job, auditor, self.fleet, measured.told, self.weights, draw
         ):
             self.convict(round_, proofs)
-            measured = evaluate(self.job, self.fleet, round_.number, able, split, secret)
+            measured = evaluate(self.job, self.fleet, start, able, split)
         if measured.unsound and round_.number == 1:
             round_.notes.append(measured.unsound)
         return measured.means

@@ -7,15 +7,15 @@ from functools import partial
 
 import torch
 
-from tdml.common.seeds import derive
 from tdml.data.faults import name_samples
-from tdml.data.pieces import Piece, held_out
+from tdml.data.pieces import held_out
 from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import mean
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.orders import EvaluateOrder, new_nonce
 from tdml.round.reports import Told
+from tdml.round.start import RoundStart
 from tdml.run.job import Job
 from tdml.trust.commitment import in_blocks
 from tdml.trust.judgement import Judgement
@@ -35,21 +35,21 @@ class Measured:
 
 
 def evaluate(
-    job: Job, fleet: Fleet, number: int, replicas: Sequence[int], split: str, secret: int
+    job: Job, fleet: Fleet, start: RoundStart, replicas: Sequence[int], split: str
 ) -> Measured:
     """What the global weights are worth on "test" or "validation".
 
     The replicas, which hold the weights, share the samples among them; if one is lost the others
     begin again. Where work can be repeated, what they tell can be checked.
     """
-    positions, batch = drawn(job, split, secret), job.config.train.batch_size
+    positions, batch = drawn(job, split, start), job.config.train.batch_size
     while ready := fleet.ready(replicas)[: len(positions)]:
         shares = positions.tensor_split(len(ready))
         parts = {replica.index: share for replica, share in zip(ready, shares, strict=True)}
 
         def measure(replica: Replica, parts: Mapping[int, torch.Tensor] = parts) -> Told:
             asked = held_out(job.source, split, parts[replica.index], batch)
-            order = EvaluateOrder(number, asked, log=job.audits, nonce=new_nonce())
+            order = EvaluateOrder(start.number, asked, log=job.audits, nonce=new_nonce())
             return Told(replica.index, order, replica.evaluate(order, job.measures.columns))
 
         done = fleet.each(measure, ready)
@@ -76,24 +76,18 @@ def _unsound(job: Job, split: str, positions: torch.Tensor, losses: torch.Tensor
     )
 
 
-def drawn(job: Job, split: str, secret: int) -> torch.Tensor:
+def drawn(job: Job, split: str, start: RoundStart) -> torch.Tensor:
     """The positions in a held-out half to measure on: all; of validation samples that the
     coordinator alone has, and that nobody is to see before they judge him, some that the round's
     secret draws."""
     size = job.source.size(split)
     if split != "validation" or job.source.validation is None:
         return torch.arange(size)
-    draw = torch.Generator().manual_seed(derive(secret, "validation"))
-    return torch.randperm(size, generator=draw)[:_MOST_DRAWN]
+    return torch.randperm(size, generator=start.draw("validation"))[:_MOST_DRAWN]
 
 
 def improvements(
-    job: Job,
-    fleet: Fleet,
-    number: int,
-    gathered: Gathered,
-    judgements: Mapping[int, Judgement],
-    secret: int,
+    job: Job, fleet: Fleet, gathered: Gathered, judgements: Mapping[int, Judgement]
 ) -> dict[int, int]:
     """Leave one out: for every replica whose update counts, the loss after the mean of all others'
     updates, less that after the mean of all, on the validation half; in millionths of a nat, by
@@ -105,15 +99,13 @@ def improvements(
     if not POLICIES[job.config.rewards.policy].by_improvement or len(rows) < 2:
         return {}
     everyone = mean(fleet, job, gathered, rows, judgements).stages
-    asked = held_out(
-        job.source, "validation", drawn(job, "validation", secret), job.config.train.batch_size
-    )
-    worth = {}
+    positions = drawn(job, "validation", gathered.start)
+    asked = held_out(job.source, "validation", positions, job.config.train.batch_size)
+    order, worth = EvaluateOrder(gathered.start.number, asked, candidate=-1), {}
     for place, index in enumerate(rows):
-        others = mean(
-            fleet, job, gathered, [row for row in rows if row != index], judgements
-        ).stages
-        measure = partial(_difference, job, number, asked=asked, one=others, other=everyone)
+        without = [row for row in rows if row != index]
+        others = mean(fleet, job, gathered, without, judgements).stages
+        measure = partial(_difference, job, order, [others, everyone])
         for value in fleet.each(measure, fleet.ready([rows[(place + 1) % len(rows)]])).values():
             worth[index] = _millionths(value)
     return worth
@@ -121,16 +113,13 @@ def improvements(
 
 def _difference(
     job: Job,
-    number: int,
+    order: EvaluateOrder,
+    updates: Sequence[Sequence[torch.Tensor]],
     validator: Replica,
-    asked: tuple[Piece, ...],
-    one: Sequence[torch.Tensor],
-    other: Sequence[torch.Tensor],
 ) -> float:
-    """By how much the mean loss is larger with the first of two updates."""
-    order = EvaluateOrder(number, asked, candidate=-1)
+    """By how much the mean loss is larger with the first of two updates, each by stage."""
     losses = []
-    for update in (one, other):
+    for update in updates:
         for stage, flat in enumerate(update):
             for block, piece in enumerate(in_blocks(flat)):
                 validator.hold(stage, block, piece)

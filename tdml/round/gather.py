@@ -17,6 +17,7 @@ from tdml.common.digest import digest
 from tdml.ledger.merkle import root
 from tdml.round.fleet import Fleet
 from tdml.round.orders import UPDATE, Commitment, Trained
+from tdml.round.start import RoundStart
 from tdml.run.job import Job
 from tdml.trust.commitment import block_span, commitment, count_blocks, is_plain
 from tdml.trust.fold import StageSums, empty, fold_stage
@@ -30,17 +31,16 @@ Blocks = dict[int, torch.Tensor]  # one place, by replica
 class Gathered:
     """The updates of a round.
 
-    `steps` are those that every replica of the round was ordered to take, also those that handed in
-    nothing, and `nonce` is that of these orders. `replicas` are those whose updates can be
+    `start` says what every replica of the round was ordered to do, also those that handed in
+    nothing. `replicas` are those whose updates can be
     averaged, in the order of the rows of `sums`, by stage. `faults` says what is wrong with the
     others', by stage; `diverged` are those whose only fault is that they are not finite, to which
     honest steps may lead.
     """
 
+    start: RoundStart
     commitments: dict[int, list[Commitment]]
     names: dict[int, tuple[str, ...]]
-    steps: Mapping[int, int]
-    nonce: str
     replicas: list[int] = field(default_factory=list)
     sums: list[StageSums] = field(default_factory=list)
     faults: dict[int, dict[int, str]] = field(default_factory=dict)
@@ -79,29 +79,17 @@ class Gathered:
         return dict(zip(self.replicas, squares.clamp(min=0).sqrt().tolist(), strict=True))
 
 
-def gather(
-    fleet: Fleet,
-    job: Job,
-    number: int,
-    trained: Mapping[int, Trained],
-    steps: Mapping[int, int],
-    nonce: str,
-) -> Gathered:
-    """Have the replicas reveal the updates that all have committed to, and fold them.
-
-    Args:
-        steps: that each replica was ordered to take.
-        nonce: of these orders.
-    """
+def gather(fleet: Fleet, job: Job, start: RoundStart, trained: Mapping[int, Trained]) -> Gathered:
+    """Have the replicas reveal the updates that all have committed to, and fold them."""
     names = {replica.index: replica.names for replica in fleet.ready(sorted(trained))}
-    made = {index: trained[index].commitments for index in names}
-    gathered = Gathered(made, names, steps, nonce)
-    for index, commitments in made.items():
-        _check_commitments(gathered, job, number, index, commitments)
+    commitments = {index: trained[index].commitments for index in names}
+    gathered = Gathered(start, commitments, names)
+    for index in commitments:
+        _check_commitments(gathered, job, index)
     while True:
         sound = [
             replica.index
-            for replica in fleet.ready(sorted(made))
+            for replica in fleet.ready(sorted(commitments))
             if replica.index not in gathered.faults
         ]
         if _fold(fleet, job, gathered, sound):
@@ -163,9 +151,8 @@ def _fetch(fleet: Fleet, gathered: Gathered, indices: Sequence[int], place: Bloc
     return fleet.each(lambda replica: replica.reveal(UPDATE, stage, number), fleet.ready(indices))
 
 
-def _check_commitments(
-    gathered: Gathered, job: Job, number: int, index: int, commitments: Sequence[Commitment]
-) -> None:
+def _check_commitments(gathered: Gathered, job: Job, index: int) -> None:
+    number, commitments = gathered.start.number, gathered.commitments[index]
     for stage, (made, layout) in enumerate(zip(commitments, job.layouts, strict=True)):
         held_to = commitment(number, gathered.names[index][stage], root(made.blocks))
         if made.update != held_to or len(made.blocks) != count_blocks(layout.size):

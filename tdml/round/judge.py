@@ -4,9 +4,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
-from tdml.common.seeds import derive
 from tdml.data.faults import faults_of
 from tdml.round.audit import Auditor
 from tdml.round.audits import Audits
@@ -23,6 +20,16 @@ from tdml.trust.numbers import LIMIT, RANDOM_SHARE, TYPICAL
 from tdml.trust.screen import Screening, is_ranked, screen_sums
 from tdml.trust.suspicion import Candidate
 from tdml.trust.work import passes_of
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a round has shown of its updates."""
+
+    gathered: Gathered
+    screening: Screening
+    checked: Checked
+    audits: Audits
 
 
 @dataclass(frozen=True)
@@ -73,17 +80,17 @@ class Judge:
             )
         return ""
 
-    def screen(self, number: int, gathered: Gathered) -> Screening:
+    def screen(self, gathered: Gathered) -> Screening:
         """How far each update stands out."""
         compared = self._compared(gathered)
         rows = [gathered.replicas.index(index) for index in compared]
         screening = screen_sums(gathered.sums, rows)
         ranked = [s for s, sums in enumerate(gathered.sums) if is_ranked(sums.parameters)]
         made = {i: {s: updates_of(gathered, i)[s] for s in ranked} for i in gathered.replicas}
-        again = self.standing.former.again(number, made)
+        again = self.standing.former.again(gathered.start.number, made)
         return mark(screening, {gathered.replicas.index(index) for index in again})
 
-    def cross_check(self, number: int, gathered: Gathered, secret: int) -> Checked:
+    def cross_check(self, gathered: Gathered) -> Checked:
         """Have it tested who has worked, if half of the budget pays for enough samples, and it does
         not pay for having everything repeated."""
         if not self._job.audits or self._job.config.trust.budget == 1:
@@ -91,26 +98,16 @@ class Judge:
         passes = (
             passes_of(self._allowance(gathered) * self._job.config.train.effective_batch_size) / 2
         )
-        draw = torch.Generator().manual_seed(derive(secret, "cross-check"))
         candidates, believed = self._compared(gathered), self.auditor.believed(gathered)
-        return cross_check(
-            self._fleet, self._job, number, gathered, candidates, believed, passes, draw
-        )
+        draw = gathered.start.draw("cross-check")
+        return cross_check(self._fleet, self._job, gathered, candidates, believed, passes, draw)
 
-    def audit(
-        self,
-        number: int,
-        gathered: Gathered,
-        screening: Screening,
-        checked: Checked,
-        weights: Sequence[torch.Tensor],
-        secret: int,
-    ) -> tuple[Audits, Mapping[int, Sequence[int]]]:
+    def audit(self, gathered: Gathered, screening: Screening, checked: Checked) -> Audits:
         """Have work repeated: random windows, and those of the most suspicious; all others where
-        somebody is proven to lie so. With the windows that chance chose."""
+        somebody is proven to lie so."""
         if not self._job.audits:
-            return Audits(), {}
-        draw = torch.Generator().manual_seed(derive(secret, "audit"))
+            return Audits()
+        draw = gathered.start.draw("audit")
         distances = dict(zip(gathered.replicas, screening.distances, strict=True))
         candidates, clearable = {}, self.auditor.vouched_for(gathered)
         for index in gathered.judged:
@@ -124,42 +121,34 @@ class Judge:
         chance = RANDOM_SHARE * self._job.config.trust.budget
         allowance = self._allowance(gathered) - checked.steps
         windows, drawn = self.standing.purse.choose(candidates, chance, allowance, draw)
-        self.auditor.audit(number, gathered, weights, windows, draw, audits := Audits())
+        audits = Audits(drawn)
+        self.auditor.audit(gathered, windows, draw, audits)
         self.standing.purse.steps -= audits.looks
         if audits.proofs:
             there = [r.index for r in self._fleet.ready(candidates.keys() & clearable)]
             rest = audits.rest({index: candidates[index].windows for index in there})
-            self.auditor.audit(number, gathered, weights, rest, draw, audits)
+            self.auditor.audit(gathered, rest, draw, audits)
         for index, candidate in candidates.items():
             found = audits.by_replica.get(index, Audited())
             sound = {*found.clean, *found.looked}
             self.standing.suspicion.clear(
                 gathered.names[index], len(sound) / len(candidate.windows)
             )
-        return audits, drawn
+        return audits
 
-    def judge(
-        self,
-        number: int,
-        gathered: Gathered,
-        screening: Screening,
-        checked: Checked,
-        audits: Audits,
-        drawn: Mapping[int, Sequence[int]],
-        secret: int,
-        weights: Sequence[torch.Tensor],
-    ) -> Judged:
+    def judge(self, findings: Findings) -> Judged:
         """What becomes of every replica that handed something in."""
+        gathered, audits = findings.gathered, findings.audits
         trusted = self._job.config.trust.enabled
         proofs = [*gathered.proofs, *audits.proofs]
         if self._job.audits:
             proofs += false_reports(
-                self._job, self.auditor, self._fleet, gathered, checked, weights, secret
+                self._job, self.auditor, self._fleet, gathered, findings.checked
             )
-        self.debts.note(number, gathered, weights, audits.silent)
+        self.debts.note(gathered, audits.silent)
         self.debts.drop(name for proof in proofs for name in proof.nodes)
         evidence = {
-            index: self._evidence(number, index, gathered, screening, checked, audits, proofs)
+            index: self._evidence(index, findings, proofs)
             for index in sorted({*gathered.replicas, *gathered.faults})
         }
         if not trusted:
@@ -168,39 +157,32 @@ class Judge:
                 for i, e in evidence.items()
             }
         judgements = judge(evidence, self.standing.power.share, self._job.alike)
-        self._learn_power(gathered, checked, audits, drawn)
+        self._learn_power(findings)
+        moments = findings.screening.moments
         for row, index in enumerate(gathered.replicas):
             judgements[index] = replace(
                 judgements[index],
-                rank_mean=float(screening.moments.mean[row]),
-                rank_std=float(screening.moments.std[row]),
+                rank_mean=float(moments.mean[row]),
+                rank_std=float(moments.std[row]),
             )
         self.debts.clear(name for known in evidence.values() if known.full for name in known.nodes)
-        spent = checked.steps + audits.steps + audits.looks
+        spent = findings.checked.steps + audits.steps + audits.looks
         unproven = tuple(index for index, known in evidence.items() if not known.full)
         return Judged(judgements, proofs if trusted else [], audits, spent, unproven)
 
-    def _evidence(
-        self,
-        number: int,
-        index: int,
-        gathered: Gathered,
-        screening: Screening,
-        checked: Checked,
-        audits: Audits,
-        proofs: Sequence[Proof],
-    ) -> Evidence:
+    def _evidence(self, index: int, findings: Findings, proofs: Sequence[Proof]) -> Evidence:
+        gathered, screening = findings.gathered, findings.screening
         names = gathered.names[index]
         own = [proof for proof in proofs if set(proof.nodes) & set(names)]
         nodes = tuple(dict.fromkeys(name for proof in own for name in proof.nodes if name in names))
         reason = "; ".join(dict.fromkeys(proof.reason for proof in own))
         evidence = Evidence(
             names,
-            self._job.samples(gathered.steps[index]),
-            fault=self._fault(number, index, gathered),
-            audited=audits.by_replica.get(index, Audited()),
+            self._job.samples(gathered.start.steps[index]),
+            fault=self._fault(index, gathered),
+            audited=findings.audits.by_replica.get(index, Audited()),
             proof=Proof(nodes, reason) if nodes else None,
-            work=checked.works.get(index),
+            work=findings.checked.works.get(index),
             unchecked=UNCHECKED if self._job.own else "",
         )
         windows = self._windows(gathered, index)
@@ -216,8 +198,9 @@ class Judge:
             compared=self._takes_all(gathered, index),
         )
 
-    def _fault(self, number: int, index: int, gathered: Gathered) -> str:
+    def _fault(self, index: int, gathered: Gathered) -> str:
         """Why an update cannot be averaged, and which samples explain it."""
+        number, steps = gathered.start.number, gathered.start.steps
         if index not in gathered.faults:
             return ""
         said = "; ".join(
@@ -229,7 +212,7 @@ class Judge:
         diverges = ", as most others' have: training diverges (see train.lr)" if most else ""
         if self._job.own or (most and index != min(gathered.diverged)):
             return said + diverges  # the samples are not here, or one replica's tell enough
-        batches = self._job.batches(index, number)[: gathered.steps[index]]
+        batches = self._job.batches(index, number)[: steps[index]]
         seeds = [self._job.augmentation(number, index, step) for step in range(len(batches))]
         samples = faults_of(self._job.source, batches, seeds)
         return f"{said}, for {samples}" if samples else said + diverges
@@ -246,19 +229,14 @@ class Judge:
         keys = {self._fleet.key(name) for proof in proofs for name in proof.nodes}
         return self.standing.unproven.first(keys, number, self._job.config.trust.budget)
 
-    def _learn_power(
-        self,
-        gathered: Gathered,
-        checked: Checked,
-        audits: Audits,
-        drawn: Mapping[int, Sequence[int]],
-    ) -> None:
+    def _learn_power(self, findings: Findings) -> None:
         """From windows that chance chose: suspicion would choose those that were not seen."""
-        for index, windows in drawn.items():
+        audits, works = findings.audits, findings.checked.works
+        for index, windows in audits.drawn.items():
             audited = audits.by_replica.get(index, Audited())
             sound = not (audited.unsettled or audited.lied)
-            if index in checked.works and sound and set(windows) <= set(audited.clean):
-                self.standing.power.add(checked.works[index].seen)
+            if index in works and sound and set(windows) <= set(audited.clean):
+                self.standing.power.add(works[index].seen)
 
     def _compared(self, gathered: Gathered) -> list[int]:
         """The replicas that statistics can compare."""
@@ -267,17 +245,17 @@ class Judge:
     def _takes_all(self, gathered: Gathered, index: int) -> bool:
         """Whether a replica takes all of its steps: after fewer an honest update is smaller, points
         elsewhere, and has learnt less."""
-        return gathered.steps[index] == self._job.steps[index]
+        return gathered.start.steps[index] == self._job.steps[index]
 
     def _windows(self, gathered: Gathered, index: int) -> tuple[int, ...]:
         """The steps of each window of a replica's round."""
-        bounds = self._job.bounds(gathered.steps[index])
+        bounds = self._job.bounds(gathered.start.steps[index])
         return tuple(b - a for a, b in itertools.pairwise(bounds))
 
     def _allowance(self, gathered: Gathered) -> float:
         """Steps of training that a round may spend on cross-checks and audits."""
         return self._job.config.trust.budget * sum(
-            gathered.steps[index] for index in gathered.judged
+            gathered.start.steps[index] for index in gathered.judged
         )
 
     def state(self) -> dict:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from tdml.common.seeds import derive
 from tdml.data import pieces
 from tdml.node.agreement import evaluated
 from tdml.round.audit import Auditor
@@ -39,21 +38,19 @@ def false_reports(
     fleet: Fleet,
     gathered: Gathered,
     checked: Checked,
-    weights: Sequence[torch.Tensor],
-    secret: int,
 ) -> list[Proof]:
     """The nodes whose part in a report of the round's cross-check is false. It is looked at one
     batch that nobody can foresee, and at the one that stands out most. Nobody where there are no
     reports."""
     if not checked.reports:
         return []
-    draw = torch.Generator().manual_seed(derive(secret, "reports"))
+    draw = gathered.start.draw("reports")
     for report, with_it, batch in _reports_to_look_at(
         checked.reports, auditor.settler.referee.batch_size, draw
     ):
         told = Told(report.validator, report.asked[with_it], (report.before, report.after)[with_it])
         text = f"of an evaluation of replica {report.candidate}"
-        if proofs := _false_report(job, auditor, fleet, gathered, told, batch, weights, text):
+        if proofs := _false_report(job, auditor, fleet, gathered, told, batch, text):
             return proofs
     return []
 
@@ -90,7 +87,6 @@ def _false_report(
     gathered: Gathered,
     told: Told,
     batch: int,
-    weights: Sequence[torch.Tensor],
     text: str,
 ) -> list[Proof]:
     """The nodes whose part in one batch of a report is false."""
@@ -105,7 +101,9 @@ def _false_report(
         return other.evaluate(told.order, columns=0)
 
     others = fleet.ready(index for index in gathered.replicas if index != told.replica)
-    return _false_evaluation(job, auditor, fleet, told, batch, weights, update, ask, others, text)
+    return _false_evaluation(
+        job, auditor, fleet, told, batch, gathered.start.weights, update, ask, others, text
+    )
 
 
 def false_figures(

@@ -17,7 +17,6 @@ def open_traces(
     fleet: Fleet,
     job: Job,
     job_id: str,
-    number: int,
     gathered: Gathered,
     indices: Sequence[int],
     audits: Audits,
@@ -27,14 +26,14 @@ def open_traces(
     shown = fleet.each(_opened, replicas)
     for replica in replicas:
         index, names = replica.index, replica.names
-        steps, result = gathered.steps[index], shown.get(index)
+        steps, result = gathered.start.steps[index], shown.get(index)
         if not isinstance(result, list):
             text = f"audit: it has not shown its work: {result}"
             audits.silent |= unshown(result, names)
             audits.by_replica[index] = Audited(unsettled=text)
             continue
         signers, commitments = Signers.of(fleet, job_id, replica), gathered.commitments[index]
-        purpose = trained(number, gathered.nonce)
+        purpose = trained(gathered.start.number, gathered.start.nonce)
         proofs = false_traces(job, signers, purpose, steps, commitments, result)
         audits.proofs += proofs
         if proofs:

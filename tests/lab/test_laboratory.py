@@ -91,7 +91,7 @@ def test_every_yardstick_averages_equal_updates_to_themselves(name):
     ]
     engine = Laboratory([*SMALL, *given], rule=name, byzantine=1).engine
     update = torch.randn(sum(layout.size for layout in engine.job.layouts))
-    found = SimpleNamespace(steps=dict.fromkeys(range(4), 1))
+    found = SimpleNamespace(start=SimpleNamespace(steps=dict.fromkeys(range(4), 1)))
     made = engine._combine(update.expand(4, -1).clone(), [0, 1, 2, 3], found)
     torch.testing.assert_close(made, update)
 
