@@ -143,7 +143,7 @@ def _known_classes(
     table: Table, column: int, classes: bool | Sequence[str | int | float]
 ) -> list[str]:
     """In the order in which they are numbered; none where the column holds numbers."""
-    if classes is False:
+    if not classes:
         return []
     values = [row[column] for row in table.rows]
     if "" in values:

@@ -2,6 +2,7 @@
 agreed on so far."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -140,14 +141,15 @@ class Referee:
 
     def spread(self, done: Recomputation) -> float:
         """How far from what the coordinator has found rounding alone may lead: the largest error
-        among some steps that are taken from numbers that are changed by as little."""
-        again = (
-            self.recompute(
-                done.claim, done.item, done.shown, rounding=Rounding(self._job.config.train, seed)
-            )
-            for seed in range(AGAIN)
-        )
-        return max(self.error(done, other.made) for other in again)
+        among some steps that are taken from numbers that are changed by as little. A model may
+        refuse some of these."""
+        errors = [0.0]
+        for seed in range(AGAIN):
+            rounding = Rounding(self._job.config.train, seed)
+            with suppress(ReplicaLost):
+                other = self.recompute(done.claim, done.item, done.shown, rounding=rounding)
+                errors.append(self.error(done, other.made))
+        return max(errors)
 
     def evaluate(
         self,

@@ -1,6 +1,7 @@
 """A dispute over a window: it is narrowed to one item of one step of one stage, and that is
 recomputed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -218,7 +219,7 @@ class Settler:
             self.tolerance.learn(kind, self.referee.kind, error)
             return True
         spread = max(limit, self.referee.spread(done))
-        if error <= spread:
+        if error <= spread < math.inf:
             return True
         return None if error <= ERRORS * spread else False
 

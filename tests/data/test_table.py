@@ -61,6 +61,11 @@ def test_classes_may_be_words_or_numbers(tmp_path):
     assert sorted(set(numbered.targets)) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("none", [False, None, []])
+def test_without_classes_the_target_is_a_number(none, tmp_path):
+    assert not hasattr(table(tmp_path, without_kind(), classes=none)[0], "targets")
+
+
 def test_classes_may_be_given_in_their_order(tmp_path):
     """So that files in which some are missing number them alike."""
     train, _ = table(tmp_path, target="kind", classes=["c", "b", "a"])

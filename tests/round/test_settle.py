@@ -1,5 +1,6 @@
 """How near what a machine of another kind has made must be to what the coordinator finds."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +22,8 @@ _JOB = ["model=mlp", "data.size=8", "model.features=192", "model.hidden=16"]
         (0.04, 0.05, True, 0),
         (0.39, 0.05, None, 0),
         (0.41, 0.05, False, 0),
+        (math.inf, 0.05, False, 0),
+        (math.inf, math.inf, None, 0),
     ],
 )
 def test_between_rounding_and_a_lie_nothing_is_known(
