@@ -58,7 +58,7 @@ class Owners:
         if contents.form != self._form:
             return (
                 f"data: a sample of {name} is {contents.form[:100]}, one of rank 0 {self._form}: "
-                "bring all to one form (classes to one list: data.classes=[…])"
+                "bring all to one form (of tables columns and data.classes, too)"
             )
         try:
             self._check(contents.largest_label)

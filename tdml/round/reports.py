@@ -64,19 +64,23 @@ def _reports_to_look_at(
     each = [
         _standing_out(gains(r.before[-1].losses, r.after[-1].losses)).split(size) for r in reports
     ]
-    batches = [(r, b) for r, found in zip(reports, each, strict=True) for b in range(len(found))]
-    distances = [float(part.max()) for found in each for part in found]
-    outlying = batches[max(range(len(batches)), key=distances.__getitem__)]
+    batches = [(i, b) for i, parts in enumerate(each) for b, part in enumerate(parts) if len(part)]
+    if not batches:
+        return []
+    outlying = max(batches, key=lambda place: float(each[place[0]][place[1]].max()))
     chance = batches[int(torch.randint(len(batches), (), generator=draw))]
     side = int(torch.randint(2, (), generator=draw))
-    (one, first), (other, second) = chance, outlying
-    return [(one, side, first), (other, 0, second), (other, 1, second)]
+    looks = dict.fromkeys([(*chance, side), (*outlying, 0), (*outlying, 1)])
+    return [(reports[i], with_it, batch) for i, batch, with_it in looks]
 
 
-def _standing_out(gain: torch.Tensor) -> torch.Tensor:
-    """(k,) how far each is from the median, in median distances; most of all what is no number."""
-    distances = (gain - gain.nanmedian()).abs()
-    usual = distances.nanmedian().clamp(min=torch.finfo(torch.float64).tiny)
+def _standing_out(values: torch.Tensor) -> torch.Tensor:
+    """How far each is from the median over the first dimension, in median distances; most of all
+    what is no number."""
+    if not len(values):
+        return values
+    distances = (values - values.nanmedian(dim=0).values).abs()
+    usual = distances.nanmedian(dim=0).values.clamp(min=torch.finfo(torch.float64).tiny)
     return (distances / usual).nan_to_num(nan=torch.inf)
 
 
@@ -139,9 +143,7 @@ def _to_look_at(told: Sequence[Told], size: int, draw: torch.Generator) -> list[
         found = torch.cat([last.losses.double().view(-1, 1), last.rows], dim=1).split(size)
         batches += [(each, batch) for batch in range(len(found))]
         means += [rows.mean(dim=0) for rows in found]
-    distances = (torch.stack(means) - torch.stack(means).nanmedian(dim=0).values).abs()
-    usual = distances.nanmedian(dim=0).values.clamp(min=torch.finfo(torch.float64).tiny)
-    outlying = (distances / usual).nan_to_num(nan=torch.inf).amax(dim=1)
+    outlying = _standing_out(torch.stack(means)).amax(dim=1)
     chance = int(torch.randint(len(batches), (), generator=draw))
     return [batches[place] for place in sorted({chance, int(outlying.argmax())})]
 

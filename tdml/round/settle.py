@@ -211,10 +211,9 @@ class Settler:
         that kind; None if it cannot. `made`: what it shows of it, if anything."""
         if digest == done.digest:
             return True
-        limit = self.tolerance.limit(kind, self.referee.kind)
-        if not limit or made is None or digest != item_digest(done.item, made):
+        if kind == self.referee.kind or made is None or digest != item_digest(done.item, made):
             return False
-        error = self.referee.error(done, made)
+        limit, error = self.tolerance.limit(kind, self.referee.kind), self.referee.error(done, made)
         if error <= limit:
             self.tolerance.learn(kind, self.referee.kind, error)
             return True

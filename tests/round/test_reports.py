@@ -67,7 +67,17 @@ def test_what_makes_an_idle_friend_seen_working_stands_out(seed: int) -> None:
     worked = [before_ * torch.rand(256, generator=draw) for _ in range(6)]
     reports = [*map(report, worked[:3]), report(idle), *map(report, worked[3:])]
     _, *both = _reports_to_look_at(reports, 32, draw)
-    assert both == [(reports[3], 0, 2), (reports[3], 1, 2)]
+    assert [(r is reports[3], *rest) for r, *rest in both] == [(True, 0, 2), (True, 1, 2)]
+
+
+def test_no_batch_is_looked_at_twice_and_none_where_nothing_was_asked() -> None:
+    def report(count: int) -> Any:
+        answers = [SimpleNamespace(losses=torch.rand(count))]
+        return SimpleNamespace(before=answers, after=answers)
+
+    draw = torch.Generator().manual_seed(0)
+    assert len(_reports_to_look_at([report(8)], 8, draw)) == 2
+    assert _reports_to_look_at([report(0)], 8, draw) == []
 
 
 def test_an_update_that_no_model_can_be_evaluated_with_ends_nothing(

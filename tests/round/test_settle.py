@@ -40,6 +40,20 @@ def test_between_rounding_and_a_lie_nothing_is_known(
     assert settler._is_right(done, "of something else", "a GPU", made) is False
 
 
+def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As with 0 and −0, whose digests differ and whose errors are 0."""
+    settler = Laboratory(_JOB).engine.judge.auditor.settler
+    settler.tolerance.learn("a GPU", settler.referee.kind, 0.0)
+    monkeypatch.setattr(settler.referee, "error", lambda done, made: 1e-7)
+    monkeypatch.setattr(settler.referee, "spread", lambda done: 1e-6)
+    made, item = [torch.ones(3)], Item(0, 0)
+    done = SimpleNamespace(item=item, digest="another")
+    assert settler._is_right(done, item_digest(item, made), "a GPU", made) is True
+    assert settler._is_right(done, item_digest(item, made), settler.referee.kind, made) is False
+
+
 def test_a_look_that_cannot_tell_harms_nobody_and_clears_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
