@@ -11,7 +11,8 @@ FEWEST_SAMPLES = 128
 # widths of the majority: beyond, honest updates on like shares lie in 1 to 5 of 100 rounds
 LIMIT = 4.0
 LEAST_REPLICAS = 3  # of fewer, ranking says nothing
-LEAST_RANKED = 100  # of fewer ranks are chance, and Adam's first steps are often the same
+# of fewer, ranks are chance: 17 signs of Adam's first step are another's in a tenth, 65 in none
+LEAST_RANKED = 100
 FLOOR = 0.05  # least width of a feature: many replicas agree by chance to less
 ROUNDING = 1e-12  # what is smaller is nothing; squares that differ by less of themselves are equal
 FLOOR_OF_SIZE = 0.1  # the same for logarithms of sizes, which the order of batches moves
