@@ -7,8 +7,8 @@ What a notebook needs: `load` settings, `train` a job, `read` a run; the mathema
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tdml.config import Config
     from tdml.monitor.history import History
+    from tdml.settings.schema import Config
 
 __version__ = "0.2.0"
 

@@ -8,13 +8,9 @@ from pathlib import Path
 
 from tdml import __version__
 from tdml import config as settings
-from tdml.bench import command as bench
+from tdml.commands import bench, keys, ledger, paper, rewards
 from tdml.common.environment import fix_environment
 from tdml.errors import SettingError, fail, one_line, watch_warnings, write_any_text
-from tdml.ledger import command as ledger
-from tdml.members import keys_command as keys
-from tdml.paper import command as paper
-from tdml.rewards import command as rewards
 from tdml.run import launch
 from tdml.settings.file import to_yaml
 from tdml.settings.overrides import add_arguments, overrides_of
@@ -145,8 +141,8 @@ def _add_join(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _join(parsed: argparse.Namespace) -> int:
-    from tdml.__main__ import join, leave_with
     from tdml.run.interruption import Interruption
+    from tdml.run.rank import join, leave_with
 
     interruption = Interruption()
     try:

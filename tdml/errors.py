@@ -8,7 +8,7 @@ import time
 import warnings
 from contextlib import suppress
 
-from tdml.run.interruption import LAUNCHER
+from tdml.common.environment import LAUNCHER
 
 INTERRUPTED = os.EX_TEMPFAIL  # the exit status of a run that was interrupted and can go on
 _LAST_WORDS_S = 10.0

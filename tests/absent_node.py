@@ -6,8 +6,8 @@ from tdml import config as settings
 from tdml.data.contents import contents_of
 from tdml.data.source import load_source
 from tdml.members.cards import Card
-from tdml.members.identity import Identity
 from tdml.members.rendezvous import Rendezvous
+from tdml.protocol.identity import Identity
 from tdml.settings.file import fingerprint
 
 

@@ -17,7 +17,7 @@ from torch.distributed.rpc import WorkerInfo, internal
 from torch.distributed.rpc.api import _to_worker_info
 
 from tdml.attacks import Attack, Context
-from tdml.round.orders import Failure
+from tdml.protocol.orders import Failure
 from tdml.wire import endpoint
 from tdml.wire.channel import _ANSWER, _ORDER, Answer, Order
 from tdml.wire.codec import decode, encode

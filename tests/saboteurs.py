@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tdml.attacks import Attack
 from tdml.attacks.node import AttackingNode
+from tdml.protocol.orders import Commitment
 from tdml.round import checkpoint
-from tdml.round.orders import Commitment
 from tdml.run import coordinator
 
 

@@ -6,9 +6,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from tdml import config as settings
-from tdml.config import Config, check_world
+from tdml.config import check_world
 from tdml.errors import SettingError
 from tdml.settings.file import differing, fingerprint, from_yaml, to_yaml
+from tdml.settings.schema import Config
 
 DEFAULTS = settings.load([])
 

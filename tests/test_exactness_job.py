@@ -14,6 +14,7 @@ from tdml.data import source as data
 from tdml.data.order import assigned_batches
 from tdml.data.partition import partition
 from tdml.models.whole import initial_model
+from tdml.settings.schema import Config
 from tdml.tasks.objective import task_of
 from tests.jobs import SMALL, run_job
 
@@ -53,7 +54,7 @@ def test_pipeline_equals_accumulation_in_one_process(
         assert torch.equal(result.model[name], expected), name
 
 
-def _train_plainly(config: settings.Config, model: torch.nn.Module) -> None:
+def _train_plainly(config: Config, model: torch.nn.Module) -> None:
     """The first round's steps of SGD, in torch's own words."""
     train = config.train
     layout = torch.channels_last if train.channels_last else torch.contiguous_format
@@ -199,7 +200,7 @@ def test_model_loads_into_the_unsplit_model(tmp_path: Path) -> None:
 
 
 def _batches(
-    config: settings.Config, source: data.Source, replica: int, round_number: int
+    config: Config, source: data.Source, replica: int, round_number: int
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """The batches of a replica's round, made as DESIGN.md states it: from the seed alone."""
     indices = _indices(config, source, replica, round_number)
@@ -213,9 +214,7 @@ def _batches(
     ]
 
 
-def _indices(
-    config: settings.Config, source: data.Source, replica: int, round_number: int
-) -> np.ndarray:
+def _indices(config: Config, source: data.Source, replica: int, round_number: int) -> np.ndarray:
     """(steps, batch_size): the samples of a replica's round."""
     shares = partition(
         "iid",
@@ -240,7 +239,7 @@ def _indices(
 
 
 def _local_adamw(
-    config: settings.Config, source: data.Source, model: torch.nn.Module, replica: int, number: int
+    config: Config, source: data.Source, model: torch.nn.Module, replica: int, number: int
 ) -> torch.nn.Module:
     local = initial_model(config.model, config.seed)
     local.load_state_dict(model.state_dict())

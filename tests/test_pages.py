@@ -15,7 +15,7 @@ from tdml import config as settings
 from tdml.attacks import make_attack
 from tdml.cli import _parser
 from tdml.data import source
-from tdml.run.job import prepare
+from tdml.run.prepare import prepare
 from tests.pages import ROOT, blocks, follow
 
 _PAGES = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tdml.ledger.entry import sign_head
-from tdml.members.identity import Identity
+from tdml.protocol.identity import Identity
 from tests.jobs import SMALL, Result, run_job, start_job
 from tests.run_ledgers import assert_balanced, await_entry, entries, tdml, verify
 

@@ -13,8 +13,8 @@ import torch
 from tdml import config as settings
 from tdml.common.vision import mend_torchvision
 from tdml.data import source
-from tdml.models.split import Border
-from tdml.run.job import Job, prepare
+from tdml.round.job import Job
+from tdml.run.prepare import prepare
 from tdml.tasks.measures import look_at
 from tdml.tasks.objective import mean_loss, sum_of_weights, task_of
 from tests.pages import ROOT, blocks, follow
@@ -70,7 +70,7 @@ def test_the_weights_of_the_page_are_those_of_each_sample(folder: Path) -> None:
     total = sum_of_weights(task, targets)
     parts = zip(output.chunk(3), targets.chunk(3), strict=True)
     assert float(sum(mean_loss(task, *part, total) for part in parts)) == pytest.approx(expected)
-    look_at(task, Border(output.shape, output.dtype), targets)
+    look_at(task, output.shape, targets)
 
 
 def test_what_is_filled_up_counts_nothing(folder: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_is_filled_up_counts_nothing(folder: Path) -> None:
     assert float(mean_loss(task, output, targets)) == pytest.approx(expected)
     right, tokens = task.metrics(output, targets)["accuracy"]
     assert tokens.tolist() == lengths and 0 < right.sum() < 9
-    look_at(task, Border(output.shape, output.dtype), targets)
+    look_at(task, output.shape, targets)
 
 
 @pytest.mark.slow

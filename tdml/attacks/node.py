@@ -15,16 +15,16 @@ import torch
 from tdml.attacks.base import Attack, Context, Knowledge, acts, attackers, make_attack
 from tdml.attacks.tap import StoreTap
 from tdml.common.seeds import derive
-from tdml.config import Config
 from tdml.data.source import Source
-from tdml.members.identity import Identity
-from tdml.members.topology import slot_name
 from tdml.models.layout import change
 from tdml.models.whole import initial_model
 from tdml.node.lockstep import StepInputs
 from tdml.node.node import Node, Step
 from tdml.node.stage import Stage
-from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot, TrainOrder
+from tdml.protocol.identity import Identity
+from tdml.protocol.names import slot_name
+from tdml.protocol.orders import EvaluateOrder, RepeatOrder, Slot, TrainOrder
+from tdml.settings.schema import Config
 
 _TICK_S = 0.05
 Tap = StoreTap | dict[str, bytes]  # where omniscient attackers find the honest updates

@@ -12,7 +12,7 @@ from tdml.models import whole
 from tdml.models.compute import Runner
 from tdml.models.layout import Layout
 from tdml.node.inner import inner_optimizer, set_rate
-from tdml.run.job import Job
+from tdml.round.job import Job
 from tdml.tasks.objective import mean_loss, task_of
 
 _HOST = torch.device("cpu")

@@ -17,12 +17,12 @@ from tdml.bench import averaging_page, hardware, json_file
 from tdml.bench.per_step import per_step
 from tdml.bench.plain_loop import device_of
 from tdml.bench.play import play
-from tdml.bench.record import commit
+from tdml.common.checkout import commit
 from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.monitor.run_folder import read_metrics
-from tdml.run import job as jobs
-from tdml.run.job import Job
+from tdml.round.job import Job
+from tdml.run.prepare import prepare
 from tdml.settings.overrides import quoted
 
 # The job whose traffic is measured: in its first round weights are sent twice.
@@ -72,7 +72,7 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
     chosen = ["name=bench-averaging", *overrides]
     config = settings.load(chosen)
     json_file.check(out)
-    job = jobs.prepare(config, load_source(config), checkpoint=None)
+    job = prepare(config, load_source(config), checkpoint=None)
     if len(set(job.steps)) > 1:
         raise SettingError(
             "sync.local_steps=null: the replicas take different numbers of steps a round: set it"

@@ -16,11 +16,11 @@ from torch import multiprocessing
 from torch.distributed import rpc
 
 from tdml.common.environment import MEMORY
-from tdml.config import Topology
 from tdml.lab.laboratory import Laboratory
-from tdml.round.orders import TrainOrder
-from tdml.run.job import Job
+from tdml.protocol.orders import TrainOrder
+from tdml.round.job import Job
 from tdml.run.launch import threads_per_rank
+from tdml.settings.schema import Topology
 
 _TURNS = 5
 _TRAINED = 3  # turns of a round with and of one without a record

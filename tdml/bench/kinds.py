@@ -21,15 +21,15 @@ from tdml import config as settings
 from tdml.bench import alone, hardware, json_file
 from tdml.bench.alone import Taken
 from tdml.bench.plain_loop import device_of
-from tdml.config import Train
 from tdml.data.reader import BatchReader
 from tdml.data.source import load_source
 from tdml.models.layout import Layout
 from tdml.node.devices import make_repeatable
 from tdml.node.schedule import Schedule
 from tdml.node.state import StateLayout
-from tdml.run import job as jobs
-from tdml.run.job import Job
+from tdml.round.job import Job
+from tdml.run.prepare import prepare
+from tdml.settings.schema import Train
 from tdml.trust.tolerance import relative_error
 
 _STEPS = 10  # of a round, unless others are asked for
@@ -87,7 +87,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
         config = settings.load(
             [f"sync.local_steps={_STEPS}", "trust.repeatable=warn", *given, *overrides]
         )
-        job = jobs.prepare(config, load_source(config), checkpoint=None)
+        job = prepare(config, load_source(config), checkpoint=None)
         device = device_of(job)
         if device != _HOST or arithmetic != "tf32":
             rows += compare(job, optimizer, arithmetic, device)

@@ -13,7 +13,7 @@ from tdml.data.reader import BatchReader
 from tdml.models.compute import autocast, lay_out, lay_out_weights
 from tdml.node.inner import inner_optimizer, set_rate
 from tdml.node.schedule import Schedule
-from tdml.run.job import Job
+from tdml.round.job import Job
 from tdml.tasks.measures import losses_of, rows_of
 from tdml.tasks.objective import task_of
 

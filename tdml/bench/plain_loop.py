@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from tdml.config import Config, Train
 from tdml.data.reader import BatchReader
 from tdml.data.source import Source
 from tdml.models.compute import autocast, lay_out, lay_out_weights
 from tdml.node.devices import choose_device, make_repeatable
 from tdml.node.inner import inner_optimizer
-from tdml.run.job import Job
+from tdml.round.job import Job
+from tdml.settings.schema import Config, Train
 from tdml.tasks import Task
 from tdml.tasks.objective import mean_loss, task_of
 

@@ -7,15 +7,13 @@ prints a line.
 """
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tdml.bench.versions import missing
+from tdml.common.checkout import commit
 from tdml.common.files import replace_file
 from tdml.errors import SettingError, printable, write_any_text
 
@@ -23,7 +21,6 @@ from tdml.errors import SettingError, printable, write_any_text
 CANNOT_RUN = 77
 CUT_OFF = (124, 130, 143)  # of a command that timeout or a signal has ended
 _KEPT_LINES = 200
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 def look(runs: Path) -> str:
@@ -67,17 +64,6 @@ def save(folder: Path, check: str, status: int, seconds: float, at: str | None) 
     replace_file(folder / f"{check}.json", json.dumps(found, indent=2) + "\n")
     figures.unlink(missing_ok=True)
     return f"{check}: {outcome} in {seconds:.0f} s on {machine['gpu'] or 'a CPU'}: {said}"
-
-
-def commit() -> str | None:
-    """What the variable COMMIT says, else what is checked out, if this is a checkout."""
-    if named := os.environ.get("COMMIT"):
-        return named
-    if shutil.which("git") is None:
-        return None
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    described = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
-    return described.stdout.strip() or None
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from tdml.bench.play import play
 from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.ledger.reader import LEDGER, read
-from tdml.run import job as jobs
+from tdml.run.prepare import prepare
 
 _ROUNDS = 50  # unless others are asked for; of four replicas: 200 audits
 _TURNS, _TURN_S = 3, 2.0  # of each plain loop
@@ -56,7 +56,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     chosen = [*ours, *overrides]
     config = settings.load(chosen)
     json_file.check(out)
-    job = jobs.prepare(config, load_source(config), checkpoint=None)
+    job = prepare(config, load_source(config), checkpoint=None)
     if not job.windows or config.topology.replicas == 1:
         raise SettingError(
             f"topology.replicas={config.topology.replicas}, "

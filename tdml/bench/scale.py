@@ -22,7 +22,7 @@ from tdml.lab.laboratory import Seeded
 from tdml.lab.recorded import Blocks, RecordedFleet, record
 from tdml.round.engine import Engine
 from tdml.round.played import Round
-from tdml.run import job as jobs
+from tdml.run.prepare import prepare
 from tdml.trust.commitment import BLOCK
 
 _TURNS = 3  # rounds that count; one before them warms up
@@ -77,7 +77,7 @@ def run(
 def measure(overrides: Sequence[str], recordings: Sequence[Blocks]) -> ScaleResult:
     """Some rounds of one job."""
     config = settings.load(list(overrides))
-    job = jobs.prepare(config, load_source(config), None)
+    job = prepare(config, load_source(config), None)
     fleet = RecordedFleet(job, recordings)
     engine, timing = Engine(job, fleet, Seeded(config.seed), "scale"), Timing("round")
     slots = {replica.index: replica.names for replica in fleet.muster()}

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tdml.bench.turns import meminfo
-from tdml.config import Config
 from tdml.errors import SettingError
-from tdml.members.topology import node_name
+from tdml.protocol.names import node_name
+from tdml.settings.schema import Config
 
 _LOOK_S = 0.05  # between two looks at a job's processes
 

@@ -27,8 +27,8 @@ from tdml.errors import SettingError
 from tdml.models.microbatches import busy_share, step_seconds
 from tdml.monitor.run_folder import read_metrics
 from tdml.rehearsal.timing import Stages, load
-from tdml.run import job as jobs
-from tdml.run.job import Job
+from tdml.round.job import Job
+from tdml.run.prepare import prepare
 from tdml.settings.file import from_yaml
 
 # unless others are asked for; the first is not counted, for what is compiled and loaded in it
@@ -70,7 +70,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
         raise SettingError(f"rounds={config.rounds}: take at least 2, for the first one warms up")
     json_file.check(out)
     samples = load_source(config)
-    job = jobs.prepare(config, samples, checkpoint=None)
+    job = prepare(config, samples, checkpoint=None)
     before = plain_loop(job, _TURN_S)
     alone = startup.plain(chosen)
     status, started = startup.watched(chosen, config)
@@ -79,7 +79,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     run = Path(config.run_dir)
     # which it has chosen itself
     microbatches = from_yaml(run / "config.yaml").topology.microbatches
-    job = jobs.prepare(
+    job = prepare(
         replace(config, topology=replace(config.topology, microbatches=microbatches)), samples, None
     )
     plain = (before + plain_loop(job, _TURN_S)) / 2

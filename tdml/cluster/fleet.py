@@ -6,15 +6,15 @@ from typing import TypeVar
 
 from tdml.cluster.patience import Patience
 from tdml.cluster.replica import RpcReplica
-from tdml.config import Config
 from tdml.members.admission import Admitted
 from tdml.members.placement import by_stage, first_placement
 from tdml.members.roster import Roster
 from tdml.members.waiting import listed, waiting_for
 from tdml.models.plan import Plan
 from tdml.node.devices import usual_threads
-from tdml.round.fleet import Replica, ReplicaLost
-from tdml.round.orders import Slot
+from tdml.protocol.orders import ReplicaLost, Slot
+from tdml.round.fleet import Replica
+from tdml.settings.schema import Config
 from tdml.wire.ask_all import ask_all
 from tdml.wire.channel import Caller
 from tdml.wire.exchange import Peer

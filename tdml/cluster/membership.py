@@ -11,8 +11,8 @@ from tdml.members.waiting import listed
 from tdml.wire.rpc_world import OPEN_THE_WAY
 
 if TYPE_CHECKING:
-    from tdml.ledger.recorder import Recorder
     from tdml.monitor.monitor import Monitor
+    from tdml.round.recorder import Recorder
 
 _POLL_S = 0.1
 # that others have who come back when one has: they look for the store every few seconds

@@ -13,14 +13,14 @@ from tdml.ledger.commit import commit_statement
 from tdml.ledger.entry import is_signature
 from tdml.models.plan import Plan
 from tdml.node.trace import Opening
-from tdml.round.fleet import ReplicaLost
-from tdml.round.orders import (
+from tdml.protocol.orders import (
     Assignment,
     Commitment,
     EvaluateOrder,
     Evaluation,
     RepeatOrder,
     Repetition,
+    ReplicaLost,
     Shown,
     Slot,
     TrainOrder,

@@ -5,6 +5,8 @@ import os
 import platform
 import sys
 
+LAUNCHER = "TDML_LAUNCHER"  # names the variable that has the process of `tdml train`
+
 # By its hashes Python decides in which order a set is walked. It draws them at its start, and a
 # model that adds up branches in the order of a set would compute something else on every node.
 _HASHES = {"PYTHONHASHSEED": "0"}

@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 import torch
 
+from tdml.common.dtypes import travels
 from tdml.errors import SettingError, one_line
 from tdml.tasks.base import Task
-from tdml.wire.codec import travels
 
 
 @dataclass(frozen=True)

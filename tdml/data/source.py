@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from tdml.common.seeds import derive, seeded
-from tdml.config import Config
 from tdml.data.labels import kept_labels, labels_of
 from tdml.data.sample import Form, MapStyle, look
 from tdml.data.sample_weights import read_sample_weights
 from tdml.errors import SettingError, cause, one_line
+from tdml.settings.schema import Config
 from tdml.settings.targets import instantiate
 from tdml.tasks import Classification, Language, Task
 from tdml.tasks.objective import task_of

@@ -10,26 +10,27 @@ from tdml.attacks.base import attackers
 from tdml.attacks.node import make_node
 from tdml.data.source import Source
 from tdml.errors import one_line
-from tdml.members.identity import Identity
-from tdml.members.topology import slot_name
 from tdml.node.devices import machine_kind
 from tdml.node.node import Node
 from tdml.node.replica import InProcess
 from tdml.node.stage import Stage
 from tdml.node.trace import Opening
-from tdml.round.fleet import Replica, ReplicaLost
-from tdml.round.orders import (
+from tdml.protocol.identity import Identity
+from tdml.protocol.names import slot_name
+from tdml.protocol.orders import (
     Commitment,
     EvaluateOrder,
     Evaluation,
     RepeatOrder,
     Repetition,
+    ReplicaLost,
     Shown,
     Slot,
     TrainOrder,
     TrainReport,
 )
-from tdml.run.job import Job
+from tdml.round.fleet import Replica
+from tdml.round.job import Job
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound=Replica)

@@ -14,16 +14,16 @@ from tdml.data import source
 from tdml.data.source import Source
 from tdml.lab.fleet import LocalFleet
 from tdml.lab.yardsticks import Yardstick
-from tdml.ledger.recorder import Recorder
-from tdml.members.identity import Identity
-from tdml.members.topology import node_names
 from tdml.models.compute import autocast, lay_out
+from tdml.protocol.identity import Identity
+from tdml.protocol.names import node_names
 from tdml.round.checkpoint import to_keep
 from tdml.round.engine import Engine
+from tdml.round.job import Job
 from tdml.round.played import Round
+from tdml.round.recorder import Recorder
 from tdml.round.rollback import taken_back
-from tdml.run import job as jobs
-from tdml.run.job import Job
+from tdml.run.prepare import prepare
 from tdml.tasks.objective import make_task
 
 _EVALUATED = 1024  # samples in a forward pass
@@ -80,7 +80,7 @@ class Laboratory:
     ) -> None:
         config = settings.load(list(overrides))
         data = _load(json.dumps(config.data), config.seed, json.dumps(config.task))
-        self.job: Job = jobs.prepare(config, data, None)
+        self.job: Job = prepare(config, data, None)
         identities = identities or {name: Identity.new() for name in node_names(config.topology)}
         self.fleet = LocalFleet(self.job, job_id, identities)
         self._recorder = recorder

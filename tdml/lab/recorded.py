@@ -7,12 +7,11 @@ from typing import NoReturn, TypeVar
 
 import torch
 
+from tdml.common.merkle import root
 from tdml.data.pieces import count
 from tdml.lab.laboratory import Laboratory
-from tdml.ledger.merkle import root
-from tdml.members.topology import slot_name
-from tdml.round.fleet import Replica
-from tdml.round.orders import (
+from tdml.protocol.names import slot_name
+from tdml.protocol.orders import (
     Commitment,
     EvaluateOrder,
     Evaluation,
@@ -21,7 +20,8 @@ from tdml.round.orders import (
     TrainOrder,
     TrainReport,
 )
-from tdml.run.job import Job
+from tdml.round.fleet import Replica
+from tdml.round.job import Job
 from tdml.trust.commitment import block_digests, commitment, in_blocks
 
 _T = TypeVar("_T")

@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict
 
 from tdml.attacks.base import acts
-from tdml.bench.record import commit
+from tdml.common.checkout import commit
 from tdml.errors import SettingError, one_line
 from tdml.lab.grids import CLEAN, Case
 from tdml.lab.laboratory import Laboratory

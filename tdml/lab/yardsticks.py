@@ -9,7 +9,7 @@ from tdml.lab.mandera import mandera
 from tdml.round.engine import Engine, Secrets
 from tdml.round.fleet import Fleet
 from tdml.round.gather import Gathered, stream_blocks
-from tdml.run.job import Job
+from tdml.round.job import Job
 from tdml.trust.judgement import Judgement
 from tdml.trust.screen import screen
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tdml.common import merkle
 from tdml.errors import SettingError, one_line
-from tdml.ledger import bodies, merkle
+from tdml.ledger import bodies
 from tdml.ledger.entry import START, Entry, chain_hash, check_head, is_signature, seal, sign_head
 from tdml.ledger.reader import COLUMNS, SCHEMA, LedgerReader
-from tdml.ledger.statement import Statement, canonical
-from tdml.members.identity import Identity
+from tdml.protocol.identity import Identity
+from tdml.protocol.statement import Statement, canonical
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from tdml.ledger.statement import Statement
+from tdml.protocol.statement import Statement
 
 if TYPE_CHECKING:
-    from tdml.round.orders import Commitment
+    from tdml.protocol.orders import Commitment
 
 
 def commit_statement(

@@ -5,7 +5,7 @@ from typing import Any
 
 from tdml.errors import printable
 from tdml.ledger.entry import Entry
-from tdml.ledger.statement import canonical
+from tdml.protocol.statement import canonical
 
 _SHORT = 12  # digits of a digest
 

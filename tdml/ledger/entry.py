@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tdml.ledger.statement import Statement, canonical
-from tdml.members.identity import Identity, verify_signature
+from tdml.protocol.identity import Identity, verify_signature
+from tdml.protocol.statement import Statement, canonical
 
 START = "0" * 64  # the hash before the first entry
 _SIGNATURE = re.compile(r"\A[0-9a-f]{128}\Z")

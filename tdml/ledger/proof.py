@@ -6,11 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from tdml.common import merkle
 from tdml.errors import SettingError
-from tdml.ledger import merkle
-from tdml.ledger.bodies import Digest
 from tdml.ledger.entry import Entry, by_round, chain_hash
-from tdml.ledger.statement import Statement, canonical, parse
+from tdml.protocol.statement import Digest, Statement, canonical, parse
 
 
 @dataclass(frozen=True)

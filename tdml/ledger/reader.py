@@ -11,7 +11,7 @@ from typing import Any, Self
 from tdml.errors import SettingError, one_line
 from tdml.ledger import bodies
 from tdml.ledger.entry import Entry
-from tdml.ledger.statement import parse
+from tdml.protocol.statement import parse
 
 LEDGER = "ledger.db"  # in the folder of a run
 COLUMNS = '"index", job, round, kind, author, body, signature, prev, hash, seal'

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
-from tdml.ledger import merkle
+from tdml.common import merkle
 from tdml.ledger.entry import Entry
 from tdml.ledger.place import check_place
 

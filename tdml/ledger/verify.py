@@ -137,8 +137,8 @@ def _check_keys(entry: Entry, roster: Mapping[str, str]) -> None:
 
 def _digest_of_model(path: Path) -> str:
     """Of a file that may hold anything; "" if it holds no weights."""
-    from tdml.ledger.model_file import read_weights
     from tdml.ledger.weights import digest_of_weights
+    from tdml.models.model_file import read_weights
 
     try:
         return digest_of_weights(read_weights(path))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
-from tdml.ledger.statement import canonical
+from tdml.protocol.statement import canonical
 
 
 def digest_of_weights(state: Mapping[str, torch.Tensor]) -> str:

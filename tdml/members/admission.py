@@ -4,15 +4,14 @@ stages are connected."""
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from tdml.config import Topology
 from tdml.data.contents import difference
 from tdml.errors import SettingError
 from tdml.members.cards import Card, Decision
 from tdml.members.owners import Owners
 from tdml.members.roster import COORDINATOR_NAME, Roster
-from tdml.members.topology import node_name
-from tdml.node.devices import choose_backend
+from tdml.protocol.names import node_name
 from tdml.settings.file import differing
+from tdml.settings.schema import Topology
 from tdml.wire.channel import Session
 
 _NAMED = 3  # settings that differ
@@ -42,9 +41,10 @@ class Admitted:
     @property
     def backend(self) -> str:
         """By which the stages of a replica are connected."""
-        return choose_backend(
-            [card.gpu for name, card in self.members.items() if name != COORDINATOR_NAME]
-        )
+        own_gpus = [card.gpu for name, card in self.members.items() if name != COORDINATOR_NAME]
+        # NCCL refuses two ranks on one GPU, so it takes a GPU of its own for every rank. Ranks that
+        # agents of their own have started on one machine may all have chosen the same.
+        return "nccl" if all(own_gpus) and len(set(own_gpus)) == len(own_gpus) else "gloo"
 
     def decision(self, at: Session) -> Decision:
         """What everybody is told."""

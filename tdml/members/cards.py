@@ -6,8 +6,8 @@ from typing import Annotated
 import msgspec
 
 from tdml.data.contents import Contents
-from tdml.ledger.statement import canonical
-from tdml.members.identity import Identity, verify_signature
+from tdml.protocol.identity import Identity, verify_signature
+from tdml.protocol.statement import canonical
 from tdml.wire.channel import Session
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
-from tdml.members.identity import Identity
+from tdml.protocol.identity import Identity
 
 
 def node_identity(folder: str, first: int, step: int) -> Identity:

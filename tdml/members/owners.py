@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from tdml.config import Config, Topology
 from tdml.data.contents import Contents, difference, form_of
 from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.members.cards import Card
-from tdml.members.topology import first_slot, node_name
+from tdml.protocol.names import first_slot, node_name
+from tdml.settings.schema import Config, Topology
 
 _OWN = "data.partition=own"
 

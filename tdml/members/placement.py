@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
-from tdml.config import Topology
-from tdml.members.topology import first_slot, node_name
-from tdml.round.orders import Slot
+from tdml.protocol.names import first_slot, node_name
+from tdml.protocol.orders import Slot
+from tdml.settings.schema import Topology
 from tdml.wire.exchange import Peer
 
 

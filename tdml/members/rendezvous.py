@@ -22,9 +22,9 @@ from tdml.errors import SettingError, one_line
 from tdml.members import exit_barrier
 from tdml.members.cards import Call, Card, Decision, End, Over, read_call, read_card, read_end
 from tdml.members.heartbeat import Heartbeat, beat
-from tdml.members.identity import Identity
 from tdml.members.store import address, connect
-from tdml.members.topology import COORDINATOR
+from tdml.protocol.identity import Identity
+from tdml.protocol.names import COORDINATOR
 from tdml.wire.channel import Session
 from tdml.wire.silence import give_up_silent, reach
 

@@ -23,9 +23,9 @@ from tdml.errors import SettingError
 from tdml.members.absences import Absences
 from tdml.members.admission import Admission, Admitted
 from tdml.members.cards import Card
-from tdml.members.identity import Identity
 from tdml.members.rendezvous import Rendezvous
-from tdml.members.topology import COORDINATOR
+from tdml.protocol.identity import Identity
+from tdml.protocol.names import COORDINATOR
 from tdml.wire.channel import Session
 from tdml.wire.rpc_world import form_rpc, leave_rpc, meet
 

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from tdml.common.digest import digest
+from tdml.common.dtypes import travels
 from tdml.common.seeds import seeded
 from tdml.data.sample import advice
 from tdml.errors import SettingError, one_line
 from tdml.models.split import Border, tensors_in
-from tdml.wire.codec import travels
 
 Visit = Callable[[nn.Module, torch.Tensor], torch.Tensor]  # a block and its input → its output
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tdml.common.seeds import derive, seeded
-from tdml.config import Train
+from tdml.settings.schema import Train
 
 
 def autocast(train: Train, device: torch.device) -> AbstractContextManager:

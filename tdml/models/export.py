@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 
 from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
-from tdml.ledger.model_file import read_weights
 from tdml.models import whole
 from tdml.models.gpt import as_gpt2
+from tdml.models.model_file import read_weights
 from tdml.settings.file import from_yaml
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tdml.config import Config, Topology
 from tdml.models.balance import balance, count_costs, measure_costs
 from tdml.models.borders import trace_borders
 from tdml.models.checkpointing import check_twice
@@ -18,6 +17,7 @@ from tdml.models.compute import autocast
 from tdml.models.cuts import check_cuts, check_has_blocks, check_parts, find_obstacles
 from tdml.models.layout import Layout
 from tdml.models.split import Border, Part, blocks_of, check_complete
+from tdml.settings.schema import Config, Topology
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from tdml import __version__
-from tdml.config import Config
 from tdml.errors import one_line
 from tdml.monitor import machine
 from tdml.monitor.best import Best
@@ -13,6 +12,7 @@ from tdml.monitor.run_folder import BEST_MODEL, RunFolder, read_metrics
 from tdml.monitor.tensorboard import TensorBoard
 from tdml.monitor.terminal import Terminal
 from tdml.round.played import Round
+from tdml.settings.schema import Config
 
 _UNKNOWN = {"test_accuracy": None, "test_loss": None}  # where no round was done
 

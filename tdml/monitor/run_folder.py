@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from tdml.common.files import replace_file
-from tdml.config import Config
 from tdml.errors import SettingError, one_line
 from tdml.monitor.record import line_of
 from tdml.round.checkpoint import how_to_go_on
 from tdml.round.played import Round
 from tdml.settings.checks import check
 from tdml.settings.file import flat, from_yaml, to_yaml
+from tdml.settings.schema import Config
 
 BEST_MODEL = "model-best.pt"
 

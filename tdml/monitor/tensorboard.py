@@ -8,10 +8,10 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from tdml.config import Config
 from tdml.monitor.figures import is_ranked, rank_scatter
 from tdml.monitor.record import headline, line_of
 from tdml.round.played import Round
+from tdml.settings.schema import Config
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import torch
 
-from tdml.ledger.statement import canonical
-from tdml.members.identity import Identity, verify_signature
 from tdml.node.messages import Channel, between
-from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot
+from tdml.protocol.identity import Identity, verify_signature
+from tdml.protocol.orders import EvaluateOrder, RepeatOrder, Slot
+from tdml.protocol.statement import canonical
 
 
 class Disagreement(Exception):

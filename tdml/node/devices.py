@@ -4,7 +4,7 @@ import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +58,6 @@ def own_gpu(device: Device) -> str:
     """The name that this GPU alone has, on whatever machine; "" where a rank has none of its
     own."""
     return str(torch.cuda.get_device_properties(device.device).uuid) if device.own else ""
-
-
-def choose_backend(own_gpus: Sequence[str]) -> str:
-    """NCCL refuses two ranks on one GPU, so it takes a GPU of its own for every rank. Ranks that
-    agents of their own have started on one machine may all have chosen the same."""
-    return "nccl" if all(own_gpus) and len(set(own_gpus)) == len(own_gpus) else "gloo"
 
 
 def border_device(device: torch.device, backend: str) -> torch.device:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from tdml.config import Train
 from tdml.errors import SettingError
+from tdml.settings.schema import Train
 from tdml.settings.targets import is_path, made, partial_of
 
 _TORCHS = {

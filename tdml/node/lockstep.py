@@ -24,7 +24,7 @@ from tdml.node.messages import (
 )
 from tdml.node.stage import Stage
 from tdml.node.tie import Tie
-from tdml.round.orders import RepeatOrder, TrainOrder
+from tdml.protocol.orders import RepeatOrder, TrainOrder
 from tdml.tasks.objective import mean_loss, sum_of_weights
 
 Look = Callable[

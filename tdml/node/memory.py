@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from tdml.config import Config, Topology, Train
 from tdml.models.borders import walk
 from tdml.models.compute import Runner
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan
 from tdml.models.split import Border, Part, tensors_in
 from tdml.node.state import StateLayout
+from tdml.settings.schema import Config, Topology, Train
 
 _FLOAT = torch.float32.itemsize
 _CPU = torch.device("cpu")

@@ -10,19 +10,19 @@ from dataclasses import replace
 
 import torch
 
+from tdml.common.merkle import root
 from tdml.data import pieces
 from tdml.data.reader import BatchReader
 from tdml.data.source import Source
 from tdml.ledger.commit import commit_statement
-from tdml.ledger.merkle import root
-from tdml.members.identity import Identity
 from tdml.models.layout import change
 from tdml.node.agreement import Agreement, evaluated, repeated, trained
 from tdml.node.lockstep import StepInputs, given_for
 from tdml.node.messages import Passing, empty_log
 from tdml.node.stage import Stage
 from tdml.node.trace import Opening, Trace
-from tdml.round.orders import (
+from tdml.protocol.identity import Identity
+from tdml.protocol.orders import (
     AFTER,
     BEFORE,
     UPDATE,

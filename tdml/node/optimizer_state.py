@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 
 from tdml.common.comparable import comparable
 from tdml.common.seeds import seeded
-from tdml.config import Train
 from tdml.errors import SettingError
 from tdml.node.inner import inner_optimizer
+from tdml.settings.schema import Train
 from tdml.settings.targets import made
 
 _NUMBERS = {bool: torch.bool, int: torch.int64, float: torch.float64}

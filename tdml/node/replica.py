@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tdml.node import lockstep
 from tdml.node.node import Node
-from tdml.round.orders import (
+from tdml.protocol.orders import (
     EvaluateOrder,
     Evaluation,
     RepeatOrder,

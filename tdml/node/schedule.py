@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tdml.config import Train
 from tdml.errors import SettingError
+from tdml.settings.schema import Train
 from tdml.settings.targets import is_path, made, partial_of
 
 # Of (step from 0, steps in all, and by name what the setting gives): what multiplies `train.lr`.

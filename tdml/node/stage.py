@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from tdml.common.seeds import derive, seeded
-from tdml.config import Config
 from tdml.models.compute import Runner
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, layouts
@@ -19,6 +18,7 @@ from tdml.node.messages import Channel, MessageRecorder, Passing, channels
 from tdml.node.schedule import Schedule
 from tdml.node.tie import tie_of
 from tdml.node.trainer import Trainer
+from tdml.settings.schema import Config
 from tdml.tasks.objective import task_of
 
 

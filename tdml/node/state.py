@@ -4,9 +4,9 @@ from math import prod
 
 import torch
 
-from tdml.config import Train
 from tdml.models.layout import Layout
 from tdml.node.optimizer_state import OptimizerState
+from tdml.settings.schema import Train
 
 _HOST = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tdml.common.digest import digest
-from tdml.ledger.merkle import root
+from tdml.common.merkle import root
 from tdml.trust.commitment import content
 
 _beside = ThreadPoolExecutor(1, "hash")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from tdml.config import Train
 from tdml.models.layout import Layout
 from tdml.node.clip import Clip
 from tdml.node.inner import optimizers, set_rate
 from tdml.node.state import StateLayout
+from tdml.settings.schema import Train
 
 
 class Trainer:

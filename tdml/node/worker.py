@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from tdml.config import Config
 from tdml.errors import SettingError, one_line, origin
-from tdml.ledger.bodies import Digest
 from tdml.members.rendezvous import Rendezvous
 from tdml.node.devices import border_device, machine_kind
 from tdml.node.main_thread import Ending, MainThread
 from tdml.node.trace import Opening
-from tdml.round.orders import (
+from tdml.protocol.orders import (
     LONGEST_KIND,
     Assignment,
     Commitment,
@@ -37,6 +35,8 @@ from tdml.round.orders import (
     TrainOrder,
     TrainReport,
 )
+from tdml.protocol.statement import Digest
+from tdml.settings.schema import Config
 from tdml.wire.channel import Method
 from tdml.wire.group import connect, disconnect, exchange, release
 from tdml.wire.guard import Refusals

@@ -9,13 +9,13 @@ from torch import nn
 
 from tdml.common.digest import digest
 from tdml.common.seeds import seeded
-from tdml.config import Train
 from tdml.data.sample import advice
 from tdml.errors import SettingError, one_line
 from tdml.models.compute import autocast, lay_out, lay_out_weights
 from tdml.models.plan import Plan
 from tdml.models.whole import outline
 from tdml.node.inner import inner_optimizer
+from tdml.settings.schema import Train
 from tdml.tasks import Task
 from tdml.tasks.objective import mean_loss
 

@@ -8,7 +8,6 @@ from torch import nn
 
 from tdml.common.digest import digest
 from tdml.common.seeds import derive
-from tdml.config import Config
 from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.models import whole
@@ -17,6 +16,7 @@ from tdml.node.devices import check_precision, make_repeatable
 from tdml.rehearsal.attributes import changed, snapshot
 from tdml.rehearsal.chain import Batch, Chain, Footprint, Place, first_difference
 from tdml.rehearsal.own_forward import check_own_forward
+from tdml.settings.schema import Config
 from tdml.tasks.objective import task_of
 
 _ADVICE = (

@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 
 from tdml.common.seeds import derive, seeded
-from tdml.config import Config, Topology
 from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.models import whole
@@ -18,6 +17,7 @@ from tdml.models.microbatches import fastest
 from tdml.models.plan import Plan, make_plan
 from tdml.rehearsal.rehearse import device_for
 from tdml.settings.microbatches import check_microbatches
+from tdml.settings.schema import Config, Topology
 from tdml.tasks.objective import mean_loss, task_of
 
 _PASSES = 3  # the fastest counts: whatever else the machine does makes the others slower

@@ -7,8 +7,8 @@ import torch
 
 from tdml.round.fleet import Fleet
 from tdml.round.gather import BlockPlace, Gathered, check_block, stream_blocks
+from tdml.round.job import Job
 from tdml.round.judge import Judged
-from tdml.run.job import Job
 from tdml.trust.commitment import block_span
 from tdml.trust.judgement import MALICIOUS, SUSPICIOUS, Judgement, Proof
 from tdml.trust.mean import combine, weighted_mean

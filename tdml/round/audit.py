@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from tdml.node.trace import Opening
+from tdml.protocol.orders import RepeatOrder, Repetition, ReplicaLost, new_nonce
 from tdml.round.audits import Audits
-from tdml.round.fleet import Fleet, Replica, ReplicaLost
+from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
+from tdml.round.job import Job
 from tdml.round.openings import false_answer
-from tdml.round.orders import RepeatOrder, Repetition, new_nonce
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settle import LOOKS_TAKE, Settler
 from tdml.round.settlement import Settlement
@@ -19,7 +20,6 @@ from tdml.round.signatures import Signers
 from tdml.round.start import RoundStart
 from tdml.round.traces import open_traces, unshown
 from tdml.round.vectors import NotShown
-from tdml.run.job import Job
 from tdml.trust.judgement import Audited, Proof
 from tdml.trust.numbers import LOOK
 

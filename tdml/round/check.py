@@ -9,11 +9,11 @@ import torch
 from tdml.data import pieces
 from tdml.data.pieces import Piece
 from tdml.errors import SettingError
-from tdml.round.fleet import Fleet, Replica, ReplicaLost
+from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost, new_nonce
+from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, updates_of
-from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation, new_nonce
+from tdml.round.job import Job
 from tdml.round.vectors import NotShown, Vector, relay
-from tdml.run.job import Job
 from tdml.trust.commitment import is_plain
 from tdml.trust.work import WorkResult, cost, gains, samples_that_pay, work_test
 

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from tdml.round.fleet import ReplicaLost
+from tdml.protocol.orders import ReplicaLost
 
 _FACTOR, _SLACK_S = 3.0, 30.0
 _DEVIATIONS = 6.0  # of a normal distribution, of which a round's end is no longer chance

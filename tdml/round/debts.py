@@ -16,13 +16,13 @@ from functools import partial
 
 import torch
 
-from tdml.ledger.merkle import root
+from tdml.common.merkle import root
+from tdml.protocol.orders import Commitment
 from tdml.round.audit import Auditor
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
-from tdml.round.orders import Commitment
-from tdml.run.job import Job
+from tdml.round.job import Job
 from tdml.trust.judgement import Audited
 
 _KEPT_ROUNDS = 4  # whose weights are kept, each of which takes as much memory as the model

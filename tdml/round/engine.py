@@ -13,6 +13,7 @@ import torch
 from tdml.common.digest import digests
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
+from tdml.protocol.orders import ReplicaLost, Trained, TrainOrder, new_nonce
 from tdml.round.aggregate import look_again, mean
 from tdml.round.audits import Audits
 from tdml.round.balance import Balance
@@ -20,15 +21,14 @@ from tdml.round.clock import Stopwatch
 from tdml.round.deadline import Deadline, Pace
 from tdml.round.debts import Redone
 from tdml.round.evaluate import evaluate, improvements
-from tdml.round.fleet import Fleet, Replica, ReplicaLost
+from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, gather
+from tdml.round.job import Job
 from tdml.round.judge import Findings, Judge, Judged
-from tdml.round.orders import Trained, TrainOrder, new_nonce
 from tdml.round.outer import outer_optimizer
 from tdml.round.played import Round
 from tdml.round.reports import false_figures
 from tdml.round.start import RoundStart
-from tdml.run.job import Job
 from tdml.trust.fold import fold
 from tdml.trust.judgement import Judgement, Proof, lost
 

@@ -9,14 +9,14 @@ import torch
 
 from tdml.data.faults import name_samples
 from tdml.data.pieces import held_out
+from tdml.protocol.orders import EvaluateOrder, new_nonce
 from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import mean
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
-from tdml.round.orders import EvaluateOrder, new_nonce
+from tdml.round.job import Job
 from tdml.round.reports import Told
 from tdml.round.start import RoundStart
-from tdml.run.job import Job
 from tdml.trust.commitment import in_blocks
 from tdml.trust.judgement import Judgement
 

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from tdml.node.trace import Opening
-from tdml.round.orders import (
+from tdml.protocol.orders import (
     Commitment,
     EvaluateOrder,
     Evaluation,
@@ -20,17 +20,6 @@ from tdml.round.orders import (
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound="Replica")
-
-
-class ReplicaLost(Exception):
-    """A replica could not do what it was asked to, or did not answer. `silent` are the nodes, by
-    name, that did not."""
-
-    def __init__(
-        self, replica: int, reason: str, silent: Sequence[str] = (), detail: str = ""
-    ) -> None:
-        self.replica, self.silent, self.detail = replica, tuple(silent), detail
-        super().__init__(reason)
 
 
 class Replica(Protocol):

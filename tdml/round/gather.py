@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import torch
 
 from tdml.common.digest import digest
-from tdml.ledger.merkle import root
+from tdml.common.merkle import root
+from tdml.protocol.orders import UPDATE, Commitment, Trained
 from tdml.round.fleet import Fleet
-from tdml.round.orders import UPDATE, Commitment, Trained
+from tdml.round.job import Job
 from tdml.round.start import RoundStart
-from tdml.run.job import Job
 from tdml.trust.commitment import block_span, commitment, count_blocks, is_plain
 from tdml.trust.fold import StageSums, empty, fold_stage
 from tdml.trust.judgement import Proof

@@ -12,9 +12,9 @@ from tdml.round.debts import Debts
 from tdml.round.fleet import Fleet
 from tdml.round.former import mark
 from tdml.round.gather import Gathered, updates_of
+from tdml.round.job import Job
 from tdml.round.reports import false_reports
 from tdml.round.standing import Standing
-from tdml.run.job import Job
 from tdml.trust.judgement import UNCHECKED, Audited, Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE, TYPICAL
 from tdml.trust.screen import Screening, is_ranked, screen_sums

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import torch
 
-from tdml.ledger.merkle import root
+from tdml.common.merkle import root
 from tdml.node.agreement import repeated
 from tdml.node.messages import Channel, of_stage
 from tdml.node.trace import Opening
-from tdml.round.orders import Commitment, Repetition
+from tdml.protocol.orders import Commitment, Repetition
+from tdml.round.job import Job
 from tdml.round.repeat import Claim
 from tdml.round.signatures import Signers, broken_agreements
-from tdml.run.job import Job
 from tdml.trust.commitment import is_plain
 from tdml.trust.dispute import Item
 from tdml.trust.judgement import Proof

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from tdml.config import Sync
+from tdml.settings.schema import Sync
 
 
 class FedAvg:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tdml.round.orders import Commitment
+from tdml.protocol.orders import Commitment
 from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Judgement
 

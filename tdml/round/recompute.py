@@ -16,13 +16,13 @@ from tdml.node.lockstep import given_for, predict, take_alone
 from tdml.node.messages import Passing, digest_of, empty_log
 from tdml.node.node import EvaluationBatch, Scores
 from tdml.node.stage import Stage
-from tdml.round.fleet import Replica, ReplicaLost
-from tdml.round.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation
+from tdml.protocol.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, ReplicaLost
+from tdml.round.fleet import Replica
+from tdml.round.job import Job
 from tdml.round.repeat import Claim
 from tdml.round.rounding import Rounding
 from tdml.round.transcripts import CommonGround
 from tdml.round.vectors import NotShown, Vector, fetch_vector
-from tdml.run.job import Job
 from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
 from tdml.trust.numbers import AGAIN

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from tdml.node.trace import Opening
+from tdml.protocol.orders import RepeatOrder, Repetition, kept, new_nonce
 from tdml.round.fleet import Replica
-from tdml.round.orders import RepeatOrder, Repetition, kept, new_nonce
+from tdml.round.job import Job
 from tdml.round.vectors import Vector, relay
-from tdml.run.job import Job
 
 
 @dataclass(frozen=True)

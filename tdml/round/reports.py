@@ -8,16 +8,16 @@ import torch
 
 from tdml.data import pieces
 from tdml.node.agreement import evaluated
+from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost
 from tdml.round.audit import Auditor
 from tdml.round.check import Checked, Report, hand_over
-from tdml.round.fleet import Fleet, Replica, ReplicaLost
+from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, updates_of
+from tdml.round.job import Job
 from tdml.round.openings import is_log
-from tdml.round.orders import UPDATE, EvaluateOrder, Evaluation
 from tdml.round.recompute import Referee, is_equal
 from tdml.round.signatures import Signers, broken_agreements
 from tdml.round.vectors import NotShown, Vector, fetch_vector
-from tdml.run.job import Job
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN
 from tdml.trust.work import gains

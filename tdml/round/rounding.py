@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import torch
 
-from tdml.config import Train
 from tdml.node.lockstep import StepInputs
+from tdml.settings.schema import Train
 
 
 class Rounding:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import torch
 
 from tdml.models.layout import change
-from tdml.round.fleet import Fleet, Replica, ReplicaLost
+from tdml.protocol.orders import Repetition, ReplicaLost
+from tdml.round.fleet import Fleet, Replica
+from tdml.round.job import Job
 from tdml.round.openings import Lied
-from tdml.round.orders import Repetition
 from tdml.round.recompute import Recomputation, Referee, StepShown, item_digest, shown_by
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settlement import Dispute, Settlement
@@ -23,7 +24,6 @@ from tdml.round.transcripts import (
     window_items,
 )
 from tdml.round.vectors import NotShown
-from tdml.run.job import Job
 from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_difference, liars
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN, ERRORS, STEPS_BEFORE

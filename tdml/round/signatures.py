@@ -6,9 +6,9 @@ from typing import Protocol
 
 import torch
 
-from tdml.members.identity import verify_signature
 from tdml.node.agreement import common_digest, statement
 from tdml.node.messages import Channel, between
+from tdml.protocol.identity import verify_signature
 from tdml.round.fleet import Fleet, Replica
 from tdml.trust.judgement import Proof
 

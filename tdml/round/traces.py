@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from tdml.node.agreement import trained
 from tdml.node.trace import Opening
+from tdml.protocol.orders import ReplicaLost
 from tdml.round.audits import Audits
-from tdml.round.fleet import Fleet, Replica, ReplicaLost
+from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
+from tdml.round.job import Job
 from tdml.round.openings import false_traces
 from tdml.round.signatures import Signers
-from tdml.run.job import Job
 from tdml.trust.judgement import Audited
 
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tdml.node.agreement import repeated
-from tdml.round.fleet import Replica, ReplicaLost
+from tdml.protocol.orders import Repetition, ReplicaLost
+from tdml.round.fleet import Replica
+from tdml.round.job import Job
 from tdml.round.openings import Lied, is_log, sent_digests
-from tdml.round.orders import Repetition
 from tdml.round.repeat import Claim, repeat
 from tdml.round.signatures import Signers, broken_agreements
-from tdml.run.job import Job
 from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, items
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from tdml.common.digest import digest
-from tdml.ledger.merkle import root
+from tdml.common.merkle import root
 from tdml.round.fleet import Replica
 from tdml.trust.commitment import block_span, count_blocks, is_plain
 

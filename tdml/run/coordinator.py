@@ -19,18 +19,18 @@ from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import BEST_MODEL
 from tdml.round.checkpoint import Checkpoint, drop, load, save, save_atomically
 from tdml.round.engine import Engine
+from tdml.round.job import Job
 from tdml.round.played import Round
 from tdml.round.rollback import tainted_rounds, taken_back
 from tdml.round.saving import Saving
-from tdml.run.job import Job
 from tdml.run.notices import notices
 from tdml.run.status import status
 from tdml.trust.judgement import Proof
 from tdml.wire.channel import Offence
 
 if TYPE_CHECKING:
-    from tdml.ledger.recorder import Recorder
     from tdml.monitor.monitor import Monitor
+    from tdml.round.recorder import Recorder
 
 _SIGNAL_S = 1.0  # that whoever ends the store's host may take to end this process, too
 # in a row: what stops every replica so often is no accident, whatever the reasons

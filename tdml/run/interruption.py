@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
-LAUNCHER = "TDML_LAUNCHER"  # names the variable that has the process of `tdml train`
+from tdml.common.environment import LAUNCHER
+
 # Ctrl-C; a scheduler, or torchrun when another rank has failed
 _ALWAYS = (signal.SIGINT, signal.SIGTERM)
 _HANG_UP = signal.SIGHUP  # the terminal was closed; `nohup` has it ignored

@@ -2,10 +2,10 @@
 
 import os
 
-from tdml.config import Config, Topology
 from tdml.members.roster import Roster
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import LEGEND, Terminal
+from tdml.settings.schema import Config, Topology
 from tdml.wire.interface import interface_towards
 
 

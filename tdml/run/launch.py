@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import FrameType
 
-from tdml.config import Config, Topology
+from tdml.common.environment import LAUNCHER
 from tdml.errors import INTERRUPTED, hush_torch, watch_warnings
-from tdml.run.interruption import LAUNCHER, interrupts
+from tdml.run.interruption import interrupts
+from tdml.settings.schema import Config, Topology
 from tdml.wire.interface import STORE_SOCKET
 
 _OF_RANKS = ("tdml.run.start_coordinator", "tdml.run.start_worker", "tdml.node.pipeline")
@@ -117,8 +118,8 @@ def _fork(config: Config, rank: int, job: dict[str, object]) -> _Process:
 
 
 def _be_rank(config: Config, variables: Mapping[str, str]) -> None:
-    from tdml.__main__ import leave_with, take_part
     from tdml.run.interruption import Interruption, end_with_parent
+    from tdml.run.rank import leave_with, take_part
 
     end_with_parent()
     os.environ.update(variables)
@@ -156,7 +157,7 @@ def _end(ranks: Sequence[_Process]) -> None:
 def _status(rank: int, exitcode: int, topology: Topology) -> int:
     """The exit status after that of a rank. Says who was killed, which nobody else can: all others
     were ended, too."""
-    from tdml.members.topology import COORDINATOR, node_name
+    from tdml.protocol.names import COORDINATOR, node_name
 
     if exitcode == INTERRUPTED:
         return INTERRUPTED

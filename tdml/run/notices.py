@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tdml.data.faults import faults_of, unsound
+from tdml.round.job import Job
 from tdml.round.played import Round
-from tdml.run.job import Job
 
 _MOST_NAMED = 5  # samples, of one reason: nobody can have many looked at
 _NAMED = re.compile(r"training samples? [\d, ]+")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from tdml.config import Config
 from tdml.errors import SettingError
-from tdml.members.topology import first_slot, slot_name
 from tdml.members.waiting import listed
 from tdml.node.devices import choose_device
 from tdml.node.memory import Need
+from tdml.protocol.names import first_slot, slot_name
+from tdml.settings.schema import Config
 
 _LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of control groups, versions 2 and 1
 _ADVICE = (

@@ -12,36 +12,37 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from tdml.cluster.fleet import RpcFleet
-from tdml.config import Config, Topology
 from tdml.data.contents import contents_of
 from tdml.data.source import load_source
 from tdml.errors import SettingError, fail, one_line
 from tdml.ledger.artifacts import ArtifactStore
-from tdml.ledger.recorder import Recorder
-from tdml.ledger.start_recorder import banned_keys, job_id, start_recorder, terms_of
 from tdml.members.admission import Admission, Admitted, open_roster
 from tdml.members.cards import Card
-from tdml.members.identity import Identity
 from tdml.members.own_key import named_identity
 from tdml.members.owners import owners_of
 from tdml.members.rendezvous import Rendezvous
 from tdml.members.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.members.sessions import Sessions
-from tdml.members.topology import COORDINATOR, node_name, node_names
 from tdml.members.waiting import LONG_S, listed
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import Terminal
 from tdml.node.worker import METHODS
+from tdml.protocol.identity import Identity
+from tdml.protocol.names import COORDINATOR, node_name, node_names
 from tdml.rehearsal.timing import with_microbatches
 from tdml.rewards.deterrence import warning
 from tdml.round.checkpoint import Checkpoint, load_last, passed_over
+from tdml.round.job import Job
+from tdml.round.recorder import Recorder
 from tdml.run.coordinator import Coordinator
 from tdml.run.end_coordinator import ORDERLY_END_S, conclude, give_up, leave, play_rounds
 from tdml.run.interruption import Interruption
 from tdml.run.introduction import introduce
-from tdml.run.job import Job, prepare
+from tdml.run.prepare import prepare
 from tdml.run.room import check_room, in_words
+from tdml.run.start_recorder import banned_keys, job_id, start_recorder, terms_of
 from tdml.settings.file import fingerprint, to_yaml
+from tdml.settings.schema import Config, Topology
 from tdml.trust import ranking
 from tdml.wire.channel import Caller
 from tdml.wire.guard import Guard

@@ -11,21 +11,21 @@ from typing import NoReturn
 
 import torch.distributed as dist
 
-from tdml.config import Config
 from tdml.data.contents import Contents, contents_of
 from tdml.data.source import Source, load_source
 from tdml.errors import INTERRUPTED, SettingError, fail, one_line
 from tdml.members.cards import Card, Decision, Over
-from tdml.members.identity import Identity, is_job_of
 from tdml.members.own_key import node_identity
 from tdml.members.rendezvous import Rendezvous
 from tdml.members.roster import COORDINATOR_NAME, read_roster
-from tdml.members.topology import first_slot, node_name, node_names
 from tdml.node.devices import Device, check_precision, choose_device, make_repeatable, own_gpu
 from tdml.node.main_thread import Ending
 from tdml.node.worker import METHODS, Worker
+from tdml.protocol.identity import Identity, is_job_of
+from tdml.protocol.names import first_slot, node_name, node_names
 from tdml.run.interruption import Interruption
 from tdml.settings.file import fingerprint
+from tdml.settings.schema import Config
 from tdml.wire import endpoint
 from tdml.wire.channel import Listener
 from tdml.wire.guard import Guard

@@ -13,7 +13,7 @@ from tdml.rewards.policies import POLICIES
 from tdml.settings.microbatches import check_microbatches
 
 if TYPE_CHECKING:
-    from tdml.config import Config, Topology
+    from tdml.settings.schema import Config, Topology
 
 _TINY = 1e-12
 _MOST_RANKS = 4096

@@ -10,8 +10,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tdml.config import Config, IdentitySettings, LedgerSettings
 from tdml.errors import SettingError, one_line
+from tdml.settings.schema import Config, IdentitySettings, LedgerSettings
 
 _LARGEST = 4 << 20  # bytes
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tdml.errors import SettingError
 
 if TYPE_CHECKING:
-    from tdml.config import Config
+    from tdml.settings.schema import Config
 
 
 def check_microbatches(config: "Config") -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from tdml.errors import SettingError, one_line
-from tdml.models.split import Border
 from tdml.tasks.base import Task
 
 _NO_NUMBER = (OverflowError, ValueError, ZeroDivisionError)  # as math says it
@@ -68,7 +67,7 @@ def rows_of(task: Task, output: torch.Tensor, targets: torch.Tensor) -> torch.Te
     return torch.cat(columns, dim=1)
 
 
-def look_at(task: Task, border: Border, targets: torch.Tensor) -> Measures:
+def look_at(task: Task, shape: torch.Size, targets: torch.Tensor) -> Measures:
     """Try a task on numbers of the form that the model returns for a micro-batch; what its metrics
     look like.
 
@@ -76,7 +75,7 @@ def look_at(task: Task, border: Border, targets: torch.Tensor) -> Measures:
         SettingError: a function of it fails, or does not give one number a sample, that is of this
             sample alone.
     """
-    output = torch.rand(border.shape, generator=torch.Generator().manual_seed(0))
+    output = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     found = _tried(task, output, targets)
     part = _tried(task, output[:1], targets[:1])
     for name, (value, most) in found.items():

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from tdml.common.seeds import derive, seeded
-from tdml.config import Config
 from tdml.errors import SettingError
+from tdml.settings.schema import Config
 from tdml.settings.targets import made, partial_of
 from tdml.tasks.base import Task
 

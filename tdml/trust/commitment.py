@@ -7,8 +7,8 @@ from typing import TypeGuard
 import torch
 
 from tdml.common import digest
+from tdml.common.merkle import root
 from tdml.common.storage import alone
-from tdml.ledger.merkle import root
 
 BLOCK = 1 << 20  # numbers of an update that travel, are hashed and are ranked at a time: 4 MiB
 

@@ -13,8 +13,8 @@ import torch
 
 from tdml.common.digest import digests
 from tdml.errors import one_line, printable
-from tdml.members.identity import Identity, verify_signature
-from tdml.round.orders import Failure
+from tdml.protocol.identity import Identity, verify_signature
+from tdml.protocol.orders import Failure
 from tdml.wire.codec import Malformed, decode, encode
 from tdml.wire.guard import NOTHING, Envelope, Refusals
 

@@ -10,36 +10,12 @@ from typing import Any
 import msgspec
 import torch
 
+from tdml.common.dtypes import DTYPES, travels
 from tdml.common.storage import alone
-
-_DTYPES = {
-    str(dtype): dtype
-    for dtype in (
-        torch.float32,
-        torch.float64,
-        torch.float16,
-        torch.bfloat16,
-        torch.int64,
-        torch.int32,
-        torch.int16,
-        torch.int8,
-        torch.uint64,
-        torch.uint32,
-        torch.uint16,
-        torch.uint8,
-        torch.bool,
-    )
-}
-
 
 # What msgspec learns of a type when it first meets it is not safe to share while it learns: it
 # crashes.
 _one_at_a_time = threading.Lock()
-
-
-def travels(dtype: torch.dtype) -> bool:
-    """Whether messages may have tensors of this type."""
-    return dtype in _DTYPES.values()
 
 
 class Malformed(Exception):
@@ -78,7 +54,7 @@ def decode(kind: Any, data: bytes, tensors: list[torch.Tensor]) -> Any:
             meant.append(raw)
             return tensors[raw]
         if part is torch.dtype:
-            return _DTYPES[raw]
+            return DTYPES[raw]
         if part is torch.Size:
             return torch.Size(raw)
         raise TypeError(f"{part} is no part of a message")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch.distributed import rpc
 
-from tdml.members.topology import rpc_name
+from tdml.protocol.names import rpc_name
 from tdml.wire.channel import Listener
 from tdml.wire.guard import Envelope
 

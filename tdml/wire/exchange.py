@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from tdml.errors import one_line
-from tdml.round.fleet import ReplicaLost
-from tdml.round.orders import Failure
+from tdml.protocol.orders import Failure, ReplicaLost
 from tdml.wire.channel import Caller
 from tdml.wire.endpoint import send
 from tdml.wire.guard import Envelope

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
-from tdml.round.orders import Assignment
+from tdml.protocol.orders import Assignment
 
 
 def connect(

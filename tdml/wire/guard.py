@@ -20,7 +20,7 @@ import torch
 from torch.distributed.rpc import internal
 
 from tdml.errors import one_line
-from tdml.round.orders import LONGEST_REFUSAL, MOST_REFUSALS
+from tdml.protocol.orders import LONGEST_REFUSAL, MOST_REFUSALS
 from tdml.wire.codec import Malformed, check_tensor
 
 _LARGEST_HEADER = 4 * 2**20  # bytes

@@ -15,7 +15,7 @@ from torch.distributed import autograd, rpc
 from torch.distributed.rpc import TensorPipeAgent, WorkerInfo, api
 
 from tdml.errors import SettingError, one_line
-from tdml.members.topology import COORDINATOR, rpc_name
+from tdml.protocol.names import COORDINATOR, rpc_name
 
 _THREADS = 16
 _LONGEST = 200  # characters of torch's own words

@@ -10,7 +10,7 @@ from tdml.data import source
 from tdml.models import whole
 from tdml.node.lockstep import StepInputs, train_step
 from tdml.node.stage import Stage
-from tdml.run import job as jobs
+from tdml.run.prepare import prepare
 from tests.jobs import SMALL
 
 CPU, STEP = torch.device("cpu"), alone.SeedAndRate(seed=1, lr=0.01)
@@ -30,7 +30,7 @@ def job(request):
         "sync.local_steps=3",
     ]
     config = settings.load([*chosen, "topology.stages=2", "topology.replicas=1"])
-    return jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+    return prepare(config, source.load(config.data, config.seed), checkpoint=None)
 
 
 def batches(job):

@@ -7,7 +7,7 @@ from tdml import config as settings
 from tdml.bench import averaging, averaging_page
 from tdml.data.source import load_source
 from tdml.errors import SettingError
-from tdml.run.job import prepare
+from tdml.run.prepare import prepare
 from tests.jobs import run_command
 
 _RESULT = averaging.AveragingResult(

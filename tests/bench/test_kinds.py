@@ -7,7 +7,7 @@ from tdml import cli
 from tdml import config as settings
 from tdml.bench import alone, kinds
 from tdml.data import source
-from tdml.run import job as jobs
+from tdml.run.prepare import prepare
 from tests.jobs import SMALL
 
 OURS = [*SMALL, "topology.stages=2", "topology.replicas=1", "sync.local_steps=3", "device=cpu"]
@@ -86,4 +86,4 @@ def test_the_errors_by_hand():
 
 def job_with(*overrides):
     config = settings.load([*OURS, *overrides])
-    return jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+    return prepare(config, source.load(config.data, config.seed), checkpoint=None)

@@ -4,7 +4,7 @@ import torch
 from tdml import config as settings
 from tdml.bench import plain_loop
 from tdml.data import source
-from tdml.run import job as jobs
+from tdml.run.prepare import prepare
 from tests.jobs import SMALL
 
 
@@ -13,7 +13,7 @@ def job():
     config = settings.load(
         [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3"]
     )
-    return jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+    return prepare(config, source.load(config.data, config.seed), checkpoint=None)
 
 
 def test_what_follows_the_warm_up_is_counted(job, monkeypatch):

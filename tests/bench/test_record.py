@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from tdml.bench import record, versions
+from tdml.common.checkout import commit
 from tdml.errors import SettingError
 
 MACHINE = {"device": "cpu", "gpu": None, "kind": "torch 9, a CPU"}
@@ -96,7 +97,7 @@ def test_what_the_installed_packages_need_is_needed_too(tmp_path, monkeypatch):
 
 def test_the_version_is_the_one_that_is_named_or_checked_out(monkeypatch):
     monkeypatch.setenv("COMMIT", "named")
-    assert record.commit() == "named"
+    assert commit() == "named"
     monkeypatch.delenv("COMMIT")
     monkeypatch.setenv("PATH", "/nowhere")
-    assert record.commit() is None
+    assert commit() is None

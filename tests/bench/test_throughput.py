@@ -4,7 +4,7 @@ from tdml import config as settings
 from tdml.bench import throughput
 from tdml.data import source
 from tdml.errors import SettingError
-from tdml.run import job as jobs
+from tdml.run.prepare import prepare
 from tests.jobs import SMALL
 
 
@@ -14,7 +14,7 @@ def job():
     config = settings.load(
         [*SMALL, "topology.replicas=2", "topology.stages=1", "sync.local_steps=3"]
     )
-    return jobs.prepare(config, source.load(config.data, config.seed), checkpoint=None)
+    return prepare(config, source.load(config.data, config.seed), checkpoint=None)
 
 
 def line(train, total, losses=(0.5, 0.4)):

@@ -13,8 +13,8 @@ from tdml.cluster.replica import RpcReplica
 from tdml.data.contents import Contents
 from tdml.members.admission import Admitted
 from tdml.members.cards import Card
-from tdml.members.topology import node_names
-from tdml.round.fleet import ReplicaLost
+from tdml.protocol.names import node_names
+from tdml.protocol.orders import ReplicaLost
 
 
 @pytest.fixture

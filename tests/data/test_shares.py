@@ -10,7 +10,7 @@ from tdml import config as settings
 from tdml.data import source
 from tdml.data.shares import given_shares
 from tdml.errors import SettingError
-from tdml.run.job import prepare
+from tdml.run.prepare import prepare
 
 SAMPLES = [(torch.zeros(2), site) for site in (2, 0, 1, 0, 2, 2, 1, 0)]
 

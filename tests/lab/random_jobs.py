@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from tdml.bench.record import commit
+from tdml.common.checkout import commit
 from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
 from tdml.lab.laboratory import Laboratory

@@ -12,9 +12,9 @@ from tdml.lab.byzfl_rules import RULES
 from tdml.lab.laboratory import Laboratory
 from tdml.lab.yardsticks import NAMES
 from tdml.models import whole
+from tdml.protocol.orders import TrainOrder
 from tdml.round.checkpoint import Checkpoint, load, save
-from tdml.round.orders import TrainOrder
-from tdml.run import job
+from tdml.run.prepare import prepare
 from tests.lab.cases import SMALL
 
 
@@ -30,7 +30,7 @@ def test_an_honest_update_is_that_of_plain_local_sgd():
 
     config = laboratory.job.config
     data = source.load(config.data, config.seed)
-    plain = job.prepare(
+    plain = prepare(
         settings.load([*SMALL, "topology.replicas=3", "sync.local_steps=4", "seed=5"]), data, None
     )
     model, start = plain.model, whole.flatten(plain.model, made.layouts)

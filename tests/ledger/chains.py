@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tdml.ledger.chain import Ledger
-from tdml.ledger.statement import Statement
 from tdml.ledger.verify import Wrong, verify
-from tdml.members.identity import Identity
+from tdml.protocol.identity import Identity
+from tdml.protocol.statement import Statement
 
 JOB = "5e" * 16
 POOL = 1000

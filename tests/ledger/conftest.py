@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tdml.ledger import entry as entry_module
-from tdml.ledger import statement as statement_module
 from tdml.ledger.chain import Ledger
 from tdml.ledger.reader import read
-from tdml.ledger.start_recorder import begin
 from tdml.ledger.verify import verify
-from tdml.members import identity
+from tdml.protocol import identity
+from tdml.protocol import statement as statement_module
+from tdml.run.start_recorder import begin
 from tests.ledger import chains
 from tests.ledger.chains import COORDINATOR, JOB, PUBLIC, job_body
 from tests.ledger.recorders import take_up

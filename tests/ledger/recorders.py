@@ -10,11 +10,11 @@ from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.commit import commit_statement
 from tdml.ledger.reader import read
-from tdml.ledger.recorder import Recorder
-from tdml.members.identity import Identity
+from tdml.protocol.identity import Identity
+from tdml.protocol.orders import Commitment
 from tdml.rewards.accounts import book_of
-from tdml.round.orders import Commitment
 from tdml.round.played import Round
+from tdml.round.recorder import Recorder
 from tdml.trust.judgement import Judgement
 from tests.ledger.chains import COORDINATOR, JOB, KEYS, PUBLIC, SLOTS, digest
 

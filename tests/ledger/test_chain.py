@@ -11,9 +11,9 @@ import pytest
 from tdml.errors import SettingError
 from tdml.ledger.chain import Ledger
 from tdml.ledger.reader import read
-from tdml.ledger.statement import Statement
 from tdml.ledger.verify import verify
-from tdml.members.identity import Identity, verify_signature
+from tdml.protocol.identity import Identity, verify_signature
+from tdml.protocol.statement import Statement
 from tests.ledger import chains
 
 

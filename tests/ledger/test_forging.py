@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tdml.ledger.chain import Ledger
 from tdml.ledger.entry import chain_hash, seal
 from tdml.ledger.reader import to_entry
-from tdml.ledger.statement import Statement, canonical
 from tdml.ledger.verify import Wrong, verify
+from tdml.protocol.statement import Statement, canonical
 from tests.ledger import chains
 from tests.ledger.tampering import FULL, STRANGER, cases, head, replaced, wrong
 

@@ -10,10 +10,10 @@ from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.describe import describe
 from tdml.ledger.reader import read
-from tdml.ledger.recorder import Recorder
 from tdml.ledger.verify import verify
 from tdml.ledger.weights import digest_of_weights
 from tdml.rewards.accounts import Accounts
+from tdml.round.recorder import Recorder
 from tests.ledger.chains import COORDINATOR, JOB, KEYS, PUBLIC, digest, job_body
 from tests.ledger.recorders import BY_REPLICA, MODEL, balances, bodies, commitment, play, take_up
 from tests.ledger.stored import tensors

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from tdml.ledger.recorder import Recorder
 from tdml.ledger.verify import verify
 from tdml.rewards.accounts import Accounts
+from tdml.round.recorder import Recorder
 from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Judgement, Proof, lost
 from tests.ledger.chains import PUBLIC

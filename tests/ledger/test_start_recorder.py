@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tdml.errors import SettingError
-from tdml.ledger.start_recorder import LEDGER, banned_keys, job_id
-from tdml.members.identity import is_job_of
+from tdml.protocol.identity import is_job_of
+from tdml.run.start_recorder import LEDGER, banned_keys, job_id
 from tests.ledger import chains
 
 _KEY = "ab" * 32

@@ -6,8 +6,8 @@ import torch
 from tdml.errors import SettingError
 from tdml.ledger.chain import Ledger
 from tdml.ledger.reader import read
-from tdml.ledger.statement import Statement
 from tdml.ledger.verify import Wrong, verify
+from tdml.protocol.statement import Statement
 from tests.ledger import chains
 
 MODEL = {"weight": torch.tensor([1.0, 2.0])}

@@ -5,12 +5,12 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from tdml.config import Topology
 from tdml.data.contents import Contents
 from tdml.errors import SettingError
 from tdml.members.admission import Admission, Admitted, not_of_the_job, open_roster
 from tdml.members.cards import Card, read_card
-from tdml.members.identity import Identity
+from tdml.protocol.identity import Identity
+from tdml.settings.schema import Topology
 
 _TOPOLOGY = Topology(replicas=2, stages=1, spares=0)
 _KEYS = sorted((Identity.new() for _ in range(5)), key=lambda key: key.public)

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from tdml import config as settings
-from tdml.config import Topology
 from tdml.data import csv, digits
 from tdml.data.contents import Contents, form_of
 from tdml.data.source import Source
 from tdml.members.cards import Card
 from tdml.members.owners import Owners, owners_of
+from tdml.settings.schema import Topology
 from tdml.tasks.classification import Classification
 from tdml.tasks.objective import task_of
 

@@ -11,8 +11,8 @@ import pytest
 
 from tdml.members import rendezvous
 from tdml.members.cards import Call, Card, Decision, End, Over, read_card
-from tdml.members.identity import Identity
 from tdml.members.rendezvous import Rendezvous
+from tdml.protocol.identity import Identity
 from tdml.wire.channel import Session
 from tests.jobs import free_port
 

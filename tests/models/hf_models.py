@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from tdml import config as settings
 from tdml.common.vision import mend_torchvision
 from tdml.data.source import Source
-from tdml.run.job import prepare
+from tdml.run.prepare import prepare
 from tdml.tasks.objective import task_of
 
 mend_torchvision()

@@ -11,6 +11,7 @@ from tdml.monitor.machine import Machine, note
 from tdml.monitor.monitor import RunEnd, summary
 from tdml.monitor.run_folder import RunFolder, read_metrics
 from tdml.round.played import Round
+from tdml.settings.schema import Config
 from tdml.trust.judgement import Judgement
 
 MACHINE = Machine(1, "AMD EPYC", 2, "AVX512", [], "2.13.0", "3.11.7")
@@ -64,7 +65,7 @@ def take_back(folder: Path, after: int, *overrides: str, accuracies: Sequence[fl
 
 
 @cache
-def _composed(*overrides: str) -> settings.Config:
+def _composed(*overrides: str) -> Config:
     return settings.load(list(overrides))
 
 

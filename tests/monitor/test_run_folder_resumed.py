@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tdml.config import MonitorSettings
 from tdml.errors import SettingError
 from tdml.monitor.run_folder import RunFolder
 from tdml.settings.file import from_yaml
+from tdml.settings.schema import MonitorSettings
 from tests.monitor.own_folder import CONFIG, config, leave_a_run, rounds_of, take
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from tdml.config import Config
 from tdml.models.layout import change
 from tdml.models.plan import Plan
 from tdml.node.lockstep import StepInputs
 from tdml.node.messages import Passing
 from tdml.node.pipeline import Pipeline
 from tdml.node.stage import Stage
+from tdml.settings.schema import Config
 from tdml.tasks.objective import mean_loss, task_of
 
 CPU = torch.device("cpu")

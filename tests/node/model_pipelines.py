@@ -14,7 +14,6 @@ import torch.distributed as dist
 
 from tdml import config as settings
 from tdml.common.vision import mend_torchvision
-from tdml.config import Config
 from tdml.models import whole
 from tdml.models.compute import autocast
 from tdml.models.plan import make_plan
@@ -22,6 +21,7 @@ from tdml.node.lockstep import StepInputs
 from tdml.node.messages import Passing
 from tdml.node.pipeline import Pipeline
 from tdml.node.stage import Stage
+from tdml.settings.schema import Config
 from tdml.tasks.objective import mean_loss, sum_of_weights, task_of
 
 CPU, BATCH, MICRO, TOKENS, VOCABULARY = torch.device("cpu"), 16, 4, 12, 64

@@ -10,7 +10,6 @@ from torch import nn
 
 from tdml import config as settings
 from tdml.common.seeds import derive, seeded
-from tdml.config import Config, Train
 from tdml.models import whole
 from tdml.models.borders import trace_borders
 from tdml.models.compute import autocast
@@ -19,6 +18,7 @@ from tdml.node.inner import inner_optimizer, set_rate
 from tdml.node.lockstep import StepInputs, take_alone, train_step
 from tdml.node.messages import Passing, empty_log
 from tdml.node.stage import Stage
+from tdml.settings.schema import Config, Train
 from tdml.tasks.objective import mean_loss, task_of
 
 CPU = torch.device("cpu")

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from tdml.members.identity import Identity
 from tdml.node.agreement import (
     Agreement,
     Disagreement,
@@ -14,7 +13,8 @@ from tdml.node.agreement import (
     trained,
 )
 from tdml.node.messages import between, channels, empty_log, of_stage
-from tdml.round.orders import EvaluateOrder, RepeatOrder, Slot
+from tdml.protocol.identity import Identity
+from tdml.protocol.orders import EvaluateOrder, RepeatOrder, Slot
 
 STAGES, STEPS, JOB, PURPOSE = 3, 2, "5e" * 16, trained(4, "a")
 CHANNELS = channels(STAGES, STAGES, clipped=True)

@@ -10,7 +10,7 @@ from tdml import config as settings
 from tdml.data import source as data
 from tdml.rehearsal import timing
 from tdml.rehearsal.timing import Stages, load, with_microbatches
-from tdml.run.job import prepare
+from tdml.run.prepare import prepare
 from tests.jobs import SMALL
 
 _TWO = [*SMALL, "topology.replicas=1", "topology.stages=2"]

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from tdml import cli
+from tdml.commands.rewards import to_text
 from tdml.errors import SettingError
 from tdml.ledger import reader
 from tdml.rewards.accounts import Accounts
-from tdml.rewards.command import to_text
 from tdml.rewards.statement import statement_of
 from tests.rewards.stories import ban, job, roster, verdict
 

@@ -7,8 +7,8 @@ from tdml.lab.fleet import LocalReplica
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.node.trace import Opening
+from tdml.protocol.orders import Commitment
 from tdml.round.balance import Balance
-from tdml.round.orders import Commitment
 from tdml.round.played import Round
 from tests.round import liars
 

@@ -8,7 +8,7 @@ from tdml.data.pieces import held_out
 from tdml.lab.laboratory import Laboratory
 from tdml.node import lockstep
 from tdml.node.lockstep import take_alone
-from tdml.round.orders import EvaluateOrder
+from tdml.protocol.orders import EvaluateOrder
 from tdml.round.recompute import Referee
 from tests.round import hidden, liars
 

@@ -5,9 +5,8 @@ import torch
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
+from tdml.protocol.orders import ReplicaLost, Slot
 from tdml.round.debts import Debt
-from tdml.round.fleet import ReplicaLost
-from tdml.round.orders import Slot
 from tests.round.liars import AS_VALIDATOR, Liar
 
 _JOB = [

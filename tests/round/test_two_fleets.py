@@ -10,10 +10,10 @@ from tdml.lab.laboratory import Laboratory
 from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.reader import read
-from tdml.ledger.recorder import Recorder
-from tdml.ledger.start_recorder import begin
-from tdml.members.identity import Identity
+from tdml.protocol.identity import Identity
 from tdml.rewards.accounts import book_of
+from tdml.round.recorder import Recorder
+from tdml.run.start_recorder import begin
 from tests.jobs import run_job
 
 _JOB = [

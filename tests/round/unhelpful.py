@@ -2,7 +2,7 @@
 laboratory."""
 
 from tdml.node.node import Node
-from tdml.round.fleet import ReplicaLost
+from tdml.protocol.orders import ReplicaLost
 from tests.round.liars import AS_VALIDATOR, Liar
 
 

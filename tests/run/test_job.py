@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 from tdml import config as settings
 from tdml.data.source import Source
 from tdml.errors import SettingError
-from tdml.run.job import prepare
+from tdml.run.prepare import prepare
 
 CONFIG = settings.load(
     ["model._target_=tests.run.test_job.net", "topology.replicas=2", "train.batch_size=4"]

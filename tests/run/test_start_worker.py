@@ -5,7 +5,7 @@ import pytest
 from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.members.cards import Decision
-from tdml.members.identity import Identity, new_job
+from tdml.protocol.identity import Identity, new_job
 from tdml.run.start_worker import _check
 from tdml.wire.channel import Session
 

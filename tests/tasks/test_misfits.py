@@ -8,7 +8,7 @@ from tdml import config as settings
 from tdml.data import source, tokens
 from tdml.errors import SettingError
 from tdml.models.tokens import check_tokens
-from tdml.run.job import prepare
+from tdml.run.prepare import prepare
 from tdml.tasks.objective import task_of
 
 _SMALL = [

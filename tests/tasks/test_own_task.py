@@ -7,7 +7,6 @@ import torch
 
 from tdml import config as settings
 from tdml.errors import SettingError
-from tdml.models.split import Border
 from tdml.tasks import Task
 from tdml.tasks.measures import look_at, losses_of, rows_of
 from tdml.tasks.objective import task_of
@@ -100,7 +99,7 @@ class Projects(Plain):
 )
 def test_functions_that_do_not_add_up_are_refused(task, message):
     with pytest.raises(SettingError, match=message):
-        look_at(task, Border(torch.Size([4, 2]), torch.float32), TARGETS)
+        look_at(task, torch.Size([4, 2]), TARGETS)
 
 
 def test_losses_of_any_precision_are_reported_in_float32():
@@ -110,7 +109,7 @@ def test_losses_of_any_precision_are_reported_in_float32():
 
 
 def test_losses_alone_are_enough():
-    measures = look_at(Plain(), Border(torch.Size([4, 2]), torch.float32), TARGETS)
+    measures = look_at(Plain(), torch.Size([4, 2]), TARGETS)
     assert (measures.columns, list(measures.unknown)) == (1, ["loss"])
 
 
@@ -191,13 +190,13 @@ class Pairs(Plain):
 )
 def test_what_is_reported_of_a_metric_is_tried_before_the_start(finish, message):
     with pytest.raises(SettingError, match=message):
-        look_at(Pairs(finish), Border(torch.Size([4, 2]), torch.float32), TARGETS)
+        look_at(Pairs(finish), torch.Size([4, 2]), TARGETS)
 
 
 def test_a_mean_without_a_number_is_no_mistake():
     """Here the first is 0, of which there is no logarithm."""
     task = Pairs({"slope": lambda mean: math.log(mean[0])})
-    measures = look_at(task, Border(torch.Size([4, 2]), torch.float32), TARGETS)
+    measures = look_at(task, torch.Size([4, 2]), TARGETS)
     rows = rows_of(task, torch.ones(4, 2), TARGETS)
     assert math.isnan(measures.means(task, torch.ones(4), rows)["slope"])
 
@@ -205,7 +204,7 @@ def test_a_mean_without_a_number_is_no_mistake():
 def test_a_mean_that_only_a_liar_reports_is_none():
     """The root of a negative number is complex in Python, of which there is no float."""
     task = Pairs({"slope": lambda mean: mean[0].item() ** 0.5})
-    measures = look_at(task, Border(torch.Size([4, 2]), torch.float32), TARGETS)
+    measures = look_at(task, torch.Size([4, 2]), TARGETS)
     rows = -rows_of(task, torch.ones(4, 2), TARGETS) - 1
     rows[:, 3] = 1
     assert math.isnan(measures.means(task, torch.ones(4), rows)["slope"])

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from tdml.errors import SettingError
-from tdml.models.split import Border
 from tdml.tasks import Classification, Language, Masked, Regression
 from tdml.tasks.measures import look_at, rows_of
 from tdml.tasks.objective import mean_loss, sum_of_weights
@@ -82,7 +81,7 @@ def test_losses_are_those_of_torch():
 @pytest.mark.parametrize("case", CASES)
 def test_metrics_are_of_single_samples_and_add_up(case):
     task, output, targets = batch_of(case)
-    measures = look_at(task, Border(output.shape, output.dtype), targets)
+    measures = look_at(task, output.shape, targets)
     rows = torch.cat(
         [rows_of(task, output[:3], targets[:3]), rows_of(task, output[3:], targets[3:])]
     )
@@ -97,7 +96,7 @@ def test_metrics_are_of_single_samples_and_add_up(case):
 def test_what_is_reported():
     def found(case):
         task, output, targets = batch_of(case)
-        measures = look_at(task, Border(output.shape, output.dtype), targets)
+        measures = look_at(task, output.shape, targets)
         return (
             measures.means(task, task.losses(output, targets), rows_of(task, output, targets)),
             output,
@@ -235,7 +234,7 @@ def test_r2_of_numbers_far_from_zero_is_right():
     targets = 10_000 + torch.rand(64, 1, generator=GENERATOR)
     output = targets + 0.1 * torch.randn(64, 1, generator=GENERATOR)
     task = Regression()
-    measures = look_at(task, Border(output.shape, output.dtype), targets)
+    measures = look_at(task, output.shape, targets)
     rows = rows_of(task, output, targets)
     found = measures.means(task, task.losses(output, targets), rows)["r2"]
     errors, spread = (output - targets).double(), (targets - targets.double().mean()).double()

@@ -2,7 +2,7 @@
 
 import torch
 
-from tdml.ledger.merkle import root
+from tdml.common.merkle import root
 from tdml.trust.commitment import (
     BLOCK,
     block_digests,

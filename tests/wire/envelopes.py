@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tdml.members.identity import Identity
 from tdml.node.worker import METHODS
+from tdml.protocol.identity import Identity
 from tdml.wire.channel import Caller, Listener, Session
 from tdml.wire.guard import Refusals
 

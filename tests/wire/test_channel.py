@@ -7,11 +7,11 @@ import torch
 from blake3 import blake3
 
 from tdml.data.pieces import Piece
-from tdml.members.identity import Identity
 from tdml.models.plan import Plan
 from tdml.models.split import Border
 from tdml.node.trace import Opening
-from tdml.round.orders import (
+from tdml.protocol.identity import Identity
+from tdml.protocol.orders import (
     Assignment,
     Commitment,
     EvaluateOrder,

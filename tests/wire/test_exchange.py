@@ -9,10 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tdml.members.identity import Identity
 from tdml.node.worker import METHODS
-from tdml.round.fleet import ReplicaLost
-from tdml.round.orders import Failure
+from tdml.protocol.identity import Identity
+from tdml.protocol.orders import Failure, ReplicaLost
 from tdml.wire import exchange as module
 from tdml.wire.channel import Caller, Listener, Session
 from tdml.wire.exchange import Exchange, Peer, _causes, _outcome

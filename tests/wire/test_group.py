@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 
 from tdml.models.plan import Plan
-from tdml.round.orders import Assignment, Slot
+from tdml.protocol.orders import Assignment, Slot
 from tdml.wire.group import connect, disconnect
 
 pytestmark = pytest.mark.timeout(60)

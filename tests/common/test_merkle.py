@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdml.ledger.merkle import climbs_to, path, root
+from tdml.common.merkle import climbs_to, path, root
 
 digests = st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}")
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=100)

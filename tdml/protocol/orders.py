@@ -2,6 +2,7 @@
 it."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,8 +10,8 @@ import torch
 from msgspec import Meta
 
 from tdml.data.pieces import Piece
-from tdml.ledger.bodies import Digest, DigestOrNone
 from tdml.models.plan import Plan
+from tdml.protocol.statement import Digest, DigestOrNone
 
 # What a node says in words. It ends up in the ledger and before the user's eyes: no node may fill
 # them.
@@ -181,3 +182,14 @@ class Failure:
     node: str
     message: str  # one line
     detail: str  # the stack trace, for the run's log
+
+
+class ReplicaLost(Exception):
+    """A replica could not do what it was asked to, or did not answer. `silent` are the nodes, by
+    name, that did not."""
+
+    def __init__(
+        self, replica: int, reason: str, silent: Sequence[str] = (), detail: str = ""
+    ) -> None:
+        self.replica, self.silent, self.detail = replica, tuple(silent), detail
+        super().__init__(reason)

@@ -1,8 +1,8 @@
 import pytest
 
-from tdml.config import Topology
-from tdml.members.topology import first_slot, node_name, rpc_name, slot_name
-from tdml.round.orders import Slot
+from tdml.protocol.names import first_slot, node_name, rpc_name, slot_name
+from tdml.protocol.orders import Slot
+from tdml.settings.schema import Topology
 
 
 def topology(replicas, stages, spares, **settings):

@@ -3,12 +3,15 @@ encoding."""
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import rfc8785
+from msgspec import Meta
 
-from tdml.members.identity import Identity, verify_signature
+from tdml.protocol.identity import Identity, verify_signature
 
+Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]  # SHA-256, or BLAKE3, or a public key
+DigestOrNone = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 _LARGEST_INTEGER = 2**53  # RFC 8785 knows none of this size
 
 

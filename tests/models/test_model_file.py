@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tdml.ledger.model_file import read_weights
+from tdml.models.model_file import read_weights
 
 
 class Calls:

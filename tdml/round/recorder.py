@@ -12,12 +12,12 @@ import torch
 from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.commit import commit_statement
-from tdml.ledger.statement import canonical
 from tdml.ledger.weights import digest_of_weights
-from tdml.members.identity import Identity
 from tdml.members.roster import Roster
+from tdml.protocol.identity import Identity
+from tdml.protocol.orders import Commitment
+from tdml.protocol.statement import canonical
 from tdml.rewards.accounts import Accounts
-from tdml.round.orders import Commitment
 from tdml.round.played import Round
 from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Judgement

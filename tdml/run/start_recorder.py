@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from tdml import __version__
-from tdml.config import Config
 from tdml.errors import SettingError, one_line
 from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger, check_author
 from tdml.ledger.entry import Entry
 from tdml.ledger.reader import LEDGER, read
-from tdml.ledger.recorder import Recorder
-from tdml.members.identity import Identity, new_job
 from tdml.members.roster import Roster
+from tdml.protocol.identity import Identity, new_job
 from tdml.rewards.accounts import Accounts, book_of, standing, until
 from tdml.rewards.deterrence import stake_of
-from tdml.run.job import Job
+from tdml.round.job import Job
+from tdml.round.recorder import Recorder
 from tdml.settings.file import to_yaml
+from tdml.settings.schema import Config
 from tdml.trust.numbers import RANDOM_SHARE
 from tdml.wire.channel import Caller
 

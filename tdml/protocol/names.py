@@ -1,7 +1,7 @@
 """Ranks, roles and names."""
 
-from tdml.config import Topology
-from tdml.round.orders import Slot
+from tdml.protocol.orders import Slot
+from tdml.settings.schema import Topology
 
 COORDINATOR = 0
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdml.ledger.statement import Statement, canonical, parse
-from tdml.members.identity import Identity
+from tdml.protocol.identity import Identity
+from tdml.protocol.statement import Statement, canonical, parse
 
 numbers = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(

@@ -1,0 +1,1 @@
+"""The commands of `tdml`: what they take, and what they print."""

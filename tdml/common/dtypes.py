@@ -1,0 +1,27 @@
+"""The types of tensors that may travel."""
+
+import torch
+
+DTYPES = {
+    str(dtype): dtype
+    for dtype in (
+        torch.float32,
+        torch.float64,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint64,
+        torch.uint32,
+        torch.uint16,
+        torch.uint8,
+        torch.bool,
+    )
+}
+
+
+def travels(dtype: torch.dtype) -> bool:
+    """Whether messages may have tensors of this type."""
+    return dtype in DTYPES.values()

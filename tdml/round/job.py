@@ -1,0 +1,145 @@
+"""What the coordinator works with: a job's data, model, pipelines and shares."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from tdml.common.seeds import derive
+from tdml.data import source as data
+from tdml.data.left_out import LeftOut
+from tdml.data.order import assigned_batches, augmentation_seed
+from tdml.models import whole
+from tdml.models.layout import Layout
+from tdml.models.plan import Plan
+from tdml.node.memory import Need
+from tdml.node.messages import Channel
+from tdml.node.state import StateLayout
+from tdml.protocol.orders import TrainOrder
+from tdml.round.windows import window_bounds
+from tdml.settings.schema import Config
+from tdml.tasks import Task
+from tdml.tasks.measures import Measures
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the coordinator works with. `shares` are the samples of each replica, `steps` its H."""
+
+    config: Config
+    source: data.Source  # with data.partition=own the coordinator's alone
+    model: nn.Module
+    plan: Plan
+    layouts: list[Layout]
+    frozen: list[torch.Tensor]  # by stage: the parameters that are not trained, (f_s,) float32
+    states: list[StateLayout]
+    shares: list[np.ndarray]  # with data.partition=own as owners say when they enter
+    steps: list[int]
+    measures: Measures  # of the task
+    alike: bool  # whether the replicas' shares are drawn alike
+    windows: int  # of a round's steps, for audits; 0: there are none
+    needs: list[Need]  # by stage: the memory that a node takes
+    channels: tuple[Channel, ...]  # between the stages of a replica
+    problem: str = ""  # why its steps cannot be taken again, as the rehearsal has found
+    left_out: LeftOut = field(default_factory=LeftOut)  # samples that rounds have shown to be bad
+
+    @property
+    def task(self) -> Task:
+        """What it trains for."""
+        return self.source.task
+
+    @property
+    def own(self) -> bool:
+        """Whether the data of each replica stays with its owner."""
+        return how_shared(self.config) == "own"
+
+    @property
+    def audits(self) -> bool:
+        """Whether anything is repeated at all."""
+        return self.windows > 0 and not self.problem
+
+    def keeps_updates(self, replicas: int) -> bool:
+        """Whether the coordinator keeps so many updates until it takes their mean."""
+        numbers = replicas * sum(layout.size for layout in self.layouts)
+        return numbers * torch.float32.itemsize <= self.config.gather.memory * 2**20
+
+    def batches(self, replica: int, round_number: int) -> torch.Tensor:
+        """The samples that a replica trains on in a round, if it takes all of its steps: (steps,
+        batch_size) int64. With fewer it trains on the first of them."""
+        assigned = assigned_batches(
+            self.shares[replica],
+            self.config.train.effective_batch_size,
+            self.steps[replica],
+            self.config.seed,
+            round_number,
+            replica,
+        )
+        return torch.from_numpy(
+            self.left_out.replaced(assigned, self.shares[replica], round_number)
+        )
+
+    def seed(self, *purpose: int | str) -> int:
+        """The seed of something random in this job."""
+        return derive(self.config.seed, *purpose)
+
+    def augmentation(self, round_number: int, replica: int, step: int) -> int:
+        """The seed of whatever a data set draws at random for one batch."""
+        return augmentation_seed(self.config.seed, round_number, replica, step)
+
+    def distinct(self, round_number: int, replicas: Sequence[int]) -> int:
+        """How many different samples each of the replicas was assigned in a round, at least."""
+        return min(
+            (len(self.batches(replica, round_number).unique()) for replica in replicas), default=0
+        )
+
+    def samples(self, steps: int) -> int:
+        """How many samples a replica trains on in so many steps: its weight in the average."""
+        return steps * self.config.train.effective_batch_size
+
+    def train_order(self, replica: int, round_number: int, steps: int, nonce: str) -> TrainOrder:
+        """To take the first steps of a replica's round."""
+        batches = self.batches(replica, round_number)[:steps]
+        return TrainOrder(round_number, self.longest, batches, nonce, self.bounds(steps))
+
+    @property
+    def longest(self) -> int:
+        """The most steps that any replica takes in a round."""
+        return max(self.steps)
+
+    @property
+    def shares_of_work(self) -> list[int]:
+        """The stages' shares of a replica's computation, in millionths."""
+        stages = self.config.topology.stages
+        return [
+            sum(self.plan.shares[part] for part in self.plan.parts_of(s, stages))
+            for s in range(stages)
+        ]
+
+    def bounds(self, steps: int) -> tuple[int, ...]:
+        """Where the windows of a round of so many steps begin and end; empty without audits."""
+        return window_bounds(steps, self.windows) if self.windows else ()
+
+    def windows_of(self, steps: int) -> int:
+        """How many windows such a round has."""
+        return len(self.bounds(steps)) - 1
+
+    @property
+    def parameters(self) -> list[int]:
+        """How many of each stage's numbers are parameters; buffers follow."""
+        return [layout.parameters for layout in self.layouts]
+
+    def initial_model(self) -> nn.Module:
+        """The model as it was at first: a new one."""
+        return whole.initial_model(self.config.model, self.config.seed)
+
+    def write_weights(self, flats: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Put the stages' flat vectors into the model and return its state dict."""
+        whole.write(self.model, self.layouts, flats)
+        return self.model.state_dict()
+
+
+def how_shared(config: Config) -> str:
+    """How the shares come about."""
+    return "given" if config.data.get("shares") else config.data.get("partition", "iid")
