@@ -219,12 +219,13 @@ class Auditor:
                 unshown(loss, owner.names) if loss.replica == owner.index else set(loss.silent)
             )
             return f"audit: a dispute could not be settled: {loss}"
-        audits.settlements.append(settled)
-        audits.proofs += settled.proofs
-        if set(settled.blamed) & set(owner.names):
+        audits.settlements += settled
+        audits.proofs += [proof for each in settled for proof in each.proofs]
+        if {name for each in settled for name in each.blamed} & set(owner.names):
             audits.found_lied(claim, validator.index)
             return None
-        return settled.unsettled or "audit: who was to repeat its work has lied"
+        open_ones = (each.unsettled for each in settled if each.unsettled)
+        return next(open_ones, "audit: who was to repeat its work has lied")
 
     def _look(
         self, claim: Claim, gathered: Gathered, draw: torch.Generator, audits: Audits

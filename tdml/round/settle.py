@@ -24,7 +24,7 @@ from tdml.round.transcripts import (
     window_items,
 )
 from tdml.round.vectors import NotShown
-from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_difference, liars
+from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_differences, liars
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN, ERRORS, STEPS_BEFORE
 from tdml.trust.tolerance import Tolerance
@@ -51,8 +51,11 @@ class Settler:
         # differ in may be anybody's, so none of them is convicted by it
         self.unrepeatable: set[str] = set()
 
-    def settle(self, claim: Claim, validator: Replica, answers: Sequence[Repetition]) -> Settlement:
-        """Between who was audited and who has found something else.
+    def settle(
+        self, claim: Claim, validator: Replica, answers: Sequence[Repetition]
+    ) -> list[Settlement]:
+        """Between who was audited and who has found something else: one dispute for every stage
+        where they part first. What one of these has proven stays so if nobody answers for the next.
 
         Raises:
             ReplicaLost: one of them does not answer.
@@ -60,11 +63,23 @@ class Settler:
         """
         parties = {party.index: party for party in (claim.owner, validator)}
         before = [committed(self._job, claim), transcript_of(self._job, claim, validator, answers)]
+        settled: list[Settlement] = []
         try:
             again = [self._by_step(claim, party) for party in parties.values()]
-            return self._decide(Dispute(claim, parties, [*before, *again]))
+            dispute = Dispute(claim, parties, [*before, *again])
+            parted = first_differences(dispute.transcripts, window_items(self._job, claim))
+            if not parted:
+                return [dispute.leave_open("it was repeated once more, and all agreed")]
+            for item in parted:
+                settled.append(self._decide(dispute, item))
         except Lied as lie:
-            return Settlement(claim.order.replica, claim.window, validator.index, lie.proofs)
+            settled.append(
+                Settlement(claim.order.replica, claim.window, validator.index, lie.proofs)
+            )
+        except (NotShown, ReplicaLost):
+            if not any(each.proofs for each in settled):
+                raise
+        return settled
 
     def look(self, claim: Claim, draw: torch.Generator, alone: bool) -> Settlement | None:
         """The coordinator's own look at one step of one stage of a window, which nobody can
@@ -84,8 +99,8 @@ class Settler:
             return Settlement(claim.order.replica, claim.window, None, lie.proofs)
         transcripts = [committed(self._job, claim), own]
         dispute = Dispute(claim, {owner.index: owner}, transcripts, alone)
-        if first_difference(transcripts, window_items(self._job, claim)) is not None:
-            return self._decide(dispute)
+        if parted := first_differences(transcripts, window_items(self._job, claim)):
+            return self._decide(dispute, parted[0])
         steps, stages = len(claim.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
         item = _looked_at(claim, place // stages, place % stages)
@@ -102,11 +117,8 @@ class Settler:
 
     # Who has lied
 
-    def _decide(self, dispute: Dispute) -> Settlement:
-        """By recomputation of the first item on which the transcripts part."""
-        item = first_difference(dispute.transcripts, window_items(self._job, dispute.claim))
-        if item is None:
-            return dispute.leave_open("it was repeated once more, and all agreed")
+    def _decide(self, dispute: Dispute, item: Item) -> Settlement:
+        """By recomputation of an item on which the transcripts part."""
         shown = self._shown(dispute, item)
         if not shown:
             return dispute.leave_open("nobody shows the step on which the transcripts part")
@@ -193,7 +205,7 @@ class Settler:
         windows = len(claim.openings[0].states)
         more = [self._by_step(claim, party) for _ in range(windows)]
         transcripts = [*dispute.by(party.index), *more]
-        return first_difference(transcripts, window_items(self._job, claim)) is None
+        return not first_differences(transcripts, window_items(self._job, claim))
 
     # One item
 

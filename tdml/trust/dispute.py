@@ -8,16 +8,16 @@ the one stage that makes it, from there, knows who lied.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 STATE, END = -1, -2  # in the place of a channel's number: a state, and the update at a round's end
 
 
 @dataclass(frozen=True)
 class Item:
-    """What a stage made in a step: the message on a channel, STATE or END. Steps count from the
-    window's first."""
+    """What a stage made in a step of a window: the message on a channel, STATE or END."""
 
-    step: int
+    step: int  # from the window's first
     stage: int  # that made it
     channel: int = STATE
 
@@ -46,9 +46,13 @@ def items(steps: int, senders: Sequence[int], stages: int, last: bool) -> Iterat
         yield Item(steps - 1, stage, END)
 
 
-def first_difference(transcripts: Sequence[Transcript], walk: Iterator[Item]) -> Item | None:
-    """The first item on which not all that speak of it agree."""
-    return next((i for i in walk if len({said for _, said in _spoken(transcripts, i)}) > 1), None)
+def first_differences(transcripts: Sequence[Transcript], walk: Iterator[Item]) -> list[Item]:
+    """The first item on which not all that speak of it agree; if it is a state or an update, with
+    those that other stages have made in the same step, which do not depend on it."""
+    parted = (i for i in walk if len({said for _, said in _spoken(transcripts, i)}) > 1)
+    if (first := next(parted, None)) is None:
+        return []
+    return [first, *takewhile(lambda i: (i.step, i.channel) == (first.step, first.channel), parted)]
 
 
 def agreed(transcripts: Sequence[Transcript], item: Item) -> str:

@@ -18,8 +18,7 @@ _PART = 1 << 18  # columns that a thread takes at a time
 
 @dataclass(frozen=True)
 class Sums:
-    """Of some coordinates of n updates: the sums of their ranks, and (n, n) float64 scalar
-    products."""
+    """Of some coordinates of n updates: sums of their ranks, and (n, n) float64 scalar products."""
 
     ranks: RankSums
     products: torch.Tensor
@@ -79,8 +78,7 @@ def fold(rows: Sequence[torch.Tensor] | torch.Tensor) -> Sums:
 
 
 def fold_stage(rows: Sequence[torch.Tensor] | torch.Tensor, parameters: int) -> StageSums:
-    """The same of a block of a stage's update, the first `parameters` columns of which are
-    parameters."""
+    """The same of a block of a stage's update, whose first `parameters` columns are those."""
     return StageSums(
         fold([row[:parameters] for row in rows]), fold([row[parameters:] for row in rows])
     )

@@ -1,5 +1,4 @@
-"""Columns a few at a time, so that what is done to them stays in a core's cache, in several
-threads."""
+"""Columns in pieces that stay in a core's cache, in several threads."""
 
 import os
 from collections.abc import Callable

@@ -1,5 +1,4 @@
-"""How far apart two kinds of machines may be in one step of one stage, learnt from the steps of a
-run."""
+"""How far apart two kinds of machines may be in a step of a stage: learnt from a run's steps."""
 
 import statistics
 

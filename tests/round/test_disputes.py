@@ -125,26 +125,6 @@ def test_two_of_three_liars_and_one_honest_validator() -> None:
     assert played.accepted == [0]
 
 
-def test_the_first_of_two_neighbours_in_league_is_named() -> None:
-    laboratory = _laboratory()
-    _sit(laboratory, "r1.s0", liars.Liar, deed="activation")
-    _sit(laboratory, "r1.s1", liars.Liar, deed="activation")
-    assert _banned(laboratory.play(1)) == ["r1.s0"]
-
-
-def test_who_logs_for_a_friend_what_it_was_not_sent_is_held_to_it() -> None:
-    laboratory = _laboratory()
-    _sit(laboratory, "r1.s0", liars.Sender)
-    _sit(
-        laboratory,
-        "r1.s1",
-        liars.Confederate,
-        deed="nothing",
-        truth=laboratory.fleet.nodes["r1.s0"],
-    )
-    assert _banned(laboratory.play(1)) == ["r1.s1"]
-
-
 @pytest.mark.parametrize("deed", ["sends", "records"])
 def test_a_sender_that_sends_other_than_it_records_loses_the_round(deed: str) -> None:
     """Its neighbour does not sign; nobody else can know which of the two lies."""

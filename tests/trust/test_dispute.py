@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_difference, items, liars
+from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_differences, items, liars
 
 _STAGES, _STEPS = 4, 6
 _OWNER, _VALIDATOR = 2, 5
@@ -34,7 +34,7 @@ def test_the_first_lie_is_found_and_only_who_told_it(seed: int) -> None:
         transcript(_OWNER, lie if seed % 2 else None),
         transcript(_VALIDATOR, None if seed % 2 else lie),
     ]
-    item = first_difference(told, iter(walk))
+    item = first_differences(told, iter(walk))[0]
     assert item == lie
     honest = told[0 if seed % 2 == 0 else 1]
     right = {
@@ -49,8 +49,34 @@ def test_the_first_lie_is_found_and_only_who_told_it(seed: int) -> None:
 def test_who_speaks_of_some_items_only_is_heard_on_these() -> None:
     full = transcript(_VALIDATOR, None)
     partial = Transcript(_OWNER, {Item(5, 2, END): "another"})
-    item = first_difference([full, partial], items(_STEPS, _SENDERS, _STAGES, last=True))
-    assert item == Item(5, 2, END)
+    walk = items(_STEPS, _SENDERS, _STAGES, last=True)
+    assert first_differences([full, partial], walk) == [Item(5, 2, END)]
+
+
+@pytest.mark.parametrize("channel", [STATE, END])
+def test_of_stages_that_lie_at_the_same_time_all_are_found(channel: int) -> None:
+    """What a stage makes of a step depends on nothing that another makes of it, but for messages;
+    and what comes later depends on all of it."""
+    step = 3 if channel == STATE else _STEPS - 1
+    lies = {Item(step, 1, channel), Item(step, 3, channel)}
+    honest = transcript(_VALIDATOR, None)
+    walk = list(items(_STEPS, _SENDERS, _STAGES, last=True))
+    later = walk[max(map(walk.index, lies)) + 1 :]
+    said = {
+        item: d + "!" if item in lies or item in later else d for item, d in honest.digests.items()
+    }
+    assert set(first_differences([honest, Transcript(_OWNER, said)], iter(walk))) == lies
+
+
+def test_of_messages_only_the_first_is_looked_at() -> None:
+    """What a stage sends may well be what it has made of a false one."""
+    honest = transcript(_VALIDATOR, None)
+    walk = list(items(_STEPS, _SENDERS, _STAGES, last=True))
+    first = walk[len(_SENDERS) + _STAGES + 2]
+    said = {
+        i: d + "!" if walk.index(i) >= walk.index(first) else d for i, d in honest.digests.items()
+    }
+    assert first_differences([honest, Transcript(_OWNER, said)], iter(walk)) == [first]
 
 
 def test_where_recomputation_confirms_nobody_nobody_has_lied() -> None:
@@ -63,5 +89,5 @@ def test_where_recomputation_confirms_nobody_nobody_has_lied() -> None:
 
 def test_of_equal_transcripts_there_is_no_difference() -> None:
     told = [transcript(0, None), transcript(1, None)]
-    assert first_difference(told, items(_STEPS, _SENDERS, _STAGES, last=True)) is None
+    assert first_differences(told, items(_STEPS, _SENDERS, _STAGES, last=True)) == []
     assert len(list(items(_STEPS, _SENDERS, _STAGES, last=True))) == _STEPS * (6 + 4) + 4
