@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tdml import cli
 from tdml.round.checkpoint import load_last
 from tests.jobs import SMALL, Result, run_job
 
@@ -114,3 +115,4 @@ def test_a_run_that_is_killed_as_it_goes_back_does_so_when_it_goes_on(tmp_path: 
     assert "so the run goes on from the weights after round 0" in result.output
     assert [line["round"] for line in result.all_rounds] == [1, 2, 3, 1, 2, 3, 4]
     assert result.summary["void_rounds"] == 3
+    assert cli.run(["ledger", "verify", str(result.run)]) == 0

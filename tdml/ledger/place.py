@@ -4,8 +4,8 @@ Round 0 goes: `job`, `roster`, the stakes as `rewards`, perhaps the first `weigh
 n ≥ 1 goes from `round` to `root`, with the kinds between them in the order of `_ORDER`. A `refusal`
 may stand anywhere in between. `end` and its `root` are a round of their own after the last, so that
 every entry is under the root of its round. A `resume` is the first entry of the round with which
-the run goes on, and so is a `rollback`. Before a `round` a `roster` may stand, where keys have
-changed.
+the run goes on, and so is a `rollback`, which may also come right after these. Before a `round` a
+`roster` may stand, where keys have changed.
 """
 
 from collections.abc import Sequence

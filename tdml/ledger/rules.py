@@ -137,9 +137,11 @@ class Rules:
         self.config = entry.body.get("config", self.config)
 
     def _roll_back(self, entry: Entry) -> None:
-        """The weights are those of an earlier round; bans, keys and money are not."""
+        """The weights are those of an earlier round; bans, keys and money are not. A run that was
+        cut off before it went back does so when it is resumed."""
         after = entry.body["after"]
-        if self._open is not None or after >= len(self._closed) or self.last.ended:
+        begun = self._open is not None and not {*self._open.kinds} <= {"resume", "roster"}
+        if begun or after >= len(self._closed) or self.last.ended:
             raise ValueError(
                 f"it goes on after round {after}, which is not closed, or another round is open"
             )

@@ -13,6 +13,7 @@ from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
 from tdml.round.openings import false_answer
+from tdml.round.recompute import CannotRead
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settle import LOOKS_TAKE, Settler
 from tdml.round.settlement import Settlement
@@ -237,10 +238,10 @@ class Auditor:
         before = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
         others = [v for v in self._validators(claim, gathered, draw) if v.index != before]
 
-        def look(_: Replica) -> Settlement | NotShown | None:
+        def look(_: Replica) -> Settlement | NotShown | CannotRead | None:
             try:
                 return self.settler.look(claim, draw, alone=not others)
-            except NotShown as error:
+            except (NotShown, CannotRead) as error:
                 return error
 
         found = self._fleet.each(look, self._fleet.ready([owner.index]))
@@ -255,6 +256,10 @@ class Auditor:
             audits.settlements.append(result)
             audits.proofs += result.proofs
             audits.found_lied(claim, None)
+        elif isinstance(result, CannotRead):
+            audits.notes.append(str(result))
+            if before is None:  # nor has anybody else repeated it
+                audits.left_open(claim, f"audit: {result}")
         elif isinstance(result, Settlement) and not result.unsettled:
             audits.leave_unknown(claim)
         elif others:

@@ -21,6 +21,7 @@ class Audits:
     settlements: list[Settlement] = field(default_factory=list)
     steps: int = 0
     looks: int = 0
+    notes: list[str] = field(default_factory=list)  # for the user
 
     def open(self, claim: Claim) -> list[Settlement]:
         """The disputes over a window in which nobody was proven to lie."""
@@ -69,6 +70,7 @@ class Audits:
         self.settlements += other.settlements
         self.steps += other.steps
         self.looks += other.looks
+        self.notes += other.notes
 
     def found_clean(self, claim: Claim, validator: int) -> None:
         """A replica has repeated a window, and found the very same."""

@@ -255,6 +255,7 @@ class Engine:
         round_.settlements, round_.spent = judged.audits.settlements, judged.spent
         round_.tainted = self.judge.tainted(round_.number, judged.proofs)
         round_.bytes["up"] += gathered.bytes
+        round_.notes += dict.fromkeys(judged.audits.notes)
         round_.notes += [] if self.moved == round_.number else [_UNCHANGED]
         for index, names in round_.slots.items():
             made = judged.judgements.get(index) or lost(

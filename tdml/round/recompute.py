@@ -12,11 +12,19 @@ from tdml.data.reader import BatchReader
 from tdml.errors import one_line
 from tdml.models.layout import change
 from tdml.node.devices import machine_kind
-from tdml.node.lockstep import given_for, predict, take_alone
+from tdml.node.lockstep import StepInputs, given_for, predict, take_alone
 from tdml.node.messages import Passing, digest_of, empty_log
 from tdml.node.node import EvaluationBatch, Scores
 from tdml.node.stage import Stage
-from tdml.protocol.orders import AFTER, BEFORE, UPDATE, EvaluateOrder, Evaluation, ReplicaLost
+from tdml.protocol.orders import (
+    AFTER,
+    BEFORE,
+    UPDATE,
+    EvaluateOrder,
+    Evaluation,
+    RepeatOrder,
+    ReplicaLost,
+)
 from tdml.round.fleet import Replica
 from tdml.round.job import Job
 from tdml.round.repeat import Claim
@@ -59,6 +67,10 @@ class Recomputation:
         return item_digest(self.item, self.made)
 
 
+class CannotRead(Exception):
+    """The coordinator cannot read the samples of a step, which says nothing of who has taken it."""
+
+
 class Referee:
     """Holds the stages that it has had to take steps of, on the coordinator's processor."""
 
@@ -84,22 +96,15 @@ class Referee:
             rounding: changes all numbers that the step reads; of the weights it is taken off again.
 
         Raises:
-            ReplicaLost: all agree on messages with which the step cannot be taken, or nobody can
-                read its samples.
+            ReplicaLost: all agree on messages with which the step cannot be taken: a model may
+                raise anything at what no honest stage has, or is sent.
+            CannotRead: here its samples cannot be read.
         """
         order, weights = claim.order, claim.weights[item.stage]
         stage = self._stage(item.stage)
         wanted = item.channel if item.channel >= 0 else None
+        given = self._read(stage, order, item.step)
         try:
-            given = given_for(
-                stage,
-                self._reader,
-                self._job.config.seed,
-                order,
-                order.replica,
-                order.first + item.step,
-                order.batches[item.step],
-            )
             stage.trainer.begin(weights)
             if shown.before is not None:
                 stage.trainer.resume(shown.before)
@@ -110,7 +115,6 @@ class Referee:
                 moved = rounding.of(before[: len(weights)])
                 stage.write(before[: len(weights)] + moved)
             made = take_alone(stage, given, messages, wanted, in_turn)
-        # a model may raise anything at what no honest stage has, or is sent, and so may a data set
         except Exception as error:
             del self._stages[item.stage]
             text = (
@@ -126,6 +130,17 @@ class Referee:
         if rounding is not None and item.channel < 0:
             made[0][: len(weights)] -= moved
         return Recomputation(claim, item, shown, made, origin)
+
+    def _read(self, stage: Stage, order: RepeatOrder, step: int) -> StepInputs:
+        """What a step takes of the data. Raises CannotRead."""
+        place = order.replica, order.first + step, order.batches[step]
+        try:
+            return given_for(stage, self._reader, self._job.config.seed, order, *place)
+        except Exception as error:  # a data set may raise anything
+            raise CannotRead(
+                f"the coordinator cannot read a batch that replica {order.replica} has trained on: "
+                f"{one_line(error)}"
+            ) from error
 
     def insists(self, done: Recomputation, times: int) -> bool:
         """Whether a step comes out as it did every time that it is taken again, whatever the order

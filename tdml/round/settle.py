@@ -12,7 +12,14 @@ from tdml.protocol.orders import Repetition, ReplicaLost
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
 from tdml.round.openings import Lied
-from tdml.round.recompute import Recomputation, Referee, StepShown, item_digest, shown_by
+from tdml.round.recompute import (
+    CannotRead,
+    Recomputation,
+    Referee,
+    StepShown,
+    item_digest,
+    shown_by,
+)
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settlement import Dispute, Settlement
 from tdml.round.signatures import Signers
@@ -76,6 +83,8 @@ class Settler:
             settled.append(
                 Settlement(claim.order.replica, claim.window, validator.index, lie.proofs)
             )
+        except CannotRead as error:
+            settled.append(dispute.leave_open(f"audit: {error}"))
         except (NotShown, ReplicaLost):
             if not any(each.proofs for each in settled):
                 raise
@@ -91,6 +100,7 @@ class Settler:
         Raises:
             ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
                 told. Where code does not repeat itself, that happens to the honest.
+            CannotRead: the coordinator cannot read the samples.
         """
         owner = claim.owner
         try:

@@ -44,6 +44,24 @@ def test_who_joins_is_in_a_roster_before_the_round(ledger, goes_back):
     assert verify(ledger.path, chains.PlainBook).rounds == 1
 
 
+@pytest.mark.parametrize("joins", [False, True])
+def test_a_run_that_was_cut_off_before_it_went_back_does_so_when_it_is_resumed(ledger, joins):
+    """What the rollback leaves as it is, the new roster among it, holds."""
+    ledger.resume(1)
+    if joins:
+        chains.join(ledger, "spare1")
+    ledger.roll_back(0, "planted")
+    chains.before_commits(ledger, 1)
+    chains.commit(ledger, 1, "r0.s0")
+    assert verify(ledger.path, chains.PlainBook).rounds == 0
+
+
+def test_no_run_goes_back_in_the_middle_of_a_round(ledger):
+    chains.before_commits(ledger, 2)
+    ledger.roll_back(0, "planted")
+    assert "another round is open" in chains.fault_of(ledger)
+
+
 def test_a_resumed_run_that_had_ended_has_not_ended(ledger):
     ledger.end(chains.digest("weights 1"), "done")
     assert verify(ledger.path, chains.PlainBook).ended

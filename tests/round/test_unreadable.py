@@ -8,6 +8,7 @@ from tdml.data import digits
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.round.played import Round
+from tests.round import unhelpful
 
 BAD = 700
 _JOB = [
@@ -45,6 +46,19 @@ class _Swaps(Node):
         return update * self.factor
 
 
+def _digits(*overrides: str) -> Laboratory:
+    return Laboratory(["data=digits", "data.size=8", *_JOB[1:5], "topology.stages=1", *overrides])
+
+
+def _blind(laboratory: Laboratory) -> None:
+    """The coordinator can no longer read what is trained on."""
+
+    def fails(*_: object) -> None:
+        raise OSError("Stale file handle")
+
+    laboratory.engine.judge.auditor.settler.referee._reader.training_batch = fails
+
+
 def _owner(laboratory: Laboratory) -> int:
     return next(i for i, share in enumerate(laboratory.job.shares) if BAD in share)
 
@@ -68,3 +82,30 @@ def test_whoever_is_given_it_loses_the_round_and_nobody_else_does() -> None:
     assert played.accepted == sorted({0, 1, 2} - {owner})
     assert f"training sample {BAD} cannot be read" in played.judgements[owner].reason
     assert not played.bans
+
+
+@pytest.mark.parametrize("budget", [0.1, 1.0])
+def test_what_only_the_coordinator_cannot_read_is_no_fault_of_the_honest(
+    budget: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    laboratory = _digits("topology.replicas=3", f"trust.budget={budget}")
+    _blind(laboratory)
+    for number in (1, 2, 3):
+        played = laboratory.play(number)
+        assert played.accepted == [0, 1, 2]
+        assert laboratory.engine.judge.debts.owing == {}
+        assert all(made.status == "honest" for made in played.judgements.values())
+    said = "the coordinator cannot read a batch"
+    assert any(said in note and "Stale file handle" in note for note in played.notes)
+
+
+def test_what_nobody_else_repeats_and_the_coordinator_cannot_read_does_not_count() -> None:
+    laboratory = _digits("topology.replicas=2", "trust.budget=1")
+    laboratory.fleet.nodes["r1.s0"].__class__ = unhelpful.RepeatsNothing
+    _blind(laboratory)
+    played = laboratory.play(1)
+    assert 0 not in played.accepted
+    assert "the coordinator cannot read a batch" in played.judgements[0].reason
+    assert laboratory.fleet.key("r0.s0") not in laboratory.engine.judge.debts.owing
+    assert played.bans == {}
