@@ -122,9 +122,9 @@ class Laboratory:
         checkpoint that holds nothing of the liar, as in a cluster that has room for all it keeps.
         """
         unproven = self.engine.judge.standing.unproven
-        if self.job.config.trust.rollback == "off" or played.tainted is None:
+        if self.job.config.trust.rollback == "off" or not played.tainted:
             return played.number + 1
-        after = max(number for number in kept if number < played.tainted)
+        after = max(number for number in kept if number < played.tainted[0])
         if not unproven.may_go_back(after, played.number, rounds):
             return played.number + 1
         unproven.forget(after, played.number)

@@ -37,15 +37,16 @@ class Yardstick(Engine):
         self._average: Rule | None = make_rule(rule) if rule in RULES else None
 
     def aggregate(
-        self, number: int, gathered: Gathered, judgements: Mapping[int, Judgement]
-    ) -> set[int]:
+        self, gathered: Gathered, judgements: Mapping[int, Judgement]
+    ) -> tuple[set[int], dict[int, int]]:
         rows = gathered.replicas
         if not rows:
-            return set()
+            return set(), {}
         updates = self._whole(gathered, rows)
         sizes = [layout.size for layout in self.job.layouts]
-        self.step(number, self._combine(updates, rows, gathered).clone().split(sizes))
-        return set()
+        combined = self._combine(updates, rows, gathered).clone()
+        self.step(gathered.start.number, combined.split(sizes))
+        return set(), {}
 
     def _whole(self, gathered: Gathered, rows: Sequence[int]) -> torch.Tensor:
         """All updates, (n, d): few enough in a laboratory."""

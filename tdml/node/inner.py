@@ -1,4 +1,9 @@
-"""The inner optimizer, which starts fresh in every round."""
+"""The inner optimizer, which starts fresh in every round.
+
+Kept from round to round its state would have to be committed to, and audited, like the weights. It
+came to the same: test losses of 2.266 and 2.267 (a GPT of 0.9 million numbers, AdamW, two replicas,
+24 rounds of 50 steps).
+"""
 
 import inspect
 from collections.abc import Callable, Iterable

@@ -175,7 +175,7 @@ class Debts:
                 )
                 self._part(debt, replica, draw)
                 continue
-            index, steps = replica.index, {replica.index: debt.steps}
+            index, steps = replica.index, {**present.start.steps, replica.index: debt.steps}
             start = replace(present.start, number=debt.round, weights=debt.weights, steps=steps)
             gathered = Gathered(start, {index: made}, {index: replica.names}, [index, *others])
             loading = partial(_load, debt)

@@ -85,8 +85,7 @@ class Engine:
             said = self._collect(again, gathered, audits)
             judged = self.judge.judge(Findings(gathered, screening, checked, audits))
         with self.phase("aggregate", number):
-            worth = improvements(self.job, self.fleet, gathered, judged.judgements)
-            missing = self.aggregate(number, gathered, judged.judgements)
+            missing, worth = self.aggregate(gathered, judged.judgements)
             judged = look_again(self.job, judged, gathered, missing)
             self.judge.note_unproven(number, judged)
         round_.bans = self.ban(judged.proofs)
@@ -197,19 +196,24 @@ class Engine:
         """Ban nodes of whom it has come out after the mean of the round was taken."""
         round_.bans = self.ban(proofs) | round_.bans
         self.judge.debts.drop(name for proof in proofs for name in proof.nodes)
-        tainted = [round_.tainted, self.judge.tainted(round_.number + 1, proofs)]
-        round_.tainted = min((number for number in tainted if number is not None), default=None)
+        tainted = {*round_.tainted, *self.judge.tainted(round_.number + 1, proofs)}
+        round_.tainted = range(min(tainted), max(tainted) + 1) if tainted else range(0)
 
     def aggregate(
-        self, number: int, gathered: Gathered, judgements: Mapping[int, Judgement]
-    ) -> set[int]:
+        self, gathered: Gathered, judgements: Mapping[int, Judgement]
+    ) -> tuple[set[int], dict[int, int]]:
         """The outer step on the mean of what counts. With nothing, the weights stay as they were.
-        Returns the replicas whose updates would count, and could not be had once more."""
+        Returns the replicas whose updates would count, and could not be had once more; and what
+        each update has improved, where rewards depend on it."""
         rows = [index for index in gathered.replicas if judgements[index].accepted]
         made = mean(self.fleet, self.job, gathered, rows, judgements)
+        worth = improvements(self.job, self.fleet, gathered, judgements, made)
+        if not gathered.faults.keys().isdisjoint(made.rows):  # another update was shown for that
+            sound = [index for index in made.rows if index not in gathered.faults]
+            made = mean(self.fleet, self.job, gathered, sound, judgements)
         if made.rows:
-            self.step(number, made.stages)
-        return {*rows} - {*made.rows}
+            self.step(gathered.start.number, made.stages)
+        return {*rows} - {*made.rows}, worth
 
     def step(self, number: int, means: Sequence[torch.Tensor]) -> None:
         """The outer step on a mean of updates, by stage."""

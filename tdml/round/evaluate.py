@@ -11,7 +11,7 @@ from tdml.data.faults import name_samples
 from tdml.data.pieces import held_out
 from tdml.protocol.orders import EvaluateOrder, new_nonce
 from tdml.rewards.policies import POLICIES
-from tdml.round.aggregate import mean
+from tdml.round.aggregate import Mean, mean
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
@@ -87,25 +87,28 @@ def drawn(job: Job, split: str, start: RoundStart) -> torch.Tensor:
 
 
 def improvements(
-    job: Job, fleet: Fleet, gathered: Gathered, judgements: Mapping[int, Judgement]
+    job: Job,
+    fleet: Fleet,
+    gathered: Gathered,
+    judgements: Mapping[int, Judgement],
+    everyone: Mean,
 ) -> dict[int, int]:
     """Leave one out: for every replica whose update counts, the loss after the mean of all others'
-    updates, less that after the mean of all, on the validation half; in millionths of a nat, by
-    replica. Only where rewards depend on it.
+    updates, less that after the mean of all (`everyone`), on the validation half; in millionths of
+    a nat, by replica. Only where rewards depend on it.
 
     Another replica measures it, a different one for every update.
     """
-    rows = [index for index in gathered.replicas if judgements[index].accepted]
+    rows = everyone.rows
     if not POLICIES[job.config.rewards.policy].by_improvement or len(rows) < 2:
         return {}
-    everyone = mean(fleet, job, gathered, rows, judgements).stages
     positions = drawn(job, "validation", gathered.start)
     asked = held_out(job.source, "validation", positions, job.config.train.batch_size)
     order, worth = EvaluateOrder(gathered.start.number, asked, candidate=-1), {}
     for place, index in enumerate(rows):
         without = [row for row in rows if row != index]
         others = mean(fleet, job, gathered, without, judgements).stages
-        measure = partial(_difference, job, order, [others, everyone])
+        measure = partial(_difference, job, order, [others, everyone.stages])
         for value in fleet.each(measure, fleet.ready([rows[(place + 1) % len(rows)]])).values():
             worth[index] = _millionths(value)
     return worth

@@ -218,16 +218,18 @@ class Judge:
         return f"{said}, for {samples}" if samples else said + diverges
 
     def note_unproven(self, number: int, judged: Judged) -> None:
-        """Remember whose updates are in the weights without having been repeated in full."""
-        for index in judged.unproven:
+        """Remember whose updates are in the weights without having been repeated in full. Without
+        trust nothing is taken out again."""
+        for index in judged.unproven if self._job.config.trust.enabled else ():
             made = judged.judgements[index]
             if made.accepted:
                 self.standing.unproven.add(number, map(self._fleet.key, made.nodes))
 
-    def tainted(self, number: int, proofs: Sequence[Proof]) -> int | None:
-        """The first earlier round that may hold something of the nodes that are proven to lie."""
+    def tainted(self, number: int, proofs: Sequence[Proof]) -> range:
+        """The rounds before `number` that may hold something of the nodes that are proven to
+        lie."""
         keys = {self._fleet.key(name) for proof in proofs for name in proof.nodes}
-        return self.standing.unproven.first(keys, number, self._job.config.trust.budget)
+        return self.standing.unproven.tainted(keys, number, self._job.config.trust.budget)
 
     def _learn_power(self, findings: Findings) -> None:
         """From windows that chance chose: suspicion would choose those that were not seen."""

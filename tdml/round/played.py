@@ -30,8 +30,7 @@ class Round:
     notes: list[str] = field(default_factory=list)
     spent: float = 0.0  # steps of training, on cross-checks and audits
     trained: bool = False  # whether any replica has finished its steps
-    # the first earlier round that may hold something of a node proven to lie
-    tainted: int | None = None
+    tainted: range = range(0)  # rounds that may hold something of a node proven to lie
 
     @property
     def accepted(self) -> list[int]:

@@ -27,12 +27,12 @@ class Unproven:
         for key in keys:
             self.rounds.setdefault(key, []).append(number)
 
-    def first(self, keys: Iterable[str], number: int, budget: float) -> int | None:
-        """The first round before `number` that may hold something of these nodes; None if there is
-        none."""
+    def tainted(self, keys: Iterable[str], number: int, budget: float) -> range:
+        """The rounds before `number`, from the first to the last that may hold something of these
+        nodes."""
         oldest = number - rounds_until_caught(budget)
-        tainted = [r for key in keys for r in self.rounds.get(key, []) if oldest <= r < number]
-        return min(tainted, default=None)
+        own = [r for key in keys for r in self.rounds.get(key, []) if oldest <= r < number]
+        return range(min(own), max(own) + 1) if own else range(0)
 
     def forget(self, after: int, number: int) -> None:
         """Rounds > `after` up to `number` are taken back."""
@@ -56,11 +56,11 @@ class Unproven:
         self.rounds, self.taken_back = dict(state["rounds"]), state["taken_back"]
 
 
-def rounds_until_caught(budget: float) -> int:
+def rounds_until_caught(budget: float) -> float:
     """In how many rounds a lie that is told in each, in one window, is missed by chance with a
     probability of ALPHA."""
     chance = RANDOM_SHARE * budget
-    return math.ceil(math.log(ALPHA) / math.log1p(-chance)) if 0 < chance < 1 else 10**9
+    return math.ceil(math.log(ALPHA) / math.log1p(-chance)) if chance else math.inf
 
 
 def taken_back(played: Round, after: int) -> str:
@@ -70,7 +70,6 @@ def taken_back(played: Round, after: int) -> str:
 
 def tainted_rounds(played: Round) -> str:
     """Which rounds may hold what a proven liar has put in, in words."""
-    assert played.tainted is not None
-    first, last = played.tainted, max(played.tainted, played.number - 1)
+    first, last = played.tainted[0], played.tainted[-1]
     since = f"round {last}" if first == last else f"rounds {first} to {last}"
     return f"{', '.join(played.bans)} lied: {since} may hold more of it"

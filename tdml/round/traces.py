@@ -1,6 +1,7 @@
 """The traces of audited replicas, as far as they are what their nodes had committed to."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tdml.node.agreement import trained
 from tdml.node.trace import Opening
@@ -28,10 +29,11 @@ def open_traces(
     for replica in replicas:
         index, names = replica.index, replica.names
         steps, result = gathered.start.steps[index], shown.get(index)
+        before = audits.by_replica.get(index, Audited())
         if not isinstance(result, list):
             text = f"audit: it has not shown its work: {result}"
             audits.silent |= unshown(result, names)
-            audits.by_replica[index] = Audited(unsettled=text)
+            audits.by_replica[index] = replace(before, unsettled=text)
             continue
         signers, commitments = Signers.of(fleet, job_id, replica), gathered.commitments[index]
         purpose = trained(gathered.start.number, gathered.start.nonce)
@@ -39,7 +41,7 @@ def open_traces(
         audits.proofs += proofs
         if proofs:
             windows = range(job.windows_of(steps))
-            audits.by_replica[index] = Audited(lied=tuple(windows))
+            audits.by_replica[index] = replace(before, lied=tuple(windows))
         else:
             sound[index] = result
     return sound

@@ -126,10 +126,10 @@ class Coordinator:
         told = self._new(notices(self.job, played, self.fleet.losses.values()))
         self._record(played)
         self.last_round = number
-        if played.tainted is not None and self.job.config.trust.rollback == "off":
+        if played.tainted and self.job.config.trust.rollback == "off":
             told += self._new([self._stays(played)])
         self._say(told)
-        if played.tainted is not None and self.job.config.trust.rollback == "auto":
+        if played.tainted and self.job.config.trust.rollback == "auto":
             self._go_back(played)
 
     def _new(self, texts: Iterable[str]) -> list[str]:
@@ -144,9 +144,8 @@ class Coordinator:
 
     def _stays(self, played: Round) -> str:
         """What a proven liar may have put in, where it is not taken out."""
-        assert played.tainted is not None
         self._saving.finish()  # it drops old ones
-        before = load(self.monitor.folder.checkpoints, played.tainted)
+        before = load(self.monitor.folder.checkpoints, played.tainted[0])
         kept = f"; the checkpoint of round {before.round} does not" if before else ""
         return f"{tainted_rounds(played)}, which stays{kept}"
 
@@ -154,18 +153,17 @@ class Coordinator:
         """Do what a run may have been cut off before it did it."""
         self._keep_best(self.last_round)
         unproven, trust = self.engine.judge.standing.unproven, self.job.config.trust
-        tainted = unproven.first(self._banned_before, self.last_round + 1, trust.budget)
+        tainted = unproven.tainted(self._banned_before, self.last_round + 1, trust.budget)
         bans = {n: "" for key, n in self._banned_before.items() if unproven.rounds.get(key)}
         unproven.drop(self._banned_before)
-        if tainted is not None and trust.rollback == "auto":
+        if tainted and trust.rollback == "auto":
             self._go_back(Round(self.last_round, {}, bans=bans, tainted=tainted))
 
     def _go_back(self, played: Round) -> None:
         """Take out what nodes that are proven to lie have put in before."""
-        assert played.tainted is not None
         number, rounds = played.number, self.job.config.rounds
         self._saving.finish()
-        before = load(self.monitor.folder.checkpoints, played.tainted)
+        before = load(self.monitor.folder.checkpoints, played.tainted[0])
         after = before.round if before else 0
         unproven = self.engine.judge.standing.unproven
         unproven.drop(map(self.fleet.key, played.bans))

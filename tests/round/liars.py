@@ -1,6 +1,7 @@
 """Nodes that lie in one operation of one step, to be put in the place of honest ones in a
 laboratory."""
 
+from collections import Counter
 from dataclasses import replace
 
 import torch
@@ -124,20 +125,20 @@ class IsSilent(Node):
 
 
 class RevealsAnother(Node):
-    """Shows its update once, to be judged, and another when it is asked for it again, for the
-    mean."""
+    """Shows its update once, to be judged, or `times`, and another when it is asked for it again,
+    for the mean."""
 
     other = staticmethod(lambda block: block * 1e6)
+    times = 1
 
     def commit(self, round_number):
-        self._revealed = set()
+        self._revealed = Counter()
         return super().commit(round_number)
 
     def reveal(self, vector, block):
         found = super().reveal(vector, block)
-        again = (vector, block) in self._revealed
-        self._revealed.add((vector, block))
-        return self.other(found) if again else found
+        self._revealed[vector, block] += 1
+        return self.other(found) if self._revealed[vector, block] == self.times + 1 else found
 
 
 class ShowsAnotherUpdate(Node):

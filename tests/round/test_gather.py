@@ -51,6 +51,21 @@ def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
     assert 0 < max(moved) < 1
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_the_mean_is_of_what_was_judged_where_rewards_are_by_improvement(times: int) -> None:
+    """Updates are then asked for once more for each replica; who shows another does not count, and
+    does not count as honest, even if it has shown the right one for the mean."""
+    laboratory = Laboratory([*_JOB, "trust.budget=0", "rewards.policy=improvement"])
+    node = laboratory.fleet.nodes["r1.s1"]
+    node.__class__, node.times = liars.RevealsAnother, times
+    played = laboratory.play(1)
+    assert list(played.bans) == ["r1.s1"]
+    assert played.judgements[1].status == "malicious"
+    assert played.accepted == [0, 2]
+    noted = laboratory.engine.judge.standing.unproven.rounds
+    assert laboratory.fleet.key("r1.s0") not in noted, "nothing of it is in the weights"
+
+
 def test_who_shows_a_validator_another_update_loses_its_own_test_alone() -> None:
     """And is not better off than who was tested and not seen working."""
     laboratory = Laboratory([*_JOB, "trust.budget=0.5", "sync.local_steps=40"])

@@ -1,18 +1,20 @@
 """From where a run goes on after a proof."""
 
+from tdml.lab.laboratory import Laboratory
 from tdml.round.checkpoint import to_keep
-from tdml.round.rollback import Unproven, rounds_until_caught
+from tdml.round.rollback import Unproven, rounds_until_caught, tainted_rounds
+from tdml.trust.judgement import Proof
 
 
-def test_the_first_round_that_may_hold_something() -> None:
+def test_the_rounds_that_may_hold_something() -> None:
     unproven = Unproven()
     for number in (1, 2, 4):
         unproven.add(number, ["a"])
     unproven.add(3, ["b"])
-    assert unproven.first(["a"], 5, budget=0.1) == 1
-    assert unproven.first(["b", "c"], 5, budget=0.1) == 3
-    assert unproven.first(["c"], 5, budget=0.1) is None
-    assert unproven.first(["b"], 3, budget=0.1) is None, (
+    assert unproven.tainted(["a"], 5, budget=0.1) == range(1, 5)
+    assert unproven.tainted(["b", "c"], 5, budget=0.1) == range(3, 4)
+    assert not unproven.tainted(["c"], 5, budget=0.1)
+    assert not unproven.tainted(["b"], 3, budget=0.1), (
         "the round in which it was found does not count it"
     )
 
@@ -26,7 +28,7 @@ def test_it_goes_back_no_further_than_lies_can_reasonably_go_back() -> None:
     unproven = Unproven()
     for number in range(1, 200):
         unproven.add(number, ["a"])
-    assert unproven.first(["a"], 200, budget=0.1) == 200 - rounds_until_caught(0.1)
+    assert unproven.tainted(["a"], 200, budget=0.1)[0] == 200 - rounds_until_caught(0.1)
 
 
 def test_liars_who_confess_one_by_one_cannot_keep_a_run_from_its_end() -> None:
@@ -52,3 +54,29 @@ def test_checkpoints_are_kept_at_growing_distances() -> None:
                     distance,
                     there,
                 )
+
+
+def test_what_comes_out_after_the_mean_takes_that_very_round_out_too() -> None:
+    laboratory = Laboratory(
+        ["model=mlp", "model.hidden=16", "data.size=8", "model.features=192", "sync.local_steps=2",
+         "topology.replicas=3", "topology.stages=1", "trust.budget=0.1"]
+    )  # fmt: skip
+    for number in (1, 2, 3):
+        played = laboratory.play(number)
+        assert not played.tainted
+    laboratory.engine.convict(played, [Proof(("r1.s0",), "a figure")])
+    assert played.tainted[-1] == 3
+    assert tainted_rounds(played).startswith("r1.s0 lied: round")
+    assert tainted_rounds(played).endswith("3 may hold more of it")
+
+
+def test_without_trust_nothing_is_taken_out() -> None:
+    """A message that no honest node sends bans all the same."""
+    laboratory = Laboratory(
+        ["model=mlp", "model.hidden=16", "data.size=8", "model.features=192", "sync.local_steps=2",
+         "topology.replicas=3", "topology.stages=1", "trust.enabled=false"]
+    )  # fmt: skip
+    played = laboratory.play(1)
+    laboratory.engine.convict(played, [Proof(("r1.s0",), "a forged message")])
+    assert set(played.bans) == {"r1.s0"}
+    assert not played.tainted
