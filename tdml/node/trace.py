@@ -10,6 +10,8 @@ import torch
 
 from tdml.common.digest import digest
 from tdml.common.merkle import root
+from tdml.protocol.orders import Signature
+from tdml.protocol.statement import Digest
 from tdml.trust.commitment import content
 
 _beside = ThreadPoolExecutor(1, "hash")
@@ -25,9 +27,9 @@ class Opening:
     they have logged in common with this one, by stage, "" where nothing is.
     """
 
-    states: tuple[str, ...]
+    states: tuple[Digest, ...]
     log: torch.Tensor
-    signatures: tuple[str, ...]
+    signatures: tuple[Signature, ...]
 
     @property
     def root(self) -> str:

@@ -38,9 +38,9 @@ class Claim:
         """What the window is claimed to lead to, by stage."""
         return tuple(opening.states[self.window] for opening in self.openings)
 
-    def start(self, stage: int) -> str:
-        """What it is claimed to start from; "" where that is the global weights."""
-        return self.openings[stage].states[self.window - 1] if self.window else ""
+    def start(self, stage: int) -> str | None:
+        """What it is claimed to start from; None where that is the global weights."""
+        return self.openings[stage].states[self.window - 1] if self.window else None
 
     def confirmed_by(self, answers: Sequence[Repetition]) -> bool:
         """Whether a repetition has found the very same."""

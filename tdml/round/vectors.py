@@ -14,12 +14,12 @@ from tdml.trust.commitment import block_span, count_blocks, is_plain
 @dataclass(frozen=True)
 class Vector:
     """Which of a node's vectors, (size,) float32: `name` is UPDATE, BEFORE, AFTER or a state's
-    that was kept; `content` is what it is known by, "" where it is not known."""
+    that was kept; `content` is what it is known by, None where it is not known."""
 
     name: str
     stage: int
     size: int
-    content: str = ""
+    content: str | None = None
 
 
 class NotShown(Exception):
@@ -39,7 +39,7 @@ def shown_blocks(source: Replica, vector: Vector) -> Iterator[torch.Tensor]:
     """
     stage, size, content = vector.stage, vector.size, vector.content
     blocks = source.digests(vector.name, stage)
-    if len(blocks) != count_blocks(size) or (content and root(blocks) != content):
+    if len(blocks) != count_blocks(size) or (content is not None and root(blocks) != content):
         raise NotShown(source.index, stage)
     for number, expected in enumerate(blocks):
         block = source.reveal(vector.name, stage, number)

@@ -2,6 +2,7 @@
 laboratory."""
 
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 
 import torch
@@ -111,6 +112,20 @@ class ShowsAnotherState(Node):
 
     def digests(self, vector):
         return (content(torch.zeros(1)),) if vector.startswith("state") else super().digests(vector)
+
+
+class CommitsToUnknownStates(Node):
+    """Trains honestly, says nothing of what its windows begin with, and shows others something
+    else."""
+
+    def commit(self, round_number):
+        said: Future[str] = Future()
+        said.set_result("")
+        self._trace._contents = [said for _ in self._trace._contents]
+        made = super().commit(round_number)
+        for name in [name for name in self._vectors if name.startswith("state")]:
+            self._vectors[name] = tuple(block * 1.5 for block in self._vectors[name])
+        return made
 
 
 class IsSilent(Node):

@@ -144,6 +144,14 @@ def test_who_cannot_show_what_it_had_committed_to_is_banned(kind: type) -> None:
     assert _banned(laboratory.play(1)) == ["r1.s1"]
 
 
+def test_who_says_nothing_of_what_a_window_starts_from_frames_nobody() -> None:
+    """Validators would go on from a state that is nowhere written down."""
+    laboratory = _laboratory("topology.replicas=4", "trust.budget=0.2", "rounds=8")
+    _sit(laboratory, "r1.s1", liars.CommitsToUnknownStates)
+    bans = next(filter(None, (_banned(laboratory.play(n)) for n in range(1, 9))))
+    assert bans == ["r1.s1"]
+
+
 @pytest.mark.parametrize(
     "form",
     [lambda state: state[:-1], lambda state: state.view(1, -1)],
