@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from tdml.errors import SettingError, one_line, printable
 
 if TYPE_CHECKING:
+    from tdml.rewards.account_statement import AccountLine, AccountStatement
     from tdml.rewards.entries import Posting
-    from tdml.rewards.statement import AccountLine, AccountStatement
 
 _KEY = 16  # hex digits of a key that are shown
 
@@ -82,7 +82,7 @@ def to_json(statement: "AccountStatement", lines: "list[AccountLine]", postings:
 
 def _read(run: Path) -> "AccountStatement":
     from tdml.ledger.reader import LEDGER, read
-    from tdml.rewards.statement import statement_of
+    from tdml.rewards.account_statement import statement_of
 
     with read(run / LEDGER) as ledger:
         entries = [(entry.round, entry.kind, entry.body) for entry in ledger.entries()]

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tdml.models.balance import balance, count_costs, measure_costs
 from tdml.models.borders import trace_borders
 from tdml.models.checkpointing import check_twice
 from tdml.models.compute import autocast
 from tdml.models.cuts import check_cuts, check_has_blocks, check_parts, find_obstacles
 from tdml.models.layout import Layout
 from tdml.models.split import Border, Part, blocks_of, check_complete
+from tdml.models.stage_costs import balance, count_costs, measure_costs
 from tdml.settings.schema import Config, Topology
 
 

@@ -111,17 +111,17 @@ def statement(job: str, replica: int, purpose: str, signer: int, peer: int, dige
 # What is signed for, in words.
 
 
-def trained(round_number: int, nonce: str) -> str:
+def training_purpose(round_number: int, nonce: str) -> str:
     """A round's own steps."""
     return f"round {round_number}, order {nonce}"
 
 
-def repeated(order: RepeatOrder) -> str:
+def repetition_purpose(order: RepeatOrder) -> str:
     """Steps that are taken again."""
     steps = f"replica {order.replica} from step {order.first} again"
     return f"round {order.round}, {steps}, order {order.nonce}"
 
 
-def evaluated(order: EvaluateOrder) -> str:
+def evaluation_purpose(order: EvaluateOrder) -> str:
     """An evaluation."""
     return f"round {order.round}, evaluation of {order.candidate}, order {order.nonce}"

@@ -137,7 +137,7 @@ def take_alone(
         in_turn: whether each micro-batch goes forward and back before the next, instead of all
             forward first. Of code that repeats itself the same comes: pipelines do some of either.
     """
-    told = Told(stage, received)
+    told = Received(stage, received)
     channel = stage.channels[wanted] if wanted is not None else None
     stage.trainer.clear()
     if stage.tie and channel is not None and channel.kind == TIED:
@@ -160,7 +160,7 @@ def take_alone(
     return []
 
 
-class Told:
+class Received:
     """What a stage that takes a step alone has received, by channel."""
 
     def __init__(self, stage: Stage, received: Mapping[int, Sequence[torch.Tensor]]) -> None:
@@ -181,7 +181,7 @@ class Told:
 
 
 def _message(
-    stage: Stage, given: StepInputs, told: Told, channel: Channel, in_turn: bool
+    stage: Stage, given: StepInputs, told: Received, channel: Channel, in_turn: bool
 ) -> list[torch.Tensor]:
     """What a part of the model sends, besides norms."""
     if channel.kind == ACTIVATION:
@@ -196,7 +196,7 @@ def _message(
     return gradients
 
 
-def _values(stage: Stage, part: int, given: StepInputs, told: Told) -> list[torch.Tensor]:
+def _values(stage: Stage, part: int, given: StepInputs, told: Received) -> list[torch.Tensor]:
     """What comes into a part."""
     if part == 0:
         assert given.inputs is not None
@@ -205,7 +205,7 @@ def _values(stage: Stage, part: int, given: StepInputs, told: Told) -> list[torc
 
 
 def _there_and_back(
-    stage: Stage, part: int, given: StepInputs, told: Told, in_turn: bool
+    stage: Stage, part: int, given: StepInputs, told: Received, in_turn: bool
 ) -> list[torch.Tensor | None]:
     """All micro-batches through a part; the gradients to pass on."""
     values, count = _values(stage, part, given, told), stage.microbatches

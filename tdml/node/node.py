@@ -16,7 +16,7 @@ from tdml.data.reader import BatchReader
 from tdml.data.source import Source
 from tdml.ledger.commit import commit_statement
 from tdml.models.layout import change
-from tdml.node.agreement import Agreement, evaluated, repeated, trained
+from tdml.node.agreement import Agreement, evaluation_purpose, repetition_purpose, training_purpose
 from tdml.node.lockstep import StepInputs, given_for
 from tdml.node.messages import Passing, empty_log
 from tdml.node.stage import Stage
@@ -89,7 +89,7 @@ class Node:
             given = self._given(order, self.slot.replica, step, order.batches[step])
             yield from self._one(self.poisoned(given, order.round), log, step)
         if log is not None:
-            self.agreement.begin(trained(order.round, order.nonce), log)
+            self.agreement.begin(training_purpose(order.round, order.nonce), log)
         self.update = change(self.weights, trainer.weights())
 
     def repeating(self, order: RepeatOrder) -> Iterator["Step"]:
@@ -119,7 +119,7 @@ class Node:
                 states += [content(state)] if order.each else []
             if shows:
                 self._vectors[AFTER] = in_blocks(state)
-        self.agreement.begin(repeated(order), log)
+        self.agreement.begin(repetition_purpose(order), log)
         end = change(self.weights, trainer.weights()) if order.last else trainer.state()
         self._repetition = Repetition(content(self.reached(end, order)), log, (), tuple(states))
 
@@ -147,7 +147,7 @@ class Node:
             if batch.passing is not None and i == order.show:
                 self._show(batch.passing)
         if order.log:
-            self.agreement.begin(evaluated(order), log)
+            self.agreement.begin(evaluation_purpose(order), log)
         losses = torch.cat(scores.losses)
         reported = self.reported(losses, order) if self.stage.last and order.check else losses
         self._evaluation = Evaluation(reported, scores.all_rows(), log)

@@ -35,8 +35,8 @@ def kept(window: int) -> str:
 
 
 def new_nonce() -> str:
-    """A number used once. Neighbours sign under their order's what passed between them: else what
-    was signed in one run of some steps would speak of every other."""
+    """A number used once. Neighbours include their order's when they sign what passed between them:
+    else a signature on one execution of some steps could be used for another."""
     return secrets.token_hex(16)
 
 
@@ -52,7 +52,7 @@ class Slot:
 class Assignment:
     """Take this slot. The replica's process group is formed under a prefix new for every
     generation. `names` and public `keys` are those of its nodes, by stage. `threads` is with how
-    many others compute: of what is added up by other threads the bits may be others."""
+    many others compute: sums over another number of threads may differ in their last bits."""
 
     slot: Slot
     generation: int

@@ -4,8 +4,8 @@ smaller.
 A node that lies in a round gains at most its pay of that round, and loses its stake if the lie is
 met. With the chance q that it is met, the bet is bad if stake · q ≥ gain · (1 − q). Only windows
 that chance chooses are counted here, and a lie in a single one of them: that suspects are looked at
-before others is a reserve, not part of the sum. Nor is it part of it that who falls silent when it
-is asked is not convicted: it is not paid either, until it has shown its work.
+before others is a reserve, not part of the sum. Silence is not counted either: a silent node is not
+convicted, but it is not paid until it shows its work.
 """
 
 import math

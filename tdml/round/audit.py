@@ -100,7 +100,7 @@ class Auditor:
         """Others on machines of the same kind, in random order: they repeat each other bit for
         bit."""
         owner = claim.owner
-        others = self._fleet.ready(index for index in gathered.judged if index != owner.index)
+        others = self._fleet.ready(index for index in gathered.auditable if index != owner.index)
         alike = [other for other in others if other.kind == owner.kind]
         return [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
 
@@ -158,7 +158,7 @@ class Auditor:
             if unsettled is None:
                 return
             why = unsettled
-        doubted = audits.open(claim) or audits.silent & set(owner.names)
+        doubted = audits.left_undecided(claim) or audits.silent & set(owner.names)
         if doubted and validators:
             audits.left_open(claim, why)
             alike = len(ends) == 1 < len(validators)  # the kind repeats, and its owner differs

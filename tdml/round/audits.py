@@ -23,7 +23,7 @@ class Audits:
     looks: int = 0
     notes: list[str] = field(default_factory=list)  # for the user
 
-    def open(self, claim: Claim) -> list[Settlement]:
+    def left_undecided(self, claim: Claim) -> list[Settlement]:
         """The disputes over a window in which nobody was proven to lie."""
         place = (claim.order.replica, claim.window)
         own = [made for made in self.settlements if (made.replica, made.window) == place]
@@ -35,7 +35,7 @@ class Audits:
 
     def undecided(self, claim: Claim) -> set[int | None]:
         """The validators of a window between whom and its owner recomputation did not decide."""
-        return {made.validator for made in self.open(claim) if made.place}
+        return {made.validator for made in self.left_undecided(claim) if made.place}
 
     def rest(self, windows: Mapping[int, Sequence[object]]) -> dict[int, list[int]]:
         """Of the windows of some replicas those that nobody has repeated yet. Who lies may have

@@ -1,7 +1,7 @@
 """Work that was asked for and not shown.
 
-Whoever owes some is out until it has shown that very work, for a later round says nothing of it: it
-is ordered to do the round again, from the same weights and samples, which leads to the same
+A node that owes work is out until it has shown that round's work; later rounds prove nothing about
+it. It is ordered to do the round again, from the same weights and samples, which leads to the same
 content, and all of that is repeated by others.
 
 Where nobody knows who of a replica's nodes kept it from being shown, all of them owe it. If it is
@@ -163,7 +163,7 @@ class Debts:
             present: what the present round has gathered: by its replicas the work can be repeated,
                 and its orders' nonce is that of `call_in`.
         """
-        audits, said, others = Audits(), {}, present.judged
+        audits, said, others = Audits(), {}, present.auditable
         for replica in self._fleet.ready(sorted(shown)):
             debt, made = self.of(replica), shown[replica.index]
             assert debt is not None  # or it had not been called in

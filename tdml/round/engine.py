@@ -83,7 +83,7 @@ class Engine:
         with self.phase("audit", number):
             audits = self.judge.audit(gathered, screening, checked)
             said = self._collect(again, gathered, audits)
-            judged = self.judge.judge(Findings(gathered, screening, checked, audits))
+            judged = self.judge.decide(Findings(gathered, screening, checked, audits))
         with self.phase("aggregate", number):
             missing, worth = self.aggregate(gathered, judged.judgements)
             judged = look_again(self.job, judged, gathered, missing)
@@ -182,7 +182,7 @@ class Engine:
             return {}
         more, said = self.judge.debts.collect(again, gathered, gathered.start.draw("debts"))
         audits.join(more)
-        self.broadcast(self.fleet.ready(sorted({*again, *gathered.judged})))
+        self.broadcast(self.fleet.ready(sorted({*again, *gathered.auditable})))
         return said
 
     def ban(self, proofs: Sequence[Proof]) -> dict[str, str]:
@@ -193,7 +193,8 @@ class Engine:
         return bans
 
     def convict(self, round_: Round, proofs: Sequence[Proof]) -> None:
-        """Ban nodes of whom it has come out after the mean of the round was taken."""
+        """Ban nodes that are convicted after the round's mean was taken, and note which rounds they
+        may have put something into, this one among them."""
         round_.bans = self.ban(proofs) | round_.bans
         self.judge.debts.drop(name for proof in proofs for name in proof.nodes)
         tainted = {*round_.tainted, *self.judge.tainted(round_.number + 1, proofs)}
@@ -237,7 +238,7 @@ class Engine:
         measured = evaluate(self.job, self.fleet, start, able, split)
         auditor = self.judge.auditor
         while proofs := false_figures(
-            self.job, auditor, self.fleet, measured.told, self.weights, draw
+            self.job, auditor, self.fleet, measured.answers, self.weights, draw
         ):
             self.convict(round_, proofs)
             measured = evaluate(self.job, self.fleet, start, able, split)

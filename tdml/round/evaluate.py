@@ -12,10 +12,10 @@ from tdml.data.pieces import held_out
 from tdml.protocol.orders import EvaluateOrder, new_nonce
 from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import Mean, mean
+from tdml.round.evaluations import Answer
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
-from tdml.round.reports import Told
 from tdml.round.start import RoundStart
 from tdml.trust.commitment import in_blocks
 from tdml.trust.judgement import Judgement
@@ -31,7 +31,7 @@ class Measured:
 
     means: dict[str, float] | None = None
     unsound: str = ""
-    told: Sequence[Told] = ()
+    answers: Sequence[Answer] = ()
 
 
 def evaluate(
@@ -47,18 +47,18 @@ def evaluate(
         shares = positions.tensor_split(len(ready))
         parts = {replica.index: share for replica, share in zip(ready, shares, strict=True)}
 
-        def measure(replica: Replica, parts: Mapping[int, torch.Tensor] = parts) -> Told:
+        def measure(replica: Replica, parts: Mapping[int, torch.Tensor] = parts) -> Answer:
             asked = held_out(job.source, split, parts[replica.index], batch)
             order = EvaluateOrder(start.number, asked, log=job.audits, nonce=new_nonce())
-            return Told(replica.index, order, replica.evaluate(order, job.measures.columns))
+            return Answer(replica.index, order, replica.evaluate(order, job.measures.columns))
 
         done = fleet.each(measure, ready)
         if len(done) == len(ready):
-            told = [done[replica.index] for replica in ready]
-            rows = torch.cat([each.answers[-1].rows for each in told])
-            losses = torch.cat([each.answers[-1].losses for each in told])
+            answers = [done[replica.index] for replica in ready]
+            rows = torch.cat([each.answers[-1].rows for each in answers])
+            losses = torch.cat([each.answers[-1].losses for each in answers])
             means = job.measures.means(job.task, losses, rows)
-            return Measured(means, _unsound(job, split, positions, losses), told)
+            return Measured(means, _unsound(job, split, positions, losses), answers)
     return Measured()
 
 

@@ -65,7 +65,7 @@ class Gathered:
         ]
 
     @property
-    def judged(self) -> list[int]:
+    def auditable(self) -> list[int]:
         """All that handed in an update, finite or not: what can be audited."""
         return sorted({*self.replicas, *self.diverged})
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from tdml.data.faults import faults_of
 from tdml.round.audit import Auditor
 from tdml.round.audits import Audits
-from tdml.round.check import NOT_CHECKED, Checked, cross_check
+from tdml.round.cross_check import NOT_CHECKED, Checked, cross_check
 from tdml.round.debts import Debts
 from tdml.round.fleet import Fleet
 from tdml.round.former import mark
@@ -53,8 +53,8 @@ class Judge:
 
     @property
     def limits(self) -> str:
-        """What it cannot do, in one line, where settings or too little company keep it from
-        something; else ""."""
+        """What this run cannot prove, because of its settings or of too few replicas, in one line;
+        "" if nothing."""
         trust = self._job.config.trust
         if not trust.enabled:
             return (
@@ -110,7 +110,7 @@ class Judge:
         draw = gathered.start.draw("audit")
         distances = dict(zip(gathered.replicas, screening.distances, strict=True))
         candidates, clearable = {}, self.auditor.vouched_for(gathered)
-        for index in gathered.judged:
+        for index in gathered.auditable:
             distance, names = distances.get(index, 0.0), gathered.names[index]
             if not self._takes_all(gathered, index):  # nothing clears it but audits
                 distance = max(distance, LIMIT)
@@ -136,7 +136,7 @@ class Judge:
             )
         return audits
 
-    def judge(self, findings: Findings) -> Judged:
+    def decide(self, findings: Findings) -> Judged:
         """What becomes of every replica that handed something in."""
         gathered, audits = findings.gathered, findings.audits
         trusted = self._job.config.trust.enabled
@@ -257,7 +257,7 @@ class Judge:
     def _allowance(self, gathered: Gathered) -> float:
         """Steps of training that a round may spend on cross-checks and audits."""
         return self._job.config.trust.budget * sum(
-            gathered.start.steps[index] for index in gathered.judged
+            gathered.start.steps[index] for index in gathered.auditable
         )
 
     def state(self) -> dict:

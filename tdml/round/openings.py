@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from tdml.common.merkle import root
-from tdml.node.agreement import repeated
+from tdml.node.agreement import repetition_purpose
 from tdml.node.messages import Channel, of_stage
 from tdml.node.trace import Opening
 from tdml.protocol.orders import Commitment, Repetition
@@ -72,7 +72,7 @@ def false_answer(
         if not formed or skipped_steps(answer.log, of_stage(job.channels, stage)):
             text = f"audit: stage {stage} has not repeated what it was to repeat"
             return [Proof((names[stage],), text)]
-    return broken_agreements(job.channels, signers, repeated(claim.order), answers)
+    return broken_agreements(job.channels, signers, repetition_purpose(claim.order), answers)
 
 
 def is_log(log: object, steps: int, channels: Sequence[Channel], stage: int) -> bool:

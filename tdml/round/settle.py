@@ -277,7 +277,7 @@ class Settler:
 
 
 def _looked_at(claim: Claim, step: int, stage: int) -> Item:
-    """What is looked at of a step: of the round's last the update, which nothing comes after that
-    a lie would have to fit."""
+    """What is looked at of a step: its state, or in the round's last step the update, for no later
+    step would contradict a lie there."""
     ends = claim.order.last and step == len(claim.order.batches) - 1
     return Item(step, stage, END if ends else STATE)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tdml.node.agreement import trained
+from tdml.node.agreement import training_purpose
 from tdml.node.trace import Opening
 from tdml.protocol.orders import ReplicaLost
 from tdml.round.audits import Audits
@@ -36,7 +36,7 @@ def open_traces(
             audits.by_replica[index] = replace(before, unsettled=text)
             continue
         signers, commitments = Signers.of(fleet, job_id, replica), gathered.commitments[index]
-        purpose = trained(gathered.start.number, gathered.start.nonce)
+        purpose = training_purpose(gathered.start.number, gathered.start.nonce)
         proofs = false_traces(job, signers, purpose, steps, commitments, result)
         audits.proofs += proofs
         if proofs:

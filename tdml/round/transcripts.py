@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tdml.node.agreement import repeated
+from tdml.node.agreement import repetition_purpose
 from tdml.protocol.orders import Repetition, ReplicaLost
 from tdml.round.fleet import Replica
 from tdml.round.job import Job
@@ -66,7 +66,7 @@ def repeat_by_step(job: Job, claim: Claim, party: Replica, signers: Signers) -> 
         if not formed or not is_log(answer.log, steps, job.channels, stage):
             text = f"{name}: it has not said what every step led to"
             raise ReplicaLost(party.index, text, [name])
-    if proofs := broken_agreements(job.channels, signers, repeated(asked.order), answers):
+    if proofs := broken_agreements(job.channels, signers, repetition_purpose(asked.order), answers):
         raise Lied(proofs)
     return transcript_of(job, claim, party, answers)
 

@@ -29,8 +29,8 @@ def combine(
     by c ≤ 1, so that none outweighs the others (norm bounding: Sun et al., arXiv 1911.07963). Of
     the buffers that follow the median, number by number, over all that count: a variance that is
     moved a little too far is negative, after which the network computes nothing, and the median
-    lies among the honest as long as most are. Of an even number it is over these and no change at
-    all, so that of two none moves them further than the other. All zero if nothing counts.
+    lies among the honest as long as most are. With an even number "no change" joins them, so that
+    neither of two updates moves them further than the other. All zero if nothing counts.
     """
     rows, total = [row for row, weight in enumerate(weights) if weight > 0], sum(weights)
     counted = [block[row] for row in rows]

@@ -45,8 +45,8 @@ class Candidate:
 
 @dataclass
 class Purse:
-    """Steps that may still be spent on suspects. What had to be looked at, and cost more, is saved
-    up afterwards, unless everything can be paid; a round's allowance is held in reserve for that.
+    """Steps that may still be spent on suspects. If urgent audits overdraw it, later rounds pay
+    that back, unless everything can be paid; a round's allowance is held in reserve for that.
     `steps` falls to minus one allowance, no lower: else a liar who pushes honest updates beyond the
     screen's limit, round after round, would exhaust what could be spent on auditing him."""
 

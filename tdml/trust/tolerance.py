@@ -11,8 +11,7 @@ def relative_error(start: torch.Tensor, one: torch.Tensor, other: torch.Tensor) 
     """How far apart two results are, relative to the change that led there: ‖a − b‖ / max(‖a − s‖,
     ‖b − s‖).
 
-    0 where they are equal, which what is not a number is to itself; else infinite where anything is
-    not finite.
+    0 where they are equal (NaN counts as equal to NaN); else infinite where anything is not finite.
     """
     if torch.allclose(one, other, rtol=0, atol=0, equal_nan=True):
         return 0.0

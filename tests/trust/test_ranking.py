@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
-from tdml.trust import pieces, rank_moments, ranking, ranking_compiled
+from tdml.trust import columns, rank_moments, ranking, ranking_compiled
 
 
 def normal(replicas, coordinates, seed=0):
@@ -132,9 +132,9 @@ def test_sums_that_no_32_bits_hold():
 
 @pytest.mark.parametrize("processors", [1, 6])
 def test_parts_come_in_their_order_on_any_number_of_processors(processors, monkeypatch):
-    monkeypatch.setattr(pieces.os, "sched_getaffinity", lambda _: set(range(processors)))
-    assert pieces.deal(lambda *span: span, 10, 3) == [(0, 3), (3, 6), (6, 9), (9, 10)]
-    assert pieces.deal(lambda *span: span, 0, 3) == []
+    monkeypatch.setattr(columns.os, "sched_getaffinity", lambda _: set(range(processors)))
+    assert columns.deal(lambda *span: span, 10, 3) == [(0, 3), (3, 6), (6, 9), (9, 10)]
+    assert columns.deal(lambda *span: span, 0, 3) == []
 
 
 def test_without_numba_torch_operations_do(monkeypatch):

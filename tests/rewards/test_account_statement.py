@@ -8,8 +8,8 @@ from tdml import cli
 from tdml.commands.rewards import to_text
 from tdml.errors import SettingError
 from tdml.ledger import reader
+from tdml.rewards.account_statement import statement_of
 from tdml.rewards.accounts import Accounts
-from tdml.rewards.statement import statement_of
 from tests.rewards.stories import ban, job, roster, verdict
 
 NAMES = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0", "spare10", "spare9"]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from tdml.models import balance as module
-from tdml.models.balance import balance, count_costs, measure_costs
+from tdml.models import stage_costs as module
+from tdml.models.stage_costs import balance, count_costs, measure_costs
 
 
 def heaviest(costs, cuts):
