@@ -23,8 +23,8 @@ from tdml.settings.file import from_yaml
 _FOR_SPEED = ("precision", "channels_last", "activation_checkpointing")
 _OF_A_MACHINE = ("run_dir", "resume", "identity", "ledger")  # settings, beside data.root
 _DAMAGED = (
-    ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError, yaml.YAMLError,
-    OmegaConfBaseException,
+    ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError, RecursionError,
+    yaml.YAMLError, OmegaConfBaseException,
 )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def write_report(run: Path) -> Path:
         page = _page(run, lines, read_metrics(run, void=True))
     except SettingError:  # of the ledger, which names itself
         raise
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise SettingError(
             f"{run}: metrics.jsonl or summary.json is damaged: {one_line(repr(error))[:200]}"
         ) from error

@@ -244,15 +244,24 @@ def _of_rounds_to_come(key: str) -> bool:
 
 def read_metrics(run: Path, void: bool = False) -> list[dict[str, Any]]:
     """The rounds in metrics.jsonl; with `void` those among them that were taken back, too, in the
-    order in which they were played. A line that was cut off by a crash is left out."""
+    order in which they were played. A line that was cut off by a crash is left out.
+
+    Raises:
+        SettingError: a line is not what a run writes.
+    """
     path = run / "metrics.jsonl"
     lines = (
         path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     )
     rounds = []
-    for line in lines:
+    for place, line in enumerate(lines, start=1):
         try:
-            rounds.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError:
             break
-    return [line for line in rounds if void or not (isinstance(line, dict) and line.get("void"))]
+        except (ValueError, RecursionError):  # a number of thousands of digits; lists in lists
+            record = None
+        if not isinstance(record, dict) or type(record.get("round")) is not int:
+            raise SettingError(f"{path} is damaged: line {place} is not what a run writes")
+        rounds.append(record)
+    return [line for line in rounds if void or not line.get("void")]

@@ -70,7 +70,16 @@ def test_the_verdicts_of_rounds_that_were_taken_back_are_shown_as_such(tmp_path:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    "metrics", ["3\n", "[]\n", '{"round": 1}\n', json.dumps(_LINE | {"seconds": None}) + "\n"]
+    "metrics",
+    [
+        "3\n",
+        "[]\n",
+        '{"round": 1}\n',
+        json.dumps(_LINE | {"seconds": None}) + "\n",
+        "[" * 200_000,
+        f'{{"round": {"9" * 5000}}}',
+        '{"round": 1e400}',
+    ],
 )
 def test_damaged_metrics_are_one_line(tmp_path: Path, metrics: str) -> None:
     with pytest.raises(SettingError, match="damaged") as caught:
@@ -79,8 +88,9 @@ def test_damaged_metrics_are_one_line(tmp_path: Path, metrics: str) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_damaged_summary_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "summary.json").write_text("[")
+@pytest.mark.parametrize("text", ["[", "[" * 200_000])
+def test_a_damaged_summary_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(text)
     with pytest.raises(SettingError, match="damaged"):
         write_report(_run(tmp_path))
 
