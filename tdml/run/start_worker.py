@@ -13,16 +13,17 @@ import torch.distributed as dist
 
 from tdml.data.contents import Contents, contents_of
 from tdml.data.source import Source, load_source
-from tdml.errors import INTERRUPTED, SettingError, fail, one_line
+from tdml.errors import INTERRUPTED, SettingError, fail, one_line, printable
 from tdml.members.cards import Card, Decision, Over
 from tdml.members.own_key import node_identity
 from tdml.members.rendezvous import Rendezvous
-from tdml.members.roster import COORDINATOR_NAME, read_roster
+from tdml.members.roster import read_roster
 from tdml.node.devices import Device, check_precision, choose_device, make_repeatable, own_gpu
 from tdml.node.main_thread import Ending
 from tdml.node.worker import METHODS, Worker
-from tdml.protocol.identity import Identity, is_job_of
+from tdml.protocol.identity import Identity
 from tdml.protocol.names import first_slot, node_name, node_names
+from tdml.run.following import check_coordinator
 from tdml.run.interruption import Interruption
 from tdml.settings.file import fingerprint
 from tdml.settings.schema import Config
@@ -103,9 +104,11 @@ class _Visit:
         if decision is None:
             return None
         roster = self._ready.roster if self._ready else None
-        _check(decision, roster, self._config, self._coordinator)
-        if not decision.error:
-            self._rendezvous.heeds = (decision.public, decision.at.job)
+        check_coordinator(decision, roster, self._config, self._coordinator)
+        if decision.error:
+            print(f"{self._said}: {printable(decision.error)}: {_WAITS}", flush=True)
+            return None
+        self._rendezvous.heeds = (decision.public, decision.at.job)
         place = decision.place(self._rendezvous.visit)
         if place is not None:
             return self._take_part(decision, place)
@@ -232,31 +235,6 @@ class _Visit:
             self._rendezvous,
             self._guard.refusals,
             decision.public,
-        )
-
-
-def _check(
-    decision: Decision, roster: dict[str, str] | None, config: Config, known: str | None
-) -> None:
-    """Whether to go on, if `known` is the coordinator's key in the session before.
-
-    Raises:
-        SettingError: the coordinator has found something wrong, or is not that of
-            `identity.roster`, of the job, or of the session before.
-    """
-    if decision.error and known is None:
-        raise SettingError(decision.error)
-    if roster and roster.get(COORDINATOR_NAME, decision.public) != decision.public:
-        raise SettingError(
-            f"identity.roster={config.identity.roster} has another key for the coordinator than "
-            f"{decision.public}, which somebody shows: ask whoever runs it"
-        )
-    if not decision.error and not is_job_of(decision.at.job, decision.public):
-        raise SettingError(f"{decision.public} shows another coordinator's job: ask who runs it")
-    if known not in (None, decision.public):
-        raise SettingError(
-            f"somebody with the key {decision.public} takes the place of the coordinator, whose "
-            f"key is {known}: ask whoever runs it"
         )
 
 

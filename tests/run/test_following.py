@@ -6,7 +6,7 @@ from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.members.cards import Decision
 from tdml.protocol.identity import Identity, new_job
-from tdml.run.start_worker import _check
+from tdml.run.following import check_coordinator
 from tdml.wire.channel import Session
 
 _COORDINATOR, _OTHER = Identity.new(), Identity.new()
@@ -16,28 +16,29 @@ _DECISION = Decision(None, Session(new_job(_OTHER.public), "session")).signed(_O
 
 def test_worker_with_a_roster_follows_no_other_coordinator() -> None:
     for roster in (None, {"r0.s0": "1" * 64}, {"coordinator": _OTHER.public}):
-        _check(_DECISION, roster, _CONFIG, None)
+        check_coordinator(_DECISION, roster, _CONFIG, None)
     with pytest.raises(
         SettingError, match=r"identity\.roster=roster\.yaml has another key for the coordinator"
     ):
-        _check(_DECISION, {"coordinator": _COORDINATOR.public}, _CONFIG, None)
+        check_coordinator(_DECISION, {"coordinator": _COORDINATOR.public}, _CONFIG, None)
 
 
 def test_worker_follows_the_coordinator_of_the_session_before() -> None:
-    _check(_DECISION, None, _CONFIG, _OTHER.public)
+    check_coordinator(_DECISION, None, _CONFIG, _OTHER.public)
     with pytest.raises(SettingError, match="takes the place of the coordinator, whose key is"):
-        _check(_DECISION, None, _CONFIG, _COORDINATOR.public)
+        check_coordinator(_DECISION, None, _CONFIG, _COORDINATOR.public)
 
 
 def test_worker_works_for_no_job_of_another_coordinator() -> None:
     """Which would have it sign what is used against it there."""
     stolen = Decision(at=Session(new_job(_COORDINATOR.public), "session")).signed(_OTHER)
     with pytest.raises(SettingError, match=r"shows another coordinator's job: ask who runs it"):
-        _check(stolen, None, _CONFIG, None)
+        check_coordinator(stolen, None, _CONFIG, None)
 
 
 def test_an_error_ends_the_start_and_no_later_session() -> None:
     wrong = Decision("model: no such", Session("job", "session")).signed(_OTHER)
     with pytest.raises(SettingError, match=r"^model: no such$"):
-        _check(wrong, None, _CONFIG, None)
-    _check(wrong, None, _CONFIG, _OTHER.public)
+        check_coordinator(wrong, None, _CONFIG, None)
+    for later in (wrong, Decision("rounds is 7 here, and 4 there")):
+        check_coordinator(later, None, _CONFIG, _OTHER.public)

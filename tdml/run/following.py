@@ -1,0 +1,34 @@
+"""Whom a worker follows."""
+
+from tdml.errors import SettingError
+from tdml.members.cards import Decision
+from tdml.members.roster import COORDINATOR_NAME
+from tdml.protocol.identity import is_job_of
+from tdml.settings.schema import Config
+
+
+def check_coordinator(
+    decision: Decision, roster: dict[str, str] | None, config: Config, known: str | None
+) -> None:
+    """Whether to go on, if `known` is the coordinator's key in the session before.
+
+    Raises:
+        SettingError: the coordinator has found something wrong, or is not that of
+            `identity.roster`, of the job, or of the session before.
+    """
+    if decision.error and known is None:
+        raise SettingError(decision.error)
+    if decision.error:  # which anybody may have written: it ends no later session
+        return
+    if roster and roster.get(COORDINATOR_NAME, decision.public) != decision.public:
+        raise SettingError(
+            f"identity.roster={config.identity.roster} has another key for the coordinator than "
+            f"{decision.public}, which somebody shows: ask whoever runs it"
+        )
+    if not is_job_of(decision.at.job, decision.public):
+        raise SettingError(f"{decision.public} shows another coordinator's job: ask who runs it")
+    if known not in (None, decision.public):
+        raise SettingError(
+            f"somebody with the key {decision.public} takes the place of the coordinator, whose "
+            f"key is {known}: ask whoever runs it"
+        )
