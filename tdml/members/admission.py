@@ -110,7 +110,8 @@ class Admission:
                 faults[name] = reason
                 if first:
                     self.roster.refused[name] = reason
-        if first and len(members) == 1 and refused:
+        launched = all(card.rank is not None for card in cards)  # others may still join
+        if first and len(members) == 1 and refused and launched:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in faults.items())
             raise SettingError(
                 f"every node is refused ({reasons}): see identity.roster and identity.ban_list"

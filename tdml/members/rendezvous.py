@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection
 import msgspec
 import torch.distributed as dist
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, printable
 from tdml.members import exit_barrier
 from tdml.members.cards import Call, Card, Decision, End, Over, read_call, read_card, read_end
 from tdml.members.heartbeat import Heartbeat, beat
@@ -196,10 +196,12 @@ class Rendezvous:
     def _say_once(self, public: str, coordinator: str) -> None:
         if not self._has_warned:
             self._has_warned = True
+            by = (
+                repr(printable(public[:_KEY])) if public else "nobody, as where a start has failed,"
+            )
             print(
-                f"tdml: a call to a session that is not signed by the coordinator, whose key is "
-                f"{coordinator}, but by {one_line(public)[:_KEY]!r} is not answered: ask whoever "
-                "runs the job",
+                f"tdml: a call to a session that is signed by {by} and not by the coordinator, whose "
+                f"key is {coordinator}, is not answered: ask whoever runs the job",
                 file=sys.stderr,
                 flush=True,
             )

@@ -1,6 +1,7 @@
 """The figures, made with matplotlib and without a display."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -120,7 +121,10 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
         markersize=4,
         label="global, test",
     )
-    loss.set(xlabel="round", ylabel="loss", title="Loss", yscale="log")
+    loss.set(xlabel="round", ylabel="loss", title="Loss")
+    shown = [value for line in loss.lines for value in line.get_ydata() if math.isfinite(value)]
+    if shown and min(shown) > 0:  # some tasks' are not
+        loss.set_yscale("log")
     loss.legend(fontsize=7, ncols=2)
     for axes in (metric, loss):
         axes.grid(alpha=0.25)

@@ -148,7 +148,8 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
 
 def _fetch(fleet: Fleet, gathered: Gathered, indices: Sequence[int], place: BlockPlace) -> Blocks:
     stage, number = place
-    return fleet.each(lambda replica: replica.reveal(UPDATE, stage, number), fleet.ready(indices))
+    # where a group was lost since, as over what it was to repeat, its nodes have the update still
+    return fleet.each(lambda replica: replica.reveal(UPDATE, stage, number), fleet.placed(indices))
 
 
 def _check_commitments(gathered: Gathered, job: Job, index: int) -> None:

@@ -245,12 +245,18 @@ class Referee:
 
 
 def is_equal(one: Evaluation, other: Evaluation) -> bool:
-    """Whether two evaluations of the same found the same; never where a number is none."""
+    """Whether two evaluations of the same found the same."""
     return (
-        torch.equal(one.losses, other.losses)
-        and torch.equal(one.rows, other.rows)
+        _same_numbers(one.losses, other.losses)
+        and _same_numbers(one.rows, other.rows)
         and torch.equal(one.log, other.log)
     )
+
+
+def _same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Bit for bit, but that NaN is NaN."""
+    alike = (one.shape, one.dtype) == (other.shape, other.dtype)
+    return alike and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def item_digest(item: Item, made: list[torch.Tensor]) -> str:

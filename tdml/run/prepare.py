@@ -9,6 +9,7 @@ import torch
 
 from tdml.attacks.base import make_attack
 from tdml.data import source as data
+from tdml.data.faults import faults_of
 from tdml.data.order import steps_per_round
 from tdml.data.partition import partition
 from tdml.data.shares import given_shares
@@ -134,4 +135,6 @@ def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, t
         raise
     except Exception as error:
         raise SettingError(f"data: the first samples cannot be read: {one_line(error)}") from error
+    if not inputs.float().isfinite().all():  # nothing can be tried on them
+        raise SettingError(f"data: {faults_of(source, torch.arange(size).view(1, -1), [0])}")
     return inputs, targets

@@ -8,6 +8,7 @@ import torch
 from tdml.errors import SettingError, one_line
 from tdml.tasks.base import Task
 
+_METRICS = "a dict of pairs of tensors, sums and counts of each sample (docs/your-task.md)"
 _NO_NUMBER = (OverflowError, ValueError, ZeroDivisionError)  # as math says it
 
 
@@ -117,7 +118,7 @@ def _tried(
             "losses()": (task.losses(output, targets), 1),
             "weights()": (task.weights(targets), 1),
         }
-        for name, (sums, counts) in task.metrics(output, targets).items():
+        for name, (sums, counts) in _metrics(task, output, targets).items():
             found |= {
                 f"metrics() {name}, its sums,": (sums, 2),
                 f"metrics() {name}, its counts,": (counts, 1),
@@ -130,6 +131,20 @@ def _tried(
             f"task: it does not fit what the model returns, {tuple(output.shape)}, for targets "
             f"{tuple(targets.shape)}: {one_line(error)} (see task, model, data)"
         ) from error
+    return found
+
+
+def _metrics(
+    task: Task, output: torch.Tensor, targets: torch.Tensor
+) -> Mapping[str, tuple[torch.Tensor, torch.Tensor]]:
+    """The task's metrics, if they have the form that they must have."""
+    found = task.metrics(output, targets)
+    if not isinstance(found, Mapping):
+        raise TypeError(f"metrics() returns {type(found).__name__}, not {_METRICS}")
+    for name, value in found.items():
+        pair = isinstance(value, tuple) and [type(part) for part in value]
+        if pair != [torch.Tensor, torch.Tensor]:
+            raise TypeError(f"metrics() {name} is {type(value).__name__}: give {_METRICS}")
     return found
 
 

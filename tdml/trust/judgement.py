@@ -3,10 +3,10 @@
 Statistics point. Only proofs ban. The judge of a proof is recomputation, so one honest validator is
 enough. Nothing unproven does harm. What a proven liar put in before is taken out again.
 
-A `Judgement` is the one record of it: the ledger, the metrics, the report and the rewards are made
-of this.
+A `Judgement` is the one record of it: ledger, metrics, report and rewards are made of this.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,9 +28,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class Audited:
-    """What came of repeating some windows of a replica: those found clean; those found so by a look
-    at one step alone, or by nobody who vouches; those of which a look could not tell; those in
-    which its nodes were proven to lie; and why others were not settled."""
+    """What came of repeating some windows of a replica: found clean; found so by a look at one
+    step alone, or by nobody who vouches; those of which a look could not tell; those in which its
+    nodes were proven to lie; and why others were not settled."""
 
     clean: tuple[int, ...] = ()
     looked: tuple[int, ...] = ()
@@ -47,13 +47,10 @@ class Audited:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of one replica's round before it is judged.
-
-    `fault` is why what it handed in cannot be averaged; `distance` and `departure` are the
-    screen's; `work` is None where nothing was tested; `full` says that every window was audited and
-    found clean; `proof` convicts nodes of its own; `unchecked` is why its work can never be
-    repeated, "" where it can; `compared`: it has taken all of its steps.
-    """
+    """All that is known of one replica's round before it is judged: `fault` is why it cannot be
+    averaged; `distance` and `departure` are the screen's; `work` is None where nothing was tested;
+    `full`: every window was audited and found clean; `proof` convicts nodes of its own; `unchecked`
+    is why its work can never be repeated; `compared`: it has taken all of its steps."""
 
     nodes: tuple[str, ...]
     samples: int
@@ -105,9 +102,10 @@ def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict
     """What becomes of each replica's update, by replica.
 
     Whoever was seen working, or whose whole round was repeated and found again, counts in full, up
-    to LARGEST times the median size; who was tested and not seen working counts less beside them,
-    and as all others where there are none; who was not tested counts up to TYPICAL times the median
-    size. Who stands out beyond the screen's limit, and was not found clean, does not count.
+    to LARGEST times the median size (of two, repeated by the other, at any size); who was tested
+    and not seen working counts less beside them, and as all others where there are none; who was
+    not tested counts up to TYPICAL times the median size. Who stands out beyond the screen's limit,
+    and was not found clean, does not count.
 
     Args:
         power: the share of clean replica-rounds that the work test has seen working in this run.
@@ -119,18 +117,20 @@ def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict
     typical = statistics.median_low(sizes) if sizes else 0.0
     if not any(e.full or (vouches and e.work and e.work.seen) for e in sound):
         power = 0.0
-    return {index: _judge(index, e, typical, power, vouches) for index, e in evidence.items()}
+    repeated = LARGEST if len(evidence) > 2 else math.inf
+    return {i: _judge(i, e, typical, power, vouches, repeated) for i, e in evidence.items()}
 
 
 def _judge(
-    index: int, evidence: Evidence, typical: float, power: float, vouches: bool
+    index: int, evidence: Evidence, typical: float, power: float, vouches: bool, repeated: float
 ) -> Judgement:
     tested = evidence.work if vouches else None
     seen = tested is not None and tested.seen
     weight, doubt = 1.0, ""
     if tested is not None and power and not seen and not evidence.full:
         weight, doubt = _unseen(tested, power)
-    scale, bound = _shorten(evidence.size, typical, LARGEST if seen or evidence.full else TYPICAL)
+    most = repeated if evidence.full else LARGEST if seen else TYPICAL
+    scale, bound = _shorten(evidence.size, typical, most)
     proof = evidence.proof
     if (refusal := _refusal(evidence)) or proof:
         weight, scale, doubt, bound = 0.0, 1.0, refusal, ""

@@ -96,6 +96,15 @@ def test_a_ban_list_that_bans_every_node_ends_the_job_at_admission() -> None:
         admit_first(_CARDS, banned={key.public for key in _KEYS[1:]})
 
 
+def test_who_joins_first_with_other_settings_does_not_end_a_job_that_waits_for_others() -> None:
+    wrong = later(3, fingerprint="others")
+    admitted = make_admission().admit([wrong], "session", (), first=True)
+    assert list(admitted.members) == ["coordinator"]
+    assert set(admitted.refused) == {"late3"}
+    banned = make_admission(banned={_KEYS[3].public})
+    assert set(banned.admit([later(3)], "session", (), first=True).refused) == {"late3"}
+
+
 def test_a_coordinator_that_may_not_take_part_says_so() -> None:
     with pytest.raises(SettingError, match=r"^rank 0, the coordinator, is refused: its key is ban"):
         make_admission(banned={_KEYS[0].public})

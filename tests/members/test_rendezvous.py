@@ -202,11 +202,21 @@ def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
     assert not worker.called(_ME.public)
     assert not worker.called(_ME.public)
     said = capsys.readouterr().err
-    assert said.startswith("tdml: a call to a session that is not signed by the coordinator")
-    assert _OTHER.public in said
+    assert said.startswith(f"tdml: a call to a session that is signed by '{_OTHER.public}' and not")
+    assert _ME.public in said
     assert said.count("\n") == 1
     coordinator.call("second", _ME)
     assert worker.await_call(_ME.public) == "second"
+
+
+def test_a_start_that_failed_is_no_call(both, capsys: pytest.CaptureFixture) -> None:
+    coordinator, come = both
+    coordinator.call("first", _ME)
+    worker = come()
+    worker.await_call(None)
+    coordinator.call("")
+    assert not worker.called(_ME.public)
+    assert "is signed by nobody, as where a start has failed," in capsys.readouterr().err
 
 
 def test_who_waits_hears_that_the_run_is_over(both) -> None:

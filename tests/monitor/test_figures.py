@@ -1,6 +1,8 @@
 """The figures of a report."""
 
-from tdml.monitor.figures import rank_scatter
+import pytest
+
+from tdml.monitor.figures import curves, rank_scatter
 
 
 def _replica(mean: float, std: float, verdict: str = "honest") -> dict:
@@ -16,3 +18,24 @@ def test_points_that_lie_together_have_one_label() -> None:
     [axes] = figure.axes
     assert [text.get_text() for text in axes.texts] == ["r0 r1 r2", "r3", "r4"]
     assert axes.get_title() == "round 2, taken back"
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [
+        ([2.0, 0.5], "log"),
+        ([0.5, -1.0], "linear"),
+        ([0.0, 0.0], "linear"),
+        ([None, None], "linear"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_losses_that_are_not_positive_are_drawn_as_they_are(losses: list, scale: str) -> None:
+    lines = [
+        {"round": n, "test_loss": loss, "test_r2": 0.1, "replicas": {"0": {"train_loss": loss}}}
+        for n, loss in enumerate(losses, start=1)
+    ]
+    figure = curves(lines)
+    _, axes = figure.axes
+    assert axes.get_yscale() == scale
+    figure.draw_without_rendering()

@@ -3,7 +3,7 @@
 import pytest
 
 from tdml.lab.laboratory import Laboratory
-from tests.round import liars
+from tests.round import liars, unhelpful
 
 _JOB = [
     "model=mlp", "model.hidden=16", "sync.local_steps=6", "topology.stages=2",
@@ -43,7 +43,8 @@ def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
     assert played.accepted == [0, 2], "whose update is not in the mean does not count"
     noted = laboratory.engine.judge.standing.unproven.rounds
     key = laboratory.fleet.key
-    assert key("r0.s0") in noted and key("r1.s0") not in noted, "nothing of it is in the weights"
+    assert (key("r0.s0") in noted) == trusted, "without trust nothing is ever taken out"
+    assert key("r1.s0") not in noted, "nothing of it is in the weights"
     moved = [
         float((after - was).abs().max())
         for after, was in zip(laboratory.engine.weights, before, strict=True)
@@ -76,3 +77,21 @@ def test_who_shows_a_validator_another_update_loses_its_own_test_alone() -> None
     assert {0, 2} <= set(played.accepted)
     assert played.judgements[1].p == 1
     assert laboratory.engine.judge.standing.suspicion.by_nodes["r1.s0+r1.s1"] >= 1
+
+
+@pytest.mark.parametrize("memory", [0, 1024])
+def test_who_cannot_repeat_what_it_is_given_still_counts(memory: int) -> None:
+    """Its group is lost over that, and its nodes have its update."""
+    laboratory = Laboratory(
+        ["model=mlp", "model.hidden=16", "data.size=8", "model.features=192", "sync.local_steps=6",
+         "topology.stages=1", "topology.replicas=4", "train=adamw", "+train.optimizer.fused=false",
+         "trust.budget=1", "rounds=3", f"gather.memory={memory}"]
+    )  # fmt: skip
+    laboratory.fleet.nodes["r1.s0"].__class__ = unhelpful.CountsBack
+    played = laboratory.play(1)
+    assert "ZeroDivisionError" in str(laboratory.fleet.losses), "honest validators have failed"
+    assert played.accepted == [0, 2, 3]
+    assert not {"r0.s0", "r2.s0", "r3.s0"} & set(played.bans)
+    again = laboratory.play(2)
+    assert {0, 2, 3} <= set(again.accepted)
+    assert set(again.bans) | set(played.bans) == {"r1.s0"}

@@ -58,3 +58,22 @@ class AccusesAndFails(Liar):
         if not order.own and order.each:
             raise MemoryError("no room")
         yield from super().repeating(order)
+
+
+class CountsBack(Node):
+    """Does its work, and commits to states in which the optimizer has taken minus one step: whoever
+    goes on from there divides by zero."""
+
+    def training(self, order, steps):
+        for step in super().training(order, steps):
+            trace = self._trace
+            trace.keep = lambda state, trace=trace: type(trace).keep(trace, self._back(state))
+            yield step
+
+    def _back(self, state):
+        state, form = state.clone(), self.stage.trainer._form.kept
+        sections = form.sections(state[self.stage.layout.size :])
+        for name, section in zip(["filled", *form._names], sections, strict=True):
+            if name == "step":
+                section.fill_(-1.0)
+        return state

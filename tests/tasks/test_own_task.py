@@ -36,6 +36,16 @@ class Means(Plain):
         return {"error": ((output - targets).mean(), torch.ones(len(output)))}
 
 
+class OneNumber(Plain):
+    def metrics(self, output, targets):
+        return {"error": 1.0}
+
+
+class Listed(Plain):
+    def metrics(self, output, targets):
+        return [torch.ones(len(output))]
+
+
 class OfTheBatch(Plain):
     def metrics(self, output, targets):
         return {"share": (output.sum(dim=1) / output.sum(), torch.ones(len(output)))}
@@ -87,6 +97,11 @@ class Projects(Plain):
         ),
         (NamesLoss(), r"task: metrics\(\) has one named loss, under which"),
         (Means(), r"task: metrics\(\) error, its sums, of 4 samples is \(\)"),
+        (
+            OneNumber(),
+            r"task: .*: metrics\(\) error is float: give a dict of pairs of tensors, sums and",
+        ),
+        (Listed(), r"task: .*: metrics\(\) returns list, not a dict of pairs of tensors"),
         (
             OfTheBatch(),
             r"task: metrics\(\) share, its sums, of a sample is another where .* added up",

@@ -71,6 +71,20 @@ def test_sizes_after_fewer_steps_say_nothing_of_the_others() -> None:
     assert alone[1].scale == pytest.approx(1.5 * 0.1 / 0.4), "unless there are no others"
 
 
+def test_of_two_who_was_repeated_by_the_other_counts_at_any_size() -> None:
+    """Nothing tells which size is usual, and of the two one is honest if the other lies. With three
+    two may be in league."""
+    large = evidence(size=5.0, full=True)
+    made = judge({0: large, 1: evidence()}, 0.5, True)
+    assert (made[0].status, made[0].scale) == ("honest", 1)
+    assert judge({0: evidence(size=5.0), 1: evidence()}, 0.5, True)[0].scale == pytest.approx(0.3)
+    assert judge({0: large, 1: evidence(), 2: evidence()}, 0.5, True)[0].scale == pytest.approx(0.4)
+    faulty = {0: large, 1: evidence(), 2: evidence(fault="not finite")}
+    assert judge(faulty, 0.5, True)[0].scale == pytest.approx(0.4), (
+        "who is out may have repeated it"
+    )
+
+
 def test_what_can_never_be_repeated_says_so_and_waits_for_nothing() -> None:
     made = one(unchecked="not checked")
     assert (made.status, made.weight, made.reason) == ("honest", 1, "not checked")
