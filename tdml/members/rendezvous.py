@@ -200,8 +200,8 @@ class Rendezvous:
                 repr(printable(public[:_KEY])) if public else "nobody, as where a start has failed,"
             )
             print(
-                f"tdml: a call to a session that is signed by {by} and not by the coordinator, whose "
-                f"key is {coordinator}, is not answered: ask whoever runs the job",
+                f"tdml: a call to a session that is signed by {by} and not by the coordinator, "
+                f"whose key is {coordinator}, is not answered: ask whoever runs the job",
                 file=sys.stderr,
                 flush=True,
             )
