@@ -19,6 +19,9 @@ from tdml.models.tensors import bring_into_form
 from tdml.settings.targets import instantiate
 
 
+_CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # compute nothing
+
+
 @dataclass(frozen=True)
 class Border:
     """What crosses between two blocks for one micro-batch."""
@@ -50,7 +53,7 @@ def build(settings: dict, device: str) -> nn.Module:
         raise SettingError(
             f"model={settings['_target_']} cannot be built: {cause(error, 'model')}"
         ) from error
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, nn.Module) or isinstance(model, _CONTAINERS):
         raise SettingError(
             f"model._target_={settings['_target_']} returned {type(model).__name__}: it must "
             "return an nn.Sequential of blocks or a module with a method blocks()"

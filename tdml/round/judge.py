@@ -86,7 +86,8 @@ class Judge:
         rows = [gathered.replicas.index(index) for index in compared]
         screening = screen_sums(gathered.sums, rows)
         ranked = [s for s, sums in enumerate(gathered.sums) if is_ranked(sums.parameters)]
-        made = {i: {s: updates_of(gathered, i)[s] for s in ranked} for i in gathered.replicas}
+        contents = {index: updates_of(gathered, index) for index in gathered.replicas}
+        made = {index: {s: own[s] for s in ranked} for index, own in contents.items()}
         again = self.standing.former.again(gathered.start.number, made)
         return mark(screening, {gathered.replicas.index(index) for index in again})
 

@@ -118,13 +118,17 @@ def ends_the_program():
             "returned list: it must return an nn.Sequential of blocks or a module with a method",
         ),
         (
+            {"_target_": "torch.nn.ModuleList"},
+            "returned ModuleList: it must return an nn.Sequential of blocks or a module with",
+        ),
+        (
             settings(sizes_left_open),
             "model: 1.weight gets its shape from the first batch: give its layer the sizes",
         ),
         (settings(complex_buffer), "model: phases holds complex numbers"),
         (settings(ends_the_program), "it ends the program (status 2): what reads the command line"),
     ],
-    ids=["function", "package", "setting", "no module", "lazy", "complex", "program"],
+    ids=["function", "package", "setting", "no module", "list", "lazy", "complex", "program"],
 )
 def test_what_cannot_be_built_is_the_users_mistake(model, message):
     with pytest.raises(SettingError) as caught:
