@@ -18,7 +18,6 @@ from tdml.errors import SettingError, cause, one_line
 from tdml.models.tensors import bring_into_form
 from tdml.settings.targets import instantiate
 
-
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # compute nothing
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tdml.lab.laboratory import Laboratory
-from tdml.round.played import Round
 from tests.round import liars, unhelpful
+from tests.round.seats import banned, sit
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -39,25 +39,15 @@ def _laboratory(*overrides: str) -> Laboratory:
     return Laboratory([*_JOB, *overrides])
 
 
-def _sit(laboratory: Laboratory, name: str, kind: type, **attributes: object) -> None:
-    node = laboratory.fleet.nodes[name]
-    node.__class__ = kind
-    vars(node).update(attributes)
-
-
-def _banned(played: Round) -> list[str]:
-    return sorted(played.bans)
-
-
 @pytest.mark.parametrize(
     "again", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["and again", "once"]
 )
 @pytest.mark.parametrize(("deed", "stage"), _LIES)
 def test_a_lie_in_the_own_round(deed: str, stage: int, again: bool, by_sample: str) -> None:
     laboratory = _laboratory(by_sample)
-    _sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, again=again)
+    sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, again=again)
     played = laboratory.play(1)
-    assert _banned(played) == [f"r1.s{stage}"]
+    assert banned(played) == [f"r1.s{stage}"]
     assert played.judgements[1].status == "malicious"
     assert played.accepted == [0, 2]
 
@@ -65,9 +55,9 @@ def test_a_lie_in_the_own_round(deed: str, stage: int, again: bool, by_sample: s
 @pytest.mark.parametrize(("deed", "stage"), _LIES)
 def test_a_lie_as_validator(deed: str, stage: int) -> None:
     laboratory = _laboratory(_BY_CLASS)
-    _sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, when=liars.AS_VALIDATOR)
+    sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, when=liars.AS_VALIDATOR)
     played = laboratory.play(1)
-    assert _banned(played) == [f"r1.s{stage}"]
+    assert banned(played) == [f"r1.s{stage}"]
     assert {0, 2} <= set(played.accepted), "whom it has lied about counts"
 
 
@@ -88,9 +78,9 @@ _TIED_LIES += [
 @pytest.mark.parametrize(("deed", "stage"), _TIED_LIES)
 def test_a_lie_in_a_model_with_tied_weights(deed: str, stage: int, when: str) -> None:
     laboratory = Laboratory([*_JOB[4:], *_TIED])
-    _sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, when=when)
+    sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, when=when)
     played = laboratory.play(1)
-    assert _banned(played) == [f"r1.s{stage}"]
+    assert banned(played) == [f"r1.s{stage}"]
     assert {0, 2} <= set(played.accepted)
 
 
@@ -107,8 +97,8 @@ def test_with_tied_weights_everybody_is_clean_also_where_the_coordinator_looks(m
 def test_both_lie_at_different_places(deed: str) -> None:
     """With two replicas the one validates the other."""
     laboratory = _laboratory("topology.replicas=2")
-    _sit(laboratory, "r0.s1", liars.Liar, deed=deed)
-    _sit(laboratory, "r1.s0", liars.Liar, deed="state", when=liars.AS_VALIDATOR)
+    sit(laboratory, "r0.s1", liars.Liar, deed=deed)
+    sit(laboratory, "r1.s0", liars.Liar, deed="state", when=liars.AS_VALIDATOR)
     first = laboratory.play(1)
     second = laboratory.play(2) if laboratory.fleet.muster() else None
     banned = {*first.bans, *(second.bans if second else ())}
@@ -119,9 +109,9 @@ def test_both_lie_at_different_places(deed: str) -> None:
 def test_two_of_three_liars_and_one_honest_validator() -> None:
     laboratory = _laboratory("topology.replicas=4", "topology.stages=1")
     for index in (1, 2, 3):
-        _sit(laboratory, f"r{index}.s0", liars.Liar, deed="update")
+        sit(laboratory, f"r{index}.s0", liars.Liar, deed="update")
     played = laboratory.play(1)
-    assert _banned(played) == ["r1.s0", "r2.s0", "r3.s0"]
+    assert banned(played) == ["r1.s0", "r2.s0", "r3.s0"]
     assert played.accepted == [0]
 
 
@@ -129,26 +119,26 @@ def test_two_of_three_liars_and_one_honest_validator() -> None:
 def test_a_sender_that_sends_other_than_it_records_loses_the_round(deed: str) -> None:
     """Its neighbour does not sign; nobody else can know which of the two lies."""
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s0", liars.Liar, deed=deed)
+    sit(laboratory, "r1.s0", liars.Liar, deed=deed)
     played = laboratory.play(1)
-    assert _banned(played) == []
+    assert banned(played) == []
     assert played.judgements[1].status == "lost"
     assert "stages 0 and 1 do not agree" in played.judgements[1].reason
     assert played.accepted == [0, 2]
 
 
 @pytest.mark.parametrize("kind", [liars.CommitsToNothing, liars.ShowsAnotherState])
-def test_who_cannot_show_what_it_had_committed_to_is_banned(kind: type) -> None:
+def test_who_cannot_show_what_it_had_committed_to_isbanned(kind: type) -> None:
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s1", kind)
-    assert _banned(laboratory.play(1)) == ["r1.s1"]
+    sit(laboratory, "r1.s1", kind)
+    assert banned(laboratory.play(1)) == ["r1.s1"]
 
 
 def test_who_says_nothing_of_what_a_window_starts_from_frames_nobody() -> None:
     """Validators would go on from a state that is nowhere written down."""
     laboratory = _laboratory("topology.replicas=4", "trust.budget=0.2", "rounds=8")
-    _sit(laboratory, "r1.s1", liars.CommitsToUnknownStates)
-    bans = next(filter(None, (_banned(laboratory.play(n)) for n in range(1, 9))))
+    sit(laboratory, "r1.s1", liars.CommitsToUnknownStates)
+    bans = next(filter(None, (banned(laboratory.play(n)) for n in range(1, 9))))
     assert bans == ["r1.s1"]
 
 
@@ -160,9 +150,9 @@ def test_who_says_nothing_of_what_a_window_starts_from_frames_nobody() -> None:
 def test_states_that_nobody_can_go_on_from_cost_their_owner_alone(form) -> None:
     """No validator is made to fail by them."""
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s1", unhelpful.KeepsAnotherForm, form=form)
+    sit(laboratory, "r1.s1", unhelpful.KeepsAnotherForm, form=form)
     played = laboratory.play(1)
-    assert _banned(played) == ["r1.s1"]
+    assert banned(played) == ["r1.s1"]
     assert played.accepted == [0, 2]
     assert laboratory.engine.judge.debts.owing == {}
     assert laboratory.fleet.losses.keys() <= {1}
@@ -174,13 +164,13 @@ def test_a_small_lie_does_not_end_all_proofs() -> None:
     laboratory = _laboratory("topology.replicas=4")
     settler = laboratory.engine.judge.auditor.settler
     settler.referee.spread = lambda done: 0.0
-    _sit(laboratory, "r1.s0", liars.Liar)
+    sit(laboratory, "r1.s0", liars.Liar)
     banned = []
     for number, size in enumerate([0.04, 10.0], 1):
         settler.referee.error = lambda done, made, size=size: size
         for replica in laboratory.fleet.muster():
             replica.kind = "a GPU"
-        banned.append(_banned(laboratory.play(number)))
+        banned.append(banned(laboratory.play(number)))
         assert settler.unrepeatable == set()
     assert banned == [[], ["r1.s0"]]
 
@@ -192,11 +182,11 @@ def test_who_no_longer_shows_what_a_disputed_window_starts_from_does_not_end_all
 ) -> None:
     """That honest validators cannot go on from it says nothing of whether work can be repeated."""
     laboratory = _laboratory("topology.replicas=2", "topology.stages=1")
-    _sit(laboratory, "r1.s0", unhelpful.StopsShowing, times=times, answers=answers)
+    sit(laboratory, "r1.s0", unhelpful.StopsShowing, times=times, answers=answers)
     played = laboratory.play(1)
     assert played.accepted == [0]
     assert laboratory.engine.judge.auditor.settler.unrepeatable == set()
-    assert _banned(played) == (["r1.s0"] if answers else [])
+    assert banned(played) == (["r1.s0"] if answers else [])
     owing = laboratory.engine.judge.debts.owing
     assert list(owing) == ([] if answers else [laboratory.fleet.key("r1.s0")])
 
@@ -209,7 +199,7 @@ def test_validators_that_repeat_nothing_honestly_do_not_keep_an_honest_update_fr
     """The coordinator looks itself, as where nobody could repeat it."""
     laboratory = _laboratory(f"topology.replicas={replicas}", "topology.stages=1")
     for index in range(1, replicas):
-        _sit(laboratory, f"r{index}.s0", kind, when=liars.AS_VALIDATOR)
+        sit(laboratory, f"r{index}.s0", kind, when=liars.AS_VALIDATOR)
     for number in (1, 2):
         played = laboratory.play(number)
         assert 0 in played.accepted, played.judgements[0].reason
@@ -240,10 +230,10 @@ def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(
     touched."""
     monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s1", liars.AnswersAmiss, amiss=amiss)
+    sit(laboratory, "r1.s1", liars.AnswersAmiss, amiss=amiss)
     for number in (1, 2):
         played = laboratory.play(number)
-        assert set(_banned(played)) <= {"r1.s1"}
+        assert set(banned(played)) <= {"r1.s1"}
         assert {0, 2} <= set(played.accepted)
 
 
@@ -251,16 +241,16 @@ def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(
 def test_answers_of_another_form_in_a_dispute_do_no_harm(amiss: str) -> None:
     """A validator that gives them leaves it to the other one to convict who has lied."""
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s0", liars.Liar, deed="state")
-    _sit(laboratory, "r0.s0", liars.AnswersAmiss, amiss=amiss)  # where the transcripts part
-    assert _banned(laboratory.play(1)) == ["r1.s0"]
+    sit(laboratory, "r1.s0", liars.Liar, deed="state")
+    sit(laboratory, "r0.s0", liars.AnswersAmiss, amiss=amiss)  # where the transcripts part
+    assert banned(laboratory.play(1)) == ["r1.s0"]
 
 
 def test_silence_is_no_proof_and_does_not_count() -> None:
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s1", liars.IsSilent)
+    sit(laboratory, "r1.s1", liars.IsSilent)
     first = laboratory.play(1)
-    assert _banned(first) == []
+    assert banned(first) == []
     assert first.accepted == [0, 2]
     assert "it has not shown its work" in first.judgements[1].reason
     laboratory.fleet.nodes["r1.s1"].silent = False
@@ -271,8 +261,8 @@ def test_silence_is_no_proof_and_does_not_count() -> None:
 
 def test_without_a_budget_nobody_is_banned_for_work() -> None:
     laboratory = _laboratory("trust.budget=0")
-    _sit(laboratory, "r1.s1", liars.Liar, deed="update")
-    assert _banned(laboratory.play(1)) == []
+    sit(laboratory, "r1.s1", liars.Liar, deed="update")
+    assert banned(laboratory.play(1)) == []
 
 
 def test_honest_replicas_are_clean_in_every_window(

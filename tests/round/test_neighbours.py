@@ -4,8 +4,8 @@ import pytest
 
 from tdml.lab.laboratory import Laboratory
 from tdml.protocol.orders import ReplicaLost
-from tdml.round.played import Round
 from tests.round import liars
+from tests.round.seats import banned, sit
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -18,40 +18,30 @@ def _laboratory(*overrides: str) -> Laboratory:
     return Laboratory([*_JOB, *overrides])
 
 
-def _sit(laboratory: Laboratory, name: str, kind: type, **attributes: object) -> None:
-    node = laboratory.fleet.nodes[name]
-    node.__class__ = kind
-    vars(node).update(attributes)
-
-
-def _banned(played: Round) -> list[str]:
-    return sorted(played.bans)
-
-
 @pytest.mark.parametrize("when", [liars.OWN, liars.AS_VALIDATOR])
 @pytest.mark.parametrize("deed", ["state", "update"])
 def test_all_that_lie_at_the_same_time_are_banned_at_once(deed: str, when: str) -> None:
     """Else the run would go back once for each of them."""
     laboratory = _laboratory()
     for stage in range(3):
-        _sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, when=when)
+        sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, when=when)
     played = laboratory.play(1)
-    assert _banned(played) == ["r1.s0", "r1.s1", "r1.s2"]
+    assert banned(played) == ["r1.s0", "r1.s1", "r1.s2"]
     assert {0, 2} <= set(played.accepted)
 
 
 @pytest.mark.parametrize("attack", ["zero_gradient", "gaussian", "mean_shift"])
 def test_the_papers_attackers_are_whole_replicas(attack: str) -> None:
     laboratory = _laboratory(f"attack={attack}", "attack.replicas=[1]", "topology.stages=2")
-    assert _banned(laboratory.play(1)) == ["r1.s0", "r1.s1"]
+    assert banned(laboratory.play(1)) == ["r1.s0", "r1.s1"]
 
 
 def test_an_honest_neighbour_of_a_liar_is_not_touched() -> None:
     """What it makes of a false message is another's doing, whatever it comes to."""
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s0", liars.Liar, deed="activation")
-    _sit(laboratory, "r1.s2", liars.Liar, deed="update")
-    assert _banned(laboratory.play(1)) == ["r1.s0"]
+    sit(laboratory, "r1.s0", liars.Liar, deed="activation")
+    sit(laboratory, "r1.s2", liars.Liar, deed="update")
+    assert banned(laboratory.play(1)) == ["r1.s0"]
 
 
 class _Leaves(liars.Liar):
@@ -63,8 +53,8 @@ class _Leaves(liars.Liar):
 
 def test_who_leaves_does_not_save_its_partner() -> None:
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s0", liars.Liar, deed="update")
-    _sit(laboratory, "r1.s2", _Leaves, deed="update")
+    sit(laboratory, "r1.s0", liars.Liar, deed="update")
+    sit(laboratory, "r1.s2", _Leaves, deed="update")
     played = laboratory.play(1)
     assert "r1.s0" in played.bans
     assert set(played.bans) <= {"r1.s0", "r1.s2"}
@@ -73,19 +63,19 @@ def test_who_leaves_does_not_save_its_partner() -> None:
 
 def test_the_first_of_two_neighbours_in_league_is_named() -> None:
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s0", liars.Liar, deed="activation")
-    _sit(laboratory, "r1.s1", liars.Liar, deed="activation")
-    assert _banned(laboratory.play(1)) == ["r1.s0"]
+    sit(laboratory, "r1.s0", liars.Liar, deed="activation")
+    sit(laboratory, "r1.s1", liars.Liar, deed="activation")
+    assert banned(laboratory.play(1)) == ["r1.s0"]
 
 
 def test_who_logs_for_a_friend_what_it_was_not_sent_is_held_to_it() -> None:
     laboratory = _laboratory()
-    _sit(laboratory, "r1.s0", liars.Sender)
-    _sit(
+    sit(laboratory, "r1.s0", liars.Sender)
+    sit(
         laboratory,
         "r1.s1",
         liars.Confederate,
         deed="nothing",
         truth=laboratory.fleet.nodes["r1.s0"],
     )
-    assert _banned(laboratory.play(1)) == ["r1.s1"]
+    assert banned(laboratory.play(1)) == ["r1.s1"]
