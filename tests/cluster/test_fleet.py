@@ -1,65 +1,14 @@
-"""Who sits where from round to round, without processes: joining a replica always works."""
+"""Who sits where from round to round."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from types import SimpleNamespace
 
 import pytest
 
-from tdml import config as settings
 from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.membership import part_from_the_slow
 from tdml.cluster.replica import RpcReplica
-from tdml.data.contents import Contents
-from tdml.members.admission import Admitted
-from tdml.members.cards import Card
-from tdml.protocol.names import node_names
 from tdml.protocol.orders import ReplicaLost
-
-
-@pytest.fixture
-def joined(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The replicas that were formed, in their order."""
-    formed: list[int] = []
-    monkeypatch.setattr(RpcReplica, "join", lambda replica, *_: formed.append(replica.index))
-    return formed
-
-
-def make_fleet(
-    told: list[str], *overrides: str, there: Sequence[str] | None = None, **refused: str
-) -> RpcFleet:
-    """A fleet of 3 × 2 nodes and a spare. `there`: those who have come, all unless it says so."""
-    chosen = ["topology.replicas=3", "topology.stages=2", "topology.spares=1", *overrides]
-    config = settings.load(chosen)
-    known = {name: f"key of {name}" for name in node_names(config.topology)}
-    nobody = SimpleNamespace(refused=refused, keys=defaultdict(str, known))
-    return RpcFleet(
-        config,
-        None,
-        admit(node_names(config.topology) if there is None else there),
-        lambda text, _: told.append(text),
-        None,
-        nobody,
-        lambda name, why: None,
-        lambda: None,
-    )
-
-
-_DATA = Contents(1, 1, "", "", "", "")
-
-
-def admit(names: Sequence[str], blind: Collection[str] = ()) -> Admitted:
-    """Nodes of these names; those that are `blind` read no data."""
-    cards = {
-        name: Card("", "", None if name in blind else _DATA, visit=name)
-        for name in ("coordinator", *names)
-    }
-    return Admitted(cards, {})
-
-
-def muster(fleet: RpcFleet) -> dict[int, list[str]]:
-    """Who works, by replica."""
-    return {replica.index: [node.name for node in replica.nodes] for replica in fleet.muster()}
+from tests.cluster.fleets import admit, make_fleet, muster
 
 
 @pytest.mark.parametrize("cause", ["banned", "dead"])
@@ -245,65 +194,3 @@ def test_who_is_given_up_comes_back_as_a_new_process_alone(joined: list[int]) ->
         fleet.nodes[name].visit = "of the process before"
     fleet.enter(admit(_ALL))
     assert muster(fleet) == before
-
-
-_ALL = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "r2.s0", "r2.s1"]
-
-
-def test_a_job_starts_with_the_replicas_that_are_complete_and_others_form_when_nodes_come(
-    joined: list[int],
-) -> None:
-    told: list[str] = []
-    fleet = make_fleet(told, "topology.min_replicas=1", there=_ALL[:3])
-    assert muster(fleet) == {0: ["r0.s0", "r0.s1"]}
-    assert fleet.spares == ["r1.s0"]
-    fleet.enter(admit([*_ALL[:3], "spare1"]))
-    assert muster(fleet) == {0: ["r0.s0", "r0.s1"], 1: ["r1.s0", "spare1"]}
-    assert told == ["replica 1 is formed of r1.s0, spare1"]
-    assert fleet.dead == []
-    assert joined == [0, 1]
-
-
-def test_an_empty_seat_comes_before_a_further_replica(joined: list[int]) -> None:
-    fleet = make_fleet([], "topology.min_replicas=1", there=_ALL[:4])
-    muster(fleet)
-    fleet.enter(admit([*_ALL[:3], "spare1", "spare2"]))
-    assert muster(fleet) == {0: ["r0.s0", "r0.s1"], 1: ["r1.s0", "spare1"]}
-    fleet.enter(admit([*_ALL[:3], "spare1", "spare2", "spare3"]))
-    assert muster(fleet)[2] == ["spare2", "spare3"]
-
-
-def test_beyond_the_replicas_that_are_set_the_spares_stay_in_reserve(joined: list[int]) -> None:
-    fleet = make_fleet([], "topology.max_replicas=4")
-    assert len(muster(fleet)) == 3
-    came = [*_ALL, "spare0", "spare1"]
-    fleet.enter(admit(came))
-    assert len(muster(fleet)) == 3
-    fleet.enter(admit([*came, "spare2"]))
-    assert muster(fleet)[3] == ["spare0", "spare1"]
-    fleet.enter(admit([*came, *(f"spare{number}" for number in range(2, 9))]))
-    assert sorted(muster(fleet)) == [0, 1, 2, 3], "no more than max_replicas"
-
-
-def test_the_ends_of_a_further_replica_read_data(joined: list[int]) -> None:
-    three = ["topology.replicas=1", "topology.max_replicas=2", "topology.stages=3"]
-    names = ["r0.s0", "r0.s1", "r0.s2"]
-    fleet = make_fleet([], *three, "topology.spares=0", there=names)
-    fleet.enter(admit([*names, "a", "b", "c"], blind=["a", "b"]))
-    assert sorted(muster(fleet)) == [0]
-    fleet.enter(admit([*names, "a", "b", "c", "d"], blind=["a", "b"]))
-    assert muster(fleet)[1] == ["c", "a", "d"]
-
-
-def test_a_checkpoint_brings_further_replicas_back_and_others_take_the_seats_of_those_who_are_not(
-    joined: list[int],
-) -> None:
-    fleet = make_fleet([], "topology.max_replicas=4", "topology.spares=0", there=_ALL)
-    fleet.enter(admit([*_ALL, "spare0", "spare1"]))
-    fleet.roster.keys |= dict.fromkeys([*_ALL, "spare0", "spare1"], "")
-    assert muster(fleet)[3] == ["spare0", "spare1"]
-    again = make_fleet(
-        [], "topology.max_replicas=4", "topology.spares=0", there=[*_ALL, "spare1", "spare2"]
-    )
-    again.restore(fleet.state())
-    assert muster(again)[3] == ["spare2", "spare1"]
