@@ -11,6 +11,8 @@ from tdml.members.admission import Admitted
 from tdml.members.cards import Card
 from tdml.protocol.names import node_names
 
+ALL = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "r2.s0", "r2.s1"]
+
 
 def make_fleet(
     told: list[str], *overrides: str, there: Sequence[str] | None = None, **refused: str

@@ -8,7 +8,7 @@ from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.membership import part_from_the_slow
 from tdml.cluster.replica import RpcReplica
 from tdml.protocol.orders import ReplicaLost
-from tests.cluster.fleets import admit, make_fleet, muster
+from tests.cluster.fleets import ALL, admit, make_fleet, muster
 
 
 @pytest.mark.parametrize("cause", ["banned", "dead"])
@@ -188,9 +188,9 @@ def test_who_is_given_up_comes_back_as_a_new_process_alone(joined: list[int]) ->
     fleet.give_up(["r1.s0", "r1.s1"], "late twice in a row")
     assert told == ["r1.s0, r1.s1 given up: late twice in a row"]
     assert sorted(muster(fleet)) == [0, 2]
-    fleet.enter(admit(_ALL))
+    fleet.enter(admit(ALL))
     assert sorted(muster(fleet)) == [0, 2]
     for name in ("r1.s0", "r1.s1"):
         fleet.nodes[name].visit = "of the process before"
-    fleet.enter(admit(_ALL))
+    fleet.enter(admit(ALL))
     assert muster(fleet) == before

@@ -1,18 +1,16 @@
 """Replicas that form as nodes come, beyond those that a job began with."""
 
-from tests.cluster.fleets import admit, make_fleet, muster
-
-_ALL = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "r2.s0", "r2.s1"]
+from tests.cluster.fleets import ALL, admit, make_fleet, muster
 
 
 def test_a_job_starts_with_the_replicas_that_are_complete_and_others_form_when_nodes_come(
     joined: list[int],
 ) -> None:
     told: list[str] = []
-    fleet = make_fleet(told, "topology.min_replicas=1", there=_ALL[:3])
+    fleet = make_fleet(told, "topology.min_replicas=1", there=ALL[:3])
     assert muster(fleet) == {0: ["r0.s0", "r0.s1"]}
     assert fleet.spares == ["r1.s0"]
-    fleet.enter(admit([*_ALL[:3], "spare1"]))
+    fleet.enter(admit([*ALL[:3], "spare1"]))
     assert muster(fleet) == {0: ["r0.s0", "r0.s1"], 1: ["r1.s0", "spare1"]}
     assert told == ["replica 1 is formed of r1.s0, spare1"]
     assert fleet.dead == []
@@ -20,18 +18,18 @@ def test_a_job_starts_with_the_replicas_that_are_complete_and_others_form_when_n
 
 
 def test_an_empty_seat_comes_before_a_further_replica(joined: list[int]) -> None:
-    fleet = make_fleet([], "topology.min_replicas=1", there=_ALL[:4])
+    fleet = make_fleet([], "topology.min_replicas=1", there=ALL[:4])
     muster(fleet)
-    fleet.enter(admit([*_ALL[:3], "spare1", "spare2"]))
+    fleet.enter(admit([*ALL[:3], "spare1", "spare2"]))
     assert muster(fleet) == {0: ["r0.s0", "r0.s1"], 1: ["r1.s0", "spare1"]}
-    fleet.enter(admit([*_ALL[:3], "spare1", "spare2", "spare3"]))
+    fleet.enter(admit([*ALL[:3], "spare1", "spare2", "spare3"]))
     assert muster(fleet)[2] == ["spare2", "spare3"]
 
 
 def test_beyond_the_replicas_that_are_set_the_spares_stay_in_reserve(joined: list[int]) -> None:
     fleet = make_fleet([], "topology.max_replicas=4")
     assert len(muster(fleet)) == 3
-    came = [*_ALL, "spare0", "spare1"]
+    came = [*ALL, "spare0", "spare1"]
     fleet.enter(admit(came))
     assert len(muster(fleet)) == 3
     fleet.enter(admit([*came, "spare2"]))
@@ -53,12 +51,12 @@ def test_the_ends_of_a_further_replica_read_data(joined: list[int]) -> None:
 def test_a_checkpoint_brings_further_replicas_back_and_others_take_the_seats_of_those_who_are_not(
     joined: list[int],
 ) -> None:
-    fleet = make_fleet([], "topology.max_replicas=4", "topology.spares=0", there=_ALL)
-    fleet.enter(admit([*_ALL, "spare0", "spare1"]))
-    fleet.roster.keys |= dict.fromkeys([*_ALL, "spare0", "spare1"], "")
+    fleet = make_fleet([], "topology.max_replicas=4", "topology.spares=0", there=ALL)
+    fleet.enter(admit([*ALL, "spare0", "spare1"]))
+    fleet.roster.keys |= dict.fromkeys([*ALL, "spare0", "spare1"], "")
     assert muster(fleet)[3] == ["spare0", "spare1"]
     again = make_fleet(
-        [], "topology.max_replicas=4", "topology.spares=0", there=[*_ALL, "spare1", "spare2"]
+        [], "topology.max_replicas=4", "topology.spares=0", there=[*ALL, "spare1", "spare2"]
     )
     again.restore(fleet.state())
     assert muster(again)[3] == ["spare2", "spare1"]

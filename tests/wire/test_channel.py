@@ -95,25 +95,6 @@ def test_a_node_that_says_too_much_has_answered_with_something_else(
     assert len(offence.text) < 200
 
 
-@pytest.mark.parametrize(
-    ("method", "answer"),
-    [
-        ("commit", Commitment("", "cd" * 32, ("12" * 32,), "ef" * 64)),
-        ("commit", Commitment("ab" * 32, "cd" * 32, ("",), "ef" * 64)),
-        ("digests", ("",)),
-        ("open", Opening(("ab" * 32, ""), _LOG, _SIGNED)),
-        ("open", Opening(("AB" * 32,), _LOG, _SIGNED)),
-        ("repeat", Repetition("", _LOG, _SIGNED)),
-        ("repeat", Repetition("ab" * 32, _LOG, _SIGNED, ("",))),
-    ],
-)
-def test_what_is_no_digest_binds_nobody_and_is_no_answer(method: str, answer: object) -> None:
-    pair = Pair(answer)
-    assert isinstance(pair.ask(method, *_ORDERS.get(method, ())), Failure)
-    (offence,) = pair.caller.take_offences()
-    assert offence.proven
-
-
 def test_an_order_is_obeyed_once() -> None:
     pair = Pair()
     _, order = pair.caller.order("a", "load", (torch.ones(3),))
@@ -251,6 +232,13 @@ def test_answer_that_nobody_signed_convicts_nobody() -> None:
         ("refused", [1]),
         ("digests", ("zz",)),
         ("join", 0),
+        # what is no digest binds nobody
+        ("digests", ("",)),
+        ("commit", Commitment("", "cd" * 32, ("12" * 32,), "ef" * 64)),
+        ("commit", Commitment("ab" * 32, "cd" * 32, ("",), "ef" * 64)),
+        ("open", Opening(("ab" * 32, ""), _LOG, _SIGNED)),
+        ("repeat", Repetition("", _LOG, _SIGNED)),
+        ("repeat", Repetition("ab" * 32, _LOG, _SIGNED, ("",))),
     ],
 )
 def test_signed_answer_of_another_type_is_a_proven_offence(method: str, result: object) -> None:
