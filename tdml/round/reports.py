@@ -1,6 +1,7 @@
 """False reports: an evaluation is work like any other. Which batches of the round's reports and
 figures the coordinator takes itself."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -53,10 +54,11 @@ def _reports_to_look_at(
     batches = [(i, b) for i, parts in enumerate(each) for b, part in enumerate(parts) if len(part)]
     if not batches:
         return []
-    outlying = max(batches, key=lambda place: float(each[place[0]][place[1]].max()))
+    outlying = [batches[n] for n in _outlying([float(each[i][b].max()) for i, b in batches])]
     chance = batches[int(torch.randint(len(batches), (), generator=draw))]
     side = int(torch.randint(2, (), generator=draw))
-    looks = dict.fromkeys([(*chance, side), (*outlying, 0), (*outlying, 1)])
+    both = [(*place, with_it) for place in outlying for with_it in (0, 1)]
+    looks = dict.fromkeys([(*chance, side), *both])
     return [(reports[i], with_it, batch) for i, batch, with_it in looks]
 
 
@@ -68,6 +70,16 @@ def _standing_out(values: torch.Tensor) -> torch.Tensor:
     distances = (values - values.nanmedian(dim=0).values).abs()
     usual = distances.nanmedian(dim=0).values.clamp(min=torch.finfo(torch.float64).tiny)
     return (distances / usual).nan_to_num(nan=torch.inf)
+
+
+def _outlying(distances: Sequence[float]) -> list[int]:
+    """Where the largest is. Where that is infinite, as of a sample that has no loss, whoever looks
+    at it, the largest number too: no lie hides behind such a sample."""
+    most = max(range(len(distances)), key=distances.__getitem__)
+    numbers = [place for place, distance in enumerate(distances) if distance < math.inf]
+    if most in numbers or not numbers:
+        return [most]
+    return [most, max(numbers, key=distances.__getitem__)]
 
 
 def _false_report(
@@ -131,9 +143,9 @@ def _to_look_at(
         found = torch.cat([last.losses.double().view(-1, 1), last.rows], dim=1).split(size)
         batches += [(each, batch) for batch in range(len(found))]
         means += [rows.mean(dim=0) for rows in found]
-    outlying = _standing_out(torch.stack(means)).amax(dim=1)
+    distances = _standing_out(torch.stack(means)).amax(dim=1).tolist()
     chance = int(torch.randint(len(batches), (), generator=draw))
-    return [batches[place] for place in sorted({chance, int(outlying.argmax())})]
+    return [batches[place] for place in sorted({chance, *_outlying(distances)})]
 
 
 def _update(

@@ -9,7 +9,7 @@ import torch
 from tdml.lab.laboratory import Laboratory
 from tdml.node.lockstep import predict
 from tdml.node.node import Node
-from tdml.round.reports import _reports_to_look_at
+from tdml.round.reports import _outlying, _reports_to_look_at
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.stages=1",
@@ -68,6 +68,19 @@ def test_what_makes_an_idle_friend_seen_working_stands_out(seed: int) -> None:
     reports = [*map(report, worked[:3]), report(idle), *map(report, worked[3:])]
     _, *both = _reports_to_look_at(reports, 32, draw)
     assert [(r is reports[3], *rest) for r, *rest in both] == [(True, 0, 2), (True, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("distances", "places"),
+    [
+        ([1.0, 3.0, 2.0], [1]),
+        ([1.0, float("inf"), 2.0, 0.0], [1, 2]),
+        ([float("inf"), float("inf")], [0]),
+        ([0.0], [0]),
+    ],
+)
+def test_no_lie_hides_behind_a_sample_without_a_loss(distances: list, places: list) -> None:
+    assert _outlying(distances) == places
 
 
 def test_no_batch_is_looked_at_twice_and_none_where_nothing_was_asked() -> None:
