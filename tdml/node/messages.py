@@ -15,6 +15,10 @@ from blake3 import blake3
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from tdml.models.plan import Plan
+from tdml.models.split import blocks_of, tied
+from tdml.settings.schema import Config
+
 ACTIVATION, GRADIENT, NORM = "activation", "gradient", "norm"
 TIED, TIED_GRADIENT = "tied weights", "gradient of tied weights"
 _DIGEST = 32  # bytes
@@ -52,6 +56,12 @@ def channels(parts: int, stages: int, clipped: bool, ties: bool = False) -> tupl
     lent = [Channel(TIED, 0, stages - 1, 0)] if ties else []
     returned = [Channel(TIED_GRADIENT, stages - 1, 0, parts - 1)] if ties else []
     return (*lent, *down, *back, *returned, *norms)
+
+
+def channels_of(config: Config, plan: Plan, model: nn.Module) -> tuple[Channel, ...]:
+    """Those between the stages of a job's replicas."""
+    clipped, ties = config.train.clip_norm is not None, bool(tied(blocks_of(model)))
+    return channels(plan.parts, config.topology.stages, clipped, ties)
 
 
 def empty_log(steps: int, channels: Sequence[Channel]) -> torch.Tensor:

@@ -11,10 +11,9 @@ from tdml.common.seeds import derive, seeded
 from tdml.models.compute import Runner
 from tdml.models.layout import Layout
 from tdml.models.plan import Plan, layouts
-from tdml.models.split import blocks_of, tied
 from tdml.models.whole import outline
 from tdml.node.clip import Clip
-from tdml.node.messages import Channel, MessageRecorder, Passing, channels
+from tdml.node.messages import Channel, MessageRecorder, Passing, channels_of
 from tdml.node.schedule import Schedule
 from tdml.node.tie import tie_of
 from tdml.node.trainer import Trainer
@@ -46,9 +45,7 @@ class Stage:
         self.microbatches, self.border_device = plan.microbatches, border_device
         self.batch_size = plan.borders[0].shape[0] * plan.microbatches
         model = outline(config.model, config.seed)
-        self.channels: tuple[Channel, ...] = channels(
-            plan.parts, stages, config.train.clip_norm is not None, bool(tied(blocks_of(model)))
-        )
+        self.channels: tuple[Channel, ...] = channels_of(config, plan, model)
         names = [name for name, _ in model.named_parameters()]
         shards = layouts(plan, model, stages)  # while what is tied is one tensor
         self._held = plan.cut(model, self.parts)

@@ -16,10 +16,9 @@ from tdml.data.shares import given_shares
 from tdml.errors import SettingError, one_line
 from tdml.models import whole
 from tdml.models.plan import frozen_layouts, layouts, make_plan
-from tdml.models.split import blocks_of, tied
 from tdml.models.tokens import check_causal, check_tokens
 from tdml.node.memory import needs
-from tdml.node.messages import channels
+from tdml.node.messages import channels_of
 from tdml.node.schedule import Schedule
 from tdml.node.state import StateLayout
 from tdml.rehearsal import rehearse
@@ -78,12 +77,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         alike=how_shared(config) == "iid",
         windows=windows,
         needs=needs(config, plan, model, inputs, states, windows),
-        channels=channels(
-            plan.parts,
-            config.topology.stages,
-            config.train.clip_norm is not None,
-            bool(tied(blocks_of(model))),
-        ),
+        channels=channels_of(config, plan, model),
         problem=problem,
     )
 
