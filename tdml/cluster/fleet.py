@@ -270,8 +270,9 @@ class RpcFleet:
             try:
                 results[index] = self._await(future)
             except ReplicaLost as loss:
-                # not one that is lost already
-                if self._formed.pop(loss.replica, None) or loss.replica == index:
+                formed = self._formed.pop(loss.replica, None)
+                # of one that is lost already it has been told why
+                if formed or (loss.replica == index and index not in self.losses):
                     self.losses[loss.replica] = str(loss)
                     self._tell(f"replica {loss.replica} lost: {loss}", loss.detail)
         return results

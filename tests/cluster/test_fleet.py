@@ -148,6 +148,7 @@ def test_a_replica_that_was_lost_keeps_its_nodes_until_the_next_muster(joined: l
     [lost] = fleet.placed([1])
     assert [node.name for node in lost.nodes] == ["r1.s0", "r1.s1"]
     fleet.each(lose, [lost])
+    assert len(told) == 1, "it has been told why"
     fleet.nodes["r1.s0"].dead = True
     assert muster(fleet)[1] == ["spare0", "r1.s1"]
     assert fleet.losses == {}
