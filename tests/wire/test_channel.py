@@ -232,8 +232,7 @@ def test_answer_that_nobody_signed_convicts_nobody() -> None:
         ("refused", [1]),
         ("digests", ("zz",)),
         ("join", 0),
-        # what is no digest binds nobody
-        ("digests", ("",)),
+        ("digests", ("",)),  # what is no digest binds nobody
         ("commit", Commitment("", "cd" * 32, ("12" * 32,), "ef" * 64)),
         ("commit", Commitment("ab" * 32, "cd" * 32, ("",), "ef" * 64)),
         ("open", Opening(("ab" * 32, ""), _LOG, _SIGNED)),
