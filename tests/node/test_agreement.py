@@ -7,16 +7,14 @@ from tdml.node.agreement import (
     Agreement,
     Disagreement,
     common_digest,
-    evaluated,
-    repeated,
     statement,
-    trained,
+    training_purpose,
 )
 from tdml.node.messages import between, channels, empty_log, of_stage
 from tdml.protocol.identity import Identity
 from tdml.protocol.orders import EvaluateOrder, RepeatOrder, Slot
 
-STAGES, STEPS, JOB, PURPOSE = 3, 2, "5e" * 16, trained(4, "a")
+STAGES, STEPS, JOB, PURPOSE = 3, 2, "5e" * 16, training_purpose(4, "a")
 CHANNELS = channels(STAGES, STAGES, clipped=True)
 NODES = [Identity.new() for _ in range(STAGES)]
 KEYS = [node.public for node in NODES]
@@ -85,8 +83,8 @@ def test_a_changed_byte_of_a_message_is_a_disagreement_of_its_two_ends(number, s
         {"nodes": [Identity.new() for _ in range(STAGES)]},
         {"job": "0" * 32},
         {"replica": 2},
-        {"purpose": trained(5, "a")},
-        {"purpose": trained(4, "b")},
+        {"purpose": training_purpose(5, "a")},
+        {"purpose": training_purpose(4, "b")},
     ],
     ids=["another's key", "a stranger's key", "job", "replica", "round", "order"],
 )
@@ -115,7 +113,7 @@ def test_new_steps_forget_what_was_agreed_on():
     sides = agreements(logs())
     exchange(sides, 1)
     assert any(sides[1].signatures)
-    sides[1].begin(trained(5, "a"), logs()[1])
+    sides[1].begin(training_purpose(5, "a"), logs()[1])
     assert not any(sides[1].signatures)
 
 
@@ -142,6 +140,6 @@ def test_what_is_signed_for_differs():
         EvaluateOrder(r, (), candidate, nonce=nonce)
         for r, candidate, nonce in ((1, None, "a"), (1, 0, "a"), (2, 0, "a"), (1, 0, "b"))
     ]
-    rounds = [trained(1, "a"), trained(2, "a"), trained(1, "b")]
+    rounds = [training_purpose(1, "a"), training_purpose(2, "a"), training_purpose(1, "b")]
     said = [*rounds, *map(repeated, orders), *map(evaluated, questions)]
     assert len(set(said)) == len(said)
