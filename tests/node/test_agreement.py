@@ -141,5 +141,5 @@ def test_what_is_signed_for_differs():
         for r, candidate, nonce in ((1, None, "a"), (1, 0, "a"), (2, 0, "a"), (1, 0, "b"))
     ]
     rounds = [training_purpose(1, "a"), training_purpose(2, "a"), training_purpose(1, "b")]
-    said = [*rounds, *map(repeated, orders), *map(evaluated, questions)]
+    said = [*rounds, *map(repetition_purpose, orders), *map(evaluation_purpose, questions)]
     assert len(set(said)) == len(said)
