@@ -7,6 +7,8 @@ from tdml.node.agreement import (
     Agreement,
     Disagreement,
     common_digest,
+    evaluation_purpose,
+    repetition_purpose,
     statement,
     training_purpose,
 )
