@@ -111,7 +111,9 @@ class Node:
         for step, batch in enumerate(order.batches):
             shows = step == order.show
             if shows:
-                self._vectors[BEFORE] = in_blocks(trainer.state())
+                # a start that was given as it was: what is made of it may be in another form
+                before = trainer.state() if step or start is None else start
+                self._vectors[BEFORE] = in_blocks(before)
             given = self._given(order, order.replica, order.first + step, batch)
             yield from self._one(given, log, step, keeps=shows)
             if order.each or shows:

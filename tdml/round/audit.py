@@ -57,7 +57,8 @@ class Auditor:
             for window in windows[owner.index]
         ]
         validators = [self._validators(claim, gathered, draw) for claim in claims]
-        answers = self._repeat(claims, [others[0] if others else None for others in validators])
+        first = [others[0] if others else None for others in validators]
+        answers = self._repeat(claims, first, audits)
         for claim, others, answer in zip(claims, validators, answers, strict=True):
             self._conclude(claim, gathered, others, answer, draw, audits)
         clean = [claim for claim in claims if audits.is_clean(claim)]
@@ -105,7 +106,7 @@ class Auditor:
         return [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
 
     def _repeat(
-        self, claims: Sequence[Claim], validators: Sequence[Replica | None]
+        self, claims: Sequence[Claim], validators: Sequence[Replica | None], audits: Audits
     ) -> list[Reply | None]:
         """Every window by its validator, all validators at the same time; None where there is no
         answer."""
@@ -120,7 +121,8 @@ class Auditor:
             for place in tasks[validator.index]:
                 answers[place] = self._repeat_one(claims[place], validator)
 
-        self._fleet.each(work, self._fleet.ready(sorted(tasks)))
+        done = self._fleet.each(work, self._fleet.ready(sorted(tasks)))
+        audits.failed |= tasks.keys() - done.keys()
         return answers
 
     def _repeat_one(self, claim: Claim, validator: Replica) -> Reply:
@@ -147,13 +149,11 @@ class Auditor:
         owner = claim.owner
         if audits.by_replica.get(owner.index, Audited()).lied:
             return
-        why, ends = "", set[tuple[str, ...]]()
+        why = ""
         for place, validator in enumerate(validators):
             if place:
                 claim = claim.anew()
-                answer = self._ask(claim, validator)
-            if isinstance(answer, list):
-                ends.add(tuple(each.end for each in answer))
+                answer = self._ask(claim, validator, audits)
             unsettled = self._judge_answer(claim, validator, answer, audits)
             if unsettled is None:
                 return
@@ -161,15 +161,14 @@ class Auditor:
         doubted = audits.left_undecided(claim) or audits.silent & set(owner.names)
         if doubted and validators:
             audits.left_open(claim, why)
-            alike = len(ends) == 1 < len(validators)  # the kind repeats, and its owner differs
-            if not alike and len(audits.undecided(claim)) == len(validators):
-                self.settler.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly
             self._look(claim, gathered, draw, audits)
 
-    def _ask(self, claim: Claim, validator: Replica) -> Reply | None:
+    def _ask(self, claim: Claim, validator: Replica, audits: Audits) -> Reply | None:
         """One validator's answer."""
         answers = self._fleet.each(lambda v: self._repeat_one(claim, v), [validator])
+        if validator.index not in answers:
+            audits.failed.add(validator.index)
         return answers.get(validator.index)
 
     def _judge_answer(
@@ -245,6 +244,9 @@ class Auditor:
                 return error
 
         found = self._fleet.each(look, self._fleet.ready([owner.index]))
+        if owner.index not in found and before is not None and owner.index in audits.failed:
+            audits.leave_unknown(claim)  # its group was lost over what it was given to repeat
+            return
         if owner.index not in found:
             audits.silent |= set(owner.names)
             audits.left_open(claim, "audit: it did not repeat its work")
@@ -277,7 +279,7 @@ class Auditor:
         until one finds something else than its owner, and that is settled."""
         for validator in validators:
             claim = claim.anew()
-            answer = self._ask(claim, validator)
+            answer = self._ask(claim, validator, audits)
             if isinstance(answer, list) and claim.confirmed_by(answer):
                 audits.steps += len(claim.order.batches)
                 continue

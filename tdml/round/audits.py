@@ -22,6 +22,7 @@ class Audits:
     steps: int = 0
     looks: int = 0
     notes: list[str] = field(default_factory=list)  # for the user
+    failed: set[int] = field(default_factory=set)  # validators that could not repeat what they got
 
     def left_undecided(self, claim: Claim) -> list[Settlement]:
         """The disputes over a window in which nobody was proven to lie."""
@@ -32,10 +33,6 @@ class Audits:
     def is_clean(self, claim: Claim) -> bool:
         """Whether another replica has found the same of a window."""
         return claim.window in self.by_replica[claim.order.replica].clean
-
-    def undecided(self, claim: Claim) -> set[int | None]:
-        """The validators of a window between whom and its owner recomputation did not decide."""
-        return {made.validator for made in self.left_undecided(claim) if made.place}
 
     def rest(self, windows: Mapping[int, Sequence[object]]) -> dict[int, list[int]]:
         """Of the windows of some replicas those that nobody has repeated yet. Who lies may have
@@ -58,8 +55,9 @@ class Audits:
     def leave_unknown(self, claim: Claim) -> None:
         """Nobody can tell of a window: two kinds of machines may differ so."""
         before = self._before(claim)
+        clean = tuple(window for window in before.clean if window != claim.window)
         self.by_replica[claim.order.replica] = replace(
-            before, unknown=(*before.unknown, claim.window)
+            before, clean=clean, unknown=(*before.unknown, claim.window)
         )
 
     def join(self, other: "Audits") -> None:

@@ -101,9 +101,9 @@ def test_both_lie_at_different_places(deed: str) -> None:
     sit(laboratory, "r1.s0", liars.Liar, deed="state", when=liars.AS_VALIDATOR)
     first = laboratory.play(1)
     second = laboratory.play(2) if laboratory.fleet.muster() else None
-    banned = {*first.bans, *(second.bans if second else ())}
-    assert banned
-    assert banned <= {"r0.s1", "r1.s0"}
+    found = {*first.bans, *(second.bans if second else ())}
+    assert found
+    assert found <= {"r0.s1", "r1.s0"}
 
 
 def test_two_of_three_liars_and_one_honest_validator() -> None:
@@ -165,14 +165,14 @@ def test_a_small_lie_does_not_end_all_proofs() -> None:
     settler = laboratory.engine.judge.auditor.settler
     settler.referee.spread = lambda done: 0.0
     sit(laboratory, "r1.s0", liars.Liar)
-    banned = []
+    found = []
     for number, size in enumerate([0.04, 10.0], 1):
         settler.referee.error = lambda done, made, size=size: size
         for replica in laboratory.fleet.muster():
             replica.kind = "a GPU"
-        banned.append(banned(laboratory.play(number)))
+        found.append(banned(laboratory.play(number)))
         assert settler.unrepeatable == set()
-    assert banned == [[], ["r1.s0"]]
+    assert found == [[], ["r1.s0"]]
 
 
 @pytest.mark.parametrize("answers", [True, False], ids=["another", "nothing"])

@@ -60,20 +60,35 @@ class AccusesAndFails(Liar):
         yield from super().repeating(order)
 
 
-class CountsBack(Node):
-    """Does its work, and commits to states in which the optimizer has taken minus one step: whoever
-    goes on from there divides by zero."""
+class KeepsOther(Liar):
+    """Commits to states in which what its optimizer keeps is changed."""
+
+    deed = "nothing"
 
     def training(self, order, steps):
         for step in super().training(order, steps):
             trace = self._trace
-            trace.keep = lambda state, trace=trace: type(trace).keep(trace, self._back(state))
+            trace.keep = lambda state, trace=trace: type(trace).keep(trace, self._changed(state))
             yield step
 
-    def _back(self, state):
+    def _changed(self, state):
         state, form = state.clone(), self.stage.trainer._form.kept
         sections = form.sections(state[self.stage.layout.size :])
-        for name, section in zip(["filled", *form._names], sections, strict=True):
-            if name == "step":
-                section.fill_(-1.0)
+        self.change(dict(zip(["filled", *form._names], sections, strict=True)))
         return state
+
+
+class CountsBack(KeepsOther):
+    """The optimizer has taken minus one step: whoever goes on from there divides by zero."""
+
+    @staticmethod
+    def change(kept):
+        kept["step"].fill_(-1.0)
+
+
+class HalfFilled(KeepsOther):
+    """Slots are filled by half, which reads as filled, and is then written as whole."""
+
+    @staticmethod
+    def change(kept):
+        kept["filled"].mul_(0.5)

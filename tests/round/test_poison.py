@@ -1,0 +1,73 @@
+"""States, and answers, that are made to keep others from proving anything."""
+
+import pytest
+import torch
+
+from tdml.lab.laboratory import Laboratory
+from tests.round import liars, unhelpful
+from tests.round.seats import banned, sit
+
+_JOB = [
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=8", "sync.local_steps=6",
+    "topology.stages=1", "trust.budget=1", "rounds=4", "topology.microbatches=1",
+]  # fmt: skip
+
+
+def _only(monkeypatch: pytest.MonkeyPatch, windows: dict[int, tuple[int, ...]]) -> None:
+    """Have these windows audited, and no others."""
+    monkeypatch.setattr("tdml.trust.suspicion.Purse.choose", lambda *_: (windows, {}))
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_a_state_in_another_form_hides_no_lie(replicas: int, monkeypatch) -> None:
+    """What a validator makes of it is not what it was given; it shows what it was given."""
+    laboratory = Laboratory([*_JOB, f"topology.replicas={replicas}"])
+    _only(monkeypatch, {1: (2,)})
+    sit(laboratory, "r1.s0", unhelpful.HalfFilled, deed="update")
+    assert banned(laboratory.play(1)) == ["r1.s0"]
+    assert laboratory.engine.judge.auditor.settler.unrepeatable == set()
+
+
+def test_who_is_knocked_out_by_a_state_that_it_was_given_owes_nothing(monkeypatch) -> None:
+    """Whose own work was found clean; the coordinator can no longer look at it."""
+    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    _only(monkeypatch, {0: (0, 1), 1: (2,), 2: (0,)})
+    knocked_out = set()
+    for seed in range(4):
+        adam = ["train=adamw", "+train.optimizer.fused=false", f"seed={seed}"]
+        laboratory = Laboratory([*_JOB, "topology.replicas=4", *adam])
+        sit(laboratory, "r1.s0", unhelpful.CountsBack)
+        played = laboratory.play(1)
+        clean = {0, 2} & {i for i, found in played.audits.items() if not found.unsettled}
+        knocked_out |= clean & laboratory.fleet.losses.keys()
+        assert not played.bans
+        assert clean <= set(played.accepted)
+        owing = laboratory.engine.judge.debts.owing
+        assert not {laboratory.fleet.key(f"r{index}.s0") for index in clean} & owing.keys()
+    assert knocked_out, "of no seed it says anything otherwise"
+
+
+class _OffByRounding(liars.Liar):
+    """As a validator it finds nearly the same."""
+
+    deed, when = "nothing", liars.AS_VALIDATOR
+
+    def _one(self, given, log, step, keeps=False):
+        yield from super()._one(given, log, step, keeps)
+        if self._lies(step):
+            with torch.no_grad():
+                self.stage.trainer.parameters[0].mul_(1 + 1e-6)
+
+
+def test_a_validator_that_errs_by_a_rounding_does_not_end_all_proofs() -> None:
+    """On another kind of machine than the coordinator's nobody can tell who of the two has."""
+    laboratory = Laboratory([*_JOB, "topology.replicas=2"])
+    sit(laboratory, "r1.s0", _OffByRounding)
+    for replica in laboratory.fleet.muster():
+        replica.kind = "a GPU"
+    assert not laboratory.play(1).bans
+    assert laboratory.engine.judge.auditor.settler.unrepeatable == set()
+    sit(laboratory, "r1.s0", liars.HandsInAnother)
+    for replica in laboratory.fleet.muster():
+        replica.kind = "a GPU"
+    assert banned(laboratory.play(2)) == ["r1.s0"]
