@@ -67,6 +67,7 @@ class Auditor:
         ):
             if chance < LOOK:  # the two may be in league
                 self._look(claim, gathered, draw, audits)
+        audits.close()
         for index in sorted(openings.keys() - self.vouched_for(gathered)):
             audits.doubt(index)
 
@@ -122,7 +123,8 @@ class Auditor:
                 answers[place] = self._repeat_one(claims[place], validator)
 
         done = self._fleet.each(work, self._fleet.ready(sorted(tasks)))
-        audits.failed |= tasks.keys() - done.keys()
+        for index in tasks.keys() - done.keys():
+            audits.note_failed(index, [claims[place] for place in tasks[index]])
         return answers
 
     def _repeat_one(self, claim: Claim, validator: Replica) -> Reply:
@@ -168,7 +170,7 @@ class Auditor:
         """One validator's answer."""
         answers = self._fleet.each(lambda v: self._repeat_one(claim, v), [validator])
         if validator.index not in answers:
-            audits.failed.add(validator.index)
+            audits.note_failed(validator.index, [claim])
         return answers.get(validator.index)
 
     def _judge_answer(
@@ -244,12 +246,8 @@ class Auditor:
                 return error
 
         found = self._fleet.each(look, self._fleet.ready([owner.index]))
-        if owner.index not in found and before is not None and owner.index in audits.failed:
-            audits.leave_unknown(claim)  # its group was lost over what it was given to repeat
-            return
         if owner.index not in found:
-            audits.silent |= set(owner.names)
-            audits.left_open(claim, "audit: it did not repeat its work")
+            audits.unasked.append(claim)
             return
         result = found[owner.index]
         if result is None:

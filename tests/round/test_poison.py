@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
+from tdml.trust import suspicion
 from tests.round import liars, unhelpful
 from tests.round.seats import banned, sit
 
@@ -71,3 +72,31 @@ def test_a_validator_that_errs_by_a_rounding_does_not_end_all_proofs() -> None:
     for replica in laboratory.fleet.muster():
         replica.kind = "a GPU"
     assert banned(laboratory.play(2)) == ["r1.s0"]
+
+
+class _Sulks(unhelpful.CountsBack):
+    """And it repeats nothing itself."""
+
+    def repeating(self, order):
+        if not order.own:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_could_repeat_nothing_for_a_state_that_nobody_can_go_on_from_is_excused(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own work is not repeated either then; who gave that state is not excused."""
+    choose = suspicion.Purse.choose
+    _only(monkeypatch, {0: (1,), 1: (0,), 2: (0,), 3: (0,)})
+    adam = ["train=adamw", "+train.optimizer.fused=false", f"seed={seed}"]
+    laboratory = Laboratory([*_JOB, "topology.replicas=4", *adam])
+    sit(laboratory, "r0.s0", _Sulks)
+    played = laboratory.play(1)
+    assert played.accepted == [1, 2, 3]
+    owing = laboratory.engine.judge.debts.owing
+    assert set(owing) == {laboratory.fleet.key("r0.s0")}
+    monkeypatch.setattr(suspicion.Purse, "choose", choose)
+    bans = [name for number in (2, 3) for name in laboratory.play(number).bans]
+    assert bans == ["r0.s0"]
