@@ -92,9 +92,8 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         metavar="RUN",
         help="run folders, or what docs/results keeps of runs",
     )
-    out = Path("runs/compare")
     report.add_argument(
-        "--out", type=Path, default=out, metavar="FOLDER", help="of the comparison: %(default)s"
+        "--out", type=Path, metavar="FOLDER", help="of the comparison: runs/compare"
     )
     report.set_defaults(command=_report)
 
@@ -141,6 +140,7 @@ def _add_join(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _join(parsed: argparse.Namespace) -> int:
+    settings.see_own_classes()
     from tdml.run.interruption import Interruption
     from tdml.run.rank import join, leave_with
 
@@ -155,10 +155,12 @@ def _join(parsed: argparse.Namespace) -> int:
 def _report(parsed: argparse.Namespace) -> int:
     if bool(parsed.compare) == bool(parsed.run) or len(parsed.run) > 1:
         raise SettingError("give one RUN to report of, or several after --compare")
+    if parsed.out and not parsed.compare:
+        raise SettingError("--out is for --compare: the report of one run is RUN/report.html")
     if parsed.compare:
         from tdml.monitor.compare import write_comparison
 
-        print(write_comparison(parsed.compare, parsed.out))
+        print(write_comparison(parsed.compare, parsed.out or Path("runs/compare")))
     else:
         [run] = parsed.run
         if not run.is_dir():  # before what draws figures is imported, which takes a second

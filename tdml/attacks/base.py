@@ -73,6 +73,14 @@ class Attack:
     omniscient = False  # whether `corrupt` needs `context.knowledge`
     sees_updates = False  # whether it needs `context.knowledge.updates` too
 
+    def check(self, labels: int | None, outputs: int) -> None:
+        """Whether the job is one that it can be made on: how many labels the data has, None if it
+        has none, and how many the model tells apart.
+
+        Raises:
+            SettingError: it is not.
+        """
+
     def local_steps(self, steps: int, context: Context) -> int:
         """How many of the round's `steps` the node takes; at least one is taken.
 

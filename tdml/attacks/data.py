@@ -10,6 +10,7 @@ import torch
 
 from tdml.attacks.base import Attack, Context
 from tdml.attacks.settings import number, whole
+from tdml.errors import SettingError
 
 
 class LabelFlip(Attack):
@@ -18,6 +19,14 @@ class LabelFlip(Attack):
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = whole("num_classes", num_classes, least=2)
+
+    def check(self, labels: int | None, outputs: int) -> None:
+        if labels is None or not labels <= self.num_classes <= outputs:
+            has = "has no classes" if labels is None else f"has {labels} classes"
+            raise SettingError(
+                f"attack.num_classes={self.num_classes}: the data {has}, and the model {outputs} "
+                "outputs"
+            )
 
     def poison_labels(self, labels: torch.Tensor, context: Context) -> torch.Tensor:
         return self.num_classes - 1 - labels
@@ -36,6 +45,11 @@ class Backdoor(Attack):
     def __init__(self, target: int, share: float, size: int, value: float) -> None:
         self.target, self.share = whole("target", target), number("share", share, least=0, most=1)
         self.size, self.value = whole("size", size, least=1), number("value", value)
+
+    def check(self, labels: int | None, outputs: int) -> None:
+        if labels is None or self.target >= outputs:
+            has = "no classes" if labels is None else f"{outputs} classes"
+            raise SettingError(f"attack.target={self.target}: the model tells {has} apart")
 
     def poison_inputs(self, inputs: torch.Tensor, context: Context) -> torch.Tensor:
         count = self._poisoned(inputs)

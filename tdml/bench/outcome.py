@@ -111,8 +111,9 @@ def sentence(outcome: Outcome) -> str:
         for name, value in outcome.seconds.items()
         if name != "total"
     )
+    rounds = "1 round" if len(outcome.accuracy) == 1 else f"{len(outcome.accuracy)} rounds"
     return (
-        f"{outcome.run}: {metrics} after {len(outcome.accuracy)} rounds; attackers: "
+        f"{outcome.run}: {metrics} after {rounds}; attackers: "
         f"{', '.join(outcome.attackers) or 'none'}; accused: {accused}; wrongly: {wrongly}; "
         f"{outcome.seconds['total']:.2f} s a round: {phases}"
     )

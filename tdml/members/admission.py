@@ -15,6 +15,7 @@ from tdml.settings.schema import Topology
 from tdml.wire.channel import Session
 
 _NAMED = 3  # settings that differ
+_KEY = 16  # hex digits of a key that are shown
 _LONGEST = 200  # characters: a rank may call them whatever it likes
 
 
@@ -105,7 +106,7 @@ class Admission:
                 continue
             refused[card.visit] = reason
             if name is None and card.is_signed(session):
-                faults[f"key {card.public[:16]}…"] = reason
+                faults[f"key {card.public[:_KEY]}…"] = reason
             elif name is not None and name not in members:
                 faults[name] = reason
                 if first:
@@ -159,7 +160,7 @@ class Admission:
         if not card.is_signed(session):
             return "it has not shown that it holds its key"
         if name is None or self.roster.keys.get(name, card.public) != card.public:
-            return "its key is not the one that identity.roster has for it"
+            return f"its key {card.public[:_KEY]}… is not the one that identity.roster has for it"
         if card.public in banned:
             return "its key is banned"
         if card.public in {other.public for other in members.values()}:

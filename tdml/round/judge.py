@@ -1,6 +1,7 @@
 """From what a round has shown to a judgement of every replica."""
 
 import itertools
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -193,11 +194,18 @@ class Judge:
         row = gathered.replicas.index(index)
         return replace(
             evidence,
-            size=gathered.sizes[index],
+            size=gathered.sizes[index] / self._stretch(gathered, index),
             distance=screening.distances[row],
             departure=screening.reasons.get(row, ""),
             compared=self._takes_all(gathered, index),
         )
+
+    def _stretch(self, gathered: Gathered, index: int) -> float:
+        """How much farther the steps of a replica may lead than most replicas': who has more data
+        takes more of them."""
+        steps, momentum = gathered.start.steps, self._job.config.train.momentum
+        usual = statistics.median_low([steps[other] for other in gathered.auditable])
+        return max(1.0, reach(steps[index], momentum) / reach(usual, momentum))
 
     def _fault(self, index: int, gathered: Gathered) -> str:
         """Why an update cannot be averaged, and which samples explain it."""
@@ -279,3 +287,12 @@ class Judge:
         self.debts.restore(state["debts"])
         if changed:
             self.debts.forgive_all()
+
+
+def reach(steps: int, momentum: float) -> float:
+    """How far some steps of SGD lead where all gradients are alike, in learning rates."""
+    velocity = distance = 0.0
+    for _ in range(steps):
+        velocity = momentum * velocity + 1
+        distance += velocity
+    return distance

@@ -56,7 +56,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     if problem and config.trust.repeatable == "require":
         raise SettingError(problem)
     if config.attack.get("_target_"):
-        make_attack(config.attack)  # a mistake in its settings is found here
+        labels = None if source.strata is None else max(source.strata) + 1
+        make_attack(config.attack).check(labels, plan.borders[-1].shape[-1])
     steps = [
         steps_per_round(len(share), config.train.effective_batch_size, config.sync.local_steps)
         for share in shares

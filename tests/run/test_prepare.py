@@ -6,12 +6,12 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from tdml import config as settings
-from tdml.data.source import Source
+from tdml.data.source import Source, load_source
 from tdml.errors import SettingError
 from tdml.run.prepare import prepare
 
 CONFIG = settings.load(
-    ["model._target_=tests.run.test_job.net", "topology.replicas=2", "train.batch_size=4"]
+    ["model._target_=tests.run.test_prepare.net", "topology.replicas=2", "train.batch_size=4"]
 )
 
 
@@ -59,7 +59,9 @@ def test_a_job_that_fits():
 def test_for_one_stage_no_blocks_are_needed():
     topology = replace(CONFIG.topology, stages=1)
     config = replace(
-        CONFIG, topology=topology, model={"_target_": "tests.run.test_job.Whole", "num_classes": 3}
+        CONFIG,
+        topology=topology,
+        model={"_target_": "tests.run.test_prepare.Whole", "num_classes": 3},
     )
     job = prepare(config, Source(samples(40), samples(10), seed=0), checkpoint=None)
     assert job.layouts[0].names == (
@@ -157,7 +159,9 @@ def counting(num_classes):
 
 def test_a_job_that_cannot_be_repeated_is_refused_or_known_as_such():
     source = Source(samples(40), samples(10), seed=0)
-    config = replace(CONFIG, model={"_target_": "tests.run.test_job.counting", "num_classes": 3})
+    config = replace(
+        CONFIG, model={"_target_": "tests.run.test_prepare.counting", "num_classes": 3}
+    )
     with pytest.raises(
         SettingError,
         match=r"^model: block 1 \(Counts\) keeps passes outside of parameters and buffers",
@@ -169,3 +173,32 @@ def test_a_job_that_cannot_be_repeated_is_refused_or_known_as_such():
     assert job.windows and not job.audits
     assert job.problem.startswith("model: block 1 (Counts) keeps passes")
     assert prepare(CONFIG, source, checkpoint=None).audits
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["attack=label_flip", "attack.num_classes=11"],
+            "attack.num_classes=11: the data has 10 cl",
+        ),
+        (
+            ["attack=label_flip", "attack.num_classes=9"],
+            "attack.num_classes=9: the data has 10 cla",
+        ),
+        (["attack=backdoor", "attack.target=10"], "attack.target=10: the model tells 10 classes"),
+        (
+            ["attack=label_flip", "task=language", "data=text", "data.context=8", "model=gpt"],
+            "attack.num_classes=10: the data has no classes",
+        ),
+    ],
+)
+def test_an_attack_on_labels_that_the_job_does_not_have_is_refused(
+    overrides: list[str], message: str
+) -> None:
+    config = settings.load(
+        ["topology.replicas=2", "topology.stages=1", "attack.replicas=[1]", *overrides]
+    )
+    with pytest.raises(SettingError) as caught:
+        prepare(config, load_source(config), None)
+    assert message in str(caught.value)
