@@ -151,11 +151,13 @@ class Auditor:
         owner = claim.owner
         if audits.by_replica.get(owner.index, Audited()).lied:
             return
-        why = ""
+        why, ends = "", Counter[tuple[str, ...]]()
         for place, validator in enumerate(validators):
             if place:
                 claim = claim.anew()
                 answer = self._ask(claim, validator, audits)
+            if isinstance(answer, list):
+                ends[tuple(each.end for each in answer)] += 1
             unsettled = self._judge_answer(claim, validator, answer, audits)
             if unsettled is None:
                 return
@@ -163,6 +165,10 @@ class Auditor:
         doubted = audits.left_undecided(claim) or audits.silent & set(owner.names)
         if doubted and validators:
             audits.left_open(claim, why)
+            # where most agree the kind repeats, and its owner differs; a single one may be the liar
+            alike = max(ends.values(), default=0) > len(validators) / 2 or len(validators) == 1
+            if not alike and len(audits.undecided(claim)) == len(validators):
+                self.settler.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly
             self._look(claim, gathered, draw, audits)
 

@@ -32,6 +32,10 @@ class Audits:
         own = [made for made in self.settlements if (made.replica, made.window) == place]
         return [made for made in own if not made.proofs]
 
+    def undecided(self, claim: Claim) -> set[int | None]:
+        """The validators of a window between whom and its owner recomputation did not decide."""
+        return {made.validator for made in self.left_undecided(claim) if made.place}
+
     def is_clean(self, claim: Claim) -> bool:
         """Whether another replica has found the same of a window."""
         return claim.window in self._before(claim).clean

@@ -204,7 +204,8 @@ class Judge:
         """How much farther the steps of a replica may lead than most replicas': who has more data
         takes more of them."""
         steps, momentum = gathered.start.steps, self._job.config.train.momentum
-        usual = statistics.median_low([steps[other] for other in gathered.auditable])
+        others = self._compared(gathered) or gathered.auditable
+        usual = statistics.median_low([steps[other] for other in others])
         return max(1.0, reach(steps[index], momentum) / reach(usual, momentum))
 
     def _fault(self, index: int, gathered: Gathered) -> str:

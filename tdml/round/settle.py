@@ -54,8 +54,8 @@ class Settler:
         self.tolerance, self.referee = Tolerance(), Referee(job)
         # kinds of machines and stages of which it has found a step right that nobody disputed
         self.confirmed: set[tuple[str, int]] = set()
-        # kinds of machines whose steps the coordinator has not found again itself: what they differ
-        # in may be the code's, so none of them is convicted by it
+        # kinds of machines that do not repeat what they, or the coordinator, have found: what they
+        # differ in may be anybody's, so none of them is convicted by it
         self.unrepeatable: set[str] = set()
 
     def settle(
