@@ -194,7 +194,8 @@ class Judge:
         row = gathered.replicas.index(index)
         return replace(
             evidence,
-            size=gathered.sizes[index] / self._stretch(gathered, index),
+            size=gathered.sizes[index],
+            stretch=self._stretch(gathered, index),
             distance=screening.distances[row],
             departure=screening.reasons.get(row, ""),
             compared=self._takes_all(gathered, index),

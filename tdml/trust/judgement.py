@@ -55,6 +55,7 @@ class Evidence:
     nodes: tuple[str, ...]
     samples: int
     size: float = 0.0
+    stretch: float = 1.0  # how much larger its steps may make it than most replicas' do
     fault: str = ""
     distance: float = 0.0
     departure: str = ""
@@ -130,7 +131,7 @@ def _judge(
     if tested is not None and power and not seen and not evidence.full:
         weight, doubt = _unseen(tested, power)
     most = repeated if evidence.full else LARGEST if seen else TYPICAL
-    scale, bound = _shorten(evidence.size, typical, most)
+    scale, bound = _shorten(evidence.size, typical * evidence.stretch, most)
     proof = evidence.proof
     if (refusal := _refusal(evidence)) or proof:
         weight, scale, doubt, bound = 0.0, 1.0, refusal, ""

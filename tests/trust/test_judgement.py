@@ -71,6 +71,13 @@ def test_sizes_after_fewer_steps_say_nothing_of_the_others() -> None:
     assert alone[1].scale == pytest.approx(1.5 * 0.1 / 0.4), "unless there are no others"
 
 
+def test_more_steps_may_make_an_update_larger_and_nobody_elses_smaller() -> None:
+    made = judge({0: evidence(size=4.0, stretch=3.0), 1: evidence(), 2: evidence()}, 0.5, True)
+    assert [made[index].scale for index in range(3)] == [1, 1, 1]
+    made = judge({0: evidence(size=9.0, stretch=3.0), 1: evidence(), 2: evidence()}, 0.5, True)
+    assert [made[index].scale for index in range(3)] == pytest.approx([0.5, 1, 1])
+
+
 def test_of_two_who_was_repeated_by_the_other_counts_at_any_size() -> None:
     """Nothing tells which size is usual, and of the two one is honest if the other lies. With three
     two may be in league."""
