@@ -64,7 +64,8 @@ class RpcReplica:
             for slot in slots
         ]
         kinds = self._exchange.ask("join", orders)
-        self.kind = " + ".join(dict.fromkeys(map(str, kinds)))
+        # by stage where they differ: A + A + B repeats nothing of A + B + B
+        self.kind = kinds[0] if len(set(kinds)) == 1 else " + ".join(kinds)
 
     def load(
         self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
