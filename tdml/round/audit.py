@@ -165,8 +165,8 @@ class Auditor:
         doubted = audits.left_undecided(claim) or audits.silent & set(owner.names)
         if doubted and validators:
             audits.left_open(claim, why)
-            # where most agree the kind repeats, and its owner differs; a single one may be the liar
-            alike = max(ends.values(), default=0) > len(validators) / 2 or len(validators) == 1
+            # where most agree, or there is one, who may be the liar, the kind is not to blame
+            alike = max(ends.values(), default=0) > len(validators) / 2
             if not alike and len(audits.undecided(claim)) == len(validators):
                 self.settler.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly

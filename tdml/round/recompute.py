@@ -254,7 +254,7 @@ def is_equal(one: Evaluation, other: Evaluation) -> bool:
 
 
 def _same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Bit for bit, but that NaN is NaN."""
+    """Equal to the last bit, and NaN to NaN."""
     alike = (one.shape, one.dtype) == (other.shape, other.dtype)
     return alike and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
