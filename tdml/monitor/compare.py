@@ -9,18 +9,16 @@ from tdml.common.files import replace_file
 from tdml.monitor import compare_figures, compare_ranks
 from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.figures import to_svg
-from tdml.monitor.history import History, baseline_of, read_all
+from tdml.monitor.history import History, baseline_of, has_accuracy, read_all
 from tdml.monitor.report import STYLE
 
 _STYLE = """
 body { max-width: 90rem; } .wide { margin-top: 1.5rem; }
 td { white-space: nowrap; } td:first-child, th:first-child { text-align: left; }
 """
-_HEAD = (
-    "run", "replicas × stages", "attack", "rounds", "test accuracy", "best", "0.90 at round",
-    "against one machine",
-    "hours",
-)  # fmt: skip
+_HEAD = ("run", "replicas × stages", "attack", "rounds")
+_OF_ACCURACY = ("test accuracy", "best", "0.90 at round", "against one machine")
+_OF_LOSS = ("test loss", "best")
 
 
 def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
@@ -41,18 +39,22 @@ def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
 
 
 def draw_figures(histories: Sequence[History]) -> dict[str, str]:
-    """The figures as SVG, by name: accuracy, loss, and ranks where a run was attacked."""
-    figures = {
-        "accuracy": compare_figures.accuracies(histories),
-        "loss": compare_figures.losses(histories),
-    }
+    """The figures as SVG, by name: accuracy, or the test loss of tasks that have none; loss; and
+    ranks where a run was attacked."""
+    tested = (
+        {"accuracy": compare_figures.accuracies(histories)}
+        if has_accuracy(histories)
+        else {"test_loss": compare_figures.test_losses(histories)}
+    )
+    figures = tested | {"loss": compare_figures.losses(histories)}
     if scatter := compare_ranks.ranks(histories):
         figures["ranks"] = scatter
     return {name: to_svg(figure) for name, figure in figures.items()}
 
 
 def _page(histories: Sequence[History], figures: dict[str, str]) -> str:
-    head = "".join(f"<th>{title}</th>" for title in _HEAD)
+    tested = _OF_ACCURACY if has_accuracy(histories) else _OF_LOSS
+    head = "".join(f"<th>{title}</th>" for title in (*_HEAD, *tested, "hours"))
     rows = "".join(f"<tr>{_row(history, histories)}</tr>" for history in histories)
     drawn = "".join(f'<div class="wide">{svg}</div>' for svg in figures.values())
     return f"""<!DOCTYPE html>
@@ -68,20 +70,35 @@ and are dashed where nobody defends.</p>
 
 
 def _row(history: History, histories: Sequence[History]) -> str:
-    known = [line.test_accuracy for line in history.rounds if line.test_accuracy is not None]
-    reached = history.first_round_at(PAPERS_ACCURACY)
+    tested = (
+        [*_accuracies(history), gain_over_baseline(history, histories)]
+        if has_accuracy(histories)
+        else _test_losses(history)
+    )
     cells = [
         history.name,
         "{} × {}".format(*history.topology),
         attack_of(history),
         f"{history.last.round if history.last else 0} of {history.settings['rounds']}",
-        _number(history.last.test_accuracy if history.last else None),
-        _number(max(known, default=None)),
-        "–" if reached is None else str(reached),
-        gain_over_baseline(history, histories),
+        *tested,
         f"{history.seconds / 3600:.2g}",
     ]
     return "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+
+
+def _accuracies(history: History) -> list[str]:
+    """The last, the best, and the first round that is as good as the paper's runs."""
+    known = [line.test_accuracy for line in history.rounds if line.test_accuracy is not None]
+    reached = history.first_round_at(PAPERS_ACCURACY)
+    last = history.last.test_accuracy if history.last else None
+    return [_number(last), _number(max(known, default=None)), str(reached or "–")]
+
+
+def _test_losses(history: History) -> list[str]:
+    """The last and the best."""
+    known = [line.test_loss for line in history.rounds if line.test_loss is not None]
+    last = history.last.test_loss if history.last else None
+    return [_number(last), _number(min(known, default=None))]
 
 
 def attack_of(history: History) -> str:

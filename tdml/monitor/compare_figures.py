@@ -85,12 +85,25 @@ def accuracies(histories: Sequence[History]) -> Figure:
     return figure
 
 
+def test_losses(histories: Sequence[History]) -> Figure:
+    """Test loss by round: the baselines, and beside them all others."""
+    return _of_losses(histories, "test loss", lambda line: line.test_loss)
+
+
 def losses(histories: Sequence[History]) -> Figure:
     """Training loss by round, the mean of the replicas that count: the baselines, and beside them
     all others."""
-    return _by_round(
-        histories, _Quantity("training loss", lambda line: line.train_loss, ".3g", scale="log")
-    )
+    return _of_losses(histories, "training loss", lambda line: line.train_loss)
+
+
+def _of_losses(
+    histories: Sequence[History], name: str, of: Callable[[RoundMetrics], float | None]
+) -> Figure:
+    values = [
+        value for each in histories for line in each.rounds if (value := of(line)) is not None
+    ]
+    scale = "log" if all(value > 0 for value in values) else "linear"  # some tasks' are not
+    return _by_round(histories, _Quantity(name, of, ".3g", scale=scale))
 
 
 def _by_round(histories: Sequence[History], quantity: _Quantity) -> Figure:

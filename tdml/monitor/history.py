@@ -118,6 +118,14 @@ class History:
         return {int(match[1]) for match in named if match}
 
 
+def has_accuracy(histories: Iterable[History]) -> bool:
+    """Whether runs can be compared by accuracy: some tasks have none."""
+    return all(
+        not each.rounds or any(line.test_accuracy is not None for line in each.rounds)
+        for each in histories
+    )
+
+
 def baseline_of(history: History, histories: Iterable[History]) -> History | None:
     """The run on one machine that was trained in the same way for as many rounds, if it is among
     `histories`."""

@@ -23,11 +23,13 @@ def leave_run(
     accuracies: Sequence[float | None],
     ended: bool = True,
     banned: Mapping[int, Sequence[str]] | None = None,
+    metric: str = "accuracy",
 ) -> Path:
     """A run with a round for each accuracy, in which every replica is honest but where a node of it
     is banned.
 
     Args:
+        metric: what the task's first is called, if it is none of classes.
         ended: whether it has come to the end of its rounds, which are as many as accuracies then.
         banned: nodes by round.
     """
@@ -38,7 +40,9 @@ def leave_run(
     note(folder, MACHINE)
     for number, accuracy in enumerate(accuracies, start=1):
         run.append(
-            _round(number, config.topology.replicas, accuracy, (banned or {}).get(number, ()))
+            _round(
+                number, config.topology.replicas, accuracy, (banned or {}).get(number, ()), metric
+            )
         )
     if ended:
         run.summarise(
@@ -69,7 +73,13 @@ def _composed(*overrides: str) -> Config:
     return settings.load(list(overrides))
 
 
-def _round(number: int, replicas: int, accuracy: float | None, banned: Sequence[str]) -> Round:
+def _round(
+    number: int,
+    replicas: int,
+    accuracy: float | None,
+    banned: Sequence[str],
+    metric: str = "accuracy",
+) -> Round:
     guilty = {int(node[1 : node.index(".")]) for node in banned}
     judgements = {
         i: Judgement(
@@ -95,7 +105,7 @@ def _round(number: int, replicas: int, accuracy: float | None, banned: Sequence[
             rank_mean=replicas / 2,
             rank_std=2.0,
         )
-    test = {"accuracy": accuracy, "loss": 1.0 / number}
+    test = {metric: accuracy, "loss": 1.0 / number}
     return Round(
         number,
         {},

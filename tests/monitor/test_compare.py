@@ -115,6 +115,22 @@ def test_every_run_has_a_row_and_a_line(runs: list[Path], tmp_path: Path, capsys
     )
 
 
+def test_runs_without_accuracy_are_compared_by_their_loss(tmp_path: Path) -> None:
+    """Such as those of language models, whose line of the round knows a perplexity."""
+    runs = [
+        leave_run(tmp_path / f"gpt-{i}", accuracies=[9.0, 5.0], metric="perplexity")
+        for i in range(2)
+    ]
+    page = write_comparison(runs, tmp_path / "out").read_text()
+    assert re.findall(r"<th>(.*?)</th>", page)[4:] == ["test loss", "best", "hours"]
+    assert re.findall(r"<td>(.*?)</td>", page)[3:6] == ["2 of 2", "0.5000", "0.5000"]
+    figures = draw_figures(read_all(runs))
+    assert sorted(figures) == ["loss", "test_loss"]
+    assert "0  0.5" in _text(figures["test_loss"])
+    mixed = [*runs, leave_run(tmp_path / "net", accuracies=[0.5, 0.6])]
+    assert sorted(draw_figures(read_all(mixed))) == ["loss", "test_loss"]
+
+
 def test_the_same_runs_give_the_same_figures(runs: list[Path]) -> None:
     assert draw_figures(read_all(runs[1:3])) == draw_figures(read_all(runs[1:3]))
 
