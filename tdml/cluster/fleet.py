@@ -30,8 +30,7 @@ _TICK_S = 0.25
 
 
 class RpcFleet:
-    """The nodes, which are processes, and the replicas that they form: see
-    `tdml.round.fleet.Fleet`.
+    """The nodes, which are processes, and the replicas that they form: `tdml.round.fleet.Fleet`.
 
     `tell` hears, in one line, of every replica that is lost and every spare that is placed, with
     the failures' stack traces if there are any. `on_ban` hears of every node that is banned, and
@@ -124,13 +123,19 @@ class RpcFleet:
             if not missing:
                 break
             self._threads = usual_threads(replica.kind for replica in self._formed.values())
-            self.each(self._form, [self._assemble(index) for index in missing])
+            self.form(missing)
             # A node that fell silent while its group was formed has left a slot to fill. A replica
             # that failed with all its nodes alive waits for the next round.
             if all(not node.dead for index in missing for node in self._occupants(index)):
                 break
         self._mustered = dict(self._formed)
         return [self._formed[index] for index in sorted(self._formed)]
+
+    def form(self, indices: Iterable[int]) -> None:
+        """Those of the replicas that are not formed, where all of their nodes still answer."""
+        given = self._config.sync.timeout + _GRACE_S, self.caller, self.patience
+        lost = [index for index in indices if self._can_form(index)]
+        self.each(self._join, [RpcReplica(i, self._occupants(i), *given) for i in lost])
 
     def ban(self, names: Iterable[str], reason: str) -> None:
         """Exclude nodes for the rest of the job. Their replicas' groups end."""
@@ -248,11 +253,7 @@ class RpcFleet:
     def _can_form(self, index: int) -> bool:
         return index not in self._formed and all(node.usable for node in self._occupants(index))
 
-    def _assemble(self, index: int) -> RpcReplica:
-        seconds = self._config.sync.timeout + _GRACE_S
-        return RpcReplica(index, self._occupants(index), seconds, self.caller, self.patience)
-
-    def _form(self, replica: RpcReplica) -> None:
+    def _join(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1
         generation = self._generations[replica.index]
         replica.join(generation, self._plan, self._backend, self._threads)

@@ -134,12 +134,15 @@ class LocalFleet:
         for slot, name in self._slots.items():
             if name in self.banned and self._spares:
                 self._slots[slot] = self._spares.pop(0)
-        for index in sorted({slot.replica for slot in self._slots}):
-            names = [name for slot, name in self._slots.items() if slot.replica == index]
-            if index not in self._formed and not set(names) & set(self.banned):
-                self._formed[index] = self._form(index, names)
+        self.form(sorted({slot.replica for slot in self._slots}))
         self._mustered = dict(self._formed)
         return list(self._formed.values())
+
+    def form(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            names = [name for slot, name in self._slots.items() if slot.replica == index]
+            if index not in self._formed and not set(names) & set(self.banned):
+                self._formed[index] = self._sit(index, names)
 
     def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
         results = {}
@@ -180,7 +183,7 @@ class LocalFleet:
     def key(self, name: str) -> str:
         return self._keys[name]
 
-    def _form(self, index: int, names: Sequence[str]) -> LocalReplica:
+    def _sit(self, index: int, names: Sequence[str]) -> LocalReplica:
         """The stages are shared by all replicas: each writes its own weights before it computes."""
         keys = tuple(self._keys[name] for name in names)
         for stage, name in enumerate(names):

@@ -118,6 +118,9 @@ class RecordedFleet:
     def muster(self) -> list[RecordedReplica]:
         return self._replicas
 
+    def form(self, indices: Iterable[int]) -> None:
+        pass
+
     def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
         found = self._pool.map(order, replicas)
         return {replica.index: made for replica, made in zip(replicas, found, strict=True)}

@@ -92,6 +92,8 @@ class Engine:
         self._fill(round_, trained, gathered, judged, worth, said)
         with self.phase("broadcast", number):
             able = round_.accepted or sorted(gathered.names)
+            if not self.fleet.ready(able):  # lost over what they were to repeat
+                self.fleet.form(able)
             round_.bytes["down"] += self.broadcast(self.fleet.ready(able))
         with self.phase("evaluate", number):
             tested = self._measure(round_, able, "test", start)

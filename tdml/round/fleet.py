@@ -78,6 +78,9 @@ class Fleet(Protocol):
         """The replicas that can work now: vacant slots are filled from the spares, and lost groups
         formed again."""
 
+    def form(self, indices: Iterable[int]) -> None:
+        """Form those that were lost since the muster, where all of their nodes still answer."""
+
     def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
         """The order's results by replica, all at the same time. Replicas that fail are left out."""
 

@@ -95,6 +95,8 @@ def test_who_could_repeat_nothing_for_a_state_that_nobody_can_go_on_from_is_excu
     sit(laboratory, "r0.s0", _Sulks)
     played = laboratory.play(1)
     assert played.accepted == [1, 2, 3]
+    assert laboratory.fleet.losses.keys() == {0, 1, 2, 3}
+    assert played.evaluated, "groups are formed again for the figures"
     owing = laboratory.engine.judge.debts.owing
     assert set(owing) == {laboratory.fleet.key("r0.s0")}
     monkeypatch.setattr(suspicion.Purse, "choose", choose)
