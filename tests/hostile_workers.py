@@ -12,15 +12,15 @@ from torch import nn
 
 from tdml.attacks import Attack
 from tdml.attacks.node import AttackingNode
-from tests.round import liars
+from tests.round import liars, unhelpful
 
 
 class Hostile(Attack):
-    """Makes the node that has it one of `tests.round.liars`, or one of those below, with some
-    attributes."""
+    """Makes the node that has it one of `tests.round.liars` or `unhelpful`, or one of those below,
+    with some attributes."""
 
     def __init__(self, kind: str, **attributes: object) -> None:
-        base = globals().get(kind) or getattr(liars, kind)
+        base = {**vars(liars), **vars(unhelpful), **globals()}[kind]
         honest = AttackingNode.sit
 
         def sit(node: AttackingNode, *given: object) -> None:

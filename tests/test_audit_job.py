@@ -163,3 +163,16 @@ def test_who_finds_something_else_whenever_it_repeats_its_own_work_is_convicted_
 ) -> None:
     """What it had committed to is false, whatever it says afterwards."""
     assert_convicted(run(tmp_path, _FOUR, "rounds=1", *hostile("Wavers", "r2.s0")), "r2.s0")
+
+
+def test_states_that_nobody_can_go_on_from_cost_no_round_its_figures(tmp_path: Path) -> None:
+    """Both replicas have lost their groups over the audit."""
+    adam = ["train=adamw", "+train.optimizer.fused=false", "train.lr=0.003"]
+    two = [*_JOB, "topology.replicas=2", "topology.stages=1", "rounds=3", *adam]
+    result = run_job(tmp_path / "run", 3, *two, *hostile("Sulks", "r1.s0"))
+    assert set(result.statuses) == {0}, result.output
+    assert result.summary["banned"] == ["r1.s0"], result.why()
+    assert [line["accepted"] for line in result.rounds] == [[0]] * 3
+    assert all(line["test_accuracy"] is not None for line in result.rounds)
+    first = " ".join(result.rounds[0]["notes"])
+    assert "replica 0 lost" in first and "replica 1 lost" in first

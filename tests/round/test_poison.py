@@ -74,15 +74,6 @@ def test_a_validator_that_errs_by_a_rounding_does_not_end_all_proofs() -> None:
     assert banned(laboratory.play(2)) == ["r1.s0"]
 
 
-class _Sulks(unhelpful.CountsBack):
-    """And it repeats nothing itself."""
-
-    def repeating(self, order):
-        if not order.own:
-            raise MemoryError("no room")
-        yield from super().repeating(order)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_who_could_repeat_nothing_for_a_state_that_nobody_can_go_on_from_is_excused(
     seed: int, monkeypatch: pytest.MonkeyPatch
@@ -92,7 +83,7 @@ def test_who_could_repeat_nothing_for_a_state_that_nobody_can_go_on_from_is_excu
     _only(monkeypatch, {0: (1,), 1: (0,), 2: (0,), 3: (0,)})
     adam = ["train=adamw", "+train.optimizer.fused=false", f"seed={seed}"]
     laboratory = Laboratory([*_JOB, "topology.replicas=4", *adam])
-    sit(laboratory, "r0.s0", _Sulks)
+    sit(laboratory, "r0.s0", unhelpful.Sulks)
     played = laboratory.play(1)
     assert played.accepted == [1, 2, 3]
     assert laboratory.fleet.losses.keys() == {0, 1, 2, 3}

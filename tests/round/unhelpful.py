@@ -86,6 +86,15 @@ class CountsBack(KeepsOther):
         kept["step"].fill_(-1.0)
 
 
+class Sulks(CountsBack):
+    """And it repeats nothing itself."""
+
+    def repeating(self, order):
+        if not order.own:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
 class HalfFilled(KeepsOther):
     """Slots are filled by half, which reads as filled, and is then written as whole."""
 
