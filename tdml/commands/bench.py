@@ -217,4 +217,8 @@ def _bench_detection(parsed: argparse.Namespace) -> int:
 
 
 def _steps(text: str) -> int | None:
-    return None if text == "epoch" else int(text)
+    if text == "epoch":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of steps nor epoch")
+    return int(text)

@@ -30,7 +30,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     verify.add_argument(
         "--roster", type=Path, metavar="FILE", help="YAML, node name: public key; also coordinator:"
     )
-    verify.add_argument("--root", metavar="HEX", help="the root that some round must have")
+    verify.add_argument(
+        "--root", type=str.lower, metavar="HEX", help="the root that some round must have"
+    )
     verify.set_defaults(command=_verify)
     show = actions.add_parser("show", help="what it says, with the evidence of each verdict")
     show.add_argument("run", type=_folder, metavar="RUN", help="a run folder")
@@ -52,7 +54,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "check", help="check such a file; exit status 1 if it proves nothing"
     )
     check.add_argument("proof", type=Path, metavar="PROOF")
-    check.add_argument("root", metavar="ROOT", help="of the round, from a source that you trust")
+    check.add_argument(
+        "root", type=str.lower, metavar="ROOT", help="of the round, from a source that you trust"
+    )
     check.set_defaults(command=_check)
 
 

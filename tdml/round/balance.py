@@ -23,6 +23,7 @@ class _Known:
 
     names: tuple[str, ...]
     times: deque[float] = field(default_factory=lambda: deque(maxlen=_STEADY))
+    told: bool = False  # the user knows that they are slow
 
 
 class Balance:
@@ -64,14 +65,20 @@ class Balance:
         steps = self.steps(slots)
         return {index: taken for index, taken in steps.items() if taken < self._full[index]}
 
-    def changes(self, before: Mapping[int, int], now: Mapping[int, int]) -> list[str]:
-        """What to say of replicas that take fewer steps than in the round before, and all then."""
-        return [
-            f"replica {index} is slow: from now on it takes {taken} of {full} steps, or as many as "
-            "it can while the others take theirs"
-            for index, taken in now.items()
-            if taken < (full := self._full[index]) and before.get(index, full) == full
-        ]
+    def news(self, steps: Mapping[int, int]) -> list[str]:
+        """What to say of replicas that take fewer steps from this round on, and all before."""
+        said = []
+        for index, taken in steps.items():
+            full, known = self._full[index], self._known.get(index)
+            if known is None:
+                continue
+            if taken < full and not known.told:
+                said.append(
+                    f"replica {index} is slow: from now on it takes {taken} of {full} steps, or as "
+                    "many as it can while the others take theirs"
+                )
+            known.told = taken < full
+        return said
 
     def _fitting(self, index: int, names: tuple[str, ...]) -> int:
         full, known = self._full[index], self._known.get(index)
@@ -82,9 +89,12 @@ class Balance:
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
-        return {i: [list(known.names), list(known.times)] for i, known in self._known.items()}
+        return {
+            i: [list(known.names), list(known.times), known.told]
+            for i, known in self._known.items()
+        }
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
-        for index, (names, times) in state.items():
-            self._known[index] = _Known(tuple(names), deque(times, maxlen=_STEADY))
+        for index, (names, times, told) in state.items():
+            self._known[index] = _Known(tuple(names), deque(times, maxlen=_STEADY), told)

@@ -65,9 +65,9 @@ class Engine:
     def play(self, number: int, slots: Mapping[int, Sequence[str]]) -> Round:
         """One round of the replicas that were mustered, with these nodes."""
         self._clock = Stopwatch()
-        before, self.steps = self.steps, self.balance.steps(slots)
+        self.steps = self.balance.steps(slots)
         named = {index: tuple(names) for index, names in slots.items()}
-        round_ = Round(number, named, self.steps, notes=self.balance.changes(before, self.steps))
+        round_ = Round(number, named, self.steps, notes=self.balance.news(self.steps))
         secret = self._secrets.secret(number)
         start = RoundStart(number, self.weights, self.steps, new_nonce(), secret)
         with self.phase("broadcast", number):

@@ -60,7 +60,7 @@ def roots(run):
 
 
 def test_verify_says_in_one_line_that_all_is_well(run, capsys):
-    status, text = tdml(capsys, "verify", run, "--root", roots(run)[1])
+    status, text = tdml(capsys, "verify", run, "--root", roots(run)[1].upper())
     assert status == 0 and text.count("\n") == 1
     assert re.search(
         r"all is well: 30 entries, 2 rounds, model\.pt is .*; last root " + roots(run)[-1], text

@@ -70,6 +70,21 @@ def test_a_checkpoint_keeps_what_the_next_round_depends_on() -> None:
     assert played(again, 1.0, 1.0, 5.0, 1.0) == played(balance, 1.0, 1.0, 5.0, 1.0)
 
 
+def test_that_a_replica_is_slow_is_said_once_also_after_a_checkpoint() -> None:
+    """And again, if it was faster in between."""
+    balance, said = Balance(FULL, enabled=True), []
+    for pace in (5.0, 5.0, 5.0, 5.0, 1.0, 5.0, 5.0, 5.0):
+        steps = played(balance, 1.0, 1.0, pace, 1.0)
+        said.append(balance.news(steps))
+        kept, balance = balance.state(), Balance(FULL, enabled=True)
+        balance.restore(kept)
+    text = (
+        "replica 2 is slow: from now on it takes 4 of 20 steps, or as many as it can while the "
+        "others take theirs"
+    )
+    assert said == [[], [], [text], [], [], [], [], [text]]
+
+
 def test_by_default_all_take_all_steps() -> None:
     balance = Balance(FULL, enabled=False)
     for _ in range(4):
@@ -94,7 +109,7 @@ def play(laboratory: Laboratory, number: int, slow: dict[int, float]) -> Round:
     """A round in which some replicas are known to be so many times as slow as the others."""
     names = {replica.index: replica.names for replica in laboratory.fleet.muster()}
     balance = laboratory.engine.balance
-    balance.restore({i: [names[i], [slow.get(i, 1.0)] * 3] for i in names})
+    balance.restore({i: [names[i], [slow.get(i, 1.0)] * 3, False] for i in names})
     return laboratory.play(number)
 
 
