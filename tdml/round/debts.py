@@ -18,7 +18,7 @@ import torch
 
 from tdml.common.merkle import root
 from tdml.protocol.orders import Commitment
-from tdml.round.audit import Auditor
+from tdml.round.auditor import Auditor
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered

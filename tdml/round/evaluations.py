@@ -8,11 +8,11 @@ import torch
 from tdml.data import pieces
 from tdml.node.agreement import evaluation_purpose
 from tdml.protocol.orders import EvaluateOrder, Evaluation
-from tdml.round.audit import Auditor
+from tdml.round.auditor import Auditor
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
 from tdml.round.openings import is_log
-from tdml.round.recompute import Referee, is_equal
+from tdml.round.referee import Referee, is_equal
 from tdml.round.signatures import Signers, broken_agreements
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN

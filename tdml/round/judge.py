@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tdml.data.faults import faults_of
-from tdml.round.audit import Auditor
+from tdml.round.auditor import Auditor
 from tdml.round.audits import Audits
 from tdml.round.cross_check import NOT_CHECKED, Checked, cross_check
 from tdml.round.debts import Debts
@@ -207,7 +207,7 @@ class Judge:
         steps, momentum = gathered.start.steps, self._job.config.train.momentum
         others = self._compared(gathered) or gathered.auditable
         usual = statistics.median_low([steps[other] for other in others])
-        return max(1.0, reach(steps[index], momentum) / reach(usual, momentum))
+        return max(1.0, path_length(steps[index], momentum) / path_length(usual, momentum))
 
     def _fault(self, index: int, gathered: Gathered) -> str:
         """Why an update cannot be averaged, and which samples explain it."""
@@ -291,7 +291,7 @@ class Judge:
             self.debts.forgive_all()
 
 
-def reach(steps: int, momentum: float) -> float:
+def path_length(steps: int, momentum: float) -> float:
     """How far some steps of SGD lead where all gradients are alike, in learning rates."""
     velocity = distance = 0.0
     for _ in range(steps):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost
-from tdml.round.audit import Auditor
+from tdml.round.auditor import Auditor
 from tdml.round.cross_check import Checked, Report, hand_over
 from tdml.round.evaluations import Answer, Look, false_evaluation
 from tdml.round.fleet import Fleet, Replica

@@ -177,7 +177,7 @@ def test_who_cannot_be_compared_is_looked_at_before_others() -> None:
 def test_owed_work_is_done_again_with_as_many_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tdml.round.audit.LOOK", 0.0)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 0.0)
     laboratory = Laboratory([*_MLP, "trust.budget=1"])
     laboratory.fleet.nodes["r4.s0"].__class__ = Hides
     assert play(laboratory, 1, {4: 2.0}).judgements[4].weight == 0

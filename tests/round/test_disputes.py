@@ -85,7 +85,7 @@ def test_a_lie_in_a_model_with_tied_weights(deed: str, stage: int, when: str) ->
 
 
 def test_with_tied_weights_everybody_is_clean_also_where_the_coordinator_looks(monkeypatch) -> None:
-    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     laboratory = Laboratory([*_JOB[4:], *_TIED])
     for number in (1, 2):
         played = laboratory.play(number)
@@ -228,7 +228,7 @@ def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(
 ) -> None:
     """Whoever gives them does not count, and may be banned; the run goes on, and nobody else is
     touched."""
-    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     laboratory = _laboratory()
     sit(laboratory, "r1.s1", liars.AnswersAmiss, amiss=amiss)
     for number in (1, 2):
@@ -268,7 +268,7 @@ def test_without_a_budget_nobody_is_banned_for_work() -> None:
 def test_honest_replicas_are_clean_in_every_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tdml.round.audit.LOOK", 0.0)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 0.0)
     laboratory = _laboratory(
         "topology.replicas=4", "topology.stages=2", "train=adamw", "train.clip_norm=null"
     )

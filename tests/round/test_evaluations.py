@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tdml.protocol.orders import Evaluation
-from tdml.round.recompute import is_equal
+from tdml.round.referee import is_equal
 
 _LOG, _ROWS = torch.zeros(1, 0, 32, dtype=torch.uint8), torch.zeros(2, 3, dtype=torch.float64)
 

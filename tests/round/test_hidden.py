@@ -9,7 +9,7 @@ from tdml.lab.laboratory import Laboratory
 from tdml.node import lockstep
 from tdml.node.lockstep import take_alone
 from tdml.protocol.orders import EvaluateOrder
-from tdml.round.recompute import Referee
+from tdml.round.referee import Referee
 from tests.round import hidden, liars
 
 _JOB = [
@@ -47,7 +47,7 @@ def test_what_shows_after_some_calls_gets_nobody_banned(
 def test_what_the_coordinator_alone_finds_gets_nobody_banned(
     replicas: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     assert _play("apart", 0, f"topology.replicas={replicas}", rounds=1) == [{}]
 
 
@@ -118,7 +118,7 @@ def test_an_evaluation_that_another_copy_finds_otherwise_is_not_insisted_on() ->
 def test_two_in_league_are_met_where_a_third_can_repeat_their_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     laboratory = Laboratory([*_JOB, "model=mlp", "model.features=192", "topology.replicas=3"])
     for name in ("r1.s0", "r2.s0"):
         laboratory.fleet.nodes[name].__class__ = liars.InLeague

@@ -31,7 +31,7 @@ def test_a_state_in_another_form_hides_no_lie(replicas: int, monkeypatch) -> Non
 
 def test_who_is_knocked_out_by_a_state_that_it_was_given_owes_nothing(monkeypatch) -> None:
     """Whose own work was found clean; the coordinator can no longer look at it."""
-    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     _only(monkeypatch, {0: (0, 1), 1: (2,), 2: (0,)})
     knocked_out = set()
     for seed in range(4):

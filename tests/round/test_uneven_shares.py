@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tdml.lab.laboratory import Laboratory
-from tdml.round.judge import reach
+from tdml.round.judge import path_length
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.replicas=3",
@@ -32,6 +32,6 @@ def test_who_has_more_data_is_not_cut_to_the_others_size_nor_they_to_its(
 
 
 def test_how_far_some_steps_lead() -> None:
-    assert reach(6, 0.0) == 6
-    assert reach(2, 0.9) == pytest.approx(1 + 1.9)
-    assert reach(3, 0.9) == pytest.approx(1 + 1.9 + 2.71)
+    assert path_length(6, 0.0) == 6
+    assert path_length(2, 0.9) == pytest.approx(1 + 1.9)
+    assert path_length(3, 0.9) == pytest.approx(1 + 1.9 + 2.71)

@@ -88,7 +88,7 @@ def test_whoever_is_given_it_loses_the_round_and_nobody_else_does() -> None:
 def test_what_only_the_coordinator_cannot_read_is_no_fault_of_the_honest(
     budget: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tdml.round.audit.LOOK", 1.0)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     laboratory = _digits("topology.replicas=3", f"trust.budget={budget}")
     _blind(laboratory)
     for number in (1, 2, 3):

@@ -13,10 +13,10 @@ from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
 from tdml.round.openings import false_answer
-from tdml.round.recompute import CannotRead
+from tdml.round.referee import CannotRead
 from tdml.round.repeat import Claim, repeat
-from tdml.round.settle import LOOKS_TAKE, Settler
 from tdml.round.settlement import Settlement
+from tdml.round.settler import LOOKS_TAKE, Settler
 from tdml.round.signatures import Signers
 from tdml.round.start import RoundStart
 from tdml.round.traces import open_traces, unshown

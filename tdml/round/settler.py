@@ -12,7 +12,7 @@ from tdml.protocol.orders import Repetition, ReplicaLost
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
 from tdml.round.openings import Lied
-from tdml.round.recompute import (
+from tdml.round.referee import (
     CannotRead,
     Recomputation,
     Referee,
