@@ -11,6 +11,7 @@ from tdml.protocol.orders import Commitment
 from tdml.round.balance import Balance
 from tdml.round.played import Round
 from tests.round import liars
+from tests.round.seats import sit
 
 FULL = [20, 20, 20, 8]
 SLOTS = {index: (f"r{index}.s0", f"r{index}.s1") for index in range(4)}
@@ -160,9 +161,7 @@ def test_it_takes_the_first_of_the_steps_that_it_would_take_otherwise() -> None:
 @pytest.mark.parametrize("deed", ["state", "update"])
 def test_a_liar_with_fewer_steps_is_found(deed: str) -> None:
     laboratory = Laboratory([*_MLP, "trust.budget=1"])
-    node = laboratory.fleet.nodes["r4.s0"]
-    node.__class__ = liars.Liar
-    node.deed = deed
+    sit(laboratory, "r4.s0", liars.Liar, deed=deed)
     assert list(play(laboratory, 1, {4: 1.5}).bans) == ["r4.s0"]
 
 
@@ -179,11 +178,11 @@ def test_owed_work_is_done_again_with_as_many_steps(
 ) -> None:
     monkeypatch.setattr("tdml.round.auditor.LOOK", 0.0)
     laboratory = Laboratory([*_MLP, "trust.budget=1"])
-    laboratory.fleet.nodes["r4.s0"].__class__ = Hides
+    sit(laboratory, "r4.s0", Hides)
     assert play(laboratory, 1, {4: 2.0}).judgements[4].weight == 0
     debts = laboratory.engine.judge.debts.owing
     assert [debt.steps for debt in debts.values()] and {d.steps for d in debts.values()} == {3}
-    laboratory.fleet.nodes["r4.s0"].__class__ = Node
+    sit(laboratory, "r4.s0", Node)
     found = play(laboratory, 2, {})
     assert found.steps[4] == 6
     assert not laboratory.engine.judge.debts.owing, found.judgements[4].reason

@@ -8,6 +8,7 @@ import torch
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.round.played import Round
+from tests.round.seats import sit
 
 _JOB = [
     "data=digits", "data.size=8", "model=mlp", "model.features=192", "model.hidden=32",
@@ -69,7 +70,7 @@ def _played(
 ) -> list[Round]:
     laboratory = Laboratory([*_JOB, *more])
     if liar is not None:
-        laboratory.fleet.nodes[name].__class__ = liar
+        sit(laboratory, name, liar)
     return laboratory.run(12)
 
 

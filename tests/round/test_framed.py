@@ -4,6 +4,7 @@ import pytest
 
 from tdml.lab.laboratory import Laboratory
 from tests.round import framers
+from tests.round.seats import sit
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -16,8 +17,7 @@ def test_who_logs_another_message_than_it_sends_when_asked_for_every_step(
     as_validator: bool,
 ) -> None:
     laboratory = Laboratory(_JOB)
-    node = laboratory.fleet.nodes["r1.s0"]
-    node.__class__, node.as_validator = framers.Framer, as_validator
+    sit(laboratory, "r1.s0", framers.Framer, as_validator=as_validator)
     played = laboratory.play(1)
     assert list(played.bans) == ["r1.s0"]
     assert "has not signed" in played.judgements[1].reason
@@ -25,14 +25,13 @@ def test_who_logs_another_message_than_it_sends_when_asked_for_every_step(
 
 def test_who_does_so_where_nobody_but_the_coordinator_looks() -> None:
     laboratory = Laboratory([*_JOB, "topology.replicas=1"])
-    node = laboratory.fleet.nodes["r0.s0"]
-    node.__class__, node.as_validator = framers.Framer, False
+    sit(laboratory, "r0.s0", framers.Framer, as_validator=False)
     assert list(laboratory.play(1).bans) == ["r0.s0"]
 
 
 def test_what_was_signed_in_one_run_of_a_round_says_nothing_of_the_next() -> None:
     laboratory = Laboratory(_JOB)
-    laboratory.fleet.nodes["r1.s0"].__class__ = framers.Replayer
+    sit(laboratory, "r1.s0", framers.Replayer)
     assert not laboratory.play(1).bans, "it may have been silent by chance"
     assert laboratory.fleet.muster()
     assert list(laboratory.play(2).bans) == ["r1.s0"]
@@ -42,8 +41,7 @@ def test_what_was_signed_in_one_run_of_a_round_says_nothing_of_the_next() -> Non
 def test_who_logs_where_it_is_no_end_of_a_channel_costs_nobody_else_anything(own: bool) -> None:
     """Nobody signs it, and no dispute would ever come to it."""
     laboratory = Laboratory([*_JOB, "topology.stages=3"])
-    node = laboratory.fleet.nodes["r1.s0"]
-    node.__class__, node.own = framers.Scribbler, own
+    sit(laboratory, "r1.s0", framers.Scribbler, own=own)
     played = laboratory.play(1)
     assert list(played.bans) == ["r1.s0"]
     assert {0, 2} <= set(played.accepted)

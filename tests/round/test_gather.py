@@ -4,6 +4,7 @@ import pytest
 
 from tdml.lab.laboratory import Laboratory
 from tests.round import liars, unhelpful
+from tests.round.seats import sit
 
 _JOB = [
     "model=mlp", "model.hidden=16", "sync.local_steps=6", "topology.stages=2",
@@ -32,8 +33,7 @@ _MISSHAPEN = {"short": lambda block: block[:1], "nothing": lambda block: None}
 def test_the_mean_is_of_what_was_judged(trust: str, other) -> None:
     """Without trust the form alone is looked at."""
     laboratory = Laboratory([*_JOB, trust])
-    node = laboratory.fleet.nodes["r1.s1"]
-    node.__class__, node.other = liars.RevealsAnother, other
+    sit(laboratory, "r1.s1", liars.RevealsAnother, other=other)
     before = laboratory.engine.weights
     played = laboratory.play(1)
     trusted = laboratory.job.config.trust.enabled
@@ -57,8 +57,7 @@ def test_the_mean_is_of_what_was_judged_where_rewards_are_by_improvement(times: 
     """Updates are then asked for once more for each replica; who shows another does not count, and
     does not count as honest, even if it has shown the right one for the mean."""
     laboratory = Laboratory([*_JOB, "trust.budget=0", "rewards.policy=improvement"])
-    node = laboratory.fleet.nodes["r1.s1"]
-    node.__class__, node.times = liars.RevealsAnother, times
+    sit(laboratory, "r1.s1", liars.RevealsAnother, times=times)
     played = laboratory.play(1)
     assert list(played.bans) == ["r1.s1"]
     assert played.judgements[1].status == "malicious"
@@ -70,8 +69,7 @@ def test_the_mean_is_of_what_was_judged_where_rewards_are_by_improvement(times: 
 def test_who_shows_a_validator_another_update_loses_its_own_test_alone() -> None:
     """And is not better off than who was tested and not seen working."""
     laboratory = Laboratory([*_JOB, "trust.budget=0.5", "sync.local_steps=40"])
-    node = laboratory.fleet.nodes["r1.s1"]
-    node.__class__ = liars.ShowsAnotherUpdate
+    sit(laboratory, "r1.s1", liars.ShowsAnotherUpdate)
     played = laboratory.play(1)
     assert set(played.bans) <= {"r1.s1"}
     assert {0, 2} <= set(played.accepted)
@@ -87,7 +85,7 @@ def test_who_cannot_repeat_what_it_is_given_still_counts(memory: int) -> None:
          "topology.stages=1", "topology.replicas=4", "train=adamw", "+train.optimizer.fused=false",
          "trust.budget=1", "rounds=3", f"gather.memory={memory}"]
     )  # fmt: skip
-    laboratory.fleet.nodes["r1.s0"].__class__ = unhelpful.CountsBack
+    sit(laboratory, "r1.s0", unhelpful.CountsBack)
     played = laboratory.play(1)
     assert "ZeroDivisionError" in str(laboratory.fleet.losses), "honest validators have failed"
     assert played.accepted == [0, 2, 3]

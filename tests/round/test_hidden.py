@@ -11,6 +11,7 @@ from tdml.node.lockstep import take_alone
 from tdml.protocol.orders import EvaluateOrder
 from tdml.round.referee import Referee
 from tests.round import hidden, liars
+from tests.round.seats import sit
 
 _JOB = [
     "data=digits", "data.size=8", "sync.local_steps=6", "topology.stages=1", "trust.budget=1",
@@ -25,8 +26,8 @@ def _play(model: str, calls: int, *more: str, rounds: int) -> list[dict[str, str
     hidden.CALLS.clear()
     hidden.hidden.update(who=hidden.COORDINATOR, calls=10**9)  # the rehearsal sees nothing either
     laboratory = Laboratory([*_JOB, f"model._target_={hidden.__name__}.{model}", *more])
-    for node in laboratory.fleet.nodes.values():
-        node.__class__ = hidden.OfItsOwn
+    for name in laboratory.fleet.nodes:
+        sit(laboratory, name, hidden.OfItsOwn)
     hidden.CALLS.clear()
     hidden.hidden["calls"] = calls
     return [laboratory.play(number).bans for number in range(1, rounds + 1)]
@@ -121,7 +122,7 @@ def test_two_in_league_are_met_where_a_third_can_repeat_their_work(
     monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     laboratory = Laboratory([*_JOB, "model=mlp", "model.features=192", "topology.replicas=3"])
     for name in ("r1.s0", "r2.s0"):
-        laboratory.fleet.nodes[name].__class__ = liars.InLeague
+        sit(laboratory, name, liars.InLeague)
     banned: set[str] = set()
     for number in range(1, 4):
         laboratory.fleet.muster()

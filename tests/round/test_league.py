@@ -5,6 +5,7 @@ import pytest
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.round.played import Round
+from tests.round.seats import sit
 
 _JOB = [
     "data=digits", "model=mlp", "data.size=8", "model.features=192", "model.hidden=32",
@@ -27,7 +28,7 @@ def _played(rounds: int, budget: float, liars: bool, others: tuple[int, ...]) ->
     """Rounds in which some `others` say that they are on another kind of machine than the rest."""
     laboratory = Laboratory([*_JOB, f"rounds={rounds}", f"trust.budget={budget}"])
     for index in _LEAGUE if liars else ():
-        laboratory.fleet.nodes[f"r{index}.s0"].__class__ = _InLeague
+        sit(laboratory, f"r{index}.s0", _InLeague)
     played = []
     for number in range(1, rounds + 1):
         for replica in laboratory.fleet.muster():
@@ -78,8 +79,8 @@ class _Hides(_InLeague):
 def test_a_debt_is_not_paid_on_another_kind_of_machine() -> None:
     """Where a mate alone could find it right."""
     laboratory = Laboratory([*_JOB, "rounds=3", "trust.budget=1"])
-    laboratory.fleet.nodes["r4.s0"].__class__ = _Hides
-    laboratory.fleet.nodes["r5.s0"].__class__ = _InLeague
+    sit(laboratory, "r4.s0", _Hides)
+    sit(laboratory, "r5.s0", _InLeague)
     laboratory.fleet.nodes["r5.s0"].made = lambda update, _: update  # it is honest for itself
     laboratory.fleet.muster()
     assert "has not shown its work" in laboratory.play(1).judgements[4].reason

@@ -5,6 +5,7 @@ import pytest
 
 from tdml.lab.laboratory import Laboratory
 from tests.round import liars
+from tests.round.seats import sit
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -17,8 +18,7 @@ _JOB = [
 def test_a_step_that_was_not_taken_is_met(stages: int) -> None:
     laboratory = Laboratory([*_JOB, f"topology.stages={stages}"])
     assert not laboratory.play(1).bans
-    node = laboratory.fleet.nodes["r0.s1"]
-    node.__class__, node.deed = liars.Liar, "update"
+    sit(laboratory, "r0.s1", liars.Liar, deed="update")
     assert list(laboratory.play(2).bans) == ["r0.s1"]
 
 
@@ -26,6 +26,6 @@ def test_updates_are_looked_at_too() -> None:
     """An update that is not what the states lead to, and to which its node sticks: one of twelve
     looks is at it."""
     laboratory = Laboratory([*_JOB, "topology.stages=2"])
-    laboratory.fleet.nodes["r0.s1"].__class__ = liars.HandsInAnother
+    sit(laboratory, "r0.s1", liars.HandsInAnother)
     bans = [list(laboratory.play(number).bans) for number in range(1, 13)]
     assert [name for banned in bans for name in banned] == ["r0.s1"]

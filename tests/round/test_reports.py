@@ -10,6 +10,7 @@ from tdml.lab.laboratory import Laboratory
 from tdml.node.lockstep import predict
 from tdml.node.node import Node
 from tdml.round.reports import _outlying, _reports_to_look_at
+from tests.round.seats import sit
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.stages=1",
@@ -26,7 +27,7 @@ class Exaggerates(Node):
 
 def test_a_false_report_is_proven() -> None:
     laboratory = Laboratory(_JOB)
-    laboratory.fleet.nodes["r1.s0"].__class__ = Exaggerates
+    sit(laboratory, "r1.s0", Exaggerates)
     for number in range(1, 10):
         if bans := laboratory.play(number).bans:
             break
@@ -46,7 +47,7 @@ class OfOneSample(Node):
 
 def test_a_report_that_is_false_of_one_sample_is_proven_when_it_is_made() -> None:
     laboratory = Laboratory([*_JOB, "topology.replicas=4"])
-    laboratory.fleet.nodes["r1.s0"].__class__ = OfOneSample
+    sit(laboratory, "r1.s0", OfOneSample)
     while not (played := laboratory.play(laboratory.engine.moved + 1)).judgements[0].p:
         assert not played.bans
     assert list(played.bans) == ["r1.s0"]
@@ -122,8 +123,7 @@ class Damns(Node):
 
 def test_who_says_that_it_is_on_a_kind_of_its_own_is_not_heard() -> None:
     laboratory = Laboratory([*_JOB, "topology.replicas=4"])
-    liar = laboratory.fleet.nodes["r3.s0"]
-    liar.__class__ = Damns
+    sit(laboratory, "r3.s0", Damns)
     tested = 0
     for number in range(1, 6):
         for replica in laboratory.fleet.muster():
@@ -131,15 +131,15 @@ def test_who_says_that_it_is_on_a_kind_of_its_own_is_not_heard() -> None:
         played = laboratory.play(number)
         assert not played.bans
         tested += sum(made.p is not None for made in played.judgements.values())
-    assert not liar.asked
+    assert not laboratory.fleet.nodes["r3.s0"].asked
     assert tested >= 10, "the others test each other as ever"
 
 
 def test_a_model_that_raises_now_and_then_convicts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does it end the coordinator, which evaluates again and again before a ban."""
     laboratory, calls = Laboratory(_JOB), []
-    for node in laboratory.fleet.nodes.values():
-        node.__class__ = Exaggerates
+    for name in laboratory.fleet.nodes:
+        sit(laboratory, name, Exaggerates)
 
     def once(*given: object) -> None:
         calls.append(1)

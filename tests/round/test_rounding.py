@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from tdml.lab.laboratory import Laboratory
 from tests.round import liars
+from tests.round.seats import sit
 
 _JOB = [
     f"model._target_={__name__}.net", f"data._target_={__name__}.halves", "train=adamw",
@@ -68,6 +69,6 @@ def test_a_liar_of_that_kind_is_convicted_nevertheless() -> None:
     """One of seven looks at the last window of its rounds is at what it hands in."""
     laboratory = _with_another_kind(rounds=30, seed=1)
     assert not [name for number in (1, 2) for name in laboratory.play(number).bans]
-    laboratory.fleet.nodes["r2.s0"].__class__ = liars.HandsInAnother
+    sit(laboratory, "r2.s0", liars.HandsInAnother)
     bans = (list(laboratory.play(number).bans) for number in range(3, 31))
     assert next(filter(None, bans), None) == ["r2.s0"]

@@ -8,6 +8,7 @@ from tdml.node.node import Node
 from tdml.protocol.orders import ReplicaLost, Slot
 from tdml.round.debts import Debt
 from tests.round.liars import AS_VALIDATOR, Liar
+from tests.round.seats import sit
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -47,15 +48,14 @@ def _owing(laboratory):
 @pytest.mark.parametrize("deed", ["open", "reveal"])
 def test_who_was_cut_off_shows_its_work_later_and_counts_again(deed):
     laboratory = Laboratory(_JOB)
-    node = laboratory.fleet.nodes["r1.s0"]
-    node.__class__, node.deed = Silent, deed
+    sit(laboratory, "r1.s0", Silent, deed=deed)
     first = laboratory.play(1)
     assert _owing(laboratory) == dict.fromkeys({"r1.s0"} if deed == "open" else NAMES, 1)
     assert first.bans == {}
     assert (first.judgements[1].status, first.judgements[1].weight) == ("suspicious", 0)
     assert "has not shown its work" in first.judgements[1].reason
     assert first.accepted == [0, 2]
-    node.deed = "nothing"
+    sit(laboratory, "r1.s0", Silent, deed="nothing")
     second = laboratory.play(2)
     assert second.audits[1].clean == (0, 1, 2), "all of round 1 is repeated"
     assert "r1.s0" not in _owing(laboratory)
@@ -69,14 +69,12 @@ def test_who_was_cut_off_shows_its_work_later_and_counts_again(deed):
 def test_the_others_train_as_if_nothing_were_owed():
     """What is shown again is of other weights than theirs."""
     owing, absent = Laboratory(_JOB), Laboratory(_JOB)
-    node = owing.fleet.nodes["r1.s0"]
-    node.__class__, node.deed = Silent, "open"
-    absent.fleet.nodes["r1.s0"].__class__ = Silent
-    absent.fleet.nodes["r1.s0"].deed = "open"
+    sit(owing, "r1.s0", Silent, deed="open")
+    sit(absent, "r1.s0", Silent, deed="open")
     first, also = owing.play(1), absent.play(1)
     assert first.weights == also.weights
     absent.fleet.ban(["r1.s0"], "absent")
-    node.deed = "nothing"
+    sit(owing, "r1.s0", Silent, deed="nothing")
     assert owing.play(2).weights == absent.play(2).weights
 
 
@@ -95,10 +93,9 @@ class Lies(Silent):
 def test_who_was_silent_on_a_lie_is_out_for_good_or_banned(honest):
     """It does the round again well, which is not what it had committed to; or lies again."""
     laboratory = Laboratory(_JOB)
-    node = laboratory.fleet.nodes["r1.s0"]
-    node.__class__ = Lies
+    sit(laboratory, "r1.s0", Lies)
     laboratory.play(1)
-    node.honest, node.deed = honest, "nothing"
+    sit(laboratory, "r1.s0", Lies, honest=honest, deed="nothing")
     for number in (2, 3):
         played = laboratory.play(number)
         if not honest:
@@ -113,10 +110,9 @@ def test_who_was_silent_on_a_lie_is_out_for_good_or_banned(honest):
 def test_a_spare_takes_the_place_of_who_cannot_show_its_work(deed):
     """Or does not, again and again. Its partners are not kept from theirs."""
     laboratory = Laboratory([*_JOB, "topology.spares=1"])
-    node = laboratory.fleet.nodes["r1.s0"]
-    node.__class__ = Lies
+    sit(laboratory, "r1.s0", Lies)
     laboratory.play(1)
-    node.honest, node.deed, node.always = deed == "nothing", deed, True
+    sit(laboratory, "r1.s0", Lies, honest=deed == "nothing", deed=deed, always=True)
     assert laboratory.play(2).bans == {}
     third = laboratory.play(3)
     assert third.judgements[1].nodes == ("spare0", "r1.s1")
@@ -129,10 +125,9 @@ def test_who_owes_and_sits_elsewhere_by_now_is_forgiven_and_watched():
     nothing."""
     laboratory = Laboratory([*_JOB, "topology.spares=2"])
     fleet = laboratory.fleet
-    node = fleet.nodes["r1.s0"]
-    node.__class__, node.deed = Silent, "open"
+    sit(laboratory, "r1.s0", Silent, deed="open")
     laboratory.play(1)
-    node.deed = "nothing"
+    sit(laboratory, "r1.s0", Silent, deed="nothing")
     fleet._slots |= {Slot(1, 0): fleet._spares.pop(0), Slot(0, 1): "r1.s0"}
     fleet._formed.clear()
     second = laboratory.play(2)
@@ -160,7 +155,7 @@ class Refuses(Node):
 def test_who_refuses_goes_and_takes_few_partners_along(seed):
     laboratory = Laboratory([*_JOB, "topology.spares=4", f"seed={seed}"])
     fleet = laboratory.fleet
-    fleet.nodes["r1.s0"].__class__ = Refuses
+    sit(laboratory, "r1.s0", Refuses)
     laboratory.play(1)
     assert _owing(laboratory) == dict.fromkeys(NAMES, 1)
     played = [laboratory.play(number) for number in range(2, 14)]
@@ -174,7 +169,7 @@ def test_who_refuses_goes_and_takes_few_partners_along(seed):
 
 def test_who_cannot_show_its_work_since_its_partner_has_gone_is_forgiven():
     laboratory = Laboratory([*_JOB, "topology.spares=1"])
-    laboratory.fleet.nodes["r1.s0"].__class__ = Refuses
+    sit(laboratory, "r1.s0", Refuses)
     laboratory.play(1)
     laboratory.fleet.stand_down("r1.s0")
     second = laboratory.play(2)
@@ -200,8 +195,7 @@ def test_the_weights_of_a_few_rounds_are_kept_for_those_who_owe():
 @pytest.mark.parametrize("changed", [False, True])
 def test_after_a_resume_with_other_settings_nobody_owes_what_cannot_be_done_again(changed):
     first, second = Laboratory(_JOB), Laboratory(_JOB)
-    node = first.fleet.nodes["r1.s0"]
-    node.__class__, node.deed = Silent, "open"
+    sit(first, "r1.s0", Silent, deed="open")
     first.play(1)
     judge = second.engine.judge
     judge.restore(first.engine.judge.state(), changed)
@@ -223,18 +217,16 @@ class _CannotRepeat(Silent):
 @pytest.mark.parametrize("seed", range(6))
 def test_who_has_shown_it_and_then_fails_does_not_end_the_run(seed):
     laboratory = Laboratory([*_JOB, f"seed={seed}"])
-    debtor, liar = laboratory.fleet.nodes["r1.s0"], laboratory.fleet.nodes["r2.s0"]
-    debtor.__class__, debtor.deed = _CannotRepeat, "open"
+    sit(laboratory, "r1.s0", _CannotRepeat, deed="open")
     laboratory.play(1)
-    debtor.deed, debtor.fails = "nothing", True
-    liar.__class__, liar.when, liar.deed = Liar, AS_VALIDATOR, "state"
+    sit(laboratory, "r1.s0", _CannotRepeat, deed="nothing", fails=True)
+    sit(laboratory, "r2.s0", Liar, when=AS_VALIDATOR, deed="state")
     assert not {"r1.s0", "r1.s1"} & laboratory.play(2).bans.keys()
 
 
 def test_nobody_needs_to_show_what_he_did_in_a_round_that_is_taken_back():
     laboratory = Laboratory(_JOB)
-    node = laboratory.fleet.nodes["r1.s0"]
-    node.__class__, node.deed = Silent, "open"
+    sit(laboratory, "r1.s0", Silent, deed="open")
     laboratory.play(1)
     debts = laboratory.engine.judge.debts
     debts.take_back(1)

@@ -9,6 +9,7 @@ from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.round.played import Round
 from tests.round import unhelpful
+from tests.round.seats import sit
 
 BAD = 700
 _JOB = [
@@ -68,8 +69,7 @@ def _owner(laboratory: Laboratory) -> int:
 def test_who_swaps_it_does_not_end_the_round(factor: float, budget: float) -> None:
     laboratory = Laboratory([*_JOB, "data.size=8", f"trust.budget={budget}"])
     owner = _owner(laboratory)
-    node = laboratory.fleet.nodes[f"r{owner}.s0"]
-    node.__class__, node.factor = _Swaps, factor
+    sit(laboratory, f"r{owner}.s0", _Swaps, factor=factor)
     played: Round = laboratory.play(1)
     assert set(played.bans) <= {f"r{owner}.s0"}
     assert {0, 1, 2} - {owner} <= set(played.accepted)
@@ -102,7 +102,7 @@ def test_what_only_the_coordinator_cannot_read_is_no_fault_of_the_honest(
 
 def test_what_nobody_else_repeats_and_the_coordinator_cannot_read_does_not_count() -> None:
     laboratory = _digits("topology.replicas=2", "trust.budget=1")
-    laboratory.fleet.nodes["r1.s0"].__class__ = unhelpful.RepeatsNothing
+    sit(laboratory, "r1.s0", unhelpful.RepeatsNothing)
     _blind(laboratory)
     played = laboratory.play(1)
     assert 0 not in played.accepted
