@@ -12,6 +12,10 @@ from tests.run_ledgers import verify
 _slow = pytest.mark.slow
 _JOB = [*SMALL, "trust.budget=1", "sync.local_steps=6", "train.lr=0.02"]
 _FOUR = [*_JOB, "topology.replicas=4", "topology.stages=1"]
+_MARKED = [
+    "model._target_=tests.round.hidden.marked", "~model.width", "~model.channels", "~model.norm",
+    "data.size=8",
+]  # fmt: skip
 _PIPELINES = [*_JOB, "topology.replicas=3", "topology.stages=2", "train.clip_norm=1"]
 
 
@@ -167,8 +171,7 @@ def test_who_finds_something_else_whenever_it_repeats_its_own_work_is_convicted_
 
 def test_states_that_nobody_can_go_on_from_cost_no_round_its_figures(tmp_path: Path) -> None:
     """Both replicas have lost their groups over the audit."""
-    adam = ["train=adamw", "+train.optimizer.fused=false", "train.lr=0.003"]
-    two = [*_JOB, "topology.replicas=2", "topology.stages=1", "rounds=3", *adam]
+    two = [*_JOB, "topology.replicas=2", "topology.stages=1", "rounds=3", *_MARKED]
     result = run_job(tmp_path / "run", 3, *two, *hostile("Sulks", "r1.s0"))
     assert set(result.statuses) == {0}, result.output
     assert result.summary["banned"] == ["r1.s0"], result.why()

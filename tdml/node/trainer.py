@@ -12,6 +12,11 @@ from tdml.node.inner import optimizers, set_rate
 from tdml.node.state import StateLayout
 from tdml.settings.schema import Train
 
+# what an optimizer raises over a state that it cannot go on from. Lack of memory is none of these
+_OF_A_STATE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
+
 
 class Trainer:
     """The weights of a node's round, and the optimizer that moves them.
@@ -42,16 +47,20 @@ class Trainer:
         self.parameters = [p for p in parameters if isinstance(p, nn.Parameter)]
         assert len(self.parameters) == len(parameters)
         self._optimizer: torch.optim.Optimizer | None = None
+        self._resumed = False
 
     def begin(self, weights: torch.Tensor) -> None:
         """Start from global weights (d,) float32, with a fresh optimizer."""
         self._layout.scatter(weights, self._tensors())
-        self._optimizer = self._fresh(self.parameters)
+        self._optimizer, self._resumed = self._fresh(self.parameters), False
 
     def resume(self, state: torch.Tensor) -> None:
-        """Start from a state."""
+        """Start from a state, which somebody may have made up: where its optimizer cannot go on
+        from there, all parameters are NaN from then on. Whoever takes the steps finds that, and can
+        tell the others, as a node that fails cannot."""
         assert state.shape == (self._form.size,)
         self.begin(state[: self._layout.size])
+        self._resumed = True
         self._form.kept.write(state[self._layout.size :], self._optimizer, self.parameters)
 
     def clear(self) -> None:
@@ -61,9 +70,21 @@ class Trainer:
 
     def update(self, lr: float) -> None:
         """The optimizer's step."""
-        if self._optimizer:
-            set_rate(self._optimizer, lr)
+        if self._optimizer is None:
+            return
+        set_rate(self._optimizer, lr)
+        try:
             self._optimizer.step()
+        except _OF_A_STATE:
+            if not self._resumed:
+                raise
+            self._lose_all()
+
+    @torch.no_grad()
+    def _lose_all(self) -> None:
+        self._optimizer = None
+        for parameter in self.parameters:
+            parameter.fill_(float("nan"))
 
     def weights(self) -> torch.Tensor:
         """Parameters and buffers: (d,) float32 on the host."""

@@ -273,3 +273,40 @@ def test_a_step_is_a_function_of_its_seed_whatever_generator_the_model_draws_fro
 
     assert losses(range(6)) == losses(range(6))
     assert losses(range(6)) != losses(range(6, 12))
+
+
+class Particular(torch.optim.Optimizer):
+    """Fails in its third step, or in one that comes too soon."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for parameter in self.param_groups[0]["params"]:
+            kept = self.state[parameter]
+            kept["steps"] = kept.get("steps", 0) + 1
+            if not 0 < kept["steps"] < 3:
+                raise ValueError(kept["steps"])
+            parameter.sub_(parameter.grad)
+
+
+def test_from_a_state_that_no_optimizer_goes_on_from_all_parameters_are_nan():
+    """Whoever takes steps from there finds the same, and takes them all. In training it is an
+    error."""
+    loop, initial = loop_of(MODELS["batch norm"], trained_by(f"{__name__}.Particular"))
+    trainer, ends = loop.trainer, []
+    trainer.begin(initial)
+    take(loop, range(2))
+    with pytest.raises(ValueError):
+        take(loop, [2])
+    trainer.begin(initial)
+    take(loop, range(1))
+    made_up = trainer.state()
+    made_up[trainer._form.size - len(trainer.parameters) :] = -1  # the counts of steps
+    for _ in range(2):
+        trainer.resume(made_up)
+        take(loop, range(3))
+        ends.append(trainer.state())
+    assert torch.equal(ends[0].nan_to_num(7), ends[1].nan_to_num(7))
+    assert trainer.weights()[: loop.layout.parameters].isnan().all()

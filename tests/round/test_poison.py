@@ -12,6 +12,12 @@ _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=8", "sync.local_steps=6",
     "topology.stages=1", "trust.budget=1", "rounds=4", "topology.microbatches=1",
 ]  # fmt: skip
+_MARKED = [
+    "model._target_=tests.round.hidden.marked",
+    "~model.features",
+    "~model.hidden",
+    "~model.depth",
+]
 
 
 def _only(monkeypatch: pytest.MonkeyPatch, windows: dict[int, tuple[int, ...]]) -> None:
@@ -29,15 +35,39 @@ def test_a_state_in_another_form_hides_no_lie(replicas: int, monkeypatch) -> Non
     assert laboratory.engine.judge.auditor.settler.unrepeatable == set()
 
 
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("liar", "optimizer"),
+    [
+        (unhelpful.CountsBack, ["+train.optimizer.fused=false"]),
+        (unhelpful.DropsSlot, []),
+        (unhelpful.DropsSlot, ["+train.optimizer.foreach=true"]),
+    ],
+    ids=["counts back", "fused", "foreach"],
+)
+def test_a_state_that_no_optimizer_goes_on_from_convicts_who_has_kept_it(
+    liar: type, optimizer: list[str], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And costs nobody else anything."""
+    _only(monkeypatch, {0: (0,), 1: (2,), 2: (1,)})
+    laboratory = Laboratory(
+        [*_JOB, "topology.replicas=3", "train=adamw", f"seed={seed}", *optimizer]
+    )
+    sit(laboratory, "r1.s0", liar)
+    played = laboratory.play(1)
+    assert banned(played) == ["r1.s0"]
+    assert played.accepted == [0, 2]
+    assert laboratory.fleet.losses == {}
+
+
 def test_who_is_knocked_out_by_a_state_that_it_was_given_owes_nothing(monkeypatch) -> None:
     """Whose own work was found clean; the coordinator can no longer look at it."""
     monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
     _only(monkeypatch, {0: (0, 1), 1: (2,), 2: (0,)})
     knocked_out = set()
     for seed in range(4):
-        adam = ["train=adamw", "+train.optimizer.fused=false", f"seed={seed}"]
-        laboratory = Laboratory([*_JOB, "topology.replicas=4", *adam])
-        sit(laboratory, "r1.s0", unhelpful.CountsBack)
+        laboratory = Laboratory([*_JOB, *_MARKED, "topology.replicas=4", f"seed={seed}"])
+        sit(laboratory, "r1.s0", unhelpful.Marks)
         played = laboratory.play(1)
         clean = {0, 2} & {i for i, found in played.audits.items() if not found.unsettled}
         knocked_out |= clean & laboratory.fleet.losses.keys()
@@ -81,8 +111,7 @@ def test_who_could_repeat_nothing_for_a_state_that_nobody_can_go_on_from_is_excu
     """Its own work is not repeated either then; who gave that state is not excused."""
     choose = suspicion.Purse.choose
     _only(monkeypatch, {0: (1,), 1: (0,), 2: (0,), 3: (0,)})
-    adam = ["train=adamw", "+train.optimizer.fused=false", f"seed={seed}"]
-    laboratory = Laboratory([*_JOB, "topology.replicas=4", *adam])
+    laboratory = Laboratory([*_JOB, *_MARKED, "topology.replicas=4", f"seed={seed}"])
     sit(laboratory, "r0.s0", unhelpful.Sulks)
     played = laboratory.play(1)
     assert played.accepted == [1, 2, 3]

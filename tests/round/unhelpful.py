@@ -86,7 +86,26 @@ class CountsBack(KeepsOther):
         kept["step"].fill_(-1.0)
 
 
-class Sulks(CountsBack):
+class DropsSlot(KeepsOther):
+    """What Adam keeps under one name is missing: it looks for that, and fails."""
+
+    @staticmethod
+    def change(kept):
+        kept["filled"][: len(kept["filled"]) // 3] = 0.0
+
+
+class Marks(KeepsOther):
+    """Its buffers are changed, so that `hidden.Marked` computes nothing any more: whoever takes a
+    step from there loses its group."""
+
+    def _changed(self, state):
+        layout = self.stage.layout
+        state = state.clone()
+        state[layout.parameters : layout.size] = -1.0
+        return state
+
+
+class Sulks(Marks):
     """And it repeats nothing itself."""
 
     def repeating(self, order):
