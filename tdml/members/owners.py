@@ -13,6 +13,7 @@ from tdml.protocol.names import first_slot, node_name
 from tdml.settings.schema import Config, Topology
 
 _OWN = "data.partition=own"
+_MOST = 2**27  # samples of a replica: the coordinator keeps a number for each of them, 1 GiB in all
 
 
 class Owners:
@@ -69,6 +70,11 @@ class Owners:
             return (
                 f"data: the {samples} training samples of {name} are too few for an optimizer step "
                 f"on {self._least}: give it more, or lower train.batch_size or train.accumulate"
+            )
+        if samples > _MOST:
+            return (
+                f"data: {name} says that it has {samples} training samples: with {_OWN} a replica "
+                f"may have {_MOST}"
             )
         first, held = self._held.setdefault(replica, (name, contents))
         if told := difference(contents, held):

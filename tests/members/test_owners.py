@@ -58,6 +58,10 @@ def test_what_owners_hold_must_fit() -> None:
             replace(_HELD, training_samples=31),
             "the 31 training samples of r1.s2 are too few",
         ),
+        "more than there are": (
+            replace(_HELD, training_samples=2**52),
+            "r1.s2 says that it has 4503599627370496 training samples",
+        ),
         "form": (replace(_HELD, form="an image"), "a sample of r1.s2 is an image, one of rank 0"),
         "nothing": (None, "r1.s2 says nothing of its data"),
     }
