@@ -16,6 +16,7 @@ from tdml.models.plan import Plan
 from tdml.models.whole import outline
 from tdml.node.inner import inner_optimizer
 from tdml.settings.schema import Train
+from tdml.settings.targets import made
 from tdml.tasks import Task
 from tdml.tasks.objective import mean_loss
 
@@ -209,7 +210,8 @@ class Chain:
         if self._train.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self._train.clip_norm)
         if (optimizer := inner_optimizer(self._train, parameters)) is not None:
-            optimizer.step()
+            name = self._train.optimizer["_target_"]
+            made("train.optimizer", name, optimizer.step)
         left |= self._look("next value", lambda parameter: parameter)
         return left | self._look_at_buffers()
 

@@ -9,6 +9,7 @@ from tdml.errors import SettingError, one_line
 from tdml.tasks.base import Task
 
 _METRICS = "a dict of pairs of tensors, sums and counts of each sample (docs/your-task.md)"
+_ALONE = 8  # samples of which it is tried what a task says of each alone
 _NO_NUMBER = (OverflowError, ValueError, ZeroDivisionError)  # as math says it
 
 
@@ -78,35 +79,45 @@ def look_at(task: Task, shape: torch.Size, targets: torch.Tensor) -> Measures:
     """
     output = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     found = _tried(task, output, targets)
-    part = _tried(task, output[:1], targets[:1])
     for name, (value, most) in found.items():
         if value.shape[:1] != (len(output),) or value.dim() > most:
             raise SettingError(
                 f"task: {name} of {len(output)} samples is {tuple(value.shape)}: give one number a "
                 f"sample, ({len(output)},)"
             )
-        if name not in part or not torch.allclose(
-            part[name][0].double(), value[:1].double(), 1e-3, 1e-5, True
-        ):
-            raise SettingError(
-                f"task: {name} of a sample is another where more samples are in the batch: it must "
-                "be of this sample alone, for it is added up over micro-batches and nodes"
-            )
+    for place in range(min(len(output), _ALONE)):
+        part = _tried(task, output[place : place + 1], targets[place : place + 1])
+        _compare_alone(found, place, part)
     if "loss" in task.metrics(output, targets):
         raise SettingError(
             "task: metrics() has one named loss, under which the mean of losses() is reported: "
             "give it another name"
-        )
-    if found.keys() != part.keys():
-        raise SettingError(
-            "task: metrics() has other names for one sample: "
-            f"{', '.join(found.keys() ^ part.keys())}"
         )
     measures = Measures(
         {name: _width(sums) for name, (sums, _) in task.metrics(output, targets).items()}
     )
     _try_finish(task, measures, rows_of(task, output, targets))
     return measures
+
+
+def _compare_alone(
+    found: Mapping[str, tuple[torch.Tensor, int]],
+    place: int,
+    alone: Mapping[str, tuple[torch.Tensor, int]],
+) -> None:
+    """What a task says of one sample among others, and of that alone, must be the same."""
+    if found.keys() != alone.keys():
+        raise SettingError(
+            "task: metrics() has other names for one sample: "
+            f"{', '.join(found.keys() ^ alone.keys())}"
+        )
+    for name, (value, _) in found.items():
+        among, one = value[place : place + 1].double(), alone[name][0].double()
+        if not torch.allclose(one, among, 1e-3, 1e-5, True):
+            raise SettingError(
+                f"task: {name} of a sample is another where more samples are in the batch: it must "
+                "be of this sample alone, for it is added up over micro-batches and nodes"
+            )
 
 
 def _tried(

@@ -190,3 +190,22 @@ class Counts(Classification):
 def test_a_loss_that_nothing_can_be_trained_by_is_the_users_mistake(task, message):
     with pytest.raises(SettingError, match=re.escape(message)):
         through(task=f"{__name__}.{task}")
+
+
+class Needs(torch.optim.SGD):
+    """A gradient of every parameter."""
+
+    @torch.no_grad()
+    def step(self):
+        for parameter in self.param_groups[0]["params"]:
+            parameter.sub_(parameter.grad.sign())
+
+
+class Unused(nn.Linear):
+    def forward(self, value):
+        return value
+
+
+def test_an_optimizer_that_fails_on_an_unused_parameter_is_the_users_mistake():
+    with pytest.raises(SettingError, match=r"train.optimizer=.*Needs cannot be used: .*sign"):
+        through(between=lambda: Unused(5, 5), optimizer=f"{__name__}.Needs")

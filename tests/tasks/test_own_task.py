@@ -31,6 +31,14 @@ class Compares(Plain):
         return (output - output.mean(dim=0)).abs().mean(dim=1)
 
 
+class Cox(Plain):
+    """Each sample with those before it, which live longer: the first with none."""
+
+    def losses(self, output, targets):
+        score = output.sum(dim=1)
+        return score.logcumsumexp(dim=0) - score
+
+
 class Means(Plain):
     def metrics(self, output, targets):
         return {"error": ((output - targets).mean(), torch.ones(len(output)))}
@@ -93,6 +101,10 @@ class Projects(Plain):
         (OneLoss(), r"task: losses\(\) of 4 samples is \(\): give one number a sample, \(4,\)"),
         (
             Compares(),
+            r"task: losses\(\) of a sample is another where more samples are in the batch",
+        ),
+        (
+            Cox(),
             r"task: losses\(\) of a sample is another where more samples are in the batch",
         ),
         (NamesLoss(), r"task: metrics\(\) has one named loss, under which"),
