@@ -1,7 +1,7 @@
 """The model as the nodes will hold it: all parts in one process, each made as the node at its stage
 makes it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,12 +71,15 @@ class Chain:
         """
         self._reset(training=True)
         left: Footprint = {}
+        before = [(name, value.clone()) for name, value in self._buffers()]
         with seeded(seed):
             borders = self._forward(
                 inputs, lambda number, value: left.update(_output(number, value))
             )
             self._backward(borders, targets)
-            return left | self._update()
+            left |= self._update()
+        self._check_changes_are_finite(before)
+        return left
 
     def several(self, batches: Sequence[Batch], seed: int, in_turn: bool) -> Footprint:
         """What some micro-batches leave in one step.
@@ -192,6 +195,19 @@ class Chain:
                 f"model: its gradients cannot be computed: {one_line(error)}"
             ) from error
         self._check_gradients_are_dense()
+
+    def _buffers(self) -> Iterator[tuple[str, torch.Tensor]]:
+        for number, block in enumerate(self.blocks):
+            for name, buffer in block.named_buffers():
+                yield f"{name} of block {number}", buffer
+
+    def _check_changes_are_finite(self, before: Sequence[tuple[str, torch.Tensor]]) -> None:
+        for (name, old), (_, new) in zip(before, self._buffers(), strict=True):
+            if old.shape == new.shape and (old.isinf() & (new != old)).any():
+                raise SettingError(
+                    f"model: the buffer {name} begins as inf, and training changes it: nodes hand "
+                    "in by how much, so let it begin with numbers"
+                )
 
     def _check_gradients_are_dense(self) -> None:
         for number, block in enumerate(self.blocks):

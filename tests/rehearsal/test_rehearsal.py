@@ -209,3 +209,24 @@ class Unused(nn.Linear):
 def test_an_optimizer_that_fails_on_an_unused_parameter_is_the_users_mistake():
     with pytest.raises(SettingError, match=r"train.optimizer=.*Needs cannot be used: .*sign"):
         through(between=lambda: Unused(5, 5), optimizer=f"{__name__}.Needs")
+
+
+class Observes(nn.Module):
+    """The least value so far, as what quantizes does; `changes`: or only its place."""
+
+    def __init__(self, changes=True):
+        super().__init__()
+        self.changes = changes
+        self.register_buffer("least", torch.tensor(float("inf")))
+
+    def forward(self, value):
+        if self.changes:
+            self.least.copy_(torch.minimum(self.least, value.detach().min()))
+        return value
+
+
+def test_a_buffer_that_begins_as_infinity_and_changes_is_the_users_mistake():
+    """No update could tell by how much. One that stays, such as a mask's, is well."""
+    with pytest.raises(SettingError, match="the buffer least of block 2 begins as inf"):
+        through(between=Observes)
+    assert through(between=lambda: Observes(changes=False)) == ""
