@@ -17,10 +17,12 @@ from tdml.errors import SettingError
 from tdml.settings.schema import Train
 from tdml.settings.targets import is_path, made, partial_of
 
+# those take a closure, or sparse gradients
+_OTHERS = {torch.optim.LBFGS, torch.optim.SparseAdam, Optimizer}
 _TORCHS = {
     name.lower(): f"torch.optim.{name}"
     for name, value in vars(torch.optim).items()
-    if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+    if isinstance(value, type) and issubclass(value, Optimizer) and value not in _OTHERS
 }
 
 # what torch can fuse on every device (of SGD it takes a fifth off, and torch's own fails where a

@@ -3,6 +3,7 @@
 Nobody says what that is: two steps of the optimizer on tensors of the same shapes show it.
 """
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,6 +163,13 @@ def _probe(
     if optimizer is None:
         return {}
     name, before = train.optimizer["_target_"], _settings_of(optimizer)
+    try:
+        inspect.signature(optimizer.step).bind()
+    except TypeError:
+        raise SettingError(
+            f"train.optimizer={name} takes a closure, to compute gradients several times a step: "
+            "stages compute them once, so choose one whose step() needs no argument"
+        ) from None
     with seeded(0):
         for _ in range(_PROBES):
             for parameter in parameters:

@@ -145,8 +145,13 @@ REFUSED = {
     "train.optimizer.lr is set for every step: give it as train.lr": ["+train.optimizer.lr=1"],
     "train.optimizer has no name: ": ["train.optimizer=null"],
     "train.weight_decay=0.1: rprop has none: set": ["train.optimizer=rprop", "train.weight_decay=0.1"],
-    "train.optimizer=lbfgs cannot be used: .*closure": ["train.optimizer=lbfgs"],
-    "train.optimizer=sparseadam cannot be used: .*dense gradients": ["train.optimizer=sparseadam"],
+    "train.optimizer=lbfgs is unknown: choose one of .*rprop, sgd, or": ["train.optimizer=lbfgs"],
+    "train.optimizer=torch.optim.LBFGS takes a closure, .*needs no argument": [
+        "train.optimizer=torch.optim.LBFGS"
+    ],
+    "train.optimizer=torch.optim.SparseAdam cannot be used: .*dense gradients": [
+        "train.optimizer=torch.optim.SparseAdam"
+    ],
     "train.optimizer keeps past, a list, of its parameters: ": [OWN, "train.optimizer.keep=list"],
     "train.optimizer=.*Own keeps something beside the state of single parameters": [OWN, "train.optimizer.keep=all"],
     "train.optimizer=.*Own keeps something beside the state of": [OWN, "train.optimizer.keep=count"],

@@ -191,6 +191,10 @@ def test_one_value_is_taken(override, found):
         ),
         ("~train", "train.batch_size is missing: give it a value"),
         ("name=${nothing}", "name: Interpolation key 'nothing' not found"),
+        (
+            "model.num_classes=${data.classes}",
+            "model.num_classes: Interpolation key 'data.classes' not found",
+        ),
         ("name=", "name is empty"),
         ("run_dir=", "run_dir is empty"),
         ("identity.folder=", "identity.folder is empty"),
