@@ -164,8 +164,8 @@ class RpcFleet:
 
     @property
     def dead(self) -> list[str]:
-        """Names of the nodes that no longer answer, without those that have left."""
-        return [node.name for node in self.nodes.values() if node.dead and not node.left]
+        """Names of the nodes that no longer answer, and have neither left nor been banned."""
+        return [n.name for n in self.nodes.values() if n.dead and not (n.left or n.banned)]
 
     @property
     def left(self) -> list[str]:

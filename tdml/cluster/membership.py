@@ -35,8 +35,7 @@ def await_return(
     Raises:
         DistError: the store, where all meet, is gone.
     """
-    missing = [name for name in fleet.dead if name not in fleet.banned]
-    first = None  # when somebody rang
+    missing, first = fleet.dead, None  # when somebody rang
     while missing and (now := time.monotonic()) < until:
         rings = sessions.rendezvous.rings
         first = first or (now if rings else None)
@@ -80,8 +79,8 @@ def renew(
         monitor.tell(f"{name} {'is back' if name in nodes else 'has joined'}", "")
     for name in (*admitted.absent, *fleet.greet()):
         monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
-    for reason in admitted.faults.values():
-        monitor.tell(f"a node is refused: {reason}", "")
+    for name, reason in admitted.faults.items():
+        monitor.tell(f"{name} is refused: {reason}", "")
 
 
 def part_from_the_slow(fleet: RpcFleet) -> None:

@@ -14,6 +14,7 @@ from tdml.settings.file import differing
 from tdml.settings.schema import Topology
 from tdml.wire.channel import Session
 
+BANNED = "its key is banned: the ledger of the run that did it has the reason (docs/verdicts.md)"
 _NAMED = 3  # settings that differ
 _KEY = 16  # hex digits of a key that are shown
 _LONGEST = 200  # characters: a rank may call them whatever it likes
@@ -162,7 +163,7 @@ class Admission:
         if name is None or self.roster.keys.get(name, card.public) != card.public:
             return f"its key {card.public[:_KEY]}… is not the one that identity.roster has for it"
         if card.public in banned:
-            return "its key is banned"
+            return BANNED
         if card.public in {other.public for other in members.values()}:
             return "its key is that of another node"
         return None
@@ -184,7 +185,7 @@ def open_roster(
     if given is not None and given.get(COORDINATOR_NAME, public) != public:
         reason = "its key is not the one that identity.roster has for it"
     elif public in banned:
-        reason = "its key is banned"
+        reason = BANNED
     if reason:
         raise SettingError(f"rank 0, the coordinator, is refused: {reason}")
     return Roster({COORDINATOR_NAME: public, **(given or known)}, given is not None, {})

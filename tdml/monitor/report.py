@@ -206,13 +206,14 @@ def _findings(played: list[dict[str, Any]]) -> str:
     rows = []
     for line in played:
         number = _number(line)
+        said = {f"replica {n} lost: {r['reason']}" for n, r in line["replicas"].items()}
         for name, record in line["replicas"].items():
             if record["verdict"] != "honest":
                 where = ", ".join(record.get("nodes", [])) or f"r{name}"
                 text = (where, _effect(line, name), record["reason"])
                 cells = "".join(f'<td class="reason">{html.escape(cell)}</td>' for cell in text)
                 rows.append(f'<tr><td class="reason">{number}</td>{cells}</tr>')
-        for note in line.get("notes", []):
+        for note in (note for note in line.get("notes", []) if note not in said):
             cell = f'<td class="reason" colspan="3">{html.escape(note)}</td>'
             rows.append(f'<tr><td class="reason">{number}</td>{cell}</tr>')
     if not rows:

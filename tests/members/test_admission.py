@@ -7,7 +7,7 @@ import pytest
 
 from tdml.data.contents import Contents
 from tdml.errors import SettingError
-from tdml.members.admission import Admission, Admitted, not_of_the_job, open_roster
+from tdml.members.admission import BANNED, Admission, Admitted, not_of_the_job, open_roster
 from tdml.members.cards import Card, read_card
 from tdml.protocol.identity import Identity
 from tdml.settings.schema import Topology
@@ -68,7 +68,7 @@ def test_a_node_without_a_proof_is_refused_and_has_no_key() -> None:
 def test_banned_nodes_stay_outside_and_the_others_go_on() -> None:
     admitted = admit_first(_CARDS, banned={_KEYS[1].public})
     assert (list(admitted.members), admitted.backend) == (["coordinator", "r1.s0"], "gloo")
-    assert admitted.refused == {"visit1": "its key is banned"}
+    assert admitted.refused == {"visit1": BANNED}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_nccl_takes_a_gpu_of_its_own_for_every_node(gpus: tuple[str, str], backe
 def test_a_ban_list_that_bans_every_node_ends_the_job_at_admission() -> None:
     with pytest.raises(
         SettingError,
-        match=r"^every node is refused \(r0\.s0: .* banned; r1\.s0: .*identity.ban_list",
+        match=r"^every node is refused \(r0\.s0: .* banned: .*; r1\.s0: .*identity.ban_list",
     ):
         admit_first(_CARDS, banned={key.public for key in _KEYS[1:]})
 
@@ -191,7 +191,7 @@ def test_who_comes_later_and_may_not_take_part_ends_nothing() -> None:
     admitted = admission.admit(cards, "session", {_KEYS[1].public}, first=False)
     assert list(admitted.members) == ["coordinator"]
     assert "spare0 was started with other settings than rank 0 (other" in admitted.refused["late3"]
-    assert admitted.refused["banned"] == "its key is banned"
+    assert admitted.refused["banned"] == BANNED
     assert admitted.refused["unable"] == "no data"
     assert admitted.refused["late4"] == admitted.refused["late2"]
     assert admission.roster.refused == {}, "which would bar the node whose name is used"
