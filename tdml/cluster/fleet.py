@@ -1,13 +1,13 @@
 """All nodes of a job: who sits where, who is banned or dead, and which replicas can work."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from tdml.cluster.patience import Patience
 from tdml.cluster.replica import RpcReplica
 from tdml.members.admission import Admitted
-from tdml.members.placement import by_stage, first_placement
+from tdml.members.placement import by_stage, exchanges, first_placement, substitutes
 from tdml.members.roster import Roster
 from tdml.members.waiting import listed, waiting_for
 from tdml.models.plan import Plan
@@ -224,16 +224,16 @@ class RpcFleet:
                 del self._formed[index]
 
     def _fill_slots(self) -> None:
-        for slot, name in self._slots.items():
-            node = self.nodes[name]
-            at_an_end = slot.stage in (0, self._config.topology.stages - 1)
-            able = [s for s in self.spares if self.nodes[s].sees_data or not at_an_end]
-            if not node.usable and able:
-                self._slots[slot] = able[0]
-                why = next(
-                    w for w in ("refused", "banned", "left", "dead", "out") if getattr(node, w)
-                )
-                self._tell(f"{able[0]} takes the place of {name} ({why})", "")
+        self._place(substitutes(self._slots, self.nodes, self._config.topology))
+        if self._config.data.get("partition") != "own":  # there a replica's nodes hold its data
+            usable = {name for name, node in self.nodes.items() if node.usable}
+            self._place(exchanges(self._slots, usable))
+
+    def _place(self, changes: Mapping[Slot, str]) -> None:
+        for slot, name in changes.items():
+            former, self._slots[slot] = self.nodes[self._slots[slot]], name
+            if not former.usable:
+                self._tell(f"{name} takes the place of {former.name} ({former.fate})", "")
 
     def _grow(self) -> None:
         """N nodes without a slot form a further replica; for those beyond `topology.replicas` the

@@ -10,6 +10,7 @@ from tdml.attacks.base import attackers
 from tdml.attacks.node import make_node
 from tdml.data.source import Source
 from tdml.errors import one_line
+from tdml.members.placement import exchanges
 from tdml.node.devices import machine_kind
 from tdml.node.node import Node
 from tdml.node.replica import InProcess
@@ -134,6 +135,7 @@ class LocalFleet:
         for slot, name in self._slots.items():
             if name in self.banned and self._spares:
                 self._slots[slot] = self._spares.pop(0)
+        self._slots |= exchanges(self._slots, self.present)
         self.form(sorted({slot.replica for slot in self._slots}))
         self._mustered = dict(self._formed)
         return list(self._formed.values())

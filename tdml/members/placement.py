@@ -1,6 +1,6 @@
-"""Who sits where when a job starts, and when a further replica is formed."""
+"""Who sits where when a job starts, when nodes are gone, and when a further replica is formed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tdml.protocol.names import first_slot, node_name
 from tdml.protocol.orders import Slot
@@ -17,6 +17,48 @@ def first_placement(names: Collection[str], topology: Topology) -> dict[Slot, st
     }
     missing = {slot.replica for slot, name in slots.items() if name not in names}
     return {slot: name for slot, name in slots.items() if slot.replica not in missing}
+
+
+def substitutes(
+    slots: Mapping[Slot, str], nodes: Mapping[str, Peer], topology: Topology
+) -> dict[Slot, str]:
+    """Spares for slots whose nodes are gone. The first and the last stage read data."""
+    taken = set(slots.values())
+    spares = [node for node in nodes.values() if node.usable and node.name not in taken]
+    changes: dict[Slot, str] = {}
+    for slot, name in slots.items():
+        at_an_end = slot.stage in (0, topology.stages - 1)
+        able = [spare for spare in spares if spare.sees_data or not at_an_end]
+        if not nodes[name].usable and able:
+            changes[slot] = able[0].name
+            spares.remove(able[0])
+    return changes
+
+
+def exchanges(slots: Mapping[Slot, str], usable: Collection[str]) -> dict[Slot, str]:
+    """Slots that get another node, so that of replicas that lack some as many as can be are whole:
+    nodes that are `usable` change places with those that are not, each at its own stage."""
+    placed = dict(slots)
+
+    def missing(index: int) -> list[int]:
+        at = [slot for slot in slots if slot.replica == index]
+        return [slot.stage for slot in at if placed[slot] not in usable]
+
+    indices = {slot.replica for slot in slots}
+    lacking = sorted(filter(missing, indices), key=lambda index: (len(missing(index)), index))
+    while lacking:
+        index = lacking.pop(0)
+        givers = {
+            stage: giver
+            for stage in missing(index)
+            for giver in lacking  # of several the one that lacks most
+            if placed[Slot(giver, stage)] in usable
+        }
+        if givers.keys() == set(missing(index)):
+            for stage, giver in givers.items():
+                one, other = Slot(index, stage), Slot(giver, stage)
+                placed[one], placed[other] = placed[other], placed[one]
+    return {slot: name for slot, name in placed.items() if name != slots[slot]}
 
 
 def by_stage(free: Sequence[Peer], topology: Topology) -> list[str]:

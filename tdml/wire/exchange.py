@@ -41,9 +41,15 @@ class Peer:
     awaited: dict[int, float] = field(default_factory=dict)
 
     @property
+    def fate(self) -> str:
+        """Why it may have no slot, in a word; "" if it may."""
+        fates = ("refused", "banned", "left", "dead", "out")
+        return next((fate for fate in fates if getattr(self, fate)), "")
+
+    @property
     def usable(self) -> bool:
         """Whether it may have a slot."""
-        return not (self.banned or self.dead or self.refused or self.out)
+        return not self.fate
 
 
 @dataclass(frozen=True)

@@ -195,3 +195,22 @@ def test_who_is_given_up_comes_back_as_a_new_process_alone(joined: list[int]) ->
         fleet.nodes[name].visit = "of the process before"
     fleet.enter(admit(ALL))
     assert muster(fleet) == before
+
+
+def test_nodes_whose_partners_are_gone_form_a_replica(joined: list[int]) -> None:
+    """And who comes back forms one with those that are left."""
+    told: list[str] = []
+    fleet = make_fleet(told, "topology.spares=0")
+    before = muster(fleet)
+    fleet.nodes["r1.s0"].dead = fleet.nodes["r2.s1"].dead = True
+    assert muster(fleet) == {0: ["r0.s0", "r0.s1"], 1: ["r2.s0", "r1.s1"]}
+    assert told == ["r2.s0 takes the place of r1.s0 (dead)"]
+    fleet.nodes["r1.s0"].dead = fleet.nodes["r2.s1"].dead = False
+    assert muster(fleet) == {**before, 1: ["r2.s0", "r1.s1"], 2: ["r1.s0", "r2.s1"]}
+
+
+def test_who_holds_data_stays_with_it(joined: list[int]) -> None:
+    fleet = make_fleet([], "topology.spares=0", "data.partition=own", "sync.local_steps=2")
+    muster(fleet)
+    fleet.nodes["r1.s0"].dead = fleet.nodes["r2.s1"].dead = True
+    assert sorted(muster(fleet)) == [0]
