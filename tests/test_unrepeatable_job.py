@@ -18,6 +18,7 @@ HERE = "tests.test_unrepeatable_job"
 BAD = 700
 MINE = [f"model._target_={THERE}.net", "~data.size", f"data._target_={THERE}.split_at_random"]
 FOUR = [*MINE, "topology.replicas=4", "topology.stages=1"]
+ONE = [*MINE, "topology.replicas=1", "topology.stages=1"]
 
 
 class Spoilt(Dataset):
@@ -142,6 +143,15 @@ def test_a_sample_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> N
     assert result.output.count("left out from now on") == 1
     again = run_job(tmp_path / "run", 5, *job, "rounds=2", "resume=true")
     assert [len(line["accepted"]) for line in again.rounds] == [3, 4], again.why()
+
+
+def test_samples_that_stop_all_replicas_in_the_first_round_are_left_out_of_the_next(
+    tmp_path: Path,
+) -> None:
+    one = [*ONE, f"data._target_={HERE}.unreadable", "rounds=2"]
+    result = run_job(tmp_path / "run", 2, *one)
+    assert result.statuses == [0, 0], result.output
+    assert [line["accepted"] for line in result.rounds] == [[], [0]], result.why()
 
 
 @pytest.mark.parametrize(("model", "warn"), [("counting", True), ("counting_elsewhere", False)])

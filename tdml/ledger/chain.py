@@ -105,6 +105,9 @@ class Ledger(LedgerReader):
             )
             self._database.execute("UPDATE head SET entries = ?, hash = ?, signature = ?", head)
             self._database.execute("COMMIT")
+            # so that whoever copies the file alone, while the run goes on or after it was killed,
+            # has all of it
+            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except BaseException as error:
             self._fall_back(before)
             if isinstance(error, sqlite3.Error):

@@ -26,6 +26,11 @@ def bring_into_form(model: nn.Module) -> None:
                 f"model: {name} is a SyncBatchNorm, which computes with all other processes, and "
                 "a node's step must follow from its own samples: take BatchNorm"
             )
+        if type(module).get_extra_state is not nn.Module.get_extra_state:
+            raise SettingError(
+                f"model: {name or 'it'} has get_extra_state(), and nodes exchange tensors alone: "
+                "keep what is in it as buffers"
+            )
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if fault := _fault(tensor):
             raise SettingError(f"model: {name} {fault}")

@@ -71,14 +71,14 @@ class Chain:
         """
         self._reset(training=True)
         left: Footprint = {}
-        before = [(name, value.clone()) for name, value in self._buffers()]
+        before = [(name, value.detach().clone()) for name, value in self._untrained()]
         with seeded(seed):
             borders = self._forward(
                 inputs, lambda number, value: left.update(_output(number, value))
             )
             self._backward(borders, targets)
             left |= self._update()
-        self._check_changes_are_finite(before)
+        self._check_changes_are_seen(before)
         return left
 
     def several(self, batches: Sequence[Batch], seed: int, in_turn: bool) -> Footprint:
@@ -196,13 +196,25 @@ class Chain:
             ) from error
         self._check_gradients_are_dense()
 
-    def _buffers(self) -> Iterator[tuple[str, torch.Tensor]]:
+    def _untrained(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Buffers, and parameters that are frozen, with their names."""
         for number, block in enumerate(self.blocks):
             for name, buffer in block.named_buffers():
                 yield f"{name} of block {number}", buffer
+            for name, parameter in block.named_parameters():
+                if not parameter.requires_grad:
+                    yield f"{name} of block {number}", parameter
 
-    def _check_changes_are_finite(self, before: Sequence[tuple[str, torch.Tensor]]) -> None:
-        for (name, old), (_, new) in zip(before, self._buffers(), strict=True):
+    def _check_changes_are_seen(self, before: Sequence[tuple[str, torch.Tensor]]) -> None:
+        """What a step changes besides what the optimizer does must be part of an update."""
+        for (name, old), (_, new) in zip(before, self._untrained(), strict=True):
+            if isinstance(new, nn.Parameter) and not torch.equal(
+                old.nan_to_num(), new.nan_to_num()
+            ):
+                raise SettingError(
+                    f"model: the parameter {name} is frozen, and training changes it all the same: "
+                    "nodes hand in no such changes, so make it a buffer (register_buffer)"
+                )
             if old.shape == new.shape and (old.isinf() & (new != old)).any():
                 raise SettingError(
                     f"model: the buffer {name} begins as inf, and training changes it: nodes hand "

@@ -290,7 +290,9 @@ class Coordinator:
         """What stops every replica in the first round alike stops them in all others too."""
         reasons = list(self.fleet.losses.values())
         alike = len({re.sub(r"\d+", "", reason) for reason in reasons}) == 1 and not self.fleet.dead
-        if self._idle_rounds == _MOST_IDLE_ROUNDS or (self._idle_rounds and at_first and alike):
+        goes_on = self.last_round in self.job.left_out.since.values()  # without those samples
+        hopeless = self._idle_rounds and at_first and alike and not goes_on
+        if self._idle_rounds == _MOST_IDLE_ROUNDS or hopeless:
             rounds = "1 round" if self._idle_rounds == 1 else f"{self._idle_rounds} rounds"
             raise CannotGoOn(
                 f"no replica has finished its steps in {rounds}: {'; '.join(reasons)}. The stack "

@@ -49,6 +49,7 @@ def join(address: str, overrides: list[str], interruption: Interruption) -> int:
         SettingError: the address or a setting cannot be right.
     """
     host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")  # of IPv6
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise SettingError(f"{address} is no HOST:PORT, which the job's first lines say")
     hush_torch()

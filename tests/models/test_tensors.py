@@ -19,9 +19,21 @@ def share_memory():
     return model
 
 
+class Remembers(nn.Linear):
+    def get_extra_state(self):
+        return {"version": 3}
+
+    def set_extra_state(self, state):
+        pass
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (
+            nn.Sequential(Remembers(2, 2)),
+            "model: 0 has get_extra_state(), and nodes exchange tensors alone",
+        ),
         (
             holding(table=torch.tensor([1, 2**24 + 1])),
             "model: 0.table holds whole numbers above 2^24",

@@ -230,3 +230,26 @@ def test_a_buffer_that_begins_as_infinity_and_changes_is_the_users_mistake():
     with pytest.raises(SettingError, match="the buffer least of block 2 begins as inf"):
         through(between=Observes)
     assert through(between=lambda: Observes(changes=False)) == ""
+
+
+class Follows(nn.Module):
+    """A copy of weights that moves with them, as in BYOL and MoCo."""
+
+    def __init__(self):
+        super().__init__()
+        self.online, self.target = nn.Linear(5, 5), nn.Linear(5, 5).requires_grad_(False)
+
+    @torch.no_grad()
+    def _follow(self):
+        for own, theirs in zip(self.target.parameters(), self.online.parameters(), strict=True):
+            own.lerp_(theirs, 0.1)
+
+    def forward(self, value):
+        if self.training:
+            self._follow()
+        return self.online(value) + self.target(value)
+
+
+def test_a_frozen_parameter_that_changes_is_the_users_mistake():
+    with pytest.raises(SettingError, match=r"parameter target.weight of block 2 is frozen, and"):
+        through(between=Follows)
