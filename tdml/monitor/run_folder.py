@@ -184,7 +184,12 @@ class RunFolder:
         return aside
 
     def _has_checkpoint(self, config: Config) -> bool:
-        there = (self.path / "config.yaml").exists() and any(self.checkpoints.glob("*.pt"))
+        there = any(self.checkpoints.glob("*.pt"))
+        if config.resume and there and not (self.path / "config.yaml").exists():
+            raise SettingError(
+                f"resume: run_dir={config.run_dir} holds checkpoints, but its config.yaml is "
+                "missing: put it back, or begin with resume=false"
+            )
         if config.resume is True and not there:
             raise SettingError(
                 f"resume=true, but run_dir={config.run_dir} holds no checkpoint: begin with "

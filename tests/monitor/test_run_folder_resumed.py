@@ -31,6 +31,14 @@ def test_where_there_is_no_checkpoint_auto_begins(path, there):
     assert from_yaml(path / "config.yaml").seed == 5
 
 
+@pytest.mark.parametrize("resume", [True, "auto"])
+def test_a_run_without_its_settings_is_no_new_one(path, resume):
+    leave_a_run(path)
+    (path / "config.yaml").unlink()
+    with pytest.raises(SettingError, match=r"mine holds checkpoints, but its config.yaml is miss"):
+        take(config(path, resume=resume))
+
+
 def leave_no_checkpoint(path, there):
     if there == "folder":
         path.mkdir(parents=True)
