@@ -46,6 +46,7 @@ class LocalReplica:
         self.steps_done = 0  # nobody asks for it: nobody is late
         self.nodes, self.names = list(nodes), tuple(node.name for node in nodes)
         self._together = InProcess(nodes)
+        self._lost = False  # what its nodes do together, as where they have closed connections
 
     def load(
         self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
@@ -89,9 +90,12 @@ class LocalReplica:
     def _do(self, work: Callable[[], _T], alone: Sequence[str] = ()) -> _T:
         """What a node raises, whatever it is, loses the replica, as it does where nodes are
         processes. `alone`: the name of the one that works by itself."""
+        if self._lost and not alone:
+            raise ReplicaLost(self.index, "its nodes do nothing together any more")
         try:
             return work()
         except Exception as error:
+            self._lost |= not alone
             text = f"{type(error).__name__}: {one_line(error)}"
             raise ReplicaLost(self.index, text, alone) from error
 

@@ -81,13 +81,14 @@ def test_who_shows_a_validator_another_update_loses_its_own_test_alone() -> None
 def test_who_cannot_repeat_what_it_is_given_still_counts(memory: int) -> None:
     """Its group is lost over that, and its nodes have its update."""
     laboratory = Laboratory(
-        ["model=mlp", "model.hidden=16", "data.size=8", "model.features=192", "sync.local_steps=6",
-         "topology.stages=1", "topology.replicas=4", "train=adamw", "+train.optimizer.fused=false",
-         "trust.budget=1", "rounds=3", f"gather.memory={memory}"]
+        ["model=mlp", "model._target_=tests.round.hidden.marked", "~model.features",
+         "~model.hidden", "~model.depth", "data.size=8", "sync.local_steps=6",
+         "topology.stages=1", "topology.replicas=4", "trust.budget=1", "rounds=3",
+         f"gather.memory={memory}"]
     )  # fmt: skip
-    sit(laboratory, "r1.s0", unhelpful.CountsBack)
+    sit(laboratory, "r1.s0", unhelpful.Marks)
     played = laboratory.play(1)
-    assert "ZeroDivisionError" in str(laboratory.fleet.losses), "honest validators have failed"
+    assert "ValueError: marked" in str(laboratory.fleet.losses), "honest validators have failed"
     assert played.accepted == [0, 2, 3]
     assert not {"r0.s0", "r2.s0", "r3.s0"} & set(played.bans)
     again = laboratory.play(2)
