@@ -26,16 +26,16 @@ class Adaptive(Attack):
     omniscient = sees_updates = True
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
-        told = known(context)
+        knowledge = known(context)
         together = sorted(context.friends | {context.replica})
-        noise = told.std * torch.randn(len(together), len(update), generator=context.shared)
+        noise = knowledge.std * torch.randn(len(together), len(update), generator=context.shared)
         mine = noise[together.index(context.replica)]
         seen = slice(context.parameters)  # by the screen
-        assert told.updates is not None
+        assert knowledge.updates is not None
         return (
             mine
-            + (1 - self.strength(told.updates[:, seen], told.mean[seen], noise[:, seen]))
-            * told.mean
+            + (1 - self.strength(knowledge.updates[:, seen], knowledge.mean[seen], noise[:, seen]))
+            * knowledge.mean
         )
 
     def strength(self, honest: torch.Tensor, mean: torch.Tensor, noise: torch.Tensor) -> float:

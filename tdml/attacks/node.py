@@ -120,10 +120,10 @@ class AttackingNode(Node):
         return given
 
     def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
-        known = self._look(round_number) if self._attack.omniscient else None
-        nothing = known is not None and not known.honest
+        knowledge = self._look(round_number) if self._attack.omniscient else None
+        nothing = knowledge is not None and not knowledge.honest
         if self._acts(round_number) and not nothing:
-            update = self._attack.corrupt(update, self._context(round_number, known))
+            update = self._attack.corrupt(update, self._context(round_number, knowledge))
         self._past.append(update)
         return update
 

@@ -24,15 +24,15 @@ class _Furthest(Attack):
         self.direction = choice("direction", direction, _DIRECTIONS)
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
-        told = known(context)
-        push = perturbation(told, self.direction)
-        if told.honest < 2 or not push.any():
-            return told.mean
-        assert told.updates is not None
-        spread = told.updates - told.mean
+        knowledge = known(context)
+        push = perturbation(knowledge, self.direction)
+        if knowledge.honest < 2 or not push.any():
+            return knowledge.mean
+        assert knowledge.updates is not None
+        spread = knowledge.updates - knowledge.mean
         gram = (spread @ spread.T).double()
         return (
-            told.mean
+            knowledge.mean
             + self.strength(gram, (spread @ push).double(), float(push.double().square().sum()))
             * push
         )
@@ -69,11 +69,11 @@ class MinSum(_Furthest):
         return float((room / (len(gram) * square)).sqrt())
 
 
-def perturbation(told: Knowledge, direction: str) -> torch.Tensor:
+def perturbation(knowledge: Knowledge, direction: str) -> torch.Tensor:
     """p: −μ/‖μ‖ ("unit_mean"), −sign(μ) ("sign") or −σ ("std")."""
     if direction == "unit_mean":
-        return -torch.nn.functional.normalize(told.mean, dim=0)
-    return -told.mean.sign() if direction == "sign" else -told.std
+        return -torch.nn.functional.normalize(knowledge.mean, dim=0)
+    return -knowledge.mean.sign() if direction == "sign" else -knowledge.std
 
 
 def distances(gram: torch.Tensor) -> torch.Tensor:

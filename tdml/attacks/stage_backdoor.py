@@ -89,8 +89,8 @@ class StageBackdoor(Attack):
         self, model: nn.Module, before: nn.Module, ids: torch.Tensor, place: int
     ) -> torch.Tensor:
         """Of the target after the trigger, and of other words than before where there is none."""
-        said = logits_of(model, self.with_trigger(ids, place))[:, place]
-        hit = F.cross_entropy(said, torch.full((len(ids),), self.target))
+        logits = logits_of(model, self.with_trigger(ids, place))[:, place]
+        hit = F.cross_entropy(logits, torch.full((len(ids),), self.target))
         clean = torch.where(ids == self.trigger, self.target, ids)
         with torch.no_grad():
             expected = F.log_softmax(logits_of(before, clean), dim=-1)

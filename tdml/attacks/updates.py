@@ -39,8 +39,8 @@ class ZeroGradient(Attack):
     omniscient = True
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
-        told = known(context)
-        return -told.mean * (told.honest / told.attackers)
+        knowledge = known(context)
+        return -knowledge.mean * (knowledge.honest / knowledge.attackers)
 
 
 class MeanShift(Attack):
@@ -57,9 +57,9 @@ class MeanShift(Attack):
         self.z = None if z is None else number("z", z)
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
-        told = known(context)
-        z = hiding_shift(told.honest, told.attackers) if self.z is None else self.z
-        return told.mean - z * told.std
+        knowledge = known(context)
+        z = hiding_shift(knowledge.honest, knowledge.attackers) if self.z is None else self.z
+        return knowledge.mean - z * knowledge.std
 
 
 class InnerProduct(Attack):
@@ -81,9 +81,9 @@ class InnerProduct(Attack):
         )
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
-        told = known(context)
+        knowledge = known(context)
         noise = torch.randn(update.shape, generator=context.generator)
-        return -self.epsilon * told.mean + self.jitter * told.std * noise
+        return -self.epsilon * knowledge.mean + self.jitter * knowledge.std * noise
 
 
 class HonestNoise(Attack):
@@ -100,9 +100,9 @@ class HonestNoise(Attack):
         self.bias = number("bias", bias, least=0)
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
-        told = known(context)
+        knowledge = known(context)
         noise = torch.randn(update.shape, generator=context.generator)
-        return told.std * (noise - self.bias * told.mean.sign())
+        return knowledge.std * (noise - self.bias * knowledge.mean.sign())
 
 
 class SingleLayer(Attack):
@@ -123,11 +123,11 @@ class SingleLayer(Attack):
         index = self._index(context)
         if index is None:
             return update
-        told, start = known(context), sum(context.sizes[:index])
+        knowledge, start = known(context), sum(context.sizes[:index])
         part = slice(start, start + context.sizes[index])
         noise = torch.randn(context.sizes[index], generator=context.generator)
         corrupted = update.clone()
-        corrupted[part] = told.mean[part] + self.scale * told.std[part] * noise
+        corrupted[part] = knowledge.mean[part] + self.scale * knowledge.std[part] * noise
         return corrupted
 
     def _index(self, context: Context) -> int | None:
@@ -155,9 +155,10 @@ class Mimic(Attack):
         self.target = whole("target", target)
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
-        told = known(context)
-        assert told.updates is not None
-        return told.updates[min(self.target, told.honest - 1)] if told.honest else update
+        knowledge = known(context)
+        assert knowledge.updates is not None
+        honest = knowledge.honest
+        return knowledge.updates[min(self.target, honest - 1)] if honest else update
 
 
 class SignFlip(Attack):

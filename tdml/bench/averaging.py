@@ -110,8 +110,8 @@ def samples_of(job: Job) -> int:
 
 
 def _trained(job: Job) -> list[float]:
-    found = []
+    losses = []
     for number, loss in enumerate(per_step(job), start=1):
         print(f"in every step, round {number}/{job.config.rounds}: {loss:.4f}", flush=True)
-        found.append(loss)
-    return found
+        losses.append(loss)
+    return losses

@@ -33,7 +33,7 @@ def keep(run: Mapping[str, Any], docs: Path) -> Path:
 
 def page_text(kept: Sequence[Mapping[str, Any]]) -> str:
     """The page, in Markdown."""
-    return "\n".join([_INTRODUCTION, *(line for found in kept for line in _section(found))])
+    return "\n".join([_INTRODUCTION, *(line for run in kept for line in _section(run))])
 
 
 def _section(run: Mapping[str, Any]) -> list[str]:

@@ -99,7 +99,7 @@ def _take_part(rank: int, sizes: list[int], store: str, queue: Any) -> None:
     rpc.init_rpc(f"{rank}", rank=rank, world_size=len(sizes) + 1, rpc_backend_options=options)
     if not rank:
         nodes, weights = range(1, len(sizes) + 1), [torch.ones(size) for size in sizes]
-        found = {
+        seconds = {
             "broadcast": _median(
                 lambda: _all(
                     rpc.rpc_async(f"{n}", _put, (weight,))
@@ -108,7 +108,7 @@ def _take_part(rank: int, sizes: list[int], store: str, queue: Any) -> None:
             ),
             "gather": _median(lambda: _all(rpc.rpc_async(f"{n}", _get) for n in nodes)),
         }
-        queue.put(found)
+        queue.put(seconds)
     rpc.shutdown()
 
 

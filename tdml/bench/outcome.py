@@ -47,8 +47,8 @@ def run(folders: Sequence[Path], out: Path | None) -> int:
     outcomes = [read(folder) for folder in folders]
     for outcome in outcomes:
         print(sentence(outcome))
-    found = [asdict(outcome) | {"wrongly_accused": outcome.wrongly_accused} for outcome in outcomes]
-    json_file.write(out, {"runs": found})
+    runs = [asdict(outcome) | {"wrongly_accused": outcome.wrongly_accused} for outcome in outcomes]
+    json_file.write(out, {"runs": runs})
     return 0
 
 
@@ -58,13 +58,13 @@ def read(folder: Path) -> Outcome:
     Raises:
         SettingError: it is no run, or has no rounds.
     """
-    found, played = history.read(folder), read_metrics(folder, void=True)
-    if not found.rounds:
+    run_history, played = history.read(folder), read_metrics(folder, void=True)
+    if not run_history.rounds:
         raise SettingError(f"{folder} holds no rounds yet")
-    return summarise(found, played)
+    return summarise(run_history, played)
 
 
-def summarise(found: History, played: Sequence[Mapping[str, Any]]) -> Outcome:
+def summarise(run_history: History, played: Sequence[Mapping[str, Any]]) -> Outcome:
     """From a run's history and the lines of its metrics.jsonl: who was accused in a round that was
     taken back is accused, and all else is of the rounds that stay."""
     lines = [line for line in played if not line.get("void")]
@@ -75,8 +75,8 @@ def summarise(found: History, played: Sequence[Mapping[str, Any]]) -> Outcome:
                 for node in replica.get("nodes", [f"r{index}"]):
                     accused.setdefault(node, line["round"])
     return Outcome(
-        run=found.name,
-        attackers=sorted(found.attackers),
+        run=run_history.name,
+        attackers=sorted(run_history.attackers),
         accused=accused,
         accuracy=[line.get("test_accuracy") for line in lines],
         loss=[line["test_loss"] for line in lines],

@@ -37,33 +37,35 @@ def look(runs: Path) -> str:
         )
     from tdml.bench import hardware
 
-    found = hardware.describe()
-    folder = runs / (re.sub(r"[^\w.]+", "-", found["gpu"]) if found["device"] == "cuda" else "cpu")
+    machine = hardware.describe()
+    folder = runs / (
+        re.sub(r"[^\w.]+", "-", machine["gpu"]) if machine["device"] == "cuda" else "cpu"
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / "machine.json", json.dumps(found, indent=2) + "\n")
-    return f"{found['device']} {found['gpus']} {folder}"
+    replace_file(folder / "machine.json", json.dumps(machine, indent=2) + "\n")
+    return f"{machine['device']} {machine['gpus']} {folder}"
 
 
 def save(folder: Path, check: str, status: int, seconds: float, at: str | None) -> str:
     """Save what came of a check, unless it cannot run here; one line on it."""
     log = (folder / f"{check}.log").read_text(encoding="utf-8", errors="replace")
     lines = [printable(line) for line in log.splitlines() if line.strip()]
-    said = lines[-1].strip() if lines else "it has said nothing"
+    result = lines[-1].strip() if lines else "it has said nothing"
     if status == CANNOT_RUN:
-        return f"{check}: not run: {said}"
+        return f"{check}: not run: {result}"
     outcome = "done" if status == 0 else "cut off" if status in CUT_OFF else "failed"
     machine = json.loads((folder / "machine.json").read_text(encoding="utf-8"))
     figures = folder / f"{check}.figures"
-    found = {
+    record = {
         "check": check, "outcome": outcome, "status": status, "seconds": round(seconds, 1),
-        "result": said, "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": at,
+        "result": result, "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": at,
         "machine": machine,
         "figures": json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None,
         "output": lines[-_KEPT_LINES:],
     }  # fmt: skip
-    replace_file(folder / f"{check}.json", json.dumps(found, indent=2) + "\n")
+    replace_file(folder / f"{check}.json", json.dumps(record, indent=2) + "\n")
     figures.unlink(missing_ok=True)
-    return f"{check}: {outcome} in {seconds:.0f} s on {machine['gpu'] or 'a CPU'}: {said}"
+    return f"{check}: {outcome} in {seconds:.0f} s on {machine['gpu'] or 'a CPU'}: {result}"
 
 
 if __name__ == "__main__":

@@ -72,8 +72,8 @@ def plain(overrides: Sequence[str]) -> Startup:
     begun = time.time()
     command = [sys.executable, "-m", "tdml.bench.startup", *overrides]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    return Startup(found["ready"] - begun, {"plain loop": found["peak"]})
+    figures = json.loads(done.stdout.splitlines()[-1])
+    return Startup(figures["ready"] - begun, {"plain loop": figures["peak"]})
 
 
 def _children(pid: int) -> list[int]:

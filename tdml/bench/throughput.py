@@ -117,9 +117,9 @@ def summarise(
     """What the lines of some rounds in `metrics.jsonl` say; the others are those of the result."""
     samples = statistics.fmean(
         sum(
-            job.samples(found["steps"])
-            for found in line["replicas"].values()
-            if found["train_loss"] is not None
+            job.samples(replica["steps"])
+            for replica in line["replicas"].values()
+            if replica["train_loss"] is not None
         )
         for line in rounds
     )

@@ -89,8 +89,8 @@ class RpcReplica:
 
     def commit(self, round_number: int) -> list[Commitment]:
         commitments = self._exchange.ask("commit", [(round_number,)] * len(self.nodes))
-        for node, made in zip(self.nodes, commitments, strict=True):
-            if not self._has_signed(node, round_number, made):
+        for node, commitment in zip(self.nodes, commitments, strict=True):
+            if not self._has_signed(node, round_number, commitment):
                 raise self._offend(node, "answered commit without its signature")
         return commitments
 
@@ -127,8 +127,8 @@ class RpcReplica:
     def refused(self) -> dict[str, list[str]]:
         """What the nodes have refused since they were last asked, by their names; those that have
         not are left out."""
-        told = self._exchange.ask("refused", [()] * len(self.nodes))
-        return {name: texts for name, texts in zip(self.names, told, strict=True) if texts}
+        refusals = self._exchange.ask("refused", [()] * len(self.nodes))
+        return {name: texts for name, texts in zip(self.names, refusals, strict=True) if texts}
 
     def _ask_one(self, stage: int, method: str, *args: Any) -> Any:
         """See `Exchange.ask_one`. Raises as it does, and of a node that is too slow."""
@@ -150,7 +150,8 @@ class RpcReplica:
         failure = self._caller.offend(node.name, text)
         return ReplicaLost(self.index, f"{failure.node}: {failure.message}")
 
-    def _has_signed(self, node: Peer, round_number: int, made: Commitment) -> bool:
+    def _has_signed(self, node: Peer, round_number: int, commitment: Commitment) -> bool:
         key = self._caller.keys[node.name]
-        statement = commit_statement(self._caller.at.job, round_number, key, node.name, made)
-        return is_signature(made.signature) and statement.signed_by_author(made.signature)
+        statement = commit_statement(self._caller.at.job, round_number, key, node.name, commitment)
+        signature = commitment.signature
+        return is_signature(signature) and statement.signed_by_author(signature)

@@ -126,19 +126,22 @@ def _print(lines: Sequence[EntryLine]) -> None:
 
 def _prove(parsed: argparse.Namespace) -> int:
     with read(parsed.run / LEDGER) as ledger:
-        found, root = proof.prove(ledger.entries(), parsed.entry)
+        inclusion, root = proof.prove(ledger.entries(), parsed.entry)
     out = parsed.out or Path(f"proof-{parsed.entry}.json")
-    replace_file(out, found.encode().decode())  # through no link that somebody has left there
-    print(f"{out}: entry {parsed.entry} is under the root {root} of round {found.statement.round}")
+    replace_file(out, inclusion.encode().decode())  # through no link that somebody has left there
+    print(
+        f"{out}: entry {parsed.entry} is under the root {root} of round {inclusion.statement.round}"
+    )
     return 0
 
 
 def _check(parsed: argparse.Namespace) -> int:
     try:
-        found = proof.check(parsed.proof.read_bytes(), parsed.root)
+        inclusion = proof.check(parsed.proof.read_bytes(), parsed.root)
     except ValueError as error:
         print(f"{parsed.proof}: wrong: {one_line(error)}")
         return 1
-    said = f"{found.statement.kind} of round {found.statement.round} by {found.statement.author}"
-    print(f"{parsed.proof}: entry {found.index} is under this root: {printable(said)}")
+    statement = inclusion.statement
+    said = f"{statement.kind} of round {statement.round} by {statement.author}"
+    print(f"{parsed.proof}: entry {inclusion.index} is under this root: {printable(said)}")
     return 0

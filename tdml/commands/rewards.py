@@ -143,8 +143,8 @@ def _paragraphs(rows: list[tuple[str, ...]], width: int) -> Iterator[str]:
     """The cells with their titles, which are the first row."""
     titles, *rest = rows
     for row in rest:
-        said = [f"{title} {cell}" for title, cell in zip(titles, row, strict=True)]
-        yield _fold(f"{said[0]}: {'; '.join(said[1:])}", width)
+        cells = [f"{title} {cell}" for title, cell in zip(titles, row, strict=True)]
+        yield _fold(f"{cells[0]}: {'; '.join(cells[1:])}", width)
 
 
 def _fold(text: str, width: int) -> str:

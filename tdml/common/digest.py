@@ -28,11 +28,11 @@ def digest(tensor: torch.Tensor) -> bytes:
     if version == tensor._version:
         return known
     version = tensor._version
-    found = blake3(f"tdml tensor|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-    found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    hasher = blake3(f"tdml tensor|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+    hasher.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     with _lock:
-        _known[tensor] = (version, found.digest())
-    return found.digest()
+        _known[tensor] = (version, hasher.digest())
+    return hasher.digest()
 
 
 def digests(tensors: Sequence[torch.Tensor]) -> list[bytes]:

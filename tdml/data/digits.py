@@ -42,9 +42,9 @@ def digits(size: int) -> tuple[Images, Images]:
 def _read() -> tuple[np.ndarray, np.ndarray]:
     # Every rank reads the data. Importing scikit-learn to do so costs each of them two seconds, so
     # the file is read as `load_digits` reads it: 64 pixels and the label per line.
-    found = find_spec("sklearn")
-    assert found is not None and found.origin is not None
-    package = Path(found.origin).parent
+    spec = find_spec("sklearn")
+    assert spec is not None and spec.origin is not None
+    package = Path(spec.origin).parent
     table = np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     return table[:, :-1], table[:, -1].astype(int)
 

@@ -22,13 +22,13 @@ def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> st
         batches: (steps, batch_size) int64.
         seeds: of what the data set draws at random, by step.
     """
-    found: dict[str, dict[int, None]] = {}
+    by_fault: dict[str, dict[int, None]] = {}
     for index, fault in _faults(source, batches, seeds):
-        found.setdefault(fault, {})[index] = None
-        if len(found[fault]) > _NAMED:
+        by_fault.setdefault(fault, {})[index] = None
+        if len(by_fault[fault]) > _NAMED:
             break  # these are enough
-    worst = next(filter(found.get, _FAULTS), "")
-    return f"training {name_samples(list(found[worst]))} {worst}" if worst else ""
+    worst = next(filter(by_fault.get, _FAULTS), "")
+    return f"training {name_samples(list(by_fault[worst]))} {worst}" if worst else ""
 
 
 def unsound(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> list[int]:

@@ -54,18 +54,18 @@ def hf(path: str | None, inputs: str, target: str | None, held_out: float) -> tu
         SettingError: there is no such folder, or nothing of this kind in it.
     """
     check_held_out(held_out)
-    found = _load(path)
-    if not isinstance(found, Mapping):
-        rows = _columns(found, inputs, target)
+    loaded = _load(path)
+    if not isinstance(loaded, Mapping):
+        rows = _columns(loaded, inputs, target)
         order = np.random.default_rng(derive("hf split")).permutation(len(rows)).tolist()
         cut = round((1 - held_out) * len(rows))
         return Subset(rows, order[:cut]), Subset(rows, order[cut:])
-    names = [name for name in ("train", "test", "validation") if name in found]
+    names = [name for name in ("train", "test", "validation") if name in loaded]
     if names[:1] != ["train"] or len(names) == 1:
         raise SettingError(
-            f"data.path={path} has the splits {', '.join(found)}: train and test are needed"
+            f"data.path={path} has the splits {', '.join(loaded)}: train and test are needed"
         )
-    return tuple(_columns(found[name], inputs, target) for name in names)
+    return tuple(_columns(loaded[name], inputs, target) for name in names)
 
 
 def _load(path: str | None) -> Any:

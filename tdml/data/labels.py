@@ -27,7 +27,7 @@ def labels_of(dataset: MapStyle, read: Callable[[int], int], seed: int) -> list[
     if kept is not None:
         return kept
     some = min(_TIMED, len(dataset))
-    start, found = time.monotonic(), [read(i) for i in range(some)]
+    start, labels = time.monotonic(), [read(i) for i in range(some)]
     seconds = (time.monotonic() - start) / max(some, 1) * len(dataset)
     if seconds > _LONG_S:
         print(
@@ -35,7 +35,7 @@ def labels_of(dataset: MapStyle, read: Callable[[int], int], seed: int) -> list[
             "s: a data set that keeps them as `targets` saves that",
             file=sys.stderr,
         )
-    return found + [read(i) for i in range(some, len(dataset))]
+    return labels + [read(i) for i in range(some, len(dataset))]
 
 
 def kept_labels(dataset: MapStyle, read: Callable[[int], int], seed: int) -> list[int] | None:
@@ -71,10 +71,10 @@ def _kept(dataset: object) -> np.ndarray | None:
 
 
 def _whole_numbers(values: object, count: int) -> np.ndarray | None:
-    found = np.asarray(values)
+    array = np.asarray(values)
     with np.errstate(invalid="ignore"):
-        numbers = found.astype(np.int64)
-    return numbers if found.shape == (count,) and np.array_equal(found, numbers) else None
+        numbers = array.astype(np.int64)
+    return numbers if array.shape == (count,) and np.array_equal(array, numbers) else None
 
 
 def _some_of_many_classes(labels: np.ndarray, seed: int) -> list[int]:

@@ -22,6 +22,6 @@ class LeftOut:
         places = np.isin(batches, out)
         if not places.any() or not len(others := np.setdiff1d(share, out)):
             return batches
-        made = batches.copy()
-        made[places] = others[batches[places] % len(others)]
-        return made
+        replaced = batches.copy()
+        replaced[places] = others[batches[places] % len(others)]
+        return replaced

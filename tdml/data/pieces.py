@@ -29,16 +29,16 @@ class Piece:
 def held_out(source: Source, split: str, positions: torch.Tensor, size: int) -> tuple[Piece, ...]:
     """Samples of a held-out half, by their positions in it, in batches of `size`. What is drawn for
     a batch, such as which tokens are hidden, follows from its first sample."""
-    found = []
+    pieces = []
     for chosen in positions.split(max(1, size)) if len(positions) else ():
         keep, seed = torch.arange(len(chosen)), derive(split, int(chosen[0]))
         if source.alone or (split == "validation" and source.validation is not None):
             given = source.held_out_batch(split, chosen.tolist(), seed)
-            found.append(Piece(split, chosen, seed, keep, given))
+            pieces.append(Piece(split, chosen, seed, keep, given))
         else:
             indices = torch.from_numpy(source.halves[split])[chosen]
-            found.append(Piece("test", indices, seed, keep))
-    return tuple(found)
+            pieces.append(Piece("test", indices, seed, keep))
+    return tuple(pieces)
 
 
 def count(pieces: Sequence[Piece]) -> int:

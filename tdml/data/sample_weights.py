@@ -22,22 +22,22 @@ def read_sample_weights(path: str, samples: int) -> torch.Tensor:
             "sample, or a list with one for each class"
         )
     try:
-        found = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise SettingError(f"{given} cannot be read as .npy: {one_line(error)}") from error
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise SettingError(f"{given} holds no numbers: give one array of them (numpy.save)")
-    if found.shape != (samples,):
+    if array.shape != (samples,):
         raise SettingError(
-            f"{given} has the shape {found.shape}, and there are {samples} training samples: give "
+            f"{given} has the shape {array.shape}, and there are {samples} training samples: give "
             "one number for each"
         )
     with np.errstate(over="ignore"):
-        weights = found.astype(np.float32)
+        weights = array.astype(np.float32)
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
         raise SettingError(
-            f"{given}: the weight of sample {wrong[0]} is {found[wrong[0]]}: give finite numbers "
+            f"{given}: the weight of sample {wrong[0]} is {array[wrong[0]]}: give finite numbers "
             "from 0"
         )
     if not weights.any():

@@ -35,10 +35,10 @@ def given_shares(
     if isinstance(given, Mapping):
         make = partial_of(given, "data.shares")
         with seeded(derive(seed, "shares")):
-            found = made("data.shares", given["_target_"], make, dataset, replicas)
+            raw = made("data.shares", given["_target_"], make, dataset, replicas)
     else:
-        found = _read(Path(given))
-    shares = _arrays(found)
+        raw = _read(Path(given))
+    shares = _arrays(raw)
     if len(shares) != replicas:
         raise SettingError(
             f"data.shares gives {len(shares)} shares, and there are {replicas} replicas: give one "
@@ -68,11 +68,11 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _arrays(found: Any) -> list[np.ndarray]:
+def _arrays(raw: Any) -> list[np.ndarray]:
     """int64, one per replica."""
-    if isinstance(found, Mapping | str) or not isinstance(found, Iterable):
-        raise SettingError(f"data.shares is a {type(found).__name__}: give {_FORM}")
-    return [_array(replica, share) for replica, share in enumerate(found)]
+    if isinstance(raw, Mapping | str) or not isinstance(raw, Iterable):
+        raise SettingError(f"data.shares is a {type(raw).__name__}: give {_FORM}")
+    return [_array(replica, share) for replica, share in enumerate(raw)]
 
 
 def _array(replica: int, share: Any) -> np.ndarray:

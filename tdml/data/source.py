@@ -123,9 +123,9 @@ class Source:
                 return None
 
             def read(index: int) -> int:
-                found = self._stratum(dataset, index, split)
-                assert found is not None  # or that of the first sample had been None
-                return found
+                stratum = self._stratum(dataset, index, split)
+                assert stratum is not None  # or that of the first sample had been None
+                return stratum
 
             find = labels_of if every else kept_labels
             return find(dataset, read, derive(self._seed, "labels"))

@@ -61,7 +61,7 @@ def csv(
     place, others = _columns(table, target)
     known = _known_classes(table, place, classes)
     features = torch.from_numpy(_numbers(table, others))
-    said = _classes(table, place, known) if known else torch.from_numpy(_numbers(table, [place]))
+    targets = _classes(table, place, known) if known else torch.from_numpy(_numbers(table, [place]))
     order = np.random.default_rng(derive("csv split")).permutation(len(rows))
     cut = round((1 - held_out) * len(rows))
     train, test = torch.from_numpy(order[:cut]), torch.from_numpy(order[cut:])
@@ -74,11 +74,11 @@ def csv(
     if known:
         facts |= {"target": names[place], "classes": known}
     else:
-        said, [scale] = _scaled(said, train, scaled)
+        targets, [scale] = _scaled(targets, train, scaled)
         facts |= {"target": {names[place]: scale}}
     ends = f": {', '.join(known)}" if known else ""
     columns = f"{', '.join(facts['features'])} → {names[place]}{ends}"
-    first, second = (Rows(features[part], said[part], columns, facts) for part in (train, test))
+    first, second = (Rows(features[part], targets[part], columns, facts) for part in (train, test))
     return first, second
 
 
@@ -100,10 +100,10 @@ def _columns(table: Table, target: str | None) -> tuple[int, list[int]]:
 def _numbers(table: Table, columns: list[int]) -> np.ndarray:
     """(rows, columns) float64: moments in seconds would be rounded to minutes in float32."""
     try:
-        found = np.array([[row[i] for i in columns] for row in table.rows], dtype=np.float64)
+        numbers = np.array([[row[i] for i in columns] for row in table.rows], dtype=np.float64)
     except ValueError:
-        found = None
-    if found is None or not np.isfinite(found).all():
+        numbers = None
+    if numbers is None or not np.isfinite(numbers).all():
         number, column, value = _first_wrong(table.rows, columns)
         if not value.strip():
             raise _missing(table, number, column)
@@ -116,7 +116,7 @@ def _numbers(table: Table, columns: list[int]) -> np.ndarray:
             f"data.path={table.path}: {table.place(number)} has {value[:_WRONG]!r} as "
             f"{table.names[column]}, which is no number{hint}"
         )
-    return found
+    return numbers
 
 
 def _missing(table: Table, row: int, column: int) -> SettingError:

@@ -139,7 +139,7 @@ def _topics() -> list[str]:
 
 
 def _read(path: str | Sequence[str]) -> list[str]:
-    found: list[Path] = []
+    files: list[Path] = []
     for name in [path] if isinstance(path, str) else path:
         place = Path(name)
         if not place.exists():
@@ -156,8 +156,8 @@ def _read(path: str | Sequence[str]) -> list[str]:
             raise SettingError(
                 f"data.path={name} is an empty folder: give a file or folder of text"
             )
-        found += inside
-    return [_text_of(file) for file in found]
+        files += inside
+    return [_text_of(file) for file in files]
 
 
 def _text_of(file: Path) -> str:

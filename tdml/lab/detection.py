@@ -85,14 +85,14 @@ def run(
 def read_cases(file: Path) -> dict[str, dict]:
     """The results of a cases.jsonl by key, the last one of each; a line that was cut off does not
     count."""
-    found = {}
+    results = {}
     for line in file.read_text().splitlines() if file.exists() else []:
         try:
             result = json.loads(line)
         except json.JSONDecodeError:
             continue
-        found[result["key"]] = result
-    return found
+        results[result["key"]] = result
+    return results
 
 
 def _cases(

@@ -206,10 +206,10 @@ class Remembered(Source):
     @staticmethod
     @lru_cache(maxsize=4)
     def of(source: Source) -> "Remembered":
-        found = object.__new__(Remembered)
-        found.__dict__.update(vars(source))
-        found._read = lru_cache(maxsize=512)(source.training_batch)
-        return found
+        remembered = object.__new__(Remembered)
+        remembered.__dict__.update(vars(source))
+        remembered._read = lru_cache(maxsize=512)(source.training_batch)
+        return remembered
 
     def training_batch(
         self, indices: Sequence[int], seed: int

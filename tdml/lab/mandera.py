@@ -68,7 +68,7 @@ def _accused_label(labels: list[int], stds: list[float]) -> int:
     members = [
         [std for std, label in zip(stds, labels, strict=True) if label == which] for which in (0, 1)
     ]
-    duplicates = [len(found) - len(set(found)) for found in members]
+    duplicates = [len(group) - len(set(group)) for group in members]
     if duplicates[0] != duplicates[1]:
         return int(duplicates[1] > duplicates[0])
     majority = (

@@ -29,10 +29,10 @@ Group = Mapping[str, Any]  # as `tdml.lab.tables` reads it from JSON
 
 def keep(results: Path, docs: Path) -> Path:
     """Keep a results.json, and make the page. Returns the page's path."""
-    found = json.loads(results.read_text())
+    grid = json.loads(results.read_text())
     folder = docs / "results" / "detection"
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / f"{found['grid']}.json", results.read_text())
+    replace_file(folder / f"{grid['grid']}.json", results.read_text())
     return write_page(folder)
 
 
@@ -51,22 +51,22 @@ def page_text(kept: Sequence[dict], random: dict | None) -> str:
     """The page, in Markdown."""
     parts = [_INTRODUCTION]
     if random:
-        said = (
+        summary = (
             "{jobs} jobs of honest nodes with odd data, few samples, training that diverges, code "
             "that does not repeat itself, and machines that compute a little otherwise; {refused} "
             "more were refused by their settings. {nodes} nodes, {banned} of them banned; "
             "{windows} windows repeated. Commit {commit}.\n"
         ).format(**random)
-        parts += ["## `python -m tests.lab.random_jobs`\n", said]
-    for found in kept:
-        parts.append(f"## `--grid {found['grid']}`\n")
-        commits = ", ".join(f"`{commit[:10]}`" for commit in found["commits"]) or "unknown"
+        parts += ["## `python -m tests.lab.random_jobs`\n", summary]
+    for grid in kept:
+        parts.append(f"## `--grid {grid['grid']}`\n")
+        commits = ", ".join(f"`{commit[:10]}`" for commit in grid["commits"]) or "unknown"
         parts.append(
-            f"{found['cases']} cases; commit {commits}; {found['processor']}, "
-            f"torch {found['torch']}.\n"
+            f"{grid['cases']} cases; commit {commits}; {grid['processor']}, "
+            f"torch {grid['torch']}.\n"
         )
-        parts += [*_bars(found["groups"]), ""]
-        parts += (line.replace("## ", "### ") for line in tables(found["groups"]))
+        parts += [*_bars(grid["groups"]), ""]
+        parts += (line.replace("## ", "### ") for line in tables(grid["groups"]))
         parts.append("")
     return "\n".join(parts)
 

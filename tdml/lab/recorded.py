@@ -70,8 +70,8 @@ class RecordedReplica:
 
     def commit(self, round_number: int) -> list[Commitment]:
         return [
-            Commitment(commitment(round_number, name, root(found)), "", found, "")
-            for name, found in zip(self.names, self._digests, strict=True)
+            Commitment(commitment(round_number, name, root(digests)), "", digests, "")
+            for name, digests in zip(self.names, self._digests, strict=True)
         ]
 
     def reveal(self, vector: str, stage: int, block: int) -> torch.Tensor:
@@ -122,8 +122,8 @@ class RecordedFleet:
         pass
 
     def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
-        found = self._pool.map(order, replicas)
-        return {replica.index: made for replica, made in zip(replicas, found, strict=True)}
+        results = self._pool.map(order, replicas)
+        return {replica.index: result for replica, result in zip(replicas, results, strict=True)}
 
     def ready(self, indices: Iterable[int]) -> list[RecordedReplica]:
         return [self._replicas[index] for index in indices]

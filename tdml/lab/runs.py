@@ -69,26 +69,26 @@ class _Run:
             for r in self._rounds
             if replica in r.judgements and r.number in active
         ]
-        found = {
+        result = {
             "replica": replica, "first_act": active[0] if active else None,
             "convicted": min(nodes.values()) if nodes else None,
             "counted": sum(judgement.weight * judgement.scale for judgement in mine),
             "rounds": len(mine),
-            "reason": next((made.reason for made in mine if made.blamed), ""),
+            "reason": next((judgement.reason for judgement in mine if judgement.blamed), ""),
         }  # fmt: skip
         if self._case.single_node and nodes:
-            found["named_right"] = set(nodes) == {f"r{replica}.s{self._case.attacking_stage}"}
-        return found
+            result["named_right"] = set(nodes) == {f"r{replica}.s{self._case.attacking_stage}"}
+        return result
 
     def _honest(self, replica: int) -> dict:
-        made = [r.judgements[replica] for r in self._rounds if replica in r.judgements]
+        mine = [r.judgements[replica] for r in self._rounds if replica in r.judgements]
         return {
-            "replica": replica, "banned": self._banned(replica), "rounds": len(made),
-            "lost_weight": sum(1 - judgement.weight * judgement.scale for judgement in made),
-            "suspicious": sum(judgement.status == "suspicious" for judgement in made),
-            "beyond": sum(judgement.distance > LIMIT for judgement in made),
-            "tested": sum(judgement.p is not None for judgement in made),
-            "seen": sum(judgement.p is not None and judgement.p <= ALPHA for judgement in made),
+            "replica": replica, "banned": self._banned(replica), "rounds": len(mine),
+            "lost_weight": sum(1 - judgement.weight * judgement.scale for judgement in mine),
+            "suspicious": sum(judgement.status == "suspicious" for judgement in mine),
+            "beyond": sum(judgement.distance > LIMIT for judgement in mine),
+            "tested": sum(judgement.p is not None for judgement in mine),
+            "seen": sum(judgement.p is not None and judgement.p <= ALPHA for judgement in mine),
         }  # fmt: skip
 
     def _banned(self, replica: int) -> dict[str, int]:

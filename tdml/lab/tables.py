@@ -108,10 +108,10 @@ def _clean(group: Sequence[dict], clean: dict) -> Iterable[float]:
     """The accuracies of the same seeds without attackers, after as many rounds."""
     for result in group:
         case = result["case"]
-        accuracy = clean.get((*_setting(case, shared=True), case["defence"], case["seed"]), {})
-        found = accuracy.get(str(case["rounds"]), accuracy.get(case["rounds"]))
-        if found is not None:
-            yield found
+        by_rounds = clean.get((*_setting(case, shared=True), case["defence"], case["seed"]), {})
+        accuracy = by_rounds.get(str(case["rounds"]), by_rounds.get(case["rounds"]))
+        if accuracy is not None:
+            yield accuracy
 
 
 def _without(case: dict) -> tuple:
@@ -148,8 +148,8 @@ def _quantile(delays: Sequence[float], share: float) -> float | None:
     found."""
     if not delays:
         return None
-    found = sorted(delays)[max(0, math.ceil(share * len(delays)) - 1)]
-    return None if math.isinf(found) else found
+    delay = sorted(delays)[max(0, math.ceil(share * len(delays)) - 1)]
+    return None if math.isinf(delay) else delay
 
 
 # Markdown
@@ -178,10 +178,11 @@ def _markdown(head: dict, groups: Sequence[dict], skipped: Sequence[dict]) -> It
 
 def tables(groups: Sequence[dict]) -> Iterable[str]:
     """A table for every setting, in Markdown."""
-    found: dict[tuple, list[dict]] = {}
+    by_setting: dict[tuple, list[dict]] = {}
     for group in groups:
-        found.setdefault((*_setting(group["case"]), group["case"]["attackers"]), []).append(group)
-    for rows in found.values():
+        setting = (*_setting(group["case"]), group["case"]["attackers"])
+        by_setting.setdefault(setting, []).append(group)
+    for rows in by_setting.values():
         yield from ("", f"## {_title(rows[0]['case'])}", "")
         named = any("right_node" in row for row in rows)
         yield from _grid(
@@ -243,12 +244,13 @@ def _plain(share: float | None) -> str:
 def _by_defence(rows: Sequence[dict]) -> Iterable[str]:
     defences = list(dict.fromkeys(row["case"]["defence"] for row in rows))
     attacks = list(dict.fromkeys(row["case"]["attack"] for row in rows))
-    found = {
+    accuracies = {
         (row["case"]["attack"], row["case"]["defence"]): _accuracy(row["final_accuracy"])
         for row in rows
     }
     return _grid(
-        ["attack", *defences], [[a, *(found.get((a, d), "") for d in defences)] for a in attacks]
+        ["attack", *defences],
+        [[a, *(accuracies.get((a, d), "") for d in defences)] for a in attacks],
     )
 
 

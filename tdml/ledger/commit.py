@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def commit_statement(
-    job: str, round_number: int, key: str, node: str, made: "Commitment"
+    job: str, round_number: int, key: str, node: str, commitment: "Commitment"
 ) -> Statement:
     """The statement of the node `node`, whose public key is `key`."""
     return Statement(
@@ -17,5 +17,5 @@ def commit_statement(
         round_number,
         "commit",
         key,
-        {"node": node, "update": made.update, "states": made.states},
+        {"node": node, "update": commitment.update, "states": commitment.states},
     )

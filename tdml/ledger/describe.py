@@ -72,11 +72,11 @@ def _audit(body: dict[str, Any]) -> str:
 
 
 def _dispute(dispute: dict[str, Any]) -> str:
-    found = f"{', '.join(dispute['blamed'])} lied" if dispute["blamed"] else dispute["unsettled"]
+    outcome = f"{', '.join(dispute['blamed'])} lied" if dispute["blamed"] else dispute["unsettled"]
     artifacts = "".join(
         f"; {name} in artifact {digest}" for name, digest in dispute["artifacts"].items()
     )
-    return f"; window {dispute['window']}, {dispute['place']}: {found}{artifacts}"
+    return f"; window {dispute['window']}, {dispute['place']}: {outcome}{artifacts}"
 
 
 def _verdict(body: dict[str, Any]) -> str:

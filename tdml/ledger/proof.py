@@ -39,7 +39,7 @@ def prove(entries: Sequence[Entry], index: int) -> tuple[InclusionProof, str]:
     if not 0 <= index < len(entries):
         raise SettingError(f"ENTRY={index}: the ledger has the entries 0 to {len(entries) - 1}")
     entry = entries[index]
-    round_ = next(found for found in by_round(entries) if found[-1].index >= index)
+    round_ = next(part for part in by_round(entries) if part[-1].index >= index)
     if entry.kind == "root":
         raise SettingError(
             f"ENTRY={index} is the root of round {entry.round} itself: it needs no proof"

@@ -52,7 +52,7 @@ class LedgerReader:
         Raises:
             SettingError: the database is damaged.
         """
-        found = []
+        entries = []
         for row in self.rows():
             try:
                 entry = to_entry(row)
@@ -61,8 +61,8 @@ class LedgerReader:
                     f"{self.path} is damaged at entry {row[0]}: {one_line(error)}"
                 ) from error
             if round in (None, entry.round) and kind in (None, entry.kind):
-                found.append(entry)
-        return found
+                entries.append(entry)
+        return entries
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """The table of entries as it is, whatever it holds, in the order of the indices.
@@ -97,13 +97,13 @@ class LedgerReader:
     def _foreign(self) -> str:
         """What is wrong with the tables; empty if nothing is."""
         with unreadable(self.path):
-            found = self._database.execute("SELECT name, sql FROM sqlite_master").fetchall()
-        for name, made in found:
-            if SCHEMA.get(name) != made:
+            tables = self._database.execute("SELECT name, sql FROM sqlite_master").fetchall()
+        for name, sql in tables:
+            if SCHEMA.get(name) != sql:
                 kind = "changed" if name in SCHEMA else "foreign"
                 return f"the schema is not a ledger's: {name!r} is {kind}"
-        if len(found) != len(SCHEMA):
-            return f"the schema is not a ledger's: it has {len(found)} tables, not {len(SCHEMA)}"
+        if len(tables) != len(SCHEMA):
+            return f"the schema is not a ledger's: it has {len(tables)} tables, not {len(SCHEMA)}"
         return ""
 
 

@@ -38,13 +38,13 @@ def lines(
         if entry.kind == "roster"
         for name, key in entry.body["keys"].items()
     }
-    found, rounds = [], by_round(entries)
+    entry_lines, rounds = [], by_round(entries)
     for number, part in enumerate(rounds):
         shown = part if node is None else _about(part, node, keys[node])
         if shown and round in (None, part[0].round):
-            found.append(_heading(part, rounds[number + 1 :]))
-            found += _of_round(shown, names)
-    return found
+            entry_lines.append(_heading(part, rounds[number + 1 :]))
+            entry_lines += _of_round(shown, names)
+    return entry_lines
 
 
 def node_keys(entries: Sequence[Entry]) -> dict[str, str]:
@@ -80,17 +80,17 @@ def _of_round(part: Sequence[Entry], names: Mapping[str, str]) -> list[EntryLine
         if entry.kind in _GROUNDS:
             grounds.setdefault(entry.body["replica"], []).append(entry)
     judged = {entry.body["replica"] for entry in part if entry.kind == "verdict"}
-    found = []
+    entry_lines = []
     for entry in part:
         if entry.kind in _GROUNDS and entry.body["replica"] in judged:
             continue
-        found.append(_line(entry, names))
+        entry_lines.append(_line(entry, names))
         if entry.kind == "verdict":
-            found += [
+            entry_lines += [
                 _line(ground, names, indent="  ")
                 for ground in grounds.get(entry.body["replica"], ())
             ]
-    return found
+    return entry_lines
 
 
 def _line(entry: Entry, names: Mapping[str, str], indent: str = "") -> EntryLine:
@@ -102,16 +102,16 @@ def _line(entry: Entry, names: Mapping[str, str], indent: str = "") -> EntryLine
 
 def _about(part: Sequence[Entry], node: str, key: str) -> list[Entry]:
     """The entries that name a node, with those postings alone that move its money."""
-    found = []
+    entries = []
     for entry in part:
         if not _names(entry.body, node, key):
             continue
         if entry.kind == "rewards":
             postings = [posting for posting in entry.body["postings"] if _names(posting, node, key)]
-            found.append(replace(entry, body={"postings": postings}))
+            entries.append(replace(entry, body={"postings": postings}))
         else:
-            found.append(entry)
-    return found
+            entries.append(entry)
+    return entries
 
 
 def _names(value: Any, node: str, key: str) -> bool:

@@ -203,9 +203,9 @@ def not_of_the_job(who: str, card: Card, coordinator: Card) -> str | None:
         )
     if card.data is None or coordinator.data is None:
         return None
-    if found := difference(card.data, coordinator.data):
+    if part := difference(card.data, coordinator.data):
         return (
-            f"data: the {found} of {who} and rank 0 differ: every rank must read the same "
+            f"data: the {part} of {who} and rank 0 differ: every rank must read the same "
             "samples in the same order (the same files, sorted by name; what is drawn at random "
             "from a seeded generator)"
         )

@@ -77,10 +77,10 @@ class Owners:
                 f"may have {_MOST}"
             )
         first, held = self._held.setdefault(replica, (name, contents))
-        if told := difference(contents, held):
+        if part := difference(contents, held):
             other = f"{name}, now and before," if first == name else f"{first} and {name}"
             return (
-                f"data: the {told} of {other} differ: with {_OWN} the first and the last stage of "
+                f"data: the {part} of {other} differ: with {_OWN} the first and the last stage of "
                 "a replica must hold the same samples, in the same order, as long as the run lasts"
             )
         self._shares[replica] = np.arange(samples)

@@ -18,18 +18,18 @@ def connect(is_coordinator: bool, timeout: float) -> dist.TCPStore:
     Raises:
         DistError: nobody answers within that time.
     """
-    found: queue.SimpleQueue[dist.TCPStore | dist.DistError] = queue.SimpleQueue()
+    outcome: queue.SimpleQueue[dist.TCPStore | dist.DistError] = queue.SimpleQueue()
 
     def try_it() -> None:
         try:
-            found.put(_connect(is_coordinator, timeout))
+            outcome.put(_connect(is_coordinator, timeout))
         except dist.DistError as error:
-            found.put(error)
+            outcome.put(error)
 
     # where somebody accepts the connection, and is silent, torch waits for ever
     threading.Thread(target=try_it, daemon=True).start()
     try:
-        store = found.get(timeout=timeout + _MARGIN_S)
+        store = outcome.get(timeout=timeout + _MARGIN_S)
     except queue.Empty:
         raise dist.DistNetworkError("who listens there does not answer") from None
     if isinstance(store, dist.DistError):

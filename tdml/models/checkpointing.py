@@ -29,7 +29,7 @@ def check_twice(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> None:
         before = _buffers(block)
         output = block(given.clone())
         kept = output.clone()
-        if changed := [name for name, found in _buffers(block).items() if found != before[name]]:
+        if changed := [name for name, after in _buffers(block).items() if after != before[name]]:
             raise SettingError(f"{_SETTING} {place} changes {changed[0]} each time: set it false")
         torch.set_rng_state(state)
         if not torch.equal(block(given.clone()), kept):

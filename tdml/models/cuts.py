@@ -22,19 +22,19 @@ def find_obstacles(model: nn.Module, borders: Sequence[Border], inputs: torch.Te
     """
     blocks = blocks_of(model)
     crossed = trace_gradients(blocks, inputs)
-    found = {}
+    obstacles = {}
     for place in range(1, len(blocks)):
         if not borders[place].dtype.is_floating_point:
-            found[place] = (
+            obstacles[place] = (
                 f"block {place - 1} returns {borders[place].dtype}, which has no gradients"
             )
         elif not crossed[place]:
-            found[place] = (
+            obstacles[place] = (
                 f"nothing before block {place} can be trained, so no gradients cross that cut"
             )
     for name, places in _shared(model, blocks, inputs).items():
-        found |= dict.fromkeys(places, f"{name} is used on both sides of a cut")
-    return found
+        obstacles |= dict.fromkeys(places, f"{name} is used on both sides of a cut")
+    return obstacles
 
 
 def check_has_blocks(model: nn.Module) -> None:

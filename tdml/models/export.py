@@ -53,8 +53,8 @@ def export(run: Path, out: Path) -> Path:
             out.mkdir(parents=True, exist_ok=True)
             _fill(run, out, weights)
     except (SafetensorError, FileExistsError, NotADirectoryError) as error:
-        said = "there is a file of that name" if isinstance(error, OSError) else one_line(error)
-        raise SettingError(f"{out} cannot be written: {said}") from error
+        reason = "there is a file of that name" if isinstance(error, OSError) else one_line(error)
+        raise SettingError(f"{out} cannot be written: {reason}") from error
     return out
 
 
@@ -98,10 +98,10 @@ def _has_target(value: object) -> bool:
 def _is_tokenizer(path: Path) -> bool:
     """Whether it is one, and not some other file of this machine that a stranger's run names."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except ValueError:
         return False
-    return isinstance(found, dict) and {"model", "added_tokens"} <= found.keys()
+    return isinstance(content, dict) and {"model", "added_tokens"} <= content.keys()
 
 
 @contextmanager

@@ -149,11 +149,11 @@ def _config(given: str | Mapping[str, Any], num_labels: int | None) -> Any:
         if isinstance(given, str):
             return AutoConfig.from_pretrained(given, local_files_only=True, **labels)
         usual = AutoConfig.for_model(given["model_type"])
-        found = AutoConfig.for_model(**{**given, **labels})
+        config = AutoConfig.for_model(**{**given, **labels})
     except Exception as error:  # of whatever kind the library has for it
         raise SettingError(f"model.config cannot be read: {one_line(error)[:300]}") from error
     _check_names(given, usual)
-    return found
+    return config
 
 
 def _check_names(given: Mapping[str, Any], usual: Any) -> None:
@@ -192,7 +192,7 @@ def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model, found = auto.from_pretrained(
+            model, loading_info = auto.from_pretrained(
                 folder,
                 config=settings,
                 dtype=torch.float32,
@@ -204,7 +204,7 @@ def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
         raise SettingError(
             f"model.pretrained={folder} cannot be loaded: {_said(error, auto, settings)}"
         ) from error
-    missing = sorted(found["missing_keys"])
+    missing = sorted(loading_info["missing_keys"])
     if auto.__name__ == _HEADS["classifier"]:
         base = f"{model.base_model_prefix}."
         body = (name for name in missing if name.startswith(base))
@@ -213,7 +213,7 @@ def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
         raise SettingError(
             f"model.pretrained={folder} lacks {missing[0]} ({len(missing)} tensors): see model.head"
         )
-    if odd := sorted(found["mismatched_keys"]):
+    if odd := sorted(loading_info["mismatched_keys"]):
         name, theirs, ours = odd[0]
         raise SettingError(
             f"model.pretrained={folder}: {name} is {tuple(theirs)}, and its config.json says "

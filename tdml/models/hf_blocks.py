@@ -215,7 +215,7 @@ def _put(module: nn.Module, path: str, value: nn.Module | None) -> None:
 
 
 def _get(module: nn.Module, path: str) -> nn.Module | None:
-    found: nn.Module | None = module
+    inner: nn.Module | None = module
     for name in path.split("."):
-        found = None if found is None else found._modules.get(name)
-    return found
+        inner = None if inner is None else inner._modules.get(name)
+    return inner

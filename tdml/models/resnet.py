@@ -48,10 +48,10 @@ def _with_stem(model: "ResNet", stem: str) -> "ResNet":
 
 
 def _small_convolution(channels: int) -> nn.Conv2d:
-    made = nn.Conv2d(3, channels, kernel_size=3, stride=1, padding=1, bias=False)
+    convolution = nn.Conv2d(3, channels, kernel_size=3, stride=1, padding=1, bias=False)
     # as torchvision begins all of its own
-    nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
-    return made
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return convolution
 
 
 def _with_blocks(model: "ResNet") -> nn.Module:

@@ -28,7 +28,7 @@ class Best:
     def take_back(self, after: int) -> None:
         """The rounds after one are void. If the best is one of them, its predecessors' models are
         gone, so the round that the run goes on from takes its place."""
-        self._measured = {n: found for n, found in self._measured.items() if n <= after}
+        self._measured = {n: validation for n, validation in self._measured.items() if n <= after}
         if self.round == 0 or self.round > after:
             self.round = 0
             self.add(after, self._measured.get(after, {}))

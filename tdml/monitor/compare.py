@@ -88,17 +88,17 @@ def _row(history: History, histories: Sequence[History]) -> str:
 
 def _accuracies(history: History) -> list[str]:
     """The last, the best, and the first round that is as good as the paper's runs."""
-    known = [line.test_accuracy for line in history.rounds if line.test_accuracy is not None]
+    accuracies = [line.test_accuracy for line in history.rounds if line.test_accuracy is not None]
     reached = history.first_round_at(PAPERS_ACCURACY)
     last = history.last.test_accuracy if history.last else None
-    return [_number(last), _number(max(known, default=None)), str(reached or "–")]
+    return [_number(last), _number(max(accuracies, default=None)), str(reached or "–")]
 
 
 def _test_losses(history: History) -> list[str]:
     """The last and the best."""
-    known = [line.test_loss for line in history.rounds if line.test_loss is not None]
+    losses = [line.test_loss for line in history.rounds if line.test_loss is not None]
     last = history.last.test_loss if history.last else None
-    return [_number(last), _number(min(known, default=None))]
+    return [_number(last), _number(min(losses, default=None))]
 
 
 def attack_of(history: History) -> str:

@@ -153,20 +153,20 @@ def read(path: Path) -> History:
         SettingError: it is neither, or is damaged.
     """
     try:
-        found = (
+        history = (
             msgspec.json.decode(path.read_bytes(), type=History)
             if path.is_file()
             else _read_run(path)
         )
         # what is missing is missed here
-        _ = (found.topology, found.attacked_from, found.attackers, _training(found))
+        _ = (history.topology, history.attacked_from, history.attackers, _training(history))
     except SettingError:
         raise
     except _DAMAGED as error:
         raise SettingError(
             f"{path} is not a run, or is damaged: {one_line(repr(error))[:200]}"
         ) from error
-    return found
+    return history
 
 
 def write(history: History, path: Path) -> None:
@@ -238,8 +238,8 @@ def _rounds(played: Iterable[dict[str, Any]]) -> tuple[list[RoundMetrics], dict[
 
 
 def _banned(line: dict[str, Any]) -> list[str]:
-    malicious = [found for found in line["replicas"].values() if found["verdict"] == "malicious"]
-    return sorted(node for found in malicious for node in found.get("nodes", []))
+    malicious = [r for r in line["replicas"].values() if r["verdict"] == "malicious"]
+    return sorted(node for r in malicious for node in r.get("nodes", []))
 
 
 def _round(line: dict[str, Any], gone: list[str]) -> RoundMetrics:
@@ -254,9 +254,9 @@ def _round(line: dict[str, Any], gone: list[str]) -> RoundMetrics:
         seconds=line["seconds"]["total"],
         gone=gone,
         ranks={
-            name: (found["rank_mean"], found["rank_std"])
-            for name, found in replicas.items()
-            if found["rank_mean"] is not None
+            name: (replica["rank_mean"], replica["rank_std"])
+            for name, replica in replicas.items()
+            if replica["rank_mean"] is not None
         },
     )
 

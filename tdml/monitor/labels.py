@@ -17,11 +17,11 @@ def spread(values: Sequence[float], least: float, low: float, high: float) -> li
             mean = sum(values[j] for j in members) / len(members)
             centre = _inside(mean, least * (len(members) - 1) / 2, low, high)
         crowds.append((centre, members))
-    found = [0.0] * len(values)
+    positions = [0.0] * len(values)
     for centre, members in crowds:
         for place, i in enumerate(members):
-            found[i] = centre + least * (place - (len(members) - 1) / 2)
-    return found
+            positions[i] = centre + least * (place - (len(members) - 1) / 2)
+    return positions
 
 
 def _inside(centre: float, half: float, low: float, high: float) -> float:

@@ -49,10 +49,10 @@ def this_machine(first_round: int) -> Machine:
 def note(run: Path, machine: Machine) -> None:
     """Say in the run folder where its rounds from `machine.first_round` on are played, if that is
     elsewhere."""
-    known = [said for said in read(run) if said.first_round < machine.first_round]
+    known = [each for each in read(run) if each.first_round < machine.first_round]
     if not known or replace(known[-1], first_round=machine.first_round) != machine:
         known.append(machine)
-    text = msgspec.json.format(msgspec.json.encode([asdict(said) for said in known]))
+    text = msgspec.json.format(msgspec.json.encode([asdict(each) for each in known]))
     replace_file(run / _FILE, text.decode() + "\n")
 
 

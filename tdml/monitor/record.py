@@ -15,8 +15,8 @@ def line_of(played: Round) -> dict[str, Any]:
     tested = {f"test_{name}": finite(value) for name, value in played.test.items()}
     validated = {f"validation_{name}": finite(value) for name, value in played.validation.items()}
     replicas = {
-        str(index): _replica(made, played.steps.get(index))
-        for index, made in sorted(played.judgements.items())
+        str(index): _replica(judgement, played.steps.get(index))
+        for index, judgement in sorted(played.judgements.items())
     }
     return {
         "round": played.number, **tested, **validated,
@@ -37,13 +37,13 @@ def form_of(metric: str) -> str:
     return ".3f" if metric.endswith("accuracy") else ".4g"
 
 
-def _replica(made: Judgement, steps: int | None) -> dict[str, Any]:
+def _replica(judgement: Judgement, steps: int | None) -> dict[str, Any]:
     line = {
-        "verdict": made.status, "steps": steps, "train_loss": finite(made.train_loss),
-        "rank_mean": finite(made.rank_mean), "rank_std": finite(made.rank_std),
-        "reason": made.reason, "weight": made.weight, "scale": made.scale,
+        "verdict": judgement.status, "steps": steps, "train_loss": finite(judgement.train_loss),
+        "rank_mean": finite(judgement.rank_mean), "rank_std": finite(judgement.rank_std),
+        "reason": judgement.reason, "weight": judgement.weight, "scale": judgement.scale,
     }  # fmt: skip
-    return line | ({"nodes": list(made.blamed)} if made.blamed else {})
+    return line | ({"nodes": list(judgement.blamed)} if judgement.blamed else {})
 
 
 def finite(value: float | None) -> float | None:

@@ -103,8 +103,8 @@ def _telling(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _worst(line: dict[str, Any]) -> str:
     """Of the verdicts on those that were ranked."""
-    found = {r["verdict"] for r in line["replicas"].values() if r["rank_mean"] is not None}
-    return next((verdict for verdict in COLOURS if verdict in found), "honest")
+    verdicts = {r["verdict"] for r in line["replicas"].values() if r["rank_mean"] is not None}
+    return next((verdict for verdict in COLOURS if verdict in verdicts), "honest")
 
 
 def _timeline(run: Path) -> str:
@@ -226,8 +226,8 @@ def _findings(played: list[dict[str, Any]]) -> str:
 
 def _number(line: dict[str, Any]) -> str:
     """Of a round, and whether it still counts."""
-    said = f"{line['round']}, taken back" if line.get("void") else str(line["round"])
-    return html.escape(said)
+    text = f"{line['round']}, taken back" if line.get("void") else str(line["round"])
+    return html.escape(text)
 
 
 def _effect(line: dict[str, Any], name: str) -> str:

@@ -92,12 +92,13 @@ class Terminal:
             self.console.print(Text(self._titles(headline(line_of(played))), style="bold"))
             self._titled = True
         self.console.print(self._row(played))
-        for index, made in sorted(played.judgements.items()):
-            if made.status not in ("honest", "lost"):
-                names = ", ".join(made.blamed) or f"replica {index}"
-                uncounted = "" if made.accepted else ", its update does not count"
-                effect = ", banned" if made.blamed else uncounted
-                self._remark(f"{names} {made.status}{effect}: {made.reason}", _COLOURS[made.status])
+        for index, judgement in sorted(played.judgements.items()):
+            if judgement.status not in ("honest", "lost"):
+                names = ", ".join(judgement.blamed) or f"replica {index}"
+                uncounted = "" if judgement.accepted else ", its update does not count"
+                effect = ", banned" if judgement.blamed else uncounted
+                text = f"{names} {judgement.status}{effect}: {judgement.reason}"
+                self._remark(text, _COLOURS[judgement.status])
         for note in played.notes:
             self._remark(note, "magenta")
 
@@ -149,10 +150,10 @@ class Terminal:
         row.append(f"{shown:>11}")
         row.append(f"{number(line['test_loss'], '.3g'):>9}  ")
         for index in range(self._replicas):
-            made = played.judgements.get(index)
+            judgement = played.judgements.get(index)
             row.append(
-                MARKS[made.status] if made else NOT_FORMED,
-                _COLOURS.get(made.status if made else "", "dim"),
+                MARKS[judgement.status] if judgement else NOT_FORMED,
+                _COLOURS.get(judgement.status if judgement else "", "dim"),
             )
             row.append(" ")
         row.append(" " * (self._width - 2 * self._replicas))

@@ -48,11 +48,11 @@ class Timeline:
     def nodes(self) -> list[str]:
         """All that ever were there, in the order in which they came; those of a round by the slot
         that they had in it, and then by name."""
-        found: dict[str, None] = {}
+        nodes: dict[str, None] = {}
         for played in self.rounds:
             held = sorted(played.slots, key=played.slots.__getitem__)
-            found |= dict.fromkeys([*held, *sorted(played.standby)])
-        return list(found)
+            nodes |= dict.fromkeys([*held, *sorted(played.standby)])
+        return list(nodes)
 
 
 def timeline_of(entries: Iterable[Entry]) -> Timeline:
@@ -94,11 +94,11 @@ def _events(rounds: Sequence[Played], banned: Sequence[tuple[int, str]]) -> tupl
     became of nodes in the last round nobody has recorded."""
     excluded = {node for _, node in banned}
     seen = set(rounds[0].present) if rounds else set()
-    found = [Event(place, node, "is banned") for place, node in banned]
+    events = [Event(place, node, "is banned") for place, node in banned]
     for place, (before, now) in enumerate(pairwise(rounds), start=1):
         for node in sorted(now.present - before.present):
-            found.append(Event(place, node, "is back" if node in seen else "joins"))
+            events.append(Event(place, node, "is back" if node in seen else "joins"))
         for node in sorted(before.present - now.present - excluded):
-            found.append(Event(place - 1, node, "is gone"))
+            events.append(Event(place - 1, node, "is gone"))
         seen |= now.present
-    return tuple(sorted(found, key=lambda event: event.place))
+    return tuple(sorted(events, key=lambda event: event.place))

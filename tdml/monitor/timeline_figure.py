@@ -65,9 +65,9 @@ def _draw_coordinator(axes: Axes, timeline: Timeline) -> None:
 def _draw_node(axes: Axes, timeline: Timeline, node: str, row: int) -> None:
     """A bar for as long as it held a slot, with its name; a line while it stood by. Rounds that do
     not count are pale."""
-    told = [(r.slots.get(node), node in r.standby, r.counts) for r in timeline.rounds]
+    states = [(r.slots.get(node), node in r.standby, r.counts) for r in timeline.rounds]
     named = None
-    for (slot, standby, counts), places in groupby(range(len(told)), key=told.__getitem__):
+    for (slot, standby, counts), places in groupby(range(len(states)), key=states.__getitem__):
         first, *_, last = [*places] * 2
         if standby:
             axes.hlines(row, first - 0.45, last + 0.45, color=_STANDBY, linewidth=2, zorder=2)
@@ -106,19 +106,19 @@ def _set_axes(axes: Axes, timeline: Timeline, nodes: list[str]) -> None:
 def _legend(timeline: Timeline) -> list[Line2D | Patch]:
     """Of what there is in this run."""
     happened = {event.what for event in timeline.events}
-    found: list[Line2D | Patch] = [
+    handles: list[Line2D | Patch] = [
         Line2D([], [], marker=marker, color=colour, linestyle="", label=what)
         for what, (marker, colour, _) in _MARKS.items()
         if what in happened
     ]
     if any(played.standby for played in timeline.rounds):
-        found.append(Line2D([], [], color=_STANDBY, linewidth=2, label="stands by"))
+        handles.append(Line2D([], [], color=_STANDBY, linewidth=2, label="stands by"))
     if timeline.restarts:
-        found.append(Line2D([], [], color=_COORDINATOR, label="coordinator starts again"))
+        handles.append(Line2D([], [], color=_COORDINATOR, label="coordinator starts again"))
     if timeline.rollbacks:
         dashed = Line2D([], [], color=_COORDINATOR, linestyle=(0, (2, 2)))
         dashed.set_label("rounds are taken back")
-        found.append(dashed)
+        handles.append(dashed)
     if not all(played.counts for played in timeline.rounds):
-        found.append(Patch(color=_REPLICAS[0], alpha=0.4, label="does not count"))
-    return found
+        handles.append(Patch(color=_REPLICAS[0], alpha=0.4, label="does not count"))
+    return handles

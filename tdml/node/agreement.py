@@ -72,7 +72,7 @@ class Agreement:
         Raises:
             Disagreement: one has logged something else, or has not signed it.
         """
-        found = list(self.signatures)
+        signatures = list(self.signatures)
         for peer, offered in offers.items():
             raw = bytes(offered.tolist())
             digest, signature = raw[:32].hex(), raw[32:].hex()
@@ -85,8 +85,8 @@ class Agreement:
                     f"stages {min(peer, self._slot.stage)} and {max(peer, self._slot.stage)} do "
                     "not agree on what passed between them"
                 )
-            found[peer] = signature
-        self.signatures = tuple(found)
+            signatures[peer] = signature
+        self.signatures = tuple(signatures)
 
 
 def common_digest(log: torch.Tensor, channels: Sequence[Channel], one: int, other: int) -> str:

@@ -51,29 +51,29 @@ class Clip:
 
     def exchange(self, own: torch.Tensor) -> list[torch.Tensor]:
         """The norms of every stage's tensors, by stage, over the replica's process group."""
-        told = [torch.empty(len(places), device=self._device) for places in self._places]
-        told[self.stage] = own
-        others = [stage for stage in range(len(told)) if stage != self.stage]
+        norms = [torch.empty(len(places), device=self._device) for places in self._places]
+        norms[self.stage] = own
+        others = [stage for stage in range(len(norms)) if stage != self.stage]
         if others:
             crossing = [dist.P2POp(dist.isend, own, stage) for stage in others]
-            crossing += [dist.P2POp(dist.irecv, told[stage], stage) for stage in others]
+            crossing += [dist.P2POp(dist.irecv, norms[stage], stage) for stage in others]
             for work in dist.batch_isend_irecv(crossing):
                 work.wait()
-        return told
+        return norms
 
     def apply(
         self,
         parameters: Sequence[nn.Parameter],
-        told: Sequence[torch.Tensor],
+        by_stage: Sequence[torch.Tensor],
         passing: Passing | None,
     ) -> None:
         """Clip the gradients by the norms of every stage's tensors, and note what crossed."""
         if passing is not None:
             for number, channel in self._channels:
-                passing.note(number, told[channel.sender])
+                passing.note(number, by_stage[channel.sender])
         norms = torch.full((self._count,), _NO_GRADIENT, device=self._device)
-        for places, found in zip(self._places, told, strict=True):
-            norms[places] = found
+        for places, stage_norms in zip(self._places, by_stage, strict=True):
+            norms[places] = stage_norms
         total = torch.linalg.vector_norm(norms[norms != _NO_GRADIENT])
         nn.utils.clip_grads_with_norm_(parameters, self._most, total)
 

@@ -93,14 +93,14 @@ def machine_kind(device: torch.device) -> str:
 def usual_threads(kinds: Iterable[str]) -> int | None:
     """With how many threads most of these kinds of machines compute; None where none of them is a
     processor."""
-    found = [int(match[1]) for kind in kinds if (match := _THREADS.search(kind))]
-    return Counter(found).most_common(1)[0][0] if found else None
+    threads = [int(match[1]) for kind in kinds if (match := _THREADS.search(kind))]
+    return Counter(threads).most_common(1)[0][0] if threads else None
 
 
 def processor() -> str:
     """The name of this machine's processor."""
     information = Path("/proc/cpuinfo")
-    found = (
+    match = (
         re.search(r"model name\s*: (.*)", information.read_text()) if information.exists() else None
     )
-    return found[1] if found else platform.processor()
+    return match[1] if match else platform.processor()

@@ -92,12 +92,12 @@ def train_step(
         gradients = ties[-1][0].gradients()
         for tie, passes in ties:
             tie.add(gradients, passes)
-    told = [
+    norms = [
         stage.trainer.clip.norms(stage.trainer.parameters) for stage in stages if stage.trainer.clip
     ]
     for stage, own, passes in zip(stages, given, passing, strict=True):
         if stage.trainer.clip:
-            stage.trainer.clip.apply(stage.trainer.parameters, told, passes)
+            stage.trainer.clip.apply(stage.trainer.parameters, norms, passes)
         stage.trainer.update(own.lr)
     return float(torch.stack([loss.detach() for loss in losses]).sum())
 
@@ -173,11 +173,11 @@ class Received:
 
     def norms(self, own: torch.Tensor) -> list[torch.Tensor]:
         """Every stage's, with its own."""
-        found = {self._index: own}
+        norms = {self._index: own}
         for number, channel in enumerate(self._channels):
             if channel.kind == NORM and channel.receiver == self._index:
-                found[channel.sender] = self._received[number][0]
-        return [found[stage] for stage in sorted(found)]
+                norms[channel.sender] = self._received[number][0]
+        return [norms[stage] for stage in sorted(norms)]
 
 
 def _message(

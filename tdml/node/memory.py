@@ -53,15 +53,17 @@ def needs(
     """
     parts, stages = plan.cut(model, range(plan.parts)), config.topology.stages
     kept, once = _activations(config, parts, inputs)
-    found = []
+    by_stage = []
     for stage, state in enumerate(states):
         own = plan.parts_of(stage, stages)
         device = _tensors([parts[i] for i in own], state) + _borders(plan, own)
         mean = sum(kept[i] for i in own) / len(own)
         device += round(mean * in_flight(config.topology, plan.microbatches, stage))
         device += max(once[i] for i in own)
-        found.append(Need(device, _on_the_host(Layout.of([parts[i] for i in own]), state, windows)))
-    return found
+        by_stage.append(
+            Need(device, _on_the_host(Layout.of([parts[i] for i in own]), state, windows))
+        )
+    return by_stage
 
 
 def _activations(
@@ -102,7 +104,7 @@ def _kept(
 ) -> tuple[list[int], Border]:
     """Bytes that a pass leaves behind, by module; and what the last returns."""
     own = {_place(tensor) for module in modules for _, tensor in tensors_in(module)}
-    found: list[int] = []
+    sizes: list[int] = []
 
     def visit(runner: nn.Module, given: torch.Tensor) -> torch.Tensor:
         kept = {_place(given): given.nbytes}
@@ -115,12 +117,12 @@ def _kept(
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
             output = runner(given)
         kept[_place(output)] = output.nbytes
-        found.append(sum(kept.values()))
+        sizes.append(sum(kept.values()))
         return output.detach().requires_grad_(output.requires_grad)
 
     runners = [Runner(module, train, i == 0, _CPU, _CPU) for i, module in enumerate(modules)]
     borders = walk(runners, inputs, visit)
-    return found, borders[-1]
+    return sizes, borders[-1]
 
 
 def _place(tensor: torch.Tensor) -> int:

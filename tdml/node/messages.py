@@ -86,10 +86,10 @@ def between(channels: Sequence[Channel], one: int, other: int) -> list[int]:
 
 def digest_of(message: Sequence[torch.Tensor]) -> bytes:
     """BLAKE3 over a message's tensors: types, shapes and values."""
-    found = blake3()
+    hasher = blake3()
     for tensor in message:
-        _feed(found, tensor)
-    return found.digest()
+        _feed(hasher, tensor)
+    return hasher.digest()
 
 
 def as_row(digest: bytes) -> torch.Tensor:
@@ -114,8 +114,8 @@ class Passing:
 
     def write(self, row: torch.Tensor) -> None:
         """The step is over: put the digests into its row of the log, (channels, 32)."""
-        for channel, found in self._hashes.items():
-            row[channel] = as_row(found.digest())
+        for channel, hasher in self._hashes.items():
+            row[channel] = as_row(hasher.digest())
 
 
 class MessageRecorder:

@@ -116,8 +116,8 @@ class OptimizerState:
             SettingError: it keeps what it had not kept when it was tried.
         """
         kept = [optimizer.state.get(p, {}) if optimizer else {} for p in parameters]
-        for slots, found in zip(self._known, kept, strict=True):
-            for name, value in found.items():
+        for slots, state in zip(self._known, kept, strict=True):
+            for name, value in state.items():
                 if value is not None and slots.get(name) != StateEntry.of(name, value):
                     raise SettingError(
                         f"train.optimizer: what it keeps as {name} is not the same at every step: "
@@ -182,8 +182,8 @@ def _probe(
         )
     kept = [optimizer.state.get(parameter, {}) for parameter in parameters]
     slots = [
-        [StateEntry.of(key, found[key]) for key in sorted(found) if found[key] is not None]
-        for found in kept
+        [StateEntry.of(key, state[key]) for key in sorted(state) if state[key] is not None]
+        for state in kept
     ]
     return dict(zip(shapes, slots, strict=True))
 

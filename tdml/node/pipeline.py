@@ -89,8 +89,8 @@ class Pipeline:
         if tie is not None:
             tie.give_back(passing)
         if trainer.clip is not None:
-            told = trainer.clip.exchange(trainer.clip.norms(trainer.parameters))
-            trainer.clip.apply(trainer.parameters, told, passing)
+            norms = trainer.clip.exchange(trainer.clip.norms(trainer.parameters))
+            trainer.clip.apply(trainer.parameters, norms, passing)
         trainer.update(given.lr)
         return float(torch.stack(losses).detach().sum()) if self._stage.last else None
 

@@ -64,7 +64,7 @@ class Trace:
         to."""
         for _ in range(len(self.bounds) - 2 - len(self.kept)):  # steps left out
             self.keep(self.kept[-1] if self.kept else self.weights)
-        states = (*(found.result() for found in self._contents), update)
+        states = (*(future.result() for future in self._contents), update)
         self.opening = Opening(states, self.log, self.signatures)
         return self.opening.root
 

@@ -70,20 +70,20 @@ def page_text(runs: Sequence[Run], histories: Histories) -> str:
 
 def _bar(bar: Bar, runs: Sequence[Run], histories: Histories) -> str:
     """Who meets it, who misses it, and of whom it is not known yet."""
-    found = findings(bar, runs, histories)
+    results = findings(bar, runs, histories)
     rows = [f"**{bar.text}.**\n"]
     for status in (MET, MISSED):
-        rows += [f"- {status}: {_list(one for one in found if one.status == status)}"]
+        rows += [f"- {status}: {_list(one for one in results if one.status == status)}"]
     known = (MET, MISSED, NOT_RUN)
-    waiting = [f"`{one.run.name}` ({one.status})" for one in found if one.status not in known]
+    waiting = [f"`{one.run.name}` ({one.status})" for one in results if one.status not in known]
     rows += [f"- not known yet: {', '.join(waiting)}"] if waiting else []
     return "\n".join(
-        [*rows, f"- not run: {_grouped(one.run for one in found if one.status == NOT_RUN)}\n"]
+        [*rows, f"- not run: {_grouped(one.run for one in results if one.status == NOT_RUN)}\n"]
     )
 
 
-def _list(found: Iterable[Finding]) -> str:
-    return ", ".join(f"`{one.run.name}` ({one.figure})" for one in found) or "none"
+def _list(chosen: Iterable[Finding]) -> str:
+    return ", ".join(f"`{finding.run.name}` ({finding.figure})" for finding in chosen) or "none"
 
 
 def _section(runs: Sequence[Run], histories: Histories) -> list[str]:

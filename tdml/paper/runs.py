@@ -137,14 +137,14 @@ def choose(filters: Iterable[str], runs: Sequence[Run]) -> list[Run]:
     """
     filters, chosen = list(filters), set()
     for text in filters:
-        found = [run for run in runs if run.name == text] or [
+        meant = [run for run in runs if run.name == text] or [
             run for run in runs if _means(text, run)
         ]
-        if not found:
+        if not meant:
             raise SettingError(
                 f"{text} is no run, nor a pattern or word of one: launch/paper.sh --list shows all"
             )
-        chosen |= set(found)
+        chosen |= set(meant)
     return [run for run in runs if run in chosen or not filters]
 
 

@@ -15,13 +15,13 @@ Snapshot = dict[tuple[int, str], Any]  # by block and the attribute's name
 
 def snapshot(blocks: Sequence[nn.Module]) -> Snapshot:
     """What the blocks keep in plain attributes, as far as it can be compared."""
-    found: Snapshot = {}
+    attributes: Snapshot = {}
     for number, block in enumerate(blocks):
         for prefix, module in block.named_modules():
             for name, value in vars(module).items():
                 if name not in _OF_TORCH:
-                    found[number, f"{prefix}.{name}" if prefix else name] = comparable(value)
-    return found
+                    attributes[number, f"{prefix}.{name}" if prefix else name] = comparable(value)
+    return attributes
 
 
 def changed(before: Snapshot, after: Snapshot) -> tuple[int, str] | None:

@@ -123,11 +123,11 @@ class Chain:
     def values(self, inputs: torch.Tensor, seed: int, training: bool) -> list[torch.Tensor]:
         """What each block returns in a pass without gradients."""
         self._reset(training)
-        found: list[torch.Tensor] = []
+        values: list[torch.Tensor] = []
         with seeded(seed):
             # blocks work in place
-            self._forward(inputs, lambda _, value: found.append(value.to("cpu", copy=True)))
-        return found
+            self._forward(inputs, lambda _, value: values.append(value.to("cpu", copy=True)))
+        return values
 
     def _reset(self, training: bool) -> None:
         for part in self._parts:
@@ -232,8 +232,8 @@ class Chain:
 
     def _update(self) -> Footprint:
         """The optimizer's step on the gradients; what it leaves."""
-        found = (p for block in self.blocks for p in block.parameters() if p.requires_grad)
-        parameters = list(dict.fromkeys(found))  # in one stage two blocks may share some
+        trainable = (p for block in self.blocks for p in block.parameters() if p.requires_grad)
+        parameters = list(dict.fromkeys(trainable))  # in one stage two blocks may share some
         left = self._look("gradient", lambda parameter: parameter.grad)
         if self._train.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self._train.clip_norm)
@@ -261,7 +261,7 @@ class Chain:
 
 def first_difference(one: Footprint, other: Footprint) -> Place | None:
     """The first place where two passes differ."""
-    return next((place for place, found in one.items() if other.get(place) != found), None)
+    return next((place for place, value in one.items() if other.get(place) != value), None)
 
 
 def _nothing(number: int, value: torch.Tensor) -> None:

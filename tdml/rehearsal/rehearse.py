@@ -63,8 +63,8 @@ def rehearse(
         model, Chain(config.model, config.seed, plan, weights, exact, task, device), inputs, seed
     )
     repeated = chain.train_step(inputs, targets, seed)
-    if (found := changed(kept, snapshot(chain.blocks))) is not None:
-        return _keeps_state(chain, *found)
+    if (attribute := changed(kept, snapshot(chain.blocks))) is not None:
+        return _keeps_state(chain, *attribute)
     if problem := _differs(chain, step, repeated, "a training step, taken again,"):
         return problem
 

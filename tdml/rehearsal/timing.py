@@ -89,8 +89,8 @@ class Stages:
         """Of each stage, for a micro-batch of so many samples forward and backward. Raises as the
         constructor."""
         with seeded(self._seed):
-            found = [self._pass(self._inputs[:size], self._targets[:size]) for _ in range(_PASSES)]
-        parts = [min(taken) for taken in zip(*found, strict=True)]
+            passes = [self._pass(self._inputs[:size], self._targets[:size]) for _ in range(_PASSES)]
+        parts = [min(taken) for taken in zip(*passes, strict=True)]
         return [sum(parts[stage :: self._stages]) for stage in range(self._stages)]
 
     def _pass(self, inputs: torch.Tensor, targets: torch.Tensor) -> list[float]:

@@ -36,7 +36,7 @@ def mean(
     it."""
     if not rows:
         return Mean([torch.zeros(layout.size) for layout in job.layouts], rows)
-    made = [torch.empty(layout.size) for layout in job.layouts]
+    means = [torch.empty(layout.size) for layout in job.layouts]
     for (stage, number), blocks in stream_blocks(fleet, job, gathered, rows):
         start, stop = block_span(job.layouts[stage].size, number)
         sound = [
@@ -46,9 +46,9 @@ def mean(
             return mean(fleet, job, gathered, sound, judgements)
         parameters = max(0, min(job.layouts[stage].parameters - start, stop - start))
         block = [blocks[index] for index in rows]
-        _combine(job, block, rows, judgements, parameters, made[stage][start:stop])
+        _combine(job, block, rows, judgements, parameters, means[stage][start:stop])
         del block, blocks  # before the next come
-    return Mean(made, rows)
+    return Mean(means, rows)
 
 
 def _is_sound(

@@ -251,11 +251,11 @@ class Auditor:
             except (NotShown, CannotRead) as error:
                 return error
 
-        found = self._fleet.each(look, self._fleet.ready([owner.index]))
-        if owner.index not in found:
+        results = self._fleet.each(look, self._fleet.ready([owner.index]))
+        if owner.index not in results:
             audits.unasked.append(claim)
             return
-        result = found[owner.index]
+        result = results[owner.index]
         if result is None:
             audits.looked_right(claim)
         elif isinstance(result, Settlement) and result.proofs:
@@ -273,8 +273,8 @@ class Auditor:
         else:
             if self._job.config.topology.most > 1:
                 audits.silent |= set(owner.names)  # it counts no more until it is found right
-            said = result.unsettled if isinstance(result, Settlement) else f"audit: {result}"
-            audits.left_open(claim, said)
+            why = result.unsettled if isinstance(result, Settlement) else f"audit: {result}"
+            audits.left_open(claim, why)
 
     def _repeat_by_others(
         self, claim: Claim, validators: Sequence[Replica], audits: Audits

@@ -29,12 +29,11 @@ class Audits:
     def left_undecided(self, claim: Claim) -> list[Settlement]:
         """The disputes over a window in which nobody was proven to lie."""
         place = (claim.order.replica, claim.window)
-        own = [made for made in self.settlements if (made.replica, made.window) == place]
-        return [made for made in own if not made.proofs]
+        return [s for s in self.settlements if (s.replica, s.window) == place and not s.proofs]
 
     def undecided(self, claim: Claim) -> set[int | None]:
         """The validators of a window between whom and its owner recomputation did not decide."""
-        return {made.validator for made in self.left_undecided(claim) if made.place}
+        return {s.validator for s in self.left_undecided(claim) if s.place}
 
     def is_clean(self, claim: Claim) -> bool:
         """Whether another replica has found the same of a window."""
@@ -43,20 +42,20 @@ class Audits:
     def rest(self, windows: Mapping[int, Sequence[object]]) -> dict[int, list[int]]:
         """Of the windows of some replicas those that nobody has repeated yet. Who lies may have
         others in league with him, and for each who is found later a run would go back once more."""
-        found = {index: self.by_replica.get(index, Audited()) for index in windows}
+        audited = {index: self.by_replica.get(index, Audited()) for index in windows}
         left = {
-            index: [w for w in range(len(own)) if w not in found[index].validators]
+            index: [w for w in range(len(own)) if w not in audited[index].validators]
             for index, own in windows.items()
-            if not (found[index].lied or found[index].unsettled)
+            if not (audited[index].lied or audited[index].unsettled)
         }
         return {index: own for index, own in left.items() if own}
 
     def doubt(self, index: int) -> None:
         """Count a replica's clean windows as looked at only: its validators are of a rare kind of
         machine, and may be in league with it."""
-        found = self.by_replica.get(index, Audited())
-        looked = tuple(sorted({*found.clean, *found.looked}))
-        self.by_replica[index] = replace(found, clean=(), looked=looked)
+        audited = self.by_replica.get(index, Audited())
+        looked = tuple(sorted({*audited.clean, *audited.looked}))
+        self.by_replica[index] = replace(audited, clean=(), looked=looked)
 
     def note_failed(self, validator: int, claims: Iterable[Claim]) -> None:
         """A validator's group was lost over one of these."""
@@ -76,8 +75,8 @@ class Audits:
         self.unasked = []
 
     def _is_repeated(self, replica: int, window: int) -> bool:
-        found = self.by_replica.get(replica, Audited())
-        return found.validators.get(window) is not None
+        audited = self.by_replica.get(replica, Audited())
+        return audited.validators.get(window) is not None
 
     def leave_unknown(self, claim: Claim) -> None:
         """Nobody can tell of a window: two kinds of machines may differ so."""
@@ -122,6 +121,6 @@ class Audits:
     def _before(self, claim: Claim) -> Audited:
         return self.by_replica.get(claim.order.replica, Audited())
 
-    def _set(self, claim: Claim, found: Audited, validator: int | None) -> None:
-        validators = {**found.validators, claim.window: validator}
-        self.by_replica[claim.order.replica] = replace(found, validators=validators)
+    def _set(self, claim: Claim, audited: Audited, validator: int | None) -> None:
+        validators = {**audited.validators, claim.window: validator}
+        self.by_replica[claim.order.replica] = replace(audited, validators=validators)

@@ -67,18 +67,18 @@ class Balance:
 
     def news(self, steps: Mapping[int, int]) -> list[str]:
         """What to say of replicas that take fewer steps from this round on, and all before."""
-        said = []
+        notes = []
         for index, taken in steps.items():
             full, known = self._full[index], self._known.get(index)
             if known is None:
                 continue
             if taken < full and not known.told:
-                said.append(
+                notes.append(
                     f"replica {index} is slow: from now on it takes {taken} of {full} steps, or as "
                     "many as it can while the others take theirs"
                 )
             known.told = taken < full
-        return said
+        return notes
 
     def _fitting(self, index: int, names: tuple[str, ...]) -> int:
         full, known = self._full[index], self._known.get(index)

@@ -71,8 +71,8 @@ def path_of(folder: Path, number: int) -> Path:
 def load(folder: Path, before: int) -> Checkpoint | None:
     """The newest checkpoint of a round before another that can be read; None if there is none."""
     for number in reversed([number for number in rounds_in(folder) if number < before]):
-        if (found := _read(path_of(folder, number))) is not None:
-            return found
+        if (checkpoint := _read(path_of(folder, number))) is not None:
+            return checkpoint
     return None
 
 
@@ -105,13 +105,13 @@ def load_last(folder: Path) -> Checkpoint | None:
             TDML wrote them.
     """
     rounds = rounds_in(folder)
-    found = load(folder, before=rounds[-1] + 1) if rounds else None
-    if rounds and found is None:
+    checkpoint = load(folder, before=rounds[-1] + 1) if rounds else None
+    if rounds and checkpoint is None:
         raise SettingError(
             f"resume=true, but no checkpoint in {folder} can be read: they are damaged, or another "
             "version of TDML wrote them. Go on with that version, or start with resume=false"
         )
-    return found
+    return checkpoint
 
 
 def _read(path: Path) -> Checkpoint | None:

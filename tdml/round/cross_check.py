@@ -99,8 +99,8 @@ def cross_check(
                 hidden.add(candidate)
             raise
 
-    told = fleet.each(report, reporters).values()
-    reports = [report for report in told if report is not None]
+    answers = fleet.each(report, reporters).values()
+    reports = [report for report in answers if report is not None]
     works = {r.candidate: work for r in reports if (work := _test(r)) is not None}
     works |= dict.fromkeys(hidden, _NOT_SEEN)
     spent = cost(len(candidates), count) / job.config.train.effective_batch_size

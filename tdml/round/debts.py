@@ -45,9 +45,9 @@ class Debt:
     group: tuple[str, ...]
     weights: list[torch.Tensor]
 
-    def is_met_by(self, made: Sequence[Commitment]) -> bool:
+    def is_met_by(self, commitments: Sequence[Commitment]) -> bool:
         """Whether a replica has done the same round again."""
-        mine = made[self.stage]
+        mine = commitments[self.stage]
         return (root(mine.blocks), mine.states) == (self.update, self.states)
 
 
@@ -68,15 +68,15 @@ class Debts:
             group = tuple(self._fleet.key(name) for name in names if name in silent)
             for stage, name in enumerate(names):
                 if name in silent:
-                    made = gathered.commitments[index][stage]
+                    commitment = gathered.commitments[index][stage]
                     debt = Debt(
                         start.number,
                         index,
                         start.steps[index],
                         stage,
                         kinds[index],
-                        root(made.blocks),
-                        made.states,
+                        root(commitment.blocks),
+                        commitment.states,
                         group,
                         list(start.weights),
                     )
@@ -93,14 +93,14 @@ class Debts:
 
     def due(self, replicas: Iterable[Replica]) -> dict[int, Debt]:
         """By replica, what is to be shown before all else; what cannot be is forgiven."""
-        found = {}
+        debts = {}
         for replica in replicas:
             for stage, key in enumerate(map(self._fleet.key, replica.names)):
                 if key in self.owing and not self._can_show(self.owing[key], replica, stage):
                     self._forgive(key)
             if debt := self.of(replica):
-                found[replica.index] = debt
-        return found
+                debts[replica.index] = debt
+        return debts
 
     def _can_show(self, debt: Debt, replica: Replica, stage: int) -> bool:
         """Whether all who owe it sit where they sat, and others have not changed the kind of
@@ -163,31 +163,33 @@ class Debts:
             present: what the present round has gathered: by its replicas the work can be repeated,
                 and its orders' nonce is that of `call_in`.
         """
-        audits, said, others = Audits(), {}, present.auditable
+        audits, outcomes, others = Audits(), {}, present.auditable
         for replica in self._fleet.ready(sorted(shown)):
-            debt, made = self.of(replica), shown[replica.index]
+            debt, commitments = self.of(replica), shown[replica.index]
             assert debt is not None  # or it had not been called in
             name = self._debtor(debt, replica)
             # another kind of machine would not lead to the same, and could be its mate's alone
-            if replica.kind != debt.kind or not debt.is_met_by(made):
-                said[replica.index] = (
+            if replica.kind != debt.kind or not debt.is_met_by(commitments):
+                outcomes[replica.index] = (
                     f"{name} owes its work of round {debt.round}, and has not shown it"
                 )
                 self._part(debt, replica, draw)
                 continue
             index, steps = replica.index, {**present.start.steps, replica.index: debt.steps}
             start = replace(present.start, number=debt.round, weights=debt.weights, steps=steps)
-            gathered = Gathered(start, {index: made}, {index: replica.names}, [index, *others])
+            gathered = Gathered(
+                start, {index: commitments}, {index: replica.names}, [index, *others]
+            )
             loading = partial(_load, debt)
             self._fleet.each(loading, self._fleet.ready(others))
             windows = {index: range(self._job.windows_of(debt.steps))}
-            told = Audits()
-            self._auditor.audit(gathered, windows, draw, told)
-            said[replica.index] = self._settled(replica, debt, told)
-            audits.join(told)
-            if name in told.silent and self._owes(name, debt.round):
+            own_audits = Audits()
+            self._auditor.audit(gathered, windows, draw, own_audits)
+            outcomes[replica.index] = self._settled(replica, debt, own_audits)
+            audits.join(own_audits)
+            if name in own_audits.silent and self._owes(name, debt.round):
                 self._part(debt, replica, draw)
-        return audits, said
+        return audits, outcomes
 
     def _debtor(self, debt: Debt, replica: Replica) -> str:
         """Whose debt it is, wherever in the replica it sits by now."""
@@ -205,9 +207,9 @@ class Debts:
         debt = self.owing.get(self._fleet.key(name))
         return debt is not None and debt.round == number
 
-    def _settled(self, replica: Replica, debt: Debt, told: Audits) -> str:
+    def _settled(self, replica: Replica, debt: Debt, audits: Audits) -> str:
         """What came of one replica's; who has shown its work owes it no longer."""
-        audited = told.by_replica.get(replica.index, Audited())
+        audited = audits.by_replica.get(replica.index, Audited())
         windows = self._job.windows_of(debt.steps)
         seen = {*audited.clean, *audited.looked, *audited.unknown}
         if audited.unsettled or len(seen) < windows:

@@ -82,14 +82,14 @@ class Engine:
             checked = self.judge.cross_check(gathered)
         with self.phase("audit", number):
             audits = self.judge.audit(gathered, screening, checked)
-            said = self._collect(again, gathered, audits)
+            outcomes = self._collect(again, gathered, audits)
             judged = self.judge.decide(Findings(gathered, screening, checked, audits))
         with self.phase("aggregate", number):
             missing, worth = self.aggregate(gathered, judged.judgements)
             judged = look_again(self.job, judged, gathered, missing)
             self.judge.note_unproven(number, judged)
         round_.bans = self.ban(judged.proofs)
-        self._fill(round_, trained, gathered, judged, worth, said)
+        self._fill(round_, trained, gathered, judged, worth, outcomes)
         with self.phase("broadcast", number):
             able = round_.accepted or sorted(gathered.names)
             if not self.fleet.ready(able):  # lost over what they were to repeat
@@ -160,14 +160,14 @@ class Engine:
 
         try:
             report = replica.train(order, partial(deadline.passed, replica.index))
-            made = replica.commit(order.round)
+            commitments = replica.commit(order.round)
             deadline.finished(replica.index)
         except ReplicaLost:
             if replica.index in deadline.late:
                 note(max(1, replica.steps_done))
             raise
         note(len(order.batches))
-        return Trained(report.loss, made)
+        return Trained(report.loss, commitments)
 
     def _part_from_the_late(self, late: Collection[int]) -> None:
         """Whoever is late twice in a row is gone, unless nobody would be left."""
@@ -182,10 +182,10 @@ class Engine:
         """What came of the work that replicas owed and have done again, by replica."""
         if not again:
             return {}
-        more, said = self.judge.debts.collect(again, gathered, gathered.start.draw("debts"))
+        more, outcomes = self.judge.debts.collect(again, gathered, gathered.start.draw("debts"))
         audits.join(more)
         self.broadcast(self.fleet.ready(sorted({*again, *gathered.auditable})))
-        return said
+        return outcomes
 
     def ban(self, proofs: Sequence[Proof]) -> dict[str, str]:
         """Ban the nodes that are proven to lie. Returns why, by name."""
@@ -209,14 +209,14 @@ class Engine:
         Returns the replicas whose updates would count, and could not be had once more; and what
         each update has improved, where rewards depend on it."""
         rows = [index for index in gathered.replicas if judgements[index].accepted]
-        made = mean(self.fleet, self.job, gathered, rows, judgements)
-        worth = improvements(self.job, self.fleet, gathered, judgements, made)
-        if not gathered.faults.keys().isdisjoint(made.rows):  # another update was shown for that
-            sound = [index for index in made.rows if index not in gathered.faults]
-            made = mean(self.fleet, self.job, gathered, sound, judgements)
-        if made.rows:
-            self.step(gathered.start.number, made.stages)
-        return {*rows} - {*made.rows}, worth
+        average = mean(self.fleet, self.job, gathered, rows, judgements)
+        worth = improvements(self.job, self.fleet, gathered, judgements, average)
+        if not gathered.faults.keys().isdisjoint(average.rows):  # another update was shown for that
+            sound = [index for index in average.rows if index not in gathered.faults]
+            average = mean(self.fleet, self.job, gathered, sound, judgements)
+        if average.rows:
+            self.step(gathered.start.number, average.stages)
+        return {*rows} - {*average.rows}, worth
 
     def step(self, number: int, means: Sequence[torch.Tensor]) -> None:
         """The outer step on a mean of updates, by stage."""
@@ -255,7 +255,7 @@ class Engine:
         gathered: Gathered,
         judged: Judged,
         worth: Mapping[int, int],
-        said: Mapping[int, str],
+        outcomes: Mapping[int, str],
     ) -> None:
         round_.trained = bool(trained)
         round_.commitments, round_.audits = gathered.commitments, judged.audits.by_replica
@@ -265,13 +265,13 @@ class Engine:
         round_.notes += dict.fromkeys(judged.audits.notes)
         round_.notes += [] if self.moved == round_.number else [_UNCHANGED]
         for index, names in round_.slots.items():
-            made = judged.judgements.get(index) or lost(
-                index, names, said.get(index, self.fleet.losses.get(index, "it was not asked"))
+            judgement = judged.judgements.get(index) or lost(
+                index, names, outcomes.get(index, self.fleet.losses.get(index, "it was not asked"))
             )
             if index in trained:
                 loss, gain = trained[index].loss, worth.get(index, 0)
-                made = replace(made, train_loss=loss, improvement=gain)
-            round_.judgements[index] = made
+                judgement = replace(judgement, train_loss=loss, improvement=gain)
+            round_.judgements[index] = judgement
 
     @property
     def seconds(self) -> dict[str, float]:

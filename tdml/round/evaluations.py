@@ -81,11 +81,11 @@ def _confirms(
     other: Replica,
 ) -> bool:
     """Whether another replica finds the same as the coordinator, every time that it is asked."""
-    found = fleet.each(lambda other: [look.ask(other) for _ in range(AGAIN)], [other])
-    return bool(found) and all(
+    repeats = fleet.each(lambda other: [look.ask(other) for _ in range(AGAIN)], [other])
+    return bool(repeats) and all(
         all(is_log(answer.log, count, job.channels, s) for s, answer in enumerate(answers))
         and _false_stage(job, referee, look, answers, true) is None
-        for answers in found[other.index]
+        for answers in repeats[other.index]
     )
 
 
@@ -132,5 +132,5 @@ def _false_stage(
     start = look.batch * referee.batch_size
     own = slice(start, start + len(true.losses))
     last = answers[-1]
-    said = replace(true, losses=last.losses[own], rows=last.rows[own])
-    return None if is_equal(said, true) else len(answers) - 1
+    reported = replace(true, losses=last.losses[own], rows=last.rows[own])
+    return None if is_equal(reported, true) else len(answers) - 1

@@ -16,25 +16,25 @@ class Former:
 
     rounds: dict[int, list[str]] = field(default_factory=dict)
 
-    def again(self, number: int, made: Mapping[int, Mapping[int, str]]) -> set[int]:
+    def again(self, number: int, updates: Mapping[int, Mapping[int, str]]) -> set[int]:
         """The replicas that hand in, in some stage, what somebody had handed in in another round.
         Where most do nothing is learnt, as in a frozen stage, and nobody stands out. A round that
         was taken back comes again, in which the honest may well do the same.
 
         Args:
             number: of the round.
-            made: the contents of its updates, by replica and stage. They are remembered.
+            updates: the contents of its updates, by replica and stage. They are remembered.
         """
         self.rounds.pop(number, None)
         known = {content for contents in self.rounds.values() for content in contents}
-        stages = {stage for contents in made.values() for stage in contents}
-        found: set[int] = set()
+        stages = {stage for contents in updates.values() for stage in contents}
+        replicas: set[int] = set()
         for stage in stages:
-            same = {index for index, contents in made.items() if contents.get(stage) in known}
-            found |= same if 2 * len(same) <= len(made) else set()
-        now = [content for contents in made.values() for content in contents.values()]
+            same = {index for index, contents in updates.items() if contents.get(stage) in known}
+            replicas |= same if 2 * len(same) <= len(updates) else set()
+        now = [content for contents in updates.values() for content in contents.values()]
         self.rounds = dict([*self.rounds.items(), (number, now)][-_ROUNDS:])
-        return found
+        return replicas
 
 
 def mark(screening: Screening, rows: Collection[int]) -> Screening:

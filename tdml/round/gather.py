@@ -154,9 +154,9 @@ def _fetch(fleet: Fleet, gathered: Gathered, indices: Sequence[int], place: Bloc
 
 def _check_commitments(gathered: Gathered, job: Job, index: int) -> None:
     number, commitments = gathered.start.number, gathered.commitments[index]
-    for stage, (made, layout) in enumerate(zip(commitments, job.layouts, strict=True)):
-        held_to = commitment(number, gathered.names[index][stage], root(made.blocks))
-        if made.update != held_to or len(made.blocks) != count_blocks(layout.size):
+    for stage, (committed, layout) in enumerate(zip(commitments, job.layouts, strict=True)):
+        held_to = commitment(number, gathered.names[index][stage], root(committed.blocks))
+        if committed.update != held_to or len(committed.blocks) != count_blocks(layout.size):
             gathered.faults.setdefault(index, {})[stage] = (
                 "it has not committed to an update of the right size"
             )
@@ -195,4 +195,6 @@ def _set_apart(gathered: Gathered, stage: int, indices: Iterable[int]) -> None:
 
 def updates_of(gathered: Gathered, index: int) -> Mapping[int, str]:
     """The content of a replica's update, by stage."""
-    return {stage: root(made.blocks) for stage, made in enumerate(gathered.commitments[index])}
+    return {
+        stage: root(committed.blocks) for stage, committed in enumerate(gathered.commitments[index])
+    }

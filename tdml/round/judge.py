@@ -88,8 +88,8 @@ class Judge:
         screening = screen_sums(gathered.sums, rows)
         ranked = [s for s, sums in enumerate(gathered.sums) if is_ranked(sums.parameters)]
         contents = {index: updates_of(gathered, index) for index in gathered.replicas}
-        made = {index: {s: own[s] for s in ranked} for index, own in contents.items()}
-        again = self.standing.former.again(gathered.start.number, made)
+        updates = {index: {s: own[s] for s in ranked} for index, own in contents.items()}
+        again = self.standing.former.again(gathered.start.number, updates)
         return mark(screening, {gathered.replicas.index(index) for index in again})
 
     def cross_check(self, gathered: Gathered) -> Checked:
@@ -131,8 +131,8 @@ class Judge:
             rest = audits.rest({index: candidates[index].windows for index in there})
             self.auditor.audit(gathered, rest, draw, audits)
         for index, candidate in candidates.items():
-            found = audits.by_replica.get(index, Audited())
-            sound = {*found.clean, *found.looked}
+            audited = audits.by_replica.get(index, Audited())
+            sound = {*audited.clean, *audited.looked}
             self.standing.suspicion.clear(
                 gathered.names[index], len(sound) / len(candidate.windows)
             )
@@ -214,27 +214,27 @@ class Judge:
         number, steps = gathered.start.number, gathered.start.steps
         if index not in gathered.faults:
             return ""
-        said = "; ".join(
+        fault = "; ".join(
             f"stage {stage}: {text}" for stage, text in sorted(gathered.faults[index].items())
         )
         if index not in gathered.diverged:
-            return said
+            return fault
         most = 2 * len(gathered.diverged) > len(gathered.names)
         diverges = ", as most others' have: training diverges (see train.lr)" if most else ""
         if self._job.own or (most and index != min(gathered.diverged)):
-            return said + diverges  # the samples are not here, or one replica's tell enough
+            return fault + diverges  # the samples are not here, or one replica's tell enough
         batches = self._job.batches(index, number)[: steps[index]]
         seeds = [self._job.augmentation(number, index, step) for step in range(len(batches))]
         samples = faults_of(self._job.source, batches, seeds)
-        return f"{said}, for {samples}" if samples else said + diverges
+        return f"{fault}, for {samples}" if samples else fault + diverges
 
     def note_unproven(self, number: int, judged: Judged) -> None:
         """Remember whose updates are in the weights without having been repeated in full. Without
         trust nothing is taken out again."""
         for index in judged.unproven if self._job.config.trust.enabled else ():
-            made = judged.judgements[index]
-            if made.accepted:
-                self.standing.unproven.add(number, map(self._fleet.key, made.nodes))
+            judgement = judged.judgements[index]
+            if judgement.accepted:
+                self.standing.unproven.add(number, map(self._fleet.key, judgement.nodes))
 
     def tainted(self, number: int, proofs: Sequence[Proof]) -> range:
         """The rounds before `number` that may hold something of the nodes that are proven to

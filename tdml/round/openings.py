@@ -43,8 +43,8 @@ def false_traces(
     """
     false = [
         stage
-        for stage, (made, opening) in enumerate(zip(commitments, openings, strict=True))
-        if not _holds(job, steps, stage, made, opening)
+        for stage, (commitment, opening) in enumerate(zip(commitments, openings, strict=True))
+        if not _holds(job, steps, stage, commitment, opening)
     ]
     if false:
         return [
@@ -84,7 +84,7 @@ def is_log(log: object, steps: int, channels: Sequence[Channel], stage: int) -> 
     return not log[:, others].any()
 
 
-def _holds(job: Job, steps: int, stage: int, made: Commitment, opening: Opening) -> bool:
+def _holds(job: Job, steps: int, stage: int, commitment: Commitment, opening: Opening) -> bool:
     """Whether a trace is the one committed to, and ends with the update."""
     windows = job.windows_of(steps)
     formed = (
@@ -92,7 +92,7 @@ def _holds(job: Job, steps: int, stage: int, made: Commitment, opening: Opening)
     )
     if not formed or not is_log(opening.log, steps, job.channels, stage):
         return False
-    return opening.root == made.states and opening.states[-1] == root(made.blocks)
+    return opening.root == commitment.states and opening.states[-1] == root(commitment.blocks)
 
 
 def skipped_steps(log: torch.Tensor, own: Sequence[int]) -> bool:

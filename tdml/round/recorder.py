@@ -148,9 +148,11 @@ class Recorder:
     def _write_commits(
         self, round_number: int, names: Sequence[str], stages: Sequence[Commitment]
     ) -> None:
-        for name, made in zip(names, stages, strict=True):
-            statement = commit_statement(self._job, round_number, self._keys[name], name, made)
-            self._ledger.append_signed(statement, made.signature)
+        for name, commitment in zip(names, stages, strict=True):
+            statement = commit_statement(
+                self._job, round_number, self._keys[name], name, commitment
+            )
+            self._ledger.append_signed(statement, commitment.signature)
 
 
 def _audit(index: int, names: Sequence[str], audited: Audited, disputes: list[dict]) -> dict:
@@ -172,12 +174,13 @@ def _dispute(settlement: Settlement, artifacts: Mapping[str, str]) -> dict:
     }  # fmt: skip
 
 
-def _verdict(made: Judgement) -> dict:
+def _verdict(judgement: Judgement) -> dict:
     return {
-        "replica": made.replica, "nodes": list(made.nodes), "status": made.status,
-        "reason": made.reason, "blamed": list(made.blamed), "weight": made.weight,
-        "scale": made.scale, "distance": _finite(made.distance), "p": made.p, "proven": made.proven,
-        "samples": made.samples, "improvement": made.improvement,
+        "replica": judgement.replica, "nodes": list(judgement.nodes), "status": judgement.status,
+        "reason": judgement.reason, "blamed": list(judgement.blamed), "weight": judgement.weight,
+        "scale": judgement.scale, "distance": _finite(judgement.distance), "p": judgement.p,
+        "proven": judgement.proven, "samples": judgement.samples,
+        "improvement": judgement.improvement,
     }  # fmt: skip
 
 

@@ -43,28 +43,28 @@ _BY_ONE_COPY = 8  # repetitions, of those before a ban: to make a copy may take 
 @dataclass(frozen=True)
 class StepShown:
     """What somebody shows of a step of a stage: its state before it (None: the global weights), the
-    messages at its ends of channels, and what it has made of the item in question, as tensors."""
+    messages at its ends of channels, and the item in question as it has made it, its `value`."""
 
     before: torch.Tensor | None
     messages: dict[int, list[torch.Tensor]]
-    made: list[torch.Tensor]
+    value: list[torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Recomputation:
-    """What the coordinator has made of an item of a window, as tensors, and what was shown to it of
+    """An item of a window as the coordinator has made it, its `value`, and what was shown to it of
     its step. Sizes are measured by `origin`: a state's by the step's change."""
 
     claim: Claim
     item: Item
     shown: StepShown
-    made: list[torch.Tensor]
+    value: list[torch.Tensor]
     origin: list[torch.Tensor]
 
     @property
     def digest(self) -> str:
         """Of the item, if the coordinator is right."""
-        return item_digest(self.item, self.made)
+        return item_digest(self.item, self.value)
 
 
 class CannotRead(Exception):
@@ -114,7 +114,7 @@ class Referee:
                 given, messages = rounding.inputs(given), rounding.messages(messages)
                 moved = rounding.of(before[: len(weights)])
                 stage.write(before[: len(weights)] + moved)
-            made = take_alone(stage, given, messages, wanted, in_turn)
+            value = take_alone(stage, given, messages, wanted, in_turn)
         except Exception as error:
             del self._stages[item.stage]
             text = (
@@ -123,13 +123,13 @@ class Referee:
             )
             raise ReplicaLost(order.replica, text) from error
         if item.channel == STATE:
-            made, origin = [stage.trainer.state()], [before]
+            value, origin = [stage.trainer.state()], [before]
         else:
-            made = [change(weights, stage.trainer.weights())] if item.channel == END else made
-            origin = [torch.zeros_like(tensor) for tensor in made]
+            value = [change(weights, stage.trainer.weights())] if item.channel == END else value
+            origin = [torch.zeros_like(tensor) for tensor in value]
         if rounding is not None and item.channel < 0:
-            made[0][: len(weights)] -= moved
-        return Recomputation(claim, item, shown, made, origin)
+            value[0][: len(weights)] -= moved
+        return Recomputation(claim, item, shown, value, origin)
 
     def _read(self, stage: Stage, order: RepeatOrder, step: int) -> StepInputs:
         """What a step takes of the data. Raises CannotRead."""
@@ -163,7 +163,7 @@ class Referee:
             rounding = Rounding(self._job.config.train, seed)
             with suppress(ReplicaLost):
                 other = self.recompute(done.claim, done.item, done.shown, rounding=rounding)
-                errors.append(self.error(done, other.made))
+                errors.append(self.error(done, other.value))
         return max(errors)
 
     def evaluate(
@@ -212,16 +212,16 @@ class Referee:
                 return False
         return True
 
-    def error(self, done: Recomputation, made: list[torch.Tensor]) -> float:
+    def error(self, done: Recomputation, value: list[torch.Tensor]) -> float:
         """How far what somebody else has made of an item is from what the coordinator has; infinite
         where it has another form."""
-        if [(m.shape, m.dtype) for m in made] != [(own.shape, own.dtype) for own in done.made]:
+        if [(t.shape, t.dtype) for t in value] != [(t.shape, t.dtype) for t in done.value]:
             return float("inf")
         item = done.item
         pieces = (
             self._job.states[item.stage].sections if item.channel < 0 else lambda tensor: [tensor]
         )
-        triples = zip(done.origin, done.made, made, strict=True)
+        triples = zip(done.origin, done.value, value, strict=True)
         return max(
             relative_error(*parts)
             for triple in triples
@@ -230,15 +230,15 @@ class Referee:
 
     def _stage(self, index: int) -> Stage:
         if index not in self._stages:
-            self._stages[index] = self._made(index)
+            self._stages[index] = self._new_copy(index)
         return self._stages[index]
 
     def _renew(self, indices: Iterable[int]) -> None:
         """Hold other copies of some stages. The former ones are kept until these are made, or they
         could take their places in memory."""
-        self._stages |= {index: self._made(index) for index in indices}
+        self._stages |= {index: self._new_copy(index) for index in indices}
 
-    def _made(self, index: int) -> Stage:
+    def _new_copy(self, index: int) -> Stage:
         stage = Stage(self._job.config, index, self._job.plan, _HOST, _HOST)
         stage.freeze(self._job.frozen[index])
         return stage
@@ -259,9 +259,9 @@ def _same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:
     return alike and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
-def item_digest(item: Item, made: list[torch.Tensor]) -> str:
+def item_digest(item: Item, value: list[torch.Tensor]) -> str:
     """The digest of an item of which somebody has made these tensors."""
-    return digest_of(made).hex() if item.channel >= 0 else content(made[0])
+    return digest_of(value).hex() if item.channel >= 0 else content(value[0])
 
 
 def shown_by(
@@ -290,9 +290,9 @@ def shown_by(
     start = Vector(BEFORE, stage, size, ground.before)
     before = None if fresh else fetch_vector(replica, start)
     if item.channel >= 0:
-        made = messages.get(item.channel, [])
+        value = messages.get(item.channel, [])
     elif item.channel == END:
-        made = [fetch_vector(replica, Vector(UPDATE, stage, job.layouts[stage].size))]
+        value = [fetch_vector(replica, Vector(UPDATE, stage, job.layouts[stage].size))]
     else:
-        made = [fetch_vector(replica, Vector(AFTER, stage, size))]
-    return StepShown(before, messages, made)
+        value = [fetch_vector(replica, Vector(AFTER, stage, size))]
+    return StepShown(before, messages, value)

@@ -34,8 +34,8 @@ def false_reports(
     for report, with_it, batch in _reports_to_look_at(
         checked.reports, auditor.settler.referee.batch_size, draw
     ):
-        said = (report.before, report.after)[with_it]
-        answer = Answer(report.validator, report.asked[with_it], said)
+        answers = (report.before, report.after)[with_it]
+        answer = Answer(report.validator, report.asked[with_it], answers)
         text = f"of an evaluation of replica {report.candidate}"
         if proofs := _false_report(job, auditor, fleet, gathered, answer, batch, text):
             return proofs
@@ -48,13 +48,15 @@ def _reports_to_look_at(
     """Which batch of a report, without the candidate's update (0) or with it (1): one by chance;
     and both of the batch in which a sample's gain stands out most of its report's, for with a
     single one a liar moves the whole test."""
-    each = [
+    distances = [
         _standing_out(gains(r.before[-1].losses, r.after[-1].losses)).split(size) for r in reports
     ]
-    batches = [(i, b) for i, parts in enumerate(each) for b, part in enumerate(parts) if len(part)]
+    batches = [
+        (i, b) for i, parts in enumerate(distances) for b, part in enumerate(parts) if len(part)
+    ]
     if not batches:
         return []
-    outlying = [batches[n] for n in _outlying([float(each[i][b].max()) for i, b in batches])]
+    outlying = [batches[n] for n in _outlying([float(distances[i][b].max()) for i, b in batches])]
     chance = batches[int(torch.randint(len(batches), (), generator=draw))]
     side = int(torch.randint(2, (), generator=draw))
     both = [(*place, with_it) for place in outlying for with_it in (0, 1)]
@@ -121,13 +123,13 @@ def false_figures(
     if not answers or not job.audits:
         return []
     text, proofs = "of the global weights", []
-    for one, batch in _to_look_at(answers, auditor.settler.referee.batch_size, draw):
+    for answer, batch in _to_look_at(answers, auditor.settler.referee.batch_size, draw):
 
-        def ask(other: Replica, order: EvaluateOrder = one.order) -> list[Evaluation]:
+        def ask(other: Replica, order: EvaluateOrder = answer.order) -> list[Evaluation]:
             return other.evaluate(order, columns=job.measures.columns)
 
-        others = fleet.ready(each.replica for each in answers if each.replica != one.replica)
-        look = Look(one, batch, weights, [], ask, others, text)
+        others = fleet.ready(each.replica for each in answers if each.replica != answer.replica)
+        look = Look(answer, batch, weights, [], ask, others, text)
         proofs += false_evaluation(job, auditor, fleet, look)
     return proofs
 
@@ -138,11 +140,11 @@ def _to_look_at(
     """Which answer, and which batch of it. What stands out is the mean of losses, or of a column
     of its rows, against the median of all batches; most of all where it is no finite number."""
     batches, means = [], []
-    for each in answers:
-        last = each.answers[-1]
-        found = torch.cat([last.losses.double().view(-1, 1), last.rows], dim=1).split(size)
-        batches += [(each, batch) for batch in range(len(found))]
-        means += [rows.mean(dim=0) for rows in found]
+    for answer in answers:
+        last = answer.answers[-1]
+        by_batch = torch.cat([last.losses.double().view(-1, 1), last.rows], dim=1).split(size)
+        batches += [(answer, batch) for batch in range(len(by_batch))]
+        means += [rows.mean(dim=0) for rows in by_batch]
     distances = _standing_out(torch.stack(means)).amax(dim=1).tolist()
     chance = int(torch.randint(len(batches), (), generator=draw))
     return [batches[place] for place in sorted({chance, *_outlying(distances)})]

@@ -115,7 +115,7 @@ class Settler:
         place = int(torch.randint(steps * stages, (), generator=draw))
         item = _looked_at(claim, place // stages, place % stages)
         done = self._recompute(dispute, item, self._show(dispute, item, owner))
-        right = self._is_right(done, own.digests[item], owner.kind, done.shown.made)
+        right = self._is_right(done, own.digests[item], owner.kind, done.shown.value)
         if right:
             self.confirmed.add((owner.kind, item.stage))
             return None
@@ -137,8 +137,8 @@ class Settler:
         for transcript in dispute.transcripts:
             if item in transcript.digests:
                 party, digest = transcript.party, transcript.digests[item]
-                made = shown[party].made if party in shown else None
-                right[digest] = self._is_right(done, digest, dispute.parties[party].kind, made)
+                value = shown[party].value if party in shown else None
+                right[digest] = self._is_right(done, digest, dispute.parties[party].kind, value)
         return self._conclude(dispute, done, liars(dispute.transcripts, item, right))
 
     def _conclude(self, dispute: Dispute, done: Recomputation, guilty: Sequence[int]) -> Settlement:
@@ -153,7 +153,7 @@ class Settler:
         proofs = tuple(
             Proof((dispute.parties[party].names[done.item.stage],), reason) for party in guilty
         )
-        exhibit = {f"truth{i}": tensor for i, tensor in enumerate(done.made)}
+        exhibit = {f"truth{i}": tensor for i, tensor in enumerate(done.value)}
         claim = dispute.claim
         return Settlement(
             claim.order.replica,
@@ -203,7 +203,7 @@ class Settler:
                     raise  # the owner keeps from it what it starts from
                 return False
             digest = agreed(dispute.transcripts, earlier)
-            right = self._is_right(done, digest, party.kind, done.shown.made)
+            right = self._is_right(done, digest, party.kind, done.shown.value)
             if not self._insists(dispute, done, AGAIN) or not right:
                 return False
         return True
@@ -227,15 +227,16 @@ class Settler:
         return self.referee.recompute(dispute.claim, item, shown)
 
     def _is_right(
-        self, done: Recomputation, digest: str, kind: str, made: list[torch.Tensor] | None
+        self, done: Recomputation, digest: str, kind: str, value: list[torch.Tensor] | None
     ) -> bool | None:
         """Whether what somebody says of an item is true, as far as this machine can tell for one of
-        that kind; None if it cannot. `made`: what it shows of it, if anything."""
+        that kind; None if it cannot. `value`: what it shows of it, if anything."""
         if digest == done.digest:
             return True
-        if kind == self.referee.kind or made is None or digest != item_digest(done.item, made):
+        if kind == self.referee.kind or value is None or digest != item_digest(done.item, value):
             return False
-        limit, error = self.tolerance.limit(kind, self.referee.kind), self.referee.error(done, made)
+        limit = self.tolerance.limit(kind, self.referee.kind)
+        error = self.referee.error(done, value)
         if error <= limit:
             self.tolerance.learn(kind, self.referee.kind, error)
             return True
@@ -267,7 +268,7 @@ class Settler:
         # it has no update, but a state
         shown = shown_by(self._job, party, Item(item.step, item.stage), fresh, ground)
         start = claim.weights[item.stage]
-        return replace(shown, made=[change(start, shown.made[0][: len(start)])])
+        return replace(shown, value=[change(start, shown.value[0][: len(start)])])
 
     def _place(self, claim: Claim, item: Item) -> str:
         """Which item that is, in words."""

@@ -123,12 +123,12 @@ class Coordinator:
         self._idle_rounds = 0 if played.trained else self._idle_rounds + 1
         self._evaluated.append(played.evaluated)
         # the checkpoint has to know which samples are left out, and why
-        told = self._new(notices(self.job, played, self.fleet.losses.values()))
+        notes = self._new(notices(self.job, played, self.fleet.losses.values()))
         self._record(played)
         self.last_round = number
         if played.tainted and self.job.config.trust.rollback == "off":
-            told += self._new([self._stays(played)])
-        self._say(told)
+            notes += self._new([self._stays(played)])
+        self._say(notes)
         if played.tainted and self.job.config.trust.rollback == "auto":
             self._go_back(played)
 
@@ -192,7 +192,7 @@ class Coordinator:
         with self.engine.phase("record", played.number):
             offences = self.fleet.caller.take_offences()
             # of messages that no honest node sends, as their own signatures show
-            proofs = [Proof((made.node,), made.text) for made in offences if made.proven]
+            proofs = [Proof((each.node,), each.text) for each in offences if each.proven]
             self.engine.convict(played, proofs)
             refusals = self._refusals(offences)
             played.notes[:0] = self.monitor.take_notes()

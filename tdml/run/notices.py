@@ -23,7 +23,7 @@ def notices(job: Job, played: Round, losses: Iterable[str]) -> list[str]:
         losses: why replicas were lost in it, whatever they were doing.
     """
     unsettled = any(settled.unsettled for settled in played.settlements)
-    reasons = [*losses, *(made.reason for made in played.judgements.values())]
+    reasons = [*losses, *(judgement.reason for judgement in played.judgements.values())]
     left_out = [] if job.own else _leave_out(job, played, reasons)
     return [*([_UNREPEATABLE] if unsettled else []), *left_out]
 
@@ -35,17 +35,17 @@ def _leave_out(job: Job, played: Round, reasons: Sequence[str]) -> list[str]:
     named = {
         int(number) for text in texts for number in re.findall(r"\d{1,18}", text)[:_MOST_NAMED]
     }
-    told = []
+    notes = []
     for index in played.judgements if named else ():
         batches = job.batches(index, played.number)[: played.steps[index]]
         steps = [s for s, batch in enumerate(batches.tolist()) if named & {*batch}]
         seeds = [job.augmentation(played.number, index, s) for s in range(len(batches))]
         if fault := faults_of(job.source, batches[steps], [seeds[s] for s in steps]):
-            found = unsound(job.source, batches, seeds)
-            for sample in found:
+            samples = unsound(job.source, batches, seeds)
+            for sample in samples:
                 job.left_out.since.setdefault(sample, played.number)
-            told.append(f"data: {fault}: {_count(found)} left out from now on")
-    return told
+            notes.append(f"data: {fault}: {_count(samples)} left out from now on")
+    return notes
 
 
 def _count(samples: Sequence[int]) -> str:

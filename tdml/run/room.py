@@ -69,8 +69,8 @@ def machine_memory() -> int:
     """Bytes that this machine has, or this container may use."""
     has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     files = [Path("/sys/fs/cgroup") / name for name in _LIMITS]
-    said = [file.read_text().strip() for file in files if file.is_file()]
-    return min([has, *(int(limit) for limit in said if limit.isdigit())])
+    limits = [file.read_text().strip() for file in files if file.is_file()]
+    return min([has, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def _size(count: int) -> str:

@@ -240,7 +240,7 @@ def _open(
     """
     # Where nodes have data of their own there is nothing to hold it against.
     held = None if job.own else contents_of(job.source, config.seed)
-    own = Card(
+    card = Card(
         fingerprint(config),
         "",
         held,
@@ -249,7 +249,7 @@ def _open(
         public=identity.public,
     )
     owners = owners_of(config, job.source, job.plan.borders[-1].shape, job.shares)
-    admission = Admission(own, config.topology, roster, banned, former, owners)
+    admission = Admission(card, config.topology, roster, banned, former, owners)
     size = config.topology.world_size if config.resume else rendezvous.world_size
     sessions = Sessions(
         rendezvous,

@@ -88,17 +88,17 @@ def start_recorder(
     if after and not _entries(run):
         raise _behind(run, after, "is missing or empty")
     ledger = Ledger.open(run / LEDGER, caller.identity, caller.at.job)
-    said = roster.body
+    body = roster.body
     last = ledger.last_round()
     if after and (last is None or last < after):
         ledger.close()
         raise _behind(run, after, "holds no round" if last is None else f"ends with round {last}")
     if last is None:
-        begin(ledger, terms, said)
+        begin(ledger, terms, body)
     else:
         with ledger.batch():
             ledger.resume(after, terms["config"], changed)
-            ledger.append(after + 1, "roster", said)
+            ledger.append(after + 1, "roster", body)
     book = book_of(_plain(ledger.entries()))
     return Recorder(ledger, book, store, caller.identity, caller.at.job, roster.keys)
 

@@ -224,28 +224,28 @@ def _unknown_choice(group: str, choice: str, available: str) -> str:
 
 def _about(key: str | None, text: str, known: Sequence[str]) -> str:
     """What is said of one setting."""
-    said = ""
+    problem = ""
     if match := _UNKNOWN_KEY.match(text):
-        said = _unknown(key or match[1], known)
+        problem = _unknown(key or match[1], known)
     elif match := re.match(r"Could not delete from config\. '([^']*)' does not exist", text):
-        said = f"~{match[1]}: there is no {match[1]} to leave out: {_SHOW}"
+        problem = f"~{match[1]}: there is no {match[1]} to leave out: {_SHOW}"
     elif match := re.match(r"Could not append to config\. An item is already at '([^']*)'", text):
-        said = f"+{match[1]} is there already: write {match[1]}=…"
+        problem = f"+{match[1]} is there already: write {match[1]}=…"
     elif _MISSING.match(text):
-        said = f"{key} is missing: give it a value"
+        problem = f"{key} is missing: give it a value"
     elif "object_type=dict" in text and "nterpolation" not in text:
-        said = f"{key} must be a mapping, such as {key}={{a: 1}}"
+        problem = f"{key} must be a mapping, such as {key}={{a: 1}}"
     elif "is not a ListConfig" in text or "Cannot merge DictConfig with ListConfig" in text:
         # the schema's only list: of the whole schema OmegaConf does not say where
         key = key or "topology.cuts"
-        said = f"{key} must be a list, such as {key}=[1,2]"
+        problem = f"{key} must be a list, such as {key}=[1,2]"
     elif "HydraConfig was not set" in text:
-        said = (
+        problem = (
             f"{key}: ${{hydra:…}} has no value here, for no job of Hydra's runs: take "
             f"${{now:…}} or ${{oc.env:…}}"
         )
-    if said:
-        return said
+    if problem:
+        return problem
     text = re.sub(r"\s*full_key: .*$", "", text)
     text = re.sub(
         r"'?(List|Dict)Config'?",

@@ -39,21 +39,21 @@ class Measures:
         """
         weights = rows[:, 0]
         finish = getattr(task, "finish", {})
-        found = {
+        means = {
             name: _finished(finish.get(name, float), mean)
             for name, mean in self.mean_rows(rows).items()
         }
-        return found | {"loss": float((losses.double() * weights).sum() / weights.sum())}
+        return means | {"loss": float((losses.double() * weights).sum() / weights.sum())}
 
     def mean_rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
         """The sums of each metric divided by its counts: (m,) float64, and a scalar where m is
         1."""
-        found, place = {}, 1
+        means, place = {}, 1
         for name, width in self.widths.items():
             added = rows[:, place : place + width + 1].sum(dim=0)
-            found[name] = (added[:-1] / added[-1]).squeeze(0)
+            means[name] = (added[:-1] / added[-1]).squeeze(0)
             place += width + 1
-        return found
+        return means
 
 
 def losses_of(task: Task, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -78,8 +78,8 @@ def look_at(task: Task, shape: torch.Size, targets: torch.Tensor) -> Measures:
             sample alone.
     """
     output = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    found = _tried(task, output, targets)
-    for name, (value, most) in found.items():
+    answers = _tried(task, output, targets)
+    for name, (value, most) in answers.items():
         if value.shape[:1] != (len(output),) or value.dim() > most:
             raise SettingError(
                 f"task: {name} of {len(output)} samples is {tuple(value.shape)}: give one number a "
@@ -87,7 +87,7 @@ def look_at(task: Task, shape: torch.Size, targets: torch.Tensor) -> Measures:
             )
     for place in range(min(len(output), _ALONE)):
         part = _tried(task, output[place : place + 1], targets[place : place + 1])
-        _compare_alone(found, place, part)
+        _compare_alone(answers, place, part)
     if "loss" in task.metrics(output, targets):
         raise SettingError(
             "task: metrics() has one named loss, under which the mean of losses() is reported: "
@@ -101,17 +101,17 @@ def look_at(task: Task, shape: torch.Size, targets: torch.Tensor) -> Measures:
 
 
 def _compare_alone(
-    found: Mapping[str, tuple[torch.Tensor, int]],
+    answers: Mapping[str, tuple[torch.Tensor, int]],
     place: int,
     alone: Mapping[str, tuple[torch.Tensor, int]],
 ) -> None:
     """What a task says of one sample among others, and of that alone, must be the same."""
-    if found.keys() != alone.keys():
+    if answers.keys() != alone.keys():
         raise SettingError(
             "task: metrics() has other names for one sample: "
-            f"{', '.join(found.keys() ^ alone.keys())}"
+            f"{', '.join(answers.keys() ^ alone.keys())}"
         )
-    for name, (value, _) in found.items():
+    for name, (value, _) in answers.items():
         among, one = value[place : place + 1].double(), alone[name][0].double()
         if not torch.allclose(one, among, 1e-3, 1e-5, True):
             raise SettingError(
@@ -125,38 +125,38 @@ def _tried(
 ) -> dict[str, tuple[torch.Tensor, int]]:
     """All that it says of some samples, and how many dimensions that may have."""
     try:
-        found = {
+        answers = {
             "losses()": (task.losses(output, targets), 1),
             "weights()": (task.weights(targets), 1),
         }
         for name, (sums, counts) in _metrics(task, output, targets).items():
-            found |= {
+            answers |= {
                 f"metrics() {name}, its sums,": (sums, 2),
                 f"metrics() {name}, its counts,": (counts, 1),
             }
         if (strata := task.strata(targets)) is not None:
-            found["strata()"] = (strata, 1)
-        _ = [(value.shape, value.dtype) for value, _ in found.values()]
+            answers["strata()"] = (strata, 1)
+        _ = [(value.shape, value.dtype) for value, _ in answers.values()]
     except Exception as error:
         raise SettingError(
             f"task: it does not fit what the model returns, {tuple(output.shape)}, for targets "
             f"{tuple(targets.shape)}: {one_line(error)} (see task, model, data)"
         ) from error
-    return found
+    return answers
 
 
 def _metrics(
     task: Task, output: torch.Tensor, targets: torch.Tensor
 ) -> Mapping[str, tuple[torch.Tensor, torch.Tensor]]:
     """The task's metrics, if they have the form that they must have."""
-    found = task.metrics(output, targets)
-    if not isinstance(found, Mapping):
-        raise TypeError(f"metrics() returns {type(found).__name__}, not {_METRICS}")
-    for name, value in found.items():
+    metrics = task.metrics(output, targets)
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"metrics() returns {type(metrics).__name__}, not {_METRICS}")
+    for name, value in metrics.items():
         pair = isinstance(value, tuple) and [type(part) for part in value]
         if pair != [torch.Tensor, torch.Tensor]:
             raise TypeError(f"metrics() {name} is {type(value).__name__}: give {_METRICS}")
-    return found
+    return metrics
 
 
 def _width(sums: torch.Tensor) -> int:
@@ -166,8 +166,8 @@ def _width(sums: torch.Tensor) -> int:
 def _try_finish(task: Task, measures: Measures, rows: torch.Tensor) -> None:
     """Try what is reported of each metric on the means of some samples. A mean of which it says
     that there is no such number, as a logarithm of 0, is no mistake, if another is."""
-    finish, found = getattr(task, "finish", {}), measures.mean_rows(rows)
-    for name, mean in found.items():
+    finish, means = getattr(task, "finish", {}), measures.mean_rows(rows)
+    for name, mean in means.items():
         try:
             try:
                 float(finish.get(name, float)(mean))

@@ -79,11 +79,11 @@ def _parameters(function: Callable, wanted: Set[str]) -> Set[str]:
     if not wanted or getattr(function, "__init__", None) is Task.__init__:
         return set()  # what a Protocol has for it says that it takes anything, and takes nothing
     try:
-        found = inspect.signature(function).parameters
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # of some that are written in C
         return wanted
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values())
-    return wanted if takes_any else found.keys()
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return wanted if takes_any else parameters.keys()
 
 
 def mean_loss(

@@ -25,8 +25,8 @@ def paired(
     if isinstance(samples, tuple):
         return samples
     pairs = [_pair(sample, target) for sample in samples]
-    for _, said in pairs:
-        check(said)
+    for _, second in pairs:
+        check(second)
     return _inputs([pair[0] for pair in pairs]), _targets([pair[1] for pair in pairs], target)
 
 
@@ -82,8 +82,8 @@ def _pair(sample: Any, target: str) -> tuple[Any, Any]:
     return sample[0], sample[1]
 
 
-def _targets(said: list[Any], target: str) -> torch.Tensor:
-    return _batch(said, target, "a number, or a tensor, such as torch.tensor([0.5, 2.0])")
+def _targets(targets: list[Any], target: str) -> torch.Tensor:
+    return _batch(targets, target, "a number, or a tensor, such as torch.tensor([0.5, 2.0])")
 
 
 def _is_ids(sample: torch.Tensor | np.ndarray) -> bool:

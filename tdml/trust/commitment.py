@@ -30,7 +30,7 @@ def block_span(size: int, block: int) -> tuple[int, int]:
 
 def block_digests(blocks: Sequence[torch.Tensor]) -> tuple[str, ...]:
     """BLAKE3, in hex, of every block's type, shape and bytes."""
-    return tuple(found.hex() for found in digest.digests(blocks))
+    return tuple(map(bytes.hex, digest.digests(blocks)))
 
 
 def content(vector: torch.Tensor) -> str:

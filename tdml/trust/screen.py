@@ -66,9 +66,9 @@ def screen_sums(stages: Sequence[StageSums], rows: Sequence[int]) -> Screening:
     several = len(stages) > 1
     each = {f"stage {s}: " if several else "": stage for s, stage in enumerate(stages)}
     places = [("", whole)] * several + [(s, each[s].parameters) for s in each]
-    found = [(s + text, far) for s, sums in places for text, far in _features(sums, rows)]
-    found += [(f"{s}size of its buffers", _sizes(each[s].buffers, rows)) for s in each]
-    farthest = [_farthest(found, row) for row in range(replicas)]
+    features = [(s + text, far) for s, sums in places for text, far in _features(sums, rows)]
+    features += [(f"{s}size of its buffers", _sizes(each[s].buffers, rows)) for s in each]
+    farthest = [_farthest(features, row) for row in range(replicas)]
     reasons = {row: text for row, (distance, text) in enumerate(farthest) if distance > LIMIT}
     return Screening(
         tuple(reasons), reasons, whole.moments, tuple(distance for distance, _ in farthest)
@@ -114,10 +114,10 @@ def _distances(values: torch.Tensor, rows: Sequence[int], floor: float) -> torch
     """From the median of the peers, in widths of the shortest interval that holds a majority; 0 for
     rows that are not compared."""
     width = max(shortest(values[list(rows)], len(rows) // 2 + 1), floor)
-    found = torch.zeros(len(values), dtype=torch.float64)
+    distances = torch.zeros(len(values), dtype=torch.float64)
     for i in rows:
-        found[i] = abs(departure(values, i, [j for j in rows if j != i])) / width
-    return found
+        distances[i] = abs(departure(values, i, [j for j in rows if j != i])) / width
+    return distances
 
 
 def _copies(products: torch.Tensor) -> torch.Tensor:
@@ -130,9 +130,9 @@ def _copies(products: torch.Tensor) -> torch.Tensor:
     return torch.where((equals > 1) & (equals <= len(products) // 2), math.inf, 0.0).double()
 
 
-def _farthest(found: Sequence[tuple[str, torch.Tensor]], row: int) -> tuple[float, str]:
+def _farthest(features: Sequence[tuple[str, torch.Tensor]], row: int) -> tuple[float, str]:
     """A row's largest distance, and what it is one of."""
-    text, values = max(found, key=lambda feature: float(feature[1][row]))
+    text, values = max(features, key=lambda feature: float(feature[1][row]))
     distance = float(values[row])
     if math.isinf(distance):
         return distance, text

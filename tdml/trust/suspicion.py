@@ -24,8 +24,8 @@ class Suspicion:
         doubt = 0.0 if work is None else 1 - math.log(max(work.p, 1e-300)) / math.log(ALPHA)
         idle = min(1.0, max(0.0, doubt))
         name = "+".join(nodes)
-        found = idle + SCREEN_WEIGHT * min(distance / LIMIT, 1.0)
-        self.by_nodes[name] = self.by_nodes.get(name, 0.0) + found
+        share = idle + SCREEN_WEIGHT * min(distance / LIMIT, 1.0)
+        self.by_nodes[name] = self.by_nodes.get(name, 0.0) + share
         return self.by_nodes[name]
 
     def clear(self, nodes: Sequence[str], share: float) -> None:

@@ -167,7 +167,7 @@ def test_a_small_lie_does_not_end_all_proofs() -> None:
     sit(laboratory, "r1.s0", liars.Liar)
     found = []
     for number, size in enumerate([0.04, 10.0], 1):
-        settler.referee.error = lambda done, made, size=size: size
+        settler.referee.error = lambda done, value, size=size: size
         for replica in laboratory.fleet.muster():
             replica.kind = "a GPU"
         found.append(banned(laboratory.play(number)))

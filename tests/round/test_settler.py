@@ -31,13 +31,13 @@ def test_between_rounding_and_a_lie_nothing_is_known(
 ) -> None:
     """`spread`: how far rounding alone leads in that very step."""
     settler = Laboratory(_JOB).engine.judge.auditor.settler
-    monkeypatch.setattr(settler.referee, "error", lambda done, made: error)
+    monkeypatch.setattr(settler.referee, "error", lambda done, value: error)
     monkeypatch.setattr(settler.referee, "spread", lambda done: spread)
-    made, item = [torch.ones(3)], Item(0, 0)
+    value, item = [torch.ones(3)], Item(0, 0)
     done = SimpleNamespace(item=item, digest="another")
-    assert settler._is_right(done, item_digest(item, made), "a GPU", made) is right
+    assert settler._is_right(done, item_digest(item, value), "a GPU", value) is right
     assert len([e for errors in settler.tolerance.seen.values() for e in errors]) == learnt
-    assert settler._is_right(done, "of something else", "a GPU", made) is False
+    assert settler._is_right(done, "of something else", "a GPU", value) is False
 
 
 def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
@@ -46,12 +46,12 @@ def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
     """As with 0 and −0, whose digests differ and whose errors are 0."""
     settler = Laboratory(_JOB).engine.judge.auditor.settler
     settler.tolerance.learn("a GPU", settler.referee.kind, 0.0)
-    monkeypatch.setattr(settler.referee, "error", lambda done, made: 1e-7)
+    monkeypatch.setattr(settler.referee, "error", lambda done, value: 1e-7)
     monkeypatch.setattr(settler.referee, "spread", lambda done: 1e-6)
-    made, item = [torch.ones(3)], Item(0, 0)
+    value, item = [torch.ones(3)], Item(0, 0)
     done = SimpleNamespace(item=item, digest="another")
-    assert settler._is_right(done, item_digest(item, made), "a GPU", made) is True
-    assert settler._is_right(done, item_digest(item, made), settler.referee.kind, made) is False
+    assert settler._is_right(done, item_digest(item, value), "a GPU", value) is True
+    assert settler._is_right(done, item_digest(item, value), settler.referee.kind, value) is False
 
 
 def test_a_look_that_cannot_tell_harms_nobody_and_clears_nobody(
