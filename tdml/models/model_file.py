@@ -44,8 +44,10 @@ def _check_archive(path: Path) -> None:
     """torch compresses nothing, so what is inside is no larger than the file."""
     with zipfile.ZipFile(path) as archive:
         inside = sum(member.file_size for member in archive.infolist())
-    if inside > path.stat().st_size:
-        raise ValueError(f"it would unpack to {inside} bytes")
+        if inside > path.stat().st_size:
+            raise ValueError(f"it would unpack to {inside} bytes")
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} in it is damaged")
 
 
 def _is_plain(tensor: object) -> bool:

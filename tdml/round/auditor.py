@@ -223,9 +223,12 @@ class Auditor:
             audits.found_lied(claim, validator.index)
             return None
         except ReplicaLost as loss:
-            audits.silent |= (
-                unshown(loss, owner.names) if loss.replica == owner.index else set(loss.silent)
-            )
+            if loss.replica != owner.index:
+                audits.silent |= set(loss.silent)
+            elif owner.index in audits.failed:  # it may be excused
+                audits.unasked.append(claim)
+            else:
+                audits.silent |= unshown(loss, owner.names)
             return f"audit: a dispute could not be settled: {loss}"
         audits.settlements += settled
         audits.proofs += [proof for each in settled for proof in each.proofs]

@@ -95,3 +95,15 @@ def _is_refused(path: Path) -> None:
     with pytest.raises(ValueError, match=path.name) as caught:
         read_weights(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(20)
+def test_a_bit_that_has_changed_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"a": torch.ones(1000)}, path)
+    content = bytearray(path.read_bytes())
+    place = content.index(torch.ones(8).numpy().tobytes()) + 400
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.pt does not hold weights: .*data/0 in it is dam"):
+        read_weights(path)

@@ -154,3 +154,23 @@ def test_weighing_leaves_the_model_as_it_was(cost):
     assert all(parameter.grad is None for parameter in blocks[1].parameters())
     assert torch.equal(torch.get_rng_state(), drawn)
     assert inputs.tolist() == [1, 3]
+
+
+class Forces(nn.Module):
+    """Computes gradients itself, as networks of physics do."""
+
+    def __init__(self):
+        super().__init__()
+        self.energy = nn.Sequential(nn.Linear(6, 6), nn.Tanh())
+
+    def forward(self, value):
+        with torch.enable_grad():
+            places = value.detach().requires_grad_()
+            energy = self.energy(places).sum()
+            [forces] = torch.autograd.grad(energy, places, create_graph=True)
+        return forces
+
+
+def test_a_block_that_computes_gradients_itself_is_weighed_by_its_size():
+    costs = count_costs([nn.Linear(6, 6), Forces()], torch.randn(4, 6))
+    assert costs[1] == 2 * 4 * (6 * 6 + 6) + 4 * 6
