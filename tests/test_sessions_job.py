@@ -168,6 +168,9 @@ def test_a_job_starts_with_one_of_two_replicas_and_grows_to_three(
     again.send_signal(signal.SIGTERM)
     said, _ = again.communicate(timeout=30)
     assert "replicas 2 (from 1, up to 3) × stages 2" in said, said
+    for node in (each for each in job.joined if each is not again):
+        told, _ = node.communicate(timeout=30)
+        assert "the run was interrupted, and may go on" in told
     assert "Traceback" not in job.output + said
     accepted = [line["accepted"] for line in job.rounds]
     assert [a for a, _ in groupby(accepted)][:3] == [[0], [0, 1], [0, 1, 2]], accepted

@@ -82,7 +82,9 @@ class Trainer:
 
     @torch.no_grad()
     def _lose_all(self) -> None:
-        self._optimizer = None
+        """What follows depends on the state alone: nothing is kept of what cannot be read off it,
+        so that whoever resumes from there goes on alike."""
+        self._optimizer = self._fresh(self.parameters)
         for parameter in self.parameters:
             parameter.fill_(float("nan"))
 

@@ -35,6 +35,11 @@ from tdml.wire.rpc_world import NotFormed, form_rpc, leave_rpc
 # in which a signal that all ranks get reaches the coordinator too, before it finds workers dead
 _GRACE_S = 3.0
 _WAITS = "waiting for the next border between rounds"
+_ENDED = {
+    0: "has ended",
+    INTERRUPTED: "was interrupted, and may go on: start this again when its coordinator does",
+}
+_ENDED_EARLY = "has ended early: its coordinator's machine has the reason"
 _NO_COORDINATOR = "the coordinator is gone: see its machine for the reason"
 
 
@@ -202,8 +207,9 @@ class _Visit:
         if ending is Ending.CALLED:
             leave_rpc()
             return None
-        if self._rendezvous.rank is None:  # of launched ranks the launcher says it
-            print(f"the run has ended{f' with status {ending}' if ending else ''}", flush=True)
+        # once on every machine but the coordinator's, where it says more
+        if os.environ["LOCAL_RANK"] == "0":
+            print(f"{self._said}: the run {_ENDED.get(ending, _ENDED_EARLY)}", flush=True)
         return ending
 
     def _worker_of(self, name: str, decision: Decision) -> Worker:
