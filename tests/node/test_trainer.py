@@ -309,4 +309,9 @@ def test_from_a_state_that_no_optimizer_goes_on_from_all_parameters_are_nan():
         take(loop, range(3))
         ends.append(trainer.state())
     assert torch.equal(ends[0].nan_to_num(7), ends[1].nan_to_num(7))
+    trainer.resume(made_up)
+    for step in range(3):  # each from what the one before it has led to
+        trainer.resume(trainer.state())
+        take(loop, [step])
+    assert torch.equal(ends[0].nan_to_num(7), trainer.state().nan_to_num(7))
     assert trainer.weights()[: loop.layout.parameters].isnan().all()

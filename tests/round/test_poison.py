@@ -60,6 +60,20 @@ def test_a_state_that_no_optimizer_goes_on_from_convicts_who_has_kept_it(
     assert laboratory.fleet.losses == {}
 
 
+@pytest.mark.parametrize("windows", [(1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("seed", range(2))
+def test_who_goes_on_from_such_a_state_gets_nobody_else_banned(
+    windows: tuple[int, ...], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validators, who take all steps, and the coordinator, who takes one, must find the same."""
+    _only(monkeypatch, {1: windows})
+    laboratory = Laboratory([*_JOB, "topology.replicas=3", "train=adamw", f"seed={seed}"])
+    sit(laboratory, "r1.s0", unhelpful.GoesOnFromThere)
+    played = laboratory.play(1)
+    assert set(played.bans) <= {"r1.s0"}
+    assert played.accepted == [0, 2]
+
+
 def test_who_is_knocked_out_by_a_state_that_it_was_given_owes_nothing(monkeypatch) -> None:
     """Whose own work was found clean; the coordinator can no longer look at it."""
     monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)

@@ -94,6 +94,33 @@ class DropsSlot(KeepsOther):
         kept["filled"][: len(kept["filled"]) // 3] = 0.0
 
 
+class GoesOnFromThere(DropsSlot):
+    """Of the first state that it keeps; and it goes on from there. Before each step it resumes, as
+    the coordinator does, which takes a single one."""
+
+    resumes = False
+
+    def training(self, order, steps):
+        self.resumes = True
+        yield from super().training(order, steps)
+
+    def repeating(self, order):
+        self.resumes = order.own
+        yield from super().repeating(order)
+
+    def _one(self, given, log, step, keeps=False):
+        if self.resumes:
+            self.stage.trainer.resume(self.stage.trainer.state())
+        yield from super()._one(given, log, step, keeps)
+
+    def _changed(self, state):
+        if self._trace.kept:
+            return state
+        changed = super()._changed(state)
+        self.stage.trainer.resume(changed)
+        return changed
+
+
 class Marks(KeepsOther):
     """Its buffers are changed, so that `hidden.Marked` computes nothing any more: whoever takes a
     step from there loses its group."""
