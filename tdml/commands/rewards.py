@@ -111,7 +111,12 @@ def _postings(statement: "AccountStatement", line: "AccountLine", width: int) ->
     for round, posting in statement.of(line.key):
         accounts = (_short(posting.source), _short(posting.target))
         rows.append((str(round), f"{posting.amount:,}", *accounts, posting.why))
-    return "\n" + _table(rows, ">><<<", width)
+    table = "\n" + _table(rows, ">><<<", width)
+    if not line.unpaid:
+        return table
+    rounds = ", ".join(map(str, line.unpaid))
+    said = f"nothing in rounds in which its replica was lost: {rounds} (why: tdml ledger show)"
+    return f"{table}\n{_fold(said, width)}"
 
 
 def _short(account: str) -> str:

@@ -28,6 +28,7 @@ class AccountLine:
     held: int
     lost: int  # of its stake, and of what was held back
     stake: int  # what is left of it
+    unpaid: list[int]  # rounds in which a replica that it sat in was lost
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ def statement_of(entries: Iterable[Entry]) -> AccountStatement:
     names: dict[str, list[str]] = {}
     for name in sorted(keys, key=_natural):
         names.setdefault(keys[name], []).append(name)
-    rounds, lost = _rounds(kept, keys), _lost(postings)
+    rounds, lost, unpaid = _rounds(kept, keys), _lost(postings), _unpaid(kept, keys)
     lines = []
     for key, own in names.items():
         credit, held, stake = (book.balances.get(account, 0) for account in accounts_of(key))
-        lines.append(AccountLine(key, own, rounds[key], credit, held, lost[key], stake))
+        missed = unpaid.get(key, [])
+        lines.append(AccountLine(key, own, rounds[key], credit, held, lost[key], stake, missed))
     return AccountStatement(lines, book.totals(), postings)
 
 
@@ -83,6 +85,16 @@ def _rounds(entries: Iterable[Entry], keys: Mapping[str, str]) -> Counter[str]:
             placed |= {(played, keys[name]) for name in verdict.nodes}
         played += kind == "root"
     return Counter(key for _, key in placed)
+
+
+def _unpaid(entries: Iterable[Entry], keys: Mapping[str, str]) -> dict[str, list[int]]:
+    """By key, the rounds in which a replica that it sat in handed in nothing."""
+    unpaid: dict[str, list[int]] = {}
+    for round, kind, body in entries:
+        if kind == "verdict" and not (verdict := read(body, Verdict)).handed_in:
+            for key in {keys[name] for name in verdict.nodes}:
+                unpaid.setdefault(key, []).append(round)
+    return unpaid
 
 
 def _lost(postings: Iterable[tuple[int, Posting]]) -> Counter[str]:

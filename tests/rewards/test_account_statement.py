@@ -70,7 +70,12 @@ def test_what_each_key_earned_and_lost():
 
 
 def test_a_lost_round_is_no_round_of_work():
-    assert lines(entries([("verdict", verdict(0, "lost"))]))["r0.s0"].rounds == 0
+    story = statement_of(entries(HONEST, [("verdict", verdict(0, "lost")), HONEST[1]], HONEST))
+    [lost] = [line for line in story.lines if line.names == ["r0.s0"]]
+    assert (lost.rounds, lost.unpaid) == (2, [2])
+    assert lines(entries(HONEST))["r0.s0"].unpaid == []
+    said = to_text(story, [lost], postings=True, width=200)
+    assert said.endswith("in which its replica was lost: 2 (why: tdml ledger show)")
 
 
 def test_what_was_held_back_and_cleared_is_earned_and_not_lost():
@@ -192,7 +197,7 @@ def test_json(run, capsys):
     assert found["totals"]["treasury"] == 5600
     assert found["keys"][3] == {
         "key": "key-r1.s1", "names": ["r1.s1", "r1s1"], "rounds": 3, "earned": 300, "held": 0,
-        "lost": 5300, "stake": 0,
+        "lost": 5300, "stake": 0, "unpaid": [],
     }  # fmt: skip
     assert cli.run(["rewards", str(run[0]), "--json", "--node", "r0.s0"]) == 0
     [line] = json.loads(capsys.readouterr().out)["keys"]
