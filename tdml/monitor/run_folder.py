@@ -100,9 +100,9 @@ class RunFolder:
         """Where the checkpoints are."""
         return self.path / "checkpoints"
 
-    def rewind(self, last: int, line: str) -> None:
+    def rewind(self, last: int, line: str) -> str:
         """Make metrics.jsonl end with round `last`, whose line the checkpoint holds too; later ones
-        come again."""
+        come again. Returns what to say of rounds that it has lost; "" if it has all."""
         there = read_metrics(self.path, void=True)
         kept = [record for record in there if record.get("void") or record["round"] <= last]
         if last and not any(record["round"] == last for record in kept if not record.get("void")):
@@ -110,6 +110,9 @@ class RunFolder:
         replace_file(
             self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept)
         )
+        played = {record["round"] for record in kept if not record.get("void")}
+        lost = [str(number) for number in range(1, last + 1) if number not in played]
+        return f"metrics.jsonl has lost rounds: {', '.join(lost)}" if lost else ""
 
     def take_back(self, after: int) -> None:
         """Mark the rounds after one as void in metrics.jsonl: they come again."""

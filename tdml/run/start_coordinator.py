@@ -110,7 +110,8 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     if checkpoint is not None:
         if damaged := passed_over(folder.checkpoints, resumed):
             terminal.say(damaged, "yellow")
-        folder.rewind(checkpoint.round, checkpoint.metrics)
+        if lost := folder.rewind(checkpoint.round, checkpoint.metrics):
+            terminal.say(lost, "yellow")
     given = read_roster(config.identity.roster, node_names(config.topology))
     bans = BanList(config.identity.ban_list)
     identity = named_identity(config.identity.folder, COORDINATOR_NAME)

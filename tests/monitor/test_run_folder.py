@@ -145,10 +145,16 @@ def test_metrics_are_rewound_to_the_checkpoint(path, text, last, rounds):
     leave_a_run(path)
     (path / "metrics.jsonl").write_text(text)
     folder = take(config(path, resume=True))
-    folder.rewind(last, line(last))
+    assert folder.rewind(last, line(last)) == ""
     assert (path / "metrics.jsonl").read_text() == "".join(line(number) + "\n" for number in rounds)
     folder.append(record(last + 1))
     assert rounds_of(path) == [*rounds, last + 1]
+
+
+def test_rounds_that_metrics_have_lost_are_named(path):
+    folder = take(config(path))
+    folder.append(record(2))
+    assert folder.rewind(4, line(4)) == "metrics.jsonl has lost rounds: 1, 3"
 
 
 def test_a_line_that_is_there_is_kept_before_the_checkpoints(path):
