@@ -12,7 +12,7 @@ from tdml.node.inner import optimizers, set_rate
 from tdml.node.state import StateLayout
 from tdml.settings.schema import Train
 
-# what an optimizer raises over a state that it cannot go on from. Lack of memory is none of these
+# what an optimizer raises over a state that it cannot go on from
 _OF_A_STATE = (
     ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
 )  # fmt: skip
@@ -75,10 +75,16 @@ class Trainer:
         set_rate(self._optimizer, lr)
         try:
             self._optimizer.step()
-        except _OF_A_STATE:
-            if not self._resumed:
+        except Exception as error:
+            if not self._resumed or not self._is_of_the_state(error):
                 raise
             self._lose_all()
+
+    def _is_of_the_state(self, error: Exception) -> bool:
+        """Whether everybody would have failed: memory may be short here, and a GPU fail alone."""
+        on_host = self.parameters[0].device.type == "cpu"
+        computed = type(error) is RuntimeError and on_host and "memory" not in str(error)
+        return computed or isinstance(error, _OF_A_STATE)
 
     @torch.no_grad()
     def _lose_all(self) -> None:

@@ -45,7 +45,7 @@ class Recalls(torch.optim.Optimizer):
             kept.get("norms", torch.zeros(2, dtype=torch.float64)) / 7
             + parameter.grad.double().norm()
         )
-        if kept["steps"] > 1:
+        if kept["steps"] > 3:
             kept["late"] = kept.get("late", torch.ones(1, 2)) * 1.1
         size = (
             kept["share"] * kept["odd"]
@@ -291,6 +291,17 @@ class Particular(torch.optim.Optimizer):
             parameter.sub_(parameter.grad)
 
 
+class Lacks(Particular):
+    """Memory, for its fourth step."""
+
+    @torch.no_grad()
+    def step(self):
+        for parameter in self.param_groups[0]["params"]:
+            self.state[parameter]["steps"] = self.state[parameter].get("steps", 0) + 1
+            if self.state[parameter]["steps"] > 1:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+
 def test_from_a_state_that_no_optimizer_goes_on_from_all_parameters_are_nan():
     """Whoever takes steps from there finds the same, and takes them all. In training it is an
     error."""
@@ -315,3 +326,13 @@ def test_from_a_state_that_no_optimizer_goes_on_from_all_parameters_are_nan():
         take(loop, [step])
     assert torch.equal(ends[0].nan_to_num(7), trainer.state().nan_to_num(7))
     assert trainer.weights()[: loop.layout.parameters].isnan().all()
+
+
+def test_lack_of_memory_says_nothing_of_the_state():
+    """Who repeats steps would be convicted of what it lacks."""
+    loop, initial = loop_of(MODELS["batch norm"], trained_by(f"{__name__}.Lacks"))
+    loop.trainer.begin(initial)
+    take(loop, range(3))
+    loop.trainer.resume(loop.trainer.state())
+    with pytest.raises(RuntimeError, match="memory"):
+        take(loop, [3])

@@ -40,10 +40,11 @@ def test_a_state_in_another_form_hides_no_lie(replicas: int, monkeypatch) -> Non
     ("liar", "optimizer"),
     [
         (unhelpful.CountsBack, ["+train.optimizer.fused=false"]),
+        (unhelpful.CountsFartherBack, ["+train.optimizer.fused=false"]),
         (unhelpful.DropsSlot, []),
         (unhelpful.DropsSlot, ["+train.optimizer.foreach=true"]),
     ],
-    ids=["counts back", "fused", "foreach"],
+    ids=["counts back", "counts farther back", "fused", "foreach"],
 )
 def test_a_state_that_no_optimizer_goes_on_from_convicts_who_has_kept_it(
     liar: type, optimizer: list[str], seed: int, monkeypatch: pytest.MonkeyPatch

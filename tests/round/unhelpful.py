@@ -81,9 +81,17 @@ class KeepsOther(Liar):
 class CountsBack(KeepsOther):
     """The optimizer has taken minus one step: whoever goes on from there divides by zero."""
 
-    @staticmethod
-    def change(kept):
-        kept["step"].fill_(-1.0)
+    to = -1.0
+
+    def change(self, kept):
+        kept["step"].fill_(self.to)
+
+
+class CountsFartherBack(CountsBack):
+    """Minus two: from there a root of a negative number is taken, which torch calls a
+    RuntimeError."""
+
+    to = -2.0
 
 
 class DropsSlot(KeepsOther):
