@@ -45,7 +45,7 @@ class Recalls(torch.optim.Optimizer):
             kept.get("norms", torch.zeros(2, dtype=torch.float64)) / 7
             + parameter.grad.double().norm()
         )
-        if kept["steps"] > 3:
+        if kept["steps"] > 1:
             kept["late"] = kept.get("late", torch.ones(1, 2)) * 1.1
         size = (
             kept["share"] * kept["odd"]
@@ -298,7 +298,7 @@ class Lacks(Particular):
     def step(self):
         for parameter in self.param_groups[0]["params"]:
             self.state[parameter]["steps"] = self.state[parameter].get("steps", 0) + 1
-            if self.state[parameter]["steps"] > 1:
+            if self.state[parameter]["steps"] > 3:
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
 
