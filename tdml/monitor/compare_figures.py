@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from tdml.monitor.figures import ACCUSED
 from tdml.monitor.history import History, RoundMetrics
@@ -158,6 +159,9 @@ def _empty_figure(panels: Sequence[Sequence[_Line]], quantity: _Quantity) -> Fig
         place = ((left + _LEFT) / total[0], _BOTTOM / total[1], width / total[0], height / total[1])
         axes = figure.add_axes(place)
         axes.set(xlabel="round", ylabel=quantity.name, yscale=quantity.scale)
+        if quantity.scale == "log":  # 3, and not 3 × 10⁰
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(LogFormatter())
         axes.locator_params(axis="x", integer=True)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
