@@ -125,6 +125,7 @@ class LocalFleet:
             for stage in range(topology.stages)
         }
         placed = set(self._slots.values())
+        self._moves = job.config.data.get("partition") != "own"  # where nodes hold their data
         self._spares = [name for name in self.nodes if name not in placed]
         self._formed: dict[int, LocalReplica] = {}
         self._mustered: dict[int, LocalReplica] = {}  # for the round, even if they were lost since
@@ -139,7 +140,8 @@ class LocalFleet:
         for slot, name in self._slots.items():
             if name in self.banned and self._spares:
                 self._slots[slot] = self._spares.pop(0)
-        self._slots |= exchanges(self._slots, self.present)
+        if self._moves:
+            self._slots |= exchanges(self._slots, self.present)
         self.form(sorted({slot.replica for slot in self._slots}))
         self._mustered = dict(self._formed)
         return list(self._formed.values())

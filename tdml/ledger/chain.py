@@ -7,7 +7,7 @@ cut off is found.
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,14 +105,15 @@ class Ledger(LedgerReader):
             )
             self._database.execute("UPDATE head SET entries = ?, hash = ?, signature = ?", head)
             self._database.execute("COMMIT")
-            # so that whoever copies the file alone, while the run goes on or after it was killed,
-            # has all of it
-            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except BaseException as error:
             self._fall_back(before)
             if isinstance(error, sqlite3.Error):
                 raise OSError(f"{self.path}: {one_line(error)}") from error
             raise
+        # so that whoever copies the file alone, while the run goes on or after it was killed, has
+        # all of it, as far as no reader holds it
+        with suppress(sqlite3.Error):
+            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def append(self, round: int, kind: str, body: dict[str, Any]) -> Entry:
         """Add an entry of the coordinator's. Outside of `batch` it is durable on return.

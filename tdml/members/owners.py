@@ -13,7 +13,7 @@ from tdml.protocol.names import first_slot, node_name
 from tdml.settings.schema import Config, Topology
 
 _OWN = "data.partition=own"
-_MOST = 2**27  # samples of a replica: the coordinator keeps a number for each of them, 1 GiB in all
+_MOST = 2**27  # samples of a replica: the coordinator keeps a number for each of them, 1 GiB
 
 
 class Owners:
@@ -74,7 +74,7 @@ class Owners:
         if samples > _MOST:
             return (
                 f"data: {name} says that it has {samples} training samples: with {_OWN} a replica "
-                f"may have {_MOST}"
+                f"may have at most {_MOST}: leave some out"
             )
         first, held = self._held.setdefault(replica, (name, contents))
         if part := difference(contents, held):

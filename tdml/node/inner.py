@@ -17,7 +17,7 @@ from tdml.errors import SettingError
 from tdml.settings.schema import Train
 from tdml.settings.targets import is_path, made, partial_of
 
-# those take a closure, or sparse gradients
+# which take a closure, or sparse gradients; and the class of all of them
 _OTHERS = {torch.optim.LBFGS, torch.optim.SparseAdam, Optimizer}
 _TORCHS = {
     name.lower(): f"torch.optim.{name}"

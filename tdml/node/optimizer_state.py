@@ -5,6 +5,7 @@ Nobody says what that is: two steps of the optimizer on tensors of the same shap
 
 import inspect
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from tdml.common.seeds import seeded
 from tdml.errors import SettingError
 from tdml.node.inner import inner_optimizer
 from tdml.settings.schema import Train
-from tdml.settings.targets import made
+from tdml.settings.targets import is_path, made
 
 _NUMBERS = {bool: torch.bool, int: torch.int64, float: torch.float64}
 _PIECES = 3  # float32 numbers that add up to any float64
@@ -106,6 +107,9 @@ class OptimizerState:
         ]
         self._sizes = [slot.size for _, slot in self._entries]
         self.size = len(self._entries) + sum(self._sizes)
+        target = train.optimizer["_target_"]
+        if self._entries and is_path(target) and not target.startswith("torch.optim."):
+            self._check_that_it_goes_on(train, shapes, device)
 
     def read(
         self, optimizer: Optimizer | None, parameters: Sequence[nn.Parameter], out: torch.Tensor
@@ -146,6 +150,34 @@ class OptimizerState:
                 parameter = parameters[number]
                 optimizer.state[parameter][slot.name] = slot.write(piece, parameter)
 
+    def _check_that_it_goes_on(
+        self, train: Train, shapes: Sequence[torch.Size], device: torch.device
+    ) -> None:
+        """Take a step from what is kept after one step, and after two, and from what was kept.
+
+        Raises:
+            SettingError: they lead to something else, as where a None is kept, which is lost.
+        """
+        pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
+        for steps in range(1, 1 + _PROBES):
+            one = [nn.Parameter(torch.ones(shape, device=device)) for shape in shapes]
+            optimizer, kept = inner_optimizer(train, one), torch.empty(self.size)
+            _step(train, optimizer, one, steps)
+            self.read(optimizer, one, kept)
+            other = [nn.Parameter(parameter.detach().clone()) for parameter in one]
+            resumed = inner_optimizer(train, other)
+            self.write(kept, resumed, other)
+            _step(train, optimizer, one)
+            with suppress(Exception):
+                _step(train, resumed, other)
+            pairs += zip(one, other, strict=True)
+        if not all(torch.equal(one, other) for one, other in pairs):
+            raise SettingError(
+                f"train.optimizer={train.optimizer['_target_']} does not go on from what it keeps "
+                "of its parameters: keep tensors and numbers there, and no None, from its first "
+                "step on"
+            )
+
     def sections(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """The vector in pieces that are each of one kind."""
         sizes = [
@@ -170,11 +202,7 @@ def _probe(
             f"train.optimizer={name} takes a closure, to compute gradients several times a step: "
             "stages compute them once, so choose one whose step() needs no argument"
         ) from None
-    with seeded(0):
-        for _ in range(_PROBES):
-            for parameter in parameters:
-                parameter.grad = torch.full_like(parameter, 0.1)
-            made("train.optimizer", name, optimizer.step)
+    _step(train, optimizer, parameters, _PROBES)
     if _settings_of(optimizer) != before or optimizer.state.keys() - set(parameters):
         raise SettingError(
             f"train.optimizer={name} keeps something beside the state of single parameters, which "
@@ -186,6 +214,18 @@ def _probe(
         for state in kept
     ]
     return dict(zip(shapes, slots, strict=True))
+
+
+def _step(
+    train: Train, optimizer: Optimizer | None, parameters: Sequence[nn.Parameter], times: int = 1
+) -> None:
+    """Raises SettingError where the optimizer cannot take a step."""
+    assert optimizer is not None
+    with seeded(0):
+        for _ in range(times):
+            for parameter in parameters:
+                parameter.grad = torch.full_like(parameter, 0.1)
+            made("train.optimizer", train.optimizer["_target_"], optimizer.step)
 
 
 def _settings_of(optimizer: Optimizer) -> str:

@@ -1,7 +1,7 @@
 """The model as the nodes will hold it: all parts in one process, each made as the node at its stage
 makes it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from tdml.models.compute import autocast, lay_out, lay_out_weights
 from tdml.models.plan import Plan
 from tdml.models.whole import outline
 from tdml.node.inner import inner_optimizer
+from tdml.rehearsal.untrained import Untrained
 from tdml.settings.schema import Train
 from tdml.settings.targets import made
 from tdml.tasks import Task
@@ -71,14 +72,14 @@ class Chain:
         """
         self._reset(training=True)
         left: Footprint = {}
-        before = [(name, value.detach().clone()) for name, value in self._untrained()]
+        before = Untrained.of(self.blocks)
         with seeded(seed):
             borders = self._forward(
                 inputs, lambda number, value: left.update(_output(number, value))
             )
             self._backward(borders, targets)
             left |= self._update()
-        self._check_changes_are_seen(before)
+        before.check(self.blocks)
         return left
 
     def several(self, batches: Sequence[Batch], seed: int, in_turn: bool) -> Footprint:
@@ -195,31 +196,6 @@ class Chain:
                 f"model: its gradients cannot be computed: {one_line(error)}"
             ) from error
         self._check_gradients_are_dense()
-
-    def _untrained(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Buffers, and parameters that are frozen, with their names."""
-        for number, block in enumerate(self.blocks):
-            for name, buffer in block.named_buffers():
-                yield f"{name} of block {number}", buffer
-            for name, parameter in block.named_parameters():
-                if not parameter.requires_grad:
-                    yield f"{name} of block {number}", parameter
-
-    def _check_changes_are_seen(self, before: Sequence[tuple[str, torch.Tensor]]) -> None:
-        """What a step changes besides what the optimizer does must be part of an update."""
-        for (name, old), (_, new) in zip(before, self._untrained(), strict=True):
-            if isinstance(new, nn.Parameter) and not torch.equal(
-                old.nan_to_num(), new.nan_to_num()
-            ):
-                raise SettingError(
-                    f"model: the parameter {name} is frozen, and training changes it all the same: "
-                    "nodes hand in no such changes, so make it a buffer (register_buffer)"
-                )
-            if old.shape == new.shape and (old.isinf() & (new != old)).any():
-                raise SettingError(
-                    f"model: the buffer {name} begins as inf, and training changes it: nodes hand "
-                    "in by how much, so let it begin with numbers"
-                )
 
     def _check_gradients_are_dense(self) -> None:
         for number, block in enumerate(self.blocks):

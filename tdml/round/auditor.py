@@ -3,6 +3,7 @@ that is all."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -58,7 +59,7 @@ class Auditor:
         ]
         validators = [self._validators(claim, gathered, draw) for claim in claims]
         first = [others[0] if others else None for others in validators]
-        answers = self._repeat(claims, first, audits)
+        answers = self._repeat(claims, first)
         for claim, others, answer in zip(claims, validators, answers, strict=True):
             self._conclude(claim, gathered, others, answer, draw, audits)
         clean = [claim for claim in claims if audits.is_clean(claim)]
@@ -67,7 +68,6 @@ class Auditor:
         ):
             if chance < LOOK:  # the two may be in league
                 self._look(claim, gathered, draw, audits)
-        audits.close()
         for index in sorted(openings.keys() - self.vouched_for(gathered)):
             audits.doubt(index)
 
@@ -101,13 +101,12 @@ class Auditor:
     def _validators(self, claim: Claim, gathered: Gathered, draw: torch.Generator) -> list[Replica]:
         """Others on machines of the same kind, in random order: they repeat each other bit for
         bit."""
-        owner = claim.owner
-        others = self._fleet.ready(index for index in gathered.auditable if index != owner.index)
-        alike = [other for other in others if other.kind == owner.kind]
+        others = self._fleet.placed(i for i in gathered.auditable if i != claim.owner.index)
+        alike = [other for other in others if other.kind == claim.owner.kind]
         return [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
 
     def _repeat(
-        self, claims: Sequence[Claim], validators: Sequence[Replica | None], audits: Audits
+        self, claims: Sequence[Claim], validators: Sequence[Replica | None]
     ) -> list[Reply | None]:
         """Every window by its validator, all validators at the same time; None where there is no
         answer."""
@@ -122,9 +121,7 @@ class Auditor:
             for place in tasks[validator.index]:
                 answers[place] = self._repeat_one(claims[place], validator)
 
-        done = self._fleet.each(work, self._fleet.ready(sorted(tasks)))
-        for index in tasks.keys() - done.keys():
-            audits.note_failed(index, [claims[place] for place in tasks[index]])
+        self._fleet.each(work, self._fleet.ready(sorted(tasks)))
         return answers
 
     def _repeat_one(self, claim: Claim, validator: Replica) -> Reply:
@@ -153,9 +150,9 @@ class Auditor:
             return
         why, ends = "", Counter[tuple[str, ...]]()
         for place, validator in enumerate(validators):
-            if place:
+            if place or answer is None:  # it may have failed over another window
                 claim = claim.anew()
-                answer = self._ask(claim, validator, audits)
+                answer = self._ask(claim, validator)
             if isinstance(answer, list):
                 ends[tuple(each.end for each in answer)] += 1
             unsettled = self._judge_answer(claim, validator, answer, audits)
@@ -172,12 +169,19 @@ class Auditor:
         else:  # nobody is there to repeat it, or nobody who does so honestly
             self._look(claim, gathered, draw, audits)
 
-    def _ask(self, claim: Claim, validator: Replica, audits: Audits) -> Reply | None:
+    def _ask(self, claim: Claim, validator: Replica) -> Reply | None:
         """One validator's answer."""
-        answers = self._fleet.each(lambda v: self._repeat_one(claim, v), [validator])
-        if validator.index not in answers:
-            audits.note_failed(validator.index, [claim])
-        return answers.get(validator.index)
+        ready = self._formed(validator, claim)
+        return self._fleet.each(lambda v: self._repeat_one(claim, v), ready).get(validator.index)
+
+    def _formed(self, replica: Replica, claim: Claim) -> Sequence[Replica]:
+        """The replica as it can work together: who has lost its group over what it was to repeat is
+        formed again, with the weights that the round began from. Empty where that fails."""
+        if not self._fleet.ready([replica.index]):
+            self._fleet.form([replica.index])
+            given = claim.weights, -claim.order.round, self._job.frozen
+            self._fleet.each(lambda r: r.load(*given), self._fleet.ready([replica.index]))
+        return self._fleet.ready([replica.index])
 
     def _judge_answer(
         self, claim: Claim, validator: Replica, answer: Reply | None, audits: Audits
@@ -216,19 +220,19 @@ class Auditor:
     ) -> str | None:
         """The dispute between the two; why another validator has to be asked, or None."""
         owner = claim.owner
+        both = [*self._formed(owner, claim), *self._formed(validator, claim)]
+        if [replica.index for replica in both] != [owner.index, validator.index]:
+            return "audit: a dispute could not be settled: one of the two can do nothing any more"
         try:
-            settled = self.settler.settle(claim, validator, answer)
+            settled = self.settler.settle(replace(claim, owner=both[0]), both[1], answer)
         except NotShown as error:
             audits.proofs.append(Proof((owner.names[error.stage],), f"audit: {error}"))
             audits.found_lied(claim, validator.index)
             return None
         except ReplicaLost as loss:
-            if loss.replica != owner.index:
-                audits.silent |= set(loss.silent)
-            elif owner.index in audits.failed:  # it may be excused
-                audits.unasked.append(claim)
-            else:
-                audits.silent |= unshown(loss, owner.names)
+            audits.silent |= (
+                unshown(loss, owner.names) if loss.replica == owner.index else set(loss.silent)
+            )
             return f"audit: a dispute could not be settled: {loss}"
         audits.settlements += settled
         audits.proofs += [proof for each in settled for proof in each.proofs]
@@ -248,15 +252,16 @@ class Auditor:
         before = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
         others = [v for v in self._validators(claim, gathered, draw) if v.index != before]
 
-        def look(_: Replica) -> Settlement | NotShown | CannotRead | None:
+        def look(shows: Replica) -> Settlement | NotShown | CannotRead | None:
             try:
-                return self.settler.look(claim, draw, alone=not others)
+                return self.settler.look(replace(claim, owner=shows), draw, alone=not others)
             except (NotShown, CannotRead) as error:
                 return error
 
-        results = self._fleet.each(look, self._fleet.ready([owner.index]))
+        results = self._fleet.each(look, self._formed(owner, claim))
         if owner.index not in results:
-            audits.unasked.append(claim)
+            audits.silent |= set(owner.names)
+            audits.left_open(claim, "audit: it did not repeat its work")
             return
         result = results[owner.index]
         if result is None:
@@ -286,7 +291,7 @@ class Auditor:
         until one finds something else than its owner, and that is settled."""
         for validator in validators:
             claim = claim.anew()
-            answer = self._ask(claim, validator, audits)
+            answer = self._ask(claim, validator)
             if isinstance(answer, list) and claim.confirmed_by(answer):
                 audits.steps += len(claim.order.batches)
                 continue

@@ -1,6 +1,6 @@
 """What came of a round's audits."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tdml.round.repeat import Claim
@@ -22,9 +22,6 @@ class Audits:
     steps: int = 0
     looks: int = 0
     notes: list[str] = field(default_factory=list)  # for the user
-    # by validator that could not repeat what it was given: of which replicas, and which windows
-    failed: dict[int, set[tuple[int, int]]] = field(default_factory=dict)
-    unasked: list[Claim] = field(default_factory=list)  # at which the coordinator could not look
 
     def left_undecided(self, claim: Claim) -> list[Settlement]:
         """The disputes over a window in which nobody was proven to lie."""
@@ -56,27 +53,6 @@ class Audits:
         audited = self.by_replica.get(index, Audited())
         looked = tuple(sorted({*audited.clean, *audited.looked}))
         self.by_replica[index] = replace(audited, clean=(), looked=looked)
-
-    def note_failed(self, validator: int, claims: Iterable[Claim]) -> None:
-        """A validator's group was lost over one of these."""
-        places = {(claim.order.replica, claim.window) for claim in claims}
-        self.failed[validator] = self.failed.get(validator, set()) | places
-
-    def close(self) -> None:
-        """Say of those who could not be asked to show a step what follows: whoever lost its group
-        over a window that nobody could repeat is not to blame for that."""
-        for claim in self.unasked:
-            index = claim.owner.index
-            if all(self._is_repeated(*place) for place in self.failed.get(index, ())):
-                self.silent |= set(claim.owner.names)
-                self.left_open(claim, "audit: it did not repeat its work")
-            else:
-                self.leave_unknown(claim)
-        self.unasked = []
-
-    def _is_repeated(self, replica: int, window: int) -> bool:
-        audited = self.by_replica.get(replica, Audited())
-        return audited.validators.get(window) is not None
 
     def leave_unknown(self, claim: Claim) -> None:
         """Nobody can tell of a window: two kinds of machines may differ so."""

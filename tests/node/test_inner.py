@@ -165,3 +165,27 @@ REFUSED = {
 def test_what_cannot_work_is_refused_in_one_line(message):
     with pytest.raises(SettingError, match=f"^{message}"):
         OptimizerState(settings.load(REFUSED[message]).train, SHAPES, torch.device("cpu"))
+
+
+class Prev(torch.optim.Optimizer):
+    """Keeps None until it has something, which nobody could go on from."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for parameter in self.param_groups[0]["params"]:
+            kept = self.state[parameter]
+            if not kept:
+                kept["steps"], kept["prev"] = torch.zeros(()), None
+            kept["steps"] += 1
+            before = 0 if kept["prev"] is None else kept["prev"]
+            parameter.sub_(parameter.grad + before, alpha=self.param_groups[0]["lr"])
+
+
+def test_an_optimizer_that_does_not_go_on_from_what_it_keeps_is_refused():
+    """Its owner would seem to have lied: all others find something else."""
+    own = [f"train.optimizer._target_={__name__}.Prev", "train.weight_decay=0", "train.momentum=0"]
+    with pytest.raises(SettingError, match=r"Prev does not go on from what it keeps"):
+        OptimizerState(settings.load(own).train, SHAPES, torch.device("cpu"))

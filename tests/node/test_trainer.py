@@ -276,7 +276,7 @@ def test_a_step_is_a_function_of_its_seed_whatever_generator_the_model_draws_fro
 
 
 class Particular(torch.optim.Optimizer):
-    """Fails in its third step, or in one that comes too soon."""
+    """Fails in its fourth step, or in one that comes too soon."""
 
     def __init__(self, params, lr):
         super().__init__(params, {"lr": lr})
@@ -286,7 +286,7 @@ class Particular(torch.optim.Optimizer):
         for parameter in self.param_groups[0]["params"]:
             kept = self.state[parameter]
             kept["steps"] = kept.get("steps", 0) + 1
-            if not 0 < kept["steps"] < 3:
+            if not 0 < kept["steps"] < 4:
                 raise ValueError(kept["steps"])
             parameter.sub_(parameter.grad)
 
@@ -308,9 +308,9 @@ def test_from_a_state_that_no_optimizer_goes_on_from_all_parameters_are_nan():
     loop, initial = loop_of(MODELS["batch norm"], trained_by(f"{__name__}.Particular"))
     trainer, ends = loop.trainer, []
     trainer.begin(initial)
-    take(loop, range(2))
+    take(loop, range(3))
     with pytest.raises(ValueError):
-        take(loop, [2])
+        take(loop, [3])
     trainer.begin(initial)
     take(loop, range(1))
     made_up = trainer.state()

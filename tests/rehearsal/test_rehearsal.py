@@ -227,7 +227,7 @@ class Observes(nn.Module):
 
 def test_a_buffer_that_begins_as_infinity_and_changes_is_the_users_mistake():
     """No update could tell by how much. One that stays, such as a mask's, is well."""
-    with pytest.raises(SettingError, match="the buffer least of block 2 begins as inf"):
+    with pytest.raises(SettingError, match="the buffer least of block 2 begins as inf or NaN"):
         through(between=Observes)
     assert through(between=lambda: Observes(changes=False)) == ""
 

@@ -34,7 +34,7 @@ def test_between_rounding_and_a_lie_nothing_is_known(
     monkeypatch.setattr(settler.referee, "error", lambda done, value: error)
     monkeypatch.setattr(settler.referee, "spread", lambda done: spread)
     value, item = [torch.ones(3)], Item(0, 0)
-    done = SimpleNamespace(item=item, digest="another")
+    done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)])
     assert settler._is_right(done, item_digest(item, value), "a GPU", value) is right
     assert len([e for errors in settler.tolerance.seen.values() for e in errors]) == learnt
     assert settler._is_right(done, "of something else", "a GPU", value) is False
@@ -49,8 +49,20 @@ def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
     monkeypatch.setattr(settler.referee, "error", lambda done, value: 1e-7)
     monkeypatch.setattr(settler.referee, "spread", lambda done: 1e-6)
     value, item = [torch.ones(3)], Item(0, 0)
-    done = SimpleNamespace(item=item, digest="another")
+    done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)])
     assert settler._is_right(done, item_digest(item, value), "a GPU", value) is True
+    assert settler._is_right(done, item_digest(item, value), settler.referee.kind, value) is False
+
+
+@pytest.mark.parametrize("whose", ["coordinator's", "theirs"])
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_between_kinds_nothing_follows_from_what_is_not_finite(whose: str, number: float) -> None:
+    """Of numbers near the largest it hangs on the order of a sum what overflows."""
+    settler = Laboratory(_JOB).engine.judge.auditor.settler
+    finite, not_finite, item = [torch.ones(3)], [torch.tensor([1.0, number, 1.0])], Item(0, 0)
+    own, value = (finite, not_finite) if whose == "theirs" else (not_finite, finite)
+    done = SimpleNamespace(item=item, digest="another", value=own)
+    assert settler._is_right(done, item_digest(item, value), "a GPU", value) is None
     assert settler._is_right(done, item_digest(item, value), settler.referee.kind, value) is False
 
 
