@@ -12,6 +12,7 @@ from tdml.node.inner import optimizers, set_rate
 from tdml.node.state import StateLayout
 from tdml.settings.schema import Train
 
+_LARGE = 2**23  # half of what float32 holds exactly
 # what an optimizer raises over a state that it cannot go on from
 _OF_A_STATE = (
     ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
@@ -47,12 +48,13 @@ class Trainer:
         self.parameters = [p for p in parameters if isinstance(p, nn.Parameter)]
         assert len(self.parameters) == len(parameters)
         self._optimizer: torch.optim.Optimizer | None = None
-        self._resumed = False
+        self._resumed = self._large = False
 
     def begin(self, weights: torch.Tensor) -> None:
         """Start from global weights (d,) float32, with a fresh optimizer."""
         self._layout.scatter(weights, self._tensors())
         self._optimizer, self._resumed = self._fresh(self.parameters), False
+        self._large = self._holds_large_numbers()
 
     def resume(self, state: torch.Tensor) -> None:
         """Start from a state, which somebody may have made up: where its optimizer cannot go on
@@ -62,6 +64,7 @@ class Trainer:
         self.begin(state[: self._layout.size])
         self._resumed = True
         self._form.kept.write(state[self._layout.size :], self._optimizer, self.parameters)
+        self._large = self._holds_large_numbers()
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -69,12 +72,17 @@ class Trainer:
             parameter.grad = None
 
     def update(self, lr: float) -> None:
-        """The optimizer's step."""
-        if self._optimizer is None:
-            return
-        set_rate(self._optimizer, lr)
+        """The optimizer's step. What follows depends on the state alone: whoever resumes from there
+        must go on alike, also where float32 does not hold a whole number."""
+        if self._optimizer is not None:
+            self._step(self._optimizer, lr)
+        if self._large:
+            self.resume(self.state())
+
+    def _step(self, optimizer: torch.optim.Optimizer, lr: float) -> None:
+        set_rate(optimizer, lr)
         try:
-            self._optimizer.step()
+            optimizer.step()
         except Exception as error:
             if not self._resumed or not self._is_of_the_state(error):
                 raise
@@ -88,11 +96,18 @@ class Trainer:
 
     @torch.no_grad()
     def _lose_all(self) -> None:
-        """What follows depends on the state alone: nothing is kept of what cannot be read off it,
-        so that whoever resumes from there goes on alike."""
+        """Nothing is kept of what cannot be read off the state."""
         self._optimizer = self._fresh(self.parameters)
         for parameter in self.parameters:
             parameter.fill_(float("nan"))
+
+    def _holds_large_numbers(self) -> bool:
+        """Whether a whole number may grow beyond what float32 holds within a round."""
+        kept = self._optimizer.state.values() if self._optimizer is not None else ()
+        values = [*self._tensors(), *(value for slots in kept for value in slots.values())]
+        tensors = [torch.as_tensor(v) for v in values if isinstance(v, int | torch.Tensor)]
+        whole = [t for t in tensors if not t.is_floating_point() and not t.is_complex()]
+        return any(bool(((t > _LARGE) | (t < -_LARGE)).any()) for t in whole)
 
     def weights(self) -> torch.Tensor:
         """Parameters and buffers: (d,) float32 on the host."""
