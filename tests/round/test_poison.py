@@ -156,18 +156,11 @@ def test_who_could_repeat_nothing_for_a_state_that_nobody_can_go_on_from_is_excu
     assert bans == ["r0.s0"]
 
 
-class _MarksAndAccuses(unhelpful.Marks):
-    """And as a validator it finds another end."""
-
-    def reached(self, end, order):
-        return end if order.own else end * 1.5
-
-
 @pytest.mark.parametrize("seed", range(2))
 def test_who_has_lost_its_group_over_a_state_is_excused_when_it_is_accused(seed: int) -> None:
     """It can show nothing any more in that round, nor owes it anything in the next."""
     laboratory = Laboratory([*_JOB, *_MARKED, "topology.replicas=3", f"seed={seed}"])
-    sit(laboratory, "r0.s0", _MarksAndAccuses)
+    sit(laboratory, "r0.s0", unhelpful.MarksAndAccuses)
     played = [laboratory.play(number) for number in (1, 2)]
     assert banned(played[0]) == ["r0.s0"]
     assert [round_.accepted for round_ in played] == [[1, 2]] * 2

@@ -154,6 +154,13 @@ class Marks(KeepsOther):
         return state
 
 
+class MarksAndAccuses(Marks):
+    """And as a validator it finds another end."""
+
+    def reached(self, end, order):
+        return end if order.own else end * 1.5
+
+
 class Sulks(Marks):
     """And it repeats nothing itself."""
 
