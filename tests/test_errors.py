@@ -121,7 +121,11 @@ _THREE = ["model=mlp", "data.size=8", "topology.replicas=2", "topology.stages=1"
         ({"RANK": "-1"}, "the environment has RANK=-1"),
         ({"RANK": "3"}, "RANK=3 must be less than WORLD_SIZE=3"),
         ({"MASTER_PORT": "65536"}, "MASTER_PORT=65536 must be from 1 to 65535"),
-        ({}, "MASTER_ADDR=127.0.0.1, MASTER_PORT={port}: the ranks cannot meet there: "),
+        (
+            {},
+            "MASTER_ADDR=127.0.0.1, MASTER_PORT={port}: the ranks cannot meet there: another "
+            "process has that port",
+        ),
     ],
 )
 def test_a_rank_that_was_told_something_wrong_says_what(variables, message):

@@ -28,7 +28,10 @@ def take_part(config: Config, interruption: Interruption) -> int:
         rendezvous = Rendezvous(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     except dist.DistError as error:
         address = "MASTER_ADDR={MASTER_ADDR}, MASTER_PORT={MASTER_PORT}".format_map(os.environ)
-        return fail(f"{address}: the ranks cannot meet there: {one_line(error)[:_LONGEST]}")
+        why = one_line(error)[:_LONGEST]
+        if "EADDRINUSE" in str(error):
+            why = "another process has that port: choose another"
+        return fail(f"{address}: the ranks cannot meet there: {why}")
     if rendezvous.rank == COORDINATOR:
         # figures and TensorBoard, which workers need not import
         from tdml.run.start_coordinator import coordinate
