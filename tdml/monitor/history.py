@@ -3,7 +3,8 @@ it."""
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -200,23 +201,47 @@ def _named_apart(histories: Iterable[History]) -> list[History]:
 def _read_run(run: Path) -> History:
     if not (run / "config.yaml").is_file():
         raise SettingError(f"{run} is no run: give the folder of one, such as runs/demo")
-    kept = OmegaConf.to_container(from_yaml(run / "config.yaml"))
-    assert isinstance(kept, dict)
-    settings = {str(key): value for key, value in kept.items() if key not in _OF_A_MACHINE}
-    settings["data"] = {key: value for key, value in settings["data"].items() if key != "root"}
-    summary = _summary(run)
-    rounds, bans = _rounds(read_metrics(run, void=True))
-    reached = (rounds[-1].round if rounds else 0, settings["rounds"])
+    with _sound(run / "config.yaml"):
+        settings = _settings(run)
+    with _sound(run / "summary.json"):
+        summary = _summary(run)
+        reached, model = (summary.get("round"), summary.get("rounds")), summary.get("model")
+    with _sound(run / "metrics.jsonl"):
+        rounds, bans = _rounds(read_metrics(run, void=True))
+    with _sound(run / "machines.json"):
+        machines = machine.read(run)
     # or it goes on, and the summary is of an earlier start
-    current = (summary.get("round"), summary.get("rounds")) == reached
+    current = reached == (rounds[-1].round if rounds else 0, settings["rounds"])
     return History(
         name=settings["name"],
         settings=settings,
-        machines=machine.read(run),
-        ended=current and summary["model"] is not None,
+        machines=machines,
+        ended=current and model is not None,
         rounds=rounds,
         bans=bans,
     )
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """One of a run's files is read. Raises SettingError, which names it, where it is not what a run
+    writes."""
+    try:
+        yield
+    except SettingError:
+        raise
+    except _DAMAGED as error:
+        raise SettingError(
+            f"{path} is damaged: put back a copy of it, or leave the run out"
+        ) from error
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    kept = OmegaConf.to_container(from_yaml(run / "config.yaml"))
+    assert isinstance(kept, dict)
+    settings = {str(key): value for key, value in kept.items() if key not in _OF_A_MACHINE}
+    data = {key: value for key, value in settings["data"].items() if key != "root"}
+    return settings | {"data": data, "name": settings["name"], "rounds": settings["rounds"]}
 
 
 def _summary(run: Path) -> dict[str, Any]:

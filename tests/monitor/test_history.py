@@ -180,7 +180,7 @@ def test_names_that_come_again_are_told_apart(tmp_path: Path) -> None:
 def test_a_damaged_run_is_one_line(file: str, text: str, tmp_path: Path) -> None:
     run = leave_run(tmp_path / "run", accuracies=[0.5])
     (run / file).write_text(text)
-    assert "damaged" in _refused(run)
+    assert f"{file} is damaged" in _refused(run) or f"damaged: {file}" in _refused(run)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}', "\xff"])
