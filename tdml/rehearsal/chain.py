@@ -192,9 +192,13 @@ class Chain:
                 if sent.requires_grad:  # else nothing before it is trained this time
                     sent.backward(following.grad)
         except RuntimeError as error:
-            raise SettingError(
-                f"model: its gradients cannot be computed: {one_line(error)}"
-            ) from error
+            text = one_line(error)
+            if "inplace operation" in text:
+                text = (
+                    "something is changed in place that the way back needs, perhaps by a later "
+                    f"micro-batch: take a clone() of it ({text})"
+                )
+            raise SettingError(f"model: its gradients cannot be computed: {text}") from error
         self._check_gradients_are_dense()
 
     def _check_gradients_are_dense(self) -> None:

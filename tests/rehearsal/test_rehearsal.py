@@ -79,7 +79,7 @@ class Overflows(nn.Module):
         ),
         (
             {"target": f"{__name__}.spoils_another"},
-            "model: its gradients cannot be computed: .* inplace operation",
+            "model: its gradients cannot be computed: something is changed in place that .* clone",
         ),
         ({"frozen": 2}, r"topology.cuts=\[1\]: nothing before block 1 can be trained"),
         ({"frozen": 5, "cuts": ()}, "model: nothing in it can be trained"),
