@@ -20,11 +20,11 @@ def first_placement(names: Collection[str], topology: Topology) -> dict[Slot, st
 
 
 def substitutes(
-    slots: Mapping[Slot, str], nodes: Mapping[str, Peer], topology: Topology
+    slots: Mapping[Slot, str], nodes: Mapping[str, Peer], free: Sequence[str], topology: Topology
 ) -> dict[Slot, str]:
-    """Spares for slots whose nodes are gone. The first and the last stage read data."""
-    taken = set(slots.values())
-    spares = [node for node in nodes.values() if node.usable and node.name not in taken]
+    """Of nodes without a slot, by name, those for slots whose nodes are gone. The first and the
+    last stage read data."""
+    spares = [nodes[name] for name in free]
     changes: dict[Slot, str] = {}
     for slot, name in slots.items():
         at_an_end = slot.stage in (0, topology.stages - 1)

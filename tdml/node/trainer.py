@@ -52,19 +52,21 @@ class Trainer:
 
     def begin(self, weights: torch.Tensor) -> None:
         """Start from global weights (d,) float32, with a fresh optimizer."""
-        self._layout.scatter(weights, self._tensors())
-        self._optimizer, self._resumed = self._fresh(self.parameters), False
-        self._large = self._holds_large_numbers()
+        self._put_in(weights)
+        self._resumed, self._large = False, self._holds_large_numbers()
 
     def resume(self, state: torch.Tensor) -> None:
         """Start from a state, which somebody may have made up: where its optimizer cannot go on
         from there, all parameters are NaN from then on. Whoever takes the steps finds that, and can
         tell the others, as a node that fails cannot."""
         assert state.shape == (self._form.size,)
-        self.begin(state[: self._layout.size])
-        self._resumed = True
+        self._put_in(state[: self._layout.size])
         self._form.kept.write(state[self._layout.size :], self._optimizer, self.parameters)
-        self._large = self._holds_large_numbers()
+        self._resumed, self._large = True, self._holds_large_numbers()
+
+    def _put_in(self, weights: torch.Tensor) -> None:
+        self._layout.scatter(weights, self._tensors())
+        self._optimizer = self._fresh(self.parameters)
 
     def clear(self) -> None:
         """Forget the gradients."""

@@ -179,7 +179,7 @@ class Auditor:
         formed again, with the weights that the round began from. Empty where that fails."""
         if not self._fleet.ready([replica.index]):
             self._fleet.form([replica.index])
-            given = claim.weights, -claim.order.round, self._job.frozen
+            given = claim.weights, -claim.order.round, self._job.frozen  # a version as debts'
             self._fleet.each(lambda r: r.load(*given), self._fleet.ready([replica.index]))
         return self._fleet.ready([replica.index])
 

@@ -28,9 +28,8 @@ def take_part(config: Config, interruption: Interruption) -> int:
         rendezvous = Rendezvous(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     except dist.DistError as error:
         address = "MASTER_ADDR={MASTER_ADDR}, MASTER_PORT={MASTER_PORT}".format_map(os.environ)
-        why = one_line(error)[:_LONGEST]
-        if "EADDRINUSE" in str(error):
-            why = "another process has that port: choose another"
+        taken = "another process has that port: choose another"
+        why = taken if "EADDRINUSE" in str(error) else one_line(error)[:_LONGEST]
         return fail(f"{address}: the ranks cannot meet there: {why}")
     if rendezvous.rank == COORDINATOR:
         # figures and TensorBoard, which workers need not import

@@ -233,7 +233,7 @@ def _about(key: str | None, text: str, known: Sequence[str]) -> str:
         problem = f"+{match[1]} is there already: write {match[1]}=…"
     elif _MISSING.match(text):
         problem = f"{key} is missing: give it a value"
-    elif "object_type=dict" in text and "nterpolation" not in text:
+    elif "object_type=dict" in text and "interpolation" not in text.lower():
         problem = f"{key} must be a mapping, such as {key}={{a: 1}}"
     elif "is not a ListConfig" in text or "Cannot merge DictConfig with ListConfig" in text:
         # the schema's only list: of the whole schema OmegaConf does not say where

@@ -284,14 +284,6 @@ def test_it_can_be_read_where_nothing_can_be_written(path, ledger, files):
         os.chmod(folder, 0o755)
 
 
-def test_the_file_alone_has_all_of_it_while_the_run_goes_on(path, ledger, tmp_path):
-    """Contributors are told to ask for that one; a coordinator may have been killed."""
-    chains.play(ledger, 1)
-    shutil.copyfile(path, tmp_path / "copy.db")
-    with read(tmp_path / "copy.db") as reader:
-        assert len(reader.entries()) == len(ledger.entries()) > 5
-
-
 def test_reading_leaves_no_files_behind(path, ledger):
     ledger.close()
     with read(path) as reader:

@@ -6,18 +6,6 @@ from tdml.protocol.orders import ReplicaLost
 from tests.round.liars import AS_VALIDATOR, Liar
 
 
-class KeepsAnotherForm(Node):
-    """Keeps, commits to and shows states of a form that nobody can take steps from."""
-
-    form = staticmethod(lambda state: state[:-1])
-
-    def training(self, order, steps):
-        for step in super().training(order, steps):
-            trace = self._trace
-            trace.keep = lambda state, trace=trace: type(trace).keep(trace, self.form(state))
-            yield step
-
-
 class StopsShowing(Liar):
     """Lies, and shows the state that others start from for a few times, until it is disputed; then
     another one, or it says that it cannot."""
@@ -76,6 +64,15 @@ class KeepsOther(Liar):
         sections = form.sections(state[self.stage.layout.size :])
         self.change(dict(zip(["filled", *form._names], sections, strict=True)))
         return state
+
+
+class KeepsAnotherForm(KeepsOther):
+    """Keeps, commits to and shows states of a form that nobody can take steps from."""
+
+    form = staticmethod(lambda state: state[:-1])
+
+    def _changed(self, state):
+        return self.form(state)
 
 
 class CountsBack(KeepsOther):
@@ -161,13 +158,8 @@ class MarksAndAccuses(Marks):
         return end if order.own else end * 1.5
 
 
-class Sulks(Marks):
+class Sulks(RepeatsNothing, Marks):
     """And it repeats nothing itself."""
-
-    def repeating(self, order):
-        if not order.own:
-            raise MemoryError("no room")
-        yield from super().repeating(order)
 
 
 class HalfFilled(KeepsOther):
