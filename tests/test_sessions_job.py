@@ -183,6 +183,27 @@ def test_a_job_starts_with_one_of_two_replicas_and_grows_to_three(
 
 
 @pytest.mark.slow
+def test_nodes_whose_partners_are_killed_go_on_with_each_other(
+    job: Job, capsys: pytest.CaptureFixture
+) -> None:
+    settings = [
+        *SMALL, "topology.replicas=2", "topology.stages=2", "topology.microbatches=2",
+        "sync.local_steps=2", "rounds=4000",
+    ]  # fmt: skip
+    job.start(5, *settings)
+    job.wait(lambda: [0, 1] in [line["accepted"] for line in job.rounds])
+    for rank in (2, 3):  # r0.s1 and r1.s0
+        job.ranks[rank].kill()
+    job.wait(lambda: entries(job.run, "round")[-1].body["slots"] == {"0": ["r0.s0", "r1.s1"]})
+    before = len(job.rounds)
+    job.wait(lambda: job.rounds[before + 1 :] and job.rounds[-1]["accepted"] == [0])
+    job.stop()
+    assert "r1.s1 takes the place of r0.s1 (dead)" in job.output
+    assert "Traceback" not in job.output
+    verify(job.run, capsys)
+
+
+@pytest.mark.slow
 def test_who_is_let_in_and_does_not_come_holds_nobody_up(job: Job) -> None:
     settings = [*_JOB, "topology.microbatches=1"]
     job.start(3, *settings)

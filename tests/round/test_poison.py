@@ -148,7 +148,6 @@ def test_who_could_repeat_nothing_for_a_state_that_nobody_can_go_on_from_is_excu
     played = laboratory.play(1)
     assert {1, 2, 3} <= set(played.accepted)
     assert laboratory.fleet.losses.keys() == {0, 1, 2, 3}
-    assert played.evaluated, "groups are formed again for the figures"
     owing = laboratory.engine.judge.debts.owing
     assert set(owing) <= {laboratory.fleet.key("r0.s0")}
     monkeypatch.setattr(suspicion.Purse, "choose", choose)
@@ -164,3 +163,15 @@ def test_who_has_lost_its_group_over_a_state_is_excused_when_it_is_accused(seed:
     played = [laboratory.play(number) for number in (1, 2)]
     assert banned(played[0]) == ["r0.s0"]
     assert [round_.accepted for round_ in played] == [[1, 2]] * 2
+
+
+def test_a_round_whose_audit_has_cost_all_groups_has_its_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the window that nobody can repeat is drawn, and nobody is asked anything after it."""
+    _only(monkeypatch, {2: (2,)})
+    laboratory = Laboratory([*_JOB, *_MARKED, "topology.replicas=3"])
+    sit(laboratory, "r2.s0", unhelpful.Marks)
+    played = laboratory.play(1)
+    assert laboratory.fleet.losses.keys() == {0, 1, 2}
+    assert (played.accepted, played.evaluated) == ([0, 1], True)
