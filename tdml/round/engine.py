@@ -21,10 +21,11 @@ from tdml.round.clock import Stopwatch
 from tdml.round.deadline import Deadline, Pace
 from tdml.round.debts import Redone
 from tdml.round.evaluate import evaluate, improvements
+from tdml.round.evidence import Findings
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, gather
 from tdml.round.job import Job
-from tdml.round.judge import Findings, Judge, Judged
+from tdml.round.judge import Judge, Judged
 from tdml.round.outer import outer_optimizer
 from tdml.round.played import Round
 from tdml.round.reports import false_figures

@@ -2,7 +2,7 @@
 recomputed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -124,6 +124,20 @@ class Settler:
             if right is None
             else self._conclude(dispute, done, [owner.index])
         )
+
+    def state(self) -> dict:
+        """What a checkpoint must keep."""
+        return {
+            "tolerance": self.tolerance.seen,
+            "confirmed": sorted(self.confirmed),
+            "unrepeatable": sorted(self.unrepeatable),
+        }
+
+    def restore(self, state: Mapping) -> None:
+        """Undo `state`."""
+        self.tolerance.seen = dict(state["tolerance"])
+        self.confirmed = set(map(tuple, state["confirmed"]))
+        self.unrepeatable = set(state["unrepeatable"])
 
     # Who has lied
 

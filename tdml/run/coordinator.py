@@ -23,7 +23,7 @@ from tdml.round.job import Job
 from tdml.round.played import Round
 from tdml.round.rollback import tainted_rounds, taken_back
 from tdml.round.saving import Saving
-from tdml.run.notices import notices
+from tdml.run.notices import limits, notices
 from tdml.run.status import status
 from tdml.trust.judgement import Proof
 from tdml.wire.channel import Offence
@@ -69,7 +69,7 @@ class Coordinator:
         self._banned_before = {kept["keys"][name]: name for name in kept["banned"]}
         # what the user should know of the whole run
         before = checkpoint.notices if checkpoint else []
-        self.notices = list(dict.fromkeys(filter(None, [self.engine.judge.limits, *before])))
+        self.notices = list(dict.fromkeys(filter(None, [limits(job), *before])))
         self._saving = Saving(self.last_round)
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from tdml.data.faults import faults_of, unsound
 from tdml.round.job import Job
 from tdml.round.played import Round
+from tdml.trust.judgement import UNCHECKED
+from tdml.trust.numbers import TYPICAL
 
 _MOST_NAMED = 5  # samples, of one reason: nobody can have many looked at
 _NAMED = re.compile(r"training samples? [\d, ]+")
@@ -14,6 +16,32 @@ _UNREPEATABLE = (
     "again, steps of this job cannot be repeated, and nobody can be convicted by them: see "
     "docs/your-model.md"
 )
+
+
+def limits(job: Job) -> str:
+    """What a run cannot prove, because of its settings or of too few replicas, in one line; "" if
+    nothing."""
+    trust = job.config.trust
+    if not trust.enabled:
+        return "trust.enabled=false: every update of the right form is averaged, whoever sent it"
+    if job.own:
+        return (
+            f"data.partition=own: {UNCHECKED}: nothing is audited, so nobody is banned but for "
+            "messages that no honest node sends, and no update counts more than "
+            f"{TYPICAL:g} times the median"
+        )
+    if not trust.budget:
+        return (
+            "trust.budget=0: nothing is audited, so nobody is banned but for messages that no "
+            "honest node sends"
+        )
+    if job.problem:
+        return f"trust.repeatable=warn: nothing is audited: {job.problem}"
+    if job.config.topology.most == 1:
+        return (
+            "1 replica: nobody can repeat its work but the coordinator, which looks at single steps"
+        )
+    return ""
 
 
 def notices(job: Job, played: Round, losses: Iterable[str]) -> list[str]:

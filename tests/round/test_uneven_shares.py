@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tdml.lab.laboratory import Laboratory
-from tdml.round.judge import path_length
+from tdml.round.evidence import path_length
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.replicas=3",

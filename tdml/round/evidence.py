@@ -1,0 +1,118 @@
+"""What a round has shown of each replica, as the judgement takes it."""
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tdml.data.faults import faults_of
+from tdml.round.audits import Audits
+from tdml.round.cross_check import Checked
+from tdml.round.gather import Gathered
+from tdml.round.job import Job
+from tdml.trust.judgement import UNCHECKED, Audited, Evidence, Proof
+from tdml.trust.screen import Screening
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a round has shown of its updates."""
+
+    gathered: Gathered
+    screening: Screening
+    checked: Checked
+    audits: Audits
+
+
+def evidence_of(job: Job, findings: Findings, proofs: Sequence[Proof], index: int) -> Evidence:
+    """What a round has shown of one replica that handed something in. `proofs` are all of the
+    round's."""
+    gathered, screening = findings.gathered, findings.screening
+    names = gathered.names[index]
+    audited = findings.audits.by_replica.get(index, Audited())
+    evidence = Evidence(
+        names,
+        job.samples(gathered.start.steps[index]),
+        fault=_fault(job, gathered, index),
+        audited=audited,
+        full=job.audits and audited.is_full(window_steps(job, gathered, index)),
+        proof=_proof_against(names, proofs),
+        work=findings.checked.works.get(index),
+        unchecked=UNCHECKED if job.own else "",
+    )
+    if index not in gathered.replicas:
+        return evidence
+
+    row = gathered.replicas.index(index)
+    return replace(
+        evidence,
+        size=gathered.sizes[index],
+        stretch=_stretch(job, gathered, index),
+        distance=screening.distances[row],
+        departure=screening.reasons.get(row, ""),
+        compared=takes_all(job, gathered, index),
+    )
+
+
+def compared(job: Job, gathered: Gathered) -> list[int]:
+    """The replicas that statistics can compare."""
+    return [index for index in gathered.replicas if takes_all(job, gathered, index)]
+
+
+def takes_all(job: Job, gathered: Gathered, index: int) -> bool:
+    """Whether a replica takes all of its steps: after fewer an honest update is smaller, points
+    elsewhere, and has learnt less."""
+    return gathered.start.steps[index] == job.steps[index]
+
+
+def window_steps(job: Job, gathered: Gathered, index: int) -> tuple[int, ...]:
+    """How many steps each window of a replica's round has."""
+    bounds = job.bounds(gathered.start.steps[index])
+    return tuple(b - a for a, b in itertools.pairwise(bounds))
+
+
+def path_length(steps: int, momentum: float) -> float:
+    """How far some steps of SGD lead where all gradients are alike, in learning rates."""
+    velocity = distance = 0.0
+    for _ in range(steps):
+        velocity = momentum * velocity + 1
+        distance += velocity
+    return distance
+
+
+def _proof_against(names: Sequence[str], proofs: Sequence[Proof]) -> Proof | None:
+    """What is proven of some of these nodes, in one."""
+    own = [proof for proof in proofs if set(proof.nodes) & set(names)]
+    nodes = tuple(dict.fromkeys(name for proof in own for name in proof.nodes if name in names))
+    reason = "; ".join(dict.fromkeys(proof.reason for proof in own))
+    return Proof(nodes, reason) if nodes else None
+
+
+def _stretch(job: Job, gathered: Gathered, index: int) -> float:
+    """How much farther the steps of a replica may lead than most replicas': who has more data takes
+    more of them."""
+    steps, momentum = gathered.start.steps, job.config.train.momentum
+    others = compared(job, gathered) or gathered.auditable
+    usual = statistics.median_low([steps[other] for other in others])
+    return max(1.0, path_length(steps[index], momentum) / path_length(usual, momentum))
+
+
+def _fault(job: Job, gathered: Gathered, index: int) -> str:
+    """Why an update cannot be averaged, and which samples explain it."""
+    if index not in gathered.faults:
+        return ""
+    number, steps = gathered.start.number, gathered.start.steps
+    fault = "; ".join(
+        f"stage {stage}: {text}" for stage, text in sorted(gathered.faults[index].items())
+    )
+    if index not in gathered.diverged:
+        return fault
+
+    most = 2 * len(gathered.diverged) > len(gathered.names)
+    diverges = ", as most others' have: training diverges (see train.lr)" if most else ""
+    if job.own or (most and index != min(gathered.diverged)):
+        return fault + diverges  # the samples are not here, or one replica's tell enough
+    batches = job.batches(index, number)[: steps[index]]
+    seeds = [job.augmentation(number, index, step) for step in range(len(batches))]
+    samples = faults_of(job.source, batches, seeds)
+    return f"{fault}, for {samples}" if samples else fault + diverges
