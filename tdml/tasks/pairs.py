@@ -8,6 +8,11 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+_JOINED = (
+    "a model that takes several tensors is given them as one, which its first block takes apart "
+    "(docs/your-task.md)"
+)
+
 
 def paired(
     samples: Any, target: str, check: Callable[[Any], None] = lambda _: None
@@ -76,8 +81,9 @@ def _pair(sample: Any, target: str) -> tuple[Any, Any]:
         )
     if len(sample) != 2:
         unused = ", for weights and masks of samples are not used" if len(sample) > 2 else ""
+        joined = f"; {_JOINED}" if all(map(torch.is_tensor, sample[:2])) else ""
         raise TypeError(
-            f"it has {len(sample)} parts: return two, a tensor and its {target}{unused}"
+            f"it has {len(sample)} parts: return two, a tensor and its {target}{unused}{joined}"
         )
     return sample[0], sample[1]
 
@@ -91,6 +97,9 @@ def _is_ids(sample: torch.Tensor | np.ndarray) -> bool:
 
 
 def _inputs(inputs: list[Any]) -> torch.Tensor:
+    parts = inputs[0].values() if isinstance(inputs[0], Mapping) else inputs[0]
+    if isinstance(inputs[0], tuple | list | Mapping) and all(map(torch.is_tensor, parts)):
+        raise TypeError(f"its input is a {type(inputs[0]).__name__} of tensors: {_JOINED}")
     advice = (
         "a tensor, such as with torch.tensor, or of an image with torchvision.transforms.ToTensor()"
     )

@@ -49,6 +49,18 @@ X = torch.zeros(2)
                 "samples are not"
             ),
         ),
+        (
+            (X, X, 3),
+            "it has 3 parts: return two, a tensor and its label, for weights and masks of samples are not used; a model that takes several tensors is given them",
+        ),
+        (
+            ((X, X), 3),
+            "its input is a tuple of tensors: a model that takes several tensors is given",
+        ),
+        (
+            ({"a": X, "b": X}, 3),
+            "its input is a dict of tensors: a model that takes several tensors",
+        ),
         ((X,), "it has 1 parts: return two, a tensor and its label"),
         (X, "it is a tensor alone: return a tuple of it and its label"),
         (np.zeros(2), "it is a tensor alone: return a tuple of it and its label"),
