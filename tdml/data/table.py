@@ -1,6 +1,8 @@
 """Tables: a row is a sample, one column of which is to be said."""
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,11 @@ def _columns(table: Table, target: str | None) -> tuple[int, list[int]]:
         )
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SettingError(f"data.path={table.path} has two columns {twice}: rename one of them")
+    if "" in names:
+        raise SettingError(
+            f"data.path={table.path}: column {1 + names.index('')} has no name: give it one, or "
+            "leave it out (pandas writes the rows' numbers there, but with index=False)"
+        )
     if len(names) == 1:
         raise SettingError(f"data.path={table.path} has no column beside data.target={target}")
     place = names.index(target)
@@ -151,9 +158,24 @@ def _known_classes(
     if classes is not True:
         return [str(name) for name in classes]
     try:
-        return sorted(set(values), key=float)
+        known = sorted(set(values), key=float)
     except ValueError:
         return sorted(set(values))
+    _check_numbers(table, column, values, known)
+    return known
+
+
+def _check_numbers(table: Table, column: int, values: list[str], known: list[str]) -> None:
+    """Where classes are numbers each is one of them, whatever wrote it: a column of whole numbers
+    in which some are missing becomes 1.0 and nan in pandas."""
+    if wrong := next((value for value in known if math.isnan(float(value))), None):
+        raise _missing(table, values.index(wrong), column)
+    for one, other in pairwise(known):
+        if float(one) == float(other):
+            raise SettingError(
+                f"data.path={table.path}: {table.names[column]} is {one!r} in some rows and "
+                f"{other!r} in others, which is one number: write it in one way"
+            )
 
 
 def _classes(table: Table, column: int, known: list[str]) -> torch.Tensor:

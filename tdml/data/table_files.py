@@ -7,6 +7,7 @@ from pathlib import Path
 from tdml.errors import SettingError, one_line
 
 _PARQUET = ".parquet"
+_INDEX = "__index_level_"  # as pandas calls a column of a Parquet file that has no name
 _OTHER_MARKS = (";", "\t", "|")  # between columns
 
 
@@ -82,6 +83,9 @@ def _parquet(path: str) -> Table:
         raise SettingError(
             f"data.path={path} cannot be read as Parquet: {one_line(error)[:200]}"
         ) from error
+    # numbers of rows, which pandas keeps as a column where they are not 0, 1, 2, …
+    index = [name for name in table.column_names if name.startswith(_INDEX)]
+    table = table.drop_columns(index)
     columns = [[_text(value) for value in column.to_pylist()] for column in table.columns]
     return Table(
         path, table.column_names, [list(row) for row in zip(*columns, strict=True)], "row", 1

@@ -104,6 +104,13 @@ def test_what_was_done_to_the_columns_is_known(tmp_path):
         ),
         ("price,size,price\n1,2,3", {}, "has two columns price: rename one of them"),
         ("price\n1\n2", {}, "has no column beside data.target=price"),
+        (",size,price\n0,1,2\n1,2,3", {}, "column 1 has no name: give it one, or leave it out"),
+        ("size,price,\n1,2,\n2,3,", {}, "column 3 has no name: give it one, or leave it out"),
+        (
+            "size,kind\n1,1\n2,2\n3,1.0",
+            {"target": "kind", "classes": True},
+            "kind is '1' in some rows and '1.0' in others, which is one number",
+        ),
         (
             without_kind().replace("\n3,3,9", "\n3,3,nan"),
             {},
@@ -153,6 +160,7 @@ def test_a_table_of_a_spreadsheet_begins_with_a_mark_that_is_no_name(tmp_path):
         ("\n3, ,9", {}, "line 5 has no weight: fill it in, or leave the row out"),
         ("\n3,3,", {}, "line 5 has no price: fill it in, or leave the row out"),
         ("\n3,3,", {"classes": True}, "line 5 has no price: fill it in, or leave the row out"),
+        ("\n3,3,nan", {"classes": True}, "line 5 has no price: fill it in, or leave the row out"),
     ],
 )
 def test_what_is_missing_is_named(text, settings, message, tmp_path):
@@ -183,6 +191,14 @@ def test_a_parquet_file_is_the_same_table(tmp_path):
     for one, other in zip(found, expected, strict=True):
         assert one.targets == other.targets
         assert all(torch.equal(one[i][0], other[i][0]) for i in range(len(other)))
+
+
+def test_numbers_of_rows_that_pandas_keeps_are_no_column(tmp_path):
+    """As after df.sample(frac=1): a model that has them learns the order of the file."""
+    rows = {"size": [3.0, 1.0, 2.0, 4.0], "price": [1.0, 2.0, 3.0, 4.0]}
+    path = parquet(tmp_path / "x.parquet", rows | {"__index_level_0__": [3, 0, 1, 2]})
+    train, _ = csv(path, "price", False, 0.5)
+    assert list(train.facts["features"]) == ["size"]
 
 
 def test_what_is_missing_in_a_parquet_file_is_named(tmp_path):
