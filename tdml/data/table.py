@@ -156,7 +156,10 @@ def _known_classes(
     if "" in values:
         raise _missing(table, values.index(""), column)
     if classes is not True:
-        return [str(name) for name in classes]
+        given = [str(name) for name in classes]
+        if twice := next((name for name in given if given.count(name) > 1), None):
+            raise SettingError(f"data.classes=[{','.join(given)}] names {twice} twice")
+        return given
     try:
         known = sorted(set(values), key=float)
     except ValueError:

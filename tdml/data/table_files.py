@@ -32,7 +32,7 @@ def read_table(path: str | None) -> Table:
     Raises:
         SettingError: there is no such file, or it is no table.
     """
-    if path is None or not Path(path).is_file():
+    if not isinstance(path, str) or not Path(path).is_file():
         raise SettingError(
             f"data.path={path} is no file: give a CSV file whose first line has the names of the "
             f"columns, or a {_PARQUET} file"

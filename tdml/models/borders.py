@@ -176,6 +176,8 @@ def _as_they_were(blocks: Sequence[nn.Module]) -> Iterator[None]:
             for module, name, tensor, value in kept:
                 if getattr(module, name, None) is not tensor:
                     setattr(module, name, tensor)
+                if tensor.shape != value.shape:  # resized in place, as observers of quantisation do
+                    tensor.resize_(value.shape)
                 tensor.copy_(value)
                 tensor.grad = None
 

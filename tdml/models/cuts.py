@@ -42,7 +42,7 @@ def check_has_blocks(model: nn.Module) -> None:
     SettingError: the model does not say where it may be cut.
     """
     if not has_blocks(model):
-        named = " (its `blocks` is one of its modules)" if hasattr(model, "blocks") else ""
+        named = " (its `blocks` is no method)" if hasattr(model, "blocks") else ""
         raise SettingError(
             f"model: {type(model).__name__} is no nn.Sequential and has no method blocks() that "
             f"lists its parts{named}: add one, for without it cannot be cut, or set "

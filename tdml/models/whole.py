@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from tdml.common.seeds import derive, seeded
 from tdml.errors import SettingError
@@ -21,12 +22,15 @@ def outline(settings: dict, seed: int) -> nn.Module:
     as `build`.
 
     They take no memory where the constructor never looks at values: else it runs as for the initial
-    model.
+    model. So it does where torch looks, and takes it that it need not: an orthogonal
+    parametrization has no `base` then.
     """
     try:
-        return _build(settings, seed, "meta")
+        model = _build(settings, seed, "meta")
     except SettingError:
         return initial_model(settings, seed)
+    looks = any(map(parametrize.is_parametrized, model.modules()))
+    return initial_model(settings, seed) if looks else model
 
 
 def _build(settings: dict, seed: int, device: str) -> nn.Module:

@@ -102,6 +102,8 @@ def test_what_was_done_to_the_columns_is_known(tmp_path):
             {"target": "kind", "classes": ["b", "c"]},
             "line 2 has 'a' as kind, which is none of data.classes=[b,c]",
         ),
+        (TABLE, {"target": "kind", "classes": ["a", "b", "a"]}, "[a,b,a] names a twice"),
+        (TABLE, {"path": ["one.csv", "two.csv"]}, "data.path=['one.csv', 'two.csv'] is no file"),
         ("price,size,price\n1,2,3", {}, "has two columns price: rename one of them"),
         ("price\n1\n2", {}, "has no column beside data.target=price"),
         (",size,price\n0,1,2\n1,2,3", {}, "column 1 has no name: give it one, or leave it out"),

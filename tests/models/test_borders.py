@@ -75,8 +75,8 @@ class Replaces(nn.Module):
 
     def forward(self, value):
         now = value.mean(0)
-        if self.how == "larger":
-            self.mean = torch.zeros(4)
+        if self.how in ("larger", "resized"):
+            self.mean = torch.zeros(4) if self.how == "larger" else self.mean.resize_(4)
         elif self.how == "new":
             self.register_buffer("more", now)
         else:
@@ -206,6 +206,7 @@ def test_a_block_must_return_one_floating_point_tensor(blocks):
     ("how", "message"),
     [
         ("larger", "model: block 1 replaces mean by something of another form"),
+        ("resized", "model: block 1 replaces mean by something of another form"),
         ("new", "model: block 1 makes more in its first pass: make it in the constructor"),
     ],
 )

@@ -185,7 +185,7 @@ def test_a_cut_where_none_can_be_is_refused(model, cuts, message):
         (
             Whole(),
             2,
-            r"model: Whole is no nn.Sequential and has no method blocks\(\) .* \(its `blocks` is one of its",
+            r"model: Whole is no nn.Sequential and has no method blocks\(\) .* \(its `blocks` is no method\)",
         ),
         (
             nn.Linear(6, 6),

@@ -53,6 +53,11 @@ def plain():
     return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
 
 
+def orthogonal():
+    """Torch's own, which asks whether its first weights are."""
+    return nn.Sequential(nn.utils.parametrizations.orthogonal(nn.Linear(4, 6)), nn.Linear(6, 4))
+
+
 def fails():
     raise OSError("no such file")
 
@@ -62,7 +67,8 @@ def forms(model):
 
 
 @pytest.mark.parametrize(
-    "make", [plain, reads_values, from_numpy, drawn, drawn_by_numpy, tied_after_reading]
+    "make",
+    [plain, reads_values, from_numpy, drawn, drawn_by_numpy, tied_after_reading, orthogonal],
 )
 def test_every_node_makes_the_form_that_the_coordinators_model_has(make):
     initial = initial_model(settings(make), 5)
