@@ -189,11 +189,16 @@ def _evaluate(
 
 
 def hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica) -> None:
-    """Hand a replica's update to another, which is to evaluate it.
+    """Hand a replica's update to another, which is to evaluate it. Its owner is asked for it only
+    where it was not kept.
 
     Raises:
         ReplicaLost: one of them does not answer, or the owner shows another update.
     """
+    for (stage, number), blocks in gathered.kept.items():
+        validator.hold(stage, number, blocks[owner.index])
+    if gathered.kept:
+        return
     try:
         for stage, content in updates_of(gathered, owner.index).items():
             relay(owner, Vector(UPDATE, stage, job.layouts[stage].size, content), validator)

@@ -94,9 +94,12 @@ def _false_report(
     text: str,
 ) -> list[Proof]:
     """The nodes whose part in one batch of a report is false."""
-    update = _update(job, fleet, gathered, answer.order.candidate)
-    if update is None:  # its own audit judges that
+    try:
+        update = _update(job, fleet, gathered, answer.order.candidate)
+    except ReplicaLost:  # its own audit judges that
         return []
+    except NotShown as error:
+        return [Proof((gathered.names[error.replica][error.stage],), f"audit: {error}")]
 
     def ask(other: Replica) -> list[Evaluation]:
         if answer.order.candidate is not None:
@@ -152,17 +155,23 @@ def _to_look_at(
 
 def _update(
     job: Job, fleet: Fleet, gathered: Gathered, candidate: int | None
-) -> list[torch.Tensor] | None:
+) -> list[torch.Tensor]:
     """What the global weights were evaluated with, by stage: the candidate's update, as it has
-    committed to it, or none; None if it does not show that."""
+    committed to it, or none. Its owner, who may be in league with who has evaluated it, is asked
+    for it only where it was not kept.
+
+    Raises:
+        ReplicaLost: it does not answer.
+        NotShown: it shows another.
+    """
     if candidate is None:
         return []
+    if gathered.kept:
+        blocks = [(stage, own[candidate]) for (stage, _), own in gathered.kept.items()]
+        stages = range(len(job.layouts))
+        return [torch.cat([block for s, block in blocks if s == stage]) for stage in stages]
     [owner] = fleet.placed([candidate])
-    contents = updates_of(gathered, candidate)
-    try:
-        return [
-            fetch_vector(owner, Vector(UPDATE, stage, job.layouts[stage].size, content))
-            for stage, content in contents.items()
-        ]
-    except (NotShown, ReplicaLost):
-        return None
+    return [
+        fetch_vector(owner, Vector(UPDATE, stage, job.layouts[stage].size, content))
+        for stage, content in updates_of(gathered, candidate).items()
+    ]

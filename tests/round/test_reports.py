@@ -9,6 +9,7 @@ import torch
 from tdml.lab.laboratory import Laboratory
 from tdml.node.lockstep import predict
 from tdml.node.node import Node
+from tdml.protocol.orders import UPDATE
 from tdml.round.reports import _outlying, _reports_to_look_at
 from tests.round.seats import sit
 
@@ -51,6 +52,35 @@ def test_a_report_that_is_false_of_one_sample_is_proven_when_it_is_made() -> Non
     while not (played := laboratory.play(laboratory.engine.moved + 1)).judgements[0].p:
         assert not played.bans
     assert list(played.bans) == ["r1.s0"]
+
+
+class ShowsItOnce(Node):
+    """Shows its update to be tested, and another one when that test is looked at."""
+
+    asked = 0
+
+    def commit(self, round_number):
+        self.asked = 0
+        return super().commit(round_number)
+
+    def digests(self, vector):
+        self.asked += vector == UPDATE
+        return super().digests(vector) if self.asked < 2 else ("0" * 64,)
+
+
+@pytest.mark.parametrize(
+    ("memory", "liars"), [("", {"r1.s0"}), ("gather.memory=0", {"r0.s0", "r2.s0"})]
+)
+def test_who_is_tested_cannot_hide_what_is_false_in_that(memory: str, liars: set[str]) -> None:
+    """The update is here already; or else it has to be shown again, as it was committed to."""
+    laboratory = Laboratory([*_JOB, *filter(None, [memory])])
+    sit(laboratory, "r1.s0", OfOneSample)
+    for name in ("r0.s0", "r2.s0"):
+        sit(laboratory, name, ShowsItOnce)
+    while not (played := laboratory.play(laboratory.engine.moved + 1)).judgements[0].p:
+        assert not played.bans
+    assert played.bans
+    assert set(played.bans) <= liars
 
 
 @pytest.mark.parametrize("seed", range(5))
