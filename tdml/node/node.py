@@ -137,17 +137,10 @@ class Node:
         for i, (inputs, targets) in enumerate(
             self._reader.evaluation_batches(order.pieces, size, again=again)
         ):
-            batch = EvaluationBatch(
-                inputs,
-                targets,
-                Passing(i == order.show) if order.log or i == order.show else None,
-                scores,
-            )
-            yield batch
-            if batch.passing is not None and order.log:
-                batch.passing.write(log[i])
-            if batch.passing is not None and i == order.show:
-                self._show(batch.passing)
+            passing = Passing() if order.log else None
+            yield EvaluationBatch(inputs, targets, passing, scores)
+            if passing is not None:
+                passing.write(log[i])
         if order.log:
             self.agreement.begin(evaluation_purpose(order), log)
         losses = torch.cat(scores.losses)
@@ -162,18 +155,14 @@ class Node:
         if log is not None and passing is not None:
             passing.write(log[step])
             if keeps:
-                self._show(passing)
+                numbers = sorted(passing.kept)
+                messages = tuple(tuple(passing.kept[number]) for number in numbers)
+                self._shown = Shown(tuple(numbers), messages)
 
     def _given(
         self, order: TrainOrder | RepeatOrder, replica: int, step: int, batch: torch.Tensor
     ) -> StepInputs:
         return given_for(self.stage, self._reader, self._seed, order, replica, step, batch)
-
-    def _show(self, passing: Passing) -> None:
-        numbers = sorted(passing.kept)
-        self._shown = Shown(
-            tuple(numbers), tuple(tuple(passing.kept[number]) for number in numbers)
-        )
 
     # What comes of them
 
@@ -251,7 +240,7 @@ class Node:
         return self._trace.opening
 
     def shown(self) -> Shown:
-        """The tensors of the step, or the batch, that was to be shown."""
+        """The tensors of the step that was to be shown."""
         return self._shown
 
 

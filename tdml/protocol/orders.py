@@ -152,7 +152,7 @@ class Shown:
 class EvaluateOrder:
     """Evaluate the loaded weights, plus the update of `candidate` that was held if one is named, on
     some samples. `check`: it is part of a cross-check. With `log`, what crosses the borders is
-    logged, and signed under the `nonce`. The tensors of batch `show` are kept to be shown."""
+    logged, and signed under the `nonce`."""
 
     round: int
     pieces: tuple[Piece, ...]
@@ -160,7 +160,6 @@ class EvaluateOrder:
     check: bool = False
     log: bool = False
     nonce: str = ""
-    show: int = -1
 
 
 @dataclass(frozen=True)

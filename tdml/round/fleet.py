@@ -63,7 +63,7 @@ class Replica(Protocol):
         """Take steps again, by an order for each stage."""
 
     def shown(self, stage: int) -> Shown:
-        """The step, or the batch, that a node has kept to be shown."""
+        """The step that a node has kept to be shown."""
 
     def evaluate(self, order: EvaluateOrder, columns: int) -> list[Evaluation]:
         """By stage; the last has the losses, and rows of so many columns."""

@@ -46,7 +46,7 @@ _ORDERS = {
     "reveal": ("state 1", 2),
     "hold": (0, torch.randn(5)),
     "repeat": (RepeatOrder(2, 5, 1, 4, True, torch.arange(8).view(2, 4), "5e", own=True, each=True, show=1),),
-    "evaluate": (EvaluateOrder(2, (_PIECE, _GIVEN), 2, check=True, log=True, nonce="5e", show=1),),
+    "evaluate": (EvaluateOrder(2, (_PIECE, _GIVEN), 2, check=True, log=True, nonce="5e"),),
     "stop": (3,),
 }  # fmt: skip
 _RESULTS = {
