@@ -47,7 +47,13 @@ class Clip:
 
     def norms(self, parameters: Sequence[nn.Parameter]) -> torch.Tensor:
         """Of the gradients of the node's parameters, one a tensor, in its layout's order."""
-        return _norms(parameters, self._device)
+        norms = torch.full((len(parameters),), _NO_GRADIENT, device=self._device)
+        present = [i for i, parameter in enumerate(parameters) if parameter.grad is not None]
+        if present:
+            norms[present] = torch.stack(
+                [torch.linalg.vector_norm(parameters[i].grad) for i in present]
+            ).to(self._device)
+        return norms
 
     def exchange(self, own: torch.Tensor) -> list[torch.Tensor]:
         """The norms of every stage's tensors, by stage, over the replica's process group."""
@@ -76,13 +82,3 @@ class Clip:
             norms[places] = stage_norms
         total = torch.linalg.vector_norm(norms[norms != _NO_GRADIENT])
         nn.utils.clip_grads_with_norm_(parameters, self._most, total)
-
-
-def _norms(parameters: Sequence[nn.Parameter], device: torch.device) -> torch.Tensor:
-    norms = torch.full((len(parameters),), _NO_GRADIENT, device=device)
-    present = [place for place, parameter in enumerate(parameters) if parameter.grad is not None]
-    if present:
-        norms[present] = torch.stack(
-            [torch.linalg.vector_norm(parameters[i].grad) for i in present]
-        ).to(device)
-    return norms
