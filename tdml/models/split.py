@@ -28,11 +28,10 @@ class Border:
     shape: torch.Size
     dtype: torch.dtype
 
-    def example(self, device: torch.device | str, requires_grad: bool) -> torch.Tensor:
-        """A tensor of this shape, for the pipeline's static buffers."""
-        return torch.zeros(self.shape, dtype=self.dtype, device=device).requires_grad_(
-            requires_grad
-        )
+    def example(self, requires_grad: bool) -> torch.Tensor:
+        """A tensor of this shape without values, for the pipeline's static buffers."""
+        example = torch.empty(self.shape, dtype=self.dtype, device="meta")
+        return example.requires_grad_(requires_grad)
 
 
 def build(settings: dict, device: str) -> nn.Module:

@@ -13,7 +13,6 @@ from torch.distributed.pipelining import (
 )
 from torch.distributed.pipelining.schedules import PipelineScheduleMulti, PipelineScheduleSingle
 
-from tdml.models.plan import Plan
 from tdml.node.lockstep import Look, StepInputs
 from tdml.node.messages import Passing
 from tdml.node.stage import Stage
@@ -37,8 +36,7 @@ class Pipeline:
         for runner in stage.runners:
             _ask(runner, go_on)
         built = [
-            self._build(runner, stage.plan, i)
-            for runner, i in zip(stage.runners, stage.parts, strict=True)
+            self._build(runner, i) for runner, i in zip(stage.runners, stage.parts, strict=True)
         ]
         # targets, the sum of their weights, and the samples' own
         self._batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None] | None = None
@@ -52,16 +50,17 @@ class Pipeline:
         else:
             self._schedule = _SINGLE[schedule](built[0], stage.microbatches, **how)
 
-    def _build(self, module: nn.Module, plan: Plan, index: int) -> PipelineStage:
+    def _build(self, module: nn.Module, index: int) -> PipelineStage:
         # Static shapes. Left to itself the library infers them by running the module on
         # uninitialised memory, which ruins BatchNorm's running statistics.
+        plan = self._stage.plan
         return PipelineStage(
             module,
             index,
             plan.parts,
             self._border_device,
-            input_args=plan.borders[index].example("meta", requires_grad=index > 0),
-            output_args=plan.borders[index + 1].example("meta", requires_grad=True),
+            input_args=plan.borders[index].example(requires_grad=index > 0),
+            output_args=plan.borders[index + 1].example(requires_grad=True),
         )
 
     def train_step(self, given: StepInputs, passing: Passing | None) -> float | None:
