@@ -62,7 +62,7 @@ def text(
         for part, piece in zip(parts, (written[:cut], written[cut:]), strict=True):
             part.append(encode(piece))
     train, test = (Sequences(np.concatenate(part), context, vocabulary) for part in parts)
-    check_enough(train, test, context, "data.path")
+    check_enough(train, test, context)
     return train, test
 
 
@@ -76,7 +76,7 @@ def check_sequences(context: int, held_out: float) -> None:
     check_held_out(held_out)
 
 
-def check_enough(train: Sequences, test: Sequences, context: int, setting: str) -> None:
+def check_enough(train: Sequences, test: Sequences, context: int) -> None:
     """
     Raises:
         SettingError: there are not two test sequences and one to train on.
@@ -84,7 +84,7 @@ def check_enough(train: Sequences, test: Sequences, context: int, setting: str) 
     if len(train) < 1 or len(test) < 2:
         raise SettingError(
             f"data.context={context}: there are {len(train)} training and {len(test)} test "
-            f"sequences of so many tokens: give more text ({setting}), or lower data.context"
+            "sequences of so many tokens: give more text (data.path), or lower data.context"
         )
 
 

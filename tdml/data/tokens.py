@@ -38,7 +38,7 @@ def tokens(
     cut = len(ids) if test else round((1 - held_out) * len(ids))
     held = _map(test, dtype, "data.test") if test else ids[cut:]
     train, last = Sequences(ids[:cut], context, vocabulary), Sequences(held, context, vocabulary)
-    check_enough(train, last, context, "data.path")
+    check_enough(train, last, context)
     return train, last
 
 

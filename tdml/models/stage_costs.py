@@ -14,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tdml.models.borders import walk
 
+_PASSES = 3  # that are measured
+
 
 def balance(costs: Sequence[float], parts: int, places: Sequence[int]) -> list[int]:
     """The cuts of `costs` into `parts` non-empty runs that minimise the largest sum.
@@ -54,16 +56,14 @@ def count_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[float
     return costs
 
 
-def measure_costs(
-    blocks: Sequence[nn.Module], inputs: torch.Tensor, repeats: int = 3
-) -> list[float]:
+def measure_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[float]:
     """Median seconds of each block's forward and backward pass on this machine. Raises as
     `trace_borders`."""
     costs = []
 
     def visit(block: nn.Module, given: torch.Tensor) -> torch.Tensor:
         times = []
-        for _ in range(repeats + 1):
+        for _ in range(1 + _PASSES):
             start = time.perf_counter()
             output = block(given.clone())
             if output.requires_grad:
