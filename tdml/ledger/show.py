@@ -7,7 +7,6 @@ from typing import Any
 from tdml.ledger.describe import describe
 from tdml.ledger.entry import Entry, by_round
 
-_GROUNDS = ("audit",)  # what a verdict rests on
 _STYLES = {"malicious": "bold red", "suspicious": "yellow", "lost": "magenta"}
 
 
@@ -74,22 +73,21 @@ def _heading(part: Sequence[Entry], later: Sequence[Sequence[Entry]]) -> EntryLi
 
 
 def _of_round(part: Sequence[Entry], names: Mapping[str, str]) -> list[EntryLine]:
-    """A line per entry in their order, but that what a verdict rests on comes right after it."""
-    grounds: dict[Any, list[Entry]] = {}
+    """A line per entry in their order, but that a verdict's audits, on which it rests, come right
+    after it."""
+    audits: dict[int, list[Entry]] = {}
     for entry in part:
-        if entry.kind in _GROUNDS:
-            grounds.setdefault(entry.body["replica"], []).append(entry)
+        if entry.kind == "audit":
+            audits.setdefault(entry.body["replica"], []).append(entry)
     judged = {entry.body["replica"] for entry in part if entry.kind == "verdict"}
     entry_lines = []
     for entry in part:
-        if entry.kind in _GROUNDS and entry.body["replica"] in judged:
+        if entry.kind == "audit" and entry.body["replica"] in judged:
             continue
         entry_lines.append(_line(entry, names))
         if entry.kind == "verdict":
-            entry_lines += [
-                _line(ground, names, indent="  ")
-                for ground in grounds.get(entry.body["replica"], ())
-            ]
+            own = audits.get(entry.body["replica"], ())
+            entry_lines += [_line(audit, names, indent="  ") for audit in own]
     return entry_lines
 
 
