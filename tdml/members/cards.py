@@ -1,7 +1,7 @@
 """What is said at the job's store: cards, calls and decisions, each signed by who says it."""
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 
@@ -11,10 +11,30 @@ from tdml.protocol.statement import canonical
 from tdml.wire.channel import Session
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Signed:
+    """What somebody says whose key is `public`: the signature shows that he holds the private
+    half. `context`: what is signed together with it."""
+
+    public: str = ""
+    signature: str = ""
+
+    def signed(self, identity: Identity, *context: str) -> Self:
+        """The same, said by `identity`."""
+        said = replace(self, public=identity.public)
+        return replace(said, signature=identity.sign(said._text(*context)))
+
+    def is_signed(self, *context: str) -> bool:
+        """Whether whoever says this holds the key."""
+        return verify_signature(self.public, self.signature, self._text(*context))
+
+    def _text(self, *context: str) -> bytes:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Card:
-    """What a process says of itself. `public` is its key; the signature shows that it holds the
-    private half."""
+class Card(_Signed):
+    """What a process says of itself, for one session: its context."""
 
     fingerprint: str  # of its settings
     gpu: str  # that it has to itself: see `own_gpu`
@@ -23,46 +43,23 @@ class Card:
     # that the launcher gave it; None where it has joined later
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
     visit: str = ""  # of this process alone
-    public: str = ""
-    signature: str = ""
 
-    def signed(self, identity: Identity, session: str) -> "Card":
-        """The card of `identity` for one session."""
-        card = replace(self, public=identity.public)
-        return replace(card, signature=identity.sign(card._text(session)))
-
-    def is_signed(self, session: str) -> bool:
-        """Whether whoever made this card holds its key, and made it for this session."""
-        return verify_signature(self.public, self.signature, self._text(session))
-
-    def _text(self, session: str) -> bytes:
-        card = asdict(replace(self, signature=""))
-        return canonical(["tdml card", session, card])
+    def _text(self, *context: str) -> bytes:
+        return canonical(["tdml card", *context, asdict(replace(self, signature=""))])
 
 
 @dataclass(frozen=True)
-class Call:
+class Call(_Signed):
     """The coordinator calls everybody to a new session."""
 
     session: str
-    public: str = ""
-    signature: str = ""
 
-    def signed(self, identity: Identity) -> "Call":
-        """The call of the coordinator with this key."""
-        call = replace(self, public=identity.public)
-        return replace(call, signature=identity.sign(call._text()))
-
-    def is_signed(self) -> bool:
-        """Whether whoever calls holds its key."""
-        return verify_signature(self.public, self.signature, self._text())
-
-    def _text(self) -> bytes:
+    def _text(self, *context: str) -> bytes:
         return canonical(["tdml call", self.session, self.public])
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(_Signed):
     """What the coordinator decided: an error that ends the job, or to go on with these members."""
 
     error: str | None = None
@@ -70,24 +67,13 @@ class Decision:
     members: tuple[tuple[str, str], ...] = ()  # names and visits, the coordinator's first
     refused: dict[str, str] = field(default_factory=dict)  # visits, and why
     attempt: int = 0  # how often the launcher had started the coordinator again
-    public: str = ""  # the coordinator's key
-    signature: str = ""
-
-    def signed(self, identity: Identity) -> "Decision":
-        """The decision of the coordinator with this key."""
-        decision = replace(self, public=identity.public)
-        return replace(decision, signature=identity.sign(decision._text()))
-
-    def is_signed(self) -> bool:
-        """Whether whoever made this decision holds its key."""
-        return verify_signature(self.public, self.signature, self._text())
 
     def place(self, visit: str) -> int | None:
         """The rank in the session of the process with this visit; None if it is no member."""
         visits = [member for _, member in self.members]
         return visits.index(visit) if visit in visits else None
 
-    def _text(self) -> bytes:
+    def _text(self, *context: str) -> bytes:
         members = [list(member) for member in self.members]
         refused = sorted([visit, reason] for visit, reason in self.refused.items())
         at = [self.at.job, self.at.session]
@@ -95,25 +81,14 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class End:
+class End(_Signed):
     """The run of a job is over, with an exit status."""
 
     status: int
     job: str
     attempt: int  # how often the launcher had started the coordinator again
-    public: str = ""  # the coordinator's key
-    signature: str = ""
 
-    def signed(self, identity: Identity) -> "End":
-        """The end of a run of the coordinator with this key."""
-        end = replace(self, public=identity.public)
-        return replace(end, signature=identity.sign(end._text()))
-
-    def is_signed(self) -> bool:
-        """Whether whoever says so holds its key."""
-        return verify_signature(self.public, self.signature, self._text())
-
-    def _text(self) -> bytes:
+    def _text(self, *context: str) -> bytes:
         return canonical(["tdml end", self.status, self.job, self.attempt, self.public])
 
 
