@@ -107,23 +107,21 @@ class RunFolder:
         kept = [record for record in there if record.get("void") or record["round"] <= last]
         if last and not any(record["round"] == last for record in kept if not record.get("void")):
             kept.append(json.loads(line))
-        replace_file(
-            self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept)
-        )
+        self._write_metrics(kept)
         played = {record["round"] for record in kept if not record.get("void")}
         lost = [str(number) for number in range(1, last + 1) if number not in played]
         return f"metrics.jsonl has lost rounds: {', '.join(lost)}" if lost else ""
 
     def take_back(self, after: int) -> None:
         """Mark the rounds after one as void in metrics.jsonl: they come again."""
-        lines = [
-            json.loads(text)
-            for text in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
-        marked = [line | {"void": True} if line["round"] > after else line for line in lines]
-        replace_file(
-            self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in marked)
+        lines = read_metrics(self.path, void=True)
+        self._write_metrics(
+            [line | {"void": True} if line["round"] > after else line for line in lines]
         )
+
+    def _write_metrics(self, lines: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        replace_file(self.path / "metrics.jsonl", text)
 
     def append(self, played: Round) -> None:
         """Add a round to metrics.jsonl."""
@@ -188,7 +186,7 @@ class RunFolder:
 
     def _has_checkpoint(self, config: Config) -> bool:
         there = any(self.checkpoints.glob("*.pt"))
-        if config.resume and there and not (self.path / "config.yaml").exists():
+        if there and not (self.path / "config.yaml").exists():
             raise SettingError(
                 f"resume: run_dir={config.run_dir} holds checkpoints, but its config.yaml is "
                 "missing: put it back, or begin with resume=false"
