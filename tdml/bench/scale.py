@@ -79,7 +79,7 @@ def measure(overrides: Sequence[str], recordings: Sequence[Blocks]) -> ScaleResu
     config = settings.load(list(overrides))
     job = prepare(config, load_source(config), None)
     fleet = RecordedFleet(job, recordings)
-    engine, timing = Engine(job, fleet, Seeded(config.seed), "scale"), Timing("round")
+    engine, timing = Engine(job, fleet, Seeded(config.seed)), Timing("round")
     slots = {replica.index: replica.names for replica in fleet.muster()}
     played: list[Round] = [engine.play(1, slots)]
     for _ in range(_TURNS):

@@ -50,7 +50,7 @@ class RpcFleet:
         meanwhile: Callable[[], None],
     ) -> None:
         self._config, self._plan, self._backend = config, plan, admitted.backend
-        self._tell = tell
+        self._tell, self.job_id = tell, caller.at.job
         self.caller, self.roster, self._on_ban, self.meanwhile = caller, roster, on_ban, meanwhile
         self.nodes: dict[str, Peer] = {}
         self._slots: dict[Slot, str] = {}

@@ -105,6 +105,7 @@ class LocalFleet:
     slots vacant unless there are spares."""
 
     def __init__(self, job: Job, job_id: str, identities: dict[str, Identity]) -> None:
+        self.job_id = job_id
         self.losses: dict[int, str] = {}
         self.banned: list[str] = []
         topology = job.config.topology

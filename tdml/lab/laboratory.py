@@ -86,9 +86,9 @@ class Laboratory:
         self._recorder = recorder
         secrets = recorder or Seeded(config.seed)
         if rule:
-            self.engine: Engine = Yardstick(self.job, self.fleet, secrets, job_id, rule, byzantine)
+            self.engine: Engine = Yardstick(self.job, self.fleet, secrets, rule, byzantine)
         else:
-            self.engine = Engine(self.job, self.fleet, secrets, job_id)
+            self.engine = Engine(self.job, self.fleet, secrets)
 
     def run(self, rounds: int) -> list[Round]:
         """All rounds, those among them that are taken back and come again."""

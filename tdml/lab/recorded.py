@@ -107,7 +107,7 @@ class RecordedFleet:
     see `tdml.round.fleet.Fleet`. Nobody is lost, nor banned."""
 
     def __init__(self, job: Job, recordings: Sequence[Blocks]) -> None:
-        topology = job.config.topology
+        topology, self.job_id = job.config.topology, "recorded"
         self.losses: dict[int, str] = {}
         self._replicas = [
             RecordedReplica(index, topology.stages, recordings)

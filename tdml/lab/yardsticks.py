@@ -29,10 +29,8 @@ class Yardstick(Engine):
         byzantine: the true number of attackers, for the rules that must be told.
     """
 
-    def __init__(
-        self, job: Job, fleet: Fleet, secrets: Secrets, job_id: str, rule: str, byzantine: int
-    ) -> None:
-        super().__init__(job, fleet, secrets, job_id)
+    def __init__(self, job: Job, fleet: Fleet, secrets: Secrets, rule: str, byzantine: int) -> None:
+        super().__init__(job, fleet, secrets)
         self._rule, self._byzantine = rule, byzantine
         self._average: Rule | None = make_rule(rule) if rule in RULES else None
 

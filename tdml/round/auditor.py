@@ -31,9 +31,8 @@ Reply = list[Repetition] | NotShown | ReplicaLost
 class Auditor:
     """Audits the rounds of a job."""
 
-    def __init__(self, fleet: Fleet, job: Job, job_id: str) -> None:
-        self._fleet, self._job, self.job_id = fleet, job, job_id
-        self.settler = Settler(fleet, job, job_id)
+    def __init__(self, fleet: Fleet, job: Job) -> None:
+        self._fleet, self._job, self.settler = fleet, job, Settler(fleet, job)
 
     def audit(
         self,
@@ -49,9 +48,7 @@ class Auditor:
             draw: chooses the validators; nobody can have foreseen it.
             audits: what has come of other windows; the results are added.
         """
-        openings = open_traces(
-            self._fleet, self._job, self.job_id, gathered, sorted(windows), audits
-        )
+        openings = open_traces(self._fleet, self._job, gathered, sorted(windows), audits)
         claims = [
             self._claim(gathered.start, owner, window, openings[owner.index])
             for owner in self._fleet.placed(sorted(openings))
@@ -194,7 +191,7 @@ class Auditor:
             self._note_unshown(claim, validator, answer, audits)
             return None
         audits.steps += len(claim.order.batches)
-        signers = Signers.of(self._fleet, self.job_id, validator)
+        signers = Signers.of(self._fleet, validator)
         if false := false_answer(self._job, signers, claim, answer):
             audits.proofs += false
             return "audit: who was to repeat its work has lied"

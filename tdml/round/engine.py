@@ -44,10 +44,10 @@ class Secrets(Protocol):
 class Engine:
     """Owns the global weights, and plays rounds."""
 
-    def __init__(self, job: Job, fleet: Fleet, secrets: Secrets, job_id: str) -> None:
+    def __init__(self, job: Job, fleet: Fleet, secrets: Secrets) -> None:
         self.job, self.fleet, self._secrets = job, fleet, secrets
         self.outer = outer_optimizer(job.config.sync)
-        self.judge = Judge(fleet, job, job_id)
+        self.judge = Judge(fleet, job)
         self.weights = whole.flatten(job.model, job.layouts)
         self.version = 0  # of the weights: a number that no others have had
         self._digest = -1, ""  # of which version, and what

@@ -109,7 +109,7 @@ def _false_logs(
             Proof((validator.names[stage],), "its log of an evaluation has another form")
             for stage in false
         ]
-    signers = Signers.of(fleet, auditor.job_id, validator)
+    signers = Signers.of(fleet, validator)
     return broken_agreements(job.channels, signers, evaluation_purpose(answer.order), answers)
 
 

@@ -72,6 +72,7 @@ class Replica(Protocol):
 class Fleet(Protocol):
     """The nodes, and the replicas that they form."""
 
+    job_id: str  # of the job that the nodes sign for
     losses: dict[int, str]  # replicas that failed since the last muster, and why
 
     def muster(self) -> Sequence[Replica]:

@@ -35,9 +35,9 @@ class Judged:
 class Judge:
     """Judges the rounds of a job: statistics point, and only proofs ban."""
 
-    def __init__(self, fleet: Fleet, job: Job, job_id: str) -> None:
+    def __init__(self, fleet: Fleet, job: Job) -> None:
         self._fleet, self._job = fleet, job
-        self.standing, self.auditor = Standing(), Auditor(fleet, job, job_id)
+        self.standing, self.auditor = Standing(), Auditor(fleet, job)
         self.debts = Debts(fleet, job, self.auditor)
 
     def screen(self, gathered: Gathered) -> Screening:

@@ -49,8 +49,8 @@ class Settler:
     otherwise, nobody is to blame.
     """
 
-    def __init__(self, fleet: Fleet, job: Job, job_id: str) -> None:
-        self._fleet, self._job, self._job_id = fleet, job, job_id
+    def __init__(self, fleet: Fleet, job: Job) -> None:
+        self._fleet, self._job = fleet, job
         self.tolerance, self.referee = Tolerance(), Referee(job)
         # kinds of machines and stages of which it has found a step right that nobody disputed
         self.confirmed: set[tuple[str, int]] = set()
@@ -234,8 +234,7 @@ class Settler:
     # One item
 
     def _by_step(self, claim: Claim, party: Replica) -> Transcript:
-        signers = Signers.of(self._fleet, self._job_id, party)
-        return repeat_by_step(self._job, claim, party, signers)
+        return repeat_by_step(self._job, claim, party, Signers.of(self._fleet, party))
 
     def _recompute(self, dispute: Dispute, item: Item, shown: StepShown) -> Recomputation:
         return self.referee.recompute(dispute.claim, item, shown)

@@ -24,10 +24,10 @@ class Signers:
     keys: tuple[str, ...]
 
     @classmethod
-    def of(cls, fleet: Fleet, job_id: str, replica: Replica) -> "Signers":
+    def of(cls, fleet: Fleet, replica: Replica) -> "Signers":
         """Those of one replica of a fleet."""
         keys = tuple(fleet.key(name) for name in replica.names)
-        return cls(job_id, replica.index, replica.names, keys)
+        return cls(fleet.job_id, replica.index, replica.names, keys)
 
 
 class SignedLog(Protocol):

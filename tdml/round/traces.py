@@ -18,7 +18,6 @@ from tdml.trust.judgement import Audited
 def open_traces(
     fleet: Fleet,
     job: Job,
-    job_id: str,
     gathered: Gathered,
     indices: Sequence[int],
     audits: Audits,
@@ -35,7 +34,7 @@ def open_traces(
             audits.silent |= unshown(result, names)
             audits.by_replica[index] = replace(before, unsettled=text)
             continue
-        signers, commitments = Signers.of(fleet, job_id, replica), gathered.commitments[index]
+        signers, commitments = Signers.of(fleet, replica), gathered.commitments[index]
         purpose = training_purpose(gathered.start.number, gathered.start.nonce)
         proofs = false_traces(job, signers, purpose, steps, commitments, result)
         audits.proofs += proofs

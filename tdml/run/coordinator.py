@@ -57,7 +57,7 @@ class Coordinator:
             self.last_round = checkpoint.round
             whole.restore(job.model, checkpoint.model)
             fleet.restore(checkpoint.fleet)
-        self.engine = Engine(job, fleet, recorder, sessions.job)
+        self.engine = Engine(job, fleet, recorder)
         if checkpoint is not None:
             self.engine.outer.restore(checkpoint.outer)
             self.engine.judge.restore(checkpoint.judge, monitor.folder.changes_work)

@@ -30,7 +30,7 @@ def test_it_plays_the_round_of_every_job():
     there = Laboratory([*overrides, "trust.budget=0", "gather.memory=0"])
     there.play(1)
     fleet = RecordedFleet(there.job, record([*overrides, "gather.memory=0"]))
-    engine = Engine(there.job, fleet, Seeded(there.job.config.seed), "again")
+    engine = Engine(there.job, fleet, Seeded(there.job.config.seed))
     first = Laboratory([*overrides, "trust.budget=0"]).engine.weights
     engine.go_back(0, first, [], 0)
     played = engine.play(1, {replica.index: replica.names for replica in fleet.muster()})

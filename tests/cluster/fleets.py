@@ -10,6 +10,7 @@ from tdml.data.contents import Contents
 from tdml.members.admission import Admitted
 from tdml.members.cards import Card
 from tdml.protocol.names import node_names
+from tdml.wire.channel import Session
 
 ALL = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "r2.s0", "r2.s1"]
 
@@ -27,7 +28,7 @@ def make_fleet(
         None,
         admit(node_names(config.topology) if there is None else there),
         lambda text, _: told.append(text),
-        None,
+        SimpleNamespace(at=Session("job", "session")),
         nobody,
         lambda name, why: None,
         lambda: None,
