@@ -178,3 +178,21 @@ class DiesGoingBack(Gaussian):
             go_back(coordinator, played)
 
         Coordinator._go_back = dies
+
+
+class DiesOfABan(Gaussian):
+    """A liar, and a coordinator that is killed once, when it has banned that and has not recorded
+    it yet. `marker` is a file that is written then."""
+
+    def __init__(self, std: float, marker: str) -> None:
+        super().__init__(std)
+        record, written = Coordinator._record, Path(marker)
+
+        def dies(coordinator: Coordinator, played: Any) -> None:
+            if played.bans and not written.exists():
+                coordinator._saving.finish()
+                written.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            record(coordinator, played)
+
+        Coordinator._record = dies

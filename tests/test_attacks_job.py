@@ -102,17 +102,29 @@ def test_what_a_liar_put_in_is_taken_out_again(tmp_path: Path) -> None:
     assert "so the run goes on from the weights after round 0" in lied.output
 
 
-def test_a_run_that_is_killed_as_it_goes_back_does_so_when_it_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("saboteur", "ranks", "void"),
+    [
+        ("DiesGoingBack", 4, 3),
+        # nothing but the ban list knows of the ban, and it keeps the liar out
+        ("DiesOfABan", 5, 2),
+    ],
+)
+def test_a_run_that_is_killed_before_it_goes_back_does_so_when_it_goes_on(
+    saboteur: str, ranks: int, void: int, tmp_path: Path
+) -> None:
     job = [
         *SMALL, "topology.replicas=4", "topology.stages=1", "rounds=4", "sync.local_steps=6",
-        "attack._target_=tests.saboteurs_at.DiesGoingBack", "+attack.std=30", "attack.replicas=[3]",
+        f"attack._target_=tests.saboteurs_at.{saboteur}", "+attack.std=30", "attack.replicas=[3]",
         "attack.from_round=3", f"+attack.marker={tmp_path / 'killed'}", "sync.patience=1",
+        f"identity.folder={tmp_path / 'keys'}", f"identity.ban_list={tmp_path / 'bans.yaml'}",
     ]  # fmt: skip
     killed = run_job(tmp_path / "run", 5, *job)
     assert (tmp_path / "killed").exists() and 0 not in killed.statuses, killed.output
-    result = run_job(tmp_path / "run", 4, *job, "resume=true")
-    assert result.statuses == [0] * 4, result.output
+    result = run_job(tmp_path / "run", ranks, *job, "resume=true")
+    assert result.statuses == [0] * ranks, result.output
     assert "so the run goes on from the weights after round 0" in result.output
-    assert [line["round"] for line in result.all_rounds] == [1, 2, 3, 1, 2, 3, 4]
-    assert result.summary["void_rounds"] == 3
+    rounds = [*range(1, void + 1), 1, 2, 3, 4]
+    assert [line["round"] for line in result.all_rounds] == rounds
+    assert result.summary["void_rounds"] == void
     assert cli.run(["ledger", "verify", str(result.run)]) == 0

@@ -75,7 +75,7 @@ class Admission:
         former: Mapping[str, str],
         owners: Owners | None = None,
     ) -> None:
-        self._own, self._topology, self.roster, self._banned = own, topology, roster, banned
+        self._own, self._topology, self.roster, self.banned = own, topology, roster, banned
         self._former, self._owners = former, owners
 
     def admit(
@@ -94,7 +94,7 @@ class Admission:
         members, refused, faults = {COORDINATOR_NAME: self._own}, {}, {}
         for card in sorted(cards, key=_in_order):
             name = self._name(card, session, members)
-            reason = self._fault(name, card, session, members, {*banned, *self._banned})
+            reason = self._fault(name, card, session, members, {*banned, *self.banned})
             if reason is None and (other := self._misfit(name, card)):
                 if first and card.rank is not None:
                     raise SettingError(other)

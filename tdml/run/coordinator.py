@@ -64,12 +64,12 @@ class Coordinator:
             self.engine.balance.restore(checkpoint.balance)
             self.engine.moved = checkpoint.moved
             job.left_out.since |= checkpoint.left_out
-        kept = checkpoint.fleet if checkpoint else {"banned": [], "keys": {}}
-        # names by key: another machine may have such a name by now
-        self._banned_before = {kept["keys"][name]: name for name in kept["banned"]}
+        keys, told = (checkpoint.fleet["keys"], checkpoint.notices) if checkpoint else ({}, [])
+        # Names by key: another machine may have such a name by now. Of what was banned right before
+        # the coordinator died only the ban list knows.
+        self._banned_before = {k: n for n, k in keys.items() if k in sessions.admission.banned}
         # what the user should know of the whole run
-        before = checkpoint.notices if checkpoint else []
-        self.notices = list(dict.fromkeys(filter(None, [limits(job), *before])))
+        self.notices = list(dict.fromkeys(filter(None, [limits(job), *told])))
         self._saving = Saving(self.last_round)
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round
