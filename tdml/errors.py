@@ -105,7 +105,7 @@ def watch_warnings(shown: bool) -> None:
         text = f"{category.__name__}: {one_line(message)}"
         if (shown or sys.warnoptions) and text not in said:
             said.add(text)
-            print(f"{filename}:{lineno}: {text}", file=sys.stderr, flush=True)
+            complain(f"{filename}:{lineno}: {text}")
 
     warnings.showwarning = show
 
@@ -116,11 +116,22 @@ def hush_torch() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
 
 
+def say(text: str) -> None:
+    """Print a line, if anybody reads: that nobody does must not end a node."""
+    with suppress(OSError):
+        print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """The same, of what is wrong."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
 def fail(message: str, status: int = 1) -> int:
     """Say what is wrong, once on every machine, and return the exit status for it."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        with suppress(OSError):  # nobody reads any more
-            print(f"tdml: {one_line(message)}", file=sys.stderr, flush=True)
+        complain(f"tdml: {one_line(message)}")
     elif "TORCHELASTIC_RUN_ID" in os.environ or LAUNCHER in os.environ:
         # Whoever has started the ranks ends all of them as soon as one has failed. Let that be the
         # one that speaks.

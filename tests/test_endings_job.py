@@ -108,6 +108,18 @@ def test_a_launcher_that_is_killed_takes_its_ranks_along(
     assert [line["round"] for line in again.rounds] == list(range(1, last + 2))
 
 
+@pytest.mark.parametrize("streams", [">/dev/full 2>&1", "<&- >&- 2>&-"], ids=["full", "closed"])
+def test_a_run_whose_lines_nobody_can_read_comes_to_its_end(streams: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tdml.cli", "train", *_JOB[:-1], "rounds=1"]
+    started = subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" {streams}', *command, f"run_dir={tmp_path / 'run'}"],
+        timeout=120,
+        check=False,
+    )
+    assert started.returncode == 0
+    assert (tmp_path / "run" / "model.pt").exists()
+
+
 def test_an_interruption_before_there_are_ranks_has_that_status_too() -> None:
     script = (
         "import os, signal; from tdml import cli; from tdml.run import launch\n"

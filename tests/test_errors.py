@@ -4,11 +4,22 @@ import socket
 import subprocess
 import sys
 import warnings
+from typing import NoReturn
 
 import pytest
 
-from tdml.errors import SettingError, fail, one_line, origin, watch_warnings, write_any_text
+from tdml.errors import (
+    SettingError,
+    complain,
+    fail,
+    one_line,
+    origin,
+    say,
+    watch_warnings,
+    write_any_text,
+)
 from tdml.models.split import build
+from tdml.run.rank import leave_with
 
 
 @pytest.mark.parametrize(
@@ -48,6 +59,24 @@ def test_a_mistake_of_the_users_says_itself_what_it_comes_from():
     )
     mistake.__cause__, wrapper.__cause__ = OSError("it cannot"), mistake
     assert origin(wrapper) is origin(mistake) is mistake
+
+
+def test_what_nobody_can_read_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as out, open("/dev/full", "w") as errors:
+        for name, file in (("stdout", out), ("stderr", errors)):
+            monkeypatch.setattr(sys, name, file)
+        say("takes part as spare0")
+        complain("tdml: rank 1: the coordinator is gone")
+        assert fail("it is over", 7) == 7
+        monkeypatch.setattr("os._exit", _leave)
+        with pytest.raises(SystemExit, match="75"):
+            leave_with(75)
+        for file in (out, errors):  # what is left in it must not be written at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+
+
+def _leave(status: int) -> NoReturn:
+    raise SystemExit(status)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """What the environment of every process must hold before it starts: how Python hashes texts, that
-torch compiles nothing, and how the C library deals with memory and with names."""
+torch compiles nothing, how the C library deals with memory and with names, and standard streams."""
 
 import os
 import platform
@@ -38,9 +38,28 @@ def fix_environment() -> None:
     """Start this program anew, in this process, unless its environment is right. To be called
     before anything that takes time."""
     wanted = _memory() | _NAMES | _EAGER | os.environ | _HASHES
-    if wanted != dict(os.environ):
+    if _open_streams() or wanted != dict(os.environ):
         os.environ.update(wanted)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _open_streams() -> bool:
+    """Have what is printed go nowhere, where standard output is closed: Python has no stream for it
+    then, and the next file or socket would get its number. So with input and errors. Returns
+    whether there was any such."""
+    closed = [number for number in range(3) if not _is_open(number)]
+    for _ in closed:
+        # it gets the lowest number that is free
+        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    return bool(closed)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def _memory() -> dict[str, str]:

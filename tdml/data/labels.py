@@ -1,6 +1,5 @@
 """The labels of a whole data set, of which as few samples as possible are read."""
 
-import sys
 import time
 from collections.abc import Callable, Sized
 
@@ -8,6 +7,7 @@ import numpy as np
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from tdml.data.sample import MapStyle
+from tdml.errors import complain
 
 _LONG_S = 10.0  # from which somebody wonders what takes so long
 _FEW = 1_000  # samples, which every rank may read
@@ -30,10 +30,9 @@ def labels_of(dataset: MapStyle, read: Callable[[int], int], seed: int) -> list[
     start, labels = time.monotonic(), [read(i) for i in range(some)]
     seconds = (time.monotonic() - start) / max(some, 1) * len(dataset)
     if seconds > _LONG_S:
-        print(
+        complain(
             f"tdml: reading the class of each of {len(dataset):,} samples, for about {seconds:.0f} "
-            "s: a data set that keeps them as `targets` saves that",
-            file=sys.stderr,
+            "s: a data set that keeps them as `targets` saves that"
         )
     return labels + [read(i) for i in range(some, len(dataset))]
 

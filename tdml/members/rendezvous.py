@@ -11,14 +11,13 @@ Anybody who reaches the store can write to it. So calls, cards, decisions and th
 import contextlib
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Collection
 
 import msgspec
 import torch.distributed as dist
 
-from tdml.errors import SettingError, printable
+from tdml.errors import SettingError, complain, printable
 from tdml.members import exit_barrier
 from tdml.members.cards import Call, Card, Decision, End, Over, read_call, read_card, read_end
 from tdml.members.heartbeat import Heartbeat, beat
@@ -199,11 +198,9 @@ class Rendezvous:
             by = (
                 repr(printable(public[:_KEY])) if public else "nobody, as where a start has failed,"
             )
-            print(
+            complain(
                 f"tdml: a call to a session that is signed by {by} and not by the coordinator, "
-                f"whose key is {coordinator}, is not answered: ask whoever runs the job",
-                file=sys.stderr,
-                flush=True,
+                f"whose key is {coordinator}, is not answered: ask whoever runs the job"
             )
 
     def enter(self, card: Card) -> None:
@@ -268,7 +265,7 @@ class Rendezvous:
         if self._heartbeat is None or not self._heartbeat.has_stopped(self.store):
             return None
         who = "a node" if self.rank is None else f"rank {self.rank}"
-        print(f"{who}: {self._heartbeat.in_words()}", file=sys.stderr, flush=True)
+        complain(f"{who}: {self._heartbeat.in_words()}")
         return 1
 
     # Keys

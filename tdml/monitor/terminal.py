@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -31,8 +32,17 @@ _BEFORE_PHASES, _COLUMN = 30, 8
 
 
 class _Screen(Console):
+    """The run goes on where nothing can be shown any more: its folder has all of it."""
+
+    def __exit__(self, *raised: Any) -> None:
+        """Through which all that is shown is written."""
+        try:
+            super().__exit__(*raised)
+        except OSError:  # a log's disk is full, or the terminal was closed
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
-        """Whoever read has gone. The run goes on, and its folder has all that is not shown."""
+        """Whoever read has gone."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 

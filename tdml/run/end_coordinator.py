@@ -47,7 +47,8 @@ def _failed(error: Exception, go_on: str) -> str:
     matter."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_MEMORY in str(error):
         return f"the coordinator is out of memory: {one_line(error)}: {go_on}"
-    traceback.print_exc()
+    with suppress(OSError):  # nobody reads any more
+        traceback.print_exc()
     return f"the coordinator failed: {type(error).__name__}: {one_line(error)}: {go_on}"
 
 

@@ -20,7 +20,7 @@ from multiprocessing.connection import wait
 from types import FrameType
 
 from tdml.common.environment import LAUNCHER
-from tdml.errors import INTERRUPTED, hush_torch, watch_warnings
+from tdml.errors import INTERRUPTED, complain, hush_torch, watch_warnings
 from tdml.run.interruption import interrupts
 from tdml.settings.schema import Config, Topology
 from tdml.wire.interface import STORE_SOCKET
@@ -74,7 +74,7 @@ def threads_per_rank(topology: Topology) -> int:
 
 def leave(number: int, frame: FrameType | None) -> None:
     """End this process while it has no ranks."""
-    _say(f"interrupted ({signal.Signals(number).name})")
+    complain(f"tdml: interrupted ({signal.Signals(number).name})")
     os._exit(INTERRUPTED)
 
 
@@ -164,9 +164,8 @@ def _status(rank: int, exitcode: int, topology: Topology) -> int:
     if exitcode < 0:
         name = "the coordinator" if rank == COORDINATOR else node_name(rank, topology)
         reason = f"{signal.Signals(-exitcode).name}; a system that is short of memory does so"
-        _say(f"{name} was killed ({reason}): after the first round a run goes on with resume=true")
+        complain(
+            f"tdml: {name} was killed ({reason}): after the first round a run goes on with "
+            "resume=true"
+        )
     return 1
-
-
-def _say(text: str) -> None:
-    print(f"tdml: {text}", file=sys.stderr, flush=True)

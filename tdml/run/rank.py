@@ -4,10 +4,11 @@ started, or by `tdml join`."""
 import os
 import socket
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from tdml import config as settings
-from tdml.errors import SettingError, fail, hush_torch, one_line
+from tdml.errors import SettingError, fail, hush_torch, one_line, say
 from tdml.run.interruption import Interruption
 from tdml.settings.schema import Config
 
@@ -69,10 +70,10 @@ def join(address: str, overrides: list[str], interruption: Interruption) -> int:
     except UnicodeError:
         raise SettingError(f"{address}: that can be no host's name") from None
     except OSError as error:  # it may be known when its machine is up
-        print(f"no host is known as {host}: {one_line(error)}", flush=True)
+        say(f"no host is known as {host}: {one_line(error)}")
     choose_interface(host)
     patience = config.sync.patience
-    print(f"looking for the job at {address} (sync.patience={patience:g} s)", flush=True)
+    say(f"looking for the job at {address} (sync.patience={patience:g} s)")
     try:
         rendezvous = Rendezvous(None, 0, patience)
     except dist.DistError:
@@ -87,6 +88,7 @@ def join(address: str, overrides: list[str], interruption: Interruption) -> int:
 
 def leave_with(status: int) -> NoReturn:
     """End this process at once: threads that still wait for a lost peer must not hold that up."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads any more
+            stream.flush()
     os._exit(status)

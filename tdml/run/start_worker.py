@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from tdml.data.contents import Contents, contents_of
 from tdml.data.source import Source, load_source
-from tdml.errors import INTERRUPTED, SettingError, fail, one_line, printable
+from tdml.errors import INTERRUPTED, SettingError, fail, one_line, printable, say
 from tdml.members.cards import Card, Decision, Over
 from tdml.members.own_key import node_identity
 from tdml.members.rendezvous import Rendezvous
@@ -89,7 +89,7 @@ class _Visit:
                 it.
         """
         if self._rendezvous.rank is None:
-            print(_WAITS, flush=True)
+            say(_WAITS)
         while True:
             try:
                 status = self._next_session()
@@ -111,7 +111,7 @@ class _Visit:
         roster = self._ready.roster if self._ready else None
         check_coordinator(decision, roster, self._config, self._coordinator)
         if decision.error:
-            print(f"{self._said}: {printable(decision.error)}: {_WAITS}", flush=True)
+            say(f"{self._said}: {printable(decision.error)}: {_WAITS}")
             return None
         self._rendezvous.heeds = (decision.public, decision.at.job)
         place = decision.place(self._rendezvous.visit)
@@ -130,10 +130,9 @@ class _Visit:
         leave_rpc()
         patience, name = self._config.sync.patience, self._said
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        print(
+        say(
             f"{name}: the coordinator is out of reach: waiting for it to come back to {address}, "
-            f"with resume=true if it has ended (sync.patience={patience:g} s)",
-            flush=True,
+            f"with resume=true if it has ended (sync.patience={patience:g} s)"
         )
         try:
             self._rendezvous.return_to(patience, self._config.sync.timeout)
@@ -142,7 +141,7 @@ class _Visit:
                 f"{name}: the coordinator is out of reach, and none has come to {address} within "
                 f"sync.patience={patience:g} s"
             ) from None
-        print(f"{name}: the coordinator answers: {_WAITS}", flush=True)
+        say(f"{name}: the coordinator answers: {_WAITS}")
         self._worker = None  # it is bound to the connection that is gone
 
     def _answer(self, session: str) -> None:
@@ -209,7 +208,7 @@ class _Visit:
             return None
         # once on every machine but the coordinator's, where it says more
         if os.environ["LOCAL_RANK"] == "0":
-            print(f"{self._said}: the run {_ENDED.get(ending, _ENDED_EARLY)}", flush=True)
+            say(f"{self._said}: the run {_ENDED.get(ending, _ENDED_EARLY)}")
         return ending
 
     def _worker_of(self, name: str, decision: Decision) -> Worker:
@@ -233,7 +232,7 @@ class _Visit:
             StoreTap(self._rendezvous.store),
         )
         if self._rendezvous.rank is None:
-            print(f"takes part as {name}", flush=True)
+            say(f"takes part as {name}")
         return Worker(
             self._config,
             node,
@@ -247,7 +246,7 @@ class _Visit:
 def _leave(name: str, rendezvous: Rendezvous, number: Signals) -> NoReturn:
     """The coordinator finds the connection closed at once, and goes on without this node."""
     text = f"{name} leaves ({number.name}): it loses a round at most, and is paid for those before"
-    print(text, flush=True)
+    say(text)
     rendezvous.say_goodbye()
     os._exit(INTERRUPTED)
 

@@ -39,6 +39,18 @@ def test_every_process_has_the_same_hashes(tmp_path) -> None:
     assert str(script) in told.pop()
 
 
+def test_what_is_printed_goes_nowhere_where_the_streams_are_closed(tmp_path) -> None:
+    """As supervisors close them: the next files would get their numbers, and the lines."""
+    script, told = tmp_path / "script.py", tmp_path / "told"
+    script.write_text(
+        f"{_SCRIPT}import os, sys\nprint('nobody reads this', file=sys.stderr, flush=True)\n"
+        f"with open({str(told)!r}, 'w') as file: print(file.fileno(), file=file)\n"
+    )
+    closing = 'exec "$0" "$@" <&- >&- 2>&-'
+    subprocess.run(["sh", "-c", closing, sys.executable, script], timeout=30, check=True)
+    assert int(told.read_text()) > 2
+
+
 @pytest.mark.parametrize("start", ["python -m tdml", "tdml"])
 def test_every_start_fixes_them(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def execv(path: str, arguments: list[str]) -> None:

@@ -119,3 +119,12 @@ def test_a_run_goes_on_when_nobody_reads_any_more() -> None:
         terminal.round(_record())
         # nor does what others write raise BrokenPipeError when the pipe is closed
         pipe.write("nor this\n")
+
+
+def test_a_run_goes_on_when_its_log_cannot_be_written() -> None:
+    """The disk is full, or the terminal was closed: a line could be written in no round."""
+    with open("/dev/full", "w") as full:
+        terminal = Terminal(rounds=10, replicas=4)
+        terminal.console.file = full
+        terminal.say("there is no room for this")
+        terminal.round(_record())
