@@ -6,7 +6,8 @@ import re
 import sys
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from tdml.common.environment import LAUNCHER
 
@@ -36,6 +37,19 @@ def one_line(error: BaseException | str) -> str:
         flags=re.IGNORECASE,
     )
     return printable(text) or type(error).__name__
+
+
+@contextmanager
+def running_on() -> Iterator[None]:
+    """Users' code that ends the program fails, as other code does: who calls it has something to
+    say."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(
+            f"it ends the program (status {error.code}): what reads the command line, or calls "
+            'sys.exit(), belongs under if __name__ == "__main__"'
+        ) from error
 
 
 def origin(error: BaseException) -> BaseException:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 
 from tdml.common.dtypes import travels
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, running_on
 from tdml.tasks.base import Task
 
 
@@ -46,7 +46,8 @@ def look(dataset: MapStyle, index: int, split: str, task: Task) -> tuple[Form, t
         SettingError: it cannot be read, or is nothing that the task can make a batch of.
     """
     try:
-        sample = dataset[index]
+        with running_on():
+            sample = dataset[index]
     except Exception as error:
         text = (
             f"data: {split} sample {index} cannot be read: {type(error).__name__}: "

@@ -12,7 +12,7 @@ from tdml.common.seeds import derive, seeded
 from tdml.data.labels import kept_labels, labels_of
 from tdml.data.sample import Form, MapStyle, look
 from tdml.data.sample_weights import read_sample_weights
-from tdml.errors import SettingError, cause, one_line
+from tdml.errors import SettingError, cause, one_line, running_on
 from tdml.settings.schema import Config
 from tdml.settings.targets import instantiate
 from tdml.tasks import Classification, Language, Task
@@ -272,7 +272,9 @@ def fetch(
     Python's, numpy's and torch's global generators are seeded for the call and put back after it.
     """
     indices = [int(i) for i in indices]
-    with seeded(seed, host_only=True):
+    with seeded(seed, host_only=True), running_on():
         several = getattr(dataset, "__getitems__", None)
         samples = several(indices) if several else [dataset[i] for i in indices]
-        return task.collate(samples)
+        inputs, targets = task.collate(samples)
+    # what a network has computed for a data set may still ask for gradients
+    return inputs.detach(), targets.detach()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import hydra.utils
 
 from tdml.common.vision import mend_torchvision
-from tdml.errors import SettingError, cause
+from tdml.errors import SettingError, cause, running_on
 
 _T = TypeVar("_T")
 
@@ -27,12 +27,8 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
     """
     mend_torchvision()
     try:
-        return hydra.utils.instantiate({"_convert_": "all", **settings})
-    except SystemExit as error:
-        raise RuntimeError(
-            f"it ends the program (status {error.code}): what reads the command line, or calls "
-            'sys.exit(), belongs under if __name__ == "__main__"'
-        ) from error
+        with running_on():
+            return hydra.utils.instantiate({"_convert_": "all", **settings})
     except Exception as error:
         if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
             raise error.__cause__ from error

@@ -85,6 +85,12 @@ def look_at(task: Task, shape: torch.Size, targets: torch.Tensor) -> Measures:
                 f"task: {name} of {len(output)} samples is {tuple(value.shape)}: give one number a "
                 f"sample, ({len(output)},)"
             )
+    _compare_again(answers, _tried(task, output, targets))
+    if (answers["weights()"][0] < 0).any():
+        raise SettingError(
+            "task: weights() has numbers below 0, over which no mean can be taken: 0 leaves a "
+            "sample out"
+        )
     for place in range(min(len(output), _ALONE)):
         part = _tried(task, output[place : place + 1], targets[place : place + 1])
         _compare_alone(answers, place, part)
@@ -100,6 +106,19 @@ def look_at(task: Task, shape: torch.Size, targets: torch.Tensor) -> Measures:
     return measures
 
 
+def _compare_again(
+    answers: Mapping[str, tuple[torch.Tensor, int]], again: Mapping[str, tuple[torch.Tensor, int]]
+) -> None:
+    """A task draws nothing in its functions but collate(), and keeps nothing."""
+    for name, (value, _) in answers.items():
+        if name in again and not _alike(value, again[name][0]):
+            raise SettingError(
+                f"task: {name} of the same samples is another when it is asked again: draw in the "
+                "dataset, in collate() or in the model's forward(), and count or keep nothing in "
+                "the task"
+            )
+
+
 def _compare_alone(
     answers: Mapping[str, tuple[torch.Tensor, int]],
     place: int,
@@ -112,12 +131,15 @@ def _compare_alone(
             f"{', '.join(answers.keys() ^ alone.keys())}"
         )
     for name, (value, _) in answers.items():
-        among, one = value[place : place + 1].double(), alone[name][0].double()
-        if not torch.allclose(one, among, 1e-3, 1e-5, True):
+        if not _alike(value[place : place + 1], alone[name][0]):
             raise SettingError(
                 f"task: {name} of a sample is another where more samples are in the batch: it must "
                 "be of this sample alone, for it is added up over micro-batches and nodes"
             )
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.allclose(one.double(), other.double(), 1e-3, 1e-5, True)
 
 
 def _tried(

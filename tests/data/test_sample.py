@@ -12,8 +12,11 @@ from tdml.tasks import Classification
 class Broken:
     """Cannot be read."""
 
+    def __init__(self, error):
+        self.error = error
+
     def __getitem__(self, index):
-        raise OSError("image file is\ntruncated")
+        raise self.error
 
 
 @pytest.mark.parametrize(
@@ -115,10 +118,17 @@ def test_a_sample_that_is_something_else_says_what_to_do(sample, why):
     assert "\n" not in str(caught.value)
 
 
-def test_a_sample_that_cannot_be_read_is_named():
-    text = "data: training sample 7 cannot be read: OSError: image file is truncated"
-    with pytest.raises(SettingError, match=f"^{re.escape(text)}$"):
-        look(Broken(), 7, "training", Classification())
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError("image file is\ntruncated"), "OSError: image file is truncated"),
+        (SystemExit(3), "RuntimeError: it ends the program (status 3): what"),
+    ],
+)
+def test_a_sample_that_cannot_be_read_is_named(error, why):
+    text = f"data: training sample 7 cannot be read: {why}"
+    with pytest.raises(SettingError, match=f"^{re.escape(text)}"):
+        look(Broken(error), 7, "training", Classification())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a source says of labels and samples, and what it draws."""
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -142,6 +143,22 @@ def test_where_every_sample_is_read_for_its_label_an_odd_one_is_found_then():
     del dataset.targets
     with pytest.raises(SettingError, match=r"^data: training sample 5 is a tensor \(3,\)"):
         _ = Source(dataset, Points(2), seed=0).strata
+
+
+def test_what_a_network_has_computed_is_data_like_other():
+    """It was forgotten to turn gradients off there: the samples lead to its graph."""
+    encoded = torch.nn.Linear(3, 3)(torch.ones(4, 3))
+    samples = TensorDataset(encoded, torch.arange(4))
+    for indices in ([2], [0, 1]):
+        inputs, _ = fetch(samples, indices, 0, Classification())
+        assert not inputs.requires_grad
+
+
+@pytest.mark.parametrize("name", ["__getitem__", "__getitems__"])
+def test_a_data_set_that_ends_the_program_fails(name):
+    dataset = type("Ends", (), {name: lambda self, index: sys.exit(3)})()
+    with pytest.raises(RuntimeError, match=r"it ends the program \(status 3\)"):
+        fetch(dataset, [0, 1], 0, Classification())
 
 
 # Random choices

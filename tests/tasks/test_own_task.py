@@ -95,6 +95,18 @@ class Projects(Plain):
         self.net = torch.nn.Linear(2, 3).requires_grad_(trained)
 
 
+class Noisy(Plain):
+    """As diffusion is often written."""
+
+    def losses(self, output, targets):
+        return (output + torch.randn_like(output) - targets).square().mean(dim=1)
+
+
+class Against(Plain):
+    def weights(self, targets):
+        return torch.where(targets[:, 0] > 0, 1.0, -1.0)
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [
@@ -107,6 +119,11 @@ class Projects(Plain):
             Cox(),
             r"task: losses\(\) of a sample is another where more samples are in the batch",
         ),
+        (
+            Noisy(),
+            r"task: losses\(\) of the same samples is another when it is asked again: draw in",
+        ),
+        (Against(), r"task: weights\(\) has numbers below 0, over which no mean can be taken"),
         (NamesLoss(), r"task: metrics\(\) has one named loss, under which"),
         (Means(), r"task: metrics\(\) error, its sums, of 4 samples is \(\)"),
         (
