@@ -54,15 +54,14 @@ class Auditor:
             for owner in self._fleet.placed(sorted(openings))
             for window in windows[owner.index]
         ]
-        validators = [self._validators(claim, gathered, draw) for claim in claims]
+        validators = [self._validators(claim, gathered, draw, audits) for claim in claims]
         first = [others[0] if others else None for others in validators]
         answers = self._repeat(claims, first)
         for claim, others, answer in zip(claims, validators, answers, strict=True):
             self._conclude(claim, gathered, others, answer, draw, audits)
         clean = [claim for claim in claims if audits.is_clean(claim)]
-        for claim, chance in zip(
-            clean, torch.rand(len(clean), generator=draw).tolist(), strict=True
-        ):
+        chances = torch.rand(len(clean), generator=draw).tolist()
+        for claim, chance in zip(clean, chances, strict=True):
             if chance < LOOK:  # the two may be in league
                 self._look(claim, gathered, draw, audits)
         for index in sorted(openings.keys() - self.vouched_for(gathered)):
@@ -95,12 +94,15 @@ class Auditor:
         )
         return Claim(order, owner, window, openings, start.weights)
 
-    def _validators(self, claim: Claim, gathered: Gathered, draw: torch.Generator) -> list[Replica]:
-        """Others on machines of the same kind, in random order: they repeat each other bit for
-        bit."""
+    def _validators(
+        self, claim: Claim, gathered: Gathered, draw: torch.Generator, audits: Audits
+    ) -> list[Replica]:
+        """Others on machines of the same kind, in random order: they repeat each other bit for bit.
+        Who is proven to lie comes last."""
         others = self._fleet.placed(i for i in gathered.auditable if i != claim.owner.index)
         alike = [other for other in others if other.kind == claim.owner.kind]
-        return [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
+        drawn = [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
+        return sorted(drawn, key=lambda other: audits.convicts(other.names))
 
     def _repeat(
         self, claims: Sequence[Claim], validators: Sequence[Replica | None]
@@ -183,8 +185,7 @@ class Auditor:
     def _judge_answer(
         self, claim: Claim, validator: Replica, answer: Reply | None, audits: Audits
     ) -> str | None:
-        """What one validator's answer leads to: why another has to be asked; None if the window is
-        settled."""
+        """What one validator's answer leads to: why another has to be asked; None if settled."""
         if answer is None:
             return "audit: who was to repeat its work did not answer"
         if not isinstance(answer, list):
@@ -227,9 +228,8 @@ class Auditor:
             audits.found_lied(claim, validator.index)
             return None
         except ReplicaLost as loss:
-            audits.silent |= (
-                unshown(loss, owner.names) if loss.replica == owner.index else set(loss.silent)
-            )
+            own = loss.replica == owner.index
+            audits.silent |= unshown(loss, owner.names) if own else set(loss.silent)
             return f"audit: a dispute could not be settled: {loss}"
         audits.settlements += settled
         audits.proofs += [proof for each in settled for proof in each.proofs]
@@ -247,7 +247,7 @@ class Auditor:
         owner = claim.owner
         audits.looks += LOOKS_TAKE * len(claim.order.batches)
         before = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
-        others = [v for v in self._validators(claim, gathered, draw) if v.index != before]
+        others = [v for v in self._validators(claim, gathered, draw, audits) if v.index != before]
 
         def look(shows: Replica) -> Settlement | NotShown | CannotRead | None:
             try:

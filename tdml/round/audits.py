@@ -1,6 +1,6 @@
 """What came of a round's audits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tdml.round.repeat import Claim
@@ -36,15 +36,27 @@ class Audits:
         """Whether another replica has found the same of a window."""
         return claim.window in self._before(claim).clean
 
-    def rest(self, windows: Mapping[int, Sequence[object]]) -> dict[int, list[int]]:
-        """Of the windows of some replicas those that nobody has repeated yet. Who lies may have
-        others in league with him, and for each who is found later a run would go back once more."""
-        audited = {index: self.by_replica.get(index, Audited()) for index in windows}
-        left = {
-            index: [w for w in range(len(own)) if w not in audited[index].validators]
-            for index, own in windows.items()
-            if not (audited[index].lied or audited[index].unsettled)
-        }
+    def convicts(self, names: Iterable[str]) -> bool:
+        """Whether one of these nodes is proven to lie."""
+        return any(name in proof.nodes for proof in self.proofs for name in names)
+
+    def rest(
+        self, windows: Mapping[int, Sequence[object]], names: Mapping[int, Sequence[str]]
+    ) -> dict[int, list[int]]:
+        """Of the windows of some replicas those that nobody has repeated yet, or only who is proven
+        to lie himself. He may have others in league with him, and for each who is found later a run
+        would go back once more.
+
+        Args:
+            names: of all replicas' nodes.
+        """
+        false = {index for index, own in names.items() if self.convicts(own)}
+        left = {}
+        for index, own in windows.items():
+            audited = self.by_replica.get(index, Audited())
+            if not (audited.lied or audited.unsettled):
+                done = {w for w, validator in audited.validators.items() if validator not in false}
+                left[index] = [window for window in range(len(own)) if window not in done]
         return {index: own for index, own in left.items() if own}
 
     def doubt(self, index: int) -> None:

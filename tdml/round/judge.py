@@ -88,7 +88,7 @@ class Judge:
         self.standing.purse.steps -= audits.looks
         if audits.proofs:
             there = [r.index for r in self._fleet.ready(candidates.keys() & clearable)]
-            rest = audits.rest({index: candidates[index].windows for index in there})
+            rest = audits.rest({i: candidates[i].windows for i in there}, gathered.names)
             self.auditor.audit(gathered, rest, draw, audits)
         for index, candidate in candidates.items():
             audited = audits.by_replica.get(index, Audited())

@@ -2,7 +2,11 @@
 
 import itertools
 
+import pytest
+
 from tdml.lab.laboratory import Laboratory
+from tests.round import liars
+from tests.round.seats import sit
 
 _JOB = [
     "data=digits", "model=mlp", "data.size=8", "model.features=192", "model.hidden=32", "train.lr=0.05", "sync.local_steps=10",
@@ -20,6 +24,18 @@ def test_liars_in_league_are_found_together() -> None:
     [following] = [after for before, after in itertools.pairwise(played) if before is found]
     assert following.number == 1, "each had lied, or may have, from the start"
     assert len(played) == found.number + 20, "and that once"
+
+
+@pytest.mark.parametrize("seed", [8, 12])
+def test_what_a_liar_has_found_right_is_repeated_by_another(seed: int, monkeypatch) -> None:
+    """Of two in league one is asked to repeat the other's lie, and finds it right."""
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 0.0)
+    monkeypatch.setattr("tdml.trust.suspicion.Purse.choose", lambda *_: ({1: (1,), 2: (1,)}, {}))
+    few = ["sync.local_steps=6", "topology.replicas=3", "trust.budget=1", "rounds=1"]
+    laboratory = Laboratory([*_JOB, *few, "data.partition=iid", f"seed={seed}"])
+    for name in ("r1.s0", "r2.s0"):
+        sit(laboratory, name, liars.InLeague)
+    assert set(laboratory.play(1).bans) == {"r1.s0", "r2.s0"}
 
 
 def test_nothing_is_spent_so_where_nobody_lies() -> None:
