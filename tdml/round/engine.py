@@ -237,12 +237,9 @@ class Engine:
     ) -> dict[str, float] | None:
         """See `evaluate`. Without whom it proves to be lying it is measured again; samples that
         spoil it are named once."""
-        draw = start.draw("figures", split)
+        draw, settler = start.draw("figures", split), self.judge.auditor.settler
         measured = evaluate(self.job, self.fleet, start, able, split)
-        auditor = self.judge.auditor
-        while proofs := false_figures(
-            self.job, auditor, self.fleet, measured.answers, self.weights, draw
-        ):
+        while proofs := false_figures(settler, measured.answers, self.weights, draw):
             self.convict(round_, proofs)
             measured = evaluate(self.job, self.fleet, start, able, split)
         if measured.unsound and round_.number == 1:

@@ -8,11 +8,10 @@ import torch
 from tdml.data import pieces
 from tdml.node.agreement import evaluation_purpose
 from tdml.protocol.orders import EvaluateOrder, Evaluation
-from tdml.round.auditor import Auditor
-from tdml.round.fleet import Fleet, Replica
-from tdml.round.job import Job
+from tdml.round.fleet import Replica
 from tdml.round.openings import is_log
 from tdml.round.referee import Referee, is_equal
+from tdml.round.settler import Settler
 from tdml.round.signatures import Signers, broken_agreements
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN
@@ -42,75 +41,60 @@ class Look:
     text: str
 
 
-def false_evaluation(job: Job, auditor: Auditor, fleet: Fleet, look: Look) -> list[Proof]:
+def false_evaluation(settler: Settler, look: Look) -> list[Proof]:
     """The nodes whose part in an evaluation is false, by one batch of it.
 
     Where the coordinator finds something else, another replica must find the same as it does, and
     both again and again: code may keep something where nobody looks. Nothing follows where the
     machines are of different kinds: their logs are not the same.
     """
-    settler, answer = auditor.settler, look.answer
-    referee = settler.referee
-    [validator] = fleet.placed([answer.replica])
+    referee, answer = settler.referee, look.answer
+    [validator] = settler.fleet.placed([answer.replica])
     count = -(-pieces.count(answer.order.pieces) // referee.batch_size)
     repeats = validator.kind not in settler.unrepeatable
     if validator.kind != referee.kind or not repeats or not count:
         return []
-    if proofs := _false_logs(job, auditor, fleet, validator, answer, count):
+    if proofs := _false_logs(settler, validator, answer, count):
         return proofs
     true = _truth(referee, look)
-    if true is None or (stage := _false_stage(job, referee, look, answer.answers, true)) is None:
+    if true is None or (stage := _false_stage(settler, look, answer.answers, true)) is None:
         return []
     place = answer.order, look.weights, look.update, look.batch
     if not referee.insists_on_evaluation(*place, true, AGAIN):
         return []
     alike = (other for other in look.others if other.kind == referee.kind)
-    if not any(_confirms(job, referee, fleet, look, true, count, other) for other in alike):
+    if not any(_confirms(settler, look, true, count, other) for other in alike):
         return []
     reason = f"stage {stage} reports what recomputation does not find {look.text}"
     return [Proof((validator.names[stage],), reason)]
 
 
-def _confirms(
-    job: Job,
-    referee: Referee,
-    fleet: Fleet,
-    look: Look,
-    true: Evaluation,
-    count: int,
-    other: Replica,
-) -> bool:
+def _confirms(settler: Settler, look: Look, true: Evaluation, count: int, other: Replica) -> bool:
     """Whether another replica finds the same as the coordinator, every time that it is asked."""
-    repeats = fleet.each(lambda other: [look.ask(other) for _ in range(AGAIN)], [other])
+    channels = settler.job.channels
+    repeats = settler.fleet.each(lambda other: [look.ask(other) for _ in range(AGAIN)], [other])
     return bool(repeats) and all(
-        all(is_log(answer.log, count, job.channels, s) for s, answer in enumerate(answers))
-        and _false_stage(job, referee, look, answers, true) is None
+        all(is_log(answer.log, count, channels, s) for s, answer in enumerate(answers))
+        and _false_stage(settler, look, answers, true) is None
         for answers in repeats[other.index]
     )
 
 
-def _false_logs(
-    job: Job,
-    auditor: Auditor,
-    fleet: Fleet,
-    validator: Replica,
-    answer: Answer,
-    count: int,
-) -> list[Proof]:
+def _false_logs(settler: Settler, validator: Replica, answer: Answer, count: int) -> list[Proof]:
     """The validator's nodes whose logs of `count` batches no honest node gives."""
-    answers = answer.answers
+    answers, channels = answer.answers, settler.job.channels
     false = [
         stage
         for stage, each in enumerate(answers)
-        if not is_log(each.log, count, job.channels, stage) or len(each.signatures) != len(answers)
+        if not is_log(each.log, count, channels, stage) or len(each.signatures) != len(answers)
     ]
     if false:
         return [
             Proof((validator.names[stage],), "its log of an evaluation has another form")
             for stage in false
         ]
-    signers = Signers.of(fleet, validator)
-    return broken_agreements(job.channels, signers, evaluation_purpose(answer.order), answers)
+    signers = Signers.of(settler.fleet, validator)
+    return broken_agreements(channels, signers, evaluation_purpose(answer.order), answers)
 
 
 def _truth(referee: Referee, look: Look) -> Evaluation | None:
@@ -123,13 +107,13 @@ def _truth(referee: Referee, look: Look) -> Evaluation | None:
 
 
 def _false_stage(
-    job: Job, referee: Referee, look: Look, answers: Sequence[Evaluation], true: Evaluation
+    settler: Settler, look: Look, answers: Sequence[Evaluation], true: Evaluation
 ) -> int | None:
     """The first stage whose word on the batch is false; None if all are true."""
-    for number, channel in enumerate(job.channels):
+    for number, channel in enumerate(settler.job.channels):
         if not torch.equal(answers[channel.sender].log[look.batch, number], true.log[0, number]):
             return channel.sender
-    start = look.batch * referee.batch_size
+    start = look.batch * settler.referee.batch_size
     own = slice(start, start + len(true.losses))
     last = answers[-1]
     reported = replace(true, losses=last.losses[own], rows=last.rows[own])

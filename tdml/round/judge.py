@@ -104,9 +104,7 @@ class Judge:
         trusted = self._job.config.trust.enabled
         proofs = [*gathered.proofs, *audits.proofs]
         if self._job.audits:
-            proofs += false_reports(
-                self._job, self.auditor, self._fleet, gathered, findings.checked
-            )
+            proofs += false_reports(self.auditor.settler, gathered, findings.checked)
         self.debts.note(gathered, audits.silent)
         self.debts.drop(name for proof in proofs for name in proof.nodes)
         evidence = {

@@ -7,24 +7,17 @@ from collections.abc import Sequence
 import torch
 
 from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost
-from tdml.round.auditor import Auditor
 from tdml.round.cross_check import Checked, Report, hand_over
 from tdml.round.evaluations import Answer, Look, false_evaluation
-from tdml.round.fleet import Fleet, Replica
+from tdml.round.fleet import Replica
 from tdml.round.gather import Gathered, updates_of
-from tdml.round.job import Job
+from tdml.round.settler import Settler
 from tdml.round.vectors import NotShown, Vector, fetch_vector
 from tdml.trust.judgement import Proof
 from tdml.trust.work import gains
 
 
-def false_reports(
-    job: Job,
-    auditor: Auditor,
-    fleet: Fleet,
-    gathered: Gathered,
-    checked: Checked,
-) -> list[Proof]:
+def false_reports(settler: Settler, gathered: Gathered, checked: Checked) -> list[Proof]:
     """The nodes whose part in a report of the round's cross-check is false. It is looked at one
     batch that nobody can foresee, and at the one that stands out most. Nobody where there are no
     reports."""
@@ -32,12 +25,12 @@ def false_reports(
         return []
     draw = gathered.start.draw("reports")
     for report, with_it, batch in _reports_to_look_at(
-        checked.reports, auditor.settler.referee.batch_size, draw
+        checked.reports, settler.referee.batch_size, draw
     ):
         answers = (report.before, report.after)[with_it]
         answer = Answer(report.validator, report.asked[with_it], answers)
         text = f"of an evaluation of replica {report.candidate}"
-        if proofs := _false_report(job, auditor, fleet, gathered, answer, batch, text):
+        if proofs := _false_report(settler, gathered, answer, batch, text):
             return proofs
     return []
 
@@ -85,17 +78,12 @@ def _outlying(distances: Sequence[float]) -> list[int]:
 
 
 def _false_report(
-    job: Job,
-    auditor: Auditor,
-    fleet: Fleet,
-    gathered: Gathered,
-    answer: Answer,
-    batch: int,
-    text: str,
+    settler: Settler, gathered: Gathered, answer: Answer, batch: int, text: str
 ) -> list[Proof]:
     """The nodes whose part in one batch of a report is false."""
+    fleet = settler.fleet
     try:
-        update = _update(job, fleet, gathered, answer.order.candidate)
+        update = _update(settler, gathered, answer.order.candidate)
     except ReplicaLost:  # its own audit judges that
         return []
     except NotShown as error:
@@ -104,18 +92,16 @@ def _false_report(
     def ask(other: Replica) -> list[Evaluation]:
         if answer.order.candidate is not None:
             [owner] = fleet.placed([answer.order.candidate])
-            hand_over(job, gathered, owner, other)
+            hand_over(settler.job, gathered, owner, other)
         return other.evaluate(answer.order, columns=0)
 
     others = fleet.ready(index for index in gathered.replicas if index != answer.replica)
     look = Look(answer, batch, gathered.start.weights, update, ask, others, text)
-    return false_evaluation(job, auditor, fleet, look)
+    return false_evaluation(settler, look)
 
 
 def false_figures(
-    job: Job,
-    auditor: Auditor,
-    fleet: Fleet,
+    settler: Settler,
     answers: Sequence[Answer],
     weights: Sequence[torch.Tensor],
     draw: torch.Generator,
@@ -123,17 +109,18 @@ def false_figures(
     """The nodes whose part in measuring the global weights on held-out samples is false. Two of all
     the batches are looked at: one by chance, and the one that stands out most. Nobody where work
     cannot be repeated."""
+    job, fleet = settler.job, settler.fleet
     if not answers or not job.audits:
         return []
     text, proofs = "of the global weights", []
-    for answer, batch in _to_look_at(answers, auditor.settler.referee.batch_size, draw):
+    for answer, batch in _to_look_at(answers, settler.referee.batch_size, draw):
 
         def ask(other: Replica, order: EvaluateOrder = answer.order) -> list[Evaluation]:
             return other.evaluate(order, columns=job.measures.columns)
 
         others = fleet.ready(each.replica for each in answers if each.replica != answer.replica)
         look = Look(answer, batch, weights, [], ask, others, text)
-        proofs += false_evaluation(job, auditor, fleet, look)
+        proofs += false_evaluation(settler, look)
     return proofs
 
 
@@ -153,9 +140,7 @@ def _to_look_at(
     return [batches[place] for place in sorted({chance, *_outlying(distances)})]
 
 
-def _update(
-    job: Job, fleet: Fleet, gathered: Gathered, candidate: int | None
-) -> list[torch.Tensor]:
+def _update(settler: Settler, gathered: Gathered, candidate: int | None) -> list[torch.Tensor]:
     """What the global weights were evaluated with, by stage: the candidate's update, as it has
     committed to it, or none. Its owner, who may be in league with who has evaluated it, is asked
     for it only where it was not kept.
@@ -166,12 +151,13 @@ def _update(
     """
     if candidate is None:
         return []
+    layouts = settler.job.layouts
     if gathered.kept:
         blocks = [(stage, own[candidate]) for (stage, _), own in gathered.kept.items()]
-        stages = range(len(job.layouts))
+        stages = range(len(layouts))
         return [torch.cat([block for s, block in blocks if s == stage]) for stage in stages]
-    [owner] = fleet.placed([candidate])
+    [owner] = settler.fleet.placed([candidate])
     return [
-        fetch_vector(owner, Vector(UPDATE, stage, job.layouts[stage].size, content))
+        fetch_vector(owner, Vector(UPDATE, stage, layouts[stage].size, content))
         for stage, content in updates_of(gathered, candidate).items()
     ]

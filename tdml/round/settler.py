@@ -50,7 +50,7 @@ class Settler:
     """
 
     def __init__(self, fleet: Fleet, job: Job) -> None:
-        self._fleet, self._job = fleet, job
+        self.fleet, self.job = fleet, job
         self.tolerance, self.referee = Tolerance(), Referee(job)
         # kinds of machines and stages of which it has found a step right that nobody disputed
         self.confirmed: set[tuple[str, int]] = set()
@@ -69,12 +69,12 @@ class Settler:
             NotShown: the owner shows something else than it had bound itself to.
         """
         parties = {party.index: party for party in (claim.owner, validator)}
-        before = [committed(self._job, claim), transcript_of(self._job, claim, validator, answers)]
+        before = [committed(self.job, claim), transcript_of(self.job, claim, validator, answers)]
         settled: list[Settlement] = []
         try:
             again = [self._by_step(claim, party) for party in parties.values()]
             dispute = Dispute(claim, parties, [*before, *again])
-            parted = first_differences(dispute.transcripts, window_items(self._job, claim))
+            parted = first_differences(dispute.transcripts, window_items(self.job, claim))
             if not parted:
                 return [dispute.leave_open("it was repeated once more, and all agreed")]
             for item in parted:
@@ -107,9 +107,9 @@ class Settler:
             own = self._by_step(claim, owner)
         except Lied as lie:
             return Settlement(claim.order.replica, claim.window, None, lie.proofs)
-        transcripts = [committed(self._job, claim), own]
+        transcripts = [committed(self.job, claim), own]
         dispute = Dispute(claim, {owner.index: owner}, transcripts, alone)
-        if parted := first_differences(transcripts, window_items(self._job, claim)):
+        if parted := first_differences(transcripts, window_items(self.job, claim)):
             return self._decide(dispute, parted[0])
         steps, stages = len(claim.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
@@ -229,12 +229,12 @@ class Settler:
         windows = len(claim.openings[0].states)
         more = [self._by_step(claim, party) for _ in range(windows)]
         transcripts = [*dispute.by(party.index), *more]
-        return not first_differences(transcripts, window_items(self._job, claim))
+        return not first_differences(transcripts, window_items(self.job, claim))
 
     # One item
 
     def _by_step(self, claim: Claim, party: Replica) -> Transcript:
-        return repeat_by_step(self._job, claim, party, Signers.of(self._fleet, party))
+        return repeat_by_step(self.job, claim, party, Signers.of(self.fleet, party))
 
     def _recompute(self, dispute: Dispute, item: Item, shown: StepShown) -> Recomputation:
         return self.referee.recompute(dispute.claim, item, shown)
@@ -275,20 +275,20 @@ class Settler:
     def _show(self, dispute: Dispute, item: Item, party: Replica) -> StepShown:
         """What one party shows of the step of an item."""
         claim, owner = dispute.claim, dispute.claim.owner
-        ground = common_ground(self._job, claim, dispute.transcripts, item)
-        repeat(self._job, claim.anew(own=party is owner, show=item.step), party)
+        ground = common_ground(self.job, claim, dispute.transcripts, item)
+        repeat(self.job, claim.anew(own=party is owner, show=item.step), party)
         fresh = claim.order.first + item.step == 0
         if item.channel != END or party is owner:
-            return shown_by(self._job, party, item, fresh, ground)
+            return shown_by(self.job, party, item, fresh, ground)
         # it has no update, but a state
-        shown = shown_by(self._job, party, Item(item.step, item.stage), fresh, ground)
+        shown = shown_by(self.job, party, Item(item.step, item.stage), fresh, ground)
         start = claim.weights[item.stage]
         return replace(shown, value=[change(start, shown.value[0][: len(start)])])
 
     def _place(self, claim: Claim, item: Item) -> str:
         """Which item that is, in words."""
         what = {STATE: f"the state of stage {item.stage}", END: f"the update of stage {item.stage}"}
-        text = what.get(item.channel) or str(self._job.channels[item.channel])
+        text = what.get(item.channel) or str(self.job.channels[item.channel])
         return f"{text} after step {claim.order.first + item.step} of replica {claim.order.replica}"
 
 
