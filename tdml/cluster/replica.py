@@ -82,7 +82,7 @@ class RpcReplica:
 
     def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
         self.steps_done, start = 0, time.monotonic()
-        watch = self._exchange.watch(late, self._progress)
+        watch = Watch(self._exchange, late, self._progress)
         report = self._exchange.ask("train", [(order,)] * len(self.nodes), watch)[-1]
         self._patience.trained(sum(map(len, order.batches)), time.monotonic() - start)
         return report
@@ -140,7 +140,7 @@ class RpcReplica:
 
     def _watch(self, samples: int) -> Watch:
         """A node that gives signs of life may take its time, within reason."""
-        return self._exchange.watch(self._patience.late(samples), lambda _: None)
+        return Watch(self._exchange, self._patience.late(samples), lambda _: None)
 
     def _progress(self, steps: int) -> None:
         self.steps_done = steps  # of whichever node was heard last: they go in step

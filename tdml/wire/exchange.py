@@ -70,7 +70,13 @@ class _Heard:
 
 
 class Watch:
-    """Asks nodes that may take their time for signs of life."""
+    """Asks nodes that may take their time for signs of life: one that does not answer is found at
+    its timeout.
+
+    Args:
+        late: asked as often; the reason to give up waiting, if there is one.
+        progress: hears how many steps a node has done.
+    """
 
     def __init__(
         self, exchange: "Exchange", late: Callable[[], str | None], progress: Callable[[int], None]
@@ -175,15 +181,6 @@ class Exchange:
         said = "; ".join(dict.fromkeys(causes))
         detail = "\n".join(failure.detail for failure in failures if failure.detail)
         return ReplicaLost(self.index, said, [self._nodes[stage].name for stage in silent], detail)
-
-    def watch(self, late: Callable[[], str | None], progress: Callable[[int], None]) -> Watch:
-        """Polls the nodes while they train: one that does not answer is found at its timeout.
-
-        Args:
-            late: asked as often; the reason to give up waiting, if there is one.
-            progress: hears how many steps a node has done.
-        """
-        return Watch(self, late, progress)
 
     def failure(self, stage: int, answer: Any) -> Failure | None:
         """The failure that an answer is, if it is one."""

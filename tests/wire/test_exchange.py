@@ -14,7 +14,7 @@ from tdml.protocol.identity import Identity
 from tdml.protocol.orders import Failure, ReplicaLost
 from tdml.wire import exchange as module
 from tdml.wire.channel import Caller, Listener, Session
-from tdml.wire.exchange import Exchange, Peer, _causes, _outcome
+from tdml.wire.exchange import Exchange, Peer, Watch, _causes, _outcome
 from tdml.wire.guard import Envelope, Refusals
 
 pytestmark = pytest.mark.timeout(30)
@@ -150,7 +150,7 @@ def test_who_is_late_is_told_to_give_up(nodes_of: Callable[..., Nodes]) -> None:
         nodes.deeds[stage] = lambda method: (
             5 if method == "progress" else nodes.cancelled.wait(20) and None
         )
-    watch = nodes.exchange.watch(lambda: "late" if len(steps) > 3 else None, steps.append)
+    watch = Watch(nodes.exchange, lambda: "late" if len(steps) > 3 else None, steps.append)
     with pytest.raises(ReplicaLost, match="r4: late"):
         nodes.exchange.ask("shown", [()] * 3, watch)
     assert set(steps) == {5}
@@ -168,7 +168,7 @@ def test_who_is_lost_while_it_is_waited_for_is_dead(nodes_of: Callable[..., Node
     )
     with pytest.raises(ReplicaLost, match=r"r4\.s1: no answer"):
         nodes.exchange.ask(
-            "shown", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None)
+            "shown", [()] * 3, Watch(nodes.exchange, lambda: None, lambda steps: None)
         )
     assert [node.dead for node in nodes.nodes] == [False, True, False]
 
@@ -199,7 +199,7 @@ def test_who_has_fallen_silent_is_waited_for_once(
     nodes.deeds = {0: notice if first == "failure" else train, 1: silent, 2: silent}
     with pytest.raises(ReplicaLost, match=r"r4\.s1: no answer") as caught:
         nodes.exchange.ask(
-            "shown", [()] * 3, nodes.exchange.watch(lambda: None, lambda steps: None)
+            "shown", [()] * 3, Watch(nodes.exchange, lambda: None, lambda steps: None)
         )
     nodes.never.set()
     assert {said.split(":")[0] for said in str(caught.value).split("; ")} == {
@@ -230,7 +230,9 @@ def test_whose_answer_is_missing_is_known(nodes_of: Callable[..., Nodes]) -> Non
     nodes.deeds = dict.fromkeys(
         range(3), lambda method: 5 if method == "progress" else free.wait(20) and None
     )
-    waiting = ask("load", [(torch.zeros(1),)] * 3, nodes.exchange.watch(lambda: None, steps.append))
+    waiting = ask(
+        "load", [(torch.zeros(1),)] * 3, Watch(nodes.exchange, lambda: None, steps.append)
+    )
     _wait_until(lambda: len(steps) > 6 and not any(node.awaited for node in nodes.nodes))
     free.set()
     waiting.join(20)
