@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from tdml.monitor.record import headline
 
@@ -125,6 +126,8 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
     shown = [value for line in loss.lines for value in line.get_ydata() if math.isfinite(value)]
     if shown and min(shown) > 0:  # some tasks' are not
         loss.set_yscale("log")
+        loss.yaxis.set_major_formatter("{x:g}")  # 3, and not 3 × 10⁰
+        loss.yaxis.set_minor_formatter(LogFormatter())
     loss.legend(fontsize=7, ncols=2)
     for axes in (metric, loss):
         axes.grid(alpha=0.25)

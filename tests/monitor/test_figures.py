@@ -24,6 +24,7 @@ def test_points_that_lie_together_have_one_label() -> None:
     ("losses", "scale"),
     [
         ([2.0, 0.5], "log"),
+        ([2.1, 1.4], "log"),
         ([0.5, -1.0], "linear"),
         ([0.0, 0.0], "linear"),
         ([None, None], "linear"),
@@ -39,3 +40,6 @@ def test_losses_that_are_not_positive_are_drawn_as_they_are(losses: list, scale:
     _, axes = figure.axes
     assert axes.get_yscale() == scale
     figure.draw_without_rendering()
+    labels = [text.get_text() for text in axes.yaxis.get_ticklabels(which="both")]
+    assert any(labels)
+    assert not any("times" in label for label in labels), "3, and not 3 × 10⁰"
