@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import hydra.utils
+import torch
 
 from tdml.common.vision import mend_torchvision
 from tdml.errors import SettingError, cause, running_on
@@ -22,17 +23,32 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
     is in may import torchvision.
 
     Raises:
-        SettingError: the target has raised it.
+        SettingError: the target has raised it, or has set what holds for all of the process.
         Exception: the target cannot be found, or has raised something else.
     """
     mend_torchvision()
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
     try:
         with running_on():
-            return hydra.utils.instantiate({"_convert_": "all", **settings})
+            new = hydra.utils.instantiate({"_convert_": "all", **settings})
     except Exception as error:
         if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
             raise error.__cause__ from error
         raise
+    finally:
+        changed = {
+            "default_dtype": torch.get_default_dtype() != dtype,
+            "grad_enabled": torch.is_grad_enabled() != gradients,
+        }
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+    if name := next(filter(changed.get, changed), ""):
+        raise SettingError(
+            f"{settings['_target_']}: it, or the file that it is in, calls torch.set_{name}(), "
+            "which holds for all of the process, and so for what nodes compute beside the model: "
+            "leave it out"
+        )
+    return new
 
 
 def partial_of(settings: Mapping[str, Any], group: str) -> partial:

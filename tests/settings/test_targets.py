@@ -8,6 +8,7 @@ from tdml.attacks import Attack
 from tdml.attacks.base import make_attack
 from tdml.data import digits
 from tdml.data.source import load
+from tdml.errors import SettingError
 from tdml.models.split import build
 from tdml.settings.targets import partial_of
 from tdml.tasks import Classification
@@ -26,6 +27,18 @@ def data(**given):
     """Note what it is given."""
     seen.update(given)
     return digits(8)
+
+
+def in_double_precision():
+    """As files for scientific computing begin."""
+    torch.set_default_dtype(torch.float64)
+    return nn.Linear(2, 2).float()
+
+
+def without_gradients():
+    """As files for inference begin."""
+    torch.set_grad_enabled(False)
+    return nn.Linear(2, 2)
 
 
 class Task(Classification):
@@ -59,3 +72,15 @@ def test_settings_arrive_as_plain_lists_and_dicts(make, name):
         dict,
     ]
     assert torch.tensor(seen["numbers"]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("make", "call"),
+    [(in_double_precision, "set_default_dtype"), (without_gradients, "set_grad_enabled")],
+)
+def test_what_holds_for_all_of_the_process_is_the_users_mistake(make, call):
+    """Every node failed in its first step."""
+    with pytest.raises(SettingError, match=rf"calls torch\.{call}\(\), which holds for all of the"):
+        build({"_target_": f"{__name__}.{make.__name__}"}, "cpu")
+    assert torch.get_default_dtype() is torch.float32
+    assert torch.is_grad_enabled()
