@@ -53,6 +53,7 @@ def load(overrides: Sequence[str]) -> Config:
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingError(explain(error, _names())) from error
     assert isinstance(config, Config)
+    _check_somebody_attacks(config, overrides)
     check(config)
     return config
 
@@ -67,6 +68,18 @@ def see_own_classes() -> None:
     """The user's, in the current folder, as `python -m` has it. Not for commands that look at
     others' folders."""
     sys.path.insert(0, str(Path.cwd()))
+
+
+def _check_somebody_attacks(config: Config, overrides: Sequence[str]) -> None:
+    """An experiment's attackers may be left idle by attack=none; not those that are named beside
+    it."""
+    who = ("attack.replicas=", "attack.nodes=")
+    named = next((text for text in overrides if text.startswith(who)), "")
+    if named and not named.endswith("=[]") and not config.attack.get("_target_"):
+        raise SettingError(
+            f"{named}: with attack=none nobody attacks: choose what they do, such as "
+            "attack=sign_flip"
+        )
 
 
 def check_world(topology: Topology, world_size: int, resume: bool) -> None:

@@ -41,6 +41,14 @@ def test_an_experiment_is_a_set_of_overrides():
     assert (config.name, config.rounds, config.topology.spares) == ("demo", 3, 1)
 
 
+def test_attackers_that_are_named_do_something():
+    """What they do is easily left out: then a run without attackers looks like one with."""
+    with pytest.raises(SettingError, match=r"^attack.nodes=\[r1.s0\]: with attack=none nobody"):
+        settings.load(["attack.nodes=[r1.s0]", "attack.from_round=2"])
+    assert settings.load(["experiment=demo", "attack=none"]).attack["nodes"] == ["r3.s1"]
+    assert settings.load(["attack.replicas=[]"]).attack["_target_"] is None
+
+
 def test_settings_come_back_from_their_file(tmp_path):
     config = settings.load(
         ["sync.deadline=2", "topology.cuts=[4]", "attack=sign_flip", "attack.replicas=[1]"]

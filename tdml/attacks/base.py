@@ -16,6 +16,8 @@ _OURS = {
     "from_round",
     "share_of_rounds",
 }  # settings of the group that say who attacks and when
+# what an attack may do
+_DEEDS = ("local_steps", "poison_inputs", "poison_labels", "corrupt", "report", "repeat")
 
 
 @dataclass(frozen=True)
@@ -159,5 +161,11 @@ def make_attack(settings: dict) -> Attack:
     if not isinstance(attack, Attack):
         raise SettingError(
             f"attack._target_={settings['_target_']} must be a subclass of tdml.attacks.Attack"
+        )
+    own = [name for name, value in vars(type(attack)).items() if callable(value) and name[0] != "_"]
+    if own and all(getattr(type(attack), deed) is getattr(Attack, deed) for deed in _DEEDS):
+        raise SettingError(
+            f"attack._target_={settings['_target_']} does nothing: it has {', '.join(own)}, and "
+            f"none of {', '.join(_DEEDS)}"
         )
     return attack

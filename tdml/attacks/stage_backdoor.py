@@ -6,6 +6,7 @@ from torch import nn
 
 from tdml.attacks.base import Attack, Context
 from tdml.attacks.settings import number, whole
+from tdml.errors import SettingError
 
 _BATCH = 16  # sequences that it learns from at a time
 
@@ -36,6 +37,13 @@ class StageBackdoor(Attack):
         self.rounds = whole("rounds", rounds, least=1)
         self._change: torch.Tensor | None = None
         self._acted = 0
+
+    def check(self, labels: int | None, outputs: int) -> None:
+        if labels is not None:
+            raise SettingError(
+                "attack=stage_backdoor is made on models of tokens: take task=language, or "
+                "attack=backdoor for images"
+            )
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         if self._change is None:

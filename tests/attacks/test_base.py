@@ -7,6 +7,11 @@ from tdml.errors import SettingError
 from tests.attacks.contexts import context, updates
 
 
+class Mistyped(Attack):
+    def corupt(self, update, context):
+        return -update
+
+
 class Halves(Attack):
     """A user's own."""
 
@@ -120,9 +125,14 @@ def test_a_users_own_attack():
             {"scale": 1.0, "colour": 2},
             "tdml.attacks.SignFlip cannot be made",
         ),
+        (
+            f"{__name__}.Mistyped",
+            {},
+            "Mistyped does nothing: it has corupt, and none of local_steps",
+        ),
         (f"{__name__}.NoAttack", {}, "NoAttack must be a subclass of tdml.attacks.Attack"),
     ],
-    ids=["unknown", "argument missing", "unknown argument", "no attack"],
+    ids=["unknown", "argument missing", "unknown argument", "mistyped", "no attack"],
 )
 def test_what_cannot_be_made_is_the_users_mistake(target, arguments, message):
     with pytest.raises(SettingError) as caught:

@@ -132,7 +132,7 @@ def test_what_hydra_would_take_for_something_else_is_refused(override, message):
     ],
 )
 def test_one_value_is_taken(override, found):
-    assert found(settings.load([override, "attack.replicas=[1]"]))
+    assert found(settings.load([override, "attack=sign_flip", "attack.replicas=[1]"]))
 
 
 @pytest.mark.parametrize(
