@@ -8,6 +8,7 @@ from tdml.data.source import load_source
 from tdml.members.cards import Card
 from tdml.members.rendezvous import Rendezvous
 from tdml.protocol.identity import Identity
+from tdml.settings.code import code_of
 from tdml.settings.file import fingerprint
 
 
@@ -18,7 +19,7 @@ def main(overrides: list[str]) -> None:
     held = contents_of(load_source(config), config.seed)
     while True:
         session = rendezvous.await_call(None)
-        card = Card(fingerprint(config), "", held, visit=rendezvous.visit)
+        card = Card(fingerprint(config), "", held, code_of(config), visit=rendezvous.visit)
         rendezvous.enter(card.signed(identity, session))
         rendezvous.await_decision()
 

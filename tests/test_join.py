@@ -1,10 +1,17 @@
-"""`tdml join` where there is no job to join."""
+"""`tdml join` where there is no job to join, or none that it can do the work of."""
 
+import os
+import re
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.jobs import run_command
+from tests.agents import wait_until
+from tests.jobs import kill_tree, run_command, start_command
+
+_ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.timeout(60)
@@ -47,3 +54,46 @@ def test_a_report_of_nothing_or_of_two_is_one_line(arguments: list[str], said: s
     found = run_command(sys.executable, "-m", "tdml.cli", "report", *arguments)
     assert found.returncode == 1
     assert found.stdout.strip() == f"tdml: {said}"
+
+
+@pytest.mark.timeout(150)
+def test_who_has_another_version_of_the_users_model_is_told_so_and_not_banned(
+    tmp_path: Path,
+) -> None:
+    """Its work would be other work, which an audit proves."""
+    for machine, layer in (("theirs", "ReLU"), ("mine", "GELU")):
+        (tmp_path / machine).mkdir()
+        (tmp_path / machine / "mine.py").write_text(
+            "from torch import nn\ndef net(num_classes):\n    return nn.Sequential("
+            f"nn.Flatten(), nn.Linear(768, 8), nn.{layer}(), nn.Linear(8, num_classes))\n"
+        )
+    job = [
+        "model._target_=mine.net", "data.size=16", "topology.replicas=2", "topology.stages=1",
+        "topology.max_replicas=3", "sync.local_steps=2", "rounds=4000",
+    ]  # fmt: skip
+    command, paths = [sys.executable, "-m", "tdml.cli"], {"PYTHONPATH": str(_ROOT)}
+    own = [f"run_dir={tmp_path / 'run'}", f"identity.folder={tmp_path / 'keys'}"]
+    log = tmp_path / "log"
+    started = start_command(
+        "sh", "-c", f'exec "$0" "$@" >{log}', *command, "train", *job, *own,
+        cwd=tmp_path / "theirs", environment=paths,
+    )  # fmt: skip
+    try:
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") >= 1, started)
+        [address] = re.findall(r"tdml join (\S+:\d+)", log.read_text())
+        joined = start_command(
+            *command, "join", address, *job, f"identity.folder={tmp_path / 'others'}",
+            cwd=tmp_path / "mine", environment=paths,
+        )  # fmt: skip
+        try:
+            said, _ = joined.communicate(timeout=60)
+        finally:
+            kill_tree(joined)
+        os.kill(started.pid, signal.SIGTERM)
+        started.wait(40)
+    finally:
+        kill_tree(started)
+    assert joined.returncode == 1
+    assert "is refused: spare0 has other code than rank 0 (mine): have the same on every" in said
+    assert '"banned": []' in (tmp_path / "run" / "summary.json").read_text()

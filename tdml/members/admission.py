@@ -1,7 +1,7 @@
 """Admission to a session: which processes may take part, under which names, and how their
 stages are connected."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tdml.data.contents import difference
@@ -15,7 +15,7 @@ from tdml.settings.schema import Topology
 from tdml.wire.channel import Session
 
 BANNED = "its key is banned: the ledger of the run that did it has the reason (docs/verdicts.md)"
-_NAMED = 3  # settings that differ
+_NAMED = 3  # settings, or modules, that differ
 _KEY = 16  # hex digits of a key that are shown
 _LONGEST = 200  # characters: a rank may call them whatever it likes
 
@@ -58,7 +58,7 @@ class Admission:
     """Lets processes in by their cards.
 
     Args:
-        own: the coordinator's card: what all settings and data are held against.
+        own: the coordinator's card: what all code, settings and data are held against.
         roster: of the run so far. Those who are let in are added to it.
         banned: keys that may not take part.
         former: keys by name of an earlier part of the run. Whoever shows one of them has its name,
@@ -121,7 +121,7 @@ class Admission:
         return Admitted(members, refused, faults)
 
     def _misfit(self, name: str | None, card: Card) -> str | None:
-        """What of its settings or data keeps a process out, in one line."""
+        """What of its code, settings or data keeps a process out, in one line."""
         if other := not_of_the_job(_said(name, card), card, self._own):
             return other
         return self._owners.fault(name, card) if self._owners and name else None
@@ -192,12 +192,16 @@ def open_roster(
 
 
 def not_of_the_job(who: str, card: Card, coordinator: Card) -> str | None:
-    """What settings or data a process has that are not those of the coordinator, in one line."""
-    if names := differing(card.fingerprint, coordinator.fingerprint):
-        some = ", ".join(names[:_NAMED])[:_LONGEST]
-        some += f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    """What code, settings or data a process has that are not those of the coordinator, in one
+    line."""
+    if names := differing(card.code, coordinator.code):
         return (
-            f"{who} was started with other settings than rank 0 ({some}): "
+            f"{who} has other code than rank 0 ({_some(names)}): have the same on every machine, "
+            "for what other code does would be found false"
+        )
+    if names := differing(card.fingerprint, coordinator.fingerprint):
+        return (
+            f"{who} was started with other settings than rank 0 ({_some(names)}): "
             "give all of them the same, and instead of what each works out for itself, such as "
             "${now:…} and ${oc.env:…}, its value"
         )
@@ -210,6 +214,11 @@ def not_of_the_job(who: str, card: Card, coordinator: Card) -> str | None:
             "from a seeded generator)"
         )
     return None
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED])[:_LONGEST] + more
 
 
 def _said(name: str | None, card: Card) -> str:

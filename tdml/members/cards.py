@@ -39,6 +39,7 @@ class Card(_Signed):
     fingerprint: str  # of its settings
     gpu: str  # that it has to itself: see `own_gpu`
     data: Contents | None = None  # what its data hold; None where it reads none
+    code: str = ""  # that it runs: see `code_of`
     error: str | None = None  # why it cannot take part, in one line
     # that the launcher gave it; None where it has joined later
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None

@@ -41,6 +41,7 @@ from tdml.run.introduction import introduce
 from tdml.run.prepare import prepare
 from tdml.run.room import check_room, in_words
 from tdml.run.start_recorder import banned_keys, job_id, start_recorder, terms_of
+from tdml.settings.code import code_of
 from tdml.settings.file import fingerprint, to_yaml
 from tdml.settings.schema import Config, Topology
 from tdml.trust import ranking
@@ -245,6 +246,7 @@ def _open(
         fingerprint(config),
         "",
         held,
+        code_of(config),
         rank=COORDINATOR,
         visit=rendezvous.visit,
         public=identity.public,

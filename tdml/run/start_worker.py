@@ -25,6 +25,7 @@ from tdml.protocol.identity import Identity
 from tdml.protocol.names import first_slot, node_name, node_names
 from tdml.run.following import check_coordinator
 from tdml.run.interruption import Interruption
+from tdml.settings.code import code_of
 from tdml.settings.file import fingerprint
 from tdml.settings.schema import Config
 from tdml.wire import endpoint
@@ -52,6 +53,7 @@ class _Ready:
     source: Source | None
     held: Contents | None
     roster: dict[str, str] | None
+    code: str
 
 
 def work(config: Config, rendezvous: Rendezvous, interruption: Interruption) -> int:
@@ -151,7 +153,7 @@ class _Visit:
         )
         try:
             ready = self._ready = self._ready or _get_ready(self._config, self._rendezvous.rank)
-            full = replace(card, gpu=own_gpu(ready.device), data=ready.held)
+            full = replace(card, gpu=own_gpu(ready.device), data=ready.held, code=ready.code)
             self._rendezvous.enter(full.signed(ready.identity, session))
         except dist.DistError:
             raise
@@ -265,7 +267,7 @@ def _get_ready(config: Config, rank: int | None) -> _Ready:
         importlib.import_module("tdml.node.pipeline")
         importlib.import_module("tdml.attacks.node")
     held = contents_of(source, config.seed) if source else None
-    return _Ready(identity, device, source, held, roster)
+    return _Ready(identity, device, source, held, roster, code_of(config))
 
 
 def _own(config: Config, rank: int | None) -> tuple[Device, Identity]:

@@ -161,6 +161,17 @@ def test_a_rank_with_other_settings_ends_the_job_and_they_are_named() -> None:
     assert "${now:…}" in str(e.value)
 
 
+def test_an_honest_node_with_other_code_is_kept_out_before_its_work_is_found_false() -> None:
+    own = Card("settings", "", code="tdml 1\nmine 1", rank=0).signed(_KEYS[0], "session")
+    admission = Admission(own, _TOPOLOGY, make_admission().roster, (), {})
+    older = later(3, code="tdml 1\nmine 2")
+    admitted = admission.admit([older], "session", (), first=False)
+    assert "spare0 has other code than rank 0 (mine): have" in admitted.refused["late3"]
+    assert "rank 1 has other code than rank 0 (tdml)" in not_of_the_job(
+        "rank 1", replace(own, fingerprint="others", code="tdml 0\nmine 1"), own
+    )
+
+
 def test_of_many_settings_that_differ_the_number_is_said() -> None:
     own, other = (
         Card("\n".join(f"s{n} {seed}" for n in range(7)), gpu="", rank=rank).signed(key, "session")

@@ -1,0 +1,48 @@
+"""Whether two processes run the same code."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tdml.config import load
+from tdml.settings import code
+from tdml.settings.code import code_of
+
+_NET = "from torch import nn\ndef net(num_classes): return nn.Sequential(nn.{}())\n"
+
+
+def _names(text: str) -> list[str]:
+    return [line.split()[0] for line in text.splitlines()]
+
+
+def test_a_users_module_and_tdml_itself_are_told_by_what_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [f"{group}._target_=code_of_mine.net" for group in ("model", "train.optimizer")]
+    found = []
+    for version, layer in (("a", "ReLU"), ("b", "ReLU"), ("c", "GELU")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "code_of_mine.py").write_text(_NET.format(layer))
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(tmp_path / version)
+            patch.delitem(sys.modules, "code_of_mine", raising=False)
+            found.append(code_of(load(settings)))
+    sys.modules.pop("code_of_mine")
+    assert found[0] == found[1] != found[2]
+    assert _names(found[0]) == _names(found[2]) == ["tdml", "code_of_mine"]
+    (tmp_path / "tdml").mkdir()
+    (tmp_path / "tdml" / "order.py").write_text("SEED = 1")
+    monkeypatch.setattr(code, "_TDML", tmp_path / "tdml")
+    other = code_of(load([]))
+    assert other != found[0].splitlines()[0]
+    (tmp_path / "tdml" / "order.py").write_text("SEED = 2")
+    assert code_of(load([])) != other
+
+
+def test_what_is_tdmls_or_of_the_data_has_no_line_of_its_own() -> None:
+    """Nodes in the middle of a pipeline need not have what the data set is made with."""
+    settings = load(["model=gpt", "data._target_=not_installed.datasets", "train.schedule=cosine"])
+    assert _names(code_of(settings)) == ["tdml"]
+    with pytest.raises(Exception, match="not_installed"):
+        code_of(load(["model._target_=not_installed.net"]))
