@@ -43,7 +43,7 @@ _BY_ONE_COPY = 8  # repetitions, of those before a ban: to make a copy may take 
 @dataclass(frozen=True)
 class StepShown:
     """What somebody shows of a step of a stage: its state before it (None: the global weights), the
-    messages at its ends of channels, and the item in question as it has made it, its `value`."""
+    messages that it has received, and the item in question as it has made it, its `value`."""
 
     before: torch.Tensor | None
     messages: dict[int, list[torch.Tensor]]
@@ -280,17 +280,18 @@ def shown_by(
     shown = replica.shown(stage)
     if len(shown.channels) != len(shown.messages):
         raise NotShown(replica.index, stage)
-    messages = {
+    told = {
         channel: list(message)
         for channel, message in zip(shown.channels, shown.messages, strict=True)
     }
+    messages = {channel: told.get(channel, []) for channel in ground.received}
     for channel, digest in ground.received.items():
-        if channel not in messages or digest_of(messages[channel]).hex() != digest:
+        if digest_of(messages[channel]).hex() != digest:
             raise NotShown(replica.index, stage)
     start = Vector(BEFORE, stage, size, ground.before)
     before = None if fresh else fetch_vector(replica, start)
     if item.channel >= 0:
-        value = messages.get(item.channel, [])
+        value = told.get(item.channel, [])
     elif item.channel == END:
         value = [fetch_vector(replica, Vector(UPDATE, stage, job.layouts[stage].size))]
     else:

@@ -1,5 +1,7 @@
 """States, and answers, that are made to keep others from proving anything."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -112,13 +114,13 @@ def test_who_is_knocked_out_by_a_state_that_it_was_given_owes_nothing(monkeypatc
 class _OffByRounding(liars.Liar):
     """As a validator it finds nearly the same."""
 
-    deed, when = "nothing", liars.AS_VALIDATOR
+    deed, when, by = "nothing", liars.AS_VALIDATOR, 1e-6
 
     def _one(self, given, log, step, keeps=False):
         yield from super()._one(given, log, step, keeps)
         if self._lies(step):
             with torch.no_grad():
-                self.stage.trainer.parameters[0].mul_(1 + 1e-6)
+                self.stage.trainer.parameters[0].mul_(1 + self.by)
 
 
 def test_a_validator_that_errs_by_a_rounding_does_not_end_all_proofs() -> None:
@@ -175,3 +177,25 @@ def test_a_round_whose_audit_has_cost_all_groups_has_its_figures(
     played = laboratory.play(1)
     assert laboratory.fleet.losses.keys() == {0, 1, 2}
     assert (played.accepted, played.evaluated) == ([0, 1], True)
+
+
+class _ShowsMore(liars.Node):
+    """Shows a message that no stage sends, of numbers to which nothing can be added."""
+
+    def shown(self):
+        told, more = super().shown(), torch.zeros(1, dtype=torch.uint16)
+        return replace(told, channels=(*told.channels, 99), messages=(*told.messages, (more,)))
+
+
+@pytest.mark.parametrize("owner", [liars.Node, _ShowsMore])
+def test_what_is_shown_beside_a_step_gets_no_validator_banned_for_rounding(owner: type) -> None:
+    """Who commits to the coordinator's own numbers and is repeated on another kind of machine: by
+    how much rounding alone may lead away is found all the same."""
+    laboratory = Laboratory([*_JOB, "topology.replicas=2"])
+    settler = laboratory.engine.judge.auditor.settler
+    settler.tolerance.learn("a GPU", settler.referee.kind, 1e-10)
+    sit(laboratory, "r0.s0", owner)
+    sit(laboratory, "r1.s0", _OffByRounding, by=1.2e-7)
+    for replica in laboratory.fleet.muster():
+        replica.kind = "a GPU"
+    assert not laboratory.play(1).bans
