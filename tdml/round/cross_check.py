@@ -51,7 +51,7 @@ class Checked:
 
 
 NOT_CHECKED = Checked({}, [])
-_NOT_SEEN = WorkResult(z=0.0, p=1.0)  # of who does not show its update to be tested
+_NOT_SEEN = WorkResult(p=1.0)  # of who does not show its update to be tested
 
 
 def cross_check(

@@ -27,10 +27,8 @@ _TABLES = 4
 
 @dataclass(frozen=True)
 class WorkResult:
-    """The result for one replica: the standardised sum of gains, and the chance of one as large by
-    luck."""
+    """The result for one replica: the chance of a sum of gains as large as its own by luck."""
 
-    z: float
     p: float
 
     @property
@@ -65,7 +63,7 @@ def work_test(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor) -> Wo
             surplus += float(values[mine].sum() - owned * values.mean())
             variance += owned * (count - owned) / count * float(values.var())
     z = surplus / math.sqrt(variance) if variance > 0 else 0.0
-    return WorkResult(z, math.erfc(z / math.sqrt(2)) / 2)
+    return WorkResult(math.erfc(z / math.sqrt(2)) / 2)
 
 
 def samples_that_pay(samples: Sequence[int], available: int, passes: float) -> int:

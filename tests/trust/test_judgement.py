@@ -5,7 +5,7 @@ import pytest
 from tdml.trust.judgement import Audited, Evidence, Power, Proof, judge, lost
 from tdml.trust.work import WorkResult
 
-SEEN, UNSEEN = WorkResult(5.0, 1e-6), WorkResult(0.1, 0.46)
+SEEN, UNSEEN = WorkResult(1e-6), WorkResult(0.46)
 
 
 def evidence(**given: object) -> Evidence:

@@ -8,7 +8,7 @@ import torch
 from tdml.trust.suspicion import Candidate, Purse, Suspicion
 from tdml.trust.work import WorkResult
 
-_SEEN, _IDLE = WorkResult(4.0, 1e-4), WorkResult(0.0, 0.9)
+_SEEN, _IDLE = WorkResult(1e-4), WorkResult(0.9)
 
 
 def test_suspicion_is_a_sum_of_what_was_not_looked_at() -> None:

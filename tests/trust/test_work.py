@@ -48,14 +48,12 @@ def test_work_is_seen_and_what_is_not_finite_says_nothing() -> None:
     assert work_test(gain, own, torch.zeros(400, dtype=torch.int64)).seen
     gain[::3] = torch.nan
     assert work_test(gain, own, torch.zeros(400, dtype=torch.int64)).seen
-    assert work_test(torch.full((10,), torch.inf), own[:10], torch.zeros(10)) == WorkResult(
-        0.0, 0.5
-    )
+    assert work_test(torch.full((10,), torch.inf), own[:10], torch.zeros(10)) == WorkResult(0.5)
 
 
 def test_strata_that_belong_to_one_alone_say_nothing() -> None:
     own = torch.tensor([True, True, False, False])
-    assert work_test(torch.tensor([5.0, 6, 0, 1]), own, torch.tensor([0, 0, 1, 1])).z == 0
+    assert work_test(torch.tensor([5.0, 6, 0, 1]), own, torch.tensor([0, 0, 1, 1])).p == 0.5
 
 
 def test_gains_by_hand() -> None:
