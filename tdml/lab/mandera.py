@@ -41,12 +41,12 @@ def mandera(updates: torch.Tensor) -> Screening:
     """
     moments = rank_moments(updates)
     if len(updates) < 2 or updates.shape[1] < 2:
-        return Screening((), {}, moments)
+        return Screening({}, moments)
     labels = _clusters(torch.stack([moments.mean, moments.std], dim=1))
     accused = _accused_label(labels, moments.std.tolist())
     suspects = tuple(i for i, label in enumerate(labels) if label == accused)
     reasons = {i: _reason(moments, i, len(suspects)) for i in suspects}
-    return Screening(suspects, reasons, moments)
+    return Screening(reasons, moments)
 
 
 def _clusters(points: torch.Tensor) -> list[int]:

@@ -41,6 +41,4 @@ def mark(screening: Screening, rows: Collection[int]) -> Screening:
     """The screening of a round in which these rows were handed in before."""
     reasons = dict.fromkeys(rows, "same numbers as in an earlier round") | screening.reasons
     distances = [math.inf if row in rows else far for row, far in enumerate(screening.distances)]
-    return replace(
-        screening, suspects=tuple(sorted(reasons)), reasons=reasons, distances=tuple(distances)
-    )
+    return replace(screening, reasons=reasons, distances=tuple(distances))

@@ -30,13 +30,17 @@ from tdml.trust.ranking import Moments
 
 @dataclass(frozen=True)
 class Screening:
-    """Of n updates, by row: who stands out beyond the limit, and where it does so most; the ranks
-    of the whole updates; how far each stands out, in widths."""
+    """Of n updates, by row: where those that stand out beyond the limit do so most; the ranks of
+    the whole updates; how far each stands out, in widths."""
 
-    suspects: tuple[int, ...]
     reasons: dict[int, str]
     moments: Moments
     distances: tuple[float, ...] = ()
+
+    @property
+    def suspects(self) -> tuple[int, ...]:
+        """The rows that stand out."""
+        return tuple(sorted(self.reasons))
 
 
 def screen(updates: torch.Tensor, parameters: int | None = None) -> Screening:
@@ -62,7 +66,7 @@ def screen_sums(stages: Sequence[StageSums], rows: Sequence[int]) -> Screening:
     whole = sum((stage.parameters for stage in stages[1:]), stages[0].parameters)
     replicas = len(whole.products)
     if len(rows) < LEAST_REPLICAS:
-        return Screening((), {}, whole.moments, (0.0,) * replicas)
+        return Screening({}, whole.moments, (0.0,) * replicas)
     several = len(stages) > 1
     each = {f"stage {s}: " if several else "": stage for s, stage in enumerate(stages)}
     places = [("", whole)] * several + [(s, each[s].parameters) for s in each]
@@ -70,9 +74,7 @@ def screen_sums(stages: Sequence[StageSums], rows: Sequence[int]) -> Screening:
     features += [(f"{s}size of its buffers", _sizes(each[s].buffers, rows)) for s in each]
     farthest = [_farthest(features, row) for row in range(replicas)]
     reasons = {row: text for row, (distance, text) in enumerate(farthest) if distance > LIMIT}
-    return Screening(
-        tuple(reasons), reasons, whole.moments, tuple(distance for distance, _ in farthest)
-    )
+    return Screening(reasons, whole.moments, tuple(distance for distance, _ in farthest))
 
 
 def _features(sums: Sums, rows: Sequence[int]) -> list[tuple[str, torch.Tensor]]:
