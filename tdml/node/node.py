@@ -6,7 +6,7 @@ together, by the methods of `Steps`; all else a node does by itself.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -244,11 +244,12 @@ class Node:
         return self._shown
 
 
+@dataclass(frozen=True)
 class Step:
     """A step that a node is to take: what it takes, and where what crosses its borders is noted."""
 
-    def __init__(self, given: StepInputs, passing: Passing | None) -> None:
-        self.given, self.passing = given, passing
+    given: StepInputs
+    passing: Passing | None
 
 
 class Scores:

@@ -68,10 +68,9 @@ class Trace:
         self.opening = Opening(states, self.log, self.signatures)
         return self.opening.root
 
-    def before(self, step: int) -> torch.Tensor | None:
-        """The state that a window begins with at this step; None for the global weights, at the
-        first."""
-        return self.kept[self.bounds.index(step) - 1] if step else None
+    def before(self, step: int) -> torch.Tensor:
+        """The state that a window begins with at this step, which is not the round's first."""
+        return self.kept[self.bounds.index(step) - 1]
 
 
 def log_digest(log: torch.Tensor) -> str:

@@ -81,7 +81,6 @@ def test_an_opening_in_which_anything_was_changed_or_moved_has_another_root() ->
 
 def test_windows_begin_with_the_state_that_was_kept() -> None:
     trace, _ = a_trace()
-    assert trace.before(0) is None
     assert trace.before(2).tolist() == [2.0] * 6
     assert trace.before(5).tolist() == [5.0] * 6
 
