@@ -225,7 +225,7 @@ class RpcFleet:
 
     def _fill_slots(self) -> None:
         self._place(substitutes(self._slots, self.nodes, self.spares, self._config.topology))
-        if self._config.data.get("partition") != "own":  # there a replica's nodes hold its data
+        if not self._config.own_data:  # there a replica's nodes hold its data
             usable = {name for name, node in self.nodes.items() if node.usable}
             self._place(exchanges(self._slots, usable))
 

@@ -126,7 +126,7 @@ class LocalFleet:
             for stage in range(topology.stages)
         }
         placed = set(self._slots.values())
-        self._moves = job.config.data.get("partition") != "own"  # where nodes hold their data
+        self._moves = not job.config.own_data  # where nodes hold their data
         self._spares = [name for name in self.nodes if name not in placed]
         self._formed: dict[int, LocalReplica] = {}
         self._mustered: dict[int, LocalReplica] = {}  # for the round, even if they were lost since

@@ -91,7 +91,7 @@ def owners_of(
     config: Config, source: Source, output: torch.Size, shares: list[np.ndarray]
 ) -> Owners | None:
     """The owners, where data stays with them. `output`: the shape of what the model returns."""
-    if config.data.get("partition") != "own":
+    if not config.own_data:
         return None
 
     def check(label: int) -> None:

@@ -38,7 +38,7 @@ def evidence_of(job: Job, findings: Findings, proofs: Sequence[Proof], index: in
         full=job.audits and audited.is_full(window_steps(job, gathered, index)),
         proof=_proof_against(names, proofs),
         work=findings.checked.works.get(index),
-        unchecked=UNCHECKED if job.own else "",
+        unchecked=UNCHECKED if job.config.own_data else "",
     )
     if index not in gathered.replicas:
         return evidence
@@ -110,7 +110,7 @@ def _fault(job: Job, gathered: Gathered, index: int) -> str:
 
     most = 2 * len(gathered.diverged) > len(gathered.names)
     diverges = ", as most others' have: training diverges (see train.lr)" if most else ""
-    if job.own or (most and index != min(gathered.diverged)):
+    if job.config.own_data or (most and index != min(gathered.diverged)):
         return fault + diverges  # the samples are not here, or one replica's tell enough
     batches = job.batches(index, number)[: steps[index]]
     seeds = [job.augmentation(number, index, step) for step in range(len(batches))]

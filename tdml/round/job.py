@@ -51,11 +51,6 @@ class Job:
         return self.source.task
 
     @property
-    def own(self) -> bool:
-        """Whether the data of each replica stays with its owner."""
-        return how_shared(self.config) == "own"
-
-    @property
     def audits(self) -> bool:
         """Whether anything is repeated at all."""
         return self.windows > 0 and not self.problem

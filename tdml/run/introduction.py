@@ -36,7 +36,7 @@ def introduce(
     if not roster.given:
         keys = ", ".join(f"{name} {key[:8]}" for name, key in roster.keys.items())
         terminal.say(f"keys trusted at first contact: {keys}", "dim")
-    if config.data.get("partition") != "own":  # where nobody can take an owner's place
+    if not config.own_data:  # where nobody can take an owner's place
         store = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         text = f"a further node: tdml join {store} and the same settings{_only_here()}"
         terminal.say(text, "dim")

@@ -24,7 +24,7 @@ def limits(job: Job) -> str:
     trust = job.config.trust
     if not trust.enabled:
         return "trust.enabled=false: every update of the right form is averaged, whoever sent it"
-    if job.own:
+    if job.config.own_data:
         return (
             f"data.partition=own: {UNCHECKED}: nothing is audited, so nobody is banned but for "
             "messages that no honest node sends, and no update counts more than "
@@ -52,7 +52,7 @@ def notices(job: Job, played: Round, losses: Iterable[str]) -> list[str]:
     """
     unsettled = any(settled.unsettled for settled in played.settlements)
     reasons = [*losses, *(judgement.reason for judgement in played.judgements.values())]
-    left_out = [] if job.own else _leave_out(job, played, reasons)
+    left_out = [] if job.config.own_data else _leave_out(job, played, reasons)
     return [*([_UNREPEATABLE] if unsettled else []), *left_out]
 
 

@@ -241,7 +241,7 @@ def _open(
             data.
     """
     # Where nodes have data of their own there is nothing to hold it against.
-    held = None if job.own else contents_of(job.source, config.seed)
+    held = None if job.config.own_data else contents_of(job.source, config.seed)
     card = Card(
         fingerprint(config),
         "",

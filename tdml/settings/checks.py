@@ -49,7 +49,7 @@ def check(config: "Config") -> None:
     if config.data.get("partition") == "dirichlet" and config.data.get("alpha", 1.0) is None:
         raise SettingError("data.alpha is empty: data.partition=dirichlet needs one, such as 0.5")
     _check_shares(config.data)
-    if config.data.get("partition") == "own":
+    if config.own_data:
         _check_own(config)
     if not 0 <= config.trust.budget <= 1:
         raise SettingError(f"trust.budget={config.trust.budget} must lie between 0 and 1")

@@ -66,7 +66,7 @@ def fingerprint(config: Config) -> str:
     data = config.data | {"root": "", "path": "", "test": "", "shares": ""}
     if isinstance(data.get("weights"), str):
         data["weights"] = ""  # a file
-    if data.get("partition") == "own":  # each owner has its own: what they hold is looked at
+    if config.own_data:  # each owner has its own: what they hold is looked at
         data = {"partition": "own", "weights": data.get("weights")}
     common = replace(
         config,

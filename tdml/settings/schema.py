@@ -153,6 +153,11 @@ class Config:
     attack: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def own_data(self) -> bool:
+        """Whether the data of each replica stays with its owner."""
+        return self.data.get("partition") == "own"
+
+    @property
     def validates(self) -> bool:
         """Whether it is measured on the validation half in every round."""
         return self.monitor.best or self.train.patience is not None
