@@ -1,6 +1,7 @@
 """`tdml bench …`: the benchmarks' arguments."""
 
 import argparse
+import importlib
 import os
 from functools import partial
 from pathlib import Path
@@ -31,36 +32,30 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         default=188_000_000,
         help="values in a matrix (%(default)s: eight updates of a ResNet-50)",
     )
-    ranking.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    _add_json(ranking)
     ranking.set_defaults(command=_bench_ranking)
-    for name, command, text in (
-        (
-            "throughput",
-            _bench_throughput,
-            "what a job computes beside a plain loop, and where its rounds' time goes",
-        ),
-        (
-            "repeat",
-            _bench_repeat,
-            "whether this machine repeats audited steps bit for bit, and what that costs",
-        ),
-        ("kinds", _bench_kinds, "how far the GPU's steps are from the processor's"),
+    for name, text in (
+        ("throughput", "what a job computes beside a plain loop, and where its rounds' time goes"),
+        ("repeat", "whether this machine repeats audited steps bit for bit, and what that costs"),
+        ("kinds", "how far the GPU's steps are from the processor's"),
     ):
         measured = benchmarks.add_parser(name, allow_abbrev=False, help=f"{text}; a few minutes")
         add_arguments(measured)
-        measured.add_argument(
-            "--json", type=Path, metavar="FILE", help="write the results there, too"
-        )
-        measured.set_defaults(command=command)
+        _add_json(measured)
+        measured.set_defaults(command=partial(_bench_job, name))
     _add_averaging(benchmarks)
     _add_scale(benchmarks)
     outcome = benchmarks.add_parser(
         "outcome", help="what came of runs: accuracy, who was accused, seconds by phase"
     )
     outcome.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
-    outcome.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    _add_json(outcome)
     outcome.set_defaults(command=_bench_outcome)
     _add_detection(benchmarks)
+
+
+def _add_json(benchmark: argparse.ArgumentParser) -> None:
+    benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
 
 
 def _add_averaging(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -70,7 +65,7 @@ def _add_averaging(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
         help="loss and traffic of averaging once a round beside averaging in every step",
     )
     add_arguments(averaging)
-    averaging.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    _add_json(averaging)
     averaging.add_argument(
         "--keep", type=Path, metavar="DOCS", help="keep the results in this folder's page, too"
     )
@@ -96,7 +91,7 @@ def _add_scale(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]"
             metavar="N",
             help=f"{what}: %(default)s",
         )
-    scale.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    _add_json(scale)
     scale.set_defaults(command=_bench_scale)
 
 
@@ -156,11 +151,10 @@ def _bench_ranking(parsed: argparse.Namespace) -> int:
     return ranking.run(parsed.replicas, parsed.values, parsed.json)
 
 
-def _bench_throughput(parsed: argparse.Namespace) -> int:
-    from tdml.bench import throughput
-
+def _bench_job(name: str, parsed: argparse.Namespace) -> int:
+    """Of the benchmarks that measure a job with some settings one."""
     settings.see_own_classes()
-    return throughput.run(parsed.overrides, parsed.json)
+    return importlib.import_module(f"tdml.bench.{name}").run(parsed.overrides, parsed.json)
 
 
 def _bench_averaging(parsed: argparse.Namespace) -> int:
@@ -175,20 +169,6 @@ def _bench_scale(parsed: argparse.Namespace) -> int:
 
     settings.see_own_classes()
     return scale.run(parsed.replicas, parsed.stages, parsed.overrides, parsed.json)
-
-
-def _bench_repeat(parsed: argparse.Namespace) -> int:
-    from tdml.bench import repeat
-
-    settings.see_own_classes()
-    return repeat.run(parsed.overrides, parsed.json)
-
-
-def _bench_kinds(parsed: argparse.Namespace) -> int:
-    from tdml.bench import kinds
-
-    settings.see_own_classes()
-    return kinds.run(parsed.overrides, parsed.json)
 
 
 def _bench_outcome(parsed: argparse.Namespace) -> int:
