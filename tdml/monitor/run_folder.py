@@ -12,7 +12,7 @@ from typing import IO, Any
 from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
 from tdml.monitor.record import line_of
-from tdml.round.checkpoint import how_to_go_on
+from tdml.round.checkpoint import rounds_in
 from tdml.round.played import Round
 from tdml.settings.checks import check
 from tdml.settings.file import flat, from_yaml, to_yaml
@@ -219,7 +219,8 @@ class RunFolder:
     @property
     def how_to_go_on(self) -> str:
         """What to do if the run ends here."""
-        return how_to_go_on(self.checkpoints)
+        there = rounds_in(self.checkpoints)
+        return "go on with resume=true" if there else "begin again with resume=false"
 
     def _check_same_job(self, config: Config) -> dict[str, list[Any]]:
         """The settings that differ from those of the run to resume, but for those of a start:

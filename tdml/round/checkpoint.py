@@ -92,11 +92,6 @@ def drop(folder: Path, after: int) -> None:
         path_of(folder, number).unlink()
 
 
-def how_to_go_on(folder: Path) -> str:
-    """What to do after a run that has ended early, with its checkpoints in a folder."""
-    return "go on with resume=true" if rounds_in(folder) else "begin again with resume=false"
-
-
 def load_last(folder: Path) -> Checkpoint | None:
     """The newest checkpoint of a run that can be read, None if there is none.
 

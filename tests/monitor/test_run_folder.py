@@ -23,6 +23,15 @@ def test_a_new_folder_holds_the_settings(path):
     assert saved.model._target_ == "tdml.models.resnet18"
 
 
+def test_a_run_that_ends_early_says_how_to_go_on(path):
+    """After a rollback to the start of the job there is a checkpoint of round 0."""
+    folder = take(config(path))
+    assert folder.how_to_go_on == "begin again with resume=false"
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "round-000000.pt").touch()
+    assert folder.how_to_go_on == "go on with resume=true"
+
+
 def test_an_earlier_run_is_moved_aside(path):
     moved = []
     for number in (1, 2, 3):

@@ -9,7 +9,7 @@ import pytest
 
 from tdml.config import load
 from tdml.errors import SettingError
-from tdml.round.checkpoint import how_to_go_on, save
+from tdml.round.checkpoint import save
 from tdml.run import start_coordinator
 from tdml.run.end_coordinator import interrupted
 from tdml.run.start_coordinator import _last_checkpoint, _waiting
@@ -50,10 +50,6 @@ def test_before_the_job_begins_the_missing_are_named(monkeypatch: pytest.MonkeyP
     assert lines == live[1:]
 
 
-def test_an_interrupted_run_says_what_to_do_next(tmp_path: Path) -> None:
-    """After a rollback to the start of the job there is a checkpoint of round 0."""
+def test_an_interrupted_run_says_what_to_do_next() -> None:
     assert interrupted(7, "go on") == "interrupted after round 7: go on"
     assert interrupted(0, "go on") == "interrupted before the first round was done: go on"
-    assert how_to_go_on(tmp_path) == "begin again with resume=false"
-    (tmp_path / "round-000000.pt").touch()
-    assert how_to_go_on(tmp_path) == "go on with resume=true"
