@@ -71,11 +71,11 @@ def see_own_classes() -> None:
 
 
 def _check_somebody_attacks(config: Config, overrides: Sequence[str]) -> None:
-    """An experiment's attackers may be left idle by attack=none; not those that are named beside
-    it."""
+    """Attackers may be left idle by attack=none, as in one of many runs; not by saying nothing."""
     who = ("attack.replicas=", "attack.nodes=")
     named = next((text for text in overrides if text.startswith(who)), "")
-    if named and not named.endswith("=[]") and not config.attack.get("_target_"):
+    said = any(text.startswith("attack=") for text in overrides)
+    if named and not said and not named.endswith("=[]") and not config.attack.get("_target_"):
         raise SettingError(
             f"{named}: with attack=none nobody attacks: choose what they do, such as "
             "attack=sign_flip"

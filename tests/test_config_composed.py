@@ -47,6 +47,8 @@ def test_attackers_that_are_named_do_something():
         settings.load(["attack.nodes=[r1.s0]", "attack.from_round=2"])
     assert settings.load(["experiment=demo", "attack=none"]).attack["nodes"] == ["r3.s1"]
     assert settings.load(["attack.replicas=[]"]).attack["_target_"] is None
+    idle = settings.load(["attack=none", "attack.replicas=[1]"]).attack
+    assert (idle["_target_"], idle["replicas"]) == (None, [1])
 
 
 def test_settings_come_back_from_their_file(tmp_path):
