@@ -251,7 +251,7 @@ class RpcFleet:
         return [self.nodes[name] for slot, name in self._slots.items() if slot.replica == index]
 
     def _can_form(self, index: int) -> bool:
-        return index not in self._formed and all(node.usable for node in self._occupants(index))
+        return not self.ready([index]) and all(node.usable for node in self._occupants(index))
 
     def _join(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1

@@ -46,7 +46,7 @@ class LocalReplica:
         self.steps_done = 0  # nobody asks for it: nobody is late
         self.nodes, self.names = list(nodes), tuple(node.name for node in nodes)
         self._together = InProcess(nodes)
-        self._lost = False  # what its nodes do together, as where they have closed connections
+        self.whole = True  # whether they can do something together: not where one has failed
 
     def load(
         self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
@@ -90,12 +90,12 @@ class LocalReplica:
     def _do(self, work: Callable[[], _T], alone: Sequence[str] = ()) -> _T:
         """What a node raises, whatever it is, loses the replica, as it does where nodes are
         processes. `alone`: the name of the one that works by itself."""
-        if self._lost and not alone:
+        if not self.whole and not alone:
             raise ReplicaLost(self.index, "its nodes do nothing together any more")
         try:
             return work()
         except Exception as error:
-            self._lost |= not alone
+            self.whole &= bool(alone)
             text = f"{type(error).__name__}: {one_line(error)}"
             raise ReplicaLost(self.index, text, alone) from error
 
@@ -150,7 +150,7 @@ class LocalFleet:
     def form(self, indices: Iterable[int]) -> None:
         for index in indices:
             names = [name for slot, name in self._slots.items() if slot.replica == index]
-            if index not in self._formed and not set(names) & set(self.banned):
+            if not self.ready([index]) and not set(names) & set(self.banned):
                 self._formed[index] = self._sit(index, names)
 
     def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
@@ -167,7 +167,8 @@ class LocalFleet:
         return bool(self._attacking & set(replica.names))
 
     def ready(self, indices: Iterable[int]) -> list[LocalReplica]:
-        return [self._formed[index] for index in indices if index in self._formed]
+        formed = (self._formed.get(index) for index in indices)
+        return [replica for replica in formed if replica is not None and replica.whole]
 
     def placed(self, indices: Iterable[int]) -> list[LocalReplica]:
         return [self._mustered[index] for index in indices]

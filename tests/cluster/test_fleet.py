@@ -27,6 +27,19 @@ def test_only_the_replica_that_changes_is_formed_anew(joined: list[int], cause: 
     assert told == [f"spare0 takes the place of r1.s0 ({cause})"]
 
 
+def test_who_has_lost_its_group_is_formed_again_within_the_round(joined: list[int]) -> None:
+    """Also where that came of no order to all, as in a dispute between two: it would be taken for
+    silent in all that it is asked later on."""
+    fleet = make_fleet([])
+    muster(fleet)
+    [replica] = fleet.ready([1])
+    replica._exchange.failed = True
+    assert not fleet.ready([1])
+    fleet.form([0, 1])
+    assert len(fleet.ready([1])) == 1
+    assert joined[3:] == [1]
+
+
 def test_a_checkpoint_brings_the_slots_and_the_bans_back(joined: list[int]) -> None:
     fleet, other = make_fleet([]), make_fleet([])
     muster(fleet)
