@@ -261,14 +261,24 @@ class Settler:
         return None if error <= ERRORS * spread else False
 
     def _shown(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
-        """What each party shows of the step of an item; none of those who cannot, unless the owner
-        keeps from them what they start from."""
+        """What each party shows of the step of an item; none of those who cannot.
+
+        Raises:
+            NotShown, ReplicaLost: the owner keeps from others what they start from; or who cannot
+                is on another kind of machine than this one. What it has told may be right, and it
+                may have been kept from showing it.
+        """
         shown = {}
         for index, party in dispute.parties.items():
             try:
                 shown[index] = self._show(dispute, item, party)
-            except (NotShown, ReplicaLost) as error:
+            except NotShown as error:
                 if error.replica != index:
+                    raise
+                if party.kind != self.referee.kind:
+                    raise ReplicaLost(index, str(error)) from error
+            except ReplicaLost as error:
+                if error.replica != index or party.kind != self.referee.kind:
                     raise
         return shown
 

@@ -199,3 +199,28 @@ def test_what_is_shown_beside_a_step_gets_no_validator_banned_for_rounding(owner
     for replica in laboratory.fleet.muster():
         replica.kind = "a GPU"
     assert not laboratory.play(1).bans
+
+
+class _FailsToShow(_OffByRounding):
+    """And cannot show the step that it is asked for."""
+
+    def repeating(self, order):
+        if order.show >= 0 and order.own == (self.when == liars.OWN):
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
+@pytest.mark.parametrize(("when", "who"), [(liars.OWN, "r0.s0"), (liars.AS_VALIDATOR, "r1.s0")])
+def test_who_does_not_show_a_disputed_step_on_another_kind_of_machine_is_silent(
+    when: str, who: str
+) -> None:
+    """What it has told may be as right as what the other one has: nobody can tell."""
+    laboratory = Laboratory([*_JOB, "topology.replicas=2"])
+    sit(laboratory, who, _FailsToShow, when=when, by=1.2e-7)
+    for replica in laboratory.fleet.muster():
+        replica.kind = "a GPU"
+    played = laboratory.play(1)
+    assert not played.bans
+    assert played.accepted == ([1] if when == liars.OWN else [0, 1])
+    owing = laboratory.engine.judge.debts.owing
+    assert list(owing) == ([laboratory.fleet.key(who)] if when == liars.OWN else [])
