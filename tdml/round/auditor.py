@@ -164,7 +164,7 @@ class Auditor:
             # where most agree, or there is one, who may be the liar, the kind is not to blame
             alike = max(ends.values(), default=0) > len(validators) / 2
             if not alike and len(audits.undecided(claim)) == len(validators):
-                self.settler.unrepeatable.add(owner.kind)
+                self.settler.kinds.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly
             self._look(claim, gathered, draw, audits)
 

@@ -51,7 +51,7 @@ def false_evaluation(settler: Settler, look: Look) -> list[Proof]:
     referee, answer = settler.referee, look.answer
     [validator] = settler.fleet.placed([answer.replica])
     count = -(-pieces.count(answer.order.pieces) // referee.batch_size)
-    repeats = validator.kind not in settler.unrepeatable
+    repeats = validator.kind not in settler.kinds.unrepeatable
     if validator.kind != referee.kind or not repeats or not count:
         return []
     if proofs := _false_logs(settler, validator, answer, count):

@@ -161,14 +161,14 @@ class Judge:
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
-        settler, debts = self.auditor.settler.state(), {"debts": self.debts.state()}
-        return self.standing.state() | settler | debts
+        kinds, debts = self.auditor.settler.kinds.state(), {"debts": self.debts.state()}
+        return self.standing.state() | kinds | debts
 
     def restore(self, state: Mapping, changed: bool = False) -> None:
         """Undo `state`. Where settings have `changed` since, nobody can do a round again that is
         owed."""
         self.standing.restore(state)
-        self.auditor.settler.restore(state)
+        self.auditor.settler.kinds.restore(state)
         self.debts.restore(state["debts"])
         if changed:
             self.debts.forgive_all()

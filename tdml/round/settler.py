@@ -1,8 +1,7 @@
 """A dispute over a window: it is narrowed to one item of one step of one stage, and that is
 recomputed."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -11,13 +10,13 @@ from tdml.models.layout import change
 from tdml.protocol.orders import Repetition, ReplicaLost
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
+from tdml.round.kinds import Kinds
 from tdml.round.openings import Lied
 from tdml.round.referee import (
     CannotRead,
     Recomputation,
     Referee,
     StepShown,
-    item_digest,
     shown_by,
 )
 from tdml.round.repeat import Claim, repeat
@@ -33,15 +32,13 @@ from tdml.round.transcripts import (
 from tdml.round.vectors import NotShown
 from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_differences, liars
 from tdml.trust.judgement import Proof
-from tdml.trust.numbers import AGAIN, ERRORS, STEPS_BEFORE
-from tdml.trust.tolerance import Tolerance
+from tdml.trust.numbers import AGAIN, STEPS_BEFORE
 
 LOOKS_TAKE = 2  # times the steps of a window: its owner tells all of them, and then shows one
 
 
 class Settler:
-    """Settles the disputes of a job. `tolerance` is what the steps of different machines have
-    taught it.
+    """Settles the disputes of a job. `kinds` is what they have taught it of machines.
 
     Honest code may keep something where nobody looks, so that it gives one result here and another
     there. So nobody is convicted by a single recomputation: the coordinator takes the step again
@@ -51,12 +48,8 @@ class Settler:
 
     def __init__(self, fleet: Fleet, job: Job) -> None:
         self.fleet, self.job = fleet, job
-        self.tolerance, self.referee = Tolerance(), Referee(job)
-        # kinds of machines and stages of which it has found a step right that nobody disputed
-        self.confirmed: set[tuple[str, int]] = set()
-        # kinds of machines that do not repeat what they, or the coordinator, have found: what they
-        # differ in may be anybody's, so none of them is convicted by it
-        self.unrepeatable: set[str] = set()
+        self.referee = Referee(job)
+        self.kinds = Kinds(self.referee)
 
     def settle(
         self, claim: Claim, validator: Replica, answers: Sequence[Repetition]
@@ -115,29 +108,15 @@ class Settler:
         place = int(torch.randint(steps * stages, (), generator=draw))
         item = _looked_at(claim, place // stages, place % stages)
         done = self._recompute(dispute, item, self._show(dispute, item, owner))
-        right = self._is_right(done, own.digests[item], owner.kind, done.shown.value)
+        right = self.kinds.is_right(done, own.digests[item], owner.kind, done.shown.value)
         if right:
-            self.confirmed.add((owner.kind, item.stage))
+            self.kinds.confirmed.add((owner.kind, item.stage))
             return None
         return (
             dispute.leave_open("")
             if right is None
             else self._conclude(dispute, done, [owner.index])
         )
-
-    def state(self) -> dict:
-        """What a checkpoint must keep."""
-        return {
-            "tolerance": self.tolerance.seen,
-            "confirmed": sorted(self.confirmed),
-            "unrepeatable": sorted(self.unrepeatable),
-        }
-
-    def restore(self, state: Mapping) -> None:
-        """Undo `state`."""
-        self.tolerance.seen = dict(state["tolerance"])
-        self.confirmed = set(map(tuple, state["confirmed"]))
-        self.unrepeatable = set(state["unrepeatable"])
 
     # Who has lied
 
@@ -152,7 +131,9 @@ class Settler:
             if item in transcript.digests:
                 party, digest = transcript.party, transcript.digests[item]
                 value = shown[party].value if party in shown else None
-                right[digest] = self._is_right(done, digest, dispute.parties[party].kind, value)
+                right[digest] = self.kinds.is_right(
+                    done, digest, dispute.parties[party].kind, value
+                )
         return self._conclude(dispute, done, liars(dispute.transcripts, item, right))
 
     def _conclude(self, dispute: Dispute, done: Recomputation, guilty: Sequence[int]) -> Settlement:
@@ -188,8 +169,8 @@ class Settler:
         confirmed = [p for index, p in dispute.parties.items() if index not in guilty]
         # What nobody could see of the steps before, the disputed one must show.
         times = AGAIN * (1 + STEPS_BEFORE - (min(STEPS_BEFORE, item.step) if confirmed else 0))
-        known = dispute.alone and (owner.kind, item.stage) in self.confirmed
-        if not (confirmed or known) or owner.kind in self.unrepeatable:
+        known = dispute.alone and (owner.kind, item.stage) in self.kinds.confirmed
+        if not (confirmed or known) or owner.kind in self.kinds.unrepeatable:
             return False
         return self._insists(dispute, done, times) and all(
             self._held_before(dispute, item, party) and self._stays(dispute, party)
@@ -201,7 +182,7 @@ class Settler:
         the job for good, and nobody can have made it so."""
         if self.referee.insists(done, times):
             return True
-        self.unrepeatable |= {dispute.claim.owner.kind, self.referee.kind}
+        self.kinds.unrepeatable |= {dispute.claim.owner.kind, self.referee.kind}
         return False
 
     def _held_before(self, dispute: Dispute, item: Item, party: Replica) -> bool:
@@ -217,7 +198,7 @@ class Settler:
                     raise  # the owner keeps from it what it starts from
                 return False
             digest = agreed(dispute.transcripts, earlier)
-            right = self._is_right(done, digest, party.kind, done.shown.value)
+            right = self.kinds.is_right(done, digest, party.kind, done.shown.value)
             if not self._insists(dispute, done, AGAIN) or not right:
                 return False
         return True
@@ -238,27 +219,6 @@ class Settler:
 
     def _recompute(self, dispute: Dispute, item: Item, shown: StepShown) -> Recomputation:
         return self.referee.recompute(dispute.claim, item, shown)
-
-    def _is_right(
-        self, done: Recomputation, digest: str, kind: str, value: list[torch.Tensor] | None
-    ) -> bool | None:
-        """Whether what somebody says of an item is true, as far as this machine can tell for one of
-        that kind; None if it cannot. `value`: what it shows of it, if anything."""
-        if digest == done.digest:
-            return True
-        if kind == self.referee.kind or value is None or digest != item_digest(done.item, value):
-            return False
-        if not all(tensor.isfinite().all() for tensor in (*done.value, *value)):
-            return None  # of very large numbers it hangs on the order of a sum what is finite
-        limit = self.tolerance.limit(kind, self.referee.kind)
-        error = self.referee.error(done, value)
-        if error <= limit:
-            self.tolerance.learn(kind, self.referee.kind, error)
-            return True
-        spread = max(limit, self.referee.spread(done))
-        if error <= spread < math.inf:
-            return True
-        return None if error <= ERRORS * spread else False
 
     def _shown(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
         """What each party shows of the step of an item; none of those who cannot.

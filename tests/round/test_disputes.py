@@ -171,7 +171,7 @@ def test_a_small_lie_does_not_end_all_proofs() -> None:
         for replica in laboratory.fleet.muster():
             replica.kind = "a GPU"
         found.append(banned(laboratory.play(number)))
-        assert settler.unrepeatable == set()
+        assert settler.kinds.unrepeatable == set()
     assert found == [[], ["r1.s0"]]
 
 
@@ -185,7 +185,7 @@ def test_who_no_longer_shows_what_a_disputed_window_starts_from_does_not_end_all
     sit(laboratory, "r1.s0", unhelpful.StopsShowing, times=times, answers=answers)
     played = laboratory.play(1)
     assert played.accepted == [0]
-    assert laboratory.engine.judge.auditor.settler.unrepeatable == set()
+    assert laboratory.engine.judge.auditor.settler.kinds.unrepeatable == set()
     assert banned(played) == (["r1.s0"] if answers else [])
     owing = laboratory.engine.judge.debts.owing
     assert list(owing) == ([] if answers else [laboratory.fleet.key("r1.s0")])

@@ -38,7 +38,7 @@ def test_a_state_in_another_form_hides_no_lie(replicas: int, monkeypatch) -> Non
     _only(monkeypatch, {1: (2,)})
     sit(laboratory, "r1.s0", unhelpful.HalfFilled, deed="update")
     assert banned(laboratory.play(1)) == ["r1.s0"]
-    assert laboratory.engine.judge.auditor.settler.unrepeatable == set()
+    assert laboratory.engine.judge.auditor.settler.kinds.unrepeatable == set()
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -130,7 +130,7 @@ def test_a_validator_that_errs_by_a_rounding_does_not_end_all_proofs() -> None:
     for replica in laboratory.fleet.muster():
         replica.kind = "a GPU"
     assert not laboratory.play(1).bans
-    assert laboratory.engine.judge.auditor.settler.unrepeatable == set()
+    assert laboratory.engine.judge.auditor.settler.kinds.unrepeatable == set()
     sit(laboratory, "r1.s0", liars.HandsInAnother)
     for replica in laboratory.fleet.muster():
         replica.kind = "a GPU"
@@ -193,7 +193,7 @@ def test_what_is_shown_beside_a_step_gets_no_validator_banned_for_rounding(owner
     how much rounding alone may lead away is found all the same."""
     laboratory = Laboratory([*_JOB, "topology.replicas=2"])
     settler = laboratory.engine.judge.auditor.settler
-    settler.tolerance.learn("a GPU", settler.referee.kind, 1e-10)
+    settler.kinds.tolerance.learn("a GPU", settler.referee.kind, 1e-10)
     sit(laboratory, "r0.s0", owner)
     sit(laboratory, "r1.s0", _OffByRounding, by=1.2e-7)
     for replica in laboratory.fleet.muster():

@@ -35,9 +35,9 @@ def test_between_rounding_and_a_lie_nothing_is_known(
     monkeypatch.setattr(settler.referee, "spread", lambda done: spread)
     value, item = [torch.ones(3)], Item(0, 0)
     done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)])
-    assert settler._is_right(done, item_digest(item, value), "a GPU", value) is right
-    assert len([e for errors in settler.tolerance.seen.values() for e in errors]) == learnt
-    assert settler._is_right(done, "of something else", "a GPU", value) is False
+    assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is right
+    assert len([e for errors in settler.kinds.tolerance.seen.values() for e in errors]) == learnt
+    assert settler.kinds.is_right(done, "of something else", "a GPU", value) is False
 
 
 def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
@@ -45,13 +45,15 @@ def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
 ) -> None:
     """As with 0 and −0, whose digests differ and whose errors are 0."""
     settler = Laboratory(_JOB).engine.judge.auditor.settler
-    settler.tolerance.learn("a GPU", settler.referee.kind, 0.0)
+    settler.kinds.tolerance.learn("a GPU", settler.referee.kind, 0.0)
     monkeypatch.setattr(settler.referee, "error", lambda done, value: 1e-7)
     monkeypatch.setattr(settler.referee, "spread", lambda done: 1e-6)
     value, item = [torch.ones(3)], Item(0, 0)
     done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)])
-    assert settler._is_right(done, item_digest(item, value), "a GPU", value) is True
-    assert settler._is_right(done, item_digest(item, value), settler.referee.kind, value) is False
+    assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is True
+    assert (
+        settler.kinds.is_right(done, item_digest(item, value), settler.referee.kind, value) is False
+    )
 
 
 @pytest.mark.parametrize("whose", ["coordinator's", "theirs"])
@@ -62,8 +64,10 @@ def test_between_kinds_nothing_follows_from_what_is_not_finite(whose: str, numbe
     finite, not_finite, item = [torch.ones(3)], [torch.tensor([1.0, number, 1.0])], Item(0, 0)
     own, value = (finite, not_finite) if whose == "theirs" else (not_finite, finite)
     done = SimpleNamespace(item=item, digest="another", value=own)
-    assert settler._is_right(done, item_digest(item, value), "a GPU", value) is None
-    assert settler._is_right(done, item_digest(item, value), settler.referee.kind, value) is False
+    assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is None
+    assert (
+        settler.kinds.is_right(done, item_digest(item, value), settler.referee.kind, value) is False
+    )
 
 
 def test_a_look_that_cannot_tell_harms_nobody_and_clears_nobody(
@@ -74,7 +78,7 @@ def test_a_look_that_cannot_tell_harms_nobody_and_clears_nobody(
         [*_JOB, "topology.replicas=3", "sync.local_steps=6", "trust.budget=1", "rounds=2"]
     )
     settler = laboratory.engine.judge.auditor.settler
-    monkeypatch.setattr(settler, "_is_right", lambda *_: None)
+    monkeypatch.setattr(settler.kinds, "is_right", lambda *_: None)
     for number in (1, 2):
         for replica in laboratory.fleet.muster():
             replica.kind = "one that rounds otherwise" if replica.index == 0 else replica.kind

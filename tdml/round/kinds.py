@@ -1,0 +1,60 @@
+"""What disputes have taught a run of the kinds of machines that take part."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from tdml.round.referee import Recomputation, Referee, item_digest
+from tdml.trust.numbers import ERRORS
+from tdml.trust.tolerance import Tolerance
+
+
+class Kinds:
+    """By kind: what it may differ by from this machine, and whether it repeats itself.
+
+    `confirmed` are kinds and stages of which the coordinator has found a step right that nobody
+    disputed. Kinds that are `unrepeatable` do not repeat what they, or the coordinator, have found:
+    what they differ in may be anybody's, so none of them is convicted by it.
+    """
+
+    def __init__(self, referee: Referee) -> None:
+        self._referee = referee
+        self.tolerance = Tolerance()
+        self.confirmed: set[tuple[str, int]] = set()
+        self.unrepeatable: set[str] = set()
+
+    def is_right(
+        self, done: Recomputation, digest: str, kind: str, value: list[torch.Tensor] | None
+    ) -> bool | None:
+        """Whether what somebody says of an item is true, as far as this machine can tell for one of
+        that kind; None if it cannot. `value`: what it shows of it, if anything."""
+        if digest == done.digest:
+            return True
+        if kind == self._referee.kind or value is None or digest != item_digest(done.item, value):
+            return False
+        if not all(tensor.isfinite().all() for tensor in (*done.value, *value)):
+            return None  # of very large numbers it hangs on the order of a sum what is finite
+        limit = self.tolerance.limit(kind, self._referee.kind)
+        error = self._referee.error(done, value)
+        if error <= limit:
+            self.tolerance.learn(kind, self._referee.kind, error)
+            return True
+        spread = max(limit, self._referee.spread(done))
+        if error <= spread < math.inf:
+            return True
+        return None if error <= ERRORS * spread else False
+
+    def state(self) -> dict:
+        """What a checkpoint must keep."""
+        return {
+            "tolerance": self.tolerance.seen,
+            "confirmed": sorted(self.confirmed),
+            "unrepeatable": sorted(self.unrepeatable),
+        }
+
+    def restore(self, state: Mapping) -> None:
+        """Undo `state`."""
+        self.tolerance.seen = dict(state["tolerance"])
+        self.confirmed = set(map(tuple, state["confirmed"]))
+        self.unrepeatable = set(state["unrepeatable"])
