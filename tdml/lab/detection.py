@@ -72,6 +72,8 @@ def run(
     interrupted = _play_all(left, max(1, min(jobs, len(left))), file, console)
     results = read_cases(file)
     mine = [results[case.key] for case in cases if case.key in results]
+    if mine and all("skipped" in result for result in mine):
+        raise SettingError(f"no case can be played: {mine[0]['skipped']}")
     markdown = write_tables(mine, grid_name, out)
     failed = [result for result in mine if "error" in result]
     for result in failed[:5]:

@@ -94,6 +94,10 @@ def test_ctrl_c_keeps_what_is_done(tmp_path, monkeypatch):
         ),
         (("--setting", "mnist"), "--setting mnist is unknown: choose from digits-mlp, "),
         (("--replicas", 7), "no case is left: give a wider --grid"),
+        (
+            ("--attack", "none", "--set", "foo=3", "--jobs", 1),
+            "no case can be played: foo is unknown",
+        ),
         (("--rounds", 0), "--rounds 0: give at least 1"),
         (("--out", "/proc/nowhere"), "--out /proc/nowhere cannot be written: "),
     ],
