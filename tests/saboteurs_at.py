@@ -18,6 +18,7 @@ import torch
 from tdml.attacks import Attack, Gaussian
 from tdml.node.worker import Worker
 from tdml.round.engine import Engine
+from tdml.round.recorder import Recorder
 from tdml.run.coordinator import Coordinator
 from tests.use import Use
 
@@ -196,3 +197,20 @@ class DiesOfABan(Gaussian):
             record(coordinator, played)
 
         Coordinator._record = dies
+
+
+class DiesRollingBack(Gaussian):
+    """A liar, and a coordinator that is killed once, when the checkpoint has gone back, and the
+    ledger has not. `marker` is a file that is written then."""
+
+    def __init__(self, std: float, marker: str) -> None:
+        super().__init__(std)
+        roll_back, written = Recorder.roll_back, Path(marker)
+
+        def dies(recorder: Recorder, after: int, reason: str) -> None:
+            if not written.exists():
+                written.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            roll_back(recorder, after, reason)
+
+        Recorder.roll_back = dies

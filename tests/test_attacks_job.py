@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from tdml import cli
+from tdml.rewards.accounts import standing
 from tdml.round.checkpoint import load_last
 from tests.jobs import SMALL, Result, run_job
+from tests.run_ledgers import entries
 
 _slow = pytest.mark.slow
 _JOB = [*SMALL, "topology.replicas=4", "topology.stages=1", "rounds=6"]
@@ -108,6 +110,7 @@ def test_what_a_liar_put_in_is_taken_out_again(tmp_path: Path) -> None:
         ("DiesGoingBack", 4, 3),
         # nothing but the ban list knows of the ban, and it keeps the liar out
         ("DiesOfABan", 5, 2),
+        ("DiesRollingBack", 5, 3),
     ],
 )
 def test_a_run_that_is_killed_before_it_goes_back_does_so_when_it_goes_on(
@@ -123,8 +126,12 @@ def test_a_run_that_is_killed_before_it_goes_back_does_so_when_it_goes_on(
     assert (tmp_path / "killed").exists() and 0 not in killed.statuses, killed.output
     result = run_job(tmp_path / "run", ranks, *job, "resume=true")
     assert result.statuses == [0] * ranks, result.output
-    assert "so the run goes on from the weights after round 0" in result.output
+    [back] = entries(result.run, "rollback")
+    assert "so the run goes on from the weights after round 0" in back.body["reason"]
     rounds = [*range(1, void + 1), 1, 2, 3, 4]
     assert [line["round"] for line in result.all_rounds] == rounds
     assert result.summary["void_rounds"] == void
+    kept = standing((entry.round, entry.kind, entry.body) for entry in entries(result.run))
+    closed = [number for number, kind, _ in kept if kind == "root"]
+    assert closed == [0, *rounds, 5], "who has worked in the rounds that come again is paid"
     assert cli.run(["ledger", "verify", str(result.run)]) == 0

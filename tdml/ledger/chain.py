@@ -86,6 +86,11 @@ class Ledger(LedgerReader):
         `resume` counts back."""
         return self._tip.last_round
 
+    @property
+    def length(self) -> int:
+        """How many entries it has."""
+        return self._tip.entries
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Append several entries in one transaction: all of them, or none if something is raised.

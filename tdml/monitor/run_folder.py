@@ -100,10 +100,14 @@ class RunFolder:
         """Where the checkpoints are."""
         return self.path / "checkpoints"
 
-    def rewind(self, last: int, line: str) -> str:
+    def rewind(self, last: int, line: str, stood: int) -> str:
         """Make metrics.jsonl end with round `last`, whose line the checkpoint holds too; later ones
-        come again. Returns what to say of rounds that it has lost; "" if it has all."""
-        there = read_metrics(self.path, void=True)
+        come again. Those up to round `stood` were taken back. Returns what to say of rounds that it
+        has lost; "" if it has all."""
+        there = [
+            record | {"void": True} if last < record["round"] <= stood else record
+            for record in read_metrics(self.path, void=True)
+        ]
         kept = [record for record in there if record.get("void") or record["round"] <= last]
         if last and not any(record["round"] == last for record in kept if not record.get("void")):
             kept.append(json.loads(line))

@@ -6,15 +6,25 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from tdml.common.files import write_whole
 from tdml.errors import SettingError
 
-_FORM = 8  # of what is kept: another number whenever that changes
+_FORM = 9  # of what is kept: another number whenever that changes
 _DIGEST = 32  # bytes of SHA-256 at the end of a file, over all before it
 _LEAST = 2  # the last, and the one before it in case the last cannot be read
+
+
+class Return(NamedTuple):
+    """A run has gone back to the checkpoint's round: from which, why, and how many entries the
+    ledger had before it said so."""
+
+    round: int
+    reason: str
+    entries: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class Checkpoint:
     left_out: dict  # training samples, and the rounds that have shown what is wrong with them
     notices: list[str]  # what the user should know of the run so far
     metrics: str  # the round's line of metrics.jsonl
+    back: Sequence[Any] | None = None  # the fields of a `Return`
 
 
 def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
@@ -87,8 +98,9 @@ def passed_over(folder: Path, last: int) -> str:
 
 
 def drop(folder: Path, after: int) -> None:
-    """Remove the checkpoints of all rounds after one, the newest first."""
-    for number in reversed([number for number in rounds_in(folder) if number > after]):
+    """Remove the checkpoints of all rounds after one, the newest last: it knows who is banned, and
+    what he may have put in."""
+    for number in [number for number in rounds_in(folder) if number > after]:
         path_of(folder, number).unlink()
 
 

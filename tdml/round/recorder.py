@@ -117,6 +117,11 @@ class Recorder:
             root = self._ledger.close_round(number)
             self._book.apply(root.kind, root.round, root.body)
 
+    @property
+    def entries(self) -> int:
+        """How many the ledger has."""
+        return self._ledger.length
+
     def roll_back(self, after: int, reason: str) -> None:
         """The run goes on from the weights after an earlier round."""
         self._ledger.roll_back(after, reason)

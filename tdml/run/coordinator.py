@@ -17,7 +17,7 @@ from tdml.members.sessions import Sessions
 from tdml.models import whole
 from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import BEST_MODEL
-from tdml.round.checkpoint import Checkpoint, drop, load, save, save_atomically
+from tdml.round.checkpoint import Checkpoint, Return, drop, load, save, save_atomically
 from tdml.round.engine import Engine
 from tdml.round.job import Job
 from tdml.round.played import Round
@@ -52,9 +52,8 @@ class Coordinator:
     ) -> None:
         self.job, self.fleet, self.sessions = job, fleet, sessions
         self.monitor, self.recorder = monitor, recorder
-        self.last_round = 0
+        self.last_round = checkpoint.round if checkpoint else 0
         if checkpoint is not None:
-            self.last_round = checkpoint.round
             whole.restore(job.model, checkpoint.model)
             fleet.restore(checkpoint.fleet)
         self.engine = Engine(job, fleet, recorder)
@@ -161,13 +160,13 @@ class Coordinator:
 
     def _go_back(self, played: Round) -> None:
         """Take out what nodes that are proven to lie have put in before."""
-        number, rounds = played.number, self.job.config.rounds
+        number = played.number
         self._saving.finish()
         before = load(self.monitor.folder.checkpoints, played.tainted[0])
         after = before.round if before else 0
         unproven = self.engine.judge.standing.unproven
         unproven.drop(map(self.fleet.key, played.bans))
-        if not unproven.may_go_back(after, number, rounds):
+        if not unproven.may_go_back(after, number, self.job.config.rounds):
             text = f"{self._stays(played)}: as many rounds as the run has were taken back already"
             self._say(self._new([text]))
             return
@@ -176,12 +175,12 @@ class Coordinator:
         unproven.forget(after, number)
         outer, moved = (before.outer, before.moved) if before else ([], 0)
         self.engine.go_back(after, whole.flatten(self.job.model, self.job.layouts), outer, moved)
-        reason = taken_back(played, after)
-        self._save(after, before.metrics if before else "")
+        back = Return(number, taken_back(played, after), self.recorder.entries)
+        self._save(after, before.metrics if before else "", back)
         self._saving.finish()
         drop(self.monitor.folder.checkpoints, after)
-        self.recorder.roll_back(after, reason)
-        self.monitor.take_back(after, reason)
+        self.monitor.take_back(after, back.reason)
+        self.recorder.roll_back(after, back.reason)  # last: see `stands_at`
         self._keep_best(after)
         self.last_round = after
 
@@ -205,7 +204,7 @@ class Coordinator:
         played.seconds = self.engine.seconds
         self.monitor.round(played)
 
-    def _save(self, number: int, metrics: str) -> None:
+    def _save(self, number: int, metrics: str, back: Return | None = None) -> None:
         """Keep what the round after this one depends on; `metrics` is its line of metrics.jsonl.
         All that changes while it is written is copied."""
         self.job.write_weights(self.engine.weights)
@@ -222,6 +221,7 @@ class Coordinator:
             left_out=dict(self.job.left_out.since),
             notices=list(self.notices),
             metrics=metrics,
+            back=back and [*back],
         )
         folder, memory = self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20
         self._saving.begin(number, partial(save, checkpoint, folder, memory))

@@ -40,7 +40,7 @@ from tdml.run.interruption import Interruption
 from tdml.run.introduction import introduce
 from tdml.run.prepare import prepare
 from tdml.run.room import check_room, in_words
-from tdml.run.start_recorder import banned_keys, job_id, start_recorder, terms_of
+from tdml.run.start_recorder import banned_keys, job_id, stands_at, start_recorder, terms_of
 from tdml.settings.code import code_of
 from tdml.settings.file import fingerprint, to_yaml
 from tdml.settings.schema import Config, Topology
@@ -106,12 +106,13 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     if rendezvous.begun(config.run_dir) and not config.resume:
         config = replace(config, resume="auto")
     folder = RunFolder(config)
+    run = folder.path
     checkpoint = _last_checkpoint(config, folder.checkpoints)
-    resumed = checkpoint.round if checkpoint else 0
+    stood = stands_at(run, checkpoint)
     if checkpoint is not None:
-        if damaged := passed_over(folder.checkpoints, resumed):
+        if damaged := passed_over(folder.checkpoints, checkpoint.round):
             terminal.say(damaged, "yellow")
-        if lost := folder.rewind(checkpoint.round, checkpoint.metrics):
+        if lost := folder.rewind(checkpoint.round, checkpoint.metrics, stood):
             terminal.say(lost, "yellow")
     given = read_roster(config.identity.roster, node_names(config.topology))
     bans = BanList(config.identity.ban_list)
@@ -125,17 +126,17 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     terms = terms_of(complete, job, identity)
     folder.begin(complete)
     rendezvous.begin(config.run_dir)
-    banned = bans.keys | banned_keys(folder.path, resumed)
+    banned = bans.keys | banned_keys(run, stood)
     former = checkpoint.fleet["keys"] if checkpoint else {}
     roster = open_roster(identity.public, given, banned, _joined(config, former))
     sessions, admitted = _open(
-        config, job, folder.path, identity, rendezvous, terminal, roster, banned, former
+        config, job, run, identity, rendezvous, terminal, roster, banned, former
     )
-    roster.write(folder.path / "roster.yaml")
+    roster.write(run / "roster.yaml")
     guard = Guard(obey=None)
     guard.install()
     caller = Caller(identity, sessions.at, roster.keys, METHODS, guard.refusals)
-    recorder = start_recorder(folder.path, complete, terms, caller, roster, resumed, folder.changed)
+    recorder = start_recorder(run, complete, terms, caller, roster, checkpoint, folder.changed)
     folder.write_settings(complete)
     folder.write_facts(source.train)
     return _Ready(

@@ -15,6 +15,7 @@ from tdml.members.roster import Roster
 from tdml.protocol.identity import Identity, new_job
 from tdml.rewards.accounts import Accounts, book_of, standing, until
 from tdml.rewards.deterrence import stake_of
+from tdml.round.checkpoint import Checkpoint, Return
 from tdml.round.job import Job
 from tdml.round.recorder import Recorder
 from tdml.settings.file import to_yaml
@@ -36,6 +37,17 @@ def job_id(run: Path, public: str) -> str:
         check_author(run, entry, public)
         return entry.job
     return new_job(public)
+
+
+def stands_at(run: Path, checkpoint: Checkpoint | None) -> int:
+    """The round after which the record of a run goes on: that of the checkpoint; or where it was
+    cut off when the checkpoint had gone back, and the ledger had not, the one before that."""
+    if checkpoint is None:
+        return 0
+    back = Return(*checkpoint.back) if checkpoint.back else None
+    if back is None or any(e.kind == "rollback" for e in _entries(run)[back.entries :]):
+        return checkpoint.round
+    return back.round
 
 
 def banned_keys(run: Path, after: int) -> frozenset[str]:
@@ -67,7 +79,7 @@ def start_recorder(
     terms: dict,
     caller: Caller,
     roster: Roster,
-    after: int,
+    checkpoint: Checkpoint | None,
     changed: Mapping[str, Sequence[Any]],
 ) -> Recorder:
     """Open the ledger of a run, or go on with it.
@@ -75,13 +87,14 @@ def start_recorder(
     Args:
         terms: see `terms_of`.
         caller: who speaks for the coordinator, and of which job.
-        after: the last round that counts where a run is resumed.
+        checkpoint: that a run goes on from.
         changed: settings that are others than before: see `Ledger.resume`.
 
     Raises:
         SettingError: the ledger cannot be written, or is not that of the run; or artifacts cannot
             be written.
     """
+    after = stands_at(run, checkpoint)
     store = ArtifactStore(config.ledger.artifacts or str((run / "artifacts").resolve()))
     # whether it can be written must not be found at the first conviction
     store.put(to_yaml(config).encode())
@@ -100,7 +113,10 @@ def start_recorder(
             ledger.resume(after, terms["config"], changed)
             ledger.append(after + 1, "roster", body)
     book = book_of(_plain(ledger.entries()))
-    return Recorder(ledger, book, store, caller.identity, caller.at.job, roster.keys)
+    recorder = Recorder(ledger, book, store, caller.identity, caller.at.job, roster.keys)
+    if checkpoint and checkpoint.back and checkpoint.round < after:
+        recorder.roll_back(checkpoint.round, Return(*checkpoint.back).reason)
+    return recorder
 
 
 def _behind(run: Path, after: int, what: str) -> SettingError:

@@ -154,7 +154,7 @@ def test_metrics_are_rewound_to_the_checkpoint(path, text, last, rounds):
     leave_a_run(path)
     (path / "metrics.jsonl").write_text(text)
     folder = take(config(path, resume=True))
-    assert folder.rewind(last, line(last)) == ""
+    assert folder.rewind(last, line(last), last) == ""
     assert (path / "metrics.jsonl").read_text() == "".join(line(number) + "\n" for number in rounds)
     folder.append(record(last + 1))
     assert rounds_of(path) == [*rounds, last + 1]
@@ -163,15 +163,24 @@ def test_metrics_are_rewound_to_the_checkpoint(path, text, last, rounds):
 def test_rounds_that_metrics_have_lost_are_named(path):
     folder = take(config(path))
     folder.append(record(2))
-    assert folder.rewind(4, line(4)) == "metrics.jsonl has lost rounds: 1, 3"
+    assert folder.rewind(4, line(4), 4) == "metrics.jsonl has lost rounds: 1, 3"
 
 
 def test_a_line_that_is_there_is_kept_before_the_checkpoints(path):
     # The checkpoint is written before the round's last seconds are known.
     folder = take(config(path))
     folder.append(record(1, total=1.5))
-    folder.rewind(1, line(1, total=1.0))
+    folder.rewind(1, line(1, total=1.0), 1)
     assert read_metrics(path)[0]["seconds"] == {"total": 1.5}
+
+
+def test_rounds_that_were_taken_back_stay_as_such_where_a_run_was_cut_off_in_that(path):
+    folder = take(config(path))
+    for number in (1, 2, 3):
+        folder.append(record(number))
+    folder.rewind(1, line(1), 3)
+    kept = [(each["round"], each.get("void", False)) for each in read_metrics(path, void=True)]
+    assert kept == [(1, False), (2, True), (3, True)]
 
 
 def test_the_summary_is_replaced(path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
@@ -174,6 +175,23 @@ def test_what_was_written_last_stays_however_old_its_round_is(tmp_path):
         save(replace(CHECKPOINT, round=number), tmp_path, 2**30)
     module.drop(tmp_path, 0)
     assert load_last(tmp_path).round == 0
+
+
+def test_a_run_that_is_cut_off_in_going_back_still_knows_who_is_banned(tmp_path, monkeypatch):
+    for number in (1, 2, 3, 0):
+        save(replace(CHECKPOINT, round=number), tmp_path, 2**30)
+    unlink, done = Path.unlink, []
+
+    def cut_off(path: Path) -> None:
+        if done:
+            raise KeyboardInterrupt
+        done.append(path)
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        module.drop(tmp_path, 0)
+    assert load_last(tmp_path).round == 3
 
 
 def test_a_flipped_byte_is_noticed_wherever_it_is(tmp_path):
