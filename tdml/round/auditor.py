@@ -22,7 +22,7 @@ from tdml.round.signatures import Signers
 from tdml.round.start import RoundStart
 from tdml.round.traces import open_traces, unshown
 from tdml.round.vectors import NotShown
-from tdml.trust.judgement import Audited, Proof
+from tdml.trust.judgement import Proof
 from tdml.trust.numbers import LOOK
 
 Reply = list[Repetition] | NotShown | ReplicaLost
@@ -145,7 +145,7 @@ class Auditor:
         """By one validator after the other, until one confirms the window or its owner is proven to
         lie."""
         owner = claim.owner
-        if audits.by_replica.get(owner.index, Audited()).lied:
+        if audits.of(owner.index).lied:
             return
         why, ends = "", Counter[tuple[str, ...]]()
         for place, validator in enumerate(validators):
@@ -246,7 +246,7 @@ class Auditor:
         with those who have not repeated the window yet, or alone where nobody else could."""
         owner = claim.owner
         audits.looks += LOOKS_TAKE * len(claim.order.batches)
-        before = audits.by_replica.get(owner.index, Audited()).validators.get(claim.window)
+        before = audits.of(owner.index).validators.get(claim.window)
         others = [v for v in self._validators(claim, gathered, draw, audits) if v.index != before]
 
         def look(shows: Replica) -> Settlement | NotShown | CannotRead | None:

@@ -23,6 +23,10 @@ class Audits:
     looks: int = 0
     notes: list[str] = field(default_factory=list)  # for the user
 
+    def of(self, index: int) -> Audited:
+        """What came of a replica's."""
+        return self.by_replica.get(index, Audited())
+
     def left_undecided(self, claim: Claim) -> list[Settlement]:
         """The disputes over a window in which nobody was proven to lie."""
         place = (claim.order.replica, claim.window)
@@ -53,7 +57,7 @@ class Audits:
         false = {index for index, own in names.items() if self.convicts(own)}
         left = {}
         for index, own in windows.items():
-            audited = self.by_replica.get(index, Audited())
+            audited = self.of(index)
             if not (audited.lied or audited.unsettled):
                 done = {w for w, validator in audited.validators.items() if validator not in false}
                 left[index] = [window for window in range(len(own)) if window not in done]
@@ -62,7 +66,7 @@ class Audits:
     def doubt(self, index: int) -> None:
         """Count a replica's clean windows as looked at only: its validators are of a rare kind of
         machine, and may be in league with it."""
-        audited = self.by_replica.get(index, Audited())
+        audited = self.of(index)
         looked = tuple(sorted({*audited.clean, *audited.looked}))
         self.by_replica[index] = replace(audited, clean=(), looked=looked)
 
@@ -107,7 +111,7 @@ class Audits:
         self._set(claim, replace(self._before(claim), unsettled=why), None)
 
     def _before(self, claim: Claim) -> Audited:
-        return self.by_replica.get(claim.order.replica, Audited())
+        return self.of(claim.order.replica)
 
     def _set(self, claim: Claim, audited: Audited, validator: int | None) -> None:
         validators = {**audited.validators, claim.window: validator}

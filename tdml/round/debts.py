@@ -23,7 +23,6 @@ from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
-from tdml.trust.judgement import Audited
 
 _KEPT_ROUNDS = 4  # whose weights are kept, each of which takes as much memory as the model
 Redone = dict[int, list[Commitment]]  # what replicas commit to that do a round again
@@ -209,7 +208,7 @@ class Debts:
 
     def _settled(self, replica: Replica, debt: Debt, audits: Audits) -> str:
         """What came of one replica's; who has shown its work owes it no longer."""
-        audited = audits.by_replica.get(replica.index, Audited())
+        audited = audits.of(replica.index)
         windows = self._job.windows_of(debt.steps)
         seen = {*audited.clean, *audited.looked, *audited.unknown}
         if audited.unsettled or len(seen) < windows:

@@ -10,7 +10,7 @@ from tdml.round.audits import Audits
 from tdml.round.cross_check import Checked
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
-from tdml.trust.judgement import UNCHECKED, Audited, Evidence, Proof
+from tdml.trust.judgement import UNCHECKED, Evidence, Proof
 from tdml.trust.screen import Screening
 
 
@@ -29,7 +29,7 @@ def evidence_of(job: Job, findings: Findings, proofs: Sequence[Proof], index: in
     round's."""
     gathered, screening = findings.gathered, findings.screening
     names = gathered.names[index]
-    audited = findings.audits.by_replica.get(index, Audited())
+    audited = findings.audits.of(index)
     evidence = Evidence(
         names,
         job.samples(gathered.start.steps[index]),

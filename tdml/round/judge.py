@@ -14,7 +14,7 @@ from tdml.round.gather import Gathered, updates_of
 from tdml.round.job import Job
 from tdml.round.reports import false_reports
 from tdml.round.standing import Standing
-from tdml.trust.judgement import Audited, Evidence, Judgement, Proof, judge
+from tdml.trust.judgement import Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE
 from tdml.trust.screen import Screening, is_ranked, screen_sums
 from tdml.trust.suspicion import Candidate
@@ -91,7 +91,7 @@ class Judge:
             rest = audits.rest({i: candidates[i].windows for i in there}, gathered.names)
             self.auditor.audit(gathered, rest, draw, audits)
         for index, candidate in candidates.items():
-            audited = audits.by_replica.get(index, Audited())
+            audited = audits.of(index)
             sound = {*audited.clean, *audited.looked}
             self.standing.suspicion.clear(
                 gathered.names[index], len(sound) / len(candidate.windows)
@@ -148,7 +148,7 @@ class Judge:
         """From windows that chance chose: suspicion would choose those that were not seen."""
         audits, works = findings.audits, findings.checked.works
         for index, windows in audits.drawn.items():
-            audited = audits.by_replica.get(index, Audited())
+            audited = audits.of(index)
             sound = not (audited.unsettled or audited.lied)
             if index in works and sound and set(windows) <= set(audited.clean):
                 self.standing.power.add(works[index].seen)

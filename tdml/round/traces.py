@@ -12,7 +12,6 @@ from tdml.round.gather import Gathered
 from tdml.round.job import Job
 from tdml.round.openings import false_traces
 from tdml.round.signatures import Signers
-from tdml.trust.judgement import Audited
 
 
 def open_traces(
@@ -28,7 +27,7 @@ def open_traces(
     for replica in replicas:
         index, names = replica.index, replica.names
         steps, result = gathered.start.steps[index], shown.get(index)
-        before = audits.by_replica.get(index, Audited())
+        before = audits.of(index)
         if not isinstance(result, list):
             text = f"audit: it has not shown its work: {result}"
             audits.silent |= unshown(result, names)
