@@ -12,7 +12,7 @@ from tdml.data.pieces import held_out
 from tdml.protocol.orders import EvaluateOrder, new_nonce
 from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import Mean, mean
-from tdml.round.evaluations import Answer
+from tdml.round.false_evaluation import Answer
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job

@@ -8,7 +8,7 @@ import torch
 
 from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost
 from tdml.round.cross_check import Checked, Report, hand_over
-from tdml.round.evaluations import Answer, Look, false_evaluation
+from tdml.round.false_evaluation import Answer, Look, false_evaluation
 from tdml.round.fleet import Replica
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.settler import Settler

@@ -1,4 +1,4 @@
-"""When two evaluations say the same."""
+"""When the referee takes two evaluations for the same."""
 
 import pytest
 import torch
