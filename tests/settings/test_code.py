@@ -46,3 +46,14 @@ def test_what_is_tdmls_or_of_the_data_has_no_line_of_its_own() -> None:
     assert _names(code_of(settings)) == ["tdml"]
     with pytest.raises(Exception, match="not_installed"):
         code_of(load(["model._target_=not_installed.net"]))
+
+
+def test_packages_that_models_are_taken_from_are_told_by_their_versions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another one may compute the same layer otherwise, which would be found false."""
+    monkeypatch.setattr(code, "version", lambda package: f"version of {package}")
+    llama = ["model=hf", "model.config={model_type: llama}", "task=language", "data=text"]
+    whole, adapters = load(llama), load([*llama, "model.lora.rank=8"])
+    assert code_of(whole).splitlines()[1:] == ["transformers version of transformers"]
+    assert _names(code_of(adapters)) == ["tdml", "transformers", "peft"]
