@@ -227,13 +227,15 @@ def _language() -> Iterator[Case]:
     """Language models whole and in two stages, with one attacking replica or node."""
     for setting, seed in product(LANGUAGE, range(3)):
         base = _base(setting=setting, replicas=4, rounds=8, seed=seed)
+        whole = replace(base, attackers=1, from_round=3)
+        in_two = replace(whole, stages=2, single_node=True)
         yield base
         yield replace(base, stages=2)
-        for attack in attack_names(setting):
-            late = replace(base, attack=attack, attackers=1, from_round=3)
-            yield late
-            if attack not in _NEVER_ALONE:
-                yield replace(late, stages=2, single_node=True)
+        for shared in (whole, in_two):
+            yield _absent(shared)
+            for attack in attack_names(setting):
+                if not (shared.single_node and attack in _NEVER_ALONE):
+                    yield replace(shared, attack=attack)
 
 
 def _full() -> Iterator[Case]:
