@@ -59,6 +59,12 @@ def hf(
     given = config if pretrained is None else _folder(pretrained)
     assert given is not None
     settings = _config(given, num_labels)
+    if getattr(settings, "output_router_logits", False):
+        raise SettingError(
+            "model=hf: output_router_logits=true asks for the auxiliary loss of mixtures of "
+            "experts, which is not trained: set it false (in model.config, or in the folder's "
+            "config.json)"
+        )
     on_meta = torch.get_default_device().type == "meta"
     model = (
         _from_config(auto, settings)
@@ -135,7 +141,7 @@ def _folder(pretrained: str) -> str:
 
 
 def _config(given: str | Mapping[str, Any], num_labels: int | None) -> Any:
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
 
     labels = {} if num_labels is None else {"num_labels": num_labels}
     if isinstance(given, str) and not Path(given).exists():
@@ -145,6 +151,10 @@ def _config(given: str | Mapping[str, Any], num_labels: int | None) -> Any:
         )
     if not isinstance(given, str) and "model_type" not in given:
         raise SettingError("model.config has no model_type, such as llama, gpt2 or bert: give one")
+    if not isinstance(given, str) and (kind := given["model_type"]) not in CONFIG_MAPPING:
+        near = difflib.get_close_matches(str(kind), CONFIG_MAPPING.keys(), n=1)
+        meant = f": {near[0]} may be meant" if near else ""
+        raise SettingError(f"model.config: transformers has no model_type {kind}{meant}")
     try:
         if isinstance(given, str):
             return AutoConfig.from_pretrained(given, local_files_only=True, **labels)

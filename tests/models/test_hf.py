@@ -79,7 +79,7 @@ def test_a_text_of_padding_alone_has_finite_logits():
             "causal",
             "transformers has no AutoModelForCausalLM of t5: choose another model.head",
         ),
-        ("camel", "causal", "model.config cannot be read: Unrecognized model identifier: camel"),
+        ("camel", "causal", "model.config: transformers has no model_type camel"),
         ("llama", "tail", "model.head=tail is unknown: choose one of causal, masked, classifier"),
     ],
 )
@@ -98,6 +98,11 @@ def test_what_cannot_be_cut_is_refused(kind, head, message):
             "model.config: llama has no num_layers: num_hidden_layers may be meant",
         ),
         ({"hidden_size": 8}, "model.config has no model_type, such as llama"),
+        ({"model_type": "lama"}, "transformers has no model_type lama: llama may be meant"),
+        (
+            {"model_type": "mixtral", "num_hidden_layers": 0, "output_router_logits": True},
+            "output_router_logits=true asks for the auxiliary loss of mixtures of experts",
+        ),
     ],
 )
 def test_a_config_that_means_something_else_is_refused(given, message):
