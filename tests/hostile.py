@@ -18,7 +18,8 @@ from torch.distributed.rpc.api import _to_worker_info
 
 from tdml.attacks import Attack, Context
 from tdml.protocol.orders import Failure
-from tdml.wire import endpoint
+from tdml.run import start_worker
+from tdml.wire import endpoint, rpc_world
 from tdml.wire.channel import _ANSWER, _ORDER, Answer, Order
 from tdml.wire.codec import decode, encode
 from tdml.wire.guard import NOTHING, Envelope
@@ -48,6 +49,10 @@ class Calls(Attack):
     def __init__(self, folder: str, secret: str) -> None:
         self._folder, self._secret = Path(folder), secret
         self._heard: list[Sent] = []
+        start_worker.form_rpc = self._form
+
+    def _form(self, *arguments: Any) -> None:
+        self._addresses = rpc_world.form_rpc(*arguments)
 
     def poison_labels(self, labels: torch.Tensor, context: Context) -> torch.Tensor:
         """Listen in round 1, attack in round 2."""
@@ -55,7 +60,7 @@ class Calls(Attack):
             self._listen()
         found = self._folder / "attempts.json"
         if context.round == 2 and not found.exists():
-            _meet()
+            _meet(self._addresses)
             found.write_text(json.dumps({rank: self._assault(rank) for rank in _RANKS}))
         return labels
 
@@ -223,8 +228,9 @@ def _read_file(rank: str, path: str) -> str:
     ).hex()
 
 
-def _meet() -> None:
+def _meet(addresses: rpc_world.Addresses) -> None:
     """Learn the addresses of the others from the store: honest workers call nobody."""
     agent = rpc.api._get_current_rpc_agent()
     for rank, name in enumerate(_RANKS):
+        rpc_world._tell(rank, addresses.told, addresses.known)
         agent._update_group_membership(WorkerInfo(name, rank), [], {}, True)

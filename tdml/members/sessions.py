@@ -97,8 +97,8 @@ class Sessions:
             NotFormed: this machine cannot be reached by RPC.
         """
         self.rendezvous.announce(admitted.decision(self.at).signed(self.identity))
-        shared = form_rpc(self.rendezvous.store, self.at.session, COORDINATOR, self.timeout)
-        came = meet(shared, range(len(admitted.members)), seconds)
+        addresses = form_rpc(self.rendezvous.store, self.at.session, COORDINATOR, self.timeout)
+        came = meet(addresses, range(len(admitted.members)), seconds)
         keys = {name: admitted.members[name].public for name in admitted.present}
         absent = {name for name, (rank, _) in admitted.present.items() if rank not in came}
         self._absences.note(

@@ -8,6 +8,7 @@ missing to nobody else. torch forms such a group by `TensorPipeAgent` itself, wi
 import contextlib
 import time
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -33,15 +34,22 @@ class NotFormed(SettingError):
     """A session cannot be formed; the message says what to do."""
 
 
-def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> dist.Store:
+@dataclass(frozen=True)
+class Addresses:
+    """At which members of a session can be called: `told` in the job's store, and `known` to this
+    process."""
+
+    told: dist.Store
+    known: dist.Store
+
+
+def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> Addresses:
     """Be the `rank`-th member of a session. From here on the coordinator can call this process: its
     guard must be installed.
 
     Args:
         store: of the whole job.
         timeout: seconds for an answer, unless a call says otherwise.
-
-    Returns the session's part of the store, where its members leave their addresses.
 
     Raises:
         NotFormed: this machine has no address at which it can be reached.
@@ -55,10 +63,14 @@ def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> dist
     # a connection of its own: what waits in it must not hold up who else uses the store
     own = store.clone()  # type: ignore[attr-defined]
     own.set_timeout(timedelta(seconds=_STORE_S))
-    shared = dist.PrefixStore(f"rpc/{session}", own)
+    told = dist.PrefixStore(f"rpc/{session}", own)
+    # In a store that it shared torch would wait for the address of everybody whose name it finds,
+    # also of who has died before telling it.
+    known = dist.HashStore()
     try:
-        agent = TensorPipeAgent(shared, rpc_name(rank), rank, None, options, {}, [])
+        agent = TensorPipeAgent(known, rpc_name(rank), rank, None, options, {}, [])
         api._init_rpc_states(agent)
+        _tell(rank, known, told)
     except dist.DistError:
         leave_rpc()
         raise
@@ -67,14 +79,14 @@ def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> dist
         raise NotFormed(
             f"RPC cannot be started ({one_line(error)[:_LONGEST]}): {OPEN_THE_WAY}"
         ) from error
-    return shared
+    return Addresses(told, known)
 
 
-def meet(shared: dist.Store, ranks: Iterable[int], seconds: float) -> Collection[int]:
+def meet(addresses: Addresses, ranks: Iterable[int], seconds: float) -> Collection[int]:
     """The coordinator meets the members of the session that it is in.
 
     Args:
-        shared: what `form_rpc` has returned.
+        addresses: what `form_rpc` has returned.
         ranks: whom it waits for, at most that many seconds.
 
     Returns those that have come.
@@ -82,14 +94,24 @@ def meet(shared: dist.Store, ranks: Iterable[int], seconds: float) -> Collection
     agent, awaited, came = api._get_current_rpc_agent(), set(ranks) - {COORDINATOR}, set()
     deadline = time.monotonic() + seconds
     while awaited and time.monotonic() < deadline:
-        for rank in [rank for rank in awaited if shared.check([f"addrs/{rpc_name(rank)}"])]:
+        for rank in [rank for rank in awaited if addresses.told.check([_address(rank)])]:
             awaited.remove(rank)
+            _tell(rank, addresses.told, addresses.known)
             agent._update_group_membership(  # type: ignore[attr-defined]
                 WorkerInfo(rpc_name(rank), rank), [], {}, True
             )
             came.add(rank)
         time.sleep(_POLL_S)
     return came
+
+
+def _address(rank: int) -> str:
+    """Where torch writes a member's address."""
+    return f"addrs/{rpc_name(rank)}"
+
+
+def _tell(rank: int, source: dist.Store, target: dist.Store) -> None:
+    target.set(_address(rank), source.get(_address(rank)).decode(errors="replace"))
 
 
 def leave_rpc() -> None:

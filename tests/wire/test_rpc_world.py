@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed import rpc
+from torch.distributed.rpc import TensorPipeAgent
 
 from tdml.wire import rpc_world
 
@@ -65,11 +66,14 @@ def _coordinate(pipe: multiprocessing.connection.Connection) -> None:
     store = _store(0, is_master=True)
     pipe.send(store.port)
     for number, expected in enumerate(_SESSIONS):
+        store.set(f"open{number}", "")
+        for rank in {1, 2, 3} - expected:
+            store.get(f"gone{number}/{rank}")
         store.set(f"go{number}", "")
-        shared = rpc_world.form_rpc(store, f"{number}", 0, 20)
-        rpc_world.meet(shared, expected, 20)  # those that do not come are waited for shortly
+        addresses = rpc_world.form_rpc(store, f"{number}", 0, 20)
+        rpc_world.meet(addresses, expected, 20)  # those that do not come are waited for shortly
         start = time.monotonic()
-        came = {*expected, *rpc_world.meet(shared, {1, 2, 3} - expected, 0.2)}
+        came = {*expected, *rpc_world.meet(addresses, {1, 2, 3} - expected, 0.2)}
         calls = [rpc.rpc_async(f"rank{rank}", _double, args=(rank,)) for rank in sorted(came)]
         pipe.send((came, [call.wait() for call in calls], time.monotonic() - start))
         store.set(f"done{number}", "")
@@ -80,12 +84,27 @@ def _coordinate(pipe: multiprocessing.connection.Connection) -> None:
 def _work(port: int, rank: int) -> None:
     store = _store(port, is_master=False)
     for number, expected in enumerate(_SESSIONS):
+        store.get(f"open{number}")
+        if rank not in expected:
+            _die_half_way(store, number, rank)
+            store.set(f"gone{number}/{rank}", "")
         store.get(f"go{number}")
         if rank in expected:
             rpc_world.form_rpc(store, f"{number}", rank, 20)
             store.get(f"done{number}")
             rpc_world.leave_rpc()
     os._exit(0)
+
+
+def _die_half_way(store: dist.Store, number: int, rank: int) -> None:
+    """Leave what a member leaves in the session's part of the store that torch has given its name
+    there, and that is killed before it has an address."""
+    options = rpc.TensorPipeRpcBackendOptions(_transports=["uv"])
+    part = dist.PrefixStore(f"rpc/{number}", store)
+    rpc_world._prepare()
+    agent = TensorPipeAgent(part, f"rank{rank}", rank, None, options, {}, [])
+    part.delete_key(f"addrs/rank{rank}")
+    agent.shutdown()
 
 
 def _double(number: int) -> float:
