@@ -121,4 +121,7 @@ def _save(weights: dict[str, torch.Tensor], file: Path) -> None:
     whole_tensors = {
         name: tensor.clone().contiguous() for name, tensor in weights.items()
     }  # it refuses shared memory
+    file.touch()
+    readable_by = file.stat().st_mode
     save_file(whole_tensors, file, metadata={"format": "pt"})
+    file.chmod(readable_by)  # safetensors makes files that nobody else can read

@@ -40,6 +40,8 @@ def test_any_model_is_safetensors_in_a_file_or_a_folder(tmp_path: Path) -> None:
         found = load_file(tmp_path / file)
         assert found.keys() == model.state_dict().keys()
         assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items())
+        readable_by = (tmp_path / "run" / "model.pt").stat().st_mode
+        assert (tmp_path / file).stat().st_mode == readable_by, "whoever may read other files"
 
 
 @pytest.mark.parametrize("tied", [True, False])
