@@ -15,8 +15,9 @@ _INTRODUCTION = """# Whom it finds, and whom it accuses wrongly
 `docs/results/detection/`, and these from what it has played: nothing on it is written by hand.
 Attackers are the last replicas; they begin in the round that a table names, or in the first.
 *Absent* is the same run in which they are banned by their first message, before they do anything.
-An MLP has no buffers, so there `buffer_poison` does nothing. The bars are TDML's own, with audits;
-a grid may have been played in part.
+An MLP has no buffers, nor have the language models, so there `buffer_poison` does nothing. The
+accuracy of language models is that of tokens, after eight rounds, when much hangs on how many
+replicas there are. The bars are TDML's own, with audits; a grid may have been played in part.
 """
 _LOUD = (
     "gaussian", "garbage", "garbage+huge", "garbage+shape", "reversed_mean", "scaled",
@@ -113,7 +114,9 @@ def _is_reference(group: Group) -> bool:
 def _name(group: Group) -> str:
     case = group["case"]
     kind = "alike" if case["partition"] == "iid" else "skewed"
-    return f"{case['attack']}, {case['attackers']} of {case['replicas']}, {kind}"
+    stages = f", a node of {case['stages']} stages" if case["single_node"] else ""
+    who = f"{case['attackers']} of {case['replicas']}"
+    return f"{case['setting']}: {case['attack']}, {who}, {kind}{stages}"
 
 
 def _banned(group: Group) -> str:
