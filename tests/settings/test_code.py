@@ -1,6 +1,7 @@
 """Whether two processes run the same code."""
 
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,29 @@ def test_what_is_tdmls_or_of_the_data_has_no_line_of_its_own() -> None:
     assert _names(code_of(settings)) == ["tdml"]
     with pytest.raises(Exception, match="not_installed"):
         code_of(load(["model._target_=not_installed.net"]))
+
+
+def test_the_module_is_told_that_a_target_is_made_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not that of what it is made of, nor one of torch, which may differ between kinds."""
+    (tmp_path / "bound.py").write_text(
+        "import functools, torch\nrelu = functools.partial(torch.nn.ReLU, inplace=True)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    nested = ["model._target_=torch.nn.Sequential", "+model._args_=[{_target_: bound.relu}]"]
+    assert _names(code_of(load(["train.optimizer._target_=torch.optim.SGD"]))) == ["tdml"]
+    assert _names(code_of(load(["model._target_=bound.relu"]))) == ["tdml", "bound"]
+    assert _names(code_of(load(nested))) == ["tdml", "bound"]
+
+
+def test_who_has_a_users_module_in_an_archive_may_take_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "users.zip", "w") as archive:
+        archive.writestr("archived.py", _NET.format("ReLU"))
+    monkeypatch.syspath_prepend(tmp_path / "users.zip")
+    assert _names(code_of(load(["model._target_=archived.net"]))) == ["tdml"]
 
 
 def test_packages_that_models_are_taken_from_are_told_by_their_versions(
