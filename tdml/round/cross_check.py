@@ -183,12 +183,12 @@ def _evaluate(
         for candidate in (None, owner.index)
     )
     before = validator.evaluate(without, columns=0)
-    hand_over(job, gathered, owner, validator)
+    _hand_over(job, gathered, owner, validator)
     after = validator.evaluate(with_it, columns=0)
     return Report(validator.index, owner.index, question, (without, with_it), before, after)
 
 
-def hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica) -> None:
+def _hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica) -> None:
     """Hand a replica's update to another, which is to evaluate it. Its owner is asked for it only
     where it was not kept.
 

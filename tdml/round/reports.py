@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import torch
 
 from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost
-from tdml.round.cross_check import Checked, Report, hand_over
+from tdml.round.cross_check import Checked, Report
 from tdml.round.false_evaluation import Answer, Look, false_evaluation
 from tdml.round.fleet import Replica
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.settler import Settler
 from tdml.round.vectors import NotShown, Vector, fetch_vector
+from tdml.trust.commitment import in_blocks
 from tdml.trust.judgement import Proof
 from tdml.trust.work import gains
 
@@ -81,7 +82,6 @@ def _false_report(
     settler: Settler, gathered: Gathered, answer: Answer, batch: int, text: str
 ) -> list[Proof]:
     """The nodes whose part in one batch of a report is false."""
-    fleet = settler.fleet
     try:
         update = _update(settler, gathered, answer.order.candidate)
     except ReplicaLost:  # its own audit judges that
@@ -90,12 +90,12 @@ def _false_report(
         return [Proof((gathered.names[error.replica][error.stage],), f"audit: {error}")]
 
     def ask(other: Replica) -> list[Evaluation]:
-        if answer.order.candidate is not None:
-            [owner] = fleet.placed([answer.order.candidate])
-            hand_over(settler.job, gathered, owner, other)
+        for stage, vector in enumerate(update):  # its owner might show it another one
+            for number, block in enumerate(in_blocks(vector)):
+                other.hold(stage, number, block)
         return other.evaluate(answer.order, columns=0)
 
-    others = fleet.ready(index for index in gathered.replicas if index != answer.replica)
+    others = settler.fleet.ready(i for i in gathered.replicas if i != answer.replica)
     look = Look(answer, batch, gathered.start.weights, update, ask, others, text)
     return false_evaluation(settler, look)
 

@@ -55,9 +55,10 @@ def test_a_report_that_is_false_of_one_sample_is_proven_when_it_is_made() -> Non
 
 
 class ShowsItOnce(Node):
-    """Shows its update to be tested, and another one when that test is looked at."""
+    """Shows its update to be tested, and another one when that test is looked at; or only when
+    that is confirmed."""
 
-    asked = 0
+    asked, times = 0, 1
 
     def commit(self, round_number):
         self.asked = 0
@@ -65,7 +66,7 @@ class ShowsItOnce(Node):
 
     def digests(self, vector):
         self.asked += vector == UPDATE
-        return super().digests(vector) if self.asked < 2 else ("0" * 64,)
+        return super().digests(vector) if self.asked <= self.times else ("0" * 64,)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,16 @@ def test_who_is_tested_cannot_hide_what_is_false_in_that(memory: str, liars: set
         assert not played.bans
     assert played.bans
     assert set(played.bans) <= liars
+
+
+def test_nor_by_what_it_shows_to_who_is_to_confirm_it() -> None:
+    laboratory = Laboratory([*_JOB, "gather.memory=0"])
+    sit(laboratory, "r1.s0", OfOneSample)
+    for name in ("r0.s0", "r2.s0"):
+        sit(laboratory, name, ShowsItOnce, times=2)
+    while not (played := laboratory.play(laboratory.engine.moved + 1)).judgements[0].p:
+        assert not played.bans
+    assert list(played.bans) == ["r1.s0"]
 
 
 @pytest.mark.parametrize("seed", range(5))
