@@ -73,9 +73,10 @@ def see_own_classes() -> None:
 def _check_somebody_attacks(config: Config, overrides: Sequence[str]) -> None:
     """Attackers may be left idle by attack=none, as in one of many runs; not by saying nothing."""
     who = ("attack.replicas=", "attack.nodes=")
-    named = next((text for text in overrides if text.startswith(who)), "")
+    some = (text for text in overrides if text.startswith(who) and not text.endswith("=[]"))
+    named = next(some, "")
     said = any(text.startswith("attack=") for text in overrides)
-    if named and not said and not named.endswith("=[]") and not config.attack.get("_target_"):
+    if named and not said and not config.attack.get("_target_"):
         raise SettingError(
             f"{named}: with attack=none nobody attacks: choose what they do, such as "
             "attack=sign_flip"

@@ -44,7 +44,7 @@ def test_an_experiment_is_a_set_of_overrides():
 def test_attackers_that_are_named_do_something():
     """What they do is easily left out: then a run without attackers looks like one with."""
     with pytest.raises(SettingError, match=r"^attack.nodes=\[r1.s0\]: with attack=none nobody"):
-        settings.load(["attack.nodes=[r1.s0]", "attack.from_round=2"])
+        settings.load(["attack.replicas=[]", "attack.nodes=[r1.s0]", "attack.from_round=2"])
     assert settings.load(["experiment=demo", "attack=none"]).attack["nodes"] == ["r3.s1"]
     assert settings.load(["attack.replicas=[]"]).attack["_target_"] is None
     idle = settings.load(["attack=none", "attack.replicas=[1]"]).attack
