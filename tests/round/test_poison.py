@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
+from tdml.protocol.orders import BEFORE
 from tdml.trust import suspicion
 from tests.round import liars, unhelpful
 from tests.round.seats import banned, sit
@@ -210,13 +211,26 @@ class _FailsToShow(_OffByRounding):
         yield from super().repeating(order)
 
 
+class _ShowsAnotherStart(_OffByRounding):
+    """Or shows it so that nobody can take it, as where a neighbour has it end elsewhere."""
+
+    def repeating(self, order):
+        self._hides = order.own == (self.when == liars.OWN)
+        yield from super().repeating(order)
+
+    def digests(self, vector):
+        another = vector == BEFORE and self._hides
+        return ("0" * 64,) if another else super().digests(vector)
+
+
+@pytest.mark.parametrize("kind", [_FailsToShow, _ShowsAnotherStart])
 @pytest.mark.parametrize(("when", "who"), [(liars.OWN, "r0.s0"), (liars.AS_VALIDATOR, "r1.s0")])
 def test_who_does_not_show_a_disputed_step_on_another_kind_of_machine_is_silent(
-    when: str, who: str
+    when: str, who: str, kind: type
 ) -> None:
     """What it has told may be as right as what the other one has: nobody can tell."""
     laboratory = Laboratory([*_JOB, "topology.replicas=2"])
-    sit(laboratory, who, _FailsToShow, when=when, by=1.2e-7)
+    sit(laboratory, who, kind, when=when, by=1.2e-7)
     for replica in laboratory.fleet.muster():
         replica.kind = "a GPU"
     played = laboratory.play(1)
