@@ -94,6 +94,17 @@ def test_nor_by_what_it_shows_to_who_is_to_confirm_it() -> None:
     assert list(played.bans) == ["r1.s0"]
 
 
+@pytest.mark.parametrize(("memory", "tested"), [("", True), ("gather.memory=0", False)])
+def test_an_update_that_is_here_is_tested_whatever_its_owner_shows(
+    memory: str, tested: bool
+) -> None:
+    laboratory = Laboratory([*_JOB, *filter(None, [memory])])
+    sit(laboratory, "r0.s0", ShowsItOnce, times=0)
+    while not (found := laboratory.play(laboratory.engine.moved + 1).judgements[0].p):
+        pass
+    assert (found < 1) is tested
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_what_makes_an_idle_friend_seen_working_stands_out(seed: int) -> None:
     """Its gains are noise, but for some losses of 0; those of who has worked differ more."""
