@@ -31,7 +31,8 @@ def code_of(config: Config) -> str:
     Raises:
         Exception: a target cannot be imported, or a package is missing.
     """
-    lines = [f"tdml {_digest(*sorted(_TDML.rglob('*.py')))}"]
+    ours = filter(Path.is_file, _TDML.rglob("*.py"))
+    lines = [f"tdml {_digest(*sorted(ours))}"]
     lines += [f"{package} {version(package)}" for package in _packages(config)]
     mend_torchvision()
     without_data = OmegaConf.structured(replace(config, data={}))

@@ -35,6 +35,7 @@ def test_a_users_module_and_tdml_itself_are_told_by_what_they_hold(
     (tmp_path / "tdml").mkdir()
     (tmp_path / "tdml" / "order.py").write_text("SEED = 1")
     monkeypatch.setattr(code, "_TDML", tmp_path / "tdml")
+    (tmp_path / "tdml" / ".#order.py").symlink_to("user@machine")  # Emacs, which has it open
     other = code_of(load([]))
     assert other != found[0].splitlines()[0]
     (tmp_path / "tdml" / "order.py").write_text("SEED = 2")
