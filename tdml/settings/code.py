@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import accumulate
@@ -19,14 +20,15 @@ from tdml.settings.schema import Config
 from tdml.settings.targets import is_path
 
 _TDML = Path(__file__).resolve().parents[1]
-_OF_THE_MACHINE = {"torch", *sys.stdlib_module_names}
+_WITHOUT_LINE = {"tdml", "torch", *sys.stdlib_module_names}
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def code_of(config: Config) -> str:
-    """A line for TDML and for each module that a `_target_` is in, with its name and a digest, and
-    for each package that models are taken from, with its version (torch's and Python's belong to
-    the machine). What data hold is compared itself: whoever sees none need not be able to import
-    their class.
+    """A line for TDML, for each module that a `_target_` is in, and for those beside it that it has
+    imported, with its name and a digest; and for each package that models are taken from, with its
+    version (torch's and Python's belong to the machine). What data hold is compared itself: whoever
+    sees none need not be able to import their class.
 
     Raises:
         Exception: a target cannot be imported, or a package is missing.
@@ -36,12 +38,10 @@ def code_of(config: Config) -> str:
     lines += [f"{package} {version(package)}" for package in _packages(config)]
     mend_torchvision()
     without_data = OmegaConf.structured(replace(config, data={}))
-    modules = map(_module_of, _targets(OmegaConf.to_container(without_data)))
-    files = {m.__name__: getattr(m, "__file__", None) for m in modules if m}
-    for name, file in sorted(files.items()):
-        if file and Path(file).is_file() and name.partition(".")[0] not in _OF_THE_MACHINE:
-            lines.append(f"{name} {_digest(Path(file))}")
-    return "\n".join(lines)
+    files: dict[str, Path] = {}
+    for target in _targets(OmegaConf.to_container(without_data)):
+        _add_files(_module_of(target), files)
+    return "\n".join([*lines, *(f"{name} {_digest(files[name])}" for name in sorted(files))])
 
 
 def _targets(settings: Any) -> Iterator[str]:
@@ -63,6 +63,44 @@ def _module_of(target: str) -> ModuleType | None:
         return inspect.getmodule(found)
     paths = [*accumulate(target.split("."), "{}.{}".format)]
     return next((sys.modules[path] for path in reversed(paths) if path in sys.modules), None)
+
+
+def _add_files(module: ModuleType | None, files: dict[str, Path]) -> None:
+    """Add the file of a module, by its name, and those of its own that it has imported."""
+    file = _file_of(module)
+    if module is None or file is None or module.__name__ in files:
+        return
+    files[module.__name__] = file
+    for value in [*vars(module).values()]:
+        other = value if inspect.ismodule(value) else _made_in(value)
+        # a package has whichever of its modules this process has imported so far
+        inside = other is not None and other.__name__.startswith(f"{module.__name__}.")
+        if not (inspect.ismodule(value) and inside) and _lies_beside(module, other):
+            _add_files(other, files)
+
+
+def _made_in(value: object) -> ModuleType | None:
+    with suppress(Exception):  # of a user's object anything may come
+        return sys.modules.get(str(value.__module__))
+    return None
+
+
+def _file_of(module: ModuleType | None) -> Path | None:
+    """Where a module is that has a line: none of the machine's, of TDML's, or in an archive."""
+    if module is None or module.__name__.partition(".")[0] in _WITHOUT_LINE:
+        return None
+    file = Path(getattr(module, "__file__", None) or "")
+    return file if file.is_file() else None
+
+
+def _lies_beside(module: ModuleType, other: ModuleType | None) -> bool:
+    """Whether another module is in the same folder that modules are imported from, or below it, and
+    neither was installed: what packages have imported hangs on the process."""
+    one, two = _file_of(module), _file_of(other)
+    if one is None or two is None or _INSTALLED & {*one.parts, *two.parts}:
+        return False
+    folder = one.parents[module.__name__.count(".") + (one.name == "__init__.py")]
+    return two.is_relative_to(folder)
 
 
 def _packages(config: Config) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Whether two processes run the same code."""
 
+import importlib
 import sys
 import zipfile
 from pathlib import Path
@@ -62,6 +63,26 @@ def test_the_module_is_told_that_a_target_is_made_in(
     assert _names(code_of(load(["train.optimizer._target_=torch.optim.SGD"]))) == ["tdml"]
     assert _names(code_of(load(["model._target_=bound.relu"]))) == ["tdml", "bound"]
     assert _names(code_of(load(nested))) == ["tdml", "bound"]
+
+
+def test_what_a_users_module_has_imported_from_beside_it_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing that is installed, which machines may have in several versions."""
+    (tmp_path / "of_mine").mkdir()
+    (tmp_path / "of_mine" / "__init__.py").write_text("")
+    (tmp_path / "of_mine" / "nets.py").write_text(
+        "import numpy\nfrom sklearn.base import clone\nfrom beside import layer\n"
+        "from . import parts\n" + _NET.format("ReLU")
+    )
+    (tmp_path / "of_mine" / "parts.py").write_text("import beside\n")
+    (tmp_path / "beside.py").write_text("import of_mine.parts\ndef layer(): return 1\n")
+    (tmp_path / "of_mine" / "data.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    told = code_of(load(["model._target_=of_mine.nets.net"]))
+    assert _names(told) == ["tdml", "beside", "of_mine", "of_mine.nets", "of_mine.parts"]
+    importlib.import_module("of_mine.data")  # as the ends of a pipeline do, and its middle does not
+    assert code_of(load(["model._target_=of_mine.nets.net"])) == told
 
 
 def test_who_has_a_users_module_in_an_archive_may_take_part(
