@@ -161,7 +161,7 @@ def _known_classes(
             raise SettingError(f"data.classes=[{','.join(given)}] names {twice} twice")
         return given
     try:
-        known = sorted(set(values), key=float)
+        known = sorted(set(values), key=lambda value: (float(value), value))
     except ValueError:
         return sorted(set(values))
     _check_numbers(table, column, values, known)

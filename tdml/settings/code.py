@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import pkgutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import hydra.utils
 from omegaconf import OmegaConf
 
 from tdml.common.vision import mend_torchvision
@@ -58,7 +58,7 @@ def _targets(settings: Any) -> Iterator[str]:
 def _module_of(target: str) -> ModuleType | None:
     """That it is made in; only its path knows that of what is neither a class nor a function, such
     as a function with some arguments bound."""
-    found = hydra.utils.get_object(target)
+    found = pkgutil.resolve_name(target)
     if inspect.isclass(found) or inspect.isroutine(found):
         return inspect.getmodule(found)
     paths = [*accumulate(target.split("."), "{}.{}".format)]
