@@ -169,16 +169,9 @@ class DiesGoingBack(Gaussian):
 
     def __init__(self, std: float, marker: str) -> None:
         super().__init__(std)
-        go_back, written = Coordinator._go_back, Path(marker)
-
-        def dies(coordinator: Coordinator, played: Any) -> None:
-            if not written.exists():
-                coordinator._saving.finish()
-                written.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            go_back(coordinator, played)
-
-        Coordinator._go_back = dies
+        _kill_once_before(
+            Coordinator, "_go_back", marker, lambda coordinator, _: _saved(coordinator)
+        )
 
 
 class DiesOfABan(Gaussian):
@@ -187,16 +180,9 @@ class DiesOfABan(Gaussian):
 
     def __init__(self, std: float, marker: str) -> None:
         super().__init__(std)
-        record, written = Coordinator._record, Path(marker)
-
-        def dies(coordinator: Coordinator, played: Any) -> None:
-            if played.bans and not written.exists():
-                coordinator._saving.finish()
-                written.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            record(coordinator, played)
-
-        Coordinator._record = dies
+        _kill_once_before(
+            Coordinator, "_record", marker, lambda c, played: played.bans and _saved(c)
+        )
 
 
 class DiesRollingBack(Gaussian):
@@ -205,12 +191,23 @@ class DiesRollingBack(Gaussian):
 
     def __init__(self, std: float, marker: str) -> None:
         super().__init__(std)
-        roll_back, written = Recorder.roll_back, Path(marker)
+        _kill_once_before(Recorder, "roll_back", marker, lambda *_: True)
 
-        def dies(recorder: Recorder, after: int, reason: str) -> None:
-            if not written.exists():
-                written.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            roll_back(recorder, after, reason)
 
-        Recorder.roll_back = dies
+def _kill_once_before(owner: type, method: str, marker: str, when: Callable[..., object]) -> None:
+    """Have this process killed where it would call a method, if `when` says so of its arguments."""
+    call, written = getattr(owner, method), Path(marker)
+
+    def dies(*arguments: Any) -> None:
+        if not written.exists() and when(*arguments):
+            written.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        call(*arguments)
+
+    setattr(owner, method, dies)
+
+
+def _saved(coordinator: Coordinator) -> bool:
+    """Whether its last checkpoint is on the disk, which is waited for."""
+    coordinator._saving.finish()
+    return True
