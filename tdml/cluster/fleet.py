@@ -1,18 +1,18 @@
-"""All nodes of a job: who sits where, who is banned or dead, and which replicas can work."""
+"""All nodes of a job: who is banned or dead, and which replicas can work."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from tdml.cluster.patience import Patience
 from tdml.cluster.replica import RpcReplica
+from tdml.cluster.slots import Slots
 from tdml.members.admission import Admitted
-from tdml.members.placement import by_stage, exchanges, first_placement, substitutes
 from tdml.members.roster import Roster
 from tdml.members.waiting import listed, waiting_for
 from tdml.models.plan import Plan
 from tdml.node.devices import usual_threads
-from tdml.protocol.orders import ReplicaLost, Slot
+from tdml.protocol.orders import ReplicaLost
 from tdml.round.fleet import Replica
 from tdml.settings.schema import Config
 from tdml.wire.ask_all import ask_all
@@ -53,7 +53,6 @@ class RpcFleet:
         self._tell, self.job_id = tell, caller.at.job
         self.caller, self.roster, self._on_ban, self.meanwhile = caller, roster, on_ban, meanwhile
         self.nodes: dict[str, Peer] = {}
-        self._slots: dict[Slot, str] = {}
         self._generations = [0] * config.topology.most
         self._threads: int | None = None  # with how many most replicas compute
         self._members: frozenset[str] = frozenset()  # of the present session
@@ -65,7 +64,7 @@ class RpcFleet:
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
         self.enter(admitted)
         self.nodes |= {name: Peer(name, rank=-1, refused=True) for name in roster.refused}
-        self._slots = first_placement(self.nodes, config.topology)
+        self.slots = Slots(config, self.nodes, tell)
 
     # Who is there
 
@@ -116,17 +115,17 @@ class RpcFleet:
         formed again."""
         self.losses = {}
         while True:
-            self._fill_slots()
-            self._grow()
+            self.slots.fill()
+            self.slots.grow()
             self._dissolve()
-            missing = [index for index in self.opened if self._can_form(index)]
+            missing = [index for index in self.slots.replicas if self._can_form(index)]
             if not missing:
                 break
             self._threads = usual_threads(replica.kind for replica in self._formed.values())
             self.form(missing)
             # A node that fell silent while its group was formed has left a slot to fill. A replica
             # that failed with all its nodes alive waits for the next round.
-            if all(not node.dead for index in missing for node in self._occupants(index)):
+            if all(not node.dead for index in missing for node in self.slots.occupants(index)):
                 break
         self._mustered = dict(self._formed)
         return [self._formed[index] for index in sorted(self._formed)]
@@ -135,7 +134,7 @@ class RpcFleet:
         """Those of the replicas that are not formed, where all of their nodes still answer."""
         given = self._config.sync.timeout + _GRACE_S, self.caller, self.patience
         lost = [index for index in indices if self._can_form(index)]
-        self.each(self._join, [RpcReplica(i, self._occupants(i), *given) for i in lost])
+        self.each(self._join, [RpcReplica(i, self.slots.occupants(i), *given) for i in lost])
 
     def ban(self, names: Iterable[str], reason: str) -> None:
         """Exclude nodes for the rest of the job. Their replicas' groups end."""
@@ -147,8 +146,7 @@ class RpcFleet:
 
     def stand_down(self, name: str) -> bool:
         """Have a spare take a node's slot, if there is one: the node takes no more part."""
-        vacant = sum(not self.nodes[placed].usable for placed in self._slots.values())
-        self.nodes[name].out = len(self.spares) > vacant
+        self.nodes[name].out = len(self.slots.spares) > self.slots.vacant
         return self.nodes[name].out
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
@@ -178,12 +176,6 @@ class RpcFleet:
         nobody."""
         return waiting_for(self.nodes.values())
 
-    @property
-    def spares(self) -> list[str]:
-        """Names of the nodes that could take a slot."""
-        placed = set(self._slots.values())
-        return [n.name for n in self.nodes.values() if n.name not in placed and n.usable]
-
     def key(self, name: str) -> str:
         """A node's public key."""
         return self.roster.keys[name] if name in self.roster.keys else self._former[name]
@@ -195,7 +187,7 @@ class RpcFleet:
             "keys": {
                 n: k for n, k in {**self._former, **self.roster.keys}.items() if n in self.nodes
             },
-            "slots": [[slot.replica, slot.stage, name] for slot, name in self._slots.items()],
+            "slots": self.slots.state(),
         }
 
     def restore(self, state: dict) -> None:
@@ -206,52 +198,20 @@ class RpcFleet:
             # it is keys that are banned: another machine may have the name now
             node.banned = name in state["banned"] and self.roster.keys.get(name, key) == key
         self._dissolve()
-        self._slots = {Slot(replica, stage): name for replica, stage, name in state["slots"]}
+        self.slots.restore(state["slots"])
 
     def can_go_on(self) -> bool:
         """Whether some replica has all its nodes, formed or not."""
-        return any(all(n.usable for n in self._occupants(index)) for index in self.opened)
-
-    @property
-    def opened(self) -> list[int]:
-        """The replicas whose slots are given to nodes, dead ones too."""
-        return sorted({slot.replica for slot in self._slots})
+        return any(self.slots.is_whole(index) for index in self.slots.replicas)
 
     def _dissolve(self) -> None:
         """Give up the groups that can do nothing any more, or whose nodes sit elsewhere."""
         for index, replica in list(self._formed.items()):
-            if not replica.whole or replica.nodes != self._occupants(index):
+            if not replica.whole or replica.nodes != self.slots.occupants(index):
                 del self._formed[index]
 
-    def _fill_slots(self) -> None:
-        self._place(substitutes(self._slots, self.nodes, self.spares, self._config.topology))
-        if not self._config.own_data:  # there a replica's nodes hold its data
-            usable = {name for name, node in self.nodes.items() if node.usable}
-            self._place(exchanges(self._slots, usable))
-
-    def _place(self, changes: Mapping[Slot, str]) -> None:
-        for slot, name in changes.items():
-            former, self._slots[slot] = self.nodes[self._slots[slot]], name
-            if not former.usable:
-                self._tell(f"{name} takes the place of {former.name} ({former.fate})", "")
-
-    def _grow(self) -> None:
-        """N nodes without a slot form a further replica; for those beyond `topology.replicas` the
-        spares that are set stay in reserve."""
-        topology = self._config.topology
-        for index in sorted(set(range(topology.most)) - set(self.opened)):
-            reserve = topology.spares if index >= topology.replicas else 0
-            free = [self.nodes[name] for name in self.spares]
-            if len(free) - reserve < topology.stages or not (taken := by_stage(free, topology)):
-                return
-            self._slots |= {Slot(index, stage): name for stage, name in enumerate(taken)}
-            self._tell(f"replica {index} is formed of {listed(taken)}", "")
-
-    def _occupants(self, index: int) -> list[Peer]:
-        return [self.nodes[name] for slot, name in self._slots.items() if slot.replica == index]
-
     def _can_form(self, index: int) -> bool:
-        return not self.ready([index]) and all(node.usable for node in self._occupants(index))
+        return not self.ready([index]) and self.slots.is_whole(index)
 
     def _join(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1

@@ -98,7 +98,7 @@ def part_from_the_slow(fleet: RpcFleet) -> None:
 def refusals(fleet: RpcFleet) -> list[tuple[str, str]]:
     """What came by RPC since this was last asked and was refused: to whom, and what. Who sent it,
     RPC does not tell."""
-    by_replica = fleet.each(lambda replica: replica.refused(), fleet.ready(fleet.opened))
+    by_replica = fleet.each(lambda replica: replica.refused(), fleet.ready(fleet.slots.replicas))
     by_name = {name: texts for by_node in by_replica.values() for name, texts in by_node.items()}
     by_name[COORDINATOR_NAME] = fleet.caller.refusals.take()
     return [(name, text) for name, texts in by_name.items() for text in texts]

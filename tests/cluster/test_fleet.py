@@ -135,7 +135,7 @@ def test_another_machine_may_have_the_name_of_one_that_was_banned(joined: list[i
 def test_who_joined_an_earlier_part_of_the_run_may_be_refused_as_it_goes_on() -> None:
     fleet = make_fleet([], spare7="its key is banned")
     assert fleet.nodes["spare7"].refused
-    assert fleet.spares == ["spare0"]
+    assert fleet.slots.spares == ["spare0"]
 
 
 def test_without_a_spare_the_others_go_on(joined: list[int]) -> None:

@@ -9,7 +9,7 @@ def test_a_job_starts_with_the_replicas_that_are_complete_and_others_form_when_n
     told: list[str] = []
     fleet = make_fleet(told, "topology.min_replicas=1", there=ALL[:3])
     assert muster(fleet) == {0: ["r0.s0", "r0.s1"]}
-    assert fleet.spares == ["r1.s0"]
+    assert fleet.slots.spares == ["r1.s0"]
     fleet.enter(admit([*ALL[:3], "spare1"]))
     assert muster(fleet) == {0: ["r0.s0", "r0.s1"], 1: ["r1.s0", "spare1"]}
     assert told == ["replica 1 is formed of r1.s0, spare1"]
