@@ -10,7 +10,7 @@ from tdml.attacks import Attack
 from tdml.attacks.node import AttackingNode
 from tdml.protocol.orders import Commitment
 from tdml.round import checkpoint
-from tdml.run import coordinator
+from tdml.run import keeping
 
 
 class FullDisk(Attack):
@@ -48,13 +48,13 @@ class InterruptsRecord(Attack):
     def __init__(self) -> None:
         if os.environ["RANK"] != "0":
             return
-        save = coordinator.save
+        save = keeping.save
 
         def interrupted(*arguments: object) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             save(*arguments)
 
-        coordinator.save = interrupted
+        keeping.save = interrupted
 
 
 class KilledWhileSaving(Attack):

@@ -209,5 +209,5 @@ def _kill_once_before(owner: type, method: str, marker: str, when: Callable[...,
 
 def _saved(coordinator: Coordinator) -> bool:
     """Whether its last checkpoint is on the disk, which is waited for."""
-    coordinator._saving.finish()
+    coordinator.keeping.finish()
     return True

@@ -1,28 +1,24 @@
 """The coordinator's run: rounds, one after the other, each recorded before the next begins."""
 
-import copy
 import json
 import re
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch.distributed as dist
-
 from tdml.cluster.fleet import RpcFleet
-from tdml.cluster.membership import await_return, note_farewells, refusals, renew
+from tdml.cluster.membership import refusals
 from tdml.errors import CannotGoOn, one_line
 from tdml.members.sessions import Sessions
 from tdml.models import whole
 from tdml.monitor.record import line_of
-from tdml.monitor.run_folder import BEST_MODEL
-from tdml.round.checkpoint import Checkpoint, Return, drop, load, save, save_atomically
+from tdml.round.checkpoint import Checkpoint, Return
 from tdml.round.engine import Engine
 from tdml.round.job import Job
 from tdml.round.played import Round
 from tdml.round.rollback import tainted_rounds, taken_back
-from tdml.round.saving import Saving
+from tdml.run.keeping import Keeping
+from tdml.run.muster import Muster
 from tdml.run.notices import limits, notices
 from tdml.run.status import status
 from tdml.trust.judgement import Proof
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
     from tdml.monitor.monitor import Monitor
     from tdml.round.recorder import Recorder
 
-_SIGNAL_S = 1.0  # that whoever ends the store's host may take to end this process, too
 # in a row: what stops every replica so often is no accident, whatever the reasons
 _MOST_IDLE_ROUNDS = 3
 
@@ -69,7 +64,9 @@ class Coordinator:
         self._banned_before = {k: n for n, k in keys.items() if k in sessions.admission.banned}
         # what the user should know of the whole run
         self.notices = list(dict.fromkeys(filter(None, [limits(job), *told])))
-        self._saving = Saving(self.last_round)
+        patience = job.config.sync.patience
+        self.keeping = Keeping(self.engine, fleet, monitor, self.last_round)
+        self._muster = Muster(fleet, sessions, recorder, monitor, patience)
         self._idle_rounds = 0  # in a row, in which no replica has finished its steps
         self._evaluated: list[bool] = []  # whether the weights could be, by round
         monitor.terminal.status(partial(status, self.engine, fleet))
@@ -85,7 +82,7 @@ class Coordinator:
         try:
             return self._run()
         finally:
-            self._saving.finish()  # what a run goes on from, however this one ends
+            self.keeping.finish()  # what a run goes on from, however this one ends
 
     def _run(self) -> str:
         for notice in self.notices:
@@ -106,15 +103,12 @@ class Coordinator:
                 "the weights could be evaluated in no round, so nobody knows what they are worth: "
                 f"{reasons}. failures.log in the run folder has the stack traces"
             )
-        self._saving.finish()
-        model = self.job.write_weights(self.engine.weights)
-        save_atomically(model, self.monitor.folder.path / "model.pt")
-        self.recorder.end(model, over)
+        self.recorder.end(self.keeping.model(), over)
         return over
 
     def play(self, number: int) -> None:
         """One round, and its record."""
-        replicas = self._muster(number)
+        replicas = self._muster.replicas(number)
         slots = {replica.index: replica.names for replica in replicas}
         fewer = self.engine.balance.fewer(slots)
         self.recorder.open_round(number, self.engine.digest(), slots, self.fleet.present, fewer)
@@ -143,14 +137,13 @@ class Coordinator:
 
     def _stays(self, played: Round) -> str:
         """What a proven liar may have put in, where it is not taken out."""
-        self._saving.finish()  # it drops old ones
-        before = load(self.monitor.folder.checkpoints, played.tainted[0])
+        before = self.keeping.before(played.tainted[0])
         kept = f"; the checkpoint of round {before.round} does not" if before else ""
         return f"{tainted_rounds(played)}, which stays{kept}"
 
     def _catch_up(self) -> None:
         """Do what a run may have been cut off before it did it."""
-        self._keep_best(self.last_round)
+        self.keeping.best(self.last_round)
         unproven, trust = self.engine.judge.standing.unproven, self.job.config.trust
         tainted = unproven.tainted(self._banned_before, self.last_round + 1, trust.budget)
         bans = {n: "" for key, n in self._banned_before.items() if unproven.rounds.get(key)}
@@ -161,8 +154,7 @@ class Coordinator:
     def _go_back(self, played: Round) -> None:
         """Take out what nodes that are proven to lie have put in before."""
         number = played.number
-        self._saving.finish()
-        before = load(self.monitor.folder.checkpoints, played.tainted[0])
+        before = self.keeping.before(played.tainted[0])
         after = before.round if before else 0
         unproven = self.engine.judge.standing.unproven
         unproven.drop(map(self.fleet.key, played.bans))
@@ -176,12 +168,11 @@ class Coordinator:
         outer, moved = (before.outer, before.moved) if before else ([], 0)
         self.engine.go_back(after, whole.flatten(self.job.model, self.job.layouts), outer, moved)
         back = Return(number, taken_back(played, after), self.recorder.entries)
-        self._save(after, before.metrics if before else "", back)
-        self._saving.finish()
-        drop(self.monitor.folder.checkpoints, after)
+        self.keeping.checkpoint(after, before.metrics if before else "", self.notices, back)
+        self.keeping.drop_after(after)
         self.monitor.take_back(after, back.reason)
         self.recorder.roll_back(after, back.reason)  # last: see `stands_at`
-        self._keep_best(after)
+        self.keeping.best(after)
         self.last_round = after
 
     def _record(self, played: Round) -> None:
@@ -195,36 +186,14 @@ class Coordinator:
             self.engine.convict(played, proofs)
             refusals = self._refusals(offences)
             played.notes[:0] = self.monitor.take_notes()
-            self._saving.finish()
+            self.keeping.finish()
             self.recorder.close_round(played, refusals)
             self.monitor.best.add(played.number, played.validation)
-            self._keep_best(played.number)
+            self.keeping.best(played.number)
             played.seconds = self.engine.seconds
-            self._save(played.number, json.dumps(line_of(played)))
+            self.keeping.checkpoint(played.number, json.dumps(line_of(played)), self.notices)
         played.seconds = self.engine.seconds
         self.monitor.round(played)
-
-    def _save(self, number: int, metrics: str, back: Return | None = None) -> None:
-        """Keep what the round after this one depends on; `metrics` is its line of metrics.jsonl.
-        All that changes while it is written is copied."""
-        self.job.write_weights(self.engine.weights)
-        tensors = whole.tensors_of(self.job.model)
-        checkpoint = Checkpoint(
-            round=number,
-            model={name: tensor.detach().clone() for name, tensor in tensors.items()},
-            outer=self.engine.outer.state(),
-            moved=self.engine.moved,
-            cuts=list(self.job.plan.cuts),
-            fleet=copy.deepcopy(self.fleet.state()),
-            judge=copy.deepcopy(self.engine.judge.state()),
-            balance=self.engine.balance.state(),
-            left_out=dict(self.job.left_out.since),
-            notices=list(self.notices),
-            metrics=metrics,
-            back=back and [*back],
-        )
-        folder, memory = self.monitor.folder.checkpoints, self.job.config.checkpoint.memory * 2**20
-        self._saving.begin(number, partial(save, checkpoint, folder, memory))
 
     def _refusals(self, offences: Sequence[Offence]) -> list[tuple[str, str]]:
         """What was not let in during the round, for the ledger."""
@@ -233,58 +202,11 @@ class Coordinator:
             self.monitor.tell(f"{name}: {what}", "")
         return [*((offence.node, offence.text) for offence in offences), *received]
 
-    def _regroup(self, number: int, until: float | None = None) -> bool:
-        """Let in who has come, and go on without those that are gone; with `until` somebody must
-        come before. Whether somebody has.
-
-        Raises:
-            CannotGoOn: the store, where all meet, is gone.
-        """
-        say = self.monitor.terminal.waiting
-        try:
-            if until and not await_return(self.fleet, self.sessions, until, say):
-                return False
-            renew(number, self.fleet, self.sessions, self.recorder, self.monitor)
-        except dist.DistError as error:
-            time.sleep(_SIGNAL_S)
-            self.fleet.meanwhile()
-            raise CannotGoOn(
-                "the job's store is gone, which torchrun holds on the first machine: "
-                f"{self.monitor.folder.how_to_go_on}"
-            ) from error
-        return True
-
-    def _muster(self, number: int) -> Sequence:
-        """Those who can take part in a round. Where no replica is left, those that are gone may
-        come back."""
-        until, came = time.monotonic() + self.job.config.sync.patience, self._regroup(number)
-        while came:
-            replicas = self.fleet.muster()
-            note_farewells(self.fleet, self.sessions)
-            if self.fleet.can_go_on():
-                return replicas
-            came = self._regroup(number, until)
-        raise CannotGoOn(
-            f"no replica is left: {len(self.fleet.banned)} nodes banned, {len(self.fleet.dead)} "
-            f"dead, {len(self.fleet.left)} have left, {len(self.fleet.roster.refused)} refused, no "
-            f"spare: {self.monitor.folder.how_to_go_on}, with more topology.spares if nodes are "
-            "banned"
-        )
-
     def _is_over(self) -> str:
         """Why there are no more rounds to play; "" if there are."""
         if self.last_round >= self.job.config.rounds:
             return f"all {self.job.config.rounds} rounds done"
         return self.monitor.best.no_better(self.last_round, self.job.config.train.patience)
-
-    def _keep_best(self, number: int) -> None:
-        """Write the weights after this round to model-best.pt, if no other was as good. Where none
-        is the best, what lies there is of a round that was taken back."""
-        if self.monitor.best.round == 0:
-            (self.monitor.folder.path / BEST_MODEL).unlink(missing_ok=True)
-        elif self.monitor.best.round == number:
-            model = self.job.write_weights(self.engine.weights)
-            save_atomically(model, self.monitor.folder.path / BEST_MODEL)
 
     def _check_progress(self, at_first: bool) -> None:
         """What stops every replica in the first round alike stops them in all others too."""

@@ -1,8 +1,6 @@
 """The coordinator's life until the rounds begin, and who is told that they have ended."""
 
-import importlib
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,23 +10,18 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from tdml.cluster.fleet import RpcFleet
-from tdml.data.contents import contents_of
 from tdml.data.source import load_source
 from tdml.errors import SettingError, fail, one_line
 from tdml.ledger.artifacts import ArtifactStore
-from tdml.members.admission import Admission, Admitted, open_roster
-from tdml.members.cards import Card
+from tdml.members.admission import Admitted, open_roster
 from tdml.members.own_key import named_identity
-from tdml.members.owners import owners_of
 from tdml.members.rendezvous import Rendezvous
 from tdml.members.roster import COORDINATOR_NAME, BanList, Roster, read_roster
 from tdml.members.sessions import Sessions
-from tdml.members.waiting import LONG_S, listed
 from tdml.monitor.run_folder import RunFolder
 from tdml.monitor.terminal import Terminal
 from tdml.node.worker import METHODS
-from tdml.protocol.identity import Identity
-from tdml.protocol.names import COORDINATOR, node_name, node_names
+from tdml.protocol.names import node_names
 from tdml.rehearsal.timing import with_microbatches
 from tdml.rewards.deterrence import warning
 from tdml.round.checkpoint import Checkpoint, load_last, passed_over
@@ -38,13 +31,12 @@ from tdml.run.coordinator import Coordinator
 from tdml.run.end_coordinator import ORDERLY_END_S, conclude, give_up, leave, play_rounds
 from tdml.run.interruption import Interruption
 from tdml.run.introduction import introduce
+from tdml.run.open_sessions import open_sessions
 from tdml.run.prepare import prepare
 from tdml.run.room import check_room, in_words
-from tdml.run.start_recorder import banned_keys, job_id, stands_at, start_recorder, terms_of
-from tdml.settings.code import code_of
-from tdml.settings.file import fingerprint, to_yaml
-from tdml.settings.schema import Config, Topology
-from tdml.trust import ranking
+from tdml.run.start_recorder import banned_keys, stands_at, start_recorder, terms_of
+from tdml.settings.file import to_yaml
+from tdml.settings.schema import Config
 from tdml.wire.channel import Caller
 from tdml.wire.guard import Guard
 from tdml.wire.rpc_world import OPEN_THE_WAY, NotFormed
@@ -129,8 +121,8 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     banned = bans.keys | banned_keys(run, stood)
     former = checkpoint.fleet["keys"] if checkpoint else {}
     roster = open_roster(identity.public, given, banned, _joined(config, former))
-    sessions, admitted = _open(
-        config, job, run, identity, rendezvous, terminal, roster, banned, former
+    sessions, admitted = open_sessions(
+        config, job, identity, rendezvous, terminal, roster, banned, former
     )
     roster.write(run / "roster.yaml")
     guard = Guard(obey=None)
@@ -222,70 +214,6 @@ def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
 def _joined(config: Config, former: Mapping[str, str]) -> dict[str, str]:
     """Of the keys by name of an earlier part of the run those of the nodes that joined it."""
     return {name: key for name, key in former.items() if name not in node_names(config.topology)}
-
-
-def _open(
-    config: Config,
-    job: Job,
-    run: Path,
-    identity: Identity,
-    rendezvous: Rendezvous,
-    terminal: Terminal,
-    roster: Roster,
-    banned: frozenset[str],
-    former: Mapping[str, str],
-) -> tuple[Sessions, Admitted]:
-    """Let the ranks in.
-
-    Raises:
-        SettingError: a rank cannot take part, or was started with other settings, or holds other
-            data.
-    """
-    # Where nodes have data of their own there is nothing to hold it against.
-    held = None if job.config.own_data else contents_of(job.source, config.seed)
-    card = Card(
-        fingerprint(config),
-        "",
-        held,
-        code_of(config),
-        rank=COORDINATOR,
-        visit=rendezvous.visit,
-        public=identity.public,
-    )
-    owners = owners_of(config, job.source, job.plan.borders[-1].shape, job.shares)
-    admission = Admission(card, config.topology, roster, banned, former, owners)
-    size = config.topology.world_size if config.resume else rendezvous.world_size
-    sessions = Sessions(
-        rendezvous,
-        identity,
-        job_id(run, identity.public),
-        admission,
-        config.sync.timeout,
-        size,
-        config.topology.stages,
-    )
-    sessions.open()
-    # it takes a while, and the others read their data meanwhile
-    importlib.import_module("tdml.monitor.monitor")
-    if config.trust.enabled:
-        ranking.compiled()
-    return sessions, sessions.first(_waiting(terminal, config.topology, sessions.ranks))
-
-
-def _waiting(
-    terminal: Terminal, topology: Topology, ranks: int
-) -> Callable[[Collection[int]], None]:
-    """Says which of the ranks have not come yet."""
-    start = time.monotonic()
-
-    def waiting(missing: Collection[int]) -> None:
-        names = [node_name(rank, topology) for rank in sorted(missing)]
-        text = f"waiting for {len(names)} of {ranks - 1} nodes: {listed(names)}" if names else ""
-        terminal.status(lambda: text)
-        if time.monotonic() - start > LONG_S:
-            terminal.waiting(text)
-
-    return waiting
 
 
 def _keep_ban(

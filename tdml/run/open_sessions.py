@@ -1,0 +1,92 @@
+"""How the coordinator lets the ranks in."""
+
+import importlib
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from tdml.data.contents import contents_of
+from tdml.members.admission import Admission, Admitted
+from tdml.members.cards import Card
+from tdml.members.owners import owners_of
+from tdml.members.rendezvous import Rendezvous
+from tdml.members.roster import Roster
+from tdml.members.sessions import Sessions
+from tdml.members.waiting import LONG_S, listed
+from tdml.monitor.terminal import Terminal
+from tdml.protocol.identity import Identity
+from tdml.protocol.names import COORDINATOR, node_name
+from tdml.round.job import Job
+from tdml.run.start_recorder import job_id
+from tdml.settings.code import code_of
+from tdml.settings.file import fingerprint
+from tdml.settings.schema import Config, Topology
+from tdml.trust import ranking
+
+
+def open_sessions(
+    config: Config,
+    job: Job,
+    identity: Identity,
+    rendezvous: Rendezvous,
+    terminal: Terminal,
+    roster: Roster,
+    banned: frozenset[str],
+    former: Mapping[str, str],
+) -> tuple[Sessions, Admitted]:
+    """Let the ranks in.
+
+    Raises:
+        SettingError: a rank cannot take part, or was started with other settings, or holds other
+            data.
+    """
+    card = _card(config, job, identity, rendezvous)
+    owners = owners_of(config, job.source, job.plan.borders[-1].shape, job.shares)
+    admission = Admission(card, config.topology, roster, banned, former, owners)
+    size = config.topology.world_size if config.resume else rendezvous.world_size
+    sessions = Sessions(
+        rendezvous,
+        identity,
+        job_id(Path(config.run_dir), identity.public),
+        admission,
+        config.sync.timeout,
+        size,
+        config.topology.stages,
+    )
+    sessions.open()
+    # it takes a while, and the others read their data meanwhile
+    importlib.import_module("tdml.monitor.monitor")
+    if config.trust.enabled:
+        ranking.compiled()
+    return sessions, sessions.first(_waiting(terminal, config.topology, sessions.ranks))
+
+
+def _card(config: Config, job: Job, identity: Identity, rendezvous: Rendezvous) -> Card:
+    """What those of the ranks are held against."""
+    # Where nodes have data of their own there is nothing to hold it against.
+    held = None if job.config.own_data else contents_of(job.source, config.seed)
+    return Card(
+        fingerprint(config),
+        "",
+        held,
+        code_of(config),
+        rank=COORDINATOR,
+        visit=rendezvous.visit,
+        public=identity.public,
+    )
+
+
+def _waiting(
+    terminal: Terminal, topology: Topology, ranks: int
+) -> Callable[[Collection[int]], None]:
+    """Says which of the ranks have not come yet."""
+    start = time.monotonic()
+
+    def waiting(missing: Collection[int]) -> None:
+        names = [node_name(rank, topology) for rank in sorted(missing)]
+        text = f"waiting for {len(names)} of {ranks - 1} nodes: {listed(names)}" if names else ""
+        terminal.status(lambda: text)
+        if time.monotonic() - start > LONG_S:
+            terminal.waiting(text)
+
+    return waiting
