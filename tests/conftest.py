@@ -36,7 +36,6 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> "Result":
         "sync.local_steps=3",
         "rounds=4",
         "trust.budget=1",
-        "trust.budget=1",
         "rewards.stake=5000000",
         "attack=gaussian",
         "attack.nodes=[r1.s0]",

@@ -27,7 +27,7 @@ from tdml.node.tie import Tie
 from tdml.protocol.orders import RepeatOrder, TrainOrder
 from tdml.tasks.objective import mean_loss, sum_of_weights
 
-Look = Callable[
+Observer = Callable[
     [torch.Tensor, torch.Tensor], None
 ]  # what the model returns, (k, …), and the places in the batch, (k,)
 
@@ -104,9 +104,12 @@ def train_step(
 
 @torch.no_grad()
 def predict(
-    stages: Sequence[Stage], inputs: torch.Tensor, look: Look, passing: Sequence[Passing | None]
+    stages: Sequence[Stage],
+    inputs: torch.Tensor,
+    observe: Observer,
+    passing: Sequence[Passing | None],
 ) -> None:
-    """Have `look` see what the model returns for one batch, as `Pipeline.predict` does."""
+    """Have `observe` see what the model returns for one batch, as `Pipeline.predict` does."""
     _lend(stages, passing)
     crossing = list(stages[0].padded(inputs).chunk(stages[0].microbatches))
     for part in range(stages[0].plan.parts):
@@ -117,7 +120,7 @@ def predict(
     for output, places in zip(
         crossing, torch.arange(stages[0].batch_size).chunk(len(crossing)), strict=True
     ):
-        look(output, places)
+        observe(output, places)
 
 
 def take_alone(

@@ -279,7 +279,7 @@ class EvaluationBatch:
         self.inputs, self.passing = inputs, passing
         self._targets, self._scores = targets, scores
 
-    def look(self, output: torch.Tensor, places: torch.Tensor) -> None:
+    def observe(self, output: torch.Tensor, places: torch.Tensor) -> None:
         """At what the model returns for a micro-batch, at these places of the batch."""
         assert self._targets is not None  # the last stage reads them
         places = places.cpu()

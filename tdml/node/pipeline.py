@@ -13,7 +13,7 @@ from torch.distributed.pipelining import (
 )
 from torch.distributed.pipelining.schedules import PipelineScheduleMulti, PipelineScheduleSingle
 
-from tdml.node.lockstep import Look, StepInputs
+from tdml.node.lockstep import Observer, StepInputs
 from tdml.node.messages import Passing
 from tdml.node.stage import Stage
 from tdml.tasks.objective import mean_loss, sum_of_weights
@@ -40,7 +40,9 @@ class Pipeline:
         ]
         # targets, the sum of their weights, and the samples' own
         self._batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None] | None = None
-        self._look: Look | None = None  # who sees what the model returns where nothing is trained
+        self._observe: Observer | None = (
+            None  # who sees what the model returns where nothing is trained
+        )
         # losses add up to the batch's, so that gradients need not be gone through to scale them
         how: dict[str, Any] = {"loss_fn": self._loss, "scale_grads": False}
         if schedule == "interleaved_1f1b":
@@ -94,11 +96,13 @@ class Pipeline:
         return float(torch.stack(losses).detach().sum()) if self._stage.last else None
 
     @torch.no_grad()
-    def predict(self, inputs: torch.Tensor | None, look: Look, passing: Passing | None) -> None:
-        """Have `look` see, at the last stage, what the model returns for one batch in evaluation
+    def predict(
+        self, inputs: torch.Tensor | None, observe: Observer, passing: Passing | None
+    ) -> None:
+        """Have `observe` see, at the last stage, what the model returns for one batch in evaluation
         mode, a micro-batch at a time: all logits of a language model would take more memory than
         the model. The batch may be short: it is padded."""
-        self._batch, self._look = None, look
+        self._batch, self._observe = None, observe
         if self._stage.tie is not None:
             self._stage.tie.lend(passing)
         with self._stage.evaluating(passing):
@@ -122,8 +126,8 @@ class Pipeline:
         """A micro-batch's part of its batch's. The schedule asks for one even where nothing is
         trained."""
         if self._batch is None:
-            assert self._look is not None
-            self._look(output, places)
+            assert self._observe is not None
+            self._observe(output, places)
             return output.new_zeros(())
         targets, total, weights = self._batch
         own = None if weights is None else weights[places]

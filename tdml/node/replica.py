@@ -40,7 +40,7 @@ class InProcess:
         """An evaluation."""
         for batches in zip(*(node.evaluating(order) for node in self.nodes), strict=True):
             passing = [batch.passing for batch in batches]
-            lockstep.predict(self._stages, batches[0].inputs, batches[-1].look, passing)
+            lockstep.predict(self._stages, batches[0].inputs, batches[-1].observe, passing)
         if order.log:
             self._agree()
         return [node.evaluated() for node in self.nodes]

@@ -220,7 +220,7 @@ class Worker:
         only."""
         assert self._pipeline is not None
         for batch in self.node.evaluating(order):
-            self._pipeline.predict(batch.inputs, batch.look, batch.passing)
+            self._pipeline.predict(batch.inputs, batch.observe, batch.passing)
         if order.log:
             self._agree()
         return self.node.evaluated()

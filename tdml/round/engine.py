@@ -239,7 +239,7 @@ class Engine:
         spoil it are named once."""
         draw, settler = start.draw("figures", split), self.judge.auditor.settler
         measured = evaluate(self.job, self.fleet, start, able, split)
-        while proofs := false_figures(settler, measured.answers, self.weights, draw):
+        while proofs := false_figures(settler, measured.evaluated, self.weights, draw):
             self.convict(round_, proofs)
             measured = evaluate(self.job, self.fleet, start, able, split)
         if measured.unsound and round_.number == 1:

@@ -12,7 +12,7 @@ from tdml.data.pieces import held_out
 from tdml.protocol.orders import EvaluateOrder, new_nonce
 from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import Mean, mean
-from tdml.round.false_evaluation import Answer
+from tdml.round.false_evaluation import Evaluated
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
@@ -31,7 +31,7 @@ class Measured:
 
     means: dict[str, float] | None = None
     unsound: str = ""
-    answers: Sequence[Answer] = ()
+    evaluated: Sequence[Evaluated] = ()
 
 
 def evaluate(
@@ -47,18 +47,18 @@ def evaluate(
         shares = positions.tensor_split(len(ready))
         parts = {replica.index: share for replica, share in zip(ready, shares, strict=True)}
 
-        def measure(replica: Replica, parts: Mapping[int, torch.Tensor] = parts) -> Answer:
+        def measure(replica: Replica, parts: Mapping[int, torch.Tensor] = parts) -> Evaluated:
             asked = held_out(job.source, split, parts[replica.index], batch)
             order = EvaluateOrder(start.number, asked, log=job.audits, nonce=new_nonce())
-            return Answer(replica.index, order, replica.evaluate(order, job.measures.columns))
+            return Evaluated(replica.index, order, replica.evaluate(order, job.measures.columns))
 
         done = fleet.each(measure, ready)
         if len(done) == len(ready):
-            answers = [done[replica.index] for replica in ready]
-            rows = torch.cat([each.answers[-1].rows for each in answers])
-            losses = torch.cat([each.answers[-1].losses for each in answers])
+            evaluated = [done[replica.index] for replica in ready]
+            rows = torch.cat([each.parts[-1].rows for each in evaluated])
+            losses = torch.cat([each.parts[-1].losses for each in evaluated])
             means = job.measures.means(job.task, losses, rows)
-            return Measured(means, _unsound(job, split, positions, losses), answers)
+            return Measured(means, _unsound(job, split, positions, losses), evaluated)
     return Measured()
 
 

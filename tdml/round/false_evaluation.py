@@ -18,21 +18,21 @@ from tdml.trust.numbers import AGAIN
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a replica has answered, by stage, when it was to evaluate something."""
+class Evaluated:
+    """What a replica has answered when it was to evaluate something: `parts`, by stage."""
 
     replica: int
     order: EvaluateOrder
-    answers: Sequence[Evaluation]
+    parts: Sequence[Evaluation]
 
 
 @dataclass(frozen=True)
-class Look:
-    """At one batch of an answer. It is of the global `weights`, by stage, with an `update` of
-    theirs or none. `ask` has another replica evaluate the same, one of `others`; `text` says of
-    what it is."""
+class Question:
+    """Whether one batch of an evaluation is true. It is of the global `weights`, by stage, with an
+    `update` of theirs or none. `ask` has another replica evaluate the same, one of `others`; `text`
+    says of what it is."""
 
-    answer: Answer
+    evaluated: Evaluated
     batch: int
     weights: Sequence[torch.Tensor]
     update: Sequence[torch.Tensor]
@@ -41,48 +41,52 @@ class Look:
     text: str
 
 
-def false_evaluation(settler: Settler, look: Look) -> list[Proof]:
+def false_evaluation(settler: Settler, question: Question) -> list[Proof]:
     """The nodes whose part in an evaluation is false, by one batch of it.
 
     Where the coordinator finds something else, another replica must find the same as it does, and
     both again and again: code may keep something where nobody looks. Nothing follows where the
     machines are of different kinds: their logs are not the same.
     """
-    referee, answer = settler.referee, look.answer
-    [validator] = settler.fleet.placed([answer.replica])
-    count = -(-pieces.count(answer.order.pieces) // referee.batch_size)
+    referee, evaluated = settler.referee, question.evaluated
+    [validator] = settler.fleet.placed([evaluated.replica])
+    count = -(-pieces.count(evaluated.order.pieces) // referee.batch_size)
     repeats = validator.kind not in settler.kinds.unrepeatable
     if validator.kind != referee.kind or not repeats or not count:
         return []
-    if proofs := _false_logs(settler, validator, answer, count):
+    if proofs := _false_logs(settler, validator, evaluated, count):
         return proofs
-    true = _truth(referee, look)
-    if true is None or (stage := _false_stage(settler, look, answer.answers, true)) is None:
+    true = _truth(referee, question)
+    if true is None or (stage := _false_stage(settler, question, evaluated.parts, true)) is None:
         return []
-    place = answer.order, look.weights, look.update, look.batch
+    place = evaluated.order, question.weights, question.update, question.batch
     if not referee.insists_on_evaluation(*place, true, AGAIN):
         return []
-    alike = (other for other in look.others if other.kind == referee.kind)
-    if not any(_confirms(settler, look, true, count, other) for other in alike):
+    alike = (other for other in question.others if other.kind == referee.kind)
+    if not any(_confirms(settler, question, true, count, other) for other in alike):
         return []
-    reason = f"stage {stage} reports what recomputation does not find {look.text}"
+    reason = f"stage {stage} reports what recomputation does not find {question.text}"
     return [Proof((validator.names[stage],), reason)]
 
 
-def _confirms(settler: Settler, look: Look, true: Evaluation, count: int, other: Replica) -> bool:
+def _confirms(
+    settler: Settler, question: Question, true: Evaluation, count: int, other: Replica
+) -> bool:
     """Whether another replica finds the same as the coordinator, every time that it is asked."""
     channels = settler.job.channels
-    repeats = settler.fleet.each(lambda other: [look.ask(other) for _ in range(AGAIN)], [other])
+    repeats = settler.fleet.each(lambda other: [question.ask(other) for _ in range(AGAIN)], [other])
     return bool(repeats) and all(
         all(is_log(answer.log, count, channels, s) for s, answer in enumerate(answers))
-        and _false_stage(settler, look, answers, true) is None
+        and _false_stage(settler, question, answers, true) is None
         for answers in repeats[other.index]
     )
 
 
-def _false_logs(settler: Settler, validator: Replica, answer: Answer, count: int) -> list[Proof]:
+def _false_logs(
+    settler: Settler, validator: Replica, evaluated: Evaluated, count: int
+) -> list[Proof]:
     """The validator's nodes whose logs of `count` batches no honest node gives."""
-    answers, channels = answer.answers, settler.job.channels
+    answers, channels = evaluated.parts, settler.job.channels
     false = [
         stage
         for stage, each in enumerate(answers)
@@ -94,26 +98,30 @@ def _false_logs(settler: Settler, validator: Replica, answer: Answer, count: int
             for stage in false
         ]
     signers = Signers.of(settler.fleet, validator)
-    return broken_agreements(channels, signers, evaluation_purpose(answer.order), answers)
+    return broken_agreements(channels, signers, evaluation_purpose(evaluated.order), answers)
 
 
-def _truth(referee: Referee, look: Look) -> Evaluation | None:
+def _truth(referee: Referee, question: Question) -> Evaluation | None:
     """What the coordinator finds; None where the model raises at such an update, whatever that is:
     who reports something of it has not run it, but nobody knows what is true."""
     try:
-        return referee.evaluate(look.answer.order, look.weights, look.update, look.batch)
+        return referee.evaluate(
+            question.evaluated.order, question.weights, question.update, question.batch
+        )
     except Exception:
         return None
 
 
 def _false_stage(
-    settler: Settler, look: Look, answers: Sequence[Evaluation], true: Evaluation
+    settler: Settler, question: Question, answers: Sequence[Evaluation], true: Evaluation
 ) -> int | None:
     """The first stage whose word on the batch is false; None if all are true."""
     for number, channel in enumerate(settler.job.channels):
-        if not torch.equal(answers[channel.sender].log[look.batch, number], true.log[0, number]):
+        if not torch.equal(
+            answers[channel.sender].log[question.batch, number], true.log[0, number]
+        ):
             return channel.sender
-    start = look.batch * settler.referee.batch_size
+    start = question.batch * settler.referee.batch_size
     own = slice(start, start + len(true.losses))
     last = answers[-1]
     reported = replace(true, losses=last.losses[own], rows=last.rows[own])

@@ -181,9 +181,9 @@ class Referee:
         inputs, targets = pieces.one_batch(self._job.source, order.pieces, self.batch_size, batch)
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
         scores = Scores(self._job.task, with_rows=not order.check)
-        look = EvaluationBatch(inputs, targets, None, scores).look
+        observe = EvaluationBatch(inputs, targets, None, scores).observe
         try:
-            predict(stages, inputs, look, passing)
+            predict(stages, inputs, observe, passing)
         except Exception:
             self._stages.clear()
             raise

@@ -8,7 +8,7 @@ import torch
 
 from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost
 from tdml.round.cross_check import Checked, Report
-from tdml.round.false_evaluation import Answer, Look, false_evaluation
+from tdml.round.false_evaluation import Evaluated, Question, false_evaluation
 from tdml.round.fleet import Replica
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.settler import Settler
@@ -28,10 +28,10 @@ def false_reports(settler: Settler, gathered: Gathered, checked: Checked) -> lis
     for report, with_it, batch in _reports_to_look_at(
         checked.reports, settler.referee.batch_size, draw
     ):
-        answers = (report.before, report.after)[with_it]
-        answer = Answer(report.validator, report.asked[with_it], answers)
+        parts = (report.before, report.after)[with_it]
+        evaluated = Evaluated(report.validator, report.asked[with_it], parts)
         text = f"of an evaluation of replica {report.candidate}"
-        if proofs := _false_report(settler, gathered, answer, batch, text):
+        if proofs := _false_report(settler, gathered, evaluated, batch, text):
             return proofs
     return []
 
@@ -79,11 +79,11 @@ def _outlying(distances: Sequence[float]) -> list[int]:
 
 
 def _false_report(
-    settler: Settler, gathered: Gathered, answer: Answer, batch: int, text: str
+    settler: Settler, gathered: Gathered, evaluated: Evaluated, batch: int, text: str
 ) -> list[Proof]:
     """The nodes whose part in one batch of a report is false."""
     try:
-        update = _update(settler, gathered, answer.order.candidate)
+        update = _update(settler, gathered, evaluated.order.candidate)
     except ReplicaLost:  # its own audit judges that
         return []
     except NotShown as error:
@@ -93,16 +93,16 @@ def _false_report(
         for stage, vector in enumerate(update):  # its owner might show it another one
             for number, block in enumerate(in_blocks(vector)):
                 other.hold(stage, number, block)
-        return other.evaluate(answer.order, columns=0)
+        return other.evaluate(evaluated.order, columns=0)
 
-    others = settler.fleet.ready(i for i in gathered.replicas if i != answer.replica)
-    look = Look(answer, batch, gathered.start.weights, update, ask, others, text)
-    return false_evaluation(settler, look)
+    others = settler.fleet.ready(i for i in gathered.replicas if i != evaluated.replica)
+    question = Question(evaluated, batch, gathered.start.weights, update, ask, others, text)
+    return false_evaluation(settler, question)
 
 
 def false_figures(
     settler: Settler,
-    answers: Sequence[Answer],
+    answers: Sequence[Evaluated],
     weights: Sequence[torch.Tensor],
     draw: torch.Generator,
 ) -> list[Proof]:
@@ -113,27 +113,28 @@ def false_figures(
     if not answers or not job.audits:
         return []
     text, proofs = "of the global weights", []
-    for answer, batch in _to_look_at(answers, settler.referee.batch_size, draw):
+    for evaluated, batch in _to_look_at(answers, settler.referee.batch_size, draw):
 
-        def ask(other: Replica, order: EvaluateOrder = answer.order) -> list[Evaluation]:
+        def ask(other: Replica, order: EvaluateOrder = evaluated.order) -> list[Evaluation]:
             return other.evaluate(order, columns=job.measures.columns)
 
-        others = fleet.ready(each.replica for each in answers if each.replica != answer.replica)
-        look = Look(answer, batch, weights, [], ask, others, text)
-        proofs += false_evaluation(settler, look)
+        others = fleet.ready(each.replica for each in answers if each.replica != evaluated.replica)
+        question = Question(evaluated, batch, weights, [], ask, others, text)
+        proofs += false_evaluation(settler, question)
     return proofs
 
 
 def _to_look_at(
-    answers: Sequence[Answer], size: int, draw: torch.Generator
-) -> list[tuple[Answer, int]]:
-    """Which answer, and which batch of it. What stands out is the mean of losses, or of a column
-    of its rows, against the median of all batches; most of all where it is no finite number."""
+    answers: Sequence[Evaluated], size: int, draw: torch.Generator
+) -> list[tuple[Evaluated, int]]:
+    """Which evaluation, and which batch of it. What stands out is the mean of losses, or of a
+    column of its rows, against the median of all batches; most of all where it is no finite
+    number."""
     batches, means = [], []
-    for answer in answers:
-        last = answer.answers[-1]
+    for evaluated in answers:
+        last = evaluated.parts[-1]
         by_batch = torch.cat([last.losses.double().view(-1, 1), last.rows], dim=1).split(size)
-        batches += [(answer, batch) for batch in range(len(by_batch))]
+        batches += [(evaluated, batch) for batch in range(len(by_batch))]
         means += [rows.mean(dim=0) for rows in by_batch]
     distances = _standing_out(torch.stack(means)).amax(dim=1).tolist()
     chance = int(torch.randint(len(batches), (), generator=draw))
