@@ -29,9 +29,9 @@ class SettingError(ValueError):
 
 def one_line(error: BaseException | str) -> str:
     """The text of an error, printable, with its line breaks folded, without Hydra's advice to its
-    developers."""
+    developers and the numbers of the system's errors."""
     text = re.sub(
-        r",? ?set (the )?env.*HYDRA_FULL_ERROR=1.*",
+        r"\[Errno \d+\] |,? ?set (the )?env.*HYDRA_FULL_ERROR=1.*",
         "",
         " ".join(str(error).split()),
         flags=re.IGNORECASE,

@@ -33,6 +33,7 @@ from tdml.run.rank import leave_with
             "It broke. Set the environment variable HYDRA_FULL_ERROR=1 for a stack trace.",
             "It broke.",
         ),
+        (FileExistsError(17, "File exists", "out"), "File exists: 'out'"),
         ("it broke, set env HYDRA_FULL_ERROR=1 for a stack trace", "it broke"),
     ],
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tdml.common.files import replace_file
+from tdml.errors import SettingError, one_line
 from tdml.monitor import compare_figures, compare_ranks
 from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.figures import to_svg
@@ -25,16 +26,18 @@ def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
     """Write compare.html and its figures into a folder, which is made. Returns the page's path.
 
     Raises:
-        SettingError: one of `runs` is not a run.
-        OSError: the folder cannot be written.
+        SettingError: one of `runs` is not a run, or the folder cannot be written.
     """
     histories = read_all(runs)
     figures = draw_figures(histories)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, svg in figures.items():
-        replace_file(folder / f"{name}.svg", svg)
     page = folder / "compare.html"
-    replace_file(page, _page(histories, figures))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, svg in figures.items():
+            replace_file(folder / f"{name}.svg", svg)
+        replace_file(page, _page(histories, figures))
+    except OSError as error:
+        raise SettingError(f"--out {folder} cannot be written: {one_line(error)}") from error
     return page
 
 

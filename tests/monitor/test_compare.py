@@ -198,11 +198,13 @@ def test_what_is_no_run_is_one_line(bad: str, runs: list[Path], tmp_path: Path, 
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(runs: list[Path], tmp_path: Path, capsys) -> None:
-    (tmp_path / "file").touch()
-    assert (
-        cli.run(["report", "--compare", str(runs[0]), "--out", str(tmp_path / "file" / "out")]) == 1
-    )
-    assert capsys.readouterr().err.count("\n") == 1
+    file = tmp_path / "file"
+    file.touch()
+    for out in (file, file / "out"):
+        assert cli.run(["report", "--compare", str(runs[0]), "--out", str(out)]) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert said.startswith(f"tdml: --out {out} cannot be written: ")
 
 
 def test_a_page_shows_names_as_they_are(tmp_path: Path) -> None:
