@@ -40,9 +40,8 @@ class Pipeline:
         ]
         # targets, the sum of their weights, and the samples' own
         self._batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None] | None = None
-        self._observe: Observer | None = (
-            None  # who sees what the model returns where nothing is trained
-        )
+        # who sees what the model returns where nothing is trained
+        self._observe: Observer | None = None
         # losses add up to the batch's, so that gradients need not be gone through to scale them
         how: dict[str, Any] = {"loss_fn": self._loss, "scale_grads": False}
         if schedule == "interleaved_1f1b":
