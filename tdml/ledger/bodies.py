@@ -121,6 +121,7 @@ class VerdictBody(TypedDict):
     proven: bool  # all of its work was repeated and found again
     samples: Count
     improvement: int
+    forgiven: NotRequired[list[str]]  # that cannot show an earlier round's work any more, if any
 
 
 class RefusalBody(TypedDict):

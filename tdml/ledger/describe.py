@@ -82,9 +82,9 @@ def _dispute(dispute: dict[str, Any]) -> str:
 def _verdict(body: dict[str, Any]) -> str:
     work = f", {body['samples']:,} samples" if body["samples"] else ""
     blamed = f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
-    return f"{_who(body)} {body['status']}{work}{blamed}" + f": {body['reason']}" * bool(
-        body["reason"]
-    )
+    forgiven = f"; forgiven: {', '.join(body['forgiven'])}" if "forgiven" in body else ""
+    reason = f": {body['reason']}" if body["reason"] else ""
+    return f"{_who(body)} {body['status']}{work}{blamed}{forgiven}{reason}"
 
 
 def _rewards(body: dict[str, Any], names: Mapping[str, str]) -> str:

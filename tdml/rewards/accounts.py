@@ -49,7 +49,7 @@ class Accounts:
     every single lie was a bad bet when it was made, however the earlier ones had ended. What is
     held back becomes credit with the next verdict that clears its key, if no other of that round
     doubts it; who does not show work that it was asked for gets none, so it stays there until it
-    has.
+    has. Who cannot show it any more, and is forgiven, loses it.
 
     Args:
         job: body of the job's entry, its stake settled.
@@ -112,6 +112,7 @@ class Accounts:
         convicted = state.convicted | state.accused.keys()
         due = Payment(state.balances, state.keys, convicted)
         due.take_stakes(state.newcomers, self._stake)
+        due.forfeit(state.keys[name] for v in state.verdicts.values() for name in v.forgiven)
         if verdicts:
             due.pay(verdicts, divide(self._pool, self._policy.weights(verdicts)), self._pool)
         due.release(verdicts)
@@ -175,7 +176,7 @@ class Accounts:
             raise ValueError(
                 f"the verdict names {len(verdict.nodes)} nodes of {self._stages} stages"
             )
-        for name in (*verdict.nodes, *verdict.blamed):
+        for name in (*verdict.nodes, *verdict.blamed, *verdict.forgiven):
             if name not in self._state.keys:
                 raise ValueError(f"the verdict names {name}, which is not in the roster")
         self._state.verdicts[verdict.replica] = verdict

@@ -5,7 +5,7 @@ A node that lies in a round gains at most its pay of that round, and loses its s
 met. With the chance q that it is met, the bet is bad if stake · q ≥ gain · (1 − q). Only windows
 that chance chooses are counted here, and a lie in a single one of them: that suspects are looked at
 before others is a reserve, not part of the sum. Silence is not counted either: a silent node is not
-convicted, but it is not paid until it shows its work.
+convicted, so its stake does not deter it; it is not paid for what it does not show.
 """
 
 import math

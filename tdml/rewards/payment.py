@@ -42,6 +42,12 @@ class Payment:
         for key in keys:
             self._post(DEPOSIT, stake_account(key), stake, "stake")
 
+    def forfeit(self, keys: Iterable[str]) -> None:
+        """What was held back of those who cannot show any more what they were held back for."""
+        for key in keys:
+            account = held_account(key)
+            self._post(account, TREASURY, self._balance(account), "never shown")
+
     def pay(self, verdicts: Sequence[Verdict], shares: Sequence[Sequence[int]], pool: int) -> None:
         """The pool in full: to the nodes by `shares`, by verdict and stage, and the rest to the
         treasury."""

@@ -7,7 +7,9 @@ content, and all of that is repeated by others.
 Where nobody knows who of a replica's nodes kept it from being shown, all of them owe it. If it is
 not shown, one of them goes, by chance. What cannot be shown any more, for want of a partner, of the
 place or of the weights, is forgiven, and all of the next round is repeated: so whoever refuses
-takes one partner along on average, and no honest node is kept out by what another does.
+takes one partner along on average, and no honest node is kept out by what another does. Nobody is
+paid for what he was forgiven: that round's work was never seen, and a liar can see to it that he
+cannot show it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,6 +60,8 @@ class Debts:
         self.owing: dict[str, Debt] = {}
         # those who were forgiven, until all of a round of theirs is repeated
         self.watched: set[str] = set()
+        # those whose next verdict is to say that they were forgiven
+        self._untold: set[str] = set()
 
     def note(self, gathered: Gathered, silent: set[str]) -> None:
         """Nodes that did not answer in a round owe their own work of it."""
@@ -112,6 +116,13 @@ class Debts:
     def _forgive(self, key: str) -> None:
         del self.owing[key]
         self.watched.add(key)
+        self._untold.add(key)
+
+    def tell_forgiven(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of these nodes that were forgiven since this was last asked of them."""
+        forgiven = tuple(name for name in names if self._fleet.key(name) in self._untold)
+        self._untold -= {self._fleet.key(name) for name in forgiven}
+        return forgiven
 
     def forgive_all(self) -> None:
         """Settings have changed, with which no round can be done again."""
@@ -221,12 +232,16 @@ class Debts:
     def state(self) -> dict:
         """What a checkpoint must keep."""
         owing = {key: vars(debt) for key, debt in self.owing.items()}
-        return {"owing": owing, "watched": sorted(self.watched)}
+        return {
+            "owing": owing,
+            "watched": sorted(self.watched),
+            "untold": sorted(self._untold),
+        }
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.owing = {key: Debt(**debt) for key, debt in state["owing"].items()}
-        self.watched = set(state["watched"])
+        self.watched, self._untold = set(state["watched"]), set(state["untold"])
 
 
 def _load(debt: Debt, replica: Replica) -> int:

@@ -270,6 +270,7 @@ class Engine:
                 loss, gain = trained[index].loss, worth.get(index, 0)
                 judgement = replace(judgement, train_loss=loss, improvement=gain)
             round_.judgements[index] = judgement
+            round_.forgiven += self.judge.debts.tell_forgiven(names)
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -4,7 +4,7 @@ it."""
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -105,7 +105,7 @@ class Recorder:
                 ]
                 self._write(number, "audit", _audit(index, played.slots[index], audited, disputes))
             for _, judgement in sorted(played.judgements.items()):
-                self._write(number, "verdict", _verdict(judgement))
+                self._write(number, "verdict", _verdict(judgement, played.forgiven))
             for node, what in refusals:
                 self._write(number, "refusal", {"node": node, "what": what})
             for node, reason in banned_now.items():
@@ -179,14 +179,16 @@ def _dispute(settlement: Settlement, artifacts: Mapping[str, str]) -> dict:
     }  # fmt: skip
 
 
-def _verdict(judgement: Judgement) -> dict:
-    return {
+def _verdict(judgement: Judgement, forgiven: Collection[str]) -> dict:
+    body: dict[str, Any] = {
         "replica": judgement.replica, "nodes": list(judgement.nodes), "status": judgement.status,
         "reason": judgement.reason, "blamed": list(judgement.blamed), "weight": judgement.weight,
         "scale": judgement.scale, "distance": _finite(judgement.distance), "p": judgement.p,
         "proven": judgement.proven, "samples": judgement.samples,
         "improvement": judgement.improvement,
     }  # fmt: skip
+    own = [name for name in judgement.nodes if name in forgiven]
+    return body | ({"forgiven": own} if own else {})
 
 
 def _finite(value: float) -> float | None:

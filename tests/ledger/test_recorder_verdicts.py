@@ -137,3 +137,20 @@ def test_an_audit_that_was_not_settled_says_why(recorder: Recorder, path: Path) 
     play(recorder, 1, audits={1: Audited(unsettled=why)})
     [audit] = bodies(path, "audit")
     assert (audit["outcome"], audit["reason"], audit["validators"]) == ("unsettled", why, {})
+
+
+def test_who_is_forgiven_stands_in_the_verdict_and_loses_what_was_held_back(
+    recorder: Recorder, path: Path
+) -> None:
+    silent = replace(honest(1), status="suspicious", weight=0.0)
+    play(recorder, 1, judgements={0: honest(0), 1: silent})
+    play(recorder, 2, forgiven=("r1.s1",))
+    assert [body.get("forgiven") for body in bodies(path, "verdict")] == [
+        None,
+        None,
+        None,
+        ["r1.s1"],
+    ]
+    assert balances(path)[f"credit:{PUBLIC['r1.s1']}"] == 200
+    assert balances(path)[f"credit:{PUBLIC['r1.s0']}"] == 600
+    verify(path, Accounts)

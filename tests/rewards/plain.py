@@ -19,6 +19,8 @@ class PlainBook:
         verdicts = sorted(verdicts, key=lambda v: v["replica"])
         cheats = [self.keys[n] for v in verdicts for n in v["blamed"]] + [b["key"] for b in bans]
         self.convicted |= set(cheats)
+        for key in (self.keys[n] for v in verdicts for n in v["forgiven"]):
+            self.treasury += self.held.pop(key, 0)
         verdicts = [v for v in verdicts if v["status"] != "lost"]
         saved = self._pay(verdicts)
         self.treasury += saved

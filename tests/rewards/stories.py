@@ -26,13 +26,14 @@ def roster(names, refused=(), **keys):
 
 
 def verdict(
-    replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, proven=False
-):
+    replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, proven=False,
+    forgiven=(),
+):  # fmt: skip
     """On a replica with the nodes that it starts with, if none are given."""
     return {
         "replica": replica, "nodes": nodes or [f"r{replica}.s0", f"r{replica}.s1"],
         "status": status, "reason": "", "blamed": list(blamed), "samples": samples,
-        "improvement": improvement, "proven": proven,
+        "improvement": improvement, "proven": proven, "forgiven": list(forgiven),
     }  # fmt: skip
 
 
@@ -99,6 +100,9 @@ def _rounds(draw, names, stages, replicas):
         blamed = [n for n in nodes if draw(st.booleans())] if status == "malicious" else []
         samples = draw(st.sampled_from([100, 33, 10**6, 0]))
         improvement = draw(st.sampled_from([7, 20_011, 10**6, 0, -5000]))
-        verdicts.append(verdict(replica, status, blamed, nodes, samples, improvement))
+        forgiven = [n for n in nodes if draw(st.integers(0, 4)) == 0]
+        verdicts.append(
+            verdict(replica, status, blamed, nodes, samples, improvement, forgiven=forgiven)
+        )
     bans = [ban(name) for name in draw(st.lists(st.sampled_from(names), max_size=1))]
     return Round(draw(st.permutations(verdicts)), bans)

@@ -72,6 +72,18 @@ def test_the_pay_of_a_suspect_is_held_back_until_an_honest_verdict():
     assert purse(book, "r1.s0") == (0, 600, 5000)
 
 
+@pytest.mark.parametrize("status", ["honest", "suspicious", "lost"])
+def test_who_is_forgiven_what_it_never_showed_is_not_paid_for_it(status):
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "suspicious"))
+    play(book, 2, verdict(0), verdict(1, status, forgiven=["r1.s1"]))
+    pay = {"honest": (300, 0), "suspicious": (0, 300), "lost": (0, 0)}[status]
+    assert purse(book, "r1.s1") == (*pay, 5000)
+    play(book, 3, verdict(0), verdict(1))
+    assert purse(book, "r1.s1") == (sum(pay) + 300, 0, 5000)
+    assert book.balances[TREASURY] == 300
+
+
 def test_two_seats_of_one_key_clear_it_only_together():
     book = Accounts(job(), roster(NAMES, spare0="key-r1.s0"))
     close(book, 0)

@@ -136,6 +136,8 @@ def test_who_owes_and_sits_elsewhere_by_now_is_forgiven_and_watched():
     assert second.audits[0].clean == (0, 1, 2)
     assert _owing(laboratory) == {}
     assert not laboratory.engine.judge.debts.watched
+    assert second.forgiven == ("r1.s0",), "it is not paid for what it never showed"
+    assert laboratory.play(3).forgiven == (), "which is said once"
 
 
 class Refuses(Node):
@@ -176,6 +178,7 @@ def test_who_cannot_show_its_work_since_its_partner_has_gone_is_forgiven():
     assert second.judgements[1].nodes == ("spare0", "r1.s1")
     assert second.judgements[1].status == "honest"
     assert second.audits[1].clean == (0, 1, 2), "it is watched"
+    assert second.forgiven == ("r1.s1",)
     assert _owing(laboratory) == {"r1.s0": 1}
     assert not laboratory.engine.judge.debts.watched
 
@@ -201,6 +204,9 @@ def test_after_a_resume_with_other_settings_nobody_owes_what_cannot_be_done_agai
     judge.restore(first.engine.judge.state(), changed)
     assert bool(judge.debts.owing) != changed
     assert bool(judge.debts.watched) == changed
+    third = Laboratory(_JOB).engine.judge
+    third.restore(judge.state())
+    assert third.debts._untold == third.debts.watched, "nor is it paid for it after another resume"
 
 
 class _CannotRepeat(Silent):
