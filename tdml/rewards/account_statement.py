@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tdml.rewards.accounts import Entry, book_of, standing
@@ -60,14 +60,8 @@ def statement_of(entries: Iterable[Entry]) -> AccountStatement:
         if kind == "rewards"
         for p in read(body, Rewards).postings
     ]
-    keys: dict[str, str] = {}
-    for _, kind, body in kept:
-        if kind == "roster":
-            keys |= read(body, Participants).admitted
-    names: dict[str, list[str]] = {}
-    for name in sorted(keys, key=_natural):
-        names.setdefault(keys[name], []).append(name)
-    rounds, lost, unpaid = _rounds(kept, keys), _lost(postings), _unpaid(kept, keys)
+    names = _names(kept)
+    rounds, lost, unpaid = _rounds(kept), _lost(postings), _unpaid(kept)
     lines = []
     for key, own in names.items():
         credit, held, stake = (book.balances.get(account, 0) for account in accounts_of(key))
@@ -76,24 +70,53 @@ def statement_of(entries: Iterable[Entry]) -> AccountStatement:
     return AccountStatement(lines, book.totals(), postings)
 
 
-def _rounds(entries: Iterable[Entry], keys: Mapping[str, str]) -> Counter[str]:
+def _names(entries: Iterable[Entry]) -> dict[str, list[str]]:
+    """By key the names that it has had, in their order. Another key may have one of them since a
+    resume."""
+    had = {
+        (name, key): None
+        for _, kind, body in entries
+        if kind == "roster"
+        for name, key in read(body, Participants).admitted.items()
+    }
+    names: dict[str, list[str]] = {}
+    for name, key in sorted(had, key=lambda each: _natural(each[0])):
+        names.setdefault(key, []).append(name)
+    return names
+
+
+def _seated(entries: Iterable[Entry]) -> Iterator[tuple[int, int, Verdict, set[str]]]:
+    """Every verdict: how many rounds were played before, the number of its round, and the keys that
+    its nodes had then."""
+    keys: dict[str, str] = {}
+    played = 0
+    for round, kind, body in entries:
+        if kind == "roster":
+            keys |= read(body, Participants).admitted
+        if kind == "verdict":
+            verdict = read(body, Verdict)
+            yield played, round, verdict, {keys[name] for name in verdict.nodes}
+        played += kind == "root"
+
+
+def _rounds(entries: Iterable[Entry]) -> Counter[str]:
     """In how many rounds each key sat in a replica that handed in something; those that were taken
     back and came again count as often as they were played."""
-    placed, played = set(), 0
-    for _, kind, body in entries:
-        if kind == "verdict" and (verdict := read(body, Verdict)).handed_in:
-            placed |= {(played, keys[name]) for name in verdict.nodes}
-        played += kind == "root"
+    placed = {
+        (played, key)
+        for played, _, verdict, keys in _seated(entries)
+        if verdict.handed_in
+        for key in keys
+    }
     return Counter(key for _, key in placed)
 
 
-def _unpaid(entries: Iterable[Entry], keys: Mapping[str, str]) -> dict[str, list[int]]:
+def _unpaid(entries: Iterable[Entry]) -> dict[str, list[int]]:
     """By key, the rounds in which a replica that it sat in handed in nothing."""
     unpaid: dict[str, list[int]] = {}
-    for round, kind, body in entries:
-        if kind == "verdict" and not (verdict := read(body, Verdict)).handed_in:
-            for key in {keys[name] for name in verdict.nodes}:
-                unpaid.setdefault(key, []).append(round)
+    for _, round, verdict, keys in _seated(entries):
+        for key in keys if not verdict.handed_in else ():
+            unpaid.setdefault(key, []).append(round)
     return unpaid
 
 

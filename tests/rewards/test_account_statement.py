@@ -87,6 +87,15 @@ def test_void_rounds_do_not_count():
     assert lines(entries(CAUGHT, CAUGHT, 0, HONEST, DOUBTED, CAUGHT)) == lines(STORY)
 
 
+def test_a_key_whose_name_another_has_since_a_resume_keeps_its_line():
+    story = entries(
+        HONEST, HONEST, 2, [("roster", roster(["r1.s1"], **{"r1.s1": "late"})), *HONEST]
+    )
+    former, late = (line for line in statement_of(story).lines if "r1.s1" in line.names)
+    assert (former.key, former.rounds, former.earned, former.stake) == ("key-r1.s1", 2, 600, 5000)
+    assert (late.key, late.rounds, late.earned, late.stake) == ("late", 1, 300, 5000)
+
+
 def test_rounds_that_were_taken_back_and_came_again_count_as_often_as_they_were_played():
     story = entries(HONEST, DOUBTED, HONEST, HONEST)
     again = [(min(number, 2) if number < 4 else 3, *rest) for number, *rest in story]
