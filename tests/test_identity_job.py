@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from tests.jobs import SMALL, run_job
+from tests.run_ledgers import entries
 
 _SHORT = [*SMALL, "sync.local_steps=2", "rounds=1"]
 
@@ -53,6 +54,26 @@ def test_banned_key_stays_banned_whatever_name_it_takes(tmp_path: Path) -> None:
     assert third.statuses == [1] * 4, third.output
     assert "no replica is left: 0 nodes banned, 0 dead, 0 have left, 1 refused" in third.output
     assert "Traceback" not in third.output
+
+
+@pytest.mark.timeout(150)
+def test_a_ban_of_another_job_keeps_a_node_out_and_takes_nothing_back(tmp_path: Path) -> None:
+    """Its work in this run was never proven false; it may even be that its owner has lost the
+    key."""
+    job = [
+        *_SHORT, "topology.replicas=3", "topology.stages=1", "trust.budget=0.01",
+        f"identity.folder={tmp_path / 'keys'}", f"identity.ban_list={tmp_path / 'bans.yaml'}",
+    ]  # fmt: skip
+    first = run_job(tmp_path / "run", 4, *job)
+    assert first.statuses == [0] * 4, first.output
+    key = yaml.safe_load((first.run / "roster.yaml").read_text())["r2.s0"]
+    said = {"name": "r0.s0", "reason": "audit", "job": "another"}
+    (tmp_path / "bans.yaml").write_text(yaml.safe_dump({key: said}))
+    result = run_job(tmp_path / "run", 4, *job, "rounds=2", "resume=true")
+    assert result.statuses == [0] * 4, result.output
+    assert "r2.s0 is refused: its key is banned" in result.output
+    assert entries(result.run, "rollback") == []
+    assert [line["round"] for line in result.all_rounds] == [1, 2]
 
 
 @pytest.mark.timeout(150)

@@ -101,6 +101,12 @@ class BanList:
         """All banned keys."""
         return frozenset(self._entries)
 
+    def of(self, job: str) -> frozenset[str]:
+        """The keys that one job has banned: those of others it keeps out, and no more. Whoever puts
+        a lost key on the list accuses nobody."""
+        own = (key for key, said in self._entries.items() if isinstance(said, dict))
+        return frozenset(key for key in own if self._entries[key].get("job") == job)
+
     def add(self, key: str, name: str, reason: str, job: str) -> None:
         """Ban a key, for good if there is a file. What others have added to it meanwhile is kept.
 

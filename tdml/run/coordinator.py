@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class Coordinator:
         monitor: "Monitor",
         recorder: "Recorder",
         checkpoint: Checkpoint | None,
+        banned: Collection[str],  # keys, by this job, as ledger or ban list know
     ) -> None:
         self.job, self.fleet, self.sessions = job, fleet, sessions
         self.monitor, self.recorder = monitor, recorder
@@ -59,9 +60,8 @@ class Coordinator:
             self.engine.moved = checkpoint.moved
             job.left_out.since |= checkpoint.left_out
         keys, told = (checkpoint.fleet["keys"], checkpoint.notices) if checkpoint else ({}, [])
-        # Names by key: another machine may have such a name by now. Of what was banned right before
-        # the coordinator died only the ban list knows.
-        self._banned_before = {k: n for n, k in keys.items() if k in sessions.admission.banned}
+        # names by key: another machine may have such a name by now
+        self._banned_before = {k: n for n, k in keys.items() if k in banned}
         # what the user should know of the whole run
         self.notices = list(dict.fromkeys(filter(None, [limits(job), *told])))
         patience = job.config.sync.patience

@@ -144,9 +144,8 @@ def _lead(
 
     config, caller, admitted = ready.config, ready.caller, ready.admitted
     monitor = Monitor(config, ready.folder, terminal, first_round=ready.resumed + 1)
-    keep_ban = partial(
-        _keep_ban, ready.bans, ready.sessions.admission.roster, caller.at.job, monitor
-    )
+    roster = ready.sessions.admission.roster
+    keep_ban = partial(_keep_ban, ready.bans, roster, caller.at.job, monitor)
 
     def meanwhile() -> None:
         interruption.check()
@@ -158,7 +157,7 @@ def _lead(
         admitted,
         monitor.tell,
         caller,
-        ready.sessions.admission.roster,
+        roster,
         keep_ban,
         meanwhile,
     )
@@ -172,15 +171,16 @@ def _lead(
         ready.folder,
         ready.resumed,
         admitted.backend,
-        ready.sessions.admission.roster,
+        roster,
         terminal,
     )
     terminal.say(in_words(ready.job.needs), "dim")
     if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
-    coordinator, status = (
-        Coordinator(ready.job, fleet, ready.sessions, monitor, ready.recorder, ready.checkpoint),
-        1,
+    # of what was banned right before the coordinator died only the ban list knows
+    banned, status = ready.bans.of(caller.at.job) | ready.recorder.convicted, 1
+    coordinator = Coordinator(
+        ready.job, fleet, ready.sessions, monitor, ready.recorder, ready.checkpoint, banned
     )
     interruption.defer(ORDERLY_END_S, partial(give_up, coordinator))
     try:

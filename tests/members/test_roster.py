@@ -81,6 +81,16 @@ def test_ban_list_keeps_what_is_added_and_what_others_add(tmp_path: Path) -> Non
         "job": "job1",
     }
     assert BanList(path).keys == theirs.keys == {"a" * 64, "b" * 64, "c" * 64}
+    assert (ours.of("job1"), ours.of("job2")) == ({"a" * 64, "c" * 64}, {"b" * 64})
+    assert ours.of("job3") == frozenset(), "the first has the key"
+
+
+def test_a_key_that_a_user_puts_on_the_ban_list_is_kept_out_and_no_job_has_banned_it(
+    tmp_path: Path,
+) -> None:
+    bans = BanList(_file(tmp_path, {"a" * 64: "lost"}))
+    assert bans.keys == {"a" * 64}
+    assert bans.of("job") == frozenset()
 
 
 def test_without_a_file_a_ban_ends_with_the_job() -> None:
