@@ -225,6 +225,7 @@ def _said(name: str | None, card: Card) -> str:
     return f"{name}" if card.rank is None else f"rank {card.rank}"
 
 
-def _in_order(card: Card) -> tuple[bool, int, str]:
-    """Launched ranks first, by rank; then those that come later, by key."""
-    return (card.rank is None, card.rank or 0, card.public)
+def _in_order(card: Card) -> tuple[bool, int]:
+    """Launched ranks first, by rank; then those that come later. Of several who say that they are
+    the same, who came first: a key can be chosen so that it is the smallest."""
+    return (card.rank is None, card.rank or 0)

@@ -49,6 +49,18 @@ def test_at_first_contact_every_key_is_taken_but_none_twice() -> None:
     assert admission.roster.keys == {name: _GIVEN[name] for name in _NAMES[:2]}
 
 
+@pytest.mark.parametrize("order", [(3, 4), (4, 3)])
+def test_whoever_comes_first_is_the_rank_or_the_next_spare_whatever_its_key(order) -> None:
+    ranks = [Card("settings", "", rank=1).signed(_KEYS[n], "session") for n in order]
+    admission = make_admission()
+    admission.admit(ranks, "session", (), first=True)
+    assert admission.roster.keys["r0.s0"] == _KEYS[order[0]].public
+    admission = make_admission()
+    admission.admit([later(number) for number in order], "session", (), first=False)
+    spares = [admission.roster.keys[name] for name in ("spare0", "spare1")]
+    assert spares == [_KEYS[number].public for number in order]
+
+
 def test_with_a_roster_other_keys_are_refused() -> None:
     admission = make_admission(given=_GIVEN | {"r1.s0": "9" * 64})
     admitted = admission.admit(_CARDS[1:], "session", (), first=True)
