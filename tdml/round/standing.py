@@ -25,7 +25,7 @@ class Standing:
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
-        self.suspicion = Suspicion(dict(state["suspicion"]["by_nodes"]))
+        self.suspicion = Suspicion(dict(state["suspicion"]["by_node"]))
         self.purse, self.power = Purse(**state["purse"]), Power(**state["power"])
         self.unproven.restore(state["unproven"])
         self.former = Former(**state["former"])

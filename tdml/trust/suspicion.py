@@ -12,25 +12,24 @@ from tdml.trust.work import WorkResult
 
 @dataclass
 class Suspicion:
-    """By the nodes of a replica: the sum of what screen and work test have said of them, less what
-    was found clean since. So each has its turn, the sooner the more suspicious it looks."""
+    """By node: the sum of what screen and work test have said of its replicas, less what was found
+    clean since. So each has its turn, the sooner the more suspicious it looks, whoever is new."""
 
-    by_nodes: dict[str, float] = field(default_factory=dict)
+    by_node: dict[str, float] = field(default_factory=dict)
 
     def add(self, nodes: Sequence[str], distance: float, work: WorkResult | None) -> float:
-        """A round's share, S ← S + w + ½·min(distance/limit, 1); the suspicion that it leads to.
+        """A round's share, S ← S + w + ½·min(distance/limit, 1); the most that it leads to.
 
         w rises from 0 for who was seen working, to 1 for who may as well have done nothing."""
         doubt = 0.0 if work is None else 1 - math.log(max(work.p, 1e-300)) / math.log(ALPHA)
         idle = min(1.0, max(0.0, doubt))
-        name = "+".join(nodes)
         share = idle + SCREEN_WEIGHT * min(distance / LIMIT, 1.0)
-        self.by_nodes[name] = self.by_nodes.get(name, 0.0) + share
-        return self.by_nodes[name]
+        self.by_node |= {name: self.by_node.get(name, 0.0) + share for name in nodes}
+        return max(self.by_node[name] for name in nodes)
 
     def clear(self, nodes: Sequence[str], share: float) -> None:
         """That share of a round of theirs was repeated, or looked at, and found clean."""
-        self.by_nodes["+".join(nodes)] *= 1 - share
+        self.by_node |= {name: self.by_node[name] * (1 - share) for name in nodes}
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def test_who_shows_a_validator_another_update_loses_its_own_test_alone() -> None
     assert set(played.bans) <= {"r1.s1"}
     assert {0, 2} <= set(played.accepted)
     assert played.judgements[1].p == 1
-    assert laboratory.engine.judge.standing.suspicion.by_nodes["r1.s0+r1.s1"] >= 1
+    assert laboratory.engine.judge.standing.suspicion.by_node["r1.s0"] >= 1
 
 
 @pytest.mark.parametrize("memory", [0, 1024])

@@ -23,6 +23,16 @@ def test_suspicion_is_a_sum_of_what_was_not_looked_at() -> None:
     assert memory.add(["spare0"], 0.0, _SEEN) == 0.0, "who takes the place begins anew"
 
 
+def test_suspicion_goes_with_each_node_wherever_it_sits_and_whoever_sits_beside_it() -> None:
+    """Or who has two keys would begin anew, before its turn comes, as often as it changes them."""
+    memory = Suspicion()
+    first = memory.add(["r0.s0", "r0.s1"], 4.0, _IDLE)
+    assert memory.add(["r0.s0", "spare0"], 0.0, _SEEN) == first
+    assert memory.add(["r1.s0", "r0.s1"], 0.0, _SEEN) == first
+    memory.clear(["r0.s0", "r0.s1"], 1.0)
+    assert memory.add(["r0.s0", "spare0"], 0.0, _SEEN) == 0.0
+
+
 def test_everybody_has_his_turn_as_often_as_he_looks_suspicious() -> None:
     """Of four honest replicas one always stands out: it must not draw all of the attention."""
     memory, purse, draw = Suspicion(), Purse(), torch.Generator().manual_seed(0)
