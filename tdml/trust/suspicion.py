@@ -85,8 +85,6 @@ class Purse:
             self._spend(
                 candidates[index], chosen[index], allowance if allowance < total else 0.0, draw
             )
-        if not any(set(every[i]) - chosen[i] for i in every):
-            self.steps = min(self.steps, 0.0)  # nothing is left to look at
         kept = {
             index: tuple(sorted(windows)) for index, windows in sorted(chosen.items()) if windows
         }

@@ -33,6 +33,11 @@ def test_suspicion_goes_with_each_node_wherever_it_sits_and_whoever_sits_beside_
     assert memory.add(["r0.s0", "spare0"], 0.0, _SEEN) == 0.0
 
 
+def test_of_the_farthest_and_the_surest_it_is_a_number_too() -> None:
+    """Who equals another is infinitely far, and of much work the chance of luck is rounded to 0."""
+    assert Suspicion().add(["r0.s0"], math.inf, WorkResult(0.0)) == 0.5
+
+
 def test_everybody_has_his_turn_as_often_as_he_looks_suspicious() -> None:
     """Of four honest replicas one always stands out: it must not draw all of the attention."""
     memory, purse, draw = Suspicion(), Purse(), torch.Generator().manual_seed(0)
@@ -62,7 +67,7 @@ def choose(
     return spent / (80 * rounds), chosen
 
 
-@pytest.mark.parametrize("budget", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize("budget", [0.05, 0.1, 0.3, 0.99])
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("looks", [0, 1])
 def test_what_is_spent_keeps_to_the_budget(budget: float, seed: int, looks: int) -> None:
@@ -87,6 +92,15 @@ def test_who_stands_out_is_looked_at_at_once_and_that_is_saved_up() -> None:
     share, chosen = choose(0.2, 40, at_once=3)
     assert all(windows[3] == (0, 1, 2) for windows in chosen)
     assert share <= 0.25
+
+
+def test_what_chance_has_chosen_is_told_from_the_rest() -> None:
+    """By that it is learnt how often honest work is seen."""
+    candidates = {i: Candidate((3, 3, 4), float(i), i == 2) for i in range(4)}
+    _, drawn = Purse(40.0).choose(candidates, 0.0, 8.0, torch.Generator().manual_seed(0))
+    assert drawn == {}
+    chosen, drawn = Purse(40.0).choose(candidates, 0.3, 8.0, torch.Generator().manual_seed(0))
+    assert drawn and all(set(windows) <= set(chosen[i]) for i, windows in drawn.items())
 
 
 def test_honest_ones_that_stand_out_do_not_hide_who_makes_them_do_so() -> None:
