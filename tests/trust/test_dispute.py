@@ -79,6 +79,14 @@ def test_of_messages_only_the_first_is_looked_at() -> None:
     assert first_differences([honest, Transcript(_OWNER, said)], iter(walk)) == [first]
 
 
+def test_of_a_stage_alone_only_the_first_false_state_is_looked_at() -> None:
+    """Nothing crosses a border between one step and the next."""
+    honest, walk = dict.fromkeys(items(4, (), 1, last=True), "x"), items(4, (), 1, last=True)
+    said = {item: "y" if item.step else "x" for item in honest}
+    told = [Transcript(_VALIDATOR, honest), Transcript(_OWNER, said)]
+    assert first_differences(told, walk) == [Item(1, 0, STATE)]
+
+
 def test_where_recomputation_confirms_nobody_nobody_has_lied() -> None:
     item = Item(0, 0, STATE)
     told = [Transcript(0, {item: "x"}), Transcript(1, {item: "y"})]

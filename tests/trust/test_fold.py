@@ -8,15 +8,17 @@ import torch
 from scipy.stats import rankdata
 
 from tdml.trust import fold as module
-from tdml.trust.fold import fold
+from tdml.trust.fold import fold, fold_stage
 from tdml.trust.ranking import compiled
 
 
 def updates(replicas: int, columns: int) -> torch.Tensor:
-    """Of which every third column is the same for all, and every third for some."""
+    """Of which every third column is the same for all, and every third for some, and every third
+    for the first and the last."""
     made = torch.randn(replicas, columns, generator=torch.Generator().manual_seed(replicas))
     made[:, ::3] = made[:1, ::3]
     made[: replicas // 2 + 1, 1::3] = made[:1, 1::3]
+    made[-1, 2::3] = made[0, 2::3]
     return made
 
 
@@ -56,6 +58,20 @@ def test_absurd_updates_do_not_overflow_and_others_than_numbers_show() -> None:
     for odd in (float("nan"), float("inf")):
         huge[1, 4] = odd
         assert not fold(huge).products[1, 1].isfinite()
+
+
+@pytest.mark.parametrize("place", [1, 4], ids=["parameters", "buffers"])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_what_is_no_number_shows_wherever_it_is(place: int, odd: float) -> None:
+    made = torch.ones(3, 6)
+    made[1, place] = odd
+    assert fold_stage(made, 3).finite.tolist() == [True, False, True]
+
+
+def test_parameters_and_buffers_are_told_apart() -> None:
+    found = fold_stage(torch.tensor([[3.0, 4, 100], [0, 1, 100]]), 2)
+    assert found.parameters.norms.tolist() == [5, 1]
+    assert found.buffers.norms.tolist() == [100, 100]
 
 
 def test_the_compiled_one_is_what_runs_here() -> None:

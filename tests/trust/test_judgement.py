@@ -29,6 +29,8 @@ def one(power: float = 0.5, vouches: bool = True, **given: object):
         ({"full": True, "size": 1.9}, 1, 1, "honest"),
         ({"work": UNSEEN}, 0.9, 1, "suspicious"),
         ({"work": UNSEEN, "full": True}, 1, 1, "honest"),
+        ({"audited": Audited(clean=(0,))}, 1, 1, "honest"),
+        ({"distance": 4.0}, 1, 1, "honest"),
         ({"distance": 5.0, "departure": "far"}, 0, 1, "suspicious"),
         ({"distance": 5.0, "departure": "far", "full": True}, 1, 1, "honest"),
         ({"fault": "not finite"}, 0, 1, "suspicious"),
@@ -43,6 +45,7 @@ def test_what_counts(given: dict, weight: float, scale: float, status: str) -> N
     assert bool(made.reason) == (status != "honest"), "whatever does not count in full says why"
     assert made.accepted == (weight > 0)
     assert made.blamed == (("b",) if status == "malicious" else ())
+    assert made.proven == given.get("full", False)
 
 
 @pytest.mark.parametrize(
@@ -138,13 +141,18 @@ def test_where_nobody_was_seen_nobody_counts_less_than_another(other: dict, weig
     assert judge(refused, 0.6, True)[0].weight == 1, "who does not count is no measure"
 
 
-def test_what_is_left_out_does_not_move_the_median_size() -> None:
-    found = {
-        0: evidence(size=1.0),
-        1: evidence(size=1.2),
-        **{i: evidence(size=50.0, distance=9.0) for i in (2, 3, 4)},
-    }
+@pytest.mark.parametrize(
+    "why", [{"distance": 9.0}, {"proof": Proof(("a",), "it lied")}, {"fault": "not finite"}]
+)
+def test_what_is_left_out_does_not_move_the_median_size(why: dict) -> None:
+    left_out = {i: evidence(size=0.1, **why) for i in (2, 3, 4)}
+    found = {0: evidence(size=1.0), 1: evidence(size=1.2), **left_out}
     assert [made.scale for made in judge(found, 0.5, True).values()][:2] == [1.0, 1.0]
+
+
+def test_where_most_have_learnt_nothing_there_is_no_usual_size() -> None:
+    found = {0: evidence(size=0.0), 1: evidence(size=0.0), 2: evidence(size=1.0)}
+    assert [made.scale for made in judge(found, 0.5, True).values()] == [1.0, 1.0, 1.0]
 
 
 def test_of_two_the_smaller_is_the_measure() -> None:

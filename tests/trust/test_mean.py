@@ -46,6 +46,12 @@ def test_the_plain_mean(seed: int) -> None:
     assert torch.allclose(weighted_mean(rows, weights).double(), expected, atol=1e-6)
 
 
+def test_what_weighs_nothing_is_not_in_the_plain_mean() -> None:
+    rows = torch.tensor([[1.0, 2], [torch.nan, torch.inf]])
+    assert weighted_mean(rows, [3, 0]).tolist() == [1, 2]
+    assert weighted_mean(rows, [0, 0]).tolist() == [0, 0]
+
+
 def test_as_many_weights_as_rows() -> None:
     with pytest.raises(ValueError, match="shorter"):
         weighted_mean(torch.ones(3, 4), [1.0, 1.0])

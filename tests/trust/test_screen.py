@@ -86,6 +86,10 @@ def test_who_hands_in_another_s_numbers_stands_out_without_limit_but_a_majority_
     found = screen(updates)
     assert found.suspects == (1, 3) and math.isinf(found.distances[3])
     assert not screen(torch.ones(5, 100)).suspects
+    updates[4] = updates[1]
+    assert not any(map(math.isinf, screen(updates).distances)), "three of five"
+    updates[3:] = 0
+    assert not any(map(math.isinf, screen(updates).distances)), "two learn nothing"
     assert not screen(torch.zeros(5, 100)).suspects
 
 
@@ -118,6 +122,15 @@ def test_who_is_not_compared_is_near_everybody_and_moves_nobody() -> None:
     assert {2, 5} <= set(screen(updates).suspects)
 
 
+def test_nor_does_it_matter_whom_it_resembles() -> None:
+    """Of so few numbers there are no ranks, which all would share."""
+    updates = honest(5, 50)
+    updates[3] = 9 * updates[0]
+    rows = [0, 1, 2, 4]
+    found, alone = screen_sums([fold_stage(updates, 50)], rows), screen(updates[rows])
+    assert [found.distances[row] for row in rows] == pytest.approx(alone.distances)
+
+
 def test_who_is_not_compared_may_be_no_copy() -> None:
     updates = honest(6)
     updates[5] = updates[0]
@@ -130,6 +143,29 @@ def test_a_stage_is_named_that_alone_stands_out() -> None:
     found = screen_sums([fold_stage(stage, stage.shape[1]) for stage in stages], range(6))
     assert found.suspects == (3,)
     assert found.reasons[3].startswith("stage 0: ")
+
+
+def test_half_of_them_make_nobody_stand_out() -> None:
+    """A majority of six is four."""
+    updates = torch.ones(6, 10)
+    updates[3:] *= 3
+    assert screen(updates).distances == pytest.approx([1.0] * 6)
+
+
+def test_the_whole_shows_what_no_stage_alone_does() -> None:
+    """Honest ones learn much in the one stage or in the other."""
+    sizes = torch.tensor([[1.0, 10], [10, 1], [1, 10], [10, 1], [1, 10], [10, 20]])
+    stages = [fold_stage(own[:, None].expand(6, 4), 4) for own in sizes.unbind(1)]
+    found = screen_sums(stages, range(6))
+    assert found.suspects == (5,)
+    assert found.reasons[5].startswith("size is")
+
+
+@pytest.mark.parametrize("rows", [[], [1], [0, 2]])
+def test_of_fewer_than_three_that_are_compared_nobody_stands_out(rows: list[int]) -> None:
+    updates = honest(4)
+    updates[0] *= 100
+    assert screen_sums([fold_stage(updates, 4000)], rows).distances == (0.0,) * 4
 
 
 def test_blocks_add_up_to_the_whole() -> None:

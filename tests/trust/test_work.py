@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tdml.trust.numbers import FEWEST_SAMPLES, MOST_SAMPLES
-from tdml.trust.work import WorkResult, gains, samples_that_pay, work_test
+from tdml.trust.work import WorkResult, cost, gains, passes_of, samples_that_pay, work_test
 
 
 def drawn_share(
@@ -73,3 +73,9 @@ def test_it_is_made_only_where_it_is_worth_what_it_costs(passes: float, expected
     assert samples_that_pay([2000] * 8, 2000, passes) == expected
     assert samples_that_pay([1000], 1000, 1e9) == 0, "one alone has no controls"
     assert samples_that_pay([1000] * 8, 100, 1e9) == 0, "there are too few samples"
+
+
+def test_it_costs_what_is_spent_on_it() -> None:
+    """Four passes of a sample, each a third of a step."""
+    assert cost(8, 300) == 8 * 300 * 4 / 3
+    assert samples_that_pay([2000] * 8, 2000, passes_of(cost(8, 300))) == 300
