@@ -47,9 +47,12 @@ def test_a_round_that_is_taken_back_and_comes_again_is_the_same_for_the_honest()
 
 
 def test_they_stand_out_beyond_every_limit() -> None:
-    found = screen(torch.randn(5, 300, generator=torch.Generator().manual_seed(0)))
+    updates = torch.randn(5, 300, generator=torch.Generator().manual_seed(0))
+    updates[4] *= 100
+    found = screen(updates)
+    assert found.suspects == (4,)
     marked = mark(found, {2})
-    assert marked.distances[2] == math.inf
-    assert marked.suspects == (2,)
+    assert marked.distances == (*found.distances[:2], math.inf, *found.distances[3:])
+    assert marked.suspects == (2, 4), "whoever stands out otherwise does so still"
     assert "earlier round" in marked.reasons[2]
     assert mark(found, set()) == found

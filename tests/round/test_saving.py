@@ -55,3 +55,7 @@ def test_what_cannot_be_written_is_told_when_it_is_waited_for() -> None:
         saving.finish()
     assert saving.last == 1
     saving.finish()  # it is told once
+    saving.begin(2, full)
+    with pytest.raises(OSError, match="No space left"):
+        saving.begin(3, lambda: None)
+    assert saving.last == 1
