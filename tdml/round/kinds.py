@@ -56,5 +56,5 @@ class Kinds:
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.tolerance.seen = dict(state["tolerance"])
-        self.confirmed = set(map(tuple, state["confirmed"]))
+        self.confirmed = set(state["confirmed"])
         self.unrepeatable = set(state["unrepeatable"])

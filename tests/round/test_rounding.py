@@ -9,7 +9,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
+from tdml import config as settings
 from tdml.lab.laboratory import Laboratory
+from tdml.round.rounding import Rounding
 from tests.round import liars
 from tests.round.seats import sit
 
@@ -55,6 +57,17 @@ def _with_another_kind(rounds: int, seed: int) -> Laboratory:
 
     node._given = in_another_order
     return laboratory
+
+
+@pytest.mark.parametrize(("precision", "digits"), [("fp32", 23), ("bf16", 7)])
+def test_numbers_are_changed_by_as_much_of_themselves_as_they_are_rounded(
+    precision: str, digits: int
+) -> None:
+    rounding = Rounding(replace(settings.load([]).train, precision=precision), seed=0)
+    for value in (1e-3, 1.0, 1e3):
+        changed = rounding.of(torch.full((4000,), value)) / value
+        assert changed.std().item() == pytest.approx(2**-digits, rel=0.1)
+    assert not rounding.of(torch.arange(4000)).any(), "samples may be numbers of tokens"
 
 
 @pytest.mark.parametrize("seed", [1, 2])

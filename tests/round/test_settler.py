@@ -38,6 +38,7 @@ def test_between_rounding_and_a_lie_nothing_is_known(
     assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is right
     assert len([e for errors in settler.kinds.tolerance.seen.values() for e in errors]) == learnt
     assert settler.kinds.is_right(done, "of something else", "a GPU", value) is False
+    assert settler.kinds.is_right(done, "of what is not shown", "a GPU", None) is False
 
 
 def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(

@@ -1,0 +1,27 @@
+"""What a run has learnt of its nodes, and of their machines, outlives its coordinator."""
+
+from tdml.lab.laboratory import Laboratory
+from tdml.round.former import Former
+from tdml.round.rollback import Unproven
+from tdml.trust.judgement import Power
+from tdml.trust.suspicion import Purse, Suspicion
+
+_JOB = ["model=mlp", "data.size=8", "model.features=192", "model.hidden=16"]
+
+
+def test_all_of_it_is_kept_and_comes_back() -> None:
+    judge, other = (Laboratory(_JOB).engine.judge for _ in range(2))
+    standing, kinds = judge.standing, judge.auditor.settler.kinds
+    standing.suspicion, standing.purse = Suspicion({"r0.s0": 0.5}), Purse(7.0)
+    standing.power, standing.unproven = Power(4, 3), Unproven({"a key": [1, 2]}, 3)
+    standing.former = Former({2: ["an update"]})
+    kinds.tolerance.learn("a GPU", "a processor", 1e-6)
+    kinds.confirmed.add(("a GPU", 1))
+    kinds.unrepeatable.add("a GPU")
+    judge.debts.watched.add("a key")
+    other.restore(judge.state())
+    assert other.state() == judge.state()
+    assert other.standing == judge.standing
+    assert other.auditor.settler.kinds.confirmed == {("a GPU", 1)}
+    fresh = Laboratory(_JOB).engine.judge.state()
+    assert {name for name, kept in judge.state().items() if kept == fresh[name]} == set()
