@@ -57,6 +57,11 @@ def build(settings: dict, device: str) -> nn.Module:
             "return an nn.Sequential of blocks or a module with a method blocks()"
         )
     bring_into_form(model)
+    if has_blocks(model) and (model._backward_hooks or model._backward_pre_hooks):
+        raise SettingError(
+            "model: it has a backward hook, and only its blocks are trained: register it on one of "
+            "them"
+        )
     return model
 
 
@@ -90,6 +95,12 @@ def has_blocks(model: nn.Module) -> bool:
 def is_plain_sequence(model: nn.Module) -> TypeGuard[nn.Sequential]:
     """Whether its `forward` is that of its blocks, one after the other, and nothing else."""
     return isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward
+
+
+def adds_nothing(model: nn.Module) -> bool:
+    """Whether that holds of it in every mode, and of what its hooks do."""
+    hooks = model._forward_hooks or model._forward_pre_hooks
+    return is_plain_sequence(model) and type(model).train is nn.Module.train and not hooks
 
 
 def _listing(model: nn.Module) -> Callable[[], Iterable[nn.Module]] | None:

@@ -34,6 +34,12 @@ def bring_into_form(model: nn.Module) -> None:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if fault := _fault(tensor):
             raise SettingError(f"model: {name} {fault}")
+        if tensor._backward_hooks or tensor._post_accumulate_grad_hooks:
+            raise SettingError(
+                f"model: {name} has a hook on its gradient, and the tensors that nodes make in its "
+                "place have none: let the block do it (register_full_backward_hook), or its "
+                "forward()"
+            )
         if any(
             stride == 0 and size > 1
             for size, stride in zip(tensor.shape, tensor.stride(), strict=True)

@@ -8,7 +8,7 @@ from torch.utils.hooks import RemovableHandle
 from tdml.common.seeds import seeded
 from tdml.errors import SettingError, one_line
 from tdml.models import whole
-from tdml.models.split import blocks_of, is_plain_sequence
+from tdml.models.split import adds_nothing, blocks_of, is_plain_sequence
 from tdml.rehearsal.chain import Chain
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-5  # the same sums in another order are the same model
@@ -24,7 +24,7 @@ def check_own_forward(model: nn.Module, chain: Chain, inputs: torch.Tensor, seed
     Raises:
         SettingError: they differ.
     """
-    if is_plain_sequence(model):
+    if adds_nothing(model):
         return
     kept = {name: tensor.clone() for name, tensor in whole.tensors_of(model).items()}
     was_training = model.training
@@ -97,10 +97,15 @@ def _message(model: nn.Module, where: str, mode: str) -> str:
             f"model: {type(model).__name__} does something {where} that is in none of its layers "
             f"(in {mode}), and only layers are trained: take another architecture"
         )
+    if is_plain_sequence(model):
+        return (
+            f"model: a hook of {type(model).__name__}, or a train() of its own, does something "
+            f"{where} (in {mode}), and only its blocks are trained: let one of them do it"
+        )
     return (
         f"model: forward() does something {where} that blocks() leaves out (in {mode}), and only "
         "blocks are trained: put functions such as relu or flatten into blocks of their own "
-        "(nn.ReLU(), nn.Flatten())"
+        "(nn.ReLU(), nn.Flatten()), and so with hooks and a train() of its own"
     )
 
 

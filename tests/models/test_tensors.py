@@ -19,6 +19,12 @@ def share_memory():
     return model
 
 
+def with_a_hook(kind):
+    model = nn.Sequential(nn.Linear(2, 2))
+    getattr(model[0].weight, kind)(lambda given: None)
+    return model
+
+
 class Remembers(nn.Linear):
     def get_extra_state(self):
         return {"version": 3}
@@ -56,6 +62,11 @@ class Remembers(nn.Linear):
         (
             nn.Sequential(nn.Linear(2, 2), nn.SyncBatchNorm(2)),
             "model: 1 is a SyncBatchNorm, which computes with all other processes",
+        ),
+        (with_a_hook("register_hook"), "model: 0.weight has a hook on its gradient"),
+        (
+            with_a_hook("register_post_accumulate_grad_hook"),
+            "model: 0.weight has a hook on its gradient",
         ),
         (
             share_memory(),

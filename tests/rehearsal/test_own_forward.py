@@ -25,6 +25,22 @@ def test_what_lies_between_the_blocks_is_the_users_mistake(more, told):
         through(target="tests.rehearsal.users.Net", more=more)
 
 
+@pytest.mark.parametrize(
+    ("target", "arguments", "told"),
+    [
+        ("Frozen", {}, "a train.. of its own, does something before block 2 .in training"),
+        ("hooked", {"kind": "forward"}, "a hook of Sequential, .* before it returns"),
+        ("hooked", {"kind": "forward_pre"}, "a hook of Sequential, .* before block 1"),
+        ("hooked", {"kind": "full_backward"}, "it has a backward hook"),
+        ("hooked", {"kind": "full_backward_pre"}, "it has a backward hook"),
+    ],
+)
+def test_what_only_the_whole_of_the_blocks_does_is_the_users_mistake(target, arguments, told):
+    """Nodes have blocks alone: what the whole does was left out of the training in silence."""
+    with pytest.raises(SettingError, match=told):
+        through(target=f"tests.rehearsal.users.{target}", **arguments)
+
+
 @pytest.mark.parametrize("more", ["", "auxiliary"])
 def test_a_forward_that_does_what_the_blocks_do(more):
     assert through(target="tests.rehearsal.users.Net", more=more) == ""

@@ -240,6 +240,31 @@ class Net(nn.Module):
         return (value, value) if self.more == "auxiliary" and self.training else value
 
 
+class Frozen(nn.Sequential):
+    """Whose BatchNorm stays in evaluation, as one fine-tunes on small batches."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+
+    def train(self, mode=True):
+        super().train(mode)
+        self[1].eval()
+        return self
+
+
+def hooked(kind):
+    """Blocks with a hook on the whole of them."""
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    hooks = {
+        "forward": lambda module, inputs, output: 2 * output,
+        "forward_pre": lambda module, inputs: (2 * inputs[0],),
+        "full_backward": lambda module, inputs, outputs: None,
+        "full_backward_pre": lambda module, outputs: None,
+    }
+    getattr(net, f"register_{kind}_hook")(hooks[kind])
+    return net
+
+
 class Alternating(nn.Module):
     """One activation after every layer; one layer may be in TorchScript."""
 
