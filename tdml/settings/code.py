@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tdml.common.vision import mend_torchvision
+from tdml.errors import running_on
 from tdml.settings.schema import Config
 from tdml.settings.targets import is_path
 
@@ -58,7 +59,8 @@ def _targets(settings: Any) -> Iterator[str]:
 def _module_of(target: str) -> ModuleType | None:
     """That it is made in; only its path knows that of what is neither a class nor a function, such
     as a function with some arguments bound."""
-    found = pkgutil.resolve_name(target)
+    with running_on():
+        found = pkgutil.resolve_name(target)
     if inspect.isclass(found) or inspect.isroutine(found):
         return inspect.getmodule(found)
     paths = [*accumulate(target.split("."), "{}.{}".format)]

@@ -1,7 +1,9 @@
 """Settings that name a class or a function: `_target_`, beside its own arguments."""
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra.utils
@@ -28,6 +30,7 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
     """
     mend_torchvision()
     dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    folder = Path.cwd()
     try:
         with running_on():
             new = hydra.utils.instantiate({"_convert_": "all", **settings})
@@ -37,16 +40,17 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
         raise
     finally:
         changed = {
-            "default_dtype": torch.get_default_dtype() != dtype,
-            "grad_enabled": torch.is_grad_enabled() != gradients,
+            "torch.set_default_dtype()": torch.get_default_dtype() != dtype,
+            "torch.set_grad_enabled()": torch.is_grad_enabled() != gradients,
+            "os.chdir()": Path.cwd() != folder,
         }
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(gradients)
-    if name := next(filter(changed.get, changed), ""):
+        os.chdir(folder)
+    if call := next(filter(changed.get, changed), ""):
         raise SettingError(
-            f"{settings['_target_']}: it, or the file that it is in, calls torch.set_{name}(), "
-            "which holds for all of the process, and so for what nodes compute beside the model: "
-            "leave it out"
+            f"{settings['_target_']}: it, or the file that it is in, calls {call}, which holds for "
+            "all of the process, and so for what TDML does beside it: leave it out"
         )
     return new
 

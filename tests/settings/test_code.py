@@ -51,6 +51,17 @@ def test_what_is_tdmls_or_of_the_data_has_no_line_of_its_own() -> None:
         code_of(load(["model._target_=not_installed.net"]))
 
 
+def test_a_file_that_ends_the_program_is_an_error_like_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node ended without a word, as scripts do that read the command line, and the launcher ended
+    the coordinator before that could say anything."""
+    (tmp_path / "ends_all.py").write_text("import sys\nsys.exit(2)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match=r"it ends the program .status 2.: what reads the comm"):
+        code_of(load(["model._target_=ends_all.net"]))
+
+
 def test_the_module_is_told_that_a_target_is_made_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

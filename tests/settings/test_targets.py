@@ -1,5 +1,8 @@
 """What the `_target_` of a user's own is given."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -41,6 +44,12 @@ def without_gradients():
     return nn.Linear(2, 2)
 
 
+def elsewhere():
+    """As scripts begin that read their files from where they lie."""
+    os.chdir("/")
+    return nn.Linear(2, 2)
+
+
 class Task(Classification):
     def __init__(self, **given):
         super().__init__()
@@ -76,11 +85,17 @@ def test_settings_arrive_as_plain_lists_and_dicts(make, name):
 
 @pytest.mark.parametrize(
     ("make", "call"),
-    [(in_double_precision, "set_default_dtype"), (without_gradients, "set_grad_enabled")],
+    [
+        (in_double_precision, r"torch\.set_default_dtype"),
+        (without_gradients, r"torch\.set_grad_enabled"),
+        (elsewhere, r"os\.chdir"),
+    ],
 )
 def test_what_holds_for_all_of_the_process_is_the_users_mistake(make, call):
-    """Every node failed in its first step."""
-    with pytest.raises(SettingError, match=rf"calls torch\.{call}\(\), which holds for all of the"):
+    """Every node failed in its first step, or did not find the run folder."""
+    folder = Path.cwd()
+    with pytest.raises(SettingError, match=rf"calls {call}\(\), which holds for all of the"):
         build({"_target_": f"{__name__}.{make.__name__}"}, "cpu")
     assert torch.get_default_dtype() is torch.float32
     assert torch.is_grad_enabled()
+    assert Path.cwd() == folder
