@@ -83,8 +83,9 @@ def _verdict(body: dict[str, Any]) -> str:
     work = f", {body['samples']:,} samples" if body["samples"] else ""
     blamed = f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
     forgiven = f"; forgiven: {', '.join(body['forgiven'])}" if "forgiven" in body else ""
+    unfound = ", not found again" if body.get("unfound") else ""
     reason = f": {body['reason']}" if body["reason"] else ""
-    return f"{_who(body)} {body['status']}{work}{blamed}{forgiven}{reason}"
+    return f"{_who(body)} {body['status']}{work}{unfound}{blamed}{forgiven}{reason}"
 
 
 def _rewards(body: dict[str, Any], names: Mapping[str, str]) -> str:

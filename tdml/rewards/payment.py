@@ -92,6 +92,8 @@ class Payment:
                 MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake"
             )
             return share - due
+        elif verdict.unfound:
+            self._post(MINT, TREASURY, share, f"share of {name}, not found again")
         else:
             # Suspicious; or refused with nobody to blame, which neither clears nor convicts.
             self._post(MINT, held_account(key), share, f"work of {name}, held back")

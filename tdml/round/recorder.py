@@ -4,7 +4,7 @@ it."""
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -105,7 +105,7 @@ class Recorder:
                 ]
                 self._write(number, "audit", _audit(index, played.slots[index], audited, disputes))
             for _, judgement in sorted(played.judgements.items()):
-                self._write(number, "verdict", _verdict(judgement, played.forgiven))
+                self._write(number, "verdict", _verdict(judgement, played))
             for node, what in refusals:
                 self._write(number, "refusal", {"node": node, "what": what})
             for node, reason in banned_now.items():
@@ -184,7 +184,7 @@ def _dispute(settlement: Settlement, artifacts: Mapping[str, str]) -> dict:
     }  # fmt: skip
 
 
-def _verdict(judgement: Judgement, forgiven: Collection[str]) -> dict:
+def _verdict(judgement: Judgement, played: Round) -> dict:
     body: dict[str, Any] = {
         "replica": judgement.replica, "nodes": list(judgement.nodes), "status": judgement.status,
         "reason": judgement.reason, "blamed": list(judgement.blamed), "weight": judgement.weight,
@@ -192,8 +192,11 @@ def _verdict(judgement: Judgement, forgiven: Collection[str]) -> dict:
         "proven": judgement.proven, "samples": judgement.samples,
         "improvement": judgement.improvement,
     }  # fmt: skip
-    own = [name for name in judgement.nodes if name in forgiven]
-    return body | ({"forgiven": own} if own else {})
+    if judgement.replica in played.unfound:
+        body["unfound"] = True
+    if own := [name for name in judgement.nodes if name in played.forgiven]:
+        body["forgiven"] = own
+    return body
 
 
 def _finite(value: float) -> float | None:

@@ -133,8 +133,8 @@ def _judge(
     most = repeated if evidence.full else LARGEST if seen else TYPICAL
     scale, bound = _shorten(evidence.size, typical * evidence.stretch, most)
     proof = evidence.proof
-    if (refusal := _refusal(evidence)) or proof:
-        weight, scale, doubt, bound = 0.0, 1.0, refusal, ""
+    if (why := refusal(evidence)) or proof:
+        weight, scale, doubt, bound = 0.0, 1.0, why, ""
     status = MALICIOUS if proof else HONEST if weight == scale == 1 else SUSPICIOUS
     reasons = [proof.reason if proof else "", doubt, bound, evidence.unchecked]
     return Judgement(
@@ -152,7 +152,7 @@ def _judge(
     )
 
 
-def _refusal(evidence: Evidence) -> str:
+def refusal(evidence: Evidence) -> str:
     """Why an update does not count at all; "" if it does."""
     if evidence.fault or evidence.audited.unsettled:
         return evidence.fault or evidence.audited.unsettled

@@ -50,6 +50,8 @@ class PlainBook:
                         from_stake = min(share, self.stake[self.keys[cheat]])
                         self.stake[self.keys[cheat]] -= from_stake
                         share -= from_stake
+                elif v["unfound"]:
+                    continue
                 else:
                     self.held[key] += share
                 left -= share

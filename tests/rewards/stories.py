@@ -27,13 +27,14 @@ def roster(names, refused=(), **keys):
 
 def verdict(
     replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, proven=False,
-    forgiven=(),
+    forgiven=(), unfound=False,
 ):  # fmt: skip
     """On a replica with the nodes that it starts with, if none are given."""
     return {
         "replica": replica, "nodes": nodes or [f"r{replica}.s0", f"r{replica}.s1"],
         "status": status, "reason": "", "blamed": list(blamed), "samples": samples,
         "improvement": improvement, "proven": proven, "forgiven": list(forgiven),
+        "unfound": unfound,
     }  # fmt: skip
 
 
@@ -102,7 +103,16 @@ def _rounds(draw, names, stages, replicas):
         improvement = draw(st.sampled_from([7, 20_011, 10**6, 0, -5000]))
         forgiven = [n for n in nodes if draw(st.integers(0, 4)) == 0]
         verdicts.append(
-            verdict(replica, status, blamed, nodes, samples, improvement, forgiven=forgiven)
+            verdict(
+                replica,
+                status,
+                blamed,
+                nodes,
+                samples,
+                improvement,
+                forgiven=forgiven,
+                unfound=draw(st.integers(0, 3)) == 0,
+            )
         )
     bans = [ban(name) for name in draw(st.lists(st.sampled_from(names), max_size=1))]
     return Round(draw(st.permutations(verdicts)), bans)

@@ -84,6 +84,14 @@ def test_who_is_forgiven_what_it_never_showed_is_not_paid_for_it(status):
     assert book.balances[TREASURY] == 300
 
 
+def test_what_does_not_count_and_was_not_found_again_is_not_paid():
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "suspicious", unfound=True))
+    play(book, 2, verdict(0), verdict(1))
+    assert purse(book, "r1.s1") == (300, 0, 5000)
+    assert book.balances[TREASURY] == 500
+
+
 def test_two_seats_of_one_key_clear_it_only_together():
     book = Accounts(job(), roster(NAMES, spare0="key-r1.s0"))
     close(book, 0)

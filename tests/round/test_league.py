@@ -1,5 +1,7 @@
 """Kinds of machines are what nodes say: liars may have made one up, to be audited by each other."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from tdml.lab.laboratory import Laboratory
@@ -89,3 +91,36 @@ def test_a_debt_is_not_paid_on_another_kind_of_machine() -> None:
     second = laboratory.play(2)
     assert second.judgements[4].status == "lost"
     assert "r4.s0 owes its work of round 1, and has not shown it" in second.judgements[4].reason
+
+
+class _Idles(Node):
+    """Learns nothing, and hands in what is not finite, of which nobody can tell on another kind of
+    machine whether honest steps lead there."""
+
+    own = True
+
+    def _one(self, given, log, step, keeps=False):
+        yield from super()._one(given, log, step, keeps)
+        if self.own:
+            state = self.stage.trainer.state()
+            state[: self.stage.layout.size] = float("nan")
+            self.stage.trainer.resume(state)
+
+    def repeating(self, order):
+        self.own = order.own
+        yield from super().repeating(order)
+        self.own = True
+
+
+@pytest.mark.parametrize("others", [(5,), range(6)])
+def test_what_nobody_can_find_again_is_not_paid(others: Sequence[int]) -> None:
+    """Or one honest round would release what was held back for any number of such."""
+    laboratory = Laboratory([*_JOB, "rounds=2", "trust.budget=1"])
+    for number, kind in ((1, _Idles), (2, Node)):
+        sit(laboratory, "r5.s0", kind)
+        for replica in laboratory.fleet.muster():
+            replica.kind = "NVIDIA H400" if replica.index in others else replica.kind
+        one = laboratory.play(number)
+        assert not one.bans
+        assert one.judgements[5].status == ("suspicious" if kind is _Idles else "honest")
+        assert one.unfound == ((5,) if kind is _Idles else ())
