@@ -58,7 +58,8 @@ class Debts:
     def __init__(self, fleet: Fleet, job: Job, auditor: Auditor) -> None:
         self._fleet, self._job, self._auditor = fleet, job, auditor
         self.owing: dict[str, Debt] = {}
-        # those who were forgiven, until all of a round of theirs is repeated
+        # those who were forgiven, until all of a round of theirs is repeated; on a kind of machine
+        # that nobody vouches for, looked at
         self.watched: set[str] = set()
         # those whose next verdict is to say that they were forgiven
         self._untold: set[str] = set()

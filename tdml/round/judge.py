@@ -78,7 +78,7 @@ class Judge:
                 distance = max(distance, LIMIT)
             suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
             stands_out = distance > LIMIT or index in gathered.diverged
-            at_once = (stands_out or self.debts.watches(names)) and index in clearable
+            at_once = (stands_out and index in clearable) or self.debts.watches(names)
             windows = window_steps(self._job, gathered, index)
             candidates[index] = Candidate(windows, suspicion, at_once)
         chance = RANDOM_SHARE * self._job.config.trust.budget
@@ -126,11 +126,20 @@ class Judge:
                 rank_mean=float(moments.mean[row]),
                 rank_std=float(moments.std[row]),
             )
-        self.debts.clear(name for known in evidence.values() if known.full for name in known.nodes)
+        clearable = self.auditor.vouched_for(gathered)
+        for index, known in evidence.items():
+            if known.full or (index not in clearable and self._is_seen(gathered, index, known)):
+                self.debts.clear(known.nodes)
         spent = findings.checked.steps + audits.steps + audits.looks
         unproven = tuple(index for index, known in evidence.items() if not known.full)
         unfound = tuple(i for i, known in evidence.items() if self._is_unfound(known, audits))
         return Judged(judgements, proofs if trusted else [], audits, spent, unproven, unfound)
+
+    def _is_seen(self, gathered: Gathered, index: int, known: Evidence) -> bool:
+        """Whether every window was looked at at least, and nothing was found amiss."""
+        audited, windows = known.audited, window_steps(self._job, gathered, index)
+        seen = {*audited.clean, *audited.looked}
+        return len(seen) == len(windows) and not (audited.unsettled or audited.lied)
 
     def _is_unfound(self, known: Evidence, audits: Audits) -> bool:
         """Whether an update was refused, and nobody has found the work again, though it could have

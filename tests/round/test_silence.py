@@ -141,6 +141,23 @@ def test_who_owes_and_sits_elsewhere_by_now_is_forgiven_and_watched():
     assert laboratory.play(3).forgiven == (), "which is said once"
 
 
+def test_who_is_forgiven_since_it_says_that_it_is_on_another_kind_of_machine_is_watched_too():
+    """Nobody can repeat its work there, so the coordinator looks at all of it."""
+    laboratory = Laboratory([*_JOB, "trust.budget=0.01"])
+    laboratory.engine.judge.standing.suspicion.by_node["r1.s0"] = 9.0
+    laboratory.engine.judge.standing.purse.steps = 100.0  # so that it is asked in the first round
+    sit(laboratory, "r1.s0", Silent, deed="open")
+    laboratory.play(1)
+    assert _owing(laboratory) == {"r1.s0": 1}
+    sit(laboratory, "r1.s0", Silent, deed="nothing")
+    for replica in laboratory.fleet.muster():
+        replica.kind = "NVIDIA H400" if replica.index == 1 else replica.kind
+    second = laboratory.play(2)
+    assert (second.forgiven, _owing(laboratory)) == (("r1.s0",), {})
+    assert second.audits[1].looked == (0, 1, 2)
+    assert not laboratory.engine.judge.debts.watched
+
+
 class Refuses(Node):
     """Hands in what it has not found, and fails whenever it is to repeat steps of its
     own, so that nobody knows who of its replica does not show its work."""
