@@ -121,7 +121,7 @@ class VerdictBody(TypedDict):
     proven: bool  # all of its work was repeated and found again
     samples: Count
     improvement: int
-    unfound: NotRequired[bool]  # its update was refused, and nobody has found its work again
+    unfound: NotRequired[bool]  # its update cannot be averaged, nor was its work found again
     forgiven: NotRequired[list[str]]  # that cannot show an earlier round's work any more, if any
 
 

@@ -49,8 +49,8 @@ class Accounts:
     every single lie was a bad bet when it was made, however the earlier ones had ended. What is
     held back becomes credit with the next verdict that clears its key, if no other of that round
     doubts it; who does not show work that it was asked for gets none, so it stays there until it
-    has. Who cannot show it any more, and is forgiven, loses it. What does not count, and was not
-    found again, is not paid either, or one honest round would pay for any number of idle ones.
+    has. Who cannot show it any more, and is forgiven, loses it. What cannot be averaged, and was
+    not found again, is not paid either, or one honest round would pay for any number of idle ones.
 
     Args:
         job: body of the job's entry, its stake settled.

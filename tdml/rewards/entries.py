@@ -53,7 +53,7 @@ class Verdict(msgspec.Struct, frozen=True):
     blamed: list[str] = []
     proven: bool = False  # all of its work was repeated and found again
     samples: Amount = 0
-    # its update was refused, and nobody has found its work again
+    # its update cannot be averaged, and nobody has found its work again
     unfound: bool = False
     # its nodes that cannot show an earlier round's work any more, which they never showed
     forgiven: list[str] = []

@@ -259,7 +259,6 @@ class Engine:
         round_.commitments, round_.audits = gathered.commitments, judged.audits.by_replica
         round_.settlements, round_.spent = judged.audits.settlements, judged.spent
         round_.tainted = self.judge.tainted(round_.number, judged.proofs)
-        round_.unfound = judged.unfound
         round_.bytes["up"] += gathered.bytes
         round_.notes += dict.fromkeys(judged.audits.notes)
         round_.notes += [] if self.moved == round_.number else [_UNCHANGED]

@@ -14,7 +14,7 @@ from tdml.round.gather import Gathered, updates_of
 from tdml.round.job import Job
 from tdml.round.reports import false_reports
 from tdml.round.standing import Standing
-from tdml.trust.judgement import Evidence, Judgement, Proof, judge, refusal
+from tdml.trust.judgement import Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE
 from tdml.trust.screen import Screening, is_ranked, screen_sums
 from tdml.trust.suspicion import Candidate
@@ -30,7 +30,6 @@ class Judged:
     audits: Audits
     spent: float  # on cross-checks and audits, in steps of training
     unproven: tuple[int, ...] = ()  # the replicas whose work was not repeated in full
-    unfound: tuple[int, ...] = ()  # those that do not count, and whose work nobody has found again
 
 
 class Judge:
@@ -132,21 +131,13 @@ class Judge:
                 self.debts.clear(known.nodes)
         spent = findings.checked.steps + audits.steps + audits.looks
         unproven = tuple(index for index, known in evidence.items() if not known.full)
-        unfound = tuple(i for i, known in evidence.items() if self._is_unfound(known, audits))
-        return Judged(judgements, proofs if trusted else [], audits, spent, unproven, unfound)
+        return Judged(judgements, proofs if trusted else [], audits, spent, unproven)
 
     def _is_seen(self, gathered: Gathered, index: int, known: Evidence) -> bool:
         """Whether every window was looked at at least, and nothing was found amiss."""
         audited, windows = known.audited, window_steps(self._job, gathered, index)
         seen = {*audited.clean, *audited.looked}
         return len(seen) == len(windows) and not (audited.unsettled or audited.lied)
-
-    def _is_unfound(self, known: Evidence, audits: Audits) -> bool:
-        """Whether an update was refused, and nobody has found the work again, though it could have
-        been. A look is not enough: from states that are not finite every step leads to such. Who is
-        silent has yet to show it."""
-        waits = known.full or audits.silent & {*known.nodes}
-        return self._job.audits and bool(refusal(known)) and not waits
 
     def note_unproven(self, number: int, judged: Judged) -> None:
         """Remember whose updates are in the weights without having been repeated in full. Without

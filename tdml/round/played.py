@@ -21,8 +21,6 @@ class Round:
     audits: dict[int, Audited] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
     bans: dict[str, str] = field(default_factory=dict)
-    # replicas that do not count, and whose work nobody has found again
-    unfound: tuple[int, ...] = ()
     forgiven: tuple[str, ...] = ()  # nodes that owe an earlier round's work no longer, never shown
     # The task's metrics and the loss, by name; of the validation half where it is measured.
     test: Mapping[str, float | None] = field(default_factory=dict)

@@ -192,7 +192,7 @@ def _verdict(judgement: Judgement, played: Round) -> dict:
         "proven": judgement.proven, "samples": judgement.samples,
         "improvement": judgement.improvement,
     }  # fmt: skip
-    if judgement.replica in played.unfound:
+    if judgement.unfound:
         body["unfound"] = True
     if own := [name for name in judgement.nodes if name in played.forgiven]:
         body["forgiven"] = own

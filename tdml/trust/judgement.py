@@ -85,6 +85,7 @@ class Judgement:
     p: float | None = None  # of the work test
     # all of its work was repeated and found again, so it is paid, whatever its update counts
     proven: bool = False
+    unfound: bool = False  # it cannot be averaged, and its work was not: it is not paid
     train_loss: float | None = None
     rank_mean: float | None = None
     rank_std: float | None = None
@@ -133,8 +134,8 @@ def _judge(
     most = repeated if evidence.full else LARGEST if seen else TYPICAL
     scale, bound = _shorten(evidence.size, typical * evidence.stretch, most)
     proof = evidence.proof
-    if (why := refusal(evidence)) or proof:
-        weight, scale, doubt, bound = 0.0, 1.0, why, ""
+    if (refusal := _refusal(evidence)) or proof:
+        weight, scale, doubt, bound = 0.0, 1.0, refusal, ""
     status = MALICIOUS if proof else HONEST if weight == scale == 1 else SUSPICIOUS
     reasons = [proof.reason if proof else "", doubt, bound, evidence.unchecked]
     return Judgement(
@@ -149,10 +150,11 @@ def _judge(
         distance=evidence.distance,
         p=None if evidence.work is None else evidence.work.p,
         proven=evidence.full,
+        unfound=bool(evidence.fault) and not evidence.full,
     )
 
 
-def refusal(evidence: Evidence) -> str:
+def _refusal(evidence: Evidence) -> str:
     """Why an update does not count at all; "" if it does."""
     if evidence.fault or evidence.audited.unsettled:
         return evidence.fault or evidence.audited.unsettled

@@ -159,8 +159,8 @@ def test_who_is_forgiven_stands_in_the_verdict_and_loses_what_was_held_back(
 def test_what_was_not_found_again_stands_in_the_verdict_and_is_not_paid(
     recorder: Recorder, path: Path
 ) -> None:
-    refused = replace(honest(1), status="suspicious", weight=0.0)
-    play(recorder, 1, judgements={0: honest(0), 1: refused}, unfound=(1,))
+    refused = replace(honest(1), status="suspicious", weight=0.0, unfound=True)
+    play(recorder, 1, judgements={0: honest(0), 1: refused})
     assert [body.get("unfound") for body in bodies(path, "verdict")] == [None, True]
     assert not {f"{kind}:{PUBLIC['r1.s1']}" for kind in ("held", "credit")} & balances(path).keys()
     verify(path, Accounts)

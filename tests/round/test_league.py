@@ -123,4 +123,4 @@ def test_what_nobody_can_find_again_is_not_paid(others: Sequence[int]) -> None:
         one = laboratory.play(number)
         assert not one.bans
         assert one.judgements[5].status == ("suspicious" if kind is _Idles else "honest")
-        assert one.unfound == ((5,) if kind is _Idles else ())
+        assert one.judgements[5].unfound == (kind is _Idles)

@@ -34,6 +34,7 @@ def one(power: float = 0.5, vouches: bool = True, **given: object):
         ({"distance": 5.0, "departure": "far"}, 0, 1, "suspicious"),
         ({"distance": 5.0, "departure": "far", "full": True}, 1, 1, "honest"),
         ({"fault": "not finite"}, 0, 1, "suspicious"),
+        ({"fault": "not finite", "full": True}, 0, 1, "suspicious"),
         ({"audited": Audited(unsettled="nobody is confirmed")}, 0, 1, "suspicious"),
         ({"proof": Proof(("b",), "it lied")}, 0, 1, "malicious"),
         ({"proof": Proof(("b",), "it lied"), "full": True, "work": SEEN}, 0, 1, "malicious"),
@@ -46,6 +47,7 @@ def test_what_counts(given: dict, weight: float, scale: float, status: str) -> N
     assert made.accepted == (weight > 0)
     assert made.blamed == (("b",) if status == "malicious" else ())
     assert made.proven == given.get("full", False)
+    assert made.unfound == ("fault" in given and not made.proven), "statistics alone hurt nobody"
 
 
 @pytest.mark.parametrize(
