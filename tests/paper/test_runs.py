@@ -153,6 +153,6 @@ def test_an_unknown_filter_is_named(unknown: str) -> None:
 
 
 def test_small_pictures_have_a_stem_of_their_own() -> None:
-    for run in RUNS:
+    for run in {run.model: run for run in RUNS}.values():
         stem = settings.load(run.settings).model.get("stem")
         assert stem == ("cifar_pooled" if run.model == SMALL else None)
