@@ -20,6 +20,7 @@ from tdml.node.worker import Worker
 from tdml.round.engine import Engine
 from tdml.round.recorder import Recorder
 from tdml.run.coordinator import Coordinator
+from tdml.run.keeping import Keeping
 from tests.use import Use
 
 _PAUSE_S = 5
@@ -183,6 +184,15 @@ class DiesOfABan(Gaussian):
         _kill_once_before(
             Coordinator, "_record", marker, lambda c, played: played.bans and _saved(c)
         )
+
+
+class DiesAfterABan(Gaussian):
+    """A liar, and a coordinator that is killed once, when the ledger has a ban, and no checkpoint
+    has it. `marker` is a file that is written then."""
+
+    def __init__(self, std: float, marker: str) -> None:
+        super().__init__(std)
+        _kill_once_before(Keeping, "checkpoint", marker, lambda keeping, *_: keeping._fleet.banned)
 
 
 class DiesRollingBack(Gaussian):

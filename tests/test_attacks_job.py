@@ -110,6 +110,7 @@ def test_what_a_liar_put_in_is_taken_out_again(tmp_path: Path) -> None:
         ("DiesGoingBack", 4, 3),
         # nothing but the ban list knows of the ban, and it keeps the liar out
         ("DiesOfABan", 5, 2),
+        ("DiesAfterABan", 5, 2),
         ("DiesRollingBack", 5, 3),
     ],
 )
@@ -120,8 +121,10 @@ def test_a_run_that_is_killed_before_it_goes_back_does_so_when_it_goes_on(
         *SMALL, "topology.replicas=4", "topology.stages=1", "rounds=4", "sync.local_steps=6",
         f"attack._target_=tests.saboteurs_at.{saboteur}", "+attack.std=30", "attack.replicas=[3]",
         "attack.from_round=3", f"+attack.marker={tmp_path / 'killed'}", "sync.patience=1",
-        f"identity.folder={tmp_path / 'keys'}", f"identity.ban_list={tmp_path / 'bans.yaml'}",
+        f"identity.folder={tmp_path / 'keys'}",
     ]  # fmt: skip
+    if saboteur == "DiesOfABan":
+        job.append(f"identity.ban_list={tmp_path / 'bans.yaml'}")
     killed = run_job(tmp_path / "run", 5, *job)
     assert (tmp_path / "killed").exists() and 0 not in killed.statuses, killed.output
     result = run_job(tmp_path / "run", ranks, *job, "resume=true")
@@ -131,6 +134,7 @@ def test_a_run_that_is_killed_before_it_goes_back_does_so_when_it_goes_on(
     rounds = [*range(1, void + 1), 1, 2, 3, 4]
     assert [line["round"] for line in result.all_rounds] == rounds
     assert result.summary["void_rounds"] == void
+    assert result.summary["banned"] == ["r3.s0"]
     kept = standing((entry.round, entry.kind, entry.body) for entry in entries(result.run))
     closed = [number for number, kind, _ in kept if kind == "root"]
     assert closed == [0, *rounds, 5], "who has worked in the rounds that come again is paid"

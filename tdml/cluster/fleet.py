@@ -1,6 +1,6 @@
 """All nodes of a job: who is banned or dead, and which replicas can work."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -190,13 +190,14 @@ class RpcFleet:
             "slots": self.slots.state(),
         }
 
-    def restore(self, state: dict) -> None:
-        """Undo `state`."""
+    def restore(self, state: dict, banned: Collection[str] = ()) -> None:
+        """Undo `state`. The keys that are `banned` were so after that."""
         self._former = state["keys"]
         for name, key in self._former.items():  # they may come back
             node = self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
             # it is keys that are banned: another machine may have the name now
-            node.banned = name in state["banned"] and self.roster.keys.get(name, key) == key
+            was = name in state["banned"] or key in banned
+            node.banned = was and self.roster.keys.get(name, key) == key
         self._dissolve()
         self.slots.restore(state["slots"])
 

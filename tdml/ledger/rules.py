@@ -34,7 +34,7 @@ class LedgerState:
 
     weights: str = ""  # digest of the global weights, if known
     roster: Mapping[str, Any] = field(default_factory=dict)  # the body of the last `roster`
-    banned: frozenset[str] = frozenset()  # public keys
+    banned: tuple[str, ...] = ()  # public keys, in their order
     ended: bool = False
     root: str = ""  # of the round
     book: Any = None  # snapshot of the accounts
@@ -129,10 +129,13 @@ class Rules:
         after = entry.body["after"]
         if after >= len(self._closed) or self._closed[after].ended:
             raise ValueError(f"it goes on after round {after}, which is not closed")
+        banned = self._state.banned
         del self._closed[after + 1 :]
-        self._state = self.last
+        self._state = replace(self.last, banned=banned)  # what is proven is so in any round
         assert self._book is not None  # a round is closed, and the first has the roster
-        self._book.restore(self._state.book)
+        self._book.restore(self.last.book)
+        for key in banned[len(self.last.banned) :]:
+            self._book.apply("ban", after + 1, {"key": key})
         self._open = _Open(after + 1)
         self.config = entry.body.get("config", self.config)
 
@@ -147,8 +150,12 @@ class Rules:
             )
         weights = self._closed[after].weights
         del self._closed[after + 1 :]
+        assert self._book is not None
         self._closed[after] = self._state = replace(
-            self._state, weights=weights, root=self._closed[after].root
+            self._state,
+            weights=weights,
+            root=self._closed[after].root,
+            book=self._book.snapshot(),
         )
         self._open = _Open(after + 1)
 
@@ -209,7 +216,7 @@ class Rules:
             raise ValueError(f"the key is not that of {node}")
         if key in self._state.banned:
             raise ValueError(f"{node} is banned already")
-        self._state = replace(self._state, banned=self._state.banned | {key})
+        self._state = replace(self._state, banned=(*self._state.banned, key))
 
     def _change_weights(self, entry: Entry, round_: _Open) -> None:
         self._state = replace(self._state, weights=entry.body["digest"])

@@ -76,8 +76,8 @@ class Accounts:
 
     @property
     def convicted(self) -> frozenset[str]:
-        """The keys that earlier rounds have blamed or banned."""
-        return frozenset(self._state.convicted)
+        """The keys that were blamed or banned so far, in rounds that are void, too."""
+        return frozenset(self._state.convicted | self._state.accused.keys())
 
     def apply(self, kind: str, round: int, body: dict) -> None:
         """Take the next entry of the ledger. What has nothing to do with money is passed over, and
@@ -165,7 +165,7 @@ class Accounts:
 
     def _begin(self, round: int) -> None:
         state = self._state
-        if state.round != round and (state.verdicts or state.accused):
+        if state.round != round and state.verdicts:  # a ban may be of a round that is void
             raise ValueError(f"round {state.round} is not settled yet")
         state.round = round
 
@@ -217,17 +217,21 @@ class Accounts:
 
 
 def standing(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries that no later `resume` has made void.
+    """The entries that no later `resume` has made void. Its bans stand behind it: what is proven is
+    so, whatever becomes of the round.
 
     Raises:
         ValueError: a `resume` does not say after which round.
     """
     kept: list[Entry] = []
     for entry in entries:
-        _, kind, body = entry
+        number, kind, body = entry
+        before = kept
         if kind == "resume":
-            kept = until(kept, read(body, Resume).after)
+            kept = until(before, read(body, Resume).after)
+        void = before[len(kept) :]
         kept.append(entry)
+        kept += [(number, "ban", ban) for _, each, ban in void if each == "ban"]
     return kept
 
 

@@ -118,11 +118,6 @@ class Recorder:
             self._book.apply(root.kind, root.round, root.body)
 
     @property
-    def convicted(self) -> frozenset[str]:
-        """The keys that the job has banned."""
-        return self._book.convicted
-
-    @property
     def entries(self) -> int:
         """How many the ledger has."""
         return self._ledger.length

@@ -51,7 +51,7 @@ class Coordinator:
         self.last_round = checkpoint.round if checkpoint else 0
         if checkpoint is not None:
             whole.restore(job.model, checkpoint.model)
-            fleet.restore(checkpoint.fleet)
+            fleet.restore(checkpoint.fleet, banned)
         self.engine = Engine(job, fleet, recorder)
         if checkpoint is not None:
             self.engine.outer.restore(checkpoint.outer)

@@ -118,7 +118,7 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     terms = terms_of(complete, job, identity)
     folder.begin(complete)
     rendezvous.begin(config.run_dir)
-    banned = bans.keys | banned_keys(run, stood)
+    banned = bans.keys | banned_keys(run)
     former = checkpoint.fleet["keys"] if checkpoint else {}
     roster = open_roster(identity.public, given, banned, _joined(config, former))
     sessions, admitted = open_sessions(
@@ -178,7 +178,7 @@ def _lead(
     if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
     # of what was banned right before the coordinator died only the ban list knows
-    banned, status = ready.bans.of(caller.at.job) | ready.recorder.convicted, 1
+    banned, status = ready.bans.of(caller.at.job) | banned_keys(ready.folder.path), 1
     coordinator = Coordinator(
         ready.job, fleet, ready.sessions, monitor, ready.recorder, ready.checkpoint, banned
     )

@@ -13,7 +13,7 @@ from tdml.ledger.entry import Entry
 from tdml.ledger.reader import LEDGER, read
 from tdml.members.roster import Roster
 from tdml.protocol.identity import Identity, new_job
-from tdml.rewards.accounts import Accounts, book_of, standing, until
+from tdml.rewards.accounts import Accounts, book_of
 from tdml.rewards.deterrence import stake_of
 from tdml.round.checkpoint import Checkpoint, Return
 from tdml.round.job import Job
@@ -50,11 +50,9 @@ def stands_at(run: Path, checkpoint: Checkpoint | None) -> int:
     return back.round
 
 
-def banned_keys(run: Path, after: int) -> frozenset[str]:
-    """The keys that a run to be resumed has banned in rounds up to `after`: what came later is
-    void, bans too."""
-    kept = until(standing(_plain(_entries(run))), after)
-    return frozenset(body["key"] for _, kind, body in kept if kind == "ban")
+def banned_keys(run: Path) -> frozenset[str]:
+    """The keys that a run to be resumed has banned, in rounds that are void, too."""
+    return frozenset(entry.body["key"] for entry in _entries(run) if entry.kind == "ban")
 
 
 def _entries(run: Path) -> list[Entry]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from tdml.ledger.verify import verify
@@ -11,7 +12,7 @@ from tdml.round.recorder import Recorder
 from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Judgement, Proof, lost
 from tests.ledger.chains import PUBLIC
-from tests.ledger.recorders import BY_REPLICA, CONVICTED, balances, bodies, honest, play
+from tests.ledger.recorders import BY_REPLICA, CONVICTED, balances, bodies, honest, play, take_up
 from tests.ledger.stored import tensors
 
 
@@ -163,4 +164,31 @@ def test_what_was_not_found_again_stands_in_the_verdict_and_is_not_paid(
     play(recorder, 1, judgements={0: honest(0), 1: refused})
     assert [body.get("unfound") for body in bodies(path, "verdict")] == [None, True]
     assert not {f"{kind}:{PUBLIC['r1.s1']}" for kind in ("held", "credit")} & balances(path).keys()
+    verify(path, Accounts)
+
+
+@pytest.mark.parametrize("resumes", [1, 2])
+@pytest.mark.parametrize("goes_back", [False, True])
+def test_a_ban_outlives_its_round_and_so_does_the_loss_of_the_stake(
+    resumes: int, goes_back: bool, recorder: Recorder, path: Path
+) -> None:
+    """Who can end the coordinator in the very second could undo it."""
+    play(recorder, 1)
+    play(recorder, 2, **CONVICTED)
+    ledger = recorder._ledger
+    for _ in range(resumes):
+        ledger.resume(1)
+        recorder = take_up(ledger, path)
+        assert recorder._book.convicted == {PUBLIC["r1.s1"]}
+    number = 2
+    if goes_back:
+        recorder.roll_back(0, "it lied")
+        number = 1
+        ledger.resume(0)
+        recorder = take_up(ledger, path)
+    slots = {0: BY_REPLICA[0], 1: ("r1.s0", "spare0")}
+    bans = {"r1.s1": "answers still"}
+    play(recorder, number, slots=slots, bans=bans, judgements={0: honest(0)}, commitments={})
+    assert balances(path)[f"stake:{PUBLIC['r1.s1']}"] == 0
+    assert len(bodies(path, "ban")) == 1
     verify(path, Accounts)

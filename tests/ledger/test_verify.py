@@ -87,10 +87,10 @@ def test_the_first_entry_is_the_job_of_its_author(tmp_path):
         assert chains.fault_of(made) == "its author is not the coordinator"
 
 
-def test_a_resume_takes_back_money_bans_and_weights(ledger):
+def test_a_resume_takes_back_money_and_weights(ledger):
     ledger.resume(0)
     chains.before_commits(ledger, 1)
-    chains.commit(ledger, 1, "r1.s1")  # its ban is void
+    chains.commit(ledger, 1, "r1.s0")
     chains.after_commits(ledger, 1, weights="ab" * 32)
     chains.before_commits(ledger, 2, weights="ab" * 32)
     books = []
@@ -101,6 +101,14 @@ def test_a_resume_takes_back_money_bans_and_weights(ledger):
 
     verify(ledger.path, keep)
     assert books[0].paid == chains.POOL
+
+
+def test_a_ban_outlives_its_round(ledger):
+    """Who can end the coordinator in the very second could undo it."""
+    ledger.resume(0)
+    chains.before_commits(ledger, 1)
+    chains.commit(ledger, 1, "r1.s1")
+    assert chains.fault_of(ledger) == "r1.s1 is banned"
 
 
 def test_a_resumed_run_may_have_other_keys_but_a_banned_key_stays_banned(ledger):
