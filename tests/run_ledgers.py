@@ -52,12 +52,12 @@ def rewards(run: Path, capsys: pytest.CaptureFixture) -> tuple[dict[str, dict], 
 
 
 def assert_balanced(run: Path, capsys: pytest.CaptureFixture, rounds: int) -> None:
-    """Every round that counts has paid one pool, and no money was made or lost."""
+    """No round that counts has paid more than one pool, and no money was made or lost."""
     kept = standing((entry.round, entry.kind, entry.body) for entry in entries(run))
     book_of(kept).check()
     _, totals = rewards(run, capsys)
     job = entries(run, "job")[0].body
-    assert totals["pool_in"] == rounds * job["pool"]
+    assert totals["pool_in"] <= rounds * job["pool"]
     assert (
         totals["pool_in"] + totals["slashed"]
         == totals["credit"] + totals["held"] + totals["treasury"]

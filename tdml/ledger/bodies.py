@@ -19,15 +19,13 @@ class JobBody(TypedDict):
     coordinator: Digest  # public key
     rounds: Count
     replicas: Count  # at most
-    fewest: Count  # replicas that it may start with
     stages: Count
     policy: str
     pool: Count
     stake: Count
     audit_chance: float  # that a window of somebody's round is executed again, whoever it is
     shares: list[Count]  # of the computation, by stage, in millionths
-    samples: list[Count]  # by replica
-    least_samples: NotRequired[Count]  # that a slow replica may be left with, where any may
+    samples: list[Count]  # of a full round, by replica
 
 
 class RosterBody(TypedDict):

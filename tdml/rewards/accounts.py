@@ -20,7 +20,7 @@ from tdml.rewards.entries import (
     read,
 )
 from tdml.rewards.payment import Payment, check_postings, posting_text
-from tdml.rewards.policies import divide, policy_of
+from tdml.rewards.policies import parts
 
 Entry = tuple[int, str, dict]  # round, kind and body of an entry of the ledger
 
@@ -64,8 +64,7 @@ class Accounts:
         terms = read(job, Terms)
         if terms.stake is None:
             raise ValueError("the job has no stake")
-        self._pool, self._stake, self._stages = terms.pool, terms.stake, len(terms.shares)
-        self._policy = policy_of(terms.policy, terms.shares)
+        self._terms, self._stake = terms, terms.stake
         self._state = _State()
         self._admit(read(roster, Participants))
 
@@ -101,8 +100,7 @@ class Accounts:
 
     def settle(self, round: int) -> list[dict]:
         """The postings that are due for what was applied since the last settlement: the body of the
-        `rewards` entry is {"postings": …}. Nothing changes before that is applied. A round that
-        hands in nothing costs nothing.
+        `rewards` entry is {"postings": …}. Nothing changes before that is applied.
 
         Raises:
             ValueError: it is another round that is to be settled.
@@ -114,8 +112,7 @@ class Accounts:
         due = Payment(state.balances, state.keys, convicted)
         due.take_stakes(state.newcomers, self._stake)
         due.forfeit(state.keys[name] for v in state.verdicts.values() for name in v.forgiven)
-        if verdicts:
-            due.pay(verdicts, divide(self._pool, self._policy.weights(verdicts)), self._pool)
+        due.pay(verdicts, parts(self._terms, verdicts))
         due.release(verdicts)
         due.slash(state.accused)
         return due.postings
@@ -173,10 +170,8 @@ class Accounts:
         self._begin(round)
         if verdict.replica in self._state.verdicts:
             raise ValueError(f"there are two verdicts on replica {verdict.replica}")
-        if len(verdict.nodes) != self._stages:
-            raise ValueError(
-                f"the verdict names {len(verdict.nodes)} nodes of {self._stages} stages"
-            )
+        if len(verdict.nodes) != (stages := len(self._terms.shares)):
+            raise ValueError(f"the verdict names {len(verdict.nodes)} nodes of {stages} stages")
         for name in (*verdict.nodes, *verdict.blamed, *verdict.forgiven):
             if name not in self._state.keys:
                 raise ValueError(f"the verdict names {name}, which is not in the roster")

@@ -14,16 +14,14 @@ from fractions import Fraction
 
 from tdml.errors import SettingError
 from tdml.rewards.entries import LARGEST_AMOUNT, Terms, Verdict, read
-from tdml.rewards.policies import divide, policy_of
+from tdml.rewards.policies import parts
 from tdml.trust.numbers import RANDOM_SHARE
 
 _WITHOUT_AUDITS = 10  # rounds' pay that null stakes where no stake is enough
 
 
 def gain(job: Mapping) -> int:
-    """The most that a node can earn in a round in which as few replicas hand in something as the
-    job may start with: that with the most samples, and those with the fewest, which are slow where
-    that leaves a replica with fewer.
+    """The most that a node can earn in a round.
 
     Under `improvement` that is its stage's share of the whole pool: a cheat can hope to be in the
     only replica that improves anything.
@@ -32,16 +30,11 @@ def gain(job: Mapping) -> int:
         job: body of the job's entry.
     """
     terms = read(job, Terms)
-    few = sorted(terms.samples)
-    others = few[: terms.fewest - 1]
-    if terms.least_samples is not None:
-        others = [terms.least_samples] * len(others)
-    round_of_few = [
+    full_round = [
         Verdict(replica, [], "honest", samples=samples, improvement=int(replica == 0))
-        for replica, samples in enumerate([*few[-1:], *others])
+        for replica, samples in enumerate(terms.samples)
     ]
-    parts = divide(terms.pool, policy_of(terms.policy, terms.shares).weights(round_of_few))
-    return max(map(max, parts))
+    return max(map(max, parts(terms, full_round)))
 
 
 def least_stake(gain: int, chance: float) -> int:

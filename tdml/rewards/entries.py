@@ -21,15 +21,12 @@ class Terms(msgspec.Struct, frozen=True):
 
     rounds: Annotated[int, msgspec.Meta(ge=1)]
     policy: str  # one of `tdml.rewards.policies.POLICIES`
-    pool: Amount  # paid out for a round
+    pool: Amount  # what a round pays in which every replica hands in all of its work
     # of every key; None only before it is settled, see `tdml.rewards.deterrence.stake_of`
     stake: Amount | None
     audit_chance: Annotated[float, msgspec.Meta(ge=0, le=1)]  # that a window is executed again
     shares: list[Amount]  # of the computation, by stage, in millionths
-    samples: list[Amount]  # of a round, by replica
-    fewest: Annotated[int, msgspec.Meta(ge=1)]  # replicas that it may start with
-    # that a slow replica may be left with; None: all take all of their steps
-    least_samples: Amount | None = None
+    samples: list[Amount]  # of a round, by replica: of all that there may be
 
 
 class Participants(msgspec.Struct, frozen=True):

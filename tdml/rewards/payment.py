@@ -48,15 +48,12 @@ class Payment:
             account = held_account(key)
             self._post(account, TREASURY, self._balance(account), "never shown")
 
-    def pay(self, verdicts: Sequence[Verdict], shares: Sequence[Sequence[int]], pool: int) -> None:
-        """The pool in full: to the nodes by `shares`, by verdict and stage, and the rest to the
-        treasury."""
-        paid_by_stakes = 0
+    def pay(self, verdicts: Sequence[Verdict], shares: Sequence[Sequence[int]]) -> None:
+        """The nodes by `shares`, by verdict and stage. What nobody earns is not minted: it is
+        no one's gain."""
         for verdict, row in zip(verdicts, shares, strict=True):
             for name, share in zip(verdict.nodes, row, strict=True):
-                paid_by_stakes += self._pay_node(verdict, name, share)
-        self._post(MINT, TREASURY, paid_by_stakes, "left in the pool by what stakes have paid")
-        self._post(MINT, TREASURY, pool - sum(map(sum, shares)), "rest of the division")
+                self._pay_node(verdict, name, share)
 
     def release(self, verdicts: Sequence[Verdict]) -> None:
         """Whoever met nothing but verdicts that clear it in this round gets what was held back as
@@ -79,25 +76,20 @@ class Payment:
             for account in (stake_account(key), held_account(key)):
                 self._post(account, TREASURY, self._balance(account), "convicted")
 
-    def _pay_node(self, verdict: Verdict, name: str, share: int) -> int:
-        """Pay a node its share; the part of it that came from stakes."""
+    def _pay_node(self, verdict: Verdict, name: str, share: int) -> None:
         key = self._keys[name]
         if key in self._convicted:
-            self._post(MINT, TREASURY, share, f"share of {name}, convicted")
-        elif verdict.clears:
+            return
+        if verdict.clears:
             self._post(MINT, credit_account(key), share, f"work of {name}")
         elif verdict.status == "malicious" and verdict.blamed:
             due = self._pay_from_stakes(verdict, name, share)
             self._post(
                 MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake"
             )
-            return share - due
-        elif verdict.unfound:
-            self._post(MINT, TREASURY, share, f"share of {name}, not found again")
-        else:
+        elif not verdict.unfound:
             # Suspicious; or refused with nobody to blame, which neither clears nor convicts.
             self._post(MINT, held_account(key), share, f"work of {name}, held back")
-        return 0
 
     def _pay_from_stakes(self, verdict: Verdict, name: str, share: int) -> int:
         """Pay a node from the stakes of those who cheated in its replica, in their order; what is

@@ -1,26 +1,31 @@
-"""What a node's round counts, and the division of the pool by it. Integers throughout: all machines
-must agree."""
+"""What a node's round counts, and what it is paid for that. Integers throughout: all machines must
+agree."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from tdml.rewards.entries import Verdict
+from tdml.rewards.entries import Terms, Verdict
 
 
 class Policy(ABC):
-    """Weighs the nodes of the replicas that handed in something. `shares`: of the computation, by
-    stage. `by_improvement`: it takes what the held-out loss would rise without each update, which
-    costs an evaluation for every replica."""
+    """Weighs the nodes of the replicas that handed in something. `by_improvement`: it takes what
+    the held-out loss would rise without each update, which costs an evaluation for every
+    replica."""
 
     by_improvement = False
 
-    def __init__(self, shares: Sequence[int]) -> None:
-        self.shares = list(shares)
+    def __init__(self, terms: Terms) -> None:
+        self.shares, self.samples = terms.shares, terms.samples
 
     @abstractmethod
     def weights(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
         """By replica and stage, none below 0, those of a replica that is refused as if it had been
         accepted."""
+
+    @abstractmethod
+    def full(self) -> int:
+        """All weights of a round in which every replica hands in all of its work. With that the
+        price of work is fixed: nobody earns more where others are kept from theirs."""
 
 
 class Equal(Policy):
@@ -29,12 +34,18 @@ class Equal(Policy):
     def weights(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
         return [[1 for _ in self.shares] for _ in verdicts]
 
+    def full(self) -> int:
+        return len(self.samples) * len(self.shares)
+
 
 class Work(Policy):
     """Samples × the stage's share of the computation."""
 
     def weights(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
         return [[verdict.samples * share for share in self.shares] for verdict in verdicts]
+
+    def full(self) -> int:
+        return sum(self.samples) * sum(self.shares)
 
 
 class Improvement(Policy):
@@ -53,28 +64,29 @@ class Improvement(Policy):
         worth = [usual if verdict.blamed else max(0, verdict.improvement) for verdict in verdicts]
         return [[improvement * share for share in self.shares] for improvement in worth]
 
+    def full(self) -> int:
+        """Nobody knows beforehand what there is to improve: the pool is divided."""
+        return 0
+
 
 # By their name in `rewards.policy`.
 POLICIES: dict[str, type[Policy]] = {"work": Work, "equal": Equal, "improvement": Improvement}
 
 
-def policy_of(name: str, shares: Sequence[int]) -> Policy:
-    """The policy of that name.
+def parts(terms: Terms, verdicts: Sequence[Verdict]) -> list[list[int]]:
+    """What a round pays by replica and stage, whatever the verdicts: never more than the pool.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such policy.
     """
-    if name not in POLICIES:
-        raise ValueError(f"there is no policy {name}: choose from {', '.join(POLICIES)}")
-    return POLICIES[name](shares)
+    if terms.policy not in POLICIES:
+        raise ValueError(f"there is no policy {terms.policy}: choose from {', '.join(POLICIES)}")
+    policy = POLICIES[terms.policy](terms)
+    return divide(terms.pool, policy.weights(verdicts), policy.full())
 
 
-def divide(pool: int, weights: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The pool in proportion to the weights, each part rounded down, all 0 where nothing has
-    weight.
-
-    So a part depends on its weight and the sum alone. The rest, less than a unit per node, is the
-    treasury's.
-    """
-    total = sum(map(sum, weights)) or 1
+def divide(pool: int, weights: Sequence[Sequence[int]], full: int) -> list[list[int]]:
+    """Of the pool for each weight its proportion to `full`, or to their sum where that is more,
+    rounded down; all 0 where nothing has weight."""
+    total = max(full, sum(map(sum, weights))) or 1
     return [[pool * weight // total for weight in row] for row in weights]

@@ -146,15 +146,12 @@ def terms_of(config: Config, job: Job, identity: Identity) -> dict:
         "name": config.name, "version": __version__, "coordinator": identity.public,
         "rounds": config.rounds,
         "config": hashlib.sha256(to_yaml(config).encode()).hexdigest(),
-        "replicas": config.topology.most, "fewest": config.topology.fewest,
-        "stages": config.topology.stages,
+        "replicas": config.topology.most, "stages": config.topology.stages,
         "policy": config.rewards.policy, "pool": config.rewards.pool, "stake": config.rewards.stake,
         "audit_chance": RANDOM_SHARE * config.trust.budget if job.audits else 0.0,
         "shares": job.shares_of_work,
         "samples": [job.samples(steps) for steps in job.steps],
     }  # fmt: skip
-    if config.sync.balance:
-        terms["least_samples"] = job.samples(1)
     return terms | {"stake": stake_of(terms)}
 
 

@@ -78,7 +78,7 @@ def job_body():
     """What the first entry says."""
     return {
         "name": "test", "version": "0.2.0", "config": hashlib.sha256(CONFIG).hexdigest(),
-        "coordinator": COORDINATOR.public, "rounds": 3, "replicas": 2, "fewest": 2, "stages": 2,
+        "coordinator": COORDINATOR.public, "rounds": 3, "replicas": 2, "stages": 2,
         "policy": "work", "pool": POOL, "stake": 500, "audit_chance": 0.25,
         "shares": [600_000, 400_000], "samples": [64, 64],
     }  # fmt: skip

@@ -27,8 +27,8 @@ def test_postings_follow_the_verdicts(recorder: Recorder, path: Path) -> None:
     found = balances(path)
     assert found[f"credit:{PUBLIC['r1.s0']}"] == found[f"credit:{PUBLIC['r0.s0']}"] == 300
     assert found[f"stake:{key}"] == 0 and f"credit:{key}" not in found
-    # of the stake of 500, of what it paid for, and the liar's share
-    assert found["treasury"] == 200 + 300 + 200
+    assert found["treasury"] == 500 - 300
+    assert found["mint"] == -(300 + 200)  # the other replica's
     verify(path, Accounts)
 
 

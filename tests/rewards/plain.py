@@ -22,8 +22,7 @@ class PlainBook:
         for key in (self.keys[n] for v in verdicts for n in v["forgiven"]):
             self.treasury += self.held.pop(key, 0)
         verdicts = [v for v in verdicts if v["status"] != "lost"]
-        saved = self._pay(verdicts)
-        self.treasury += saved
+        self._pay(verdicts)
         doubted = {self.keys[n] for v in verdicts for n in v["nodes"] if not _clears(v)}
         for key in {self.keys[n] for v in verdicts for n in v["nodes"]} - doubted - self.convicted:
             self.credit[key] += self.held.pop(key, 0)
@@ -32,10 +31,8 @@ class PlainBook:
             self.stake[key] = 0
 
     def _pay(self, verdicts):
-        """Pay everyone; what stays of the pool."""
-        left = self.job["pool"] if verdicts else 0
         weights = self._weights(verdicts)
-        total = sum(weights.values())
+        total = max(self._full(), sum(weights.values()))
         for v in verdicts:
             for stage, name in enumerate(v["nodes"]):
                 part = Fraction(weights[v["replica"], stage], total or 1)
@@ -54,8 +51,13 @@ class PlainBook:
                     continue
                 else:
                     self.held[key] += share
-                left -= share
-        return left
+
+    def _full(self):
+        """All weights of a round in which nobody fails, where they are known beforehand."""
+        worths = {"work": self.job["samples"], "equal": [1 for _ in self.job["samples"]]}
+        counts = {"work": self.job["shares"], "equal": [1 for _ in self.job["shares"]]}
+        policy = self.job["policy"]
+        return sum(w * c for w in worths.get(policy, []) for c in counts[policy])
 
     def _weights(self, verdicts):
         sound = [max(0, v["improvement"]) for v in verdicts if not v["blamed"]]

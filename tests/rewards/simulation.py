@@ -196,7 +196,7 @@ def _job(replicas: int) -> dict:
     pool = replicas * _PAY * sum(_SHARES) // _SHARES[1]
     return {
         "rounds": ROUNDS, "policy": "work", "pool": pool, "stake": None, "audit_chance": CHANCE,
-        "shares": _SHARES, "samples": [_SAMPLES] * replicas, "fewest": replicas,
+        "shares": _SHARES, "samples": [_SAMPLES] * replicas,
     }  # fmt: skip
 
 

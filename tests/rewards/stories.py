@@ -10,8 +10,8 @@ from tdml.rewards.entries import LARGEST_AMOUNT
 def job(**changes):
     """Three replicas of two stages, where the second computes 60 %."""
     body = {
-        "rounds": 10, "policy": "work", "pool": 1000, "stake": 5000, "audit_chance": 0.05,
-        "shares": [400_000, 600_000], "samples": [100, 100, 100], "fewest": 3,
+        "rounds": 10, "policy": "work", "pool": 3000, "stake": 5000, "audit_chance": 0.05,
+        "shares": [400_000, 600_000], "samples": [100, 100, 100],
     }  # fmt: skip
     return body | changes
 
@@ -83,7 +83,7 @@ def stories(draw):
         shares=draw(
             st.lists(st.sampled_from([400_000, 250_001, 1, 0]), min_size=stages, max_size=stages)
         ),
-        samples=[100] * replicas,
+        samples=[draw(st.sampled_from([100, 33, 0])) for _ in range(replicas)],
     )
     rounds = draw(st.lists(_rounds(names, stages, replicas), min_size=2, max_size=7))
     return Story(body, roster(names, **twins), rounds)

@@ -18,7 +18,10 @@ NAMES = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0", "spare10", "spare9"]
 def entries(*rounds, stake=5000):
     """The entries of a job, whose `rewards` are worked out; a round is a list of (kind, body), or
     the number of a round to go back to."""
-    found = [(0, "job", job(stake=stake)), (0, "roster", roster(NAMES, r1s1="key-r1.s1"))]
+    found = [
+        (0, "job", job(stake=stake, pool=1000, samples=[100, 100])),
+        (0, "roster", roster(NAMES, r1s1="key-r1.s1")),
+    ]
     book, closed, number = Accounts(found[0][2], found[1][2]), [], 0
     for happening in ([], *rounds):
         if isinstance(happening, int):
@@ -150,7 +153,7 @@ spare0       key-spare0        0       0          0      0       5,000
 spare9       key-spare9        0       0          0      0       5,000
 spare10      key-spare10       0       0          0      0       5,000
 
-pools 3,000 + slashed stakes 5,000 = credits 2,200 + held back 200 + treasury 5,600
+pools 2,500 + slashed stakes 5,000 = credits 2,200 + held back 200 + treasury 5,100
 stakes put down 35,000 = stakes left 30,000 + slashed stakes 5,000
 """
     )
@@ -203,7 +206,7 @@ def test_a_strangers_ledger_cannot_control_the_terminal(run):
 def test_json(run, capsys):
     assert cli.run(["rewards", str(run[0]), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["totals"]["treasury"] == 5600
+    assert found["totals"]["treasury"] == 5100
     assert found["keys"][3] == {
         "key": "key-r1.s1", "names": ["r1.s1", "r1s1"], "rounds": 3, "earned": 300, "held": 0,
         "lost": 5300, "stake": 0, "unpaid": [],

@@ -4,15 +4,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdml.rewards.entries import Verdict, read
-from tdml.rewards.policies import divide, policy_of
-from tests.rewards.stories import verdict
+from tdml.rewards.entries import Terms, Verdict, read
+from tdml.rewards.policies import POLICIES, divide, parts
+from tests.rewards.stories import job, verdict
 
 SHARES = [400_000, 600_000]
 
 
 def weights(policy, *bodies):
-    return policy_of(policy, SHARES).weights([read(body, Verdict) for body in bodies])
+    return POLICIES[policy](read(job(), Terms)).weights([read(body, Verdict) for body in bodies])
+
+
+def paid(*bodies, **changes):
+    return parts(read(job(**changes), Terms), [read(body, Verdict) for body in bodies])
 
 
 def test_equal():
@@ -42,32 +46,64 @@ def test_a_spoilt_improvement_counts_as_the_mean_of_the_others():
 
 def test_an_unknown_policy_is_told():
     with pytest.raises(ValueError, match="no policy luck: choose from work, equal, improvement"):
-        policy_of("luck", SHARES)
+        paid(policy="luck")
+
+
+# What a round pays
+
+
+@pytest.mark.parametrize(("policy", "each"), [("work", [400, 600]), ("equal", [500, 500])])
+def test_work_has_the_same_price_whoever_else_hands_in(policy, each):
+    whole = [verdict(replica) for replica in range(3)]
+    for handed_in in (whole, whole[:2], whole[1:2]):
+        assert paid(*handed_in, policy=policy) == [each] * len(handed_in)
+
+
+def test_who_takes_fewer_steps_earns_less_and_others_earn_what_they_would():
+    assert paid(verdict(0, samples=10), verdict(1)) == [[40, 60], [400, 600]]
+
+
+@pytest.mark.parametrize("policy", ["work", "equal"])
+def test_more_work_than_the_job_has_named_divides_the_pool(policy):
+    names = [verdict(replica) for replica in range(5)]
+    row = {"work": [240, 360], "equal": [300, 300]}[policy]
+    assert paid(*names, policy=policy) == [row] * 5
+
+
+def test_improvement_divides_the_pool_among_those_who_hand_in():
+    assert paid(verdict(0, improvement=3), policy="improvement") == [[1200, 1800]]
+    both = [verdict(0, improvement=3), verdict(1, improvement=1)]
+    assert paid(*both, policy="improvement") == [[900, 1350], [300, 450]]
 
 
 @pytest.mark.parametrize(
-    ("pool", "rows", "expected"),
+    ("pool", "rows", "full", "expected"),
     [
-        (10, [[1, 1], [1, 0]], [[3, 3], [3, 0]]),
-        (0, [[1, 2]], [[0, 0]]),
-        (10, [[0, 0]], [[0, 0]]),
-        (10, [], []),
-        (2**53 - 1, [[2**60], [0]], [[2**53 - 1], [0]]),
+        (10, [[1, 1], [1, 0]], 0, [[3, 3], [3, 0]]),
+        (10, [[1, 1], [1, 0]], 2, [[3, 3], [3, 0]]),
+        (10, [[1, 1], [1, 0]], 4, [[2, 2], [2, 0]]),
+        (0, [[1, 2]], 3, [[0, 0]]),
+        (10, [[0, 0]], 0, [[0, 0]]),
+        (10, [[0, 0]], 7, [[0, 0]]),
+        (10, [], 0, []),
+        (2**53 - 1, [[2**60], [0]], 0, [[2**53 - 1], [0]]),
     ],
 )
-def test_division(pool, rows, expected):
-    assert divide(pool, rows) == expected
+def test_division(pool, rows, full, expected):
+    assert divide(pool, rows, full) == expected
 
 
 ROWS = st.lists(st.lists(st.integers(0, 2**70), min_size=1, max_size=3), min_size=1, max_size=6)
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)
-@given(st.integers(0, 2**53 - 1), ROWS)
-def test_no_part_is_a_unit_short_of_its_exact_proportion(pool, rows):
-    total = sum(map(sum, rows))
-    parts = divide(pool, rows)
-    for row, found in zip(rows, parts, strict=True):
-        for weight, part in zip(row, found, strict=True):
-            assert 0 <= Fraction(pool * weight, max(total, 1)) - part < 1
-    assert not total or 0 <= pool - sum(map(sum, parts)) < sum(map(len, rows))
+@given(st.integers(0, 2**53 - 1), ROWS, st.integers(0, 2**72))
+def test_no_part_is_a_unit_short_of_its_exact_proportion_and_all_are_no_more_than_the_pool(
+    pool, rows, full
+):
+    total = max(full, sum(map(sum, rows)), 1)
+    found = divide(pool, rows, full)
+    for row, parts_of_row in zip(rows, found, strict=True):
+        for weight, part in zip(row, parts_of_row, strict=True):
+            assert 0 <= Fraction(pool * weight, total) - part < 1
+    assert sum(map(sum, found)) <= pool
