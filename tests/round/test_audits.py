@@ -1,0 +1,72 @@
+"""What is kept of a round's audits, window by window."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from tdml.round.audits import Audits
+from tdml.round.settlement import Settlement
+from tdml.trust.judgement import Audited, Proof
+
+_NAMES = {0: ("a",), 1: ("b",), 2: ("c",)}
+
+
+def _claim(replica: int, window: int) -> Any:
+    return SimpleNamespace(order=SimpleNamespace(replica=replica), window=window)
+
+
+def test_a_look_beside_a_repetition_takes_nothing_from_it() -> None:
+    audits = Audits()
+    audits.found_clean(_claim(0, 1), validator=2)
+    audits.looked_right(_claim(0, 1))
+    audits.looked_right(_claim(0, 0))
+    found = audits.of(0)
+    assert (found.clean, found.looked, found.validators) == ((1,), (0,), {1: 2, 0: None})
+    assert audits.is_clean(_claim(0, 1)) and not audits.is_clean(_claim(0, 0))
+
+
+def test_what_kinds_of_machines_leave_unknown_is_clean_no_longer() -> None:
+    audits = Audits()
+    for window in (0, 1):
+        audits.found_clean(_claim(0, window), validator=2)
+    audits.leave_unknown(_claim(0, 1))
+    assert (audits.of(0).clean, audits.of(0).unknown) == ((0,), (1,))
+    audits.doubt(0)
+    assert (audits.of(0).clean, audits.of(0).looked) == ((), (0,))
+
+
+def test_what_only_a_liar_has_repeated_is_left_to_be_repeated() -> None:
+    audits = Audits(proofs=[Proof(("c",), "it lied")])
+    audits.found_clean(_claim(0, 0), validator=1)
+    audits.found_clean(_claim(0, 1), validator=2)
+    audits.looked_right(_claim(0, 2))
+    windows = {0: range(4), 1: range(2)}
+    assert audits.rest(windows, _NAMES) == {0: [1, 3], 1: [0, 1]}
+    audits.left_open(_claim(0, 3), "nobody is confirmed")
+    audits.found_lied(_claim(1, 0), validator=0)
+    assert audits.rest(windows, _NAMES) == {}, "there is nothing to be learnt of them any more"
+
+
+def test_disputes_are_undecided_window_by_window() -> None:
+    proof, audits = Proof(("b",), "it lied"), Audits()
+    audits.settlements = [
+        Settlement(0, 1, 1, proofs=(proof,), place="here"),
+        Settlement(0, 1, 2, place="here"),
+        Settlement(0, 1, 3),
+        Settlement(0, 2, 4, place="here"),
+        Settlement(5, 1, 6, place="here"),
+    ]
+    assert [each.validator for each in audits.left_undecided(_claim(0, 1))] == [2, 3]
+    assert audits.undecided(_claim(0, 1)) == {2}, "one could not be asked further"
+
+
+def test_those_of_others_are_joined_to_them() -> None:
+    proofs, settlements = [Proof(("a",), "it lied")], [Settlement(0, 0, 1)]
+    others = Audits(
+        {}, {0: Audited(lied=(0,))}, proofs, {"c"}, settlements, steps=3, looks=2, notes=["so"]
+    )
+    audits = Audits({}, {1: Audited(clean=(0,))}, [], {"b"}, [], steps=4, looks=1, notes=[])
+    audits.join(others)
+    by_replica = {0: Audited(lied=(0,)), 1: Audited(clean=(0,))}
+    assert audits == Audits(
+        {}, by_replica, proofs, {"b", "c"}, settlements, steps=7, looks=3, notes=["so"]
+    )
