@@ -77,7 +77,7 @@ class StateEntry:
     def write(self, flat: torch.Tensor, parameter: torch.Tensor) -> Any:
         """Undo `read`, for a parameter, whose place in memory a tensor of its shape takes over."""
         if self.dtype == torch.float64:
-            flat = flat.double().view(_PIECES, -1).flip(0).sum(dim=0)
+            flat = flat.double().view(_PIECES, -1).sum(dim=0)
         if self.shape is None:
             return flat.to(self.dtype).item()
         like = parameter if self.shape == parameter.shape else torch.empty(self.shape)

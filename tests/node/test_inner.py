@@ -7,7 +7,7 @@ from torch import nn
 from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.node.inner import inner_optimizer
-from tdml.node.optimizer_state import OptimizerState
+from tdml.node.optimizer_state import OptimizerState, StateEntry
 
 SHAPES = [torch.Size([3, 2]), torch.Size([3]), torch.Size([3, 2])]
 
@@ -43,6 +43,13 @@ def test_any_optimizer_of_torch_by_its_name_in_any_case():
     assert (tuple(group["betas"]), group["weight_decay"]) == ((0.8, 0.95), 0.01)
     (group,) = optimizer_of("train.optimizer=rmsprop").param_groups
     assert group["momentum"] == 0.9  # train.momentum is for every optimizer that has one
+
+
+def test_what_is_said_of_the_optimizer_itself_goes_before_what_is_said_of_all():
+    (group,) = optimizer_of(
+        "train.momentum=0.8", "+train.optimizer.momentum=0.7", "+train.optimizer.weight_decay=0.2"
+    ).param_groups
+    assert (group["momentum"], group["weight_decay"]) == (0.7, 0.2)
 
 
 def test_norms_and_biases_may_be_left_out_of_the_decay():
@@ -189,3 +196,47 @@ def test_an_optimizer_that_does_not_go_on_from_what_it_keeps_is_refused():
     own = [f"train.optimizer._target_={__name__}.Prev", "train.weight_decay=0", "train.momentum=0"]
     with pytest.raises(SettingError, match=r"Prev does not go on from what it keeps"):
         OptimizerState(settings.load(own).train, SHAPES, torch.device("cpu"))
+
+
+class Later(torch.optim.SGD):
+    """Keeps something more from its third step on."""
+
+    @torch.no_grad()
+    def step(self):
+        super().step()
+        for parameter in self.param_groups[0]["params"]:
+            kept = self.state[parameter]
+            kept["steps"] = kept.get("steps", 0) + 1
+            if kept["steps"] > 2:
+                kept["more"] = torch.ones(1)
+
+
+def test_what_an_optimizer_keeps_later_than_it_was_tried_is_refused_then():
+    """Nobody could go on from a state without it."""
+    train = settings.load([f"train.optimizer._target_={__name__}.Later"]).train
+    parameters = [nn.Parameter(torch.ones(shape)) for shape in SHAPES]
+    state = OptimizerState(train, SHAPES, torch.device("cpu"))
+    optimizer, kept = inner_optimizer(train, parameters), torch.empty(state.size)
+    for _ in range(3):
+        state.read(optimizer, parameters, kept)
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    with pytest.raises(SettingError, match="what it keeps as more is not the same at every step"):
+        state.read(optimizer, parameters, kept)
+
+
+def test_what_is_kept_lies_in_memory_as_its_parameter():
+    """Or fused steps would take one number for another."""
+    parameter = torch.empty(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    kept = torch.rand(2, 3, 4, 5)
+    entry = StateEntry.of("mean", kept)
+    again = entry.write(entry.read(kept), parameter)
+    assert again.stride() == parameter.stride()
+    assert torch.equal(again, kept)
+
+
+def test_infinite_numbers_come_back():
+    kept = torch.tensor([torch.inf, -torch.inf, 0.1], dtype=torch.float64)
+    entry = StateEntry.of("norms", kept)
+    assert torch.equal(entry.write(entry.read(kept), torch.empty(3)), kept)

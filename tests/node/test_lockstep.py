@@ -3,13 +3,14 @@ alone."""
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 
 from tdml.errors import origin
-from tdml.node.lockstep import predict, train_step
+from tdml.node.lockstep import given_for, predict, train_step
 from tdml.node.messages import ACTIVATION, GRADIENT, TIED, Passing, as_row, digest_of, of_stage
 from tdml.node.pipeline import Pipeline
 from tests.node.stages import (
@@ -52,6 +53,23 @@ def made(request) -> Cut:
     made = cut(model, *SHAPES[shape], TRAINS[train])
     made.begin()
     return made
+
+
+def test_what_a_step_draws_is_its_own_and_its_rate_is_counted_by_the_longest_round():
+    """A validator takes it as the owner did, whatever else it has in hand."""
+    stage = SimpleNamespace(
+        first=False, last=False, index=0, schedule=SimpleNamespace(rate=lambda *place: place)
+    )
+    usual = {"seed": 1, "round": 2, "replica": 3, "stage": 0, "step": 4}
+
+    def given(**other):
+        is_ = SimpleNamespace(**usual | other)
+        stage.index, order = is_.stage, SimpleNamespace(round=is_.round, longest=9, batches=())
+        return given_for(stage, None, is_.seed, order, is_.replica, is_.step, None)
+
+    assert given() == given()
+    assert given().lr == (2, 4, 9)
+    assert len({given().seed, *(given(**{name: 7}).seed for name in usual)}) == 1 + len(usual)
 
 
 def test_stages_train_bit_for_bit_as_the_model_in_one_piece(made):

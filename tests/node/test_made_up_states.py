@@ -59,6 +59,27 @@ def test_from_a_state_that_no_optimizer_goes_on_from_all_parameters_are_nan():
     assert trainer.weights()[: loop.layout.parameters].isnan().all()
 
 
+@pytest.mark.parametrize("count", [2**25, -(2**25) - 8])
+def test_beyond_what_float32_holds_every_step_goes_on_from_the_state_before_it(count):
+    """Whoever takes them all, and whoever begins at one of them, must find the same."""
+    loop, initial = loop_of(MODELS["batch norm"], trained_by("sgd"))
+    trainer, layout = loop.trainer, loop.layout
+    trainer.begin(initial)
+    take(loop, range(1))
+    made_up = trainer.state()
+    seen = made_up[layout.size - 1 : layout.size]
+    assert seen == trainer._tensors()[-1] > 0, "the batches that its norm has seen"
+    seen.fill_(count)
+    trainer.resume(made_up)
+    take(loop, range(3))
+    end = trainer.state()
+    trainer.resume(made_up)
+    for step in range(3):
+        trainer.resume(trainer.state())
+        take(loop, [step])
+    assert torch.equal(end, trainer.state())
+
+
 def test_lack_of_memory_says_nothing_of_the_state():
     """Who repeats steps would be convicted of what it lacks."""
     loop, initial = loop_of(MODELS["batch norm"], trained_by(f"{__name__}.Lacks"))
