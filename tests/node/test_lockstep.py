@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from tdml.errors import origin
 from tdml.node.lockstep import given_for, predict, train_step
@@ -70,6 +71,17 @@ def test_what_a_step_draws_is_its_own_and_its_rate_is_counted_by_the_longest_rou
     assert given() == given()
     assert given().lr == (2, 4, 9)
     assert len({given().seed, *(given(**{name: 7}).seed for name in usual)}) == 1 + len(usual)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_samples_count_what_their_weights_say(stages):
+    made, counts = cut("plain", stages), torch.arange(BATCH) / 7.0
+    made.begin()
+    given = [replace(each, weights=counts) for each in made.given(0)]
+    loss = train_step(made.stages, given, [None] * stages)
+    inputs, labels = batch(0)
+    each = nn.functional.cross_entropy(made.model(inputs), labels, reduction="none").detach()
+    assert loss == pytest.approx(float((each * counts).sum() / counts.sum()))
 
 
 def test_stages_train_bit_for_bit_as_the_model_in_one_piece(made):

@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.tasks import Classification, Language, Masked, Regression
 from tdml.tasks.measures import look_at, rows_of
-from tdml.tasks.objective import mean_loss, sum_of_weights
+from tdml.tasks.objective import mean_loss, sum_of_weights, task_of
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -78,6 +79,26 @@ def test_losses_are_those_of_torch():
     )
 
 
+@pytest.mark.parametrize("case", ["classification", "language"])
+def test_where_nothing_counts_there_is_nothing_to_learn(case):
+    """And not what is no number, which would be all that is left of the weights."""
+    task, output, targets = batch_of(case)
+    output.requires_grad_()
+    loss = mean_loss(task, output, targets, own_weights=torch.zeros(len(targets)))
+    loss.backward()
+    assert (loss.item(), output.grad.abs().max().item()) == (0, 0)
+
+
+def test_labels_are_smoothed_in_training_alone():
+    config = settings.load(["train.label_smoothing=0.3"])
+    _, output, targets = batch_of("classification")
+    for training in (False, True):
+        task, how = task_of(config, training), {"label_smoothing": 0.3 * training}
+        plain = F.cross_entropy(output, targets, reduction="none", **how)
+        torch.testing.assert_close(task.losses(output, targets), plain)
+        torch.testing.assert_close(mean_loss(task, output, targets), plain.mean())
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_metrics_are_of_single_samples_and_add_up(case):
     task, output, targets = batch_of(case)
@@ -114,6 +135,20 @@ def test_what_is_reported():
     assert reported["mae"] == pytest.approx(float((output - targets).abs().mean()), rel=1e-6)
     left, all_ = (output - targets).square().sum(), (targets - targets.mean(0)).square().sum()
     assert reported["r2"] == pytest.approx(1 - float(left / all_), rel=1e-5)
+
+
+def test_perplexity_is_that_of_the_tokens_however_they_are_smoothed():
+    _, output, targets = batch_of("language")
+    plain, smoothed = (
+        Language(label_smoothing=share).metrics(output, targets)["perplexity"] for share in (0, 0.3)
+    )
+    torch.testing.assert_close(smoothed, plain)
+
+
+def test_nothing_is_hidden_where_there_is_no_token():
+    inputs, targets = Masked(mask_token=9, share=1.0, context=4).collate([torch.tensor([5, 6])])
+    assert inputs.tolist() == [[9, 9, 0, 0]]
+    assert targets.tolist() == [[5, 6, -100, -100]]
 
 
 def test_language_hides_the_last_token_and_asks_for_the_next():
