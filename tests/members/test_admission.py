@@ -241,6 +241,33 @@ def test_with_a_roster_only_who_is_in_it_may_join_under_the_name_that_it_has_the
     )
 
 
+def test_with_a_roster_who_had_joined_before_it_is_a_stranger() -> None:
+    admission = make_admission(given=_GIVEN, former={"spare3": _KEYS[3].public})
+    admitted = admission.admit([later(3)], "session", (), first=False)
+    assert (admitted.present, list(admitted.refused)) == ({}, ["late3"])
+
+
+def test_who_says_that_a_key_is_its_own_and_does_not_show_it_has_not_the_name_of_that_key() -> None:
+    admission = make_admission()
+    admission.admit(_CARDS[1:], "session", (), first=True)
+    admitted = admission.admit([replace(later(1), signature="")], "session", (), first=False)
+    assert list(admitted.faults) == ["spare0"]
+
+
+def test_who_was_refused_at_the_start_and_may_take_part_later_is_not_refused() -> None:
+    admission = make_admission()
+    admission.admit([replace(_CARDS[1], signature=""), _CARDS[2]], "session", (), first=True)
+    assert list(admission.roster.refused) == ["r0.s0"]
+    admission.admit([_CARDS[1]], "session", (), first=False)
+    assert admission.roster.refused == {}
+
+
+def test_who_comes_later_leaves_their_names_to_spares_that_are_still_to_come() -> None:
+    topology = replace(_TOPOLOGY, spares=2)
+    admission = Admission(_CARDS[0], topology, make_admission().roster, (), {})
+    assert list(admission.admit([later(3)], "session", (), first=True).present) == ["spare2"]
+
+
 def test_a_run_that_goes_on_knows_who_had_joined() -> None:
     admission = make_admission(known={"spare3": _KEYS[4].public})
     admitted = admission.admit([*_CARDS[1:], later(4)], "session", (), first=True)
