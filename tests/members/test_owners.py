@@ -33,10 +33,10 @@ def fault(owners: Owners, name: str, held: Contents | None) -> str | None:
 
 def test_shares_are_what_owners_say() -> None:
     owners, shares = make()
-    other = replace(_HELD, training_samples=33, training_inputs="others")
+    other = replace(_HELD, training_samples=32, training_inputs="others")
     for name, held in (("r0.s0", _HELD), ("r0.s1", None), ("r0.s2", _HELD), ("r1.s0", other)):
         assert fault(owners, name, held) is None
-    assert [len(share) for share in shares] == [90, 33]
+    assert [len(share) for share in shares] == [90, 32]
     # in the middle nothing is read, though who comes back may bring data
     assert fault(owners, "r0.s1", other) is None
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from tdml.errors import SettingError
 from tdml.members import rendezvous
 from tdml.members.cards import Call, Card, Decision, End, Over, read_card
 from tdml.members.rendezvous import Rendezvous
@@ -70,6 +71,13 @@ def test_decision_counts_as_it_was_signed_only() -> None:
         assert not altered.is_signed()
 
 
+def test_end_counts_as_it_was_signed_only() -> None:
+    end = End(0, "job", 2).signed(_ME)
+    assert end.is_signed()
+    for altered in ({"status": 1}, {"job": "other"}, {"attempt": 3}, {"public": _OTHER.public}):
+        assert not replace(end, **altered).is_signed()
+
+
 @pytest.fixture
 def both(monkeypatch: pytest.MonkeyPatch):
     """The coordinator, and who comes after it, at one store."""
@@ -107,6 +115,13 @@ def test_who_comes_after_a_call_still_answers_it(both) -> None:
     assert decision is not None
     assert decision.place(worker.visit) == 1
     assert not worker.called(_ME.public)
+
+
+def test_a_decision_that_nobody_has_signed_is_none(both) -> None:
+    coordinator, worker = _called(*both)
+    coordinator.announce(replace(_decision(coordinator, worker), signature=""))
+    with pytest.raises(SettingError, match="is not signed: somebody else writes"):
+        worker.await_decision()
 
 
 def test_who_was_cut_off_answers_no_call_twice_and_rings(both) -> None:
@@ -197,8 +212,10 @@ def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
     worker, stranger = come(), come(None)
     worker.await_call(None)
     stranger.call("theirs", _OTHER)
-    stranger.store.set("call/3", "[" * 10_000)
-    stranger.store.add("calls", 1)
+    forged = json.dumps(asdict(Call("theirs", public=_ME.public)))
+    for number, said in ((3, "[" * 10_000), (4, forged)):
+        stranger.store.set(f"call/{number}", said)
+        stranger.store.add("calls", 1)
     assert not worker.called(_ME.public)
     assert not worker.called(_ME.public)
     said = capsys.readouterr().err
@@ -258,6 +275,7 @@ def test_what_a_former_self_of_the_job_has_left_says_nothing(
     coordinator.end(1, _AT, _ME, [], [])
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     again, worker = Rendezvous(0, 2), come()
+    assert worker.status() is None
     worker.await_call(None)
     assert worker.await_decision() is None
     again.call("second", _ME)

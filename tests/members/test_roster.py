@@ -1,6 +1,8 @@
 """Whose key is whose, who is banned for good, and mistakes in either file."""
 
+import fcntl
 import multiprocessing
+import threading
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,18 @@ def test_a_name_given_twice_and_bottomless_yaml_are_one_line(content: str, tmp_p
             match=r"^identity.* cannot be read: (r0\.s0 is .* twice|maximum recursion)",
         ):
             read(_file(tmp_path, content))
+
+
+def test_who_adds_waits_until_who_writes_has_done(tmp_path: Path) -> None:
+    bans = BanList(str(tmp_path / "bans.yaml"))
+    adding = threading.Thread(target=bans.add, args=("a" * 64, "r0.s0", "late", "job"))
+    with (tmp_path / "bans.yaml.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        adding.start()
+        adding.join(0.3)
+        assert adding.is_alive() and not (tmp_path / "bans.yaml").exists()
+    adding.join(60)
+    assert (tmp_path / "bans.yaml").exists()
 
 
 def test_ban_list_survives_many_writers(tmp_path: Path) -> None:
