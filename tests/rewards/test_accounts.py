@@ -18,6 +18,12 @@ def test_every_key_puts_down_one_stake():
     assert close(book, 1) == []
 
 
+def test_stakes_are_put_down_in_the_order_of_the_keys_wherever_they_are_computed():
+    names = [f"n{number}" for number in range(30)]
+    postings = close(Accounts(job(), roster(names)), 0)
+    assert [p["to"] for p in postings] == sorted(f"stake:key-{name}" for name in names)
+
+
 def test_a_key_under_another_name_keeps_its_accounts_and_a_new_one_puts_down_its_stake():
     book = opened()
     play(book, 1, verdict(0))
@@ -66,6 +72,21 @@ def test_a_round_without_work_costs_nothing():
 def test_work_that_is_worth_nothing_costs_nothing():
     book = opened(policy="improvement")
     assert play(book, 1, verdict(0, improvement=-5), verdict(1, improvement=0)) == []
+
+
+def test_a_suspect_whose_work_was_all_found_again_is_paid_at_once():
+    """Its update was too large to count in full, and no lie."""
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "suspicious"), verdict(2))
+    held = purse(book, "r1.s0")[1]
+    play(book, 2, verdict(0), verdict(1, "suspicious", proven=True), verdict(2))
+    assert purse(book, "r1.s0") == (held + purse(book, "r0.s0")[0] // 2, 0, 5000)
+
+
+def test_who_is_partner_of_a_liar_is_paid_by_its_stake_whatever_else_was_found_again():
+    liar = verdict(2, "malicious", ["r2.s1"], proven=True)
+    postings = play(opened(), 1, verdict(0), verdict(1), liar)
+    assert "left in the pool by what stakes have paid" in {posting["why"] for posting in postings}
 
 
 def test_the_pay_of_a_suspect_is_held_back_until_an_honest_verdict():

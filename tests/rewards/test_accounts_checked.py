@@ -69,9 +69,11 @@ def test_entries_that_cannot_be(kind, body, reason):
         book.apply(kind, 1, body)
 
 
-def test_a_round_is_settled_before_the_next():
+@pytest.mark.parametrize("first", [("verdict", verdict(0)), ("ban", ban("r1.s0"))])
+def test_a_round_is_settled_before_the_next(first):
     book = opened()
-    book.apply("verdict", 1, verdict(0))
+    kind, body = first
+    book.apply(kind, 1, body)
     for kind, body in (
         ("verdict", verdict(1)),
         ("ban", ban("r0.s0")),
