@@ -35,6 +35,8 @@ class Interruption:
         for number in self._signals:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        # what users' code starts, such as a pool of processes, is ended by SIGTERM
+        os.register_at_fork(after_in_child=self._let_through)
         threading.Thread(target=self._take, daemon=True).start()
 
     def defer(self, seconds: float, end: Callable[[signal.Signals], None] | None = None) -> None:
@@ -51,6 +53,9 @@ class Interruption:
         """
         if self._came.is_set():
             raise KeyboardInterrupt
+
+    def _let_through(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
 
     def _take(self) -> None:
         number = signal.Signals(signal.sigwait(self._signals))

@@ -58,6 +58,19 @@ def test_but_no_more_than_that() -> None:
     )
 
 
+def test_a_process_that_it_forks_can_be_ended() -> None:
+    """multiprocessing.Pool ends its own by SIGTERM: a data set that is read by one waited for
+    ever."""
+    begin = [
+        "from multiprocessing import get_context",
+        "child = get_context('fork').Process(target=time.sleep, args=(25,), daemon=True)",
+        "child.start()",
+        "child.terminate()",
+    ]
+    process = start(*begin, "child.join(10); print(child.exitcode)")
+    assert process.communicate(timeout=20)[0] == f"{-signal.SIGTERM}\n"
+
+
 def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
     script = (
         "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
