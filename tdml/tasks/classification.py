@@ -69,16 +69,18 @@ class Classification(Task):
         """The classes."""
         return targets
 
-    def check_output(self, shape: torch.Size, strata: list[int]) -> None:
+    def check_output(self, shape: torch.Size, strata: list[int] | None) -> None:
         """
         Args:
             shape: of the output for a micro-batch.
-            strata: of all samples.
+            strata: of all samples. None: who inherits from this has none, such as for mixed labels.
 
         Raises:
             SettingError: there are fewer outputs or weights than classes, or more weights than
                 outputs.
         """
+        if strata is None:
+            return
         classes = 1 + max(strata)
         if self._class_weights is not None and len(self._class_weights) < classes:
             raise SettingError(
