@@ -37,7 +37,7 @@ class RosterBody(TypedDict):
 
 
 class ResumeBody(TypedDict):
-    """A restart: the entries of all rounds > `after` that come before it are void."""
+    """A restart: the entries of all rounds > `after` that come before it are void, but for bans."""
 
     after: Count
     config: NotRequired[Digest]  # of config.yaml, if it is another than before
