@@ -186,8 +186,9 @@ def explain(error: Exception, known: Sequence[str]) -> str:
     if override := getattr(error, "override", None):
         if "=~" in override:
             return f"{override}: cannot be read: write $HOME for ~"
+        spaces = ", without spaces" if re.match(r"\S+\s+=", override) else ""
         return (
-            f"{override}: cannot be read: write key=value, an unusual value in two quotes, "
+            f"{override}: cannot be read: write key=value{spaces}, an unusual value in two quotes, "
             "such as name=\"'a b'\""
         )
     if match := _UNKNOWN_CHOICE.search(text):

@@ -63,7 +63,8 @@ def check_class(label: Any) -> None:
         )
     if number < 0:
         raise ValueError(
-            f"its label {label} is no class, which is a whole number from 0: leave such samples out"
+            f"its label {label} is no class, which is a whole number from 0: number classes from "
+            "0, and leave out samples without one"
         )
 
 

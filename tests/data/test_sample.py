@@ -83,11 +83,13 @@ X = torch.zeros(2)
         ),
         (
             (X, -1),
-            "its label -1 is no class, which is a whole number from 0: leave such samples out",
+            "its label -1 is no class, which is a whole number from 0: number classes from 0, and leave "
+            "out samples without one",
         ),
         (
             (X, torch.tensor(-100)),
-            "its label -100 is no class, which is a whole number from 0: leave such samples out",
+            "its label -100 is no class, which is a whole number from 0: number classes from 0, and leave "
+            "out samples without one",
         ),
         ((X, 0.5), "its label 0.5 is no class, which is a whole number from 0"),
         ((X, float("nan")), "its label nan is no class, which is a whole number from 0"),

@@ -71,6 +71,7 @@ from tdml.settings.overrides import add_arguments, overrides_of
             ),
         ),
         ("rounds", "rounds: cannot be read: write key=value"),
+        ("rounds = 2", "rounds = 2: cannot be read: write key=value, without spaces"),
         ("rounds=[1", "rounds=[1: cannot be read: "),
         (
             "name=größe",
