@@ -59,9 +59,14 @@ def test_the_honest_on_a_rare_kind_count(others: tuple[int, ...]) -> None:
         assert all({*each.clean, *each.looked} == {0, 1, 2} for each in found)
 
 
-def test_who_repeats_the_work_of_most_vouches_for_it() -> None:
-    [one] = _played(1, 1.0, False, (4, 5))
-    assert [one.judgements[index].proven for index in range(6)] == [True] * 4 + [False] * 2
+@pytest.mark.parametrize(("others", "vouched_for"), [((4, 5), 4), ((3, 4, 5), 0)])
+def test_who_repeats_the_work_of_most_vouches_for_it(
+    others: tuple[int, ...], vouched_for: int
+) -> None:
+    """Half of them are not most."""
+    [one] = _played(1, 1.0, False, others)
+    proven = [one.judgements[index].proven for index in range(6)]
+    assert proven == [index < vouched_for for index in range(6)]
 
 
 class _Hides(_InLeague):
