@@ -260,6 +260,7 @@ def test_only_the_coordinator_can_end_a_run(both, said: str) -> None:
     worker = come(None)
     worker.heeds = (_ME.public, "job")
     coordinator.store.set("over", said)
+    assert coordinator.store.check(["over"])  # the answer comes once it is there
     assert worker.status() is None
     coordinator.end(0, _AT, _ME, [], [])
     assert worker.status() == 0
