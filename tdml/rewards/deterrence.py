@@ -1,15 +1,21 @@
 """Why cheating does not pay: the stake that makes every lie a bad bet, and a warning where it is
 smaller.
 
-A node that lies in a round gains at most its pay of that round, and loses its stake if the lie is
-met. With the chance q that it is met, the bet is bad if stake · q ≥ gain · (1 − q). Only windows
-that chance chooses are counted here, and a lie in a single one of them: that suspects are looked at
-before others is a reserve, not part of the sum. Silence is not counted either: a silent node is not
-convicted, so its stake does not deter it; it is not paid for what it does not show.
+Whoever owns a whole replica and lies gains at most its pay of that round. If the lie is met, only
+the first node that is found false can be named: it loses its stake, and the others, whom it may
+have misled, are paid out of that. With the chance q that the lie is met, the bet is bad if
+(stake − kept) · q ≥ gain · (1 − q), where `kept` is the pay of those others. Who owns less gains
+less, and loses as much.
+
+Only windows that chance chooses are counted here, and a lie in a single one of them: that suspects
+are looked at before others is a reserve, not part of the sum. Silence is not counted either: a
+silent node is not convicted, so its stake does not deter it; it is not paid for what it does not
+show.
 """
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 from tdml.errors import SettingError
@@ -20,11 +26,25 @@ from tdml.trust.numbers import RANDOM_SHARE
 _WITHOUT_AUDITS = 10  # rounds' pay that null stakes where no stake is enough
 
 
-def gain(job: Mapping) -> int:
-    """The most that a node can earn in a round.
+@dataclass(frozen=True)
+class Bet:
+    """The most that the owner of a replica is paid for a round in which it lies: `gain` if it is
+    not met, and `kept` if it is, and the node that is paid least is named."""
 
-    Under `improvement` that is its stage's share of the whole pool: a cheat can hope to be in the
-    only replica that improves anything.
+    gain: int
+    kept: int
+
+    def is_bad(self, stake: int, chance: float) -> bool:
+        """Whether it does not pay, where it is met with that chance."""
+        exact = Fraction(chance)
+        return (stake - self.kept) * exact >= self.gain * (1 - exact)
+
+
+def bet_of(job: Mapping) -> Bet:
+    """The bet in a job.
+
+    Under `improvement` the whole pool can be won: a cheat can hope to be in the only replica that
+    improves anything.
 
     Args:
         job: body of the job's entry.
@@ -34,20 +54,20 @@ def gain(job: Mapping) -> int:
         Verdict(replica, [], "honest", samples=samples, improvement=int(replica == 0))
         for replica, samples in enumerate(terms.samples)
     ]
-    return max(map(max, parts(terms, full_round)))
+    best = max(parts(terms, full_round), key=sum)
+    return Bet(sum(best), sum(best) - min(best))
 
 
-def least_stake(gain: int, chance: float) -> int:
-    """The smallest stake s that satisfies s · chance ≥ gain · (1 − chance), for a chance above
-    0."""
+def least_stake(bet: Bet, chance: float) -> int:
+    """The smallest stake at which the bet is bad, for a chance above 0."""
     exact = Fraction(chance)
-    return math.ceil(gain * (1 - exact) / exact)
+    return bet.kept + math.ceil(bet.gain * (1 - exact) / exact)
 
 
 def stake_of(job: Mapping) -> int:
     """The stake of every key: as set, or as much as makes a lie in a single window not pay.
 
-    Without audits no stake is enough, and it is ten rounds' pay.
+    Without audits no stake is enough, and it is ten rounds' pay of a replica.
 
     Args:
         job: body of the job's entry, in which `stake` may still be None. `audit_chance` is 0 where
@@ -65,9 +85,9 @@ def stake_of(job: Mapping) -> int:
     if terms.stake is not None:
         stake, remedy = terms.stake, "lower it"
     elif terms.audit_chance == 0:
-        stake, remedy = _WITHOUT_AUDITS * gain(job), "lower rewards.pool"
+        stake, remedy = _WITHOUT_AUDITS * bet_of(job).gain, "lower rewards.pool"
     else:
-        stake = least_stake(gain(job), terms.audit_chance)
+        stake = least_stake(bet_of(job), terms.audit_chance)
         remedy = "lower rewards.pool or raise trust.budget"
     if stake > LARGEST_AMOUNT:
         raise SettingError(
@@ -84,19 +104,20 @@ def warning(job: Mapping) -> str | None:
     Args:
         job: as for `stake_of`.
     """
-    terms, most, stake = read(job, Terms), gain(job), stake_of(job)
-    chance = terms.audit_chance
-    if stake * Fraction(chance) >= most * (1 - Fraction(chance)):
+    bet, stake, chance = bet_of(job), stake_of(job), read(job, Terms).audit_chance
+    if bet.is_bad(stake, chance):
         return None
-    budget = _least_budget(most, stake)
+    budget = _least_budget(bet, stake)
     remedy = f", or trust.budget={budget:g}" if budget <= 1 else ""
     return (
-        f"rewards.stake={stake} does not outweigh the {most} that a lie gains: the budget meets it "
-        f"with a chance of {chance:.3g}; it takes rewards.stake={least_stake(most, chance)}{remedy}"
+        f"rewards.stake={stake} does not outweigh the {bet.gain} that a replica gains by a lie: "
+        f"the budget meets it with a chance of {chance:.3g}; it takes rewards.stake="
+        f"{least_stake(bet, chance)}{remedy}"
     )
 
 
-def _least_budget(gain: int, stake: int) -> float:
+def _least_budget(bet: Bet, stake: int) -> float:
     """The budget from which on the stake is enough, rounded up to thousandths; above 1 where none
     is."""
-    return math.ceil(1000 * gain / (gain + stake) / RANDOM_SHARE) / 1000
+    chance = bet.gain / (bet.gain + max(0, stake - bet.kept))
+    return math.ceil(1000 * chance / RANDOM_SHARE) / 1000

@@ -2,8 +2,9 @@
 
 `python -m tests.rewards.simulation` prints the table. The worst case for the defence: screen and
 cross-check point at nobody, and only windows that chance chooses are audited. A cheat sits at the
-stage that is paid best, beside an honest partner. Profit is credit − stakes lost − cost of the work
-done, in rounds of honest pay.
+stage that is paid best, beside an honest partner; or its owner has the whole replica, and lets the
+node be found that is paid least. Profit is credit − stakes lost − cost of the work done, in rounds
+of honest pay.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ WINDOWS, CHANCE = (
 )  # CHANCE: that a window is audited
 ROUNDS, COST = 1000, 0.9  # the cost of honest work, as a share of its pay
 _SHARES, _SAMPLES, _PAY = [400_000, 600_000], 100, 60_000  # _PAY of a round, at the second stage
+WHOLE = sum(_SHARES) / _SHARES[1]  # what a replica is paid, in rounds of that
+KEPT = _SHARES[1] / sum(_SHARES)  # of a replica's pay, where the node at the first stage is found
+LEAST_STAKE = (1 - CHANCE) / CHANCE + KEPT  # in rounds of a replica's pay
 # of a round's cross-check, one of each replica: half of one of them is evaluated again
 _REPORTS = 8
 
@@ -40,6 +44,12 @@ class Strategy:
     # it does not answer when it is asked to show a lie; if it returns, it keeps its slot until it
     # has done that round again, well, which is not what it had committed to
     silent: bool = False
+    whole: bool = False  # its owner has the whole replica, and its partner works no more than it
+
+    @property
+    def stake(self) -> float:
+        """The least that deters, in rounds of its pay."""
+        return LEAST_STAKE if self.whole else LEAST_STAKE * WHOLE
 
     @property
     def caught(self) -> float:
@@ -86,6 +96,7 @@ SILENT = [
     replace(s, silent=True, returns=False) for s in STRATEGIES if s.returns and not s.false_reports
 ]
 SILENT_AND_STAYING = [replace(strategy, returns=True) for strategy in SILENT]
+OWNERS = [replace(s, whole=True) for s in STRATEGIES if s.returns and not s.false_reports]
 
 
 @dataclass
@@ -102,7 +113,7 @@ class Copy:
 
     @property
     def partner(self) -> str:
-        """The honest node at the first stage."""
+        """The other node: honest, and at the first stage, unless one owner has both."""
         return f"p{self.number}"
 
     @property
@@ -166,8 +177,9 @@ def expected(strategy: Strategy, stake_share: float) -> float:
     """The mean profit, worked out: that of a round times the rounds that it is played (Wald's
     equation)."""
     found = strategy.caught
-    stake = 0.0 if strategy.silent else stake_share * (1 - CHANCE) / CHANCE
-    cheating = (1 - found) - found * stake - COST * strategy.worked
+    stake = 0.0 if strategy.silent else stake_share * strategy.stake
+    kept = KEPT if strategy.whole else 0.0
+    cheating = (1 - found) + found * (kept - stake) - COST * strategy.worked
     stays = strategy.returns and not strategy.silent
     ends = 0 if stays else strategy.rounds * found
     played = (1 - (1 - ends) ** ROUNDS) / ends if ends else ROUNDS
@@ -176,7 +188,7 @@ def expected(strategy: Strategy, stake_share: float) -> float:
 
 def table(copies: int) -> str:
     """Profits of all strategies, at the least stake that deters and at a tenth of it."""
-    strategies = [HONEST, *STRATEGIES, *SILENT, *SILENT_AND_STAYING]
+    strategies = [HONEST, *STRATEGIES, *SILENT, *SILENT_AND_STAYING, *OWNERS]
     full, tenth = (simulate(strategies, share, copies)[0] for share in (1.0, 0.1))
     lines = [
         f"{'strategy':<34}{'rounds':>7}{'when met':>15}{'expected':>10}{'simulated':>11}{'at a tenth':>12}"
@@ -184,6 +196,7 @@ def table(copies: int) -> str:
     for strategy, one, other in zip(strategies, full, tenth, strict=True):
         after = "" if strategy is HONEST else "new key" if strategy.returns else "leaves"
         after = f"silent, {'stays' if strategy.returns else 'gone'}" if strategy.silent else after
+        after = f"{after}, whole" if strategy.whole else after
         rounds = "" if strategy is HONEST else f"{strategy.rounds:.0%}"
         mean = expected(strategy, 1.0)
         lines.append(
@@ -211,7 +224,8 @@ def _play(book: Accounts, number: int, played: list[Copy]) -> None:
         convicted = found and not silent
         status = "malicious" if convicted else "suspicious" if silent else "honest"
         body = {
-            "replica": copy.number, "nodes": [copy.partner, cheat],
+            "replica": copy.number,
+            "nodes": [cheat, copy.partner] if copy.strategy.whole else [copy.partner, cheat],
             "status": "lost" if again else status,
             "blamed": [cheat] if convicted else [], "samples": _SAMPLES,
         }  # fmt: skip
@@ -223,9 +237,11 @@ def _play(book: Accounts, number: int, played: list[Copy]) -> None:
 
 
 def _profit(balances: dict[str, int], copy: Copy, stake: int) -> float:
-    credit = sum(balances.get(f"credit:{name}", 0) for name in copy.names)
-    lost = sum(stake - balances.get(f"stake:{name}", 0) for name in copy.names)
-    return (credit - lost) / _PAY - copy.cost
+    whole = copy.strategy.whole
+    own = [*copy.names, copy.partner] if whole else copy.names
+    credit = sum(balances.get(f"credit:{name}", 0) for name in own)
+    lost = sum(stake - balances.get(f"stake:{name}", 0) for name in own)
+    return (credit - lost) / (_PAY * WHOLE if whole else _PAY) - copy.cost
 
 
 def _means(values: list[float], copies: int) -> list[float]:

@@ -4,8 +4,8 @@ import pytest
 
 from tdml.config import config_dir
 from tests.rewards.simulation import (
-    CHANCE,
     HONEST,
+    OWNERS,
     ROUNDS,
     SILENT,
     SILENT_AND_STAYING,
@@ -69,6 +69,15 @@ def test_who_does_not_answer_when_it_is_asked_and_keeps_its_slot_earns_less_than
 
 
 @pytest.mark.timeout(120)
+def test_who_owns_a_whole_replica_earns_less_by_cheating_than_by_honest_work():
+    (honest, *profits), _ = simulate([HONEST, *OWNERS], 1.0, COPIES)
+    for strategy, profit in zip(OWNERS, profits, strict=True):
+        assert profit < honest, strategy
+        assert expected(strategy, 1.0) < honest, strategy
+        assert abs(profit - expected(strategy, 1.0)) < 4 * deviation(strategy), strategy
+
+
+@pytest.mark.timeout(120)
 def test_with_a_tenth_of_the_stake_cheating_pays():
     cheats = [s for s in RETURNING if s.name in ("no work at all", "one window left out")]
     (honest, *profits), _ = simulate([HONEST, *cheats], 0.1, COPIES)
@@ -78,5 +87,5 @@ def test_with_a_tenth_of_the_stake_cheating_pays():
 
 def deviation(strategy):
     """The standard deviation of the mean profit of all copies."""
-    bet = math.sqrt(strategy.caught * (1 - strategy.caught)) / CHANCE
+    bet = math.sqrt(strategy.caught * (1 - strategy.caught)) * (1 + strategy.stake)
     return bet * math.sqrt(ROUNDS * strategy.rounds / COPIES)
