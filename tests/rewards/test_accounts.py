@@ -86,7 +86,7 @@ def test_a_suspect_whose_work_was_all_found_again_is_paid_at_once():
 def test_who_is_partner_of_a_liar_is_paid_by_its_stake_whatever_else_was_found_again():
     liar = verdict(2, "malicious", ["r2.s1"], proven=True)
     postings = play(opened(), 1, verdict(0), verdict(1), liar)
-    assert "left in the pool by what stakes have paid" in {posting["why"] for posting in postings}
+    assert "work of r2.s0, paid by r2.s1's stake" in {posting["why"] for posting in postings}
 
 
 def test_the_pay_of_a_suspect_is_held_back_until_an_honest_verdict():
