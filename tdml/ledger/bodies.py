@@ -167,6 +167,7 @@ class EndBody(TypedDict):
 
     model: Digest
     reason: str
+    owing: NotRequired[list[Digest]]  # keys that have not shown work that they were asked for
 
 
 KINDS: dict[str, Any] = {

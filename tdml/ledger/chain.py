@@ -174,17 +174,26 @@ class Ledger(LedgerReader):
         """Go on from the weights after a closed round; the entry belongs to round `after` + 1."""
         return self.append(after + 1, "rollback", {"after": after, "reason": reason})
 
-    def end(self, model: str, reason: str) -> Entry:
+    def end(
+        self, model: str, reason: str, owing: Sequence[str] = (), postings: Sequence[dict] = ()
+    ) -> Entry:
         """Say that the run is over, once model.pt is written. The entry has a round of its own
         after the last, which is closed at once: so every entry is under the root of its round.
 
         Args:
             model: digest of the weights in model.pt.
             reason: why it is over.
+            owing: keys of those who have not shown work that they were asked for.
+            postings: that are due.
         """
         assert self._tip.last_round is not None
+        body: dict[str, Any] = {"model": model, "reason": reason}
+        if owing:
+            body["owing"] = list(owing)
         with self.batch():
-            entry = self.append(self._tip.last_round + 1, "end", {"model": model, "reason": reason})
+            entry = self.append(self._tip.last_round + 1, "end", body)
+            if postings:
+                self.append(entry.round, "rewards", {"postings": list(postings)})
             self.close_round(entry.round)
         return entry
 

@@ -125,5 +125,8 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "ban": lambda body: f"{body['node']} with the key {_short(body['key'])}: {body['reason']}",
     "weights": lambda body: body["digest"],
     "root": lambda body: f"{body['root']} over {body['entries']} entries",
-    "end": lambda body: f"{body['reason']}; model {body['model']}",
+    "end": lambda body: (
+        f"{body['reason']}; model {body['model']}"
+        + "".join(f"; {_short(key)} has work to show" for key in body.get("owing", ()))
+    ),
 }

@@ -2,10 +2,10 @@
 
 Round 0 goes: `job`, `roster`, the stakes as `rewards`, perhaps the first `weights`, `root`. A round
 n ≥ 1 goes from `round` to `root`, with the kinds between them in the order of `_ORDER`. A `refusal`
-may stand anywhere in between. `end` and its `root` are a round of their own after the last, so that
-every entry is under the root of its round. A `resume` is the first entry of the round with which
-the run goes on, and so is a `rollback`, which may also come right after these. Before a `round` a
-`roster` may stand, where keys have changed.
+may stand anywhere in between. `end`, perhaps `rewards`, and `root` are a round of their own after
+the last, so that every entry is under the root of its round. A `resume` is the first entry of the
+round with which the run goes on, and so is a `rollback`, which may also come right after these.
+Before a `round` a `roster` may stand, where keys have changed.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def _allowed(before: Sequence[str], number: int, ended: bool) -> set[str]:  # no
     if list(before) == ["resume", "roster"]:
         return {"round", "end"}
     if "end" in before:
-        return {"root"}
+        return {"rewards", "root"}
     return _BEFORE_THE_FIRST if number == 0 else _IN_A_ROUND
 
 

@@ -11,6 +11,7 @@ from tdml.rewards.entries import (
     MINT,
     TREASURY,
     Ban,
+    End,
     Participants,
     Posting,
     Resume,
@@ -39,6 +40,7 @@ class _State:
     verdicts: dict[int, Verdict] = field(default_factory=dict)  # by replica
     # keys that it blames or bans, in their order
     accused: dict[str, None] = field(default_factory=dict)
+    end: End | None = None  # the job is over
 
 
 class Accounts:
@@ -46,11 +48,13 @@ class Accounts:
 
     A convicted key loses its stake, what was held back and its share of the round. The credit of
     earlier rounds stays: nobody can tell which of them were honest, and the stake is so large that
-    every single lie was a bad bet when it was made, however the earlier ones had ended. What is
-    held back becomes credit with the next verdict that clears its key, if no other of that round
-    doubts it; who does not show work that it was asked for gets none, so it stays there until it
-    has. Who cannot show it any more, and is forgiven, loses it. What cannot be averaged, and was
-    not found again, is not paid either, or one honest round would pay for any number of idle ones.
+    every single lie was a bad bet when it was made, however the earlier ones had ended.
+
+    What is held back becomes credit with the next verdict that clears its key, if no other of that
+    round doubts it; or, where there are audits, with the job's end: statistics alone take nobody's
+    pay. Who does not show work that it was asked for gets none of it until it has; who cannot show
+    it any more, and is forgiven, loses it. What cannot be averaged, and was not found again, is not
+    paid at all, or one honest round would pay for any number of idle ones.
 
     Args:
         job: body of the job's entry, its stake settled.
@@ -93,6 +97,9 @@ class Accounts:
                 self._judge(round, read(body, Verdict))
             case "ban":
                 self._accuse(round, [read(body, Ban).key])
+            case "end":
+                self._begin(round)
+                self._state.end = read(body, End)
             case "rewards":
                 self._settle(round, read(body, Rewards))
             case "root":
@@ -115,6 +122,8 @@ class Accounts:
         due.pay(verdicts, parts(self._terms, verdicts))
         due.release(verdicts)
         due.slash(state.accused)
+        if state.end and self._terms.audit_chance:
+            due.release_all(sorted(state.members - {*state.end.owing}))
         return due.postings
 
     def totals(self) -> dict[str, int]:
@@ -208,7 +217,7 @@ class Accounts:
         """The round is settled, or nothing was due."""
         state = self._state
         state.convicted |= state.accused.keys()
-        state.newcomers, state.verdicts, state.accused = [], {}, {}
+        state.newcomers, state.verdicts, state.accused, state.end = [], {}, {}, None
 
 
 def standing(entries: Iterable[Entry]) -> list[Entry]:

@@ -81,6 +81,12 @@ class Resume(msgspec.Struct, frozen=True):
     after: Annotated[int, msgspec.Meta(ge=0)]
 
 
+class End(msgspec.Struct, frozen=True):
+    """The job is over. `owing` are the keys that have not shown work that they were asked for."""
+
+    owing: list[str] = []
+
+
 class Posting(
     msgspec.Struct,
     frozen=True,

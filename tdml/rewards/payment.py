@@ -69,6 +69,14 @@ class Payment:
                         "cleared",
                     )
 
+    def release_all(self, keys: Iterable[str]) -> None:
+        """What was held back, to those who are not convicted: no verdict can clear them any
+        more."""
+        for key in keys:
+            if key not in self._convicted:
+                held = self._balance(held_account(key))
+                self._post(held_account(key), credit_account(key), held, "the job is over")
+
     def slash(self, keys: Iterable[str]) -> None:
         """What is left of the stakes of the newly convicted, and what was held back of their
         pay."""

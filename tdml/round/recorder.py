@@ -126,10 +126,15 @@ class Recorder:
         """The run goes on from the weights after an earlier round."""
         self._ledger.roll_back(after, reason)
 
-    def end(self, model: Mapping[str, torch.Tensor], reason: str) -> None:
-        """The run is over, and its model, a plain state dict, is written."""
+    def end(
+        self, number: int, model: Mapping[str, torch.Tensor], reason: str, owing: Iterable[str]
+    ) -> None:
+        """The run is over after a round, and its model, a plain state dict, is written. `owing` are
+        the keys of those who have not shown work that they were asked for."""
         self._artifacts.put_tensors(dict(model))
-        self._ledger.end(digest_of_weights(model), reason)
+        keys = sorted(owing)
+        self._book.apply("end", number + 1, {"owing": keys})
+        self._ledger.end(digest_of_weights(model), reason, keys, self._book.settle(number + 1))
 
     def close(self) -> None:
         """Let the file go."""

@@ -52,7 +52,7 @@ def test_who_takes_fewer_steps_is_said_before_the_work(recorder: Recorder, path:
 
 def test_end_names_and_keeps_the_model(recorder: Recorder, path: Path) -> None:
     play(recorder, 1, weights=digest_of_weights(MODEL))
-    recorder.end(MODEL, "all rounds done")
+    recorder.end(1, MODEL, "all rounds done", ())
     assert verify(path, Accounts).ended
     assert bodies(path, "end") == [{"model": digest_of_weights(MODEL), "reason": "all rounds done"}]
     [kept] = [file for file in (path.parent / "store").rglob("*") if file.is_file()]

@@ -7,12 +7,22 @@ import pytest
 import torch
 
 from tdml.ledger.verify import verify
+from tdml.ledger.weights import digest_of_weights
 from tdml.rewards.accounts import Accounts
 from tdml.round.recorder import Recorder
 from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Judgement, Proof, lost
 from tests.ledger.chains import PUBLIC
-from tests.ledger.recorders import BY_REPLICA, CONVICTED, balances, bodies, honest, play, take_up
+from tests.ledger.recorders import (
+    BY_REPLICA,
+    CONVICTED,
+    MODEL,
+    balances,
+    bodies,
+    honest,
+    play,
+    take_up,
+)
 from tests.ledger.stored import tensors
 
 
@@ -192,3 +202,18 @@ def test_a_ban_outlives_its_round_and_so_does_the_loss_of_the_stake(
     assert balances(path)[f"stake:{PUBLIC['r1.s1']}"] == 0
     assert len(bodies(path, "ban")) == 1
     verify(path, Accounts)
+
+
+@pytest.mark.parametrize("owing", [False, True])
+def test_with_the_end_what_was_held_back_is_paid_to_whom_has_nothing_left_to_show(
+    owing: bool, recorder: Recorder, path: Path
+) -> None:
+    doubted = replace(honest(1), status="suspicious", weight=0.5)
+    play(recorder, 1, judgements={0: honest(0), 1: doubted}, weights=digest_of_weights(MODEL))
+    keys = [PUBLIC["r1.s0"]] if owing else []
+    recorder.end(1, MODEL, "all rounds done", keys)
+    assert bodies(path, "end")[0].get("owing", []) == keys
+    found = balances(path)
+    assert found[f"credit:{PUBLIC['r1.s1']}"] == 200
+    assert found[f"held:{PUBLIC['r1.s0']}"] == (300 if owing else 0)
+    assert verify(path, Accounts).ended

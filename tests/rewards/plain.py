@@ -30,6 +30,12 @@ class PlainBook:
             self.treasury += self.stake.get(key, 0) + self.held.pop(key, 0)
             self.stake[key] = 0
 
+    def end(self, owing):
+        """The job is over."""
+        for key in list(self.held) if self.job["audit_chance"] else ():
+            if key not in owing and key not in self.convicted:
+                self.credit[key] += self.held.pop(key)
+
     def _pay(self, verdicts):
         weights = self._weights(verdicts)
         total = max(self._full(), sum(weights.values()))

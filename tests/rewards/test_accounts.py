@@ -256,3 +256,19 @@ def test_a_ban_takes_what_was_held_back_though_the_verdict_of_that_round_is_hone
     play(book, 2, verdict(0), bans=[ban("r0.s1")])
     assert purse(book, "r0.s1") == (0, 0, 0)
     assert purse(book, "r0.s0") == (800, 0, 5000)
+
+
+@pytest.mark.parametrize(
+    ("chance", "owing", "expected"),
+    [(0.05, [], (600, 0)), (0.05, ["key-r1.s1"], (0, 600)), (0.0, [], (0, 600))],
+)
+def test_with_the_job_ends_what_statistics_alone_have_held_back(chance, owing, expected):
+    """But what is still to be shown, and where nobody could find out."""
+    book = opened(audit_chance=chance)
+    play(
+        book, 1, verdict(0), verdict(1, "suspicious"), verdict(2, "suspicious"), bans=[ban("r2.s1")]
+    )
+    book.apply("end", 2, {"model": "", "reason": "", "owing": owing})
+    close(book, 2)
+    assert purse(book, "r1.s1")[:2] == expected
+    assert purse(book, "r2.s1") == (0, 0, 0)

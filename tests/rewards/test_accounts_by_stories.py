@@ -48,6 +48,12 @@ def test_any_story_ends_as_plain_arithmetic_says(story):
         banned += [ban["key"] for ban in happening.bans]
         closed.append((book.snapshot(), copy.deepcopy(plain), len(banned)))
     assert _without_zeros(book_of(entries)) == _without_zeros(book)
+    owing = [key for key in sorted(book.convicted | plain.held.keys()) if len(key) % 2]
+    book.apply("end", number + 1, {"owing": owing})
+    _check_postings(book.balances, close(book, number + 1), plain.convicted)
+    plain.play([], [])  # who was convicted in a round that is void
+    plain.end(owing)
+    _check_purses(book, plain)
 
 
 def _check_postings(before, postings, convicted):
