@@ -180,9 +180,12 @@ def test_only_true_commits_of_this_job_are_taken_from_nodes(ledger):
         (good, signature + " "),
         (good, None),
         (good, ""),
-        (Statement("other", 1, "commit", node.public, body), signature),
+        (job := Statement("other", 1, "commit", node.public, body), job.sign(node)),
         (Statement(chains.JOB, 1, "commit", "no key", body), signature),
-        (kind := Statement(chains.JOB, 1, "ban", node.public, body), kind.sign(node)),
+        (
+            kind := Statement(chains.JOB, 1, "rewards", node.public, {"postings": []}),
+            kind.sign(node),
+        ),
         (shape := Statement(chains.JOB, 1, "commit", node.public, {"node": 3}), shape.sign(node)),
     ):
         with pytest.raises(ValueError, match=r"."):

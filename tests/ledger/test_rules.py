@@ -4,6 +4,7 @@ import pytest
 
 from tdml.ledger.chain import Ledger
 from tdml.ledger.verify import Wrong, verify
+from tdml.protocol.statement import Statement
 from tests.ledger import chains
 
 PLACES = {
@@ -37,6 +38,10 @@ PLACES = {
     "after the end": (
         lambda x: (x.end(chains.digest("weights 1"), ""), chains.before_commits(x, 3)),
         "no round may stand here",
+    ),
+    "a rollback after the end": (
+        lambda x: (x.end(chains.digest("weights 1"), ""), x.roll_back(1, "planted")),
+        "which is not closed, or another round is open",
     ),
     "a resume after the end's round": (
         lambda x: (x.end(chains.digest("weights 1"), ""), x.resume(2)),
@@ -107,6 +112,10 @@ IN_A_ROUND = {
         lambda x: x.append(2, "ban", {"node": "r1.s1", "key": chains.PUBLIC["r1.s1"], "reason": ""}),
         "r1.s1 is banned already",
     ),
+    "a node's verdict": (
+        lambda x: x._add(*signed(Statement(chains.JOB, 2, "verdict", chains.PUBLIC["r0.s0"], chains.verdict()))),
+        "its author is not the coordinator",
+    ),
     "two verdicts": (
         lambda x: [x.append(2, "verdict", chains.verdict()) for _ in range(2)],
         "replica 0 has two verdicts",
@@ -120,6 +129,10 @@ IN_A_ROUND = {
         "0 units are paid, not 1000",
     ),
 }  # fmt: skip
+
+
+def signed(statement):
+    return statement, statement.sign(chains.KEYS["r0.s0"])
 
 
 def chains_tail(ledger):

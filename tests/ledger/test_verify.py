@@ -62,6 +62,20 @@ def test_no_run_goes_back_in_the_middle_of_a_round(ledger):
     assert "another round is open" in chains.fault_of(ledger)
 
 
+def test_who_was_banned_is_so_when_the_run_has_gone_back(ledger):
+    ledger.roll_back(0, "planted")
+    chains.before_commits(ledger, 1)
+    chains.commit(ledger, 1, "r1.s1")
+    assert "r1.s1 is banned" in chains.fault_of(ledger)
+
+
+def test_what_was_written_of_a_round_that_was_broken_off_is_under_no_root(ledger):
+    chains.before_commits(ledger, 2)
+    ledger.resume(1)
+    ledger.end(chains.digest("weights 1"), "done")
+    assert verify(ledger.path, chains.PlainBook).ended
+
+
 def test_a_resumed_run_that_had_ended_has_not_ended(ledger):
     ledger.end(chains.digest("weights 1"), "done")
     assert verify(ledger.path, chains.PlainBook).ended

@@ -1,5 +1,7 @@
 """When the referee takes two evaluations for the same."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -22,7 +24,12 @@ def test_what_is_no_number_is_equal_to_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [_of(1.0, 2.0, 3.0), _of(1.0, 2.0, dtype=torch.float64), _of(1.0, 2.0000002)]
-)
+    "other",
+    [
+        _of(1.0, 2.0, 3.0), _of(1.0, 2.0, dtype=torch.float64), _of(1.0, 2.0000002),
+        replace(_of(1.0, 2.0), rows=_ROWS + 1), replace(_of(1.0, 2.0), log=_LOG[:, :0, :31]),
+        replace(_of(1.0, 2.0), log=torch.ones(1, 1, 32, dtype=torch.uint8)),
+    ],
+)  # fmt: skip
 def test_another_form_or_the_last_bit_is_another_answer(other: Evaluation) -> None:
     assert not is_equal(_of(1.0, 2.0), other)
