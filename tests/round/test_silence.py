@@ -256,3 +256,32 @@ def test_nobody_needs_to_show_what_he_did_in_a_round_that_is_taken_back():
     assert _owing(laboratory) == {"r1.s0": 1}
     debts.take_back(0)
     assert _owing(laboratory) == {} and debts.watches(["r1.s0"])
+
+
+_CHEAP = [
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
+    "topology.replicas=3", "topology.stages=1", "trust.budget=0.1",
+]  # fmt: skip
+
+
+def test_who_is_watched_has_all_of_a_round_repeated_whatever_the_budget():
+    laboratory = Laboratory(_CHEAP)
+    judge, key = laboratory.engine.judge, laboratory.fleet.key
+    judge.debts.watched |= {key("r1.s0")}
+    played = laboratory.play(1)
+    assert played.audits[1].clean == (0, 1, 2)
+    assert not judge.debts.watched
+    others = [index for index in (0, 2) if index in played.audits]
+    assert others and all(len(played.audits[index].clean) < 3 for index in others)
+    noted = judge.standing.unproven.rounds
+    assert set(noted) == {key("r0.s0"), key("r2.s0")}, "a part of them was not repeated"
+
+
+def test_who_is_watched_and_whom_nobody_can_clear_stays_so_and_costs_no_more_than_others():
+    laboratory = Laboratory(_CHEAP)
+    laboratory.engine.judge.debts.watched |= {laboratory.fleet.key("r1.s0")}
+    for replica in laboratory.fleet.muster():
+        replica.kind = "a rare one" if replica.index == 1 else replica.kind
+    played = laboratory.play(1)
+    assert 1 not in played.audits
+    assert laboratory.engine.judge.debts.watches(["r1.s0"])
