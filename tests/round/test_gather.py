@@ -1,8 +1,13 @@
 """Blocks that are not those that were committed to."""
 
+from dataclasses import replace
+
 import pytest
 
+from tdml.common.merkle import root
 from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
+from tdml.trust.commitment import commitment
 from tests.round import liars, unhelpful
 from tests.round.seats import sit
 
@@ -11,6 +16,27 @@ _JOB = [
     "topology.replicas=3", "rounds=2",
     "gather.memory=0",
 ]  # fmt: skip
+
+
+class _CommitsOtherwise(Node):
+    """To the update of another round, or to more blocks than it has."""
+
+    def commit(self, round_number):
+        made = super().commit(round_number)
+        blocks = made.blocks * self.times
+        update = commitment(round_number + self.later, self.name, root(blocks))
+        return replace(made, blocks=blocks, update=update)
+
+
+@pytest.mark.parametrize(("times", "later"), [(2, 0), (1, 1)])
+def test_a_commitment_is_to_this_rounds_update_and_all_of_its_blocks(
+    times: int, later: int
+) -> None:
+    laboratory = Laboratory([*_JOB, "trust.budget=0"])
+    sit(laboratory, "r1.s1", _CommitsOtherwise, times=times, later=later)
+    played = laboratory.play(1)
+    assert list(played.bans) == ["r1.s1"]
+    assert played.accepted == [0, 2]
 
 
 _LARGE = {"large": lambda block: block * 1e6, "not finite": lambda block: block * float("nan")}

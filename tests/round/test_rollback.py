@@ -1,5 +1,9 @@
 """From where a run goes on after a proof."""
 
+from types import SimpleNamespace
+
+import torch
+
 from tdml.lab.laboratory import Laboratory
 from tdml.round.checkpoint import to_keep
 from tdml.round.rollback import Unproven, rounds_until_caught, tainted_rounds
@@ -80,3 +84,21 @@ def test_without_trust_nothing_is_taken_out() -> None:
     laboratory.engine.convict(played, [Proof(("r1.s0",), "a forged message")])
     assert set(played.bans) == {"r1.s0"}
     assert not played.tainted
+
+
+def test_what_the_next_round_depends_on_is_that_of_the_round_to_which_it_goes_back() -> None:
+    laboratory = Laboratory(
+        ["model=mlp", "model.hidden=16", "data.size=8", "model.features=192", "sync.local_steps=2",
+         "topology.replicas=2", "topology.stages=1", "trust.budget=0", "sync.outer=nesterov"]
+    )  # fmt: skip
+    engine = laboratory.engine
+    laboratory.play(1)
+    weights, outer = list(engine.weights), [kept.clone() for kept in engine.outer.state()]
+    laboratory.play(2)
+    engine.judge.debts.owing["a key"] = SimpleNamespace(round=2)
+    held = engine.version
+    engine.go_back(1, weights, outer, 1)
+    assert all(map(torch.equal, engine.weights, weights))
+    assert all(map(torch.equal, engine.outer.state(), outer))
+    assert engine.version > held, "or nodes would keep the weights that they hold"
+    assert engine.judge.debts.watched == {"a key"}, "nobody can show a round that is void"
