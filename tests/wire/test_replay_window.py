@@ -33,3 +33,9 @@ def test_the_number_at_the_windows_edge_is_accepted_once_and_little_is_kept():
     assert all(window.accept(number) for number in range(1025))
     assert not window.accept(0) and not window.accept(1)
     assert len(window._seen) == 1024
+
+
+def test_one_that_comes_late_does_not_open_the_window_again() -> None:
+    window = ReplayWindow()
+    assert window.accept(600) and window.accept(2000) and window.accept(1500)
+    assert not window.accept(600)
