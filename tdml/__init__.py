@@ -21,7 +21,7 @@ def load(*overrides: str) -> "Config":
     """
     from tdml import config
 
-    return config.load(overrides)
+    return config.load(_checked(overrides))
 
 
 def train(*overrides: str) -> int:
@@ -29,7 +29,18 @@ def train(*overrides: str) -> int:
     `tdml train`."""
     from tdml.bench.play import play
 
-    return play(overrides)
+    return play(_checked(overrides))
+
+
+def _checked(overrides: tuple[str, ...]) -> tuple[str, ...]:
+    from tdml.errors import SettingError
+
+    if wrong := [each for each in overrides if not isinstance(each, str)]:
+        raise SettingError(
+            f"{wrong[0]!r} is no setting: give each as a text of its own, such as 'rounds=5'; those "
+            "of a list behind a star: *settings"
+        )
+    return overrides
 
 
 def read(run: str) -> "History":
