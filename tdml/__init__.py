@@ -37,8 +37,8 @@ def _checked(overrides: tuple[str, ...]) -> tuple[str, ...]:
 
     if wrong := [each for each in overrides if not isinstance(each, str)]:
         raise SettingError(
-            f"{wrong[0]!r} is no setting: give each as a text of its own, such as 'rounds=5'; those "
-            "of a list behind a star: *settings"
+            f"{wrong[0]!r} is no setting: give each as a text of its own, such as 'rounds=5'; of a "
+            "list behind a star: *settings"
         )
     return overrides
 
