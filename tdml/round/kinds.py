@@ -9,6 +9,8 @@ from tdml.round.referee import Recomputation, Referee, item_digest
 from tdml.trust.numbers import ERRORS
 from tdml.trust.tolerance import Tolerance
 
+_SMALL = torch.finfo(torch.float32).max ** 0.25  # products of some such numbers are finite
+
 
 class Kinds:
     """By kind: what it may differ by from this machine, and whether it repeats itself.
@@ -34,7 +36,7 @@ class Kinds:
         if kind == self._referee.kind or value is None or digest != item_digest(done.item, value):
             return False
         if not all(tensor.isfinite().all() for tensor in (*done.value, *value)):
-            return None  # of very large numbers it hangs on the order of a sum what is finite
+            return None if self._may_overflow(done) else False
         limit = self.tolerance.limit(kind, self._referee.kind)
         error = self._referee.error(done, value)
         if error <= limit:
@@ -44,6 +46,16 @@ class Kinds:
         if error <= spread < math.inf:
             return True
         return None if error <= ERRORS * spread else False
+
+    def _may_overflow(self, done: Recomputation) -> bool:
+        """Whether another kind of machine may find what is not finite in a step, or alone find what
+        is: of very large numbers that hangs on the order of a sum, and elsewhere on rounding. Else
+        who says so has not taken the step."""
+        before = done.shown.before
+        start = done.claim.weights[done.item.stage] if before is None else before
+        received = (each for message in done.shown.messages.values() for each in message)
+        small = all(bool((t.abs() < _SMALL).all()) for t in (start, *received, *done.value))
+        return not small or self._referee.spread(done) == math.inf
 
     def state(self) -> dict:
         """What a checkpoint must keep."""

@@ -1,8 +1,7 @@
 """Kinds of machines are what nodes say: liars may have made one up, to be audited by each other."""
 
-from collections.abc import Sequence
-
 import pytest
+import torch
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
@@ -117,15 +116,34 @@ class _Idles(Node):
         self.own = True
 
 
-@pytest.mark.parametrize("others", [(5,), range(6)])
-def test_what_nobody_can_find_again_is_not_paid(others: Sequence[int]) -> None:
+class _HidesIt(_Idles):
+    """What it hands in is finite."""
+
+    def made(self, update, round_number):
+        return torch.full_like(update, 1e-4)
+
+
+def test_what_nobody_can_find_again_is_not_paid() -> None:
     """Or one honest round would release what was held back for any number of such."""
     laboratory = Laboratory([*_JOB, "rounds=2", "trust.budget=1"])
     for number, kind in ((1, _Idles), (2, Node)):
         sit(laboratory, "r5.s0", kind)
         for replica in laboratory.fleet.muster():
-            replica.kind = "NVIDIA H400" if replica.index in others else replica.kind
+            replica.kind = "NVIDIA H400" if replica.index == 5 else replica.kind
         one = laboratory.play(number)
         assert not one.bans
         assert one.judgements[5].status == ("suspicious" if kind is _Idles else "honest")
         assert one.judgements[5].unfound == (kind is _Idles)
+
+
+@pytest.mark.parametrize("liar", [_Idles, _HidesIt])
+def test_who_does_nothing_and_says_that_it_is_not_finite_is_found_on_any_kind_of_machine(
+    liar: type[Node],
+) -> None:
+    """Where the coordinator's finds nothing that could overflow, another of its own kind shows that
+    it does not."""
+    laboratory = Laboratory([*_JOB, "rounds=2", "trust.budget=1"])
+    sit(laboratory, "r5.s0", liar)
+    for replica in laboratory.fleet.muster():
+        replica.kind = "NVIDIA H400"
+    assert list(laboratory.play(1).bans) == ["r5.s0"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
-from tdml.round.referee import item_digest
+from tdml.round.referee import StepShown, item_digest
 from tdml.trust.dispute import Item
 
 _JOB = ["model=mlp", "data.size=8", "model.features=192", "model.hidden=16"]
@@ -57,15 +57,35 @@ def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
     )
 
 
-@pytest.mark.parametrize("whose", ["coordinator's", "theirs"])
-@pytest.mark.parametrize("number", [float("inf"), float("nan")])
-def test_between_kinds_nothing_follows_from_what_is_not_finite(whose: str, number: float) -> None:
-    """Of numbers near the largest it hangs on the order of a sum what overflows."""
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+@pytest.mark.parametrize(
+    ("theirs", "start", "received", "spread", "right"),
+    [
+        (False, 1.0, 1.0, 0.0, None),
+        (True, 1.0, 1.0, 0.0, False),
+        (True, 1.0, 1.0, math.inf, None),
+        (True, 1e10, 1.0, 0.0, None),
+        (True, math.nan, 1.0, 0.0, None),
+        (True, 1.0, 1e10, 0.0, None),
+        (True, None, 1.0, 0.0, None),
+    ],
+)
+def test_between_kinds_what_is_not_finite_is_a_lie_where_no_honest_step_overflows(
+    theirs: bool, start: float | None, received: float, spread: float, right: bool | None,
+    number: float, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Of numbers near the largest it hangs on the order of a sum what does; near the edge of a
+    function on rounding. Without a start the step begins from the global weights, which are large
+    here."""
     settler = Laboratory(_JOB).engine.judge.auditor.settler
+    monkeypatch.setattr(settler.referee, "spread", lambda done: spread)
     finite, not_finite, item = [torch.ones(3)], [torch.tensor([1.0, number, 1.0])], Item(0, 0)
-    own, value = (finite, not_finite) if whose == "theirs" else (not_finite, finite)
-    done = SimpleNamespace(item=item, digest="another", value=own)
-    assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is None
+    own, value = (finite, not_finite) if theirs else (not_finite, finite)
+    before = None if start is None else torch.full((3,), start)
+    shown = StepShown(before, {0: [torch.full((3,), received)]}, value)
+    claim = SimpleNamespace(weights=[torch.full((3,), 1e10)])
+    done = SimpleNamespace(item=item, digest="another", value=own, shown=shown, claim=claim)
+    assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is right
     assert (
         settler.kinds.is_right(done, item_digest(item, value), settler.referee.kind, value) is False
     )
