@@ -8,6 +8,7 @@ from tdml.data.pieces import held_out
 from tdml.lab.laboratory import Laboratory
 from tdml.node import lockstep
 from tdml.node.lockstep import take_alone
+from tdml.node.node import Node
 from tdml.protocol.orders import EvaluateOrder
 from tdml.round.referee import Referee
 from tests.round import hidden, liars
@@ -17,6 +18,7 @@ _JOB = [
     "data=digits", "data.size=8", "sync.local_steps=6", "topology.stages=1", "trust.budget=1",
     "trust.rollback=off", "rounds=3",
 ]  # fmt: skip
+_MLP = ["model=mlp", "model.features=192"]
 # Long rounds, in which updates are tested too, and reports of that looked at.
 _TESTED = ["topology.replicas=4", "trust.budget=0.9", "sync.local_steps=40"]
 
@@ -100,6 +102,74 @@ def test_what_hangs_on_the_copy_of_a_model_gets_nobody_banned(odd: int) -> None:
     assert round_.bans == {}
 
 
+def test_where_code_was_seen_not_to_repeat_itself_nobody_is_convicted_any_more() -> None:
+    """Not even of what comes out the same every time: it may be anybody's."""
+    hidden.hidden.update(who=hidden.COORDINATOR, calls=1)
+    laboratory = Laboratory([
+        *_JOB, f"model._target_={hidden.__name__}.copied", "topology.replicas=1",
+    ])  # fmt: skip
+    assert laboratory.play(1).audits[0].looked
+    hidden.hidden.update(calls=0)
+    laboratory.play(2)
+    hidden.hidden.update(calls=1)
+    sit(laboratory, "r0.s0", liars.Liar, again=False)
+    round_ = laboratory.play(3)
+    assert "not all that was recomputed, and repeated, agrees" in round_.judgements[0].reason
+    assert round_.bans == {}
+
+
+@pytest.mark.parametrize("found", ["changing", "otherwise"])
+def test_what_shows_in_the_step_before_the_disputed_one_gets_nobody_banned(
+    found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On that one all agree; the coordinator does not repeat it, or finds something else."""
+    laboratory = Laboratory([*_JOB, *_MLP, "topology.replicas=3"])
+    sit(laboratory, "r1.s0", liars.Liar)
+    settler = laboratory.engine.judge.auditor.settler
+    insists, is_right = settler.referee.insists, settler.kinds.is_right
+    disputed = liars.STEP % 2  # of its window
+    if found == "changing":
+        monkeypatch.setattr(
+            settler.referee,
+            "insists",
+            lambda done, times: done.item.step == disputed and insists(done, times),
+        )
+    else:
+        monkeypatch.setattr(
+            settler.kinds,
+            "is_right",
+            lambda done, *said: done.item.step == disputed and is_right(done, *said),
+        )
+    round_ = laboratory.play(1)
+    assert "not all that was recomputed, and repeated, agrees" in round_.judgements[1].reason
+    assert round_.bans == {}
+
+
+class _Wavers(liars.Liar):
+    """Finds something else in work that it has once found, and shown, as the coordinator does."""
+
+    has_shown = False
+
+    def repeating(self, order):
+        self.has_shown |= order.show >= 0
+        lies = self.has_shown and order.each and not order.own
+        self._lies = lambda step: lies and order.first + step == liars.STEP
+        yield from Node.repeating(self, order)
+
+    def training(self, order, steps):
+        self._lies = lambda _: False
+        yield from Node.training(self, order, steps)
+
+
+def test_who_does_not_find_the_same_again_gets_nobody_banned() -> None:
+    laboratory = Laboratory([*_JOB, *_MLP, "topology.replicas=2"])
+    sit(laboratory, "r0.s0", _Wavers)
+    sit(laboratory, "r1.s0", liars.Liar)
+    round_ = laboratory.play(1)
+    assert "not all that was recomputed, and repeated, agrees" in round_.judgements[1].reason
+    assert round_.bans == {}
+
+
 def test_an_evaluation_that_another_copy_finds_otherwise_is_not_insisted_on() -> None:
     hidden.hidden.update(who=hidden.COORDINATOR, calls=0)
     laboratory = Laboratory([
@@ -120,7 +190,7 @@ def test_two_in_league_are_met_where_a_third_can_repeat_their_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
-    laboratory = Laboratory([*_JOB, "model=mlp", "model.features=192", "topology.replicas=3"])
+    laboratory = Laboratory([*_JOB, *_MLP, "topology.replicas=3"])
     for name in ("r1.s0", "r2.s0"):
         sit(laboratory, name, liars.InLeague)
     banned: set[str] = set()
