@@ -90,7 +90,7 @@ class Payment:
             return
         if verdict.clears:
             self._post(MINT, credit_account(key), share, f"work of {name}")
-        elif verdict.status == "malicious" and verdict.blamed:
+        elif verdict.blamed:
             due = self._pay_from_stakes(verdict, name, share)
             self._post(
                 MINT, credit_account(key), due, f"work of {name}, beyond its partner's stake"
