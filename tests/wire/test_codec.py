@@ -37,6 +37,13 @@ def test_malformed(kind: type, value: object, tensors: list[torch.Tensor]) -> No
         decode(kind, msgspec.msgpack.encode(value), tensors)
 
 
+def test_what_is_nested_too_deep_is_malformed() -> None:
+    """Where nothing reads it, too."""
+    data = b"\x81\xa1x" + b"\x91" * 100_000 + b"\x00"  # {"x": [[[…]]]}
+    with pytest.raises(Malformed):
+        decode(Border, data, [])
+
+
 def test_tensors_come_back_in_their_places_and_contiguous() -> None:
     data, tensors = encode((torch.arange(6).view(2, 3).t(), torch.zeros(0)))
     assert all(tensor.is_contiguous() for tensor in tensors)

@@ -126,9 +126,11 @@ def test_strange_tensors_are_refused_unread(name: str) -> None:
         assert _receive(guard, data, [_STRANGE[name]()]) == (NOTHING, NOTHING)
 
 
-def test_tensor_without_its_bytes_is_refused() -> None:
-    tensor = torch.ones(1000)
-    tensor.untyped_storage().resize_(0)
+@pytest.mark.parametrize(("first", "held"), [(0, 0), (500, 2000)])
+def test_tensor_without_its_bytes_is_refused(first: int, held: int) -> None:
+    """Those of others in the same storage are not its own."""
+    tensor = torch.ones(1000)[first:]
+    tensor.untyped_storage().resize_(held)
     with pytest.raises(Malformed, match="more bytes than it has"):
         check_tensor(tensor)
 
