@@ -277,11 +277,14 @@ def test_who_is_watched_has_all_of_a_round_repeated_whatever_the_budget():
     assert set(noted) == {key("r0.s0"), key("r2.s0")}, "a part of them was not repeated"
 
 
-def test_who_is_watched_and_whom_nobody_can_clear_stays_so_and_costs_no_more_than_others():
+def test_who_is_watched_and_whom_no_look_can_clear_stays_so(monkeypatch: pytest.MonkeyPatch):
+    """Nobody else is on its kind of machine, and the coordinator cannot tell."""
     laboratory = Laboratory(_CHEAP)
-    laboratory.engine.judge.debts.watched |= {laboratory.fleet.key("r1.s0")}
+    judge = laboratory.engine.judge
+    judge.debts.watched |= {laboratory.fleet.key("r1.s0")}
+    monkeypatch.setattr(judge.auditor.settler.kinds, "is_right", lambda *_: None)
     for replica in laboratory.fleet.muster():
         replica.kind = "a rare one" if replica.index == 1 else replica.kind
     played = laboratory.play(1)
-    assert 1 not in played.audits
-    assert laboratory.engine.judge.debts.watches(["r1.s0"])
+    assert played.audits[1].unknown == (0, 1, 2)
+    assert judge.debts.watches(["r1.s0"])
