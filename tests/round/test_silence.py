@@ -100,6 +100,7 @@ def test_who_was_silent_on_a_lie_is_out_for_good_or_banned(honest):
         played = laboratory.play(number)
         if not honest:
             assert list(played.bans) == ["r1.s0"]
+            assert "its work of round 1 was false" in played.judgements[1].reason
             return
         assert played.bans == {}
         assert played.judgements[1].status == "lost"
@@ -118,6 +119,8 @@ def test_a_spare_takes_the_place_of_who_cannot_show_its_work(deed):
     assert third.judgements[1].nodes == ("spare0", "r1.s1")
     assert third.accepted == [0, 1, 2]
     assert _owing(laboratory) == {"r1.s0": 1}
+    [debt] = laboratory.engine.judge.debts.owing.values()
+    assert not debt.weights, "it cannot show it any more"
 
 
 def test_who_owes_and_sits_elsewhere_by_now_is_forgiven_and_watched():

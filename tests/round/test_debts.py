@@ -1,0 +1,75 @@
+"""What a node that owes a round has to show."""
+
+from dataclasses import replace
+
+import pytest
+
+from tdml.common.merkle import root
+from tdml.lab.laboratory import Laboratory
+from tdml.protocol.orders import Commitment
+from tdml.round.audits import Audits
+from tdml.round.debts import Debt
+from tdml.trust.judgement import Audited
+from tests.round.liars import IsSilent
+from tests.round.seats import sit
+
+_BLOCKS, _STATES = ("a" * 64, "b" * 64), "c" * 64
+_JOB = [
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
+    "topology.replicas=3", "trust.budget=1", "rounds=3",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("blocks", "states", "met"),
+    [
+        (_BLOCKS, _STATES, True),
+        (_BLOCKS, "d" * 64, False),
+        (_BLOCKS[::-1], _STATES, False),
+    ],
+    ids=["the same", "another trace", "another update"],
+)
+def test_it_is_the_same_update_by_the_same_steps(
+    blocks: tuple[str, ...], states: str, met: bool
+) -> None:
+    debt = Debt(1, 0, 6, 1, "", root(_BLOCKS), _STATES, ("a key",), [])
+    mates = Commitment("", "", (), "")
+    again = Commitment(root(blocks), states, blocks, "")
+    assert debt.is_met_by([mates, again]) is met
+
+
+def test_what_the_coordinator_does_not_find_is_still_owed_whoever_has_found_it() -> None:
+    laboratory = Laboratory([*_JOB, "topology.stages=1"])
+    debts, key = laboratory.engine.judge.debts, laboratory.fleet.key("r1.s0")
+    [_, replica, _] = laboratory.fleet.muster()
+    debt = Debt(1, 1, 6, 0, "", "", "", (key,), [])
+    debts.owing = {key: debt}
+    clean = Audited(clean=tuple(range(laboratory.job.windows_of(6))))
+    left_open = replace(clean, unsettled="why")
+    assert debts._settled(replica, debt, Audits(by_replica={1: left_open})) == "why"
+    assert debts.owing == {key: debt}
+    debts._settled(replica, debt, Audits(by_replica={1: clean}))
+    assert debts.owing == {}
+
+
+def test_of_several_the_oldest_comes_first() -> None:
+    laboratory = Laboratory([*_JOB, "topology.stages=2"])
+    debts, key = laboratory.engine.judge.debts, laboratory.fleet.key
+    [_, replica, _] = laboratory.fleet.muster()
+    debt = Debt(1, 1, 6, 1, "", "", "", (), [])
+    debts.owing = {key("r1.s0"): replace(debt, round=2, stage=0), key("r1.s1"): debt}
+    assert debts.of(replica) is debt
+
+
+def test_who_sits_alone_and_says_that_it_is_on_another_kind_of_machine_still_owes_it() -> None:
+    """Nobody could repeat it there."""
+    laboratory = Laboratory([*_JOB, "topology.stages=1"])
+    sit(laboratory, "r1.s0", IsSilent)
+    laboratory.play(1)
+    sit(laboratory, "r1.s0", IsSilent, silent=False)
+    for replica in laboratory.fleet.muster():
+        replica.kind = "NVIDIA H400" if replica.index == 1 else replica.kind
+    second = laboratory.play(2)
+    assert second.judgements[1].reason == "r1.s0 owes its work of round 1, and has not shown it"
+    assert laboratory.engine.judge.debts.owing.keys() == {laboratory.fleet.key("r1.s0")}
+    assert 1 not in second.audits
