@@ -7,7 +7,7 @@ import torch
 
 from tdml import config as settings
 from tdml.errors import SettingError
-from tdml.tasks import Task
+from tdml.tasks import Classification, Task
 from tdml.tasks.measures import look_at, losses_of, rows_of
 from tdml.tasks.objective import task_of
 
@@ -269,3 +269,8 @@ def test_a_task_whose_parameters_nobody_knows_is_tried():
 class TakesAny(Plain):
     def __init__(self, **given):
         self.given = given
+
+
+def test_who_inherits_from_classification_may_have_no_classes():
+    """As for mixed labels, whose targets are shares: the coordinator ended with a stack trace."""
+    Classification().check_output(torch.Size([8, 5]), None)

@@ -219,11 +219,6 @@ def test_classes_may_count_differently():
         task.check_output(torch.Size([8, 5]), [0, 4])
 
 
-def test_who_inherits_from_classification_may_have_no_classes():
-    """As for mixed labels, whose targets are shares: the coordinator ended with a stack trace."""
-    Classification().check_output(torch.Size([8, 5]), None)
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_samples_may_count_differently(case):
     """Beside what the task says: the mean is that over all parts of samples, and a sample of weight
