@@ -147,6 +147,15 @@ def test_without_a_spare_the_others_go_on(joined: list[int]) -> None:
     assert muster(fleet) == before
 
 
+def test_nobody_stands_down_for_a_spare_that_an_empty_slot_needs(joined: list[int]) -> None:
+    fleet = make_fleet([], "topology.spares=2")
+    muster(fleet)
+    fleet.nodes["r1.s0"].dead = True
+    assert fleet.stand_down("r0.s0")
+    assert not fleet.stand_down("r2.s0")
+    assert muster(fleet) == {0: ["spare0", "r0.s1"], 1: ["spare1", "r1.s1"], 2: ["r2.s0", "r2.s1"]}
+
+
 def lose(replica: RpcReplica) -> None:
     raise ReplicaLost(replica.index, "r1.s0: planted")
 

@@ -97,3 +97,24 @@ def test_a_coordinator_without_a_replica_waits_for_those_that_are_gone(
     assert membership.await_return(fleet, sessions, until, said.append) is returns
     waited = {f"no replica is left: waiting for {', '.join(dead)} to come back"}
     assert set(said) == (waited if dead else set())
+
+
+def test_when_one_has_come_back_the_others_have_a_moment_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    sessions = SimpleNamespace(rendezvous=SimpleNamespace(rings=1))
+    fleet = SimpleNamespace(dead=["a", "b"], meanwhile=lambda: None)
+    assert membership.await_return(fleet, sessions, 60.0, lambda _: None)
+    assert now[0] == pytest.approx(membership._OTHERS_S, abs=0.2)
+
+
+@pytest.mark.parametrize("dead", [True, False])
+@pytest.mark.parametrize("said_so", [True, False])
+def test_who_is_dead_and_has_said_so_has_left(dead: bool, said_so: bool) -> None:
+    fleet = SimpleNamespace(nodes={"a": Peer("a", 1, dead=dead)})
+    sessions = SimpleNamespace(rendezvous=SimpleNamespace(has_left=lambda _: said_so))
+    membership.note_farewells(fleet, sessions)
+    assert fleet.nodes["a"].left is (dead and said_so)
