@@ -133,6 +133,15 @@ def test_a_log_that_no_honest_node_gives_convicts_its_own(form: str) -> None:
     assert case.convicted() == ["r1.s0"]
 
 
+def test_who_logs_what_it_was_not_sent_is_convicted_though_nobody_else_is_asked() -> None:
+    """Recomputation looks at the senders' logs."""
+    case = _Case()
+    sender, receiver = case.evaluate(case.replicas[1])
+    case.parts = [sender, replace(receiver, log=receiver.log + 1)]
+    case.others = []
+    assert set(case.convicted()) == {"r1.s1"}
+
+
 def test_evaluations_differ_in_what_crossed_the_borders_too() -> None:
     one = _Case().parts[0]
     other = replace(one, log=one.log + 1)
