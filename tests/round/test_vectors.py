@@ -35,7 +35,7 @@ def test_a_vector_comes_as_it_is(content: str | None) -> None:
         {"block": _VALUE + 1},
         {"block": None},
         {"block": _VALUE, "size": 4},
-        {"block": _VALUE, "digests": []},
+        {"block": _VALUE, "digests": [], "content": None},
         {"block": _VALUE, "digests": _KNOWN * 2, "content": None},
         {"block": _VALUE, "content": "0" * 64},
         {"block": _VALUE.double(), "digests": [digest(_VALUE.double()).hex()], "content": None},
