@@ -58,10 +58,11 @@ def _hold(folder: str, told: Connection) -> None:
     ("spoil", "said"),
     [
         (lambda file: file.chmod(0o644), r"others may read .*: chmod 600 it, or make a new key$"),
+        (lambda file: file.chmod(0o640), r"others may read .*: chmod 600 it, or make a new key$"),
         (lambda file: file.write_text("no key"), r"node0.pem is not a private key: "),
         (lambda file: (file.unlink(), file.mkdir()), r"node0.pem cannot be read: "),
     ],
-    ids=["open", "text", "folder"],
+    ids=["open", "open to a group", "text", "folder"],
 )
 def test_what_is_wrong_with_a_key_is_said_once(tmp_path: Path, spoil, said: str) -> None:
     named_identity(str(tmp_path), "node0")
