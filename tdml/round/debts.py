@@ -119,6 +119,12 @@ class Debts:
         self.watched.add(key)
         self._untold.add(key)
 
+    @property
+    def unshown(self) -> set[str]:
+        """The keys whose pay of a round waits for what they have not shown: those that owe it, and
+        those that were forgiven it and not told yet."""
+        return {*self.owing, *self._untold}
+
     def tell_forgiven(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of these nodes that were forgiven since this was last asked of them."""
         forgiven = tuple(name for name in names if self._fleet.key(name) in self._untold)

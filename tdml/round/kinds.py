@@ -54,7 +54,7 @@ class Kinds:
         before = done.shown.before
         start = done.claim.weights[done.item.stage] if before is None else before
         received = (each for message in done.shown.messages.values() for each in message)
-        small = all(bool((t.abs() < _SMALL).all()) for t in (start, *received, *done.value))
+        small = all(bool((t.float().abs() < _SMALL).all()) for t in (start, *received, *done.value))
         return not small or self._referee.spread(done) == math.inf
 
     def state(self) -> dict:

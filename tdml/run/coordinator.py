@@ -103,8 +103,8 @@ class Coordinator:
                 "the weights could be evaluated in no round, so nobody knows what they are worth: "
                 f"{reasons}. failures.log in the run folder has the stack traces"
             )
-        owing = self.engine.judge.debts.owing
-        self.recorder.end(self.last_round, self.keeping.model(), over, owing)
+        unshown = self.engine.judge.debts.unshown
+        self.recorder.end(self.last_round, self.keeping.model(), over, unshown)
         return over
 
     def play(self, number: int) -> None:

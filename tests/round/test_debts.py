@@ -73,3 +73,16 @@ def test_who_sits_alone_and_says_that_it_is_on_another_kind_of_machine_still_owe
     assert second.judgements[1].reason == "r1.s0 owes its work of round 1, and has not shown it"
     assert laboratory.engine.judge.debts.owing.keys() == {laboratory.fleet.key("r1.s0")}
     assert 1 not in second.audits
+
+
+def test_who_is_forgiven_has_shown_nothing_until_its_verdict_says_so() -> None:
+    """Of a round that is void, say, by one that never has another verdict: with the job's end the
+    pay would have been its own."""
+    laboratory = Laboratory([*_JOB, "topology.stages=1"])
+    debts, key = laboratory.engine.judge.debts, laboratory.fleet.key("r1.s0")
+    debts.owing = {key: Debt(1, 1, 6, 0, "", "", "", (key,), [])}
+    assert debts.unshown == {key}
+    debts.take_back(0)
+    assert (debts.owing, debts.unshown) == ({}, {key})
+    assert debts.tell_forgiven(["r1.s0"]) == ("r1.s0",)
+    assert debts.unshown == set()

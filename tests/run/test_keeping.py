@@ -104,7 +104,7 @@ def test_what_is_under_way_is_waited_for(run: _Run, may_write: threading.Event, 
         run.move_to(5.0)
         assert _numbers(run.keeping.model()) == {5.0}
         assert path_of(run.folder.checkpoints, 2).exists()
-        assert _numbers(torch.load(run.folder.path / "model.pt")) == {5.0}
+        assert _numbers(torch.load(run.folder.path / "model.pt", weights_only=True)) == {5.0}
 
 
 def test_the_best_model_is_of_the_best_round(run: _Run) -> None:
@@ -114,7 +114,7 @@ def test_the_best_model_is_of_the_best_round(run: _Run) -> None:
     run.keeping.best(2)
     run.move_to(3.0)
     run.keeping.best(3)
-    assert _numbers(torch.load(file)) == {2.0}, "no other was as good"
+    assert _numbers(torch.load(file, weights_only=True)) == {2.0}, "no other was as good"
     run.best.round = 0  # the best one was taken back
     run.keeping.best(1)
     assert not file.exists()
