@@ -122,6 +122,7 @@ _QUIET = [*SMALL, "topology.stages=1", "sync.local_steps=2", "rounds=2"]
         ),
         pytest.param(2, [], "", marks=pytest.mark.slow),
         pytest.param(2, ["rewards.policy=improvement"], "", marks=pytest.mark.slow),
+        pytest.param(3, ["rewards.policy=verified", "trust.budget=1"], "", marks=pytest.mark.slow),
         pytest.param(1, ["rewards.policy=improvement"], "1 replica", marks=pytest.mark.slow),
         pytest.param(
             3,

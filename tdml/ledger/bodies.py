@@ -119,6 +119,7 @@ class VerdictBody(TypedDict):
     proven: bool  # all of its work was repeated and found again
     samples: Count
     improvement: int
+    repeated: NotRequired[Count]  # samples whose work chance had repeated, and that was shown
     unfound: NotRequired[bool]  # its update cannot be averaged, nor was its work found again
     forgiven: NotRequired[list[str]]  # that cannot show an earlier round's work any more, if any
 

@@ -81,6 +81,7 @@ def _dispute(dispute: dict[str, Any]) -> str:
 
 def _verdict(body: dict[str, Any]) -> str:
     work = f", {body['samples']:,} samples" if body["samples"] else ""
+    work += f", {body['repeated']:,} repeated by chance" if "repeated" in body else ""
     blamed = f"; to blame: {', '.join(body['blamed'])}" if body["blamed"] else ""
     forgiven = f"; forgiven: {', '.join(body['forgiven'])}" if "forgiven" in body else ""
     unfound = ", not found again" if body.get("unfound") else ""

@@ -21,7 +21,7 @@ from tdml.rewards.entries import (
     read,
 )
 from tdml.rewards.payment import Payment, check_postings, posting_text
-from tdml.rewards.policies import parts
+from tdml.rewards.policies import policy_of
 
 Entry = tuple[int, str, dict]  # round, kind and body of an entry of the ledger
 
@@ -54,21 +54,22 @@ class Accounts:
     round doubts it; or, where there are audits, with the job's end: statistics alone take nobody's
     pay. Who does not show work that it was asked for gets none of it until it has; who cannot show
     it any more, and is forgiven, loses it. What cannot be averaged, and was not found again, is not
-    paid at all, or one honest round would pay for any number of idle ones.
+    paid at all, or one honest round would pay for any number of idle ones. A policy that pays for
+    verified work alone holds nothing back.
 
     Args:
         job: body of the job's entry, its stake settled.
         roster: body of the roster's entry.
 
     Raises:
-        ValueError: one of them has another form.
+        ValueError: one of them has another form, or there is no such policy.
     """
 
     def __init__(self, job: dict, roster: dict) -> None:
         terms = read(job, Terms)
         if terms.stake is None:
             raise ValueError("the job has no stake")
-        self._terms, self._stake = terms, terms.stake
+        self._terms, self._stake, self._policy = terms, terms.stake, policy_of(terms)
         self._state = _State()
         self._admit(read(roster, Participants))
 
@@ -119,7 +120,7 @@ class Accounts:
         due = Payment(state.balances, state.keys, convicted)
         due.take_stakes(state.newcomers, self._stake)
         due.forfeit(state.keys[name] for v in state.verdicts.values() for name in v.forgiven)
-        due.pay(verdicts, parts(self._terms, verdicts))
+        due.pay(verdicts, self._policy.parts(verdicts), self._policy.verified)
         due.release(verdicts)
         due.slash(state.accused)
         if state.end and self._terms.audit_chance:

@@ -10,7 +10,8 @@ less, and loses as much.
 Only windows that chance chooses are counted here, and a lie in a single one of them: that suspects
 are looked at before others is a reserve, not part of the sum. Silence is not counted either: a
 silent node is not convicted, so its stake does not deter it; it is not paid for what it does not
-show.
+show. Who pays for verified work alone needs the stake against owners of whole replicas only, and
+less of it.
 """
 
 import math
@@ -20,7 +21,7 @@ from fractions import Fraction
 
 from tdml.errors import SettingError
 from tdml.rewards.entries import LARGEST_AMOUNT, Terms, Verdict, read
-from tdml.rewards.policies import parts
+from tdml.rewards.policies import policy_of
 from tdml.trust.numbers import RANDOM_SHARE
 
 _WITHOUT_AUDITS = 10  # rounds' pay that null stakes where no stake is enough
@@ -54,7 +55,7 @@ def bet_of(job: Mapping) -> Bet:
         Verdict(replica, [], "honest", samples=samples, improvement=int(replica == 0))
         for replica, samples in enumerate(terms.samples)
     ]
-    best = max(parts(terms, full_round), key=sum)
+    best = max(policy_of(terms).usual(full_round), key=sum)
     return Bet(sum(best), sum(best) - min(best))
 
 
@@ -74,13 +75,20 @@ def stake_of(job: Mapping) -> int:
             nobody audits.
 
     Raises:
-        SettingError: there would be more money than the ledger can write down.
+        SettingError: there would be more money than the ledger can write down; or only verified
+            work is paid, and none is.
     """
     terms = read(job, Terms)
-    if terms.pool * terms.rounds > LARGEST_AMOUNT:
+    policy = policy_of(terms)
+    if policy.verified and not terms.audit_chance:
         raise SettingError(
-            f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds {LARGEST_AMOUNT}: lower "
-            "one of them"
+            f"rewards.policy={terms.policy} pays only for what was repeated, and nothing of this "
+            "job is: take rewards.policy=work"
+        )
+    if policy.most() * terms.rounds > LARGEST_AMOUNT:
+        raise SettingError(
+            f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds "
+            f"{math.floor(LARGEST_AMOUNT * terms.pool / policy.most())}: lower one of them"
         )
     if terms.stake is not None:
         stake, remedy = terms.stake, "lower it"

@@ -50,6 +50,7 @@ class Verdict(msgspec.Struct, frozen=True):
     blamed: list[str] = []
     proven: bool = False  # all of its work was repeated and found again
     samples: Amount = 0
+    repeated: Amount = 0  # those of them whose work chance had repeated, and that was shown
     # its update cannot be averaged, and nobody has found its work again
     unfound: bool = False
     # its nodes that cannot show an earlier round's work any more, which they never showed

@@ -48,12 +48,14 @@ class Payment:
             account = held_account(key)
             self._post(account, TREASURY, self._balance(account), "never shown")
 
-    def pay(self, verdicts: Sequence[Verdict], shares: Sequence[Sequence[int]]) -> None:
-        """The nodes by `shares`, by verdict and stage. What nobody earns is not minted: it is
-        no one's gain."""
+    def pay(
+        self, verdicts: Sequence[Verdict], shares: Sequence[Sequence[int]], verified: bool
+    ) -> None:
+        """The nodes by `shares`, by verdict and stage; where what they stand for is `verified`,
+        nothing is held back. What nobody earns is not minted: it is no one's gain."""
         for verdict, row in zip(verdicts, shares, strict=True):
             for name, share in zip(verdict.nodes, row, strict=True):
-                self._pay_node(verdict, name, share)
+                self._pay_node(verdict, name, share, verified)
 
     def release(self, verdicts: Sequence[Verdict]) -> None:
         """Whoever met nothing but verdicts that clear it in this round gets what was held back as
@@ -84,11 +86,11 @@ class Payment:
             for account in (stake_account(key), held_account(key)):
                 self._post(account, TREASURY, self._balance(account), "convicted")
 
-    def _pay_node(self, verdict: Verdict, name: str, share: int) -> None:
+    def _pay_node(self, verdict: Verdict, name: str, share: int, verified: bool) -> None:
         key = self._keys[name]
         if key in self._convicted:
             return
-        if verdict.clears:
+        if verdict.clears or (verified and not (verdict.blamed or verdict.unfound)):
             self._post(MINT, credit_account(key), share, f"work of {name}")
         elif verdict.blamed:
             due = self._pay_from_stakes(verdict, name, share)

@@ -3,6 +3,7 @@ agree."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 
 from tdml.rewards.entries import Terms, Verdict
 
@@ -10,12 +11,27 @@ from tdml.rewards.entries import Terms, Verdict
 class Policy(ABC):
     """Weighs the nodes of the replicas that handed in something. `by_improvement`: it takes what
     the held-out loss would rise without each update, which costs an evaluation for every
-    replica."""
+    replica. `verified`: it pays only for work that was repeated."""
 
     by_improvement = False
+    verified = False
 
     def __init__(self, terms: Terms) -> None:
         self.shares, self.samples = terms.shares, terms.samples
+        self.pool, self.chance = terms.pool, Fraction(terms.audit_chance)
+
+    def parts(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
+        """What a round pays by replica and stage, whatever the verdicts."""
+        return self.usual(verdicts)
+
+    def usual(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
+        """What such a round pays on average over all that may be repeated of it: never more than
+        the pool."""
+        return divide(self.pool, self.weights(verdicts), self.full())
+
+    def most(self) -> Fraction:
+        """That a round can pay."""
+        return Fraction(self.pool)
 
     @abstractmethod
     def weights(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
@@ -48,6 +64,36 @@ class Work(Policy):
         return sum(self.samples) * sum(self.shares)
 
 
+class Verified(Work):
+    """As `Work`, but only for the windows that chance had repeated: each for as many as it stands
+    for, which is 1 / q where it was chosen with the chance q.
+
+    On average that comes to the same, and no lie pays, whatever its author has to lose: it saves
+    the work of a window, and with the chance q costs the pay of 1 / q, be it by a proof or by
+    silence. So nobody gains by coming back under another key.
+    """
+
+    verified = True
+
+    def parts(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
+        """Raises:
+        ValueError: nothing is repeated.
+        """
+        if not self.chance:
+            raise ValueError("the policy verified needs audits")
+        return [
+            [int(part * self._windows(verdict)) for part in row]
+            for verdict, row in zip(verdicts, self.usual(verdicts), strict=True)
+        ]
+
+    def most(self) -> Fraction:
+        return self.pool / self.chance if self.chance else Fraction(0)
+
+    def _windows(self, verdict: Verdict) -> Fraction:
+        """For how many rounds like this one its repeated windows stand."""
+        return Fraction(verdict.repeated, verdict.samples or 1) / self.chance
+
+
 class Improvement(Policy):
     """By how much the held-out loss would be worse without the replica, never below 0 × the stage's
     share.
@@ -70,19 +116,23 @@ class Improvement(Policy):
 
 
 # By their name in `rewards.policy`.
-POLICIES: dict[str, type[Policy]] = {"work": Work, "equal": Equal, "improvement": Improvement}
+POLICIES: dict[str, type[Policy]] = {
+    "work": Work,
+    "equal": Equal,
+    "improvement": Improvement,
+    "verified": Verified,
+}
 
 
-def parts(terms: Terms, verdicts: Sequence[Verdict]) -> list[list[int]]:
-    """What a round pays by replica and stage, whatever the verdicts: never more than the pool.
+def policy_of(terms: Terms) -> Policy:
+    """The policy of a job.
 
     Raises:
         ValueError: there is no such policy.
     """
     if terms.policy not in POLICIES:
         raise ValueError(f"there is no policy {terms.policy}: choose from {', '.join(POLICIES)}")
-    policy = POLICIES[terms.policy](terms)
-    return divide(terms.pool, policy.weights(verdicts), policy.full())
+    return POLICIES[terms.policy](terms)
 
 
 def divide(pool: int, weights: Sequence[Sequence[int]], full: int) -> list[list[int]]:

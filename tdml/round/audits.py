@@ -27,6 +27,18 @@ class Audits:
         """What came of a replica's."""
         return self.by_replica.get(index, Audited())
 
+    def repeated(self, index: int, windows: Sequence[int]) -> int:
+        """In windows that chance chose, the steps of a replica that were found again, or of which
+        nothing better can be had, since one of its nodes is proven to lie: its partners have shown
+        what they did.
+
+        Args:
+            windows: the steps of each.
+        """
+        audited = self.of(index)
+        shown = range(len(windows)) if audited.lied else {*audited.clean, *audited.looked}
+        return sum(windows[window] for window in self.drawn.get(index, ()) if window in shown)
+
     def left_undecided(self, claim: Claim) -> list[Settlement]:
         """The disputes over a window in which nobody was proven to lie."""
         place = (claim.order.replica, claim.window)

@@ -21,7 +21,7 @@ from tdml.round.clock import Stopwatch
 from tdml.round.deadline import Deadline, Pace
 from tdml.round.debts import Redone
 from tdml.round.evaluate import evaluate, improvements
-from tdml.round.evidence import Findings
+from tdml.round.evidence import Findings, window_steps
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, gather
 from tdml.round.job import Job
@@ -267,8 +267,13 @@ class Engine:
                 index, names, outcomes.get(index, self.fleet.losses.get(index, "it was not asked"))
             )
             if index in trained:
-                loss, gain = trained[index].loss, worth.get(index, 0)
-                judgement = replace(judgement, train_loss=loss, improvement=gain)
+                windows = window_steps(self.job, gathered, index)
+                judgement = replace(
+                    judgement,
+                    train_loss=trained[index].loss,
+                    improvement=worth.get(index, 0),
+                    repeated=self.job.samples(judged.audits.repeated(index, windows)),
+                )
             round_.judgements[index] = judgement
             round_.forgiven += self.judge.debts.tell_forgiven(names)
 

@@ -192,6 +192,8 @@ def _verdict(judgement: Judgement, played: Round) -> dict:
         "proven": judgement.proven, "samples": judgement.samples,
         "improvement": judgement.improvement,
     }  # fmt: skip
+    if judgement.repeated:
+        body["repeated"] = judgement.repeated
     if judgement.unfound:
         body["unfound"] = True
     if own := [name for name in judgement.nodes if name in played.forgiven]:

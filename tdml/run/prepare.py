@@ -87,7 +87,7 @@ def _windows(config: Config, states: Sequence[StateLayout]) -> int:
     """As many as are set and as the memory for kept states allows; none where nobody is audited,
     or can be, for want of the data."""
     trust = config.trust
-    if not trust.enabled or not trust.budget or config.own_data:
+    if not config.audits:
         return 0
     largest = max(state.size for state in states)
     return windows_that_fit(

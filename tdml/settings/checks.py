@@ -53,7 +53,20 @@ def check(config: "Config") -> None:
         _check_own(config)
     if not 0 <= config.trust.budget <= 1:
         raise SettingError(f"trust.budget={config.trust.budget} must lie between 0 and 1")
+    if config.rewards.policy == "verified" and not config.audits:
+        raise SettingError(
+            "rewards.policy=verified pays only for what was repeated, and here nothing is "
+            f"({_why_unrepeated(config)}): take rewards.policy=work"
+        )
     _check_targets(config)
+
+
+def _why_unrepeated(config: "Config") -> str:
+    return (
+        "trust.enabled=false" if not config.trust.enabled
+        else "trust.budget=0" if not config.trust.budget
+        else "data.partition=own"
+    )  # fmt: skip
 
 
 def _check_growth(topology: "Topology") -> None:

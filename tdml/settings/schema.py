@@ -158,6 +158,11 @@ class Config:
         return self.data.get("partition") == "own"
 
     @property
+    def audits(self) -> bool:
+        """Whether work is to be repeated, where that leads to the same again."""
+        return self.trust.enabled and self.trust.budget > 0 and not self.own_data
+
+    @property
     def validates(self) -> bool:
         """Whether it is measured on the validation half in every round."""
         return self.monitor.best or self.train.patience is not None

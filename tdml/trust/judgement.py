@@ -80,6 +80,7 @@ class Judgement:
     scale: float = 1.0
     blamed: tuple[str, ...] = ()
     samples: int = 0
+    repeated: int = 0  # those of them that chance had repeated, and that were shown
     improvement: int = 0
     distance: float = 0.0
     p: float | None = None  # of the work test

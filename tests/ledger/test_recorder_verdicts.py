@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tdml.ledger.describe import describe
+from tdml.ledger.reader import read
 from tdml.ledger.verify import verify
 from tdml.ledger.weights import digest_of_weights
 from tdml.rewards.accounts import Accounts
@@ -84,6 +86,18 @@ def test_a_verdict_says_what_it_rests_on(recorder: Recorder, path: Path) -> None
         "reason": "not seen working", "blamed": [], "proven": False, "weight": 0.25, "scale": 0.5, "distance": 1.5,
         "p": 0.5, "samples": 32, "improvement": -7,
     }  # fmt: skip
+    verify(path, Accounts)
+
+
+def test_a_verdict_says_how_much_chance_had_repeated_and_found(
+    recorder: Recorder, path: Path
+) -> None:
+    play(recorder, 1, judgements={0: honest(0), 1: replace(honest(1), repeated=24)})
+    first, second = bodies(path, "verdict")
+    assert "repeated" not in first and second["repeated"] == 24
+    with read(path) as reader:
+        texts = [describe(entry, {}) for entry in reader.entries(1, "verdict")]
+    assert [", 24 repeated by chance" in text for text in texts] == [False, True]
     verify(path, Accounts)
 
 

@@ -43,9 +43,13 @@ class PlainBook:
             for stage, name in enumerate(v["nodes"]):
                 part = Fraction(weights[v["replica"], stage], total or 1)
                 share, key = int(part * self.job["pool"]), self.keys[name]
+                verified = self.job["policy"] == "verified"
+                if verified:  # each window that chance chose stands for 1 / chance of them
+                    windows = Fraction(v["repeated"], max(1, v["samples"]))
+                    share = int(share * windows / Fraction(self.job["audit_chance"]))
                 if key in self.convicted:
                     continue
-                if _clears(v):
+                if _clears(v) or (verified and not (v["blamed"] or v["unfound"])):
                     self.credit[key] += share
                 elif v["blamed"]:
                     self.credit[key] += share
@@ -62,7 +66,7 @@ class PlainBook:
         """All weights of a round in which nobody fails, where they are known beforehand."""
         worths = {"work": self.job["samples"], "equal": [1 for _ in self.job["samples"]]}
         counts = {"work": self.job["shares"], "equal": [1 for _ in self.job["shares"]]}
-        policy = self.job["policy"]
+        policy = self.job["policy"].replace("verified", "work")
         return sum(w * c for w in worths.get(policy, []) for c in counts[policy])
 
     def _weights(self, verdicts):
@@ -72,7 +76,9 @@ class PlainBook:
             improvement = max(0, v["improvement"])
             if v["blamed"]:
                 improvement = sum(sound) // len(sound) if sound else 0
-            worth = {"work": v["samples"], "improvement": improvement}.get(self.job["policy"])
+            samples = v["samples"]
+            worths = {"work": samples, "verified": samples, "improvement": improvement}
+            worth = worths.get(self.job["policy"])
             for stage, share in enumerate(self.job["shares"]):
                 weights[v["replica"], stage] = 1 if worth is None else worth * share
         return weights

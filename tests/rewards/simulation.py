@@ -22,7 +22,8 @@ WINDOWS, CHANCE = (
     RANDOM_SHARE * _TRUST.budget,
 )  # CHANCE: that a window is audited
 ROUNDS, COST = 1000, 0.9  # the cost of honest work, as a share of its pay
-_SHARES, _SAMPLES, _PAY = [400_000, 600_000], 100, 60_000  # _PAY of a round, at the second stage
+# _PAY of a round, at the second stage; _SAMPLES of one of its windows
+_SHARES, _SAMPLES, _PAY = [400_000, 600_000], 33, 60_000
 WHOLE = sum(_SHARES) / _SHARES[1]  # what a replica is paid, in rounds of that
 KEPT = _SHARES[1] / sum(_SHARES)  # of a replica's pay, where the node at the first stage is found
 LEAST_STAKE = (1 - CHANCE) / CHANCE + KEPT  # in rounds of a replica's pay
@@ -44,6 +45,8 @@ class Strategy:
     # it does not answer when it is asked to show a lie; if it returns, it keeps its slot until it
     # has done that round again, well, which is not what it had committed to
     silent: bool = False
+    # who is silent starts anew at once, in another slot and under another key
+    elsewhere: bool = False
     whole: bool = False  # its owner has the whole replica, and its partner works no more than it
 
     @property
@@ -56,17 +59,25 @@ class Strategy:
         """The chance that a round in which it cheats is met."""
         return 1 / (2 * _REPORTS) if self.false_reports else 1 - (1 - CHANCE) ** self.lied
 
-    def found(self, draws: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(ROUNDS,) bool each: when it cheats, and when that is found."""
+    @property
+    def starts_anew(self) -> bool:
+        """Under another key, whenever it is met."""
+        return self.returns and (self.elsewhere or not self.silent)
+
+    def drawn(self, draws: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(ROUNDS,) each: bool, when it cheats; bool, when that is found; int, how many of the
+        windows that are audited it has something to show of."""
         cheats = draws.random(ROUNDS) < self.rounds
         audited = draws.random((ROUNDS, WINDOWS)) < CHANCE
         lies = draws.permuted(np.tile(np.arange(WINDOWS) < self.lied, (ROUNDS, 1)), axis=1)
+        lies &= cheats[:, None]
         met = (
             draws.random(ROUNDS) < self.caught
             if self.false_reports
             else (audited & lies).any(axis=1)
         )
-        return cheats, cheats & met
+        shown = audited & ~lies if self.silent else audited
+        return cheats, cheats & met, shown.sum(axis=1)
 
 
 HONEST = Strategy("honest work", lied=0, rounds=0.0)
@@ -96,6 +107,7 @@ SILENT = [
     replace(s, silent=True, returns=False) for s in STRATEGIES if s.returns and not s.false_reports
 ]
 SILENT_AND_STAYING = [replace(strategy, returns=True) for strategy in SILENT]
+SILENT_AND_ELSEWHERE = [replace(strategy, elsewhere=True) for strategy in SILENT_AND_STAYING]
 OWNERS = [replace(s, whole=True) for s in STRATEGIES if s.returns and not s.false_reports]
 
 
@@ -107,7 +119,8 @@ class Copy:
     number: int
     cheats: np.ndarray
     found: np.ndarray
-    bans: int = 0
+    shown: np.ndarray
+    bans: int = 0  # and other starts under another key
     met: bool = False  # at least once
     asked: bool = False  # to do the round again in which it was silent
 
@@ -124,7 +137,7 @@ class Copy:
     @property
     def names(self) -> list[str]:
         """All keys that it uses up."""
-        last = int(self.found.sum()) if self.strategy.returns and not self.strategy.silent else 0
+        last = int(self.found.sum()) if self.strategy.starts_anew else 0
         return [f"c{self.number}.{ban}" for ban in range(last + 1)]
 
     @property
@@ -135,14 +148,14 @@ class Copy:
     @property
     def cost(self) -> float:
         """Of the work that it does until it is gone or out, in rounds of honest pay."""
-        stays = self.strategy.returns and not self.strategy.silent
-        end = ROUNDS if stays or not self.found.any() else int(self.found.argmax()) + 1
+        stays = self.strategy.starts_anew or not self.found.any()
+        end = ROUNDS if stays else int(self.found.argmax()) + 1
         worked = np.where(self.cheats, self.strategy.worked, 1.0)[:end]
         return COST * float(worked.sum())
 
 
 def simulate(
-    strategies: list[Strategy], stake_share: float, copies: int
+    strategies: list[Strategy], stake_share: float, copies: int, policy: str = "work"
 ) -> tuple[list[float], list[float]]:
     """Play all strategies side by side, each in so many replicas of its own.
 
@@ -155,9 +168,9 @@ def simulate(
     draws = np.random.default_rng(0)
     chosen = [strategy for strategy in strategies for _ in range(copies)]
     played = [
-        Copy(strategy, number, *strategy.found(draws)) for number, strategy in enumerate(chosen)
+        Copy(strategy, number, *strategy.drawn(draws)) for number, strategy in enumerate(chosen)
     ]
-    job = _job(len(played))
+    job = _job(len(played), policy)
     job["stake"] = round(stake_of(job) * stake_share)
     names = [name for copy in played for name in (copy.partner, copy.spare, *copy.names)]
     book = Accounts(job, {"keys": {name: name for name in names}, "given": True, "refused": {}})
@@ -168,48 +181,71 @@ def simulate(
     balances = book.balances
     profits = [_profit(balances, copy, job["stake"]) for copy in played]
     partners = [
-        balances[f"credit:{copy.partner}"] / (_PAY * _SHARES[0] / _SHARES[1]) for copy in played
+        balances.get(f"credit:{copy.partner}", 0) / (_PAY * _SHARES[0] / _SHARES[1])
+        for copy in played
     ]
     return _means(profits, copies), _means(partners, copies)
 
 
 def expected(strategy: Strategy, stake_share: float) -> float:
-    """The mean profit, worked out: that of a round times the rounds that it is played (Wald's
-    equation)."""
+    """The mean profit under the policy `work`, worked out: that of a round times the rounds that it
+    is played (Wald's equation)."""
     found = strategy.caught
     stake = 0.0 if strategy.silent else stake_share * strategy.stake
     kept = KEPT if strategy.whole else 0.0
     cheating = (1 - found) + found * (kept - stake) - COST * strategy.worked
-    stays = strategy.returns and not strategy.silent
-    ends = 0 if stays else strategy.rounds * found
+    ends = 0 if strategy.starts_anew else strategy.rounds * found
     played = (1 - (1 - ends) ** ROUNDS) / ends if ends else ROUNDS
     return played * (strategy.rounds * cheating + (1 - strategy.rounds) * (1 - COST))
 
 
+def expected_verified(strategy: Strategy) -> float:
+    """The same under the policy `verified`, of who starts anew whenever it is met: of the windows
+    that are drawn it is paid for those that it can show; and its partner, if that is its own, for
+    all of them, where it is convicted."""
+    found, lied = strategy.caught, strategy.lied / WINDOWS
+    if strategy.silent:
+        cheating = 1 - lied
+    else:
+        kept = KEPT * (lied + found * (1 - lied)) if strategy.whole else 0.0
+        cheating = (1 - found) * (1 - lied) + kept - found * strategy.stake
+    cheating -= COST * strategy.worked
+    return ROUNDS * (strategy.rounds * cheating + (1 - strategy.rounds) * (1 - COST))
+
+
 def table(copies: int) -> str:
-    """Profits of all strategies, at the least stake that deters and at a tenth of it."""
-    strategies = [HONEST, *STRATEGIES, *SILENT, *SILENT_AND_STAYING, *OWNERS]
-    full, tenth = (simulate(strategies, share, copies)[0] for share in (1.0, 0.1))
+    """Profits of all strategies, at the least stake that deters and at a tenth of it; and where
+    only verified work is paid."""
+    strategies = [
+        HONEST, *STRATEGIES, *SILENT, *SILENT_AND_STAYING, *SILENT_AND_ELSEWHERE, *OWNERS
+    ]  # fmt: skip
+    full, tenth, verified = (
+        simulate(strategies, share, copies, policy)[0]
+        for share, policy in ((1.0, "work"), (0.1, "work"), (1.0, "verified"))
+    )
     lines = [
-        f"{'strategy':<34}{'rounds':>7}{'when met':>15}{'expected':>10}{'simulated':>11}{'at a tenth':>12}"
+        f"{'strategy':<34}{'rounds':>7}{'when met':>19}{'expected':>10}{'simulated':>11}"
+        f"{'at a tenth':>12}{'verified':>10}"
     ]
-    for strategy, one, other in zip(strategies, full, tenth, strict=True):
+    for strategy, one, other, third in zip(strategies, full, tenth, verified, strict=True):
         after = "" if strategy is HONEST else "new key" if strategy.returns else "leaves"
-        after = f"silent, {'stays' if strategy.returns else 'gone'}" if strategy.silent else after
+        stays = "elsewhere" if strategy.elsewhere else "stays" if strategy.returns else "gone"
+        after = f"silent, {stays}" if strategy.silent else after
         after = f"{after}, whole" if strategy.whole else after
         rounds = "" if strategy is HONEST else f"{strategy.rounds:.0%}"
         mean = expected(strategy, 1.0)
         lines.append(
-            f"{strategy.name:<34}{rounds:>7}{after:>15}{mean:>10.0f}{one:>11.0f}{other:>12.0f}"
+            f"{strategy.name:<34}{rounds:>7}{after:>19}{mean:>10.0f}{one:>11.0f}{other:>12.0f}"
+            f"{third:>10.0f}"
         )
     return "\n".join(lines)
 
 
-def _job(replicas: int) -> dict:
+def _job(replicas: int, policy: str) -> dict:
     pool = replicas * _PAY * sum(_SHARES) // _SHARES[1]
     return {
-        "rounds": ROUNDS, "policy": "work", "pool": pool, "stake": None, "audit_chance": CHANCE,
-        "shares": _SHARES, "samples": [_SAMPLES] * replicas,
+        "rounds": ROUNDS, "policy": policy, "pool": pool, "stake": None, "audit_chance": CHANCE,
+        "shares": _SHARES, "samples": [_SAMPLES * WINDOWS] * replicas,
     }  # fmt: skip
 
 
@@ -217,7 +253,8 @@ def _play(book: Accounts, number: int, played: list[Copy]) -> None:
     """The verdicts and bans of a round."""
     for copy in played:
         cheat = copy.spare if copy.gone else f"c{copy.number}.{copy.bans}"
-        again = copy.met and copy.strategy.silent and not copy.gone
+        stays = copy.strategy.silent and not copy.strategy.elsewhere
+        again = copy.met and stays and not copy.gone
         copy.asked |= again
         found = bool(copy.found[number - 1]) and not copy.gone and not again
         silent = found and copy.strategy.silent
@@ -227,13 +264,14 @@ def _play(book: Accounts, number: int, played: list[Copy]) -> None:
             "replica": copy.number,
             "nodes": [cheat, copy.partner] if copy.strategy.whole else [copy.partner, cheat],
             "status": "lost" if again else status,
-            "blamed": [cheat] if convicted else [], "samples": _SAMPLES,
+            "blamed": [cheat] if convicted else [], "samples": _SAMPLES * WINDOWS,
+            "repeated": _SAMPLES * int(copy.shown[number - 1]),
         }  # fmt: skip
         book.apply("verdict", number, body)
         copy.met |= found
         if convicted:
             book.apply("ban", number, {"node": cheat, "key": cheat, "reason": "audit"})
-            copy.bans += 1
+        copy.bans += convicted or (silent and copy.strategy.elsewhere)
 
 
 def _profit(balances: dict[str, int], copy: Copy, stake: int) -> float:

@@ -27,14 +27,14 @@ def roster(names, refused=(), **keys):
 
 def verdict(
     replica, status="honest", blamed=(), nodes=None, samples=100, improvement=0, proven=False,
-    forgiven=(), unfound=False,
+    forgiven=(), unfound=False, repeated=0,
 ):  # fmt: skip
     """On a replica with the nodes that it starts with, if none are given."""
     return {
         "replica": replica, "nodes": nodes or [f"r{replica}.s0", f"r{replica}.s1"],
         "status": status, "reason": "", "blamed": list(blamed), "samples": samples,
         "improvement": improvement, "proven": proven, "forgiven": list(forgiven),
-        "unfound": unfound,
+        "unfound": unfound, "repeated": repeated,
     }  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def stories(draw):
     names = [f"n{i}" for i in range(stages * replicas + draw(st.integers(0, 2)))]
     twins = {names[-1]: f"key-{names[0]}"} if draw(st.integers(0, 9)) == 0 else {}
     body = job(
-        policy=draw(st.sampled_from(["work", "equal", "improvement"])),
+        policy=draw(st.sampled_from(["work", "equal", "improvement", "verified"])),
         pool=draw(st.sampled_from([999_983, 1000, LARGEST_AMOUNT // 10, 7, 0])),
         stake=draw(st.sampled_from([5000, 500, LARGEST_AMOUNT, 1, 0])),
         shares=draw(
@@ -112,6 +112,7 @@ def _rounds(draw, names, stages, replicas):
                 improvement,
                 forgiven=forgiven,
                 unfound=draw(st.integers(0, 3)) == 0,
+                repeated=draw(st.sampled_from([0, samples // 3, samples])),
             )
         )
     bans = [ban(name) for name in draw(st.lists(st.sampled_from(names), max_size=1))]

@@ -20,10 +20,15 @@ def unsettled(**changes):
 
 @pytest.mark.parametrize(
     ("policy", "most", "kept"),
-    [("work", 500, 300), ("equal", 332, 166), ("improvement", 1000, 600)],
+    [
+        ("work", 500, 300),
+        ("equal", 332, 166),
+        ("improvement", 1000, 600),
+        ("verified", 500, 300),
+    ],
 )
 def test_the_gain_is_the_largest_pay_of_a_replica_in_a_full_round(policy, most, kept):
-    body = job(policy=policy, samples=[100, 40, 60], pool=1000)
+    body = job(policy=policy, samples=[100, 40, 60], pool=1000, audit_chance=1.0)
     assert bet_of(body) == Bet(most, kept)
     book = Accounts(body, roster([f"r{r}.s{s}" for r in range(3) for s in range(2)]))
     close(book, 0)
@@ -31,7 +36,12 @@ def test_the_gain_is_the_largest_pay_of_a_replica_in_a_full_round(policy, most, 
         book.apply(
             "verdict",
             1,
-            verdict(replica, samples=samples, improvement=samples if replica == 0 else -1),
+            verdict(
+                replica,
+                samples=samples,
+                improvement=samples if replica == 0 else -1,
+                repeated=samples,
+            ),
         )
     close(book, 1)
     assert sum(book.balances[f"credit:key-r0.s{stage}"] for stage in range(2)) == most
@@ -128,6 +138,10 @@ def test_where_nothing_is_paid_nothing_is_staked():
             {"pool": LARGEST_AMOUNT, "rounds": 1, "audit_chance": 0},
             ("rewards.stake", "lower rewards.pool"),
         ),
+        (  # by chance a round may pay for 1 / 0.25 rounds
+            {"policy": "verified", "pool": LARGEST_AMOUNT // 40 + 1, "audit_chance": 0.25},
+            ("rewards.pool", f"exceeds {LARGEST_AMOUNT // 4}"),
+        ),
     ],
 )
 def test_more_money_than_the_ledger_can_write(changes, named):
@@ -136,3 +150,24 @@ def test_more_money_than_the_ledger_can_write(changes, named):
     assert "\n" not in str(caught.value)
     assert all(name in str(caught.value) for name in named)
     stake_of(job(stake=LARGEST_AMOUNT, pool=LARGEST_AMOUNT // 10))
+    stake_of(job(stake=1, policy="verified", pool=LARGEST_AMOUNT // 40, audit_chance=0.25))
+
+
+def test_where_nothing_is_repeated_verified_work_cannot_be_paid():
+    """As with trust.repeatable=warn, where the self-test does not repeat."""
+    with pytest.raises(SettingError, match=r"rewards\.policy=verified .* rewards\.policy=work"):
+        stake_of(job(policy="verified", audit_chance=0.0))
+
+
+@pytest.mark.parametrize("blamed", ["r0.s0", "r0.s1"])
+@pytest.mark.parametrize("chance", [0.05, 0.25, 0.5])
+def test_where_verified_work_is_paid_the_stake_covers_who_owns_a_whole_replica(chance, blamed):
+    """It leaves out a window, or all of its round: without work it earns nothing on average."""
+    changes = {"policy": "verified", "audit_chance": chance}
+    stake = stake_of(job(stake=None, **changes))
+    book = opened(stake=stake, **changes)
+    play(book, 1, verdict(0, "malicious", [blamed], repeated=100))
+    own = ("credit:key-r0.s", "stake:key-r0.s")
+    balance = sum(b for account, b in book.balances.items() if account.startswith(own))
+    assert balance <= 2 * stake - stake + bet_of(job(**changes)).kept / Fraction(chance)
+    assert balance <= 2 * stake

@@ -1,3 +1,5 @@
+import itertools
+import math
 from fractions import Fraction
 
 import pytest
@@ -5,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdml.rewards.entries import Terms, Verdict, read
-from tdml.rewards.policies import POLICIES, divide, parts
+from tdml.rewards.policies import POLICIES, divide, policy_of
 from tests.rewards.stories import job, verdict
 
 SHARES = [400_000, 600_000]
@@ -16,7 +18,7 @@ def weights(policy, *bodies):
 
 
 def paid(*bodies, **changes):
-    return parts(read(job(**changes), Terms), [read(body, Verdict) for body in bodies])
+    return policy_of(read(job(**changes), Terms)).parts([read(body, Verdict) for body in bodies])
 
 
 def test_equal():
@@ -45,7 +47,7 @@ def test_a_spoilt_improvement_counts_as_the_mean_of_the_others():
 
 
 def test_an_unknown_policy_is_told():
-    with pytest.raises(ValueError, match="no policy luck: choose from work, equal, improvement"):
+    with pytest.raises(ValueError, match="no policy luck: choose from work, equal, improvement, "):
         paid(policy="luck")
 
 
@@ -74,6 +76,42 @@ def test_improvement_divides_the_pool_among_those_who_hand_in():
     assert paid(verdict(0, improvement=3), policy="improvement") == [[1200, 1800]]
     both = [verdict(0, improvement=3), verdict(1, improvement=1)]
     assert paid(*both, policy="improvement") == [[900, 1350], [300, 450]]
+
+
+@pytest.mark.parametrize("chance", [0.05, 0.25, 0.5, 1.0])
+def test_a_verified_window_is_paid_for_all_that_it_stands_for(chance):
+    bodies = [verdict(0, repeated=20), verdict(1), verdict(2, samples=50, repeated=50)]
+    stands_for = 1 / Fraction(chance)
+    row = [int(stands_for * 400 / 5), int(stands_for * 600 / 5)]
+    half = [int(stands_for * 200), int(stands_for * 300)]
+    assert paid(*bodies, policy="verified", audit_chance=chance) == [row, [0, 0], half]
+
+
+def test_what_is_verified_is_paid_for_at_no_more_than_the_pool_on_average():
+    """As with more steps since a resume."""
+    bodies = [verdict(replica, repeated=100) for replica in range(5)]
+    assert paid(*bodies, policy="verified", audit_chance=1.0) == [[240, 360]] * 5
+
+
+def test_chance_pays_as_much_for_verified_work_on_average_as_is_paid_for_all():
+    """Three windows, each with all that chance may do to them."""
+    chance, sizes = Fraction(1, 4), (50, 30, 20)
+    mean = [Fraction(0), Fraction(0)]
+    for chosen in itertools.product((False, True), repeat=len(sizes)):
+        likely = math.prod(chance if each else 1 - chance for each in chosen)
+        repeated = sum(itertools.compress(sizes, chosen))
+        [row] = paid(verdict(0, repeated=repeated), policy="verified", audit_chance=0.25)
+        mean = [so_far + likely * part for so_far, part in zip(mean, row, strict=True)]
+    assert mean == [400, 600]
+
+
+def test_a_round_without_samples_pays_nothing_for_being_verified():
+    assert paid(verdict(0, samples=0, repeated=0), policy="verified") == [[0, 0]]
+
+
+def test_without_audits_no_work_is_verified():
+    with pytest.raises(ValueError, match="verified needs audits"):
+        paid(verdict(0), policy="verified", audit_chance=0.0)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,17 @@ import pytest
 
 from tdml.config import config_dir
 from tests.rewards.simulation import (
+    CHANCE,
     HONEST,
     OWNERS,
     ROUNDS,
     SILENT,
+    SILENT_AND_ELSEWHERE,
     SILENT_AND_STAYING,
     STRATEGIES,
+    WINDOWS,
     expected,
+    expected_verified,
     simulate,
 )
 
@@ -75,6 +79,30 @@ def test_who_owns_a_whole_replica_earns_less_by_cheating_than_by_honest_work():
         assert profit < honest, strategy
         assert expected(strategy, 1.0) < honest, strategy
         assert abs(profit - expected(strategy, 1.0)) < 4 * deviation(strategy), strategy
+
+
+@pytest.mark.timeout(120)
+def test_who_starts_anew_after_silence_earns_more_than_honest_work_where_all_work_is_paid():
+    """So long as that is so, docs/rewards.md has to say it."""
+    profits, _ = simulate(SILENT_AND_ELSEWHERE, 1.0, COPIES)
+    for strategy, profit in zip(SILENT_AND_ELSEWHERE, profits, strict=True):
+        assert profit == pytest.approx(expected(strategy, 1.0), abs=10), strategy
+    idle = next(s for s in SILENT_AND_ELSEWHERE if s.worked == 0 and s.rounds == 1)
+    assert expected(idle, 1.0) > 8 * expected(HONEST, 1.0)
+
+
+@pytest.mark.timeout(120)
+def test_where_only_verified_work_is_paid_no_strategy_earns_more_than_honest_work():
+    """However it starts anew."""
+    honest = expected_verified(HONEST)
+    assert honest == pytest.approx(expected(HONEST, 1.0))
+    cheats = [*RETURNING, *SILENT_AND_ELSEWHERE, *OWNERS]
+    profits, _ = simulate([HONEST, *cheats], 1.0, COPIES, "verified")
+    for strategy, profit in zip([HONEST, *cheats], profits, strict=True):
+        lot = math.sqrt(ROUNDS * (1 / CHANCE - 1) / WINDOWS / COPIES)
+        noise = math.hypot(lot, 0 if strategy.silent else deviation(strategy))
+        assert abs(profit - expected_verified(strategy)) < 4 * noise, strategy
+        assert strategy is HONEST or expected_verified(strategy) < honest, strategy
 
 
 @pytest.mark.timeout(120)

@@ -70,3 +70,27 @@ def test_those_of_others_are_joined_to_them() -> None:
     assert audits == Audits(
         {}, by_replica, proofs, {"b", "c"}, settlements, steps=7, looks=3, notes=["so"]
     )
+
+
+def test_only_what_chance_chose_and_was_shown_counts_as_verified() -> None:
+    """Whoever looks suspicious is looked at more often, and must not be paid for that."""
+    steps = [7, 5, 3, 2]
+    audits = Audits(drawn={0: (0, 2, 3), 1: (1,)})
+    assert audits.repeated(0, steps) == 0, "nobody has repeated them yet"
+    for window in (0, 1):
+        audits.found_clean(_claim(0, window), validator=2)
+    audits.looked_right(_claim(0, 2))
+    assert audits.repeated(0, steps) == 7 + 3
+    audits.leave_unknown(_claim(0, 3))
+    audits.left_open(_claim(0, 3), "it has not shown its work")
+    assert audits.repeated(0, steps) == 7 + 3
+    assert audits.repeated(1, steps) == audits.repeated(2, steps) == 0
+    audits.found_clean(_claim(2, 0), validator=1)
+    assert audits.repeated(2, steps) == 0, "chance chose none of its windows"
+
+
+def test_partners_of_who_is_proven_to_lie_are_paid_for_all_that_chance_chose() -> None:
+    """What follows the lie is not repeated any more."""
+    audits = Audits(drawn={0: (0, 2)})
+    audits.found_lied(_claim(0, 0), validator=2)
+    assert audits.repeated(0, [7, 5, 3]) == 7 + 3

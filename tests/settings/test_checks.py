@@ -262,6 +262,13 @@ def test_attackers_are_written_as_the_nodes_are(attackers, message):
         ({"trust.budget": math.nan}, "trust.budget=nan must lie between 0 and 1"),
         ({"trust.budget": -0.1}, "trust.budget=-0.1 must lie between 0 and 1"),
         ({"trust.budget": 1.5}, "trust.budget=1.5 must lie between 0 and 1"),
+        ({"rewards.policy": "verified", "trust.budget": 0}, "nothing is (trust.budget=0)"),
+        ({"rewards.policy": "verified", "trust.enabled": False}, "(trust.enabled=false)"),
+        (
+            {"rewards.policy": "verified", "data.partition": "own", "sync.local_steps": 9},
+            "rewards.policy=verified pays only for what was repeated, and here nothing is "
+            "(data.partition=own): take rewards.policy=work",
+        ),
     ],
 )
 def test_what_would_fill_the_machine_or_switch_a_check_off_is_refused(changes, message):
