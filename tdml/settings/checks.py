@@ -284,8 +284,8 @@ def _check_attackers(config: "Config") -> None:
     for replica in attack["replicas"]:
         if type(replica) is not int or replica not in range(topology.most):
             raise SettingError(
-                f"attack.replicas names replica {replica}, but there are {topology.most}: "
-                f"0 to {topology.most - 1} (topology.replicas)"
+                f"attack.replicas names {replica!r}, but replicas have the numbers 0 to "
+                f"{topology.most - 1} (topology.replicas)"
             )
     for node in attack["nodes"]:
         if re.fullmatch(r"spare(0|[1-9]\d*)", str(node)):

@@ -204,14 +204,14 @@ def test_unknown_choice(name, choices):
         ),
         (
             ATTACK | {"attack.replicas": [True]},
-            r"attack\.replicas names replica True, but there are 4: 0 to 3",
+            r"attack\.replicas names True, but replicas have the numbers 0 to 3",
         ),
         (
             ATTACK | {"attack.replicas": [1, 4]},
-            r"attack\.replicas names replica 4, but there are 4: 0 to 3",
+            r"attack\.replicas names 4, but replicas have the numbers 0 to 3",
         ),
-        (ATTACK | {"attack.replicas": [-1]}, r"attack\.replicas names replica -1"),
-        (ATTACK | {"attack.replicas": ["r1"]}, r"attack\.replicas names replica r1"),
+        (ATTACK | {"attack.replicas": [-1]}, r"attack\.replicas names -1, but"),
+        (ATTACK | {"attack.replicas": ["1"]}, r"attack\.replicas names '1', but replicas have"),
         (
             ATTACK | {"attack.nodes": ["r0.s2"]},
             r"attack\.nodes names r0\.s2, but the nodes are r0\.s0 to r3\.s1",
@@ -242,7 +242,7 @@ def test_attackers_act_in_some_of_the_rounds(share):
     ("attackers", "message"),
     [
         ({"attack.nodes": ["r00.s1"]}, "attack.nodes names r00.s1"),
-        ({"attack.replicas": [1.0]}, "attack.replicas names replica 1.0"),
+        ({"attack.replicas": [1.0]}, "attack.replicas names 1.0"),
     ],
 )
 def test_attackers_are_written_as_the_nodes_are(attackers, message):
