@@ -60,14 +60,19 @@ def to_text(
     if postings:
         return "\n".join([text, *(_postings(statement, line, width) for line in lines)])
     t = statement.totals
-    sums = (
+    sums = [
         f"pools {t['pool_in']:,} + slashed stakes {t['slashed']:,} "
         f"= credits {t['credit']:,} + held back {t['held']:,} + treasury {t['treasury']:,}",
         (
             f"stakes put down {t['deposits']:,} = stakes left {t['stake']:,} + slashed stakes "
             f"{t['slashed']:,}"
         ),
-    )
+    ]
+    if statement.stands_for:
+        sums.append(
+            "paid by lot: for windows that chance had repeated, each as "
+            f"{statement.stands_for:.3g} of them"
+        )
     return "\n".join([text, "", *(_fold(line, width) for line in sums)])
 
 

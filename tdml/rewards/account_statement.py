@@ -15,6 +15,7 @@ from tdml.rewards.entries import (
     accounts_of,
     read,
 )
+from tdml.rewards.policies import policy_of
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class AccountLine:
 
 @dataclass(frozen=True)
 class AccountStatement:
-    """All keys, by name; the totals of `Accounts.totals`; and the round and posting of all that was
-    posted."""
+    """All keys, by name; the totals of `Accounts.totals`; the round and posting of all that was
+    posted; and, where only verified work is paid, for how many windows each of its own stands."""
 
     lines: list[AccountLine]
     totals: dict[str, int]
     postings: list[tuple[int, Posting]]
+    stands_for: float | None = None
 
     def of(self, key: str) -> list[tuple[int, Posting]]:
         """The postings from and to the key's accounts."""
@@ -67,7 +69,8 @@ def statement_of(entries: Iterable[Entry]) -> AccountStatement:
         credit, held, stake = (book.balances.get(account, 0) for account in accounts_of(key))
         missed = unpaid.get(key, [])
         lines.append(AccountLine(key, own, rounds[key], credit, held, lost[key], stake, missed))
-    return AccountStatement(lines, book.totals(), postings)
+    stands_for = 1 / book.terms.audit_chance if policy_of(book.terms).verified else None
+    return AccountStatement(lines, book.totals(), postings, stands_for)
 
 
 def _names(entries: Iterable[Entry]) -> dict[str, list[str]]:

@@ -69,7 +69,7 @@ class Accounts:
         terms = read(job, Terms)
         if terms.stake is None:
             raise ValueError("the job has no stake")
-        self._terms, self._stake, self._policy = terms, terms.stake, policy_of(terms)
+        self.terms, self._stake, self._policy = terms, terms.stake, policy_of(terms)
         self._state = _State()
         self._admit(read(roster, Participants))
 
@@ -123,7 +123,7 @@ class Accounts:
         due.pay(verdicts, self._policy.parts(verdicts), self._policy.verified)
         due.release(verdicts)
         due.slash(state.accused)
-        if state.end and self._terms.audit_chance:
+        if state.end and self.terms.audit_chance:
             due.release_all(sorted(state.members - {*state.end.owing}))
         return due.postings
 
@@ -180,7 +180,7 @@ class Accounts:
         self._begin(round)
         if verdict.replica in self._state.verdicts:
             raise ValueError(f"there are two verdicts on replica {verdict.replica}")
-        if len(verdict.nodes) != (stages := len(self._terms.shares)):
+        if len(verdict.nodes) != (stages := len(self.terms.shares)):
             raise ValueError(f"the verdict names {len(verdict.nodes)} nodes of {stages} stages")
         for name in (*verdict.nodes, *verdict.blamed, *verdict.forgiven):
             if name not in self._state.keys:

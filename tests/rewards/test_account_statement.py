@@ -15,11 +15,11 @@ from tests.rewards.stories import ban, job, roster, verdict
 NAMES = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0", "spare10", "spare9"]
 
 
-def entries(*rounds, stake=5000):
+def entries(*rounds, stake=5000, **terms):
     """The entries of a job, whose `rewards` are worked out; a round is a list of (kind, body), or
     the number of a round to go back to."""
     found = [
-        (0, "job", job(stake=stake, pool=1000, samples=[100, 100])),
+        (0, "job", job(stake=stake, pool=1000, samples=[100, 100], **terms)),
         (0, "roster", roster(NAMES, r1s1="key-r1.s1")),
     ]
     book, closed, number = Accounts(found[0][2], found[1][2]), [], 0
@@ -79,6 +79,15 @@ def test_a_lost_round_is_no_round_of_work():
     assert lines(entries(HONEST))["r0.s0"].unpaid == []
     said = to_text(story, [lost], postings=True, width=200)
     assert said.endswith("in which its replica was lost: 2 (why: tdml ledger show)")
+
+
+def test_pay_by_lot_is_called_so():
+    """Else whoever was not drawn would wonder where his pay is."""
+    said = [
+        to_text(statement_of(entries(HONEST, **terms)), [], False, 200)
+        for terms in ({}, {"policy": "verified", "audit_chance": 0.05})
+    ]
+    assert ["each as 20 of them" in text for text in said] == [False, True]
 
 
 def test_what_was_held_back_and_cleared_is_earned_and_not_lost():
