@@ -107,11 +107,11 @@ def test_what_a_liar_put_in_is_taken_out_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("saboteur", "ranks", "void"),
     [
-        ("DiesGoingBack", 4, 3),
+        pytest.param("DiesGoingBack", 4, 3, marks=pytest.mark.slow),
         # nothing but the ban list knows of the ban, and it keeps the liar out
         ("DiesOfABan", 5, 2),
         ("DiesAfterABan", 5, 2),
-        ("DiesRollingBack", 5, 3),
+        pytest.param("DiesRollingBack", 5, 3, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_is_killed_before_it_goes_back_does_so_when_it_goes_on(

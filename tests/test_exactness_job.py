@@ -26,9 +26,9 @@ _EVERYTHING = (
     "train.label_smoothing=0.1", "train.channels_last=true", *_BF16,
 )  # fmt: skip
 _SCHEDULES = [
-    ("gpipe", 2, ()), pytest.param("1f1b", 2, (), marks=_SLOW), ("1f1b", 4, ()),
-    ("interleaved_1f1b", 2, ()), pytest.param("1f1b", 2, _BF16, marks=_SLOW),
-    ("1f1b", 2, _EVERYTHING), ("interleaved_1f1b", 2, _EVERYTHING),
+    pytest.param("gpipe", 2, (), marks=_SLOW), pytest.param("1f1b", 2, (), marks=_SLOW), ("1f1b", 4, ()),
+    pytest.param("interleaved_1f1b", 2, (), marks=_SLOW), pytest.param("1f1b", 2, _BF16, marks=_SLOW),
+    pytest.param("1f1b", 2, _EVERYTHING, marks=_SLOW), ("interleaved_1f1b", 2, _EVERYTHING),
     pytest.param("1f1b", 1, _EVERYTHING, marks=_SLOW),
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
@@ -129,6 +130,7 @@ def test_it_trains_in_four_stages_as_in_one_process(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_stage_of_which_nothing_is_trained_in_some_steps(tmp_path: Path) -> None:
     """What comes back to it is received and logged as ever: nobody is accused, and all is found
     again."""

@@ -4,6 +4,7 @@ trains."""
 import os
 
 import numpy as np
+import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -50,6 +51,7 @@ def drawn_by_the_system():
     return samples, samples
 
 
+@pytest.mark.slow
 def test_a_split_without_a_seed_is_the_same_for_every_rank(tmp_path):
     result = run_job(tmp_path / "run", 5, *MINE, "rounds=3")
     assert result.statuses == [0] * 5, result.output

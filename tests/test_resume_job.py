@@ -45,6 +45,7 @@ def test_killed_again_and_again_and_no_round_is_paid_twice(tmp_path: Path, capsy
     assert [line["round"] for line in result.rounds] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written_and_the_one_before_is_damaged(
     tmp_path: Path, capsys
 ) -> None:

@@ -87,6 +87,7 @@ def _from_liar(result: Result, settled: Entry) -> list[dict]:
     return [p for p in settled.body["postings"] if p["from"] == f"stake:{_key(result, _LIAR)}"]
 
 
+@pytest.mark.slow
 def test_improvement_is_measured_and_bans_nobody(tmp_path: Path, capsys) -> None:
     job = [
         *_JOB,

@@ -27,6 +27,7 @@ def test_same_seed_gives_the_same_bits_and_resuming_changes_none(tmp_path: Path)
     assert not same_tensors(whole.model, halfway)
 
 
+@pytest.mark.slow
 def test_a_job_measures_its_micro_batches_and_keeps_them(tmp_path: Path) -> None:
     job = [*SMALL, "topology.replicas=1", "sync.local_steps=2", "topology.microbatches=null"]
     first = run_job(tmp_path / "run", 3, *job, "rounds=1")

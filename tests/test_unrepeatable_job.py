@@ -104,7 +104,7 @@ def assert_told(result: Result, line: dict) -> None:
     assert told == {index: found["verdict"] for index, found in line["replicas"].items()}
 
 
-@pytest.mark.parametrize("budget", [0, 1])
+@pytest.mark.parametrize("budget", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_the_owner_of_a_sample_that_is_not_finite_is_not_banned_and_the_sample_is_named(
     budget: int, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -145,6 +145,7 @@ def test_a_sample_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> N
     assert [len(line["accepted"]) for line in again.rounds] == [3, 4], again.why()
 
 
+@pytest.mark.slow
 def test_samples_that_stop_all_replicas_in_the_first_round_are_left_out_of_the_next(
     tmp_path: Path,
 ) -> None:
@@ -154,7 +155,10 @@ def test_samples_that_stop_all_replicas_in_the_first_round_are_left_out_of_the_n
     assert [line["accepted"] for line in result.rounds] == [[], [0]], result.why()
 
 
-@pytest.mark.parametrize(("model", "warn"), [("counting", True), ("counting_elsewhere", False)])
+@pytest.mark.parametrize(
+    ("model", "warn"),
+    [("counting", True), pytest.param("counting_elsewhere", False, marks=pytest.mark.slow)],
+)
 def test_a_model_that_keeps_a_counter_gets_nobody_banned_and_is_told_of_once(
     model: str, warn: bool, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -27,7 +27,15 @@ _JOB = [
 @pytest.mark.parametrize(
     "attack",
     [
-        ["attack=label_flip", "attack.nodes=[r1.s1]", "attack.from_round=2", "topology.spares=1"],
+        pytest.param(
+            [
+                "attack=label_flip",
+                "attack.nodes=[r1.s1]",
+                "attack.from_round=2",
+                "topology.spares=1",
+            ],
+            marks=pytest.mark.slow,
+        ),
         # which waits for the honest, whose updates it knows
         ["attack=mean_shift", "attack.replicas=[0]", "attack.from_round=2"],
         pytest.param(["attack=lying_validator", "attack.nodes=[r3.s0]"], marks=pytest.mark.slow),
