@@ -47,8 +47,8 @@ def check_class(label: Any) -> None:
     numbers = label.numel() if isinstance(label, torch.Tensor) else np.size(label)
     if numbers > 1:
         raise TypeError(
-            f"its label is a vector of {numbers} numbers: return its class, such as "
-            "int(label.argmax())"
+            f"its label is {numbers} numbers: return its class, such as int(label.argmax()); "
+            "where they all count, name a task of your own by task._target_"
         )
     try:
         label = label.item() if isinstance(label, torch.Tensor | np.ndarray) else label

@@ -75,11 +75,13 @@ X = torch.zeros(2)
         ((X, "3"), "its label is the text '3': number the classes"),
         (
             (X, torch.eye(3)[1]),
-            "its label is a vector of 3 numbers: return its class, such as int(label.argmax())",
+            "its label is 3 numbers: return its class, such as int(label.argmax()); where they all count, "
+            "name a task of your own by task._target_",
         ),
         (
             (X, [0, 1, 0]),
-            "its label is a vector of 3 numbers: return its class, such as int(label.argmax())",
+            "its label is 3 numbers: return its class, such as int(label.argmax()); where they all count, "
+            "name a task of your own by task._target_",
         ),
         (
             (X, -1),
