@@ -21,6 +21,7 @@ from tdml.round.settler import LOOKS_TAKE, Settler
 from tdml.round.signatures import Signers
 from tdml.round.start import RoundStart
 from tdml.round.traces import open_traces, unshown
+from tdml.round.validators import alike, in_turn, vouched_for
 from tdml.round.vectors import NotShown
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import LOOK
@@ -54,33 +55,19 @@ class Auditor:
             for owner in self._fleet.placed(sorted(openings))
             for window in windows[owner.index]
         ]
-        validators = [self._validators(claim, gathered, draw, audits) for claim in claims]
-        first = [others[0] if others else None for others in validators]
-        answers = self._repeat(claims, first)
-        for claim, others, answer in zip(claims, validators, answers, strict=True):
-            self._conclude(claim, gathered, others, answer, draw, audits)
+        owners = {claim.owner.index: claim.owner for claim in claims}
+        others = {i: alike(self._fleet, gathered, owner, draw) for i, owner in owners.items()}
+        validators = [in_turn(claim, others[claim.owner.index], audits) for claim in claims]
+        answers = self._repeat(claims, validators)
+        for claim, asked, answer in zip(claims, validators, answers, strict=True):
+            self._conclude(claim, gathered, asked, answer, draw, audits)
         clean = [claim for claim in claims if audits.is_clean(claim)]
         chances = torch.rand(len(clean), generator=draw).tolist()
         for claim, chance in zip(clean, chances, strict=True):
             if chance < LOOK:  # the two may be in league
                 self._look(claim, gathered, draw, audits)
-        for index in sorted(openings.keys() - self.vouched_for(gathered)):
+        for index in sorted(openings.keys() - vouched_for(self._fleet, gathered)):
             audits.doubt(index)
-
-    def vouched_for(self, gathered: Gathered) -> set[int]:
-        """The replicas whose kind of machine more than half of the round's are on: who repeats
-        their work vouches for it. Liars alone may be of another kind, which they have made up to be
-        audited by each other."""
-        kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.start.steps))}
-        count = Counter(kinds.values())
-        return {index for index, kind in kinds.items() if 2 * count[kind] > len(kinds)}
-
-    def believed(self, gathered: Gathered) -> set[int]:
-        """The replicas whose reports of others are heard: on the coordinator's kind of machine,
-        which finds the same, or on that of most. Else who says that he is on another kind could
-        say anything."""
-        replicas, own = self._fleet.placed(sorted(gathered.start.steps)), self.settler.referee.kind
-        return {r.index for r in replicas if r.kind == own} | self.vouched_for(gathered)
 
     def _claim(
         self, start: RoundStart, owner: Replica, window: int, openings: Sequence[Opening]
@@ -94,24 +81,14 @@ class Auditor:
         )
         return Claim(order, owner, window, openings, start.weights)
 
-    def _validators(
-        self, claim: Claim, gathered: Gathered, draw: torch.Generator, audits: Audits
-    ) -> list[Replica]:
-        """Others on machines of the same kind, in random order: they repeat each other bit for bit.
-        Who is proven to lie comes last."""
-        others = self._fleet.placed(i for i in gathered.auditable if i != claim.owner.index)
-        alike = [other for other in others if other.kind == claim.owner.kind]
-        drawn = [alike[i] for i in torch.randperm(len(alike), generator=draw).tolist()]
-        return sorted(drawn, key=lambda other: audits.convicts(other.names))
-
     def _repeat(
-        self, claims: Sequence[Claim], validators: Sequence[Replica | None]
+        self, claims: Sequence[Claim], validators: Sequence[Sequence[Replica]]
     ) -> list[Reply | None]:
-        """Every window by its validator, all validators at the same time; None where there is no
-        answer."""
+        """Every window by the first of its validators, all of them at the same time; None where
+        there is no answer."""
         tasks: dict[int, list[int]] = {}
-        for place, validator in enumerate(validators):
-            if validator is not None:
+        for place, others in enumerate(validators):
+            for validator in others[:1]:
                 tasks.setdefault(validator.index, []).append(place)
 
         answers: list[Reply | None] = [None] * len(claims)
@@ -247,7 +224,8 @@ class Auditor:
         owner = claim.owner
         audits.looks += LOOKS_TAKE * len(claim.order.batches)
         before = audits.of(owner.index).validators.get(claim.window)
-        others = [v for v in self._validators(claim, gathered, draw, audits) if v.index != before]
+        drawn = in_turn(claim, alike(self._fleet, gathered, owner, draw), audits)
+        others = [validator for validator in drawn if validator.index != before]
 
         def look(shows: Replica) -> Settlement | NotShown | CannotRead | None:
             try:

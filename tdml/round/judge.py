@@ -14,6 +14,7 @@ from tdml.round.gather import Gathered, updates_of
 from tdml.round.job import Job
 from tdml.round.reports import false_reports
 from tdml.round.standing import Standing
+from tdml.round.validators import believed, vouched_for
 from tdml.trust.judgement import Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE
 from tdml.trust.screen import Screening, is_ranked, screen_sums
@@ -59,9 +60,9 @@ class Judge:
             passes_of(self._allowance(gathered) * self._job.config.train.effective_batch_size) / 2
         )
         candidates = compared(self._job, gathered)
-        believed = self.auditor.believed(gathered)
+        heard = believed(self._fleet, gathered, self.auditor.settler.referee.kind)
         draw = gathered.start.draw("cross-check")
-        return cross_check(self._fleet, self._job, gathered, candidates, believed, passes, draw)
+        return cross_check(self._fleet, self._job, gathered, candidates, heard, passes, draw)
 
     def audit(self, gathered: Gathered, screening: Screening, checked: Checked) -> Audits:
         """Have work repeated: random windows, and those of the most suspicious; all others where
@@ -70,7 +71,7 @@ class Judge:
             return Audits()
         draw = gathered.start.draw("audit")
         distances = dict(zip(gathered.replicas, screening.distances, strict=True))
-        candidates, clearable = {}, self.auditor.vouched_for(gathered)
+        candidates, clearable = {}, vouched_for(self._fleet, gathered)
         for index in gathered.auditable:
             distance, names = distances.get(index, 0.0), gathered.names[index]
             if not takes_all(self._job, gathered, index):  # nothing clears it but audits
@@ -125,7 +126,7 @@ class Judge:
                 rank_mean=float(moments.mean[row]),
                 rank_std=float(moments.std[row]),
             )
-        clearable = self.auditor.vouched_for(gathered)
+        clearable = vouched_for(self._fleet, gathered)
         for index, known in evidence.items():
             if known.full or (index not in clearable and self._is_seen(gathered, index, known)):
                 self.debts.clear(known.nodes)

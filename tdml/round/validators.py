@@ -1,0 +1,45 @@
+"""Who repeats a replica's work, and whose word counts."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+
+from tdml.round.audits import Audits
+from tdml.round.fleet import Fleet, Replica
+from tdml.round.gather import Gathered
+from tdml.round.repeat import Claim
+
+
+def alike(fleet: Fleet, gathered: Gathered, owner: Replica, draw: torch.Generator) -> list[Replica]:
+    """Others on machines of the owner's kind, in random order: they repeat each other bit for
+    bit."""
+    others = fleet.placed(i for i in gathered.auditable if i != owner.index)
+    same = [other for other in others if other.kind == owner.kind]
+    return [same[i] for i in torch.randperm(len(same), generator=draw).tolist()]
+
+
+def in_turn(claim: Claim, others: Sequence[Replica], audits: Audits) -> list[Replica]:
+    """In the order in which they are asked to repeat a window; who is proven to lie comes last. The
+    windows of a replica begin with different ones: they are repeated at the same time, and nobody
+    who is in league with it repeats them all."""
+    turn = claim.window % max(1, len(others))
+    validators = [*others[turn:], *others[:turn]]
+    return sorted(validators, key=lambda validator: audits.convicts(validator.names))
+
+
+def vouched_for(fleet: Fleet, gathered: Gathered) -> set[int]:
+    """The replicas whose kind of machine more than half of the round's are on: who repeats their
+    work vouches for it. Liars alone may be of another kind, which they have made up to be audited
+    by each other."""
+    kinds = {r.index: r.kind for r in fleet.placed(sorted(gathered.start.steps))}
+    count = Counter(kinds.values())
+    return {index for index, kind in kinds.items() if 2 * count[kind] > len(kinds)}
+
+
+def believed(fleet: Fleet, gathered: Gathered, own: str) -> set[int]:
+    """The replicas whose reports of others are heard: on the coordinator's `own` kind of machine,
+    which finds the same, or on that of most. Else who says that he is on another kind could say
+    anything."""
+    replicas = fleet.placed(sorted(gathered.start.steps))
+    return {r.index for r in replicas if r.kind == own} | vouched_for(fleet, gathered)
