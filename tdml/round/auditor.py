@@ -63,10 +63,12 @@ class Auditor:
             self._conclude(claim, gathered, asked, answer, draw, audits)
         clean = [claim for claim in claims if audits.is_clean(claim)]
         chances = torch.rand(len(clean), generator=draw).tolist()
+        vouched = vouched_for(self._fleet, gathered)
         for claim, chance in zip(clean, chances, strict=True):
-            if chance < LOOK:  # the two may be in league
+            # the two may be in league; and on a kind of machine that they have made up they are
+            if chance < LOOK or claim.owner.index not in vouched:
                 self._look(claim, gathered, draw, audits)
-        for index in sorted(openings.keys() - vouched_for(self._fleet, gathered)):
+        for index in sorted(openings.keys() - vouched):
             audits.doubt(index)
 
     def _claim(

@@ -84,10 +84,9 @@ class Audits:
 
     def leave_unknown(self, claim: Claim) -> None:
         """Nobody can tell of a window: two kinds of machines may differ so."""
-        before = self._before(claim)
-        clean = tuple(window for window in before.clean if window != claim.window)
+        before = self._without(claim)
         self.by_replica[claim.order.replica] = replace(
-            before, clean=clean, unknown=(*before.unknown, claim.window)
+            before, unknown=(*before.unknown, claim.window)
         )
 
     def join(self, other: "Audits") -> None:
@@ -119,11 +118,16 @@ class Audits:
         self._set(claim, replace(before, lied=(*before.lied, claim.window)), validator)
 
     def left_open(self, claim: Claim, why: str) -> None:
-        """A window could not be settled."""
-        self._set(claim, replace(self._before(claim), unsettled=why), None)
+        """A window could not be settled, whoever had found it clean."""
+        self._set(claim, replace(self._without(claim), unsettled=why), None)
 
     def _before(self, claim: Claim) -> Audited:
         return self.of(claim.order.replica)
+
+    def _without(self, claim: Claim) -> Audited:
+        """As if nobody had found the window clean."""
+        before = self._before(claim)
+        return replace(before, clean=tuple(w for w in before.clean if w != claim.window))
 
     def _set(self, claim: Claim, audited: Audited, validator: int | None) -> None:
         validators = {**audited.validators, claim.window: validator}

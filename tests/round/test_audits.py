@@ -34,6 +34,21 @@ def test_what_kinds_of_machines_leave_unknown_is_clean_no_longer() -> None:
     assert (audits.of(0).clean, audits.of(0).looked) == ((), (0,))
 
 
+def test_a_window_that_could_not_be_settled_is_clean_no_longer() -> None:
+    """Its validator has found the same, and the coordinator has not."""
+    audits = Audits(drawn={0: (0, 1)})
+    for window in (0, 1):
+        audits.found_clean(_claim(0, window), validator=2)
+    audits.left_open(_claim(0, 1), "the coordinator does not find what others repeat")
+    found = audits.of(0)
+    assert (found.clean, found.unsettled[:15], found.validators) == (
+        (0,),
+        "the coordinator",
+        {0: 2, 1: None},
+    )
+    assert audits.repeated(0, [7, 5]) == 7
+
+
 def test_what_only_a_liar_has_repeated_is_left_to_be_repeated() -> None:
     audits = Audits(proofs=[Proof(("c",), "it lied")])
     audits.found_clean(_claim(0, 0), validator=1)

@@ -49,6 +49,42 @@ def test_liars_on_a_kind_of_their_own_are_not_cleared_by_each_other(budget: floa
     assert played[-1].test["accuracy"] > 0.85
 
 
+class _Drifts(Node):
+    """After every step it has something else than the step leads to, and so it finds of the other
+    one."""
+
+    order = None
+
+    def training(self, order, steps):
+        self.order = None
+        yield from super().training(order, steps)
+
+    def repeating(self, order):
+        self.order = order
+        yield from super().repeating(order)
+
+    def _one(self, given, log, step, keeps=False):
+        yield from super()._one(given, log, step, keeps)
+        if self.order is None or self.order.own or self.order.replica in _LEAGUE:
+            state = self.stage.trainer.state()
+            state[: self.stage.layout.size] += 0.01
+            self.stage.trainer.resume(state)
+
+
+def test_who_is_cleared_by_its_own_kind_alone_is_looked_at_in_every_window() -> None:
+    """Else two who have made up a kind would be paid for what neither has done."""
+    laboratory = Laboratory([*_JOB, "rounds=1", "trust.budget=1"])
+    for index in _LEAGUE:
+        sit(laboratory, f"r{index}.s0", _Drifts)
+    for replica in laboratory.fleet.muster():
+        replica.kind = "NVIDIA H400" if replica.index in _LEAGUE else replica.kind
+    one = laboratory.play(1)
+    for index in _LEAGUE:
+        assert not {*one.audits[index].clean, *one.audits[index].looked}
+        assert (one.judgements[index].weight, one.judgements[index].repeated) == (0, 0)
+    assert one.accepted == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("others", [(4, 5), (3, 4, 5), (5,)])
 def test_the_honest_on_a_rare_kind_count(others: tuple[int, ...]) -> None:
     for one in _played(3, 1.0, False, others):
