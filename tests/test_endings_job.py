@@ -108,7 +108,11 @@ def test_a_launcher_that_is_killed_takes_its_ranks_along(
     assert [line["round"] for line in again.rounds] == list(range(1, last + 2))
 
 
-@pytest.mark.parametrize("streams", [">/dev/full 2>&1", "<&- >&- 2>&-"], ids=["full", "closed"])
+@pytest.mark.parametrize(
+    "streams",
+    [">/dev/full 2>&1", pytest.param("<&- >&- 2>&-", marks=pytest.mark.slow)],
+    ids=["full", "closed"],
+)
 def test_a_run_whose_lines_nobody_can_read_comes_to_its_end(streams: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tdml.cli", "train", *_JOB[:-1], "rounds=1"]
     started = subprocess.run(

@@ -256,7 +256,11 @@ def _local_adamw(
 
 @pytest.mark.parametrize(
     ("schedule", "stages"),
-    [("1f1b", 2), pytest.param("interleaved_1f1b", 2, marks=_SLOW), ("gpipe", 4)],
+    [
+        ("1f1b", 2),
+        pytest.param("interleaved_1f1b", 2, marks=_SLOW),
+        pytest.param("gpipe", 4, marks=_SLOW),
+    ],
 )
 def test_sequences_of_several_lengths_count_by_their_tokens(
     schedule: str, stages: int, tmp_path: Path

@@ -58,6 +58,7 @@ def test_a_split_without_a_seed_is_the_same_for_every_rank(tmp_path):
     assert result.accuracy > 0.8
 
 
+@pytest.mark.slow
 def test_ranks_that_list_the_samples_in_another_order_are_refused(tmp_path):
     result = run_job(
         tmp_path / "run", 5, *MINE, f"data._target_={HERE}.listed_otherwise", "rounds=3"

@@ -46,7 +46,8 @@ def test_a_language_model_is_trained_and_audited_and_nobody_is_accused(tmp_path:
 
 
 @pytest.mark.parametrize(
-    "schedule", ["1f1b", pytest.param("interleaved_1f1b", marks=pytest.mark.slow)]
+    "schedule",
+    [pytest.param(name, marks=pytest.mark.slow) for name in ("1f1b", "interleaved_1f1b")],
 )
 def test_tied_weights_are_trained_and_audited_and_stay_tied(schedule: str, tmp_path: Path) -> None:
     result = run_job(

@@ -88,7 +88,7 @@ def test_for_one_stage_no_blocks_are_needed():
         (
             samples(40, labels=torch.zeros(40, 2, dtype=torch.int64)),
             samples(10),
-            "data: training sample 0 .* its label is a vector of 2 numbers",
+            "data: training sample 0 .* its label is 2 numbers",
         ),
         (
             samples(40),
