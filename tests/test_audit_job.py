@@ -97,20 +97,15 @@ _LIES = [
     ("activation", "r1.s0"), ("gradient", "r1.s1"), ("norm", "r1.s0"), ("norm", "r1.s1"),
     ("state", "r1.s0"), ("state", "r1.s1"), ("update", "r1.s0"), ("update", "r1.s1"),
 ]  # fmt: skip
-_DEFAULT = [("activation", "r1.s0")]
+_CASES = [_LIES[0], *(pytest.param(*lie, marks=_slow) for lie in _LIES[1:])]
 
 
-@pytest.mark.parametrize(
-    ("deed", "node"), [lie if lie in _DEFAULT else pytest.param(*lie, marks=_slow) for lie in _LIES]
-)
+@pytest.mark.parametrize(("deed", "node"), _CASES)
 def test_a_lie_in_an_operation_names_who_told_it(deed: str, node: str, tmp_path: Path) -> None:
     assert_convicted(run(tmp_path, _PIPELINES, "rounds=1", *hostile("Liar", node, deed=deed)), node)
 
 
-@pytest.mark.parametrize(
-    ("deed", "node"),
-    [("activation", "r1.s0"), *(pytest.param(*lie, marks=_slow) for lie in _LIES[1:])],
-)
+@pytest.mark.parametrize(("deed", "node"), _CASES)
 def test_a_validator_that_lies_in_an_operation_is_named(
     deed: str, node: str, tmp_path: Path
 ) -> None:
