@@ -112,7 +112,10 @@ def warning(job: Mapping) -> str | None:
     Args:
         job: as for `stake_of`.
     """
-    bet, stake, chance = bet_of(job), stake_of(job), read(job, Terms).audit_chance
+    terms = read(job, Terms)
+    bet, stake, chance = bet_of(job), stake_of(job), terms.audit_chance
+    if policy_of(terms).verified:
+        return _warning_of_verified(bet, stake, chance)
     if bet.is_bad(stake, chance):
         return None
     budget = _least_budget(bet, stake)
@@ -121,6 +124,18 @@ def warning(job: Mapping) -> str | None:
         f"rewards.stake={stake} does not outweigh the {bet.gain} that a replica gains by a lie: "
         f"the budget meets it with a chance of {chance:.3g}; it takes rewards.stake="
         f"{least_stake(bet, chance)}{remedy}"
+    )
+
+
+def _warning_of_verified(bet: Bet, stake: int, chance: float) -> str | None:
+    """A lie that is not met is paid nothing; if it is, whoever is not named is paid for all that
+    the window stands for, and may be the liar's own."""
+    kept = math.ceil(bet.kept / Fraction(chance))
+    if stake >= kept:
+        return None
+    return (
+        f"rewards.stake={stake} does not outweigh the {kept} that the others of a liar's replica "
+        f"are paid, who may be its own: it takes rewards.stake={kept}"
     )
 
 

@@ -87,7 +87,7 @@ def _windows(config: Config, states: Sequence[StateLayout]) -> int:
     """As many as are set and as the memory for kept states allows; none where nobody is audited,
     or can be, for want of the data."""
     trust = config.trust
-    if not config.audits:
+    if not config.wants_audits:
         return 0
     largest = max(state.size for state in states)
     return windows_that_fit(

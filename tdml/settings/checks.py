@@ -53,10 +53,10 @@ def check(config: "Config") -> None:
         _check_own(config)
     if not 0 <= config.trust.budget <= 1:
         raise SettingError(f"trust.budget={config.trust.budget} must lie between 0 and 1")
-    if config.rewards.policy == "verified" and not config.audits:
+    if POLICIES[config.rewards.policy].verified and not config.wants_audits:
         raise SettingError(
-            "rewards.policy=verified pays only for what was repeated, and here nothing is "
-            f"({_why_unrepeated(config)}): take rewards.policy=work"
+            f"rewards.policy={config.rewards.policy} pays only for what was repeated, and here "
+            f"nothing is ({_why_unrepeated(config)}): take rewards.policy=work"
         )
     _check_targets(config)
 

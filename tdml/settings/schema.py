@@ -158,7 +158,7 @@ class Config:
         return self.data.get("partition") == "own"
 
     @property
-    def audits(self) -> bool:
+    def wants_audits(self) -> bool:
         """Whether work is to be repeated, where that leads to the same again."""
         return self.trust.enabled and self.trust.budget > 0 and not self.own_data
 

@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 
 import pytest
@@ -169,5 +170,15 @@ def test_where_verified_work_is_paid_the_stake_covers_who_owns_a_whole_replica(c
     play(book, 1, verdict(0, "malicious", [blamed], repeated=100))
     own = ("credit:key-r0.s", "stake:key-r0.s")
     balance = sum(b for account, b in book.balances.items() if account.startswith(own))
-    assert balance <= 2 * stake - stake + bet_of(job(**changes)).kept / Fraction(chance)
     assert balance <= 2 * stake
+
+
+@pytest.mark.parametrize("chance", [0.05, 0.3])
+def test_where_verified_work_is_paid_it_warns_of_what_partners_are_paid(chance):
+    """Who is alone in its replica gains nothing by a lie, whatever its stake."""
+    changes = {"policy": "verified", "audit_chance": chance}
+    kept = math.ceil(bet_of(job(**changes)).kept / Fraction(chance))
+    assert warning(job(stake=None, **changes)) is None
+    assert warning(job(stake=kept, **changes)) is None
+    assert f"it takes rewards.stake={kept}" in warning(job(stake=kept - 1, **changes))
+    assert warning(job(stake=0, shares=[10**6], **changes)) is None
