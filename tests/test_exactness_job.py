@@ -117,19 +117,28 @@ def test_one_local_step_equals_sgd_on_the_joined_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(result.model[name], value, atol=1e-5, rtol=0)
 
 
-def test_local_steps_of_diloco_equal_a_plain_loop(tmp_path: Path) -> None:
-    """Two replicas, AdamW inside, Nesterov outside, two rounds, against torch's own optimizers."""
+@pytest.mark.parametrize("inner_state", ["fresh", "kept"])
+def test_local_steps_of_diloco_equal_a_plain_loop(inner_state: str, tmp_path: Path) -> None:
+    """Two replicas, AdamW inside, Nesterov outside, three rounds, against torch's own optimizers;
+    the inner ones begin anew in every round, or live as long as the job."""
     overrides = [
         *SMALL, "model.norm=false", "topology.replicas=2", "topology.stages=2", "sync=nesterov",
-        "train=adamw", "sync.local_steps=3", "train.lr=0.003", "rounds=2",
+        "train=adamw", "sync.local_steps=3", "train.lr=0.003", "rounds=3",
+        f"sync.inner_state={inner_state}",
     ]  # fmt: skip
     result = run_job(tmp_path / "run", 5, *overrides)
     config = settings.load(overrides)
     source = data.load(config.data, config.seed)
     model = initial_model(config.model, config.seed)
     outer = torch.optim.SGD(model.parameters(), lr=0.7, momentum=0.9, nesterov=True)
-    for number in (1, 2):
-        locals_ = [_local_adamw(config, source, model, replica, number) for replica in range(2)]
+    states: list[dict] = [{}, {}]
+    for number in (1, 2, 3):
+        if inner_state == "fresh":
+            states = [{}, {}]
+        locals_ = [
+            _local_adamw(config, source, model, replica, number, states[replica])
+            for replica in range(2)
+        ]
         for parameter, *moved in zip(
             model.parameters(), *(local.parameters() for local in locals_), strict=True
         ):
@@ -239,18 +248,27 @@ def _indices(config: Config, source: data.Source, replica: int, round_number: in
 
 
 def _local_adamw(
-    config: Config, source: data.Source, model: torch.nn.Module, replica: int, number: int
+    config: Config,
+    source: data.Source,
+    model: torch.nn.Module,
+    replica: int,
+    number: int,
+    state: dict,
 ) -> torch.nn.Module:
+    """A replica's model after a round. `state` is the optimizer's, before and after it."""
     local = initial_model(config.model, config.seed)
     local.load_state_dict(model.state_dict())
     optimizer = torch.optim.AdamW(
         local.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
     )
+    if state:
+        optimizer.load_state_dict(state)
     for inputs, labels in _batches(config, source, replica, number):
         optimizer.zero_grad()
         for micro, targets in zip(inputs.chunk(2), labels.chunk(2), strict=True):
             (F.cross_entropy(local(micro), targets) / 2).backward()
         optimizer.step()
+    state |= optimizer.state_dict()
     return local
 
 

@@ -11,6 +11,7 @@ _RECIPE = [
     "train.optimizer.nesterov=true", "train.weight_decay=0.1", "train.decay_norms_and_biases=false",
     "train.schedule=cosine", "train.warmup=3", "train.accumulate=2", "train.clip_norm=0.5",
     "train.label_smoothing=0.1", "train.precision=bf16", "train.channels_last=true",
+    "sync.inner_state=kept",
 ]  # fmt: skip
 _JOB = [
     "model=cnn", "model.width=8", "data.size=16", "topology.replicas=3", "topology.stages=2",

@@ -180,6 +180,10 @@ class RpcFleet:
         """A node's public key."""
         return self.roster.keys[name] if name in self.roster.keys else self._former[name]
 
+    def visit(self, name: str) -> str:
+        """A node's stay."""
+        return self.nodes[name].visit
+
     def state(self) -> dict:
         """What a checkpoint must keep."""
         return {

@@ -193,6 +193,9 @@ class LocalFleet:
     def key(self, name: str) -> str:
         return self._keys[name]
 
+    def visit(self, name: str) -> str:
+        return name
+
     def _sit(self, index: int, names: Sequence[str]) -> LocalReplica:
         """The stages are shared by all replicas: each writes its own weights before it computes."""
         keys = tuple(self._keys[name] for name in names)

@@ -143,6 +143,9 @@ class RecordedFleet:
     def key(self, name: str) -> str:
         return name
 
+    def visit(self, name: str) -> str:
+        return name
+
     def close(self) -> None:
         """Let its threads end."""
         self._pool.shutdown()

@@ -61,7 +61,7 @@ def needs(
         device += round(mean * in_flight(config.topology, plan.microbatches, stage))
         device += max(once[i] for i in own)
         by_stage.append(
-            Need(device, _on_the_host(Layout.of([parts[i] for i in own]), state, windows))
+            Need(device, _on_the_host(config, Layout.of([parts[i] for i in own]), state, windows))
         )
     return by_stage
 
@@ -144,8 +144,10 @@ def _borders(plan: Plan, parts: Sequence[int]) -> int:
     return plan.microbatches * sum(b.shape.numel() * b.dtype.itemsize for b in received)
 
 
-def _on_the_host(layout: Layout, state: StateLayout, windows: int) -> int:
+def _on_the_host(config: Config, layout: Layout, state: StateLayout, windows: int) -> int:
     """Global weights, those of the next round as they come, new weights and the update; kept
-    states, and one of somebody else's that is to be repeated, as it comes and as a whole."""
+    states, and one of somebody else's that is to be repeated, as it comes and as a whole; the inner
+    states that a round begins and ends with."""
     states = (windows + 1) * state.size if windows else 0
-    return _FLOAT * (4 * layout.size + states)
+    inner = 2 * state.kept.size if config.sync.keeps_inner_state else 0
+    return _FLOAT * (4 * layout.size + states + inner)

@@ -15,8 +15,8 @@ from tdml.data import pieces
 from tdml.data.reader import BatchReader
 from tdml.data.source import Source
 from tdml.ledger.commit import commit_statement
-from tdml.models.layout import change
 from tdml.node.agreement import Agreement, evaluation_purpose, repetition_purpose, training_purpose
+from tdml.node.evaluation import EvaluationBatch, Scores
 from tdml.node.lockstep import StepInputs, given_for
 from tdml.node.messages import Passing, empty_log
 from tdml.node.stage import Stage
@@ -25,6 +25,7 @@ from tdml.protocol.identity import Identity
 from tdml.protocol.orders import (
     AFTER,
     BEFORE,
+    INNER,
     UPDATE,
     Commitment,
     EvaluateOrder,
@@ -37,13 +38,12 @@ from tdml.protocol.orders import (
     TrainReport,
     kept,
 )
-from tdml.tasks import Task
-from tdml.tasks.measures import losses_of, rows_of
 from tdml.trust.commitment import block_digests, commitment, content, in_blocks
 
 
 class Node:
-    """What a worker is at heart. It keeps nothing between rounds that matters."""
+    """What a worker is at heart. It keeps nothing between rounds that matters, but where
+    `sync.inner_state=kept` asks for it the inner optimizer's state."""
 
     def __init__(
         self, name: str, identity: Identity, job: str, seed: int, source: Source | None
@@ -55,6 +55,10 @@ class Node:
         self.weights = self.update = torch.empty(0)
         self._trace: Trace | None = None
         self._vectors: dict[str, tuple[torch.Tensor, ...]] = {}  # by name, in blocks
+        # of the optimizer, by content: that which the last round began with, and ended with
+        self._inner: dict[str, torch.Tensor] = {}
+        self._began_with: torch.Tensor | None = None
+        self._left: list[torch.Tensor] = []
         self._held: list[torch.Tensor] = []  # blocks of somebody else's vector
         self._shown = Shown((), ())
 
@@ -80,9 +84,12 @@ class Node:
         # nobody asks for the round before any more, and its states are large
         self._vectors, self._held = {}, []
         trainer = self.stage.trainer
-        trainer.begin(self.weights)
+        inner = self._inner.get(order.inner[self.slot.stage]) if order.inner else None
+        trainer.go_on(self.weights, inner)
         log = empty_log(len(order.batches), self.stage.channels) if order.bounds else None
-        self._trace = Trace(order.bounds, self.weights, log) if log is not None else None
+        self._trace = None
+        if log is not None:
+            self._trace = Trace(order.bounds, self.weights, log, inner=inner)
         for step in range(steps):
             if self._trace and self._trace.wants(step):
                 self._trace.keep(trainer.state())
@@ -90,22 +97,17 @@ class Node:
             yield from self._one(self.poisoned(given, order.round), log, step)
         if log is not None:
             self.agreement.begin(training_purpose(order.round, order.nonce), log)
-        self.update = change(self.weights, trainer.weights())
+        self._began_with = inner
+        self.update, *self._left = trainer.outcome(self.weights)
 
     def repeating(self, order: RepeatOrder) -> Iterator["Step"]:
         """The steps of a repetition; its result is `repeated`."""
-        trainer = self.stage.trainer
-        start = None
+        trainer, start = self.stage.trainer, self._start_of(order)
         if order.first:
-            if order.own:
-                assert self._trace is not None
-                start = self._trace.before(order.first)
-            else:
-                start = self.held()
-        if start is None:
-            trainer.begin(self.weights)
-        else:
+            assert start is not None
             trainer.resume(start)
+        else:
+            trainer.go_on(self.weights, start)
         log = empty_log(len(order.batches), self.stage.channels)
         states: list[str] = []
         for step, batch in enumerate(order.batches):
@@ -122,8 +124,18 @@ class Node:
             if shows:
                 self._vectors[AFTER] = in_blocks(state)
         self.agreement.begin(repetition_purpose(order), log)
-        end = change(self.weights, trainer.weights()) if order.last else trainer.state()
-        self._repetition = Repetition(content(self.reached(end, order)), log, (), tuple(states))
+        end, *left = trainer.outcome(self.weights) if order.last else [trainer.state()]
+        reached = content(self.reached(end, order), *left)
+        self._repetition = Repetition(reached, log, (), tuple(states))
+
+    def _start_of(self, order: RepeatOrder) -> torch.Tensor | None:
+        """The state that a repetition starts from; from the round's start the inner one, if it is
+        not fresh."""
+        if order.own:
+            assert self._trace is not None
+            return self._trace.before(order.first)
+        given = order.first > 0 or bool(order.inner and order.inner[self.slot.stage])
+        return self.held() if given else None
 
     def evaluating(self, order: EvaluateOrder) -> Iterator["EvaluationBatch"]:
         """The batches of an evaluation; its result is `evaluated`."""
@@ -205,18 +217,30 @@ class Node:
         """Fix the update that `reveal` will hand in, and all that an audit may ask for."""
         update = self.update = self.made(self.update, round_number)
         self._vectors = {UPDATE: in_blocks(update)}
-        blocks = block_digests(self._vectors[UPDATE])
+        blocks = block_digests(self._vectors[UPDATE]) + self._keep_inner()
         states = self._trace.seal(root(blocks)) if self._trace else ""
         if self._trace:
-            self._vectors |= {
-                kept(w): in_blocks(state) for w, state in enumerate(self._trace.kept, start=1)
-            }
+            shown = {0: self._trace.inner, **dict(enumerate(self._trace.kept, start=1))}
+            self._vectors |= {kept(w): in_blocks(s) for w, s in shown.items() if s is not None}
         held_to = commitment(round_number, self.name, root(blocks))
         commits = Commitment(held_to, states, blocks, "")
         statement = commit_statement(
             self.job, round_number, self.identity.public, self.name, commits
         )
         return replace(commits, signature=statement.sign(self.identity))
+
+    def _keep_inner(self) -> tuple[str, ...]:
+        """Hold what the optimizer is left with until the next round, and what it began with, for
+        the round may be asked for again. Returns the digests of the former's blocks."""
+        began, self._inner = self._began_with, {}
+        if began is not None:
+            self._inner[content(began)] = began
+        digests: tuple[str, ...] = ()
+        for inner in self._left:
+            self._vectors[INNER] = in_blocks(inner)
+            digests = block_digests(self._vectors[INNER])
+            self._inner[root(digests)] = inner
+        return digests
 
     def reveal(self, vector: str, block: int) -> torch.Tensor:
         """One block of a vector."""
@@ -250,41 +274,3 @@ class Step:
 
     given: StepInputs
     passing: Passing | None
-
-
-class Scores:
-    """What comes of an evaluation, at the last stage: losses, and rows of the task's measures."""
-
-    def __init__(self, task: Task, with_rows: bool) -> None:
-        self.task, self.with_rows = task, with_rows
-        self.losses = [torch.empty(0)]
-        self.rows: list[torch.Tensor] = []
-
-    def all_rows(self) -> torch.Tensor:
-        """(k, columns) float64; empty where none are wanted."""
-        return torch.cat(self.rows) if self.rows else torch.empty(0, 0, dtype=torch.float64)
-
-
-class EvaluationBatch:
-    """A batch that is evaluated: inputs at the first stage, targets at the last, of which some may
-    be missing: the batch is padded then."""
-
-    def __init__(
-        self,
-        inputs: torch.Tensor | None,
-        targets: torch.Tensor | None,
-        passing: Passing | None,
-        scores: Scores,
-    ) -> None:
-        self.inputs, self.passing = inputs, passing
-        self._targets, self._scores = targets, scores
-
-    def observe(self, output: torch.Tensor, places: torch.Tensor) -> None:
-        """At what the model returns for a micro-batch, at these places of the batch."""
-        assert self._targets is not None  # the last stage reads them
-        places = places.cpu()
-        right = self._targets[places[places < len(self._targets)]]
-        output, scores = output[: len(right)].float().cpu(), self._scores
-        if len(right):
-            scores.losses.append(losses_of(scores.task, output, right))
-            scores.rows += [rows_of(scores.task, output, right)] if scores.with_rows else []

@@ -11,7 +11,7 @@ import torch
 from tdml.common.digest import digest
 from tdml.common.merkle import root
 from tdml.protocol.orders import Signature
-from tdml.protocol.statement import Digest
+from tdml.protocol.statement import Digest, DigestOrNone
 from tdml.trust.commitment import content
 
 _beside = ThreadPoolExecutor(1, "hash")
@@ -22,7 +22,8 @@ class Opening:
     """A trace as it is revealed.
 
     `states` has the content of what each of the W windows leads to: the last is that of the update.
-    The first window starts from the global weights, which everybody knows. `log` is that of the
+    The first window starts from the global weights, which everybody knows, and where it is not
+    fresh from the inner optimizer's state whose content is `inner`. `log` is that of the
     whole round, (steps, channels, 32) uint8; `signatures` are those of the other stages on what
     they have logged in common with this one, by stage, "" where nothing is.
     """
@@ -30,11 +31,13 @@ class Opening:
     states: tuple[Digest, ...]
     log: torch.Tensor
     signatures: tuple[Signature, ...]
+    inner: DigestOrNone = ""
 
     @property
     def root(self) -> str:
         """What the node must have committed to."""
-        return root([*map(_leaf, self.states), log_digest(self.log)])
+        states = [self.inner, *self.states] if self.inner else self.states
+        return root([*map(_leaf, states), log_digest(self.log)])
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Trace:
     weights: torch.Tensor  # that the round starts from
     log: torch.Tensor
     signatures: tuple[str, ...] = ()
+    inner: torch.Tensor | None = None  # that the optimizer starts from
     kept: list[torch.Tensor] = field(default_factory=list)
     opening: Opening | None = None
     _contents: list[Future[str]] = field(default_factory=list)
@@ -60,17 +64,18 @@ class Trace:
         self._contents.append(_beside.submit(content, state))
 
     def seal(self, update: str) -> str:
-        """Fix everything, with the content of the update that the node hands in; the root to commit
-        to."""
+        """Fix everything, with the content of what the node hands in; the root to commit to."""
         for _ in range(len(self.bounds) - 2 - len(self.kept)):  # steps left out
             self.keep(self.kept[-1] if self.kept else self.weights)
         states = (*(future.result() for future in self._contents), update)
-        self.opening = Opening(states, self.log, self.signatures)
+        inner = "" if self.inner is None else content(self.inner)
+        self.opening = Opening(states, self.log, self.signatures, inner)
         return self.opening.root
 
-    def before(self, step: int) -> torch.Tensor:
-        """The state that a window begins with at this step, which is not the round's first."""
-        return self.kept[self.bounds.index(step) - 1]
+    def before(self, step: int) -> torch.Tensor | None:
+        """The state that a window begins with at this step; at the round's first the inner one, if
+        there was any."""
+        return self.kept[self.bounds.index(step) - 1] if step else self.inner
 
 
 def log_digest(log: torch.Tensor) -> str:

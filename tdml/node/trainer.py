@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from tdml.models.layout import Layout
+from tdml.models.layout import Layout, change
 from tdml.node.clip import Clip
 from tdml.node.inner import optimizers, set_rate
 from tdml.node.state import StateLayout
@@ -34,13 +34,16 @@ class Trainer:
         tensors: Callable[[], list[torch.Tensor]],
         train: Train,
         clip: Clip | None,
+        keeps: bool = False,
     ) -> None:
         """
         Args:
             parameters: that the node trains, in the layout's order.
             tensors: gives the node's parameters and buffers, in the layout's order.
             clip: of the gradients, if `train.clip_norm` asks for it.
+            keeps: whether the optimizer goes on from round to round.
         """
+        self._keeps = keeps
         self._layout, self._tensors, self._fresh = layout, tensors, optimizers(train)
         self.clip = clip
         held = tensors()
@@ -54,6 +57,10 @@ class Trainer:
         """Start from global weights (d,) float32, with a fresh optimizer."""
         self._put_in(weights)
         self._resumed, self._large = False, self._holds_large_numbers()
+
+    def go_on(self, weights: torch.Tensor, inner: torch.Tensor | None) -> None:
+        """Start from global weights, with an optimizer that goes on from `inner`: None is fresh."""
+        self.begin(weights) if inner is None else self.resume(torch.cat([weights, inner]))
 
     def resume(self, state: torch.Tensor) -> None:
         """Start from a state, which somebody may have made up: where its optimizer cannot go on
@@ -114,6 +121,14 @@ class Trainer:
     def weights(self) -> torch.Tensor:
         """Parameters and buffers: (d,) float32 on the host."""
         return self._layout.flatten(self._tensors())
+
+    def outcome(self, start: torch.Tensor) -> list[torch.Tensor]:
+        """What a round has led to that began with the weights `start`: the update (d,) float32, and
+        where it is kept what the optimizer is left with."""
+        if not self._keeps:
+            return [change(start, self.weights())]
+        weights, inner = self.state().split([self._layout.size, self._form.kept.size])
+        return [change(start, weights), inner]
 
     def state(self) -> torch.Tensor:
         """The state after the steps so far: (size,) float32 on the host."""

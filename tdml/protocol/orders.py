@@ -24,13 +24,15 @@ Refused = Annotated[
 ]
 Signature = Annotated[str, Meta(max_length=128)]
 
-# The vectors that a node can show, block by block: its update, a state that it has kept, and of a
-# step that it was asked to show the states before and after it.
-UPDATE, BEFORE, AFTER = "update", "before", "after"
+# The vectors that a node can show, block by block: its update, what its inner optimizer is left
+# with, a state that it has kept, and of a step that it was asked to show the states before and
+# after it.
+UPDATE, INNER, BEFORE, AFTER = "update", "inner", "before", "after"
 
 
 def kept(window: int) -> str:
-    """The name of the state before a window."""
+    """The name of the state before a window: before the first, of the inner optimizer's, for the
+    weights everybody knows."""
     return f"state {window}"
 
 
@@ -68,13 +70,15 @@ class TrainOrder:
     """Train on `batches` (steps, batch_size) of the training set, from the weights that were
     loaded. `bounds` are the steps where the windows that may be audited begin and end; none:
     nothing is kept for audits. `longest` is the most steps that any replica takes in a round, by
-    which learning rates are counted."""
+    which learning rates are counted. `inner` names the states that the inner optimizers go on from,
+    by stage; "", and whoever has no such state, starts with a fresh one."""
 
     round: int
     longest: int
     batches: torch.Tensor
     nonce: str
     bounds: tuple[int, ...] = ()
+    inner: tuple[DigestOrNone, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,9 @@ class TrainReport:
 @dataclass(frozen=True)
 class Commitment:
     """What a node is held to: its update, and the root over its trace of the round ("" if none
-    was kept), signed. `blocks` are the digests of the update's blocks, of which it is the Merkle
-    root."""
+    was kept), signed. `blocks` are the digests of the update's blocks, and after them of the inner
+    state's where that is kept for the next round: the update stands for the Merkle root over all of
+    them."""
 
     update: Digest
     states: DigestOrNone
@@ -109,10 +114,11 @@ class RepeatOrder:
     """Take some steps of a replica's round again: another's, as a validator, or one's own.
 
     `batches` (k, batch_size) are those of the steps from `first` on. They start from the state
-    before them that was held, or of one's own that was kept; from the global weights that were
-    loaded if `first` is 0. `last`: they are the round's last, and lead to an update. `longest` as
-    in `TrainOrder`. With `each`, the content of the state after every step is told too; the tensors
-    of step `show`, counted from `first`, are kept to be shown.
+    before them that was held, or of one's own that was kept; if `first` is 0 from the global
+    weights that were loaded, and by `inner` at some stages from an inner state that was held.
+    `last`: they are the round's last, and lead to an update. `longest` as in `TrainOrder`. With
+    `each`, the content of the state after every step is told too; the tensors of step `show`,
+    counted from `first`, are kept to be shown.
     """
 
     round: int
@@ -125,6 +131,7 @@ class RepeatOrder:
     own: bool = False
     each: bool = False
     show: int = -1
+    inner: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)

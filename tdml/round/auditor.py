@@ -78,8 +78,16 @@ class Auditor:
         bounds = self._job.bounds(start.steps[owner.index])
         (first, stop), last = bounds[window : window + 2], window == len(bounds) - 2
         batches = self._job.batches(owner.index, start.number)[first:stop]
+        inner = () if window else tuple(bool(opening.inner) for opening in openings)
         order = RepeatOrder(
-            start.number, self._job.longest, owner.index, first, last, batches, new_nonce()
+            start.number,
+            self._job.longest,
+            owner.index,
+            first,
+            last,
+            batches,
+            new_nonce(),
+            inner=inner,
         )
         return Claim(order, owner, window, openings, start.weights)
 

@@ -200,7 +200,7 @@ def _hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica)
     if gathered.kept:
         return
     try:
-        for stage, content in updates_of(gathered, owner.index).items():
+        for stage, content in updates_of(job, gathered, owner.index).items():
             relay(owner, Vector(UPDATE, stage, job.layouts[stage].size, content), validator)
     except NotShown as error:
         raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error

@@ -34,7 +34,9 @@ Redone = dict[int, list[Commitment]]  # what replicas commit to that do a round 
 class Debt:
     """A round whose work a node has not shown, where it sat, on what kind of machines, how many
     steps it was ordered to take, what it had committed to, the keys of all who owe it together, and
-    the global weights that the round started from, by stage; none if they are no longer kept."""
+    the global weights that the round started from, by stage; none if they are no longer kept. Where
+    optimizers went on from inner states, `inner` are these by stage, which nobody holds but the
+    replica's nodes, as long as they stay: `visits`."""
 
     round: int
     replica: int
@@ -45,6 +47,8 @@ class Debt:
     states: str
     group: tuple[str, ...]
     weights: list[torch.Tensor]
+    inner: tuple[str, ...] = ()
+    visits: tuple[str, ...] = ()
 
     def is_met_by(self, commitments: Sequence[Commitment]) -> bool:
         """Whether a replica has done the same round again."""
@@ -83,6 +87,8 @@ class Debts:
                         commitment.states,
                         group,
                         list(start.weights),
+                        start.inner.get(index, ()),
+                        self._visits(names),
                     )
                     self.owing.setdefault(self._fleet.key(name), debt)
         self._spare_memory()
@@ -107,12 +113,16 @@ class Debts:
         return debts
 
     def _can_show(self, debt: Debt, replica: Replica, stage: int) -> bool:
-        """Whether all who owe it sit where they sat, and others have not changed the kind of
-        machines: else the round would not lead to the same."""
+        """Whether all who owe it sit where they sat, others have not changed the kind of machines,
+        and nobody has lost an inner state: else the round would not lead to the same."""
         keys = {self._fleet.key(name) for name in replica.names}
         here = (replica.index, stage) == (debt.replica, debt.stage)
         alike = replica.kind == debt.kind or len(replica.names) == 1
-        return here and alike and set(debt.group) <= keys and bool(debt.weights)
+        held = not any(debt.inner) or self._visits(replica.names) == debt.visits
+        return here and alike and held and set(debt.group) <= keys and bool(debt.weights)
+
+    def _visits(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(map(self._fleet.visit, names))
 
     def _forgive(self, key: str) -> None:
         del self.owing[key]
@@ -166,7 +176,8 @@ class Debts:
     ) -> list[Commitment]:
         """Have a replica do a round again. Raises `ReplicaLost` as any order."""
         _load(debt, replica)
-        replica.train(self._job.train_order(replica.index, debt.round, debt.steps, nonce), late)
+        order = self._job.train_order(replica.index, debt.round, debt.steps, nonce, debt.inner)
+        replica.train(order, late)
         return replica.commit(debt.round)
 
     def collect(
@@ -193,7 +204,13 @@ class Debts:
                 self._part(debt, replica, draw)
                 continue
             index, steps = replica.index, {**present.start.steps, replica.index: debt.steps}
-            start = replace(present.start, number=debt.round, weights=debt.weights, steps=steps)
+            start = replace(
+                present.start,
+                number=debt.round,
+                weights=debt.weights,
+                steps=steps,
+                inner={index: debt.inner},
+            )
             gathered = Gathered(
                 start, {index: commitments}, {index: replica.names}, [index, *others]
             )

@@ -24,6 +24,7 @@ from tdml.round.evaluate import evaluate, improvements
 from tdml.round.evidence import Findings, window_steps
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, gather
+from tdml.round.inner_states import InnerStates
 from tdml.round.job import Job
 from tdml.round.judge import Judge, Judged
 from tdml.round.outer import outer_optimizer
@@ -52,6 +53,7 @@ class Engine:
         self.version = 0  # of the weights: a number that no others have had
         self._digest = -1, ""  # of which version, and what
         self.moved = 0  # the last round that has changed them
+        self.inner = InnerStates(job)
         self.activity = ""
         self.training: Sequence[Replica] = []
         self._clock = Stopwatch()
@@ -70,13 +72,15 @@ class Engine:
         named = {index: tuple(names) for index, names in slots.items()}
         round_ = Round(number, named, self.steps, notes=self.balance.news(self.steps))
         secret = self._secrets.secret(number)
-        start = RoundStart(number, self.weights, self.steps, new_nonce(), secret)
+        inner = self.inner.of(slots)
+        start = RoundStart(number, self.weights, self.steps, new_nonce(), secret, inner)
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
         with self.phase("train", number):
             trained, again = self.train(start)
         with self.phase("gather", number):
             gathered = gather(self.fleet, self.job, start, trained)
+            self.inner.note(gathered)
         with self.phase("screen", number):
             screening = self.judge.screen(gathered)
         with self.phase("cross_check", number):
@@ -112,6 +116,7 @@ class Engine:
         round."""
         self.weights, self.version, self.moved = list(weights), self.version + 1, moved
         self.outer.restore(list(outer))
+        self.inner.forget()
         self.judge.debts.take_back(after)
         self.job.left_out.take_back(after)
 
@@ -143,7 +148,8 @@ class Engine:
                 again[replica.index] = self.judge.debts.call_in(replica, debt, start.nonce, late)
                 return None
             steps = start.steps[replica.index]
-            order = self.job.train_order(replica.index, start.number, steps, start.nonce)
+            inner = start.inner.get(replica.index, ())
+            order = self.job.train_order(replica.index, start.number, steps, start.nonce, inner)
             return self._have_trained(order, replica, deadline)
 
         done = self.fleet.each(do, self.training)

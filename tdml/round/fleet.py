@@ -104,3 +104,6 @@ class Fleet(Protocol):
 
     def key(self, name: str) -> str:
         """A node's public key."""
+
+    def visit(self, name: str) -> str:
+        """A node's stay: another one each time that it has come, with nothing kept."""

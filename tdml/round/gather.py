@@ -154,9 +154,9 @@ def _fetch(fleet: Fleet, gathered: Gathered, indices: Sequence[int], place: Bloc
 
 def _check_commitments(gathered: Gathered, job: Job, index: int) -> None:
     number, commitments = gathered.start.number, gathered.commitments[index]
-    for stage, (committed, layout) in enumerate(zip(commitments, job.layouts, strict=True)):
+    for stage, committed in enumerate(commitments):
         held_to = commitment(number, gathered.names[index][stage], root(committed.blocks))
-        if committed.update != held_to or len(committed.blocks) != count_blocks(layout.size):
+        if committed.update != held_to or len(committed.blocks) != job.blocks_handed_in(stage):
             gathered.faults.setdefault(index, {})[stage] = (
                 "it has not committed to an update of the right size"
             )
@@ -193,8 +193,9 @@ def _set_apart(gathered: Gathered, stage: int, indices: Iterable[int]) -> None:
     gathered.kept.clear()
 
 
-def updates_of(gathered: Gathered, index: int) -> Mapping[int, str]:
+def updates_of(job: Job, gathered: Gathered, index: int) -> Mapping[int, str]:
     """The content of a replica's update, by stage."""
     return {
-        stage: root(committed.blocks) for stage, committed in enumerate(gathered.commitments[index])
+        stage: root(committed.blocks[: job.blocks_of_update(stage)])
+        for stage, committed in enumerate(gathered.commitments[index])
     }

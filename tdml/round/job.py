@@ -22,6 +22,7 @@ from tdml.round.windows import window_bounds
 from tdml.settings.schema import Config
 from tdml.tasks import Task
 from tdml.tasks.measures import Measures
+from tdml.trust.commitment import count_blocks
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,27 @@ class Job:
         """How many samples a replica trains on in so many steps: its weight in the average."""
         return steps * self.config.train.effective_batch_size
 
-    def train_order(self, replica: int, round_number: int, steps: int, nonce: str) -> TrainOrder:
-        """To take the first steps of a replica's round."""
+    def train_order(
+        self,
+        replica: int,
+        round_number: int,
+        steps: int,
+        nonce: str,
+        inner: tuple[str, ...] = (),
+    ) -> TrainOrder:
+        """To take the first steps of a replica's round, with optimizers that go on from `inner`."""
         batches = self.batches(replica, round_number)[:steps]
-        return TrainOrder(round_number, self.longest, batches, nonce, self.bounds(steps))
+        return TrainOrder(round_number, self.longest, batches, nonce, self.bounds(steps), inner)
+
+    def blocks_of_update(self, stage: int) -> int:
+        """How many blocks a stage's update has."""
+        return count_blocks(self.layouts[stage].size)
+
+    def blocks_handed_in(self, stage: int) -> int:
+        """How many a node commits to: of its update, and where that is kept of its inner state."""
+        kept = self.config.sync.keeps_inner_state
+        inner = count_blocks(self.states[stage].kept.size) if kept else 0
+        return self.blocks_of_update(stage) + inner
 
     @property
     def longest(self) -> int:

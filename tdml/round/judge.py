@@ -46,7 +46,7 @@ class Judge:
         rows = [gathered.replicas.index(index) for index in compared(self._job, gathered)]
         screening = screen_sums(gathered.sums, rows)
         ranked = [s for s, sums in enumerate(gathered.sums) if is_ranked(sums.parameters)]
-        contents = {index: updates_of(gathered, index) for index in gathered.replicas}
+        contents = {index: updates_of(self._job, gathered, index) for index in gathered.replicas}
         updates = {index: {s: own[s] for s in ranked} for index, own in contents.items()}
         again = self.standing.former.again(gathered.start.number, updates)
         return mark(screening, {gathered.replicas.index(index) for index in again})

@@ -32,19 +32,23 @@ def false_traces(
     steps: int,
     commitments: Sequence[Commitment],
     openings: Sequence[Opening],
+    inner: Sequence[str] = (),
 ) -> list[Proof]:
-    """The nodes of a replica that show another round than they have committed to, have left out
-    steps, or log something else than they have signed.
+    """The nodes of a replica that show another round than they have committed to or were ordered to
+    do, have left out steps, or log something else than they have signed.
 
     Args:
         signers: its nodes.
         purpose: for which they have signed their logs.
         steps: that the replica was ordered to take.
+        inner: what their optimizers were to go on from, by stage, if they had it.
     """
+    ordered = inner or [""] * len(openings)
     false = [
         stage
         for stage, (commitment, opening) in enumerate(zip(commitments, openings, strict=True))
-        if not _holds(job, steps, stage, commitment, opening)
+        if opening.inner not in ("", ordered[stage])
+        or not _holds(job, steps, stage, commitment, opening)
     ]
     if false:
         return [

@@ -10,27 +10,21 @@ import torch
 from tdml.data import pieces
 from tdml.data.reader import BatchReader
 from tdml.errors import one_line
-from tdml.models.layout import change
 from tdml.node.devices import machine_kind
+from tdml.node.evaluation import EvaluationBatch, Scores
 from tdml.node.lockstep import StepInputs, given_for, predict, take_alone
 from tdml.node.messages import Passing, digest_of, empty_log
-from tdml.node.node import EvaluationBatch, Scores
 from tdml.node.stage import Stage
 from tdml.protocol.orders import (
-    AFTER,
-    BEFORE,
-    UPDATE,
     EvaluateOrder,
     Evaluation,
     RepeatOrder,
     ReplicaLost,
 )
-from tdml.round.fleet import Replica
 from tdml.round.job import Job
 from tdml.round.repeat import Claim
 from tdml.round.rounding import Rounding
-from tdml.round.transcripts import CommonGround
-from tdml.round.vectors import NotShown, Vector, fetch_vector
+from tdml.round.shown import StepShown
 from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
 from tdml.trust.numbers import AGAIN
@@ -38,16 +32,6 @@ from tdml.trust.tolerance import relative_error
 
 _HOST = torch.device("cpu")
 _BY_ONE_COPY = 8  # repetitions, of those before a ban: to make a copy may take longer than they do
-
-
-@dataclass(frozen=True)
-class StepShown:
-    """What somebody shows of a step of a stage: its state before it (None: the global weights), the
-    messages that it has received, and the item in question as it has made it, its `value`."""
-
-    before: torch.Tensor | None
-    messages: dict[int, list[torch.Tensor]]
-    value: list[torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -105,8 +89,10 @@ class Referee:
         wanted = item.channel if item.channel >= 0 else None
         given = self._read(stage, order, item.step)
         try:
-            stage.trainer.begin(weights)
-            if shown.before is not None:
+            if order.first + item.step == 0:
+                stage.trainer.go_on(weights, shown.before)
+            else:
+                assert shown.before is not None
                 stage.trainer.resume(shown.before)
             before, messages = stage.trainer.state(), shown.messages
             moved = torch.zeros_like(weights)
@@ -125,8 +111,10 @@ class Referee:
         if item.channel == STATE:
             value, origin = [stage.trainer.state()], [before]
         else:
-            value = [change(weights, stage.trainer.weights())] if item.channel == END else value
+            value = stage.trainer.outcome(weights) if item.channel == END else value
             origin = [torch.zeros_like(tensor) for tensor in value]
+            if item.channel == END:  # beside an update there may be an inner state
+                origin[1:] = [before[len(weights) :]] * len(origin[1:])
         if rounding is not None and item.channel < 0:
             value[0][: len(weights)] -= moved
         return Recomputation(claim, item, shown, value, origin)
@@ -217,16 +205,18 @@ class Referee:
         where it has another form."""
         if [(t.shape, t.dtype) for t in value] != [(t.shape, t.dtype) for t in done.value]:
             return float("inf")
-        item = done.item
-        pieces = (
-            self._job.states[item.stage].sections if item.channel < 0 else lambda tensor: [tensor]
-        )
-        triples = zip(done.origin, done.value, value, strict=True)
         return max(
             relative_error(*parts)
-            for triple in triples
-            for parts in zip(*map(pieces, triple), strict=True)
+            for number, triple in enumerate(zip(done.origin, done.value, value, strict=True))
+            for parts in zip(*(self._pieces(done.item, number, t) for t in triple), strict=True)
         )
+
+    def _pieces(self, item: Item, number: int, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """A tensor of an item in pieces that are each of one kind."""
+        if item.channel >= 0:
+            return [tensor]
+        state = self._job.states[item.stage]
+        return state.kept.sections(tensor) if number else state.sections(tensor)
 
     def _stage(self, index: int) -> Stage:
         if index not in self._stages:
@@ -261,39 +251,4 @@ def _same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def item_digest(item: Item, value: list[torch.Tensor]) -> str:
     """The digest of an item of which somebody has made these tensors."""
-    return digest_of(value).hex() if item.channel >= 0 else content(value[0])
-
-
-def shown_by(
-    job: Job, replica: Replica, item: Item, fresh: bool, ground: CommonGround
-) -> StepShown:
-    """What a replica that was told to keep a step shows of it.
-
-    Args:
-        fresh: whether the step starts from the global weights, which need not be shown.
-        ground: what all agree on.
-
-    Raises:
-        NotShown: it shows something else.
-    """
-    stage, size = item.stage, job.states[item.stage].size
-    shown = replica.shown(stage)
-    if len(shown.channels) != len(shown.messages):
-        raise NotShown(replica.index, stage)
-    told = {
-        channel: list(message)
-        for channel, message in zip(shown.channels, shown.messages, strict=True)
-    }
-    messages = {channel: told.get(channel, []) for channel in ground.received}
-    for channel, digest in ground.received.items():
-        if digest_of(messages[channel]).hex() != digest:
-            raise NotShown(replica.index, stage)
-    start = Vector(BEFORE, stage, size, ground.before)
-    before = None if fresh else fetch_vector(replica, start)
-    if item.channel >= 0:
-        value = told.get(item.channel, [])
-    elif item.channel == END:
-        value = [fetch_vector(replica, Vector(UPDATE, stage, job.layouts[stage].size))]
-    else:
-        value = [fetch_vector(replica, Vector(AFTER, stage, size))]
-    return StepShown(before, messages, value)
+    return digest_of(value).hex() if item.channel >= 0 else content(*value)

@@ -39,8 +39,15 @@ class Claim:
         return tuple(opening.states[self.window] for opening in self.openings)
 
     def start(self, stage: int) -> str | None:
-        """What it is claimed to start from; None where that is the global weights."""
-        return self.openings[stage].states[self.window - 1] if self.window else None
+        """What it is claimed to start from; None where that is the global weights and a fresh
+        optimizer. The first window's is an inner state."""
+        opening = self.openings[stage]
+        return opening.states[self.window - 1] if self.window else opening.inner or None
+
+    def start_size(self, job: Job, stage: int) -> int:
+        """Numbers of that."""
+        state = job.states[stage]
+        return state.size if self.window else state.kept.size
 
     def confirmed_by(self, answers: Sequence[Repetition]) -> bool:
         """Whether a repetition has found the very same."""
@@ -51,15 +58,16 @@ class Claim:
 
 
 def repeat(job: Job, claim: Claim, party: Replica) -> list[Repetition]:
-    """Have a party repeat a window, from the state that its owner has kept.
+    """Have a party repeat a window, from the states that its owner has kept.
 
     Raises:
         ReplicaLost: one of them does not answer.
         NotShown: the owner shows another state than it had bound itself to.
     """
     order, owner = claim.order, claim.owner
-    if order.first and not order.own:
-        for stage in range(len(owner.names)):
-            name, size = kept(claim.window), job.states[stage].size
-            relay(owner, Vector(name, stage, size, claim.start(stage)), party)
+    for stage in range(len(owner.names)):
+        start = claim.start(stage)
+        if start is not None and not order.own:
+            name, size = kept(claim.window), claim.start_size(job, stage)
+            relay(owner, Vector(name, stage, size, start), party)
     return party.repeat(order)

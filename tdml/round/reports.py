@@ -160,5 +160,5 @@ def _update(settler: Settler, gathered: Gathered, candidate: int | None) -> list
     [owner] = settler.fleet.placed([candidate])
     return [
         fetch_vector(owner, Vector(UPDATE, stage, layouts[stage].size, content))
-        for stage, content in updates_of(gathered, candidate).items()
+        for stage, content in updates_of(settler.job, gathered, candidate).items()
     ]

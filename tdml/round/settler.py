@@ -16,11 +16,10 @@ from tdml.round.referee import (
     CannotRead,
     Recomputation,
     Referee,
-    StepShown,
-    shown_by,
 )
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settlement import Dispute, Settlement
+from tdml.round.shown import StepShown, shown_by
 from tdml.round.signatures import Signers
 from tdml.round.transcripts import (
     committed,
@@ -247,13 +246,14 @@ class Settler:
         claim, owner = dispute.claim, dispute.claim.owner
         ground = common_ground(self.job, claim, dispute.transcripts, item)
         repeat(self.job, claim.anew(own=party is owner, show=item.step), party)
-        fresh = claim.order.first + item.step == 0
+        begins = claim.order.first + item.step == 0
         if item.channel != END or party is owner:
-            return shown_by(self.job, party, item, fresh, ground)
+            return shown_by(self.job, party, item, begins, ground)
         # it has no update, but a state
-        shown = shown_by(self.job, party, Item(item.step, item.stage), fresh, ground)
-        start = claim.weights[item.stage]
-        return replace(shown, value=[change(start, shown.value[0][: len(start)])])
+        shown = shown_by(self.job, party, Item(item.step, item.stage), begins, ground)
+        start, state = claim.weights[item.stage], shown.value[0]
+        inner = [state[len(start) :]] if self.job.config.sync.keeps_inner_state else []
+        return replace(shown, value=[change(start, state[: len(start)]), *inner])
 
     def _place(self, claim: Claim, item: Item) -> str:
         """Which item that is, in words."""

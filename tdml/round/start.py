@@ -1,7 +1,7 @@
 """What a round begins with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -11,14 +11,16 @@ from tdml.common.seeds import derive
 @dataclass(frozen=True)
 class RoundStart:
     """What a round begins with: the global weights, (d_s,) float32 by stage; the steps that each
-    replica is ordered to take, and the nonce of these orders; and the seed of what nobody may
-    foresee."""
+    replica is ordered to take, and the nonce of these orders; the seed of what nobody may foresee;
+    and by replica and stage the content of what inner optimizers go on from, "" where one is
+    fresh."""
 
     number: int
     weights: Sequence[torch.Tensor]
     steps: Mapping[int, int]
     nonce: str
     secret: int
+    inner: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def draw(self, *purpose: str) -> torch.Generator:
         """What draws for one purpose, and no other."""

@@ -35,7 +35,8 @@ def open_traces(
             continue
         signers, commitments = Signers.of(fleet, replica), gathered.commitments[index]
         purpose = training_purpose(gathered.start.number, gathered.start.nonce)
-        proofs = false_traces(job, signers, purpose, steps, commitments, result)
+        inner = gathered.start.inner.get(index, ())
+        proofs = false_traces(job, signers, purpose, steps, commitments, result, inner)
         audits.proofs += proofs
         if proofs:
             windows = range(job.windows_of(steps))

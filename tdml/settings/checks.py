@@ -228,6 +228,7 @@ def _choices(config: "Config") -> list[tuple[str, str, tuple[str, ...]]]:
         ("topology.schedule", config.topology.schedule, ("gpipe", "1f1b", "interleaved_1f1b")),
         ("topology.cost", config.topology.cost, ("counted", "measured")),
         ("sync.outer", config.sync.outer, ("fedavg", "nesterov")),
+        ("sync.inner_state", config.sync.inner_state, ("fresh", "kept")),
         ("trust.repeatable", config.trust.repeatable, ("require", "warn")),
         ("trust.rollback", config.trust.rollback, ("auto", "off")),
         ("rewards.policy", config.rewards.policy, tuple(POLICIES)),

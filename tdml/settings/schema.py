@@ -49,6 +49,7 @@ class Topology:
 @dataclass
 class Sync:
     local_steps: int | None = None
+    inner_state: str = MISSING
     outer: str = MISSING
     outer_lr: float = MISSING
     outer_momentum: float = MISSING
@@ -56,6 +57,11 @@ class Sync:
     balance: bool = MISSING
     timeout: float = MISSING
     patience: float = MISSING
+
+    @property
+    def keeps_inner_state(self) -> bool:
+        """Whether inner optimizers go on from round to round."""
+        return self.inner_state == "kept"
 
 
 @dataclass

@@ -33,9 +33,9 @@ def block_digests(blocks: Sequence[torch.Tensor]) -> tuple[str, ...]:
     return tuple(map(bytes.hex, digest.digests(blocks)))
 
 
-def content(vector: torch.Tensor) -> str:
-    """What names a flat vector: the Merkle root over the digests of its blocks."""
-    return root(block_digests(in_blocks(vector)))
+def content(*vectors: torch.Tensor) -> str:
+    """What names flat vectors: the Merkle root over the digests of all their blocks."""
+    return root(block_digests([block for vector in vectors for block in in_blocks(vector)]))
 
 
 def commitment(round_number: int, node: str, content: str) -> str:

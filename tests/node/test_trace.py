@@ -20,7 +20,10 @@ def a_trace(changed: str = "", taken: int = STEPS, windows: int = WINDOWS) -> tu
     log = torch.arange(STEPS * CHANNELS * 32).view(STEPS, CHANNELS, 32).to(torch.uint8)
     if changed.startswith("log"):
         log[int(changed[-1]), 1, 31] ^= 1
-    trace = Trace(window_bounds(STEPS, windows), weights, log, ("", "ef" * 64))
+    inner = torch.tensor([2.0, 3.0]) if changed.startswith("inner") else None
+    if changed == "inner2":
+        inner[1] += 1
+    trace = Trace(window_bounds(STEPS, windows), weights, log, ("", "ef" * 64), inner)
     for step in range(taken):
         if trace.wants(step):
             trace.keep(torch.full((6,), float(step)) + (changed == f"state{step}"))
@@ -38,6 +41,14 @@ def test_states_are_wanted_at_the_inner_borders_only() -> None:
 )
 def test_the_root_binds_every_state_and_the_whole_log(changed: str) -> None:
     assert a_trace(changed)[1] != a_trace()[1]
+
+
+def test_it_binds_what_the_optimizer_has_begun_with_where_it_was_not_fresh() -> None:
+    trace, root = a_trace("inner")
+    assert len({a_trace()[1], root, a_trace("inner2")[1]}) == 3
+    assert trace.opening.inner == content(torch.tensor([2.0, 3.0]))
+    assert trace.opening.root == root
+    assert a_trace()[0].opening.inner == ""
 
 
 def test_an_opening_shows_all_and_leads_to_the_root() -> None:
@@ -81,6 +92,8 @@ def test_an_opening_in_which_anything_was_changed_or_moved_has_another_root() ->
 
 def test_windows_begin_with_the_state_that_was_kept() -> None:
     trace, _ = a_trace()
+    assert trace.before(0) is None
+    assert a_trace("inner")[0].before(0).tolist() == [2.0, 3.0]
     assert trace.before(2).tolist() == [2.0] * 6
     assert trace.before(5).tolist() == [5.0] * 6
 

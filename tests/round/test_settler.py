@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
-from tdml.round.referee import StepShown, item_digest
+from tdml.round.referee import item_digest
+from tdml.round.shown import StepShown
 from tdml.trust.dispute import Item
 
 _JOB = ["model=mlp", "data.size=8", "model.features=192", "model.hidden=16"]

@@ -37,7 +37,12 @@ _JOB = [
             marks=pytest.mark.slow,
         ),
         # which waits for the honest, whose updates it knows
-        ["attack=mean_shift", "attack.replicas=[0]", "attack.from_round=2"],
+        [
+            "attack=mean_shift",
+            "attack.replicas=[0]",
+            "attack.from_round=2",
+            "sync.inner_state=kept",
+        ],
         pytest.param(["attack=lying_validator", "attack.nodes=[r3.s0]"], marks=pytest.mark.slow),
     ],
     ids=lambda given: given[0],

@@ -40,12 +40,12 @@ _LOG, _SIGNED = torch.arange(256, dtype=torch.uint8).view(2, 4, 32), ("", "ef" *
 _ORDERS = {
     "join": (Assignment(Slot(1, 0), 3, _PLAN, "gloo", ("r1.s0", "r1.s1"), ("ab" * 32, "cd" * 32)),),
     "load": (torch.randn(1000),),
-    "train": (TrainOrder(2, 3, torch.arange(12).view(3, 4), "5e", (0, 1, 3)),),
+    "train": (TrainOrder(2, 3, torch.arange(12).view(3, 4), "5e", (0, 1, 3), ("ab" * 32, "")),),
     "commit": (2,),
     "digests": ("update",),
     "reveal": ("state 1", 2),
     "hold": (0, torch.randn(5)),
-    "repeat": (RepeatOrder(2, 5, 1, 4, True, torch.arange(8).view(2, 4), "5e", own=True, each=True, show=1),),
+    "repeat": (RepeatOrder(2, 5, 1, 4, True, torch.arange(8).view(2, 4), "5e", True, True, 1, (True, False)),),
     "evaluate": (EvaluateOrder(2, (_PIECE, _GIVEN), 2, check=True, log=True, nonce="5e"),),
     "stop": (3,),
 }  # fmt: skip
@@ -56,7 +56,7 @@ _RESULTS = {
     "digests": ("ab" * 32, "cd" * 32),
     "reveal": torch.randn(1000),
     "hold": None,
-    "open": Opening(("ab" * 32,) * 3, _LOG, _SIGNED),
+    "open": Opening(("ab" * 32,) * 3, _LOG, _SIGNED, "cd" * 32),
     "repeat": Repetition("ab" * 32, _LOG, _SIGNED, ("cd" * 32,) * 2),
     "shown": Shown((0, 3), ((torch.randn(2, 3), torch.randn(2, 3)), (torch.randn(4),))),
     "evaluate": Evaluation(torch.rand(7), torch.rand(7) < 0.5, _LOG, _SIGNED),
