@@ -36,7 +36,7 @@ def test_worker_that_raises_costs_its_replica_the_round(tmp_path: Path) -> None:
 
 
 def test_killed_node_is_replaced_by_a_spare(tmp_path: Path) -> None:
-    result = _disturb(
+    result = disturb(
         tmp_path / "run", 8, [*_JOB, "topology.spares=1", "rounds=6"], rank=3, signum=signal.SIGKILL
     )
     assert result.statuses == [0, 0, 0, -signal.SIGKILL, 0, 0, 0, 0], result.output
@@ -48,7 +48,7 @@ def test_killed_node_is_replaced_by_a_spare(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_without_a_spare_the_other_replicas_go_on(tmp_path: Path) -> None:
-    result = _disturb(tmp_path / "run", 7, [*_JOB, "rounds=5"], rank=6, signum=signal.SIGKILL)
+    result = disturb(tmp_path / "run", 7, [*_JOB, "rounds=5"], rank=6, signum=signal.SIGKILL)
     assert result.statuses[0] == 0, result.output
     assert result.rounds[-1]["accepted"] == [0, 1]
     assert result.verdicts(2)[-1] == ""
@@ -57,7 +57,7 @@ def test_without_a_spare_the_other_replicas_go_on(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_node_that_hangs_is_given_up_after_the_timeout(tmp_path: Path) -> None:
     job = [*_JOB, "topology.spares=1", "rounds=6", "sync.timeout=3"]
-    result = _disturb(tmp_path / "run", 8, job, rank=5, signum=signal.SIGSTOP)
+    result = disturb(tmp_path / "run", 8, job, rank=5, signum=signal.SIGSTOP)
     assert result.statuses[0] == 0, result.output
     assert result.summary["dead"] == ["r2.s0"]
     assert re.search(r"^waiting for r2\.s0 \(\d+ s\)$", result.output, re.MULTILINE), result.output
@@ -69,7 +69,7 @@ def test_when_no_replica_is_left_the_run_ends_and_says_so(tmp_path: Path) -> Non
         *SMALL, "topology.replicas=1", "topology.stages=2", "sync.local_steps=3", "rounds=50",
         "sync.patience=1",
     ]  # fmt: skip
-    result = _disturb(tmp_path / "run", 3, job, rank=1, signum=signal.SIGKILL)
+    result = disturb(tmp_path / "run", 3, job, rank=1, signum=signal.SIGKILL)
     assert result.statuses[0] == 1
     assert "no replica is left" in result.summary["exit_reason"]
     assert "resume=true" in result.output
@@ -204,7 +204,7 @@ def test_a_run_that_has_learnt_nothing_has_failed_and_nobody_is_to_blame(tmp_pat
 )
 def test_interrupted_run_can_be_resumed(tmp_path: Path, signum: int) -> None:
     job = [*_JOB, "rounds=8"]
-    stopped = _disturb(tmp_path / "run", 7, job, rank=0, signum=signum)
+    stopped = disturb(tmp_path / "run", 7, job, rank=0, signum=signum)
     assert stopped.statuses == [INTERRUPTED] * 7, stopped.output
     assert "interrupted after round" in stopped.summary["exit_reason"]
     assert "Traceback" not in stopped.output
@@ -212,7 +212,7 @@ def test_interrupted_run_can_be_resumed(tmp_path: Path, signum: int) -> None:
     assert [line["round"] for line in result.rounds] == list(range(1, 9)), result.output
 
 
-def _disturb(run: Path, ranks: int, job: list[str], rank: int, signum: int) -> Result:
+def disturb(run: Path, ranks: int, job: list[str], rank: int, signum: int) -> Result:
     """Send a signal to one rank as soon as the first round is recorded."""
     processes, log = start_job(run, ranks, *job)
     try:

@@ -32,8 +32,7 @@ _OF_A_START = {
 }  # groups, or settings without one
 _OF_ROUNDS_TO_COME = {
     "rounds", "monitor.best", "train.lr", "train.schedule", "train.warmup", "train.batch_size",
-    "train.patience",
-    "topology.microbatches",
+    "train.patience", "topology.microbatches", "sync.inner_state",
 }  # fmt: skip
 _LONGEST_USER = 200  # characters of a lock file
 _SPARES = "topology.spares"  # may grow, where others have been banned

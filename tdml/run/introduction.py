@@ -31,6 +31,9 @@ def introduce(
         + (f", going on after round {resumed}" if resumed else ""),
         "bold",
     )
+    if resumed and config.sync.keeps_inner_state:
+        text = "sync.inner_state=kept: inner optimizers begin anew: no checkpoint has their states"
+        terminal.say(text, "dim")
     for name, reason in roster.refused.items():
         terminal.say(f"{name} is refused: {reason}", "yellow")
     if not roster.given:
