@@ -81,6 +81,7 @@ def job(seed: int) -> dict:
         f"train.clip_norm={draw.choice(['null', 1])}",
         f"sync.local_steps={draw.randint(1, 8)}", f"sync={draw.choice(['nesterov', 'fedavg'])}",
         f"trust.budget={draw.choice([0.1, 0.5, 1])}", f"seed={seed}", "rounds=4", "device=cpu",
+        f"sync.inner_state={draw.choice(['fresh', 'kept'])}",
     ]  # fmt: skip
     given.sort(key=lambda setting: "." in setting.partition("=")[0])  # groups first
     return {"seed": seed, "odd": odd, "settings": given}
