@@ -232,9 +232,7 @@ class Node:
     def _keep_inner(self) -> tuple[str, ...]:
         """Hold what the optimizer is left with until the next round, and what it began with, for
         the round may be asked for again. Returns the digests of the former's blocks."""
-        began, self._inner = self._began_with, {}
-        if began is not None:
-            self._inner[content(began)] = began
+        self._inner = {name: s for name, s in self._inner.items() if s is self._began_with}
         digests: tuple[str, ...] = ()
         for inner in self._left:
             self._vectors[INNER] = in_blocks(inner)

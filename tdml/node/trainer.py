@@ -128,7 +128,7 @@ class Trainer:
         if not self._keeps:
             return [change(start, self.weights())]
         weights, inner = self.state().split([self._layout.size, self._form.kept.size])
-        return [change(start, weights), inner]
+        return [change(start, weights), inner.clone()]  # for it is kept, and all else is not
 
     def state(self) -> torch.Tensor:
         """The state after the steps so far: (size,) float32 on the host."""
