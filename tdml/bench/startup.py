@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tdml.bench.play import running
 from tdml.bench.turns import meminfo
 from tdml.errors import SettingError
 from tdml.protocol.names import node_name
@@ -32,17 +33,17 @@ def watched(overrides: Sequence[str], config: Config) -> tuple[int, Startup | No
     seen."""
     begun, peaks, seconds = time.time(), dict[int, int](), None  # peaks by process, in their order
     metrics = Path(config.run_dir, "metrics.jsonl")
-    process = subprocess.Popen([sys.executable, "-m", "tdml.cli", "train", *overrides])
-    while process.poll() is None:
-        for pid in _children(process.pid):
-            peak = meminfo(f"/proc/{pid}/status", "VmHWM")
-            peaks[pid] = max(peaks.get(pid, 0), peak or 0)
-        seconds = until_first_step(metrics, begun) if seconds is None else seconds
-        time.sleep(_LOOK_S)
+    with running(overrides) as job:
+        while job.poll() is None:
+            for pid in _children(job.pid):
+                peak = meminfo(f"/proc/{pid}/status", "VmHWM")
+                peaks[pid] = max(peaks.get(pid, 0), peak or 0)
+            seconds = until_first_step(metrics, begun) if seconds is None else seconds
+            time.sleep(_LOOK_S)
     if seconds is None:  # as short as that
         seconds = until_first_step(metrics, begun)
-    if process.returncode or seconds is None:
-        return process.returncode, None
+    if job.returncode or seconds is None:
+        return job.returncode, None
     names = [node_name(rank, config.topology) for rank in range(1, len(peaks))]
     return 0, Startup(seconds, dict(zip(["coordinator", *names], peaks.values(), strict=True)))
 
