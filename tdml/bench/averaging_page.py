@@ -14,6 +14,7 @@ _INTRODUCTION = """# Averaging once a round instead of in every step
 *In every step* is a plain loop over the same samples in the same steps, in which the replicas'
 gradients are averaged and one optimizer lives to the end. Bytes are weights and updates between the
 coordinator and the replicas; what a step sends is measured in a job with `sync.local_steps=1`.
+`python.txt` has the sources of Python's standard library without its tests, one after the other.
 """
 _ROWS = 12  # of a table, at most
 

@@ -60,7 +60,10 @@ class Trainer:
 
     def go_on(self, weights: torch.Tensor, inner: torch.Tensor | None) -> None:
         """Start from global weights, with an optimizer that goes on from `inner`: None is fresh."""
-        self.begin(weights) if inner is None else self.resume(torch.cat([weights, inner]))
+        if inner is None:
+            self.begin(weights)
+        else:
+            self.resume(torch.cat([weights, inner]))
 
     def resume(self, state: torch.Tensor) -> None:
         """Start from a state, which somebody may have made up: where its optimizer cannot go on
