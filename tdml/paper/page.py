@@ -18,10 +18,11 @@ replicas × {2, 4, 8} stages, and shows how three attacks are found. `bash launc
 these runs here; `bash launch/paper.sh --results` makes this page from `docs/results/*.json`, and
 these from the run folders: nothing on it is written by hand.
 
-- **Runs** are named MODEL-RECIPE-REPLICASxSTAGES, then `momentum`, the attack, `undefended`
+- **Runs** are named MODEL-RECIPE-REPLICASxSTAGES, then `momentum`, `kept`, the attack, `undefended`
   (`trust.enabled=false`), and the rounds where they are more than usual. A round is one epoch.
   With `momentum` the mean of M replicas is added with an outer momentum of 1 − 1/M
   (`sync=nesterov`), which goes as far as all of their steps would; it is ours, not the paper's.
+  With `kept` their optimizers go on from round to round (`sync.inner_state=kept`).
   Accuracies are of the half of CIFAR-10's test set that judges nobody. `resnet18_small` is
   ResNet-18 with a stem for pictures of 32 pixels (`model.stem=cifar_pooled`), which torchvision's
   shrinks to 8 before the first block.

@@ -35,7 +35,7 @@ _FIRST = (
 class Run:
     """One experiment. `attack` is empty where nobody attacks; `longer`: the rounds, where they are
     more than usual; `momentum`: the mean of M replicas is added with a momentum of 1 − 1/M, which
-    goes as far as all of their steps would."""
+    goes as far as all of their steps would; `kept`: their optimizers go on from round to round."""
 
     model: str
     recipe: str
@@ -45,6 +45,7 @@ class Run:
     defended: bool = True
     longer: int = 0
     momentum: bool = False
+    kept: bool = False
 
     @property
     def name(self) -> str:
@@ -55,6 +56,7 @@ class Run:
             self.recipe,
             topology,
             "momentum" if self.momentum else "",
+            "kept" if self.kept else "",
             self.attack,
         ]
         words += ["" if self.defended else "undefended", str(self.longer or "")]
@@ -83,6 +85,7 @@ class Run:
         if self.momentum:
             momentum = 1 - 1 / self.replicas
             given += ["sync=nesterov", "sync.outer_lr=1.0", f"sync.outer_momentum={momentum}"]
+        given += ["sync.inner_state=kept"] if self.kept else []
         return given + ([] if self.defended else ["trust.enabled=false", "topology.spares=0"])
 
     @property
@@ -117,7 +120,11 @@ def all_runs() -> list[Run]:
                 for defended in (True, False)
             ]
     for model in PAPERS:
-        runs += [Run(model, "paper", replicas, 2, momentum=True) for replicas in _WITH_MOMENTUM]
+        runs += [
+            Run(model, "paper", replicas, 2, momentum=True, kept=kept)
+            for replicas in _WITH_MOMENTUM
+            for kept in (False, True)
+        ]
         runs += [Run(model, "paper", *topology, longer=_FULL) for topology in clean]
     runs += [run.baseline for run in runs if run.baseline not in runs]
     runs = list(dict.fromkeys(runs))

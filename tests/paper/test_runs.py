@@ -22,7 +22,12 @@ def test_all_that_the_paper_has_is_there() -> None:
         for attack in ATTACKS
         for defended in (True, False)
     }
-    wanted |= {Run(m, "paper", replicas, 2, momentum=True) for m in PAPERS for replicas in (4, 8)}
+    wanted |= {
+        Run(m, "paper", replicas, 2, momentum=True, kept=kept)
+        for m in PAPERS
+        for replicas in (4, 8)
+        for kept in (False, True)
+    }
     wanted |= {Run(SMALL, r, *topology) for r in RECIPES for topology in ((1, 1), (2, 2), (4, 2))}
     assert wanted <= set(RUNS)
     assert len(BY_NAME) == len(RUNS) == len(set(RUNS))
@@ -40,6 +45,11 @@ def test_with_momentum_a_mean_goes_as_far_as_all_steps(replicas: int, momentum: 
     assert 1 / (1 - momentum) == replicas
     plain = settings.load(BY_NAME[f"resnet18-paper-{replicas}x2"].settings).sync
     assert plain.outer == "fedavg"
+
+
+def test_kept_runs_differ_in_that_alone() -> None:
+    fresh, kept = (f"resnet18-paper-4x2-momentum{word}" for word in ("", "-kept"))
+    assert BY_NAME[kept].settings == [*BY_NAME[fresh].settings, "sync.inner_state=kept"]
 
 
 def test_the_order() -> None:
