@@ -56,7 +56,7 @@ class Node:
         self._trace: Trace | None = None
         self._vectors: dict[str, tuple[torch.Tensor, ...]] = {}  # by name, in blocks
         # of the optimizer, by content: that which the last round began with, and ended with
-        self._inner: dict[str, torch.Tensor] = {}
+        self.inner: dict[str, torch.Tensor] = {}
         self._began_with: torch.Tensor | None = None
         self._left: list[torch.Tensor] = []
         self._held: list[torch.Tensor] = []  # blocks of somebody else's vector
@@ -84,7 +84,7 @@ class Node:
         # nobody asks for the round before any more, and its states are large
         self._vectors, self._held = {}, []
         trainer = self.stage.trainer
-        inner = self._inner.get(order.inner[self.slot.stage]) if order.inner else None
+        inner = self.inner.get(order.inner[self.slot.stage]) if order.inner else None
         trainer.go_on(self.weights, inner)
         log = empty_log(len(order.batches), self.stage.channels) if order.bounds else None
         self._trace = None
@@ -232,12 +232,12 @@ class Node:
     def _keep_inner(self) -> tuple[str, ...]:
         """Hold what the optimizer is left with until the next round, and what it began with, for
         the round may be asked for again. Returns the digests of the former's blocks."""
-        self._inner = {name: s for name, s in self._inner.items() if s is self._began_with}
+        self.inner = {name: s for name, s in self.inner.items() if s is self._began_with}
         digests: tuple[str, ...] = ()
         for inner in self._left:
             self._vectors[INNER] = in_blocks(inner)
             digests = block_digests(self._vectors[INNER])
-            self._inner[root(digests)] = inner
+            self.inner[root(digests)] = inner
         return digests
 
     def reveal(self, vector: str, block: int) -> torch.Tensor:

@@ -128,7 +128,7 @@ class Trainer:
     def outcome(self, start: torch.Tensor) -> list[torch.Tensor]:
         """What a round has led to that began with the weights `start`: the update (d,) float32, and
         where it is kept what the optimizer is left with."""
-        if not self._keeps:
+        if not self._keeps or not self._form.kept.size:
             return [change(start, self.weights())]
         weights, inner = self.state().split([self._layout.size, self._form.kept.size])
         return [change(start, weights), inner.clone()]  # for it is kept, and all else is not

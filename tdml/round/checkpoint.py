@@ -13,7 +13,7 @@ import torch
 from tdml.common.files import write_whole
 from tdml.errors import SettingError
 
-_FORM = 10  # of what is kept: another number whenever that changes
+_FORM = 11  # of what is kept: another number whenever that changes
 _DIGEST = 32  # bytes of SHA-256 at the end of a file, over all before it
 _LEAST = 2  # the last, and the one before it in case the last cannot be read
 

@@ -67,6 +67,8 @@ class Debts:
         self.watched: set[str] = set()
         # those whose next verdict is to say that they were forgiven
         self._untold: set[str] = set()
+        # those who were forgiven a round that had begun with inner states
+        self._believed: set[str] = set()
 
     def note(self, gathered: Gathered, silent: set[str]) -> None:
         """Nodes that did not answer in a round owe their own work of it."""
@@ -118,13 +120,23 @@ class Debts:
         keys = {self._fleet.key(name) for name in replica.names}
         here = (replica.index, stage) == (debt.replica, debt.stage)
         alike = replica.kind == debt.kind or len(replica.names) == 1
-        held = not any(debt.inner) or self._visits(replica.names) == debt.visits
+        held = self._holds_states(debt, replica, stage)
         return here and alike and held and set(debt.group) <= keys and bool(debt.weights)
+
+    def _holds_states(self, debt: Debt, replica: Replica, stage: int) -> bool:
+        """Whether nobody has lost what its optimizer began with: who says that of its own, as one
+        that was started again does, is believed once."""
+        visits = self._visits(replica.names)
+        if not any(debt.inner) or visits == debt.visits:
+            return True
+        own = visits[stage] != debt.visits[stage]
+        return own and self._fleet.key(replica.names[stage]) in self._believed
 
     def _visits(self, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(map(self._fleet.visit, names))
 
     def _forgive(self, key: str) -> None:
+        self._believed |= {key} if any(self.owing[key].inner) else set()
         del self.owing[key]
         self.watched.add(key)
         self._untold.add(key)
@@ -260,12 +272,14 @@ class Debts:
             "owing": owing,
             "watched": sorted(self.watched),
             "untold": sorted(self._untold),
+            "believed": sorted(self._believed),
         }
 
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.owing = {key: Debt(**debt) for key, debt in state["owing"].items()}
         self.watched, self._untold = set(state["watched"]), set(state["untold"])
+        self._believed = set(state["believed"])
 
 
 def _load(debt: Debt, replica: Replica) -> int:

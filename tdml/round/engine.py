@@ -72,15 +72,14 @@ class Engine:
         named = {index: tuple(names) for index, names in slots.items()}
         round_ = Round(number, named, self.steps, notes=self.balance.news(self.steps))
         secret = self._secrets.secret(number)
-        inner = self.inner.of(slots)
-        start = RoundStart(number, self.weights, self.steps, new_nonce(), secret, inner)
+        inner, unfound = self.inner.of(slots), self.inner.unfound(slots)
+        start = RoundStart(number, self.weights, self.steps, new_nonce(), secret, inner, unfound)
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
         with self.phase("train", number):
             trained, again = self.train(start)
         with self.phase("gather", number):
             gathered = gather(self.fleet, self.job, start, trained)
-            self.inner.note(gathered)
         with self.phase("screen", number):
             screening = self.judge.screen(gathered)
         with self.phase("cross_check", number):
@@ -92,6 +91,7 @@ class Engine:
         with self.phase("aggregate", number):
             missing, worth = self.aggregate(gathered, judged.judgements)
             judged = look_again(self.job, judged, gathered, missing)
+            self.inner.close(slots, gathered, judged.judgements)
             self.judge.note_unproven(number, judged)
         round_.bans = self.ban(judged.proofs)
         self._fill(round_, trained, gathered, judged, worth, outcomes)

@@ -30,12 +30,13 @@ def evidence_of(job: Job, findings: Findings, proofs: Sequence[Proof], index: in
     gathered, screening = findings.gathered, findings.screening
     names = gathered.names[index]
     audited = findings.audits.of(index)
+    repeated = job.audits and audited.is_full(window_steps(job, gathered, index))
     evidence = Evidence(
         names,
         job.samples(gathered.start.steps[index]),
         fault=_fault(job, gathered, index),
         audited=audited,
-        full=job.audits and audited.is_full(window_steps(job, gathered, index)),
+        full=repeated and index not in gathered.start.unfound,
         proof=_proof_against(names, proofs),
         work=findings.checked.works.get(index),
         unchecked=UNCHECKED if job.config.own_data else "",
@@ -44,12 +45,15 @@ def evidence_of(job: Job, findings: Findings, proofs: Sequence[Proof], index: in
         return evidence
 
     row = gathered.replicas.index(index)
+    departure = screening.reasons.get(row, "")
+    if departure and repeated and not evidence.full:
+        departure += ", from what an optimizer was left with, which nobody has found"
     return replace(
         evidence,
         size=gathered.sizes[index],
         stretch=_stretch(job, gathered, index),
         distance=screening.distances[row],
-        departure=screening.reasons.get(row, ""),
+        departure=departure,
         compared=takes_all(job, gathered, index),
     )
 

@@ -112,9 +112,8 @@ class Job:
 
     def blocks_handed_in(self, stage: int) -> int:
         """How many a node commits to: of its update, and where that is kept of its inner state."""
-        kept = self.config.sync.keeps_inner_state
-        inner = count_blocks(self.states[stage].kept.size) if kept else 0
-        return self.blocks_of_update(stage) + inner
+        inner = self.states[stage].kept.size if self.config.sync.keeps_inner_state else 0
+        return self.blocks_of_update(stage) + (count_blocks(inner) if inner else 0)
 
     @property
     def longest(self) -> int:

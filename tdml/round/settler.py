@@ -253,7 +253,7 @@ class Settler:
         shown = shown_by(self.job, party, Item(item.step, item.stage), begins, ground)
         start, state = claim.weights[item.stage], shown.value[0]
         inner = [state[len(start) :]] if self.job.config.sync.keeps_inner_state else []
-        return replace(shown, value=[change(start, state[: len(start)]), *inner])
+        return replace(shown, value=[change(start, state[: len(start)]), *filter(len, inner)])
 
     def _place(self, claim: Claim, item: Item) -> str:
         """Which item that is, in words."""

@@ -1,6 +1,6 @@
 """What a round begins with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,8 +12,8 @@ from tdml.common.seeds import derive
 class RoundStart:
     """What a round begins with: the global weights, (d_s,) float32 by stage; the steps that each
     replica is ordered to take, and the nonce of these orders; the seed of what nobody may foresee;
-    and by replica and stage the content of what inner optimizers go on from, "" where one is
-    fresh."""
+    and by replica and stage the content of what inner optimizers go on from, "" where one is fresh,
+    with the replicas of which nobody has found all of it: `unfound`."""
 
     number: int
     weights: Sequence[torch.Tensor]
@@ -21,6 +21,7 @@ class RoundStart:
     nonce: str
     secret: int
     inner: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    unfound: Collection[int] = ()
 
     def draw(self, *purpose: str) -> torch.Generator:
         """What draws for one purpose, and no other."""

@@ -9,6 +9,7 @@ from functools import partial
 from signal import Signals
 from typing import NoReturn
 
+import torch
 import torch.distributed as dist
 
 from tdml.data.contents import Contents, contents_of
@@ -79,6 +80,7 @@ class _Visit:
         self._ready: _Ready | None = None
         self._guard: Guard | None = None
         self._worker: Worker | None = None
+        self._inner: dict[str, torch.Tensor] = {}  # states of a worker that was given up
         self._coordinator: str | None = None  # the key of the one that was met first
 
     def stay(self) -> int:
@@ -144,6 +146,8 @@ class _Visit:
                 f"sync.patience={patience:g} s"
             ) from None
         say(f"{name}: the coordinator answers: {_WAITS}")
+        if self._worker is not None:
+            self._inner = self._worker.node.inner
         self._worker = None  # it is bound to the connection that is gone
 
     def _answer(self, session: str) -> None:
@@ -233,6 +237,7 @@ class _Visit:
             ready.source,
             StoreTap(self._rendezvous.store),
         )
+        node.inner = self._inner
         if self._rendezvous.rank is None:
             say(f"takes part as {name}")
         return Worker(
