@@ -7,7 +7,8 @@ content, and all of that is repeated by others.
 Where nobody knows who of a replica's nodes kept it from being shown, all of them owe it. If it is
 not shown, one of them goes, by chance. What cannot be shown any more, for want of a partner, of the
 place or of the weights, is forgiven, and all of the next round is repeated: so whoever refuses
-takes one partner along on average, and no honest node is kept out by what another does. Nobody is
+takes one partner along on average, and no honest node is kept out by what another does. Whoever has
+lost what its own optimizer had gone on from, which nobody else has, is forgiven once. Nobody is
 paid for what he was forgiven: that round's work was never seen, and a liar can see to it that he
 cannot show it.
 """
