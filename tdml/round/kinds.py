@@ -51,10 +51,12 @@ class Kinds:
         """Whether another kind of machine may find what is not finite in a step, or alone find what
         is: of very large numbers that hangs on the order of a sum, and elsewhere on rounding. Else
         who says so has not taken the step."""
-        before = done.shown.before
-        start = done.claim.weights[done.item.stage] if before is None else before
+        claim, item, before = done.claim, done.item, done.shown.before
+        start = [] if before is None else [before]
+        start += [claim.weights[item.stage]] if claim.order.first + item.step == 0 else []
         received = (each for message in done.shown.messages.values() for each in message)
-        small = all(bool((t.float().abs() < _SMALL).all()) for t in (start, *received, *done.value))
+        known = (*start, *received, *done.value)
+        small = all(bool((tensor.float().abs() < _SMALL).all()) for tensor in known)
         return not small or self._referee.spread(done) == math.inf
 
     def state(self) -> dict:

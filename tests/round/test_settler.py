@@ -60,31 +60,33 @@ def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
 
 @pytest.mark.parametrize("number", [math.inf, math.nan])
 @pytest.mark.parametrize(
-    ("theirs", "start", "received", "spread", "right"),
+    ("theirs", "first", "start", "received", "spread", "right"),
     [
-        (False, 1.0, 1.0, 0.0, None),
-        (True, 1.0, 1.0, 0.0, False),
-        (True, 1.0, 1.0, math.inf, None),
-        (True, 1e10, 1.0, 0.0, None),
-        (True, math.nan, 1.0, 0.0, None),
-        (True, 1.0, 1e10, 0.0, None),
-        (True, None, 1.0, 0.0, None),
+        (False, 1, 1.0, 1.0, 0.0, None),
+        (True, 1, 1.0, 1.0, 0.0, False),
+        (True, 1, 1.0, 1.0, math.inf, None),
+        (True, 1, 1e10, 1.0, 0.0, None),
+        (True, 1, math.nan, 1.0, 0.0, None),
+        (True, 1, 1.0, 1e10, 0.0, None),
+        (True, 0, None, 1.0, 0.0, None),
+        (True, 0, 1.0, 1.0, 0.0, None),
     ],
 )
 def test_between_kinds_what_is_not_finite_is_a_lie_where_no_honest_step_overflows(
-    theirs: bool, start: float | None, received: float, spread: float, right: bool | None,
-    number: float, monkeypatch: pytest.MonkeyPatch,
+    theirs: bool, first: int, start: float | None, received: float, spread: float,
+    right: bool | None, number: float, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Of numbers near the largest it hangs on the order of a sum what does; near the edge of a
-    function on rounding. Without a start the step begins from the global weights, which are large
-    here."""
+    function on rounding. The round's first step begins from the global weights, which are large
+    here, and perhaps an inner state."""
     settler = Laboratory(_JOB).engine.judge.auditor.settler
     monkeypatch.setattr(settler.referee, "spread", lambda done: spread)
     finite, not_finite, item = [torch.ones(3)], [torch.tensor([1.0, number, 1.0])], Item(0, 0)
     own, value = (finite, not_finite) if theirs else (not_finite, finite)
     before = None if start is None else torch.full((3,), start)
     shown = StepShown(before, {0: [torch.full((3,), received)], 1: [torch.ones(3) > 0]}, value)
-    claim = SimpleNamespace(weights=[torch.full((3,), 1e10)])
+    order = SimpleNamespace(first=first)
+    claim = SimpleNamespace(weights=[torch.full((3,), 1e10)], order=order)
     done = SimpleNamespace(item=item, digest="another", value=own, shown=shown, claim=claim)
     assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is right
     assert (
