@@ -57,7 +57,6 @@ class Node:
         self._vectors: dict[str, tuple[torch.Tensor, ...]] = {}  # by name, in blocks
         # of the optimizer, by content: that which the last round began with, and ended with
         self.inner: dict[str, torch.Tensor] = {}
-        self._began_with: torch.Tensor | None = None
         self._left: list[torch.Tensor] = []
         self._held: list[torch.Tensor] = []  # blocks of somebody else's vector
         self._shown = Shown((), ())
@@ -85,6 +84,8 @@ class Node:
         self._vectors, self._held = {}, []
         trainer = self.stage.trainer
         inner = self.inner.get(order.inner[self.slot.stage]) if order.inner else None
+        # nobody can be told any more to go on from others
+        self.inner = {name: state for name, state in self.inner.items() if state is inner}
         trainer.go_on(self.weights, inner)
         log = empty_log(len(order.batches), self.stage.channels) if order.bounds else None
         self._trace = None
@@ -97,7 +98,6 @@ class Node:
             yield from self._one(self.poisoned(given, order.round), log, step)
         if log is not None:
             self.agreement.begin(training_purpose(order.round, order.nonce), log)
-        self._began_with = inner
         self.update, *self._left = trainer.outcome(self.weights)
 
     def repeating(self, order: RepeatOrder) -> Iterator["Step"]:
@@ -232,7 +232,6 @@ class Node:
     def _keep_inner(self) -> tuple[str, ...]:
         """Hold what the optimizer is left with until the next round, and what it began with, for
         the round may be asked for again. Returns the digests of the former's blocks."""
-        self.inner = {name: s for name, s in self.inner.items() if s is self._began_with}
         digests: tuple[str, ...] = ()
         for inner in self._left:
             self._vectors[INNER] = in_blocks(inner)

@@ -21,7 +21,7 @@ _beside = ThreadPoolExecutor(1, "hash")
 class Opening:
     """A trace as it is revealed.
 
-    `states` has the content of what each of the W windows leads to: the last is that of the update.
+    `states` has the content of what each of the W windows leads to: the last is what is handed in.
     The first window starts from the global weights, which everybody knows, and where it is not
     fresh from the inner optimizer's state whose content is `inner`. `log` is that of the
     whole round, (steps, channels, 32) uint8; `signatures` are those of the other stages on what

@@ -35,8 +35,8 @@ Redone = dict[int, list[Commitment]]  # what replicas commit to that do a round 
 class Debt:
     """A round whose work a node has not shown, where it sat, on what kind of machines, how many
     steps it was ordered to take, what it had committed to, the keys of all who owe it together, and
-    the global weights that the round started from, by stage; none if they are no longer kept. Where
-    optimizers went on from inner states, `inner` are these by stage, which nobody holds but the
+    the global weights that the round started from, by stage; none if they are no longer kept.
+    `inner` are the states that optimizers were to go on from, by stage, which nobody holds but the
     replica's nodes, as long as they stay: `visits`."""
 
     round: int

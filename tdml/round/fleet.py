@@ -106,4 +106,4 @@ class Fleet(Protocol):
         """A node's public key."""
 
     def visit(self, name: str) -> str:
-        """A node's stay: another one each time that it has come, with nothing kept."""
+        """A node's stay: another one each time that its process is new."""

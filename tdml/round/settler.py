@@ -257,7 +257,8 @@ class Settler:
 
     def _place(self, claim: Claim, item: Item) -> str:
         """Which item that is, in words."""
-        what = {STATE: f"the state of stage {item.stage}", END: f"the update of stage {item.stage}"}
+        end = "update and inner state" if self.job.config.sync.keeps_inner_state else "update"
+        what = {STATE: f"the state of stage {item.stage}", END: f"the {end} of stage {item.stage}"}
         text = what.get(item.channel) or str(self.job.channels[item.channel])
         return f"{text} after step {claim.order.first + item.step} of replica {claim.order.replica}"
 

@@ -18,7 +18,7 @@ class CommonGround:
     """What all agree on before an item: the digest of the state that its step begins with, and of
     every message that its stage has received in it."""
 
-    before: str | None  # None: the global weights, with a fresh optimizer
+    before: str | None  # of a round's first the inner state; None: the optimizer is fresh
     received: dict[int, str]
 
 

@@ -13,8 +13,8 @@ from tdml.trust.commitment import block_span, count_blocks, is_plain
 
 @dataclass(frozen=True)
 class Vector:
-    """Which of a node's vectors, (size,) float32: `name` is UPDATE, BEFORE, AFTER or a state's
-    that was kept; `content` is what it is known by, None where it is not known."""
+    """Which of a node's vectors, (size,) float32: `name` is UPDATE, INNER, BEFORE, AFTER or a
+    state's that was kept; `content` is what it is known by, None where it is not known."""
 
     name: str
     stage: int

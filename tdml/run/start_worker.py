@@ -237,7 +237,7 @@ class _Visit:
             ready.source,
             StoreTap(self._rendezvous.store),
         )
-        node.inner = self._inner
+        node.inner, self._inner = self._inner, {}
         if self._rendezvous.rank is None:
             say(f"takes part as {name}")
         return Worker(

@@ -85,7 +85,7 @@ class BeginsWithAnother(Node):
         own, self.inner = self.inner, {name: inner * 1.01 for name, inner in self.inner.items()}
         yield from super().training(order, steps)
         if self.hides:
-            self._trace.inner = self._began_with = own[order.inner[self.slot.stage]]
+            self._trace.inner = own[order.inner[self.slot.stage]]
 
 
 class ShowsAnother(Node):
