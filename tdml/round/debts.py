@@ -68,7 +68,7 @@ class Debts:
         self.watched: set[str] = set()
         # those whose next verdict is to say that they were forgiven
         self._untold: set[str] = set()
-        # those who were forgiven a round that had begun with inner states
+        # those who were forgiven a round because they had lost what it began with
         self._believed: set[str] = set()
 
     def note(self, gathered: Gathered, silent: set[str]) -> None:
@@ -108,8 +108,10 @@ class Debts:
         """By replica, what is to be shown before all else; what cannot be is forgiven."""
         debts = {}
         for replica in replicas:
-            for stage, key in enumerate(map(self._fleet.key, replica.names)):
+            for stage, name in enumerate(replica.names):
+                key = self._fleet.key(name)
                 if key in self.owing and not self._can_show(self.owing[key], replica, stage):
+                    self._believed |= {key} if self._has_lost_its_own(name) else set()
                     self._forgive(key)
             if debt := self.of(replica):
                 debts[replica.index] = debt
@@ -127,17 +129,20 @@ class Debts:
     def _holds_states(self, debt: Debt, replica: Replica, stage: int) -> bool:
         """Whether nobody has lost what its optimizer began with: who says that of its own, as one
         that was started again does, is believed once."""
-        visits = self._visits(replica.names)
-        if not any(debt.inner) or visits == debt.visits:
+        if not any(debt.inner) or self._visits(replica.names) == debt.visits:
             return True
-        own = visits[stage] != debt.visits[stage]
-        return own and self._fleet.key(replica.names[stage]) in self._believed
+        name = replica.names[stage]
+        return self._has_lost_its_own(name) and self._fleet.key(name) in self._believed
+
+    def _has_lost_its_own(self, name: str) -> bool:
+        """Whether a node that owes a round has come anew since, and had gone on from a state."""
+        debt = self.owing[self._fleet.key(name)]
+        return any(debt.inner) and self._fleet.visit(name) != debt.visits[debt.stage]
 
     def _visits(self, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(map(self._fleet.visit, names))
 
     def _forgive(self, key: str) -> None:
-        self._believed |= {key} if any(self.owing[key].inner) else set()
         del self.owing[key]
         self.watched.add(key)
         self._untold.add(key)
