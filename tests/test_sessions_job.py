@@ -230,7 +230,8 @@ def test_who_is_let_in_and_does_not_come_holds_nobody_up(job: Job) -> None:
 def test_the_nodes_of_a_killed_coordinator_wait_for_it_and_go_on(
     job: Job, capsys: pytest.CaptureFixture
 ) -> None:
-    settings = [*_JOB[:-1], "topology.microbatches=1", "rounds=4000"]
+    kept = "sync.inner_state=kept"
+    settings = [*_JOB[:-1], "topology.microbatches=1", kept, "trust.budget=1", "rounds=4000"]
     job.start(3, *settings)
     job.wait(lambda: len(job.rounds) >= 1)
     newcomer = job.join("theirs", *settings)
@@ -256,6 +257,7 @@ def test_the_nodes_of_a_killed_coordinator_wait_for_it_and_go_on(
     assert job.rounds[-1]["accepted"] == [0, 1]
     assert "Traceback" not in job.output
     assert "spare0" in entries(job.run, "roster")[-1].body["keys"]
+    assert {audit.body["outcome"] for audit in entries(job.run, "audit")} == {"clean"}
     verify(job.run, capsys)
 
 
