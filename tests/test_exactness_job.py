@@ -187,27 +187,6 @@ def test_samples_count_what_their_weights_say_and_audits_repeat_it(tmp_path: Pat
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_model_loads_into_the_unsplit_model(tmp_path: Path) -> None:
-    """ResNet-18 in three stages: the file is torchvision's own state dict."""
-    result = run_job(
-        tmp_path / "run",
-        4,
-        "model=resnet18",
-        "topology.replicas=1",
-        "topology.stages=3",
-        "sync.local_steps=1",
-        "rounds=1",
-        "train.batch_size=6",
-        "topology.microbatches=3",
-    )
-    from tdml.common.vision import torchvision
-
-    model = torchvision().models.resnet18(num_classes=10)
-    model.load_state_dict(result.model, strict=True)
-    assert result.model["bn1.num_batches_tracked"] == 3
-    assert result.model["bn1.num_batches_tracked"].dtype == torch.int64
-
-
 def _batches(
     config: Config, source: data.Source, replica: int, round_number: int
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -144,3 +144,24 @@ def test_a_stage_of_which_nothing_is_trained_in_some_steps(tmp_path: Path) -> No
         assert [made["verdict"] for made in line["replicas"].values()] == ["honest"] * 2
         assert line["spent"] > 0
     assert result.accuracy > 0.3
+
+
+def test_model_loads_into_the_unsplit_model(tmp_path: Path) -> None:
+    """ResNet-18 in three stages: the file is torchvision's own state dict."""
+    result = run_job(
+        tmp_path / "run",
+        4,
+        "model=resnet18",
+        "topology.replicas=1",
+        "topology.stages=3",
+        "sync.local_steps=1",
+        "rounds=1",
+        "train.batch_size=6",
+        "topology.microbatches=3",
+    )
+    from tdml.common.vision import torchvision
+
+    model = torchvision().models.resnet18(num_classes=10)
+    model.load_state_dict(result.model, strict=True)
+    assert result.model["bn1.num_batches_tracked"] == 3
+    assert result.model["bn1.num_batches_tracked"].dtype == torch.int64

@@ -137,7 +137,7 @@ class Node:
         given = order.first > 0 or bool(order.inner and order.inner[self.slot.stage])
         return self.held() if given else None
 
-    def evaluating(self, order: EvaluateOrder) -> Iterator["EvaluationBatch"]:
+    def evaluating(self, order: EvaluateOrder) -> Iterator[EvaluationBatch]:
         """The batches of an evaluation; its result is `evaluated`."""
         weights = self.weights if order.candidate is None else self.weights + self.held()
         self.stage.write(weights)

@@ -112,8 +112,12 @@ class Job:
 
     def blocks_handed_in(self, stage: int) -> int:
         """How many a node commits to: of its update, and where that is kept of its inner state."""
-        inner = self.states[stage].kept.size if self.config.sync.keeps_inner_state else 0
+        inner = self.inner_size(stage)
         return self.blocks_of_update(stage) + (count_blocks(inner) if inner else 0)
+
+    def inner_size(self, stage: int) -> int:
+        """Numbers of what a stage's optimizer goes on from; 0 where that is nothing."""
+        return self.states[stage].kept.size if self.config.sync.keeps_inner_state else 0
 
     @property
     def longest(self) -> int:

@@ -252,8 +252,8 @@ class Settler:
         # it has no update, but a state
         shown = shown_by(self.job, party, Item(item.step, item.stage), begins, ground)
         start, state = claim.weights[item.stage], shown.value[0]
-        inner = [state[len(start) :]] if self.job.config.sync.keeps_inner_state else []
-        return replace(shown, value=[change(start, state[: len(start)]), *filter(len, inner)])
+        inner = [state[len(start) :]] if self.job.inner_size(item.stage) else []
+        return replace(shown, value=[change(start, state[: len(start)]), *inner])
 
     def _place(self, claim: Claim, item: Item) -> str:
         """Which item that is, in words."""

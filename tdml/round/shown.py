@@ -56,8 +56,8 @@ def shown_by(
         value = told.get(item.channel, [])
     elif item.channel == END:
         value = [fetch_vector(replica, Vector(UPDATE, stage, job.layouts[stage].size))]
-        if job.config.sync.keeps_inner_state and state.kept.size:
-            value.append(fetch_vector(replica, Vector(INNER, stage, state.kept.size)))
+        if inner := job.inner_size(stage):
+            value.append(fetch_vector(replica, Vector(INNER, stage, inner)))
     else:
         value = [fetch_vector(replica, Vector(AFTER, stage, state.size))]
     return StepShown(before, messages, value)
