@@ -18,7 +18,24 @@ from tdml.node.messages import Passing
 from tdml.node.stage import Stage
 from tdml.tasks.objective import mean_loss, sum_of_weights
 
+_STATIC = torch.ones(1, dtype=torch.int32)  # what the library makes of a vote for static shapes
 _SINGLE: dict[str, type[PipelineScheduleSingle]] = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
+
+
+class _StaticStage(PipelineStage):
+    """A stage whose shapes are what it was built with, whatever its neighbours say.
+
+    torch has the stages of a pipeline vote on that: if one of them votes against it, all of them
+    ask each other, and unpickle what a neighbour answers, by which a hostile one runs code here.
+    """
+
+    def _warmup_forward_vote(
+        self, has_backward: bool, received_acc: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return _STATIC
+
+    def _warmup_backward_result(self, received_result: torch.Tensor | None = None) -> torch.Tensor:
+        return _STATIC
 
 
 class Pipeline:
@@ -51,11 +68,11 @@ class Pipeline:
         else:
             self._schedule = _SINGLE[schedule](built[0], stage.microbatches, **how)
 
-    def _build(self, module: nn.Module, index: int) -> PipelineStage:
-        # Static shapes. Left to itself the library infers them by running the module on
-        # uninitialised memory, which ruins BatchNorm's running statistics.
+    def _build(self, module: nn.Module, index: int) -> _StaticStage:
+        # Left to itself the library infers shapes by running the module on uninitialised memory,
+        # which ruins BatchNorm's running statistics.
         plan = self._stage.plan
-        return PipelineStage(
+        return _StaticStage(
             module,
             index,
             plan.parts,

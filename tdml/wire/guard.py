@@ -13,10 +13,11 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import msgspec
 import torch
+from torch.distributed import distributed_c10d
 from torch.distributed.rpc import internal
 
 from tdml.errors import one_line
@@ -107,6 +108,7 @@ class Guard:
         """Guard this process, for good. Before `form_rpc`, which can let in calls at once."""
         pickler: Any = internal._internal_rpc_pickler
         pickler.serialize, pickler.deserialize = self.serialize, self.deserialize
+        _close_object_collectives()
         _close_files()
 
     def serialize(self, message: Any) -> tuple[bytes, list[torch.Tensor]]:
@@ -152,6 +154,17 @@ class Guard:
     def _refuse(self, reason: str) -> Envelope:
         self.refusals.add(reason)
         return NOTHING
+
+
+def _close_object_collectives() -> None:
+    """What unpickles the bytes of whoever is in the same process group. torch's own code calls them
+    here and there, and a neighbour may make it."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise RuntimeError("objects do not travel between processes")
+
+    internals: Any = distributed_c10d
+    internals._pickler = internals._unpickler = refuse
 
 
 def _close_files() -> None:
