@@ -87,10 +87,10 @@ class RpcReplica:
         self._patience.trained(sum(map(len, order.batches)), time.monotonic() - start)
         return report
 
-    def commit(self, round_number: int) -> list[Commitment]:
-        commitments = self._exchange.ask("commit", [(round_number,)] * len(self.nodes))
+    def commit(self, order: TrainOrder) -> list[Commitment]:
+        commitments = self._exchange.ask("commit", [(order.round,)] * len(self.nodes))
         for node, commitment in zip(self.nodes, commitments, strict=True):
-            if not self._has_signed(node, round_number, commitment):
+            if not self._has_signed(node, order, commitment):
                 raise self._offend(node, "answered commit without its signature")
         return commitments
 
@@ -150,8 +150,8 @@ class RpcReplica:
         failure = self._caller.offend(node.name, text)
         return ReplicaLost(self.index, f"{failure.node}: {failure.message}")
 
-    def _has_signed(self, node: Peer, round_number: int, commitment: Commitment) -> bool:
-        key = self._caller.keys[node.name]
-        statement = commit_statement(self._caller.at.job, round_number, key, node.name, commitment)
+    def _has_signed(self, node: Peer, order: TrainOrder, commitment: Commitment) -> bool:
+        job, key = self._caller.at.job, self._caller.keys[node.name]
+        statement = commit_statement(job, order.round, order.nonce, key, node.name, commitment)
         signature = commitment.signature
         return is_signature(signature) and statement.signed_by_author(signature)

@@ -63,8 +63,8 @@ class LocalReplica:
     def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
         return self._do(lambda: self._together.train(order))[-1]
 
-    def commit(self, round_number: int) -> list[Commitment]:
-        return self._do(lambda: [node.commit(round_number) for node in self.nodes])
+    def commit(self, order: TrainOrder) -> list[Commitment]:
+        return self._do(lambda: [node.commit(order.round) for node in self.nodes])
 
     def digests(self, vector: str, stage: int) -> tuple[str, ...]:
         return self.nodes[stage].digests(vector)

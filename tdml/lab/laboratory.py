@@ -1,5 +1,6 @@
 """A whole job in one process: the engine of the cluster, on a fleet of objects."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -55,6 +56,9 @@ class Seeded:
 
     def secret(self, round_number: int) -> int:
         return derive(self._seed, "secret", round_number)
+
+    def play(self, round_number: int) -> str:
+        return hashlib.sha256(f"{self._seed} {round_number}".encode()).hexdigest()
 
 
 class Laboratory:

@@ -68,9 +68,9 @@ class RecordedReplica:
     def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
         return TrainReport(1.0)
 
-    def commit(self, round_number: int) -> list[Commitment]:
+    def commit(self, order: TrainOrder) -> list[Commitment]:
         return [
-            Commitment(commitment(round_number, name, root(digests)), "", digests, "")
+            Commitment(commitment(order.round, name, root(digests)), "", digests, "")
             for name, digests in zip(self.names, self._digests, strict=True)
         ]
 

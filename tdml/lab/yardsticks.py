@@ -6,10 +6,11 @@ import torch
 
 from tdml.lab.byzfl_rules import RULES, Rule, make_rule
 from tdml.lab.mandera import mandera
-from tdml.round.engine import Engine, Secrets
+from tdml.round.engine import Engine
 from tdml.round.fleet import Fleet
 from tdml.round.gather import Gathered, stream_blocks
 from tdml.round.job import Job
+from tdml.round.start import Secrets
 from tdml.trust.judgement import Judgement
 from tdml.trust.screen import screen
 

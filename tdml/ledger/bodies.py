@@ -69,6 +69,7 @@ class CommitBody(TypedDict):
     """A node binds itself. The only kind that a node signs."""
 
     node: str
+    play: Digest  # hash of the round's secret: nobody can use it for another play of the round
     update: DigestOrNone
     states: DigestOrNone
 

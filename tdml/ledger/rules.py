@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from tdml.common import merkle
 from tdml.ledger.entry import Entry
 from tdml.ledger.place import check_place
+from tdml.protocol.identity import is_job_of
 
 
 class Book(Protocol):
@@ -48,7 +49,7 @@ class _Open:
     leaves: list[str] = field(default_factory=list)  # hashes of its entries
     kinds: list[str] = field(default_factory=list)
     secret: str = ""
-    placed: frozenset[str] = frozenset()
+    slots: Mapping[str, list[str]] = field(default_factory=dict)  # node names by replica
     committed: set[str] = field(default_factory=set)
     judged: set[int] = field(default_factory=set)
 
@@ -119,6 +120,8 @@ class Rules:
         if self._job is None:
             if entry.kind != "job":
                 raise ValueError("the first entry is no job")
+            if not is_job_of(entry.job, entry.body["coordinator"]):
+                raise ValueError("the job is not that of its coordinator")
             self._job, self.config = entry, entry.body["config"]
         if entry.job != self._job.job:
             raise ValueError("it is of another job")
@@ -185,16 +188,20 @@ class Rules:
         there = [*placed, *body.get("standby", ())]
         if strangers := set(there) - self._state.roster["keys"].keys():
             raise ValueError(f"{min(strangers)} takes part but is not in the roster")
-        round_.secret, round_.placed = body["secret"], frozenset(placed)
+        if not self.last.weights:  # what the run begins with, whenever it begins again
+            self._closed[-1] = replace(self.last, weights=body["weights"])
+        round_.secret, round_.slots = body["secret"], body["slots"]
 
     def _check_commit(self, entry: Entry, round_: _Open) -> None:
         node = entry.body["node"]
-        if node not in round_.placed:
+        if not any(node in nodes for nodes in round_.slots.values()):
             raise ValueError(f"{node} has no slot in this round")
         if entry.author != self._state.roster["keys"][node]:
             raise ValueError(f"its author is not {node}")
         if entry.author in self._state.banned or node in self._state.roster["refused"]:
             raise ValueError(f"{node} is banned")
+        if entry.body["play"] != round_.secret:
+            raise ValueError("it is of another play of the round")
         if node in round_.committed:
             raise ValueError(f"{node} commits twice")
         round_.committed.add(node)
@@ -204,11 +211,21 @@ class Rules:
             raise ValueError("the secret is not the one that the round had committed to")
 
     def _check_verdict(self, entry: Entry, round_: _Open) -> None:
-        if entry.body["replica"] in round_.judged:
-            raise ValueError(f"replica {entry.body['replica']} has two verdicts")
-        round_.judged.add(entry.body["replica"])
-        if strangers := set(entry.body["blamed"]) - set(entry.body["nodes"]):
-            raise ValueError(f"{min(strangers)} is blamed but has no slot in the replica")
+        body = entry.body
+        replica, nodes = body["replica"], body["nodes"]
+        if replica in round_.judged:
+            raise ValueError(f"replica {replica} has two verdicts")
+        round_.judged.add(replica)
+        if round_.slots.get(str(replica)) != nodes:
+            raise ValueError(f"these are not the nodes of replica {replica}")
+        if strangers := {*body["blamed"], *body.get("forgiven", ())} - {*nodes}:
+            raise ValueError(
+                f"{min(strangers)} is blamed or forgiven but has no slot in the replica"
+            )
+        if body["status"] != "lost" and (without := {*nodes} - round_.committed):
+            raise ValueError(f"{min(without)} is judged but has committed to nothing")
+        if body.get("repeated", 0) > body["samples"]:
+            raise ValueError("more samples are repeated than the replica has worked on")
 
     def _ban(self, entry: Entry, round_: _Open) -> None:
         node, key = entry.body["node"], entry.body["key"]
@@ -227,6 +244,8 @@ class Rules:
         self._state = replace(self._state, weights=entry.body["model"], ended=True)
 
     def _check_root(self, entry: Entry, round_: _Open) -> None:
+        if without := {*round_.slots} - {str(replica) for replica in round_.judged}:
+            raise ValueError(f"there is no verdict on replica {min(without)}")
         if entry.body["entries"] != len(round_.leaves):
             raise ValueError(
                 f"it speaks of {entry.body['entries']} entries, but the round has "

@@ -58,6 +58,7 @@ class Node:
         # of the optimizer, by content: that which the last round began with, and ended with
         self.inner: dict[str, torch.Tensor] = {}
         self._left: list[torch.Tensor] = []
+        self._play = ""  # of the round: the nonce of its order
         self._held: list[torch.Tensor] = []  # blocks of somebody else's vector
         self._shown = Shown((), ())
 
@@ -87,6 +88,7 @@ class Node:
         # nobody can be told any more to go on from others
         self.inner = {name: state for name, state in self.inner.items() if state is inner}
         trainer.go_on(self.weights, inner)
+        self._play = order.nonce
         log = empty_log(len(order.batches), self.stage.channels) if order.bounds else None
         self._trace = None
         if log is not None:
@@ -225,7 +227,7 @@ class Node:
         held_to = commitment(round_number, self.name, root(blocks))
         commits = Commitment(held_to, states, blocks, "")
         statement = commit_statement(
-            self.job, round_number, self.identity.public, self.name, commits
+            self.job, round_number, self._play, self.identity.public, self.name, commits
         )
         return replace(commits, signature=statement.sign(self.identity))
 

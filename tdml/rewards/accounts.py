@@ -34,6 +34,8 @@ class _State:
     members: set[str] = field(default_factory=set)  # all keys that ever were in the roster
     newcomers: list[str] = field(default_factory=list)  # those of them whose stake is due
     convicted: set[str] = field(default_factory=set)  # keys, all of whose stake is gone
+    # by key, what was held back of the pay of the last round in which it has handed in something
+    latest: dict[str, int] = field(default_factory=dict)
     slashed: int = 0  # of all stakes
     # Of the round that is not settled yet:
     round: int = 0
@@ -53,9 +55,9 @@ class Accounts:
     What is held back becomes credit with the next verdict that clears its key, if no other of that
     round doubts it; or, where there are audits, with the job's end: statistics alone take nobody's
     pay. Who does not show work that it was asked for gets none of it until it has; who cannot show
-    it any more, and is forgiven, loses it. What cannot be averaged, and was not found again, is not
-    paid at all, or one honest round would pay for any number of idle ones. A policy that pays for
-    verified work alone holds nothing back.
+    it any more, and is forgiven, loses what was held back of that round. What cannot be averaged,
+    and was not found again, is not paid at all, or one honest round would pay for any number of
+    idle ones. A policy that pays for verified work alone holds nothing back.
 
     Args:
         job: body of the job's entry, its stake settled.
@@ -119,7 +121,8 @@ class Accounts:
         convicted = state.convicted | state.accused.keys()
         due = Payment(state.balances, state.keys, convicted)
         due.take_stakes(state.newcomers, self._stake)
-        due.forfeit(state.keys[name] for v in state.verdicts.values() for name in v.forgiven)
+        forgiven = {state.keys[name] for v in state.verdicts.values() for name in v.forgiven}
+        due.forfeit({key: state.latest.get(key, 0) for key in sorted(forgiven)})
         due.pay(verdicts, self._policy.parts(verdicts), self._policy.verified)
         due.release(verdicts)
         due.slash(state.accused)
@@ -164,11 +167,14 @@ class Accounts:
         self._state = copy.deepcopy(snapshot)
 
     def _admit(self, roster: Participants) -> None:
-        state = self._state
-        state.keys |= roster.admitted
-        new = set(state.keys.values()) - state.members
-        state.members |= new
-        state.newcomers += sorted(new)
+        self._state.keys |= roster.admitted
+        self._enter(self._state.keys.values())
+
+    def _enter(self, keys: Iterable[str]) -> None:
+        """The stakes of those that are new are due."""
+        new = {*keys} - self._state.members
+        self._state.members |= new
+        self._state.newcomers += sorted(new)
 
     def _begin(self, round: int) -> None:
         state = self._state
@@ -190,6 +196,7 @@ class Accounts:
 
     def _accuse(self, round: int, keys: Sequence[str]) -> None:
         self._begin(round)
+        self._enter(keys)  # a key that came in a round which is void owes its stake all the same
         self._state.accused |= dict.fromkeys(keys)
 
     def _settle(self, round: int, rewards: Rewards) -> None:
@@ -200,6 +207,7 @@ class Accounts:
             self._move(posting.source, -posting.amount)
             self._move(posting.target, posting.amount)
             state.slashed += posting.amount if posting.source.startswith("stake:") else 0
+        self._note_held(due)
         self._forget()
         self.check()
 
@@ -212,7 +220,18 @@ class Accounts:
             raise ValueError(
                 f"the round ends, but {posting_text(read(due[0], Posting))} is still due"
             )
+        self._note_held(())
         self._forget()
+
+    def _note_held(self, due: Iterable[Posting]) -> None:
+        """What the round holds back of those who have handed in something. Who owes a round hands
+        in nothing until it has shown it: it is the last one."""
+        state = self._state
+        worked = [v for v in state.verdicts.values() if v.handed_in]
+        state.latest |= {state.keys[name]: 0 for v in worked for name in v.nodes}
+        for posting in due:
+            if posting.source == MINT and posting.target.startswith("held:"):
+                state.latest[posting.target.partition(":")[2]] += posting.amount
 
     def _forget(self) -> None:
         """The round is settled, or nothing was due."""

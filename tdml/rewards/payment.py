@@ -42,11 +42,11 @@ class Payment:
         for key in keys:
             self._post(DEPOSIT, stake_account(key), stake, "stake")
 
-    def forfeit(self, keys: Iterable[str]) -> None:
-        """What was held back of those who cannot show any more what they were held back for."""
-        for key in keys:
+    def forfeit(self, amounts: Mapping[str, int]) -> None:
+        """What was held back of keys for work that they cannot show any more."""
+        for key, amount in amounts.items():
             account = held_account(key)
-            self._post(account, TREASURY, self._balance(account), "never shown")
+            self._post(account, TREASURY, min(amount, self._balance(account)), "never shown")
 
     def pay(
         self, verdicts: Sequence[Verdict], shares: Sequence[Sequence[int]], verified: bool

@@ -196,7 +196,7 @@ class Debts:
         _load(debt, replica)
         order = self._job.train_order(replica.index, debt.round, debt.steps, nonce, debt.inner)
         replica.train(order, late)
-        return replica.commit(debt.round)
+        return replica.commit(order)
 
     def collect(
         self, shown: Redone, present: Gathered, draw: torch.Generator

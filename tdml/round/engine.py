@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 import torch
 
 from tdml.common.digest import digests
 from tdml.ledger.weights import digest_of_weights
 from tdml.models import whole
-from tdml.protocol.orders import ReplicaLost, Trained, TrainOrder, new_nonce
+from tdml.protocol.orders import ReplicaLost, Trained, TrainOrder
 from tdml.round.aggregate import look_again, mean
 from tdml.round.audits import Audits
 from tdml.round.balance import Balance
@@ -30,16 +29,9 @@ from tdml.round.judge import Judge, Judged
 from tdml.round.outer import outer_optimizer
 from tdml.round.played import Round
 from tdml.round.reports import false_figures
-from tdml.round.start import RoundStart
+from tdml.round.start import RoundStart, Secrets
 from tdml.trust.fold import fold
 from tdml.trust.judgement import Judgement, Proof, lost
-
-
-class Secrets(Protocol):
-    """What nobody may foresee."""
-
-    def secret(self, round_number: int) -> int:
-        """The seed of a round's draws."""
 
 
 class Engine:
@@ -71,9 +63,9 @@ class Engine:
         self.steps = self.balance.steps(slots)
         named = {index: tuple(names) for index, names in slots.items()}
         round_ = Round(number, named, self.steps, notes=self.balance.news(self.steps))
-        secret = self._secrets.secret(number)
+        secret, play = self._secrets.secret(number), self._secrets.play(number)
         inner, unfound = self.inner.of(slots), self.inner.unfound(slots)
-        start = RoundStart(number, self.weights, self.steps, new_nonce(), secret, inner, unfound)
+        start = RoundStart(number, self.weights, self.steps, play, secret, inner, unfound)
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
         with self.phase("train", number):
@@ -167,7 +159,7 @@ class Engine:
 
         try:
             report = replica.train(order, partial(deadline.passed, replica.index))
-            commitments = replica.commit(order.round)
+            commitments = replica.commit(order)
             deadline.finished(replica.index)
         except ReplicaLost:
             if replica.index in deadline.late:

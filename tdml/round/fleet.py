@@ -44,8 +44,8 @@ class Replica(Protocol):
         """Train. `late` is asked now and then; a text that it returns is the reason to give up
         waiting."""
 
-    def commit(self, round_number: int) -> list[Commitment]:
-        """By stage, each signed by its node."""
+    def commit(self, order: TrainOrder) -> list[Commitment]:
+        """To what came of an order, by stage, each signed by its node."""
 
     def digests(self, vector: str, stage: int) -> tuple[str, ...]:
         """Of all blocks of a node's vector."""

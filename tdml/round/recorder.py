@@ -50,6 +50,10 @@ class Recorder:
         and on what."""
         return int.from_bytes(self._secret(round_number)[:8], "big")
 
+    def play(self, round_number: int) -> str:
+        """Which time that is that a round is played: the hash of its secret, in hex."""
+        return hashlib.sha256(self._secret(round_number)).hexdigest()
+
     def admit(self, round_number: int, roster: Roster) -> None:
         """Who takes part from this round on, before it begins. Those whose keys are new put down
         their stakes in it."""
@@ -66,9 +70,12 @@ class Recorder:
         """Before any work: the hash of the secret, the digest of the global weights, who sits
         where, who is there beside them, and the steps of replicas that take fewer than all."""
         self._plays[round_number] += 1
-        hashed = hashlib.sha256(self._secret(round_number)).hexdigest()
         named = {str(index): list(names) for index, names in slots.items()}
-        body: dict[str, Any] = {"secret": hashed, "weights": weights, "slots": named}
+        body: dict[str, Any] = {
+            "secret": self.play(round_number),
+            "weights": weights,
+            "slots": named,
+        }
         placed = {name for names in named.values() for name in names}
         if standby := sorted(set(present) - placed):
             body["standby"] = standby
@@ -158,9 +165,10 @@ class Recorder:
     def _write_commits(
         self, round_number: int, names: Sequence[str], stages: Sequence[Commitment]
     ) -> None:
+        play = self.play(round_number)
         for name, commitment in zip(names, stages, strict=True):
             statement = commit_statement(
-                self._job, round_number, self._keys[name], name, commitment
+                self._job, round_number, play, self._keys[name], name, commitment
             )
             self._ledger.append_signed(statement, commitment.signature)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
@@ -11,9 +12,10 @@ from tdml.common.seeds import derive
 @dataclass(frozen=True)
 class RoundStart:
     """What a round begins with: the global weights, (d_s,) float32 by stage; the steps that each
-    replica is ordered to take, and the nonce of these orders; the seed of what nobody may foresee;
-    and by replica and stage the content of what inner optimizers go on from, "" where one is fresh,
-    with the replicas of which nobody has found all of it: `unfound`."""
+    replica is ordered to take, and the nonce of these orders, which names this play of the round;
+    the seed of what nobody may foresee; and by replica and stage the content of what inner
+    optimizers go on from, "" where one is fresh, with the replicas of which nobody has found all of
+    it: `unfound`."""
 
     number: int
     weights: Sequence[torch.Tensor]
@@ -26,3 +28,13 @@ class RoundStart:
     def draw(self, *purpose: str) -> torch.Generator:
         """What draws for one purpose, and no other."""
         return torch.Generator().manual_seed(derive(self.secret, *purpose))
+
+
+class Secrets(Protocol):
+    """What nobody may foresee, of rounds that may be played more than once."""
+
+    def secret(self, round_number: int) -> int:
+        """The seed of a round's draws."""
+
+    def play(self, round_number: int) -> str:
+        """Which play of the round it is: the hash of what its seed is made of, in hex."""

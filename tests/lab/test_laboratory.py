@@ -25,8 +25,9 @@ def test_an_honest_update_is_that_of_plain_local_sgd():
     made, weights = laboratory.job, laboratory.engine.weights
     replica = laboratory.fleet.muster()[1]
     replica.load(weights, 1)
-    replica.train(TrainOrder(2, 4, made.batches(1, 2), ""), lambda: None)
-    replica.commit(2)
+    order = TrainOrder(2, 4, made.batches(1, 2), "")
+    replica.train(order, lambda: None)
+    replica.commit(order)
 
     config = laboratory.job.config
     data = source.load(config.data, config.seed)

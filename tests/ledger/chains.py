@@ -7,12 +7,12 @@ import pytest
 
 from tdml.ledger.chain import Ledger
 from tdml.ledger.verify import Wrong, verify
-from tdml.protocol.identity import Identity
+from tdml.protocol.identity import Identity, _of_job
 from tdml.protocol.statement import Statement
 
-JOB = "5e" * 16
 POOL = 1000
 SECRET = "ab" * 32
+PLAY = hashlib.sha256(bytes.fromhex(SECRET)).hexdigest()
 NODES = ("r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0")
 SLOTS = {"0": ["r0.s0", "r0.s1"], "1": ["r1.s0", "r1.s1"]}
 
@@ -30,6 +30,7 @@ def key(number):
 
 
 COORDINATOR = key(255)
+JOB = "5e" * 16 + _of_job("5e" * 16, COORDINATOR.public)
 KEYS = {name: key(number) for number, name in enumerate(NODES)}
 PUBLIC = {name: identity.public for name, identity in KEYS.items()}
 CONFIG = b"name: test\n"
@@ -84,18 +85,28 @@ def job_body():
     }  # fmt: skip
 
 
+def commit_body(round, node):
+    """What a node commits to."""
+    return {"node": node, "play": PLAY, "update": digest(f"{node} {round}"), "states": ""}
+
+
 def commit(ledger, round, node, identity=None):
     """A node's commit, signed by its own key or another."""
     identity = identity or KEYS[node]
-    body = {"node": node, "update": digest(f"{node} {round}"), "states": ""}
-    statement = Statement(JOB, round, "commit", identity.public, body)
+    statement = Statement(JOB, round, "commit", identity.public, commit_body(round, node))
     return ledger.append_signed(statement, statement.sign(identity))
+
+
+def commit_all(ledger, round, slots=SLOTS):
+    """The commits of all who have a slot."""
+    for nodes in slots.values():
+        for node in nodes:
+            commit(ledger, round, node)
 
 
 def before_commits(ledger, round, slots=SLOTS, weights=None):
     """A round's first entry."""
-    secret = hashlib.sha256(bytes.fromhex(SECRET)).hexdigest()
-    body = {"secret": secret, "weights": weights or digest(f"weights {round - 1}"), "slots": slots}
+    body = {"secret": PLAY, "weights": weights or digest(f"weights {round - 1}"), "slots": slots}
     ledger.append(round, "round", body)
 
 
@@ -109,10 +120,10 @@ def verdict(**changes):
     return said | changes
 
 
-def after_commits(ledger, round, blamed=(), weights=None):
+def after_commits(ledger, round, blamed=(), weights=None, slots=SLOTS):
     """The rest of a round. The replica of the blamed node is malicious."""
     ledger.append(round, "reveal", {"secret": SECRET})
-    replica = {"replica": 1, "nodes": SLOTS["1"]}
+    replica = {"replica": 1, "nodes": slots["1"]}
     if blamed:
         dispute = {
             "window": 2,
@@ -146,10 +157,8 @@ def play(ledger, round, blamed=(), slots=SLOTS):
     """A whole round."""
     with ledger.batch():
         before_commits(ledger, round, slots)
-        for nodes in slots.values():
-            for node in nodes:
-                commit(ledger, round, node)
-        after_commits(ledger, round, blamed)
+        commit_all(ledger, round, slots)
+        after_commits(ledger, round, blamed, slots=slots)
 
 
 def write(path: Path):

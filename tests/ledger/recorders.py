@@ -31,10 +31,10 @@ def take_up(ledger: Ledger, path: Path) -> Recorder:
     )
 
 
-def commitment(number: int, node: str, signer: Identity | None = None) -> Commitment:
+def commitment(number: int, play: str, node: str, signer: Identity) -> Commitment:
     made = Commitment(digest(f"update {number} {node}"), "", (), "")
-    statement = commit_statement(JOB, number, KEYS[node].public, node, made)
-    return replace(made, signature=(signer or KEYS[node]).sign(statement.encode()))
+    statement = commit_statement(JOB, number, play, KEYS[node].public, node, made)
+    return replace(made, signature=signer.sign(statement.encode()))
 
 
 def honest(replica: int) -> Judgement:
@@ -46,16 +46,21 @@ def honest(replica: int) -> Judgement:
 def played(number: int, **changes) -> Round:
     """A round in which all are honest unless `changes` say otherwise."""
     said = {
-        "commitments": {i: [commitment(number, name) for name in names] for i, names in BY_REPLICA.items()},
         "judgements": {i: honest(i) for i in BY_REPLICA}, "weights": digest(f"weights {number}"),
     }  # fmt: skip
     return Round(number, **{"slots": BY_REPLICA} | said | changes)
 
 
-def play(recorder: Recorder, number: int, refusals=(), **changes) -> None:
-    """Open it and close it."""
+def play(recorder: Recorder, number: int, refusals=(), signers=KEYS, **changes) -> None:
+    """Open it and close it. Who is not lost has committed, each with the key of `signers`."""
     round_ = played(number, **changes)
     recorder.open_round(number, digest(f"weights {number - 1}"), round_.slots)
+    name = recorder.play(number)
+    for index, judgement in round_.judgements.items():
+        if judgement.status != "lost":
+            nodes = judgement.nodes
+            made = [commitment(number, name, node, signers[node]) for node in nodes]
+            round_.commitments[index] = made
     recorder.close_round(round_, refusals)
 
 

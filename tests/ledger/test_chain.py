@@ -171,7 +171,7 @@ def test_a_body_that_its_kind_does_not_have_is_refused(ledger, kind, body):
 
 
 def test_only_true_commits_of_this_job_are_taken_from_nodes(ledger):
-    node, body = chains.KEYS["r0.s0"], {"node": "r0.s0", "update": "", "states": ""}
+    node, body = chains.KEYS["r0.s0"], chains.commit_body(1, "r0.s0")
     good = Statement(chains.JOB, 1, "commit", node.public, body)
     signature = good.sign(node)
     for statement, signed in (

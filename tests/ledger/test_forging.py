@@ -69,20 +69,33 @@ def made_anew(rows, author):
     return made
 
 
-def test_a_chain_made_anew_is_found_by_the_roster_or_a_root(small, tmp_path):
-    path = tmp_path / "ledger.db"
-    with Ledger.open(path, STRANGER, chains.JOB) as ledger:
-        for said, signature in made_anew(small[1], STRANGER):
+def write_anew(rows, author, path, reason=""):
+    """The chain once more, signed by `author`, with another reason in every verdict."""
+    with Ledger.open(path, author, chains.JOB) as ledger:
+        for said, signature in made_anew(rows, author):
             if said.kind == "commit":
                 ledger.append_signed(said, signature)
             elif said.kind == "root":
                 ledger.close_round(said.round)
             else:
-                ledger.append(said.round, said.kind, said.body)
-    verify(path, chains.PlainBook)  # nothing in the file tells
-    with pytest.raises(Wrong, match=r"entry 0 .*the coordinator's key is not that of the roster"):
-        verify(path, chains.PlainBook, roster=FULL)
-    last = to_entry(small[1][-1]).body["root"]
+                changes = {"reason": reason} if said.kind == "verdict" else {}
+                ledger.append(said.round, said.kind, said.body | changes)
+
+
+def test_a_chain_that_a_stranger_has_made_anew_is_found(small, tmp_path):
+    """With the nodes' own commits, which name the job: that is not his."""
+    write_anew(small[1], STRANGER, tmp_path / "ledger.db")
+    with pytest.raises(Wrong, match=r"entry 0 .*the job is not that of its coordinator"):
+        verify(tmp_path / "ledger.db", chains.PlainBook)
+
+
+def test_a_chain_that_the_coordinator_has_made_anew_is_found_by_a_root(small, tmp_path):
+    path, last = tmp_path / "ledger.db", to_entry(small[1][-1]).body["root"]
+    write_anew(small[1], chains.COORDINATOR, path)
+    verify(path, chains.PlainBook, root=last)
+    path.unlink()
+    write_anew(small[1], chains.COORDINATOR, path, "something else")
+    verify(path, chains.PlainBook, roster=FULL)  # nothing in the file tells
     with pytest.raises(Wrong, match=f"no round has the root {last}"):
         verify(path, chains.PlainBook, root=last)
 

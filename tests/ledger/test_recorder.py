@@ -15,7 +15,7 @@ from tdml.ledger.weights import digest_of_weights
 from tdml.rewards.accounts import Accounts
 from tdml.round.recorder import Recorder
 from tests.ledger.chains import COORDINATOR, JOB, KEYS, PUBLIC, digest, job_body
-from tests.ledger.recorders import BY_REPLICA, MODEL, balances, bodies, commitment, play, take_up
+from tests.ledger.recorders import BY_REPLICA, MODEL, balances, bodies, play, take_up
 from tests.ledger.stored import tensors
 
 
@@ -103,9 +103,8 @@ def test_secret_is_another_in_every_round_and_job_and_each_time_that_a_round_is_
 def test_commit_with_a_bad_signature_leaves_nothing_of_the_round(
     recorder: Recorder, path: Path
 ) -> None:
-    forged = commitment(1, "r0.s1", signer=KEYS["r1.s0"])
     with pytest.raises(ValueError, match="signature"):
-        play(recorder, 1, commitments={0: [commitment(1, "r0.s0"), forged]})
+        play(recorder, 1, signers=KEYS | {"r0.s1": KEYS["r1.s0"]})
     assert bodies(path, "commit") == bodies(path, "verdict") == []
     assert verify(path, Accounts).rounds == 0
 

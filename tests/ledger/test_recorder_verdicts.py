@@ -52,7 +52,7 @@ def test_ban_is_written_once_however_late_the_node_offends_again(
     slots = {0: BY_REPLICA[0], 1: ("r1.s0", "spare0")}
     judgements = {0: honest(0), 1: lost(1, slots[1], "late")}
     bans = {"r1.s1": "answered reveal with something else"}
-    play(recorder, 2, slots=slots, judgements=judgements, bans=bans, commitments={})
+    play(recorder, 2, slots=slots, judgements=judgements, bans=bans)
     assert len(bodies(path, "ban")) == 1
     assert verify(path, Accounts).rounds == 2
     [late] = [body for body in bodies(path, "verdict", 2) if body["replica"] == 1]
@@ -212,7 +212,8 @@ def test_a_ban_outlives_its_round_and_so_does_the_loss_of_the_stake(
         recorder = take_up(ledger, path)
     slots = {0: BY_REPLICA[0], 1: ("r1.s0", "spare0")}
     bans = {"r1.s1": "answers still"}
-    play(recorder, number, slots=slots, bans=bans, judgements={0: honest(0)}, commitments={})
+    judgements = {0: honest(0), 1: lost(1, slots[1], "late")}
+    play(recorder, number, slots=slots, bans=bans, judgements=judgements)
     assert balances(path)[f"stake:{PUBLIC['r1.s1']}"] == 0
     assert len(bodies(path, "ban")) == 1
     verify(path, Accounts)

@@ -67,6 +67,12 @@ IN_A_ROUND = {
     "another's key": (lambda x: chains.commit(x, 2, "r0.s0", chains.KEYS["r0.s1"]), "its author is not r0.s0"),
     "the coordinator's key": (lambda x: chains.commit(x, 2, "r0.s0", chains.COORDINATOR), "its author is not r0.s0"),
     "banned": (lambda x: chains.commit(x, 2, "r1.s1"), "r1.s1 is banned"),
+    "another play": (
+        lambda x: x.append_signed(*signed(Statement(chains.JOB, 2, "commit", chains.PUBLIC["r0.s0"], {
+            "node": "r0.s0", "play": chains.digest("the first"), "update": chains.digest("update"), "states": "",
+        }))),
+        "it is of another play of the round",
+    ),
     "twice": (lambda x: (chains.commit(x, 2, "r0.s0"), chains.commit(x, 2, "r0.s0")), "r0.s0 commits twice"),
     "another secret": (
         lambda x: x.append(2, "reveal", {"secret": "cd" * 32}),
@@ -94,10 +100,10 @@ IN_A_ROUND = {
     ),
     "wrong count": (
         lambda x: (chains_tail(x), x.append(2, "root", {"entries": 9, "root": "ab" * 32})),
-        "it speaks of 9 entries, but the round has 4",
+        "it speaks of 9 entries, but the round has 6",
     ),
     "wrong root": (
-        lambda x: (chains_tail(x), x.append(2, "root", {"entries": 4, "root": "ab" * 32})),
+        lambda x: (chains_tail(x), x.append(2, "root", {"entries": 6, "root": "ab" * 32})),
         "it is not the root of the round's entries",
     ),
     "end in a round": (
@@ -122,7 +128,31 @@ IN_A_ROUND = {
     ),
     "blamed in another replica": (
         lambda x: x.append(2, "verdict", chains.verdict(status="malicious", blamed=["r1.s0"])),
-        "r1.s0 is blamed but has no slot in the replica",
+        "r1.s0 is blamed or forgiven but has no slot in the replica",
+    ),
+    "forgiven in another replica": (
+        lambda x: x.append(2, "verdict", chains.verdict(forgiven=["r1.s0"])),
+        "r1.s0 is blamed or forgiven but has no slot in the replica",
+    ),
+    "a verdict on nobody": (
+        lambda x: x.append(2, "verdict", chains.verdict(replica=7)),
+        "these are not the nodes of replica 7",
+    ),
+    "a verdict on others": (
+        lambda x: x.append(2, "verdict", chains.verdict(nodes=["r0.s0", "spare0"])),
+        "these are not the nodes of replica 0",
+    ),
+    "a verdict without a commit": (
+        lambda x: (chains.commit(x, 2, "r0.s0"), x.append(2, "verdict", chains.verdict(status="honest"))),
+        "r0.s1 is judged but has committed to nothing",
+    ),
+    "no verdict": (
+        lambda x: (chains_tail(x, [0]), x.append(2, "root", {"entries": 5, "root": "ab" * 32})),
+        "there is no verdict on replica 1",
+    ),
+    "more repeated than done": (
+        lambda x: x.append(2, "verdict", chains.verdict(samples=64, repeated=65)),
+        "more samples are repeated than the replica has worked on",
     ),
     "false money": (
         lambda x: x.append(2, "rewards", {"postings": []}),
@@ -135,7 +165,7 @@ def signed(statement):
     return statement, statement.sign(chains.KEYS["r0.s0"])
 
 
-def chains_tail(ledger):
+def chains_tail(ledger, judged=(0, 1)):
     posting = {
         "from": "mint",
         "to": f"credit:{chains.PUBLIC['r0.s0']}",
@@ -143,6 +173,9 @@ def chains_tail(ledger):
         "why": "work",
     }
     ledger.append(2, "reveal", {"secret": chains.SECRET})
+    for replica in judged:
+        nodes = chains.SLOTS[str(replica)]
+        ledger.append(2, "verdict", chains.verdict(replica=replica, nodes=nodes))
     ledger.append(2, "rewards", {"postings": [posting]})
     ledger.append(2, "weights", {"digest": "ab" * 32})
 

@@ -98,14 +98,32 @@ def test_the_first_entry_is_the_job_of_its_author(tmp_path):
         assert chains.fault_of(made) == "the first entry is no job"
     with Ledger.open(tmp_path / "b.db", chains.COORDINATOR, chains.JOB) as made:
         made.append(0, "job", chains.job_body() | {"coordinator": chains.PUBLIC["r0.s0"]})
+        assert chains.fault_of(made) == "the job is not that of its coordinator"
+    stranger = chains.key(9)
+    with Ledger.open(tmp_path / "c.db", stranger, chains.JOB) as made:
+        made.append(0, "job", chains.job_body() | {"coordinator": stranger.public})
+        assert chains.fault_of(made) == "the job is not that of its coordinator"
+    with Ledger.open(tmp_path / "d.db", stranger, chains.JOB) as made:
+        made.append(0, "job", chains.job_body())
         assert chains.fault_of(made) == "its author is not the coordinator"
+
+
+def test_a_run_that_begins_anew_begins_with_the_same_weights(ledger):
+    ledger.resume(0)
+    chains.before_commits(ledger, 1)
+    verify(ledger.path, chains.PlainBook)
+    ledger.resume(0)
+    chains.before_commits(ledger, 1, weights="ab" * 32)
+    text = "it does not start from the weights with which the round before ended"
+    assert chains.fault_of(ledger) == text
 
 
 def test_a_resume_takes_back_money_and_weights(ledger):
     ledger.resume(0)
-    chains.before_commits(ledger, 1)
-    chains.commit(ledger, 1, "r1.s0")
-    chains.after_commits(ledger, 1, weights="ab" * 32)
+    slots = {"0": chains.SLOTS["0"], "1": ["r1.s0", "spare0"]}
+    chains.before_commits(ledger, 1, slots)
+    chains.commit_all(ledger, 1, slots)
+    chains.after_commits(ledger, 1, weights="ab" * 32, slots=slots)
     chains.before_commits(ledger, 2, weights="ab" * 32)
     books = []
 
@@ -187,7 +205,7 @@ def test_an_entry_of_another_job_is_found_though_well_signed(ledger):
 
 def test_the_coordinator_cannot_invent_a_commit(ledger):
     chains.before_commits(ledger, 2)
-    body = {"node": "r0.s0", "update": "ab" * 32, "states": ""}
+    body = {"node": "r0.s0", "play": chains.PLAY, "update": "ab" * 32, "states": ""}
     statement = Statement(chains.JOB, 2, "commit", chains.PUBLIC["r0.s0"], body)
     ledger._add(statement, chains.COORDINATOR.sign(statement.encode()))
     assert chains.fault_of(ledger) == "it is not signed by its author"

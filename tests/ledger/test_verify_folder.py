@@ -17,6 +17,7 @@ def run(folder, model=MODEL, config=chains.CONFIG):
     with Ledger.open(folder / "ledger.db", chains.COORDINATOR, chains.JOB) as made:
         chains.begin(made)
         chains.before_commits(made, 1)
+        chains.commit_all(made, 1)
         chains.after_commits(made, 1, weights=digest_of_weights(MODEL))
         made.end(digest_of_weights(MODEL), "done")
     (folder / "config.yaml").write_bytes(config)

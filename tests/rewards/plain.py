@@ -13,16 +13,22 @@ class PlainBook:
         self.stake = dict.fromkeys(self.keys.values(), job["stake"])
         self.held, self.credit = defaultdict(int), defaultdict(int)
         self.treasury, self.convicted = 0, set()
+        self.latest = {}  # what was held back of the last round in which a key handed in something
 
     def play(self, verdicts, bans):
         """One round."""
         verdicts = sorted(verdicts, key=lambda v: v["replica"])
         cheats = [self.keys[n] for v in verdicts for n in v["blamed"]] + [b["key"] for b in bans]
         self.convicted |= set(cheats)
-        for key in (self.keys[n] for v in verdicts for n in v["forgiven"]):
-            self.treasury += self.held.pop(key, 0)
+        for key in {self.keys[n] for v in verdicts for n in v["forgiven"]}:
+            gone = min(self.held[key], self.latest.get(key, 0))
+            self.held[key] -= gone
+            self.treasury += gone
         verdicts = [v for v in verdicts if v["status"] != "lost"]
+        before = dict(self.held)
         self._pay(verdicts)
+        for key in {self.keys[n] for v in verdicts for n in v["nodes"]}:
+            self.latest[key] = self.held[key] - before.get(key, 0)
         doubted = {self.keys[n] for v in verdicts for n in v["nodes"] if not _clears(v)}
         for key in {self.keys[n] for v in verdicts for n in v["nodes"]} - doubted - self.convicted:
             self.credit[key] += self.held.pop(key, 0)

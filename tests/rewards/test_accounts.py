@@ -118,6 +118,16 @@ def test_who_is_forgiven_what_it_never_showed_is_not_paid_for_it(status):
     assert book.balances[TREASURY] == 600
 
 
+def test_who_is_forgiven_a_round_keeps_what_statistics_have_held_back_of_others():
+    book = opened()
+    play(book, 1, verdict(0), verdict(1, "suspicious"))
+    play(book, 2, verdict(0), verdict(1, "suspicious", samples=50))  # it is asked for, and silent
+    play(book, 3, verdict(0), verdict(1, "lost"))  # it is to do the round again
+    play(book, 4, verdict(0), verdict(1, forgiven=["r1.s1"]))
+    assert purse(book, "r1.s1") == (600 + 600, 0, 5000)
+    assert book.balances[TREASURY] == 300
+
+
 def test_what_cannot_be_averaged_and_was_not_found_again_is_not_paid():
     book = opened()
     play(book, 1, verdict(0), verdict(1, "suspicious", unfound=True))

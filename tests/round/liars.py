@@ -103,7 +103,9 @@ class CommitsToNothing(Node):
         from tdml.ledger.commit import commit_statement
 
         made = replace(super().commit(round_number), states="0" * 64)
-        statement = commit_statement(self.job, round_number, self.identity.public, self.name, made)
+        statement = commit_statement(
+            self.job, round_number, self._play, self.identity.public, self.name, made
+        )
         return replace(made, signature=statement.sign(self.identity))
 
 
