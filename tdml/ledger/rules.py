@@ -72,6 +72,11 @@ class Rules:
         return self._job.body["coordinator"] if self._job else ""
 
     @property
+    def terms(self) -> Mapping[str, Any]:
+        """What the first entry says."""
+        return self._job.body if self._job else {}
+
+    @property
     def last(self) -> LedgerState:
         """What holds after the last closed round."""
         return self._closed[-1] if self._closed else LedgerState()

@@ -15,12 +15,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tdml.errors import one_line
+from tdml.errors import SettingError, one_line
 from tdml.ledger.entry import START, Entry, check_head, seals
 from tdml.ledger.reader import LEDGER, LedgerReader, read, to_entry
 from tdml.ledger.rules import MakeBook, Rules
 from tdml.members.roster import COORDINATOR_NAME
+from tdml.settings.file import flat, from_yaml
+from tdml.trust.numbers import RANDOM_SHARE
 
 _LARGEST_CONFIG = 2**20  # bytes
 
@@ -40,6 +43,7 @@ class Summary:
     # digest of the last global weights, the model's if the run has ended; "" if there are none
     weights: str
     config: str  # SHA-256 of config.yaml
+    terms: Mapping[str, Any]  # what the first entry says
 
 
 def verify(
@@ -72,7 +76,13 @@ def verify(
     if root is not None and root not in roots:
         raise Wrong(f"no round has the root {root}")
     return Summary(
-        entries, rules.rounds, rules.ended, rules.last.root, rules.last.weights, rules.config
+        entries,
+        rules.rounds,
+        rules.ended,
+        rules.last.root,
+        rules.last.weights,
+        rules.config,
+        rules.terms,
     )
 
 
@@ -88,6 +98,7 @@ def verify_run(
     summary = verify(run / LEDGER, make_book, roster, root)
     if _digest_of_config(run / "config.yaml") != summary.config:
         raise Wrong("config.yaml is not the one that the job was started with")
+    _check_terms(summary.terms, run / "config.yaml")
     if summary.ended and _digest_of_model(run / "model.pt") != summary.weights:
         raise Wrong("model.pt is not the model of the last round")
     return summary
@@ -133,6 +144,30 @@ def _check_keys(entry: Entry, roster: Mapping[str, str]) -> None:
     for name in sorted((keys.keys() | wanted.keys()) - refused):
         if keys.get(name) != wanted.get(name):
             raise ValueError(f"the key of {name} is not that of the roster")
+
+
+def _check_terms(terms: Mapping[str, Any], path: Path) -> None:
+    """What the nodes were told when they came is what they are paid by. Only what no resume may
+    change."""
+    try:
+        settings = flat(from_yaml(path))
+    except SettingError as error:
+        raise Wrong(str(error)) from error
+    most = settings.get("topology.max_replicas")
+    said = {
+        "replicas": settings.get("topology.replicas") if most is None else most,
+        "stages": settings.get("topology.stages"),
+        "policy": settings.get("rewards.policy"),
+        "pool": settings.get("rewards.pool"),
+        "stake": settings.get("rewards.stake"),
+    }
+    for term, value in said.items():
+        settled_at_start = term == "stake" and value is None
+        if value != terms[term] and not settled_at_start:
+            raise Wrong(f"config.yaml says {term} {value}, and the ledger {terms[term]}")
+    chance, budget = terms["audit_chance"], settings.get("trust.budget")
+    if chance and (not isinstance(budget, float) or chance != RANDOM_SHARE * budget):
+        raise Wrong(f"config.yaml says trust.budget={budget}, and the ledger chance {chance}")
 
 
 def _digest_of_model(path: Path) -> str:

@@ -79,12 +79,12 @@ def stake_of(job: Mapping) -> int:
             work is paid, and none is.
     """
     terms = read(job, Terms)
-    policy = policy_of(terms)
-    if policy.verified and not terms.audit_chance:
+    try:
+        policy = policy_of(terms)
+    except ValueError as error:
         raise SettingError(
-            f"rewards.policy={terms.policy} pays only for what was repeated, and nothing of this "
-            "job is: take rewards.policy=work"
-        )
+            f"rewards.policy={terms.policy} cannot be: {error}: take rewards.policy=work"
+        ) from error
     if policy.most() * terms.rounds > LARGEST_AMOUNT:
         raise SettingError(
             f"rewards.pool={terms.pool} × rounds={terms.rounds} exceeds "

@@ -75,19 +75,22 @@ class Verified(Work):
 
     verified = True
 
-    def parts(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
+    def __init__(self, terms: Terms) -> None:
         """Raises:
         ValueError: nothing is repeated.
         """
+        super().__init__(terms)
         if not self.chance:
-            raise ValueError("the policy verified needs audits")
+            raise ValueError("only what was repeated is paid, and nothing of this job is")
+
+    def parts(self, verdicts: Sequence[Verdict]) -> list[list[int]]:
         return [
             [int(part * self._windows(verdict)) for part in row]
             for verdict, row in zip(verdicts, self.usual(verdicts), strict=True)
         ]
 
     def most(self) -> Fraction:
-        return self.pool / self.chance if self.chance else Fraction(0)
+        return self.pool / self.chance
 
     def _windows(self, verdict: Verdict) -> Fraction:
         """For how many rounds like this one its repeated windows stand."""
@@ -128,7 +131,7 @@ def policy_of(terms: Terms) -> Policy:
     """The policy of a job.
 
     Raises:
-        ValueError: there is no such policy.
+        ValueError: there is no such policy, or it cannot pay this job.
     """
     if terms.policy not in POLICIES:
         raise ValueError(f"there is no policy {terms.policy}: choose from {', '.join(POLICIES)}")

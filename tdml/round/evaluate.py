@@ -97,11 +97,14 @@ def improvements(
     updates, less that after the mean of all (`everyone`), on the validation half; in millionths of
     a nat, by replica. Only where rewards depend on it.
 
-    Another replica measures it, a different one for every update.
+    Another replica measures it, a different one for every update. Where only one counts there is
+    nothing to compare it with: it gets any worth, and with that the whole pool.
     """
     rows = everyone.rows
-    if not POLICIES[job.config.rewards.policy].by_improvement or len(rows) < 2:
+    if not POLICIES[job.config.rewards.policy].by_improvement:
         return {}
+    if len(rows) == 1:
+        return {rows[0]: 1}
     positions = drawn(job, "validation", gathered.start)
     asked = held_out(job.source, "validation", positions, job.config.train.batch_size)
     order, worth = EvaluateOrder(gathered.start.number, asked, candidate=-1), {}

@@ -149,8 +149,7 @@ class Recorder:
 
     def _secret(self, round_number: int) -> bytes:
         """32 bytes that nobody else can know before they are revealed, others each time that a
-        round is played. The coordinator cannot choose them either: of a message its key has but one
-        signature."""
+        round is played. The coordinator is bound to them before it sees any work."""
         play = {"round": round_number, "play": self._plays[round_number]}
         message = canonical({"purpose": "secret", "job": self._job, **play})
         return hashlib.sha256(bytes.fromhex(self._identity.sign(message))).digest()

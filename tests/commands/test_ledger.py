@@ -39,8 +39,10 @@ def run(tmp_path, monkeypatch):
         chains.before_commits(ledger, 2)
         ledger.append(2, "refusal", {"node": "r0.s1", "what": "\x1b[2J\x9b0mboo\nentry 99"})
         ledger.resume(1)
-        chains.before_commits(ledger, 2)
-        chains.after_commits(ledger, 2, weights=digest_of_weights(MODEL))
+        slots = {"0": chains.SLOTS["0"], "1": ["r1.s0", "spare0"]}  # r1.s1 is banned
+        chains.before_commits(ledger, 2, slots)
+        chains.commit_all(ledger, 2, slots)
+        chains.after_commits(ledger, 2, weights=digest_of_weights(MODEL), slots=slots)
         ledger.end(digest_of_weights(MODEL), "all 2 rounds done")
     (folder / "config.yaml").write_bytes(chains.CONFIG)
     torch.save(MODEL, folder / "model.pt")
@@ -63,7 +65,7 @@ def test_verify_says_in_one_line_that_all_is_well(run, capsys):
     status, text = tdml(capsys, "verify", run, "--root", roots(run)[1].upper())
     assert status == 0 and text.count("\n") == 1
     assert re.search(
-        r"all is well: 30 entries, 2 rounds, model\.pt is .*; last root " + roots(run)[-1], text
+        r"all is well: 34 entries, 2 rounds, model\.pt is .*; last root " + roots(run)[-1], text
     )
 
 
@@ -119,7 +121,7 @@ def test_a_folder_without_a_ledger_is_told(action, capsys, tmp_path):
 def test_show_has_every_entry_and_the_evidence_under_its_verdict(run, capsys):
     status, text = tdml(capsys, "show", run)
     assert status == 0
-    assert sorted(int(number) for number in re.findall(r"(?m)^ *(\d+)  ", text)) == list(range(30))
+    assert sorted(int(number) for number in re.findall(r"(?m)^ *(\d+)  ", text)) == list(range(34))
     [verdict] = [i for i, line in enumerate(text.splitlines()) if "malicious" in line]
     under = text.splitlines()[verdict + 1]
     assert under.split()[1] == "audit" and "windows executed again: 2 by replica 0" in under

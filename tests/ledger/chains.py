@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tdml import config as settings
 from tdml.ledger.chain import Ledger
 from tdml.ledger.verify import Wrong, verify
 from tdml.protocol.identity import Identity, _of_job
 from tdml.protocol.statement import Statement
+from tdml.settings.file import to_yaml
 
 POOL = 1000
 SECRET = "ab" * 32
@@ -33,7 +35,10 @@ COORDINATOR = key(255)
 JOB = "5e" * 16 + _of_job("5e" * 16, COORDINATOR.public)
 KEYS = {name: key(number) for number, name in enumerate(NODES)}
 PUBLIC = {name: identity.public for name, identity in KEYS.items()}
-CONFIG = b"name: test\n"
+CONFIG = to_yaml(
+    settings.load(["name=test", "rounds=3", "topology.replicas=2", "topology.stages=2",
+                   f"rewards.pool={POOL}", "rewards.stake=500", "trust.budget=0.5"])
+).encode()  # fmt: skip
 
 
 class PlainBook:

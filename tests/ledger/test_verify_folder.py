@@ -12,10 +12,11 @@ from tests.ledger import chains
 MODEL = {"weight": torch.tensor([1.0, 2.0])}
 
 
-def run(folder, model=MODEL, config=chains.CONFIG):
-    """A run folder that is as it should be, but for what is given."""
+def run(folder, model=MODEL, config=chains.CONFIG, told=chains.CONFIG):
+    """A run folder that is as it should be, but for what is given. `told` is the config.yaml of
+    which the ledger says the hash."""
     with Ledger.open(folder / "ledger.db", chains.COORDINATOR, chains.JOB) as made:
-        chains.begin(made)
+        chains.begin(made, config=hashlib.sha256(told).hexdigest())
         chains.before_commits(made, 1)
         chains.commit_all(made, 1)
         chains.after_commits(made, 1, weights=digest_of_weights(MODEL))
@@ -45,15 +46,43 @@ def test_a_model_that_is_no_file_of_torch_is_found(tmp_path):
 
 
 def test_another_config_is_found_but_a_resume_may_bring_one(tmp_path):
-    run(tmp_path, config=b"name: other\n")
+    other = chains.CONFIG.replace(b"name: test", b"name: other")
+    run(tmp_path, config=other)
     with pytest.raises(Wrong, match=r"^config\.yaml is not the one"):
         verify_run(tmp_path, chains.PlainBook)
     with Ledger.open(tmp_path / "ledger.db", chains.COORDINATOR, chains.JOB) as made:
-        made.resume(1, hashlib.sha256(b"name: other\n").hexdigest())
+        made.resume(1, hashlib.sha256(other).hexdigest())
     assert not verify_run(tmp_path, chains.PlainBook).ended
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(Wrong, match=r"^config\.yaml is not the one"):
         verify_run(tmp_path, chains.PlainBook)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("pool: 1000", "pool: 1000000", "says pool 1000000, and the ledger 1000"),
+        ("policy: work", "policy: equal", "says policy equal, and the ledger work"),
+        ("stake: 500", "stake: 0", "says stake 0, and the ledger 500"),
+        ("replicas: 2", "replicas: 3", "says replicas 3, and the ledger 2"),
+        ("max_replicas: null", "max_replicas: 5", "says replicas 5, and the ledger 2"),
+        ("stages: 2", "stages: 1", "says stages 1, and the ledger 2"),
+        ("budget: 0.5", "budget: 0.2", r"says trust\.budget=0\.2, and the ledger chance 0\.25"),
+        ("rounds: 3", "'", "is not a run, or is damaged"),
+    ],
+)
+def test_the_terms_are_those_that_the_nodes_were_told(tmp_path, before, after, says):
+    config = chains.CONFIG.replace(before.encode(), after.encode(), 1)
+    assert config != chains.CONFIG
+    run(tmp_path, config=config, told=config)
+    with pytest.raises(Wrong, match=says):
+        verify_run(tmp_path, chains.PlainBook)
+
+
+def test_a_stake_that_the_job_has_settled_is_the_ledgers(tmp_path):
+    config = chains.CONFIG.replace(b"stake: 500", b"stake: null")
+    run(tmp_path, config=config, told=config)
+    assert verify_run(tmp_path, chains.PlainBook).ended
 
 
 def test_a_folder_without_a_ledger_is_the_users_to_mend(tmp_path):

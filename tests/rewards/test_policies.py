@@ -110,7 +110,7 @@ def test_a_round_without_samples_pays_nothing_for_being_verified():
 
 
 def test_without_audits_no_work_is_verified():
-    with pytest.raises(ValueError, match="verified needs audits"):
+    with pytest.raises(ValueError, match="only what was repeated is paid"):
         paid(verdict(0), policy="verified", audit_chance=0.0)
 
 
