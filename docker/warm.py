@@ -40,8 +40,8 @@ def compile_for_gpu(capability: int) -> None:
     triton.runtime.driver.set_active(absent)
     for replicas, coordinates in product(_REPLICAS, _COORDINATES):
         strides = torch.empty(replicas, coordinates, device="meta").stride()
-        sizes = (replicas, kernels._FEW_WIDTH, kernels._FEW_TRIPS)
-        kernels._few.warmup(torch.float32, *strides, coordinates, torch.int32, *sizes, grid=(1,))
+        sizes = (replicas, kernels._WIDTH, kernels._TRIPS)
+        kernels._add_up.warmup(torch.float32, *strides, coordinates, torch.int32, *sizes, grid=(1,))
 
 
 if __name__ == "__main__":

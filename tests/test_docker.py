@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import symtable
 import sys
 import tomllib
 from pathlib import Path
@@ -90,6 +91,14 @@ digits(8), resnet18(10)
 assert "sklearn" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_the_kernels_that_an_image_compiles_are_there() -> None:
+    """Read only, for importing them takes Triton."""
+    warm, kernels = ROOT / "docker" / "warm.py", ROOT / "tdml" / "trust" / "ranking_triton.py"
+    names = symtable.symtable(kernels.read_text(), kernels.name, "exec").get_symbols()
+    named = set(re.findall(r"\bkernels\.(\w+)", warm.read_text()))
+    assert named and named <= {name.get_name() for name in names if name.is_assigned()}
 
 
 @pytest.mark.parametrize("chosen", ["", "rounds=20 attack=mean_shift"])
