@@ -11,7 +11,7 @@ from tdml.round.job import Job
 from tdml.round.judge import Judged
 from tdml.trust.commitment import block_span
 from tdml.trust.judgement import MALICIOUS, SUSPICIOUS, Judgement, Proof
-from tdml.trust.mean import combine, weighted_mean
+from tdml.trust.mean import combine
 
 _NOT_HAD_AGAIN = "its update could not be had for the mean"
 
@@ -73,11 +73,10 @@ def _combine(
     out: torch.Tensor,
 ) -> None:
     weights = [judgements[index].weight * judgements[index].samples for index in rows]
+    scales = [judgements[index].scale for index in rows]
     if not job.config.trust.enabled:
-        out[:] = weighted_mean(block, weights)
-    else:
-        scales = [judgements[index].scale for index in rows]
-        combine(block, weights, scales, parameters, out)
+        parameters = len(out)  # a plain mean, of buffers too
+    combine(block, weights, scales, parameters, out)
 
 
 def look_again(job: Job, judged: Judged, gathered: Gathered, missing: Collection[int]) -> Judged:

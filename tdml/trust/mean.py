@@ -5,17 +5,6 @@ from collections.abc import Sequence
 import torch
 
 
-def weighted_mean(
-    updates: Sequence[torch.Tensor] | torch.Tensor, weights: Sequence[float]
-) -> torch.Tensor:
-    """n ≥ 1 rows of d numbers weighted by n numbers ≥ 0 → (d,) float32, added in the order of the
-    rows; 0 if all weigh nothing. ValueError where there are more of one than of the other."""
-    total, out = sum(weights), torch.empty(len(updates[0]))
-    counted = [pair for pair in zip(updates, weights, strict=True) if pair[1] > 0]
-    _sum([row for row, _ in counted], [weight / total for _, weight in counted], out)
-    return out
-
-
 def combine(
     block: Sequence[torch.Tensor] | torch.Tensor,
     weights: Sequence[float],
@@ -32,12 +21,14 @@ def combine(
     lies among the honest as long as most are. With an even number "no change" joins them, so that
     neither of two updates moves them further than the other. All zero if nothing counts.
     """
-    rows, total = [row for row, weight in enumerate(weights) if weight > 0], sum(weights)
-    counted = [block[row] for row in rows]
-    factors = [scales[row] * (weights[row] / total) for row in rows]
-    _sum([row[:parameters] for row in counted], factors, out[:parameters])
+    total = sum(weights)
+    counted = [each for each in zip(block, weights, scales, strict=True) if each[1] > 0]
+    rows = [row for row, _, _ in counted]
+    factors = [scale * (weight / total) for _, weight, scale in counted]
+
+    _sum([row[:parameters] for row in rows], factors, out[:parameters])
     if parameters < len(out):
-        buffers = [row[parameters:] for row in counted]
+        buffers = [row[parameters:] for row in rows]
         if len(buffers) % 2 == 0:
             buffers.append(torch.zeros_like(out[parameters:]))
         out[parameters:] = torch.stack(buffers).median(dim=0).values
