@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -42,7 +42,7 @@ class Checkpoint:
     left_out: dict  # training samples, and the rounds that have shown what is wrong with them
     notices: list[str]  # what the user should know of the run so far
     metrics: str  # the round's line of metrics.jsonl
-    back: Sequence[Any] | None = None  # the fields of a `Return`
+    back: Return | None = None
 
 
 def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
@@ -52,7 +52,9 @@ def save(checkpoint: Checkpoint, folder: Path, memory: int) -> None:
         memory: bytes of disk for all of them.
     """
     folder.mkdir(exist_ok=True)
-    content = _serialised({"form": _FORM} | vars(checkpoint))
+    # torch reads plain values only
+    back = checkpoint.back and tuple(checkpoint.back)
+    content = _serialised({"form": _FORM} | vars(checkpoint) | {"back": back})
     _write([content, hashlib.sha256(content).digest()], path_of(folder, checkpoint.round))
     # where the run goes back, those of later rounds are void, and dropped when that is recorded
     there = [number for number in rounds_in(folder) if number <= checkpoint.round]
@@ -128,7 +130,10 @@ def _read(path: Path) -> Checkpoint | None:
         if hashlib.sha256(whole).digest() != digest:
             return None
         kept = torch.load(io.BytesIO(whole), weights_only=True)
-        return Checkpoint(**kept) if kept.pop("form") == _FORM else None
+        if kept.pop("form") != _FORM:
+            return None
+        kept["back"] = kept["back"] and Return(*kept["back"])
+        return Checkpoint(**kept)
     except Exception:  # what is none makes torch raise almost anything
         return None
 

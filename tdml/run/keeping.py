@@ -46,7 +46,7 @@ class Keeping:
             left_out=dict(self._job.left_out.since),
             notices=list(notices),
             metrics=metrics,
-            back=back and [*back],
+            back=back,
         )
         memory = self._job.config.checkpoint.memory * 2**20
         self._saving.begin(number, partial(save, checkpoint, self._folder.checkpoints, memory))

@@ -3,7 +3,6 @@
 import importlib
 import time
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 
 from tdml.data.contents import contents_of
 from tdml.members.admission import Admission, Admitted
@@ -17,7 +16,6 @@ from tdml.monitor.terminal import Terminal
 from tdml.protocol.identity import Identity
 from tdml.protocol.names import COORDINATOR, node_name
 from tdml.round.job import Job
-from tdml.run.start_recorder import job_id
 from tdml.settings.code import code_of
 from tdml.settings.file import fingerprint
 from tdml.settings.schema import Config, Topology
@@ -27,6 +25,7 @@ from tdml.trust import ranking
 def open_sessions(
     config: Config,
     job: Job,
+    job_id: str,
     identity: Identity,
     rendezvous: Rendezvous,
     terminal: Terminal,
@@ -47,7 +46,7 @@ def open_sessions(
     sessions = Sessions(
         rendezvous,
         identity,
-        job_id(Path(config.run_dir), identity.public),
+        job_id,
         admission,
         config.sync.timeout,
         size,

@@ -34,7 +34,14 @@ from tdml.run.introduction import introduce
 from tdml.run.open_sessions import open_sessions
 from tdml.run.prepare import prepare
 from tdml.run.room import check_room, in_words
-from tdml.run.start_recorder import banned_keys, stands_at, start_recorder, terms_of
+from tdml.run.start_recorder import (
+    banned_keys,
+    entries_of,
+    job_id,
+    stands_at,
+    start_recorder,
+    terms_of,
+)
 from tdml.settings.file import to_yaml
 from tdml.settings.schema import Config
 from tdml.wire.channel import Caller
@@ -54,6 +61,7 @@ class _Ready:
     checkpoint: Checkpoint | None
     job: Job
     bans: BanList
+    banned: frozenset[str]  # keys, by this job
     terms: dict
     caller: Caller
     sessions: Sessions
@@ -100,7 +108,9 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     folder = RunFolder(config)
     run = folder.path
     checkpoint = _last_checkpoint(config, folder.checkpoints)
-    stood = stands_at(run, checkpoint)
+    # without a checkpoint what lies there is moved aside
+    written = entries_of(run) if checkpoint else []
+    stood = stands_at(run, written, checkpoint)
     if checkpoint is not None:
         if damaged := passed_over(folder.checkpoints, checkpoint.round):
             terminal.say(damaged, "yellow")
@@ -118,21 +128,27 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     terms = terms_of(complete, job, identity)
     folder.begin(complete)
     rendezvous.begin(config.run_dir)
-    banned = bans.keys | banned_keys(run)
+    banned_here = banned_keys(written)
+    kept_out = bans.keys | banned_here
     former = checkpoint.fleet["keys"] if checkpoint else {}
-    roster = open_roster(identity.public, given, banned, _joined(config, former))
+    roster = open_roster(identity.public, given, kept_out, _joined(config, former))
+    at = job_id(run, written, identity.public)
     sessions, admitted = open_sessions(
-        config, job, identity, rendezvous, terminal, roster, banned, former
+        config, job, at, identity, rendezvous, terminal, roster, kept_out, former
     )
     roster.write(run / "roster.yaml")
     guard = Guard(obey=None)
     guard.install()
     caller = Caller(identity, sessions.at, roster.keys, METHODS, guard.refusals)
-    recorder = start_recorder(run, complete, terms, caller, roster, checkpoint, folder.changed)
+    recorder = start_recorder(
+        run, complete, terms, caller, roster, checkpoint, stood, folder.changed
+    )
     folder.write_settings(complete)
     folder.write_facts(source.train)
+    # of what was banned right before the coordinator died only the ban list knows
+    banned = banned_here | bans.of(at)
     return _Ready(
-        complete, folder, checkpoint, job, bans, terms, caller, sessions, admitted, recorder
+        complete, folder, checkpoint, job, bans, banned, terms, caller, sessions, admitted, recorder
     )
 
 
@@ -177,11 +193,10 @@ def _lead(
     terminal.say(in_words(ready.job.needs), "dim")
     if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
-    # of what was banned right before the coordinator died only the ban list knows
-    banned, status = ready.bans.of(caller.at.job) | banned_keys(ready.folder.path), 1
     coordinator = Coordinator(
-        ready.job, fleet, ready.sessions, monitor, ready.recorder, ready.checkpoint, banned
+        ready.job, fleet, ready.sessions, monitor, ready.recorder, ready.checkpoint, ready.banned
     )
+    status = 1
     interruption.defer(ORDERLY_END_S, partial(give_up, coordinator))
     try:
         reason, status = play_rounds(coordinator)

@@ -1,7 +1,7 @@
 """A run's ledger and accounts as it starts, or goes on."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tdml.members.roster import Roster
 from tdml.protocol.identity import Identity, new_job
 from tdml.rewards.accounts import Accounts, book_of
 from tdml.rewards.deterrence import stake_of
-from tdml.round.checkpoint import Checkpoint, Return
+from tdml.round.checkpoint import Checkpoint
 from tdml.round.job import Job
 from tdml.round.recorder import Recorder
 from tdml.settings.file import to_yaml
@@ -26,38 +26,9 @@ from tdml.wire.channel import Caller
 _REMEDY = f"put back the {LEDGER} that belongs to the run, or start a new one with resume=false"
 
 
-def job_id(run: Path, public: str) -> str:
-    """The id of the job whose ledger is in a run folder, or a new one, of the coordinator with that
-    key.
-
-    Raises:
-        SettingError: the ledger is damaged, or another coordinator's.
-    """
-    for entry in _entries(run):
-        check_author(run, entry, public)
-        return entry.job
-    return new_job(public)
-
-
-def stands_at(run: Path, checkpoint: Checkpoint | None) -> int:
-    """The round after which the record of a run goes on: that of the checkpoint; or where it was
-    cut off when the checkpoint had gone back, and the ledger had not, the one before that."""
-    if checkpoint is None:
-        return 0
-    back = Return(*checkpoint.back) if checkpoint.back else None
-    if back is None or any(e.kind == "rollback" for e in _entries(run)[back.entries :]):
-        return checkpoint.round
-    return back.round
-
-
-def banned_keys(run: Path) -> frozenset[str]:
-    """The keys that a run to be resumed has banned, in rounds that are void, too."""
-    return frozenset(entry.body["key"] for entry in _entries(run) if entry.kind == "ban")
-
-
-def _entries(run: Path) -> list[Entry]:
-    """Of the ledger in a run folder; none if there is no ledger, or the run was killed while it
-    made it.
+def entries_of(run: Path) -> list[Entry]:
+    """What the ledger in a run folder holds; nothing if there is no ledger, or the run was killed
+    while it made it.
 
     Raises:
         SettingError: it is damaged.
@@ -71,6 +42,41 @@ def _entries(run: Path) -> list[Entry]:
         raise SettingError(f"run_dir={run}: {one_line(error)}: {_REMEDY}") from error
 
 
+def job_id(run: Path, written: Sequence[Entry], public: str) -> str:
+    """The id of the job that the ledger in a run folder, in which is `written`, is of; or a new
+    one, of the coordinator with that key.
+
+    Raises:
+        SettingError: the ledger is another coordinator's.
+    """
+    if not written:
+        return new_job(public)
+    check_author(run, written[0], public)
+    return written[0].job
+
+
+def stands_at(run: Path, written: Sequence[Entry], checkpoint: Checkpoint | None) -> int:
+    """The round after which the record of a run goes on: that of the checkpoint; or where it was
+    cut off when the checkpoint had gone back, and the ledger had not, the one before that.
+
+    Raises:
+        SettingError: there is a checkpoint, and nothing in the ledger.
+    """
+    if checkpoint is None:
+        return 0
+    back, after = checkpoint.back, checkpoint.round
+    if back and not any(entry.kind == "rollback" for entry in written[back.entries :]):
+        after = back.round
+    if after and not written:
+        raise _behind(run, after, "is missing or empty")
+    return after
+
+
+def banned_keys(written: Iterable[Entry]) -> frozenset[str]:
+    """The keys that a run to be resumed has banned, in rounds that are void, too."""
+    return frozenset(entry.body["key"] for entry in written if entry.kind == "ban")
+
+
 def start_recorder(
     run: Path,
     config: Config,
@@ -78,6 +84,7 @@ def start_recorder(
     caller: Caller,
     roster: Roster,
     checkpoint: Checkpoint | None,
+    after: int,
     changed: Mapping[str, Sequence[Any]],
 ) -> Recorder:
     """Open the ledger of a run, or go on with it.
@@ -86,34 +93,31 @@ def start_recorder(
         terms: see `terms_of`.
         caller: who speaks for the coordinator, and of which job.
         checkpoint: that a run goes on from.
+        after: see `stands_at`.
         changed: settings that are others than before: see `Ledger.resume`.
 
     Raises:
         SettingError: the ledger cannot be written, or is not that of the run; or artifacts cannot
             be written.
     """
-    after = stands_at(run, checkpoint)
     store = ArtifactStore(config.ledger.artifacts or str((run / "artifacts").resolve()))
     # whether it can be written must not be found at the first conviction
     store.put(to_yaml(config).encode())
-    if after and not _entries(run):
-        raise _behind(run, after, "is missing or empty")
     ledger = Ledger.open(run / LEDGER, caller.identity, caller.at.job)
-    body = roster.body
     last = ledger.last_round()
     if after and (last is None or last < after):
         ledger.close()
         raise _behind(run, after, "holds no round" if last is None else f"ends with round {last}")
     if last is None:
-        begin(ledger, terms, body)
+        begin(ledger, terms, roster.body)
     else:
         with ledger.batch():
             ledger.resume(after, terms["config"], changed)
-            ledger.append(after + 1, "roster", body)
+            ledger.append(after + 1, "roster", roster.body)
     book = book_of(_plain(ledger.entries()))
     recorder = Recorder(ledger, book, store, caller.identity, caller.at.job, roster.keys)
     if checkpoint and checkpoint.back and checkpoint.round < after:
-        recorder.roll_back(checkpoint.round, Return(*checkpoint.back).reason)
+        recorder.roll_back(checkpoint.round, checkpoint.back.reason)
     return recorder
 
 

@@ -13,7 +13,7 @@ import torch
 
 from tdml.errors import SettingError
 from tdml.round import checkpoint as module
-from tdml.round.checkpoint import Checkpoint, load_last, passed_over, save, save_atomically
+from tdml.round.checkpoint import Checkpoint, Return, load_last, passed_over, save, save_atomically
 
 CHECKPOINT = Checkpoint(
     round=1,
@@ -27,6 +27,7 @@ CHECKPOINT = Checkpoint(
     left_out={137: 1},
     notices=["training sample 137 cannot be read"],
     metrics='{"round": 1}',
+    back=Return(3, "r3.s1 lied", 40),
 )
 
 
