@@ -1,4 +1,5 @@
-"""Whole jobs, for what can be measured of them only."""
+"""Whole jobs in processes of their own, one after the other: for what can be measured of them only,
+and for experiments."""
 
 import subprocess
 import sys
@@ -19,13 +20,23 @@ def play(overrides: Sequence[str]) -> int:
 @contextmanager
 def running(overrides: Sequence[str]) -> Iterator[subprocess.Popen]:
     """A job in processes of its own, which whatever ends this one ends."""
+    job: subprocess.Popen | None = None
+    came = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal came
+        first, came = not came, True
+        if first and job is not None:  # else it is not there yet, or is ending
+            raise KeyboardInterrupt
 
     with handled_by(interrupt):
-        job = subprocess.Popen([sys.executable, "-m", "tdml.cli", "train", *overrides])
+        # In a group of its own: Ctrl-C on the terminal would otherwise reach it twice, from there
+        # and from here. But in the same session, to which some kernels bind what `nice` means.
+        command = [sys.executable, "-m", "tdml.cli", "train", *overrides]
+        job = subprocess.Popen(command, process_group=0)
         try:
+            if came:
+                raise KeyboardInterrupt
             yield job
         finally:
             job.terminate()

@@ -1,34 +1,27 @@
 """Playing runs one after the other: what is done is skipped, what was cut off goes on."""
 
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from tdml import config as settings
+from tdml.bench.play import play
 from tdml.data.source import load_source
 from tdml.monitor.history import History, read
 from tdml.paper.runs import Run
+from tdml.run.launch import handled_by
 from tdml.settings.overrides import quoted
-
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_TRAIN = (sys.executable, "-m", "tdml.cli", "train")
 
 
 class Player:
     """Plays runs with `tdml train`, each in a folder of its own under `folder`, all with the
     settings `extra`."""
 
-    def __init__(
-        self, folder: Path, data: Path, extra: Sequence[str], train: Sequence[str] = _TRAIN
-    ) -> None:
-        """`data` is the folder of CIFAR-10, `train` the command that plays a run."""
-        self._folder, self._train_command = folder, train
-        self._extra = [f"data.root={quoted(data)}", *extra]
-        self._child: subprocess.Popen | None = None
-        self._stopped = False
+    def __init__(self, folder: Path, data: Path, extra: Sequence[str]) -> None:
+        """`data` is the folder of CIFAR-10."""
+        self._folder, self._extra = folder, [f"data.root={quoted(data)}", *extra]
 
     def overrides(self, run: Run) -> list[str]:
         """All settings of a run. It goes on from where it was cut off."""
@@ -47,19 +40,18 @@ class Player:
     def play(self, runs: Sequence[Run]) -> int:
         """Play those that are not done; the exit status. Ctrl-C ends the run under way as it would
         end it alone."""
-        for number in _STOPS:
-            signal.signal(number, self._stop)
         failed = []
-        for place, run in enumerate(runs, start=1):
-            folder = self._folder / run.name
-            print(f"[{place}/{len(runs)}] {run.name}: {state_of(folder)}", flush=True)
-            status = 0 if self._is_done(run) else self._train(run)
-            if self._stopped:
-                print(
-                    f"stopped: {run.name}: {state_of(folder)}. The same command goes on from there"
-                )
-                return 128 + signal.SIGINT
-            failed += [run.name] if status else []
+        with handled_by(_stop):
+            for place, run in enumerate(runs, start=1):
+                folder = self._folder / run.name
+                print(f"[{place}/{len(runs)}] {run.name}: {state_of(folder)}", flush=True)
+                try:
+                    status = 0 if self._is_done(run) else play(self.overrides(run))
+                except KeyboardInterrupt:
+                    reached = state_of(folder)
+                    print(f"stopped: {run.name}: {reached}. The same command goes on from there")
+                    return 128 + signal.SIGINT
+                failed += [run.name] if status else []
         if failed:
             print(
                 f"tdml: {len(failed)} of {len(runs)} runs have failed: {', '.join(failed)}",
@@ -73,19 +65,9 @@ class Player:
             return False
         return history.settings["rounds"] >= settings.load(self.overrides(run)).rounds
 
-    def _train(self, run: Run) -> int:
-        # In a group of its own: Ctrl-C on the terminal would otherwise reach it twice, from there
-        # and from here. But in the same session, to which some kernels bind what `nice` means.
-        command = [*self._train_command, *self.overrides(run)]
-        self._child = subprocess.Popen(command, process_group=0)
-        if self._stopped:  # just before it was there to be told
-            self._child.terminate()
-        return self._child.wait()
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        if not self._stopped and self._child is not None:
-            self._child.terminate()
-        self._stopped = True
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def state_of(folder: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tdml import cli
+from tdml.paper import play
 from tdml.paper.play import Player, state_of
 from tdml.paper.runs import Run
 from tests.jobs import kill_tree, start_command
@@ -19,36 +20,35 @@ _RUNS = [
     Run("resnet18", "paper", 2, 2),
     Run("resnet18", "paper", 4, 2),
 ]
-_PRINT = [sys.executable, "-c", "import sys; print('TRAIN', *sys.argv[1:], flush=True)"]
-_FAIL = [sys.executable, "-c", "import sys; sys.exit('1x1' in ' '.join(sys.argv))"]
 
 
 @pytest.fixture
-def signals():
-    """The handlers that playing replaces are put back."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+def played(monkeypatch):
+    """The settings of the runs that are played, by a stand-in: that of one replica fails."""
+    runs = []
+    monkeypatch.setattr(play, "play", lambda settings: runs.append(settings) or _fails(settings))
+    return runs
 
 
-@pytest.mark.usefixtures("signals")
-def test_what_is_done_is_skipped_and_what_was_cut_off_goes_on(tmp_path: Path, capfd) -> None:
+def _fails(settings):
+    return int("1x1" in " ".join(settings))
+
+
+def test_what_is_done_is_skipped_and_what_was_cut_off_goes_on(
+    tmp_path: Path, played, capsys
+) -> None:
     runs = tmp_path / "it's here"
     leave_run(runs / "resnet18-paper-1x1", accuracies=[0.1] * 74 + [0.9])
     leave_run(runs / "resnet18-paper-2x2", "rounds=75", accuracies=[0.1, None], ended=False)
-    assert Player(runs, tmp_path / "data", ["seed=1"], _PRINT).play(_RUNS) == 0
-    lines = capfd.readouterr().out.splitlines()
-    assert lines[0] == "[1/3] resnet18-paper-1x1: done: round 75 of 75, 0.900"
-    assert lines[1] == "[2/3] resnet18-paper-2x2: round 2 of 75"
-    assert "recipe=paper" in lines[2] and "resume=auto" in lines[2]
-    assert lines[3] == "[3/3] resnet18-paper-4x2: not begun"
-    assert (
-        "resume=auto" in lines[4]
-        and " seed=1 " in lines[4]
-        and " name=resnet18-paper-4x2 " in lines[4]
-    )
+    assert Player(runs, tmp_path / "data", ["seed=1"]).play(_RUNS) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "[1/3] resnet18-paper-1x1: done: round 75 of 75, 0.900",
+        "[2/3] resnet18-paper-2x2: round 2 of 75",
+        "[3/3] resnet18-paper-4x2: not begun",
+    ]
+    second, third = played
+    assert {"recipe=paper", "resume=auto", "name=resnet18-paper-2x2"} <= {*second}
+    assert {"seed=1", "resume=auto", "name=resnet18-paper-4x2"} <= {*third}
 
 
 def test_settings_are_read_as_they_are_meant(tmp_path: Path) -> None:
@@ -61,35 +61,36 @@ def test_settings_are_read_as_they_are_meant(tmp_path: Path) -> None:
     assert (config.data["root"], config.seed) == (f"{tmp_path}/a,b", 1)
 
 
-@pytest.mark.usefixtures("signals")
-def test_a_run_that_is_done_goes_on_for_more_rounds(tmp_path: Path, capfd) -> None:
+def test_a_run_that_is_done_goes_on_for_more_rounds(tmp_path: Path, played) -> None:
     leave_run(tmp_path / "resnet18-paper-1x1", accuracies=[0.5] * 75)
-    assert Player(tmp_path, tmp_path, ["rounds=76"], _PRINT).play(_RUNS[:1]) == 0
-    assert "TRAIN" in capfd.readouterr().out
+    Player(tmp_path, tmp_path, ["rounds=76"]).play(_RUNS[:1])
+    assert len(played) == 1
 
 
-@pytest.mark.usefixtures("signals")
-def test_one_that_fails_does_not_keep_the_others(tmp_path: Path, capfd) -> None:
-    assert Player(tmp_path, tmp_path, [], _FAIL).play(_RUNS) == 1
-    said = capfd.readouterr()
+@pytest.mark.usefixtures("played")
+def test_one_that_fails_does_not_keep_the_others(tmp_path: Path, capsys) -> None:
+    assert Player(tmp_path, tmp_path, []).play(_RUNS) == 1
+    said = capsys.readouterr()
     assert "[3/3]" in said.out
     assert said.err == "tdml: 1 of 3 runs have failed: resnet18-paper-1x1\n"
 
 
 def test_a_signal_ends_the_run_under_way_and_starts_no_other(tmp_path: Path) -> None:
     """The child is told once, however often the signal comes, and its last words are heard."""
-    child = """if True:
-        import signal, sys, time
-        signal.signal(signal.SIGTERM, lambda *_: (print("ENDS", flush=True), sys.exit(1)))
-        print("BEGUN", flush=True)
-        time.sleep(60)"""
+    child = tmp_path / "python"  # in the place of the one that runs `tdml train`
+    child.write_text(f"""#!{sys.executable}
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print("ENDS", flush=True), time.sleep(1), sys.exit(1)))
+print("BEGUN", flush=True)
+time.sleep(60)""")
+    child.chmod(0o755)
     program = f"""if True:
         import sys
         from pathlib import Path
         from tdml.paper.play import Player
         from tdml.paper.runs import all_runs
-        train = [sys.executable, "-c", {child!r}]
-        sys.exit(Player(Path({str(tmp_path)!r}), Path("data"), [], train).play(all_runs()))"""
+        sys.executable = {str(child)!r}
+        sys.exit(Player(Path({str(tmp_path)!r}), Path("data"), []).play(all_runs()))"""
     process = start_command(sys.executable, "-c", program)
     try:
         assert process.stdout.readline().startswith("[1/")
