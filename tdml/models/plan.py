@@ -16,7 +16,7 @@ from tdml.models.compute import autocast
 from tdml.models.cuts import check_cuts, check_has_blocks, check_parts, find_obstacles
 from tdml.models.layout import Layout
 from tdml.models.split import Border, Part, blocks_of, check_complete
-from tdml.models.stage_costs import balance, count_costs, measure_costs
+from tdml.models.stage_costs import balance, count_costs
 from tdml.settings.schema import Config, Topology
 
 
@@ -71,10 +71,10 @@ def make_plan(
         check_output(borders[-1].shape)
         if config.train.activation_checkpointing:
             check_twice(blocks, inputs)
-        counted = count_costs(blocks, inputs)
-        cuts = _cuts(config.topology, model, borders, inputs, counted)
+        costs = count_costs(blocks, inputs)
+        cuts = _cuts(config.topology, model, borders, inputs, costs)
     edges = (0, *cuts, len(blocks))
-    shares = (sum(counted[a:b]) / sum(counted) for a, b in itertools.pairwise(edges))
+    shares = (sum(costs[a:b]) / sum(costs) for a, b in itertools.pairwise(edges))
     millionths = tuple(round(1e6 * share) for share in shares)
     return Plan(tuple(cuts), tuple(borders[i] for i in edges), millionths, config.microbatches)
 
@@ -84,7 +84,7 @@ def _cuts(
     model: nn.Module,
     borders: Sequence[Border],
     inputs: torch.Tensor,
-    counted: list[float],
+    costs: Sequence[float],
 ) -> list[int]:
     if topology.parts == 1:
         return []
@@ -95,10 +95,8 @@ def _cuts(
         check_cuts(topology.cuts, len(blocks), obstacles)
         return topology.cuts
     check_parts(topology.parts, len(blocks), obstacles)
-    costs = measure_costs(blocks, inputs) if topology.cost == "measured" else counted
-    return balance(
-        costs, topology.parts, [place for place in range(1, len(blocks)) if place not in obstacles]
-    )
+    places = [place for place in range(1, len(blocks)) if place not in obstacles]
+    return balance(costs, topology.parts, places)
 
 
 def layouts(plan: Plan, model: nn.Module, stages: int) -> list[Layout]:

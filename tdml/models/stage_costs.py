@@ -2,8 +2,6 @@
 
 import copy
 import itertools
-import statistics
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -13,8 +11,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tdml.models.borders import walk
-
-_PASSES = 3  # that are measured
 
 
 def balance(costs: Sequence[float], parts: int, places: Sequence[int]) -> list[int]:
@@ -53,26 +49,6 @@ def count_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[float
 
     with torch.no_grad():
         walk(blocks, inputs, visit)
-    return costs
-
-
-def measure_costs(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> list[float]:
-    """Median seconds of each block's forward and backward pass on this machine. Raises as
-    `trace_borders`."""
-    costs = []
-
-    def visit(block: nn.Module, given: torch.Tensor) -> torch.Tensor:
-        times = []
-        for _ in range(1 + _PASSES):
-            start = time.perf_counter()
-            output = block(given.clone())
-            if output.requires_grad:
-                output.sum().backward()
-            times.append(time.perf_counter() - start)
-        costs.append(statistics.median(times[1:]))  # the first pass also pays for caches
-        return output
-
-    walk(blocks, inputs, visit)
     return costs
 
 

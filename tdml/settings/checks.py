@@ -226,7 +226,6 @@ def _lower_bounds(config: "Config") -> list[tuple[str, float | None, float]]:
 def _choices(config: "Config") -> list[tuple[str, str, tuple[str, ...]]]:
     return [
         ("topology.schedule", config.topology.schedule, ("gpipe", "1f1b", "interleaved_1f1b")),
-        ("topology.cost", config.topology.cost, ("counted", "measured")),
         ("sync.outer", config.sync.outer, ("fedavg", "nesterov")),
         ("sync.inner_state", config.sync.inner_state, ("fresh", "kept")),
         ("trust.repeatable", config.trust.repeatable, ("require", "warn")),

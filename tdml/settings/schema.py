@@ -17,7 +17,6 @@ class Topology:
     microbatches: int | None = None
     schedule: str = MISSING
     chunks: int = MISSING
-    cost: str = MISSING
     cuts: list[int] | None = None
 
     @property

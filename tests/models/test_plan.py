@@ -46,12 +46,6 @@ def test_borders_are_those_at_the_cuts():
     ]
 
 
-@pytest.mark.parametrize("cost", ["counted", "measured"])
-def test_blocks_are_weighed_either_way(cost):
-    (cut,) = plan_for(cost=cost).cuts
-    assert 1 <= cut <= 3
-
-
 @pytest.mark.parametrize(
     ("topology", "classes", "message"),
     [

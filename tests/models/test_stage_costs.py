@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tdml.models import stage_costs as module
-from tdml.models.stage_costs import balance, count_costs, measure_costs
+from tdml.models.stage_costs import balance, count_costs
 
 
 def heaviest(costs, cuts):
@@ -92,45 +91,6 @@ def test_the_cost_of_an_lstm_by_hand():
     assert costs == [products + batch * length * hidden]
 
 
-class Clock:
-    """A clock that only the blocks move."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def perf_counter(self):
-        return self.now
-
-    def advance(self, seconds):
-        self.now += seconds
-
-    def __deepcopy__(self, memo):
-        return self
-
-
-class Takes(nn.Module):
-    """Takes so many seconds, pass by pass, and as many again for the way back."""
-
-    def __init__(self, clock, seconds):
-        super().__init__()
-        self.clock, self.seconds = clock, list(seconds)
-        self.weight = nn.Parameter(torch.ones(()))
-
-    def forward(self, value):
-        seconds = self.seconds.pop(0)
-        result = value * self.weight
-        self.clock.advance(seconds)
-        result.register_hook(lambda gradient: self.clock.advance(seconds))
-        return result
-
-
-def test_measured_costs_are_medians_of_both_ways_without_the_first(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
-    blocks = [Takes(clock, [90, 1, 8, 2]), Takes(clock, [90, 5, 5, 80])]
-    assert measure_costs(blocks, torch.zeros(2, 3)) == [4, 10]
-
-
 class OneHot(nn.Module):
     """Numbers of classes, which have no gradients, into something that needs none."""
 
@@ -138,8 +98,7 @@ class OneHot(nn.Module):
         return nn.functional.one_hot(value, 4).float()
 
 
-@pytest.mark.parametrize("cost", [count_costs, measure_costs])
-def test_weighing_leaves_the_model_as_it_was(cost):
+def test_weighing_leaves_the_model_as_it_was():
     blocks = [
         OneHot(),
         nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)),
@@ -149,7 +108,7 @@ def test_weighing_leaves_the_model_as_it_was(cost):
     before = {name: tensor.clone() for name, tensor in blocks[1].state_dict().items()}
     drawn = torch.get_rng_state()
     inputs = torch.tensor([1, 3])
-    assert all(found > 0 for found in cost(blocks, inputs))
+    assert all(found > 0 for found in count_costs(blocks, inputs))
     assert all(torch.equal(tensor, before[name]) for name, tensor in blocks[1].state_dict().items())
     assert all(parameter.grad is None for parameter in blocks[1].parameters())
     assert torch.equal(torch.get_rng_state(), drawn)

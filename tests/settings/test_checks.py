@@ -85,7 +85,6 @@ def test_no_number_to_compute_with(name, value):
     ("name", "choices"),
     [
         ("topology.schedule", ["gpipe", "1f1b", "interleaved_1f1b"]),
-        ("topology.cost", ["counted", "measured"]),
         ("sync.outer", ["fedavg", "nesterov"]),
         ("trust.repeatable", ["require", "warn"]),
         ("trust.rollback", ["auto", "off"]),
