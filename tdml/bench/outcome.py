@@ -17,9 +17,9 @@ from tdml.monitor.run_folder import read_metrics
 @dataclass(frozen=True)
 class Outcome:
     """Of one run, as far as it has come. `accuracy`, `loss` and `verdicts` (by replica) have one
-    value a round; `accused` are nodes, or replicas of which no node was named, with the round of
-    the first accusation; `seconds` are the means of the rounds' phases, `metrics` what the last
-    test has found, by the task's names."""
+    value a round; `accused` are nodes, with the round of the first accusation, also of one that was
+    taken back; `seconds` are the means of the rounds' phases, `metrics` what the last test has
+    found, by the task's names."""
 
     run: str
     attackers: list[str]
@@ -32,9 +32,8 @@ class Outcome:
 
     @property
     def wrongly_accused(self) -> list[str]:
-        """Those of the accused who did not attack: a replica attacks if any of its nodes does."""
-        guilty = {*self.attackers, *(name.partition(".")[0] for name in self.attackers)}
-        return [name for name in self.accused if name not in guilty]
+        """Those of the accused who did not attack."""
+        return [name for name in self.accused if name not in self.attackers]
 
 
 def run(folders: Sequence[Path], out: Path | None) -> int:
@@ -58,28 +57,20 @@ def read(folder: Path) -> Outcome:
     Raises:
         SettingError: it is no run, or has no rounds.
     """
-    run_history, played = history.read(folder), read_metrics(folder, void=True)
+    run_history = history.read(folder)
     if not run_history.rounds:
         raise SettingError(f"{folder} holds no rounds yet")
-    return summarise(run_history, played)
+    return summarise(run_history, read_metrics(folder))
 
 
-def summarise(run_history: History, played: Sequence[Mapping[str, Any]]) -> Outcome:
-    """From a run's history and the lines of its metrics.jsonl: who was accused in a round that was
-    taken back is accused, and all else is of the rounds that stay."""
-    lines = [line for line in played if not line.get("void")]
-    accused: dict[str, int] = {}
-    for line in played:
-        for index, replica in line["replicas"].items():
-            if replica["verdict"] == "malicious":
-                for node in replica.get("nodes", [f"r{index}"]):
-                    accused.setdefault(node, line["round"])
+def summarise(run_history: History, lines: Sequence[Mapping[str, Any]]) -> Outcome:
+    """From a run's history and the lines of its metrics.jsonl."""
     return Outcome(
         run=run_history.name,
         attackers=sorted(run_history.attackers),
-        accused=accused,
-        accuracy=[line.get("test_accuracy") for line in lines],
-        loss=[line["test_loss"] for line in lines],
+        accused=run_history.bans,
+        accuracy=[played.test_accuracy for played in run_history.rounds],
+        loss=[played.test_loss for played in run_history.rounds],
         verdicts=[
             {index: replica["verdict"] for index, replica in line["replicas"].items()}
             for line in lines

@@ -14,6 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tdml.attacks.base import attackers
 from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
 from tdml.monitor import machine
@@ -99,15 +100,9 @@ class History:
         return self.settings["attack"]["from_round"]
 
     @property
-    def attackers(self) -> set[str]:
+    def attackers(self) -> frozenset[str]:
         """The names of the nodes that attack."""
-        if not self.attack:
-            return set()
-        attack, stages = self.settings["attack"], range(self.topology[1])
-        whole = {
-            f"r{replica}.s{stage}" for replica in attack.get("replicas", []) for stage in stages
-        }
-        return whole | {str(node) for node in attack.get("nodes", [])}
+        return attackers(self.settings["attack"], stages=self.topology[1])
 
     def attacking(self, number: int) -> set[int]:
         """The replicas with a node in them that attacks in a round and was not banned before. Where
@@ -241,7 +236,7 @@ def _settings(run: Path) -> dict[str, Any]:
     assert isinstance(kept, dict)
     settings = {str(key): value for key, value in kept.items() if key not in _OF_A_MACHINE}
     data = {key: value for key, value in settings["data"].items() if key != "root"}
-    return settings | {"data": data, "name": settings["name"], "rounds": settings["rounds"]}
+    return settings | {"data": data}
 
 
 def _summary(run: Path) -> dict[str, Any]:

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from tdml import cli
 from tdml.bench import outcome
-from tdml.monitor.history import History
+from tdml.monitor.history import History, RoundMetrics
 
 ATTACK = {"_target_": "x.Y", "replicas": [1], "nodes": ["r3.s1"], "from_round": 2}
 
@@ -21,11 +23,7 @@ ATTACKED, CLEAN = history(ATTACK), history({"replicas": [], "nodes": []})
 
 
 def line(number, accuracy, total, **verdicts):
-    """`r3=("malicious", "r3.s1")`: the verdict on a replica, and the nodes that it names."""
-    replicas = {
-        name[1:]: {"verdict": verdict} | ({"nodes": list(nodes)} if nodes else {})
-        for name, (verdict, *nodes) in verdicts.items()
-    }
+    replicas = {name[1:]: {"verdict": verdict} for name, verdict in verdicts.items()}
     seconds = {"train": total / 2, "total": total}
     return {
         "round": number,
@@ -36,16 +34,20 @@ def line(number, accuracy, total, **verdicts):
     }
 
 
-def test_the_first_accusation_counts_and_the_means_are_over_rounds():
+def test_the_means_are_over_rounds():
     lines = [
-        line(1, 0.5, 3.0, r0=("honest",), r3=("suspicious",)),
-        line(2, 0.7, 1.0, r0=("honest",), r3=("malicious", "r3.s1")),
-        line(3, None, 2.0, r0=("lost",), r3=("malicious", "r3.s1")),
+        line(1, 0.5, 3.0, r0="honest", r3="suspicious"),
+        line(2, 0.7, 1.0, r0="honest", r3="malicious"),
+        line(3, None, 2.0, r0="lost", r3="malicious"),
     ]
-    found = outcome.summarise(ATTACKED, lines)
+    rounds = [
+        RoundMetrics(number, accuracy, 0.5, None, 1.0)
+        for number, accuracy in [(1, 0.5), (2, 0.7), (3, None)]
+    ]
+    found = outcome.summarise(replace(ATTACKED, rounds=rounds, bans={"r3.s1": 2}), lines)
     assert found.attackers == ["r1.s0", "r1.s1", "r3.s1"]
     assert found.accused == {"r3.s1": 2}
-    assert found.accuracy == [0.5, 0.7, None]
+    assert (found.accuracy, found.loss) == ([0.5, 0.7, None], [0.5] * 3)
     assert found.verdicts[2] == {"0": "lost", "3": "malicious"}
     assert found.seconds == {"train": 1.0, "total": 2.0}
     assert found.wrongly_accused == []
@@ -53,24 +55,24 @@ def test_the_first_accusation_counts_and_the_means_are_over_rounds():
 
 def test_the_metrics_are_the_tasks_own():
     last = line(2, 0.5, 1.0) | {"test_perplexity": 12.345, "test_accuracy": None}
-    found = outcome.summarise(CLEAN, [line(1, 0.7, 1.0), last])
+    rounds = [RoundMetrics(number, None, 0.5, None, 1.0) for number in (1, 2)]
+    found = outcome.summarise(replace(CLEAN, rounds=rounds), [line(1, 0.7, 1.0), last])
     assert found.metrics == {"accuracy": None, "loss": 0.5, "perplexity": 12.345}
     assert "accuracy unknown, loss 0.5, perplexity 12.35 after 2" in outcome.sentence(found)
 
 
 @pytest.mark.parametrize(
-    ("found", "named", "wrong"),
+    ("run", "named", "wrong"),
     [
-        (ATTACKED, ("malicious", "r3.s1"), []),
-        (ATTACKED, ("malicious", "r3.s0", "r3.s1"), ["r3.s0"]),
-        (ATTACKED, ("malicious",), []),  # the replica, in which one node attacks
-        (ATTACKED, ("suspicious",), []),
-        (CLEAN, ("malicious",), ["r3"]),
-        (CLEAN, ("malicious", "r3.s1"), ["r3.s1"]),
+        (ATTACKED, ["r3.s1"], []),
+        (ATTACKED, ["r3.s0", "r3.s1"], ["r3.s0"]),
+        (ATTACKED, [], []),
+        (CLEAN, ["r3.s1"], ["r3.s1"]),
     ],
 )
-def test_who_is_accused_wrongly(found, named, wrong):
-    assert outcome.summarise(found, [line(1, 0.5, 1.0, r3=named)]).wrongly_accused == wrong
+def test_who_is_accused_wrongly(run, named, wrong):
+    found = outcome.summarise(replace(run, bans=dict.fromkeys(named, 1)), [line(1, 0.5, 1.0)])
+    assert found.wrongly_accused == wrong
 
 
 def test_a_folder_of_no_run_gets_one_line(tmp_path, capsys):
