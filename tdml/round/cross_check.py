@@ -9,17 +9,17 @@ import torch
 from tdml.data import pieces
 from tdml.data.pieces import Piece
 from tdml.errors import SettingError
-from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost, new_nonce
+from tdml.protocol.orders import UPDATE, EvaluateOrder, ReplicaLost, new_nonce
+from tdml.round.false_evaluation import Evaluated
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.job import Job
 from tdml.round.vectors import NotShown, Vector, relay
-from tdml.trust.commitment import is_plain
 from tdml.trust.work import WorkResult, cost, gains, samples_that_pay, work_test
 
 
 @dataclass(frozen=True)
-class Question:
+class Samples:
     """What one candidate is evaluated on: its own samples, and as many controls."""
 
     pieces: tuple[Piece, ...]
@@ -29,15 +29,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Report:
-    """A validator's answers, by stage, on one candidate's question: without its update, and with
-    it."""
+    """A validator's answers on one candidate's samples: without its update, and with it."""
 
-    validator: int
     candidate: int
-    question: Question
-    asked: tuple[EvaluateOrder, EvaluateOrder]  # without its update, and with it
-    before: list[Evaluation]
-    after: list[Evaluation]
+    samples: Samples
+    without: Evaluated
+    with_it: Evaluated
+
+    @property
+    def gains(self) -> torch.Tensor:
+        """(k,) by how much the update lowers the loss of each sample."""
+        return gains(self.without.parts[-1].losses, self.with_it.parts[-1].losses)
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,15 @@ def cross_check(
         draw: chooses samples and validators; nobody can have foreseen it.
     """
     number, steps = gathered.start.number, gathered.start.steps
-    samples = [job.samples(steps[index]) for index in candidates]
-    count = samples_that_pay(samples, job.distinct(number, candidates), passes)
+    sizes = [job.samples(steps[index]) for index in candidates]
+    count = samples_that_pay(sizes, job.distinct(number, candidates), passes)
     if not count:
         return NOT_CHECKED
-    questions, batches = {}, {index: job.batches(index, number) for index in candidates}
+    batches = {index: job.batches(index, number) for index in candidates}
+    samples = {}
     for index in candidates:
         with suppress(SettingError):  # of samples that nobody can read: they test nobody
-            questions[index] = _ask(job, number, index, batches, count, draw)
+            samples[index] = _draw_samples(job, number, index, batches, count, draw)
     asked = _draw_validators(candidates, draw)
     validators = {replica.index: replica for replica in fleet.ready(candidates)}
     reporters = [replica for index, replica in validators.items() if index in believed]
@@ -89,11 +92,11 @@ def cross_check(
 
     def report(validator: Replica) -> Report | None:
         candidate = asked[validator.index]
-        if candidate not in questions:
+        if candidate not in samples:
             return None
         try:
             owner = validators[candidate]
-            return _evaluate(job, gathered, owner, validator, questions[candidate])
+            return _evaluate(job, gathered, owner, validator, samples[candidate])
         except ReplicaLost as loss:
             if loss.replica == candidate:  # its owner has not shown it
                 hidden.add(candidate)
@@ -101,7 +104,7 @@ def cross_check(
 
     answers = fleet.each(report, reporters).values()
     reports = [report for report in answers if report is not None]
-    works = {r.candidate: work for r in reports if (work := _test(r)) is not None}
+    works = {r.candidate: work_test(r.gains, r.samples.own, r.samples.strata) for r in reports}
     works |= dict.fromkeys(hidden, _NOT_SEEN)
     spent = cost(len(candidates), count) / job.config.train.effective_batch_size
     return Checked(works, reports, spent)
@@ -113,14 +116,14 @@ def _draw_validators(candidates: Sequence[int], draw: torch.Generator) -> dict[i
     return {ring[i]: ring[(i + 1) % len(ring)] for i in range(len(ring))}
 
 
-def _ask(
+def _draw_samples(
     job: Job,
     number: int,
     candidate: int,
     batches: Mapping[int, torch.Tensor],
     count: int,
     draw: torch.Generator,
-) -> Question:
+) -> Samples:
     """A candidate's samples, exactly as it was to train on them; half of the controls are held out,
     the others were given to its peers.
 
@@ -136,7 +139,7 @@ def _ask(
     targets = torch.cat([pieces.read(job.source, piece)[1] for piece in asked])
     mine = torch.arange(len(targets)) < pieces.count(own)
     strata = job.task.strata(targets) if job.alike else None
-    return Question(
+    return Samples(
         asked, mine, torch.zeros(len(targets), dtype=torch.int64) if strata is None else strata
     )
 
@@ -175,17 +178,22 @@ def _evaluate(
     gathered: Gathered,
     owner: Replica,
     validator: Replica,
-    question: Question,
+    samples: Samples,
 ) -> Report:
-    number = gathered.start.number
-    without, with_it = (
-        EvaluateOrder(number, question.pieces, candidate, check=True, log=True, nonce=new_nonce())
-        for candidate in (None, owner.index)
-    )
-    before = validator.evaluate(without, columns=0)
+    def evaluated(candidate: int | None) -> Evaluated:
+        order = EvaluateOrder(
+            gathered.start.number,
+            samples.pieces,
+            candidate,
+            check=True,
+            log=True,
+            nonce=new_nonce(),
+        )
+        return Evaluated(validator.index, order, validator.evaluate(order, columns=0))
+
+    without = evaluated(None)
     _hand_over(job, gathered, owner, validator)
-    after = validator.evaluate(with_it, columns=0)
-    return Report(validator.index, owner.index, question, (without, with_it), before, after)
+    return Report(owner.index, samples, without, evaluated(owner.index))
 
 
 def _hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica) -> None:
@@ -195,20 +203,12 @@ def _hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica)
     Raises:
         ReplicaLost: one of them does not answer, or the owner shows another update.
     """
-    for (stage, number), blocks in gathered.kept.items():
-        validator.hold(stage, number, blocks[owner.index])
     if gathered.kept:
+        for (stage, number), blocks in gathered.kept.items():
+            validator.hold(stage, number, blocks[owner.index])
         return
     try:
         for stage, content in updates_of(job, gathered, owner.index).items():
             relay(owner, Vector(UPDATE, stage, job.layouts[stage].size, content), validator)
     except NotShown as error:
         raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error
-
-
-def _test(report: Report) -> WorkResult | None:
-    shape = report.question.own.shape
-    losses = [report.before[-1].losses, report.after[-1].losses]
-    if not all(is_plain(each, shape, torch.float32) for each in losses):
-        return None
-    return work_test(gains(*losses), report.question.own, report.question.strata)

@@ -17,7 +17,7 @@ from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
 from tdml.round.start import RoundStart
-from tdml.trust.commitment import in_blocks
+from tdml.round.vectors import hold_all
 from tdml.trust.judgement import Judgement
 
 _MILLIONTHS, _MOST = 1_000_000, 1000.0  # nats
@@ -126,9 +126,7 @@ def _difference(
     """By how much the mean loss is larger with the first of two updates, each by stage."""
     losses = []
     for update in updates:
-        for stage, flat in enumerate(update):
-            for block, piece in enumerate(in_blocks(flat)):
-                validator.hold(stage, block, piece)
+        hold_all(validator, update)
         losses.append(validator.evaluate(order, job.measures.columns)[-1].losses.double())
     return float((losses[0] - losses[1]).mean())
 

@@ -27,7 +27,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Question:
+class Doubt:
     """Whether one batch of an evaluation is true. It is of the global `weights`, by stage, with an
     `update` of theirs or none. `ask` has another replica evaluate the same, one of `others`; `text`
     says of what it is."""
@@ -41,14 +41,14 @@ class Question:
     text: str
 
 
-def false_evaluation(settler: Settler, question: Question) -> list[Proof]:
+def false_evaluation(settler: Settler, doubt: Doubt) -> list[Proof]:
     """The nodes whose part in an evaluation is false, by one batch of it.
 
     Where the coordinator finds something else, another replica must find the same as it does, and
     both again and again: code may keep something where nobody looks. Nothing follows where the
     machines are of different kinds: their logs are not the same.
     """
-    referee, evaluated = settler.referee, question.evaluated
+    referee, evaluated = settler.referee, doubt.evaluated
     [validator] = settler.fleet.placed([evaluated.replica])
     count = -(-pieces.count(evaluated.order.pieces) // referee.batch_size)
     repeats = validator.kind not in settler.kinds.unrepeatable
@@ -56,28 +56,26 @@ def false_evaluation(settler: Settler, question: Question) -> list[Proof]:
         return []
     if proofs := _false_logs(settler, validator, evaluated, count):
         return proofs
-    true = _truth(referee, question)
-    if true is None or (stage := _false_stage(settler, question, evaluated.parts, true)) is None:
+    true = _truth(referee, doubt)
+    if true is None or (stage := _false_stage(settler, doubt, evaluated.parts, true)) is None:
         return []
-    place = evaluated.order, question.weights, question.update, question.batch
+    place = evaluated.order, doubt.weights, doubt.update, doubt.batch
     if not referee.insists_on_evaluation(*place, true, AGAIN):
         return []
-    alike = (other for other in question.others if other.kind == referee.kind)
-    if not any(_confirms(settler, question, true, count, other) for other in alike):
+    alike = (other for other in doubt.others if other.kind == referee.kind)
+    if not any(_confirms(settler, doubt, true, count, other) for other in alike):
         return []
-    reason = f"stage {stage} reports what recomputation does not find {question.text}"
+    reason = f"stage {stage} reports what recomputation does not find {doubt.text}"
     return [Proof((validator.names[stage],), reason)]
 
 
-def _confirms(
-    settler: Settler, question: Question, true: Evaluation, count: int, other: Replica
-) -> bool:
+def _confirms(settler: Settler, doubt: Doubt, true: Evaluation, count: int, other: Replica) -> bool:
     """Whether another replica finds the same as the coordinator, every time that it is asked."""
     channels = settler.job.channels
-    repeats = settler.fleet.each(lambda other: [question.ask(other) for _ in range(AGAIN)], [other])
+    repeats = settler.fleet.each(lambda other: [doubt.ask(other) for _ in range(AGAIN)], [other])
     return bool(repeats) and all(
         all(is_log(answer.log, count, channels, s) for s, answer in enumerate(answers))
-        and _false_stage(settler, question, answers, true) is None
+        and _false_stage(settler, doubt, answers, true) is None
         for answers in repeats[other.index]
     )
 
@@ -101,27 +99,23 @@ def _false_logs(
     return broken_agreements(channels, signers, evaluation_purpose(evaluated.order), answers)
 
 
-def _truth(referee: Referee, question: Question) -> Evaluation | None:
+def _truth(referee: Referee, doubt: Doubt) -> Evaluation | None:
     """What the coordinator finds; None where the model raises at such an update, whatever that is:
     who reports something of it has not run it, but nobody knows what is true."""
     try:
-        return referee.evaluate(
-            question.evaluated.order, question.weights, question.update, question.batch
-        )
+        return referee.evaluate(doubt.evaluated.order, doubt.weights, doubt.update, doubt.batch)
     except Exception:
         return None
 
 
 def _false_stage(
-    settler: Settler, question: Question, answers: Sequence[Evaluation], true: Evaluation
+    settler: Settler, doubt: Doubt, answers: Sequence[Evaluation], true: Evaluation
 ) -> int | None:
     """The first stage whose word on the batch is false; None if all are true."""
     for number, channel in enumerate(settler.job.channels):
-        if not torch.equal(
-            answers[channel.sender].log[question.batch, number], true.log[0, number]
-        ):
+        if not torch.equal(answers[channel.sender].log[doubt.batch, number], true.log[0, number]):
             return channel.sender
-    start = question.batch * settler.referee.batch_size
+    start = doubt.batch * settler.referee.batch_size
     own = slice(start, start + len(true.losses))
     last = answers[-1]
     reported = replace(true, losses=last.losses[own], rows=last.rows[own])

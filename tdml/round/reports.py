@@ -8,14 +8,12 @@ import torch
 
 from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost
 from tdml.round.cross_check import Checked, Report
-from tdml.round.false_evaluation import Evaluated, Question, false_evaluation
+from tdml.round.false_evaluation import Doubt, Evaluated, false_evaluation
 from tdml.round.fleet import Replica
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.settler import Settler
-from tdml.round.vectors import NotShown, Vector, fetch_vector
-from tdml.trust.commitment import in_blocks
+from tdml.round.vectors import NotShown, Vector, fetch_vector, hold_all
 from tdml.trust.judgement import Proof
-from tdml.trust.work import gains
 
 
 def false_reports(settler: Settler, gathered: Gathered, checked: Checked) -> list[Proof]:
@@ -28,8 +26,7 @@ def false_reports(settler: Settler, gathered: Gathered, checked: Checked) -> lis
     for report, with_it, batch in _reports_to_look_at(
         checked.reports, settler.referee.batch_size, draw
     ):
-        parts = (report.before, report.after)[with_it]
-        evaluated = Evaluated(report.validator, report.asked[with_it], parts)
+        evaluated = report.with_it if with_it else report.without
         text = f"of an evaluation of replica {report.candidate}"
         if proofs := _false_report(settler, gathered, evaluated, batch, text):
             return proofs
@@ -42,9 +39,7 @@ def _reports_to_look_at(
     """Which batch of a report, without the candidate's update (0) or with it (1): one by chance;
     and both of the batch in which a sample's gain stands out most of its report's, for with a
     single one a liar moves the whole test."""
-    distances = [
-        _standing_out(gains(r.before[-1].losses, r.after[-1].losses)).split(size) for r in reports
-    ]
+    distances = [_standing_out(report.gains).split(size) for report in reports]
     batches = [
         (i, b) for i, parts in enumerate(distances) for b, part in enumerate(parts) if len(part)
     ]
@@ -90,14 +85,12 @@ def _false_report(
         return [Proof((gathered.names[error.replica][error.stage],), f"audit: {error}")]
 
     def ask(other: Replica) -> list[Evaluation]:
-        for stage, vector in enumerate(update):  # its owner might show it another one
-            for number, block in enumerate(in_blocks(vector)):
-                other.hold(stage, number, block)
+        hold_all(other, update)  # its owner might show it another one
         return other.evaluate(evaluated.order, columns=0)
 
     others = settler.fleet.ready(i for i in gathered.replicas if i != evaluated.replica)
-    question = Question(evaluated, batch, gathered.start.weights, update, ask, others, text)
-    return false_evaluation(settler, question)
+    doubt = Doubt(evaluated, batch, gathered.start.weights, update, ask, others, text)
+    return false_evaluation(settler, doubt)
 
 
 def false_figures(
@@ -119,8 +112,8 @@ def false_figures(
             return other.evaluate(order, columns=job.measures.columns)
 
         others = fleet.ready(each.replica for each in answers if each.replica != evaluated.replica)
-        question = Question(evaluated, batch, weights, [], ask, others, text)
-        proofs += false_evaluation(settler, question)
+        doubt = Doubt(evaluated, batch, weights, [], ask, others, text)
+        proofs += false_evaluation(settler, doubt)
     return proofs
 
 

@@ -1,6 +1,6 @@
 """A vector of one node, shown block by block: its update, or a state that it has kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from tdml.common.digest import digest
 from tdml.common.merkle import root
 from tdml.round.fleet import Replica
-from tdml.trust.commitment import block_span, count_blocks, is_plain
+from tdml.trust.commitment import block_span, count_blocks, in_blocks, is_plain
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,13 @@ def relay(source: Replica, vector: Vector, target: Replica) -> None:
     """Hand a vector of one node to the same stage of another replica. Raises as `shown_blocks`."""
     for number, block in enumerate(shown_blocks(source, vector)):
         target.hold(vector.stage, number, block)
+
+
+def hold_all(target: Replica, update: Sequence[torch.Tensor]) -> None:
+    """Hand an update, by stage, to a replica that is to evaluate it."""
+    for stage, vector in enumerate(update):
+        for number, block in enumerate(in_blocks(vector)):
+            target.hold(stage, number, block)
 
 
 def fetch_vector(source: Replica, vector: Vector) -> torch.Tensor:

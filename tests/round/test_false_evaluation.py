@@ -9,7 +9,7 @@ import torch
 from tdml.data.pieces import held_out
 from tdml.lab.laboratory import Laboratory
 from tdml.protocol.orders import EvaluateOrder, Evaluation, new_nonce
-from tdml.round.false_evaluation import Evaluated, Question, false_evaluation
+from tdml.round.false_evaluation import Doubt, Evaluated, false_evaluation
 from tdml.round.fleet import Replica
 from tdml.round.referee import is_equal
 
@@ -48,10 +48,8 @@ class _Case:
     def convicted(self) -> list[str]:
         """Names."""
         evaluated = Evaluated(1, self.order, self.parts)
-        question = Question(
-            evaluated, _BATCH, self.weights, [], self.ask, self.others, "of something"
-        )
-        return [name for proof in false_evaluation(self.settler, question) for name in proof.nodes]
+        doubt = Doubt(evaluated, _BATCH, self.weights, [], self.ask, self.others, "of something")
+        return [name for proof in false_evaluation(self.settler, doubt) for name in proof.nodes]
 
 
 def test_who_says_what_nobody_else_finds_is_convicted() -> None:

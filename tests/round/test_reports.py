@@ -11,6 +11,7 @@ from tdml.node.lockstep import predict
 from tdml.node.node import Node
 from tdml.protocol.orders import UPDATE
 from tdml.round.reports import _outlying, _reports_to_look_at
+from tdml.trust.work import gains
 from tests.round.seats import sit
 
 _JOB = [
@@ -111,13 +112,12 @@ def test_what_makes_an_idle_friend_seen_working_stands_out(seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
 
     def report(after: torch.Tensor) -> Any:
-        [before, after] = [[SimpleNamespace(losses=losses)] for losses in (before_, after)]
-        return SimpleNamespace(before=before, after=after)
+        return SimpleNamespace(gains=gains(before, after))
 
-    before_ = 2 * torch.rand(256, generator=draw) + 0.1
-    idle = before_ * (1 + 1e-3 * torch.randn(256, generator=draw))
+    before = 2 * torch.rand(256, generator=draw) + 0.1
+    idle = before * (1 + 1e-3 * torch.randn(256, generator=draw))
     idle[70:73] = 0
-    worked = [before_ * torch.rand(256, generator=draw) for _ in range(6)]
+    worked = [before * torch.rand(256, generator=draw) for _ in range(6)]
     reports = [*map(report, worked[:3]), report(idle), *map(report, worked[3:])]
     _, *both = _reports_to_look_at(reports, 32, draw)
     assert [(r is reports[3], *rest) for r, *rest in both] == [(True, 0, 2), (True, 1, 2)]
@@ -138,8 +138,7 @@ def test_no_lie_hides_behind_a_sample_without_a_loss(distances: list, places: li
 
 def test_no_batch_is_looked_at_twice_and_none_where_nothing_was_asked() -> None:
     def report(count: int) -> Any:
-        answers = [SimpleNamespace(losses=torch.rand(count))]
-        return SimpleNamespace(before=answers, after=answers)
+        return SimpleNamespace(gains=torch.zeros(count, dtype=torch.float64))
 
     draw = torch.Generator().manual_seed(0)
     assert len(_reports_to_look_at([report(8)], 8, draw)) == 2
