@@ -61,19 +61,20 @@ def changed_buffers(blocks: Sequence[nn.Module], inputs: torch.Tensor) -> set[in
     changed: set[int] = set()
 
     def visit(block: nn.Module, given: torch.Tensor) -> torch.Tensor:
-        before = {
-            name: (id(buffer), digest(buffer.detach())) for name, buffer in block.named_buffers()
-        }
+        before = _buffers(block)
         output = block(given.clone())
-        after = {
-            name: (id(buffer), digest(buffer.detach())) for name, buffer in block.named_buffers()
-        }
+        after = _buffers(block)
         changed.update(before[name][0] for name in before if before[name] != after.get(name))
         return output
 
     with torch.no_grad():
         walk(blocks, inputs, visit)
     return changed
+
+
+def _buffers(block: nn.Module) -> dict[str, tuple[int, bytes]]:
+    """Which they are, and what they hold."""
+    return {name: (id(buffer), digest(buffer.detach())) for name, buffer in block.named_buffers()}
 
 
 _OF_ONE = ": it is one sample here: take a train.batch_size that is larger, or has more divisors"

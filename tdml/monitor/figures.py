@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from tdml.monitor.record import headline
+from tdml.monitor.record import headline, replicas_of
 
 ACCUSED, SUSPECT, HONEST = "#c62828", "#ef8f00", "#1565c0"
 _CLOSE = 0.06  # of an axis: labels of points that are nearer cover each other
@@ -106,7 +106,7 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
     metric.set(xlabel="round", ylabel=title, title=f"Test {title}")
     if name.endswith("accuracy"):
         metric.set_ylim(0, 1.02)
-    for replica in sorted({name for line in lines for name in line["replicas"]}, key=int):
+    for replica in replicas_of(lines):
         records = [line["replicas"].get(replica, {}) for line in lines]
         loss.plot(
             rounds,

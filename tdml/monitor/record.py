@@ -1,6 +1,7 @@
 """One line of metrics.jsonl, and what every monitor shows of a round."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from tdml.round.played import Round
@@ -8,6 +9,7 @@ from tdml.trust.judgement import LOST, Judgement
 
 MARKS = {"honest": "✓", "suspicious": "?", "malicious": "✗", LOST: "–"}
 NOT_FORMED = "·"
+LEGEND = [*(f"{mark} {verdict}" for verdict, mark in MARKS.items()), f"{NOT_FORMED} not formed"]
 
 
 def line_of(played: Round) -> dict[str, Any]:
@@ -29,6 +31,11 @@ def headline(line: dict[str, Any]) -> str:
     """The name of the metric that a round is known by, in a line of metrics.jsonl: the task's
     first, else the loss."""
     return next(name.removeprefix("test_") for name in line if name.startswith("test_"))
+
+
+def replicas_of(lines: Iterable[dict[str, Any]]) -> list[str]:
+    """All replicas of some lines, as these name them, in their order."""
+    return sorted({name for line in lines for name in line["replicas"]}, key=int)
 
 
 def form_of(metric: str) -> str:

@@ -11,7 +11,7 @@ from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
 from tdml.ledger.reader import LEDGER, read
 from tdml.monitor.figures import COLOURS, curves, is_ranked, rank_scatter, to_svg
-from tdml.monitor.record import MARKS, NOT_FORMED, form_of, headline
+from tdml.monitor.record import LEGEND, MARKS, NOT_FORMED, form_of, headline, replicas_of
 from tdml.monitor.run_folder import read_metrics
 from tdml.monitor.timeline import timeline_of
 from tdml.monitor.timeline_figure import draw_timeline
@@ -169,15 +169,11 @@ def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _names(lines: list[dict[str, Any]]) -> list[str]:
-    return sorted({name for line in lines for name in line["replicas"]}, key=int)
-
-
 def _verdicts(lines: list[dict[str, Any]]) -> str:
-    metric = headline(lines[-1])
+    metric, replicas = headline(lines[-1]), replicas_of(lines)
     head = (
         f"<tr><th>round</th><th>{html.escape(metric.replace('_', ' '))}</th>"
-        + "".join(f"<th>r{name}</th>" for name in _names(lines))
+        + "".join(f"<th>r{name}</th>" for name in replicas)
         + "</tr>"
     )
     rows = []
@@ -185,7 +181,7 @@ def _verdicts(lines: list[dict[str, Any]]) -> str:
         value = line.get(f"test_{metric}")
         shown = "–" if value is None else format(value, form_of(metric))
         cells = f"<td>{_number(line)}</td><td>{shown}</td>"
-        for name in _names(lines):
+        for name in replicas:
             record = line["replicas"].get(name, {"verdict": "", "reason": "not formed"})
             colour = COLOURS.get(record["verdict"], "#777")
             tip = html.escape(record["reason"], quote=True)
@@ -196,10 +192,7 @@ def _verdicts(lines: list[dict[str, Any]]) -> str:
 
 
 def _legend() -> str:
-    marks = (*MARKS.items(), ("not formed", NOT_FORMED))
-    return (
-        '<p class="sub">' + " &nbsp; ".join(f"{mark} {verdict}" for verdict, mark in marks) + "</p>"
-    )
+    return f'<p class="sub">{" &nbsp; ".join(LEGEND)}</p>'
 
 
 def _findings(played: list[dict[str, Any]]) -> str:

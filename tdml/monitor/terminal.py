@@ -175,11 +175,6 @@ class Terminal:
         return row
 
 
-LEGEND = "   ".join(
-    f"{mark} {verdict}" for verdict, mark in (*MARKS.items(), ("not formed", NOT_FORMED))
-)
-
-
 def closing_lines(run: Path, report: bool, finished: bool) -> Sequence[str]:
     """Where to find what the run has left."""
     typed = shlex.quote(str(run))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -46,29 +47,31 @@ def rehearse(
     inputs, targets = source.training_batch(samples, seed)
     if problem := _read_again(source, samples, seed, inputs, targets):
         return problem
-    weights, device, task = (
+    copy_of = partial(
+        Chain,
+        config.model,
+        config.seed,
+        plan,
         whole.tensors_of(model),
-        device_for(config),
-        task_of(config, training=True),
+        task=task_of(config, training=True),
+        device=device_for(config),
     )
 
-    chain = Chain(config.model, config.seed, plan, weights, config.train, task, device)
+    chain = copy_of(config.train)
     step = chain.train_step(inputs, targets, seed)
     kept = snapshot(chain.blocks)
     evaluation, outputs = chain.evaluate(inputs, seed)
     _check_outputs(outputs, plan)
     # the same sums in the same order
     exact = replace(config.train, precision="fp32", channels_last=False)
-    check_own_forward(
-        model, Chain(config.model, config.seed, plan, weights, exact, task, device), inputs, seed
-    )
+    check_own_forward(model, copy_of(exact), inputs, seed)
     repeated = chain.train_step(inputs, targets, seed)
     if (attribute := changed(kept, snapshot(chain.blocks))) is not None:
         return _keeps_state(chain, *attribute)
     if problem := _differs(chain, step, repeated, "a training step, taken again,"):
         return problem
 
-    fresh = Chain(config.model, config.seed, plan, weights, config.train, task, device)
+    fresh = copy_of(config.train)
     if problem := _differs(
         fresh, step, fresh.train_step(inputs, targets, seed), "a training step of a fresh copy"
     ):

@@ -94,7 +94,7 @@ class Engine:
             round_.bytes["down"] += self.broadcast(self.fleet.ready(able))
         with self.phase("evaluate", number):
             tested = self._measure(round_, able, "test", start)
-            round_.test, round_.evaluated = tested or self.job.measures.unknown, tested is not None
+            round_.test = tested or self.job.measures.unknown
             if self.job.config.validates:
                 round_.validation = self._measure(round_, able, "validation", start) or {}
         round_.weights = self.digest()

@@ -19,7 +19,7 @@ from tdml.protocol.orders import UPDATE, Commitment, Trained
 from tdml.round.fleet import Fleet
 from tdml.round.job import Job
 from tdml.round.start import RoundStart
-from tdml.trust.commitment import block_span, commitment, count_blocks, is_plain
+from tdml.trust.commitment import block_span, commitment, is_plain
 from tdml.trust.fold import StageSums, empty, fold_stage
 from tdml.trust.judgement import Proof
 
@@ -32,10 +32,9 @@ class Gathered:
     """The updates of a round.
 
     `start` says what every replica of the round was ordered to do, also those that handed in
-    nothing. `replicas` are those whose updates can be
-    averaged, in the order of the rows of `sums`, by stage. `faults` says what is wrong with the
-    others', by stage; `diverged` are those whose only fault is that they are not finite, to which
-    honest steps may lead.
+    nothing. `replicas` are those whose updates can be averaged, in the order of the rows of `sums`,
+    by stage. `faults` says what is wrong with the others', by stage; `diverged` are those whose
+    only fault is that they are not finite, to which honest steps may lead.
     """
 
     start: RoundStart
@@ -102,12 +101,11 @@ def stream_blocks(
     """All blocks of some replicas' updates, by place; the next are on their way while these are
     looked at. Those of replicas that are lost are left out from there on; where all updates were
     kept, others' are among them. Whether they are what was committed to the caller looks at."""
-    places = [
-        (s, b) for s, layout in enumerate(job.layouts) for b in range(count_blocks(layout.size))
-    ]
     if gathered.kept:
         yield from gathered.kept.items()
         return
+    stages = range(len(job.layouts))
+    places = [(stage, block) for stage in stages for block in range(job.blocks_of_update(stage))]
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(_fetch, fleet, gathered, indices, places[0])
         for place, after in zip(places, [*places[1:], None], strict=True):

@@ -25,13 +25,17 @@ class Round:
     # The task's metrics and the loss, by name; of the validation half where it is measured.
     test: Mapping[str, float | None] = field(default_factory=dict)
     validation: Mapping[str, float | None] = field(default_factory=dict)
-    evaluated: bool = False  # whether anybody could
     bytes: dict[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     spent: float = 0.0  # steps of training, on cross-checks and audits
     trained: bool = False  # whether any replica has finished its steps
     tainted: range = range(0)  # rounds that may hold something of a node proven to lie
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether anybody could measure the weights."""
+        return self.test.get("loss") is not None
 
     @property
     def accepted(self) -> list[int]:

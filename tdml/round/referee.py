@@ -87,20 +87,15 @@ class Referee:
         order, weights = claim.order, claim.weights[item.stage]
         stage = self._stage(item.stage)
         wanted = item.channel if item.channel >= 0 else None
-        given = self._read(stage, order, item.step)
+        given, messages = self._read(stage, order, item.step), shown.messages
         try:
-            if order.first + item.step == 0:
-                stage.trainer.go_on(weights, shown.before)
-            else:
-                assert shown.before is not None
-                stage.trainer.resume(shown.before)
-            before, messages = stage.trainer.state(), shown.messages
+            before = _begin(stage, claim, item, shown.before)
             moved = torch.zeros_like(weights)
             if rounding is not None:
                 given, messages = rounding.inputs(given), rounding.messages(messages)
                 moved = rounding.of(before[: len(weights)])
                 stage.write(before[: len(weights)] + moved)
-            value = take_alone(stage, given, messages, wanted, in_turn)
+            passed = take_alone(stage, given, messages, wanted, in_turn)
         except Exception as error:
             del self._stages[item.stage]
             text = (
@@ -108,13 +103,7 @@ class Referee:
                 f"{one_line(error)}"
             )
             raise ReplicaLost(order.replica, text) from error
-        if item.channel == STATE:
-            value, origin = [stage.trainer.state()], [before]
-        else:
-            value = stage.trainer.outcome(weights) if item.channel == END else value
-            origin = [torch.zeros_like(tensor) for tensor in value]
-            if item.channel == END:  # beside an update there may be an inner state
-                origin[1:] = [before[len(weights) :]] * len(origin[1:])
+        value, origin = _made(stage, item, weights, before, passed)
         if rounding is not None and item.channel < 0:
             value[0][: len(weights)] -= moved
         return Recomputation(claim, item, shown, value, origin)
@@ -232,6 +221,38 @@ class Referee:
         stage = Stage(self._job.config, index, self._job.plan, _HOST, _HOST)
         stage.freeze(self._job.frozen[index])
         return stage
+
+
+def _begin(stage: Stage, claim: Claim, item: Item, before: torch.Tensor | None) -> torch.Tensor:
+    """Have a stage stand where the step of an item begins, from the state that was shown; that
+    state."""
+    if claim.order.first + item.step == 0:
+        stage.trainer.go_on(claim.weights[item.stage], before)
+    else:
+        assert before is not None
+        stage.trainer.resume(before)
+    return stage.trainer.state()
+
+
+def _made(
+    stage: Stage,
+    item: Item,
+    weights: torch.Tensor,
+    before: torch.Tensor,
+    passed: list[torch.Tensor],
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """What a step has made of an item, and from where the error of that is measured.
+
+    Args:
+        before: the state from which it was taken.
+        passed: what it has sent through the item's channel, if it is of one.
+    """
+    if item.channel == STATE:
+        return [stage.trainer.state()], [before]
+    if item.channel == END:  # an update, and beside it there may be an inner state
+        value = stage.trainer.outcome(weights)
+        return value, [torch.zeros_like(value[0]), before[len(weights) :]][: len(value)]
+    return passed, [torch.zeros_like(tensor) for tensor in passed]
 
 
 def is_equal(one: Evaluation, other: Evaluation) -> bool:

@@ -3,8 +3,9 @@
 import os
 
 from tdml.members.roster import Roster
+from tdml.monitor.record import LEGEND
 from tdml.monitor.run_folder import RunFolder
-from tdml.monitor.terminal import LEGEND, Terminal
+from tdml.monitor.terminal import Terminal
 from tdml.settings.schema import Config, Topology
 from tdml.wire.interface import interface_towards
 
@@ -43,7 +44,7 @@ def introduce(
         store = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         text = f"a further node: tdml join {store} and the same settings{_only_here()}"
         terminal.say(text, "dim")
-    terminal.say(LEGEND, "dim")
+    terminal.say("   ".join(LEGEND), "dim")
 
 
 def _only_here() -> str:
