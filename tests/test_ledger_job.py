@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 
-from tests.jobs import Result, same_tensors
+from tests.jobs import Result
 from tests.ledger.stored import tensors
 from tests.run_ledgers import assert_wrong, entries, tdml, verify
 
@@ -106,13 +105,6 @@ def test_artifacts_lie_under_their_hashes(attacked: Result) -> None:
         assert path.parent.name + path.name == hashlib.sha256(path.read_bytes()).hexdigest()
     [end] = entries(attacked.run, "end")
     assert end.body["reason"] == "all 4 rounds done"
-    assert any(_equal(path, attacked) for path in files)
-
-
-def _equal(path: Path, result: Result) -> bool:
-    if b"name: " in path.read_bytes()[:100]:  # the settings, whose writing is the test of the store
-        return False
-    return same_tensors(load_file(path), result.model)
 
 
 # Tampering with the run after it

@@ -1,5 +1,5 @@
-"""Artifacts by their SHA-256: weights and states that the ledger speaks of, at any URL that fsspec
-knows."""
+"""Artifacts by their SHA-256: the settings and the evidence that the ledger speaks of, at any URL
+that fsspec knows."""
 
 import hashlib
 import os

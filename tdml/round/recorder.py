@@ -12,7 +12,6 @@ import torch
 from tdml.ledger.artifacts import ArtifactStore
 from tdml.ledger.chain import Ledger
 from tdml.ledger.commit import commit_statement
-from tdml.ledger.weights import digest_of_weights
 from tdml.members.roster import Roster
 from tdml.protocol.identity import Identity
 from tdml.protocol.orders import Commitment
@@ -133,15 +132,12 @@ class Recorder:
         """The run goes on from the weights after an earlier round."""
         self._ledger.roll_back(after, reason)
 
-    def end(
-        self, number: int, model: Mapping[str, torch.Tensor], reason: str, owing: Iterable[str]
-    ) -> None:
-        """The run is over after a round, and its model, a plain state dict, is written. `owing` are
-        the keys of those who have not shown work that they were asked for."""
-        self._artifacts.put_tensors(dict(model))
+    def end(self, number: int, model: str, reason: str, owing: Iterable[str]) -> None:
+        """The run is over after a round, and its model, of that digest, is written. `owing` are the
+        keys of those who have not shown work that they were asked for."""
         keys = sorted(owing)
         self._book.apply("end", number + 1, {"owing": keys})
-        self._ledger.end(digest_of_weights(model), reason, keys, self._book.settle(number + 1))
+        self._ledger.end(model, reason, keys, self._book.settle(number + 1))
 
     def close(self) -> None:
         """Let the file go."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tdml.cluster.fleet import RpcFleet
 from tdml.cluster.membership import refusals
 from tdml.errors import CannotGoOn, one_line
+from tdml.ledger.weights import digest_of_weights
 from tdml.members.sessions import Sessions
 from tdml.models import whole
 from tdml.monitor.record import line_of
@@ -104,7 +105,8 @@ class Coordinator:
                 f"{reasons}. failures.log in the run folder has the stack traces"
             )
         unshown = self.engine.judge.debts.unshown
-        self.recorder.end(self.last_round, self.keeping.model(), over, unshown)
+        model = digest_of_weights(self.keeping.model())
+        self.recorder.end(self.last_round, model, over, unshown)
         return over
 
     def play(self, number: int) -> None:

@@ -226,7 +226,7 @@ def test_with_the_end_what_was_held_back_is_paid_to_whom_has_nothing_left_to_sho
     doubted = replace(honest(1), status="suspicious", weight=0.5)
     play(recorder, 1, judgements={0: honest(0), 1: doubted}, weights=digest_of_weights(MODEL))
     keys = [PUBLIC["r1.s0"]] if owing else []
-    recorder.end(1, MODEL, "all rounds done", keys)
+    recorder.end(1, digest_of_weights(MODEL), "all rounds done", keys)
     assert bodies(path, "end")[0].get("owing", []) == keys
     found = balances(path)
     assert found[f"credit:{PUBLIC['r1.s1']}"] == 200
