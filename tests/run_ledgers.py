@@ -17,7 +17,7 @@ from tdml.rewards.accounts import book_of, standing
 def entries(run: Path, kind: str | None = None, round: int | None = None) -> list[Entry]:
     """All entries of a run's ledger, also the void ones."""
     with read(run / "ledger.db") as ledger:
-        return ledger.entries(round, kind)
+        return [entry for entry in ledger.entries(kind) if round in (None, entry.round)]
 
 
 def tdml(capsys: pytest.CaptureFixture, *arguments: str | int | Path) -> tuple[int, str]:

@@ -82,7 +82,7 @@ def cost_of_records(overrides: Sequence[str]) -> float:
         keeps = turn % 2 == 0
         bounds = job.bounds(job.steps[0]) if keeps else ()
         start = time.process_time()
-        replica.train(TrainOrder(1, job.longest, job.batches(0, 1), "", bounds), lambda: None)
+        replica.train(TrainOrder(1, job.longest, job.batches(0, 1), "", bounds, ()), lambda: None)
         if turn:  # the first warms up
             spent[keeps].append(time.process_time() - start)
     return statistics.median(spent[True]) / statistics.median(spent[False]) - 1

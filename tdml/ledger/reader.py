@@ -45,9 +45,8 @@ class LedgerReader:
         """Let go of the file."""
         self._database.close()
 
-    def entries(self, round: int | None = None, kind: str | None = None) -> list[Entry]:
-        """All entries in their order, of one round or one kind if wanted; also those that a
-        `resume` made void.
+    def entries(self, kind: str | None = None) -> list[Entry]:
+        """All entries in their order, of one kind if wanted; also those that a `resume` made void.
 
         Raises:
             SettingError: the database is damaged.
@@ -60,7 +59,7 @@ class LedgerReader:
                 raise SettingError(
                     f"{self.path} is damaged at entry {row[0]}: {one_line(error)}"
                 ) from error
-            if round in (None, entry.round) and kind in (None, entry.kind):
+            if kind in (None, entry.kind):
                 entries.append(entry)
         return entries
 

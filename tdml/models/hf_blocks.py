@@ -7,7 +7,7 @@ the model's own forward, whatever the architecture: what is known of one are the
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -65,7 +65,7 @@ class _Family:
 
     layers: str
     norm: str | None
-    later: Mapping[str, Callable[[], nn.Module] | None] = field(default_factory=dict)
+    later: Mapping[str, Callable[[], nn.Module] | None]
 
     @property
     def encoder(self) -> str:

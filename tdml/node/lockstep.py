@@ -128,7 +128,7 @@ def take_alone(
     given: StepInputs,
     received: Mapping[int, Sequence[torch.Tensor]],
     wanted: int | None,
-    in_turn: bool = False,
+    in_turn: bool,
 ) -> list[torch.Tensor]:
     """One step of one stage, which stands where `stage.trainer` has resumed, or as much of it as a
     message takes.

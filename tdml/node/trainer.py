@@ -34,7 +34,7 @@ class Trainer:
         tensors: Callable[[], list[torch.Tensor]],
         train: Train,
         clip: Clip | None,
-        keeps: bool = False,
+        keeps: bool,
     ) -> None:
         """
         Args:

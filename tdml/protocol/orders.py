@@ -77,8 +77,8 @@ class TrainOrder:
     longest: int
     batches: torch.Tensor
     nonce: str
-    bounds: tuple[int, ...] = ()
-    inner: tuple[DigestOrNone, ...] = ()
+    bounds: tuple[int, ...]
+    inner: tuple[DigestOrNone, ...]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Repetition:
     end: Digest
     log: torch.Tensor
     signatures: tuple[Signature, ...]
-    states: tuple[Digest, ...] = ()
+    states: tuple[Digest, ...]
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Job:
         round_number: int,
         steps: int,
         nonce: str,
-        inner: tuple[str, ...] = (),
+        inner: tuple[str, ...],
     ) -> TrainOrder:
         """To take the first steps of a replica's round, with optimizers that go on from `inner`."""
         batches = self.batches(replica, round_number)[:steps]

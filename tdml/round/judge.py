@@ -30,7 +30,7 @@ class Judged:
     proofs: list[Proof]
     audits: Audits
     spent: float  # on cross-checks and audits, in steps of training
-    unproven: tuple[int, ...] = ()  # the replicas whose work was not repeated in full
+    unproven: tuple[int, ...]  # the replicas whose work was not repeated in full
 
 
 class Judge:

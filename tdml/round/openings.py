@@ -32,7 +32,7 @@ def false_traces(
     steps: int,
     commitments: Sequence[Commitment],
     openings: Sequence[Opening],
-    inner: Sequence[str] = (),
+    inner: Sequence[str],
 ) -> list[Proof]:
     """The nodes of a replica that show another round than they have committed to or were ordered to
     do, have left out steps, or log something else than they have signed.

@@ -1,7 +1,7 @@
 """What a round begins with."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -22,8 +22,8 @@ class RoundStart:
     steps: Mapping[int, int]
     nonce: str
     secret: int
-    inner: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    unfound: Collection[int] = ()
+    inner: Mapping[int, tuple[str, ...]]
+    unfound: Collection[int]
 
     def draw(self, *purpose: str) -> torch.Generator:
         """What draws for one purpose, and no other."""

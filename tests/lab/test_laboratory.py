@@ -25,7 +25,7 @@ def test_an_honest_update_is_that_of_plain_local_sgd():
     made, weights = laboratory.job, laboratory.engine.weights
     replica = laboratory.fleet.muster()[1]
     replica.load(weights, 1)
-    order = TrainOrder(2, 4, made.batches(1, 2), "")
+    order = TrainOrder(2, 4, made.batches(1, 2), "", (), ())
     replica.train(order, lambda: None)
     replica.commit(order)
 

@@ -66,7 +66,8 @@ def play(recorder: Recorder, number: int, refusals=(), signers=KEYS, **changes) 
 
 def bodies(path: Path, kind: str, number: int | None = None) -> list[dict]:
     with read(path) as reader:
-        return [entry.body for entry in reader.entries(number, kind)]
+        entries = reader.entries(kind)
+    return [entry.body for entry in entries if number in (None, entry.round)]
 
 
 def balances(path: Path) -> dict[str, int]:

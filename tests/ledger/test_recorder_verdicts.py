@@ -96,7 +96,7 @@ def test_a_verdict_says_how_much_chance_had_repeated_and_found(
     first, second = bodies(path, "verdict")
     assert "repeated" not in first and second["repeated"] == 24
     with read(path) as reader:
-        texts = [describe(entry, {}) for entry in reader.entries(1, "verdict")]
+        texts = [describe(entry, {}) for entry in reader.entries("verdict")]
     assert [", 24 repeated by chance" in text for text in texts] == [False, True]
     verify(path, Accounts)
 

@@ -22,7 +22,7 @@ def _again(proofs: list[Proof], enabled: bool = True) -> Judged:
         )
         for index in (0, 1)
     }
-    judged = Judged(judgements, [_OLD], Audits(), 0.0)
+    judged = Judged(judgements, [_OLD], Audits(), 0.0, ())
     job = SimpleNamespace(config=SimpleNamespace(trust=SimpleNamespace(enabled=enabled)))
     again = look_again(job, judged, SimpleNamespace(proofs=[_OLD, *proofs]), [0])
     assert again.judgements[1] == judgements[1]

@@ -48,7 +48,7 @@ def _convicted(stage: int = 1, committed: str = "", **changes: object) -> list[s
     commitments = [Commitment("", each.root, _BLOCKS, "") for each in shown]
     if committed:
         commitments[stage] = replace(commitments[stage], states=committed)
-    proofs = false_traces(_JOB, _SIGNERS, "", _STEPS, commitments, shown)
+    proofs = false_traces(_JOB, _SIGNERS, "", _STEPS, commitments, shown, ())
     return [name for proof in proofs for name in proof.nodes]
 
 
@@ -93,7 +93,7 @@ def test_who_has_not_repeated_all_of_it_is_convicted(
     changes: dict, blamed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openings, "repetition_purpose", lambda _: "")
-    answers = [Repetition("", _log(stage), ("", "", "")) for stage in range(3)]
+    answers = [Repetition("", _log(stage), ("", "", ""), ()) for stage in range(3)]
     answers[2] = replace(answers[2], **changes)
     claim = SimpleNamespace(order=SimpleNamespace(batches=range(_STEPS)))
     proofs = false_answer(_JOB, _SIGNERS, claim, answers)

@@ -144,7 +144,7 @@ def test_forged_altered_and_misdirected_orders_are_refused_without_a_signature()
         ("__init__", ()),
         ("load", ()),
         ("load", (1,)),
-        ("train", (TrainOrder(1, 1, torch.ones(1), "5e"), 1)),
+        ("train", (TrainOrder(1, 1, torch.ones(1), "5e", (), ()), 1)),
     ],
 )
 def test_even_the_coordinator_can_order_only_what_there_is(method: str, arguments: tuple) -> None:
@@ -236,7 +236,7 @@ def test_answer_that_nobody_signed_convicts_nobody() -> None:
         ("commit", Commitment("", "cd" * 32, ("12" * 32,), "ef" * 64)),
         ("commit", Commitment("ab" * 32, "cd" * 32, ("",), "ef" * 64)),
         ("open", Opening(("ab" * 32, ""), _LOG, _SIGNED)),
-        ("repeat", Repetition("", _LOG, _SIGNED)),
+        ("repeat", Repetition("", _LOG, _SIGNED, ())),
         ("repeat", Repetition("ab" * 32, _LOG, _SIGNED, ("",))),
     ],
 )
