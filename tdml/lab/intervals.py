@@ -4,17 +4,15 @@ import math
 import statistics
 from collections.abc import Sequence
 
-_Z = 1.959963984540054  # Φ⁻¹(0.975)
-
 
 def wilson(hits: int, trials: int) -> tuple[float, float]:
     """Of a share: Wilson's score interval (JASA 1927). Of no trials, everything."""
     if trials == 0:
         return 0.0, 1.0
-    share, z2 = hits / trials, _Z**2
-    middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    from scipy.stats import binomtest
+
+    low, high = binomtest(hits, trials).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -22,7 +20,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     values."""
     if len(values) < 2:
         return statistics.fmean(values), math.nan
-    from scipy.stats import t
+    from scipy.stats import sem, t
 
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.fmean(values), float(t.ppf(0.975, len(values) - 1)) * error
+    return statistics.fmean(values), float(t.ppf(0.975, len(values) - 1) * sem(values))
