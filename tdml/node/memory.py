@@ -149,5 +149,5 @@ def _on_the_host(config: Config, layout: Layout, state: StateLayout, windows: in
     states, and one of somebody else's that is to be repeated, as it comes and as a whole; the inner
     states that a round begins and ends with."""
     states = (windows + 1) * state.size if windows else 0
-    inner = 2 * state.kept.size if config.sync.keeps_inner_state else 0
+    inner = 2 * state.inner.size if config.sync.keeps_inner_state else 0
     return _FLOAT * (4 * layout.size + states + inner)

@@ -36,7 +36,7 @@ from tdml.protocol.orders import (
     Slot,
     TrainOrder,
     TrainReport,
-    kept,
+    state_before,
 )
 from tdml.trust.commitment import block_digests, commitment, content, in_blocks
 
@@ -223,7 +223,9 @@ class Node:
         states = self._trace.seal(root(blocks)) if self._trace else ""
         if self._trace:
             shown = {0: self._trace.inner, **dict(enumerate(self._trace.kept, start=1))}
-            self._vectors |= {kept(w): in_blocks(s) for w, s in shown.items() if s is not None}
+            self._vectors |= {
+                state_before(w): in_blocks(s) for w, s in shown.items() if s is not None
+            }
         held_to = commitment(round_number, self.name, root(blocks))
         commits = Commitment(held_to, states, blocks, "")
         statement = commit_statement(

@@ -21,8 +21,8 @@ class StateLayout:
             SettingError: see `OptimizerState`.
         """
         self._layout = layout
-        self.kept = OptimizerState(train, layout.shapes[: layout.parameter_tensors], device)
-        self.size = layout.size + self.kept.size
+        self.inner = OptimizerState(train, layout.shapes[: layout.parameter_tensors], device)
+        self.size = layout.size + self.inner.size
 
     def sections(self, vector: torch.Tensor) -> list[torch.Tensor]:
         """A training state, or an update, in pieces that are each of one kind: all parameters,
@@ -34,5 +34,5 @@ class StateLayout:
         return (
             weights
             if len(vector) == layout.size
-            else weights + self.kept.sections(vector[layout.size :])
+            else weights + self.inner.sections(vector[layout.size :])
         )

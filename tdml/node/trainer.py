@@ -71,7 +71,7 @@ class Trainer:
         tell the others, as a node that fails cannot."""
         assert state.shape == (self._form.size,)
         self._put_in(state[: self._layout.size])
-        self._form.kept.write(state[self._layout.size :], self._optimizer, self.parameters)
+        self._form.inner.write(state[self._layout.size :], self._optimizer, self.parameters)
         self._resumed, self._large = True, self._holds_large_numbers()
 
     def _put_in(self, weights: torch.Tensor) -> None:
@@ -128,15 +128,15 @@ class Trainer:
     def outcome(self, start: torch.Tensor) -> list[torch.Tensor]:
         """What a round has led to that began with the weights `start`: the update (d,) float32, and
         where it is kept what the optimizer is left with."""
-        if not self._keeps or not self._form.kept.size:
+        if not self._keeps or not self._form.inner.size:
             return [change(start, self.weights())]
-        weights, inner = self.state().split([self._layout.size, self._form.kept.size])
+        weights, inner = self.state().split([self._layout.size, self._form.inner.size])
         return [change(start, weights), inner.clone()]  # for it is kept, and all else is not
 
     def state(self) -> torch.Tensor:
         """The state after the steps so far: (size,) float32 on the host."""
         state = torch.empty(self._form.size)
-        weights, kept = state[: self._layout.size], state[self._layout.size :]
+        weights, inner = state[: self._layout.size], state[self._layout.size :]
         self._layout.flatten(self._tensors(), weights)
-        self._form.kept.read(self._optimizer, self.parameters, kept)
+        self._form.inner.read(self._optimizer, self.parameters, inner)
         return state

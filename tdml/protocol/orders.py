@@ -30,7 +30,7 @@ Signature = Annotated[str, Meta(max_length=128)]
 UPDATE, INNER, BEFORE, AFTER = "update", "inner", "before", "after"
 
 
-def kept(window: int) -> str:
+def state_before(window: int) -> str:
     """The name of the state before a window: before the first, of the inner optimizer's, for the
     weights everybody knows."""
     return f"state {window}"

@@ -117,7 +117,7 @@ class Job:
 
     def inner_size(self, stage: int) -> int:
         """Numbers of what a stage's optimizer goes on from; 0 where that is nothing."""
-        return self.states[stage].kept.size if self.config.sync.keeps_inner_state else 0
+        return self.states[stage].inner.size if self.config.sync.keeps_inner_state else 0
 
     @property
     def longest(self) -> int:

@@ -205,7 +205,7 @@ class Referee:
         if item.channel >= 0:
             return [tensor]
         state = self._job.states[item.stage]
-        return state.kept.sections(tensor) if number else state.sections(tensor)
+        return state.inner.sections(tensor) if number else state.sections(tensor)
 
     def _stage(self, index: int) -> Stage:
         if index not in self._stages:

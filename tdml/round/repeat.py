@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tdml.node.trace import Opening
-from tdml.protocol.orders import RepeatOrder, Repetition, kept, new_nonce
+from tdml.protocol.orders import RepeatOrder, Repetition, new_nonce, state_before
 from tdml.round.fleet import Replica
 from tdml.round.job import Job
 from tdml.round.vectors import Vector, relay
@@ -47,7 +47,7 @@ class Claim:
     def start_size(self, job: Job, stage: int) -> int:
         """Numbers of that."""
         state = job.states[stage]
-        return state.size if self.window else state.kept.size
+        return state.size if self.window else state.inner.size
 
     def confirmed_by(self, answers: Sequence[Repetition]) -> bool:
         """Whether a repetition has found the very same."""
@@ -68,6 +68,6 @@ def repeat(job: Job, claim: Claim, party: Replica) -> list[Repetition]:
     for stage in range(len(owner.names)):
         start = claim.start(stage)
         if start is not None and not order.own:
-            name, size = kept(claim.window), claim.start_size(job, stage)
+            name, size = state_before(claim.window), claim.start_size(job, stage)
             relay(owner, Vector(name, stage, size, start), party)
     return party.repeat(order)

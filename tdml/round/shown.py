@@ -50,7 +50,7 @@ def shown_by(
             raise NotShown(replica.index, stage)
     before = None
     if ground.before is not None:
-        size = state.kept.size if begins else state.size
+        size = state.inner.size if begins else state.size
         before = fetch_vector(replica, Vector(BEFORE, stage, size, ground.before))
     if item.channel >= 0:
         value = told.get(item.channel, [])

@@ -60,7 +60,7 @@ class KeepsOther(Liar):
             yield step
 
     def _changed(self, state):
-        state, form = state.clone(), self.stage.trainer._form.kept
+        state, form = state.clone(), self.stage.trainer._form.inner
         sections = form.sections(state[self.stage.layout.size :])
         self.change(dict(zip(["filled", *form._names], sections, strict=True)))
         return state
