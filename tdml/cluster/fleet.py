@@ -76,8 +76,9 @@ class RpcFleet:
             node = self.nodes.setdefault(name, Peer(name, rank))
             if not node.usable or node.visit != card.visit:
                 came.append(name)
-                node.out &= node.visit == card.visit
-                # a process that has started anew is in no group
+                if node.visit != card.visit:  # another process: it is given another chance
+                    node.out = False
+                # whoever was away, or has started anew, is in no group
                 self._formed = {i: r for i, r in self._formed.items() if node not in r.nodes}
             node.rank, node.visit = rank, card.visit
             node.sees_data = card.data is not None
@@ -208,6 +209,12 @@ class RpcFleet:
     def can_go_on(self) -> bool:
         """Whether some replica has all its nodes, formed or not."""
         return any(self.slots.is_whole(index) for index in self.slots.replicas)
+
+    def can_do_without(self, name: str) -> bool:
+        """Whether some replica has all its nodes, and that one is not among them."""
+        node, occupants = self.nodes[name], self.slots.occupants
+        whole = filter(self.slots.is_whole, self.slots.replicas)
+        return any(node not in occupants(index) for index in whole)
 
     def _dissolve(self) -> None:
         """Give up the groups that can do nothing any more, or whose nodes sit elsewhere."""

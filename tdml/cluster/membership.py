@@ -87,11 +87,7 @@ def part_from_the_slow(fleet: RpcFleet) -> None:
     """Nodes that were too slow to answer in two rounds in a row take no more part, with spares or
     without, unless no replica would be left."""
     for name in fleet.patience.promptness.end_round():
-        node = fleet.nodes[name]
-        if not fleet.stand_down(name):
-            node.out = True
-            node.out = fleet.can_go_on()
-        if node.out:
+        if fleet.stand_down(name) or fleet.can_do_without(name):
             fleet.give_up([name], "too slow to answer, twice in a row")
 
 

@@ -67,8 +67,9 @@ def _draw_node(axes: Axes, timeline: Timeline, node: str, row: int) -> None:
     not count are pale."""
     states = [(r.slots.get(node), node in r.standby, r.counts) for r in timeline.rounds]
     named = None
-    for (slot, standby, counts), places in groupby(range(len(states)), key=states.__getitem__):
-        first, *_, last = [*places] * 2
+    for (slot, standby, counts), numbers in groupby(range(len(states)), key=states.__getitem__):
+        places = [*numbers]
+        first, last = places[0], places[-1]
         if standby:
             axes.hlines(row, first - 0.45, last + 0.45, color=_STANDBY, linewidth=2, zorder=2)
         if slot is None:

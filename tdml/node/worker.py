@@ -117,10 +117,6 @@ class Worker:
             release(error)
             return failure
 
-    def commit(self, round_number: int) -> Commitment:
-        """See `Node.commit`."""
-        return self.node.commit(round_number)
-
     # Orders that are carried out at once, on an RPC thread
 
     def progress(self) -> int:
@@ -209,6 +205,10 @@ class Worker:
             self._agree()
         return self.node.trained(losses)
 
+    def commit(self, round_number: int) -> Commitment:
+        """See `Node.commit`."""
+        return self.node.commit(round_number)
+
     def repeat(self, order: RepeatOrder) -> Repetition:
         """Steps again."""
         self._take(self.node.repeating(order))
@@ -256,8 +256,8 @@ def _utf8(text: str) -> str:
 # What the coordinator may order. Those that compute are done on the main thread, in their turn.
 
 _IN_TURN = (
-    Worker.join, Worker.freeze, Worker.load, Worker.train, Worker.repeat, Worker.evaluate,
-    Worker.commit,
+    Worker.join, Worker.freeze, Worker.load, Worker.train, Worker.commit, Worker.repeat,
+    Worker.evaluate,
 )  # fmt: skip
 _AT_ONCE = (
     Worker.progress, Worker.cancel, Worker.stop, Worker.refused, Worker.digests, Worker.reveal,

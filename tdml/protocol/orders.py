@@ -155,6 +155,9 @@ class Shown:
     messages: tuple[tuple[torch.Tensor, ...], ...]
 
 
+NOBODY = -1  # the candidate whose update is no replica's own, but the mean of some
+
+
 @dataclass(frozen=True)
 class EvaluateOrder:
     """Evaluate the loaded weights, plus the update of `candidate` that was held if one is named, on

@@ -9,7 +9,7 @@ import torch
 
 from tdml.data.faults import name_samples
 from tdml.data.pieces import held_out
-from tdml.protocol.orders import EvaluateOrder, new_nonce
+from tdml.protocol.orders import NOBODY, EvaluateOrder, new_nonce
 from tdml.rewards.policies import POLICIES
 from tdml.round.aggregate import Mean, mean
 from tdml.round.false_evaluation import Evaluated
@@ -107,7 +107,7 @@ def improvements(
         return {rows[0]: 1}
     positions = drawn(job, "validation", gathered.start)
     asked = held_out(job.source, "validation", positions, job.config.train.batch_size)
-    order, worth = EvaluateOrder(gathered.start.number, asked, candidate=-1), {}
+    order, worth = EvaluateOrder(gathered.start.number, asked, candidate=NOBODY), {}
     for place, index in enumerate(rows):
         without = [row for row in rows if row != index]
         others = mean(fleet, job, gathered, without, judgements).stages
