@@ -60,8 +60,8 @@ class WatchedNode(Node):
 
 
 class AttackingNode(Node):
-    """Acts as its attack says. It remembers its last updates and the last change of the global
-    weights: unlike that of an honest node, its round depends on the rounds before it."""
+    """Acts as its attack says. Unlike an honest node it remembers its last updates and the last
+    change of the global weights."""
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """Data: sources, the partition over replicas, and the seeded order of samples.
 
-A source is any callable (`data._target_`) that returns a training and a test dataset: map-style,
-with `len()` and items of which the task makes batches, such as `(tensor, class)` or token ids.
+A source is any callable (`data._target_`) that returns a training and a test dataset, and it may be
+a third for validation: map-style, with `len()` and items of which the task makes batches, such as
+`(tensor, class)` or token ids.
 """
 
 from tdml.data.cifar10 import cifar10

@@ -14,9 +14,9 @@ from tdml.data.source import Source
 class Piece:
     """Some samples of one batch.
 
-    The batch is `indices` (k,) int64 of the training or the test set, with the random augmentation
-    that `seed` decides; of it only the places `keep` (m,) int64 are meant. Of held-out samples that
-    the coordinator alone has, the batch's inputs and targets themselves are `given`.
+    The batch is `indices` (k,) int64 of what `split` names, with the random augmentation that
+    `seed` decides; of it only the places `keep` (m,) int64 are meant. Of held-out samples that the
+    coordinator alone has, the batch's inputs and targets themselves are `given`.
     """
 
     split: str  # "train", "test" or "validation"

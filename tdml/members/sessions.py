@@ -1,7 +1,7 @@
 """Sessions: a job's members change by forming the next one.
 
-A session is one RPC world. Between rounds a worker keeps nothing that matters, so whenever somebody
-joins, dies or comes back, all go back to the store and form another:
+A session is one RPC world. Between rounds a worker keeps nothing that hangs on it, so whenever
+somebody joins, dies or comes back, all go back to the store and form another:
 
 1. the coordinator calls; whoever is in a session leaves it;
 2. everybody hands in a card, signed for this call;

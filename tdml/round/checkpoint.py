@@ -1,5 +1,5 @@
-"""A checkpoint after every round, from which the job's weights go on bit for bit. How long replicas
-take, and who was late, is learnt anew."""
+"""A checkpoint after every round, from which the job's weights go on bit for bit. How long
+replicas may take, and who was late, is learnt anew."""
 
 import hashlib
 import io

@@ -234,7 +234,7 @@ class Engine:
         self, round_: Round, able: Sequence[int], split: str, start: RoundStart
     ) -> dict[str, float] | None:
         """See `evaluate`. Without whom it proves to be lying it is measured again; samples that
-        spoil it are named once."""
+        spoil it are named in round 1."""
         draw, settler = start.draw("figures", split), self.judge.auditor.settler
         measured = evaluate(self.job, self.fleet, start, able, split)
         while proofs := false_figures(settler, measured.evaluated, self.weights, draw):

@@ -60,7 +60,7 @@ class Replica(Protocol):
         """The nodes' traces of this round, by stage."""
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
-        """Take steps again, by an order for each stage."""
+        """Take steps again, all stages by one order."""
 
     def shown(self, stage: int) -> Shown:
         """The step that a node has kept to be shown."""

@@ -9,5 +9,5 @@ def window_bounds(steps: int, windows: int) -> tuple[int, ...]:
 
 
 def windows_that_fit(windows: int, state_bytes: int, memory: int) -> int:
-    """The most windows whose inner states, of `state_bytes` each, fit into `memory` bytes."""
+    """The most windows between which the states, of `state_bytes` each, fit into `memory` bytes."""
     return max(1, min(windows, 1 + memory // max(state_bytes, 1)))
