@@ -33,11 +33,6 @@ class Round:
     tainted: range = range(0)  # rounds that may hold something of a node proven to lie
 
     @property
-    def evaluated(self) -> bool:
-        """Whether anybody could measure the weights."""
-        return self.test.get("loss") is not None
-
-    @property
     def accepted(self) -> list[int]:
         """The replicas whose updates count."""
         return [index for index, judgement in sorted(self.judgements.items()) if judgement.accepted]

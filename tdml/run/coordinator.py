@@ -117,7 +117,7 @@ class Coordinator:
         self.recorder.open_round(number, self.engine.digest(), slots, self.fleet.present, fewer)
         played = self.engine.play(number, slots)
         self._idle_rounds = 0 if played.trained else self._idle_rounds + 1
-        self._evaluated.append(played.evaluated)
+        self._evaluated.append(played.test["loss"] is not None)
         # the checkpoint has to know which samples are left out, and why
         notes = self._new(notices(self.job, played, self.fleet.losses.values()))
         self._record(played)

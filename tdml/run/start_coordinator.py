@@ -128,13 +128,12 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     terms = terms_of(complete, job, identity)
     folder.begin(complete)
     rendezvous.begin(config.run_dir)
-    banned_here = banned_keys(written)
-    kept_out = bans.keys | banned_here
+    kept_out = bans.keys | banned_keys(written)
     former = checkpoint.fleet["keys"] if checkpoint else {}
     roster = open_roster(identity.public, given, kept_out, _joined(config, former))
-    at = job_id(run, written, identity.public)
+    this_job = job_id(run, written, identity.public)
     sessions, admitted = open_sessions(
-        config, job, at, identity, rendezvous, terminal, roster, kept_out, former
+        config, job, this_job, identity, rendezvous, terminal, roster, kept_out, former
     )
     roster.write(run / "roster.yaml")
     guard = Guard(obey=None)
@@ -146,7 +145,7 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     folder.write_settings(complete)
     folder.write_facts(source.train)
     # of what was banned right before the coordinator died only the ban list knows
-    banned = banned_here | bans.of(at)
+    banned = banned_keys(written) | bans.of(this_job)
     return _Ready(
         complete, folder, checkpoint, job, bans, banned, terms, caller, sessions, admitted, recorder
     )
