@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch.distributed import rpc
 
+from tdml.errors import one_line
 from tdml.protocol.names import rpc_name
 from tdml.wire.channel import Listener
 from tdml.wire.guard import Envelope
@@ -30,7 +31,11 @@ def send(rank: int, order: Envelope, timeout: float) -> torch.futures.Future:
     `envelope`; it fails after `timeout` seconds, 0 for never.
 
     Raises:
-        RuntimeError: the connection is lost already.
+        RuntimeError: the connection is lost already, or the worker has given an address that is
+            none.
     """
     sent = (order.header, order.tensors, order.signature)
-    return rpc.rpc_async(rpc_name(rank), obey, args=sent, timeout=timeout)
+    try:
+        return rpc.rpc_async(rpc_name(rank), obey, args=sent, timeout=timeout)
+    except (ValueError, LookupError, ArithmeticError) as error:  # of TensorPipe, by the address
+        raise RuntimeError(one_line(error)) from error
