@@ -140,8 +140,10 @@ class RpcFleet:
     def ban(self, names: Iterable[str], reason: str) -> None:
         """Exclude nodes for the rest of the job. Their replicas' groups end."""
         for name in names:
-            if not self.nodes[name].banned:
-                self.nodes[name].banned = True
+            # one that was let in may have proven something, and come to no session
+            node = self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
+            if not node.banned:
+                node.banned = True
                 self._on_ban(name, reason)
         self._dissolve()
 

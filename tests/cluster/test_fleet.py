@@ -236,3 +236,22 @@ def test_who_holds_data_stays_with_it(joined: list[int]) -> None:
     muster(fleet)
     fleet.nodes["r1.s0"].dead = fleet.nodes["r2.s1"].dead = True
     assert sorted(muster(fleet)) == [0]
+
+
+@pytest.mark.parametrize("comes_later", [False, True])
+def test_a_key_that_was_let_in_and_has_not_come_is_banned_for_what_it_proves(
+    joined: list[int], comes_later: bool
+) -> None:
+    """By a signed answer in the name of another, to whom the order was sent."""
+    fleet = make_fleet([])
+    banned: list[tuple[str, str]] = []
+    fleet._on_ban = lambda *ban: banned.append(ban)
+    before = muster(fleet)
+    for _ in range(2):
+        fleet.ban(["spare5"], "signed for another")
+    if comes_later:
+        fleet.enter(admit([*ALL, "spare0", "spare5"]))
+    assert banned == [("spare5", "signed for another")]
+    assert (fleet.banned, fleet.slots.spares) == (["spare5"], ["spare0"])
+    assert "spare5" not in fleet.present
+    assert muster(fleet) == before
