@@ -1,6 +1,7 @@
 """Whether the coordinator's process runs. Connections do not say so: the kernel keeps those of a
 stopped process, and the job's store may be hosted by an agent that lives on."""
 
+import itertools
 import threading
 import time
 
@@ -18,12 +19,21 @@ def beat(store: dist.Store) -> None:
 
 
 def _beat(store: dist.Store) -> None:
+    for number in itertools.count(1):
+        try:
+            # set, not added to: whatever others have written there is gone
+            store.set(_KEY, str(number))
+        except dist.DistError:
+            store = _again(store)
+        time.sleep(_PAUSE_S)
+
+
+def _again(store: dist.Store) -> dist.Store:
+    """Another connection; the same one while there is none."""
     try:
-        while True:
-            store.add(_KEY, 1)
-            time.sleep(_PAUSE_S)
+        return store.clone()  # type: ignore[attr-defined]
     except dist.DistError:
-        return  # the store is gone, and this process ends
+        return store
 
 
 class Heartbeat:
@@ -32,7 +42,7 @@ class Heartbeat:
     def __init__(self, limit: float) -> None:
         """`limit`: seconds without a beat after which the coordinator is given up."""
         self.limit = limit
-        self._beats, self._heard = 0, time.monotonic()
+        self._beat, self._heard = b"", time.monotonic()
 
     def has_stopped(self, store: dist.Store) -> bool:
         """Whether there was none for that long.
@@ -40,9 +50,9 @@ class Heartbeat:
         Raises:
             DistError: the store is gone.
         """
-        beats = store.add(_KEY, 0)
-        if beats != self._beats:
-            self._beats, self._heard = beats, time.monotonic()
+        beat = store.get(_KEY) if store.check([_KEY]) else b""
+        if beat != self._beat:
+            self._beat, self._heard = beat, time.monotonic()
         return time.monotonic() - self._heard > self.limit
 
     def in_words(self) -> str:

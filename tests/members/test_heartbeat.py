@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import torch.distributed as dist
 
+from tdml.members import heartbeat as module
 from tdml.members.heartbeat import Heartbeat, beat
 from tests.jobs import free_port
 
@@ -31,7 +32,7 @@ def test_who_has_not_beaten_for_long_has_stopped(store: dist.TCPStore) -> None:
 def test_who_beats_has_not(store: dist.TCPStore) -> None:
     beat(store)
     heartbeat, start = Heartbeat(limit=20), time.monotonic()
-    while store.add("beats", 0) < 3:
+    while not store.check(["beats"]) or int(store.get("beats")) < 3:
         assert not heartbeat.has_stopped(store)
         assert time.monotonic() - start < 15
 
@@ -39,6 +40,48 @@ def test_who_beats_has_not(store: dist.TCPStore) -> None:
 def test_a_beat_is_heard_however_late_it_comes(store: dist.TCPStore) -> None:
     heartbeat = Heartbeat(limit=0.0)
     assert heartbeat.has_stopped(store)
-    store.add("beats", 1)
+    store.set("beats", "1")
     heartbeat.limit = 20
     assert not heartbeat.has_stopped(store)
+
+
+@pytest.mark.parametrize("said", ["abc", "", "9" * 30, b"\xff"])
+def test_what_somebody_else_writes_stops_no_heart(store: dist.TCPStore, said: str | bytes) -> None:
+    beat(store)
+    heartbeat, start = Heartbeat(limit=20), time.monotonic()
+    store.set("beats", said)
+    assert not heartbeat.has_stopped(store)
+    while store.get("beats") == (said if isinstance(said, bytes) else said.encode()):
+        assert time.monotonic() - start < 15
+    assert not heartbeat.has_stopped(store)
+
+
+class _CutOff:
+    """A store whose connections are lost, one after the other; the fourth holds. Between the
+    second and the third there is none to be had."""
+
+    def __init__(self) -> None:
+        self.connections, self.beats = 0, 0
+
+    def set(self, key: str, value: str) -> None:
+        if self.connections < 4:
+            raise dist.DistNetworkError("lost")
+        self.beats += 1
+        if self.beats == 3:
+            raise SystemExit  # the process ends
+
+    def clone(self) -> "_CutOff":
+        self.connections += 1
+        if self.connections == 3:
+            raise dist.DistNetworkError("nobody listens")
+        return self
+
+
+def test_a_heart_whose_connection_is_lost_goes_on_with_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.0)
+    store = _CutOff()
+    with pytest.raises(SystemExit):
+        module._beat(store)
+    assert (store.connections, store.beats) == (4, 3)
