@@ -21,7 +21,7 @@ def main(overrides: list[str]) -> None:
         session = rendezvous.await_call(None)
         card = Card(fingerprint(config), "", held, code_of(config), visit=rendezvous.visit)
         rendezvous.enter(card.signed(identity, session))
-        rendezvous.await_decision()
+        rendezvous.await_decision(None)
 
 
 if __name__ == "__main__":

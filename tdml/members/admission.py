@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tdml.data.contents import difference
 from tdml.errors import SettingError
-from tdml.members.cards import Card, Decision
+from tdml.members.cards import Card, Decision, Member, Refusal
 from tdml.members.owners import Owners
 from tdml.members.roster import COORDINATOR_NAME, Roster
 from tdml.protocol.names import node_name
@@ -22,12 +22,11 @@ _LONGEST = 200  # characters: a rank may call them whatever it likes
 
 @dataclass(frozen=True)
 class Admitted:
-    """Who takes part in a session: names and cards, the coordinator's first. `refused` has the
-    visits of the others, and why."""
+    """Who takes part in a session: names and cards, the coordinator's first."""
 
     members: dict[str, Card]
-    refused: dict[str, str]
-    # the same by name; of those that have none, by their keys
+    refused: tuple[Refusal, ...] = ()
+    # why, by name; of those that have none, by their keys
     faults: dict[str, str] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()  # the members that were let in and have not come
 
@@ -50,7 +49,8 @@ class Admitted:
 
     def decision(self, at: Session) -> Decision:
         """What everybody is told."""
-        members = tuple((name, card.visit) for name, card in self.members.items())
+        cards = self.members.items()
+        members = tuple(Member(name, card.visit, card.public) for name, card in cards)
         return Decision(None, at, members, self.refused)
 
 
@@ -91,7 +91,8 @@ class Admission:
             SettingError: a rank that was started together with the coordinator was given other
                 settings, or holds other data; or nobody may take part.
         """
-        members, refused, faults = {COORDINATOR_NAME: self._own}, {}, {}
+        members, faults = {COORDINATOR_NAME: self._own}, {}
+        refused: list[Refusal] = []
         for card in sorted(cards, key=_in_order):
             name = self._name(card, session, members)
             reason = self._fault(name, card, session, members, {*banned, *self.banned})
@@ -105,8 +106,9 @@ class Admission:
                 self.roster.keys[name] = card.public
                 self.roster.refused.pop(name, None)
                 continue
-            refused[card.visit] = reason
-            if name is None and card.is_signed(session):
+            signed = card.is_signed(session)
+            refused.append(Refusal(card.visit, card.public if signed else "", reason))
+            if name is None and signed:
                 faults[f"key {card.public[:_KEY]}…"] = reason
             elif name is not None and name not in members:
                 faults[name] = reason
@@ -118,7 +120,7 @@ class Admission:
             raise SettingError(
                 f"every node is refused ({reasons}): see identity.roster and identity.ban_list"
             )
-        return Admitted(members, refused, faults)
+        return Admitted(members, tuple(refused), faults)
 
     def _misfit(self, name: str | None, card: Card) -> str | None:
         """What of its code, settings or data keeps a process out, in one line."""

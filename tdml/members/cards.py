@@ -1,14 +1,19 @@
 """What is said at the job's store: cards, calls and decisions, each signed by who says it."""
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Self
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Self, TypeVar
 
 import msgspec
 
 from tdml.data.contents import Contents
 from tdml.protocol.identity import Identity, verify_signature
-from tdml.protocol.statement import canonical
+from tdml.protocol.statement import DigestOrNone, canonical
 from tdml.wire.channel import Session
+
+LONGEST_ERROR = 2_000  # characters of what a process says that it cannot take part for
+_LONGEST_CARD = 2**18  # bytes: a line for every setting, and for every module of the user's
+_Signature = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{128})?\Z")]
+_Word = Annotated[str, msgspec.Meta(max_length=64)]  # drawn at random by whoever says it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +21,8 @@ class _Signed:
     """What somebody says whose key is `public`: the signature shows that he holds the private
     half. `context`: what is signed together with it."""
 
-    public: str = ""
-    signature: str = ""
+    public: DigestOrNone = ""
+    signature: _Signature = ""
 
     def signed(self, identity: Identity, *context: str) -> Self:
         """The same, said by `identity`."""
@@ -32,6 +37,9 @@ class _Signed:
         raise NotImplementedError
 
 
+_T = TypeVar("_T", bound=_Signed)
+
+
 @dataclass(frozen=True)
 class Card(_Signed):
     """What a process says of itself, for one session: its context."""
@@ -40,10 +48,11 @@ class Card(_Signed):
     gpu: str  # that it has to itself: see `own_gpu`
     data: Contents | None = None  # what its data hold; None where it reads none
     code: str = ""  # that it runs: see `code_of`
-    error: str | None = None  # why it cannot take part, in one line
+    # why it cannot take part, in one line
+    error: Annotated[str, msgspec.Meta(max_length=LONGEST_ERROR)] | None = None
     # that the launcher gave it; None where it has joined later
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    visit: str = ""  # of this process alone
+    visit: _Word = ""  # of this process alone
 
     def _text(self, *context: str) -> bytes:
         return canonical(["tdml card", *context, asdict(replace(self, signature=""))])
@@ -53,10 +62,29 @@ class Card(_Signed):
 class Call(_Signed):
     """The coordinator calls everybody to a new session."""
 
-    session: str
+    session: _Word
 
     def _text(self, *context: str) -> bytes:
         return canonical(["tdml call", self.session, self.public])
+
+
+@dataclass(frozen=True)
+class Member:
+    """The process of that visit whose key is `public` takes part under that name: a visit alone
+    anybody can write on a card."""
+
+    name: str
+    visit: str
+    public: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a process takes no part. `public` is its key if its card was signed, else ""."""
+
+    visit: str
+    public: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -65,20 +93,24 @@ class Decision(_Signed):
 
     error: str | None = None
     at: Session = Session("", "")  # noqa: RUF009 - frozen
-    members: tuple[tuple[str, str], ...] = ()  # names and visits, the coordinator's first
-    refused: dict[str, str] = field(default_factory=dict)  # visits, and why
+    members: tuple[Member, ...] = ()  # the coordinator first
+    refused: tuple[Refusal, ...] = ()
     attempt: int = 0  # how often the launcher had started the coordinator again
 
-    def place(self, visit: str) -> int | None:
-        """The rank in the session of the process with this visit; None if it is no member."""
-        visits = [member for _, member in self.members]
-        return visits.index(visit) if visit in visits else None
+    def place(self, card: Card) -> int | None:
+        """The rank in the session of who has handed in this card; None if it is no member."""
+        cards = [(member.visit, member.public) for member in self.members]
+        own = card.visit, card.public
+        return cards.index(own) if own in cards else None
+
+    def reason(self, card: Card) -> str | None:
+        """Why who has handed in this card is refused; None if it is not."""
+        own = card.visit, card.public
+        reasons = (each.reason for each in self.refused if (each.visit, each.public) == own)
+        return next(reasons, None)
 
     def _text(self, *context: str) -> bytes:
-        members = [list(member) for member in self.members]
-        refused = sorted([visit, reason] for visit, reason in self.refused.items())
-        at = [self.at.job, self.at.session]
-        return canonical(["tdml decision", *at, members, refused, self.public])
+        return canonical(["tdml decision", asdict(replace(self, signature=""))])
 
 
 @dataclass(frozen=True)
@@ -101,28 +133,23 @@ class Over(Exception):
         self.status = status
 
 
+def read(data: bytes, kind: type[_T]) -> _T | None:
+    """What was said, by whomever; None if it is something else, or nobody could sign it."""
+    try:
+        said = msgspec.json.decode(data, type=kind)
+        said._text("")
+    except (msgspec.MsgspecError, RecursionError, ValueError):  # also of bytes that are no text
+        return None
+    return said
+
+
 def read_card(data: bytes) -> Card:
-    """A card; one that cannot be read, or that nobody could sign, is that of nobody."""
-    try:
-        card = msgspec.json.decode(data, type=Card)
-        card._text("")
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        return Card(fingerprint="", gpu="")
-    return card
-
-
-def read_call(data: bytes) -> Call:
-    """A call; one that cannot be read is nobody's."""
-    try:
-        return msgspec.json.decode(data, type=Call)
-    except (msgspec.MsgspecError, RecursionError):
-        return Call("")
+    """A card; one that cannot be read, is too long, or that nobody could sign is that of nobody."""
+    card = read(data, Card) if len(data) <= _LONGEST_CARD else None
+    return card or Card(fingerprint="", gpu="")
 
 
 def read_end(data: bytes) -> End | None:
     """The end of a run, signed by whoever says so; None if it is nobody's."""
-    try:
-        end = msgspec.json.decode(data, type=End)
-        return end if end.is_signed() else None
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        return None
+    end = read(data, End)
+    return end if end and end.is_signed() else None

@@ -5,7 +5,9 @@ see `tdml.members.sessions`. A mistake on any machine thus ends every rank with 
 before any training, and no rank waits for one that has already failed. Whoever comes while nobody
 is called rings.
 
-Anybody who reaches the store can write to it. So calls, cards, decisions and the end are signed.
+Anybody who reaches the store can write to it. So calls, cards, decisions and the end are signed,
+and what belongs to a call lies under its session, which nobody can foresee. Once a coordinator was
+met, what it has not signed is as if it were not there.
 """
 
 import contextlib
@@ -17,9 +19,9 @@ from collections.abc import Callable, Collection
 import msgspec
 import torch.distributed as dist
 
-from tdml.errors import SettingError, complain, printable
+from tdml.errors import SettingError, complain
 from tdml.members import exit_barrier
-from tdml.members.cards import Call, Card, Decision, End, Over, read_call, read_card, read_end
+from tdml.members.cards import Call, Card, Decision, End, Over, read, read_card, read_end
 from tdml.members.heartbeat import Heartbeat, beat
 from tdml.members.store import address, connect
 from tdml.protocol.identity import Identity
@@ -32,7 +34,6 @@ _FAREWELL_S = 15.0
 _LAST_WORDS_S = 1.0
 _GOODBYE_S = 3.0  # a name server that is silent keeps torch from connecting for 2
 _POLL_S = 0.05
-_KEY = 64  # characters of a public key
 _MOST_CARDS = 100_000  # of one call, that are looked at
 
 
@@ -52,8 +53,9 @@ class Rendezvous:
         self.rank, self.world_size = rank, world_size
         self.visit = secrets.token_hex(16)
         self.store = connect(is_coordinator=rank == COORDINATOR, timeout=timeout)
-        self.store.set(f"here/{self.visit}", "")
-        self._call = self._last_but_one()
+        self._session = ""  # that was called to last
+        self._caller: Identity | None = None  # of this process, if it has called to that
+        self._answered: set[str] = set()  # sessions: an old call may come again
         self._rings = 0  # that were heard
         self._has_warned = False  # of a call that is not the coordinator's
         self._undecided = False  # whether this coordinator has called, and not decided yet
@@ -77,9 +79,6 @@ class Rendezvous:
         left = reach(*address(), timeout)
         self.store = connect(is_coordinator=False, timeout=max(left, _LAST_WORDS_S))
         self.bound_silence(silence, timeout)
-        # of the same store: what was answered there is not answered again
-        answered = self._call if self.store.check([f"here/{self.visit}"]) else 0
-        self._call = max(answered, self._last_but_one())
 
     # The coordinator's side
 
@@ -95,10 +94,8 @@ class Rendezvous:
         """Call everybody, those who ring and those who are in a session."""
         self._rings = self._count("rings")
         self.store.delete_key("over")
-        self._call = self._count("calls", 1)
-        call = Call(session)
-        self._write("call", call.signed(identity) if identity else call)
-        self._undecided = True
+        self._session, self._caller, self._undecided = session, identity, True
+        self._write("call", Call(session).signed(identity) if identity else Call(session))
 
     @property
     def rings(self) -> int:
@@ -125,15 +122,16 @@ class Rendezvous:
 
     def announce(self, decision: Decision) -> None:
         """Tell everybody what was decided."""
-        self._write("decision", decision)
+        self._write(self._key("decision"), decision)
         self._undecided = False
 
     def end_with(self, error: str) -> None:
         """Tell all ranks what is wrong, and stay until they have heard it: this process may host
         the store."""
         if not self._undecided:
-            self.call("")
-        self.announce(Decision(error=error, attempt=_attempt()))
+            self.call(secrets.token_hex(16))
+        decision = Decision(error, Session("", self._session), attempt=_attempt())
+        self.announce(decision.signed(self._caller) if self._caller else decision)
         deadline = time.monotonic() + _FAREWELL_S
         while self._count(self._key("heard")) < self.world_size - 1 and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -148,8 +146,7 @@ class Rendezvous:
     ) -> None:
         """Say that the run is over. Those that were refused at its start hear it here, by their
         visits; nobody waits for the agents of lost ranks."""
-        end = End(status, at.job, _attempt()).signed(by)
-        self.store.set("over", msgspec.json.encode(end).decode())
+        self._write("over", End(status, at.job, _attempt()).signed(by))
         if status == 0:  # else every agent ends with its ranks
             known = [f"agent/{rank}" for rank in lost if self.store.check([f"agent/{rank}"])]
             agents = {self.store.get(key) for key in known} - {_agent().encode()}
@@ -173,31 +170,31 @@ class Rendezvous:
         Raises:
             Over: the run has ended meanwhile.
         """
-        if not self._has_next():
+        if not self.called(coordinator):
             self._count("rings", 1)
-        while not self.called(coordinator):
-            if (status := self.status()) is not None:
-                raise Over(status)
-            time.sleep(_POLL_S)
-        self._call += 1
-        return read_call(self.store.get(f"call/{self._call}")).session
+        while (call := self._next_call(coordinator)) is None:
+            self._pause()
+        self._session = call.session
+        self._answered.add(call.session)
+        return call.session
 
     def called(self, coordinator: str | None) -> bool:
-        """Whether the coordinator calls to another session than the last that was answered."""
-        while self._has_next():
-            call = read_call(self.store.get(f"call/{self._call + 1}"))
-            if coordinator is None or (call.public == coordinator and call.is_signed()):
-                return True
-            self._call += 1  # somebody else's
-            self._say_once(call.public, coordinator)
-        return False
+        """Whether the coordinator calls to another session than those that were answered."""
+        return self._next_call(coordinator) is not None
+
+    def _next_call(self, coordinator: str | None) -> Call | None:
+        call = read(self.store.get("call"), Call) if self.store.check(["call"]) else None
+        if call is None or call.session in self._answered:
+            return None
+        if coordinator is None or (call.public == coordinator and call.is_signed()):
+            return call
+        self._say_once(call.public, coordinator)
+        return None
 
     def _say_once(self, public: str, coordinator: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            by = (
-                repr(printable(public[:_KEY])) if public else "nobody, as where a start has failed,"
-            )
+            by = repr(public) if public else "nobody, as where a start has failed,"
             complain(
                 f"tdml: a call to a session that is signed by {by} and not by the coordinator, "
                 f"whose key is {coordinator}, is not answered: ask whoever runs the job"
@@ -208,33 +205,40 @@ class Rendezvous:
         if self.rank is not None:
             self.store.set(f"agent/{self.rank}", _agent())
         number = self._count(self._key("cards"), 1)
-        self.store.set(f"{self._key('card')}/{number}", msgspec.json.encode(card).decode())
+        self._write(f"{self._key('card')}/{number}", card)
 
-    def await_decision(self) -> Decision | None:
-        """The coordinator's decision; None if it has called again meanwhile.
+    def await_decision(self, coordinator: str | None) -> Decision | None:
+        """What was decided on the call that was answered; None if there is another call meanwhile.
+
+        Args:
+            coordinator: see `await_call`.
 
         Raises:
-            SettingError: what is there is not signed by a coordinator.
+            SettingError: what is there is not signed by a coordinator, and none is known.
             Over: the run has ended meanwhile.
         """
-        while not self.store.check([self._key("decision")]):
-            if self._has_next():
+        while (decision := self._decision(coordinator)) is None:
+            if self.called(coordinator):
                 return None
-            if (status := self.status()) is not None:
-                raise Over(status)
-            time.sleep(_POLL_S)
-        try:
-            decision = msgspec.json.decode(self.store.get(self._key("decision")), type=Decision)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise SettingError(f"the coordinator's decision cannot be read: {error}") from error
+            self._pause()
         if decision.error and decision.attempt < _attempt():
             return None  # a former self of the job's
         self._count(self._key("heard"), 1)
-        if not decision.error and not decision.is_signed():
+        return decision
+
+    def _decision(self, coordinator: str | None) -> Decision | None:
+        if not self.store.check([self._key("decision")]):
+            return None
+        decision = read(self.store.get(self._key("decision")), Decision)
+        if decision and decision.at.session == self._session:
+            signed = decision.is_signed() and coordinator in (None, decision.public)
+            if signed or (coordinator is None and decision.error):  # said before it had a key
+                return decision
+        if coordinator is None:
             raise SettingError(
                 "the coordinator's decision is not signed: somebody else writes to the job's store"
             )
-        return decision
+        return None
 
     def await_end(self) -> int:
         """The exit status of a run in which this rank takes no part: its agent would be deaf to
@@ -260,6 +264,11 @@ class Rendezvous:
             return self._given_up()
         return end.status if end.attempt >= _attempt() else None
 
+    def _pause(self) -> None:
+        if (status := self.status()) is not None:
+            raise Over(status)
+        time.sleep(_POLL_S)
+
     def _given_up(self) -> int | None:
         """The exit status where the coordinator's process is stopped for good."""
         if self._heartbeat is None or not self._heartbeat.has_stopped(self.store):
@@ -270,21 +279,14 @@ class Rendezvous:
 
     # Keys
 
-    def _last_but_one(self) -> int:
-        """The call before the last: that one may still wait for cards."""
-        return max(0, self._count("calls") - 1)
-
     def _key(self, name: str) -> str:
-        return f"{name}/{self._call}"
+        return f"{name}/{self._session}"
 
     def _count(self, name: str, more: int = 0) -> int:
         return self.store.add(name, more)
 
-    def _write(self, name: str, value: Call | Decision) -> None:
-        self.store.set(self._key(name), msgspec.json.encode(value).decode())
-
-    def _has_next(self) -> bool:
-        return self.store.check([f"call/{self._call + 1}"])
+    def _write(self, key: str, value: Card | Call | Decision | End) -> None:
+        self.store.set(key, msgspec.json.encode(value).decode())
 
 
 def _attempt() -> int:

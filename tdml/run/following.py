@@ -13,12 +13,12 @@ def check_coordinator(
     """Whether to go on, if `known` is the coordinator's key in the session before.
 
     Raises:
-        SettingError: the coordinator has found something wrong, or is not that of
-            `identity.roster`, of the job, or of the session before.
+        SettingError: the coordinator has found something wrong at the start, or is not that of
+            `identity.roster`, or of the job.
     """
     if decision.error and known is None:
         raise SettingError(decision.error)
-    if decision.error:  # which anybody may have written: it ends no later session
+    if decision.error:  # what keeps it from going on it may mend
         return
     if roster and roster.get(COORDINATOR_NAME, decision.public) != decision.public:
         raise SettingError(
@@ -27,8 +27,3 @@ def check_coordinator(
         )
     if not is_job_of(decision.at.job, decision.public):
         raise SettingError(f"{decision.public} shows another coordinator's job: ask who runs it")
-    if known not in (None, decision.public):
-        raise SettingError(
-            f"somebody with the key {decision.public} takes the place of the coordinator, whose "
-            f"key is {known}: ask whoever runs it"
-        )

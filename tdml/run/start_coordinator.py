@@ -206,7 +206,8 @@ def _lead(
     started = enumerate(node_names(config.topology), start=1)
     lost = [rank for rank, name in started if name not in there]
     with suppress(dist.DistError):  # its agent is gone
-        rendezvous.end(status, ready.sessions.at, caller.identity, lost, list(admitted.refused))
+        refused = [each.visit for each in admitted.refused]
+        rendezvous.end(status, ready.sessions.at, caller.identity, lost, refused)
     return status
 
 

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from tdml.data.contents import Contents, contents_of
 from tdml.data.source import Source, load_source
 from tdml.errors import INTERRUPTED, SettingError, fail, one_line, printable, say
-from tdml.members.cards import Card, Decision, Over
+from tdml.members.cards import LONGEST_ERROR, Card, Decision, Over
 from tdml.members.own_key import node_identity
 from tdml.members.rendezvous import Rendezvous
 from tdml.members.roster import read_roster
@@ -108,8 +108,8 @@ class _Visit:
     def _next_session(self) -> int | None:
         """Take part in a session, if this process is let in; the exit status if it has ended for
         good."""
-        self._answer(self._rendezvous.await_call(self._coordinator))
-        decision = self._rendezvous.await_decision()
+        card = self._answer(self._rendezvous.await_call(self._coordinator))
+        decision = self._rendezvous.await_decision(self._coordinator)
         if decision is None:
             return None
         roster = self._ready.roster if self._ready else None
@@ -118,10 +118,10 @@ class _Visit:
             say(f"{self._said}: {printable(decision.error)}: {_WAITS}")
             return None
         self._rendezvous.heeds = (decision.public, decision.at.job)
-        place = decision.place(self._rendezvous.visit)
+        place = decision.place(card)
         if place is not None:
             return self._take_part(decision, place)
-        reason = decision.refused.get(self._rendezvous.visit)
+        reason = decision.reason(card)
         return None if reason is None else self._stay_out(reason)
 
     def _await_coordinator(self) -> None:
@@ -150,20 +150,20 @@ class _Visit:
             self._inner = self._worker.node.inner
         self._worker = None  # it is bound to the connection that is gone
 
-    def _answer(self, session: str) -> None:
-        """Hand in a card; it may have to say what is wrong."""
+    def _answer(self, session: str) -> Card:
+        """Hand in a card, which is returned; it may have to say what is wrong."""
         card = Card(
             fingerprint(self._config), "", rank=self._rendezvous.rank, visit=self._rendezvous.visit
         )
         try:
             ready = self._ready = self._ready or _get_ready(self._config, self._rendezvous.rank)
             full = replace(card, gpu=own_gpu(ready.device), data=ready.held, code=ready.code)
-            self._rendezvous.enter(full.signed(ready.identity, session))
-        except dist.DistError:
-            raise
+            card = full.signed(ready.identity, session)
         except Exception as error:  # whatever it is, the others must not wait for this rank
             text = f"{self._said} on {socket.gethostname()}: {one_line(error)}"
-            self._rendezvous.enter(replace(card, error=text))
+            card = replace(card, error=text[:LONGEST_ERROR])
+        self._rendezvous.enter(card)
+        return card
 
     @property
     def _said(self) -> str:
@@ -182,7 +182,7 @@ class _Visit:
         """Be a member of one session; the exit status if the run has ended with it. Raises
         DistError if the coordinator is gone, and the store with it."""
         assert self._ready is not None
-        name, _ = decision.members[place]
+        name = decision.members[place].name
         self._coordinator = decision.public
         worker = self._worker = self._worker_of(name, decision)
         assert self._guard is not None  # since there is a worker

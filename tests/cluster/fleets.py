@@ -44,7 +44,7 @@ def admit(names: Sequence[str], blind: Collection[str] = ()) -> Admitted:
         name: Card("", "", None if name in blind else _DATA, visit=name)
         for name in ("coordinator", *names)
     }
-    return Admitted(cards, {})
+    return Admitted(cards)
 
 
 def muster(fleet: RpcFleet) -> dict[int, list[str]]:

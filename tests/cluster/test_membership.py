@@ -18,7 +18,7 @@ def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there(
 
     def form(there: dict[str, str], banned: set[str]) -> Admitted:
         asked.append(banned)
-        return Admitted({}, {})
+        return Admitted({})
 
     roster = Roster({"r0.s0": "a", "r1.s0": "b"}, False, {})
     fleet = SimpleNamespace(
@@ -62,7 +62,7 @@ def test_a_spare_that_has_left_is_not_waited_for() -> None:
 
     def form(there: list[str], banned: set[str]) -> Admitted:
         asked.append(there)
-        return Admitted({}, {})
+        return Admitted({})
 
     rendezvous = SimpleNamespace(has_left=lambda visit: visit == "spare0")
     sessions = SimpleNamespace(at="", is_due=lambda: True, renew=form, rendezvous=rendezvous)

@@ -1,7 +1,6 @@
 """Cards, calls and decisions: nobody can make one for a key that is not theirs."""
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ import pytest
 
 from tdml.errors import SettingError
 from tdml.members import rendezvous
-from tdml.members.cards import Call, Card, Decision, End, Over, read_card
+from tdml.members.cards import Call, Card, Decision, End, Member, Over, Refusal, read_card
 from tdml.members.rendezvous import Rendezvous
 from tdml.protocol.identity import Identity
 from tdml.wire.channel import Session
@@ -54,19 +53,22 @@ def test_call_counts_as_it_was_signed_only() -> None:
 
 
 def test_decision_counts_as_it_was_signed_only() -> None:
-    members = (("coordinator", "a"), ("r0.s0", "b"))
-    decision = Decision(None, Session("job", "session"), members, {"c": "banned"}).signed(_ME)
+    members = (Member("coordinator", "a", _ME.public), Member("r0.s0", "b", _OTHER.public))
+    refused = (Refusal("c", _ME.public, "banned"),)
+    decision = Decision(None, _AT, members, refused).signed(_ME)
     assert decision.public == _ME.public
     assert decision.is_signed()
-    assert [decision.place(visit) for visit in "abc"] == [0, 1, None]
     for altered in (
         replace(decision, public=_OTHER.public),
         replace(decision, members=members[:1]),
-        replace(decision, refused={}),
+        replace(decision, refused=()),
         replace(decision, at=Session("job", "other")),
         replace(decision, at=Session("other", "session")),
-        replace(decision, members=(members[0], ("r0.s0", "c"))),
+        replace(decision, members=(members[0], replace(members[1], visit="c"))),
+        replace(decision, members=(members[0], replace(members[1], public=_ME.public))),
         replace(decision, signature=_OTHER.sign(b"")),
+        replace(decision, error="planted"),
+        replace(decision, attempt=7),
     ):
         assert not altered.is_signed()
 
@@ -78,54 +80,48 @@ def test_end_counts_as_it_was_signed_only() -> None:
         assert not replace(end, **altered).is_signed()
 
 
-@pytest.fixture
-def both(monkeypatch: pytest.MonkeyPatch):
-    """The coordinator, and who comes after it, at one store."""
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(free_port()))
-    for variable in [name for name in os.environ if name.startswith("TORCHELASTIC")]:
-        monkeypatch.delenv(variable)
-    return Rendezvous(0, 2), lambda rank=1: Rendezvous(rank, 2)
-
-
 def _called(
     coordinator: Rendezvous, come: Callable[[], Rendezvous]
-) -> tuple[Rendezvous, Rendezvous]:
+) -> tuple[Rendezvous, Rendezvous, Card]:
     """The coordinator has called to a first session, and a worker has answered."""
     coordinator.call("first", _ME)
     worker = come()
     assert worker.await_call(None) == "first"
-    worker.enter(Card("settings", "", rank=1).signed(_OTHER, "first"))
-    return coordinator, worker
+    card = Card("settings", "", rank=1, visit=worker.visit).signed(_OTHER, "first")
+    worker.enter(card)
+    return coordinator, worker, card
 
 
 def _decision(coordinator: Rendezvous, worker: Rendezvous) -> Decision:
     """Both take part in the first session."""
-    members = (("coordinator", coordinator.visit), ("r0.s0", worker.visit))
+    members = (
+        Member("coordinator", coordinator.visit, _ME.public),
+        Member("r0.s0", worker.visit, _OTHER.public),
+    )
     return Decision(None, Session("job", "first"), members).signed(_ME)
 
 
 def test_who_comes_after_a_call_still_answers_it(both) -> None:
-    coordinator, worker = _called(*both)
+    coordinator, worker, handed_in = _called(*both)
     [card] = coordinator.cards(len)
-    assert (card.rank, card.public) == (1, _OTHER.public)
+    assert card == handed_in
     assert coordinator.rings == 0
     coordinator.announce(_decision(coordinator, worker))
-    decision = worker.await_decision()
+    decision = worker.await_decision(None)
     assert decision is not None
-    assert decision.place(worker.visit) == 1
+    assert decision.place(card) == 1
     assert not worker.called(_ME.public)
 
 
 def test_a_decision_that_nobody_has_signed_is_none(both) -> None:
-    coordinator, worker = _called(*both)
+    coordinator, worker, _ = _called(*both)
     coordinator.announce(replace(_decision(coordinator, worker), signature=""))
     with pytest.raises(SettingError, match="is not signed: somebody else writes"):
-        worker.await_decision()
+        worker.await_decision(None)
 
 
 def test_who_was_cut_off_answers_no_call_twice_and_rings(both) -> None:
-    coordinator, worker = _called(*both)
+    coordinator, worker, _ = _called(*both)
     coordinator.announce(_decision(coordinator, worker))
     worker.return_to(timeout=10, silence=5)
     found: list[str] = []
@@ -164,7 +160,7 @@ def test_cards_do_not_pile_up_in_the_store(both) -> None:
         assert len(coordinator.cards(len)) == 1
         assert not [key for key in coordinator.store.list_keys() if key.startswith("card/")]
         coordinator.announce(Decision(None, Session("job", f"session {number}")).signed(_ME))
-        assert worker.await_decision() is not None
+        assert worker.await_decision(None) is not None
 
 
 def test_who_comes_while_a_session_goes_on_rings_and_is_called_to_the_next(both) -> None:
@@ -173,9 +169,9 @@ def test_who_comes_while_a_session_goes_on_rings_and_is_called_to_the_next(both)
     coordinator.announce(Decision(None, Session("job", "first")).signed(_ME))
     late = come(None)
     assert late.await_call(None) == "first"
-    decision = late.await_decision()
+    decision = late.await_decision(None)
     assert decision is not None
-    assert decision.place(late.visit) is None
+    assert decision.place(Card("settings", "", visit=late.visit)) is None
     heard: list[str] = []
     ringing = threading.Thread(target=lambda: heard.append(late.await_call(_ME.public)))
     ringing.start()
@@ -212,11 +208,9 @@ def test_a_stranger_at_the_store_calls_nobody_out_of_a_session(
     worker, stranger = come(), come(None)
     worker.await_call(None)
     stranger.call("theirs", _OTHER)
-    forged = json.dumps(asdict(Call("theirs", public=_ME.public)))
-    for number, said in ((3, "[" * 10_000), (4, forged)):
-        stranger.store.set(f"call/{number}", said)
-        stranger.store.add("calls", 1)
-    assert not worker.called(_ME.public)
+    for said in ("[" * 10_000, json.dumps(asdict(Call("theirs", public=_ME.public)))):
+        assert not worker.called(_ME.public)
+        stranger.store.set("call", said)
     assert not worker.called(_ME.public)
     said = capsys.readouterr().err
     assert said.startswith(f"tdml: a call to a session that is signed by '{_OTHER.public}' and not")
@@ -231,7 +225,7 @@ def test_a_start_that_failed_is_no_call(both, capsys: pytest.CaptureFixture) -> 
     coordinator.call("first", _ME)
     worker = come()
     worker.await_call(None)
-    coordinator.call("")
+    coordinator.call("of a start that fails")
     assert not worker.called(_ME.public)
     assert "is signed by nobody, as where a start has failed," in capsys.readouterr().err
 
@@ -278,6 +272,6 @@ def test_what_a_former_self_of_the_job_has_left_says_nothing(
     again, worker = Rendezvous(0, 2), come()
     assert worker.status() is None
     worker.await_call(None)
-    assert worker.await_decision() is None
+    assert worker.await_decision(None) is None
     again.call("second", _ME)
     assert worker.await_call(None) == "second"
