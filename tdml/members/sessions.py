@@ -31,7 +31,6 @@ from tdml.wire.rpc_world import form_rpc, leave_rpc, meet
 
 _START_S = 600.0  # that the ranks of a job may take to come
 _SETTLED_S = 15.0  # after the last that came, whoever may have outlived the coordinator has come
-_LONGEST_ERROR = 2_000  # characters of what a rank says that it cannot take part for
 _ANSWER_S = 10.0  # that a node which was there a moment ago may take to answer a call
 _RINGER_S = 3.0  # that those who rang may take longer than all others
 _START_MEET_S = 30.0  # that members may take to come to the first session
@@ -66,14 +65,16 @@ class Sessions:
             SettingError: one of them cannot take part, or has not come.
         """
         start = latest = time.monotonic()
+        signed = _SignedCards(self.at.session)
         awaited, started = set(range(1, self.ranks)), set(range(1, self.rendezvous.world_size))
         came = 0
 
         def ended(cards: Collection[Card]) -> bool:
             nonlocal came, latest
-            if len(cards) > came:
-                came, latest = len(cards), time.monotonic()
-            missing = awaited - {card.rank for card in cards}
+            there = signed.among(cards)
+            if len(there) > came:
+                came, latest = len(there), time.monotonic()
+            missing = awaited - {card.rank for card in there}
             waiting(missing)
             if not missing & started and came >= self.least and awaited != started:
                 missing = missing if time.monotonic() - latest < _SETTLED_S else set()
@@ -86,7 +87,7 @@ class Sessions:
 
         cards = self.rendezvous.cards(ended)
         for card in filter(_ends_the_job, cards):
-            raise SettingError((card.error or "")[:_LONGEST_ERROR])
+            raise SettingError(card.error)
         return self.admission.admit(cards, self.at.session, (), first=True)
 
     def begin(self, admitted: Admitted, seconds: float = _START_MEET_S) -> Admitted:
@@ -133,16 +134,31 @@ class Sessions:
         return self.begin(admitted, _MEET_S)
 
     def _answers(self, expected: set[str], rang: int) -> list[Card]:
-        start = time.monotonic()
+        start, signed = time.monotonic(), _SignedCards(self.at.session)
 
         def ended(cards: Collection[Card]) -> bool:
             seconds = time.monotonic() - start
-            came = {card.public for card in cards}
+            came = {card.public for card in signed.among(cards)}
             others = len(came - expected)
             all_there = expected <= came or seconds > _ANSWER_S
             return all_there and (others >= rang or seconds > _RINGER_S)
 
         return self.rendezvous.cards(ended)
+
+
+class _SignedCards:
+    """Tells the cards of a session that are signed. Each is looked at once."""
+
+    def __init__(self, session: str) -> None:
+        self._session, self._seen = session, 0
+        self._signed: list[Card] = []
+
+    def among(self, cards: Collection[Card]) -> list[Card]:
+        """Those of `cards` that are: the same as the last time, and others after them."""
+        new = [*cards][self._seen :]
+        self._seen += len(new)
+        self._signed += [card for card in new if card.is_signed(self._session)]
+        return self._signed
 
 
 def _ends_the_job(card: Card) -> bool:
