@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tdml.data.contents import difference
-from tdml.errors import SettingError
+from tdml.errors import SettingError, one_line
 from tdml.members.cards import Card, Decision, Member, Refusal
+from tdml.members.names import Names
 from tdml.members.owners import Owners
 from tdml.members.roster import COORDINATOR_NAME, Roster
-from tdml.protocol.names import node_name
 from tdml.settings.file import differing
 from tdml.settings.schema import Topology
 from tdml.wire.channel import Session
@@ -18,6 +18,8 @@ BANNED = "its key is banned: the ledger of the run that did it has the reason (d
 _NAMED = 3  # settings, or modules, that differ
 _KEY = 16  # hex digits of a key that are shown
 _LONGEST = 200  # characters: a rank may call them whatever it likes
+_LONGEST_REASON = 1_000
+_MOST_REFUSED = 1_000  # that are told why: the store takes 8 MiB at a time
 
 
 @dataclass(frozen=True)
@@ -91,22 +93,28 @@ class Admission:
             SettingError: a rank that was started together with the coordinator was given other
                 settings, or holds other data; or nobody may take part.
         """
-        members, faults = {COORDINATOR_NAME: self._own}, {}
+        names = Names(self.roster, self._former, self._topology)
+        members, taken = {COORDINATOR_NAME: self._own}, {self._own.public}
+        barred = {*banned, *self.banned}
         refused: list[Refusal] = []
+        faults: dict[str, str] = {}
         for card in sorted(cards, key=_in_order):
-            name = self._name(card, session, members)
-            reason = self._fault(name, card, session, members, {*banned, *self.banned})
-            if reason is None and (other := self._misfit(name, card)):
-                if first and card.rank is not None:
-                    raise SettingError(other)
-                reason = other
+            signed = card.is_signed(session)
+            name = names.of(card, signed, members)
+            reason = self._fault(name, card, signed, taken, barred) or self._misfit(
+                name, card, ends_the_job=first and card.rank is not None
+            )
             if reason is None:
                 assert name is not None
-                members[name] = card
-                self.roster.keys[name] = card.public
-                self.roster.refused.pop(name, None)
+                if names.has_room(card.public):
+                    names.take(name, card.public)
+                    members[name] = card
+                    taken.add(card.public)
+                    self.roster.refused.pop(name, None)
                 continue
-            signed = card.is_signed(session)
+            if len(refused) == _MOST_REFUSED:
+                continue
+            reason = one_line(reason)[:_LONGEST_REASON]
             refused.append(Refusal(card.visit, card.public if signed else "", reason))
             if name is None and signed:
                 faults[f"key {card.public[:_KEY]}…"] = reason
@@ -122,51 +130,37 @@ class Admission:
             )
         return Admitted(members, tuple(refused), faults)
 
-    def _misfit(self, name: str | None, card: Card) -> str | None:
-        """What of its code, settings or data keeps a process out, in one line."""
-        if other := not_of_the_job(_said(name, card), card, self._own):
-            return other
-        return self._owners.fault(name, card) if self._owners and name else None
+    def _misfit(self, name: str | None, card: Card, ends_the_job: bool) -> str | None:
+        """What of its code, settings or data keeps a process out, in one line.
 
-    def _name(self, card: Card, session: str, members: Mapping[str, Card]) -> str | None:
-        """The name under which a process takes part: that of its key, or of its rank, or the next
-        of a spare; None if the roster has none for it."""
-        keys, given = self.roster.keys, self.roster.given
-        known_keys = {**(self._former if not given else {}), **keys}
-        by_key = {key: name for name, key in known_keys.items() if name != COORDINATOR_NAME}
-        known = by_key.get(card.public) if card.is_signed(session) else None
-        if known is not None and known not in members:
-            return known
-        if card.rank is not None:
-            by_rank = node_name(card.rank, self._topology)
-            if given or by_rank not in keys:
-                return by_rank
-        return None if given else self._next_spare()
-
-    def _next_spare(self) -> str:
-        number = 0
-        while (name := f"spare{number}") in self.roster.keys or number < self._topology.spares:
-            number += 1
-        return name
+        Raises:
+            SettingError: the same, if it ends the job.
+        """
+        other = not_of_the_job(_said(name, card), card, self._own)
+        if other is None and self._owners and name:
+            other = self._owners.fault(name, card)
+        if other and ends_the_job:
+            raise SettingError(other)
+        return other
 
     def _fault(
         self,
         name: str | None,
         card: Card,
-        session: str,
-        members: Mapping[str, Card],
+        signed: bool,
+        taken: Collection[str],
         banned: Collection[str],
     ) -> str | None:
         """Why a process may not take part, in one line; None if it may."""
         if card.error:
             return card.error[:_LONGEST]
-        if not card.is_signed(session):
+        if not signed:
             return "it has not shown that it holds its key"
         if name is None or self.roster.keys.get(name, card.public) != card.public:
             return f"its key {card.public[:_KEY]}… is not the one that identity.roster has for it"
         if card.public in banned:
             return BANNED
-        if card.public in {other.public for other in members.values()}:
+        if card.public in taken:
             return "its key is that of another node"
         return None
 
