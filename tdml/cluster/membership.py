@@ -66,13 +66,13 @@ def renew(
         node.dead |= node.usable and sessions.rendezvous.has_left(node.visit)
     note_farewells(fleet, sessions)
     roster = fleet.roster
-    known, nodes = dict(roster.keys), set(fleet.nodes)
+    before, nodes = roster.body, set(fleet.nodes)
     # those of an earlier part of the run need not have come back: the admission knows their keys
     banned = {roster.keys[name] for name in fleet.banned if name in roster.keys}
     admitted = sessions.renew(fleet.present, banned)
     fleet.caller.at = sessions.at
     came = fleet.enter(admitted)
-    if roster.keys != known:
+    if roster.body != before:  # also whoever was refused and is not any more
         recorder.admit(number, roster)
         roster.write(monitor.folder.path / "roster.yaml")
     for name in came:

@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import TypeVar
 
+from tdml.errors import complain, one_line
+
 _T = TypeVar("_T")
 _CHECK_S = 0.2
 
@@ -56,7 +58,17 @@ class MainThread:
         self._jobs.put(status)
 
     def _watch(self) -> None:
-        while (ending := self._ending()) is None:
-            time.sleep(_CHECK_S)
+        try:
+            ending = self._wait_for_the_end()
+        except Exception as error:  # nobody else would end the session
+            complain(
+                f"tdml: what becomes of the session cannot be told any more: {one_line(error)}"
+            )
+            ending = Ending.GONE
         self._give_up()
         self._jobs.put(ending)
+
+    def _wait_for_the_end(self) -> Ending | int:
+        while (ending := self._ending()) is None:
+            time.sleep(_CHECK_S)
+        return ending

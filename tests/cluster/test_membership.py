@@ -1,6 +1,7 @@
 """Who takes part from the next round on."""
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -36,6 +37,33 @@ def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there(
     renew(3, fleet, sessions, recorder=None, monitor=None)
     assert asked == [{"b"}]
     assert fleet.caller.at == "next"
+
+
+def test_who_was_refused_and_comes_again_as_it_should_is_in_the_record(tmp_path: Path) -> None:
+    """Else the verdict on it names somebody whom nobody has let in, and the run ends."""
+    roster = Roster({"r0.s0": "a", "r1.s0": "b"}, True, {"r1.s0": "another key"})
+
+    def form(there: dict[str, str], banned: set[str]) -> Admitted:
+        del roster.refused["r1.s0"]
+        return Admitted({})
+
+    fleet = SimpleNamespace(
+        roster=roster,
+        banned=[],
+        present={},
+        has_lost_members=True,
+        caller=SimpleNamespace(),
+        nodes={},
+        patience=Patience(1, 60),
+        enter=lambda admitted: [],
+        greet=list,
+    )
+    sessions = SimpleNamespace(at="next", is_due=lambda: False, renew=form)
+    written: list[dict] = []
+    recorder = SimpleNamespace(admit=lambda number, roster: written.append(roster.body))
+    monitor = SimpleNamespace(folder=SimpleNamespace(path=tmp_path))
+    renew(3, fleet, sessions, recorder, monitor)
+    assert written == [{"keys": {"r0.s0": "a", "r1.s0": "b"}, "given": True, "refused": {}}]
 
 
 class _Fleet(SimpleNamespace):

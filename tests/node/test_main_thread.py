@@ -29,6 +29,20 @@ def test_when_the_session_ends_the_order_under_way_is_given_up(ending: Ending) -
     assert given_up.is_set()
 
 
+def test_where_nobody_can_tell_any_more_whether_the_session_ends_it_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What others write at the store must not leave a worker waiting for ever."""
+
+    def unreadable() -> None:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no text")
+
+    given_up = threading.Event()
+    assert MainThread(unreadable, given_up.set).serve() is Ending.GONE
+    assert given_up.is_set()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_an_order_that_came_too_late_for_a_session_is_answered_and_the_next_begins() -> None:
     endings = [Ending.CALLED, None]
     main, answers = MainThread(lambda: endings.pop(0), lambda: None), []
