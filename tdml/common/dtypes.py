@@ -25,3 +25,10 @@ DTYPES = {
 def travels(dtype: torch.dtype) -> bool:
     """Whether messages may have tensors of this type."""
     return dtype in DTYPES.values()
+
+
+def rounds_to_few(values: torch.Tensor) -> bool:
+    """Whether different numbers become the same ones in float32 to such a degree that fewer than
+    half of them are left: moments in seconds since 1970 are rounded to two minutes."""
+    values = values.double()
+    return 2 * len(values.float().unique()) < len(values.unique())

@@ -12,6 +12,10 @@ from tdml.common.seeds import derive
 from tdml.data.held_out import check_held_out
 from tdml.errors import SettingError, one_line
 
+# modes of PIL's
+_OF_8_BITS = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
+_OF_16_BITS = "I;16"
+
 
 class Columns(Dataset):
     """Sample i is (inputs, target) of row i, or its inputs alone where there is no target. Lists
@@ -108,6 +112,23 @@ def _tensor(value: Any, column: str) -> torch.Tensor:
             "data.inputs, such as by dataset.map with a tokenizer"
         )
     if hasattr(value, "getbands"):  # an image of PIL's
-        pixels = torch.from_numpy(np.array(value, dtype=np.float32)) / 255
-        return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()
+        return _pixels(value, column)
     return torch.as_tensor(value)
+
+
+def _pixels(image: Any, column: str) -> torch.Tensor:
+    """(channels, height, width) float32 from 0 to 1."""
+    if image.mode in ("P", "PA"):
+        see_through = image.mode == "PA" or "transparency" in image.info
+        image = image.convert("RGBA" if see_through else "RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+
+    largest = 65535 if image.mode.startswith(_OF_16_BITS) else 255
+    if largest == 255 and image.mode not in _OF_8_BITS:
+        raise TypeError(
+            f"its {column} is an image of PIL's mode {image.mode}, of which nobody knows how large "
+            "its values may be: convert it in the data, such as by image.convert('RGB')"
+        )
+    pixels = torch.from_numpy(np.array(image, dtype=np.float32)) / largest
+    return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()

@@ -104,6 +104,9 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
         raise SettingError(
             f"data.tokenizer={name} is no tokenizer.json: {one_line(error)}"
         ) from error
+    # many files say so for the inputs of one model, and would leave the beginnings of texts alone
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     size = tokenizer.get_vocab_size()
     kind = np.uint16 if size <= 2**16 else np.uint32
     return lambda written: np.array(
@@ -147,11 +150,7 @@ def _read(path: str | Sequence[str]) -> list[str]:
                 f"data.path={name} ({place.resolve()}) does not exist: give a file or folder of "
                 "text"
             )
-        inside = (
-            sorted(file for file in place.rglob("*") if file.is_file())
-            if place.is_dir()
-            else [place]
-        )
+        inside = _files_in(place) if place.is_dir() else [place]
         if not inside:
             raise SettingError(
                 f"data.path={name} is an empty folder: give a file or folder of text"
@@ -160,9 +159,34 @@ def _read(path: str | Sequence[str]) -> list[str]:
     return [_text_of(file) for file in files]
 
 
+def _files_in(folder: Path, above: tuple[Path, ...] = ()) -> list[Path]:
+    """All files in it and in folders below it, links to either among them, in the order of their
+    names."""
+    here = folder.resolve()
+    if here in above:
+        raise SettingError(
+            f"data.path: {folder} is a link to a folder that it is in: leave the link out"
+        )
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise SettingError(f"data.path: {folder} cannot be read: {one_line(error)}") from error
+
+    files: list[Path] = []
+    for place in inside:
+        if place.is_dir():
+            files += _files_in(place, (*above, here))
+        elif place.is_file():
+            files.append(place)
+        elif not place.exists():
+            raise SettingError(f"data.path: {place} is a link to nothing: leave it out")
+    return files
+
+
 def _text_of(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        # Editors put a mark in front that is no part of the text.
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SettingError(
             f"data.path: {file} is no UTF-8 text: leave it out, or convert it"

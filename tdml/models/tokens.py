@@ -34,7 +34,7 @@ def check_tokens(
             "model.config.vocab_size), or take the tokenizer that belongs to the model"
         )
     ids = [inputs] if targets is None else [inputs, targets]
-    largest = max(int(each.long().max()) for each in ids)
+    largest = max((int(each.long().max()) for each in ids if each.numel()), default=-1)
     if first is not None and largest >= first.num_embeddings:
         raise SettingError(
             f"data: there is a token {largest}, and the vocabulary of the model has "

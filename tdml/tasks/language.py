@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 
 from tdml.tasks.base import Metric, Task
-from tdml.tasks.sequences import IGNORED, by_sequence, check_logits, padded
+from tdml.tasks.sequences import (
+    IGNORED,
+    by_sequence,
+    check_logits,
+    check_tokens_of,
+    padded,
+    readable,
+)
 
 
 class Language(Task):
@@ -17,19 +24,27 @@ class Language(Task):
     Args:
         context: shorter samples are filled up to context + 1 tokens, on the right, which counts
             nothing. None: all are equally long.
+        padding: the id with which the data set has filled samples up, which counts nothing.
     """
 
     sample: ClassVar[str] = "token ids"
     finish: ClassVar[Mapping[str, Callable[[torch.Tensor], float]]] = {"perplexity": math.exp}
 
-    def __init__(self, context: int | None = None, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        context: int | None = None,
+        label_smoothing: float = 0.0,
+        padding: int | None = None,
+    ) -> None:
+        check_tokens_of(context, padding)
         self._length, self._smoothing = context and context + 1, label_smoothing
+        self._padding = padding
 
     def collate(self, samples: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs: all tokens but the last, (k, t) int64; targets: all but the first, −100 where
         there is none."""
-        ids = padded(samples, self._length)
-        return ids[:, :-1].clamp(min=0), ids[:, 1:].contiguous()
+        ids = padded(samples, self._length, padding=self._padding)
+        return readable(ids[:, :-1], self._padding), ids[:, 1:].contiguous()
 
     def losses(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The mean cross-entropy of a sequence's tokens."""

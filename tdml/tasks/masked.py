@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
+from tdml.errors import SettingError
 from tdml.tasks.language import Language
-from tdml.tasks.sequences import IGNORED, padded
+from tdml.tasks.sequences import IGNORED, is_id, padded, readable
 
 
 class Masked(Language):
@@ -17,6 +18,7 @@ class Masked(Language):
             batch.
         context: of each sample so many tokens are taken, shorter ones are filled up. None: all are
             equally long.
+        padding: the id with which the data set has filled samples up, which is never hidden.
     """
 
     def __init__(
@@ -25,14 +27,23 @@ class Masked(Language):
         share: float = 0.15,
         context: int | None = None,
         label_smoothing: float = 0.0,
+        padding: int | None = None,
     ) -> None:
-        super().__init__(None, label_smoothing)
+        super().__init__(context, label_smoothing, padding)
+        if not is_id(mask_token):
+            raise SettingError(
+                f"task.mask_token={mask_token} must be the id that hides a token, a whole number "
+                "from 0"
+            )
+        if not isinstance(share, float) or not 0 < share < 1:
+            raise SettingError(
+                f"task.share={share} must be a share of the tokens between 0 and 1, such as 0.15"
+            )
         self._mask_token, self._share, self._length = mask_token, share, context
 
     def collate(self, samples: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs: (k, t) int64; targets: what is hidden, −100 elsewhere."""
-        ids = padded(samples, self._length, cut=True)
+        ids = padded(samples, self._length, cut=True, padding=self._padding)
         hidden = (torch.rand(ids.shape) < self._share) & (ids != IGNORED)
-        return ids.masked_fill(hidden, self._mask_token).clamp(min=0), ids.masked_fill(
-            ~hidden, IGNORED
-        )
+        inputs = readable(ids, self._padding).masked_fill(hidden, self._mask_token)
+        return inputs, ids.masked_fill(~hidden, IGNORED)

@@ -38,7 +38,7 @@ def make_task(
     target = settings["_target_"]
     make = partial_of(settings, "task")
     more: dict[str, Any] = ({"label_smoothing": smoothing} if smoothing else {}) | (
-        {"class_weights": weights} if weights and not isinstance(weights, str) else {}
+        {"class_weights": weights} if weights is not None and not isinstance(weights, str) else {}
     )
     for name in more.keys() - _parameters(make.func, more.keys()):
         setting, nothing = (

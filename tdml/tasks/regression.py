@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 
+from tdml.common.dtypes import rounds_to_few
 from tdml.errors import SettingError
 from tdml.tasks.base import Metric, Task
 from tdml.tasks.pairs import paired
@@ -37,7 +38,13 @@ class Regression(Task):
     def collate(self, samples: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Targets: (k, d) float32."""
         inputs, targets = paired(samples, "target")
-        targets = targets.float().reshape(len(targets), -1)
+        targets = targets.reshape(len(targets), -1)
+        if any(map(rounds_to_few, targets.unbind(dim=1))):
+            raise ValueError(
+                "targets that differ are the same in float32: return them from about -1 to 1, such "
+                "as less their mean and divided by their deviation"
+            )
+        targets = targets.float()
         if not targets.isfinite().all():
             raise ValueError("its target is not finite: leave it out")
         return inputs, targets

@@ -10,9 +10,37 @@ from tdml.errors import SettingError
 IGNORED = -100  # in the place of a target that is none, as in torch and transformers
 
 
-def padded(samples: Any, length: int | None, cut: bool = False) -> torch.Tensor:
+def check_tokens_of(context: Any, padding: Any) -> None:
+    """
+    Raises:
+        SettingError: one of these settings of a task cannot be.
+    """
+    if context is not None and not (is_id(context) and context):
+        raise SettingError(
+            f"task.context={context} must be a whole number of tokens from 1, or null, where all "
+            "samples have one length"
+        )
+    if padding is not None and not is_id(padding):
+        raise SettingError(
+            f"task.padding={padding} must be the id that fills samples up, a whole number from 0, "
+            "or null"
+        )
+
+
+def is_id(given: Any) -> bool:
+    """Whether it can be that of a token."""
+    return isinstance(given, int) and not isinstance(given, bool) and given >= 0
+
+
+def padded(
+    samples: Any, length: int | None, cut: bool = False, padding: int | None = None
+) -> torch.Tensor:
     """Sequences of token ids as (k, length) int64, filled up on the right with `IGNORED`. Without a
-    length all must be equally long. `cut`: longer ones lose what is too much.
+    length all must be equally long.
+
+    Args:
+        cut: longer ones lose what is too much.
+        padding: the id with which samples are filled up already: `IGNORED` takes its place.
 
     Raises:
         TypeError, ValueError: a sample is no such sequence.
@@ -29,7 +57,13 @@ def padded(samples: Any, length: int | None, cut: bool = False) -> torch.Tensor:
                 "task.context"
             )
         row[: len(ids)] = ids
-    return out
+    return out if padding is None else out.masked_fill(out == padding, IGNORED)
+
+
+def readable(ids: torch.Tensor, padding: int | None) -> torch.Tensor:
+    """What `padded` has made, for a model to read: `padding` where there is nothing to be said, or
+    0 where nobody has named an id for that."""
+    return ids.masked_fill(ids == IGNORED, padding or 0)
 
 
 def by_sequence(each: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -65,4 +99,10 @@ def _ids(sample: Any) -> torch.Tensor:
         )
     if len(ids) < 2:
         raise ValueError("it has fewer than two tokens: leave it out")
-    return ids.long()
+    ids = ids.long()
+    if len(wrong := ids[(ids < 0) & (ids != IGNORED)]):
+        raise ValueError(
+            f"it has the token {wrong[0]}: ids are whole numbers from 0, or {IGNORED} where nothing "
+            "counts (see task.padding)"
+        )
+    return ids

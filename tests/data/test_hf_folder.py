@@ -2,9 +2,11 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 
+from tdml.data.hf_folder import _tensor
 from tdml.data.source import load
 from tdml.errors import SettingError
 from tdml.tasks import Classification, Language, Regression
@@ -116,3 +118,50 @@ def test_what_is_missing_is_named_by_its_row_in_the_folder(column, tmp_path):
         source.training_batch(range(15), seed=0)
         for split in ("test", "validation"):
             source.held_out_batch(split, range(source.size(split)))
+
+
+def coloured(mode):
+    """A picture of one colour in a mode of PIL's, and what its values from 0 to 1 are."""
+    from PIL import Image
+
+    red = Image.new("RGB", (4, 3), (255, 0, 51))
+    if mode == "P transparent":
+        picture = red.convert("P", palette=Image.Palette.ADAPTIVE)
+        picture.info["transparency"] = 0
+        return picture, None
+    if mode.startswith("I;16"):
+        return Image.fromarray(np.full((3, 4), 2**16 - 1, np.uint16)), [1.0]
+    picture = (
+        red.convert(mode, palette=Image.Palette.ADAPTIVE) if mode == "P" else red.convert(mode)
+    )
+    grey = [82 / 255]
+    values = {"RGB": [1, 0, 0.2], "P": [1, 0, 0.2], "RGBA": [1, 0, 0.2, 1], "L": grey}
+    values |= {"LA": [*grey, 1], "CMYK": [0, 1, 0.8, 0]}
+    return picture, values.get(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"),
+    [("RGB", 3), ("P", 3), ("P transparent", 4), ("RGBA", 4), ("L", 1), ("LA", 2), ("CMYK", 4),
+     ("1", 1), ("I;16", 1), ("YCbCr", 3), ("HSV", 3)],
+)  # fmt: skip
+def test_images_are_numbers_from_0_to_1_whatever_their_mode(mode, channels):
+    pytest.importorskip("PIL")
+    picture, values = coloured(mode)
+    pixels = _tensor(picture, "image")
+    assert pixels.shape == (channels, 3, 4) and pixels.dtype == torch.float32
+    assert 0 <= pixels.min() and 0.2 < pixels.max() <= 1, "indices of palettes are tiny"
+    if values:
+        assert pixels[:, 0, 0].tolist() == pytest.approx(values, abs=0.01)
+
+
+def test_of_black_and_white_white_is_1():
+    image = pytest.importorskip("PIL.Image")
+    assert _tensor(image.new("1", (4, 3), 1), "image").tolist() == [[[1.0] * 4] * 3]
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_images_whose_largest_value_nobody_knows_are_refused(mode):
+    image = pytest.importorskip("PIL.Image")
+    with pytest.raises(TypeError, match=f"its scan is an image of PIL's mode {mode}, .*: convert"):
+        _tensor(image.new(mode, (4, 3)), "scan")

@@ -10,6 +10,7 @@ import torch
 
 from tdml.data.contents import contents_of
 from tdml.data.source import load
+from tdml.data.text import written_in
 from tdml.errors import SettingError
 from tdml.tasks import Language
 
@@ -56,6 +57,28 @@ def test_a_tokenizer_of_hugging_face(tmp_path):
     assert source.train.vocabulary == 4
 
 
+def test_a_tokenizer_that_cuts_and_fills_up_loses_no_text(tmp_path):
+    """As files are that belong to models whose inputs have one length."""
+    tokenizers = pytest.importorskip("tokenizers", reason="needs pip install 'tdml[hf]'")
+    words = {"[PAD]": 0, "one": 1, "two": 2}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[PAD]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a").write_text("one two " * 400)
+    (tmp_path / "text" / "b").write_text("two " * 10)
+    found = []
+    for name in ("plain", "cuts", "fills"):
+        if name == "cuts":
+            tokenizer.enable_truncation(16)
+        if name == "fills":
+            tokenizer.enable_padding(length=128)
+        tokenizer.save(str(tmp_path / name))
+        train = loaded("text", path=str(tmp_path / "text"), tokenizer=str(tmp_path / name)).train
+        found.append([train[i].tolist() for i in range(len(train))])
+    assert len(found[0]) == (0.8 * 810 - 1) // 4 and 0 not in sum(found[0], [])
+    assert found[0] == found[1] == found[2]
+
+
 def test_tokens_are_those_of_the_file(tmp_path):
     ids = np.arange(1000, dtype="<u4") * 70
     ids.tofile(tmp_path / "ids")
@@ -85,6 +108,35 @@ def test_ten_gigabytes_take_no_memory_and_no_time(tmp_path):
     assert grown < 100 * 2**20
 
 
+def test_links_are_read_as_what_they_lead_to(tmp_path):
+    for name in ("text", "else", "text/folder"):
+        (tmp_path / name).mkdir()
+    for name in ("text/a", "text/folder/b", "else/c"):
+        (tmp_path / name).write_text(name[-1] * 10)
+    (tmp_path / "text" / "link").symlink_to("../else")
+    (tmp_path / "text" / "one").symlink_to("../else/c")
+    (tmp_path / "linked").symlink_to("text")
+    read = ["a" * 10, "b" * 10, "c" * 10, "c" * 10]
+    assert written_in(str(tmp_path / "text")) == written_in(str(tmp_path / "linked")) == read
+
+
+@pytest.mark.parametrize(
+    ("leads_to", "message"),
+    [("..", "link to a folder that it is in"), ("nowhere", "link to nothing: leave it out")],
+)
+def test_links_that_lead_nowhere_are_the_users_mistake(leads_to, message, tmp_path):
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a").write_text("a" * 100)
+    (tmp_path / "text" / "link").symlink_to(leads_to)
+    with pytest.raises(SettingError, match=message):
+        written_in(str(tmp_path))
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path):
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbfgr\xc3\xb6\xc3\x9fe")
+    assert written_in(str(tmp_path)) == ["größe"]
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
@@ -110,6 +162,12 @@ def test_ten_gigabytes_take_no_memory_and_no_time(tmp_path):
             {"path": "BINARY", "dtype": "int8"},
             "data.dtype=int8 is unknown: choose one of uint16, uint32",
         ),
+        (
+            "tokens",
+            {"path": "NPY"},
+            "is numpy's .npy, which has a header: write it without one, by np.load(path)",
+        ),
+        ("tokens", {"path": "SHORT", "test": "NPY"}, "data.test="),
         ("tokens", {"path": "SHORT"}, "data.context=4: there are 0 training and 0 test sequences"),
     ],
 )
@@ -117,9 +175,10 @@ def test_what_cannot_be_read_is_the_users_mistake(name, settings, message, tmp_p
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "SHORT").write_text("abcdefgh")
     (tmp_path / "BINARY").write_bytes(b"\xff\xfe\x00\x00\xff")
-    given = dict(settings)
-    if given.get("path") in ("EMPTY", "SHORT", "BINARY"):
-        given["path"] = str(tmp_path / given["path"])
+    with (tmp_path / "NPY").open("wb") as file:
+        np.save(file, np.arange(2000))
+    files = ("EMPTY", "SHORT", "BINARY", "NPY")
+    given = {k: str(tmp_path / v) if v in files else v for k, v in settings.items()}
     with pytest.raises(SettingError) as caught:
         loaded(name, **given)
     assert message in str(caught.value)

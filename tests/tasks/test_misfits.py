@@ -35,6 +35,12 @@ def pairs():
     return Pairs(), Pairs()
 
 
+def moments():
+    """Of which float32 knows the minute."""
+    data = [(torch.rand(3), 1_700_000_000 + i) for i in range(400)]
+    return data, data
+
+
 def ragged():
     data = [torch.arange(3 + i % 3) for i in range(40)]
     return data, data
@@ -101,6 +107,10 @@ def own(function):
             "for targets (2, 1): the model returns 10 numbers a sample, the data have 1",
         ),
         (
+            ["task=regression", *own("moments"), "train.batch_size=8", "model=mlp"],
+            "targets that differ are the same in float32: return them from about -1 to 1",
+        ),
+        (
             ["task=regression", "model=cnn"],
             "the model returns 10 numbers a sample, the data have 1",
         ),
@@ -112,6 +122,10 @@ def own(function):
             ["data.weights=[1,2]"],
             "data.weights=[1, 2]: the data has 10 classes: give a weight for each",
         ),
+        (["data.weights=0"], "data.weights=0 must be one finite number of at least 0 for each"),
+        (["data.weights=[]"], "data.weights=[] must be one finite number of at least 0 for each"),
+        ([*_GPT, "data.weights=0"], "data.weights=0: task=tdml.tasks.Language has none: set"),
+        ([*_GPT, "task.context=0"], "task.context=0 must be a whole number of tokens from 1"),
         (
             ["data.weights=[1,1,1,1,1,1,1,1,1,1,1,1]"],
             "data.weights has 12 numbers, but the model returns 10: give one for each class",

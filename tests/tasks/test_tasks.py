@@ -145,12 +145,6 @@ def test_perplexity_is_that_of_the_tokens_however_they_are_smoothed():
     torch.testing.assert_close(smoothed, plain)
 
 
-def test_nothing_is_hidden_where_there_is_no_token():
-    inputs, targets = Masked(mask_token=9, share=1.0, context=4).collate([torch.tensor([5, 6])])
-    assert inputs.tolist() == [[9, 9, 0, 0]]
-    assert targets.tolist() == [[5, 6, -100, -100]]
-
-
 def test_language_hides_the_last_token_and_asks_for_the_next():
     inputs, targets = Language(context=4).collate([np.array([5, 6, 7, 8, 9]), [3, 4]])
     assert inputs.tolist() == [[5, 6, 7, 8], [3, 4, 0, 0]]
@@ -188,6 +182,7 @@ def test_masked_asks_for_what_it_hides_and_draws_by_the_global_seed():
             torch.zeros(4, dtype=torch.int64),
             "4 tokens, and 3 are expected: see data.context",
         ),
+        (Language(), torch.tensor([5, -1, 3]), "it has the token -1: ids are whole numbers from 0"),
         (Regression(), (torch.zeros(3), math.nan), "its target is not finite"),
         (Regression(), torch.zeros(3), "it is a tensor alone: return a tuple of it and its target"),
         (
