@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from tdml.data.origin import places_of
 from tdml.data.source import Source
 from tdml.errors import SettingError
 
@@ -28,7 +29,9 @@ def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> st
         if len(by_fault[fault]) > _NAMED:
             break  # these are enough
     worst = next(filter(by_fault.get, _FAULTS), "")
-    return f"training {name_samples(list(by_fault[worst]))} {worst}" if worst else ""
+    if not worst:
+        return ""
+    return f"training {name_samples(source.train, list(by_fault[worst]))} {worst}"
 
 
 def unsound(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> list[int]:
@@ -37,12 +40,14 @@ def unsound(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> list
     return list(dict.fromkeys(index for index, _ in _faults(source, batches, seeds)))
 
 
-def name_samples(samples: Sequence[int]) -> str:
-    """The first few, in words, and what they have."""
+def name_samples(dataset: object, samples: Sequence[int]) -> str:
+    """The first few, in words, with their places in the user's file, and what they have."""
+    first = samples[:_NAMED]
+    places = places_of(dataset, first)
     if len(samples) == 1:
-        return f"sample {samples[0]} has"
+        return f"sample {samples[0]}{places} has"
     more = " and others" * (len(samples) > _NAMED)
-    return f"samples {', '.join(map(str, samples[:_NAMED]))}{more} have"
+    return f"samples {', '.join(map(str, first))}{places}{more} have"
 
 
 def _faults(

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, Subset
 
 from tdml.common.seeds import derive
 from tdml.data.held_out import check_held_out
+from tdml.data.origin import Origin
 from tdml.errors import SettingError, one_line
 
 # modes of PIL's
@@ -41,6 +42,14 @@ class Columns(Dataset):
         return inputs, target if isinstance(target, int | float | str) else torch.as_tensor(target)
 
 
+class _Chosen(Subset):
+    """Some rows of one dataset."""
+
+    def __init__(self, rows: Columns, chosen: list[int]) -> None:
+        super().__init__(rows, chosen)
+        self.origin = Origin(np.array(chosen, dtype=np.int64), len(rows), "row", 0)
+
+
 def hf(path: str | None, inputs: str, target: str | None, held_out: float) -> tuple[Dataset, ...]:
     """Training and test rows of a folder that `save_to_disk` has written, which is mapped into
     memory.
@@ -63,7 +72,7 @@ def hf(path: str | None, inputs: str, target: str | None, held_out: float) -> tu
         rows = _columns(loaded, inputs, target)
         order = np.random.default_rng(derive("hf split")).permutation(len(rows)).tolist()
         cut = round((1 - held_out) * len(rows))
-        return Subset(rows, order[:cut]), Subset(rows, order[cut:])
+        return _Chosen(rows, order[:cut]), _Chosen(rows, order[cut:])
     names = [name for name in ("train", "test", "validation") if name in loaded]
     if names[:1] != ["train"] or len(names) == 1:
         raise SettingError(
@@ -95,7 +104,8 @@ def _load(path: str | None) -> Any:
         ) from error
 
 
-def _columns(rows: Any, inputs: str, target: str | None) -> Columns:
+def _columns(rows: Any, inputs: str | int, target: str | int | None) -> Columns:
+    inputs, target = str(inputs), target if target is None else str(target)
     for setting, name in (("data.inputs", inputs), ("data.target", target)):
         if name not in rows.column_names and (name is not None or setting == "data.inputs"):
             raise SettingError(

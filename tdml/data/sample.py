@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 
 from tdml.common.dtypes import travels
+from tdml.data.origin import places_of
 from tdml.errors import SettingError, one_line, running_on
 from tdml.tasks.base import Task
 
@@ -45,14 +46,12 @@ def look(dataset: MapStyle, index: int, split: str, task: Task) -> tuple[Form, t
     Raises:
         SettingError: it cannot be read, or is nothing that the task can make a batch of.
     """
+    named = f"{split} sample {index}{places_of(dataset, [index])}"
     try:
         with running_on():
             sample = dataset[index]
     except Exception as error:
-        text = (
-            f"data: {split} sample {index} cannot be read: {type(error).__name__}: "
-            f"{one_line(error)}"
-        )
+        text = f"data: {named} cannot be read: {type(error).__name__}: {one_line(error)}"
         raise SettingError(text) from error
     try:
         inputs, targets = task.collate([sample])
@@ -65,9 +64,7 @@ def look(dataset: MapStyle, index: int, split: str, task: Task) -> tuple[Form, t
         return Form.of(inputs), targets
     except Exception as error:
         kind = getattr(task, "sample", "the task's collate() needs it")
-        raise SettingError(
-            f"data: {split} sample {index} cannot be read as {kind}: {one_line(error)}"
-        ) from error
+        raise SettingError(f"data: {named} cannot be read as {kind}: {one_line(error)}") from error
 
 
 def advice(dtype: torch.dtype) -> str:

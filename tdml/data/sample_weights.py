@@ -5,16 +5,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tdml.data.origin import origin_of
+from tdml.data.sample import MapStyle
 from tdml.errors import SettingError, one_line
 
 
-def read_sample_weights(path: str, samples: int) -> torch.Tensor:
+def read_sample_weights(path: str, dataset: MapStyle) -> torch.Tensor:
     """The weights of a file that numpy's `save` has written: (samples,) float32.
+
+    Args:
+        dataset: the training samples. Where they are some rows of the user's file, the weights are
+            of all of its rows, in their order there.
 
     Raises:
         SettingError: it is no such file, or holds something else than one finite number from 0 for
             each sample, or nothing above 0.
     """
+    origin = origin_of(dataset)
+    count = len(dataset) if origin is None else origin.count
+    counted = "training samples" if origin is None else "rows in data.path"
     given = f"data.weights={path}"
     if not Path(path).is_file():
         raise SettingError(
@@ -27,19 +36,22 @@ def read_sample_weights(path: str, samples: int) -> torch.Tensor:
         raise SettingError(f"{given} cannot be read as .npy: {one_line(error)}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise SettingError(f"{given} holds no numbers: give one array of them (numpy.save)")
-    if array.shape != (samples,):
+    if array.shape != (count,):
+        held_out = "" if origin is None else ", those that are held out among them"
         raise SettingError(
-            f"{given} has the shape {array.shape}, and there are {samples} training samples: give "
-            "one number for each"
+            f"{given} has the shape {array.shape}, and there are {count} {counted}: give one "
+            f"number for each{held_out}"
         )
     with np.errstate(over="ignore"):
         weights = array.astype(np.float32)
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
+        place = f"sample {wrong[0]}" if origin is None else origin.named(wrong[0])
         raise SettingError(
-            f"{given}: the weight of sample {wrong[0]} is {array[wrong[0]]}: give finite numbers "
-            "from 0"
+            f"{given}: the weight of {place} is {array[wrong[0]]}: give finite numbers from 0"
         )
+    if origin is not None:
+        weights = weights[origin.rows]
     if not weights.any():
         raise SettingError(f"{given}: all weights are 0, so nothing would be learnt")
     return torch.from_numpy(weights)

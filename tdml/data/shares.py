@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from tdml.common.seeds import derive, seeded
+from tdml.data.origin import Origin, origin_of
 from tdml.data.sample import MapStyle
 from tdml.errors import SettingError, one_line
 from tdml.settings.targets import made, partial_of
 
-_FORM = "a list for each replica, of the numbers of its training samples"
+_FORM = "a list for each replica, of the numbers of its training samples, or rows"
 
 
 def given_shares(
@@ -23,7 +24,8 @@ def given_shares(
     Args:
         given: the path of a JSON file; or a `_target_` with its own arguments, a function
             (dataset, replicas) → shares, which draws from the global generators.
-        dataset: the training samples.
+        dataset: the training samples. Where they are some rows of the user's file, a JSON file has
+            the numbers of rows, of which those that are held out are in no share.
         least: samples that each replica needs, those of one optimizer step.
         seed: of the job.
 
@@ -32,19 +34,24 @@ def given_shares(
     Raises:
         SettingError: they cannot be had, or cannot be what each replica trains on.
     """
+    origin = None
     if isinstance(given, Mapping):
         make = partial_of(given, "data.shares")
         with seeded(derive(seed, "shares")):
             raw = made("data.shares", given["_target_"], make, dataset, replicas)
     else:
-        raw = _read(Path(given))
+        raw, origin = _read(Path(given)), origin_of(dataset)
     shares = _arrays(raw)
     if len(shares) != replicas:
         raise SettingError(
             f"data.shares gives {len(shares)} shares, and there are {replicas} replicas: give one "
             "for each, or change topology.replicas"
         )
-    _check_samples(shares, len(dataset))
+    if origin is None:
+        _check_samples(shares, len(dataset), "training sample")
+    else:
+        _check_samples(shares, origin.count, "row")
+        shares = _of_training(shares, origin)
     for replica, share in enumerate(shares):
         if len(share) < least:
             raise SettingError(
@@ -89,22 +96,31 @@ def _array(replica: int, share: Any) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def _check_samples(shares: Sequence[np.ndarray], samples: int) -> None:
-    owner = np.full(samples, -1)
+def _of_training(shares: Sequence[np.ndarray], origin: Origin) -> list[np.ndarray]:
+    """From numbers of rows to those of training samples, without what is held out."""
+    samples = np.full(origin.count, -1)
+    samples[origin.rows] = np.arange(len(origin.rows))
+    return [found[found >= 0] for found in (samples[share] for share in shares)]
+
+
+def _check_samples(shares: Sequence[np.ndarray], count: int, kind: str) -> None:
+    """`kind`: of what there are `count`."""
+    owner = np.full(count, -1)
+    name = kind.rpartition(" ")[2]
     for replica, share in enumerate(shares):
-        outside = share[(share < 0) | (share >= samples)]
+        outside = share[(share < 0) | (share >= count)]
         if len(outside):
             raise SettingError(
-                f"data.shares: share {replica} has sample {outside[0]}, and the {samples} training "
-                f"samples are 0 to {samples - 1}"
+                f"data.shares: share {replica} has {name} {outside[0]}, and the {count} {kind}s "
+                f"are 0 to {count - 1}"
             )
         taken = share[owner[share] >= 0]
         if len(taken):
             raise SettingError(
-                f"data.shares: sample {taken[0]} is in the shares {owner[taken[0]]} and {replica}: "
+                f"data.shares: {name} {taken[0]} is in the shares {owner[taken[0]]} and {replica}: "
                 "each can be in one alone"
             )
         owner[share] = replica
         if len(np.unique(share)) < len(share):
             twice = np.flatnonzero(np.bincount(share) > 1)[0]
-            raise SettingError(f"data.shares: sample {twice} is in share {replica} twice")
+            raise SettingError(f"data.shares: {name} {twice} is in share {replica} twice")

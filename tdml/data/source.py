@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from tdml.common.seeds import derive, seeded
 from tdml.data.labels import kept_labels, labels_of
+from tdml.data.origin import places_of
 from tdml.data.sample import Form, MapStyle, look
 from tdml.data.sample_weights import read_sample_weights
 from tdml.errors import SettingError, cause, one_line, running_on
@@ -165,8 +166,9 @@ class Source:
         form, target = look(dataset, index, split, self.task)
         if form != self.form:
             raise SettingError(
-                f"data: {split} sample {index} is {form}, but training sample 0 is {self.form}: "
-                f"have the dataset bring all to one form{self._filled_up}"
+                f"data: {split} sample {index}{places_of(dataset, [index])} is {form}, but "
+                f"training sample 0 is {self.form}: have the dataset bring all to one form"
+                f"{self._filled_up}"
             )
         return target
 
@@ -217,7 +219,7 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
             f"samples or more, and has {len(train)} and {len(test)}{more}"
         )
     given = settings.get("weights")
-    weights = read_sample_weights(given, len(train)) if isinstance(given, str) else None
+    weights = read_sample_weights(given, train) if isinstance(given, str) else None
     alone = settings.get("partition") == "own"
     return Source(train, test, seed, task, validation, weights, alone)
 

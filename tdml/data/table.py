@@ -1,34 +1,39 @@
 """Tables: a row is a sample, one column of which is to be said."""
 
-import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from tdml.common.dtypes import rounds_to_few
 from tdml.common.seeds import derive
 from tdml.data.held_out import check_held_out
-from tdml.data.table_files import Table, read_table
+from tdml.data.origin import Origin
+from tdml.data.table_classes import known_classes, numbered
+from tdml.data.table_files import ABSENT, WRONG, Table, read_table
 from tdml.errors import SettingError
-
-_WRONG = 40  # characters of a value that is shown
 
 
 class Rows(Dataset):
     """Sample i is (features (f,) float32, target): a number, or a class where `targets` are
     int64. `columns`: what they are called, in words, which must be the same for all who train;
-    `facts`: what has to be known of them to use a model on other rows."""
+    `facts`: what has to be known of them to use a model on other rows; `origin`: where in the file
+    they are."""
 
     def __init__(
-        self, features: torch.Tensor, targets: torch.Tensor, columns: str, facts: dict[str, Any]
+        self,
+        features: torch.Tensor,
+        targets: torch.Tensor,
+        columns: str,
+        facts: dict[str, Any],
+        origin: Origin,
     ) -> None:
-        self._features, self._targets = features, targets
-        self.columns, self.facts = columns, facts
+        self._features, self._targets = features[origin.rows], targets[origin.rows]
+        self.columns, self.facts, self.origin = columns, facts, origin
         if not targets.is_floating_point():
-            self.targets = targets.tolist()
+            self.targets = self._targets.tolist()
 
     def __len__(self) -> int:
         return len(self._features)
@@ -39,7 +44,7 @@ class Rows(Dataset):
 
 def csv(
     path: str | None,
-    target: str | None,
+    target: str | int | None,
     classes: bool | Sequence[str | int | float],
     held_out: float,
     scaled: bool = True,
@@ -61,32 +66,36 @@ def csv(
     table = read_table(path)
     names, rows = table.names, table.rows
     place, others = _columns(table, target)
-    known = _known_classes(table, place, classes)
-    features = torch.from_numpy(_numbers(table, others))
-    targets = _classes(table, place, known) if known else torch.from_numpy(_numbers(table, [place]))
+    known = known_classes(table, place, classes)
+    features = _numbers(table, others, place)
+    targets = numbered(table, place, known) if known else _numbers(table, [place], place)
     order = np.random.default_rng(derive("csv split")).permutation(len(rows))
     cut = round((1 - held_out) * len(rows))
-    train, test = torch.from_numpy(order[:cut]), torch.from_numpy(order[cut:])
+    train, test = order[:cut], order[cut:]
     if min(len(train), len(test)) < 2:
         raise SettingError(
             f"data.path={path} has {len(rows)} rows, too few to hold out a share of {held_out}"
         )
-    features, scales = _scaled(features, train, scaled)
+    features, scales = _scaled(table, others, features, train, scaled)
     facts: dict[str, Any] = {"features": dict(zip([names[i] for i in others], scales, strict=True))}
     if known:
         facts |= {"target": names[place], "classes": known}
     else:
-        targets, [scale] = _scaled(targets, train, scaled)
+        targets, [scale] = _scaled(table, [place], targets, train, scaled)
         facts |= {"target": {names[place]: scale}}
     ends = f": {', '.join(known)}" if known else ""
     columns = f"{', '.join(facts['features'])} → {names[place]}{ends}"
-    first, second = (Rows(features[part], targets[part], columns, facts) for part in (train, test))
+    first, second = (
+        Rows(features, targets, columns, facts, Origin(part, len(rows), table.places, table.first))
+        for part in (train, test)
+    )
     return first, second
 
 
-def _columns(table: Table, target: str | None) -> tuple[int, list[int]]:
+def _columns(table: Table, target: Any) -> tuple[int, list[int]]:
     """The place of the target, and those of all others."""
     names = table.names
+    target = target if target is None else str(target)  # pandas' own names are 0, 1, 2, …
     if target not in names:
         raise SettingError(
             f"data.target={target} is no column of {table.path}: choose one of {', '.join(names)}"
@@ -104,7 +113,7 @@ def _columns(table: Table, target: str | None) -> tuple[int, list[int]]:
     return place, [i for i in range(len(names)) if i != place]
 
 
-def _numbers(table: Table, columns: list[int]) -> np.ndarray:
+def _numbers(table: Table, columns: list[int], target: int) -> torch.Tensor:
     """(rows, columns) float64: moments in seconds would be rounded to minutes in float32."""
     try:
         numbers = np.array([[row[i] for i in columns] for row in table.rows], dtype=np.float64)
@@ -112,25 +121,18 @@ def _numbers(table: Table, columns: list[int]) -> np.ndarray:
         numbers = None
     if numbers is None or not np.isfinite(numbers).all():
         number, column, value = _first_wrong(table.rows, columns)
-        if not value.strip():
-            raise _missing(table, number, column)
+        if value in ABSENT:
+            raise table.missing(number, column)
         hint = (
             ": data.classes=true takes words"
-            if len(columns) == 1
+            if column == target
             else ": leave the column out, or write numbers"
         )
         raise SettingError(
-            f"data.path={table.path}: {table.place(number)} has {value[:_WRONG]!r} as "
+            f"data.path={table.path}: {table.place(number)} has {value[:WRONG]!r} as "
             f"{table.names[column]}, which is no number{hint}"
         )
-    return numbers
-
-
-def _missing(table: Table, row: int, column: int) -> SettingError:
-    return SettingError(
-        f"data.path={table.path}: {table.place(row)} has no {table.names[column]}: fill it in, or "
-        "leave the row out"
-    )
+    return torch.from_numpy(numbers)
 
 
 def _first_wrong(rows: list[list[str]], columns: list[int]) -> tuple[int, int, str]:
@@ -146,55 +148,8 @@ def _first_wrong(rows: list[list[str]], columns: list[int]) -> tuple[int, int, s
     raise AssertionError("all are numbers")
 
 
-def _known_classes(
-    table: Table, column: int, classes: bool | Sequence[str | int | float]
-) -> list[str]:
-    """In the order in which they are numbered; none where the column holds numbers."""
-    if not classes:
-        return []
-    values = [row[column] for row in table.rows]
-    if "" in values:
-        raise _missing(table, values.index(""), column)
-    if classes is not True:
-        given = [str(name) for name in classes]
-        if twice := next((name for name in given if given.count(name) > 1), None):
-            raise SettingError(f"data.classes=[{','.join(given)}] names {twice} twice")
-        return given
-    try:
-        known = sorted(set(values), key=lambda value: (float(value), value))
-    except ValueError:
-        return sorted(set(values))
-    _check_numbers(table, column, values, known)
-    return known
-
-
-def _check_numbers(table: Table, column: int, values: list[str], known: list[str]) -> None:
-    """Where classes are numbers each is one of them, whatever wrote it: a column of whole numbers
-    in which some are missing becomes 1.0 and nan in pandas."""
-    if wrong := next((value for value in known if math.isnan(float(value))), None):
-        raise _missing(table, values.index(wrong), column)
-    for one, other in pairwise(known):
-        if float(one) == float(other):
-            raise SettingError(
-                f"data.path={table.path}: {table.names[column]} is {one!r} in some rows and "
-                f"{other!r} in others, which is one number: write it in one way"
-            )
-
-
-def _classes(table: Table, column: int, known: list[str]) -> torch.Tensor:
-    """(rows,) int64."""
-    numbers = {value: number for number, value in enumerate(known)}
-    for row, values in enumerate(table.rows):
-        if values[column] not in numbers:
-            raise SettingError(
-                f"data.path={table.path}: {table.place(row)} has {values[column][:_WRONG]!r} as "
-                f"{table.names[column]}, which is none of data.classes=[{','.join(known)}]"
-            )
-    return torch.tensor([numbers[row[column]] for row in table.rows])
-
-
 def _scaled(
-    values: torch.Tensor, train: torch.Tensor, scaled: bool
+    table: Table, columns: list[int], values: torch.Tensor, train: np.ndarray, scaled: bool
 ) -> tuple[torch.Tensor, list[dict[str, float]]]:
     """(rows, columns) float32; and of each column what was taken off, and by what the rest was
     divided."""
@@ -206,4 +161,22 @@ def _scaled(
     scales = [
         {"mean": m, "deviation": d} for m, d in zip(mean.tolist(), deviation.tolist(), strict=True)
     ]
-    return ((values.double() - mean) / deviation).float(), scales
+    numbers = (values.double() - mean) / deviation
+    for column, found in zip(columns, numbers.unbind(dim=1), strict=True):
+        if rounds_to_few(found):
+            raise _too_close(table, table.names[column], scaled)
+    return numbers.float(), scales
+
+
+def _too_close(table: Table, name: str, scaled: bool) -> SettingError:
+    advice = (
+        "some are so far from all others that these cannot be told apart: leave their rows out, or "
+        "write the column's logarithm"
+        if scaled
+        else "take off their mean in the file, and divide by their deviation (several owners by "
+        "the same numbers), or set data.scaled=true"
+    )
+    return SettingError(
+        f"data.path={table.path}: {name} has numbers that differ, and are the same in float32: "
+        f"{advice}"
+    )

@@ -1,14 +1,22 @@
 """Tables as they lie in files, every value as text."""
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tdml.errors import SettingError, one_line
 
 _PARQUET = ".parquet"
 _INDEX = "__index_level_"  # as pandas calls a column of a Parquet file that has no name
 _OTHER_MARKS = (";", "\t", "|")  # between columns
+WRONG = 40  # characters of a value that is shown
+# what programs write where a value is missing, as pandas reads it
+ABSENT = {
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,15 @@ class Table:
     def place(self, row: int) -> str:
         """Where a row is in the file, such as "line 2"."""
         return f"{self.places} {self.first + row}"
+
+    def missing(self, row: int, column: int) -> SettingError:
+        """What is to be said of a value that is missing."""
+        written = self.rows[row][column]
+        as_written = f" ({written[:WRONG]!r})" if written else ""
+        return SettingError(
+            f"data.path={self.path}: {self.place(row)} has no {self.names[column]}{as_written}: "
+            "fill it in, or leave the row out"
+        )
 
 
 def read_table(path: str | None) -> Table:
@@ -44,7 +61,7 @@ def _csv(path: str) -> Table:
     try:
         # Spreadsheets put a mark in front that is no part of the first name.
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
+            rows = [[value.strip() for value in row] for row in _lines(file)]
         while rows and not rows[-1]:
             rows.pop()  # empty lines at the end
     except UnicodeDecodeError as error:
@@ -66,7 +83,11 @@ def _csv(path: str) -> Table:
                 f"data.path={path}: line {line} has {len(row)} values, and the header {len(names)} "
                 "names"
             )
-    return Table(path, [name.strip() for name in names], rows, "line", 2)
+    return Table(path, names, rows, "line", 2)
+
+
+def _lines(file: TextIO) -> Iterator[list[str]]:
+    return csv.reader(file, skipinitialspace=True)  # before what is in quotes, too
 
 
 def _parquet(path: str) -> Table:
@@ -95,4 +116,4 @@ def _parquet(path: str) -> Table:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return str(int(value)) if isinstance(value, bool) else str(value)
+    return str(int(value)) if isinstance(value, bool) else str(value).strip()

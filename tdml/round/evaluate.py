@@ -69,9 +69,11 @@ def _unsound(job: Job, split: str, positions: torch.Tensor, losses: torch.Tensor
     if finite.all() or not finite.any():
         return ""
     samples = job.source.halves[split][positions[~finite].numpy()].tolist()
-    dataset = split if job.source.validation is not None else "test"
+    own = split == "validation" and job.source.validation is not None
+    named = name_samples(job.source.validation if own else job.source.test, samples)
+    dataset = "validation" if own else "test"
     return (
-        f"{dataset} {name_samples(samples)} a loss that is not finite, so neither is the mean: see "
+        f"{dataset} {named} a loss that is not finite, so neither is the mean: see "
         "whether the values are"
     )
 

@@ -102,7 +102,7 @@ def _ids(sample: Any) -> torch.Tensor:
     ids = ids.long()
     if len(wrong := ids[(ids < 0) & (ids != IGNORED)]):
         raise ValueError(
-            f"it has the token {wrong[0]}: ids are whole numbers from 0, or {IGNORED} where nothing "
-            "counts (see task.padding)"
+            f"it has the token {wrong[0]}: ids are whole numbers from 0, or {IGNORED} where "
+            "nothing counts (see task.padding)"
         )
     return ids

@@ -102,6 +102,11 @@ def test_what_cannot_be_read_is_the_users_mistake(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+def test_columns_may_be_called_by_numbers(tmp_path):
+    library().Dataset.from_dict({"0": ids(20), "1": [0, 1] * 10}).save_to_disk(tmp_path / "x")
+    assert loaded(tmp_path / "x", Classification(), inputs=0, target=1).strata
+
+
 def test_without_the_library_it_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(SettingError, match=r"data=hf needs .*: pip install 'tdml\[data\]'"):
@@ -150,7 +155,7 @@ def test_images_are_numbers_from_0_to_1_whatever_their_mode(mode, channels):
     picture, values = coloured(mode)
     pixels = _tensor(picture, "image")
     assert pixels.shape == (channels, 3, 4) and pixels.dtype == torch.float32
-    assert 0 <= pixels.min() and 0.2 < pixels.max() <= 1, "indices of palettes are tiny"
+    assert pixels.min() >= 0 and 0.2 < pixels.max() <= 1, "indices of palettes are tiny"
     if values:
         assert pixels[:, 0, 0].tolist() == pytest.approx(values, abs=0.01)
 

@@ -20,7 +20,7 @@ def written(tmp_path, values, name="weights.npy"):
 
 def test_a_number_for_each_sample(tmp_path):
     for values in (np.array([1.5, 0, 3]), np.array([1, 0, 3], np.int32)):
-        found = read_sample_weights(written(tmp_path, values), 3)
+        found = read_sample_weights(written(tmp_path, values), range(3))
         assert found.dtype == torch.float32 and found.tolist() == values.tolist()
 
 
@@ -40,7 +40,7 @@ def test_a_number_for_each_sample(tmp_path):
 )
 def test_weights_that_cannot_be_are_the_users_mistake(values, message, tmp_path):
     with pytest.raises(SettingError, match=message) as caught:
-        read_sample_weights(written(tmp_path, np.array(values)), 3)
+        read_sample_weights(written(tmp_path, np.array(values)), range(3))
     assert str(caught.value).startswith("data.weights=") and "\n" not in str(caught.value)
 
 
@@ -48,14 +48,14 @@ def test_files_that_cannot_be_read_are_the_users_mistake(tmp_path):
     with pytest.raises(
         SettingError, match=r"data.weights=nowhere.npy is no file: give one of numpy"
     ):
-        read_sample_weights("nowhere.npy", 3)
+        read_sample_weights("nowhere.npy", range(3))
     for content in (b"", b"1,2,3\n", b"\x93NUMPY"):
         (tmp_path / "broken.npy").write_bytes(content)
         with pytest.raises(SettingError, match=r"cannot be read as \.npy"):
-            read_sample_weights(str(tmp_path / "broken.npy"), 3)
+            read_sample_weights(str(tmp_path / "broken.npy"), range(3))
     np.savez(tmp_path / "several.npz", np.ones(3))
     with pytest.raises(SettingError, match="holds no numbers: give one array"):
-        read_sample_weights(str(tmp_path / "several.npz"), 3)
+        read_sample_weights(str(tmp_path / "several.npz"), range(3))
 
 
 def test_a_rank_reads_the_weights_of_its_samples_and_shows_what_they_are(tmp_path):

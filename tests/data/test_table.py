@@ -53,26 +53,6 @@ def test_empty_lines_at_the_end_are_none(tmp_path):
     assert len(table(tmp_path, TABLE + "\n\n", target="kind", classes=True)[0]) == 15
 
 
-def test_classes_may_be_words_or_numbers(tmp_path):
-    train, _ = table(tmp_path, target="kind", classes=True)
-    assert {train[i][1].item() for i in range(15)} == {0, 1}
-    assert train.targets == [train[i][1].item() for i in range(15)]
-    numbered, _ = table(tmp_path, without_kind(), target="weight", classes=True)
-    assert sorted(set(numbered.targets)) == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("none", [False, None, []])
-def test_without_classes_the_target_is_a_number(none, tmp_path):
-    assert not hasattr(table(tmp_path, without_kind(), classes=none)[0], "targets")
-
-
-def test_classes_may_be_given_in_their_order(tmp_path):
-    """So that files in which some are missing number them alike."""
-    train, _ = table(tmp_path, target="kind", classes=["c", "b", "a"])
-    assert set(train.targets) == {1, 2}
-    assert train.facts["classes"] == ["c", "b", "a"]
-
-
 def test_what_was_done_to_the_columns_is_known(tmp_path):
     """So that a model can be used on other rows."""
     raw, _ = table(tmp_path, without_kind(), scaled=False)
@@ -116,8 +96,19 @@ def test_what_was_done_to_the_columns_is_known(tmp_path):
         (
             without_kind().replace("\n3,3,9", "\n3,3,nan"),
             {},
-            "line 5 has 'nan' as price, which is no number: data.cl",
+            "line 5 has no price ('nan'): fill it in, or leave the row out",
         ),
+        (
+            "a,b\n" + "1,2\n" * 3 + "red,4\n",
+            {"target": "b"},
+            "line 5 has 'red' as a, which is no number: leave the column out, or write numbers",
+        ),
+        (
+            "a,b\n" + "1,2\n" * 3 + "1,red\n",
+            {"target": "b"},
+            "line 5 has 'red' as b, which is no number: data.classes=true takes words",
+        ),
+        ("0,1\n1,2\n", {"target": 2}, "data.target=2 is no column of"),
         ("a,b\n1,2\n3", {"target": "a"}, "line 3 has 1 values, and the header 2 names"),
         ("a,b\n1,2\n3,4\n", {"target": "a"}, "has 2 rows, too few to hold out a share of 0.25"),
         ("", {}, "is empty: its first line has the names of the columns"),
@@ -162,7 +153,8 @@ def test_a_table_of_a_spreadsheet_begins_with_a_mark_that_is_no_name(tmp_path):
         ("\n3, ,9", {}, "line 5 has no weight: fill it in, or leave the row out"),
         ("\n3,3,", {}, "line 5 has no price: fill it in, or leave the row out"),
         ("\n3,3,", {"classes": True}, "line 5 has no price: fill it in, or leave the row out"),
-        ("\n3,3,nan", {"classes": True}, "line 5 has no price: fill it in, or leave the row out"),
+        ("\n3,NA,9", {}, "line 5 has no weight ('NA'): fill it in, or leave the row out"),
+        ("\n3,3,NULL", {}, "line 5 has no price ('NULL'): fill it in, or leave the row out"),
     ],
 )
 def test_what_is_missing_is_named(text, settings, message, tmp_path):
@@ -170,6 +162,41 @@ def test_what_is_missing_is_named(text, settings, message, tmp_path):
     with pytest.raises(SettingError) as caught:
         table(tmp_path, without_kind().replace("\n3,3,9", spoilt), **settings)
     assert message in str(caught.value)
+
+
+def test_columns_may_be_called_by_numbers(tmp_path):
+    """As pandas does on its own."""
+    train, _ = table(tmp_path, "0,1\n" + "".join(f"{i},{3 * i}\n" for i in range(20)), target=1)
+    assert train.columns == "0 → 1"
+
+
+def test_blanks_around_values_are_none_of_them(tmp_path):
+    spaced = TABLE.replace(",", " , ").replace("a ,", '"a" ,')
+    for kind in (TABLE, spaced):
+        train, _ = table(tmp_path, kind, target="kind", classes=True)
+        assert train.facts["classes"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("column", ["a", "b"])
+@pytest.mark.parametrize(
+    ("numbers", "scaled", "advice"),
+    [
+        ([1_700_000_000 + i for i in range(40)], False, "or set data.scaled=true"),
+        ([i / 40 for i in range(39)] + [1e12], True, "so far from all others"),
+    ],
+)
+def test_numbers_that_float32_makes_the_same_are_refused(numbers, scaled, advice, column, tmp_path):
+    lines = (f"{n},{i}" if column == "a" else f"{i},{n}" for i, n in enumerate(numbers))
+    with pytest.raises(SettingError, match=f"{column} has numbers that differ, .*{advice}"):
+        table(tmp_path, "a,b\n" + "\n".join(lines), target="b", scaled=scaled)
+
+
+def test_many_digits_are_no_reason_to_refuse_numbers(tmp_path):
+    """Of some thousands float32 makes some the same."""
+    drawn = 1000 + np.random.default_rng(0).random(3000)
+    assert len(np.unique(drawn.astype(np.float32))) < len(np.unique(drawn))
+    text = "a,b\n" + "".join(f"{number},1\n" for number in drawn)
+    assert len(table(tmp_path, text, target="b", scaled=False)[0]) == 2250
 
 
 def parquet(path, table):
