@@ -4,12 +4,16 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tdml.data.faults import faults_of, unsound
+from tdml.data.origin import places_of
 from tdml.round.job import Job
 from tdml.round.played import Round
+from tdml.run.untaken import untaken
 from tdml.trust.judgement import UNCHECKED
 from tdml.trust.numbers import TYPICAL
 
 _MOST_NAMED = 5  # samples, of one reason: nobody can have many looked at
+_LONGEST = 200  # characters of a library's text
+_BEYOND = re.compile(r"IndexError|out of (range|bounds)|device-side assert")
 _NAMED = re.compile(r"training samples? [\d, ]+")
 _UNREPEATABLE = (
     "some audits could not be settled: recomputation has confirmed neither side. If that happens "
@@ -52,7 +56,9 @@ def notices(job: Job, played: Round, losses: Iterable[str]) -> list[str]:
     """
     unsettled = any(settled.unsettled for settled in played.settlements)
     reasons = [*losses, *(judgement.reason for judgement in played.judgements.values())]
-    left_out = [] if job.config.own_data else _leave_out(job, played, reasons)
+    left_out = []
+    if not job.config.own_data:
+        left_out = [*_leave_out(job, played, reasons), *_leave_out_untaken(job, played)]
     return [*([_UNREPEATABLE] if unsettled else []), *left_out]
 
 
@@ -73,6 +79,28 @@ def _leave_out(job: Job, played: Round, reasons: Sequence[str]) -> list[str]:
             for sample in samples:
                 job.left_out.since.setdefault(sample, played.number)
             notes.append(f"data: {fault}: {_count(samples)} left out from now on")
+    return notes
+
+
+def _leave_out_untaken(job: Job, played: Round) -> list[str]:
+    """The samples of replicas that say that a number was beyond what the model has, where that is
+    so here, too."""
+    notes = []
+    for index, judgement in played.judgements.items():
+        if not _BEYOND.search(judgement.reason):
+            continue
+        batches = job.batches(index, played.number)[: played.steps[index]]
+        seeds = [job.augmentation(played.number, index, s) for s in range(len(batches))]
+        if found := untaken(job, batches, seeds):
+            for sample in found:
+                job.left_out.since.setdefault(sample, played.number)
+            first, why = next(iter(found.items()))
+            notes.append(
+                f"data: training sample {first}{places_of(job.source.train, [first])} is not taken "
+                f"by the model or the task ({why[:_LONGEST]}): see whether its ids are below the "
+                f"vocabulary, and its label below the classes: {_count([*found])} left out from "
+                "now on"
+            )
     return notes
 
 
