@@ -15,7 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tdml.errors import SettingError, one_line
 from tdml.settings.checks import check
-from tdml.settings.overrides import SEARCH_PATH, check_overrides, explain, open_targets
+from tdml.settings.explain import explain
+from tdml.settings.overrides import SEARCH_PATH, check_overrides, open_targets
 from tdml.settings.schema import Config, Topology
 
 # of the group `train`: names, or a `_target_` with its own arguments

@@ -69,7 +69,12 @@ def origin(error: BaseException) -> BaseException:
 def cause(error: Exception, group: str) -> str:
     """Why Hydra could not make the `_target_` of a group of settings, in one line."""
     hidden = error.__cause__  # where it cannot be imported Hydra hides the reason
-    text = _import_error(hidden) if isinstance(hidden, ImportError) else one_line(error)
+    if isinstance(hidden, ImportError):
+        text = _import_error(hidden)
+    elif hidden is not None and str(error).startswith("Error in call to target"):
+        text = f"{type(hidden).__name__}: {one_line(hidden)}"
+    else:
+        text = one_line(error)
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
     if not unexpected:
         return text

@@ -1,25 +1,20 @@
-"""Overrides on the command line: what Hydra would take for something else, and its complaints in
-one line."""
+"""Overrides on the command line, and what Hydra would take for something else in them."""
 
 import argparse
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError
+from tdml.settings.explain import SHOW
 
 SEARCH_PATH = "hydra.searchpath"
-_OPEN = ("model", "data", "task", "attack")  # groups whose `_target_` decides what they take
+_MAY_BE_LEFT_OUT = ("attack", "experiment", "recipe")  # groups
 # arguments of our models that conf/ does not list, for it would give them to a user's model too
 _UNLISTED = ("model.stem",)
-_ALIKE = 0.8  # of two names, to be taken for each other: difflib's ratio
-_SHOW = "tdml train --show-config prints all settings"
 _INSTEAD = {  # Hydra's own options, and what does the same here
     ("-m", "--multirun"): "a command runs one job: for several, loop in the shell: "
     "for lr in 0.1 0.01; do tdml train train.lr=$lr name=lr-$lr; done",
@@ -29,18 +24,9 @@ _INSTEAD = {  # Hydra's own options, and what does the same here
         "DIR/experiment/NAME.yaml, which begins with '# @package _global_', and give "
         "--config-dir DIR experiment=NAME"
     ),
-    ("-c", "--cfg", "-p", "--package", "--resolve", "-i", "--info"): _SHOW,
-    ("-h", "--help", "--hydra-help"): f"{_SHOW}, conf/ says what they mean",
+    ("-c", "--cfg", "-p", "--package", "--resolve", "-i", "--info"): SHOW,
+    ("-h", "--help", "--hydra-help"): f"{SHOW}, conf/ says what they mean",
 }
-_TWICE = re.compile(r"Multiple values for ([\w/@.]+)\.")
-_UNKNOWN_CHOICE = re.compile(
-    r"Could not find '([\w/]+)/([^']*)'.*?Available options in '\1': (.*?)(?: Config search|$)"
-)
-_NOT_FOUND = re.compile(r"In '([^']*)': Could not find '([\w/]+/(\w+)/([^/']*))'")
-_UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'|Key '\w+' not in '\w+'")
-_MISSING = re.compile(
-    r".*(?i:missing mandatory value)|Incompatible value 'None'|field '[^']*' is not Optional"
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,8 +84,15 @@ def check_overrides(overrides: Sequence[str], groups: Mapping[str, Sequence[str]
                 f"{override.input_line}: the name of the setting is missing: write key=value"
             )
         _check_hydras(override)
+        choices = groups.get(override.key_or_group, ())
         if not override.is_delete():
-            _check_value(override, groups.get(override.key_or_group, ()))
+            _check_value(override, choices)
+        elif choices and override.key_or_group not in _MAY_BE_LEFT_OUT:
+            raise SettingError(
+                f"{override.input_line}: no job can do without this group: leave out single "
+                f"settings, as ~{override.key_or_group}.…, or take another choice, such as "
+                f"{override.key_or_group}={choices[0]}"
+            )
 
 
 def _check_hydras(override: Override) -> None:
@@ -175,101 +168,6 @@ def _open_target(override: str, settings: Sequence[str]) -> str:
         if key not in settings or value.lstrip().startswith("{")
         else f"++{key}._target_={value}"
     )
-
-
-def explain(error: Exception, known: Sequence[str]) -> str:
-    """What Hydra, OmegaConf or the reader of a file of settings says, in one line, with the
-    setting's name in front. `known`: the names that may be meant by one that is unknown."""
-    text = one_line(error)
-    if not isinstance(error, HydraException | OmegaConfBaseException):
-        return f"a file of settings cannot be read: {text}"
-    if override := getattr(error, "override", None):
-        if "=~" in override:
-            return f"{override}: cannot be read: write $HOME for ~"
-        spaces = ", without spaces" if re.match(r"\S+\s+=", override) else ""
-        return (
-            f"{override}: cannot be read: write key=value{spaces}, an unusual value in two quotes, "
-            "such as name=\"'a b'\""
-        )
-    if match := _UNKNOWN_CHOICE.search(text):
-        return _unknown_choice(*match.groups())
-    if of_defaults := _of_defaults(text):
-        return of_defaults
-    # Of a group these name the group or the override alone.
-    inner = error.__cause__ if re.match("Could not override|Error merging override", text) else None
-    if inner is not None and text.startswith("Error merging"):
-        text = one_line(inner)
-    key = getattr(inner, "full_key", None) or getattr(error, "full_key", None)
-    return _about(key, text, known)
-
-
-def _of_defaults(text: str) -> str:
-    """What is wrong with the defaults of a user's own file; "" if it is not these."""
-    if match := _TWICE.match(text):
-        return (
-            f"{match[1]} is chosen in a file's defaults, where the job chooses one too: write "
-            f"'override /{match[1]}: …' there"
-        )
-    if match := _NOT_FOUND.match(text):
-        return (
-            f"{match[1]}.yaml: there is no {match[2]}: for the whole job write 'override "
-            f"/{match[3]}: {match[4]}'"
-        )
-    return ""
-
-
-def _unknown_choice(group: str, choice: str, available: str) -> str:
-    own = f", or name your own with {group}._target_=…" if group in _OPEN else ""
-    return f"{group}={choice} is unknown: choose one of {', '.join(available.split())}{own}"
-
-
-def _about(key: str | None, text: str, known: Sequence[str]) -> str:
-    """What is said of one setting."""
-    problem = ""
-    if match := _UNKNOWN_KEY.match(text):
-        problem = _unknown(key or match[1], known)
-    elif match := re.match(r"Could not delete from config\. '([^']*)' does not exist", text):
-        problem = f"~{match[1]}: there is no {match[1]} to leave out: {_SHOW}"
-    elif match := re.match(r"Could not append to config\. An item is already at '([^']*)'", text):
-        problem = f"+{match[1]} is there already: write {match[1]}=…"
-    elif _MISSING.match(text):
-        problem = f"{key} is missing: give it a value"
-    elif "object_type=dict" in text and "interpolation" not in text.lower():
-        problem = f"{key} must be a mapping, such as {key}={{a: 1}}"
-    elif "is not a ListConfig" in text or "Cannot merge DictConfig with ListConfig" in text:
-        # the schema's only list: of the whole schema OmegaConf does not say where
-        key = key or "topology.cuts"
-        problem = f"{key} must be a list, such as {key}=[1,2]"
-    elif "HydraConfig was not set" in text:
-        problem = (
-            f"{key}: ${{hydra:…}} has no value here, for no job of Hydra's runs: take "
-            f"${{now:…}} or ${{oc.env:…}}"
-        )
-    if problem:
-        return problem
-    text = re.sub(r"\s*full_key: .*$", "", text)
-    text = re.sub(
-        r"'?(List|Dict)Config'?",
-        lambda kind: {"List": "a list", "Dict": "a mapping"}[kind[1]],
-        text,
-    )
-    return f"{key}: {text}" if key and not text.startswith(key) else text
-
-
-def _unknown(key: str, known: Sequence[str]) -> str:
-    group = key.partition(".")[0]
-    if key == "experiment":
-        return "experiment: the file of an experiment begins with the line '# @package _global_'"
-    if group in _OPEN and group != key:
-        return (
-            f"{key} is no setting of this {group}: if its _target_ takes such an argument, "
-            f"add it as +{key}=…"
-        )
-    last = key.rpartition(".")[2]
-    alike = [name for name in known if name.rpartition(".")[2] == last]
-    groups = {name.partition(".")[0] for name in known}
-    meant = " or ".join(alike or get_close_matches(key, {*known, *groups}, 1, _ALIKE))
-    return f"{key} is unknown: {f'perhaps {meant}; ' if meant else ''}{_SHOW}"
 
 
 def quoted(path: Path) -> str:

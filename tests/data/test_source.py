@@ -98,7 +98,7 @@ def test_a_users_own_data():
         (settings(points, train=6), f"data={__name__}.points cannot be loaded"),
         (
             settings(breaks, size=3),
-            f"data={__name__}.breaks cannot be loaded: Error in call to target",
+            f"data={__name__}.breaks cannot be loaded: RuntimeError: the disk",
         ),
         (settings(refuses, size=3), "data.size: not this one"),
         (

@@ -111,7 +111,7 @@ def ends_the_program():
         ),
         (
             CNN | {"colour": 1},
-            "unexpected keyword argument 'colour'\"): leave out model.colour ('~model.colour' where a file",
+            "unexpected keyword argument 'colour': leave out model.colour ('~model.colour' where a file",
         ),
         (
             settings(no_module),

@@ -2,7 +2,10 @@
 
 import copy
 
+import pytest
+
 from tdml import config as settings
+from tdml.errors import SettingError
 
 DEFAULTS = settings.load([])
 ATTACK = {"attack._target_": "tdml.attacks.SignFlip"}
@@ -22,3 +25,14 @@ def changed(changes):
             assert hasattr(owner, name)
             setattr(owner, name, value)
     return config
+
+
+def refused(*overrides):
+    """What is said of them, in one line."""
+    with pytest.raises(SettingError) as caught:
+        settings.load(overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "HYDRA_FULL_ERROR" not in text
+    assert "full_key" not in text
+    return text

@@ -1,3 +1,5 @@
+"""Overrides on the command line."""
+
 import argparse
 
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from tdml import config as settings
 from tdml.errors import SettingError
 from tdml.settings.overrides import add_arguments, overrides_of
+from tests.settings.configs import refused
 
 
 @pytest.mark.parametrize(
@@ -136,76 +139,6 @@ def test_one_value_is_taken(override, found):
     assert found(settings.load([override, "attack=sign_flip", "attack.replicas=[1]"]))
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("rounds=many", "rounds: Value 'many' of type 'str' could not be converted to Integer"),
-        ("rounds=1.5", "rounds: Value '1.5' of type 'float' could not be converted to Integer"),
-        ("trust.enabled=maybe", "trust.enabled: Value 'maybe' is not a valid bool"),
-        ("topology.cuts=3", "topology.cuts must be a list"),
-        ("topology.cuts=abc", "topology.cuts must be a list"),
-        (
-            "model=vgg",
-            (
-                "model=vgg is unknown: choose one of cnn, gpt, hf, mlp, resnet18, resnet50, or "
-                "name your own with model._"
-            ),
-        ),
-        ("experiment=nothing", "experiment=nothing is unknown: choose one of "),
-        ("lr=0.1", "lr is unknown: perhaps train.lr; tdml train --show-config"),
-        ("memory=1", "memory is unknown: perhaps gather.memory or checkpoint.memory; tdml train"),
-        ("trian.lr=1", "trian is unknown: perhaps train; "),
-        ("topology.replica=1", "topology.replica is unknown: perhaps topology.replicas"),
-        ("round=1", "round is unknown: perhaps rounds; "),
-        ("epochs=1", "epochs is unknown: tdml train --show-config prints all settings"),
-        ("topology.cuts=${rounds}", "topology.cuts=10 must list 1 rising block numbers"),
-        ("nosuch=1", "nosuch is unknown: tdml train"),
-        ("+nosuch=1", "nosuch is unknown: "),
-        ("+train.colour=3", "train.colour is unknown: "),
-        ("model.width=3", "model.width is no setting of this model: "),
-        ("attack={_target_: mine.Attack, scale: 1}", "attack.scale is no setting of this attack: "),
-        ("train={lr: 0.1, colour: 3}", "train.colour is unknown: "),
-        ("~rounds", "rounds is missing: give it a value"),
-        ("rounds=null", "rounds is missing: give it a value"),
-        ("train={optimizer: null}", "train.optimizer is missing: give it a value"),
-        ("name=[a]", "name: Cannot convert a list to string"),
-        (
-            "rounds={a: 1}",
-            "rounds: Value '{'a': 1}' of type a mapping could not be converted to Integer",
-        ),
-        ("topology.cuts={a: 1}", "topology.cuts must be a list, such as topology.cuts=[1,2]"),
-        ("attack.replicas={a: 1}", "attack.replicas must be a list, such as attack.replicas=[1,2]"),
-        ("train={schedule: [1]}", "train must be a mapping, such as train={a: 1}"),
-        ("~nosuch", "~nosuch: there is no nosuch to leave out"),
-        ("+train.lr=1", "+train.lr is there already: write train.lr=…"),
-        (
-            "model=cnn/",
-            "model=cnn/ is unknown: choose one of cnn, gpt, hf, mlp, resnet18, resnet50",
-        ),
-        (
-            "name=${hydra:job.name}",
-            "name: ${hydra:…} has no value here, for no job of Hydra's runs",
-        ),
-        (
-            "name=${oc.env:NO_SUCH_VARIABLE}",
-            'name: KeyError raised while resolving interpolation: "Environment vari',
-        ),
-        ("~train", "train.batch_size is missing: give it a value"),
-        ("name=${nothing}", "name: Interpolation key 'nothing' not found"),
-        (
-            "model.num_classes=${data.classes}",
-            "model.num_classes: Interpolation key 'data.classes' not found",
-        ),
-        ("name=", "name is empty"),
-        ("run_dir=", "run_dir is empty"),
-        ("identity.folder=", "identity.folder is empty"),
-        ("train.lr=-1", "train.lr=-1.0 must be a finite number of at least 0"),
-    ],
-)
-def test_what_hydra_rejects_is_explained_in_one_line(override, message):
-    assert refused(override).startswith(message)
-
-
 def test_a_search_path_is_given_once():
     assert refused("hydra.searchpath=[a]", "hydra.searchpath=[b]").startswith(
         "hydra.searchpath is given twice"
@@ -232,16 +165,6 @@ def test_a_folder_of_ones_own_that_is_none():
         parsed("--config-dir", "nowhere")
 
 
-def test_a_file_that_chooses_what_the_job_chooses_is_told_how_to(tmp_path):
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "own.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - /model: mlp\n"
-    )
-    text = refused(f"hydra.searchpath=[file://{tmp_path}]", "experiment=own")
-    assert text.startswith("model is chosen in a file's defaults")
-    assert "write 'override /model: …' there" in text
-
-
 def test_what_no_parser_knows_stays_in_its_place():
     assert parsed("a=1", "-m", "b=2", "--rounds=3", "c=3") == [
         "a=1",
@@ -250,13 +173,3 @@ def test_what_no_parser_knows_stays_in_its_place():
         "--rounds=3",
         "c=3",
     ]
-
-
-def refused(*overrides):
-    with pytest.raises(SettingError) as caught:
-        settings.load(overrides)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert "HYDRA_FULL_ERROR" not in text
-    assert "full_key" not in text
-    return text
