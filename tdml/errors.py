@@ -75,6 +75,8 @@ def cause(error: Exception, group: str) -> str:
         text = f"{type(hidden).__name__}: {one_line(hidden)}"
     else:
         text = one_line(error)
+    if "Muon only supports 2D" in text:
+        return f"{text}: its model may have matrices alone: take another, such as {group}=adamw"
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
     if not unexpected:
         return text

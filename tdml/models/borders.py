@@ -125,8 +125,10 @@ def _depends(output: torch.Tensor, given: torch.Tensor, number: int) -> bool:
 
 
 def _kind(value: object) -> str:
-    kind = value.dtype if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
-    return str(kind)
+    if not isinstance(value, torch.Tensor):
+        return f"a {type(value).__name__}"
+    apart = " (take it apart by torch.view_as_real)" if value.is_complex() else ""
+    return f"{value.dtype}{apart}"
 
 
 def _form(block: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:

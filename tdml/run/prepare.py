@@ -131,5 +131,6 @@ def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, t
     except Exception as error:
         raise SettingError(f"data: the first samples cannot be read: {one_line(error)}") from error
     if not inputs.float().isfinite().all():  # nothing can be tried on them
-        raise SettingError(f"data: {faults_of(source, torch.arange(size).view(1, -1), [0])}")
+        fault = faults_of(source, torch.arange(size).view(1, -1), [0])
+        raise SettingError(f"data: {fault}: mend it in the data, or leave it out")
     return inputs, targets

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tdml.errors import SettingError
 from tdml.rewards.policies import POLICIES
+from tdml.settings.groups import check_our_models, check_targets
 from tdml.settings.microbatches import check_microbatches
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def check(config: "Config") -> None:
             f"rewards.policy={config.rewards.policy} pays only for what was repeated, and here "
             f"nothing is ({_why_unrepeated(config)}): take rewards.policy=work"
         )
-    _check_targets(config)
+    check_targets(config)
+    check_our_models(config.model)
 
 
 def _why_unrepeated(config: "Config") -> str:
@@ -122,26 +124,6 @@ def _check_own(config: "Config") -> None:
             f"{own}, who would scale its columns by its own rows alone: scale them in the files, "
             "by the same numbers for all, and set data.scaled=false"
         )
-
-
-def _check_targets(config: "Config") -> None:
-    for group in ("model", "data", "task", "attack"):
-        target = getattr(config, group).get("_target_")
-        if not target and group != "attack":
-            raise SettingError(
-                f"{group}._target_ is empty: name the class or function that makes it"
-            )
-        if target and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", str(target)):
-            raise SettingError(
-                f"{group}._target_={target} is no dotted name: that of the function net in mine.py "
-                "is mine.net"
-            )
-    for setting in ("optimizer", "schedule"):
-        if not isinstance(getattr(config.train, setting).get("_target_"), str):
-            raise SettingError(
-                f"train.{setting} has no name: give it one, or the path of your own, as "
-                f"train.{setting}=…"
-            )
 
 
 def _check_not_too_much(config: "Config") -> None:

@@ -88,14 +88,15 @@ class Classification(Task):
                 "weight for each"
             )
         if len(shape) != 2 or shape[1] < classes:
-            one_less = len(shape) == 2 and shape[1] == classes - 1
-            begin = ": if its labels begin at 1, return label - 1" if one_less else ""
+            one = ": two classes take two logits" if shape[1:] == (1,) else ""
+            one_less = len(shape) == 2 and shape[1] == classes - 1 and min(strata) >= 1
+            begin = f": its labels begin at {min(strata)}: return label - 1" if one_less else ""
             different = len(set(strata))
             gaps = f": its labels are {different} different numbers: number them from 0"
             raise SettingError(
                 f"model.num_classes: the model returns {tuple(shape)}, but the data has {classes} "
                 f"classes and needs (batch, {classes})"
-                + (begin or (gaps if 2 * different < classes else ""))
+                + (one or begin or (gaps if 2 * different < classes else ""))
             )
         if self._class_weights is not None and len(self._class_weights) > shape[1]:
             raise SettingError(

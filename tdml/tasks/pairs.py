@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+_LARGEST = torch.iinfo(torch.int64).max
 _JOINED = (
     "a model that takes several tensors is given them as one, which its first block takes apart "
     "(docs/your-task.md)"
@@ -28,11 +29,25 @@ def paired(
         TypeError, ValueError, RuntimeError: one is no pair, or its input no tensor.
     """
     if isinstance(samples, tuple):
+        check_batch(samples, 2)
         return samples
     pairs = [_pair(sample, target) for sample in samples]
     for _, second in pairs:
         check(second)
     return _inputs([pair[0] for pair in pairs]), _targets([pair[1] for pair in pairs], target)
+
+
+def check_batch(samples: tuple, parts: int) -> None:
+    """Of a batch that the data set has stacked.
+
+    Raises:
+        TypeError: it is no tuple of so many tensors.
+    """
+    if len(samples) != parts or not all(map(torch.is_tensor, samples)):
+        raise TypeError(
+            f"__getitems__ returns a tuple of {len(samples)}: return a list of samples, or a batch "
+            f"as a tuple of {parts} tensor{'s' * (parts > 1)}"
+        )
 
 
 def check_class(label: Any) -> None:
@@ -61,6 +76,8 @@ def check_class(label: Any) -> None:
             f"its label {label} is no class, which is a whole number from 0 (for numbers: "
             "task=regression; for classes in a table: data.classes=true)"
         )
+    if number > _LARGEST:
+        raise ValueError(f"its label {label} is larger than any class: number the classes from 0")
     if number < 0:
         raise ValueError(
             f"its label {label} is no class, which is a whole number from 0: number classes from "
@@ -112,6 +129,12 @@ def _batch(values: list[Any], part: str, advice: str) -> torch.Tensor:
         batch = default_collate(values)
     except TypeError:
         batch = None  # nothing that torch makes a batch of
+    except ValueError as error:
+        if "Overflow" not in str(error):
+            raise
+        raise ValueError(
+            f"its {part} is a whole number beyond ±{_LARGEST}: return it as a float"
+        ) from error
     if not isinstance(batch, torch.Tensor):
         raise TypeError(f"its {part} is a {type(values[0]).__name__}: return {advice}")
     return batch

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from tdml.errors import SettingError
+from tdml.tasks.pairs import check_batch
 
 IGNORED = -100  # in the place of a target that is none, as in torch and transformers
 
@@ -46,6 +47,7 @@ def padded(
         TypeError, ValueError: a sample is no such sequence.
     """
     if isinstance(samples, tuple):  # a batch that the data set has made
+        check_batch(samples, 1)
         samples = samples[0]
     rows = [_ids(sample)[: length if cut else None] for sample in samples]
     longest = length or len(rows[0])

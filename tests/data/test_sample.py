@@ -6,7 +6,7 @@ import torch
 
 from tdml.data.sample import Form, advice, look
 from tdml.errors import SettingError
-from tdml.tasks import Classification
+from tdml.tasks import Classification, Regression
 
 
 class Broken:
@@ -93,6 +93,7 @@ X = torch.zeros(2)
             "its label -100 is no class, which is a whole number from 0: number classes from 0, and leave "
             "out samples without one",
         ),
+        ((X, 10**20), "its label 100000000000000000000 is larger than any class: number the"),
         ((X, 0.5), "its label 0.5 is no class, which is a whole number from 0"),
         ((X, float("nan")), "its label nan is no class, which is a whole number from 0"),
         ((X, None), "its label None is no class, which is a whole number from 0"),
@@ -120,6 +121,12 @@ def test_a_sample_that_is_something_else_says_what_to_do(sample, why):
         f"data: test sample 1 cannot be read as (tensor, label): {why}"
     )
     assert "\n" not in str(caught.value)
+
+
+def test_a_target_beyond_all_whole_numbers_is_to_be_a_fraction():
+    with pytest.raises(SettingError, match="its target is a whole number beyond"):
+        look([(X, 10**20)], 0, "test", Regression())
+    assert look([(X, 1e20)], 0, "test", Regression())[1].item() == pytest.approx(1e20)
 
 
 @pytest.mark.parametrize(

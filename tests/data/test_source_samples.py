@@ -154,6 +154,21 @@ def test_what_a_network_has_computed_is_data_like_other():
         assert not inputs.requires_grad
 
 
+@pytest.mark.parametrize(
+    ("task", "sample"), [(Classification(), (torch.zeros(2), 1)), (Language(), torch.arange(5))]
+)
+@pytest.mark.parametrize("count", [2, 3])
+def test_samples_in_a_tuple_are_no_batch(task, sample, count):
+    """Which a tuple of tensors is: two token ids' would have been taken for one, and its labels."""
+    rows = type("Rows", (), {"__getitems__": lambda self, indices: (sample,) * len(indices)})()
+    parts = {Classification: 2, Language: 1}[type(task)]
+    message = (
+        f"returns a tuple of {count}: return a list of samples, or a batch as a tuple of {parts}"
+    )
+    with pytest.raises(TypeError, match=message):
+        fetch(rows, range(count), 0, task)
+
+
 @pytest.mark.parametrize("name", ["__getitem__", "__getitems__"])
 def test_a_data_set_that_ends_the_program_fails(name):
     dataset = type("Ends", (), {name: lambda self, index: sys.exit(3)})()

@@ -120,8 +120,8 @@ def test_for_one_stage_no_blocks_are_needed():
         ),
         (
             samples(40, labels=torch.arange(40) % 10 + 1),
-            samples(10),
-            r"model.num_classes: .* \(2, 10\), .* needs \(batch, 11\): if its labels begin at 1, return label - 1",
+            samples(10, labels=torch.arange(10) + 1),
+            r"model.num_classes: .* \(2, 10\), .* needs \(batch, 11\): its labels begin at 1: return label - 1",
         ),
         (
             samples(40, labels=torch.arange(40) % 3 * 10**12),

@@ -1,5 +1,7 @@
 """Task, model and data that do not fit each other: one line before any rank starts."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,25 @@ def moments():
     """Of which float32 knows the minute."""
     data = [(torch.rand(3), 1_700_000_000 + i) for i in range(400)]
     return data, data
+
+
+def unsound():
+    data = [(torch.full((3,), math.nan), i % 2) for i in range(40)]
+    return data, data
+
+
+def two_classes():
+    data = [(torch.rand(3), i % 2) for i in range(40)]
+    return data, data
+
+
+class Spectrum(torch.nn.Module):
+    def forward(self, value):
+        return torch.fft.rfft(value)
+
+
+def spectral():
+    return torch.nn.Sequential(torch.nn.Linear(3, 8), Spectrum(), torch.nn.Linear(5, 2))
 
 
 def ragged():
@@ -113,6 +134,22 @@ def own(function):
         (
             ["task=regression", "model=cnn"],
             "the model returns 10 numbers a sample, the data have 1",
+        ),
+        (
+            [*own("two_classes"), "model=mlp", "model.features=3", "model.num_classes=1"],
+            "(2, 1), but the data has 2 classes and needs (batch, 2): two classes take two logits",
+        ),
+        (
+            [*own("two_classes"), f"model._target_={__name__}.spectral", "~model.num_classes"],
+            "returns torch.complex64 (take it apart by torch.view_as_real): it must return one",
+        ),
+        (
+            [*own("unsound"), "model=mlp", "model.features=3"],
+            "have values that are not finite: mend it in the data, or leave it out",
+        ),
+        (
+            ["train.optimizer=muon"],
+            "its model may have matrices alone: take another, such as train.optimizer=adamw",
         ),
         (
             ["task=nothing"],

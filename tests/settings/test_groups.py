@@ -1,0 +1,51 @@
+"""Sizes of our own models, and what adapters are for."""
+
+import pytest
+
+from tdml import config as settings
+from tests.settings.configs import refused
+
+_SIZES = [
+    *(("cnn", name) for name in ("num_classes", "channels", "width")),
+    *(("gpt", name) for name in ("vocabulary", "context", "layers", "width", "heads")),
+    *(("mlp", name) for name in ("num_classes", "features", "hidden", "depth")),
+    ("resnet18", "num_classes"), ("resnet50", "num_classes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "name"), _SIZES)
+@pytest.mark.parametrize("value", ["-1", "2.5", "null", "true", "many", "[2]"])
+def test_sizes_of_our_models_are_whole_numbers(model, name, value):
+    said = refused(f"model={model}", f"model.{name}={value}")
+    assert said.startswith(f"model.{name}=") and " must be a whole number of at least " in said
+
+
+def test_a_perceptron_may_have_no_hidden_layer_and_others_have_one_of_each():
+    assert settings.load(["model=mlp", "model.depth=0"]).model["depth"] == 0
+    assert (
+        refused("model=gpt", "model.heads=0")
+        == "model.heads=0 must be a whole number of at least 1"
+    )
+
+
+def test_a_model_of_the_users_takes_what_it_says():
+    overrides = ["model=mlp", "model._target_=mine.net", "model.depth=0.5", "+model.lora=all"]
+    assert settings.load(overrides).model["depth"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.lora=null", "model.lora=None must be a mapping: for adapters set model.lora.rank"),
+        ("model.lora=8", "model.lora=8 must be a mapping"),
+        ("model.lora.rank=0", "model.lora.rank=0 must be a whole number from 1, or null"),
+        ("model.lora.rank=0.5", "model.lora.rank=0.5 must be a whole number from 1, or null"),
+        (
+            "model.lora.targets=q_proj",
+            "model.lora.targets=q_proj must be all-linear, or a list of names of layers, such as "
+            "model.lora.targets=[q_proj]",
+        ),
+    ],
+)
+def test_adapters_that_cannot_be_are_refused(override, message):
+    assert refused("model=hf", override).startswith(message)
