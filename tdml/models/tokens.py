@@ -49,7 +49,6 @@ def check_tokens(
         )
 
 
-@torch.no_grad()
 def check_causal(model: nn.Module, inputs: torch.Tensor) -> None:
     """
     Args:
@@ -59,21 +58,28 @@ def check_causal(model: nn.Module, inputs: torch.Tensor) -> None:
         SettingError: what the model returns for a token depends on the last one, which it is to
             predict.
     """
+    if looks_ahead(model, inputs):
+        raise SettingError(
+            "model: what it returns for a token depends on those that follow, which task=language "
+            "has it predict: take a causal model (of model=hf: model.head=causal, and of BERT's "
+            "kind model.config.is_decoder=true), or task=masked"
+        )
+
+
+@torch.no_grad()
+def looks_ahead(model: nn.Module, inputs: torch.Tensor) -> bool | None:
+    """Whether what the model returns for a token depends on the last one; None where the inputs
+    cannot tell."""
     others = inputs[inputs != inputs[0, -1]]
     if not len(others) or inputs.shape[1] < 2:
-        return
+        return None
     changed = inputs[:1].clone()
     changed[0, -1] = others[0]
     mode = model.training
     model.eval()
     before, after = (_logits(model, ids)[:, :-1] for ids in (inputs[:1], changed))
     model.train(mode)
-    if (before - after).abs().max() > _SEEN * before.abs().max():
-        raise SettingError(
-            "model: what it returns for a token depends on those that follow, which task=language "
-            "has it predict: take a causal model (of model=hf: model.head=causal, and of BERT's "
-            "kind model.config.is_decoder=true), or task=masked"
-        )
+    return bool((before - after).abs().max() > _SEEN * before.abs().max())
 
 
 def _logits(model: nn.Module, value: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from itertools import chain
 
 import numpy as np
 import torch
+from torch import nn
 
 from tdml.attacks.base import make_attack
 from tdml.data import source as data
@@ -13,10 +14,10 @@ from tdml.data.faults import faults_of
 from tdml.data.order import steps_per_round
 from tdml.data.partition import partition
 from tdml.data.shares import given_shares
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, complain, one_line
 from tdml.models import whole
 from tdml.models.plan import frozen_layouts, layouts, make_plan
-from tdml.models.tokens import check_causal, check_tokens
+from tdml.models.tokens import check_causal, check_tokens, looks_ahead
 from tdml.node.memory import needs
 from tdml.node.messages import channels_of
 from tdml.node.schedule import Schedule
@@ -46,8 +47,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     predicted = targets if isinstance(source.task, Language) else None
     check_tokens(model, source.train, inputs, predicted)
     plan = make_plan(config, model, inputs, lambda shape: _check_output(source, shape))
-    if isinstance(source.task, Language) and not isinstance(source.task, Masked):
-        check_causal(model, inputs)
+    _check_direction(source, model, inputs)
     stage_layouts = layouts(plan, model, config.topology.stages)
     states = [StateLayout(layout, config.train) for layout in stage_layouts]
     measures = look_at(source.task, plan.borders[-1].shape, targets)
@@ -81,6 +81,19 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         channels=channels_of(config, plan, model),
         problem=problem,
     )
+
+
+def _check_direction(source: data.Source, model: nn.Module, inputs: torch.Tensor) -> None:
+    """Whether a model of tokens looks where its task has it look."""
+    if isinstance(source.task, Masked):
+        if looks_ahead(model, inputs) is False:
+            complain(
+                "tdml: task=masked: the model does not look at the tokens that follow one, so it "
+                "says what is hidden from the left alone: take one that does, such as of model=hf "
+                "model.head=masked"
+            )
+    elif isinstance(source.task, Language):
+        check_causal(model, inputs)
 
 
 def _windows(config: Config, states: Sequence[StateLayout]) -> int:

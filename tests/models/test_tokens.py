@@ -4,7 +4,7 @@ from torch import nn
 
 from tdml.errors import SettingError
 from tdml.models.gpt import gpt
-from tdml.models.tokens import check_causal
+from tdml.models.tokens import check_causal, looks_ahead
 
 _IDS = torch.randint(0, 50, (2, 8), generator=torch.Generator().manual_seed(0))
 
@@ -26,3 +26,18 @@ def test_our_own_looks_back_alone_and_is_left_as_it_was() -> None:
     check_causal(model, _IDS)
     assert model.training and all(block.training for block in model)
     check_causal(model, torch.zeros(2, 8, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "ahead"),
+    [
+        ([nn.Embedding(50, 16), nn.Linear(16, 50)], False),
+        ([nn.Embedding(50, 16), _MeanOfAll(), nn.Linear(16, 50)], True),
+    ],
+)
+def test_whether_a_model_looks_ahead_is_seen_on_tokens_that_differ(
+    blocks: list[nn.Module], ahead: bool
+) -> None:
+    model = nn.Sequential(*blocks)
+    assert looks_ahead(model, _IDS) is ahead
+    assert looks_ahead(model, torch.zeros(2, 8, dtype=torch.int64)) is None

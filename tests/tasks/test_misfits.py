@@ -178,6 +178,14 @@ def test_what_does_not_fit_is_said_in_one_line(overrides, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("task", ["masked", "language"])
+def test_a_model_that_looks_back_alone_is_told_of_with_hidden_tokens(task, capsys):
+    config = settings.load([*_GPT, f"task={task}", "topology.stages=2"])
+    prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)
+    said = "task=masked: the model does not look at the tokens that follow one"
+    assert (said in capsys.readouterr().err) == (task == "masked")
+
+
 def test_a_token_that_only_a_target_is_may_be_beyond_the_model():
     model = torch.nn.Sequential(torch.nn.Embedding(256, 4), torch.nn.Linear(4, 256))
     inputs = torch.tensor([[1, 2, 3]])
