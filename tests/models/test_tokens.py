@@ -4,7 +4,7 @@ from torch import nn
 
 from tdml.errors import SettingError
 from tdml.models.gpt import gpt
-from tdml.models.tokens import check_causal, looks_ahead
+from tdml.models.tokens import check_causal, check_tokens, looks_ahead
 
 _IDS = torch.randint(0, 50, (2, 8), generator=torch.Generator().manual_seed(0))
 
@@ -26,6 +26,11 @@ def test_our_own_looks_back_alone_and_is_left_as_it_was() -> None:
     check_causal(model, _IDS)
     assert model.training and all(block.training for block in model)
     check_causal(model, torch.zeros(2, 8, dtype=torch.int64))
+
+
+def test_where_there_are_no_tokens_none_is_beyond_the_model() -> None:
+    model = nn.Sequential(nn.Embedding(50, 16), nn.Linear(16, 50))
+    check_tokens(model, [], torch.zeros(2, 0, dtype=torch.int64))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

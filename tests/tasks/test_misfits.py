@@ -11,6 +11,7 @@ from tdml.data import source, tokens
 from tdml.errors import SettingError
 from tdml.models.tokens import check_tokens
 from tdml.run.prepare import prepare
+from tdml.tasks import Classification
 from tdml.tasks.objective import task_of
 
 _SMALL = [
@@ -176,6 +177,23 @@ def test_what_does_not_fit_is_said_in_one_line(overrides, message):
         prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "outputs", "ends"),
+    [
+        ([1, 2, 3], 3, "(batch, 4): its labels begin at 1: return label - 1"),
+        ([0, 1, 2], 2, "(batch, 3)"),
+        ([0, 1], 1, "(batch, 2): two classes take two logits"),
+        ([0, 90], 1, "(batch, 91): its labels are 2 different numbers: number them from 0"),
+        ([1, 1], 1, "(batch, 2): its labels begin at 1: return label - 1"),
+        ([0, 90], 2, "(batch, 91): its labels are 2 different numbers: number them from 0"),
+    ],
+)
+def test_why_there_are_more_classes_than_outputs(labels, outputs, ends):
+    with pytest.raises(SettingError) as caught:
+        Classification().check_output(torch.Size([4, outputs]), labels)
+    assert str(caught.value).endswith(f"needs {ends}")
 
 
 @pytest.mark.parametrize("task", ["masked", "language"])
