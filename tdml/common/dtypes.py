@@ -28,7 +28,7 @@ def travels(dtype: torch.dtype) -> bool:
 
 
 def rounds_to_few(values: torch.Tensor) -> bool:
-    """Whether different numbers become the same ones in float32 to such a degree that fewer than
+    """Whether different numbers become the same ones in float32 to such a degree that no more than
     half of them are left: moments in seconds since 1970 are rounded to two minutes."""
     values = values.double()
-    return 2 * len(values.float().unique()) < len(values.unique())
+    return 2 * len(values.float().unique()) <= len(values.unique())

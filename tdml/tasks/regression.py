@@ -39,7 +39,7 @@ class Regression(Task):
         """Targets: (k, d) float32."""
         inputs, targets = paired(samples, "target")
         targets = targets.reshape(len(targets), -1)
-        if any(map(rounds_to_few, targets.unbind(dim=1))):
+        if any(map(_rounds_to_few, targets.unbind(dim=1))):
             raise ValueError(
                 "targets that differ are the same in float32: return them from about -1 to 1, such "
                 "as less their mean and divided by their deviation"
@@ -72,6 +72,11 @@ class Regression(Task):
             raise SettingError(
                 f"task=regression: the model returns {tuple(shape)}, and (batch, numbers) is needed"
             )
+
+
+def _rounds_to_few(numbers: torch.Tensor) -> bool:
+    """Of two samples that chance has put together one may be all but the other."""
+    return len(numbers.double().unique()) > 2 and rounds_to_few(numbers)
 
 
 def _like(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

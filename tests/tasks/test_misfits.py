@@ -11,7 +11,7 @@ from tdml.data import source, tokens
 from tdml.errors import SettingError
 from tdml.models.tokens import check_tokens
 from tdml.run.prepare import prepare
-from tdml.tasks import Classification
+from tdml.tasks import Classification, Regression
 from tdml.tasks.objective import task_of
 
 _SMALL = [
@@ -202,6 +202,13 @@ def test_a_model_that_looks_back_alone_is_told_of_with_hidden_tokens(task, capsy
     prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)
     said = "task=masked: the model does not look at the tokens that follow one"
     assert (said in capsys.readouterr().err) == (task == "masked")
+
+
+def test_two_targets_may_be_close_to_each_other_and_three_are_not_by_chance():
+    close = [(torch.zeros(3), 1_700_000_000 + i) for i in range(3)]
+    assert len(Regression().collate(close[:2])[1]) == 2
+    with pytest.raises(ValueError, match="targets that differ are the same in float32"):
+        Regression().collate(close)
 
 
 def test_a_token_that_only_a_target_is_may_be_beyond_the_model():
