@@ -50,7 +50,9 @@ class _Chosen(Subset):
         self.origin = Origin(np.array(chosen, dtype=np.int64), len(rows), "row", 0)
 
 
-def hf(path: str | None, inputs: str, target: str | None, held_out: float) -> tuple[Dataset, ...]:
+def hf(
+    path: str | None, inputs: str | int, target: str | int | None, held_out: float
+) -> tuple[Dataset, ...]:
     """Training and test rows of a folder that `save_to_disk` has written, which is mapped into
     memory.
 

@@ -23,7 +23,7 @@ def known_classes(table: Table, column: int, given: Any) -> list[str]:
     Raises:
         SettingError: it is no such thing, or the column holds something else than classes.
     """
-    if given is None or given is False or (isinstance(given, Sequence) and not given):
+    if given is None or given is False or (isinstance(given, list | tuple) and not given):
         return []
     values = [row[column] for row in table.rows]
     if "" in values:

@@ -35,7 +35,7 @@ def test_classes_may_be_given_in_their_order(tmp_path):
     assert train.facts["classes"] == ["c", "b", "a"]
 
 
-@pytest.mark.parametrize("given", ["kind", "a", 2, 0, 0.5, {"a": 1, "b": 0}, {}])
+@pytest.mark.parametrize("given", ["kind", "a", "", 2, 0, 0.5, {"a": 1, "b": 0}, {}])
 def test_classes_that_are_neither_true_nor_a_list_are_refused(given, tmp_path):
     with pytest.raises(SettingError, match=r"^data.classes=.* must be true, or a list of the"):
         classes(tmp_path, given)
