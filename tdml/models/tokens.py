@@ -70,8 +70,10 @@ def check_causal(model: nn.Module, inputs: torch.Tensor) -> None:
 def looks_ahead(model: nn.Module, inputs: torch.Tensor) -> bool | None:
     """Whether what the model returns for a token depends on the last one; None where the inputs
     cannot tell."""
+    if inputs.dim() != 2 or inputs.shape[1] < 2:
+        return None
     others = inputs[inputs != inputs[0, -1]]
-    if not len(others) or inputs.shape[1] < 2:
+    if not len(others):
         return None
     changed = inputs[:1].clone()
     changed[0, -1] = others[0]

@@ -45,4 +45,5 @@ def test_whether_a_model_looks_ahead_is_seen_on_tokens_that_differ(
 ) -> None:
     model = nn.Sequential(*blocks)
     assert looks_ahead(model, _IDS) is ahead
-    assert looks_ahead(model, torch.zeros(2, 8, dtype=torch.int64)) is None
+    for untold in (torch.zeros(2, 8), torch.ones(2, 1), torch.rand(2, 8, 3)):
+        assert looks_ahead(model, untold.long()) is None
