@@ -29,6 +29,7 @@ _TORCHS = {
 # parameter has its first gradient later than others), and how else its steps can be computed
 _FUSED = {torch.optim.Adam, torch.optim.AdamW}
 _HOW = {"fused", "foreach", "capturable", "differentiable"}
+_SHARE = "share_of_rate"  # of a group of parameters
 
 
 def inner_optimizer(
@@ -75,6 +76,7 @@ def optimizers(
             )
         if how:
             optimizer.register_step_pre_hook(_lay_gradients_out)
+        _note_shares(optimizer, arguments.get("lr"))
         return optimizer
 
     return fresh
@@ -96,10 +98,19 @@ def _lay_gradients_out(optimizer: Optimizer, *_: Any) -> None:
             parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 
+def _note_shares(optimizer: Optimizer, lr: float | None) -> None:
+    """An optimizer may give some of its parameters another rate: each group keeps its share of the
+    rate that the optimizer was made with, None where it takes none and has one of its own."""
+    whole = optimizer.defaults.get("lr") if lr is None else lr
+    for group in optimizer.param_groups:
+        own = group.get("lr")
+        group[_SHARE] = own / whole if own is not None and whole else 1.0
+
+
 def set_rate(optimizer: Optimizer, lr: float) -> None:
     """The learning rate of the next step."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group[_SHARE]
 
 
 def _factory(settings: dict[str, Any]) -> partial:
@@ -120,7 +131,7 @@ def _factory(settings: dict[str, Any]) -> partial:
 def _arguments(train: Train, make: partial) -> dict[str, Any]:
     """Those settings of the group `train` that the optimizer takes and is not given as arguments of
     its own."""
-    takes = inspect.signature(make.func).parameters
+    takes = _taken_by(make.func)
     if train.weight_decay and "weight_decay" not in takes:
         name = train.optimizer["_target_"]
         raise SettingError(
@@ -130,6 +141,18 @@ def _arguments(train: Train, make: partial) -> dict[str, Any]:
     return {
         name: value for name, value in shared.items() if name in takes and name not in make.keywords
     }
+
+
+def _taken_by(make: Callable) -> set[str]:
+    """The names of what it takes; of a class that passes on whatever it is given also those of what
+    it derives from."""
+    names: set[str] = set()
+    for each in (make, *inspect.getmro(make)[1:]) if isinstance(make, type) else (make,):
+        parameters = inspect.signature(each).parameters
+        names |= parameters.keys()
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            break
+    return names
 
 
 def _groups(train: Train, parameters: list[torch.Tensor]) -> list[dict[str, Any]]:

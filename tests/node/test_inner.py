@@ -6,7 +6,7 @@ from torch import nn
 
 from tdml import config as settings
 from tdml.errors import SettingError
-from tdml.node.inner import inner_optimizer
+from tdml.node.inner import inner_optimizer, set_rate
 from tdml.node.optimizer_state import OptimizerState, StateEntry
 
 SHAPES = [torch.Size([3, 2]), torch.Size([3]), torch.Size([3, 2])]
@@ -136,6 +136,61 @@ def test_an_optimizer_of_ones_own():
 def test_what_an_optimizer_of_ones_own_holds_and_leaves_alone_is_no_state():
     train = settings.load([OWN]).train
     assert OptimizerState(train, SHAPES, torch.device("cpu")).size == 0
+
+
+class TwoRates(torch.optim.SGD):
+    """Vectors learn ten times as fast."""
+
+    def __init__(self, params, lr):
+        params = list(params[0]["params"])
+        groups = {
+            rate: [p for p in params if (p.dim() == 1) == (rate > lr)] for rate in (lr, 10 * lr)
+        }
+        super().__init__([{"params": those, "lr": rate} for rate, those in groups.items()], lr=lr)
+
+
+class OwnRate(torch.optim.SGD):
+    """Knows its rate by itself."""
+
+    def __init__(self, params):
+        super().__init__(params, lr=0.5)
+
+
+def test_groups_of_an_optimizer_keep_their_shares_of_the_rate():
+    found = optimizer_of(f"train.optimizer._target_={__name__}.TwoRates", "train.lr=0.2")
+    for lr in (0.2, 0.05):
+        set_rate(found, lr)
+        assert [group["lr"] for group in found.param_groups] == [lr, pytest.approx(10 * lr)]
+
+
+def test_one_rate_is_that_of_the_schedule():
+    own = optimizer_of(f"train.optimizer._target_={__name__}.OwnRate")
+    for optimizer in (own, optimizer_of("train.lr=0.3"), optimizer_of("train.optimizer=adagrad")):
+        set_rate(optimizer, 0.1)
+        assert {group["lr"] for group in optimizer.param_groups} == {0.1}
+
+
+class PassesOn(torch.optim.SGD):
+    def __init__(self, params, **more):
+        super().__init__(params, **more)
+
+
+class PassesOnTwice(PassesOn):
+    def __init__(self, *params, **more):
+        super().__init__(*params, **more)
+
+
+@pytest.mark.parametrize("kind", ["PassesOn", "PassesOnTwice"])
+def test_an_optimizer_that_passes_its_arguments_on_is_given_what_those_take_that_it_derives_from(
+    kind,
+):
+    (group,) = optimizer_of(
+        f"train.optimizer._target_={__name__}.{kind}",
+        "train.momentum=0.8",
+        "train.lr=0.2",
+        "train.weight_decay=0.1",
+    ).param_groups
+    assert [group[name] for name in ("lr", "momentum", "weight_decay")] == [0.2, 0.8, 0.1]
 
 
 def no_optimizer(params, lr):
