@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,9 +67,17 @@ def _inside(value: Any, depth: int) -> Any:
         return sorted(repr(item) for item in _first(value))
     if hasattr(value, "__next__"):
         return repr(value)  # itertools.count tells where it is
-    return [
-        (name, _plain(item, depth)) for name, item in _first(getattr(value, "__dict__", {}).items())
-    ]
+    return [(name, _plain(item, depth)) for name, item in _first(_attributes(value))]
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    """In its dict, and in the slots of its class and of those that it derives from."""
+    yield from getattr(value, "__dict__", {}).items()
+    for each in type(value).__mro__:
+        slots = vars(each).get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else slots:
+            if hasattr(value, name):
+                yield name, getattr(value, name)
 
 
 def _first(items: Iterable[Any]) -> list[Any]:

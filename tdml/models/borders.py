@@ -79,6 +79,11 @@ def _buffers(block: nn.Module) -> dict[str, tuple[int, bytes]]:
 
 _OF_ONE = ": it is one sample here: take a train.batch_size that is larger, or has more divisors"
 
+_OF_GRADIENTS = (
+    ": forward() takes gradients by itself, and passes of an evaluation compute none: let it do so "
+    "under torch.enable_grad()"
+)
+
 
 def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> list[Border]:
     """Pass a micro-batch on from block to block by `visit`, which must leave what it is given as it
@@ -86,7 +91,7 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
     value, borders = inputs, [Border(inputs.shape, inputs.dtype)]
     with _as_they_were(blocks), seeded(0):
         for number, block in enumerate(blocks):
-            form = _form(block)
+            form, frozen = _form(block), _frozen(block)
             try:
                 value = visit(block, value.detach().requires_grad_(value.requires_grad))
             except SettingError:
@@ -95,10 +100,12 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
                 as_given = all(border.dtype == inputs.dtype for border in borders)
                 of_inputs = advice(inputs.dtype) if as_given else ""
                 of_one = _OF_ONE if len(inputs) == 1 else ""
+                text = one_line(error)
+                of_gradients = _OF_GRADIENTS if "does not require grad" in text else ""
                 raise SettingError(
                     f"model: block {number} does not take a micro-batch of "
-                    f"{tuple(borders[-1].shape)}: {one_line(error)} (see model, data, "
-                    f"train.batch_size and topology.microbatches){of_one}{of_inputs}"
+                    f"{tuple(borders[-1].shape)}: {text} (see model, data, "
+                    f"train.batch_size and topology.microbatches){of_gradients}{of_one}{of_inputs}"
                 ) from error
             last = number == len(blocks) - 1
             if (
@@ -110,7 +117,7 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
                     f"model: block {number} ({type(block).__name__}) returns {_kind(value)}: it "
                     "must return one floating-point tensor"
                 )
-            _check_form(number, form, block)
+            _check_form(number, form, frozen, block)
             borders.append(Border(value.shape, value.dtype))
     return borders
 
@@ -131,16 +138,26 @@ def _kind(value: object) -> str:
     return f"{value.dtype}{apart}"
 
 
-def _form(block: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
+_Form = tuple[torch.Size, torch.dtype]
+
+
+def _form(block: nn.Module) -> dict[str, _Form]:
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors_in(block)}
 
 
-def _check_form(
-    number: int, before: dict[str, tuple[torch.Size, torch.dtype]], block: nn.Module
-) -> None:
+def _frozen(block: nn.Module) -> set[str]:
+    return {name for name, parameter in block.named_parameters() if not parameter.requires_grad}
+
+
+def _check_form(number: int, before: dict[str, _Form], frozen: set[str], block: nn.Module) -> None:
     """A block may put other tensors in its buffers' places, but only such as can be exchanged as
-    they were."""
+    they were. What of it is trained stays so."""
     after = _form(block)
+    if others := sorted(frozen ^ _frozen(block)):
+        raise SettingError(
+            f"model: block {number} freezes {others[0]}, or trains it, from a pass on: set its "
+            "requires_grad in the constructor or in train()"
+        )
     if new := sorted(after.keys() - before.keys()):
         raise SettingError(
             f"model: block {number} makes {new[0]} in its first pass: make it in the constructor"

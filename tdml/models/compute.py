@@ -1,5 +1,6 @@
 """How a model computes: in which precision, and how its tensors lie in memory."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -48,9 +49,14 @@ class Runner(nn.Module):
         first: bool,
         device: torch.device,
         border_device: torch.device,
+        check: Callable[[torch.Tensor], None] = lambda _: None,
     ) -> None:
+        """
+        Args:
+            check: raises where what is to leave is nothing that can.
+        """
         super().__init__()
-        self.body, self.first, self.device = body, first, device
+        self.body, self.first, self.device, self._check = body, first, device, check
         self._train, self._border_device = train, border_device
         self._seed: int | None = None
         self._micro = 0
@@ -74,6 +80,7 @@ class Runner(nn.Module):
         value = lay_out(value.to(self.device, copy=not self.first), self._train)
         with autocast(self._train, self.device):
             output = self._through(value)
+        self._check(output)
         if self.first and torch.is_grad_enabled() and not output.requires_grad:
             # nothing here is trained this time, as where blocks are left out at random; what comes
             # back is received and logged nevertheless

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tdml.errors import SettingError
 from tdml.models.borders import trace_borders
 from tdml.models.checkpointing import check_twice
 from tdml.models.compute import autocast
@@ -40,6 +41,23 @@ class Plan:
         """The pieces that the node at `stage` holds: one, or every `stages`-th under the
         interleaved schedule."""
         return range(stage, self.parts, stages)
+
+    def check_crossing(self, part: int, value: torch.Tensor) -> None:
+        """
+        Args:
+            value: what a part returns. Pipelines receive it in buffers of one shape.
+
+        Raises:
+            SettingError: it is to cross a cut, and has another shape than the first micro-batch.
+        """
+        border = self.borders[part + 1]
+        if part < len(self.cuts) and value.shape != border.shape:
+            raise SettingError(
+                f"model: what crosses the cut before block {self.cuts[part]} is "
+                f"{tuple(value.shape)}, and of the first training samples {tuple(border.shape)}: "
+                "it must be alike for all samples, in training and in evaluation, so do not cut a "
+                "batch to its longest sample, or set topology.stages=1"
+            )
 
     def cut(self, model: nn.Module, indices: Sequence[int]) -> list[Part]:
         """Some pieces of an un-split model."""

@@ -56,6 +56,7 @@ def build(settings: dict, device: str) -> nn.Module:
             f"model._target_={settings['_target_']} returned {type(model).__name__}: it must "
             "return an nn.Sequential of blocks or a module with a method blocks()"
         )
+    model.train()  # a train() of its own may freeze what it does not train
     bring_into_form(model)
     if has_blocks(model) and (model._backward_hooks or model._backward_pre_hooks):
         raise SettingError(
@@ -95,12 +96,6 @@ def has_blocks(model: nn.Module) -> bool:
 def is_plain_sequence(model: nn.Module) -> TypeGuard[nn.Sequential]:
     """Whether its `forward` is that of its blocks, one after the other, and nothing else."""
     return isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward
-
-
-def adds_nothing(model: nn.Module) -> bool:
-    """Whether that holds of it in every mode, and of what its hooks do."""
-    hooks = model._forward_hooks or model._forward_pre_hooks
-    return is_plain_sequence(model) and type(model).train is nn.Module.train and not hooks
 
 
 def _listing(model: nn.Module) -> Callable[[], Iterable[nn.Module]] | None:
@@ -178,22 +173,20 @@ class Part:
             *self.module.named_buffers(remove_duplicate=False),
         )
         ties = [(name, first.setdefault(id(tensor), name)) for name, tensor in named]
+        marks = {name: vars(tensor) for name, tensor in named}
         # where layers share a tensor, it makes one for each of them
         self.module.to_empty(device=device)
         for name, kept in ties:
             _set(self.module, name, tensor_at(self.module, kept))
+            vars(tensor_at(self.module, name)).update(marks[name])
         if self._fill_constants is not None:
             self._fill_constants(self.module)
 
-    def borrow(self, owner: "Part") -> None:
-        """Take what is borrowed from its owner in the same process: there is one tensor again."""
-        for name, local in self.borrowed.items():
-            _set(self.module, local, tensor_at(owner.module, owner.parameters[name]))
-
     @torch.no_grad()
     def fill(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Give all of its own tensors values, by their names in the un-split model."""
-        names = self.parameters | self.buffers | self.frozen
+        """Give all of its tensors values, also those that are borrowed, by their names in the
+        un-split model."""
+        names = self.parameters | self.buffers | self.frozen | self.borrowed
         for name, tensor in zip(names, self.tensors(names), strict=True):
             tensor.copy_(weights[name])
 

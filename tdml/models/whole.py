@@ -1,6 +1,6 @@
 """The coordinator's copy of the model: real weights, and the flat vectors that the stages see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -62,7 +62,7 @@ def agree(layouts: Sequence[Layout], flats: Sequence[torch.Tensor]) -> None:
                 view.copy_(kept)
 
 
-def restore(model: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+def restore(model: nn.Module, saved: Mapping[str, torch.Tensor]) -> None:
     """Put back what `tensors_of` gave."""
     with torch.no_grad():
         for name, tensor in tensors_of(model).items():

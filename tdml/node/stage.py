@@ -3,6 +3,7 @@ nothing of the others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -54,7 +55,14 @@ class Stage:
         self.layout, self._frozen_layout = Layout.of(self._held), Layout.of_frozen(self._held)
         self.task, self.training_task = task_of(config), task_of(config, training=True)
         self.runners = [
-            Runner(part.module, config.train, i == 0, device, border_device)
+            Runner(
+                part.module,
+                config.train,
+                i == 0,
+                device,
+                border_device,
+                partial(plan.check_crossing, i),
+            )
             for part, i in zip(self._held, self.parts, strict=True)
         ]
         self._recorders = [

@@ -1,67 +1,61 @@
-"""The model as the nodes will hold it: all parts in one process, each made as the node at its stage
-makes it."""
+"""The model as the nodes will hold it: all stages in one process, each made as its node does."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 import torch
 from torch import nn
 
-from tdml.common.digest import digest
 from tdml.common.seeds import seeded
 from tdml.data.sample import advice
 from tdml.errors import SettingError, one_line
 from tdml.models.compute import autocast, lay_out, lay_out_weights
 from tdml.models.plan import Plan
+from tdml.models.split import Part
 from tdml.models.whole import outline
-from tdml.node.inner import inner_optimizer
+from tdml.node.inner import inner_optimizer, set_rate
+from tdml.rehearsal.footprint import Footprint, of_gradients, of_next_values, of_output
 from tdml.rehearsal.untrained import Untrained
-from tdml.settings.schema import Train
+from tdml.settings.schema import Config
 from tdml.settings.targets import made
-from tdml.tasks import Task
-from tdml.tasks.objective import mean_loss
+from tdml.tasks.objective import mean_loss, task_of
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where in the model something was seen: in which block, and in words what."""
-
-    block: int
-    what: str
-
+_STAYED_BEHIND = (
+    ": what a model holds must be its parameters or buffers (register_buffer), and what a block "
+    "uses one of its own"
+)
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # inputs and targets of a micro-batch
-Footprint = dict[
-    Place, bytes
-]  # what a pass leaves, in the order in which one thing follows from another: its digest
+Look = Callable[[int, torch.Tensor], None]  # at what a block returns, and which
 
 
 class Chain:
-    """A fresh copy of the model on `device`.
+    """A fresh copy of the model on `device`, of which every stage has an outline and an optimizer
+    of its own.
 
     Args:
-        settings, seed: of the group `model`, and the job's.
-        task: the loss, as in training.
         weights: parameters and buffers of the un-split model by name, to which every pass returns
             first.
     """
 
     def __init__(
         self,
-        settings: dict,
-        seed: int,
+        config: Config,
         plan: Plan,
-        weights: dict[str, torch.Tensor],
-        train: Train,
-        task: Task,
+        weights: Mapping[str, torch.Tensor],
         device: torch.device,
     ) -> None:
-        self._weights, self._train, self._task, self._device = weights, train, task, device
-        self._parts = plan.cut(outline(settings, seed), range(plan.parts))
+        self._weights, self._train, self.device = weights, config.train, device
+        self._task, self._plan = task_of(config, training=True), plan
+        stages = config.topology.stages
+        self._stages = [
+            plan.cut(outline(config.model, config.seed), plan.parts_of(stage, stages))
+            for stage in range(stages)
+        ]
+        self._parts = [self._stages[i % stages][i // stages] for i in range(plan.parts)]
         for part in self._parts:
             part.materialise(device)
-            lay_out_weights(part.module, train)
-        self._parts[-1].borrow(self._parts[0])
+            lay_out_weights(part.module, self._train)
         self.blocks: list[nn.Module] = [block for part in self._parts for block in part.module]
 
     def train_step(self, inputs: torch.Tensor, targets: torch.Tensor, seed: int) -> Footprint:
@@ -74,11 +68,9 @@ class Chain:
         left: Footprint = {}
         before = Untrained.of(self.blocks)
         with seeded(seed):
-            borders = self._forward(
-                inputs, lambda number, value: left.update(_output(number, value))
-            )
+            borders = self._forward(inputs, lambda *seen: left.update(of_output(*seen)))
             self._backward(borders, targets)
-            left |= self._update()
+            left |= self._left()
         before.check(self.blocks)
         return left
 
@@ -97,13 +89,13 @@ class Chain:
             with seeded(seed):
                 for inputs, targets in batches:
                     self._backward(self._forward(inputs, _nothing), targets)
-                return self._update()
+                return self._left()
         with seeded(seed):
             passed = [self._forward(inputs, _nothing) for inputs, _ in batches]
         with seeded(seed + 1):
             for borders, (_, targets) in zip(passed, batches, strict=True):
                 self._backward(borders, targets)
-            return self._update()
+            return self._left()
 
     @torch.no_grad()
     def evaluate(self, inputs: torch.Tensor, seed: int) -> tuple[Footprint, list[torch.Tensor]]:
@@ -115,20 +107,59 @@ class Chain:
         self._reset(training=False)
         left: Footprint = {}
         with seeded(seed):
-            borders = self._forward(
-                inputs, lambda number, value: left.update(_output(number, value))
-            )
+            borders = self._forward(inputs, lambda *seen: left.update(of_output(*seen)))
         return left, [output for _, output in borders]
 
     @torch.no_grad()
-    def values(self, inputs: torch.Tensor, seed: int, training: bool) -> list[torch.Tensor]:
-        """What each block returns in a pass without gradients."""
-        self._reset(training)
+    def values(self, inputs: torch.Tensor, seed: int) -> list[torch.Tensor]:
+        """What each block returns in evaluation mode."""
+        self._reset(training=False)
         values: list[torch.Tensor] = []
         with seeded(seed):
-            # blocks work in place
-            self._forward(inputs, lambda _, value: values.append(value.to("cpu", copy=True)))
+            self._forward(inputs, _keep_in(values))
         return values
+
+    def learn(self, inputs: torch.Tensor, targets: torch.Tensor, seed: int) -> list[torch.Tensor]:
+        """What each block returns in training mode. The gradients are left for `update`.
+
+        Raises as `train_step`.
+        """
+        self._reset(training=True)
+        values: list[torch.Tensor] = []
+        with seeded(seed):
+            borders = self._forward(inputs, _keep_in(values))
+        with seeded(seed + 1):
+            self._backward(borders, targets)
+        return values
+
+    def update(self) -> None:
+        """The optimizers' step on the gradients."""
+        parameters = [self._trained(parts) for parts in self._stages]
+        if self._train.clip_norm is not None:
+            nn.utils.clip_grad_norm_(chain.from_iterable(parameters), self._train.clip_norm)
+        for own in parameters:
+            if (optimizer := inner_optimizer(self._train, own)) is not None:
+                set_rate(optimizer, self._train.lr)
+                made("train.optimizer", self._train.optimizer["_target_"], optimizer.step)
+
+    def gradients(self) -> dict[str, torch.Tensor | None]:
+        """By the parameters' names in the un-split model."""
+        return {name: parameter.grad for name, parameter in self.parameters().items()}
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """All that are trained, by their names in the un-split model."""
+        return self._named(lambda part: part.parameters)
+
+    def buffers(self) -> dict[str, torch.Tensor]:
+        """By their names in the un-split model."""
+        return self._named(lambda part: part.buffers)
+
+    def _named(self, names_in: Callable[[Part], dict[str, str]]) -> dict[str, torch.Tensor]:
+        return {
+            name: tensor
+            for part in self._parts
+            for name, tensor in zip(names_in(part), part.tensors(names_in(part)), strict=True)
+        }
 
     def _reset(self, training: bool) -> None:
         for part in self._parts:
@@ -136,23 +167,23 @@ class Chain:
             part.module.zero_grad(set_to_none=True)
             part.fill(self._weights)
 
-    def _forward(
-        self, inputs: torch.Tensor, look: Callable[[int, torch.Tensor], None]
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _forward(self, inputs: torch.Tensor, look: Look) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Input and output of every part. `look` sees what each block returns."""
         borders: list[tuple[torch.Tensor, torch.Tensor]] = []
-        number, value = 0, inputs.to(self._device, copy=True)
+        number, value = 0, inputs.to(self.device, copy=True)
         for part in self._parts:
             received = value
             if borders:  # it comes from another stage: no graph crosses the border
                 received = value.detach().requires_grad_(torch.is_grad_enabled())
                 value = received.clone()
-            with autocast(self._train, self._device):
+            with autocast(self._train, self.device):
                 value = lay_out(value, self._train)
                 for block in part.module:
                     value = _pass(block, number, value)
                     look(number, value)
                     number += 1
+            if inputs.shape == self._plan.borders[0].shape:  # no smaller batch
+                self._plan.check_crossing(len(borders), value)
             borders.append((received, value))
         return borders
 
@@ -198,8 +229,10 @@ class Chain:
                     "something is changed in place that the way back needs, perhaps by a later "
                     f"micro-batch: take a clone() of it ({text})"
                 )
+            text += _STAYED_BEHIND if "meta" in text else ""
             raise SettingError(f"model: its gradients cannot be computed: {text}") from error
         self._check_gradients_are_dense()
+        self._give_back()
 
     def _check_gradients_are_dense(self) -> None:
         for number, block in enumerate(self.blocks):
@@ -210,52 +243,33 @@ class Chain:
                         "sparse=False"
                     )
 
-    def _update(self) -> Footprint:
-        """The optimizer's step on the gradients; what it leaves."""
-        trainable = (p for block in self.blocks for p in block.parameters() if p.requires_grad)
-        parameters = list(dict.fromkeys(trainable))  # in one stage two blocks may share some
-        left = self._look("gradient", lambda parameter: parameter.grad)
-        if self._train.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, self._train.clip_norm)
-        if (optimizer := inner_optimizer(self._train, parameters)) is not None:
-            name = self._train.optimizer["_target_"]
-            made("train.optimizer", name, optimizer.step)
-        left |= self._look("next value", lambda parameter: parameter)
-        return left | self._look_at_buffers()
+    def _give_back(self) -> None:
+        """What is borrowed has its gradient from there, too."""
+        borrower, owner = self._parts[-1], self._parts[0]
+        own = owner.tensors(owner.lent)
+        for parameter, copy in zip(own, borrower.tensors(borrower.borrowed), strict=True):
+            if copy.grad is not None:
+                given, copy.grad = copy.grad, None
+                parameter.grad = given if parameter.grad is None else parameter.grad + given
 
-    def _look(self, what: str, get: Callable[[nn.Parameter], torch.Tensor | None]) -> Footprint:
-        """At something of every parameter, from the last block to the first."""
-        return {
-            Place(number, f"{what} of {name}"): _digest(get(parameter))
-            for number, block in reversed(list(enumerate(self.blocks)))
-            for name, parameter in block.named_parameters()
-        }
+    def _left(self) -> Footprint:
+        """What a step leaves, which is taken here."""
+        gradients = of_gradients(self.blocks)
+        self.update()
+        return gradients | of_next_values(self.blocks)
 
-    def _look_at_buffers(self) -> Footprint:
-        return {
-            Place(number, f"next value of {name}"): _digest(buffer)
-            for number, block in enumerate(self.blocks)
-            for name, buffer in block.named_buffers()
-        }
+    @staticmethod
+    def _trained(parts: Sequence[Part]) -> list[nn.Parameter]:
+        return [tensor for part in parts for tensor in part.tensors(part.parameters)]  # type: ignore[misc]
 
 
-def first_difference(one: Footprint, other: Footprint) -> Place | None:
-    """The first place where two passes differ."""
-    return next((place for place, value in one.items() if other.get(place) != value), None)
+def _keep_in(values: list[torch.Tensor]) -> Look:
+    # blocks work in place
+    return lambda _, value: values.append(value.detach().to("cpu", copy=True))
 
 
 def _nothing(number: int, value: torch.Tensor) -> None:
     """Nobody looks at what the blocks return."""
-
-
-def _output(number: int, value: torch.Tensor) -> Footprint:
-    return {Place(number, "output"): _digest(value)}
-
-
-def _digest(value: torch.Tensor | None) -> bytes:
-    if value is None:
-        return b""
-    return digest(value.detach())
 
 
 def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
@@ -266,7 +280,7 @@ def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
         text = one_line(error)
         hint = advice(value.dtype) if number == 0 else ""
         if "meta" in text:
-            hint = ": what a model holds must be its parameters or buffers (register_buffer)"
+            hint = _STAYED_BEHIND
         raise SettingError(
             f"model: block {number} fails{mode} on the first training samples: {text}{hint}"
         ) from error

@@ -1,8 +1,7 @@
 """What is rehearsed, and what is said of a job that cannot be repeated."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -14,12 +13,15 @@ from tdml.errors import SettingError
 from tdml.models import whole
 from tdml.models.plan import Plan
 from tdml.node.devices import check_precision, make_repeatable
-from tdml.rehearsal.attributes import changed, snapshot
-from tdml.rehearsal.chain import Batch, Chain, Footprint, Place, first_difference
+from tdml.rehearsal.attributes import Snapshot, changed, snapshot
+from tdml.rehearsal.chain import Batch, Chain
+from tdml.rehearsal.footprint import Footprint, Place, first_difference
 from tdml.rehearsal.own_forward import check_own_forward
+from tdml.rehearsal.own_optimizer import check_optimizer
+from tdml.rehearsal.unsplit import Unsplit
 from tdml.settings.schema import Config
-from tdml.tasks.objective import task_of
 
+_FEW = 4  # samples, which make as good a comparison as all
 _ADVICE = (
     "it must follow from weights, seeds and samples alone. Keep state in buffers "
     "(register_buffer), draw from the global generators of torch, numpy or Python, or give up "
@@ -27,62 +29,89 @@ _ADVICE = (
 )
 
 
+@dataclass(frozen=True)
+class Rehearsed:
+    """Why the job cannot be repeated, and why its model could not be compared with its blocks, each
+    in one line; "" if it can."""
+
+    problem: str
+    uncompared: str = ""
+
+
 def rehearse(
     config: Config, plan: Plan, model: nn.Module, source: Source, samples: Sequence[int]
-) -> str:
+) -> Rehearsed:
     """Take a training step and an evaluation pass on the first micro-batch, each of them again, and
-    on a fresh copy; and a step of two micro-batches in two orders.
+    on a fresh copy; a step of two micro-batches in two orders; and a step of the un-split model.
 
     Args:
         model: the un-split model with its initial weights, which stay as they are.
         samples: of the first micro-batch, by index.
 
-    Returns why the job cannot be repeated, in one line; "" if it can.
-
     Raises:
-        SettingError: the job cannot work: a block fails, the output is not finite, or evaluation or
-            the model's own `forward` give something else than its blocks do in training.
+        SettingError: the job cannot work: a block fails, the output is not finite, evaluation gives
+            another form, or the un-split model would be trained to something else.
     """
     seed = derive(config.seed, "rehearsal")
     inputs, targets = source.training_batch(samples, seed)
     if problem := _read_again(source, samples, seed, inputs, targets):
-        return problem
-    copy_of = partial(
-        Chain,
-        config.model,
-        config.seed,
-        plan,
-        whole.tensors_of(model),
-        task=task_of(config, training=True),
-        device=device_for(config),
-    )
-
-    chain = copy_of(config.train)
-    step = chain.train_step(inputs, targets, seed)
-    kept = snapshot(chain.blocks)
-    evaluation, outputs = chain.evaluate(inputs, seed)
-    _check_outputs(outputs, plan)
-    # the same sums in the same order
-    exact = replace(config.train, precision="fp32", channels_last=False)
-    check_own_forward(model, copy_of(exact), inputs, seed)
-    repeated = chain.train_step(inputs, targets, seed)
-    if (attribute := changed(kept, snapshot(chain.blocks))) is not None:
-        return _keeps_state(chain, *attribute)
-    if problem := _differs(chain, step, repeated, "a training step, taken again,"):
-        return problem
-
-    fresh = copy_of(config.train)
-    if problem := _differs(
-        fresh, step, fresh.train_step(inputs, targets, seed), "a training step of a fresh copy"
-    ):
-        return problem
-    if problem := _differs(
-        fresh, evaluation, fresh.evaluate(inputs, seed)[0], "an evaluation by a fresh copy"
-    ):
-        return problem
+        return Rehearsed(problem)
+    weights = {name: tensor.clone() for name, tensor in whole.tensors_of(model).items()}
+    chain, fresh = (Chain(config, plan, weights, device_for(config)) for _ in range(2))
     following = [(i + len(samples)) % len(source.train) for i in samples]
     batches = [(inputs, targets), source.training_batch(following, seed)]
-    return _hangs_on_order(fresh, step, batches[: plan.microbatches], seed)
+    problem = _cannot_be_repeated(chain, fresh, plan, batches, seed)
+    if problem and config.trust.repeatable == "require":
+        return Rehearsed(problem)
+    # the same sums in the same order, on the host
+    exact = replace(config, train=replace(config.train, precision="fp32", channels_last=False))
+    if exact != config or fresh.device.type != "cpu":
+        fresh = Chain(exact, plan, weights, torch.device("cpu"))
+    unsplit = Unsplit(exact, model, weights)
+    try:
+        uncompared = _compare(unsplit, fresh, (inputs[:_FEW], targets[:_FEW]), seed)
+    except SettingError:  # perhaps of so few
+        uncompared = _compare(unsplit, fresh, (inputs, targets), seed)
+    finally:
+        unsplit.restore()
+    return Rehearsed(problem, uncompared)
+
+
+def _cannot_be_repeated(
+    chain: Chain, fresh: Chain, plan: Plan, batches: Sequence[Batch], seed: int
+) -> str:
+    """Why, in one line; "" if it can. Raises as `rehearse`."""
+    (inputs, targets), (others, _) = batches
+    step = chain.train_step(inputs, targets, seed)
+    kept = snapshot(chain.blocks)
+    repeated = chain.train_step(inputs, targets, seed)
+    if problem := _keeps_state(chain, kept) or _differs(
+        chain, step, repeated, "a training step, taken again,"
+    ):
+        return problem
+
+    evaluation, outputs = chain.evaluate(inputs, seed)
+    _check_outputs(outputs, plan)
+    chain.evaluate(others, seed)
+    apart = chain.several(batches[:1], seed, in_turn=False)
+    if problem := _keeps_state(chain, kept) or _draws_later(chain, step, apart):
+        return problem
+
+    again = fresh.train_step(inputs, targets, seed)
+    if problem := _differs(fresh, step, again, "a training step of a fresh copy"):
+        return problem
+    evaluated_again, _ = fresh.evaluate(inputs, seed)
+    if problem := _differs(fresh, evaluation, evaluated_again, "an evaluation by a fresh copy"):
+        return problem
+    return _hangs_on_order(fresh, batches[: plan.microbatches], seed)
+
+
+def _compare(unsplit: Unsplit, chain: Chain, batch: Batch, seed: int) -> str:
+    """With the un-split model. Returns and raises as `check_own_forward`, and as
+    `check_optimizer`."""
+    uncompared = check_own_forward(unsplit, chain, batch, seed)
+    check_optimizer(unsplit, chain, seed)
+    return uncompared
 
 
 def device_for(config: Config) -> torch.device:
@@ -135,17 +164,22 @@ def _check_outputs(outputs: Sequence[torch.Tensor], plan: Plan) -> None:
             )
 
 
-def _hangs_on_order(chain: Chain, step: Footprint, batches: Sequence[Batch], seed: int) -> str:
-    """Whether a step of these micro-batches, the first of which leaves `step`, hangs on what is
-    drawn once it has gone forward, or on when the next goes forward."""
-    apart = chain.several(batches[:1], seed, in_turn=False)
-    if place := first_difference(apart, step):
-        return (
-            "model: what backward passes, hooks, the task's losses() or the optimizer draw at "
-            f"random changes the {_at(chain, place)}, and whoever repeats a step draws other "
-            "numbers there: draw in forward() or in the dataset, or give up proofs with "
-            "trust.repeatable=warn (docs/your-model.md)"
-        )
+def _draws_later(chain: Chain, step: Footprint, apart: Footprint) -> str:
+    """Whether a step hangs on what is drawn once it has gone forward: `apart` has other seeds
+    there."""
+    place = first_difference(apart, step)
+    if place is None:
+        return ""
+    return (
+        "model: what backward passes, hooks, the task's losses() or the optimizer draw at random "
+        f"changes the {_at(chain, place)}, and whoever repeats a step draws other numbers there: "
+        "draw in forward() or in the dataset, or give up proofs with trust.repeatable=warn "
+        "(docs/your-model.md)"
+    )
+
+
+def _hangs_on_order(chain: Chain, batches: Sequence[Batch], seed: int) -> str:
+    """Whether a step of these micro-batches hangs on when the next goes forward."""
     one, other = (chain.several(batches, seed, in_turn) for in_turn in (True, False))
     if place := first_difference(one, other):
         return (
@@ -162,7 +196,11 @@ def _at(chain: Chain, place: Place) -> str:
     return f"{place.what} of block {place.block} ({type(chain.blocks[place.block]).__name__})"
 
 
-def _keeps_state(chain: Chain, block: int, name: str) -> str:
+def _keeps_state(chain: Chain, kept: Snapshot) -> str:
+    attribute = changed(kept, snapshot(chain.blocks))
+    if attribute is None:
+        return ""
+    block, name = attribute
     where = f"block {block} ({type(chain.blocks[block]).__name__})"
     return (
         f"model: {where} keeps {name} outside of parameters and buffers, and a pass changes "

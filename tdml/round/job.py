@@ -44,6 +44,7 @@ class Job:
     needs: list[Need]  # by stage: the memory that a node takes
     channels: tuple[Channel, ...]  # between the stages of a replica
     problem: str = ""  # why its steps cannot be taken again, as the rehearsal has found
+    uncompared: str = ""  # why the model itself could not be compared with its blocks
     left_out: LeftOut = field(default_factory=LeftOut)  # samples that rounds have shown to be bad
 
     @property

@@ -52,9 +52,9 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     states = [StateLayout(layout, config.train) for layout in stage_layouts]
     measures = look_at(source.task, plan.borders[-1].shape, targets)
     frozen = whole.flatten(model, frozen_layouts(plan, model, config.topology.stages))
-    problem = rehearse(config, plan, model, source, range(len(inputs)))
-    if problem and config.trust.repeatable == "require":
-        raise SettingError(problem)
+    rehearsed = rehearse(config, plan, model, source, range(len(inputs)))
+    if rehearsed.problem and config.trust.repeatable == "require":
+        raise SettingError(rehearsed.problem)
     if config.attack.get("_target_"):
         labels = None if source.strata is None else max(source.strata) + 1
         make_attack(config.attack).check(labels, plan.borders[-1].shape[-1])
@@ -79,7 +79,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         windows=windows,
         needs=needs(config, plan, model, inputs, states, windows),
         channels=channels_of(config, plan, model),
-        problem=problem,
+        problem=rehearsed.problem,
+        uncompared=rehearsed.uncompared,
     )
 
 

@@ -46,6 +46,14 @@ def test_borders_are_those_at_the_cuts():
     ]
 
 
+def test_what_crosses_a_cut_has_the_shape_that_it_had_first():
+    plan = plan_for(stages=3, cuts=[1, 3])
+    plan.check_crossing(0, torch.rand(4, 4, 8, 8))
+    plan.check_crossing(2, torch.rand(2, 10))  # which stays where it is
+    with pytest.raises(SettingError, match=r"before block 3 is \(4, 16, 1, 2\), and of the first"):
+        plan.check_crossing(1, torch.rand(4, 16, 1, 2))
+
+
 @pytest.mark.parametrize(
     ("topology", "classes", "message"),
     [

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from tdml.errors import origin
+from tdml.errors import SettingError, origin
 from tdml.node.lockstep import given_for, predict, train_step
 from tdml.node.messages import ACTIVATION, GRADIENT, TIED, Passing, as_row, digest_of, of_stage
 from tdml.node.pipeline import Pipeline
@@ -195,6 +195,20 @@ def test_what_draws_in_evaluation_draws_the_same_again_and_puts_the_generator_ba
         torch.rand(1)  # whatever else was drawn meanwhile
     assert torch.equal(torch.cat(found[:MICRO]), torch.cat(found[MICRO:]))
     assert not torch.equal(*[model(batch(0)[0]) for model in [made.model.eval()] * 2])
+
+
+class Narrows(nn.Module):
+    def forward(self, value):
+        return value[:, 1:]
+
+
+def test_a_stage_sends_nothing_of_another_shape():
+    """Its neighbour would take what was in its memory before for the rest."""
+    made = cut("plain", stages=2)
+    made.begin()
+    made.stages[0].runners[0].body.append(Narrows())
+    with pytest.raises(SettingError, match=r"before block 4 is \(4, 7\), and of the first .*4, 8"):
+        predict(made.stages, batch(0)[0], lambda *_: None, [None, None])
 
 
 def test_another_seed_of_a_step_is_another_dropout():

@@ -28,7 +28,12 @@ def model(between=None, dtype="float32", frozen=0):
     return net.to(getattr(torch, dtype))
 
 
-def through(
+def through(*args, **chosen):
+    """Rehearse with it in two stages; what cannot be repeated."""
+    return rehearsed(*args, **chosen).problem
+
+
+def rehearsed(
     cuts=(1,),
     samples=SAMPLES,
     target=f"{__name__}.model",
@@ -36,16 +41,23 @@ def through(
     task=None,
     microbatches=2,
     optimizer=None,
+    clip_norm=None,
+    stages=2,
+    repeatable="require",
     **arguments,
 ):
-    """Rehearse with it in two stages; what cannot be repeated."""
+    """All that a rehearsal tells."""
     chosen = {"_target_": target, **arguments}
-    config = replace(CONFIG, model=chosen, topology=replace(CONFIG.topology, cuts=list(cuts)))
+    topology = replace(CONFIG.topology, stages=stages, cuts=list(cuts) if stages > 1 else [])
+    train, trust = (
+        replace(CONFIG.train, clip_norm=clip_norm),
+        replace(CONFIG.trust, repeatable=repeatable),
+    )
+    if optimizer is not None:
+        train = replace(train, optimizer={"_target_": optimizer})
+    config = replace(CONFIG, model=chosen, topology=topology, train=train, trust=trust)
     if task is not None:
         config = replace(config, task={"_target_": task})
-    if optimizer is not None:
-        train = replace(config.train, optimizer={"_target_": optimizer})
-        config = replace(config, train=train)
-    initial = initial or initial_model(chosen, seed=3)
+    initial = initial or initial_model(chosen, config.seed)
     plan = replace(make_plan(config, initial, INPUTS), microbatches=microbatches)
     return rehearse(config, plan, initial, Source(samples, samples, seed=0), range(4))

@@ -85,7 +85,7 @@ class Overflows(nn.Module):
         ({"frozen": 5, "cuts": ()}, "model: nothing in it can be trained"),
         (
             {"between": users.NarrowInEvaluation, "cuts": (3,)},
-            r"model: block 4 fails in eval\(\) on the first",
+            r"model: what crosses the cut before block 3 is \(4, 4\), and of the first .* \(4, 5\)",
         ),
         (
             {"between": users.PairInEvaluation},

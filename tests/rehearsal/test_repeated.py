@@ -4,12 +4,42 @@ import re
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from tdml.errors import SettingError
 from tdml.tasks import Classification
 from tests.rehearsal import users
 from tests.rehearsal.rehearsals import INPUTS, through
+
+
+class Flips(nn.Module):
+    """Reads forwards and backwards in turns."""
+
+    def __init__(self):
+        super().__init__()
+        self.flipped = False
+
+    def forward(self, value):
+        self.flipped = not self.flipped
+        return value.flip(-1) if self.flipped else value
+
+
+class _Counter:
+    __slots__ = ("passes",)
+
+
+class Slots(nn.Module):
+    """Counts its passes in an object that has no dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.counter = _Counter()
+        self.counter.passes = 0
+
+    def forward(self, value):
+        self.counter.passes += 1
+        return value
 
 
 @pytest.mark.parametrize(
@@ -23,6 +53,8 @@ from tests.rehearsal.rehearsals import INPUTS, through
         (users.Nested, r"block 2 \(Nested\) keeps state outside"),
         (users.Iterator, r"block 2 \(Iterator\) keeps number outside"),
         (users.CountsEvaluations, r"block 2 \(CountsEvaluations\) keeps evaluations outside"),
+        (Flips, r"block 2 \(Flips\) keeps flipped outside"),
+        (Slots, r"block 2 \(Slots\) keeps counter outside"),
         (users.OwnGenerator, r"block 2 \(OwnGenerator\) keeps generator outside"),
         (
             users.OwnPython,
