@@ -1,5 +1,7 @@
 """What a user's model may hold: tensors that survive the way through flat float32 vectors."""
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -90,13 +92,23 @@ def _has_large_numbers(tensor: torch.Tensor) -> bool:
 
 def _check_ties(model: nn.Module) -> None:
     """Parameters are told apart by what they are: two that share memory would each get their own on
-    a node."""
+    a node, and so would a buffer that shares it with one that is trained."""
     owners: dict[int, str] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.is_meta or parameter.numel() == 0:
-            continue
+    for name, parameter in _with_memory(model.named_parameters()):
         if (other := owners.setdefault(parameter.data_ptr(), name)) != name:
             raise SettingError(
                 f"model: {other} and {name} share their memory, but are two parameters: tie them "
                 "by assigning one to both (a.weight = b.weight)"
             )
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    moving = {parameter.data_ptr(): name for name, parameter in _with_memory(trained)}
+    for name, buffer in _with_memory(model.named_buffers()):
+        if owner := moving.get(buffer.data_ptr()):
+            raise SettingError(
+                f"model: the buffer {name} shares the memory of the parameter {owner}, and nodes "
+                "give it memory of its own: register its clone(), or have forward() use the other"
+            )
+
+
+def _with_memory(named: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    return ((name, t) for name, t in named if not t.is_meta and t.numel())

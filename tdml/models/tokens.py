@@ -5,6 +5,7 @@ from torch import nn
 
 from tdml.data.sample import MapStyle
 from tdml.errors import SettingError
+from tdml.models.borders import trace_borders
 from tdml.models.split import blocks_of
 
 # of the largest logit: more than rounding
@@ -21,24 +22,26 @@ def check_tokens(
         targets: the same, if they are tokens that the model is to predict.
 
     Raises:
-        SettingError: ids or sequences are larger than the model's embeddings.
+        SettingError: ids or sequences are larger than the model's embeddings, and it cannot take
+            them.
     """
     if inputs.is_floating_point() or inputs.dim() != 2:
         return
     vocabulary = getattr(data, "vocabulary", None)
-    first = next((m for m in blocks_of(model)[0].modules() if isinstance(m, nn.Embedding)), None)
-    if first is not None and vocabulary is not None and vocabulary > first.num_embeddings:
+    first = blocks_of(model)[0]
+    own = max((m.num_embeddings for m in first.modules() if isinstance(m, nn.Embedding)), default=0)
+    if vocabulary is not None and not _takes(first, own, inputs, vocabulary - 1):
         raise SettingError(
             f"data.tokenizer: the vocabulary of the data has {vocabulary} tokens, that of the "
-            f"model {first.num_embeddings}: set model.vocabulary={vocabulary} (of model=hf: "
+            f"model {own}: set model.vocabulary={vocabulary} (of model=hf: "
             "model.config.vocab_size), or take the tokenizer that belongs to the model"
         )
     ids = [inputs] if targets is None else [inputs, targets]
     largest = max((int(each.long().max()) for each in ids if each.numel()), default=-1)
-    if first is not None and largest >= first.num_embeddings:
+    if not _takes(first, own, inputs, largest):
         raise SettingError(
-            f"data: there is a token {largest}, and the vocabulary of the model has "
-            f"{first.num_embeddings}: see model.vocabulary, and task.mask_token"
+            f"data: there is a token {largest}, and the vocabulary of the model has {own}: see "
+            "model.vocabulary, and task.mask_token"
         )
     most = getattr(model, "most_tokens", None)
     if most is not None and inputs.shape[1] > most:
@@ -47,6 +50,20 @@ def check_tokens(
             "most: lower data.context, or take a larger model.context (of model=hf: "
             "model.config.max_position_embeddings)"
         )
+
+
+def _takes(block: nn.Module, own: int, inputs: torch.Tensor, token: int) -> bool:
+    """Whether a block, whose largest embedding has `own` rows, takes a token. It may look it up by
+    less than all of it."""
+    if token < own or not own:
+        return True
+    ids = inputs.clone()
+    ids[0, -1] = token
+    try:
+        trace_borders([block], ids)
+    except SettingError:
+        return False
+    return True
 
 
 def check_causal(model: nn.Module, inputs: torch.Tensor) -> None:

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from tdml.data.faults import faults_of, unsound
 from tdml.data.origin import places_of
 from tdml.round.job import Job
 from tdml.round.played import Round
 from tdml.run.untaken import untaken
+from tdml.settings.schema import Topology
 from tdml.trust.judgement import UNCHECKED
 from tdml.trust.numbers import TYPICAL
 
@@ -46,6 +49,25 @@ def limits(job: Job) -> str:
             "1 replica: nobody can repeat its work but the coordinator, which looks at single steps"
         )
     return ""
+
+
+def of_model(job: Job, asked: Topology) -> list[str]:
+    """What the model's user should know before the first round.
+
+    Args:
+        asked: with `microbatches` as they are set.
+    """
+    notes = []
+    if job.uncompared:
+        notes.append(f"model: {job.uncompared}: whether blocks() leaves something out is not known")
+    measured = asked.stages > 1 and asked.microbatches is None
+    if measured and any(isinstance(module, _BatchNorm) for module in job.model.modules()):
+        chosen = job.plan.microbatches // job.config.train.accumulate
+        notes.append(
+            f"model: its BatchNorm sees {job.plan.borders[0].shape[0]} samples at a time, as was "
+            f"chosen for this machine: topology.microbatches={chosen} has it so on others"
+        )
+    return notes
 
 
 def notices(job: Job, played: Round, losses: Iterable[str]) -> list[str]:

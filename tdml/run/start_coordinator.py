@@ -31,6 +31,7 @@ from tdml.run.coordinator import Coordinator
 from tdml.run.end_coordinator import ORDERLY_END_S, conclude, give_up, leave, play_rounds
 from tdml.run.interruption import Interruption
 from tdml.run.introduction import introduce
+from tdml.run.notices import of_model
 from tdml.run.open_sessions import open_sessions
 from tdml.run.prepare import prepare
 from tdml.run.room import check_room, in_words
@@ -190,6 +191,8 @@ def _lead(
         terminal,
     )
     terminal.say(in_words(ready.job.needs), "dim")
+    for notice in of_model(ready.job, ready.folder.config.topology):
+        terminal.say(notice, "dim")
     if ready.job.audits and (text := warning(ready.terms)):
         terminal.say(text, "yellow")
     coordinator = Coordinator(

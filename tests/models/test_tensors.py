@@ -119,3 +119,15 @@ def test_embeddings_have_dense_gradients(layer):
     layer(torch.tensor([[1, 2]])).sum().backward()
     assert layer.weight.grad.layout is torch.strided
     assert layer.weight.grad.tolist() == [[0, 0], [1, 1], [1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_buffer_may_share_the_memory_of_what_stays_alone(frozen):
+    """On nodes it would not move with the parameter."""
+    layer = nn.Linear(2, 2).requires_grad_(not frozen)
+    layer.register_buffer("shadow", layer.weight.detach())
+    if frozen:
+        bring_into_form(nn.Sequential(layer))
+        return
+    with pytest.raises(SettingError, match=r"the buffer 0.shadow shares .* 0.weight, .* clone"):
+        bring_into_form(nn.Sequential(layer))

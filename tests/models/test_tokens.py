@@ -47,3 +47,52 @@ def test_whether_a_model_looks_ahead_is_seen_on_tokens_that_differ(
     assert looks_ahead(model, _IDS) is ahead
     for untold in (torch.zeros(2, 8), torch.ones(2, 1), torch.rand(2, 8, 3)):
         assert looks_ahead(model, untold.long()) is None
+
+
+class _Columns(nn.Module):
+    """Of categories, of which the last column has most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(size, 2) for size in (5, 100, 12))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        columns = value.unbind(1)
+        return torch.cat([t(c) for t, c in zip(self.tables, columns, strict=True)], dim=1)
+
+
+class _PlacesFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.places, self.tokens = nn.Embedding(8, 4), nn.Embedding(50, 4)
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return self.tokens(value) + self.places.weight
+
+
+class _Hashed(nn.Embedding):
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return super().forward(value % self.num_embeddings)
+
+
+class _Data(list):
+    vocabulary = 50
+
+
+@pytest.mark.parametrize(
+    ("block", "inputs"),
+    [
+        (_Columns(), torch.tensor([[4, 98, 11], [0, 3, 2]])),
+        (_PlacesFirst(), _IDS),
+        (_Hashed(16, 4), _IDS),
+    ],
+)
+def test_numbers_that_the_first_block_takes_are_not_accused(block, inputs) -> None:
+    check_tokens(nn.Sequential(block), _Data(), inputs)
+
+
+def test_numbers_that_it_does_not_take_are_told() -> None:
+    with pytest.raises(SettingError, match=r"there is a token 60, and .* of the model has 50"):
+        check_tokens(nn.Sequential(_PlacesFirst()), [], _IDS + 60 - int(_IDS.max()))
+    with pytest.raises(SettingError, match="data has 50 tokens, that of the model 49"):
+        check_tokens(nn.Sequential(nn.Embedding(49, 4)), _Data(), _IDS.clamp(max=48))
