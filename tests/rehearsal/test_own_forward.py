@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from tdml.errors import SettingError
+from tests.rehearsal import users
 from tests.rehearsal.rehearsals import INPUTS, rehearsed, through
 
 
@@ -86,6 +87,11 @@ def test_whatever_else_a_forward_returns_its_blocks_are_compared(form):
     assert (found.problem, found.uncompared) == ("", "")
     with pytest.raises(SettingError, match="does something before block 1 that blocks"):
         through(target=f"{USERS}.Several", form=form, relu=True)
+
+
+@pytest.mark.parametrize("between", [users.Global, users.OwnNumpy, users.OwnGenerator])
+def test_what_cannot_be_repeated_is_not_accused_of_anything_else(between):
+    assert "it must follow from weights, seeds and" in through(between=between, repeatable="warn")
 
 
 def test_a_forward_that_cannot_be_called_is_told():
