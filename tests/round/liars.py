@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from tdml.ledger.commit import commit_statement
 from tdml.node.node import Node
 from tdml.node.stage import Stage
 from tdml.trust.commitment import block_digests, content
@@ -100,12 +101,9 @@ class CommitsToNothing(Node):
     """Its root fits nothing that it can show."""
 
     def commit(self, round_number):
-        from tdml.ledger.commit import commit_statement
-
         made = replace(super().commit(round_number), states="0" * 64)
-        statement = commit_statement(
-            self.job, round_number, self._play, self.identity.public, self.name, made
-        )
+        said = self.job, round_number, self._play, self.identity.public, self.name
+        statement = commit_statement(*said, made)
         return replace(made, signature=statement.sign(self.identity))
 
 
