@@ -23,7 +23,6 @@ from tdml.ledger.reader import LEDGER, LedgerReader, read, to_entry
 from tdml.ledger.rules import MakeBook, Rules
 from tdml.members.roster import COORDINATOR_NAME
 from tdml.settings.file import flat, from_yaml
-from tdml.trust.numbers import RANDOM_SHARE
 
 _LARGEST_CONFIG = 2**20  # bytes
 
@@ -149,6 +148,8 @@ def _check_keys(entry: Entry, roster: Mapping[str, str]) -> None:
 def _check_terms(terms: Mapping[str, Any], path: Path) -> None:
     """What the nodes were told when they came is what they are paid by. Only what no resume may
     change."""
+    from tdml.trust.numbers import RANDOM_SHARE  # with torch
+
     try:
         settings = flat(from_yaml(path))
     except SettingError as error:

@@ -150,7 +150,7 @@ class Auditor:
             audits.left_open(claim, why)
             # where most agree, or there is one, who may be the liar, the kind is not to blame
             alike = max(ends.values(), default=0) > len(validators) / 2
-            if not alike and len(audits.undecided(claim)) == len(validators):
+            if not alike and len(audits.unsure(claim)) == len(validators):
                 self.settler.kinds.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly
             self._look(claim, gathered, draw, audits)
@@ -237,15 +237,20 @@ class Auditor:
         drawn = in_turn(claim, alike(self._fleet, gathered, owner, draw), audits)
         others = [validator for validator in drawn if validator.index != before]
 
+        silent = set(owner.names)  # any of them, unless it is known who
+
         def look(shows: Replica) -> Settlement | NotShown | CannotRead | None:
             try:
                 return self.settler.look(replace(claim, owner=shows), draw, alone=not others)
             except (NotShown, CannotRead) as error:
                 return error
+            except ReplicaLost as loss:
+                silent.intersection_update(unshown(loss, owner.names))
+                raise
 
         results = self._fleet.each(look, self._formed(owner, claim))
         if owner.index not in results:
-            audits.silent |= set(owner.names)
+            audits.silent |= silent
             audits.left_open(claim, "audit: it did not repeat its work")
             return
         result = results[owner.index]

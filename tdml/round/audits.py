@@ -44,9 +44,10 @@ class Audits:
         place = (claim.order.replica, claim.window)
         return [s for s in self.settlements if (s.replica, s.window) == place and not s.proofs]
 
-    def undecided(self, claim: Claim) -> set[int | None]:
-        """The validators of a window between whom and its owner recomputation did not decide."""
-        return {s.validator for s in self.left_undecided(claim) if s.place}
+    def unsure(self, claim: Claim) -> set[int | None]:
+        """The validators of a window between whom and its owner one was found wrong, not for
+        sure. Of small differences, which two kinds of machines may have, none of them is."""
+        return {s.validator for s in self.left_undecided(claim) if s.unsure}
 
     def is_clean(self, claim: Claim) -> bool:
         """Whether another replica has found the same of a window."""

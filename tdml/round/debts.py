@@ -215,7 +215,7 @@ class Debts:
             assert debt is not None  # or it had not been called in
             name = self._debtor(debt, replica)
             # another kind of machine would not lead to the same, and could be its mate's alone
-            if replica.kind != debt.kind or not debt.is_met_by(commitments):
+            if replica.kind != debt.kind or not self._are_met_by(commitments, replica, debt.round):
                 outcomes[replica.index] = (
                     f"{name} owes its work of round {debt.round}, and has not shown it"
                 )
@@ -242,6 +242,11 @@ class Debts:
             if name in own_audits.silent and self._owes(name, debt.round):
                 self._part(debt, replica, draw)
         return audits, outcomes
+
+    def _are_met_by(self, commitments: Sequence[Commitment], replica: Replica, number: int) -> bool:
+        """Whether all that nodes of a replica owe of a round was done again."""
+        owed = (self.owing[self._fleet.key(n)] for n in replica.names if self._owes(n, number))
+        return all(debt.is_met_by(commitments) for debt in owed)
 
     def _debtor(self, debt: Debt, replica: Replica) -> str:
         """Whose debt it is, wherever in the replica it sits by now."""

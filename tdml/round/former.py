@@ -23,7 +23,8 @@ class Former:
 
         Args:
             number: of the round.
-            updates: the contents of its updates, by replica and stage. They are remembered.
+            updates: the contents of its updates, by replica and stage, but for those of zeros,
+                which are no sign of anything. They are remembered.
         """
         self.rounds.pop(number, None)
         known = {content for contents in self.rounds.values() for content in contents}

@@ -45,11 +45,18 @@ class Judge:
         """How far each update stands out."""
         rows = [gathered.replicas.index(index) for index in compared(self._job, gathered)]
         screening = screen_sums(gathered.sums, rows)
-        ranked = [s for s, sums in enumerate(gathered.sums) if is_ranked(sums.parameters)]
-        contents = {index: updates_of(self._job, gathered, index) for index in gathered.replicas}
-        updates = {index: {s: own[s] for s in ranked} for index, own in contents.items()}
-        again = self.standing.former.again(gathered.start.number, updates)
+        again = self.standing.former.again(gathered.start.number, self._contents(gathered))
         return mark(screening, {gathered.replicas.index(index) for index in again})
+
+    def _contents(self, gathered: Gathered) -> dict[int, dict[int, str]]:
+        """Of the updates that are compared, by replica and stage, but for those of zeros."""
+        ranked = [s for s, sums in enumerate(gathered.sums) if is_ranked(sums.parameters)]
+        contents: dict[int, dict[int, str]] = {}
+        for row, index in enumerate(gathered.replicas):
+            own = updates_of(self._job, gathered, index)
+            moved = [s for s in ranked if gathered.sums[s].parameters.products[row, row] > 0]
+            contents[index] = {stage: own[stage] for stage in moved}
+        return contents
 
     def cross_check(self, gathered: Gathered) -> Checked:
         """Have it tested who has worked, if half of the budget pays for enough samples, and it does

@@ -22,6 +22,7 @@ class Settlement:
     proofs: tuple[Proof, ...] = ()
     unsettled: str = ""
     place: str = ""
+    unsure: bool = False  # somebody was found wrong, but not again and again
     exhibit: Mapping[str, torch.Tensor] = field(default_factory=dict)  # what a conviction rests on
 
     @property

@@ -84,10 +84,10 @@ class Settler:
 
     def look(self, claim: Claim, draw: torch.Generator, alone: bool) -> Settlement | None:
         """The coordinator's own look at one step of one stage of a window, which nobody can
-        foresee: at the state that it leads to, or at the round's update. None if nothing is wrong
-        with it; left open without a reason where two kinds of machines may differ so. It convicts
-        nobody unless the owner is `alone`: others can repeat the window, and then it is settled
-        with them.
+        foresee: at what it sends, and at the state that it leads to, or the round's update. None if
+        nothing is wrong with it; left open without a reason where two kinds of machines may differ
+        so. It convicts nobody unless the owner is `alone`: others can repeat the window, and then
+        it is settled with them.
 
         Raises:
             ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
@@ -105,17 +105,28 @@ class Settler:
             return self._decide(dispute, parted[0])
         steps, stages = len(claim.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
-        item = _looked_at(claim, place // stages, place % stages)
-        done = self._recompute(dispute, item, self._show(dispute, item, owner))
-        right = self.kinds.is_right(done, own.digests[item], owner.kind, done.shown.value)
-        if right:
-            self.kinds.confirmed.add((owner.kind, item.stage))
-            return None
-        return (
-            dispute.leave_open("")
-            if right is None
-            else self._conclude(dispute, done, [owner.index])
-        )
+        return self._look_at(dispute, own, _looked_at(claim, place // stages, place % stages))
+
+    def _look_at(self, dispute: Dispute, own: Transcript, ends: Item) -> Settlement | None:
+        """At one step of a stage, which ends with an item. Who has told what is sent otherwise than
+        it is, at both ends of a channel, has states that follow from it. See `look`."""
+        owner = dispute.claim.owner
+        shown, known = self._show(dispute, ends, owner), True
+        for item in (*self._sent_in(ends), ends):
+            done = self._recompute(dispute, item, shown.of(item))
+            right = self.kinds.is_right(done, own.digests[item], owner.kind, done.shown.value)
+            if right is False:
+                return self._conclude(dispute, done, [owner.index])
+            known = known and bool(right)
+        if not known:
+            return dispute.leave_open("")
+        self.kinds.confirmed.add((owner.kind, ends.stage))
+        return None
+
+    def _sent_in(self, ends: Item) -> list[Item]:
+        """What the stage of an item sends in its step."""
+        channels = enumerate(self.job.channels)
+        return [Item(ends.step, ends.stage, n) for n, c in channels if c.sender == ends.stage]
 
     # Who has lied
 
@@ -142,7 +153,7 @@ class Settler:
             return dispute.leave_open(f"audit: recomputation of {place} confirms nobody", place)
         if not self._is_sure(dispute, done, guilty):
             text = f"audit: {place}: not all that was recomputed, and repeated, agrees"
-            return dispute.leave_open(text, place)
+            return replace(dispute.leave_open(text, place), unsure=True)
         reason = f"audit: {place} is not what recomputation finds"
         proofs = tuple(
             Proof((dispute.parties[party].names[done.item.stage],), reason) for party in guilty

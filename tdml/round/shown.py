@@ -1,6 +1,6 @@
 """What a party to a dispute shows of a step, as far as it fits what all agree on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,12 +16,21 @@ from tdml.trust.dispute import END, Item
 @dataclass(frozen=True)
 class StepShown:
     """What somebody shows of a step of a stage: its state before it (of the round's first step the
-    inner one, or None where that is fresh), the messages that it has received, and the item in
-    question as it has made it, its `value`."""
+    inner one, or None where that is fresh), the messages that it has received and has sent, by
+    channel, and the item in question as it has made it, its `value`."""
 
     before: torch.Tensor | None
     messages: dict[int, list[torch.Tensor]]
+    sent: dict[int, list[torch.Tensor]]
     value: list[torch.Tensor]
+
+    def of(self, item: Item) -> "StepShown":
+        """The same of another item of the step, which is not after the one in question: it takes
+        the messages before it."""
+        if item.channel < 0:
+            return self
+        received = {n: message for n, message in self.messages.items() if n < item.channel}
+        return replace(self, messages=received, value=self.sent[item.channel])
 
 
 def shown_by(
@@ -52,12 +61,13 @@ def shown_by(
     if ground.before is not None:
         size = state.inner.size if begins else state.size
         before = fetch_vector(replica, Vector(BEFORE, stage, size, ground.before))
+    sent = {n: told.get(n, []) for n, c in enumerate(job.channels) if c.sender == stage}
     if item.channel >= 0:
-        value = told.get(item.channel, [])
+        value = sent[item.channel]
     elif item.channel == END:
         value = [fetch_vector(replica, Vector(UPDATE, stage, job.layouts[stage].size))]
         if inner := job.inner_size(stage):
             value.append(fetch_vector(replica, Vector(INNER, stage, inner)))
     else:
         value = [fetch_vector(replica, Vector(AFTER, stage, state.size))]
-    return StepShown(before, messages, value)
+    return StepShown(before, messages, sent, value)

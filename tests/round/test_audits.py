@@ -65,13 +65,13 @@ def test_disputes_are_undecided_window_by_window() -> None:
     proof, audits = Proof(("b",), "it lied"), Audits()
     audits.settlements = [
         Settlement(0, 1, 1, proofs=(proof,), place="here"),
-        Settlement(0, 1, 2, place="here"),
-        Settlement(0, 1, 3),
-        Settlement(0, 2, 4, place="here"),
-        Settlement(5, 1, 6, place="here"),
+        Settlement(0, 1, 2, place="here", unsure=True),
+        Settlement(0, 1, 3, place="here"),
+        Settlement(0, 2, 4, place="here", unsure=True),
+        Settlement(5, 1, 6, place="here", unsure=True),
     ]
     assert [each.validator for each in audits.left_undecided(_claim(0, 1))] == [2, 3]
-    assert audits.undecided(_claim(0, 1)) == {2}, "one could not be asked further"
+    assert audits.unsure(_claim(0, 1)) == {2}, "of the other nobody was found wrong"
 
 
 def test_those_of_others_are_joined_to_them() -> None:

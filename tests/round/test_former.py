@@ -4,8 +4,11 @@ import math
 
 import torch
 
+from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
 from tdml.round.former import Former, mark
 from tdml.trust.screen import screen
+from tests.round.seats import sit
 
 
 def test_who_hands_in_what_was_there_before_is_found_whosever_it_was() -> None:
@@ -56,3 +59,23 @@ def test_they_stand_out_beyond_every_limit() -> None:
     assert marked.suspects == (2, 4), "whoever stands out otherwise does so still"
     assert "earlier round" in marked.reasons[2]
     assert mark(found, set()) == found
+
+
+class LearnsNothing(Node):
+    """In one round."""
+
+    when = 0
+
+    def made(self, update, round_number):
+        return torch.zeros_like(update) if round_number == self.when else update
+
+
+def test_whoever_has_learnt_nothing_is_no_copy_of_who_has_learnt_nothing_before() -> None:
+    laboratory = Laboratory([
+        "model=mlp", "model.hidden=16", "sync.local_steps=6", "topology.stages=2",
+        "topology.replicas=4", "trust.budget=0", "rounds=2",
+    ])  # fmt: skip
+    sit(laboratory, "r3.s1", LearnsNothing, when=1)
+    sit(laboratory, "r0.s1", LearnsNothing, when=2)
+    laboratory.play(1)
+    assert laboratory.play(2).judgements[0].distance < math.inf

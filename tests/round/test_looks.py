@@ -4,6 +4,7 @@ steps."""
 import pytest
 
 from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
 from tests.round import liars
 from tests.round.seats import sit
 
@@ -29,3 +30,40 @@ def test_updates_are_looked_at_too() -> None:
     sit(laboratory, "r0.s1", liars.HandsInAnother)
     bans = [list(laboratory.play(number).bans) for number in range(1, 13)]
     assert [name for banned in bans for name in banned] == ["r0.s1"]
+
+
+class DoublesActivations(Node):
+    """In every step, with the gradients of the true ones: its own state is right, and that of its
+    neighbour follows from what it receives."""
+
+    def _one(self, given, log, step, keeps=False):
+        runner = self.stage.runners[0]
+        hook = runner.register_forward_hook(lambda m, i, o: o + o.detach(), prepend=True)
+        yield from super()._one(given, log, step, keeps)
+        hook.remove()
+
+
+class DoublesGradients(liars.Liar):
+    """Likewise."""
+
+    deed = "gradient"
+
+    def training(self, order, steps):
+        self._lies = lambda step: True
+        yield from Node.training(self, order, steps)
+
+    def repeating(self, order):
+        self._lies = lambda step: True
+        yield from Node.repeating(self, order)
+
+
+@pytest.mark.parametrize(
+    ("seat", "kind"), [("r0.s0", DoublesActivations), ("r0.s1", DoublesGradients), ("r0.s1", Node)]
+)
+def test_what_a_stage_sends_is_looked_at_as_what_it_keeps(seat: str, kind: type) -> None:
+    laboratory = Laboratory([*_JOB, "topology.stages=2", "rounds=6"])
+    sit(laboratory, seat, kind)
+    played = [laboratory.play(number) for number in range(1, 7)]
+    counted = sum(round_.judgements[0].weight > 0 for round_ in played)
+    # in one round of eight all looks are at the other stage
+    assert counted == 6 if kind is Node else counted <= 2

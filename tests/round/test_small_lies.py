@@ -1,0 +1,51 @@
+"""Lies that two kinds of machines may differ by: they cost their round, and nothing more."""
+
+import torch
+
+from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
+from tests.round import liars
+from tests.round.seats import sit
+
+_JOB = [
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
+    "topology.stages=1", "topology.replicas=3", "trust.budget=1", "rounds=6",
+]  # fmt: skip
+
+
+class Nudges(liars.Liar):
+    """Changes its weights a little in one step: of its own work, or of what it repeats of some."""
+
+    deed, size, accuses = "nothing", 0.0, ()
+
+    def training(self, order, steps):
+        self._lies = lambda step: not self.accuses and step == liars.STEP
+        yield from Node.training(self, order, steps)
+
+    def repeating(self, order):
+        lies = order.replica in self.accuses if self.accuses else order.own
+        self._lies = lambda step: lies and order.first + step == liars.STEP
+        yield from Node.repeating(self, order)
+
+    def _one(self, given, log, step, keeps=False):
+        yield from super()._one(given, log, step, keeps)
+        if self._lies(step):
+            with torch.no_grad():
+                self.stage.trainer.parameters[0].mul_(1 + self.size)
+
+
+def _play(laboratory: Laboratory, number: int):
+    for replica in laboratory.fleet.muster():
+        replica.kind = "another than the coordinator's"
+    return laboratory.play(number)
+
+
+def test_two_in_league_do_not_end_the_proofs_of_their_kind() -> None:
+    laboratory = Laboratory(_JOB)
+    sit(laboratory, "r1.s0", Nudges, size=2e-6)
+    sit(laboratory, "r2.s0", Nudges, size=-2e-6, accuses=(1,))
+    first = _play(laboratory, 1)
+    assert not first.bans and first.judgements[1].weight == 0
+    sit(laboratory, "r1.s0", Nudges, size=10.0)
+    sit(laboratory, "r2.s0", Nudges, size=10.0, accuses=(0,))
+    assert set(_play(laboratory, 2).bans) == {"r1.s0", "r2.s0"}
