@@ -26,7 +26,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; the exit status."""
-    parser = _parser()
+    parser, status = _parser(), 0
     parsed, more = parser.parse_known_args(arguments)
     try:
         if "overrides" in parsed:
@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
         return status
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return status
     except (SettingError, OSError) as error:
         print(f"tdml: {one_line(error)}", file=sys.stderr)
         return 1
@@ -181,7 +181,14 @@ def _tokenize(parsed: argparse.Namespace) -> int:
 
 def _export(parsed: argparse.Namespace) -> int:
     from tdml.models.export import export
+    from tdml.monitor import history
+    from tdml.monitor.run_folder import read_metrics
 
+    if read_metrics(parsed.run) and not history.read(parsed.run).ended:
+        raise SettingError(
+            f"{parsed.run} has not ended, so what model.pt may hold is older than its last round: "
+            "resume=true goes on to the end"
+        )
     print(export(parsed.run, parsed.out))
     return 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -75,10 +76,15 @@ def _verify(parsed: argparse.Namespace) -> int:
     try:
         summary = verify_run(parsed.run, Accounts, roster, parsed.root)
     except Wrong as error:
-        print(f"{parsed.run}: wrong: {one_line(error)}")
-        return 1
+        return _is_wrong(parsed.run, error)
     print(f"{parsed.run}: {_all_is_well(summary)}")
     return 0
+
+
+def _is_wrong(what: Path, error: ValueError) -> int:
+    with suppress(BrokenPipeError):  # the status must say so whether anybody reads or not
+        print(f"{what}: wrong: {one_line(error)}")
+    return 1
 
 
 def _all_is_well(summary: Summary) -> str:
@@ -139,8 +145,7 @@ def _check(parsed: argparse.Namespace) -> int:
     try:
         inclusion = proof.check(parsed.proof.read_bytes(), parsed.root)
     except ValueError as error:
-        print(f"{parsed.proof}: wrong: {one_line(error)}")
-        return 1
+        return _is_wrong(parsed.proof, error)
     statement = inclusion.statement
     said = f"{statement.kind} of round {statement.round} by {statement.author}"
     print(f"{parsed.proof}: entry {inclusion.index} is under this root: {printable(said)}")

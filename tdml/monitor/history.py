@@ -252,12 +252,12 @@ def _rounds(played: Iterable[dict[str, Any]]) -> tuple[list[RoundMetrics], dict[
     for line in played:
         if not line.get("void"):
             rounds.append(_round(line, sorted(bans)))
-        for node in _banned(line):
+        for node in banned(line):
             bans.setdefault(node, line["round"])
     return rounds, bans
 
 
-def _banned(line: dict[str, Any]) -> list[str]:
+def banned(line: dict[str, Any]) -> list[str]:
     malicious = [r for r in line["replicas"].values() if r["verdict"] == "malicious"]
     return sorted(node for r in malicious for node in r.get("nodes", []))
 

@@ -11,6 +11,7 @@ from tdml.common.files import replace_file
 from tdml.errors import SettingError, one_line
 from tdml.ledger.reader import LEDGER, read
 from tdml.monitor.figures import COLOURS, curves, is_ranked, rank_scatter, to_svg
+from tdml.monitor.history import banned
 from tdml.monitor.record import LEGEND, MARKS, NOT_FORMED, form_of, headline, replicas_of
 from tdml.monitor.run_folder import read_metrics
 from tdml.monitor.timeline import timeline_of
@@ -60,6 +61,8 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
     """`played` are the lines of all rounds, those that were taken back among them."""
     summary_file = run / "summary.json"
     summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.is_file() else {}
+    if summary.get("round", 0) < lines[-1]["round"]:  # the run goes on since, or did
+        summary = {"name": summary.get("name", run.name)}
     config = run / "config.yaml"
     settings = config.read_text(encoding="utf-8") if config.is_file() else ""
     title = html.escape(str(summary.get("name", run.name)))
@@ -135,7 +138,7 @@ def _facts(
         "Rounds": f"{last['round']}{_void(played)}",
         **{_title(name): _value(value) for name, value in metrics.items()},
         **_best(summary.get("best")),
-        "Banned nodes": ", ".join(summary.get("banned", [])) or "none",
+        "Banned nodes": ", ".join(_banned(played, summary)) or "none",
         "Seconds": f"{sum(line['seconds']['total'] for line in played):.1f}",
         "Sent and received": f"{sum(line['bytes']['down'] for line in played) / 1e6:,.2f} MB down, "
         f"{sum(line['bytes']['up'] for line in played) / 1e6:,.2f} MB up",
@@ -145,6 +148,11 @@ def _facts(
         + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
         + "</dl>"
     )
+
+
+def _banned(played: list[dict[str, Any]], summary: dict[str, Any]) -> list[str]:
+    """By the rounds; those that were banned for what they said, the summary alone has."""
+    return sorted({*summary.get("banned", []), *(node for line in played for node in banned(line))})
 
 
 def _void(played: list[dict[str, Any]]) -> str:

@@ -162,15 +162,15 @@ class RunFolder:
     def _check_is_a_run(self) -> None:
         """Only the folder of a run may be moved or written into, not whatever else has that
         name."""
-        ours = {".lock", "config.yaml"}
-        if (
-            self.path.is_dir()
-            and (names := {entry.name for entry in self.path.iterdir()})
-            and not names & ours
-        ):
+        names = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        if not names or ".lock" in names:
+            return
+        try:  # others have files of that name, too
+            from_yaml(self.path / "config.yaml")
+        except SettingError as error:
             raise SettingError(
                 f"run_dir={self.path} holds files that are not of a run: choose a folder of its own"
-            )
+            ) from error
 
     def _used(self) -> bool:
         return any(entry.name != ".lock" for entry in self.path.iterdir())

@@ -40,7 +40,12 @@ class Identity:
         Raises:
             SettingError: it cannot be read or made, is no Ed25519 key, or others may read it.
         """
-        path = Path(folder).expanduser() / f"{name}.pem"
+        try:
+            path = Path(folder).expanduser() / f"{name}.pem"
+        except RuntimeError as error:  # who runs this has no home
+            raise SettingError(
+                f"identity.folder={folder}: {one_line(error)} Give a folder that can be written"
+            ) from error
         there = path.exists()
         try:
             if not there:

@@ -54,7 +54,7 @@ def test_the_best_round_is_said_with_four_digits(
     tmp_path: Path, tested: float | None, shown: str
 ) -> None:
     best = {"round": 3, "validation_accuracy": 0.9123456789, "test_accuracy": tested}
-    (tmp_path / "summary.json").write_text(json.dumps({"best": best}))
+    (tmp_path / "summary.json").write_text(json.dumps({"round": 1, "best": best}))
     page = write_report(_run(tmp_path)).read_text()
     assert f"<dd>0.9123 in round 3, test accuracy {shown}</dd>" in page
 

@@ -60,10 +60,11 @@ def test_an_empty_folder_is_taken_as_it_is(path):
     assert take(config(path)).moved is None
 
 
-@pytest.mark.parametrize(("left", "moved"), [(".lock", False), ("config.yaml", True)])
+@pytest.mark.parametrize(("left", "moved"), [([".lock"], False), ([".lock", "config.yaml"], True)])
 def test_a_run_that_got_no_further_is_a_run(path, left, moved):
     path.mkdir(parents=True)
-    (path / left).write_text("")
+    for name in left:
+        (path / name).write_text("")
     assert take(config(path)).moved == (path.with_name("mine.1") if moved else None)
 
 
