@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tdml.common.files import replace_file
+from tdml.errors import SettingError
 from tdml.monitor.compare import attack_of, draw_figures, gain_over_baseline
 from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.compare_ranks import ranked
@@ -11,8 +12,8 @@ from tdml.monitor.history import History
 from tdml.paper.bars import BARS, MET, MISSED, NOT_RUN, Bar, Finding, findings
 from tdml.paper.runs import MODELS, RECIPES, Run
 
-_INTRODUCTION = """# What the paper trained, in TDML
-
+_HEADING = "# What the paper trained, in TDML\n"  # the first line of the page
+_INTRODUCTION = """\
 The paper (arXiv 2407.07339) trains ResNet-50 on CIFAR-10, on one machine and in {2, 4, 8}
 replicas × {2, 4, 8} stages, and shows how three attacks are found. `bash launch/paper.sh` plays
 these runs here; `bash launch/paper.sh --results` makes this page from `docs/results/*.json`, and
@@ -46,22 +47,42 @@ Histories = Mapping[str, History]  # by the name of the run
 
 
 def write_page(docs: Path, runs: Sequence[Run], histories: Histories) -> Path:
-    """Write DOCS/results.md, and its figures into DOCS/results/. Returns the page's path."""
+    """Write DOCS/results.md, and its figures into DOCS/results/. Returns the page's path.
+
+    Raises:
+        SettingError: there is a results.md that is no such page.
+    """
+    page = docs / "results.md"
+    if page.exists() and not page.read_bytes().startswith(_HEADING.encode()):
+        raise SettingError(
+            f"--docs {docs}: {page} is not of `tdml paper`: move it, or choose another folder"
+        )
     (docs / "results").mkdir(parents=True, exist_ok=True)
-    for old in (docs / "results").glob("*.svg"):
-        old.unlink()
+    _remove_figures(docs / "results")
     for title, chosen in _figures(runs, histories).items():
         drawn = draw_figures(chosen)
         for name in _names(title):
             replace_file(docs / "results" / f"{title}-{name}.svg", drawn[name])
-    page = docs / "results.md"
     replace_file(page, page_text(runs, histories))
     return page
 
 
+def _remove_figures(folder: Path) -> None:
+    """Those of the page, and nobody else's."""
+    plain = [f"{model}-{recipe}" for model in MODELS for recipe in RECIPES]
+    for title in (*plain, *(title + _ATTACKS for title in plain)):
+        for name in _names(title):
+            (folder / f"{title}-{name}.svg").unlink(missing_ok=True)
+
+
 def page_text(runs: Sequence[Run], histories: Histories) -> str:
     """The page, in Markdown."""
-    parts = [_INTRODUCTION, "## The bars\n", *(_bar(bar, runs, histories) for bar in BARS)]
+    parts = [
+        _HEADING,
+        _INTRODUCTION,
+        "## The bars\n",
+        *(_bar(bar, runs, histories) for bar in BARS),
+    ]
     for model in MODELS:
         for recipe in RECIPES:
             chosen = [run for run in runs if (run.model, run.recipe) == (model, recipe)]

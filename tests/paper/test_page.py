@@ -107,9 +107,26 @@ def test_results_are_kept_and_shown(results: Path, tmp_path: Path, capsys) -> No
 def test_the_page_follows_from_the_json_alone(results: Path, tmp_path: Path) -> None:
     before = _contents(results)
     shutil.rmtree(tmp_path / "runs")
-    (results / "results" / "gone.svg").touch()
+    (results / "results" / "resnet50-fast-loss.svg").touch()
     write_page(results, all_runs(), load(results / "results", all_runs()))
     assert _contents(results) == before
+
+
+def test_figures_of_others_stay(results: Path) -> None:
+    theirs = [results / "results" / name for name in ("mine.svg", "resnet18-paper-mine.svg")]
+    for file in theirs:
+        file.write_text("mine")
+    write_page(results, all_runs(), {})
+    assert set((results / "results").glob("*.svg")) == set(theirs)
+
+
+def test_a_page_of_others_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    page = tmp_path / "results.md"
+    page.write_text("mine")
+    assert cli.run(["paper", "--docs", str(tmp_path), "--results", "resnet18-paper-1x1"]) == 1
+    said = capsys.readouterr().err
+    assert f"{page} is not of `tdml paper`" in said and said.count("\n") == 1
+    assert page.read_text() == "mine"
 
 
 def _contents(docs: Path) -> dict[str, str]:
