@@ -188,7 +188,7 @@ class RunFolder:
         return aside
 
     def _has_checkpoint(self, config: Config) -> bool:
-        there = any(self.checkpoints.glob("*.pt"))
+        there = bool(rounds_in(self.checkpoints))
         if there and not (self.path / "config.yaml").exists():
             raise SettingError(
                 f"resume: run_dir={config.run_dir} holds checkpoints, but its config.yaml is "

@@ -3,6 +3,8 @@ replicas may take, and who was late, is learnt anew."""
 
 import hashlib
 import io
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,9 @@ from tdml.errors import SettingError
 
 _FORM = 11  # of what is kept: another number whenever that changes
 _DIGEST = 32  # bytes of SHA-256 at the end of a file, over all before it
+_NAME = re.compile(
+    r"round-([0-9]{6}|[1-9][0-9]{6,})\.pt"
+)  # others in the folder are the user's own
 _LEAST = 2  # the last, and the one before it in case the last cannot be read
 
 
@@ -73,7 +78,8 @@ def to_keep(rounds: Sequence[int]) -> list[int]:
 
 def rounds_in(folder: Path) -> list[int]:
     """The rounds of which a folder has checkpoints."""
-    return sorted(int(path.stem.partition("-")[2]) for path in folder.glob("round-*.pt"))
+    names = map(_NAME.fullmatch, os.listdir(folder) if folder.is_dir() else [])
+    return sorted(int(name[1]) for name in names if name)
 
 
 def path_of(folder: Path, number: int) -> Path:

@@ -10,24 +10,22 @@ from tdml.settings.file import from_yaml
 from tdml.settings.schema import MonitorSettings
 from tests.monitor.own_folder import CONFIG, config, leave_a_run, rounds_of, take
 
+_WITHOUT = ("run without a checkpoint", "checkpoint in the making", "a user's own file")
 
-@pytest.mark.parametrize(
-    "there", ["nothing", "folder", "run without a checkpoint", "checkpoint in the making"]
-)
+
+@pytest.mark.parametrize("there", ["nothing", "folder", *_WITHOUT])
 def test_nothing_to_resume(path, there):
     leave_no_checkpoint(path, there)
     with pytest.raises(SettingError, match=r"resume=true, but run_dir=.*mine holds no checkpoint"):
         take(config(path, resume=True))
 
 
-@pytest.mark.parametrize(
-    "there", ["nothing", "folder", "run without a checkpoint", "checkpoint in the making"]
-)
+@pytest.mark.parametrize("there", ["nothing", "folder", *_WITHOUT])
 def test_where_there_is_no_checkpoint_auto_begins(path, there):
     leave_no_checkpoint(path, there)
     changed = config(path, resume="auto", seed=5)  # nothing was done with the former settings
     folder = take(changed)
-    assert bool(folder.moved) == (there in ("run without a checkpoint", "checkpoint in the making"))
+    assert bool(folder.moved) == (there in _WITHOUT)
     assert from_yaml(path / "config.yaml").seed == 5
 
 
@@ -48,6 +46,8 @@ def leave_no_checkpoint(path, there):
             file.rename(file.with_suffix(".partial"))
         if there == "run without a checkpoint":
             (path / "checkpoints" / "round-000001.partial").unlink()
+        if there == "a user's own file":
+            (path / "checkpoints" / "best-so-far.pt").touch()
 
 
 def test_a_run_goes_on_with_the_micro_batches_that_it_measured(path):

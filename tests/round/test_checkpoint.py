@@ -124,6 +124,17 @@ def test_what_an_interrupted_write_left_is_no_checkpoint(tmp_path):
     assert load_last(tmp_path).round == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["round-good.pt", "round-7.pt", "round-0000001.pt", "best-so-far.pt", "round-³³³³³³.pt"]
+)
+def test_what_a_user_keeps_beside_checkpoints_is_none(tmp_path, name):
+    (tmp_path / name).touch()
+    for number in (1, 2, 3):
+        save(replace(CHECKPOINT, round=number), tmp_path, memory=0)
+    assert load_last(tmp_path).round == 3
+    assert names(tmp_path) == sorted([name, "round-000002.pt", "round-000003.pt"])
+
+
 DAMAGES = {
     "empty": lambda whole: b"",
     "cut in half": lambda whole: whole[: len(whole) // 2],
