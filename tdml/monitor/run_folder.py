@@ -77,10 +77,11 @@ class RunFolder:
         if self._goes_on:
             return
         if self._used():
-            self._lock.close()
+            former = self._lock  # whoever comes meanwhile must not take the folder that moves
             self.moved = self._move_aside()
-            self.path.mkdir()
+            self.path.mkdir(exist_ok=True)
             self._lock = self._take_lock()
+            former.close()
         self.write_settings(config)
 
     def write_settings(self, config: Config) -> None:

@@ -89,6 +89,22 @@ def test_the_folder_that_replaces_one_moved_aside_is_locked_too(path):
         take(config(path))
 
 
+def test_the_folder_is_locked_until_it_is_moved_aside(path, monkeypatch):
+    leave_a_run(path, 1)
+    folder, rename, refused = RunFolder(config(path)), os.rename, []
+
+    def meanwhile(before, after):
+        with pytest.raises(SettingError, match="in use") as caught:
+            RunFolder(config(path))
+        refused.append(caught.value)
+        rename(before, after)
+
+    monkeypatch.setattr(os, "rename", meanwhile)
+    folder.begin(config(path))
+    assert len(refused) == 1 and folder.moved is not None
+    RunFolder(config(folder.moved))  # nobody's any more
+
+
 @pytest.mark.parametrize("where", ["file", "file/below"])
 def test_a_folder_that_cannot_be_made(tmp_path, where):
     (tmp_path / "file").write_text("")
