@@ -1,7 +1,6 @@
 """`tdml bench outcome`: what came of runs: accuracy, who was accused and whether rightly, and where
 the time went."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from tdml.monitor.run_folder import read_metrics
 class Outcome:
     """Of one run, as far as it has come. `accuracy`, `loss` and `verdicts` (by replica) have one
     value a round; `accused` are nodes, with the round of the first accusation, also of one that was
-    taken back; `seconds` are the means of the rounds' phases, `metrics` what the last test has
-    found, by the task's names."""
+    taken back; `seconds` are those of the phases for each round that stays, with those of the
+    `taken_back` rounds; `metrics` is what the last test has found, by the task's names."""
 
     run: str
     attackers: list[str]
@@ -29,6 +28,7 @@ class Outcome:
     verdicts: list[Mapping[str, str]]
     seconds: Mapping[str, float]
     metrics: Mapping[str, float | None]
+    taken_back: int = 0
 
     @property
     def wrongly_accused(self) -> list[str]:
@@ -60,11 +60,12 @@ def read(folder: Path) -> Outcome:
     run_history = history.read(folder)
     if not run_history.rounds:
         raise SettingError(f"{folder} holds no rounds yet")
-    return summarise(run_history, read_metrics(folder))
+    return summarise(run_history, read_metrics(folder, void=True))
 
 
 def summarise(run_history: History, lines: Sequence[Mapping[str, Any]]) -> Outcome:
-    """From a run's history and the lines of its metrics.jsonl."""
+    """From a run's history and the lines of its metrics.jsonl, also those that are void."""
+    staying = [line for line in lines if not line.get("void")]
     return Outcome(
         run=run_history.name,
         attackers=sorted(run_history.attackers),
@@ -73,16 +74,18 @@ def summarise(run_history: History, lines: Sequence[Mapping[str, Any]]) -> Outco
         loss=[played.test_loss for played in run_history.rounds],
         verdicts=[
             {index: replica["verdict"] for index, replica in line["replicas"].items()}
-            for line in lines
+            for line in staying
         ],
         seconds={
-            p: statistics.fmean(line["seconds"][p] for line in lines) for p in lines[0]["seconds"]
+            phase: sum(line["seconds"][phase] for line in lines) / len(staying)
+            for phase in staying[0]["seconds"]
         },
         metrics={
             name.removeprefix("test_").replace("_", " "): value
-            for name, value in lines[-1].items()
+            for name, value in staying[-1].items()
             if name.startswith("test_")
         },
+        taken_back=len(lines) - len(staying),
     )
 
 
@@ -103,6 +106,8 @@ def sentence(outcome: Outcome) -> str:
         if name != "total"
     )
     rounds = "1 round" if len(outcome.accuracy) == 1 else f"{len(outcome.accuracy)} rounds"
+    if outcome.taken_back:
+        rounds += f" and {outcome.taken_back} that were taken back"
     return (
         f"{outcome.run}: {metrics} after {rounds}; attackers: "
         f"{', '.join(outcome.attackers) or 'none'}; accused: {accused}; wrongly: {wrongly}; "

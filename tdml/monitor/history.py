@@ -56,6 +56,7 @@ class History:
     rounds: list[RoundMetrics]
     # the round in which a node was banned, by node
     bans: dict[str, int] = field(default_factory=dict)
+    void_seconds: float = 0.0  # of the rounds that were taken back
 
     @property
     def topology(self) -> tuple[int, int]:
@@ -74,8 +75,8 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """Of all rounds."""
-        return sum(line.seconds for line in self.rounds)
+        """Of all rounds, also those that were taken back."""
+        return sum(line.seconds for line in self.rounds) + self.void_seconds
 
     def accuracy(self, number: int) -> float | None:
         """The test accuracy after a round, None if it is not known."""
@@ -202,7 +203,9 @@ def _read_run(run: Path) -> History:
         summary = _summary(run)
         reached, model = (summary.get("round"), summary.get("rounds")), summary.get("model")
     with _sound(run / "metrics.jsonl"):
-        rounds, bans = _rounds(read_metrics(run, void=True))
+        played = read_metrics(run, void=True)
+        rounds, bans = _rounds(played)
+        void = sum((line["seconds"]["total"] for line in played if line.get("void")), start=0.0)
     with _sound(run / "machines.json"):
         machines = machine.read(run)
     # or it goes on, and the summary is of an earlier start
@@ -214,6 +217,7 @@ def _read_run(run: Path) -> History:
         ended=current and model is not None,
         rounds=rounds,
         bans=bans,
+        void_seconds=round(void, 3),
     )
 
 

@@ -53,6 +53,17 @@ def test_the_means_are_over_rounds():
     assert found.wrongly_accused == []
 
 
+def test_rounds_that_were_taken_back_cost_time() -> None:
+    void = [line(number, 0.1, 4.0, r0="malicious") | {"void": True} for number in (2, 3)]
+    lines = [line(1, 0.5, 1.0, r0="honest"), *void, line(2, 0.7, 3.0, r0="honest")]
+    rounds = [RoundMetrics(number, 0.5, 0.5, None, 1.0) for number in (1, 2)]
+    found = outcome.summarise(replace(CLEAN, rounds=rounds), lines)
+    assert found.seconds == {"train": 3.0, "total": 6.0}
+    assert found.verdicts == [{"0": "honest"}] * 2
+    said = outcome.sentence(found)
+    assert "after 2 rounds and 2 that were taken back" in said and "6.00 s a round" in said
+
+
 def test_the_metrics_are_the_tasks_own():
     last = line(2, 0.5, 1.0) | {"test_perplexity": 12.345, "test_accuracy": None}
     rounds = [RoundMetrics(number, None, 0.5, None, 1.0) for number in (1, 2)]

@@ -94,14 +94,17 @@ def test_who_was_banned_in_a_round_that_was_taken_back_no_longer_attacks(tmp_pat
     assert [line.test_accuracy for line in history.rounds] == [0.1, 0.5, 0.6, 0.7]
     assert history.bans == {"r3.s0": 4, "r3.s1": 4}
     assert [history.attacking(number) for number in range(1, 5)] == [set(), {1}, {1}, {1}]
+    assert history.seconds == 7 * 7.5
     write(history, tmp_path / "run.json")
-    assert read(tmp_path / "run.json").bans == history.bans
+    kept = read(tmp_path / "run.json")
+    assert (kept.bans, kept.seconds) == (history.bans, history.seconds)
     page = write_report(run).read_text()
     assert "r3.s0, r3.s1" in page
     assert "4, taken back" in page
     assert "4, and 3 that were taken back" in page
     found = outcome.read(run)
     assert (found.accused, found.accuracy) == ({"r3.s0": 4, "r3.s1": 4}, [0.1, 0.5, 0.6, 0.7])
+    assert found.seconds["total"] == 7 * 7.5 / 4
 
 
 def test_json_says_the_same_and_nothing_of_the_machine(tmp_path: Path) -> None:
