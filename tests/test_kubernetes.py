@@ -1,7 +1,13 @@
 """launch/kubernetes/ without a cluster: its files hold what Kubernetes knows, fit each other, and
 start a job that is one."""
 
+import os
 import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +124,60 @@ def test_pods_use_the_images_as_docker_makes_them_and_may_no_more_than_they_must
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         for mount in container.get("volumeMounts", []):
             assert mount["mountPath"] in ("/job/runs", "/home/tdml/.tdml")
+
+
+@contextmanager
+def _coordinator(folder: Path, torchrun: str) -> Iterator[subprocess.Popen]:
+    """What the coordinator's pod runs, with something else in the place of torchrun."""
+    (folder / "torchrun").write_text(f"#!/bin/sh\n{torchrun}\n")
+    (folder / "torchrun").chmod(0o755)
+    container = _pods("statefulset.yaml")[0]["containers"][0]
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "JOB": "rounds=3 name=*"}
+    pod = subprocess.Popen(
+        [*container["command"][1:], *container["args"]],
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        yield pod
+    finally:
+        if pod.poll() is None:
+            os.killpg(pod.pid, signal.SIGKILL)
+            pod.wait()
+
+
+def _await(found: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_coordinator_whose_pod_is_ended_ends_in_its_own_way(tmp_path: Path) -> None:
+    run = """trap 'sleep 0.5; echo "$@" > ended; exit 7' TERM; touch begun; while :; do sleep 0.1; done"""
+    with _coordinator(tmp_path, run) as pod:
+        _await((tmp_path / "begun").exists)
+        pod.terminate()
+        assert pod.wait(20) == 7
+    assert (tmp_path / "ended").read_text().endswith(" -m tdml rounds=3 name=*\n")
+
+
+def test_the_pod_of_a_run_that_has_ended_sleeps_until_it_is_ended(tmp_path: Path) -> None:
+    with _coordinator(tmp_path, "exit 0") as pod:
+        children = Path(f"/proc/{pod.pid}/task/{pod.pid}/children")
+        _await(lambda: "sleep" in _names(children.read_text().split()))
+        pod.terminate()
+        pod.wait(20)
+
+
+def _names(processes: list[str]) -> list[str]:
+    return [Path(f"/proc/{process}/comm").read_text().strip() for process in processes]
+
+
+def test_the_pod_of_a_run_that_fails_fails(tmp_path: Path) -> None:
+    with _coordinator(tmp_path, "exit 3") as pod:
+        assert pod.wait(20) == 3
 
 
 def _replicas_of_nodes(file: str) -> int:
