@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,17 @@ def test_samples_are_those_of_all_steps_of_all_replicas() -> None:
     config = settings.load([*_SMALL, "sync.local_steps=5", "rounds=2"])
     job = prepare(config, load_source(config), checkpoint=None)
     assert averaging.samples_of(job) == 2 * 2 * 5 * 32
+
+
+@pytest.mark.parametrize("where", ["nowhere/docs", "file", "file/docs"])
+def test_a_page_that_cannot_be_kept_is_refused_before_anything_is_measured(
+    tmp_path, monkeypatch, where
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(averaging, "play", lambda overrides: pytest.fail("it was measured"))
+    with pytest.raises(SettingError, match=f"^--keep {where}: give a folder"):
+        averaging.run(_SMALL, None, Path(where))
 
 
 @pytest.mark.slow
