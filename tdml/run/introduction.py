@@ -13,12 +13,12 @@ from tdml.wire.interface import interface_towards
 def introduce(
     config: Config,
     folder: RunFolder,
-    resumed: int,
+    resumed: int | None,
     backend: str,
     roster: Roster,
     terminal: Terminal,
 ) -> None:
-    """Say what runs here, going on after which round, and who may come.
+    """Say what runs here, going on after which round, if it does, and who may come.
 
     Args:
         backend: by which the stages of a replica are connected.
@@ -29,10 +29,10 @@ def introduce(
     terminal.say(
         f"{config.name}: replicas {_growth(topology)} × stages {topology.stages} + spares "
         f"{topology.spares}, stages connected by {backend}"
-        + (f", going on after round {resumed}" if resumed else ""),
+        + (f", going on after round {resumed}" if resumed is not None else ""),
         "bold",
     )
-    if resumed and config.sync.keeps_inner_state:
+    if resumed is not None and config.sync.keeps_inner_state:
         text = "sync.inner_state=kept: inner optimizers begin anew: no checkpoint has their states"
         terminal.say(text, "dim")
     for name, reason in roster.refused.items():

@@ -70,9 +70,9 @@ class _Ready:
     recorder: Recorder
 
     @property
-    def resumed(self) -> int:
-        """The last round that is done already."""
-        return self.checkpoint.round if self.checkpoint else 0
+    def resumed(self) -> int | None:
+        """The last round that is done already, where a run goes on."""
+        return self.checkpoint.round if self.checkpoint else None
 
 
 def coordinate(config: Config, rendezvous: Rendezvous, interruption: Interruption) -> int:
@@ -159,7 +159,7 @@ def _lead(
     from tdml.monitor.monitor import Monitor
 
     config, caller, admitted = ready.config, ready.caller, ready.admitted
-    monitor = Monitor(config, ready.folder, terminal, first_round=ready.resumed + 1)
+    monitor = Monitor(config, ready.folder, terminal, first_round=(ready.resumed or 0) + 1)
     roster = ready.sessions.admission.roster
     keep_ban = partial(_keep_ban, ready.bans, roster, caller.at.job, monitor)
 
