@@ -6,8 +6,8 @@
 #
 # Every host has TDML in the same folder, this one's if FOLDER does not say another, and there the interpreter PYTHON
 # (.venv/bin/python). ADDRESS is where the others reach the first host, its own name unless it is said; PORT is 29500.
-# SSH is the command that reaches a host (ssh). Ctrl-C ends all of them. A host that dies is replaced by a spare, one that
-# comes later runs `tdml join`.
+# SSH is the command that reaches a host (ssh). Ctrl-C ends all of them, within half a minute; a second one waits for none.
+# A host that dies is replaced by a spare, one that comes later runs `tdml join`.
 set -euo pipefail
 
 hosts=()
@@ -27,19 +27,43 @@ read -ra ssh <<<"${SSH:-ssh -o BatchMode=yes -o ServerAliveInterval=15}"
 agent() { # number
     local command=("${PYTHON:-.venv/bin/python}" -m torch.distributed.run --nnodes "${#hosts[@]}"
         --nproc-per-node "${RANKS:-1}" --node-rank "$1" --master-addr "$address" --master-port "$port" -m tdml "${@:2}")
+    trap '' INT # which the terminal of this end sends to all
     # With a terminal a host ends what it runs as soon as this end is gone.
-    exec "${ssh[@]}" -tt "${hosts[$1]}" "cd $(printf %q "$folder") && exec $(printf '%q ' "${command[@]}")" </dev/null
+    exec "${ssh[@]}" -tt "${hosts[$1]}" "cd $(printf %q "$folder") && exec $(printf '%q ' "${command[@]}")"
 }
 
-agents=()
-end_all() { for process in "${agents[@]}"; do kill -TERM "$process" 2>/dev/null || true; done; }
-trap end_all EXIT INT TERM
+agents=() terminals=() told="" deadline=""
+end_all() { # by Ctrl-C at their terminals: ssh itself ends at once when it is told to. The next time they are cut off
+    if [ -z "$told" ]; then
+        for terminal in "${terminals[@]}"; do printf '\003' >&"$terminal"; done
+    else
+        cut_off
+    fi
+    told=yes deadline=$((SECONDS + 45))
+}
+cut_off() { kill -TERM $(jobs -pr) 2>/dev/null || true; }
+trap end_all INT TERM
+trap cut_off EXIT
 
 for number in "${!hosts[@]}"; do
-    agent "$number" "$@" &
+    exec {terminal}<> <(:)
+    terminals+=("$terminal")
+    agent "$number" "$@" <&"$terminal" &
     agents+=($!)
 done
-status=0
-wait "${agents[0]}" || status=$?
-[ "$status" -ne 255 ] || echo "tdml: ${ssh[*]} ${hosts[0]} failed: see whether that host can be reached so" >&2
+
+first_is_gone() { # the others end with it, or because it has failed
+    status=0
+    wait "${agents[0]}" || status=$?
+    [ -z "$told" ] || return 0
+    deadline=$((SECONDS + 45))
+    [ "$status" -eq 0 ] || end_all
+    [ "$status" -ne 255 ] || echo "tdml: ${ssh[*]} ${hosts[0]} failed: see whether that host can be reached so" >&2
+}
+status=""
+until [ -n "$status" ] && [ -z "$(jobs -pr)" ]; do
+    sleep 0.5 || true
+    [ -n "$status" ] || jobs -pr | grep -qx "${agents[0]}" || first_is_gone
+    [ -z "$deadline" ] || [ "$SECONDS" -lt "$deadline" ] || end_all
+done
 exit "$status"
