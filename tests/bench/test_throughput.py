@@ -62,7 +62,7 @@ def test_who_did_not_train_counts_for_nothing(job):
     ("overrides", "json_file", "message"),
     [
         (["rounds=1"], None, "rounds=1: take at least 2"),
-        (["rounds=many"], None, "rounds: "),
+        (["rounds=many"], None, "rounds=many must be a whole number"),
         (
             [],
             "no/such/folder/x.json",

@@ -84,7 +84,8 @@ def test_between_kinds_what_is_not_finite_is_a_lie_where_no_honest_step_overflow
     finite, not_finite, item = [torch.ones(3)], [torch.tensor([1.0, number, 1.0])], Item(0, 0)
     own, value = (finite, not_finite) if theirs else (not_finite, finite)
     before = None if start is None else torch.full((3,), start)
-    shown = StepShown(before, {0: [torch.full((3,), received)], 1: [torch.ones(3) > 0]}, value)
+    messages = {0: [torch.full((3,), received)], 1: [torch.ones(3) > 0]}
+    shown = StepShown(before, messages, {}, value)
     order = SimpleNamespace(first=first)
     claim = SimpleNamespace(weights=[torch.full((3,), 1e10)], order=order)
     done = SimpleNamespace(item=item, digest="another", value=own, shown=shown, claim=claim)
