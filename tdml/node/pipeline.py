@@ -18,7 +18,6 @@ from tdml.node.messages import Passing
 from tdml.node.stage import Stage
 from tdml.tasks.objective import mean_loss, sum_of_weights
 
-_STATIC = torch.ones(1, dtype=torch.int32)  # what the library makes of a vote for static shapes
 _SINGLE: dict[str, type[PipelineScheduleSingle]] = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
 
 
@@ -26,16 +25,17 @@ class _StaticStage(PipelineStage):
     """A stage whose shapes are what it was built with, whatever its neighbours say.
 
     torch has the stages of a pipeline vote on that: if one of them votes against it, all of them
-    ask each other, and unpickle what a neighbour answers, by which a hostile one runs code here.
+    ask each other, and unpickle what a neighbour answers, by which a hostile one runs code here. So
+    votes are cast, for they connect the neighbours, and none is counted.
     """
 
     def _warmup_forward_vote(
         self, has_backward: bool, received_acc: torch.Tensor | None = None
     ) -> torch.Tensor:
-        return _STATIC
+        return torch.ones_like(super()._warmup_forward_vote(has_backward, received_acc))
 
     def _warmup_backward_result(self, received_result: torch.Tensor | None = None) -> torch.Tensor:
-        return _STATIC
+        return torch.ones_like(super()._warmup_backward_result(received_result))
 
 
 class Pipeline:
