@@ -1,6 +1,7 @@
 """Who takes part from the next round on."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,21 @@ from tdml.members.roster import Roster
 from tdml.wire.exchange import Peer
 
 
+def _fleet_of(roster: Roster, banned: Sequence[str] = ()) -> SimpleNamespace:
+    """One that has lost members, and in which nobody is."""
+    return SimpleNamespace(
+        roster=roster,
+        banned=banned,
+        present={},
+        has_lost_members=True,
+        caller=SimpleNamespace(),
+        nodes={},
+        patience=Patience(1, 60),
+        enter=lambda admitted: [],
+        greet=list,
+    )
+
+
 def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there() -> None:
     asked = []
 
@@ -22,17 +38,7 @@ def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there(
         return Admitted({})
 
     roster = Roster({"r0.s0": "a", "r1.s0": "b"}, False, {})
-    fleet = SimpleNamespace(
-        roster=roster,
-        banned=["r1.s0", "r2.s0"],
-        present={"r0.s0": "a"},
-        has_lost_members=True,
-        caller=SimpleNamespace(),
-        nodes={},
-        patience=Patience(1, 60),
-        enter=lambda admitted: [],
-        greet=list,
-    )
+    fleet = _fleet_of(roster, banned=["r1.s0", "r2.s0"])
     sessions = SimpleNamespace(at="next", is_due=lambda: False, renew=form)
     renew(3, fleet, sessions, recorder=None, monitor=None)
     assert asked == [{"b"}]
@@ -47,17 +53,7 @@ def test_who_was_refused_and_comes_again_as_it_should_is_in_the_record(tmp_path:
         del roster.refused["r1.s0"]
         return Admitted({})
 
-    fleet = SimpleNamespace(
-        roster=roster,
-        banned=[],
-        present={},
-        has_lost_members=True,
-        caller=SimpleNamespace(),
-        nodes={},
-        patience=Patience(1, 60),
-        enter=lambda admitted: [],
-        greet=list,
-    )
+    fleet = _fleet_of(roster)
     sessions = SimpleNamespace(at="next", is_due=lambda: False, renew=form)
     written: list[dict] = []
     recorder = SimpleNamespace(admit=lambda number, roster: written.append(roster.body))
