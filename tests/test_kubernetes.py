@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +142,9 @@ def _coordinator(folder: Path, torchrun: str) -> Iterator[subprocess.Popen]:
     try:
         yield pod
     finally:
-        if pod.poll() is None:
+        with suppress(ProcessLookupError):  # the shell may be gone, and what it has started not
             os.killpg(pod.pid, signal.SIGKILL)
-            pod.wait()
+        pod.wait()
 
 
 def _await(found: Callable[[], bool]) -> None:
