@@ -15,7 +15,7 @@ import torch
 from tdml.common.files import write_whole
 from tdml.errors import SettingError
 
-_FORM = 12  # of what is kept, here and in the ledger: another number whenever that changes
+_FORM = 13  # of what is kept, here and in the ledger: another number whenever that changes
 _DIGEST = 32  # bytes of SHA-256 at the end of a file, over all before it
 _NAME = re.compile(
     r"round-([0-9]{6}|[1-9][0-9]{6,})\.pt"

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -15,6 +15,7 @@ from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.job import Job
 from tdml.round.vectors import NotShown, Vector, relay
+from tdml.trust.judgement import Proof
 from tdml.trust.work import WorkResult, cost, gains, samples_that_pay, work_test
 
 
@@ -37,6 +38,11 @@ class Report:
     with_it: Evaluated
 
     @property
+    def validator(self) -> int:
+        """Who reports."""
+        return self.with_it.replica
+
+    @property
     def gains(self) -> torch.Tensor:
         """(k,) by how much the update lowers the loss of each sample."""
         return gains(self.without.parts[-1].losses, self.with_it.parts[-1].losses)
@@ -45,11 +51,20 @@ class Report:
 @dataclass(frozen=True)
 class Checked:
     """What came of the cross-check, by candidate; `reports` may be false, and are checked like any
-    work."""
+    work. `proofs` convict nodes of it, and `unheard` are the replicas that report what the
+    coordinator does not find."""
 
     works: dict[int, WorkResult]
     reports: list[Report]
     steps: float = 0.0  # what it cost, in steps of training
+    proofs: Sequence[Proof] = ()
+    unheard: Collection[int] = ()
+
+    def without(self, validators: Collection[int], proofs: Sequence[Proof]) -> "Checked":
+        """The same where nobody hears these replicas."""
+        false = {r.candidate for r in self.reports if r.validator in validators}
+        works = {index: work for index, work in self.works.items() if index not in false}
+        return replace(self, works=works, proofs=proofs, unheard=validators)
 
 
 NOT_CHECKED = Checked({}, [])
@@ -69,8 +84,8 @@ def cross_check(
 
     Args:
         candidates: the replicas that are tested, which test one another.
-        believed: those whose reports can be checked. Only they are asked; the candidates that the
-            draw gives to others go untested.
+        believed: those whose reports are heard. Only they are asked; the candidates that the draw
+            gives to others go untested.
         passes: forward passes of one sample that may be spent.
         draw: chooses samples and validators; nobody can have foreseen it.
     """
@@ -106,7 +121,7 @@ def cross_check(
     reports = [report for report in answers if report is not None]
     works = {r.candidate: work_test(r.gains, r.samples.own, r.samples.strata) for r in reports}
     works |= dict.fromkeys(hidden, _NOT_SEEN)
-    spent = cost(len(candidates), count) / job.config.train.effective_batch_size
+    spent = cost(len(reporters), count) / job.config.train.effective_batch_size
     return Checked(works, reports, spent)
 
 

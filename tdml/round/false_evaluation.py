@@ -11,6 +11,7 @@ from tdml.protocol.orders import EvaluateOrder, Evaluation
 from tdml.round.fleet import Replica
 from tdml.round.openings import is_log
 from tdml.round.referee import Referee, is_equal
+from tdml.round.rounding import Rounding
 from tdml.round.settler import Settler
 from tdml.round.signatures import Signers, broken_agreements
 from tdml.trust.judgement import Proof
@@ -41,22 +42,27 @@ class Doubt:
     text: str
 
 
-def false_evaluation(settler: Settler, doubt: Doubt) -> list[Proof]:
-    """The nodes whose part in an evaluation is false, by one batch of it.
+def is_provable(settler: Settler, evaluated: Evaluated) -> bool:
+    """Whether the coordinator can prove an evaluation of some samples false: not where the machines
+    are of different kinds, for then their logs are not the same."""
+    [validator] = settler.fleet.placed([evaluated.replica])
+    repeats = validator.kind not in settler.kinds.unrepeatable
+    asked = pieces.count(evaluated.order.pieces) > 0
+    return validator.kind == settler.referee.kind and repeats and asked
 
-    Where the coordinator finds something else, another replica must find the same as it does, and
-    both again and again: code may keep something where nobody looks. Nothing follows where the
-    machines are of different kinds: their logs are not the same.
+
+def false_evaluation(settler: Settler, doubt: Doubt, true: Evaluation | None) -> list[Proof]:
+    """The nodes whose part in a provable evaluation is false, by one batch of it, of which the
+    coordinator has found what is `true`.
+
+    Where that is something else, another replica must find the same as the coordinator does, and
+    both again and again: code may keep something where nobody looks.
     """
     referee, evaluated = settler.referee, doubt.evaluated
     [validator] = settler.fleet.placed([evaluated.replica])
     count = -(-pieces.count(evaluated.order.pieces) // referee.batch_size)
-    repeats = validator.kind not in settler.kinds.unrepeatable
-    if validator.kind != referee.kind or not repeats or not count:
-        return []
     if proofs := _false_logs(settler, validator, evaluated, count):
         return proofs
-    true = _truth(referee, doubt)
     if true is None or (stage := _false_stage(settler, doubt, evaluated.parts, true)) is None:
         return []
     place = evaluated.order, doubt.weights, doubt.update, doubt.batch
@@ -99,11 +105,13 @@ def _false_logs(
     return broken_agreements(channels, signers, evaluation_purpose(evaluated.order), answers)
 
 
-def _truth(referee: Referee, doubt: Doubt) -> Evaluation | None:
-    """What the coordinator finds; None where the model raises at such an update, whatever that is:
-    who reports something of it has not run it, but nobody knows what is true."""
+def truth(referee: Referee, doubt: Doubt, rounding: Rounding | None = None) -> Evaluation | None:
+    """What the coordinator finds of the batch, from numbers that `rounding` changes; None where the
+    model raises at such an update, whatever that is: who reports something of it has not run it,
+    but nobody knows what is true."""
+    place = doubt.evaluated.order, doubt.weights, doubt.update, doubt.batch
     try:
-        return referee.evaluate(doubt.evaluated.order, doubt.weights, doubt.update, doubt.batch)
+        return referee.evaluate(*place, rounding)
     except Exception:
         return None
 

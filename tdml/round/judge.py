@@ -12,7 +12,7 @@ from tdml.round.fleet import Fleet
 from tdml.round.former import mark
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.job import Job
-from tdml.round.reports import false_reports
+from tdml.round.reports import look_at_reports
 from tdml.round.standing import Standing
 from tdml.round.validators import believed, vouched_for
 from tdml.trust.judgement import Evidence, Judgement, Proof, judge
@@ -67,9 +67,20 @@ class Judge:
             passes_of(self._allowance(gathered) * self._job.config.train.effective_batch_size) / 2
         )
         candidates = compared(self._job, gathered)
-        heard = believed(self._fleet, gathered, self.auditor.settler.referee.kind)
-        draw = gathered.start.draw("cross-check")
-        return cross_check(self._fleet, self._job, gathered, candidates, heard, passes, draw)
+        settler, draw = self.auditor.settler, gathered.start.draw("cross-check")
+        heard = {
+            index
+            for index in believed(self._fleet, gathered, settler.referee.kind)
+            if self.standing.unheard.isdisjoint(self._keys(gathered, index))
+        }
+        checked = cross_check(self._fleet, self._job, gathered, candidates, heard, passes, draw)
+        checked = look_at_reports(settler, gathered, checked)
+        for index in checked.unheard:
+            self.standing.unheard.update(self._keys(gathered, index))
+        return checked
+
+    def _keys(self, gathered: Gathered, index: int) -> list[str]:
+        return [self._fleet.key(name) for name in gathered.names[index]]
 
     def audit(self, gathered: Gathered, screening: Screening, checked: Checked) -> Audits:
         """Have work repeated: random windows, and those of the most suspicious; all others where
@@ -110,9 +121,7 @@ class Judge:
         """What becomes of every replica that handed something in."""
         gathered, audits = findings.gathered, findings.audits
         trusted = self._job.config.trust.enabled
-        proofs = [*gathered.proofs, *audits.proofs]
-        if self._job.audits:
-            proofs += false_reports(self.auditor.settler, gathered, findings.checked)
+        proofs = [*gathered.proofs, *audits.proofs, *findings.checked.proofs]
         self.debts.note(gathered, audits.silent)
         self.debts.drop(name for proof in proofs for name in proof.nodes)
         evidence = {

@@ -63,6 +63,7 @@ class Referee:
         self._stages: dict[int, Stage] = {}
         self._reader = BatchReader(job.source, job.config.seed)
         self.kind = machine_kind(_HOST)
+        self.train = job.config.train
         self.batch_size = job.config.train.effective_batch_size
 
     def recompute(
@@ -137,7 +138,7 @@ class Referee:
         refuse some of these."""
         errors = [0.0]
         for seed in range(AGAIN):
-            rounding = Rounding(self._job.config.train, seed)
+            rounding = Rounding(self.train, seed)
             with suppress(ReplicaLost):
                 other = self.recompute(done.claim, done.item, done.shown, rounding=rounding)
                 errors.append(self.error(done, other.value))
@@ -149,13 +150,19 @@ class Referee:
         weights: Sequence[torch.Tensor],
         update: Sequence[torch.Tensor],
         batch: int,
+        rounding: Rounding | None = None,
     ) -> Evaluation:
-        """One batch of an evaluation of the global weights, or of these with an update, by stage.
-        Raises whatever the model does with an update that no honest one is like."""
-        stages = [self._stage(index) for index in range(len(weights))]
-        for index, stage in enumerate(stages):
-            stage.write(weights[index] + update[index] if update else weights[index])
+        """One batch of an evaluation of the global weights, or of these with an update, by stage;
+        `rounding` changes the numbers that it reads. Raises whatever the model does with an update
+        that no honest one is like."""
+        values = [w + u for w, u in zip(weights, update, strict=True)] if update else weights
         inputs, targets = pieces.one_batch(self._job.source, order.pieces, self.batch_size, batch)
+        if rounding is not None:
+            values = [value + rounding.of(value) for value in values]
+            inputs = inputs + rounding.of(inputs)
+        stages = [self._stage(index) for index in range(len(weights))]
+        for stage, value in zip(stages, values, strict=True):
+            stage.write(value)
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
         scores = Scores(self._job.task, with_rows=not order.check)
         observe = EvaluationBatch(inputs, targets, None, scores).observe

@@ -8,29 +8,47 @@ import torch
 
 from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost
 from tdml.round.cross_check import Checked, Report
-from tdml.round.false_evaluation import Doubt, Evaluated, false_evaluation
+from tdml.round.false_evaluation import (
+    Doubt,
+    Evaluated,
+    false_evaluation,
+    is_provable,
+    truth,
+)
 from tdml.round.fleet import Replica
 from tdml.round.gather import Gathered, updates_of
+from tdml.round.plausible import is_plausible
 from tdml.round.settler import Settler
 from tdml.round.vectors import NotShown, Vector, fetch_vector, hold_all
 from tdml.trust.judgement import Proof
 
 
-def false_reports(settler: Settler, gathered: Gathered, checked: Checked) -> list[Proof]:
-    """The nodes whose part in a report of the round's cross-check is false. It is looked at one
-    batch that nobody can foresee, and at the one that stands out most. Nobody where there are no
-    reports."""
+def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> Checked:
+    """The round's cross-check without what is false in it, as far as anybody can tell. Looked at
+    are one batch that nobody can foresee, and the one that stands out most."""
     if not checked.reports:
-        return []
-    draw = gathered.start.draw("reports")
-    for report, with_it, batch in _reports_to_look_at(
-        checked.reports, settler.referee.batch_size, draw
-    ):
+        return checked
+    size, draw = settler.referee.batch_size, gathered.start.draw("reports")
+    proofs: list[Proof] = []
+    unheard: set[int] = set()
+    for report, with_it, batch in _reports_to_look_at(checked.reports, size, draw):
+        if report.validator in unheard:
+            continue
         evaluated = report.with_it if with_it else report.without
-        text = f"of an evaluation of replica {report.candidate}"
-        if proofs := _false_report(settler, gathered, evaluated, batch, text):
-            return proofs
-    return []
+        try:
+            doubt = _doubt(settler, gathered, evaluated, batch)
+        except ReplicaLost:  # its own audit judges that
+            continue
+        except NotShown as error:
+            name = gathered.names[error.replica][error.stage]
+            proofs.append(Proof((name,), f"audit: {error}"))
+            continue
+        true = truth(settler.referee, doubt)
+        if is_provable(settler, evaluated):
+            proofs += false_evaluation(settler, doubt, true)
+        if not is_plausible(settler.referee, doubt, true, report.gains):
+            unheard.add(report.validator)
+    return checked.without(unheard, proofs)
 
 
 def _reports_to_look_at(
@@ -73,24 +91,17 @@ def _outlying(distances: Sequence[float]) -> list[int]:
     return [most, max(numbers, key=distances.__getitem__)]
 
 
-def _false_report(
-    settler: Settler, gathered: Gathered, evaluated: Evaluated, batch: int, text: str
-) -> list[Proof]:
-    """The nodes whose part in one batch of a report is false."""
-    try:
-        update = _update(settler, gathered, evaluated.order.candidate)
-    except ReplicaLost:  # its own audit judges that
-        return []
-    except NotShown as error:
-        return [Proof((gathered.names[error.replica][error.stage],), f"audit: {error}")]
+def _doubt(settler: Settler, gathered: Gathered, evaluated: Evaluated, batch: int) -> Doubt:
+    """Whether one batch of a report is true. Raises what `_update` does."""
+    update = _update(settler, gathered, evaluated.order.candidate)
 
     def ask(other: Replica) -> list[Evaluation]:
         hold_all(other, update)  # its owner might show it another one
         return other.evaluate(evaluated.order, columns=0)
 
     others = settler.fleet.ready(i for i in gathered.replicas if i != evaluated.replica)
-    doubt = Doubt(evaluated, batch, gathered.start.weights, update, ask, others, text)
-    return false_evaluation(settler, doubt)
+    text = f"of an evaluation of replica {evaluated.order.candidate}"
+    return Doubt(evaluated, batch, gathered.start.weights, update, ask, others, text)
 
 
 def false_figures(
@@ -107,13 +118,15 @@ def false_figures(
         return []
     text, proofs = "of the global weights", []
     for evaluated, batch in _to_look_at(answers, settler.referee.batch_size, draw):
+        if not is_provable(settler, evaluated):
+            continue
 
         def ask(other: Replica, order: EvaluateOrder = evaluated.order) -> list[Evaluation]:
             return other.evaluate(order, columns=job.measures.columns)
 
         others = fleet.ready(each.replica for each in answers if each.replica != evaluated.replica)
         doubt = Doubt(evaluated, batch, weights, [], ask, others, text)
-        proofs += false_evaluation(settler, doubt)
+        proofs += false_evaluation(settler, doubt, truth(settler.referee, doubt))
     return proofs
 
 

@@ -1,0 +1,43 @@
+"""Whether a report may be true, whatever kind of machine it is from: the coordinator finds the same
+losses, as far as rounding lets it."""
+
+import torch
+
+from tdml.protocol.orders import Evaluation
+from tdml.round.false_evaluation import Doubt, truth
+from tdml.round.referee import Referee
+from tdml.round.rounding import Rounding
+from tdml.trust.numbers import AGAIN, ERRORS
+from tdml.trust.work import gains
+
+
+def is_plausible(
+    referee: Referee, doubt: Doubt, true: Evaluation | None, reported: torch.Tensor
+) -> bool:
+    """Whether a batch of a report may be true. Its losses may be as far from the coordinator's as
+    does not matter to the work test, where gains differ by much more, or as rounding alone leads.
+
+    Args:
+        true: what the coordinator finds; None if the model raises.
+        reported: (k,) the gains of all of the report's samples.
+    """
+    if true is None:
+        return False
+    start = doubt.batch * referee.batch_size
+    own = slice(start, start + len(true.losses))
+    error = _apart(true.losses, doubt.evaluated.parts[-1].losses[own])
+    told = reported[own][reported[own].isfinite()]
+    if error == 0 or error * ERRORS <= float((told - told.mean()).norm()):
+        return True
+    others = (truth(referee, doubt, Rounding(referee.train, seed)) for seed in range(AGAIN))
+    spread = [_apart(true.losses, other.losses) for other in others if other is not None]
+    return error <= ERRORS * max(spread, default=0.0)
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    """How far apart two results for the same samples are, as gains are measured. What is not finite
+    in both counts for nothing, for nobody tests with it; in one of them it is infinitely far."""
+    if one.shape != other.shape:
+        return torch.inf
+    sound = one.isfinite() | other.isfinite()
+    return float(gains(one[sound], other[sound]).norm().nan_to_num(nan=torch.inf))

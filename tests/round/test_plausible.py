@@ -1,0 +1,147 @@
+"""What is reported from another kind of machine than the coordinator's cannot be proven false, but
+it is heard only if it may be true."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
+from tdml.protocol.orders import Evaluation
+from tdml.round.plausible import is_plausible
+from tests.round.seats import sit
+
+_JOB = [
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.stages=1",
+    "topology.replicas=4", "sync.local_steps=40", "trust.budget=0.9", "rounds=4",
+]  # fmt: skip
+
+
+class _Rounds(Node):
+    """On another kind of machine, which rounds otherwise. It does not say so of its steps, which
+    nobody need dispute here."""
+
+    asked = 0
+
+    def reported(self, losses, order):
+        self.asked += order.candidate is not None
+        draw = torch.Generator().manual_seed(order.candidate or 0)
+        return losses * (1 + 2e-7 * torch.randn(losses.shape, generator=draw))
+
+
+class _Damns(_Rounds):
+    """Says of a single sample what moves the whole test: that others' updates spoil it."""
+
+    def reported(self, losses, order):
+        told = super().reported(losses, order)
+        told[-1] *= 1 if order.candidate is None else 1e30
+        return told
+
+
+class _Idles(_Rounds):
+    """Hands in nearly nothing, of which others' reports are rounding."""
+
+    def made(self, update, round_number):
+        return update * 1e-9
+
+
+def _elsewhere(kind: type) -> Laboratory:
+    """All nodes are on another kind of machine than the coordinator's, and r1.s0 is a `kind`."""
+    laboratory = Laboratory(_JOB)
+    laboratory.engine.judge.auditor.settler.referee.kind = "the coordinator's"
+    for name in laboratory.fleet.nodes:
+        sit(laboratory, name, kind if name == "r1.s0" else _Rounds)
+    return laboratory
+
+
+def _keys(laboratory: Laboratory, *names: str) -> set[str]:
+    return {laboratory.fleet.key(name) for name in names}
+
+
+@pytest.mark.parametrize(("kind", "rounds"), [(_Rounds, 4), (_Idles, 1)])
+def test_rounding_keeps_nobody_from_being_heard(kind: type, rounds: int) -> None:
+    laboratory = _elsewhere(kind)
+    for number in range(1, rounds + 1):
+        judgements = laboratory.play(number).judgements
+        assert all(made.p is not None for made in judgements.values())
+    assert not laboratory.engine.judge.standing.unheard
+
+
+def test_who_reports_what_the_coordinator_does_not_find_is_not_heard_again() -> None:
+    """Nor is it banned, for nothing is proven; and whom it has damned is not tested instead."""
+    laboratory = _elsewhere(_Damns)
+    played = laboratory.play(1)
+    assert not played.bans
+    assert laboratory.engine.judge.standing.unheard == _keys(laboratory, "r1.s0")
+    assert sum(made.p is None for made in played.judgements.values()) == 1
+    for number in range(2, 5):
+        laboratory.play(number)
+    assert laboratory.fleet.nodes["r1.s0"].asked == 1
+
+
+def test_it_is_remembered_when_the_coordinator_is_started_again() -> None:
+    laboratory = _elsewhere(_Damns)
+    laboratory.play(1)
+    other = _elsewhere(_Damns)
+    other.engine.judge.restore(laboratory.engine.judge.state())
+    assert other.engine.judge.standing.unheard == _keys(laboratory, "r1.s0")
+
+
+class _Sure:
+    """A coordinator that finds these losses, and with others' rounding some that are as far."""
+
+    batch_size, train = 4, Laboratory(_JOB).job.config.train
+
+    def __init__(self, losses: torch.Tensor, spread: float) -> None:
+        self.losses, self.spread = losses, spread
+
+    def evaluate(self, *place: Any) -> Evaluation:
+        return _found(self.losses * (1 + self.spread * torch.tensor([1.0, -1.0, 1.0, -1.0])))
+
+
+def _found(losses: torch.Tensor) -> Evaluation:
+    return Evaluation(losses, torch.empty(0, 0), torch.empty(0))
+
+
+@pytest.mark.parametrize(
+    ("told", "differ_by", "spread", "plausible"),
+    [
+        ([1.0, 2.0, 3.0, 4.0], 0.0, 0.0, True),
+        ([1.0, 2.0, 3.0, 4.01], 0.0, 0.0, False),
+        ([1.0, 2.0, 3.0, 4.01], 0.1, 0.0, True),
+        ([1.0, 2.0, 3.0, 4.01], 1e-3, 0.0, False),
+        ([1.0, 2.0, 3.0, 4.01], 0.0, 1e-3, True),
+        ([1.0, 2.0, 3.0, 40.0], 0.0, 1e-3, False),
+        ([1.0, 2.0, 3.0, float("nan")], 1.0, 1e-3, False),
+        ([1.0, 2.0, 3.0], 1.0, 1e-3, False),
+    ],
+)  # fmt: skip
+def test_losses_may_differ_by_what_does_not_matter_or_by_rounding(
+    told: list, differ_by: float, spread: float, plausible: bool
+) -> None:
+    true = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    before = torch.tensor([[5.0, 5.0, 5.0, 5.0]])
+    doubt: Any = _doubt_of([*before[0].tolist(), *told])
+    reported = differ_by * torch.tensor([9.0, 9.0, 9.0, 9.0, 1.0, -1.0, 1.0, -1.0])[: 4 + len(told)]
+    referee: Any = _Sure(true, spread)
+    assert is_plausible(referee, doubt, _found(true), reported.double()) is plausible
+
+
+def _doubt_of(losses: list) -> SimpleNamespace:
+    evaluated = SimpleNamespace(order=None, parts=[_found(torch.tensor(losses))])
+    return SimpleNamespace(evaluated=evaluated, weights=[], update=[], batch=1)
+
+
+def test_a_sample_without_a_loss_is_one_for_all() -> None:
+    true = torch.tensor([1.0, 2.0, 3.0, float("inf")])
+    doubt: Any = _doubt_of([5.0] * 4 + true.tolist())
+    referee: Any = _Sure(true, 0.0)
+    assert is_plausible(referee, doubt, _found(true), torch.zeros(8, dtype=torch.float64))
+
+
+def test_where_the_model_raises_no_report_is_heard() -> None:
+    doubt: Any = _doubt_of([5.0] * 8)
+    referee: Any = _Sure(torch.ones(4), 0.0)
+    assert not is_plausible(referee, doubt, None, torch.zeros(8, dtype=torch.float64))
