@@ -9,7 +9,6 @@ every message that a hostile peer cares to send.
 """
 
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +21,12 @@ from torch.distributed.rpc import internal
 
 from tdml.errors import one_line
 from tdml.protocol.orders import LONGEST_REFUSAL, MOST_REFUSALS
+from tdml.wire.closed_calls import close_other_calls
 from tdml.wire.codec import Malformed, check_tensor
 
 _LARGEST_HEADER = 4 * 2**20  # bytes
 _MOST_TENSORS = 2**16
 _KEPT = MOST_REFUSALS - 1  # the last line says how many there were
-_library: list[torch.library.Library] = []  # overrides hold as long as their library lives
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class Guard:
         pickler: Any = internal._internal_rpc_pickler
         pickler.serialize, pickler.deserialize = self.serialize, self.deserialize
         _close_object_collectives()
-        _close_files()
+        close_other_calls()
 
     def serialize(self, message: Any) -> tuple[bytes, list[torch.Tensor]]:
         """What torch sends for a call of `obey`, or for what a call has returned."""
@@ -165,17 +164,3 @@ def _close_object_collectives() -> None:
 
     internals: Any = distributed_c10d
     internals._pickler = internals._unpickler = refuse
-
-
-def _close_files() -> None:
-    """Operators of torch can be called past the pickler, from C++. Among those, only this one reads
-    or makes files."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise RuntimeError("refused")
-
-    _library.append(torch.library.Library("aten", "IMPL"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a kernel is overridden is meant
-        _library[-1].impl("from_file", refuse, "BackendSelect", allow_override=True)
-        _library[-1].impl("from_file.out", refuse, "CompositeExplicitAutograd", allow_override=True)
