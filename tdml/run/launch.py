@@ -23,7 +23,7 @@ from tdml.common.environment import LAUNCHER
 from tdml.errors import INTERRUPTED, complain, hush_torch, watch_warnings
 from tdml.run.interruption import interrupts
 from tdml.settings.schema import Config, Topology
-from tdml.wire.interface import STORE_SOCKET
+from tdml.wire.interface import STORE_SOCKET, keep_to_this_machine
 
 _OF_RANKS = ("tdml.run.start_coordinator", "tdml.run.start_worker", "tdml.node.pipeline")
 _HOST = "127.0.0.1"
@@ -123,6 +123,7 @@ def _be_rank(config: Config, variables: Mapping[str, str]) -> None:
 
     end_with_parent()
     os.environ.update(variables)
+    keep_to_this_machine()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     watch_warnings(shown=variables["LOCAL_RANK"] == "0")

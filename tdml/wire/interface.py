@@ -20,8 +20,21 @@ def choose_interface(host: str) -> None:
     127.0.1.1.
     """
     if (name := interface_towards(host)) is not None:
-        for variable in ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME"):
-            os.environ.setdefault(variable, name)
+        _listen_at(name)
+
+
+def keep_to_this_machine() -> None:
+    """Have them listen where no other machine reaches them, unless the user has chosen. The
+    machine's own name may lead to its network, as it does in containers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            if (own := _address(probe, name)) and ipaddress.ip_address(own).is_loopback:
+                _listen_at(name)
+
+
+def _listen_at(interface: str) -> None:
+    for variable in ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME"):
+        os.environ.setdefault(variable, interface)
 
 
 def interface_towards(host: str) -> str | None:

@@ -204,6 +204,17 @@ def test_a_rank_that_was_killed_is_named(capsys, rank: int, exitcode: int, said:
     assert error.startswith(said) and bool(error) == bool(said)
 
 
+def test_no_other_machine_reaches_a_rank(monkeypatch) -> None:
+    def look(config: object, interruption: object) -> int:
+        own = {os.environ.get(name) for name in ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")}
+        return 0 if own == {"lo"} else 1
+
+    monkeypatch.setattr("tdml.run.rank.take_part", look)
+    rank = launch._fork(settings.load([]), 1, {"WORLD_SIZE": 2})
+    rank.join(30)
+    assert rank.exitcode == 0
+
+
 def test_when_a_rank_fails_the_others_end_whether_they_want_or_not(monkeypatch) -> None:
     def be_deaf() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

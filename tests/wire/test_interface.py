@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from tdml.wire import interface
-from tdml.wire.interface import choose_interface, interface_towards
+from tdml.wire.interface import choose_interface, interface_towards, keep_to_this_machine
 
 _VARIABLES = ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
@@ -41,3 +41,14 @@ def test_what_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None
     assert [interface.os.environ.get(name) for name in _VARIABLES] == ["eth7", None]
     choose_interface("10.0.0.1")
     assert [interface.os.environ.get(name) for name in _VARIABLES] == ["eth7", "wg0"]
+
+
+def test_what_keeps_to_this_machine_listens_at_its_loopback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever the machine's own name leads."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth7")
+    monkeypatch.setenv("TP_SOCKET_IFNAME", "")
+    monkeypatch.delenv("TP_SOCKET_IFNAME")
+    keep_to_this_machine()
+    assert [interface.os.environ.get(name) for name in _VARIABLES] == ["eth7", "lo"]
