@@ -26,15 +26,22 @@ def choose_interface(host: str) -> None:
 def keep_to_this_machine() -> None:
     """Have them listen where no other machine reaches them, unless the user has chosen. The
     machine's own name may lead to its network, as it does in containers."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            if (own := _address(probe, name)) and ipaddress.ip_address(own).is_loopback:
-                _listen_at(name)
+    if (name := loopback()) is not None:
+        _listen_at(name)
 
 
 def _listen_at(interface: str) -> None:
     for variable in ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME"):
         os.environ.setdefault(variable, interface)
+
+
+def loopback() -> str | None:
+    """The name of the interface that leads to this machine alone; None if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        own = {name: _address(probe, name) for _, name in socket.if_nameindex()}
+    return next(
+        (name for name, at in own.items() if at and ipaddress.ip_address(at).is_loopback), None
+    )
 
 
 def interface_towards(host: str) -> str | None:

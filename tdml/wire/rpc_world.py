@@ -6,6 +6,7 @@ missing to nobody else. torch forms such a group by `TensorPipeAgent` itself, wi
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch.distributed.rpc import TensorPipeAgent, WorkerInfo, api
 
 from tdml.errors import SettingError, one_line
 from tdml.protocol.names import COORDINATOR, rpc_name
+from tdml.wire.interface import loopback
 
 _THREADS = 16
 _LONGEST = 200  # characters of torch's own words
@@ -56,6 +58,9 @@ def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> Addr
         DistError: the store is gone.
     """
     _prepare()
+    if rank == COORDINATOR and (interface := loopback()) is not None:
+        # nobody calls it: what strangers would send there could end it before anything looks
+        os.environ["TP_SOCKET_IFNAME"] = interface
     # TCP alone: the shared-memory transport is slower here and fails with many ranks on one host.
     options = rpc.TensorPipeRpcBackendOptions(
         num_worker_threads=_THREADS, rpc_timeout=timeout, _transports=["uv"]

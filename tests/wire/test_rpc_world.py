@@ -32,6 +32,23 @@ def test_a_machine_without_an_address_says_so_in_one_line(monkeypatch: pytest.Mo
     assert len(str(caught.value)) < 700
 
 
+@pytest.mark.parametrize(("rank", "interface"), [(0, "lo"), (2, "eth7")])
+def test_no_other_machine_calls_the_coordinator(
+    monkeypatch: pytest.MonkeyPatch, rank: int, interface: str
+) -> None:
+    """What strangers send to it could end it before anything looks."""
+
+    def look(*_: object, **__: object) -> None:
+        raise RuntimeError(f"at {os.environ['TP_SOCKET_IFNAME']}")
+
+    monkeypatch.setenv("TP_SOCKET_IFNAME", "eth7")
+    monkeypatch.setattr(rpc_world, "TensorPipeAgent", look)
+    monkeypatch.setattr(rpc_world, "_prepared", True)
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True)
+    with pytest.raises(rpc_world.NotFormed, match=f"at {interface}"):
+        rpc_world.form_rpc(store, "session", rank, 10)
+
+
 def test_who_does_not_come_is_missing_to_nobody_and_may_come_to_the_next_session() -> None:
     """In processes of their own: a guard of this one would be in the way."""
     context = multiprocessing.get_context("spawn")
