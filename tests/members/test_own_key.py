@@ -32,6 +32,25 @@ def test_a_key_is_used_by_one_process_at_a_time_and_again_after_it(tmp_path: Pat
     again[0].kill()
 
 
+def test_who_was_killed_while_a_key_was_made_makes_one_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a container, whose processes have the same numbers at every start."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying, pytest.raises(Killed):
+        dying.setattr("os.link", kill)
+        dying.setattr(Path, "unlink", lambda _: None)  # a process that was killed leaves it
+        named_identity(str(tmp_path), "coordinator")
+    assert len([*tmp_path.iterdir()]) == 1, "what it had begun"
+    assert named_identity(str(tmp_path), "coordinator").public
+
+
 def test_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingError, match=r"^identity.folder="):
