@@ -97,6 +97,11 @@ class Decision(_Signed):
     refused: tuple[Refusal, ...] = ()
     attempt: int = 0  # how often the launcher had started the coordinator again
 
+    @property
+    def visit(self) -> str:
+        """Of the coordinator's process; "" where it has none."""
+        return self.members[0].visit if self.members else ""
+
     def place(self, card: Card) -> int | None:
         """The rank in the session of who has handed in this card; None if it is no member."""
         cards = [(member.visit, member.public) for member in self.members]
@@ -120,9 +125,10 @@ class End(_Signed):
     status: int
     job: str
     attempt: int  # how often the launcher had started the coordinator again
+    visit: _Word  # of the coordinator's process: a job that was interrupted goes on in another
 
     def _text(self, *context: str) -> bytes:
-        return canonical(["tdml end", self.status, self.job, self.attempt, self.public])
+        return canonical(["tdml end", self.status, self.job, self.attempt, self.visit, self.public])
 
 
 class Over(Exception):

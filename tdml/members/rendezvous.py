@@ -60,7 +60,8 @@ class Rendezvous:
         self._has_warned = False  # of a call that is not the coordinator's
         self._undecided = False  # whether this coordinator has called, and not decided yet
         self._heartbeat: Heartbeat | None = None
-        self.heeds: tuple[str, str] | None = None  # key and job of the coordinator that was met
+        # of the coordinator that was met: key, job and visit
+        self.heeds: tuple[str, str, str] | None = None
         if rank == COORDINATOR:
             beat(self.store)
 
@@ -146,7 +147,7 @@ class Rendezvous:
     ) -> None:
         """Say that the run is over. Those that were refused at its start hear it here, by their
         visits; nobody waits for the agents of lost ranks."""
-        self._write("over", End(status, at.job, _attempt()).signed(by))
+        self._write("over", End(status, at.job, _attempt(), self.visit).signed(by))
         if status == 0:  # else every agent ends with its ranks
             known = [f"agent/{rank}" for rank in lost if self.store.check([f"agent/{rank}"])]
             agents = {self.store.get(key) for key in known} - {_agent().encode()}
@@ -260,7 +261,7 @@ class Rendezvous:
         """The exit status of the run; None while it goes on. What a former self of the job has
         left in the store, or anybody but the coordinator that was met, says nothing."""
         end = read_end(self.store.get("over")) if self.store.check(["over"]) else None
-        if end is None or self.heeds not in (None, (end.public, end.job)):
+        if end is None or self.heeds not in (None, (end.public, end.job, end.visit)):
             return self._given_up()
         return end.status if end.attempt >= _attempt() else None
 

@@ -117,7 +117,7 @@ class _Visit:
         if decision.error:
             say(f"{self._said}: {printable(decision.error)}: {_WAITS}")
             return None
-        self._rendezvous.heeds = (decision.public, decision.at.job)
+        self._rendezvous.heeds = (decision.public, decision.at.job, decision.visit)
         place = decision.place(card)
         if place is not None:
             return self._take_part(decision, place)

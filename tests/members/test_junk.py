@@ -50,7 +50,7 @@ def met(both, monkeypatch: pytest.MonkeyPatch) -> tuple[Rendezvous, Rendezvous]:
     coordinator.call("first", _ME)
     worker = come()
     assert worker.await_call(None) == "first"
-    worker.heeds = (_ME.public, _JOB)
+    worker.heeds = (_ME.public, _JOB, coordinator.visit)
     worker.bound_silence(20, 20)
     return coordinator, worker
 
@@ -62,7 +62,11 @@ def _write(coordinator: Rendezvous, key: str, junk: bytes) -> None:
 
 def test_a_worker_in_a_session_hears_the_coordinator_alone(met) -> None:
     coordinator, worker = met
-    junk = [*_TEXTS, *_said_by_others(Call("next")), *_said_by_others(End(1, _JOB, 9))]
+    junk = [
+        *_TEXTS,
+        *_said_by_others(Call("next")),
+        *_said_by_others(End(1, _JOB, 9, coordinator.visit)),
+    ]
     past = msgspec.json.encode(Call("first").signed(_ME))
     for key in ("call", "over", "beats"):
         for said in (*junk, past):

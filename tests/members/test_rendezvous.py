@@ -19,6 +19,7 @@ from tests.jobs import free_port
 pytestmark = pytest.mark.timeout(30)
 _ME, _OTHER = Identity.new(), Identity.new()
 _AT = Session("job", "session")
+_VISIT = "aa" * 16  # of the coordinator
 
 
 def test_card_counts_for_its_key_rank_visit_and_session_only() -> None:
@@ -74,9 +75,10 @@ def test_decision_counts_as_it_was_signed_only() -> None:
 
 
 def test_end_counts_as_it_was_signed_only() -> None:
-    end = End(0, "job", 2).signed(_ME)
+    end = End(0, "job", 2, "visit").signed(_ME)
     assert end.is_signed()
-    for altered in ({"status": 1}, {"job": "other"}, {"attempt": 3}, {"public": _OTHER.public}):
+    fields = {"status": 1, "job": "other", "attempt": 3, "visit": "other", "public": _OTHER.public}
+    for altered in ({name: value} for name, value in fields.items()):
         assert not replace(end, **altered).is_signed()
 
 
@@ -243,16 +245,19 @@ def test_who_waits_hears_that_the_run_is_over(both) -> None:
     "said",
     [
         "0 0", "", "{}", "[]", '{"status": 0, "job": "job", "attempt": 99}',
-        json.dumps(asdict(End(0, "job", 99).signed(_OTHER))),
-        json.dumps(asdict(End(0, "another", 99).signed(_ME))),
-        json.dumps(asdict(replace(End(0, "job", 99).signed(_OTHER), public=_ME.public))),
+        json.dumps(asdict(End(0, "job", 99, _VISIT).signed(_OTHER))),
+        json.dumps(asdict(End(0, "another", 99, _VISIT).signed(_ME))),
+        json.dumps(asdict(End(75, "job", 99, "another visit").signed(_ME))),
+        json.dumps(asdict(replace(End(0, "job", 99, _VISIT).signed(_OTHER), public=_ME.public))),
     ],
-    ids=["text", "nothing", "empty", "list", "unsigned", "another's", "of another job", "forged"],
+    ids=["text", "nothing", "empty", "list", "unsigned", "another's", "of another job",
+         "of an earlier part of the run", "forged"],
 )  # fmt: skip
 def test_only_the_coordinator_can_end_a_run(both, said: str) -> None:
     coordinator, come = both
     worker = come(None)
-    worker.heeds = (_ME.public, "job")
+    coordinator.visit = _VISIT
+    worker.heeds = (_ME.public, "job", _VISIT)
     coordinator.store.set("over", said)
     assert coordinator.store.check(["over"])  # the answer comes once it is there
     assert worker.status() is None
