@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,19 +126,21 @@ def start_job(
             key: str(value) for key, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()
         }
         place = places[rank] if places else None
-        processes.append(
-            _context.Process(target=_rank, args=(environment, arguments, log, place), daemon=True)
-        )
-        processes[-1].start()
+        processes.append(forked(_rank, environment, arguments, log, place))
     return processes, log
 
 
 def _await_imports() -> None:
     """Nobody's time counts before the server has imported all: on a busy machine that takes two
     minutes."""
-    first = _context.Process(target=int)
-    first.start()
-    first.join()
+    forked(int).join()
+
+
+def forked(function: Callable[..., object], *arguments: object) -> multiprocessing.Process:
+    """Call a function of a module in a process of its own, which has torch already."""
+    process = _context.Process(target=function, args=arguments, daemon=True)
+    process.start()
+    return process
 
 
 def _microbatches(overrides: Sequence[str]) -> list[str]:

@@ -1,12 +1,8 @@
 """Two stages of a pipeline, one of which has its neighbour's torch ask for an object, and sends one
-that runs code.
-
-`python -m tests.node.hostile_neighbour RANK STORE HOSTILE CANARY SHIELD` is the process of one.
-"""
+that runs code."""
 
 import os
 import pickle
-import sys
 from pathlib import Path
 
 import torch
@@ -28,16 +24,16 @@ class Touches:
         return Path.touch, (Path(self._canary),)
 
 
-def honest(rank: int, shield: str) -> None:
-    """Take a training step, and print why it fails. `shield` is what is in its neighbour's way:
-    "stage" or "guard"."""
+def honest(rank: int, shield: str, said: Path) -> None:
+    """Take a training step, and write down why it fails. `shield` is what is in its neighbour's
+    way: "stage" or "guard"."""
     if shield == "guard":
         pipeline._StaticStage = PipelineStage
         Guard(None).install()
     try:
         step("gpt", rank, 2)
     except Exception as error:
-        print(f"{type(error).__name__}: {error}")
+        said.write_text(type(error).__name__)
 
 
 def hostile(other: int, canary: str) -> None:
@@ -51,16 +47,14 @@ def hostile(other: int, canary: str) -> None:
     assert received[0] is not None
 
 
-def main(rank: int, store: str, liar: int, canary: str, shield: str) -> None:
+def main(rank: int, folder: Path, liar: int, shield: str) -> None:
+    """The process of one of them. Code that runs leaves a file "canary" in the folder, and a step
+    that fails one with the error's name, "said"."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    store = f"file://{folder / 'store'}"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     if rank == liar:
-        hostile(1 - rank, canary)
+        hostile(1 - rank, str(folder / "canary"))
     else:
-        honest(rank, shield)
-    sys.stdout.flush()
+        honest(rank, shield, folder / "said")
     os._exit(0)  # the other may be gone
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5])

@@ -1,10 +1,5 @@
-"""Language models in pipelines of real processes, and in one piece: the gradients of one step.
+"""Language models in pipelines of real processes, and in one piece: the gradients of one step."""
 
-`python -m tests.node.model_pipelines RANK STAGES STORE OUT CASE…` is the process of one stage, of
-one case after the other.
-"""
-
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -107,13 +102,10 @@ def step(case: str, rank: int, stages: int) -> tuple[float | None, dict[str, tor
     return loss, {name: p.grad for name, p in found if p.grad is not None}
 
 
-def main(rank: int, stages: int, store: str, out: str, cases: list[str]) -> None:
+def main(rank: int, stages: int, store: Path, out: Path, cases: list[str]) -> None:
+    """The process of one stage, of one case after the other; what it finds is saved in `out`."""
     torch.set_num_threads(1)
     mend_torchvision()
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=stages)
-    torch.save({case: step(case, rank, stages) for case in cases}, Path(out))
+    torch.save({case: step(case, rank, stages) for case in cases}, out)
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:])

@@ -1,15 +1,14 @@
 """Gradients of language models in pipelines of real processes against those of the model in one
 piece."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from tdml.common.vision import mend_torchvision
-from tests.node.model_pipelines import in_one_piece
+from tests.jobs import forked
+from tests.node.model_pipelines import in_one_piece, main
 
 mend_torchvision()
 
@@ -25,25 +24,11 @@ def _gradients(folder: Path, stages: int, cases: list[str]) -> dict[str, tuple[f
     """By case: the loss, and the gradients of all stages."""
     outs = [folder / f"{rank}.pt" for rank in range(stages)]
     processes = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.node.model_pipelines",
-                str(rank),
-                str(stages),
-                str(folder / "store"),
-                str(out),
-                *cases,
-            ],
-        )
-        for rank, out in enumerate(outs)
+        forked(main, rank, stages, folder / "store", out, cases) for rank, out in enumerate(outs)
     ]
-    try:
-        assert [process.wait(200) for process in processes] == [0] * stages
-    finally:
-        for process in processes:
-            process.kill()
+    for process in processes:
+        process.join(200)
+    assert [process.exitcode for process in processes] == [0] * stages
     found = [torch.load(out, weights_only=True) for out in outs]
     return {
         case: (found[-1][case][0], {k: g for part in found for k, g in part[case][1].items()})

@@ -1,8 +1,8 @@
 """Orders to members of a session that give addresses which are none."""
 
-import multiprocessing
 import os
 from datetime import timedelta
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 import pytest
@@ -15,6 +15,7 @@ from tdml.wire import rpc_world
 from tdml.wire.ask_all import ask_all
 from tdml.wire.channel import Caller, Session
 from tdml.wire.exchange import Exchange, Peer
+from tests.jobs import forked
 
 pytestmark = pytest.mark.timeout(60)
 _ADDRESSES = [
@@ -26,10 +27,8 @@ _ADDRESSES = [
 
 def test_whoever_gives_no_address_is_silent_and_the_coordinator_goes_on() -> None:
     """In a process of its own: RPC is one for each, and what is left of it would be in the way."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    coordinator = context.Process(target=_coordinate, args=(there,))
-    coordinator.start()
+    here, there = Pipe()
+    coordinator = forked(_coordinate, there)
     there.close()
     silent, lost = here.recv()  # which ends with the process
     coordinator.join(20)

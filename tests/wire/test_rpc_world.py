@@ -1,9 +1,10 @@
 """Forming the RPC of a session."""
 
-import multiprocessing
 import os
 import time
 from datetime import timedelta
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.distributed import rpc
 from torch.distributed.rpc import TensorPipeAgent
 
 from tdml.wire import rpc_world
+from tests.jobs import forked
 
 pytestmark = pytest.mark.timeout(60)
 _SESSIONS = [{1, 2, 3}, {2, 3}, {1, 3}, {1, 2, 3}]
@@ -51,14 +53,10 @@ def test_no_other_machine_calls_the_coordinator(
 
 def test_who_does_not_come_is_missing_to_nobody_and_may_come_to_the_next_session() -> None:
     """In processes of their own: a guard of this one would be in the way."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    coordinator = context.Process(target=_coordinate, args=(there,))
-    coordinator.start()
+    here, there = Pipe()
+    coordinator = forked(_coordinate, there)
     port = here.recv()
-    workers = [context.Process(target=_work, args=(port, rank)) for rank in (1, 2, 3)]
-    for worker in workers:
-        worker.start()
+    workers = [forked(_work, port, rank) for rank in (1, 2, 3)]
     for expected in _SESSIONS:
         came, answers, seconds = here.recv()
         assert came == expected
@@ -79,7 +77,7 @@ def _store(port: int, is_master: bool) -> dist.TCPStore:
     )
 
 
-def _coordinate(pipe: multiprocessing.connection.Connection) -> None:
+def _coordinate(pipe: Connection) -> None:
     store = _store(0, is_master=True)
     pipe.send(store.port)
     for number, expected in enumerate(_SESSIONS):
