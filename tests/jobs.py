@@ -23,25 +23,13 @@ from typing import Any
 
 import torch
 
+from tdml import config as settings
+from tdml.errors import SettingError
+from tdml.settings.schema import Config
+
 _ROOT = Path(__file__).resolve().parent.parent
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    [
-        "tdml.run.start_coordinator",
-        "tdml.run.start_worker",
-        "tdml.monitor.report",
-        "tdml.monitor.monitor",
-        "tdml.node.pipeline",
-        "tdml.attacks.node",
-        "tests.plugins",
-        # What these load only when they are first used.
-        "tdml.trust.ranking_compiled",
-        "numba.core.caching",
-        "safetensors.torch",
-        "scipy.linalg",
-        "torch._dynamo",
-    ]
-)
+_context.set_forkserver_preload(["tests.preloaded"])
 
 # A small model on small images: what is tested is the system.
 SMALL = ["model=cnn", "model.width=8", "data.size=16", "train.lr=0.05"]
@@ -120,14 +108,24 @@ def start_job(
         "MASTER_PORT": free_port(),
     }
     arguments = [f"run_dir={run}", *_microbatches(overrides), *overrides]
+    config = _composed(arguments)
     processes = []
     for rank in range(ranks):
         environment = {
             key: str(value) for key, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()
         }
         place = places[rank] if places else None
-        processes.append(forked(_rank, environment, arguments, log, place))
+        processes.append(forked(_rank, environment, arguments, config, log, place))
     return processes, log
+
+
+def _composed(arguments: Sequence[str]) -> Config | None:
+    """The settings, for all ranks: Hydra would take a fifth of a second in each. None where they are
+    to find what is wrong."""
+    try:
+        return settings.load(arguments)
+    except SettingError:
+        return None
 
 
 def _await_imports() -> None:
@@ -168,10 +166,18 @@ def finish_job(
     return Result(run, [process.exitcode for process in processes], output)
 
 
-def _rank(environment: dict[str, str], arguments: list[str], log: Path, place: str | None) -> None:
+def _rank(
+    environment: dict[str, str],
+    arguments: list[str],
+    config: Config | None,
+    log: Path,
+    place: str | None,
+) -> None:
     from tdml.__main__ import main
     from tests.relay import enter
 
+    if config is not None:
+        settings.load = lambda _: config
     if place is not None:
         enter(place)
     os.environ.update(environment)
