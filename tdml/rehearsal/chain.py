@@ -6,6 +6,7 @@ from itertools import chain
 import torch
 from torch import nn
 
+from tdml.common.digest import digest
 from tdml.common.seeds import seeded
 from tdml.data.sample import advice
 from tdml.errors import SettingError, one_line
@@ -14,8 +15,7 @@ from tdml.models.plan import Plan
 from tdml.models.split import Part
 from tdml.models.whole import outline
 from tdml.node.inner import inner_optimizer, set_rate
-from tdml.rehearsal.footprint import Footprint, of_gradients, of_next_values, of_output
-from tdml.rehearsal.untrained import Untrained
+from tdml.rehearsal.footprint import Footprint, Place, of_gradients, of_next_values
 from tdml.settings.schema import Config
 from tdml.settings.targets import made
 from tdml.tasks.objective import mean_loss, task_of
@@ -58,61 +58,46 @@ class Chain:
             lay_out_weights(part.module, self._train)
         self.blocks: list[nn.Module] = [block for part in self._parts for block in part.module]
 
-    def train_step(self, inputs: torch.Tensor, targets: torch.Tensor, seed: int) -> Footprint:
-        """One optimizer step on a micro-batch.
-
-        Raises:
-            SettingError: a block fails, or its gradients cannot be computed.
-        """
-        self._reset(training=True)
-        left: Footprint = {}
-        before = Untrained.of(self.blocks)
-        with seeded(seed):
-            borders = self._forward(inputs, lambda *seen: left.update(of_output(*seen)))
-            self._backward(borders, targets)
-            left |= self._left()
-        before.check(self.blocks)
-        return left
-
-    def several(self, batches: Sequence[Batch], seed: int, in_turn: bool) -> Footprint:
-        """What some micro-batches leave in one step.
+    def step(self, batches: Sequence[Batch], seed: int, in_turn: bool = True) -> Footprint:
+        """What one optimizer step on some micro-batches leaves.
 
         Args:
             in_turn: whether each goes forward and back before the next. Else all go forward first,
                 and what is drawn afterwards is drawn from another seed: pipelines, and those who
                 repeat their work, do some of either.
 
-        Raises as `train_step`.
+        Raises:
+            SettingError: a block fails, its gradients cannot be computed, or something changes that
+                no node hands in.
         """
         self._reset(training=True)
+        left: Footprint = {}
+
+        def look(number: int, value: torch.Tensor) -> None:
+            left[Place(number, "output")] = digest(value.detach())
+
         if in_turn:
             with seeded(seed):
                 for inputs, targets in batches:
-                    self._backward(self._forward(inputs, _nothing), targets)
-                return self._left()
-        with seeded(seed):
-            passed = [self._forward(inputs, _nothing) for inputs, _ in batches]
-        with seeded(seed + 1):
-            for borders, (_, targets) in zip(passed, batches, strict=True):
-                self._backward(borders, targets)
-            return self._left()
+                    self._backward(self._forward(inputs, look), targets)
+                left |= self._left()
+        else:
+            with seeded(seed):
+                passed = [self._forward(inputs, look) for inputs, _ in batches]
+            with seeded(seed + 1):
+                for borders, (_, targets) in zip(passed, batches, strict=True):
+                    self._backward(borders, targets)
+                left |= self._left()
+        self._check_handed_in()
+        return left
 
     @torch.no_grad()
-    def evaluate(self, inputs: torch.Tensor, seed: int) -> tuple[Footprint, list[torch.Tensor]]:
-        """A pass in evaluation mode, and what each part returned.
+    def evaluate(self, inputs: torch.Tensor, seed: int) -> list[torch.Tensor]:
+        """What each block returns in evaluation mode.
 
         Raises:
             SettingError: a block fails.
         """
-        self._reset(training=False)
-        left: Footprint = {}
-        with seeded(seed):
-            borders = self._forward(inputs, lambda *seen: left.update(of_output(*seen)))
-        return left, [output for _, output in borders]
-
-    @torch.no_grad()
-    def values(self, inputs: torch.Tensor, seed: int) -> list[torch.Tensor]:
-        """What each block returns in evaluation mode."""
         self._reset(training=False)
         values: list[torch.Tensor] = []
         with seeded(seed):
@@ -122,7 +107,7 @@ class Chain:
     def learn(self, inputs: torch.Tensor, targets: torch.Tensor, seed: int) -> list[torch.Tensor]:
         """What each block returns in training mode. The gradients are left for `update`.
 
-        Raises as `train_step`.
+        Raises as `step`.
         """
         self._reset(training=True)
         values: list[torch.Tensor] = []
@@ -252,6 +237,22 @@ class Chain:
                 given, copy.grad = copy.grad, None
                 parameter.grad = given if parameter.grad is None else parameter.grad + given
 
+    def _check_handed_in(self) -> None:
+        """Whether what a step has changed, besides what it trains, can be part of an update."""
+        for name, tensor in self._named(lambda part: part.frozen).items():
+            if digest(tensor.detach()) != digest(self._weights[name]):
+                raise SettingError(
+                    f"model: the parameter {name} is frozen, and training changes it all the same: "
+                    "nodes hand in no such changes, so make it a buffer (register_buffer)"
+                )
+        for name, tensor in self.buffers().items():
+            start = self._weights[name]
+            if not start.isfinite().all() and not torch.equal(tensor.cpu(), start):
+                raise SettingError(
+                    f"model: the buffer {name} begins as inf or NaN, from which there is no "
+                    "difference to hand in: let it begin with numbers"
+                )
+
     def _left(self) -> Footprint:
         """What a step leaves, which is taken here."""
         gradients = of_gradients(self.blocks)
@@ -266,10 +267,6 @@ class Chain:
 def _keep_in(values: list[torch.Tensor]) -> Look:
     # blocks work in place
     return lambda _, value: values.append(value.detach().to("cpu", copy=True))
-
-
-def _nothing(number: int, value: torch.Tensor) -> None:
-    """Nobody looks at what the blocks return."""
 
 
 def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """What a pass leaves, as digests by place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +21,9 @@ class Place:
 Footprint = dict[Place, bytes]
 
 
-def of_output(number: int, value: torch.Tensor) -> Footprint:
-    """What a block returns."""
-    return {Place(number, "output"): digest(value.detach())}
+def of_outputs(values: Iterable[torch.Tensor]) -> Footprint:
+    """What each block returns."""
+    return {Place(number, "output"): digest(v.detach()) for number, v in enumerate(values)}
 
 
 def of_gradients(blocks: Sequence[nn.Module]) -> Footprint:

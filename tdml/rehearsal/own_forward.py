@@ -31,7 +31,7 @@ def check_own_forward(unsplit: Unsplit, chain: Chain, batch: Batch, seed: int) -
 
 
 def _check(unsplit: Unsplit, chain: Chain, batch: Batch, seed: int, training: bool) -> str:
-    values = chain.learn(*batch, seed) if training else chain.values(batch[0], seed)
+    values = chain.learn(*batch, seed) if training else chain.evaluate(batch[0], seed)
     asked = Asked(*batch, seed, training, like=values[-1])
     try:
         own = unsplit.own(asked)

@@ -15,7 +15,7 @@ from tdml.models.plan import Plan
 from tdml.node.devices import check_precision, make_repeatable
 from tdml.rehearsal.attributes import Snapshot, changed, snapshot
 from tdml.rehearsal.chain import Batch, Chain
-from tdml.rehearsal.footprint import Footprint, Place, first_difference
+from tdml.rehearsal.footprint import Footprint, Place, first_difference, of_outputs
 from tdml.rehearsal.own_forward import check_own_forward
 from tdml.rehearsal.own_optimizer import check_optimizer
 from tdml.rehearsal.unsplit import Unsplit
@@ -81,27 +81,26 @@ def _cannot_be_repeated(
     chain: Chain, fresh: Chain, plan: Plan, batches: Sequence[Batch], seed: int
 ) -> str:
     """Why, in one line; "" if it can. Raises as `rehearse`."""
-    (inputs, targets), (others, _) = batches
-    step = chain.train_step(inputs, targets, seed)
+    first, (inputs, others) = batches[:1], (inputs for inputs, _ in batches)
+    step = chain.step(first, seed)
     kept = snapshot(chain.blocks)
-    repeated = chain.train_step(inputs, targets, seed)
+    repeated = chain.step(first, seed)
     if problem := _keeps_state(chain, kept) or _differs(
         chain, step, repeated, "a training step, taken again,"
     ):
         return problem
 
-    evaluation, outputs = chain.evaluate(inputs, seed)
-    _check_outputs(outputs, plan)
+    values = chain.evaluate(inputs, seed)
+    _check_outputs(values, plan)
     chain.evaluate(others, seed)
-    apart = chain.several(batches[:1], seed, in_turn=False)
+    apart = chain.step(first, seed, in_turn=False)
     if problem := _keeps_state(chain, kept) or _draws_later(chain, step, apart):
         return problem
 
-    again = fresh.train_step(inputs, targets, seed)
-    if problem := _differs(fresh, step, again, "a training step of a fresh copy"):
+    if problem := _differs(fresh, step, fresh.step(first, seed), "a training step of a fresh copy"):
         return problem
-    evaluated_again, _ = fresh.evaluate(inputs, seed)
-    if problem := _differs(fresh, evaluation, evaluated_again, "an evaluation by a fresh copy"):
+    one, other = of_outputs(values), of_outputs(fresh.evaluate(inputs, seed))
+    if problem := _differs(fresh, one, other, "an evaluation by a fresh copy"):
         return problem
     return _hangs_on_order(fresh, batches[: plan.microbatches], seed)
 
@@ -148,9 +147,10 @@ def _read_again(
     return ""
 
 
-def _check_outputs(outputs: Sequence[torch.Tensor], plan: Plan) -> None:
-    """What crosses a border in evaluation must be what crosses it in training: pipelines have
-    static shapes."""
+def _check_outputs(values: Sequence[torch.Tensor], plan: Plan) -> None:
+    """What crosses a border in evaluation, of what the blocks return, must be what crosses it in
+    training: pipelines have static shapes."""
+    outputs = [values[cut - 1] for cut in (*plan.cuts, len(values))]
     for part, (output, border) in enumerate(zip(outputs, plan.borders[1:], strict=True)):
         where = (
             f"what crosses the cut before block {plan.cuts[part]}"
@@ -180,7 +180,7 @@ def _draws_later(chain: Chain, step: Footprint, apart: Footprint) -> str:
 
 def _hangs_on_order(chain: Chain, batches: Sequence[Batch], seed: int) -> str:
     """Whether a step of these micro-batches hangs on when the next goes forward."""
-    one, other = (chain.several(batches, seed, in_turn) for in_turn in (True, False))
+    one, other = (chain.step(batches, seed, in_turn) for in_turn in (True, False))
     if place := first_difference(one, other):
         return (
             f"model: the {_at(chain, place)} hangs on whether a micro-batch comes back before the "

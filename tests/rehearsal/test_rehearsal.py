@@ -227,7 +227,7 @@ class Observes(nn.Module):
 
 def test_a_buffer_that_begins_as_infinity_and_changes_is_the_users_mistake():
     """No update could tell by how much. One that stays, such as a mask's, is well."""
-    with pytest.raises(SettingError, match="the buffer least of block 2 begins as inf or NaN"):
+    with pytest.raises(SettingError, match=r"the buffer 2\.least begins as inf or NaN"):
         through(between=Observes)
     assert through(between=lambda: Observes(changes=False)) == ""
 
@@ -251,5 +251,5 @@ class Follows(nn.Module):
 
 
 def test_a_frozen_parameter_that_changes_is_the_users_mistake():
-    with pytest.raises(SettingError, match=r"parameter target.weight of block 2 is frozen, and"):
+    with pytest.raises(SettingError, match=r"parameter 2.target.weight is frozen, and"):
         through(between=Follows)

@@ -135,7 +135,7 @@ def test_what_is_drawn_after_the_way_forward_is_told(arguments, microbatches):
 @pytest.mark.parametrize(
     ("between", "what"),
     [
-        (users.GradientMean, "gradient of weight of block 4"),
+        (users.GradientMean, "output of block 2"),
         (users.LastInput, "gradient of weight of block 1"),
         (users.CheckpointedNorm, "next value of running_mean of block 2"),
     ],
