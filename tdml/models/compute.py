@@ -79,7 +79,9 @@ class Runner(nn.Module):
     def _compute(self, value: torch.Tensor) -> torch.Tensor:
         value = lay_out(value.to(self.device, copy=not self.first), self._train)
         with autocast(self._train, self.device):
-            output = self._through(value)
+            for block in self.body if isinstance(self.body, nn.Sequential) else [self.body]:
+                value = pass_on(block, value, self._train)
+        output = value
         self._check(output)
         if self.first and torch.is_grad_enabled() and not output.requires_grad:
             # nothing here is trained this time, as where blocks are left out at random; what comes
@@ -89,15 +91,13 @@ class Runner(nn.Module):
             output.register_hook(lambda gradient: lay_out(gradient, self._train))
         return output.to(self._border_device).contiguous()
 
-    def _through(self, value: torch.Tensor) -> torch.Tensor:
-        """All blocks. With `train.activation_checkpointing` only what comes into each is kept (Chen
-        et al., arXiv 1604.06174), as a copy's original, for a block may work in place."""
-        if not (self._train.activation_checkpointing and torch.is_grad_enabled()):
-            return self.body(value)
-        blocks = self.body if isinstance(self.body, nn.Sequential) else [self.body]
-        for block in blocks:
-            value = checkpoint(partial(_on_a_copy, block), value, use_reentrant=False)
-        return value
+
+def pass_on(block: nn.Module, value: torch.Tensor, train: Train) -> torch.Tensor:
+    """What a block returns. With `train.activation_checkpointing` only what comes into it is kept
+    (Chen et al., arXiv 1604.06174), as a copy's original, for a block may work in place."""
+    if not (train.activation_checkpointing and torch.is_grad_enabled()):
+        return block(value)
+    return checkpoint(partial(_on_a_copy, block), value, use_reentrant=False)
 
 
 def _on_a_copy(block: nn.Module, value: torch.Tensor) -> torch.Tensor:

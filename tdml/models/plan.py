@@ -12,7 +12,6 @@ from torch import nn
 
 from tdml.errors import SettingError
 from tdml.models.borders import trace_borders
-from tdml.models.checkpointing import check_twice
 from tdml.models.compute import autocast
 from tdml.models.cuts import check_cuts, check_has_blocks, check_parts, find_obstacles
 from tdml.models.layout import Layout
@@ -87,8 +86,6 @@ def make_plan(
     with autocast(config.train, torch.device("cpu")):
         borders = trace_borders(blocks, inputs)
         check_output(borders[-1].shape)
-        if config.train.activation_checkpointing:
-            check_twice(blocks, inputs)
         costs = count_costs(blocks, inputs)
         cuts = _cuts(config.topology, model, borders, inputs, costs)
     edges = (0, *cuts, len(blocks))

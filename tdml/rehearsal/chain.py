@@ -10,7 +10,7 @@ from tdml.common.digest import digest
 from tdml.common.seeds import seeded
 from tdml.data.sample import advice
 from tdml.errors import SettingError, one_line
-from tdml.models.compute import autocast, lay_out, lay_out_weights
+from tdml.models.compute import autocast, lay_out, lay_out_weights, pass_on
 from tdml.models.plan import Plan
 from tdml.models.split import Part
 from tdml.models.whole import outline
@@ -164,13 +164,32 @@ class Chain:
             with autocast(self._train, self.device):
                 value = lay_out(value, self._train)
                 for block in part.module:
-                    value = _pass(block, number, value)
+                    value = self._pass(block, number, value)
                     look(number, value)
                     number += 1
             if inputs.shape == self._plan.borders[0].shape:  # no smaller batch
                 self._plan.check_crossing(len(borders), value)
             borders.append((received, value))
         return borders
+
+    def _pass(self, block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
+        mode = "" if block.training else " in eval()"
+        try:
+            output = pass_on(block, value, self._train)
+        except Exception as error:
+            text = one_line(error)
+            hint = advice(value.dtype) if number == 0 else ""
+            if "meta" in text:
+                hint = _STAYED_BEHIND
+            raise SettingError(
+                f"model: block {number} fails{mode} on the first training samples: {text}{hint}"
+            ) from error
+        if not isinstance(output, torch.Tensor):
+            raise SettingError(
+                f"model: block {number} returns a {type(output).__name__}{mode}: it must return "
+                "one tensor"
+            )
+        return output
 
     def _backward(
         self, borders: list[tuple[torch.Tensor, torch.Tensor]], targets: torch.Tensor
@@ -267,23 +286,3 @@ class Chain:
 def _keep_in(values: list[torch.Tensor]) -> Look:
     # blocks work in place
     return lambda _, value: values.append(value.detach().to("cpu", copy=True))
-
-
-def _pass(block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
-    mode = "" if block.training else " in eval()"
-    try:
-        output = block(value)
-    except Exception as error:
-        text = one_line(error)
-        hint = advice(value.dtype) if number == 0 else ""
-        if "meta" in text:
-            hint = _STAYED_BEHIND
-        raise SettingError(
-            f"model: block {number} fails{mode} on the first training samples: {text}{hint}"
-        ) from error
-    if not isinstance(output, torch.Tensor):
-        raise SettingError(
-            f"model: block {number} returns a {type(output).__name__}{mode}: it must return one "
-            "tensor"
-        )
-    return output

@@ -60,6 +60,9 @@ def rehearse(
     chain, fresh = (Chain(config, plan, weights, device_for(config)) for _ in range(2))
     following = [(i + len(samples)) % len(source.train) for i in samples]
     batches = [(inputs, targets), source.training_batch(following, seed)]
+    if config.train.activation_checkpointing:
+        plain = replace(config, train=replace(config.train, activation_checkpointing=False))
+        _check_twice(chain, Chain(plain, plan, weights, chain.device), batches[:1], seed)
     problem = _cannot_be_repeated(chain, fresh, plan, batches, seed)
     if problem and config.trust.repeatable == "require":
         return Rehearsed(problem)
@@ -103,6 +106,18 @@ def _cannot_be_repeated(
     if problem := _differs(fresh, one, other, "an evaluation by a fresh copy"):
         return problem
     return _hangs_on_order(fresh, batches[: plan.microbatches], seed)
+
+
+def _check_twice(twice: Chain, once: Chain, batches: Sequence[Batch], seed: int) -> None:
+    """Whether blocks that are computed again on the way back do what they do if they are not."""
+    step = once.step(batches, seed)
+    place = first_difference(step, twice.step(batches, seed))
+    if place and step == once.step(batches, seed):  # else they cannot be repeated anyway
+        raise SettingError(
+            "train.activation_checkpointing=true computes every block twice, which changes the "
+            f"{_at(twice, place)}: set it false, or let blocks draw from torch's generator alone "
+            "and change no buffers"
+        )
 
 
 def _compare(unsplit: Unsplit, chain: Chain, batch: Batch, seed: int) -> str:

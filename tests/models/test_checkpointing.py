@@ -1,6 +1,5 @@
-"""Which models may be computed block by block twice, and what that saves."""
+"""What it saves to compute a model block by block twice."""
 
-import random
 from dataclasses import replace
 
 import pytest
@@ -8,20 +7,11 @@ import torch
 from torch import nn
 
 from tdml import config as settings
-from tdml.errors import SettingError
 from tdml.models.compute import Runner
-from tdml.models.plan import make_plan
 
 CONFIG = settings.load(["topology.stages=1", "train.activation_checkpointing=true"])
 INPUTS = torch.rand(4, 6)
 CPU = torch.device("cpu")
-
-
-class Restless(nn.Linear):
-    """Draws from Python's generator."""
-
-    def forward(self, value):
-        return super().forward(value) * random.random()
 
 
 class Doubled(nn.Module):
@@ -29,25 +19,6 @@ class Doubled(nn.Module):
 
     def forward(self, value):
         return value.mul_(2)
-
-
-@pytest.mark.parametrize(
-    ("block", "message"),
-    [
-        (nn.BatchNorm1d(6), "block 1 changes running_mean each time: set it false"),
-        (Restless(6, 6), "block 1 returns something else the second time"),
-    ],
-)
-def test_what_cannot_be_computed_twice_is_refused(block, message):
-    model = nn.Sequential(nn.Linear(6, 6), block)
-    with pytest.raises(SettingError, match=message):
-        make_plan(CONFIG, model, INPUTS)
-    train = replace(CONFIG.train, activation_checkpointing=False)
-    make_plan(replace(CONFIG, train=train), model, INPUTS)
-
-
-def test_dropout_and_work_in_place_may_be():
-    make_plan(CONFIG, nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), Doubled()), INPUTS)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

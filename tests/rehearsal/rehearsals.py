@@ -44,13 +44,14 @@ def rehearsed(
     clip_norm=None,
     stages=2,
     repeatable="require",
+    checkpointing=False,
     **arguments,
 ):
     """All that a rehearsal tells."""
     chosen = {"_target_": target, **arguments}
     topology = replace(CONFIG.topology, stages=stages, cuts=list(cuts) if stages > 1 else [])
     train, trust = (
-        replace(CONFIG.train, clip_norm=clip_norm),
+        replace(CONFIG.train, clip_norm=clip_norm, activation_checkpointing=checkpointing),
         replace(CONFIG.trust, repeatable=repeatable),
     )
     if optimizer is not None:
