@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tdml.data.faults import faults_of
+from tdml.data.faults import faults_of, in_words
 from tdml.round.audits import Audits
 from tdml.round.cross_check import Checked
 from tdml.round.gather import Gathered
@@ -118,5 +118,5 @@ def _fault(job: Job, gathered: Gathered, index: int) -> str:
         return fault + diverges  # the samples are not here, or one replica's tell enough
     batches = job.batches(index, number)[: steps[index]]
     seeds = [job.augmentation(number, index, step) for step in range(len(batches))]
-    samples = faults_of(job.source, batches, seeds)
+    samples = in_words(job.source, faults_of(job.source, batches, seeds))
     return f"{fault}, for {samples}" if samples else fault + diverges

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tdml.data.faults import faults_of, unsound
-from tdml.data.origin import places_of
+from tdml.data.faults import faults_of, in_words
 from tdml.round.job import Job
 from tdml.round.played import Round
 from tdml.run.untaken import untaken
@@ -15,7 +14,6 @@ from tdml.trust.judgement import UNCHECKED
 from tdml.trust.numbers import TYPICAL
 
 _MOST_NAMED = 5  # samples, of one reason: nobody can have many looked at
-_LONGEST = 200  # characters of a library's text
 _BEYOND = re.compile(r"IndexError|out of (range|bounds)|device-side assert")
 _NAMED = re.compile(r"training samples? [\d, ]+")
 _UNREPEATABLE = (
@@ -78,53 +76,34 @@ def notices(job: Job, played: Round, losses: Iterable[str]) -> list[str]:
     """
     unsettled = any(settled.unsettled for settled in played.settlements)
     reasons = [*losses, *(judgement.reason for judgement in played.judgements.values())]
-    left_out = []
-    if not job.config.own_data:
-        left_out = [*_leave_out(job, played, reasons), *_leave_out_untaken(job, played)]
+    left_out = [] if job.config.own_data else _leave_out(job, played, reasons)
     return [*([_UNREPEATABLE] if unsettled else []), *left_out]
 
 
 def _leave_out(job: Job, played: Round, reasons: Sequence[str]) -> list[str]:
     """The samples with which nodes say that they could not work, where that is so here, too: if one
-    of those that they name is, all of its replica's round are looked at."""
+    of those that they name is, all of its replica's round are looked at; and all, where they say
+    that a number was beyond what the model has."""
     texts = (text for reason in reasons for text in _NAMED.findall(reason)[:_MOST_NAMED])
     named = {
         int(number) for text in texts for number in re.findall(r"\d{1,18}", text)[:_MOST_NAMED]
     }
     notes = []
-    for index in played.judgements if named else ():
-        batches = job.batches(index, played.number)[: played.steps[index]]
-        steps = [s for s, batch in enumerate(batches.tolist()) if named & {*batch}]
-        seeds = [job.augmentation(played.number, index, s) for s in range(len(batches))]
-        if fault := faults_of(job.source, batches[steps], [seeds[s] for s in steps]):
-            samples = unsound(job.source, batches, seeds)
-            for sample in samples:
-                job.left_out.since.setdefault(sample, played.number)
-            notes.append(f"data: {fault}: {_count(samples)} left out from now on")
-    return notes
-
-
-def _leave_out_untaken(job: Job, played: Round) -> list[str]:
-    """The samples of replicas that say that a number was beyond what the model has, where that is
-    so here, too."""
-    notes = []
     for index, judgement in played.judgements.items():
-        if not _BEYOND.search(judgement.reason):
+        beyond = _BEYOND.search(judgement.reason)
+        if not (named or beyond):
             continue
         batches = job.batches(index, played.number)[: played.steps[index]]
         seeds = [job.augmentation(played.number, index, s) for s in range(len(batches))]
-        if found := untaken(job, batches, seeds):
-            for sample in found:
-                job.left_out.since.setdefault(sample, played.number)
-            first, why = next(iter(found.items()))
-            notes.append(
-                f"data: training sample {first}{places_of(job.source.train, [first])} is not taken "
-                f"by the model or the task ({why[:_LONGEST]}): see whether its ids are below the "
-                f"vocabulary, and its label below the classes: {_count([*found])} left out from "
-                "now on"
-            )
+        steps = [s for s, batch in enumerate(batches.tolist()) if named & {*batch}]
+        faults = faults_of(job.source, batches[steps], [seeds[s] for s in steps])
+        if faults:
+            faults |= faults_of(job.source, batches, seeds)
+        elif beyond:
+            faults = untaken(job, batches, seeds)
+        for sample in faults:
+            job.left_out.since.setdefault(sample, played.number)
+        if faults:
+            count = "1 sample is" if len(faults) == 1 else f"{len(faults)} samples are"
+            notes.append(f"data: {in_words(job.source, faults)}: {count} left out from now on")
     return notes
-
-
-def _count(samples: Sequence[int]) -> str:
-    return "1 sample is" if len(samples) == 1 else f"{len(samples)} samples are"

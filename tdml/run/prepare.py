@@ -10,7 +10,7 @@ from torch import nn
 
 from tdml.attacks.base import make_attack
 from tdml.data import source as data
-from tdml.data.faults import faults_of
+from tdml.data.faults import faults_of, in_words
 from tdml.data.order import steps_per_round
 from tdml.data.partition import partition
 from tdml.data.shares import given_shares
@@ -145,6 +145,6 @@ def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, t
     except Exception as error:
         raise SettingError(f"data: the first samples cannot be read: {one_line(error)}") from error
     if not inputs.float().isfinite().all():  # nothing can be tried on them
-        fault = faults_of(source, torch.arange(size).view(1, -1), [0])
+        fault = in_words(source, faults_of(source, torch.arange(size).view(1, -1), [0]))
         raise SettingError(f"data: {fault}: mend it in the data, or leave it out")
     return inputs, targets

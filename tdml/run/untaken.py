@@ -10,9 +10,15 @@ from tdml.models.borders import trace_borders
 from tdml.models.split import blocks_of
 from tdml.round.job import Job
 
+_UNTAKEN = (
+    "what the model or the task does not take: see whether ids are below the vocabulary, and "
+    "labels below the classes"
+)
+_LONGEST = 200  # characters of a library's text
+
 
 def untaken(job: Job, batches: torch.Tensor, seeds: Sequence[int]) -> dict[int, str]:
-    """Those of some steps, and why.
+    """Those of some steps, and what they have.
 
     Args:
         batches: (steps, batch_size) int64.
@@ -23,7 +29,7 @@ def untaken(job: Job, batches: torch.Tensor, seeds: Sequence[int]) -> dict[int, 
         refusals |= _refusals(job, batch, seed)
     if all(refusals.values()):
         return {}  # no sample is to blame
-    return {index: why for index, why in refusals.items() if why}
+    return {index: f"{_UNTAKEN} ({why[:_LONGEST]})" for index, why in refusals.items() if why}
 
 
 def _refusals(job: Job, batch: Sequence[int], seed: int) -> dict[int, str]:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tdml.data.faults import faults_of
+from tdml.data.faults import faults_of, in_words
 from tdml.data.source import Source
 
 
@@ -26,7 +26,8 @@ class Samples:
 
 
 def named(samples, batches=((0, 1, 2, 3), (4, 5, 6, 7)), seeds=(1, 2)):
-    return faults_of(Source(samples, Samples(), 0), torch.tensor(batches), seeds)
+    source = Source(samples, Samples(), 0)
+    return in_words(source, faults_of(source, torch.tensor(batches), seeds))
 
 
 def test_sound_samples_have_no_fault():

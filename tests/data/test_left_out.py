@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from tdml.data.faults import unsound
+from tdml.data.faults import faults_of
 from tdml.data.left_out import LeftOut
 from tdml.data.source import Source
 
@@ -61,8 +61,8 @@ class Samples(Dataset):
 )
 def test_all_of_some_steps_that_nobody_can_train_on_are_found(samples):
     source = Source(samples, Samples(), 0)
-    assert unsound(source, torch.tensor([[0, 5, 2], [9, 1, 5]]), [1, 2]) == [5, 9]
-    assert unsound(source, torch.tensor([[0, 1, 2]]), [1]) == []
+    assert [*faults_of(source, torch.tensor([[0, 5, 2], [9, 1, 5]]), [1, 2])] == [5, 9]
+    assert faults_of(source, torch.tensor([[0, 1, 2]]), [1]) == {}
 
 
 def test_rounds_that_come_again_do_without_it():

@@ -87,7 +87,7 @@ def test_what_is_beyond_the_model_is_named_and_left_out(overrides: list[str]) ->
     trained = [sample for sample in _BAD if sample in job.batches(0, 1)]
     [said] = told(job)
     assert trained and sorted(job.left_out.since) == sorted(trained)
-    assert said.startswith("data: training sample ") and " (IndexError: " in said
+    assert said.startswith("data: training sample") and " (IndexError: " in said
     assert f"{len(trained)} sample" in said and said.endswith("left out from now on")
     assert not set(trained) & {*job.batches(0, 2).flatten().tolist()}
     assert all(torch.equal(job.model.state_dict()[name], before[name]) for name in before)
