@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import default_collate
 
 _LARGEST = torch.iinfo(torch.int64).max
+_SHOWN = 40  # characters of a label
 _JOINED = (
     "a model that takes several tensors is given them as one, which its first block takes apart "
     "(docs/your-task.md)"
@@ -53,65 +54,36 @@ def check_batch(samples: tuple, parts: int) -> None:
 def check_class(label: Any) -> None:
     """
     Raises:
-        TypeError, ValueError: it is no whole number from 0.
+        ValueError: it is no whole number from 0.
     """
-    if isinstance(label, str):
-        raise TypeError(
-            f"its label is the text {label!r}: number the classes from 0, and return the number"
-        )
-    numbers = label.numel() if isinstance(label, torch.Tensor) else np.size(label)
-    if numbers > 1:
-        raise TypeError(
-            f"its label is {numbers} numbers: return its class, such as int(label.argmax()); "
-            "where they all count, name a task of your own by task._target_"
-        )
+    given = label.tolist() if isinstance(label, torch.Tensor | np.ndarray) else label
     try:
-        label = label.item() if isinstance(label, torch.Tensor | np.ndarray) else label
-        number = int(label)
-        whole = bool(number == label)
+        [number] = np.ravel(given)
+        whole = bool(0 <= int(number) == number <= _LARGEST)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         whole = False
     if not whole:
         raise ValueError(
-            f"its label {label} is no class, which is a whole number from 0 (for numbers: "
-            "task=regression; for classes in a table: data.classes=true)"
-        )
-    if number > _LARGEST:
-        raise ValueError(f"its label {label} is larger than any class: number the classes from 0")
-    if number < 0:
-        raise ValueError(
-            f"its label {label} is no class, which is a whole number from 0: number classes from "
-            "0, and leave out samples without one"
+            f"its label {str(given)[:_SHOWN]} is no class, which is a whole number from 0: number "
+            "the classes from 0, of several numbers return one, such as int(label.argmax()), and "
+            "leave out samples without a class (for numbers: task=regression; for classes in a "
+            "table: data.classes=true)"
         )
 
 
 def _pair(sample: Any, target: str) -> tuple[Any, Any]:
-    if isinstance(sample, Mapping):
-        names = [repr(name) for name in sample]
-        values = ", ".join(f"sample[{name}]" for name in names[:2])
-        raise TypeError(f"it is a dict of {', '.join(names)}: return a tuple, such as ({values})")
-    if isinstance(sample, torch.Tensor | np.ndarray):
-        tokens = ", or for token ids take task=language" if _is_ids(sample) else ""
-        raise TypeError(f"it is a tensor alone: return a tuple of it and its {target}{tokens}")
-    if not isinstance(sample, tuple | list):
-        raise TypeError(
-            f"it is a {type(sample).__name__}: return a tuple of a tensor and its {target}"
-        )
-    if len(sample) != 2:
-        unused = ", for weights and masks of samples are not used" if len(sample) > 2 else ""
-        joined = f"; {_JOINED}" if all(map(torch.is_tensor, sample[:2])) else ""
-        raise TypeError(
-            f"it has {len(sample)} parts: return two, a tensor and its {target}{unused}{joined}"
-        )
-    return sample[0], sample[1]
+    if isinstance(sample, tuple | list) and len(sample) == 2:
+        return sample[0], sample[1]
+    parts = f" of {len(sample)}" if isinstance(sample, tuple | list | Mapping) else ""
+    raise TypeError(
+        f"it is a {type(sample).__name__}{parts}: return a tuple of two, a tensor and its {target} "
+        "(token ids alone are for task=language; weights and masks of samples are not used; "
+        f"{_JOINED})"
+    )
 
 
 def _targets(targets: list[Any], target: str) -> torch.Tensor:
     return _batch(targets, target, "a number, or a tensor, such as torch.tensor([0.5, 2.0])")
-
-
-def _is_ids(sample: torch.Tensor | np.ndarray) -> bool:
-    return sample.ndim == 1 and not torch.as_tensor(sample).is_floating_point()
 
 
 def _inputs(inputs: list[Any]) -> torch.Tensor:

@@ -41,20 +41,17 @@ X = torch.zeros(2)
 @pytest.mark.parametrize(
     ("sample", "why"),
     [
-        (
-            {"image": X, "label": 3},
-            "it is a dict of 'image', 'label': return a tuple, such as (sample['image'], sample",
-        ),
-        (
-            (X, 3, 1.0),
-            (
-                "it has 3 parts: return two, a tensor and its label, for weights and masks of "
-                "samples are not"
-            ),
-        ),
-        (
-            (X, X, 3),
-            "it has 3 parts: return two, a tensor and its label, for weights and masks of samples are not used; a model that takes several tensors is given them",
+        *(
+            (sample, f"it is a {kind}: return a tuple of two, a tensor and its label (")
+            for sample, kind in [
+                ({"image": X, "label": 3}, "dict of 2"),
+                ((X, 3, 1.0), "tuple of 3"),
+                ((X, X, 3), "tuple of 3"),
+                ((X,), "tuple of 1"),
+                (X, "Tensor"),
+                (np.zeros(2), "ndarray"),
+                (None, "NoneType"),
+            ]
         ),
         (
             ((X, X), 3),
@@ -64,39 +61,21 @@ X = torch.zeros(2)
             ({"a": X, "b": X}, 3),
             "its input is a dict of tensors: a model that takes several tensors",
         ),
-        ((X,), "it has 1 parts: return two, a tensor and its label"),
-        (X, "it is a tensor alone: return a tuple of it and its label"),
-        (np.zeros(2), "it is a tensor alone: return a tuple of it and its label"),
-        (None, "it is a NoneType: return a tuple of a tensor and its label"),
-        (
-            (X, "cat"),
-            "its label is the text 'cat': number the classes from 0, and return the number",
+        *(
+            ((X, label), f"its label {shown} is no class, which is a whole number from 0: number")
+            for label, shown in [
+                ("cat", "cat"),
+                ("3", "3"),
+                (torch.eye(3)[1], "[0.0, 1.0, 0.0]"),
+                ([0, 1, 0], "[0, 1, 0]"),
+                (-1, "-1"),
+                (torch.tensor(-100), "-100"),
+                (10**20, 10**20),
+                (0.5, "0.5"),
+                (float("nan"), "nan"),
+                (None, "None"),
+            ]
         ),
-        ((X, "3"), "its label is the text '3': number the classes"),
-        (
-            (X, torch.eye(3)[1]),
-            "its label is 3 numbers: return its class, such as int(label.argmax()); where they all count, "
-            "name a task of your own by task._target_",
-        ),
-        (
-            (X, [0, 1, 0]),
-            "its label is 3 numbers: return its class, such as int(label.argmax()); where they all count, "
-            "name a task of your own by task._target_",
-        ),
-        (
-            (X, -1),
-            "its label -1 is no class, which is a whole number from 0: number classes from 0, and leave "
-            "out samples without one",
-        ),
-        (
-            (X, torch.tensor(-100)),
-            "its label -100 is no class, which is a whole number from 0: number classes from 0, and leave "
-            "out samples without one",
-        ),
-        ((X, 10**20), "its label 100000000000000000000 is larger than any class: number the"),
-        ((X, 0.5), "its label 0.5 is no class, which is a whole number from 0"),
-        ((X, float("nan")), "its label nan is no class, which is a whole number from 0"),
-        ((X, None), "its label None is no class, which is a whole number from 0"),
         (([1.0, 2.0], 3), "its input is a list: return a tensor, such as with torch.tensor"),
         (
             (object(), 3),

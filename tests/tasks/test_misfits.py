@@ -81,11 +81,11 @@ def own(function):
         ),
         (
             ["data=text", "model=gpt"],
-            "it is a tensor alone: return a tuple of it and its label, or for token ids take",
+            "it is a Tensor: return a tuple of two, a tensor and its label (token ids alone are for ",
         ),
         (
             ["task=regression", "data=text", "model=gpt"],
-            "cannot be read as (tensor, target): it is a tensor alone",
+            "cannot be read as (tensor, target): it is a Tensor: return a tuple of two",
         ),
         (
             [*_GPT, "model.vocabulary=100"],
@@ -119,10 +119,7 @@ def own(function):
         ),
         (
             own("pairs"),
-            (
-                "its label 0.5 is no class, which is a whole number from 0 (for numbers: "
-                "task=regression; for classes in a table: data.classes=true)"
-            ),
+            "its label 0.5 is no class, which is a whole number from 0: number the classes from 0",
         ),
         (
             ["task=regression", *own("pairs"), "model=mlp", "model.features=3"],
