@@ -54,15 +54,15 @@ def refused(changes):
 )
 def test_too_small(name, value, least):
     enough = "above 0" if least == 1e-12 else f"of at least {least}"
-    assert refused({name: value}) == f"{name}={value} must be a finite number {enough}"
+    assert refused({name: value}).startswith(f"{name}={value} must be a finite number {enough}")
     check(changed({"topology.schedule": "gpipe", name: least}))
 
 
 def test_a_job_starts_with_no_more_and_grows_to_no_less_than_it_is_set_to_have():
     assert refused({"topology.min_replicas": 5}).startswith(
-        "topology.min_replicas=5 is more than topology.replicas=4: "
+        "topology.min_replicas=5, topology.replicas=4, topology.max_replicas=None: "
     )
-    for few in (0, 3):
+    for few in (1, 3):
         assert f"topology.max_replicas={few}" in refused({"topology.max_replicas": few})
     check(changed({"topology.min_replicas": 4, "topology.max_replicas": 4}))
 
@@ -147,9 +147,18 @@ def test_unknown_choice(name, choices):
             {"topology.schedule": "interleaved_1f1b", "topology.cuts": [3]},
             r"topology\.cuts=\[3\] must list 3 rising",
         ),
-        ({"trust.budget": -0.1}, r"trust\.budget=-0\.1 must lie between 0 and 1"),
-        ({"trust.budget": 1.1}, r"trust\.budget=1\.1 must lie between 0 and 1"),
-        ({"trust.budget": math.nan}, r"trust\.budget=nan must lie between 0 and 1"),
+        (
+            {"trust.budget": -0.1},
+            r"trust\.budget=-0\.1 must be a finite number of at least 0 and at most 1",
+        ),
+        (
+            {"trust.budget": 1.1},
+            r"trust\.budget=1\.1 must be a finite number of at least 0 and at most 1",
+        ),
+        (
+            {"trust.budget": math.nan},
+            r"trust\.budget=nan must be a finite number of at least 0 and at most 1",
+        ),
         ({"model._target_": None}, r"model\._target_ is empty"),
         ({"data._target_": ""}, r"data\._target_ is empty"),
         ({"model": {}}, r"model\._target_ is empty"),
@@ -226,15 +235,16 @@ def test_a_mistake_is_named(changes, message):
     assert re.match(message, refused(changes))
 
 
-def test_an_attack_needs_a_round_to_start_from():
-    message = refused(ATTACK | {"attack.replicas": [1], "attack.from_round": None})
-    assert message.startswith("attack.from_round is empty")
+@pytest.mark.parametrize("name", ["attack.from_round", "attack.share_of_rounds"])
+def test_an_attack_needs_a_round_to_start_from(name):
+    message = refused(ATTACK | {"attack.replicas": [1], name: None})
+    assert message.startswith(f"{name} is empty")
 
 
-@pytest.mark.parametrize("share", [0, -0.5, 1.5, None, math.nan])
+@pytest.mark.parametrize("share", [0, -0.5, 1.5, math.nan])
 def test_attackers_act_in_some_of_the_rounds(share):
     message = refused(ATTACK | {"attack.replicas": [1], "attack.share_of_rounds": share})
-    assert message == f"attack.share_of_rounds={share} must be more than 0 and at most 1"
+    assert message.startswith(f"attack.share_of_rounds={share} must be a finite number above 0 and")
 
 
 @pytest.mark.parametrize(
@@ -253,14 +263,35 @@ def test_attackers_are_written_as_the_nodes_are(attackers, message):
     [
         ({"topology.replicas": 10**8}, "200000001 ranks"),
         ({"topology.spares": 10**6}, "ranks"),
-        ({"sync.local_steps": 10**12}, "sync.local_steps=1000000000000 must be at most"),
-        ({"sync.timeout": 1e30}, "sync.timeout=1e+30 must be at most"),
-        ({"train.momentum": 1.0}, "train.momentum=1.0 must be less than 1"),
-        ({"sync.outer_momentum": 2.0}, "sync.outer_momentum=2.0 must be less than 1"),
+        (
+            {"sync.local_steps": 10**12},
+            "sync.local_steps=1000000000000 must be a finite number of at least 1 and at most",
+        ),
+        (
+            {"sync.timeout": 1e30},
+            "sync.timeout=1e+30 must be a finite number of at least 1 and at most",
+        ),
+        (
+            {"train.momentum": 1.0},
+            "train.momentum=1.0 must be a finite number of at least 0 and below 1",
+        ),
+        (
+            {"sync.outer_momentum": 2.0},
+            "sync.outer_momentum=2.0 must be a finite number of at least 0 and below 1",
+        ),
         ({"sync.deadline": 0.0}, "sync.deadline=0.0 must be a finite number above 0"),
-        ({"trust.budget": math.nan}, "trust.budget=nan must lie between 0 and 1"),
-        ({"trust.budget": -0.1}, "trust.budget=-0.1 must lie between 0 and 1"),
-        ({"trust.budget": 1.5}, "trust.budget=1.5 must lie between 0 and 1"),
+        (
+            {"trust.budget": math.nan},
+            "trust.budget=nan must be a finite number of at least 0 and at most 1",
+        ),
+        (
+            {"trust.budget": -0.1},
+            "trust.budget=-0.1 must be a finite number of at least 0 and at most 1",
+        ),
+        (
+            {"trust.budget": 1.5},
+            "trust.budget=1.5 must be a finite number of at least 0 and at most 1",
+        ),
         ({"rewards.policy": "verified", "trust.budget": 0}, "nothing is (trust.budget=0)"),
         ({"rewards.policy": "verified", "trust.enabled": False}, "(trust.enabled=false)"),
         (
