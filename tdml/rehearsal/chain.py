@@ -1,7 +1,8 @@
 """The model as the nodes will hold it: all stages in one process, each made as its node does."""
 
+import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 
 import torch
 from torch import nn
@@ -47,6 +48,7 @@ class Chain:
     ) -> None:
         self._weights, self._train, self.device = weights, config.train, device
         self._task, self._plan = task_of(config, training=True), plan
+        self._ticks: list[float] = []  # when each part was done, forward and backward
         stages = config.topology.stages
         self._stages = [
             plan.cut(outline(config.model, config.seed), plan.parts_of(stage, stages))
@@ -117,11 +119,23 @@ class Chain:
             self._backward(borders, targets)
         return values
 
+    def seconds(self, inputs: torch.Tensor, targets: torch.Tensor, seed: int) -> list[float]:
+        """How long each part takes forward and backward. Raises as `step`."""
+        self._reset(training=True)
+        self._ticks = [self._now()]
+        with seeded(seed):
+            self._backward(self._forward(inputs, lambda *_: None), targets)
+        taken = [after - before for before, after in itertools.pairwise(self._ticks)]
+        count = len(self._parts)
+        forward, backward = taken[:count], taken[count : 2 * count]
+        return [one + other for one, other in zip(forward, reversed(backward), strict=True)]
+
     def update(self) -> None:
         """The optimizers' step on the gradients."""
         parameters = [self._trained(parts) for parts in self._stages]
         if self._train.clip_norm is not None:
-            nn.utils.clip_grad_norm_(chain.from_iterable(parameters), self._train.clip_norm)
+            every = itertools.chain.from_iterable(parameters)
+            nn.utils.clip_grad_norm_(every, self._train.clip_norm)
         for own in parameters:
             if (optimizer := inner_optimizer(self._train, own)) is not None:
                 set_rate(optimizer, self._train.lr)
@@ -170,6 +184,7 @@ class Chain:
             if inputs.shape == self._plan.borders[0].shape:  # no smaller batch
                 self._plan.check_crossing(len(borders), value)
             borders.append((received, value))
+            self._ticks.append(self._now())
         return borders
 
     def _pass(self, block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
@@ -223,9 +238,11 @@ class Chain:
             )
         try:
             loss.backward()
+            self._ticks.append(self._now())
             for (_, sent), (following, _) in zip(borders[-2::-1], borders[:0:-1], strict=True):
                 if sent.requires_grad:  # else nothing before it is trained this time
                     sent.backward(following.grad)
+                self._ticks.append(self._now())
         except RuntimeError as error:
             text = one_line(error)
             if "inplace operation" in text:
@@ -237,6 +254,11 @@ class Chain:
             raise SettingError(f"model: its gradients cannot be computed: {text}") from error
         self._check_gradients_are_dense()
         self._give_back()
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def _check_gradients_are_dense(self) -> None:
         for number, block in enumerate(self.blocks):

@@ -2,23 +2,21 @@
 best."""
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
-from tdml.common.seeds import derive, seeded
+from tdml.common.seeds import derive
 from tdml.data.source import Source
 from tdml.errors import SettingError
 from tdml.models import whole
-from tdml.models.compute import Runner
 from tdml.models.microbatches import fastest
-from tdml.models.plan import Plan, make_plan
+from tdml.models.plan import make_plan
+from tdml.rehearsal.chain import Chain
 from tdml.rehearsal.rehearse import device_for
 from tdml.settings.microbatches import check_microbatches
 from tdml.settings.schema import Config, Topology
-from tdml.tasks.objective import mean_loss, task_of
 
 _PASSES = 3  # the fastest counts: whatever else the machine does makes the others slower
 _MORE = 2  # of the first size, before any: for what is loaded and chosen in it
@@ -71,67 +69,21 @@ class Stages:
     """
 
     def __init__(self, config: Config, source: Source, largest: int, device: torch.device) -> None:
-        self._task, self._stages, self._device = (
-            task_of(config, training=True),
-            config.topology.stages,
-            device,
-        )
-        self._seed = derive(config.seed, "timing")
+        self._stages, self._seed = config.topology.stages, derive(config.seed, "timing")
         self._inputs, self._targets = source.training_batch(range(largest), self._seed)
         model = whole.initial_model(config.model, config.seed)
         plan = make_plan(config, model, self._inputs)
-        self._runners = _runners(config, plan, whole.tensors_of(model), self._device)
-        with seeded(self._seed):
-            for _ in range(_MORE):
-                self._pass(self._inputs, self._targets)
+        self._chain = Chain(config, plan, whole.tensors_of(model), device)
+        for _ in range(_MORE):
+            self._chain.seconds(self._inputs, self._targets, self._seed)
 
     def seconds(self, size: int) -> list[float]:
         """Of each stage, for a micro-batch of so many samples forward and backward. Raises as the
         constructor."""
-        with seeded(self._seed):
-            passes = [self._pass(self._inputs[:size], self._targets[:size]) for _ in range(_PASSES)]
+        batch = self._inputs[:size], self._targets[:size]
+        passes = [self._chain.seconds(*batch, self._seed) for _ in range(_PASSES)]
         parts = [min(taken) for taken in zip(*passes, strict=True)]
         return [sum(parts[stage :: self._stages]) for stage in range(self._stages)]
-
-    def _pass(self, inputs: torch.Tensor, targets: torch.Tensor) -> list[float]:
-        """Seconds of each part."""
-        clock, value = _Clock(self._device), inputs.clone()  # a block may work in place
-        borders = []
-        for index, runner in enumerate(self._runners):
-            runner.zero_grad()
-            received = value.detach().requires_grad_(index > 0)
-            value = runner(received)
-            borders.append((received, value))
-            clock.tick()
-        gradient = None
-        for received, output in reversed(borders):
-            if gradient is None:
-                mean_loss(self._task, output, targets.to(self._device)).backward()
-            else:
-                output.backward(gradient)
-            gradient = received.grad
-            clock.tick()
-        forward, backward = clock.ticks[: len(borders)], clock.ticks[len(borders) :]
-        return [one + other for one, other in zip(forward, reversed(backward), strict=True)]
-
-
-class _Clock:
-    """Seconds between one tick and the next."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.ticks: list[float] = []
-        self._device = device
-        self._last = self._now()
-
-    def tick(self) -> None:
-        now = self._now()
-        self.ticks.append(now - self._last)
-        self._last = now
-
-    def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()
 
 
 def load(topology: Topology, device: torch.device) -> float:
@@ -144,19 +96,6 @@ def load(topology: Topology, device: torch.device) -> float:
     else:
         at_a_time = max(1.0, len(os.sched_getaffinity(0)) / torch.get_num_threads())
     return nodes / topology.stages / at_a_time
-
-
-def _runners(
-    config: Config, plan: Plan, weights: dict[str, torch.Tensor], device: torch.device
-) -> list[Runner]:
-    parts = plan.cut(whole.outline(config.model, config.seed), range(plan.parts))
-    for part in parts:
-        part.materialise(device)
-        part.fill(weights)
-    return [
-        Runner(part.module.train(), config.train, i == 0, device, device)
-        for i, part in enumerate(parts)
-    ]
 
 
 def _is_possible(config: Config, count: int) -> bool:
