@@ -91,7 +91,7 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
     value, borders = inputs, [Border(inputs.shape, inputs.dtype)]
     with _as_they_were(blocks), seeded(0):
         for number, block in enumerate(blocks):
-            form, frozen = _form(block), _frozen(block)
+            form = _form(block)
             try:
                 value = visit(block, value.detach().requires_grad_(value.requires_grad))
             except SettingError:
@@ -117,7 +117,7 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
                     f"model: block {number} ({type(block).__name__}) returns {_kind(value)}: it "
                     "must return one floating-point tensor"
                 )
-            _check_form(number, form, frozen, block)
+            _check_form(number, form, block)
             borders.append(Border(value.shape, value.dtype))
     return borders
 
@@ -138,36 +138,25 @@ def _kind(value: object) -> str:
     return f"{value.dtype}{apart}"
 
 
-_Form = tuple[torch.Size, torch.dtype]
+_Form = tuple[torch.Size, torch.dtype, bool]  # the last: whether it is trained
 
 
 def _form(block: nn.Module) -> dict[str, _Form]:
-    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors_in(block)}
+    trained = {name for name, parameter in block.named_parameters() if parameter.requires_grad}
+    return {name: (t.shape, t.dtype, name in trained) for name, t in tensors_in(block)}
 
 
-def _frozen(block: nn.Module) -> set[str]:
-    return {name for name, parameter in block.named_parameters() if not parameter.requires_grad}
-
-
-def _check_form(number: int, before: dict[str, _Form], frozen: set[str], block: nn.Module) -> None:
+def _check_form(number: int, before: dict[str, _Form], block: nn.Module) -> None:
     """A block may put other tensors in its buffers' places, but only such as can be exchanged as
     they were. What of it is trained stays so."""
     after = _form(block)
-    if others := sorted(frozen ^ _frozen(block)):
+    changed = [n for n in sorted(before.keys() | after.keys()) if before.get(n) != after.get(n)]
+    if changed:
         raise SettingError(
-            f"model: block {number} freezes {others[0]}, or trains it, from a pass on: set its "
-            "requires_grad in the constructor or in train()"
+            f"model: block {number}: its first pass makes {changed[0]}, gives it another form, or "
+            "decides whether it is trained: make it in the constructor, keep its shape, and set "
+            "its requires_grad there or in train()"
         )
-    if new := sorted(after.keys() - before.keys()):
-        raise SettingError(
-            f"model: block {number} makes {new[0]} in its first pass: make it in the constructor"
-        )
-    for name, form in before.items():
-        if after.get(name) != form:
-            raise SettingError(
-                f"model: block {number} replaces {name} by something of another form: keep its "
-                "shape"
-            )
     for name, buffer in block.named_buffers():
         if buffer.requires_grad:
             raise SettingError(

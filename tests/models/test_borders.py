@@ -205,9 +205,9 @@ def test_a_block_must_return_one_floating_point_tensor(blocks):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("larger", "model: block 1 replaces mean by something of another form"),
-        ("resized", "model: block 1 replaces mean by something of another form"),
-        ("new", "model: block 1 makes more in its first pass: make it in the constructor"),
+        ("larger", "model: block 1: its first pass makes mean, gives it another form"),
+        ("resized", "model: block 1: its first pass makes mean, gives it another form"),
+        ("new", "model: block 1: its first pass makes more, gives it another form"),
     ],
 )
 def test_buffers_that_nobody_could_exchange_are_the_users_mistake(how, message):
