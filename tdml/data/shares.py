@@ -105,22 +105,14 @@ def _of_training(shares: Sequence[np.ndarray], origin: Origin) -> list[np.ndarra
 
 def _check_samples(shares: Sequence[np.ndarray], count: int, kind: str) -> None:
     """`kind`: of what there are `count`."""
-    owner = np.full(count, -1)
-    name = kind.rpartition(" ")[2]
-    for replica, share in enumerate(shares):
-        outside = share[(share < 0) | (share >= count)]
-        if len(outside):
-            raise SettingError(
-                f"data.shares: share {replica} has {name} {outside[0]}, and the {count} {kind}s "
-                f"are 0 to {count - 1}"
-            )
-        taken = share[owner[share] >= 0]
-        if len(taken):
-            raise SettingError(
-                f"data.shares: {name} {taken[0]} is in the shares {owner[taken[0]]} and {replica}: "
-                "each can be in one alone"
-            )
-        owner[share] = replica
-        if len(np.unique(share)) < len(share):
-            twice = np.flatnonzero(np.bincount(share) > 1)[0]
-            raise SettingError(f"data.shares: {name} {twice} is in share {replica} twice")
+    every = np.concatenate(shares) if shares else np.empty(0, np.int64)
+    if len(outside := every[(every < 0) | (every >= count)]):
+        raise SettingError(
+            f"data.shares has {outside[0]}, and the {count} {kind}s are 0 to {count - 1}"
+        )
+    if len(twice := np.flatnonzero(np.bincount(every) > 1)):
+        having = [replica for replica, share in enumerate(shares) if twice[0] in share]
+        raise SettingError(
+            f"data.shares: {kind} {twice[0]} is there more than once, in share "
+            f"{' and '.join(map(str, having))}: each can be in one alone, and once"
+        )

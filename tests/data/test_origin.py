@@ -70,7 +70,7 @@ def test_shares_are_of_the_rows_of_the_file(loaded, tmp_path):
     found = [sorted(rows[sample] for sample in share) for share in shares]
     assert found == [[row for row in half if row in rows] for half in halves]
     (tmp_path / "shares.json").write_text(f"[[0], [{ROWS}]]")
-    with pytest.raises(SettingError, match="share 1 has row 40, and the 40 rows are 0 to 39"):
+    with pytest.raises(SettingError, match=r"data\.shares has 40, and the 40 rows are 0 to 39"):
         given_shares(str(tmp_path / "shares.json"), train, 2, 1, seed=0)
 
 

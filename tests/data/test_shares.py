@@ -65,16 +65,22 @@ def test_what_a_function_draws_follows_from_the_seed():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[[0, 1], [2, 3], [1, 4]]", "data.shares: sample 1 is in the shares 0 and 2: each can"),
-        ("[[0, 1], [2, 3, 2], [4]]", "data.shares: sample 2 is in share 1 twice"),
+        (
+            "[[0, 1], [2, 3], [1, 4]]",
+            "data.shares: training sample 1 is there more than once, in share 0 and 2: each can",
+        ),
+        (
+            "[[0, 1], [2, 3, 2], [4]]",
+            "data.shares: training sample 2 is there more than once, in share 1: each",
+        ),
         ("[[0, 1], [2], []]", "the 0 samples of replica 2 are too few for an optimizer step on 1"),
         (
             "[[0, 1], [2]]",
             "data.shares gives 2 shares, and there are 3 replicas: give one for each",
         ),
         ("[[0], [1], [2], [3]]", "data.shares gives 4 shares, and there are 3 replicas"),
-        ("[[0], [1], [8]]", "share 2 has sample 8, and the 8 training samples are 0 to 7"),
-        ("[[0], [1], [-1]]", "share 2 has sample -1, and the 8 training samples are 0 to 7"),
+        ("[[0], [1], [8]]", "data.shares has 8, and the 8 training samples are 0 to 7"),
+        ("[[0], [1], [-1]]", "data.shares has -1, and the 8 training samples are 0 to 7"),
         ("[[0], [1], [0.5]]", "data.shares: share 2 is no list of whole numbers: give a list for"),
         ("[[0], [1], [true]]", "data.shares: share 2 is no list of whole numbers"),
         ("[[0], [1], [[2]]]", "data.shares: share 2 is no list of whole numbers"),
