@@ -116,7 +116,7 @@ def test_a_model_that_one_node_cannot_build_costs_its_replica_alone_and_no_neigh
     assert [line["accepted"] for line in result.rounds] == [[1], [1]]
     [note] = result.rounds[0]["notes"]
     assert note.startswith(
-        "replica 0 lost: r0.s1: model=tests.plugins.not_on_rank_2 cannot be built: "
+        "replica 0 lost: r0.s1: model=tests.plugins.not_on_rank_2 cannot be used: "
     )
     assert result.summary["dead"] == []
     assert "Traceback" not in result.output

@@ -48,5 +48,5 @@ def test_a_job_beside_a_plain_loop(tmp_path):
 def test_a_job_that_cannot_start_says_why(tmp_path):
     result = run_command(*BENCH, *SMALL, "data._target_=no.such.module", cwd=tmp_path)
     assert result.returncode == 1
-    assert result.stdout.startswith("tdml: data=no.such.module cannot be loaded: ")
+    assert result.stdout.startswith("tdml: data=no.such.module cannot be used: ")
     assert len(result.stdout.splitlines()) == 1

@@ -1,6 +1,6 @@
 """A job's data on one machine: loaded once, read by index, with every random choice seeded."""
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Sequence, Sized
 from contextlib import AbstractContextManager
 from functools import cached_property
 
@@ -13,20 +13,16 @@ from tdml.data.labels import kept_labels, labels_of
 from tdml.data.origin import places_of
 from tdml.data.sample import Form, MapStyle, look
 from tdml.data.sample_weights import read_sample_weights
-from tdml.errors import SettingError, cause, one_line, running_on
+from tdml.errors import SettingError, one_line, running_on
 from tdml.settings.schema import Config
-from tdml.settings.targets import instantiate
+from tdml.settings.targets import instantiate, made
 from tdml.tasks import Classification, Language, Task
 from tdml.tasks.objective import task_of
 
 CLASSIFICATION = Classification()
 _NAMED = 3  # samples
-_OURS = {
-    "partition",
-    "shares",
-    "alpha",
-    "weights",
-}  # settings of the group that are not the source's own
+# settings of the group that are not the source's own
+_OURS = {"partition", "shares", "alpha", "weights"}
 
 
 class Source:
@@ -195,17 +191,9 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
         SettingError: the `_target_` cannot be found, fails, or returns something else than two
             datasets, or three; or the file of `data.weights` does not fit them.
     """
-    try:
-        with seeded(derive(seed, "data")):
-            datasets = instantiate(
-                {key: value for key, value in settings.items() if key not in _OURS}
-            )
-    except SettingError:
-        raise
-    except Exception as error:
-        raise SettingError(
-            f"data={settings['_target_']} cannot be loaded: {cause(error, 'data')}"
-        ) from error
+    own = {key: value for key, value in settings.items() if key not in _OURS}
+    with seeded(derive(seed, "data")):
+        datasets = made("data", own["_target_"], instantiate, own)
     if fault := _fault(datasets):
         raise SettingError(
             f"data._target_={settings['_target_']} must return a training and a test dataset with "
@@ -231,38 +219,26 @@ def _listed(indices: Sequence[int]) -> str:
 
 def _fault(datasets: object) -> str:
     """What is wrong with what a data function has returned; "" for two map-style datasets."""
-    if isinstance(datasets, Mapping):
-        return f"it returned a dict of {', '.join(map(repr, datasets))}"
-    if not isinstance(datasets, tuple | list):
-        return f"it returned a {type(datasets).__name__}"
-    if len(datasets) not in (2, 3):
-        return f"it returned {len(datasets)} of them"
+    if not isinstance(datasets, tuple | list) or len(datasets) not in (2, 3):
+        several = f" of {len(datasets)}" if isinstance(datasets, Sized) else ""
+        return f"it returned a {type(datasets).__name__}{several}"
     given = [dataset for place, dataset in enumerate(datasets) if place < 2 or dataset is not None]
-    return next(filter(None, map(_not_map_style, given)), "")
-
-
-def _not_map_style(dataset: object) -> str:
-    if isinstance(dataset, DataLoader):
-        return (
-            "it returned a DataLoader: return its dataset, of which TDML makes batches "
-            "(train.batch_size)"
-        )
-    if isinstance(dataset, IterableDataset):
-        return (
-            f"it returned the IterableDataset {type(dataset).__name__}: return one that is "
-            "read by index"
-        )
-    try:
-        sized = isinstance(dataset, Sized) and len(dataset) >= 0
-    except (TypeError, NotImplementedError):
-        sized = False
-    if not sized:
-        return f"it returned a {type(dataset).__name__} without __len__"
+    odd = [type(dataset).__name__ for dataset in given if not _is_map_style(dataset)]
     return (
-        ""
-        if hasattr(dataset, "__getitem__")
-        else f"it returned a {type(dataset).__name__} without __getitem__"
+        f"it returned a {odd[0]}, which is not read by index: return one that has __len__ and "
+        "__getitem__, and of a DataLoader its dataset"
+        if odd
+        else ""
     )
+
+
+def _is_map_style(dataset: object) -> bool:
+    if isinstance(dataset, DataLoader | IterableDataset) or not hasattr(dataset, "__getitem__"):
+        return False
+    try:
+        return isinstance(dataset, Sized) and len(dataset) >= 0
+    except (TypeError, NotImplementedError):
+        return False
 
 
 def fetch(

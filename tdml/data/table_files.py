@@ -45,10 +45,7 @@ class Table:
 
 
 def read_table(path: str | None) -> Table:
-    """
-    Raises:
-        SettingError: there is no such file, or it is no table.
-    """
+    """Raises SettingError: there is no such file, or it is no table."""
     if not isinstance(path, str) or not Path(path).is_file():
         raise SettingError(
             f"data.path={path} is no file: give a CSV file whose first line has the names of the "

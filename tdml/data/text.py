@@ -67,20 +67,14 @@ def text(
 
 
 def check_sequences(context: int, held_out: float) -> None:
-    """
-    Raises:
-        SettingError: one of these cannot be.
-    """
+    """Raises SettingError: one of these cannot be."""
     if not isinstance(context, int) or context < 1:
         raise SettingError(f"data.context={context} must be a whole number of tokens from 1")
     check_held_out(held_out)
 
 
 def check_enough(train: Sequences, test: Sequences, context: int) -> None:
-    """
-    Raises:
-        SettingError: there are not two test sequences and one to train on.
-    """
+    """Raises SettingError: there are not two test sequences and one to train on."""
     if len(train) < 1 or len(test) < 2:
         raise SettingError(
             f"data.context={context}: there are {len(train)} training and {len(test)} test "

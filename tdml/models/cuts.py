@@ -38,9 +38,7 @@ def find_obstacles(model: nn.Module, borders: Sequence[Border], inputs: torch.Te
 
 
 def check_has_blocks(model: nn.Module) -> None:
-    """Raises:
-    SettingError: the model does not say where it may be cut.
-    """
+    """Raises SettingError: the model does not say where it may be cut."""
     if not has_blocks(model):
         named = " (its `blocks` is no method)" if hasattr(model, "blocks") else ""
         raise SettingError(
@@ -51,9 +49,7 @@ def check_has_blocks(model: nn.Module) -> None:
 
 
 def check_parts(parts: int, blocks: int, obstacles: Obstacles) -> None:
-    """Raises:
-    SettingError: the model cannot be cut into so many parts.
-    """
+    """Raises SettingError: the model cannot be cut into so many parts."""
     most, asked = (
         blocks - len(obstacles),
         f"topology.stages asks for {parts} parts (stages × chunks), but the model",
@@ -71,9 +67,7 @@ def check_parts(parts: int, blocks: int, obstacles: Obstacles) -> None:
 
 
 def check_cuts(cuts: Sequence[int], blocks: int, obstacles: Obstacles) -> None:
-    """Raises:
-    SettingError: a cut lies beyond the model's last block, or where none can.
-    """
+    """Raises SettingError: a cut lies beyond the model's last block, or where none can."""
     if cuts and cuts[-1] >= blocks:
         raise SettingError(
             f"topology.cuts={list(cuts)}: the model has {blocks} blocks, so no cut may exceed "

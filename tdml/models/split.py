@@ -14,9 +14,9 @@ from typing import TypeGuard
 import torch
 from torch import nn
 
-from tdml.errors import SettingError, cause, one_line
+from tdml.errors import SettingError, one_line
 from tdml.models.tensors import bring_into_form
-from tdml.settings.targets import instantiate
+from tdml.settings.targets import instantiate, made
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # compute nothing
 
@@ -42,15 +42,8 @@ def build(settings: dict, device: str) -> nn.Module:
         SettingError: the `_target_` cannot be found or does not accept the settings, or makes
             something that nodes cannot hold.
     """
-    try:
-        with torch.device(device):
-            model = instantiate(settings)
-    except SettingError:
-        raise
-    except Exception as error:
-        raise SettingError(
-            f"model={settings['_target_']} cannot be built: {cause(error, 'model')}"
-        ) from error
+    with torch.device(device):
+        model = made("model", settings["_target_"], instantiate, settings)
     if not isinstance(model, nn.Module) or isinstance(model, _CONTAINERS):
         raise SettingError(
             f"model._target_={settings['_target_']} returned {type(model).__name__}: it must "
@@ -106,10 +99,8 @@ def _listing(model: nn.Module) -> Callable[[], Iterable[nn.Module]] | None:
 
 
 def check_complete(model: nn.Module, blocks: Sequence[nn.Module]) -> None:
-    """Raises:
-    SettingError: a tensor of the model is in no block, or a block holds one that is not the
-    model's.
-    """
+    """Raises SettingError: a tensor of the model is in no block, or a block holds one that is not
+    the model's."""
     used = {
         id(tensor): f"{name} in block {i}"
         for i, block in enumerate(blocks)

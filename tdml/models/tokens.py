@@ -28,21 +28,17 @@ def check_tokens(
     if inputs.is_floating_point() or inputs.dim() != 2:
         return
     vocabulary = getattr(data, "vocabulary", None)
-    first = blocks_of(model)[0]
-    own = max((m.num_embeddings for m in first.modules() if isinstance(m, nn.Embedding)), default=0)
-    if vocabulary is not None and not _takes(first, own, inputs, vocabulary - 1):
-        raise SettingError(
-            f"data.tokenizer: the vocabulary of the data has {vocabulary} tokens, that of the "
-            f"model {own}: set model.vocabulary={vocabulary} (of model=hf: "
-            "model.config.vocab_size), or take the tokenizer that belongs to the model"
-        )
     ids = [inputs] if targets is None else [inputs, targets]
     largest = max((int(each.long().max()) for each in ids if each.numel()), default=-1)
-    if not _takes(first, own, inputs, largest):
-        raise SettingError(
-            f"data: there is a token {largest}, and the vocabulary of the model has {own}: see "
-            "model.vocabulary, and task.mask_token"
-        )
+    first = blocks_of(model)[0]
+    own = max((m.num_embeddings for m in first.modules() if isinstance(m, nn.Embedding)), default=0)
+    for token in (largest, (vocabulary or 0) - 1):
+        if 0 < own <= token and not _takes(first, inputs, token):
+            raise SettingError(
+                f"data: there may be a token {token}, and the vocabulary of the model has {own}: "
+                f"set model.vocabulary={token + 1} (of model=hf: model.config.vocab_size), or take "
+                "the data.tokenizer and the task.mask_token that belong to the model"
+            )
     most = getattr(model, "most_tokens", None)
     if most is not None and inputs.shape[1] > most:
         raise SettingError(
@@ -52,11 +48,9 @@ def check_tokens(
         )
 
 
-def _takes(block: nn.Module, own: int, inputs: torch.Tensor, token: int) -> bool:
-    """Whether a block, whose largest embedding has `own` rows, takes a token. It may look it up by
+def _takes(block: nn.Module, inputs: torch.Tensor, token: int) -> bool:
+    """Whether a block takes a token, though no embedding has so many rows: it may look it up by
     less than all of it."""
-    if token < own or not own:
-        return True
     ids = inputs.clone()
     ids[0, -1] = token
     try:

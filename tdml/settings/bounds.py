@@ -45,10 +45,7 @@ _CHOICES = {
 
 
 def check_bounds(config: "Config") -> None:
-    """
-    Raises:
-        SettingError: a setting that is given is beyond its bounds, or none of its choices.
-    """
+    """Raises SettingError: a setting that is given is beyond its bounds, or none of its choices."""
     for name in (*_AT_LEAST_1, *_AT_LEAST_0, *_ABOVE_0):
         _check_number(name, _value(config, name))
     for name, choices in _CHOICES.items():

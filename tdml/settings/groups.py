@@ -18,10 +18,7 @@ _ALL_LINEAR = "all-linear"
 
 
 def check_targets(config: "Config") -> None:
-    """
-    Raises:
-        SettingError: one names nothing.
-    """
+    """Raises SettingError: one names nothing."""
     for group in ("model", "data", "task", "attack"):
         target = getattr(config, group).get("_target_")
         if not target and group != "attack":

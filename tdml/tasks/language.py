@@ -62,10 +62,7 @@ class Language(Task):
         return {"perplexity": (nats, tokens), "token_accuracy": (right, tokens)}
 
     def check_output(self, shape: torch.Size, strata: list[int] | None) -> None:
-        """
-        Raises:
-            SettingError: it is not one of logits for every token.
-        """
+        """Raises SettingError: it is not one of logits for every token."""
         check_logits(shape, type(self).__name__.lower())
 
 

@@ -52,10 +52,7 @@ def check_batch(samples: tuple, parts: int) -> None:
 
 
 def check_class(label: Any) -> None:
-    """
-    Raises:
-        ValueError: it is no whole number from 0.
-    """
+    """Raises ValueError: it is no whole number from 0."""
     given = label.tolist() if isinstance(label, torch.Tensor | np.ndarray) else label
     try:
         [number] = np.ravel(given)

@@ -64,10 +64,7 @@ class Regression(Task):
         return {"mae": (errors.abs().mean(dim=1), ones), "r2": (sums, ones)}
 
     def check_output(self, shape: torch.Size, strata: list[int] | None) -> None:
-        """
-        Raises:
-            SettingError: it is not one row of numbers a sample.
-        """
+        """Raises SettingError: it is not one row of numbers a sample."""
         if len(shape) > 2:
             raise SettingError(
                 f"task=regression: the model returns {tuple(shape)}, and (batch, numbers) is needed"

@@ -12,10 +12,7 @@ IGNORED = -100  # in the place of a target that is none, as in torch and transfo
 
 
 def check_tokens_of(context: Any, padding: Any) -> None:
-    """
-    Raises:
-        SettingError: one of these settings of a task cannot be.
-    """
+    """Raises SettingError: one of these settings of a task cannot be."""
     if context is not None and not (is_id(context) and context):
         raise SettingError(
             f"task.context={context} must be a whole number of tokens from 1, or null, where all "
@@ -74,10 +71,7 @@ def by_sequence(each: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def check_logits(shape: Sequence[int], task: str) -> None:
-    """
-    Raises:
-        SettingError: an output is not one of logits for every token.
-    """
+    """Raises SettingError: an output is not one of logits for every token."""
     if len(shape) != 3:
         raise SettingError(
             f"task={task}: the model returns {tuple(shape)}, and (batch, tokens, vocabulary) is "

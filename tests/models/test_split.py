@@ -103,11 +103,11 @@ def ends_the_program():
     [
         (
             {"_target_": "tdml.models.nothing"},
-            "model=tdml.models.nothing cannot be built: tdml.models has no nothing",
+            "model=tdml.models.nothing cannot be used: tdml.models has no nothing",
         ),
         (
             {"_target_": "no_such_package.model"},
-            "model=no_such_package.model cannot be built: No module named 'no_such_package'",
+            "model=no_such_package.model cannot be used: No module named 'no_such_package'",
         ),
         (
             CNN | {"colour": 1},
@@ -140,7 +140,7 @@ def test_what_cannot_be_built_is_the_users_mistake(model, message):
 def test_a_module_with_a_mistake_is_named_by_file_and_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "spoilt_module.py").write_text("x = 1\ndef net(:\n")
-    with pytest.raises(SettingError, match=r"cannot be built: .*spoilt_module\.py, line 2: "):
+    with pytest.raises(SettingError, match=r"cannot be used: .*spoilt_module\.py, line 2: "):
         build({"_target_": "spoilt_module.net"}, "meta")
 
 

@@ -106,7 +106,7 @@ def test_the_weights_arrive_whatever_the_constructor_does(make, cuts):
 
 
 def test_what_fails_on_the_host_too_is_the_users_mistake():
-    with pytest.raises(SettingError, match=r"cannot be built: .*no such file"):
+    with pytest.raises(SettingError, match=r"cannot be used: .*no such file"):
         outline(settings(fails), 0)
 
 
