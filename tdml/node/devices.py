@@ -67,13 +67,15 @@ def border_device(device: torch.device, backend: str) -> torch.device:
 
 def make_repeatable() -> None:
     """Have torch choose kernels that give the same bits every time, so that an audit finds the same
-    steps again.
+    steps again; and compute in float32 what is float32.
 
     To be called before a GPU is first used. Where torch has no such kernel it warns once, and
     audits of that model are only as sharp as its machines repeat each other.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
     torch.backends.cudnn.benchmark = False
+    # rounds to 10 bits, beyond which a coordinator without a GPU could tell no lie from rounding
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Of use to debuggers only. torch's stubs lack it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

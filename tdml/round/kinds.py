@@ -40,7 +40,8 @@ class Kinds:
         limit = self.tolerance.limit(kind, self._referee.kind)
         error = self._referee.error(done, value)
         if error <= limit:
-            self.tolerance.learn(kind, self._referee.kind, error)
+            if done.item.channel < 0:  # messages, of norms above all, are much nearer than states
+                self.tolerance.learn(kind, self._referee.kind, error)
             return True
         spread = max(limit, self._referee.spread(done))
         if error <= spread < math.inf:

@@ -1,4 +1,5 @@
-"""How far apart two kinds of machines may be in a step of a stage: learnt from a run's steps."""
+"""How far apart two kinds of machines may be in a step of a stage: learnt from the states that a
+run's steps lead to."""
 
 import statistics
 
@@ -34,7 +35,7 @@ class Tolerance:
         return min(ERRORS * statistics.median(errors), MOST_ERROR) if errors else MOST_ERROR
 
     def learn(self, one: str, other: str, error: float) -> None:
-        """Of a step on which both agree within the limit."""
+        """Of a step on whose end both agree within the limit."""
         self.seen.setdefault(_pair(one, other), []).append(error)
 
 

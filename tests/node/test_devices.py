@@ -27,10 +27,16 @@ def torch_as_it_was() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory,
         torch.backends.cudnn.benchmark,
     )
+    convolutions, products = (
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cuda.matmul.allow_tf32,
+    )
     yield
     torch.use_deterministic_algorithms(before[0], warn_only=before[1])
     torch.utils.deterministic.fill_uninitialized_memory = fill
     torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cudnn.allow_tf32 = convolutions
+    torch.backends.cuda.matmul.allow_tf32 = products
 
 
 def test_steps_are_made_repeatable_and_nothing_is_refused(
@@ -44,6 +50,13 @@ def test_steps_are_made_repeatable_and_nothing_is_refused(
     assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_float32_is_not_rounded_to_tf32(torch_as_it_was: None) -> None:
+    """As torch lets convolutions be, and some containers all products."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    make_repeatable()
+    assert not (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
 
 
 def test_a_gpu_has_a_name_only_where_it_is_a_ranks_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from tdml.lab.laboratory import Laboratory
 from tdml.round.referee import item_digest
 from tdml.round.shown import StepShown
-from tdml.trust.dispute import Item
+from tdml.trust.dispute import END, STATE, Item
 
 _JOB = ["model=mlp", "data.size=8", "model.features=192", "model.hidden=16"]
 
@@ -40,6 +40,21 @@ def test_between_rounding_and_a_lie_nothing_is_known(
     assert len([e for errors in settler.kinds.tolerance.seen.values() for e in errors]) == learnt
     assert settler.kinds.is_right(done, "of something else", "a GPU", value) is False
     assert settler.kinds.is_right(done, "of what is not shown", "a GPU", None) is False
+
+
+def test_how_far_kinds_differ_is_learnt_of_states_and_judged_by_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Norms are a hundred times nearer: with them the median would have honest states be lies."""
+    settler = Laboratory(_JOB).engine.judge.auditor.settler
+    monkeypatch.setattr(settler.referee, "spread", lambda done: 0.0)
+    value, tolerance = [torch.ones(3)], settler.kinds.tolerance
+    for channel, error in [(STATE, 1e-3), (END, 1e-3), *[(0, 1e-6)] * 9, (STATE, 7e-3)]:
+        monkeypatch.setattr(settler.referee, "error", lambda done, value, e=error: e)
+        item = Item(0, 0, channel)
+        done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)])
+        assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value)
+    assert list(tolerance.seen.values()) == [[1e-3, 1e-3, 7e-3]]
 
 
 def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
