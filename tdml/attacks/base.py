@@ -26,8 +26,8 @@ class Knowledge:
 
     mean: torch.Tensor  # (d,) float32
     std: torch.Tensor  # (d,) float32, over the honest replicas, ddof 0
-    honest: int  # honest replicas
-    attackers: int  # attacking replicas
+    honest: int  # honest nodes of the stage
+    attackers: int  # attacking nodes of the stage, oneself among them
     updates: torch.Tensor | None = None  # (honest, d) float32, for attacks that see every update
 
     @staticmethod

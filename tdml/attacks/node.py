@@ -18,15 +18,17 @@ from tdml.common.seeds import derive
 from tdml.data.source import Source
 from tdml.models.layout import change
 from tdml.models.whole import initial_model
+from tdml.node.agreement import training_purpose
 from tdml.node.lockstep import StepInputs
 from tdml.node.node import Node, Step
 from tdml.node.stage import Stage
 from tdml.protocol.identity import Identity
-from tdml.protocol.names import slot_name
 from tdml.protocol.orders import EvaluateOrder, RepeatOrder, Slot, TrainOrder
 from tdml.settings.schema import Config
 
 _TICK_S = 0.05
+# what nodes write down of a play of a round
+_TRAINS, _DONE, _ATTACKS = "trains in", "has done", "attacks in"
 Tap = StoreTap | dict[str, bytes]  # where omniscient attackers find the honest updates
 
 
@@ -52,11 +54,14 @@ class WatchedNode(Node):
         self._tap = tap
 
     def training(self, order: TrainOrder, steps: int) -> Iterator[Step]:
+        play = training_purpose(order.round, order.nonce)
+        self._tap[_note_key(self.slot)] = _note(_TRAINS, play)
         yield from super().training(order, steps)
+
         kept = io.BytesIO()
         torch.save(self.update, kept)
         self._tap[_key(self.slot)] = kept.getvalue()
-        self._tap[_round_key(self.slot)] = str(order.round).encode()
+        self._tap[_note_key(self.slot)] = _note(_DONE, play)
 
 
 class AttackingNode(Node):
@@ -79,6 +84,7 @@ class AttackingNode(Node):
         self._friends = frozenset(
             int(n[1:].partition(".")[0]) for n in attacking if n.startswith("r")
         )
+        self._last_play = self._this_play = ""  # of a round, by its training's purpose
         self._past: deque[torch.Tensor] = deque(maxlen=2)
         self._aggregate: torch.Tensor | None = None
         self._work = 1.0
@@ -100,10 +106,15 @@ class AttackingNode(Node):
         return taken
 
     def training(self, order: TrainOrder, steps: int) -> Iterator[Step]:
+        self._last_play = self._this_play
+        self._this_play = training_purpose(order.round, order.nonce)
+        if self._attack.omniscient:
+            self._tap[_note_key(self.slot)] = _note(_ATTACKS, self._this_play)
         yield from super().training(order, steps)
+
         # where all are objects of one process the honest have trained by now
         if self._attack.omniscient and self._acts(order.round) and isinstance(self._tap, StoreTap):
-            self._wait_for_honest(order.round)
+            self._wait_for_honest()
 
     def poisoned(self, given: StepInputs, round_number: int) -> StepInputs:
         if not self._acts(round_number):
@@ -120,7 +131,7 @@ class AttackingNode(Node):
         return given
 
     def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
-        knowledge = self._look(round_number) if self._attack.omniscient else None
+        knowledge = self._look() if self._attack.omniscient else None
         nothing = knowledge is not None and not knowledge.honest
         if self._acts(round_number) and not nothing:
             update = self._attack.corrupt(update, self._context(round_number, knowledge))
@@ -137,32 +148,30 @@ class AttackingNode(Node):
             return losses
         return self._attack.report(losses, order.candidate, self._context(order.round))
 
-    def _look(self, round_number: int) -> Knowledge:
+    def _look(self) -> Knowledge:
         """What an omniscient attacker knows of the honest updates of its stage."""
         honest = []
-        for slot in self._slots():
-            if self._wrote(slot) == round_number:
-                written = self._tap.get(_key(slot))
-                assert written is not None
-                honest.append(torch.load(io.BytesIO(written), weights_only=True))
+        for slot in self._who(_DONE, self._this_play):
+            written = self._tap.get(_key(slot))
+            assert written is not None
+            honest.append(torch.load(io.BytesIO(written), weights_only=True))
         rows = torch.stack(honest) if honest else torch.empty(0, self.stage.layout.size)
-        return Knowledge.of(rows, len(self._friends), self._attack.sees_updates)
+        attacking = len(self._who(_ATTACKS, self._this_play))
+        return Knowledge.of(rows, attacking, self._attack.sees_updates)
 
-    def _wait_for_honest(self, round_number: int) -> None:
-        """Until all have written down their updates who have done so in the round before: an
-        attacker that wants to know them hands in as late as it dares."""
+    def _wait_for_honest(self) -> None:
+        """Until all have written down their updates who have begun to train, or had a part in the
+        play before: an attacker that wants to know them hands in as late as it dares."""
         ends = time.monotonic() + self._config.sync.timeout / 2
-        awaited = [
-            slot
-            for slot in self._slots()
-            if slot_name(slot) not in self._attacking and self._wrote(slot) == round_number - 1
-        ]
-        while time.monotonic() < ends and any(self._wrote(s) < round_number for s in awaited):
+        while time.monotonic() < ends and (
+            self._who(_DONE, self._last_play) or self._who(_TRAINS, self._this_play)
+        ):
             time.sleep(_TICK_S)
 
-    def _wrote(self, slot: Slot) -> int:
-        """The last round whose update was written down; 0: none."""
-        return int(self._tap.get(_round_key(slot)) or 0)
+    def _who(self, does: str, play: str) -> list[Slot]:
+        """The slots of the stage whose nodes have last written down so much of a play."""
+        note = _note(does, play)
+        return [slot for slot in self._slots() if self._tap.get(_note_key(slot)) == note]
 
     def _slots(self) -> list[Slot]:
         """Those of the stage, in all replicas."""
@@ -185,7 +194,7 @@ class AttackingNode(Node):
             shared=torch.Generator().manual_seed(
                 derive(seed, "attack together", number, self.slot.stage)
             ),
-            friends=self._friends,
+            friends=self._friends | {self.slot.replica},
             past=tuple(self._past),
             aggregate=self._aggregate,
             knowledge=knowledge,
@@ -198,5 +207,9 @@ def _key(slot: Slot) -> str:
     return f"honest/{slot.replica}.{slot.stage}"
 
 
-def _round_key(slot: Slot) -> str:
-    return f"round/{slot.replica}.{slot.stage}"
+def _note_key(slot: Slot) -> str:
+    return f"note/{slot.replica}.{slot.stage}"
+
+
+def _note(does: str, play: str) -> bytes:
+    return f"{does} {play}".encode()

@@ -1,6 +1,7 @@
 """A whole job in one process: the engine of the cluster, on a fleet of objects."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -52,13 +53,14 @@ class Seeded:
     """Secrets that follow from the job's seed: nobody in a laboratory looks ahead."""
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        self._seed, self._plays = seed, itertools.count()
 
     def secret(self, round_number: int) -> int:
         return derive(self._seed, "secret", round_number)
 
     def play(self, round_number: int) -> str:
-        return hashlib.sha256(f"{self._seed} {round_number}".encode()).hexdigest()
+        played = f"{self._seed} {round_number} {next(self._plays)}"
+        return hashlib.sha256(played.encode()).hexdigest()
 
 
 class Laboratory:

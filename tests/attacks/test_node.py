@@ -1,0 +1,83 @@
+"""Whom omniscient attackers wait for, and what they are told then."""
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from tdml.attacks import node as attackers
+from tdml.attacks.tap import StoreTap
+from tdml.lab.fleet import LocalReplica
+from tdml.lab.laboratory import Laboratory
+from tdml.protocol.orders import Slot, TrainOrder
+from tests.lab.cases import SMALL
+
+_HONEST = (0, 1)
+
+
+class _Job:
+    """Three replicas of one stage, whose last is omniscient, and ends before all others."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> None:
+        given = ["topology.replicas=3", "topology.stages=1", "sync.local_steps=1", *overrides]
+        self._laboratory = Laboratory([*SMALL, "attack=zero_gradient", *given])
+        self._store = dist.HashStore()
+        self._late: list[tuple[LocalReplica, TrainOrder]] = []
+        self.waited = 0
+        monkeypatch.setattr(attackers.time, "sleep", self._sleep)
+        self.replicas = self._laboratory.fleet.muster()
+        for node in self._laboratory.fleet.nodes.values():
+            node._tap = StoreTap(self._store)
+
+    def play(self, number: int, nonce: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """The update that the attacker hands in, and the sum of the honest ones; of one stage."""
+        made, weights = self._laboratory.job, self._laboratory.engine.weights
+        orders = {
+            replica.index: TrainOrder(number, 1, made.batches(replica.index, number), nonce, (), ())
+            for replica in self.replicas
+        }
+        for replica in self.replicas:
+            replica.load(weights, number)
+        self._late = [(self.replicas[index], orders[index]) for index in _HONEST]
+        for replica, order in self._late:
+            next(replica.nodes[0].training(order, 1))  # they have begun
+
+        self.replicas[2].train(orders[2], lambda: None)
+        self.replicas[2].commit(orders[2])
+        updates = [replica.nodes[0].update for replica in self.replicas]
+        return updates[2], updates[0] + updates[1]
+
+    def _sleep(self, seconds: float) -> None:
+        """Meanwhile an honest one trains."""
+        self.waited += 1
+        replica, order = self._late.pop()
+        replica.train(order, lambda: None)
+
+
+@pytest.mark.parametrize(
+    "plays",
+    [[(1, "a")], [(5, "a")], [(4, "a"), (5, "b")], [(8, "a"), (6, "b")], [(8, "a"), (8, "b")]],
+    ids=["first", "resumed", "next", "taken back", "again"],
+)
+def test_they_wait_for_all_who_train_and_for_nobody_else(monkeypatch, plays) -> None:
+    job = _Job(monkeypatch, "attack.replicas=[2]", "topology.max_replicas=5")
+    for number, nonce in plays:
+        lie, honest = job.play(number, nonce)
+        torch.testing.assert_close(lie, -honest)  # the mean of two, by one attacker
+    assert job.waited == 2 * len(plays)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "sits"),
+    [("spare0", "spare0"), ("r2.s0,spare0", "r2.s0"), ("r2.s0,r1.s0", "r2.s0")],
+    ids=["a spare alone", "a spare that stands by", "one that is gone"],
+)
+def test_attackers_count_those_who_train(monkeypatch, nodes, sits) -> None:
+    """And nobody who was banned, or stands by."""
+    job = _Job(monkeypatch, f"attack.nodes=[{nodes}]", "topology.spares=2")
+    fleet = job._laboratory.fleet
+    fleet._slots[Slot(2, 0)] = sits
+    fleet._slots[Slot(1, 0)] = "spare1"
+    fleet._formed.clear()
+    job.replicas = fleet.muster()
+    lie, honest = job.play(1, "a")
+    torch.testing.assert_close(lie, -honest)
