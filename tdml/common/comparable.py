@@ -3,6 +3,7 @@
 import inspect
 import io
 import pickle
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,12 +14,14 @@ from tdml.common.digest import digest
 
 def comparable(value: Any) -> bytes | None:
     """What compares as the value does; None for what cannot be looked into."""
-    file = io.BytesIO()
-    try:
-        _Pickler(file).dump(value)
-    except Exception:  # of a user's object anything may come
-        return None
-    return file.getvalue()
+    for fast in (True, False):  # whether equal values are one object matters only in a circle
+        file = io.BytesIO()
+        pickler = _Pickler(file)
+        pickler.fast = fast
+        with suppress(Exception):  # of a user's object anything may come
+            pickler.dump(value)
+            return file.getvalue()
+    return None
 
 
 class _Pickler(pickle.Pickler):
@@ -29,12 +32,19 @@ class _Pickler(pickle.Pickler):
             return digest(value.detach())
         if isinstance(value, torch.Generator):
             return value.get_state().numpy().tobytes()
+        if isinstance(value, set | frozenset):
+            return sorted(map(repr, value))
         if hasattr(value, "__next__"):
             return repr(value)  # itertools.count tells where it is
-        if isinstance(value, torch.Tensor | nn.Module | type) or inspect.isroutine(value):
-            return type(value).__name__
-        try:
-            value.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
-        except Exception:  # such as a lock
-            return type(value).__name__
-        return None
+        return None if _has_state(value) else type(value).__name__
+
+
+def _has_state(value: Any) -> bool:
+    """Whether it is to be looked into, and can be."""
+    if isinstance(value, torch.Tensor | nn.Module | type) or inspect.isroutine(value):
+        return False
+    try:
+        value.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+    except Exception:  # such as a lock
+        return False
+    return True

@@ -58,3 +58,15 @@ def test_modules_and_sparse_tensors_are_looked_into_by_others(value):
     ):
         nn.init.zeros_(parameter)
     assert comparable(value) == before
+
+
+def test_what_is_equal_compares_alike_whatever_it_is_made_of():
+    word = "".join(["o", "ften"])
+    assert comparable([word, word]) == comparable([word, "".join(["of", "ten"])])
+    assert comparable(set("abcdefgh")) == comparable(set("hgfedcba"))
+    forth, back = set(), set()
+    for number in range(8):
+        forth.add(8 * number)
+        back.add(8 * (7 - number))
+    assert [*forth] != [*back], "what they look like hangs on their past"
+    assert comparable(forth) == comparable(back)
