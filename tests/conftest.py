@@ -2,10 +2,14 @@
 
 import os
 import tempfile
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tdml import config
 
 if TYPE_CHECKING:
     from tests.jobs import Result
@@ -17,6 +21,25 @@ os.environ["RES_OPTIONS"] = "timeout:1 attempts:2"  # as in every process of a j
 os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")
 
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+_compose = config.load
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> config.Config:
+    return _compose(overrides)
+
+
+def _load(overrides: list[str]) -> config.Config:
+    """Settings that another test has had: Hydra takes an eighth of a second to compose them. Not
+    where a file or the environment has a part in them."""
+    if any("searchpath" in text or "${" in text for text in overrides):
+        return _compose(overrides)
+    return deepcopy(_composed(tuple(overrides)))
+
+
+config.load = _load
 
 
 @pytest.fixture(scope="session")
