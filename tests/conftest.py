@@ -5,6 +5,7 @@ import tempfile
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,7 +80,15 @@ def cifar10_root() -> Path:
 
 @pytest.hookimpl(tryfirst=True)  # xdist looks at the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What reads the same job runs in one process; all else wherever there is time."""
+    """What reads the same job runs in one process, and so does a file, whose tests import, compose
+    and make the same; what starts processes waits for them, and runs wherever there is time."""
     for item in items:
         if "attacked" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("attacked"))
+        elif not _starts_processes(item):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+def _starts_processes(item: pytest.Item) -> bool:
+    functions = (value for value in vars(item.module).values() if isinstance(value, FunctionType))
+    return any(function.__module__ == "tests.jobs" for function in functions)

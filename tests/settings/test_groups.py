@@ -13,8 +13,13 @@ _SIZES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("model", "name"), _SIZES)
-@pytest.mark.parametrize("value", ["-1", "2.5", "null", "true", "many", "[2]"])
+@pytest.mark.parametrize(
+    ("model", "name", "value"),
+    [
+        *((*size, "2.5") for size in _SIZES),
+        *(("mlp", "depth", value) for value in ("-1", "null", "true", "many", "[2]")),
+    ],
+)
 def test_sizes_of_our_models_are_whole_numbers(model, name, value):
     said = refused(f"model={model}", f"model.{name}={value}")
     assert said.startswith(f"model.{name}=") and " must be a whole number of at least " in said
