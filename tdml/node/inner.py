@@ -20,7 +20,7 @@ from tdml.settings.targets import is_path, made, partial_of
 # which take a closure, or sparse gradients; and the class of all of them
 _OTHERS = {torch.optim.LBFGS, torch.optim.SparseAdam, Optimizer}
 _TORCHS = {
-    name.lower(): f"torch.optim.{name}"
+    name.lower(): value
     for name, value in vars(torch.optim).items()
     if isinstance(value, type) and issubclass(value, Optimizer) and value not in _OTHERS
 }
@@ -115,8 +115,8 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
 
 def _factory(settings: dict[str, Any]) -> partial:
     target = settings["_target_"]
-    path = target if is_path(target) else _TORCHS.get(target.lower())
-    if path is None:
+    kind = _TORCHS.get(target.lower())
+    if kind is None and not is_path(target):
         raise SettingError(
             f"train.optimizer={target} is unknown: choose one of {', '.join(sorted(_TORCHS))}, or "
             "name your own with train.optimizer._target_=…"
@@ -125,7 +125,9 @@ def _factory(settings: dict[str, Any]) -> partial:
         raise SettingError(
             "train.optimizer.lr is set for every step: give it as train.lr (and see train.schedule)"
         )
-    return partial_of({**settings, "_target_": path}, "train.optimizer")
+    if kind is None:
+        return partial_of(settings, "train.optimizer")
+    return partial(kind, **{name: value for name, value in settings.items() if name != "_target_"})
 
 
 def _arguments(train: Train, make: partial) -> dict[str, Any]:
