@@ -60,10 +60,11 @@ MASKED = [kind for kind in FAMILIES if kind not in CAUSAL]
 
 
 class Tokens(Dataset):
-    def __init__(self, count, length=13, labels=False, vocabulary=64, padding=slice(0)):
+    def __init__(self, count, length=13, labels=False, vocabulary=64, paddings=()):
         generator = torch.Generator().manual_seed(count)
         self.ids = torch.randint(1, vocabulary, (count, length), generator=generator)
-        self.ids[:, padding] = 0
+        for number, padding in enumerate(paddings):  # of one sample after the other
+            self.ids[number :: len(paddings), padding] = 0
         self.labels, self.vocabulary = labels, vocabulary
 
     def __len__(self):

@@ -43,7 +43,7 @@ def test_only_adapters_and_a_new_head_are_exchanged(kind, head):
 def test_a_classifier_with_adapters_does_not_read_padding_either(kind):
     pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
     config = with_lora(config_of(kind, "classifier", "topology.stages=2", pad_token_id=0))
-    job = job_of(config, padding=slice(-3, None))
+    job = job_of(config, paddings=[slice(-3, None)])
     ids, _ = job.source.training_batch(range(4), seed=0)
     alone = job.model.eval()(ids[:, :-3], attention_mask=torch.ones(4, 10)).logits
     torch.testing.assert_close(job.model(ids).logits, alone)
