@@ -9,7 +9,6 @@ import torch
 from torch.utils.data import Dataset, Subset
 
 from tdml.common.seeds import derive
-from tdml.data.held_out import check_held_out
 from tdml.data.origin import Origin
 from tdml.errors import SettingError, one_line
 
@@ -68,7 +67,6 @@ def hf(
     Raises:
         SettingError: there is no such folder, or nothing of this kind in it.
     """
-    check_held_out(held_out)
     loaded = _load(path)
     if not isinstance(loaded, Mapping):
         rows = _columns(loaded, inputs, target)

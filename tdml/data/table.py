@@ -9,7 +9,6 @@ from torch.utils.data import Dataset
 
 from tdml.common.dtypes import rounds_to_few
 from tdml.common.seeds import derive
-from tdml.data.held_out import check_held_out
 from tdml.data.origin import Origin
 from tdml.data.table_classes import known_classes, numbered
 from tdml.data.table_files import ABSENT, WRONG, Table, read_table
@@ -62,7 +61,6 @@ def csv(
     Raises:
         SettingError: the file cannot be read as such a table.
     """
-    check_held_out(held_out)
     table = read_table(path)
     names, rows = table.names, table.rows
     place, others = _columns(table, target)

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from tdml.data.held_out import check_held_out
 from tdml.errors import SettingError, one_line
 
 _BYTES = "bytes"
@@ -54,7 +53,6 @@ def text(
     Raises:
         SettingError: something cannot be read, or there is too little of it.
     """
-    check_sequences(context, held_out)
     encode, vocabulary = _tokenizer(tokenizer)
     parts: list[list[np.ndarray]] = [[], []]
     for written in written_in(path):
@@ -64,13 +62,6 @@ def text(
     train, test = (Sequences(np.concatenate(part), context, vocabulary) for part in parts)
     check_enough(train, test, context)
     return train, test
-
-
-def check_sequences(context: int, held_out: float) -> None:
-    """Raises SettingError: one of these cannot be."""
-    if not isinstance(context, int) or context < 1:
-        raise SettingError(f"data.context={context} must be a whole number of tokens from 1")
-    check_held_out(held_out)
 
 
 def check_enough(train: Sequences, test: Sequences, context: int) -> None:

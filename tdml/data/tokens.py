@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tdml.data.text import Sequences, check_enough, check_sequences
+from tdml.data.text import Sequences, check_enough
 from tdml.errors import SettingError, one_line
 
 _NPY = b"\x93NUMPY"  # the first bytes of what numpy's save writes
@@ -32,9 +32,6 @@ def tokens(
     Raises:
         SettingError: a file is missing, or has too little.
     """
-    check_sequences(context, held_out)
-    if dtype not in _KINDS:
-        raise SettingError(f"data.dtype={dtype} is unknown: choose one of {', '.join(_KINDS)}")
     ids = _map(path, dtype, "data.path")
     cut = len(ids) if test else round((1 - held_out) * len(ids))
     held = _map(test, dtype, "data.test") if test else ids[cut:]

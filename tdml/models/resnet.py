@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from tdml.common.vision import torchvision
-from tdml.errors import SettingError
 
 if TYPE_CHECKING:
     from torchvision.models import ResNet
@@ -16,30 +15,19 @@ if TYPE_CHECKING:
 # What comes before the first residual block: torchvision's stem (7 × 7, stride 2, and pooling), or
 # one for pictures of 32 pixels (He et al., arXiv 1512.03385, section 4.2: 3 × 3, stride 1), with
 # the pooling, 4 times the work, or without it, 16 times.
-STEMS = ("imagenet", "cifar_pooled", "cifar")
 
 
 def resnet18(num_classes: int, stem: str = "imagenet") -> nn.Module:
-    """`torchvision.models.resnet18(num_classes=…)` with a method `blocks()`: 10 blocks.
-
-    Raises:
-        SettingError: `stem` is none of STEMS.
-    """
+    """`torchvision.models.resnet18(num_classes=…)` with a method `blocks()`: 10 blocks."""
     return _with_blocks(_with_stem(torchvision().models.resnet18(num_classes=num_classes), stem))
 
 
 def resnet50(num_classes: int, stem: str = "imagenet") -> nn.Module:
-    """`torchvision.models.resnet50(num_classes=…)` with a method `blocks()`: 18 blocks.
-
-    Raises:
-        SettingError: `stem` is none of STEMS.
-    """
+    """`torchvision.models.resnet50(num_classes=…)` with a method `blocks()`: 18 blocks."""
     return _with_blocks(_with_stem(torchvision().models.resnet50(num_classes=num_classes), stem))
 
 
 def _with_stem(model: "ResNet", stem: str) -> "ResNet":
-    if stem not in STEMS:
-        raise SettingError(f"model.stem={stem}: choose one of {', '.join(STEMS)}")
     if stem != "imagenet":
         model.conv1 = _small_convolution(model.conv1.out_channels)
     if stem == "cifar":

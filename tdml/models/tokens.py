@@ -32,7 +32,7 @@ def check_tokens(
     largest = max((int(each.long().max()) for each in ids if each.numel()), default=-1)
     first = blocks_of(model)[0]
     own = max((m.num_embeddings for m in first.modules() if isinstance(m, nn.Embedding)), default=0)
-    for token in (largest, (vocabulary or 0) - 1):
+    for token in ((vocabulary or 0) - 1, largest):
         if 0 < own <= token and not _takes(first, inputs, token):
             raise SettingError(
                 f"data: there may be a token {token}, and the vocabulary of the model has {own}: "

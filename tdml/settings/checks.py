@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tdml.errors import SettingError
 from tdml.rewards.policies import POLICIES
 from tdml.settings.bounds import check_bounds
-from tdml.settings.groups import check_our_models, check_targets
+from tdml.settings.groups import check_ours, check_targets
 from tdml.settings.microbatches import check_microbatches
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check(config: "Config") -> None:
             f"nothing is ({_why_unrepeated(config)}): take rewards.policy=work"
         )
     check_targets(config)
-    check_our_models(config.model)
+    check_ours(config)
 
 
 def _why_unrepeated(config: "Config") -> str:

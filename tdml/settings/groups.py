@@ -9,11 +9,23 @@ from tdml.errors import SettingError
 if TYPE_CHECKING:
     from tdml.settings.schema import Config
 
-_OURS = "tdml.models."
-_AT_LEAST = {
-    "num_classes": 1, "channels": 1, "width": 1, "features": 1, "hidden": 1, "depth": 0,
-    "vocabulary": 1, "context": 1, "layers": 1, "heads": 1,
+_OURS = {"model": "tdml.models.", "data": "tdml.data.", "task": "tdml.tasks."}
+# the least that whole numbers may be
+_WHOLE = {
+    "model.num_classes": 1, "model.channels": 1, "model.width": 1, "model.features": 1,
+    "model.hidden": 1, "model.depth": 0, "model.vocabulary": 1, "model.context": 1,
+    "model.layers": 1, "model.heads": 1, "data.size": 1, "data.context": 1, "task.context": 1,
+    "task.padding": 0, "task.mask_token": 0,
 }  # fmt: skip
+_MAY_BE_NULL = ("task.context", "task.padding")
+_SHARES = ("data.held_out", "task.share")
+_CHOICES = {
+    "model.stem": ("imagenet", "cifar_pooled", "cifar"),
+    "model.head": ("causal", "masked", "classifier"),
+    "data.dtype": ("uint16", "uint32"),
+    "task.loss": ("mse", "mae", "huber"),
+}
+_LARGEST_IMAGE = 512  # pixels; 1437 such images are a gigabyte
 _ALL_LINEAR = "all-linear"
 
 
@@ -38,21 +50,35 @@ def check_targets(config: "Config") -> None:
             )
 
 
-def check_our_models(model: Mapping[str, Any]) -> None:
+def check_ours(config: "Config") -> None:
     """What a library would say of these names no setting.
 
     Raises:
-        SettingError: a model of ours cannot have such a size, or such adapters.
+        SettingError: a model, data set or task of ours cannot have such a size, share or choice.
     """
-    if not str(model["_target_"]).startswith(_OURS):
-        return
-    for name, least in _AT_LEAST.items():
-        if name in model and not _is_whole(model[name], least):
-            raise SettingError(
-                f"model.{name}={model[name]} must be a whole number of at least {least}"
-            )
-    if "lora" in model:
-        _check_lora(model["lora"])
+    for group, ours in _OURS.items():
+        settings = getattr(config, group)
+        if not str(settings["_target_"]).startswith(ours):
+            continue
+        for key, value in settings.items():
+            if wrong := _wrong(f"{group}.{key}", value):
+                raise SettingError(f"{group}.{key}={value} {wrong}")
+        if "lora" in settings:
+            _check_lora(settings["lora"])
+
+
+def _wrong(name: str, value: Any) -> str:
+    """What a setting must be, if it is something else."""
+    if value is None and name in _MAY_BE_NULL:
+        return ""
+    if name in _WHOLE and not _is_whole(value, _WHOLE[name]):
+        return f"must be a whole number of at least {_WHOLE[name]}"
+    if name == "data.size" and value > _LARGEST_IMAGE:
+        return f"must be at most {_LARGEST_IMAGE} pixels"
+    if name in _SHARES and not (isinstance(value, float) and 0 < value < 1):
+        return "must be a share between 0 and 1, such as 0.15"
+    choices = _CHOICES.get(name, (value,))
+    return "" if value in choices else f"is unknown: choose one of {', '.join(choices)}"
 
 
 def _check_lora(lora: Any) -> None:

@@ -12,7 +12,6 @@ from tdml.tasks.sequences import (
     IGNORED,
     by_sequence,
     check_logits,
-    check_tokens_of,
     padded,
     readable,
 )
@@ -36,7 +35,6 @@ class Language(Task):
         label_smoothing: float = 0.0,
         padding: int | None = None,
     ) -> None:
-        check_tokens_of(context, padding)
         self._length, self._smoothing = context and context + 1, label_smoothing
         self._padding = padding
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import torch
 
-from tdml.errors import SettingError
 from tdml.tasks.language import Language
-from tdml.tasks.sequences import IGNORED, is_id, padded, readable
+from tdml.tasks.sequences import IGNORED, padded, readable
 
 
 class Masked(Language):
@@ -30,15 +29,6 @@ class Masked(Language):
         padding: int | None = None,
     ) -> None:
         super().__init__(context, label_smoothing, padding)
-        if not is_id(mask_token):
-            raise SettingError(
-                f"task.mask_token={mask_token} must be the id that hides a token, a whole number "
-                "from 0"
-            )
-        if not isinstance(share, float) or not 0 < share < 1:
-            raise SettingError(
-                f"task.share={share} must be a share of the tokens between 0 and 1, such as 0.15"
-            )
         self._mask_token, self._share, self._length = mask_token, share, context
 
     def collate(self, samples: Any) -> tuple[torch.Tensor, torch.Tensor]:

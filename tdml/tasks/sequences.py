@@ -11,25 +11,6 @@ from tdml.tasks.pairs import check_batch
 IGNORED = -100  # in the place of a target that is none, as in torch and transformers
 
 
-def check_tokens_of(context: Any, padding: Any) -> None:
-    """Raises SettingError: one of these settings of a task cannot be."""
-    if context is not None and not (is_id(context) and context):
-        raise SettingError(
-            f"task.context={context} must be a whole number of tokens from 1, or null, where all "
-            "samples have one length"
-        )
-    if padding is not None and not is_id(padding):
-        raise SettingError(
-            f"task.padding={padding} must be the id that fills samples up, a whole number from 0, "
-            "or null"
-        )
-
-
-def is_id(given: Any) -> bool:
-    """Whether it can be that of a token."""
-    return isinstance(given, int) and not isinstance(given, bool) and given >= 0
-
-
 def padded(
     samples: Any, length: int | None, cut: bool = False, padding: int | None = None
 ) -> torch.Tensor:

@@ -115,7 +115,6 @@ def test_what_was_done_to_the_columns_is_known(tmp_path):
         ("a;b\n1;2\n", {}, "its columns are separated by ';': write it with commas"),
         ("a\tb\n1\t2\n", {}, "its columns are separated by '\\t': write it with commas"),
         (TABLE, {"path": "nowhere.csv"}, "data.path=nowhere.csv is no file"),
-        (TABLE, {"held_out": 0.0}, "data.held_out=0.0 must be a share"),
     ],
 )
 def test_what_is_no_such_table_is_the_users_mistake(text, settings, message, tmp_path):

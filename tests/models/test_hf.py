@@ -80,7 +80,6 @@ def test_a_text_of_padding_alone_has_finite_logits():
             "transformers has no AutoModelForCausalLM of t5: choose another model.head",
         ),
         ("camel", "causal", "model.config: transformers has no model_type camel"),
-        ("llama", "tail", "model.head=tail is unknown: choose one of causal, masked, classifier"),
     ],
 )
 def test_what_cannot_be_cut_is_refused(kind, head, message):

@@ -5,9 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tdml.errors import SettingError
 from tdml.models import resnet18, resnet50
-from tdml.models.resnet import STEMS
 from tdml.models.split import blocks_of
 
 _BOTH = pytest.mark.parametrize("make", [resnet18, resnet50])
@@ -42,9 +40,3 @@ def test_weights_are_named_as_torchvisions_and_begin_as_wide() -> None:
     assert list(small.state_dict()) == list(usual.state_dict())
     wanted = (2 / (64 * 3 * 3)) ** 0.5  # He et al., arXiv 1502.01852, equation 14: fan-out
     assert small.conv1.weight.std().item() == pytest.approx(wanted, rel=0.1)
-
-
-@_BOTH
-def test_a_stem_that_there_is_not(make) -> None:
-    with pytest.raises(SettingError, match=f"model.stem=vgg: choose one of {', '.join(STEMS)}"):
-        make(10, "vgg")

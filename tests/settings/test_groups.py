@@ -11,6 +11,7 @@ _SIZES = [
     *(("mlp", name) for name in ("num_classes", "features", "hidden", "depth")),
     ("resnet18", "num_classes"), ("resnet50", "num_classes"),
 ]  # fmt: skip
+_HALVED = ("csv", "hf", "text", "tokens")
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,51 @@ _SIZES = [
 def test_sizes_of_our_models_are_whole_numbers(model, name, value):
     said = refused(f"model={model}", f"model.{name}={value}")
     assert said.startswith(f"model.{name}=") and " must be a whole number of at least " in said
+
+
+@pytest.mark.parametrize("task", ["language", "masked"])
+@pytest.mark.parametrize("name", ["context", "padding"])
+def test_tokens_of_a_task_are_whole_numbers_or_none(task, name):
+    chosen = [f"task={task}", "data=text"]
+    for value in ("-1", "1.5", "true", "'\"8\"'"):
+        said = refused(*chosen, f"task.{name}={value}")
+        assert said.startswith(f"task.{name}=") and " must be a whole number of at least " in said
+    assert settings.load([*chosen, f"task.{name}=null"]).task[name] is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "name"),
+    [("task=masked", "task.share"), *((f"data={d}", "data.held_out") for d in _HALVED)],
+)
+@pytest.mark.parametrize("value", ["0", "1", "15", "-1", "0.0", "1.0", "-0.1", "null", "true"])
+def test_shares_leave_some_on_both_sides(chosen, name, value):
+    assert " must be a share between 0 and 1" in refused(chosen, f"{name}={value}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["task=masked", "task.mask_token=null"], "task.mask_token=None must be a whole number"),
+        (["data.size=0"], "data.size=0 must be a whole number of at least 1"),
+        (["data.size=513"], "data.size=513 must be at most 512 pixels"),
+        (["data=text", "data.context=0"], "data.context=0 must be a whole number of at least 1"),
+        (["data=text", "data.context=null"], "data.context=None must be a whole number of at"),
+        (
+            ["data=tokens", "data.dtype=int8"],
+            "data.dtype=int8 is unknown: choose one of uint16, uint32",
+        ),
+        (
+            ["model=hf", "model.head=tail"],
+            "model.head=tail is unknown: choose one of causal, masked, classifier",
+        ),
+        (
+            ["model=resnet50", "model.stem=vgg"],
+            "model.stem=vgg is unknown: choose one of imagenet, cifar_pooled, cifar",
+        ),
+    ],
+)
+def test_what_ours_cannot_be_is_told(overrides, message):
+    assert refused(*overrides).startswith(message)
 
 
 def test_a_perceptron_may_have_no_hidden_layer_and_others_have_one_of_each():

@@ -160,7 +160,7 @@ def own(function):
         (["data.weights=0"], "data.weights=0 must be one finite number of at least 0 for each"),
         (["data.weights=[]"], "data.weights=[] must be one finite number of at least 0 for each"),
         ([*_GPT, "data.weights=0"], "data.weights=0: task=tdml.tasks.Language has none: set"),
-        ([*_GPT, "task.context=0"], "task.context=0 must be a whole number of tokens from 1"),
+        ([*_GPT, "task.context=0"], "task.context=0 must be a whole number of at least 1"),
         (
             ["data.weights=[1,1,1,1,1,1,1,1,1,1,1,1]"],
             "data.weights has 12 numbers, but the model returns 10: give one for each class",

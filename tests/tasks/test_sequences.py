@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from tdml.errors import SettingError
 from tdml.tasks import Language, Masked
 
 _NEARLY_ALL = 0.9999
@@ -34,29 +33,3 @@ def test_what_fills_samples_up_counts_nothing(ids):
 def test_where_nobody_names_what_fills_samples_up_all_tokens_count():
     _, targets = Language().collate([torch.tensor([5, 6, 3, 3])])
     assert targets.tolist() == [[6, 3, 3]]
-
-
-@pytest.mark.parametrize("context", [0, -1, 1.5, True, "8"])
-@pytest.mark.parametrize("kind", [Language, lambda context: Masked(0, context=context)])
-def test_a_context_is_a_number_of_tokens(kind, context):
-    with pytest.raises(SettingError, match=f"^task.context={context} must be a whole number"):
-        kind(context=context)
-
-
-@pytest.mark.parametrize("padding", [-1, 0.5, True, "<pad>"])
-@pytest.mark.parametrize("kind", [Language, lambda padding: Masked(0, padding=padding)])
-def test_padding_is_an_id(kind, padding):
-    with pytest.raises(SettingError, match=f"^task.padding={padding} must be the id that fills"):
-        kind(padding=padding)
-
-
-@pytest.mark.parametrize("share", [0, 1, 15, -1, 0.0, 1.0, -0.1, None, True, "0.15"])
-def test_some_tokens_are_hidden_and_some_are_not(share):
-    with pytest.raises(SettingError, match=f"^task.share={share} must be a share of the tokens"):
-        Masked(0, share=share)
-
-
-@pytest.mark.parametrize("mask_token", [-1, None, 1.5, True, "<mask>"])
-def test_what_hides_a_token_is_an_id(mask_token):
-    with pytest.raises(SettingError, match=f"^task.mask_token={mask_token} must be the id that"):
-        Masked(mask_token)
