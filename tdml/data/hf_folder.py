@@ -12,10 +12,6 @@ from tdml.common.seeds import derive
 from tdml.data.origin import Origin
 from tdml.errors import SettingError, one_line
 
-# modes of PIL's
-_OF_8_BITS = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
-_OF_16_BITS = "I;16"
-
 
 class Columns(Dataset):
     """Sample i is (inputs, target) of row i, or its inputs alone where there is no target. Lists
@@ -134,11 +130,11 @@ def _pixels(image: Any, column: str) -> torch.Tensor:
     elif image.mode == "1":
         image = image.convert("L")
 
-    largest = 65535 if image.mode.startswith(_OF_16_BITS) else 255
-    if largest == 255 and image.mode not in _OF_8_BITS:
+    values = np.array(image)
+    if values.dtype.kind != "u":
         raise TypeError(
             f"its {column} is an image of PIL's mode {image.mode}, of which nobody knows how large "
             "its values may be: convert it in the data, such as by image.convert('RGB')"
         )
-    pixels = torch.from_numpy(np.array(image, dtype=np.float32)) / largest
+    pixels = torch.from_numpy(values.astype(np.float32)) / np.iinfo(values.dtype).max
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()

@@ -113,37 +113,29 @@ def _columns(table: Table, target: Any) -> tuple[int, list[int]]:
 
 def _numbers(table: Table, columns: list[int], target: int) -> torch.Tensor:
     """(rows, columns) float64: moments in seconds would be rounded to minutes in float32."""
-    try:
-        numbers = np.array([[row[i] for i in columns] for row in table.rows], dtype=np.float64)
-    except ValueError:
-        numbers = None
-    if numbers is None or not np.isfinite(numbers).all():
-        number, column, value = _first_wrong(table.rows, columns)
+    numbers = np.array([[_number(row[i]) for i in columns] for row in table.rows], dtype=np.float64)
+    for row, place in np.argwhere(~np.isfinite(numbers)):
+        column = columns[place]
+        value = table.rows[row][column]
         if value in ABSENT:
-            raise table.missing(number, column)
+            raise table.missing(row, column)
         hint = (
             ": data.classes=true takes words"
             if column == target
             else ": leave the column out, or write numbers"
         )
         raise SettingError(
-            f"data.path={table.path}: {table.place(number)} has {value[:WRONG]!r} as "
+            f"data.path={table.path}: {table.place(row)} has {value[:WRONG]!r} as "
             f"{table.names[column]}, which is no number{hint}"
         )
     return torch.from_numpy(numbers)
 
 
-def _first_wrong(rows: list[list[str]], columns: list[int]) -> tuple[int, int, str]:
-    """Of which row, in which column, and what."""
-    for number, row in enumerate(rows):
-        for i in columns:
-            try:
-                wrong = not np.isfinite(float(row[i]))
-            except ValueError:
-                wrong = True
-            if wrong:
-                return number, i, row[i]
-    raise AssertionError("all are numbers")
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _scaled(

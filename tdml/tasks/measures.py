@@ -85,15 +85,13 @@ def look_at(task: Task, shape: torch.Size, targets: torch.Tensor) -> Measures:
                 f"task: {name} of {len(output)} samples is {tuple(value.shape)}: give one number a "
                 f"sample, ({len(output)},)"
             )
-    _compare_again(answers, _tried(task, output, targets))
     if (answers["weights()"][0] < 0).any():
         raise SettingError(
             "task: weights() has numbers below 0, over which no mean can be taken: 0 leaves a "
             "sample out"
         )
-    for place in range(min(len(output), _ALONE)):
-        part = _tried(task, output[place : place + 1], targets[place : place + 1])
-        _compare_alone(answers, place, part)
+    for place in (slice(None), *(slice(i, i + 1) for i in range(min(len(output), _ALONE)))):
+        _compare(answers, place, _tried(task, output[place], targets[place]))
     if "loss" in task.metrics(output, targets):
         raise SettingError(
             "task: metrics() has one named loss, under which the mean of losses() is reported: "
@@ -106,36 +104,22 @@ def look_at(task: Task, shape: torch.Size, targets: torch.Tensor) -> Measures:
     return measures
 
 
-def _compare_again(
-    answers: Mapping[str, tuple[torch.Tensor, int]], again: Mapping[str, tuple[torch.Tensor, int]]
-) -> None:
-    """A task draws nothing in its functions but collate(), and keeps nothing."""
-    for name, (value, _) in answers.items():
-        if name in again and not _alike(value, again[name][0]):
-            raise SettingError(
-                f"task: {name} of the same samples is another when it is asked again: draw in the "
-                "dataset, in collate() or in the model's forward(), and count or keep nothing in "
-                "the task"
-            )
-
-
-def _compare_alone(
+def _compare(
     answers: Mapping[str, tuple[torch.Tensor, int]],
-    place: int,
-    alone: Mapping[str, tuple[torch.Tensor, int]],
+    place: slice,
+    again: Mapping[str, tuple[torch.Tensor, int]],
 ) -> None:
-    """What a task says of one sample among others, and of that alone, must be the same."""
-    if answers.keys() != alone.keys():
+    """What a task says of some samples among others, when it is asked of these again, must be the
+    same: it is added up over micro-batches and nodes."""
+    other = answers.keys() ^ again.keys()
+    both = answers.keys() & again.keys()
+    other |= {name for name in both if not _alike(answers[name][0][place], again[name][0])}
+    if other:
         raise SettingError(
-            "task: metrics() has other names for one sample: "
-            f"{', '.join(answers.keys() ^ alone.keys())}"
+            f"task: {min(other)} of a sample is another when it is asked again, or more samples "
+            "are in the batch: it must be of this sample alone; draw in the dataset, in collate() "
+            "or in the model's forward(), and count or keep nothing in the task"
         )
-    for name, (value, _) in answers.items():
-        if not _alike(value[place : place + 1], alone[name][0]):
-            raise SettingError(
-                f"task: {name} of a sample is another where more samples are in the batch: it must "
-                "be of this sample alone, for it is added up over micro-batches and nodes"
-            )
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
