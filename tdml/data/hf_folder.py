@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Subset
 from tdml.common.seeds import derive
 from tdml.data.origin import Origin
 from tdml.errors import SettingError, one_line
+from tdml.settings.extras import library
 
 
 class Columns(Dataset):
@@ -78,13 +79,7 @@ def hf(
 
 
 def _load(path: str | None) -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise SettingError(
-            "data=hf needs Hugging Face's datasets, which are not installed: pip install "
-            "'tdml[data]'"
-        ) from error
+    datasets = library("datasets", "data", "data=hf")
     if path is None or not Path(path).is_dir():
         raise SettingError(
             f"data.path={path} is no folder: give one that dataset.save_to_disk has written, for "

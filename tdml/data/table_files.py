@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tdml.errors import SettingError, one_line
+from tdml.settings.extras import library
 
 _PARQUET = ".parquet"
 _INDEX = "__index_level_"  # as pandas calls a column of a Parquet file that has no name
@@ -88,13 +89,7 @@ def _lines(file: TextIO) -> Iterator[list[str]]:
 
 
 def _parquet(path: str) -> Table:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise SettingError(
-            f"data.path={path} needs pyarrow, which is not installed: pip install 'tdml[data]', or "
-            "give a CSV file"
-        ) from error
+    parquet = library("pyarrow.parquet", "data", f"data.path={path}, which is no CSV file,")
     try:
         table = parquet.read_table(path)
     except Exception as error:  # whatever the library makes of it

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from tdml.errors import SettingError, one_line
+from tdml.settings.extras import library
 
 _BYTES = "bytes"
 
@@ -77,14 +77,14 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
     """Text → ids, and the size of the vocabulary."""
     if name == _BYTES:
         return lambda written: np.frombuffer(written.encode(), dtype=np.uint8), 256
-    library = tokenizers_library(f"data.tokenizer={name}")
+    tokenizers = library("tokenizers", "hf", f"data.tokenizer={name}, which is not bytes,")
     if not Path(name).is_file():
         raise SettingError(
             f"data.tokenizer={name} is no file: give bytes, or the path of a tokenizer.json, which "
             "tdml tokenize writes"
         )
     try:
-        tokenizer = library.Tokenizer.from_file(name)
+        tokenizer = tokenizers.Tokenizer.from_file(name)
     except Exception as error:  # whatever the library makes of it
         raise SettingError(
             f"data.tokenizer={name} is no tokenizer.json: {one_line(error)}"
@@ -97,22 +97,6 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
     return lambda written: np.array(
         tokenizer.encode(written, add_special_tokens=False).ids, dtype=kind
     ), size
-
-
-def tokenizers_library(what: str) -> ModuleType:
-    """Hugging Face's tokenizers.
-
-    Raises:
-        SettingError: they are not installed; `what` needs them.
-    """
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise SettingError(
-            f"{what} needs Hugging Face's tokenizers: pip install 'tdml[hf]', or take "
-            "data.tokenizer=bytes"
-        ) from error
-    return tokenizers
 
 
 def written_in(path: str | Sequence[str] | None) -> list[str]:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tdml.common.files import replace_file
-from tdml.data.text import tokenizers_library, written_in
+from tdml.data.text import written_in
 from tdml.errors import SettingError
+from tdml.settings.extras import library
 
 SPECIAL = ("<|endoftext|>", "<mask>")  # their ids are 0 and 1
 _LEAST = len(SPECIAL) + 256  # the bytes, of which all text consists
@@ -24,13 +25,13 @@ def train_tokenizer(paths: Sequence[str], vocabulary: int, out: Path) -> int:
     Raises:
         SettingError: the library is missing, a file cannot be read, or the vocabulary is too small.
     """
-    library = tokenizers_library("tdml tokenize")
+    tokenizers = library("tokenizers", "hf", "tdml tokenize")
     if vocabulary < _LEAST:
         raise SettingError(f"--vocabulary {vocabulary} must be at least {_LEAST}: a token a byte")
-    parts = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = library.Tokenizer(library.models.BPE())
-    tokenizer.pre_tokenizer, tokenizer.decoder = parts, library.decoders.ByteLevel()
-    trainer = library.trainers.BpeTrainer(
+    parts = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = parts, tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=list(SPECIAL),
         initial_alphabet=parts.alphabet(),

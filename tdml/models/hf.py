@@ -14,6 +14,7 @@ from torch import nn
 from tdml.errors import SettingError, one_line
 from tdml.models.hf_blocks import blocks_of_hf
 from tdml.models.hf_padding import read_padding
+from tdml.settings.extras import library
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -111,13 +112,7 @@ def _most_tokens(model: "PreTrainedModel") -> int | None:
 
 
 def _auto(head: str) -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise SettingError(
-            "model=hf needs Hugging Face's transformers, which are not installed: pip install "
-            "'tdml[hf]'"
-        ) from error
+    transformers = library("transformers", "hf", "model=hf")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return getattr(transformers, _HEADS[head])
@@ -239,17 +234,12 @@ def _untie(model: "PreTrainedModel") -> None:
 
 
 def _with_adapters(model: "PreTrainedModel", lora: Mapping[str, Any], head: str) -> "PeftModel":
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise SettingError(
-            "model.lora needs Hugging Face's peft: pip install 'tdml[hf]'"
-        ) from error
+    peft = library("peft", "hf", "model.lora")
     targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
     # a classifier's head is new, so it is trained itself
     new = _parts_of_head(model) if head == "classifier" else []
     try:
-        chosen = LoraConfig(
+        chosen = peft.LoraConfig(
             r=lora["rank"],
             lora_alpha=lora["alpha"],
             lora_dropout=lora["dropout"],
@@ -260,7 +250,7 @@ def _with_adapters(model: "PreTrainedModel", lora: Mapping[str, Any], head: str)
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the library decides by itself
-            return get_peft_model(model, chosen)
+            return peft.get_peft_model(model, chosen)
     except (ValueError, TypeError) as error:
         raise SettingError(
             f"model.lora: {one_line(error)[:300]} (see model.lora.targets and rank)"

@@ -241,7 +241,7 @@ def test_what_is_missing_in_a_parquet_file_is_named(tmp_path):
 
 
 def test_without_pyarrow_a_parquet_file_says_what_it_needs(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     with pytest.raises(SettingError, match=r"needs pyarrow.*pip install 'tdml\[data\]'"):
         csv(str(tmp_path / "x.parquet"), "price", False, 0.5)

@@ -67,4 +67,7 @@ def test_what_cannot_be_learnt_is_one_line(arguments, message, tmp_path: Path, c
 def test_without_the_library_it_says_what_it_needs(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     assert tokenized(tmp_path / "x.json") == 1
-    assert "tdml tokenize needs Hugging Face's tokenizers: pip install" in capsys.readouterr().err
+    assert (
+        "tdml tokenize needs tokenizers, which is not installed: pip install"
+        in capsys.readouterr().err
+    )
