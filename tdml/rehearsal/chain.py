@@ -215,10 +215,6 @@ class Chain:
                 "model: what it returns for the first training samples is not finite (see model, "
                 "data)"
             )
-        if not output.requires_grad:
-            raise SettingError(
-                "model: nothing in it can be trained: it has no parameters, or all are frozen"
-            )
         try:
             loss = mean_loss(self._task, output, targets.to(output.device))
         except Exception as error:
@@ -233,7 +229,8 @@ class Chain:
             )
         if not loss.requires_grad:
             raise SettingError(
-                "task: losses() has no gradient by what the model returns: leave out detach(), "
+                "model: nothing in it can be trained: it has no parameters, or all are frozen, or "
+                "the task's losses() has no gradient by what it returns: leave out detach(), "
                 "argmax() and what else has none"
             )
         try:

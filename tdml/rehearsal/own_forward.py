@@ -139,19 +139,10 @@ def _parted(where: str, mode: str) -> str:
 
 
 def _left_out(model: nn.Module, where: str, mode: str) -> str:
-    if _is_exact(model):
-        return (
-            f"model: {type(model).__name__} does something {where} that is in none of its layers "
-            f"(in {mode}), and only layers are trained: take another architecture"
-        )
-    if is_plain_sequence(model):
-        return (
-            f"model: a hook of {type(model).__name__}, or a train() of its own, does something "
-            f"{where} (in {mode}), and only its blocks are trained: let one of them do it"
-        )
     return (
-        f"model: forward() does something {where} that blocks() leaves out (in {mode}), and only "
-        "blocks are trained: put functions such as relu or flatten into blocks of their own "
-        "(nn.ReLU(), nn.Flatten()), and so with hooks and a train() of its own; what no_grad() or "
-        "detach() keeps from being trained is frozen by requires_grad_(False)"
+        f"model: {type(model).__name__} does something {where} that none of its blocks does (in "
+        f"{mode}), and only blocks are trained: put functions such as relu or flatten into blocks "
+        "of their own (nn.ReLU(), nn.Flatten()), and so with hooks and a train() of its own; what "
+        "no_grad() or detach() keeps from being trained is frozen by requires_grad_(False); of "
+        "model=hf take another architecture"
     )

@@ -184,7 +184,7 @@ class Counts(Classification):
     ("task", "message"),
     [
         ("Undefined", "task: the loss of the first training samples is inf, though the model"),
-        ("Counts", "task: losses() has no gradient by what the model returns: leave out detach"),
+        ("Counts", "or the task's losses() has no gradient by what it returns: leave out detach"),
     ],
 )
 def test_a_loss_that_nothing_can_be_trained_by_is_the_users_mistake(task, message):
