@@ -50,39 +50,30 @@ def check_has_blocks(model: nn.Module) -> None:
 
 def check_parts(parts: int, blocks: int, obstacles: Obstacles) -> None:
     """Raises SettingError: the model cannot be cut into so many parts."""
-    most, asked = (
-        blocks - len(obstacles),
-        f"topology.stages asks for {parts} parts (stages × chunks), but the model",
-    )
-    if parts > blocks:
-        raise SettingError(
-            f"{asked} has only {blocks} blocks: lower topology.stages or take a deeper model"
-        )
+    most = blocks - len(obstacles)
     if parts > most:
-        place = min(obstacles)
+        why = "".join(
+            f", and before block {place} it cannot be cut, for {reason}"
+            for place, reason in sorted(obstacles.items())[:1]
+        )
         raise SettingError(
-            f"{asked} can be cut into {most} at most: before block {place} it cannot be cut, for "
-            f"{obstacles[place]}. Lower topology.stages"
+            f"topology.stages asks for {parts} parts (stages × chunks), but the model can be cut "
+            f"into {most} at most: it has {blocks} blocks{why}. Lower topology.stages, or take a "
+            "deeper model"
         )
 
 
 def check_cuts(cuts: Sequence[int], blocks: int, obstacles: Obstacles) -> None:
     """Raises SettingError: a cut lies beyond the model's last block, or where none can."""
-    if cuts and cuts[-1] >= blocks:
-        raise SettingError(
-            f"topology.cuts={list(cuts)}: the model has {blocks} blocks, so no cut may exceed "
-            f"{blocks - 1}"
-        )
+    places = [place for place in range(1, blocks) if place not in obstacles]
     for cut in cuts:
-        if cut in obstacles:
-            places = [place for place in range(1, blocks) if place not in obstacles]
+        if cut not in places:
+            why = obstacles.get(cut, f"the model has {blocks} blocks")
             more = ", …" if len(places) > _SHOWN else ""
-            others = (
-                f"cuts can be {', '.join(map(str, places[:_SHOWN]))}{more}"
-                if places
-                else "no cut can be made"
+            raise SettingError(
+                f"topology.cuts={list(cuts)}: {why}: cuts can be "
+                f"{', '.join(map(str, places[:_SHOWN])) or 'nowhere'}{more}"
             )
-            raise SettingError(f"topology.cuts={list(cuts)}: {obstacles[cut]}: {others}")
 
 
 def _shared(

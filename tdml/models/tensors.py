@@ -62,32 +62,18 @@ def _fault(tensor: torch.Tensor) -> str:
         )
     trained = tensor.requires_grad and tensor.dtype is not torch.float32  # would lose small steps
     if trained or tensor.dtype is torch.float64:
-        more = (
-            "; train.precision=bf16 computes in bfloat16"
-            if tensor.dtype is not torch.float64
-            else ""
-        )
         return (
             f"is {str(tensor.dtype).removeprefix('torch.')}, and nodes exchange float32: make it "
-            f"float32 (float(), or dtype=torch.float32){more}"
+            "float32 (float(), or dtype=torch.float32), of which train.precision=bf16 computes in "
+            "bfloat16"
         )
-    if _has_large_numbers(tensor):
+    whole = not (tensor.is_floating_point() or tensor.dtype is torch.bool or tensor.is_meta)
+    if whole and tensor.numel() and tensor.double().abs().max() > _EXACT:
         return (
             "holds whole numbers above 2^24, which float32 would round, and nodes exchange "
             "float32: keep it as two buffers, such as value // 2**16 and value % 2**16"
         )
     return ""
-
-
-def _has_large_numbers(tensor: torch.Tensor) -> bool:
-    if (
-        tensor.is_meta
-        or tensor.is_floating_point()
-        or tensor.dtype is torch.bool
-        or tensor.numel() == 0
-    ):
-        return False
-    return bool(tensor.double().abs().max() > _EXACT)
 
 
 def _check_ties(model: nn.Module) -> None:

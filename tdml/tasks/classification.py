@@ -82,33 +82,18 @@ class Classification(Task):
         if strata is None:
             return
         classes = 1 + max(strata)
-        if self._class_weights is not None and len(self._class_weights) < classes:
-            raise SettingError(
-                f"data.weights={list(self._class_weights)}: the data has {classes} classes: give a "
-                "weight for each"
-            )
         if len(shape) != 2 or shape[1] < classes:
             raise SettingError(
                 f"model.num_classes: the model returns {tuple(shape)}, but the data has {classes} "
-                f"classes and needs (batch, {classes}){_why_more(shape, strata)}"
+                f"classes and needs (batch, {classes}): its labels are {len(set(strata))} "
+                f"different numbers from {min(strata)} to {max(strata)}: number them from 0"
             )
-        if self._class_weights is not None and len(self._class_weights) > shape[1]:
+        weights = self._class_weights
+        if weights is not None and not classes <= len(weights) <= shape[1]:
             raise SettingError(
-                f"data.weights has {len(self._class_weights)} numbers, but the model returns "
-                f"{shape[1]}: give one for each class"
+                f"data.weights={list(weights)}: the data has {classes} classes, and the model "
+                f"returns {shape[1]} numbers: give a weight for each class"
             )
-
-
-def _why_more(shape: torch.Size, strata: list[int]) -> str:
-    """Why there may be more classes than a model's outputs of this shape; "" if nothing tells."""
-    classes, different = 1 + max(strata), len(set(strata))
-    if shape[1:] == (classes - 1,) and min(strata) >= 1:
-        return f": its labels begin at {min(strata)}: return label - 1"
-    if shape[1:] == (1,) and classes == 2:
-        return ": two classes take two logits"
-    if 2 * different < classes:
-        return f": its labels are {different} different numbers: number them from 0"
-    return ""
 
 
 def _are_weights(given: Any) -> bool:

@@ -135,7 +135,7 @@ def own(function):
         ),
         (
             [*own("two_classes"), "model=mlp", "model.features=3", "model.num_classes=1"],
-            "(2, 1), but the data has 2 classes and needs (batch, 2): two classes take two logits",
+            "(2, 1), but the data has 2 classes and needs (batch, 2): its labels are 2 different",
         ),
         (
             [*own("two_classes"), f"model._target_={__name__}.spectral", "~model.num_classes"],
@@ -155,7 +155,7 @@ def own(function):
         ),
         (
             ["data.weights=[1,2]"],
-            "data.weights=[1, 2]: the data has 10 classes: give a weight for each",
+            "data.weights=[1, 2]: the data has 10 classes, and the model returns 10 numbers: give a",
         ),
         (["data.weights=0"], "data.weights=0 must be one finite number of at least 0 for each"),
         (["data.weights=[]"], "data.weights=[] must be one finite number of at least 0 for each"),
@@ -163,7 +163,7 @@ def own(function):
         ([*_GPT, "task.context=0"], "task.context=0 must be a whole number of at least 1"),
         (
             ["data.weights=[1,1,1,1,1,1,1,1,1,1,1,1]"],
-            "data.weights has 12 numbers, but the model returns 10: give one for each class",
+            "1, 1]: the data has 10 classes, and the model returns 10 numbers: give a weight for",
         ),
         (["model=hf", "task=language", "data=text"], "model=hf"),
     ],
@@ -179,18 +179,15 @@ def test_what_does_not_fit_is_said_in_one_line(overrides, message):
 @pytest.mark.parametrize(
     ("labels", "outputs", "ends"),
     [
-        ([1, 2, 3], 3, "(batch, 4): its labels begin at 1: return label - 1"),
-        ([0, 1, 2], 2, "(batch, 3)"),
-        ([0, 1], 1, "(batch, 2): two classes take two logits"),
-        ([0, 90], 1, "(batch, 91): its labels are 2 different numbers: number them from 0"),
-        ([1, 1], 1, "(batch, 2): its labels begin at 1: return label - 1"),
-        ([0, 90], 2, "(batch, 91): its labels are 2 different numbers: number them from 0"),
+        ([1, 2, 3], 3, "(batch, 4): its labels are 3 different numbers from 1 to 3"),
+        ([0, 1, 2], 2, "(batch, 3): its labels are 3 different numbers from 0 to 2"),
+        ([0, 90], 1, "(batch, 91): its labels are 2 different numbers from 0 to 90"),
     ],
 )
 def test_why_there_are_more_classes_than_outputs(labels, outputs, ends):
     with pytest.raises(SettingError) as caught:
         Classification().check_output(torch.Size([4, outputs]), labels)
-    assert str(caught.value).endswith(f"needs {ends}")
+    assert str(caught.value).endswith(f"needs {ends}: number them from 0")
 
 
 @pytest.mark.parametrize("task", ["masked", "language"])
