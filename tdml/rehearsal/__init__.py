@@ -4,7 +4,3 @@ is compared.
 A worker's round must be a function of weights, seeds and samples alone: audits, exact resuming and
 the cross-check rest on it.
 """
-
-from tdml.rehearsal.rehearse import rehearse
-
-__all__ = ["rehearse"]

@@ -22,7 +22,7 @@ from tdml.node.memory import needs
 from tdml.node.messages import channels_of
 from tdml.node.schedule import Schedule
 from tdml.node.state import StateLayout
-from tdml.rehearsal import rehearse
+from tdml.rehearsal.rehearse import rehearse
 from tdml.round.checkpoint import Checkpoint
 from tdml.round.job import Job, how_shared
 from tdml.round.windows import windows_that_fit

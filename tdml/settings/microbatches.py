@@ -22,12 +22,6 @@ def check_microbatches(config: "Config") -> None:
         )
     given += f" × train.accumulate={accumulate}" if accumulate > 1 else ""
     if topology.schedule != "gpipe" and micro < topology.stages:
-        if topology.microbatches is None:
-            raise SettingError(
-                f"train.batch_size={batch} cannot be cut into topology.stages={topology.stages} "
-                f"micro-batches, as many as the schedule {topology.schedule} needs at least: raise "
-                "it, or take topology.schedule=gpipe"
-            )
         raise SettingError(
             f"{given} is less than topology.stages={topology.stages}, which the schedule "
             f"{topology.schedule} needs at least: raise topology.microbatches "

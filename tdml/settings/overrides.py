@@ -15,18 +15,11 @@ SEARCH_PATH = "hydra.searchpath"
 _MAY_BE_LEFT_OUT = ("attack", "experiment", "recipe")  # groups
 # arguments of our models that conf/ does not list, for it would give them to a user's model too
 _UNLISTED = ("model.stem",)
-_INSTEAD = {  # Hydra's own options, and what does the same here
-    ("-m", "--multirun"): "a command runs one job: for several, loop in the shell: "
-    "for lr in 0.1 0.01; do tdml train train.lr=$lr name=lr-$lr; done",
-    ("-cd",): "write --config-dir DIR",
-    ("-cn", "--config-name", "-cp", "--config-path"): (
-        "the settings begin with conf/config.yaml: put what you change into "
-        "DIR/experiment/NAME.yaml, which begins with '# @package _global_', and give "
-        "--config-dir DIR experiment=NAME"
-    ),
-    ("-c", "--cfg", "-p", "--package", "--resolve", "-i", "--info"): SHOW,
-    ("-h", "--help", "--hydra-help"): f"{SHOW}, conf/ says what they mean",
-}
+_INSTEAD = (
+    f"settings are written without dashes, as key=value ({SHOW}); of Hydra's options only "
+    "--config-dir DIR is there: put what you change into DIR/experiment/NAME.yaml, which begins "
+    "with '# @package _global_', and add experiment=NAME; for several jobs loop in the shell"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +65,7 @@ def check_overrides(overrides: Sequence[str], groups: Mapping[str, Sequence[str]
         HydraException: one cannot be parsed.
     """
     if option := next((text for text in overrides if text.startswith("-")), None):
-        raise SettingError(f"{option}: {_instead(option)}")
+        raise SettingError(f"{option}: {_INSTEAD}")
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     if sum(override.key_or_group == SEARCH_PATH for override in parsed) > 1:
         raise SettingError(
@@ -107,36 +100,17 @@ def _check_hydras(override: Override) -> None:
 def _check_value(override: Override, choices: Sequence[str]) -> None:
     text, name = override.input_line or "", override.key_or_group
     values = text.partition("=")[2]
-    several, loop = override.is_sweep_override(), ""
-    if several:
-        own_name = "" if name == "name" else " name=job-$v"
-        loop = (
-            "; for a job with each, loop in the shell: for v in …; do tdml train "
-            f"{name}=$v{own_name}; done"
-        )
-    if choices and (several or not isinstance(override.value(), (str, dict))):
+    several = override.is_sweep_override()
+    loop = f"; for a job with each, loop in the shell over tdml train {name}=…" if several else ""
+    chosen = None if several else override.value()
+    if choices and not isinstance(chosen, (str, dict)):
         raise SettingError(f"{text}: {name} takes one choice, such as {name}={choices[0]}{loop}")
-    if (
-        choices
-        and override.is_add() | override.is_force_add()
-        and isinstance(override.value(), str)
-    ):
+    if choices and isinstance(chosen, str) and override.is_add() | override.is_force_add():
         raise SettingError(f"{text}: write {name}={values}")
-    if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP:
-        raise SettingError(
-            f"{text} is several values: write a list as {name}=[{values}], a text as "
-            f"{name}=\"'{values}'\"{loop}"
-        )
     if several:
-        raise SettingError(f"{text} is several values{loop}")
-
-
-def _instead(option: str) -> str:
-    name, _, value = option.partition("=")
-    for names, instead in _INSTEAD.items():
-        if name in names:
-            return instead
-    return f"settings are written without dashes: {name.strip('-') or 'key'}={value or '…'}"
+        listed = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP
+        write = f": write a list as {name}=[{values}], a text as {name}=\"'{values}'\""
+        raise SettingError(f"{text} is several values{write if listed else ''}{loop}")
 
 
 def open_targets(overrides: Sequence[str], settings: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from tdml import config as settings
 from tdml.data.source import Source
 from tdml.models.plan import make_plan
 from tdml.models.whole import initial_model
-from tdml.rehearsal import rehearse
+from tdml.rehearsal.rehearse import rehearse
 
 CONFIG = settings.load(["topology.stages=2"])
 INPUTS, MORE = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)).split(4)

@@ -115,7 +115,7 @@ def test_unknown_choice(name, choices):
         ),
         (
             {"topology.stages": 9, "train.batch_size": 8},
-            r"train\.batch_size=8 cannot be cut into topology\.stages=9 micro-batches.*gpipe",
+            r"topology\.microbatches=8 is less than topology\.stages=9.*train\.batch_size=8.*gpipe",
         ),
         (
             {
