@@ -7,6 +7,7 @@ missing to nobody else. torch forms such a group by `TensorPipeAgent` itself, wi
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _LONGEST = 200  # characters of torch's own words
 _STORE_S = 10.0  # for an answer of the store
 _POLL_S = 0.01
 _prepared = False
+_host = ""  # at which this process was first called: torch never looks for another
 
 OPEN_THE_WAY = (
     "let no firewall stand between the machines, and set GLOO_SOCKET_IFNAME and TP_SOCKET_IFNAME "
@@ -55,9 +57,11 @@ def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> Addr
 
     Raises:
         NotFormed: this machine has no address at which it can be reached.
+        SettingError: it has another address than when this process began.
         DistError: the store is gone.
     """
     _prepare()
+    _check_host()
     if rank == COORDINATOR and (interface := loopback()) is not None:
         # nobody calls it: what strangers would send there could end it before anything looks
         os.environ["TP_SOCKET_IFNAME"] = interface
@@ -75,6 +79,7 @@ def form_rpc(store: dist.Store, session: str, rank: int, timeout: float) -> Addr
     try:
         agent = TensorPipeAgent(known, rpc_name(rank), rank, None, options, {}, [])
         api._init_rpc_states(agent)
+        _keep_host(known.get(_address(rank)).decode())
         _tell(rank, known, told)
     except dist.DistError:
         leave_rpc()
@@ -124,6 +129,24 @@ def leave_rpc() -> None:
     if rpc._is_current_rpc_agent_set():
         with contextlib.suppress(RuntimeError):
             rpc.shutdown(graceful=False)
+
+
+def _keep_host(address: str) -> None:
+    global _host  # noqa: PLW0603
+    _host = address.rpartition(":")[0].removeprefix("uv://").strip("[]")
+
+
+def _check_host() -> None:
+    """Where the address is gone torch would abort the process."""
+    family = socket.AF_INET6 if ":" in _host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((_host, 0))
+    except OSError as error:
+        raise SettingError(
+            f"this machine had the address {_host} when this process began, and has it no longer "
+            f"({one_line(error)}): start it again, by its key it has the same name"
+        ) from error
 
 
 def _prepare() -> None:

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch.distributed import rpc
 from torch.distributed.rpc import TensorPipeAgent
 
+from tdml.errors import SettingError
 from tdml.wire import rpc_world
 from tests.jobs import forked
 
@@ -49,6 +50,16 @@ def test_no_other_machine_calls_the_coordinator(
     store = dist.TCPStore("127.0.0.1", 0, is_master=True)
     with pytest.raises(rpc_world.NotFormed, match=f"at {interface}"):
         rpc_world.form_rpc(store, "session", rank, 10)
+
+
+def test_a_machine_that_has_another_address_by_now_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch keeps the first for good, and would abort the process."""
+    monkeypatch.setattr(rpc_world, "_prepared", True)
+    monkeypatch.setattr(rpc_world, "_host", "")
+    rpc_world._keep_host("uv://192.0.2.77:4711")  # an address that is nobody's
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True)
+    with pytest.raises(SettingError, match=r"had the address 192\.0\.2\.77 .* start it again"):
+        rpc_world.form_rpc(store, "session", 2, 10)
 
 
 def test_who_does_not_come_is_missing_to_nobody_and_may_come_to_the_next_session() -> None:
