@@ -86,17 +86,20 @@ def to_json(statement: "AccountStatement", lines: "list[AccountLine]", postings:
 
 
 def _read(run: Path) -> "AccountStatement":
+    """Of a ledger that is sound: whoever pays by it may have it from somebody else."""
     from tdml.ledger.reader import LEDGER, read
+    from tdml.ledger.verify import Wrong, verify
     from tdml.rewards.account_statement import statement_of
+    from tdml.rewards.accounts import Accounts
 
-    with read(run / LEDGER) as ledger:
-        entries = [(entry.round, entry.kind, entry.body) for entry in ledger.entries()]
     try:
-        return statement_of(entries)
-    except ValueError as error:
+        verify(run / LEDGER, Accounts)
+    except Wrong as error:
         raise SettingError(
             f"{run / LEDGER}: {one_line(error)}: see tdml ledger verify {run}"
         ) from error
+    with read(run / LEDGER) as ledger:
+        return statement_of((entry.round, entry.kind, entry.body) for entry in ledger.entries())
 
 
 def _chosen(statement: "AccountStatement", node: str) -> "list[AccountLine]":

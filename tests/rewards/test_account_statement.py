@@ -1,4 +1,5 @@
 import json
+import sqlite3
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,8 +9,11 @@ from tdml import cli
 from tdml.commands.rewards import to_text
 from tdml.errors import SettingError
 from tdml.ledger import reader
+from tdml.ledger.chain import Ledger
 from tdml.rewards.account_statement import statement_of
 from tdml.rewards.accounts import Accounts
+from tdml.run.start_recorder import begin
+from tests.ledger import chains
 from tests.rewards.stories import ban, job, roster, verdict
 
 NAMES = ["r0.s0", "r0.s1", "r1.s0", "r1.s1", "spare0", "spare10", "spare9"]
@@ -145,6 +149,7 @@ def run(tmp_path, monkeypatch):
         return Reader()
 
     monkeypatch.setattr(reader, "read", read)
+    monkeypatch.setattr("tdml.ledger.verify.verify", lambda *_: None)
     return tmp_path, story
 
 
@@ -241,13 +246,22 @@ def test_an_unknown_node(run, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_a_ledger_that_is_wrong(run, capsys):
-    folder, story = run
-    story[:] = [entry for entry in story if entry[1] != "verdict"]
-    assert cli.run(["rewards", str(folder)]) == 1
-    assert (
-        "ledger.db: round 1: posting 0 is 200 from mint to credit:key-r0.s0 (work of r0.s0)"
-        in capsys.readouterr().err
-    )
-    assert cli.run(["rewards", str(folder / "nowhere")]) == 1
+def test_a_run_that_is_not_there(run, capsys):
+    assert cli.run(["rewards", str(run[0] / "nowhere")]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_ledger_that_somebody_has_edited(tmp_path, capsys):
+    """As whoever hands it to the one that pays may have, with all that follows from it."""
+    path, [first, *_] = tmp_path / "ledger.db", chains.PUBLIC.values()
+    with Ledger.open(path, chains.COORDINATOR, chains.JOB) as ledger:
+        keys = {"keys": chains.PUBLIC, "given": False, "refused": {}}
+        begin(ledger, chains.job_body(), keys)
+    assert cli.run(["rewards", str(tmp_path)]) == 0
+    with sqlite3.connect(path) as database:
+        other = first[:-1] + format(int(first[-1], 16) ^ 1, "x")
+        database.execute("UPDATE entries SET body = replace(body, ?, ?)", (first, other))
+    assert cli.run(["rewards", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "entry 1 (roster, round 0): its hash is not that of what it says" in error
+    assert f"see tdml ledger verify {tmp_path}" in error
