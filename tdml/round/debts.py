@@ -28,7 +28,8 @@ from tdml.round.gather import Gathered
 from tdml.round.job import Job
 
 _KEPT_ROUNDS = 4  # whose weights are kept, each of which takes as much memory as the model
-Redone = dict[int, list[Commitment]]  # what replicas commit to that do a round again
+# what replicas commit to that do a round again: nothing if they have failed, and were not late
+Redone = dict[int, list[Commitment]]
 
 
 @dataclass(frozen=True)
@@ -210,16 +211,17 @@ class Debts:
                 and its orders' nonce is that of `call_in`.
         """
         audits, outcomes, others = Audits(), {}, present.auditable
+        self._fleet.form(sorted(shown))  # whose nodes have failed, and still answer
         for replica in self._fleet.ready(sorted(shown)):
             debt, commitments = self.of(replica), shown[replica.index]
             assert debt is not None  # or it had not been called in
-            name = self._debtor(debt, replica)
             # another kind of machine would not lead to the same, and could be its mate's alone
             if replica.kind != debt.kind or not self._are_met_by(commitments, replica, debt.round):
+                owing = self._owing(replica, debt.round)
                 outcomes[replica.index] = (
-                    f"{name} owes its work of round {debt.round}, and has not shown it"
+                    f"{owing[0]} owes its work of round {debt.round}, and has not shown it"
                 )
-                self._part(debt, replica, draw)
+                self._part(owing, draw)
                 continue
             index, steps = replica.index, {**present.start.steps, replica.index: debt.steps}
             start = replace(
@@ -239,30 +241,28 @@ class Debts:
             self._auditor.audit(gathered, windows, draw, own_audits)
             outcomes[replica.index] = self._settled(replica, debt, own_audits)
             audits.join(own_audits)
-            if name in own_audits.silent and self._owes(name, debt.round):
-                self._part(debt, replica, draw)
+            owing = self._owing(replica, debt.round)
+            if silent := [name for name in owing if name in own_audits.silent]:
+                self._part(silent, draw)
         return audits, outcomes
 
     def _are_met_by(self, commitments: Sequence[Commitment], replica: Replica, number: int) -> bool:
         """Whether all that nodes of a replica owe of a round was done again."""
-        owed = (self.owing[self._fleet.key(n)] for n in replica.names if self._owes(n, number))
-        return all(debt.is_met_by(commitments) for debt in owed)
+        owed = (self.owing[self._fleet.key(name)] for name in self._owing(replica, number))
+        return bool(commitments) and all(debt.is_met_by(commitments) for debt in owed)
 
-    def _debtor(self, debt: Debt, replica: Replica) -> str:
-        """Whose debt it is, wherever in the replica it sits by now."""
-        return next(n for n in replica.names if self.owing.get(self._fleet.key(n)) is debt)
+    def _owing(self, replica: Replica, number: int) -> list[str]:
+        """Its nodes that owe a round."""
+        debts = ((name, self.owing.get(self._fleet.key(name))) for name in replica.names)
+        return [name for name, debt in debts if debt is not None and debt.round == number]
 
-    def _part(self, debt: Debt, replica: Replica, draw: torch.Generator) -> None:
-        """Have one of those who owe it replaced, by chance, if there is a spare. It cannot show it
-        any more: its slot is another's."""
-        owing = [name for name in replica.names if self._owes(name, debt.round)]
-        chosen = owing[int(torch.randint(len(owing), (), generator=draw))]
+    def _part(self, names: Sequence[str], draw: torch.Generator) -> None:
+        """Have one of those who have not shown what they owe replaced, by chance, if there is a
+        spare. It cannot show it any more: its slot is another's."""
+        chosen = names[int(torch.randint(len(names), (), generator=draw))]
         if self._fleet.stand_down(chosen):
-            self.owing[self._fleet.key(chosen)] = replace(debt, weights=[])
-
-    def _owes(self, name: str, number: int) -> bool:
-        debt = self.owing.get(self._fleet.key(name))
-        return debt is not None and debt.round == number
+            key = self._fleet.key(chosen)
+            self.owing[key] = replace(self.owing[key], weights=[])
 
     def _settled(self, replica: Replica, debt: Debt, audits: Audits) -> str:
         """What came of one replica's; who has shown its work owes it no longer."""
@@ -271,9 +271,8 @@ class Debts:
         seen = {*audited.clean, *audited.looked, *audited.unknown}
         if audited.unsettled or len(seen) < windows:
             return audited.unsettled or f"its work of round {debt.round} was false"
-        for name in replica.names:
-            if self._owes(name, debt.round):
-                del self.owing[self._fleet.key(name)]
+        for name in self._owing(replica, debt.round):
+            del self.owing[self._fleet.key(name)]
         return f"it has shown its work of round {debt.round}, and counts from the next round on"
 
     def state(self) -> dict:

@@ -136,7 +136,7 @@ class Engine:
         def do(replica: Replica) -> Trained | None:
             late = partial(deadline.passed, replica.index)
             if replica.index in owing:
-                debt = owing[replica.index]
+                again[replica.index], debt = [], owing[replica.index]
                 again[replica.index] = self.judge.debts.call_in(replica, debt, start.nonce, late)
                 return None
             steps = start.steps[replica.index]
@@ -147,6 +147,7 @@ class Engine:
         done = self.fleet.each(do, self.training)
         self.balance.close({r.index: r.names for r in self.training}, deadline.late)
         self._part_from_the_late(deadline.late)
+        again = {index: made for index, made in again.items() if index not in deadline.late}
         return {index: trained for index, trained in done.items() if trained}, again
 
     def _have_trained(self, order: TrainOrder, replica: Replica, deadline: Deadline) -> Trained:

@@ -45,6 +45,47 @@ def test_whatever_stage_hides_something_the_round_is_shown_by_all_or_by_none(sea
     assert len({"r1.s0", "r1.s1"} - occupants) == 1, "one of them goes, by lot"
 
 
+class Sticks(Node):
+    """Lies and repeats nothing of its own, so that all owe it; it lies again when it is to do the
+    round again, and does not open that (`fails`), or fails at once."""
+
+    round, fails = 0, "open"
+
+    def training(self, order, steps):
+        again, self.round = order.round == self.round, order.round
+        self._hides = again and self.fails
+        if self._hides == "training":
+            raise MemoryError("no room")
+        yield from super().training(order, steps)
+
+    def made(self, update, round_number):
+        return update * 1.5
+
+    def open(self):
+        if self._hides == "open":
+            raise MemoryError("no room")
+        return super().open()
+
+    def repeating(self, order):
+        if order.own:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
+@pytest.mark.parametrize("seat", ["r1.s0", "r1.s1"])
+@pytest.mark.parametrize("fails", ["open", "training"])
+def test_who_does_not_show_it_again_goes_whoever_owes_it_beside(fails: str, seat: str) -> None:
+    laboratory = Laboratory(_JOB)
+    sit(laboratory, seat, Sticks, fails=fails)
+    laboratory.play(1)
+    owing = laboratory.engine.judge.debts.owing
+    assert set(owing) == {laboratory.fleet.key(name) for name in ("r1.s0", "r1.s1")}
+    assert laboratory.play(2).judgements[1].status == "lost"
+    occupants = {name for replica in laboratory.fleet.muster() for name in replica.names}
+    gone = {"r1.s0", "r1.s1"} - occupants
+    assert gone == {seat} if fails == "open" else len(gone) == 1
+
+
 class SilentAtLooks(Node):
     """Shows nothing of a step."""
 
