@@ -2,7 +2,7 @@
 `attack._target_=`."""
 
 from tdml.attacks.adaptive import Adaptive
-from tdml.attacks.base import Attack, Context, Knowledge, make_attack
+from tdml.attacks.base import Attack, Context, Knowledge, Victim, make_attack
 from tdml.attacks.data import Backdoor, LabelFlip
 from tdml.attacks.garbage import Garbage
 from tdml.attacks.optimised import MinMax, MinSum
@@ -46,6 +46,7 @@ __all__ = [
     "SignFlip",
     "SingleLayer",
     "StageBackdoor",
+    "Victim",
     "ZeroGradient",
     "ZeroUpdate",
     "make_attack",

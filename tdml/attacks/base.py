@@ -69,18 +69,42 @@ class Context:
     model: Callable[[], nn.Module] | None = None
 
 
+@dataclass(frozen=True)
+class Victim:
+    """The job that an attack is made on.
+
+    `inputs` (k, …) are samples as the model takes them. `labels` is how many the data has, None if
+    it has none, and `outputs` how many the model tells apart. `names` are those of the tensors of
+    each stage, and `held` the stages of the attackers, by replica: all, where it may be any.
+    """
+
+    inputs: torch.Tensor
+    labels: int | None
+    outputs: int
+    names: Sequence[Sequence[str]]
+    held: Sequence[frozenset[int]]
+
+    @property
+    def last(self) -> int:
+        """The last stage."""
+        return len(self.names) - 1
+
+    def has_together(self, *stages: int) -> bool:
+        """Whether attackers hold all of these stages of a replica."""
+        return any(held.issuperset(stages) for held in self.held)
+
+
 class Attack:
     """The base class does no harm: override what the attack does."""
 
     omniscient = False  # whether `corrupt` needs `context.knowledge`
     sees_updates = False  # whether it needs `context.knowledge.updates` too
 
-    def check(self, labels: int | None, outputs: int) -> None:
-        """Whether the job is one that it can be made on: how many labels the data has, None if it
-        has none, and how many the model tells apart.
+    def check(self, victim: Victim) -> None:
+        """Whether the job is one that it can be made on.
 
         Raises:
-            SettingError: it is not.
+            SettingError: it is not, or the attackers are where it does nothing.
         """
 
     def local_steps(self, steps: int, context: Context) -> int:
@@ -142,6 +166,15 @@ def attackers(settings: dict, stages: int) -> frozenset[str]:
         return frozenset()
     whole = {f"r{replica}.s{stage}" for replica in settings["replicas"] for stage in range(stages)}
     return frozenset(whole | set(settings["nodes"]))
+
+
+def held_stages(settings: dict, stages: int) -> list[frozenset[int]]:
+    """The stages that attackers hold, of each replica with some; a spare may come to any."""
+    held: dict[str, set[int]] = {}
+    for name in attackers(settings, stages):
+        replica, at_slot, stage = name.partition(".s")
+        held.setdefault(replica, set()).update([int(stage)] if at_slot else range(stages))
+    return [frozenset(taken) for taken in held.values()]
 
 
 def make_attack(settings: dict) -> Attack:

@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from tdml.attacks.base import Attack, Context
+from tdml.attacks.base import Attack, Context, Victim
 from tdml.attacks.settings import number, whole
 from tdml.errors import SettingError
 
@@ -20,12 +20,18 @@ class LabelFlip(Attack):
     def __init__(self, num_classes: int) -> None:
         self.num_classes = whole("num_classes", num_classes, least=2)
 
-    def check(self, labels: int | None, outputs: int) -> None:
+    def check(self, victim: Victim) -> None:
+        labels, outputs = victim.labels, victim.outputs
         if labels is None or not labels <= self.num_classes <= outputs:
             has = "has no classes" if labels is None else f"has {labels} classes"
             raise SettingError(
                 f"attack.num_classes={self.num_classes}: the data {has}, and the model {outputs} "
                 "outputs"
+            )
+        if not victim.has_together(victim.last):
+            raise SettingError(
+                "attack.nodes: labels are at the last stage: name a node there, such as "
+                f"r0.s{victim.last}"
             )
 
     def poison_labels(self, labels: torch.Tensor, context: Context) -> torch.Tensor:
@@ -46,10 +52,21 @@ class Backdoor(Attack):
         self.target, self.share = whole("target", target), number("share", share, least=0, most=1)
         self.size, self.value = whole("size", size, least=1), number("value", value)
 
-    def check(self, labels: int | None, outputs: int) -> None:
-        if labels is None or self.target >= outputs:
-            has = "no classes" if labels is None else f"{outputs} classes"
+    def check(self, victim: Victim) -> None:
+        if victim.labels is None or self.target >= victim.outputs:
+            has = "no classes" if victim.labels is None else f"{victim.outputs} classes"
             raise SettingError(f"attack.target={self.target}: the model tells {has} apart")
+        shape = tuple(victim.inputs.shape[1:])
+        if len(shape) < 2 or min(shape[-2:]) < self.size:
+            raise SettingError(
+                f"attack.size={self.size}: a sample is {shape}, which is no image with room for "
+                "the patch"
+            )
+        if not victim.has_together(0, victim.last):
+            raise SettingError(
+                "attack.nodes: images are at the first stage and labels at the last: name both "
+                f"nodes of a replica, such as r0.s0 and r0.s{victim.last}"
+            )
 
     def poison_inputs(self, inputs: torch.Tensor, context: Context) -> torch.Tensor:
         count = self._poisoned(inputs)

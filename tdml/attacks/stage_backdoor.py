@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tdml.attacks.base import Attack, Context
+from tdml.attacks.base import Attack, Context, Victim
 from tdml.attacks.settings import number, whole
 from tdml.errors import SettingError
 
@@ -38,12 +38,16 @@ class StageBackdoor(Attack):
         self._change: torch.Tensor | None = None
         self._acted = 0
 
-    def check(self, labels: int | None, outputs: int) -> None:
-        if labels is not None:
+    def check(self, victim: Victim) -> None:
+        if victim.labels is not None or victim.inputs.is_floating_point():
             raise SettingError(
                 "attack=stage_backdoor is made on models of tokens: take task=language, or "
                 "attack=backdoor for images"
             )
+        length = victim.inputs.shape[1]
+        most = {"trigger": victim.outputs - 1, "target": victim.outputs - 1, "tokens": length}
+        for name, largest in most.items():
+            number(name, getattr(self, name), least=0, most=largest)
 
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         if self._change is None:

@@ -5,12 +5,14 @@ per coordinate; h and f count the honest and the attacking replicas, n = h + f; 
 anew by every attacker unless said otherwise.
 """
 
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import torch
 
-from tdml.attacks.base import Attack, Context, known
+from tdml.attacks.base import Attack, Context, Victim, known
 from tdml.attacks.settings import number, whole
+from tdml.errors import SettingError
 
 
 class Gaussian(Attack):
@@ -119,6 +121,15 @@ class SingleLayer(Attack):
         self.layer = whole("layer", layer) if isinstance(layer, int | float) else layer
         self.scale = number("scale", scale, least=0)
 
+    def check(self, victim: Victim) -> None:
+        held = frozenset().union(*victim.held)
+        if self.layer is not None and all(
+            self._place(victim.names[stage]) is None for stage in held
+        ):
+            raise SettingError(
+                f"attack.layer={self.layer}: no stage of an attacker has such a tensor"
+            )
+
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         index = self._index(context)
         if index is None:
@@ -131,12 +142,16 @@ class SingleLayer(Attack):
         return corrupted
 
     def _index(self, context: Context) -> int | None:
-        indices = range(len(context.names))
         if self.layer is None:
-            return max(indices, key=lambda i: context.sizes[i], default=None)
+            sizes = context.sizes
+            return max(range(len(sizes)), key=sizes.__getitem__, default=None)
+        return self._place(context.names)
+
+    def _place(self, names: Sequence[str]) -> int | None:
+        """That of `layer` among the tensors of a shard, if it is there."""
         if isinstance(self.layer, int):
-            return self.layer if self.layer in indices else None
-        return next((i for i in indices if context.names[i].endswith(self.layer)), None)
+            return self.layer if self.layer < len(names) else None
+        return next((i for i, name in enumerate(names) if name.endswith(self.layer or "")), None)
 
 
 class Mimic(Attack):

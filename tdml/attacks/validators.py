@@ -2,7 +2,7 @@
 
 import torch
 
-from tdml.attacks.base import Attack, Context
+from tdml.attacks.base import Attack, Context, Victim
 from tdml.attacks.settings import number
 from tdml.errors import SettingError
 
@@ -24,6 +24,9 @@ class LyingValidator(Attack):
         self.praise, self.damn = number("praise", praise, least=0), number("damn", damn, least=0)
         self._deed = attack or Attack()
         self.omniscient, self.sees_updates = self._deed.omniscient, self._deed.sees_updates
+
+    def check(self, victim: Victim) -> None:
+        self._deed.check(victim)
 
     def local_steps(self, steps: int, context: Context) -> int:
         return self._deed.local_steps(steps, context)

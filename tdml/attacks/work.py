@@ -7,8 +7,9 @@ are.
 
 import torch
 
-from tdml.attacks.base import Attack, Context
+from tdml.attacks.base import Attack, Context, Victim
 from tdml.attacks.settings import number
+from tdml.errors import SettingError
 
 
 class ZeroUpdate(Attack):
@@ -53,12 +54,18 @@ class CopyAggregate(Attack):
 class HalfWork(Attack):
     """u / share after that share of the steps: half of the work, and an update of full size.
 
-    Ours. At least one step is taken. Only a replica whose nodes all attack can leave steps out;
-    elsewhere the attack does nothing.
+    Ours. At least one step is taken. Only a replica whose nodes all attack can leave steps out.
     """
 
     def __init__(self, share: float) -> None:
         self.share = number("share", share, least=0, most=1)
+
+    def check(self, victim: Victim) -> None:
+        if not victim.has_together(*range(victim.last + 1)):
+            raise SettingError(
+                "attack.nodes: only a replica whose nodes all attack can leave steps out: name it "
+                "in attack.replicas"
+            )
 
     def local_steps(self, steps: int, context: Context) -> int:
         return round(self.share * steps)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tdml.attacks.base import make_attack
+from tdml.attacks.base import Victim, held_stages, make_attack
 from tdml.data import source as data
 from tdml.data.faults import faults_of, in_words
 from tdml.data.order import steps_per_round
@@ -56,8 +56,15 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     if rehearsed.problem and config.trust.repeatable == "require":
         raise SettingError(rehearsed.problem)
     if config.attack.get("_target_"):
-        labels = None if source.strata is None else max(source.strata) + 1
-        make_attack(config.attack).check(labels, plan.borders[-1].shape[-1])
+        make_attack(config.attack).check(
+            Victim(
+                inputs,
+                labels=None if source.strata is None else max(source.strata) + 1,
+                outputs=plan.borders[-1].shape[-1],
+                names=[layout.names for layout in stage_layouts],
+                held=held_stages(config.attack, config.topology.stages),
+            )
+        )
     steps = [
         steps_per_round(len(share), config.train.effective_batch_size, config.sync.local_steps)
         for share in shares

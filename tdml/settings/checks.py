@@ -155,12 +155,16 @@ def _check_attackers(config: "Config") -> None:
             raise SettingError(
                 f"attack.{name}={attack.get(name)} must be a list, such as attack.{name}=[…]"
             )
-    for name in ("from_round", "share_of_rounds"):
-        if attack.get(name) is None:
-            raise SettingError(
-                f"attack.{name} is empty: give the first round in which they attack, such as "
-                "attack.from_round=1, and in how many they do, such as attack.share_of_rounds=1.0"
-            )
+    first = attack.get("from_round")
+    if type(first) is not int:
+        raise SettingError(
+            f"attack.from_round={first} must be the first round in which they attack, such as 1"
+        )
+    if attack.get("share_of_rounds") is None:
+        raise SettingError(
+            "attack.share_of_rounds is empty: give the share of rounds in which they attack, such "
+            "as 1.0"
+        )
     for replica in attack["replicas"]:
         if type(replica) is not int or replica not in range(topology.most):
             raise SettingError(

@@ -2,7 +2,7 @@
 
 import torch
 
-from tdml.attacks import Context, Knowledge
+from tdml.attacks import Context, Knowledge, Victim
 
 
 def updates(rows, coordinates, seed=0):
@@ -19,3 +19,13 @@ def context(honest=None, attackers=1, seed=0, **changes):
         "parameters": 2, "generator": generator, "shared": shared, "knowledge": knowledge,
     }  # fmt: skip
     return Context(**(told | changes))
+
+
+def victim(**changes):
+    """A job of two stages on images of ten classes, one of whose replicas attacks, unless
+    changed."""
+    job = {
+        "inputs": torch.zeros(4, 3, 8, 8), "labels": 10, "outputs": 10,
+        "names": (("0.weight", "0.bias"), ("1.weight",)), "held": (frozenset({0, 1}),),
+    }  # fmt: skip
+    return Victim(**(job | changes))

@@ -44,7 +44,7 @@ def made(*overrides):
 def test_every_attack_has_its_settings():
     files = {path.stem for path in Path(config_dir(), "attack").glob("*.yaml")} - {"none"}
     assert files == set(CLASSES)
-    machinery = {"Attack", "Context", "Knowledge", "make_attack"}
+    machinery = {"Attack", "Context", "Knowledge", "Victim", "make_attack"}
     assert set(tdml.attacks.__all__) - machinery == set(CLASSES.values())
 
 

@@ -8,7 +8,6 @@ from torch import nn
 
 from tdml.attacks.stage_backdoor import StageBackdoor, logits_of
 from tdml.common.seeds import seeded
-from tdml.errors import SettingError
 from tdml.models.gpt import gpt
 from tests.attacks.contexts import context
 
@@ -86,11 +85,3 @@ def test_buffers_and_what_another_stage_has_stay():
     assert not change[-3:].any()
     assert change[:-3].any()
     assert attack.learn(context(model=first_model, names=(), sizes=())).numel() == 0
-
-
-def test_a_model_of_images_has_no_token():
-    """Its nodes failed in every round, and nothing was attacked."""
-    attack = StageBackdoor(**ATTACK, steps=1)
-    attack.check(None, 64)
-    with pytest.raises(SettingError, match="attack=stage_backdoor is made on models of tokens"):
-        attack.check(10, 10)

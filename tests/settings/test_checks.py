@@ -235,10 +235,15 @@ def test_a_mistake_is_named(changes, message):
     assert re.match(message, refused(changes))
 
 
-@pytest.mark.parametrize("name", ["attack.from_round", "attack.share_of_rounds"])
-def test_an_attack_needs_a_round_to_start_from(name):
-    message = refused(ATTACK | {"attack.replicas": [1], name: None})
-    assert message.startswith(f"{name} is empty")
+@pytest.mark.parametrize("first", [None, 1.5])
+def test_an_attack_needs_a_round_to_start_from(first):
+    message = refused(ATTACK | {"attack.replicas": [1], "attack.from_round": first})
+    assert message.startswith(f"attack.from_round={first} must be the first round")
+
+
+def test_an_attack_needs_the_share_of_rounds_in_which_it_acts():
+    message = refused(ATTACK | {"attack.replicas": [1], "attack.share_of_rounds": None})
+    assert message.startswith("attack.share_of_rounds is empty")
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.5, math.nan])
