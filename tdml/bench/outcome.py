@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tdml.bench import json_file
-from tdml.errors import SettingError
+from tdml.errors import SettingError, printable
 from tdml.monitor import history
 from tdml.monitor.history import History
 from tdml.monitor.run_folder import read_metrics
+from tdml.monitor.sound import sound
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,12 @@ def run(folders: Sequence[Path], out: Path | None) -> int:
         SettingError: a folder is none of a run, or has no rounds.
     """
     json_file.check(out)
-    outcomes = [read(folder) for folder in folders]
-    for outcome in outcomes:
-        print(sentence(outcome))
+    outcomes = []
+    for folder in folders:
+        with sound(folder):
+            outcomes.append(read(folder))
+            said = sentence(outcomes[-1])
+        print(printable(said))  # a stranger may have a part in it
     runs = [asdict(outcome) | {"wrongly_accused": outcome.wrongly_accused} for outcome in outcomes]
     json_file.write(out, {"runs": runs})
     return 0

@@ -12,6 +12,7 @@ from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.figures import to_svg
 from tdml.monitor.history import History, baseline_of, has_accuracy, read_all
 from tdml.monitor.report import STYLE
+from tdml.monitor.sound import sound
 
 _STYLE = """
 body { max-width: 90rem; } .wide { margin-top: 1.5rem; }
@@ -26,16 +27,18 @@ def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
     """Write compare.html and its figures into a folder, which is made. Returns the page's path.
 
     Raises:
-        SettingError: one of `runs` is not a run, or the folder cannot be written.
+        SettingError: one of `runs` is not a run, or is damaged, or the folder cannot be written.
     """
     histories = read_all(runs)
-    figures = draw_figures(histories)
+    with sound(f"one of {', '.join(map(str, runs))}"):
+        figures = draw_figures(histories)
+        text = _page(histories, figures)
     page = folder / "compare.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, svg in figures.items():
             replace_file(folder / f"{name}.svg", svg)
-        replace_file(page, _page(histories, figures))
+        replace_file(page, text)
     except OSError as error:
         raise SettingError(f"--out {folder} cannot be written: {one_line(error)}") from error
     return page

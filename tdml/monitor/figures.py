@@ -15,6 +15,8 @@ from matplotlib.ticker import LogFormatter
 
 from tdml.monitor.record import headline, replicas_of
 
+matplotlib.rcParams["text.parse_math"] = False  # a $ in a name is one
+
 ACCUSED, SUSPECT, HONEST = "#c62828", "#ef8f00", "#1565c0"
 _CLOSE = 0.06  # of an axis: labels of points that are nearer cover each other
 COLOURS = {"malicious": ACCUSED, "suspicious": SUSPECT, "honest": HONEST}

@@ -2,32 +2,28 @@
 it."""
 
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from tdml.attacks.base import attackers
+from tdml.attacks.base import acts, attackers
 from tdml.common.files import replace_file
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError
 from tdml.monitor import machine
 from tdml.monitor.run_folder import read_metrics
+from tdml.monitor.sound import sound
 from tdml.settings.file import from_yaml
 
 # settings of `train` that change a result by little
 _FOR_SPEED = ("precision", "channels_last", "activation_checkpointing")
 _OF_A_MACHINE = ("run_dir", "resume", "identity", "ledger")  # settings, beside data.root
-_DAMAGED = (
-    ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError, RecursionError,
-    yaml.YAMLError, OmegaConfBaseException,
-)  # fmt: skip
+_MOST_NODES = 2**16  # a stranger's settings may name any number of them
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ class History:
     def attacking(self, number: int) -> set[int]:
         """The replicas with a node in them that attacks in a round and was not banned before. Where
         a spare that attacks sits is not known here."""
-        if not self.attack or number < self.attacked_from:
+        if not self.attack or not acts(self.settings["attack"], self.settings["seed"], number):
             return set()
         gone = {node for line in self.rounds if line.round == number for node in line.gone}
         named = (re.match(r"r(\d+)\.", node) for node in self.attackers - gone)
@@ -149,20 +145,15 @@ def read(path: Path) -> History:
     Raises:
         SettingError: it is neither, or is damaged.
     """
-    try:
+    with sound(f"{path} is not a run, or"):
         history = (
             msgspec.json.decode(path.read_bytes(), type=History)
             if path.is_file()
             else _read_run(path)
         )
+        assert math.prod(history.topology) <= _MOST_NODES
         # what is missing is missed here
-        _ = (history.topology, history.attacked_from, history.attackers, _training(history))
-    except SettingError:
-        raise
-    except _DAMAGED as error:
-        raise SettingError(
-            f"{path} is not a run, or is damaged: {one_line(repr(error))[:200]}"
-        ) from error
+        _ = (history.attacked_from, history.attackers, _training(history))
     return history
 
 
@@ -197,16 +188,16 @@ def _named_apart(histories: Iterable[History]) -> list[History]:
 def _read_run(run: Path) -> History:
     if not (run / "config.yaml").is_file():
         raise SettingError(f"{run} is no run: give the folder of one, such as runs/demo")
-    with _sound(run / "config.yaml"):
+    with sound(run / "config.yaml"):
         settings = _settings(run)
-    with _sound(run / "summary.json"):
+    with sound(run / "summary.json"):
         summary = _summary(run)
         reached, model = (summary.get("round"), summary.get("rounds")), summary.get("model")
-    with _sound(run / "metrics.jsonl"):
+    with sound(run / "metrics.jsonl"):
         played = read_metrics(run, void=True)
         rounds, bans = _rounds(played)
         void = sum((line["seconds"]["total"] for line in played if line.get("void")), start=0.0)
-    with _sound(run / "machines.json"):
+    with sound(run / "machines.json"):
         machines = machine.read(run)
     # or it goes on, and the summary is of an earlier start
     current = reached == (rounds[-1].round if rounds else 0, settings["rounds"])
@@ -219,20 +210,6 @@ def _read_run(run: Path) -> History:
         bans=bans,
         void_seconds=round(void, 3),
     )
-
-
-@contextmanager
-def _sound(path: Path) -> Iterator[None]:
-    """One of a run's files is read. Raises SettingError, which names it, where it is not what a run
-    writes."""
-    try:
-        yield
-    except SettingError:
-        raise
-    except _DAMAGED as error:
-        raise SettingError(
-            f"{path} is damaged: put back a copy of it, or leave the run out"
-        ) from error
 
 
 def _settings(run: Path) -> dict[str, Any]:

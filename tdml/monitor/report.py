@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from tdml.common.files import replace_file
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError
 from tdml.ledger.reader import LEDGER, read
 from tdml.monitor.figures import COLOURS, curves, is_ranked, rank_scatter, to_svg
 from tdml.monitor.history import banned
 from tdml.monitor.record import LEGEND, MARKS, NOT_FORMED, form_of, headline, replicas_of
 from tdml.monitor.run_folder import read_metrics
+from tdml.monitor.sound import sound
 from tdml.monitor.timeline import timeline_of
 from tdml.monitor.timeline_figure import draw_timeline
 
@@ -45,14 +46,8 @@ def write_report(run: Path) -> Path:
     if not lines:
         raise SettingError(f"{run} holds no rounds: give the folder of a run, such as runs/demo")
     path = run / "report.html"
-    try:
+    with sound(f"{run}: metrics.jsonl or summary.json"):  # a ledger names itself
         page = _page(run, lines, read_metrics(run, void=True))
-    except SettingError:  # of the ledger, which names itself
-        raise
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise SettingError(
-            f"{run}: metrics.jsonl or summary.json is damaged: {one_line(repr(error))[:200]}"
-        ) from error
     replace_file(path, page)
     return path
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tdml.attacks.base import acts
 from tdml.bench import outcome
 from tdml.errors import SettingError
 from tdml.monitor.compare import write_comparison
+from tdml.monitor.compare_ranks import ranked
 from tdml.monitor.history import baseline_of, read, read_all, write
 from tdml.monitor.report import write_report
 from tests.monitor.run_folders import MACHINE, leave_run, take_back
@@ -76,6 +78,15 @@ def test_who_attacks_until_it_is_banned(tmp_path: Path) -> None:
         {1},
         set(),
     ]
+
+
+def test_who_attacks_in_some_of_the_rounds(tmp_path: Path) -> None:
+    some = ["attack.share_of_rounds=0.5", "seed=3"]
+    history = read(leave_run(tmp_path / "run", *_ATTACKED, *some, accuracies=[0.5] * 12))
+    played = [number for number in range(1, 13) if acts(history.settings["attack"], 3, number)]
+    assert 1 < len(played) < 11
+    assert [number for number in range(1, 13) if history.attacking(number)] == played
+    assert sum(lies for *_, lies in ranked(history)) == 2 * len(played)
 
 
 def test_a_spare_that_attacks_is_named_like_others(tmp_path: Path) -> None:
