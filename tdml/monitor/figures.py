@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
@@ -141,7 +142,8 @@ def to_svg(figure: Figure) -> str:
     """The figure as an SVG element to be put into a page; the same text for the same figure."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "tdml"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        # not figure.savefig(), which draws twice
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 
