@@ -39,7 +39,7 @@ def test_six_clean_rounds_accuse_nobody_and_keep_to_the_budget(clean: Result) ->
     ],
     ids=" ".join,
 )
-def test_a_loud_attacker_is_banned_in_its_first_round_and_does_no_harm(
+def test_a_loud_attacker_is_banned_in_its_first_round_and_all_it_put_in_is_taken_out_again(
     attack: list[str], clean: Result, tmp_path: Path
 ) -> None:
     result = run_job(
@@ -53,6 +53,12 @@ def test_a_loud_attacker_is_banned_in_its_first_round_and_does_no_harm(
     assert all("2" not in line["replicas"] for line in result.rounds), (
         "the run has begun again without it"
     )
+    assert [line["round"] for line in result.all_rounds] == [1, 2, 1, 2, 3, 4, 5, 6]
+    assert [bool(line.get("void")) for line in result.all_rounds] == [True] * 2 + [False] * 6
+    assert result.summary["void_rounds"] == 2
+    kept = load_last(result.run / "checkpoints")
+    assert kept.round == 6 and kept.fleet["banned"] == ["r2.s0"]
+    assert "so the run goes on from the weights after round 0" in result.output
     for honest in (0, 1, 3):
         assert "malicious" not in result.verdicts(honest)
     assert result.accuracy > clean.accuracy - 0.02
@@ -74,7 +80,8 @@ def test_attacking_node_is_named_and_a_spare_takes_its_place(tmp_path: Path) -> 
         "topology.replicas=3",
         "topology.stages=2",
         "topology.spares=1",
-        "rounds=4",
+        "rounds=3",
+        "sync.local_steps=6",
         "trust.rollback=off",
     ]
     result = run_job(
@@ -82,26 +89,11 @@ def test_attacking_node_is_named_and_a_spare_takes_its_place(tmp_path: Path) -> 
     )
     assert result.statuses == [0] * 8, result.output
     assert result.summary["banned"] == ["r1.s1"], result.why()
-    assert result.verdicts(1) == ["honest", "malicious", "honest", "honest"], result.why()
+    assert result.verdicts(1) == ["honest", "malicious", "honest"], result.why()
     assert any("spare0 takes the place of r1.s1" in note for note in result.rounds[2]["notes"])
     assert "round 1 may hold more of it, which stays" in " ".join(result.summary["notices"]), (
         "what it put in before stays, and that is said"
     )
-
-
-def test_what_a_liar_put_in_is_taken_out_again(tmp_path: Path) -> None:
-    """With its updates of the first rounds the weights would be others than without it."""
-    job = [*SMALL, "topology.replicas=4", "topology.stages=1", "rounds=4", "sync.local_steps=6"]
-    lied = run_job(
-        tmp_path / "lied", 5, *job, "attack=gaussian", "attack.replicas=[3]", "attack.from_round=3"
-    )
-    assert lied.statuses == [0] * 5, lied.output
-    assert [line["round"] for line in lied.all_rounds] == [1, 2, 3, 1, 2, 3, 4]
-    assert [bool(line.get("void")) for line in lied.all_rounds] == [True] * 3 + [False] * 4
-    assert lied.summary["void_rounds"] == 3
-    kept = load_last(lied.run / "checkpoints")
-    assert kept.round == 4 and kept.fleet["banned"] == ["r3.s0"]
-    assert "so the run goes on from the weights after round 0" in lied.output
 
 
 @pytest.mark.parametrize(

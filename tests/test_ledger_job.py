@@ -12,9 +12,8 @@ import pytest
 
 from tests.jobs import Result
 from tests.ledger.stored import tensors
-from tests.run_ledgers import assert_wrong, entries, tdml, verify
+from tests.run_ledgers import LIAR, assert_liar_pays, assert_wrong, entries, paid_in, tdml, verify
 
-_LIAR = "r1.s0"
 _ALWAYS = {"round": 1, "reveal": 1, "rewards": 1, "weights": 1, "root": 1}
 
 
@@ -40,8 +39,8 @@ def test_every_round_has_all_kinds_of_entries(attacked: Result) -> None:
 def test_ledger_metrics_and_summary_agree(attacked: Result) -> None:
     keys = entries(attacked.run, "roster")[0].body["keys"]
     [ban] = entries(attacked.run, "ban")
-    assert (ban.round, ban.body["node"], ban.body["key"]) == (2, _LIAR, keys[_LIAR])
-    assert attacked.summary["banned"] == [_LIAR]
+    assert (ban.round, ban.body["node"], ban.body["key"]) == (2, LIAR, keys[LIAR])
+    assert attacked.summary["banned"] == [LIAR]
     for line in attacked.rounds:
         verdicts = {
             str(entry.body["replica"]): entry.body
@@ -93,7 +92,7 @@ def test_what_convicted_a_node_can_be_read_back_and_shows_the_lie(attacked: Resu
         if entry.body["outcome"] == "lied"
     ]
     [dispute] = audits[0]["disputes"]
-    assert dispute["blamed"] == [_LIAR]
+    assert dispute["blamed"] == [LIAR]
     truth = tensors(str(attacked.run.parent / "store"), dispute["artifacts"]["truth"])
     assert list(truth) == ["truth0"] and truth["truth0"].isfinite().all()
 
@@ -105,6 +104,13 @@ def test_artifacts_lie_under_their_hashes(attacked: Result) -> None:
         assert path.parent.name + path.name == hashlib.sha256(path.read_bytes()).hexdigest()
     [end] = entries(attacked.run, "end")
     assert end.body["reason"] == "all 4 rounds done"
+
+
+def test_liar_pays_and_the_honest_are_paid_by_their_work(attacked: Result, capsys) -> None:
+    assert_liar_pays(attacked, capsys)
+    work = entries(attacked.run, "job")[0].body["shares"]
+    paid = [paid_in(attacked, name, 4)["mint"] for name in ("r0.s0", "r0.s1")]
+    assert paid == [1_000_000 * share // (3 * sum(work)) for share in work]
 
 
 # Tampering with the run after it

@@ -2,27 +2,25 @@
 edges."""
 
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tdml.ledger.entry import Entry
-from tests.jobs import SMALL, Result, run_command, run_job
-from tests.run_ledgers import assert_balanced, entries, rewards, tdml, verify
+from tests.jobs import SMALL, run_command, run_job
+from tests.run_ledgers import (
+    STAKE,
+    assert_balanced,
+    assert_liar_pays,
+    entries,
+    rewards,
+    tdml,
+    verify,
+)
 
-_LIAR, _STAKE = "r1.s0", 5_000_000
-_JOB = [*SMALL, "sync.local_steps=3", "rounds=3", f"rewards.stake={_STAKE}"]
+_JOB = [*SMALL, "sync.local_steps=3", "rounds=3", f"rewards.stake={STAKE}"]
 _ATTACKED = ["topology.replicas=3", "attack=gaussian", "attack.from_round=2"]
 _PIPELINES = [*_ATTACKED, "topology.stages=2", "topology.spares=1", "attack.nodes=[r1.s0]"]
 _REPLICAS = [*_ATTACKED, "topology.stages=1", "attack.nodes=[r1.s0]"]
-
-
-def test_liar_pays_and_the_honest_are_paid_by_their_work(attacked: Result, capsys) -> None:
-    _assert_liar_pays(attacked, capsys)
-    work = entries(attacked.run, "job")[0].body["shares"]
-    paid = [_paid(attacked, name, 4)["mint"] for name in ("r0.s0", "r0.s1")]
-    assert paid == [1_000_000 * share // (3 * sum(work)) for share in work]
 
 
 @pytest.mark.slow
@@ -38,53 +36,7 @@ def test_liar_pays_under_every_policy(
         tmp_path / "run", ranks, *_JOB, *topology, f"rewards.policy={policy}", "trust.budget=1"
     )
     assert result.statuses == [0] * ranks, result.output
-    _assert_liar_pays(result, capsys)
-
-
-def _assert_liar_pays(result: Result, capsys) -> None:
-    """The node r1.s0, which attacks from round 2 on, loses its stake, to its partner first; all
-    others are paid."""
-    assert result.summary["banned"] == [_LIAR]
-    verify(result.run, capsys)
-    assert_balanced(result.run, capsys, rounds=len(result.rounds))
-    lines, totals = rewards(result.run, capsys)
-    assert totals["slashed"] == _STAKE
-    for name, line in lines.items():
-        assert (line["lost"], line["stake"]) == ((_STAKE, 0) if name == _LIAR else (0, _STAKE))
-        paid = [_paid(result, name, number) for number in range(1, 1 + len(result.rounds))]
-        assert line["earned"] == sum(part.total() for part in paid)
-        assert any(part["stake"] for part in paid) == (name == "r1.s1"), (
-            "only its partner is paid by a liar's stake"
-        )
-        assert name != _LIAR or not any(paid[1:]), "a liar is paid nothing from its first lie on"
-    if (
-        "r1.s1" in lines and entries(result.run, "job")[0].body["policy"] != "improvement"
-    ):  # what a partner of a liar improves cannot be measured
-        assert _paid(result, "r1.s1", 2).total() == _paid(result, "r0.s1", 2).total() > 0
-    [slashed] = [entry for entry in entries(result.run, "rewards") if _from_liar(result, entry)]
-    assert slashed.round == 2
-    assert [p["to"] for p in _from_liar(result, slashed)][-1] == "treasury", (
-        "the partner comes first"
-    )
-    assert sum(p["amount"] for p in _from_liar(result, slashed)) == _STAKE
-
-
-def _key(result: Result, name: str) -> str:
-    return entries(result.run, "roster")[0].body["keys"][name]
-
-
-def _paid(result: Result, name: str, number: int) -> Counter[str]:
-    """What reached a node's credit in a round, by the kind of account that it came from."""
-    paid: Counter[str] = Counter()
-    for posting in entries(result.run, "rewards", number)[0].body["postings"]:
-        if posting["to"] == f"credit:{_key(result, name)}":
-            paid[posting["from"].partition(":")[0]] += posting["amount"]
-    return paid
-
-
-def _from_liar(result: Result, settled: Entry) -> list[dict]:
-    """The postings from the liar's stake."""
-    return [p for p in settled.body["postings"] if p["from"] == f"stake:{_key(result, _LIAR)}"]
+    assert_liar_pays(result, capsys)
 
 
 @pytest.mark.slow
