@@ -3,5 +3,5 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$root"
-[ $# -gt 0 ] || set -- --numprocesses 4 --dist loadgroup  # whole jobs wait half of their time: four at a time
+[ $# -gt 0 ] || set -- --numprocesses 4  # whole jobs wait half of their time: four at a time
 exec "$venv/bin/python" -m pytest "$@"

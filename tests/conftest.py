@@ -1,11 +1,11 @@
 """What all tests share."""
 
+import gc
 import os
 import tempfile
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +24,7 @@ os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+gc.disable()  # until all is imported and collected, which stays
 _compose = config.load
 
 
@@ -78,17 +79,13 @@ def cifar10_root() -> Path:
     return _CIFAR10
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What reads the same job runs in one process, and so does a file, whose tests import, compose
-    and make the same; what starts processes waits for them, and runs wherever there is time."""
-    for item in items:
-        if "attacked" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("attacked"))
-        elif not _starts_processes(item):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+@pytest.hookimpl(optionalhook=True)  # of a plugin that a borrowed machine may lack
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from tests.scheduling import ByFile
+
+    return ByFile(config, log)
 
 
-def _starts_processes(item: pytest.Item) -> bool:
-    functions = (value for value in vars(item.module).values() if isinstance(value, FunctionType))
-    return any(function.__module__ == "tests.jobs" for function in functions)
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
