@@ -13,6 +13,7 @@ from tdml.common.environment import LAUNCHER
 
 INTERRUPTED = os.EX_TEMPFAIL  # the exit status of a run that was interrupted and can go on
 _LAST_WORDS_S = 10.0
+_LONGEST = 500  # characters of what a library says
 
 
 class CannotGoOn(Exception):
@@ -25,6 +26,20 @@ class SettingError(ValueError):
     The message is one line that names the setting and says what to do. The programs print it
     without a stack trace and exit with status 1.
     """
+
+
+@contextmanager
+def refusing(
+    what: str, of: type[Exception] | tuple[type[Exception], ...] = Exception
+) -> Iterator[None]:
+    """What fails in it, in one of these ways, is a `SettingError` that says what cannot be, and
+    why. Libraries may have much to say, and raise whatever they like."""
+    try:
+        yield
+    except SettingError:
+        raise
+    except of as error:
+        raise SettingError(f"{what}: {one_line(error)[:_LONGEST]}") from error
 
 
 def one_line(error: BaseException | str) -> str:

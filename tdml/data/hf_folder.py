@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Subset
 
 from tdml.common.seeds import derive
 from tdml.data.origin import Origin
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, refusing
 from tdml.settings.extras import library
 
 
@@ -86,13 +86,8 @@ def _load(path: str | None) -> Any:
             "nothing is fetched while a job runs"
         )
     datasets.disable_progress_bars()
-    try:
+    with refusing(f"data.path={path} is no folder that dataset.save_to_disk has written"):
         return datasets.load_from_disk(path)
-    except Exception as error:  # whatever the library makes of it
-        raise SettingError(
-            f"data.path={path} is no folder that dataset.save_to_disk has written: "
-            f"{one_line(error)[:200]}"
-        ) from error
 
 
 def _columns(rows: Any, inputs: str | int, target: str | int | None) -> Columns:

@@ -7,7 +7,7 @@ import torch
 
 from tdml.common.dtypes import travels
 from tdml.data.origin import places_of
-from tdml.errors import SettingError, one_line, running_on
+from tdml.errors import SettingError, one_line, refusing, running_on
 from tdml.tasks.base import Task
 
 
@@ -53,7 +53,8 @@ def look(dataset: MapStyle, index: int, split: str, task: Task) -> tuple[Form, t
     except Exception as error:
         text = f"data: {named} cannot be read: {type(error).__name__}: {one_line(error)}"
         raise SettingError(text) from error
-    try:
+    kind = getattr(task, "sample", "the task's collate() needs it")
+    with refusing(f"data: {named} cannot be read as {kind}"):
         inputs, targets = task.collate([sample])
         for what, tensor in (("input", inputs), ("target", targets)):
             if not travels(tensor.dtype):
@@ -62,9 +63,6 @@ def look(dataset: MapStyle, index: int, split: str, task: Task) -> tuple[Form, t
                     "the dataset, such as by float(), or complex numbers by torch.view_as_real()"
                 )
         return Form.of(inputs), targets
-    except Exception as error:
-        kind = getattr(task, "sample", "the task's collate() needs it")
-        raise SettingError(f"data: {named} cannot be read as {kind}: {one_line(error)}") from error
 
 
 def advice(dtype: torch.dtype) -> str:

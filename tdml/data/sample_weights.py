@@ -7,7 +7,7 @@ import torch
 
 from tdml.data.origin import origin_of
 from tdml.data.sample import MapStyle
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, refusing
 
 
 def read_sample_weights(path: str, dataset: MapStyle) -> torch.Tensor:
@@ -30,10 +30,8 @@ def read_sample_weights(path: str, dataset: MapStyle) -> torch.Tensor:
             f"{given} is no file: give one of numpy's (.npy), with a number for each training "
             "sample, or a list with one for each class"
         )
-    try:
+    with refusing(f"{given} cannot be read as .npy"):
         array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise SettingError(f"{given} cannot be read as .npy: {one_line(error)}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise SettingError(f"{given} holds no numbers: give one array of them (numpy.save)")
     if array.shape != (count,):

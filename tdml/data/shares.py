@@ -10,7 +10,7 @@ import numpy as np
 from tdml.common.seeds import derive, seeded
 from tdml.data.origin import Origin, origin_of
 from tdml.data.sample import MapStyle
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, refusing
 from tdml.settings.targets import made, partial_of
 
 _FORM = "a list for each replica, of the numbers of its training samples, or rows"
@@ -67,12 +67,8 @@ def _read(path: Path) -> Any:
         raise SettingError(
             f"data.shares={path} is no file: give one of JSON, {_FORM}, or {{_target_: …}}"
         )
-    try:
+    with refusing(f"data.shares={path} cannot be read as JSON"):
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise SettingError(
-            f"data.shares={path} cannot be read as JSON: {one_line(error)}"
-        ) from error
 
 
 def _arrays(raw: Any) -> list[np.ndarray]:

@@ -1,12 +1,10 @@
 """Tables as they lie in files, every value as text."""
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, refusing
 from tdml.settings.extras import library
 
 _PARQUET = ".parquet"
@@ -56,16 +54,15 @@ def read_table(path: str | None) -> Table:
 
 
 def _csv(path: str) -> Table:
-    try:
+    with (
+        refusing(f"data.path={path} cannot be read as CSV, which must be UTF-8 text"),
         # Spreadsheets put a mark in front that is no part of the first name.
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [[value.strip() for value in row] for row in _lines(file)]
-        while rows and not rows[-1]:
-            rows.pop()  # empty lines at the end
-    except UnicodeDecodeError as error:
-        raise SettingError(f"data.path={path} is no UTF-8 text: convert it") from error
-    except (ValueError, OSError, csv.Error) as error:
-        raise SettingError(f"data.path={path} cannot be read as CSV: {one_line(error)}") from error
+        open(path, newline="", encoding="utf-8-sig") as file,
+    ):
+        lines = csv.reader(file, skipinitialspace=True)  # before what is in quotes, too
+        rows = [[value.strip() for value in row] for row in lines]
+    while rows and not rows[-1]:
+        rows.pop()  # empty lines at the end
     if not rows:
         raise SettingError(
             f"data.path={path} is empty: its first line has the names of the columns"
@@ -84,18 +81,10 @@ def _csv(path: str) -> Table:
     return Table(path, names, rows, "line", 2)
 
 
-def _lines(file: TextIO) -> Iterator[list[str]]:
-    return csv.reader(file, skipinitialspace=True)  # before what is in quotes, too
-
-
 def _parquet(path: str) -> Table:
     parquet = library("pyarrow.parquet", "data", f"data.path={path}, which is no CSV file,")
-    try:
+    with refusing(f"data.path={path} cannot be read as Parquet"):
         table = parquet.read_table(path)
-    except Exception as error:  # whatever the library makes of it
-        raise SettingError(
-            f"data.path={path} cannot be read as Parquet: {one_line(error)[:200]}"
-        ) from error
     # numbers of rows, which pandas keeps as a column where they are not 0, 1, 2, …
     index = [name for name in table.column_names if name.startswith(_INDEX)]
     table = table.drop_columns(index)

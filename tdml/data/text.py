@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, refusing
 from tdml.settings.extras import library
 
 _BYTES = "bytes"
@@ -83,12 +83,8 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
             f"data.tokenizer={name} is no file: give bytes, or the path of a tokenizer.json, which "
             "tdml tokenize writes"
         )
-    try:
+    with refusing(f"data.tokenizer={name} is no tokenizer.json"):
         tokenizer = tokenizers.Tokenizer.from_file(name)
-    except Exception as error:  # whatever the library makes of it
-        raise SettingError(
-            f"data.tokenizer={name} is no tokenizer.json: {one_line(error)}"
-        ) from error
     # many files say so for the inputs of one model, and would leave the beginnings of texts alone
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -136,10 +132,8 @@ def _files_in(folder: Path, above: tuple[Path, ...] = ()) -> list[Path]:
         raise SettingError(
             f"data.path: {folder} is a link to a folder that it is in: leave the link out"
         )
-    try:
+    with refusing(f"data.path: {folder} cannot be read", OSError):
         inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise SettingError(f"data.path: {folder} cannot be read: {one_line(error)}") from error
 
     files: list[Path] = []
     for place in inside:
@@ -153,12 +147,6 @@ def _files_in(folder: Path, above: tuple[Path, ...] = ()) -> list[Path]:
 
 
 def _text_of(file: Path) -> str:
-    try:
+    with refusing(f"data.path: {file} cannot be read as UTF-8 text: leave it out, or convert it"):
         # Editors put a mark in front that is no part of the text.
         return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SettingError(
-            f"data.path: {file} is no UTF-8 text: leave it out, or convert it"
-        ) from error
-    except OSError as error:
-        raise SettingError(f"data.path: {file} cannot be read: {one_line(error)}") from error

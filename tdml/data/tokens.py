@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tdml.data.text import Sequences, check_enough
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, refusing
 
 _NPY = b"\x93NUMPY"  # the first bytes of what numpy's save writes
 _KINDS = {"uint16": np.uint16, "uint32": np.uint32}
@@ -51,19 +51,12 @@ def _map(path: str | None, dtype: str, setting: str) -> np.ndarray:
         raise SettingError(
             f"{setting}={path} has {size} bytes, which are no {dtype} numbers: see data.dtype"
         )
-    try:
-        _check_headless(path, setting, dtype)
+    with refusing(f"{setting}={path} cannot be read"):
+        with open(path, "rb") as file:
+            begins = file.read(len(_NPY))
+        if begins == _NPY:  # whose header would be read as tokens
+            raise SettingError(
+                f"{setting}={path} is numpy's .npy, which has a header: write it without one, by "
+                f"np.load(path).astype(np.{dtype}).tofile(…)"
+            )
         return np.memmap(path, dtype=kind, mode="r")
-    except OSError as error:
-        raise SettingError(f"{setting}={path} cannot be read: {one_line(error)}") from error
-
-
-def _check_headless(path: str, setting: str, dtype: str) -> None:
-    """A header would be read as tokens."""
-    with open(path, "rb") as file:
-        begins = file.read(len(_NPY))
-    if begins == _NPY:
-        raise SettingError(
-            f"{setting}={path} is numpy's .npy, which has a header: write it without one, by "
-            f"np.load(path).astype(np.{dtype}).tofile(…)"
-        )

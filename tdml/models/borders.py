@@ -15,7 +15,7 @@ from tdml.common.digest import digest
 from tdml.common.dtypes import travels
 from tdml.common.seeds import seeded
 from tdml.data.sample import advice
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, refusing
 from tdml.models.split import Border, tensors_in
 
 Visit = Callable[[nn.Module, torch.Tensor], torch.Tensor]  # a block and its input → its output
@@ -123,12 +123,8 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
 
 
 def _depends(output: torch.Tensor, given: torch.Tensor, number: int) -> bool:
-    try:
+    with refusing(f"model: the gradients of block {number} cannot be computed", RuntimeError):
         return torch.autograd.grad(output.sum(), given, allow_unused=True)[0] is not None
-    except RuntimeError as error:
-        raise SettingError(
-            f"model: the gradients of block {number} cannot be computed: {one_line(error)}"
-        ) from error
 
 
 def _kind(value: object) -> str:

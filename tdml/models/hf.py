@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, refusing
 from tdml.models.hf_blocks import blocks_of_hf
 from tdml.models.hf_padding import read_padding
 from tdml.settings.extras import library
@@ -68,7 +68,7 @@ def hf(
         )
     on_meta = torch.get_default_device().type == "meta"
     model = (
-        _from_config(auto, settings)
+        _build(auto, settings)
         if pretrained is None or on_meta
         else _load(auto, Path(pretrained), settings)
     )
@@ -148,13 +148,11 @@ def _config(given: str | Mapping[str, Any], num_labels: int | None) -> Any:
         near = difflib.get_close_matches(str(kind), CONFIG_MAPPING.keys(), n=1)
         meant = f": {near[0]} may be meant" if near else ""
         raise SettingError(f"model.config: transformers has no model_type {kind}{meant}")
-    try:
+    with refusing("model.config cannot be read"):
         if isinstance(given, str):
             return AutoConfig.from_pretrained(given, local_files_only=True, **labels)
         usual = AutoConfig.for_model(given["model_type"])
         config = AutoConfig.for_model(**{**given, **labels})
-    except Exception as error:  # of whatever kind the library has for it
-        raise SettingError(f"model.config cannot be read: {one_line(error)[:300]}") from error
     _check_names(given, usual)
     return config
 
@@ -172,41 +170,24 @@ def _check_names(given: Mapping[str, Any], usual: Any) -> None:
             )
 
 
-def _from_config(auto: Any, settings: Any) -> "PreTrainedModel":
-    try:
+def _build(auto: Any, settings: Any) -> "PreTrainedModel":
+    with refusing(f"model=hf: {auto.__name__} of {settings.model_type} (see model.head)"):
         return auto.from_config(settings, dtype=torch.float32)
-    except Exception as error:
-        raise SettingError(f"model=hf: {_said(error, auto, settings)}") from error
-
-
-def _said(error: Exception, auto: Any, settings: Any) -> str:
-    """The library's error, which else lists all that it has."""
-    if "Unrecognized configuration class" in str(error):
-        return (
-            f"transformers has no {auto.__name__} of {settings.model_type}: choose another "
-            "model.head, or another model"
-        )
-    return one_line(error)[:300]
 
 
 def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
     """With every tensor of the model from the folder, but for the head of a new classifier, to
     which the pooler belongs: models of the masked kind have none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model, loading_info = auto.from_pretrained(
-                folder,
-                config=settings,
-                dtype=torch.float32,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-    except Exception as error:
-        raise SettingError(
-            f"model.pretrained={folder} cannot be loaded: {_said(error, auto, settings)}"
-        ) from error
+    with refusing(f"model.pretrained={folder} cannot be loaded"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model, loading_info = auto.from_pretrained(
+            folder,
+            config=settings,
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
     missing = sorted(loading_info["missing_keys"])
     if auto.__name__ == _HEADS["classifier"]:
         base = f"{model.base_model_prefix}."
@@ -238,7 +219,7 @@ def _with_adapters(model: "PreTrainedModel", lora: Mapping[str, Any], head: str)
     targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
     # a classifier's head is new, so it is trained itself
     new = _parts_of_head(model) if head == "classifier" else []
-    try:
+    with refusing("model.lora (see model.lora.targets and rank)", (ValueError, TypeError)):
         chosen = peft.LoraConfig(
             r=lora["rank"],
             lora_alpha=lora["alpha"],
@@ -251,10 +232,6 @@ def _with_adapters(model: "PreTrainedModel", lora: Mapping[str, Any], head: str)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the library decides by itself
             return peft.get_peft_model(model, chosen)
-    except (ValueError, TypeError) as error:
-        raise SettingError(
-            f"model.lora: {one_line(error)[:300]} (see model.lora.targets and rank)"
-        ) from error
 
 
 def _parts_of_head(model: "PreTrainedModel") -> list[str]:

@@ -14,7 +14,7 @@ from typing import TypeGuard
 import torch
 from torch import nn
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, refusing
 from tdml.models.tensors import bring_into_form
 from tdml.settings.targets import instantiate, made
 
@@ -69,10 +69,8 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     listing = _listing(model)
     if listing is None:
         return [model]
-    try:
+    with refusing("model: blocks() fails"):
         blocks = list(listing())
-    except Exception as error:
-        raise SettingError(f"model: blocks() fails: {one_line(error)}") from error
     if not all(isinstance(block, nn.Module) for block in blocks):
         raise SettingError(
             "model: blocks() must list modules: wrap whatever else the model does in a module"

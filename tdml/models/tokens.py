@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from tdml.data.sample import MapStyle
-from tdml.errors import SettingError
+from tdml.errors import SettingError, complain
 from tdml.models.borders import trace_borders
 from tdml.models.split import blocks_of
+from tdml.tasks import Language, Masked, Task
 
 # of the largest logit: more than rounding
 _SEEN = 1e-4
@@ -60,8 +61,9 @@ def _takes(block: nn.Module, inputs: torch.Tensor, token: int) -> bool:
     return True
 
 
-def check_causal(model: nn.Module, inputs: torch.Tensor) -> None:
-    """
+def check_direction(task: Task, model: nn.Module, inputs: torch.Tensor) -> None:
+    """Whether a model of tokens looks where its task has it look.
+
     Args:
         inputs: the first micro-batch, (batch, tokens) whole numbers.
 
@@ -69,7 +71,15 @@ def check_causal(model: nn.Module, inputs: torch.Tensor) -> None:
         SettingError: what the model returns for a token depends on the last one, which it is to
             predict.
     """
-    if looks_ahead(model, inputs):
+    ahead = looks_ahead(model, inputs) if isinstance(task, Language) else None
+    if isinstance(task, Masked):
+        if ahead is False:
+            complain(
+                "tdml: task=masked: the model does not look at the tokens that follow one, so it "
+                "says what is hidden from the left alone: take one that does, such as of model=hf "
+                "model.head=masked"
+            )
+    elif ahead:
         raise SettingError(
             "model: what it returns for a token depends on those that follow, which task=language "
             "has it predict: take a causal model (of model=hf: model.head=causal, and of BERT's "

@@ -10,7 +10,7 @@ from torch import nn
 from tdml.common.digest import digest
 from tdml.common.seeds import seeded
 from tdml.data.sample import advice
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, refusing
 from tdml.models.compute import autocast, lay_out, lay_out_weights, pass_on
 from tdml.models.plan import Plan
 from tdml.models.split import Part
@@ -215,13 +215,9 @@ class Chain:
                 "model: what it returns for the first training samples is not finite (see model, "
                 "data)"
             )
-        try:
+        text = "the loss of the first training samples cannot be computed (see task, model, data)"
+        with refusing(f"task: {text}"):
             loss = mean_loss(self._task, output, targets.to(output.device))
-        except Exception as error:
-            raise SettingError(
-                "task: the loss of the first training samples cannot be computed: "
-                f"{one_line(error)} (see task, model, data)"
-            ) from error
         if not loss.isfinite():
             raise SettingError(
                 f"task: the loss of the first training samples is {loss.item()}, though the model "

@@ -14,10 +14,10 @@ from tdml.data.faults import faults_of, in_words
 from tdml.data.order import steps_per_round
 from tdml.data.partition import partition
 from tdml.data.shares import given_shares
-from tdml.errors import SettingError, complain, one_line
+from tdml.errors import SettingError, refusing
 from tdml.models import whole
 from tdml.models.plan import frozen_layouts, layouts, make_plan
-from tdml.models.tokens import check_causal, check_tokens, looks_ahead
+from tdml.models.tokens import check_direction, check_tokens
 from tdml.node.memory import needs
 from tdml.node.messages import channels_of
 from tdml.node.schedule import Schedule
@@ -27,7 +27,7 @@ from tdml.round.checkpoint import Checkpoint
 from tdml.round.job import Job, how_shared
 from tdml.round.windows import windows_that_fit
 from tdml.settings.schema import Config
-from tdml.tasks import Language, Masked
+from tdml.tasks import Language
 from tdml.tasks.measures import look_at
 
 
@@ -47,7 +47,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     predicted = targets if isinstance(source.task, Language) else None
     check_tokens(model, source.train, inputs, predicted)
     plan = make_plan(config, model, inputs, lambda shape: _check_output(source, shape))
-    _check_direction(source, model, inputs)
+    check_direction(source.task, model, inputs)
     stage_layouts = layouts(plan, model, config.topology.stages)
     states = [StateLayout(layout, config.train) for layout in stage_layouts]
     measures = look_at(source.task, plan.borders[-1].shape, targets)
@@ -91,19 +91,6 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     )
 
 
-def _check_direction(source: data.Source, model: nn.Module, inputs: torch.Tensor) -> None:
-    """Whether a model of tokens looks where its task has it look."""
-    if isinstance(source.task, Masked):
-        if looks_ahead(model, inputs) is False:
-            complain(
-                "tdml: task=masked: the model does not look at the tokens that follow one, so it "
-                "says what is hidden from the left alone: take one that does, such as of model=hf "
-                "model.head=masked"
-            )
-    elif isinstance(source.task, Language):
-        check_causal(model, inputs)
-
-
 def _windows(config: Config, states: Sequence[StateLayout]) -> int:
     """As many as are set and as the memory for kept states allows; none where nobody is audited,
     or can be, for want of the data."""
@@ -143,14 +130,10 @@ def _check_output(source: data.Source, shape: torch.Size) -> None:
 def _first_samples(config: Config, source: data.Source) -> tuple[torch.Tensor, torch.Tensor]:
     """A micro-batch of training samples, whose form all others must have."""
     size = config.train.effective_batch_size // config.microbatches
-    try:
+    with refusing("data: the first samples cannot be read"):
         inputs, targets = source.training_batch(range(size), seed=0)
         source.held_out_batch("test", [0])
         source.held_out_batch("validation", [0])
-    except SettingError:
-        raise
-    except Exception as error:
-        raise SettingError(f"data: the first samples cannot be read: {one_line(error)}") from error
     if not inputs.float().isfinite().all():  # nothing can be tried on them
         fault = in_words(source, faults_of(source, torch.arange(size).view(1, -1), [0]))
         raise SettingError(f"data: {fault}: mend it in the data, or leave it out")

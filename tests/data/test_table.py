@@ -126,7 +126,7 @@ def test_what_is_no_such_table_is_the_users_mistake(text, settings, message, tmp
 def test_a_table_of_another_encoding_is_the_users_mistake(tmp_path):
     path = tmp_path / "table.csv"
     path.write_bytes("größe,preis\n1,2\n".encode("latin-1"))
-    with pytest.raises(SettingError, match="is no UTF-8 text: convert it"):
+    with pytest.raises(SettingError, match="cannot be read as CSV, which must be UTF-8 text: "):
         csv(str(path), "preis", False, 0.25)
 
 

@@ -141,7 +141,7 @@ def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path):
     ("name", "settings", "message"),
     [
         ("text", {"path": "nowhere.txt"}, "data.path=nowhere.txt"),
-        ("text", {"path": "BINARY"}, "is no UTF-8 text: leave it out, or convert it"),
+        ("text", {"path": "BINARY"}, "cannot be read as UTF-8 text: leave it out, or convert it: "),
         ("text", {"path": "EMPTY"}, "is an empty folder"),
         (
             "text",

@@ -77,7 +77,7 @@ def test_a_text_of_padding_alone_has_finite_logits():
         (
             "t5",
             "causal",
-            "transformers has no AutoModelForCausalLM of t5: choose another model.head",
+            "model=hf: AutoModelForCausalLM of t5 (see model.head): Unrecognized configuration class",
         ),
         ("camel", "causal", "model.config: transformers has no model_type camel"),
     ],

@@ -65,11 +65,11 @@ def test_adapters_on_tied_embeddings_may_be_cut():
     [
         (
             {"targets": ["no_such_layer"]},
-            "model.lora: Target modules {'no_such_layer'} not found in the base model",
+            "model.lora (see model.lora.targets and rank): Target modules {'no_such_layer'} not found in the base model",
         ),
         (
             {"rank": 0},
-            "model.lora: `r` should be a positive integer value but the value passed is 0",
+            "model.lora (see model.lora.targets and rank): `r` should be a positive integer value but the value passed is 0",
         ),
     ],
 )

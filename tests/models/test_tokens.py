@@ -4,7 +4,8 @@ from torch import nn
 
 from tdml.errors import SettingError
 from tdml.models.gpt import gpt
-from tdml.models.tokens import check_causal, check_tokens, looks_ahead
+from tdml.models.tokens import check_direction, check_tokens, looks_ahead
+from tdml.tasks import Language
 
 _IDS = torch.randint(0, 50, (2, 8), generator=torch.Generator().manual_seed(0))
 
@@ -16,16 +17,16 @@ class _MeanOfAll(nn.Module):
 
 def test_a_model_that_looks_at_the_tokens_that_it_is_to_predict_is_refused() -> None:
     blocks = [nn.Embedding(50, 16), nn.Linear(16, 50)]
-    check_causal(nn.Sequential(*blocks), _IDS)
+    check_direction(Language(), nn.Sequential(*blocks), _IDS)
     with pytest.raises(SettingError, match=r"take a causal model .* or task=masked"):
-        check_causal(nn.Sequential(blocks[0], _MeanOfAll(), blocks[1]), _IDS)
+        check_direction(Language(), nn.Sequential(blocks[0], _MeanOfAll(), blocks[1]), _IDS)
 
 
 def test_our_own_looks_back_alone_and_is_left_as_it_was() -> None:
     model = gpt(50, 8, layers=2, width=16, heads=2, dropout=0.5, tied=False).train()
-    check_causal(model, _IDS)
+    check_direction(Language(), model, _IDS)
     assert model.training and all(block.training for block in model)
-    check_causal(model, torch.zeros(2, 8, dtype=torch.int64))
+    check_direction(Language(), model, torch.zeros(2, 8, dtype=torch.int64))
 
 
 def test_where_there_are_no_tokens_none_is_beyond_the_model() -> None:
