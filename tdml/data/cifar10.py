@@ -7,7 +7,7 @@ import torch
 
 from tdml.common.vision import torchvision
 from tdml.data.images import Images
-from tdml.errors import SettingError, one_line
+from tdml.errors import refusing
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -23,14 +23,10 @@ def cifar10(root: str, download: bool, augment: bool) -> tuple[Images, Images]:
         SettingError: `root` does not hold the data, and `download` is off or failed.
     """
     dataset = torchvision().datasets.CIFAR10
-    try:
+    remedy = "point it at the folder that contains cifar-10-batches-py, or set data.download=true"
+    missing = f"data.root={root} ({Path(root).resolve()}) does not hold CIFAR-10: {remedy}"
+    with refusing(missing, (RuntimeError, OSError)):
         train, test = (dataset(root, train=part, download=download) for part in (True, False))
-    except (RuntimeError, OSError) as error:
-        raise SettingError(
-            f"data.root={root} ({Path(root).resolve()}) does not hold CIFAR-10 "
-            f"({one_line(error)}): point data.root at the folder that contains "
-            "cifar-10-batches-py, or set data.download=true"
-        ) from error
 
     def images(part: "CIFAR10", augmented: bool) -> Images:
         pixels = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()

@@ -13,7 +13,7 @@ from tdml.data.labels import kept_labels, labels_of
 from tdml.data.origin import places_of
 from tdml.data.sample import Form, MapStyle, look
 from tdml.data.sample_weights import read_sample_weights
-from tdml.errors import SettingError, one_line, running_on
+from tdml.errors import SettingError, one_line, refusing, running_on
 from tdml.settings.schema import Config
 from tdml.settings.targets import instantiate, made
 from tdml.tasks import Classification, Language, Task
@@ -128,15 +128,10 @@ class Source:
             return find(dataset, read, derive(self._seed, "labels"))
 
     def _stratum(self, dataset: MapStyle, index: int, split: str) -> int | None:
-        target = self._look(dataset, index, split)
-        try:
+        target, wanted = self._look(dataset, index, split), "one class each, (k,), or None"
+        with refusing(f"task: strata() of {split} sample {index} fails, which gives {wanted}"):
             strata = self.task.strata(target)
             return None if strata is None else int(strata[0])
-        except Exception as error:
-            raise SettingError(
-                f"task: strata() of {split} sample {index} fails: {one_line(error)}: give one "
-                "class a sample, (k,) whole numbers, or None"
-            ) from error
 
     def _fetch(
         self, dataset: MapStyle, split: str, indices: Sequence[int], seed: int

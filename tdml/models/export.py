@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 
 from tdml.common.files import replace_file
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, refusing
 from tdml.models import whole
 from tdml.models.gpt import as_gpt2
 from tdml.models.model_file import read_weights
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _SUFFIX = ".safetensors"
+_MISFITS = (KeyError, TypeError, RuntimeError)  # of weights and settings of two models
 _OTHER_FORMATS = {".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf"}
 
 
@@ -61,14 +60,15 @@ def export(run: Path, out: Path) -> Path:
 def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
     settings = from_yaml(run / "config.yaml")
     name = settings.model.get("_target_")
+    misfit = f"{run}: model.pt does not fit config.yaml"
     if name == "tdml.models.hf":
         _check_plain(run, settings.model)
         model: PreTrainedModel = whole.initial_model(settings.model, settings.seed)
-        with _fitting(run):
+        with refusing(misfit, _MISFITS):
             model.load_state_dict(weights)
         model.save_pretrained(folder)
     elif name == "tdml.models.gpt":
-        with _fitting(run):
+        with refusing(misfit, _MISFITS):
             renamed, config = as_gpt2(weights, settings.model)
         _save(renamed, folder / f"model{_SUFFIX}")
         replace_file(folder / "config.json", json.dumps(config, indent=2) + "\n")
@@ -102,17 +102,6 @@ def _is_tokenizer(path: Path) -> bool:
     except ValueError:
         return False
     return isinstance(content, dict) and {"model", "added_tokens"} <= content.keys()
-
-
-@contextmanager
-def _fitting(run: Path) -> Iterator[None]:
-    """What fails in it, fails for weights and settings that are not of one model."""
-    try:
-        yield
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise SettingError(
-            f"{run}: model.pt does not fit config.yaml: {one_line(error)[:200]}"
-        ) from error
 
 
 def _save(weights: dict[str, torch.Tensor], file: Path) -> None:

@@ -6,7 +6,6 @@ from itertools import chain
 
 import numpy as np
 import torch
-from torch import nn
 
 from tdml.attacks.base import Victim, held_stages, make_attack
 from tdml.data import source as data

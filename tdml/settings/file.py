@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, refusing
 from tdml.settings.schema import Config, IdentitySettings, LedgerSettings
 
 _LARGEST = 4 << 20  # bytes
@@ -28,10 +28,8 @@ def from_yaml(path: Path) -> DictConfig:
         SettingError: the file does not hold them.
     """
     damaged = f"{path.parent} is not a run, or is damaged: {path.name}"
-    try:
+    with refusing(damaged, (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError)):
         loaded = OmegaConf.load(io.StringIO(_plain_text(path)))
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
-        raise SettingError(f"{damaged}: {one_line(error)}") from error
     groups = loaded if isinstance(loaded, DictConfig) else DictConfig({})
     if missing := [field.name for field in fields(Config) if field.name not in groups]:
         raise SettingError(f"{damaged} has no {missing[0]}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, refusing
 from tdml.tasks.base import Task
 
 _METRICS = "a dict of pairs of tensors, sums and counts of each sample (docs/your-task.md)"
@@ -130,7 +130,8 @@ def _tried(
     task: Task, output: torch.Tensor, targets: torch.Tensor
 ) -> dict[str, tuple[torch.Tensor, int]]:
     """All that it says of some samples, and how many dimensions that may have."""
-    try:
+    sizes = f"{tuple(output.shape)}, for targets {tuple(targets.shape)}"
+    with refusing(f"task: it does not fit what the model returns, {sizes} (see task, model, data)"):
         answers = {
             "losses()": (task.losses(output, targets), 1),
             "weights()": (task.weights(targets), 1),
@@ -143,11 +144,6 @@ def _tried(
         if (strata := task.strata(targets)) is not None:
             answers["strata()"] = (strata, 1)
         _ = [(value.shape, value.dtype) for value, _ in answers.values()]
-    except Exception as error:
-        raise SettingError(
-            f"task: it does not fit what the model returns, {tuple(output.shape)}, for targets "
-            f"{tuple(targets.shape)}: {one_line(error)} (see task, model, data)"
-        ) from error
     return answers
 
 

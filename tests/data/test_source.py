@@ -243,7 +243,7 @@ def test_cifar10_that_is_not_there(tmp_path):
         "augment": True,
     }
     with pytest.raises(
-        SettingError, match=r"data\.root=.* does not hold CIFAR-10 .* data\.download=true"
+        SettingError, match=r"data\.root=.* does not hold CIFAR-10: .* data\.download=true: "
     ):
         load(data, seed=0)
 

@@ -249,7 +249,7 @@ class Strange(Classification):
 def test_strata_that_are_no_classes_are_the_users_mistake():
     source = Source(Points(9), Points(2), seed=0, task=Strange())
     with pytest.raises(
-        SettingError, match=r"task: strata\(\) of training sample 0 fails: .* \(k,\)"
+        SettingError, match=r"task: strata\(\) of training sample 0 fails, .* \(k,\)"
     ):
         _ = source.strata
 

@@ -123,7 +123,7 @@ def own(function):
         ),
         (
             ["task=regression", *own("pairs"), "model=mlp", "model.features=3"],
-            "for targets (2, 1): the model returns 10 numbers a sample, the data have 1",
+            "for targets (2, 1) (see task, model, data): the model returns 10 numbers a sample",
         ),
         (
             ["task=regression", *own("moments"), "train.batch_size=8", "model=mlp"],
