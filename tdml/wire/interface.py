@@ -5,10 +5,12 @@ import ipaddress
 import os
 import socket
 import struct
+from pathlib import Path
 
 # names the variable with the open socket on which rank 0 hosts the job's store
 STORE_SOCKET = "TDML_STORE_SOCKET"
 _SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
+_IPV6 = Path("/proc/net/if_inet6")  # Linux: a line for every address, in hex, the interface last
 _DISCARD = 9  # a port; nothing is sent there
 
 
@@ -48,16 +50,24 @@ def interface_towards(host: str) -> str | None:
     """The name of the interface on the way to `host`; None where that is this machine alone, or is
     not known."""
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, _DISCARD))
-            own = probe.getsockname()[0]
-            if ipaddress.ip_address(own).is_loopback:
-                return None
-            return next(
-                (name for _, name in socket.if_nameindex() if _address(probe, name) == own), None
-            )
+        ways = socket.getaddrinfo(host, _DISCARD, type=socket.SOCK_DGRAM)
+        # a name may lead to both, and most machines are reached by IPv4 at least
+        family, *_, there = min(ways, key=lambda way: way[0] is not socket.AF_INET)
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(there)
+            own = ipaddress.ip_address(probe.getsockname()[0])
+        return None if own.is_loopback else _interface_with(own)
     except OSError:
         return None
+
+
+def _interface_with(own: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str | None:
+    if own.version == 6:
+        held = map(str.split, _IPV6.read_text(encoding="utf-8").splitlines())
+        return next((line[-1] for line in held if line[0] == own.packed.hex()), None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        names = [name for _, name in socket.if_nameindex()]
+        return next((name for name in names if _address(probe, name) == str(own)), None)
 
 
 def _address(probe: socket.socket, interface: str) -> str:

@@ -11,20 +11,27 @@ _VARIABLES = ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.0.1.1", "localhost", "no.such.host.invalid", ""]
+    "host", ["127.0.0.1", "127.0.1.1", "::1", "localhost", "no.such.host.invalid", ""]
 )
 def test_there_is_none_towards_this_machine_or_nowhere(host: str) -> None:
     assert interface_towards(host) is None
 
 
-def test_it_is_the_one_with_the_address_that_the_route_starts_from() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+@pytest.mark.parametrize(
+    ("family", "far"),
+    [(socket.AF_INET, "198.51.100.1"), (socket.AF_INET6, "2001:db8::1")],  # nobody's addresses
+    ids=["IPv4", "IPv6"],
+)
+def test_it_is_the_one_with_the_address_that_the_route_starts_from(
+    family: socket.AddressFamily, far: str
+) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # an address that is nobody's; nothing is sent
+            probe.connect((far, 9))  # nothing is sent
         except OSError:
-            pytest.skip("this machine has no network")
+            pytest.skip("this machine has no such network")
         own = probe.getsockname()[0]
-    found = interface_towards("192.0.2.1")
+    found = interface_towards(far)
     assert found in [name for _, name in socket.if_nameindex()]
     assert found == interface_towards(own), "the coordinator's own machine takes the same"
     assert found != "lo"
