@@ -47,9 +47,7 @@ def _allowed(before: Sequence[str], number: int, ended: bool) -> set[str]:  # no
         return {"resume"} if ended else {"resume", "rollback", "roster", "round", "end"}
     if list(before) in (["roster"], ["rollback", "roster"]):
         return {"round"}
-    if list(before) == ["rollback"]:
-        return {"roster", "round"}
-    if list(before) == ["resume"]:
+    if list(before) in (["rollback"], ["resume"]):
         return {"roster", "round", "end"}
     if list(before) == ["resume", "roster"]:
         return {"round", "end"}

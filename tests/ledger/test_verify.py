@@ -56,6 +56,14 @@ def test_a_run_that_was_cut_off_before_it_went_back_does_so_when_it_is_resumed(l
     assert verify(ledger.path, chains.PlainBook).rounds == 0
 
 
+def test_a_run_may_end_where_it_has_gone_back_to(ledger):
+    """As one that is resumed with less of `train.patience`, and was cut off before it went back."""
+    ledger.resume(1)
+    ledger.roll_back(0, "planted")
+    ledger.end(chains.digest("weights 0"), "no better")
+    assert verify(ledger.path, chains.PlainBook).ended
+
+
 def test_no_run_goes_back_in_the_middle_of_a_round(ledger):
     chains.before_commits(ledger, 2)
     ledger.roll_back(0, "planted")
