@@ -7,10 +7,10 @@ content, and all of that is repeated by others.
 Where nobody knows who of a replica's nodes kept it from being shown, all of them owe it. If it is
 not shown, one of them goes, by chance. What cannot be shown any more, for want of a partner, of the
 place or of the weights, is forgiven, and all of the next round is repeated: so whoever refuses
-takes one partner along on average, and no honest node is kept out by what another does. Whoever has
-lost what its own optimizer had gone on from, which nobody else has, is forgiven once. Nobody is
-paid for what he was forgiven: that round's work was never seen, and a liar can see to it that he
-cannot show it.
+takes one partner along on average. Whoever has lost what its own optimizer had gone on from, which
+nobody else has, or says that it is on another kind of machine now, is forgiven once. Nobody is paid
+for what he was forgiven: that round's work was never seen, and a liar can see to it that he cannot
+show it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -69,7 +69,7 @@ class Debts:
         self.watched: set[str] = set()
         # those whose next verdict is to say that they were forgiven
         self._untold: set[str] = set()
-        # those who were forgiven a round because they had lost what it began with
+        # those who were forgiven a round for what they had said of themselves
         self._believed: set[str] = set()
 
     def note(self, gathered: Gathered, silent: set[str]) -> None:
@@ -111,34 +111,36 @@ class Debts:
         for replica in replicas:
             for stage, name in enumerate(replica.names):
                 key = self._fleet.key(name)
-                if key in self.owing and not self._can_show(self.owing[key], replica, stage):
-                    self._believed |= {key} if self._has_lost_its_own(name) else set()
+                owed = self.owing.get(key)
+                if owed and not self._can_show(owed, replica, stage):
+                    self._believed |= {key} if self._excuses_itself(owed, replica, stage) else set()
                     self._forgive(key)
             if debt := self.of(replica):
                 debts[replica.index] = debt
         return debts
 
     def _can_show(self, debt: Debt, replica: Replica, stage: int) -> bool:
-        """Whether all who owe it sit where they sat, others have not changed the kind of machines,
-        and nobody has lost an inner state: else the round would not lead to the same."""
-        keys = {self._fleet.key(name) for name in replica.names}
+        """Whether all who owe it sit where they sat, and nothing has changed with which the round
+        would not lead to the same, as where partners have come since; what a node says of itself is
+        believed once."""
+        keys = [self._fleet.key(name) for name in replica.names]
         here = (replica.index, stage) == (debt.replica, debt.stage)
-        alike = replica.kind == debt.kind or len(replica.names) == 1
-        held = self._holds_states(debt, replica, stage)
-        return here and alike and held and set(debt.group) <= keys and bool(debt.weights)
+        came = self._has_new_partners(debt, replica, stage)
+        others = came and (any(debt.inner) or replica.kind != debt.kind)
+        itself = self._excuses_itself(debt, replica, stage) and keys[stage] not in self._believed
+        there = here and set(debt.group) <= {*keys} and bool(debt.weights)
+        return there and not (others or itself)
 
-    def _holds_states(self, debt: Debt, replica: Replica, stage: int) -> bool:
-        """Whether nobody has lost what its optimizer began with: who says that of its own, as one
-        that was started again does, is believed once."""
-        if not any(debt.inner) or self._visits(replica.names) == debt.visits:
-            return True
-        name = replica.names[stage]
-        return self._has_lost_its_own(name) and self._fleet.key(name) in self._believed
+    def _excuses_itself(self, debt: Debt, replica: Replica, stage: int) -> bool:
+        """Whether a node has come anew since, and lost the state that it had gone on from; or it or
+        one of the same partners says that it is on another kind of machine."""
+        lost = any(debt.inner) and self._fleet.visit(replica.names[stage]) != debt.visits[stage]
+        moved = replica.kind != debt.kind and len(replica.names) > 1
+        return lost or (moved and not self._has_new_partners(debt, replica, stage))
 
-    def _has_lost_its_own(self, name: str) -> bool:
-        """Whether a node that owes a round has come anew since, and had gone on from a state."""
-        debt = self.owing[self._fleet.key(name)]
-        return any(debt.inner) and self._fleet.visit(name) != debt.visits[debt.stage]
+    def _has_new_partners(self, debt: Debt, replica: Replica, stage: int) -> bool:
+        visits = self._visits(replica.names)
+        return any(visits[s] != debt.visits[s] for s in range(len(visits)) if s != stage)
 
     def _visits(self, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(map(self._fleet.visit, names))

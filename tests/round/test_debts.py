@@ -75,6 +75,23 @@ def test_who_sits_alone_and_says_that_it_is_on_another_kind_of_machine_still_owe
     assert 1 not in second.audits
 
 
+def test_who_says_with_its_partners_that_it_is_on_another_kind_is_believed_once() -> None:
+    """Or it would be silent whenever a lie of its own is asked for."""
+    laboratory = Laboratory([*_JOB, "topology.stages=2", "trust.audit_windows=1"])
+    own = laboratory.engine.judge.auditor.settler.referee.kind
+    played = []
+    for number in range(1, 6):
+        silent = number in (1, 3)
+        sit(laboratory, "r1.s0", IsSilent, silent=silent)
+        for replica in laboratory.fleet.muster():
+            replica.kind = "NVIDIA H400" if replica.index == 1 and not silent else own
+        played.append(laboratory.play(number))
+    assert [round_.forgiven for round_ in played] == [(), ("r1.s0",), (), (), ()]
+    assert laboratory.engine.judge.debts.owing.keys() == {laboratory.fleet.key("r1.s0")}
+    text = "r1.s0 owes its work of round 3, and has not shown it"
+    assert [round_.judgements[1].reason == text for round_ in played[3:]] == [True, True]
+
+
 def test_who_is_forgiven_has_shown_nothing_until_its_verdict_says_so() -> None:
     """Of a round that is void, say, by one that never has another verdict: with the job's end the
     pay would have been its own."""
