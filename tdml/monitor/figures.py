@@ -19,6 +19,7 @@ from tdml.monitor.record import headline, replicas_of
 matplotlib.rcParams["text.parse_math"] = False  # a $ in a name is one
 
 ACCUSED, SUSPECT, HONEST = "#c62828", "#ef8f00", "#1565c0"
+_MOST_NAMED = 12  # replicas: a longer legend covers the lines
 _CLOSE = 0.06  # of an axis: labels of points that are nearer cover each other
 COLOURS = {"malicious": ACCUSED, "suspicious": SUSPECT, "honest": HONEST}
 
@@ -109,14 +110,18 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
     metric.set(xlabel="round", ylabel=title, title=f"Test {title}")
     if name.endswith("accuracy"):
         metric.set_ylim(0, 1.02)
-    for replica in replicas_of(lines):
+    replicas = replicas_of(lines)
+    named = len(replicas) <= _MOST_NAMED
+    for place, replica in enumerate(replicas):
         records = [line["replicas"].get(replica, {}) for line in lines]
+        together = "" if place else "each replica, training"
         loss.plot(
             rounds,
             [_number(r.get("train_loss")) for r in records],
             ".-",
-            alpha=0.7,
-            label=f"r{replica}, training",
+            color=None if named else HONEST,
+            alpha=0.7 if named else 0.3,
+            label=f"r{replica}, training" if named else together,
         )
     loss.plot(
         rounds,
@@ -134,7 +139,7 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
     loss.legend(fontsize=7, ncols=2)
     for axes in (metric, loss):
         axes.grid(alpha=0.25)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return figure
 
 

@@ -1,6 +1,7 @@
 """The figures of a report."""
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tdml.monitor.figures import curves, rank_scatter
 
@@ -43,3 +44,25 @@ def test_losses_that_are_not_positive_are_drawn_as_they_are(losses: list, scale:
     labels = [text.get_text() for text in axes.yaxis.get_ticklabels(which="both")]
     assert any(labels)
     assert not any("times" in label for label in labels), "3, and not 3 × 10⁰"
+
+
+@pytest.mark.parametrize(("replicas", "entries"), [(1, 2), (12, 13), (64, 2)])
+def test_a_legend_covers_no_lines(replicas: int, entries: int) -> None:
+    records = {str(index): {"train_loss": 1.0 + index} for index in range(replicas)}
+    lines = [{"round": number, "test_loss": 1.0, "replicas": records} for number in range(1, 4)]
+    figure = curves(lines)
+    FigureCanvasAgg(figure).draw()
+    loss = figure.axes[1]
+    assert len(loss.lines) == replicas + 1
+    assert len(loss.get_legend().get_texts()) == entries
+    box = loss.get_legend().get_window_extent()
+    assert loss.bbox.contains(*box.min) and loss.bbox.contains(*box.max)
+
+
+def test_rounds_are_whole_numbers() -> None:
+    line = {"round": 1, "test_loss": 1.0, "replicas": {"0": {"train_loss": 1.0}}}
+    figure = curves([line])
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        ticks = axes.get_xticks()
+        assert len(ticks) and all(tick == round(tick) for tick in ticks)

@@ -78,12 +78,11 @@ def test_what_no_run_writes_is_one_line(
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", ["from $5 to $6", r"$\foo$"])
-def test_a_name_is_no_mathematics(sound: Path, tmp_path: Path, name: str) -> None:
+def test_a_name_is_no_mathematics(sound: Path, tmp_path: Path) -> None:
     run = shutil.copytree(sound, tmp_path / "run")
-    with_setting("name", f"'{name}'")(run)
+    with_setting("name", r"'$\foo$'")(run)
     write_comparison([run], tmp_path / "out")
-    assert f"<!-- {name}  0.500 -->" in (tmp_path / "out" / "accuracy.svg").read_text()
+    assert r"<!-- $\foo$  0.500 -->" in (tmp_path / "out" / "accuracy.svg").read_text()
 
 
 def test_a_name_does_not_control_the_terminal(
