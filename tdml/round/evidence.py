@@ -2,7 +2,7 @@
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tdml.data.faults import faults_of, in_words
@@ -24,9 +24,15 @@ class Findings:
     audits: Audits
 
 
-def evidence_of(job: Job, findings: Findings, proofs: Sequence[Proof], index: int) -> Evidence:
+def evidence_of(
+    job: Job,
+    findings: Findings,
+    proofs: Sequence[Proof],
+    samples: Mapping[int, str],
+    index: int,
+) -> Evidence:
     """What a round has shown of one replica that handed something in. `proofs` are all of the
-    round's."""
+    round's, and so are `samples`, of `explaining_samples`."""
     gathered, screening = findings.gathered, findings.screening
     names = gathered.names[index]
     audited = findings.audits.of(index)
@@ -34,7 +40,7 @@ def evidence_of(job: Job, findings: Findings, proofs: Sequence[Proof], index: in
     evidence = Evidence(
         names,
         job.samples(gathered.start.steps[index]),
-        fault=_fault(job, gathered, index),
+        fault=_fault(gathered, samples, index),
         audited=audited,
         full=repeated and index not in gathered.start.unfound,
         proof=_proof_against(names, proofs),
@@ -101,22 +107,41 @@ def _stretch(job: Job, gathered: Gathered, index: int) -> float:
     return max(1.0, path_length(steps[index], momentum) / path_length(usual, momentum))
 
 
-def _fault(job: Job, gathered: Gathered, index: int) -> str:
+def explaining_samples(job: Job, gathered: Gathered) -> dict[int, str]:
+    """Training samples that explain why updates are not finite, in words, by replica.
+
+    Where nothing explains one of them, and most are as it is, training diverges: nobody else's
+    samples are read then.
+    """
+    explained: dict[int, str] = {}
+    if job.config.own_data:
+        return explained  # the samples are not here
+
+    number = gathered.start.number
+    for index in sorted(gathered.diverged):
+        batches = job.batches(index, number)[: gathered.start.steps[index]]
+        seeds = [job.augmentation(number, index, step) for step in range(len(batches))]
+        if samples := in_words(job.source, faults_of(job.source, batches, seeds)):
+            explained[index] = samples
+        elif _diverges(gathered, explained):
+            break
+    return explained
+
+
+def _diverges(gathered: Gathered, explained: Mapping[int, str]) -> bool:
+    """Whether most updates are not finite, without samples that explain it."""
+    return 2 * len(gathered.diverged - explained.keys()) > len(gathered.names)
+
+
+def _fault(gathered: Gathered, explained: Mapping[int, str], index: int) -> str:
     """Why an update cannot be averaged, and which samples explain it."""
     if index not in gathered.faults:
         return ""
-    number, steps = gathered.start.number, gathered.start.steps
     fault = "; ".join(
         f"stage {stage}: {text}" for stage, text in sorted(gathered.faults[index].items())
     )
-    if index not in gathered.diverged:
-        return fault
-
-    most = 2 * len(gathered.diverged) > len(gathered.names)
-    diverges = ", as most others' have: training diverges (see train.lr)" if most else ""
-    if job.config.own_data or (most and index != min(gathered.diverged)):
-        return fault + diverges  # the samples are not here, or one replica's tell enough
-    batches = job.batches(index, number)[: steps[index]]
-    seeds = [job.augmentation(number, index, step) for step in range(len(batches))]
-    samples = in_words(job.source, faults_of(job.source, batches, seeds))
-    return f"{fault}, for {samples}" if samples else fault + diverges
+    if index in explained:
+        return f"{fault}, for {explained[index]}"
+    if index in gathered.diverged and _diverges(gathered, explained):
+        return f"{fault}, as most others' have: training diverges (see train.lr)"
+    return fault

@@ -7,7 +7,14 @@ from tdml.round.auditor import Auditor
 from tdml.round.audits import Audits
 from tdml.round.cross_check import NOT_CHECKED, Checked, cross_check
 from tdml.round.debts import Debts
-from tdml.round.evidence import Findings, compared, evidence_of, takes_all, window_steps
+from tdml.round.evidence import (
+    Findings,
+    compared,
+    evidence_of,
+    explaining_samples,
+    takes_all,
+    window_steps,
+)
 from tdml.round.fleet import Fleet
 from tdml.round.former import mark
 from tdml.round.gather import Gathered, updates_of
@@ -124,8 +131,9 @@ class Judge:
         proofs = [*gathered.proofs, *audits.proofs, *findings.checked.proofs]
         self.debts.note(gathered, audits.silent)
         self.debts.drop(name for proof in proofs for name in proof.nodes)
+        samples = explaining_samples(self._job, gathered)
         evidence = {
-            index: evidence_of(self._job, findings, proofs, index)
+            index: evidence_of(self._job, findings, proofs, samples, index)
             for index in sorted({*gathered.replicas, *gathered.faults})
         }
         if not trusted:

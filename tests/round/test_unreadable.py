@@ -7,7 +7,9 @@ from torch.utils.data import Dataset
 from tdml.data import digits
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
+from tdml.round import evidence
 from tdml.round.played import Round
+from tdml.run.notices import notices
 from tests.round import unhelpful
 from tests.round.seats import sit
 
@@ -34,6 +36,19 @@ class _Unreadable(Dataset):
 def unreadable(size: int, **_: object) -> tuple[Dataset, Dataset]:
     train, test = digits(size)
     return _Unreadable(train), test
+
+
+class _Infinite(_Unreadable):
+    """From `BAD` on one of ten samples has values that are not finite."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        pixels, label = self.whole[index]
+        return (pixels * torch.nan if index >= BAD and index % 10 == 0 else pixels), label
+
+
+def infinite(size: int, **_: object) -> tuple[Dataset, Dataset]:
+    train, test = digits(size)
+    return _Infinite(train), test
 
 
 class _Swaps(Node):
@@ -109,3 +124,34 @@ def test_what_nobody_else_repeats_and_the_coordinator_cannot_read_does_not_count
     assert "the coordinator cannot read a batch" in played.judgements[0].reason
     assert laboratory.fleet.key("r0.s0") not in laboratory.engine.judge.debts.owing
     assert played.bans == {}
+
+
+def test_samples_that_are_not_finite_are_left_out_of_all_shares_at_once() -> None:
+    """That most updates are not finite is no sign that training diverges where samples explain
+    it."""
+    laboratory = Laboratory(
+        [
+            f"data._target_={__name__}.infinite",
+            *_JOB[1:],
+            "data.size=8",
+            "sync.local_steps=4",
+            "trust.budget=0",
+        ]
+    )
+    given = {int(i) for share in range(3) for i in laboratory.job.batches(share, 1).flatten()}
+    played = laboratory.play(1)
+    assert played.accepted == []
+    assert not any("diverges" in made.reason for made in played.judgements.values())
+    assert len(notices(laboratory.job, played, [])) == 3
+    assert laboratory.job.left_out.since.keys() == given & {*range(BAD, 1437, 10)}
+
+
+def test_where_training_diverges_the_samples_of_one_replica_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(evidence, "faults_of", lambda _, batches, seeds: read.append(1) or {})
+    laboratory = _digits("topology.replicas=3", "trust.budget=0", "train.lr=1e30")
+    played = laboratory.play(1)
+    assert all("training diverges" in made.reason for made in played.judgements.values())
+    assert read == [1]
