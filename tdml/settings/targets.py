@@ -1,5 +1,6 @@
 """Settings that name a class or a function: `_target_`, beside its own arguments."""
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,6 +15,13 @@ from tdml.errors import SettingError, cause, running_on
 
 _T = TypeVar("_T")
 
+# what an argument that is annotated so may be, where a word stands for nothing
+_MUST_BE = {
+    bool: "true or false", bool | None: "true or false", int: "a whole number", float: "a number",
+}  # fmt: skip
+# Hydra's command line has them as words, files as truth values
+_TRUTHS = {"yes", "no", "on", "off", "y", "n", "true", "false"}
+
 
 def is_path(target: str) -> bool:
     """Whether a `_target_` is the path of something to import, rather than a name of ours."""
@@ -26,9 +34,11 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
 
     Raises:
         SettingError: the target has raised it, or has set what holds for all of the process.
-        Exception: the target cannot be found, or has raised something else.
+        Exception: the target cannot be found, is given a word for a number or a truth value, or
+            has raised something else.
     """
     mend_torchvision()
+    _check_words(settings)
     dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
     folder = Path.cwd()
     try:
@@ -53,6 +63,24 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
             "all of the process, and so for what TDML does beside it: leave it out"
         )
     return new
+
+
+def _check_words(settings: Mapping[str, Any]) -> None:
+    """A word counts as true, so `norm=off` would switch it on."""
+    try:
+        with running_on():
+            target = hydra.utils.get_object(settings["_target_"])
+            parameters = inspect.signature(target, eval_str=True).parameters
+    except Exception:
+        return  # it does not say what it takes, or cannot be found, which is said when it is called
+    for name, value in settings.items():
+        if not isinstance(value, str) or name not in parameters:
+            continue
+        must_be = _MUST_BE.get(parameters[name].annotation, "")
+        if isinstance(parameters[name].default, bool) and value.lower() in _TRUTHS:
+            must_be = "true or false"
+        if must_be:
+            raise ValueError(f"{name}={value} must be {must_be}")
 
 
 def partial_of(settings: Mapping[str, Any], group: str) -> partial:

@@ -99,3 +99,51 @@ def test_what_holds_for_all_of_the_process_is_the_users_mistake(make, call):
     assert torch.get_default_dtype() is torch.float32
     assert torch.is_grad_enabled()
     assert Path.cwd() == folder
+
+
+def switched(norm: bool = True, width: int = 2, plain=False, rate: float | None = None):
+    """What switches some of it says so; `plain` may also be another thing, in a word."""
+    seen.update(norm=norm, width=width, plain=plain, rate=rate)
+    return nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "must_be"),
+    [
+        ("norm", "off", "true or false"),
+        ("norm", "flase", "true or false"),
+        ("plain", "No", "true or false"),
+        ("width", "wide", "a whole number"),
+    ],
+)
+def test_a_word_is_no_truth_value_and_no_number(name, value, must_be):
+    """It counted as true: `norm=off` trained with norms."""
+    with pytest.raises(SettingError, match=rf"{name}={value} must be {must_be}$"):
+        build({"_target_": f"{__name__}.switched", name: value}, "cpu")
+
+
+@pytest.mark.parametrize(
+    "given", [{"norm": False, "width": 3}, {"plain": "weights.pt"}, {"rate": "cosine"}]
+)
+def test_what_an_argument_may_be_stays_as_it_is(given):
+    seen.clear()
+    build({"_target_": f"{__name__}.switched", **given}, "cpu")
+    assert given.items() <= seen.items()
+
+
+@pytest.mark.parametrize(
+    ("group", "target", "given"),
+    [
+        ("train.optimizer", "torch.optim.SGD", {"nesterov": "off"}),
+        ("train.optimizer", "torch.optim.AdamW", {"amsgrad": "no"}),
+        ("train.optimizer", "torch.optim.Adam", {"eps": "tiny"}),
+        ("data", "tdml.data.cifar10", {"augment": "off"}),
+        ("data", "tdml.data.csv", {"scaled": "no"}),
+        ("model", "tdml.models.cnn", {"norm": "off"}),
+        ("model", "tdml.models.gpt", {"tied": "no"}),
+    ],
+)
+def test_so_it_is_with_what_torch_and_our_own_take(group, target, given):
+    [(name, value)] = given.items()
+    with pytest.raises(SettingError, match=rf"{group}=.*: {name}={value} must be "):
+        partial_of({"_target_": target, **given}, group)
