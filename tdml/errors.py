@@ -13,7 +13,9 @@ from tdml.common.environment import LAUNCHER
 
 INTERRUPTED = os.EX_TEMPFAIL  # the exit status of a run that was interrupted and can go on
 _LAST_WORDS_S = 10.0
-_LONGEST = 500  # characters of what a library says
+_MOST_OF_A_LIBRARY = 500  # characters of what one says
+# characters of a line: others may have a part in it, and patterns take the square of that to find
+_LONGEST = 5_000
 
 
 class CannotGoOn(Exception):
@@ -39,7 +41,7 @@ def refusing(
     except SettingError:
         raise
     except of as error:
-        raise SettingError(f"{what}: {one_line(error)[:_LONGEST]}") from error
+        raise SettingError(f"{what}: {one_line(error)[:_MOST_OF_A_LIBRARY]}") from error
 
 
 def one_line(error: BaseException | str) -> str:
@@ -48,7 +50,7 @@ def one_line(error: BaseException | str) -> str:
     text = re.sub(
         r"\[Errno \d+\] |,? ?set (the )?env.*HYDRA_FULL_ERROR=1.*",
         "",
-        " ".join(str(error).split()),
+        " ".join(str(error)[:_LONGEST].split()),
         flags=re.IGNORECASE,
     )
     return printable(text) or type(error).__name__

@@ -41,6 +41,13 @@ def test_one_line(error, text):
     assert one_line(error) == text
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", ["set env ", ", set the env"])
+def test_a_text_that_others_have_made_very_long_takes_no_time(text):
+    """As what a hostile node's answer raises, or a name in a stranger's ledger."""
+    assert len(one_line(text * 20_000)) <= 5_000
+
+
 def test_the_origin_of_a_chain_of_errors():
     first, second, third = (
         OSError("the disk is full"),

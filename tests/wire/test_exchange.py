@@ -118,6 +118,13 @@ def test_an_error_is_told_without_its_place_in_a_library() -> None:
     assert _outcome(future, lambda envelope: envelope).message == "no answer (eof)"
 
 
+def test_what_an_answer_raises_is_cut_before_anything_is_looked_for() -> None:
+    """torch passes on whatever a node says that it has raised."""
+    future: torch.futures.Future = torch.futures.Future()
+    future.set_exception(RuntimeError(" (this error originated at " * 20_000))
+    assert len(_outcome(future, lambda envelope: envelope).message) < 600
+
+
 def test_who_has_not_answered_in_time_is_told_in_seconds() -> None:
     future: torch.futures.Future = torch.futures.Future()
     future.set_exception(
