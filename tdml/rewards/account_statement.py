@@ -133,6 +133,7 @@ def _lost(postings: Iterable[tuple[int, Posting]]) -> Counter[str]:
     return lost
 
 
-def _natural(name: str) -> list[str | int]:
-    """Sorts r2.s0 before r10.s0."""
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name))]
+def _natural(name: str) -> list[str | tuple[int, str]]:
+    """Sorts r2.s0 before r10.s0, and whatever a stranger's ledger calls nodes."""
+    parts = enumerate(re.split(r"(\d+)", name))
+    return [(len(part), part) if place % 2 else part for place, part in parts]

@@ -76,6 +76,13 @@ def test_what_each_key_earned_and_lost():
     assert cheat.names == ["r1.s1", "r1s1"]
 
 
+def test_names_of_any_digits_have_an_order():
+    """A stranger's ledger may have them: Python reads no number of more than 4,300 digits."""
+    names = ["r" + "1" * 5_000, "r\u0663", "r9", "r10"]
+    story = [(0, "job", job()), (0, "roster", roster(names))]
+    assert [line.names[0] for line in statement_of(story).lines][-1] == names[0]
+
+
 def test_a_lost_round_is_no_round_of_work():
     story = statement_of(entries(HONEST, [("verdict", verdict(0, "lost")), HONEST[1]], HONEST))
     [lost] = [line for line in story.lines if line.names == ["r0.s0"]]
