@@ -12,7 +12,8 @@ def replace_file(path: Path, text: str) -> None:
         OSError: it cannot be written; names `path`.
     """
     try:
-        write_whole(path, [text.encode()], path.with_name(f".{path.name}.{os.getpid()}"))
+        # a path such as "." has no name
+        write_whole(path, [text.encode()], path.parent / f".{path.name}.{os.getpid()}")
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 

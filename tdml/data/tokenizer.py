@@ -10,6 +10,7 @@ from tdml.settings.extras import library
 
 SPECIAL = ("<|endoftext|>", "<mask>")  # their ids are 0 and 1
 _LEAST = len(SPECIAL) + 256  # the bytes, of which all text consists
+_MOST = 2**31  # ids have 32 bits
 
 
 def train_tokenizer(paths: Sequence[str], vocabulary: int, out: Path) -> int:
@@ -23,11 +24,13 @@ def train_tokenizer(paths: Sequence[str], vocabulary: int, out: Path) -> int:
     Returns how many tokens there are.
 
     Raises:
-        SettingError: the library is missing, a file cannot be read, or the vocabulary is too small.
+        SettingError: the library is missing, a file cannot be read, or the vocabulary cannot be.
     """
     tokenizers = library("tokenizers", "hf", "tdml tokenize")
-    if vocabulary < _LEAST:
-        raise SettingError(f"--vocabulary {vocabulary} must be at least {_LEAST}: a token a byte")
+    if not _LEAST <= vocabulary <= _MOST:
+        raise SettingError(
+            f"--vocabulary {vocabulary} must be from {_LEAST}, a token a byte, to {_MOST}"
+        )
     parts = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer, tokenizer.decoder = parts, tokenizers.decoders.ByteLevel()

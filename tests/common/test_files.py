@@ -35,6 +35,13 @@ def test_what_cannot_be_written_is_named_as_the_user_knows_it(tmp_path: Path) ->
         replace_file(tmp_path / "nowhere" / "roster.yaml", "new")
 
 
+def test_a_path_without_a_name_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match=r"'\.'$"):
+        replace_file(Path(""), "new")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("untouched")
     (tmp_path / "link").symlink_to(tmp_path / "victim")

@@ -54,7 +54,11 @@ def test_of_little_text_little_is_learnt(tmp_path, capsys):
     ("arguments", "message"),
     [
         (("nowhere.txt",), "data.path=nowhere.txt"),
-        (("--vocabulary", "257"), "--vocabulary 257 must be at least 258: a token a byte"),
+        (
+            ("--vocabulary", "257"),
+            "--vocabulary 257 must be from 258, a token a byte, to 2147483648",
+        ),
+        (("--vocabulary", str(10**21)), "--vocabulary 1000000000000000000000 must be from 258"),
     ],
 )
 def test_what_cannot_be_learnt_is_one_line(arguments, message, tmp_path: Path, capsys):
