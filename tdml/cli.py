@@ -116,13 +116,14 @@ def _add_tokenize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 def _train(parsed: argparse.Namespace) -> int:
     settings.see_own_classes()
-    config = settings.load(parsed.overrides)
-    if parsed.show_config:
-        print(to_yaml(config), end="")
-        return 0
-    # before torch is imported
-    os.environ.setdefault("OMP_NUM_THREADS", str(launch.threads_per_rank(config.topology)))
+    # also while settings are composed: the library makes another error of what a handler raises
     with launch.handled_by(launch.leave):
+        config = settings.load(parsed.overrides)
+        if parsed.show_config:
+            print(to_yaml(config), end="")
+            return 0
+        # before torch is imported
+        os.environ.setdefault("OMP_NUM_THREADS", str(launch.threads_per_rank(config.topology)))
         return launch.run_ranks(config)
 
 

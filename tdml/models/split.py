@@ -64,13 +64,15 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     a single block.
 
     Raises:
-        SettingError: `blocks()` fails, or lists something else than modules.
+        SettingError: `blocks()` fails, or lists nothing, or something else than modules.
     """
     listing = _listing(model)
     if listing is None:
         return [model]
     with refusing("model: blocks() fails"):
         blocks = list(listing())
+    if not blocks:
+        raise SettingError("model: it has no blocks, so there is nothing to train")
     if not all(isinstance(block, nn.Module) for block in blocks):
         raise SettingError(
             "model: blocks() must list modules: wrap whatever else the model does in a module"

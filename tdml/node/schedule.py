@@ -38,6 +38,7 @@ def linear(step: int, total: int, final: float = 0.0) -> float:
 def wsd(step: int, total: int, decay: float = 0.2, final: float = 0.0) -> float:
     """Warm-up, stable, decay (Hu et al., arXiv 2404.06395): 1, and in the last `decay` of the steps
     a straight line to `final`."""
+    _check_share("decay", decay)
     stable = total - round(decay * total)
     return 1.0 if step < stable else linear(step - stable, total - stable, final)
 
@@ -53,6 +54,7 @@ def onecycle(
     """Half a cosine up from 1/div_factor and half a cosine down (Smith and Topin, arXiv
     1708.07120), as torch's OneCycleLR, but for the momentum, which stays. It rises for `warmup`
     steps, or without for `pct_start` of all."""
+    _check_share("pct_start", pct_start)
     top = warmup or pct_start * total - 1
     start, last = 1 / div_factor, total - 1
     if step < top:
@@ -146,6 +148,11 @@ def _make(settings: dict[str, Any]) -> Factor:
         )
     own = partial_of(settings, "train.schedule")
     return made("train.schedule", target, own) if inspect.isclass(own.func) else own
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name}={share} must lie between 0 and 1: it is a share of the steps")
 
 
 def _between(one: float, other: float, share: float) -> float:

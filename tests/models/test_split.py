@@ -154,6 +154,7 @@ def test_the_blocks_of_a_module_are_those_that_it_names():
     [
         (BlocksThatFail, "model: blocks() fails: not yet"),
         (BlocksThatAreNoModules, "model: blocks() must list modules"),
+        (nn.Sequential, "model: it has no blocks, so there is nothing to train"),
     ],
 )
 def test_blocks_that_are_none_are_the_users_mistake(model, message):

@@ -160,6 +160,12 @@ REFUSED = {
         0,
         {"end": 1},
     ),
+    "train.schedule=wsd cannot be used: decay=20 must lie between": ("wsd", 0, {"decay": 20}),
+    "train.schedule=onecycle cannot be used: pct_start=30 must lie between": (
+        "onecycle",
+        0,
+        {"pct_start": 30},
+    ),
     "train.schedule=nowhere.f cannot be used: ": ("nowhere.f", 0, {}),
     r"train.warmup=40 must be less than the 40 steps of the job \(4 rounds of 10\)": (
         "linear",

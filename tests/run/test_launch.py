@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from tdml import cli
 from tdml import config as settings
-from tdml.errors import INTERRUPTED
+from tdml.errors import INTERRUPTED, SettingError
 from tdml.run import launch
 from tdml.settings.file import from_yaml
 from tests.agents import start_agents, torchrun, wait_until
@@ -183,6 +183,20 @@ def test_an_interrupted_command_says_so(monkeypatch, capsys, tmp_path: Path) -> 
     monkeypatch.setattr("tdml.monitor.report.write_report", interrupt)
     assert cli.run(["report", str(tmp_path)]) == 130
     assert capsys.readouterr() == ("", "tdml: interrupted\n")
+
+
+def test_an_interruption_while_settings_are_composed_is_no_mistake_in_them(monkeypatch) -> None:
+    """The library that composes them wraps what Python's handler raises into an error of its
+    own."""
+    handlers = []
+
+    def load(_: object) -> None:
+        handlers.append(signal.getsignal(signal.SIGINT))
+        raise SettingError("no more is asked")
+
+    monkeypatch.setattr(settings, "load", load)
+    assert cli.run(["train"]) == 1
+    assert handlers == [launch.leave]
 
 
 @pytest.mark.parametrize(
