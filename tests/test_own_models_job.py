@@ -152,6 +152,7 @@ def test_model_loads_into_the_unsplit_model(tmp_path: Path) -> None:
         tmp_path / "run",
         4,
         "model=resnet18",
+        "data.size=8",
         "topology.replicas=1",
         "topology.stages=3",
         "sync.local_steps=1",
