@@ -72,7 +72,7 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
     chosen = ["name=bench-averaging", *overrides]
     config = settings.load(chosen)
     json_file.check(out)
-    averaging_page.check(docs)
+    json_file.check_docs(docs)
     job = prepare(config, load_source(config), checkpoint=None)
     if len(set(job.steps)) > 1:
         raise SettingError(

@@ -1,13 +1,11 @@
 """`docs/results/averaging.md`, made from the files in `docs/results/averaging/` alone."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tdml.common.files import replace_file
-from tdml.errors import SettingError
 
 _INTRODUCTION = """# Averaging once a round instead of in every step
 
@@ -19,20 +17,6 @@ coordinator and the replicas; what a step sends is measured in a job with `sync.
 `python.txt` has the sources of Python's standard library without its tests, one after the other.
 """
 _ROWS = 12  # of a table, at most
-
-
-def check(docs: Path | None) -> None:
-    """To be called before anything is measured.
-
-    Raises:
-        SettingError: no page can be kept there.
-    """
-    if docs is not None and not _writable(docs if docs.exists() else docs.absolute().parent):
-        raise SettingError(f"--keep {docs}: give a folder that you may write into")
-
-
-def _writable(folder: Path) -> bool:
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def keep(run: Mapping[str, Any], docs: Path) -> Path:

@@ -1,6 +1,7 @@
-"""Where a benchmark's option `--json` has its figures written."""
+"""Where a benchmark's options `--json` and `--keep` have its figures written."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,20 @@ def check(file: Path | None) -> None:
     """
     if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
         raise SettingError(f"--json {file}: give a file in a folder that exists")
+
+
+def check_docs(docs: Path | None) -> None:
+    """To be called before anything is measured.
+
+    Raises:
+        SettingError: no page can be kept there.
+    """
+    if docs is not None and not _writable(docs if docs.exists() else docs.absolute().parent):
+        raise SettingError(f"--keep {docs}: give a folder that you may write into")
+
+
+def _writable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def write(file: Path | None, figures: Mapping[str, Any]) -> None:

@@ -178,9 +178,11 @@ def _bench_outcome(parsed: argparse.Namespace) -> int:
 
 
 def _bench_detection(parsed: argparse.Namespace) -> int:
+    from tdml.bench import json_file
     from tdml.lab import detection
 
     settings.see_own_classes()
+    json_file.check_docs(parsed.keep)
     fields = ("attack", "setting", "defence", "replicas", "attackers", "steps")
     chosen = {name: values for name in fields if (values := getattr(parsed, name)) is not None}
     if parsed.seeds is not None:

@@ -120,7 +120,11 @@ def _name(group: Group) -> str:
 
 
 def _banned(group: Group) -> str:
-    return _share(group["honest_banned"], 0)
+    """Of the honest replicas, and of the partners of a node that attacks alone."""
+    named = group.get("right_node", {"hits": 0, "of": 0})
+    wrong = named["of"] - named["hits"]
+    partners = f"of {wrong} of {named['of']} attackers a partner" if wrong else ""
+    return _share(group["honest_banned"], 0) or partners
 
 
 def _share(share: Mapping, most: float) -> str:

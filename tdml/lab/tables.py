@@ -198,12 +198,13 @@ def _title(case: dict) -> str:
         if case["steps"] is None
         else f"{case['steps']} step{'s' if case['steps'] > 1 else ''}"
     )
+    count = f"{case['rounds']} round{'s' if case['rounds'] > 1 else ''}"
     kind = "IID" if case["partition"] == "iid" else f"Dirichlet {case['alpha']}"
     parts = [
         case["setting"],
         f"n = {case['replicas']}",
         f"f = {case['attackers']}",
-        f"{steps} a round",
+        f"{count} of {steps}",
         kind,
     ]
     if case["stages"] > 1:
@@ -214,7 +215,7 @@ def _title(case: dict) -> str:
         parts.append(f"from round {case['from_round']} on")
     if case["share_of_rounds"] < 1:
         parts.append(f"in {case['share_of_rounds']:.0%} of the rounds")
-    return ", ".join(parts)
+    return ", ".join([*parts, *case["extra"]])
 
 
 def _row(group: dict, named: bool) -> list[str]:

@@ -41,7 +41,7 @@ def test_a_small_grid_from_end_to_end(tmp_path, capsys):
     assert garbage["honest_banned"]["hits"] == 0
     assert garbage["clean_accuracy"] is not None
     text = (tmp_path / "results.md").read_text()
-    assert "## digits-mlp, n = 8, f = 2, 10 steps a round, IID" in text
+    assert "## digits-mlp, n = 8, f = 2, 2 rounds of 10 steps, IID" in text
     assert "| sign_flip | tdml |" in text
     assert str(tmp_path / "results.md") in capsys.readouterr().out.replace("\n", "")
 
@@ -99,6 +99,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path, monkeypatch):
             "no case can be played: foo is unknown",
         ),
         (("--rounds", 0), "--rounds 0: give at least 1"),
+        (("--keep", "/dev/null"), "--keep /dev/null: give a folder that you may write into"),
         (("--out", "/proc/nowhere"), "--out /proc/nowhere cannot be written: "),
     ],
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from tdml.lab.intervals import mean_interval, wilson
+from tdml.lab.page import page_text
 from tdml.lab.tables import summarise
 from tests.lab.cases import case
 
@@ -44,3 +45,23 @@ def test_delays_count_from_the_first_deed():
     assert summary["rounds_to_proof"] == {"median": 3, "p95": None}
     assert (summary["honest_banned"]["hits"], summary["honest_banned"]["of"]) == (4, 8)
     assert (summary["honest_not_counted"], summary["attackers_counted"]) == (4 / 32, 3 / 12)
+
+
+@pytest.mark.parametrize("named_right", [True, False])
+def test_a_partner_that_is_banned_for_an_attacker_is_an_honest_node(named_right):
+    attacker = {
+        "replica": 3, "first_act": 1, "convicted": 1, "counted": 0.0, "rounds": 1,
+        "named_right": named_right,
+    }  # fmt: skip
+    rest = {"accuracy": {"4": 0.5}, "final_accuracy": 0.5, "seconds": 1.0, "spent": 0.1}
+    honest = {"banned": {}, "rounds": 4, "lost_weight": 0.0}
+    alone = {"stages": 2, "single_node": True, "extra": ("trust.budget=0.5",)}
+    chosen = vars(case("garbage", 1, rounds=4, **alone))
+    groups = summarise([{"case": chosen, "attackers": [attacker], "honest": [honest], **rest}])
+
+    about = {"grid": "nodes", "cases": 1, "commits": [], "processor": "", "torch": ""}
+    page = page_text([about | {"groups": groups}], None)
+    met = f"no honest node is banned**: met in {int(named_right)} of 1 groups"
+    assert met in page
+    assert ("of 1 of 1 attackers a partner" in page) != named_right
+    assert "4 rounds of 1 step, IID, 2 stages, one node attacks, trust.budget=0.5\n" in page
