@@ -8,6 +8,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from tdml.errors import one_line
 from tdml.monitor.figures import is_ranked, rank_scatter
 from tdml.monitor.record import headline, line_of
 from tdml.round.played import Round
@@ -64,7 +65,7 @@ class TensorBoard:
             figure.set_dpi(110)
             self._writer.add_image("ranks", _pixels(figure), step, dataformats="HWC")
         for note in line["notes"]:
-            self._writer.add_text("notes", note, step)
+            self._writer.add_text("notes", _as_it_is(note), step)
         self._writer.flush()
 
     def take_back(self, after: int) -> None:
@@ -91,6 +92,12 @@ def hyperparameters(config: Config) -> dict[str, str | int | float | bool]:
         for key, value in vars(getattr(config, group)).items():
             flat[f"{group}.{key}"] = value if isinstance(value, bool | int | float) else str(value)
     return flat
+
+
+def _as_it_is(text: str) -> str:
+    """In Markdown, as code: a contributor may have a part in it, and links and images are none of
+    its business."""
+    return f"    {one_line(text)}"
 
 
 def _pixels(figure: "Figure") -> np.ndarray:
