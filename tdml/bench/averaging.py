@@ -6,6 +6,7 @@ averages the replicas' gradients in each (`tdml.bench.per_step`). What that woul
 taken from a short job that has one step a round.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,8 +67,8 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
     given. The runs stay in their folders.
 
     Raises:
-        SettingError: settings that no job could have, or replicas that take different numbers of
-            steps.
+        SettingError: settings that no job could have, replicas that take different numbers of
+            steps, or training that diverges.
     """
     chosen = ["name=bench-averaging", *overrides]
     config = settings.load(chosen)
@@ -84,13 +85,14 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
         if status := play([*chosen, *more]):
             return status
     rounds, [*_, one] = read_metrics(folder), read_metrics(short)
+    rare = _finite([line["test_loss"] for line in rounds], "the job")
     result = AveragingResult(
         numbers=sum(layout.size for layout in job.layouts),
         local_steps=job.longest,
         samples=samples_of(job),
         sample=str(job.source.form),
-        rare=[line["test_loss"] for line in rounds],
-        every_step=_trained(job),
+        rare=rare,
+        every_step=_finite(_trained(job), "averaged in every step, training"),
         rare_bytes=sum(sum(line["bytes"].values()) for line in rounds),
         every_step_bytes=sum(one["bytes"].values()) * job.longest * config.rounds,
     )
@@ -103,6 +105,14 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
     if docs is not None:
         print(averaging_page.keep(about | asdict(result), docs))
     return 0
+
+
+def _finite(losses: Sequence[float | None], who: str) -> list[float]:
+    """The same, where all are numbers; metrics.jsonl has null for one that is not finite."""
+    known = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+    if len(known) < len(losses):
+        raise SettingError(f"{who} diverges: its test loss is not finite: lower train.lr")
+    return known
 
 
 def samples_of(job: Job) -> int:

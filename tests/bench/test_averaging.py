@@ -61,6 +61,26 @@ def test_a_page_that_cannot_be_kept_is_refused_before_anything_is_measured(
         averaging.run(_SMALL, None, Path(where))
 
 
+@pytest.mark.parametrize(
+    ("rare", "every_step", "who"),
+    [(None, 0.5, "the job"), (0.5, float("nan"), "averaged in every step, training")],
+)
+def test_training_that_diverges_is_no_result(tmp_path, monkeypatch, rare, every_step, who) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def leave(overrides: list[str]) -> int:
+        folder = Path(settings.load(overrides).run_dir)
+        folder.mkdir(parents=True)
+        line = {"round": 1, "test_loss": rare, "bytes": {"up": 1, "down": 1}}
+        (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        return 0
+
+    monkeypatch.setattr(averaging, "play", leave)
+    monkeypatch.setattr(averaging, "per_step", lambda job: [every_step])
+    with pytest.raises(SettingError, match=f"^{who} diverges: .* lower train.lr$"):
+        averaging.run([*_SMALL, "rounds=1", "sync.local_steps=2"], None, None)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_job_its_loop_and_the_page(tmp_path) -> None:
