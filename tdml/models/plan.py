@@ -86,7 +86,8 @@ def make_plan(
     with autocast(config.train, torch.device("cpu")):
         borders = trace_borders(blocks, inputs)
         check_output(borders[-1].shape)
-        costs = count_costs(blocks, inputs)
+        # alone a part has all of it
+        costs = count_costs(blocks, inputs) if config.topology.parts > 1 else [1.0] * len(blocks)
         cuts = _cuts(config.topology, model, borders, inputs, costs)
     edges = (0, *cuts, len(blocks))
     shares = (sum(costs[a:b]) / sum(costs) for a, b in itertools.pairwise(edges))
