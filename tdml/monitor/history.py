@@ -233,14 +233,9 @@ def _rounds(played: Iterable[dict[str, Any]]) -> tuple[list[RoundMetrics], dict[
     for line in played:
         if not line.get("void"):
             rounds.append(_round(line, sorted(bans)))
-        for node in banned(line):
+        for node in line["banned"]:
             bans.setdefault(node, line["round"])
     return rounds, bans
-
-
-def banned(line: dict[str, Any]) -> list[str]:
-    malicious = [r for r in line["replicas"].values() if r["verdict"] == "malicious"]
-    return sorted(node for r in malicious for node in r.get("nodes", []))
 
 
 def _round(line: dict[str, Any], gone: list[str]) -> RoundMetrics:

@@ -22,8 +22,9 @@ def line_of(played: Round) -> dict[str, Any]:
     }
     return {
         "round": played.number, **tested, **validated,
-        "replicas": replicas, "accepted": played.accepted, "seconds": played.seconds,
-        "bytes": played.bytes, "spent": round(played.spent, 3), "notes": played.notes,
+        "replicas": replicas, "accepted": played.accepted, "banned": sorted(played.bans),
+        "seconds": played.seconds, "bytes": played.bytes,
+        "spent": round(played.spent, 3), "notes": played.notes,
     }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from tdml.common.files import replace_file
 from tdml.errors import SettingError
 from tdml.ledger.reader import LEDGER, read
 from tdml.monitor.figures import COLOURS, curves, is_ranked, rank_scatter, to_svg
-from tdml.monitor.history import banned
 from tdml.monitor.record import LEGEND, MARKS, NOT_FORMED, form_of, headline, replicas_of
 from tdml.monitor.run_folder import read_metrics
 from tdml.monitor.sound import sound
@@ -146,8 +145,10 @@ def _facts(
 
 
 def _banned(played: list[dict[str, Any]], summary: dict[str, Any]) -> list[str]:
-    """By the rounds; those that were banned for what they said, the summary alone has."""
-    return sorted({*summary.get("banned", []), *(node for line in played for node in banned(line))})
+    """In the rounds, and those that came back although they were banned, of whom the summary
+    knows."""
+    proven = {name for line in played for name in line["banned"]}
+    return sorted(proven.union(summary.get("banned", [])))
 
 
 def _void(played: list[dict[str, Any]]) -> str:

@@ -110,6 +110,7 @@ def _round(
         number,
         {},
         judgements=judgements,
+        bans=dict.fromkeys(banned, "spread"),
         test=test,
         bytes={"up": 1, "down": 1},
         seconds={"total": 7.5},

@@ -38,7 +38,7 @@ def test_a_line_has_the_documented_keys():
         rank_std=1.49,
     )
     honest = Judgement(0, (), "honest", weight=1.0, train_loss=0.40, rank_mean=2.49, rank_std=1.02)
-    assert read_back(played(liar, honest, notes=["replica 2 lost"], spent=1.23456, validation={"accuracy": 0.5})) == {
+    assert read_back(played(liar, honest, bans={"r1.s0": "a lie"}, notes=["replica 2 lost"], spent=1.23456, validation={"accuracy": 0.5})) == {
         "round": 3,
         "test_accuracy": 0.91,
         "test_loss": 0.31,
@@ -54,6 +54,7 @@ def test_a_line_has_the_documented_keys():
             },
         },
         "accepted": [0],
+        "banned": ["r1.s0"],
         "seconds": {"total": 4.2},
         "bytes": {"up": 1, "down": 2},
         "spent": 1.235,

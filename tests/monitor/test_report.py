@@ -11,7 +11,7 @@ from tdml.errors import SettingError
 from tdml.monitor.report import write_report
 
 _LINE = {
-    "round": 1, "test_accuracy": None, "test_loss": None, "accepted": [], "seconds": {"total": 1.0},
+    "round": 1, "test_accuracy": None, "test_loss": None, "accepted": [], "banned": [], "seconds": {"total": 1.0},
     "bytes": {"up": 1, "down": 1}, "notes": ["<script>"],
     "replicas": {"0": {"verdict": "lost", "train_loss": None, "rank_mean": None, "rank_std": None, "reason": "<b>"}},
 }  # fmt: skip
