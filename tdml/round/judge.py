@@ -77,7 +77,7 @@ class Judge:
         settler, draw = self.auditor.settler, gathered.start.draw("cross-check")
         heard = {
             index
-            for index in believed(self._fleet, gathered, settler.referee.kind)
+            for index in believed(self._fleet, gathered, settler.referee.kind) & {*gathered.names}
             if self.standing.unheard.isdisjoint(self._keys(gathered, index))
         }
         checked = cross_check(self._fleet, self._job, gathered, candidates, heard, passes, draw)

@@ -9,8 +9,9 @@ import torch
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
-from tdml.protocol.orders import Evaluation
+from tdml.protocol.orders import Evaluation, ReplicaLost
 from tdml.round.plausible import is_plausible
+from tdml.trust.judgement import LOST
 from tests.round.seats import sit
 
 _JOB = [
@@ -67,6 +68,20 @@ def test_rounding_keeps_nobody_from_being_heard(kind: type, rounds: int) -> None
         judgements = laboratory.play(number).judgements
         assert all(made.p is not None for made in judgements.values())
     assert not laboratory.engine.judge.standing.unheard
+
+
+class _Late(Node):
+    def commit(self, round_number: int) -> Any:
+        raise ReplicaLost(self.slot.replica, f"{self.name}: late")
+
+
+def test_a_replica_that_has_lost_the_round_reports_nothing() -> None:
+    """Its nodes were looked up all the same, of whom there was no record, and the coordinator failed."""
+    laboratory = Laboratory(_JOB)
+    sit(laboratory, "r1.s0", _Late)
+    judgements = laboratory.play(1).judgements
+    assert judgements[1].status == LOST
+    assert all(judgements[index].p is not None for index in (0, 2, 3))
 
 
 def test_who_reports_what_the_coordinator_does_not_find_is_not_heard_again() -> None:
