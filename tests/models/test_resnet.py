@@ -17,7 +17,15 @@ def _flops(model: nn.Module) -> int:
     return counter.get_total_flops()
 
 
+@pytest.fixture
+def shapes_alone():
+    """Nothing is computed."""
+    with torch.device("meta"):
+        yield
+
+
 @_BOTH
+@pytest.mark.usefixtures("shapes_alone")
 def test_what_the_stems_cost(make) -> None:
     """As their setting says: 4 and 16 times the work, but for the stem itself."""
     usual = _flops(make(10))
@@ -26,6 +34,7 @@ def test_what_the_stems_cost(make) -> None:
 
 
 @_BOTH
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize(("stem", "pixels"), [("imagenet", 8), ("cifar_pooled", 16), ("cifar", 32)])
 def test_pixels_before_the_first_residual_block(make, stem: str, pixels: int) -> None:
     model = make(10, stem)

@@ -179,14 +179,17 @@ def test_a_job_that_cannot_be_repeated_is_refused_or_known_as_such():
     ("overrides", "message"),
     [
         (
-            ["attack=label_flip", "attack.num_classes=11"],
+            ["model=mlp", "attack=label_flip", "attack.num_classes=11"],
             "attack.num_classes=11: the data has 10 cl",
         ),
         (
-            ["attack=label_flip", "attack.num_classes=9"],
+            ["model=mlp", "attack=label_flip", "attack.num_classes=9"],
             "attack.num_classes=9: the data has 10 cla",
         ),
-        (["attack=backdoor", "attack.target=10"], "attack.target=10: the model tells 10 classes"),
+        (
+            ["model=mlp", "attack=backdoor", "attack.target=10"],
+            "attack.target=10: the model tells 10 classes",
+        ),
         (
             ["attack=label_flip", "task=language", "data=text", "data.context=8", "model=gpt"],
             "attack.num_classes=10: the data has no classes",
