@@ -129,22 +129,25 @@ class Auditor:
         draw: torch.Generator,
         audits: Audits,
     ) -> None:
-        """By one validator after the other, until one confirms the window or its owner is proven to
-        lie."""
+        """By one validator after the other, until one confirms it or its owner is proven to lie."""
         owner = claim.owner
         if audits.of(owner.index).lied:
             return
         why, ends = "", Counter[tuple[str, ...]]()
+        accusers: list[tuple[Replica, list[Repetition]]] = []
         for place, validator in enumerate(validators):
             if place or answer is None:  # it may have failed over another window
                 claim = claim.anew()
                 answer = self._ask(claim, validator)
-            if isinstance(answer, list):
-                ends[tuple(each.end for each in answer)] += 1
             unsettled = self._judge_answer(claim, validator, answer, audits)
             if unsettled is None:
+                for accuser, told in accusers if audits.is_clean(claim) else ():
+                    self._settle(claim, accuser, told, audits, validator)  # its owner may hinder it
                 return
             why = unsettled
+            if isinstance(answer, list):
+                ends[tuple(each.end for each in answer)] += 1
+                accusers += [(validator, answer)] if validator.index in audits.unsure(claim) else []
         doubted = audits.left_undecided(claim) or audits.silent & set(owner.names)
         if doubted and validators:
             audits.left_open(claim, why)
@@ -201,15 +204,22 @@ class Auditor:
             audits.left_open(claim, f"audit: it has not shown its work: {answer}")
 
     def _settle(
-        self, claim: Claim, validator: Replica, answer: list[Repetition], audits: Audits
+        self,
+        claim: Claim,
+        validator: Replica,
+        answer: list[Repetition],
+        audits: Audits,
+        *witness: Replica,
     ) -> str | None:
         """The dispute between the two; why another validator has to be asked, or None."""
         owner = claim.owner
-        both = [*self._formed(owner, claim), *self._formed(validator, claim)]
-        if [replica.index for replica in both] != [owner.index, validator.index]:
+        wanted = [owner, validator, *witness]
+        formed = [each for replica in wanted for each in self._formed(replica, claim)]
+        if len(formed) < len(wanted):
             return "audit: a dispute could not be settled: one of the two can do nothing any more"
         try:
-            settled = self.settler.settle(replace(claim, owner=both[0]), both[1], answer)
+            claim = replace(claim, owner=formed[0])
+            settled = self.settler.settle(claim, formed[1], answer, *formed[2:])
         except NotShown as error:
             audits.proofs.append(Proof((owner.names[error.stage],), f"audit: {error}"))
             audits.found_lied(claim, validator.index)

@@ -33,8 +33,9 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Dispute:
-    """Who says what of a window. `parties` are by index, its owner among them; `alone`: nobody else
-    can repeat it, so that what the coordinator finds decides."""
+    """Who says what of a window. `parties` are by index: its owner, or who stands in for it, and a
+    validator, if there is one; `alone`: nobody else can repeat it, so that what the coordinator
+    finds decides."""
 
     claim: Claim
     parties: Mapping[int, Replica]
@@ -43,8 +44,8 @@ class Dispute:
 
     @property
     def validator(self) -> int | None:
-        """The party that is not the owner."""
-        return next((index for index in self.parties if index != self.claim.owner.index), None)
+        """Who has found something else than the owner."""
+        return [*self.parties, None][1]
 
     def by(self, index: int) -> list[Transcript]:
         """One party's transcripts."""

@@ -51,17 +51,27 @@ class Settler:
         self.kinds = Kinds(self.referee)
 
     def settle(
-        self, claim: Claim, validator: Replica, answers: Sequence[Repetition]
+        self,
+        claim: Claim,
+        validator: Replica,
+        answers: Sequence[Repetition],
+        witness: Replica | None = None,
     ) -> list[Settlement]:
         """Between who was audited and who has found something else: one dispute for every stage
         where they part first. What one of these has proven stays so if nobody answers for the next.
+
+        Args:
+            witness: has found what the owner has committed to, and stands in for it, whose nodes
+                may keep it from being confirmed.
 
         Raises:
             ReplicaLost: one of them does not answer.
             NotShown: the owner shows something else than it had bound itself to.
         """
-        parties = {party.index: party for party in (claim.owner, validator)}
-        before = [committed(self.job, claim), transcript_of(self.job, claim, validator, answers)]
+        found = witness or claim.owner
+        parties = {party.index: party for party in (found, validator)}
+        own = replace(committed(self.job, claim), party=found.index)
+        before = [own, transcript_of(self.job, claim, validator, answers)]
         settled: list[Settlement] = []
         try:
             again = [self._by_step(claim, party) for party in parties.values()]

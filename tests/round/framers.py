@@ -1,9 +1,11 @@
 """Nodes that try to have an honest neighbour take the blame for what they send."""
 
+from dataclasses import replace
+
 from tdml.node.agreement import Disagreement
 from tdml.node.messages import as_row, digest_of, of_stage
 from tdml.node.node import Node
-from tests.round.liars import Scaled
+from tests.round.liars import AS_VALIDATOR, STEP, Liar, Scaled
 
 
 class Framer(Node):
@@ -98,6 +100,34 @@ class Replayer(Node):
             self._trace.opening, self._vectors, self.update = self._first
             return self._committed
         return made
+
+
+class Hinders(Node):
+    """Says something else of every step than before whenever it is asked for them again, so that
+    what its replica has found right is not confirmed."""
+
+    _asked = 0
+
+    def commit(self, round_number):
+        self._asked = 0
+        return super().commit(round_number)
+
+    def repeated(self):
+        told = super().repeated()
+        self._asked += bool(told.states)
+        other = self._asked > 1 and told.states
+        return replace(told, states=("3" * 64,) * len(told.states)) if other else told
+
+
+class Accuses(Liar):
+    """Finds another state in what it repeats of replica 1."""
+
+    when = AS_VALIDATOR
+
+    def repeating(self, order):
+        accuses = order.replica == 1 and not order.own
+        self._lies = lambda step: accuses and order.first + step == STEP
+        yield from Node.repeating(self, order)
 
 
 class Scribbler(Node):

@@ -3,8 +3,8 @@
 import pytest
 
 from tdml.lab.laboratory import Laboratory
-from tests.round import framers
-from tests.round.seats import sit
+from tests.round import framers, liars
+from tests.round.seats import banned, sit
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -45,3 +45,25 @@ def test_who_logs_where_it_is_no_end_of_a_channel_costs_nobody_else_anything(own
     played = laboratory.play(1)
     assert list(played.bans) == ["r1.s0"]
     assert {0, 2} <= set(played.accepted)
+
+
+def _until_somebody_is_banned(laboratory: Laboratory) -> list[str]:
+    return next(filter(None, (banned(laboratory.play(number)) for number in range(1, 7))))
+
+
+def test_a_false_accusation_is_proven_though_a_partner_of_the_accused_hinders_that() -> None:
+    """By another who has found what the accused has."""
+    laboratory = Laboratory(_JOB)
+    sit(laboratory, "r0.s0", framers.Accuses)
+    sit(laboratory, "r1.s1", framers.Hinders)
+    assert _until_somebody_is_banned(laboratory) == ["r0.s0"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_who_is_right_against_a_league_is_not_banned_for_its_partner(seed: int) -> None:
+    """It accuses a liar, whom a third finds right, and its partner hinders that."""
+    laboratory = Laboratory([*_JOB, f"seed={seed}"])
+    sit(laboratory, "r0.s1", framers.Hinders)
+    sit(laboratory, "r1.s0", liars.Liar)
+    sit(laboratory, "r2.s0", liars.InLeague)
+    assert "r0.s0" not in _until_somebody_is_banned(laboratory)
