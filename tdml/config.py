@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -21,6 +22,13 @@ from tdml.settings.schema import Config, Topology
 
 # of the group `train`: names, or a `_target_` with its own arguments
 _TARGETS = ("optimizer", "schedule")
+# by setting, the choice of another one without which nothing reads it
+_READ_WITH = {
+    "sync.outer_lr": "sync.outer=nesterov",
+    "sync.outer_momentum": "sync.outer=nesterov",
+    "topology.chunks": "topology.schedule=interleaved_1f1b",
+    "data.alpha": "data.partition=dirichlet",
+}
 
 
 def load(overrides: Sequence[str]) -> Config:
@@ -56,6 +64,7 @@ def load(overrides: Sequence[str]) -> Config:
     assert isinstance(config, Config)
     _check_somebody_attacks(config, overrides)
     check(config)
+    _check_read(config, overrides)
     return config
 
 
@@ -82,6 +91,22 @@ def _check_somebody_attacks(config: Config, overrides: Sequence[str]) -> None:
             f"{named}: with attack=none nobody attacks: choose what they do, such as "
             "attack=sign_flip"
         )
+
+
+def _check_read(config: Config, overrides: Sequence[str]) -> None:
+    """Nor are settings that nothing reads: many runs would differ in nothing."""
+    given = {override.lstrip("+").partition("=")[0]: override for override in overrides}
+    for setting, needed in _READ_WITH.items():
+        if setting not in given:
+            continue
+        chooses, _, choice = needed.partition("=")
+        group, _, name = chooses.partition(".")
+        if not given.keys() & {group, chooses} and _of(getattr(config, group), name) != choice:
+            raise SettingError(f"{given[setting]}: nothing reads it without {needed}: add that")
+
+
+def _of(group: Any, name: str) -> Any:
+    return group.get(name) if isinstance(group, dict) else getattr(group, name)
 
 
 def check_world(topology: Topology, world_size: int, resume: bool) -> None:

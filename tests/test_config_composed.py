@@ -51,6 +51,28 @@ def test_attackers_that_are_named_do_something():
     assert (idle["_target_"], idle["replicas"]) == (None, [1])
 
 
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ("sync.outer_lr=0.5", "sync.outer=nesterov"),
+        ("sync.outer_momentum=0.5", "sync.outer=nesterov"),
+        ("topology.chunks=3", "topology.schedule=interleaved_1f1b"),
+        ("data.alpha=0.1", "data.partition=dirichlet"),
+    ],
+)
+def test_what_nothing_reads_is_refused_unless_that_is_said(given, needed):
+    with pytest.raises(SettingError, match=f"^{given}: nothing reads it without {needed}: add"):
+        settings.load([given])
+    other, _, _ = needed.partition("=")
+    usual = {"sync.outer": "fedavg", "topology.schedule": "1f1b", "data.partition": "iid"}[other]
+    settings.load([given, needed])
+    settings.load([given, f"{other}={usual}"])
+
+
+def test_a_choice_of_the_group_brings_what_reads_it():
+    assert settings.load(["sync=nesterov", "sync.outer_lr=0.5"]).sync.outer_lr == 0.5
+
+
 def test_settings_come_back_from_their_file(tmp_path):
     config = settings.load(
         ["sync.deadline=2", "topology.cuts=[4]", "attack=sign_flip", "attack.replicas=[1]"]

@@ -8,7 +8,9 @@ from tdml.monitor.record import line_of
 from tdml.monitor.run_folder import RunFolder, read_metrics
 from tdml.round.played import Round
 
-CONFIG = settings.load(["train.lr=0.05", "topology.cuts=[3]", "sync.outer_lr=1e-5"])
+CONFIG = settings.load(
+    ["sync=nesterov", "train.lr=0.05", "topology.cuts=[3]", "sync.outer_lr=1e-5"]
+)
 
 
 def config(path, **changes):
