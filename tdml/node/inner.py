@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from tdml.errors import SettingError
 from tdml.settings.schema import Train
-from tdml.settings.targets import is_path, made, partial_of
+from tdml.settings.targets import check_words, is_path, made, partial_of
 
 # which take a closure, or sparse gradients; and the class of all of them
 _OTHERS = {torch.optim.LBFGS, torch.optim.SparseAdam, Optimizer}
@@ -127,7 +127,9 @@ def _factory(settings: dict[str, Any]) -> partial:
         )
     if kind is None:
         return partial_of(settings, "train.optimizer")
-    return partial(kind, **{name: value for name, value in settings.items() if name != "_target_"})
+    given = {name: value for name, value in settings.items() if name != "_target_"}
+    made("train.optimizer", target, check_words, kind, given)
+    return partial(kind, **given)
 
 
 def _arguments(train: Train, make: partial) -> dict[str, Any]:

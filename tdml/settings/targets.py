@@ -38,11 +38,11 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
             has raised something else.
     """
     mend_torchvision()
-    _check_words(settings)
     dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
     folder = Path.cwd()
     try:
         with running_on():
+            _check_words(settings)
             new = hydra.utils.instantiate({"_convert_": "all", **settings})
     except Exception as error:
         if isinstance(error.__cause__, SettingError):  # Hydra wraps what the target raises
@@ -66,14 +66,24 @@ def instantiate(settings: Mapping[str, Any]) -> Any:
 
 
 def _check_words(settings: Mapping[str, Any]) -> None:
-    """A word counts as true, so `norm=off` would switch it on."""
     try:
-        with running_on():
-            target = hydra.utils.get_object(settings["_target_"])
-            parameters = inspect.signature(target, eval_str=True).parameters
+        target = hydra.utils.get_object(settings["_target_"])
     except Exception:
-        return  # it does not say what it takes, or cannot be found, which is said when it is called
-    for name, value in settings.items():
+        return  # it cannot be found, which is said when it is called
+    check_words(target, settings)
+
+
+def check_words(target: Callable, given: Mapping[str, Any]) -> None:
+    """A word counts as true, so `norm=off` would switch it on.
+
+    Raises:
+        ValueError: one is given for a truth value or a number.
+    """
+    try:
+        parameters = inspect.signature(target, eval_str=True).parameters
+    except Exception:
+        return  # it does not say what it takes
+    for name, value in given.items():
         if not isinstance(value, str) or name not in parameters:
             continue
         must_be = _MUST_BE.get(parameters[name].annotation, "")

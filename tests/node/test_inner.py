@@ -201,6 +201,8 @@ REFUSED = {
     "train.optimizer=sdg is unknown: choose one of adadelta, .*, sgd,": ["train.optimizer=sdg"],
     "train.optimizer=sgd cannot be used: .*'nesterof'.*'~train.optimizer.nesterof'": ["train.optimizer.nesterof=1"],
     "train.optimizer=adamw cannot be used: .*nvalid beta": ["train.optimizer=adamw", "train.optimizer.betas=[2,3]"],
+    "train.optimizer=sgd cannot be used: nesterov=off must be true": ["train.optimizer.nesterov=off"],
+    "train.optimizer=adam cannot be used: amsgrad=no must be true or": ["train.optimizer=adam", "train.optimizer.amsgrad=no"],
     "train.optimizer=muon cannot be used: .*2D": ["train.optimizer=muon"],
     "train.optimizer=nowhere.Opt cannot be used: ": ["train.optimizer._target_=nowhere.Opt"],
     "train.optimizer=.* returned list: it must return a torch": [f"train.optimizer={__name__}.no_optimizer"],

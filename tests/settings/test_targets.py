@@ -147,3 +147,14 @@ def test_so_it_is_with_what_torch_and_our_own_take(group, target, given):
     [(name, value)] = given.items()
     with pytest.raises(SettingError, match=rf"{group}=.*: {name}={value} must be "):
         partial_of({"_target_": target, **given}, group)
+
+
+def test_a_file_that_sets_what_holds_for_all_of_the_process_is_named(tmp_path, monkeypatch):
+    """Also where it is imported to see what its function takes."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "in_double.py").write_text(
+        "import torch\n\ntorch.set_default_dtype(torch.float64)\nnet = torch.nn.Identity\n"
+    )
+    with pytest.raises(SettingError, match=r"calls torch\.set_default_dtype\(\), which holds"):
+        build({"_target_": "in_double.net"}, "cpu")
+    assert torch.get_default_dtype() is torch.float32
