@@ -59,12 +59,26 @@ def _encoded(name: str) -> str:
 
 
 def _replace(methods: Any, place: int, method: int | None) -> None:
-    """The system keeps the table from being written, before and after."""
+    """The system keeps most of such tables from being written, before and after; but no other data
+    that share a page with one."""
     start = ctypes.addressof(methods) + place * ctypes.sizeof(ctypes.c_void_p)
     page = start - start % mmap.PAGESIZE
-    _protect(page, _READ | _WRITE)
+    is_kept = "w" not in _access(page)
+    if is_kept:
+        _protect(page, _READ | _WRITE)
     methods[place] = method
-    _protect(page, _READ)
+    if is_kept:
+        _protect(page, _READ)
+
+
+def _access(page: int) -> str:
+    """To a page of this process's memory, such as "r--p"."""
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        span, access, *_ = line.split()
+        first, end = (int(number, 16) for number in span.split("-"))
+        if first <= page < end:
+            return access
+    raise ValueError("memory that is not there")
 
 
 def _protect(page: int, access: int) -> None:
