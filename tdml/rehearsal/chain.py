@@ -17,6 +17,7 @@ from tdml.models.split import Part
 from tdml.models.whole import outline
 from tdml.node.inner import inner_optimizer, set_rate
 from tdml.rehearsal.footprint import Footprint, Place, of_gradients, of_next_values
+from tdml.rehearsal.handed_in import check_dense, check_handed_in
 from tdml.settings.schema import Config
 from tdml.settings.targets import made
 from tdml.tasks.objective import mean_loss, task_of
@@ -90,7 +91,7 @@ class Chain:
                 for borders, (_, targets) in zip(passed, batches, strict=True):
                     self._backward(borders, targets)
                 left |= self._left()
-        self._check_handed_in()
+        check_handed_in(self._weights, self._named(lambda part: part.frozen), self.buffers())
         return left
 
     @torch.no_grad()
@@ -245,22 +246,13 @@ class Chain:
                 )
             text += _STAYED_BEHIND if "meta" in text else ""
             raise SettingError(f"model: its gradients cannot be computed: {text}") from error
-        self._check_gradients_are_dense()
+        check_dense(self.blocks)
         self._give_back()
 
     def _now(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
-
-    def _check_gradients_are_dense(self) -> None:
-        for number, block in enumerate(self.blocks):
-            for name, parameter in block.named_parameters():
-                if parameter.grad is not None and parameter.grad.is_sparse:
-                    raise SettingError(
-                        f"model: block {number}: the gradient of {name} is sparse: give "
-                        "sparse=False"
-                    )
 
     def _give_back(self) -> None:
         """What is borrowed has its gradient from there, too."""
@@ -270,22 +262,6 @@ class Chain:
             if copy.grad is not None:
                 given, copy.grad = copy.grad, None
                 parameter.grad = given if parameter.grad is None else parameter.grad + given
-
-    def _check_handed_in(self) -> None:
-        """Whether what a step has changed, besides what it trains, can be part of an update."""
-        for name, tensor in self._named(lambda part: part.frozen).items():
-            if digest(tensor.detach()) != digest(self._weights[name]):
-                raise SettingError(
-                    f"model: the parameter {name} is frozen, and training changes it all the same: "
-                    "nodes hand in no such changes, so make it a buffer (register_buffer)"
-                )
-        for name, tensor in self.buffers().items():
-            start = self._weights[name]
-            if not start.isfinite().all() and not torch.equal(tensor.cpu(), start):
-                raise SettingError(
-                    f"model: the buffer {name} begins as inf or NaN, from which there is no "
-                    "difference to hand in: let it begin with numbers"
-                )
 
     def _left(self) -> Footprint:
         """What a step leaves, which is taken here."""

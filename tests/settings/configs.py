@@ -6,6 +6,7 @@ import pytest
 
 from tdml import config as settings
 from tdml.errors import SettingError
+from tdml.settings.checks import check
 
 DEFAULTS = settings.load([])
 ATTACK = {"attack._target_": "tdml.attacks.SignFlip"}
@@ -36,3 +37,11 @@ def refused(*overrides):
     assert "HYDRA_FULL_ERROR" not in text
     assert "full_key" not in text
     return text
+
+
+def refused_by_check(changes):
+    """What is said of the defaults with these changes, in one line."""
+    with pytest.raises(SettingError) as caught:
+        check(changed(changes))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
