@@ -158,3 +158,9 @@ def test_a_file_that_sets_what_holds_for_all_of_the_process_is_named(tmp_path, m
     with pytest.raises(SettingError, match=r"calls torch\.set_default_dtype\(\), which holds"):
         build({"_target_": "in_double.net"}, "cpu")
     assert torch.get_default_dtype() is torch.float32
+
+
+def test_what_cannot_be_found_is_said_once(caplog):
+    with pytest.raises(SettingError, match="No module named 'nowhere'"):
+        partial_of({"_target_": "nowhere.net", "norm": "off"}, "model")
+    assert caplog.records == []
