@@ -230,7 +230,7 @@ def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(
     """Whoever gives them does not count, and may be banned; the run goes on, and nobody else is
     touched."""
     monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
-    laboratory = _laboratory()
+    laboratory = _laboratory("topology.stages=2", "topology.microbatches=2")
     sit(laboratory, "r1.s1", liars.AnswersAmiss, amiss=amiss)
     for number in (1, 2):
         played = laboratory.play(number)
