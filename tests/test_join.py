@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tdml import cli
 from tests.agents import wait_until
 from tests.jobs import kill_tree, run_command, start_command
 
@@ -50,10 +51,11 @@ def test_a_host_that_is_not_known_yet_is_said_at_once_and_waited_for() -> None:
         (["nowhere"], "nowhere is no folder: give that of a run"),
     ],
 )
-def test_a_report_of_nothing_or_of_two_is_one_line(arguments: list[str], said: str) -> None:
-    found = run_command(sys.executable, "-m", "tdml.cli", "report", *arguments)
-    assert found.returncode == 1
-    assert found.stdout.strip() == f"tdml: {said}"
+def test_a_report_of_nothing_or_of_two_is_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.run(["report", *arguments]) == 1
+    assert capsys.readouterr() == ("", f"tdml: {said}\n")
 
 
 @pytest.mark.timeout(150)
