@@ -66,12 +66,12 @@ class _HasOtherWeights(Node):
 
 
 def _played(
-    liar: type[Node] | None, name: str = "r1.s1", more: tuple[str, ...] = ()
+    liar: type[Node] | None, name: str = "r1.s1", more: tuple[str, ...] = (), rounds: int = 12
 ) -> list[Round]:
     laboratory = Laboratory([*_JOB, *more])
     if liar is not None:
         sit(laboratory, name, liar)
-    return laboratory.run(12)
+    return laboratory.run(rounds)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_who_lies_about_them_is_banned_and_they_are_measured_again(
 
 @pytest.mark.parametrize("liar", [_HasNoLoss, _CountsMost])
 def test_what_spoils_them_all_is_met_at_once(liar: type[Node]) -> None:
-    assert "r1.s1" in _played(liar)[0].bans
+    assert "r1.s1" in _played(liar, rounds=1)[0].bans
 
 
 def test_the_stage_that_computes_something_else_is_named() -> None:
@@ -112,13 +112,13 @@ def test_the_stage_that_computes_something_else_is_named() -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        (), ("train.precision=bf16",), ("train.accumulate=2",),
-        ("topology.stages=1",), ("train.label_smoothing=0.1",), ("trust.budget=1",),
+        ("train.precision=bf16",), ("train.accumulate=2",), ("topology.stages=1",),
+        ("train.label_smoothing=0.1",), ("trust.budget=1",),
     ],
     ids=str,
 )  # fmt: skip
-def test_nobody_is_banned_for_the_truth(more: tuple[str, ...]) -> None:
-    assert not any(one.bans for one in _played(None, more=more))
+def test_nobody_is_banned_for_the_truth(more: tuple[str, ...], honest: list[Round]) -> None:
+    assert not any(one.bans for one in [*honest, *_played(None, more=more, rounds=6)])
 
 
 def test_nobody_is_asked_for_proof_where_nothing_is_audited() -> None:
