@@ -143,6 +143,6 @@ def test_what_cannot_be_made_is_the_users_mistake(target, arguments, message):
 
 
 def test_what_the_attack_itself_refuses_is_said_in_its_words():
-    with pytest.raises(SettingError, match=r"^attack\.scale=much is not a number$"):
-        make_attack(settings("tdml.attacks.SignFlip", scale="much"))
+    with pytest.raises(SettingError, match=r"^attack\.scale=nan is not a number$"):
+        make_attack(settings("tdml.attacks.SignFlip", scale=float("nan")))
     assert isinstance(make_attack(settings("tdml.attacks.SignFlip", scale=2)), SignFlip)

@@ -15,6 +15,7 @@ def test_all_of_it_is_kept_and_comes_back() -> None:
     standing.suspicion, standing.purse = Suspicion({"r0.s0": 0.5}), Purse(7.0)
     standing.power, standing.unproven = Power(4, 3), Unproven({"a key": [1, 2]}, 3)
     standing.former = Former({2: ["an update"]})
+    standing.unheard.add("a key")
     kinds.tolerance.learn("a GPU", "a processor", 1e-6)
     kinds.confirmed.add(("a GPU", 1))
     kinds.unrepeatable.add("a GPU")
