@@ -14,6 +14,7 @@ import torch
 
 from tdml.attacks.base import Attack, Context, Knowledge, acts, attackers, make_attack
 from tdml.attacks.tap import StoreTap
+from tdml.common.digest import digest
 from tdml.common.seeds import derive
 from tdml.data.source import Source
 from tdml.models.layout import change
@@ -27,8 +28,8 @@ from tdml.protocol.orders import EvaluateOrder, RepeatOrder, Slot, TrainOrder
 from tdml.settings.schema import Config
 
 _TICK_S = 0.05
-# what nodes write down of a play of a round
-_TRAINS, _DONE, _ATTACKS = "trains in", "has done", "attacks in"
+_TRAINS, _DONE = "trains in", "has done"  # what honest nodes write down of a play of a round
+_ATTACKS = "attacks with"  # what attackers do, of the weights that they were given
 Tap = StoreTap | dict[str, bytes]  # where omniscient attackers find the honest updates
 
 
@@ -97,6 +98,8 @@ class AttackingNode(Node):
         if weights.shape == self.weights.shape and (moved := change(self.weights, weights)).any():
             self._aggregate = moved  # the same weights may come again, which is no change
         super().load(weights)
+        if self._attack.omniscient:
+            self._tap[_note_key(self.slot)] = _note(_ATTACKS, digest(weights).hex())
 
     def planned(self, order: TrainOrder) -> int:
         steps = taken = len(order.batches)
@@ -108,8 +111,6 @@ class AttackingNode(Node):
     def training(self, order: TrainOrder, steps: int) -> Iterator[Step]:
         self._last_play = self._this_play
         self._this_play = training_purpose(order.round, order.nonce)
-        if self._attack.omniscient:
-            self._tap[_note_key(self.slot)] = _note(_ATTACKS, self._this_play)
         yield from super().training(order, steps)
 
         # where all are objects of one process the honest have trained by now
@@ -156,7 +157,8 @@ class AttackingNode(Node):
             assert written is not None
             honest.append(torch.load(io.BytesIO(written), weights_only=True))
         rows = torch.stack(honest) if honest else torch.empty(0, self.stage.layout.size)
-        attacking = len(self._who(_ATTACKS, self._this_play))
+        # whoever was banned before has not been given these weights
+        attacking = len(self._who(_ATTACKS, digest(self.weights).hex()))
         return Knowledge.of(rows, attacking, self._attack.sees_updates)
 
     def _wait_for_honest(self) -> None:
@@ -168,9 +170,9 @@ class AttackingNode(Node):
         ):
             time.sleep(_TICK_S)
 
-    def _who(self, does: str, play: str) -> list[Slot]:
-        """The slots of the stage whose nodes have last written down so much of a play."""
-        note = _note(does, play)
+    def _who(self, does: str, what: str) -> list[Slot]:
+        """The slots of the stage whose nodes have last written down just that."""
+        note = _note(does, what)
         return [slot for slot in self._slots() if self._tap.get(_note_key(slot)) == note]
 
     def _slots(self) -> list[Slot]:
@@ -211,5 +213,5 @@ def _note_key(slot: Slot) -> str:
     return f"note/{slot.replica}.{slot.stage}"
 
 
-def _note(does: str, play: str) -> bytes:
-    return f"{does} {play}".encode()
+def _note(does: str, what: str) -> bytes:
+    return f"{does} {what}".encode()

@@ -81,3 +81,21 @@ def test_attackers_count_those_who_train(monkeypatch, nodes, sits) -> None:
     job.replicas = fleet.muster()
     lie, honest = job.play(1, "a")
     torch.testing.assert_close(lie, -honest)
+
+
+def test_each_knows_how_many_they_are_also_where_one_hands_in_before_the_next_trains() -> None:
+    """As in a laboratory, and when one of them is gone."""
+    given = ["topology.replicas=5", "topology.stages=1", "trust.budget=0", "attack=zero_gradient"]
+    laboratory = Laboratory([*SMALL, *given, "attack.replicas=[2,3,4]"])
+    nodes = [laboratory.fleet.nodes[f"r{index}.s0"] for index in range(5)]
+    laboratory.play(1)
+    honest = nodes[0].update + nodes[1].update
+    for node in nodes[2:]:
+        torch.testing.assert_close(node.update, -honest / 3)
+
+    laboratory.fleet.ban(["r2.s0"], "for the test")  # it has been given the weights of round 2
+    laboratory.play(2)
+    laboratory.play(3)
+    honest = nodes[0].update + nodes[1].update
+    for node in nodes[3:]:
+        torch.testing.assert_close(node.update, -honest / 2)
