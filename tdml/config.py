@@ -97,11 +97,11 @@ def _check_read(config: Config, overrides: Sequence[str]) -> None:
     """Nor are settings that nothing reads: many runs would differ in nothing."""
     given = {override.lstrip("+").partition("=")[0]: override for override in overrides}
     for setting, needed in _READ_WITH.items():
-        if setting not in given:
-            continue
         chooses, _, choice = needed.partition("=")
+        if setting not in given or chooses in given:
+            continue
         group, _, name = chooses.partition(".")
-        if not given.keys() & {group, chooses} and _of(getattr(config, group), name) != choice:
+        if _of(getattr(config, group), name) != choice:
             raise SettingError(f"{given[setting]}: nothing reads it without {needed}: add that")
 
 

@@ -64,7 +64,11 @@ def test_what_nothing_reads_is_refused_unless_that_is_said(given, needed):
     with pytest.raises(SettingError, match=f"^{given}: nothing reads it without {needed}: add"):
         settings.load([given])
     other, _, _ = needed.partition("=")
+    group = other.partition(".")[0]
+    chosen = {"sync": "fedavg", "topology": "default", "data": "digits"}[group]
     usual = {"sync.outer": "fedavg", "topology.schedule": "1f1b", "data.partition": "iid"}[other]
+    with pytest.raises(SettingError, match=f"^{given}: nothing reads it"):
+        settings.load([f"{group}={chosen}", given])  # which chooses nothing that reads it
     settings.load([given, needed])
     settings.load([given, f"{other}={usual}"])
 
