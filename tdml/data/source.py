@@ -138,6 +138,11 @@ class Source:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         try:
             inputs, targets = fetch(dataset, indices, seed, self.task)
+            if not len(inputs) == len(targets) == len(indices):
+                raise TypeError(
+                    f"collate() gives {len(inputs)} inputs and {len(targets)} targets of "
+                    f"{len(indices)} samples"
+                )
             if Form.of(inputs) != self.form:
                 raise TypeError(
                     f"several {split} samples are {Form.of(inputs)} each, one alone {self.form}"

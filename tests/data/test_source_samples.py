@@ -226,8 +226,27 @@ class Uneven(Points):
         return torch.zeros(2), torch.zeros(1 + index % 2)
 
 
+class Drops(Classification):
+    """What it gives of several samples is not of all of them."""
+
+    def __init__(self, half):
+        super().__init__()
+        self._half = half
+
+    def collate(self, samples):
+        halves = list(super().collate(samples))
+        halves[self._half] = halves[self._half][: max(1, len(samples) - 1)]
+        return tuple(halves)
+
+
 @pytest.mark.parametrize(
-    ("dataset", "task"), [(Clumsy(9), Classification()), (Uneven(9), Regression())]
+    ("dataset", "task"),
+    [
+        (Clumsy(9), Classification()),
+        (Uneven(9), Regression()),
+        (Points(9), Drops(0)),
+        (Points(9), Drops(1)),
+    ],
 )
 def test_samples_that_make_no_batch_are_the_users_mistake(dataset, task):
     source = Source(dataset, Points(2), seed=0, task=task)
