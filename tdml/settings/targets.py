@@ -17,9 +17,10 @@ from tdml.errors import SettingError, cause, running_on
 _T = TypeVar("_T")
 
 # what an argument that is annotated so may be, where a word stands for nothing
-_MUST_BE = {
-    bool: "true or false", bool | None: "true or false", int: "a whole number", float: "a number",
-}  # fmt: skip
+_MUST_BE = (
+    (bool, "true or false"), (bool | None, "true or false"), (int, "a whole number"),
+    (float, "a number"),
+)  # fmt: skip
 # Hydra's command line has them as words, files as truth values
 _TRUTHS = {"yes", "no", "on", "off", "y", "n", "true", "false"}
 
@@ -89,7 +90,8 @@ def check_words(target: Callable, given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if not isinstance(value, str) or name not in parameters:
             continue
-        must_be = _MUST_BE.get(parameters[name].annotation, "")
+        annotation = parameters[name].annotation  # anything, which may be no key of a dict
+        must_be = next((words for kind, words in _MUST_BE if annotation == kind), "")
         if isinstance(parameters[name].default, bool) and value.lower() in _TRUTHS:
             must_be = "true or false"
         if must_be:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import torch
@@ -101,9 +102,15 @@ def test_what_holds_for_all_of_the_process_is_the_users_mistake(make, call):
     assert Path.cwd() == folder
 
 
-def switched(norm: bool = True, width: int = 2, plain=False, rate: float | None = None):
+def switched(
+    norm: bool = True,
+    width: int = 2,
+    plain=False,
+    rate: float | None = None,
+    kind: Annotated[str, {"least": 1}] = "",
+):
     """What switches some of it says so; `plain` may also be another thing, in a word."""
-    seen.update(norm=norm, width=width, plain=plain, rate=rate)
+    seen.update(norm=norm, width=width, plain=plain, rate=rate, kind=kind)
     return nn.Linear(2, 2)
 
 
@@ -123,7 +130,13 @@ def test_a_word_is_no_truth_value_and_no_number(name, value, must_be):
 
 
 @pytest.mark.parametrize(
-    "given", [{"norm": False, "width": 3}, {"plain": "weights.pt"}, {"rate": "cosine"}]
+    "given",
+    [
+        {"norm": False, "width": 3},
+        {"plain": "weights.pt"},
+        {"rate": "cosine"},
+        {"kind": "wide"},  # whose annotation has no hash
+    ],
 )
 def test_what_an_argument_may_be_stays_as_it_is(given):
     seen.clear()
