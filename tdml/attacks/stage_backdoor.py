@@ -39,7 +39,8 @@ class StageBackdoor(Attack):
         self._acted = 0
 
     def check(self, victim: Victim) -> None:
-        if victim.labels is not None or victim.inputs.is_floating_point():
+        floats = victim.inputs.is_floating_point()
+        if victim.labels is not None or floats or victim.inputs.dim() != 2:
             raise SettingError(
                 "attack=stage_backdoor is made on models of tokens: take task=language, or "
                 "attack=backdoor for images"

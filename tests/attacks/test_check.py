@@ -15,6 +15,7 @@ _FIRST, _LAST = (frozenset({0}),), (frozenset({1}),)
 _TOKENS = {
     "inputs": torch.zeros(4, 16, dtype=torch.int64), "labels": None, "outputs": 64,
 }  # fmt: skip
+_NUMBERS = {"inputs": torch.zeros(4, dtype=torch.int64), "labels": None}
 _COVERED = "attack.attack={_target_: tdml.attacks.LabelFlip, num_classes: 3}"
 
 
@@ -39,6 +40,7 @@ def check(overrides, **changes):
         (["single_layer", "attack.layer=1"], {"held": _LAST}, "attack.layer=1: no stage of an"),
         (["stage_backdoor"], {}, "attack=stage_backdoor is made on models of tokens"),
         (["stage_backdoor"], {"labels": None}, "attack=stage_backdoor is made on models of"),
+        (["stage_backdoor"], _NUMBERS, "attack=stage_backdoor is made on models of"),
         (["stage_backdoor", "attack.trigger=64"], _TOKENS, "attack.trigger=64 must be between"),
         (["stage_backdoor", "attack.target=64"], _TOKENS, "attack.target=64 must be between"),
         (["stage_backdoor", "attack.tokens=17"], _TOKENS, "attack.tokens=17 must be between"),

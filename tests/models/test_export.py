@@ -218,6 +218,9 @@ def test_a_strangers_run_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
         assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 1
         assert "has a _target_ of its own" in capsys.readouterr().err
         assert victim.is_dir()
+    config["model"]["lora"] = {b"rank": 1}  # whose names are no text
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 1
     config["model"], config["data"]["tokenizer"] = {"_target_": "tdml.models.cnn"}, str(secret)
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
     assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
