@@ -86,7 +86,8 @@ class Classification(Task):
             raise SettingError(
                 f"model.num_classes: the model returns {tuple(shape)}, but the data has {classes} "
                 f"classes and needs (batch, {classes}): its labels are {len(set(strata))} "
-                f"different numbers from {min(strata)} to {max(strata)}: number them from 0"
+                f"different numbers from {min(strata)} to {max(strata)}: where that is not 0, 1, "
+                "2, …, number them so"
             )
         weights = self._class_weights
         if weights is not None and not classes <= len(weights) <= shape[1]:

@@ -187,7 +187,7 @@ def test_what_does_not_fit_is_said_in_one_line(overrides, message):
 def test_why_there_are_more_classes_than_outputs(labels, outputs, ends):
     with pytest.raises(SettingError) as caught:
         Classification().check_output(torch.Size([4, outputs]), labels)
-    assert str(caught.value).endswith(f"needs {ends}: number them from 0")
+    assert str(caught.value).endswith(f"needs {ends}: where that is not 0, 1, 2, …, number them so")
 
 
 @pytest.mark.parametrize("task", ["masked", "language"])
