@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from torchvision.models import ResNet
 
 
-# What comes before the first residual block: torchvision's stem (7 × 7, stride 2, and pooling), or
-# one for pictures of 32 pixels (He et al., arXiv 1512.03385, section 4.2: 3 × 3, stride 1), with
-# the pooling, 4 times the work, or without it, 16 times.
-
-
 def resnet18(num_classes: int, stem: str = "imagenet") -> nn.Module:
     """`torchvision.models.resnet18(num_classes=…)` with a method `blocks()`: 10 blocks."""
     return _with_blocks(_with_stem(torchvision().models.resnet18(num_classes=num_classes), stem))
@@ -28,6 +23,9 @@ def resnet50(num_classes: int, stem: str = "imagenet") -> nn.Module:
 
 
 def _with_stem(model: "ResNet", stem: str) -> "ResNet":
+    """What comes before the first residual block: torchvision's stem (7 × 7, stride 2, and
+    pooling), or one for pictures of 32 pixels (He et al., arXiv 1512.03385, section 4.2: 3 × 3,
+    stride 1), with the pooling, 4 times the work, or without it, 16 times."""
     if stem != "imagenet":
         model.conv1 = _small_convolution(model.conv1.out_channels)
     if stem == "cifar":
