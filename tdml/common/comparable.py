@@ -28,6 +28,8 @@ class _Pickler(pickle.Pickler):
     """Modules are looked into by themselves; of what has no state, only the kind counts."""
 
     def persistent_id(self, value: Any) -> Any:
+        if isinstance(value, int | float | str):
+            return None  # at once, for there may be very many
         if isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_meta:
             return digest(value.detach())
         if isinstance(value, torch.Generator):
