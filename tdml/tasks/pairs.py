@@ -53,15 +53,16 @@ def check_batch(samples: tuple, parts: int) -> None:
 
 def check_class(label: Any) -> None:
     """Raises ValueError: it is no whole number from 0."""
-    given = label.tolist() if isinstance(label, torch.Tensor | np.ndarray) else label
+    if isinstance(label, torch.Tensor | np.ndarray):
+        numbers = label.reshape(-1).tolist()
+        label = numbers[0] if len(numbers) == 1 else numbers
     try:
-        [number] = np.ravel(given)
-        whole = bool(0 <= int(number) == number <= _LARGEST)
+        whole = bool(0 <= int(label) == label <= _LARGEST)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         whole = False
     if not whole:
         raise ValueError(
-            f"its label {str(given)[:_SHOWN]} is no class, which is a whole number from 0: number "
+            f"its label {str(label)[:_SHOWN]} is no class, which is a whole number from 0: number "
             "the classes from 0, of several numbers return one, such as int(label.argmax()), and "
             "leave out samples without a class (for numbers: task=regression; for classes in a "
             "table: data.classes=true)"
