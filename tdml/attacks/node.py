@@ -54,6 +54,10 @@ class WatchedNode(Node):
         super().__init__(name, identity, job, seed, source)
         self._tap = tap
 
+    def sit(self, slot: Slot, stage: Stage, names: Sequence[str], keys: Sequence[str]) -> None:
+        super().sit(slot, stage, names, keys)
+        self._tap[_note_key(slot)] = _note(_DONE, "")  # who has not played yet waits for it
+
     def training(self, order: TrainOrder, steps: int) -> Iterator[Step]:
         play = training_purpose(order.round, order.nonce)
         self._tap[_note_key(self.slot)] = _note(_TRAINS, play)

@@ -24,12 +24,18 @@ class _Job:
         self._late: list[tuple[LocalReplica, TrainOrder]] = []
         self.waited = 0
         monkeypatch.setattr(attackers.time, "sleep", self._sleep)
-        self.replicas = self._laboratory.fleet.muster()
-        for node in self._laboratory.fleet.nodes.values():
+        fleet = self._laboratory.fleet
+        fleet.muster()
+        for node in fleet.nodes.values():
             node._tap = StoreTap(self._store)
+        fleet._formed.clear()
+        self.replicas = fleet.muster()
 
-    def play(self, number: int, nonce: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """The update that the attacker hands in, and the sum of the honest ones; of one stage."""
+    def play(
+        self, number: int, nonce: str, begun: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The update that the attacker hands in, and the sum of the honest ones; of one stage.
+        `begun`: whether these have begun when it ends."""
         made, weights = self._laboratory.job, self._laboratory.engine.weights
         orders = {
             replica.index: TrainOrder(number, 1, made.batches(replica.index, number), nonce, (), ())
@@ -38,8 +44,8 @@ class _Job:
         for replica in self.replicas:
             replica.load(weights, number)
         self._late = [(self.replicas[index], orders[index]) for index in _HONEST]
-        for replica, order in self._late:
-            next(replica.nodes[0].training(order, 1))  # they have begun
+        for replica, order in self._late if begun else ():
+            next(replica.nodes[0].training(order, 1))
 
         self.replicas[2].train(orders[2], lambda: None)
         self.replicas[2].commit(orders[2])
@@ -64,6 +70,14 @@ def test_they_wait_for_all_who_train_and_for_nobody_else(monkeypatch, plays) -> 
         lie, honest = job.play(number, nonce)
         torch.testing.assert_close(lie, -honest)  # the mean of two, by one attacker
     assert job.waited == 2 * len(plays)
+
+
+def test_they_wait_for_those_who_have_not_begun(monkeypatch) -> None:
+    """From the first round on: a busy machine may begin later than another ends."""
+    job = _Job(monkeypatch, "attack.replicas=[2]", "topology.max_replicas=5")
+    for number in (1, 2):
+        lie, honest = job.play(number, "a", begun=False)
+        torch.testing.assert_close(lie, -honest)
 
 
 @pytest.mark.parametrize(
