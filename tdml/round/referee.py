@@ -1,8 +1,8 @@
 """The judge of a proof: the coordinator takes one step of one stage itself, from what all have
 agreed on so far."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -96,6 +96,7 @@ class Referee:
                 given, messages = rounding.inputs(given), rounding.messages(messages)
                 moved = rounding.of(before[: len(weights)])
                 stage.write(before[: len(weights)] + moved)
+                self._freeze([stage], rounding)
             passed = take_alone(stage, given, messages, wanted, in_turn)
         except Exception as error:
             del self._stages[item.stage]
@@ -105,6 +106,8 @@ class Referee:
             )
             raise ReplicaLost(order.replica, text) from error
         value, origin = _made(stage, item, weights, before, passed)
+        if rounding is not None:
+            self._freeze([stage])
         if rounding is not None and item.channel < 0:
             value[0][: len(weights)] -= moved
         return Recomputation(claim, item, shown, value, origin)
@@ -112,13 +115,8 @@ class Referee:
     def _read(self, stage: Stage, order: RepeatOrder, step: int) -> StepInputs:
         """What a step takes of the data. Raises CannotRead."""
         place = order.replica, order.first + step, order.batches[step]
-        try:
+        with _reading(f"a batch that replica {order.replica} has trained on"):
             return given_for(stage, self._reader, self._job.config.seed, order, *place)
-        except Exception as error:  # a data set may raise anything
-            raise CannotRead(
-                f"the coordinator cannot read a batch that replica {order.replica} has trained on: "
-                f"{one_line(error)}"
-            ) from error
 
     def insists(self, done: Recomputation, times: int) -> bool:
         """Whether a step comes out as it did every time that it is taken again, whatever the order
@@ -153,14 +151,17 @@ class Referee:
         rounding: Rounding | None = None,
     ) -> Evaluation:
         """One batch of an evaluation of the global weights, or of these with an update, by stage;
-        `rounding` changes the numbers that it reads. Raises whatever the model does with an update
-        that no honest one is like."""
+        `rounding` changes the numbers that it reads. Raises CannotRead, and whatever the model does
+        with an update that no honest one is like."""
         values = [w + u for w, u in zip(weights, update, strict=True)] if update else weights
-        inputs, targets = pieces.one_batch(self._job.source, order.pieces, self.batch_size, batch)
+        asked = self._job.source, order.pieces, self.batch_size, batch
+        with _reading("a batch that others have evaluated"):
+            inputs, targets = pieces.one_batch(*asked)
+        stages = [self._stage(index) for index in range(len(weights))]
         if rounding is not None:
             values = [value + rounding.of(value) for value in values]
             inputs = inputs + rounding.of(inputs)
-        stages = [self._stage(index) for index in range(len(weights))]
+            self._freeze(stages, rounding)
         for stage, value in zip(stages, values, strict=True):
             stage.write(value)
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
@@ -171,6 +172,8 @@ class Referee:
         except Exception:
             self._stages.clear()
             raise
+        if rounding is not None:
+            self._freeze(stages)
         for passes in passing:  # both ends of a channel note the same
             passes.write(log[0])
         return Evaluation(torch.cat(scores.losses), scores.all_rows(), log)
@@ -226,8 +229,23 @@ class Referee:
 
     def _new_copy(self, index: int) -> Stage:
         stage = Stage(self._job.config, index, self._job.plan, _HOST, _HOST)
-        stage.freeze(self._job.frozen[index])
+        self._freeze([stage])
         return stage
+
+    def _freeze(self, stages: Iterable[Stage], rounding: Rounding | None = None) -> None:
+        """Give stages what is not trained, as it is or as rounding changes it."""
+        for stage in stages:
+            frozen = self._job.frozen[stage.index]
+            stage.freeze(frozen if rounding is None else frozen + rounding.of(frozen))
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """A data set may raise anything, which is `CannotRead`."""
+    try:
+        yield
+    except Exception as error:
+        raise CannotRead(f"the coordinator cannot read {what}: {one_line(error)}") from error
 
 
 def _begin(stage: Stage, claim: Claim, item: Item, before: torch.Tensor | None) -> torch.Tensor:

@@ -23,11 +23,13 @@ class Rounding:
         self._generator = torch.Generator().manual_seed(seed)
 
     def of(self, values: torch.Tensor) -> torch.Tensor:
-        """By how much some values are changed; whole numbers are not."""
+        """By how much some values are changed; whole numbers are not, nor what is not finite, such
+        as in a mask."""
         if not values.is_floating_point():
             return torch.zeros_like(values)
         noise = torch.randn(values.shape, generator=self._generator, dtype=torch.float32)
-        return values * (self._unit * noise).to(values.dtype)
+        changes = values * (self._unit * noise).to(values.dtype)
+        return changes.where(values.isfinite(), 0)
 
     def inputs(self, given: StepInputs) -> StepInputs:
         """The samples of a step, changed where the stage reads any."""

@@ -1,12 +1,17 @@
-"""When the referee takes two evaluations for the same."""
+"""When the referee takes two evaluations for the same, and what rounding does to its own."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from tdml.protocol.orders import Evaluation
-from tdml.round.referee import is_equal
+from tdml.data.pieces import Piece
+from tdml.lab.laboratory import Laboratory
+from tdml.protocol.orders import EvaluateOrder, Evaluation
+from tdml.round.referee import Recomputation, Referee, is_equal
+from tdml.round.rounding import Rounding
 
 _LOG, _ROWS = torch.zeros(1, 0, 32, dtype=torch.uint8), torch.zeros(2, 3, dtype=torch.float64)
 
@@ -33,3 +38,63 @@ def test_what_is_no_number_is_equal_to_itself() -> None:
 )  # fmt: skip
 def test_another_form_or_the_last_bit_is_another_answer(other: Evaluation) -> None:
     assert not is_equal(_of(1.0, 2.0), other)
+
+
+class _Shift(nn.Module):
+    """An adapter, which does nothing yet."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.by = nn.Parameter(torch.zeros(width))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs + self.by
+
+
+def adapted() -> nn.Sequential:
+    frozen = nn.Sequential(nn.Embedding(16, 8), nn.Linear(8, 16)).requires_grad_(False)
+    return nn.Sequential(*frozen, _Shift(16))
+
+
+def tokens() -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.randint(16, (256, 5), generator=torch.Generator().manual_seed(0))
+    return ids[:192], ids[192:]
+
+
+@pytest.fixture
+def laboratory() -> Laboratory:
+    """Whose only numbers that change, as rounding does, are those that nobody trains."""
+    names = [
+        f"model._target_={__name__}.adapted", "~model.num_classes",
+        f"data._target_={__name__}.tokens",
+    ]  # fmt: skip
+    small = ["topology.replicas=3", "topology.stages=1", "sync.local_steps=4", "trust.budget=1"]
+    return Laboratory(["task=language", *names, *small])
+
+
+def test_rounding_changes_what_is_not_trained_of_an_evaluation_and_leaves_it_as_it_was(
+    laboratory: Laboratory,
+) -> None:
+    referee, weights = Referee(laboratory.job), laboratory.engine.weights
+    piece = Piece("train", torch.arange(8), 0, torch.arange(8))
+    order = EvaluateOrder(1, (piece,), None, check=True, log=True, nonce="")
+    found = referee.evaluate(order, weights, [], 0)
+    rounded = referee.evaluate(order, weights, [], 0, Rounding(referee.train, 0))
+    assert 0 < (rounded.losses - found.losses).abs().max() < 1e-5
+    assert is_equal(referee.evaluate(order, weights, [], 0), found)
+
+
+def test_and_of_a_step(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    settler, looked = laboratory.engine.judge.auditor.settler, []
+
+    def look(done: Recomputation, *_: Any) -> bool:
+        spread = settler.referee.spread(done)
+        again = settler.referee.recompute(done.claim, done.item, done.shown)
+        looked.append((spread, again.digest == done.digest))
+        return True
+
+    monkeypatch.setattr(settler.kinds, "is_right", look)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1)
+    laboratory.play(1)
+    assert looked
+    assert all(0 < spread < 1e-4 and unchanged for spread, unchanged in looked)
