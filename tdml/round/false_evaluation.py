@@ -10,7 +10,7 @@ from tdml.node.agreement import evaluation_purpose
 from tdml.protocol.orders import EvaluateOrder, Evaluation
 from tdml.round.fleet import Replica
 from tdml.round.openings import is_log
-from tdml.round.referee import Referee, is_equal
+from tdml.round.referee import CannotRead, Referee, is_equal
 from tdml.round.rounding import Rounding
 from tdml.round.settler import Settler
 from tdml.round.signatures import Signers, broken_agreements
@@ -108,10 +108,12 @@ def _false_logs(
 def truth(referee: Referee, doubt: Doubt, rounding: Rounding | None = None) -> Evaluation | None:
     """What the coordinator finds of the batch, from numbers that `rounding` changes; None where the
     model raises at such an update, whatever that is: who reports something of it has not run it,
-    but nobody knows what is true."""
+    but nobody knows what is true. Raises CannotRead."""
     place = doubt.evaluated.order, doubt.weights, doubt.update, doubt.batch
     try:
         return referee.evaluate(*place, rounding)
+    except CannotRead:
+        raise
     except Exception:
         return None
 

@@ -3,6 +3,7 @@ figures the coordinator takes itself."""
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 
@@ -18,6 +19,7 @@ from tdml.round.false_evaluation import (
 from tdml.round.fleet import Replica
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.plausible import is_plausible
+from tdml.round.referee import CannotRead
 from tdml.round.settler import Settler
 from tdml.round.vectors import NotShown, Vector, fetch_vector, hold_all
 from tdml.trust.judgement import Proof
@@ -34,21 +36,33 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
     for report, with_it, batch in _reports_to_look_at(checked.reports, size, draw):
         if report.validator in unheard:
             continue
-        evaluated = report.with_it if with_it else report.without
         try:
-            doubt = _doubt(settler, gathered, evaluated, batch)
-        except ReplicaLost:  # its own audit judges that
+            false, heard = _look(settler, gathered, report, with_it, batch)
+        except (
+            ReplicaLost,
+            CannotRead,
+        ):  # its own audit judges that; or it says nothing of anybody
             continue
         except NotShown as error:
             name = gathered.names[error.replica][error.stage]
             proofs.append(Proof((name,), f"audit: {error}"))
             continue
-        true = truth(settler.referee, doubt)
-        if is_provable(settler, evaluated):
-            proofs += false_evaluation(settler, doubt, true)
-        if not is_plausible(settler.referee, doubt, true, report.gains):
+        proofs += false
+        if not heard:
             unheard.add(report.validator)
     return checked.without(unheard, proofs)
+
+
+def _look(
+    settler: Settler, gathered: Gathered, report: Report, with_it: int, batch: int
+) -> tuple[list[Proof], bool]:
+    """Who is proven to lie in one batch of a report, and whether it may be heard. Raises what
+    `_update` does, and CannotRead."""
+    evaluated = report.with_it if with_it else report.without
+    doubt = _doubt(settler, gathered, evaluated, batch)
+    true = truth(settler.referee, doubt)
+    proofs = false_evaluation(settler, doubt, true) if is_provable(settler, evaluated) else []
+    return proofs, not proofs and is_plausible(settler.referee, doubt, true, report.gains)
 
 
 def _reports_to_look_at(
@@ -126,7 +140,8 @@ def false_figures(
 
         others = fleet.ready(each.replica for each in answers if each.replica != evaluated.replica)
         doubt = Doubt(evaluated, batch, weights, [], ask, others, text)
-        proofs += false_evaluation(settler, doubt, truth(settler.referee, doubt))
+        with suppress(CannotRead):  # which says nothing of who has read it
+            proofs += false_evaluation(settler, doubt, truth(settler.referee, doubt))
     return proofs
 
 

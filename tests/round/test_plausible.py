@@ -156,6 +156,28 @@ def test_a_sample_without_a_loss_is_one_for_all() -> None:
     assert is_plausible(referee, doubt, _found(true), torch.zeros(8, dtype=torch.float64))
 
 
+@pytest.mark.parametrize(("told", "plausible"), [(3.0, True), (9.0, False)])
+def test_a_loss_without_a_logarithm_hides_no_other(told: float, plausible: bool) -> None:
+    true = torch.tensor([1.0, 2.0, 3.0, -1.0])
+    doubt: Any = _doubt_of([5.0] * 4 + [1.0, 2.0, told, -1.0])
+    referee: Any = _Sure(true, 0.0)
+    reported = torch.zeros(8, dtype=torch.float64)
+    assert is_plausible(referee, doubt, _found(true), reported) is plausible
+
+
+def test_what_the_coordinator_cannot_read_makes_nobody_unheard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unread(*_: object) -> None:
+        raise OSError("stale file handle")
+
+    laboratory = _elsewhere(_Rounds)
+    monkeypatch.setattr("tdml.round.referee.pieces.one_batch", unread)
+    judgements = laboratory.play(1).judgements
+    assert all(made.p is not None for made in judgements.values())
+    assert not laboratory.engine.judge.standing.unheard
+
+
 def test_where_the_model_raises_no_report_is_heard() -> None:
     doubt: Any = _doubt_of([5.0] * 8)
     referee: Any = _Sure(torch.ones(4), 0.0)

@@ -70,6 +70,26 @@ def test_a_report_that_is_false_of_one_sample_is_proven_when_it_is_made() -> Non
     assert played.judgements[laboratory.fleet.nodes["r1.s0"].spoilt].p is None
 
 
+class OfLittle(OfOneSample):
+    """Says of all samples what may be rounding elsewhere."""
+
+    def reported(self, losses, order):
+        self.spoilt = -1 if order.candidate is None else order.candidate
+        return losses if order.candidate is None else losses * (1 + 1e-6)
+
+
+def test_a_report_that_is_proven_false_is_not_heard_however_little_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    laboratory = Laboratory([*_JOB, "topology.replicas=4"])
+    sit(laboratory, "r1.s0", OfLittle)
+    look = "tdml.round.reports._reports_to_look_at"
+    monkeypatch.setattr(look, lambda reports, *_: [(report, 1, 0) for report in reports])
+    played = _first_report(laboratory)
+    assert list(played.bans) == ["r1.s0"]
+    assert played.judgements[laboratory.fleet.nodes["r1.s0"].spoilt].p is None
+
+
 class ShowsItOnce(Node):
     """Shows its update to be tested, and another one when that test is looked at; or only when
     that is confirmed."""
