@@ -28,6 +28,8 @@ from tdml.trust.screen import Screening, is_ranked, screen_sums
 from tdml.trust.suspicion import Candidate
 from tdml.trust.work import passes_of
 
+_UNHEARD = "replica {} reports of others what the coordinator does not find: it is not asked again"
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -109,7 +111,7 @@ class Judge:
         chance = RANDOM_SHARE * self._job.config.trust.budget
         allowance = self._allowance(gathered) - checked.steps
         chosen, drawn = self.standing.purse.choose(candidates, chance, allowance, draw)
-        audits = Audits(drawn)
+        audits = Audits(drawn, notes=[_UNHEARD.format(index) for index in sorted(checked.unheard)])
         self.auditor.audit(gathered, chosen, draw, audits)
         self.standing.purse.steps -= audits.looks
         if audits.proofs:

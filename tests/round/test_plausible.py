@@ -89,6 +89,7 @@ def test_who_reports_what_the_coordinator_does_not_find_is_not_heard_again() -> 
     laboratory = _elsewhere(_Damns)
     played = laboratory.play(1)
     assert not played.bans
+    assert [note.startswith("replica 1 reports") for note in played.notes] == [True]
     assert laboratory.engine.judge.standing.unheard == _keys(laboratory, "r1.s0")
     assert sum(made.p is None for made in played.judgements.values()) == 1
     for number in range(2, 5):
