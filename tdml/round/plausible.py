@@ -15,7 +15,8 @@ def is_plausible(
     referee: Referee, doubt: Doubt, true: Evaluation | None, reported: torch.Tensor
 ) -> bool:
     """Whether a batch of a report may be true. Its losses may be as far from the coordinator's as
-    does not matter to the work test, where gains differ by much more, or as rounding alone leads.
+    rounding alone leads; or by a fraction of what its gains differ by, for to try that takes many
+    more evaluations. So far lies may go, which can turn a work test of a thousand samples.
 
     Args:
         true: what the coordinator finds; None if the model raises.
