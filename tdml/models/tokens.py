@@ -33,11 +33,13 @@ def check_tokens(
     largest = max((int(each.long().max()) for each in ids if each.numel()), default=-1)
     first = blocks_of(model)[0]
     own = max((m.num_embeddings for m in first.modules() if isinstance(m, nn.Embedding)), default=0)
-    for token in ((vocabulary or 0) - 1, largest):
-        if 0 < own <= token and not _takes(first, inputs, token):
+    # a text's may stand anywhere, and its model's largest table may be that of places; of other
+    # numbers each column may have a table of its own
+    for token, rows in (((vocabulary or 0) - 1, min(own, 1)), (largest, own)):
+        if 0 < rows <= token and _takes(first, inputs, 0) and not _takes(first, inputs, token):
             raise SettingError(
-                f"data: there may be a token {token}, and the vocabulary of the model has {own}: "
-                f"set model.vocabulary={token + 1} (of model=hf: model.config.vocab_size), or take "
+                f"data: there may be a token {token}, which the model does not take: set "
+                f"model.vocabulary={token + 1} (of model=hf: model.config.vocab_size), or take "
                 "the data.tokenizer and the task.mask_token that belong to the model"
             )
     most = getattr(model, "most_tokens", None)
@@ -50,9 +52,9 @@ def check_tokens(
 
 
 def _takes(block: nn.Module, inputs: torch.Tensor, token: int) -> bool:
-    """Whether a block takes a token, though no embedding has so many rows: it may look it up by
-    less than all of it."""
-    ids = inputs.clone()
+    """Whether a block takes a token, in a batch of such a shape: it may look it up by less than all
+    of it."""
+    ids = torch.zeros_like(inputs)
     ids[0, -1] = token
     try:
         trace_borders([block], ids)

@@ -81,21 +81,34 @@ class _Data(list):
 
 
 @pytest.mark.parametrize(
-    ("block", "inputs"),
+    ("block", "data", "inputs"),
     [
-        (_Columns(), torch.tensor([[4, 98, 11], [0, 3, 2]])),
-        (_PlacesFirst(), _IDS),
-        (_Hashed(16, 4), _IDS),
+        (_Columns(), [], torch.tensor([[4, 98, 11], [0, 3, 2]])),
+        (_PlacesFirst(), _Data(), _IDS),
+        (_Hashed(16, 4), _Data(), _IDS),
     ],
 )
-def test_numbers_that_the_first_block_takes_are_not_accused(block, inputs) -> None:
-    check_tokens(nn.Sequential(block), _Data(), inputs)
+def test_numbers_that_the_first_block_takes_are_not_accused(block, data, inputs) -> None:
+    check_tokens(nn.Sequential(block), data, inputs)
 
 
 def test_numbers_that_it_does_not_take_are_told() -> None:
-    with pytest.raises(SettingError, match=r"there may be a token 60, and .* of the model has 50"):
-        check_tokens(nn.Sequential(_PlacesFirst()), [], _IDS + 60 - int(_IDS.max()))
     with pytest.raises(
-        SettingError, match="there may be a token 49, and the vocabulary of the model has 49"
+        SettingError, match="there may be a token 60, which the model does not take"
     ):
-        check_tokens(nn.Sequential(nn.Embedding(49, 4)), _Data(), _IDS.clamp(max=48))
+        check_tokens(nn.Sequential(_PlacesFirst()), [], _IDS + 60 - int(_IDS.max()))
+
+
+@pytest.mark.parametrize(("rows", "places"), [(49, 8), (49, 64), (16, 64), (49, 4096)])
+def test_a_text_whose_vocabulary_is_larger_is_told_however_many_places_there_are(
+    rows: int, places: int
+) -> None:
+    """The first samples need not have its last tokens: replicas would lose rounds over others."""
+    model = gpt(rows, places, layers=1, width=16, heads=2, dropout=0.0, tied=False)
+    with pytest.raises(SettingError, match=r"there may be a token 49, .*: set model.vocabulary=50"):
+        check_tokens(model, _Data(), _IDS.clamp(max=rows - 1))
+    check_tokens(gpt(50, places, 1, 16, 2, 0.0, False), _Data(), _IDS)
+
+
+def test_what_a_block_does_not_take_for_another_reason_is_laid_on_no_token() -> None:
+    check_tokens(nn.Sequential(_PlacesFirst()), _Data(), torch.zeros(2, 9, dtype=torch.int64))

@@ -89,7 +89,7 @@ def own(function):
         ),
         (
             [*_GPT, "model.vocabulary=100"],
-            "data: there may be a token 255, and the vocabulary of the model has 100: set model.vocab",
+            "data: there may be a token 255, which the model does not take: set model.vocabulary=256",
         ),
         (
             [*_GPT, "model.context=8"],
@@ -110,7 +110,7 @@ def own(function):
         ),
         (
             [*_GPT, "task=masked", "task.mask_token=300"],
-            "there may be a token 300, and the vocabulary of the model has",
+            "there may be a token 300, which the model does not take",
         ),
         (["task=masked", "data=text", "model=cnn"], "model: block 0 does not take a micro-batch"),
         (
@@ -210,7 +210,9 @@ def test_a_token_that_only_a_target_is_may_be_beyond_the_model():
     inputs = torch.tensor([[1, 2, 3]])
     check_tokens(model, inputs, inputs, torch.tensor([[2, 3, 255]]))
     check_tokens(model, inputs, inputs)
-    with pytest.raises(SettingError, match="there may be a token 300, and the vocabulary"):
+    with pytest.raises(
+        SettingError, match="there may be a token 300, which the model does not take"
+    ):
         check_tokens(model, inputs, inputs, torch.tensor([[2, 3, 300]]))
 
 
@@ -234,6 +236,6 @@ def test_tokens_beyond_the_model_are_found_in_the_first_samples(tmp_path):
         [*_GPT, "data=tokens", f"data.path={tmp_path / 'ids'}", "data.vocabulary=null"]
     )
     with pytest.raises(
-        SettingError, match="there may be a token 300, and the vocabulary of the model has 256"
+        SettingError, match="there may be a token 300, which the model does not take"
     ):
         prepare(config, source.load(config.data, config.seed, task_of(config)), checkpoint=None)
