@@ -103,6 +103,14 @@ def _check_read(config: Config, overrides: Sequence[str]) -> None:
         group, _, name = chooses.partition(".")
         if _of(getattr(config, group), name) != choice:
             raise SettingError(f"{given[setting]}: nothing reads it without {needed}: add that")
+    of_adapters = [text for setting, text in given.items() if setting.startswith("model.lora.")]
+    if not of_adapters or "model.lora.rank" in given:
+        return
+    if config.model["_target_"] == "tdml.models.hf" and not config.model["lora"].get("rank"):
+        raise SettingError(
+            f"{of_adapters[0]}: nothing reads it without a rank, and all of the model is trained: "
+            "add model.lora.rank=8, or another"
+        )
 
 
 def _of(group: Any, name: str) -> Any:

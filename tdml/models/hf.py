@@ -231,7 +231,18 @@ def _with_adapters(model: "PreTrainedModel", lora: Mapping[str, Any], head: str)
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the library decides by itself
-            return peft.get_peft_model(model, chosen)
+            adapted = peft.get_peft_model(model, chosen)
+    _check_named(targets, adapted.targeted_module_names)
+    return adapted
+
+
+def _check_named(targets: str | list[str], found: list[str]) -> None:
+    """The library is content with one of several names."""
+    for target in targets if isinstance(targets, list) else []:
+        if not any(f".{name}".endswith(f".{target}") for name in found):
+            raise SettingError(
+                f"model.lora.targets: the model has no layer {target} that takes an adapter"
+            )
 
 
 def _parts_of_head(model: "PreTrainedModel") -> list[str]:

@@ -27,6 +27,7 @@ _CHOICES = {
 }
 _LARGEST_IMAGE = 512  # pixels; 1437 such images are a gigabyte
 _ALL_LINEAR = "all-linear"
+_LORA = ("rank", "alpha", "dropout", "targets")
 
 
 def check_targets(config: "Config") -> None:
@@ -87,6 +88,8 @@ def _check_lora(lora: Any) -> None:
             f"model.lora={lora} must be a mapping: for adapters set model.lora.rank, such as "
             "model.lora.rank=8; for none leave model.lora out"
         )
+    if odd := [name for name in lora if name not in _LORA]:
+        raise SettingError(f"model.lora.{odd[0]} is read by nothing: it has {', '.join(_LORA)}")
     rank, targets = lora.get("rank"), lora.get("targets")
     if rank is not None and not _is_whole(rank, 1):
         raise SettingError(f"model.lora.rank={rank} must be a whole number from 1, or null")

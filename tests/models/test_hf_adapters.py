@@ -68,6 +68,10 @@ def test_adapters_on_tied_embeddings_may_be_cut():
             "model.lora (see model.lora.targets and rank): Target modules {'no_such_layer'} not found in the base model",
         ),
         (
+            {"targets": ["q_proj", "v_prj"]},
+            "model.lora.targets: the model has no layer v_prj that takes an adapter",
+        ),
+        (
             {"rank": 0},
             "model.lora (see model.lora.targets and rank): `r` should be a positive integer value but the value passed is 0",
         ),

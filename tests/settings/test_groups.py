@@ -96,7 +96,22 @@ def test_a_model_of_the_users_takes_what_it_says():
             "model.lora.targets=q_proj must be all-linear, or a list of names of layers, such as "
             "model.lora.targets=[q_proj]",
         ),
+        (
+            "+model.lora.r=8",
+            "model.lora.r is read by nothing: it has rank, alpha, dropout, targets",
+        ),
     ],
 )
 def test_adapters_that_cannot_be_are_refused(override, message):
     assert refused("model=hf", override).startswith(message)
+
+
+@pytest.mark.parametrize("given", ["alpha=32", "dropout=0.1", "targets=[q_proj]"])
+def test_what_adapters_are_like_asks_for_some(given):
+    """All of the model was trained, without a word."""
+    override = f"model.lora.{given}"
+    said = refused("model=hf", override)
+    assert said.startswith(f"{override}: nothing reads it without a rank, and all of the model is")
+    for rank in (8, "null"):
+        assert settings.load(["model=hf", override, f"model.lora.rank={rank}"])
+    assert settings.load(["model=mlp", "model._target_=mine.net", f"+{override}"])
