@@ -190,16 +190,19 @@ def open_roster(
 def not_of_the_job(who: str, card: Card, coordinator: Card) -> str | None:
     """What code, settings or data a process has that are not those of the coordinator, in one
     line."""
-    if names := differing(card.code, coordinator.code):
+    code = differing(card.code, coordinator.code)
+    settings = differing(card.fingerprint, coordinator.fingerprint)
+    # other settings name other modules, and another version of TDML has other settings
+    if settings and "tdml" not in code:
         return (
-            f"{who} has other code than rank 0 ({_some(names)}): have the same on every machine, "
-            "for what other code does would be found false"
-        )
-    if names := differing(card.fingerprint, coordinator.fingerprint):
-        return (
-            f"{who} was started with other settings than rank 0 ({_some(names)}): "
+            f"{who} was started with other settings than rank 0 ({_some(settings)}): "
             "give all of them the same, and instead of what each works out for itself, such as "
             "${now:…} and ${oc.env:…}, its value"
+        )
+    if code:
+        return (
+            f"{who} has other code than rank 0 ({_some(code)}): have the same on every machine, "
+            "for what other code does would be found false"
         )
     if card.data is None or coordinator.data is None:
         return None
