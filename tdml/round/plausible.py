@@ -1,6 +1,8 @@
 """Whether a report may be true, whatever kind of machine it is from: the coordinator finds the same
 losses, as far as rounding lets it."""
 
+import math
+
 import torch
 
 from tdml.protocol.orders import Evaluation
@@ -15,8 +17,8 @@ def is_plausible(
     referee: Referee, doubt: Doubt, true: Evaluation | None, reported: torch.Tensor
 ) -> bool:
     """Whether a batch of a report may be true. Its losses may be as far from the coordinator's as
-    rounding alone leads; or by a fraction of what its gains differ by, for to try that takes many
-    more evaluations. So far lies may go, which can turn a work test of a thousand samples.
+    rounding alone leads; or, for to try that takes many more evaluations, by so little that the
+    work test would move by less than a standard deviation if all batches were told so.
 
     Args:
         true: what the coordinator finds; None if the model raises.
@@ -28,7 +30,8 @@ def is_plausible(
     own = slice(start, start + len(true.losses))
     error = _apart(true.losses, doubt.evaluated.parts[-1].losses[own])
     told = reported[own][reported[own].isfinite()]
-    if error == 0 or error * ERRORS <= float((told - told.mean()).norm()):
+    # |Σ_own e − m ē| ≤ ½ √n ‖e‖, beside the test's standard deviation of ½ √n σ
+    if error == 0 or error * math.sqrt(len(reported)) <= float((told - told.mean()).norm()):
         return True
     others = (truth(referee, doubt, Rounding(referee.train, seed)) for seed in range(AGAIN))
     spread = [_apart(true.losses, other.losses) for other in others if other is not None]

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.stats import norm
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.protocol.orders import Evaluation, ReplicaLost
 from tdml.round.plausible import is_plausible
 from tdml.trust.judgement import LOST
+from tdml.trust.numbers import LOG_OFFSET
+from tdml.trust.work import work_test
 from tests.round.seats import sit
 
 _JOB = [
@@ -143,6 +146,37 @@ def test_losses_may_differ_by_what_does_not_matter_or_by_rounding(
     reported = differ_by * torch.tensor([9.0, 9.0, 9.0, 9.0, 1.0, -1.0, 1.0, -1.0])[: 4 + len(told)]
     referee: Any = _Sure(true, spread)
     assert is_plausible(referee, doubt, _found(true), reported.double()) is plausible
+
+
+@pytest.mark.parametrize(("share", "plausible"), [(0.95, True), (1.05, False)])
+@pytest.mark.parametrize("count", [64, 2048])
+def test_what_is_let_be_moves_the_work_test_by_less_than_a_standard_deviation(
+    count: int, share: float, plausible: bool
+) -> None:
+    """The lie that moves it most: all of the own samples up, all others down."""
+    draw = torch.Generator().manual_seed(count)
+    own = torch.arange(count) < count // 2
+    lie = torch.where(own, 1.0, -1.0).double() / count**0.5
+    honest = 0.1 * torch.randn(count, generator=draw, dtype=torch.float64)
+    told = honest + lie * share * (honest - honest.mean()).norm() / count**0.5
+
+    referee: Any = _Sure(_after(honest), 0.0)
+    referee.batch_size = count
+    referee.evaluate = lambda *_: _found(_after(honest))
+    doubt: Any = _doubt_of(_after(told).tolist())
+    doubt.batch = 0
+    assert is_plausible(referee, doubt, _found(_after(honest)), told) is plausible
+
+    one, other = (
+        norm.isf(work_test(gain, own, torch.zeros(count, dtype=torch.int64)).p)
+        for gain in (honest, told)
+    )
+    assert other - one == pytest.approx(share, abs=0.06)
+
+
+def _after(gain: torch.Tensor) -> torch.Tensor:
+    """Losses, which were 2 without an update, by their gains."""
+    return ((2 + LOG_OFFSET) * (-gain).exp() - LOG_OFFSET).float()
 
 
 def _doubt_of(losses: list) -> SimpleNamespace:
