@@ -126,10 +126,13 @@ def _folder(pretrained: str) -> str:
             "first, such as with hf download NAME --local-dir FOLDER, for nothing is fetched while "
             "a job runs"
         )
-    if not any(folder.glob("*.safetensors")):
-        raise SettingError(
-            f"model.pretrained={pretrained} has no *.safetensors: give the folder of a saved model"
-        )
+    for needed in ("config.json", "*.safetensors"):
+        if not any(folder.glob(needed)):
+            raise SettingError(
+                f"model.pretrained={pretrained} has no {needed}: give a folder that "
+                "save_pretrained of transformers has written, of a model that adapters are merged "
+                "into"
+            )
     return pretrained
 
 
@@ -200,8 +203,8 @@ def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
     if odd := sorted(loading_info["mismatched_keys"]):
         name, theirs, ours = odd[0]
         raise SettingError(
-            f"model.pretrained={folder}: {name} is {tuple(theirs)}, and its config.json says "
-            f"{tuple(ours)}: the two do not belong together"
+            f"model.pretrained={folder}: {name} is {tuple(theirs)}, and its config.json, or "
+            f"model.num_labels, says {tuple(ours)}: the two do not belong together"
         )
     return model
 

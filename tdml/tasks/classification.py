@@ -81,13 +81,14 @@ class Classification(Task):
         """
         if strata is None:
             return
-        classes = 1 + max(strata)
+        classes, found = 1 + max(strata), len(set(strata))
         if len(shape) != 2 or shape[1] < classes:
+            numbers = f"{found} different numbers from {min(strata)} to {max(strata)}"
+            gaps = f": its labels are {numbers}: number them from 0" if found < classes else ""
             raise SettingError(
-                f"model.num_classes: the model returns {tuple(shape)}, but the data has {classes} "
-                f"classes and needs (batch, {classes}): its labels are {len(set(strata))} "
-                f"different numbers from {min(strata)} to {max(strata)}: where that is not 0, 1, "
-                "2, …, number them so"
+                "model.num_classes (of model=hf: model.num_labels): the model returns "
+                f"{tuple(shape)}, but the data has {classes} classes and needs (batch, {classes})"
+                f"{gaps}"
             )
         weights = self._class_weights
         if weights is not None and not classes <= len(weights) <= shape[1]:

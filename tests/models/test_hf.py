@@ -194,15 +194,16 @@ def _forget(folder, name):
         (lambda folder: (folder / "model.safetensors").write_bytes(b"none"), "cannot be loaded"),
         (
             lambda folder: _change(folder, vocab_size=80),
-            "is (64, 16), and its config.json says (80, 16)",
+            "is (64, 16), and its config.json, or model.num_labels, says (80, 16)",
         ),
         (
             lambda folder: _change(folder, num_hidden_layers=4),
             "lacks model.layers.3.input_layernorm.weight (9 ",
         ),
-        (lambda folder: (folder / "config.json").unlink(), "model.config cannot be read"),
+        (lambda folder: (folder / "config.json").unlink(), "has no config.json: give a folder"),
+        (lambda folder: (folder / "config.json").write_text("{"), "model.config cannot be read"),
     ],
-    ids=["no weights", "damaged", "shapes", "names", "no config"],
+    ids=["no weights", "damaged", "shapes", "names", "no config", "damaged config"],
 )
 def test_a_folder_that_does_not_fit_is_the_users_mistake(spoil, message, tmp_path):
     save(tmp_path)

@@ -59,7 +59,7 @@ def test_what_crosses_a_cut_has_the_shape_that_it_had_first():
     [
         ({"stages": 5}, 10, "topology.stages asks for 5 parts"),
         ({"cuts": [4]}, 10, "topology.cuts=[4]"),
-        ({}, 11, "model.num_classes: the model returns (4, 10), but the data has 11 classes"),
+        ({}, 11, "the model returns (4, 10), but the data has 11 classes"),
     ],
 )
 def test_what_does_not_fit_is_refused(topology, classes, message):

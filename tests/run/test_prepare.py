@@ -121,12 +121,12 @@ def test_for_one_stage_no_blocks_are_needed():
         (
             samples(40, labels=torch.arange(40) % 10 + 1),
             samples(10, labels=torch.arange(10) + 1),
-            r"model.num_classes: .* \(2, 10\), .* needs \(batch, 11\): its labels are \d+ different numbers from 1 to 10: where",
+            r"model.num_classes .*: .* \(2, 10\), .* needs \(batch, 11\): its labels are \d+ different numbers from 1 to 10: number",
         ),
         (
             samples(40, labels=torch.arange(40) % 3 * 10**12),
             samples(10, labels=torch.arange(10) % 3 * 10**12),
-            "model.num_classes: .* its labels are 3 different numbers from .*: where that is not 0",
+            "model.num_classes .*: .* its labels are 3 different numbers from .*: number them from 0",
         ),
     ],
     ids=[
