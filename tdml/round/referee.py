@@ -10,17 +10,13 @@ import torch
 from tdml.data import pieces
 from tdml.data.reader import BatchReader
 from tdml.errors import one_line
+from tdml.models.layout import change
 from tdml.node.devices import machine_kind
 from tdml.node.evaluation import EvaluationBatch, Scores
 from tdml.node.lockstep import StepInputs, given_for, predict, take_alone
 from tdml.node.messages import Passing, digest_of, empty_log
 from tdml.node.stage import Stage
-from tdml.protocol.orders import (
-    EvaluateOrder,
-    Evaluation,
-    RepeatOrder,
-    ReplicaLost,
-)
+from tdml.protocol.orders import EvaluateOrder, Evaluation, RepeatOrder, ReplicaLost
 from tdml.round.job import Job
 from tdml.round.repeat import Claim
 from tdml.round.rounding import Rounding
@@ -94,8 +90,10 @@ class Referee:
             moved = torch.zeros_like(weights)
             if rounding is not None:
                 given, messages = rounding.inputs(given), rounding.messages(messages)
-                moved = rounding.of(before[: len(weights)])
-                stage.write(before[: len(weights)] + moved)
+                begun = before[: len(weights)]
+                stage.write(begun + rounding.of(begun))
+                # not what was added: of a constant that is taken off again nothing may remain
+                moved = change(begun, stage.trainer.state()[: len(weights)])
                 self._freeze([stage], rounding)
             passed = take_alone(stage, given, messages, wanted, in_turn)
         except Exception as error:

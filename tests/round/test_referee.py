@@ -41,11 +41,14 @@ def test_another_form_or_the_last_bit_is_another_answer(other: Evaluation) -> No
 
 
 class _Shift(nn.Module):
-    """An adapter, which does nothing yet."""
+    """An adapter, which does nothing yet, and has constants."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.by = nn.Parameter(torch.zeros(width))
+        self.register_buffer("scales", torch.linspace(0.1, 3.0, width))
+        self.register_buffer("places", torch.arange(width))
+        self.register_buffer("mask", torch.full((width,), -torch.inf))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs + self.by
