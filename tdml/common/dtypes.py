@@ -27,8 +27,9 @@ def travels(dtype: torch.dtype) -> bool:
     return dtype in DTYPES.values()
 
 
-def rounds_to_few(values: torch.Tensor) -> bool:
+def rounds_to_few(values: torch.Tensor, scaled: torch.Tensor | None = None) -> bool:
     """Whether different numbers become the same ones in float32 to such a degree that no more than
-    half of them are left: moments in seconds since 1970 are rounded to two minutes."""
-    values = values.double()
-    return 2 * len(values.float().unique()) <= len(values.unique())
+    half of them are left: moments in seconds since 1970 are rounded to two minutes. `scaled`: what
+    they are before that, where float64 may have made one of several already."""
+    rounded = values if scaled is None else scaled
+    return 2 * len(rounded.float().unique()) <= len(values.double().unique())

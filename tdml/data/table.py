@@ -152,10 +152,12 @@ def _scaled(
         {"mean": m, "deviation": d} for m, d in zip(mean.tolist(), deviation.tolist(), strict=True)
     ]
     numbers = (values.double() - mean) / deviation
-    for column, found in zip(columns, numbers.unbind(dim=1), strict=True):
-        if rounds_to_few(found):
+    single = numbers.float()
+    for place, column in enumerate(columns):
+        few = rounds_to_few(values[:, place], numbers[:, place])
+        if few or not single[:, place].isfinite().all():
             raise _too_close(table, table.names[column], scaled)
-    return numbers.float(), scales
+    return single, scales
 
 
 def _too_close(table: Table, name: str, scaled: bool) -> SettingError:

@@ -182,13 +182,26 @@ def test_blanks_around_values_are_none_of_them(tmp_path):
     [
         ([1_700_000_000 + i for i in range(40)], False, "or set data.scaled=true"),
         ([1_700_000_000 + i % 2 for i in range(40)], False, "or set data.scaled=true"),
-        ([i / 40 for i in range(39)] + [1e12], True, "so far from all others"),
+        # of the second a float64 leaves as little, and the third has no deviation
+        *(
+            ([i / 40 for i in range(39)] + [n], True, "so far from all")
+            for n in (1e12, 1e20, 1e200)
+        ),
+        *(([1e200] + [i / 40 for i in range(39)], on, "") for on in (True, False)),
     ],
 )
 def test_numbers_that_float32_makes_the_same_are_refused(numbers, scaled, advice, column, tmp_path):
     lines = (f"{n},{i}" if column == "a" else f"{i},{n}" for i, n in enumerate(numbers))
     with pytest.raises(SettingError, match=f"{column} has numbers that differ, .*{advice}"):
         table(tmp_path, "a,b\n" + "\n".join(lines), target="b", scaled=scaled)
+
+
+def test_a_number_that_float32_does_not_hold_is_refused_in_any_row(tmp_path):
+    """It was infinite where it is held out, and nothing was seen of the others where it is not."""
+    for row in range(10):
+        lines = (f"{'1e200' if i == row else i / 7},{i}" for i in range(10))
+        with pytest.raises(SettingError, match=r"a has numbers that differ, .* the same in"):
+            table(tmp_path, "a,b\n" + "\n".join(lines), target="b", scaled=True)
 
 
 def test_many_digits_are_no_reason_to_refuse_numbers(tmp_path):
