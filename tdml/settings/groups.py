@@ -72,6 +72,9 @@ def _wrong(name: str, value: Any) -> str:
     """What a setting must be, if it is something else."""
     if value is None and name in _MAY_BE_NULL:
         return ""
+    # '' is the current folder, and what a shell makes of a variable that is not set
+    if name == "data.path" and value in ("", []):
+        return "is empty: give a file or folder"
     if name in _WHOLE and not _is_whole(value, _WHOLE[name]):
         return f"must be a whole number of at least {_WHOLE[name]}"
     if name == "data.size" and value > _LARGEST_IMAGE:

@@ -115,3 +115,10 @@ def test_what_adapters_are_like_asks_for_some(given):
     for rank in (8, "null"):
         assert settings.load(["model=hf", override, f"model.lora.rank={rank}"])
     assert settings.load(["model=mlp", "model._target_=mine.net", f"+{override}"])
+
+
+@pytest.mark.parametrize("data", ["csv", "hf", "text", "tokens"])
+@pytest.mark.parametrize("path", ["", "[]"])
+def test_a_path_that_a_shell_has_left_empty_is_not_the_current_folder(data, path):
+    said = refused(f"data={data}", f"data.path={path}")
+    assert said == f"data.path={path} is empty: give a file or folder"
