@@ -35,10 +35,11 @@ class Kinds:
             return True
         if kind == self._referee.kind or value is None or digest != item_digest(done.item, value):
             return False
-        if not all(tensor.isfinite().all() for tensor in (*done.value, *value)):
+        error = self._referee.error(done, value)
+        # a mask has infinities, and is equal
+        if error == math.inf and not all(t.isfinite().all() for t in (*done.value, *value)):
             return None if self._may_overflow(done) else False
         limit = self.tolerance.limit(kind, self._referee.kind)
-        error = self._referee.error(done, value)
         if error <= limit:
             if done.item.channel < 0:  # messages, of norms above all, are much nearer than states
                 self.tolerance.learn(kind, self._referee.kind, error)

@@ -86,3 +86,27 @@ def test_a_liar_of_that_kind_is_convicted_nevertheless() -> None:
     sit(laboratory, "r2.s0", liars.HandsInAnother)
     bans = (list(laboratory.play(number).bans) for number in range(3, 31))
     assert next(filter(None, bans), None) == ["r2.s0"]
+
+
+class _Masks(nn.Module):
+    """Has constants, of which some are not finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.tensor([0.5, -torch.inf]))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs
+
+
+def masked(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(8, num_classes), _Masks())
+
+
+@pytest.mark.parametrize("kind", [liars.Liar, liars.HandsInAnother])
+def test_no_lie_hides_behind_constants(kind: type) -> None:
+    small = ["sync.local_steps=4", "trust.audit_windows=1"]
+    laboratory = Laboratory([*_JOB, *small, f"model._target_={__name__}.masked"])
+    laboratory.engine.judge.auditor.settler.referee.kind = "the coordinator's"
+    sit(laboratory, "r1.s0", kind)
+    assert list(laboratory.play(1).bans) == ["r1.s0"]

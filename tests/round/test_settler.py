@@ -96,6 +96,7 @@ def test_between_kinds_what_is_not_finite_is_a_lie_where_no_honest_step_overflow
     here, and perhaps an inner state."""
     settler = Laboratory(_JOB).engine.judge.auditor.settler
     monkeypatch.setattr(settler.referee, "spread", lambda done: spread)
+    monkeypatch.setattr(settler.referee, "error", lambda done, value: math.inf)
     finite, not_finite, item = [torch.ones(3)], [torch.tensor([1.0, number, 1.0])], Item(0, 0)
     own, value = (finite, not_finite) if theirs else (not_finite, finite)
     before = None if start is None else torch.full((3,), start)
