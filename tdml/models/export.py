@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,9 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         model: PreTrainedModel = whole.initial_model(settings.model, settings.seed)
         with refusing(misfit, _MISFITS):
             model.load_state_dict(weights)
-        model.save_pretrained(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what peft decides by itself
+            model.save_pretrained(folder)
     elif name == "tdml.models.gpt":
         with refusing(misfit, _MISFITS):
             renamed, config = as_gpt2(weights, settings.model)

@@ -82,13 +82,16 @@ def test_a_model_of_transformers_loads_as_what_it_was(tied: bool, tmp_path: Path
     assert (loaded.lm_head.weight is loaded.model.embed_tokens.weight) is tied
 
 
-def test_adapters_are_what_peft_reads(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("error:Setting `save_embedding_layers`")  # which nobody has asked for
+@pytest.mark.parametrize("targets", ["all-linear", "[embed_tokens,q_proj]"])
+def test_adapters_are_what_peft_reads(targets: str, tmp_path: Path) -> None:
     auto = transformers().AutoModelForCausalLM
     peft = pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
     _save_llama(tmp_path / "base")
     model = leave_run(
-        tmp_path / "run", "model=hf", f"model.pretrained={tmp_path / 'base'}", "model.lora.rank=4"
-    )
+        tmp_path / "run", "model=hf", f"model.pretrained={tmp_path / 'base'}", "model.lora.rank=4",
+        f"model.lora.targets={targets}",
+    )  # fmt: skip
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" in name:
