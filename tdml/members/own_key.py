@@ -20,9 +20,13 @@ def node_identity(folder: str, first: int, step: int) -> Identity:
         SettingError: no key can be kept there.
     """
     slot = first
-    while not _reserve(folder, f"node{slot}"):
+    while (lock := _reserve(folder, f"node{slot}")) is None:
         slot += step
-    return named_identity(folder, f"node{slot}")
+    try:
+        return named_identity(folder, f"node{slot}")
+    except SettingError:
+        os.close(lock)  # who tries again is told so again, and has no other key
+        raise
 
 
 def named_identity(folder: str, name: str) -> Identity:
@@ -43,12 +47,12 @@ def named_identity(folder: str, name: str) -> Identity:
     return identity
 
 
-def _reserve(folder: str, name: str) -> bool:
-    """Take a key for the life of this process; false if another process has it."""
+def _reserve(folder: str, name: str) -> int | None:
+    """Take a key until the file is closed that is returned; None if another process has it."""
     path = Path(folder).expanduser() / f"{name}.lock"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # stays open: the kernel frees the lock at our end
+        # the kernel frees the lock at our end
         lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as error:
         raise SettingError(
@@ -58,5 +62,5 @@ def _reserve(folder: str, name: str) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        return False
-    return True
+        return None
+    return lock

@@ -260,7 +260,7 @@ def _leave(name: str, rendezvous: Rendezvous, number: Signals) -> NoReturn:
 
 def _get_ready(config: Config, rank: int | None) -> _Ready:
     """What takes its time, once the coordinator has found nothing wrong with the settings."""
-    device, identity = _own(config, rank)
+    device = _device_of(config, rank)
     if config.trust.enabled and config.trust.budget:
         make_repeatable()
     roster = read_roster(config.identity.roster, node_names(config.topology))
@@ -272,16 +272,24 @@ def _get_ready(config: Config, rank: int | None) -> _Ready:
         importlib.import_module("tdml.node.pipeline")
         importlib.import_module("tdml.attacks.node")
     held = contents_of(source, config.seed) if source else None
-    return _Ready(identity, device, source, held, roster, code_of(config))
+    code = code_of(config)
+    # last: where something fails this is called again, and a key that is taken is given to nobody
+    identity = node_identity(config.identity.folder, *_place())
+    return _Ready(identity, device, source, held, roster, code)
 
 
-def _own(config: Config, rank: int | None) -> tuple[Device, Identity]:
-    """What this process computes on, and its key."""
-    local, ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+def _place() -> tuple[int, int]:
+    """Of this process among those that were started with it on this machine, and their number."""
+    return int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+
+
+def _device_of(config: Config, rank: int | None) -> Device:
+    """What this process computes on."""
+    local, ranks = _place()
     hosts_coordinator = rank == local
     chosen = choose_device(config.device, local - hosts_coordinator, ranks - hosts_coordinator)
     check_precision(config.train.precision, chosen.device)
-    return chosen, node_identity(config.identity.folder, local, ranks)
+    return chosen
 
 
 def _sees_data(rank: int | None, config: Config) -> bool:

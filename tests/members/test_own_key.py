@@ -89,3 +89,13 @@ def test_what_is_wrong_with_a_key_is_said_once(tmp_path: Path, spoil, said: str)
     with pytest.raises(SettingError, match=said) as raised:
         named_identity(str(tmp_path), "node0")
     assert str(raised.value).count("identity.folder") == 1
+
+
+def test_who_tries_again_with_a_key_that_is_wrong_has_no_other(tmp_path: Path) -> None:
+    """A card that comes too late for a session is made again: under another key a node's pay would
+    go to that."""
+    (tmp_path / "node0.pem").write_bytes(b"garbage")
+    (tmp_path / "node0.pem").chmod(0o600)
+    for _ in range(2):
+        with pytest.raises(SettingError, match=r"node0\.pem is not a private key"):
+            node_identity(str(tmp_path), 0, 1)
