@@ -151,7 +151,8 @@ def read(path: Path) -> History:
             if path.is_file()
             else _read_run(path)
         )
-        assert math.prod(history.topology) <= _MOST_NODES
+        if math.prod(history.topology) > _MOST_NODES:
+            raise ValueError(f"more than {_MOST_NODES} nodes")
         # what is missing is missed here
         _ = (history.attacked_from, history.attackers, _training(history))
     return history

@@ -17,9 +17,8 @@ from tdml.errors import SettingError
 
 _FORM = 13  # of what is kept, here and in the ledger: another number whenever that changes
 _DIGEST = 32  # bytes of SHA-256 at the end of a file, over all before it
-_NAME = re.compile(
-    r"round-([0-9]{6}|[1-9][0-9]{6,})\.pt"
-)  # others in the folder are the user's own
+# others in the folder are the user's own
+_NAME = re.compile(r"round-([0-9]{6}|[1-9][0-9]{6,})\.pt")
 _LEAST = 2  # the last, and the one before it in case the last cannot be read
 
 

@@ -38,10 +38,9 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
             continue
         try:
             false, heard = _look(settler, gathered, report, with_it, batch)
-        except (
-            ReplicaLost,
-            CannotRead,
-        ):  # its own audit judges that; or it says nothing of anybody
+        except ReplicaLost:  # its own audit judges that
+            continue
+        except CannotRead:  # which says nothing of anybody
             continue
         except NotShown as error:
             name = gathered.names[error.replica][error.stage]
