@@ -1,7 +1,9 @@
 """What all tests share."""
 
+import atexit
 import gc
 import os
+import shutil
 import tempfile
 from copy import deepcopy
 from functools import cache
@@ -20,6 +22,7 @@ os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
 os.environ["RES_OPTIONS"] = "timeout:1 attempts:2"  # as in every process of a job
 # the keys of test nodes are none of the user's
 os.environ["HOME"] = tempfile.mkdtemp(prefix="tdml-home-")
+atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
 _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
 
