@@ -41,7 +41,9 @@ def refusing(
     except SettingError:
         raise
     except of as error:
-        raise SettingError(f"{what}: {one_line(error)[:_MOST_OF_A_LIBRARY]}") from error
+        # of a missing key the text is its name alone
+        why = one_line(repr(error) if isinstance(error, KeyError) else error)
+        raise SettingError(f"{what}: {why[:_MOST_OF_A_LIBRARY]}") from error
 
 
 def one_line(error: BaseException | str) -> str:

@@ -10,8 +10,7 @@ from tdml.bench import json_file
 from tdml.errors import SettingError, printable
 from tdml.monitor import history
 from tdml.monitor.history import History
-from tdml.monitor.run_folder import read_metrics
-from tdml.monitor.sound import sound
+from tdml.monitor.run_folder import read_metrics, reading
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def run(folders: Sequence[Path], out: Path | None) -> int:
     json_file.check(out)
     outcomes = []
     for folder in folders:
-        with sound(folder):
+        with reading(folder):
             outcomes.append(read(folder))
             said = sentence(outcomes[-1])
         print(printable(said))  # a stranger may have a part in it

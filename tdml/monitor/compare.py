@@ -12,7 +12,7 @@ from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.figures import to_svg
 from tdml.monitor.history import History, baseline_of, has_accuracy, read_all
 from tdml.monitor.report import STYLE
-from tdml.monitor.sound import sound
+from tdml.monitor.run_folder import reading
 
 _STYLE = """
 body { max-width: 90rem; } .wide { margin-top: 1.5rem; }
@@ -30,7 +30,7 @@ def write_comparison(runs: Sequence[Path], folder: Path) -> Path:
         SettingError: one of `runs` is not a run, or is damaged, or the folder cannot be written.
     """
     histories = read_all(runs)
-    with sound(f"one of {', '.join(map(str, runs))}"):
+    with reading(f"one of {', '.join(map(str, runs))}"):
         figures = draw_figures(histories)
         text = _page(histories, figures)
     page = folder / "compare.html"

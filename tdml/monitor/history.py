@@ -16,8 +16,7 @@ from tdml.attacks.base import acts, attackers
 from tdml.common.files import replace_file
 from tdml.errors import SettingError
 from tdml.monitor import machine
-from tdml.monitor.run_folder import read_metrics
-from tdml.monitor.sound import sound
+from tdml.monitor.run_folder import read_metrics, reading
 from tdml.settings.file import from_yaml
 
 # settings of `train` that change a result by little
@@ -145,7 +144,7 @@ def read(path: Path) -> History:
     Raises:
         SettingError: it is neither, or is damaged.
     """
-    with sound(f"{path} is not a run, or"):
+    with reading(f"{path} is not a run, or"):
         history = (
             msgspec.json.decode(path.read_bytes(), type=History)
             if path.is_file()
@@ -189,16 +188,16 @@ def _named_apart(histories: Iterable[History]) -> list[History]:
 def _read_run(run: Path) -> History:
     if not (run / "config.yaml").is_file():
         raise SettingError(f"{run} is no run: give the folder of one, such as runs/demo")
-    with sound(run / "config.yaml"):
+    with reading(run / "config.yaml"):
         settings = _settings(run)
-    with sound(run / "summary.json"):
+    with reading(run / "summary.json"):
         summary = _summary(run)
         reached, model = (summary.get("round"), summary.get("rounds")), summary.get("model")
-    with sound(run / "metrics.jsonl"):
+    with reading(run / "metrics.jsonl"):
         played = read_metrics(run, void=True)
         rounds, bans = _rounds(played)
         void = sum((line["seconds"]["total"] for line in played if line.get("void")), start=0.0)
-    with sound(run / "machines.json"):
+    with reading(run / "machines.json"):
         machines = machine.read(run)
     # or it goes on, and the summary is of an earlier start
     current = reached == (rounds[-1].round if rounds else 0, settings["rounds"])

@@ -12,8 +12,7 @@ from tdml.errors import SettingError
 from tdml.ledger.reader import LEDGER, read
 from tdml.monitor.figures import COLOURS, curves, is_ranked, rank_scatter, to_svg
 from tdml.monitor.record import LEGEND, MARKS, NOT_FORMED, form_of, headline, replicas_of
-from tdml.monitor.run_folder import read_metrics
-from tdml.monitor.sound import sound
+from tdml.monitor.run_folder import read_metrics, reading
 from tdml.monitor.timeline import timeline_of
 from tdml.monitor.timeline_figure import draw_timeline
 
@@ -45,7 +44,7 @@ def write_report(run: Path) -> Path:
     if not lines:
         raise SettingError(f"{run} holds no rounds: give the folder of a run, such as runs/demo")
     path = run / "report.html"
-    with sound(f"{run}: metrics.jsonl or summary.json"):  # a ledger names itself
+    with reading(f"{run}: metrics.jsonl or summary.json"):  # a ledger names itself
         page = _page(run, lines, read_metrics(run, void=True))
     replace_file(path, page)
     return path

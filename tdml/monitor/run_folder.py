@@ -5,12 +5,13 @@ import json
 import os
 import socket
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from tdml.common.files import replace_file
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, refusing
 from tdml.monitor.record import line_of
 from tdml.round.checkpoint import rounds_in
 from tdml.round.played import Round
@@ -251,6 +252,11 @@ class RunFolder:
 
 def _of_rounds_to_come(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in _OF_ROUNDS_TO_COME)
+
+
+def reading(what: object) -> AbstractContextManager[None]:
+    """Run folders are anybody's: what goes wrong as one is read, or shown, is a SettingError."""
+    return refusing(f"{what} is damaged: put back a copy of it, or leave the run out")
 
 
 def read_metrics(run: Path, void: bool = False) -> list[dict[str, Any]]:
