@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from tdml.round.fleet import Fleet
-from tdml.round.gather import BlockPlace, Gathered, check_block, stream_blocks
+from tdml.round.gather import BlockPlace, Gathered, check_block, parameters_in, stream_blocks
 from tdml.round.job import Job
 from tdml.round.judge import Judged
 from tdml.trust.commitment import block_span
@@ -44,8 +44,8 @@ def mean(
         ]
         if len(sound) < len(rows):
             return mean(fleet, job, gathered, sound, judgements)
-        parameters = max(0, min(job.layouts[stage].parameters - start, stop - start))
         block = [blocks[index] for index in rows]
+        parameters = parameters_in(job.layouts[stage], number)
         _combine(job, block, rows, judgements, parameters, means[stage][start:stop])
         del block, blocks  # before the next come
     return Mean(means, rows)

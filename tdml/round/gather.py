@@ -15,6 +15,7 @@ import torch
 
 from tdml.common.digest import digest
 from tdml.common.merkle import root
+from tdml.models.layout import Layout
 from tdml.protocol.orders import UPDATE, Commitment, Trained
 from tdml.round.fleet import Fleet
 from tdml.round.job import Job
@@ -46,6 +47,10 @@ class Gathered:
     diverged: set[int] = field(default_factory=set)
     kept: dict[BlockPlace, Blocks] = field(default_factory=dict)
     bytes: int = 0
+
+    def note_fault(self, index: int, stage: int, text: str) -> None:
+        """What is wrong with a replica's update of a stage."""
+        self.faults.setdefault(index, {})[stage] = text
 
     @property
     def proven(self) -> dict[int, dict[int, str]]:
@@ -124,15 +129,13 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
     if not indices:
         return True
     for (stage, number), blocks in stream_blocks(fleet, job, gathered, indices):
-        size, parameters = job.layouts[stage].size, job.layouts[stage].parameters
-        start, stop = block_span(size, number)
         for index, block in blocks.items():
             check_block(gathered, job, index, (stage, number), block)
         if len(blocks) < len(indices) or any(index in gathered.faults for index in indices):
             gathered.kept.clear()
             return False
         rows = [blocks[index] for index in indices]
-        sums = fold_stage(rows, max(0, min(parameters - start, stop - start)))
+        sums = fold_stage(rows, parameters_in(job.layouts[stage], number))
         if job.config.trust.enabled and not sums.finite.all():
             _set_apart(gathered, stage, itertools.compress(indices, ~sums.finite))
             return False
@@ -155,9 +158,8 @@ def _check_commitments(gathered: Gathered, job: Job, index: int) -> None:
     for stage, committed in enumerate(commitments):
         held_to = commitment(number, gathered.names[index][stage], root(committed.blocks))
         if committed.update != held_to or len(committed.blocks) != job.blocks_handed_in(stage):
-            gathered.faults.setdefault(index, {})[stage] = (
-                "it has not committed to an update of the right size"
-            )
+            text = "it has not committed to an update of the right size"
+            gathered.note_fault(index, stage, text)
 
 
 def check_block(gathered: Gathered, job: Job, index: int, place: BlockPlace, block: object) -> bool:
@@ -170,15 +172,11 @@ def check_block(gathered: Gathered, job: Job, index: int, place: BlockPlace, blo
         kind = type(block).__name__
         if isinstance(block, torch.Tensor):
             kind = f"{block.dtype} of shape {tuple(block.shape)}"
-        gathered.faults.setdefault(index, {})[stage] = (
-            f"the update is {kind}, not float32 of shape ({size},)"
-        )
+        gathered.note_fault(index, stage, f"the update is {kind}, not float32 of shape ({size},)")
         return False
     committed = gathered.commitments[index][stage]
     if job.config.trust.enabled and digest(block).hex() != committed.blocks[number]:
-        gathered.faults.setdefault(index, {})[stage] = (
-            "the update is not the one that it had committed to"
-        )
+        gathered.note_fault(index, stage, "the update is not the one that it had committed to")
         return False
     return True
 
@@ -186,9 +184,15 @@ def check_block(gathered: Gathered, job: Job, index: int, place: BlockPlace, blo
 def _set_apart(gathered: Gathered, stage: int, indices: Iterable[int]) -> None:
     """The replicas whose update of a stage holds more than numbers."""
     for index in indices:
-        gathered.faults.setdefault(index, {})[stage] = "the update has values that are not finite"
+        gathered.note_fault(index, stage, "the update has values that are not finite")
         gathered.diverged.add(index)
     gathered.kept.clear()
+
+
+def parameters_in(layout: Layout, number: int) -> int:
+    """How many of a block's numbers are parameters: the first."""
+    start, stop = block_span(layout.size, number)
+    return max(0, min(layout.parameters, stop) - start)
 
 
 def updates_of(job: Job, gathered: Gathered, index: int) -> Mapping[int, str]:
