@@ -47,7 +47,7 @@ def evidence_of(
         work=findings.checked.works.get(index),
         unchecked=UNCHECKED if job.config.own_data else "",
     )
-    if index not in gathered.replicas:
+    if index not in gathered.replicas or not job.config.trust.enabled:
         return evidence
 
     row = gathered.replicas.index(index)

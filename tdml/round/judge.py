@@ -130,7 +130,7 @@ class Judge:
         """What becomes of every replica that handed something in."""
         gathered, audits = findings.gathered, findings.audits
         trusted = self._job.config.trust.enabled
-        proofs = [*gathered.proofs, *audits.proofs, *findings.checked.proofs]
+        proofs = [*gathered.proofs, *audits.proofs, *findings.checked.proofs] if trusted else []
         self.debts.note(gathered, audits.silent)
         self.debts.drop(name for proof in proofs for name in proof.nodes)
         samples = explaining_samples(self._job, gathered)
@@ -138,11 +138,6 @@ class Judge:
             index: evidence_of(self._job, findings, proofs, samples, index)
             for index in sorted({*gathered.replicas, *gathered.faults})
         }
-        if not trusted:
-            evidence = {
-                i: Evidence(e.nodes, e.samples, fault=e.fault, unchecked=e.unchecked)
-                for i, e in evidence.items()
-            }
         judgements = judge(evidence, self.standing.power.share, self._job.alike)
         self._learn_power(findings)
         moments = findings.screening.moments
@@ -158,7 +153,7 @@ class Judge:
                 self.debts.clear(known.nodes)
         spent = findings.checked.steps + audits.steps + audits.looks
         unproven = tuple(index for index, known in evidence.items() if not known.full)
-        return Judged(judgements, proofs if trusted else [], audits, spent, unproven)
+        return Judged(judgements, proofs, audits, spent, unproven)
 
     def _is_seen(self, gathered: Gathered, index: int, known: Evidence) -> bool:
         """Whether every window was looked at at least, and nothing was found amiss."""
