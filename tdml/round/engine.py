@@ -33,6 +33,8 @@ from tdml.round.start import RoundStart, Secrets
 from tdml.trust.fold import fold
 from tdml.trust.judgement import Judgement, Proof, lost
 
+_UNCHANGED = "no update was accepted: the global weights stay as they were"
+
 
 class Engine:
     """Owns the global weights, and plays rounds."""
@@ -129,14 +131,14 @@ class Engine:
         Replicas that owe an earlier round's work do that again: the second result is what they
         commit to."""
         self.training = self.fleet.ready(range(self.job.config.topology.most))
+        names = {replica.index: replica.names for replica in self.training}
         deadline = Deadline(self._pace, self.job.config.sync.deadline)
         owing = self.judge.debts.due(self.training)
-        again: Redone = {}
+        again: Redone = {index: [] for index in owing}
 
         def do(replica: Replica) -> Trained | None:
             late = partial(deadline.passed, replica.index)
-            if replica.index in owing:
-                again[replica.index], debt = [], owing[replica.index]
+            if debt := owing.get(replica.index):
                 again[replica.index] = self.judge.debts.call_in(replica, debt, start.nonce, late)
                 return None
             steps = start.steps[replica.index]
@@ -145,8 +147,8 @@ class Engine:
             return self._have_trained(order, replica, deadline)
 
         done = self.fleet.each(do, self.training)
-        self.balance.close({r.index: r.names for r in self.training}, deadline.late)
-        self._part_from_the_late(deadline.late)
+        self.balance.close(names, deadline.late)
+        self._part_from_the_late(names, deadline.late)
         again = {index: made for index, made in again.items() if index not in deadline.late}
         return {index: trained for index, trained in done.items() if trained}, again
 
@@ -169,12 +171,13 @@ class Engine:
         note(len(order.batches))
         return Trained(report.loss, commitments)
 
-    def _part_from_the_late(self, late: Collection[int]) -> None:
+    def _part_from_the_late(
+        self, names: Mapping[int, tuple[str, ...]], late: Collection[int]
+    ) -> None:
         """Whoever is late twice in a row is gone, unless nobody would be left."""
-        names = {r.index: r.names for r in self.training}
         again = [index for index in late if self._late.get(index) == names[index]]
         self._late = {index: names[index] for index in late}
-        if len(again) < len(self.training):
+        if len(again) < len(names):
             for index in again:
                 self.fleet.give_up(names[index], "late twice in a row")
 
@@ -287,6 +290,3 @@ class Engine:
         self.activity = f"round {number}/{self.job.config.rounds}: {name.replace('_', ' ')}"
         with self._clock.phase(name):
             yield
-
-
-_UNCHANGED = "no update was accepted: the global weights stay as they were"
