@@ -76,18 +76,16 @@ class Auditor:
     ) -> Claim:
         """One window of a replica's round, with the order to repeat it."""
         bounds = self._job.bounds(start.steps[owner.index])
-        (first, stop), last = bounds[window : window + 2], window == len(bounds) - 2
-        batches = self._job.batches(owner.index, start.number)[first:stop]
-        inner = () if window else tuple(bool(opening.inner) for opening in openings)
+        first, stop = bounds[window : window + 2]
         order = RepeatOrder(
             start.number,
             self._job.longest,
             owner.index,
             first,
-            last,
-            batches,
-            new_nonce(),
-            inner=inner,
+            last=window == len(bounds) - 2,
+            batches=self._job.batches(owner.index, start.number)[first:stop],
+            nonce=new_nonce(),
+            inner=() if window else tuple(bool(opening.inner) for opening in openings),
         )
         return Claim(order, owner, window, openings, start.weights)
 
@@ -142,7 +140,7 @@ class Auditor:
             unsettled = self._judge_answer(claim, validator, answer, audits)
             if unsettled is None:
                 for accuser, told in accusers if audits.is_clean(claim) else ():
-                    self._settle(claim, accuser, told, audits, validator)  # its owner may hinder it
+                    self._settle(claim, validator, accuser, told, audits)  # its owner may hinder it
                 return
             why = unsettled
             if isinstance(answer, list):
@@ -189,7 +187,7 @@ class Auditor:
         if claim.confirmed_by(answer):
             audits.found_clean(claim, validator.index)
             return None
-        return self._settle(claim, validator, answer, audits)
+        return self._settle(claim, claim.owner, validator, answer, audits)
 
     def _note_unshown(
         self, claim: Claim, validator: Replica, answer: NotShown | ReplicaLost, audits: Audits
@@ -206,20 +204,22 @@ class Auditor:
     def _settle(
         self,
         claim: Claim,
+        found: Replica,
         validator: Replica,
         answer: list[Repetition],
         audits: Audits,
-        *witness: Replica,
     ) -> str | None:
-        """The dispute between the two; why another validator has to be asked, or None."""
+        """The dispute between who has `found` what the owner has committed to, and a validator; why
+        another one has to be asked, or None."""
         owner = claim.owner
-        wanted = [owner, validator, *witness]
-        formed = [each for replica in wanted for each in self._formed(replica, claim)]
+        wanted = {each.index: each for each in (owner, validator, found)}
+        formed = {i: r for i, each in wanted.items() for r in self._formed(each, claim)}
         if len(formed) < len(wanted):
             return "audit: a dispute could not be settled: one of the two can do nothing any more"
         try:
-            claim = replace(claim, owner=formed[0])
-            settled = self.settler.settle(claim, formed[1], answer, *formed[2:])
+            claim = replace(claim, owner=formed[owner.index])
+            parties = formed[found.index], formed[validator.index]
+            settled = self.settler.settle(claim, *parties, answer)
         except NotShown as error:
             audits.proofs.append(Proof((owner.names[error.stage],), f"audit: {error}"))
             audits.found_lied(claim, validator.index)

@@ -53,22 +53,21 @@ class Settler:
     def settle(
         self,
         claim: Claim,
+        found: Replica,
         validator: Replica,
         answers: Sequence[Repetition],
-        witness: Replica | None = None,
     ) -> list[Settlement]:
         """Between who was audited and who has found something else: one dispute for every stage
         where they part first. What one of these has proven stays so if nobody answers for the next.
 
         Args:
-            witness: has found what the owner has committed to, and stands in for it, whose nodes
-                may keep it from being confirmed.
+            found: who has found what the owner has committed to: itself, or another that stands in
+                for it, whose nodes may keep it from being confirmed.
 
         Raises:
             ReplicaLost: one of them does not answer.
             NotShown: the owner shows something else than it had bound itself to.
         """
-        found = witness or claim.owner
         parties = {party.index: party for party in (found, validator)}
         own = replace(committed(self.job, claim), party=found.index)
         before = [own, transcript_of(self.job, claim, validator, answers)]
