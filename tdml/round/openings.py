@@ -13,16 +13,7 @@ from tdml.round.job import Job
 from tdml.round.repeat import Claim
 from tdml.round.signatures import Signers, broken_agreements
 from tdml.trust.commitment import is_plain
-from tdml.trust.dispute import Item
 from tdml.trust.judgement import Proof
-
-
-class Lied(Exception):
-    """Nodes have said what no honest node says: `proofs` convict them."""
-
-    def __init__(self, proofs: Sequence[Proof]) -> None:
-        self.proofs = tuple(proofs)
-        super().__init__("; ".join(proof.reason for proof in proofs))
 
 
 def false_traces(
@@ -103,13 +94,3 @@ def skipped_steps(log: torch.Tensor, own: Sequence[int]) -> bool:
     """Whether a step has no digest on any of the stage's own channels. A node that has taken the
     step cannot be made to log that by others."""
     return bool(own) and bool((log[:, own] == 0).flatten(1).all(dim=1).any())
-
-
-def sent_digests(channels: Sequence[Channel], logs: Sequence[torch.Tensor]) -> dict[Item, str]:
-    """Of what crossed every channel in every step, as its sender has logged it, which its receiver
-    has signed."""
-    digests = {}
-    for number, channel in enumerate(channels):
-        for step, row in enumerate(logs[channel.sender][:, number].tolist()):
-            digests[Item(step, channel.sender, number)] = bytes(row).hex()
-    return digests

@@ -11,7 +11,6 @@ from tdml.protocol.orders import Repetition, ReplicaLost
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
 from tdml.round.kinds import Kinds
-from tdml.round.openings import Lied
 from tdml.round.referee import (
     CannotRead,
     Recomputation,
@@ -22,6 +21,7 @@ from tdml.round.settlement import Dispute, Settlement
 from tdml.round.shown import StepShown, shown_by
 from tdml.round.signatures import Signers
 from tdml.round.transcripts import (
+    Lied,
     committed,
     common_ground,
     repeat_by_step,

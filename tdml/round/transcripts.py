@@ -3,14 +3,26 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from tdml.node.agreement import repetition_purpose
+from tdml.node.messages import Channel
 from tdml.protocol.orders import Repetition, ReplicaLost
 from tdml.round.fleet import Replica
 from tdml.round.job import Job
-from tdml.round.openings import Lied, is_log, sent_digests
+from tdml.round.openings import is_log
 from tdml.round.repeat import Claim, repeat
 from tdml.round.signatures import Signers, broken_agreements
 from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, items
+from tdml.trust.judgement import Proof
+
+
+class Lied(Exception):
+    """Nodes have said what no honest node says: `proofs` convict them."""
+
+    def __init__(self, proofs: Sequence[Proof]) -> None:
+        self.proofs = tuple(proofs)
+        super().__init__("; ".join(proof.reason for proof in proofs))
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ def window_items(job: Job, claim: Claim) -> Iterator[Item]:
 
 def committed(job: Job, claim: Claim) -> Transcript:
     """What the owner has committed to: its message logs, and what the window leads to."""
-    digests = sent_digests(job.channels, claim.logs)
+    digests = _sent(job.channels, claim.logs)
     digests |= {_end(claim, stage): end for stage, end in enumerate(claim.ends())}
     return Transcript(claim.owner.index, digests)
 
@@ -41,7 +53,7 @@ def transcript_of(
 ) -> Transcript:
     """What a party has found that has repeated the window, with the state after every step where it
     was asked for that."""
-    digests = sent_digests(job.channels, [answer.log for answer in answers])
+    digests = _sent(job.channels, [answer.log for answer in answers])
     for stage, answer in enumerate(answers):
         digests |= {Item(step, stage): state for step, state in enumerate(answer.states)}
         digests[_end(claim, stage)] = answer.end
@@ -84,6 +96,16 @@ def common_ground(
     return CommonGround(
         agreed(transcripts, before) if item.step else claim.start(item.stage), received
     )
+
+
+def _sent(channels: Sequence[Channel], logs: Sequence[torch.Tensor]) -> dict[Item, str]:
+    """Of what crossed every channel in every step, as its sender has logged it, which its receiver
+    has signed."""
+    digests = {}
+    for number, channel in enumerate(channels):
+        for step, row in enumerate(logs[channel.sender][:, number].tolist()):
+            digests[Item(step, channel.sender, number)] = bytes(row).hex()
+    return digests
 
 
 def _end(claim: Claim, stage: int) -> Item:
