@@ -1,7 +1,7 @@
 """A dispute over a window, and what came of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -51,7 +51,19 @@ class Dispute:
         """One party's transcripts."""
         return [transcript for transcript in self.transcripts if transcript.party == index]
 
-    def leave_open(self, reason: str, place: str = "") -> Settlement:
+    def convict(
+        self,
+        proofs: Sequence[Proof],
+        place: str = "",
+        exhibit: Mapping[str, torch.Tensor] | None = None,
+    ) -> Settlement:
+        """Nodes are proven to lie."""
+        return replace(self._nothing, proofs=tuple(proofs), place=place, exhibit=exhibit or {})
+
+    def leave_open(self, reason: str, place: str = "", unsure: bool = False) -> Settlement:
         """Nobody is proven to lie, for that reason."""
-        replica, window = self.claim.order.replica, self.claim.window
-        return Settlement(replica, window, self.validator, unsettled=reason, place=place)
+        return replace(self._nothing, unsettled=reason, place=place, unsure=unsure)
+
+    @property
+    def _nothing(self) -> Settlement:
+        return Settlement(self.claim.order.replica, self.claim.window, self.validator)

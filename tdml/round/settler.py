@@ -11,11 +11,7 @@ from tdml.protocol.orders import Repetition, ReplicaLost
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
 from tdml.round.kinds import Kinds
-from tdml.round.referee import (
-    CannotRead,
-    Recomputation,
-    Referee,
-)
+from tdml.round.referee import CannotRead, Recomputation, Referee
 from tdml.round.repeat import Claim, repeat
 from tdml.round.settlement import Dispute, Settlement
 from tdml.round.shown import StepShown, shown_by
@@ -71,19 +67,18 @@ class Settler:
         parties = {party.index: party for party in (found, validator)}
         own = replace(committed(self.job, claim), party=found.index)
         before = [own, transcript_of(self.job, claim, validator, answers)]
+        dispute = Dispute(claim, parties, before)
         settled: list[Settlement] = []
         try:
             again = [self._by_step(claim, party) for party in parties.values()]
-            dispute = Dispute(claim, parties, [*before, *again])
+            dispute = replace(dispute, transcripts=[*before, *again])
             parted = first_differences(dispute.transcripts, window_items(self.job, claim))
             if not parted:
                 return [dispute.leave_open("it was repeated once more, and all agreed")]
             for item in parted:
                 settled.append(self._decide(dispute, item))
         except Lied as lie:
-            settled.append(
-                Settlement(claim.order.replica, claim.window, validator.index, lie.proofs)
-            )
+            settled.append(dispute.convict(lie.proofs))
         except CannotRead as error:
             settled.append(dispute.leave_open(f"audit: {error}"))
         except (NotShown, ReplicaLost):
@@ -103,14 +98,14 @@ class Settler:
                 told. Where code does not repeat itself, that happens to the honest.
             CannotRead: the coordinator cannot read the samples.
         """
-        owner = claim.owner
+        owner, told = claim.owner, committed(self.job, claim)
+        dispute = Dispute(claim, {owner.index: owner}, [told], alone)
         try:
             own = self._by_step(claim, owner)
         except Lied as lie:
-            return Settlement(claim.order.replica, claim.window, None, lie.proofs)
-        transcripts = [committed(self.job, claim), own]
-        dispute = Dispute(claim, {owner.index: owner}, transcripts, alone)
-        if parted := first_differences(transcripts, window_items(self.job, claim)):
+            return dispute.convict(lie.proofs)
+        dispute = replace(dispute, transcripts=[told, own])
+        if parted := first_differences(dispute.transcripts, window_items(self.job, claim)):
             return self._decide(dispute, parted[0])
         steps, stages = len(claim.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
@@ -122,7 +117,7 @@ class Settler:
         owner = dispute.claim.owner
         shown, known = self._show(dispute, ends, owner), True
         for item in (*self._sent_in(ends), ends):
-            done = self._recompute(dispute, item, shown.of(item))
+            done = self.referee.recompute(dispute.claim, item, shown.of(item))
             right = self.kinds.is_right(done, own.digests[item], owner.kind, done.shown.value)
             if right is False:
                 return self._conclude(dispute, done, [owner.index])
@@ -144,7 +139,7 @@ class Settler:
         shown = self._shown(dispute, item)
         if not shown:
             return dispute.leave_open("nobody shows the step on which the transcripts part")
-        done = self._recompute(dispute, item, next(iter(shown.values())))
+        done = self.referee.recompute(dispute.claim, item, next(iter(shown.values())))
         right: dict[str, bool | None] = {}
         for transcript in dispute.transcripts:
             if item in transcript.digests:
@@ -162,21 +157,12 @@ class Settler:
             return dispute.leave_open(f"audit: recomputation of {place} confirms nobody", place)
         if not self._is_sure(dispute, done, guilty):
             text = f"audit: {place}: not all that was recomputed, and repeated, agrees"
-            return replace(dispute.leave_open(text, place), unsure=True)
+            return dispute.leave_open(text, place, unsure=True)
         reason = f"audit: {place} is not what recomputation finds"
-        proofs = tuple(
-            Proof((dispute.parties[party].names[done.item.stage],), reason) for party in guilty
-        )
+        stage, parties = done.item.stage, dispute.parties
+        proofs = [Proof((parties[party].names[stage],), reason) for party in guilty]
         exhibit = {f"truth{i}": tensor for i, tensor in enumerate(done.value)}
-        claim = dispute.claim
-        return Settlement(
-            claim.order.replica,
-            claim.window,
-            dispute.validator,
-            proofs,
-            place=place,
-            exhibit=exhibit,
-        )
+        return dispute.convict(proofs, place, exhibit)
 
     # How sure that is
 
@@ -211,7 +197,8 @@ class Settler:
         for step in range(max(0, item.step - STEPS_BEFORE), item.step):
             earlier = Item(step, item.stage)
             try:
-                done = self._recompute(dispute, earlier, self._show(dispute, earlier, party))
+                shown = self._show(dispute, earlier, party)
+                done = self.referee.recompute(dispute.claim, earlier, shown)
             except NotShown as error:
                 if error.replica != party.index:
                     raise  # the owner keeps from it what it starts from
@@ -235,9 +222,6 @@ class Settler:
 
     def _by_step(self, claim: Claim, party: Replica) -> Transcript:
         return repeat_by_step(self.job, claim, party, Signers.of(self.fleet, party))
-
-    def _recompute(self, dispute: Dispute, item: Item, shown: StepShown) -> Recomputation:
-        return self.referee.recompute(dispute.claim, item, shown)
 
     def _shown(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
         """What each party shows of the step of an item; none of those who cannot.
