@@ -31,38 +31,27 @@ class Agreement:
         keys: Sequence[str],
         channels: Sequence[Channel],
     ) -> None:
-        self._identity, self._job, self._slot, self._keys, self._channels = (
-            identity,
-            job,
-            slot,
-            tuple(keys),
-            channels,
-        )
-        self._purpose, self._log = "", torch.empty(0)
-        self.signatures: tuple[str, ...] = ("",) * len(keys)
+        self._identity, self._job, self._channels = identity, job, channels
+        self._replica, self._stage = slot.replica, slot.stage
+        self._keys = tuple(keys)
+        self.begin("", torch.empty(0))
 
     def begin(self, purpose: str, log: torch.Tensor) -> None:
         """Some steps are done; nothing is agreed on yet."""
         self._purpose, self._log = purpose, log
-        self.signatures = ("",) * len(self._keys)
+        self.signatures: tuple[str, ...] = ("",) * len(self._keys)
 
     @property
     def peers(self) -> list[int]:
         """The stages with which this one has channels."""
-        others = range(len(self._keys))
-        return [
-            s
-            for s in others
-            if s != self._slot.stage and between(self._channels, self._slot.stage, s)
-        ]
+        stages = range(len(self._keys))
+        return [stage for stage in stages if between(self._channels, self._stage, stage)]
 
     def offer(self, peer: int) -> torch.Tensor:
         """What to send to another stage: the digest of what is logged in common, signed; (96,)
         uint8."""
-        digest = common_digest(self._log, self._channels, self._slot.stage, peer)
-        said = statement(
-            self._job, self._slot.replica, self._purpose, self._slot.stage, peer, digest
-        )
+        digest = common_digest(self._log, self._channels, self._stage, peer)
+        said = statement(self._job, self._replica, self._purpose, self._stage, peer, digest)
         signed = bytes.fromhex(digest) + bytes.fromhex(self._identity.sign(said))
         return torch.frombuffer(bytearray(signed), dtype=torch.uint8)
 
@@ -76,14 +65,12 @@ class Agreement:
         for peer, offered in offers.items():
             raw = bytes(offered.tolist())
             digest, signature = raw[:32].hex(), raw[32:].hex()
-            own = common_digest(self._log, self._channels, self._slot.stage, peer)
-            said = statement(
-                self._job, self._slot.replica, self._purpose, peer, self._slot.stage, digest
-            )
+            own = common_digest(self._log, self._channels, self._stage, peer)
+            said = statement(self._job, self._replica, self._purpose, peer, self._stage, digest)
             if digest != own or not verify_signature(self._keys[peer], signature, said):
+                one, other = sorted((peer, self._stage))
                 raise Disagreement(
-                    f"stages {min(peer, self._slot.stage)} and {max(peer, self._slot.stage)} do "
-                    "not agree on what passed between them"
+                    f"stages {one} and {other} do not agree on what passed between them"
                 )
             signatures[peer] = signature
         self.signatures = tuple(signatures)

@@ -27,9 +27,8 @@ from tdml.node.tie import Tie
 from tdml.protocol.orders import RepeatOrder, TrainOrder
 from tdml.tasks.objective import mean_loss, sum_of_weights
 
-Observer = Callable[
-    [torch.Tensor, torch.Tensor], None
-]  # what the model returns, (k, …), and the places in the batch, (k,)
+# of what the model returns, (k, …), and the places in the batch, (k,)
+Observer = Callable[[torch.Tensor, torch.Tensor], None]
 
 
 @dataclass(frozen=True)

@@ -48,11 +48,8 @@ def channels(parts: int, stages: int, clipped: bool, ties: bool = False) -> tupl
         return ()
     down = [Channel(ACTIVATION, p % stages, (p + 1) % stages, p) for p in range(parts - 1)]
     back = [Channel(GRADIENT, p % stages, (p - 1) % stages, p) for p in range(parts - 1, 0, -1)]
-    norms = (
-        [Channel(NORM, *pair) for pair in itertools.permutations(range(stages), 2)]
-        if clipped
-        else []
-    )
+    pairs = itertools.permutations(range(stages), 2) if clipped else ()
+    norms = [Channel(NORM, *pair) for pair in pairs]
     lent = [Channel(TIED, 0, stages - 1, 0)] if ties else []
     returned = [Channel(TIED_GRADIENT, stages - 1, 0, parts - 1)] if ties else []
     return (*lent, *down, *back, *returned, *norms)
@@ -77,11 +74,7 @@ def of_stage(channels: Sequence[Channel], stage: int) -> list[int]:
 
 def between(channels: Sequence[Channel], one: int, other: int) -> list[int]:
     """The numbers of the channels between two stages."""
-    return [
-        i
-        for i, channel in enumerate(channels)
-        if {channel.sender, channel.receiver} == {one, other}
-    ]
+    return [i for i, c in enumerate(channels) if {c.sender, c.receiver} == {one, other}]
 
 
 def digest_of(message: Sequence[torch.Tensor]) -> bytes:
@@ -124,14 +117,10 @@ class MessageRecorder:
 
     def __init__(self, runner: nn.Module, part: int, channels: Sequence[Channel]) -> None:
         numbers = {(channel.kind, channel.place): i for i, channel in enumerate(channels)}
-        self._received, self._sent = (
-            numbers.get((ACTIVATION, part - 1)),
-            numbers.get((ACTIVATION, part)),
-        )
-        self._returned, self._passed = (
-            numbers.get((GRADIENT, part + 1)),
-            numbers.get((GRADIENT, part)),
-        )
+        self._received = numbers.get((ACTIVATION, part - 1))
+        self._sent = numbers.get((ACTIVATION, part))
+        self._returned = numbers.get((GRADIENT, part + 1))
+        self._passed = numbers.get((GRADIENT, part))
         self.passing: Passing | None = None
         self._micro = 0
         self._listening: dict[tuple[int, int], RemovableHandle] = {}

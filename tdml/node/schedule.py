@@ -78,12 +78,8 @@ class Schedule:
         Raises:
             SettingError: `train.schedule` is unknown, or cannot be made.
         """
-        self._name, self._lr, self._warmup = (
-            settings.schedule["_target_"],
-            settings.lr,
-            settings.warmup,
-        )
-        self._rounds = rounds
+        self._name = settings.schedule["_target_"]
+        self._lr, self._warmup, self._rounds = settings.lr, settings.warmup, rounds
         self._factor = _make(settings.schedule)
         self._warms_up = (
             "warmup" in inspect.signature(getattr(self._factor, "func", self._factor)).parameters

@@ -171,16 +171,12 @@ class Worker:
         threads, most = assignment.threads or 0, _THREADS_A_CORE * (os.cpu_count() or 1)
         if 0 < threads <= most and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(threads)
-        slot, stages, schedule = (
-            assignment.slot,
-            self.config.topology.stages,
-            self.config.topology.schedule,
-        )
+        slot, topology = assignment.slot, self.config.topology
         store = dist.PrefixStore(self._session, self._rendezvous.store)
-        connect(store, assignment, stages, self.config.sync.timeout, self.device)
+        connect(store, assignment, topology.stages, self.config.sync.timeout, self.device)
         border = border_device(self.device, assignment.backend)
         stage = Stage(self.config, slot.stage, assignment.plan, self.device, border)
-        self._pipeline = Pipeline(stage, schedule, self._go_on)
+        self._pipeline = Pipeline(stage, topology.schedule, self._go_on)
         self.node.sit(slot, stage, assignment.names, assignment.keys)
         return machine_kind(self.device)[:LONGEST_KIND]
 
