@@ -73,9 +73,8 @@ class Stage:
         clip = None
         if config.train.clip_norm is not None:
             clip = Clip(config.train.clip_norm, names, shards, index, border_device, self.channels)
-        parameters = [tensor for part in self._held for tensor in part.tensors(part.parameters)]
         keeps = config.sync.keeps_inner_state
-        self.trainer = Trainer(parameters, self.layout, self._tensors, config.train, clip, keeps)
+        self.trainer = Trainer(self.layout, self._tensors, config.train, clip, keeps)
         self.tie = tie_of(self._held, self.channels, border_device)
 
     def freeze(self, values: torch.Tensor) -> None:

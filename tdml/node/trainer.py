@@ -1,7 +1,7 @@
 """One node's local steps, and its training state as one flat vector from which the steps can be
 taken again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -29,7 +29,6 @@ class Trainer:
 
     def __init__(
         self,
-        parameters: Sequence[torch.Tensor],
         layout: Layout,
         tensors: Callable[[], list[torch.Tensor]],
         train: Train,
@@ -38,7 +37,6 @@ class Trainer:
     ) -> None:
         """
         Args:
-            parameters: that the node trains, in the layout's order.
             tensors: gives the node's parameters and buffers, in the layout's order.
             clip: of the gradients, if `train.clip_norm` asks for it.
             keeps: whether the optimizer goes on from round to round.
@@ -48,8 +46,9 @@ class Trainer:
         self.clip = clip
         held = tensors()
         self._form = StateLayout(layout, train, held[0].device if held else torch.device("cpu"))
-        self.parameters = [p for p in parameters if isinstance(p, nn.Parameter)]
-        assert len(self.parameters) == len(parameters)
+        trained = held[: layout.parameter_tensors]
+        self.parameters = [p for p in trained if isinstance(p, nn.Parameter)]
+        assert len(self.parameters) == len(trained)
         self._optimizer: torch.optim.Optimizer | None = None
         self._resumed = self._large = False
 

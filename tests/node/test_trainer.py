@@ -126,9 +126,7 @@ class Loop:
         def tensors():
             return part.tensors(part.parameters) + part.tensors(part.buffers)
 
-        self.trainer = Trainer(
-            part.tensors(part.parameters), self.layout, tensors, train, None, keeps=False
-        )
+        self.trainer = Trainer(self.layout, tensors, train, None, keeps=False)
 
     def step(self, inputs, labels, seed, lr):
         """The loss of a batch."""
@@ -245,7 +243,7 @@ def test_a_stage_without_parameters_has_no_optimizer():
     train = OPTIMIZERS["adam"]
     nothing = Layout(names=(), shapes=(), parameters=0, size=0, parameter_tensors=0)
     assert StateLayout(nothing, train).size == 0
-    trainer = Trainer([], nothing, list, train, None, keeps=False)
+    trainer = Trainer(nothing, list, train, None, keeps=False)
     trainer.begin(torch.empty(0))
     trainer.update(LR)
     assert trainer.state().shape == (0,)
