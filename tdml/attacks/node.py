@@ -94,10 +94,6 @@ class AttackingNode(Node):
         self._aggregate: torch.Tensor | None = None
         self._work = 1.0
 
-    def sit(self, slot: Slot, stage: Stage, names: Sequence[str], keys: Sequence[str]) -> None:
-        super().sit(slot, stage, names, keys)
-        self._skips = all(name in self._attacking for name in names)
-
     def load(self, weights: torch.Tensor) -> None:
         if weights.shape == self.weights.shape and (moved := change(self.weights, weights)).any():
             self._aggregate = moved  # the same weights may come again, which is no change
@@ -107,7 +103,7 @@ class AttackingNode(Node):
 
     def planned(self, order: TrainOrder) -> int:
         steps = taken = len(order.batches)
-        if self._skips and self._acts(order.round):
+        if self._attacking.issuperset(self.names) and self._acts(order.round):
             taken = min(max(self._attack.local_steps(steps, self._context(order.round)), 1), steps)
         self._work = taken / steps
         return taken
