@@ -71,21 +71,17 @@ class Monitor:
 
     def finish(self, end: RunEnd) -> None:
         """Write summary.json and close what is open."""
-        lines = read_metrics(self.folder.path)
-        void = [line for line in read_metrics(self.folder.path, void=True) if line.get("void")]
-        self.folder.summarise(summary(self._config, lines, void, self.best, end))
+        played = read_metrics(self.folder.path, void=True)
+        self.folder.summarise(summary(self._config, played, self.best, end))
         self._board.close()
 
 
 def summary(
-    config: Config,
-    lines: list[dict[str, Any]],
-    void: list[dict[str, Any]],
-    best: Best,
-    end: RunEnd,
+    config: Config, played: list[dict[str, Any]], best: Best, end: RunEnd
 ) -> dict[str, Any]:
     """What summary.json holds: the last round's figures, the totals, who was banned, why the run
-    ended, and what holds of all of it."""
+    ended, and what holds of all of it. `played` are the lines of all rounds, also void ones."""
+    lines = [line for line in played if not line.get("void")]
     last = lines[-1] if lines else {}
     return {
         "name": config.name,
@@ -99,11 +95,9 @@ def summary(
         "dead": end.dead,
         "left": end.left,
         "notices": end.notices,
-        "void_rounds": len(void),
-        "seconds": round(sum(line["seconds"]["total"] for line in (*void, *lines)), 3),
-        "bytes": {
-            way: sum(line["bytes"][way] for line in (*void, *lines)) for way in ("up", "down")
-        },
+        "void_rounds": len(played) - len(lines),
+        "seconds": round(sum(line["seconds"]["total"] for line in played), 3),
+        "bytes": {way: sum(line["bytes"][way] for line in played) for way in ("up", "down")},
         "model": end.model,
         "best": _shown(best, lines),
         "run_dir": str(Path(config.run_dir)),

@@ -40,12 +40,13 @@ def write_report(run: Path) -> Path:
     Raises:
         SettingError: `run` holds no rounds, or a file in it is not what a run writes.
     """
-    lines = read_metrics(run)
+    played = read_metrics(run, void=True)
+    lines = [line for line in played if not line.get("void")]
     if not lines:
         raise SettingError(f"{run} holds no rounds: give the folder of a run, such as runs/demo")
     path = run / "report.html"
     with reading(f"{run}: metrics.jsonl or summary.json"):  # a ledger names itself
-        page = _page(run, lines, read_metrics(run, void=True))
+        page = _page(run, lines, played)
     replace_file(path, page)
     return path
 

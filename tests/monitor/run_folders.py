@@ -49,7 +49,6 @@ def leave_run(
             summary(
                 config,
                 read_metrics(folder),
-                [],
                 Best([]),
                 RunEnd("all rounds done", model="model.pt"),
             )

@@ -38,6 +38,4 @@ def test_every_key_of_a_line_is_explained() -> None:
 
 def test_every_key_of_the_summary_is_explained(path) -> None:
     [explained] = named("`summary.json`")
-    assert (
-        keys(summary(config(path), [line_of(record(1))], [], Best([]), RunEnd("done"))) == explained
-    )
+    assert keys(summary(config(path), [line_of(record(1))], Best([]), RunEnd("done"))) == explained
