@@ -14,7 +14,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from tdml.monitor.record import headline, replicas_of
+from tdml.monitor.record import headline, ranked, replicas_of
 
 matplotlib.rcParams["text.parse_math"] = False  # a $ in a name is one
 
@@ -24,23 +24,18 @@ _CLOSE = 0.06  # of an axis: labels of points that are nearer cover each other
 COLOURS = {"malicious": ACCUSED, "suspicious": SUSPECT, "honest": HONEST}
 
 
-def is_ranked(line: dict[str, Any]) -> bool:
-    """Whether some replica of a round of metrics.jsonl was ranked."""
-    return any(r["rank_mean"] is not None for r in line["replicas"].values())
-
-
 def rank_scatter(line: dict[str, Any]) -> Figure:
     """The paper's figure for one round of metrics.jsonl in which replicas were ranked: mean against
     standard deviation of ranks.
 
     One point a replica, the accused in red.
     """
-    ranked = {k: r for k, r in line["replicas"].items() if r["rank_mean"] is not None}
+    replicas = ranked(line)
     # there is one a round, and to find the margins costs more than to draw it
     figure = Figure(figsize=(3.4, 2.8))
     axes = figure.add_axes((0.2, 0.17, 0.74, 0.73))
     for verdict, colour in COLOURS.items():
-        points = [r for r in ranked.values() if r["verdict"] == verdict]
+        points = [r for r in replicas.values() if r["verdict"] == verdict]
         if points:
             axes.scatter(
                 [r["rank_mean"] for r in points],
@@ -49,8 +44,8 @@ def rank_scatter(line: dict[str, Any]) -> Figure:
                 s=42,
                 label=verdict,
             )
-    _span(axes, [r["rank_mean"] for r in ranked.values()], [r["rank_std"] for r in ranked.values()])
-    places = {f"r{name}": (r["rank_mean"], r["rank_std"]) for name, r in ranked.items()}
+    places = {f"r{name}": (r["rank_mean"], r["rank_std"]) for name, r in replicas.items()}
+    _span(axes, *zip(*places.values(), strict=True))
     for names in _crowds(axes, places):
         axes.annotate(
             " ".join(names), places[names[0]], xytext=(5, 4), textcoords="offset points", fontsize=8
@@ -66,7 +61,7 @@ def rank_scatter(line: dict[str, Any]) -> Figure:
     return figure
 
 
-def _span(axes: Axes, means: list[float], stds: list[float]) -> None:
+def _span(axes: Axes, means: Sequence[float], stds: Sequence[float]) -> None:
     """Limits around the points, never so close that the noise of an honest round fills the
     figure."""
     for values, set_limits in ((means, axes.set_xlim), (stds, axes.set_ylim)):

@@ -4,6 +4,7 @@ it."""
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from tdml.attacks.base import acts, attackers
 from tdml.common.files import replace_file
 from tdml.errors import SettingError
 from tdml.monitor import machine
+from tdml.monitor.record import ranked
 from tdml.monitor.run_folder import read_metrics, reading
 from tdml.settings.file import from_yaml
 
@@ -170,19 +172,14 @@ def write(history: History, path: Path) -> None:
 
 def read_all(paths: Iterable[Path]) -> list[History]:
     """Several; where names come again, a number is added. Raises like `read`."""
-    return _named_apart(map(read, paths))
-
-
-def _named_apart(histories: Iterable[History]) -> list[History]:
-    """The same, with a number behind the name of each whose name came before."""
-    seen: dict[str, int] = {}
-    apart = []
-    for history in histories:
-        seen[history.name] = number = seen.get(history.name, 0) + 1
-        apart.append(
-            history if number == 1 else replace(history, name=f"{history.name} ({number})")
-        )
-    return apart
+    seen: Counter[str] = Counter()
+    histories = []
+    for history in map(read, paths):
+        seen[history.name] += 1
+        number = seen[history.name]
+        name = history.name if number == 1 else f"{history.name} ({number})"
+        histories.append(replace(history, name=name))
+    return histories
 
 
 def _read_run(run: Path) -> History:
@@ -249,11 +246,7 @@ def _round(line: dict[str, Any], gone: list[str]) -> RoundMetrics:
         train_loss=sum(losses) / len(losses) if losses else None,
         seconds=line["seconds"]["total"],
         gone=gone,
-        ranks={
-            name: (replica["rank_mean"], replica["rank_std"])
-            for name, replica in replicas.items()
-            if replica["rank_mean"] is not None
-        },
+        ranks={name: (r["rank_mean"], r["rank_std"]) for name, r in ranked(line).items()},
     )
 
 

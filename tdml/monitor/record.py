@@ -34,6 +34,11 @@ def headline(line: dict[str, Any]) -> str:
     return next(name.removeprefix("test_") for name in line if name.startswith("test_"))
 
 
+def ranked(line: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The replicas of a line of metrics.jsonl that were ranked, by their names in it."""
+    return {k: r for k, r in line["replicas"].items() if r["rank_mean"] is not None}
+
+
 def replicas_of(lines: Iterable[dict[str, Any]]) -> list[str]:
     """All replicas of some lines, as these name them, in their order."""
     return sorted({name for line in lines for name in line["replicas"]}, key=int)

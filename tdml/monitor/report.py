@@ -10,8 +10,8 @@ import numpy as np
 from tdml.common.files import replace_file
 from tdml.errors import SettingError
 from tdml.ledger.reader import LEDGER, read
-from tdml.monitor.figures import COLOURS, curves, is_ranked, rank_scatter, to_svg
-from tdml.monitor.record import LEGEND, MARKS, NOT_FORMED, form_of, headline, replicas_of
+from tdml.monitor.figures import COLOURS, curves, rank_scatter, to_svg
+from tdml.monitor.record import LEGEND, MARKS, NOT_FORMED, form_of, headline, ranked, replicas_of
 from tdml.monitor.run_folder import read_metrics, reading
 from tdml.monitor.timeline import timeline_of
 from tdml.monitor.timeline_figure import draw_timeline
@@ -78,13 +78,13 @@ def _page(run: Path, lines: list[dict[str, Any]], played: list[dict[str, Any]]) 
 
 def _scatters(played: list[dict[str, Any]]) -> str:
     """Of some rounds, where there are many: TensorBoard has them all."""
-    ranked = [line for line in played if is_ranked(line)]
-    if not ranked:
+    rounds = [line for line in played if ranked(line)]
+    if not rounds:
         return "<p>No replica was ranked.</p>"
-    shown = _telling(ranked)
-    of = f"<p>{len(shown)} of {len(ranked)} rounds; TensorBoard has all.</p>"
+    shown = _telling(rounds)
+    of = f"<p>{len(shown)} of {len(rounds)} rounds; TensorBoard has all.</p>"
     drawn = "".join(to_svg(rank_scatter(line)) for line in shown)
-    return f'{of if len(shown) < len(ranked) else ""}<div class="figures">{drawn}</div>'
+    return f'{of if len(shown) < len(rounds) else ""}<div class="figures">{drawn}</div>'
 
 
 def _telling(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def _telling(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _worst(line: dict[str, Any]) -> str:
     """Of the verdicts on those that were ranked."""
-    verdicts = {r["verdict"] for r in line["replicas"].values() if r["rank_mean"] is not None}
+    verdicts = {replica["verdict"] for replica in ranked(line).values()}
     return next((verdict for verdict in COLOURS if verdict in verdicts), "honest")
 
 

@@ -9,8 +9,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from tdml.errors import one_line
-from tdml.monitor.figures import is_ranked, rank_scatter
-from tdml.monitor.record import headline, line_of
+from tdml.monitor.figures import rank_scatter
+from tdml.monitor.record import headline, line_of, ranked
 from tdml.round.played import Round
 from tdml.settings.schema import Config
 
@@ -60,7 +60,7 @@ class TensorBoard:
         for tag, value in scalars.items():
             if value is not None:
                 self._writer.add_scalar(tag, value, step)
-        if is_ranked(line):
+        if ranked(line):
             figure = rank_scatter(line)
             figure.set_dpi(110)
             self._writer.add_image("ranks", _pixels(figure), step, dataformats="HWC")
