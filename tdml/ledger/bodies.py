@@ -41,9 +41,8 @@ class ResumeBody(TypedDict):
 
     after: Count
     config: NotRequired[Digest]  # of config.yaml, if it is another than before
-    changed: NotRequired[
-        dict[str, tuple[Any, Any]]
-    ]  # settings of the rounds to come: before and now
+    # settings of the rounds to come: before and now
+    changed: NotRequired[dict[str, tuple[Any, Any]]]
 
 
 class RollbackBody(TypedDict):
@@ -97,9 +96,8 @@ class AuditBody(TypedDict):
 
     replica: Count
     nodes: list[str]
-    validators: dict[
-        str, Count | None
-    ]  # who executed each window again; null: the coordinator, a part of it
+    # who executed each window again; null: the coordinator, a part of it
+    validators: dict[str, Count | None]
     outcome: Literal["clean", "lied", "unsettled"]
     reason: str
     disputes: list[DisputeBody]

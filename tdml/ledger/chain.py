@@ -164,10 +164,11 @@ class Ledger(LedgerReader):
             changed: settings of the rounds to come that are others than before: both values of
                 each.
         """
-        body: dict[str, Any] = {"after": after} | ({} if config is None else {"config": config})
-        body |= (
-            {"changed": {key: list(values) for key, values in changed.items()}} if changed else {}
-        )
+        body: dict[str, Any] = {"after": after}
+        if config is not None:
+            body["config"] = config
+        if changed:
+            body["changed"] = {key: list(values) for key, values in changed.items()}
         return self.append(after + 1, "resume", body)
 
     def roll_back(self, after: int, reason: str) -> Entry:

@@ -1,6 +1,6 @@
 """A ledger as text, for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,13 +30,7 @@ def lines(
         node: only what names this node or its key.
         round: only this round.
     """
-    keys = node_keys(entries)
-    names = {
-        key: name
-        for entry in entries
-        if entry.kind == "roster"
-        for name, key in entry.body["keys"].items()
-    }
+    keys, names = node_keys(entries), {key: name for name, key in _rosters(entries)}
     entry_lines, rounds = [], by_round(entries)
     for number, part in enumerate(rounds):
         shown = part if node is None else _about(part, node, keys[node])
@@ -48,12 +42,14 @@ def lines(
 
 def node_keys(entries: Sequence[Entry]) -> dict[str, str]:
     """Public keys by node name, as the last roster that has the name says."""
-    return {
-        name: key
-        for entry in entries
-        if entry.kind == "roster"
-        for name, key in entry.body["keys"].items()
-    }
+    return dict(_rosters(entries))
+
+
+def _rosters(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
+    """Name and key of every node of every roster, in their order."""
+    for entry in entries:
+        if entry.kind == "roster":
+            yield from entry.body["keys"].items()
 
 
 def _heading(part: Sequence[Entry], later: Sequence[Sequence[Entry]]) -> EntryLine:

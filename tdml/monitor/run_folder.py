@@ -23,14 +23,7 @@ BEST_MODEL = "model-best.pt"
 
 # What may change on resuming; the rest would change rounds that are done, or what the next ones
 # start from.
-_OF_A_START = {
-    "resume",
-    "run_dir",
-    "name",
-    "device",
-    "identity",
-    "ledger",
-}  # groups, or settings without one
+_OF_A_START = {"resume", "run_dir", "name", "device", "identity", "ledger"}  # groups or settings
 _OF_ROUNDS_TO_COME = {
     "rounds", "monitor.best", "train.lr", "train.schedule", "train.warmup", "train.batch_size",
     "train.patience", "topology.microbatches", "sync.inner_state",
@@ -52,9 +45,8 @@ class RunFolder:
         """
         self.path = Path(config.run_dir)
         self.moved: Path | None = None
-        self.changed: dict[
-            str, list[Any]
-        ] = {}  # on resuming: settings of the rounds to come, before and now
+        # on resuming: settings of the rounds to come, before and now
+        self.changed: dict[str, list[Any]] = {}
         try:
             self._check_is_a_run()
             self.path.mkdir(parents=True, exist_ok=True)

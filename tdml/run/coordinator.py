@@ -86,8 +86,7 @@ class Coordinator:
             self.keeping.finish()  # what a run goes on from, however this one ends
 
     def _run(self) -> str:
-        for notice in self.notices:
-            self.monitor.terminal.say(notice, "yellow")
+        self._say(self.notices)
         self._catch_up()
         first = self.last_round + 1
         while not (over := self._is_over()):

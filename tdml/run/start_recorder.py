@@ -114,7 +114,8 @@ def start_recorder(
         with ledger.batch():
             ledger.resume(after, terms["config"], changed)
             ledger.append(after + 1, "roster", roster.body)
-    book = book_of(_plain(ledger.entries()))
+    # what money follows from
+    book = book_of([(entry.round, entry.kind, entry.body) for entry in ledger.entries()])
     recorder = Recorder(ledger, book, store, caller.identity, caller.at.job, roster.keys)
     if checkpoint and checkpoint.back and checkpoint.round < after:
         recorder.roll_back(checkpoint.round, checkpoint.back.reason)
@@ -157,8 +158,3 @@ def terms_of(config: Config, job: Job, identity: Identity) -> dict:
         "samples": [job.samples(steps) for steps in job.steps],
     }  # fmt: skip
     return terms | {"stake": stake_of(terms)}
-
-
-def _plain(entries: Sequence[Entry]) -> list[tuple[int, str, dict]]:
-    """Round, kind and body: what money follows from."""
-    return [(entry.round, entry.kind, entry.body) for entry in entries]
