@@ -24,7 +24,7 @@ from tdml.round.engine import Engine
 from tdml.round.job import Job
 from tdml.round.played import Round
 from tdml.round.recorder import Recorder
-from tdml.round.rollback import taken_back
+from tdml.round.rollback import why_back
 from tdml.run.prepare import prepare
 from tdml.tasks.objective import make_task
 
@@ -138,7 +138,7 @@ class Laboratory:
         for number in [number for number in kept if number > after]:
             del kept[number]
         if self._recorder is not None:
-            self._recorder.roll_back(after, taken_back(played, after))
+            self._recorder.roll_back(after, why_back(played, after))
         return after + 1
 
     def backdoor_success(self) -> float | None:

@@ -63,7 +63,7 @@ def rounds_until_caught(budget: float) -> float:
     return math.ceil(math.log(ALPHA) / math.log1p(-chance)) if chance else math.inf
 
 
-def taken_back(played: Round, after: int) -> str:
+def why_back(played: Round, after: int) -> str:
     """Why a run goes on from the weights after an earlier round, in words."""
     return f"{tainted_rounds(played)}, so the run goes on from the weights after round {after}"
 

@@ -17,7 +17,7 @@ from tdml.round.checkpoint import Checkpoint, Return
 from tdml.round.engine import Engine
 from tdml.round.job import Job
 from tdml.round.played import Round
-from tdml.round.rollback import tainted_rounds, taken_back
+from tdml.round.rollback import tainted_rounds, why_back
 from tdml.run.keeping import Keeping
 from tdml.run.muster import Muster
 from tdml.run.notices import limits, notices
@@ -169,7 +169,7 @@ class Coordinator:
         unproven.forget(after, number)
         outer, moved = (before.outer, before.moved) if before else ([], 0)
         self.engine.go_back(after, whole.flatten(self.job.model, self.job.layouts), outer, moved)
-        back = Return(number, taken_back(played, after), self.recorder.entries)
+        back = Return(number, why_back(played, after), self.recorder.entries)
         self.keeping.checkpoint(after, before.metrics if before else "", self.notices, back)
         self.keeping.drop_after(after)
         self.monitor.take_back(after, back.reason)
