@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,9 @@ def load(overrides: Sequence[str]) -> Config:
     assert isinstance(config, Config)
     _check_somebody_attacks(config, overrides)
     check(config)
-    _check_read(config, overrides)
+    given = {override.lstrip("+").partition("=")[0]: override for override in overrides}
+    _check_read(config, given)
+    _check_adapters_read(config, given)
     return config
 
 
@@ -93,9 +95,9 @@ def _check_somebody_attacks(config: Config, overrides: Sequence[str]) -> None:
         )
 
 
-def _check_read(config: Config, overrides: Sequence[str]) -> None:
-    """Nor are settings that nothing reads: many runs would differ in nothing."""
-    given = {override.lstrip("+").partition("=")[0]: override for override in overrides}
+def _check_read(config: Config, given: Mapping[str, str]) -> None:
+    """Nor are settings that nothing reads: many runs would differ in nothing. `given` are the
+    overrides, by setting."""
     for setting, needed in _READ_WITH.items():
         chooses, _, choice = needed.partition("=")
         if setting not in given or chooses in given:
@@ -103,6 +105,10 @@ def _check_read(config: Config, overrides: Sequence[str]) -> None:
         group, _, name = chooses.partition(".")
         if _of(getattr(config, group), name) != choice:
             raise SettingError(f"{given[setting]}: nothing reads it without {needed}: add that")
+
+
+def _check_adapters_read(config: Config, given: Mapping[str, str]) -> None:
+    """Nor are those of adapters, where there are none."""
     of_adapters = [text for setting, text in given.items() if setting.startswith("model.lora.")]
     if not of_adapters or "model.lora.rank" in given:
         return
