@@ -82,17 +82,17 @@ class Debts:
                 if name in silent:
                     commitment = gathered.commitments[index][stage]
                     debt = Debt(
-                        start.number,
-                        index,
-                        start.steps[index],
-                        stage,
-                        kinds[index],
-                        root(commitment.blocks),
-                        commitment.states,
-                        group,
-                        list(start.weights),
-                        start.inner.get(index, ()),
-                        self._visits(names),
+                        round=start.number,
+                        replica=index,
+                        steps=start.steps[index],
+                        stage=stage,
+                        kind=kinds[index],
+                        update=root(commitment.blocks),
+                        states=commitment.states,
+                        group=group,
+                        weights=list(start.weights),
+                        inner=start.inner.get(index, ()),
+                        visits=self._visits(names),
                     )
                     self.owing.setdefault(self._fleet.key(name), debt)
         self._spare_memory()
