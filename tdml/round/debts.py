@@ -13,23 +13,17 @@ for what he was forgiven: that round's work was never seen, and a liar can see t
 show it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 
 from tdml.common.merkle import root
 from tdml.protocol.orders import Commitment
-from tdml.round.auditor import Auditor
-from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
-from tdml.round.job import Job
 
 _KEPT_ROUNDS = 4  # whose weights are kept, each of which takes as much memory as the model
-# what replicas commit to that do a round again: nothing if they have failed, and were not late
-Redone = dict[int, list[Commitment]]
 
 
 @dataclass(frozen=True)
@@ -61,8 +55,8 @@ class Debt:
 class Debts:
     """What the nodes of a job owe, by public key: the first round of each."""
 
-    def __init__(self, fleet: Fleet, job: Job, auditor: Auditor) -> None:
-        self._fleet, self._job, self._auditor = fleet, job, auditor
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
         self.owing: dict[str, Debt] = {}
         # those who were forgiven, until all of a round of theirs is repeated; on a kind of machine
         # that nobody vouches for, looked at
@@ -182,7 +176,7 @@ class Debts:
         self.watched -= {self._fleet.key(name) for name in names}
 
     def drop(self, names: Iterable[str]) -> None:
-        """These nodes are banned."""
+        """These nodes are banned, or have shown what they owed."""
         for name in names:
             self.owing.pop(self._fleet.key(name), None)
 
@@ -192,90 +186,23 @@ class Debts:
         debts = [self.owing[key] for key in keys if key in self.owing]
         return min(debts, key=lambda debt: debt.round, default=None)
 
-    def call_in(
-        self, replica: Replica, debt: Debt, nonce: str, late: Callable[[], str | None]
-    ) -> list[Commitment]:
-        """Have a replica do a round again. Raises `ReplicaLost` as any order."""
-        _load(debt, replica)
-        order = self._job.train_order(replica.index, debt.round, debt.steps, nonce, debt.inner)
-        replica.train(order, late)
-        return replica.commit(order)
-
-    def collect(
-        self, shown: Redone, present: Gathered, draw: torch.Generator
-    ) -> tuple[Audits, dict[int, str]]:
-        """Have all of the work repeated that replicas have done again. Returns the audits, and of
-        every replica what came of it. Whoever has taken part must be given the global weights
-        again.
-
-        Args:
-            present: what the present round has gathered: by its replicas the work can be repeated,
-                and its orders' nonce is that of `call_in`.
-        """
-        audits, outcomes, others = Audits(), {}, present.auditable
-        self._fleet.form(sorted(shown))  # whose nodes have failed, and still answer
-        for replica in self._fleet.ready(sorted(shown)):
-            debt, commitments = self.of(replica), shown[replica.index]
-            assert debt is not None  # or it had not been called in
-            # another kind of machine would not lead to the same, and could be its mate's alone
-            if replica.kind != debt.kind or not self._are_met_by(commitments, replica, debt.round):
-                owing = self._owing(replica, debt.round)
-                outcomes[replica.index] = (
-                    f"{owing[0]} owes its work of round {debt.round}, and has not shown it"
-                )
-                self._part(owing, draw)
-                continue
-            index, steps = replica.index, {**present.start.steps, replica.index: debt.steps}
-            start = replace(
-                present.start,
-                number=debt.round,
-                weights=debt.weights,
-                steps=steps,
-                inner={index: debt.inner},
-            )
-            gathered = Gathered(
-                start, {index: commitments}, {index: replica.names}, [index, *others]
-            )
-            loading = partial(_load, debt)
-            self._fleet.each(loading, self._fleet.ready(others))
-            windows = {index: range(self._job.windows_of(debt.steps))}
-            own_audits = Audits()
-            self._auditor.audit(gathered, windows, draw, own_audits)
-            outcomes[replica.index] = self._settled(replica, debt, own_audits)
-            audits.join(own_audits)
-            owing = self._owing(replica, debt.round)
-            if silent := [name for name in owing if name in own_audits.silent]:
-                self._part(silent, draw)
-        return audits, outcomes
-
-    def _are_met_by(self, commitments: Sequence[Commitment], replica: Replica, number: int) -> bool:
+    def are_met_by(self, commitments: Sequence[Commitment], replica: Replica, number: int) -> bool:
         """Whether all that nodes of a replica owe of a round was done again."""
-        owed = (self.owing[self._fleet.key(name)] for name in self._owing(replica, number))
+        owed = (self.owing[self._fleet.key(name)] for name in self.who_owes(replica, number))
         return bool(commitments) and all(debt.is_met_by(commitments) for debt in owed)
 
-    def _owing(self, replica: Replica, number: int) -> list[str]:
+    def who_owes(self, replica: Replica, number: int) -> list[str]:
         """Its nodes that owe a round."""
         debts = ((name, self.owing.get(self._fleet.key(name))) for name in replica.names)
         return [name for name, debt in debts if debt is not None and debt.round == number]
 
-    def _part(self, names: Sequence[str], draw: torch.Generator) -> None:
+    def part_from_one(self, names: Sequence[str], draw: torch.Generator) -> None:
         """Have one of those who have not shown what they owe replaced, by chance, if there is a
         spare. It cannot show it any more: its slot is another's."""
         chosen = names[int(torch.randint(len(names), (), generator=draw))]
         if self._fleet.stand_down(chosen):
             key = self._fleet.key(chosen)
             self.owing[key] = replace(self.owing[key], weights=[])
-
-    def _settled(self, replica: Replica, debt: Debt, audits: Audits) -> str:
-        """What came of one replica's; who has shown its work owes it no longer."""
-        audited = audits.of(replica.index)
-        windows = self._job.windows_of(debt.steps)
-        seen = {*audited.clean, *audited.looked, *audited.unknown}
-        if audited.unsettled or len(seen) < windows:
-            return audited.unsettled or f"its work of round {debt.round} was false"
-        for name in self._owing(replica, debt.round):
-            del self.owing[self._fleet.key(name)]
-        return f"it has shown its work of round {debt.round}, and counts from the next round on"
 
     def state(self) -> dict:
         """What a checkpoint must keep."""
@@ -292,8 +219,3 @@ class Debts:
         self.owing = {key: Debt(**debt) for key, debt in state["owing"].items()}
         self.watched, self._untold = set(state["watched"]), set(state["untold"])
         self._believed = set(state["believed"])
-
-
-def _load(debt: Debt, replica: Replica) -> int:
-    """Give a replica the weights that the round began from, which is owed."""
-    return replica.load(debt.weights, -debt.round)

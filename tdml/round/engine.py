@@ -17,8 +17,8 @@ from tdml.round.aggregate import look_again, mean
 from tdml.round.audits import Audits
 from tdml.round.balance import Balance
 from tdml.round.clock import Stopwatch
+from tdml.round.collector import Redone
 from tdml.round.deadline import Deadline, Pace
-from tdml.round.debts import Redone
 from tdml.round.evaluate import evaluate, improvements
 from tdml.round.evidence import Findings, window_steps
 from tdml.round.fleet import Fleet, Replica
@@ -133,13 +133,13 @@ class Engine:
         self.training = self.fleet.ready(range(self.job.config.topology.most))
         names = {replica.index: replica.names for replica in self.training}
         deadline = Deadline(self._pace, self.job.config.sync.deadline)
-        owing = self.judge.debts.due(self.training)
+        owing, collector = self.judge.debts.due(self.training), self.judge.collector
         again: Redone = {index: [] for index in owing}
 
         def do(replica: Replica) -> Trained | None:
             late = partial(deadline.passed, replica.index)
             if debt := owing.get(replica.index):
-                again[replica.index] = self.judge.debts.call_in(replica, debt, start.nonce, late)
+                again[replica.index] = collector.call_in(replica, debt, start.nonce, late)
                 return None
             steps = start.steps[replica.index]
             inner = start.inner.get(replica.index, ())
@@ -185,7 +185,7 @@ class Engine:
         """What came of the work that replicas owed and have done again, by replica."""
         if not again:
             return {}
-        more, outcomes = self.judge.debts.collect(again, gathered, gathered.start.draw("debts"))
+        more, outcomes = self.judge.collector.collect(again, gathered, gathered.start.draw("debts"))
         audits.join(more)
         self.broadcast(self.fleet.ready(sorted({*again, *gathered.auditable})))
         return outcomes

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from tdml.round.auditor import Auditor
 from tdml.round.audits import Audits
+from tdml.round.collector import Collector
 from tdml.round.cross_check import NOT_CHECKED, Checked, cross_check
 from tdml.round.debts import Debts
 from tdml.round.evidence import (
@@ -48,7 +49,8 @@ class Judge:
     def __init__(self, fleet: Fleet, job: Job) -> None:
         self._fleet, self._job = fleet, job
         self.standing, self.auditor = Standing(), Auditor(fleet, job)
-        self.debts = Debts(fleet, job, self.auditor)
+        self.debts = Debts(fleet)
+        self.collector = Collector(fleet, job, self.auditor, self.debts)
 
     def screen(self, gathered: Gathered) -> Screening:
         """How far each update stands out."""

@@ -40,15 +40,16 @@ def test_it_is_the_same_update_by_the_same_steps(
 
 def test_what_the_coordinator_does_not_find_is_still_owed_whoever_has_found_it() -> None:
     laboratory = Laboratory([*_JOB, "topology.stages=1"])
-    debts, key = laboratory.engine.judge.debts, laboratory.fleet.key("r1.s0")
+    judge, key = laboratory.engine.judge, laboratory.fleet.key("r1.s0")
+    debts, collector = judge.debts, judge.collector
     [_, replica, _] = laboratory.fleet.muster()
     debt = Debt(1, 1, 6, 0, "", "", "", (key,), [])
     debts.owing = {key: debt}
     clean = Audited(clean=tuple(range(laboratory.job.windows_of(6))))
     left_open = replace(clean, unsettled="why")
-    assert debts._settled(replica, debt, Audits(by_replica={1: left_open})) == "why"
+    assert collector._settled(replica, debt, Audits(by_replica={1: left_open})) == "why"
     assert debts.owing == {key: debt}
-    debts._settled(replica, debt, Audits(by_replica={1: clean}))
+    collector._settled(replica, debt, Audits(by_replica={1: clean}))
     assert debts.owing == {}
 
 
