@@ -1,11 +1,11 @@
 """The figures, made with matplotlib and without a display."""
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 
@@ -88,29 +88,35 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
     """The task's first metric and the losses over the rounds of metrics.jsonl."""
     figure = Figure(figsize=(9, 3), layout="constrained")
     metric, loss = figure.subplots(1, 2)
-    rounds = [line["round"] for line in lines]
-    name = headline(lines[-1])
-    metric.plot(
-        rounds,
-        [_number(line.get(f"test_{name}")) for line in lines],
-        "o-",
-        color=HONEST,
-        label="test",
-    )
+    _draw_metric(metric, lines)
+    _draw_losses(loss, lines)
+    for axes in (metric, loss):
+        axes.grid(alpha=0.25)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    return figure
+
+
+def _draw_metric(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    name, rounds = headline(lines[-1]), [line["round"] for line in lines]
+    tested = [_number(line.get(f"test_{name}")) for line in lines]
+    axes.plot(rounds, tested, "o-", color=HONEST, label="test")
     if any(f"validation_{name}" in line for line in lines):
         validated = [_number(line.get(f"validation_{name}")) for line in lines]
-        metric.plot(rounds, validated, ".--", color=SUSPECT, label="validation")
-        metric.legend(fontsize=7, loc="lower right")
+        axes.plot(rounds, validated, ".--", color=SUSPECT, label="validation")
+        axes.legend(fontsize=7, loc="lower right")
     title = name.replace("_", " ")
-    metric.set(xlabel="round", ylabel=title, title=f"Test {title}")
+    axes.set(xlabel="round", ylabel=title, title=f"Test {title}")
     if name.endswith("accuracy"):
-        metric.set_ylim(0, 1.02)
-    replicas = replicas_of(lines)
+        axes.set_ylim(0, 1.02)
+
+
+def _draw_losses(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    rounds, replicas = [line["round"] for line in lines], replicas_of(lines)
     named = len(replicas) <= _MOST_NAMED
     for place, replica in enumerate(replicas):
         records = [line["replicas"].get(replica, {}) for line in lines]
         together = "" if place else "each replica, training"
-        loss.plot(
+        axes.plot(
             rounds,
             [_number(r.get("train_loss")) for r in records],
             ".-",
@@ -118,24 +124,16 @@ def curves(lines: Sequence[dict[str, Any]]) -> Figure:
             alpha=0.7 if named else 0.3,
             label=f"r{replica}, training" if named else together,
         )
-    loss.plot(
-        rounds,
-        [_number(line["test_loss"]) for line in lines],
-        "ko--",
-        markersize=4,
-        label="global, test",
-    )
-    loss.set(xlabel="round", ylabel="loss", title="Loss")
-    shown = [value for line in loss.lines for value in line.get_ydata() if math.isfinite(value)]
-    if shown and min(shown) > 0:  # some tasks' are not
-        loss.set_yscale("log")
-        loss.yaxis.set_major_formatter("{x:g}")  # 3, and not 3 × 10⁰
-        loss.yaxis.set_minor_formatter(LogFormatter())
-    loss.legend(fontsize=7, ncols=2)
-    for axes in (metric, loss):
-        axes.grid(alpha=0.25)
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    return figure
+    tested = [_number(line["test_loss"]) for line in lines]
+    axes.plot(rounds, tested, "ko--", markersize=4, label="global, test")
+    axes.set(xlabel="round", ylabel="loss", title="Loss")
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+    shown = values[np.isfinite(values)]
+    if shown.size and shown.min() > 0:  # some tasks' are not
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")  # 3, and not 3 × 10⁰
+        axes.yaxis.set_minor_formatter(LogFormatter())
+    axes.legend(fontsize=7, ncols=2)
 
 
 def to_svg(figure: Figure) -> str:

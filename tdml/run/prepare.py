@@ -15,7 +15,8 @@ from tdml.data.partition import partition
 from tdml.data.shares import given_shares
 from tdml.errors import SettingError, refusing
 from tdml.models import whole
-from tdml.models.plan import frozen_layouts, layouts, make_plan
+from tdml.models.layout import Layout
+from tdml.models.plan import Plan, frozen_layouts, layouts, make_plan
 from tdml.models.tokens import check_direction, check_tokens
 from tdml.node.memory import needs
 from tdml.node.messages import channels_of
@@ -55,15 +56,7 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     if rehearsed.problem and config.trust.repeatable == "require":
         raise SettingError(rehearsed.problem)
     if config.attack.get("_target_"):
-        make_attack(config.attack).check(
-            Victim(
-                inputs,
-                labels=None if source.strata is None else max(source.strata) + 1,
-                outputs=plan.borders[-1].shape[-1],
-                names=[layout.names for layout in stage_layouts],
-                held=held_stages(config.attack, config.topology.stages),
-            )
-        )
+        _check_attack(config, source, plan, stage_layouts, inputs)
     steps = [
         steps_per_round(len(share), config.train.effective_batch_size, config.sync.local_steps)
         for share in shares
@@ -88,6 +81,24 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         problem=rehearsed.problem,
         uncompared=rehearsed.uncompared,
     )
+
+
+def _check_attack(
+    config: Config,
+    source: data.Source,
+    plan: Plan,
+    stage_layouts: Sequence[Layout],
+    inputs: torch.Tensor,
+) -> None:
+    """Whether the attack finds what it attacks."""
+    victim = Victim(
+        inputs,
+        labels=None if source.strata is None else max(source.strata) + 1,
+        outputs=plan.borders[-1].shape[-1],
+        names=[layout.names for layout in stage_layouts],
+        held=held_stages(config.attack, config.topology.stages),
+    )
+    make_attack(config.attack).check(victim)
 
 
 def _windows(config: Config, states: Sequence[StateLayout]) -> int:

@@ -158,43 +158,10 @@ def _lead(
     """Lead the ranks through the job; the exit status."""
     from tdml.monitor.monitor import Monitor
 
-    config, caller, admitted = ready.config, ready.caller, ready.admitted
-    monitor = Monitor(config, ready.folder, terminal, first_round=(ready.resumed or 0) + 1)
-    roster = ready.sessions.admission.roster
-    keep_ban = partial(_keep_ban, ready.bans, roster, caller.at.job, monitor)
-
-    def meanwhile() -> None:
-        interruption.check()
-        terminal.waiting(fleet.waiting)
-
-    fleet = RpcFleet(
-        config,
-        ready.job.plan,
-        admitted,
-        monitor.tell,
-        caller,
-        roster,
-        keep_ban,
-        meanwhile,
-    )
-    silent = [*admitted.absent, *fleet.greet()]
-    if not any(node.usable for node in fleet.nodes.values()):
-        raise NotFormed(f"no node of the job can be reached: {OPEN_THE_WAY}")
-    for name in silent:
-        monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
-    introduce(
-        config,
-        ready.folder,
-        ready.resumed,
-        admitted.backend,
-        roster,
-        terminal,
-    )
-    terminal.say(in_words(ready.job.needs), "dim")
-    for notice in of_model(ready.job, ready.folder.config.topology):
-        terminal.say(notice, "dim")
-    if ready.job.audits and (text := warning(ready.terms)):
-        terminal.say(text, "yellow")
+    first_round = (ready.resumed or 0) + 1
+    monitor = Monitor(ready.config, ready.folder, terminal, first_round)
+    fleet = _call_together(ready, monitor, interruption)
+    _introduce(ready, terminal)
     coordinator = Coordinator(
         ready.job, fleet, ready.sessions, monitor, ready.recorder, ready.checkpoint, ready.banned
     )
@@ -205,13 +172,53 @@ def _lead(
     finally:
         fleet.stop(status)
     status = conclude(coordinator, terminal, reason, status)
-    there = {name for name, node in fleet.nodes.items() if not node.dead}
-    started = enumerate(node_names(config.topology), start=1)
-    lost = [rank for rank, name in started if name not in there]
     with suppress(dist.DistError):  # its agent is gone
-        refused = [each.visit for each in admitted.refused]
-        rendezvous.end(status, ready.sessions.at, caller.identity, lost, refused)
+        _send_home(rendezvous, ready, fleet, status)
     return status
+
+
+def _call_together(ready: _Ready, monitor: "Monitor", interruption: Interruption) -> RpcFleet:
+    """The fleet of those that were admitted.
+
+    Raises:
+        NotFormed: none of them can be reached.
+    """
+    caller, admitted, roster = ready.caller, ready.admitted, ready.sessions.admission.roster
+    keep_ban = partial(_keep_ban, ready.bans, roster, caller.at.job, monitor)
+
+    def meanwhile() -> None:
+        interruption.check()
+        monitor.terminal.waiting(fleet.waiting)
+
+    fleet = RpcFleet(
+        ready.config, ready.job.plan, admitted, monitor.tell, caller, roster, keep_ban, meanwhile
+    )
+    silent = [*admitted.absent, *fleet.greet()]
+    if not any(node.usable for node in fleet.nodes.values()):
+        raise NotFormed(f"no node of the job can be reached: {OPEN_THE_WAY}")
+    for name in silent:
+        monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
+    return fleet
+
+
+def _introduce(ready: _Ready, terminal: Terminal) -> None:
+    """Say what runs here, and what its user should know before the first round."""
+    job, folder, roster = ready.job, ready.folder, ready.sessions.admission.roster
+    introduce(ready.config, folder, ready.resumed, ready.admitted.backend, roster, terminal)
+    terminal.say(in_words(job.needs), "dim")
+    for notice in of_model(job, folder.config.topology):
+        terminal.say(notice, "dim")
+    if job.audits and (text := warning(ready.terms)):
+        terminal.say(text, "yellow")
+
+
+def _send_home(rendezvous: Rendezvous, ready: _Ready, fleet: RpcFleet, status: int) -> None:
+    """Tell the ranks that it is over, those that are lost and those that were refused too."""
+    there = {name for name, node in fleet.nodes.items() if not node.dead}
+    started = enumerate(node_names(ready.config.topology), start=1)
+    lost = [rank for rank, name in started if name not in there]
+    refused = [each.visit for each in ready.admitted.refused]
+    rendezvous.end(status, ready.sessions.at, ready.caller.identity, lost, refused)
 
 
 def _last_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
