@@ -8,9 +8,10 @@ import torch
 from tdml.data import pieces
 from tdml.node.agreement import evaluation_purpose
 from tdml.protocol.orders import EvaluateOrder, Evaluation
+from tdml.round.evaluator import Evaluator, is_equal
 from tdml.round.fleet import Replica
 from tdml.round.openings import is_log
-from tdml.round.referee import CannotRead, Referee, is_equal
+from tdml.round.referee import CannotRead
 from tdml.round.rounding import Rounding
 from tdml.round.settler import Settler
 from tdml.round.signatures import Signers, broken_agreements
@@ -58,17 +59,17 @@ def false_evaluation(settler: Settler, doubt: Doubt, true: Evaluation | None) ->
     Where that is something else, another replica must find the same as the coordinator does, and
     both again and again: code may keep something where nobody looks.
     """
-    referee, evaluated = settler.referee, doubt.evaluated
+    evaluator, evaluated = settler.evaluator, doubt.evaluated
     [validator] = settler.fleet.placed([evaluated.replica])
-    count = -(-pieces.count(evaluated.order.pieces) // referee.batch_size)
+    count = -(-pieces.count(evaluated.order.pieces) // evaluator.batch_size)
     if proofs := _false_logs(settler, validator, evaluated, count):
         return proofs
     if true is None or (stage := _false_stage(settler, doubt, evaluated.parts, true)) is None:
         return []
     place = evaluated.order, doubt.weights, doubt.update, doubt.batch
-    if not referee.insists_on_evaluation(*place, true, AGAIN):
+    if not evaluator.insists(*place, true, AGAIN):
         return []
-    alike = (other for other in doubt.others if other.kind == referee.kind)
+    alike = (other for other in doubt.others if other.kind == settler.referee.kind)
     if not any(_confirms(settler, doubt, true, count, other) for other in alike):
         return []
     reason = f"stage {stage} reports what recomputation does not find {doubt.text}"
@@ -105,13 +106,15 @@ def _false_logs(
     return broken_agreements(channels, signers, evaluation_purpose(evaluated.order), answers)
 
 
-def truth(referee: Referee, doubt: Doubt, rounding: Rounding | None = None) -> Evaluation | None:
+def truth(
+    evaluator: Evaluator, doubt: Doubt, rounding: Rounding | None = None
+) -> Evaluation | None:
     """What the coordinator finds of the batch, from numbers that `rounding` changes; None where the
     model raises at such an update, whatever that is: who reports something of it has not run it,
     but nobody knows what is true. Raises CannotRead."""
     place = doubt.evaluated.order, doubt.weights, doubt.update, doubt.batch
     try:
-        return referee.evaluate(*place, rounding)
+        return evaluator.evaluate(*place, rounding)
     except CannotRead:
         raise
     except Exception:
@@ -125,7 +128,7 @@ def _false_stage(
     for number, channel in enumerate(settler.job.channels):
         if not torch.equal(answers[channel.sender].log[doubt.batch, number], true.log[0, number]):
             return channel.sender
-    start = doubt.batch * settler.referee.batch_size
+    start = doubt.batch * settler.evaluator.batch_size
     own = slice(start, start + len(true.losses))
     last = answers[-1]
     reported = replace(true, losses=last.losses[own], rows=last.rows[own])

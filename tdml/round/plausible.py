@@ -6,15 +6,15 @@ import math
 import torch
 
 from tdml.protocol.orders import Evaluation
+from tdml.round.evaluator import Evaluator
 from tdml.round.false_evaluation import Doubt, truth
-from tdml.round.referee import Referee
 from tdml.round.rounding import Rounding
 from tdml.trust.numbers import AGAIN, ERRORS
 from tdml.trust.work import gains
 
 
 def is_plausible(
-    referee: Referee, doubt: Doubt, true: Evaluation | None, reported: torch.Tensor
+    evaluator: Evaluator, doubt: Doubt, true: Evaluation | None, reported: torch.Tensor
 ) -> bool:
     """Whether a batch of a report may be true. Its losses may be as far from the coordinator's as
     rounding alone leads; or, for to try that takes many more evaluations, by so little that the
@@ -26,14 +26,14 @@ def is_plausible(
     """
     if true is None:
         return False
-    start = doubt.batch * referee.batch_size
+    start = doubt.batch * evaluator.batch_size
     own = slice(start, start + len(true.losses))
     error = _apart(true.losses, doubt.evaluated.parts[-1].losses[own])
     told = reported[own][reported[own].isfinite()]
     # |Σ_own e − m ē| ≤ ½ √n ‖e‖, beside the test's standard deviation of ½ √n σ
     if error == 0 or error * math.sqrt(len(reported)) <= float((told - told.mean()).norm()):
         return True
-    others = (truth(referee, doubt, Rounding(referee.train, seed)) for seed in range(AGAIN))
+    others = (truth(evaluator, doubt, Rounding(evaluator.train, seed)) for seed in range(AGAIN))
     spread = [_apart(true.losses, other.losses) for other in others if other is not None]
     return error <= ERRORS * max(spread, default=0.0)
 

@@ -1,22 +1,21 @@
 """The judge of a proof: the coordinator takes one step of one stage itself, from what all have
 agreed on so far."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
 
-from tdml.data import pieces
 from tdml.data.reader import BatchReader
 from tdml.errors import one_line
 from tdml.models.layout import change
 from tdml.node.devices import machine_kind
-from tdml.node.evaluation import EvaluationBatch, Scores
-from tdml.node.lockstep import StepInputs, given_for, predict, take_alone
-from tdml.node.messages import Passing, digest_of, empty_log
+from tdml.node.lockstep import StepInputs, given_for, take_alone
+from tdml.node.messages import digest_of
 from tdml.node.stage import Stage
-from tdml.protocol.orders import EvaluateOrder, Evaluation, RepeatOrder, ReplicaLost
+from tdml.protocol.orders import RepeatOrder, ReplicaLost
+from tdml.round.copies import HOST, Copies
 from tdml.round.job import Job
 from tdml.round.repeat import Claim
 from tdml.round.rounding import Rounding
@@ -25,9 +24,6 @@ from tdml.trust.commitment import content
 from tdml.trust.dispute import END, STATE, Item
 from tdml.trust.numbers import AGAIN
 from tdml.trust.tolerance import relative_error
-
-_HOST = torch.device("cpu")
-_BY_ONE_COPY = 8  # repetitions, of those before a ban: to make a copy may take longer than they do
 
 
 @dataclass(frozen=True)
@@ -52,15 +48,12 @@ class CannotRead(Exception):
 
 
 class Referee:
-    """Holds the stages that it has had to take steps of, on the coordinator's processor."""
+    """Takes steps with the coordinator's `copies` of the stages."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._stages: dict[int, Stage] = {}
+    def __init__(self, job: Job, copies: Copies) -> None:
+        self._job, self._copies = job, copies
         self._reader = BatchReader(job.source, job.config.seed)
-        self.kind = machine_kind(_HOST)
-        self.train = job.config.train
-        self.batch_size = job.config.train.effective_batch_size
+        self.kind = machine_kind(HOST)
 
     def recompute(
         self,
@@ -82,7 +75,7 @@ class Referee:
             CannotRead: here its samples cannot be read.
         """
         order, weights = claim.order, claim.weights[item.stage]
-        stage = self._stage(item.stage)
+        stage = self._copies.of(item.stage)
         wanted = item.channel if item.channel >= 0 else None
         given, messages = self._read(stage, order, item.step), shown.messages
         try:
@@ -94,10 +87,10 @@ class Referee:
                 stage.write(begun + rounding.of(begun))
                 # not what was added: of a constant that is taken off again nothing may remain
                 moved = change(begun, stage.trainer.state()[: len(weights)])
-                self._freeze([stage], rounding)
+                self._copies.freeze([item.stage], rounding)
             passed = take_alone(stage, given, messages, wanted, in_turn)
         except Exception as error:
-            del self._stages[item.stage]
+            self._copies.drop([item.stage])
             text = (
                 f"a step of stage {item.stage} cannot be taken from what it shows: "
                 f"{one_line(error)}"
@@ -105,24 +98,22 @@ class Referee:
             raise ReplicaLost(order.replica, text) from error
         value, origin = _made(stage, item, weights, before, passed)
         if rounding is not None:
-            self._freeze([stage])
-        if rounding is not None and item.channel < 0:
-            value[0][: len(weights)] -= moved
+            self._copies.freeze([item.stage])
+            if item.channel < 0:
+                value[0][: len(weights)] -= moved
         return Recomputation(claim, item, shown, value, origin)
 
     def _read(self, stage: Stage, order: RepeatOrder, step: int) -> StepInputs:
         """What a step takes of the data. Raises CannotRead."""
         place = order.replica, order.first + step, order.batches[step]
-        with _reading(f"a batch that replica {order.replica} has trained on"):
+        with reading(f"a batch that replica {order.replica} has trained on"):
             return given_for(stage, self._reader, self._job.config.seed, order, *place)
 
     def insists(self, done: Recomputation, times: int) -> bool:
         """Whether a step comes out as it did every time that it is taken again, whatever the order
         of its micro-batches, for that of a pipeline is another than the coordinator's; and by
-        whatever copy of the stage, for nodes have others, which lie elsewhere in memory."""
-        for i in range(times):
-            if i % _BY_ONE_COPY == 0:
-                self._renew([done.item.stage])
+        whatever copy of the stage."""
+        for i in self._copies.renewed([done.item.stage], times):
             again = self.recompute(done.claim, done.item, done.shown, in_turn=bool(i % 2))
             if again.digest != done.digest:
                 return False
@@ -134,68 +125,11 @@ class Referee:
         refuse some of these."""
         errors = [0.0]
         for seed in range(AGAIN):
-            rounding = Rounding(self.train, seed)
+            rounding = Rounding(self._job.config.train, seed)
             with suppress(ReplicaLost):
                 other = self.recompute(done.claim, done.item, done.shown, rounding=rounding)
                 errors.append(self.error(done, other.value))
         return max(errors)
-
-    def evaluate(
-        self,
-        order: EvaluateOrder,
-        weights: Sequence[torch.Tensor],
-        update: Sequence[torch.Tensor],
-        batch: int,
-        rounding: Rounding | None = None,
-    ) -> Evaluation:
-        """One batch of an evaluation of the global weights, or of these with an update, by stage;
-        `rounding` changes the numbers that it reads. Raises CannotRead, and whatever the model does
-        with an update that no honest one is like."""
-        values = [w + u for w, u in zip(weights, update, strict=True)] if update else weights
-        asked = self._job.source, order.pieces, self.batch_size, batch
-        with _reading("a batch that others have evaluated"):
-            inputs, targets = pieces.one_batch(*asked)
-        stages = [self._stage(index) for index in range(len(weights))]
-        if rounding is not None:
-            values = [value + rounding.of(value) for value in values]
-            inputs = inputs + rounding.of(inputs)
-            self._freeze(stages, rounding)
-        for stage, value in zip(stages, values, strict=True):
-            stage.write(value)
-        passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
-        scores = Scores(self._job.task, with_rows=not order.check)
-        observe = EvaluationBatch(inputs, targets, None, scores).observe
-        try:
-            predict(stages, inputs, observe, passing)
-        except Exception:
-            self._stages.clear()
-            raise
-        if rounding is not None:
-            self._freeze(stages)
-        for passes in passing:  # both ends of a channel note the same
-            passes.write(log[0])
-        return Evaluation(torch.cat(scores.losses), scores.all_rows(), log)
-
-    def insists_on_evaluation(
-        self,
-        order: EvaluateOrder,
-        weights: Sequence[torch.Tensor],
-        update: Sequence[torch.Tensor],
-        batch: int,
-        truth: Evaluation,
-        times: int,
-    ) -> bool:
-        """As `insists`, of what `evaluate` has found."""
-        for i in range(times):
-            if i % _BY_ONE_COPY == 0:
-                self._renew(range(len(weights)))
-            try:
-                again = self.evaluate(order, weights, update, batch)
-            except Exception:  # which it did not raise before
-                return False
-            if not is_equal(again, truth):
-                return False
-        return True
 
     def error(self, done: Recomputation, value: list[torch.Tensor]) -> float:
         """How far what somebody else has made of an item is from what the coordinator has; infinite
@@ -215,30 +149,9 @@ class Referee:
         state = self._job.states[item.stage]
         return state.inner.sections(tensor) if number else state.sections(tensor)
 
-    def _stage(self, index: int) -> Stage:
-        if index not in self._stages:
-            self._stages[index] = self._new_copy(index)
-        return self._stages[index]
-
-    def _renew(self, indices: Iterable[int]) -> None:
-        """Hold other copies of some stages. The former ones are kept until these are made, or they
-        could take their places in memory."""
-        self._stages |= {index: self._new_copy(index) for index in indices}
-
-    def _new_copy(self, index: int) -> Stage:
-        stage = Stage(self._job.config, index, self._job.plan, _HOST, _HOST)
-        self._freeze([stage])
-        return stage
-
-    def _freeze(self, stages: Iterable[Stage], rounding: Rounding | None = None) -> None:
-        """Give stages what is not trained, as it is or as rounding changes it."""
-        for stage in stages:
-            frozen = self._job.frozen[stage.index]
-            stage.freeze(frozen if rounding is None else frozen + rounding.of(frozen))
-
 
 @contextmanager
-def _reading(what: str) -> Iterator[None]:
+def reading(what: str) -> Iterator[None]:
     """A data set may raise anything, which is `CannotRead`."""
     try:
         yield
@@ -276,21 +189,6 @@ def _made(
         value = stage.trainer.outcome(weights)
         return value, [torch.zeros_like(value[0]), before[len(weights) :]][: len(value)]
     return passed, [torch.zeros_like(tensor) for tensor in passed]
-
-
-def is_equal(one: Evaluation, other: Evaluation) -> bool:
-    """Whether two evaluations of the same found the same."""
-    return (
-        _same_numbers(one.losses, other.losses)
-        and _same_numbers(one.rows, other.rows)
-        and torch.equal(one.log, other.log)
-    )
-
-
-def _same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Equal to the last bit, and NaN to NaN."""
-    alike = (one.shape, one.dtype) == (other.shape, other.dtype)
-    return alike and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def item_digest(item: Item, value: list[torch.Tensor]) -> str:

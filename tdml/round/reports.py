@@ -30,7 +30,7 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
     are one batch that nobody can foresee, and the one that stands out most."""
     if not checked.reports:
         return checked
-    size, draw = settler.referee.batch_size, gathered.start.draw("reports")
+    size, draw = settler.evaluator.batch_size, gathered.start.draw("reports")
     proofs: list[Proof] = []
     unheard: set[int] = set()
     for report, with_it, batch in _reports_to_look_at(checked.reports, size, draw):
@@ -59,9 +59,9 @@ def _look(
     `_update` does, and CannotRead."""
     evaluated = report.with_it if with_it else report.without
     doubt = _doubt(settler, gathered, evaluated, batch)
-    true = truth(settler.referee, doubt)
+    true = truth(settler.evaluator, doubt)
     proofs = false_evaluation(settler, doubt, true) if is_provable(settler, evaluated) else []
-    return proofs, not proofs and is_plausible(settler.referee, doubt, true, report.gains)
+    return proofs, not proofs and is_plausible(settler.evaluator, doubt, true, report.gains)
 
 
 def _reports_to_look_at(
@@ -130,7 +130,7 @@ def false_figures(
     if not answers or not job.audits:
         return []
     text, proofs = "of the global weights", []
-    for evaluated, batch in _to_look_at(answers, settler.referee.batch_size, draw):
+    for evaluated, batch in _to_look_at(answers, settler.evaluator.batch_size, draw):
         if not is_provable(settler, evaluated):
             continue
 
@@ -140,7 +140,7 @@ def false_figures(
         others = fleet.ready(each.replica for each in answers if each.replica != evaluated.replica)
         doubt = Doubt(evaluated, batch, weights, [], ask, others, text)
         with suppress(CannotRead):  # which says nothing of who has read it
-            proofs += false_evaluation(settler, doubt, truth(settler.referee, doubt))
+            proofs += false_evaluation(settler, doubt, truth(settler.evaluator, doubt))
     return proofs
 
 

@@ -8,6 +8,8 @@ import torch
 
 from tdml.models.layout import change
 from tdml.protocol.orders import Repetition, ReplicaLost
+from tdml.round.copies import Copies
+from tdml.round.evaluator import Evaluator
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
 from tdml.round.kinds import Kinds
@@ -43,7 +45,8 @@ class Settler:
 
     def __init__(self, fleet: Fleet, job: Job) -> None:
         self.fleet, self.job = fleet, job
-        self.referee = Referee(job)
+        copies = Copies(job)
+        self.referee, self.evaluator = Referee(job, copies), Evaluator(job, copies)
         self.kinds = Kinds(self.referee)
 
     def settle(

@@ -9,6 +9,7 @@ import torch
 from tdml.data.pieces import held_out
 from tdml.lab.laboratory import Laboratory
 from tdml.protocol.orders import EvaluateOrder, Evaluation, new_nonce
+from tdml.round.evaluator import is_equal
 from tdml.round.false_evaluation import (
     Doubt,
     Evaluated,
@@ -17,7 +18,6 @@ from tdml.round.false_evaluation import (
     truth,
 )
 from tdml.round.fleet import Replica
-from tdml.round.referee import is_equal
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.stages=2",
@@ -57,7 +57,7 @@ class _Case:
         doubt = Doubt(evaluated, _BATCH, self.weights, [], self.ask, self.others, "of something")
         if not is_provable(self.settler, evaluated):
             return []
-        true = truth(self.settler.referee, doubt)
+        true = truth(self.settler.evaluator, doubt)
         return [name for p in false_evaluation(self.settler, doubt, true) for name in p.nodes]
 
 
@@ -77,7 +77,7 @@ def _unrepeatable(case: _Case) -> None:
 
 
 def _not_insisted_on(case: _Case) -> None:
-    case.settler.referee.insists_on_evaluation = lambda *_: False
+    case.settler.evaluator.insists = lambda *_: False
 
 
 def _nobody_else(case: _Case) -> None:

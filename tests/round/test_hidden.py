@@ -10,7 +10,8 @@ from tdml.node import lockstep
 from tdml.node.lockstep import take_alone
 from tdml.node.node import Node
 from tdml.protocol.orders import EvaluateOrder
-from tdml.round.referee import Referee
+from tdml.round.copies import Copies
+from tdml.round.evaluator import Evaluator
 from tests.round import hidden, liars
 from tests.round.seats import sit
 
@@ -177,12 +178,12 @@ def test_an_evaluation_that_another_copy_finds_otherwise_is_not_insisted_on() ->
         "trust.repeatable=warn",
     ])  # fmt: skip
     job, weights = laboratory.job, laboratory.engine.weights
-    referee = Referee(job)
+    evaluator = Evaluator(job, Copies(job))
     order = EvaluateOrder(1, held_out(job.source, "test", torch.arange(32), 32), None)
-    truth = referee.evaluate(order, weights, [], 0)
+    truth = evaluator.evaluate(order, weights, [], 0)
     again = (order, weights, [], 0, truth, 2)
     hidden.Copied.copies = 1
-    found = [referee.insists_on_evaluation(*again) for _ in range(2)]
+    found = [evaluator.insists(*again) for _ in range(2)]
     assert sorted(found) == [False, True]
 
 

@@ -207,7 +207,7 @@ def test_what_the_coordinator_cannot_read_makes_nobody_unheard(
         raise OSError("stale file handle")
 
     laboratory = _elsewhere(_Rounds)
-    monkeypatch.setattr("tdml.round.referee.pieces.one_batch", unread)
+    monkeypatch.setattr("tdml.round.evaluator.pieces.one_batch", unread)
     judgements = laboratory.play(1).judgements
     assert all(made.p is not None for made in judgements.values())
     assert not laboratory.engine.judge.standing.unheard

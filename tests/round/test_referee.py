@@ -10,7 +10,9 @@ from torch import nn
 from tdml.data.pieces import Piece
 from tdml.lab.laboratory import Laboratory
 from tdml.protocol.orders import EvaluateOrder, Evaluation
-from tdml.round.referee import Recomputation, Referee, is_equal
+from tdml.round.copies import Copies
+from tdml.round.evaluator import Evaluator, is_equal
+from tdml.round.referee import Recomputation
 from tdml.round.rounding import Rounding
 
 _LOG, _ROWS = torch.zeros(1, 0, 32, dtype=torch.uint8), torch.zeros(2, 3, dtype=torch.float64)
@@ -78,13 +80,14 @@ def laboratory() -> Laboratory:
 def test_rounding_changes_what_is_not_trained_of_an_evaluation_and_leaves_it_as_it_was(
     laboratory: Laboratory,
 ) -> None:
-    referee, weights = Referee(laboratory.job), laboratory.engine.weights
+    job, weights = laboratory.job, laboratory.engine.weights
+    evaluator = Evaluator(job, Copies(job))
     piece = Piece("train", torch.arange(8), 0, torch.arange(8))
     order = EvaluateOrder(1, (piece,), None, check=True, log=True, nonce="")
-    found = referee.evaluate(order, weights, [], 0)
-    rounded = referee.evaluate(order, weights, [], 0, Rounding(referee.train, 0))
+    found = evaluator.evaluate(order, weights, [], 0)
+    rounded = evaluator.evaluate(order, weights, [], 0, Rounding(evaluator.train, 0))
     assert 0 < (rounded.losses - found.losses).abs().max() < 1e-5
-    assert is_equal(referee.evaluate(order, weights, [], 0), found)
+    assert is_equal(evaluator.evaluate(order, weights, [], 0), found)
 
 
 def test_and_of_a_step(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:

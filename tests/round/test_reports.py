@@ -189,10 +189,10 @@ def test_an_update_that_no_model_can_be_evaluated_with_ends_nothing(
         asked.append(1)
         raise ValueError("no such weights")
 
-    monkeypatch.setattr("tdml.round.referee.predict", predict)
+    monkeypatch.setattr("tdml.round.evaluator.predict", predict)
     assert not laboratory.play(1).bans
     assert asked
-    assert not referee._stages
+    assert not referee._copies._stages
 
 
 class Damns(Node):
@@ -231,7 +231,7 @@ def test_a_model_that_raises_now_and_then_convicts_nobody(monkeypatch: pytest.Mo
             raise ValueError("no such weights")
         predict(*given)
 
-    monkeypatch.setattr("tdml.round.referee.predict", once)
+    monkeypatch.setattr("tdml.round.evaluator.predict", once)
     for number in range(1, 3):
         calls.clear()
         assert not laboratory.play(number).bans
