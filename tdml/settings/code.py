@@ -27,16 +27,18 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 def code_of(config: Config) -> str:
     """A line for TDML, for each module that a `_target_` is in, and for those beside it that it has
-    imported, with its name and a digest; and for each package that models are taken from, with its
-    version (torch's and Python's belong to the machine). What data hold is compared itself: whoever
-    sees none need not be able to import their class.
+    imported, with its name and a digest; for each package that models are taken from, with its
+    version (torch's and Python's belong to the machine), and for the file that says which model it
+    is to make. What data hold is compared itself: whoever sees none need not be able to import
+    their class.
 
     Raises:
-        Exception: a target cannot be imported, or a package is missing.
+        Exception: a target cannot be imported, or a package or a file is missing.
     """
     ours = filter(Path.is_file, _TDML.rglob("*.py"))
     lines = [f"tdml {_digest(*sorted(ours))}"]
     lines += [f"{package} {version(package)}" for package in _packages(config)]
+    lines += [f"{setting} {_digest(file)}" for setting, file in _configurations(config)]
     mend_torchvision()
     without_data = OmegaConf.structured(replace(config, data={}))
     files: dict[str, Path] = {}
@@ -110,6 +112,17 @@ def _packages(config: Config) -> Iterator[str]:
         yield "transformers"
         if (config.model.get("lora") or {}).get("rank"):
             yield "peft"
+
+
+def _configurations(config: Config) -> Iterator[tuple[str, Path]]:
+    """By setting, the file that transformers builds a model from: other constants in it change no
+    shape, and are another function."""
+    if config.model.get("_target_") != "tdml.models.hf":
+        return
+    for name in ("config", "pretrained"):
+        if isinstance(place := config.model.get(name), str):
+            path = Path(place)
+            yield f"model.{name}", path / "config.json" if path.is_dir() else path
 
 
 def _digest(*files: Path) -> str:

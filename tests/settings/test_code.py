@@ -10,6 +10,7 @@ import pytest
 from tdml.config import load
 from tdml.settings import code
 from tdml.settings.code import code_of
+from tdml.settings.file import differing
 
 _NET = "from torch import nn\ndef net(num_classes): return nn.Sequential(nn.{}())\n"
 
@@ -114,3 +115,19 @@ def test_packages_that_models_are_taken_from_are_told_by_their_versions(
     whole, adapters = load(llama), load([*llama, "model.lora.rank=8"])
     assert code_of(whole).splitlines()[1:] == ["transformers version of transformers"]
     assert _names(code_of(adapters)) == ["tdml", "transformers", "peft"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"), [("config", "config.json"), ("config", ""), ("pretrained", "")]
+)
+def test_the_file_that_a_model_is_built_from_is_compared(
+    setting: str, name: str, tmp_path: Path
+) -> None:
+    """Two machines may have another under one path: of another `rope_theta` all shapes are the
+    same, and all honest work would be found false."""
+    given = load(["model=hf", f"model.{setting}={tmp_path / name}", "task=language", "data=text"])
+    found = []
+    for theta in (1e4, 5e5):
+        (tmp_path / "config.json").write_text(f'{{"model_type": "llama", "rope_theta": {theta}}}')
+        found.append(code_of(given))
+    assert differing(*found) == [f"model.{setting}"]
