@@ -151,9 +151,11 @@ def _config(given: str | Mapping[str, Any], num_labels: int | None) -> Any:
         near = difflib.get_close_matches(str(kind), CONFIG_MAPPING.keys(), n=1)
         meant = f": {near[0]} may be meant" if near else ""
         raise SettingError(f"model.config: transformers has no model_type {kind}{meant}")
-    with refusing("model.config cannot be read"):
+    with refusing("model.config cannot be read (code that a folder brings is never run)"):
         if isinstance(given, str):
-            return AutoConfig.from_pretrained(given, local_files_only=True, **labels)
+            return AutoConfig.from_pretrained(
+                given, local_files_only=True, trust_remote_code=False, **labels
+            )
         usual = AutoConfig.for_model(given["model_type"])
         config = AutoConfig.for_model(**{**given, **labels})
     _check_names(given, usual)
@@ -175,7 +177,7 @@ def _check_names(given: Mapping[str, Any], usual: Any) -> None:
 
 def _build(auto: Any, settings: Any) -> "PreTrainedModel":
     with refusing(f"model=hf: {auto.__name__} of {settings.model_type} (see model.head)"):
-        return auto.from_config(settings, dtype=torch.float32)
+        return auto.from_config(settings, dtype=torch.float32, trust_remote_code=False)
 
 
 def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
@@ -188,6 +190,7 @@ def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
             config=settings,
             dtype=torch.float32,
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )

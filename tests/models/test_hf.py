@@ -215,6 +215,17 @@ def test_a_folder_that_does_not_fit_is_the_users_mistake(spoil, message, tmp_pat
     assert "\n" not in str(caught.value)
 
 
+def test_code_that_a_folder_brings_is_not_run(tmp_path, monkeypatch):
+    """Nor is anybody asked whether it may be, as transformers does."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    config = {"model_type": "strange", "auto_map": {"AutoConfig": "conf.Strange"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "conf.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nStrange = None\n")
+    with pytest.raises(SettingError, match=r"code that a folder brings is never run"):
+        whole.initial_model(config_of("llama", "causal").model | {"config": str(tmp_path)}, 0)
+    assert not (tmp_path / "ran").exists()
+
+
 def _change(folder, **settings):
     file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | settings))
