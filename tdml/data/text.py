@@ -69,7 +69,8 @@ def check_enough(train: Sequences, test: Sequences, context: int) -> None:
     if len(train) < 1 or len(test) < 2:
         raise SettingError(
             f"data.context={context}: there are {len(train)} training and {len(test)} test "
-            "sequences of so many tokens: give more text (data.path), or lower data.context"
+            "sequences of so many tokens: give more text (data.path), change data.held_out, or "
+            "lower data.context"
         )
 
 

@@ -9,6 +9,7 @@ from tdml.errors import SettingError, refusing
 
 _NPY = b"\x93NUMPY"  # the first bytes of what numpy's save writes
 _KINDS = {"uint16": np.uint16, "uint32": np.uint32}
+_LOOKED_AT = 4096  # numbers at the beginning of a file
 
 
 def tokens(
@@ -59,4 +60,12 @@ def _map(path: str | None, dtype: str, setting: str) -> np.ndarray:
                 f"{setting}={path} is numpy's .npy, which has a header: write it without one, by "
                 f"np.load(path).astype(np.{dtype}).tofile(…)"
             )
-        return np.memmap(path, dtype=kind, mode="r")
+        ids = np.memmap(path, dtype=kind, mode="r")
+    start = ids[:_LOOKED_AT]
+    if start[::2].any() and not start[1::2].any():  # the upper halves of small numbers
+        raise SettingError(
+            f"{setting}={path}: every second number is 0, as where wider ones are read as {dtype}: "
+            f"see data.dtype, or write it by np.array(ids).astype(np.{dtype}).tofile(…), for numpy "
+            "makes numbers of 64 bits of a list"
+        )
+    return ids

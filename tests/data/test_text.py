@@ -161,7 +161,19 @@ def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path):
             "is numpy's .npy, which has a header: write it without one, by np.load(path)",
         ),
         ("tokens", {"path": "SHORT", "test": "NPY"}, "data.test="),
-        ("tokens", {"path": "SHORT"}, "data.context=4: there are 0 training and 0 test sequences"),
+        ("tokens", {"path": "INT64"}, "every second number is 0, as where wider ones are read as"),
+        ("tokens", {"path": "UINT32"}, "as where wider ones are read as uint16: see data.dtype"),
+        (
+            "tokens",
+            {"path": "INT64", "dtype": "uint32"},
+            "as where wider ones are read as uint32: see data.dtype",
+        ),
+        (
+            "tokens",
+            {"path": "SHORT"},
+            "data.context=4: there are 0 training and 0 test sequences of so many tokens: give "
+            "more text (data.path), change data.held_out, or lower data.context",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_the_users_mistake(name, settings, message, tmp_path):
@@ -170,7 +182,9 @@ def test_what_cannot_be_read_is_the_users_mistake(name, settings, message, tmp_p
     (tmp_path / "BINARY").write_bytes(b"\xff\xfe\x00\x00\xff")
     with (tmp_path / "NPY").open("wb") as file:
         np.save(file, np.arange(2000))
-    files = ("EMPTY", "SHORT", "BINARY", "NPY")
+    np.array([7, 0, 9] * 200).tofile(tmp_path / "INT64")  # as of any list
+    np.array([7, 0, 9] * 200, dtype="<u4").tofile(tmp_path / "UINT32")
+    files = ("EMPTY", "SHORT", "BINARY", "NPY", "INT64", "UINT32")
     given = {k: str(tmp_path / v) if v in files else v for k, v in settings.items()}
     with pytest.raises(SettingError) as caught:
         loaded(name, **given)
