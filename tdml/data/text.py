@@ -1,5 +1,6 @@
 """Text as token ids, in sequences of one length."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,17 +12,22 @@ from tdml.errors import SettingError, refusing
 from tdml.settings.extras import library
 
 _BYTES = "bytes"
+_SHOWN = 16  # hex digits of a digest
 
 
 class Sequences(Dataset):
     """A run of token ids, cut into sequences of `context` + 1: the last token of one is the first
     of the next, which the one is to say and the other may see.
 
-    `vocabulary`: ids are below this; None where nobody knows.
+    `vocabulary`: ids are below this; None where nobody knows. `columns`: what they are numbers of,
+    in words, which must be the same for all who train; "" where nobody knows.
     """
 
-    def __init__(self, ids: np.ndarray, context: int, vocabulary: int | None) -> None:
-        self._ids, self._context, self.vocabulary = ids, context, vocabulary
+    def __init__(
+        self, ids: np.ndarray, context: int, vocabulary: int | None, columns: str = ""
+    ) -> None:
+        self._ids, self._context = ids, context
+        self.vocabulary, self.columns = vocabulary, columns
 
     def __len__(self) -> int:
         return max(0, (len(self._ids) - 1) // self._context)
@@ -53,13 +59,13 @@ def text(
     Raises:
         SettingError: something cannot be read, or there is too little of it.
     """
-    encode, vocabulary = _tokenizer(tokenizer)
+    encode, vocabulary, columns = _tokenizer(tokenizer)
     parts: list[list[np.ndarray]] = [[], []]
     for written in written_in(path):
         cut = round((1 - held_out) * len(written))
         for part, piece in zip(parts, (written[:cut], written[cut:]), strict=True):
             part.append(encode(piece))
-    train, test = (Sequences(np.concatenate(part), context, vocabulary) for part in parts)
+    train, test = (Sequences(np.concatenate(part), context, vocabulary, columns) for part in parts)
     check_enough(train, test, context)
     return train, test
 
@@ -74,10 +80,10 @@ def check_enough(train: Sequences, test: Sequences, context: int) -> None:
         )
 
 
-def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
-    """Text → ids, and the size of the vocabulary."""
+def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int, str]:
+    """Text → ids, what these are below, and which tokenizer it is, in words."""
     if name == _BYTES:
-        return lambda written: np.frombuffer(written.encode(), dtype=np.uint8), 256
+        return lambda written: np.frombuffer(written.encode(), dtype=np.uint8), 256, _BYTES
     tokenizers = library("tokenizers", "hf", f"data.tokenizer={name}, which is not bytes,")
     if not Path(name).is_file():
         raise SettingError(
@@ -89,11 +95,17 @@ def _tokenizer(name: str) -> tuple[Callable[[str], np.ndarray], int]:
     # many files say so for the inputs of one model, and would leave the beginnings of texts alone
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    size = tokenizer.get_vocab_size()
+    # ids need not be without gaps
+    size = 1 + max(tokenizer.get_vocab().values(), default=-1)
     kind = np.uint16 if size <= 2**16 else np.uint32
-    return lambda written: np.array(
-        tokenizer.encode(written, add_special_tokens=False).ids, dtype=kind
-    ), size
+    which = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()[:_SHOWN]
+    return (
+        lambda written: np.array(
+            tokenizer.encode(written, add_special_tokens=False).ids, dtype=kind
+        ),
+        size,
+        f"tokens of tokenizer {which}",
+    )
 
 
 def written_in(path: str | Sequence[str] | None) -> list[str]:

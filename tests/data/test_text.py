@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdml.data.contents import contents_of
+from tdml.data.contents import contents_of, form_of
 from tdml.data.source import load
 from tdml.data.text import written_in
 from tdml.errors import SettingError
@@ -45,16 +45,18 @@ def test_several_paths_and_what_comes_with_python(tmp_path):
     assert bytes(loaded("text", context=32).train[0].tolist()).startswith(b'The "assert" statement')
 
 
-def test_a_tokenizer_of_hugging_face(tmp_path):
+@pytest.mark.parametrize("last", [3, 9, 70_000])
+def test_a_tokenizer_of_hugging_face(last, tmp_path):
+    """Its ids need not be without gaps."""
     tokenizers = pytest.importorskip("tokenizers", reason="needs pip install 'tdml[hf]'")
-    words = {"[UNK]": 0, "one": 1, "two": 2, "three": 3}
+    words = {"[UNK]": 0, "one": 1, "two": 2, "three": last}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "text").write_text("one two three four " * 40)
     source = loaded("text", path=str(tmp_path / "text"), tokenizer=str(tmp_path / "tokenizer.json"))
-    assert source.train[0].tolist() == [1, 2, 3, 0, 1]
-    assert source.train.vocabulary == 4
+    assert source.train[0].tolist() == [1, 2, last, 0, 1]
+    assert source.train.vocabulary == last + 1
 
 
 def test_a_tokenizer_that_cuts_and_fills_up_loses_no_text(tmp_path):
@@ -66,17 +68,21 @@ def test_a_tokenizer_that_cuts_and_fills_up_loses_no_text(tmp_path):
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a").write_text("one two " * 400)
     (tmp_path / "text" / "b").write_text("two " * 10)
-    found = []
+    found, forms = [], set()
     for name in ("plain", "cuts", "fills"):
         if name == "cuts":
             tokenizer.enable_truncation(16)
         if name == "fills":
             tokenizer.enable_padding(length=128)
         tokenizer.save(str(tmp_path / name))
-        train = loaded("text", path=str(tmp_path / "text"), tokenizer=str(tmp_path / name)).train
-        found.append([train[i].tolist() for i in range(len(train))])
+        source = loaded("text", path=str(tmp_path / "text"), tokenizer=str(tmp_path / name))
+        found.append([source.train[i].tolist() for i in range(len(source.train))])
+        forms.add(form_of(source))
     assert len(found[0]) == (0.8 * 810 - 1) // 4 and not any(0 in ids for ids in found[0])
     assert found[0] == found[1] == found[2]
+    # whose texts stay with their owners may have other ones
+    forms.add(form_of(loaded("text", path=str(tmp_path / "text"))))
+    assert len(forms) == 2, forms
 
 
 def test_tokens_are_those_of_the_file(tmp_path):
