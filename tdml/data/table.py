@@ -1,5 +1,6 @@
 """Tables: a row is a sample, one column of which is to be said."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -143,8 +144,8 @@ def _scaled(
 ) -> tuple[torch.Tensor, list[dict[str, float]]]:
     """(rows, columns) float32; and of each column what was taken off, and by what the rest was
     divided."""
-    chosen = values[train].double()
-    mean, deviation = chosen.mean(dim=0), chosen.std(dim=0, correction=0)
+    moments = [_moments(column) for column in values[train].double().T.tolist()]
+    mean, deviation = torch.tensor(moments, dtype=torch.float64).T
     if not scaled:
         mean, deviation = torch.zeros_like(mean), torch.ones_like(mean)
     deviation = torch.where(deviation > 0, deviation, 1.0)
@@ -158,6 +159,17 @@ def _scaled(
         if few or not single[:, place].isfinite().all():
             raise _too_close(table, table.names[column], scaled)
     return single, scales
+
+
+def _moments(numbers: list[float]) -> tuple[float, float]:
+    """Mean and standard deviation, of sums that are exact: how else they are rounded hangs on the
+    processor and its threads, and the same samples would be other numbers on another machine."""
+    try:
+        mean = math.fsum(numbers) / len(numbers)
+        squares = math.fsum((number - mean) * (number - mean) for number in numbers)
+    except OverflowError:
+        return math.inf, math.inf
+    return mean, math.sqrt(squares / len(numbers))
 
 
 def _too_close(table: Table, name: str, scaled: bool) -> SettingError:
