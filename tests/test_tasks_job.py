@@ -111,9 +111,7 @@ def test_a_model_of_hugging_face_is_trained_and_audited(more: list[str], tmp_pat
     assert not any("inv_freq" in name for name in result.model)
     out = tmp_path / "out"
     assert cli.run(["export", str(result.run), str(out)]) == 0
-    assert (
-        out / ("adapter_model.safetensors" if "lora" in more[0] else "model.safetensors")
-    ).is_file()
+    assert (out / "model.safetensors").is_file()
 
 
 def test_what_the_demo_of_a_language_model_trains_loads_in_transformers(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def _fill(run: Path, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         model: PreTrainedModel = whole.initial_model(settings.model, settings.seed)
         with refusing(misfit, _MISFITS):
             model.load_state_dict(weights)
+        if settings.model.lora.rank and settings.model.pretrained is None:
+            model = model.merge_and_unload()  # of a model that lies nowhere
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what peft decides by itself
             model.save_pretrained(folder)

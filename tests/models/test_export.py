@@ -105,6 +105,25 @@ def test_adapters_are_what_peft_reads(targets: str, tmp_path: Path) -> None:
     assert not torch.allclose(loaded(IDS).logits, before, atol=1e-3)
 
 
+def test_adapters_of_a_model_from_scratch_are_merged(tmp_path: Path) -> None:
+    """It lies nowhere else: adapters alone could not be used."""
+    auto = transformers().AutoModelForCausalLM
+    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    small = "vocab_size: 64, hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2"
+    model = leave_run(
+        tmp_path / "run", "model=hf", "model.lora.rank=4",
+        f"model.config={{model_type: llama, {small}, num_attention_heads: 2}}",
+    )  # fmt: skip
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1 * ("lora_" in name))
+    torch.save(model.state_dict(), tmp_path / "run" / "model.pt")
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(found.values()), found
+    torch.testing.assert_close(loaded.eval()(IDS).logits, model(IDS).logits)
+
+
 def _save_llama(folder: Path) -> None:
     settings_ = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 32}
     more = {"num_hidden_layers": 2, "num_attention_heads": 2, "tie_word_embeddings": True}
