@@ -51,7 +51,12 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     stage_layouts = layouts(plan, model, config.topology.stages)
     states = [StateLayout(layout, config.train) for layout in stage_layouts]
     measures = look_at(source.task, plan.borders[-1].shape, targets)
-    frozen = whole.flatten(model, frozen_layouts(plan, model, config.topology.stages))
+    # not as a folder has it now, which may be another than the run began with
+    kept = whole.tensors_of(model) if checkpoint is None else checkpoint.model
+    frozen = [
+        layout.flatten([kept[name] for name in layout.names])
+        for layout in frozen_layouts(plan, model, config.topology.stages)
+    ]
     rehearsed = rehearse(config, plan, model, source, range(len(inputs)))
     if rehearsed.problem and config.trust.repeatable == "require":
         raise SettingError(rehearsed.problem)

@@ -8,6 +8,8 @@ from torch.utils.data import TensorDataset
 from tdml import config as settings
 from tdml.data.source import Source, load_source
 from tdml.errors import SettingError
+from tdml.models.whole import tensors_of
+from tdml.round.checkpoint import Checkpoint
 from tdml.run.prepare import prepare
 
 CONFIG = settings.load(
@@ -54,6 +56,21 @@ class Growing(TensorDataset):
 def test_a_job_that_fits():
     job = prepare(CONFIG, Source(samples(40), samples(10), seed=0), checkpoint=None)
     assert job.plan.borders[0].shape == (2, 6)
+
+
+def test_a_job_that_goes_on_keeps_what_is_frozen():
+    """Whatever the folder has by now that the model once came from."""
+    config = settings.load(
+        ["task=language", "data=text", "data.context=8", "model=gpt", "model.layers=1",
+         "model.width=8", "model.heads=1", "model._target_=tests.plugins.half_frozen",
+         "topology.replicas=1", "topology.stages=1", "train.batch_size=4"]
+    )  # fmt: skip
+    source = load_source(config)
+    job = prepare(config, source, checkpoint=None)
+    model = {name: tensor + 1 for name, tensor in tensors_of(job.model).items()}
+    checkpoint = Checkpoint(1, model, [], 1, [], {}, {}, {}, {}, [], "")
+    [first], [later] = job.frozen, prepare(config, source, checkpoint).frozen
+    assert len(first) and torch.equal(later, first + 1)
 
 
 def test_for_one_stage_no_blocks_are_needed():
