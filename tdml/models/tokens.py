@@ -92,7 +92,7 @@ def check_direction(task: Task, model: nn.Module, inputs: torch.Tensor) -> None:
 @torch.no_grad()
 def looks_ahead(model: nn.Module, inputs: torch.Tensor) -> bool | None:
     """Whether what the model returns for a token depends on the last one; None where the inputs
-    cannot tell."""
+    cannot tell, or it fails in evaluation, of which the rehearsal says why."""
     if inputs.dim() != 2 or inputs.shape[1] < 2:
         return None
     others = inputs[inputs != inputs[0, -1]]
@@ -101,9 +101,13 @@ def looks_ahead(model: nn.Module, inputs: torch.Tensor) -> bool | None:
     changed = inputs[:1].clone()
     changed[0, -1] = others[0]
     mode = model.training
-    model.eval()
-    before, after = (_logits(model, ids)[:, :-1] for ids in (inputs[:1], changed))
-    model.train(mode)
+    try:
+        model.eval()
+        before, after = (_logits(model, ids)[:, :-1] for ids in (inputs[:1], changed))
+    except Exception:
+        return None
+    finally:
+        model.train(mode)
     return bool((before - after).abs().max() > _SEEN * before.abs().max())
 
 

@@ -34,6 +34,19 @@ def test_where_there_are_no_tokens_none_is_beyond_the_model() -> None:
     check_tokens(model, [], torch.zeros(2, 0, dtype=torch.int64))  # type: ignore[arg-type]
 
 
+class _FailsInEvaluation(nn.Module):
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            raise AttributeError("cache")
+        return value
+
+
+def test_a_model_that_fails_in_evaluation_is_left_to_the_rehearsal() -> None:
+    model = nn.Sequential(nn.Embedding(50, 16), _FailsInEvaluation(), nn.Linear(16, 50)).train()
+    check_direction(Language(), model, _IDS)
+    assert all(block.training for block in model)
+
+
 @pytest.mark.parametrize(
     ("blocks", "ahead"),
     [
