@@ -1,7 +1,7 @@
 """Which training samples each replica owns, where whoever runs the job says so."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def given_shares(
     if isinstance(given, Mapping):
         make = partial_of(given, "data.shares")
         with seeded(derive(seed, "shares")):
-            raw = made("data.shares", given["_target_"], make, dataset, replicas)
+            raw = made("data.shares", given["_target_"], lambda: _dealt(make(dataset, replicas)))
     else:
         raw, origin = _read(Path(given)), origin_of(dataset)
     shares = _arrays(raw)
@@ -60,6 +60,11 @@ def given_shares(
                 "train.accumulate"
             )
     return [np.sort(share) for share in shares]
+
+
+def _dealt(raw: Any) -> Any:
+    """All of what a generator gives while it is seeded."""
+    return list(raw) if isinstance(raw, Iterator) else raw
 
 
 def _read(path: Path) -> Any:

@@ -26,8 +26,17 @@ def drawn(dataset, replicas):
     return torch.randperm(len(dataset)).chunk(replicas)
 
 
+def drawn_in_turn(dataset, replicas):
+    """When it is asked for."""
+    yield from drawn(dataset, replicas)
+
+
 def fails(dataset, replicas):
     raise KeyError("no such\nsite")
+
+
+def fails_in_turn(dataset, replicas):
+    yield fails(dataset, replicas)
 
 
 def own(name, **settings):
@@ -56,9 +65,10 @@ def test_some_samples_may_be_left_out(tmp_path):
     assert [s.tolist() for s in given(written(tmp_path, "[[3], [1]]"), replicas=2)] == [[3], [1]]
 
 
-def test_what_a_function_draws_follows_from_the_seed():
-    first, again = given(own("drawn")), given(own("drawn"))
-    other = given_shares(own("drawn"), SAMPLES, 3, 1, seed=6)
+@pytest.mark.parametrize("name", ["drawn", "drawn_in_turn"])
+def test_what_a_function_draws_follows_from_the_seed(name):
+    first, again = given(own(name)), given(own(name))
+    other = given_shares(own(name), SAMPLES, 3, 1, seed=6)
     assert [s.tolist() for s in first] == [s.tolist() for s in again] != [s.tolist() for s in other]
 
 
@@ -110,6 +120,7 @@ def test_shares_that_cannot_be_are_the_users_mistake(text, message, tmp_path):
             own("fails"),
             "data.shares=tests.data.test_shares.fails cannot be used: 'no such\\nsite'",
         ),
+        (own("fails_in_turn"), "fails_in_turn cannot be used: 'no such\\nsite'"),
         (own("by_site", colour=1), "leave out data.shares.colour"),
     ],
 )
