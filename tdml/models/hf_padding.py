@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 def mask_of(ids: torch.Tensor, padding: int) -> torch.Tensor:
-    """Token ids (batch, tokens) → (batch, tokens) int64, 0 where one is `padding`. A text of
-    nothing else is read whole, for no model can look at nothing."""
-    mask = ids != padding
+    """Token ids (batch, tokens) → (batch, tokens) int64, 0 before and behind a text where one is
+    `padding`: within, it may be the token that ends a sentence. A text of nothing else is read
+    whole, for no model can look at nothing."""
+    read = (ids != padding).long()
+    before, behind = read.cumsum(dim=1), read.flip(1).cumsum(dim=1).flip(1)
+    mask = (before > 0) & (behind > 0)
     return (mask | ~mask.any(dim=1, keepdim=True)).long()
 
 
