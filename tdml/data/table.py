@@ -144,7 +144,8 @@ def _scaled(
 ) -> tuple[torch.Tensor, list[dict[str, float]]]:
     """(rows, columns) float32; and of each column what was taken off, and by what the rest was
     divided."""
-    moments = [_moments(column) for column in values[train].double().T.tolist()]
+    # one column at a time: as Python's numbers it takes many times as much memory
+    moments = [_moments(column.double().tolist()) for column in values[train].T]
     mean, deviation = torch.tensor(moments, dtype=torch.float64).T
     if not scaled:
         mean, deviation = torch.zeros_like(mean), torch.ones_like(mean)
