@@ -2,7 +2,6 @@
 it."""
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -152,7 +151,9 @@ def read(path: Path) -> History:
             if path.is_file()
             else _read_run(path)
         )
-        if math.prod(history.topology) > _MOST_NODES:
+        replicas, stages = history.topology
+        attacking = len(history.settings["attack"].get("replicas") or ())
+        if max(replicas, attacking) * stages > _MOST_NODES:
             raise ValueError(f"more than {_MOST_NODES} nodes")
         # what is missing is missed here
         _ = (history.attacked_from, history.attackers, _training(history))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tdml import cli
 from tdml.monitor.compare import write_comparison
@@ -44,6 +45,14 @@ def with_setting(name: str, value: str) -> Callable[[Path], object]:
     return damage
 
 
+def with_many_attackers(run: Path) -> None:
+    """More than there are nodes: a file of this size has room for hundreds of thousands."""
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["topology"]["stages"] = 2**14
+    settings["attack"]["replicas"] = [0] * 8
+    (run / "config.yaml").write_text(json.dumps(settings))
+
+
 def untested(line: dict) -> None:
     del line["test_accuracy"], line["test_loss"]
 
@@ -63,6 +72,7 @@ def untested(line: dict) -> None:
         (_COMPARE, with_setting("stages", "1" + "0" * 12)),
         (_OUTCOME, with_setting("stages", "1" + "0" * 12)),
         (_OUTCOME, with_line(lambda line: line.update(test_accuracy="high"))),
+        (_OUTCOME, with_many_attackers),
     ],
 )
 def test_what_no_run_writes_is_one_line(
