@@ -220,7 +220,7 @@ def _listed(indices: Sequence[int]) -> str:
 def _fault(datasets: object) -> str:
     """What is wrong with what a data function has returned; "" for two map-style datasets."""
     if not isinstance(datasets, tuple | list) or len(datasets) not in (2, 3):
-        several = f" of {len(datasets)}" if isinstance(datasets, Sized) else ""
+        several = f" of {len(datasets)}" if isinstance(datasets, tuple | list) else ""
         return f"it returned a {type(datasets).__name__}{several}"
     given = [dataset for place, dataset in enumerate(datasets) if place < 2 or dataset is not None]
     odd = [type(dataset).__name__ for dataset in given if not _is_map_style(dataset)]

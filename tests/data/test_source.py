@@ -66,6 +66,11 @@ def by_name(size):
     return {"train": Points(size), "test": Points(size)}
 
 
+def stream(size):
+    """It has a length, and does not know it."""
+    return DataLoader(WithoutLength())
+
+
 def streams(size):
     return Stream(), Stream()
 
@@ -135,9 +140,10 @@ def test_what_cannot_be_loaded_is_the_users_mistake(data, message):
     ("function", "size", "returned"),
     [
         (four, 3, "tuple of 4"),
-        (one, 3, "Points of 3"),
-        (one, 2, "Points of 2"),
-        (by_name, 3, "dict of 2"),
+        (one, 3, "Points"),
+        (one, 2, "Points"),
+        (by_name, 3, "dict"),
+        (stream, 3, "DataLoader"),
         (loaders, 3, "DataLoader, which is not read by index: "),
         (streams, 3, "Stream, which is not read by index: "),
         (endless, 3, "WithoutLength, which is not read by index: "),
