@@ -81,15 +81,15 @@ def _check_ranks(topology: "Topology") -> None:
 
 def _check_shares(data: dict[str, Any]) -> None:
     shares = data.get("shares")
-    if not shares:
+    if shares is None:
         return
     if data.get("partition", "iid") != "iid":
         raise SettingError(
             f"data.shares={shares} and data.partition={data['partition']}: leave one of them out"
         )
-    if not isinstance(shares, str) and not (
-        isinstance(shares, dict) and isinstance(shares.get("_target_"), str)
-    ):
+    # '' is what a shell makes of a variable that is not set
+    named = shares.get("_target_") if isinstance(shares, dict) else shares
+    if not named or not isinstance(named, str):
         raise SettingError(
             f"data.shares={shares} must be the path of a JSON file, or a function as "
             "data.shares={_target_: mine.by_site}"

@@ -73,7 +73,7 @@ def _wrong(name: str, value: Any) -> str:
     if value is None and name in _MAY_BE_NULL:
         return ""
     # '' is the current folder, and what a shell makes of a variable that is not set
-    if name == "data.path" and value in ("", []):
+    if name in ("data.path", "data.test") and value in ("", []):
         return "is empty: give a file or folder"
     if name in _WHOLE and not _is_whole(value, _WHOLE[name]):
         return f"must be a whole number of at least {_WHOLE[name]}"

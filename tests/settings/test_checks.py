@@ -190,6 +190,10 @@ def test_unknown_choice(name, choices):
             r"data\.partition=own: .*, by the same numbers for all, and set data\.scaled=false",
         ),
         (
+            {"data.shares": ""},
+            r"data\.shares= must be the path of a JSON file",
+        ),
+        (
             {"data.partition": "own", "data.shares": "x.json"},
             r"data\.shares=x\.json and data\.partition=own: leave one of them out",
         ),

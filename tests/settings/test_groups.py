@@ -117,8 +117,12 @@ def test_what_adapters_are_like_asks_for_some(given):
     assert settings.load(["model=mlp", "model._target_=mine.net", f"+{override}"])
 
 
-@pytest.mark.parametrize("data", ["csv", "hf", "text", "tokens"])
+@pytest.mark.parametrize(
+    ("data", "setting"),
+    [*((data, "data.path") for data in _HALVED), ("tokens", "data.test")],
+)
 @pytest.mark.parametrize("path", ["", "[]"])
-def test_a_path_that_a_shell_has_left_empty_is_not_the_current_folder(data, path):
-    said = refused(f"data={data}", f"data.path={path}")
-    assert said == f"data.path={path} is empty: give a file or folder"
+def test_a_path_that_a_shell_has_left_empty_is_none(data, setting, path):
+    """It was the current folder, or as if nothing had been given."""
+    said = refused(f"data={data}", f"{setting}={path}")
+    assert said == f"{setting}={path} is empty: give a file or folder"
