@@ -109,10 +109,11 @@ def _check_read(config: Config, given: Mapping[str, str]) -> None:
 
 def _check_adapters_read(config: Config, given: Mapping[str, str]) -> None:
     """Nor are those of adapters, where there are none."""
-    of_adapters = [text for setting, text in given.items() if setting.startswith("model.lora.")]
-    if not of_adapters or "model.lora.rank" in given:
+    of_adapters = [text for setting, text in given.items() if setting.startswith("model.lora")]
+    if not of_adapters or any("rank" in text for text in of_adapters):
         return
-    if config.model["_target_"] == "tdml.models.hf" and not config.model["lora"].get("rank"):
+    lora = config.model.get("lora", {})
+    if config.model["_target_"] == "tdml.models.hf" and not lora.get("rank"):
         raise SettingError(
             f"{of_adapters[0]}: nothing reads it without a rank, and all of the model is trained: "
             "add model.lora.rank=8, or another"

@@ -115,6 +115,14 @@ def test_what_adapters_are_like_asks_for_some(given):
     for rank in (8, "null"):
         assert settings.load(["model=hf", override, f"model.lora.rank={rank}"])
     assert settings.load(["model=mlp", "model._target_=mine.net", f"+{override}"])
+    assert refused("model=hf", override, "~model.lora") == said
+
+
+def test_adapters_may_be_given_together():
+    together = "model.lora={alpha: 32}"
+    assert refused("model=hf", together).startswith(f"{together}: nothing reads it without a rank")
+    lora = settings.load(["model=hf", "model.lora={rank: 4, alpha: 32}"]).model["lora"]
+    assert (lora["rank"], lora["alpha"], lora["targets"]) == (4, 32, "all-linear")
 
 
 @pytest.mark.parametrize(
