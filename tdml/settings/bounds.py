@@ -1,6 +1,6 @@
 """What single settings may be: numbers within bounds, and choices."""
 
-import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tdml.errors import SettingError
@@ -58,11 +58,10 @@ def _check_number(name: str, value: Any) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SettingError(f"{name}={value} is not a number")
-    least, most = int(name in _AT_LEAST_1), _AT_MOST.get(name, math.inf)
+    least, most = int(name in _AT_LEAST_1), _AT_MOST.get(name, sys.float_info.max)
     above, below = name in _ABOVE_0, name in _BELOW_1
     if (
-        not math.isfinite(value)
-        or not least <= value <= most
+        not least <= value <= most  # nor is a whole number finite that no float holds
         or (above and value == 0)
         or (below and value >= 1)
     ):

@@ -239,6 +239,7 @@ def test_a_mistake_is_named(changes, message):
     [
         ({"topology.replicas": 10**8}, "200000001 ranks"),
         ({"topology.spares": 10**6}, "ranks"),
+        ({"rounds": 10**400}, "must be a finite number of at least 1"),
         (
             {"sync.local_steps": 10**12},
             "sync.local_steps=1000000000000 must be a finite number of at least 1 and at most",
