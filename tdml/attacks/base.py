@@ -75,7 +75,8 @@ class Victim:
 
     `inputs` (k, …) are samples as the model takes them. `labels` is how many the data has, None if
     it has none, and `outputs` how many the model tells apart. `names` are those of the tensors of
-    each stage, and `held` the stages of the attackers, by replica: all, where it may be any.
+    each stage, and `held` the stages that attackers hold together, for each replica; each by
+    itself where a spare may come to any.
     """
 
     inputs: torch.Tensor
@@ -169,12 +170,18 @@ def attackers(settings: dict, stages: int) -> frozenset[str]:
 
 
 def held_stages(settings: dict, stages: int) -> list[frozenset[int]]:
-    """The stages that attackers hold, of each replica with some; a spare may come to any."""
+    """The stages that attackers hold, of each replica with some; a spare may come to any, but to
+    one alone."""
+    names = attackers(settings, stages)
     held: dict[str, set[int]] = {}
-    for name in attackers(settings, stages):
-        replica, at_slot, stage = name.partition(".s")
-        held.setdefault(replica, set()).update([int(stage)] if at_slot else range(stages))
-    return [frozenset(taken) for taken in held.values()]
+    for replica, at_slot, stage in (name.partition(".s") for name in names):
+        if at_slot:
+            held.setdefault(replica, set()).add(int(stage))
+    spares = any(".s" not in name for name in names)
+    return [
+        *map(frozenset, held.values()),
+        *(frozenset({stage}) for stage in range(stages) if spares),
+    ]
 
 
 def make_attack(settings: dict) -> Attack:

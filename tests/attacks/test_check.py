@@ -77,7 +77,8 @@ def test_what_attacks_something_passes(overrides, changes) -> None:
         ({"replicas": [1]}, [{0, 1, 2}]),
         ({"nodes": ["r1.s0", "r1.s2"]}, [{0, 2}]),
         ({"nodes": ["r10.s2", "r1.s0"]}, [{0}, {2}]),
-        ({"nodes": ["spare3"]}, [{0, 1, 2}]),
+        ({"nodes": ["spare3"]}, [{0}, {1}, {2}]),
+        ({"nodes": ["r1.s0", "spare3"]}, [{0}, {0}, {1}, {2}]),
     ],
 )
 def test_the_stages_that_attackers_hold(named, held) -> None:
