@@ -118,7 +118,7 @@ class SingleLayer(Attack):
     omniscient = True
 
     def __init__(self, layer: int | str | None, scale: float) -> None:
-        self.layer = whole("layer", layer) if isinstance(layer, int | float) else layer
+        self.layer = layer if layer is None or isinstance(layer, str) else whole("layer", layer)
         self.scale = number("scale", scale, least=0)
 
     def check(self, victim: Victim) -> None:

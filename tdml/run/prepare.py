@@ -27,6 +27,7 @@ from tdml.round.checkpoint import Checkpoint
 from tdml.round.job import Job, how_shared
 from tdml.round.windows import windows_that_fit
 from tdml.settings.schema import Config
+from tdml.settings.targets import made
 from tdml.tasks import Language
 from tdml.tasks.measures import look_at
 
@@ -103,7 +104,7 @@ def _check_attack(
         names=[layout.names for layout in stage_layouts],
         held=held_stages(config.attack, config.topology.stages),
     )
-    make_attack(config.attack).check(victim)
+    made("attack", config.attack["_target_"], make_attack(config.attack).check, victim)
 
 
 def _windows(config: Config, states: Sequence[StateLayout]) -> int:

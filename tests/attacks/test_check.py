@@ -36,6 +36,7 @@ def check(overrides, **changes):
         (["backdoor", "attack.size=9"], {}, "attack.size=9: a sample is (3, 8, 8), which is no"),
         (["backdoor"], {"held": _FIRST + _LAST}, "attack.nodes: images are at the first stage"),
         (["half_work"], {"held": _FIRST + _LAST}, "attack.nodes: only a replica whose nodes all"),
+        (["single_layer", "attack.layer=[0]"], {}, "attack.layer=[0] is not a number"),
         (["single_layer", "attack.layer=wieght"], {}, "attack.layer=wieght: no stage of an"),
         (["single_layer", "attack.layer=1"], {"held": _LAST}, "attack.layer=1: no stage of an"),
         (["stage_backdoor"], {}, "attack=stage_backdoor is made on models of tokens"),

@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from tdml import config as settings
+from tdml.attacks import Attack
 from tdml.data.source import Source, load_source
 from tdml.errors import SettingError
 from tdml.models.whole import tensors_of
@@ -35,6 +36,16 @@ class Whole(nn.Module):
 def samples(count, shape=(6,), dtype=torch.float32, labels=None):
     classes = torch.arange(count) % 3 if labels is None else labels
     return TensorDataset(torch.zeros(count, *shape, dtype=dtype), classes)
+
+
+class OfOld(Attack):
+    """Written for an earlier version."""
+
+    def check(self, labels, outputs):
+        raise AssertionError("nobody calls it so any more")
+
+    def corrupt(self, update, context):
+        return -update
 
 
 class Lists(TensorDataset):
@@ -210,6 +221,10 @@ def test_a_job_that_cannot_be_repeated_is_refused_or_known_as_such():
         (
             ["attack=label_flip", "task=language", "data=text", "data.context=8", "model=gpt"],
             "attack.num_classes=10: the data has no classes",
+        ),
+        (
+            ["model=mlp", f"attack._target_={__name__}.OfOld"],
+            f"attack={__name__}.OfOld cannot be used: OfOld.check() missing 1 required",
         ),
     ],
 )
