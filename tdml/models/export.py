@@ -88,7 +88,7 @@ def _check_plain(run: Path, model: DictConfig) -> None:
     """Of a stranger's run nothing but TDML's own function is called to make its model again."""
     kept = OmegaConf.to_container(model)
     assert isinstance(kept, dict)
-    if "_target_" in str([*kept.values()]):
+    if "'_target_'" in str([*kept.values()]):  # as it is written where it is a name
         raise SettingError(
             f"{run}: config.yaml: a setting of its model has a _target_ of its own, which export "
             f"does not run: give a NAME{_SUFFIX}"

@@ -87,9 +87,10 @@ def test_a_model_of_transformers_loads_as_what_it_was(tied: bool, tmp_path: Path
 def test_adapters_are_what_peft_reads(targets: str, tmp_path: Path) -> None:
     auto = transformers().AutoModelForCausalLM
     peft = pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
-    _save_llama(tmp_path / "base")
+    saved = tmp_path / "base_target_"  # whose name is no setting
+    _save_llama(saved)
     model = leave_run(
-        tmp_path / "run", "model=hf", f"model.pretrained={tmp_path / 'base'}", "model.lora.rank=4",
+        tmp_path / "run", "model=hf", f"model.pretrained={saved}", "model.lora.rank=4",
         f"model.lora.targets={targets}",
     )  # fmt: skip
     with torch.no_grad():
@@ -98,7 +99,7 @@ def test_adapters_are_what_peft_reads(targets: str, tmp_path: Path) -> None:
                 parameter.add_(torch.randn_like(parameter), alpha=0.1)
     torch.save(model.state_dict(), tmp_path / "run" / "model.pt")
     assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
-    base = auto.from_pretrained(tmp_path / "base").eval()
+    base = auto.from_pretrained(saved).eval()
     before = base(IDS).logits
     loaded = peft.PeftModel.from_pretrained(base, tmp_path / "out").eval()
     assert torch.equal(loaded(IDS).logits, model(IDS).logits)
