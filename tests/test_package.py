@@ -19,6 +19,6 @@ def test_a_list_of_settings_is_the_users_mistake(call) -> None:
 
 
 def test_the_trust_functions_are_where_they_are_said_to_be() -> None:
-    from tdml.trust import rank_moments, screen
+    from tdml.trust import mandera, rank_moments, screen
 
-    assert all(map(callable, (rank_moments, screen)))
+    assert all(map(callable, (mandera, rank_moments, screen)))
