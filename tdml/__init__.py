@@ -4,6 +4,8 @@ What a notebook needs: `load` settings, `train` a job, `read` a run; the mathema
 `tdml.trust`, and attacks derive from `tdml.attacks.Attack`.
 """
 
+import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +13,12 @@ if TYPE_CHECKING:
     from tdml.settings.schema import Config
 
 __version__ = "0.2.0"
+
+
+def __getattr__(name: str) -> object:
+    if name in ("trust", "attacks"):  # which import torch, for whoever asks for them
+        return importlib.import_module(f"tdml.{name}")
+    raise AttributeError(f"module 'tdml' has no attribute {name!r}")
 
 
 def load(*overrides: str) -> "Config":
@@ -43,14 +51,12 @@ def _checked(overrides: tuple[str, ...]) -> tuple[str, ...]:
     return overrides
 
 
-def read(run: str) -> "History":
+def read(run: str | Path) -> "History":
     """What became of a run, from its folder.
 
     Raises:
         tdml.errors.SettingError: it is no run.
     """
-    from pathlib import Path
-
     from tdml.monitor import history
 
     return history.read(Path(run))

@@ -1,5 +1,9 @@
 """What a notebook uses."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import tdml
@@ -22,3 +26,23 @@ def test_the_trust_functions_are_where_they_are_said_to_be() -> None:
     from tdml.trust import mandera, rank_moments, screen
 
     assert all(map(callable, (mandera, rank_moments, screen)))
+
+
+def test_a_notebook_has_all_from_one_import() -> None:
+    """In a process of its own: here others have imported most of it."""
+    script = "import tdml; print(tdml.trust.screen.__name__, tdml.attacks.Attack.__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "screen Attack\n"
+
+
+@pytest.mark.slow
+def test_a_job_is_played_and_read(tmp_path: Path) -> None:
+    job = ["model=mlp", "topology.replicas=1", "topology.stages=1", "sync.local_steps=2"]
+    keys = f"identity.folder={tmp_path / 'keys'}"
+    assert tdml.train(*job, "rounds=2", f"run_dir={tmp_path / 'run'}", keys) == 0
+    history = tdml.read(tmp_path / "run")
+    assert history.ended and [line.round for line in history.rounds] == [1, 2]
+    with pytest.raises(SettingError, match="is no run"):
+        tdml.read(str(tmp_path / "keys"))
