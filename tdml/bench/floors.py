@@ -16,7 +16,10 @@ from torch import multiprocessing
 from torch.distributed import rpc
 
 from tdml.common.environment import MEMORY
-from tdml.lab.laboratory import Laboratory
+from tdml.lab.fleet import LocalFleet
+from tdml.models import whole
+from tdml.protocol.identity import Identity
+from tdml.protocol.names import node_names
 from tdml.protocol.orders import TrainOrder
 from tdml.round.job import Job
 from tdml.run.launch import threads_per_rank
@@ -71,12 +74,12 @@ def _memory_of_others() -> Iterator[None]:
         os.environ.update(kept)
 
 
-def cost_of_records(overrides: Sequence[str]) -> float:
-    """By how much more processor time a round's training takes where states and messages are kept
-    for audits, as a share; one replica, in this process."""
-    laboratory = Laboratory([*overrides, "topology.replicas=1", "device=cpu"])
-    job, [replica] = laboratory.job, laboratory.fleet.muster()
-    replica.load(laboratory.engine.weights, 1, job.frozen)
+def cost_of_records(job: Job) -> float:
+    """By how much more processor time a replica's round takes where states and messages are kept
+    for audits, as a share; in this process."""
+    identities = {name: Identity.new() for name in node_names(job.config.topology)}
+    replica = LocalFleet(job, "records", identities).muster()[0]
+    replica.load(whole.flatten(job.model, job.layouts), 1, job.frozen)
     spent: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(2 * _TRAINED + 1):
         keeps = turn % 2 == 0

@@ -42,9 +42,9 @@ class ThroughputResult:
     replicas train, and of its whole rounds; `busy` is the share of a step in which those pipelines'
     stages compute. And the mean seconds of a round's phases: some, as audits, take theirs in few of
     the rounds. `floors` are the least seconds that some phases could take; `records` is what it
-    costs to keep states and messages for audits, as a share of training. `startup` is what comes
-    before the first step, and the memory of every process; `plain_startup` the same of a plain
-    loop in a process of its own."""
+    costs to keep states and messages for audits, as a share of training on a processor, None where
+    nobody is audited or a GPU trains. `startup` is what comes before the first step, and the memory
+    of every process; `plain_startup` the same of a plain loop in a process of its own."""
 
     plain: float
     limit: float
@@ -53,7 +53,7 @@ class ThroughputResult:
     whole: float
     seconds: Mapping[str, float]
     floors: Mapping[str, float] = field(default_factory=dict)
-    records: float = 0.0
+    records: float | None = None
     startup: Startup | None = None  # None: nobody has watched it
     plain_startup: Startup | None = None
 
@@ -82,18 +82,18 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     job = prepare(
         replace(config, topology=replace(config.topology, microbatches=microbatches)), samples, None
     )
-    plain = (before + plain_loop(job, _TURN_S)) / 2
+    plain, device = (before + plain_loop(job, _TURN_S)) / 2, device_of(job)
     result = replace(
         summarise(job, read_metrics(run)[1:], plain, *limit(job)),
         floors=floors(job),
-        records=cost_of_records(overrides) if job.audits else 0.0,
+        records=cost_of_records(job) if job.audits and device.type == "cpu" else None,
         startup=started,
         plain_startup=alone,
     )
     console = Console(soft_wrap=True)
     console.print(*_tables(job, result), *([_memory(started, alone)] if started else []))
     console.print(_sentence(job, result), highlight=False)
-    about = {"machine": hardware.describe(device_of(job)), "settings": list(overrides)}
+    about = {"machine": hardware.describe(device), "settings": list(overrides)}
     json_file.write(out, about | asdict(result))
     return 0
 
@@ -175,8 +175,10 @@ def _sentence(job: Job, result: ThroughputResult) -> str:
         f"{result.plain:.4g} samples/s"
     )
     share = f"{result.training / result.limit:.1%} of what its pipelines allow"
-    kept = f"states and messages kept for audits cost {result.records:.1%} of training"
-    return f"{speed}, {share}; {rest:.1%} of a round is not training; {kept}"
+    text = f"{speed}, {share}; {rest:.1%} of a round is not training"
+    if result.records is None:
+        return text
+    return f"{text}; states and messages kept for audits cost {result.records:.1%} of training"
 
 
 def _nodes(job: Job) -> str:

@@ -3,9 +3,15 @@
 import os
 
 import pytest
+import torch
 
+from tdml import config as settings
 from tdml.bench import floors
 from tdml.common.environment import MEMORY
+from tdml.data.source import load_source
+from tdml.lab.fleet import LocalReplica
+from tdml.protocol.orders import TrainOrder
+from tdml.run.prepare import prepare
 
 
 @pytest.mark.parametrize("set_here", [[], list(MEMORY), list(MEMORY)[:1]])
@@ -29,3 +35,24 @@ def test_a_bare_transfer_is_timed_without_our_settings_of_memory(
     [during] = seen
     assert during == {name: value for name, value in before.items() if name not in MEMORY}
     assert dict(os.environ) == before
+
+
+def test_records_are_those_of_a_round_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it is, whoever attacks in other replicas, with the windows that it has."""
+    config = settings.load(
+        ["model=mlp", "topology.replicas=3", "topology.stages=2", "attack=sign_flip",
+         "attack.replicas=[2]", "topology.min_replicas=2"]
+    )  # fmt: skip
+    job, orders = prepare(config, load_source(config), None), list[TrainOrder]()
+    train = LocalReplica.train
+
+    def note(replica: LocalReplica, order: TrainOrder, late: object) -> object:
+        orders.append(order)
+        return train(replica, order, late)
+
+    monkeypatch.setattr(LocalReplica, "train", note)
+    assert floors.cost_of_records(job) > -1
+    assert all(torch.equal(order.batches, job.batches(0, 1)) for order in orders)
+    assert len(orders[0].batches) == 1437 // 3 // 32
+    bounds = [order.bounds for order in orders]
+    assert bounds == [job.bounds(14), (), job.bounds(14), (), job.bounds(14), (), job.bounds(14)]

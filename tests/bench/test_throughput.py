@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tdml import config as settings
@@ -56,6 +58,14 @@ def test_who_did_not_train_counts_for_nothing(job):
         job, [line(2.0, 3.0, losses=(0.5, None))], plain=100.0, limit=80.0, busy=0.8
     )
     assert result.training == 48.0
+
+
+def test_what_records_cost_is_said_where_it_was_measured(job):
+    """Not on a GPU, whose job a processor would take a hundred times as long to measure."""
+    result = throughput.summarise(job, [line(2.0, 3.0)], plain=100.0, limit=80.0, busy=0.8)
+    assert "kept for audits" not in throughput._sentence(job, result)
+    said = throughput._sentence(job, replace(result, records=0.025))
+    assert said.endswith("; states and messages kept for audits cost 2.5% of training")
 
 
 @pytest.mark.parametrize(
