@@ -69,6 +69,8 @@ def run(
     file = _open(out)
     done = read_cases(file)
     left = [case for case in cases if "error" in done.get(case.key, {"error": ""})]
+    if there := [done[case.key] for case in cases if case not in left]:
+        console.print(_said_of(there, len(cases), out), highlight=False, soft_wrap=True)
     interrupted = _play_all(left, max(1, min(jobs, len(left))), file, console)
     results = read_cases(file)
     mine = [results[case.key] for case in cases if case.key in results]
@@ -82,6 +84,15 @@ def run(
         )
     console.print(f"{len(mine)} of {len(cases)} cases: {markdown}", highlight=False, soft_wrap=True)
     return 130 if interrupted else int(bool(failed))
+
+
+def _said_of(there: Sequence[dict], cases: int, out: Path) -> str:
+    """Results of an earlier version would be taken for this one's."""
+    commits = sorted({result.get("commit") or "unknown" for result in there})
+    return (
+        f"{len(there)} of {cases} cases are in {out} already, of commit {', '.join(commits)}, and "
+        "are not played again: another --out plays all"
+    )
 
 
 def read_cases(file: Path) -> dict[str, dict]:

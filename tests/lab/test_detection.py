@@ -46,9 +46,13 @@ def test_a_small_grid_from_end_to_end(tmp_path, capsys):
     assert str(tmp_path / "results.md") in capsys.readouterr().out.replace("\n", "")
 
 
-def test_what_is_there_is_not_played_again(tmp_path, monkeypatch):
+def test_what_is_there_is_not_played_again(tmp_path, monkeypatch, capsys):
+    """And it is said that it is another version's: the numbers would be taken for this one's."""
     narrow = ("--quick", "--rounds", 1, "--out", tmp_path)
+    monkeypatch.setenv("COMMIT", "before")
     assert run(*narrow, "--attack", "zero_update") == 0
+    assert "already" not in capsys.readouterr().out
+    monkeypatch.setenv("COMMIT", "after")
     before = (tmp_path / "cases.jsonl").read_text()
     with (tmp_path / "cases.jsonl").open("a") as file:
         file.write('{"key": "cut o')
@@ -58,6 +62,8 @@ def test_what_is_there_is_not_played_again(tmp_path, monkeypatch):
     )
     assert run(*narrow, "--attack", "zero_update", "garbage") == 0
     assert played == ["garbage"]
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert f"3 of 4 cases are in {tmp_path} already, of commit before, and are not played" in said
     after = (tmp_path / "cases.jsonl").read_text().splitlines()
     assert "\n".join(after).startswith(before.strip())
     assert json.loads(after[-1])["case"]["attack"] == "garbage"
