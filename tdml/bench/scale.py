@@ -28,12 +28,11 @@ from tdml.trust.commitment import BLOCK
 _TURNS = 3  # rounds that count; one before them warms up
 _PHASES = ("gather", "screen", "aggregate")
 _MIB = 2**20
-# A block for every one of eight stages, batches small enough for 64 shares of the digits; and no
-# memory for updates, so that all of them are asked for twice.
-_DEFAULTS = (
-    "model=mlp", "model.hidden=1024", "model.depth=8", "train.batch_size=8", "gather.memory=0",
-    "device=cpu",
-)  # fmt: skip
+# a block for every one of eight stages, unless another model is asked for
+_MODEL = ("model=mlp", "model.hidden=1024", "model.depth=8")
+# Batches small enough for 64 shares of the digits; and no memory for updates, so that all of them
+# are asked for twice.
+_DEFAULTS = ("train.batch_size=8", "gather.memory=0", "device=cpu")
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,16 @@ def run(
         raise SettingError("--replicas, --stages: give numbers from 1 on")
     console = Console(soft_wrap=True)
     cases: list[ScaleResult] = []
+    model = () if any(text.startswith("model=") for text in overrides) else _MODEL
+    given = [*model, *_DEFAULTS, *overrides]
     for n in stages:
-        chosen = [*_DEFAULTS, *overrides, f"topology.stages={n}"]
+        chosen = [*given, f"topology.stages={n}"]
         recordings = record(chosen)
         for m in sorted(replicas):
             cases.append(measure([*chosen, f"topology.replicas={m}", "trust.budget=0"], recordings))
             console.print(_line(cases[-1]), highlight=False)
     console.print(_table(cases))
-    about = {"machine": hardware.describe(), "settings": [*_DEFAULTS, *overrides]}
+    about = {"machine": hardware.describe(), "settings": given}
     json_file.write(out, about | {"cases": [asdict(case) for case in cases]})
     return 0
 

@@ -24,6 +24,12 @@ def test_a_line_for_every_case(capsys, tmp_path):
         assert case["round"] >= max(case["seconds"].values())
 
 
+def test_another_model_takes_the_place_of_ours(capsys):
+    model = ["model=cnn", "model.width=8", "data.size=16"]
+    assert cli.run(["bench", "scale", *model, "--replicas", "2", "--stages", "1"]) == 0
+    assert "6,533 numbers a replica" in capsys.readouterr().out
+
+
 def test_it_plays_the_round_of_every_job():
     """Replicas whose updates were recorded lead to the weights that they led to themselves."""
     overrides = [*_SMALL, "topology.replicas=4", "topology.stages=2", "sync.local_steps=1"]
