@@ -78,7 +78,7 @@ def _reaches(run: Run, history: History, histories: Histories) -> tuple[str, str
     alone = histories.get(run.baseline.name)
     if alone is None or not alone.ended or alone.first_round_at(_ACCURACY) is not None:
         return MISSED, _best(history)
-    return MISSED, f"{_best(history)}; one machine: {_best(alone)}"
+    return MISSED, f"{_best(history)}; the recipe is the limit: one machine {_best(alone)}"
 
 
 def _best(history: History) -> str:
