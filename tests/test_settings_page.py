@@ -1,8 +1,10 @@
 """docs/settings.md, and what it is made of."""
 
+import inspect
 from pathlib import Path
 
 from tdml import config as settings
+from tdml.node import schedule
 from tdml.settings.file import flat
 from tests.settings_page import PAGE, described, page_text, settings_of
 
@@ -18,6 +20,14 @@ def test_every_setting_of_a_job_is_on_the_page_with_a_meaning() -> None:
     named = {row[0].removeprefix("| ").strip("`") for row in rows}
     own = {name for name in flat(settings.load([])) if "._target_" not in name}
     assert own <= named
+
+
+def test_the_arguments_of_schedules_are_on_the_page_as_they_are() -> None:
+    [row] = [line for line in page_text().splitlines() if line.startswith("| `train.schedule` |")]
+    for function in (schedule.cosine, schedule.linear, schedule.onecycle, schedule.wsd):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name not in ("step", "total", "warmup"):
+                assert f"`{name}` ({parameter.default:.1f}" in row
 
 
 def test_what_a_file_says_is_read(tmp_path: Path) -> None:
