@@ -22,9 +22,12 @@ ranking         1   5  bench ranking --values $values
 demo            2   6  job experiment=demo $resnet18
 repeat          3   8  bench repeat "$run_dir" $four $resnet18 rounds=$rounds
 repeat-bf16     3   8  bench repeat "$run_dir" $four $resnet18 rounds=$rounds $fast
+repeat-gpt      2   6  bench repeat "$run_dir" $four $gpt rounds=$rounds
+repeat-gpt-bf16 2   6  bench repeat "$run_dir" $four $gpt rounds=$rounds train.precision=bf16
 kinds           2   6  bench kinds $resnet18 topology.stages=2
 throughput      2   6  bench throughput "$run_dir" $one $resnet50 sync.local_steps=$steps
 throughput-bf16 2   6  bench throughput "$run_dir" $one $resnet50 sync.local_steps=$steps $fast
+throughput-gpt  2   6  bench throughput "$run_dir" $one $gpt sync.local_steps=$steps
 nccl            1   4  nccl $resnet18 topology.replicas=1 topology.stages=2 device=cuda rounds=3
 paper           2 999  paper "$papers" $fast $papers_with
 '
@@ -61,7 +64,8 @@ paper() { # runs, and settings of all of them
     done
     if compgen -G "$folder/paper/*/metrics.jsonl" >/dev/null; then
         "${paper[@]}" --results --docs "$folder"
-        bench outcome "$folder"/paper/*/
+        local played=("$folder"/paper/*/metrics.jsonl) # of one cut off in its first round there is nothing to say
+        bench outcome "${played[@]%/metrics.jsonl}"
     fi
     return $status
 }
@@ -107,18 +111,20 @@ machine="$("$python" -m tdml.bench.record "$runs")"
 read -r device gpus folder <<<"$machine"
 
 four="topology.replicas=4 topology.stages=1 sync.local_steps=6" one="topology.replicas=1 topology.stages=1"
-fast="train.precision=bf16 train.channels_last=true"
+fast="train.precision=bf16 train.channels_last=true" gpt="task=language data=text model=gpt train=adamw"
 if [ "$device" = cuda ]; then
     resnet18="model=resnet18" resnet50="model=resnet50 train.batch_size=128" values=188000000 rounds=50 steps=390
-    papers="resnet50-paper-1x1 resnet50-paper-2x2 resnet50-fast-1x1 resnet50-paper-4x2 resnet50-paper-8x2"
+    papers="resnet50-paper-1x1 resnet50-paper-2x2 resnet50-fast-1x1 resnet50-paper-4x2 resnet50-paper-8x2 \
+        resnet50-paper-4x2-gaussian resnet50-paper-4x2-zero_gradient resnet50-paper-4x2-mean_shift"
     papers_with=""
 else
     echo "no GPU is here: all checks run small on the processor"
     resnet18="model=cnn model.width=8 data.size=16" resnet50="$resnet18" values=2000000 rounds=2 steps=5
+    gpt="$gpt data.context=32 model.layers=2 model.width=32"
     papers="resnet18-paper-1x1" papers_with="rounds=1 sync.local_steps=2"
 fi
 export python device gpus folder data name figures run_dir
-export four one fast resnet18 resnet50 values rounds steps papers papers_with
+export four one fast gpt resnet18 resnet50 values rounds steps papers papers_with
 export -f bench cannot job kernels nccl paper
 
 stopped="" failed=""

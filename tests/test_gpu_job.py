@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.jobs import kill_tree
+from tests.monitor.run_folders import leave_run
 
 ROOT = Path(__file__).resolve().parents[1]
 STUB = """#!/bin/bash
-# The interpreter, but for what would take long: three checks.
+# The interpreter, but for what would take long.
 case "$*" in
     "-c import triton") ;;
     "-m pytest "*) echo "7 passed" ;;
@@ -23,6 +24,7 @@ case "$*" in
         [ ! -e {plan}/wait ] || { echo "it begins"; sleep 100; }
         while [ "$1" != --json ]; do shift; done
         echo '{"times": 2.5}' > "$2"; echo "2.5 x reading" ;;
+    "-m tdml.cli paper "*) ;;
     *) exec {python} "$@" ;;
 esac
 """
@@ -120,6 +122,19 @@ def test_whoever_stops_it_finds_what_was_cut_off(desk):
     assert desk.kept("ranking")["outcome"] == "cut off"
 
 
+def test_a_run_cut_off_in_its_first_round_hides_no_other(desk):
+    """Of the paper's, of which the last has hardly ever come to its end."""
+    papers = desk.folder / "runs" / "cpu" / "paper"
+    leave_run(papers / "resnet18-paper-1x1", accuracies=[0.5, 0.6], ended=False)
+    begun = leave_run(papers / "resnet18-paper-2x2", accuracies=[], ended=False)
+    (begun / "metrics.jsonl").unlink(missing_ok=True)
+    (desk.folder / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    status, said = desk.call("paper", minutes=5, DATA=str(desk.folder / "data"))
+    assert status == 0, said
+    [run] = desk.kept("paper")["figures"]["runs"]
+    assert run["accuracy"] == [0.5, 0.6]
+
+
 @pytest.mark.parametrize(
     ("checks", "variables", "expected"),
     [
@@ -144,12 +159,12 @@ def test_all_checks_on_a_processor(tmp_path, cifar10_root, monkeypatch):
     assert status == 0, said
     errors = desk.kept("kinds")["figures"]["errors"]
     assert {error["update"] for error in errors} == {0.0}
-    for check in ("repeat", "repeat-bf16"):
+    for check in ("repeat", "repeat-bf16", "repeat-gpt", "repeat-gpt-bf16"):
         figures = desk.kept(check)["figures"]
         assert (figures["windows"], figures["parted"]) == (24, [])
     [demo] = desk.kept("demo")["figures"]["runs"]
     assert list(demo["accused"]) == ["r3.s1"] and demo["wrongly_accused"] == []
     [paper] = desk.kept("paper")["figures"]["runs"]
     assert len(paper["accuracy"]) == 1
-    for check in ("ranking", "throughput", "throughput-bf16"):
+    for check in ("ranking", "throughput", "throughput-bf16", "throughput-gpt"):
         assert desk.kept(check)["outcome"] == "done"
