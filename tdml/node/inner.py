@@ -135,9 +135,9 @@ def _factory(settings: dict[str, Any]) -> partial:
 def _arguments(train: Train, make: partial) -> dict[str, Any]:
     """Those settings of the group `train` that the optimizer takes and is not given as arguments of
     its own."""
-    takes = _taken_by(make.func)
+    name = train.optimizer["_target_"]
+    takes = made("train.optimizer", name, _taken_by, make.func)
     if train.weight_decay and "weight_decay" not in takes:
-        name = train.optimizer["_target_"]
         raise SettingError(
             f"train.weight_decay={train.weight_decay}: {name} has none: set train.weight_decay=0"
         )

@@ -81,9 +81,9 @@ class Schedule:
         self._name = settings.schedule["_target_"]
         self._lr, self._warmup, self._rounds = settings.lr, settings.warmup, rounds
         self._factor = _make(settings.schedule)
-        self._warms_up = (
-            "warmup" in inspect.signature(getattr(self._factor, "func", self._factor)).parameters
-        )
+        made_of = getattr(self._factor, "func", self._factor)
+        signature = made("train.schedule", self._name, inspect.signature, made_of)
+        self._warms_up = "warmup" in signature.parameters
         if self._warms_up:
             self._factor = partial(self._factor, warmup=settings.warmup)
 

@@ -205,6 +205,7 @@ REFUSED = {
     "train.optimizer=adam cannot be used: amsgrad=no must be true or": ["train.optimizer=adam", "train.optimizer.amsgrad=no"],
     "train.optimizer=muon cannot be used: .*2D": ["train.optimizer=muon"],
     "train.optimizer=nowhere.Opt cannot be used: ": ["train.optimizer._target_=nowhere.Opt"],
+    "train.optimizer=builtins.max cannot be used: no signature": ["train.optimizer._target_=builtins.max"],
     "train.optimizer=.* returned list: it must return a torch": [f"train.optimizer={__name__}.no_optimizer"],
     "train.optimizer.lr is set for every step: give it as train.lr": ["+train.optimizer.lr=1"],
     "train.optimizer has no name: ": ["train.optimizer=null"],

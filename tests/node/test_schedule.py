@@ -167,6 +167,7 @@ REFUSED = {
         {"pct_start": 30},
     ),
     "train.schedule=nowhere.f cannot be used: ": ("nowhere.f", 0, {}),
+    "train.schedule=builtins.max cannot be used: no signature": ("builtins.max", 0, {}),
     r"train.warmup=40 must be less than the 40 steps of the job \(4 rounds of 10\)": (
         "linear",
         40,
