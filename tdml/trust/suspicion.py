@@ -75,16 +75,18 @@ class Purse:
         loud = [i for i, c in candidates.items() if c.at_once]
         chosen = {i: set(every[i] if i in loud else drawn[i]) for i in every}
         calm = [(i, w) for i, windows in every.items() for w in windows if i not in loud]
-        for place in torch.randperm(len(calm), generator=draw)[: len(loud)].tolist():
-            chosen[calm[place][0]].add(calm[place][1])
+        shuffled = [calm[place] for place in torch.randperm(len(calm), generator=draw).tolist()]
+        for index, window in shuffled[: len(loud)]:
+            chosen[index].add(window)
         spent = sum(candidates[i].windows[w] for i, windows in chosen.items() for w in windows)
         if allowance >= total:
             self.steps = max(self.steps, 0.0)
         self.steps = max(self.steps + allowance - spent, -allowance)
-        for index in sorted(candidates, key=lambda i: -candidates[i].suspicion):
-            self._spend(
-                candidates[index], chosen[index], allowance if allowance < total else 0.0, draw
-            )
+        reserve = allowance if allowance < total else 0.0
+        # of several who are as suspicious, such as both of two, chance decides
+        anyhow = [*dict.fromkeys(index for index, _ in shuffled), *loud]
+        for index in sorted(anyhow, key=lambda i: -candidates[i].suspicion):
+            self._spend(candidates[index], chosen[index], reserve, draw)
         kept = {
             index: tuple(sorted(windows)) for index, windows in sorted(chosen.items()) if windows
         }

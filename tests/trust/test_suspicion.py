@@ -126,5 +126,18 @@ def test_for_each_that_stands_out_a_window_of_the_others_is_looked_at() -> None:
     assert met == set(range(8))
 
 
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_of_those_who_are_as_suspicious_each_has_his_turn(replicas: int) -> None:
+    """As both of two replicas are, which nothing compares: else the last would be met by chance
+    alone."""
+    purse, draw, hits = Purse(), torch.Generator().manual_seed(0), [0] * replicas
+    for _ in range(300):
+        candidates = {i: Candidate((3, 3, 4), 0.0, False) for i in range(replicas)}
+        chosen, _ = purse.choose(candidates, 0.05, 0.1 * 10 * replicas, draw)
+        for i, windows in chosen.items():
+            hits[i] += len(windows)
+    assert max(hits) < 1.3 * min(hits)
+
+
 def test_nothing_is_chosen_where_there_is_nothing() -> None:
     assert Purse().choose({}, 0.5, 10.0, torch.Generator()) == ({}, {})
