@@ -1,7 +1,7 @@
 """One stage of a model as a node holds it: its parts, its weights and its optimizer. It knows
 nothing of the others."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -79,13 +79,17 @@ class Stage:
 
     def freeze(self, values: torch.Tensor) -> None:
         """Take the parameters that are not trained, (f,) float32."""
-        self._frozen_layout.scatter(
-            values, [tensor for part in self._held for tensor in part.tensors(part.frozen)]
-        )
+        self._frozen_layout.scatter(values, self._frozen())
 
     def write(self, weights: torch.Tensor) -> None:
         """Put in weights (d_s,) float32, to evaluate them."""
         self.layout.scatter(weights, self._tensors())
+
+    @torch.no_grad()
+    def shift(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Add to all that it holds, trained or not, what `change` gives for each tensor."""
+        for tensor in (*self._tensors(), *self._frozen()):
+            tensor.add_(change(tensor))
 
     @contextmanager
     def training(self, seed: int, passing: Passing | None) -> Iterator[None]:
@@ -128,6 +132,10 @@ class Stage:
         buffer's place."""
         parameters = [tensor for part in self._held for tensor in part.tensors(part.parameters)]
         return parameters + [tensor for part in self._held for tensor in part.tensors(part.buffers)]
+
+    def _frozen(self) -> list[torch.Tensor]:
+        """The parameters that are not trained, in their layout's order."""
+        return [tensor for part in self._held for tensor in part.tensors(part.frozen)]
 
 
 def _set_mode(module: nn.Module, training: bool) -> None:

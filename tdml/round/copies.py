@@ -6,7 +6,6 @@ import torch
 
 from tdml.node.stage import Stage
 from tdml.round.job import Job
-from tdml.round.rounding import Rounding
 
 HOST = torch.device("cpu")
 _BY_ONE_COPY = 8  # repetitions, of those before a ban: to make a copy may take longer than they do
@@ -40,11 +39,10 @@ class Copies:
                 self._stages |= {index: self._new(index) for index in indices}
             yield i
 
-    def freeze(self, indices: Iterable[int], rounding: Rounding | None = None) -> None:
-        """Give stages what is not trained, as it is or as rounding changes it."""
+    def freeze(self, indices: Iterable[int]) -> None:
+        """Give stages what is not trained."""
         for index in indices:
-            frozen = self._job.frozen[index]
-            self.of(index).freeze(frozen if rounding is None else frozen + rounding.of(frozen))
+            self.of(index).freeze(self._job.frozen[index])
 
     def _new(self, index: int) -> Stage:
         stage = Stage(self._job.config, index, self._job.plan, HOST, HOST)

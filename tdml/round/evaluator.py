@@ -40,12 +40,12 @@ class Evaluator:
             inputs, targets = pieces.one_batch(*asked)
         indices = range(len(weights))
         stages = [self._copies.of(index) for index in indices]
-        if rounding is not None:
-            values = [value + rounding.of(value) for value in values]
-            inputs = inputs + rounding.of(inputs)
-            self._copies.freeze(indices, rounding)
         for stage, value in zip(stages, values, strict=True):
             stage.write(value)
+        if rounding is not None:
+            inputs = inputs + rounding.of(inputs)
+            for stage in stages:
+                stage.shift(rounding.of)
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
         scores = Scores(self._job.task, with_rows=not order.check)
         observe = EvaluationBatch(inputs, targets, None, scores).observe

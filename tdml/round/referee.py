@@ -83,11 +83,9 @@ class Referee:
             moved = torch.zeros_like(weights)
             if rounding is not None:
                 given, messages = rounding.inputs(given), rounding.messages(messages)
-                begun = before[: len(weights)]
-                stage.write(begun + rounding.of(begun))
+                stage.shift(rounding.of)
                 # not what was added: of a constant that is taken off again nothing may remain
-                moved = change(begun, stage.trainer.state()[: len(weights)])
-                self._copies.freeze([item.stage], rounding)
+                moved = change(before[: len(weights)], stage.trainer.state()[: len(weights)])
             passed = take_alone(stage, given, messages, wanted, in_turn)
         except Exception as error:
             self._copies.drop([item.stage])

@@ -49,11 +49,11 @@ class _Shift(nn.Module):
         super().__init__()
         self.by = nn.Parameter(torch.zeros(width))
         self.register_buffer("scales", torch.linspace(0.1, 3.0, width))
-        self.register_buffer("places", torch.arange(width))
+        self.register_buffer("places", 500 + torch.arange(width))
         self.register_buffer("mask", torch.full((width,), -torch.inf))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return inputs + self.by
+        return inputs[..., self.places - 500] + self.by
 
 
 def adapted() -> nn.Sequential:
@@ -66,28 +66,45 @@ def tokens() -> tuple[torch.Tensor, torch.Tensor]:
     return ids[:192], ids[192:]
 
 
-@pytest.fixture
-def laboratory() -> Laboratory:
-    """Whose only numbers that change, as rounding does, are those that nobody trains."""
+def _of_adapters(*more: str) -> Laboratory:
     names = [
         f"model._target_={__name__}.adapted", "~model.num_classes",
         f"data._target_={__name__}.tokens",
     ]  # fmt: skip
     small = ["topology.replicas=3", "topology.stages=1", "sync.local_steps=4", "trust.budget=1"]
-    return Laboratory(["task=language", *names, *small])
+    return Laboratory(["task=language", *names, *small, *more])
+
+
+@pytest.fixture
+def laboratory() -> Laboratory:
+    """Whose only numbers that change, as rounding does, are those that nobody trains."""
+    return _of_adapters()
+
+
+def _order() -> EvaluateOrder:
+    piece = Piece("train", torch.arange(8), 0, torch.arange(8))
+    return EvaluateOrder(1, (piece,), None, check=True, log=True, nonce="")
 
 
 def test_rounding_changes_what_is_not_trained_of_an_evaluation_and_leaves_it_as_it_was(
     laboratory: Laboratory,
 ) -> None:
     job, weights = laboratory.job, laboratory.engine.weights
-    evaluator = Evaluator(job, Copies(job))
-    piece = Piece("train", torch.arange(8), 0, torch.arange(8))
-    order = EvaluateOrder(1, (piece,), None, check=True, log=True, nonce="")
+    evaluator, order = Evaluator(job, Copies(job)), _order()
     found = evaluator.evaluate(order, weights, [], 0)
     rounded = evaluator.evaluate(order, weights, [], 0, Rounding(evaluator.train, 0))
     assert 0 < (rounded.losses - found.losses).abs().max() < 1e-5
     assert is_equal(evaluator.evaluate(order, weights, [], 0), found)
+
+
+def test_whole_numbers_are_not_rounded() -> None:
+    """In bfloat16 a place of 500 would become one four away, and what is there anything."""
+    laboratory = _of_adapters("train.precision=bf16")
+    job, weights = laboratory.job, laboratory.engine.weights
+    evaluator = Evaluator(job, Copies(job))
+    found = evaluator.evaluate(_order(), weights, [], 0)
+    rounded = evaluator.evaluate(_order(), weights, [], 0, Rounding(evaluator.train, 0))
+    assert 0 < (rounded.losses - found.losses).abs().max() < 0.1
 
 
 def test_and_of_a_step(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
