@@ -52,7 +52,7 @@ class Report:
 class Checked:
     """What came of the cross-check, by candidate; `reports` may be false, and are checked like any
     work. `proofs` convict nodes of it, and `unheard` are the replicas that report what the
-    coordinator does not find."""
+    coordinator does not find, and nobody proves false."""
 
     works: dict[int, WorkResult]
     reports: list[Report]
@@ -60,11 +60,11 @@ class Checked:
     proofs: Sequence[Proof] = ()
     unheard: Collection[int] = ()
 
-    def without(self, validators: Collection[int], proofs: Sequence[Proof]) -> "Checked":
-        """The same where nobody hears these replicas."""
+    def without(self, validators: Collection[int]) -> "Checked":
+        """The same without what these replicas report."""
         false = {r.candidate for r in self.reports if r.validator in validators}
         works = {index: work for index, work in self.works.items() if index not in false}
-        return replace(self, works=works, proofs=proofs, unheard=validators)
+        return replace(self, works=works)
 
 
 NOT_CHECKED = Checked({}, [])

@@ -4,6 +4,7 @@ figures the coordinator takes itself."""
 import math
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import torch
 
@@ -32,12 +33,12 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
         return checked
     size, draw = settler.evaluator.batch_size, gathered.start.draw("reports")
     proofs: list[Proof] = []
-    unheard: set[int] = set()
+    false, unheard = set[int](), set[int]()
     for report, with_it, batch in _reports_to_look_at(checked.reports, size, draw):
-        if report.validator in unheard:
+        if report.validator in false:
             continue
         try:
-            false, heard = _look(settler, gathered, report, with_it, batch)
+            proven, heard = _look(settler, gathered, report, with_it, batch)
         except ReplicaLost:  # its own audit judges that
             continue
         except CannotRead:  # which says nothing of anybody
@@ -46,10 +47,12 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
             name = gathered.names[error.replica][error.stage]
             proofs.append(Proof((name,), f"audit: {error}"))
             continue
-        proofs += false
+        proofs += proven
         if not heard:
+            false.add(report.validator)
+        if not heard and not proven:  # else it is known who of the replica lies
             unheard.add(report.validator)
-    return checked.without(unheard, proofs)
+    return replace(checked.without(false), proofs=proofs, unheard=unheard)
 
 
 def _look(

@@ -38,6 +38,15 @@ def test_a_false_report_is_proven() -> None:
     assert "reports what recomputation does not find" in bans["r1.s0"]
 
 
+def test_the_partners_of_who_is_proven_to_report_what_is_false_are_heard_as_before() -> None:
+    laboratory = Laboratory([*_JOB, "topology.stages=2"])
+    sit(laboratory, "r1.s1", Exaggerates)
+    played = next(played for number in range(1, 10) if (played := laboratory.play(number)).bans)
+    assert list(played.bans) == ["r1.s1"]
+    assert not laboratory.engine.judge.standing.unheard
+    assert not [note for note in played.notes if "not asked again" in note]
+
+
 class OfOneSample(Node):
     """Says of a single sample what moves the whole test: that others' updates spoil it."""
 
