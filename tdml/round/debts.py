@@ -127,9 +127,10 @@ class Debts:
 
     def _excuses_itself(self, debt: Debt, replica: Replica, stage: int) -> bool:
         """Whether a node has come anew since, and lost the state that it had gone on from; or it or
-        one of the same partners says that it is on another kind of machine."""
+        one of the same partners is on another kind of machine: it says so, or it was formed again
+        with another number of threads."""
         lost = any(debt.inner) and self._fleet.visit(replica.names[stage]) != debt.visits[stage]
-        moved = replica.kind != debt.kind and len(replica.names) > 1
+        moved = replica.kind != debt.kind
         return lost or (moved and not self._has_new_partners(debt, replica, stage))
 
     def _has_new_partners(self, debt: Debt, replica: Replica, stage: int) -> bool:

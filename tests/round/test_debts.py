@@ -62,23 +62,13 @@ def test_of_several_the_oldest_comes_first() -> None:
     assert debts.of(replica) is debt
 
 
-def test_who_sits_alone_and_says_that_it_is_on_another_kind_of_machine_still_owes_it() -> None:
-    """Nobody could repeat it there."""
-    laboratory = Laboratory([*_JOB, "topology.stages=1"])
-    sit(laboratory, "r1.s0", IsSilent)
-    laboratory.play(1)
-    sit(laboratory, "r1.s0", IsSilent, silent=False)
-    for replica in laboratory.fleet.muster():
-        replica.kind = "NVIDIA H400" if replica.index == 1 else replica.kind
-    second = laboratory.play(2)
-    assert second.judgements[1].reason == "r1.s0 owes its work of round 1, and has not shown it"
-    assert laboratory.engine.judge.debts.owing.keys() == {laboratory.fleet.key("r1.s0")}
-    assert 1 not in second.audits
-
-
-def test_who_says_with_its_partners_that_it_is_on_another_kind_is_believed_once() -> None:
-    """Or it would be silent whenever a lie of its own is asked for."""
-    laboratory = Laboratory([*_JOB, "topology.stages=2", "trust.audit_windows=1"])
+@pytest.mark.parametrize("stages", [1, 2])
+def test_who_is_on_another_kind_of_machine_with_no_other_partners_is_believed_once(
+    stages: int,
+) -> None:
+    """As who was formed again with others' number of threads. But whoever says so whenever it is
+    asked for its work would be silent whenever a lie of its own is asked for."""
+    laboratory = Laboratory([*_JOB, f"topology.stages={stages}", "trust.audit_windows=1"])
     own = laboratory.engine.judge.auditor.settler.referee.kind
     played = []
     for number in range(1, 6):
