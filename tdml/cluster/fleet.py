@@ -137,14 +137,13 @@ class RpcFleet:
         lost = [index for index in indices if self._can_form(index)]
         self.each(self._join, [RpcReplica(i, self.slots.occupants(i), *given) for i in lost])
 
-    def ban(self, names: Iterable[str], reason: str) -> None:
-        """Exclude nodes for the rest of the job. Their replicas' groups end."""
-        for name in names:
-            # one that was let in may have proven something, and come to no session
-            node = self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
-            if not node.banned:
-                node.banned = True
-                self._on_ban(name, reason)
+    def ban(self, name: str, reason: str) -> None:
+        """Exclude a node for the rest of the job. Its replica's group ends."""
+        # one that was let in may have proven something, and come to no session
+        node = self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
+        if not node.banned:
+            node.banned = True
+            self._on_ban(name, reason)
         self._dissolve()
 
     def stand_down(self, name: str) -> bool:

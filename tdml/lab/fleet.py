@@ -173,8 +173,8 @@ class LocalFleet:
     def placed(self, indices: Iterable[int]) -> list[LocalReplica]:
         return [self._mustered[index] for index in indices]
 
-    def ban(self, names: Iterable[str], reason: str) -> None:
-        self.banned += [name for name in names if name not in self.banned]
+    def ban(self, name: str, reason: str) -> None:
+        self.banned += [] if name in self.banned else [name]
         for index, replica in list(self._formed.items()):
             if set(replica.names) & set(self.banned):
                 del self._formed[index]

@@ -131,8 +131,8 @@ class RecordedFleet:
     def placed(self, indices: Iterable[int]) -> list[RecordedReplica]:
         return self.ready(indices)
 
-    def ban(self, names: Iterable[str], reason: str) -> None:
-        raise AssertionError(f"{list(names)} would be banned: {reason}")
+    def ban(self, name: str, reason: str) -> None:
+        raise AssertionError(f"{name} would be banned: {reason}")
 
     def stand_down(self, name: str) -> bool:
         raise AssertionError(f"{name} would give its slot to another")

@@ -194,7 +194,7 @@ class Engine:
         """Ban the nodes that are proven to lie. Returns why, by name."""
         bans = {name: proof.reason for proof in proofs for name in proof.nodes}
         for name, reason in bans.items():
-            self.fleet.ban([name], reason)
+            self.fleet.ban(name, reason)
         return bans
 
     def convict(self, round_: Round, proofs: Sequence[Proof]) -> None:

@@ -92,8 +92,8 @@ class Fleet(Protocol):
         """The replicas as they began the round: of those that were lost since, the living nodes
         still answer."""
 
-    def ban(self, names: Iterable[str], reason: str) -> None:
-        """Exclude nodes for the rest of the job. Their replicas' groups end."""
+    def ban(self, name: str, reason: str) -> None:
+        """Exclude a node for the rest of the job. Its replica's group ends."""
 
     def stand_down(self, name: str) -> bool:
         """Have a spare take a node's slot, if there is one: the node takes no more part. Returns

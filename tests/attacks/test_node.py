@@ -107,7 +107,7 @@ def test_each_knows_how_many_they_are_also_where_one_hands_in_before_the_next_tr
     for node in nodes[2:]:
         torch.testing.assert_close(node.update, -honest / 3)
 
-    laboratory.fleet.ban(["r2.s0"], "for the test")  # it has been given the weights of round 2
+    laboratory.fleet.ban("r2.s0", "for the test")  # it has been given the weights of round 2
     laboratory.play(2)
     laboratory.play(3)
     honest = nodes[0].update + nodes[1].update

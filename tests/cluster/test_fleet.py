@@ -18,7 +18,7 @@ def test_only_the_replica_that_changes_is_formed_anew(joined: list[int], cause: 
     before = muster(fleet)
     assert muster(fleet) == before and sorted(joined) == [0, 1, 2]
     if cause == "banned":
-        fleet.ban(["r1.s0"], "lied")
+        fleet.ban("r1.s0", "lied")
     else:
         fleet.nodes["r1.s0"].dead = True
     assert [replica.index for replica in fleet.ready(range(3))] == [0, 2]
@@ -43,7 +43,7 @@ def test_who_has_lost_its_group_is_formed_again_within_the_round(joined: list[in
 def test_a_checkpoint_brings_the_slots_and_the_bans_back(joined: list[int]) -> None:
     fleet, other = make_fleet([]), make_fleet([])
     muster(fleet)
-    fleet.ban(["r1.s0"], "lied")
+    fleet.ban("r1.s0", "lied")
     slots = muster(fleet)
     muster(other)
     other.restore(fleet.state())
@@ -63,7 +63,7 @@ def test_who_takes_a_slot_later_is_told_with_how_many_threads_the_others_compute
     monkeypatch.setattr(RpcReplica, "join", join)
     fleet = make_fleet([])
     muster(fleet)
-    fleet.ban(["r1.s0"], "lied")
+    fleet.ban("r1.s0", "lied")
     muster(fleet)
     assert told == {0: [None], 1: [None, 4], 2: [None]}
 
@@ -115,7 +115,7 @@ def test_the_banned_who_do_not_come_back_do_not_keep_a_run_from_going_on(joined:
     """However often it is resumed."""
     keys = dict(make_fleet([]).roster.keys)
     first = _part(keys, None)
-    first.ban(["r1.s0"], "lied")
+    first.ban("r1.s0", "lied")
     del keys["r1.s0"]
     second = _part(keys, first.state())
     third = _part(keys, second.state())
@@ -126,7 +126,7 @@ def test_the_banned_who_do_not_come_back_do_not_keep_a_run_from_going_on(joined:
 def test_another_machine_may_have_the_name_of_one_that_was_banned(joined: list[int]) -> None:
     keys = dict(make_fleet([]).roster.keys)
     first = _part(keys, None)
-    first.ban(["r1.s0"], "lied")
+    first.ban("r1.s0", "lied")
     second = _part({**keys, "r1.s0": "another key"}, first.state())
     assert second.banned == []
     assert _part(keys, first.state()).banned == ["r1.s0"]
@@ -142,7 +142,7 @@ def test_without_a_spare_the_others_go_on(joined: list[int]) -> None:
     fleet = make_fleet([])
     fleet.nodes["spare0"].dead = True
     before = muster(fleet)
-    fleet.ban(["r1.s0"], "lied")
+    fleet.ban("r1.s0", "lied")
     del before[1]
     assert muster(fleet) == before
 
@@ -248,7 +248,7 @@ def test_a_key_that_was_let_in_and_has_not_come_is_banned_for_what_it_proves(
     fleet._on_ban = lambda *ban: banned.append(ban)
     before = muster(fleet)
     for _ in range(2):
-        fleet.ban(["spare5"], "signed for another")
+        fleet.ban("spare5", "signed for another")
     if comes_later:
         fleet.enter(admit([*ALL, "spare0", "spare5"]))
     assert banned == [("spare5", "signed for another")]

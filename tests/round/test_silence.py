@@ -74,7 +74,7 @@ def test_the_others_train_as_if_nothing_were_owed():
     sit(absent, "r1.s0", Silent, deed="open")
     first, also = owing.play(1), absent.play(1)
     assert first.weights == also.weights
-    absent.fleet.ban(["r1.s0"], "absent")
+    absent.fleet.ban("r1.s0", "absent")
     sit(owing, "r1.s0", Silent, deed="nothing")
     assert owing.play(2).weights == absent.play(2).weights
 
