@@ -7,19 +7,17 @@ from dataclasses import replace
 
 import torch
 
-from tdml.node.trace import Opening
-from tdml.protocol.orders import RepeatOrder, Repetition, ReplicaLost, new_nonce
+from tdml.protocol.orders import Repetition, ReplicaLost
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 from tdml.round.job import Job
 from tdml.round.openings import false_answer
 from tdml.round.referee import CannotRead
-from tdml.round.repeat import Claim, repeat
+from tdml.round.repeat import Claim, claim_of, repeat
 from tdml.round.settlement import Settlement
 from tdml.round.settler import LOOKS_TAKE, Settler
 from tdml.round.signatures import Signers
-from tdml.round.start import RoundStart
 from tdml.round.traces import open_traces, unshown
 from tdml.round.validators import alike, in_turn, vouched_for
 from tdml.round.vectors import NotShown
@@ -51,7 +49,7 @@ class Auditor:
         """
         openings = open_traces(self._fleet, self._job, gathered, sorted(windows), audits)
         claims = [
-            self._claim(gathered.start, owner, window, openings[owner.index])
+            claim_of(self._job, gathered.start, owner, window, openings[owner.index])
             for owner in self._fleet.placed(sorted(openings))
             for window in windows[owner.index]
         ]
@@ -70,24 +68,6 @@ class Auditor:
                 self._look(claim, gathered, draw, audits)
         for index in sorted(openings.keys() - vouched):
             audits.doubt(index)
-
-    def _claim(
-        self, start: RoundStart, owner: Replica, window: int, openings: Sequence[Opening]
-    ) -> Claim:
-        """One window of a replica's round, with the order to repeat it."""
-        bounds = self._job.bounds(start.steps[owner.index])
-        first, stop = bounds[window : window + 2]
-        order = RepeatOrder(
-            start.number,
-            self._job.longest,
-            owner.index,
-            first,
-            last=window == len(bounds) - 2,
-            batches=self._job.batches(owner.index, start.number)[first:stop],
-            nonce=new_nonce(),
-            inner=() if window else tuple(bool(opening.inner) for opening in openings),
-        )
-        return Claim(order, owner, window, openings, start.weights)
 
     def _repeat(
         self, claims: Sequence[Claim], validators: Sequence[Sequence[Replica]]

@@ -10,6 +10,7 @@ from tdml.node.trace import Opening
 from tdml.protocol.orders import RepeatOrder, Repetition, new_nonce, state_before
 from tdml.round.fleet import Replica
 from tdml.round.job import Job
+from tdml.round.start import RoundStart
 from tdml.round.vectors import Vector, relay
 
 
@@ -44,17 +45,31 @@ class Claim:
         opening = self.openings[stage]
         return opening.states[self.window - 1] if self.window else opening.inner or None
 
-    def start_size(self, job: Job, stage: int) -> int:
-        """Numbers of that."""
-        state = job.states[stage]
-        return state.size if self.window else state.inner.size
-
     def confirmed_by(self, answers: Sequence[Repetition]) -> bool:
         """Whether a repetition has found the very same."""
         same = tuple(answer.end for answer in answers) == self.ends()
         return same and all(
             torch.equal(log, a.log) for log, a in zip(self.logs, answers, strict=True)
         )
+
+
+def claim_of(
+    job: Job, start: RoundStart, owner: Replica, window: int, openings: Sequence[Opening]
+) -> Claim:
+    """One window of a replica's round, with the order to repeat it."""
+    bounds = job.bounds(start.steps[owner.index])
+    first, stop = bounds[window : window + 2]
+    order = RepeatOrder(
+        start.number,
+        job.longest,
+        owner.index,
+        first,
+        last=window == len(bounds) - 2,
+        batches=job.batches(owner.index, start.number)[first:stop],
+        nonce=new_nonce(),
+        inner=() if window else tuple(bool(opening.inner) for opening in openings),
+    )
+    return Claim(order, owner, window, openings, start.weights)
 
 
 def repeat(job: Job, claim: Claim, party: Replica) -> list[Repetition]:
@@ -68,6 +83,7 @@ def repeat(job: Job, claim: Claim, party: Replica) -> list[Repetition]:
     for stage in range(len(owner.names)):
         start = claim.start(stage)
         if start is not None and not order.own:
-            name, size = state_before(claim.window), claim.start_size(job, stage)
-            relay(owner, Vector(name, stage, size, start), party)
+            state = job.states[stage]
+            size = state.size if claim.window else state.inner.size
+            relay(owner, Vector(state_before(claim.window), stage, size, start), party)
     return party.repeat(order)
