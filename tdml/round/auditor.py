@@ -25,6 +25,7 @@ from tdml.trust.judgement import Proof
 from tdml.trust.numbers import LOOK
 
 Reply = list[Repetition] | NotShown | ReplicaLost
+Look = Settlement | NotShown | CannotRead | None  # what has come of one; None: nothing is wrong
 
 
 class Auditor:
@@ -229,7 +230,7 @@ class Auditor:
 
         silent = set(owner.names)  # any of them, unless it is known who
 
-        def look(shows: Replica) -> Settlement | NotShown | CannotRead | None:
+        def look(shows: Replica) -> Look:
             try:
                 return self.settler.look(replace(claim, owner=shows), draw, alone=not others)
             except (NotShown, CannotRead) as error:
@@ -244,23 +245,34 @@ class Auditor:
             audits.left_open(claim, "audit: it did not repeat its work")
             return
         result = results[owner.index]
+        if isinstance(result, CannotRead):
+            audits.notes.append(str(result))
+            if before is None:  # nor has anybody else repeated it
+                audits.left_open(claim, f"audit: {result}")
+        else:
+            self._note_look(claim, result, others, audits)
+
+    def _note_look(
+        self,
+        claim: Claim,
+        result: Settlement | NotShown | None,
+        others: Sequence[Replica],
+        audits: Audits,
+    ) -> None:
+        """Of what could be read; `others` can repeat the window."""
         if result is None:
             audits.looked_right(claim)
         elif isinstance(result, Settlement) and result.proofs:
             audits.settlements.append(result)
             audits.proofs += result.proofs
             audits.found_lied(claim, None)
-        elif isinstance(result, CannotRead):
-            audits.notes.append(str(result))
-            if before is None:  # nor has anybody else repeated it
-                audits.left_open(claim, f"audit: {result}")
         elif isinstance(result, Settlement) and not result.unsettled:
             audits.leave_unknown(claim)
         elif others:
             self._repeat_by_others(claim, others, audits)
         else:
-            if self._job.config.topology.most > 1:
-                audits.silent |= set(owner.names)  # it counts no more until it is found right
+            if self._job.config.topology.most > 1:  # it counts no more until it is found right
+                audits.silent |= set(claim.owner.names)
             why = result.unsettled if isinstance(result, Settlement) else f"audit: {result}"
             audits.left_open(claim, why)
 

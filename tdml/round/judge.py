@@ -144,18 +144,19 @@ class Judge:
         self._learn_power(findings)
         moments = findings.screening.moments
         for row, index in enumerate(gathered.replicas):
-            judgements[index] = replace(
-                judgements[index],
-                rank_mean=float(moments.mean[row]),
-                rank_std=float(moments.std[row]),
-            )
+            mean, std = float(moments.mean[row]), float(moments.std[row])
+            judgements[index] = replace(judgements[index], rank_mean=mean, rank_std=std)
+        self._watch_no_more(gathered, evidence)
+        spent = findings.checked.steps + audits.steps + audits.looks
+        unproven = tuple(index for index, known in evidence.items() if not known.full)
+        return Judged(judgements, proofs, audits, spent, unproven)
+
+    def _watch_no_more(self, gathered: Gathered, evidence: Mapping[int, Evidence]) -> None:
+        """Those who were forgiven before, and of whom all of this round was found right."""
         clearable = vouched_for(self._fleet, gathered)
         for index, known in evidence.items():
             if known.full or (index not in clearable and self._is_seen(gathered, index, known)):
                 self.debts.clear(known.nodes)
-        spent = findings.checked.steps + audits.steps + audits.looks
-        unproven = tuple(index for index, known in evidence.items() if not known.full)
-        return Judged(judgements, proofs, audits, spent, unproven)
 
     def _is_seen(self, gathered: Gathered, index: int, known: Evidence) -> bool:
         """Whether every window was looked at at least, and nothing was found amiss."""
