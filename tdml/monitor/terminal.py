@@ -98,10 +98,11 @@ class Terminal:
 
     def round(self, played: Round) -> None:
         """The table row of a round, and a line for each accusation and each note."""
+        line = line_of(played)
         if not self._titled:
-            self.console.print(Text(self._titles(headline(line_of(played))), style="bold"))
+            self.console.print(Text(self._titles(headline(line)), style="bold"))
             self._titled = True
-        self.console.print(self._row(played))
+        self.console.print(self._row(played, line))
         for index, judgement in sorted(played.judgements.items()):
             if judgement.status not in ("honest", "lost"):
                 names = ", ".join(judgement.blamed) or f"replica {index}"
@@ -149,11 +150,10 @@ class Terminal:
         others = self._round_width + _BEFORE_PHASES + self._width
         return PHASES[: max(0, self.console.width - others) // _COLUMN]
 
-    def _row(self, played: Round) -> Text:
+    def _row(self, played: Round, line: dict[str, Any]) -> Text:
         def number(value: float | None, form: str) -> str:
             return "–" if value is None else format(value, form)
 
-        line = line_of(played)
         metric = headline(line)
         row = Text(self._round_of(played.number))
         shown = "" if metric == "loss" else number(line.get(f"test_{metric}"), form_of(metric))
