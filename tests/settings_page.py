@@ -106,7 +106,10 @@ def _group(group: str) -> Iterator[str]:
 
 def _presets(group: str) -> str:
     """A line for each choice."""
-    lines = [f"- `{group}={path.stem}`: {described(path)}" for path in _files(group)]
+    folder = config_dir() / group
+    files = [*_files(group), *sorted(folder.glob("*/*.yaml"))]
+    names = [path.relative_to(folder).with_suffix("") for path in files]
+    lines = [f"- `{group}={n}`: {described(path)}" for n, path in zip(names, files, strict=True)]
     return "\n".join(line.rstrip(".") + "." for line in lines)
 
 

@@ -1,9 +1,11 @@
 """docs/settings.md, and what it is made of."""
 
 import inspect
+import re
 from pathlib import Path
 
 from tdml import config as settings
+from tdml.config import config_dir
 from tdml.node import schedule
 from tdml.settings.file import flat
 from tests.settings_page import PAGE, described, page_text, settings_of
@@ -20,6 +22,14 @@ def test_every_setting_of_a_job_is_on_the_page_with_a_meaning() -> None:
     named = {row[0].removeprefix("| ").strip("`") for row in rows}
     own = {name for name in flat(settings.load([])) if "._target_" not in name}
     assert own <= named
+
+
+def test_every_experiment_is_on_the_page_with_a_meaning() -> None:
+    folder = config_dir() / "experiment"
+    names = [path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml")]
+    assert len(names) > 6
+    for name in names:
+        assert re.search(rf"^- `experiment={name}`: \w", PAGE.read_text(), re.MULTILINE), name
 
 
 def test_the_arguments_of_schedules_are_on_the_page_as_they_are() -> None:
