@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import nn
 
 from tdml.common.seeds import derive
 from tdml.errors import SettingError, cause
-from tdml.settings.targets import instantiate
+from tdml.settings.schema import Topology
+from tdml.settings.targets import instantiate, made
 
 _OURS = {
     "replicas",
@@ -76,7 +78,7 @@ class Victim:
     `inputs` (k, …) are samples as the model takes them. `labels` is how many the data has, None if
     it has none, and `outputs` how many the model tells apart. `names` are those of the tensors of
     each stage, and `held` the stages that attackers hold together, for each replica; each by
-    itself where a spare may come to any.
+    itself where a spare may come to any. `honest` are the stages that somebody honest holds, too.
     """
 
     inputs: torch.Tensor
@@ -84,6 +86,7 @@ class Victim:
     outputs: int
     names: Sequence[Sequence[str]]
     held: Sequence[frozenset[int]]
+    honest: frozenset[int]
 
     @property
     def last(self) -> int:
@@ -182,6 +185,29 @@ def held_stages(settings: dict, stages: int) -> list[frozenset[int]]:
         *map(frozenset, held.values()),
         *(frozenset({stage}) for stage in range(stages) if spares),
     ]
+
+
+def honest_stages(settings: dict, topology: Topology) -> frozenset[int]:
+    """The stages that somebody honest holds: in replicas that may come later, too."""
+    names = attackers(settings, topology.stages)
+    slots = product(range(topology.most), range(topology.stages))
+    return frozenset(stage for replica, stage in slots if f"r{replica}.s{stage}" not in names)
+
+
+def check_attack(settings: dict, victim: Victim) -> None:
+    """Whether the attack that the settings name does something in a job.
+
+    Raises:
+        SettingError: it does not, or cannot be made.
+    """
+    attack = make_attack(settings)
+    made("attack", settings["_target_"], attack.check, victim)
+    if attack.omniscient and not any(victim.honest & held for held in victim.held):
+        raise SettingError(
+            f"attack._target_={settings['_target_']} goes by what honest nodes hand in, and none "
+            "is where the attackers are: name fewer in attack.replicas or attack.nodes, or take "
+            "more topology.replicas"
+        )
 
 
 def make_attack(settings: dict) -> Attack:

@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from tdml.attacks.base import Victim, held_stages, make_attack
+from tdml.attacks.base import Victim, check_attack, held_stages, honest_stages
 from tdml.data import source as data
 from tdml.data.faults import faults_of, in_words
 from tdml.data.order import steps_per_round
@@ -27,7 +27,6 @@ from tdml.round.checkpoint import Checkpoint
 from tdml.round.job import Job, how_shared
 from tdml.round.windows import windows_that_fit
 from tdml.settings.schema import Config
-from tdml.settings.targets import made
 from tdml.tasks import Language
 from tdml.tasks.measures import look_at
 
@@ -103,8 +102,9 @@ def _check_attack(
         outputs=plan.borders[-1].shape[-1],
         names=[layout.names for layout in stage_layouts],
         held=held_stages(config.attack, config.topology.stages),
+        honest=honest_stages(config.attack, config.topology),
     )
-    made("attack", config.attack["_target_"], make_attack(config.attack).check, victim)
+    check_attack(config.attack, victim)
 
 
 def _windows(config: Config, states: Sequence[StateLayout]) -> int:

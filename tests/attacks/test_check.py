@@ -5,8 +5,7 @@ import re
 import pytest
 import torch
 
-from tdml.attacks import make_attack
-from tdml.attacks.base import held_stages
+from tdml.attacks.base import check_attack, held_stages, honest_stages
 from tdml.config import load
 from tdml.errors import SettingError
 from tests.attacks.contexts import victim
@@ -21,7 +20,7 @@ _COVERED = "attack.attack={_target_: tdml.attacks.LabelFlip, num_classes: 3}"
 
 def check(overrides, **changes):
     config = load([f"attack={overrides[0]}", *overrides[1:], "attack.replicas=[3]"])
-    make_attack(config.attack).check(victim(**changes))
+    check_attack(config.attack, victim(**changes))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +38,16 @@ def check(overrides, **changes):
         (["single_layer", "attack.layer=[0]"], {}, "attack.layer=[0] is not a number"),
         (["single_layer", "attack.layer=wieght"], {}, "attack.layer=wieght: no stage of an"),
         (["single_layer", "attack.layer=1"], {"held": _LAST}, "attack.layer=1: no stage of an"),
+        (
+            ["gaussian"],
+            {"honest": frozenset()},
+            "attack._target_=tdml.attacks.Gaussian goes by what",
+        ),
+        (
+            ["mimic"],
+            {"held": _LAST, "honest": _FIRST[0]},
+            "attack._target_=tdml.attacks.Mimic goes",
+        ),
         (["stage_backdoor"], {}, "attack=stage_backdoor is made on models of tokens"),
         (["stage_backdoor"], {"labels": None}, "attack=stage_backdoor is made on models of"),
         (["stage_backdoor"], _NUMBERS, "attack=stage_backdoor is made on models of"),
@@ -60,7 +69,8 @@ def test_what_would_attack_nothing_is_a_mistake(overrides, changes, message) -> 
         (["label_flip"], {"held": _LAST}),
         (["lying_validator"], {"labels": None}),
         (["backdoor"], {}),
-        (["half_work"], {}),
+        (["half_work"], {"honest": frozenset()}),
+        (["gaussian"], {"held": _FIRST + _LAST, "honest": _LAST[0]}),
         (["single_layer"], {"held": _LAST}),
         (["single_layer", "attack.layer=weight"], {"held": _LAST}),
         (["single_layer", "attack.layer=1"], {}),
@@ -85,3 +95,17 @@ def test_what_attacks_something_passes(overrides, changes) -> None:
 def test_the_stages_that_attackers_hold(named, held) -> None:
     settings = {"_target_": "tdml.attacks.SignFlip", "replicas": [], "nodes": []} | named
     assert sorted(held_stages(settings, stages=3), key=sorted) == held
+
+
+@pytest.mark.parametrize(
+    ("named", "more", "honest"),
+    [
+        ({"replicas": [0, 1]}, [], set()),
+        ({"replicas": [0, 1]}, ["topology.max_replicas=3"], {0, 1}),
+        ({"replicas": [0], "nodes": ["r1.s1", "spare0"]}, [], {0}),
+    ],
+)
+def test_the_stages_that_somebody_honest_holds(named, more, honest) -> None:
+    settings = {"_target_": "tdml.attacks.Gaussian", "replicas": [], "nodes": []} | named
+    topology = load(["topology.replicas=2", "topology.stages=2", *more]).topology
+    assert honest_stages(settings, topology) == honest
