@@ -118,8 +118,10 @@ def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict
     sound = [e for e in evidence.values() if not (e.fault or e.proof) and _passes(e)]
     sizes = [e.size for e in sound if e.compared] or [e.size for e in sound]
     typical = statistics.median_low(sizes) if sizes else 0.0
-    if not any(e.full or (vouches and e.work and e.work.seen) for e in sound):
-        power = 0.0
+    tested = [e for e in sound if e.full or (vouches and e.work)]
+    seen = sum(e.full or bool(e.work and e.work.seen) for e in tested)
+    # were it more in this round, more would be seen of a majority, which is honest
+    power = min(power, seen / (len(tested) // 2 + 1))
     repeated = LARGEST if len(evidence) > 2 else math.inf
     return {i: _judge(i, e, typical, power, vouches, repeated) for i, e in evidence.items()}
 

@@ -13,7 +13,7 @@ def evidence(**given: object) -> Evidence:
 
 
 def one(power: float = 0.5, vouches: bool = True, **given: object):
-    found = {0: evidence(**given), 1: evidence(work=SEEN), 2: evidence()}
+    found = {0: evidence(**given), 1: evidence(work=SEEN), 2: evidence(work=SEEN)}
     return judge(found, power, vouches)[0]
 
 
@@ -130,9 +130,18 @@ def test_however_often_honest_work_is_seen_it_loses_a_twentieth_of_its_weight_at
     assert lost_weight <= 0.05 + 1e-9
 
 
+@pytest.mark.parametrize(("seen", "weight"), [(7, 0.5), (5, 0.5), (4, 0.75), (1, 0.9375), (0, 1)])
+def test_where_less_of_a_majority_is_seen_than_before_the_rest_counts_more(
+    seen: int, weight: float
+) -> None:
+    """As at a run's end: else honest work would lose half of its weight there."""
+    found = {i: evidence(work=SEEN if i < seen else UNSEEN) for i in range(8)}
+    assert judge(found, 0.9, True)[7].weight == pytest.approx(weight)
+
+
 @pytest.mark.parametrize(
     ("other", "weight"),
-    [({"work": SEEN}, 0.875), ({"full": True}, 0.875), ({"work": UNSEEN}, 1), ({}, 1)],
+    [({"work": SEEN}, 0.9), ({"full": True}, 0.9), ({"work": UNSEEN}, 1), ({}, 1)],
 )
 def test_where_nobody_was_seen_nobody_counts_less_than_another(other: dict, weight: float) -> None:
     """As in rounds that change little, where the test sees hardly anybody."""
