@@ -68,10 +68,8 @@ class Purse:
             draw: nobody can have foreseen it.
         """
         total = sum(sum(c.windows) for c in candidates.values())
-        drawn = {
-            index: _draw(len(c.windows), chance, draw) for index, c in sorted(candidates.items())
-        }
         every = {i: range(len(c.windows)) for i, c in sorted(candidates.items())}
+        drawn = {i: _draw(len(windows), chance, draw) for i, windows in every.items()}
         loud = [i for i, c in candidates.items() if c.at_once]
         chosen = {i: set(every[i] if i in loud else drawn[i]) for i in every}
         calm = [(i, w) for i, windows in every.items() for w in windows if i not in loud]
@@ -87,9 +85,7 @@ class Purse:
         anyhow = [*dict.fromkeys(index for index, _ in shuffled), *loud]
         for index in sorted(anyhow, key=lambda i: -candidates[i].suspicion):
             self._spend(candidates[index], chosen[index], reserve, draw)
-        kept = {
-            index: tuple(sorted(windows)) for index, windows in sorted(chosen.items()) if windows
-        }
+        kept = {i: tuple(sorted(windows)) for i, windows in chosen.items() if windows}
         return kept, {index: windows for index, windows in drawn.items() if windows}
 
     def _spend(
