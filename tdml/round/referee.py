@@ -1,6 +1,7 @@
 """The judge of a proof: the coordinator takes one step of one stage itself, from what all have
 agreed on so far."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -120,14 +121,14 @@ class Referee:
     def spread(self, done: Recomputation) -> float:
         """How far from what the coordinator has found rounding alone may lead: the largest error
         among some steps that are taken from numbers that are changed by as little. A model may
-        refuse some of these."""
-        errors = [0.0]
+        refuse some of these; if it refuses all, nobody knows how far."""
+        errors: list[float] = []
         for seed in range(AGAIN):
             rounding = Rounding(self._job.config.train, seed)
             with suppress(ReplicaLost):
                 other = self.recompute(done.claim, done.item, done.shown, rounding=rounding)
                 errors.append(self.error(done, other.value))
-        return max(errors)
+        return max(errors, default=math.inf)
 
     def error(self, done: Recomputation, value: list[torch.Tensor]) -> float:
         """How far what somebody else has made of an item is from what the coordinator has; infinite

@@ -42,9 +42,9 @@ def halves() -> tuple[Dataset, Dataset]:
     return Subset(samples, range(2400)), Subset(samples, range(2400, 3000))
 
 
-def _with_another_kind(rounds: int, seed: int) -> Laboratory:
+def _with_another_kind(rounds: int, seed: int, *more: str) -> Laboratory:
     """Whose last replica adds up the samples of a batch in another order."""
-    laboratory = Laboratory([*_JOB, f"rounds={rounds}", f"seed={seed}"])
+    laboratory = Laboratory([*_JOB, f"rounds={rounds}", f"seed={seed}", *more])
     for replica in laboratory.fleet.muster():
         replica.kind = "one that adds otherwise" if replica.index == 2 else replica.kind
     node: Any = laboratory.fleet.nodes["r2.s0"]
@@ -77,6 +77,29 @@ def test_rounding_convicts_nobody(seed: int) -> None:
     for number in range(1, 7):
         assert not laboratory.play(number).bans
     assert not laboratory.engine.judge.debts.owing
+
+
+class _Checks(nn.Module):
+    """Insists on its constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("thirds", torch.ones(64) / 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not torch.equal(self.thirds, torch.ones(64) / 3):
+            raise ValueError("no such constants")
+        return inputs
+
+
+def insisting(num_classes: int) -> nn.Sequential:
+    return net(num_classes).append(_Checks())
+
+
+def test_nor_does_it_where_the_model_refuses_whatever_is_rounded() -> None:
+    """How far it may lead nobody knows then."""
+    laboratory = _with_another_kind(6, 2, f"model._target_={__name__}.insisting")
+    assert not [name for number in range(1, 5) for name in laboratory.play(number).bans]
 
 
 def test_a_liar_of_that_kind_is_convicted_nevertheless() -> None:
