@@ -15,17 +15,18 @@ from tdml.trust.work import gains
 
 def is_plausible(
     evaluator: Evaluator, doubt: Doubt, true: Evaluation | None, reported: torch.Tensor
-) -> bool:
-    """Whether a batch of a report may be true. Its losses may be as far from the coordinator's as
-    rounding alone leads; or, for to try that takes many more evaluations, by so little that the
-    work test would move by less than a standard deviation if all batches were told so.
+) -> bool | None:
+    """Whether a batch of a report may be true; None if nobody knows. Its losses may be as far from
+    the coordinator's as rounding alone leads; or, for to try that takes many more evaluations, by
+    so little that the work test would move by less than a standard deviation if all batches were
+    told so.
 
     Args:
-        true: what the coordinator finds; None if the model raises.
+        true: what the coordinator finds; None if the model raises, or memory is short here.
         reported: (k,) the gains of all of the report's samples.
     """
     if true is None:
-        return False
+        return None
     start = doubt.batch * evaluator.batch_size
     own = slice(start, start + len(true.losses))
     error = _apart(true.losses, doubt.evaluated.parts[-1].losses[own])

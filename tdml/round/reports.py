@@ -50,16 +50,16 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
         proofs += proven
         if not heard:
             false.add(report.validator)
-        if not heard and not proven:  # else it is known who of the replica lies
+        if heard is False and not proven:  # else it is known who of the replica lies
             unheard.add(report.validator)
     return replace(checked.without(false), proofs=proofs, unheard=unheard)
 
 
 def _look(
     settler: Settler, gathered: Gathered, report: Report, with_it: int, batch: int
-) -> tuple[list[Proof], bool]:
-    """Who is proven to lie in one batch of a report, and whether it may be heard. Raises what
-    `_update` does, and CannotRead."""
+) -> tuple[list[Proof], bool | None]:
+    """Who is proven to lie in one batch of a report, and whether it may be heard, if anybody knows.
+    Raises what `_update` does, and CannotRead."""
     evaluated = report.with_it if with_it else report.without
     doubt = _doubt(settler, gathered, evaluated, batch)
     true = truth(settler.evaluator, doubt)

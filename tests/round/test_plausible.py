@@ -213,7 +213,15 @@ def test_what_the_coordinator_cannot_read_makes_nobody_unheard(
     assert not laboratory.engine.judge.standing.unheard
 
 
-def test_where_the_model_raises_no_report_is_heard() -> None:
-    doubt: Any = _doubt_of([5.0] * 8)
-    referee: Any = _Sure(torch.ones(4), 0.0)
-    assert not is_plausible(referee, doubt, None, torch.zeros(8, dtype=torch.float64))
+def test_where_the_model_raises_no_report_is_heard_and_nobody_is_to_blame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def evaluate(*_: object) -> None:
+        raise RuntimeError("can't allocate memory")
+
+    laboratory = _elsewhere(_Rounds)
+    monkeypatch.setattr(laboratory.engine.judge.auditor.settler.referee, "evaluate", evaluate)
+    played = laboratory.play(1)
+    assert None in {made.p for made in played.judgements.values()}
+    assert not laboratory.engine.judge.standing.unheard
+    assert not [note for note in played.notes if "not asked again" in note]
