@@ -9,8 +9,7 @@ not shown, one of them goes, by chance. What cannot be shown any more, for want 
 place or of the weights, is forgiven, and all of the next round is repeated: so whoever refuses
 takes one partner along on average. Whoever has lost what its own optimizer had gone on from, which
 nobody else has, or says that it is on another kind of machine now, is forgiven once. Nobody is paid
-for what he was forgiven: that round's work was never seen, and a liar can see to it that he cannot
-show it.
+for what he was forgiven: that work was never seen, and a liar can see to it that it cannot be.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,6 +45,10 @@ class Debt:
     inner: tuple[str, ...] = ()
     visits: tuple[str, ...] = ()
 
+    def sits(self, replica: Replica, stage: int) -> bool:
+        """Whether the node sat there."""
+        return (replica.index, stage) == (self.replica, self.stage)
+
     def is_met_by(self, commitments: Sequence[Commitment]) -> bool:
         """Whether a replica has done the same round again."""
         mine = commitments[self.stage]
@@ -58,8 +61,7 @@ class Debts:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self.owing: dict[str, Debt] = {}
-        # those who were forgiven, until all of a round of theirs is repeated; on a kind of machine
-        # that nobody vouches for, looked at
+        # who was forgiven, until all of a round of theirs is repeated, or on a rare kind looked at
         self.watched: set[str] = set()
         # those whose next verdict is to say that they were forgiven
         self._untold: set[str] = set()
@@ -118,20 +120,19 @@ class Debts:
         would not lead to the same, as where partners have come since; what a node says of itself is
         believed once."""
         keys = [self._fleet.key(name) for name in replica.names]
-        here = (replica.index, stage) == (debt.replica, debt.stage)
         came = self._has_new_partners(debt, replica, stage)
         others = came and (any(debt.inner) or replica.kind != debt.kind)
         itself = self._excuses_itself(debt, replica, stage) and keys[stage] not in self._believed
-        there = here and set(debt.group) <= {*keys} and bool(debt.weights)
+        there = debt.sits(replica, stage) and set(debt.group) <= {*keys} and bool(debt.weights)
         return there and not (others or itself)
 
     def _excuses_itself(self, debt: Debt, replica: Replica, stage: int) -> bool:
-        """Whether a node has come anew since, and lost the state that it had gone on from; or it or
-        one of the same partners is on another kind of machine: it says so, or it was formed again
-        with another number of threads."""
+        """Whether a node that sits there still has come anew, and lost the state that it had gone
+        on from; or it or one of the same partners is on another kind of machine, as with others'
+        number of threads."""
         lost = any(debt.inner) and self._fleet.visit(replica.names[stage]) != debt.visits[stage]
-        moved = replica.kind != debt.kind
-        return lost or (moved and not self._has_new_partners(debt, replica, stage))
+        moved = replica.kind != debt.kind and not self._has_new_partners(debt, replica, stage)
+        return debt.sits(replica, stage) and (lost or moved)
 
     def _has_new_partners(self, debt: Debt, replica: Replica, stage: int) -> bool:
         visits = self._visits(replica.names)

@@ -1,6 +1,7 @@
 """Work that is owed, and was begun with what an optimizer was left with before."""
 
 from tdml.lab.laboratory import Laboratory
+from tdml.protocol.orders import Slot
 from tests.round.seats import sit
 from tests.round.test_inner_states import JOB, begins
 from tests.round.test_silence import Silent
@@ -32,6 +33,18 @@ def test_who_was_started_anew_cannot_do_it_again_and_is_forgiven(monkeypatch) ->
     assert third.forgiven == ("r1.s0",)
     assert third.accepted == [0, 1, 2]
     assert third.audits[1].clean == (0, 1, 2)
+
+
+def test_who_is_given_another_place_has_said_nothing_of_itself() -> None:
+    laboratory = Laboratory(JOB)
+    laboratory.play(1)
+    sit(laboratory, "r1.s0", Silent, deed="open", always=True)
+    laboratory.play(2)
+    sit(laboratory, "r1.s0", Silent, deed="nothing")
+    laboratory.fleet._slots |= {Slot(1, 0): "r1.s1", Slot(1, 1): "r1.s0"}
+    laboratory.fleet._formed.clear()
+    assert laboratory.play(3).forgiven == ("r1.s0",)
+    assert not laboratory.engine.judge.debts._believed
 
 
 def test_who_has_lost_what_it_began_with_is_believed_once(monkeypatch) -> None:
