@@ -38,34 +38,34 @@ class Yardstick(Engine):
     def aggregate(
         self, gathered: Gathered, judgements: Mapping[int, Judgement]
     ) -> tuple[set[int], dict[int, int]]:
-        rows = gathered.replicas
-        if not rows:
+        replicas = gathered.replicas
+        if not replicas:
             return set(), {}
-        updates = self._whole(gathered, rows)
+        updates = self._whole(gathered, replicas)
         sizes = [layout.size for layout in self.job.layouts]
-        combined = self._combine(updates, rows, gathered).clone()
+        combined = self._combine(updates, replicas, gathered).clone()
         self.step(gathered.start.number, combined.split(sizes))
         return set(), {}
 
-    def _whole(self, gathered: Gathered, rows: Sequence[int]) -> torch.Tensor:
+    def _whole(self, gathered: Gathered, replicas: Sequence[int]) -> torch.Tensor:
         """All updates, (n, d): few enough in a laboratory."""
         blocks = [
-            torch.stack([b[index] for index in rows])
-            for _, b in stream_blocks(self.fleet, self.job, gathered, rows)
+            torch.stack([b[index] for index in replicas])
+            for _, b in stream_blocks(self.fleet, self.job, gathered, replicas)
         ]
         return torch.cat(blocks, dim=1)
 
     def _combine(
-        self, updates: torch.Tensor, rows: Sequence[int], gathered: Gathered
+        self, updates: torch.Tensor, replicas: Sequence[int], gathered: Gathered
     ) -> torch.Tensor:
         if self._average is not None:
-            return self._average(updates, min(self._byzantine, (len(rows) - 1) // 2))
+            return self._average(updates, min(self._byzantine, (len(replicas) - 1) // 2))
         out: set[int] = set()
-        if self._rule in _SELECT and len(rows) > 2:
+        if self._rule in _SELECT and len(replicas) > 2:
             parameters = self.job.parameters[0] if len(self.job.layouts) == 1 else None
             out = _SELECT[self._rule](updates, parameters)
-        kept = [row for row in range(len(rows)) if row not in out] or list(range(len(rows)))
-        weights = torch.tensor([float(gathered.start.steps[rows[row]]) for row in kept])
+        kept = [row for row in range(len(replicas)) if row not in out] or list(range(len(replicas)))
+        weights = torch.tensor([float(gathered.start.steps[replicas[row]]) for row in kept])
         return (weights[:, None] * updates[kept]).sum(dim=0) / weights.sum()
 
 

@@ -21,34 +21,34 @@ class Mean:
     """What updates come to, (d_s,) float32 by stage, and those of which replicas."""
 
     stages: list[torch.Tensor]
-    rows: Sequence[int]
+    replicas: Sequence[int]
 
 
 def mean(
     fleet: Fleet,
     job: Job,
     gathered: Gathered,
-    rows: Sequence[int],
+    replicas: Sequence[int],
     judgements: Mapping[int, Judgement],
 ) -> Mean:
     """The mean of the updates of some replicas. Where one of them is lost on the way, or shows
     something else than it was judged by, which is noted in `gathered`, it is taken again without
     it."""
-    if not rows:
-        return Mean([torch.zeros(layout.size) for layout in job.layouts], rows)
+    if not replicas:
+        return Mean([torch.zeros(layout.size) for layout in job.layouts], replicas)
     means = [torch.empty(layout.size) for layout in job.layouts]
-    for (stage, number), blocks in stream_blocks(fleet, job, gathered, rows):
+    for (stage, number), blocks in stream_blocks(fleet, job, gathered, replicas):
         start, stop = block_span(job.layouts[stage].size, number)
         sound = [
-            index for index in rows if _is_sound(job, gathered, index, (stage, number), blocks)
+            index for index in replicas if _is_sound(job, gathered, index, (stage, number), blocks)
         ]
-        if len(sound) < len(rows):
+        if len(sound) < len(replicas):
             return mean(fleet, job, gathered, sound, judgements)
-        block = [blocks[index] for index in rows]
+        block = [blocks[index] for index in replicas]
         parameters = parameters_in(job.layouts[stage], number)
-        _combine(job, block, rows, judgements, parameters, means[stage][start:stop])
+        _combine(job, block, replicas, judgements, parameters, means[stage][start:stop])
         del block, blocks  # before the next come
-    return Mean(means, rows)
+    return Mean(means, replicas)
 
 
 def _is_sound(
@@ -67,13 +67,13 @@ def _is_sound(
 def _combine(
     job: Job,
     block: Sequence[torch.Tensor],
-    rows: Sequence[int],
+    replicas: Sequence[int],
     judgements: Mapping[int, Judgement],
     parameters: int,
     out: torch.Tensor,
 ) -> None:
-    weights = [judgements[index].weight * judgements[index].samples for index in rows]
-    scales = [judgements[index].scale for index in rows]
+    weights = [judgements[index].weight * judgements[index].samples for index in replicas]
+    scales = [judgements[index].scale for index in replicas]
     if not job.config.trust.enabled:
         parameters = len(out)  # a plain mean, of buffers too
     combine(block, weights, scales, parameters, out)

@@ -211,15 +211,15 @@ class Engine:
         """The outer step on the mean of what counts. With nothing, the weights stay as they were.
         Returns the replicas whose updates would count, and could not be had once more; and what
         each update has improved, where rewards depend on it."""
-        rows = [index for index in gathered.replicas if judgements[index].accepted]
-        average = mean(self.fleet, self.job, gathered, rows, judgements)
+        counted = [index for index in gathered.replicas if judgements[index].accepted]
+        average = mean(self.fleet, self.job, gathered, counted, judgements)
         worth = improvements(self.job, self.fleet, gathered, judgements, average)
-        if not gathered.faults.keys().isdisjoint(average.rows):  # another update was shown for that
-            sound = [index for index in average.rows if index not in gathered.faults]
+        sound = [index for index in average.replicas if index not in gathered.faults]
+        if len(sound) < len(average.replicas):  # another was shown meanwhile
             average = mean(self.fleet, self.job, gathered, sound, judgements)
-        if average.rows:
+        if average.replicas:
             self.step(gathered.start.number, average.stages)
-        return {*rows} - {*average.rows}, worth
+        return {*counted} - {*average.replicas}, worth
 
     def step(self, number: int, means: Sequence[torch.Tensor]) -> None:
         """The outer step on a mean of updates, by stage."""

@@ -102,19 +102,20 @@ def improvements(
     Another replica measures it, a different one for every update. Where only one counts there is
     nothing to compare it with: it gets any worth, and with that the whole pool.
     """
-    rows = everyone.rows
+    replicas = everyone.replicas
     if not POLICIES[job.config.rewards.policy].by_improvement:
         return {}
-    if len(rows) == 1:
-        return {rows[0]: 1}
+    if len(replicas) == 1:
+        return {replicas[0]: 1}
     positions = drawn(job, "validation", gathered.start)
     asked = held_out(job.source, "validation", positions, job.config.train.batch_size)
     order, worth = EvaluateOrder(gathered.start.number, asked, candidate=NOBODY), {}
-    for place, index in enumerate(rows):
-        without = [row for row in rows if row != index]
+    for place, index in enumerate(replicas):
+        without = [other for other in replicas if other != index]
         others = mean(fleet, job, gathered, without, judgements).stages
         measure = partial(_difference, job, order, [others, everyone.stages])
-        for value in fleet.each(measure, fleet.ready([rows[(place + 1) % len(rows)]])).values():
+        validator = replicas[(place + 1) % len(replicas)]
+        for value in fleet.each(measure, fleet.ready([validator])).values():
             worth[index] = _millionths(value)
     return worth
 
