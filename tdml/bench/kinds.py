@@ -23,6 +23,7 @@ from tdml.bench.alone import Taken
 from tdml.bench.plain_loop import device_of
 from tdml.data.reader import BatchReader
 from tdml.data.source import load_source
+from tdml.errors import SettingError
 from tdml.models.layout import Layout
 from tdml.node.devices import make_repeatable
 from tdml.node.schedule import Schedule
@@ -34,6 +35,7 @@ from tdml.trust.tolerance import relative_error
 
 _STEPS = 10  # of a round, unless others are asked for
 _OPTIMIZERS = ("sgd", "adamw")  # of conf/train
+_COMPARED = ("train", "train.optimizer", "train.optimizer._target_", "train.precision")
 _HOST = torch.device("cpu")
 
 
@@ -80,6 +82,11 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
         SettingError: settings that no job could have.
     """
     json_file.check(out)
+    for text in overrides:
+        if text.lstrip("+").partition("=")[0] in _COMPARED:
+            raise SettingError(
+                f"{text}: sgd and adamw, fp32 and bf16 are all compared: leave it out"
+            )
     make_repeatable()
     rows: list[Errors] = []
     for optimizer, arithmetic in itertools.product(_OPTIMIZERS, _ARITHMETICS):

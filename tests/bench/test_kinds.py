@@ -34,6 +34,13 @@ def test_one_kind_of_machine_is_no_distance_from_itself(capsys, tmp_path):
     )
 
 
+@pytest.mark.parametrize("chosen", ["train=adamw", "train.optimizer=adam", "train.precision=bf16"])
+def test_what_is_compared_is_no_choice(chosen, capsys):
+    """It would be taken for what the table calls it."""
+    assert cli.run(["bench", "kinds", *OURS, chosen]) == 1
+    assert capsys.readouterr().err.startswith(f"tdml: {chosen}: sgd and adamw, fp32 and bf16 are")
+
+
 def test_another_arithmetic_is_as_far_as_it_rounds(monkeypatch):
     """float32 on one side and bfloat16 on the other, in place of two kinds of machine."""
     job, rounded = job_with("train.precision=fp32"), job_with("train.precision=bf16")
