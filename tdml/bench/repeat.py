@@ -61,8 +61,8 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
         raise SettingError(
             f"topology.replicas={config.topology.replicas}, "
             f"trust.enabled={str(config.trust.enabled).lower()}, "
-            f"trust.budget={config.trust.budget:g}: so nobody is audited: take 2 replicas or more, "
-            "true, and 1"
+            f"trust.budget={config.trust.budget:g}, data.partition={config.data.get('partition')}: "
+            "so nobody is audited: take 2 replicas or more, true, 1, and data that all hold"
         )
     turns = [
         (plain_loop(job, _TURN_S, repeatable=True), plain_loop(job, _TURN_S)) for _ in range(_TURNS)

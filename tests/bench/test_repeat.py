@@ -27,11 +27,12 @@ def test_what_the_audits_say_by_hand():
 
 
 @pytest.mark.parametrize(
-    "setting", ["topology.replicas=1", "trust.enabled=false", "trust.budget=0"]
+    "setting",
+    ["topology.replicas=1", "trust.enabled=false", "trust.budget=0", "data.partition=own"],
 )
 def test_where_nobody_is_audited_there_is_nothing_to_measure(setting, capsys, monkeypatch):
     monkeypatch.setattr(repeat, "plain_loop", None)
-    assert cli.run(["bench", "repeat", *SMALL, setting]) == 1
+    assert cli.run(["bench", "repeat", *SMALL, setting, "sync.local_steps=2"]) == 1
     error = capsys.readouterr().err
     assert setting in error
     assert error.count("\n") == 1
