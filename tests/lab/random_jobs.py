@@ -48,7 +48,10 @@ class Otherwise(hidden.OfItsOwn):
     """A node on a machine that rounds otherwise than the coordinator's."""
 
     def _one(self, given, log, step, keeps=False):
-        hook = self.stage.runners[0].register_forward_hook(lambda *parts: parts[-1] * (1 + 2**-22))
+        # before the recorder of messages, which notes what is sent
+        hook = self.stage.runners[0].register_forward_hook(
+            lambda *parts: parts[-1] * (1 + 2**-22), prepend=True
+        )
         yield from super()._one(given, log, step, keeps)
         hook.remove()
 
@@ -101,7 +104,7 @@ def play(seed: int) -> dict:
         node.__class__ = Otherwise if replica < made["odd"]["otherwise"] else hidden.OfItsOwn
     hidden.CALLS.clear()
     hidden.hidden["calls"] = made["odd"]["calls"]
-    banned, repeated, unsettled = {}, 0, 0
+    banned, repeated, unsettled, disagreed = {}, 0, 0, 0
     for number in range(1, 5):
         for replica in laboratory.fleet.muster():
             if replica.index < made["odd"]["otherwise"]:
@@ -110,9 +113,10 @@ def play(seed: int) -> dict:
         banned |= played.bans
         repeated += sum(len(audited.validators) for audited in played.audits.values())
         unsettled += sum(bool(audited.unsettled) for audited in played.audits.values())
+        disagreed += sum("do not agree" in found.reason for found in played.judgements.values())
     nodes = len(laboratory.fleet.nodes)
     found = {"banned": banned, "nodes": nodes, "windows": repeated, "unsettled": unsettled}
-    return made | found
+    return made | found | {"disagreed": disagreed}
 
 
 def main(count: int, file: Path) -> None:
