@@ -1,5 +1,5 @@
 """Samples that nobody can train on: they cannot be read, or their inputs are not finite, or nearly
-so. What is to be said of them the task has looked at."""
+so, or there is no number to be said of them, as where a label is missing."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +13,7 @@ _NAMED = 3  # samples
 _UNREADABLE = "another form, or cannot be read"
 _NOT_FINITE = "values that are not finite"
 _TOO_LARGE = "values so large that their squares are not finite"
+_NO_TARGET = "a target that is not finite"
 
 
 def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> dict[int, str]:
@@ -25,15 +26,17 @@ def faults_of(source: Source, batches: torch.Tensor, seeds: Sequence[int]) -> di
     faults: dict[int, str] = {}
     for batch, seed in zip(batches.tolist(), seeds, strict=True):
         try:
-            inputs = source.training_batch(batch, seed)[0].float()
+            inputs, targets = source.training_batch(batch, seed)
         except SettingError:
             faults |= {index: _UNREADABLE for index in batch if not _reads(source, index, seed)}
             continue
-        for index, values in zip(batch, inputs, strict=True):
+        for index, values, target in zip(batch, inputs.float(), targets, strict=True):
             if not values.isfinite().all():
                 faults[index] = _NOT_FINITE
             elif not values.square().isfinite().all():
                 faults[index] = _TOO_LARGE
+            elif target.numel() and not target.isfinite().any():  # of several some may be missing
+                faults[index] = _NO_TARGET
     return faults
 
 

@@ -4,9 +4,16 @@ import math
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from tdml.data.faults import faults_of, in_words
 from tdml.data.source import Source
+from tdml.tasks import Task
+
+
+class Plain(Task):
+    def losses(self, output, targets):
+        return (output - targets).abs().mean(dim=1)
 
 
 class Samples:
@@ -66,3 +73,12 @@ def test_samples_are_read_as_they_were_trained_on():
     texts = [named(Samples(draws=True), seeds=seeds) for seeds in ((1, 2), (3, 4), (5, 6), (1, 2))]
     assert all("not finite" in text for text in texts)
     assert len(set(texts)) > 1 and texts[0] == texts[-1]
+
+
+def test_what_there_is_no_number_to_be_said_of_is_named():
+    """Of several some may be missing, as the task may know."""
+    inputs, targets = torch.ones(10, 2), torch.ones(10, 2)
+    targets[5], targets[6, 0] = math.nan, math.nan
+    source = Source(TensorDataset(inputs, targets), Samples(), 0, Plain())
+    faults = faults_of(source, torch.tensor([[4, 5, 6, 7]]), [1])
+    assert in_words(source, faults) == "training sample 5 has a target that is not finite"
