@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,17 @@ def drop(folder: Path, after: int) -> None:
     what he may have put in."""
     for number in [number for number in rounds_in(folder) if number > after]:
         path_of(folder, number).unlink()
+
+
+def set_aside(folder: Path, number: int) -> str:
+    """Keep the checkpoint of a round under a name that no run drops, which is returned."""
+    kept = folder / f"kept-{number:06d}.pt"
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(path_of(folder, number), kept)
+    except OSError:  # not every disk has such links
+        shutil.copyfile(path_of(folder, number), kept)
+    return kept.name
 
 
 def load_last(folder: Path) -> Checkpoint | None:

@@ -140,8 +140,11 @@ class Coordinator:
     def _stays(self, played: Round) -> str:
         """What a proven liar may have put in, where it is not taken out."""
         before = self.keeping.before(played.tainted[0])
-        kept = f"; the checkpoint of round {before.round} does not" if before else ""
-        return f"{tainted_rounds(played)}, which stays{kept}"
+        text = f"{tainted_rounds(played)}, which stays"
+        if before is None:
+            return text
+        name = self.keeping.set_aside(before.round)
+        return f"{text}; the weights after round {before.round}, checkpoints/{name}, do not"
 
     def _catch_up(self) -> None:
         """Do what a run may have been cut off before it did it."""

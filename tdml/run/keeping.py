@@ -10,7 +10,7 @@ import torch
 from tdml.cluster.fleet import RpcFleet
 from tdml.models import whole
 from tdml.monitor.run_folder import BEST_MODEL
-from tdml.round.checkpoint import Checkpoint, Return, drop, load, save, save_atomically
+from tdml.round.checkpoint import Checkpoint, Return, drop, load, save, save_atomically, set_aside
 from tdml.round.engine import Engine
 from tdml.round.saving import Saving
 
@@ -59,6 +59,10 @@ class Keeping:
         """The newest checkpoint of an earlier round; None if there is none."""
         self._saving.finish()  # it drops old ones
         return load(self._folder.checkpoints, number)
+
+    def set_aside(self, number: int) -> str:
+        """Keep the checkpoint of a round until the user removes it; its name in their folder."""
+        return set_aside(self._folder.checkpoints, number)
 
     def drop_after(self, number: int) -> None:
         """Remove the checkpoints of the rounds that are taken back."""

@@ -260,3 +260,19 @@ def test_going_back_leaves_what_a_later_rollback_may_want(tmp_path, memory):
     save(replace(CHECKPOINT, round=24), tmp_path, memory)
     module.drop(tmp_path, 24)
     assert module.rounds_in(tmp_path) == before[-max(2, memory // size) :]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_is_set_aside_stays_though_the_run_goes_on(tmp_path, links, monkeypatch):
+    """It holds nothing of a liar whose work is not taken out: one may want to go on from there."""
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    for number in range(1, 33):
+        save(replace(CHECKPOINT, round=number), tmp_path, 10**9)
+        if number == 3:
+            assert module.set_aside(tmp_path, 2) == module.set_aside(tmp_path, 2)
+    assert 2 not in module.rounds_in(tmp_path)
+    for number in module.rounds_in(tmp_path):
+        module.path_of(tmp_path, number).unlink()
+    (tmp_path / "kept-000002.pt").rename(module.path_of(tmp_path, 2))
+    assert load_last(tmp_path).round == 2

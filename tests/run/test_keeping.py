@@ -11,7 +11,9 @@ from tdml.lab.laboratory import Laboratory
 from tdml.monitor.run_folder import BEST_MODEL
 from tdml.round import checkpoint as module
 from tdml.round.checkpoint import Checkpoint, load, path_of, rounds_in
+from tdml.round.played import Round
 from tdml.run import keeping
+from tdml.run.coordinator import Coordinator
 from tdml.run.keeping import Keeping
 
 _JOB = ["model=mlp", "data.size=8", "model.features=192", "model.hidden=4"]
@@ -119,3 +121,15 @@ def test_the_best_model_is_of_the_best_round(run: _Run) -> None:
     run.keeping.best(1)
     assert not file.exists()
     run.keeping.best(1)
+
+
+def test_what_a_liar_has_left_names_a_checkpoint_that_stays(run: _Run) -> None:
+    run.keeping.checkpoint(2, "", [])
+    played = Round(9, {}, bans={"r1.s0": "it lied"}, tainted=range(3, 9))
+    text = Coordinator._stays(SimpleNamespace(keeping=run.keeping), played)
+    assert text.endswith("the weights after round 2, checkpoints/kept-000002.pt, do not")
+    for number in range(3, 30):
+        run.keeping.checkpoint(number, "", [])
+    run.keeping.finish()
+    assert 2 not in rounds_in(run.folder.checkpoints)
+    assert (run.folder.checkpoints / "kept-000002.pt").exists()
