@@ -72,8 +72,10 @@ def test_attackers_know_the_honest_updates_only_and_all_of_them(attacker):
 
 
 def test_attackers_who_know_of_nobody_hand_in_their_own():
+    """The only honest node is gone."""
     attack = ["attack=mean_shift", "attack.replicas=[0,1,2]", "trust.enabled=false"]
-    laboratory = Laboratory([*SMALL, "topology.replicas=3", "topology.stages=1", *attack])
+    laboratory = Laboratory([*SMALL, "topology.replicas=4", "topology.stages=1", *attack])
+    laboratory.fleet.ban("r3.s0", "gone")
     round_ = laboratory.play(1)
     assert [round_.judgements[index].status for index in range(3)] == ["honest"] * 3
 
