@@ -66,6 +66,7 @@ def rehearse(
     problem = _cannot_be_repeated(chain, fresh, plan, batches, seed)
     if problem and config.trust.repeatable == "require":
         return Rehearsed(problem)
+    del chain  # a model and its gradients, which what follows needs the memory of
     # the same sums in the same order, on the host
     exact = replace(config, train=replace(config.train, precision="fp32", channels_last=False))
     if exact != config or fresh.device.type != "cpu":

@@ -91,6 +91,8 @@ class Unsplit:
             set_rate(optimizer, self.train.lr)
             with seeded(seed):
                 optimizer.step()
+        del optimizer  # what it keeps is twice the model
+        self.model.zero_grad()
         return {name: named[name].detach().clone() for name in parameters}
 
     def restore(self) -> None:

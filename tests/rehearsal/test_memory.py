@@ -1,0 +1,27 @@
+"""What a job takes on the coordinator before it starts, which docs/audit.md has."""
+
+import subprocess
+import sys
+
+_RUN = """
+import resource
+from tdml import config as settings
+from tdml.data.source import load_source
+from tdml.run.prepare import prepare
+
+def taken():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
+
+config = settings.load([
+    "data.size=8", "model=mlp", "model.features=192", "model.hidden=4000", "train=adamw",
+    "topology.replicas=1", "topology.stages=2", "train.batch_size=4", "device=cpu",
+])
+source, before = load_source(config), taken()
+job = prepare(config, source, checkpoint=None)
+print((taken() - before) / sum(4 * p.numel() for p in job.model.parameters()))
+"""
+
+
+def test_a_job_is_made_ready_in_the_memory_of_ten_models() -> None:
+    done = subprocess.run([sys.executable, "-c", _RUN], capture_output=True, text=True, check=True)
+    assert 5 < float(done.stdout) < 11, done.stdout
