@@ -12,6 +12,7 @@ from torch import nn
 
 from tdml.attacks import Attack
 from tdml.attacks.node import AttackingNode
+from tdml.node import worker
 from tests.round import liars, unhelpful
 
 
@@ -30,6 +31,23 @@ class Hostile(Attack):
                 vars(node).update(attributes)
 
         AttackingNode.sit = sit
+
+
+class LiesTwice(liars.Liar):
+    """In its own round, and in those that it repeats for others."""
+
+    def repeating(self, order):
+        self.when = liars.OWN if order.own else liars.AS_VALIDATOR
+        yield from super().repeating(order)
+        self.when = liars.OWN
+
+
+class OnAKindOfItsOwn(liars.HandsInAnother):
+    """Says that it is on another kind of machine than all others."""
+
+    def sit(self, *given):
+        super().sit(*given)
+        worker.machine_kind = lambda _: "NVIDIA H400"
 
 
 class DiesWhenAsked:

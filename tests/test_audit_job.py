@@ -120,6 +120,33 @@ def test_a_validator_that_lies_in_an_operation_is_named(
     assert (other["verdict"], other["reason"]) == ("honest", "")
 
 
+@_slow
+def test_where_both_lie_both_are_banned_and_nobody_else(tmp_path: Path) -> None:
+    """One honest validator is enough."""
+    attack = hostile("LiesTwice", "r1.s0,r2.s1", deed="state")
+    result = run(tmp_path, _PIPELINES, "rounds=1", *attack)
+    assert sorted(result.summary["banned"]) == ["r1.s0", "r2.s1"], result.why()
+    assert result.rounds[0]["accepted"] == [0]
+
+
+@_slow
+def test_of_two_neighbours_in_league_the_first_is_named(tmp_path: Path) -> None:
+    result = run(
+        tmp_path, _PIPELINES, "rounds=1", *hostile("Liar", "r1.s0,r1.s1", deed="activation")
+    )
+    assert_convicted(result, "r1.s0")
+
+
+@_slow
+def test_a_false_kind_of_machine_gets_nobody_else_banned(tmp_path: Path) -> None:
+    """Nobody repeats its work, and the coordinator looks at single steps."""
+    result = run(tmp_path, _FOUR, "rounds=3", *hostile("OnAKindOfItsOwn", "r2.s0"))
+    assert set(result.statuses) == {0}, result.output
+    assert set(result.summary["banned"]) <= {"r2.s0"}, result.why()
+    for line in result.rounds:
+        assert {0, 1, 3} <= set(line["accepted"]), result.why()
+
+
 @pytest.mark.parametrize(
     "attack",
     [
