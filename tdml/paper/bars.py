@@ -26,7 +26,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Finding:
+class BarResult:
     """What a bar says of one run: met, missed, not run, or how far it has come."""
 
     run: Run
@@ -34,9 +34,9 @@ class Finding:
     figure: str = ""
 
 
-def findings(bar: Bar, runs: Sequence[Run], histories: Histories) -> list[Finding]:
+def bar_results(bar: Bar, runs: Sequence[Run], histories: Histories) -> list[BarResult]:
     """What a bar says of each run that it concerns. Only runs that have ended meet or miss it."""
-    return [Finding(run, *_judge(bar, run, histories)) for run in runs if bar.concerns(run)]
+    return [BarResult(run, *_judge(bar, run, histories)) for run in runs if bar.concerns(run)]
 
 
 def _judge(bar: Bar, run: Run, histories: Histories) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from tdml.monitor.compare import attack_of, draw_figures, gain_over_baseline
 from tdml.monitor.compare_figures import PAPERS_ACCURACY
 from tdml.monitor.compare_ranks import ranked
 from tdml.monitor.history import History
-from tdml.paper.bars import BARS, MET, MISSED, NOT_RUN, Bar, Finding, findings
+from tdml.paper.bars import BARS, MET, MISSED, NOT_RUN, Bar, BarResult, bar_results
 from tdml.paper.runs import MODELS, RECIPES, Run
 
 _HEADING = "# What the paper trained, in TDML\n"  # the first line of the page
@@ -92,7 +92,7 @@ def page_text(runs: Sequence[Run], histories: Histories) -> str:
 
 def _bar(bar: Bar, runs: Sequence[Run], histories: Histories) -> str:
     """Who meets it, who misses it, and of whom it is not known yet."""
-    results = findings(bar, runs, histories)
+    results = bar_results(bar, runs, histories)
     rows = [f"**{bar.text}.**\n"]
     for status in (MET, MISSED):
         rows += [f"- {status}: {_list(one for one in results if one.status == status)}"]
@@ -104,8 +104,8 @@ def _bar(bar: Bar, runs: Sequence[Run], histories: Histories) -> str:
     )
 
 
-def _list(chosen: Iterable[Finding]) -> str:
-    return ", ".join(f"`{finding.run.name}` ({finding.figure})" for finding in chosen) or "none"
+def _list(chosen: Iterable[BarResult]) -> str:
+    return ", ".join(f"`{result.run.name}` ({result.figure})" for result in chosen) or "none"
 
 
 def _section(runs: Sequence[Run], histories: Histories) -> list[str]:

@@ -10,7 +10,7 @@ from torch import nn
 from tdml.errors import SettingError, one_line
 from tdml.models.split import is_plain_sequence
 from tdml.rehearsal.chain import Batch, Chain
-from tdml.rehearsal.unsplit import Asked, Outcome, Unsplit
+from tdml.rehearsal.unsplit import Asked, PassResult, Unsplit
 
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-5  # the same sums in another order are the same model
 _ROUNDING = 1e-6
@@ -41,13 +41,13 @@ def _check(unsplit: Unsplit, chain: Chain, batch: Batch, seed: int, training: bo
             text = f"model: {name} fails on the first samples: {one_line(error)}"
             raise SettingError(text) from error
         return f"its forward() cannot be called as its blocks are ({one_line(error)})"
-    _Comparison(unsplit, asked, own, _outcome_of(chain, values, training)).check()
+    _Comparison(unsplit, asked, own, _result_of(chain, values, training)).check()
     return "" if own.output is not None else "its forward() returns something else than its blocks"
 
 
-def _outcome_of(chain: Chain, values: Sequence[torch.Tensor], training: bool) -> Outcome:
+def _result_of(chain: Chain, values: Sequence[torch.Tensor], training: bool) -> PassResult:
     given = dict(enumerate(values[:-1], start=1))
-    return Outcome(given, values[-1], chain.gradients() if training else {}, chain.buffers())
+    return PassResult(given, values[-1], chain.gradients() if training else {}, chain.buffers())
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class _Comparison:
 
     unsplit: Unsplit
     asked: Asked
-    own: Outcome
-    chain: Outcome
+    own: PassResult
+    chain: PassResult
 
     def check(self) -> None:
         """Raises SettingError where the nodes would compute something else."""
@@ -73,7 +73,7 @@ class _Comparison:
         """Whether the model itself computes something else when it does so again."""
         return bool(self._difference(self.own, self.unsplit.own(self.asked, later=1)))
 
-    def _difference(self, one: Outcome, other: Outcome) -> str:
+    def _difference(self, one: PassResult, other: PassResult) -> str:
         """Where the first is; "" if there is none."""
         for number in sorted(one.values.keys() & other.values.keys() - {0}):
             if not self._alike(one.values[number], other.values[number]):

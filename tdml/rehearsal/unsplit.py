@@ -28,7 +28,7 @@ class Asked:
 
 
 @dataclass
-class Outcome:
+class PassResult:
     """Of a pass: what each block was given, by its number, and what the last returned, by the
     number that would follow; None: nothing that could be compared. By name: the parameters'
     gradients, in training, and what the buffers hold afterwards."""
@@ -54,7 +54,7 @@ class Unsplit:
         self.train, self._task = config.train, task_of(config, training=True)
         self._weights, self._mode = weights, model.training
 
-    def own(self, asked: Asked, later: int = 0) -> Outcome:
+    def own(self, asked: Asked, later: int = 0) -> PassResult:
         """A pass of its own `forward`, with gradients in training. `later` is added to the seed of
         what is drawn after the way forward.
 
@@ -64,7 +64,7 @@ class Unsplit:
         self.model.train(asked.training)
         return self._pass(self.model, asked, later)
 
-    def in_turn(self, asked: Asked) -> Outcome:
+    def in_turn(self, asked: Asked) -> PassResult:
         """The same of its blocks, one after the other, in one process."""
         self._reset()
         for block in self._blocks:
@@ -107,19 +107,19 @@ class Unsplit:
 
     def _pass(
         self, forward: Callable[[torch.Tensor], Any], asked: Asked, later: int = 0
-    ) -> Outcome:
-        outcome = Outcome()
-        with _noting(self._blocks, outcome.values), torch.set_grad_enabled(asked.training):
+    ) -> PassResult:
+        result = PassResult()
+        with _noting(self._blocks, result.values), torch.set_grad_enabled(asked.training):
             with seeded(asked.seed):
                 output = _output(forward(asked.inputs.clone()), asked.like)
             if output is not None:
-                outcome.output = output.detach().clone()
+                result.output = output.detach().clone()
                 with seeded(asked.seed + 1 + later):
                     self._backward(output, asked)
         if asked.training:
-            outcome.gradients = {n: p.grad for n, p in self.model.named_parameters()}
-        outcome.buffers = {n: b.detach().clone() for n, b in self.model.named_buffers()}
-        return outcome
+            result.gradients = {n: p.grad for n, p in self.model.named_parameters()}
+        result.buffers = {n: b.detach().clone() for n, b in self.model.named_buffers()}
+        return result
 
     def _backward(self, output: torch.Tensor, asked: Asked) -> None:
         if output.requires_grad and output.shape == asked.like.shape:

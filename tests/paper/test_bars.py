@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tdml.monitor.history import History, read
-from tdml.paper.bars import BARS, MET, MISSED, NOT_RUN, Bar, findings
+from tdml.paper.bars import BARS, MET, MISSED, NOT_RUN, Bar, bar_results
 from tdml.paper.runs import SMALL, Run, all_runs
 from tests.monitor.run_folders import leave_run
 
@@ -34,7 +34,9 @@ def play(tmp_path: Path):
 
 
 def _says(bar: Bar, name: str, histories: dict[str, History]) -> tuple[str, str]:
-    [found] = [one for one in findings(bar, list(RUNS.values()), histories) if one.run.name == name]
+    [found] = [
+        one for one in bar_results(bar, list(RUNS.values()), histories) if one.run.name == name
+    ]
     return found.status, found.figure
 
 
@@ -119,7 +121,7 @@ def test_attackers_are_banned_at_once(banned, expected, play) -> None:
 
 
 def test_whom_the_bars_concern() -> None:
-    concerned = [{one.run for one in findings(bar, list(RUNS.values()), {})} for bar in BARS]
+    concerned = [{one.run for one in bar_results(bar, list(RUNS.values()), {})} for bar in BARS]
     assert set.union(*concerned) == {
         run for run in RUNS.values() if run.replicas > 1 and run.defended
     }
