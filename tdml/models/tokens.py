@@ -55,10 +55,10 @@ def _takes(block: nn.Module, inputs: torch.Tensor, token: int) -> bool:
     """Whether a block takes a token, in a batch of such a shape: it may look it up by less than all
     of it."""
     ids = torch.zeros_like(inputs)
-    ids[0, -1] = token
     try:
+        ids[0, -1] = token  # which may be beyond what ids hold
         trace_borders([block], ids)
-    except SettingError:
+    except (ValueError, RuntimeError):
         return False
     return True
 

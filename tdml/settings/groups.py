@@ -14,10 +14,10 @@ _OURS = {"model": "tdml.models.", "data": "tdml.data.", "task": "tdml.tasks."}
 _WHOLE = {
     "model.num_classes": 1, "model.channels": 1, "model.width": 1, "model.features": 1,
     "model.hidden": 1, "model.depth": 0, "model.vocabulary": 1, "model.context": 1,
-    "model.layers": 1, "model.heads": 1, "data.size": 1, "data.context": 1, "task.context": 1,
-    "task.padding": 0, "task.mask_token": 0,
+    "model.layers": 1, "model.heads": 1, "data.size": 1, "data.context": 1,
+    "data.vocabulary": 1, "task.context": 1, "task.padding": 0, "task.mask_token": 0,
 }  # fmt: skip
-_MAY_BE_NULL = ("task.context", "task.padding")
+_MAY_BE_NULL = ("data.vocabulary", "task.context", "task.padding")
 _SHARES = ("data.held_out", "task.share")
 _CHOICES = {
     "model.stem": ("imagenet", "cifar_pooled", "cifar"),

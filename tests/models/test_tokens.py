@@ -123,5 +123,13 @@ def test_a_text_whose_vocabulary_is_larger_is_told_however_many_places_there_are
     check_tokens(gpt(50, places, 1, 16, 2, 0.0, False), _Data(), _IDS)
 
 
+@pytest.mark.parametrize("vocabulary", [2**63 + 1, 10**30])
+def test_a_vocabulary_beyond_all_numbers_of_tokens_is_told(vocabulary: int) -> None:
+    data = _Data()
+    data.vocabulary = vocabulary
+    with pytest.raises(SettingError, match=f"there may be a token {vocabulary - 1}, which the"):
+        check_tokens(nn.Sequential(nn.Embedding(50, 4)), data, _IDS)
+
+
 def test_what_a_block_does_not_take_for_another_reason_is_laid_on_no_token() -> None:
     check_tokens(nn.Sequential(_PlacesFirst()), _Data(), torch.zeros(2, 9, dtype=torch.int64))

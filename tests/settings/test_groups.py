@@ -54,6 +54,10 @@ def test_shares_leave_some_on_both_sides(chosen, name, value):
         (["data=text", "data.context=0"], "data.context=0 must be a whole number of at least 1"),
         (["data=text", "data.context=null"], "data.context=None must be a whole number of at"),
         (
+            ["data=tokens", "data.vocabulary=1e30"],
+            "data.vocabulary=1e+30 must be a whole number of at least 1",
+        ),
+        (
             ["data=tokens", "data.dtype=int8"],
             "data.dtype=int8 is unknown: choose one of uint16, uint32",
         ),
