@@ -143,7 +143,9 @@ def _tried(
             }
         if (strata := task.strata(targets)) is not None:
             answers["strata()"] = (strata, 1)
-        _ = [(value.shape, value.dtype) for value, _ in answers.values()]
+        for name, (value, _) in answers.items():
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(f"{name} is a {type(value).__name__}: give a tensor")
     return answers
 
 

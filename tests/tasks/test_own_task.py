@@ -59,6 +59,11 @@ class OfTheBatch(Plain):
         return {"share": (output.sum(dim=1) / output.sum(), torch.ones(len(output)))}
 
 
+class OfNumpy(Plain):
+    def losses(self, output, targets):
+        return super().losses(output, targets).numpy()
+
+
 class Fails(Plain):
     def weights(self, targets):
         raise KeyError("no such\nthing")
@@ -135,6 +140,7 @@ class Against(Plain):
             OfTheBatch(),
             r"task: metrics\(\) share, its sums, of a sample is another when it is asked",
         ),
+        (OfNumpy(), r"task: .*: losses\(\) is a ndarray: give a tensor"),
         (
             Fails(),
             r"task: it does not fit what the model returns, \(4, 2\), for targets \(4, 2\) .*: .no such\\nthing'",
