@@ -45,3 +45,13 @@ def test_no_room_knows_what_is_above_it() -> None:
         if room in order and order[room] > order[own]
     ]
     assert upwards == []
+
+
+def test_files_and_functions_are_short() -> None:
+    files = [file for part in ("tdml", "tests") for file in (_HOUSE / part).rglob("*.py")]
+    long = [str(file) for file in files if len(file.read_text().splitlines()) > 300]
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60:
+                long.append(f"{file}: {node.name}")
+    assert long == []
