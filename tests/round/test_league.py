@@ -119,13 +119,14 @@ class _Hides(_InLeague):
 
 
 def test_a_debt_is_not_paid_on_another_kind_of_machine() -> None:
-    """Where a mate alone could find it right."""
+    """Where a mate alone could find it right. It was believed once that its machine is another."""
     laboratory = Laboratory([*_JOB, "rounds=3", "trust.budget=1"])
     sit(laboratory, "r4.s0", _Hides)
     sit(laboratory, "r5.s0", _InLeague)
     laboratory.fleet.nodes["r5.s0"].made = lambda update, _: update  # it is honest for itself
     laboratory.fleet.muster()
     assert "has not shown its work" in laboratory.play(1).judgements[4].reason
+    laboratory.engine.judge.debts._believed.add(laboratory.fleet.key("r4.s0"))
     for replica in laboratory.fleet.muster():
         replica.kind = "NVIDIA H400" if replica.index in _LEAGUE else replica.kind
     second = laboratory.play(2)
