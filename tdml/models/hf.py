@@ -213,10 +213,17 @@ def _load(auto: Any, folder: Path, settings: Any) -> "PreTrainedModel":
 
 
 def _untie(model: "PreTrainedModel") -> None:
-    """Another architecture then, and its configuration says so."""
-    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
-    if head is not None and head.weight is embeddings.weight:
-        head.weight = nn.Parameter(embeddings.weight.detach().clone())
+    """Another architecture then, and its configuration says so. With the embeddings go all ties of
+    the head, such as of its bias: nobody who loads the model would make these again."""
+    known = {id(parameter) for parameter in model.base_model.parameters()}
+    for name, parameter in [*model.named_parameters(remove_duplicate=False)]:
+        if name.startswith(f"{model.base_model_prefix}."):
+            continue
+        if id(parameter) in known:
+            owner, _, kind = name.rpartition(".")
+            own = nn.Parameter(parameter.detach().clone())
+            setattr(model.get_submodule(owner), kind, own)
+        known.add(id(parameter))
     model.config.tie_word_embeddings = False
 
 

@@ -82,6 +82,28 @@ def test_a_model_of_transformers_loads_as_what_it_was(tied: bool, tmp_path: Path
     assert (loaded.lm_head.weight is loaded.model.embed_tokens.weight) is tied
 
 
+@pytest.mark.parametrize(
+    ("kind", "head"), [("llama", "causal"), ("roberta", "masked"), ("bert", "masked")]
+)
+def test_embeddings_that_became_two_are_two(kind: str, head: str, tmp_path: Path) -> None:
+    """With all else that was tied in the head, such as its bias."""
+    auto = transformers().AutoModelForCausalLM
+    auto = auto if head == "causal" else transformers().AutoModelForMaskedLM
+    small = "hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2"
+    model = leave_run(
+        tmp_path / "run", "model=hf", "model.untie=true", f"model.head={head}",
+        f"model.config={{model_type: {kind}, vocab_size: 64, {small}, tie_word_embeddings: true}}",
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    torch.save(model.state_dict(), tmp_path / "run" / "model.pt")
+    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(found.values()), found
+    assert torch.equal(loaded.eval()(IDS).logits, model(IDS).logits)
+
+
 @pytest.mark.filterwarnings("error:Setting `save_embedding_layers`")  # which nobody has asked for
 @pytest.mark.parametrize("targets", ["all-linear", "[embed_tokens,q_proj]"])
 def test_adapters_are_what_peft_reads(targets: str, tmp_path: Path) -> None:
