@@ -186,7 +186,8 @@ def _made(
         return [stage.trainer.state()], [before]
     if item.channel == END:  # an update, and beside it there may be an inner state
         value = stage.trainer.outcome(weights)
-        return value, [torch.zeros_like(value[0]), before[len(weights) :]][: len(value)]
+        begun = change(weights, before[: len(weights)])  # measured by the step, as states are
+        return value, [begun, before[len(weights) :]][: len(value)]
     return passed, [torch.zeros_like(tensor) for tensor in passed]
 
 

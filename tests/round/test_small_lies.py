@@ -49,3 +49,21 @@ def test_two_in_league_do_not_end_the_proofs_of_their_kind() -> None:
     sit(laboratory, "r1.s0", Nudges, size=10.0)
     sit(laboratory, "r2.s0", Nudges, size=10.0, accuses=(0,))
     assert set(_play(laboratory, 2).bans) == {"r1.s0", "r2.s0"}
+
+
+class _HandsInALittleMore(Node):
+    """Than it has learnt: by less than two kinds of machines may differ in the whole round, and by
+    more than in one step."""
+
+    def made(self, update, round_number):
+        return update * 1.03
+
+    def reached(self, end, order):
+        return end * 1.03 if order.own and order.last else end
+
+
+def test_an_update_is_measured_by_its_last_step() -> None:
+    """As states are: else all of a round's errors could be told in one."""
+    laboratory = Laboratory(_JOB)
+    sit(laboratory, "r1.s0", _HandsInALittleMore)
+    assert set(_play(laboratory, 1).bans) == {"r1.s0"}
