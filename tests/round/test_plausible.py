@@ -220,7 +220,7 @@ def test_where_the_model_raises_no_report_is_heard_and_nobody_is_to_blame(
         raise RuntimeError("can't allocate memory")
 
     laboratory = _elsewhere(_Rounds)
-    monkeypatch.setattr(laboratory.engine.judge.auditor.settler.referee, "evaluate", evaluate)
+    monkeypatch.setattr(laboratory.engine.judge.auditor.settler.evaluator, "evaluate", evaluate)
     played = laboratory.play(1)
     assert None in {made.p for made in played.judgements.values()}
     assert not laboratory.engine.judge.standing.unheard
