@@ -99,6 +99,11 @@ def usual_threads(kinds: Iterable[str]) -> int | None:
     return Counter(threads).most_common(1)[0][0] if threads else None
 
 
+def is_processor(kind: str) -> bool:
+    """Whether a kind of machine is no GPU: all processors draw the same numbers from a seed."""
+    return _THREADS.search(kind) is not None
+
+
 def processor() -> str:
     """The name of this machine's processor."""
     information = Path("/proc/cpuinfo")

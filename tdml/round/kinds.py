@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
+from tdml.node.devices import is_processor
 from tdml.round.referee import Recomputation, Referee, item_digest
 from tdml.trust.numbers import ERRORS
 from tdml.trust.tolerance import Tolerance
@@ -36,14 +37,23 @@ class Kinds:
         if kind == self._referee.kind or value is None or digest != item_digest(done.item, value):
             return False
         error = self._referee.error(done, value)
-        # a mask has infinities, and is equal
-        if error == math.inf and not all(t.isfinite().all() for t in (*done.value, *value)):
-            return None if self._may_overflow(done) else False
         limit = self.tolerance.limit(kind, self._referee.kind)
         if error <= limit:
             if done.item.channel < 0:  # messages, of norms above all, are much nearer than states
                 self.tolerance.learn(kind, self._referee.kind, error)
             return True
+        # from the same seed a GPU draws other numbers than this machine's processor, as for dropout
+        if not is_processor(kind) and self._referee.draws(done):
+            return None
+        return self._is_rounded(done, value, error, limit)
+
+    def _is_rounded(
+        self, done: Recomputation, value: list[torch.Tensor], error: float, limit: float
+    ) -> bool | None:
+        """Whether rounding explains an error that no step had before; None if nobody knows."""
+        # a mask has infinities, and is equal
+        if error == math.inf and not all(t.isfinite().all() for t in (*done.value, *value)):
+            return None if self._may_overflow(done) else False
         spread = max(limit, self._referee.spread(done))
         if error <= spread < math.inf:
             return True
