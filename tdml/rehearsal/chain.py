@@ -18,6 +18,7 @@ from tdml.models.whole import outline
 from tdml.node.inner import inner_optimizer, set_rate
 from tdml.rehearsal.footprint import Footprint, Place, of_gradients, of_next_values
 from tdml.rehearsal.handed_in import check_dense, check_handed_in
+from tdml.rehearsal.left_behind import NoneLeftBehind
 from tdml.settings.schema import Config
 from tdml.settings.targets import made
 from tdml.tasks.objective import mean_loss, task_of
@@ -80,12 +81,12 @@ class Chain:
             left[Place(number, "output")] = digest(value.detach())
 
         if in_turn:
-            with seeded(seed):
+            with seeded(seed), NoneLeftBehind():
                 for inputs, targets in batches:
                     self._backward(self._forward(inputs, look), targets)
                 left |= self._left()
         else:
-            with seeded(seed):
+            with seeded(seed), NoneLeftBehind():
                 passed = [self._forward(inputs, look) for inputs, _ in batches]
             with seeded(seed + 1):
                 for borders, (_, targets) in zip(passed, batches, strict=True):

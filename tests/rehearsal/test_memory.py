@@ -4,13 +4,15 @@ import subprocess
 import sys
 
 _RUN = """
-import resource
+import re
+from pathlib import Path
 from tdml import config as settings
 from tdml.data.source import load_source
 from tdml.run.prepare import prepare
 
 def taken():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
+    # getrusage has the peak of the process, too, that this one was forked from
+    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 2**10
 
 config = settings.load([
     "data.size=8", "model=mlp", "model.features=192", "model.hidden=4000", "train=adamw",

@@ -143,7 +143,7 @@ class Against(Plain):
         (OfNumpy(), r"task: .*: losses\(\) is a ndarray: give a tensor"),
         (
             Fails(),
-            r"task: it does not fit what the model returns, \(4, 2\), for targets \(4, 2\) .*: .no such\\nthing'",
+            r"task: it does not fit what the model returns, \(4, 2\), for targets \(4, 2\) .*: KeyError\('no such\\nthing'\)",
         ),
     ],
 )
