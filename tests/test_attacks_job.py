@@ -102,7 +102,7 @@ def test_attacking_node_is_named_and_a_spare_takes_its_place(tmp_path: Path) -> 
         pytest.param("DiesGoingBack", 4, 3, marks=pytest.mark.slow),
         # nothing but the ban list knows of the ban, and it keeps the liar out
         ("DiesOfABan", 5, 2),
-        ("DiesAfterABan", 5, 2),
+        pytest.param("DiesAfterABan", 5, 2, marks=pytest.mark.slow),
         pytest.param("DiesRollingBack", 5, 3, marks=pytest.mark.slow),
     ],
 )

@@ -129,6 +129,7 @@ def test_the_owner_of_a_sample_that_is_not_finite_is_not_banned_and_the_sample_i
     assert_balanced(result.run, capsys, rounds=2)
 
 
+@pytest.mark.slow  # tests/round/test_unreadable.py has it without processes
 def test_a_sample_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
     """Also of what comes after a checkpoint."""
     job = [*FOUR, f"data._target_={HERE}.unreadable"]

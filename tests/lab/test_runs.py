@@ -45,7 +45,7 @@ def test_what_a_liar_put_in_before_is_taken_out_again():
     assert result["final_accuracy"] == alone["final_accuracy"], "as if it had never been there"
 
 
-@pytest.mark.parametrize("stages", [1, 3])
+@pytest.mark.parametrize("stages", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_stage_that_trains_a_backdoor_into_a_language_model_is_convicted(stages):
     """At once, and nobody else; in a pipeline the stage by its name."""
     found = run_case(

@@ -38,7 +38,7 @@ def _played(rounds: int, budget: float, liars: bool, others: tuple[int, ...]) ->
     return played
 
 
-@pytest.mark.parametrize("budget", [0.1, 1.0])
+@pytest.mark.parametrize("budget", [0.1, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_liars_on_a_kind_of_their_own_are_not_cleared_by_each_other(budget: float) -> None:
     played = _played(8, budget, True, _LEAGUE)
     assert any(made.distance > 4 for made in played[0].judgements.values())

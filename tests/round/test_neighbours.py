@@ -30,7 +30,13 @@ def test_all_that_lie_at_the_same_time_are_banned_at_once(deed: str, when: str) 
     assert {0, 2} <= set(played.accepted)
 
 
-@pytest.mark.parametrize("attack", ["zero_gradient", "gaussian", "mean_shift"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "gaussian",
+        *(pytest.param(a, marks=pytest.mark.slow) for a in ("zero_gradient", "mean_shift")),
+    ],
+)
 def test_the_papers_attackers_are_whole_replicas(attack: str) -> None:
     laboratory = _laboratory(f"attack={attack}", "attack.replicas=[1]", "topology.stages=2")
     assert banned(laboratory.play(1)) == ["r1.s0", "r1.s1"]
