@@ -7,11 +7,17 @@ import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
-from tdml.round.referee import item_digest
+from tdml.round.referee import Referee, item_digest
 from tdml.round.shown import StepShown
 from tdml.trust.dispute import END, STATE, Item
 
 _JOB = ["model=mlp", "data.size=8", "model.features=192", "model.hidden=16"]
+
+
+@pytest.fixture(autouse=True)
+def _draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step is taken here; tests/round/test_draws.py has models that draw."""
+    monkeypatch.setattr(Referee, "draws", lambda self, done: False)
 
 
 @pytest.mark.parametrize(
