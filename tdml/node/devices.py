@@ -100,7 +100,7 @@ def usual_threads(kinds: Iterable[str]) -> int | None:
 
 
 def is_processor(kind: str) -> bool:
-    """Whether a kind of machine is no GPU: all processors draw the same numbers from a seed."""
+    """Whether a kind of machine is no GPU."""
     return _THREADS.search(kind) is not None
 
 

@@ -42,16 +42,16 @@ class Evaluator:
         stages = [self._copies.of(index) for index in indices]
         for stage, value in zip(stages, values, strict=True):
             stage.write(value)
-        if rounding is not None:
-            inputs = inputs + rounding.of(inputs)
-            for stage in stages:
-                stage.shift(rounding.of)
         passing, log = [Passing() for _ in stages], empty_log(1, self._job.channels)
         scores = Scores(self._job.task, with_rows=not order.check)
         observe = EvaluationBatch(inputs, targets, None, scores).observe
         try:
+            if rounding is not None:
+                inputs = inputs + rounding.of(inputs)
+                for stage in stages:
+                    stage.shift(rounding.of)
             predict(stages, inputs, observe, passing)
-        except Exception:
+        except Exception:  # what is not trained may have been changed, in part
             self._copies.drop(indices)
             raise
         if rounding is not None:

@@ -28,6 +28,18 @@ def leave_run(run: Path, *overrides: str) -> torch.nn.Module:
     return model.eval()
 
 
+def exported(folder: Path, model: torch.nn.Module, auto: type) -> torch.nn.Module:
+    """What `from_pretrained` makes of a run's export, once the model is no longer as it began."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    torch.save(model.state_dict(), folder / "run" / "model.pt")
+    assert cli.run(["export", str(folder / "run"), str(folder / "out")]) == 0
+    loaded, found = auto.from_pretrained(folder / "out", output_loading_info=True)
+    assert not any(found.values()), found
+    return loaded.eval()
+
+
 def transformers():
     mend_torchvision()
     return pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
@@ -55,14 +67,9 @@ def test_the_small_gpt_is_a_gpt2_of_transformers(tied: bool, tmp_path: Path) -> 
         "model.context=16",
         f"model.tied={tied}",
     )
+    loaded = exported(tmp_path, model, auto)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.1)
-        torch.save(model.state_dict(), tmp_path / "run" / "model.pt")
-        assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
-        loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
-        assert not any(found.values()), found
-        torch.testing.assert_close(loaded.eval()(IDS).logits, model(IDS), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(loaded(IDS).logits, model(IDS), rtol=1e-5, atol=1e-5)
         assert (loaded.lm_head.weight is loaded.transformer.wte.weight) is tied
 
 
@@ -94,14 +101,8 @@ def test_embeddings_that_became_two_are_two(kind: str, head: str, tmp_path: Path
         tmp_path / "run", "model=hf", "model.untie=true", f"model.head={head}",
         f"model.config={{model_type: {kind}, vocab_size: 64, {small}, tie_word_embeddings: true}}",
     )  # fmt: skip
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    torch.save(model.state_dict(), tmp_path / "run" / "model.pt")
-    assert cli.run(["export", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
-    loaded, found = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
-    assert not any(found.values()), found
-    assert torch.equal(loaded.eval()(IDS).logits, model(IDS).logits)
+    loaded = exported(tmp_path, model, auto)
+    assert torch.equal(loaded(IDS).logits, model(IDS).logits)
 
 
 @pytest.mark.filterwarnings("error:Setting `save_embedding_layers`")  # which nobody has asked for
