@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tdml import config
+from tests.composing import compose_once
 
 if TYPE_CHECKING:
     from tests.jobs import Result
@@ -28,6 +29,7 @@ _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 gc.disable()  # until all is imported and collected, which stays
+compose_once()
 _compose = config.load
 
 
@@ -37,8 +39,8 @@ def _composed(overrides: tuple[str, ...]) -> config.Config:
 
 
 def _load(overrides: list[str]) -> config.Config:
-    """Settings that another test has had: Hydra takes an eighth of a second to compose them. Not
-    where a file or the environment has a part in them."""
+    """Settings that another test has had. Not where a file or the environment has a part in
+    them."""
     if any("searchpath" in text or "${" in text for text in overrides):
         return _compose(overrides)
     return deepcopy(_composed(tuple(overrides)))

@@ -24,6 +24,9 @@ for _name in (
 ):
     importlib.import_module(_name)
 
+importlib.import_module("tests.composing").compose_once()
+importlib.import_module("tdml.config").load(["model=cnn"])  # as most jobs of tests have it
+
 _numba = importlib.import_module("numba.core.registry").cpu_target
 _numba.typing_context.refresh()
 _numba.target_context.refresh()

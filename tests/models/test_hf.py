@@ -12,15 +12,25 @@ from tdml.models import whole
 from tdml.models.plan import layouts
 from tdml.tasks.objective import mean_loss
 from tests.models.hf_models import CAUSAL, MASKED, config_of, job_of
+from tests.slow import slow_but
+
+_SOME = {
+    *((kind, "causal") for kind in ("llama", "gpt2", "bloom", "gemma2", "deepseek_v3", "mamba")),
+    *((kind, "masked") for kind in ("bert", "distilbert", "modernbert")),
+    *((kind, "classifier") for kind in ("llama", "bert")),
+}
 
 
 @pytest.mark.parametrize(
     ("kind", "head"),
-    [
-        *((kind, "causal") for kind in CAUSAL),
-        *((kind, "masked") for kind in MASKED),
-        *((kind, "classifier") for kind in ("llama", "gpt2", "gemma2", "mpt", *MASKED)),
-    ],
+    slow_but(
+        _SOME,
+        [
+            *((kind, "causal") for kind in CAUSAL),
+            *((kind, "masked") for kind in MASKED),
+            *((kind, "classifier") for kind in ("llama", "gpt2", "gemma2", "mpt", *MASKED)),
+        ],
+    ),
 )
 def test_stages_equal_the_model_whose_weights_they_have(kind, head):
     """Also with dropout, which some have. What is never sent, such as tables of
@@ -44,7 +54,13 @@ def test_stages_equal_the_model_whose_weights_they_have(kind, head):
     assert torch.equal(value, job.model.eval()(expected).logits)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2", "mpt", "bloom", "opt", *MASKED])
+@pytest.mark.parametrize(
+    "kind",
+    slow_but(
+        {"gpt2", "opt", "bert", "modernbert"},
+        ["llama", "gpt2", "gemma2", "mpt", "bloom", "opt", *MASKED],
+    ),
+)
 def test_a_classifiers_stages_do_not_read_padding(kind):
     """As the model itself does where a tokenizer gives it a mask; and behind a text, where it
     moves no position, it is as if there were none."""

@@ -7,6 +7,7 @@ import pytest
 from tdml.lab.laboratory import Laboratory
 from tests.round import liars, unhelpful
 from tests.round.seats import banned, sit
+from tests.slow import slow_but
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -44,7 +45,7 @@ def _laboratory(*overrides: str) -> Laboratory:
 @pytest.mark.parametrize(
     "again", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["and again", "once"]
 )
-@pytest.mark.parametrize(("deed", "stage"), _LIES)
+@pytest.mark.parametrize(("deed", "stage"), slow_but(_ONE_OF_EACH, _LIES))
 def test_a_lie_in_the_own_round(deed: str, stage: int, again: bool, by_sample: str) -> None:
     laboratory = _laboratory(by_sample)
     sit(laboratory, f"r1.s{stage}", liars.Liar, deed=deed, again=again)
@@ -56,7 +57,7 @@ def test_a_lie_in_the_own_round(deed: str, stage: int, again: bool, by_sample: s
 
 @pytest.mark.parametrize(
     ("deed", "stage"),
-    [lie if lie in _ONE_OF_EACH else pytest.param(*lie, marks=pytest.mark.slow) for lie in _LIES],
+    slow_but(_ONE_OF_EACH, _LIES),
 )
 def test_a_lie_as_validator(deed: str, stage: int) -> None:
     laboratory = _laboratory(_BY_CLASS)
@@ -72,15 +73,19 @@ _TIED = [
     "task=language", "data=text", "data.context=16", "model=gpt", "model.tied=true",
     "model.layers=2", "model.width=16", "model.heads=2", "train=adamw", "train.batch_size=8",
 ]  # fmt: skip
-_TIED_LIES = [("tied", 0), ("tied", 2)]
-_TIED_LIES += [
-    pytest.param(*lie, marks=pytest.mark.slow)
-    for lie in (("activation", 0), ("gradient", 2), ("norm", 2), ("state", 0))
-]
+_TIED_LIES = slow_but(
+    [("tied", 0, liars.OWN), ("tied", 2, liars.AS_VALIDATOR)],
+    [
+        (*lie, when)
+        for lie in (
+            ("tied", 0), ("tied", 2), ("activation", 0), ("gradient", 2), ("norm", 2), ("state", 0),
+        )
+        for when in (liars.OWN, liars.AS_VALIDATOR)
+    ],
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("when", [liars.OWN, liars.AS_VALIDATOR])
-@pytest.mark.parametrize(("deed", "stage"), _TIED_LIES)
+@pytest.mark.parametrize(("deed", "stage", "when"), _TIED_LIES)
 def test_a_lie_in_a_model_with_tied_weights(deed: str, stage: int, when: str) -> None:
     # r1 is drawn to repeat the window in which it lies
     laboratory = Laboratory([*_JOB[4:], *_TIED, "seed=1"])
@@ -97,7 +102,7 @@ def test_with_tied_weights_everybody_is_clean_also_where_the_coordinator_looks(m
     assert all(made.proven for made in played.judgements.values())
 
 
-@pytest.mark.parametrize("deed", ["activation", "state", "update"])
+@pytest.mark.parametrize("deed", slow_but(["state"], ["activation", "state", "update"]))
 def test_both_lie_at_different_places(deed: str) -> None:
     """With two replicas the one validates the other."""
     laboratory = _laboratory("topology.replicas=2")
@@ -222,10 +227,7 @@ _AMISS = [
 
 @pytest.mark.parametrize(
     "amiss",
-    [
-        amiss if i % 2 else pytest.param(amiss, marks=pytest.mark.slow)
-        for i, amiss in enumerate(_AMISS)
-    ],
+    slow_but(list(_AMISS)[1::4], _AMISS),
 )
 def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(
     amiss: str, monkeypatch
@@ -241,7 +243,7 @@ def test_answers_of_another_form_to_the_coordinators_look_do_no_harm(
         assert {0, 2} <= set(played.accepted)
 
 
-@pytest.mark.parametrize("amiss", _AMISS)
+@pytest.mark.parametrize("amiss", slow_but(list(_AMISS)[::3], _AMISS))
 def test_answers_of_another_form_in_a_dispute_do_no_harm(amiss: str) -> None:
     """A validator that gives them leaves it to the other one to convict who has lied."""
     laboratory = _laboratory()

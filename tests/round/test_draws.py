@@ -8,6 +8,7 @@ import pytest
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tests.round.seats import banned, sit
+from tests.slow import slow_but
 
 _JOB = [
     "task=language", "data=text", "data.context=16", "model=gpt", "model.layers=2",
@@ -47,7 +48,7 @@ def _on(kind: str, replicas: set[int], *overrides: str) -> Laboratory:
     return laboratory
 
 
-@pytest.mark.parametrize("replicas", [{2}, {0, 1, 2}], ids=["one of three", "all"])
+@pytest.mark.parametrize("replicas", slow_but([{2}], [{2}, {0, 1, 2}]), ids=["one of three", "all"])
 def test_honest_gpus_owe_nothing_where_a_model_draws(replicas: set[int], monkeypatch) -> None:
     """All that they do is looked at, and some of it stands out."""
     monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)

@@ -7,6 +7,7 @@ import torch
 from tdml.attacks import Attack
 from tdml.attacks.base import known
 from tdml.lab.laboratory import Laboratory
+from tests.slow import slow_but
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=64", "topology.replicas=5",
@@ -25,7 +26,7 @@ class Hug(Attack):
         return near
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", slow_but([1], range(3)))
 def test_who_makes_others_stand_out_is_met(seed: int) -> None:
     """In two of five rounds, on average, one of two is."""
     laboratory = Laboratory([*_JOB, f"seed={seed}"])

@@ -12,6 +12,7 @@ from tdml.protocol.orders import ReplicaLost
 from tdml.trust.commitment import content
 from tests.round import liars
 from tests.round.seats import banned, sit
+from tests.slow import slow_but
 
 JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -97,7 +98,7 @@ class ShowsAnother(Node):
         return made
 
 
-@pytest.mark.parametrize("node", ["r1.s0", "r1.s1"])
+@pytest.mark.parametrize("node", slow_but(["r1.s1"], ["r1.s0", "r1.s1"]))
 @pytest.mark.parametrize(
     ("kind", "hides"), [(LeavesAnother, 0), (BeginsWithAnother, 0), (BeginsWithAnother, 1)]
 )

@@ -1,11 +1,14 @@
 """Several nodes of one replica lie: one machine's, or neighbours in league."""
 
+from itertools import product
+
 import pytest
 
 from tdml.lab.laboratory import Laboratory
 from tdml.protocol.orders import ReplicaLost
 from tests.round import liars
 from tests.round.seats import banned, sit
+from tests.slow import slow_but
 
 _JOB = [
     "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "sync.local_steps=6",
@@ -18,8 +21,13 @@ def _laboratory(*overrides: str) -> Laboratory:
     return Laboratory([*_JOB, *overrides])
 
 
-@pytest.mark.parametrize("when", [liars.OWN, liars.AS_VALIDATOR])
-@pytest.mark.parametrize("deed", ["state", "update"])
+@pytest.mark.parametrize(
+    ("deed", "when"),
+    slow_but(
+        {("state", liars.OWN), ("update", liars.AS_VALIDATOR)},
+        product(["state", "update"], [liars.OWN, liars.AS_VALIDATOR]),
+    ),
+)
 def test_all_that_lie_at_the_same_time_are_banned_at_once(deed: str, when: str) -> None:
     """Else the run would go back once for each of them."""
     laboratory = _laboratory()
