@@ -60,6 +60,7 @@ class Runner(nn.Module):
         self._train, self._border_device = train, border_device
         self._seed: int | None = None
         self._micro = 0
+        self.has_drawn = False  # from torch's generator, since somebody last set it back
         lay_out_weights(body, train)
 
     def reseed(self, seed: int | None) -> None:
@@ -77,11 +78,13 @@ class Runner(nn.Module):
             return self._compute(value)
 
     def _compute(self, value: torch.Tensor) -> torch.Tensor:
+        drawn = torch.get_rng_state()
         value = lay_out(value.to(self.device, copy=not self.first), self._train)
         with autocast(self._train, self.device):
             for block in self.body if isinstance(self.body, nn.Sequential) else [self.body]:
                 value = pass_on(block, value, self._train)
         output = value
+        self.has_drawn |= not torch.equal(drawn, torch.get_rng_state())
         self._check(output)
         if self.first and torch.is_grad_enabled() and not output.requires_grad:
             # nothing here is trained this time, as where blocks are left out at random; what comes

@@ -99,11 +99,6 @@ def usual_threads(kinds: Iterable[str]) -> int | None:
     return Counter(threads).most_common(1)[0][0] if threads else None
 
 
-def is_processor(kind: str) -> bool:
-    """Whether a kind of machine is no GPU."""
-    return _THREADS.search(kind) is not None
-
-
 def processor() -> str:
     """The name of this machine's processor."""
     information = Path("/proc/cpuinfo")

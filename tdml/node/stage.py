@@ -91,6 +91,13 @@ class Stage:
         for tensor in (*self._tensors(), *self._frozen()):
             tensor.add_(change(tensor))
 
+    def has_drawn(self) -> bool:
+        """Whether the model has drawn anything at random since this was last asked."""
+        drawn = any(runner.has_drawn for runner in self.runners)
+        for runner in self.runners:
+            runner.has_drawn = False
+        return drawn
+
     @contextmanager
     def training(self, seed: int, passing: Passing | None) -> Iterator[None]:
         """The time of one training step, in which everything that draws at random draws from

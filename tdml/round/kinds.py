@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import torch
 
-from tdml.node.devices import is_processor
 from tdml.round.referee import Recomputation, Referee, item_digest
 from tdml.trust.numbers import ERRORS
 from tdml.trust.tolerance import Tolerance
@@ -42,8 +41,8 @@ class Kinds:
             if done.item.channel < 0:  # messages, of norms above all, are much nearer than states
                 self.tolerance.learn(kind, self._referee.kind, error)
             return True
-        # from the same seed a GPU draws other numbers than this machine's processor, as for dropout
-        if not is_processor(kind) and self._referee.draws(done):
+        # from one seed GPUs, and processors of other makers, draw other numbers, as for dropout
+        if done.drew:
             return None
         return self._is_rounded(done, value, error, limit)
 

@@ -4,7 +4,7 @@ agreed on so far."""
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -30,13 +30,15 @@ from tdml.trust.tolerance import relative_error
 @dataclass(frozen=True)
 class Recomputation:
     """An item of a window as the coordinator has made it, its `value`, and what was shown to it of
-    its step. Sizes are measured by `origin`: a state's by the step's change."""
+    its step. Sizes are measured by `origin`: a state's by the step's change. `drew`: whether the
+    model draws at random there."""
 
     claim: Claim
     item: Item
     shown: StepShown
     value: list[torch.Tensor]
     origin: list[torch.Tensor]
+    drew: bool
 
     @property
     def digest(self) -> str:
@@ -63,14 +65,12 @@ class Referee:
         shown: StepShown,
         in_turn: bool = False,
         rounding: Rounding | None = None,
-        redraws: bool = False,
     ) -> Recomputation:
         """Take the step of an item of a window, from what was shown.
 
         Args:
             in_turn: see `take_alone`.
             rounding: changes all numbers that the step reads; of the weights it is taken off again.
-            redraws: whether the model draws other numbers than in that step.
 
         Raises:
             ReplicaLost: all agree on messages with which the step cannot be taken: a model may
@@ -81,8 +81,6 @@ class Referee:
         stage = self._copies.of(item.stage)
         wanted = item.channel if item.channel >= 0 else None
         given, messages = self._read(stage, order, item.step), shown.messages
-        if redraws:
-            given = replace(given, seed=given.seed + 1)
         try:
             before = _begin(stage, claim, item, shown.before)
             moved = torch.zeros_like(weights)
@@ -104,7 +102,7 @@ class Referee:
             self._copies.freeze([item.stage])
             if item.channel < 0:
                 value[0][: len(weights)] -= moved
-        return Recomputation(claim, item, shown, value, origin)
+        return Recomputation(claim, item, shown, value, origin, stage.has_drawn())
 
     def _read(self, stage: Stage, order: RepeatOrder, step: int) -> StepInputs:
         """What a step takes of the data. Raises CannotRead."""
@@ -133,14 +131,6 @@ class Referee:
                 other = self.recompute(done.claim, done.item, done.shown, rounding=rounding)
                 errors.append(self.error(done, other.value))
         return max(errors, default=math.inf)
-
-    def draws(self, done: Recomputation) -> bool:
-        """Whether what a step leads to hangs on what the model draws."""
-        try:
-            other = self.recompute(done.claim, done.item, done.shown, redraws=True)
-        except ReplicaLost:
-            return True
-        return other.digest != done.digest
 
     def error(self, done: Recomputation, value: list[torch.Tensor]) -> float:
         """How far what somebody else has made of an item is from what the coordinator has; infinite

@@ -1,9 +1,12 @@
-"""A GPU draws other numbers from a seed than the coordinator's processor: where a model drops some
-out, nobody can tell by recomputation whether such a step was taken."""
+"""From one seed machines of another kind, such as GPUs, draw other numbers than the coordinator's
+processor: where a model draws, nobody can tell by recomputation whether such a step was taken."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
@@ -11,17 +14,19 @@ from tests.round.seats import banned, sit
 from tests.slow import slow_but
 
 _JOB = [
+    "topology.replicas=3", "topology.stages=2", "sync.local_steps=6", "trust.budget=1", "rounds=3",
+]  # fmt: skip
+_GPT = [
     "task=language", "data=text", "data.context=16", "model=gpt", "model.layers=2",
-    "model.width=16", "model.heads=2", "train=adamw", "train.batch_size=8", "sync.local_steps=6",
-    "topology.replicas=3", "topology.stages=2", "trust.budget=1", "rounds=3",
+    "model.width=16", "model.heads=2", "train=adamw", "train.batch_size=8",
 ]  # fmt: skip
 
 
 class _Otherwise(Node):
-    """Draws as another device does."""
+    """Draws as another machine does."""
 
     def _one(self, given, log, step, keeps=False):
-        yield from super()._one(replace(given, seed=given.seed + 1), log, step, keeps)
+        yield from super()._one(replace(given, seed=given.seed + 77), log, step, keeps)
 
 
 class _Idle(_Otherwise):
@@ -31,8 +36,27 @@ class _Idle(_Otherwise):
         return super().made(update, taken) * 0
 
 
-def _on(kind: str, replicas: set[int], *overrides: str) -> Laboratory:
-    laboratory = Laboratory([*_JOB, *overrides])
+class _Skips(nn.Module):
+    """Leaves a layer out now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 16)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.training and torch.rand(()) < 0.1:
+            return inputs + 0
+        return inputs + self.layer(inputs).relu()
+
+
+def skipping(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 16), _Skips(), _Skips(), nn.Linear(16, num_classes)
+    )
+
+
+def _on(kind: str, replicas: set[int], *overrides: str, job: Sequence[str] = _GPT) -> Laboratory:
+    laboratory = Laboratory([*_JOB, *job, *overrides])
     for replica in replicas:
         for stage in range(2):
             sit(laboratory, f"r{replica}.s{stage}", _Otherwise)
@@ -48,17 +72,35 @@ def _on(kind: str, replicas: set[int], *overrides: str) -> Laboratory:
     return laboratory
 
 
-@pytest.mark.parametrize("replicas", slow_but([{2}], [{2}, {0, 1, 2}]), ids=["one of three", "all"])
-def test_honest_gpus_owe_nothing_where_a_model_draws(replicas: set[int], monkeypatch) -> None:
+_ANOTHER_MAKERS = "torch, another maker's processor, 8 threads"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "kind"),
+    slow_but([({2}, _ANOTHER_MAKERS)], [({0, 1, 2}, "a GPU"), ({2}, _ANOTHER_MAKERS)]),
+    ids=["all", "one of three"],
+)
+def test_the_honest_owe_nothing_where_a_model_draws(
+    replicas: set[int], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All that they do is looked at, and some of it stands out."""
     monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
-    laboratory = _on("a GPU", replicas, "model.dropout=0.1")
+    laboratory = _on(kind, replicas, "model.dropout=0.1")
     for number in range(1, 4):
         played = laboratory.play(number)
         assert banned(played) == []
         assert laboratory.engine.judge.debts.owing == {}
         reasons = [made.reason for made in played.judgements.values() if not made.accepted]
         assert all("widths off its peers'" in reason for reason in reasons), reasons
+
+
+def test_nor_where_it_draws_what_matters_seldom() -> None:
+    """What the coordinator has drawn there may have changed nothing, and no other seed either."""
+    job = [f"model._target_={__name__}.skipping", "data.size=8", "rounds=8"]
+    laboratory = _on("a GPU", {2}, job=job)
+    for number in range(1, 9):
+        assert banned(laboratory.play(number)) == []
+        assert laboratory.engine.judge.debts.owing == {}
 
 
 def test_where_nothing_is_drawn_a_lie_on_a_gpu_is_proven() -> None:

@@ -7,17 +7,11 @@ import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
-from tdml.round.referee import Referee, item_digest
+from tdml.round.referee import item_digest
 from tdml.round.shown import StepShown
 from tdml.trust.dispute import END, STATE, Item
 
 _JOB = ["model=mlp", "data.size=8", "model.features=192", "model.hidden=16"]
-
-
-@pytest.fixture(autouse=True)
-def _draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No step is taken here; tests/round/test_draws.py has models that draw."""
-    monkeypatch.setattr(Referee, "draws", lambda self, done: False)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +35,7 @@ def test_between_rounding_and_a_lie_nothing_is_known(
     monkeypatch.setattr(settler.referee, "error", lambda done, value: error)
     monkeypatch.setattr(settler.referee, "spread", lambda done: spread)
     value, item = [torch.ones(3)], Item(0, 0)
-    done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)])
+    done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)], drew=False)
     assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is right
     assert len([e for errors in settler.kinds.tolerance.seen.values() for e in errors]) == learnt
     assert settler.kinds.is_right(done, "of something else", "a GPU", value) is False
@@ -58,7 +52,7 @@ def test_how_far_kinds_differ_is_learnt_of_states_and_judged_by_for_all(
     for channel, error in [(STATE, 1e-3), (END, 1e-3), *[(0, 1e-6)] * 9, (STATE, 7e-3)]:
         monkeypatch.setattr(settler.referee, "error", lambda done, value, e=error: e)
         item = Item(0, 0, channel)
-        done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)])
+        done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)], drew=False)
         assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value)
     assert list(tolerance.seen.values()) == [[1e-3, 1e-3, 7e-3]]
 
@@ -72,7 +66,7 @@ def test_where_two_kinds_have_not_differed_yet_rounding_is_no_lie(
     monkeypatch.setattr(settler.referee, "error", lambda done, value: 1e-7)
     monkeypatch.setattr(settler.referee, "spread", lambda done: 1e-6)
     value, item = [torch.ones(3)], Item(0, 0)
-    done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)])
+    done = SimpleNamespace(item=item, digest="another", value=[torch.zeros(3)], drew=False)
     assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is True
     assert (
         settler.kinds.is_right(done, item_digest(item, value), settler.referee.kind, value) is False
@@ -110,7 +104,9 @@ def test_between_kinds_what_is_not_finite_is_a_lie_where_no_honest_step_overflow
     shown = StepShown(before, messages, {}, value)
     order = SimpleNamespace(first=first)
     claim = SimpleNamespace(weights=[torch.full((3,), 1e10)], order=order)
-    done = SimpleNamespace(item=item, digest="another", value=own, shown=shown, claim=claim)
+    done = SimpleNamespace(
+        item=item, digest="another", value=own, shown=shown, claim=claim, drew=False
+    )
     assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is right
     assert (
         settler.kinds.is_right(done, item_digest(item, value), settler.referee.kind, value) is False
