@@ -245,11 +245,13 @@ class Auditor:
             audits.left_open(claim, "audit: it did not repeat its work")
             return
         result = results[owner.index]
+        # others have found it, whose word counts
+        stands = audits.is_clean(claim) and owner.index in vouched_for(self._fleet, gathered)
         if isinstance(result, CannotRead):
             audits.notes.append(str(result))
             if before is None:  # nor has anybody else repeated it
                 audits.left_open(claim, f"audit: {result}")
-        else:
+        elif not (stands and isinstance(result, Settlement) and result.blind):
             self._note_look(claim, result, others, audits)
 
     def _note_look(

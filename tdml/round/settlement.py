@@ -23,6 +23,7 @@ class Settlement:
     unsettled: str = ""
     place: str = ""
     unsure: bool = False  # somebody was found wrong, but not again and again
+    blind: bool = False  # nothing could be told, for a model had drawn
     exhibit: Mapping[str, torch.Tensor] = field(default_factory=dict)  # what a conviction rests on
 
     @property
@@ -60,9 +61,11 @@ class Dispute:
         """Nodes are proven to lie."""
         return replace(self._nothing, proofs=tuple(proofs), place=place, exhibit=exhibit or {})
 
-    def leave_open(self, reason: str, place: str = "", unsure: bool = False) -> Settlement:
+    def leave_open(
+        self, reason: str, place: str = "", unsure: bool = False, blind: bool = False
+    ) -> Settlement:
         """Nobody is proven to lie, for that reason."""
-        return replace(self._nothing, unsettled=reason, place=place, unsure=unsure)
+        return replace(self._nothing, unsettled=reason, place=place, unsure=unsure, blind=blind)
 
     @property
     def _nothing(self) -> Settlement:

@@ -118,15 +118,15 @@ class Settler:
         """At one step of a stage, which ends with an item. Who has told what is sent otherwise than
         it is, at both ends of a channel, has states that follow from it. See `look`."""
         owner = dispute.claim.owner
-        shown, known = self._show(dispute, ends, owner), True
+        shown, unknown = self._show(dispute, ends, owner), list[Recomputation]()
         for item in (*self._sent_in(ends), ends):
             done = self.referee.recompute(dispute.claim, item, shown.of(item))
             right = self.kinds.is_right(done, own.digests[item], owner.kind, done.shown.value)
             if right is False:
                 return self._conclude(dispute, done, [owner.index])
-            known = known and bool(right)
-        if not known:
-            return dispute.leave_open("")
+            unknown += [done] if right is None else []
+        if unknown:
+            return dispute.leave_open("", blind=all(done.drew for done in unknown))
         self.kinds.confirmed.add((owner.kind, ends.stage))
         return None
 

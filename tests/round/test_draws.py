@@ -108,3 +108,20 @@ def test_where_nothing_is_drawn_a_lie_on_a_gpu_is_proven() -> None:
     sit(laboratory, "r2.s1", _Idle)
     found = [name for number in range(1, 4) for name in banned(laboratory.play(number))]
     assert found == ["r2.s1"]
+
+
+def test_what_others_have_repeated_stays_found_right_where_a_look_can_tell_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
+    judgements = _on("a GPU", {0, 1, 2}, "model.dropout=0.1").play(1).judgements
+    assert all(made.proven for made in judgements.values())
+
+
+def test_but_not_what_two_on_a_kind_of_their_own_have() -> None:
+    """They may have made it up, and would be paid for what neither has done."""
+    played = _on("a GPU", {3, 4}, "model.dropout=0.1", "topology.replicas=5").play(1)
+    for index in (3, 4):
+        assert played.audits[index].unknown
+        assert not played.audits[index].clean
+        assert played.judgements[index].repeated < played.judgements[index].samples
