@@ -23,7 +23,7 @@ from tdml.round.job import Job
 from tdml.round.reports import look_at_reports
 from tdml.round.standing import Standing
 from tdml.round.validators import believed, vouched_for
-from tdml.trust.judgement import Evidence, Judgement, Proof, judge
+from tdml.trust.judgement import Audited, Evidence, Judgement, Proof, judge
 from tdml.trust.numbers import LIMIT, RANDOM_SHARE
 from tdml.trust.screen import Screening, is_ranked, screen_sums
 from tdml.trust.suspicion import Candidate
@@ -122,10 +122,8 @@ class Judge:
             self.auditor.audit(gathered, rest, draw, audits)
         for index, candidate in candidates.items():
             audited = audits.of(index)
-            sound = {*audited.clean, *audited.looked}
-            self.standing.suspicion.clear(
-                gathered.names[index], len(sound) / len(candidate.windows)
-            )
+            seen = len(self._seen(audited)) / len(candidate.windows)
+            self.standing.suspicion.clear(gathered.names[index], seen)
         return audits
 
     def decide(self, findings: Findings) -> Judged:
@@ -161,8 +159,14 @@ class Judge:
     def _is_seen(self, gathered: Gathered, index: int, known: Evidence) -> bool:
         """Whether every window was looked at at least, and nothing was found amiss."""
         audited, windows = known.audited, window_steps(self._job, gathered, index)
-        seen = {*audited.clean, *audited.looked}
+        seen = self._seen(audited)
         return len(seen) == len(windows) and not (audited.unsettled or audited.lied)
+
+    def _seen(self, audited: Audited) -> set[int]:
+        """The windows in which nothing was found amiss; where the model draws those, too, of which
+        no look will ever tell: others have their turn."""
+        blind = self.auditor.settler.kinds.blind
+        return {*audited.clean, *audited.looked, *(audited.unknown if blind else ())}
 
     def note_unproven(self, number: int, judged: Judged) -> None:
         """Remember whose updates are in the weights without having been repeated in full. Without

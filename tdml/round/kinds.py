@@ -17,7 +17,8 @@ class Kinds:
 
     `confirmed` are kinds and stages of which the coordinator has found a step right that nobody
     disputed. Kinds that are `unrepeatable` do not repeat what they, or the coordinator, have found:
-    what they differ in may be anybody's, so none of them is convicted by it.
+    what they differ in may be anybody's, so none of them is convicted by it. `blind`: the model
+    draws, so that looks tell nothing of other kinds.
     """
 
     def __init__(self, referee: Referee) -> None:
@@ -25,6 +26,7 @@ class Kinds:
         self.tolerance = Tolerance()
         self.confirmed: set[tuple[str, int]] = set()
         self.unrepeatable: set[str] = set()
+        self.blind = False
 
     def is_right(
         self, done: Recomputation, digest: str, kind: str, value: list[torch.Tensor] | None
@@ -43,6 +45,7 @@ class Kinds:
             return True
         # from one seed GPUs, and processors of other makers, draw other numbers, as for dropout
         if done.drew:
+            self.blind = True
             return None
         return self._is_rounded(done, value, error, limit)
 

@@ -125,3 +125,13 @@ def test_but_not_what_two_on_a_kind_of_their_own_have() -> None:
         assert played.audits[index].unknown
         assert not played.audits[index].clean
         assert played.judgements[index].repeated < played.judgements[index].samples
+
+
+def test_who_was_looked_at_in_every_window_gives_others_their_turn() -> None:
+    """Though nobody can tell of some: or it would be watched, and the most suspicious, for ever."""
+    laboratory = _on("a GPU", {2}, "model.dropout=0.1")
+    judge = laboratory.engine.judge
+    judge.debts.watched.add(laboratory.fleet.key("r2.s0"))
+    assert laboratory.play(1).audits[2].unknown
+    assert not judge.debts.watched
+    assert set(judge.standing.suspicion.by_node.values()) == {0.0}
