@@ -165,6 +165,8 @@ def _scaled(
 def _moments(numbers: list[float]) -> tuple[float, float]:
     """Mean and standard deviation, of sums that are exact: how else they are rounded hangs on the
     processor and its threads, and the same samples would be other numbers on another machine."""
+    if min(numbers) == max(numbers):  # of which the sum, divided by their number, may be another
+        return numbers[0], 0.0
     try:
         mean = math.fsum(numbers) / len(numbers)
         squares = math.fsum((number - mean) * (number - mean) for number in numbers)

@@ -64,6 +64,17 @@ def test_what_is_done_to_the_columns_is_the_same_on_every_machine(tmp_path):
     assert train.facts["features"]["size"]["mean"] == exact / len(train)
 
 
+def test_a_column_of_one_number_is_left_as_it_is_in_other_rows(tmp_path):
+    """The sum of 199 times 89.43, divided by 199, is another number, from which 90 was 4e13
+    deviations away."""
+    lines = ["size,price", *(f"89.43,{i}" for i in range(265))]
+    held_out = table(tmp_path, "\n".join(lines))[1].origin.rows[0]
+    lines[1 + held_out] = f"90,{held_out}"
+    train, test = table(tmp_path, "\n".join(lines))
+    assert len(train) == 199 and {float(train[i][0]) for i in range(199)} == {0.0}
+    assert float(test[0][0]) == pytest.approx(0.57)
+
+
 def test_what_was_done_to_the_columns_is_known(tmp_path):
     """So that a model can be used on other rows."""
     raw, _ = table(tmp_path, without_kind(), scaled=False)
