@@ -9,7 +9,7 @@ from tdml.errors import SettingError, refusing
 
 _NPY = b"\x93NUMPY"  # the first bytes of what numpy's save writes
 _KINDS = {"uint16": np.uint16, "uint32": np.uint32}
-_LOOKED_AT = 4096  # numbers at the beginning of a file
+_PLACES = _PAIRS = 64  # all over a file; of numbers, at each of them
 
 
 def tokens(
@@ -21,7 +21,7 @@ def tokens(
     held_out: float,
 ) -> tuple[Sequences, Sequences]:
     """Training and test sequences of plain little-endian numbers, as many tools write them
-    (`ids.tofile`).
+    (`np.array(ids, dtype=np.uint16).tofile(path)`).
 
     They are mapped into memory, so that neither start nor memory grow with the files.
 
@@ -61,11 +61,20 @@ def _map(path: str | None, dtype: str, setting: str) -> np.ndarray:
                 f"np.load(path).astype(np.{dtype}).tofile(…)"
             )
         ids = np.memmap(path, dtype=kind, mode="r")
-    start = ids[:_LOOKED_AT]
-    if start[::2].any() and not start[1::2].any():  # the upper halves of small numbers
+    if _are_halves(ids):
         raise SettingError(
             f"{setting}={path}: every second number is 0, as where wider ones are read as {dtype}: "
             f"see data.dtype, or write it by np.array(ids).astype(np.{dtype}).tofile(…), for numpy "
             "makes numbers of 64 bits of a list"
         )
     return ids
+
+
+def _are_halves(ids: np.ndarray) -> bool:
+    """Whether every second number is 0, as the upper half of a small one is, and of the others
+    many are not: of a list numpy makes numbers of 64 bits, of which every fourth of 16 is not."""
+    pairs = ids[: len(ids) // 2 * 2].reshape(-1, 2)
+    width = min(len(pairs), _PAIRS)
+    starts = np.linspace(0, len(pairs) - width, _PLACES, dtype=np.int64)
+    lower, upper = np.concatenate([pairs[start : start + width] for start in starts]).T
+    return not upper.any() and int(np.count_nonzero(lower)) > len(lower) / 8

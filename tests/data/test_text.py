@@ -197,6 +197,14 @@ def test_what_cannot_be_read_is_the_users_mistake(name, settings, message, tmp_p
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("start", [[0] * 4094 + [7, 0], [7, 0] * 2500, [7, 0, 0, 0] * 1500])
+def test_tokens_that_begin_like_halves_are_none(start, tmp_path):
+    """As where a file begins with padding, or with one id and what fills it up."""
+    others = np.random.default_rng(0).integers(0, 50, 4000, dtype=np.uint16)
+    np.array([*start, *others], dtype=np.uint16).tofile(tmp_path / "ids")
+    assert loaded("tokens", path=str(tmp_path / "ids")).train[0].tolist() == start[:5]
+
+
 def test_an_id_beyond_the_vocabulary_is_named(tmp_path):
     (np.arange(100) % 9).astype("<u2").tofile(tmp_path / "ids")
     source = loaded("tokens", path=str(tmp_path / "ids"), vocabulary=8)
