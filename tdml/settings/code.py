@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import os
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -28,17 +29,18 @@ _INSTALLED = {"site-packages", "dist-packages"}
 def code_of(config: Config) -> str:
     """A line for TDML, for each module that a `_target_` is in, and for those beside it that it has
     imported, with its name and a digest; for each package that models are taken from, with its
-    version (torch's and Python's belong to the machine), and for the file that says which model it
-    is to make. What data hold is compared itself: whoever sees none need not be able to import
-    their class.
+    version (torch's and Python's belong to the machine); and for each file that a setting of the
+    model or the task names. What data hold is compared itself: whoever sees none need not be able
+    to import their class.
 
     Raises:
-        Exception: a target cannot be imported, or a package or a file is missing.
+        Exception: a target cannot be imported, or a package is missing.
     """
     ours = filter(Path.is_file, _TDML.rglob("*.py"))
     lines = [f"tdml {_digest(*sorted(ours))}"]
     lines += [f"{package} {version(package)}" for package in _packages(config)]
-    lines += [f"{setting} {_digest(file)}" for setting, file in _configurations(config)]
+    for name in ("model", "task"):
+        lines += [f"{path} {_digest(file)}" for path, file in _files(name, getattr(config, name))]
     mend_torchvision()
     without_data = OmegaConf.structured(replace(config, data={}))
     files: dict[str, Path] = {}
@@ -114,19 +116,24 @@ def _packages(config: Config) -> Iterator[str]:
             yield "peft"
 
 
-def _configurations(config: Config) -> Iterator[tuple[str, Path]]:
-    """By setting, the file that transformers builds a model from: other constants in it change no
-    shape, and are another function."""
-    if config.model.get("_target_") != "tdml.models.hf":
-        return
-    for name in ("config", "pretrained"):
-        if isinstance(place := config.model.get(name), str):
-            path = Path(place)
-            yield f"model.{name}", path / "config.json" if path.is_dir() else path
+def _files(name: str, value: Any) -> Iterator[tuple[str, Path]]:
+    """By setting, the files that some settings name, and what transformers builds the model of a
+    folder from: what a constructor keeps of them, such as a table, changes no shape and is never
+    sent, and is another function on another machine."""
+    parts = value if isinstance(value, dict) else {}
+    if isinstance(value, list):
+        parts = dict(enumerate(value))
+    for key, part in parts.items():
+        yield from _files(f"{name}.{key}", part)
+    if isinstance(value, str) and value:
+        files = (value, os.path.join(value, "config.json"))
+        yield from ((name, Path(file)) for file in files if os.path.isfile(file))
 
 
 def _digest(*files: Path) -> str:
     found = hashlib.sha256()
     for file in files:
-        found.update(f"{file.name} {file.stat().st_size}\n".encode() + file.read_bytes())
+        found.update(f"{file.name} {file.stat().st_size}\n".encode())
+        with file.open("rb") as content:  # which may be larger than the memory
+            found.update(hashlib.file_digest(content, "sha256").digest())
     return found.hexdigest()[:16]

@@ -131,3 +131,22 @@ def test_the_file_that_a_model_is_built_from_is_compared(
         (tmp_path / "config.json").write_text(f'{{"model_type": "llama", "rope_theta": {theta}}}')
         found.append(code_of(given))
     assert differing(*found) == [f"model.{setting}"]
+
+
+def test_a_file_that_a_users_model_or_task_reads_is_compared(tmp_path: Path) -> None:
+    """What its constructor keeps of it is told by nothing else."""
+    own = [f"model._target_={__name__}.net", f"+task.of=[{tmp_path / 'classes'}]"]
+    given = load([*own, f"+model.tables.first={tmp_path / 'table'}", "+model.note=" + "x" * 5000])
+    found = []
+    for table, classes in (("1", "a"), ("2", "a"), ("2", "b")):
+        (tmp_path / "table").write_text(table)
+        (tmp_path / "classes").write_text(classes)
+        found.append(code_of(given))
+    assert differing(found[0], found[1]) == ["model.tables.first"]
+    assert differing(found[1], found[2]) == ["task.of.0"]
+    (tmp_path / "table").unlink()
+    assert differing(code_of(given), found[2]) == ["model.tables.first"]
+
+
+def net(**_: object) -> None:
+    """A model's constructor."""
