@@ -133,6 +133,11 @@ def _folder(pretrained: str) -> str:
                 "save_pretrained of transformers has written, of a model that adapters are merged "
                 "into"
             )
+    if (folder / "adapter_config.json").exists():  # nodes would make the model without them
+        raise SettingError(
+            f"model.pretrained={pretrained} has an adapter_config.json: merge these adapters into "
+            "the model (merge_and_unload of peft), or take that file out of the folder"
+        )
     return pretrained
 
 

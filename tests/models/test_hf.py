@@ -218,8 +218,12 @@ def _forget(folder, name):
         ),
         (lambda folder: (folder / "config.json").unlink(), "has no config.json: give a folder"),
         (lambda folder: (folder / "config.json").write_text("{"), "model.config cannot be read"),
+        (
+            lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}'),
+            "has an adapter_config.json: merge these adapters into the model",
+        ),
     ],
-    ids=["no weights", "damaged", "shapes", "names", "no config", "damaged config"],
+    ids=["no weights", "damaged", "shapes", "names", "no config", "damaged config", "adapters"],
 )
 def test_a_folder_that_does_not_fit_is_the_users_mistake(spoil, message, tmp_path):
     save(tmp_path)
