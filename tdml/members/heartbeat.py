@@ -42,7 +42,7 @@ class Heartbeat:
     def __init__(self, limit: float) -> None:
         """`limit`: seconds without a beat after which the coordinator is given up."""
         self.limit = limit
-        self._beat, self._heard = b"", time.monotonic()
+        self._beat, self._looked, self._silence = b"", time.monotonic(), 0.0
 
     def has_stopped(self, store: dist.Store) -> bool:
         """Whether there was none for that long.
@@ -50,10 +50,13 @@ class Heartbeat:
         Raises:
             DistError: the store is gone.
         """
-        beat = store.get(_KEY) if store.check([_KEY]) else b""
+        beat, now = store.get(_KEY) if store.check([_KEY]) else b"", time.monotonic()
+        # of a longer pause this process itself was stopped, as by Ctrl-Z, perhaps with that one
+        self._silence += min(now - self._looked, _PAUSE_S)
+        self._looked = now
         if beat != self._beat:
-            self._beat, self._heard = beat, time.monotonic()
-        return time.monotonic() - self._heard > self.limit
+            self._beat, self._silence = beat, 0.0
+        return self._silence > self.limit
 
     def in_words(self) -> str:
         """Why the run is over for this process."""

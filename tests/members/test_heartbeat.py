@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch.distributed as dist
@@ -43,6 +44,23 @@ def test_a_beat_is_heard_however_late_it_comes(store: dist.TCPStore) -> None:
     store.set("beats", "1")
     heartbeat.limit = 20
     assert not heartbeat.has_stopped(store)
+
+
+def test_while_this_process_is_stopped_itself_nobody_is_silent(
+    store: dist.TCPStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-Z and fg, or a scheduler that suspends jobs: who looks first finds the old beat."""
+    seconds = 0.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: seconds))
+    heartbeat = Heartbeat(limit=20)
+    store.set("beats", "1")
+    assert not heartbeat.has_stopped(store)
+    seconds += 1000
+    assert not heartbeat.has_stopped(store)
+    while not heartbeat.has_stopped(store):
+        seconds += 0.2
+        assert seconds < 1030
+    assert seconds > 1018
 
 
 @pytest.mark.parametrize("said", ["abc", "", "9" * 30, b"\xff"])
