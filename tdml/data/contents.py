@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -30,23 +31,26 @@ class Contents:
     largest_label: int = -1  # of the training samples, where labels are known
 
 
-def contents_of(source: Source, seed: int) -> Contents:
+def contents_of(source: Source, seed: int, read_before: bool = False) -> Contents:
     """What the training and the test data hold.
 
     Args:
         seed: of the job.
+        read_before: whether the samples are read with another seed before: that changes what a data
+            set holds which keeps what was drawn when it first read a sample.
 
     Raises:
         SettingError: a sample cannot be read, or is not like the others.
     """
     labels, test_labels = source.kept_strata
+    inputs = partial(_inputs, read_before=read_before)
     return Contents(
         len(source.train),
         len(source.test),
         _strata(labels),
         _strata(test_labels),
-        _inputs(source.training_batch, len(source.train), derive(seed, "training contents")),
-        _inputs(source.test_batch, len(source.test), derive(seed, "test contents")),
+        inputs(source.training_batch, len(source.train), derive(seed, "training contents")),
+        inputs(source.test_batch, len(source.test), derive(seed, "test contents")),
         "" if source.weights is None else digest(source.weights).hex(),
         form_of(source),
         max(labels) if labels else -1,
@@ -77,8 +81,10 @@ def _strata(labels: list[int] | None) -> str:
     return hashlib.sha256(np.asarray(labels, dtype=np.int64).tobytes()).hexdigest()
 
 
-def _inputs(read: Callable, count: int, seed: int) -> str:
+def _inputs(read: Callable, count: int, seed: int, read_before: bool) -> str:
     """With their augmentation, which must be the same everywhere too."""
     chosen = np.random.default_rng(seed).choice(count, min(count, _READ), replace=False)
+    if read_before:
+        read(chosen, seed + 1)
     inputs, targets = read(chosen, seed)
     return hashlib.sha256(digest(inputs) + digest(targets)).hexdigest()

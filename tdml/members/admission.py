@@ -210,7 +210,7 @@ def not_of_the_job(who: str, card: Card, coordinator: Card) -> str | None:
         return (
             f"data: the {part} of {who} and rank 0 differ: every rank must read the same "
             "samples in the same order (the same files, sorted by name; what is drawn at random "
-            "from a seeded generator)"
+            "from a seeded generator, and kept in no cache)"
         )
     return None
 

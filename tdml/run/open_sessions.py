@@ -63,7 +63,8 @@ def open_sessions(
 def _card(config: Config, job: Job, identity: Identity, rendezvous: Rendezvous) -> Card:
     """What those of the ranks are held against."""
     # Where nodes have data of their own there is nothing to hold it against.
-    held = None if job.config.own_data else contents_of(job.source, config.seed)
+    own = job.config.own_data
+    held = None if own else contents_of(job.source, config.seed, read_before=True)
     return Card(
         fingerprint(config),
         "",

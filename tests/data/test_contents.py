@@ -63,3 +63,28 @@ def test_augmentation_must_be_the_same_too():
 
     assert held(True) == held(True)
     assert difference(held(True), held(False)) == "training inputs"
+
+
+class Drawn(TensorDataset):
+    """Augments a sample when it is read; with `keeps` when it is first read, and never again."""
+
+    def __init__(self, keeps):
+        super().__init__(*samples())
+        self.kept = {} if keeps else None
+
+    def __getitem__(self, index):
+        kept = {} if self.kept is None else self.kept
+        if index not in kept:
+            inputs, label = super().__getitem__(index)
+            kept[index] = inputs + torch.rand(3), label
+        return kept[index]
+
+
+@pytest.mark.parametrize(("keeps", "told"), [(False, ""), (True, "training inputs")])
+def test_what_is_kept_of_the_first_reading_is_no_sample(keeps, told):
+    """Each node reads a sample first in another round, so it would train on another one: honest
+    nodes were proven to lie."""
+    test = TensorDataset(*samples(20))
+    node, coordinator = (Source(Drawn(keeps), test, 0) for _ in range(2))
+    there = contents_of(coordinator, 0, read_before=True)
+    assert difference(contents_of(node, 0), there) == told
