@@ -40,9 +40,8 @@ def is_plausible(
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    """How far apart two results for the same samples are, as gains are measured. What has no finite
-    logarithm in both counts for nothing, for nobody tests with it; in one of them it is infinitely
-    far."""
+    """How far apart two results for the same samples are, as gains are measured. What is not finite
+    in both counts for nothing, for nobody tests with it; in one of them it is infinitely far."""
     if one.shape != other.shape:
         return torch.inf
     sound = gains(one, one).isfinite() | gains(other, other).isfinite()

@@ -2,7 +2,7 @@
 
 # The work test (`tdml.trust.work`).
 ALPHA = 0.01  # chance that an update that knows nothing of its samples is seen working in a round
-LOG_OFFSET = 0.01  # nats added to losses before the logarithm: below, what changes is rounding
+LEAST_LOSS = 0.01  # nats, from which on losses are compared by ratios: below, much is rounding
 MOST_SAMPLES = 1024  # of a candidate's own: 256 see ResNet-18 on CIFAR-10 in 2 rounds of 3
 # of fewer the test sees one honest replica in six after ten steps: audits are better value
 FEWEST_SAMPLES = 128

@@ -7,9 +7,9 @@ variance in closed form (stratified randomisation test; Neyman 1923), so no mode
 needed, nor of the loss. Who rejects the hypothesis at the level ALPHA was *seen working*. It
 measures whether, not how much.
 
-A gain is the logarithm of the loss before less that of the loss with the update. Where shares are
-skewed, a replica's samples are not of the kind of the others', and the test ranks, but does not
-vouch.
+A gain is the logarithm of the loss before less that of the loss with the update; in its place the
+inverse hyperbolic sine, which losses below 0 have, too. Where shares are skewed, a replica's
+samples are not of the kind of the others', and the test ranks, but does not vouch.
 """
 
 import math
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tdml.trust.numbers import ALPHA, FEWEST_SAMPLES, LOG_OFFSET, MOST_SAMPLES
+from tdml.trust.numbers import ALPHA, FEWEST_SAMPLES, LEAST_LOSS, MOST_SAMPLES
 
 _PASSES = 3  # forward passes of a sample that one step of training costs
 # passes of own samples a candidate: with its update and without, on them and on as many controls
@@ -39,7 +39,7 @@ class WorkResult:
 
 def gains(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """(k,) losses without and with an update → (k,) float64."""
-    return (before.double() + LOG_OFFSET).log() - (after.double() + LOG_OFFSET).log()
+    return (before.double() / LEAST_LOSS).asinh() - (after.double() / LEAST_LOSS).asinh()
 
 
 def work_test(gain: torch.Tensor, own: torch.Tensor, strata: torch.Tensor) -> WorkResult:

@@ -1,6 +1,7 @@
 """What is reported from another kind of machine than the coordinator's cannot be proven false, but
 it is heard only if it may be true."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from tdml.node.node import Node
 from tdml.protocol.orders import Evaluation, ReplicaLost
 from tdml.round.plausible import is_plausible
 from tdml.trust.judgement import LOST
-from tdml.trust.numbers import LOG_OFFSET
+from tdml.trust.numbers import LEAST_LOSS
 from tdml.trust.work import work_test
 from tests.round.seats import sit
 
@@ -176,7 +177,8 @@ def test_what_is_let_be_moves_the_work_test_by_less_than_a_standard_deviation(
 
 def _after(gain: torch.Tensor) -> torch.Tensor:
     """Losses, which were 2 without an update, by their gains."""
-    return ((2 + LOG_OFFSET) * (-gain).exp() - LOG_OFFSET).float()
+    before = torch.tensor(2 / LEAST_LOSS, dtype=torch.float64).asinh()
+    return (LEAST_LOSS * (before - gain).sinh()).float()
 
 
 def _doubt_of(losses: list) -> SimpleNamespace:
@@ -192,9 +194,9 @@ def test_a_sample_without_a_loss_is_one_for_all() -> None:
 
 
 @pytest.mark.parametrize(("told", "plausible"), [(3.0, True), (9.0, False)])
-def test_a_loss_without_a_logarithm_hides_no_other(told: float, plausible: bool) -> None:
-    true = torch.tensor([1.0, 2.0, 3.0, -1.0])
-    doubt: Any = _doubt_of([5.0] * 4 + [1.0, 2.0, told, -1.0])
+def test_a_loss_that_is_no_number_hides_no_other(told: float, plausible: bool) -> None:
+    true = torch.tensor([1.0, 2.0, 3.0, math.nan])
+    doubt: Any = _doubt_of([5.0] * 4 + [1.0, 2.0, told, math.nan])
     referee: Any = _Sure(true, 0.0)
     reported = torch.zeros(8, dtype=torch.float64)
     assert is_plausible(referee, doubt, _found(true), reported) is plausible

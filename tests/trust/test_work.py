@@ -58,8 +58,18 @@ def test_strata_that_belong_to_one_alone_say_nothing() -> None:
 
 
 def test_gains_by_hand() -> None:
-    found = gains(torch.tensor([0.99, 1.99]), torch.tensor([0.09, 1.99]))
-    assert found.tolist() == pytest.approx([2.302585, 0.0], abs=1e-5)
+    found = gains(torch.tensor([10.0, 1.99]), torch.tensor([1.0, 1.99]))
+    assert found.tolist() == pytest.approx([2.302585, 0.0], abs=1e-4)
+
+
+def test_losses_may_be_below_zero() -> None:
+    """As densities' logarithms are, and cosines."""
+    draw = torch.Generator().manual_seed(2)
+    before = torch.randn(400, generator=draw) - 5
+    own = torch.arange(400) < 200
+    gain = gains(before, before - 0.1 * torch.randn(400, generator=draw).abs() * own)
+    assert gain.isfinite().all()
+    assert work_test(gain, own, torch.zeros(400, dtype=torch.int64)).seen
 
 
 @pytest.mark.parametrize(
