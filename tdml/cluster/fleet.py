@@ -114,7 +114,7 @@ class RpcFleet:
     def muster(self) -> list[RpcReplica]:
         """The replicas that can work now: vacant slots are filled from the spares, and lost groups
         formed again."""
-        self.losses = {}
+        self.losses, self._mustered = {}, {}
         while True:
             self.slots.fill()
             self.slots.grow()
@@ -229,7 +229,10 @@ class RpcFleet:
     def _join(self, replica: RpcReplica) -> None:
         self._generations[replica.index] += 1
         generation = self._generations[replica.index]
-        replica.join(generation, self._plan, self._backend, self._threads)
+        # within a round as before: with others it would not find its own work of the round again
+        before = self._mustered.get(replica.index)
+        threads = before.threads if before else self._threads
+        replica.join(generation, self._plan, self._backend, threads)
         self._formed[replica.index] = replica
 
     # Orders to many replicas at once

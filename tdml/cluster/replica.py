@@ -49,6 +49,7 @@ class RpcReplica:
         self._loaded: int | None = None  # the version of the global weights that the nodes hold
         self.steps_done = 0
         self.kind = ""
+        self.threads: int | None = None  # that it was told to compute with
 
     @property
     def whole(self) -> bool:
@@ -57,6 +58,7 @@ class RpcReplica:
 
     def join(self, generation: int, plan: Plan, backend: str, threads: int | None) -> None:
         """Connect the nodes to one another. `threads`: with how many other replicas compute."""
+        self.threads = threads
         keys = tuple(self._caller.keys[name] for name in self.names)
         slots = [Slot(self.index, stage) for stage in range(len(self.nodes))]
         orders = [

@@ -68,6 +68,30 @@ def test_who_takes_a_slot_later_is_told_with_how_many_threads_the_others_compute
     assert told == {0: [None], 1: [None, 4], 2: [None]}
 
 
+def test_within_a_round_it_is_told_the_number_that_it_began_the_round_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With another it would find its own work of the round false."""
+    told: dict[int, list[int | None]] = defaultdict(list)
+
+    def join(replica: RpcReplica, *given: int | None) -> None:
+        replica.threads = given[-1]
+        told[replica.index].append(replica.threads)
+        replica.kind = f"torch 2, AMD EPYC AVX512, {8 if replica.index == 0 else 4} threads"
+
+    monkeypatch.setattr(RpcReplica, "join", join)
+    fleet = make_fleet([], "topology.replicas=4")
+    muster(fleet)
+    fleet.ban("r1.s0", "lied")
+    [first, *_] = fleet.muster()
+    first._exchange.failed = True
+    fleet.form([0])
+    assert told[0] == [None, None]
+    fleet.ready([0])[0]._exchange.failed = True
+    muster(fleet)
+    assert told == {0: [None, None, 4], 1: [None, 4], 2: [None], 3: [None]}
+
+
 def test_who_is_too_slow_twice_in_a_row_gives_its_slot_to_a_spare(joined: list[int]) -> None:
     told: list[str] = []
     fleet = make_fleet(told)
