@@ -137,7 +137,7 @@ class LocalFleet:
         return [*(n for n in self._slots.values() if n not in self.banned), *self._spares]
 
     def muster(self) -> list[LocalReplica]:
-        self.losses = {}
+        self.losses, self._mustered = {}, {}
         for slot, name in self._slots.items():
             if name in self.banned and self._spares:
                 self._slots[slot] = self._spares.pop(0)
@@ -152,6 +152,8 @@ class LocalFleet:
             names = [name for slot, name in self._slots.items() if slot.replica == index]
             if not self.ready([index]) and not set(names) & set(self.banned):
                 self._formed[index] = self._sit(index, names)
+                if index in self._mustered:  # the same machines
+                    self._formed[index].kind = self._mustered[index].kind
 
     def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
         results = {}

@@ -144,12 +144,13 @@ class Auditor:
 
     def _formed(self, replica: Replica, claim: Claim) -> Sequence[Replica]:
         """The replica as it can work together: who has lost its group over what it was to repeat is
-        formed again, with the weights that the round began from. Empty where that fails."""
+        formed again, with the weights that the round began from. Empty where that fails, or it is
+        on another kind of machine now: its round is judged by the kind that it was on then."""
         if not self._fleet.ready([replica.index]):
             self._fleet.form([replica.index])
             given = claim.weights, -claim.order.round, self._job.frozen  # a version as debts'
             self._fleet.each(lambda r: r.load(*given), self._fleet.ready([replica.index]))
-        return self._fleet.ready([replica.index])
+        return [r for r in self._fleet.ready([replica.index]) if r.kind == replica.kind]
 
     def _judge_answer(
         self, claim: Claim, validator: Replica, answer: Reply | None, audits: Audits
