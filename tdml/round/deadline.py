@@ -1,17 +1,18 @@
 """When to stop waiting for a slow replica, without asking the user to guess."""
 
+import math
 import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tdml.protocol.orders import ReplicaLost
 
 _FACTOR, _SLACK_S = 3.0, 30.0
 _DEVIATIONS = 6.0  # of a normal distribution, of which a round's end is no longer chance
 _MAD_TO_STD = 1.4826  # of a normal distribution
-_ENOUGH = 3  # replicas from whose times a limit follows: of two, either may be the slow one
+_ENOUGH = 3  # replicas of which a limit follows: of two, either may be the slow one
 _KEPT = 64  # times of earlier rounds
 
 
@@ -26,13 +27,15 @@ class Pace:
 class Deadline:
     """The deadline of one round, shared by the threads that wait for its replicas."""
 
-    def __init__(self, pace: Pace, seconds: float | None) -> None:
+    def __init__(self, pace: Pace, seconds: float | None, replicas: Iterable[int] = ()) -> None:
         """
         Args:
             pace: of earlier rounds; what this one takes is added.
             seconds: as the user has set it.
+            replicas: that take the round's steps.
         """
         self._pace, self._seconds = pace, seconds
+        self._waiting = {*replicas}
         self._start = time.monotonic()
         self._lock = threading.Lock()
         self.late: set[int] = set()  # replicas that were given up
@@ -47,13 +50,15 @@ class Deadline:
             raise ReplicaLost(replica, late)
         with self._lock:
             self._pace.seconds.append((replica, time.monotonic() - self._start))
+            self._waiting.discard(replica)
 
     def passed(self, replica: int) -> str | None:
         """Why not to wait for a replica any longer, or None."""
         with self._lock:
-            known = list(self._pace.seconds)
+            known, waiting = list(self._pace.seconds), list(self._waiting)
         elapsed = time.monotonic() - self._start
-        if elapsed <= deadline(known, self._seconds):
+        # who has not finished yet is slower than all who have: few that take no steps set no limit
+        if elapsed <= deadline([*known, *((i, math.inf) for i in waiting)], self._seconds):
             return None
         self.late.add(replica)
         cause = (
@@ -70,12 +75,15 @@ def deadline(known: Sequence[tuple[int, float]], seconds: float | None) -> float
     no less than three times the median plus 30 s, for a machine may be slow and steady.
 
     Args:
-        known: replicas, and how long they took. There is no limit unless they are three.
+        known: replicas, and how long they took. There is no limit unless they are three; nor where
+            half of the times are infinite.
     """
     if seconds is not None:
         return seconds
     if len({replica for replica, _ in known}) < _ENOUGH:
-        return float("inf")
+        return math.inf
     median = statistics.median(time for _, time in known)
+    if median == math.inf:
+        return math.inf
     deviation = _MAD_TO_STD * statistics.median(abs(time - median) for _, time in known)
     return max(median + _DEVIATIONS * deviation, _FACTOR * median + _SLACK_S)

@@ -132,8 +132,9 @@ class Engine:
         commit to."""
         self.training = self.fleet.ready(range(self.job.config.topology.most))
         names = {replica.index: replica.names for replica in self.training}
-        deadline = Deadline(self._pace, self.job.config.sync.deadline)
         owing, collector = self.judge.debts.due(self.training), self.judge.collector
+        seconds, training = self.job.config.sync.deadline, names.keys() - owing.keys()
+        deadline = Deadline(self._pace, seconds, training)
         again: Redone = {index: [] for index in owing}
 
         def do(replica: Replica) -> Trained | None:

@@ -5,6 +5,8 @@ import pytest
 from tdml.round import deadline as module
 from tdml.round.deadline import Deadline, Pace, deadline
 
+INFINITE = float("inf")
+
 
 class Clock:
     """A clock that only the test moves."""
@@ -31,6 +33,8 @@ def clock(monkeypatch):
         ([2.0, 40.0, 2.0, 40.0, 2.0], None, float("inf")),  # however often
         ([2.0, 4.0, 9.0], None, 42.0),  # 3 · 4 + 30
         ([9.0, 2.0, 4.0], None, 42.0),  # in any order
+        ([2.0, 2.0, INFINITE], None, 36.0),
+        ([2.0, INFINITE, INFINITE], None, INFINITE),
         ([100.0, 100.0, 100.0], None, 330.0),
         ([], 7.5, 7.5),
         ([1.0, 1.0, 1.0], 7.5, 7.5),
@@ -75,3 +79,32 @@ def test_earlier_rounds_decide_where_this_one_says_nothing_yet(clock):
 def test_it_counts_from_its_own_start(clock):
     clock.now += 500
     assert Deadline(Pace(), seconds=5.0).passed(0) is None
+
+
+@pytest.mark.parametrize("idle", [3, 4])
+def test_those_who_take_no_steps_do_not_have_the_others_be_late(clock, idle):
+    """In the first round nobody else has finished yet: they would be late twice in a row, and gone
+    for good."""
+    round_ = Deadline(Pace(), None, range(8))
+    clock.now += 1
+    for replica in range(idle):
+        round_.finished(replica)
+    clock.now += 1000
+    for replica in range(idle, 7):
+        round_.finished(replica)
+        clock.now += 10
+    assert round_.passed(7) is None
+    clock.now += 10000
+    assert round_.passed(7)
+
+
+def test_of_three_one_that_stalls_is_late_in_the_first_round(clock):
+    round_ = Deadline(Pace(), None, range(3))
+    for replica in range(2):
+        clock.now += 10
+        assert round_.passed(2) is None
+        round_.finished(replica)
+    clock.now += 100
+    assert (
+        round_.passed(2) == "late: not done after 120.0 s (others and earlier rounds took 15.0 s)"
+    )
