@@ -22,6 +22,7 @@ class Evaluator:
         self._job, self._copies = job, copies
         self.train = job.config.train
         self.batch_size = job.config.train.effective_batch_size
+        self.drew = False  # whether the model drew at random in the last evaluation
 
     def evaluate(
         self,
@@ -54,6 +55,8 @@ class Evaluator:
         except Exception:  # what is not trained may have been changed, in part
             self._copies.drop(indices)
             raise
+        drawn = [stage.has_drawn() for stage in stages]  # all are asked
+        self.drew = any(drawn)
         if rounding is not None:
             self._copies.freeze(indices)
         for passes in passing:  # both ends of a channel note the same

@@ -2,12 +2,15 @@
 it is heard only if it may be true."""
 
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from scipy.stats import norm
+from torch import nn
+from torch.nn import functional as F
 
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
@@ -18,10 +21,11 @@ from tdml.trust.numbers import LEAST_LOSS
 from tdml.trust.work import work_test
 from tests.round.seats import sit
 
-_JOB = [
-    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.stages=1",
-    "topology.replicas=4", "sync.local_steps=40", "trust.budget=0.9", "rounds=4",
+_SMALL = [
+    "data.size=8", "topology.stages=1", "topology.replicas=4", "sync.local_steps=40",
+    "trust.budget=0.9", "rounds=4",
 ]  # fmt: skip
+_JOB = ["model=mlp", "model.features=192", "model.hidden=16", *_SMALL]
 
 
 class _Rounds(Node):
@@ -52,9 +56,9 @@ class _Idles(_Rounds):
         return update * 1e-9
 
 
-def _elsewhere(kind: type) -> Laboratory:
+def _elsewhere(kind: type, job: Sequence[str] = _JOB) -> Laboratory:
     """All nodes are on another kind of machine than the coordinator's, and r1.s0 is a `kind`."""
-    laboratory = Laboratory(_JOB)
+    laboratory = Laboratory(job)
     laboratory.engine.judge.auditor.settler.referee.kind = "the coordinator's"
     for name in laboratory.fleet.nodes:
         sit(laboratory, name, kind if name == "r1.s0" else _Rounds)
@@ -112,7 +116,7 @@ def test_it_is_remembered_when_the_coordinator_is_started_again() -> None:
 class _Sure:
     """A coordinator that finds these losses, and with others' rounding some that are as far."""
 
-    batch_size, train = 4, Laboratory(_JOB).job.config.train
+    batch_size, train, drew = 4, Laboratory(_JOB).job.config.train, False
 
     def __init__(self, losses: torch.Tensor, spread: float) -> None:
         self.losses, self.spread = losses, spread
@@ -227,3 +231,45 @@ def test_where_the_model_raises_no_report_is_heard_and_nobody_is_to_blame(
     assert None in {made.p for made in played.judgements.values()}
     assert not laboratory.engine.judge.standing.unheard
     assert not [note for note in played.notes if "not asked again" in note]
+
+
+class _Insists(nn.Module):
+    """On its constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("thirds", torch.ones(16) / 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not torch.equal(self.thirds, torch.ones(16) / 3):
+            raise ValueError("no such constants")
+        return inputs
+
+
+class _Drops(nn.Module):
+    """In evaluation, too, as whoever does not say `training=self.training`."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return F.dropout(inputs, 0.2)
+
+
+def with_insisting(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 16), _Insists(), nn.Linear(16, num_classes))
+
+
+def with_dropping(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 16), _Drops(), nn.Linear(16, num_classes))
+
+
+@pytest.mark.parametrize(("model", "kind"), [("insisting", _Idles), ("dropping", _Rounds)])
+def test_where_nobody_can_tell_nobody_is_to_blame(model: str, kind: type) -> None:
+    """The one refuses whatever is rounded, and the other draws other numbers elsewhere."""
+    laboratory = _elsewhere(kind, [f"model._target_={__name__}.with_{model}", *_SMALL])
+    for name in laboratory.fleet.nodes:
+        sit(laboratory, name, kind)
+    laboratory.fleet.muster()
+    for stage in laboratory.fleet._stages:
+        stage._seed += 1
+    played = laboratory.play(1)
+    assert not laboratory.engine.judge.standing.unheard
+    assert None in {made.p for made in played.judgements.values()}
