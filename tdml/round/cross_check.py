@@ -68,7 +68,7 @@ class Checked:
 
 
 NOT_CHECKED = Checked({}, [])
-_NOT_SEEN = WorkResult(p=1.0)  # of who does not show its update to be tested
+NOT_SEEN = WorkResult(p=1.0)  # of who does not show its update to be tested
 
 
 def cross_check(
@@ -120,7 +120,7 @@ def cross_check(
     answers = fleet.each(report, reporters).values()
     reports = [report for report in answers if report is not None]
     works = {r.candidate: work_test(r.gains, r.samples.own, r.samples.strata) for r in reports}
-    works |= dict.fromkeys(hidden, _NOT_SEEN)
+    works |= dict.fromkeys(hidden, NOT_SEEN)
     spent = cost(len(reporters), count) / job.config.train.effective_batch_size
     return Checked(works, reports, spent)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from tdml.protocol.orders import UPDATE, EvaluateOrder, Evaluation, ReplicaLost
-from tdml.round.cross_check import Checked, Report
+from tdml.round.cross_check import NOT_SEEN, Checked, Report
 from tdml.round.false_evaluation import (
     Doubt,
     Evaluated,
@@ -33,13 +33,14 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
         return checked
     size, draw = settler.evaluator.batch_size, gathered.start.draw("reports")
     proofs: list[Proof] = []
-    false, unheard = set[int](), set[int]()
+    false, unheard, hidden = set[int](), set[int](), set[int]()
     for report, with_it, batch in _reports_to_look_at(checked.reports, size, draw):
         if report.validator in false:
             continue
         try:
             proven, heard = _look(settler, gathered, report, with_it, batch)
-        except ReplicaLost:  # its own audit judges that
+        except ReplicaLost:  # who reports of it may be its friend
+            hidden.add(report.candidate)
             continue
         except CannotRead:  # which says nothing of anybody
             continue
@@ -52,7 +53,9 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
             false.add(report.validator)
         if heard is False and not proven:  # else it is known who of the replica lies
             unheard.add(report.validator)
-    return replace(checked.without(false), proofs=proofs, unheard=unheard)
+    rest = checked.without(false)
+    works = rest.works | dict.fromkeys(hidden, NOT_SEEN)
+    return replace(rest, works=works, proofs=proofs, unheard=unheard)
 
 
 def _look(

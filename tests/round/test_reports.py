@@ -9,7 +9,7 @@ import torch
 from tdml.lab.laboratory import Laboratory
 from tdml.node.lockstep import predict
 from tdml.node.node import Node
-from tdml.protocol.orders import UPDATE
+from tdml.protocol.orders import UPDATE, ReplicaLost
 from tdml.round.played import Round
 from tdml.round.reports import _outlying, _reports_to_look_at
 from tdml.trust.work import gains
@@ -112,6 +112,40 @@ class ShowsItOnce(Node):
     def digests(self, vector):
         self.asked += vector == UPDATE
         return super().digests(vector) if self.asked <= self.times else ("0" * 64,)
+
+
+class DoesNotShowIt(ShowsItOnce):
+    """When the test of its update is looked at, and before and later it does."""
+
+    def digests(self, vector):
+        if vector == UPDATE and self.asked == 1:
+            self.asked = 2
+            raise ReplicaLost(self.slot.replica, "it takes too long")
+        return super().digests(vector)
+
+    times = 9
+
+
+class Praises(OfOneSample):
+    """Says that others' updates have learnt whatever there is."""
+
+    def reported(self, losses, order):
+        self.spoilt = -1 if order.candidate is None else order.candidate
+        return losses if order.candidate is None else losses * torch.linspace(0, 1, len(losses))
+
+
+def test_who_does_not_show_what_was_tested_was_not_seen_working(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or a friend could say of it what it likes."""
+    look = "tdml.round.reports._reports_to_look_at"
+    monkeypatch.setattr(look, lambda reports, *_: [(report, 1, 0) for report in reports])
+    laboratory = Laboratory([*_JOB, "gather.memory=0"])
+    sit(laboratory, "r1.s0", Praises)
+    for name in ("r0.s0", "r2.s0"):
+        sit(laboratory, name, DoesNotShowIt)
+    played = _first_report(laboratory)
+    assert played.judgements[laboratory.fleet.nodes["r1.s0"].spoilt].p == 1
 
 
 @pytest.mark.parametrize(
