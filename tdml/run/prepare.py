@@ -1,6 +1,6 @@
 """A job is made ready: its data, model, pipelines and shares, with every check that needs them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -43,6 +43,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     shares = _shares(config, source)
     _ = source.test_strata  # what is wrong with a sample is found before anything begins
     model = whole.initial_model(config.model, config.seed)
+    if checkpoint is not None:
+        _check_same_model(whole.tensors_of(model), checkpoint.model)
     inputs, targets = _first_samples(config, source)
     predicted = targets if isinstance(source.task, Language) else None
     check_tokens(model, source.train, inputs, predicted)
@@ -86,6 +88,19 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
         problem=rehearsed.problem,
         uncompared=rehearsed.uncompared,
     )
+
+
+def _check_same_model(
+    tensors: Mapping[str, torch.Tensor], before: Mapping[str, torch.Tensor]
+) -> None:
+    """Whether a run's weights fit what its settings make by now: users' code and files change."""
+    shapes, former = ({n: tuple(t.shape) for n, t in each.items()} for each in (tensors, before))
+    for name in [*shapes, *former]:
+        if shapes.get(name) != former.get(name):
+            raise SettingError(
+                f"model: {name} is {shapes.get(name)}, and {former.get(name)} in the run to "
+                "resume: put back the code and the files that it was begun with, or start a new run"
+            )
 
 
 def _check_attack(

@@ -84,6 +84,23 @@ def test_a_job_that_goes_on_keeps_what_is_frozen():
     assert len(first) and torch.equal(later, first + 1)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"1.weight": torch.zeros(4, 6)}, r"1\.weight is \(10, 6\), and \(4, 6\) in the run to"),
+        ({"2.weight": torch.zeros(4)}, r"2\.weight is None, and \(4,\) in the run to resume: put"),
+        ({"1.bias": None}, r"1\.bias is \(10,\), and None in the run to resume: put back the code"),
+    ],
+)
+def test_a_model_that_is_another_by_now_is_the_users_mistake(changed, message):
+    source = Source(samples(40), samples(10), seed=0)
+    model = tensors_of(prepare(CONFIG, source, checkpoint=None).model) | changed
+    model = {name: tensor for name, tensor in model.items() if tensor is not None}
+    checkpoint = Checkpoint(1, model, [], 1, [1], {}, {}, {}, {}, [], "")
+    with pytest.raises(SettingError, match=message):
+        prepare(CONFIG, source, checkpoint)
+
+
 def test_for_one_stage_no_blocks_are_needed():
     topology = replace(CONFIG.topology, stages=1)
     config = replace(
