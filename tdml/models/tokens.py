@@ -1,5 +1,7 @@
 """Whether a model takes the token ids that the data have, and does not look ahead."""
 
+from numbers import Integral
+
 import torch
 from torch import nn
 
@@ -18,7 +20,7 @@ def check_tokens(
 ) -> None:
     """
     Args:
-        data: training samples; `vocabulary`, if it has that, is what ids are below.
+        data: training samples; `vocabulary`, where it is a number, is what ids are below.
         inputs: the first micro-batch; only token ids, (batch, tokens) whole numbers, are looked at.
         targets: the same, if they are tokens that the model is to predict.
 
@@ -28,14 +30,15 @@ def check_tokens(
     """
     if inputs.is_floating_point() or inputs.dim() != 2:
         return
-    vocabulary = getattr(data, "vocabulary", None)
+    given = getattr(data, "vocabulary", None)
+    vocabulary = given if isinstance(given, Integral) else 0  # others call a dict of words so
     ids = [inputs] if targets is None else [inputs, targets]
     largest = max((int(each.long().max()) for each in ids if each.numel()), default=-1)
     first = blocks_of(model)[0]
     own = max((m.num_embeddings for m in first.modules() if isinstance(m, nn.Embedding)), default=0)
     # a text's may stand anywhere, and its model's largest table may be that of places; of other
     # numbers each column may have a table of its own
-    for token, rows in (((vocabulary or 0) - 1, min(own, 1)), (largest, own)):
+    for token, rows in ((int(vocabulary) - 1, min(own, 1)), (largest, own)):
         if 0 < rows <= token and _takes(first, inputs, 0) and not _takes(first, inputs, token):
             raise SettingError(
                 f"data: there may be a token {token}, which the model does not take: set "

@@ -171,6 +171,11 @@ def _try_finish(task: Task, measures: Measures, rows: torch.Tensor) -> None:
     """Try what is reported of each metric on the means of some samples. A mean of which it says
     that there is no such number, as a logarithm of 0, is no mistake, if another is."""
     finish, means = getattr(task, "finish", {}), measures.mean_rows(rows)
+    if means and not isinstance(finish, Mapping):
+        raise SettingError(
+            f"task: finish is a {type(finish).__name__}: give a dict, with a function for each "
+            'metric that is more than a mean, such as {"perplexity": math.exp} (docs/your-task.md)'
+        )
     for name, mean in means.items():
         try:
             try:

@@ -131,5 +131,13 @@ def test_a_vocabulary_beyond_all_numbers_of_tokens_is_told(vocabulary: int) -> N
         check_tokens(nn.Sequential(nn.Embedding(50, 4)), data, _IDS)
 
 
+@pytest.mark.parametrize("vocabulary", [{"one": 0}, ["one"], "words.txt", None])
+def test_a_vocabulary_that_is_no_number_says_nothing(vocabulary: object) -> None:
+    """Data sets of others may call their words so."""
+    data = _Data()
+    data.vocabulary = vocabulary
+    check_tokens(nn.Sequential(nn.Embedding(50, 4)), data, _IDS)
+
+
 def test_what_a_block_does_not_take_for_another_reason_is_laid_on_no_token() -> None:
     check_tokens(nn.Sequential(_PlacesFirst()), _Data(), torch.zeros(2, 9, dtype=torch.int64))

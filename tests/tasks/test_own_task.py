@@ -64,6 +64,14 @@ class OfNumpy(Plain):
         return super().losses(output, targets).numpy()
 
 
+class FinishesItself(Plain):
+    def metrics(self, output, targets):
+        return {"error": (self.losses(output, targets), torch.ones(len(targets)))}
+
+    def finish(self, mean):
+        return float(mean)
+
+
 class Fails(Plain):
     def weights(self, targets):
         raise KeyError("no such\nthing")
@@ -141,6 +149,7 @@ class Against(Plain):
             r"task: metrics\(\) share, its sums, of a sample is another when it is asked",
         ),
         (OfNumpy(), r"task: .*: losses\(\) is a ndarray: give a tensor"),
+        (FinishesItself(), r"task: finish is a method: give a dict, with a function for each"),
         (
             Fails(),
             r"task: it does not fit what the model returns, \(4, 2\), for targets \(4, 2\) .*: KeyError\('no such\\nthing'\)",
