@@ -27,6 +27,7 @@ _ON_CLASSES = ("backdoor", "label_flip")  # attacks on images and their labels
 _ON_LANGUAGE = ("stage_backdoor",)
 # where the labels are, and the losses that are reported
 _LAST_STAGE = ("label_flip", "lying_validator", "collusion")
+_LONG = 110  # steps of a round for which half of the budget pays for a work test
 _SMALL_BATCH = 8  # where there are too many replicas for 32
 
 
@@ -122,7 +123,7 @@ def attack_names(setting: str = "digits-mlp") -> list[str]:
 def grid(name: str, root: str | None) -> list[Case]:
     """The cases of one of `GRIDS`, those of CIFAR-10 only if its folder `root` is given."""
     cases = list(dict.fromkeys(GRIDS[name]()))
-    if name == "full" and root:
+    if name in ("full", "clean") and root:
         cases += [
             replace(case, setting="cifar-cnn") for case in cases if case.setting == "digits-cnn"
         ]
@@ -193,6 +194,17 @@ def _bar() -> Iterator[Case]:
         yield from (replace(shared, attack=attack) for attack in attack_names())
 
 
+def _clean() -> Iterator[Case]:
+    """Clean runs beside the plain mean's, of short rounds and of such in which the work test pays;
+    and what a late backdoor leaves beside those."""
+    for setting, kind, seed in product(("digits-mlp", "digits-cnn"), _KINDS, range(3)):
+        shared = _base(setting=setting, partition=kind[0], alpha=kind[1], seed=seed)
+        yield from (shared, replace(shared, defence="none"))
+        yield replace(shared, attack="backdoor", attackers=2, from_round=8)
+    for defence, seed in product(("tdml", "none"), range(3)):
+        yield _base(defence=defence, steps=_LONG, seed=seed)
+
+
 def _yardsticks() -> Iterator[Case]:
     for defence, steps, seed in product(DEFENCES, (1, 10), range(3)):
         yield _base(defence=defence, steps=steps, seed=seed)
@@ -250,6 +262,7 @@ _KINDS = (("iid", 0.5), ("dirichlet", 0.1))
 GRIDS = {
     "quick": _quick,
     "bar": _bar,
+    "clean": _clean,
     "yardsticks": _yardsticks,
     "few": _few,
     "nodes": _nodes,

@@ -141,12 +141,11 @@ class Laboratory:
             self._recorder.roll_back(after, why_back(played, after))
         return after + 1
 
-    def backdoor_success(self) -> float | None:
-        """The share of stamped test inputs taken for the target of a backdoor; None if there is no
-        backdoor."""
-        attack = (
-            make_attack(self.job.config.attack) if self.job.config.attack.get("_target_") else None
-        )
+    def backdoor_success(self, given: dict | None = None) -> float | None:
+        """The share of stamped test inputs taken for the target of a backdoor: the job's, or as the
+        settings of an attack are that are `given`; None if there is no backdoor."""
+        chosen = given or self.job.config.attack
+        attack = make_attack(chosen) if chosen.get("_target_") else None
         if not isinstance(attack, _Stamps):
             return None
         positions = list(range(self.job.source.size("test")))

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tdml import config as settings
 from tdml.common.files import replace_file
+from tdml.lab.byzfl_rules import RULES
 from tdml.lab.grids import ABSENT, CLEAN
-from tdml.lab.tables import tables
+from tdml.lab.tables import steps_of, tables
 
 _INTRODUCTION = """# Whom it finds, and whom it accuses wrongly
 
@@ -24,6 +26,7 @@ _LOUD = (
     "single_layer", "zero_gradient", "zero_update",
 )  # fmt: skip
 
+_USUAL = 10  # steps of a round, of which the bars say nothing
 RANDOM_JOBS = "random-jobs.json"
 Group = Mapping[str, Any]  # as `tdml.lab.tables` reads it from JSON
 
@@ -66,7 +69,7 @@ def page_text(kept: Sequence[dict], random: dict | None) -> str:
             f"{grid['cases']} cases; commit {commits}; {grid['processor']}, "
             f"torch {grid['torch']}.\n"
         )
-        parts += [*_bars(grid["groups"]), ""]
+        parts += [*_bars(grid["groups"]), *_without_audits(grid["groups"]), ""]
         parts += (line.replace("## ", "### ") for line in tables(grid["groups"]))
         parts.append("")
     return "\n".join(parts)
@@ -97,14 +100,55 @@ def _bars(groups: Sequence[Group]) -> Iterable[str]:
             lambda g: _share(g["never_proven"], 0),
             lambda g: g["attackers"],
         ),
+        (
+            "cross-checks and audits of clean runs take at most trust.budget",
+            _overspent,
+            lambda g: g["case"]["attack"] == CLEAN,
+        ),
+        (
+            "clean runs end at most 0.005 below the plain mean (median of the seeds)",
+            lambda g: _more(g["below_plain"], 0.005),
+            lambda g: g["case"]["attack"] == CLEAN and g.get("below_plain") is not None,
+        ),
+        (
+            "a backdoor works in the end at most 0.02 more often than in a clean model",
+            _backdoor,
+            lambda g: g["attackers"] and "backdoor_success" in g,
+        ),
     ):
-        chosen = [group for group in groups if asked(group)]
-        if not chosen:
-            continue
-        missed = [f"{_name(g)} ({why})" for g in chosen if (why := missing(g))]
-        yield f"- **{text}**: met in {len(chosen) - len(missed)} of {len(chosen)} groups of cases"
-        if missed:
-            yield f"  - missed: {'; '.join(missed)}"
+        yield from _bar(text, [(g, missing(g)) for g in groups if asked(g)])
+
+
+def _without_audits(groups: Sequence[Group]) -> Iterable[str]:
+    """How TDML's statistics alone do beside rules that are told how many attack."""
+    best: dict[tuple, float] = {}
+    for group in groups:
+        if group["case"]["defence"] in RULES:
+            alike = _apart_from_defence(group)
+            best[alike] = max(group["final_accuracy"]["mean"], best.get(alike, 0.0))
+    own = [g for g in groups if g["case"]["defence"] == "tdml-no-audits"]
+    below = [
+        (g, _more(best[alike] - g["final_accuracy"]["mean"], 0.01))
+        for g in own
+        if (alike := _apart_from_defence(g)) in best
+    ]
+    text = "without audits it ends at most 0.01 below the best of ByzFL's rules, which are told f"
+    yield from _bar(text, below)
+
+
+def _apart_from_defence(group: Group) -> tuple:
+    case = {name: value for name, value in group["case"].items() if name != "defence"}
+    return tuple(map(str, case.values()))
+
+
+def _bar(text: str, asked: Sequence[tuple[Group, str]]) -> Iterable[str]:
+    """A bar that was asked of some groups of cases, and why they miss it, "" where they do not."""
+    if not asked:
+        return
+    missed = [f"{_name(group)} ({why})" for group, why in asked if why]
+    yield f"- **{text}**: met in {len(asked) - len(missed)} of {len(asked)} groups of cases"
+    if missed:
+        yield f"  - missed: {'; '.join(missed)}"
 
 
 def _is_reference(group: Group) -> bool:
@@ -116,7 +160,8 @@ def _name(group: Group) -> str:
     kind = "alike" if case["partition"] == "iid" else "skewed"
     stages = f", a node of {case['stages']} stages" if case["single_node"] else ""
     who = f"{case['attackers']} of {case['replicas']}"
-    return f"{case['setting']}: {case['attack']}, {who}, {kind}{stages}"
+    steps = "" if case["steps"] == _USUAL else f", {steps_of(case)}"
+    return f"{case['setting']}: {case['attack']}, {who}, {kind}{steps}{stages}"
 
 
 def _banned(group: Group) -> str:
@@ -138,8 +183,25 @@ def _not_counted(group: Group) -> str:
 
 
 def _below_absent(group: Group) -> str:
-    below = group["absent_accuracy"]["mean"] - group["final_accuracy"]["mean"]
-    return f"{below:.3f} below" if below > 0.01 else ""
+    return _more(group["absent_accuracy"]["mean"] - group["final_accuracy"]["mean"], 0.01)
+
+
+def _more(below: float, most: float) -> str:
+    return f"{below:.3f} below" if below > most else ""
+
+
+def _overspent(group: Group) -> str:
+    own = [setting for setting in group["case"]["extra"] if setting.startswith("trust.")]
+    spent = group["spent"]["mean"]
+    return f"{spent:.1%}" if spent > settings.load(own).trust.budget else ""
+
+
+def _backdoor(group: Group) -> str:
+    """Where it hardly works it matters little how often it seems to in a clean model."""
+    success, clean = group["backdoor_success"]["mean"], group.get("clean_backdoor_success")
+    if success <= (clean["mean"] if clean else 0.0) + 0.02:
+        return ""
+    return f"{success:.3f}" + (f", {clean['mean']:.3f} clean" if clean else ", clean not measured")
 
 
 def _late(group: Group) -> str:

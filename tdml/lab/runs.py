@@ -3,11 +3,13 @@
 import time
 from dataclasses import asdict
 
+from tdml import config as settings
 from tdml.attacks.base import acts
 from tdml.common.checkout import commit
 from tdml.errors import SettingError, one_line
 from tdml.lab.grids import CLEAN, Case
 from tdml.lab.laboratory import Laboratory
+from tdml.lab.models import LANGUAGE
 from tdml.lab.yardsticks import NAMES
 from tdml.round.played import Round
 from tdml.trust.numbers import ALPHA, LIMIT
@@ -57,7 +59,10 @@ class _Run:
             "void_rounds": len(self._rounds) - self._case.rounds,
             "spent": sum(r.spent for r in self._rounds) / max(steps, 1),
         }  # fmt: skip
-        success = self._laboratory.backdoor_success()
+        # a clean model takes some stamped images for the target, too
+        clean = self._case.attack == CLEAN and self._case.setting not in LANGUAGE
+        stamps = settings.load(["attack=backdoor", "attack.replicas=[0]"]).attack if clean else None
+        success = self._laboratory.backdoor_success(stamps)
         return result if success is None else result | {"backdoor_success": success}
 
     def _attacker(self, replica: int) -> dict:

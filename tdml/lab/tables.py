@@ -5,7 +5,8 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -51,7 +52,7 @@ def summarise(played: Sequence[dict]) -> list[dict]:
         key = _setting(case) + tuple(case[name] for name in _OTHERWISE)
         groups.setdefault(key, []).append(result)
     clean = {
-        (*_setting(case, shared=True), case["defence"], case["seed"]): result["accuracy"]
+        (*_seed(case), case["defence"]): result
         for result in played
         if (case := result["case"])["attack"] == CLEAN
     }
@@ -92,32 +93,51 @@ def _summary(group: Sequence[dict], clean: dict, absent: dict) -> dict:
         "absent_accuracy": _mean(
             [absent[key] for r in group if (key := _without(r["case"])) in absent]
         ),
+        "below_plain": _below_plain(group, clean),
         "seconds": _mean([result["seconds"] for result in group]),
     }
     if any("backdoor_success" in result for result in group):
-        summary["backdoor_success"] = _mean(
-            [r["backdoor_success"] for r in group if "backdoor_success" in r]
-        )
+        summary["backdoor_success"] = _mean(_successes(group))
+        same = [clean.get((*_seed(r["case"]), r["case"]["defence"]), {}) for r in group]
+        summary["clean_backdoor_success"] = _mean(_successes(same))
     if case["single_node"]:
         named = [a["named_right"] for a in attackers if "named_right" in a]
         summary["right_node"] = _share(sum(named), len(named))
     return summary
 
 
-def _clean(group: Sequence[dict], clean: dict) -> Iterable[float]:
+def _successes(results: Iterable[Mapping]) -> list[float]:
+    return [result["backdoor_success"] for result in results if "backdoor_success" in result]
+
+
+def _below_plain(group: Sequence[dict], clean: Mapping[tuple, dict]) -> float | None:
+    """The median over the seeds of how much less accurate clean runs are than the plain mean's."""
+    differences = [
+        clean[key]["final_accuracy"] - result["final_accuracy"]
+        for result in group
+        if result["case"]["attack"] == CLEAN and (key := (*_seed(result["case"]), "none")) in clean
+    ]
+    return statistics.median(differences) if differences else None
+
+
+def _clean(group: Sequence[dict], clean: Mapping[tuple, dict]) -> Iterable[float]:
     """The accuracies of the same seeds without attackers, after as many rounds."""
     for result in group:
         case = result["case"]
-        by_rounds = clean.get((*_setting(case, shared=True), case["defence"], case["seed"]), {})
+        by_rounds = clean.get((*_seed(case), case["defence"]), {}).get("accuracy", {})
         accuracy = by_rounds.get(str(case["rounds"]), by_rounds.get(case["rounds"]))
         if accuracy is not None:
             yield accuracy
 
 
+def _seed(case: dict) -> tuple:
+    """What a case has in common with the clean ones of the same seed."""
+    return (*_setting(case, shared=True), case["seed"])
+
+
 def _without(case: dict) -> tuple:
     """What a case has in common with the one in which its attackers are absent."""
-    shared = _setting(case, shared=True)
-    return (*shared, case["defence"], case["seed"], case["attackers"], case["rounds"])
+    return (*_seed(case), case["defence"], case["attackers"], case["rounds"])
 
 
 def _setting(case: dict, shared: bool = False) -> tuple:
@@ -192,19 +212,21 @@ def tables(groups: Sequence[dict]) -> Iterable[str]:
             yield from ("", "Accuracy after the last round:", "", *_by_defence(rows))
 
 
+def steps_of(case: Mapping) -> str:
+    """How long a round is, in words."""
+    if case["steps"] is None:
+        return "one epoch"
+    return f"{case['steps']} step{'s' if case['steps'] > 1 else ''}"
+
+
 def _title(case: dict) -> str:
-    steps = (
-        "one epoch"
-        if case["steps"] is None
-        else f"{case['steps']} step{'s' if case['steps'] > 1 else ''}"
-    )
     count = f"{case['rounds']} round{'s' if case['rounds'] > 1 else ''}"
     kind = "IID" if case["partition"] == "iid" else f"Dirichlet {case['alpha']}"
     parts = [
         case["setting"],
         f"n = {case['replicas']}",
         f"f = {case['attackers']}",
-        f"{count} of {steps}",
+        f"{count} of {steps_of(case)}",
         kind,
     ]
     if case["stages"] > 1:

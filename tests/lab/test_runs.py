@@ -60,3 +60,9 @@ def test_a_stage_that_trains_a_backdoor_into_a_language_model_is_convicted(stage
     assert attacker["convicted"] == 1
     assert attacker.get("named_right", True)
     assert not any(honest["banned"] for honest in found["honest"])
+
+
+def test_a_clean_model_takes_some_stamped_images_for_the_target_too():
+    result = run_case(case())
+    assert 0 <= result["backdoor_success"] <= 1
+    assert "backdoor_success" not in run_case(Case("text-gpt", 2, 0, 1, "none", "tdml", 0, 1))
