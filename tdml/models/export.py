@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".safetensors"
 _MISFITS = (KeyError, TypeError, RuntimeError)  # of weights and settings of two models
+_NO_SETTINGS = (AttributeError, TypeError)  # in the places of a run's
 _OTHER_FORMATS = {".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf"}
 
 
@@ -51,7 +52,8 @@ def export(run: Path, out: Path) -> Path:
             _save(weights, out)
         else:
             out.mkdir(parents=True, exist_ok=True)
-            _fill(run, out, weights)
+            with refusing(f"{run}: config.yaml does not say what its model is", _NO_SETTINGS):
+                _fill(run, out, weights)
     except (SafetensorError, FileExistsError, NotADirectoryError) as error:
         reason = "there is a file of that name" if isinstance(error, OSError) else one_line(error)
         raise SettingError(f"{out} cannot be written: {reason}") from error

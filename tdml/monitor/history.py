@@ -155,6 +155,8 @@ def read(path: Path) -> History:
         attacking = len(history.settings["attack"].get("replicas") or ())
         if max(replicas, attacking) * stages > _MOST_NODES:
             raise ValueError(f"more than {_MOST_NODES} nodes")
+        if not isinstance(history.name, str):
+            raise ValueError("its name is no text")
         # what is missing is missed here
         _ = (history.attacked_from, history.attackers, _training(history))
     return history

@@ -160,9 +160,9 @@ def test_what_is_no_finished_run_is_named(tmp_path: Path, capsys) -> None:
     assert "model.pt does not exist: give the folder of a finished run" in capsys.readouterr().err
 
 
-def spoil_settings(run: Path, name: str, value: object) -> None:
+def spoil(run: Path, group: str, given: object) -> None:
     found = yaml.safe_load((run / "config.yaml").read_text())
-    found["model"][name] = value
+    found[group] = found[group] | given if isinstance(given, dict) else given
     (run / "config.yaml").write_text(yaml.safe_dump(found))
 
 
@@ -177,10 +177,7 @@ def spoil_settings(run: Path, name: str, value: object) -> None:
             lambda run: (run / "config.yaml").write_text("[1, 2]"),
             "is not a run, or is damaged: config.yaml has no name",
         ),
-        (
-            lambda run: (run / "config.yaml").write_text(""),
-            "is not a run, or is damaged: config.yaml has no name",
-        ),
+        (lambda run: (run / "config.yaml").write_text(""), "damaged: config.yaml has no name"),
         (
             lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\x00"),
             "is not a run, or is damaged: config.yaml",
@@ -190,8 +187,10 @@ def spoil_settings(run: Path, name: str, value: object) -> None:
             "is not a run, or is damaged: config.yaml",
         ),
         (lambda run: (run / "config.yaml").unlink(), "is not a run, or is damaged: config.yaml"),
-        (lambda run: spoil_settings(run, "layers", 3), "model.pt does not fit config.yaml"),
-        (lambda run: spoil_settings(run, "layers", "x"), "model.pt does not fit config.yaml"),
+        (lambda run: spoil(run, "model", {"layers": 3}), "does not fit config.yaml"),
+        (lambda run: spoil(run, "model", {"layers": "x"}), "does not fit config.yaml"),
+        (lambda run: spoil(run, "model", 5), "config.yaml does not say"),
+        (lambda run: spoil(run, "data", {"tokenizer": [1]}), "config.yaml does not say"),
         (lambda run: (run / "model.pt").write_bytes(b"\x00"), "model.pt"),
     ],
 )

@@ -67,6 +67,7 @@ def untested(line: dict) -> None:
         (_COMPARE, with_line(lambda line: line.update(test_accuracy="high"))),
         (_COMPARE, with_line(lambda line: line["replicas"].update(x=line["replicas"]["0"]))),
         (_COMPARE, with_setting("rounds", "many")),
+        (_COMPARE, with_setting("name", "[1]")),
         (_COMPARE, with_setting("from_round", "late")),
         (_COMPARE, with_setting("_target_", "3")),
         (_COMPARE, with_setting("stages", "1" + "0" * 12)),
