@@ -57,7 +57,7 @@ class Auditor:
         owners = {claim.owner.index: claim.owner for claim in claims}
         others = {i: alike(self._fleet, gathered, owner, draw) for i, owner in owners.items()}
         validators = [in_turn(claim, others[claim.owner.index], audits) for claim in claims]
-        answers = self._repeat(claims, validators)
+        answers = self._repeat(claims, validators, audits)
         for claim, asked, answer in zip(claims, validators, answers, strict=True):
             self._conclude(claim, gathered, asked, answer, draw, audits)
         clean = [claim for claim in claims if audits.is_clean(claim)]
@@ -71,7 +71,7 @@ class Auditor:
             audits.doubt(index)
 
     def _repeat(
-        self, claims: Sequence[Claim], validators: Sequence[Sequence[Replica]]
+        self, claims: Sequence[Claim], validators: Sequence[Sequence[Replica]], audits: Audits
     ) -> list[Reply | None]:
         """Every window by the first of its validators, all of them at the same time; None where
         there is no answer."""
@@ -86,7 +86,8 @@ class Auditor:
             for place in tasks[validator.index]:
                 answers[place] = self._repeat_one(claims[place], validator)
 
-        self._fleet.each(work, self._fleet.ready(sorted(tasks)))
+        done = self._fleet.each(work, self._fleet.ready(sorted(tasks)))
+        audits.unanswered |= tasks.keys() - done.keys()
         return answers
 
     def _repeat_one(self, claim: Claim, validator: Replica) -> Reply:
@@ -114,6 +115,7 @@ class Auditor:
             return
         why, ends = "", Counter[tuple[str, ...]]()
         accusers: list[tuple[Replica, list[Repetition]]] = []
+        validators = in_turn(claim, validators, audits) if answer is None else validators
         for place, validator in enumerate(validators):
             if place or answer is None:  # it may have failed over another window
                 claim = claim.anew()
@@ -127,7 +129,9 @@ class Auditor:
             if isinstance(answer, list):
                 ends[tuple(each.end for each in answer)] += 1
                 accusers += [(validator, answer)] if validator.index in audits.unsure(claim) else []
-        doubted = audits.left_undecided(claim) or audits.silent & set(owner.names)
+            if audits.hides(owner.names) and max(ends.values(), default=0) > 1:
+                break  # two say the same against it: no more of them need to
+        doubted = audits.left_undecided(claim) or audits.hides(owner.names)
         if doubted and validators:
             audits.left_open(claim, why)
             # where most agree, or there is one, who may be the liar, the kind is not to blame
@@ -157,6 +161,7 @@ class Auditor:
     ) -> str | None:
         """What one validator's answer leads to: why another has to be asked; None if settled."""
         if answer is None:
+            audits.unanswered.add(validator.index)
             return "audit: who was to repeat its work did not answer"
         if not isinstance(answer, list):
             self._note_unshown(claim, validator, answer, audits)
@@ -169,6 +174,8 @@ class Auditor:
         if claim.confirmed_by(answer):
             audits.found_clean(claim, validator.index)
             return None
+        if audits.hides(claim.owner.names):
+            return "audit: a dispute could not be settled: it repeats nothing of its own"
         return self._settle(claim, claim.owner, validator, answer, audits)
 
     def _note_unshown(
@@ -197,6 +204,7 @@ class Auditor:
         wanted = {each.index: each for each in (owner, validator, found)}
         formed = {i: r for i, each in wanted.items() for r in self._formed(each, claim)}
         if len(formed) < len(wanted):
+            audits.silent |= set() if owner.index in formed else set(owner.names)
             return "audit: a dispute could not be settled: one of the two can do nothing any more"
         try:
             claim = replace(claim, owner=formed[owner.index])
@@ -279,17 +287,16 @@ class Auditor:
             why = result.unsettled if isinstance(result, Settlement) else f"audit: {result}"
             audits.left_open(claim, why)
 
-    def _repeat_by_others(
-        self, claim: Claim, validators: Sequence[Replica], audits: Audits
-    ) -> None:
+    def _repeat_by_others(self, claim: Claim, others: Sequence[Replica], audits: Audits) -> None:
         """Have a window that the coordinator has not found right repeated by one after the other,
         until one finds something else than its owner, and that is settled."""
-        for validator in validators:
+        for validator in others:
             claim = claim.anew()
             answer = self._ask(claim, validator)
             if isinstance(answer, list) and claim.confirmed_by(answer):
                 audits.steps += len(claim.order.batches)
-                continue
-            if self._judge_answer(claim, validator, answer, audits) is None:
+            elif self._judge_answer(claim, validator, answer, audits) is None:
                 return
+            elif audits.hides(claim.owner.names):
+                break
         audits.left_open(claim, "audit: the coordinator does not find what others repeat")

@@ -22,6 +22,7 @@ class Audits:
     steps: int = 0
     looks: int = 0
     notes: list[str] = field(default_factory=list)  # for the user
+    unanswered: set[int] = field(default_factory=set)  # who did not repeat others' work
 
     def of(self, index: int) -> Audited:
         """What came of a replica's."""
@@ -56,6 +57,11 @@ class Audits:
     def convicts(self, names: Iterable[str]) -> bool:
         """Whether one of these nodes is proven to lie."""
         return any(name in proof.nodes for proof in self.proofs for name in names)
+
+    def hides(self, names: Iterable[str]) -> bool:
+        """Whether one of a replica's nodes has not shown something: it owes its round, and all of
+        that is repeated then."""
+        return not self.silent.isdisjoint(names)
 
     def rest(
         self, windows: Mapping[int, Sequence[object]], names: Mapping[int, Sequence[str]]

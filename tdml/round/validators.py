@@ -20,12 +20,15 @@ def alike(fleet: Fleet, gathered: Gathered, owner: Replica, draw: torch.Generato
 
 
 def in_turn(claim: Claim, others: Sequence[Replica], audits: Audits) -> list[Replica]:
-    """In the order in which they are asked to repeat a window; who is proven to lie comes last. The
+    """In the order in which they are asked to repeat a window; who is proven to lie comes last, and
+    before that who did not answer when it was asked, for each answer is waited for. The
     windows of a replica begin with different ones: they are repeated at the same time, and nobody
     who is in league with it repeats them all."""
     turn = claim.window % max(1, len(others))
     validators = [*others[turn:], *others[:turn]]
-    return sorted(validators, key=lambda validator: audits.convicts(validator.names))
+    return sorted(
+        validators, key=lambda v: (audits.convicts(v.names), v.index in audits.unanswered)
+    )
 
 
 def vouched_for(fleet: Fleet, gathered: Gathered) -> set[int]:

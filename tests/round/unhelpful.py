@@ -168,3 +168,39 @@ class HalfFilled(KeepsOther):
     @staticmethod
     def change(kept):
         kept["filled"].mul_(0.5)
+
+
+class FailsInDisputes(Node):
+    """Lies in every step, and fails whenever it is to repeat its own work."""
+
+    def training(self, order, steps):
+        self._lies = True
+        yield from super().training(order, steps)
+        self._lies = False
+
+    def repeating(self, order):
+        if order.own:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+    def _one(self, given, log, step, keeps=False):
+        yield from super()._one(given, log, step, keeps)
+        if self._lies:
+            state = self.stage.trainer.state()
+            state[: self.stage.layout.size] += 0.01
+            self.stage.trainer.resume(state)
+
+    _lies = False
+
+
+class Asked(Node):
+    """Counts by `asked` what it is to repeat: of which replica, from which step on. It `fails`, or
+    not."""
+
+    fails = False
+
+    def repeating(self, order):
+        self.asked[order.replica, order.first] += 1
+        if self.fails:
+            raise MemoryError("no room")
+        yield from super().repeating(order)
