@@ -24,12 +24,14 @@ class Promptness:
         )
         self._excess: dict[str, float] = defaultdict(float)  # seconds of this round, by node
         self._slow: Counter[str] = Counter()  # rounds in a row, by node
+        self._heard: set[str] = set()  # nodes, in this round
 
     def note(self, node: str, method: str, seconds: float) -> str | None:
         """A node took so long for an order. Why not to ask it any more in this round, or None."""
         with self._lock:
             known = self._kept[method]
             known[node].append(seconds)
+            self._heard.add(node)
             if len(known) < _ENOUGH:
                 return None
             usual = statistics.median(map(statistics.median, known.values()))
@@ -39,10 +41,17 @@ class Promptness:
             return f"late: it answers too slowly ({method}: {usual:.2g} s; see sync.timeout)"
 
     def end_round(self) -> list[str]:
-        """The nodes that were too slow in two rounds in a row, those without orders left out."""
+        """The nodes that were too slow in two rounds in a row, those without orders left out.
+
+        Who had none while others had has no voice any more: keys cost nothing, and those that have
+        gone could outvote all who are there."""
         with self._lock:
             for node, excess in self._excess.items():
                 self._slow[node] = self._slow[node] + 1 if excess > self._slack else 0
             again = [node for node in self._excess if self._slow[node] >= _ROUNDS]
+            for known in self._kept.values() if len(self._heard) >= _ENOUGH else ():
+                for node in known.keys() - self._heard:
+                    del known[node]
             self._excess.clear()
+            self._heard.clear()
             return again

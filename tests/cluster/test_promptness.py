@@ -53,3 +53,14 @@ def test_a_slow_link_is_no_stall() -> None:
     for _ in range(5):
         assert _round(promptness, 2.0, 2100) == 0
         assert promptness.end_round() == []
+
+
+def test_who_has_gone_has_no_voice() -> None:
+    """Nodes of one liar's, on the fastest of links, one after the other in the same place."""
+    promptness = Promptness(slack=120)
+    for number in range(20):
+        promptness.note(f"spare{number}", "reveal", 0.01)
+        assert _round(promptness, 0.1, 500) == 0
+        assert promptness.end_round() == []
+    late = [promptness.note(f"n{node}", "reveal", 1.0) for node in range(4) for _ in range(500)]
+    assert not any(late), "it would take them a hundred times as long as is usual"
