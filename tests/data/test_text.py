@@ -169,6 +169,7 @@ def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path):
         ("tokens", {"path": "SHORT", "test": "NPY"}, "data.test="),
         ("tokens", {"path": "INT64"}, "every second number is 0, as where wider ones are read as"),
         ("tokens", {"path": "UINT32"}, "as where wider ones are read as uint16: see data.dtype"),
+        ("tokens", {"path": "LARGE"}, "every second number is at most 1, as where wider ones are"),
         (
             "tokens",
             {"path": "INT64", "dtype": "uint32"},
@@ -190,7 +191,8 @@ def test_what_cannot_be_read_is_the_users_mistake(name, settings, message, tmp_p
         np.save(file, np.arange(2000))
     np.array([7, 0, 9] * 200).tofile(tmp_path / "INT64")  # as of any list
     np.array([7, 0, 9] * 200, dtype="<u4").tofile(tmp_path / "UINT32")
-    files = ("EMPTY", "SHORT", "BINARY", "NPY", "INT64", "UINT32")
+    np.arange(1000, 128_000, 7, dtype="<u4").tofile(tmp_path / "LARGE")  # as Llama 3 has them
+    files = ("EMPTY", "SHORT", "BINARY", "NPY", "INT64", "UINT32", "LARGE")
     given = {k: str(tmp_path / v) if v in files else v for k, v in settings.items()}
     with pytest.raises(SettingError) as caught:
         loaded(name, **given)
