@@ -194,7 +194,9 @@ def load(settings: dict, seed: int, task: Task = CLASSIFICATION) -> Source:
     own = {key: value for key, value in settings.items() if key not in _OURS}
     with seeded(derive(seed, "data")):
         datasets = made("data", own["_target_"], instantiate, own)
-    if fault := _fault(datasets):
+    with refusing(f"data._target_={own['_target_']}: a dataset does not say how long it is"):
+        fault = _fault(datasets)
+    if fault:
         raise SettingError(
             f"data._target_={settings['_target_']} must return a training and a test dataset with "
             f"a length, as a tuple: {fault}"

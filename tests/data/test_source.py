@@ -113,6 +113,10 @@ def test_a_users_own_data():
                 "with a length"
             ),
         ),
+        (
+            settings(points, train=-1, test=4),
+            f"data._target_={__name__}.points: a dataset does not",
+        ),
         (settings(points, train=0, test=4), f"data={__name__}.points is too small"),
         (
             settings(points, train=4, test=1),
@@ -125,6 +129,7 @@ def test_a_users_own_data():
         "fails",
         "refuses",
         "no length",
+        "a length that is none",
         "no training data",
         "one test sample",
     ],
