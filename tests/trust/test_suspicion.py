@@ -94,6 +94,13 @@ def test_who_stands_out_is_looked_at_at_once_and_that_is_saved_up() -> None:
     assert share <= 0.25
 
 
+def test_who_stands_out_in_every_round_takes_more_than_the_budget() -> None:
+    """One honest replica of eight, on skewed shares: else its work would not count. So long as that
+    is so, docs/detection.md has to say it."""
+    share, _ = choose(0.1, 200, at_once=3)
+    assert share > 0.18
+
+
 def test_what_chance_has_chosen_is_told_from_the_rest() -> None:
     """By that it is learnt how often honest work is seen."""
     candidates = {i: Candidate((3, 3, 4), float(i), i == 2) for i in range(4)}
