@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Subset
 from tdml.attacks import Attack, Context
 from tdml.data import digits
 from tdml.data.images import Images
-from tdml.models import cnn, gpt
+from tdml.models import cnn, gpt, hf
 
 
 class Raises(Attack):
@@ -157,6 +157,12 @@ def half_frozen(**settings):
     for block in model[1:-1]:
         block.mlp.requires_grad_(False)
     return model
+
+
+def from_own_folder(pretrained: str, **settings):
+    """A model of Hugging Face's, where some ranks have other folders than the rest."""
+    own = f"{pretrained}-{os.environ.get('RANK')}"
+    return hf(pretrained=own if os.path.exists(own) else pretrained, **settings)
 
 
 def ragged_text() -> tuple[list[torch.Tensor], list[torch.Tensor]]:

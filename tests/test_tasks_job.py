@@ -22,6 +22,10 @@ _TEXT = [
     "train.batch_size=8",
 ]
 _GPT = [*_TEXT, "model=gpt", "model.layers=2", "model.width=32", "model.heads=2"]
+_LLAMA = (
+    "{model_type: llama, vocab_size: 256, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 3, "
+    "num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 32, tie_word_embeddings: false}"
+)
 
 
 def test_a_language_model_is_trained_and_audited_and_nobody_is_accused(tmp_path: Path) -> None:
@@ -84,16 +88,12 @@ def test_a_model_of_hugging_face_is_trained_and_audited(more: list[str], tmp_pat
     mend_torchvision()
     pytest.importorskip("transformers", reason="needs pip install 'tdml[hf]'")
     stages = 3 if "topology.stages=3" in more else 2
-    config = (
-        "{model_type: llama, vocab_size: 256, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 3, "
-        "num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 32, tie_word_embeddings: false}"
-    )
     result = run_job(
         tmp_path / "run",
         1 + 3 * stages,
         *_TEXT,
         "model=hf",
-        f"model.config={config}",
+        f"model.config={_LLAMA}",
         "topology.replicas=3",
         "topology.stages=2",
         "sync.local_steps=6",
@@ -150,20 +150,53 @@ def test_what_is_frozen_is_sent_once_and_stays(tmp_path: Path) -> None:
         "sync.local_steps=4",
         "rounds=3",
         "trust.budget=1",
+        "attack._target_=tests.plugins.Raises",
+        "+attack.in_round=2",
+        "attack.nodes=[r1.s1]",
     )
     assert result.statuses == [0] * 7, result.output
-    assert not result.why()
+    assert result.verdicts(1) == ["honest", "lost", "honest"]  # and is formed again
     assert result.rounds[-1]["test_loss"] < result.rounds[0]["test_loss"]
     config = settings.load([*_GPT, "model._target_=tests.plugins.half_frozen"])
     start = initial_model(config.model, config.seed)
     trained = {name for name, parameter in start.named_parameters() if parameter.requires_grad}
     for name, tensor in start.state_dict().items():
         assert torch.equal(result.model[name], tensor) is (name not in trained), name
-    down = [
-        line["bytes"]["down"] / 4 / 3 for line in result.rounds
-    ]  # numbers that a replica is sent in a round
+    down = [line["bytes"]["down"] for line in result.rounds]
     exchanged = sum(
         parameter.numel() for parameter in start.parameters() if parameter.requires_grad
     )
     frozen = sum(parameter.numel() for parameter in start.parameters()) - exchanged
-    assert down == [frozen + 2 * exchanged, exchanged, exchanged]
+    a_number = 4 * 3  # bytes, to each replica
+    assert down[0] == a_number * (frozen + 2 * exchanged)
+    assert sum(down) == a_number * (frozen + 4 * exchanged)
+
+
+def test_a_stage_reads_what_is_frozen_and_is_sent_what_its_folder_lacks(tmp_path: Path) -> None:
+    """r0.s1 has no weights at all, and r1.s0 others."""
+    mend_torchvision()
+    pytest.importorskip("peft", reason="needs pip install 'tdml[hf]'")
+    saved, config = tmp_path / "saved", f"model.config={_LLAMA}"
+    base = initial_model(settings.load([*_TEXT, "model=hf", config]).model, 5)
+    for rank in (2, 3):
+        base.save_pretrained(f"{saved}-{rank}")
+    Path(f"{saved}-2", "model.safetensors").unlink()
+    with torch.no_grad():
+        for parameter in base.parameters():
+            parameter.mul_(1.5)
+    base.save_pretrained(saved)
+    result = run_job(
+        tmp_path / "run", 5, *_TEXT, "model=hf", "model._target_=tests.plugins.from_own_folder",
+        f"model.pretrained={saved}", "model.lora.rank=4", "topology.replicas=2",
+        "topology.stages=2", "sync.local_steps=4", "rounds=2", "trust.budget=1",
+    )  # fmt: skip
+    assert result.statuses == [0] * 5, result.output
+    assert not result.why()
+    frozen = {name: tensor for name, tensor in result.model.items() if "lora_" not in name}
+    known = dict(base.named_parameters())
+    assert len(frozen) == len(known)
+    for name, tensor in frozen.items():
+        plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        assert torch.equal(tensor, known[plain]), name
+    first, second = (line["bytes"]["down"] for line in result.rounds)
+    assert first - 2 * second == sum(tensor.nbytes for tensor in frozen.values())

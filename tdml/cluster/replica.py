@@ -3,11 +3,13 @@ one outcome."""
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import torch
 
 from tdml.cluster.patience import Patience
+from tdml.common.digest import digests
 from tdml.data.pieces import count
 from tdml.ledger.commit import commit_statement
 from tdml.ledger.entry import is_signature
@@ -70,17 +72,25 @@ class RpcReplica:
         self.kind = kinds[0] if len(set(kinds)) == 1 else " + ".join(kinds)
 
     def load(
-        self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
+        self,
+        weights: Sequence[torch.Tensor],
+        version: int,
+        frozen: Sequence[Sequence[torch.Tensor]] = (),
     ) -> int:
         if self._loaded == version:
             return 0
-        sent = 0
-        if self._loaded is None and any(len(flat) for flat in frozen):
-            self._exchange.ask("freeze", [(flat,) for flat in frozen])
-            sent = sum(flat.nbytes for flat in frozen)
+        sent = self._freeze(frozen) if self._loaded is None and any(frozen) else 0
         self._exchange.ask("load", [(flat,) for flat in weights])
         self._loaded = version
         return sent + sum(flat.nbytes for flat in weights)
+
+    def _freeze(self, frozen: Sequence[Sequence[torch.Tensor]]) -> int:
+        """Send what is not trained where it is missing. Returns bytes sent."""
+        wanted = [(tuple(one.hex() for one in digests(each)),) for each in frozen]
+        missing = self._exchange.ask("missing", wanted)
+        sent = [tuple(compress(*each)) for each in zip(frozen, missing, strict=True)]
+        self._exchange.ask("freeze", [(values,) for values in sent])
+        return sum(value.nbytes for values in sent for value in values)
 
     def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
         self.steps_done, start = 0, time.monotonic()

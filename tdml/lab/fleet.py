@@ -49,14 +49,17 @@ class LocalReplica:
         self.whole = True  # whether they can do something together: not where one has failed
 
     def load(
-        self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
+        self,
+        weights: Sequence[torch.Tensor],
+        version: int,
+        frozen: Sequence[Sequence[torch.Tensor]] = (),
     ) -> int:
         if version == self.loaded:
             return 0
         for node, flat in zip(self.nodes, weights, strict=True):
             node.load(flat)
-        for node, flat in zip(self.nodes, frozen, strict=False):
-            node.stage.freeze(flat)
+        for node, values in zip(self.nodes, frozen, strict=False):
+            node.stage.freeze(values)
         self.loaded = version
         return sum(flat.nbytes for flat in weights)
 

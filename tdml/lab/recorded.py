@@ -59,7 +59,10 @@ class RecordedReplica:
         ]
 
     def load(
-        self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
+        self,
+        weights: Sequence[torch.Tensor],
+        version: int,
+        frozen: Sequence[Sequence[torch.Tensor]] = (),
     ) -> int:
         sent = 0 if self._loaded == version else sum(flat.nbytes for flat in weights)
         self._loaded = version

@@ -14,6 +14,7 @@ from torch import nn
 from tdml.errors import SettingError, refusing
 from tdml.models.hf_blocks import blocks_of_hf
 from tdml.models.hf_padding import read_padding
+from tdml.models.stored import stored
 from tdml.settings.extras import library
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def hf(
             "model=hf: give one of model.config (to train from scratch) and model.pretrained (a "
             "folder)"
         )
-    given = config if pretrained is None else _folder(pretrained)
+    on_meta = torch.get_default_device().type == "meta"
+    given = config if pretrained is None else _folder(pretrained, with_tensors=not on_meta)
     assert given is not None
     settings = _config(given, num_labels)
     if getattr(settings, "output_router_logits", False):
@@ -66,7 +68,6 @@ def hf(
             "experts, which is not trained: set it false (in model.config, or in the folder's "
             "config.json)"
         )
-    on_meta = torch.get_default_device().type == "meta"
     model = (
         _build(auto, settings)
         if pretrained is None or on_meta
@@ -84,6 +85,8 @@ def hf(
     model.fill_constants = MethodType(_fill_constants, model)
     model.blocks_are_exact = True
     model.most_tokens = _most_tokens(model)
+    if pretrained is not None:
+        model.stored = partial(stored, Path(pretrained))
     return model
 
 
@@ -118,7 +121,8 @@ def _auto(head: str) -> Any:
     return getattr(transformers, _HEADS[head])
 
 
-def _folder(pretrained: str) -> str:
+def _folder(pretrained: str, with_tensors: bool) -> str:
+    """A node needs no tensors: it is sent what it does not find."""
     folder = Path(pretrained)
     if not folder.is_dir():
         raise SettingError(
@@ -126,7 +130,7 @@ def _folder(pretrained: str) -> str:
             "first, such as with hf download NAME --local-dir FOLDER, for nothing is fetched while "
             "a job runs"
         )
-    for needed in ("config.json", "*.safetensors"):
+    for needed in ["config.json", *(["*.safetensors"] if with_tensors else [])]:
         if not any(folder.glob(needed)):
             raise SettingError(
                 f"model.pretrained={pretrained} has no {needed}: give a folder that "

@@ -36,14 +36,6 @@ class Layout:
             parameter_tensors=len(parameters),
         )
 
-    @staticmethod
-    def of_frozen(parts: Sequence[Part]) -> "Layout":
-        """The layout of those, which a node is sent once."""
-        entries = [shape for part in parts for shape in _shapes(part, part.frozen)]
-        size = sum(shape.numel() for _, shape in entries)
-        names, shapes = tuple(name for name, _ in entries), tuple(shape for _, shape in entries)
-        return Layout(names, shapes, size, size, len(entries))
-
     def flatten(
         self, tensors: Sequence[torch.Tensor], out: torch.Tensor | None = None
     ) -> torch.Tensor:

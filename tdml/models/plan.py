@@ -120,8 +120,9 @@ def layouts(plan: Plan, model: nn.Module, stages: int) -> list[Layout]:
     return [Layout.of(plan.cut(model, plan.parts_of(stage, stages))) for stage in range(stages)]
 
 
-def frozen_layouts(plan: Plan, model: nn.Module, stages: int) -> list[Layout]:
-    """The same for what is not trained."""
+def frozen_names(plan: Plan, model: nn.Module, stages: int) -> list[list[str]]:
+    """By stage, the names of the parameters that are not trained."""
     return [
-        Layout.of_frozen(plan.cut(model, plan.parts_of(stage, stages))) for stage in range(stages)
+        [name for part in plan.cut(model, plan.parts_of(stage, stages)) for name in part.frozen]
+        for stage in range(stages)
     ]

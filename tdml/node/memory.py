@@ -131,10 +131,11 @@ def _place(tensor: torch.Tensor) -> int:
 
 def _tensors(parts: Sequence[Part], state: StateLayout) -> int:
     """Weights, gradients, and what the optimizer keeps."""
-    layout, frozen = Layout.of(parts), Layout.of_frozen(parts)
+    layout = Layout.of(parts)
+    frozen = sum(t.numel() for part in parts for t in part.tensors(part.frozen))
     borrowed = sum(t.numel() for part in parts for t in part.tensors(part.borrowed))
     trained = layout.parameters + borrowed
-    return _FLOAT * (state.size + trained + borrowed + frozen.size)
+    return _FLOAT * (state.size + trained + borrowed + frozen)
 
 
 def _borders(plan: Plan, parts: Sequence[int]) -> int:

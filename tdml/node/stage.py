@@ -1,7 +1,7 @@
 """One stage of a model as a node holds it: its parts, its weights and its optimizer. It knows
 nothing of the others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -52,7 +52,8 @@ class Stage:
         self._held = plan.cut(model, self.parts)
         for part in self._held:
             part.materialise(device)
-        self.layout, self._frozen_layout = Layout.of(self._held), Layout.of_frozen(self._held)
+        self.layout = Layout.of(self._held)
+        self._stored = getattr(model, "stored", None)
         self.task, self.training_task = task_of(config), task_of(config, training=True)
         self.runners = [
             Runner(
@@ -77,9 +78,15 @@ class Stage:
         self.trainer = Trainer(self.layout, self._tensors, config.train, clip, keeps)
         self.tie = tie_of(self._held, self.channels, border_device)
 
-    def freeze(self, values: torch.Tensor) -> None:
-        """Take the parameters that are not trained, (f,) float32."""
-        self._frozen_layout.scatter(values, self._frozen())
+    def freeze(self, values: Sequence[torch.Tensor]) -> None:
+        """Take the parameters that are not trained."""
+        for tensor, value in zip(self.frozen, values, strict=True):
+            tensor.copy_(value)
+
+    def stored(self) -> Iterable[torch.Tensor | None]:
+        """What lies in the places of `frozen` in a folder that the model comes from, if it does."""
+        names = [name for part in self._held for name in part.frozen]
+        return self._stored(names) if self._stored else ()
 
     def write(self, weights: torch.Tensor) -> None:
         """Put in weights (d_s,) float32, to evaluate them."""
@@ -88,7 +95,7 @@ class Stage:
     @torch.no_grad()
     def shift(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Add to all that it holds, trained or not, what `change` gives for each tensor."""
-        for tensor in (*self._tensors(), *self._frozen()):
+        for tensor in (*self._tensors(), *self.frozen):
             tensor.add_(change(tensor))
 
     def has_drawn(self) -> bool:
@@ -140,8 +147,9 @@ class Stage:
         parameters = [tensor for part in self._held for tensor in part.tensors(part.parameters)]
         return parameters + [tensor for part in self._held for tensor in part.tensors(part.buffers)]
 
-    def _frozen(self) -> list[torch.Tensor]:
-        """The parameters that are not trained, in their layout's order."""
+    @property
+    def frozen(self) -> list[torch.Tensor]:
+        """The parameters that are not trained."""
         return [tensor for part in self._held for tensor in part.tensors(part.frozen)]
 
 

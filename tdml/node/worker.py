@@ -18,6 +18,7 @@ import torch.distributed as dist
 from tdml.errors import SettingError, one_line, origin
 from tdml.members.rendezvous import Rendezvous
 from tdml.node.devices import border_device, machine_kind
+from tdml.node.frozen import Frozen
 from tdml.node.main_thread import Ending, MainThread
 from tdml.node.trace import Opening
 from tdml.protocol.orders import (
@@ -72,6 +73,7 @@ class Worker:
         self._main_thread = MainThread(self._ending, self._cancelled.set)
         self.steps_done = 0
         self._pipeline: Pipeline | None = None
+        self._frozen = Frozen(config.sync.timeout / 2)
 
     def begin(self, session: str) -> None:
         """Be ready for the orders of a session."""
@@ -185,9 +187,13 @@ class Worker:
         self._pipeline = None
         disconnect()
 
-    def freeze(self, values: torch.Tensor) -> None:
-        """Take the stage's parameters that are not trained: (f_s,) float32."""
-        self.node.stage.freeze(values)
+    def missing(self, wanted: tuple[Digest, ...]) -> tuple[bool, ...]:
+        """See `Frozen.find`."""
+        return self._frozen.find(self.node.stage, wanted)
+
+    def freeze(self, values: tuple[torch.Tensor, ...]) -> None:
+        """See `Frozen.complete`."""
+        self._frozen.complete(values)
 
     def load(self, weights: torch.Tensor) -> None:
         """See `Node.load`."""
@@ -252,8 +258,8 @@ def _utf8(text: str) -> str:
 # What the coordinator may order. Those that compute are done on the main thread, in their turn.
 
 _IN_TURN = (
-    Worker.join, Worker.freeze, Worker.load, Worker.train, Worker.commit, Worker.repeat,
-    Worker.evaluate,
+    Worker.join, Worker.missing, Worker.freeze, Worker.load, Worker.train, Worker.commit,
+    Worker.repeat, Worker.evaluate,
 )  # fmt: skip
 _AT_ONCE = (
     Worker.progress, Worker.cancel, Worker.stop, Worker.refused, Worker.digests, Worker.reveal,

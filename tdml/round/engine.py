@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import torch
 
@@ -118,7 +119,8 @@ class Engine:
 
     def broadcast(self, replicas: Sequence[Replica]) -> int:
         """Send the global weights to those that do not hold them yet. Returns bytes sent."""
-        digests(self.weights)  # once, and not by every thread that is about to send them
+        # once, and not by every thread that is about to send them
+        digests([*self.weights, *chain.from_iterable(self.job.frozen)])
         return sum(
             self.fleet.each(
                 lambda r: r.load(self.weights, self.version, self.job.frozen), replicas

@@ -35,10 +35,13 @@ class Replica(Protocol):
     steps_done: int  # of the round, as far as its nodes have said
 
     def load(
-        self, weights: Sequence[torch.Tensor], version: int, frozen: Sequence[torch.Tensor] = ()
+        self,
+        weights: Sequence[torch.Tensor],
+        version: int,
+        frozen: Sequence[Sequence[torch.Tensor]] = (),
     ) -> int:
         """Take the global weights, one flat vector a stage, unless it holds them; and before the
-        first what is not trained. Returns bytes sent."""
+        first what is not trained, unless they have it. Returns bytes sent."""
 
     def train(self, order: TrainOrder, late: Callable[[], str | None]) -> TrainReport:
         """Train. `late` is asked now and then; a text that it returns is the reason to give up

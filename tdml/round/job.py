@@ -34,7 +34,7 @@ class Job:
     model: nn.Module
     plan: Plan
     layouts: list[Layout]
-    frozen: list[torch.Tensor]  # by stage: the parameters that are not trained, (f_s,) float32
+    frozen: list[list[torch.Tensor]]  # by stage: the parameters that are not trained, in float32
     states: list[StateLayout]
     shares: list[np.ndarray]  # with data.partition=own as owners say when they enter
     steps: list[int]

@@ -16,7 +16,7 @@ from tdml.data.shares import given_shares
 from tdml.errors import SettingError, refusing
 from tdml.models import whole
 from tdml.models.layout import Layout
-from tdml.models.plan import Plan, frozen_layouts, layouts, make_plan
+from tdml.models.plan import Plan, frozen_names, layouts, make_plan
 from tdml.models.tokens import check_direction, check_tokens
 from tdml.node.memory import needs
 from tdml.node.messages import channels_of
@@ -56,8 +56,8 @@ def prepare(config: Config, source: data.Source, checkpoint: Checkpoint | None) 
     # not as a folder has it now, which may be another than the run began with
     kept = whole.tensors_of(model) if checkpoint is None else checkpoint.model
     frozen = [
-        layout.flatten([kept[name] for name in layout.names])
-        for layout in frozen_layouts(plan, model, config.topology.stages)
+        [kept[name].detach().to(torch.float32, copy=True) for name in names]
+        for names in frozen_names(plan, model, config.topology.stages)
     ]
     rehearsed = rehearse(config, plan, model, source, range(len(inputs)))
     if rehearsed.problem and config.trust.repeatable == "require":

@@ -93,6 +93,10 @@ def config_of(kind, head, *overrides, **changes):
     return replace(config, model=model)
 
 
+def with_lora(config, **lora):
+    return replace(config, model=config.model | {"lora": config.model["lora"] | {"rank": 4} | lora})
+
+
 def job_of(config, **samples):
     labels = config.model["head"] == "classifier"
     source = Source(
