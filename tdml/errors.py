@@ -37,7 +37,8 @@ def refusing(
     """What fails in it, in one of these ways, is a `SettingError` that says what cannot be, and
     why. Libraries may have much to say, and raise whatever they like."""
     try:
-        yield
+        with running_on():
+            yield
     except SettingError:
         raise
     except of as error:

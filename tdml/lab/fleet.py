@@ -9,7 +9,7 @@ import torch
 from tdml.attacks.base import attackers
 from tdml.attacks.node import make_node
 from tdml.data.source import Source
-from tdml.errors import one_line
+from tdml.errors import one_line, running_on
 from tdml.members.placement import exchanges
 from tdml.node.devices import machine_kind
 from tdml.node.node import Node
@@ -96,7 +96,8 @@ class LocalReplica:
         if not self.whole and not alone:
             raise ReplicaLost(self.index, "its nodes do nothing together any more")
         try:
-            return work()
+            with running_on():
+                return work()
         except Exception as error:
             self.whole &= bool(alone)
             text = f"{type(error).__name__}: {one_line(error)}"

@@ -15,7 +15,7 @@ from tdml.common.digest import digest
 from tdml.common.dtypes import travels
 from tdml.common.seeds import seeded
 from tdml.data.sample import advice
-from tdml.errors import SettingError, one_line, refusing
+from tdml.errors import SettingError, one_line, refusing, running_on
 from tdml.models.split import Border, tensors_in
 
 Visit = Callable[[nn.Module, torch.Tensor], torch.Tensor]  # a block and its input → its output
@@ -93,7 +93,8 @@ def walk(blocks: Sequence[nn.Module], inputs: torch.Tensor, visit: Visit) -> lis
         for number, block in enumerate(blocks):
             form = _form(block)
             try:
-                value = visit(block, value.detach().requires_grad_(value.requires_grad))
+                with running_on():
+                    value = visit(block, value.detach().requires_grad_(value.requires_grad))
             except SettingError:
                 raise
             except Exception as error:

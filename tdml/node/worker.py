@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from tdml.errors import SettingError, one_line, origin
+from tdml.errors import SettingError, one_line, origin, running_on
 from tdml.members.rendezvous import Rendezvous
 from tdml.node.devices import border_device, machine_kind
 from tdml.node.frozen import Frozen
@@ -109,7 +109,8 @@ class Worker:
 
     def _answer(self, method: Callable[..., Any], arguments: tuple) -> Any:
         try:
-            return method(*arguments)
+            with running_on():
+                return method(*arguments)
         except Exception as error:
             first = origin(error)
             kind = "" if isinstance(first, SettingError) else f"{type(first).__name__}: "

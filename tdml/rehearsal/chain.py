@@ -10,7 +10,7 @@ from torch import nn
 from tdml.common.digest import digest
 from tdml.common.seeds import seeded
 from tdml.data.sample import advice
-from tdml.errors import SettingError, one_line, refusing
+from tdml.errors import SettingError, one_line, refusing, running_on
 from tdml.models.compute import autocast, lay_out, lay_out_weights, pass_on
 from tdml.models.plan import Plan
 from tdml.models.split import Part
@@ -192,7 +192,8 @@ class Chain:
     def _pass(self, block: nn.Module, number: int, value: torch.Tensor) -> torch.Tensor:
         mode = "" if block.training else " in eval()"
         try:
-            output = pass_on(block, value, self._train)
+            with running_on():
+                output = pass_on(block, value, self._train)
         except Exception as error:
             text = one_line(error)
             hint = advice(value.dtype) if number == 0 else ""

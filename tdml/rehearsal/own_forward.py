@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tdml.errors import SettingError, one_line
+from tdml.errors import SettingError, one_line, running_on
 from tdml.models.split import is_plain_sequence
 from tdml.rehearsal.chain import Batch, Chain
 from tdml.rehearsal.unsplit import Asked, PassResult, Unsplit
@@ -34,7 +34,8 @@ def _check(unsplit: Unsplit, chain: Chain, batch: Batch, seed: int, training: bo
     values = chain.learn(*batch, seed) if training else chain.evaluate(batch[0], seed)
     asked = Asked(*batch, seed, training, like=values[-1])
     try:
-        own = unsplit.own(asked)
+        with running_on():
+            own = unsplit.own(asked)
     except Exception as error:
         if _must_work(unsplit.model):
             name = type(unsplit.model).__name__

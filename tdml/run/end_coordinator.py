@@ -9,7 +9,7 @@ import torch
 from torch.distributed import DistError
 
 from tdml.cluster.membership import note_farewells
-from tdml.errors import INTERRUPTED, CannotGoOn, SettingError, fail, one_line
+from tdml.errors import INTERRUPTED, CannotGoOn, SettingError, fail, one_line, running_on
 from tdml.monitor.terminal import Terminal, closing_lines
 from tdml.run.coordinator import Coordinator
 
@@ -20,7 +20,8 @@ ORDERLY_END_S = 25.0  # that an interrupted run may take for it: torchrun kills 
 def play_rounds(coordinator: Coordinator) -> tuple[str, int]:
     """Play the rounds; why there are no more of them, and the exit status."""
     try:
-        return coordinator.run(), 0
+        with running_on():
+            return coordinator.run(), 0
     except CannotGoOn as error:
         return str(error), 1
     except KeyboardInterrupt:
