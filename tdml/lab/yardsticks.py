@@ -10,7 +10,7 @@ from tdml.round.engine import Engine
 from tdml.round.fleet import Fleet
 from tdml.round.gather import Gathered, stream_blocks
 from tdml.round.job import Job
-from tdml.round.start import Secrets
+from tdml.round.start import Record
 from tdml.trust.judgement import Judgement
 from tdml.trust.screen import screen
 
@@ -30,8 +30,8 @@ class Yardstick(Engine):
         byzantine: the true number of attackers, for the rules that must be told.
     """
 
-    def __init__(self, job: Job, fleet: Fleet, secrets: Secrets, rule: str, byzantine: int) -> None:
-        super().__init__(job, fleet, secrets)
+    def __init__(self, job: Job, fleet: Fleet, record: Record, rule: str, byzantine: int) -> None:
+        super().__init__(job, fleet, record)
         self._rule, self._byzantine = rule, byzantine
         self._average: Rule | None = make_rule(rule) if rule in RULES else None
 

@@ -16,7 +16,7 @@ from tdml.round.openings import false_answer
 from tdml.round.referee import CannotRead
 from tdml.round.repeat import Claim, claim_of, repeat
 from tdml.round.settlement import Settlement
-from tdml.round.settler import LOOKS_TAKE, Settler
+from tdml.round.settler import LOOKS_TAKE, Keep, Settler
 from tdml.round.signatures import Signers
 from tdml.round.traces import open_traces, unshown
 from tdml.round.validators import alike, in_turn, vouched_for
@@ -31,8 +31,8 @@ Look = Settlement | NotShown | CannotRead | None  # what has come of one; None: 
 class Auditor:
     """Audits the rounds of a job."""
 
-    def __init__(self, fleet: Fleet, job: Job) -> None:
-        self._fleet, self._job, self.settler = fleet, job, Settler(fleet, job)
+    def __init__(self, fleet: Fleet, job: Job, keep: Keep) -> None:
+        self._fleet, self._job, self.settler = fleet, job, Settler(fleet, job, keep)
 
     def audit(
         self,

@@ -30,7 +30,7 @@ from tdml.round.judge import Judge, Judged
 from tdml.round.outer import outer_optimizer
 from tdml.round.played import Round
 from tdml.round.reports import false_figures
-from tdml.round.start import RoundStart, Secrets
+from tdml.round.start import Record, RoundStart
 from tdml.trust.fold import fold
 from tdml.trust.judgement import Judgement, Proof, lost
 
@@ -40,10 +40,10 @@ _UNCHANGED = "no update was accepted: the global weights stay as they were"
 class Engine:
     """Owns the global weights, and plays rounds."""
 
-    def __init__(self, job: Job, fleet: Fleet, secrets: Secrets) -> None:
-        self.job, self.fleet, self._secrets = job, fleet, secrets
+    def __init__(self, job: Job, fleet: Fleet, record: Record) -> None:
+        self.job, self.fleet, self._record = job, fleet, record
         self.outer = outer_optimizer(job.config.sync)
-        self.judge = Judge(fleet, job)
+        self.judge = Judge(fleet, job, record.keep)
         self.weights = whole.flatten(job.model, job.layouts)
         self.version = 0  # of the weights: a number that no others have had
         self._digest = -1, ""  # of which version, and what
@@ -66,7 +66,7 @@ class Engine:
         self.steps = self.balance.steps(slots)
         named = {index: tuple(names) for index, names in slots.items()}
         round_ = Round(number, named, self.steps, notes=self.balance.news(self.steps))
-        secret, play = self._secrets.secret(number), self._secrets.play(number)
+        secret, play = self._record.secret(number), self._record.play(number)
         inner, unfound = self.inner.of(slots), self.inner.unfound(slots)
         start = RoundStart(number, self.weights, self.steps, play, secret, inner, unfound)
         with self.phase("broadcast", number):

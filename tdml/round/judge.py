@@ -21,6 +21,7 @@ from tdml.round.former import mark
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.job import Job
 from tdml.round.reports import look_at_reports
+from tdml.round.settler import Keep
 from tdml.round.standing import Standing
 from tdml.round.validators import believed, vouched_for
 from tdml.trust.judgement import Audited, Evidence, Judgement, Proof, judge
@@ -46,9 +47,9 @@ class Judged:
 class Judge:
     """Judges the rounds of a job: statistics point, and only proofs ban."""
 
-    def __init__(self, fleet: Fleet, job: Job) -> None:
+    def __init__(self, fleet: Fleet, job: Job, keep: Keep) -> None:
         self._fleet, self._job = fleet, job
-        self.standing, self.auditor = Standing(), Auditor(fleet, job)
+        self.standing, self.auditor = Standing(), Auditor(fleet, job, keep)
         self.debts = Debts(fleet)
         self.collector = Collector(fleet, job, self.auditor, self.debts)
 

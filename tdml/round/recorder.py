@@ -90,10 +90,8 @@ class Recorder:
 
         Raises:
             OSError: it cannot be written.
-            SettingError: what a conviction rests on cannot be kept where `ledger.artifacts` says.
         """
         number = played.number
-        exhibits = [self._keep(settlement.exhibit) for settlement in played.settlements]
         banned_now = {
             node: why
             for node, why in played.bans.items()
@@ -104,11 +102,7 @@ class Recorder:
                 self._write_commits(number, played.slots[index], stages)
             self._write(number, "reveal", {"secret": self._secret(number).hex()})
             for index, audited in sorted(played.audits.items()):
-                disputes = [
-                    _dispute(settlement, exhibit)
-                    for settlement, exhibit in zip(played.settlements, exhibits, strict=True)
-                    if settlement.replica == index
-                ]
+                disputes = [_dispute(each) for each in played.settlements if each.replica == index]
                 self._write(number, "audit", _audit(index, played.slots[index], audited, disputes))
             for _, judgement in sorted(played.judgements.items()):
                 self._write(number, "verdict", _verdict(judgement, played))
@@ -122,6 +116,15 @@ class Recorder:
             self._write(number, "weights", {"digest": played.weights})
             root = self._ledger.close_round(number)
             self._book.apply(root.kind, root.round, root.body)
+
+    def keep(self, exhibit: dict[str, torch.Tensor]) -> dict[str, str]:
+        """Keep what a conviction rests on, before the round is closed: memory holds no more of it.
+        Returns the file's digest, by its name.
+
+        Raises:
+            SettingError: it cannot be kept where `ledger.artifacts` says.
+        """
+        return {"truth": self._artifacts.put_tensors(exhibit)}
 
     @property
     def entries(self) -> int:
@@ -150,9 +153,6 @@ class Recorder:
         message = canonical({"purpose": "secret", "job": self._job, **play})
         return hashlib.sha256(bytes.fromhex(self._identity.sign(message))).digest()
 
-    def _keep(self, exhibit: Mapping[str, torch.Tensor]) -> dict[str, str]:
-        return {"truth": self._artifacts.put_tensors(dict(exhibit))} if exhibit else {}
-
     def _write(self, round_number: int, kind: str, body: dict) -> None:
         self._ledger.append(round_number, kind, body)
         self._book.apply(kind, round_number, body)
@@ -179,11 +179,11 @@ def _audit(index: int, names: Sequence[str], audited: Audited, disputes: list[di
     }  # fmt: skip
 
 
-def _dispute(settlement: Settlement, artifacts: Mapping[str, str]) -> dict:
+def _dispute(settlement: Settlement) -> dict:
     return {
         "window": settlement.window, "validator": settlement.validator, "place": settlement.place,
         "blamed": list(settlement.blamed), "unsettled": settlement.unsettled,
-        "artifacts": dict(artifacts),
+        "artifacts": dict(settlement.artifacts),
     }  # fmt: skip
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
-
 from tdml.round.fleet import Replica
 from tdml.round.repeat import Claim
 from tdml.trust.dispute import Transcript
@@ -24,7 +22,8 @@ class Settlement:
     place: str = ""
     unsure: bool = False  # somebody was found wrong, but not again and again
     blind: bool = False  # nothing could be told, for a model had drawn
-    exhibit: Mapping[str, torch.Tensor] = field(default_factory=dict)  # what a conviction rests on
+    # what a conviction rests on: the digests of files, by name
+    artifacts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def blamed(self) -> tuple[str, ...]:
@@ -56,10 +55,11 @@ class Dispute:
         self,
         proofs: Sequence[Proof],
         place: str = "",
-        exhibit: Mapping[str, torch.Tensor] | None = None,
+        artifacts: Mapping[str, str] | None = None,
     ) -> Settlement:
         """Nodes are proven to lie."""
-        return replace(self._nothing, proofs=tuple(proofs), place=place, exhibit=exhibit or {})
+        found = replace(self._nothing, proofs=tuple(proofs), place=place)
+        return replace(found, artifacts=artifacts or {})
 
     def leave_open(
         self, reason: str, place: str = "", unsure: bool = False, blind: bool = False

@@ -1,7 +1,7 @@
 """A dispute over a window: it is narrowed to one item of one step of one stage, and that is
 recomputed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -31,6 +31,7 @@ from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_diffe
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN, STEPS_BEFORE
 
+Keep = Callable[[dict[str, torch.Tensor]], dict[str, str]]  # the digests of files, by name
 LOOKS_TAKE = 2  # times the steps of a window: its owner tells all of them, and then shows one
 
 
@@ -43,8 +44,9 @@ class Settler:
     otherwise, nobody is to blame.
     """
 
-    def __init__(self, fleet: Fleet, job: Job) -> None:
-        self.fleet, self.job = fleet, job
+    def __init__(self, fleet: Fleet, job: Job, keep: Keep) -> None:
+        """`keep`: what convictions rest on, at once: of each it may be a state of a whole stage."""
+        self.fleet, self.job, self._keep = fleet, job, keep
         copies = Copies(job)
         self.referee, self.evaluator = Referee(job, copies), Evaluator(job, copies)
         self.kinds = Kinds(self.referee)
@@ -165,7 +167,7 @@ class Settler:
         stage, parties = done.item.stage, dispute.parties
         proofs = [Proof((parties[party].names[stage],), reason) for party in guilty]
         exhibit = {f"truth{i}": tensor for i, tensor in enumerate(done.value)}
-        return dispute.convict(proofs, place, exhibit)
+        return dispute.convict(proofs, place, self._keep(exhibit))
 
     # How sure that is
 

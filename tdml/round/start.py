@@ -30,11 +30,15 @@ class RoundStart:
         return torch.Generator().manual_seed(derive(self.secret, *purpose))
 
 
-class Secrets(Protocol):
-    """What nobody may foresee, of rounds that may be played more than once."""
+class Record(Protocol):
+    """Of rounds that may be played more than once: what nobody may foresee, and what convictions
+    rest on."""
 
     def secret(self, round_number: int) -> int:
         """The seed of a round's draws."""
 
     def play(self, round_number: int) -> str:
         """Which play of the round it is: the hash of what its seed is made of, in hex."""
+
+    def keep(self, exhibit: dict[str, torch.Tensor]) -> dict[str, str]:
+        """Keep what a conviction rests on. Returns the digests of files, by name."""

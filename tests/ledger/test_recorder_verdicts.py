@@ -119,7 +119,9 @@ def test_pay_of_a_suspect_is_held_back_until_an_honest_round(
 def test_conviction_names_what_recomputation_has_found(recorder: Recorder, path: Path) -> None:
     truth = {"truth0": torch.ones(4), "truth1": torch.zeros(2)}
     place = "the state of stage 1 after step 2 of replica 1"
-    settled = Settlement(1, 2, 0, (Proof(("r1.s1",), "audit"),), place=place, exhibit=truth)
+    settled = Settlement(
+        1, 2, 0, (Proof(("r1.s1",), "audit"),), place=place, artifacts=recorder.keep(truth)
+    )
     unsettled = Settlement(1, 0, None, unsettled="nobody shows the step")
     audits = {
         1: Audited(clean=(1,), lied=(2,), validators={2: 0, 0: None, 1: 0}),

@@ -38,6 +38,18 @@ def test_all_that_lie_at_the_same_time_are_banned_at_once(deed: str, when: str) 
     assert {0, 2} <= set(played.accepted)
 
 
+def test_what_each_conviction_rests_on_is_kept_at_once() -> None:
+    """Each has a whole state of a stage: of many liars they would not go into memory together."""
+    laboratory, kept = _laboratory(), []
+    for stage in range(3):
+        sit(laboratory, f"r1.s{stage}", liars.Liar)
+    settler = laboratory.engine.judge.auditor.settler
+    settler._keep = lambda exhibit: kept.append([*exhibit]) or {"truth": f"{len(kept)}"}
+    played = laboratory.play(1)
+    assert kept == [["truth0"]] * 3
+    assert [each.artifacts for each in played.settlements] == [{"truth": c} for c in "123"]
+
+
 @pytest.mark.parametrize(
     "attack",
     [
