@@ -50,6 +50,17 @@ class OnAKindOfItsOwn(liars.HandsInAnother):
         worker.machine_kind = lambda _: "NVIDIA H400"
 
 
+class ChangesKind(liars.HandsInAnother):
+    """Fails when it is to repeat the work of others, and says after that that it is a GPU, of which
+    nobody could tell what it draws."""
+
+    def repeating(self, order):
+        if not order.own:
+            worker.machine_kind = lambda _: "NVIDIA H400"
+            raise MemoryError("no room")
+        yield from super().repeating(order)
+
+
 class DiesWhenAsked:
     """Is gone as soon as it is audited."""
 

@@ -121,6 +121,16 @@ def test_a_validator_that_lies_in_an_operation_is_named(
 
 
 @_slow
+def test_who_says_when_it_is_met_that_it_is_a_gpu_is_not_let_off(tmp_path: Path) -> None:
+    """As it was none when the round began, it can repeat nothing of its own any more."""
+    model = ["model._target_=tests.hostile_workers.Dropout", "~model.norm"]
+    result = run(tmp_path, _FOUR, "rounds=1", *model, *hostile("ChangesKind", "r1.s0"))
+    assert result.verdicts(1) == ["suspicious"], result.why()
+    assert "confirms nobody" not in result.why()
+    assert result.rounds[0]["accepted"] == [0, 2, 3]
+
+
+@_slow
 def test_where_both_lie_both_are_banned_and_nobody_else(tmp_path: Path) -> None:
     """One honest validator is enough."""
     attack = hostile("LiesTwice", "r1.s0,r2.s1", deed="state")
