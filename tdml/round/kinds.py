@@ -65,12 +65,12 @@ class Kinds:
         """Whether another kind of machine may find what is not finite in a step, or alone find what
         is: of very large numbers that hangs on the order of a sum, and elsewhere on rounding. Else
         who says so has not taken the step."""
-        claim, item, before = done.claim, done.item, done.shown.before
+        claim, before, weights = done.claim, done.shown.before, done.claim.weights[done.item.stage]
         start = [] if before is None else [before]
-        start += [claim.weights[item.stage]] if claim.order.first + item.step == 0 else []
+        start += [weights] if claim.order.first + done.item.step == 0 else []
         received = (each for message in done.shown.messages.values() for each in message)
         known = (*start, *received, *done.value)
-        small = all(bool((tensor.float().abs() < _SMALL).all()) for tensor in known)
+        small = all(_is_small(tensor, weights) for tensor in known)
         return not small or self._referee.spread(done) == math.inf
 
     def state(self) -> dict:
@@ -86,3 +86,12 @@ class Kinds:
         self.tolerance.seen = dict(state["tolerance"])
         self.confirmed = set(state["confirmed"])
         self.unrepeatable = set(state["unrepeatable"])
+
+
+def _is_small(tensor: torch.Tensor, weights: torch.Tensor) -> bool:
+    """Whether sums of products of its numbers are finite, but for those that are infinite in the
+    global weights, too, such as a mask's."""
+    large = ~(tensor.float().abs() < _SMALL)
+    if tensor.dim() == 1 and len(tensor) >= len(weights):
+        large[: len(weights)] &= ~(weights.isinf() & (tensor[: len(weights)] == weights))
+    return not large.any()

@@ -12,8 +12,9 @@ from tdml.lab.laboratory import Laboratory
 from tdml.protocol.orders import EvaluateOrder, Evaluation
 from tdml.round.copies import Copies
 from tdml.round.evaluator import Evaluator, is_equal
-from tdml.round.referee import Recomputation
+from tdml.round.referee import Recomputation, item_digest
 from tdml.round.rounding import Rounding
+from tdml.trust.dispute import STATE
 
 _LOG, _ROWS = torch.zeros(1, 0, 32, dtype=torch.uint8), torch.zeros(2, 3, dtype=torch.float64)
 
@@ -121,3 +122,22 @@ def test_and_of_a_step(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) 
     laboratory.play(1)
     assert looked
     assert all(0 < spread < 1e-4 and unchanged for spread, unchanged in looked)
+
+
+def test_a_mask_of_infinities_hides_no_other_of_them(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever says to be on another kind of machine could hand on any state with one in it."""
+    kinds, found = laboratory.engine.judge.auditor.settler.kinds, []
+    is_right = kinds.is_right
+
+    def look(done: Recomputation, *given: Any) -> bool | None:
+        if done.item.channel == STATE:
+            value = [done.value[0].index_fill(0, torch.tensor([0]), torch.inf)]
+            found.append(is_right(done, item_digest(done.item, value), "a kind", value))
+        return is_right(done, *given)
+
+    monkeypatch.setattr(kinds, "is_right", look)
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1)
+    laboratory.play(1)
+    assert set(found) == {False}
