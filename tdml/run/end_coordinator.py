@@ -66,7 +66,7 @@ def conclude(coordinator: Coordinator, terminal: Terminal, reason: str, status: 
         end = RunEnd(reason, fleet.banned, fleet.dead, fleet.left, model, coordinator.notices)
         monitor.finish(end)
         report = coordinator.last_round > 0 and bool(write_report(monitor.folder.path))
-    except OSError as error:
+    except (OSError, SettingError) as error:
         return fail(f"{reason}; its results cannot be written: {one_line(error)}", status or 1)
     terminal.say("")
     if status:
