@@ -131,15 +131,18 @@ def _be_rank(config: Config, variables: Mapping[str, str]) -> None:
 
 
 def _await(ranks: Sequence[_Process]) -> tuple[int, int] | None:
-    """Wait until all ranks have ended well, or one has not; its number and exit status."""
+    """Wait until all ranks have ended well, or one has not; its number and exit status. When the
+    coordinator has ended, nobody waits long for one that hangs."""
     running = {process.sentinel: rank for rank, process in enumerate(ranks)}
-    while running:
-        ended = wait(list(running))
+    seconds: float | None = None
+    while running and (ended := wait(list(running), seconds)):
         for sentinel in [sentinel for sentinel in running if sentinel in ended]:
             rank = running.pop(sentinel)
             ranks[rank].join()
             if status := ranks[rank].exitcode:
                 return rank, status
+            if rank == 0:
+                seconds = _END_S
     return None
 
 

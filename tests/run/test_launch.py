@@ -250,6 +250,21 @@ def test_when_a_rank_fails_the_others_end_whether_they_want_or_not(monkeypatch) 
     assert launch._await(ranks[:0]) is None
 
 
+def test_a_rank_that_hangs_holds_nobody_up_when_the_run_is_over(monkeypatch) -> None:
+    """As in a reader of data that waits for ever: the model is there, and the command was not
+    done."""
+    monkeypatch.setattr(launch, "_END_S", 0.5)
+    targets = (lambda: None, lambda: time.sleep(60), lambda: time.sleep(0.2))
+    ranks = [launch._Process(target=target) for target in targets]
+    for rank in ranks:
+        rank.start()
+    start = time.monotonic()
+    assert launch._await(ranks) is None
+    launch._end(ranks)
+    assert time.monotonic() - start < 30
+    assert [rank.exitcode for rank in ranks] == [0, -signal.SIGTERM, 0]
+
+
 def test_several_agents_and_a_node_that_is_killed(tmp_path: Path) -> None:
     """Each node under an agent of its own: one that dies takes nothing with it but its agent."""
     job = [
