@@ -134,7 +134,7 @@ def _numbers(table: Table, columns: list[int], target: int) -> torch.Tensor:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return float("nan" if "_" in text else text)  # Python's 2023_01 is anybody else's text
     except ValueError:
         return float("nan")
 

@@ -97,6 +97,7 @@ def test_what_was_done_to_the_columns_is_known(tmp_path):
             {},
             "line 2 has 'a' as kind, which is no number: leave the column out, or write numbers",
         ),
+        ("a,b\n2023_01,1\n2023_02,2\n", {"target": "b"}, "line 2 has '2023_01' as a, which is no"),
         (TABLE, {"target": "colour"}, "data.target=colour is no column of"),
         (TABLE, {"target": None}, "choose one of size, weight, kind, price"),
         (
