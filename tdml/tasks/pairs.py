@@ -62,11 +62,16 @@ def check_class(label: Any) -> None:
         whole = False
     if not whole:
         raise ValueError(
-            f"its label {str(label)[:_SHOWN]} is no class, which is a whole number from 0: number "
+            f"its label {_shown(label)} is no class, which is a whole number from 0: number "
             "the classes from 0, of several numbers return one, such as int(label.argmax()), and "
             "leave out samples without a class (for numbers: task=regression; for classes in a "
             "table: data.classes=true)"
         )
+
+
+def _shown(label: Any) -> str:
+    """A word in quotes: it may be a number's."""
+    return (repr(label) if isinstance(label, str) else str(label))[:_SHOWN]
 
 
 def _pair(sample: Any, target: str) -> tuple[Any, Any]:

@@ -77,7 +77,7 @@ def test_numbers_classes_and_images(tmp_path):
     assert sorted({*classes.strata, *classes.test_strata}) == [0, 1]
     with pytest.raises(SettingError, match="its words is a str: have tokens or numbers in"):
         _ = loaded(tmp_path / "x", Classification(), inputs="words", target="label").strata
-    with pytest.raises(SettingError, match="its label a is no class, which is a whole"):
+    with pytest.raises(SettingError, match="its label 'a' is no class, which is a whole"):
         _ = loaded(tmp_path / "x", Classification(), inputs="x", target="words").strata
 
 

@@ -64,8 +64,8 @@ X = torch.zeros(2)
         *(
             ((X, label), f"its label {shown} is no class, which is a whole number from 0: number")
             for label, shown in [
-                ("cat", "cat"),
-                ("3", "3"),
+                ("cat", "'cat'"),
+                ("3", "'3'"),  # or it would read as if 3 were none
                 (torch.eye(3)[1], "[0.0, 1.0, 0.0]"),
                 ([0, 1, 0], "[0, 1, 0]"),
                 ([1], "[1]"),
