@@ -2,8 +2,10 @@ import statistics
 
 import pytest
 
+from tdml.lab.laboratory import Laboratory
 from tdml.round import deadline as module
 from tdml.round.deadline import Deadline, Pace, deadline
+from tests.lab.cases import SMALL
 
 INFINITE = float("inf")
 
@@ -108,3 +110,23 @@ def test_of_three_one_that_stalls_is_late_in_the_first_round(clock):
     assert (
         round_.passed(2) == "late: not done after 120.0 s (others and earlier rounds took 15.0 s)"
     )
+
+
+def test_a_round_waits_for_those_that_take_its_steps(monkeypatch):
+    """And not for who does an earlier one again."""
+    waited = []
+
+    def noted(pace, seconds, replicas):
+        waited.append(sorted(replicas))
+        return Deadline(pace, seconds, replicas)
+
+    monkeypatch.setattr("tdml.round.engine.Deadline", noted)
+    job = ["topology.replicas=4", "topology.stages=1", "sync.local_steps=3", "trust.budget=1"]
+    laboratory = Laboratory([*SMALL, *job])
+    laboratory.play(1)
+    node = laboratory.fleet.nodes["r2.s0"]
+    node.open = lambda: 1 / 0
+    laboratory.play(2)
+    del node.open
+    laboratory.play(3)
+    assert waited == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 3]]
