@@ -172,6 +172,7 @@ def test_what_is_frozen_is_sent_once_and_stays(tmp_path: Path) -> None:
     assert sum(down) == a_number * (frozen + 4 * exchanged)
 
 
+@pytest.mark.slow
 def test_a_stage_reads_what_is_frozen_and_is_sent_what_its_folder_lacks(tmp_path: Path) -> None:
     """r0.s1 has no weights at all, and r1.s0 others."""
     mend_torchvision()

@@ -294,8 +294,7 @@ def test_who_is_watched_and_whom_no_look_can_clear_stays_so(monkeypatch: pytest.
     judge = laboratory.engine.judge
     judge.debts.watched |= {laboratory.fleet.key("r1.s0")}
     monkeypatch.setattr(judge.auditor.settler.kinds, "is_right", lambda *_: None)
-    for replica in laboratory.fleet.muster():
-        replica.kind = "a rare one" if replica.index == 1 else replica.kind
+    laboratory.fleet.muster()[1].kind = "a rare one"
     played = laboratory.play(1)
     assert played.audits[1].unknown == (0, 1, 2)
     assert judge.debts.watches(["r1.s0"])
