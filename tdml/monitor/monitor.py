@@ -8,7 +8,7 @@ from tdml import __version__
 from tdml.errors import one_line
 from tdml.monitor import machine
 from tdml.monitor.best import Best
-from tdml.monitor.run_folder import BEST_MODEL, RunFolder, read_metrics
+from tdml.monitor.run_folder import BEST_MODEL, RunFolder, read_metrics, reading
 from tdml.monitor.tensorboard import TensorBoard
 from tdml.monitor.terminal import Terminal
 from tdml.round.played import Round
@@ -70,9 +70,15 @@ class Monitor:
         self.terminal.say(reason, "yellow")
 
     def finish(self, end: RunEnd) -> None:
-        """Write summary.json and close what is open."""
+        """Write summary.json and close what is open.
+
+        Raises:
+            SettingError: metrics.jsonl is damaged.
+        """
         played = read_metrics(self.folder.path, void=True)
-        self.folder.summarise(summary(self._config, played, self.best, end))
+        with reading(self.folder.path / "metrics.jsonl"):  # which others may have written into
+            held = summary(self._config, played, self.best, end)
+        self.folder.summarise(held)
         self._board.close()
 
 
