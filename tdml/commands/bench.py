@@ -104,7 +104,7 @@ def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
     add(
         "--grid",
         default="quick",
-        choices=("quick", "bar", "yardsticks", "few", "nodes", "language", "full"),
+        choices=("quick", "bar", "clean", "yardsticks", "few", "nodes", "language", "full"),
         help="which cases: %(default)s (minutes), … full (days)",
     )
     add(

@@ -5,9 +5,16 @@ from dataclasses import replace
 import pytest
 
 from tdml import config as settings
+from tdml.cli import _parser
 from tdml.lab.grids import GRIDS, Case, attack_names, grid, narrowed
 from tdml.lab.models import SETTINGS
 from tests.lab.cases import case
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_command_knows_the_grids(name):
+    """Without importing them."""
+    assert _parser().parse_args(["bench", "detection", "--grid", name]).grid == name
 
 
 @pytest.mark.parametrize("name", GRIDS)
