@@ -145,16 +145,16 @@ def _check_attackers(config: "Config") -> None:
     attack, topology = config.attack, config.topology
     if not attack.get("_target_"):
         return
-    if not attack.get("replicas") and not attack.get("nodes"):
-        raise SettingError(
-            "attack.replicas and attack.nodes are empty: name who attacks, such as "
-            "attack.replicas=[0]"
-        )
     for name in ("replicas", "nodes"):
         if not isinstance(attack.get(name), list):
             raise SettingError(
                 f"attack.{name}={attack.get(name)} must be a list, such as attack.{name}=[…]"
             )
+    if not attack["replicas"] and not attack["nodes"]:
+        raise SettingError(
+            "attack.replicas and attack.nodes are empty: name who attacks, such as "
+            "attack.replicas=[0]"
+        )
     first = attack.get("from_round")
     if type(first) is not int:
         raise SettingError(

@@ -66,6 +66,10 @@ def check_overrides(overrides: Sequence[str], groups: Mapping[str, Sequence[str]
     """
     if option := next((text for text in overrides if text.startswith("-")), None):
         raise SettingError(f"{option}: {_INSTEAD}")
+    if not all(text.strip() for text in overrides):
+        raise SettingError(
+            "an argument is empty, as a variable of the shell is that is not set: leave it out"
+        )
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     if sum(override.key_or_group == SEARCH_PATH for override in parsed) > 1:
         raise SettingError(

@@ -204,6 +204,7 @@ def test_unknown_choice(name, choices):
         ({"attack.from_round": "soon"}, r"attack\.from_round=soon is not a number"),
         (ATTACK, r"attack\.replicas and attack\.nodes are empty"),
         (ATTACK | {"attack.replicas": 3}, r"attack\.replicas=3 must be a list"),
+        (ATTACK | {"attack.replicas": 0}, r"attack\.replicas=0 must be a list"),
         (ATTACK | {"attack.nodes": "r0.s1"}, r"attack\.nodes=r0\.s1 must be a list"),
         (
             ATTACK | {"attack.replicas": [1], "attack.nodes": None},

@@ -66,6 +66,8 @@ from tests.settings.configs import refused
             "name=größe: cannot be read: write key=value, an unusual value in two quotes",
         ),
         ("=3", "=3: the name of the setting is missing"),
+        ("", "an argument is empty, as a variable of the shell is that is not set: leave it out"),
+        (" ", "an argument is empty"),
         (
             "attack=[ipm,gaussian]",
             "attack=[ipm,gaussian]: attack takes one choice, such as attack=adaptive",
