@@ -19,7 +19,7 @@ from tdml.round.settlement import Settlement
 from tdml.round.settler import LOOKS_TAKE, Keep, Settler
 from tdml.round.signatures import Signers
 from tdml.round.traces import open_traces, unshown
-from tdml.round.validators import alike, in_turn, vouched_for
+from tdml.round.validators import alike, blame_machines, in_turn, vouched_for
 from tdml.round.vectors import NotShown
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import LOOK
@@ -134,9 +134,7 @@ class Auditor:
         doubted = audits.left_undecided(claim) or audits.hides(owner.names)
         if doubted and validators:
             audits.left_open(claim, why)
-            # where most agree, or there is one, who may be the liar, the kind is not to blame
-            alike = max(ends.values(), default=0) > len(validators) / 2
-            if not alike and len(audits.unsure(claim)) == len(validators):
+            if blame_machines(ends, audits.unsure(claim), validators, len(gathered.start.steps)):
                 self.settler.kinds.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly
             self._look(claim, gathered, draw, audits)

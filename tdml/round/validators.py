@@ -1,7 +1,7 @@
 """Who repeats a replica's work, and whose word counts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -29,6 +29,24 @@ def in_turn(claim: Claim, others: Sequence[Replica], audits: Audits) -> list[Rep
     return sorted(
         validators, key=lambda v: (audits.convicts(v.names), v.index in audits.unanswered)
     )
+
+
+def blame_machines(
+    ends: Counter[tuple[str, ...]],
+    unsure: Collection[int | None],
+    validators: Sequence[Replica],
+    replicas: int,
+) -> bool:
+    """Whether what all validators of a window have found says that their kind of machine does not
+    repeat itself: nothing is sure of any of them, and no majority has found the same. Where they
+    are not most of the round's replicas all of them may be liars, who want it to be thought so.
+
+    Args:
+        ends: how many of them have found what.
+        replicas: of the round.
+    """
+    asked, agree = len(validators), max(ends.values(), default=0)
+    return 2 * agree <= asked and 2 * asked > replicas and len(unsure) == asked
 
 
 def vouched_for(fleet: Fleet, gathered: Gathered) -> set[int]:

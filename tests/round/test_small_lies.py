@@ -67,3 +67,37 @@ def test_an_update_is_measured_by_its_last_step() -> None:
     laboratory = Laboratory(_JOB)
     sit(laboratory, "r1.s0", _HandsInALittleMore)
     assert set(_play(laboratory, 1).bans) == {"r1.s0"}
+
+
+class _Wavers(liars.Liar):
+    """In league with replica 0, or lies as it does: of the window in which that lies it says at
+    first that it leads elsewhere, each to another place, and step by step what is true."""
+
+    away = 0
+
+    def training(self, order, steps):
+        if self.away == 0 and order.round == 1 and self.slot.replica > 2:
+            raise MemoryError("no room")
+        yield from Node.training(self, order, steps)
+
+    def repeating(self, order):
+        first = not (order.own or order.each or order.show >= 0)
+        self._wavers = first and order.replica == 0 and order.first == 2
+        yield from Node.repeating(self, order)
+
+    def reached(self, end, order):
+        return end * self.away if self.away and self._wavers else end
+
+    def _one(self, given, log, step, keeps=False):
+        yield from Node._one(self, given, log, step, keeps)
+
+
+def test_few_who_are_there_do_not_have_it_thought_that_nobody_repeats_anything() -> None:
+    """All honest replicas lose the first round, and are there in the second."""
+    laboratory = Laboratory([*_JOB, "topology.replicas=6"])
+    sit(laboratory, "r0.s0", liars.Liar, deed="state")
+    for index in range(1, 6):
+        sit(laboratory, f"r{index}.s0", _Wavers, away=index + 1 if index < 3 else 0)
+    first = laboratory.play(1)
+    assert not first.bans and first.judgements[0].weight == 0
+    assert list(laboratory.play(2).bans) == ["r0.s0"]
