@@ -123,31 +123,34 @@ class AttackingNode(Node):
         context = self._context(round_number)
         if self.stage.first:
             assert given.inputs is not None
-            given = replace(given, inputs=self._attack.poison_inputs(given.inputs.clone(), context))
+            inputs = self._attack.poison_inputs(given.inputs.clone(), context)
+            given = replace(given, inputs=_tensor("poison_inputs", inputs))
         if self.stage.last:
             assert given.targets is not None
-            given = replace(
-                given, targets=self._attack.poison_labels(given.targets.clone(), context)
-            )
+            targets = self._attack.poison_labels(given.targets.clone(), context)
+            given = replace(given, targets=_tensor("poison_labels", targets))
         return given
 
     def made(self, update: torch.Tensor, round_number: int) -> torch.Tensor:
         knowledge = self._look() if self._attack.omniscient else None
         nothing = knowledge is not None and not knowledge.honest
         if self._acts(round_number) and not nothing:
-            update = self._attack.corrupt(update, self._context(round_number, knowledge))
+            context = self._context(round_number, knowledge)
+            update = _tensor("corrupt", self._attack.corrupt(update, context))
         self._past.append(update)
         return update
 
     def reached(self, end: torch.Tensor, order: RepeatOrder) -> torch.Tensor:
         if order.own or not self._acts(order.round):
             return end
-        return self._attack.repeat(end, order.replica, self._context(order.round))
+        context = self._context(order.round)
+        return _tensor("repeat", self._attack.repeat(end, order.replica, context))
 
     def reported(self, losses: torch.Tensor, order: EvaluateOrder) -> torch.Tensor:
         if not self._acts(order.round):
             return losses
-        return self._attack.report(losses, order.candidate, self._context(order.round))
+        context = self._context(order.round)
+        return _tensor("report", self._attack.report(losses, order.candidate, context))
 
     def _look(self) -> Knowledge:
         """What an omniscient attacker knows of the honest updates of its stage."""
@@ -203,6 +206,13 @@ class AttackingNode(Node):
             work=self._work,
             model=partial(initial_model, self._config.model, seed),
         )
+
+
+def _tensor(deed: str, made: object) -> torch.Tensor:
+    """What a method of an attack has returned, which users forget to."""
+    if not isinstance(made, torch.Tensor):
+        raise TypeError(f"attack: {deed}() returns {type(made).__name__}: it must return a tensor")
+    return made
 
 
 def _key(slot: Slot) -> str:

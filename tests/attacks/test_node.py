@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from tdml.attacks import Attack
 from tdml.attacks import node as attackers
 from tdml.attacks.tap import StoreTap
 from tdml.lab.fleet import LocalReplica
@@ -113,3 +114,23 @@ def test_each_knows_how_many_they_are_also_where_one_hands_in_before_the_next_tr
     honest = nodes[0].update + nodes[1].update
     for node in nodes[3:]:
         torch.testing.assert_close(node.update, -honest / 2)
+
+
+class InPlace(Attack):
+    def corrupt(self, update, context) -> None:
+        update.neg_()
+
+
+class Blank(Attack):
+    def poison_inputs(self, inputs, context) -> None:
+        inputs.zero_()
+
+
+@pytest.mark.parametrize(("name", "deed"), [("InPlace", "corrupt"), ("Blank", "poison_inputs")])
+def test_who_forgets_to_return_what_he_changed_is_told_so(name: str, deed: str) -> None:
+    given = ["topology.replicas=3", "topology.stages=1", "sync.local_steps=1"]
+    attack = [f"attack._target_=tests.attacks.test_node.{name}", "attack.replicas=[2]"]
+    laboratory = Laboratory([*SMALL, *given, *attack])
+    laboratory.run(1)
+    told = f"TypeError: attack: {deed}() returns NoneType: it must return a tensor"
+    assert laboratory.fleet.losses == {2: told}
