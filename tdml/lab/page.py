@@ -19,7 +19,8 @@ Attackers are the last replicas; they begin in the round that a table names, or 
 *Absent* is the same run in which they are banned by their first message, before they do anything.
 An MLP has no buffers, nor have the language models, so there `buffer_poison` does nothing. The
 accuracy of language models is that of tokens, after eight rounds, when much hangs on how many
-replicas there are. The bars are TDML's own, with audits; a grid may have been played in part.
+replicas there are. The bars are TDML's own, with audits where nothing else is said; a grid may have
+been played in part.
 """
 _LOUD = (
     "gaussian", "garbage", "garbage+huge", "garbage+shape", "reversed_mean", "scaled",
