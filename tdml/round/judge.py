@@ -56,7 +56,11 @@ class Judge:
     def screen(self, gathered: Gathered) -> Screening:
         """How far each update stands out."""
         rows = [gathered.replicas.index(index) for index in compared(self._job, gathered)]
-        screening = screen_sums(gathered.sums, rows)
+        usual = {
+            row: self.standing.usual.of(self._keys(gathered, index))
+            for row, index in enumerate(gathered.replicas)
+        }
+        screening = screen_sums(gathered.sums, rows, usual)
         again = self.standing.former.again(gathered.start.number, self._contents(gathered))
         return mark(screening, {gathered.replicas.index(index) for index in again})
 
@@ -71,13 +75,12 @@ class Judge:
         return contents
 
     def cross_check(self, gathered: Gathered) -> Checked:
-        """Have it tested who has worked, if half of the budget pays for enough samples, and it does
-        not pay for having everything repeated."""
+        """Have it tested who has worked, if half of the budget, less what former rounds have
+        overdrawn, pays for enough samples, and it does not pay for having everything repeated."""
         if not self._job.audits or self._job.config.trust.budget == 1:
             return NOT_CHECKED
-        passes = (
-            passes_of(self._allowance(gathered) * self._job.config.train.effective_batch_size) / 2
-        )
+        steps = self._allowance(gathered) / 2 + min(0.0, self.standing.purse.steps)
+        passes = passes_of(max(0.0, steps) * self._job.config.train.effective_batch_size)
         candidates = compared(self._job, gathered)
         settler, draw = self.auditor.settler, gathered.start.draw("cross-check")
         heard = {
@@ -112,11 +115,12 @@ class Judge:
             windows = window_steps(self._job, gathered, index)
             candidates[index] = Candidate(windows, suspicion, at_once)
         chance = RANDOM_SHARE * self._job.config.trust.budget
-        allowance = self._allowance(gathered) - checked.steps
-        chosen, drawn = self.standing.purse.choose(candidates, chance, allowance, draw)
+        purse = self.standing.purse
+        purse.steps -= checked.steps
+        chosen, drawn = purse.choose(candidates, chance, self._allowance(gathered), draw)
         audits = Audits(drawn, notes=[_UNHEARD.format(index) for index in sorted(checked.unheard)])
         self.auditor.audit(gathered, chosen, draw, audits)
-        self.standing.purse.steps -= audits.looks
+        purse.steps -= audits.looks
         if audits.proofs:
             there = [r.index for r in self._fleet.ready(candidates.keys() & clearable)]
             rest = audits.rest({i: candidates[i].windows for i in there}, gathered.names)
@@ -139,12 +143,15 @@ class Judge:
             index: evidence_of(self._job, findings, proofs, samples, index)
             for index in sorted({*gathered.replicas, *gathered.faults})
         }
-        judgements = judge(evidence, self.standing.power.share, self._job.alike)
+        judgements = judge(evidence, self.standing.power.streak, self._job.alike)
         self._learn_power(findings)
         moments = findings.screening.moments
         for row, index in enumerate(gathered.replicas):
             mean, std = float(moments.mean[row]), float(moments.std[row])
             judgements[index] = replace(judgements[index], rank_mean=mean, rank_std=std)
+            if evidence[index].full:
+                beyond = findings.screening.beyond[row]
+                self.standing.usual.add(self._keys(gathered, index), beyond)
         self._watch_no_more(gathered, evidence)
         spent = findings.checked.steps + audits.steps + audits.looks
         unproven = tuple(index for index, known in evidence.items() if not known.full)

@@ -1,12 +1,30 @@
 """What a run has learnt of its nodes, and what it may still spend on looking at them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from tdml.round.former import Former
 from tdml.round.rollback import Unproven
 from tdml.trust.judgement import Power
 from tdml.trust.suspicion import Purse, Suspicion
+
+
+@dataclass
+class Usual:
+    """How far replicas have stood out and were found clean: by their nodes' keys, by feature."""
+
+    known: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def of(self, keys: Sequence[str]) -> Mapping[str, float]:
+        """Of the replica that these nodes are."""
+        return self.known.get(" ".join(keys), {})
+
+    def add(self, keys: Sequence[str], beyond: Mapping[str, float]) -> None:
+        """All of its round was found clean, in which it stood out so."""
+        if beyond:
+            known = self.of(keys)
+            farther = {text: max(far, known.get(text, 0.0)) for text, far in beyond.items()}
+            self.known[" ".join(keys)] = {**known, **farther}
 
 
 @dataclass
@@ -19,6 +37,7 @@ class Standing:
     power: Power = field(default_factory=Power)
     unproven: Unproven = field(default_factory=Unproven)
     former: Former = field(default_factory=Former)
+    usual: Usual = field(default_factory=Usual)
     unheard: set[str] = field(default_factory=set)
 
     def state(self) -> dict:
@@ -30,5 +49,5 @@ class Standing:
         self.suspicion = Suspicion(dict(state["suspicion"]["by_node"]))
         self.purse, self.power = Purse(**state["purse"]), Power(**state["power"])
         self.unproven.restore(state["unproven"])
-        self.former = Former(**state["former"])
+        self.former, self.usual = Former(**state["former"]), Usual(**state["usual"])
         self.unheard = set(state["unheard"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tdml.trust.columns import deal
+from tdml.common.columns import deal
 from tdml.trust.ranking import Moments, RankSums, compiled, leads_of, sums_of_ranks
 
 _PART = 1 << 18  # columns that a thread takes at a time

@@ -101,7 +101,7 @@ class Judgement:
         return self.weight > 0
 
 
-def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict[int, Judgement]:
+def judge(evidence: Mapping[int, Evidence], streak: float, vouches: bool) -> dict[int, Judgement]:
     """What becomes of each replica's update, by replica.
 
     Whoever was seen working, or whose whole round was repeated and found again, counts in full, up
@@ -111,7 +111,7 @@ def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict
     and was not found clean, does not count.
 
     Args:
-        power: the share of clean replica-rounds that the work test has seen working in this run.
+        streak: how many in a row of those that are known to be honest the work test has seen.
         vouches: whether the work test's result counts for a replica: it does where shares are drawn
             alike.
     """
@@ -120,20 +120,21 @@ def judge(evidence: Mapping[int, Evidence], power: float, vouches: bool) -> dict
     typical = statistics.median_low(sizes) if sizes else 0.0
     tested = [e for e in sound if e.full or (vouches and e.work)]
     seen = sum(e.full or bool(e.work and e.work.seen) for e in tested)
-    # were it more in this round, more would be seen of a majority, which is honest
-    power = min(power, seen / (len(tested) // 2 + 1))
+    # were it longer in this round, more would be seen of a majority, which is honest
+    unseen = len(tested) // 2 + 1 - seen
+    streak = min(streak, seen / unseen) if unseen > 0 else streak
     repeated = LARGEST if len(evidence) > 2 else math.inf
-    return {i: _judge(i, e, typical, power, vouches, repeated) for i, e in evidence.items()}
+    return {i: _judge(i, e, typical, streak, vouches, repeated) for i, e in evidence.items()}
 
 
 def _judge(
-    index: int, evidence: Evidence, typical: float, power: float, vouches: bool, repeated: float
+    index: int, evidence: Evidence, typical: float, streak: float, vouches: bool, repeated: float
 ) -> Judgement:
     tested = evidence.work if vouches else None
     seen = tested is not None and tested.seen
     weight, doubt = 1.0, ""
-    if tested is not None and power and not seen and not evidence.full:
-        weight, doubt = _unseen(tested, power)
+    if tested is not None and streak and not seen and not evidence.full:
+        weight, doubt = _unseen(tested, streak)
     most = repeated if evidence.full else LARGEST if seen else TYPICAL
     scale, bound = _shorten(evidence.size, typical * evidence.stretch, most)
     proof = evidence.proof
@@ -170,11 +171,11 @@ def _refusal(evidence: Evidence) -> str:
     return evidence.departure + waits
 
 
-def _unseen(work: WorkResult, power: float) -> tuple[float, str]:
-    """What an update counts that was not seen working, and why: so much that honest work, of which
-    1 − power is not seen, loses WITHHELD of its weight."""
-    weight = max(0.0, 1 - WITHHELD / (1 - power))
-    text = f"not seen working (p {work.p:.2g}) where {power:.0%} of honest work is"
+def _unseen(work: WorkResult, streak: float) -> tuple[float, str]:
+    """What an update counts that was not seen working, and why: honest work loses WITHHELD of its
+    weight by that, however seldom it is not seen."""
+    weight = max(0.0, 1 - WITHHELD * streak)
+    text = f"not seen working (p {work.p:.2g}) where {streak:.3g} honest ones in a row are"
     return weight, f"{text}: counts {weight:.2f}"
 
 
@@ -197,18 +198,12 @@ def lost(index: int, nodes: Sequence[str], reason: str) -> Judgement:
 
 @dataclass
 class Power:
-    """How often the work test sees honest work in this run, learnt from windows that chance chose
-    and audits found clean: the less of them, the lower it is taken."""
+    """How well the work test sees honest work: the latest `streak` of replica-rounds that it has
+    seen, of those that chance chose and audits found clean. Where it sees the share β of them, that
+    is β/(1 − β) on average, whatever it saw before (inverse sampling, Haldane 1945)."""
 
-    clean: int = 0
-    seen: int = 0
-
-    @property
-    def share(self) -> float:
-        """From 0 to less than 1."""
-        return self.seen / (self.clean + 1)
+    streak: int = 0
 
     def add(self, seen: bool) -> None:
         """One more replica-round that is known to be honest."""
-        self.clean += 1
-        self.seen += seen
+        self.streak = self.streak + 1 if seen else 0

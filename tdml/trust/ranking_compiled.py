@@ -18,7 +18,7 @@ from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tdml.trust.columns import deal
+from tdml.common.columns import deal
 
 _WIDTH = 256  # coordinates at a time: those of 100 replicas fit into a core's second cache
 PART = 1 << 18  # coordinates that a thread takes at a time

@@ -13,11 +13,15 @@ shares that are not.
 - direction: mean cosine between its update and its peers'.
 
 Two that hand in the same numbers stand out beyond every limit: different samples never lead there.
+
+Some honest replicas stand out for long, because of what they were given: with hard samples, say,
+when all others' are learnt. Who was found clean there may stand there again.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 
@@ -31,11 +35,12 @@ from tdml.trust.ranking import Moments
 @dataclass(frozen=True)
 class Screening:
     """Of n updates, by row: where those that stand out beyond the limit do so most; the ranks of
-    the whole updates; how far each stands out, in widths."""
+    the whole updates; how far each stands out, in widths; and in what beyond the limit."""
 
     reasons: dict[int, str]
     moments: Moments
     distances: tuple[float, ...] = ()
+    beyond: tuple[Mapping[str, float], ...] = ()
 
     @property
     def suspects(self) -> tuple[int, ...]:
@@ -56,25 +61,35 @@ def screen(updates: torch.Tensor, parameters: int | None = None) -> Screening:
     return screen_sums([sum(blocks[1:], blocks[0])], range(len(updates)))
 
 
-def screen_sums(stages: Sequence[StageSums], rows: Sequence[int]) -> Screening:
+def screen_sums(
+    stages: Sequence[StageSums],
+    rows: Sequence[int],
+    usual: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
+) -> Screening:
     """Compare replicas by the sums of their stages: each stage by itself, and the whole.
 
     Args:
         rows: those that have taken all of their steps. The others stand out for nothing but the
             same numbers as another's: the update of fewer steps is smaller, and points elsewhere.
+        usual: by row and feature, how far it has stood out before, and was found clean: no farther
+            than that nobody stands out beyond the limit.
     """
     whole = sum((stage.parameters for stage in stages[1:]), stages[0].parameters)
     replicas = len(whole.products)
     if len(rows) < LEAST_REPLICAS:
-        return Screening({}, whole.moments, (0.0,) * replicas)
+        return Screening({}, whole.moments, (0.0,) * replicas, ({},) * replicas)
     several = len(stages) > 1
     each = {f"stage {s}: " if several else "": stage for s, stage in enumerate(stages)}
     places = [("", whole)] * several + [(s, each[s].parameters) for s in each]
     features = [(s + text, far) for s, sums in places for text, far in _features(sums, rows)]
     features += [(f"{s}size of its buffers", _sizes(each[s].buffers, rows)) for s in each]
-    farthest = [_farthest(features, row) for row in range(replicas)]
+    farthest = [_farthest(features, row, usual.get(row, {})) for row in range(replicas)]
     reasons = {row: text for row, (distance, text) in enumerate(farthest) if distance > LIMIT}
-    return Screening(reasons, whole.moments, tuple(distance for distance, _ in farthest))
+    beyond = tuple(
+        {text: float(far[row]) for text, far in features if LIMIT < far[row] < math.inf}
+        for row in range(replicas)
+    )
+    return Screening(reasons, whole.moments, tuple(distance for distance, _ in farthest), beyond)
 
 
 def _features(sums: Sums, rows: Sequence[int]) -> list[tuple[str, torch.Tensor]]:
@@ -132,10 +147,14 @@ def _copies(products: torch.Tensor) -> torch.Tensor:
     return torch.where((equals > 1) & (equals <= len(products) // 2), math.inf, 0.0).double()
 
 
-def _farthest(features: Sequence[tuple[str, torch.Tensor]], row: int) -> tuple[float, str]:
-    """A row's largest distance, and what it is one of."""
-    text, values = max(features, key=lambda feature: float(feature[1][row]))
-    distance = float(values[row])
+def _farthest(
+    features: Sequence[tuple[str, torch.Tensor]], row: int, usual: Mapping[str, float]
+) -> tuple[float, str]:
+    """A row's largest distance, and what it is one of; what is usual of it is within the limit."""
+    each = [(text, float(far[row])) for text, far in features]
+    distance, text = max(
+        (min(far, LIMIT) if far <= usual.get(text, 0.0) else far, text) for text, far in each
+    )
     if math.isinf(distance):
         return distance, text
     return distance, f"{text} is {distance:.1f} widths off its peers', limit {LIMIT:.0f}"

@@ -255,6 +255,7 @@ def test_who_says_that_it_is_on_a_kind_of_its_own_is_not_heard() -> None:
     for number in range(1, 6):
         for replica in laboratory.fleet.muster():
             replica.kind = "NVIDIA H400" if replica.index == 3 else replica.kind
+        laboratory.engine.judge.standing.purse.steps = 0.0  # what was overdrawn puts tests off
         played = laboratory.play(number)
         assert not played.bans
         tested += sum(made.p is not None for made in played.judgements.values())

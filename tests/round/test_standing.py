@@ -13,8 +13,9 @@ def test_all_of_it_is_kept_and_comes_back() -> None:
     judge, other = (Laboratory(_JOB).engine.judge for _ in range(2))
     standing, kinds = judge.standing, judge.auditor.settler.kinds
     standing.suspicion, standing.purse = Suspicion({"r0.s0": 0.5}), Purse(7.0)
-    standing.power, standing.unproven = Power(4, 3), Unproven({"a key": [1, 2]}, 3)
+    standing.power, standing.unproven = Power(4), Unproven({"a key": [1, 2]}, 3)
     standing.former = Former({2: ["an update"]})
+    standing.usual.add(["a key", "another"], {"size": 5.0})
     standing.unheard.add("a key")
     kinds.tolerance.learn("a GPU", "a processor", 1e-6)
     kinds.confirmed.add(("a GPU", 1))

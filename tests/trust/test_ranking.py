@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
-from tdml.trust import columns, rank_moments, ranking, ranking_compiled
+from tdml.common import columns
+from tdml.trust import rank_moments, ranking, ranking_compiled
 
 
 def normal(replicas, coordinates, seed=0):

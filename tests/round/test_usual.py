@@ -1,0 +1,75 @@
+"""Who stands out because of what it was given, round after round, and was found clean there."""
+
+from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
+from tdml.round.standing import Usual
+from tdml.trust.numbers import LIMIT
+from tests.round.seats import banned, sit
+
+_ROUNDS = 12
+
+
+def one_apart(dataset, replicas):
+    """The first replica has the classes 0 and 1, the others share the rest."""
+    labels = [int(dataset[i][1]) for i in range(len(dataset))]
+    rest = [i for i, label in enumerate(labels) if label > 1]
+    others = [rest[k :: replicas - 1] for k in range(replicas - 1)]
+    return [[i for i, label in enumerate(labels) if label < 2], *others]
+
+
+def laboratory(*more: str) -> Laboratory:
+    return Laboratory(
+        [
+            "data=digits", "data.size=8", "model=mlp", "model.features=192", "model.hidden=8",
+            "topology.replicas=5", "topology.stages=1", "sync.local_steps=4", "device=cpu",
+            f"data.shares={{_target_: {__name__}.one_apart}}", *more,
+        ]
+    )  # fmt: skip
+
+
+def test_it_is_audited_for_that_when_it_stands_farther_out_than_ever_and_counts_all_the_same() -> (
+    None
+):
+    rounds = laboratory().run(_ROUNDS)
+    mine = [played.judgements[0] for played in rounds]
+    at_once = [judgement for judgement in mine if judgement.distance > LIMIT]
+    assert 1 <= len(at_once) <= _ROUNDS // 2
+    assert all(judgement.proven for judgement in at_once)
+    assert all(judgement.accepted for judgement in mine)
+    assert sum(judgement.distance == LIMIT for judgement in mine) >= _ROUNDS // 3
+
+
+class Exaggerates(Node):
+    """Hands in ten times its update, from a round on."""
+
+    when = 9
+
+    def made(self, update, round_number):
+        return 10 * update if round_number >= self.when else update
+
+
+def test_it_cannot_do_what_it_has_never_done() -> None:
+    played = laboratory("trust.rollback=off")
+    sit(played, "r0.s0", Exaggerates)
+    rounds = played.run(Exaggerates.when)
+    assert [banned(each) for each in rounds] == [[]] * (Exaggerates.when - 1) + [["r0.s0"]]
+
+
+def test_it_is_known_of_these_nodes_alone_and_the_farthest_counts() -> None:
+    usual = Usual()
+    usual.add(["a key", "another"], {"size": 5.0})
+    usual.add(["a key", "another"], {"size": 4.5, "direction": 7.0})
+    usual.add(["a key", "a third"], {})
+    assert usual.of(["a key", "another"]) == {"size": 5.0, "direction": 7.0}
+    assert usual.of(["a key", "a third"]) == {}
+    assert Usual(dict(usual.known)).of(["a key", "another"])["size"] == 5.0
+
+
+def test_what_was_overdrawn_for_them_is_paid_before_who_worked_is_tested() -> None:
+    tested = []
+    for overdrawn in (0.0, -1000.0):
+        played = laboratory("trust.budget=0.95", "sync.local_steps=12", "data.shares=null")
+        played.engine.judge.standing.purse.steps = overdrawn
+        judgements = played.run(1)[0].judgements.values()
+        tested.append([judgement.p is not None for judgement in judgements])
+    assert tested == [[True] * 5, [False] * 5]
