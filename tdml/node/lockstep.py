@@ -199,11 +199,19 @@ def _message(
 
 
 def _values(stage: Stage, part: int, given: StepInputs, told: Received) -> list[torch.Tensor]:
-    """What comes into a part."""
+    """What comes into a part.
+
+    Raises:
+        ValueError: somebody says that it has received what no pipeline has a buffer for, which may
+            take hours to compute with, and any memory.
+    """
     if part == 0:
         assert given.inputs is not None
         return list(given.inputs.chunk(stage.microbatches))
-    return [value.detach() for value in told.on(ACTIVATION, part - 1)]
+    values, shape = told.on(ACTIVATION, part - 1), stage.plan.borders[part].shape
+    if other := [tuple(value.shape) for value in values if value.shape != shape]:
+        raise ValueError(f"an activation of shape {other[0]}, not {tuple(shape)}")
+    return [value.detach() for value in values]
 
 
 def _there_and_back(

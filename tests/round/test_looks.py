@@ -1,9 +1,13 @@
 """One replica alone, whose work nobody can repeat but the coordinator, which looks at single
 steps."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from tdml.lab.laboratory import Laboratory
+from tdml.node.messages import as_row, digest_of
 from tdml.node.node import Node
 from tests.round import liars
 from tests.round.seats import sit
@@ -67,3 +71,45 @@ def test_what_a_stage_sends_is_looked_at_as_what_it_keeps(seat: str, kind: type)
     counted = sum(round_.judgements[0].weight > 0 for round_ in played)
     # in one round of eight all looks are at the other stage
     assert counted == 6 if kind is Node else counted <= 2
+
+
+class SaysItWasMore(Node):
+    """Logs, and shows, that far more has passed between its replica's two stages."""
+
+    more = (torch.ones(1000, 16),)
+
+    def training(self, order, steps):
+        self._says = True
+        yield from super().training(order, steps)
+
+    def repeating(self, order):
+        self._says = order.own
+        yield from super().repeating(order)
+
+    def evaluating(self, order):
+        self._says = False
+        yield from super().evaluating(order)
+
+    def _one(self, given, log, step, keeps=False):
+        yield from super()._one(given, log, step, keeps)
+        if log is not None and self._says:
+            log[step, 0] = as_row(digest_of(self.more))
+
+    def shown(self):
+        told = super().shown()
+        pairs = zip(told.channels, told.messages, strict=True)
+        return replace(told, messages=tuple(m if n else self.more for n, m in pairs))
+
+
+def test_nothing_is_computed_from_messages_of_a_size_that_somebody_has_made_up() -> None:
+    """Of a language model a message that is a thousand times as long takes a million times as
+    long."""
+    laboratory = Laboratory([*_JOB, "topology.stages=2"])
+    for name in ("r0.s0", "r0.s1"):
+        sit(laboratory, name, SaysItWasMore)
+    referee, sizes = laboratory.engine.judge.auditor.settler.referee, set[int]()
+    part = referee._copies.of(1).runners[0]
+    part.register_forward_pre_hook(lambda _, given: sizes.add(len(given[0])))
+    for number in range(1, 4):
+        assert not laboratory.play(number).accepted
+    assert sizes <= {8}
