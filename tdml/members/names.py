@@ -42,7 +42,8 @@ class Names:
             return known
         if card.rank is not None:
             by_rank = node_name(card.rank, self._topology)
-            if self._roster.given or by_rank not in self._roster.keys:
+            # a card may have any number, and a given roster knows all names
+            if self._roster.given == (by_rank in self._roster.keys):
                 return by_rank
         return None if self._roster.given else self._next_spare()
 

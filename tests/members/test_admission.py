@@ -245,6 +245,16 @@ def test_with_a_roster_only_who_is_in_it_may_join_under_the_name_that_it_has_the
     )
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_with_a_roster_no_stranger_is_a_rank_that_the_job_has_not(first: bool) -> None:
+    """The number on a card is whatever its author likes."""
+    admission = make_admission(given=_GIVEN)
+    admitted = admission.admit([*_CARDS[1:], later(3, rank=7)], "session", (), first)
+    assert list(admitted.present) == ["r0.s0", "r1.s0"]
+    assert "identity.roster" in reasons(admitted)["late3"]
+    assert admission.roster.keys == _GIVEN
+
+
 def test_with_a_roster_who_had_joined_before_it_is_a_stranger() -> None:
     admission = make_admission(given=_GIVEN, former={"spare3": _KEYS[3].public})
     admitted = admission.admit([later(3)], "session", (), first=False)
