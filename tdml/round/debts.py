@@ -7,9 +7,10 @@ content, and all of that is repeated by others.
 Where nobody knows who of a replica's nodes kept it from being shown, all of them owe it. If it is
 not shown, one of them goes, by chance. What cannot be shown any more, for want of a partner, of the
 place or of the weights, is forgiven, and all of the next round is repeated: so whoever refuses
-takes one partner along on average. Whoever has lost what its own optimizer had gone on from, which
-nobody else has, or says that it is on another kind of machine now, is forgiven once. Nobody is paid
-for what he was forgiven: that work was never seen, and a liar can see to it that it cannot be.
+takes along, on average, as many partners as it has. Whoever has lost what its own optimizer had
+gone on from, which nobody else has, or says that it is on another kind of machine now, is forgiven
+once. Nobody is paid for what he was forgiven: that work was never seen, and a liar can see to it
+that it cannot be.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from tdml.protocol.orders import Commitment
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
 
-_KEPT_ROUNDS = 4  # whose weights are kept, each of which takes as much memory as the model
+_KEPT_ROUNDS = 4  # whose weights are kept, here and in checkpoints: each is as large as the model
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,13 @@ class Debts:
                         visits=self._visits(names),
                     )
                     self.owing.setdefault(self._fleet.key(name), debt)
-        self._spare_memory()
+        self._spare_memory(start.number)
 
-    def _spare_memory(self) -> None:
-        """Keep the weights of the last rounds that are owed: keys cost nothing, and every one may
-        come to owe another round."""
-        rounds = sorted({debt.round for debt in self.owing.values() if debt.weights})
+    def _spare_memory(self, number: int) -> None:
+        """Keep the weights of what is owed for the next rounds, of which the present one has that
+        number: who does not come to show it may be gone for good, and keys cost nothing."""
         for key, debt in self.owing.items():
-            if debt.round in rounds[:-_KEPT_ROUNDS]:
+            if debt.round <= number - _KEPT_ROUNDS:
                 self.owing[key] = replace(debt, weights=[])
 
     def due(self, replicas: Iterable[Replica]) -> dict[int, Debt]:

@@ -94,3 +94,17 @@ def test_who_is_forgiven_has_shown_nothing_until_its_verdict_says_so() -> None:
     assert (debts.owing, debts.unshown) == ({}, {key})
     assert debts.tell_forgiven(["r1.s0"]) == ("r1.s0",)
     assert debts.unshown == set()
+
+
+def test_the_weights_for_who_does_not_come_to_show_its_work_are_not_kept_for_ever() -> None:
+    """Every checkpoint holds them, and of larger ones fewer are kept to go back to: four keys that
+    are gone would have it hold five models for good."""
+    laboratory = Laboratory([*_JOB, "topology.stages=1", "trust.audit_windows=1"])
+    sit(laboratory, "r1.s0", IsSilent)
+    laboratory.play(1)
+    laboratory.fleet.banned.append("r1.s0")  # it is gone
+    key, kept = laboratory.fleet.key("r1.s0"), []
+    for number in range(2, 6):
+        laboratory.play(number)
+        kept.append(bool(laboratory.engine.judge.debts.owing[key].weights))
+    assert kept == [True, True, True, False]

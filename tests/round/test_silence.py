@@ -217,7 +217,7 @@ def test_the_weights_of_a_few_rounds_are_kept_for_those_who_owe():
     debts.owing = {
         str(number): Debt(number, 0, 1, 0, "", "", "", (str(number),), kept) for number in range(9)
     }
-    debts._spare_memory()
+    debts._spare_memory(8)
     assert [bool(debts.owing[str(number)].weights) for number in range(9)] == [False] * 5 + [
         True
     ] * 4
