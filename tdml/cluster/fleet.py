@@ -204,6 +204,8 @@ class RpcFleet:
             # it is keys that are banned: another machine may have the name now
             was = name in state["banned"] or key in banned
             node.banned = was and self.roster.keys.get(name, key) == key
+        for *_, name in state["slots"]:  # who was refused at the start has one, and no key
+            self.nodes.setdefault(name, Peer(name, rank=-1, dead=True))
         self._dissolve()
         self.slots.restore(state["slots"])
 

@@ -147,6 +147,18 @@ def test_the_banned_who_do_not_come_back_do_not_keep_a_run_from_going_on(joined:
     assert third.state()["keys"]["r1.s0"] == "key of r1.s0"
 
 
+def test_who_was_refused_at_the_start_and_is_gone_does_not_keep_a_run_from_going_on(
+    joined: list[int],
+) -> None:
+    """Its slot is there all the same, and no checkpoint has a key for it."""
+    keys = {name: f"key of {name}" for name in ALL if name != "r1.s0"}
+    refused = {"r1.s0": "its key is that of another node"}
+    first = make_fleet([], there=list(keys), **refused)
+    first.roster.keys = dict(keys)
+    assert sorted(muster(first)) == [0, 2]
+    assert sorted(muster(_part(keys, first.state()))) == [0, 2]
+
+
 def test_another_machine_may_have_the_name_of_one_that_was_banned(joined: list[int]) -> None:
     keys = dict(make_fleet([]).roster.keys)
     first = _part(keys, None)
