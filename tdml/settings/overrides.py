@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 
-from tdml.errors import SettingError
+from tdml.errors import SettingError, printable, refusing
 from tdml.settings.explain import SHOW
 
 SEARCH_PATH = "hydra.searchpath"
@@ -70,6 +70,10 @@ def check_overrides(overrides: Sequence[str], groups: Mapping[str, Sequence[str]
         raise SettingError(
             "an argument is empty, as a variable of the shell is that is not set: leave it out"
         )
+    for text in overrides:
+        what = f"{printable(text)} is no UTF-8, as all text is here (LC_ALL=C.UTF-8)"
+        with refusing(what, UnicodeError):
+            text.encode()
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     if sum(override.key_or_group == SEARCH_PATH for override in parsed) > 1:
         raise SettingError(

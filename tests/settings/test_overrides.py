@@ -37,6 +37,8 @@ from tests.settings.configs import refused
             "+hydra.searchpath=[conf]",
             "+hydra.searchpath=[conf]: of Hydra's own settings only hydra.searchpath counts",
         ),
+        ("run_dir='caf\udce9'", "run_dir='caf�' is no UTF-8, as all text is here (LC_ALL=C.UTF-8)"),
+        ("name=caf\udce9", "name=caf� is no UTF-8, as all text is here (LC_ALL=C.UTF-8)"),
         ("+experiment=demo", "+experiment=demo: write experiment=demo"),
         ("++model=cnn", "++model=cnn: write model=cnn"),
         ("run_dir=~/runs", "run_dir=~/runs: cannot be read: write $HOME for ~"),
