@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tdml.errors import SettingError, one_line
 from tdml.settings.checks import check
 from tdml.settings.explain import explain
-from tdml.settings.overrides import SEARCH_PATH, check_overrides, open_targets
+from tdml.settings.overrides import SEARCH_PATH, as_typed, check_overrides, open_targets
 from tdml.settings.schema import Config, Topology
 
 # of the group `train`: names, or a `_target_` with its own arguments
@@ -42,7 +42,7 @@ def load(overrides: Sequence[str]) -> Config:
     GlobalHydra.instance().clear()
     try:
         check_overrides(overrides, _groups())
-        opened = open_targets(overrides, [f"train.{name}" for name in _TARGETS])
+        opened = open_targets(as_typed(overrides), [f"train.{name}" for name in _TARGETS])
         with (
             initialize_config_dir(str(config_dir()), version_base="1.3"),
             warnings.catch_warnings(),

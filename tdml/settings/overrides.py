@@ -15,6 +15,11 @@ SEARCH_PATH = "hydra.searchpath"
 _MAY_BE_LEFT_OUT = ("attack", "experiment", "recipe")  # groups
 # arguments of our models that conf/ does not list, for it would give them to a user's model too
 _UNLISTED = ("model.stem",)
+# texts, which are taken as they are typed: a run may be called 1.10, and a folder 2024_01
+_TEXTS = (
+    "name", "run_dir", "identity.folder", "ledger.artifacts", "data.root", "data.path",
+    "data.test", "model.pretrained",
+)  # fmt: skip
 _INSTEAD = (
     f"settings are written without dashes, as key=value ({SHOW}); of Hydra's options only "
     "--config-dir DIR is there: put what you change into DIR/experiment/NAME.yaml, which begins "
@@ -119,6 +124,17 @@ def _check_value(override: Override, choices: Sequence[str]) -> None:
         listed = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP
         write = f": write a list as {name}=[{values}], a text as {name}=\"'{values}'\""
         raise SettingError(f"{text} is several values{write if listed else ''}{loop}")
+
+
+def as_typed(overrides: Sequence[str]) -> list[str]:
+    """With quotes around what Hydra would take for a number where a text is asked for."""
+    return [
+        f"{key}='{value}'"
+        if key.lstrip("+") in _TEXTS and re.fullmatch(r"[\d_.eE+-]+", value)
+        else override
+        for override in overrides
+        for key, _, value in [override.partition("=")]
+    ]
 
 
 def open_targets(overrides: Sequence[str], settings: Sequence[str]) -> list[str]:

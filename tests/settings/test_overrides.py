@@ -102,6 +102,10 @@ def test_what_hydra_would_take_for_something_else_is_refused(override, message):
     ("override", "found"),
     [
         ("name='a,b'", lambda config: config.name == "a,b"),
+        ("name=1.10", lambda config: config.run_dir == "runs/1.10"),
+        ("name=2024_01_05", lambda config: config.name == "2024_01_05"),
+        ("run_dir=1e3", lambda config: config.run_dir == "1e3"),
+        ("+data.path=2024", lambda config: config.data["path"] == "2024"),
         ("attack.nodes=[r0.s0,r1.s0]", lambda config: config.attack["nodes"] == ["r0.s0", "r1.s0"]),
         ("attack=sign_flip", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
         ("attack='sign_flip'", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
