@@ -32,9 +32,10 @@ class Deadline:
         Args:
             pace: of earlier rounds; what this one takes is added.
             seconds: as the user has set it.
-            replicas: that take the round's steps.
+            replicas: that are waited for.
         """
         self._pace, self._seconds = pace, seconds
+        self._known = list(pace.seconds)  # of this round all: there may be more than are kept
         self._waiting = {*replicas}
         self._start = time.monotonic()
         self._lock = threading.Lock()
@@ -48,14 +49,21 @@ class Deadline:
         """
         if late := self.passed(replica):
             raise ReplicaLost(replica, late)
+        taken = replica, time.monotonic() - self._start
         with self._lock:
-            self._pace.seconds.append((replica, time.monotonic() - self._start))
+            self._known.append(taken)
+            self._pace.seconds.append(taken)
+        self.leave(replica)
+
+    def leave(self, replica: int) -> None:
+        """A replica is not waited for any more: it is lost, or was to do something else."""
+        with self._lock:
             self._waiting.discard(replica)
 
     def passed(self, replica: int) -> str | None:
         """Why not to wait for a replica any longer, or None."""
         with self._lock:
-            known, waiting = list(self._pace.seconds), list(self._waiting)
+            known, waiting = list(self._known), list(self._waiting)
         elapsed = time.monotonic() - self._start
         # who has not finished yet is slower than all who have: few that take no steps set no limit
         if elapsed <= deadline([*known, *((i, math.inf) for i in waiting)], self._seconds):

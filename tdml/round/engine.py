@@ -135,19 +135,21 @@ class Engine:
         self.training = self.fleet.ready(range(self.job.config.topology.most))
         names = {replica.index: replica.names for replica in self.training}
         owing, collector = self.judge.debts.due(self.training), self.judge.collector
-        seconds, training = self.job.config.sync.deadline, names.keys() - owing.keys()
-        deadline = Deadline(self._pace, seconds, training)
+        deadline = Deadline(self._pace, self.job.config.sync.deadline, names)
         again: Redone = {index: [] for index in owing}
 
         def do(replica: Replica) -> Trained | None:
             late = partial(deadline.passed, replica.index)
-            if debt := owing.get(replica.index):
-                again[replica.index] = collector.call_in(replica, debt, start.nonce, late)
-                return None
-            steps = start.steps[replica.index]
-            inner = start.inner.get(replica.index, ())
-            order = self.job.train_order(replica.index, start.number, steps, start.nonce, inner)
-            return self._have_trained(order, replica, deadline)
+            try:
+                if debt := owing.get(replica.index):
+                    again[replica.index] = collector.call_in(replica, debt, start.nonce, late)
+                    return None
+                steps = start.steps[replica.index]
+                inner = start.inner.get(replica.index, ())
+                order = self.job.train_order(replica.index, start.number, steps, start.nonce, inner)
+                return self._have_trained(order, replica, deadline)
+            finally:
+                deadline.leave(replica.index)
 
         done = self.fleet.each(do, self.training)
         self.balance.close(names, deadline.late)

@@ -112,13 +112,35 @@ def test_of_three_one_that_stalls_is_late_in_the_first_round(clock):
     )
 
 
-def test_a_round_waits_for_those_that_take_its_steps(monkeypatch):
-    """And not for who does an earlier one again."""
-    waited = []
+def test_who_is_lost_is_not_waited_for(clock):
+    """Or one that stalls beside them would never be late."""
+    round_ = Deadline(Pace(), None, range(7))
+    clock.now += 10
+    for replica in range(3):
+        round_.leave(replica)
+        round_.finished(3 + replica)
+    clock.now += 100
+    assert round_.passed(6)
+
+
+def test_of_very_many_a_few_that_stall_are_late(clock):
+    """More of them than there are times of earlier rounds that are kept."""
+    round_ = Deadline(Pace(), None, range(200))
+    clock.now += 10
+    for replica in range(120):
+        round_.finished(replica)
+    clock.now += 100
+    assert round_.passed(120)
+
+
+def test_a_round_waits_for_all_as_long_as_they_have_something_to_do(monkeypatch):
+    """Also for who does an earlier one again: a process that goes on has no earlier times, and of
+    three one that then stalls would never be late."""
+    deadlines = []
 
     def noted(pace, seconds, replicas):
-        waited.append(sorted(replicas))
-        return Deadline(pace, seconds, replicas)
+        deadlines.append((sorted(replicas), Deadline(pace, seconds, replicas)))
+        return deadlines[-1][1]
 
     monkeypatch.setattr("tdml.round.engine.Deadline", noted)
     job = ["topology.replicas=4", "topology.stages=1", "sync.local_steps=3", "trust.budget=1"]
@@ -126,7 +148,10 @@ def test_a_round_waits_for_those_that_take_its_steps(monkeypatch):
     laboratory.play(1)
     node = laboratory.fleet.nodes["r2.s0"]
     node.open = lambda: 1 / 0
-    laboratory.play(2)
+    laboratory.fleet.nodes["r3.s0"].training = lambda *_: 1 / 0
+    assert laboratory.play(2).judgements[3].status == "lost"
+    assert list(laboratory.engine.judge.debts.owing) == [laboratory.fleet.key("r2.s0")]
     del node.open
     laboratory.play(3)
-    assert waited == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 3]]
+    assert [waited for waited, _ in deadlines] == [[0, 1, 2, 3]] * 3
+    assert not any(deadline._waiting for _, deadline in deadlines)
