@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from tdml.data import pieces
+from tdml.errors import running_on
 from tdml.node.evaluation import EvaluationBatch, Scores
 from tdml.node.lockstep import predict
 from tdml.node.messages import Passing, empty_log
@@ -51,7 +52,8 @@ class Evaluator:
                 inputs = inputs + rounding.of(inputs)
                 for stage in stages:
                     stage.shift(rounding.of)
-            predict(stages, inputs, observe, passing)
+            with running_on():
+                predict(stages, inputs, observe, passing)
         except Exception:  # what is not trained may have been changed, in part
             self._copies.drop(indices)
             raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from tdml.data.reader import BatchReader
-from tdml.errors import one_line
+from tdml.errors import one_line, running_on
 from tdml.models.layout import change
 from tdml.node.devices import machine_kind
 from tdml.node.lockstep import StepInputs, given_for, take_alone
@@ -89,7 +89,8 @@ class Referee:
                 stage.shift(rounding.of)
                 # not what was added: of a constant that is taken off again nothing may remain
                 moved = change(before[: len(weights)], stage.trainer.state()[: len(weights)])
-            passed = take_alone(stage, given, messages, wanted, in_turn)
+            with running_on():
+                passed = take_alone(stage, given, messages, wanted, in_turn)
         except Exception as error:
             self._copies.drop([item.stage])
             text = (
@@ -155,7 +156,8 @@ class Referee:
 def reading(what: str) -> Iterator[None]:
     """A data set may raise anything, which is `CannotRead`."""
     try:
-        yield
+        with running_on():
+            yield
     except Exception as error:
         raise CannotRead(f"the coordinator cannot read {what}: {one_line(error)}") from error
 

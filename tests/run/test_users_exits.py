@@ -10,6 +10,7 @@ from torch import nn
 
 from tdml.errors import SettingError, refusing
 from tdml.lab.fleet import LocalReplica
+from tdml.lab.laboratory import Laboratory
 from tdml.models.borders import trace_borders
 from tdml.node.worker import Worker
 from tdml.protocol.orders import ReplicaLost
@@ -17,6 +18,10 @@ from tdml.run.end_coordinator import play_rounds
 from tests.rehearsal.rehearsals import rehearsed
 
 _HERE = "tests.run.test_users_exits"
+_JOB = [
+    "model=mlp", "data.size=8", "model.features=192", "model.hidden=16", "topology.stages=1",
+    "topology.replicas=3", "sync.local_steps=40", "trust.budget=0.9",
+]  # fmt: skip
 
 
 class _Exits(nn.Linear):
@@ -66,3 +71,23 @@ def test_the_coordinator_says_why_the_run_is_over() -> None:
     reason, status = play_rounds(SimpleNamespace(run=sys.exit, monitor=monitor))
     assert status == 1
     assert reason.startswith("the coordinator failed: RuntimeError: it ends the program")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["referee.take_alone", "referee.given_for", "evaluator.predict", "evaluator.pieces.one_batch"],
+)
+def test_it_ends_no_run_where_the_coordinator_takes_a_step_itself(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever hands in what a guard does not let through ends it."""
+    asked = []
+
+    def end(*_: object) -> None:
+        asked.append(1)
+        sys.exit("the loss is no number")
+
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
+    monkeypatch.setattr(f"tdml.round.{place}", end)
+    assert not Laboratory(_JOB).play(1).bans
+    assert asked
