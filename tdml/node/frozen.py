@@ -30,9 +30,10 @@ class Frozen:
         missing."""
         tensors, until = stage.frozen, time.monotonic() + self._seconds
         missing = [True] * len(tensors)
-        for source in (map(self._held.get, wanted), stage.stored()):
-            with suppress(Exception):  # whatever is wrong with a folder, what is missing is sent
-                for i, value in enumerate(source):
+        for source in (lambda: map(self._held.get, wanted), stage.stored):
+            # whatever is wrong with a folder, or called so in a user's model, the rest is sent
+            with suppress(Exception):
+                for i, value in enumerate(source()):
                     if time.monotonic() > until:
                         break
                     if missing[i] and value is not None:

@@ -70,3 +70,14 @@ def test_what_is_narrow_is_known_by_its_numbers():
 def test_a_slow_disk_does_not_keep_it_silent():
     taken = stage(*VALUES)
     assert Frozen(-1).find(taken, WANTED) == (True, True)
+
+
+def test_what_a_users_model_calls_so_does_not_matter():
+    """A layer, say, which takes no names."""
+
+    def stored():
+        raise TypeError("linear(): argument 'input' must be Tensor, not list")
+
+    taken = stage()
+    taken.stored = stored
+    assert Frozen(60).find(taken, WANTED) == (True, True)
