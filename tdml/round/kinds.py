@@ -79,6 +79,7 @@ class Kinds:
             "tolerance": self.tolerance.seen,
             "confirmed": sorted(self.confirmed),
             "unrepeatable": sorted(self.unrepeatable),
+            "blind": self.blind,
         }
 
     def restore(self, state: Mapping) -> None:
@@ -86,6 +87,7 @@ class Kinds:
         self.tolerance.seen = dict(state["tolerance"])
         self.confirmed = set(state["confirmed"])
         self.unrepeatable = set(state["unrepeatable"])
+        self.blind = state.get("blind", False)  # older ones have none
 
 
 def _is_small(tensor: torch.Tensor, weights: torch.Tensor) -> bool:
