@@ -119,7 +119,7 @@ class Decision(_Signed):
 
 
 @dataclass(frozen=True)
-class End(_Signed):
+class EndOfRun(_Signed):
     """The run of a job is over, with an exit status."""
 
     status: int
@@ -155,7 +155,7 @@ def read_card(data: bytes) -> Card:
     return card or Card(fingerprint="", gpu="")
 
 
-def read_end(data: bytes) -> End | None:
+def read_end(data: bytes) -> EndOfRun | None:
     """The end of a run, signed by whoever says so; None if it is nobody's."""
-    end = read(data, End)
+    end = read(data, EndOfRun)
     return end if end and end.is_signed() else None

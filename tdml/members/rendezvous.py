@@ -21,7 +21,7 @@ import torch.distributed as dist
 
 from tdml.errors import SettingError, complain
 from tdml.members import exit_barrier
-from tdml.members.cards import Call, Card, Decision, End, Over, read, read_card, read_end
+from tdml.members.cards import Call, Card, Decision, EndOfRun, Over, read, read_card, read_end
 from tdml.members.heartbeat import Heartbeat, beat
 from tdml.members.store import address, connect
 from tdml.protocol.identity import Identity
@@ -147,7 +147,7 @@ class Rendezvous:
     ) -> None:
         """Say that the run is over. Those that were refused at its start hear it here, by their
         visits; nobody waits for the agents of lost ranks."""
-        self._write("over", End(status, at.job, _attempt(), self.visit).signed(by))
+        self._write("over", EndOfRun(status, at.job, _attempt(), self.visit).signed(by))
         if status == 0:  # else every agent ends with its ranks
             known = [f"agent/{rank}" for rank in lost if self.store.check([f"agent/{rank}"])]
             agents = {self.store.get(key) for key in known} - {_agent().encode()}
@@ -286,7 +286,7 @@ class Rendezvous:
     def _count(self, name: str, more: int = 0) -> int:
         return self.store.add(name, more)
 
-    def _write(self, key: str, value: Card | Call | Decision | End) -> None:
+    def _write(self, key: str, value: Card | Call | Decision | EndOfRun) -> None:
         self.store.set(key, msgspec.json.encode(value).decode())
 
 

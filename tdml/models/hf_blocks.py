@@ -123,7 +123,7 @@ class Body(nn.Module):
         return self.body(**given, use_cache=False).last_hidden_state
 
 
-class Head(nn.Module):
+class HfHead(nn.Module):
     """Hidden states (batch, tokens, width) → what the model returns: its own forward, of a copy
     that has no layers. So whatever it does with its logits is done."""
 
@@ -166,7 +166,7 @@ def blocks_of_hf(model: "PreTrainedModel", padding: int | None) -> list[nn.Modul
         )
     layers = range(len(base.get_submodule(family.layers)))
     bodies = (Body(base, family, index, padding) for index in [None, *layers])
-    return [*bodies, Head(model, family, padding)]
+    return [*bodies, HfHead(model, family, padding)]
 
 
 def _part(base: _Module, family: _Family, index: int | None) -> _Module:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _CoordinatorSetup:
     """What the coordinator has when it answers the ranks. `config` is that of config.yaml."""
 
     config: Config
@@ -98,7 +98,7 @@ def coordinate(config: Config, rendezvous: Rendezvous, interruption: Interruptio
             ready.recorder.close()
 
 
-def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _Ready:
+def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _CoordinatorSetup:
     """Find whatever is wrong before any training, and let the ranks in.
 
     Raises:
@@ -147,13 +147,13 @@ def _get_ready(config: Config, rendezvous: Rendezvous, terminal: Terminal) -> _R
     folder.write_facts(source.train)
     # of what was banned right before the coordinator died only the ban list knows
     banned = banned_keys(written) | bans.of(this_job)
-    return _Ready(
+    return _CoordinatorSetup(
         complete, folder, checkpoint, job, bans, banned, terms, caller, sessions, admitted, recorder
     )
 
 
 def _lead(
-    rendezvous: Rendezvous, ready: _Ready, terminal: Terminal, interruption: Interruption
+    rendezvous: Rendezvous, ready: _CoordinatorSetup, terminal: Terminal, interruption: Interruption
 ) -> int:
     """Lead the ranks through the job; the exit status."""
     from tdml.monitor.monitor import Monitor
@@ -177,7 +177,9 @@ def _lead(
     return status
 
 
-def _call_together(ready: _Ready, monitor: "Monitor", interruption: Interruption) -> RpcFleet:
+def _call_together(
+    ready: _CoordinatorSetup, monitor: "Monitor", interruption: Interruption
+) -> RpcFleet:
     """The fleet of those that were admitted.
 
     Raises:
@@ -201,7 +203,7 @@ def _call_together(ready: _Ready, monitor: "Monitor", interruption: Interruption
     return fleet
 
 
-def _introduce(ready: _Ready, terminal: Terminal) -> None:
+def _introduce(ready: _CoordinatorSetup, terminal: Terminal) -> None:
     """Say what runs here, and what its user should know before the first round."""
     job, folder, roster = ready.job, ready.folder, ready.sessions.admission.roster
     introduce(ready.config, folder, ready.resumed, ready.admitted.backend, roster, terminal)
@@ -212,7 +214,9 @@ def _introduce(ready: _Ready, terminal: Terminal) -> None:
         terminal.say(text, "yellow")
 
 
-def _send_home(rendezvous: Rendezvous, ready: _Ready, fleet: RpcFleet, status: int) -> None:
+def _send_home(
+    rendezvous: Rendezvous, ready: _CoordinatorSetup, fleet: RpcFleet, status: int
+) -> None:
     """Tell the ranks that it is over, those that are lost and those that were refused too."""
     there = {name for name, node in fleet.nodes.items() if not node.dead}
     started = enumerate(node_names(ready.config.topology), start=1)

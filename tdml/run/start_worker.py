@@ -46,7 +46,7 @@ _NO_COORDINATOR = "the coordinator is gone: see its machine for the reason"
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _WorkerSetup:
     """What a process has when it first enters."""
 
     identity: Identity
@@ -77,7 +77,7 @@ class _Visit:
 
     def __init__(self, config: Config, rendezvous: Rendezvous, interruption: Interruption) -> None:
         self._config, self._rendezvous, self._interruption = config, rendezvous, interruption
-        self._ready: _Ready | None = None
+        self._ready: _WorkerSetup | None = None
         self._guard: Guard | None = None
         self._worker: Worker | None = None
         self._inner: dict[str, torch.Tensor] = {}  # states of a worker that was given up
@@ -258,7 +258,7 @@ def _leave(name: str, rendezvous: Rendezvous, number: Signals) -> NoReturn:
     os._exit(INTERRUPTED)
 
 
-def _get_ready(config: Config, rank: int | None) -> _Ready:
+def _get_ready(config: Config, rank: int | None) -> _WorkerSetup:
     """What takes its time, once the coordinator has found nothing wrong with the settings."""
     device = _device_of(config, rank)
     if config.trust.enabled and config.trust.budget:
@@ -275,7 +275,7 @@ def _get_ready(config: Config, rank: int | None) -> _Ready:
     code = code_of(config)
     # last: where something fails this is called again, and a key that is taken is given to nobody
     identity = node_identity(config.identity.folder, *_place())
-    return _Ready(identity, device, source, held, roster, code)
+    return _WorkerSetup(identity, device, source, held, roster, code)
 
 
 def _place() -> tuple[int, int]:

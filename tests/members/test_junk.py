@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tdml.members import rendezvous
-from tdml.members.cards import Call, Card, Decision, End, Member, Refusal
+from tdml.members.cards import Call, Card, Decision, EndOfRun, Member, Refusal
 from tdml.members.rendezvous import Rendezvous
 from tdml.node import main_thread
 from tdml.node.main_thread import Ending, MainThread
@@ -29,7 +29,7 @@ _TEXTS = [
 ]  # fmt: skip
 
 
-def _said_by_others(said: Call | Decision | End) -> list[bytes]:
+def _said_by_others(said: Call | Decision | EndOfRun) -> list[bytes]:
     """The same, of whoever is not the coordinator."""
     forged = (
         said,
@@ -65,7 +65,7 @@ def test_a_worker_in_a_session_hears_the_coordinator_alone(met) -> None:
     junk = [
         *_TEXTS,
         *_said_by_others(Call("next")),
-        *_said_by_others(End(1, _JOB, 9, coordinator.visit)),
+        *_said_by_others(EndOfRun(1, _JOB, 9, coordinator.visit)),
     ]
     past = msgspec.json.encode(Call("first").signed(_ME))
     for key in ("call", "over", "beats"):

@@ -10,7 +10,7 @@ import pytest
 
 from tdml.errors import SettingError
 from tdml.members import rendezvous
-from tdml.members.cards import Call, Card, Decision, End, Member, Over, Refusal, read_card
+from tdml.members.cards import Call, Card, Decision, EndOfRun, Member, Over, Refusal, read_card
 from tdml.members.rendezvous import Rendezvous
 from tdml.protocol.identity import Identity
 from tdml.wire.channel import Session
@@ -75,7 +75,7 @@ def test_decision_counts_as_it_was_signed_only() -> None:
 
 
 def test_end_counts_as_it_was_signed_only() -> None:
-    end = End(0, "job", 2, "visit").signed(_ME)
+    end = EndOfRun(0, "job", 2, "visit").signed(_ME)
     assert end.is_signed()
     fields = {"status": 1, "job": "other", "attempt": 3, "visit": "other", "public": _OTHER.public}
     for altered in ({name: value} for name, value in fields.items()):
@@ -245,10 +245,10 @@ def test_who_waits_hears_that_the_run_is_over(both) -> None:
     "said",
     [
         "0 0", "", "{}", "[]", '{"status": 0, "job": "job", "attempt": 99}',
-        json.dumps(asdict(End(0, "job", 99, _VISIT).signed(_OTHER))),
-        json.dumps(asdict(End(0, "another", 99, _VISIT).signed(_ME))),
-        json.dumps(asdict(End(75, "job", 99, "another visit").signed(_ME))),
-        json.dumps(asdict(replace(End(0, "job", 99, _VISIT).signed(_OTHER), public=_ME.public))),
+        json.dumps(asdict(EndOfRun(0, "job", 99, _VISIT).signed(_OTHER))),
+        json.dumps(asdict(EndOfRun(0, "another", 99, _VISIT).signed(_ME))),
+        json.dumps(asdict(EndOfRun(75, "job", 99, "another visit").signed(_ME))),
+        json.dumps(asdict(replace(EndOfRun(0, "job", 99, _VISIT).signed(_OTHER), public=_ME.public))),
     ],
     ids=["text", "nothing", "empty", "list", "unsigned", "another's", "of another job",
          "of an earlier part of the run", "forged"],
