@@ -47,10 +47,10 @@ def test_the_windows_of_a_replica_begin_with_different_validators() -> None:
 
 
 @pytest.mark.parametrize("window", range(3))
-def test_who_is_proven_to_lie_is_asked_last(window: int) -> None:
-    audits = Audits(proofs=[Proof(("r0.s0",), "it lied")])
+def test_who_did_not_answer_is_asked_late_and_who_is_proven_to_lie_last(window: int) -> None:
+    audits = Audits(proofs=[Proof(("r0.s0",), "it lied")], unanswered={0, 3})
     others = [_replica(index) for index in (3, 0, 4)]
-    assert in_turn(_claim(window), others, audits)[-1].index == 0
+    assert [each.index for each in in_turn(_claim(window), others, audits)] == [4, 3, 0]
 
 
 def test_more_than_half_vouch_for_each_other() -> None:

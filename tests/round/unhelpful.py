@@ -171,7 +171,10 @@ class HalfFilled(KeepsOther):
 
 
 class FailsInDisputes(Node):
-    """Lies in every step, and fails whenever it is to repeat its own work."""
+    """Lies in every step, and fails whenever it is to repeat its own work, and that of others if
+    that is so `at_all`."""
+
+    disputed, at_all = 0, False
 
     def training(self, order, steps):
         self._lies = True
@@ -179,7 +182,8 @@ class FailsInDisputes(Node):
         self._lies = False
 
     def repeating(self, order):
-        if order.own:
+        self.disputed += order.own
+        if order.own or self.at_all:
             raise MemoryError("no room")
         yield from super().repeating(order)
 
