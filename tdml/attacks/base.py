@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import product
 
 import torch
@@ -234,4 +235,10 @@ def make_attack(settings: dict) -> Attack:
             f"attack._target_={settings['_target_']} does nothing: it has {', '.join(own)}, and "
             f"none of {', '.join(_DEEDS)}"
         )
+    for name in own:
+        if (near := get_close_matches(name, _DEEDS, 1, 0.8)) and name not in _DEEDS:
+            raise SettingError(
+                f"attack._target_={settings['_target_']} has {name}, which nobody calls: is it "
+                f"{near[0]}? If not, give it a name that begins with _"
+            )
     return attack

@@ -221,21 +221,27 @@ class Worker:
     def evaluate(self, order: EvaluateOrder) -> Evaluation:
         """Losses of the global weights, or of a candidate, on some samples; known at the last stage
         only."""
-        assert self._pipeline is not None
+        pipeline = self._in_pipeline()
         for batch in self.node.evaluating(order):
-            self._pipeline.predict(batch.inputs, batch.observe, batch.passing)
+            pipeline.predict(batch.inputs, batch.observe, batch.passing)
         if order.log:
             self._agree()
         return self.node.evaluated()
 
     # What the orders share
 
+    def _in_pipeline(self) -> "Pipeline":
+        """That of its replica, which it leaves where something fails, or the coordinator is not
+        heard of for long."""
+        if self._pipeline is None:
+            raise RuntimeError("it has left its replica, and was not told to join again")
+        return self._pipeline
+
     def _take(self, steps: "Iterator[Step]") -> list[float]:
         """The losses, which the last stage alone knows."""
-        assert self._pipeline is not None
-        losses = []
+        pipeline, losses = self._in_pipeline(), []
         for number, step in enumerate(steps):
-            loss = self._pipeline.train_step(step.given, step.passing)
+            loss = pipeline.train_step(step.given, step.passing)
             losses += [] if loss is None else [loss]
             self.steps_done = number + 1
         return losses

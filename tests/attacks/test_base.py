@@ -12,6 +12,14 @@ class Mistyped(Attack):
         return -update
 
 
+class MistypedInPart(Mistyped):
+    def corrupt(self, update, context):
+        return -update
+
+    def poison_label(self, labels, context):
+        return 0 * labels
+
+
 class Halves(Attack):
     """A user's own."""
 
@@ -130,9 +138,21 @@ def test_a_users_own_attack():
             {},
             "Mistyped does nothing: it has corupt, and none of local_steps",
         ),
+        (
+            f"{__name__}.MistypedInPart",
+            {},
+            "MistypedInPart has poison_label, which nobody calls: is it poison_labels?",
+        ),
         (f"{__name__}.NoAttack", {}, "NoAttack must be a subclass of tdml.attacks.Attack"),
     ],
-    ids=["unknown", "argument missing", "unknown argument", "mistyped", "no attack"],
+    ids=[
+        "unknown",
+        "argument missing",
+        "unknown argument",
+        "mistyped",
+        "mistyped in part",
+        "no attack",
+    ],
 )
 def test_what_cannot_be_made_is_the_users_mistake(target, arguments, message):
     with pytest.raises(SettingError) as caught:

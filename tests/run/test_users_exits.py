@@ -60,6 +60,16 @@ def test_a_worker_answers_that_it_has_failed() -> None:
     assert worker._answer(sys.exit, ("no GPU",)).message == "SystemExit: no GPU"
 
 
+def test_a_worker_that_has_left_its_replica_says_so() -> None:
+    """As after a coordinator has stood still."""
+    worker = object.__new__(Worker)
+    worker.node, worker._pipeline = SimpleNamespace(name="r0.s1"), None
+    failure = worker._answer(worker._take, (iter([]),))
+    assert failure.message == (
+        "RuntimeError: it has left its replica, and was not told to join again"
+    )
+
+
 def test_a_replica_of_the_laboratory_is_lost() -> None:
     with pytest.raises(ReplicaLost, match="ends the program"):
         LocalReplica(0, [])._do(sys.exit)
