@@ -22,6 +22,8 @@ from tdml.bench import hardware, json_file, startup
 from tdml.bench.floors import cost_of_records, floors, threads_of_a_rank
 from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.startup import Startup
+from tdml.bench.throughput_page import keep
+from tdml.common.checkout import commit
 from tdml.data.source import load_source
 from tdml.errors import SettingError
 from tdml.models.microbatches import busy_share, step_seconds
@@ -58,8 +60,12 @@ class ThroughputResult:
     plain_startup: Startup | None = None
 
 
-def run(overrides: Sequence[str], out: Path | None) -> int:
-    """Measure, print, and write JSON to `out` where it is given. The run stays in its folder.
+def run(overrides: Sequence[str], out: Path | None, docs: Path | None = None) -> int:
+    """Measure and print. The run stays in its folder.
+
+    Args:
+        out: a file for the figures, as JSON.
+        docs: a folder whose page keeps them.
 
     Raises:
         SettingError: settings that no job could have, or of which there is nothing to measure.
@@ -69,6 +75,7 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     if config.rounds < 2:
         raise SettingError(f"rounds={config.rounds}: take at least 2, for the first one warms up")
     json_file.check(out)
+    json_file.check_docs(docs)
     samples = load_source(config)
     job = prepare(config, samples, checkpoint=None)
     before = plain_loop(job, _TURN_S)
@@ -95,6 +102,9 @@ def run(overrides: Sequence[str], out: Path | None) -> int:
     console.print(_sentence(job, result), highlight=False)
     about = {"machine": hardware.describe(device), "settings": list(overrides)}
     json_file.write(out, about | asdict(result))
+    if docs is not None:
+        named = {"name": config.name, "nodes": _by(job), "commit": commit()}
+        console.print(keep(named | about | asdict(result), docs), highlight=False)
     return 0
 
 
@@ -182,4 +192,8 @@ def _sentence(job: Job, result: ThroughputResult) -> str:
 
 
 def _nodes(job: Job) -> str:
-    return f"{job.config.topology.replicas} × {job.config.topology.stages} nodes"
+    return f"{_by(job)} nodes"
+
+
+def _by(job: Job) -> str:
+    return f"{job.config.topology.replicas} × {job.config.topology.stages}"

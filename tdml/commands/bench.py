@@ -42,6 +42,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         measured = benchmarks.add_parser(name, allow_abbrev=False, help=f"{text}; a few minutes")
         add_arguments(measured)
         _add_json(measured)
+        if name == "throughput":
+            _add_keep(measured)
         measured.set_defaults(command=partial(_bench_job, name))
     _add_averaging(benchmarks)
     _add_scale(benchmarks)
@@ -58,6 +60,12 @@ def _add_json(benchmark: argparse.ArgumentParser) -> None:
     benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
 
 
+def _add_keep(benchmark: argparse.ArgumentParser) -> None:
+    benchmark.add_argument(
+        "--keep", type=Path, metavar="DOCS", help="keep the results in this folder's page, too"
+    )
+
+
 def _add_averaging(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     averaging = benchmarks.add_parser(
         "averaging",
@@ -66,9 +74,7 @@ def _add_averaging(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
     )
     add_arguments(averaging)
     _add_json(averaging)
-    averaging.add_argument(
-        "--keep", type=Path, metavar="DOCS", help="keep the results in this folder's page, too"
-    )
+    _add_keep(averaging)
     averaging.set_defaults(command=_bench_averaging)
 
 
@@ -141,7 +147,7 @@ def _add_detection(benchmarks: "argparse._SubParsersAction[argparse.ArgumentPars
         metavar="FOLDER",
         help="%(default)s",
     )
-    add("--keep", type=Path, metavar="DOCS", help="keep the results in this folder's page, too")
+    _add_keep(detection)
     detection.set_defaults(command=_bench_detection)
 
 
@@ -154,7 +160,8 @@ def _bench_ranking(parsed: argparse.Namespace) -> int:
 def _bench_job(name: str, parsed: argparse.Namespace) -> int:
     """Of the benchmarks that measure a job with some settings one."""
     settings.see_own_classes()
-    return importlib.import_module(f"tdml.bench.{name}").run(parsed.overrides, parsed.json)
+    kept = {"docs": parsed.keep} if name == "throughput" else {}
+    return importlib.import_module(f"tdml.bench.{name}").run(parsed.overrides, parsed.json, **kept)
 
 
 def _bench_averaging(parsed: argparse.Namespace) -> int:
