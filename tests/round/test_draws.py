@@ -118,7 +118,18 @@ def test_what_others_have_repeated_stays_found_right_where_a_look_can_tell_nothi
     assert all(made.proven for made in judgements.values())
 
 
-def test_but_not_what_two_on_a_kind_of_their_own_have() -> None:
+def test_but_not_where_it_may_be_a_lie_as_small_as_rounding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 1.0)
+    laboratory = _on("a GPU", {0, 1, 2})
+    kinds = laboratory.engine.judge.auditor.settler.kinds
+    monkeypatch.setattr(kinds, "is_right", lambda *_: None)
+    audits = laboratory.play(1).audits
+    assert all(audited.unknown and not audited.clean for audited in audits.values())
+
+
+def test_nor_what_two_on_a_kind_of_their_own_have() -> None:
     """They may have made it up, and would be paid for what neither has done."""
     played = _on("a GPU", {3, 4}, "model.dropout=0.1", "topology.replicas=5").play(1)
     for index in (3, 4):
