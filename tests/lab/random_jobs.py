@@ -1,5 +1,5 @@
 """Random jobs of honest nodes: odd data, training that diverges, few samples, code that does not
-repeat itself, machines that compute a little otherwise. Nobody is banned in any of them.
+repeat itself, models that draw, machines that compute otherwise. Nobody is banned in any of them.
 
 `python -m tests.lab.random_jobs COUNT FILE [docs]` plays the jobs 0, 1, …, or goes on where FILE
 ends, a line of JSON each, and keeps what they came to for the page in `docs/results`.
@@ -9,6 +9,7 @@ import json
 import random
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -44,10 +45,21 @@ def warms(num_classes: int, features: int, hidden_units: int) -> torch.nn.Sequen
     )
 
 
+def drops(num_classes: int, features: int, hidden_units: int) -> torch.nn.Sequential:
+    """A model that draws."""
+    return torch.nn.Sequential(
+        torch.nn.Linear(features, hidden_units),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(0.3),
+        torch.nn.Linear(hidden_units, num_classes),
+    )
+
+
 class Otherwise(hidden.OfItsOwn):
-    """A node on a machine that rounds otherwise than the coordinator's."""
+    """A node on a machine that rounds, and draws, otherwise than the coordinator's."""
 
     def _one(self, given, log, step, keeps=False):
+        given = replace(given, seed=given.seed + 77)
         # before the recorder of messages, which notes what is sent
         hook = self.stage.runners[0].register_forward_hook(
             lambda *parts: parts[-1] * (1 + 2**-22), prepend=True
@@ -67,10 +79,7 @@ def job(seed: int) -> dict:
     stages = 1 if odd["counts"] or depth < 2 else draw.randint(1, 2)
     model = ["model=mlp", f"model.hidden={draw.choice([4, 16, 64])}", f"model.depth={depth}"]
     if odd["counts"]:
-        model = [
-            "model=mlp", "~model.hidden", "~model.depth", f"model._target_={_MINE}.warms",
-            f"+model.hidden_units={draw.choice([4, 16])}",
-        ]  # fmt: skip
+        model = _own_model("warms", draw)
     given = [
         *model, "model.features=20", f"model.num_classes={classes}", "data=digits",
         f"data._target_={_MINE}.clusters", "~data.size", f"+data.classes={classes}",
@@ -86,8 +95,18 @@ def job(seed: int) -> dict:
         f"trust.budget={draw.choice([0.1, 0.5, 1])}", f"seed={seed}", "rounds=4", "device=cpu",
         f"sync.inner_state={draw.choice(['fresh', 'kept'])}",
     ]  # fmt: skip
+    odd["draws"] = not odd["counts"] and draw.random() < 0.25
+    if odd["draws"]:
+        given = [*_own_model("drops", draw), *given[len(model) :]]
     given.sort(key=lambda setting: "." in setting.partition("=")[0])  # groups first
     return {"seed": seed, "odd": odd, "settings": given}
+
+
+def _own_model(name: str, draw: random.Random) -> list[str]:
+    return [
+        "model=mlp", "~model.hidden", "~model.depth", f"model._target_={_MINE}.{name}",
+        f"+model.hidden_units={draw.choice([4, 16])}",
+    ]  # fmt: skip
 
 
 def play(seed: int) -> dict:
