@@ -112,6 +112,7 @@ class RecordedFleet:
     def __init__(self, job: Job, recordings: Sequence[Blocks]) -> None:
         topology, self.job_id = job.config.topology, "recorded"
         self.losses: dict[int, str] = {}
+        self.banned: list[str] = []
         self._replicas = [
             RecordedReplica(index, topology.stages, recordings)
             for index in range(topology.replicas)

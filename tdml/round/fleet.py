@@ -78,6 +78,10 @@ class Fleet(Protocol):
     job_id: str  # of the job that the nodes sign for
     losses: dict[int, str]  # replicas that failed since the last muster, and why
 
+    @property
+    def banned(self) -> Sequence[str]:
+        """Names of the banned nodes."""
+
     def muster(self) -> Sequence[Replica]:
         """The replicas that can work now: vacant slots are filled from the spares, and lost groups
         formed again."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from tdml.round.auditor import Auditor
 from tdml.round.audits import Audits
@@ -177,18 +178,24 @@ class Judge:
         return {*audited.clean, *audited.looked, *(audited.unknown if blind else ())}
 
     def note_unproven(self, number: int, judged: Judged) -> None:
-        """Remember whose updates are in the weights without having been repeated in full. Without
-        trust nothing is taken out again."""
-        for index in judged.unproven if self._job.config.trust.enabled else ():
-            judgement = judged.judgements[index]
-            if judgement.accepted:
-                self.standing.unproven.add(number, map(self._fleet.key, judgement.nodes))
+        """Remember whose updates are in the weights without having been repeated in full, and who
+        has repeated the others. Without trust nothing is taken out again."""
+        unproven, trust = self.standing.unproven, self._job.config.trust
+        for index, judgement in judged.judgements.items() if trust.enabled else ():
+            keys = [self._fleet.key(name) for name in judgement.nodes]
+            if judgement.accepted and index in judged.unproven:
+                unproven.add(number, keys)
+            elif judgement.accepted:
+                others = judged.audits.of(index).validators.values()
+                nodes = [judged.judgements[other].nodes for other in others if other is not None]
+                unproven.vouch(number, keys, map(self._fleet.key, chain(*nodes)), trust.budget)
 
     def tainted(self, number: int, proofs: Sequence[Proof]) -> range:
         """The rounds before `number` that may hold something of the nodes that are proven to
         lie."""
         keys = {self._fleet.key(name) for proof in proofs for name in proof.nodes}
-        return self.standing.unproven.tainted(keys, number, self._job.config.trust.budget)
+        before = [self._fleet.key(name) for name in self._fleet.banned]
+        return self.standing.unproven.tainted(keys, number, self._job.config.trust.budget, before)
 
     def _learn_power(self, findings: Findings) -> None:
         """From windows that chance chose: suspicion would choose those that were not seen."""

@@ -1,13 +1,13 @@
 """What a proven liar put in before is taken out again: from where a run has to go on.
 
-Every update that counts without having been repeated in full is noted by its nodes' keys. When one
-of them is proven to lie, the run goes back before the first of these rounds, as far as lies can
-reasonably go back: one that had been told in every round would have been met by the windows that
-chance chooses.
+Every update that counts without having been repeated in full is noted by its nodes' keys, and of
+the others who has repeated them: a league of liars finds its own work right. When one of them is
+proven to lie, the run goes back before the first of these rounds, as far as lies can reasonably go
+back: one that had been told in every round would have been met by the windows that chance chooses.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from tdml.round.played import Round
@@ -17,27 +17,53 @@ from tdml.trust.numbers import ALPHA, RANDOM_SHARE
 @dataclass
 class Unproven:
     """Rounds in which updates counted that were not repeated in full, by public key of the nodes
-    that made them; and how many rounds of the run have been taken back so far."""
+    that made them; and how many rounds of the run have been taken back so far. `vouched`: of those
+    that were, the keys of who has repeated them, by key and round."""
 
     rounds: dict[str, list[int]] = field(default_factory=dict)
     taken_back: int = 0
+    vouched: dict[str, dict[int, list[str]]] = field(default_factory=dict)
 
     def add(self, number: int, keys: Iterable[str]) -> None:
         """An update of these nodes counts in a round."""
         for key in keys:
             self.rounds.setdefault(key, []).append(number)
 
-    def tainted(self, keys: Iterable[str], number: int, budget: float) -> range:
+    def vouch(self, number: int, keys: Iterable[str], others: Iterable[str], budget: float) -> None:
+        """An update of these nodes counts in a round, all of which others have repeated."""
+        oldest, by = number - rounds_until_caught(budget), sorted({*others})
+        for key in keys:
+            before = self.vouched.get(key, {}).items()
+            self.vouched[key] = {r: each for r, each in before if r >= oldest} | {number: by}
+
+    def tainted(
+        self, keys: Collection[str], number: int, budget: float, liars: Collection[str] = ()
+    ) -> range:
         """The rounds before `number`, from the first to the last that may hold something of these
-        nodes."""
+        nodes; or of `liars`, who were proven to lie before, and for whom these have vouched."""
         oldest = number - rounds_until_caught(budget)
-        own = [r for key in keys for r in self.rounds.get(key, []) if oldest <= r < number]
+        rounds = [r for key in keys for r in self.rounds.get(key, [])]
+        rounds += self._in_league({*keys}, {*keys, *liars})
+        own = [r for r in rounds if oldest <= r < number]
         return range(min(own), max(own) + 1) if own else range(0)
+
+    def _in_league(self, new: Set[str], liars: Set[str]) -> list[int]:
+        """The rounds of liars that liars have repeated, one of whom is a `new` one."""
+        return [
+            number
+            for key in liars
+            for number, others in self.vouched.get(key, {}).items()
+            if liars & {*others} and new & {key, *others}
+        ]
 
     def forget(self, after: int, number: int) -> None:
         """Rounds > `after` up to `number` are taken back."""
         self.rounds = {
             key: [r for r in rounds if r <= after] for key, rounds in self.rounds.items()
+        }
+        self.vouched = {
+            key: {r: others for r, others in rounds.items() if r <= after}
+            for key, rounds in self.vouched.items()
         }
         self.taken_back += number - after
 
@@ -54,6 +80,7 @@ class Unproven:
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.rounds, self.taken_back = dict(state["rounds"]), state["taken_back"]
+        self.vouched = dict(state.get("vouched", {}))
 
 
 def rounds_until_caught(budget: float) -> float:

@@ -2,12 +2,16 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
 from tdml.round.checkpoint import to_keep
 from tdml.round.rollback import Unproven, rounds_until_caught, tainted_rounds
 from tdml.trust.judgement import Proof
+from tests.round.liars import STEP, Liar
+from tests.round.seats import sit
 
 
 def test_the_rounds_that_may_hold_something() -> None:
@@ -43,6 +47,50 @@ def test_liars_who_confess_one_by_one_cannot_keep_a_run_from_its_end() -> None:
     assert unproven.rounds == {"a": []} and unproven.taken_back == 6
     assert not unproven.may_go_back(0, 6, rounds=10)
     assert unproven.may_go_back(2, 6, rounds=10)
+
+
+def test_what_liars_have_repeated_for_liars_may_hold_something() -> None:
+    unproven = Unproven()
+    unproven.vouch(1, ["a"], ["b", "c"], budget=1)
+    unproven.vouch(2, ["honest"], ["b"], budget=1)
+    unproven.vouch(3, ["b"], ["c"], budget=1)
+    assert not unproven.tainted(["a"], 4, budget=1), "nobody who has found it right is a liar"
+    assert unproven.tainted(["b"], 4, budget=1, liars=["a"]) == range(1, 2)
+    assert not unproven.tainted(["d"], 4, budget=1, liars=["a", "b"]), "that was seen to"
+    assert unproven.tainted(["c"], 4, budget=1, liars=["a", "b"]) == range(1, 4)
+    unproven.forget(1, 3)
+    assert unproven.tainted(["c"], 4, budget=1, liars=["a", "b"]) == range(1, 2)
+    other = Unproven()
+    other.restore(vars(unproven))
+    assert other == unproven
+    unproven.vouch(100, ["a"], ["c"], budget=1)
+    assert unproven.vouched["a"] == {100: ["c"]}, "no run goes back so far"
+
+
+class _League(Liar):
+    """Finds right what its league says."""
+
+    def repeating(self, order):
+        self._lies = lambda step: order.replica in (2, 3) and order.first + step == STEP
+        yield from Node.repeating(self, order)
+
+
+def test_what_a_league_has_found_right_of_its_own_is_taken_out_when_both_are_proven_to_lie(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything is repeated, so nothing of it was noted."""
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 0.0)
+    laboratory = Laboratory(
+        ["model=mlp", "model.hidden=16", "data.size=8", "model.features=192", "sync.local_steps=6",
+         "topology.replicas=4", "topology.stages=1", "trust.budget=1", "rounds=4", "seed=2",
+         "trust.audit_windows=1"]
+    )  # fmt: skip
+    for name in ("r2.s0", "r3.s0"):
+        sit(laboratory, name, _League)
+    played = laboratory.run(3)
+    assert [round_.number for round_ in played] == [1, 2, 3, 1, 2, 3]
+    assert [round_.accepted for round_ in played[:2]] == [[0, 1, 2, 3]] * 2
+    assert played[2].bans.keys() == {"r2.s0", "r3.s0"} and played[2].tainted == range(1, 3)
 
 
 def test_checkpoints_are_kept_at_growing_distances() -> None:
