@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tdml.common.files import replace_file
 from tdml.data.text import written_in
-from tdml.errors import SettingError
+from tdml.errors import SettingError, refusing
 from tdml.settings.extras import library
 
 SPECIAL = ("<|endoftext|>", "<mask>")  # their ids are 0 and 1
@@ -24,13 +24,18 @@ def train_tokenizer(paths: Sequence[str], vocabulary: int, out: Path) -> int:
     Returns how many tokens there are.
 
     Raises:
-        SettingError: the library is missing, a file cannot be read, or the vocabulary cannot be.
+        SettingError: the library is missing, a file cannot be read, the vocabulary cannot be, or
+            `out` is something else than an earlier tokenizer.
     """
     tokenizers = library("tokenizers", "hf", "tdml tokenize")
     if not _LEAST <= vocabulary <= _MOST:
         raise SettingError(
             f"--vocabulary {vocabulary} must be from {_LEAST}, a token a byte, to {_MOST}"
         )
+    if out.exists():  # perhaps the text itself, in the wrong place
+        other = f"{out} is there, and is no tokenizer.json: first the one to write, then the text"
+        with refusing(other):
+            tokenizers.Tokenizer.from_file(str(out))
     parts = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer, tokenizer.decoder = parts, tokenizers.decoders.ByteLevel()

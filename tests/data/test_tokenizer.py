@@ -50,6 +50,17 @@ def test_of_little_text_little_is_learnt(tmp_path, capsys):
     assert capsys.readouterr().out.endswith("model.vocabulary=259\n")
 
 
+def test_an_earlier_one_is_replaced_and_nothing_else(tmp_path, capsys):
+    """`tdml tokenize TEXT` would write into the text."""
+    pytest.importorskip("tokenizers", reason="needs pip install 'tdml[hf]'")
+    (tmp_path / "text").write_text("ab")
+    for _ in range(2):
+        assert tokenized(tmp_path / "x.json", tmp_path / "text") == 0
+    assert tokenized(tmp_path / "text", tmp_path / "x.json") == 1
+    assert "text is there, and is no tokenizer.json: first the one to" in capsys.readouterr().err
+    assert (tmp_path / "text").read_text() == "ab"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
