@@ -30,6 +30,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def _keys(parsed: argparse.Namespace) -> int:
     if parsed.nodes < 1:
         raise SettingError(f"--nodes={parsed.nodes} must be at least 1")
+    if not parsed.folder.strip():  # a variable of the shell that is not set
+        raise SettingError("--folder is empty: give one, or leave it out")
     first = 1 if parsed.coordinator else 0  # a machine's local ranks; the coordinator's is 0
     names = [COORDINATOR_NAME] * parsed.coordinator + [
         f"node{first + k}" for k in range(parsed.nodes)

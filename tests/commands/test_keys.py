@@ -36,3 +36,12 @@ def test_a_folder_that_cannot_be_is_named_in_one_line(
 def test_no_nodes_are_a_mistake(capsys: pytest.CaptureFixture) -> None:
     assert run(["keys", "--nodes", "0"]) == 1
     assert capsys.readouterr().err == "tdml: --nodes=0 must be at least 1\n"
+
+
+def test_no_folder_is_not_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["keys", "--folder", ""]) == 1
+    assert capsys.readouterr().err == "tdml: --folder is empty: give one, or leave it out\n"
+    assert not list(tmp_path.iterdir())
