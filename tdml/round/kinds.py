@@ -87,7 +87,7 @@ class Kinds:
         self.tolerance.seen = dict(state["tolerance"])
         self.confirmed = set(state["confirmed"])
         self.unrepeatable = set(state["unrepeatable"])
-        self.blind = state.get("blind", False)  # older ones have none
+        self.blind = state["blind"]
 
 
 def _is_small(tensor: torch.Tensor, weights: torch.Tensor) -> bool:

@@ -1,6 +1,7 @@
 """What a run has learnt of its nodes, and of their machines, outlives its coordinator."""
 
 from tdml.lab.laboratory import Laboratory
+from tdml.round.checkpoint import _FORM
 from tdml.round.former import Former
 from tdml.round.rollback import Unproven
 from tdml.trust.judgement import Power
@@ -29,3 +30,21 @@ def test_all_of_it_is_kept_and_comes_back() -> None:
     assert other.auditor.settler.kinds.blind
     fresh = Laboratory(_JOB).engine.judge.state()
     assert {name for name, kept in judge.state().items() if kept == fresh[name]} == set()
+
+
+def test_what_is_kept_in_another_form_has_another_number() -> None:
+    """Or a run that another version began ends with a stack trace when it is resumed."""
+    kept = Laboratory(_JOB).engine.judge.state()
+    names = {name: sorted(each) for name, each in kept.items() if isinstance(each, dict)}
+    assert (_FORM, sorted(kept), names) == (
+        14,
+        [
+            "blind", "confirmed", "debts", "former", "power", "purse", "suspicion", "tolerance",
+            "unheard", "unproven", "unrepeatable", "usual",
+        ],
+        {
+            "suspicion": ["by_node"], "purse": ["steps"], "power": ["streak"], "tolerance": [],
+            "unproven": ["rounds", "taken_back"], "former": ["rounds"], "usual": ["known"],
+            "debts": ["believed", "owing", "untold", "watched"],
+        },
+    )  # fmt: skip
