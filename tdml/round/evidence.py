@@ -50,15 +50,14 @@ def evidence_of(
     if index not in gathered.replicas or not job.config.trust.enabled:
         return evidence
 
-    row = gathered.replicas.index(index)
-    departure = screening.reasons.get(row, "")
+    departure = screening.reasons.get(index, "")
     if departure and repeated and not evidence.full:
         departure += ", from what an optimizer was left with, which nobody has found"
     return replace(
         evidence,
         size=gathered.sizes[index],
         stretch=_stretch(job, gathered, index),
-        distance=screening.distances[row],
+        distance=screening.distances[index],
         departure=departure,
         compared=takes_all(job, gathered, index),
     )

@@ -38,8 +38,8 @@ class Former:
         return replicas
 
 
-def mark(screening: Screening, rows: Collection[int]) -> Screening:
-    """The screening of a round in which these rows were handed in before."""
-    reasons = dict.fromkeys(rows, "same numbers as in an earlier round") | screening.reasons
-    distances = [math.inf if row in rows else far for row, far in enumerate(screening.distances)]
-    return replace(screening, reasons=reasons, distances=tuple(distances))
+def mark(screening: Screening, replicas: Collection[int]) -> Screening:
+    """The screening of a round in which these replicas' updates were handed in before."""
+    reasons = dict.fromkeys(replicas, "same numbers as in an earlier round") | screening.reasons
+    distances = {**screening.distances, **dict.fromkeys(replicas, math.inf)}
+    return replace(screening, reasons=reasons, distances=distances)

@@ -73,6 +73,11 @@ class Gathered:
         """All that handed in an update, finite or not: what can be audited."""
         return sorted({*self.replicas, *self.diverged})
 
+    def sizes_of(self, stage: int) -> dict[int, float]:
+        """The Euclidean norms of the updates' parameters of one stage, by replica."""
+        norms = self.sums[stage].parameters.norms.tolist()
+        return dict(zip(self.replicas, norms, strict=True))
+
     @property
     def sizes(self) -> dict[int, float]:
         """The Euclidean norms of the updates' parameters over all stages, by replica."""

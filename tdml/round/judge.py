@@ -56,23 +56,20 @@ class Judge:
 
     def screen(self, gathered: Gathered) -> Screening:
         """How far each update stands out."""
-        rows = [gathered.replicas.index(index) for index in compared(self._job, gathered)]
-        usual = {
-            row: self.standing.usual.of(self._keys(gathered, index))
-            for row, index in enumerate(gathered.replicas)
-        }
-        screening = screen_sums(gathered.sums, rows, usual)
+        replicas, usual = gathered.replicas, self.standing.usual
+        known = {index: usual.of(self._keys(gathered, index)) for index in replicas}
+        screening = screen_sums(gathered.sums, replicas, compared(self._job, gathered), known)
         again = self.standing.former.again(gathered.start.number, self._contents(gathered))
-        return mark(screening, {gathered.replicas.index(index) for index in again})
+        return mark(screening, again)
 
     def _contents(self, gathered: Gathered) -> dict[int, dict[int, str]]:
         """Of the updates that are compared, by replica and stage, but for those of zeros."""
         ranked = [s for s, sums in enumerate(gathered.sums) if is_ranked(sums.parameters)]
+        sizes = {stage: gathered.sizes_of(stage) for stage in ranked}
         contents: dict[int, dict[int, str]] = {}
-        for row, index in enumerate(gathered.replicas):
+        for index in gathered.replicas:
             own = updates_of(self._job, gathered, index)
-            moved = [s for s in ranked if gathered.sums[s].parameters.products[row, row] > 0]
-            contents[index] = {stage: own[stage] for stage in moved}
+            contents[index] = {stage: own[stage] for stage in ranked if sizes[stage][index] > 0}
         return contents
 
     def cross_check(self, gathered: Gathered) -> Checked:
@@ -104,10 +101,9 @@ class Judge:
         if not self._job.audits:
             return Audits()
         draw = gathered.start.draw("audit")
-        distances = dict(zip(gathered.replicas, screening.distances, strict=True))
         candidates, clearable = {}, vouched_for(self._fleet, gathered)
         for index in gathered.auditable:
-            distance, names = distances.get(index, 0.0), gathered.names[index]
+            distance, names = screening.distances.get(index, 0.0), gathered.names[index]
             if not takes_all(self._job, gathered, index):  # nothing clears it but audits
                 distance = max(distance, LIMIT)
             suspicion = self.standing.suspicion.add(names, distance, checked.works.get(index))
@@ -146,12 +142,12 @@ class Judge:
         }
         judgements = judge(evidence, self.standing.power.streak, self._job.alike)
         self._learn_power(findings)
-        moments = findings.screening.moments
-        for row, index in enumerate(gathered.replicas):
-            mean, std = float(moments.mean[row]), float(moments.std[row])
+        screening = findings.screening
+        ranks = screening.moments.mean.tolist(), screening.moments.std.tolist()
+        for index, mean, std in zip(gathered.replicas, *ranks, strict=True):
             judgements[index] = replace(judgements[index], rank_mean=mean, rank_std=std)
             if evidence[index].full:
-                beyond = findings.screening.beyond[row]
+                beyond = screening.beyond.get(index, {})
                 self.standing.usual.add(self._keys(gathered, index), beyond)
         self._watch_no_more(gathered, evidence)
         spent = findings.checked.steps + audits.steps + audits.looks

@@ -19,8 +19,8 @@ when all others' are learnt. Who was found clean there may stand there again.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import torch
@@ -34,17 +34,18 @@ from tdml.trust.ranking import Moments
 
 @dataclass(frozen=True)
 class Screening:
-    """Of n updates, by row: where those that stand out beyond the limit do so most; the ranks of
-    the whole updates; how far each stands out, in widths; and in what beyond the limit."""
+    """Of a round's updates, by replica: where those that stand out beyond the limit do so most; the
+    ranks of the whole updates, in the replicas' order; how far each stands out, in widths; and in
+    what beyond the limit."""
 
     reasons: dict[int, str]
     moments: Moments
-    distances: tuple[float, ...] = ()
-    beyond: tuple[Mapping[str, float], ...] = ()
+    distances: Mapping[int, float] = field(default_factory=dict)
+    beyond: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def suspects(self) -> tuple[int, ...]:
-        """The rows that stand out."""
+        """The replicas that stand out."""
         return tuple(sorted(self.reasons))
 
 
@@ -52,44 +53,52 @@ def screen(updates: torch.Tensor, parameters: int | None = None) -> Screening:
     """Compare the updates of one round.
 
     Args:
-        updates: (n, d) float32, finite. With n < 3 nobody stands out.
+        updates: (n, d) float32, finite, of the replicas 0 to n − 1. With n < 3 nobody stands out.
         parameters: how many of the columns are parameters; buffers follow. Unset: all of them.
     """
     count = updates.shape[1] if parameters is None else parameters
     starts = range(0, max(1, updates.shape[1]), BLOCK)
     blocks = [fold_stage(updates[:, a : a + BLOCK], max(0, min(count - a, BLOCK))) for a in starts]
-    return screen_sums([sum(blocks[1:], blocks[0])], range(len(updates)))
+    replicas = range(len(updates))
+    return screen_sums([sum(blocks[1:], blocks[0])], replicas, replicas)
 
 
 def screen_sums(
     stages: Sequence[StageSums],
-    rows: Sequence[int],
+    replicas: Sequence[int],
+    compared: Collection[int],
     usual: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
 ) -> Screening:
     """Compare replicas by the sums of their stages: each stage by itself, and the whole.
 
     Args:
-        rows: those that have taken all of their steps. The others stand out for nothing but the
+        replicas: in the order in which the sums have them.
+        compared: those that have taken all of their steps. The others stand out for nothing but the
             same numbers as another's: the update of fewer steps is smaller, and points elsewhere.
-        usual: by row and feature, how far it has stood out before, and was found clean: no farther
-            than that nobody stands out beyond the limit.
+        usual: by replica and feature, how far it has stood out before, and was found clean: no
+            farther than that nobody stands out beyond the limit.
     """
     whole = sum((stage.parameters for stage in stages[1:]), stages[0].parameters)
-    replicas = len(whole.products)
+    rows = [row for row, index in enumerate(replicas) if index in compared]
     if len(rows) < LEAST_REPLICAS:
-        return Screening({}, whole.moments, (0.0,) * replicas, ({},) * replicas)
+        return Screening({}, whole.moments, dict.fromkeys(replicas, 0.0))
     several = len(stages) > 1
     each = {f"stage {s}: " if several else "": stage for s, stage in enumerate(stages)}
     places = [("", whole)] * several + [(s, each[s].parameters) for s in each]
     features = [(s + text, far) for s, sums in places for text, far in _features(sums, rows)]
     features += [(f"{s}size of its buffers", _sizes(each[s].buffers, rows)) for s in each]
-    farthest = [_farthest(features, row, usual.get(row, {})) for row in range(replicas)]
-    reasons = {row: text for row, (distance, text) in enumerate(farthest) if distance > LIMIT}
-    beyond = tuple(
-        {text: float(far[row]) for text, far in features if LIMIT < far[row] < math.inf}
-        for row in range(replicas)
-    )
-    return Screening(reasons, whole.moments, tuple(distance for distance, _ in farthest), beyond)
+    own = {
+        index: {text: float(far[row]) for text, far in features}
+        for row, index in enumerate(replicas)
+    }
+    farthest = {index: _farthest(far, usual.get(index, {})) for index, far in own.items()}
+    distances = {index: distance for index, (distance, _) in farthest.items()}
+    reasons = {index: farthest[index][1] for index in replicas if distances[index] > LIMIT}
+    beyond = {
+        index: {text: distance for text, distance in far.items() if LIMIT < distance < math.inf}
+        for index, far in own.items()
+    }
+    return Screening(reasons, whole.moments, distances, beyond)
 
 
 def _features(sums: Sums, rows: Sequence[int]) -> list[tuple[str, torch.Tensor]]:
@@ -147,13 +156,12 @@ def _copies(products: torch.Tensor) -> torch.Tensor:
     return torch.where((equals > 1) & (equals <= len(products) // 2), math.inf, 0.0).double()
 
 
-def _farthest(
-    features: Sequence[tuple[str, torch.Tensor]], row: int, usual: Mapping[str, float]
-) -> tuple[float, str]:
-    """A row's largest distance, and what it is one of; what is usual of it is within the limit."""
-    each = [(text, float(far[row])) for text, far in features]
+def _farthest(distances: Mapping[str, float], usual: Mapping[str, float]) -> tuple[float, str]:
+    """The largest of a replica's distances, and what it is one of; what is usual of it is within
+    the limit."""
     distance, text = max(
-        (min(far, LIMIT) if far <= usual.get(text, 0.0) else far, text) for text, far in each
+        (min(far, LIMIT) if far <= usual.get(text, 0.0) else far, text)
+        for text, far in distances.items()
     )
     if math.isinf(distance):
         return distance, text

@@ -57,7 +57,8 @@ def _off(values: list[float], i: int) -> float:
 def test_distances_are_those_of_a_plain_implementation(replicas: int, seed: int) -> None:
     updates = honest(replicas, seed=seed)
     updates[0] *= 1.3
-    assert screen(updates).distances == pytest.approx(plain_distances(updates), rel=1e-5)
+    found = screen(updates).distances.values()
+    assert list(found) == pytest.approx(plain_distances(updates), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +88,14 @@ def test_who_hands_in_another_s_numbers_stands_out_without_limit_but_a_majority_
     assert found.suspects == (1, 3) and math.isinf(found.distances[3])
     assert not screen(torch.ones(5, 100)).suspects
     updates[4] = updates[1]
-    assert not any(map(math.isinf, screen(updates).distances)), "three of five"
+    assert not any(map(math.isinf, screen(updates).distances.values())), "three of five"
     updates[3:] = 0
-    assert not any(map(math.isinf, screen(updates).distances)), "two learn nothing"
+    assert not any(map(math.isinf, screen(updates).distances.values())), "two learn nothing"
     assert not screen(torch.zeros(5, 100)).suspects
 
 
 def test_of_two_nobody_stands_out() -> None:
-    assert screen(torch.stack([torch.ones(10), -torch.ones(10)])).distances == (0.0, 0.0)
+    assert screen(torch.stack([torch.ones(10), -torch.ones(10)])).distances == {0: 0.0, 1: 0.0}
 
 
 def test_buffers_are_looked_at_apart() -> None:
@@ -113,13 +114,25 @@ def test_who_is_not_compared_is_near_everybody_and_moves_nobody() -> None:
     updates[5] = torch.randn(4000, generator=torch.Generator().manual_seed(9))
     rows = [0, 1, 3, 4, 6]
     updates[4] *= -1
-    found = screen_sums([fold_stage(updates, 4000)], rows)
+    found = screen_sums([fold_stage(updates, 4000)], range(7), rows)
     assert found.suspects == (4,)
     assert (found.distances[2], found.distances[5]) == (0.0, 0.0)
     # but for its ranks, which the others share, it might as well not be there
-    alone = screen_sums([fold_stage(updates[rows], 4000)], range(5))
-    assert [found.distances[row] > LIMIT for row in rows] == [d > LIMIT for d in alone.distances]
+    alone = screen_sums([fold_stage(updates[rows], 4000)], rows, rows)
+    assert [found.distances[i] > LIMIT for i in rows] == [alone.distances[i] > LIMIT for i in rows]
     assert {2, 5} <= set(screen(updates).suspects)
+
+
+def test_replicas_are_named_by_their_index_whatever_their_row() -> None:
+    updates = honest(5)
+    updates[1] *= -1
+    replicas = [2, 4, 5, 7, 9]
+    found, rows = screen_sums([fold_stage(updates, 4000)], replicas, replicas), screen(updates)
+    assert (found.suspects, rows.suspects) == ((4,), (1,))
+    assert found.distances == dict(zip(replicas, rows.distances.values(), strict=True))
+    assert found.beyond[4] == rows.beyond[1]
+    far = {4: dict.fromkeys(found.beyond[4], math.inf)}
+    assert not screen_sums([fold_stage(updates, 4000)], replicas, replicas, far).suspects
 
 
 def test_nor_does_it_matter_whom_it_resembles() -> None:
@@ -127,20 +140,22 @@ def test_nor_does_it_matter_whom_it_resembles() -> None:
     updates = honest(5, 50)
     updates[3] = 9 * updates[0]
     rows = [0, 1, 2, 4]
-    found, alone = screen_sums([fold_stage(updates, 50)], rows), screen(updates[rows])
-    assert [found.distances[row] for row in rows] == pytest.approx(alone.distances)
+    found = screen_sums([fold_stage(updates, 50)], range(5), rows)
+    alone = screen_sums([fold_stage(updates[rows], 50)], rows, rows)
+    assert {index: found.distances[index] for index in rows} == pytest.approx(alone.distances)
 
 
 def test_who_is_not_compared_may_be_no_copy() -> None:
     updates = honest(6)
     updates[5] = updates[0]
-    assert screen_sums([fold_stage(updates, 4000)], range(5)).suspects == (0, 5)
+    assert screen_sums([fold_stage(updates, 4000)], range(6), range(5)).suspects == (0, 5)
 
 
 def test_a_stage_is_named_that_alone_stands_out() -> None:
     stages = [honest(6), honest(6, 100_000, seed=1)]
     stages[0][3] *= -1
-    found = screen_sums([fold_stage(stage, stage.shape[1]) for stage in stages], range(6))
+    sums = [fold_stage(stage, stage.shape[1]) for stage in stages]
+    found = screen_sums(sums, range(6), range(6))
     assert found.suspects == (3,)
     assert found.reasons[3].startswith("stage 0: ")
 
@@ -149,14 +164,14 @@ def test_half_of_them_make_nobody_stand_out() -> None:
     """A majority of six is four."""
     updates = torch.ones(6, 10)
     updates[3:] *= 3
-    assert screen(updates).distances == pytest.approx([1.0] * 6)
+    assert screen(updates).distances == pytest.approx(dict.fromkeys(range(6), 1.0))
 
 
 def test_the_whole_shows_what_no_stage_alone_does() -> None:
     """Honest ones learn much in the one stage or in the other."""
     sizes = torch.tensor([[1.0, 10], [10, 1], [1, 10], [10, 1], [1, 10], [10, 20]])
     stages = [fold_stage(own[:, None].expand(6, 4), 4) for own in sizes.unbind(1)]
-    found = screen_sums(stages, range(6))
+    found = screen_sums(stages, range(6), range(6))
     assert found.suspects == (5,)
     assert found.reasons[5].startswith("size is")
 
@@ -165,7 +180,8 @@ def test_the_whole_shows_what_no_stage_alone_does() -> None:
 def test_of_fewer_than_three_that_are_compared_nobody_stands_out(rows: list[int]) -> None:
     updates = honest(4)
     updates[0] *= 100
-    assert screen_sums([fold_stage(updates, 4000)], rows).distances == (0.0,) * 4
+    found = screen_sums([fold_stage(updates, 4000)], range(4), rows)
+    assert found.distances == dict.fromkeys(range(4), 0.0)
 
 
 def test_blocks_add_up_to_the_whole() -> None:
