@@ -65,14 +65,6 @@ def test_whoever_comes_first_is_the_rank_or_the_next_spare_whatever_its_key(orde
     assert spares == [_KEYS[number].public for number in order]
 
 
-def test_with_a_roster_other_keys_are_refused() -> None:
-    admission = make_admission(given=_GIVEN | {"r1.s0": "9" * 64})
-    admitted = admission.admit(_CARDS[1:], "session", (), first=True)
-    assert list(admitted.members) == ["coordinator", "r0.s0"]
-    assert "identity.roster" in reasons(admitted)["visit2"]
-    assert admission.roster.keys["r1.s0"] == "9" * 64, "the roster in force is the one given"
-
-
 def test_a_node_without_a_proof_is_refused_and_has_no_key() -> None:
     admission = make_admission()
     unsigned = replace(_CARDS[1], signature="")
@@ -232,33 +224,6 @@ def test_nobody_takes_the_name_of_a_rank_whose_key_is_known() -> None:
     assert {name: card.visit for name, card in admitted.members.items()} == {
         "coordinator": "visit0", "r0.s0": "visit1", "spare0": "s",
     }  # fmt: skip
-
-
-def test_with_a_roster_only_who_is_in_it_may_join_under_the_name_that_it_has_there() -> None:
-    admission = make_admission(given=_GIVEN | {"spare5": _KEYS[3].public})
-    admission.admit(_CARDS[1:], "session", (), first=True)
-    admitted = admission.admit([later(3), later(4)], "session", (), first=False)
-    assert list(admitted.members) == ["coordinator", "spare5"]
-    assert "identity.roster" in reasons(admitted)["late4"]
-    assert admitted.faults == {f"key {_KEYS[4].public[:16]}…": reasons(admitted)["late4"]}, (
-        "the coordinator's user is told"
-    )
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_with_a_roster_no_stranger_is_a_rank_that_the_job_has_not(first: bool) -> None:
-    """The number on a card is whatever its author likes."""
-    admission = make_admission(given=_GIVEN)
-    admitted = admission.admit([*_CARDS[1:], later(3, rank=7)], "session", (), first)
-    assert list(admitted.present) == ["r0.s0", "r1.s0"]
-    assert "identity.roster" in reasons(admitted)["late3"]
-    assert admission.roster.keys == _GIVEN
-
-
-def test_with_a_roster_who_had_joined_before_it_is_a_stranger() -> None:
-    admission = make_admission(given=_GIVEN, former={"spare3": _KEYS[3].public})
-    admitted = admission.admit([later(3)], "session", (), first=False)
-    assert (admitted.present, list(reasons(admitted))) == ({}, ["late3"])
 
 
 def test_who_says_that_a_key_is_its_own_and_does_not_show_it_has_not_the_name_of_that_key() -> None:

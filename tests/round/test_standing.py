@@ -44,7 +44,7 @@ def test_what_is_kept_in_another_form_has_another_number() -> None:
         ],
         {
             "suspicion": ["by_node"], "purse": ["steps"], "power": ["streak"], "tolerance": [],
-            "unproven": ["rounds", "taken_back"], "former": ["rounds"], "usual": ["known"],
+            "unproven": ["rounds", "taken_back", "vouched"], "former": ["rounds"], "usual": ["known"],
             "debts": ["believed", "owing", "untold", "watched"],
         },
     )  # fmt: skip
