@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def load(overrides: Sequence[str]) -> Config:
         with open_dict(composed):
             del composed["hydra"]
         _spell_out(composed.get("train", {}))
-        merged = OmegaConf.merge(OmegaConf.structured(Config), composed)
+        merged = OmegaConf.merge(_form(), composed)
         config = OmegaConf.to_object(merged)
     except UserWarning as warning:
         raise SettingError(f"{SEARCH_PATH}: {one_line(warning).partition('path=')[2]}") from warning
@@ -68,6 +69,12 @@ def load(overrides: Sequence[str]) -> Config:
     _check_read(config, given)
     _check_adapters_read(config, given)
     return config
+
+
+@cache
+def _form() -> DictConfig:
+    """What there is, and of which type: to make that takes a quarter of the time of all else."""
+    return OmegaConf.structured(Config)
 
 
 def config_dir() -> Path:
