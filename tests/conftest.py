@@ -14,6 +14,7 @@ import pytest
 
 from tdml import config
 from tests.composing import compose_once
+from tests.rehearsing import rehearse_once
 
 if TYPE_CHECKING:
     from tests.jobs import Result
@@ -30,6 +31,7 @@ _CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 gc.disable()  # until all is imported and collected, which stays
 compose_once()
+rehearse_once()
 _compose = config.load
 
 
