@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,16 @@ def run_job(run: Path, ranks: int, *overrides: str, seconds: float = 90) -> Resu
 
 
 def start_job(
-    run: Path, ranks: int, *overrides: str, address: str = "127.0.0.1", places: Sequence[str] = ()
+    run: Path,
+    ranks: int,
+    *overrides: str,
+    address: str = "127.0.0.1",
+    places: Sequence[str] = (),
+    own: Mapping[int, Sequence[str]] | None = None,
 ) -> tuple[list[multiprocessing.Process], Path]:
     """Start a job's ranks; the caller must see to it that they end. `places` are the network
-    namespaces that they live in, and `address` is that of rank 0 in its own."""
+    namespaces that they live in, and `address` is that of rank 0 in its own. `own` are overrides of
+    some ranks alone."""
     _await_imports()
     log = run.with_name(run.name + ".log")
     shared = {
@@ -108,14 +114,15 @@ def start_job(
         "MASTER_PORT": free_port(),
     }
     arguments = [f"run_dir={run}", *_microbatches(overrides), *overrides]
-    config = _composed(arguments)
+    config = None if own else _composed(arguments)
     processes = []
     for rank in range(ranks):
         environment = {
             key: str(value) for key, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()
         }
         place = places[rank] if places else None
-        processes.append(forked(_rank, environment, arguments, config, log, place))
+        given = [*arguments, *(own or {}).get(rank, ())]
+        processes.append(forked(_rank, environment, given, config, log, place))
     return processes, log
 
 

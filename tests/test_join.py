@@ -62,11 +62,14 @@ def test_a_report_of_nothing_or_of_two_is_one_line(
 def test_who_has_another_version_of_the_users_model_is_told_so_and_not_banned(
     tmp_path: Path,
 ) -> None:
-    """Its work would be other work, which an audit proves."""
+    """Its work would be other work, which an audit proves. The rounds take no processor while it
+    starts."""
     for machine, layer in (("theirs", "ReLU"), ("mine", "GELU")):
         (tmp_path / machine).mkdir()
         (tmp_path / machine / "mine.py").write_text(
-            "from torch import nn\ndef net(num_classes):\n    return nn.Sequential("
+            "import time\nfrom torch import nn\nclass Slow(nn.Module):\n"
+            "    def forward(self, value):\n        time.sleep(0.05)\n        return value\n"
+            "def net(num_classes):\n    return nn.Sequential(Slow(), "
             f"nn.Flatten(), nn.Linear(768, 8), nn.{layer}(), nn.Linear(8, num_classes))\n"
         )
     job = [
