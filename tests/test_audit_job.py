@@ -53,15 +53,16 @@ def assert_convicted(result: Result, node: str) -> None:
         assert index == node[1] or found["verdict"] == "honest", result.why()
 
 
+@_slow  # tests/test_recipe_job.py repeats two rounds of another job
 @pytest.mark.parametrize(
     "overrides",
     [
         [],
-        pytest.param(["sync.local_steps=1"], marks=_slow),
-        pytest.param(["trust.audit_memory=0"], marks=_slow),
-        pytest.param(["gather.memory=0"], marks=_slow),
-        pytest.param(["train=adamw", "train.lr=0.003"], marks=_slow),
-        pytest.param(["sync=nesterov"], marks=_slow),
+        ["sync.local_steps=1"],
+        ["trust.audit_memory=0"],
+        ["gather.memory=0"],
+        ["train=adamw", "train.lr=0.003"],
+        ["sync=nesterov"],
     ],
     ids=" ".join,
 )

@@ -199,9 +199,8 @@ def test_a_run_that_has_learnt_nothing_has_failed_and_nobody_is_to_blame(tmp_pat
     assert not (result.run / "model.pt").exists()
 
 
-@pytest.mark.parametrize(
-    "signum", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_run_can_be_resumed(tmp_path: Path, signum: int) -> None:
     job = [*_JOB, "rounds=8"]
     stopped = disturb(tmp_path / "run", 7, job, rank=0, signum=signum)

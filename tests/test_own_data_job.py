@@ -53,10 +53,15 @@ def test_replicas_learn_from_what_each_of_them_alone_holds_and_go_on(tmp_path: P
             "data: the training labels of r0.s0 and r0.s1 differ: with data.partition=own the first "
             "and the last stage of a replica must hold the same samples, in the same order",
         ),
-        ("few of 3", "data: the 10 training samples of r1.s0 are too few for an optimizer step on"),
-        (
+        pytest.param(
+            "few of 3",
+            "data: the 10 training samples of r1.s0 are too few for an optimizer step on",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "size of 4",
             "data: a sample of r1.s1 is a tensor (3, 8, 8) of torch.float32, one of rank 0",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -102,10 +102,15 @@ def test_every_way_to_run_leaves_a_sound_ledger(
     ("override", "expected"),
     [
         ("rewards.pool=9007199254740993", "rewards.pool=9007199254740993 × rounds=2 exceeds"),
-        ("rewards.stake=9007199254740993", "rewards.stake=9007199254740993 exceeds"),
-        (
+        pytest.param(
+            "rewards.stake=9007199254740993",
+            "rewards.stake=9007199254740993 exceeds",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "ledger.artifacts=file:///dev/null/store",
             "ledger.artifacts=file:///dev/null/store cannot be used",
+            marks=pytest.mark.slow,
         ),
         ("ledger.artifacts=nothing://store", "ledger.artifacts=nothing://store cannot be used"),
     ],
