@@ -93,10 +93,11 @@ def machine_kind(device: torch.device) -> str:
 
 
 def usual_threads(kinds: Iterable[str]) -> int | None:
-    """With how many threads most of these kinds of machines compute; None where none of them is a
-    processor."""
+    """With how many threads most of these kinds of machines compute, of those that are processors;
+    None where it is not most of them: where all differ, two that say the same would decide."""
     threads = [int(match[1]) for kind in kinds if (match := _THREADS.search(kind))]
-    return Counter(threads).most_common(1)[0][0] if threads else None
+    usual = Counter(threads).most_common(1)
+    return next((number for number, count in usual if 2 * count > len(threads)), None)
 
 
 def processor() -> str:

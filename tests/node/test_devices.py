@@ -103,3 +103,9 @@ def test_with_how_many_threads_most_compute() -> None:
     assert usual_threads([*kinds, "torch 2, NVIDIA H200"]) == 2
     assert usual_threads(["torch 2, NVIDIA H200"]) is None
     assert usual_threads(["made up, 1000000000 threads"]) is None
+
+
+def test_a_few_do_not_say_with_how_many_threads_others_compute() -> None:
+    """On a single one an honest machine would be late, and gone after two rounds."""
+    honest = [f"torch 2, AMD EPYC AVX512, {number} threads" for number in (8, 12, 16)]
+    assert usual_threads([*honest, *["made up, 1 threads"] * 2]) is None
