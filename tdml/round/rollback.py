@@ -47,6 +47,10 @@ class Unproven:
         own = [r for r in rounds if oldest <= r < number]
         return range(min(own), max(own) + 1) if own else range(0)
 
+    def knows(self, key: str) -> bool:
+        """Whether an update of a node counts in some round."""
+        return bool(self.rounds.get(key) or self.vouched.get(key))
+
     def _in_league(self, new: Set[str], liars: Set[str]) -> list[int]:
         """The rounds of liars that liars have repeated, one of whom is a `new` one."""
         return [

@@ -151,7 +151,7 @@ class Coordinator:
         self.keeping.best(self.last_round)
         unproven, trust = self.engine.judge.standing.unproven, self.job.config.trust
         tainted = unproven.tainted(self._banned_before, self.last_round + 1, trust.budget)
-        bans = {n: "" for key, n in self._banned_before.items() if unproven.rounds.get(key)}
+        bans = {n: "" for key, n in self._banned_before.items() if unproven.knows(key)}
         unproven.drop(self._banned_before)
         if tainted and trust.rollback == "auto":
             self._go_back(Round(self.last_round, {}, bans=bans, tainted=tainted))
