@@ -14,7 +14,7 @@ from tdml.round.gather import Gathered
 from tdml.round.job import Job
 from tdml.round.openings import false_answer
 from tdml.round.referee import CannotRead
-from tdml.round.repeat import Claim, claim_of, repeat
+from tdml.round.repeat import Window, repeat, window_of
 from tdml.round.settlement import Settlement
 from tdml.round.settler import LOOKS_TAKE, Keep, Settler
 from tdml.round.signatures import Signers
@@ -37,41 +37,41 @@ class Auditor:
     def audit(
         self,
         gathered: Gathered,
-        windows: Mapping[int, Sequence[int]],
+        chosen: Mapping[int, Sequence[int]],
         draw: torch.Generator,
         audits: Audits,
     ) -> None:
         """Have some windows repeated.
 
         Args:
-            windows: by replica.
+            chosen: their numbers, by replica.
             draw: chooses the validators; nobody can have foreseen it.
             audits: what has come of other windows; the results are added.
         """
-        openings = open_traces(self._fleet, self._job, gathered, sorted(windows), audits)
-        claims = [
-            claim_of(self._job, gathered.start, owner, window, openings[owner.index])
+        openings = open_traces(self._fleet, self._job, gathered, sorted(chosen), audits)
+        windows = [
+            window_of(self._job, gathered.start, owner, number, openings[owner.index])
             for owner in self._fleet.placed(sorted(openings))
-            for window in windows[owner.index]
+            for number in chosen[owner.index]
         ]
-        owners = {claim.owner.index: claim.owner for claim in claims}
+        owners = {window.owner.index: window.owner for window in windows}
         others = {i: alike(self._fleet, gathered, owner, draw) for i, owner in owners.items()}
-        validators = [in_turn(claim, others[claim.owner.index], audits) for claim in claims]
-        answers = self._repeat(claims, validators, audits)
-        for claim, asked, answer in zip(claims, validators, answers, strict=True):
-            self._conclude(claim, gathered, asked, answer, draw, audits)
-        clean = [claim for claim in claims if audits.is_clean(claim)]
+        validators = [in_turn(window, others[window.owner.index], audits) for window in windows]
+        answers = self._repeat(windows, validators, audits)
+        for window, asked, answer in zip(windows, validators, answers, strict=True):
+            self._conclude(window, gathered, asked, answer, draw, audits)
+        clean = [window for window in windows if audits.is_clean(window)]
         chances = torch.rand(len(clean), generator=draw).tolist()
         vouched = vouched_for(self._fleet, gathered)
-        for claim, chance in zip(clean, chances, strict=True):
+        for window, chance in zip(clean, chances, strict=True):
             # the two may be in league; and on a kind of machine that they have made up they are
-            if chance < LOOK or claim.owner.index not in vouched:
-                self._look(claim, gathered, draw, audits)
+            if chance < LOOK or window.owner.index not in vouched:
+                self._look(window, gathered, draw, audits)
         for index in sorted(openings.keys() - vouched):
             audits.doubt(index)
 
     def _repeat(
-        self, claims: Sequence[Claim], validators: Sequence[Sequence[Replica]], audits: Audits
+        self, windows: Sequence[Window], validators: Sequence[Sequence[Replica]], audits: Audits
     ) -> list[Reply | None]:
         """Every window by the first of its validators, all of them at the same time; None where
         there is no answer."""
@@ -79,30 +79,29 @@ class Auditor:
         for place, others in enumerate(validators):
             for validator in others[:1]:
                 tasks.setdefault(validator.index, []).append(place)
-
-        answers: list[Reply | None] = [None] * len(claims)
+        answers: list[Reply | None] = [None] * len(windows)
 
         def work(validator: Replica) -> None:
             for place in tasks[validator.index]:
-                answers[place] = self._repeat_one(claims[place], validator)
+                answers[place] = self._repeat_one(windows[place], validator)
 
         done = self._fleet.each(work, self._fleet.ready(sorted(tasks)))
         audits.unanswered |= tasks.keys() - done.keys()
         return answers
 
-    def _repeat_one(self, claim: Claim, validator: Replica) -> Reply:
+    def _repeat_one(self, window: Window, validator: Replica) -> Reply:
         try:
-            return repeat(self._job, claim, validator)
+            return repeat(self._job, window, validator)
         except NotShown as error:
             return error
         except ReplicaLost as loss:
-            if loss.replica == claim.owner.index:
+            if loss.replica == window.owner.index:
                 return loss
             raise
 
     def _conclude(
         self,
-        claim: Claim,
+        window: Window,
         gathered: Gathered,
         validators: Sequence[Replica],
         answer: Reply | None,
@@ -110,87 +109,89 @@ class Auditor:
         audits: Audits,
     ) -> None:
         """By one validator after the other, until one confirms it or its owner is proven to lie."""
-        owner = claim.owner
+        owner = window.owner
         if audits.of(owner.index).lied:
             return
         why, ends = "", Counter[tuple[str, ...]]()
         accusers: list[tuple[Replica, list[Repetition]]] = []
-        validators = in_turn(claim, validators, audits) if answer is None else validators
+        validators = in_turn(window, validators, audits) if answer is None else validators
         for place, validator in enumerate(validators):
             if place or answer is None:  # it may have failed over another window
-                claim = claim.anew()
-                answer = self._ask(claim, validator)
-            unsettled = self._judge_answer(claim, validator, answer, audits)
+                window = window.anew()
+                answer = self._ask(window, validator)
+            unsettled = self._judge_answer(window, validator, answer, audits)
             if unsettled is None:
-                for accuser, told in accusers if audits.is_clean(claim) else ():
-                    self._settle(claim, validator, accuser, told, audits)  # its owner may hinder it
+                # its owner may hinder it
+                for accuser, told in accusers if audits.is_clean(window) else ():
+                    self._settle(window, validator, accuser, told, audits)
                 return
             why = unsettled
             if isinstance(answer, list):
                 ends[tuple(each.end for each in answer)] += 1
-                accusers += [(validator, answer)] if validator.index in audits.unsure(claim) else []
+                unsure = validator.index in audits.unsure(window)
+                accusers += [(validator, answer)] if unsure else []
             if audits.hides(owner.names) and max(ends.values(), default=0) > 1:
                 break  # two say the same against it: no more of them need to
-        doubted = audits.left_undecided(claim) or audits.hides(owner.names)
+        doubted = audits.left_undecided(window) or audits.hides(owner.names)
         if doubted and validators:
-            audits.left_open(claim, why)
-            if blame_machines(ends, audits.unsure(claim), validators, len(gathered.start.steps)):
+            audits.left_open(window, why)
+            if blame_machines(ends, audits.unsure(window), validators, len(gathered.start.steps)):
                 self.settler.kinds.unrepeatable.add(owner.kind)
         else:  # nobody is there to repeat it, or nobody who does so honestly
-            self._look(claim, gathered, draw, audits)
+            self._look(window, gathered, draw, audits)
 
-    def _ask(self, claim: Claim, validator: Replica) -> Reply | None:
+    def _ask(self, window: Window, validator: Replica) -> Reply | None:
         """One validator's answer."""
-        ready = self._formed(validator, claim)
-        return self._fleet.each(lambda v: self._repeat_one(claim, v), ready).get(validator.index)
+        ready = self._formed(validator, window)
+        return self._fleet.each(lambda v: self._repeat_one(window, v), ready).get(validator.index)
 
-    def _formed(self, replica: Replica, claim: Claim) -> Sequence[Replica]:
+    def _formed(self, replica: Replica, window: Window) -> Sequence[Replica]:
         """The replica as it can work together: who has lost its group over what it was to repeat is
         formed again, with the weights that the round began from. Empty where that fails, or it is
         on another kind of machine now: its round is judged by the kind that it was on then."""
         if not self._fleet.ready([replica.index]):
             self._fleet.form([replica.index])
-            given = claim.weights, -claim.order.round, self._job.frozen  # a version as debts'
+            given = window.weights, -window.order.round, self._job.frozen  # a version as debts'
             self._fleet.each(lambda r: r.load(*given), self._fleet.ready([replica.index]))
         return [r for r in self._fleet.ready([replica.index]) if r.kind == replica.kind]
 
     def _judge_answer(
-        self, claim: Claim, validator: Replica, answer: Reply | None, audits: Audits
+        self, window: Window, validator: Replica, answer: Reply | None, audits: Audits
     ) -> str | None:
         """What one validator's answer leads to: why another has to be asked; None if settled."""
         if answer is None:
             audits.unanswered.add(validator.index)
             return "audit: who was to repeat its work did not answer"
         if not isinstance(answer, list):
-            self._note_unshown(claim, validator, answer, audits)
+            self._note_unshown(window, validator, answer, audits)
             return None
-        audits.steps += len(claim.order.batches)
+        audits.steps += len(window.order.batches)
         signers = Signers.of(self._fleet, validator)
-        if false := false_answer(self._job, signers, claim, answer):
+        if false := false_answer(self._job, signers, window, answer):
             audits.proofs += false
             return "audit: who was to repeat its work has lied"
-        if claim.confirmed_by(answer):
-            audits.found_clean(claim, validator.index)
+        if window.confirmed_by(answer):
+            audits.found_clean(window, validator.index)
             return None
-        if audits.hides(claim.owner.names):
+        if audits.hides(window.owner.names):
             return "audit: a dispute could not be settled: it repeats nothing of its own"
-        return self._settle(claim, claim.owner, validator, answer, audits)
+        return self._settle(window, window.owner, validator, answer, audits)
 
     def _note_unshown(
-        self, claim: Claim, validator: Replica, answer: NotShown | ReplicaLost, audits: Audits
+        self, window: Window, validator: Replica, answer: NotShown | ReplicaLost, audits: Audits
     ) -> None:
         """Of an owner that did not show the state that a window begins with."""
-        names = claim.owner.names
+        names = window.owner.names
         if isinstance(answer, NotShown):
             audits.proofs.append(Proof((names[answer.stage],), f"audit: {answer}"))
-            audits.found_lied(claim, validator.index)
+            audits.found_lied(window, validator.index)
         else:
             audits.silent |= unshown(answer, names)
-            audits.left_open(claim, f"audit: it has not shown its work: {answer}")
+            audits.left_open(window, f"audit: it has not shown its work: {answer}")
 
     def _settle(
         self,
-        claim: Claim,
+        window: Window,
         found: Replica,
         validator: Replica,
         answer: list[Repetition],
@@ -198,19 +199,19 @@ class Auditor:
     ) -> str | None:
         """The dispute between who has `found` what the owner has committed to, and a validator; why
         another one has to be asked, or None."""
-        owner = claim.owner
+        owner = window.owner
         wanted = {each.index: each for each in (owner, validator, found)}
-        formed = {i: r for i, each in wanted.items() for r in self._formed(each, claim)}
+        formed = {i: r for i, each in wanted.items() for r in self._formed(each, window)}
         if len(formed) < len(wanted):
             audits.silent |= set() if owner.index in formed else set(owner.names)
             return "audit: a dispute could not be settled: one of the two can do nothing any more"
         try:
-            claim = replace(claim, owner=formed[owner.index])
+            window = replace(window, owner=formed[owner.index])
             parties = formed[found.index], formed[validator.index]
-            settled = self.settler.settle(claim, *parties, answer)
+            settled = self.settler.settle(window, *parties, answer)
         except NotShown as error:
             audits.proofs.append(Proof((owner.names[error.stage],), f"audit: {error}"))
-            audits.found_lied(claim, validator.index)
+            audits.found_lied(window, validator.index)
             return None
         except ReplicaLost as loss:
             own = loss.replica == owner.index
@@ -219,82 +220,81 @@ class Auditor:
         audits.settlements += settled
         audits.proofs += [proof for each in settled for proof in each.proofs]
         if {name for each in settled for name in each.blamed} & set(owner.names):
-            audits.found_lied(claim, validator.index)
+            audits.found_lied(window, validator.index)
             return None
         open_ones = (each.unsettled for each in settled if each.unsettled)
         return next(open_ones, "audit: who was to repeat its work has lied")
 
     def _look(
-        self, claim: Claim, gathered: Gathered, draw: torch.Generator, audits: Audits
+        self, window: Window, gathered: Gathered, draw: torch.Generator, audits: Audits
     ) -> None:
         """The coordinator looks itself, at one step of one stage. What it finds amiss it settles
         with those who have not repeated the window yet, or alone where nobody else could."""
-        owner = claim.owner
-        audits.looks += LOOKS_TAKE * len(claim.order.batches)
-        before = audits.of(owner.index).validators.get(claim.window)
-        drawn = in_turn(claim, alike(self._fleet, gathered, owner, draw), audits)
+        owner = window.owner
+        audits.looks += LOOKS_TAKE * len(window.order.batches)
+        before = audits.of(owner.index).validators.get(window.number)
+        drawn = in_turn(window, alike(self._fleet, gathered, owner, draw), audits)
         others = [validator for validator in drawn if validator.index != before]
-
         silent = set(owner.names)  # any of them, unless it is known who
 
         def look(shows: Replica) -> Look:
             try:
-                return self.settler.look(replace(claim, owner=shows), draw, alone=not others)
+                return self.settler.look(replace(window, owner=shows), draw, alone=not others)
             except (NotShown, CannotRead) as error:
                 return error
             except ReplicaLost as loss:
                 silent.intersection_update(unshown(loss, owner.names))
                 raise
 
-        results = self._fleet.each(look, self._formed(owner, claim))
+        results = self._fleet.each(look, self._formed(owner, window))
         if owner.index not in results:
             audits.silent |= silent
-            audits.left_open(claim, "audit: it did not repeat its work")
+            audits.left_open(window, "audit: it did not repeat its work")
             return
         result = results[owner.index]
         # others have found it, whose word counts
-        stands = audits.is_clean(claim) and owner.index in vouched_for(self._fleet, gathered)
+        stands = audits.is_clean(window) and owner.index in vouched_for(self._fleet, gathered)
         if isinstance(result, CannotRead):
             audits.notes.append(str(result))
             if before is None:  # nor has anybody else repeated it
-                audits.left_open(claim, f"audit: {result}")
+                audits.left_open(window, f"audit: {result}")
         elif not (stands and isinstance(result, Settlement) and result.blind):
-            self._note_look(claim, result, others, audits)
+            self._note_look(window, result, others, audits)
 
     def _note_look(
         self,
-        claim: Claim,
+        window: Window,
         result: Settlement | NotShown | None,
         others: Sequence[Replica],
         audits: Audits,
     ) -> None:
         """Of what could be read; `others` can repeat the window."""
         if result is None:
-            audits.looked_right(claim)
+            audits.looked_right(window)
         elif isinstance(result, Settlement) and result.proofs:
             audits.settlements.append(result)
             audits.proofs += result.proofs
-            audits.found_lied(claim, None)
+            audits.found_lied(window, None)
         elif isinstance(result, Settlement) and not result.unsettled:
-            audits.leave_unknown(claim)
+            audits.leave_unknown(window)
         elif others:
-            self._repeat_by_others(claim, others, audits)
+            self._repeat_by_others(window, others, audits)
         else:
             if self._job.config.topology.most > 1:  # it counts no more until it is found right
-                audits.silent |= set(claim.owner.names)
+                audits.silent |= set(window.owner.names)
             why = result.unsettled if isinstance(result, Settlement) else f"audit: {result}"
-            audits.left_open(claim, why)
+            audits.left_open(window, why)
 
-    def _repeat_by_others(self, claim: Claim, others: Sequence[Replica], audits: Audits) -> None:
+    def _repeat_by_others(self, window: Window, others: Sequence[Replica], audits: Audits) -> None:
         """Have a window that the coordinator has not found right repeated by one after the other,
         until one finds something else than its owner, and that is settled."""
         for validator in others:
-            claim = claim.anew()
-            answer = self._ask(claim, validator)
-            if isinstance(answer, list) and claim.confirmed_by(answer):
-                audits.steps += len(claim.order.batches)
-            elif self._judge_answer(claim, validator, answer, audits) is None:
+            window = window.anew()
+            answer = self._ask(window, validator)
+            if isinstance(answer, list) and window.confirmed_by(answer):
+                audits.steps += len(window.order.batches)
+            elif self._judge_answer(window, validator, answer, audits) is None:
                 return
-            elif audits.hides(claim.owner.names):
+            elif audits.hides(window.owner.names):
                 break
-        audits.left_open(claim, "audit: the coordinator does not find what others repeat")
+        audits.left_open(window, "audit: the coordinator does not find what others repeat")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tdml.round.repeat import Claim
+from tdml.round.repeat import Window
 from tdml.round.settlement import Settlement
 from tdml.trust.judgement import Audited, Proof
 
@@ -40,19 +40,19 @@ class Audits:
         shown = range(len(windows)) if audited.lied else {*audited.clean, *audited.looked}
         return sum(windows[window] for window in self.drawn.get(index, ()) if window in shown)
 
-    def left_undecided(self, claim: Claim) -> list[Settlement]:
+    def left_undecided(self, window: Window) -> list[Settlement]:
         """The disputes over a window in which nobody was proven to lie."""
-        place = (claim.order.replica, claim.window)
+        place = (window.order.replica, window.number)
         return [s for s in self.settlements if (s.replica, s.window) == place and not s.proofs]
 
-    def unsure(self, claim: Claim) -> set[int | None]:
+    def unsure(self, window: Window) -> set[int | None]:
         """The validators of a window between whom and its owner one was found wrong, not for
         sure. Of small differences, which two kinds of machines may have, none of them is."""
-        return {s.validator for s in self.left_undecided(claim) if s.unsure}
+        return {s.validator for s in self.left_undecided(window) if s.unsure}
 
-    def is_clean(self, claim: Claim) -> bool:
+    def is_clean(self, window: Window) -> bool:
         """Whether another replica has found the same of a window."""
-        return claim.window in self._before(claim).clean
+        return window.number in self._before(window).clean
 
     def convicts(self, names: Iterable[str]) -> bool:
         """Whether one of these nodes is proven to lie."""
@@ -89,11 +89,11 @@ class Audits:
         looked = tuple(sorted({*audited.clean, *audited.looked}))
         self.by_replica[index] = replace(audited, clean=(), looked=looked)
 
-    def leave_unknown(self, claim: Claim) -> None:
+    def leave_unknown(self, window: Window) -> None:
         """Nobody can tell of a window: two kinds of machines may differ so."""
-        before = self._without(claim)
-        self.by_replica[claim.order.replica] = replace(
-            before, unknown=(*before.unknown, claim.window)
+        before = self._without(window)
+        self.by_replica[window.order.replica] = replace(
+            before, unknown=(*before.unknown, window.number)
         )
 
     def join(self, other: "Audits") -> None:
@@ -106,36 +106,36 @@ class Audits:
         self.looks += other.looks
         self.notes += other.notes
 
-    def found_clean(self, claim: Claim, validator: int) -> None:
+    def found_clean(self, window: Window, validator: int) -> None:
         """A replica has repeated a window, and found the very same."""
-        before = self._before(claim)
-        windows = tuple(sorted({*before.clean, claim.window}))
-        self._set(claim, replace(before, clean=windows), validator)
+        before = self._before(window)
+        clean = tuple(sorted({*before.clean, window.number}))
+        self._set(window, replace(before, clean=clean), validator)
 
-    def looked_right(self, claim: Claim) -> None:
+    def looked_right(self, window: Window) -> None:
         """The coordinator has looked at a window, and found nothing wrong."""
-        index, before = claim.order.replica, self._before(claim)
-        looked = tuple(sorted({*before.looked, claim.window} - {*before.clean}))
-        validators = {claim.window: None, **before.validators}
+        index, before = window.order.replica, self._before(window)
+        looked = tuple(sorted({*before.looked, window.number} - {*before.clean}))
+        validators = {window.number: None, **before.validators}
         self.by_replica[index] = replace(before, looked=looked, validators=validators)
 
-    def found_lied(self, claim: Claim, validator: int | None) -> None:
+    def found_lied(self, window: Window, validator: int | None) -> None:
         """The owner is proven to have lied in a window; None: by the coordinator's look."""
-        before = self._before(claim)
-        self._set(claim, replace(before, lied=(*before.lied, claim.window)), validator)
+        before = self._before(window)
+        self._set(window, replace(before, lied=(*before.lied, window.number)), validator)
 
-    def left_open(self, claim: Claim, why: str) -> None:
+    def left_open(self, window: Window, why: str) -> None:
         """A window could not be settled, whoever had found it clean."""
-        self._set(claim, replace(self._without(claim), unsettled=why), None)
+        self._set(window, replace(self._without(window), unsettled=why), None)
 
-    def _before(self, claim: Claim) -> Audited:
-        return self.of(claim.order.replica)
+    def _before(self, window: Window) -> Audited:
+        return self.of(window.order.replica)
 
-    def _without(self, claim: Claim) -> Audited:
+    def _without(self, window: Window) -> Audited:
         """As if nobody had found the window clean."""
-        before = self._before(claim)
-        return replace(before, clean=tuple(w for w in before.clean if w != claim.window))
+        before = self._before(window)
+        return replace(before, clean=tuple(w for w in before.clean if w != window.number))
 
-    def _set(self, claim: Claim, audited: Audited, validator: int | None) -> None:
-        validators = {**audited.validators, claim.window: validator}
-        self.by_replica[claim.order.replica] = replace(audited, validators=validators)
+    def _set(self, window: Window, audited: Audited, validator: int | None) -> None:
+        validators = {**audited.validators, window.number: validator}
+        self.by_replica[window.order.replica] = replace(audited, validators=validators)

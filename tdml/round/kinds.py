@@ -65,9 +65,10 @@ class Kinds:
         """Whether another kind of machine may find what is not finite in a step, or alone find what
         is: of very large numbers that hangs on the order of a sum, and elsewhere on rounding. Else
         who says so has not taken the step."""
-        claim, before, weights = done.claim, done.shown.before, done.claim.weights[done.item.stage]
+        window, before = done.window, done.shown.before
+        weights = window.weights[done.item.stage]
         start = [] if before is None else [before]
-        start += [weights] if claim.order.first + done.item.step == 0 else []
+        start += [weights] if window.order.first + done.item.step == 0 else []
         received = (each for message in done.shown.messages.values() for each in message)
         known = (*start, *received, *done.value)
         small = all(_is_small(tensor, weights) for tensor in known)

@@ -10,7 +10,7 @@ from tdml.node.messages import Channel, of_stage
 from tdml.node.trace import Opening
 from tdml.protocol.orders import Commitment, Repetition
 from tdml.round.job import Job
-from tdml.round.repeat import Claim
+from tdml.round.repeat import Window
 from tdml.round.signatures import Signers, broken_agreements
 from tdml.trust.commitment import is_plain
 from tdml.trust.judgement import Proof
@@ -57,17 +57,17 @@ def false_traces(
 
 
 def false_answer(
-    job: Job, signers: Signers, claim: Claim, answers: Sequence[Repetition]
+    job: Job, signers: Signers, window: Window, answers: Sequence[Repetition]
 ) -> list[Proof]:
     """The nodes of a validator, the `signers`, whose answers on a window no honest node gives."""
-    names, steps = signers.names, len(claim.order.batches)
+    names, steps = signers.names, len(window.order.batches)
     for stage, answer in enumerate(answers):
         formed = is_log(answer.log, steps, job.channels, stage)
         formed = formed and len(answer.signatures) == len(names)
         if not formed or skipped_steps(answer.log, of_stage(job.channels, stage)):
             text = f"audit: stage {stage} has not repeated what it was to repeat"
             return [Proof((names[stage],), text)]
-    return broken_agreements(job.channels, signers, repetition_purpose(claim.order), answers)
+    return broken_agreements(job.channels, signers, repetition_purpose(window.order), answers)
 
 
 def is_log(log: object, steps: int, channels: Sequence[Channel], stage: int) -> bool:

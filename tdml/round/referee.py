@@ -18,7 +18,7 @@ from tdml.node.stage import Stage
 from tdml.protocol.orders import RepeatOrder, ReplicaLost
 from tdml.round.copies import HOST, Copies
 from tdml.round.job import Job
-from tdml.round.repeat import Claim
+from tdml.round.repeat import Window
 from tdml.round.rounding import Rounding
 from tdml.round.shown import StepShown
 from tdml.trust.commitment import content
@@ -33,7 +33,7 @@ class Recomputation:
     its step. Sizes are measured by `origin`: a state's by the step's change. `drew`: whether the
     model draws at random there."""
 
-    claim: Claim
+    window: Window
     item: Item
     shown: StepShown
     value: list[torch.Tensor]
@@ -60,7 +60,7 @@ class Referee:
 
     def recompute(
         self,
-        claim: Claim,
+        window: Window,
         item: Item,
         shown: StepShown,
         in_turn: bool = False,
@@ -77,12 +77,12 @@ class Referee:
                 raise anything at what no honest stage has, or is sent.
             CannotRead: here its samples cannot be read.
         """
-        order, weights = claim.order, claim.weights[item.stage]
+        order, weights = window.order, window.weights[item.stage]
         stage = self._copies.of(item.stage)
         wanted = item.channel if item.channel >= 0 else None
         given, messages = self._read(stage, order, item.step), shown.messages
         try:
-            before = _begin(stage, claim, item, shown.before)
+            before = _begin(stage, window, item, shown.before)
             moved = torch.zeros_like(weights)
             if rounding is not None:
                 given, messages = rounding.inputs(given), rounding.messages(messages)
@@ -103,7 +103,7 @@ class Referee:
             self._copies.freeze([item.stage])
             if item.channel < 0:
                 value[0][: len(weights)] -= moved
-        return Recomputation(claim, item, shown, value, origin, stage.has_drawn())
+        return Recomputation(window, item, shown, value, origin, stage.has_drawn())
 
     def _read(self, stage: Stage, order: RepeatOrder, step: int) -> StepInputs:
         """What a step takes of the data. Raises CannotRead."""
@@ -116,7 +116,7 @@ class Referee:
         of its micro-batches, for that of a pipeline is another than the coordinator's; and by
         whatever copy of the stage."""
         for i in self._copies.renewed([done.item.stage], times):
-            again = self.recompute(done.claim, done.item, done.shown, in_turn=bool(i % 2))
+            again = self.recompute(done.window, done.item, done.shown, in_turn=bool(i % 2))
             if again.digest != done.digest:
                 return False
         return True
@@ -129,7 +129,7 @@ class Referee:
         for seed in range(AGAIN):
             rounding = Rounding(self._job.config.train, seed)
             with suppress(ReplicaLost):
-                other = self.recompute(done.claim, done.item, done.shown, rounding=rounding)
+                other = self.recompute(done.window, done.item, done.shown, rounding=rounding)
                 errors.append(self.error(done, other.value))
         return max(errors, default=math.inf)
 
@@ -162,11 +162,11 @@ def reading(what: str) -> Iterator[None]:
         raise CannotRead(f"the coordinator cannot read {what}: {one_line(error)}") from error
 
 
-def _begin(stage: Stage, claim: Claim, item: Item, before: torch.Tensor | None) -> torch.Tensor:
+def _begin(stage: Stage, window: Window, item: Item, before: torch.Tensor | None) -> torch.Tensor:
     """Have a stage stand where the step of an item begins, from the state that was shown; that
     state."""
-    if claim.order.first + item.step == 0:
-        stage.trainer.go_on(claim.weights[item.stage], before)
+    if window.order.first + item.step == 0:
+        stage.trainer.go_on(window.weights[item.stage], before)
     else:
         assert before is not None
         stage.trainer.resume(before)

@@ -15,17 +15,17 @@ from tdml.round.vectors import Vector, relay
 
 
 @dataclass(frozen=True)
-class Claim:
+class Window:
     """A window of a replica's round as it was ordered, and what its nodes have shown of it. `owner`
     is that replica, and `weights` are those that the round started from, (d_s,) by stage."""
 
     order: RepeatOrder
     owner: Replica
-    window: int
+    number: int
     openings: Sequence[Opening]
     weights: Sequence[torch.Tensor]
 
-    def anew(self, **changed: Any) -> "Claim":
+    def anew(self, **changed: Any) -> "Window":
         """The same, to be asked for once more, in an order that is `changed` somehow."""
         return replace(self, order=replace(self.order, nonce=new_nonce(), **changed))
 
@@ -36,14 +36,14 @@ class Claim:
         return [opening.log[first : first + len(self.order.batches)] for opening in self.openings]
 
     def ends(self) -> tuple[str, ...]:
-        """What the window is claimed to lead to, by stage."""
-        return tuple(opening.states[self.window] for opening in self.openings)
+        """What the owner says the window leads to, by stage."""
+        return tuple(opening.states[self.number] for opening in self.openings)
 
     def start(self, stage: int) -> str | None:
-        """What it is claimed to start from; None where that is the global weights and a fresh
+        """What the owner says it starts from; None where that is the global weights and a fresh
         optimizer. The first window's is an inner state."""
         opening = self.openings[stage]
-        return opening.states[self.window - 1] if self.window else opening.inner or None
+        return opening.states[self.number - 1] if self.number else opening.inner or None
 
     def confirmed_by(self, answers: Sequence[Repetition]) -> bool:
         """Whether a repetition has found the very same."""
@@ -53,37 +53,37 @@ class Claim:
         )
 
 
-def claim_of(
-    job: Job, start: RoundStart, owner: Replica, window: int, openings: Sequence[Opening]
-) -> Claim:
+def window_of(
+    job: Job, start: RoundStart, owner: Replica, number: int, openings: Sequence[Opening]
+) -> Window:
     """One window of a replica's round, with the order to repeat it."""
     bounds = job.bounds(start.steps[owner.index])
-    first, stop = bounds[window : window + 2]
+    first, stop = bounds[number : number + 2]
     order = RepeatOrder(
         start.number,
         job.longest,
         owner.index,
         first,
-        last=window == len(bounds) - 2,
+        last=number == len(bounds) - 2,
         batches=job.batches(owner.index, start.number)[first:stop],
         nonce=new_nonce(),
-        inner=() if window else tuple(bool(opening.inner) for opening in openings),
+        inner=() if number else tuple(bool(opening.inner) for opening in openings),
     )
-    return Claim(order, owner, window, openings, start.weights)
+    return Window(order, owner, number, openings, start.weights)
 
 
-def repeat(job: Job, claim: Claim, party: Replica) -> list[Repetition]:
+def repeat(job: Job, window: Window, party: Replica) -> list[Repetition]:
     """Have a party repeat a window, from the states that its owner has kept.
 
     Raises:
         ReplicaLost: one of them does not answer.
         NotShown: the owner shows another state than it had bound itself to.
     """
-    order, owner = claim.order, claim.owner
+    order, owner = window.order, window.owner
     for stage in range(len(owner.names)):
-        start = claim.start(stage)
+        start = window.start(stage)
         if start is not None and not order.own:
             state = job.states[stage]
-            size = state.size if claim.window else state.inner.size
-            relay(owner, Vector(state_before(claim.window), stage, size, start), party)
+            size = state.size if window.number else state.inner.size
+            relay(owner, Vector(state_before(window.number), stage, size, start), party)
     return party.repeat(order)

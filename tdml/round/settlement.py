@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tdml.round.fleet import Replica
-from tdml.round.repeat import Claim
+from tdml.round.repeat import Window
 from tdml.trust.dispute import Transcript
 from tdml.trust.judgement import Proof
 
@@ -37,7 +37,7 @@ class Dispute:
     validator, if there is one; `alone`: nobody else can repeat it, so that what the coordinator
     finds decides."""
 
-    claim: Claim
+    window: Window
     parties: Mapping[int, Replica]
     transcripts: Sequence[Transcript]
     alone: bool = False
@@ -69,4 +69,4 @@ class Dispute:
 
     @property
     def _nothing(self) -> Settlement:
-        return Settlement(self.claim.order.replica, self.claim.window, self.validator)
+        return Settlement(self.window.order.replica, self.window.number, self.validator)

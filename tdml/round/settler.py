@@ -14,7 +14,7 @@ from tdml.round.fleet import Fleet, Replica
 from tdml.round.job import Job
 from tdml.round.kinds import Kinds
 from tdml.round.referee import CannotRead, Recomputation, Referee
-from tdml.round.repeat import Claim, repeat
+from tdml.round.repeat import Window, repeat
 from tdml.round.settlement import Dispute, Settlement
 from tdml.round.shown import StepShown, shown_by
 from tdml.round.signatures import Signers
@@ -53,7 +53,7 @@ class Settler:
 
     def settle(
         self,
-        claim: Claim,
+        window: Window,
         found: Replica,
         validator: Replica,
         answers: Sequence[Repetition],
@@ -70,14 +70,14 @@ class Settler:
             NotShown: the owner shows something else than it had bound itself to.
         """
         parties = {party.index: party for party in (found, validator)}
-        own = replace(committed(self.job, claim), party=found.index)
-        before = [own, transcript_of(self.job, claim, validator, answers)]
-        dispute = Dispute(claim, parties, before)
+        own = replace(committed(self.job, window), party=found.index)
+        before = [own, transcript_of(self.job, window, validator, answers)]
+        dispute = Dispute(window, parties, before)
         settled: list[Settlement] = []
         try:
-            again = [self._by_step(claim, party) for party in parties.values()]
+            again = [self._by_step(window, party) for party in parties.values()]
             dispute = replace(dispute, transcripts=[*before, *again])
-            parted = first_differences(dispute.transcripts, window_items(self.job, claim))
+            parted = first_differences(dispute.transcripts, window_items(self.job, window))
             if not parted:
                 return [dispute.leave_open("it was repeated once more, and all agreed")]
             for item in parted:
@@ -91,7 +91,7 @@ class Settler:
                 raise
         return settled
 
-    def look(self, claim: Claim, draw: torch.Generator, alone: bool) -> Settlement | None:
+    def look(self, window: Window, draw: torch.Generator, alone: bool) -> Settlement | None:
         """The coordinator's own look at one step of one stage of a window, which nobody can
         foresee: at what it sends, and at the state that it leads to, or the round's update. None if
         nothing is wrong with it; left open without a reason where two kinds of machines may differ
@@ -103,26 +103,26 @@ class Settler:
                 told. Where code does not repeat itself, that happens to the honest.
             CannotRead: the coordinator cannot read the samples.
         """
-        owner, told = claim.owner, committed(self.job, claim)
-        dispute = Dispute(claim, {owner.index: owner}, [told], alone)
+        owner, told = window.owner, committed(self.job, window)
+        dispute = Dispute(window, {owner.index: owner}, [told], alone)
         try:
-            own = self._by_step(claim, owner)
+            own = self._by_step(window, owner)
         except Lied as lie:
             return dispute.convict(lie.proofs)
         dispute = replace(dispute, transcripts=[told, own])
-        if parted := first_differences(dispute.transcripts, window_items(self.job, claim)):
+        if parted := first_differences(dispute.transcripts, window_items(self.job, window)):
             return self._decide(dispute, parted[0])
-        steps, stages = len(claim.order.batches), len(owner.names)
+        steps, stages = len(window.order.batches), len(owner.names)
         place = int(torch.randint(steps * stages, (), generator=draw))
-        return self._look_at(dispute, own, _looked_at(claim, place // stages, place % stages))
+        return self._look_at(dispute, own, _looked_at(window, place // stages, place % stages))
 
     def _look_at(self, dispute: Dispute, own: Transcript, ends: Item) -> Settlement | None:
         """At one step of a stage, which ends with an item. Who has told what is sent otherwise than
         it is, at both ends of a channel, has states that follow from it. See `look`."""
-        owner = dispute.claim.owner
+        owner = dispute.window.owner
         shown, unknown = self._show(dispute, ends, owner), list[Recomputation]()
         for item in (*self._sent_in(ends), ends):
-            done = self.referee.recompute(dispute.claim, item, shown.of(item))
+            done = self.referee.recompute(dispute.window, item, shown.of(item))
             right = self.kinds.is_right(done, own.digests[item], owner.kind, done.shown.value)
             if right is False:
                 return self._conclude(dispute, done, [owner.index])
@@ -144,7 +144,7 @@ class Settler:
         shown = self._shown(dispute, item)
         if not shown:
             return dispute.leave_open("nobody shows the step on which the transcripts part")
-        done = self.referee.recompute(dispute.claim, item, next(iter(shown.values())))
+        done = self.referee.recompute(dispute.window, item, next(iter(shown.values())))
         right: dict[str, bool | None] = {}
         for transcript in dispute.transcripts:
             if item in transcript.digests:
@@ -157,7 +157,7 @@ class Settler:
 
     def _conclude(self, dispute: Dispute, done: Recomputation, guilty: Sequence[int]) -> Settlement:
         """What follows for the parties that a recomputation has found guilty."""
-        place = self._place(dispute.claim, done.item)
+        place = self._place(dispute.window, done.item)
         if not guilty:
             return dispute.leave_open(f"audit: recomputation of {place} confirms nobody", place)
         if not self._is_sure(dispute, done, guilty):
@@ -175,7 +175,7 @@ class Settler:
         """Whether the coordinator finds the same again and again, and so does somebody whom it
         confirms; where nobody else can repeat the owner's work, whether it has ever found right
         what the owner's kind of machine does."""
-        item, owner = done.item, dispute.claim.owner
+        item, owner = done.item, dispute.window.owner
         confirmed = [p for index, p in dispute.parties.items() if index not in guilty]
         # What nobody could see of the steps before, the disputed one must show.
         times = AGAIN * (1 + STEPS_BEFORE - (min(STEPS_BEFORE, item.step) if confirmed else 0))
@@ -192,7 +192,7 @@ class Settler:
         the job for good, and nobody can have made it so."""
         if self.referee.insists(done, times):
             return True
-        self.kinds.unrepeatable |= {dispute.claim.owner.kind, self.referee.kind}
+        self.kinds.unrepeatable |= {dispute.window.owner.kind, self.referee.kind}
         return False
 
     def _held_before(self, dispute: Dispute, item: Item, party: Replica) -> bool:
@@ -203,7 +203,7 @@ class Settler:
             earlier = Item(step, item.stage)
             try:
                 shown = self._show(dispute, earlier, party)
-                done = self.referee.recompute(dispute.claim, earlier, shown)
+                done = self.referee.recompute(dispute.window, earlier, shown)
             except NotShown as error:
                 if error.replica != party.index:
                     raise  # the owner keeps from it what it starts from
@@ -217,16 +217,15 @@ class Settler:
     def _stays(self, dispute: Dispute, party: Replica) -> bool:
         """Whether a party says the same of the window once more for each window of the round.
         Raises as `settle`."""
-        claim = dispute.claim
-        windows = len(claim.openings[0].states)
-        more = [self._by_step(claim, party) for _ in range(windows)]
+        window = dispute.window
+        more = [self._by_step(window, party) for _ in window.openings[0].states]
         transcripts = [*dispute.by(party.index), *more]
-        return not first_differences(transcripts, window_items(self.job, claim))
+        return not first_differences(transcripts, window_items(self.job, window))
 
     # One item
 
-    def _by_step(self, claim: Claim, party: Replica) -> Transcript:
-        return repeat_by_step(self.job, claim, party, Signers.of(self.fleet, party))
+    def _by_step(self, window: Window, party: Replica) -> Transcript:
+        return repeat_by_step(self.job, window, party, Signers.of(self.fleet, party))
 
     def _shown(self, dispute: Dispute, item: Item) -> dict[int, StepShown]:
         """What each party shows of the step of an item; none of those who cannot.
@@ -252,28 +251,29 @@ class Settler:
 
     def _show(self, dispute: Dispute, item: Item, party: Replica) -> StepShown:
         """What one party shows of the step of an item."""
-        claim, owner = dispute.claim, dispute.claim.owner
-        ground = common_ground(self.job, claim, dispute.transcripts, item)
-        repeat(self.job, claim.anew(own=party is owner, show=item.step), party)
-        begins = claim.order.first + item.step == 0
+        window, owner = dispute.window, dispute.window.owner
+        ground = common_ground(self.job, window, dispute.transcripts, item)
+        repeat(self.job, window.anew(own=party is owner, show=item.step), party)
+        begins = window.order.first + item.step == 0
         if item.channel != END or party is owner:
             return shown_by(self.job, party, item, begins, ground)
         # it has no update, but a state
         shown = shown_by(self.job, party, Item(item.step, item.stage), begins, ground)
-        start, state = claim.weights[item.stage], shown.value[0]
+        start, state = window.weights[item.stage], shown.value[0]
         inner = [state[len(start) :]] if self.job.inner_size(item.stage) else []
         return replace(shown, value=[change(start, state[: len(start)]), *inner])
 
-    def _place(self, claim: Claim, item: Item) -> str:
+    def _place(self, window: Window, item: Item) -> str:
         """Which item that is, in words."""
         end = "update and inner state" if self.job.config.sync.keeps_inner_state else "update"
         what = {STATE: f"the state of stage {item.stage}", END: f"the {end} of stage {item.stage}"}
         text = what.get(item.channel) or str(self.job.channels[item.channel])
-        return f"{text} after step {claim.order.first + item.step} of replica {claim.order.replica}"
+        order = window.order
+        return f"{text} after step {order.first + item.step} of replica {order.replica}"
 
 
-def _looked_at(claim: Claim, step: int, stage: int) -> Item:
+def _looked_at(window: Window, step: int, stage: int) -> Item:
     """What is looked at of a step: its state, or in the round's last step the update, for no later
     step would contradict a lie there."""
-    ends = claim.order.last and step == len(claim.order.batches) - 1
+    ends = window.order.last and step == len(window.order.batches) - 1
     return Item(step, stage, END if ends else STATE)

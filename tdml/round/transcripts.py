@@ -11,7 +11,7 @@ from tdml.protocol.orders import Repetition, ReplicaLost
 from tdml.round.fleet import Replica
 from tdml.round.job import Job
 from tdml.round.openings import is_log
-from tdml.round.repeat import Claim, repeat
+from tdml.round.repeat import Window, repeat
 from tdml.round.signatures import Signers, broken_agreements
 from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, items
 from tdml.trust.judgement import Proof
@@ -34,33 +34,33 @@ class CommonGround:
     received: dict[int, str]
 
 
-def window_items(job: Job, claim: Claim) -> Iterator[Item]:
+def window_items(job: Job, window: Window) -> Iterator[Item]:
     """All items of a window, in causal order."""
     senders = [channel.sender for channel in job.channels]
     stages = job.config.topology.stages
-    return items(len(claim.order.batches), senders, stages, claim.order.last)
+    return items(len(window.order.batches), senders, stages, window.order.last)
 
 
-def committed(job: Job, claim: Claim) -> Transcript:
+def committed(job: Job, window: Window) -> Transcript:
     """What the owner has committed to: its message logs, and what the window leads to."""
-    digests = _sent(job.channels, claim.logs)
-    digests |= {_end(claim, stage): end for stage, end in enumerate(claim.ends())}
-    return Transcript(claim.owner.index, digests)
+    digests = _sent(job.channels, window.logs)
+    digests |= {_end(window, stage): end for stage, end in enumerate(window.ends())}
+    return Transcript(window.owner.index, digests)
 
 
 def transcript_of(
-    job: Job, claim: Claim, party: Replica, answers: Sequence[Repetition]
+    job: Job, window: Window, party: Replica, answers: Sequence[Repetition]
 ) -> Transcript:
     """What a party has found that has repeated the window, with the state after every step where it
     was asked for that."""
     digests = _sent(job.channels, [answer.log for answer in answers])
     for stage, answer in enumerate(answers):
         digests |= {Item(step, stage): state for step, state in enumerate(answer.states)}
-        digests[_end(claim, stage)] = answer.end
+        digests[_end(window, stage)] = answer.end
     return Transcript(party.index, digests)
 
 
-def repeat_by_step(job: Job, claim: Claim, party: Replica, signers: Signers) -> Transcript:
+def repeat_by_step(job: Job, window: Window, party: Replica, signers: Signers) -> Transcript:
     """Have a party repeat the window once more, and say what state every step leads to.
 
     Args:
@@ -71,8 +71,8 @@ def repeat_by_step(job: Job, claim: Claim, party: Replica, signers: Signers) -> 
         NotShown: the owner shows another state than it had bound itself to.
         Lied: nodes of the party say that something else has passed than they have signed.
     """
-    asked = claim.anew(own=party is claim.owner, each=True)
-    answers, steps = repeat(job, asked, party), len(claim.order.batches)
+    asked = window.anew(own=party is window.owner, each=True)
+    answers, steps = repeat(job, asked, party), len(window.order.batches)
     for stage, (name, answer) in enumerate(zip(party.names, answers, strict=True)):
         formed = len(answer.signatures) == len(signers.keys) and len(answer.states) == steps
         if not formed or not is_log(answer.log, steps, job.channels, stage):
@@ -80,11 +80,11 @@ def repeat_by_step(job: Job, claim: Claim, party: Replica, signers: Signers) -> 
             raise ReplicaLost(party.index, text, [name])
     if proofs := broken_agreements(job.channels, signers, repetition_purpose(asked.order), answers):
         raise Lied(proofs)
-    return transcript_of(job, claim, party, answers)
+    return transcript_of(job, window, party, answers)
 
 
 def common_ground(
-    job: Job, claim: Claim, transcripts: Sequence[Transcript], item: Item
+    job: Job, window: Window, transcripts: Sequence[Transcript], item: Item
 ) -> CommonGround:
     """What the step of an item starts from, if all agree on all items before it."""
     before = Item(item.step - 1, item.stage)
@@ -94,7 +94,7 @@ def common_ground(
         if channel.receiver == item.stage and (item.channel < 0 or number < item.channel)
     }
     return CommonGround(
-        agreed(transcripts, before) if item.step else claim.start(item.stage), received
+        agreed(transcripts, before) if item.step else window.start(item.stage), received
     )
 
 
@@ -108,6 +108,6 @@ def _sent(channels: Sequence[Channel], logs: Sequence[torch.Tensor]) -> dict[Ite
     return digests
 
 
-def _end(claim: Claim, stage: int) -> Item:
+def _end(window: Window, stage: int) -> Item:
     """What a stage's part of the window leads to."""
-    return Item(len(claim.order.batches) - 1, stage, END if claim.order.last else STATE)
+    return Item(len(window.order.batches) - 1, stage, END if window.order.last else STATE)

@@ -8,7 +8,7 @@ import torch
 from tdml.round.audits import Audits
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
-from tdml.round.repeat import Claim
+from tdml.round.repeat import Window
 
 
 def alike(fleet: Fleet, gathered: Gathered, owner: Replica, draw: torch.Generator) -> list[Replica]:
@@ -19,12 +19,12 @@ def alike(fleet: Fleet, gathered: Gathered, owner: Replica, draw: torch.Generato
     return [same[i] for i in torch.randperm(len(same), generator=draw).tolist()]
 
 
-def in_turn(claim: Claim, others: Sequence[Replica], audits: Audits) -> list[Replica]:
+def in_turn(window: Window, others: Sequence[Replica], audits: Audits) -> list[Replica]:
     """In the order in which they are asked to repeat a window; who is proven to lie comes last, and
     before that who did not answer when it was asked, for each answer is waited for. The
     windows of a replica begin with different ones: they are repeated at the same time, and nobody
     who is in league with it repeats them all."""
-    turn = claim.window % max(1, len(others))
+    turn = window.number % max(1, len(others))
     validators = [*others[turn:], *others[:turn]]
     return sorted(
         validators, key=lambda v: (audits.convicts(v.names), v.index in audits.unanswered)

@@ -95,8 +95,8 @@ def test_who_has_not_repeated_all_of_it_is_convicted(
     monkeypatch.setattr(openings, "repetition_purpose", lambda _: "")
     answers = [Repetition("", _log(stage), ("", "", ""), ()) for stage in range(3)]
     answers[2] = replace(answers[2], **changes)
-    claim = SimpleNamespace(order=SimpleNamespace(batches=range(_STEPS)))
-    proofs = false_answer(_JOB, _SIGNERS, claim, answers)
+    window = SimpleNamespace(order=SimpleNamespace(batches=range(_STEPS)))
+    proofs = false_answer(_JOB, _SIGNERS, window, answers)
     assert [name for proof in proofs for name in proof.nodes] == blamed
 
 

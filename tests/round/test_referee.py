@@ -113,7 +113,7 @@ def test_and_of_a_step(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) 
 
     def look(done: Recomputation, *_: Any) -> bool:
         spread = settler.referee.spread(done)
-        again = settler.referee.recompute(done.claim, done.item, done.shown)
+        again = settler.referee.recompute(done.window, done.item, done.shown)
         looked.append((spread, again.digest == done.digest))
         return True
 

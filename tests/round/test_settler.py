@@ -103,9 +103,9 @@ def test_between_kinds_what_is_not_finite_is_a_lie_where_no_honest_step_overflow
     messages = {0: [torch.full((3,), received)], 1: [torch.ones(3) > 0]}
     shown = StepShown(before, messages, {}, value)
     order = SimpleNamespace(first=first)
-    claim = SimpleNamespace(weights=[torch.full((3,), 1e10)], order=order)
+    window = SimpleNamespace(weights=[torch.full((3,), 1e10)], order=order)
     done = SimpleNamespace(
-        item=item, digest="another", value=own, shown=shown, claim=claim, drew=False
+        item=item, digest="another", value=own, shown=shown, window=window, drew=False
     )
     assert settler.kinds.is_right(done, item_digest(item, value), "a GPU", value) is right
     assert (

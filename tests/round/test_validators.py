@@ -26,8 +26,8 @@ def _gathered(*indices: int) -> Any:
     return SimpleNamespace(auditable=indices, start=start)
 
 
-def _claim(window: int) -> Any:
-    return SimpleNamespace(window=window)
+def _window(number: int) -> Any:
+    return SimpleNamespace(number=number)
 
 
 def test_all_others_of_the_same_kind_are_drawn_each_as_often_first() -> None:
@@ -41,16 +41,16 @@ def test_all_others_of_the_same_kind_are_drawn_each_as_often_first() -> None:
 
 def test_the_windows_of_a_replica_begin_with_different_validators() -> None:
     others = [_replica(index) for index in (3, 0, 4)]
-    orders = [[r.index for r in in_turn(_claim(w), others, Audits())] for w in range(4)]
+    orders = [[r.index for r in in_turn(_window(w), others, Audits())] for w in range(4)]
     assert orders == [[3, 0, 4], [0, 4, 3], [4, 3, 0], [3, 0, 4]]
-    assert in_turn(_claim(2), [], Audits()) == []
+    assert in_turn(_window(2), [], Audits()) == []
 
 
 @pytest.mark.parametrize("window", range(3))
 def test_who_did_not_answer_is_asked_late_and_who_is_proven_to_lie_last(window: int) -> None:
     audits = Audits(proofs=[Proof(("r0.s0",), "it lied")], unanswered={0, 3})
     others = [_replica(index) for index in (3, 0, 4)]
-    assert [each.index for each in in_turn(_claim(window), others, audits)] == [4, 3, 0]
+    assert [each.index for each in in_turn(_window(window), others, audits)] == [4, 3, 0]
 
 
 def test_more_than_half_vouch_for_each_other() -> None:
