@@ -84,7 +84,7 @@ class Unproven:
     def restore(self, state: Mapping) -> None:
         """Undo `state`."""
         self.rounds, self.taken_back = dict(state["rounds"]), state["taken_back"]
-        self.vouched = dict(state.get("vouched", {}))
+        self.vouched = dict(state["vouched"])
 
 
 def rounds_until_caught(budget: float) -> float:
