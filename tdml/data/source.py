@@ -121,7 +121,11 @@ class Source:
 
             def read(index: int) -> int:
                 stratum = self._stratum(dataset, index, split)
-                assert stratum is not None  # or that of the first sample had been None
+                if stratum is None:
+                    raise SettingError(
+                        f"task: strata() of {split} sample {index} is None, and of sample 0 a "
+                        "class: give one for each sample, or None for all"
+                    )
                 return stratum
 
             find = labels_of if every else kept_labels

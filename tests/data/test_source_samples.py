@@ -278,3 +278,18 @@ def test_texts_that_differ_in_length_are_filled_up_by_a_setting():
     with pytest.raises(SettingError, match=r"bring all to one form, or give task\.context, to"):
         Source(texts, texts, 0, Language()).training_batch(range(3), seed=0)
     assert Source(texts, texts, 0, Language(4)).training_batch(range(3), 0)[0].shape == (3, 4)
+
+
+class _OfSome(Classification):
+    """Of some samples it gives no class."""
+
+    def strata(self, targets):
+        return None if (targets == 2).any() else targets
+
+
+def test_samples_without_a_class_among_others_are_the_users_mistake():
+    with pytest.raises(
+        SettingError,
+        match=r"^task: strata\(\) of training sample 2 is None, and of sample 0 a class",
+    ):
+        _ = Source(Points(5), Points(2), seed=0, task=_OfSome()).strata
