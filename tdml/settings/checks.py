@@ -44,6 +44,11 @@ def check(config: "Config") -> None:
     _check_attackers(config)
     if config.data.get("partition") == "dirichlet" and config.data.get("alpha", 1.0) is None:
         raise SettingError("data.alpha is empty: data.partition=dirichlet needs one, such as 0.5")
+    if config.data.get("classes") is True and config.task["_target_"] == "tdml.tasks.Regression":
+        raise SettingError(
+            "data.classes=true numbers the target's values in their order, and task=regression "
+            "would learn these numbers: take task=classification, or leave data.classes out"
+        )
     _check_shares(config.data)
     if config.own_data:
         _check_own(config)

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
+from tdml import config as settings
 from tdml.settings.checks import check
-from tests.settings.configs import ATTACK, changed, refused_by_check
+from tests.settings.configs import ATTACK, changed, refused, refused_by_check
 
 
 @pytest.mark.parametrize(
@@ -281,3 +282,9 @@ def test_a_mistake_is_named(changes, message):
 )
 def test_what_would_fill_the_machine_or_switch_a_check_off_is_refused_by_check(changes, message):
     assert message in refused_by_check(changes)
+
+
+def test_numbers_of_classes_are_not_regressed_on():
+    table = ("data=csv", "data.path=x.csv", "data.target=y", "task=regression")
+    assert refused(*table, "data.classes=true").startswith("data.classes=true numbers the target's")
+    settings.load([*table, "data.classes=[low,high]"])  # in an order that the user gives
