@@ -23,6 +23,8 @@ from tdml.settings.schema import Config, Topology
 
 # of the group `train`: names, or a `_target_` with its own arguments
 _TARGETS = ("optimizer", "schedule")
+# what reading a file of settings may raise; the last one of a file whose defaults name it
+_OF_FILES = (yaml.YAMLError, UnicodeDecodeError, RecursionError)
 # by setting, the choice of another one without which nothing reads it
 _READ_WITH = {
     "sync.outer_lr": "sync.outer=nesterov",
@@ -55,12 +57,13 @@ def load(overrides: Sequence[str]) -> Config:
             _check_own_folder(folder)
         with open_dict(composed):
             del composed["hydra"]
+        _check_groups(composed)
         _spell_out(composed.get("train", {}))
         merged = OmegaConf.merge(_form(), composed)
         config = OmegaConf.to_object(merged)
     except UserWarning as warning:
         raise SettingError(f"{SEARCH_PATH}: {one_line(warning).partition('path=')[2]}") from warning
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (*_OF_FILES, HydraException, OmegaConfBaseException) as error:
         raise SettingError(explain(error, _names())) from error
     assert isinstance(config, Config)
     _check_somebody_attacks(config, overrides)
@@ -163,6 +166,17 @@ def _check_own_folder(folder: str) -> None:
                 else "put what you change into experiment/NAME.yaml"
             )
             raise SettingError(f"{file} would not be read, for there is a conf/{name}: {instead}")
+
+
+def _check_groups(composed: DictConfig) -> None:
+    """A file may have a name, or nothing, where a group has its settings."""
+    groups = [each.name for each in fields(Config) if callable(each.default_factory)]
+    for name in groups:
+        if not isinstance(found := composed.get(name, {}), DictConfig | dict):
+            raise SettingError(
+                f"{name}: a file of settings has {found} there: give settings below it, or leave "
+                f"it out; another choice is 'override /{name}: …' in the file's defaults"
+            )
 
 
 def _spell_out(train: DictConfig) -> None:

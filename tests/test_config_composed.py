@@ -146,6 +146,19 @@ def test_choices_and_experiments_of_ones_own(own):
                 "'override /model: cnn'"
             ),
         ),
+        *(
+            (
+                {"experiment__mine": f"# @package _global_\n{group}: {value}"},
+                "experiment=mine",
+                f"{group}: a file of settings has {value or None} there: give settings below it, ",
+            )
+            for group, value in (("train", ""), ("train", "fast"), ("trust", 3), ("model", ""))
+        ),
+        (
+            {"experiment__mine": "# @package _global_\ndefaults: [mine]"},
+            "experiment=mine",
+            "a file of settings cannot be read: maximum recursion depth exceeded",
+        ),
         (
             {"model__own": "width: ???\n_target_: a.b"},
             "model=own",
