@@ -62,11 +62,15 @@ def _map(path: str | None, dtype: str, setting: str) -> np.ndarray:
             )
         ids = np.memmap(path, dtype=kind, mode="r")
     if (most := _of_upper_halves(ids)) is not None:
+        instead = (
+            "write ids that are so themselves as uint32"
+            if most
+            else f"write it by np.array(ids).astype(np.{dtype}).tofile(…), for numpy makes numbers "
+            "of 64 bits of a list"
+        )
         raise SettingError(
             f"{setting}={path}: every second number is {'at most ' * (most > 0)}{most}, as where "
-            f"wider ones are read as {dtype}: see data.dtype, or write it by "
-            f"np.array(ids).astype(np.{dtype}).tofile(…), for numpy makes numbers of 64 bits of a "
-            "list"
+            f"wider ones are read as {dtype}: see data.dtype, or {instead}"
         )
     return ids
 
@@ -74,11 +78,12 @@ def _map(path: str | None, dtype: str, setting: str) -> np.ndarray:
 def _of_upper_halves(ids: np.ndarray) -> int | None:
     """What every second number is at most, where they are as far below the others as the upper
     halves of a vocabulary's ids; and of the others many are no 0: of a list numpy makes numbers of
-    64 bits, of which every fourth of 16 is not. None where they are ids themselves."""
+    64 bits, of which every fourth of 16 is not. None where they are ids themselves; the upper 32 of
+    64 bits of any id are 0."""
     pairs = ids[: len(ids) // 2 * 2].reshape(-1, 2)
     width = min(len(pairs), _PAIRS)
     starts = np.linspace(0, len(pairs) - width, _PLACES, dtype=np.int64)
     lower, upper = np.concatenate([pairs[start : start + width] for start in starts]).T
     most = int(upper.max(initial=0))
-    far = 256 * most <= int(lower.max(initial=0))
+    far = 256 * most <= int(lower.max(initial=0)) and not (most and ids.itemsize > 2)
     return most if far and int(np.count_nonzero(lower)) > len(lower) / 8 else None

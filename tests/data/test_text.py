@@ -170,6 +170,7 @@ def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path):
         ("tokens", {"path": "INT64"}, "every second number is 0, as where wider ones are read as"),
         ("tokens", {"path": "UINT32"}, "as where wider ones are read as uint16: see data.dtype"),
         ("tokens", {"path": "LARGE"}, "every second number is at most 1, as where wider ones are"),
+        ("tokens", {"path": "LARGE"}, "or write ids that are so themselves as uint32"),
         (
             "tokens",
             {"path": "INT64", "dtype": "uint32"},
@@ -233,3 +234,11 @@ def test_files_come_in_the_order_of_their_names(tmp_path: Path):
         b"".join(bytes(train[i].tolist()[:2]) for i in range(len(train)))
         == b"a" * 8 + b"b" * 8 + b"c" * 6
     )
+
+
+def test_ids_of_which_every_second_is_small_can_be_written_as_wider_ones(tmp_path):
+    """As where each token has a mark behind it."""
+    ids = np.stack([np.arange(1000, 3000), np.arange(2000) % 2], axis=1)
+    ids.astype("<u4").tofile(tmp_path / "ids")
+    source = loaded("tokens", path=str(tmp_path / "ids"), dtype="uint32")
+    assert source.train[0].tolist()[:4] == [1000, 0, 1001, 1]
