@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from tdml.lab.laboratory import Laboratory
+from tdml.node.node import Node
 from tests.round import liars
 from tests.round.seats import sit
 
@@ -36,6 +37,24 @@ def test_what_a_liar_has_found_right_is_repeated_by_another(seed: int, monkeypat
     for name in ("r1.s0", "r2.s0"):
         sit(laboratory, name, liars.InLeague)
     assert set(laboratory.play(1).bans) == {"r1.s0", "r2.s0"}
+
+
+class _OfThree(liars.Liar):
+    """Finds the lies of its league right, and nobody else's."""
+
+    def repeating(self, order):
+        self._lies = lambda step: order.replica in (4, 5, 6) and order.first + step == liars.STEP
+        yield from Node.repeating(self, order)
+
+
+def test_what_was_found_right_by_who_is_met_only_then_is_repeated_by_another(monkeypatch) -> None:
+    """Of three in league one is met, and then another, who has found the third one's lie right."""
+    monkeypatch.setattr("tdml.round.auditor.LOOK", 0.0)
+    few = ["model.hidden=8", "sync.local_steps=6", "topology.replicas=7", "trust.audit_windows=2"]
+    laboratory = Laboratory([*_JOB, *few, "data.partition=iid", "trust.budget=0.5", "seed=6"])
+    for index in (4, 5, 6):
+        sit(laboratory, f"r{index}.s0", _OfThree)
+    assert set(laboratory.play(1).bans) == {"r4.s0", "r5.s0", "r6.s0"}
 
 
 def test_nothing_is_spent_so_where_nobody_lies() -> None:
