@@ -133,6 +133,8 @@ class Judge:
     def decide(self, findings: Findings) -> Judged:
         """What becomes of every replica that handed something in."""
         gathered, audits = findings.gathered, findings.audits
+        liars = {index for index, names in gathered.names.items() if audits.convicts(names)}
+        findings = replace(findings, checked=findings.checked.without(liars))
         trusted = self._job.config.trust.enabled
         proofs = [*gathered.proofs, *audits.proofs, *findings.checked.proofs] if trusted else []
         self.debts.note(gathered, audits.silent)

@@ -57,6 +57,29 @@ def test_what_was_found_right_by_who_is_met_only_then_is_repeated_by_another(mon
     assert set(laboratory.play(1).bans) == {"r4.s0", "r5.s0", "r6.s0"}
 
 
+class _Belittles(liars.HandsInAnother):
+    """Says that another's update changes nothing, beside what it lies of its own."""
+
+    def reported(self, losses, order):
+        if order.candidate is None:
+            self._before = losses
+        else:
+            self.belittled = order.candidate
+        return self._before
+
+
+def test_what_a_proven_liar_reports_of_others_is_not_heard() -> None:
+    """No look has met it: its own work has."""
+    few = ["model.hidden=16", "sync.local_steps=40", "topology.replicas=4", "trust.budget=0.9"]
+    laboratory = Laboratory([*_JOB, *few, "data.partition=iid", "seed=0"])
+    sit(laboratory, "r1.s0", _Belittles)
+    played = laboratory.play(1)
+    assert played.bans["r1.s0"].startswith("audit: the update of stage 0")
+    told = {index: made.p for index, made in played.judgements.items()}
+    assert told.pop(laboratory.fleet.nodes["r1.s0"].belittled) is None
+    assert None not in told.values()
+
+
 def test_nothing_is_spent_so_where_nobody_lies() -> None:
     played = Laboratory(_JOB).run(12)
     steps = sum(sum(each.steps.values()) for each in played)
