@@ -167,9 +167,10 @@ def _status(rank: int, exitcode: int, topology: Topology) -> int:
         return INTERRUPTED
     if exitcode < 0:
         name = "the coordinator" if rank == COORDINATOR else node_name(rank, topology)
-        reason = f"{signal.Signals(-exitcode).name}; a system that is short of memory does so"
+        number = signal.Signals(-exitcode)
+        memory = "; a system that is short of memory does so" if number == signal.SIGKILL else ""
         complain(
-            f"tdml: {name} was killed ({reason}): after the first round a run goes on with "
-            "resume=true"
+            f"tdml: {name} was killed ({number.name}{memory}): after the first round a run goes "
+            "on with resume=true"
         )
     return 1

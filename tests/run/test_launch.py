@@ -191,7 +191,7 @@ def test_an_interruption_while_settings_are_composed_is_no_mistake_in_them(monke
     ("rank", "exitcode", "said"),
     [
         (0, -signal.SIGKILL, "tdml: the coordinator was killed (SIGKILL; "),
-        (3, -signal.SIGSEGV, "tdml: r1.s0 was killed (SIGSEGV; "),
+        (3, -signal.SIGSEGV, "tdml: r1.s0 was killed (SIGSEGV): after"),
         (5, -signal.SIGKILL, "tdml: spare0 was killed (SIGKILL; "),
         (3, 1, ""),
     ],
