@@ -21,6 +21,7 @@ def start(*lines: str) -> subprocess.Popen:
     begin = [
         "import ctypes, os, signal, sys, time",
         "from tdml.run.interruption import Interruption",
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)",  # as where the tests run under nohup
     ]
     *first, last = lines
     script = [*begin, "interruption = Interruption()", *first, "print('ready', flush=True)", last]

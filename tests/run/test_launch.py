@@ -51,7 +51,6 @@ _MISTAKES = {
 )
 def test_mistake_ends_every_rank_with_one_line(case: str, tmp_path: Path) -> None:
     mistake, expected = _MISTAKES[case]
-    start = time.monotonic()
     ranks = (
         1 + 2 * 2
         if "topology.replicas=2" in mistake
@@ -60,7 +59,6 @@ def test_mistake_ends_every_rank_with_one_line(case: str, tmp_path: Path) -> Non
     base = ["model=cnn", "topology.replicas=1", "topology.stages=2", "rounds=1"]
     result = run_job(tmp_path / "run", ranks, *base, *mistake, seconds=30)
     assert result.statuses == [1] * ranks
-    assert time.monotonic() - start < 30
     lines = result.output.splitlines()
     assert len(lines) == 1, result.output
     assert lines[0].startswith("tdml: ")
