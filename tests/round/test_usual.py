@@ -55,6 +55,15 @@ def test_it_cannot_do_what_it_has_never_done() -> None:
     assert [banned(each) for each in rounds] == [[]] * (Exaggerates.when - 1) + [["r0.s0"]]
 
 
+def test_with_a_ban_it_is_forgotten_for_liars_may_have_found_each_other_right() -> None:
+    played = laboratory("trust.rollback=off")
+    sit(played, "r0.s0", Exaggerates, when=2)
+    usual, friend = played.engine.judge.standing.usual, played.fleet.key("r4.s0")
+    usual.add([friend], {"direction": 50.0})
+    assert not banned(played.play(1)) and usual.of([friend]) == {"direction": 50.0}
+    assert banned(played.play(2)) == ["r0.s0"] and usual.of([friend]) == {}
+
+
 def test_it_is_known_of_these_nodes_alone_and_the_farthest_counts() -> None:
     usual = Usual()
     usual.add(["a key", "another"], {"size": 5.0})
