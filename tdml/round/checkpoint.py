@@ -16,7 +16,7 @@ import torch
 from tdml.common.files import write_whole
 from tdml.errors import SettingError
 
-_FORM = 14  # of what is kept, here and in the ledger: another number whenever that changes
+_FORM = 15  # of what is kept, here and in the ledger: another number whenever that changes
 _DIGEST = 32  # bytes of SHA-256 at the end of a file, over all before it
 # others in the folder are the user's own
 _NAME = re.compile(r"round-([0-9]{6}|[1-9][0-9]{6,})\.pt")

@@ -11,20 +11,23 @@ from tdml.trust.suspicion import Purse, Suspicion
 
 @dataclass
 class Usual:
-    """How far replicas have stood out and were found clean: by their nodes' keys, by feature."""
+    """From where to where replicas have stood out and were found clean: by their nodes' keys, by
+    feature."""
 
-    known: dict[str, dict[str, float]] = field(default_factory=dict)
+    known: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
-    def of(self, keys: Sequence[str]) -> Mapping[str, float]:
+    def of(self, keys: Sequence[str]) -> Mapping[str, list[float]]:
         """Of the replica that these nodes are."""
         return self.known.get(" ".join(keys), {})
 
     def add(self, keys: Sequence[str], beyond: Mapping[str, float]) -> None:
         """All of its round was found clean, in which it stood out so."""
-        if beyond:
-            known = self.of(keys)
-            farther = {text: max(far, known.get(text, 0.0)) for text, far in beyond.items()}
-            self.known[" ".join(keys)] = {**known, **farther}
+        if not beyond:
+            return
+        known = self.known.setdefault(" ".join(keys), {})
+        for text, far in beyond.items():
+            low, high = known.get(text, (0.0, 0.0))
+            known[text] = [min(low, far), max(high, far)]
 
 
 @dataclass

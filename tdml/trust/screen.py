@@ -67,7 +67,7 @@ def screen_sums(
     stages: Sequence[StageSums],
     replicas: Sequence[int],
     compared: Collection[int],
-    usual: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
+    usual: Mapping[int, Mapping[str, Sequence[float]]] = MappingProxyType({}),
 ) -> Screening:
     """Compare replicas by the sums of their stages: each stage by itself, and the whole.
 
@@ -75,8 +75,8 @@ def screen_sums(
         replicas: in the order in which the sums have them.
         compared: those that have taken all of their steps. The others stand out for nothing but the
             same numbers as another's: the update of fewer steps is smaller, and points elsewhere.
-        usual: by replica and feature, how far it has stood out before, and was found clean: no
-            farther than that nobody stands out beyond the limit.
+        usual: by replica and feature, from where to where it has stood out before, and was found
+            clean: there nobody stands out beyond the limit.
     """
     whole = sum((stage.parameters for stage in stages[1:]), stages[0].parameters)
     rows = [row for row, index in enumerate(replicas) if index in compared]
@@ -95,8 +95,8 @@ def screen_sums(
     distances = {index: distance for index, (distance, _) in farthest.items()}
     reasons = {index: farthest[index][1] for index in replicas if distances[index] > LIMIT}
     beyond = {
-        index: {text: distance for text, distance in far.items() if LIMIT < distance < math.inf}
-        for index, far in own.items()
+        index: {text: far for text, far in each.items() if LIMIT < abs(far) < math.inf}
+        for index, each in own.items()
     }
     return Screening(reasons, whole.moments, distances, beyond)
 
@@ -142,7 +142,7 @@ def _distances(values: torch.Tensor, rows: Sequence[int], floor: float) -> torch
     width = max(shortest(values[list(rows)], len(rows) // 2 + 1), floor)
     distances = torch.zeros(len(values), dtype=torch.float64)
     for i in rows:
-        distances[i] = abs(departure(values, i, [j for j in rows if j != i])) / width
+        distances[i] = departure(values, i, [j for j in rows if j != i]) / width
     return distances
 
 
@@ -156,12 +156,12 @@ def _copies(products: torch.Tensor) -> torch.Tensor:
     return torch.where((equals > 1) & (equals <= len(products) // 2), math.inf, 0.0).double()
 
 
-def _farthest(distances: Mapping[str, float], usual: Mapping[str, float]) -> tuple[float, str]:
-    """The largest of a replica's distances, and what it is one of; what is usual of it is within
-    the limit."""
+def _farthest(own: Mapping[str, float], usual: Mapping[str, Sequence[float]]) -> tuple[float, str]:
+    """A replica's largest distance, and of what; what is usual of it is within the limit."""
     distance, text = max(
-        (min(far, LIMIT) if far <= usual.get(text, 0.0) else far, text)
-        for text, far in distances.items()
+        (min(abs(far), LIMIT) if low <= far <= high else abs(far), text)
+        for text, far in own.items()
+        for low, high in [usual.get(text, (0.0, 0.0))]
     )
     if math.isinf(distance):
         return distance, text

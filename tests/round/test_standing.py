@@ -37,7 +37,7 @@ def test_what_is_kept_in_another_form_has_another_number() -> None:
     kept = Laboratory(_JOB).engine.judge.state()
     names = {name: sorted(each) for name, each in kept.items() if isinstance(each, dict)}
     assert (_FORM, sorted(kept), names) == (
-        14,
+        15,
         [
             "blind", "confirmed", "debts", "former", "power", "purse", "suspicion", "tolerance",
             "unheard", "unproven", "unrepeatable", "usual",

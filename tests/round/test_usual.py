@@ -1,9 +1,13 @@
 """Who stands out because of what it was given, round after round, and was found clean there."""
 
+import torch
+
 from tdml.lab.laboratory import Laboratory
 from tdml.node.node import Node
 from tdml.round.standing import Usual
+from tdml.trust.fold import fold_stage
 from tdml.trust.numbers import LIMIT
+from tdml.trust.screen import Screening, screen_sums
 from tests.round.seats import banned, sit
 
 _ROUNDS = 12
@@ -60,18 +64,32 @@ def test_with_a_ban_it_is_forgotten_for_liars_may_have_found_each_other_right() 
     sit(played, "r0.s0", Exaggerates, when=2)
     usual, friend = played.engine.judge.standing.usual, played.fleet.key("r4.s0")
     usual.add([friend], {"direction": 50.0})
-    assert not banned(played.play(1)) and usual.of([friend]) == {"direction": 50.0}
+    assert not banned(played.play(1)) and usual.of([friend])
     assert banned(played.play(2)) == ["r0.s0"] and usual.of([friend]) == {}
 
 
-def test_it_is_known_of_these_nodes_alone_and_the_farthest_counts() -> None:
+def test_it_is_known_of_these_nodes_alone_and_the_farthest_on_either_side_counts() -> None:
     usual = Usual()
     usual.add(["a key", "another"], {"size": 5.0})
-    usual.add(["a key", "another"], {"size": 4.5, "direction": 7.0})
+    usual.add(["a key", "another"], {"size": 4.5, "direction": -7.0})
+    usual.add(["a key", "another"], {"direction": 4.1})
     usual.add(["a key", "a third"], {})
-    assert usual.of(["a key", "another"]) == {"size": 5.0, "direction": 7.0}
+    assert usual.of(["a key", "another"]) == {"size": [0.0, 5.0], "direction": [-7.0, 4.1]}
     assert usual.of(["a key", "a third"]) == {}
-    assert Usual(dict(usual.known)).of(["a key", "another"])["size"] == 5.0
+
+
+def test_whose_work_is_small_may_hand_in_nothing_large() -> None:
+    draw = torch.Generator().manual_seed(0)
+    updates = torch.randn(90, generator=draw) + 0.5 * torch.randn(8, 90, generator=draw)
+    usual = Usual()
+
+    def found(scale: float) -> Screening:
+        these = torch.cat([scale * updates[:1], updates[1:]])
+        return screen_sums([fold_stage(these, 90)], range(8), range(8), {0: usual.of(["a key"])})
+
+    usual.add(["a key"], found(0.01).beyond[0])
+    assert found(0.01).suspects == () and found(0.01).distances[0] == LIMIT
+    assert found(10.0).reasons.keys() == {0} and found(10.0).beyond[0].keys() == {"size"}
 
 
 def test_what_was_overdrawn_for_them_is_paid_before_who_worked_is_tested() -> None:

@@ -131,7 +131,7 @@ def test_replicas_are_named_by_their_index_whatever_their_row() -> None:
     assert (found.suspects, rows.suspects) == ((4,), (1,))
     assert found.distances == dict(zip(replicas, rows.distances.values(), strict=True))
     assert found.beyond[4] == rows.beyond[1]
-    far = {4: dict.fromkeys(found.beyond[4], math.inf)}
+    far = {4: dict.fromkeys(found.beyond[4], (-math.inf, math.inf))}
     assert not screen_sums([fold_stage(updates, 4000)], replicas, replicas, far).suspects
 
 
