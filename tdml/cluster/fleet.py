@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from tdml.cluster.patience import Patience
+from tdml.cluster.pauses import Pauses
 from tdml.cluster.replica import RpcReplica
 from tdml.cluster.slots import Slots
 from tdml.members.admission import Admitted
@@ -62,6 +63,7 @@ class RpcFleet:
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
         self.patience = Patience(config.train.effective_batch_size, config.sync.timeout)
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
+        self._pauses = Pauses(config.sync.timeout)
         self.enter(admitted)
         self.nodes |= {name: Peer(name, rank=-1, refused=True) for name in roster.refused}
         self.slots = Slots(config, self.nodes, tell)
@@ -103,6 +105,11 @@ class RpcFleet:
     def has_lost_members(self) -> bool:
         """Whether some that were there when the session began no longer answer."""
         return any(self.nodes[name].dead for name in self._members)
+
+    @property
+    def pauses(self) -> int:
+        """See `Pauses`."""
+        return self._pauses.count
 
     @property
     def present(self) -> dict[str, str]:

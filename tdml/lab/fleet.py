@@ -112,6 +112,7 @@ class LocalFleet:
         self.job_id = job_id
         self.losses: dict[int, str] = {}
         self.banned: list[str] = []
+        self.pauses = 0
         topology = job.config.topology
         self._stages = [
             Stage(job.config, s, job.plan, _HOST, _HOST) for s in range(topology.stages)

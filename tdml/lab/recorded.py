@@ -113,6 +113,7 @@ class RecordedFleet:
         topology, self.job_id = job.config.topology, "recorded"
         self.losses: dict[int, str] = {}
         self.banned: list[str] = []
+        self.pauses = 0
         self._replicas = [
             RecordedReplica(index, topology.stages, recordings)
             for index in range(topology.replicas)

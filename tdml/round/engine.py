@@ -68,7 +68,8 @@ class Engine:
         round_ = Round(number, named, self.steps, notes=self.balance.news(self.steps))
         secret, play = self._record.secret(number), self._record.play(number)
         inner, unfound = self.inner.of(slots), self.inner.unfound(slots)
-        start = RoundStart(number, self.weights, self.steps, play, secret, inner, unfound)
+        of_nodes = inner, unfound, self.fleet.pauses
+        start = RoundStart(number, self.weights, self.steps, play, secret, *of_nodes)
         with self.phase("broadcast", number):
             round_.bytes["down"] += self.broadcast(self.fleet.ready(slots))
         with self.phase("train", number):

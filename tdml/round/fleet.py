@@ -82,6 +82,10 @@ class Fleet(Protocol):
     def banned(self) -> Sequence[str]:
         """Names of the banned nodes."""
 
+    @property
+    def pauses(self) -> int:
+        """How often the coordinator has stood still for so long that nodes give it up."""
+
     def muster(self) -> Sequence[Replica]:
         """The replicas that can work now: vacant slots are filled from the spares, and lost groups
         formed again."""

@@ -15,7 +15,7 @@ class RoundStart:
     replica is ordered to take, and the nonce of these orders, which names this play of the round;
     the seed of what nobody may foresee; and by replica and stage the content of what inner
     optimizers go on from, "" where one is fresh, with the replicas of which nobody has found all of
-    it: `unfound`."""
+    it: `unfound`. `pauses` is how often the coordinator had stood still until then."""
 
     number: int
     weights: Sequence[torch.Tensor]
@@ -24,6 +24,7 @@ class RoundStart:
     secret: int
     inner: Mapping[int, tuple[str, ...]]
     unfound: Collection[int]
+    pauses: int
 
     def draw(self, *purpose: str) -> torch.Generator:
         """What draws for one purpose, and no other."""

@@ -1,0 +1,37 @@
+"""A process that has stood still knows it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+_CODE = """
+import time
+from tdml.cluster.pauses import Pauses
+pauses = Pauses(1.0)
+print(pauses.count, flush=True)
+input()
+print(pauses.count, flush=True)
+time.sleep(1.5)
+print(pauses.count, flush=True)
+"""
+
+
+def test_a_process_that_was_stopped_knows_it_at_once_and_counts_it_once() -> None:
+    for stopped, expected in ((2.5, ["1", "1"]), (0.0, ["0", "0"])):
+        with subprocess.Popen(
+            [sys.executable, "-c", _CODE], stdin=-1, stdout=-1, text=True
+        ) as process:
+            try:
+                assert process.stdin and process.stdout
+                assert process.stdout.readline() == "0\n"
+                if stopped:
+                    os.kill(process.pid, signal.SIGSTOP)
+                    time.sleep(stopped)
+                process.stdin.write("\n")
+                process.stdin.flush()
+                os.kill(process.pid, signal.SIGCONT)
+                assert [process.stdout.readline().strip() for _ in range(2)] == expected
+            finally:
+                process.kill()
