@@ -163,9 +163,9 @@ class Chain:
         }
 
     def _reset(self, training: bool) -> None:
+        self._clear_gradients()
         for part in self._parts:
             part.module.train(training)
-            part.module.zero_grad(set_to_none=True)
             part.fill(self._weights)
 
     def _forward(self, inputs: torch.Tensor, look: Look) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -266,10 +266,15 @@ class Chain:
                 parameter.grad = given if parameter.grad is None else parameter.grad + given
 
     def _left(self) -> Footprint:
-        """What a step leaves, which is taken here."""
+        """What a step leaves, which is taken here, but for the gradients' memory."""
         gradients = of_gradients(self.blocks)
         self.update()
+        self._clear_gradients()
         return gradients | of_next_values(self.blocks)
+
+    def _clear_gradients(self) -> None:
+        for part in self._parts:
+            part.module.zero_grad(set_to_none=True)
 
     @staticmethod
     def _trained(parts: Sequence[Part]) -> list[nn.Parameter]:

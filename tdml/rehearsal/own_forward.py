@@ -18,7 +18,7 @@ _ROUNDING = 1e-6
 
 def check_own_forward(unsplit: Unsplit, chain: Chain, batch: Batch, seed: int) -> str:
     """Compare what the un-split model computes with what the chain does, in evaluation and in
-    training: values, gradients, and what becomes of buffers. The chain is left with its gradients.
+    training: values, gradients, and what becomes of buffers.
 
     Returns why there is nothing to compare, in one line: `forward` takes or returns something else;
     "" if there is.

@@ -4,32 +4,32 @@ import torch
 
 from tdml.common.seeds import seeded
 from tdml.errors import SettingError
-from tdml.rehearsal.chain import Chain
+from tdml.rehearsal.chain import Batch, Chain
 from tdml.rehearsal.unsplit import Unsplit
 
 _STEP = 1e-3  # of the largest step of a parameter's numbers
 _ROUNDING = 1e-6
 
 
-def check_optimizer(unsplit: Unsplit, chain: Chain, seed: int) -> None:
-    """Compare a step of the stages' optimizers, on the gradients that the chain has, with one of an
-    optimizer of all parameters of the un-split model.
+def check_optimizer(unsplit: Unsplit, chain: Chain, batch: Batch, seed: int) -> None:
+    """Compare the step of the stages' optimizers on a micro-batch with that of an optimizer of all
+    parameters of the un-split model.
 
     Raises:
         SettingError: they differ.
     """
-    start = {name: value.detach().clone() for name, value in chain.parameters().items()}
-    gradients = {n: None if g is None else g.clone() for n, g in chain.gradients().items()}
-    own = unsplit.update(start, gradients, seed)
+    chain.learn(*batch, seed)
+    own = unsplit.update(chain.parameters(), chain.gradients(), seed)
     with seeded(seed):
         chain.update()
-    found = chain.parameters()
-    others = [name for name in start if not _is_same_step(start[name], own[name], found[name])]
+    found, start = chain.parameters(), unsplit.weights
+    others = [name for name in found if not _is_same_step(start[name], own[name], found[name])]
     if not others:
         return
-    again = unsplit.update(start, gradients, seed + 1)
-    name = others[0]
-    if _is_same_step(start[name], own[name], again[name]):  # else it draws
+    name, once = others[0], own[others[0]].clone()
+    chain.learn(*batch, seed)  # nothing is kept for this, which is rare: each is a model's memory
+    again = unsplit.update(chain.parameters(), chain.gradients(), seed + 1)
+    if _is_same_step(start[name], once, again[name]):  # else it draws
         raise SettingError(_differs(unsplit, name))
 
 

@@ -56,7 +56,7 @@ def rehearse(
     inputs, targets = source.training_batch(samples, seed)
     if problem := _read_again(source, samples, seed, inputs, targets):
         return Rehearsed(problem)
-    weights = {name: tensor.clone() for name, tensor in whole.tensors_of(model).items()}
+    weights = {name: t.detach().clone() for name, t in whole.tensors_of(model).items()}
     chain, fresh = (Chain(config, plan, weights, device_for(config)) for _ in range(2))
     following = [(i + len(samples)) % len(source.train) for i in samples]
     batches = [(inputs, targets), source.training_batch(following, seed)]
@@ -125,7 +125,7 @@ def _compare(unsplit: Unsplit, chain: Chain, batch: Batch, seed: int) -> str:
     """With the un-split model. Returns and raises as `check_own_forward`, and as
     `check_optimizer`."""
     uncompared = check_own_forward(unsplit, chain, batch, seed)
-    check_optimizer(unsplit, chain, seed)
+    check_optimizer(unsplit, chain, batch, seed)
     return uncompared
 
 

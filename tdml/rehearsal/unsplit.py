@@ -52,7 +52,7 @@ class Unsplit:
     ) -> None:
         self.model, self._blocks = model, blocks_of(model)
         self.train, self._task = config.train, task_of(config, training=True)
-        self._weights, self._mode = weights, model.training
+        self.weights, self._mode = weights, model.training
 
     def own(self, asked: Asked, later: int = 0) -> PassResult:
         """A pass of its own `forward`, with gradients in training. `later` is added to the seed of
@@ -77,7 +77,8 @@ class Unsplit:
         gradients: Mapping[str, torch.Tensor | None],
         seed: int,
     ) -> dict[str, torch.Tensor]:
-        """The parameters after a step of one optimizer over all of them, by name."""
+        """The parameters after a step of one optimizer over all of them, by name. They are the
+        model's own, which its next pass or step changes."""
         named = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, value in parameters.items():
@@ -91,9 +92,8 @@ class Unsplit:
             set_rate(optimizer, self.train.lr)
             with seeded(seed):
                 optimizer.step()
-        del optimizer  # what it keeps is twice the model
         self.model.zero_grad()
-        return {name: named[name].detach().clone() for name in parameters}
+        return {name: named[name].detach() for name in parameters}
 
     def restore(self) -> None:
         """The model is as it was."""
@@ -101,7 +101,7 @@ class Unsplit:
         self.model.train(self._mode)
 
     def _reset(self) -> None:
-        whole.restore(self.model, self._weights)
+        whole.restore(self.model, self.weights)
         for _, parameter in self.model.named_parameters():
             parameter.grad = None
 
