@@ -79,7 +79,8 @@ class Victim:
     `inputs` (k, …) are samples as the model takes them. `labels` is how many the data has, None if
     it has none, and `outputs` how many the model tells apart. `names` are those of the tensors of
     each stage, and `held` the stages that attackers hold together, for each replica; each by
-    itself where a spare may come to any. `honest` are the stages that somebody honest holds, too.
+    itself where a spare may come to any. `honest` are the stages that somebody honest holds, too,
+    and `buffered` those with buffers, such as BatchNorm's.
     """
 
     inputs: torch.Tensor
@@ -88,6 +89,7 @@ class Victim:
     names: Sequence[Sequence[str]]
     held: Sequence[frozenset[int]]
     honest: frozenset[int]
+    buffered: frozenset[int]
 
     @property
     def last(self) -> int:

@@ -211,6 +211,13 @@ class BufferPoison(Attack):
     def __init__(self, scale: float) -> None:
         self.scale = number("scale", scale, least=0)
 
+    def check(self, victim: Victim) -> None:
+        if not victim.buffered & frozenset().union(*victim.held):
+            raise SettingError(
+                "attack=buffer_poison: no stage of an attacker has buffers to poison: take a model "
+                "with BatchNorm, such as model=cnn, or another attack"
+            )
+
     def corrupt(self, update: torch.Tensor, context: Context) -> torch.Tensor:
         corrupted = update.clone()
         corrupted[context.parameters :] += self.scale * update[context.parameters :].abs()

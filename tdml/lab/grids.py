@@ -25,6 +25,8 @@ DEFENCES = ("tdml", "tdml-no-audits", *YARDSTICKS)
 _NEVER_ALONE = ("half_work", "backdoor")
 _ON_CLASSES = ("backdoor", "label_flip")  # attacks on images and their labels
 _ON_LANGUAGE = ("stage_backdoor",)
+_ON_BUFFERS = ("buffer_poison",)
+_WITH_BUFFERS = ("digits-cnn", "cifar-cnn")
 # where the labels are, and the losses that are reported
 _LAST_STAGE = ("label_flip", "lying_validator", "collusion")
 _LONG = 110  # steps of a round for which half of the budget pays for a work test
@@ -116,8 +118,9 @@ class Case:
 def attack_names(setting: str = "digits-mlp") -> list[str]:
     """Every attack in conf/attack that can be made on a setting's models, and the variants."""
     others = _ON_CLASSES if setting in LANGUAGE else _ON_LANGUAGE
+    without = () if setting in _WITH_BUFFERS else _ON_BUFFERS
     files = [path.stem for path in (config_dir() / "attack").glob("*.yaml")]
-    return sorted([*(name for name in files if name not in (CLEAN, *others)), *VARIANTS])
+    return sorted([*(name for name in files if name not in (CLEAN, *others, *without)), *VARIANTS])
 
 
 def grid(name: str, root: str | None) -> list[Case]:
@@ -183,15 +186,27 @@ def _quick() -> Iterator[Case]:
         yield _late(attack=attack)
 
 
-def _bar() -> Iterator[Case]:
+def _bar(setting: str = "digits-mlp") -> Iterator[Case]:
     for replicas, steps, kind, seed in product((3, 4, 8, 16), (1, 10, None), _KINDS, range(3)):
-        yield _base(replicas=replicas, steps=steps, partition=kind[0], alpha=kind[1], seed=seed)
+        yield _base(
+            setting=setting,
+            replicas=replicas,
+            steps=steps,
+            partition=kind[0],
+            alpha=kind[1],
+            seed=seed,
+        )
     for steps, attackers, kind, seed in product((1, 10), (2, 3), _KINDS, range(3)):
         shared = _late(
-            steps=steps, attackers=attackers, partition=kind[0], alpha=kind[1], seed=seed
+            setting=setting,
+            steps=steps,
+            attackers=attackers,
+            partition=kind[0],
+            alpha=kind[1],
+            seed=seed,
         )
         yield _absent(shared)
-        yield from (replace(shared, attack=attack) for attack in attack_names())
+        yield from (replace(shared, attack=attack) for attack in attack_names(setting))
 
 
 def _clean() -> Iterator[Case]:
@@ -252,7 +267,7 @@ def _language() -> Iterator[Case]:
 
 def _full() -> Iterator[Case]:
     yield from _bar()
-    yield from (replace(case, setting="digits-cnn") for case in _bar())
+    yield from _bar("digits-cnn")
     yield from _few()
     yield from _nodes()
     yield from _yardsticks()

@@ -118,6 +118,9 @@ def _check_attack(
         names=[layout.names for layout in stage_layouts],
         held=held_stages(config.attack, config.topology.stages),
         honest=honest_stages(config.attack, config.topology),
+        buffered=frozenset(
+            s for s, each in enumerate(stage_layouts) if each.size > each.parameters
+        ),
     )
     check_attack(config.attack, victim)
 

@@ -27,6 +27,6 @@ def victim(**changes):
     job = {
         "inputs": torch.zeros(4, 3, 8, 8), "labels": 10, "outputs": 10,
         "names": (("0.weight", "0.bias"), ("1.weight",)), "held": (frozenset({0, 1}),),
-        "honest": frozenset({0, 1}),
+        "honest": frozenset({0, 1}), "buffered": frozenset({0}),
     }  # fmt: skip
     return Victim(**(job | changes))

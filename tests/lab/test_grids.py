@@ -72,3 +72,5 @@ def test_every_attack_takes_part():
         attack_names()
     )
     assert {case.attack for case in grid("bar", None)} == {"none", "absent", *attack_names()}
+    on_buffers = {case.setting for case in grid("full", ".") if case.attack == "buffer_poison"}
+    assert on_buffers == {"digits-cnn", "cifar-cnn"}  # elsewhere it would be refused
