@@ -36,7 +36,7 @@ class RpcFleet:
     `tell` hears, in one line, of every replica that is lost and every spare that is placed, with
     the failures' stack traces if there are any. `on_ban` hears of every node that is banned, and
     why. `meanwhile` is called several times a second while replicas are waited for; what it raises
-    ends the waiting.
+    ends the waiting. `state_bytes`: of the largest stage's training state.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class RpcFleet:
         roster: Roster,
         on_ban: Callable[[str, str], None],
         meanwhile: Callable[[], None],
+        state_bytes: int,
     ) -> None:
         self._config, self._plan, self._backend = config, plan, admitted.backend
         self._tell, self.job_id = tell, caller.at.job
@@ -61,7 +62,8 @@ class RpcFleet:
         self._mustered: dict[int, RpcReplica] = {}  # for the round, even if they were lost since
         self._former: dict[str, str] = {}  # keys by name, of earlier parts of the run
         self.losses: dict[int, str] = {}  # replicas that failed since the last muster, and why
-        self.patience = Patience(config.train.effective_batch_size, config.sync.timeout)
+        batch, timeout = config.train.effective_batch_size, config.sync.timeout
+        self.patience = Patience(batch, timeout, state_bytes)
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
         self._pauses = Pauses(config.sync.timeout)
         self.enter(admitted)

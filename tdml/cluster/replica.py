@@ -119,7 +119,8 @@ class RpcReplica:
         return [self._ask_one(stage, "open") for stage in range(len(self.nodes))]
 
     def repeat(self, order: RepeatOrder) -> list[Repetition]:
-        watch = self._watch(sum(map(len, order.batches)))
+        states = len(order.batches) if order.each else 0
+        watch = self._watch(sum(map(len, order.batches)), states)
         return self._exchange.ask("repeat", [(order,)] * len(self.nodes), watch)
 
     def shown(self, stage: int) -> Shown:
@@ -150,9 +151,9 @@ class RpcReplica:
             raise ReplicaLost(self.index, f"{name}: {late}", [name])
         return answer
 
-    def _watch(self, samples: int) -> Watch:
+    def _watch(self, samples: int, states: int = 0) -> Watch:
         """A node that gives signs of life may take its time, within reason."""
-        return Watch(self._exchange, self._patience.late(samples), lambda _: None)
+        return Watch(self._exchange, self._patience.late(samples, states), lambda _: None)
 
     def _progress(self, steps: int) -> None:
         self.steps_done = steps  # of whichever node was heard last: they go in step

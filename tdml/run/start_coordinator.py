@@ -193,7 +193,15 @@ def _call_together(
         monitor.terminal.waiting(fleet.waiting)
 
     fleet = RpcFleet(
-        ready.config, ready.job.plan, admitted, monitor.tell, caller, roster, keep_ban, meanwhile
+        ready.config,
+        ready.job.plan,
+        admitted,
+        monitor.tell,
+        caller,
+        roster,
+        keep_ban,
+        meanwhile,
+        state_bytes=4 * max(state.size for state in ready.job.states),  # of float32
     )
     silent = [*admitted.absent, *fleet.greet()]
     if not any(node.usable for node in fleet.nodes.values()):

@@ -32,6 +32,7 @@ def make_fleet(
         nobody,
         lambda name, why: None,
         lambda: None,
+        state_bytes=1000,
     )
 
 

@@ -24,7 +24,7 @@ def _fleet_of(roster: Roster, banned: Sequence[str] = ()) -> SimpleNamespace:
         has_lost_members=True,
         caller=SimpleNamespace(),
         nodes={},
-        patience=Patience(1, 60),
+        patience=Patience(1, 60, state_bytes=1),
         enter=lambda admitted: [],
         greet=list,
     )
@@ -75,7 +75,7 @@ def test_a_spare_that_has_left_is_not_waited_for() -> None:
         banned=[],
         has_lost_members=False,
         caller=SimpleNamespace(),
-        patience=Patience(1, 60),
+        patience=Patience(1, 60, state_bytes=1),
         nodes={
             name: Peer(name, rank, visit=name) for rank, name in enumerate(["spare0", "spare1"])
         },
