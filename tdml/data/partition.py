@@ -22,7 +22,7 @@ def partition(
     """Split range(samples) over the replicas.
 
     Args:
-        kind: "iid" or "dirichlet".
+        kind: "iid", "dirichlet" or "contiguous": a run of neighbours each, such as whole documents.
         labels: of all samples; only the Dirichlet partition looks at them.
         least: samples that each replica needs, those of one optimizer step.
         alpha: concentration of the Dirichlet distribution.
@@ -41,6 +41,8 @@ def partition(
         )
     if kind == "iid":
         shares = np.array_split(generator.permutation(samples), replicas)
+    elif kind == "contiguous":
+        shares = np.array_split(np.arange(samples), replicas)
     else:
         assert labels is not None
         shares = dirichlet(np.asarray(labels), replicas, least, alpha, generator)

@@ -251,9 +251,10 @@ def _nodes() -> Iterator[Case]:
 
 
 def _language() -> Iterator[Case]:
-    """Language models whole and in two stages, with one attacking replica or node."""
-    for setting, seed in product(LANGUAGE, range(3)):
-        base = _base(setting=setting, replicas=4, rounds=8, seed=seed)
+    """Language models whole and in two stages, with one attacking replica or node, on shares that
+    are alike and where each replica has documents of its own."""
+    for setting, partition, seed in product(LANGUAGE, ("iid", "contiguous"), range(3)):
+        base = _base(setting=setting, partition=partition, replicas=4, rounds=8, seed=seed)
         whole = replace(base, attackers=1, from_round=3)
         in_two = replace(whole, stages=2, single_node=True)
         yield base

@@ -221,7 +221,8 @@ def steps_of(case: Mapping) -> str:
 
 def _title(case: dict) -> str:
     count = f"{case['rounds']} round{'s' if case['rounds'] > 1 else ''}"
-    kind = "IID" if case["partition"] == "iid" else f"Dirichlet {case['alpha']}"
+    kinds = {"iid": "IID", "contiguous": "by document"}
+    kind = kinds.get(case["partition"], f"Dirichlet {case['alpha']}")
     parts = [
         case["setting"],
         f"n = {case['replicas']}",

@@ -40,7 +40,7 @@ _CHOICES = {
     "rewards.policy": tuple(POLICIES),
     "train.precision": ("fp32", "bf16"),
     "device": ("auto", "cpu", "cuda"),
-    "data.partition": ("iid", "dirichlet", "own"),
+    "data.partition": ("iid", "dirichlet", "contiguous", "own"),
 }
 
 

@@ -18,6 +18,8 @@ def split(kind="iid", labels=LABELS, replicas=4, least=8, seed=0, alpha=0.5):
         {"replicas": 1},
         {"replicas": 7},
         {"labels": [0] * 8, "replicas": 8, "least": 1},
+        {"kind": "contiguous"},
+        {"kind": "contiguous", "labels": [0] * 11, "replicas": 3, "least": 3},
         {"kind": "dirichlet"},
         {"kind": "dirichlet", "alpha": 0.01},
         {"kind": "dirichlet", "alpha": 1e-12},
@@ -45,6 +47,12 @@ def test_every_sample_goes_to_one_replica(settings):
 )
 def test_iid_shares_are_equal(samples, replicas, sizes):
     assert [len(share) for share in partition("iid", None, samples, replicas, 1, 0, 1.0)] == sizes
+
+
+def test_contiguous_shares_are_runs_of_neighbours():
+    shares = split("contiguous", replicas=3)
+    assert [len(share) for share in shares] == [667, 667, 666]
+    assert np.concatenate(shares).tolist() == list(range(2000))
 
 
 def test_iid_shares_have_all_classes_of_sorted_data():

@@ -85,7 +85,7 @@ def test_no_number_to_compute_with(name, value):
         ("trust.rollback", ["auto", "off"]),
         ("trust.repeatable", ["require", "warn"]),
         ("train.precision", ["fp32", "bf16"]),
-        ("data.partition", ["iid", "dirichlet", "own"]),
+        ("data.partition", ["iid", "dirichlet", "contiguous", "own"]),
         ("device", ["auto", "cpu", "cuda"]),
     ],
 )
