@@ -54,9 +54,14 @@ class Audits:
         """Whether another replica has found the same of a window."""
         return window.number in self._before(window).clean
 
+    @property
+    def liars(self) -> frozenset[str]:
+        """Names of the nodes that are proven to lie, however often."""
+        return frozenset(name for proof in self.proofs for name in proof.nodes)
+
     def convicts(self, names: Iterable[str]) -> bool:
         """Whether one of these nodes is proven to lie."""
-        return any(name in proof.nodes for proof in self.proofs for name in names)
+        return not self.liars.isdisjoint(names)
 
     def hides(self, names: Iterable[str]) -> bool:
         """Whether one of a replica's nodes has not shown something: it owes its round, and all of

@@ -118,9 +118,9 @@ class Judge:
         audits = Audits(drawn, notes=[_UNHEARD.format(index) for index in sorted(checked.unheard)])
         self.auditor.audit(gathered, chosen, draw, audits)
         purse.steps -= audits.looks
-        known = 0
-        while len(audits.proofs) > known:  # of those who have repeated others' some may lie, too
-            known = len(audits.proofs)
+        known: frozenset[str] = frozenset()
+        while known < audits.liars:  # of those who have repeated others' some may lie, too
+            known = audits.liars
             there = [r.index for r in self._fleet.ready(candidates.keys() & clearable)]
             rest = audits.rest({i: candidates[i].windows for i in there}, gathered.names)
             self.auditor.audit(gathered, rest, draw, audits)

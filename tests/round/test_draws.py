@@ -146,3 +146,37 @@ def test_who_was_looked_at_in_every_window_gives_others_their_turn() -> None:
     assert laboratory.play(1).audits[2].unknown
     assert not judge.debts.watched
     assert set(judge.standing.suspicion.by_node.values()) == {0.0}
+
+
+class _AnswersNothing(_Otherwise):
+    """Says nothing of what it is to repeat for others, every time that it is asked."""
+
+    def repeating(self, order):
+        self._own = order.own
+        yield from super().repeating(order)
+
+    def repeated(self):
+        told = super().repeated()
+        return told if self._own else replace(told, log=told.log[:0])
+
+
+def test_liars_who_are_asked_again_and_again_do_not_keep_a_round_from_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They alone could repeat a window of which no look can tell."""
+    laboratory = _on("a GPU", {0, 1, 2})
+    for name in ("r1.s0", "r2.s0"):
+        sit(laboratory, name, _AnswersNothing)
+    kinds, audits = laboratory.engine.judge.auditor.settler.kinds, 0
+    monkeypatch.setattr(kinds, "is_right", lambda *_: None)
+    audit = laboratory.engine.judge.auditor.audit
+
+    def counted(*given: object) -> None:
+        nonlocal audits
+        audits += 1
+        assert audits <= 2
+        audit(*given)
+
+    monkeypatch.setattr(laboratory.engine.judge.auditor, "audit", counted)
+    assert banned(laboratory.play(1)) == ["r1.s0", "r2.s0"]
+    assert audits == 2
