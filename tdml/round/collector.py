@@ -55,14 +55,14 @@ class Collector:
                 outcomes[replica.index] = (
                     f"{owing[0]} owes its work of round {debt.round}, and has not shown it"
                 )
-                debts.part_from_one(owing, draw)
+                debts.part_from_one(owing, present.start, draw)
                 continue
             own = self._audit(replica, debt, commitments, present, draw)
             audits.join(own)
             outcomes[replica.index] = self._settled(replica, debt, own)
             owing = debts.who_owes(replica, debt.round)
             if silent := [name for name in owing if name in own.silent]:
-                debts.part_from_one(silent, draw)
+                debts.part_from_one(silent, present.start, draw)
         return audits, outcomes
 
     def _audit(

@@ -22,6 +22,7 @@ from tdml.common.merkle import root
 from tdml.protocol.orders import Commitment
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered
+from tdml.round.start import RoundStart
 
 _KEPT_ROUNDS = 4  # whose weights are kept, here and in checkpoints: each is as large as the model
 
@@ -72,6 +73,7 @@ class Debts:
     def note(self, gathered: Gathered, silent: set[str]) -> None:
         """Nodes that did not answer in a round owe their own work of it."""
         start = gathered.start
+        silent = set() if self._stood_still(start) else silent
         kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.names))}
         for index, names in gathered.names.items():
             group = tuple(self._fleet.key(name) for name in names if name in silent)
@@ -198,13 +200,18 @@ class Debts:
         debts = ((name, self.owing.get(self._fleet.key(name))) for name in replica.names)
         return [name for name, debt in debts if debt is not None and debt.round == number]
 
-    def part_from_one(self, names: Sequence[str], draw: torch.Generator) -> None:
-        """Have one of those who have not shown what they owe replaced, by chance, if there is a
-        spare. It cannot show it any more: its slot is another's."""
+    def part_from_one(self, names: Sequence[str], start: RoundStart, draw: torch.Generator) -> None:
+        """Have one of those who have not shown what they owe in a round replaced, by chance, if
+        there is a spare. It cannot show it any more: its slot is another's."""
         chosen = names[int(torch.randint(len(names), (), generator=draw))]
-        if self._fleet.stand_down(chosen):
+        if not self._stood_still(start) and self._fleet.stand_down(chosen):
             key = self._fleet.key(chosen)
             self.owing[key] = replace(self.owing[key], weights=[])
+
+    def _stood_still(self, start: RoundStart) -> bool:
+        """Whether the coordinator has, in a round: nodes gave it up meanwhile, so that they did not
+        answer says nothing."""
+        return self._fleet.pauses > start.pauses
 
     def state(self) -> dict:
         """What a checkpoint must keep."""

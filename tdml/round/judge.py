@@ -124,9 +124,6 @@ class Judge:
             there = [r.index for r in self._fleet.ready(candidates.keys() & clearable)]
             rest = audits.rest({i: candidates[i].windows for i in there}, gathered.names)
             self.auditor.audit(gathered, rest, draw, audits)
-        if self._fleet.pauses > gathered.start.pauses:
-            # nodes gave the coordinator up meanwhile: that they did not answer says nothing
-            audits.silent.clear()
         for index, candidate in candidates.items():
             audited = audits.of(index)
             seen = len(self._seen(audited)) / len(candidate.windows)

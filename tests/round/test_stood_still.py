@@ -1,5 +1,7 @@
 """What is asked for while the coordinator itself stands still."""
 
+import pytest
+
 from tdml.lab.laboratory import Laboratory
 from tests.round.seats import sit
 from tests.round.test_silence import _JOB as JOB
@@ -7,17 +9,44 @@ from tests.round.test_silence import Silent
 from tests.round.test_silence import _owing as owing
 
 
-def test_nobody_owes_what_was_asked_for_while_the_coordinator_stood_still():
-    laboratory = Laboratory(JOB)
-    sit(laboratory, "r1.s0", Silent, deed="open")
-    audit = laboratory.engine.judge.auditor.audit
+def _stands_still_in(laboratory: Laboratory, owner: object, deed: str) -> None:
+    """The coordinator does, whenever it comes to that."""
+    honest = getattr(owner, deed)
 
     def stands_still(*arguments):
         laboratory.fleet.pauses += 1
-        return audit(*arguments)
+        return honest(*arguments)
 
-    laboratory.engine.judge.auditor.audit = stands_still
+    vars(owner)[deed] = stands_still
+
+
+def test_nobody_owes_what_was_asked_for_while_the_coordinator_stood_still():
+    laboratory = Laboratory(JOB)
+    sit(laboratory, "r1.s0", Silent, deed="open")
+    auditor = laboratory.engine.judge.auditor
+    _stands_still_in(laboratory, auditor, "audit")
     first = laboratory.play(1)
     assert (first.accepted, owing(laboratory)) == ([0, 2], {})
-    laboratory.engine.judge.auditor.audit = audit
+    del vars(auditor)["audit"]
     assert laboratory.play(2).accepted == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("fails", "where", "when"),
+    [("training", "collector", "call_in"), ("open", "collector", "_audit")],
+    ids=["while it is done again", "while it is repeated"],
+)
+def test_nobody_is_parted_from_who_could_not_show_what_it_owes_meanwhile(fails, where, when):
+    laboratory = Laboratory([*JOB, "topology.spares=1"])
+    node, judge = laboratory.fleet.nodes["r1.s0"], laboratory.engine.judge
+    node.open = lambda: 1 / 0
+    laboratory.play(1)
+    assert owing(laboratory) == {"r1.s0": 1}
+    del node.open
+    vars(node)[fails] = lambda *_: 1 / 0
+    _stands_still_in(laboratory, getattr(judge, where), when)
+    laboratory.play(2)
+    assert owing(laboratory) == {"r1.s0": 1}
+    del vars(node)[fails], vars(judge.collector)[when]
+    assert "has shown its work of round 1" in laboratory.play(3).judgements[1].reason
+    assert laboratory.play(4).judgements[1].nodes == ("r1.s0", "r1.s1")
