@@ -118,7 +118,7 @@ class Trainer:
         values = [*self._tensors(), *(value for slots in kept for value in slots.values())]
         tensors = [torch.as_tensor(v) for v in values if isinstance(v, int | torch.Tensor)]
         whole = [t for t in tensors if not t.is_floating_point() and not t.is_complex()]
-        return any(bool(((t > _LARGE) | (t < -_LARGE)).any()) for t in whole)
+        return any(bool((t.double().abs() > _LARGE).any()) for t in whole)
 
     def weights(self) -> torch.Tensor:
         """Parameters and buffers: (d,) float32 on the host."""

@@ -251,6 +251,18 @@ def test_a_stage_without_parameters_has_no_optimizer():
     trainer.update(LR)
 
 
+def test_a_buffer_may_hold_numbers_that_torch_cannot_compare():
+    def with_a_table():
+        layer = nn.Linear(5, 3)
+        layer.register_buffer("table", torch.tensor([7, 2**16 - 1], dtype=torch.uint16))
+        return nn.Sequential(layer)
+
+    loop, initial = loop_of(with_a_table, OPTIMIZERS["plain"])
+    loop.trainer.begin(initial)
+    take(loop, range(2))
+    assert loop.trainer.weights()[-2:].tolist() == [7, 2**16 - 1]
+
+
 class DrawsEverywhere(nn.Linear):
     """Drops its output by Python's generator, and scales it by numpy's, as LayerDrop and its like
     do."""
