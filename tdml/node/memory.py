@@ -110,7 +110,8 @@ def _kept(
         kept = {_place(given): given.nbytes}
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
-            if tensor.layout is torch.strided and _place(tensor) not in own:
+            stored = tensor.layout is torch.strided and not tensor._is_zerotensor()
+            if stored and _place(tensor) not in own:
                 kept[_place(tensor)] = tensor.untyped_storage().nbytes()
             return tensor
 

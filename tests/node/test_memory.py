@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tdml import config as settings
 from tdml.models import whole
 from tdml.models.plan import layouts, make_plan
-from tdml.node.memory import Need, needs
+from tdml.node.memory import Need, _kept, needs
 from tdml.node.state import StateLayout
 from tests.node.memory import leave
 
@@ -33,6 +34,20 @@ def _estimate(*overrides: str, windows: int) -> tuple[list[Need], tuple]:
     plan = make_plan(config, model, first)
     states = [StateLayout(made, config.train) for made in layouts(plan, model, 2)]
     return needs(config, plan, model, first, states, windows), (config, plan, windows, batch)
+
+
+class Tangent(nn.Linear):
+    """Asks how its output moves with its input: there are zeros then that take no memory."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return torch.func.jvp(super().forward, (value,), (torch.ones_like(value),))[1]
+
+
+def test_zeros_that_take_no_memory_are_none() -> None:
+    train, inputs = settings.load([]).train, torch.ones(8, 4)
+    model = nn.Sequential(nn.Linear(4, 4), Tangent(4, 4))
+    (kept,), _ = _kept([model], train, inputs)
+    assert kept > inputs.nbytes
 
 
 @pytest.mark.parametrize(
