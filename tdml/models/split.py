@@ -49,7 +49,8 @@ def build(settings: dict, device: str) -> nn.Module:
             f"model._target_={settings['_target_']} returned {type(model).__name__}: it must "
             "return an nn.Sequential of blocks or a module with a method blocks()"
         )
-    model.train()  # a train() of its own may freeze what it does not train
+    with refusing("model: its train() fails"):
+        model.train()  # one of its own may freeze what it does not train
     bring_into_form(model)
     if has_blocks(model) and (model._backward_hooks or model._backward_pre_hooks):
         raise SettingError(

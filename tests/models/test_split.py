@@ -95,6 +95,17 @@ def ends_the_program():
     sys.exit(2)
 
 
+class AlwaysEvaluated(nn.Linear):
+    """As what torch.export makes of a model."""
+
+    def train(self, mode=True):
+        raise NotImplementedError("Calling train() is not supported yet.")
+
+
+def always_evaluated():
+    return AlwaysEvaluated(4, 3)
+
+
 # Building
 
 
@@ -126,9 +137,20 @@ def ends_the_program():
             "model: 1.weight gets its shape from the first batch: give its layer the sizes",
         ),
         (settings(complex_buffer), "model: phases holds complex numbers"),
+        (settings(always_evaluated), "model: its train() fails: Calling train() is not"),
         (settings(ends_the_program), "it ends the program (status 2): what reads the command line"),
     ],
-    ids=["function", "package", "setting", "no module", "list", "lazy", "complex", "program"],
+    ids=[
+        "function",
+        "package",
+        "setting",
+        "no module",
+        "list",
+        "lazy",
+        "complex",
+        "train",
+        "program",
+    ],
 )
 def test_what_cannot_be_built_is_the_users_mistake(model, message):
     with pytest.raises(SettingError) as caught:
