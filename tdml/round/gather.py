@@ -117,11 +117,11 @@ def stream_blocks(
     stages = range(len(job.layouts))
     places = [(stage, block) for stage in stages for block in range(job.blocks_of_update(stage))]
     with ThreadPoolExecutor(1) as ahead:
-        following = ahead.submit(_fetch, fleet, gathered, indices, places[0])
+        following = ahead.submit(_fetch, fleet, indices, places[0])
         for place, after in zip(places, [*places[1:], None], strict=True):
             blocks = following.result()
             if after is not None:
-                following = ahead.submit(_fetch, fleet, gathered, indices, after)
+                following = ahead.submit(_fetch, fleet, indices, after)
             yield place, blocks
             del blocks  # or they would stay until after the next are here
 
@@ -152,7 +152,7 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
     return True
 
 
-def _fetch(fleet: Fleet, gathered: Gathered, indices: Sequence[int], place: BlockPlace) -> Blocks:
+def _fetch(fleet: Fleet, indices: Sequence[int], place: BlockPlace) -> Blocks:
     stage, number = place
     # where a group was lost since, as over what it was to repeat, its nodes have the update still
     return fleet.each(lambda replica: replica.reveal(UPDATE, stage, number), fleet.placed(indices))
