@@ -266,13 +266,13 @@ class RpcFleet:
         return results
 
     def ready(self, indices: Iterable[int]) -> list[RpcReplica]:
-        """Those of the replicas that are still formed."""
+        """The ones among these replicas that are formed, all of whose nodes can work."""
         formed = (self._formed.get(index) for index in indices)
         return [replica for replica in formed if replica is not None and replica.whole]
 
-    def placed(self, indices: Iterable[int]) -> list[RpcReplica]:
-        """The replicas as they began the round. Those that were lost since can do nothing together
-        any more, but their living nodes still answer."""
+    def mustered(self, indices: Iterable[int]) -> list[RpcReplica]:
+        """These replicas as they began the round. Those that were lost since can do nothing
+        together any more, but each of their living nodes still answers."""
         return [self._mustered[index] for index in indices]
 
     def stop(self, status: int) -> None:

@@ -177,7 +177,7 @@ class LocalFleet:
         formed = (self._formed.get(index) for index in indices)
         return [replica for replica in formed if replica is not None and replica.whole]
 
-    def placed(self, indices: Iterable[int]) -> list[LocalReplica]:
+    def mustered(self, indices: Iterable[int]) -> list[LocalReplica]:
         return [self._mustered[index] for index in indices]
 
     def ban(self, name: str, reason: str) -> None:

@@ -133,7 +133,7 @@ class RecordedFleet:
     def ready(self, indices: Iterable[int]) -> list[RecordedReplica]:
         return [self._replicas[index] for index in indices]
 
-    def placed(self, indices: Iterable[int]) -> list[RecordedReplica]:
+    def mustered(self, indices: Iterable[int]) -> list[RecordedReplica]:
         return self.ready(indices)
 
     def ban(self, name: str, reason: str) -> None:

@@ -51,7 +51,7 @@ class Auditor:
         openings = open_traces(self._fleet, self._job, gathered, sorted(chosen), audits)
         windows = [
             window_of(self._job, gathered.start, owner, number, openings[owner.index])
-            for owner in self._fleet.placed(sorted(openings))
+            for owner in self._fleet.mustered(sorted(openings))
             for number in chosen[owner.index]
         ]
         owners = {window.owner.index: window.owner for window in windows}

@@ -74,7 +74,7 @@ class Debts:
         """Nodes that did not answer in a round owe their own work of it."""
         start = gathered.start
         silent = set() if self._stood_still(start) else silent
-        kinds = {r.index: r.kind for r in self._fleet.placed(sorted(gathered.names))}
+        kinds = {r.index: r.kind for r in self._fleet.mustered(sorted(gathered.names))}
         for index, names in gathered.names.items():
             group = tuple(self._fleet.key(name) for name in names if name in silent)
             for stage, name in enumerate(names):

@@ -46,7 +46,7 @@ class Doubt:
 def is_provable(settler: Settler, evaluated: Evaluated) -> bool:
     """Whether the coordinator can prove an evaluation of some samples false: not where the machines
     are of different kinds, for then their logs are not the same."""
-    [validator] = settler.fleet.placed([evaluated.replica])
+    [validator] = settler.fleet.mustered([evaluated.replica])
     repeats = validator.kind not in settler.kinds.unrepeatable
     asked = pieces.count(evaluated.order.pieces) > 0
     return validator.kind == settler.referee.kind and repeats and asked
@@ -60,7 +60,7 @@ def false_evaluation(settler: Settler, doubt: Doubt, true: Evaluation | None) ->
     both again and again: code may keep something where nobody looks.
     """
     evaluator, evaluated = settler.evaluator, doubt.evaluated
-    [validator] = settler.fleet.placed([evaluated.replica])
+    [validator] = settler.fleet.mustered([evaluated.replica])
     count = -(-pieces.count(evaluated.order.pieces) // evaluator.batch_size)
     if proofs := _false_logs(settler, validator, evaluated, count):
         return proofs

@@ -73,7 +73,13 @@ class Replica(Protocol):
 
 
 class Fleet(Protocol):
-    """The nodes, and the replicas that they form."""
+    """The nodes, and the replicas that they form.
+
+    Once a round, before it begins, the fleet musters: every slot gets a node, and the nodes of each
+    replica connect to one another. The replica is *formed* then, and stays so until one of its
+    nodes fails. `ready` gives the replicas that are formed now, `mustered` all that began the
+    round.
+    """
 
     job_id: str  # of the job that the nodes sign for
     losses: dict[int, str]  # replicas that failed since the last muster, and why
@@ -87,21 +93,23 @@ class Fleet(Protocol):
         """How often the coordinator has stood still for so long that nodes give it up."""
 
     def muster(self) -> Sequence[Replica]:
-        """The replicas that can work now: vacant slots are filled from the spares, and lost groups
-        formed again."""
+        """Fill vacant slots with spares, and form the replicas that are not formed. Returns those
+        that can work now."""
 
     def form(self, indices: Iterable[int]) -> None:
-        """Form those that were lost since the muster, where all of their nodes still answer."""
+        """Form replicas again that were lost since the muster, as far as all of their nodes still
+        answer."""
 
     def each(self, order: Callable[[_R], _T], replicas: Sequence[_R]) -> dict[int, _T]:
-        """The order's results by replica, all at the same time. Replicas that fail are left out."""
+        """Give an order to several replicas at the same time. Returns the results by replica,
+        without those of replicas that have failed."""
 
     def ready(self, indices: Iterable[int]) -> Sequence[Replica]:
-        """Those of the replicas that are still formed."""
+        """The ones among these replicas that are formed."""
 
-    def placed(self, indices: Iterable[int]) -> Sequence[Replica]:
-        """The replicas as they began the round: of those that were lost since, the living nodes
-        still answer."""
+    def mustered(self, indices: Iterable[int]) -> Sequence[Replica]:
+        """These replicas as they began the round, also those that were lost since: the nodes of a
+        lost replica that are alive still answer what each of them does by itself."""
 
     def ban(self, name: str, reason: str) -> None:
         """Exclude a node for the rest of the job. Its replica's group ends."""
@@ -111,10 +119,10 @@ class Fleet(Protocol):
         whether there is."""
 
     def give_up(self, names: Iterable[str], reason: str) -> None:
-        """Have nodes take no more part, whether there are spares or not."""
+        """Have nodes take no more part, even where no spare can take their slots."""
 
     def key(self, name: str) -> str:
         """A node's public key."""
 
     def visit(self, name: str) -> str:
-        """A node's stay: another one each time that its process is new."""
+        """The id of a node's process: it changes whenever the node is started anew."""

@@ -155,7 +155,9 @@ def _fold(fleet: Fleet, job: Job, gathered: Gathered, indices: Sequence[int]) ->
 def _fetch(fleet: Fleet, indices: Sequence[int], place: BlockPlace) -> Blocks:
     stage, number = place
     # where a group was lost since, as over what it was to repeat, its nodes have the update still
-    return fleet.each(lambda replica: replica.reveal(UPDATE, stage, number), fleet.placed(indices))
+    return fleet.each(
+        lambda replica: replica.reveal(UPDATE, stage, number), fleet.mustered(indices)
+    )
 
 
 def _check_commitments(gathered: Gathered, job: Job, index: int) -> None:

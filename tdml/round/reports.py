@@ -183,7 +183,7 @@ def _update(settler: Settler, gathered: Gathered, candidate: int | None) -> list
         blocks = [(stage, own[candidate]) for (stage, _), own in gathered.kept.items()]
         stages = range(len(layouts))
         return [torch.cat([block for s, block in blocks if s == stage]) for stage in stages]
-    [owner] = settler.fleet.placed([candidate])
+    [owner] = settler.fleet.mustered([candidate])
     return [
         fetch_vector(owner, Vector(UPDATE, stage, layouts[stage].size, content))
         for stage, content in updates_of(settler.job, gathered, candidate).items()

@@ -22,7 +22,7 @@ def open_traces(
     audits: Audits,
 ) -> dict[int, list[Opening]]:
     """By replica and stage. What is wrong with the others stands in `audits` then."""
-    replicas, sound = fleet.placed(indices), {}
+    replicas, sound = fleet.mustered(indices), {}
     shown = fleet.each(_opened, replicas)
     for replica in replicas:
         index, names = replica.index, replica.names

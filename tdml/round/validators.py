@@ -14,7 +14,7 @@ from tdml.round.repeat import Window
 def alike(fleet: Fleet, gathered: Gathered, owner: Replica, draw: torch.Generator) -> list[Replica]:
     """Others on machines of the owner's kind, in random order: they repeat each other bit for
     bit."""
-    others = fleet.placed(i for i in gathered.auditable if i != owner.index)
+    others = fleet.mustered(i for i in gathered.auditable if i != owner.index)
     same = [other for other in others if other.kind == owner.kind]
     return [same[i] for i in torch.randperm(len(same), generator=draw).tolist()]
 
@@ -53,7 +53,7 @@ def vouched_for(fleet: Fleet, gathered: Gathered) -> set[int]:
     """The replicas whose kind of machine more than half of the round's are on: who repeats their
     work vouches for it. Liars alone may be of another kind, which they have made up to be audited
     by each other."""
-    kinds = {r.index: r.kind for r in fleet.placed(sorted(gathered.start.steps))}
+    kinds = {r.index: r.kind for r in fleet.mustered(sorted(gathered.start.steps))}
     count = Counter(kinds.values())
     return {index for index, kind in kinds.items() if 2 * count[kind] > len(kinds)}
 
@@ -62,5 +62,5 @@ def believed(fleet: Fleet, gathered: Gathered, own: str) -> set[int]:
     """The replicas whose reports of others are heard: on the coordinator's `own` kind of machine,
     which finds the same, or on that of most. Else who says that he is on another kind could say
     anything."""
-    replicas = fleet.placed(sorted(gathered.start.steps))
+    replicas = fleet.mustered(sorted(gathered.start.steps))
     return {r.index for r in replicas if r.kind == own} | vouched_for(fleet, gathered)

@@ -203,14 +203,14 @@ def test_a_replica_that_was_lost_keeps_its_nodes_until_the_next_muster(joined: l
     assert fleet.each(lose, fleet.ready([1])) == {}
     assert (fleet.losses, told) == ({1: "r1.s0: planted"}, ["replica 1 lost: r1.s0: planted"])
     assert fleet.ready([1]) == []
-    [lost] = fleet.placed([1])
+    [lost] = fleet.mustered([1])
     assert [node.name for node in lost.nodes] == ["r1.s0", "r1.s1"]
     fleet.each(lose, [lost])
     assert len(told) == 1, "it has been told why"
     fleet.nodes["r1.s0"].dead = True
     assert muster(fleet)[1] == ["spare0", "r1.s1"]
     assert fleet.losses == {}
-    assert fleet.placed([1]) == fleet.ready([1]) != [lost]
+    assert fleet.mustered([1]) == fleet.ready([1]) != [lost]
 
 
 def test_an_order_that_needed_a_replica_that_is_lost_loses_that_one_alone(

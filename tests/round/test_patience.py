@@ -64,7 +64,7 @@ def test_who_does_not_answer_is_asked_once_where_others_do(monkeypatch: pytest.M
     order = [5, 0, 1, 2, 3, 4]
     monkeypatch.setattr(
         "tdml.round.auditor.alike",
-        lambda fleet, _, owner, __: fleet.placed(i for i in order if i != owner.index),
+        lambda fleet, _, owner, __: fleet.mustered(i for i in order if i != owner.index),
     )
     played = laboratory.play(1)
     assert asked.total() == 2

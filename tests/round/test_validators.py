@@ -18,7 +18,7 @@ def _replica(index: int) -> Any:
     return SimpleNamespace(index=index, kind=_KINDS[index], names=(f"r{index}.s0",))
 
 
-_FLEET: Any = SimpleNamespace(placed=lambda indices: [_replica(index) for index in indices])
+_FLEET: Any = SimpleNamespace(mustered=lambda indices: [_replica(index) for index in indices])
 
 
 def _gathered(*indices: int) -> Any:
