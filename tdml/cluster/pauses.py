@@ -12,19 +12,25 @@ class Pauses:
 
     def __init__(self, limit: float) -> None:
         """`limit`: seconds without a look that are a pause."""
-        self._limit, self._past = limit, 0
-        self._looked = _now()
+        self._limit = limit
+        # how many until the last look, and when that was: in one, for others read it meanwhile
+        self._seen = 0, _now()
         threading.Thread(target=self._watch, daemon=True).start()
 
     @property
     def count(self) -> int:
         """How many there have been, the one that has just ended among them."""
-        return self._past + (_now() - self._looked > self._limit)
+        return self._until(_now())
+
+    def _until(self, now: float) -> int:
+        past, looked = self._seen
+        return past + (now - looked > self._limit)
 
     def _watch(self) -> None:
         while True:
             time.sleep(_LOOK_S)
-            self._past, self._looked = self.count, _now()
+            now = _now()
+            self._seen = self._until(now), now
 
 
 def _now() -> float:
