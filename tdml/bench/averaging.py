@@ -14,7 +14,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tdml import config as settings
-from tdml.bench import averaging_page, hardware, json_file
+from tdml.bench import hardware, json_file
+from tdml.bench.averaging_page import page_text
 from tdml.bench.per_step import per_step
 from tdml.bench.plain_loop import device_of
 from tdml.bench.play import play
@@ -103,7 +104,7 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
     }  # fmt: skip
     json_file.write(out, about | asdict(result))
     if docs is not None:
-        print(averaging_page.keep(about | asdict(result), docs))
+        print(json_file.keep(docs, "averaging", about | asdict(result), page_text))
     return 0
 
 

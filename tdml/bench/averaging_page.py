@@ -1,11 +1,7 @@
 """`docs/results/averaging.md`, made from the files in `docs/results/averaging/` alone."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from tdml.common.files import replace_file
 
 _INTRODUCTION = """# Averaging once a round instead of in every step
 
@@ -17,19 +13,6 @@ coordinator and the replicas; what a step sends is measured in a job with `sync.
 `python.txt` has the sources of Python's standard library without its tests, one after the other.
 """
 _ROWS = 12  # of a table, at most
-
-
-def keep(run: Mapping[str, Any], docs: Path) -> Path:
-    """Keep a run, as `tdml.bench.averaging` has it, and make the page. Returns the page's
-    path."""
-    folder = docs / "results" / "averaging"
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / f"{run['name']}.json", json.dumps(run, indent=2) + "\n")
-    page = folder.with_suffix(".md")
-    replace_file(
-        page, page_text([json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))])
-    )
-    return page
 
 
 def page_text(kept: Sequence[Mapping[str, Any]]) -> str:

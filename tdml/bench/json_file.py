@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +38,20 @@ def write(file: Path | None, figures: Mapping[str, Any]) -> None:
     """Write the figures, where a file is given."""
     if file is not None:
         replace_file(file, json.dumps(figures, indent=2) + "\n")
+
+
+def keep(
+    docs: Path,
+    benchmark: str,
+    measured: Mapping[str, Any],
+    page_text: Callable[[Sequence[Mapping[str, Any]]], str],
+) -> Path:
+    """Keep what a benchmark has measured of a job, by its name, and make the benchmark's page of
+    all that is kept. Returns the page's path."""
+    folder = docs / "results" / benchmark
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / f"{measured['name'].replace('/', '-')}.json", measured)
+    page = folder.with_suffix(".md")
+    kept = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    replace_file(page, page_text(kept))
+    return page

@@ -22,7 +22,7 @@ from tdml.bench import hardware, json_file, startup
 from tdml.bench.floors import cost_of_records, floors, threads_of_a_rank
 from tdml.bench.plain_loop import device_of, plain_loop
 from tdml.bench.startup import Startup
-from tdml.bench.throughput_page import keep
+from tdml.bench.throughput_page import page_text
 from tdml.common.checkout import commit
 from tdml.data.source import load_source
 from tdml.errors import SettingError
@@ -60,7 +60,7 @@ class ThroughputResult:
     plain_startup: Startup | None = None
 
 
-def run(overrides: Sequence[str], out: Path | None, docs: Path | None = None) -> int:
+def run(overrides: Sequence[str], out: Path | None, docs: Path | None) -> int:
     """Measure and print. The run stays in its folder.
 
     Args:
@@ -104,7 +104,9 @@ def run(overrides: Sequence[str], out: Path | None, docs: Path | None = None) ->
     json_file.write(out, about | asdict(result))
     if docs is not None:
         named = {"name": config.name, "nodes": _by(job), "commit": commit()}
-        console.print(keep(named | about | asdict(result), docs), highlight=False)
+        measured = named | about | asdict(result)
+        page = json_file.keep(docs, "throughput", measured, page_text)
+        console.print(page, highlight=False)
     return 0
 
 

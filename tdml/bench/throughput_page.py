@@ -1,11 +1,7 @@
 """`docs/results/throughput.md`, made from the files in `docs/results/throughput/` alone."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from tdml.common.files import replace_file
 
 _INTRODUCTION = """# How fast it trains
 
@@ -22,18 +18,6 @@ _HEAD = (
     "", "replicas × stages", "plain loop", "pipelines", "training", "rounds", "records", "start",
     "memory",
 )  # fmt: skip
-
-
-def keep(measured: Mapping[str, Any], docs: Path) -> Path:
-    """Keep what was measured of a job, as `tdml.bench.throughput` has it, and make the page.
-    Returns the page's path."""
-    folder = docs / "results" / "throughput"
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / f"{measured['name']}.json", json.dumps(measured, indent=2) + "\n")
-    page = folder.with_suffix(".md")
-    kept = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    replace_file(page, page_text(kept))
-    return page
 
 
 def page_text(kept: Sequence[Mapping[str, Any]]) -> str:

@@ -34,18 +34,30 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     _add_json(ranking)
     ranking.set_defaults(command=_bench_ranking)
-    for name, text in (
-        ("throughput", "what a job computes beside a plain loop, and where its rounds' time goes"),
-        ("repeat", "whether this machine repeats audited steps bit for bit, and what that costs"),
-        ("kinds", "how far the GPU's steps are from the processor's"),
+    for name, text, keeps in (
+        (
+            "throughput",
+            "what a job computes beside a plain loop, and where its rounds' time goes",
+            True,
+        ),
+        (
+            "repeat",
+            "whether this machine repeats audited steps bit for bit, and what that costs",
+            False,
+        ),
+        ("kinds", "how far the GPU's steps are from the processor's", False),
+        (
+            "averaging",
+            "loss and traffic of averaging once a round beside averaging in every step",
+            True,
+        ),
     ):
         measured = benchmarks.add_parser(name, allow_abbrev=False, help=f"{text}; a few minutes")
         add_arguments(measured)
         _add_json(measured)
-        if name == "throughput":
+        if keeps:
             _add_keep(measured)
         measured.set_defaults(command=partial(_bench_job, name))
-    _add_averaging(benchmarks)
     _add_scale(benchmarks)
     outcome = benchmarks.add_parser(
         "outcome", help="what came of runs: accuracy, who was accused, seconds by phase"
@@ -64,18 +76,6 @@ def _add_keep(benchmark: argparse.ArgumentParser) -> None:
     benchmark.add_argument(
         "--keep", type=Path, metavar="DOCS", help="keep the results in this folder's page, too"
     )
-
-
-def _add_averaging(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    averaging = benchmarks.add_parser(
-        "averaging",
-        allow_abbrev=False,
-        help="loss and traffic of averaging once a round beside averaging in every step",
-    )
-    add_arguments(averaging)
-    _add_json(averaging)
-    _add_keep(averaging)
-    averaging.set_defaults(command=_bench_averaging)
 
 
 def _add_scale(benchmarks: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -160,15 +160,8 @@ def _bench_ranking(parsed: argparse.Namespace) -> int:
 def _bench_job(name: str, parsed: argparse.Namespace) -> int:
     """Of the benchmarks that measure a job with some settings one."""
     settings.see_own_classes()
-    kept = {"docs": parsed.keep} if name == "throughput" else {}
-    return importlib.import_module(f"tdml.bench.{name}").run(parsed.overrides, parsed.json, **kept)
-
-
-def _bench_averaging(parsed: argparse.Namespace) -> int:
-    from tdml.bench import averaging
-
-    settings.see_own_classes()
-    return averaging.run(parsed.overrides, parsed.json, parsed.keep)
+    kept = (parsed.keep,) if "keep" in parsed else ()
+    return importlib.import_module(f"tdml.bench.{name}").run(parsed.overrides, parsed.json, *kept)
 
 
 def _bench_scale(parsed: argparse.Namespace) -> int:

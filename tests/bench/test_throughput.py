@@ -88,6 +88,7 @@ def test_what_cannot_be_measured_is_said_before_anything_runs(
         throughput.run(
             overrides,
             None if json_file is None else tmp_path.joinpath(json_file).relative_to(tmp_path),
+            None,
         )
     assert str(caught.value).startswith(message)
     assert not list(tmp_path.iterdir())

@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
-from tdml.bench.throughput_page import keep
+import pytest
+
+from tdml import cli
+from tdml.bench import json_file
+from tdml.bench.throughput_page import page_text
 
 _STARTED = {"seconds": 6.04, "bytes": {"coordinator": 300 << 20, "r0.s0": 512 << 20}}
 _ALONE = {"seconds": 3.0, "bytes": {"plain loop": 400 << 20}}
@@ -17,6 +21,10 @@ def measured(name: str, torch: str = "2.13.0", **more: object) -> dict:
         "training": 180.0, "whole": 150.0, "records": 0.021, "startup": _STARTED,
         "plain_startup": _ALONE,
     } | more  # fmt: skip
+
+
+def keep(found: dict, docs: Path) -> Path:
+    return json_file.keep(docs, "throughput", found, page_text)
 
 
 def test_a_row_says_what_was_measured(tmp_path: Path) -> None:
@@ -43,3 +51,19 @@ def test_every_machine_has_a_table_and_a_name_its_latest(tmp_path: Path) -> None
     assert [line for line in lines if line.startswith("## ")] == heads
     rows = [line.split(" | ")[2] for line in lines if line.startswith("| `")]
     assert rows == ["400", "200"]
+
+
+def test_a_job_may_have_the_name_of_a_folder(tmp_path: Path) -> None:
+    """Or what took minutes to measure is lost."""
+    assert "`paper/small`" in keep(measured("paper/small"), tmp_path).read_text()
+    assert "`paper/large`" in (page := keep(measured("paper/large"), tmp_path).read_text())
+    assert "`paper/small`" in page
+
+
+@pytest.mark.parametrize("benchmark", ["throughput", "averaging"])
+def test_where_its_page_cannot_be_nothing_is_measured(
+    benchmark: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    docs = tmp_path / "nowhere" / "docs"
+    assert cli.run(["bench", benchmark, "--keep", str(docs)]) == 1
+    assert capsys.readouterr().err.startswith(f"tdml: --keep {docs}: give a folder")
