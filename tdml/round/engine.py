@@ -201,8 +201,8 @@ class Engine:
         bans = {name: proof.reason for proof in proofs for name in proof.nodes}
         for name, reason in bans.items():
             self.fleet.ban(name, reason)
-        if bans:  # what stood out may have been found clean by their friends
-            self.judge.standing.usual.known.clear()
+        if bans:
+            self.judge.standing.usual.forget()
         return bans
 
     def convict(self, round_: Round, proofs: Sequence[Proof]) -> None:

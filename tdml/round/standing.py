@@ -29,6 +29,10 @@ class Usual:
             low, high = known.get(text, (0.0, 0.0))
             known[text] = [min(low, far), max(high, far)]
 
+    def forget(self) -> None:
+        """Somebody is banned: what stood out may have been found clean by friends of his."""
+        self.known.clear()
+
 
 @dataclass
 class Standing:
