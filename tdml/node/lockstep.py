@@ -209,8 +209,8 @@ def _values(stage: Stage, part: int, given: StepInputs, told: Received) -> list[
         assert given.inputs is not None
         return list(given.inputs.chunk(stage.microbatches))
     values, shape = told.on(ACTIVATION, part - 1), stage.plan.borders[part].shape
-    if other := [tuple(value.shape) for value in values if value.shape != shape]:
-        raise ValueError(f"an activation of shape {other[0]}, not {tuple(shape)}")
+    if [value.shape for value in values] != [shape] * stage.microbatches:
+        raise ValueError(f"activations that are not {stage.microbatches} of {tuple(shape)}")
     return [value.detach() for value in values]
 
 
