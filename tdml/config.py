@@ -45,7 +45,7 @@ def load(overrides: Sequence[str]) -> Config:
     GlobalHydra.instance().clear()
     try:
         check_overrides(overrides, _groups())
-        opened = open_targets(as_typed(overrides), [f"train.{name}" for name in _TARGETS])
+        opened = open_targets(overrides, [f"train.{name}" for name in _TARGETS])
         with (
             initialize_config_dir(str(config_dir()), version_base="1.3"),
             warnings.catch_warnings(),
@@ -58,6 +58,7 @@ def load(overrides: Sequence[str]) -> Config:
         with open_dict(composed):
             del composed["hydra"]
         _check_groups(composed)
+        _take_as_typed(composed, as_typed(overrides))
         _spell_out(composed.get("train", {}))
         merged = OmegaConf.merge(_form(), composed)
         config = OmegaConf.to_object(merged)
@@ -177,6 +178,14 @@ def _check_groups(composed: DictConfig) -> None:
                 f"{name}: a file of settings has {found} there: give settings below it, or leave "
                 f"it out; another choice is 'override /{name}: …' in the file's defaults"
             )
+
+
+def _take_as_typed(composed: DictConfig, texts: Mapping[str, str]) -> None:
+    """What our own settings, data sets and models take as a text."""
+    for setting, text in texts.items():
+        target = OmegaConf.select(composed, f"{setting.partition('.')[0]}._target_")
+        if target is None or target.startswith("tdml."):
+            OmegaConf.update(composed, setting, text)
 
 
 def _spell_out(train: DictConfig) -> None:

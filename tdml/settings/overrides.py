@@ -17,8 +17,9 @@ _MAY_BE_LEFT_OUT = ("attack", "experiment", "recipe")  # groups
 _UNLISTED = ("model.stem",)
 # texts, which are taken as they are typed: a run may be called 1.10, and a folder 2024_01
 _TEXTS = (
-    "name", "run_dir", "identity.folder", "ledger.artifacts", "data.root", "data.path",
-    "data.test", "model.pretrained",
+    "name", "run_dir", "identity.folder", "identity.roster", "identity.ban_list",
+    "ledger.artifacts", "data.root", "data.path", "data.test", "data.target", "data.inputs",
+    "data.tokenizer", "data.weights", "data.shares", "model.config", "model.pretrained",
 )  # fmt: skip
 _INSTEAD = (
     f"settings are written without dashes, as key=value ({SHOW}); of Hydra's options only "
@@ -126,15 +127,16 @@ def _check_value(override: Override, choices: Sequence[str]) -> None:
         raise SettingError(f"{text} is several values{write if listed else ''}{loop}")
 
 
-def as_typed(overrides: Sequence[str]) -> list[str]:
-    """With quotes around what Hydra would take for a number where a text is asked for."""
-    return [
-        f"{key}='{value}'"
-        if key.lstrip("+") in _TEXTS and re.fullmatch(r"[\d_.eE+-]+", value)
-        else override
-        for override in overrides
-        for key, _, value in [override.partition("=")]
-    ]
+def as_typed(overrides: Sequence[str]) -> dict[str, str]:
+    """What Hydra has taken for a number, or for true or false, where we ask for a text, by
+    setting. A data set or a model of the user's may ask for a number."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    last = {override.key_or_group: override for override in parsed}
+    return {
+        setting: (override.input_line or "").partition("=")[2].strip()
+        for setting, override in last.items()
+        if setting in _TEXTS and isinstance(override.value(), int | float)
+    }
 
 
 def open_targets(overrides: Sequence[str], settings: Sequence[str]) -> list[str]:

@@ -105,7 +105,10 @@ def test_what_hydra_would_take_for_something_else_is_refused(override, message):
         ("name=1.10", lambda config: config.run_dir == "runs/1.10"),
         ("name=2024_01_05", lambda config: config.name == "2024_01_05"),
         ("run_dir=1e3", lambda config: config.run_dir == "1e3"),
-        ("+data.path=2024", lambda config: config.data["path"] == "2024"),
+        ("name=true", lambda config: config.run_dir == "runs/true"),
+        ("name=NaN", lambda config: config.name == "NaN"),
+        ("identity.roster=2024_01", lambda config: config.identity.roster == "2024_01"),
+        ("identity.ban_list=null", lambda config: config.identity.ban_list is None),
         ("attack.nodes=[r0.s0,r1.s0]", lambda config: config.attack["nodes"] == ["r0.s0", "r1.s0"]),
         ("attack=sign_flip", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
         ("attack='sign_flip'", lambda config: config.attack["_target_"] == "tdml.attacks.SignFlip"),
@@ -166,3 +169,21 @@ def test_what_no_parser_knows_stays_in_its_place():
         "--rounds=3",
         "c=3",
     ]
+
+
+def test_what_is_typed_last_counts():
+    """Benchmarks put names before and behind the user's."""
+    assert settings.load(["name=a", "name=1.10"]).name == "1.10"
+    assert settings.load(["name=1.10", "name=a"]).name == "a"
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        (["data=tokens"], ("2024_01", "0.20")),
+        (["data._target_=mine.Data"], (202401, 0.2)),
+    ],
+)
+def test_a_data_set_of_ones_own_may_take_a_number_where_ours_take_a_path(target, found):
+    data = settings.load([*target, "++data.path=2024_01", "++data.test=0.20"]).data
+    assert (data["path"], data["test"]) == found
