@@ -10,6 +10,7 @@ from tdml.members.cards import Card, Decision, Member, Refusal
 from tdml.members.names import Names
 from tdml.members.owners import Owners
 from tdml.members.roster import COORDINATOR_NAME, Roster
+from tdml.protocol.names import node_names
 from tdml.settings.file import differing
 from tdml.settings.schema import Topology
 from tdml.wire.channel import Session
@@ -80,6 +81,15 @@ class Admission:
         self._own, self._topology, self.roster, self.banned = own, topology, roster, banned
         self._former, self._owners = former, owners
 
+    @property
+    def awaited(self) -> set[str]:
+        """The keys of those that were started with an earlier part of the run, whose names others
+        could take unless they are waited for."""
+        if self.roster.given:
+            return set()
+        started = node_names(self._topology)
+        return {key for name, key in self._former.items() if name in started} - {*self.banned}
+
     def admit(
         self, cards: Collection[Card], session: str, banned: Collection[str], first: bool
     ) -> Admitted:
@@ -93,12 +103,13 @@ class Admission:
             SettingError: a rank that was started together with the coordinator was given other
                 settings, or holds other data; or nobody may take part.
         """
-        names = Names(self.roster, self._former, self._topology)
+        names = Names(self.roster, self._former, self._topology, first)
         members, taken = {COORDINATOR_NAME: self._own}, {self._own.public}
         barred = {*banned, *self.banned}
         refused: list[Refusal] = []
         faults: dict[str, str] = {}
-        for card in sorted(cards, key=_in_order):
+        # who is known before others who say that they have its rank
+        for card in sorted(cards, key=lambda card: (not names.knows(card.public), _in_order(card))):
             signed = card.is_signed(session)
             name = names.of(card, signed, members)
             reason = self._fault(name, card, signed, taken, barred) or self._misfit(

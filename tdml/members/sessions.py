@@ -67,23 +67,26 @@ class Sessions:
         start = latest = time.monotonic()
         signed = _SignedCards(self.at.session)
         awaited, started = set(range(1, self.ranks)), set(range(1, self.rendezvous.world_size))
-        came = 0
+        known, still = self.admission.awaited, self.ranks + len(self.admission.awaited)
 
         def ended(cards: Collection[Card]) -> bool:
-            nonlocal came, latest
+            nonlocal still, latest
             there = signed.among(cards)
-            if len(there) > came:
-                came, latest = len(there), time.monotonic()
             missing = awaited - {card.rank for card in there}
+            # others may say that they are ranks whose keys are known, and be here before them
+            away = known - {card.public for card in there}
+            if len(missing) + len(away) < still:
+                still, latest = len(missing) + len(away), time.monotonic()
             waiting(missing)
-            if not missing & started and came >= self.least and awaited != started:
-                missing = missing if time.monotonic() - latest < _SETTLED_S else set()
+            settled = time.monotonic() - latest >= _SETTLED_S
+            if not missing & started and len(there) >= self.least and awaited != started:
+                missing = set() if settled else missing
             if missing and time.monotonic() - start > _START_S:
                 raise SettingError(
                     f"--nnodes, --master-addr: ranks {sorted(missing)} did not come within "
                     f"{_START_S:.0f} s"
                 )
-            return not missing or any(map(_ends_the_job, cards))
+            return (not missing and (not away or settled)) or any(map(_ends_the_job, cards))
 
         cards = self.rendezvous.cards(ended)
         for card in filter(_ends_the_job, cards):

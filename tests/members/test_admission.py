@@ -250,7 +250,7 @@ def test_who_comes_later_leaves_their_names_to_spares_that_are_still_to_come() -
 def test_a_run_that_goes_on_knows_who_had_joined() -> None:
     admission = make_admission(known={"spare3": _KEYS[4].public})
     admitted = admission.admit([*_CARDS[1:], later(4)], "session", (), first=True)
-    assert list(admitted.members) == ["coordinator", "r0.s0", "r1.s0", "spare3"]
+    assert sorted(admitted.members) == ["coordinator", "r0.s0", "r1.s0", "spare3"]
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -264,6 +264,20 @@ def test_a_node_of_the_start_that_comes_back_to_a_run_that_goes_on_has_its_name(
         admitted = admission.admit([later(2)], "session", (), first=False)
     assert admitted.members["r1.s0"].visit == "late2"
     assert admission.roster.keys == _GIVEN
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_when_a_run_goes_on_nobody_takes_the_name_of_a_rank_whose_key_is_known(there: bool) -> None:
+    """Who is there hands in a card with the stranger, and after it; or is away, and comes later."""
+    admission = make_admission(former=_GIVEN)
+    stranger = Card("settings", "", rank=1, visit="s").signed(_KEYS[3], "session")
+    first = [stranger, _CARDS[1], _CARDS[2]] if there else [_CARDS[2]]
+    admission.admit(first, "session", (), first=True)
+    for cards in ([stranger, _CARDS[2]], [stranger, later(1), _CARDS[2]]):
+        admitted = admission.admit(cards, "session", (), first=False)
+    assert {name: card.visit for name, card in admitted.members.items()} == {
+        "coordinator": "visit0", "r0.s0": "late1", "r1.s0": "visit2", "spare0": "s",
+    }  # fmt: skip
 
 
 def test_a_name_that_another_rank_has_taken_when_the_run_went_on_is_not_given_back() -> None:

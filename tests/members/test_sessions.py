@@ -15,6 +15,7 @@ from tdml.settings.schema import Topology
 
 _ME, _OTHER, _HONEST = Identity.new(), Identity.new(), Identity.new()
 _SECOND = 1.0
+_EVERY = 10.0  # seconds
 
 
 def _forgeries(card: Card) -> list[Card]:
@@ -33,27 +34,39 @@ class _Store:
     def __init__(self, true: Card, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.world_size = 0.0, 2
         self._true = true
+        self.strangers: list[Card] = []  # who come after one another
         monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
 
     def cards(self, ended: Callable[[Collection[Card]], bool]) -> list[Card]:
         cards = {}
         while not ended(cards.values()):
             self.now += _SECOND / 10
-            here = [*_forgeries(self._true), *([self._true] if self.now >= _SECOND else [])]
+            strangers = self.strangers[: 1 + int(self.now / _EVERY)]
+            true = [self._true] if self.now >= _SECOND else []
+            here = [*_forgeries(self._true), *strangers, *true]
             cards = dict(enumerate(here))
         return list(cards.values())
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> tuple[Sessions, Card]:
+    return _open(monkeypatch)
+
+
+def _open(monkeypatch: pytest.MonkeyPatch, ranks: int = 2, **former: str) -> tuple[Sessions, Card]:
     topology = Topology(replicas=1, stages=1, spares=0)
     own = Card("settings", "", visit="own", public=_ME.public)
-    admission = Admission(own, topology, open_roster(_ME.public, None, (), {}), (), {})
+    admission = Admission(own, topology, open_roster(_ME.public, None, (), {}), (), former)
     true = Card("settings", "", rank=1, visit="true").signed(_HONEST, "now")
     store = _Store(true, monkeypatch)
-    opened = Sessions(store, _ME, "job", admission, 5.0, ranks=2, least=1)
+    opened = Sessions(store, _ME, "job", admission, 5.0, ranks=ranks, least=1)
     opened.at = SimpleNamespace(session="now")
     return opened, true
+
+
+def _strangers(rank: int | None, count: int) -> list[Card]:
+    cards = (Card("settings", "", rank=rank, visit=f"stranger {n}") for n in range(count))
+    return [card.signed(Identity.new(), "now") for card in cards]
 
 
 def test_at_a_border_a_card_that_its_key_has_not_signed_is_nobodys_answer(opened) -> None:
@@ -72,6 +85,30 @@ def test_at_the_start_a_card_that_its_key_has_not_signed_is_no_ranks(opened) -> 
     sessions, true = opened
     admitted = sessions.first(lambda missing: None)
     assert admitted.members["r0.s0"] == true
+
+
+def test_when_a_run_goes_on_strangers_who_are_first_have_nobodys_rank(monkeypatch) -> None:
+    sessions, true = _open(monkeypatch, **{"r0.s0": _HONEST.public})
+    sessions.rendezvous.strangers = _strangers(1, 1)
+    admitted = sessions.first(lambda missing: None)
+    assert admitted.members["r0.s0"] == true
+    assert sessions.rendezvous.now < 2 * _SECOND
+
+
+def test_when_a_run_goes_on_who_has_come_with_another_key_waits_a_moment(monkeypatch) -> None:
+    sessions, true = _open(monkeypatch, **{"r0.s0": _OTHER.public})
+    admitted = sessions.first(lambda missing: None)
+    assert admitted.members["r0.s0"] == true
+    assert sessions.rendezvous.now < 2 * module._SETTLED_S
+
+
+def test_strangers_who_come_one_by_one_keep_no_run_from_going_on(monkeypatch) -> None:
+    """Without those of its nodes that are gone."""
+    sessions, true = _open(monkeypatch, ranks=3)
+    sessions.rendezvous.strangers = _strangers(None, 100)
+    admitted = sessions.first(lambda missing: None)
+    assert admitted.members["r0.s0"] == true
+    assert sessions.rendezvous.now < 2 * module._SETTLED_S
 
 
 def test_each_signature_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
