@@ -204,7 +204,8 @@ def test_nodes_whose_partners_are_killed_go_on_with_each_other(
 
 
 @pytest.mark.slow
-def test_who_is_let_in_and_does_not_come_holds_nobody_up(job: Job) -> None:
+@pytest.mark.parametrize("kind", ["absent", "deaf"])
+def test_who_is_let_in_and_does_not_come_holds_nobody_up(job: Job, kind: str) -> None:
     settings = [*_JOB, "topology.microbatches=1"]
     job.start(3, *settings)
     job.wait(lambda: len(job.rounds) >= 1)
@@ -213,13 +214,16 @@ def test_who_is_let_in_and_does_not_come_holds_nobody_up(job: Job) -> None:
         sys.executable,
         "-m",
         "tests.absent_node",
+        kind,
         *settings,
         environment={"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
     )
     job.joined.append(hostile)
-    job.wait(lambda: "spare0 has not come to the session, and is left out" in job.output)
+    waits = "has not come to the session, and is left out"
+    job.wait(lambda: f"spare0 {waits}" in job.output)
     before = len(job.rounds)
-    job.wait(lambda: len(job.rounds) >= before + 3)
+    job.wait(lambda: len(job.rounds) >= before + 12)
+    assert job.output.count(waits) <= 4  # then it is passed over for eight borders each time
     assert job.nodes() == {"r0.s0", "r1.s0"}
     assert [line["accepted"] for line in job.rounds] == [[0, 1]] * len(job.rounds)
     job.stop()

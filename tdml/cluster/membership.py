@@ -77,7 +77,9 @@ def renew(
         roster.write(monitor.folder.path / "roster.yaml")
     for name in came:
         monitor.tell(f"{name} {'is back' if name in nodes else 'has joined'}", "")
-    for name in (*admitted.absent, *fleet.greet()):
+    silent = [*admitted.absent, *fleet.greet()]
+    sessions.note(admitted, silent)
+    for name in silent:
         monitor.tell(f"{name} has not come to the session, and is left out: {OPEN_THE_WAY}", "")
     for name, reason in admitted.faults.items():
         monitor.tell(f"{name} is refused: {reason}", "")

@@ -103,13 +103,16 @@ class Sessions:
         self.rendezvous.announce(admitted.decision(self.at).signed(self.identity))
         addresses = form_rpc(self.rendezvous.store, self.at.session, COORDINATOR, self.timeout)
         came = meet(addresses, range(len(admitted.members)), seconds)
-        keys = {name: admitted.members[name].public for name in admitted.present}
         absent = {name for name, (rank, _) in admitted.present.items() if rank not in came}
-        self._absences.note(
-            [key for name, key in keys.items() if name not in absent],
-            [keys[name] for name in absent],
-        )
         return replace(admitted, absent=frozenset(absent))
+
+    def note(self, admitted: Admitted, silent: Collection[str]) -> None:
+        """Note who takes part in the session, and who was let in and does not: of these names."""
+        present = admitted.present.items()
+        self._absences.note(
+            [card.public for name, (_, card) in present if name not in silent],
+            [admitted.members[name].public for name in silent],
+        )
 
     def is_due(self) -> bool:
         """At a border between rounds: whether somebody rings, or may come again that was left out

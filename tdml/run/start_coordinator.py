@@ -204,6 +204,7 @@ def _call_together(
         state_bytes=4 * max(state.size for state in ready.job.states),  # of float32
     )
     silent = [*admitted.absent, *fleet.greet()]
+    ready.sessions.note(admitted, silent)
     if not any(node.usable for node in fleet.nodes.values()):
         raise NotFormed(f"no node of the job can be reached: {OPEN_THE_WAY}")
     for name in silent:

@@ -1,7 +1,7 @@
 """Who takes part from the next round on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +10,11 @@ import pytest
 from tdml.cluster import membership
 from tdml.cluster.membership import renew
 from tdml.cluster.patience import Patience
-from tdml.members.admission import Admitted
+from tdml.members.admission import Admission, Admitted, open_roster
+from tdml.members.cards import Card
 from tdml.members.roster import Roster
+from tdml.members.sessions import Sessions
+from tdml.settings.schema import Topology
 from tdml.wire.exchange import Peer
 
 
@@ -30,6 +33,12 @@ def _fleet_of(roster: Roster, banned: Sequence[str] = ()) -> SimpleNamespace:
     )
 
 
+def _sessions(form: Callable[..., Admitted], **more: object) -> SimpleNamespace:
+    """The next of them is due."""
+    usual = {"at": "next", "is_due": lambda: True, "note": lambda admitted, silent: None}
+    return SimpleNamespace(renew=form, **{**usual, **more})
+
+
 def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there() -> None:
     asked = []
 
@@ -39,7 +48,7 @@ def test_a_node_that_was_banned_in_an_earlier_part_of_the_run_need_not_be_there(
 
     roster = Roster({"r0.s0": "a", "r1.s0": "b"}, False, {})
     fleet = _fleet_of(roster, banned=["r1.s0", "r2.s0"])
-    sessions = SimpleNamespace(at="next", is_due=lambda: False, renew=form)
+    sessions = _sessions(form)
     renew(3, fleet, sessions, recorder=None, monitor=None)
     assert asked == [{"b"}]
     assert fleet.caller.at == "next"
@@ -54,7 +63,7 @@ def test_who_was_refused_and_comes_again_as_it_should_is_in_the_record(tmp_path:
         return Admitted({})
 
     fleet = _fleet_of(roster)
-    sessions = SimpleNamespace(at="next", is_due=lambda: False, renew=form)
+    sessions = _sessions(form)
     written: list[dict] = []
     recorder = SimpleNamespace(admit=lambda number, roster: written.append(roster.body))
     monitor = SimpleNamespace(folder=SimpleNamespace(path=tmp_path))
@@ -89,10 +98,30 @@ def test_a_spare_that_has_left_is_not_waited_for() -> None:
         return Admitted({})
 
     rendezvous = SimpleNamespace(has_left=lambda visit: visit == "spare0")
-    sessions = SimpleNamespace(at="", is_due=lambda: True, renew=form, rendezvous=rendezvous)
+    sessions = _sessions(form, rendezvous=rendezvous)
     renew(3, fleet, sessions, recorder=None, monitor=None)
     assert asked == [["spare1"]]
     assert fleet.nodes["spare0"].left
+
+
+def test_who_has_an_address_and_answers_nothing_has_not_come() -> None:
+    """An address in the store costs a stranger nothing, and each border waits for its answer."""
+    topology = Topology(replicas=1, stages=1, spares=0)
+    own = Card("settings", "", visit="own", public="own")
+    admission = Admission(own, topology, open_roster("own", None, (), {}), (), {})
+    sessions = Sessions(None, None, "job", admission, 5.0, ranks=2, least=1)
+    cards = {name: Card("settings", "", visit=name, public=name) for name in ("node", "spare0")}
+    admitted = Admitted({"coordinator": own, **cards})
+    fleet = _fleet_of(admission.roster)
+    fleet.enter, fleet.greet = lambda admitted: [], lambda: ["spare0"]
+    monitor = SimpleNamespace(tell=lambda *_: None)
+    renew(3, fleet, _sessions(lambda *_: admitted, note=sessions.note), None, monitor)
+    absences = sessions._absences
+    assert [absences.is_out(key) for key in ("node", "spare0", "the next key")] == [
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
