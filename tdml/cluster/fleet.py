@@ -28,6 +28,7 @@ _R = TypeVar("_R", bound=Replica)
 _GRACE_S = 15.0
 _GREETING_S, _FAREWELL_S = 10.0, 5.0  # that nodes may take to answer
 _TICK_S = 0.25
+_ATTEMPTS = 2  # in a round, to form replicas: each may take as long as a silent node is waited for
 
 
 class RpcFleet:
@@ -66,6 +67,7 @@ class RpcFleet:
         self.patience = Patience(batch, timeout, state_bytes)
         self._pool = ThreadPoolExecutor(max_workers=config.topology.most)
         self._pauses = Pauses(config.sync.timeout)
+        self._arrivals = 0
         self.enter(admitted)
         self.nodes |= {name: Peer(name, rank=-1, refused=True) for name in roster.refused}
         self.slots = Slots(config, self.nodes, tell)
@@ -80,6 +82,8 @@ class RpcFleet:
             node = self.nodes.setdefault(name, Peer(name, rank))
             if not node.usable or node.visit != card.visit:
                 came.append(name)
+                self._arrivals += 1
+                node.came = self._arrivals
                 if node.visit != card.visit:  # another process: it is given another chance
                     node.out = False
                 # whoever was away, or has started anew, is in no group
@@ -124,7 +128,7 @@ class RpcFleet:
         """The replicas that can work now: vacant slots are filled from the spares, and lost groups
         formed again."""
         self.losses, self._mustered = {}, {}
-        while True:
+        for _ in range(_ATTEMPTS):
             self.slots.fill()
             self.slots.grow()
             self._dissolve()
@@ -133,10 +137,13 @@ class RpcFleet:
                 break
             self._threads = usual_threads(replica.kind for replica in self._formed.values())
             self.form(missing)
-            # A node that fell silent while its group was formed has left a slot to fill. A replica
-            # that failed with all its nodes alive waits for the next round.
+            # A node that fell silent while its group was formed has left a slot to fill: once, for
+            # spares that fall silent, too, cost nothing. A replica that failed with all its nodes
+            # alive waits for the next round.
             if all(not node.dead for index in missing for node in self.slots.occupants(index)):
                 break
+        else:
+            self.slots.fill()  # before they are back
         self._mustered = dict(self._formed)
         return [self._formed[index] for index in sorted(self._formed)]
 

@@ -27,9 +27,11 @@ class Slots:
 
     @property
     def spares(self) -> list[str]:
-        """Names of the nodes that could take a slot."""
+        """Names of the nodes that could take a slot, who has been there longest first: else those
+        that fall silent in a slot and come back would have it again before all others."""
         placed = set(self._names.values())
-        return [n.name for n in self._nodes.values() if n.name not in placed and n.usable]
+        free = [n for n in self._nodes.values() if n.name not in placed and n.usable]
+        return [node.name for node in sorted(free, key=lambda node: node.came)]
 
     @property
     def vacant(self) -> int:

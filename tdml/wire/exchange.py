@@ -31,6 +31,7 @@ class Peer:
     name: str
     rank: int
     visit: str = ""  # of the process: another one if it has started again
+    came: int = 0  # as the how-manieth, the last time that it did
     sees_data: bool = True
     banned: bool = False
     dead: bool = False

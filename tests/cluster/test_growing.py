@@ -1,5 +1,9 @@
 """Replicas that form as nodes come, beyond those that a job began with."""
 
+import pytest
+
+from tdml.cluster.replica import RpcReplica
+from tdml.protocol.orders import ReplicaLost
 from tests.cluster.fleets import ALL, admit, make_fleet, muster
 
 
@@ -60,3 +64,32 @@ def test_a_checkpoint_brings_further_replicas_back_and_others_take_the_seats_of_
     )
     again.restore(fleet.state())
     assert muster(again)[3] == ["spare2", "spare1"]
+
+
+def test_spares_that_fall_silent_in_a_slot_hold_a_round_up_twice_and_keep_no_other_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though they are back before the next round, and there are ever more of them."""
+    tried: list[list[str]] = []
+
+    def join(replica: RpcReplica, *_: object) -> None:
+        for node in replica.nodes:
+            if node.name in hostile:
+                tried[-1].append(node.name)
+                node.dead = True
+                raise ReplicaLost(replica.index, "silent", [node.name])
+
+    monkeypatch.setattr(RpcReplica, "join", join)
+    hostile = [f"spare{number}" for number in range(1, 5)]
+    there = [*ALL, *hostile, "spare5"]
+    fleet = make_fleet([], "topology.spares=0")
+    fleet.enter(admit(there))
+    there.remove("r1.s0")
+    for number in range(6, 10):
+        fleet.enter(admit(there))
+        tried.append([])
+        working = muster(fleet)
+        hostile.append(f"spare{number}")
+        there.append(hostile[-1])
+    assert tried == [["spare1", "spare2"], ["spare3", "spare4"], [], []]
+    assert working[1] == ["spare5", "r1.s1"]
