@@ -1,6 +1,5 @@
 """One line of metrics.jsonl, and what every monitor shows of a round."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +8,7 @@ from tdml.trust.judgement import LOST, Judgement
 
 MARKS = {"honest": "✓", "suspicious": "?", "malicious": "✗", LOST: "–"}
 NOT_FORMED = "·"
+_LARGEST = 1e300  # with more neither a mean can be taken nor a figure be drawn
 LEGEND = [*(f"{mark} {verdict}" for verdict, mark in MARKS.items()), f"{NOT_FORMED} not formed"]
 
 
@@ -60,5 +60,5 @@ def _replica(judgement: Judgement, steps: int | None) -> dict[str, Any]:
 
 
 def finite(value: float | None) -> float | None:
-    """The number, or None where it is none."""
-    return value if value is not None and math.isfinite(value) else None
+    """The number, or None where it is none, or so large that only a liar can have said it."""
+    return value if value is not None and abs(value) <= _LARGEST else None

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from tdml.errors import SettingError
+from tdml.monitor.record import line_of
 from tdml.monitor.report import write_report
+from tdml.round.played import Round
+from tdml.trust.judgement import Judgement
 
 _LINE = {
     "round": 1, "test_accuracy": None, "test_loss": None, "accepted": [], "banned": [], "seconds": {"total": 1.0},
@@ -111,6 +114,17 @@ def test_what_is_no_text_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("loss", [1.7e308, -1.7e308])
+def test_no_loss_that_a_node_reports_keeps_a_run_from_its_report(
+    loss: float, tmp_path: Path
+) -> None:
+    said = [Judgement(index, (), "suspicious", train_loss=loss * index) for index in range(2)]
+    usual = {"test": {"loss": -1.0}, "seconds": {"total": 1.0}, "bytes": {"up": 1, "down": 1}}
+    rounds = [Round(n, {}, {}, judgements=dict(enumerate(said)), **usual) for n in (1, 2)]
+    lines = (f"{json.dumps(line_of(played))}\n" for played in rounds)
+    assert write_report(_run(tmp_path, "".join(lines))).exists()
+
+
 def test_no_name_in_the_metrics_is_markup(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     line = _LINE | {f"test_{evil}": 0.5, "seconds": {"total": 1.0, evil: 2.0}}
