@@ -1,5 +1,4 @@
-"""The audit: one other replica repeats some windows of a replica's round. Where both end alike,
-that is all."""
+"""The audit: another replica repeats some windows of a replica's round, and finds the same."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,12 +19,13 @@ from tdml.round.settler import LOOKS_TAKE, Keep, Settler
 from tdml.round.signatures import Signers
 from tdml.round.traces import open_traces, unshown
 from tdml.round.validators import alike, blame_machines, in_turn, vouched_for
-from tdml.round.vectors import NotShown
+from tdml.round.vectors import DigestMismatch
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import LOOK
 
-Reply = list[Repetition] | NotShown | ReplicaLost
-Look = Settlement | NotShown | CannotRead | None  # what has come of one; None: nothing is wrong
+NoStart = DigestMismatch | ReplicaLost  # the owner did not show the state that a window starts from
+Answer = list[Repetition] | NoStart
+Look = Settlement | DigestMismatch | CannotRead | None  # what came of one; None: nothing is wrong
 
 
 class Auditor:
@@ -72,14 +72,14 @@ class Auditor:
 
     def _repeat(
         self, windows: Sequence[Window], validators: Sequence[Sequence[Replica]], audits: Audits
-    ) -> list[Reply | None]:
+    ) -> list[Answer | None]:
         """Every window by the first of its validators, all of them at the same time; None where
         there is no answer."""
         tasks: dict[int, list[int]] = {}
         for place, others in enumerate(validators):
             for validator in others[:1]:
                 tasks.setdefault(validator.index, []).append(place)
-        answers: list[Reply | None] = [None] * len(windows)
+        answers: list[Answer | None] = [None] * len(windows)
 
         def work(validator: Replica) -> None:
             for place in tasks[validator.index]:
@@ -89,10 +89,10 @@ class Auditor:
         audits.unanswered |= tasks.keys() - done.keys()
         return answers
 
-    def _repeat_one(self, window: Window, validator: Replica) -> Reply:
+    def _repeat_one(self, window: Window, validator: Replica) -> Answer:
         try:
             return repeat(self._job, window, validator)
-        except NotShown as error:
+        except DigestMismatch as error:
             return error
         except ReplicaLost as loss:
             if loss.replica == window.owner.index:
@@ -104,7 +104,7 @@ class Auditor:
         window: Window,
         gathered: Gathered,
         validators: Sequence[Replica],
-        answer: Reply | None,
+        answer: Answer | None,
         draw: torch.Generator,
         audits: Audits,
     ) -> None:
@@ -140,7 +140,7 @@ class Auditor:
         else:  # nobody is there to repeat it, or nobody who does so honestly
             self._look(window, gathered, draw, audits)
 
-    def _ask(self, window: Window, validator: Replica) -> Reply | None:
+    def _ask(self, window: Window, validator: Replica) -> Answer | None:
         """One validator's answer."""
         ready = self._formed(validator, window)
         return self._fleet.each(lambda v: self._repeat_one(window, v), ready).get(validator.index)
@@ -156,14 +156,14 @@ class Auditor:
         return [r for r in self._fleet.ready([replica.index]) if r.kind == replica.kind]
 
     def _judge_answer(
-        self, window: Window, validator: Replica, answer: Reply | None, audits: Audits
+        self, window: Window, validator: Replica, answer: Answer | None, audits: Audits
     ) -> str | None:
         """What one validator's answer leads to: why another has to be asked; None if settled."""
         if answer is None:
             audits.unanswered.add(validator.index)
             return "audit: who was to repeat its work did not answer"
         if not isinstance(answer, list):
-            self._note_unshown(window, validator, answer, audits)
+            self._note_no_start(window, validator, answer, audits)
             return None
         audits.steps += len(window.order.batches)
         signers = Signers.of(self._fleet, validator)
@@ -177,12 +177,12 @@ class Auditor:
             return "audit: a dispute could not be settled: it repeats nothing of its own"
         return self._settle(window, window.owner, validator, answer, audits)
 
-    def _note_unshown(
-        self, window: Window, validator: Replica, answer: NotShown | ReplicaLost, audits: Audits
+    def _note_no_start(
+        self, window: Window, validator: Replica, answer: NoStart, audits: Audits
     ) -> None:
-        """Of an owner that did not show the state that a window begins with."""
+        """Note that the owner has not shown the state that a window starts from."""
         names = window.owner.names
-        if isinstance(answer, NotShown):
+        if isinstance(answer, DigestMismatch):
             audits.proofs.append(Proof((names[answer.stage],), f"audit: {answer}"))
             audits.found_lied(window, validator.index)
         else:
@@ -209,7 +209,7 @@ class Auditor:
             window = replace(window, owner=formed[owner.index])
             parties = formed[found.index], formed[validator.index]
             settled = self.settler.settle(window, *parties, answer)
-        except NotShown as error:
+        except DigestMismatch as error:
             audits.proofs.append(Proof((owner.names[error.stage],), f"audit: {error}"))
             audits.found_lied(window, validator.index)
             return None
@@ -240,7 +240,7 @@ class Auditor:
         def look(shows: Replica) -> Look:
             try:
                 return self.settler.look(replace(window, owner=shows), draw, alone=not others)
-            except (NotShown, CannotRead) as error:
+            except (DigestMismatch, CannotRead) as error:
                 return error
             except ReplicaLost as loss:
                 silent.intersection_update(unshown(loss, owner.names))
@@ -264,7 +264,7 @@ class Auditor:
     def _note_look(
         self,
         window: Window,
-        result: Settlement | NotShown | None,
+        result: Settlement | DigestMismatch | None,
         others: Sequence[Replica],
         audits: Audits,
     ) -> None:

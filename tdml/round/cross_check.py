@@ -14,7 +14,7 @@ from tdml.round.false_evaluation import Evaluated
 from tdml.round.fleet import Fleet, Replica
 from tdml.round.gather import Gathered, updates_of
 from tdml.round.job import Job
-from tdml.round.vectors import NotShown, Vector, relay
+from tdml.round.vectors import DigestMismatch, Vector, relay
 from tdml.trust.judgement import Proof
 from tdml.trust.work import WorkResult, cost, gains, samples_that_pay, work_test
 
@@ -225,5 +225,5 @@ def _hand_over(job: Job, gathered: Gathered, owner: Replica, validator: Replica)
     try:
         for stage, content in updates_of(job, gathered, owner.index).items():
             relay(owner, Vector(UPDATE, stage, job.layouts[stage].size, content), validator)
-    except NotShown as error:
+    except DigestMismatch as error:
         raise ReplicaLost(owner.index, str(error), [owner.names[error.stage]]) from error

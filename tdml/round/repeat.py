@@ -77,7 +77,7 @@ def repeat(job: Job, window: Window, party: Replica) -> list[Repetition]:
 
     Raises:
         ReplicaLost: one of them does not answer.
-        NotShown: the owner shows another state than it had bound itself to.
+        DigestMismatch: the owner shows another state than it has committed to.
     """
     order, owner = window.order, window.owner
     for stage in range(len(owner.names)):

@@ -22,7 +22,7 @@ from tdml.round.gather import Gathered, updates_of
 from tdml.round.plausible import is_plausible
 from tdml.round.referee import CannotRead
 from tdml.round.settler import Settler
-from tdml.round.vectors import NotShown, Vector, fetch_vector, hold_all
+from tdml.round.vectors import DigestMismatch, Vector, fetch_vector, hold_all
 from tdml.trust.judgement import Proof
 
 
@@ -44,7 +44,7 @@ def look_at_reports(settler: Settler, gathered: Gathered, checked: Checked) -> C
             continue
         except CannotRead:  # which says nothing of anybody
             continue
-        except NotShown as error:
+        except DigestMismatch as error:
             name = gathered.names[error.replica][error.stage]
             proofs.append(Proof((name,), f"audit: {error}"))
             continue
@@ -174,7 +174,7 @@ def _update(settler: Settler, gathered: Gathered, candidate: int | None) -> list
 
     Raises:
         ReplicaLost: it does not answer.
-        NotShown: it shows another.
+        DigestMismatch: it shows another.
     """
     if candidate is None:
         return []

@@ -26,7 +26,7 @@ from tdml.round.transcripts import (
     transcript_of,
     window_items,
 )
-from tdml.round.vectors import NotShown
+from tdml.round.vectors import DigestMismatch
 from tdml.trust.dispute import END, STATE, Item, Transcript, agreed, first_differences, liars
 from tdml.trust.judgement import Proof
 from tdml.trust.numbers import AGAIN, STEPS_BEFORE
@@ -67,7 +67,7 @@ class Settler:
 
         Raises:
             ReplicaLost: one of them does not answer.
-            NotShown: the owner shows something else than it had bound itself to.
+            DigestMismatch: the owner shows something else than it has committed to.
         """
         parties = {party.index: party for party in (found, validator)}
         own = replace(committed(self.job, window), party=found.index)
@@ -86,7 +86,7 @@ class Settler:
             settled.append(dispute.convict(lie.proofs))
         except CannotRead as error:
             settled.append(dispute.leave_open(f"audit: {error}"))
-        except (NotShown, ReplicaLost):
+        except (DigestMismatch, ReplicaLost):
             if not any(each.proofs for each in settled):
                 raise
         return settled
@@ -99,8 +99,9 @@ class Settler:
         it is settled with them.
 
         Raises:
-            ReplicaLost, NotShown: the owner does not answer, or shows something else than it has
-                told. Where code does not repeat itself, that happens to the honest.
+            ReplicaLost: the owner does not answer.
+            DigestMismatch: it shows something else than it has told before. That also happens to
+                the honest, where code does not repeat itself.
             CannotRead: the coordinator cannot read the samples.
         """
         owner, told = window.owner, committed(self.job, window)
@@ -204,7 +205,7 @@ class Settler:
             try:
                 shown = self._show(dispute, earlier, party)
                 done = self.referee.recompute(dispute.window, earlier, shown)
-            except NotShown as error:
+            except DigestMismatch as error:
                 if error.replica != party.index:
                     raise  # the owner keeps from it what it starts from
                 return False
@@ -231,15 +232,16 @@ class Settler:
         """What each party shows of the step of an item; none of those who cannot.
 
         Raises:
-            NotShown, ReplicaLost: the owner keeps from others what they start from; or who cannot
-                is on another kind of machine than this one. What it has told may be right, and it
-                may have been kept from showing it.
+            DigestMismatch: the owner does not give others the state that they start from.
+            ReplicaLost: the same; or a party that cannot show the step is on another kind of
+                machine than the coordinator's: what it has told may be right nevertheless, and
+                others may have kept it from showing the step.
         """
         shown = {}
         for index, party in dispute.parties.items():
             try:
                 shown[index] = self._show(dispute, item, party)
-            except NotShown as error:
+            except DigestMismatch as error:
                 if error.replica != index:
                     raise
                 if party.kind != self.referee.kind:

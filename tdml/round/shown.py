@@ -9,7 +9,7 @@ from tdml.protocol.orders import AFTER, BEFORE, INNER, UPDATE
 from tdml.round.fleet import Replica
 from tdml.round.job import Job
 from tdml.round.transcripts import CommonGround
-from tdml.round.vectors import NotShown, Vector, fetch_vector
+from tdml.round.vectors import DigestMismatch, Vector, fetch_vector
 from tdml.trust.dispute import END, Item
 
 
@@ -43,12 +43,12 @@ def shown_by(
         ground: what all agree on.
 
     Raises:
-        NotShown: it shows something else.
+        DigestMismatch: it shows something else.
     """
     stage, state = item.stage, job.states[item.stage]
     shown = replica.shown(stage)
     if len(shown.channels) != len(shown.messages):
-        raise NotShown(replica.index, stage)
+        raise DigestMismatch(replica.index, stage)
     told = {
         channel: list(message)
         for channel, message in zip(shown.channels, shown.messages, strict=True)
@@ -56,7 +56,7 @@ def shown_by(
     messages = {channel: told.get(channel, []) for channel in ground.received}
     for channel, digest in ground.received.items():
         if digest_of(messages[channel]).hex() != digest:
-            raise NotShown(replica.index, stage)
+            raise DigestMismatch(replica.index, stage)
     before = None
     if ground.before is not None:
         size = state.inner.size if begins else state.size

@@ -68,7 +68,7 @@ def repeat_by_step(job: Job, window: Window, party: Replica, signers: Signers) -
 
     Raises:
         ReplicaLost: a party does not answer, or does not say all of it.
-        NotShown: the owner shows another state than it had bound itself to.
+        DigestMismatch: the owner shows another state than it has committed to.
         Lied: nodes of the party say that something else has passed than they have signed.
     """
     asked = window.anew(own=party is window.owner, each=True)

@@ -22,8 +22,9 @@ class Vector:
     content: str | None = None
 
 
-class NotShown(Exception):
-    """A node of a replica shows something else than what it had bound itself to."""
+class DigestMismatch(Exception):
+    """What a node of a replica shows does not have the digest that it had told before, or not the
+    form. A node that shows nothing at all raises `ReplicaLost`."""
 
     def __init__(self, replica: int, stage: int) -> None:
         self.replica, self.stage = replica, stage
@@ -34,18 +35,18 @@ def shown_blocks(source: Replica, vector: Vector) -> Iterator[torch.Tensor]:
     """A vector of one of a replica's nodes, block by block.
 
     Raises:
-        NotShown: the node shows something else than what it is known by, or something of another
-            form, which whoever takes steps from it could not take.
+        DigestMismatch: the node shows something else, or something of another form, from which
+            nobody could take steps.
     """
     stage, size, content = vector.stage, vector.size, vector.content
     blocks = source.digests(vector.name, stage)
     if len(blocks) != count_blocks(size) or (content is not None and root(blocks) != content):
-        raise NotShown(source.index, stage)
+        raise DigestMismatch(source.index, stage)
     for number, expected in enumerate(blocks):
         block = source.reveal(vector.name, stage, number)
         start, stop = block_span(size, number)
         if not is_plain(block, (stop - start,), torch.float32) or digest(block).hex() != expected:
-            raise NotShown(source.index, stage)
+            raise DigestMismatch(source.index, stage)
         yield block
 
 

@@ -8,7 +8,7 @@ import torch
 
 from tdml.common.digest import digest
 from tdml.common.merkle import root
-from tdml.round.vectors import NotShown, Vector, fetch_vector
+from tdml.round.vectors import DigestMismatch, Vector, fetch_vector
 
 _VALUE = torch.tensor([1.0, 2.0, 3.0])
 _KNOWN = [digest(_VALUE).hex()]
@@ -43,6 +43,6 @@ def test_a_vector_comes_as_it_is(content: str | None) -> None:
     ids=["other values", "nothing", "another size", "no digests", "too many", "another", "float64"],
 )
 def test_what_is_none_is_not_shown(given: dict) -> None:
-    with pytest.raises(NotShown) as caught:
+    with pytest.raises(DigestMismatch) as caught:
         _fetch(**given)
     assert (caught.value.replica, caught.value.stage) == (4, 2)
